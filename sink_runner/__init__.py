@@ -1,0 +1,1 @@
+"""Debezium change events from Kafka through Python plugins into PostgreSQL."""
