@@ -1,0 +1,90 @@
+"""Every exception the runner raises or understands, named for what it does next.
+
+SinkError
+|__ConfigError           refuse to start: the set-up is wrong, nothing has been consumed
+|  |__PolicyError        ... because a masking policy is missing, ambiguous or unknown
+|__PluginError           refuse to start: a plugin cannot be loaded or is malformed
+|__EventError            this event cannot be applied: dead-letter it, go on
+|  |__DecodeError        ... because its bytes are not what their schema says
+|  |__StepError          ... because a plugin's step failed; knows the plugin and the step
+|  |__WriteError         ... because the target refused the row; knows the SQLSTATE
+|__RetriableError        the outside world said "not now": pause the mapping, try again
+|__FencedError           another runner owns the partition now: drop the batch, claim again
+|__FatalError            stop this mapping, offsets intact; the others go on
+
+No message of these classes ever holds a row's value.
+"""
+
+from __future__ import annotations
+
+
+class SinkError(Exception):
+    """Root of all exceptions raised by the runner."""
+
+
+class ConfigError(SinkError):
+    """The configuration is wrong; nothing has been consumed."""
+
+
+class PolicyError(ConfigError):
+    """A column that must be masked has no usable policy."""
+
+
+class PluginError(SinkError):
+    """A plugin cannot be used as installed."""
+
+    def __init__(self, plugin: str, reason: str) -> None:
+        super().__init__(f"plugin {plugin!r}: {reason}")
+        self.plugin = plugin
+        self.reason = reason
+
+
+class EventError(SinkError):
+    """One event cannot be applied; it goes to the dead letters."""
+
+
+class DecodeError(EventError):
+    """The message's bytes cannot be read with the schema that they name."""
+
+
+class StepError(EventError):
+    """A plugin failed on one event.
+
+    `fault` says how without quoting the row, so it may be logged; the cause may not.
+    """
+
+    def __init__(self, plugin: str, step: str, fault: str) -> None:
+        super().__init__(f"{step} of plugin {plugin!r} {fault}")
+        self.plugin = plugin
+        self.step = step
+        self.fault = fault
+
+
+class WriteError(EventError):
+    """The target database refused one row for what it holds."""
+
+    def __init__(
+        self, reason: str, *, sqlstate: str | None = None, constraint: str | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+
+
+class RetriableError(SinkError):
+    """Raise from a plugin or the writer to pause this mapping and retry the batch.
+
+    `retry_after` is in seconds; the runner backs off from there.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class FencedError(SinkError):
+    """The partition's epoch has moved on: whoever holds this batch no longer owns it."""
+
+
+class FatalError(SinkError):
+    """Stop this mapping without committing; what it has not written stays in Kafka."""
