@@ -1,0 +1,34 @@
+-- updated_at is the database's own: whatever a writer puts there is replaced by the time of its transaction.
+CREATE FUNCTION public.set_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.updated_at := pg_catalog.timezone('UTC', pg_catalog.now());
+  RETURN NEW;
+END
+$$;
+REVOKE ALL ON FUNCTION public.set_updated_at() FROM PUBLIC;
+
+CREATE TRIGGER set_updated_at BEFORE UPDATE ON public.citizens
+FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+CREATE TRIGGER set_updated_at BEFORE UPDATE ON public.service_applications
+FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+CREATE TRIGGER set_updated_at BEFORE UPDATE ON public.documents
+FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+CREATE TRIGGER set_updated_at BEFORE UPDATE ON public.feedback
+FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+
+-- APP-YYYYMMDD-nnnnnn where the writer gives no number. Beyond 999999 the number grows, it never wraps.
+CREATE SEQUENCE public.application_number_seq;
+CREATE FUNCTION public.set_application_number() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  serial text := pg_catalog.nextval('public.application_number_seq')::text;
+BEGIN
+  NEW.application_number := pg_catalog.concat(
+    'APP-', pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()), 'YYYYMMDD'), '-',
+    pg_catalog.lpad(serial, greatest(6, pg_catalog.length(serial)), '0'));
+  RETURN NEW;
+END
+$$;
+REVOKE ALL ON FUNCTION public.set_application_number() FROM PUBLIC;
+CREATE TRIGGER set_application_number BEFORE INSERT ON public.service_applications
+FOR EACH ROW WHEN (NEW.application_number IS NULL OR NEW.application_number = '')
+EXECUTE FUNCTION public.set_application_number();

@@ -1,0 +1,14 @@
+-- Rights and settings of the database itself. A copy made with CREATE DATABASE … TEMPLATE lacks exactly these, so this
+-- file is by itself and may run again.
+DO $$
+DECLARE
+  db text := pg_catalog.quote_ident(pg_catalog.current_database());
+BEGIN
+  EXECUTE 'REVOKE ALL ON DATABASE ' || db || ' FROM PUBLIC';
+  EXECUTE 'GRANT CONNECT ON DATABASE ' || db || ' TO sink_capture, sink_writer, sink_reader';
+  -- The writer stages a batch in a temporary table.
+  EXECUTE 'GRANT TEMPORARY ON DATABASE ' || db || ' TO sink_writer';
+  -- Columns without zone mean UTC, so CURRENT_TIMESTAMP must give it.
+  EXECUTE 'ALTER DATABASE ' || db || ' SET timezone = ''UTC''';
+END
+$$;

@@ -1,0 +1,32 @@
+-- What the change capture sees: a list of tables, never "all tables".
+CREATE SCHEMA cdc;
+-- An idle database writes no WAL, so its slot would hold the log of the whole cluster. A row here moves it on.
+CREATE TABLE cdc.heartbeat (
+  id INT PRIMARY KEY,
+  at TIMESTAMPTZ NOT NULL
+);
+
+CREATE PUBLICATION sink_publication FOR TABLE
+public.golden_records,
+public.profile_360,
+public.scheme_master,
+eligibility.eligibility_snapshots,
+forecast.benefit_forecasts,
+decision.applications,
+alerts.ml_alert_outbox,
+cdc.heartbeat;
+
+-- Flow 2 skips what changes no mapped column only if the row belonged before, which the old status tells.
+ALTER TABLE public.golden_records REPLICA IDENTITY FULL;
+-- Flow 3 is keyed by family, not by this table's key: a delete, and a move to another family, need the old one.
+-- An index cannot stand in for FULL, because family_id is NULL on heads.
+ALTER TABLE public.profile_360 REPLICA IDENTITY FULL;
+-- Flow 1 is keyed by scheme_code, and its three JSON columns can be TOASTed.
+ALTER TABLE public.scheme_master REPLICA IDENTITY FULL;
+-- Flow 4 ranks within a family: a deleted snapshot leaves a group that only the old row names.
+ALTER TABLE eligibility.eligibility_snapshots REPLICA IDENTITY FULL;
+-- Flow 5 maps projections, which can be TOASTed and is NOT NULL in the portal.
+ALTER TABLE forecast.benefit_forecasts REPLICA IDENTITY FULL;
+-- Flow 6 finds its row by application_number too, maps reasons (TOASTable), and skips what changes nothing mapped.
+ALTER TABLE decision.applications REPLICA IDENTITY FULL;
+-- alerts.ml_alert_outbox keeps the default: flow 7 inserts once, under the same key.
