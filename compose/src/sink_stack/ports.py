@@ -1,0 +1,116 @@
+"""Chooses the ports of the stack, and names who holds one that is taken."""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from .errors import PortTakenError
+
+PREFERRED = {
+    "postgres": 55432,
+    "kafka": 59092,
+    "kafka_controller": 59093,
+    "registry": 58081,
+    "registry_management": 58082,
+    "warehouse": 58091,
+    "citizen": 58092,
+}
+_LISTENING = "0A"
+
+
+def choose(
+    name: str, *, environ: Mapping[str, str], remembered: int | None, in_use: frozenset[int]
+) -> int:
+    """A free port for a part that does not run: the user's, else the last one, else another.
+
+    `in_use` are the ports already given to other parts of this stack.
+    """
+    variable = f"SINK_STACK_PORT_{name.upper()}"
+    if told := environ.get(variable):
+        return _fixed(variable, told, in_use)
+    wanted = remembered or PREFERRED[name]
+    if wanted not in in_use and is_free(wanted):
+        return wanted
+    return _any_free(in_use)
+
+
+def _fixed(variable: str, told: str, in_use: frozenset[int]) -> int:
+    if not told.isdecimal() or not 0 < int(told) < 65536:  # noqa: PLR2004
+        raise PortTakenError(f"{variable}={told} is no port number")
+    port = int(told)
+    if port in in_use:
+        raise PortTakenError(f"port {port} ({variable}) is already given to another part")
+    if not is_free(port):
+        raise PortTakenError(f"port {port} ({variable}) is taken by {holder(port)}")
+    return port
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As a server does: connections of an earlier run that are closing do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def answers(port: int) -> bool:
+    """Whether something accepts connections."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _any_free(in_use: frozenset[int]) -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in in_use:
+            return port
+
+
+def holder(port: int) -> str:
+    """The process that listens on a port, as far as this user may see."""
+    inodes = _listening_inodes(port)
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        if inodes & _socket_inodes(folder):
+            pid = folder.parent.name
+            return f"process {pid} ({_command(folder.parent)})"
+    return "another process"
+
+
+def _listening_inodes(port: int) -> set[str]:
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if not Path(table).exists():
+            continue
+        for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            local_port = int(fields[1].rpartition(":")[2], 16)
+            if local_port == port and fields[3] == _LISTENING:
+                inodes.add(fields[9])
+    return inodes
+
+
+def _socket_inodes(folder: Path) -> set[str]:
+    inodes = set()
+    try:
+        for link in folder.iterdir():
+            target = os.readlink(link)
+            if target.startswith("socket:["):
+                inodes.add(target[len("socket:[") : -1])
+    except OSError:
+        pass  # another user's process, or one that just ended
+    return inodes
+
+
+def _command(folder: Path) -> str:
+    """The program's name only: arguments may hold passwords."""
+    try:
+        return (folder / "comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        return "ended"

@@ -1,0 +1,232 @@
+"""Starts and stops the parts, and knows which of them are alive.
+
+A pid file names the process by its id *and* its start time: the id alone may by now belong to
+another process, and a process that ended but was not reaped still has its id.
+"""
+
+import hashlib
+import json
+import os
+import pwd
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .errors import PartDiedError
+from .layout import Layout
+
+_TAIL_LINES = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """How one part is started and stopped.
+
+    `fingerprint` is whatever else makes a running process outdated when it changes.
+    """
+
+    name: str
+    argv: Sequence[str]
+    cwd: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    watched: tuple[Path, ...] = ()
+    fingerprint: str = ""
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: float = 20
+
+    def digest(self) -> str:
+        """Changes with anything that a restart would pick up."""
+        told = json.dumps([list(self.argv), sorted(self.env.items()), self.fingerprint])
+        digest = hashlib.sha256(told.encode())
+        for path in self.watched:
+            digest.update(path.read_bytes() if path.exists() else b"absent")
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A live process as its pid file tells."""
+
+    pid: int
+    ticks: int
+    boot: str
+    digest: str
+    stop_signal: int
+    stop_seconds: float
+
+    def alive(self) -> bool:
+        return self.boot == _boot() and _start_ticks(self.pid) == self.ticks
+
+
+class Supervisor:
+    """The processes of one stack home."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def running(self, name: str) -> Running | None:
+        """The live process of a part, or None."""
+        path = self._pid_file(name)
+        if not path.exists():
+            return None
+        try:
+            known = Running(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
+            return None  # cut off while it was written: the machine went down
+        self._reap(known.pid)
+        return known if known.alive() else None
+
+    def names(self) -> list[str]:
+        """Every part that was ever started and not cleaned away."""
+        return sorted(path.stem for path in self._layout.run.glob("*.pid"))
+
+    def current(self, command: Command) -> bool:
+        """Whether the part runs, and runs what `command` says."""
+        running = self.running(command.name)
+        return running is not None and running.digest == command.digest()
+
+    def ensure(self, command: Command) -> bool:
+        """Start the part, or restart it when it is outdated; False when nothing had to be done."""
+        if self.current(command):
+            return False
+        self.stop(command.name)
+        self.start(command)
+        return True
+
+    def start(self, command: Command) -> Running:
+        digest = command.digest()
+        with self._layout.log(command.name).open("ab") as log:
+            child = subprocess.Popen(
+                list(command.argv),
+                cwd=command.cwd,
+                env={**os.environ, **command.env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=command.user,
+                group=command.user and _group(command.user),
+                extra_groups=[] if command.user else None,
+            )
+        self._children[child.pid] = child
+        running = Running(
+            pid=child.pid,
+            ticks=_start_ticks(child.pid) or 0,
+            boot=_boot(),
+            digest=digest,
+            stop_signal=command.stop_signal,
+            stop_seconds=command.stop_seconds,
+        )
+        self._pid_file(command.name).write_text(json.dumps(asdict(running)), encoding="utf-8")
+        return running
+
+    def stop(self, *names: str) -> None:
+        """Ask the parts to end, together, and kill those that do not in their time."""
+        leaving = [(name, running) for name in names if (running := self.running(name))]
+        for _, running in leaving:
+            _signal(running, running.stop_signal)
+        began = time.monotonic()
+        for name, running in leaving:
+            if not self._wait(name, began + running.stop_seconds):
+                _kill_session(running)
+                self._wait(name, time.monotonic() + 5)
+        for name in names:
+            self._pid_file(name).unlink(missing_ok=True)
+
+    def kill(self, name: str) -> None:
+        """End a part the hard way, as a crash does; its pid file stays."""
+        if running := self.running(name):
+            _kill_session(running)
+            self._wait(name, time.monotonic() + 5)
+
+    def wait_until(self, name: str, ready: Callable[[], bool], seconds: float) -> None:
+        """Wait for a part to become ready; its death or the bound is an error with its last lines."""
+        bound = time.monotonic() + seconds
+        while not ready():
+            if self.running(name) is None:
+                raise PartDiedError(f"{name} ended before it was ready\n{self.tail(name)}")
+            if time.monotonic() > bound:
+                raise PartDiedError(f"{name} was not ready in {seconds:.0f} s\n{self.tail(name)}")
+            time.sleep(0.05)
+
+    def tail(self, name: str) -> str:
+        path = self._layout.log(name)
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+        return "\n".join([f"last lines of {path}:", *(f"  {line}" for line in lines)])
+
+    def _wait(self, name: str, bound: float) -> bool:
+        while self.running(name):
+            if time.monotonic() > bound:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def _reap(self, pid: int) -> None:
+        child = self._children.get(pid)
+        if child and child.poll() is not None:
+            del self._children[pid]
+
+    def _pid_file(self, name: str) -> Path:
+        return self._layout.run / f"{name}.pid"
+
+
+def memory(pid: int) -> int:
+    """Resident bytes of a process and its children (PostgreSQL has a process per connection)."""
+    total = 0
+    for member in (pid, *_children(pid)):
+        try:
+            status = Path(f"/proc/{member}/smaps_rollup").read_text(encoding="ascii")
+        except OSError:
+            continue
+        # Proportional: pages that several processes share are counted once.
+        total += sum(
+            int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("Pss:")
+        )
+    return total
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    except OSError:
+        return []
+    return [int(child) for child in listed.split()]
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process began, in ticks since boot; None when it is gone or a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name before may hold spaces and brackets
+    state, ticks = fields[0], int(fields[19])
+    return None if state in {"Z", "X"} else ticks
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _signal(running: Running, number: int) -> None:
+    try:
+        os.kill(running.pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _kill_session(running: Running) -> None:
+    """Kill the group that the part leads: what it started goes with it."""
+    try:
+        os.killpg(running.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _group(user: str) -> int:
+    return pwd.getpwnam(user).pw_gid

@@ -1,0 +1,69 @@
+"""The sink runner as a part of the stack: started, watched and restarted like the others."""
+
+import hashlib
+import importlib.util
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import distributions
+from pathlib import Path
+
+from .errors import PartDiedError
+from .layout import Layout
+from .processes import Command, Supervisor
+
+GROUP = "sink_runner.v1"
+CORE = "sink_runner"
+CONFIG = "sink-runner.toml"
+POLICIES = "ranger-policies"
+_SETTLED_SECONDS = 2
+
+
+def command(layout: Layout, argv: Sequence[str], environ: Mapping[str, str]) -> Command:
+    """The runner's process; a changed plugin, policy or configuration makes a running one outdated."""
+    return Command(
+        name="runner",
+        argv=argv,
+        cwd=layout.root,
+        env=environ,
+        watched=(layout.root / CONFIG, *sorted((layout.root / POLICIES).glob("*.json"))),
+        fingerprint=plugins_digest(),
+        stop_seconds=15,
+    )
+
+
+def wait_until_settled(supervisor: Supervisor) -> None:
+    """A runner that refuses its configuration ends at once: look before calling it up."""
+    bound = time.monotonic() + _SETTLED_SECONDS
+    while time.monotonic() < bound:
+        if supervisor.running("runner") is None:
+            raise PartDiedError(f"the sink runner ended\n{supervisor.tail('runner')}")
+        time.sleep(0.05)
+
+
+def plugins_digest() -> str:
+    """Changes when a plugin is installed, removed, upgraded, or a file of it is edited."""
+    digest = hashlib.sha256()
+    for line in sorted({*_plugins(), *_files(CORE)}):
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def _plugins() -> Iterator[str]:
+    for distribution in distributions():
+        for entry in distribution.entry_points:
+            if entry.group == GROUP:
+                yield f"{entry.name}={entry.value} {distribution.version}"
+                yield from _files(entry.module.partition(".")[0])
+
+
+def _files(package: str) -> Iterator[str]:
+    """Python files of a top-level package; looking a submodule up would import its parent."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    if not folders and spec.origin:
+        files = [Path(spec.origin)]
+    for path in files:
+        yield f"{path} {path.stat().st_mtime_ns}"

@@ -1,0 +1,96 @@
+"""What one stack home remembers: ports, passwords and keys, and all that follows from them."""
+
+import base64
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from . import envfile, ports
+from .layout import Layout
+
+DATABASES = {"warehouse": "smart_warehouse", "citizen": "smart_citizen"}
+_SECRETS = ("ADMIN", "CAPTURE", "WRITER", "READER")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The variables of stack.env."""
+
+    values: Mapping[str, str]
+
+    def port(self, name: str) -> int:
+        return int(self.values[f"STACK_PORT_{name.upper()}"])
+
+    def password(self, role: str) -> str:
+        return self.values[f"STACK_PASSWORD_{role.upper()}"]
+
+    def admin_dsn(self, database: str) -> str:
+        return self._dsn("postgres", "admin", database)
+
+    @property
+    def kafka(self) -> str:
+        return f"127.0.0.1:{self.port('kafka')}"
+
+    @property
+    def registry(self) -> str:
+        return f"http://127.0.0.1:{self.port('registry')}"
+
+    def exported(self) -> dict[str, str]:
+        """What programs that use the stack need, and nothing else."""
+        exports = {"SINK_KAFKA": self.kafka, "SINK_REGISTRY": f"{self.registry}/apis/ccompat/v7"}
+        for database in DATABASES.values():
+            name = database.upper()
+            exports[f"SINK_{name}_DSN"] = self._dsn("sink_writer", "writer", database)
+            exports[f"SINK_{name}_READER_DSN"] = self._dsn("sink_reader", "reader", database)
+            exports[f"STACK_{name}_ADMIN_DSN"] = self.admin_dsn(database)
+        for key in ("SINK_DEAD_LETTER_KEY", "SINK_DEAD_LETTER_KEY_ID"):
+            exports[key] = self.values[key]
+        return exports
+
+    def _dsn(self, user: str, role: str, database: str) -> str:
+        port = self.port("postgres")
+        return f"postgresql://{user}:{self.password(role)}@127.0.0.1:{port}/{database}"
+
+
+def load(layout: Layout) -> Settings | None:
+    """The settings of a stack that was up before, or None."""
+    return Settings(envfile.load(layout.settings)) if layout.settings.exists() else None
+
+
+def prepare(
+    layout: Layout, environ: Mapping[str, str], port_in_use_by_us: Callable[[str], bool]
+) -> Settings:
+    """Generate what is missing, choose ports for the parts that do not run, and save."""
+    values = dict(envfile.load(layout.settings)) if layout.settings.exists() else {}
+    for role in _SECRETS:
+        values.setdefault(f"STACK_PASSWORD_{role}", secrets.token_urlsafe(24))
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    values.setdefault("SINK_DEAD_LETTER_KEY", key)
+    values.setdefault("SINK_DEAD_LETTER_KEY_ID", "local-1")
+    taken: set[int] = set()
+    for name in ports.PREFERRED:
+        remembered = values.get(f"STACK_PORT_{name.upper()}")
+        port = int(remembered) if remembered else None
+        if port is None or not port_in_use_by_us(name):
+            port = ports.choose(
+                name, environ=environ, remembered=port, in_use=frozenset(taken)
+            )
+        taken.add(port)
+        values[f"STACK_PORT_{name.upper()}"] = str(port)
+    settings = Settings(values)
+    save(layout, settings)
+    return settings
+
+
+def save(layout: Layout, settings: Settings) -> None:
+    """Keep the settings, together with what follows from them."""
+    values = {**settings.values, **settings.exported()}
+    if not layout.settings.exists() or envfile.load(layout.settings) != values:
+        envfile.save(layout.settings, values)
+
+
+def remember(layout: Layout, settings: Settings, **fresh: str) -> Settings:
+    """Add facts about this home."""
+    changed = Settings({**settings.values, **fresh})
+    save(layout, changed)
+    return changed

@@ -1,0 +1,165 @@
+"""Brings the whole stack up and down, in an order that works."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import envfile, runner, settings, topics
+from .debezium import Debezium
+from .errors import StackError
+from .kafka import Kafka
+from .layout import Layout
+from .postgres import Postgres
+from .processes import Supervisor
+from .programs import Installer
+from .progress import Reporter
+from .registry import Registry
+from .settings import DATABASES, Settings
+
+_PORTS_OF = {"kafka_controller": "kafka", "registry_management": "registry"}
+# What reads goes before what it reads from; the last three need nothing of each other any more.
+_STOP_ORDER = (("runner",), ("warehouse", "citizen"), ("registry", "kafka", "postgres"))
+_SNAPSHOT_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a caller may ask of `up` beyond the files of the repository.
+
+    `prepare` runs once the databases are filled and before Debezium starts.
+    """
+
+    runner: Sequence[str] | None = None
+    extra_tables: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    extra_topics: Sequence[topics.Topic] = ()
+    prepare: Callable[[Settings], None] | None = None
+
+
+class Stack:
+    """One stack in one home."""
+
+    def __init__(
+        self, layout: Layout, environ: Mapping[str, str], reporter: Reporter | None = None
+    ) -> None:
+        self.layout = layout
+        self.supervisor = Supervisor(layout)
+        self.versions = envfile.load(layout.root / "compose" / "versions.env")
+        self._environ = environ
+        self._reporter = reporter or Reporter()
+
+    @property
+    def settings(self) -> Settings:
+        known = settings.load(self.layout)
+        if known is None:
+            raise StackError(f"there is no stack in {self.layout.home}: run `sink-stack up`")
+        return known
+
+    def up(self, options: Options | None = None) -> None:
+        """Install what is missing, start what does not run, restart what is outdated."""
+        options = options or Options()
+        self.layout.make()
+        programs = Installer(self.layout, self.versions, self._environ).install(self._reporter)
+        current = settings.prepare(self.layout, self._environ, self._port_is_ours)
+        postgres = Postgres(self.layout, current, programs.postgres)
+        kafka = Kafka(self.layout, current, programs.java, programs.kafka)
+        registry = Registry(self.layout, current, programs.java, programs.registry)
+        with ThreadPoolExecutor() as pool:
+            started = [
+                pool.submit(self._up_kafka, kafka, options),
+                pool.submit(self._up_registry, registry),
+                pool.submit(self._up_postgres, postgres, options),
+            ]
+            _results(started)
+            servers = [
+                Debezium(self.layout, current, programs, name, self._overrides(name, options))
+                for name in DATABASES
+            ]
+            _results([pool.submit(self._up_debezium, server) for server in servers])
+        if options.runner:
+            self._up_runner(options.runner)
+
+    def down(self) -> None:
+        """Stop every part that this home started, readers first."""
+        for names in _STOP_ORDER:
+            alive = [name for name in names if self.supervisor.running(name)]
+            self.supervisor.stop(*names)
+            if alive:
+                self._reporter.step(f"stopped {', '.join(alive)}")
+
+    def environment(self) -> dict[str, str]:
+        return self.settings.exported()
+
+    def _port_is_ours(self, name: str) -> bool:
+        return self.supervisor.running(_PORTS_OF.get(name, name)) is not None
+
+    def _up_postgres(self, postgres: Postgres, options: Options) -> None:
+        running = self.supervisor.running("postgres")
+        if not running:
+            postgres.create_cluster()
+        if self.supervisor.ensure(postgres.command()):
+            self.supervisor.wait_until("postgres", postgres.ready, 60)
+            postgres.fill()
+            self._reporter.step("PostgreSQL is up")
+        if options.prepare:
+            options.prepare(self.settings)
+        if postgres.outdated():
+            self._reporter.step(
+                "compose/sql changed since the databases were made:"
+                " `sink-stack clean` and `up` make them anew"
+            )
+
+    def _up_kafka(self, kafka: Kafka, options: Options) -> None:
+        kafka.format()
+        if self.supervisor.ensure(kafka.command()):
+            self.supervisor.wait_until("kafka", kafka.ready, 90)
+            self._reporter.step("Kafka is up")
+        wanted = [*topics.declared(self.layout.topics), *options.extra_topics]
+        if created := topics.create(self.settings.kafka, wanted):
+            self._reporter.step(f"created {created} topics")
+
+    def _up_registry(self, registry: Registry) -> None:
+        if self.supervisor.ensure(registry.command()):
+            self.supervisor.wait_until("registry", registry.ready, 90)
+            self._reporter.step("the schema registry is up")
+
+    def _up_debezium(self, server: Debezium) -> None:
+        if self.supervisor.ensure(server.command()) or not server.ready():
+            self.supervisor.wait_until(server.name, server.ready, _SNAPSHOT_SECONDS)
+            self._reporter.step(f"Debezium streams {DATABASES[server.name]}")
+
+    def _overrides(self, name: str, options: Options) -> dict[str, str]:
+        extra = options.extra_tables.get(name)
+        if not extra:
+            return {}
+        listed = captured_tables(self.layout.debezium / f"{name}.properties")
+        return {"DEBEZIUM_SOURCE_TABLE_INCLUDE_LIST": ",".join([*listed, *extra])}
+
+    def _up_runner(self, argv: Sequence[str]) -> None:
+        command = runner.command(self.layout, argv, self.environment())
+        if self.supervisor.ensure(command):
+            runner.wait_until_settled(self.supervisor)
+            self._reporter.step("the sink runner is up")
+
+
+def captured_tables(path: Path) -> list[str]:
+    """The table.include.list of a direction, heartbeat included."""
+    text = path.read_text(encoding="utf-8").replace("\\\n", "")
+    for line in text.splitlines():
+        key, _, value = line.partition("=")
+        if key.strip() == "debezium.source.table.include.list":
+            return value.split(",")
+    raise StackError(f"{path}: no debezium.source.table.include.list")
+
+
+def default_runner() -> list[str]:
+    """The runner of the same environment as this program."""
+    return [str(Path(sys.executable).with_name("sink-runner")), "run"]
+
+
+def _results(futures: Sequence[Future[None]]) -> None:
+    """Wait for all of them, then raise the first fault."""
+    faults = [fault for future in futures if (fault := future.exception())]
+    if faults:
+        raise faults[0]

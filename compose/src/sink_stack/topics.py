@@ -1,0 +1,99 @@
+"""Creates the topics that compose/topics.toml declares."""
+
+import logging
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from .errors import StackError
+
+_DAY = 24 * 60 * 60 * 1000
+_ADMIN_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """One topic as it is declared."""
+
+    name: str
+    key: Sequence[str]
+    partitions: int
+    retention_days: int
+
+    def creation(self) -> dict[str, Any]:
+        """As the admin client wants it."""
+        retention = str(self.retention_days * _DAY)
+        return {
+            "num_partitions": self.partitions,
+            "replication_factor": 1,
+            "configs": {"cleanup.policy": "delete", "retention.ms": retention},
+        }
+
+
+def declared(path: Path) -> list[Topic]:
+    """The topics of the file; an unknown or missing word is an error."""
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    defaults = document.get("defaults", {})
+    return [
+        _topic(path, name, {**defaults, **entry}) for name, entry in document["topics"].items()
+    ]
+
+
+def _topic(path: Path, name: str, entry: Mapping[str, Any]) -> Topic:
+    wanted = {"key", "partitions", "retention_days"}
+    if entry.keys() != wanted:
+        differs = ", ".join(sorted(entry.keys() ^ wanted))
+        raise StackError(f"{path}, {name}: unknown or missing: {differs}")
+    return Topic(name=name, **entry)
+
+
+def create(bootstrap: str, topics: Sequence[Topic]) -> int:
+    """Create what is missing and say how many; a partition count that differs is an error."""
+    with admin(bootstrap) as client:
+        existing = set(client.list_topics())
+        missing = {topic.name: topic.creation() for topic in topics if topic.name not in existing}
+        if missing:
+            client.create_topics(missing, timeout_ms=_ADMIN_SECONDS * 1000)
+        _check(client, [topic for topic in topics if topic.name in existing])
+    return len(missing)
+
+
+def _check(client: KafkaAdminClient, topics: Sequence[Topic]) -> None:
+    if not topics:
+        return
+    found = client.describe_topics([topic.name for topic in topics])
+    counts = {one["name"]: len(one["partitions"]) for one in found}
+    for topic in topics:
+        if counts[topic.name] != topic.partitions:
+            raise StackError(
+                f"topic {topic.name} has {counts[topic.name]} partitions and compose/topics.toml"
+                f" says {topic.partitions}: changing it moves keys; run `sink-stack clean` to begin"
+                " anew"
+            )
+
+
+@contextmanager
+def admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
+    """An admin client; a broker that opens its port may still refuse for a moment."""
+    # What the client logs while the broker starts is not a fault.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    bound = time.monotonic() + _ADMIN_SECONDS
+    while True:
+        try:
+            client = KafkaAdminClient(bootstrap_servers=bootstrap)
+            break
+        except KafkaError as exc:
+            if time.monotonic() > bound:
+                raise StackError(f"Kafka at {bootstrap} does not answer: {exc!r}") from exc
+            time.sleep(0.1)
+    try:
+        yield client
+    finally:
+        client.close()

@@ -1,0 +1,152 @@
+package io.sinkrunner.debezium;
+
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.Map;
+import org.apache.kafka.common.config.ConfigDef;
+import org.apache.kafka.connect.connector.ConnectRecord;
+import org.apache.kafka.connect.data.Field;
+import org.apache.kafka.connect.data.Schema;
+import org.apache.kafka.connect.data.SchemaBuilder;
+import org.apache.kafka.connect.data.Struct;
+import org.apache.kafka.connect.transforms.Transformation;
+
+/**
+ * Keeps an explicit NULL a NULL in a column that has a DEFAULT.
+ *
+ * <p>Debezium copies a column's DEFAULT into the schema of the row. Kafka Connect's
+ * {@link Struct#get} answers with that default wherever the value is null, and the Avro converter
+ * reads rows through it: an UPDATE that sets such a column to NULL arrives as the default, without
+ * any sign that it did. This transform rebuilds the rows of a change event, {@code before} and
+ * {@code after}, with the same schema less its defaults.
+ *
+ * <p>The rest of the envelope stays as it is: {@code source.snapshot} has a default that is meant.
+ */
+public final class DropDefaults<R extends ConnectRecord<R>> implements Transformation<R> {
+    /** More schemas than this were never alive at once; a table that is altered leaves old ones. */
+    private static final int MOST_SCHEMAS = 10_000;
+
+    /** By identity: comparing two schemas of fifty columns costs more than building one. */
+    private final Map<Schema, Schema> withoutDefaults =
+            Collections.synchronizedMap(new IdentityHashMap<>());
+
+    @Override
+    public R apply(R record) {
+        if (!isChangeEvent(record)) {
+            return record;
+        }
+        Schema schema = envelope(record.valueSchema());
+        return record.newRecord(
+                record.topic(), record.kafkaPartition(), record.keySchema(), record.key(),
+                schema, copyEnvelope((Struct) record.value(), schema),
+                record.timestamp(), record.headers());
+    }
+
+    /** Tombstones, heartbeats and transaction markers have no rows. */
+    private boolean isChangeEvent(R record) {
+        return record.value() instanceof Struct
+                && record.valueSchema() != null
+                && record.valueSchema().field("source") != null;
+    }
+
+    private static boolean isRow(Field field) {
+        return field.name().equals("before") || field.name().equals("after");
+    }
+
+    private Schema envelope(Schema schema) {
+        Schema known = withoutDefaults.get(schema);
+        if (known != null) {
+            return known;
+        }
+        SchemaBuilder builder = SchemaBuilder.struct().name(schema.name()).version(schema.version());
+        for (Field field : schema.fields()) {
+            builder.field(field.name(), isRow(field) ? strip(field.schema()) : field.schema());
+        }
+        return remember(schema, builder.build());
+    }
+
+    private Schema strip(Schema schema) {
+        Schema known = withoutDefaults.get(schema);
+        if (known != null) {
+            return known;
+        }
+        SchemaBuilder builder = likeWithoutDefault(schema);
+        if (schema.name() != null) {
+            builder.name(schema.name());
+        }
+        if (schema.version() != null) {
+            builder.version(schema.version());
+        }
+        if (schema.doc() != null) {
+            builder.doc(schema.doc());
+        }
+        if (schema.parameters() != null) {
+            builder.parameters(schema.parameters());
+        }
+        if (schema.isOptional()) {
+            builder.optional();
+        }
+        return remember(schema, builder.build());
+    }
+
+    private SchemaBuilder likeWithoutDefault(Schema schema) {
+        switch (schema.type()) {
+            case STRUCT:
+                SchemaBuilder struct = SchemaBuilder.struct();
+                for (Field field : schema.fields()) {
+                    struct.field(field.name(), strip(field.schema()));
+                }
+                return struct;
+            case ARRAY:
+                return SchemaBuilder.array(schema.valueSchema());
+            case MAP:
+                return SchemaBuilder.map(schema.keySchema(), schema.valueSchema());
+            default:
+                return new SchemaBuilder(schema.type());
+        }
+    }
+
+    private Schema remember(Schema schema, Schema stripped) {
+        if (withoutDefaults.size() > MOST_SCHEMAS) {
+            withoutDefaults.clear();
+        }
+        withoutDefaults.put(schema, stripped);
+        return stripped;
+    }
+
+    private static Struct copyEnvelope(Struct from, Schema schema) {
+        Struct to = new Struct(schema);
+        for (Field field : schema.fields()) {
+            Object value = from.getWithoutDefault(field.name());
+            to.put(field, value != null && isRow(field) ? copyRow((Struct) value, field.schema()) : value);
+        }
+        return to;
+    }
+
+    private static Struct copyRow(Struct from, Schema schema) {
+        Struct to = new Struct(schema);
+        for (Field field : schema.fields()) {
+            Object value = from.getWithoutDefault(field.name());
+            if (value == null && !field.schema().isOptional()) {
+                value = from.get(field.name()); // a NOT NULL column of a DELETE without its old row
+            }
+            to.put(field, value instanceof Struct ? copyRow((Struct) value, field.schema()) : value);
+        }
+        return to;
+    }
+
+    @Override
+    public ConfigDef config() {
+        return new ConfigDef();
+    }
+
+    @Override
+    public void configure(Map<String, ?> settings) {
+        // There is nothing to set.
+    }
+
+    @Override
+    public void close() {
+        withoutDefaults.clear();
+    }
+}
