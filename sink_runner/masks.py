@@ -19,8 +19,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from sink_runner.errors import PolicyError
-from sink_runner.scrub import scrub_contacts, scrub_contacts_and_income
+from .errors import PolicyError
+from .scrub import scrub_contacts, scrub_contacts_and_income
 
 MaskFunction = Callable[[Any], Any]
 

@@ -1,0 +1,87 @@
+"""Which columns a policy speaks of: Ranger's resource matching, and whether two policies meet."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+LEVELS = ("database", "schema", "table", "column")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The names of one level. `*` is any text, `?` any character; case does not count.
+
+    With `excludes` it means every name but these.
+    """
+
+    values: tuple[str, ...]
+    excludes: bool = False
+
+    def matches(self, name: str) -> bool:
+        return any(_matches(value, name) for value in self.values) is not self.excludes
+
+    def meets(self, other: Pattern) -> bool:
+        """Tell whether some name may match both; in doubt, yes."""
+        if self.excludes and other.excludes:
+            return True
+        if self.excludes:
+            return other.meets(self)
+        if other.excludes:
+            return any(not other.covers(value) for value in self.values)
+        return any(_meet(mine, theirs) for mine in self.values for theirs in other.values)
+
+    def covers(self, pattern: str) -> bool:
+        """Tell whether one value surely matches all that `pattern` does."""
+        if "*" in pattern or "?" in pattern:
+            return pattern.lower() in map(str.lower, self.values) or "*" in self.values
+        return any(_matches(value, pattern) for value in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The columns that a policy speaks of: a pattern for each of `LEVELS`."""
+
+    patterns: tuple[Pattern, ...]
+
+    def matches(self, names: tuple[str, ...]) -> bool:
+        return all(map(Pattern.matches, self.patterns, names))
+
+    def meets(self, other: Resource) -> bool:
+        return all(map(Pattern.meets, self.patterns, other.patterns))
+
+
+def _matches(pattern: str, name: str) -> bool:
+    parts = (_WILD.get(char) or re.escape(char) for char in pattern.lower())
+    return re.fullmatch("".join(parts), name.lower(), re.DOTALL) is not None
+
+
+_WILD = {"*": ".*", "?": "."}
+
+
+def _meet(left: str, right: str) -> bool:
+    """Walk both patterns at once; a pair of places is looked at once, or stars would multiply."""
+    left, right = left.lower(), right.lower()
+    todo, seen = [(0, 0)], {(0, 0)}
+    while todo:
+        at, to = todo.pop()
+        if at == len(left) and to == len(right):
+            return True
+        for step in _steps(left[at : at + 1], right[to : to + 1]):
+            place = (at + step[0], to + step[1])
+            if place not in seen:
+                seen.add(place)
+                todo.append(place)
+    return False
+
+
+def _steps(left: str, right: str) -> list[tuple[int, int]]:
+    """How far both may go on; a star stays while the other side passes a character, or ends."""
+    steps = []
+    if left == "*":
+        steps += [(1, 0), (0, 1)] if right else [(1, 0)]
+    if right == "*":
+        steps += [(0, 1), (1, 0)] if left else [(0, 1)]
+    if left and right and "*" not in (left, right) and (left == right or "?" in (left, right)):
+        steps.append((1, 1))
+    return steps
