@@ -1,0 +1,241 @@
+"""The runner's configuration: one file, `sink-runner.toml`, read into frozen dataclasses.
+
+Every key is a field here and its doc string is the field's metadata, from which
+``sink-runner config`` prints the reference.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import ConfigError
+from .settings import Reader, doc
+
+FILE = "sink-runner.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kafka:
+    """Where the change events come from."""
+
+    bootstrap: str = field(metadata=doc("Brokers to ask first: host:port, comma separated."))
+    client: Literal["kafka-python"] = field(
+        default="kafka-python", metadata=doc("The library that reads from Kafka.")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """Where the schemas of the events are."""
+
+    url: str = field(metadata=doc("Confluent-compatible API of the schema registry."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """How to reach one database; its name is the first part of a mapping's table names."""
+
+    dsn: str = field(repr=False, metadata=doc("Connection string of the role that writes."))
+    reader_dsn: str = field(
+        repr=False, metadata=doc("Connection string of the role that reads tables for lookups.")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """What is masked, and how."""
+
+    directory: Path = field(
+        default=Path("ranger-policies"), metadata=doc("Folder of the masking policies.")
+    )
+    refresh_seconds: float = field(
+        default=30.0,
+        metadata=doc("How often the folder is looked at for changes.", minimum=0.1),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which plugins are on.  ``*`` is every installed one; off beats on."""
+
+    enabled: tuple[str, ...] = field(
+        default=("*",), metadata=doc('Plugins that are on; "*" is every installed one.')
+    )
+    disabled: tuple[str, ...] = field(
+        default=(), metadata=doc("Plugins that are off, whatever else names them.")
+    )
+
+    def override(
+        self, environ: Mapping[str, str], only: Iterable[str] = (), without: Iterable[str] = ()
+    ) -> Choice:
+        """Return the choice after the environment and the command line had their say.
+
+        What is on is replaced by whoever speaks last; what is off adds up.
+        """
+        enabled = names([*only]) or names([environ.get("SINK_PLUGINS", "")]) or self.enabled
+        off = names([environ.get("SINK_PLUGINS_OFF", ""), *without])
+        return Choice(enabled=enabled, disabled=(*self.disabled, *off))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """When rows are written together; a lone one is never kept waiting longer than this."""
+
+    max_rows: int = field(
+        default=2000, metadata=doc("Rows that are written in one transaction.", minimum=1)
+    )
+    max_wait_ms: int = field(
+        default=0,
+        metadata=doc("How long rows wait for company; 0 writes what is there.", minimum=0),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetters:
+    """How events that cannot be applied are kept: encrypted."""
+
+    key: str = field(repr=False, metadata=doc("Encryption key: 32 bytes in base64."))
+    key_id: str = field(metadata=doc("Name of the key, stored beside what it encrypted."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What the runner says; nothing, when nothing is wrong."""
+
+    format: Literal["auto", "json", "console"] = field(
+        default="auto", metadata=doc('"auto" is "console" on a terminal and "json" elsewhere.')
+    )
+    level: Literal["debug", "info", "warning", "error"] = field(
+        default="info",
+        metadata=doc('"info" adds starts, stops and takeovers to what is wrong.'),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All of `sink-runner.toml` but the plugins' own tables."""
+
+    env_file: Path | None = field(
+        default=None,
+        metadata=doc("KEY=VALUE lines, read if the file is there; the real environment wins."),
+    )
+    shutdown_seconds: float = field(
+        default=10.0, metadata=doc("Time to finish or roll back a batch after SIGTERM.", minimum=0)
+    )
+    maintenance_seconds: float = field(
+        default=60.0, metadata=doc("How often rows are expired and old state purged.", minimum=1)
+    )
+    remember_deletes_days: float = field(
+        default=30.0,
+        metadata=doc("How long a deleted key refuses rows older than its deletion.", minimum=0),
+    )
+    retry_steps: tuple[float, ...] = field(
+        default=(1.0, 2.0, 4.0, 8.0, 16.0),
+        metadata=doc(
+            "Seconds between attempts when a system says no; the last repeats.", minimum=0
+        ),
+    )
+    kafka: Kafka
+    registry: Registry
+    databases: Mapping[str, Database] = field(metadata=doc("One table for each database."))
+    dead_letters: DeadLetters
+    policies: Policies = field(default_factory=Policies)
+    batch: Batch = field(default_factory=Batch)
+    log: Log = field(default_factory=Log)
+    plugins: Choice = field(default_factory=Choice)
+
+    def __post_init__(self) -> None:
+        if not self.retry_steps:
+            raise ValueError("retry_steps is empty")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigFile:
+    """The file as it stands; each command takes from it what it needs."""
+
+    path: Path | None = None
+    table: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Without the plugins' tables."""
+    plugin_tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    """``[plugins.<name>]``, by name."""
+    reader: Reader = field(default_factory=Reader)
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The process's environment over what the `env_file` says."""
+        return self.reader.environ
+
+    def config(self) -> Config:
+        """Return all of it; every fault is named in one `ConfigError`."""
+        return self.reader.read(Config, self.table)
+
+    def choice(self) -> Choice:
+        """Return ``[plugins]`` only: that needs no running stack."""
+        return self.reader.read(Choice, self.table.get("plugins", {}), "plugins")
+
+
+def find(start: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return `SINK_CONFIG`, or the nearest `sink-runner.toml` in `start` and its parents."""
+    if named := environ.get("SINK_CONFIG"):
+        return Path(named)
+    folders = [start, *start.parents]
+    return next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> ConfigFile:
+    """Parse the file; values are not looked at yet, but for `env_file`."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: {exc}") from None
+    folder = path.resolve().parent
+    if "env_file" in table:
+        env_file = Reader(environ, folder).value(Path, table["env_file"], "env_file")
+        environ = read_env_file(env_file) | dict(environ)
+    plugins = table.get("plugins")
+    tables = _plugin_tables(plugins) if isinstance(plugins, dict) else {}
+    return ConfigFile(path=path, table=table, plugin_tables=tables, reader=Reader(environ, folder))
+
+
+def _plugin_tables(plugins: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Take ``[plugins.<name>]`` out of ``[plugins]``, whose own keys may be tables as well."""
+    own = {key.name for key in fields(Choice)}
+    tables = {name: raw for name, raw in plugins.items() if isinstance(raw, dict)}
+    return {name: plugins.pop(name) for name in tables.keys() - own}
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Return what the file's KEY=VALUE lines say; nothing if there is no such file."""
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"env_file: {path}: {type(exc).__name__}") from None
+    values = {}
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.removeprefix("export ").partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise ConfigError(f"env_file: {path}, line {number}: not of the form KEY=VALUE")
+        values[name.strip()] = _unquoted(value.strip())
+    return values
+
+
+def _unquoted(text: str) -> str:
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if quoted else text
+
+
+def names(lists: Iterable[str]) -> tuple[str, ...]:
+    """Return the names in comma-separated lists."""
+    parts = (part.strip() for text in lists for part in text.split(","))
+    return tuple(part for part in parts if part)
