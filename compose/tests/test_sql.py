@@ -1,0 +1,302 @@
+"""What both databases promise to every role, and to every row, on a real server."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import LiteralString
+
+import psycopg
+import pytest
+from psycopg import errors, sql
+
+from sink_stack import layout
+from sink_stack.testing_postgres import Postgres, Role
+from sink_stack.testing_sessions import Sessions, denied
+
+pytestmark = pytest.mark.postgres
+
+WAREHOUSE, CITIZEN = "smart_warehouse", "smart_citizen"
+
+
+@pytest.fixture(scope="module")
+def databases(postgres: Postgres) -> Sessions:
+    return Sessions(postgres)
+
+
+@pytest.fixture
+def session(databases: Sessions) -> Iterator[Sessions]:
+    with databases.rolled_back():
+        yield databases
+
+
+# Roles
+
+
+def test_no_role_of_ours_is_a_superuser_or_may_create_roles_or_databases(session: Sessions) -> None:
+    rows = session(WAREHOUSE, "admin").execute(
+        """SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication,
+                  rolcanlogin FROM pg_roles WHERE rolname LIKE 'sink%' ORDER BY rolname"""
+    )
+    assert rows.fetchall() == [
+        ("sink_capture", False, False, False, False, True, True),
+        ("sink_reader", False, False, False, False, False, True),
+        ("sink_writer", False, False, False, False, False, True),
+    ]
+
+
+def test_cluster_sql_can_run_again_and_takes_back_what_a_role_was_given(postgres: Postgres) -> None:
+    script = (layout.find(os.environ).sql / "cluster.sql").read_bytes()
+    with psycopg.connect(postgres.dsn("postgres")) as admin:
+        admin.execute("ALTER ROLE sink_writer CREATEDB")
+        admin.execute(script)
+        row = admin.execute("SELECT rolcreatedb FROM pg_roles WHERE rolname = 'sink_writer'")
+        assert row.fetchone() == (False,)
+        admin.rollback()
+
+
+@pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
+@pytest.mark.parametrize("role", ["sink_capture", "sink_writer", "sink_reader"])
+def test_no_role_may_create_in_public(session: Sessions, database: str, role: Role) -> None:
+    connection = session(database, role)
+    connection.execute("SET default_transaction_read_only = off")
+    connection.commit()
+    assert denied(connection, "CREATE TABLE public.mine (id int)")
+
+
+@pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
+def test_a_stranger_may_not_even_connect(
+    postgres: Postgres, databases: Sessions, database: str
+) -> None:
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as admin:
+        admin.execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
+        try:
+            own = databases.dsn(database, "admin")
+            with pytest.raises(psycopg.OperationalError, match="permission denied"):
+                psycopg.connect(own, user="stranger", password="stranger")
+        finally:
+            admin.execute("DROP ROLE stranger")
+
+
+# Capture
+
+
+@pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
+def test_capture_reads_exactly_what_is_published(session: Sessions, database: str) -> None:
+    connection = session(database, "sink_capture")
+    published = connection.execute(
+        """SELECT format('%I.%I', schemaname, tablename)::regclass::text
+           FROM pg_publication_tables WHERE pubname = 'sink_publication'"""
+    )
+    assert session.tables(database, "sink_capture", "SELECT") == {row[0] for row in published}
+
+
+@pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
+def test_capture_writes_nothing_but_its_heartbeat(session: Sessions, database: str) -> None:
+    connection = session(database, "sink_capture")
+    for privilege in ("INSERT", "UPDATE"):
+        assert session.tables(database, "sink_capture", privilege) == {"cdc.heartbeat"}
+    for privilege in ("DELETE", "TRUNCATE"):
+        assert session.tables(database, "sink_capture", privilege) == set()
+    beat = """INSERT INTO cdc.heartbeat VALUES (1, now())
+              ON CONFLICT (id) DO UPDATE SET at = excluded.at"""
+    for _ in range(2):
+        connection.execute(beat)
+
+
+@pytest.mark.parametrize(
+    ("database", "full", "default"),
+    [
+        (
+            WAREHOUSE,
+            {
+                "golden_records",
+                "profile_360",
+                "scheme_master",
+                "eligibility.eligibility_snapshots",
+                "forecast.benefit_forecasts",
+                "decision.applications",
+            },
+            {"alerts.ml_alert_outbox", "cdc.heartbeat"},
+        ),
+        (
+            CITIZEN,
+            {"citizens", "service_applications", "feedback", "user_behavior_events"},
+            {"documents", "cdc.heartbeat"},
+        ),
+    ],
+)
+def test_published_tables_carry_the_old_row_where_a_flow_needs_it(
+    session: Sessions, database: str, full: set[str], default: set[str]
+) -> None:
+    rows = session(database, "admin").execute(
+        """SELECT c.oid::regclass::text, c.relreplident FROM pg_publication_rel r
+           JOIN pg_class c ON c.oid = r.prrelid"""
+    )
+    identity: dict[str, str] = dict(rows.fetchall())
+    assert {name for name, kind in identity.items() if kind == "f"} == full
+    assert {name for name, kind in identity.items() if kind == "d"} == default
+
+
+# Reader
+
+
+@pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
+def test_reader_writes_nothing(session: Sessions, database: str) -> None:
+    connection = session(database, "sink_reader")
+    for privilege in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
+        assert session.tables(database, "sink_reader", privilege) == set()
+    with pytest.raises(errors.ReadOnlySqlTransaction):
+        connection.execute("CREATE TEMPORARY TABLE mine (id int)")
+
+
+@pytest.mark.parametrize(
+    ("database", "relation", "hidden"),
+    [
+        (WAREHOUSE, "profile_360", {"profile_data", "income_band_confidence", "risk_flags"}),
+        (WAREHOUSE, "golden_records", {"caste_id", "review_reason"}),
+        (CITIZEN, "citizens", {"address_line1", "address_line2"}),
+        (CITIZEN, "documents", {"file_path", "file_hash", "verification_notes"}),
+        (CITIZEN, "user_behavior_events", {"properties"}),
+        (CITIZEN, "service_applications", {"application_data", "description", "subject"}),
+        (CITIZEN, "feedback", {"resolution", "subject"}),
+    ],
+)
+def test_reader_does_not_see_what_must_not_leave(
+    session: Sessions, database: str, relation: str, hidden: set[str]
+) -> None:
+    readable = session.columns(database, "sink_reader", "SELECT", relation)
+    assert readable
+    assert not readable & hidden
+
+
+def test_reader_reads_the_view_under_the_specification_name(session: Sessions) -> None:
+    session(WAREHOUSE, "sink_reader").execute("SELECT * FROM eligibility.scheme_master")
+
+
+# Triggers and checks
+
+
+def insert_citizen(connection: psycopg.Connection) -> object:
+    row = connection.execute(
+        """INSERT INTO citizens (full_name, mobile_number, updated_at)
+           VALUES ('A', '0000000000', '2020-01-01') RETURNING id"""
+    ).fetchone()
+    assert row is not None
+    return row[0]
+
+
+@pytest.mark.parametrize(
+    ("database", "relation", "insert"),
+    [
+        (WAREHOUSE, "golden_records", "INSERT INTO golden_records (full_name) VALUES ('A')"),
+        (
+            WAREHOUSE,
+            "decision.applications",
+            """INSERT INTO decision.applications (application_id, decision)
+               VALUES (gen_random_uuid(), 'AUTO_APPROVE')""",
+        ),
+        (
+            CITIZEN,
+            "citizens",
+            "INSERT INTO citizens (full_name, mobile_number) VALUES ('A', '0000000000')",
+        ),
+        (
+            CITIZEN,
+            "documents",
+            "INSERT INTO documents (document_type, file_path) VALUES ('T', '/t')",
+        ),
+        (CITIZEN, "feedback", "INSERT INTO feedback (type, message) VALUES ('RATING', 'm')"),
+    ],
+)
+def test_an_update_stamps_the_time_of_its_transaction_whatever_the_writer_says(
+    session: Sessions, database: str, relation: str, insert: LiteralString
+) -> None:
+    connection = session(database, "admin")
+    connection.execute("SET LOCAL timezone = 'Asia/Kolkata'")
+    connection.execute(insert.encode())
+    table = sql.SQL(relation)  # a constant of this file
+    connection.execute(sql.SQL("UPDATE {} SET updated_at = '2020-01-01'").format(table))
+    stored = connection.execute(
+        sql.SQL("SELECT updated_at = now() AT TIME ZONE 'UTC' FROM {}").format(table)
+    )
+    assert stored.fetchall() == [(True,)]
+
+
+def test_the_time_that_the_portal_gave_survives_the_trigger(session: Sessions) -> None:
+    connection = session(WAREHOUSE, "sink_writer")
+    connection.execute("INSERT INTO golden_records (full_name) VALUES ('A')")
+    connection.execute("UPDATE golden_records SET source_updated_at = '2020-01-01'")
+    row = connection.execute("SELECT source_updated_at, updated_at FROM golden_records").fetchone()
+    assert row is not None
+    assert str(row[0]) == "2020-01-01 00:00:00"
+    assert abs(row[1].replace(tzinfo=UTC) - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_an_application_without_a_number_gets_one_and_keeps_its_own_otherwise(
+    session: Sessions,
+) -> None:
+    connection = session(CITIZEN, "admin")
+    citizen = insert_citizen(connection)
+    insert = """INSERT INTO service_applications (citizen_id, service_type, application_number)
+                VALUES (%s, 'SCHEME', %s) RETURNING application_number"""
+    numbers = [
+        connection.execute(insert, (citizen, given)).fetchall()[0][0]
+        for given in (None, "APP-OWN", "")
+    ]
+    today = f"{datetime.now(UTC):%Y%m%d}"
+    assert numbers == [f"APP-{today}-000001", "APP-OWN", f"APP-{today}-000002"]
+
+
+def test_an_application_number_beyond_six_digits_is_not_cut(session: Sessions) -> None:
+    connection = session(CITIZEN, "admin")
+    citizen = insert_citizen(connection)
+    connection.execute("ALTER SEQUENCE application_number_seq RESTART WITH 1234567")
+    number = connection.execute(
+        """INSERT INTO service_applications (citizen_id, service_type) VALUES (%s, 'SCHEME')
+           RETURNING application_number""",
+        (citizen,),
+    ).fetchone()
+    assert number is not None
+    assert number[0].endswith("-1234567")
+
+
+@pytest.mark.parametrize(
+    ("column", "masked", "plain"),
+    [
+        ("jan_aadhaar", "****-****-1234", "000000001234"),
+        ("mobile_number", "******3210", "0123453210"),
+        ("email", "a***@example.in", "asha@example.in"),
+    ],
+)
+def test_the_portal_refuses_an_unmasked_value(
+    session: Sessions, column: str, masked: str, plain: str
+) -> None:
+    connection = session(CITIZEN, "sink_writer")
+    insert = sql.SQL(
+        "INSERT INTO profile_data (record_id, family_id, source_updated_at, {}) "
+        "VALUES (gen_random_uuid(), gen_random_uuid(), now(), %s)"
+    ).format(sql.Identifier(column))
+    connection.execute(insert, (masked,))
+    with pytest.raises(errors.CheckViolation):
+        connection.execute(insert, (plain,))
+
+
+def test_the_portal_refuses_an_income_band(session: Sessions) -> None:
+    connection = session(CITIZEN, "sink_writer")
+    with pytest.raises(errors.CheckViolation):
+        connection.execute(
+            """INSERT INTO profile_summary (family_id, income_category, source_updated_at)
+               VALUES (gen_random_uuid(), 'LOW', now())"""
+        )
+
+
+@pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
+def test_a_default_timestamp_is_utc(session: Sessions, database: str) -> None:
+    row = session(database, "admin").execute("SHOW timezone").fetchone()
+    assert row == ("UTC",)
+
+
+@pytest.mark.parametrize("name", ["30-control.sql", "60-sink.sql", "70-database.sql"])
+def test_files_that_both_databases_need_are_the_same(name: str) -> None:
+    folder = layout.find(os.environ).sql
+    assert (folder / WAREHOUSE / name).read_bytes() == (folder / CITIZEN / name).read_bytes()

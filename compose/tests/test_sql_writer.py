@@ -1,0 +1,251 @@
+"""What the sink may write in both databases, and what it may not, on a real server."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from sink_stack import testing_postgres
+from sink_stack.testing_postgres import Postgres, Role
+from sink_stack.testing_sessions import Sessions, denied
+
+pytestmark = pytest.mark.postgres
+
+WAREHOUSE, CITIZEN = "smart_warehouse", "smart_citizen"
+
+
+@pytest.fixture(scope="module")
+def databases(postgres: Postgres) -> Sessions:
+    return Sessions(postgres)
+
+
+@pytest.fixture
+def session(databases: Sessions) -> Iterator[Sessions]:
+    with databases.rolled_back():
+        yield databases
+
+
+# Writer
+
+
+def test_writer_in_the_portal_reads_no_personal_column_of_citizens(session: Sessions) -> None:
+    connection = session(CITIZEN, "sink_writer")
+    assert session.columns(CITIZEN, "sink_writer", "SELECT", "citizens") == {
+        "id",
+        "status",
+        "verification_status",
+        "created_at",
+    }
+    assert denied(connection, "SELECT mobile_number FROM citizens")
+    assert denied(connection, "SELECT * FROM citizens")
+    assert not denied(connection, "SELECT id FROM citizens WHERE verification_status = 'VERIFIED'")
+
+
+@pytest.mark.parametrize(
+    "relation",
+    ["citizens", "service_applications", "documents", "feedback", "citizen_identity_map"],
+)
+def test_writer_cannot_write_what_the_portal_owns(session: Sessions, relation: str) -> None:
+    connection = session(CITIZEN, "sink_writer")
+    for privilege in ("INSERT", "UPDATE"):
+        assert session.columns(CITIZEN, "sink_writer", privilege, relation) == set()
+    assert denied(connection, f"DELETE FROM {relation}")
+
+
+@pytest.mark.parametrize(
+    "relation",
+    [
+        "profile_360",
+        "eligibility.eligibility_snapshots",
+        "forecast.benefit_forecasts",
+        "decision.applications",
+        "alerts.ml_alert_outbox",
+    ],
+)
+def test_writer_in_the_warehouse_cannot_touch_what_no_flow_writes(
+    session: Sessions, relation: str
+) -> None:
+    for privilege in ("SELECT", "INSERT", "UPDATE"):
+        assert session.columns(WAREHOUSE, "sink_writer", privilege, relation) == set()
+    assert not session.tables(WAREHOUSE, "sink_writer", "DELETE") & {relation}
+
+
+def test_writer_leaves_the_hindi_texts_and_dates_of_schemes_alone(session: Sessions) -> None:
+    connection = session(CITIZEN, "sink_writer")
+    theirs = {"name_hindi", "description_hindi", "start_date", "end_date"}
+    for privilege in ("INSERT", "UPDATE"):
+        assert not session.columns(CITIZEN, "sink_writer", privilege, "schemes") & theirs
+    assert not session.columns(CITIZEN, "sink_writer", "UPDATE", "schemes") & {"id", "code"}
+    assert denied(connection, "UPDATE schemes SET name_hindi = 'x'")
+
+
+def test_writer_updates_no_key_number_or_clock_of_a_golden_record(session: Sessions) -> None:
+    allowed = session.columns(WAREHOUSE, "sink_writer", "UPDATE", "golden_records")
+    assert not allowed & {"gr_id", "family_id", "citizen_id", "jan_aadhaar", "status", "updated_at"}
+    assert {"full_name", "district_id", "source_updated_at", "review_required"} <= allowed
+
+
+@pytest.mark.parametrize(
+    ("database", "allowed"),
+    [
+        (
+            WAREHOUSE,
+            {"analytics.user_behavior", "sync_processed_event", "sync_watermark", "sync_dlq"},
+        ),
+        (
+            CITIZEN,
+            {
+                "profile_data",
+                "profile_summary",
+                "eligibility_hints",
+                "benefit_forecasts",
+                "application_decisions",
+                "sync_processed_event",
+                "sync_watermark",
+                "sync_dlq",
+            },
+        ),
+    ],
+)
+def test_writer_deletes_only_where_a_flow_does(
+    session: Sessions, database: str, allowed: set[str]
+) -> None:
+    assert session.tables(database, "sink_writer", "DELETE") == allowed
+    assert session.tables(database, "sink_writer", "TRUNCATE") == set()
+
+
+@pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
+def test_writer_cannot_alter_what_was_audited(session: Sessions, database: str) -> None:
+    connection = session(database, "sink_writer")
+    connection.execute("INSERT INTO cdc_audit_log (event_type) VALUES ('sync')")
+    assert denied(connection, "UPDATE cdc_audit_log SET event_type = 'mask'")
+    assert denied(connection, "DELETE FROM cdc_audit_log")
+
+
+@pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
+def test_writer_fills_every_control_table(session: Sessions, database: str) -> None:
+    connection = session(database, "sink_writer")
+    for statement in (
+        """INSERT INTO cdc_conflict_resolution (table_name, record_id, source_system, conflict_type)
+           VALUES ('t', '1', 'citizen', 'deletion_conflict')""",
+        "UPDATE cdc_conflict_resolution SET resolved_by = 'me', resolution_action = 'merged'",
+        "INSERT INTO sync_processed_event VALUES ('f', 'e', now()) ON CONFLICT DO NOTHING",
+        """INSERT INTO sync_watermark VALUES ('f', now())
+           ON CONFLICT (flow) DO UPDATE SET last_synced_at = excluded.last_synced_at""",
+        """INSERT INTO sync_dlq
+             (flow, error_class, error_message, stack_trace, source_data, key_id, plugin_version)
+           VALUES ('f', 'c', 'm', 's', '\\x00', 'k', '1')""",
+        "UPDATE sync_dlq SET status = 'REPLAYED', attempts = attempts + 1",
+    ):
+        connection.execute(statement.encode())
+
+
+# What a flow does, done as its writer: staged in a temporary table, merged by ON CONFLICT.
+
+
+def test_writer_can_stage_and_merge_golden_records(session: Sessions) -> None:
+    connection = session(WAREHOUSE, "sink_writer")
+    connection.execute(
+        """CREATE TEMPORARY TABLE stage ON COMMIT DROP AS
+           SELECT jan_aadhaar, full_name, source_updated_at FROM golden_records WITH NO DATA"""
+    )
+    merge = """INSERT INTO golden_records AS t (jan_aadhaar, full_name, source_updated_at)
+               SELECT * FROM stage ON CONFLICT (jan_aadhaar) DO UPDATE
+               SET full_name = excluded.full_name, source_updated_at = excluded.source_updated_at
+               WHERE t.source_updated_at IS NULL
+                  OR excluded.source_updated_at > t.source_updated_at"""
+    for name, time in (("A", "2026-01-01"), ("B", "2026-01-02"), ("C", "2025-01-01")):
+        connection.execute("DELETE FROM stage")
+        connection.execute("INSERT INTO stage VALUES ('000000000001', %s, %s)", (name, time))
+        connection.execute(merge.encode())
+    row = connection.execute("SELECT full_name FROM golden_records WHERE jan_aadhaar LIKE '0%'")
+    assert row.fetchall() == [("B",)]
+
+
+def test_writer_can_lock_and_merge_each_target_of_the_portal(session: Sessions) -> None:
+    connection = session(CITIZEN, "sink_writer")
+    family = uuid4()
+    connection.execute(
+        "INSERT INTO profile_summary VALUES (%s, 'HIGH', true, 'CONFIDENTIAL', 'c', now(), now())",
+        (family,),
+    )
+    connection.execute("SELECT 1 FROM profile_summary WHERE family_id = %s FOR UPDATE", (family,))
+    for _ in range(2):
+        connection.execute(
+            """INSERT INTO eligibility_hints VALUES (%s, 'NREGA', 'RULE_ELIGIBLE', 1, 1, 'x', now())
+               ON CONFLICT (family_id, scheme_code)
+               DO UPDATE SET explanation = excluded.explanation""",
+            (family,),
+        )
+        connection.execute(
+            """INSERT INTO schemes (id, code, name, last_updated) VALUES (%s, 'NREGA', 'n', now())
+               ON CONFLICT (code) DO UPDATE SET name = excluded.name""",
+            (uuid4(),),
+        )
+    connection.execute("DELETE FROM eligibility_hints WHERE family_id = %s", (family,))
+
+
+@pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
+def test_writer_owns_a_schema_and_stages_in_temporary_tables(
+    session: Sessions, database: str
+) -> None:
+    connection = session(database, "sink_writer")
+    connection.execute("CREATE TABLE sink.partition_offset (position bigint)")
+    connection.execute("CREATE TEMPORARY TABLE stage (LIKE sink.partition_offset)")
+    assert denied(session(database, "sink_reader"), "SELECT * FROM sink.partition_offset")
+
+
+def check_origin(dsn: str) -> None:
+    """Write through a replication origin, as the runner does."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SELECT pg_replication_origin_create('sink/test/0')")
+        connection.execute("SELECT pg_replication_origin_session_setup('sink/test/0')")
+        connection.commit()
+        connection.execute("SELECT pg_replication_origin_xact_setup('0/ABCD', now())")
+        connection.execute("INSERT INTO sync_watermark VALUES ('origin', now())")
+        connection.commit()
+        row = connection.execute(
+            """SELECT pg_replication_origin_session_is_setup(),
+                      pg_replication_origin_oid('sink/test/0') IS NOT NULL,
+                      pg_replication_origin_session_progress(false)::text,
+                      pg_replication_origin_progress('sink/test/0', false)::text"""
+        )
+        assert row.fetchone() == (True, True, "0/ABCD", "0/ABCD")
+        connection.execute("SELECT pg_replication_origin_session_reset()")
+
+
+def check_origin_is_exclusive(dsn: str) -> None:
+    with psycopg.connect(dsn) as first, psycopg.connect(dsn) as second:
+        first.execute("SELECT pg_replication_origin_session_setup('sink/test/0')")
+        with pytest.raises(errors.ObjectInUse):
+            second.execute("SELECT pg_replication_origin_session_setup('sink/test/0')")
+
+
+def test_writer_uses_a_replication_origin_that_one_session_holds_at_a_time(
+    postgres: Postgres,
+) -> None:
+    dsn = postgres.dsn(postgres.fresh_database(CITIZEN), "sink_writer")
+    check_origin(dsn)
+    check_origin_is_exclusive(dsn)
+
+
+@pytest.mark.parametrize("programs", testing_postgres.installed(os.environ)[1:], ids=str)
+def test_the_sql_and_the_origins_work_on_every_other_postgresql_of_this_machine(
+    programs: Path,
+) -> None:
+    with testing_postgres.running(programs) as other:
+        for database in (WAREHOUSE, CITIZEN):
+            with psycopg.connect(other.dsn(database)) as admin:
+                row = admin.execute("SELECT count(*) FROM pg_publication_tables").fetchone()
+                assert row is not None
+                assert row[0] > 0
+        check_origin(other.dsn(WAREHOUSE, "sink_writer"))
+
+
+@pytest.mark.parametrize("role", ["sink_capture", "sink_reader"])
+def test_only_the_writer_may_use_an_origin(session: Sessions, role: Role) -> None:
+    assert denied(session(CITIZEN, role), "SELECT pg_replication_origin_create('mine')")
