@@ -223,9 +223,9 @@ def type_name(kind: Any) -> str:
     """Name the type as a person who writes TOML would."""
     kind = _required(kind)
     if choices := _choices(kind):
-        return " or ".join(repr(name) for name in choices)
+        return " or ".join(shown(name) for name in choices)
     if get_origin(kind) in _LISTS:
-        return f"a list of {get_args(kind)[0].__name__}"
+        return f"a list, each {type_name(get_args(kind)[0])}"
     return _NAMES.get(kind, str(kind))
 
 

@@ -1,0 +1,75 @@
+"""The ``sink-runner`` command: finds the commands, runs one, turns errors into exit codes.
+
+0 is success, 1 failure, 2 wrong usage, 78 (EX_CONFIG) anything wrong with the set-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+
+from . import log
+from .commands import EX_CONFIG, FAILURE, GROUP, Subparsers, add_config_option
+from .commands import config as config_command
+from .commands import new as new_command
+from .commands import plugins as plugins_command
+from .commands import run as run_command
+from .errors import ConfigError, EventError, FatalError, PluginError, RetriableError, SinkError
+
+INTERRUPTED = 130
+
+TEACHING = """\
+start here:
+  sink-runner plugins               what is installed, and what is on
+  sink-runner config                what can be set, and what is
+  sink-runner run                   go
+  sink-runner COMMAND --help        each command's help ends with examples
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; `argparse` itself exits with 2."""
+    parser = argparse.ArgumentParser(
+        prog="sink-runner",
+        description="Carry Debezium change events from Kafka through plugins into PostgreSQL.",
+        epilog=TEACHING,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config_option(parser)
+    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
+    args = parser.parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (ConfigError, PluginError) as exc:
+        _complain(str(exc))
+        return EX_CONFIG
+    except (EventError, RetriableError, FatalError) as exc:
+        _complain(log.describe(exc))  # a plugin may have raised it, with a row in its text
+        return FAILURE
+    except SinkError as exc:
+        _complain(str(exc))
+        return FAILURE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as exc:  # noqa: BLE001 - Python's own traceback would print the text
+        _complain("\n".join(log.trace(exc)))
+        return FAILURE
+
+
+def add_commands(subparsers: Subparsers) -> None:
+    """Add our own commands, then the other distributions'; a broken one is told and left out."""
+    for command in (plugins_command, run_command, config_command, new_command):
+        command.register(subparsers)
+    for ep in sorted(entry_points(group=GROUP), key=lambda ep: ep.name):
+        try:
+            ep.load()(subparsers)
+        except Exception as exc:  # noqa: BLE001 - a third party's import may raise anything
+            dist = f"{ep.dist.name} {ep.dist.version}" if ep.dist else ep.value
+            _complain(f"command {ep.name!r} of {dist} is left out: {type(exc).__name__}: {exc}")
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        print(f"sink-runner: {line}", file=sys.stderr)

@@ -1,0 +1,85 @@
+"""The commands: one module each, whose `register` adds a parser to ``sink-runner``.
+
+Other distributions add commands the same way, by an entry point in `GROUP` that names their
+own `register(subparsers)`; its parsers set ``run``, a function from the parsed arguments to
+an exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from .. import registry
+from ..config import ConfigFile, find, load
+from ..errors import ConfigError
+
+GROUP = "sink_runner.commands"
+
+OK = 0
+FAILURE = 1
+EX_CONFIG = 78
+
+
+class Subparsers(Protocol):
+    """What `argparse.ArgumentParser.add_subparsers` returns."""
+
+    def add_parser(self, name: str, *args: Any, **options: Any) -> argparse.ArgumentParser:
+        """Add a command."""
+
+
+def add_command(
+    subparsers: Subparsers, name: str, *, summary: str, teaching: str
+) -> argparse.ArgumentParser:
+    """Add a command whose --help ends with an example; `summary` is its line in the list."""
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=teaching,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config_option(parser)
+    return parser
+
+
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """Accept --config before the command and after it."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="configuration (default: $SINK_CONFIG, or sink-runner.toml here or in a parent)",
+    )
+
+
+def add_choice_options(parser: argparse.ArgumentParser) -> None:
+    for option, text in (
+        ("--only", "turn on these plugins and no others; global ones must be named too"),
+        ("--without", "turn these plugins off, whatever else turns them on"),
+    ):
+        parser.add_argument(option, metavar="NAME[,NAME]", action="append", default=[], help=text)
+
+
+def find_config(args: argparse.Namespace) -> Path | None:
+    return getattr(args, "config", None) or find(Path.cwd(), os.environ)
+
+
+def read_config(args: argparse.Namespace) -> ConfigFile:
+    """Return the configuration file of this call; raise if there is none."""
+    path = find_config(args)
+    if path is None:
+        raise ConfigError("no sink-runner.toml here or in a parent folder; name one by --config")
+    return load(path, os.environ)
+
+
+def read_plugins(args: argparse.Namespace, file: ConfigFile) -> dict[str, registry.Plugin]:
+    """Return the installed plugins, those that are on loaded, faults recorded on each."""
+    plugins = registry.installed()
+    choice = file.choice().override(file.environ, args.only, args.without)
+    names = registry.select(plugins, choice.enabled, choice.disabled)
+    registry.load_selected(plugins, names, file.plugin_tables, file.reader)
+    return plugins

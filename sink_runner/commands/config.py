@@ -1,0 +1,84 @@
+"""``sink-runner config``: the reference of `sink-runner.toml`, with what it holds now."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..config import Config, ConfigFile
+from ..settings import Key, Reader, SettingError, keys, shown, type_name
+from . import OK, Subparsers, add_command, read_config
+
+TEACHING = """\
+A value may also be written { env = "NAME", default = ... } or { file = "path" }; where a
+secret comes from is printed, and its value is not.  The exit code is 78 if any value is
+missing or wrong.
+
+example:
+  sink-runner config
+  SINK_KAFKA=127.0.0.1:9092 sink-runner config
+"""
+HIDDEN = "***"
+
+
+def register(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "config",
+        summary="print every key of the configuration: type, default, meaning, present value",
+        teaching=TEACHING,
+    )
+    parser.set_defaults(run=config)
+
+
+def config(args: argparse.Namespace) -> int:
+    file = read_config(args)
+    for line in reference(file):
+        print(line)
+    file.config()  # raises what is wrong with it
+    return OK
+
+
+def reference(file: ConfigFile) -> Iterator[str]:
+    yield f"# {file.path}"
+    for key in keys(Config):
+        yield ""
+        yield from describe(key)
+        for path, raw in present(key, file.table):
+            yield f"    {path} = {_value(key, raw, path, file.reader)}"
+
+
+def describe(key: Key) -> Iterator[str]:
+    """Yield the key's name, type and default, and what it means."""
+    default = "required" if key.required else f"default {shown(key.default)}"
+    yield f"{key.path}  ({type_name(key.kind)}, {default})"
+    if key.doc:
+        yield f"    # {key.doc}"
+
+
+def present(key: Key, table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the places where the table sets the key: several, where a name may be chosen."""
+    places: list[tuple[str, Any]] = [("", table)]
+    for part in key.path.split("."):
+        inner = [(path, value) for path, value in places if isinstance(value, dict)]
+        if part == "<name>":
+            places = [(f"{path}.{name}", raw[name]) for path, raw in inner for name in raw]
+        else:
+            places = [
+                (f"{path}.{part}".lstrip("."), raw[part]) for path, raw in inner if part in raw
+            ]
+    yield from places
+
+
+def _value(key: Key, raw: Any, path: str, reader: Reader) -> str:
+    source = ""
+    if isinstance(raw, dict) and raw.keys() & {"env", "file"}:
+        source = "  # from " + " ".join(
+            f"{how} {raw[how]}" for how in ("env", "file") if how in raw
+        )
+    try:
+        value = reader.value(key.kind, raw, path)
+    except SettingError as fault:
+        return f"(not usable: {fault})"
+    return (HIDDEN if key.secret else shown(value)) + source

@@ -1,0 +1,159 @@
+"""``sink-runner plugins``: what is installed, what is on, and what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .. import registry
+from ..config import ConfigFile, load
+from ..errors import ConfigError
+from ..plugin import TableMapping
+from ..settings import hint, keys, shown
+from . import (
+    EX_CONFIG,
+    OK,
+    Subparsers,
+    add_choice_options,
+    add_command,
+    find_config,
+    read_plugins,
+)
+from .config import HIDDEN, describe
+
+TEACHING = """\
+A plugin is off unless [plugins] in sink-runner.toml, SINK_PLUGINS or --only turns it on, and
+off whenever [plugins], SINK_PLUGINS_OFF or --without turns it off.  One that is off is not
+imported.  The exit code is 78 while anything that is on has a fault.
+
+examples:
+  sink-runner plugins
+  sink-runner plugins --json
+  sink-runner plugins --chain golden-records
+  sink-runner plugins --config-of golden-records
+"""
+
+
+def register(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "plugins",
+        summary="list the installed plugins: on, off, broken and why, incompatible",
+        teaching=TEACHING,
+    )
+    add_choice_options(parser)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--json", action="store_true", help="the list, for programs")
+    what.add_argument("--chain", metavar="NAME", help="every step of one mapping, in order")
+    what.add_argument("--config-of", metavar="NAME", help="the keys of [plugins.NAME]")
+    parser.set_defaults(run=plugins)
+
+
+def plugins(args: argparse.Namespace) -> int:
+    path = find_config(args)
+    installed = read_plugins(args, load(path) if path else ConfigFile())
+    if args.chain:
+        lines: Iterable[str] = _chain(_loaded(args.chain, installed), installed.values())
+    elif args.config_of:
+        lines = _config_of(_loaded(args.config_of, installed))
+    elif args.json:
+        lines = [json.dumps([record(plugin) for plugin in installed.values()], indent=2)]
+    else:
+        lines = table(list(installed.values()))
+    for line in lines:
+        print(line)
+    return EX_CONFIG if any(plugin.errors for plugin in installed.values()) else OK
+
+
+def record(plugin: registry.Plugin) -> dict[str, object]:
+    return {
+        "name": plugin.name,
+        "status": plugin.status,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "source": plugin.mapping and plugin.mapping.source,
+        "target": plugin.mapping and plugin.mapping.target,
+        "hooks": plugin.hooks,
+        "errors": plugin.errors,
+    }
+
+
+def table(plugins: list[registry.Plugin]) -> Iterator[str]:
+    if not plugins:
+        yield "no plugin is installed; `sink-runner new` writes one"
+    heads = [(plugin.name, str(plugin.status), plugin.version) for plugin in plugins]
+    widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
+    for plugin, head in zip(plugins, heads, strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(head, widths, strict=True)]
+        yield "  ".join([*cells, _way(plugin)]).rstrip()
+        own = [hook for hook in plugin.hooks if hook not in ("sink_mapping", "sink_config")]
+        if own:
+            yield f"    hooks: {', '.join(own)}"
+        yield from (f"    fault: {error}" for error in plugin.errors)
+
+
+def _way(plugin: registry.Plugin) -> str:
+    if plugin.mapping is not None:
+        return f"{plugin.mapping.source} -> {plugin.mapping.target}"
+    return "every mapping" if plugin.status is registry.Status.ON else ""
+
+
+def _loaded(name: str, installed: dict[str, registry.Plugin]) -> registry.Plugin:
+    if name not in installed:
+        raise ConfigError(f"plugin {name!r} is not installed{hint(name, installed)}")
+    plugin = installed[name]
+    registry.usable([plugin])
+    if plugin.status is not registry.Status.ON:
+        raise ConfigError(f"plugin {name!r} is {plugin.status}, so it is not imported")
+    return plugin
+
+
+def _chain(owner: registry.Plugin, installed: Iterable[registry.Plugin]) -> Iterator[str]:
+    if owner.mapping is None:
+        raise ConfigError(f"plugin {owner.name!r} is global: it joins the chain of every mapping")
+    on = [plugin for plugin in installed if plugin.status is registry.Status.ON]
+    manager = registry.manager_for(owner, on)
+    yield f"{owner.name}: {owner.mapping.source} -> {owner.mapping.target}"
+    for step, (does, hook) in enumerate(steps(owner.mapping), start=1):
+        if hook is None:
+            yield f"{step:3}  {'(built in)':24} {does}"
+            continue
+        # pluggy calls the last of its list first.
+        names = [impl.plugin_name for impl in reversed(getattr(manager.hook, hook).get_hookimpls())]
+        yield f"{step:3}  {hook:24} {', '.join(names) or '-'}"
+
+
+def steps(mapping: TableMapping) -> Iterator[tuple[str, str | None]]:
+    """Yield what happens to an event, in order: the runner's own steps and the hooks."""
+    yield "drop what would go back to where it came from", None
+    yield "", "sink_filter"
+    yield f"read {len(mapping.columns)} declared columns: source, convert, default", None
+    yield "", "sink_map"
+    yield "mask by policy, cut to max_length", None
+    yield "", "sink_mask"
+    if looked_up := [column.name for column in mapping.columns if column.lookup]:
+        yield f"look up, once for the batch: {', '.join(looked_up)}", None
+    yield "", "sink_resolve_conflict"
+    yield "", "sink_write"
+    version = f" by {mapping.conflict.version}" if mapping.conflict.version else ""
+    yield f"write, {mapping.conflict.strategy.value}{version}", None
+    yield "", "sink_batch_committed"
+    yield "", "sink_event_failed"
+
+
+def _config_of(plugin: registry.Plugin) -> Iterator[str]:
+    if plugin.config_class is None:
+        yield f"{plugin.name} takes no configuration"
+        return
+    for key in keys(plugin.config_class, f"plugins.{plugin.name}"):
+        yield from describe(key)
+        value = _value_of(plugin.config, key.path.split(".")[2:])
+        yield f"    {key.path} = {HIDDEN if key.secret else shown(value)}"
+
+
+def _value_of(config: Any, path: list[str]) -> Any:
+    for name in path:
+        config = config.get(name) if isinstance(config, dict) else getattr(config, name)
+    return config

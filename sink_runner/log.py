@@ -1,0 +1,163 @@
+"""What the runner says: structlog, JSON or console, UTC, and never a row's value.
+
+The text of an exception may quote a row (PostgreSQL's does), so an exception is told by its
+class, SQLSTATE, constraint and frames.  Only what the runner raised itself keeps its text.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import TracebackType
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from .config import Log
+from .errors import SinkError
+
+# Libraries whose messages speak of connections and never of what is in a record.
+_TRUSTED = ("kafka",)
+_SCALARS = (str, int, float, bool, type(None))
+
+
+def configure(log: Log, stream: TextIO | None = None) -> None:
+    """Set up structlog and the standard library's logging for this process, on stderr."""
+    stream = stream or sys.stderr
+    terminal = stream.isatty()
+    json = log.format == "json" or (log.format == "auto" and not terminal)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            partial(_exceptions, render=list if json else "\n".join),
+            _plain_values,
+            _json() if json else _console(colors=terminal),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(log.level),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Forward)]:
+        root.removeHandler(handler)
+    root.addHandler(_Forward(logging.WARNING))
+    root.setLevel(logging.WARNING)
+
+
+def describe(exc: BaseException) -> str:
+    """Name the exception's class, SQLSTATE and constraint; its text only if it is our own."""
+    parts = [_class(exc)]
+    if sqlstate := getattr(exc, "sqlstate", None):
+        parts.append(f"sqlstate={sqlstate}")
+    constraint = getattr(getattr(exc, "diag", exc), "constraint_name", None)
+    if constraint or (constraint := getattr(exc, "constraint", None)):
+        parts.append(f"constraint={constraint}")
+    if _is_ours(exc):
+        parts.append(f"({exc})")
+    return " ".join(parts)
+
+
+def trace(exc: BaseException) -> list[str]:
+    """Return the exception and its causes, each with its frames, a line for each."""
+    lines: list[str] = []
+    seen: set[int] = set()
+    current: BaseException | None = exc
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        lines.append(f"{'caused by ' if lines else ''}{describe(current)}")
+        lines += [f"  at {frame}" for frame in frames(current.__traceback__)]
+        if isinstance(current, BaseExceptionGroup):
+            lines += [f"  | {line}" for part in current.exceptions for line in trace(part)]
+        hidden = None if current.__suppress_context__ else current.__context__
+        current = current.__cause__ or hidden
+    return lines
+
+
+def frames(traceback: TracebackType | None) -> Iterator[str]:
+    """Yield ``file:line:function``, the outermost first."""
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        yield f"{code.co_filename}:{traceback.tb_lineno}:{code.co_name}"
+        traceback = traceback.tb_next
+
+
+def _class(exc: BaseException) -> str:
+    kind = type(exc)
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+
+
+def _is_ours(exc: BaseException) -> bool:
+    """A plugin may raise our classes too, with a text of its own making."""
+    traceback = exc.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None or not isinstance(exc, SinkError):
+        return False
+    module = str(traceback.tb_frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] == __name__.partition(".")[0]
+
+
+# -- processors --------------------------------------------------------------------------------
+
+
+def _exceptions(
+    _logger: WrappedLogger, _method: str, event: EventDict, render: Callable[[list[str]], Any]
+) -> EventDict:
+    found = event.pop("exc_info", None)
+    if found is True:
+        found = sys.exc_info()
+    if isinstance(found, tuple):
+        found = found[1]
+    if isinstance(found, BaseException):
+        event["exception"] = render(trace(found))
+    return event
+
+
+def _plain_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {name: _plain(value) for name, value in event.items()}
+
+
+def _plain(value: Any) -> Any:
+    """An object's repr may hold anything, an exception's text included."""
+    if isinstance(value, _SCALARS):
+        return value
+    if isinstance(value, BaseException):
+        return describe(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    return f"<{type(value).__qualname__}>"
+
+
+def _json() -> Processor:
+    return structlog.processors.JSONRenderer(ensure_ascii=False)
+
+
+def _console(*, colors: bool) -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=colors, exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+class _Forward(logging.Handler):
+    """Passes the libraries' warnings on; those of an untrusted one without their arguments."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        trusted = record.name.partition(".")[0] in _TRUSTED
+        structlog.get_logger().log(
+            record.levelno,
+            "library_warning",
+            library=record.name,
+            message=record.getMessage() if trusted else str(record.msg),
+            exc_info=record.exc_info,
+        )

@@ -1,0 +1,81 @@
+"""Write a new plugin distribution that installs, loads and passes its tests as it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from .errors import SinkError
+from .plugin import Table
+from .registry import RESERVED
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def scaffold(
+    root: Path, name: str, *, source: str, target: str, key: Sequence[str], version: str
+) -> Path:
+    """Create ``root/name`` and return it; raise ValueError if one of the names cannot be."""
+    if not _NAME.fullmatch(name) or name in RESERVED:
+        raise ValueError(f"{name!r} is not a plugin name: kebab-case, as in golden-records")
+    _check_tables(source, target)
+    _check_columns(key, version)
+    folder = root / name
+    if folder.exists():
+        raise SinkError(f"{folder} exists")
+    module = "sink_" + name.replace("-", "_")
+    values = {
+        "name": name,
+        "module": module,
+        "source": source,
+        "target": target,
+        "key": _tuple(key),
+        "version": version,
+        "columns": "\n".join(
+            f'            Column("{column}", required=True),' for column in _columns(key, version)
+        ),
+        "declared": _tuple(_columns(key, version)),
+    }
+    for template, path in (
+        ("pyproject.toml.tmpl", "pyproject.toml"),
+        ("README.md.tmpl", "README.md"),
+        ("plugin.py.tmpl", f"src/{module}/__init__.py"),
+        ("test_plugin.py.tmpl", f"tests/test_{module}.py"),
+    ):
+        text = files(__package__).joinpath("templates", template).read_text()
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(Template(text).substitute(values))
+    (folder / "src" / module / "py.typed").touch()
+    return folder
+
+
+def _columns(key: Sequence[str], version: str) -> list[str]:
+    return list(dict.fromkeys([*key, version]))
+
+
+def _tuple(columns: Sequence[str]) -> str:
+    names = ", ".join(f'"{column}"' for column in columns)
+    return f"({names},)" if len(columns) == 1 else f"({names})"
+
+
+def _check_tables(source: str, target: str) -> None:
+    for text in (source, target):
+        parts = Table.parse(text)
+        for part in (parts.database, parts.schema, parts.name):
+            if not _IDENTIFIER.fullmatch(part):
+                raise ValueError(f"{part!r} in {text!r} is not a plain SQL name")
+    if source == target:
+        raise ValueError(f"source and target are the same table, {source}")
+
+
+def _check_columns(key: Sequence[str], version: str) -> None:
+    if not key or len(set(key)) < len(key):
+        raise ValueError("the key needs at least one column, and each of them once")
+    for column in (*key, version):
+        if not _IDENTIFIER.fullmatch(column):
+            raise ValueError(f"column {column!r} is not a plain SQL name")
