@@ -1,1 +1,1 @@
-"""The local stack: real PostgreSQL, Kafka, schema registry and Debezium Server, without containers."""
+"""The local stack: real PostgreSQL, Kafka, schema registry and Debezium Server."""

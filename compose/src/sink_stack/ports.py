@@ -1,6 +1,5 @@
 """Chooses the ports of the stack, and names who holds one that is taken."""
 
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,7 +99,7 @@ def _socket_inodes(folder: Path) -> set[str]:
     inodes = set()
     try:
         for link in folder.iterdir():
-            target = os.readlink(link)
+            target = str(link.readlink())
             if target.startswith("socket:["):
                 inodes.add(target[len("socket:[") : -1])
     except OSError:

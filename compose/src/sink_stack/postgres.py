@@ -6,6 +6,8 @@ import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -31,7 +33,11 @@ SERVER_SETTINGS = {
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "autovacuum": "on",
+    # A log is read by more people than a table: no statement, and no DETAIL, which quotes rows.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
 }
+PASSWORDS = ("admin", "capture", "writer", "reader")
 _ROLES = {"sink_capture": "capture", "sink_writer": "writer", "sink_reader": "reader"}
 _SCHEMA = "STACK_DATABASE_SCHEMA"
 _DATA = "STACK_POSTGRES_DATA"
@@ -109,10 +115,12 @@ class Postgres:
         digest = schema_digest(self._layout.sql)
         if self._settings.values.get(_SCHEMA):
             return self._settings
-        create_databases(self._settings, self._layout.sql)
-        self._settings = settings_module.remember(
-            self._layout, self._settings, **{_SCHEMA: digest}
+        cluster = Access(
+            address=f"127.0.0.1:{self._settings.port('postgres')}",
+            passwords={role: self._settings.password(role) for role in PASSWORDS},
         )
+        create_databases(cluster, self._layout.sql)
+        self._settings = settings_module.remember(self._layout, self._settings, **{_SCHEMA: digest})
         return self._settings
 
     def outdated(self) -> bool:
@@ -165,20 +173,31 @@ def schema_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def create_databases(settings: Settings, folder: Path) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How the administrator reaches a cluster, and what each role's password shall be."""
+
+    address: str
+    passwords: Mapping[str, str] = field(repr=False)
+
+    def dsn(self, database: str) -> str:
+        return f"postgresql://postgres:{self.passwords['admin']}@{self.address}/{database}"
+
+
+def create_databases(cluster: Access, folder: Path) -> None:
     """Run compose/sql as the administrator: roles first, then each database in name order."""
-    with psycopg.connect(settings.admin_dsn("postgres"), autocommit=True) as connection:
+    with psycopg.connect(cluster.dsn("postgres"), autocommit=True) as connection:
         _run(connection, folder / "cluster.sql")
         for role, name in _ROLES.items():
             connection.execute(
                 sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-                    sql.Identifier(role), sql.Literal(settings.password(name))
+                    sql.Identifier(role), sql.Literal(cluster.passwords[name])
                 )
             )
         for database in DATABASES.values():
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
     for database in DATABASES.values():
-        with psycopg.connect(settings.admin_dsn(database), autocommit=True) as connection:
+        with psycopg.connect(cluster.dsn(database), autocommit=True) as connection:
             for path in sorted((folder / database).glob("*.sql")):
                 _run(connection, path)
 

@@ -4,6 +4,7 @@ A pid file names the process by its id *and* its start time: the id alone may by
 another process, and a process that ended but was not reaped still has its id.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -145,7 +146,7 @@ class Supervisor:
             self._wait(name, time.monotonic() + 5)
 
     def wait_until(self, name: str, ready: Callable[[], bool], seconds: float) -> None:
-        """Wait for a part to become ready; its death or the bound is an error with its last lines."""
+        """Wait for a part to become ready; its death is an error with its last lines."""
         bound = time.monotonic() + seconds
         while not ready():
             if self.running(name) is None:
@@ -214,18 +215,14 @@ def _boot() -> str:
 
 
 def _signal(running: Running, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(running.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _kill_session(running: Running) -> None:
     """Kill the group that the part leads: what it started goes with it."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(running.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _group(user: str) -> int:

@@ -169,8 +169,11 @@ class Installer:
         ecj = self._maven.get(Artifact("org.eclipse.jdt", "ecj", self._versions["ECJ_VERSION"]))
         classes = target / "classes"
         libraries = sorted((self._folder("debezium", "DEBEZIUM") / "lib").glob("*.jar"))
-        needed = [str(jar) for jar in libraries if jar.name.startswith(("connect-api", "kafka-cl"))]
-        command = [str(self._java), "-jar", str(ecj), "-source", "17", "-target", "17", "-proc:none"]
+        used = ("connect-api-", "kafka-clients-")
+        needed = [str(jar) for jar in libraries if jar.name.startswith(used)]
+        command = [str(self._java), "-jar", str(ecj), "-proc:none"]
+        # Not --release: it needs a JDK's list of older classes, which a runtime does not have.
+        command += ["-source", "17", "-target", "17"]
         command += ["-cp", os.pathsep.join(needed), "-d", str(classes)]
         command.append(str(self._layout.debezium / _TRANSFORM))
         told = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -192,9 +195,7 @@ def _fill(target: Path, step: Callable[[Path], None]) -> None:
 
 def _unpack(archive: Path, target: Path, *, strip: int) -> None:
     """Unpack with tar, twice as fast as Python's, and drop the archive: it is large."""
-    subprocess.run(
-        ["tar", "xzf", archive, "-C", target, f"--strip-components={strip}"], check=True
-    )
+    subprocess.run(["tar", "xzf", archive, "-C", target, f"--strip-components={strip}"], check=True)
     archive.unlink()
 
 

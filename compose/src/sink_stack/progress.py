@@ -54,9 +54,6 @@ class Reporter:
             self.step(line())
 
 
-
-
-
 def folder_bytes(folder: Path) -> int:
     """Bytes in all files below a folder that other processes are writing to."""
     total = 0

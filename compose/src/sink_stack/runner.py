@@ -19,7 +19,7 @@ _SETTLED_SECONDS = 2
 
 
 def command(layout: Layout, argv: Sequence[str], environ: Mapping[str, str]) -> Command:
-    """The runner's process; a changed plugin, policy or configuration makes a running one outdated."""
+    """The runner's process, outdated once a plugin, a policy or the configuration changed."""
     return Command(
         name="runner",
         argv=argv,

@@ -72,9 +72,7 @@ def prepare(
         remembered = values.get(f"STACK_PORT_{name.upper()}")
         port = int(remembered) if remembered else None
         if port is None or not port_in_use_by_us(name):
-            port = ports.choose(
-                name, environ=environ, remembered=port, in_use=frozenset(taken)
-            )
+            port = ports.choose(name, environ=environ, remembered=port, in_use=frozenset(taken))
         taken.add(port)
         values[f"STACK_PORT_{name.upper()}"] = str(port)
     settings = Settings(values)

@@ -1,5 +1,6 @@
 """Brings the whole stack up and down, in an order that works."""
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -87,6 +88,14 @@ class Stack:
             self.supervisor.stop(*names)
             if alive:
                 self._reporter.step(f"stopped {', '.join(alive)}")
+
+    def clean(self) -> None:
+        """Delete everything of this home, wherever PostgreSQL's folder had to be put."""
+        self.down()
+        data = self.settings.values.get("STACK_POSTGRES_DATA")
+        if data and self.layout.home not in Path(data).parents:
+            shutil.rmtree(Path(data).parent, ignore_errors=True)
+        shutil.rmtree(self.layout.home)
 
     def environment(self) -> dict[str, str]:
         return self.settings.exported()

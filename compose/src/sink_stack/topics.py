@@ -41,9 +41,7 @@ def declared(path: Path) -> list[Topic]:
     """The topics of the file; an unknown or missing word is an error."""
     document = tomllib.loads(path.read_text(encoding="utf-8"))
     defaults = document.get("defaults", {})
-    return [
-        _topic(path, name, {**defaults, **entry}) for name, entry in document["topics"].items()
-    ]
+    return [_topic(path, name, {**defaults, **entry}) for name, entry in document["topics"].items()]
 
 
 def _topic(path: Path, name: str, entry: Mapping[str, Any]) -> Topic:

@@ -1,0 +1,83 @@
+"""The same stack in Docker Compose, and the choice between the two ways."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+
+import docker
+from docker.errors import DockerException
+
+from . import settings
+from .errors import StackError
+from .layout import Layout
+
+WAYS = ("native", "compose")
+
+
+def chosen(layout: Layout, environ: Mapping[str, str]) -> str:
+    """What STACK says, else how this home was started, else compose where an engine answers."""
+    if told := environ.get("STACK"):
+        if told not in WAYS:
+            raise StackError(f"STACK={told}: it is native or compose")
+        return told
+    if known := settings.load(layout):
+        return "compose" if "STACK_COMPOSE" in known.values else "native"
+    return "compose" if answers() else "native"
+
+
+def answers() -> bool:
+    """Whether a container engine is there and lets us in."""
+    try:
+        client = docker.from_env()
+    except DockerException:
+        return False
+    try:
+        return bool(client.ping())
+    except DockerException:
+        return False
+    finally:
+        client.close()
+
+
+class Compose:
+    """Docker Compose on compose/compose.yaml, with this home's ports and passwords."""
+
+    def __init__(self, layout: Layout, environ: Mapping[str, str]) -> None:
+        self._layout = layout
+        self._environ = environ
+
+    def up(self, *, with_runner: bool) -> None:
+        self._layout.make()
+        known = settings.load(self._layout)
+        # Ports that a compose stack of this home holds are its own.
+        ours = known is not None and "STACK_COMPOSE" in known.values
+        prepared = settings.prepare(self._layout, self._environ, lambda _: ours)
+        settings.remember(self._layout, prepared, STACK_COMPOSE="1")
+        scale = () if with_runner else ("--scale", "runner=0")
+        self.run("up", "--detach", "--build", "--wait", *scale)
+
+    def logs(self, part: str | None, lines: int, *, follow: bool) -> None:
+        arguments = ["logs", "--tail", str(lines)]
+        arguments += ["--follow"] if follow else []
+        arguments += [part] if part else []
+        self.run(*arguments)
+
+    def run(self, *arguments: str) -> None:
+        command = ["docker", "compose", *self.files(), *arguments]
+        code = subprocess.run(command, env={**os.environ}, check=False).returncode
+        if code:
+            raise StackError(f"docker compose {arguments[0]} ended with {code}")
+
+    def files(self) -> list[str]:
+        """The compose file with the pinned versions and this home's settings."""
+        compose = self._layout.root / "compose"
+        if not self._layout.settings.exists():
+            raise StackError(f"there is no stack in {self._layout.home}: run `sink-stack up`")
+        return [
+            "--env-file",
+            str(compose / "versions.env"),
+            "--env-file",
+            str(self._layout.settings),
+            "--file",
+            str(compose / "compose.yaml"),
+        ]

@@ -1,0 +1,125 @@
+"""Shows one change of each direction arriving, as a person would check it by hand."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from rich.console import Console
+from rich.table import Table
+
+from .errors import StackError
+from .settings import Settings
+
+_PATIENCE_SECONDS = 30
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One statement on a source, and the query that sees it in the target.
+
+    `pick` finds a row that takes part; `update` marks it with %(mark)s; `arrived` finds the
+    target's row by what `update` returned.
+    """
+
+    source: str
+    target: str
+    pick: str
+    update: str
+    arrived: str
+    columns: Sequence[tuple[str, str]]
+
+
+CHANGES = (
+    Change(
+        source="smart_warehouse",
+        target="smart_citizen",
+        # Rows that arrived before: one that a filter keeps away would be waited for in vain.
+        pick="""SELECT gr_id AS key FROM public.golden_records
+                 WHERE lower(coalesce(status, 'active')) = 'active' AND jan_aadhaar IS NOT NULL
+                 ORDER BY gr_id LIMIT 1""",
+        update="""UPDATE public.golden_records SET full_name = %(mark)s WHERE gr_id = %(key)s
+                  RETURNING gr_id, jan_aadhaar, full_name, city_village, mobile_number, email""",
+        arrived="""SELECT record_id, jan_aadhaar, full_name, city, mobile_number, email
+                     FROM public.profile_data
+                    WHERE record_id = %(key)s AND full_name = %(mark)s""",
+        columns=(
+            ("gr_id", "record_id"),
+            ("jan_aadhaar", "jan_aadhaar"),
+            ("full_name", "full_name"),
+            ("city_village", "city"),
+            ("mobile_number", "mobile_number"),
+            ("email", "email"),
+        ),
+    ),
+    Change(
+        source="smart_citizen",
+        target="smart_warehouse",
+        pick="""SELECT id AS key FROM public.citizens
+                 WHERE upper(verification_status) = 'VERIFIED' AND aadhaar_number IS NOT NULL
+                 ORDER BY id LIMIT 1""",
+        update="""UPDATE public.citizens SET city = %(mark)s, updated_at = now()
+                   WHERE id = %(key)s RETURNING id, full_name, city""",
+        arrived="""SELECT gr_id, full_name, city_village FROM public.golden_records
+                    WHERE city_village = %(mark)s""",
+        columns=(("id", "gr_id"), ("full_name", "full_name"), ("city", "city_village")),
+    ),
+)
+
+
+def show(settings: Settings, console: Console) -> None:
+    """Make each change, wait for it, and print both rows with the time it took."""
+    for change in CHANGES:
+        _show(change, settings, console)
+
+
+def _show(change: Change, settings: Settings, console: Console) -> None:
+    mark = f"Shown {time.strftime('%H:%M:%S')}"
+    with psycopg.connect(settings.admin_dsn(change.source), row_factory=dict_row) as source:
+        picked = source.execute(change.pick).fetchone()
+        if picked is None:
+            raise StackError(
+                f"{change.source} has no row to change: load data with `sink-runner demo load`"
+            )
+        names = {"mark": mark, "key": picked["key"]}
+        before = source.execute(change.update, names).fetchone()
+        source.commit()
+    began = time.monotonic()
+    after = _wait(change, settings, names)
+    milliseconds = (time.monotonic() - began) * 1000
+    assert before is not None
+    _print(console, change, before, after, milliseconds)
+
+
+def _wait(change: Change, settings: Settings, names: Mapping[str, Any]) -> Row:
+    bound = time.monotonic() + _PATIENCE_SECONDS
+    with psycopg.connect(
+        settings.admin_dsn(change.target), row_factory=dict_row, autocommit=True
+    ) as target:
+        while time.monotonic() < bound:
+            if row := target.execute(change.arrived, names).fetchone():
+                return row
+            time.sleep(0.005)
+    raise StackError(
+        f"a change in {change.source} did not reach {change.target} in {_PATIENCE_SECONDS} s."
+        " Look at `sink-stack status` (is every part up, does a lag grow?),"
+        " `sink-runner plugins` (is the mapping on?) and `sink-stack logs runner`"
+    )
+
+
+def _print(console: Console, change: Change, before: Row, after: Row, milliseconds: float) -> None:
+    table = Table(
+        f"{change.source}", "", f"{change.target}", title=f"arrived after {milliseconds:.0f} ms"
+    )
+    for source, target in change.columns:
+        table.add_row(_cell(source, before), "->", _cell(target, after))
+    console.print(table)
+
+
+def _cell(column: str, row: Row) -> str:
+    value = row[column]
+    return f"{column} = {'NULL' if value is None else value}"

@@ -1,0 +1,136 @@
+"""What runs, and how far behind it is."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+import psycopg
+from kafka import TopicPartition
+from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
+
+from . import ports, topics
+from .processes import memory
+from .settings import DATABASES, Settings
+from .stack import Stack
+
+PARTS = ("postgres", "kafka", "registry", "warehouse", "citizen", "runner")
+_VERSIONS = {
+    "postgres": "POSTGRES_VERSION",
+    "kafka": "KAFKA_VERSION",
+    "registry": "APICURIO_VERSION",
+    "warehouse": "DEBEZIUM_VERSION",
+    "citizen": "DEBEZIUM_VERSION",
+}
+_SLOT_LAG = """
+SELECT slot_name, pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint
+  FROM pg_replication_slots WHERE database = %s
+"""
+_GROUP_PREFIX = "sink."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One line of the status."""
+
+    name: str
+    up: bool
+    pid: int | None
+    port: int | None
+    version: str
+    memory: int
+
+
+def parts(stack: Stack, settings: Settings) -> list[Part]:
+    return [_part(stack, settings, name) for name in PARTS]
+
+
+def _part(stack: Stack, settings: Settings, name: str) -> Part:
+    running = stack.supervisor.running(name)
+    port = settings.port(name) if name in ports.PREFERRED else None
+    answers = port is None or ports.answers(port)
+    return Part(
+        name=name,
+        up=running is not None and answers,
+        pid=running.pid if running else None,
+        port=port,
+        version=_version(stack, name),
+        memory=memory(running.pid) if running else 0,
+    )
+
+
+def _version(stack: Stack, name: str) -> str:
+    if name in _VERSIONS:
+        return stack.versions[_VERSIONS[name]]
+    try:
+        return metadata.version("sink-runner")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def slot_lag(settings: Settings) -> dict[str, int | None]:
+    """Bytes of log that each slot has not confirmed; empty while PostgreSQL is down."""
+    lag: dict[str, int | None] = {}
+    for database in DATABASES.values():
+        with (
+            contextlib.suppress(psycopg.OperationalError),
+            psycopg.connect(settings.admin_dsn(database), connect_timeout=2) as connection,
+        ):
+            for slot, behind in connection.execute(_SLOT_LAG, [database]).fetchall():
+                lag[f"{database}/{slot}"] = behind
+    return lag
+
+
+def group_lag(settings: Settings) -> dict[str, int]:
+    """Records that each mapping's consumer group has not committed; empty while Kafka is down."""
+    if not ports.answers(settings.port("kafka")):
+        return {}
+    try:
+        with topics.admin(settings.kafka) as client:
+            groups = [
+                group["group_id"]
+                for group in client.list_groups()
+                if group["group_id"].startswith(_GROUP_PREFIX)
+            ]
+            return {group: _behind(client, group) for group in sorted(groups)}
+    except KafkaError:
+        return {}
+
+
+def _behind(client: Any, group: str) -> int:
+    committed: Mapping[TopicPartition, Any] = client.list_group_offsets(group)[group]
+    ends = client.list_partition_offsets(dict.fromkeys(committed, OffsetSpec.LATEST))
+    return sum(max(0, ends[one].offset - committed[one].offset) for one in committed)
+
+
+def as_json(stack: Stack) -> str:
+    settings = stack.settings
+    told = {
+        "parts": [asdict(part) for part in parts(stack, settings)],
+        "slot_lag_bytes": slot_lag(settings),
+        "group_lag_records": group_lag(settings),
+    }
+    return json.dumps(told, indent=2)
+
+
+def show(stack: Stack, console: Console) -> None:
+    """Print the parts, then how far behind the slots and the mappings are."""
+    settings = stack.settings
+    table = Table("part", "", "pid", "port", "version", "memory", box=None)
+    for part in parts(stack, settings):
+        state = "[green]up[/]" if part.up else "[red]down[/]"
+        size = f"{part.memory / 1e6:.0f} MB" if part.pid else ""
+        table.add_row(
+            part.name, state, str(part.pid or ""), str(part.port or ""), part.version, size
+        )
+    console.print(table)
+    for slot, behind in slot_lag(settings).items():
+        text = "never confirmed" if behind is None else f"{behind:,} bytes behind"
+        console.print(f"slot {slot}: {text}", highlight=False)
+    for group, behind in group_lag(settings).items():
+        console.print(f"group {group}: {behind:,} records behind", highlight=False)
