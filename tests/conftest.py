@@ -1,0 +1,79 @@
+"""Fixtures that every test may use."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+MAPPING = """
+from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="{source}",
+        target="{target}",
+        key=("id",),
+        conflict=source_wins(),
+        columns=(Column("id"),),
+    )
+"""
+
+
+class Site:
+    """A folder on sys.path that holds distributions as pip would leave them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.modules: list[str] = []
+
+    def mapping(self, name: str, source: str = "", target: str = "", code: str = "") -> None:
+        """Install a plugin that maps one table; `code` is added to its module."""
+        source = source or f"north.public.{name}"
+        target = target or f"south.public.{name}"
+        self.plugin(name, MAPPING.format(source=source, target=target) + code)
+
+    def plugin(
+        self,
+        name: str,
+        code: str,
+        *,
+        group: str = "sink_runner.v1",
+        dist: str = "",
+        attribute: str = "",
+        requires: str = "",
+    ) -> None:
+        dist = dist or f"sink-{name}"
+        module = f"{dist}_{name}_for_tests".replace("-", "_")
+        self.modules.append(module)
+        (self.folder / f"{module}.py").write_text(code)
+        value = f"{module}:{attribute}" if attribute else module
+        self.distribution(dist, "1.5", f"[{group}]\n{name} = {value}\n", requires)
+
+    def distribution(
+        self, dist: str, version: str, entry_points: str = "", requires: str = ""
+    ) -> None:
+        info = self.folder / f"{dist.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        lines = ["Metadata-Version: 2.1", f"Name: {dist}", f"Version: {version}"]
+        lines += [f"Requires-Dist: {requires}"] if requires else []
+        (info / "METADATA").write_text("\n".join(lines) + "\n")
+        (info / "entry_points.txt").write_text(entry_points)
+        importlib.invalidate_caches()
+
+    def was_imported(self, name: str) -> bool:
+        return any(module in sys.modules for module in self.modules if f"_{name}_for" in module)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Install plugins for one test; plugins installed for good are there as well."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    made = Site(folder)
+    yield made
+    for module in made.modules:
+        sys.modules.pop(module, None)

@@ -1,0 +1,450 @@
+"""Finding plugins, choosing among them, loading them."""
+
+from dataclasses import replace
+from datetime import timedelta
+from importlib.metadata import PathDistribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sink_runner import registry
+from sink_runner.errors import ConfigError
+from sink_runner.mapping_checks import mapping_cycles, mapping_faults
+from sink_runner.plugin import (
+    Candidates,
+    Column,
+    Lookup,
+    Mark,
+    Review,
+    SyncTime,
+    TableMapping,
+    first_of,
+    merge_changed,
+    newest_wins,
+    source_wins,
+)
+from sink_runner.registry import Plugin, Status
+from sink_runner.requires import runner_fault
+from sink_runner.settings import Reader
+
+HOOKS = "from sink_runner.plugin import hookimpl\n"
+
+
+def loaded(name: str, table: dict[str, Any] | None = None) -> Plugin:
+    plugin = registry.installed()[name]
+    registry.load(plugin, table, Reader({"PIN": "4711"}))
+    return plugin
+
+
+def faults(name: str, table: dict[str, Any] | None = None) -> str:
+    plugin = loaded(name, table)
+    assert plugin.module is None
+    assert plugin.status is Status.BROKEN
+    return "\n".join(plugin.errors)
+
+
+# -- installed ---------------------------------------------------------------------------------
+
+
+def test_installed_plugins_are_listed_by_name_without_import(site):
+    for name in ("quinces", "apples", "pears"):
+        site.mapping(name)
+    names = [name for name in registry.installed() if name in ("quinces", "apples", "pears")]
+    assert names == ["apples", "pears", "quinces"]
+    assert not any(map(site.was_imported, names))
+
+
+def test_a_loaded_plugin_knows_its_distribution_mapping_and_hooks(site):
+    site.mapping("apples")
+    plugin = loaded("apples")
+    assert (plugin.status, plugin.errors) == (Status.ON, [])
+    assert (plugin.distribution, plugin.version) == ("sink-apples", "1.5")
+    assert plugin.mapping is not None
+    assert plugin.mapping.source == "north.public.apples"
+    assert plugin.hooks == ("sink_mapping",)
+
+
+def test_a_plugin_of_another_api_version_is_incompatible_and_not_imported(site):
+    site.plugin("apples", "raise RuntimeError", group="sink_runner.v2")
+    plugin = loaded("apples")
+    assert plugin.status is Status.INCOMPATIBLE
+    assert "made for sink_runner.v2, and this runner speaks sink_runner.v1" in plugin.errors[0]
+    assert not site.was_imported("apples")
+
+
+def test_a_plugin_of_this_and_another_api_version_is_loaded(site):
+    site.mapping("apples")
+    site.plugin("apples", "raise RuntimeError", group="sink_runner.v2", dist="sink-next")
+    assert loaded("apples").status is Status.ON
+
+
+def test_two_distributions_with_one_name_are_refused_and_both_named(site):
+    site.mapping("apples")
+    site.plugin("apples", "", dist="other-apples")
+    assert faults("apples") == "provided twice, by other-apples 1.5 and sink-apples 1.5"
+
+
+# -- select ------------------------------------------------------------------------------------
+
+KNOWN = ("apples", "pears")
+
+
+@pytest.mark.parametrize(
+    ("enabled", "disabled", "on"),
+    [
+        (["*"], [], {"apples", "pears"}),
+        (["*"], ["pears"], {"apples"}),
+        (["apples"], [], {"apples"}),
+        (["apples"], ["apples"], set()),
+        (["*", "apples"], ["apples"], {"pears"}),
+        ([], [], set()),
+        (["*"], ["something-else"], {"apples", "pears"}),
+    ],
+)
+def test_off_beats_on(enabled, disabled, on):
+    assert registry.select(KNOWN, enabled, disabled) == on
+
+
+@pytest.mark.parametrize(
+    ("enabled", "disabled", "message"),
+    [
+        (["aples"], [], "enabled plugin 'aples' is not installed; did you mean 'apples'?"),
+        (["zzz"], [], "enabled plugin 'zzz' is not installed"),
+        (["*"], ["pear"], "disabled plugin 'pear' is not installed; did you mean 'pears'?"),
+    ],
+)
+def test_a_name_that_is_not_installed_refuses_to_start(enabled, disabled, message):
+    with pytest.raises(ConfigError) as caught:
+        registry.select(KNOWN, enabled, disabled)
+    assert str(caught.value) == message
+
+
+def test_all_wrong_names_are_told_at_once():
+    with pytest.raises(ConfigError) as caught:
+        registry.select(KNOWN, ["aples"], ["pear"])
+    assert len(str(caught.value).splitlines()) == 2
+
+
+# -- load --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ("import nope_nope", "ModuleNotFoundError: No module named 'nope_nope'"),
+        ("", "implements no hook; is @hookimpl missing?"),
+        ("@hookimpl\ndef sink_fliter(event): ...", "unknown hook 'sink_fliter'"),
+        ("@hookimpl\ndef sink_filter(evnet): ...", "evnet"),
+        ("@hookimpl(wrapper=True)\ndef sink_map(): yield", "sink_map cannot be a wrapper"),
+        ("@hookimpl(wrapper=True)\ndef sink_config(): yield", "sink_config cannot be a wrapper"),
+        ("@hookimpl\ndef sink_mapping(): ...", "sink_mapping must return a TableMapping"),
+        ("@hookimpl\ndef sink_mapping(): return {}", "sink_mapping must return a TableMapping"),
+        ("@hookimpl\ndef sink_config(): return dict", "must return a frozen dataclass"),
+        ("@hookimpl\ndef sink_config(): ...", "must return a frozen dataclass"),
+    ],
+)
+def test_a_malformed_plugin_is_broken_and_says_why(site, code, fault):
+    site.plugin("apples", HOOKS + code)
+    assert fault in faults("apples")
+
+
+def test_a_class_is_refused_and_an_instance_is_fine(site):
+    code = f"{HOOKS}\nclass P:\n @hookimpl\n def sink_startup(self): ...\nplugin = P()"
+    site.plugin("apples", code, attribute="P")
+    site.plugin("pears", code, attribute="plugin")
+    assert "the entry point is a class" in faults("apples")
+    assert loaded("pears").hooks == ("sink_startup",)
+
+
+def test_a_batch_hook_may_be_a_wrapper(site):
+    site.plugin("apples", HOOKS + "@hookimpl(wrapper=True)\ndef sink_write(): return (yield)")
+    assert loaded("apples").status is Status.ON
+
+
+def test_faults_of_the_mapping_are_told_all_at_once(site):
+    site.mapping("apples", source="apples", target="pears")
+    assert len(faults("apples").splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["enabled", "disabled"])
+def test_a_plugin_cannot_be_named_like_a_key_of_the_configuration(site, name):
+    site.mapping(name)
+    assert "choose another" in faults(name)
+
+
+# -- its configuration -------------------------------------------------------------------------
+
+CONFIGURED = """
+from dataclasses import dataclass, field
+from sink_runner.plugin import hookimpl
+
+@dataclass(frozen=True)
+class Settings:
+    districts: tuple[int, ...]
+    pin: str = field(default="", repr=False)
+
+@hookimpl
+def sink_config():
+    return Settings
+"""
+
+
+def test_a_plugin_gets_its_table_as_its_own_dataclass(site):
+    site.plugin("apples", CONFIGURED)
+    plugin = loaded("apples", {"districts": [1, 12], "pin": {"env": "PIN"}})
+    assert plugin.config.districts == (1, 12)
+    assert plugin.config.pin == "4711"
+    assert "4711" not in repr(plugin.config)
+
+
+def test_wrong_settings_of_a_plugin_are_told_all_at_once_without_values(site):
+    site.plugin("apples", CONFIGURED)
+    assert faults("apples", {"distrits": 1, "districts": ["secret"], "pin": 99}).splitlines() == [
+        "plugins.apples.districts[0] must be an integer, not str",
+        "plugins.apples.distrits is unknown; did you mean 'districts'?",
+        "plugins.apples.pin must be a string, not int",
+    ]
+
+
+def test_a_missing_setting_breaks_the_plugin(site):
+    site.plugin("apples", CONFIGURED)
+    assert faults("apples") == "plugins.apples.districts is missing"
+
+
+def test_settings_for_a_plugin_that_takes_none_break_it(site):
+    site.mapping("apples")
+    assert "takes no configuration" in faults("apples", {})
+
+
+def test_settings_for_a_name_that_looks_like_a_plugin_are_refused(site):
+    site.mapping("apples")
+    with pytest.raises(ConfigError, match="did you mean 'apples'"):
+        registry.load_selected(registry.installed(), [], {"aples": {}}, Reader())
+
+
+def test_settings_for_a_plugin_that_is_off_are_left_alone(site):
+    site.mapping("apples")
+    plugins = registry.installed()
+    registry.load_selected(plugins, [], {"apples": {"any": 1}, "unheard-of": {}}, Reader())
+    assert plugins["apples"].errors == []
+
+
+# -- the runner's version ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("requires", "met"),
+    [
+        ("sink-runner>=1.0,<2", True),
+        ("sink_runner (>=1,<2)", True),
+        ("sink-runner[testing]>=1.4", True),
+        ("sink-runner~=1.4", True),
+        ("sink-runner~=1.4.0", True),
+        ("sink-runner~=1.3.0", False),
+        ("sink-runner==1.*", True),
+        ("sink-runner==1.4", True),
+        ("sink-runner!=1.4.0", False),
+        ("sink-runner>1.4", False),
+        ("sink-runner<1.10", True),
+        ("sink-runner>=2", False),
+        ("sink-runner>=2rc1", False),
+        ('sink-runner>=9; extra == "testing"', True),
+        ("sink-runner", True),
+        ("pluggy>=99", True),
+    ],
+)
+def test_the_runner_is_held_against_what_the_plugin_requires(site, requires, met):
+    site.distribution("sink-runner", "1.4")
+    site.distribution("sink-apples", "1.0", requires=requires)
+    dist = PathDistribution(Path(site.folder / "sink_apples-1.0.dist-info"))
+    assert (runner_fault(dist) is None) is met
+
+
+def test_a_plugin_for_another_runner_is_broken_and_not_imported(site):
+    site.distribution("sink-runner", "1.4")
+    site.plugin("apples", "raise RuntimeError", requires="sink-runner>=2,<3")
+    assert faults("apples") == "requires sink-runner >=2,<3, and this is 1.4"
+
+
+# -- several plugins ---------------------------------------------------------------------------
+
+
+def together(site, *ways: tuple[str, str, str]) -> dict[str, Plugin]:
+    for name, source, target in ways:
+        site.mapping(name, f"{source}.public.t", f"{target}.public.t")
+    names = [name for name, _, _ in ways]
+    plugins = {name: plugin for name, plugin in registry.installed().items() if name in names}
+    registry.load_selected(plugins, names, {}, Reader())
+    return plugins
+
+
+def test_two_plugins_with_the_same_source_and_target_are_refused(site):
+    plugins = together(site, ("apples", "a", "b"), ("pears", "a", "b"))
+    with pytest.raises(ConfigError) as caught:
+        registry.usable(plugins.values())
+    assert str(caught.value).splitlines() == [
+        "plugin 'apples': a.public.t -> b.public.t is also mapped by pears",
+        "plugin 'pears': a.public.t -> b.public.t is also mapped by apples",
+    ]
+
+
+def test_one_source_may_have_several_targets(site):
+    plugins = together(site, ("apples", "a", "b"), ("pears", "a", "c"))
+    assert [plugin.name for plugin in registry.usable(plugins.values())] == ["apples", "pears"]
+
+
+def test_two_mappings_may_oppose_each_other(site):
+    plugins = together(site, ("apples", "a", "b"), ("pears", "b", "a"), ("plums", "b", "c"))
+    assert len(registry.usable(plugins.values())) == 3
+
+
+def test_a_cycle_of_three_mappings_is_refused_and_named(site):
+    plugins = together(site, ("apples", "a", "b"), ("pears", "b", "c"), ("plums", "c", "a"))
+    assert all(plugin.status is Status.BROKEN for plugin in plugins.values())
+    assert "the mappings apples, pears, plums form a cycle" in plugins["pears"].errors[0]
+
+
+def test_a_plugin_that_is_off_takes_no_part_in_clashes(site):
+    for name in ("apples", "pears"):
+        site.mapping(name, "a.b.c", "d.e.f")
+    plugins = registry.installed()
+    registry.load_selected(plugins, ["apples"], {}, Reader())
+    assert plugins["apples"].errors == []
+
+
+@pytest.mark.parametrize(
+    ("edges", "cycles"),
+    [
+        ([("a", "b"), ("b", "c")], []),
+        ([("a", "b"), ("b", "a"), ("b", "c"), ("c", "b")], []),
+        ([("c", "a"), ("a", "b"), ("b", "c")], [["a", "b", "c"]]),
+        (
+            [("a", "b"), ("b", "c"), ("c", "d"), ("d", "a"), ("c", "a")],
+            [["a", "b", "c"], ["a", "b", "c", "d"]],
+        ),
+    ],
+)
+def test_cycles_longer_than_a_pair_are_found_once_each(edges, cycles):
+    assert mapping_cycles(edges) == cycles
+
+
+# -- managers ----------------------------------------------------------------------------------
+
+FILTER = "\n@hookimpl{how}\ndef sink_filter(event): return '{name}'"
+
+
+def test_a_chain_calls_first_the_owner_then_globals_by_name_then_built_ins(site):
+    site.mapping("apples", code=FILTER.format(how="", name="apples"))
+    site.mapping("other", code=FILTER.format(how="", name="other"))
+    for name, how in (("zebra", "(tryfirst=True)"), ("yak", ""), ("ant", "")):
+        site.plugin(name, HOOKS + FILTER.format(how=how, name=name))
+    site.plugin("built-in", HOOKS + FILTER.format(how="", name="built-in"))
+    plugins = {name: loaded(name) for name in ("apples", "other", "zebra", "yak", "ant")}
+    builtin = loaded("built-in")
+    manager = registry.manager_for(
+        plugins["apples"], plugins.values(), [("built-in", builtin.module)]
+    )
+    order = manager.hook.sink_filter(event=None, ctx=None)
+    assert order == ["zebra", "apples", "ant", "yak", "built-in"]
+
+
+# -- mappings ----------------------------------------------------------------------------------
+
+GOOD = TableMapping(
+    source="north.public.apples",
+    target="south.public.apples",
+    key=("id",),
+    conflict=newest_wins("changed"),
+    columns=(Column("id", required=True), Column("changed"), Column("seen", SyncTime())),
+)
+GROUPED = replace(
+    GOOD,
+    columns=(Column("id", type="int8"), Column("family", type="text")),
+    conflict=source_wins(),
+    key=("family", "rank"),
+    candidates=Candidates(key=("id",), group=("family",), select="SELECT 1 FROM {candidates}"),
+)
+WRONG: list[Any] = ["id"]
+
+
+def with_column(*columns: Column) -> TableMapping:
+    return replace(GOOD, columns=(*GOOD.columns, *columns))
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        GOOD,
+        GROUPED,
+        replace(GOOD, schedule="*/5 1-3 * * mon,fri"),
+        replace(GOOD, on_delete=Review(), old_row=True),
+        replace(GOOD, on_delete=Mark({"gone": True})),
+        replace(GOOD, conflict=merge_changed("changed"), old_row=True),
+        with_column(Column("a", lookup=Lookup("SELECT %s", "north"))),
+    ],
+)
+def test_a_sound_mapping_has_no_fault(mapping):
+    assert mapping_faults(mapping) == []
+
+
+@pytest.mark.parametrize(
+    ("mapping", "fault"),
+    [
+        (replace(GOOD, source="apples"), "source: 'apples' is not of the form"),
+        (replace(GOOD, target="a.b.c.d"), "target: 'a.b.c.d' is not of the form"),
+        (replace(GOOD, target=GOOD.source), "source and target are the same table"),
+        (replace(GOOD, key=WRONG), "key must be a tuple"),
+        (replace(GOOD, key=()), "key is empty"),
+        (replace(GOOD, columns=()), "columns is empty"),
+        (replace(GOOD, columns=tuple(WRONG)), "columns must hold Column values only"),
+        (replace(GOOD, key=("nr",)), "key column 'nr' is not declared"),
+        (replace(GOOD, key=("id", "id")), "key names column 'id' twice"),
+        (replace(GOOD, key=("seen",)), "key column 'seen' would be new with every write"),
+        (with_column(Column("id", "other")), "column 'id' is declared twice"),
+        (with_column(Column("a", first_of())), "first_of() needs a column"),
+        (with_column(Column("a", SyncTime(), convert=str)), "convert and lookup need a source"),
+        (with_column(Column("a", required=True, default=0)), "required and default exclude"),
+        (with_column(Column("a", max_length=0)), "max_length is less than 1"),
+        (with_column(Column("a", type="text")), "type is for candidates only"),
+        (with_column(Column("a", lookup=Lookup("%s", "east"))), "lookup in 'east'"),
+        (with_column(Column("a", lookup=Lookup("SELECT 1", "north"))), "query has no %s"),
+        (replace(GOOD, conflict=newest_wins("moved")), "version column 'moved' is not declared"),
+        (replace(GOOD, conflict=newest_wins("seen")), "every write would win"),
+        (
+            replace(with_column(Column("v", on_insert=True)), conflict=newest_wins("v")),
+            "it would never grow",
+        ),
+        (replace(GOOD, conflict=merge_changed("changed")), "merge_changed compares"),
+        (replace(GOOD, on_delete=Review()), "on_delete=Review() asks"),
+        (replace(GOOD, on_rekey=Review()), "on_rekey=Review() asks"),
+        (replace(GOOD, on_retire=Mark({})), "on_retire=Mark() sets no column"),
+        (replace(GOOD, on_retire=Mark({"id": 1})), "on_retire=Mark() sets a key column"),
+        (replace(GOOD, schedule="daily"), "is not a cron expression"),
+        (replace(GOOD, schedule="0 1 * *"), "is not a cron expression"),
+        (replace(GROUPED, columns=(*GROUPED.columns, Column("a"))), "needs a type"),
+    ],
+)
+def test_an_unsound_mapping_says_what_is_wrong(mapping, fault):
+    (only,) = mapping_faults(mapping)
+    assert fault in only
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"key": ("nr",)}, "candidates.key column 'nr' is not declared"),
+        ({"group": ("nr",)}, "candidates.group column 'nr' is not declared"),
+        ({"group": ()}, "candidates.group is empty"),
+        ({"expire_column": "id"}, "expire_column and expire_after go together"),
+        (
+            {"expire_column": "nr", "expire_after": timedelta(1)},
+            "candidates.expire_column column 'nr' is not declared",
+        ),
+        ({"select": "SELECT 1"}, "does not read {candidates}"),
+    ],
+)
+def test_unsound_candidates_say_what_is_wrong(change, fault):
+    assert GROUPED.candidates is not None
+    (only,) = mapping_faults(replace(GROUPED, candidates=replace(GROUPED.candidates, **change)))
+    assert fault in only
