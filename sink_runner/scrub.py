@@ -8,7 +8,7 @@ from typing import Any
 HIDDEN = "***MASKED***"
 CONFIDENTIAL = "CONFIDENTIAL"
 
-_NEAR = 4  # words between "income" and the band it speaks of
+_REACH = 5  # words from a level to the word "income" that it belongs to
 
 # Ten digits and more, of any script, in one piece or grouped: mobile, Aadhaar, virtual id, card.
 # A time stamp and an application's number (APP-20260131-000042) look like one but are not.
@@ -53,13 +53,10 @@ def scrub_contacts_and_income(value: Any) -> str | None:
 def _scrub_levels(clause: str) -> str:
     """Each hidden word leaves one word, so distances, and with them a second pass, are the same."""
     words = list(_WORD.finditer(clause))
-    incomes = [at for at, word in enumerate(words) if "income" in word[0].lower()]
-    if not incomes:
-        return clause
+    speaks = ["income" in word[0].lower() for word in words]
     parts, end = [], 0
     for at, word in enumerate(words):
-        near = any(abs(at - income) <= _NEAR + 1 for income in incomes)
-        if near and word[0].lower() in _LEVELS:
+        if word[0].lower() in _LEVELS and any(speaks[max(at - _REACH, 0) : at + _REACH + 1]):
             parts += [clause[end : word.start()], CONFIDENTIAL]
             end = word.end()
     return "".join([*parts, clause[end:]])

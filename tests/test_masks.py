@@ -1,0 +1,328 @@
+"""Masks: what they show, what they hide, and that no value slips through."""
+
+import re
+import time
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sink_runner import masks
+from sink_runner.errors import PolicyError
+from sink_runner.masks import MaskKind, compile_mask
+from sink_runner.scrub import scrub_contacts, scrub_contacts_and_income
+
+KEY = b"0123456789abcdef0123456789abcdef"
+
+JAN_AADHAAR = "show_last({col}, 4, '****-****-')"
+MOBILE = "show_last({col}, 4, '******')"
+EMAIL = "show_email({col})"
+
+ALL = {
+    **{kind.value: compile_mask(kind, key=KEY) for kind in MaskKind if kind != "CUSTOM"},
+    **{
+        text: compile_mask(MaskKind.CUSTOM, text)
+        for text in (
+            JAN_AADHAAR,
+            MOBILE,
+            EMAIL,
+            "'CONFIDENTIAL'",
+            "scrub_contacts({col})",
+            "scrub_contacts_and_income({col})",
+        )
+    },
+}
+del ALL["MASK_NONE"]
+every_mask = pytest.mark.parametrize("mask", ALL.values(), ids=ALL)
+
+devanagari = st.text(st.characters(min_codepoint=0x900, max_codepoint=0x97F))
+digits = st.text("0123456789", max_size=14)
+emails = st.from_regex(r"[a-z0-9.अ-ह]{0,8}@[a-z]{1,8}\.(in|com)", fullmatch=True)
+near_masked = st.text("*-@x.1a ", max_size=16)
+words = st.lists(
+    st.sampled_from(
+        ["income", "VERY_LOW", "very low", "HIGH", "band", "a@b.in", "9876543210", ".", "12 34"]
+    )
+).map(" ".join)
+texts = st.one_of(st.text(max_size=40), devanagari, digits, emails, near_masked, words)
+values = st.one_of(texts, st.integers(), st.decimals(), st.dates(), st.datetimes(), st.booleans())
+
+
+@pytest.mark.parametrize(
+    ("expression", "value", "shown"),
+    [
+        (JAN_AADHAAR, "987612341234", "****-****-1234"),
+        (MOBILE, "9876545678", "******5678"),
+        (EMAIL, "user@example.com", "u***@example.com"),
+        ("'CONFIDENTIAL'", "VERY_LOW", "CONFIDENTIAL"),
+        ("'***MASKED***'", "987612341234", "***MASKED***"),
+    ],
+)
+def test_the_masks_of_the_specification_are_exact(expression, value, shown):
+    assert compile_mask(MaskKind.CUSTOM, expression)(value) == shown
+
+
+@every_mask
+@given(value=values)
+def test_masking_twice_changes_nothing(mask, value):
+    once = mask(value)
+    assert mask(once) == once
+
+
+@every_mask
+@given(value=values)
+def test_masking_gives_text_or_a_date_or_null(mask, value):
+    assert isinstance(mask(value), (str, date, type(None)))
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if not name.startswith("'")])
+def test_null_stays_null(name):
+    assert ALL[name](None) is None
+
+
+def test_a_constant_hides_that_there_is_nothing_to_hide():
+    assert ALL["'CONFIDENTIAL'"](None) == "CONFIDENTIAL"
+
+
+@given(text=texts)
+def test_show_last_shows_its_prefix_and_four_characters_of_a_longer_value(text):
+    tail = text.strip()[-4:] if len(text.strip()) > 4 else "****"
+    assert masks.jan_aadhaar(text) == "****-****-" + tail
+    assert masks.mobile(text) == "******" + tail
+
+
+@given(text=st.text("0123456789अआइ", min_size=5, max_size=14))
+def test_a_longer_value_never_comes_back_whole(text):
+    for name in (JAN_AADHAAR, MOBILE, EMAIL, "MASK_SHOW_LAST_4", "MASK_SHOW_FIRST_4", "MASK_HASH"):
+        assert text not in ALL[name](text)
+
+
+@pytest.mark.parametrize("short", ["", "1", "1234", " 1234 ", "कखगघ", 1234, Decimal("12.5"), True])
+def test_show_last_hides_a_value_that_it_would_show_whole(short):
+    assert masks.jan_aadhaar(short) == "****-****-****"
+    assert masks.mobile(short) == "**********"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (987612341234, "****-****-1234"),
+        (Decimal(987612341234), "****-****-1234"),
+        (date(2026, 1, 31), "****-****-1-31"),
+        ("९८७६१२३४१२३४", "****-****-१२३४"),
+    ],
+)
+def test_show_last_reads_other_values_by_their_text(value, shown):
+    assert masks.jan_aadhaar(value) == shown
+
+
+@given(value=values)
+def test_the_checks_of_the_target_tables_hold_for_every_value(value):
+    """`.` of PostgreSQL matches a line feed too."""
+    assert re.fullmatch(r"\*{4}-\*{4}-.{4}", masks.jan_aadhaar(value), re.DOTALL)
+    assert re.fullmatch(r"\*{6}.{4}", masks.mobile(value), re.DOTALL)
+    assert re.match(r".?\*{3}@", masks.show_email(value), re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("u@x.in", "***@x.in"),
+        (" u @x.in", "***@x.in"),
+        ("नमस्ते@x.in", "न***@x.in"),
+        ("a@b@c.in", "a***@c.in"),
+        (".u@x.in", "***@x.in"),
+        ("***@x.in", "***@x.in"),
+        ("9876543210", "***@***"),
+        ("", "***@***"),
+        ("@9876543210", "***@***"),
+        ("user@", "***@***"),
+        ("u@9876543210", "***@***"),
+        ("user@x.in or 9876543210", "***@***"),
+        (9876543210, "***@***"),
+    ],
+)
+def test_show_email_hides_what_it_would_show_whole_and_what_is_no_email(value, shown):
+    assert masks.show_email(value) == shown
+
+
+@given(text=texts)
+def test_show_email_shows_one_character_before_the_at(text):
+    shown = masks.show_email(text)
+    local, _, domain = shown.rpartition("@")
+    before = text.strip().rpartition("@")[0].strip()
+    assert domain == "***" or text.strip().endswith("@" + domain)
+    assert local == "***" or (local == before[0] + "***" and len(before) > 1)
+
+
+@given(text=st.one_of(texts, devanagari))
+def test_redact_leaves_no_letter_and_no_digit_of_any_script(text):
+    shown = ALL["MASK"](text)
+    assert len(shown) == len(text)
+    assert set(re.sub(r"[^\w]", "", shown)) <= set("Xx0_")
+    assert shown.isascii()
+
+
+def test_redact_keeps_the_shape():
+    assert ALL["MASK"]("Ravi-कु 42, Éa") == "Xxxx-xx 00, Xx"
+
+
+@given(text=texts)
+def test_show_edge_shows_at_most_four_characters_and_hides_short_values(text):
+    bare = text.strip()
+    last, first = ALL["MASK_SHOW_LAST_4"](text), ALL["MASK_SHOW_FIRST_4"](text)
+    hidden = "x" * max(len(bare) - 4, 0)
+    assert last == (hidden + bare[-4:] if hidden else "x" * len(bare))
+    assert first == (bare[:4] + hidden if hidden else "x" * len(bare))
+
+
+def test_a_hash_depends_on_value_and_key_and_shows_nothing_of_either():
+    shown = ALL["MASK_HASH"]("987612341234")
+    assert re.fullmatch("[0-9a-f]{64}", shown)
+    assert shown != ALL["MASK_HASH"]("987612341235")
+    assert shown != masks.keyed_hash(KEY[::-1])("987612341234")
+
+
+@given(text=st.text("0123456789abcdef", min_size=64, max_size=64))
+def test_a_value_that_looks_like_a_hash_is_hashed(text):
+    assert ALL["MASK_HASH"](text) != text
+
+
+def test_a_hash_without_key_or_with_a_short_one_is_refused():
+    with pytest.raises(PolicyError, match="SINK_MASK_KEY"):
+        compile_mask(MaskKind.HASH)
+    with pytest.raises(PolicyError, match="32 bytes"):
+        compile_mask(MaskKind.HASH, key=KEY[1:])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (date(1980, 5, 17), date(1980, 1, 1)),
+        (datetime(1980, 5, 17, 3, tzinfo=UTC), datetime(1980, 1, 1, tzinfo=UTC)),
+        ("1980-05-17", "1980-01-01"),
+        ("1980-05-17T03:00:00Z", "1980-01-01"),
+        ("9876-1", None),
+        ("987612341234", None),
+        ("१९८०-०५-१७", None),
+        (3789, None),
+    ],
+)
+def test_show_year_keeps_the_year_of_a_date_and_nothing_of_anything_else(value, shown):
+    assert ALL["MASK_DATE_SHOW_YEAR"](value) == shown
+
+
+def test_none_is_no_function_and_null_gives_null():
+    assert compile_mask(MaskKind.NONE) is None
+    assert ALL["MASK_NULL"]("987612341234") is None
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "987612341234",
+        "9876 1234 1234",
+        "9876-1234-1234",
+        "+91 98765 43210",
+        "9876543210",
+        "98765\u201043210",
+        "९८७६५४३२१०",
+        "1234 5678 9012 3456",
+        "ravi.kumar@example.co.in",
+        "रवि@example.in",
+        "a@@b",
+    ],
+)
+def test_scrubbing_hides_numbers_and_emails_anywhere_in_a_text(secret):
+    for text in (secret, f"call {secret}, please", f"<{secret}>", f"नाम:{secret}।"):
+        shown = scrub_contacts(text)
+        assert secret not in shown
+        assert shown.count("***MASKED***") == 1
+        assert not re.search(r"\d{5}|@", shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "You may get Rs 1,00,000 until 2026-01-31.",
+        "Seen 2026-01-31 10:00:00, case APP-20260131-000042",
+        "High priority; UNCERTAINTY is not a band. Ask for medium help.",
+        "मध्यम",
+    ],
+)
+def test_scrubbing_leaves_other_text_alone(text):
+    assert scrub_contacts_and_income(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Band VERY_LOW", "Band CONFIDENTIAL"),
+        ("band is very low", "band is CONFIDENTIAL"),
+        ("it is uncertain", "it is CONFIDENTIAL"),
+        ("income band: HIGH", "income band: CONFIDENTIAL"),
+        ("INCOME_LOW", "INCOME_CONFIDENTIAL"),
+        ("a family of low income", "a family of CONFIDENTIAL income"),
+        ("income (medium)", "income (CONFIDENTIAL)"),
+        ("income known; HIGH priority", "income known; HIGH priority"),
+    ],
+)
+def test_income_bands_are_scrubbed_and_levels_only_beside_income(text, shown):
+    assert scrub_contacts_and_income(text) == shown
+
+
+def test_scrubbing_a_long_text_takes_no_quadratic_time():
+    """The runner would stand still on it; linear, all of it takes a fraction of a second."""
+    begin = time.process_time()
+    for unit in ("a", "@", "a@", "1 ", "1", "very ", "income ", "a.", "-"):
+        scrub_contacts_and_income(unit * 20_000)
+    assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        None,
+        "",
+        "''",
+        "4",
+        "{col}",
+        "show_last({col})",
+        "show_last({col}, 4)",
+        "show_last({col}, 5, '***')",
+        "show_last({col}, 0, '***')",
+        "show_last({col}, -1, '***')",
+        "show_last({col}, True, '***')",
+        "show_last({col}, 4, '')",
+        "show_last({col}, 4, 'Aadhaar ')",
+        "show_last({col}, 4, {col})",
+        "show_last({other}, 4, '***')",
+        "show_last({col, col}, 4, '***')",
+        "show_last(col, 4, '***')",
+        "show_last({col}, count=4, prefix='***')",
+        "show_last({col}, *(4, '***'))",
+        "show_last({col}, 4, '***') + {col}",
+        "show_email({col}, 1)",
+        "show_email('x')",
+        "f'{col}'",
+        "concat('****', right({col}, 4))",
+        "__import__('os').getcwd()",
+        "eval({col})",
+        "'a' if {col} else 'b'",
+        "show_email({col}); 'x'",
+        r"'\d'",
+        "(" * 5000,
+        "show_email({col}",
+    ],
+)
+def test_any_other_expression_is_refused(expression):
+    with pytest.raises(PolicyError):
+        compile_mask(MaskKind.CUSTOM, expression)
+
+
+def test_an_expression_beside_a_type_that_takes_none_is_refused():
+    with pytest.raises(PolicyError, match="takes no valueExpr"):
+        compile_mask(MaskKind.MASK, EMAIL)
