@@ -79,8 +79,10 @@ class Supervisor:
             known = Running(**json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError):
             return None  # cut off while it was written: the machine went down
+        if known.alive():
+            return known
         self._reap(known.pid)
-        return known if known.alive() else None
+        return None
 
     def names(self) -> list[str]:
         """Every part that was ever started and not cleaned away."""
@@ -168,9 +170,9 @@ class Supervisor:
         return True
 
     def _reap(self, pid: int) -> None:
-        child = self._children.get(pid)
-        if child and child.poll() is not None:
-            del self._children[pid]
+        """Take leave of a child that ended; one of an earlier command is not ours to wait for."""
+        if child := self._children.pop(pid, None):
+            child.wait()
 
     def _pid_file(self, name: str) -> Path:
         return self._layout.run / f"{name}.pid"

@@ -1,0 +1,133 @@
+"""The real stack for tests: one for the whole session, in a home of its own, with fresh data.
+
+The fixture is `stack`. A test that needs more tables captured than debezium-config/ lists puts them
+into `TrapTables`: Debezium reads its list of tables once, when it starts.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from . import layout
+from .layout import Layout
+from .progress import Reporter
+from .recorder import Recorder
+from .settings import Settings
+from .stack import Options, Stack
+from .topics import Topic
+
+DATABASE = "smart_warehouse"
+SCHEMA = "trap"
+# Scratch tables: each belongs to the tests of one fact about Debezium.
+TRAP_TABLES = {
+    "defaults": "id INT PRIMARY KEY, note TEXT DEFAULT 'dflt', amount INT DEFAULT 5",
+    "toast": "id INT PRIMARY KEY, small INT, large TEXT",
+    "toast_full": "id INT PRIMARY KEY, small INT, large TEXT",
+    "gone": "id INT PRIMARY KEY, name TEXT NOT NULL, amount INT NOT NULL, extra TEXT",
+    "gone_full": "id INT PRIMARY KEY, name TEXT NOT NULL, amount INT NOT NULL, extra TEXT",
+    "moving": "id INT PRIMARY KEY, name TEXT",
+    "growing": "id INT PRIMARY KEY, name TEXT",
+    "origins": "id INT PRIMARY KEY, name TEXT",
+    "kinds": """id INT PRIMARY KEY, at TIMESTAMP, zoned TIMESTAMPTZ, day DATE, clock TIME,
+                amount NUMERIC(12,2), free NUMERIC, ratio DOUBLE PRECISION, flag BOOLEAN,
+                document JSONB, code UUID, raw BYTEA, span INTERVAL, tags TEXT[]""",
+}
+_FULL_IDENTITY = ("toast_full", "gone_full")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackUnderTest:
+    """A running stack and what a test may do to it."""
+
+    stack: Stack
+    options: Options
+
+    @property
+    def settings(self) -> Settings:
+        return self.stack.settings
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables that `sink-stack env` prints."""
+        return self.stack.environment()
+
+    @property
+    def kafka(self) -> str:
+        return self.env["SINK_KAFKA"]
+
+    @property
+    def registry(self) -> str:
+        return self.env["SINK_REGISTRY"]
+
+    def admin(self, database: str) -> psycopg.Connection:
+        """An administrator's session; each statement is a transaction of its own."""
+        return psycopg.connect(self.settings.admin_dsn(database), autocommit=True)
+
+    def recorder(self) -> Recorder:
+        return Recorder(self.kafka, self.registry)
+
+    def kill(self, part: str) -> None:
+        """End a part as a crash does."""
+        self.stack.supervisor.kill(part)
+
+    def stop(self, part: str) -> None:
+        self.stack.supervisor.stop(part)
+
+    def revive(self) -> None:
+        """Start whatever does not run, and wait until it does."""
+        self.stack.up(self.options)
+
+    def restart(self, part: str) -> None:
+        self.stop(part)
+        self.revive()
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[StackUnderTest]:
+    """Every part for real, with empty databases; taken down when the session ends."""
+    found = layout.find(os.environ)
+    home = Layout(root=found.root, home=found.root / ".stack-test", cache=found.cache)
+    environ = {key: text for key, text in os.environ.items() if not key.startswith("SINK_STACK_")}
+    under_test = StackUnderTest(stack=Stack(home, environ, Reporter()), options=_options())
+    if home.settings.exists():
+        under_test.stack.clean()  # an earlier session that was cut off
+    try:
+        under_test.revive()
+        yield under_test
+    finally:
+        under_test.stack.down()
+
+
+def _options() -> Options:
+    tables = [f"{SCHEMA}.{table}" for table in TRAP_TABLES]
+    return Options(
+        extra_tables={"warehouse": tables},
+        extra_topics=[
+            Topic(name=f"{DATABASE}.{table}", key=["id"], partitions=1, retention_days=1)
+            for table in tables
+        ],
+        prepare=_create_trap_tables,
+    )
+
+
+def _create_trap_tables(settings: Settings) -> None:
+    """Also called by every revive: the tables then exist."""
+    with psycopg.connect(settings.admin_dsn(DATABASE)) as connection:
+        if connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() != (None,):
+            return
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
+        for table, columns in TRAP_TABLES.items():
+            name = sql.Identifier(SCHEMA, table)
+            body = sql.SQL(columns)  # type: ignore[arg-type]  # a constant of this module
+            connection.execute(sql.SQL("CREATE TABLE {} ({})").format(name, body))
+            connection.execute(
+                sql.SQL("ALTER PUBLICATION sink_publication ADD TABLE {}").format(name)
+            )
+            if table in _FULL_IDENTITY:
+                connection.execute(sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(name))
+        connection.execute("GRANT USAGE ON SCHEMA trap TO sink_capture")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA trap TO sink_capture")

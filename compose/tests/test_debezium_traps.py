@@ -1,0 +1,298 @@
+"""What Debezium really does with PostgreSQL's rows, one fact each.
+
+These facts are what the sink's decoding is built on: an upgrade that changes one fails here first.
+"""
+
+import base64
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+RECORDED = Path(__file__).parents[2] / "tests" / "fixtures" / "debezium"
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def database(stack):
+    with stack.admin("smart_warehouse") as connection:
+        yield connection
+
+
+@pytest.fixture
+def recorded(stack):
+    """Read the messages of a trap table."""
+    recorder = stack.recorder()
+
+    def read(table, count):
+        return recorder.read(f"smart_warehouse.trap.{table}", count)
+
+    read.recorder = recorder
+    return read
+
+
+@pytest.fixture
+def keep(recorded, request):
+    """Keep messages for other tests when pytest was started with --record."""
+
+    def save(name, fact, messages):
+        if request.config.getoption("--record"):
+            recorded.recorder.save(RECORDED / f"{name}.json", fact, messages)
+
+    return save
+
+
+def until(recorded, table, keys):
+    """The messages of some keys, once each of them has one."""
+    found = recorded(table, len(keys))
+    while keys - {one.key["id"] for one in found}:
+        found = recorded(table, len(found) + 1)
+    return [one for one in found if one.key["id"] in keys]
+
+
+def test_explicit_null_in_a_column_with_a_default_stays_null(database, recorded, keep):
+    database.execute("INSERT INTO trap.defaults VALUES (1, NULL, NULL)")
+    database.execute("INSERT INTO trap.defaults (id) VALUES (2)")
+    database.execute("UPDATE trap.defaults SET note = NULL WHERE id = 2")
+    database.execute("DELETE FROM trap.defaults WHERE id = 1")
+    messages = recorded("defaults", 5)
+    rows = [message.value["after"] for message in messages[:3]]
+    assert rows[0] == {"id": 1, "note": None, "amount": None}
+    assert rows[1] == {"id": 2, "note": "dflt", "amount": 5}
+    assert rows[2] == {"id": 2, "note": None, "amount": 5}
+    assert messages[3].value["before"]["note"] is None
+    keep("explicit-null", "an explicit NULL in a column with a DEFAULT stays NULL", messages)
+
+
+def test_unchanged_toast_column_is_a_placeholder_with_default_identity(database, recorded, keep):
+    database.execute(
+        "INSERT INTO trap.toast SELECT 1, 1, string_agg(md5(i::text), '') "
+        "FROM generate_series(1, 500) i"
+    )
+    database.execute("UPDATE trap.toast SET small = 2")
+    messages = recorded("toast", 2)
+    assert messages[1].value["after"] == {
+        "id": 1,
+        "small": 2,
+        "large": "__debezium_unavailable_value",
+    }
+    assert messages[1].value["before"] is None
+    keep("toast-default-identity", "an unchanged TOAST column is a placeholder", messages)
+
+
+def test_unchanged_toast_column_is_whole_with_full_identity(database, recorded, keep):
+    database.execute(
+        "INSERT INTO trap.toast_full SELECT 1, 1, string_agg(md5(i::text), '') "
+        "FROM generate_series(1, 500) i"
+    )
+    database.execute("UPDATE trap.toast_full SET small = 2")
+    messages = recorded("toast_full", 2)
+    whole = messages[0].value["after"]["large"]
+    assert len(whole) == 500 * 32
+    assert messages[1].value["after"] == {"id": 1, "small": 2, "large": whole}
+    assert messages[1].value["before"] == {"id": 1, "small": 1, "large": whole}
+    keep("toast-full-identity", "with FULL an unchanged TOAST column is whole", messages)
+
+
+def test_delete_with_default_identity_has_the_key_and_made_up_values(database, recorded, keep):
+    database.execute("INSERT INTO trap.gone VALUES (7, 'real', 42, 'real')")
+    database.execute("DELETE FROM trap.gone")
+    messages = recorded("gone", 3)[:3]
+    assert messages[1].value["op"] == "d"
+    assert messages[1].value["after"] is None
+    # Never to be mistaken for the row: NOT NULL columns hold the type's own default.
+    assert messages[1].value["before"] == {"id": 7, "name": "", "amount": 0, "extra": None}
+    keep("delete-default-identity", "a delete knows the key only; the rest is made up", messages)
+
+
+def test_delete_with_full_identity_has_the_true_row(database, recorded, keep):
+    row = {"id": 7, "name": "real", "amount": 42, "extra": "real"}
+    database.execute("INSERT INTO trap.gone_full VALUES (7, 'real', 42, 'real')")
+    database.execute("DELETE FROM trap.gone_full")
+    messages = recorded("gone_full", 3)
+    assert messages[1].value["op"] == "d"
+    assert messages[1].value["before"] == row
+    keep("delete-full-identity", "with FULL a delete has the true row", messages)
+
+
+def test_delete_is_followed_by_a_tombstone_under_the_same_key(database, recorded):
+    database.execute("INSERT INTO trap.gone VALUES (8, 'x', 1, NULL)")
+    database.execute("DELETE FROM trap.gone WHERE id = 8")
+    found = [one for one in recorded("gone", 6) if one.key == {"id": 8}]
+    assert [one.value and one.value["op"] for one in found] == ["c", "d", None]
+    assert found[2].raw_value is None
+    assert found[2].raw_key == found[1].raw_key
+
+
+def test_primary_key_change_is_a_delete_a_tombstone_and_a_create(database, recorded, keep):
+    database.execute("INSERT INTO trap.moving VALUES (1, 'x')")
+    database.execute("UPDATE trap.moving SET id = 2")
+    messages = recorded("moving", 4)[:4]
+    assert [(one.key["id"], one.value and one.value["op"]) for one in messages] == [
+        (1, "c"),
+        (1, "d"),
+        (1, None),
+        (2, "c"),
+    ]
+    keep("primary-key-change", "a key change is delete, tombstone and create", messages)
+
+
+def test_added_column_brings_a_new_value_schema_and_keeps_the_key_schema(database, recorded, keep):
+    database.execute("INSERT INTO trap.growing VALUES (1, 'before')")
+    database.execute("ALTER TABLE trap.growing ADD COLUMN grade INT")
+    database.execute("INSERT INTO trap.growing VALUES (2, 'after', 3)")
+    messages = recorded("growing", 2)
+    assert "grade" not in messages[0].value["after"]
+    assert messages[1].value["after"]["grade"] == 3
+    assert messages[1].value_schema_id != messages[0].value_schema_id
+    assert messages[1].key_schema_id == messages[0].key_schema_id
+    keep("added-column", "an added column is a new value schema, under the same key's", messages)
+
+
+@pytest.fixture(scope="session")
+def kinds(stack):
+    """One row for each special value, by id."""
+    with stack.admin("smart_warehouse") as connection:
+        for statement in (
+            """(1, '2024-02-29 12:34:56.123456', '2024-02-29 12:34:56.123456+05:30', '2024-02-29',
+                '12:34:56.123456', 12.50, 1e-10, 0.1, true, '{"a": 1}',
+                'aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee', '\\x00ff', '1 year 2 days 03:04:05',
+                '{a,NULL,b}')""",
+            "(2, NULL, NULL, NULL, NULL, 'NaN', 'NaN', 'NaN')",
+            "(3, 'infinity', 'infinity', 'infinity', NULL, NULL, 'Infinity', 'Infinity')",
+            "(4, '-infinity', '-infinity', '-infinity', NULL, NULL, '-Infinity', '-Infinity')",
+            "(5, '0044-03-15 00:00:00 BC', '0044-03-15 00:00:00+00 BC', '0044-03-15 BC')",
+            "(6, '2024-02-29 00:00:00', '2024-02-29 00:00:00+00', '0001-01-01', '00:00:00')",
+        ):
+            connection.execute(f"INSERT INTO trap.kinds VALUES {statement}")
+    messages = stack.recorder().read("smart_warehouse.trap.kinds", 6)
+    return {message.key["id"]: message for message in messages}
+
+
+def rows(kinds, column):
+    return [kinds[number].value["after"][column] for number in sorted(kinds)]
+
+
+def test_timestamps_without_zone_end_in_z_all_the_same(kinds, keep):
+    assert kinds[1].value["after"]["at"] == "2024-02-29T12:34:56.123456Z"
+    assert kinds[6].value["after"]["at"] == "2024-02-29T00:00:00Z"
+    keep("kinds", "how each type and special value is written", list(kinds.values()))
+
+
+def test_timestamps_with_zone_are_in_utc(kinds):
+    assert kinds[1].value["after"]["zoned"] == "2024-02-29T07:04:56.123456Z"
+    assert kinds[6].value["after"]["zoned"] == "2024-02-29T00:00:00.000000Z"
+
+
+def test_dates_and_times_end_in_z(kinds):
+    assert kinds[1].value["after"]["day"] == "2024-02-29Z"
+    assert kinds[6].value["after"]["day"] == "0001-01-01Z"
+    assert kinds[1].value["after"]["clock"] == "12:34:56.123456Z"
+    assert kinds[6].value["after"]["clock"] == "00:00:00Z"
+
+
+def test_years_before_christ_are_astronomical(kinds):
+    """Year 0 is 1 BC, so 44 BC is -0043."""
+    assert kinds[5].value["after"]["day"] == "-0043-03-15Z"
+    assert kinds[5].value["after"]["at"] == "-0043-03-15T00:00:00Z"
+
+
+def test_infinite_dates_are_two_days_of_a_year_long_ago(kinds):
+    """Both signs: 'infinity' lies *before* '-infinity', and before every real date."""
+    assert kinds[3].value["after"]["day"] == "-5877611-06-21Z"
+    assert kinds[4].value["after"]["day"] == "-5877611-06-22Z"
+
+
+def test_infinite_timestamps_are_the_last_and_first_instants_debezium_can_write(kinds):
+    assert kinds[3].value["after"]["at"] == "+294247-01-10T04:00:25.2Z"
+    assert kinds[4].value["after"]["at"] == "-290308-12-21T19:59:27.6Z"
+
+
+def test_infinite_timestamps_with_zone_keep_postgresql_s_spelling(kinds):
+    assert kinds[3].value["after"]["zoned"] == "infinity"
+    assert kinds[4].value["after"]["zoned"] == "-infinity"
+
+
+def test_decimals_are_strings_with_their_scale(kinds):
+    assert kinds[1].value["after"]["amount"] == "12.50"
+    assert kinds[1].value["after"]["free"] == "0.0000000001"
+
+
+def test_decimals_that_are_no_numbers_have_debezium_s_own_spelling(kinds):
+    assert kinds[2].value["after"]["amount"] == "NAN"
+    assert rows(kinds, "free")[1:4] == ["NAN", "POSITIVE_INFINITY", "NEGATIVE_INFINITY"]
+
+
+def test_doubles_are_ieee_with_nan_and_infinities(kinds):
+    assert kinds[1].value["after"]["ratio"] == 0.1
+    assert math.isnan(kinds[2].value["after"]["ratio"])
+    assert rows(kinds, "ratio")[2:4] == [math.inf, -math.inf]
+
+
+def test_other_types_are_text_as_postgresql_or_iso_writes_them(kinds):
+    row = kinds[1].value["after"]
+    assert json.loads(row["document"]) == {"a": 1}
+    assert row["code"] == "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
+    assert row["raw"] == base64.b64encode(b"\x00\xff").decode()
+    assert row["span"] == "P1Y0M2DT3H4M5S"
+    assert row["tags"] == ["a", None, "b"]
+    assert row["flag"] is True
+
+
+def test_source_tells_the_origin_that_the_session_set(database, recorded, keep):
+    database.execute("SELECT pg_replication_origin_create('sink/trap/0')")
+    database.execute("SELECT pg_replication_origin_session_setup('sink/trap/0')")
+    database.execute("INSERT INTO trap.origins VALUES (1, 'written by a sink')")
+    database.execute("SELECT pg_replication_origin_session_reset()")
+    database.execute("INSERT INTO trap.origins VALUES (2, 'written by a person')")
+    messages = until(recorded, "origins", {1, 2})
+    assert [one.value["source"]["origin"] for one in messages] == ["sink/trap/0", None]
+    keep("origin", "a session's replication origin arrives in the source block", messages)
+
+
+def test_source_tells_transaction_and_position_of_each_change(database, recorded):
+    database.execute("INSERT INTO trap.origins VALUES (3, 'x'), (4, 'y')")
+    changes = [one.value for one in until(recorded, "origins", {3, 4})]
+    sources = [change["source"] for change in changes]
+    assert sources[0]["txId"] == sources[1]["txId"]
+    assert sources[0]["lsn"] < sources[1]["lsn"]
+    assert {source["snapshot"] for source in sources} == {"false"}
+    assert [change["transaction"]["total_order"] for change in changes] == [1, 2]
+
+
+def test_key_and_value_are_in_confluent_s_wire_format_with_schemas_of_one_piece(database, recorded):
+    database.execute("INSERT INTO trap.origins VALUES (5, 'z')")
+    message = until(recorded, "origins", {5})[0]
+    assert message.raw_key[0] == message.raw_value[0] == 0
+    schema = json.loads(recorded.recorder.schemas.text(message.value_schema_id))
+    assert schema["type"] == "record"
+    assert schema["name"] == "Envelope"
+
+
+@pytest.mark.parametrize("database_name", ["smart_warehouse", "smart_citizen"])
+def test_heartbeats_come_while_nothing_happens(stack, database_name, keep):
+    messages = stack.recorder().read(f"__debezium-heartbeat.{database_name}", 2)
+    assert messages[0].value["ts_ms"] > 0
+    table = stack.recorder().read(f"{database_name}.cdc.heartbeat", 2)
+    assert table[-1].value["op"] in {"c", "u", "r"}
+    keep(f"heartbeat-{database_name}", "heartbeats pass by", messages[:2])
+
+
+def test_transactions_begin_and_end_on_their_own_topic(database, recorded, stack, keep):
+    database.execute("INSERT INTO trap.origins VALUES (6, 'x')")
+    messages = stack.recorder().read("smart_warehouse.transaction", 2)
+    assert [message.value["status"] for message in messages[:2]] == ["BEGIN", "END"]
+    assert messages[1].value["event_count"] >= 1
+    keep("transaction", "transaction markers pass by", messages[:2])
+
+
+def test_capture_goes_on_where_it_was_after_a_crash(stack, database, recorded):
+    database.execute("INSERT INTO trap.moving VALUES (10, 'before')")
+    stack.kill("warehouse")
+    database.execute("INSERT INTO trap.moving VALUES (11, 'meanwhile')")
+    stack.revive()
+    database.execute("INSERT INTO trap.moving VALUES (12, 'after')")
+    seen = [one.key["id"] for one in until(recorded, "moving", {10, 11, 12})]
+    assert list(dict.fromkeys(seen)) == [10, 11, 12]
