@@ -132,6 +132,8 @@ def _conflict(mapping: TableMapping) -> Iterator[str]:
         yield f"{strategy.value} needs a version column"
     elif version not in columns:
         yield from _undeclared("version", (version,), columns)
+    elif mapping.candidates is None and version in mapping.key:
+        yield f"version column {version!r} is part of the key, so it would decide nothing"
     elif columns[version].on_insert:
         yield f"version column {version!r} is on_insert, so it would never grow"
     elif isinstance(columns[version].source, SyncTime):

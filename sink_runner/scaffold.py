@@ -36,9 +36,9 @@ def scaffold(
         "key": _tuple(key),
         "version": version,
         "columns": "\n".join(
-            f'            Column("{column}", required=True),' for column in _columns(key, version)
+            f'            Column("{column}", required=True),' for column in (*key, version)
         ),
-        "declared": _tuple(_columns(key, version)),
+        "declared": _quoted((*key, version)),
     }
     for template, path in (
         ("pyproject.toml.tmpl", "pyproject.toml"),
@@ -54,13 +54,12 @@ def scaffold(
     return folder
 
 
-def _columns(key: Sequence[str], version: str) -> list[str]:
-    return list(dict.fromkeys([*key, version]))
-
-
 def _tuple(columns: Sequence[str]) -> str:
-    names = ", ".join(f'"{column}"' for column in columns)
-    return f"({names},)" if len(columns) == 1 else f"({names})"
+    return f"({_quoted(columns)},)" if len(columns) == 1 else f"({_quoted(columns)})"
+
+
+def _quoted(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
 
 
 def _check_tables(source: str, target: str) -> None:
@@ -76,6 +75,8 @@ def _check_tables(source: str, target: str) -> None:
 def _check_columns(key: Sequence[str], version: str) -> None:
     if not key or len(set(key)) < len(key):
         raise ValueError("the key needs at least one column, and each of them once")
+    if version in key:
+        raise ValueError(f"version {version!r} is part of the key, so it would decide nothing")
     for column in (*key, version):
         if not _IDENTIFIER.fullmatch(column):
             raise ValueError(f"column {column!r} is not a plain SQL name")

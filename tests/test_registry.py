@@ -410,6 +410,7 @@ def test_a_sound_mapping_has_no_fault(mapping):
         (with_column(Column("a", lookup=Lookup("%s", "east"))), "lookup in 'east'"),
         (with_column(Column("a", lookup=Lookup("SELECT 1", "north"))), "query has no %s"),
         (replace(GOOD, conflict=newest_wins("moved")), "version column 'moved' is not declared"),
+        (replace(GOOD, conflict=newest_wins("id")), "part of the key"),
         (replace(GOOD, conflict=newest_wins("seen")), "every write would win"),
         (
             replace(with_column(Column("v", on_insert=True)), conflict=newest_wins("v")),

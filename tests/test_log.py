@@ -1,0 +1,160 @@
+"""What a log line holds, and that no value of a row ever is in one."""
+
+import io
+import json
+import logging
+import re
+from types import SimpleNamespace
+
+import pytest
+import structlog
+
+from sink_runner import log
+from sink_runner.config import Log
+from sink_runner.errors import EventError, SinkError
+from sink_runner.mapping_checks import mapping_faults
+from sink_runner.scaffold import scaffold
+
+VALUE = "9829012345"
+
+
+class UniqueViolationError(Exception):
+    """As psycopg's: its text quotes the row."""
+
+    sqlstate = "23505"
+    diag = SimpleNamespace(constraint_name="citizens_mobile_key")
+
+
+def fail(mobile=VALUE):
+    """Fail with a value in the text, in the locals and in a note, caused by another."""
+    row = {"mobile": mobile}
+    try:
+        raise KeyError(row["mobile"])
+    except KeyError as cause:
+        error = UniqueViolationError(f"DETAIL: Key (mobile)=({mobile}) already exists.")
+        error.add_note(f"row {row}")
+        raise error from cause
+
+
+@pytest.fixture(autouse=True)
+def restore():
+    """Leave logging as the other tests expect it."""
+    root = logging.getLogger()
+    handlers, level = [*root.handlers], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def speaking(output="json", level="info", stream=None):
+    stream = stream or io.StringIO()
+    log.configure(Log(format=output, level=level), stream)
+    return stream
+
+
+def plain(stream):
+    return re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+
+
+def test_a_json_line_has_event_level_utc_time_and_fields():
+    stream = speaking()
+    structlog.get_logger().info("runner_started", mappings=3)
+    line = json.loads(stream.getvalue())
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {"event": "runner_started", "level": "info", "mappings": 3}
+
+
+def test_nothing_below_the_level_is_said():
+    stream = speaking(level="warning")
+    structlog.get_logger().info("runner_started")
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(("stream", "json_line"), [(io.StringIO(), True), (Terminal(), False)])
+def test_auto_is_console_on_a_terminal_and_json_elsewhere(stream, json_line):
+    speaking("auto", stream=stream)
+    structlog.get_logger().info("runner_started")
+    assert stream.getvalue().startswith("{") is json_line
+
+
+@pytest.mark.parametrize("output", ["json", "console"])
+def test_an_exception_is_told_without_any_value(output):
+    stream = speaking(output)
+    try:
+        fail()
+    except UniqueViolationError as exc:
+        structlog.get_logger().exception("write_failed", error=exc, seen=[exc], named={"e": exc})
+    text = plain(stream)
+    assert VALUE not in text
+    assert "UniqueViolationError sqlstate=23505 constraint=citizens_mobile_key" in text
+    assert re.search(r"test_log\.py:\d+:fail", text)
+    assert "caused by KeyError" in text
+
+
+def test_every_exception_of_a_group_is_told_without_any_value():
+    stream = speaking()
+    group = ExceptionGroup(f"group of {VALUE}", [ValueError(VALUE), TypeError(VALUE)])
+    structlog.get_logger().error("several", exc_info=group)
+    assert VALUE not in stream.getvalue()
+    assert "ValueError" in stream.getvalue()
+    assert "TypeError" in stream.getvalue()
+
+
+def test_an_object_is_told_by_its_class_only():
+    stream = speaking()
+    structlog.get_logger().warning("odd", row=SimpleNamespace(mobile=VALUE), raw=VALUE.encode())
+    line = json.loads(stream.getvalue())
+    assert (line["row"], line["raw"]) == ("<SimpleNamespace>", "<bytes>")
+
+
+def test_an_error_of_the_runner_keeps_its_text(tmp_path):
+    (tmp_path / "orders").mkdir()
+    names = {"source": "a.b.c", "target": "d.e.f", "key": ("id",), "version": "at"}
+    with pytest.raises(SinkError) as caught:
+        scaffold(tmp_path, "orders", **names)
+    assert "orders exists" in log.describe(caught.value)
+
+
+def test_an_error_that_a_plugin_raised_loses_its_text():
+    with pytest.raises(EventError) as caught:
+        raise EventError(f"cannot map {VALUE}")
+    assert log.describe(caught.value) == "sink_runner.errors.EventError"
+
+
+def test_a_foreign_error_out_of_the_runner_s_code_loses_its_text():
+    with pytest.raises(AttributeError) as caught:
+        mapping_faults(None)
+    assert log.describe(caught.value) == "AttributeError"
+
+
+def test_warnings_of_kafka_are_passed_on_and_its_chatter_is_not():
+    stream = speaking()
+    logging.getLogger("kafka.conn").warning("node %s went away", 1)
+    logging.getLogger("kafka.conn").info("connected")
+    (line,) = map(json.loads, stream.getvalue().splitlines())
+    assert line["event"] == "library_warning"
+    assert (line["library"], line["message"]) == ("kafka.conn", "node 1 went away")
+    assert line["level"] == "warning"
+
+
+def test_warnings_of_other_libraries_lose_their_arguments():
+    stream = speaking()
+    try:
+        fail()
+    except UniqueViolationError as exc:
+        logging.getLogger("psycopg").warning("error ignored in rollback: %s", exc, exc_info=True)
+    assert VALUE not in stream.getvalue()
+    assert "error ignored in rollback: %s" in stream.getvalue()
+
+
+def test_setting_up_twice_says_things_once():
+    speaking()
+    stream = speaking()
+    logging.getLogger("kafka").warning("once")
+    assert len(stream.getvalue().splitlines()) == 1
