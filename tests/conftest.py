@@ -1,11 +1,14 @@
 """Fixtures that every test may use."""
 
 import importlib
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from sink_runner.cli import main
 
 MAPPING = """
 from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins
@@ -19,6 +22,20 @@ def sink_mapping():
         conflict=source_wins(),
         columns=(Column("id"),),
     )
+"""
+
+CONFIG = """
+[kafka]
+bootstrap = "127.0.0.1:9092"
+[registry]
+url = "http://127.0.0.1:8081"
+[databases.north]
+dsn = { env = "NORTH", default = "password=hunter2" }
+reader_dsn = "dbname=north"
+[dead_letters]
+key = "hunter2"
+key_id = "one"
+[plugins]
 """
 
 
@@ -77,3 +94,36 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     yield made
     for module in made.modules:
         sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Call the command and return (exit code, stdout, stderr)."""
+    other = re.compile(r"sink-runner: command '(?!greet').* is left out: .*\n")
+
+    def call(*argv: str) -> tuple[int, str, str]:
+        try:
+            code = main(argv)
+        except SystemExit as exit_:  # argparse leaves this way
+            code = int(exit_.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, other.sub("", captured.err)
+
+    return call
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Stand in a folder whose configuration turns on the plugins that are given."""
+
+    def write(*enabled: str, disabled: tuple[str, ...] = (), more: str = "") -> Path:
+        path = tmp_path / "sink-runner.toml"
+        lists = f"enabled = {list(enabled)}\ndisabled = {list(disabled)}\n"
+        path.write_text(CONFIG + lists + more)
+        return path
+
+    for name in ("SINK_PLUGINS", "SINK_PLUGINS_OFF", "SINK_CONFIG", "NORTH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    write()
+    return write

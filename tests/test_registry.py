@@ -1,7 +1,5 @@
 """Finding plugins, choosing among them, loading them."""
 
-from dataclasses import replace
-from datetime import timedelta
 from importlib.metadata import PathDistribution
 from pathlib import Path
 from typing import Any
@@ -10,20 +8,6 @@ import pytest
 
 from sink_runner import registry
 from sink_runner.errors import ConfigError
-from sink_runner.mapping_checks import mapping_cycles, mapping_faults
-from sink_runner.plugin import (
-    Candidates,
-    Column,
-    Lookup,
-    Mark,
-    Review,
-    SyncTime,
-    TableMapping,
-    first_of,
-    merge_changed,
-    newest_wins,
-    source_wins,
-)
 from sink_runner.registry import Plugin, Status
 from sink_runner.requires import runner_fault
 from sink_runner.settings import Reader
@@ -313,22 +297,6 @@ def test_a_plugin_that_is_off_takes_no_part_in_clashes(site):
     assert plugins["apples"].errors == []
 
 
-@pytest.mark.parametrize(
-    ("edges", "cycles"),
-    [
-        ([("a", "b"), ("b", "c")], []),
-        ([("a", "b"), ("b", "a"), ("b", "c"), ("c", "b")], []),
-        ([("c", "a"), ("a", "b"), ("b", "c")], [["a", "b", "c"]]),
-        (
-            [("a", "b"), ("b", "c"), ("c", "d"), ("d", "a"), ("c", "a")],
-            [["a", "b", "c"], ["a", "b", "c", "d"]],
-        ),
-    ],
-)
-def test_cycles_longer_than_a_pair_are_found_once_each(edges, cycles):
-    assert mapping_cycles(edges) == cycles
-
-
 # -- managers ----------------------------------------------------------------------------------
 
 FILTER = "\n@hookimpl{how}\ndef sink_filter(event): return '{name}'"
@@ -347,105 +315,3 @@ def test_a_chain_calls_first_the_owner_then_globals_by_name_then_built_ins(site)
     )
     order = manager.hook.sink_filter(event=None, ctx=None)
     assert order == ["zebra", "apples", "ant", "yak", "built-in"]
-
-
-# -- mappings ----------------------------------------------------------------------------------
-
-GOOD = TableMapping(
-    source="north.public.apples",
-    target="south.public.apples",
-    key=("id",),
-    conflict=newest_wins("changed"),
-    columns=(Column("id", required=True), Column("changed"), Column("seen", SyncTime())),
-)
-GROUPED = replace(
-    GOOD,
-    columns=(Column("id", type="int8"), Column("family", type="text")),
-    conflict=source_wins(),
-    key=("family", "rank"),
-    candidates=Candidates(key=("id",), group=("family",), select="SELECT 1 FROM {candidates}"),
-)
-WRONG: list[Any] = ["id"]
-
-
-def with_column(*columns: Column) -> TableMapping:
-    return replace(GOOD, columns=(*GOOD.columns, *columns))
-
-
-@pytest.mark.parametrize(
-    "mapping",
-    [
-        GOOD,
-        GROUPED,
-        replace(GOOD, schedule="*/5 1-3 * * mon,fri"),
-        replace(GOOD, on_delete=Review(), old_row=True),
-        replace(GOOD, on_delete=Mark({"gone": True})),
-        replace(GOOD, conflict=merge_changed("changed"), old_row=True),
-        with_column(Column("a", lookup=Lookup("SELECT %s", "north"))),
-    ],
-)
-def test_a_sound_mapping_has_no_fault(mapping):
-    assert mapping_faults(mapping) == []
-
-
-@pytest.mark.parametrize(
-    ("mapping", "fault"),
-    [
-        (replace(GOOD, source="apples"), "source: 'apples' is not of the form"),
-        (replace(GOOD, target="a.b.c.d"), "target: 'a.b.c.d' is not of the form"),
-        (replace(GOOD, target=GOOD.source), "source and target are the same table"),
-        (replace(GOOD, key=WRONG), "key must be a tuple"),
-        (replace(GOOD, key=()), "key is empty"),
-        (replace(GOOD, columns=()), "columns is empty"),
-        (replace(GOOD, columns=tuple(WRONG)), "columns must hold Column values only"),
-        (replace(GOOD, key=("nr",)), "key column 'nr' is not declared"),
-        (replace(GOOD, key=("id", "id")), "key names column 'id' twice"),
-        (replace(GOOD, key=("seen",)), "key column 'seen' would be new with every write"),
-        (with_column(Column("id", "other")), "column 'id' is declared twice"),
-        (with_column(Column("a", first_of())), "first_of() needs a column"),
-        (with_column(Column("a", SyncTime(), convert=str)), "convert and lookup need a source"),
-        (with_column(Column("a", required=True, default=0)), "required and default exclude"),
-        (with_column(Column("a", max_length=0)), "max_length is less than 1"),
-        (with_column(Column("a", type="text")), "type is for candidates only"),
-        (with_column(Column("a", lookup=Lookup("%s", "east"))), "lookup in 'east'"),
-        (with_column(Column("a", lookup=Lookup("SELECT 1", "north"))), "query has no %s"),
-        (replace(GOOD, conflict=newest_wins("moved")), "version column 'moved' is not declared"),
-        (replace(GOOD, conflict=newest_wins("id")), "part of the key"),
-        (replace(GOOD, conflict=newest_wins("seen")), "every write would win"),
-        (
-            replace(with_column(Column("v", on_insert=True)), conflict=newest_wins("v")),
-            "it would never grow",
-        ),
-        (replace(GOOD, conflict=merge_changed("changed")), "merge_changed compares"),
-        (replace(GOOD, on_delete=Review()), "on_delete=Review() asks"),
-        (replace(GOOD, on_rekey=Review()), "on_rekey=Review() asks"),
-        (replace(GOOD, on_retire=Mark({})), "on_retire=Mark() sets no column"),
-        (replace(GOOD, on_retire=Mark({"id": 1})), "on_retire=Mark() sets a key column"),
-        (replace(GOOD, schedule="daily"), "is not a cron expression"),
-        (replace(GOOD, schedule="0 1 * *"), "is not a cron expression"),
-        (replace(GROUPED, columns=(*GROUPED.columns, Column("a"))), "needs a type"),
-    ],
-)
-def test_an_unsound_mapping_says_what_is_wrong(mapping, fault):
-    (only,) = mapping_faults(mapping)
-    assert fault in only
-
-
-@pytest.mark.parametrize(
-    ("change", "fault"),
-    [
-        ({"key": ("nr",)}, "candidates.key column 'nr' is not declared"),
-        ({"group": ("nr",)}, "candidates.group column 'nr' is not declared"),
-        ({"group": ()}, "candidates.group is empty"),
-        ({"expire_column": "id"}, "expire_column and expire_after go together"),
-        (
-            {"expire_column": "nr", "expire_after": timedelta(1)},
-            "candidates.expire_column column 'nr' is not declared",
-        ),
-        ({"select": "SELECT 1"}, "does not read {candidates}"),
-    ],
-)
-def test_unsound_candidates_say_what_is_wrong(change, fault):
-    assert GROUPED.candidates is not None
-    (only,) = mapping_faults(replace(GROUPED, candidates=replace(GROUPED.candidates, **change)))
-    assert fault in only

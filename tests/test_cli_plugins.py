@@ -1,0 +1,217 @@
+"""``sink-runner plugins``: what is on, off, broken, incompatible, and why."""
+
+import json
+import re
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("configured")
+
+CONFIGURED = """
+from dataclasses import dataclass, field
+from sink_runner.plugin import hookimpl
+
+@dataclass(frozen=True)
+class Settings:
+    limit: int = field(default=5, metadata={"doc": "How many."})
+    pin: str = field(default="", repr=False)
+
+@hookimpl
+def sink_config():
+    return Settings
+
+@hookimpl
+def sink_filter(event):
+    ...
+"""
+HOOKS = "from sink_runner.plugin import hookimpl\n"
+
+
+def line_of(name: str, text: str) -> str:
+    (line,) = [line for line in text.splitlines() if line.split()[:1] == [name]]
+    return line
+
+
+# -- plugins: on and off -----------------------------------------------------------------------
+
+
+def states(call, *argv: str) -> dict[str, str]:
+    code, out, err = call("plugins", "--json", *argv)
+    assert (code, err) == (0, "")
+    known = [record for record in json.loads(out) if record["name"] in ("apples", "pears")]
+    return {record["name"]: record["status"] for record in known}
+
+
+def test_each_of_the_three_ways_turns_a_plugin_off(site, call, configured, monkeypatch):
+    site.mapping("apples")
+    site.mapping("pears")
+    configured("apples", "pears")
+    assert states(call) == {"apples": "on", "pears": "on"}
+    assert states(call, "--without", "pears") == {"apples": "on", "pears": "off"}
+    monkeypatch.setenv("SINK_PLUGINS_OFF", "apples")
+    assert states(call) == {"apples": "off", "pears": "on"}
+    monkeypatch.delenv("SINK_PLUGINS_OFF")
+    configured("apples", "pears", disabled=("apples",))
+    assert states(call) == {"apples": "off", "pears": "on"}
+
+
+def test_the_environment_and_then_the_command_line_replace_what_is_on(
+    site, call, configured, monkeypatch
+):
+    site.mapping("apples")
+    site.mapping("pears")
+    configured("apples")
+    monkeypatch.setenv("SINK_PLUGINS", "pears")
+    assert states(call) == {"apples": "off", "pears": "on"}
+    assert states(call, "--only", "apples") == {"apples": "on", "pears": "off"}
+
+
+def test_off_beats_on_at_every_level(site, call, configured):
+    site.mapping("apples")
+    site.mapping("pears")
+    configured("pears", disabled=("apples",))
+    assert states(call, "--only", "apples,pears") == {"apples": "off", "pears": "on"}
+
+
+def test_the_env_file_turns_plugins_on_and_off_as_well(site, call, configured, tmp_path):
+    site.mapping("apples")
+    site.mapping("pears")
+    path = configured("apples", "pears")
+    path.write_text('env_file = "stack.env"\n' + path.read_text())
+    (tmp_path / "stack.env").write_text("SINK_PLUGINS_OFF=apples\n")
+    assert states(call) == {"apples": "off", "pears": "on"}
+
+
+@pytest.mark.parametrize("how", ["only", "without"])
+def test_a_misspelt_name_is_told_in_one_line_with_the_nearest(site, call, how):
+    site.mapping("apples")
+    code, out, err = call("plugins", f"--{how}", "aples")
+    assert (code, out) == (78, "")
+    assert re.fullmatch(
+        r"sink-runner: \w+ plugin 'aples' is not installed; did you mean 'apples'\?\n", err
+    )
+
+
+def test_a_plugin_that_is_off_may_be_beyond_import(site, call, configured):
+    site.plugin("pears", "raise RuntimeError")
+    configured("*", disabled=("pears",))
+    _, out, _ = call("plugins")
+    assert line_of("pears", out).split() == ["pears", "off", "1.5"]
+    assert not site.was_imported("pears")
+
+
+def test_what_is_on_and_broken_is_listed_with_its_fault_and_ends_with_78(site, call, configured):
+    site.mapping("apples")
+    site.plugin("pears", "import nope_nope")
+    configured("apples", "pears")
+    code, out, _ = call("plugins")
+    assert code == 78
+    assert line_of("pears", out).split()[:2] == ["pears", "broken"]
+    assert "    fault: ModuleNotFoundError: No module named 'nope_nope'" in out
+    assert line_of("apples", out).split() == [
+        *("apples", "on", "1.5", "north.public.apples", "->", "south.public.apples")
+    ]
+
+
+def test_an_incompatible_plugin_is_listed_and_only_a_fault_if_it_is_on(site, call, configured):
+    site.plugin("pears", "raise RuntimeError", group="sink_runner.v2")
+    code, out, _ = call("plugins")
+    assert code == 0
+    assert line_of("pears", out).split()[:2] == ["pears", "incompatible"]
+    configured("pears")
+    code, out, _ = call("plugins")
+    assert code == 78
+    assert "fault: is made for sink_runner.v2" in out
+
+
+def test_two_distributions_with_one_name_end_with_78(site, call, configured):
+    site.mapping("pears")
+    site.plugin("pears", "", dist="other-pears")
+    configured("pears")
+    code, out, _ = call("plugins")
+    assert code == 78
+    assert "provided twice, by other-pears 1.5 and sink-pears 1.5" in out
+
+
+def test_json_has_everything_a_program_may_want(site, call, configured):
+    site.mapping("apples")
+    configured("apples")
+    _, out, _ = call("plugins", "--json")
+    (record,) = [record for record in json.loads(out) if record["name"] == "apples"]
+    assert record == {
+        "name": "apples",
+        "status": "on",
+        "distribution": "sink-apples",
+        "version": "1.5",
+        "source": "north.public.apples",
+        "target": "south.public.apples",
+        "hooks": ["sink_mapping"],
+        "errors": [],
+    }
+
+
+def test_plugins_are_listed_where_there_is_no_configuration(site, call, configured, monkeypatch):
+    site.mapping("apples")
+    configured().unlink()
+    monkeypatch.setenv("SINK_PLUGINS", "apples")
+    code, out, _ = call("plugins")
+    assert code == 0
+    assert line_of("apples", out).split()[1] == "on"
+
+
+# -- plugins: chain and configuration ----------------------------------------------------------
+
+
+def test_a_chain_is_printed_in_the_order_of_its_steps(site, call, configured):
+    site.mapping("apples", code="\n@hookimpl\ndef sink_map(row): return row")
+    site.plugin("zebra", HOOKS + "@hookimpl(tryfirst=True)\ndef sink_map(row): return row")
+    site.plugin("ant", HOOKS + "@hookimpl\ndef sink_filter(event): ...")
+    configured("apples", "zebra", "ant")
+    code, out, _ = call("plugins", "--chain", "apples")
+    assert code == 0
+    head, *steps = [line.split(maxsplit=1)[1] for line in out.splitlines()]
+    assert head == "north.public.apples -> south.public.apples"
+    named = [" ".join(step.split()) for step in steps]
+    assert named[:6] == [
+        "(built in) drop what would go back to where it came from",
+        "sink_filter ant",
+        "(built in) read 1 declared columns: source, convert, default",
+        "sink_map zebra, apples",
+        "(built in) mask by policy, cut to max_length",
+        "sink_mask -",
+    ]
+    assert "(built in) write, source wins" in named
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pears", "plugin 'pears' is off, so it is not imported"),
+        ("aples", "plugin 'aples' is not installed; did you mean 'apples'?"),
+        ("ant", "plugin 'ant' is global: it joins the chain of every mapping"),
+        ("bad", "plugin 'bad': implements no hook; is @hookimpl missing?"),
+    ],
+)
+def test_there_is_no_chain_of_what_is_not_a_mapping_that_is_on(
+    site, call, configured, name, message
+):
+    site.mapping("apples")
+    site.mapping("pears")
+    site.plugin("ant", HOOKS + "@hookimpl\ndef sink_filter(event): ...")
+    site.plugin("bad", "")
+    configured("apples", "ant", "bad")
+    assert call("plugins", "--chain", name) == (78, "", f"sink-runner: {message}\n")
+
+
+def test_the_keys_of_a_plugin_are_printed_with_values_but_secrets(site, call, configured):
+    site.plugin("ant", CONFIGURED)
+    configured("ant", more='[plugins.ant]\nlimit = 7\npin = "hunter2"')
+    code, out, _ = call("plugins", "--config-of", "ant")
+    assert code == 0
+    assert out.splitlines() == [
+        "plugins.ant.limit  (an integer, default 5)",
+        "    # How many.",
+        "    plugins.ant.limit = 7",
+        'plugins.ant.pin  (a string, default "")',
+        "    plugins.ant.pin = ***",
+    ]
