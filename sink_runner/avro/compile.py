@@ -1,0 +1,163 @@
+"""Compiles a writer's schema and the wanted columns into one Python function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..envelope import UNAVAILABLE, Decoded, without_unavailable
+from ..errors import DecodeError
+from ..plugin import ABSENT
+from .schema import Array, Primitive, Record, Type, Union, nullable
+from .source import Source
+
+HEADER = 5
+"""Bytes before the Avro body: Confluent's magic byte and the schema's id."""
+
+SOURCE_FIELDS = {
+    "lsn": "lsn",
+    "ts_ms": "ts_ms",
+    "origin": "origin",
+    "snapshot": "snapshot",
+    "txId": "tx_id",
+    "sequence": "sequence",
+}
+"""Fields of Debezium's source block, and what `Decoded` calls them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be read of an envelope."""
+
+    after: tuple[str, ...]
+    before: tuple[str, ...]
+    source: frozenset[str]
+
+
+def is_envelope(kind: Type) -> bool:
+    """Tell a change event from Debezium's other records by its schema."""
+    if not isinstance(kind, Record):
+        return False
+    source = kind.field("source")
+    op = kind.field("op")
+    return (
+        op is not None
+        and op.type == Primitive("string")
+        and source is not None
+        and isinstance(source.type, Record)
+        and all(row_of(kind, side) is not None for side in ("before", "after"))
+    )
+
+
+def row_of(envelope: Record, side: str) -> Record | None:
+    """Give the row's record type of `before` or `after`."""
+    field = envelope.field(side)
+    if field is None or not isinstance(field.type, Union):
+        return None
+    row = nullable(field.type)
+    return row if isinstance(row, Record) else None
+
+
+def compile_envelope(envelope: Record, wanted: Wanted) -> tuple[Callable[[bytes], Decoded], str]:
+    """Give the function that decodes whole messages, and its source."""
+    source = Source()
+    source.names |= {
+        "ABSENT": ABSENT,
+        "Decoded": Decoded,
+        "new": tuple.__new__,
+        "MARK": UNAVAILABLE.encode(),
+        "without_unavailable": without_unavailable,
+    }
+    with source.block("def decode(buf):"):
+        source.line(f"p = {HEADER}")
+        source.line("lsn = ts_ms = origin = snapshot = tx_id = sequence = None")
+        _fields(source, envelope, wanted)
+        source.line("if p != len(buf): raise Malformed")
+        with source.block(f"if {_may_be_unavailable(envelope, wanted)}:"):
+            source.line("after = without_unavailable(after)")
+            source.line("before = without_unavailable(before)")
+        source.line(f"return new(Decoded, ({', '.join(Decoded._fields)}))")
+    return _function(source, "decode"), str(source)
+
+
+def compile_row(row: Record, columns: Sequence[str]) -> Callable[[bytes], tuple[Any, ...]]:
+    """Give the function that decodes some columns of a bare record, such as a key."""
+    source = Source()
+    source.names["ABSENT"] = ABSENT
+    with source.block("def decode(buf):"):
+        source.line(f"p = {HEADER}")
+        _row(source, row, columns, "row")
+        source.line("if p != len(buf): raise Malformed")
+        source.line("return row")
+    return _function(source, "decode")
+
+
+def _fields(source: Source, envelope: Record, wanted: Wanted) -> None:
+    steps: list[tuple[Type, str | None]] = []
+    for field in envelope.fields:
+        if field.name in ("before", "after"):
+            # A row is read in branches of its own, so what precedes it is read first.
+            source.sequence(steps)
+            steps = []
+            _side(source, field.type, getattr(wanted, field.name), field.name)
+        elif field.name == "source":
+            assert isinstance(field.type, Record)
+            steps += [(part.type, _target(part.name, wanted)) for part in field.type.fields]
+        else:
+            steps.append((field.type, "op" if field.name == "op" else None))
+    source.sequence(steps)
+
+
+def _target(name: str, wanted: Wanted) -> str | None:
+    target = SOURCE_FIELDS.get(name)
+    return target if target in wanted.source else None
+
+
+def _side(source: Source, kind: Type, columns: Sequence[str], target: str) -> None:
+    assert isinstance(kind, Union)
+    source.line("u = buf[p]", "p += 1")
+    word = "if"
+    for i, branch in enumerate(kind.branches):
+        with source.block(f"{word} u == {2 * i}:"):
+            if isinstance(branch, Record):
+                _row(source, branch, columns, target)
+            else:
+                source.line(f"{target} = None")
+        word = "elif"
+    with source.block("else:"):
+        source.line("raise Malformed")
+
+
+def _row(source: Source, row: Record, columns: Sequence[str], target: str) -> None:
+    variables = {name: f"{target}_{i}" for i, name in enumerate(dict.fromkeys(columns))}
+    source.sequence([(field.type, variables.get(field.name)) for field in row.fields])
+    present = {field.name for field in row.fields}
+    values = [variables[name] if name in present else "ABSENT" for name in columns]
+    source.line(f"{target} = ({''.join(value + ', ' for value in values)})")
+
+
+def _may_be_unavailable(envelope: Record, wanted: Wanted) -> str:
+    """Give the condition under which some value may be Debezium's placeholder.
+
+    One search of the message for its text is cheaper than to compare every value.  In arrays of
+    numbers or of UUIDs it does not appear as text.
+    """
+    for side in ("before", "after"):
+        row = row_of(envelope, side)
+        for field in row.fields if row else ():
+            if field.name in getattr(wanted, side) and isinstance(nullable(field.type), Array):
+                return "True"
+    return "MARK in buf"
+
+
+def _function(source: Source, name: str) -> Callable[[bytes], Any]:
+    names = dict(source.names)
+    try:
+        code = compile(str(source), "<generated Avro decoder>", "exec")
+    except (SyntaxError, RecursionError, MemoryError) as exc:
+        # Python limits how deep blocks may nest.
+        raise DecodeError(f"the schema cannot be compiled: {type(exc).__name__}") from exc
+    # The schema's names reach the source as quoted strings only.
+    exec(code, names)  # noqa: S102
+    return names[name]  # type: ignore[no-any-return]

@@ -1,0 +1,190 @@
+"""Decoders of Kafka records: find the writer's schema, compile once, decode many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..envelope import Decoded, Passing, RowSchema
+from ..errors import DecodeError
+from . import reference
+from .compile import HEADER, Wanted, compile_envelope, compile_row, is_envelope, row_of
+from .row import row_schema
+from .schema import Record, parse
+from .source import MalformedError
+
+DEFAULT_SOURCE = frozenset(("lsn", "ts_ms", "origin", "snapshot"))
+
+# What a compiled decoder may fail with; fastavro then has the last word.
+_FAULTS = (*reference.BAD_BYTES, MalformedError)
+
+
+class Registry(Protocol):
+    """Where schemas come from."""
+
+    def schema(self, schema_id: int) -> Any:
+        """Give a writer's schema as parsed JSON, references inlined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the records of one schema are read."""
+
+    schema_id: int
+    row: RowSchema
+    """The columns of the row; none where the records are no change events."""
+    quick: Callable[[bytes], Decoded | Passing] | None
+    """The compiled decoder; None where there is only fastavro."""
+    parsed: Any
+    missing: tuple[str, ...] = ()
+    """Wanted columns that the writer does not have; they are ABSENT in every row."""
+    extra: tuple[str, ...] = ()
+    """The writer's columns that nobody wants."""
+    source: str = ""
+    """Source of the compiled decoder."""
+
+
+class EnvelopeDecoder:
+    """Decodes change events to the wanted columns of the row after, and of the row before.
+
+    `source` names what is wanted of the source block; the rest is None in every `Decoded`.  One
+    thread at a time.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        after: Sequence[str] = (),
+        before: Sequence[str] = (),
+        source: frozenset[str] = DEFAULT_SOURCE,
+    ) -> None:
+        self._registry = registry
+        self._wanted = Wanted(tuple(after), tuple(before), source)
+        self._plans: dict[int, Plan] = {}
+        self._quick: dict[bytes, Callable[[bytes], Decoded | Passing]] = {}
+
+    @property
+    def plans(self) -> dict[int, Plan]:
+        """The schemas met so far, by id."""
+        return dict(self._plans)
+
+    def plan(self, schema_id: int) -> Plan:
+        """Prepare for a schema, as the first record that names it would."""
+        plan = self._plans.get(schema_id)
+        if plan is None:
+            plan = self._plans[schema_id] = self._make(schema_id)
+            if plan.quick is not None:
+                self._quick[_header(schema_id)] = plan.quick
+        return plan
+
+    def decode(self, value: bytes | None) -> Decoded | Passing:
+        """Decode one record's value; DecodeError is its own fault, RetriableError is not."""
+        (decoded,) = self.decode_many((value,))
+        if isinstance(decoded, DecodeError):
+            raise decoded
+        return decoded
+
+    def decode_many(self, values: Sequence[bytes | None]) -> list[Decoded | Passing | DecodeError]:
+        """Decode a batch; a record that cannot be decoded is a DecodeError in its place.
+
+        RetriableError says that the registry did not answer: try the whole batch again.
+        """
+        quick = self._quick
+        unknown: dict[int, str] = {}
+        batch: list[Decoded | Passing | DecodeError] = []
+        for value in values:
+            if value is None:
+                batch.append(Passing.TOMBSTONE)
+                continue
+            decode = quick.get(value[:HEADER])
+            if decode is not None:
+                try:
+                    batch.append(decode(value))
+                    continue
+                except _FAULTS:
+                    pass
+            batch.append(self._carefully(value, unknown))
+        return batch
+
+    def _carefully(self, value: bytes, unknown: dict[int, str]) -> Decoded | Passing | DecodeError:
+        """Decode with fastavro.  `unknown` saves asking again for what the batch did not find."""
+        try:
+            plan = self._plan_of(value, unknown)
+            if not plan.row.columns:
+                return Passing.NOT_AN_ENVELOPE
+            return reference.decode_envelope(value, plan.parsed, self._wanted)
+        except DecodeError as exc:
+            # A traceback would keep the batch alive, and its rows.
+            return exc.with_traceback(None)
+
+    def _plan_of(self, value: bytes, unknown: dict[int, str]) -> Plan:
+        schema_id = schema_id_of(value)
+        if schema_id in unknown:
+            raise DecodeError(unknown[schema_id])
+        try:
+            return self.plan(schema_id)
+        except DecodeError as exc:
+            unknown[schema_id] = str(exc)
+            raise
+
+    def _make(self, schema_id: int) -> Plan:
+        parsed, kind = parse(self._registry.schema(schema_id))
+        if not is_envelope(kind):
+            return Plan(schema_id, RowSchema({}), lambda _: Passing.NOT_AN_ENVELOPE, parsed)
+        assert isinstance(kind, Record)
+        record = row_of(kind, "after")
+        assert record is not None
+        row = row_schema(record)
+        gaps = row.missing(self._wanted.after), row.unwanted(self._wanted.after)
+        try:
+            quick, source = compile_envelope(kind, self._wanted)
+        except DecodeError:
+            # Too deep for Python's compiler, not for fastavro.
+            return Plan(schema_id, row, None, parsed, *gaps)
+        return Plan(schema_id, row, quick, parsed, *gaps, source)
+
+
+class KeyDecoder:
+    """Decodes a record's key to the wanted columns.  One thread at a time."""
+
+    def __init__(self, registry: Registry, columns: Sequence[str]) -> None:
+        self._registry = registry
+        self._columns = tuple(columns)
+        self._plans: dict[bytes, tuple[Callable[[bytes], tuple[Any, ...]], Any]] = {}
+
+    def decode(self, key: bytes | None) -> tuple[Any, ...]:
+        """Decode one key; a record without a key is a DecodeError."""
+        if key is None:
+            raise DecodeError("the record has no key")
+        plan = self._plans.get(key[:HEADER])
+        if plan is None:
+            plan = self._plans[key[:HEADER]] = self._make(schema_id_of(key))
+        quick, parsed = plan
+        try:
+            return quick(key)
+        except _FAULTS:
+            row = reference.project(reference.read(key, parsed), self._columns)
+            assert row is not None
+            return row
+
+    def _make(self, schema_id: int) -> tuple[Callable[[bytes], tuple[Any, ...]], Any]:
+        parsed, kind = parse(self._registry.schema(schema_id))
+        if not isinstance(kind, Record):
+            raise DecodeError(f"the key's schema {schema_id} is not a record")
+        missing = row_schema(kind).missing(self._columns)
+        if missing:
+            raise DecodeError(f"the key's schema {schema_id} lacks {', '.join(missing)}")
+        return compile_row(kind, self._columns), parsed
+
+
+def schema_id_of(message: bytes) -> int:
+    """Read the schema's id from a message in Confluent's wire format."""
+    if len(message) < HEADER or message[0] != 0:
+        raise DecodeError("the message does not begin with Confluent's magic byte and schema id")
+    return int.from_bytes(message[1:HEADER], "big")
+
+
+def _header(schema_id: int) -> bytes:
+    return b"\0" + schema_id.to_bytes(4, "big")

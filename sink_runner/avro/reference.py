@@ -1,0 +1,57 @@
+"""fastavro as the reference: the truth for the tests, and the second opinion at run time."""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+from typing import Any
+
+import fastavro
+
+from ..envelope import Decoded, without_unavailable
+from ..errors import DecodeError
+from ..plugin import ABSENT
+from .compile import HEADER, SOURCE_FIELDS, Wanted
+
+BAD_BYTES = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What reading arbitrary bytes as Avro may raise."""
+
+
+def read(message: bytes, parsed: Any) -> Any:
+    """Decode a whole message; DecodeError says why not, without quoting it."""
+    body = BytesIO(message)
+    body.seek(HEADER)
+    try:
+        value = fastavro.schemaless_reader(body, parsed, None)
+    except BAD_BYTES as exc:
+        # Not chained: a UnicodeDecodeError carries the bytes.
+        raise DecodeError(f"the bytes do not fit the schema: {type(exc).__name__}") from None
+    if body.tell() != len(message):
+        raise DecodeError("bytes are left over after the value")
+    return value
+
+
+def decode_envelope(message: bytes, parsed: Any, wanted: Wanted) -> Decoded:
+    """Do what the compiled decoder does."""
+    event = read(message, parsed)
+    source = {name: event["source"].get(field) for field, name in SOURCE_FIELDS.items()}
+    return Decoded(
+        op=event["op"],
+        after=without_unavailable(project(event["after"], wanted.after)),
+        before=without_unavailable(project(event["before"], wanted.before)),
+        **{name: value if name in wanted.source else None for name, value in source.items()},
+    )
+
+
+def project(row: dict[str, Any] | None, columns: tuple[str, ...]) -> tuple[Any, ...] | None:
+    """Give the wanted columns of a row."""
+    return None if row is None else tuple(row.get(name, ABSENT) for name in columns)
