@@ -320,7 +320,8 @@ class TableMapping:
 # -- what hooks are given --------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: assigning through object.__setattr__ would triple the cost of the hot path.
+@dataclass(slots=True, kw_only=True, eq=False)
 class Event:
     """One change event, read-only.
 

@@ -1,0 +1,72 @@
+"""smart_citizen.public.citizens -> smart_warehouse.public.golden_records."""
+
+from sink_runner.plugin import (
+    Column,
+    Constant,
+    Event,
+    Lookup,
+    Mark,
+    Review,
+    TableMapping,
+    Verdict,
+    hookimpl,
+    merge_changed,
+)
+
+# Spellings differ in case, blanks and wording; an alias wins over the district's own name, of
+# which there are two for one district.
+_DISTRICT = Lookup(
+    """
+    SELECT DISTINCT ON (name) name, district_id FROM (
+      SELECT alias_norm AS name, district_id, 0 AS rank FROM public.district_alias
+      UNION ALL
+      SELECT lower(regexp_replace(btrim(district_name), '\\s+', ' ', 'g')), district_id, 1
+      FROM public.districts
+    ) known WHERE name = ANY (%s) ORDER BY name, rank, district_id
+    """,
+    database="smart_warehouse",
+)
+
+
+def _normal(district: str) -> str:
+    return " ".join(district.lower().split())
+
+
+@hookimpl
+def sink_mapping() -> TableMapping:
+    return TableMapping(
+        source="smart_citizen.public.citizens",
+        target="smart_warehouse.public.golden_records",
+        key=("jan_aadhaar",),
+        conflict=merge_changed("source_updated_at"),
+        old_row=True,
+        reads=("verification_status", "status"),
+        on_delete=Review("deletion_conflict"),
+        on_rekey=Mark(
+            {"review_required": True, "review_reason": "Aadhaar corrected in the portal"}
+        ),
+        columns=(
+            Column("jan_aadhaar", "aadhaar_number", required=True),
+            Column("full_name"),
+            Column("date_of_birth"),
+            Column("gender", convert=str.capitalize),  # MALE here, Male there
+            Column("mobile_number"),
+            Column("email"),
+            Column("city_village", "city"),
+            Column("district_id", "district", convert=_normal, lookup=_DISTRICT),
+            Column("pincode"),
+            Column("source_updated_at", "updated_at", required=True),
+            Column("updated_by", Constant("citizen_portal")),
+            Column("review_required", Constant(value=True), on_insert=True),
+            Column("review_reason", Constant("no golden record has this number"), on_insert=True),
+        ),
+    )
+
+
+@hookimpl
+def sink_filter(event: Event) -> Verdict:
+    """Only verified, active citizens with a number ever touch a golden record."""
+    row = event.row
+    verified = (row["verification_status"] or "").upper() == "VERIFIED"
+    active = (row["status"] or "").upper() in {"ACTIVE", "VERIFIED"}
+    return Verdict.PASS if verified and active and row["aadhaar_number"] else Verdict.DROP

@@ -1,0 +1,67 @@
+"""smart_warehouse.eligibility.eligibility_snapshots -> smart_citizen.public.eligibility_hints.
+
+Every evaluation is a row of its own, so a hint is not the image of one row: it is one of the
+five best schemes of a family, each by its best member, each member by its latest evaluation.
+"""
+
+from datetime import timedelta
+
+from sink_runner.plugin import Candidates, Column, TableMapping, hookimpl, source_wins
+
+_TOP_FIVE = """
+WITH latest AS (
+  SELECT DISTINCT ON (family_id, member_id, scheme_code) *
+  FROM {candidates} c
+  ORDER BY family_id, member_id, scheme_code, evaluation_timestamp DESC,
+           evaluation_version DESC NULLS LAST, snapshot_id DESC
+), eligible AS (
+  SELECT *, coalesce(eligibility_score, 0) AS score, coalesce(confidence_score, 0) AS sureness
+  FROM latest
+  WHERE evaluation_status IN ('RULE_ELIGIBLE', 'POSSIBLE_ELIGIBLE')
+    AND evaluation_timestamp >= {now} - interval '30 days'
+), best AS (
+  SELECT DISTINCT ON (family_id, scheme_code) *
+  FROM eligible
+  ORDER BY family_id, scheme_code, score DESC, sureness DESC, evaluation_timestamp DESC,
+           snapshot_id DESC
+), ranked AS (
+  SELECT *, row_number() OVER (
+    PARTITION BY family_id ORDER BY score DESC, sureness DESC, evaluation_timestamp DESC, scheme_code
+  ) AS place
+  FROM best
+)
+SELECT family_id, scheme_code, evaluation_status AS eligibility_status,
+       round(score, 2) AS eligibility_score, round(sureness, 2) AS confidence,
+       coalesce(explanation, 'No explanation available') AS explanation,
+       evaluation_timestamp AS updated_at
+FROM ranked WHERE place <= 5
+"""
+
+
+@hookimpl
+def sink_mapping() -> TableMapping:
+    return TableMapping(
+        source="smart_warehouse.eligibility.eligibility_snapshots",
+        target="smart_citizen.public.eligibility_hints",
+        key=("family_id", "scheme_code"),
+        conflict=source_wins(),  # among candidates the log decides; among hints _TOP_FIVE does
+        candidates=Candidates(
+            key=("snapshot_id",),
+            group=("family_id",),
+            select=_TOP_FIVE,
+            expire_column="evaluation_timestamp",
+            expire_after=timedelta(days=30),
+        ),
+        columns=(
+            Column("snapshot_id", type="integer", required=True),
+            Column("family_id", type="uuid", required=True),
+            Column("member_id", type="uuid"),
+            Column("scheme_code", type="text", required=True),
+            Column("evaluation_status", type="text", required=True),
+            Column("eligibility_score", type="numeric"),
+            Column("confidence_score", type="numeric"),
+            Column("explanation", type="text", max_length=500),
+            Column("evaluation_timestamp", type="timestamp", required=True),
+            Column("evaluation_version", type="integer"),
+        ),
+    )

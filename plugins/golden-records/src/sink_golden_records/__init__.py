@@ -1,0 +1,49 @@
+"""smart_warehouse.public.golden_records -> smart_citizen.public.profile_data."""
+
+from datetime import timedelta
+
+from sink_runner.plugin import (
+    Column,
+    Context,
+    Event,
+    SyncTime,
+    TableMapping,
+    Verdict,
+    first_of,
+    hookimpl,
+    newest_wins,
+)
+
+
+@hookimpl
+def sink_mapping() -> TableMapping:
+    return TableMapping(
+        source="smart_warehouse.public.golden_records",
+        target="smart_citizen.public.profile_data",
+        key=("record_id",),
+        conflict=newest_wins("source_updated_at"),
+        reads=("status",),
+        schedule="0 1 * * *",
+        columns=(
+            Column("record_id", "gr_id", required=True),
+            Column("family_id", first_of("family_id", "gr_id")),  # heads have no family_id
+            Column("jan_aadhaar"),  # the policies mask it, as they do the next two
+            Column("mobile_number"),
+            Column("email"),
+            Column("full_name"),
+            Column("date_of_birth"),
+            Column("gender", default="UNKNOWN"),
+            Column("district_id"),
+            Column("city", "city_village"),
+            Column("source_updated_at", "updated_at", required=True),
+            Column("synced_at", SyncTime()),
+        ),
+    )
+
+
+@hookimpl
+def sink_filter(event: Event, ctx: Context) -> Verdict:
+    if (event.row["status"] or "active").lower() in {"inactive", "merged"}:
+        return Verdict.RETIRE
+    fresh = event.age(event.row["updated_at"]) <= timedelta(days=30)
+    return Verdict.PASS if ctx.batch or fresh else Verdict.DROP

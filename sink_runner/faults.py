@@ -1,0 +1,56 @@
+"""Whose fault is it?  The row's, the world's or the set-up's, decided by SQLSTATE and class.
+
+Nothing here ever quotes the database's message or detail: both quote rows.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import psycopg
+
+from .errors import FatalError, RetriableError, SinkError, WriteError
+
+# SQLSTATE classes: PostgreSQL manual, appendix A.
+_ROW = {
+    "22",  # data exception
+    "23",  # integrity constraint violation
+    "44",  # WITH CHECK OPTION violation
+    "P0",  # raised by a trigger or function
+}
+_SETUP = {
+    "0A",  # feature not supported
+    "3F",  # invalid schema name
+    "42",  # syntax error or access rule violation
+}
+_BUT_WORLD = {
+    "42501",  # insufficient privilege: granted by a person, and then it works
+}
+
+ROW_FAULTS = (psycopg.Error, WriteError, TypeError, ValueError, OverflowError, struct.error)
+"""What staging or writing one row may raise; `judge` tells which of them are its fault."""
+
+
+def judge(fault: BaseException) -> SinkError:
+    """Translate what a write raised into what the runner does next."""
+    if isinstance(fault, SinkError):
+        return fault
+    if not isinstance(fault, psycopg.Error):
+        return WriteError(f"a value does not fit its column's type ({type(fault).__name__})")
+    state = fault.sqlstate
+    if state is None:
+        return _without_state(fault)
+    name = type(fault).__name__
+    if state[:2] in _ROW:
+        constraint = fault.diag.constraint_name or fault.diag.column_name
+        reason = f"refused by the target: {name}" + (f" ({constraint})" if constraint else "")
+        return WriteError(reason, sqlstate=state, constraint=constraint)
+    if state[:2] in _SETUP and state not in _BUT_WORLD:
+        return FatalError(f"the target does not understand the write: {name}, SQLSTATE {state}")
+    return RetriableError(f"the target can't be written to: {name}, SQLSTATE {state}")
+
+
+def _without_state(fault: psycopg.Error) -> SinkError:
+    if isinstance(fault, psycopg.DataError):  # the client refused to send it
+        return WriteError("a value can't be sent to PostgreSQL (DataError)")
+    return RetriableError(f"no connection to the target: {type(fault).__name__}")

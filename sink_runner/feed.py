@@ -1,0 +1,108 @@
+"""One topic of Kafka, read in a consumer group with kafka-python.
+
+Kafka's own offsets only mirror what the target database holds, for tools that watch lag:
+the worker seeks to what the database says and never trusts a position it did not set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from .dead_letter import Message
+from .errors import ConfigError, RetriableError
+from .offsets import Topic
+
+# kafka-python's numbers, where the default is not ours.
+_SETTINGS: Mapping[str, Any] = {
+    "enable_auto_commit": False,
+    # Only decides until the worker has sought; see Worker._expected.
+    "auto_offset_reset": "earliest",
+    "allow_auto_create_topics": False,
+    "fetch_max_bytes": 8 * 1024 * 1024,  # bounds what one fetch may hold in memory
+    "session_timeout_ms": 6_000,  # the least that brokers allow: takeover is this fast
+    "heartbeat_interval_ms": 1_500,
+    "metrics_enabled": False,
+}
+
+
+def identify(bootstrap: str, topic: str) -> Topic:
+    """Ask Kafka which topic this is."""
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        try:
+            cluster = admin.describe_cluster()["cluster_id"]
+            found = admin.describe_topics([topic])[0]
+        finally:
+            admin.close()
+    except KafkaError as fault:
+        raise RetriableError(f"Kafka does not answer: {type(fault).__name__}") from fault
+    if found.get("error_code"):
+        raise ConfigError(f"topic {topic!r} does not exist: create it with its partitions first")
+    return Topic(cluster_id=cluster, name=topic, topic_id=str(found["topic_id"]))
+
+
+class Feed:
+    """The records of one topic's partitions that the group gave to this member."""
+
+    def __init__(self, bootstrap: str, group: str, topic: str, *, max_records: int) -> None:
+        self._topic = topic
+        self._consumer = KafkaConsumer(
+            topic,
+            bootstrap_servers=bootstrap,
+            group_id=group,
+            client_id=group,
+            max_poll_records=max_records,
+            **_SETTINGS,
+        )
+
+    def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
+        """Wait for records, at most so long; what is there comes at once."""
+        try:
+            polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
+        except KafkaError as fault:
+            raise RetriableError(f"Kafka does not answer: {type(fault).__name__}") from fault
+        # A ConsumerRecord has all that a Message has; copying each would cost as much as a mask.
+        return {place.partition: records for place, records in polled.items()}
+
+    def keep_alive(self) -> None:
+        """Stay a member of the group without taking records."""
+        places = self._consumer.assignment()
+        self._consumer.pause(*places)
+        self._consumer.poll(timeout_ms=0)
+        self._consumer.resume(*self._consumer.paused())
+
+    def assignment(self) -> set[int]:
+        return {place.partition for place in self._consumer.assignment()}
+
+    def seek(self, partition: int, offset: int | None) -> None:
+        """Go to `offset`, or to the partition's first record if None."""
+        place = TopicPartition(self._topic, partition)
+        if offset is None:
+            self._consumer.seek_to_beginning(place)
+        else:
+            self._consumer.seek(place, offset)
+
+    def first_offset(self, partition: int) -> int:
+        """The first offset that Kafka still holds."""
+        place = TopicPartition(self._topic, partition)
+        first: int = self._consumer.beginning_offsets([place])[place]
+        return first
+
+    def mirror(self, offsets: Mapping[int, int]) -> None:
+        """Tell Kafka how far the target is.  A failure is of no consequence."""
+        assigned = self.assignment()
+        known = {
+            TopicPartition(self._topic, partition): OffsetAndMetadata(offset, "", -1)
+            for partition, offset in offsets.items()
+            if partition in assigned
+        }
+        if known:
+            self._consumer.commit_async(known)
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=2_000)

@@ -1,0 +1,131 @@
+"""Run the selected mappings: a thread each, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+
+from . import registry
+from .assembly import Surroundings, build
+from .config import Config
+from .errors import ConfigError, FatalError, RetriableError
+from .policy import load_policies
+from .schema_registry import SchemaRegistry
+from .worker import Worker
+
+_CHECK = 0.2  # seconds between looks at the threads
+
+
+def run(config: Config, selected: Sequence[registry.Plugin]) -> int:
+    """Return the exit code: 0 after a signal, 1 if a mapping had to stop by itself."""
+    stop = threading.Event()
+    with _signals(stop):
+        around = Surroundings(
+            config=config,
+            policies=load_policies(config.policies.directory),
+            schemas=SchemaRegistry(config.registry.url),
+            plugins=selected,
+            stop=stop,
+        )
+        workers = _build(around)
+        threads = [_Mapping(name, worker) for name, worker in workers.items()]
+        for thread in threads:
+            thread.start()
+        _wait(threads, stop)
+        _finish(threads, config.shutdown_seconds)
+    return 1 if any(thread.failed for thread in threads) else 0
+
+
+class _Mapping(threading.Thread):
+    """A mapping's thread: it fails alone."""
+
+    def __init__(self, name: str, worker: Worker) -> None:
+        super().__init__(name=name, daemon=True)
+        self.worker = worker
+        self.failed = False
+
+    def run(self) -> None:
+        log = structlog.get_logger().bind(mapping=self.name)
+        log.info("mapping_started")
+        try:
+            self.worker.run()
+        except FatalError as fault:
+            self.failed = True
+            log.error("mapping_stopped", reason=str(fault))  # noqa: TRY400 - the reason says it
+        except Exception as fault:
+            self.failed = True
+            log.exception("mapping_stopped", reason=f"unexpected {type(fault).__name__}")
+        else:
+            log.info("mapping_finished", **self.worker.counts)
+
+
+def _build(around: Surroundings) -> dict[str, Worker]:
+    """Check and connect every mapping; all that is wrong is told at once."""
+    workers, faults = {}, []
+    for plugin in around.plugins:
+        if plugin.mapping is None:
+            continue
+        try:
+            worker = _patiently(plugin, around)
+        except ConfigError as fault:
+            faults.append(f"mapping {plugin.name!r}: {fault}")
+        else:
+            if worker is None:
+                return {}
+            workers[plugin.name] = worker
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return workers
+
+
+def _patiently(plugin: registry.Plugin, around: Surroundings) -> Worker | None:
+    """Wait for databases and Kafka to answer; None if told to stop meanwhile."""
+    steps = around.config.retry_steps
+    attempt = 0
+    while not around.stop.is_set():
+        try:
+            return build(plugin, around)
+        except RetriableError as fault:
+            delay = steps[min(attempt, len(steps) - 1)]
+            structlog.get_logger().warning(
+                "waiting", mapping=plugin.name, reason=str(fault), seconds=delay
+            )
+            around.stop.wait(delay)
+            attempt += 1
+    return None
+
+
+def _wait(threads: Sequence[_Mapping], stop: threading.Event) -> None:
+    while not stop.wait(_CHECK) and any(thread.is_alive() for thread in threads):
+        pass
+    stop.set()
+
+
+def _finish(threads: Sequence[_Mapping], seconds: float) -> None:
+    """Let each finish its batch; in the last third of the time, roll back what still runs."""
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, deadline - seconds / 3 - time.monotonic()))
+        if thread.is_alive():
+            thread.worker.cancel()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    def told(_number: int, _frame: Any) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

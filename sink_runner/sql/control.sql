@@ -1,0 +1,27 @@
+-- The runner's own tables, in a schema that its role owns in every target database.
+
+-- How far each partition has been applied.  Written in the transaction that applies it, so
+-- that every effect happens once; `epoch` fences off a runner that lost the partition.
+CREATE TABLE IF NOT EXISTS sink.partition_offset (
+  mapping     text        NOT NULL,
+  cluster_id  text        NOT NULL,
+  topic       text        NOT NULL,
+  topic_id    text        NOT NULL,
+  partition   int         NOT NULL,
+  next_offset bigint,                -- NULL: claimed, but nothing applied yet
+  epoch       bigint      NOT NULL DEFAULT 1,
+  owner       text        NOT NULL,
+  updated_at  timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (mapping, cluster_id, topic, topic_id, partition)
+);
+
+-- What the target tables have no column for: the log position of rows that were deleted, so
+-- that an older event can't bring them back.
+CREATE TABLE IF NOT EXISTS sink.row_version (
+  mapping    text        NOT NULL,
+  key        text        NOT NULL,   -- JSON array of the key's columns
+  position   bigint      NOT NULL,
+  deleted_at timestamptz,
+  PRIMARY KEY (mapping, key)
+);
+CREATE INDEX IF NOT EXISTS row_version_deleted_at ON sink.row_version (deleted_at);

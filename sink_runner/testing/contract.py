@@ -1,0 +1,74 @@
+"""The tests that every mapping plugin passes, whatever it maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from sink_runner.changes import Write
+
+from .events import Sample
+from .harness import Harness
+
+
+class MappingContract:
+    """Subclass it, name the plugin, give a few sample events; pytest does the rest."""
+
+    plugin: ClassVar[str]
+    samples: ClassVar[Sequence[Sample]]
+    policies: ClassVar[Path | None] = None
+    """The folder of the masking policies; without one nothing is masked by policy."""
+    config: ClassVar[Mapping[str, Any] | None] = None
+    personal: ClassVar[frozenset[str]] = frozenset()
+    """Source columns whose clear values must not be in any target row."""
+
+    @pytest.fixture
+    def sink(self) -> Harness:
+        return Harness(self.plugin, policies=self.policies, config=self.config)
+
+    @pytest.fixture
+    def rows(self, sink: Harness) -> list[Write]:
+        rows = [
+            change
+            for sample in self.samples
+            for change in sink.apply(sample).changes
+            if isinstance(change, Write)
+        ]
+        assert rows, "no sample gave a row to write; add one that does"
+        return rows
+
+    def test_no_sample_is_a_fault(self, sink: Harness) -> None:
+        """What a plugin's author gives as a sample is what the plugin can do."""
+        assert [sink.send(sample).error for sample in self.samples] == [None] * len(self.samples)
+
+    def test_rows_carry_their_key(self, rows: Sequence[Write]) -> None:
+        """A row without its key could never be found again."""
+        assert all(part is not None for row in rows for part in row.key)
+
+    def test_the_same_event_gives_the_same_change(self, sink: Harness) -> None:
+        """A batch may be written again after a crash: hooks must be pure."""
+        for sample in self.samples:
+            once, again = sink.send(sample), sink.send(sample)
+            assert (once.rows, once.leaves) == (again.rows, again.leaves)
+
+    def test_personal_values_are_not_in_clear(self, sink: Harness, rows: Sequence[Write]) -> None:
+        """No clear value of a personal column is in any column of any row."""
+        del sink
+        clear = {
+            str(row[column])
+            for sample in self.samples
+            for row in (sample.before or {}, sample.after or {})
+            for column in self.personal
+            if row.get(column) is not None
+        }
+        shown = {str(value) for row in rows for value in row.values}
+        assert not clear & shown
+
+    def test_masking_does_not_depend_on_the_batch(self, sink: Harness) -> None:
+        """Alone or together, an event comes to the same rows."""
+        alone = [change[1] for s in self.samples for change in sink.apply(s).changes]
+        together = [change[1] for change in sink.apply(*self.samples).changes]
+        assert alone == together

@@ -1,0 +1,158 @@
+"""Run one plugin's chain by itself, through the registry and the route of production."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sink_runner import registry
+from sink_runner.assembly import assemble, wanted_before
+from sink_runner.catalog import CatalogColumn
+from sink_runner.changes import Change, Leave, Write
+from sink_runner.dead_letter import Message
+from sink_runner.envelope import Decoded
+from sink_runner.errors import EventError
+from sink_runner.incoming import Shape
+from sink_runner.plugin import ABSENT, Action, TableMapping
+from sink_runner.policy import Policies, load_policies
+from sink_runner.policy_file import PolicyFiles
+from sink_runner.route import Batch
+from sink_runner.row import SourceColumn
+
+from .events import Sample, kind_of, spelled
+
+
+class Outcome(NamedTuple):
+    """What one event came to: rows to write, keys that leave, or a fault."""
+
+    rows: list[dict[str, Any]]
+    """Target rows as they would be staged: text, numbers, booleans, None."""
+    leaves: list[tuple[tuple[Any, ...], Action]]
+    error: EventError | None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The one row that is written."""
+        assert len(self.rows) == 1, f"{len(self.rows)} rows; error: {self.error}"
+        return self.rows[0]
+
+
+class Harness:
+    """The installed plugin `name`, with the chain it has in production.
+
+    `policies` is a folder of masking policies; `found` answers the lookups, by column.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        policies: Path | None = None,
+        config: Mapping[str, Any] | None = None,
+        found: Mapping[str, Mapping[Any, Any]] | None = None,
+        types: Mapping[str, str] | None = None,
+    ) -> None:
+        plugin = _load(name, config)
+        assert plugin.mapping is not None, f"plugin {name!r} declares no mapping"
+        self.mapping: TableMapping = plugin.mapping
+        catalog = {
+            column.name: CatalogColumn(
+                column.name, (types or {}).get(column.name, column.type or "text"), nullable=True
+            )
+            for column in self.mapping.columns
+        }
+        answers = found or {}
+        self._shapes: list[Shape] = []
+        self.parts = assemble(
+            plugin,
+            [plugin],
+            catalog,
+            _policies(policies),
+            shape_of=self._shape,
+            resolve=lambda column, asked: {
+                value: answers.get(column, {}).get(value) for value in asked
+            },
+            subject=lambda _message: "",
+        )
+
+    def send(self, sample: Sample) -> Outcome:
+        """What the event came to."""
+        batch = self.apply(sample)
+        names = [column.name for column in self.parts.columns]
+        writes = [change for change in batch.changes if isinstance(change, Write)]
+        leaves = [change for change in batch.changes if isinstance(change, Leave)]
+        return Outcome(
+            rows=[dict(zip(names, write.values, strict=True)) for write in writes],
+            leaves=[(leave.key, leave.action) for leave in leaves],
+            error=batch.letters[0].error if batch.letters else None,
+        )
+
+    def changes(self, *samples: Sample) -> list[Change]:
+        """What several events came to; a fault is raised."""
+        batch = self.apply(*samples)
+        for letter in batch.letters:
+            raise letter.error
+        return batch.changes
+
+    def apply(self, *samples: Sample) -> Batch:
+        """Send events through the chain, as one batch."""
+        events = [self._event(offset, sample) for offset, sample in enumerate(samples)]
+        return self.parts.route.apply(events)
+
+    def _event(self, offset: int, sample: Sample) -> tuple[Message, Decoded]:
+        """Each event has a schema of its own, so that each may use other Python types."""
+        after, before = self.mapping.source_columns, wanted_before(self.mapping)
+        self._shapes.append(
+            Shape(_columns(after, sample, sample.after), _columns(before, sample, sample.before))
+        )
+        header = b"\0" + (len(self._shapes) - 1).to_bytes(4)
+        seen = sample.before if self.mapping.old_row or sample.op == "d" else None
+        decoded = Decoded(
+            op=sample.op,
+            after=_values(after, sample.after),
+            before=_values(before, seen),
+            lsn=sample.position,
+            ts_ms=round(sample.committed_at.replace(tzinfo=UTC).timestamp() * 1000),
+            origin=sample.origin,
+            snapshot=None,
+        )
+        return Message(self.mapping.source, 0, offset, None, header), decoded
+
+    def _shape(self, value: bytes) -> Shape:
+        return self._shapes[int.from_bytes(value[1:5])]
+
+
+def _load(name: str, config: Mapping[str, Any] | None) -> registry.Plugin:
+    plugins = registry.installed()
+    assert name in plugins, f"plugin {name!r} is not installed: pip install -e plugins/{name}"
+    registry.load(plugins[name], config)
+    (plugin,) = registry.usable([plugins[name]])
+    return plugin
+
+
+def _policies(folder: Path | None) -> Policies:
+    if folder is not None:
+        return load_policies(folder)
+    return Policies(PolicyFiles(version=0, digest="", policies=(), tags={}))
+
+
+def _columns(
+    names: Sequence[str], sample: Sample, row: Mapping[str, Any] | None
+) -> list[SourceColumn]:
+    values = row or {}
+    return [
+        SourceColumn(name, sample.kinds.get(name) or kind_of(values.get(name)), _type(values, name))
+        for name in names
+    ]
+
+
+def _type(values: Mapping[str, Any], name: str) -> str | None:
+    return "numeric" if type(values.get(name)).__name__ == "Decimal" else None
+
+
+def _values(names: Sequence[str], row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
+    if row is None:
+        return None
+    return tuple(spelled(row.get(name, ABSENT)) for name in names)

@@ -1,0 +1,263 @@
+"""One mapping's loop: poll, decode, route, hand over to be written, and again.
+
+While one batch is being written by a second thread, the next one is decoded: the database's
+time is ours to use.  At most these two batches are in memory, so a slow target slows the
+polling and nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import structlog
+
+from .applier import Applier
+from .avro import EnvelopeDecoder
+from .dead_letter import DeadLetter, Message
+from .envelope import Decoded
+from .errors import DecodeError, FatalError, FencedError, RetriableError
+from .feed import Feed
+from .hooks import Hooks
+from .offsets import Advance, Claim
+from .route import Batch, Route
+
+T = TypeVar("T")
+
+_POLL = 0.2  # seconds; how soon an idle worker sees that it should stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a worker waits for what is not its fault; all times in seconds."""
+
+    steps: Sequence[float]
+    maintenance: float
+    remember: timedelta
+
+
+class Worker:
+    """Keeps one mapping's target up to date until `stop` is set."""
+
+    def __init__(
+        self,
+        mapping: str,
+        *,
+        feed: Callable[[], Feed],
+        decoder: EnvelopeDecoder,
+        route: Route,
+        applier: Applier,
+        hooks: Hooks,
+        patience: Patience,
+        stop: threading.Event,
+    ) -> None:
+        self._open_feed = feed
+        self._decoder = decoder
+        self._route = route
+        self._applier = applier
+        self._hooks = hooks
+        self._patience = patience
+        self._stop = stop
+        self._claims: dict[int, Claim] = {}
+        self._sought: dict[int, int | None] = {}
+        self._pending: Future[int] | None = None
+        self._maintained = time.monotonic()
+        self._log = structlog.get_logger().bind(mapping=mapping)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"write-{mapping}")
+        self._feed: Feed
+        self.counts: Counter[str] = Counter()
+        """What became of the events so far, by outcome."""
+
+    def run(self) -> None:
+        """Work until told to stop.  Raises FatalError; everything else is waited out."""
+        self._hooks.startup()
+        try:
+            self._feed = self._patiently(self._open_feed)
+            try:
+                while not self._stop.is_set():
+                    self._turn()
+                with suppress(FencedError):  # told to stop while the world said "not now"
+                    self._collect()
+            finally:
+                self._feed.close()
+        finally:
+            self._writer.shutdown(cancel_futures=True)
+            self._applier.close()
+            self._hooks.shutdown()
+
+    def cancel(self) -> None:
+        """Roll back what is being written, from another thread, after `stop` was set."""
+        self._applier.cancel()
+
+    def _turn(self) -> None:
+        polled = self._patiently(lambda: self._feed.poll(_POLL))
+        try:
+            # What was polled before the seek is from wherever Kafka thought we were.
+            stale = self._take_over()
+            records = {
+                partition: part
+                for partition, part in polled.items()
+                if partition not in stale and self._is_next(partition, part[0].offset)
+            }
+            if records:
+                self._submit(records)
+            elif self._pending is not None and self._pending.done():
+                self._collect()
+            if time.monotonic() - self._maintained > self._patience.maintenance:
+                self._maintain()
+        except FencedError:
+            self._log.warning("partition_lost")
+            self._pending = None
+            self._claims.clear()
+
+    # -- ownership ---------------------------------------------------------------------------
+
+    def _take_over(self) -> set[int]:
+        """Claim what the group newly gave us and go where the target stands; drop what it took."""
+        assigned = self._feed.assignment()
+        for partition in self._claims.keys() - assigned:
+            del self._claims[partition]
+        new = assigned - self._claims.keys()
+        if not new:
+            return new
+        self._collect()
+        claims = self._in_background(lambda: self._applier.claim(new))
+        self._claims.update(claims)
+        for partition, claim in claims.items():
+            self._seek(partition, claim.next_offset)
+        self._log.info("partitions_claimed", partitions=sorted(new))
+        return new
+
+    def _seek(self, partition: int, offset: int | None) -> None:
+        self._feed.seek(partition, offset)
+        self._sought[partition] = offset
+
+    def _is_next(self, partition: int, offset: int) -> bool:
+        """Are these the records that follow what the target holds?  If not, seek to those."""
+        claim = self._claims.get(partition)
+        if claim is None:
+            return False
+        sought = self._sought.pop(partition, -1)
+        expected = claim.next_offset
+        if offset == expected or (expected is None and sought is None):
+            return True
+        if sought == expected and expected is not None and offset > expected:
+            self._accept_gap(partition, expected, offset)
+            return True
+        self._seek(partition, expected)
+        return False
+
+    def _accept_gap(self, partition: int, expected: int, offset: int) -> None:
+        first = self._feed.first_offset(partition)
+        if first > expected:
+            raise FatalError(
+                f"Kafka no longer holds partition {partition} from offset {expected} "
+                f"(its first is {first}): raise the topic's retention and snapshot the source anew"
+            )
+        self._log.warning("offsets_skipped", partition=partition, count=offset - expected)
+
+    # -- one batch ---------------------------------------------------------------------------
+
+    def _submit(self, records: Mapping[int, Sequence[Message]]) -> None:
+        batch = self._prepare([record for part in records.values() for record in part])
+        self._collect()
+        steps = [self._step(partition, part[-1].offset + 1) for partition, part in records.items()]
+        self._pending = self._writer.submit(self._write, batch, steps)
+
+    def _step(self, partition: int, next_offset: int) -> Advance:
+        claim = self._claims[partition]
+        self._claims[partition] = claim._replace(next_offset=next_offset)
+        return Advance(partition, claim.epoch, claim.next_offset, next_offset)
+
+    def _prepare(self, messages: Sequence[Message]) -> Batch:
+        decoded = self._patiently(
+            lambda: self._decoder.decode_many([message.value for message in messages])
+        )
+        events: list[tuple[Message, Decoded]] = []
+        letters: list[DeadLetter] = []
+        for message, result in zip(messages, decoded, strict=True):
+            if isinstance(result, DecodeError):
+                letters.append(DeadLetter(message, result))
+            elif isinstance(result, Decoded):
+                events.append((message, result))
+        batch = self._patiently(lambda: self._route.apply(events))
+        batch.letters.extend(letters)
+        return batch
+
+    def _write(self, batch: Batch, steps: Sequence[Advance]) -> int:
+        """In the writing thread: try until it is done, fenced off, or we are told to stop."""
+        written = self._insist(lambda again: self._applier.apply(batch, steps, again=again))
+        self.counts.update(batch.counts)
+        self.counts["written"] += written
+        for letter in batch.letters:
+            self._failed(letter)
+        self._hooks.committed(len(batch.changes))
+        return written
+
+    def _failed(self, letter: DeadLetter) -> None:
+        self.counts["dead"] += 1
+        self._log.error(
+            "dead_letter",
+            error=str(letter.error),
+            kind=type(letter.error).__name__,
+            partition=letter.message.partition,
+            offset=letter.message.offset,
+        )
+        self._hooks.failed(letter.error)
+
+    def _collect(self) -> None:
+        """Wait for the batch that is being written."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._await(pending)
+            self._feed.mirror(
+                {p: c.next_offset for p, c in self._claims.items() if c.next_offset is not None}
+            )
+
+    def _maintain(self) -> None:
+        self._collect()
+        self._maintained = time.monotonic()
+        self._in_background(lambda: self._applier.maintain(self._patience.remember))
+
+    # -- waiting for the world ---------------------------------------------------------------
+
+    def _in_background(self, work: Callable[[], T]) -> T:
+        return self._await(self._writer.submit(self._patiently, work))
+
+    def _await(self, future: Future[T]) -> T:
+        """Wait for the writing thread and stay a member of the group meanwhile."""
+        while True:
+            try:
+                return future.result(timeout=_POLL)
+            except TimeoutError:
+                if future.done():
+                    raise
+                self._feed.keep_alive()
+
+    def _insist(self, work: Callable[[bool], T]) -> T:
+        """Do it, again and again while the world says "not now"."""
+        again = False
+        for delay in self._delays():
+            try:
+                return work(again)
+            except RetriableError as fault:
+                again = True
+                self._log.warning("waiting", reason=str(fault), seconds=delay)
+                if self._stop.wait(delay):
+                    raise FencedError("told to stop while waiting") from fault
+        raise AssertionError
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        return self._insist(lambda _again: work())
+
+    def _delays(self) -> Iterator[float]:
+        yield from self._patience.steps
+        while True:
+            yield self._patience.steps[-1]
