@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from .contract import MappingContract
-from .events import create, delete, snapshot, update
+from .events import NOW, Sample, create, delete, snapshot, update
 from .harness import Harness, Outcome
+from .target import TargetHarness
 
-__all__ = ["Harness", "MappingContract", "Outcome", "create", "delete", "snapshot", "update"]
+__all__ = [
+    "NOW",
+    "Harness",
+    "MappingContract",
+    "Outcome",
+    "Sample",
+    "TargetHarness",
+    "create",
+    "delete",
+    "snapshot",
+    "update",
+]

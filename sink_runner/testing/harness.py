@@ -18,7 +18,7 @@ from sink_runner.incoming import Shape
 from sink_runner.plugin import ABSENT, Action, TableMapping
 from sink_runner.policy import Policies, load_policies
 from sink_runner.policy_file import PolicyFiles
-from sink_runner.route import Batch
+from sink_runner.route import Batch, Resolver
 from sink_runner.row import SourceColumn
 
 from .events import Sample, kind_of, spelled
@@ -42,7 +42,8 @@ class Outcome(NamedTuple):
 class Harness:
     """The installed plugin `name`, with the chain it has in production.
 
-    `policies` is a folder of masking policies; `found` answers the lookups, by column.
+    `policies` is a folder of masking policies; `found` answers the lookups, by column; `types`
+    are the target's types, where text will not do.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Harness:
         config: Mapping[str, Any] | None = None,
         found: Mapping[str, Mapping[Any, Any]] | None = None,
         types: Mapping[str, str] | None = None,
+        resolve: Resolver | None = None,
     ) -> None:
         plugin = _load(name, config)
         assert plugin.mapping is not None, f"plugin {name!r} declares no mapping"
@@ -71,9 +73,7 @@ class Harness:
             catalog,
             _policies(policies),
             shape_of=self._shape,
-            resolve=lambda column, asked: {
-                value: answers.get(column, {}).get(value) for value in asked
-            },
+            resolve=resolve or (lambda column, _asked: answers.get(column, {})),
             subject=lambda _message: "",
         )
 

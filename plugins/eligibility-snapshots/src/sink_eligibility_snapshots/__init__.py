@@ -26,7 +26,8 @@ WITH latest AS (
            snapshot_id DESC
 ), ranked AS (
   SELECT *, row_number() OVER (
-    PARTITION BY family_id ORDER BY score DESC, sureness DESC, evaluation_timestamp DESC, scheme_code
+    PARTITION BY family_id
+    ORDER BY score DESC, sureness DESC, evaluation_timestamp DESC, scheme_code
   ) AS place
   FROM best
 )

@@ -1,0 +1,159 @@
+"""Flow 2: what a golden record looks like to the portal."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from sink_runner.plugin import Delete
+from sink_runner.testing import NOW, Harness, MappingContract, TargetHarness, create, delete, update
+
+POLICIES = Path(__file__).parents[3] / "ranger-policies"
+HEAD = "00000000-0000-4000-8000-000000000001"
+MEMBER = "00000000-0000-4000-8000-000000000002"
+ASHA = {
+    "gr_id": MEMBER,
+    "family_id": HEAD,
+    "jan_aadhaar": "012345671234",
+    "mobile_number": "0123455678",
+    "email": "asha@example.in",
+    "full_name": "Asha Devi",
+    "date_of_birth": date(1980, 2, 29),
+    "gender": "Female",
+    "district_id": 12,
+    "city_village": "Bagru",
+    "status": "active",
+    "updated_at": NOW,
+}
+
+
+class TestContract(MappingContract):
+    plugin = "golden-records"
+    policies = POLICIES
+    personal = frozenset({"jan_aadhaar", "mobile_number", "email"})
+    samples = (
+        create(**ASHA),
+        update(ASHA, mobile_number=None),
+        create(**ASHA | {"status": "Merged"}),
+        delete(**ASHA),
+    )
+
+
+@pytest.fixture
+def sink() -> Harness:
+    return Harness("golden-records", policies=POLICIES)
+
+
+def test_personal_columns_are_masked_as_the_policies_say(sink: Harness) -> None:
+    row = sink.send(create(**ASHA)).row
+    assert row["jan_aadhaar"] == "****-****-1234"
+    assert row["mobile_number"] == "******5678"
+    assert row["email"] == "a***@example.in"
+
+
+def test_a_head_is_its_own_family(sink: Harness) -> None:
+    assert sink.send(create(**ASHA | {"family_id": None})).row["family_id"] == MEMBER
+
+
+def test_an_unknown_gender_is_said(sink: Harness) -> None:
+    assert sink.send(create(**ASHA | {"gender": None})).row["gender"] == "UNKNOWN"
+
+
+@pytest.mark.parametrize("status", ["inactive", "Inactive", "MERGED", "merged"])
+def test_a_record_that_is_no_longer_active_leaves(sink: Harness, status: str) -> None:
+    assert sink.send(update(ASHA, status=status)).leaves == [((MEMBER,), Delete())]
+
+
+@pytest.mark.parametrize("status", ["active", "ACTIVE", None])
+def test_an_active_record_stays(sink: Harness, status: str | None) -> None:
+    assert sink.send(update(ASHA, status=status)).row["record_id"] == MEMBER
+
+
+def test_an_old_change_is_left_to_the_daily_run(sink: Harness) -> None:
+    old = NOW - timedelta(days=30, seconds=1)
+    assert sink.send(create(**ASHA | {"updated_at": old})).rows == []
+    assert sink.send(create(**ASHA | {"updated_at": NOW - timedelta(days=30)})).rows
+
+
+def test_a_record_without_a_time_is_a_dead_letter(sink: Harness) -> None:
+    assert "source_updated_at" in str(sink.send(create(**ASHA | {"updated_at": None})).error)
+
+
+@pytest.fixture
+def portal(postgres) -> Iterator[TargetHarness]:
+    name = postgres.fresh_database(like="smart_citizen")
+    harness = TargetHarness(
+        "golden-records",
+        dsn=postgres.dsn(name, role="sink_writer"),
+        admin_dsn=postgres.dsn(name),
+        policies=POLICIES,
+    )
+    yield harness
+    harness.close()
+
+
+@pytest.mark.postgres
+class TestInTheDatabase:
+    def test_a_record_arrives_masked(self, portal: TargetHarness) -> None:
+        assert portal.send(create(**ASHA)) == 1
+        (row,) = portal.rows()
+        assert row["record_id"] == UUID(MEMBER)
+        assert row["jan_aadhaar"] == "****-****-1234"
+        assert row["date_of_birth"] == date(1980, 2, 29)
+        assert row["source_updated_at"] == NOW
+        assert portal.dead() == []
+
+    def test_an_older_version_changes_nothing(self, portal: TargetHarness) -> None:
+        portal.send(create(**ASHA))
+        older = ASHA | {"full_name": "Old", "updated_at": NOW - timedelta(seconds=1)}
+        assert portal.send(update(ASHA, **older)) == 0
+        assert portal.rows("full_name") == [{"full_name": "Asha Devi"}]
+
+    def test_of_two_versions_of_one_time_the_later_in_the_log_stays(
+        self, portal: TargetHarness
+    ) -> None:
+        first, second = update(ASHA, full_name="One"), update(ASHA, full_name="Two")
+        portal.send(first, second)
+        assert portal.rows("full_name") == [{"full_name": "Two"}]
+        portal.send(update(ASHA, full_name="Three"))
+        assert portal.rows("full_name") == [{"full_name": "Three"}]
+
+    def test_what_changes_nothing_writes_nothing(self, portal: TargetHarness) -> None:
+        portal.send(create(**ASHA))
+        assert portal.send(update(ASHA, status="ACTIVE")) == 0
+
+    def test_a_record_leaves_and_comes_back(self, portal: TargetHarness) -> None:
+        portal.send(create(**ASHA))
+        portal.send(update(ASHA, status="inactive").at(NOW))
+        assert portal.rows() == []
+        portal.send(update(ASHA, status="active").at(NOW, 3))
+        assert len(portal.rows()) == 1
+
+    def test_leaving_and_coming_back_within_a_batch(self, portal: TargetHarness) -> None:
+        portal.send(
+            create(**ASHA),
+            update(ASHA, status="merged").at(NOW, 2),
+            update(ASHA, full_name="Back").at(NOW, 3),
+        )
+        assert portal.rows("full_name") == [{"full_name": "Back"}]
+
+    def test_a_deleted_record_does_not_come_back_by_an_older_event(
+        self, portal: TargetHarness
+    ) -> None:
+        portal.send(create(**ASHA), delete(**ASHA).at(NOW, 9))
+        assert portal.send(create(**ASHA).at(NOW, 5)) == 0
+        assert portal.rows() == []
+        assert portal.send(create(**ASHA).at(NOW, 10)) == 1
+
+    def test_a_bad_row_is_a_dead_letter_and_the_others_arrive(self, portal: TargetHarness) -> None:
+        others = [
+            create(**ASHA | {"gr_id": f"{i:08d}-0000-4000-8000-000000000000"}) for i in range(9)
+        ]
+        bad = create(**ASHA | {"full_name": "x" * 301})
+        portal.send(*others[:4], bad, *others[4:])
+        assert len(portal.rows("record_id")) == len(others)
+        (letter,) = portal.dead()
+        assert letter["sqlstate"] == "22001"
+        assert "x" * 20 not in str(letter)

@@ -1,0 +1,87 @@
+"""Run one plugin's chain into a real PostgreSQL, without Kafka."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from sink_runner.applier import Applier
+from sink_runner.assembly import make_writer
+from sink_runner.catalog import read_table
+from sink_runner.dead_letter import DeadLetters, Sealer
+from sink_runner.lookups import Lookups
+from sink_runner.offsets import Advance, Offsets, Topic
+from sink_runner.route import Batch
+from sink_runner.target import connect, create_control_tables
+
+from .events import NOW, Sample
+from .harness import Harness
+
+
+class TargetHarness:
+    """The installed plugin `name` writing where `dsn` points, as in production.
+
+    `now` is the clock, to be set by the test.  Rows are read back with `admin_dsn`.
+    """
+
+    def __init__(
+        self, name: str, *, dsn: str, admin_dsn: str, policies: Path | None = None
+    ) -> None:
+        self.now: datetime = NOW
+        self.admin = psycopg.connect(admin_dsn, autocommit=True, row_factory=dict_row)
+        plain = Harness(name)
+        table = plain.mapping.target_table
+        with connect(dsn, "harness") as connection:
+            create_control_tables(connection)
+            # The database may be a copy under another name.
+            target = read_table(connection, table)
+        lookups = Lookups(plain.mapping.columns, {table.database: dsn})
+        types = {column: found.type for column, found in target.columns.items()}
+        self.harness = Harness(name, policies=policies, types=types, resolve=lookups.resolve)
+        topic = Topic("test", plain.mapping.source, "test")
+        self.offsets = Offsets(name, topic, "test")
+        self.sealer = Sealer(os.urandom(32), "test")
+        self.applier = Applier(
+            name,
+            dsn=dsn,
+            writer=make_writer(name, plain.mapping, self.harness.parts.columns, target),
+            offsets=self.offsets,
+            dead_letters=DeadLetters(name, "1.0", self.sealer),
+            clock=lambda: self.now,
+        )
+        self._lookups = lookups
+        self._table = table
+        (claim,) = self.applier.claim([0]).values()
+        self.epoch = claim.epoch
+        self.at = claim.next_offset
+
+    def send(self, *samples: Sample) -> int:
+        """Apply the events as one batch; return how many rows of the target changed."""
+        return self.apply(self.harness.apply(*samples))
+
+    def apply(self, batch: Batch) -> int:
+        next_offset = (self.at or 0) + len(batch.changes) + len(batch.letters) + 1
+        written = self.applier.apply(batch, [Advance(0, self.epoch, self.at, next_offset)])
+        self.at = next_offset
+        return written
+
+    def rows(self, *columns: str, order: str = "1") -> list[Mapping[str, Any]]:
+        """The target table's rows."""
+        names = ", ".join(columns) or "*"
+        query = f"SELECT {names} FROM {self._table.schema}.{self._table.name} ORDER BY {order}"
+        return list(self.admin.execute(query.encode()).fetchall())
+
+    def dead(self) -> list[Mapping[str, Any]]:
+        """The dead letters."""
+        return list(self.admin.execute("SELECT * FROM sync_dlq ORDER BY dlq_id").fetchall())
+
+    def close(self) -> None:
+        self.applier.close()
+        self._lookups.close()
+        self.admin.close()
