@@ -280,7 +280,7 @@ def test_heartbeats_come_while_nothing_happens(stack, database_name, keep):
     keep(f"heartbeat-{database_name}", "heartbeats pass by", messages[:2])
 
 
-def test_transactions_begin_and_end_on_their_own_topic(database, recorded, stack, keep):
+def test_transactions_begin_and_end_on_their_own_topic(database, stack, keep):
     database.execute("INSERT INTO trap.origins VALUES (6, 'x')")
     messages = stack.recorder().read("smart_warehouse.transaction", 2)
     assert [message.value["status"] for message in messages[:2]] == ["BEGIN", "END"]

@@ -12,7 +12,13 @@ from .programs import Programs
 from .settings import DATABASES, Settings
 
 _SLOT_ACTIVE = "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND active"
-_JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
+_JVM = (
+    "-Xms128m",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    # Quarkus resets thread locals by reflection, which Java 24 and later must be told to allow.
+    "--add-opens=java.base/java.lang=ALL-UNNAMED",
+)
 
 
 class Debezium:

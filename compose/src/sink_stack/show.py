@@ -71,13 +71,13 @@ CHANGES = (
 )
 
 
-def show(settings: Settings, console: Console) -> None:
+def show(settings: Settings, console: Console, patience: float = _PATIENCE_SECONDS) -> None:
     """Make each change, wait for it, and print both rows with the time it took."""
     for change in CHANGES:
-        _show(change, settings, console)
+        _show(change, settings, console, patience)
 
 
-def _show(change: Change, settings: Settings, console: Console) -> None:
+def _show(change: Change, settings: Settings, console: Console, patience: float) -> None:
     mark = f"Shown {time.strftime('%H:%M:%S')}"
     with psycopg.connect(settings.admin_dsn(change.source), row_factory=dict_row) as source:
         picked = source.execute(change.pick).fetchone()
@@ -89,14 +89,14 @@ def _show(change: Change, settings: Settings, console: Console) -> None:
         before = source.execute(change.update, names).fetchone()
         source.commit()
     began = time.monotonic()
-    after = _wait(change, settings, names)
+    after = _wait(change, settings, names, patience)
     milliseconds = (time.monotonic() - began) * 1000
     assert before is not None
     _print(console, change, before, after, milliseconds)
 
 
-def _wait(change: Change, settings: Settings, names: Mapping[str, Any]) -> Row:
-    bound = time.monotonic() + _PATIENCE_SECONDS
+def _wait(change: Change, settings: Settings, names: Mapping[str, Any], patience: float) -> Row:
+    bound = time.monotonic() + patience
     with psycopg.connect(
         settings.admin_dsn(change.target), row_factory=dict_row, autocommit=True
     ) as target:
@@ -105,7 +105,7 @@ def _wait(change: Change, settings: Settings, names: Mapping[str, Any]) -> Row:
                 return row
             time.sleep(0.005)
     raise StackError(
-        f"a change in {change.source} did not reach {change.target} in {_PATIENCE_SECONDS} s."
+        f"a change in {change.source} did not reach {change.target} in {patience:.0f} s."
         " Look at `sink-stack status` (is every part up, does a lag grow?),"
         " `sink-runner plugins` (is the mapping on?) and `sink-stack logs runner`"
     )

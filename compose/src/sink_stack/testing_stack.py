@@ -122,7 +122,7 @@ def _create_trap_tables(settings: Settings) -> None:
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
         for table, columns in TRAP_TABLES.items():
             name = sql.Identifier(SCHEMA, table)
-            body = sql.SQL(columns)  # type: ignore[arg-type]  # a constant of this module
+            body = sql.SQL(columns)
             connection.execute(sql.SQL("CREATE TABLE {} ({})").format(name, body))
             connection.execute(
                 sql.SQL("ALTER PUBLICATION sink_publication ADD TABLE {}").format(name)

@@ -1,0 +1,25 @@
+"""What the tests of the stack share."""
+
+from pathlib import Path
+
+import pytest
+
+from sink_stack.layout import Layout
+from sink_stack.processes import Supervisor
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home on the repository's own files, with nothing in it yet."""
+    found = Layout(root=ROOT, home=tmp_path / "home", cache=tmp_path / "cache")
+    found.make()
+    return found
+
+
+@pytest.fixture
+def supervisor(home):
+    made = Supervisor(home)
+    yield made
+    made.stop(*made.names())

@@ -1,0 +1,67 @@
+"""Ports: the preferred one, another one, or a clear refusal."""
+
+import os
+import socket
+
+import pytest
+
+from sink_stack import ports
+from sink_stack.errors import PortTakenError
+
+
+@pytest.fixture
+def taken():
+    """A port that this process listens on."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def free():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def choose(environ=None, remembered=None, in_use=()):
+    return ports.choose(
+        "kafka", environ=environ or {}, remembered=remembered, in_use=frozenset(in_use)
+    )
+
+
+def test_remembered_port_is_kept_while_it_is_free(free):
+    assert choose(remembered=free) == free
+
+
+def test_taken_port_is_replaced_by_another_free_one(taken):
+    port = choose(remembered=taken)
+    assert port != taken
+    assert ports.is_free(port)
+
+
+def test_port_of_another_part_is_not_given_twice(free):
+    assert choose(remembered=free, in_use=[free]) != free
+
+
+def test_port_that_the_user_fixed_is_used(free):
+    assert choose({"SINK_STACK_PORT_KAFKA": str(free)}, remembered=1) == free
+
+
+def test_taken_port_that_the_user_fixed_names_port_variable_and_process(taken):
+    with pytest.raises(PortTakenError) as caught:
+        choose({"SINK_STACK_PORT_KAFKA": str(taken)})
+    assert str(taken) in str(caught.value)
+    assert "SINK_STACK_PORT_KAFKA" in str(caught.value)
+    assert f"process {os.getpid()}" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["kafka", "0", "70000", "-1"])
+def test_what_is_no_port_is_refused(text):
+    with pytest.raises(PortTakenError, match="no port number"):
+        choose({"SINK_STACK_PORT_KAFKA": text})
+
+
+def test_default_ports_differ():
+    assert len(set(ports.PREFERRED.values())) == len(ports.PREFERRED)

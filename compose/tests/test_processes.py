@@ -1,0 +1,141 @@
+"""Processes: started once, known by pid and start time, stopped in their time or killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sink_stack.errors import PartDiedError
+from sink_stack.processes import Command
+
+SLEEP = "import time; time.sleep(60)"
+STUBBORN = (
+    "import signal, time; signal.signal(15, signal.SIG_IGN);"
+    " print('on', flush=True); time.sleep(60)"
+)
+
+
+def part(home, code=SLEEP, name="dummy", **more):
+    return Command(name=name, argv=[sys.executable, "-c", code], cwd=home.home, **more)
+
+
+def state(pid):
+    return stat(pid)[0]
+
+
+def stat(pid):
+    """The fields after the name: state first, start time the twentieth."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def test_second_ensure_leaves_the_process_alone(home, supervisor):
+    assert supervisor.ensure(part(home))
+    pid = supervisor.running("dummy").pid
+    assert not supervisor.ensure(part(home))
+    assert supervisor.running("dummy").pid == pid
+
+
+def test_changed_command_environment_file_or_fingerprint_restarts(home, supervisor):
+    config = home.home / "config"
+    config.write_text("a")
+    supervisor.ensure(part(home, watched=(config,)))
+    seen = {supervisor.running("dummy").pid}
+    config.write_text("b")
+    for command in (
+        part(home, watched=(config,)),
+        part(home, watched=(config,), env={"A": "1"}),
+        part(home, watched=(config,), env={"A": "1"}, fingerprint="plugins"),
+        part(home, code=SLEEP + " ", watched=(config,), env={"A": "1"}, fingerprint="plugins"),
+    ):
+        assert supervisor.ensure(command)
+        seen.add(supervisor.running("dummy").pid)
+    assert len(seen) == 5
+
+
+def test_zombie_is_dead(home, supervisor):
+    child = subprocess.Popen([sys.executable, "-c", SLEEP])
+    with_its_pid(home, supervisor, child.pid)
+    assert supervisor.running("dummy") is not None
+    child.kill()
+    while state(child.pid) != "Z":
+        time.sleep(0.01)
+    assert supervisor.running("dummy") is None
+    child.wait()
+
+
+def test_recycled_pid_is_dead_and_not_signalled(home, supervisor):
+    """Another process has our part's id: it began at another time."""
+    other = subprocess.Popen([sys.executable, "-c", SLEEP])
+    with_its_pid(home, supervisor, other.pid, ticks=1)
+    assert supervisor.running("dummy") is None
+    supervisor.stop("dummy")
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
+def test_pid_of_an_earlier_boot_is_dead(home, supervisor):
+    other = subprocess.Popen([sys.executable, "-c", SLEEP])
+    with_its_pid(home, supervisor, other.pid, boot="another")
+    assert supervisor.running("dummy") is None
+    other.kill()
+    other.wait()
+
+
+def test_cut_off_pid_file_is_dead(home, supervisor):
+    (home.run / "dummy.pid").write_text('{"pid": 1')
+    assert supervisor.running("dummy") is None
+
+
+def with_its_pid(home, supervisor, pid, **other):
+    """A pid file as if `pid` were our part."""
+    supervisor.start(part(home, name="model"))
+    known = json.loads((home.run / "model.pid").read_text())
+    known |= {"pid": pid, "ticks": int(stat(pid)[19])}
+    (home.run / "dummy.pid").write_text(json.dumps(known | other))
+    supervisor.stop("model")
+
+
+def test_stop_ends_by_the_part_s_own_signal(home, supervisor):
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: sys.exit(print('asked', flush=True)))\n"
+        "print('on', flush=True)\n"
+        "time.sleep(60)"
+    )
+    supervisor.start(part(home, code, stop_signal=signal.SIGINT))
+    supervisor.wait_until("dummy", lambda: "on" in home.log("dummy").read_text(), 10)
+    supervisor.stop("dummy")
+    assert supervisor.running("dummy") is None
+    assert "asked" in home.log("dummy").read_text()
+
+
+def test_stop_kills_what_does_not_listen(home, supervisor):
+    supervisor.start(part(home, STUBBORN, stop_seconds=0.3))
+    supervisor.wait_until("dummy", lambda: "on" in home.log("dummy").read_text(), 10)
+    pid = supervisor.running("dummy").pid
+    supervisor.stop("dummy")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_part_outlives_the_session_of_its_starter(home, supervisor):
+    pid = supervisor.start(part(home)).pid
+    assert os.getsid(pid) == pid
+
+
+def test_death_before_ready_is_an_error_with_the_last_lines(home, supervisor):
+    supervisor.start(part(home, "print('no such topic'); raise SystemExit(3)"))
+    with pytest.raises(PartDiedError, match="no such topic"):
+        supervisor.wait_until("dummy", lambda: False, 10)
+
+
+def test_not_ready_in_time_is_an_error_that_names_the_part(home, supervisor):
+    supervisor.start(part(home))
+    with pytest.raises(PartDiedError, match="dummy was not ready"):
+        supervisor.wait_until("dummy", lambda: False, 0.1)

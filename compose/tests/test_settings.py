@@ -1,0 +1,68 @@
+"""What a home remembers."""
+
+import base64
+import stat
+
+import pytest
+
+from sink_stack import envfile, settings
+from sink_stack.errors import StackError
+
+
+def prepare(home, environ=None, ours=lambda _: False):
+    return settings.prepare(home, environ or {}, ours)
+
+
+def test_secrets_are_generated_once_and_kept(home):
+    first = prepare(home).values
+    second = prepare(home).values
+    names = [name for name in first if "PASSWORD" in name or "KEY" in name]
+    assert len({first[name] for name in names}) == len(names) == 6
+    assert {name: first[name] for name in names} == {name: second[name] for name in names}
+
+
+def test_dead_letter_key_is_32_bytes(home):
+    assert len(base64.b64decode(prepare(home).exported()["SINK_DEAD_LETTER_KEY"])) == 32
+
+
+def test_file_is_for_its_owner_only(home):
+    prepare(home)
+    assert stat.S_IMODE(home.settings.stat().st_mode) == 0o600
+
+
+def test_port_of_a_running_part_is_kept_without_looking(home):
+    """Its port is taken, by ourselves."""
+    first = prepare(home)
+    again = prepare(home, {"SINK_STACK_PORT_KAFKA": "1"}, ours=lambda _: True)
+    assert again.port("kafka") == first.port("kafka")
+
+
+def test_exports_are_what_programs_need_and_no_administrator_by_accident(home):
+    exported = prepare(home).exported()
+    assert set(exported) == {
+        "SINK_KAFKA",
+        "SINK_REGISTRY",
+        "SINK_SMART_WAREHOUSE_DSN",
+        "SINK_SMART_CITIZEN_DSN",
+        "SINK_SMART_WAREHOUSE_READER_DSN",
+        "SINK_SMART_CITIZEN_READER_DSN",
+        "STACK_SMART_WAREHOUSE_ADMIN_DSN",
+        "STACK_SMART_CITIZEN_ADMIN_DSN",
+        "SINK_DEAD_LETTER_KEY",
+        "SINK_DEAD_LETTER_KEY_ID",
+    }
+    assert "://sink_writer:" in exported["SINK_SMART_CITIZEN_DSN"]
+    assert "://sink_reader:" in exported["SINK_SMART_CITIZEN_READER_DSN"]
+
+
+def test_every_port_is_on_the_loopback(home):
+    for value in prepare(home).exported().values():
+        assert "0.0.0.0" not in value
+        assert "localhost" not in value
+
+
+def test_line_that_is_no_assignment_is_an_error_with_its_number(tmp_path):
+    path = tmp_path / "versions.env"
+    path.write_text("# fine\nA=1\nB 2\n")
+    with pytest.raises(StackError, match=r"versions.env:3"):
+        envfile.load(path)

@@ -1,0 +1,151 @@
+"""The stack as a whole, for real."""
+
+import io
+import json
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+from kafka.structs import OffsetAndMetadata
+from rich.console import Console
+
+from sink_stack import logs, show, status
+from sink_stack.errors import StackError
+
+pytestmark = pytest.mark.stack
+PARTS = ("postgres", "kafka", "registry", "warehouse", "citizen")
+
+
+def pids(stack):
+    return {name: stack.stack.supervisor.running(name).pid for name in PARTS}
+
+
+def test_second_up_takes_under_three_seconds_and_restarts_nothing(stack):
+    stack.revive()
+    before, began = pids(stack), time.monotonic()
+    stack.revive()
+    assert time.monotonic() - began < 3
+    assert pids(stack) == before
+
+
+def test_killed_part_is_down_until_up_starts_it_again(stack):
+    before = pids(stack)
+    stack.kill("registry")
+    assert stack.stack.supervisor.running("registry") is None
+    stack.revive()
+    after = pids(stack)
+    assert after["registry"] != before["registry"]
+    assert (after["postgres"], after["kafka"]) == (before["postgres"], before["kafka"])
+
+
+def test_status_tells_parts_ports_versions_memory_and_lag(stack):
+    told = json.loads(status.as_json(stack.stack))
+    parts = {part["name"]: part for part in told["parts"]}
+    for name in PARTS:
+        assert parts[name]["up"]
+        assert parts[name]["port"] == stack.settings.port(name)
+        assert parts[name]["version"]
+        assert parts[name]["memory"] > 10_000_000
+    assert not parts["runner"]["up"]
+    assert set(told["slot_lag_bytes"]) == {
+        "smart_warehouse/sink_warehouse",
+        "smart_citizen/sink_citizen",
+    }
+
+
+def test_lag_of_a_mapping_is_what_its_group_has_not_committed(stack):
+    topic = TopicPartition("smart_citizen.cdc.heartbeat", 0)
+    stack.recorder().read(topic.topic, 2)
+    consumer = KafkaConsumer(bootstrap_servers=stack.kafka, group_id="sink.lagging")
+    consumer.assign([topic])
+    consumer.commit({topic: OffsetAndMetadata(0, "", -1)})
+    consumer.close()
+    assert status.group_lag(stack.settings)["sink.lagging"] >= 2
+
+
+def test_idle_slot_moves_on_with_the_heartbeat(stack):
+    """The other database writes; this one's slot must not hold the log back."""
+    with stack.admin("smart_warehouse") as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS public.noise (id INT)")
+        connection.execute("INSERT INTO public.noise SELECT generate_series(1, 100000)")
+    bound = time.monotonic() + 30
+    while time.monotonic() < bound:
+        if (status.slot_lag(stack.settings)["smart_citizen/sink_citizen"] or 0) < 1_000_000:
+            break
+        time.sleep(0.5)
+    assert status.slot_lag(stack.settings)["smart_citizen/sink_citizen"] < 1_000_000
+
+
+def test_nothing_runs_as_superuser_but_the_administrator(stack):
+    with stack.admin("smart_citizen") as connection:
+        superusers = connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper").fetchall()
+    assert superusers == [("postgres",)]
+    for name in ("SINK_SMART_CITIZEN_DSN", "SINK_SMART_CITIZEN_READER_DSN"):
+        with psycopg.connect(stack.env[name]) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_postgresql_never_runs_as_root(stack):
+    pid = stack.stack.supervisor.running("postgres").pid
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    uids = next(line for line in lines if line.startswith("Uid:")).split()[1:]
+    assert "0" not in uids
+
+
+def test_every_part_listens_on_the_loopback_only(stack):
+    ours = set(pids(stack).values())
+    everywhere = []
+    for pid in ours:
+        inodes = {link.readlink().name for link in sockets(pid)}
+        everywhere += [line for line in listening() if f"socket:[{line[9]}]" in inodes]
+    assert everywhere
+    loopback = ("0100007F", "0000000000000000FFFF00000100007F")
+    assert {line[1].rpartition(":")[0] for line in everywhere} <= set(loopback)
+
+
+def sockets(pid):
+    return list(Path(f"/proc/{pid}/fd").iterdir())
+
+
+def listening():
+    for table in ("tcp", "tcp6"):
+        lines = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+        yield from (line.split() for line in lines if line.split()[3] == "0A")
+
+
+def test_logs_hold_no_password(stack):
+    secrets = [text for name, text in stack.settings.values.items() if "PASSWORD" in name]
+    for path in logs.files(stack.stack.layout, None):
+        text = path.read_text(errors="replace")
+        assert not any(secret in text for secret in secrets), path.name
+
+
+def test_error_of_a_statement_leaves_no_row_in_the_log(stack):
+    with stack.admin("smart_warehouse") as connection, pytest.raises(psycopg.Error):
+        connection.execute("INSERT INTO trap.gone VALUES (99, 'secret of a row', NULL, NULL)")
+    assert "secret of a row" not in stack.stack.layout.log("postgres").read_text()
+
+
+def test_show_says_that_there_is_nothing_to_show(stack):
+    with pytest.raises(StackError, match="demo load"):
+        show.show(stack.settings, Console(file=io.StringIO()), patience=0.1)
+
+
+def test_show_says_where_to_look_when_a_change_does_not_arrive(stack):
+    with stack.admin("smart_warehouse") as connection:
+        connection.execute(
+            "INSERT INTO public.golden_records (gr_id, jan_aadhaar)"
+            " VALUES (gen_random_uuid(), '000000000000')"
+        )
+        try:
+            with pytest.raises(StackError, match=r"did not reach smart_citizen.*status"):
+                show.show(stack.settings, Console(file=io.StringIO()), patience=0.1)
+        finally:
+            connection.execute("DELETE FROM public.golden_records")
+
+
+def test_log_of_an_unknown_part_names_the_known_ones(stack):
+    with pytest.raises(StackError, match="kafka"):
+        logs.files(stack.stack.layout, "kafak")

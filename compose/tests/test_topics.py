@@ -1,0 +1,50 @@
+"""The topics file: complete, and nothing in it is a slip of the pen."""
+
+from pathlib import Path
+
+import pytest
+
+from sink_stack import topics
+from sink_stack.errors import StackError
+from sink_stack.settings import DATABASES
+from sink_stack.stack import captured_tables
+
+ROOT = Path(__file__).parents[2]
+TOPICS = ROOT / "compose" / "topics.toml"
+
+
+@pytest.mark.parametrize("direction", DATABASES)
+def test_every_captured_table_has_a_topic(direction):
+    names = {topic.name for topic in topics.declared(TOPICS)}
+    for table in captured_tables(ROOT / "debezium-config" / f"{direction}.properties"):
+        assert f"{DATABASES[direction]}.{table}" in names
+
+
+def test_every_topic_is_written_by_debezium():
+    expected = {f"__debezium-heartbeat.{database}" for database in DATABASES.values()}
+    expected |= {f"{database}.transaction" for database in DATABASES.values()}
+    for direction, database in DATABASES.items():
+        listed = captured_tables(ROOT / "debezium-config" / f"{direction}.properties")
+        expected |= {f"{database}.{table}" for table in listed}
+    assert {topic.name for topic in topics.declared(TOPICS)} == expected
+
+
+def test_rows_can_be_read_for_as_long_as_the_longest_window_of_a_flow():
+    rows = [
+        topic
+        for topic in topics.declared(TOPICS)
+        if "heartbeat" not in topic.name and not topic.name.endswith(".transaction")
+    ]
+    assert rows
+    assert all(topic.retention_days >= 30 for topic in rows)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["key = ['id']\npartition = 3", "partitions = 3", "key = ['id']\nretention_days = 1\nx = 1"],
+)
+def test_misspelt_or_missing_word_is_an_error_that_names_the_topic(tmp_path, entry):
+    path = tmp_path / "topics.toml"
+    path.write_text(f"[defaults]\npartitions = 1\nretention_days = 1\n[topics.'a.b.c']\n{entry}\n")
+    with pytest.raises(StackError, match=r"a\.b\.c"):
+        topics.declared(path)
