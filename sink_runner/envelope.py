@@ -5,7 +5,8 @@ None).  Most are good as they are, both for PostgreSQL's text input and for a pl
 others this module has one converter a type, chosen once and not for each row.
 
 It reads what Debezium writes with `decimal.handling.mode=string`,
-`time.precision.mode=isostring` and `interval.handling.mode=string`.
+`time.precision.mode=isostring`, `interval.handling.mode=string` and
+`binary.handling.mode=base64` (or `bytes`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import enum
 import re
 import uuid
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -80,7 +82,8 @@ class Kind(enum.StrEnum):
     TIMESTAMP_TZ = "timestamptz"
     INTERVAL = "interval"
     DECIMAL = "decimal"
-    """Never found in a schema, where it is a plain string: follows from the target's type."""
+    BASE64 = "base64"
+    """These two no schema tells from a string; they follow from the database's type."""
     ARRAY = "array"
     MAP = "map"
     OPAQUE = "opaque"
@@ -125,8 +128,11 @@ _UNAVAILABLE_BYTES = UNAVAILABLE.encode()
 _UNAVAILABLE_UUID = str(
     uuid.UUID(bytes=md5(_UNAVAILABLE_BYTES, usedforsecurity=False).digest(), version=3)
 )
+UNAVAILABLE_MARKS = (_UNAVAILABLE_BYTES, b64encode(_UNAVAILABLE_BYTES))
+"""The bytes of a message in which some column is unavailable, unless that column is an array."""
 _UNAVAILABLE_FORMS = (
     UNAVAILABLE,
+    UNAVAILABLE_MARKS[1].decode(),
     _UNAVAILABLE_BYTES,
     [UNAVAILABLE],
     [_UNAVAILABLE_BYTES],
@@ -151,14 +157,24 @@ def without_unavailable(row: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
 # -- to PostgreSQL's text input ------------------------------------------------------------
 
 _NUMBERS = {"NAN": "NaN", "POSITIVE_INFINITY": "Infinity", "NEGATIVE_INFINITY": "-Infinity"}
-_NUMERIC_TYPES = frozenset(("numeric", "decimal", "money"))
-_SIGNED = re.compile(r"([+-]?)(\d{4,})(-\d\d-\d\d(?:T[\d:.]+)?Z?)")
-_INFINITIES = frozenset(("infinity", "-infinity"))
-# What becomes of date 'infinity' in Debezium: the day number overflows.
-_DATE_INFINITY = "-5877611-06-22Z"
-_LAST_DATE_YEAR = 5874897
-_LAST_TIMESTAMP_YEAR = 294276
-_FIRST_YEAR = -4712
+_DECLARED = {
+    "numeric": Kind.DECIMAL,
+    "decimal": Kind.DECIMAL,
+    "money": Kind.DECIMAL,
+    "bytea": Kind.BASE64,
+}
+_FAR = re.compile(r"([+-]?\d{4,})(-\d\d-\d\d(?:T[\d:.]+)?Z?)")
+# What overflows in Debezium leave of PostgreSQL's infinities, as recorded.  Date '-infinity' is
+# missing on purpose: its "-5877611-06-22Z" was also seen where the other sign was expected.
+_INFINITE = {
+    "infinity": "infinity",
+    "-infinity": "-infinity",
+    "+294247-01-10T04:00:25.2Z": "infinity",
+    "-290308-12-21T19:59:27.6Z": "-infinity",
+    "-5877611-06-21Z": "infinity",
+}
+_YEARS = range(-4712, 294277)
+"""Those of PostgreSQL's timestamps; its dates go further, but Debezium's infinities hide there."""
 _DATE_LENGTH = len("2024-02-29Z")
 
 _T = TypeVar("_T", bound=date)
@@ -166,9 +182,9 @@ Convert = Callable[[Any], Any]
 
 
 def effective_kind(kind: Kind, pg_type: str | None) -> Kind:
-    """Tell a numeric from a text: the writer's schema calls both a string."""
+    """Tell a numeric or a bytea from a text: the writer's schema calls all of them strings."""
     declared = (pg_type or "").partition("(")[0].strip().lower()
-    return Kind.DECIMAL if kind is Kind.STRING and declared in _NUMERIC_TYPES else kind
+    return _DECLARED.get(declared, kind) if kind is Kind.STRING else kind
 
 
 def to_postgres(kind: Kind, pg_type: str | None = None) -> Convert | None:
@@ -178,6 +194,7 @@ def to_postgres(kind: Kind, pg_type: str | None = None) -> Convert | None:
     """
     return {
         Kind.DECIMAL: _decimal_text,
+        Kind.BASE64: _hex_text,
         Kind.DATE: _date_text,
         Kind.TIMESTAMP: _timestamp_text,
         Kind.TIMESTAMP_TZ: _timestamp_text,
@@ -189,38 +206,29 @@ def _decimal_text(value: str) -> str:
     return _NUMBERS.get(value, value)
 
 
+def _hex_text(value: str) -> str:
+    return "\\x" + _bytes(value).hex()
+
+
 def _date_text(value: str) -> str:
-    if len(value) == _DATE_LENGTH and value >= "0001":
-        return value
-    return "infinity" if value == _DATE_INFINITY else _far_text(value, Kind.DATE)
+    return value if len(value) == _DATE_LENGTH and value >= "0001" else _far_text(value)
 
 
 def _timestamp_text(value: str) -> str:
-    if value[4:5] == "-" and value >= "0001":
-        return value
-    return value if value in _INFINITIES else _far_text(value, Kind.TIMESTAMP)
+    return value if value[4:5] == "-" and value >= "0001" else _far_text(value)
 
 
-def _far_text(value: str, kind: Kind) -> str:
-    """Respell a year before 1 or after 9999.
-
-    A timestamp outside PostgreSQL's range can only be one of Java's stand-ins for infinity,
-    which have its sign.  A date's have not, so all but the known one are refused.
-    """
-    year, rest = _far_year(value, kind)
-    last = _LAST_DATE_YEAR if kind is Kind.DATE else _LAST_TIMESTAMP_YEAR
-    if _FIRST_YEAR <= year <= last:
-        return f"{year:04}{rest}" if year > 0 else f"{1 - year:04}{rest} BC"
-    if kind is Kind.DATE:
-        raise DecodeError("a date is outside PostgreSQL's range; it may have been an infinity")
-    return "infinity" if year > last else "-infinity"
-
-
-def _far_year(value: str, kind: Kind) -> tuple[int, str]:
-    found = _SIGNED.fullmatch(value)
+def _far_text(value: str) -> str:
+    """Respell an infinity, or a year before 1 or after 9999."""
+    if value in _INFINITE:
+        return _INFINITE[value]
+    found = _FAR.fullmatch(value)
     if found is None:
-        raise DecodeError(f"a {kind} is not spelled as Debezium spells it")
-    return int(found[1] + found[2]), found[3]
+        raise DecodeError("a date or timestamp is not spelled as Debezium spells it")
+    year = int(found[1])
+    if year not in _YEARS:
+        raise DecodeError("a date or timestamp may be an infinity, but which one is not certain")
+    return f"{year:04}{found[2]}" if year > 0 else f"{1 - year:04}{found[2]} BC"
 
 
 def _opaque(_value: object) -> str:
@@ -244,6 +252,7 @@ def to_python(kind: Kind, pg_type: str | None = None) -> Convert | None:
     """
     return {
         Kind.DECIMAL: _decimal,
+        Kind.BASE64: _bytes,
         Kind.DATE: _date,
         Kind.TIMESTAMP: _timestamp,
         Kind.TIMESTAMP_TZ: _zoned,
@@ -284,9 +293,16 @@ def _zoned(value: str) -> datetime:
 
 
 def _infinite(text: str, first: _T, last: _T) -> _T:
-    if text not in _INFINITIES:
-        raise DecodeError("a date or timestamp has a form or year that Python cannot hold")
+    if text not in {"infinity", "-infinity"}:
+        raise DecodeError("a date or timestamp has a year that Python cannot hold")
     return last if text == "infinity" else first
+
+
+def _bytes(value: str) -> bytes:
+    try:
+        return b64decode(value, validate=True)
+    except ValueError:
+        raise DecodeError("a bytea is not spelled as Debezium spells it") from None
 
 
 def _time(value: str) -> time:

@@ -14,7 +14,7 @@ from .envelope import Decoded
 from .errors import EventError, StepError
 from .incoming import Incoming, Plans, Shape
 from .plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
-from .row import RowPlan, TargetColumn, Values
+from .row import RowPlan, TargetColumn, Values, to_stage
 
 Resolver = Callable[[str, set[Any]], Mapping[Any, Any]]
 """Finds the values of a lookup column, given its name and what to look up."""
@@ -233,7 +233,9 @@ class Route:
         """Put what was found in place of what was looked up, for the whole batch at once."""
         column = self._columns[at].column
         asked = {c.values[at] for c in batch.changes if isinstance(c, Write)} - {None, ABSENT}
-        found = self._resolve(column.name, asked) if asked else {}
+        stage = to_stage(self._columns[at])
+        answers = self._resolve(column.name, asked) if asked else {}
+        found = {value: stage(it) for value, it in answers.items() if it is not None}
         changes, batch.changes = batch.changes, []
         for change in changes:
             if isinstance(change, Write) and change.values[at] is not ABSENT:

@@ -101,6 +101,8 @@ class _Code:
         return made
 
     def flat(self, target: TargetColumn) -> str:
+        if target.column.lookup is not None:
+            return self.typed(target)  # staged once it has been looked up
         if target.column.convert is None:
             value = self._for_postgres(target)
         else:
@@ -113,15 +115,17 @@ class _Code:
         return value if default is None else self._if_null(self._name(default), value, "x")
 
     def finished(self, target: TargetColumn, value: str) -> str:
+        if target.column.lookup is not None:
+            return value
         return self._last(self._text(value, target), target)
 
     def _last(self, value: str, target: TargetColumn) -> str:
         column = target.column
-        if target.mask is not None and column.lookup is None:
+        if target.mask is not None:
             value = f"{self._name(target.mask)}({value})"
         if column.max_length is not None:
             value = self._if_null("None", value, f"x[:{column.max_length:d}]")
-        if column.required and column.lookup is None:
+        if column.required:
             value = f"{self._name(_required(column.name))}({value})"
         return value
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..envelope import UNAVAILABLE, Decoded, without_unavailable
+from ..envelope import UNAVAILABLE_MARKS, Decoded, without_unavailable
 from ..errors import DecodeError
 from ..plugin import ABSENT
 from .schema import Array, Primitive, Record, Type, Union, nullable
@@ -66,7 +66,8 @@ def compile_envelope(envelope: Record, wanted: Wanted) -> tuple[Callable[[bytes]
         "ABSENT": ABSENT,
         "Decoded": Decoded,
         "new": tuple.__new__,
-        "MARK": UNAVAILABLE.encode(),
+        "MARK": UNAVAILABLE_MARKS[0],
+        "MARK64": UNAVAILABLE_MARKS[1],
         "without_unavailable": without_unavailable,
     }
     with source.block("def decode(buf):"):
@@ -140,7 +141,7 @@ def _row(source: Source, row: Record, columns: Sequence[str], target: str) -> No
 def _may_be_unavailable(envelope: Record, wanted: Wanted) -> str:
     """Give the condition under which some value may be Debezium's placeholder.
 
-    One search of the message for its text is cheaper than to compare every value.  In arrays of
+    To search the message for its text is cheaper than to compare every value.  In arrays of
     numbers or of UUIDs it does not appear as text.
     """
     for side in ("before", "after"):
@@ -148,7 +149,7 @@ def _may_be_unavailable(envelope: Record, wanted: Wanted) -> str:
         for field in row.fields if row else ():
             if field.name in getattr(wanted, side) and isinstance(nullable(field.type), Array):
                 return "True"
-    return "MARK in buf"
+    return "MARK in buf or MARK64 in buf"
 
 
 def _function(source: Source, name: str) -> Callable[[bytes], Any]:

@@ -1,0 +1,278 @@
+"""Flow 8: what a citizen changes in the portal, in the golden record."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sink_runner.plugin import Mark, Review
+from sink_runner.testing import (
+    NOW,
+    Harness,
+    MappingContract,
+    TargetHarness,
+    create,
+    delete,
+    snapshot,
+    update,
+)
+
+POLICIES = Path(__file__).parents[3] / "ranger-policies"
+RAVI = {
+    "id": "00000000-0000-4000-8000-000000000001",
+    "aadhaar_number": "012345671234",
+    "full_name": "Ravi Kumar",
+    "date_of_birth": date(1990, 5, 1),
+    "gender": "MALE",
+    "mobile_number": "0123455678",
+    "email": "ravi@example.in",
+    "city": "Bagru",
+    "district": "Jaipur",
+    "pincode": "303007",
+    "status": "ACTIVE",
+    "verification_status": "VERIFIED",
+    "updated_at": NOW,
+}
+LATER = NOW + timedelta(minutes=1)
+
+
+class TestContract(MappingContract):
+    plugin = "citizens"
+    policies = POLICIES
+    samples = (
+        create(**RAVI),
+        update(RAVI, city="Jaipur", updated_at=LATER),
+        create(**RAVI | {"verification_status": "PENDING"}),
+        delete(**RAVI),
+    )
+
+
+@pytest.fixture
+def sink() -> Harness:
+    return Harness(
+        "citizens",
+        policies=POLICIES,
+        found={"district_id": {"jaipur": 7}},
+        types={"district_id": "integer"},
+    )
+
+
+class TestWhoCounts:
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"verification_status": "PENDING"},
+            {"verification_status": "REJECTED"},
+            {"verification_status": None},
+            {"status": "INACTIVE"},
+            {"status": "SUSPENDED"},
+            {"status": None},
+            {"aadhaar_number": None},
+            {"aadhaar_number": ""},
+        ],
+    )
+    def test_others_never_touch_a_golden_record(
+        self, sink: Harness, changed: dict[str, Any]
+    ) -> None:
+        outcome = sink.send(create(**RAVI | changed))
+        assert (outcome.rows, outcome.leaves, outcome.error) == ([], [], None)
+
+    @pytest.mark.parametrize(
+        "changed",
+        [{"verification_status": "verified"}, {"status": "active"}, {"status": "VERIFIED"}],
+    )
+    def test_case_does_not_matter(self, sink: Harness, changed: dict[str, Any]) -> None:
+        assert sink.send(create(**RAVI | changed)).row["full_name"] == "Ravi Kumar"
+
+    def test_a_verified_citizen_who_is_deleted_is_for_a_person_to_judge(
+        self, sink: Harness
+    ) -> None:
+        assert sink.send(delete(**RAVI)).leaves == [
+            (("012345671234",), Review("deletion_conflict"))
+        ]
+
+    def test_an_unverified_one_is_not(self, sink: Harness) -> None:
+        assert sink.send(delete(**RAVI | {"verification_status": "PENDING"})).leaves == []
+
+
+class TestColumns:
+    def test_values_take_the_warehouse_s_form(self, sink: Harness) -> None:
+        row = sink.send(create(**RAVI)).row
+        assert row["gender"] == "Male"
+        assert row["district_id"] == 7
+        assert row["updated_by"] == "citizen_portal"
+        assert row["jan_aadhaar"] == "012345671234"
+
+    def test_a_login_changes_nothing(self, sink: Harness) -> None:
+        assert sink.send(update(RAVI, updated_at=LATER)).rows == []
+
+    def test_a_change_of_case_alone_changes_nothing(self, sink: Harness) -> None:
+        assert sink.send(update(RAVI, gender="Male", district=" JAIPUR ")).rows == []
+
+    def test_becoming_verified_carries_everything(self, sink: Harness) -> None:
+        before = RAVI | {"verification_status": "PENDING"}
+        assert sink.send(update(before, verification_status="VERIFIED")).row["city_village"]
+
+    def test_a_corrected_number_flags_the_old_record(self, sink: Harness) -> None:
+        outcome = sink.send(update(RAVI, aadhaar_number="012345670000"))
+        ((key, action),) = outcome.leaves
+        assert key == ("012345671234",)
+        assert isinstance(action, Mark)
+        assert outcome.row["jan_aadhaar"] == "012345670000"
+
+    def test_a_corrected_number_of_an_unverified_citizen_flags_nothing(self, sink: Harness) -> None:
+        before = RAVI | {"verification_status": "PENDING"}
+        changed = {"aadhaar_number": "012345670000", "verification_status": "VERIFIED"}
+        assert sink.send(update(before, **changed)).leaves == []
+
+
+@pytest.fixture
+def warehouse(postgres) -> Iterator[TargetHarness]:
+    name = postgres.fresh_database(like="smart_warehouse")
+    harness = TargetHarness(
+        "citizens",
+        dsn=postgres.dsn(name, role="sink_writer"),
+        admin_dsn=postgres.dsn(name),
+        policies=POLICIES,
+    )
+    harness.admin.execute(
+        "INSERT INTO districts (district_id, district_code, district_name) VALUES "
+        "(7, 'JAI', 'Jaipur'), (8, 'GAN', 'Ganganagar'), (9, 'SRI', 'Sri Ganganagar')"
+    )
+    harness.admin.execute("INSERT INTO district_alias VALUES ('sri ganganagar', 8)")
+    yield harness
+    harness.close()
+
+
+def known(warehouse: TargetHarness, **columns: Any) -> None:
+    """The warehouse has a golden record with Ravi's number."""
+    row = {"jan_aadhaar": RAVI["aadhaar_number"], "full_name": "Ravi", "district_id": 9, **columns}
+    names, marks = ", ".join(row), ", ".join("%s" for _ in row)
+    query = f"INSERT INTO golden_records ({names}) VALUES ({marks})"
+    warehouse.admin.execute(query.encode(), list(row.values()))
+
+
+def record(warehouse: TargetHarness) -> dict[str, Any]:
+    (row,) = warehouse.rows()
+    return dict(row)
+
+
+@pytest.mark.postgres
+class TestMatching:
+    def test_a_known_number_updates_its_record(self, warehouse: TargetHarness) -> None:
+        known(warehouse)
+        warehouse.send(create(**RAVI))
+        row = record(warehouse)
+        assert row["full_name"] == "Ravi Kumar"
+        assert row["district_id"] == 7
+        assert row["source_updated_at"] == NOW
+        assert row["updated_by"] == "citizen_portal"
+        assert row["review_required"] is False
+
+    def test_an_unknown_number_makes_a_record_to_review(self, warehouse: TargetHarness) -> None:
+        warehouse.send(create(**RAVI))
+        row = record(warehouse)
+        assert row["review_required"] is True
+        assert row["review_reason"]
+        assert row["citizen_id"] is None
+        assert row["family_id"] is None
+
+    def test_the_review_of_a_record_is_not_opened_again(self, warehouse: TargetHarness) -> None:
+        warehouse.send(create(**RAVI))
+        warehouse.admin.execute("UPDATE golden_records SET review_required = false")
+        warehouse.send(update(RAVI, city="Jaipur", updated_at=LATER))
+        assert record(warehouse)["review_required"] is False
+
+    def test_a_corrected_number_flags_the_old_record(self, warehouse: TargetHarness) -> None:
+        known(warehouse)
+        warehouse.send(update(RAVI, aadhaar_number="012345670000", updated_at=LATER))
+        old, new = warehouse.rows("review_required", "source_updated_at", order="jan_aadhaar DESC")
+        assert old["review_required"] is True
+        assert new["source_updated_at"] == LATER
+
+
+@pytest.mark.postgres
+class TestConflicts:
+    def test_the_latest_change_of_the_portal_stays(self, warehouse: TargetHarness) -> None:
+        known(warehouse, source_updated_at=LATER)
+        assert warehouse.send(create(**RAVI)) == 0
+        assert record(warehouse)["full_name"] == "Ravi"
+
+    def test_the_warehouse_s_own_clock_does_not_decide(self, warehouse: TargetHarness) -> None:
+        known(warehouse)  # updated_at is now, years after NOW
+        assert record(warehouse)["updated_at"] > NOW
+        warehouse.send(snapshot(**RAVI))
+        assert record(warehouse)["full_name"] == "Ravi Kumar"
+
+    def test_at_the_same_time_the_portal_wins(self, warehouse: TargetHarness) -> None:
+        known(warehouse, source_updated_at=NOW)
+        warehouse.send(create(**RAVI))
+        assert record(warehouse)["full_name"] == "Ravi Kumar"
+
+    def test_null_never_overwrites(self, warehouse: TargetHarness) -> None:
+        known(warehouse, email="r@example.in")
+        warehouse.send(create(**RAVI | {"email": None}))
+        assert record(warehouse)["email"] == "r@example.in"
+
+    def test_what_the_portal_did_not_change_is_left_alone(self, warehouse: TargetHarness) -> None:
+        known(warehouse, pincode="999999")
+        warehouse.send(update(RAVI, city="Jaipur", updated_at=LATER))
+        row = record(warehouse)
+        assert row["city_village"] == "Jaipur"
+        assert row["full_name"] == "Ravi"
+        assert row["pincode"] == "999999"
+        assert row["source_updated_at"] == LATER
+
+    def test_changes_of_one_batch_add_up(self, warehouse: TargetHarness) -> None:
+        known(warehouse)
+        moved = RAVI | {"city": "Jaipur", "updated_at": LATER}
+        warehouse.send(update(RAVI, **moved), update(moved, full_name="R. Kumar").at(NOW, 2))
+        row = record(warehouse)
+        assert (row["city_village"], row["full_name"]) == ("Jaipur", "R. Kumar")
+
+    def test_the_warehouse_s_clock_is_left_to_the_warehouse(self, warehouse: TargetHarness) -> None:
+        before = datetime.now(UTC).replace(tzinfo=None)
+        warehouse.send(create(**RAVI))
+        assert abs(record(warehouse)["updated_at"] - before) < timedelta(minutes=5)
+
+
+@pytest.mark.postgres
+class TestDistricts:
+    @pytest.mark.parametrize(
+        ("spelling", "found"),
+        [("jaipur", 7), ("  JAIPUR", 7), ("Ganganagar", 8), ("Sri  Ganganagar", 8)],
+    )
+    def test_a_district_is_found_by_name_or_alias(
+        self, warehouse: TargetHarness, spelling: str, found: int
+    ) -> None:
+        warehouse.send(create(**RAVI | {"district": spelling}))
+        assert record(warehouse)["district_id"] == found
+
+    def test_an_unknown_district_keeps_the_known_one(self, warehouse: TargetHarness) -> None:
+        known(warehouse)
+        warehouse.send(create(**RAVI | {"district": "Unknown"}))
+        assert record(warehouse)["district_id"] == 9
+
+
+@pytest.mark.postgres
+def test_a_deleted_citizen_leaves_a_conflict_and_the_record(warehouse: TargetHarness) -> None:
+    known(warehouse)
+    warehouse.send(delete(**RAVI))
+    assert record(warehouse)["full_name"] == "Ravi"
+    (conflict,) = warehouse.admin.execute("SELECT * FROM cdc_conflict_resolution").fetchall()
+    assert conflict["conflict_type"] == "deletion_conflict"
+    assert conflict["source_system"] == "citizen"
+    assert conflict["table_name"] == "golden_records"
+    assert RAVI["aadhaar_number"] not in str(conflict)
+
+
+@pytest.mark.postgres
+def test_our_writes_carry_our_origin(warehouse: TargetHarness) -> None:
+    warehouse.send(create(**RAVI))
+    found = warehouse.admin.execute(
+        "SELECT external_id FROM pg_replication_origin_status "
+        "WHERE external_id LIKE 'sink/citizens/%%'"
+    ).fetchall()
+    assert found
