@@ -1,0 +1,5 @@
+"""Demo data for both databases: made up, alike for one seed, and never anybody's."""
+
+from .command import register
+
+__all__ = ["register"]
