@@ -1,0 +1,21 @@
+-- Every change of a few tables, as the sources themselves saw it. Only tests create this.
+CREATE SCHEMA history;
+-- seq is drawn while the row is locked, so one row's changes stand in the order they were committed in.
+CREATE TABLE history.change (
+  seq BIGSERIAL PRIMARY KEY,
+  at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+  txid BIGINT NOT NULL DEFAULT txid_current(),
+  writer TEXT NOT NULL DEFAULT session_user,
+  relation TEXT NOT NULL,
+  op TEXT NOT NULL CHECK (op IN ('EXISTING', 'INSERT', 'UPDATE', 'DELETE')),
+  old JSONB,
+  new JSONB
+);
+-- Whoever writes a table needs no right on its history.
+CREATE FUNCTION history.record() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+  INSERT INTO history.change (relation, op, old, new)
+  VALUES (concat_ws('.', TG_TABLE_SCHEMA, TG_TABLE_NAME), TG_OP, to_jsonb(OLD), to_jsonb(NEW));
+  RETURN NULL;
+END
+$$;
