@@ -1,0 +1,137 @@
+"""The command that loads the demo data, on a real server."""
+
+import argparse
+import re
+
+import psycopg
+import pytest
+
+from sink_stack import demo
+from sink_stack.demo import command
+from sink_stack.testing_postgres import DATABASES, Postgres
+
+
+@pytest.fixture
+def empty(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Empty databases that the command finds in its environment."""
+    dsns = {name: postgres.dsn(postgres.fresh_database(name)) for name in DATABASES}
+    for name, dsn in dsns.items():
+        monkeypatch.setenv(f"STACK_{name.upper()}_ADMIN_DSN", dsn)
+    return dsns
+
+
+def content(dsn: str) -> dict[str, str]:
+    """A digest of every table, in order of its text."""
+    with psycopg.connect(dsn) as connection:
+        tables = connection.execute(
+            """SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+               WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"""
+        ).fetchall()
+        digest = "SELECT md5(coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), '')) FROM {} t"
+        return {
+            table: connection.execute(digest.format(table).encode()).fetchall()[0][0]
+            for (table,) in tables
+        }
+
+
+def run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    demo.register(parser.add_subparsers())
+    args = parser.parse_args(["demo", *words])
+    return int(args.run(args))
+
+
+@pytest.mark.postgres
+def test_a_thousand_families_load_and_every_table_of_a_source_has_rows(
+    empty: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("load") == 0
+    told = capsys.readouterr().out
+    assert "1,000 families in" in told
+    with capsys.disabled():
+        print(f"\n{told.splitlines()[-1]}")
+    assert run("status") == 0
+    counted = dict(re.findall(r"^  (\S+) +([\d,]+)$", capsys.readouterr().out, re.MULTILINE))
+    for dsn in empty.values():
+        with psycopg.connect(dsn) as connection:
+            published = connection.execute(
+                "SELECT schemaname || '.' || tablename FROM pg_publication_tables"
+            ).fetchall()
+        captured = {table for (table,) in published} - {"cdc.heartbeat"}
+        assert all(counted[table] != "0" for table in captured)
+
+
+@pytest.mark.postgres
+def test_two_loads_of_one_seed_and_time_leave_equal_databases(
+    postgres: Postgres, empty: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("load", "--families", "60", "--as-of", "2026-01-31T12:00:00")
+    assert run(*words) == 0
+    first = {name: content(dsn) for name, dsn in empty.items()}
+    for name in DATABASES:
+        dsn = postgres.dsn(postgres.fresh_database(name))
+        monkeypatch.setenv(f"STACK_{name.upper()}_ADMIN_DSN", dsn)
+        empty[name] = dsn
+    assert run(*words) == 0
+    assert {name: content(dsn) for name, dsn in empty.items()} == first
+
+
+@pytest.mark.postgres
+def test_a_second_load_is_refused_or_with_if_empty_does_nothing(
+    empty: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("load", "--families", "5") == 0
+    before = {name: content(dsn) for name, dsn in empty.items()}
+    assert run("load", "--families", "5") == 1
+    assert "data is in smart_warehouse and smart_citizen already" in capsys.readouterr().err
+    assert run("load", "--families", "5", "--if-empty") == 0
+    assert {name: content(dsn) for name, dsn in empty.items()} == before
+
+
+@pytest.mark.postgres
+def test_a_load_that_fails_leaves_both_databases_empty_and_tells_no_value(
+    empty: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with psycopg.connect(empty["smart_citizen"]) as admin:
+        admin.execute("ALTER TABLE feedback ADD CHECK (message NOT LIKE 'It takes%')")
+    before = {name: content(dsn) for name, dsn in empty.items()}
+    assert run("load", "--families", "200") == 1
+    told = capsys.readouterr().err
+    assert "CheckViolation (23514) on feedback" in told
+    assert "It takes" not in told
+    assert {name: content(dsn) for name, dsn in empty.items()} == before
+
+
+@pytest.mark.postgres
+def test_new_rows_after_a_load_meet_no_number_that_was_given(empty: dict[str, str]) -> None:
+    assert run("load", "--families", "20") == 0
+    with psycopg.connect(empty["smart_warehouse"]) as admin:
+        admin.execute("INSERT INTO districts (district_code, district_name) VALUES ('X', 'X')")
+        admin.execute(
+            "INSERT INTO scheme_master (scheme_code, scheme_name, category) VALUES ('X', 'X', 'X')"
+        )
+    with psycopg.connect(empty["smart_citizen"]) as admin:
+        serial = admin.execute(
+            """INSERT INTO service_applications (citizen_id, service_type)
+               SELECT id, 'X' FROM citizens LIMIT 1 RETURNING right(application_number, 6)::int"""
+        ).fetchall()[0][0]
+    assert serial > 20 * 16
+
+
+def test_the_command_says_what_is_missing_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("STACK_SMART_CITIZEN_ADMIN_DSN", raising=False)
+    monkeypatch.setenv("STACK_SMART_WAREHOUSE_ADMIN_DSN", "postgresql://127.0.0.1:1/none")
+    assert run("status") == command.EX_CONFIG
+    assert "STACK_SMART_CITIZEN_ADMIN_DSN must be set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--families", "0"), ("--families", "many"), ("--as-of", "noon"), ("--scale", "huge")],
+)
+def test_the_command_refuses_what_it_cannot_mean(words: tuple[str, str]) -> None:
+    with pytest.raises(SystemExit) as told:
+        run("load", *words)
+    assert told.value.code == 2
