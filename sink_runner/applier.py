@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 
 from .changes import Change
 from .dead_letter import DeadLetter, DeadLetters
-from .errors import WriteError
+from .errors import EventError
 from .faults import ROW_FAULTS, judge
 from .offsets import Advance, Claim, Offsets
+from .resolve import RowWriter
 from .route import Batch
 from .target import connect, use_origin
 
@@ -20,16 +21,6 @@ Connection = psycopg.Connection[Any]
 
 _REMEMBERS = "SELECT EXISTS (SELECT FROM sink.row_version WHERE mapping = %s)"
 _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s AND deleted_at < %s"
-
-
-class RowWriter(Protocol):
-    """What writes a batch's changes: to the table itself, or by way of candidates."""
-
-    remembers: bool
-
-    def prepare(self, connection: Connection) -> None: ...
-    def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int: ...
-    def expire(self, connection: Connection, now: datetime) -> int: ...
 
 
 class Applier:
@@ -106,7 +97,7 @@ class Applier:
                 return self._writer.write(connection, changes, self._clock())
         except ROW_FAULTS as fault:
             error = judge(fault)
-            if not isinstance(error, WriteError):
+            if not isinstance(error, EventError):
                 raise
             if len(changes) == 1:
                 letters.append(DeadLetter(changes[0].source, _caused(error, fault)))
@@ -147,7 +138,7 @@ class _Session:
             raise judge(fault) from fault
 
 
-def _caused(error: WriteError, fault: BaseException) -> WriteError:
+def _caused(error: EventError, fault: BaseException) -> EventError:
     if error is not fault:
         error.__cause__ = fault
     return error

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import pluggy
+import psycopg
 
-from .errors import EventError, FatalError, PluginError, RetriableError, StepError
-from .plugin import Context, Event, Row, Verdict
+from .errors import PluginError, SinkError, StepError
+from .plugin import Changes, Context, Event, Row, Verdict
 
 Contexts: TypeAlias = Mapping[str, Context]
 
@@ -33,6 +34,7 @@ class Chain:
     maps: tuple[Step, ...] = ()
     masks: tuple[Step, ...] = ()
     resolvers: tuple[Step, ...] = ()
+    writers: tuple[Step, ...] = ()
 
     @classmethod
     def from_manager(cls, manager: pluggy.PluginManager, contexts: Contexts) -> Chain:
@@ -41,6 +43,7 @@ class Chain:
             maps=_freeze(manager.hook.sink_map, contexts),
             masks=_freeze(manager.hook.sink_mask, contexts),
             resolvers=_freeze(manager.hook.sink_resolve_conflict, contexts),
+            writers=_freeze(manager.hook.sink_write, contexts),
         )
 
     def verdict(self, event: Event) -> Verdict:
@@ -71,11 +74,22 @@ class Chain:
                 return winner
         return incoming
 
+    def write(self, changes: Changes, connection: psycopg.Connection[Any]) -> int | None:
+        """What a plugin wrote of the batch itself; None if it is left to the runner.
+
+        Faults of the database pass as they are: whose fault they are is judged elsewhere.
+        """
+        for step in self.writers:
+            written: int | None = _call(step, "sink_write", changes, connection)
+            if written is not None:
+                return written
+        return None
+
 
 def _call(step: Step, name: str, *arguments: Any) -> Any:
     try:
         return step.call(*arguments)
-    except (EventError, RetriableError, FatalError):
+    except (SinkError, psycopg.Error):
         raise
     except Exception as fault:
         raise StepError(step.plugin, name, f"raised {type(fault).__name__}") from fault

@@ -52,12 +52,14 @@ class Round:
         return key in self.writes or key in self.leaves
 
 
-def rounds(changes: Iterable[Change], version_of: VersionOf | None) -> list[Round]:
+def rounds(
+    changes: Iterable[Change], version_of: VersionOf | None, *, fold: bool = True
+) -> list[Round]:
     """Split a batch so that each key occurs once a round and its order is kept.
 
     Where the outcome is the same, two changes of a key become one instead: the newer of two
     whole rows (`version_of` gives what to compare; None: the later one), or a deletion
-    instead of the row before it.
+    instead of the row before it.  Not so without `fold`: each change then counts by itself.
     """
     made = [Round()]
     last: dict[Key, int] = {}
@@ -65,7 +67,7 @@ def rounds(changes: Iterable[Change], version_of: VersionOf | None) -> list[Roun
         at = last.get(change.key)
         if at is None:
             at = 0
-        elif _fold(made[at], change, version_of):
+        elif fold and _fold(made[at], change, version_of):
             continue
         else:
             at += 1

@@ -9,7 +9,7 @@ import struct
 
 import psycopg
 
-from .errors import FatalError, RetriableError, SinkError, WriteError
+from .errors import EventError, FatalError, RetriableError, SinkError, WriteError
 
 # SQLSTATE classes: PostgreSQL manual, appendix A.
 _ROW = {
@@ -27,7 +27,7 @@ _BUT_WORLD = {
     "42501",  # insufficient privilege: granted by a person, and then it works
 }
 
-ROW_FAULTS = (psycopg.Error, WriteError, TypeError, ValueError, OverflowError, struct.error)
+ROW_FAULTS = (psycopg.Error, EventError, TypeError, ValueError, OverflowError, struct.error)
 """What staging or writing one row may raise; `judge` tells which of them are its fault."""
 
 

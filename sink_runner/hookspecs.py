@@ -1,8 +1,8 @@
 """The hooks a plugin may implement.
 
 Every hook is optional, may be a module function or a method, and may take any subset of its
-parameters.  The event hooks run once per event, inside the worker's loop: they must be pure,
-must not block, and cannot be wrappers.
+parameters.  None can be a wrapper: hooks are frozen into plain functions at start.  The event
+hooks run once per event, inside the worker's loop: they must be pure and must not block.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def sink_resolve_conflict(incoming: Row, current: Row, ctx: Context) -> Row | No
     """
 
 
-# -- batch: once per batch and transaction; ordinary pluggy calls, wrappers welcome --------------
+# -- batch: once per batch and transaction -------------------------------------------------------
 
 
 @hookspec(firstresult=True)
@@ -83,6 +83,7 @@ def sink_write(changes: Changes, connection: psycopg.Connection[Any], ctx: Conte
     """Write the batch inside the open transaction and return the number of rows written.
 
     Stops at the first answer; None leaves the batch to the built-in writer.  Never commit.
+    If the rows are at fault the transaction is rolled back and the batch comes again in parts.
     """
 
 

@@ -59,6 +59,18 @@ class Statements:
     def clear_stage(self) -> str:
         return f"DELETE FROM {self.stage}"
 
+    @cached_property
+    def pairs(self) -> str:
+        """Each staged row beside the target's row of its key, which is locked, numbered from 0."""
+        new = ", ".join(self._cast(c) for c in self.columns)
+        old = ", ".join(f"t.{quoted(c.name)}" for c in self.columns)
+        numbered = f"SELECT *, row_number() OVER (ORDER BY ctid) - 1 AS _number FROM {self.stage}"
+        return (
+            f"SELECT s._number, {new}, {old} FROM {self.target} t "
+            f"JOIN ({numbered}) s ON {self._same_key} "
+            f"ORDER BY {', '.join(f't.{quoted(n)}' for n in self.key)} FOR UPDATE OF t"
+        )
+
     # -- rows that are whole ---------------------------------------------------------------
 
     def upsert(self, *, remembered: bool) -> str:

@@ -11,6 +11,7 @@ import psycopg
 from .changes import Change, Key, Leave, Round, VersionOf, Write, rounds
 from .errors import WriteError
 from .plugin import ABSENT, Delete, Mark, Review, Strategy, TableMapping
+from .resolve import Resolver
 from .statements import Statements
 
 Connection = psycopg.Connection[Any]
@@ -32,11 +33,13 @@ class Writer:
         version_of: VersionOf | None,
         *,
         source_system: str,
+        resolver: Resolver | None = None,
     ) -> None:
         self._mapping = mapping
         self._sql = statements
         self._version_of = version_of
         self._source_system = source_system
+        self._resolver = resolver
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
         self.remembers = False
         """The target has deletions to heed; set when the partitions are claimed."""
@@ -53,7 +56,8 @@ class Writer:
     def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
         """Write the changes in their order and return how many rows the target changed."""
         del now
-        return sum(self.write_round(connection, part) for part in rounds(changes, self._version_of))
+        parts = rounds(changes, self._version_of, fold=self._resolver is None)
+        return sum(self.write_round(connection, part) for part in parts)
 
     def write_round(self, connection: Connection, part: Round) -> int:
         written = self._leave(connection, list(part.leaves.values()))
@@ -69,6 +73,9 @@ class Writer:
 
     def _write_whole(self, connection: Connection, writes: Sequence[Write]) -> int:
         self._stage(connection, writes)
+        if self._resolver is not None:
+            writes = self._resolver(connection, writes)
+            self._stage(connection, writes)
         if not self._merges:
             return self._run(connection, self._sql.upsert(remembered=self.remembers))
         inserted = self._run(connection, self._sql.insert(remembered=self.remembers))

@@ -122,6 +122,7 @@ def test_all_wrong_names_are_told_at_once():
         ("@hookimpl\ndef sink_filter(evnet): ...", "evnet"),
         ("@hookimpl(wrapper=True)\ndef sink_map(): yield", "sink_map cannot be a wrapper"),
         ("@hookimpl(wrapper=True)\ndef sink_config(): yield", "sink_config cannot be a wrapper"),
+        ("@hookimpl(wrapper=True)\ndef sink_write(): yield", "sink_write cannot be a wrapper"),
         ("@hookimpl\ndef sink_mapping(): ...", "sink_mapping must return a TableMapping"),
         ("@hookimpl\ndef sink_mapping(): return {}", "sink_mapping must return a TableMapping"),
         ("@hookimpl\ndef sink_config(): return dict", "must return a frozen dataclass"),
@@ -139,11 +140,6 @@ def test_a_class_is_refused_and_an_instance_is_fine(site):
     site.plugin("pears", code, attribute="plugin")
     assert "the entry point is a class" in faults("apples")
     assert loaded("pears").hooks == ("sink_startup",)
-
-
-def test_a_batch_hook_may_be_a_wrapper(site):
-    site.plugin("apples", HOOKS + "@hookimpl(wrapper=True)\ndef sink_write(): return (yield)")
-    assert loaded("apples").status is Status.ON
 
 
 def test_faults_of_the_mapping_are_told_all_at_once(site):

@@ -12,13 +12,13 @@ import psycopg
 from psycopg.rows import dict_row
 
 from sink_runner.applier import Applier
-from sink_runner.assembly import make_writer
 from sink_runner.catalog import read_table
 from sink_runner.dead_letter import DeadLetters, Sealer
 from sink_runner.lookups import Lookups
 from sink_runner.offsets import Advance, Offsets, Topic
 from sink_runner.route import Batch
 from sink_runner.target import connect, create_control_tables
+from sink_runner.writers import make_writer
 
 from .events import NOW, Sample
 from .harness import Harness
@@ -50,7 +50,7 @@ class TargetHarness:
         self.applier = Applier(
             name,
             dsn=dsn,
-            writer=make_writer(name, plain.mapping, self.harness.parts.columns, target),
+            writer=make_writer(name, plain.mapping, self.harness.parts, target),
             offsets=self.offsets,
             dead_letters=DeadLetters(name, "1.0", self.sealer),
             clock=lambda: self.now,

@@ -1,0 +1,122 @@
+"""What a mapping is made of, apart from Kafka and the databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import registry
+from .catalog import CatalogColumn
+from .chain import Chain
+from .dead_letter import Message
+from .errors import ConfigError
+from .hooks import Hooks
+from .incoming import Shape
+from .plugin import Column, Context, TableMapping
+from .policy import Policies
+from .route import Resolver, Route
+from .row import Converter, TargetColumn, staged
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A mapping, its plugins frozen and its columns compiled."""
+
+    columns: Sequence[TargetColumn]
+    chain: Chain
+    route: Route
+    hooks: Hooks
+
+
+def assemble(
+    plugin: registry.Plugin,
+    plugins: Sequence[registry.Plugin],
+    catalog: Mapping[str, CatalogColumn],
+    policies: Policies,
+    *,
+    shape_of: Callable[[bytes], Shape],
+    resolve: Resolver,
+    subject: Callable[[Message], str],
+) -> Parts:
+    """Freeze the mapping's plugins and compile its columns."""
+    mapping = plugin.mapping
+    assert mapping is not None
+    columns = target_columns(mapping, catalog, policies)
+    manager = registry.manager_for(plugin, plugins)
+    contexts = _contexts(manager.list_name_plugin(), mapping, plugins)
+    chain = Chain.from_manager(manager, contexts)
+    route = Route(
+        mapping,
+        columns,
+        chain,
+        shape_of=shape_of,
+        resolve=resolve,
+        subject=subject,
+        echoes=_echoes(mapping, plugins),
+    )
+    return Parts(columns, chain, route, Hooks(manager, contexts))
+
+
+# -- columns -----------------------------------------------------------------------------------
+
+
+def target_columns(
+    mapping: TableMapping, catalog: Mapping[str, CatalogColumn], policies: Policies
+) -> list[TargetColumn]:
+    """The staged columns with their types and masks; a personal column without one is refused."""
+    made = []
+    for column in staged(mapping.columns):
+        type_ = column.type if mapping.candidates else catalog[column.name].type
+        assert type_ is not None
+        stage = CatalogColumn(column.name, type_, nullable=True).stage_type
+        made.append(TargetColumn(column, type_, stage, _mask(mapping, column, policies)))
+    return made
+
+
+def _mask(mapping: TableMapping, column: Column, policies: Policies) -> Converter | None:
+    """The mask that the policies give the column's sources on their way to the target.
+
+    The group that reads a target is named like its database.
+    """
+    if column.lookup is not None:
+        return None  # what is looked up never reaches the target
+    source, group = mapping.source_table, mapping.target_table.database
+    masks = [
+        mask.function
+        for name in column.sources
+        if (
+            mask := policies.mask_for_target(
+                source.database, source.schema, source.name, name, group
+            )
+        )
+    ]
+    found = [mask for mask in masks if mask is not None]
+    if len(found) > 1:
+        raise ConfigError(
+            f"column {column.name!r} of {mapping.target} comes from several masked columns"
+        )
+    return found[0] if found else None
+
+
+def _echoes(mapping: TableMapping, plugins: Iterable[registry.Plugin]) -> frozenset[str]:
+    """The mappings whose writes this one would only carry back to where they came from."""
+    return frozenset(
+        plugin.name
+        for plugin in plugins
+        if plugin.mapping is not None
+        and plugin.mapping.source == mapping.target
+        and plugin.mapping.target == mapping.source
+    )
+
+
+# -- parts -------------------------------------------------------------------------------------
+
+
+def _contexts(
+    members: Iterable[tuple[str, Any]], mapping: TableMapping, plugins: Iterable[registry.Plugin]
+) -> dict[str, Context]:
+    configs = {plugin.name: plugin.config for plugin in plugins}
+    return {
+        name: Context(plugin=name, mapping=mapping, config=configs.get(name)) for name, _ in members
+    }

@@ -1,0 +1,132 @@
+"""`sink_resolve_conflict` and `sink_write` take part in real writes."""
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from sink_runner.testing import TargetHarness, create, delete
+
+MAPPING = """
+from sink_runner.plugin import Column, TableMapping, Verdict, hookimpl, newest_wins
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="north.public.scores", target="{database}.public.scores", key=("id",),
+        conflict=newest_wins("at"),
+        columns=(Column("id"), Column("best"), Column("note"), Column("at")),
+    )
+"""
+HIGHEST = """
+@hookimpl
+def sink_resolve_conflict(incoming, current):
+    assert isinstance(incoming["best"], int) and isinstance(current["best"], int)
+    return incoming if incoming["best"] > current["best"] else current | {"note": "kept"}
+"""
+SILENT = """
+@hookimpl
+def sink_resolve_conflict(incoming, current):
+    return None
+"""
+OWN_WRITE = """
+@hookimpl
+def sink_write(changes, connection):
+    if len(changes) > 1:
+        return None
+    for change in changes:
+        values = (change.key[0], str(change.action) if change.action else change.row["note"])
+        connection.execute("INSERT INTO scores (id, note) VALUES (%s, 'own: ' || %s)", values)
+    return len(changes)
+"""
+TABLE = """
+CREATE TABLE scores (id int PRIMARY KEY, best int, note text, at timestamp);
+GRANT SELECT, INSERT, UPDATE, DELETE ON scores TO sink_writer;
+"""
+Make = Callable[[str], TargetHarness]
+
+
+@pytest.fixture
+def make(postgres, site) -> Iterator[Make]:
+    made: list[TargetHarness] = []
+
+    def build(code: str) -> TargetHarness:
+        name = postgres.fresh_database(like="smart_citizen")
+        with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
+            admin.execute(TABLE)
+        site.plugin("scores", MAPPING.format(database=name) + code)
+        dsn = postgres.dsn(name, role="sink_writer")
+        made.append(TargetHarness("scores", dsn=dsn, admin_dsn=postgres.dsn(name)))
+        return made[0]
+
+    yield build
+    for harness in made:
+        harness.close()
+
+
+def scored(best: int, note: str = "new", identity: int = 1):
+    return create(id=identity, best=best, note=note, at=None)
+
+
+@pytest.mark.postgres
+class TestResolve:
+    def test_the_plugin_chooses_between_the_rows(self, make: Make) -> None:
+        target = make(HIGHEST)
+        target.send(scored(5, "first"))
+        target.send(scored(7, "higher"))
+        assert target.rows("best", "note") == [{"best": 7, "note": "higher"}]
+
+    def test_the_plugin_may_merge(self, make: Make) -> None:
+        target = make(HIGHEST)
+        target.send(scored(5, "first"))
+        target.send(scored(3, "lower"))
+        assert target.rows("best", "note") == [{"best": 5, "note": "kept"}]
+
+    def test_choosing_the_current_row_writes_nothing(self, make: Make) -> None:
+        target = make(HIGHEST)
+        target.send(scored(5, "kept"))
+        assert target.send(scored(3, "lower")) == 0
+
+    def test_each_event_of_a_batch_is_a_conflict_of_its_own(self, make: Make) -> None:
+        target = make(HIGHEST)
+        target.send(scored(9, "high"), scored(1, "low"), scored(4, "middle"))
+        assert target.rows("best", "note") == [{"best": 9, "note": "kept"}]
+
+    def test_no_opinion_takes_the_incoming_row(self, make: Make) -> None:
+        target = make(SILENT)
+        target.send(scored(5, "first"))
+        target.send(scored(3, "second"))
+        assert target.rows("best") == [{"best": 3}]
+
+    def test_a_plugin_that_fails_sends_its_event_to_the_dead_letters(self, make: Make) -> None:
+        target = make(HIGHEST)
+        target.send(scored(5), scored(8, identity=2))
+        target.send(create(id=1, best=None, note="secret", at=None), scored(9, identity=2))
+        (letter,) = target.dead()
+        assert letter["error_message"].startswith("sink_resolve_conflict of plugin 'scores'")
+        assert "secret" not in letter["stack_trace"]
+        assert target.rows("best") == [{"best": 5}, {"best": 9}]
+
+
+@pytest.mark.postgres
+class TestWrite:
+    def test_a_plugin_writes_the_batch_itself(self, make: Make) -> None:
+        target = make(OWN_WRITE)
+        assert target.send(scored(5, "first")) == 1
+        assert target.rows("note") == [{"note": "own: first"}]
+
+    def test_what_it_leaves_the_runner_writes(self, make: Make) -> None:
+        target = make(OWN_WRITE)
+        target.send(scored(5, "a"), scored(6, "b", identity=2))
+        assert target.rows("note", order="id") == [{"note": "a"}, {"note": "b"}]
+
+    def test_it_is_told_who_leaves(self, make: Make) -> None:
+        target = make(OWN_WRITE)
+        target.send(delete(id=3))
+        assert target.rows("note") == [{"note": "own: Delete()"}]
+
+    def test_what_the_database_refuses_is_a_dead_letter(self, make: Make) -> None:
+        target = make(OWN_WRITE)
+        target.send(scored(5))
+        target.send(scored(6))
+        assert [letter["sqlstate"] for letter in target.dead()] == ["23505"]
