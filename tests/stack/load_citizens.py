@@ -1,0 +1,186 @@
+"""What citizens do in the portal while the sink runs."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from .people import People
+from .writes import Action, Remember, delete, insert, update
+
+TABLE = "public.citizens"
+_VERIFIED = ("VERIFIED", "verified", "Verified")
+_UNVERIFIED = ("PENDING", "REJECTED", None)
+_ACTIVE = ("ACTIVE", "active", "VERIFIED")
+_INACTIVE = ("SUSPENDED", "INACTIVE", None)
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """What the load has to know of a citizen."""
+
+    number: str | None
+    verified: bool
+    active: bool
+    fixed: bool = False
+    """Whether its number stays as it is: its golden record is there to win or to lose."""
+
+    @property
+    def qualified(self) -> bool:
+        return self.verified and self.active
+
+
+@dataclass(slots=True, kw_only=True)
+class CitizenLoad:
+    """Gives no number to two citizens, but for one that registers anew and leaves no column out.
+
+    Changes of two citizens reach the sink in any order; of two that share a number the later one
+    therefore has to bring every column, or the result would depend on that order.
+    """
+
+    people: People
+    accounts: dict[str, Account]
+    unmatched: list[str]
+    """Numbers of golden records that no citizen has; shared with the load of the warehouse."""
+    strangers: list[str]
+    """Numbers that no golden record had; shared likewise."""
+    left: list[tuple[str, str]] = field(default_factory=list)
+    """Citizens that were deleted, and their numbers."""
+
+    def actions(self) -> list[tuple[int, Action]]:
+        return [
+            (8, self.register),
+            (24, self.change),
+            (5, self.change_unmapped),
+            (7, self.verify_or_not),
+            (5, self.activate_or_not),
+            (5, self.correct_number),
+            (3, self.delete),
+            (3, self.register_again),
+            (5, self.burst),
+            (2, self.register_and_leave),
+            (2, self.think_again),
+        ]
+
+    def register(self, connection: psycopg.Connection) -> Remember:
+        number = self._fresh_number() if self.people.chance(92) else None
+        verified, active = self.people.chance(75), self.people.chance(90)
+        account = Account(number=number, verified=verified, active=active)
+        key, row = self.people.uuid(), self._row(account)
+        if self.people.chance(30):
+            row |= self.people.citizen_change()
+        insert(connection, TABLE, {"id": key, **row})
+        return partial(self._remember, key, account)
+
+    def change(self, connection: psycopg.Connection) -> None:
+        update(connection, TABLE, ("id", self._pick()), self.people.citizen_change())
+
+    def change_unmapped(self, connection: psycopg.Connection) -> None:
+        row = {"last_login_at": "2026-01-01", "address_line1": self.people.name()}
+        update(connection, TABLE, ("id", self._pick()), row)
+
+    def verify_or_not(self, connection: psycopg.Connection) -> Remember:
+        key = self._pick()
+        verified = self.people.chance(70)
+        state = self.people.random.choice(_VERIFIED if verified else _UNVERIFIED)
+        update(connection, TABLE, ("id", key), {"verification_status": state})
+        return partial(setattr, self.accounts[key], "verified", verified)
+
+    def activate_or_not(self, connection: psycopg.Connection) -> Remember:
+        key = self._pick()
+        active = self.people.chance(70)
+        state = self.people.random.choice(_ACTIVE if active else _INACTIVE)
+        update(connection, TABLE, ("id", key), {"status": state})
+        return partial(setattr, self.accounts[key], "active", active)
+
+    def correct_number(self, connection: psycopg.Connection) -> Remember | None:
+        key = self._pick()
+        account = self.accounts[key]
+        if account.fixed or account.number is None:
+            return None
+        number = self._fresh_number()
+        update(connection, TABLE, ("id", key), {"aadhaar_number": number})
+        fresh = Account(number=number, verified=account.verified, active=account.active)
+        return partial(self._remember, key, fresh)
+
+    def delete(self, connection: psycopg.Connection) -> Remember | None:
+        key = self._pick()
+        account = self.accounts[key]
+        if account.fixed or account.number is None:
+            return None
+        delete(connection, TABLE, ("id", key))
+
+        def remember() -> None:
+            del self.accounts[key]
+            self.left.append((key, str(account.number)))
+
+        return remember
+
+    def register_again(self, connection: psycopg.Connection) -> Remember | None:
+        """The number of one who left, under the old id or a new one, with every column."""
+        if not self.left:
+            return None
+        one = self.people.random.choice(self.left)
+        key, number = one
+        key = key if self.people.chance(50) else self.people.uuid()
+        account = Account(number=number, verified=True, active=True)
+        insert(connection, TABLE, {"id": key, **self._row(account)})
+
+        def remember() -> None:
+            self.left.remove(one)
+            self._remember(key, account)
+
+        return remember
+
+    def burst(self, connection: psycopg.Connection) -> None:
+        """Several changes in one transaction carry the same time."""
+        key = self._pick()
+        for _ in range(self.people.random.randint(2, 4)):
+            update(connection, TABLE, ("id", key), self.people.citizen_change())
+
+    def register_and_leave(self, connection: psycopg.Connection) -> Remember:
+        account = Account(number=self.people.number(), verified=True, active=True)
+        key = self.people.uuid()
+        insert(connection, TABLE, {"id": key, **self._row(account)})
+        update(connection, TABLE, ("id", key), {"city": "Deeg"})
+        delete(connection, TABLE, ("id", key))
+        return partial(self.left.append, (key, str(account.number)))
+
+    def think_again(self, connection: psycopg.Connection) -> None:
+        self.change(connection)
+        self.delete(connection)
+        raise psycopg.Rollback
+
+    def register_known(self, connection: psycopg.Connection, number: str, time: str) -> None:
+        """A citizen whose golden record is there and knows a time of its own."""
+        account = Account(number=number, verified=True, active=True, fixed=True)
+        key = self.people.uuid()
+        insert(connection, TABLE, {"id": key, "updated_at": time, **self._row(account)})
+        self._remember(key, account)
+
+    def _row(self, account: Account) -> dict[str, Any]:
+        choose = self.people.random.choice
+        return {
+            "aadhaar_number": account.number,
+            "verification_status": choose(_VERIFIED if account.verified else _UNVERIFIED),
+            "status": choose(_ACTIVE if account.active else _INACTIVE),
+            **self.people.citizen_values(),
+        }
+
+    def _fresh_number(self) -> str:
+        """Of a golden record, or unknown to the warehouse.
+
+        The number is used up even if its transaction fails, which is of no consequence.
+        """
+        if self.unmatched and self.people.chance(50):
+            place = self.people.random.randrange(len(self.unmatched))
+            return self.unmatched.pop(place)
+        self.strangers.append(self.people.number())
+        return self.strangers[-1]
+
+    def _remember(self, key: str, account: Account) -> None:
+        self.accounts[key] = account
+
+    def _pick(self) -> str:
+        return self.people.random.choice(list(self.accounts))

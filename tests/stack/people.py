@@ -1,0 +1,97 @@
+"""Made-up values for the load; every number can belong to nobody."""
+
+import random
+from typing import Any
+
+from sink_stack.demo import identities, names
+
+_BEYOND_DEMO = 50_000_000
+_CITIES = ("Rampura", "Mandawa", "Khetri", "Nathdwara", "Sojat")
+_PINCODES = ("302001", "305001", "331001")
+# Another case, an alias, two spellings of one district, and some that nobody knows.
+DISTRICTS = (
+    "Jaipur", "JAIPUR", "Kota", "Jhunjhunun", "Ganganagar", "Sri  Ganganagar", "Pali", "Unknown",
+    "Jhalawar",
+)  # fmt: skip
+_GENDERS = ("MALE", "FEMALE", "OTHER", "Male", "female")
+_REQUIRED = frozenset({"full_name", "mobile_number"})
+
+
+class People:
+    """Draws values; the same seed draws the same."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self._seed = seed
+        self._serial = _BEYOND_DEMO + seed % 1000 * 100_000
+
+    def chance(self, percent: int) -> bool:
+        return self.random.random() * 100 < percent
+
+    def uuid(self) -> str:
+        digits = f"{self.random.getrandbits(128):032x}"
+        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+    def number(self) -> str:
+        """An Aadhaar number that nobody had before."""
+        self._serial += 1
+        return identities.aadhaar(self._serial, 1)
+
+    def name(self) -> str:
+        first, _ = self.random.choice((*names.FEMALE, *names.MALE))
+        last, _ = self.random.choice(names.SURNAMES)
+        return f"{first} {last} {self.random.randrange(1000)}"
+
+    def email(self) -> str:
+        local = self.random.choice(("a", "so", f"somebody{self.random.randrange(1000)}"))
+        return f"{local}@example.in"
+
+    def mobile(self) -> str:
+        if self.chance(5):
+            return self.random.choice(("7", "123", "4321"))  # too short for a mask
+        return identities.mobile(self.random.randrange(10**6), self._seed)
+
+    def born(self) -> str:
+        year, month, day = (self.random.randint(*span) for span in ((1940, 2015), (1, 12), (1, 28)))
+        return f"{year}-{month:02}-{day:02}"
+
+    def citizen_values(self) -> dict[str, Any]:
+        """Every column of a citizen that the warehouse takes, none of them missing."""
+        return {
+            "full_name": self.name(),
+            "mobile_number": self.mobile(),
+            "email": self.email(),
+            "date_of_birth": self.born(),
+            "gender": self.random.choice(_GENDERS),
+            "city": self.random.choice(_CITIES),
+            "district": self.random.choice(DISTRICTS[:-2]),
+            "pincode": self.random.choice(_PINCODES),
+        }
+
+    def citizen_change(self) -> dict[str, Any]:
+        """New values for a few of those columns; some become NULL or a district nobody knows."""
+        values = {**self.citizen_values(), "district": self.random.choice(DISTRICTS)}
+        return self._some(values, 3)
+
+    def golden_values(self) -> dict[str, Any]:
+        """Every column of a golden record that the portal takes or gives."""
+        return {
+            "full_name": self.name(),
+            "mobile_number": self.mobile(),
+            "email": self.email(),
+            "date_of_birth": self.born(),
+            "gender": self.random.choice(("Male", "Female", "Other")),
+            "city_village": self.random.choice(_CITIES),
+            "district_id": self.random.randint(1, 33),
+            "pincode": self.random.choice(_PINCODES),
+        }
+
+    def golden_change(self) -> dict[str, Any]:
+        return self._some(self.golden_values(), 3)
+
+    def _some(self, values: dict[str, Any], most: int) -> dict[str, Any]:
+        chosen = self.random.sample(sorted(values), self.random.randint(1, most))
+        return {
+            name: None if name not in _REQUIRED and self.chance(12) else values[name]
+            for name in chosen
+        }
