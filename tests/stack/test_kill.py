@@ -1,0 +1,137 @@
+"""A runner that dies at any moment, or is told to stop, leaves both databases exactly right.
+
+What is right is computed from the recorded history of the sources, by the specification.
+"""
+
+import os
+import random
+import time
+from datetime import UTC, datetime
+
+import pytest
+from sink_stack.demo import load as demo
+from sink_stack.demo.rows import Plan
+
+from ..oracle import history
+from . import load
+from .arena import Arena, told, until
+
+pytestmark = pytest.mark.stack
+
+KILLS = 20
+SHORTEST, LONGEST = 0.5, 14.0
+RATE = 20.0
+SETTLE_SECONDS = 120
+STOP_SECONDS = 10
+# Longer than the session timeout after which Kafka gives a dead runner's partitions away.
+TAKEOVER_SECONDS = 90
+FAMILIES = 50
+
+
+@pytest.fixture(scope="module")
+def arena(stack, tmp_path_factory):
+    """Fresh databases, so that the history begins with the first row."""
+    if not pristine(stack):
+        stack.stack.clean()
+        stack.revive()
+    log = tmp_path_factory.mktemp("runner") / "log"
+    env = {**os.environ, **stack.env}
+    dsns = {name: stack.settings.admin_dsn(name) for name in demo.DATABASES}
+    with (
+        stack.admin("smart_warehouse") as warehouse,
+        stack.admin("smart_citizen") as citizen,
+    ):
+        history.install(warehouse, "smart_warehouse")
+        history.install(citizen, "smart_citizen")
+        plan = Plan(families=FAMILIES, seed=1, as_of=datetime.now(UTC).replace(tzinfo=None))
+        demo.load(dsns, plan, if_empty=False, advance=lambda _: None)
+        yield Arena(
+            warehouse=warehouse,
+            citizen=citizen,
+            dsns=(dsns["smart_warehouse"], dsns["smart_citizen"]),
+            environment=env,
+            root=stack.stack.layout.root,
+            log=log,
+        )
+
+
+def pristine(stack) -> bool:
+    """Whether no other test left rows, a history or a runner's traces."""
+    for database, table in (("smart_warehouse", "golden_records"), ("smart_citizen", "citizens")):
+        with stack.admin(database) as connection:
+            asked = f"""SELECT EXISTS (SELECT FROM {table})
+                        OR to_regnamespace('history') IS NOT NULL
+                        OR to_regclass('sink.partition_offset') IS NOT NULL"""
+            if connection.execute(asked).fetchone() == (True,):
+                return False
+    return True
+
+
+@pytest.fixture(autouse=True)
+def exact(arena):
+    """What holds at the end of every test here."""
+    yield
+    assert arena.dead_letters() == 0
+    assert arena.numbers_in_the_log() == 0
+
+
+def test_twenty_kills_under_load_leave_what_the_specification_says(arena):
+    moments = random.Random(20)
+    progress, lives = arena.progress(), []
+    with load.running(*arena.dsns, seed=1, rate=RATE) as acting:
+        for _ in range(KILLS):
+            with arena.runner() as runner:
+                time.sleep(moments.uniform(SHORTEST, LONGEST))
+                assert runner.running, arena.log.read_text()[-2000:]
+            reached = arena.progress()
+            lives.append(reached - progress)
+            progress = reached
+    print(f"events applied in each life: {lives}")
+    print(f"load: {dict(sorted(acting.done.items()))}")
+    # A life may be too short to start in; most are not.
+    assert min(lives) >= 0
+    assert sum(life > 0 for life in lives) > KILLS / 2
+    with arena.runner():
+        left = arena.settle(SETTLE_SECONDS)
+    assert not left, told(left)
+
+
+def test_a_runner_told_to_stop_ends_at_once_and_cleanly(arena):
+    with load.running(*arena.dsns, seed=2, rate=RATE), arena.runner() as runner:
+        before = arena.progress()
+        assert until(lambda: arena.progress() > before, TAKEOVER_SECONDS)
+        assert runner.terminate(STOP_SECONDS) == 0
+    with arena.runner():
+        left = arena.settle(SETTLE_SECONDS)
+    assert not left, told(left)
+
+
+def test_a_second_runner_takes_over_when_the_first_is_killed(arena):
+    with load.running(*arena.dsns, seed=3, rate=RATE), arena.runner() as first:
+        before = arena.progress()
+        assert until(lambda: arena.progress() > before, TAKEOVER_SECONDS)
+        with arena.runner() as second:
+            time.sleep(10)
+            assert first.running
+            assert second.running
+            first.kill()
+            reached = partitions(arena)
+            assert until(lambda: moved(reached, partitions(arena)), TAKEOVER_SECONDS)
+            assert second.running
+    with arena.runner():
+        left = arena.settle(SETTLE_SECONDS)
+    assert not left, told(left)
+
+
+def partitions(arena) -> dict[tuple[str, int], int]:
+    """How far each partition of each mapping is."""
+    query = "SELECT mapping, partition, coalesce(next_offset, 0) FROM sink.partition_offset"
+    return {
+        (mapping, partition): offset
+        for connection in (arena.warehouse, arena.citizen)
+        for mapping, partition, offset in connection.execute(query)
+    }
+
+
+def moved(before, after) -> bool:
+    return all(after[partition] > offset for partition, offset in before.items())
