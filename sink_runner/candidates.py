@@ -65,7 +65,7 @@ class CandidateWriter:
 
     def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
         """Apply the changes to the candidates, then derive every group they touched."""
-        for part in rounds(changes, None):
+        for part in rounds(changes, self._writer.fold):
             self._touch(connection, part)
             self._writer.write_round(connection, part)
             self._touch(connection, part)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from .folding import Fold
 from .plugin import Action, Delete
 
 Key: TypeAlias = tuple[Any, ...]
-VersionOf: TypeAlias = Callable[[tuple[Any, ...]], Any]
 
 
 class Write(NamedTuple):
@@ -52,14 +52,12 @@ class Round:
         return key in self.writes or key in self.leaves
 
 
-def rounds(
-    changes: Iterable[Change], version_of: VersionOf | None, *, fold: bool = True
-) -> list[Round]:
+def rounds(changes: Iterable[Change], fold: Fold | None) -> list[Round]:
     """Split a batch so that each key occurs once a round and its order is kept.
 
-    Where the outcome is the same, two changes of a key become one instead: the newer of two
-    whole rows (`version_of` gives what to compare; None: the later one), or a deletion
-    instead of the row before it.  Not so without `fold`: each change then counts by itself.
+    Where the outcome is the same, two changes of a key become one instead: one of two whole
+    rows, as `fold` says (None: neither stands for both), or a deletion instead of the row
+    before it.
     """
     made = [Round()]
     last: dict[Key, int] = {}
@@ -67,7 +65,7 @@ def rounds(
         at = last.get(change.key)
         if at is None:
             at = 0
-        elif fold and _fold(made[at], change, version_of):
+        elif _fold(made[at], change, fold):
             continue
         else:
             at += 1
@@ -81,12 +79,14 @@ def rounds(
     return made
 
 
-def _fold(into: Round, change: Change, version_of: VersionOf | None) -> bool:
+def _fold(into: Round, change: Change, fold: Fold | None) -> bool:
     before = into.writes.get(change.key)
     if isinstance(change, Write):
-        if before is None or before.partial or before.keep or change.partial or change.keep:
+        if fold is None or before is None:
             return False
-        if version_of is None or version_of(change.values) >= version_of(before.values):
+        if before.partial or before.keep or change.partial or change.keep:
+            return False
+        if fold(before.values, change.values):
             into.writes[change.key] = change
         return True
     if not isinstance(change.action, Delete):

@@ -8,8 +8,9 @@ from typing import Any
 
 import psycopg
 
-from .changes import Change, Key, Leave, Round, VersionOf, Write, rounds
+from .changes import Change, Key, Leave, Round, Write, rounds
 from .errors import WriteError
+from .folding import Fold
 from .plugin import ABSENT, Delete, Mark, Review, Strategy, TableMapping
 from .resolve import Resolver
 from .statements import Statements
@@ -30,14 +31,14 @@ class Writer:
         self,
         mapping: TableMapping,
         statements: Statements,
-        version_of: VersionOf | None,
+        fold: Fold | None,
         *,
         source_system: str,
         resolver: Resolver | None = None,
     ) -> None:
         self._mapping = mapping
         self._sql = statements
-        self._version_of = version_of
+        self.fold = fold
         self._source_system = source_system
         self._resolver = resolver
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
@@ -56,8 +57,7 @@ class Writer:
     def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
         """Write the changes in their order and return how many rows the target changed."""
         del now
-        parts = rounds(changes, self._version_of, fold=self._resolver is None)
-        return sum(self.write_round(connection, part) for part in parts)
+        return sum(self.write_round(connection, part) for part in rounds(changes, self.fold))
 
     def write_round(self, connection: Connection, part: Round) -> int:
         written = self._leave(connection, list(part.leaves.values()))

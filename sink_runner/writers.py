@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-
 from .candidates import CandidateWriter, candidate_table
 from .catalog import TableCatalog
-from .changes import VersionOf
+from .folding import Fold, fold_of
 from .parts import Parts
-from .plugin import SyncTime, TableMapping, source_wins
+from .plugin import Strategy, SyncTime, TableMapping, source_wins
 from .resolve import PluginWriter, Resolver, RowWriter
-from .row import TargetColumn
 from .statements import Statements
 from .writer import Writer
 
@@ -31,7 +27,7 @@ def make_writer(name: str, mapping: TableMapping, parts: Parts, target: TableCat
     writer = Writer(
         mapping,
         statements,
-        _version_of(mapping, parts.columns),
+        _fold(mapping, parts),
         source_system=mapping.source_table.database.removeprefix("smart_"),
         resolver=Resolver(statements, chain) if chain.resolvers else None,
     )
@@ -43,25 +39,10 @@ def make_writer(name: str, mapping: TableMapping, parts: Parts, target: TableCat
     return rows
 
 
-def _version_of(mapping: TableMapping, columns: Sequence[TargetColumn]) -> VersionOf | None:
-    """What to compare two staged rows of a batch by."""
-    for at, column in enumerate(columns):
-        if column.name == mapping.conflict.version:
-            read = _moment if column.stage_type == "text" else _number
-            return lambda values: read(values[at])
-    return None
-
-
-def _number(value: float | None) -> tuple[bool, float]:
-    return (value is not None, value or 0)
-
-
-def _moment(value: str | None) -> tuple[bool, datetime]:
-    """NULL is oldest; what is no date of this calendar is infinity."""
-    if value is None:
-        return (False, datetime.min.replace(tzinfo=UTC))
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return (True, datetime.max.replace(tzinfo=UTC))
-    return (True, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+def _fold(mapping: TableMapping, parts: Parts) -> Fold | None:
+    if parts.chain.resolvers:
+        return None  # the plugin is asked about each row
+    rule = mapping.conflict
+    if mapping.candidates and rule.strategy is Strategy.NEWEST_WINS:
+        rule = source_wins()  # a candidate's version is its place in the log
+    return fold_of(rule, parts.columns)

@@ -1,14 +1,19 @@
 """Fixtures that every test may use."""
 
 import importlib
+import itertools
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from sink_runner.catalog import TableCatalog, qualified, read_table
 from sink_runner.cli import main
+from sink_runner.plugin import Table
+from sink_runner.target import connect, create_control_tables
 
 MAPPING = """
 from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins
@@ -127,3 +132,59 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     monkeypatch.chdir(tmp_path)
     write()
     return write
+
+
+class Scratch:
+    """A schema of its own in a real database, whose tables the sink's role may write."""
+
+    def __init__(self, postgres, database: str) -> None:
+        self.postgres = postgres
+        self.dsn = postgres.dsn(database, "sink_writer")
+        self.admin = psycopg.connect(postgres.dsn(database), autocommit=True)
+        self.schema = f"scratch_{next(_NUMBERS)}"
+        self.admin.execute(f"CREATE SCHEMA {self.schema}".encode())
+        self.admin.execute(f"GRANT USAGE ON SCHEMA {self.schema} TO sink_writer".encode())
+        self._sessions: list[psycopg.Connection] = []
+
+    def table(self, columns: str, name: str = "t") -> TableCatalog:
+        """Create a table and say what the catalog knows of it."""
+        table = Table("north", self.schema, name)
+        created = qualified(self.schema, name)
+        self.admin.execute(f"CREATE TABLE {created} ({columns})".encode())
+        self.admin.execute(
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON {created} TO sink_writer".encode()
+        )
+        return read_table(self.admin, table)
+
+    def session(self) -> psycopg.Connection:
+        """A session of the sink's role."""
+        self._sessions.append(connect(self.dsn, "scratch"))
+        return self._sessions[-1]
+
+    def rows(self, table: TableCatalog, columns: str = "*") -> list[tuple]:
+        query = f"SELECT {columns} FROM {table.sql_name} ORDER BY 1"
+        return self.admin.execute(query.encode()).fetchall()
+
+    def close(self) -> None:
+        for connection in (self.admin, *self._sessions):
+            connection.close()
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def scratch_database(postgres) -> str:
+    """One database for all scratch tables, with the runner's own tables in it."""
+    name: str = postgres.fresh_database("smart_citizen")
+    with psycopg.connect(postgres.dsn(name, "sink_writer"), autocommit=True) as connection:
+        create_control_tables(connection)
+    return name
+
+
+@pytest.fixture
+def scratch(postgres, scratch_database: str) -> Iterator[Scratch]:
+    """Make tables as a test needs them."""
+    made = Scratch(postgres, scratch_database)
+    yield made
+    made.close()
