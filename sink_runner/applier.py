@@ -15,7 +15,7 @@ from .faults import ROW_FAULTS, judge
 from .offsets import Advance, Claim, Offsets
 from .resolve import RowWriter
 from .route import Batch
-from .target import connect, use_origin
+from .target import connect, renew_commit_time, use_origin
 
 Connection = psycopg.Connection[Any]
 
@@ -116,6 +116,7 @@ class Applier:
             use_origin(connection, self._mapping)
             self._writer.prepare(connection)
             self._connection = connection
+        renew_commit_time(self._connection)
         return self._connection
 
 

@@ -54,6 +54,15 @@ def use_origin(connection: Connection, mapping: str) -> str:
     raise ConfigError(f"all {_MAX_SLOTS} replication origins of mapping {mapping!r} are in use")
 
 
+def renew_commit_time(connection: Connection) -> None:
+    """Let the next transaction carry its own commit time.
+
+    A session with an origin stamps every commit with the time of its first one, until it is
+    reset; Debezium would report that time as the change's own.
+    """
+    connection.execute("SELECT pg_replication_origin_xact_reset()")
+
+
 def _try_origin(connection: Connection, name: str) -> bool:
     try:
         with connection.transaction():

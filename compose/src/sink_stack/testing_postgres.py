@@ -48,6 +48,7 @@ _SETTINGS = {
     "wal_level": "logical",
     "max_replication_slots": "200",
     "max_wal_senders": "20",
+    "track_commit_timestamp": "on",
     "fsync": "off",
     "full_page_writes": "off",
     "autovacuum": "off",

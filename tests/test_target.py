@@ -1,0 +1,36 @@
+"""The session with a target database."""
+
+import psycopg
+import pytest
+
+from sink_runner.target import connect, renew_commit_time, use_origin
+
+pytestmark = pytest.mark.postgres
+DISTINCT = "SELECT count(DISTINCT pg_xact_commit_timestamp(xmin)) FROM public.stamped"
+
+
+@pytest.fixture
+def writer(postgres):
+    name = postgres.fresh_database("smart_citizen")
+    with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
+        admin.execute("CREATE TABLE public.stamped (id int)")
+        admin.execute("GRANT SELECT, INSERT ON public.stamped TO sink_writer")
+    return postgres.dsn(name, "sink_writer")
+
+
+def test_every_commit_of_a_session_with_an_origin_has_its_own_time(writer):
+    with connect(writer, "test") as session:
+        use_origin(session, "stamped")
+        for _ in range(3):
+            renew_commit_time(session)
+            session.execute("INSERT INTO public.stamped VALUES (1)")
+        assert session.execute(DISTINCT).fetchone() == (3,)
+
+
+def test_postgres_stamps_later_commits_with_the_first_ones_time(writer):
+    """Why it has to be renewed; when this fails, PostgreSQL has changed."""
+    with connect(writer, "test") as session:
+        use_origin(session, "stamped")
+        for _ in range(3):
+            session.execute("INSERT INTO public.stamped VALUES (1)")
+        assert session.execute(DISTINCT).fetchone() == (1,)
