@@ -130,7 +130,7 @@ def test_error_of_a_statement_leaves_no_row_in_the_log(stack):
 
 def test_show_says_that_there_is_nothing_to_show(stack):
     with pytest.raises(StackError, match="demo load"):
-        show.show(stack.settings, Console(file=io.StringIO()), patience=0.1)
+        show.show(stack.settings, Console(file=io.StringIO()), patience=0.1, catch_up=0)
 
 
 def test_show_says_where_to_look_when_a_change_does_not_arrive(stack):
@@ -141,7 +141,7 @@ def test_show_says_where_to_look_when_a_change_does_not_arrive(stack):
         )
         try:
             with pytest.raises(StackError, match=r"did not reach smart_citizen.*status"):
-                show.show(stack.settings, Console(file=io.StringIO()), patience=0.1)
+                show.show(stack.settings, Console(file=io.StringIO()), patience=0.1, catch_up=0)
         finally:
             connection.execute("DELETE FROM public.golden_records")
 

@@ -1,5 +1,6 @@
 """The topics file: complete, and nothing in it is a slip of the pen."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,23 @@ def test_misspelt_or_missing_word_is_an_error_that_names_the_topic(tmp_path, ent
     path.write_text(f"[defaults]\npartitions = 1\nretention_days = 1\n[topics.'a.b.c']\n{entry}\n")
     with pytest.raises(StackError, match=r"a\.b\.c"):
         topics.declared(path)
+
+
+def test_every_property_is_explained():
+    text = (ROOT / "debezium-config" / "README.md").read_text()
+    words = set(re.findall(r"[a-z0-9-]+", text))
+    for path in (ROOT / "debezium-config").glob("*.properties"):
+        for line in path.read_text().splitlines():
+            name = line.partition("=")[0]
+            if name.startswith(("debezium.", "quarkus.")) and "=" in line:
+                assert set(name.rpartition(".")[2].split(".")) <= words, name
+
+
+@pytest.mark.parametrize("direction", DATABASES)
+def test_every_captured_table_is_published(direction):
+    folder = ROOT / "compose" / "sql" / DATABASES[direction]
+    text = "\n".join(path.read_text() for path in sorted(folder.glob("*.sql")))
+    published = re.search(r"CREATE PUBLICATION sink_publication FOR TABLE([^;]*);", text)
+    assert published
+    names = {name.strip() for name in published[1].split(",")}
+    assert names == set(captured_tables(ROOT / "debezium-config" / f"{direction}.properties"))

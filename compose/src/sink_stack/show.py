@@ -10,10 +10,16 @@ from psycopg.rows import dict_row
 from rich.console import Console
 from rich.table import Table
 
+from . import status
 from .errors import StackError
 from .settings import Settings
 
 _PATIENCE_SECONDS = 30
+_CATCH_UP_SECONDS = 120
+_LOOK_AGAIN_SECONDS = 0.3
+_QUIET_LOOKS = 3
+# A heartbeat is on its way now and then.
+_IDLE_SLOT_BYTES = 64 * 1024
 
 Row = Mapping[str, Any]
 
@@ -71,10 +77,32 @@ CHANGES = (
 )
 
 
-def show(settings: Settings, console: Console, patience: float = _PATIENCE_SECONDS) -> None:
+def show(
+    settings: Settings,
+    console: Console,
+    *,
+    patience: float = _PATIENCE_SECONDS,
+    catch_up: float = _CATCH_UP_SECONDS,
+) -> None:
     """Make each change, wait for it, and print both rows with the time it took."""
     for change in CHANGES:
+        _wait_until_caught_up(settings, console, catch_up)
         _show(change, settings, console, patience)
+
+
+def _wait_until_caught_up(settings: Settings, console: Console, seconds: float) -> None:
+    """Rows that were just loaded are on their way, and an older one could undo the change shown."""
+    bound, quiet = time.monotonic() + seconds, 0
+    told = False
+    while quiet < _QUIET_LOOKS and time.monotonic() < bound:
+        records = sum(status.group_lag(settings).values())
+        unread = max((lag or 0 for lag in status.slot_lag(settings).values()), default=0)
+        busy = records > 0 or unread > _IDLE_SLOT_BYTES
+        quiet = 0 if busy else quiet + 1
+        if busy and not told:
+            console.print("waiting until the changes that are on their way have arrived")
+            told = True
+        time.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def _show(change: Change, settings: Settings, console: Console, patience: float) -> None:
@@ -112,11 +140,10 @@ def _wait(change: Change, settings: Settings, names: Mapping[str, Any], patience
 
 
 def _print(console: Console, change: Change, before: Row, after: Row, milliseconds: float) -> None:
-    table = Table(
-        f"{change.source}", "", f"{change.target}", title=f"arrived after {milliseconds:.0f} ms"
-    )
+    console.print(f"{change.source} -> {change.target}: arrived after {milliseconds:.0f} ms")
+    table = Table(change.source, change.target, box=None)
     for source, target in change.columns:
-        table.add_row(_cell(source, before), "->", _cell(target, after))
+        table.add_row(_cell(source, before), _cell(target, after))
     console.print(table)
 
 
