@@ -65,7 +65,12 @@ class TableCatalog:
 
 
 def quoted(name: str) -> str:
-    """`name` as an SQL identifier."""
+    """`name` as an SQL identifier.
+
+    One with a percent sign is refused: where a statement has parameters, it would be one.
+    """
+    if "%" in name:
+        raise ConfigError(f"the name {name!r} has a %, which the runner can't write")
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -6,6 +6,7 @@ so that two runners can't lock each other out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +16,14 @@ from .catalog import quoted
 from .plugin import Column, Conflict, Strategy
 from .row import TargetColumn
 
-# Assigning text to these makes the database complain of what does not fit; an explicit cast
-# would cut it off in silence.
-_ASSIGNED = {"text", "character varying", "character", "bit", "bit varying"}
+_LENGTH = re.compile(r" ?\([^)]*\)")
+# Without a length these two would mean one character and one bit.
+_UNBOUND = {"char": "bpchar", "character": "bpchar", "bit": '"bit"'}
+# Types whose equality is none, or of something else, such as the area.
+_COMPARED_AS = {
+    "json": "jsonb",
+    **dict.fromkeys(("xml", "point", "box", "path", "polygon", "circle"), "text"),
+}
 
 POSITION = "_position"
 _NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
@@ -111,7 +117,8 @@ class Statements:
     def patch(self, *, merge: bool, remembered: bool) -> str:
         """Update existing rows, but not the columns whose bit is set in ``_keep``.
 
-        `merge` also leaves a column alone where the new value is NULL.
+        `merge` also leaves a column alone where the new value is NULL; not so the version, or
+        a row without a time would pass for one as new as the target's.
         """
         new = {c.name: self._kept(c, merge=merge) for c in self._updated}
         sets = [f"{quoted(name)} = {value}" for name, value in new.items()]
@@ -127,7 +134,7 @@ class Statements:
 
     def _kept(self, column: TargetColumn, *, merge: bool) -> str:
         old, new = f"t.{quoted(column.name)}", self._cast(column)
-        if merge:
+        if merge and column.name != self.conflict.version:
             new = f"coalesce({new}, {old})"
         bit = 1 << self._bit(column.name)
         return f"CASE WHEN s._keep & {bit} <> 0 THEN {old} ELSE {new} END"
@@ -205,12 +212,13 @@ class Statements:
     @cached_property
     def _same_key(self) -> str:
         return " AND ".join(
-            f"t.{quoted(name)} = s.{quoted(name)}::{self._types[name]}" for name in self.key
+            f"t.{quoted(name)} = s.{quoted(name)}::{_unbound(self._types[name])}"
+            for name in self.key
         )
 
     @cached_property
     def _key_text(self) -> str:
-        parts = ", ".join(f"s.{quoted(name)}::{self._types[name]}" for name in self.key)
+        parts = ", ".join(f"s.{quoted(name)}::{_unbound(self._types[name])}" for name in self.key)
         return f"jsonb_build_array({parts})::text"
 
     @cached_property
@@ -237,12 +245,20 @@ class Statements:
         value = f"s.{quoted(column.name)}"
         if column.type == column.stage_type or column.stage_type != "text":
             return value
-        return value if column.type in _ASSIGNED else f"{value}::{column.type}"
+        return f"{value}::{_unbound(column.type)}"
+
+
+def _unbound(type_: str) -> str:
+    """The type without its length.
+
+    A cast cuts off in silence what is longer; the assignment that follows it complains.
+    """
+    type_, array, rest = _LENGTH.sub("", type_).partition("[")
+    return _UNBOUND.get(type_, type_) + array + rest
 
 
 def _comparable(value: str, type_: str) -> str:
-    """The type json has no equality."""
-    return f"({value})::jsonb" if type_ == "json" else value
+    return f"({value})::{_COMPARED_AS[type_]}" if type_ in _COMPARED_AS else value
 
 
 def _list(names: Sequence[str]) -> str:

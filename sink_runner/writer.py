@@ -89,6 +89,8 @@ class Writer:
                 "an unchanged large value is not in the event and the target has no such row; "
                 "give the source table REPLICA IDENTITY FULL"
             )
+        if self._mapping.conflict.strategy is Strategy.INSERT_ONCE:
+            return 0
         return self._patch(connection)
 
     def _patch(self, connection: Connection) -> int:

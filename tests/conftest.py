@@ -5,15 +5,25 @@ import itertools
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from sink_runner.catalog import TableCatalog, qualified, read_table
+from sink_runner.chain import Chain
+from sink_runner.changes import Change, Leave, Write
 from sink_runner.cli import main
-from sink_runner.plugin import Table
+from sink_runner.parts import Parts, target_columns
+from sink_runner.plugin import ABSENT, Action, Column, Delete, Table, TableMapping, source_wins
+from sink_runner.policy import Policies
+from sink_runner.policy_file import PolicyFiles
+from sink_runner.row import to_stage
 from sink_runner.target import connect, create_control_tables
+from sink_runner.testing import NOW
+from sink_runner.writers import make_writer
 
 MAPPING = """
 from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins
@@ -188,3 +198,61 @@ def scratch(postgres, scratch_database: str) -> Iterator[Scratch]:
     made = Scratch(postgres, scratch_database)
     yield made
     made.close()
+
+
+class Written:
+    """A scratch table, the runner's writer for it, and a session that it writes in."""
+
+    def __init__(self, scratch: Scratch, ddl: str, *columns: Column, **declared: Any) -> None:
+        self.table = scratch.table(ddl, declared.pop("name", "t"))
+        names = columns or tuple(Column(name) for name in self.table.columns)
+        mapping = {
+            "source": "north.public.t",
+            "target": "north.public.t",
+            "key": ("id",),
+            "conflict": source_wins(),
+            "columns": names,
+        }
+        self.mapping = TableMapping(**mapping | declared)
+        self.columns = target_columns(self.mapping, self.table.columns, NO_POLICIES)
+        self.scratch = scratch
+        self.connection = scratch.session()
+        self.writer = self.another(self.connection)
+
+    def another(self, connection: psycopg.Connection) -> Any:
+        """A writer for one more session."""
+        parts = Parts(self.columns, Chain(), None, None)
+        writer = make_writer(f"written-{self.scratch.schema}", self.mapping, parts, self.table)
+        writer.prepare(connection)
+        return writer
+
+    def row(self, *values: Any, keep: int = 0, position: int = 1) -> Write:
+        """A change to write; values are Python's and are staged as the runner stages them."""
+        staged = tuple(
+            value if value is None or value is ABSENT else to_stage(column)(value)
+            for value, column in zip(values, self.columns, strict=True)
+        )
+        names = [column.name for column in self.columns]
+        declared = self.mapping.candidates or self.mapping
+        key = tuple(staged[names.index(name)] for name in declared.key)
+        return Write(key, staged, keep, ABSENT in staged, position, None)
+
+    def gone(self, *key: Any, action: Action | None = None, position: int = 1) -> Leave:
+        return Leave(key, action or Delete(), position, None, "subject")
+
+    def write(self, *changes: Change) -> int:
+        with self.connection.transaction():
+            written: int = self.writer.write(self.connection, changes, NOW)
+        return written
+
+    def rows(self, columns: str = "*") -> list[tuple]:
+        return self.scratch.rows(self.table, columns)
+
+
+NO_POLICIES = Policies(PolicyFiles(version=0, digest="", policies=(), tags={}))
+
+
+@pytest.fixture
+def written(scratch: Scratch) -> Callable[..., Written]:
+    """Make a table and a writer for it: its columns as SQL, then what the mapping declares."""
+    return partial(Written, scratch)
