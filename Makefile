@@ -29,12 +29,13 @@ logs: venv ## what the parts wrote; PART=kafka for one, FOLLOW=1 to go on
 clean: venv ## stop everything and delete its data; downloads stay
 	@$(BIN)/sink-stack clean
 
+# setuptools stays: a test installs a plugin that was just scaffolded, without the network.
 venv: $(VENV)/.installed ## the Python environment with every plugin under plugins/
 
 $(VENV)/.installed: $(PLUGIN_LIST) $(SOURCES)
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e '.[testing,dev]' -e compose $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
+		'setuptools>=77' -e '.[testing,dev]' -e compose $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
 	@touch $@
 
 $(PLUGIN_LIST): force
@@ -55,7 +56,7 @@ check: lint types ## what needs no stack: rules, types, and the tests without re
 	@$(BIN)/python -m pytest -m 'not stack and not postgres'
 
 bench: venv ## events a second from Kafka to committed rows
-	@$(BIN)/sink-runner bench
+	@$(BIN)/python -m tests.bench
 
 bench-peers: venv ## the same beside Debezium's JDBC sink and Quix Streams
-	@$(BIN)/sink-runner bench --peers
+	@$(BIN)/python -m tests.bench --peers

@@ -1,0 +1,76 @@
+"""`make bench` and `make bench-peers`; see --help."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from rich.console import Console
+
+from . import home as homes
+from . import latency, measured, recording, reference, runner
+from .home import Home
+from .recording import Recording
+from .report import OURS, Report
+
+
+def main() -> int:
+    args = _arguments()
+    if args.fresh or homes.recorded() != args.events:
+        homes.discard()
+    with homes.opened() as home:
+        if not homes.recorded():
+            recording.record(home, args.events)
+        return _bench(home, args)
+
+
+def _bench(home: Home, args: argparse.Namespace) -> int:
+    found = recording.load(home)
+    report = Report(events=found.events)
+    report.notes.append(
+        f"topic {recording.TOPIC}: {found.events:,} updates, recorded once in {home.folder.name}"
+    )
+    runner.install(home)
+    if args.changes:
+        home.reporter.step(f"{args.changes} single changes, commit to commit")
+        report.latencies = latency.measure(home, args.changes)
+    home.stop_capture()
+    for number in range(1, args.passes + 1):
+        _once(home, found, args, report)
+        home.reporter.step(f"pass {number} of {args.passes}: {report.passes[OURS][-1].rate:,.0f}/s")
+    if args.peers:
+        from . import peers  # noqa: PLC0415 - needs nothing of it otherwise
+
+        peers.measure(home, found, args.passes, report)
+    report.print(Console(stderr=args.json, highlight=False))
+    if args.json:
+        json.dump(report.as_json(), sys.stdout, indent=2)
+        print()
+    return 0
+
+
+def _once(home: Home, found: Recording, args: argparse.Namespace, report: Report) -> None:
+    """The runner and, in the same minute, what the database does without it."""
+    program = runner.started(home, "bench-account", rows=args.rows)
+    report.add(OURS, measured.run(home, found, program))
+    report.references.append(reference.measure(home, found, args.rows))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description="Measure the sink runner on recorded changes, from Kafka to committed rows.",
+    )
+    add = parser.add_argument
+    add("--events", type=int, default=200_000, help="recorded changes (%(default)s)")
+    add("--passes", type=int, default=3, help="how often each is measured (%(default)s)")
+    add("--rows", type=int, default=runner.DEFAULT_ROWS, help="batch.max_rows (%(default)s)")
+    add("--changes", type=int, default=200, help="single changes timed; 0: none (%(default)s)")
+    add("--peers", action="store_true", help="measure other sinks on the same topic as well")
+    add("--fresh", action="store_true", help="forget the recorded topic and record it anew")
+    add("--json", action="store_true", help="results as JSON on standard output")
+    return parser.parse_args()
+
+
+sys.exit(main())

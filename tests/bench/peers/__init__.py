@@ -1,0 +1,1 @@
+"""Other sinks on the same topic and table."""

@@ -1,0 +1,5 @@
+-- What each recorded change left behind, for the reference: the same rows without Kafka.
+CREATE UNLOGGED TABLE bench.history (LIKE bench.account);
+ALTER PUBLICATION sink_publication ADD TABLE bench.live;
+GRANT USAGE ON SCHEMA bench TO sink_capture, sink_reader;
+GRANT SELECT ON bench.account, bench.live TO sink_capture, sink_reader;
