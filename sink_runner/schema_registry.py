@@ -70,8 +70,9 @@ class SchemaRegistry:
 
     def _resolved(self, found: Any) -> Any:
         named: dict[str, Any] = {}
+        schema = _schema_of(found)
         self._collect(found, named)
-        return _Inliner(named).inline(_schema_of(found), "")
+        return _Inliner(named).inline(schema, "")
 
     def _collect(self, found: Any, named: dict[str, Any]) -> None:
         """Fetch what a schema refers to, and what that refers to."""

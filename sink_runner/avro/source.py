@@ -179,8 +179,10 @@ class Source:
             case Fixed(size):
                 self.line(f"{target} = buf[p + {at}:p + {at + size}]", f"p += {at + size}")
             case Enum(symbols):
-                names = self.constant("symbols", symbols)
-                self.line(f"{target} = {names}[SMALL[buf[p + {at}]]]", f"p += {at + 1}")
+                # A dictionary, for in a tuple a negative number would find something.
+                names = self.constant("symbols", dict(enumerate(symbols)))
+                self._number("n", at)
+                self.line(f"{target} = {names}[n]")
             case Union(branches):
                 self._union(branches, target, at)
             case _:
@@ -286,6 +288,8 @@ class Source:
             case Map(values):
                 with self._items():
                     self.sequence([(Primitive("string"), None), (values, None)])
+            case Enum():
+                self.read(kind, "_")
             case _:
                 self._step_over([kind])
 

@@ -1,0 +1,209 @@
+"""The client against a small registry that really listens."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import fastavro
+import pytest
+
+from sink_runner.errors import DecodeError, RetriableError
+from sink_runner.schema_registry import SchemaRegistry
+
+UNKNOWN = (404, {"error_code": 40403, "message": "Schema not found"})
+
+
+class Server:
+    """Answers paths as a test lays down, and remembers what was asked."""
+
+    def __init__(self):
+        self.answers = {}
+        self.asked = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.asked.append(self.path)
+                status, body = server.answers.get(self.path, (404, {"error_code": 404}))
+                text = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_):
+                """Keep quiet."""
+
+        self._http = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def holds(self, path, schema, **others):
+        self.answers[path] = (200, {"schema": json.dumps(schema), **others})
+
+    def stop(self):
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def registry(server):
+    registry = SchemaRegistry(server.url + "/", timeout=2.0)
+    yield registry
+    registry.close()
+
+
+def record(name, *fields, **others):
+    return {
+        "type": "record",
+        "name": name,
+        **others,
+        "fields": [{"name": field, "type": kind} for field, kind in fields],
+    }
+
+
+def test_a_schema_is_fetched_once(server, registry):
+    schema = record("Key", ("id", "long"))
+    server.holds("/schemas/ids/7", schema)
+    assert registry.schema(7) == schema
+    assert registry.schema(7) is registry.schema(7)
+    assert server.asked == ["/schemas/ids/7"]
+
+
+def test_references_are_put_in_place_of_their_names(server, registry):
+    ids = {"name": "a.Id", "subject": "a/Id", "version": 3}
+    values = {"name": "a.Value", "subject": "a.Value", "version": 1}
+    row = record("Value", ("id", "Id"), ("other", ["null", "a.Id"]), namespace="a")
+    envelope = record("Envelope", ("before", ["null", "Value"]), ("after", ["null", "Value"]))
+    server.holds("/schemas/ids/1", {**envelope, "namespace": "a"}, references=[values])
+    server.holds("/subjects/a.Value/versions/1", row, references=[ids])
+    server.holds("/subjects/a%2FId/versions/3", {"type": "fixed", "name": "a.Id", "size": 4})
+    schema = registry.schema(1)
+    before, after = (field["type"][1] for field in schema["fields"])
+    assert before["fields"][0]["type"]["size"] == 4
+    assert before["fields"][1]["type"] == ["null", "a.Id"]
+    assert after == "Value"
+    fastavro.parse_schema(schema)
+
+
+def test_a_referenced_type_without_a_namespace_keeps_none(server, registry):
+    point = {"name": "Point", "subject": "Point", "version": 1}
+    places = {"type": "array", "items": "Point"}
+    outer = record(
+        "Row", ("at", "Point"), ("more", places), ("all", {"type": "map", "values": "Point"})
+    )
+    server.holds("/schemas/ids/1", outer, references=[point])
+    server.holds("/subjects/Point/versions/1", record("Point", ("x", "double")))
+    schema = registry.schema(1)
+    assert schema["fields"][0]["type"]["namespace"] == ""
+    assert schema["fields"][1]["type"]["items"] == "Point"
+    fastavro.parse_schema(schema)
+
+
+def test_a_shared_reference_is_fetched_once(server, registry):
+    leaf = {"name": "a.Leaf", "subject": "leaf", "version": 1}
+    twig = {"name": "a.Twig", "subject": "twig", "version": 1}
+    server.holds(
+        "/schemas/ids/1",
+        record("a.Tree", ("t", "a.Twig"), ("l", "a.Leaf")),
+        references=[twig, leaf],
+    )
+    server.holds("/subjects/twig/versions/1", record("a.Twig", ("l", "a.Leaf")), references=[leaf])
+    server.holds("/subjects/leaf/versions/1", record("a.Leaf", ("n", "int")))
+    fastavro.parse_schema(registry.schema(1))
+    assert server.asked.count("/subjects/leaf/versions/1") == 1
+
+
+def test_an_id_that_the_registry_does_not_know_is_the_message_s_fault(server, registry):
+    server.answers["/schemas/ids/9"] = UNKNOWN
+    server.answers["/subjects"] = (200, ["some-value"])
+    with pytest.raises(DecodeError, match="schema 9"):
+        registry.schema(9)
+
+
+def test_an_unknown_id_may_be_known_later(server, registry):
+    server.answers["/schemas/ids/9"] = UNKNOWN
+    server.answers["/subjects"] = (200, ["some-value"])
+    with pytest.raises(DecodeError):
+        registry.schema(9)
+    server.holds("/schemas/ids/9", "string")
+    assert registry.schema(9) == "string"
+
+
+def test_a_registry_that_lost_everything_is_not_believed(server, registry):
+    server.answers["/schemas/ids/9"] = UNKNOWN
+    server.answers["/subjects"] = (200, [])
+    with pytest.raises(RetriableError, match="empty"):
+        registry.schema(9)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, b"<html>no such page</html>"),
+        (404, {"error_code": 404, "message": "HTTP 404 Not Found"}),
+        (429, {"error_code": 42901}),
+        (401, b""),
+        (500, {"error_code": 50001}),
+        (503, b"starting"),
+        (200, b"<html>log in</html>"),
+        (200, {"no": "schema"}),
+        (200, {"schema": "{not json"}),
+        (200, ["unexpected"]),
+    ],
+    ids=str,
+)
+def test_any_other_answer_is_to_be_tried_again(server, registry, answer):
+    server.answers["/schemas/ids/1"] = answer
+    with pytest.raises(RetriableError):
+        registry.schema(1)
+    server.holds("/schemas/ids/1", "long")
+    assert registry.schema(1) == "long"
+
+
+def test_a_missing_reference_is_the_registry_s_fault(server, registry):
+    leaf = {"name": "a.Leaf", "subject": "leaf", "version": 1}
+    server.holds("/schemas/ids/1", record("a.Tree", ("l", "a.Leaf")), references=[leaf])
+    for answer in (UNKNOWN, (404, {"error_code": 40401})):
+        server.answers["/subjects/leaf/versions/1"] = answer
+        with pytest.raises(RetriableError):
+            registry.schema(1)
+
+
+def test_a_schema_of_another_language_is_the_message_s_fault(server, registry):
+    server.holds("/schemas/ids/1", {"type": "object"}, schemaType="JSON")
+    with pytest.raises(DecodeError, match="not an Avro schema"):
+        registry.schema(1)
+
+
+def test_nobody_listening_is_to_be_tried_again(server):
+    registry = SchemaRegistry(server.url)
+    server.stop()
+    with pytest.raises(RetriableError, match="does not answer"):
+        registry.schema(1)
+    server._http.server_close()
+
+
+def test_silence_is_to_be_tried_again(server):
+    registry = SchemaRegistry(server.url, timeout=0.05)
+    slow = threading.Event()
+
+    class Slow(dict):
+        def get(self, *_):
+            slow.wait(5)
+            return 200, {}
+
+    server.answers = Slow()
+    with pytest.raises(RetriableError, match="Timeout"):
+        registry.schema(1)
+    slow.set()
+    registry.close()
