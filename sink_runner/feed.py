@@ -52,13 +52,16 @@ class Feed:
     def __init__(self, bootstrap: str, group: str, topic: str, *, max_records: int) -> None:
         self._topic = topic
         self._consumer = KafkaConsumer(
-            topic,
             bootstrap_servers=bootstrap,
             group_id=group,
             client_id=group,
             max_poll_records=max_records,
             **_SETTINGS,
         )
+        # A group's leader that joins before it knows the topic's partitions hands out none, and
+        # looks again only when its metadata is minutes old.
+        self._consumer.partitions_for_topic(topic)
+        self._consumer.subscribe([topic])
 
     def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
         """Wait for records, at most so long; what is there comes at once."""

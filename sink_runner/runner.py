@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -109,6 +110,8 @@ def _wait(threads: Sequence[_Mapping], stop: threading.Event) -> None:
 
 def _finish(threads: Sequence[_Mapping], seconds: float) -> None:
     """Let each finish its batch; in the last third of the time, roll back what still runs."""
+    # What the library says of connections that are being closed is of no use to anybody.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     deadline = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, deadline - seconds / 3 - time.monotonic()))

@@ -1,0 +1,133 @@
+"""A mapping is turned off by each of three ways, alone, and catches up when it is on again."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sink_stack.testing_stack import StackUnderTest
+
+from .running import ROOT, eventually, row, running
+
+pytestmark = pytest.mark.stack
+
+Way = Callable[[Path], dict[str, Any]]
+
+
+def by_command_line(_folder: Path) -> dict[str, Any]:
+    return {"arguments": ("--without", "citizens")}
+
+
+def by_environment(_folder: Path) -> dict[str, Any]:
+    return {"environ": {"SINK_PLUGINS_OFF": "citizens"}}
+
+
+def by_configuration(folder: Path) -> dict[str, Any]:
+    text = (ROOT / "sink-runner.toml").read_text()
+    assert "disabled = []" in text
+    config = folder / "sink-runner.toml"
+    config.write_text(text.replace("disabled = []", 'disabled = ["citizens"]'))
+    (folder / "ranger-policies").symlink_to(ROOT / "ranger-policies")
+    return {"config": config}
+
+
+@pytest.fixture
+def databases(stack: StackUnderTest) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
+    with stack.admin("smart_warehouse") as warehouse, stack.admin("smart_citizen") as portal:
+        yield warehouse, portal
+
+
+@pytest.mark.parametrize(
+    ("way", "number"),
+    [
+        (by_command_line, "041000000000"),
+        (by_environment, "042000000000"),
+        (by_configuration, "043000000000"),
+    ],
+)
+def test_off_stops_this_flow_and_no_other(
+    stack: StackUnderTest, databases: Any, tmp_path: Path, way: Way, number: str
+) -> None:
+    warehouse, portal = databases
+    record = str(
+        row(
+            warehouse,
+            "INSERT INTO golden_records (jan_aadhaar, full_name) VALUES (%s, 'Asha') "
+            "RETURNING gr_id",
+            number,
+        )[0]
+    )
+    profile = "SELECT full_name FROM profile_data WHERE record_id = %s"
+    options = way(tmp_path)
+    arguments = options.pop("arguments", ())
+    environ = {**stack.env, **options.pop("environ", {})}
+    with running(environ, tmp_path / "off", *arguments, mappings=2, **options):
+        portal.execute(
+            "INSERT INTO citizens (aadhaar_number, full_name, mobile_number, verification_status) "
+            "VALUES (%s, 'Ravi', '0123456789', 'VERIFIED')",
+            (number,),
+        )
+        eventually(lambda: row(portal, profile, record) == ("Asha",))
+        warehouse.execute(
+            "UPDATE golden_records SET city_village = 'Bagru' WHERE gr_id = %s", (record,)
+        )
+        city = "SELECT city FROM profile_data WHERE record_id = %s"
+        eventually(lambda: row(portal, city, record) == ("Bagru",))
+        assert row(warehouse, "SELECT full_name FROM golden_records WHERE gr_id = %s", record) == (
+            "Asha",
+        )
+    with running(stack.env, tmp_path / "on"):
+        eventually(lambda: row(portal, profile, record) == ("Ravi",))
+
+
+MOVING = """
+from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins
+
+
+@hookimpl
+def sink_mapping() -> TableMapping:
+    return TableMapping(
+        source="smart_warehouse.trap.moving",
+        target="smart_citizen.public.moving",
+        key=("id",),
+        conflict=source_wins(),
+        columns=(Column("id", required=True), Column("name")),
+    )
+"""
+PROJECT = """
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "sink-moving"
+version = "1.0"
+[project.entry-points."sink_runner.v1"]
+moving = "sink_moving"
+[tool.setuptools]
+py-modules = ["sink_moving"]
+"""
+
+
+def test_an_installed_package_is_in_the_pipeline_after_a_restart(
+    stack: StackUnderTest, databases: Any, tmp_path: Path
+) -> None:
+    """`pip install ./anything` and a restart, and no other edit anywhere."""
+    warehouse, portal = databases
+    package, site = tmp_path / "anything", tmp_path / "site"
+    package.mkdir()
+    (package / "pyproject.toml").write_text(PROJECT)
+    (package / "sink_moving.py").write_text(MOVING)
+    portal.execute("CREATE TABLE IF NOT EXISTS moving (id int PRIMARY KEY, name text)")
+    portal.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON moving TO sink_writer")
+    warehouse.execute("GRANT USAGE ON SCHEMA trap TO sink_reader")
+    warehouse.execute("GRANT SELECT ON trap.moving TO sink_reader")
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--target", str(site))
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(package)], check=True)
+    environ = {**stack.env, "PYTHONPATH": str(site)}
+    with running(environ, tmp_path / "log", mappings=4):
+        warehouse.execute("INSERT INTO trap.moving VALUES (77, 'arrived')")
+        query = "SELECT name FROM moving WHERE id = 77"
+        eventually(lambda: row(portal, query) == ("arrived",))
