@@ -4,22 +4,23 @@ Decoding is most of what an event costs in Python, and most of an envelope is th
 row before, ten fields of the source block, columns that no mapping wants.  A decoder that is
 compiled for the writer's schema and the wanted columns steps over all that and gives a tuple.
 
-Measured on 20,000 updates of 20 columns in the form Debezium writes, down to a tuple of the
-wanted columns, microseconds an event (one core, best of the runs; read the ratios):
+Measured in one run on 20,000 updates of 20 columns in the form Debezium writes, down to a tuple
+of the wanted columns: microseconds of CPU an event, best of five.  Read the ratios.
 
-=====================================  ==============  ==============
-decoder                                `before` null   `before` whole
-=====================================  ==============  ==============
-fastavro                               24              32
-cavro                                  11              12
-cavro with a reader's schema           9.6             12
-polars-avro, 500 a batch               11              12
-polars-avro, 2000 a batch              6.9             7.6
-compiled, 2000 a batch, all columns    7.0             9.1
-compiled, 2000 a batch, 9 columns      6.4             8.5
-=====================================  ==============  ==============
+================================  =============  ==============
+decoder                           `before` null  `before` whole
+================================  =============  ==============
+fastavro                          21             31
+cavro                             8.1            12
+cavro with a reader's schema      7.7            12
+polars-avro, 500 a batch          10             11
+polars-avro, 2000 a batch         5.8            7.7
+compiled, all columns             7.7            10
+compiled, 9 columns               7.1            9.3
+================================  =============  ==============
 
-So it is as good as the best, needs no dependency, and knows good messages from bad ones singly.
+Only polars-avro in large batches is faster, and there one bad message fails its whole batch.
+The compiled decoder needs no dependency, and a bad message is an error in its own place.
 fastavro stays as the reference: it reads whatever the compiled decoder gives up on, and has the
 last word on whether a message can be read at all.
 """
