@@ -52,6 +52,9 @@ class Plans(NamedTuple):
 
     row: RowPlan
     key: RowPlan
+    """Over the row before the change."""
+    leaving: RowPlan
+    """The key over the row after it, whatever its other columns hold."""
     columns: Mapping[str, tuple[int, Callable[[Any], Any] | None]]
     """Where a source column stands and what makes it a Python value."""
 

@@ -11,10 +11,10 @@ from .chain import Chain
 from .changes import Change, Key, Leave, Write
 from .dead_letter import DeadLetter, Message
 from .envelope import Decoded
-from .errors import EventError, StepError
+from .errors import EventError, SinkError, StepError
 from .incoming import Incoming, Plans, Shape
 from .plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
-from .row import RowPlan, TargetColumn, Values, to_stage
+from .row import RowPlan, TargetColumn, Values, to_stage, to_text
 
 Resolver = Callable[[str, set[Any]], Mapping[Any, Any]]
 """Finds the values of a lookup column, given its name and what to look up."""
@@ -66,10 +66,20 @@ class Route:
         """Turn a poll's events into changes; what can't be turned is a dead letter."""
         batch = Batch()
         for message, decoded in events:
+            start = len(batch.changes)
             try:
                 self._event(message, decoded, batch)
-            except EventError as error:
-                batch.letters.append(DeadLetter(message, error))
+            except SinkError as error:
+                if not isinstance(error, EventError):
+                    raise
+                fault = error
+            except Exception as error:  # noqa: BLE001 - a mapping's own functions may raise anything
+                fault = StepError("mapping", "columns", f"raised {type(error).__name__}")
+                fault.__cause__ = error
+            else:
+                continue
+            del batch.changes[start:]
+            batch.letters.append(DeadLetter(message, fault))
         for at in self._lookups:
             self._look_up(at, batch)
         return batch
@@ -129,11 +139,15 @@ class Route:
         if verdict is Verdict.DROP:
             batch.counts["dropped"] += 1
             return
-        row = incoming.plans.row
-        values = row.partial(after) if ABSENT in after else row.flat(after)
-        self._leave(incoming, self._key(values), self._mapping.on_retire, batch)
+        key = incoming.plans.leaving.partial(after)
+        before = incoming.decoded.before
+        if before is not None and self._mapping.old_row and self._belonged(incoming, before):
+            key = incoming.plans.key.flat(before)  # under this one it was written
+        self._leave(incoming, key, self._mapping.on_retire, batch)
 
     def _leave(self, incoming: Incoming, key: Key, action: Action, batch: Batch) -> None:
+        if ABSENT in key:
+            raise EventError("a column of the target's key is not in the event")
         if None in key:  # a row without the target's key was never written
             batch.counts["dropped"] += 1
             return
@@ -160,7 +174,8 @@ class Route:
             return 0
         if not self._merges:
             return 0
-        old = incoming.plans.row.flat(before)
+        row = incoming.plans.row
+        old = row.partial(before) if ABSENT in before else row.flat(before)
         same = [i for i in self._mergeable if old[i] == values[i]]
         return None if len(same) == len(self._mergeable) else sum(1 << i for i in same)
 
@@ -184,36 +199,29 @@ class Route:
     def _map(
         self, incoming: Incoming, after: Sequence[Any], event: Event | None, *, partial: bool
     ) -> Values:
-        try:
-            if partial:
-                return incoming.plans.row.partial(after)
-            if self._plain:
-                return incoming.plans.row.flat(after)
-            return self._through_hooks(incoming, after, event)
-        except EventError:
-            raise
-        except Exception as fault:
-            raise StepError("mapping", "columns", f"raised {type(fault).__name__}") from fault
-
-    def _through_hooks(
-        self, incoming: Incoming, after: Sequence[Any], event: Event | None
-    ) -> Values:
-        row = dict(zip(self._names, incoming.plans.row.typed(after), strict=True))
+        plan = incoming.plans.row
+        if self._plain:
+            return plan.partial(after) if partial else plan.flat(after)
+        typed = plan.partial_typed(after) if partial else plan.typed(after)
+        row = dict(zip(self._names, typed, strict=True))
         if self._chain.maps:
             event = event or incoming.event(after, with_before=self._mapping.old_row)
             row = self._chain.map(event, row)
-        values = incoming.plans.row.finish([row[name] for name in self._names])
+        clear = [row[name] for name in self._names]
+        values = plan.partial_finish(clear) if ABSENT in clear else plan.finish(clear)
         if not self._chain.masks:
             return values
         more = self._chain.mask(dict(zip(self._names, values, strict=True)))
-        self._check_masks(row, more)
-        return tuple(more[name] for name in self._names)
+        masked = tuple(more[name] for name in self._names)
+        self._check_masks(clear, values, masked)
+        return masked
 
-    def _check_masks(self, clear: Mapping[str, Any], masked: Mapping[str, Any]) -> None:
+    def _check_masks(self, clear: Sequence[Any], once: Values, more: Values) -> None:
         """A plugin may mask more, never less."""
-        for column in self._columns:
-            value = clear[column.name]
-            if column.mask is not None and value is not None and masked[column.name] == value:
+        for at, column in enumerate(self._columns):
+            if column.mask is None or clear[at] is None or more[at] == once[at]:
+                continue
+            if more[at] in (clear[at], to_stage(column)(clear[at])):
                 raise StepError("masks", "sink_mask", f"uncovered column {column.name!r}")
 
     def _compile(self, value: bytes) -> Plans:
@@ -222,6 +230,7 @@ class Route:
         plans = Plans(
             row=RowPlan(self._columns, shape.after),
             key=RowPlan(key, shape.before),
+            leaving=RowPlan(key, shape.after),
             columns={c.name: (i, c.to_python) for i, c in enumerate(shape.after)},
         )
         self._plans[value[:HEADER]] = plans
@@ -231,19 +240,41 @@ class Route:
 
     def _look_up(self, at: int, batch: Batch) -> None:
         """Put what was found in place of what was looked up, for the whole batch at once."""
-        column = self._columns[at].column
-        asked = {c.values[at] for c in batch.changes if isinstance(c, Write)} - {None, ABSENT}
-        stage = to_stage(self._columns[at])
-        answers = self._resolve(column.name, asked) if asked else {}
-        found = {value: stage(it) for value, it in answers.items() if it is not None}
+        target = self._columns[at]
+        writes = [c for c in batch.changes if isinstance(c, Write) and c.values[at] is not ABSENT]
+        asked = {to_text(c.values[at]): c.values[at] for c in writes if c.values[at] is not None}
+        found = self._found(target, asked)
+        failed: dict[int, DeadLetter] = {}
         changes, batch.changes = batch.changes, []
         for change in changes:
-            if isinstance(change, Write) and change.values[at] is not ABSENT:
-                values = list(change.values)
-                values[at] = found.get(values[at])
-                if values[at] is None and column.required:
-                    error = EventError(f"lookup of required column {column.name!r} found nothing")
-                    batch.letters.append(DeadLetter(change.source, error))
+            if isinstance(change, Write) and (value := change.values[at]) is not ABSENT:
+                answer = None if value is None else found.get(to_text(value))
+                if answer is None and target.column.required:
+                    answer = EventError(f"lookup of required column {target.name!r} found nothing")
+                if isinstance(answer, EventError):
+                    failed[id(change.source)] = DeadLetter(change.source, answer)
                     continue
-                change = change._replace(values=tuple(values))  # noqa: PLW2901 - same change
+                values = (*change.values[:at], answer, *change.values[at + 1 :])
+                change = change._replace(values=values)  # noqa: PLW2901 - same change
             batch.changes.append(change)
+        if failed:  # an event is applied as a whole or not at all
+            batch.changes = [c for c in batch.changes if id(c.source) not in failed]
+            batch.letters.extend(failed.values())
+
+    def _found(self, target: TargetColumn, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What stands for each value, by its text; an EventError where the value is at fault."""
+        if not asked:
+            return {}
+        stage = to_stage(target)
+        try:
+            answers = self._resolve(target.name, set(asked.values()))
+            return {to_text(value): stage(it) for value, it in answers.items() if it is not None}
+        except (EventError, TypeError, ValueError) as fault:
+            if len(asked) == 1:
+                error = EventError(f"lookup of column {target.name!r} failed")
+                error.__cause__ = fault
+                return dict.fromkeys(asked, error)
+        half = len(asked) // 2
+        parts = list(asked.items())
+        one, other = dict(parts[:half]), dict(parts[half:])
+        return {**self._found(target, one), **self._found(target, other)}

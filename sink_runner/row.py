@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 from .envelope import Kind, to_postgres, to_python
@@ -64,7 +65,7 @@ class RowPlan:
     def __init__(self, columns: Sequence[TargetColumn], source: Sequence[SourceColumn]) -> None:
         self._columns = columns
         self._code = _Code({column.name: i for i, column in enumerate(source)}, source)
-        self._cells: dict[int, RowFunction] = {}
+        self._cells: dict[tuple[int, str], RowFunction] = {}
         self.flat = self._code.function([self._code.flat(column) for column in columns])
         self.typed = self._code.function([self._code.typed(column) for column in columns])
         self.finish = self._code.function(
@@ -73,18 +74,38 @@ class RowPlan:
 
     def partial(self, values: Sequence[Any]) -> Values:
         """`flat` for a row that lacks some source columns: what needs them is ABSENT too."""
+        return self._known(values, self._code.flat)
+
+    def partial_typed(self, values: Sequence[Any]) -> Values:
+        """`typed` for such a row."""
+        return self._known(values, self._code.typed)
+
+    def partial_finish(self, values: Sequence[Any]) -> Values:
+        """`finish` for a row in which some values are ABSENT, and stay so."""
         return tuple(
-            ABSENT if self._lacks(column, values) else self._cell(i)(values)[0]
+            ABSENT if value is ABSENT else self._cell(i, self._finished)(values)[0]
+            for i, value in enumerate(values)
+        )
+
+    def _finished(self, column: TargetColumn) -> str:
+        return self._code.finished(column, f"v[{self._columns.index(column)}]")
+
+    def _known(self, values: Sequence[Any], code: Callable[[TargetColumn], str]) -> Values:
+        return tuple(
+            ABSENT if self._lacks(column, values) else self._cell(i, code)(values)[0]
             for i, column in enumerate(self._columns)
         )
 
     def _lacks(self, column: TargetColumn, values: Sequence[Any]) -> bool:
         return any(values[self._code.index[name]] is ABSENT for name in column.column.sources)
 
-    def _cell(self, i: int) -> RowFunction:
-        if i not in self._cells:
-            self._cells[i] = self._code.function([self._code.flat(self._columns[i])])
-        return self._cells[i]
+    def _cell(self, i: int, code: Callable[[TargetColumn], str]) -> RowFunction:
+        """The function of one column alone, made when it is first needed."""
+        made = self._cells.get((i, code.__name__))
+        if made is None:
+            made = self._code.function([code(self._columns[i])])
+            self._cells[i, code.__name__] = made
+        return made
 
 
 class _Code:
@@ -139,14 +160,18 @@ class _Code:
         """The decoded value, made fit for staging as cheaply as its type allows."""
         source = target.column.source
         if isinstance(source, Constant):
-            return self._name(to_stage(target)(source.value))
+            value = source.value
+            return self._name(None if value is None else to_stage(target)(value))
         return self._over_sources(target.column, lambda at: self._read(at, target))
 
     def _read(self, at: int, target: TargetColumn) -> str:
         kind = self._source[at].kind
         respell = to_postgres(kind, target.type)
         if respell is not None:
-            return self._if_null("None", f"v[{at}]", f"{self._name(respell)}(x)")
+            spelled = f"{self._name(respell)}(x)"
+            if target.stage_type != "text":
+                spelled = f"{self._name(to_stage(target))}({spelled})"
+            return self._if_null("None", f"v[{at}]", spelled)
         if target.stage_type in _FITS.get(kind, _TEXT):
             return f"v[{at}]"
         return self._text(f"v[{at}]", target)
@@ -211,12 +236,41 @@ def _required(name: str) -> Converter:
     return required
 
 
+def whole(value: Any) -> int:
+    """A number without a fraction, however it is written; nothing is rounded in silence."""
+    if isinstance(value, int):
+        return int(value)
+    try:
+        number = Decimal(value)
+        if number == number.to_integral_value():
+            return int(number)
+    except ArithmeticError:
+        pass
+    raise ValueError("something else where a whole number is wanted")
+
+
+_TRUTH = {
+    **dict.fromkeys(("t", "true", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("f", "false", "no", "n", "off", "0"), False),
+}
+
+
+def truth(value: Any) -> bool:
+    """A boolean, or text that PostgreSQL takes for one."""
+    if not isinstance(value, str):
+        return bool(value)
+    try:
+        return _TRUTH[value.strip().lower()]
+    except KeyError:
+        raise ValueError("text where a boolean is wanted") from None
+
+
 _STAGE: Mapping[str, Converter] = {
-    "int2": int,
-    "int4": int,
-    "int8": int,
+    "int2": whole,
+    "int4": whole,
+    "int8": whole,
     "float8": float,
-    "bool": bool,
+    "bool": truth,
 }
 
 

@@ -1,0 +1,345 @@
+"""From events to changes: what passes, what leaves, what is a dead letter."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sink_runner.changes import Leave, Write
+from sink_runner.errors import EventError, FatalError, RetriableError, StepError
+from sink_runner.plugin import ABSENT, Delete, Mark, Review
+from sink_runner.testing import Harness, Outcome, Sample, create, delete, snapshot, update
+
+MAPPING = """
+from sink_runner.plugin import *
+from sink_runner.plugin import Change
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="north.public.people", target="south.public.people", key=("id",),
+        {declared}
+        columns=({columns}),
+    )
+"""
+COLUMNS = 'Column("id"), Column("name"), Column("city"), Column("at")'
+FILTER = """
+@hookimpl
+def sink_filter(event):
+    return Verdict[event.row["verdict"]] if event.row["verdict"] else Verdict.PASS
+"""
+FILTERED = 'conflict=source_wins(), reads=("verdict",), old_row=True,'
+MERGED = 'conflict=merge_changed("at"), old_row=True,'
+ROW = {"id": "1", "name": "Anna", "city": "Bagru", "at": "5", "verdict": None}
+SECRET = "Zarathustra-17"
+Make = Callable[..., Harness]
+
+
+@pytest.fixture
+def make(site) -> Make:
+    def build(
+        code: str = "",
+        declared: str = "conflict=source_wins(),",
+        columns: str = COLUMNS,
+        **options: Any,
+    ) -> Harness:
+        site.plugin("people", MAPPING.format(declared=declared, columns=columns) + code)
+        return Harness("people", **options)
+
+    return build
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    """A folder whose one policy shows the last four characters of `name` in south."""
+    folder = tmp_path / "policies"
+    shutil.copytree(Path(__file__).parents[1] / "ranger-policies", folder)
+    document = json.loads((folder / "policies.json").read_text())
+    policy = document["policies"][0]
+    resource = {"database": "north", "schema": "public", "table": "people", "column": "name"}
+    policy["resources"] = {level: {"values": [name]} for level, name in resource.items()}
+    policy["dataMaskPolicyItems"][0]["groups"] = ["south"]
+    (folder / "policies.json").write_text(json.dumps(document | {"policies": [policy]}))
+    return folder
+
+
+def refused(outcome: Outcome) -> EventError:
+    assert (outcome.rows, outcome.leaves) == ([], [])
+    assert outcome.error is not None
+    return outcome.error
+
+
+class TestEchoes:
+    def test_only_the_opposite_mappings_writes_are_echoes(self, make: Make) -> None:
+        sink = make()
+        sink.parts.route._echoes = ("sink/back/",)
+        for origin in ("sink/back/0", "sink/back/15"):
+            assert sink.apply(create(**ROW).by(origin)).counts == {"echo": 1}
+        for origin in ("sink/backwards/0", "sink/bac/0", "xsink/back/0", "other", None):
+            assert len(sink.apply(create(**ROW).by(origin)).changes) == 1
+
+    def test_a_deletion_is_one_too(self, make: Make) -> None:
+        sink = make()
+        sink.parts.route._echoes = ("sink/back/",)
+        assert sink.apply(delete(**ROW).by("sink/back/0")).changes == []
+
+
+class TestVerdicts:
+    @pytest.fixture
+    def sink(self, make: Make) -> Harness:
+        return make(FILTER, FILTERED)
+
+    def test_pass_writes(self, sink: Harness) -> None:
+        assert sink.send(create(**ROW)).row["name"] == "Anna"
+
+    def test_drop_changes_nothing_and_is_counted(self, sink: Harness) -> None:
+        batch = sink.apply(create(**ROW | {"verdict": "DROP"}))
+        assert (batch.changes, batch.letters, batch.counts) == ([], [], {"dropped": 1})
+
+    def test_retire_takes_the_row_away(self, sink: Harness) -> None:
+        assert sink.send(update(ROW, verdict="RETIRE")).leaves == [(("1",), Delete())]
+
+    def test_retire_under_a_new_key_takes_the_old_one_away(self, sink: Harness) -> None:
+        changed = update(ROW, id="2", verdict="RETIRE")
+        assert sink.send(changed).leaves == [(("1",), Delete())]
+
+    def test_retire_asks_for_the_key_only(self, make: Make) -> None:
+        columns = 'Column("id"), Column("name", required=True, convert=int)'
+        sink = make(FILTER, FILTERED, columns)
+        gone = update(ROW, name="no number", verdict="RETIRE")
+        assert sink.send(gone).leaves == [(("1",), Delete())]
+
+    def test_a_delete_is_not_filtered(self, sink: Harness) -> None:
+        assert len(sink.send(delete(**ROW | {"verdict": "DROP"})).leaves) == 1
+
+    def test_reads_that_were_not_declared_are_named(self, make: Make) -> None:
+        sink = make(FILTER)
+        error = refused(sink.send(create(**ROW)))
+        assert str(error) == "sink_filter of plugin 'people' raised KeyError"
+
+    @pytest.mark.parametrize("answer", ["True", "None", "'PASS'"])
+    def test_anything_but_a_verdict_is_a_fault(self, make: Make, answer: str) -> None:
+        sink = make(f"\n@hookimpl\ndef sink_filter(event):\n    return {answer}\n")
+        error = refused(sink.send(create(**ROW)))
+        assert isinstance(error, StepError)
+        assert (error.plugin, error.step) == ("people", "sink_filter")
+
+
+class TestKeys:
+    def test_a_new_key_is_a_departure_and_a_row(self, make: Make) -> None:
+        sink = make(declared='conflict=source_wins(), old_row=True, on_rekey=Mark({"name": "x"}),')
+        left, written = sink.changes(update(ROW, id="2"))
+        assert (left.key, left.action, written.key) == (("1",), Mark({"name": "x"}), ("2",))
+
+    def test_without_a_rule_of_its_own_it_is_a_retirement(self, make: Make) -> None:
+        sink = make(declared="conflict=source_wins(), old_row=True, on_retire=Keep(),")
+        left, _ = sink.changes(update(ROW, id="2"))
+        assert type(left.action).__name__ == "Keep"
+
+    def test_a_row_that_did_not_belong_leaves_nothing(self, make: Make) -> None:
+        sink = make(FILTER, FILTERED)
+        (only,) = sink.changes(update(ROW | {"verdict": "DROP"}, id="2", verdict=None))
+        assert isinstance(only, Write)
+
+    def test_a_row_without_a_key_is_a_fault(self, make: Make) -> None:
+        refused(make().send(create(**ROW | {"id": None})))
+
+    def test_and_deleting_it_is_none(self, make: Make) -> None:
+        batch = make().apply(delete(**ROW | {"id": None}))
+        assert (batch.changes, batch.letters) == ([], [])
+
+    def test_a_delete_that_does_not_carry_the_key_is_a_fault(self, make: Make) -> None:
+        sink = make()
+        refused(sink.send(Sample("d", None, {"name": "Anna"})))
+        refused(sink.send(Sample("d", None, None)))
+
+    def test_a_truncation_is_a_fault(self, make: Make) -> None:
+        assert "'t'" in str(refused(make().send(Sample("t", None))))
+
+
+class TestReview:
+    @pytest.fixture
+    def sink(self, make: Make) -> Harness:
+        return make(FILTER, FILTERED + "on_delete=Review(),")
+
+    def test_a_row_that_belonged_is_for_review(self, sink: Harness) -> None:
+        assert sink.send(delete(**ROW)).leaves == [(("1",), Review())]
+
+    @pytest.mark.parametrize("verdict", ["DROP", "RETIRE"])
+    def test_a_row_that_did_not_is_not(self, sink: Harness, verdict: str) -> None:
+        assert sink.send(delete(**ROW | {"verdict": verdict})).leaves == []
+
+
+class TestMerge:
+    @pytest.fixture
+    def sink(self, make: Make) -> Harness:
+        return make(FILTER, MERGED + 'reads=("verdict",),')
+
+    def test_unchanged_columns_are_kept(self, sink: Harness) -> None:
+        (write,) = sink.changes(update(ROW, city="Jaipur", at="6"))
+        assert write.keep == 1 << 1  # the name; never the key or the version
+
+    def test_nothing_mapped_changed_is_no_change(self, sink: Harness) -> None:
+        batch = sink.apply(update(ROW, at="6"))
+        assert (batch.changes, batch.counts) == ([], {"unchanged": 1})
+
+    @pytest.mark.parametrize(
+        "sample",
+        [
+            create(**ROW),
+            snapshot(**ROW),
+            update(ROW | {"verdict": "DROP"}, verdict=None),
+            update(ROW, id="2"),
+        ],
+        ids=["create", "snapshot", "re-entry", "rekey"],
+    )
+    def test_a_row_that_is_new_to_the_target_is_whole(self, sink: Harness, sample: Sample) -> None:
+        assert [w.keep for w in sink.changes(sample) if isinstance(w, Write)] == [0]
+
+    def test_a_column_that_neither_row_carries_is_kept(self, make: Make) -> None:
+        sink = make(declared=MERGED)
+        without = {name: value for name, value in ROW.items() if name != "name"}
+        (write,) = sink.changes(update(without, city="Jaipur"))
+        assert (write.values[1], write.keep, write.partial) == (ABSENT, 1 << 1, True)
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        "sample",
+        [create(**ROW | {"id": SECRET}), delete(**ROW | {"id": SECRET})],
+        ids=["create", "delete"],
+    )
+    def test_a_conversion_that_fails_is_the_events_fault(self, make: Make, sample: Sample) -> None:
+        sink = make(columns='Column("id", convert=int), Column("name")')
+        ok = create(**ROW | {"id": "2"})
+        batch = sink.apply(ok, sample, ok)
+        assert len(batch.changes) == 2
+        assert [str(letter.error) for letter in batch.letters] == [
+            "columns of plugin 'mapping' raised ValueError"
+        ]
+
+    def test_so_is_one_of_the_old_row(self, make: Make) -> None:
+        sink = make(FILTER, FILTERED, 'Column("id", convert=int), Column("name")')
+        for sample in (update(ROW | {"id": SECRET}, id="1"), update(ROW | {"id": "x"}, id="x")):
+            assert SECRET not in str(refused(sink.send(sample)))
+
+    @pytest.mark.parametrize(
+        "hook", ["sink_filter(event)", "sink_map(event, row)", "sink_mask(row)"]
+    )
+    def test_no_hook_puts_a_value_in_a_message(self, make: Make, hook: str) -> None:
+        sink = make(f"\n@hookimpl\ndef {hook}:\n    raise ValueError('{SECRET}')\n")
+        error = refused(sink.send(create(**ROW)))
+        name = hook.partition("(")[0]
+        assert str(error) == f"{name} of plugin 'people' raised ValueError"
+
+    @pytest.mark.parametrize("kind", [RetriableError, FatalError])
+    @pytest.mark.parametrize(
+        "hook", ["sink_filter(event)", "sink_map(event, row)", "sink_mask(row)"]
+    )
+    def test_a_plugin_may_stop_the_mapping(self, make: Make, hook: str, kind: type) -> None:
+        sink = make(f"\n@hookimpl\ndef {hook}:\n    raise {kind.__name__}('not now')\n")
+        with pytest.raises(kind, match="not now"):
+            sink.send(create(**ROW))
+
+    @pytest.mark.parametrize("hook", ["sink_map(event, row)", "sink_mask(row)"])
+    def test_a_hook_that_forgets_to_return_is_named(self, make: Make, hook: str) -> None:
+        sink = make(f"\n@hookimpl\ndef {hook}:\n    pass\n")
+        assert "'people' returned None" in str(refused(sink.send(create(**ROW))))
+
+
+class TestMasks:
+    def mask(self, code: str) -> str:
+        return f"\n@hookimpl\ndef sink_mask(row):\n    return row | {code}\n"
+
+    def test_a_plugin_may_mask_more(self, make: Make, policies: Path) -> None:
+        sink = make(self.mask("{'city': 'x', 'name': 'y'}"), policies=policies)
+        row = sink.send(create(**ROW | {"name": SECRET})).row
+        assert (row["city"], row["name"]) == ("x", "y")
+
+    def test_never_less(self, make: Make, policies: Path) -> None:
+        sink = make(self.mask("{'name': row['city']}"), policies=policies)
+        error = refused(sink.send(create(**ROW | {"name": SECRET, "city": SECRET})))
+        assert str(error) == "sink_mask of plugin 'masks' uncovered column 'name'"
+
+    def test_nor_where_the_value_was_no_text_before(self, make: Make, policies: Path) -> None:
+        sink = make(self.mask("{'name': row['city']}"), policies=policies)
+        refused(sink.send(create(**ROW | {"name": 123456789, "city": "123456789"})))
+
+    def test_a_row_that_lacks_a_value_goes_through_the_hooks_too(
+        self, make: Make, policies: Path
+    ) -> None:
+        hooks = "\n@hookimpl\ndef sink_map(event, row):\n    return row | {'at': 'mapped'}\n"
+        sink = make(hooks + self.mask("{'city': 'x'}"), policies=policies)
+        (write,) = sink.changes(create(id="1", name=SECRET, at="5"))
+        assert write.values[2:] == ("x", "mapped")
+        (write,) = sink.changes(create(id="1", city=SECRET, at="5"))
+        assert write.values == ("1", ABSENT, "x", "mapped")
+        assert (write.keep, write.partial) == (1 << 1, True)
+
+
+class TestLookups:
+    LOOKUP = 'Lookup("SELECT %s", database="south")'
+
+    def columns(self, more: str = "") -> str:
+        return f'Column("id"), Column("name", lookup={self.LOOKUP}{more}), Column("city")'
+
+    def test_they_are_asked_once_a_batch(self, make: Make) -> None:
+        asked = []
+
+        def resolve(column: str, values: set[Any]) -> dict[Any, Any]:
+            asked.append((column, values))
+            return {"a": "A", "b": None}
+
+        sink = make(columns=self.columns(), resolve=resolve)
+        names = ["a", "b", "c", None, "a"]
+        batch = sink.apply(*(create(**ROW | {"name": name}) for name in names))
+        assert asked == [("name", {"a", "b", "c"})]
+        assert [c.values[1] for c in batch.changes] == ["A", None, None, None, "A"]
+
+    def test_nothing_to_ask_is_not_asked(self, make: Make) -> None:
+        sink = make(columns=self.columns(), resolve=None, found={"name": {None: "wrong"}})
+        assert sink.send(create(**ROW | {"name": None})).row["name"] is None
+        assert sink.send(delete(**ROW)).leaves
+
+    @pytest.mark.parametrize("name", ["c", None])
+    def test_a_required_one_must_find_something(self, make: Make, name: str | None) -> None:
+        sink = make(columns=self.columns(", required=True"), found={"name": {"a": "A"}})
+        assert sink.send(create(**ROW | {"name": "a"})).row["name"] == "A"
+        assert "'name' found nothing" in str(refused(sink.send(create(**ROW | {"name": name}))))
+
+    def test_an_event_that_fails_does_not_take_its_old_key_away(self, make: Make) -> None:
+        declared = "conflict=source_wins(), old_row=True,"
+        sink = make(declared=declared, columns=self.columns(", required=True"))
+        refused(sink.send(update(ROW, id="2")))
+
+    @pytest.mark.parametrize("found", [{5: "A"}, {"5": "A"}])
+    def test_a_number_is_found_by_its_text(self, make: Make, found: dict) -> None:
+        sink = make(columns=self.columns(), found={"name": found})
+        assert sink.send(create(**ROW | {"name": 5})).row["name"] == "A"
+
+    def test_one_value_that_cannot_be_looked_up_fails_alone(self, make: Make) -> None:
+        def resolve(_: str, values: set[Any]) -> dict[Any, Any]:
+            if SECRET in values:
+                raise EventError("refused")
+            return {value: value.upper() for value in values}
+
+        sink = make(columns=self.columns(), resolve=resolve)
+        names = ["a", "b", SECRET, "c", SECRET]
+        batch = sink.apply(*(create(**ROW | {"name": name}) for name in names))
+        assert [c.values[1] for c in batch.changes] == ["A", "B", "C"]
+        assert [letter.message.offset for letter in batch.letters] == [2, 4]
+
+    def test_a_database_that_does_not_answer_is_nobodys_fault(self, make: Make) -> None:
+        def resolve(_column: str, _values: set[Any]) -> dict[Any, Any]:
+            raise RetriableError("not now")
+
+        with pytest.raises(RetriableError):
+            make(columns=self.columns(), resolve=resolve).send(create(**ROW))
+
+
+def test_changes_keep_the_order_of_their_events(make: Make) -> None:
+    changes = make().changes(create(**ROW), delete(**ROW), create(**ROW))
+    assert [type(change) for change in changes] == [Write, Leave, Write]
