@@ -1,5 +1,6 @@
 """The topics file: complete, and nothing in it is a slip of the pen."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -69,3 +70,13 @@ def test_every_captured_table_is_published(direction):
     assert published
     names = {name.strip() for name in published[1].split(",")}
     assert names == set(captured_tables(ROOT / "debezium-config" / f"{direction}.properties"))
+
+
+@pytest.mark.stack
+def test_admin_leaves_kafka_s_logger_as_it_was(stack):
+    """A program that lists topics must still hear what its own consumers say."""
+    logger = logging.getLogger("kafka")
+    before = logger.level
+    with topics.admin(stack.kafka) as client:
+        client.list_topics()
+    assert logger.level == before

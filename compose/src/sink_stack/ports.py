@@ -1,5 +1,6 @@
 """Chooses the ports of the stack, and names who holds one that is taken."""
 
+import secrets
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ PREFERRED = {
     "citizen": 58092,
 }
 _LISTENING = "0A"
+# Below what Linux hands out to outgoing connections.
+_QUIET_RANGE = range(20000, 32768)
 
 
 def choose(
@@ -31,7 +34,7 @@ def choose(
     wanted = remembered or PREFERRED[name]
     if wanted not in in_use and is_free(wanted):
         return wanted
-    return _any_free(in_use)
+    return any_free(in_use)
 
 
 def _fixed(variable: str, told: str, in_use: frozenset[int]) -> int:
@@ -63,12 +66,15 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _any_free(in_use: frozenset[int]) -> int:
+def any_free(in_use: frozenset[int]) -> int:
+    """A free port that stays free until its part binds it, some seconds later.
+
+    By chance, and not the system's next one: that is from the range of outgoing connections, and a
+    second stack that starts now would be given the same.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in in_use:
+        port = secrets.choice(_QUIET_RANGE)
+        if port not in in_use and is_free(port):
             return port
 
 

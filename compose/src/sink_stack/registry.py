@@ -8,6 +8,10 @@ from .layout import Layout
 from .processes import Command
 from .settings import Settings
 
+# Written at once: an id that a crash forgets is given to another schema, and records that carry it
+# would be decoded as something else.
+_DATABASE = "schemas;WRITE_DELAY=0"
+
 
 class Registry:
     """The registry of one stack home."""
@@ -41,7 +45,7 @@ class Registry:
             "QUARKUS_MANAGEMENT_PORT": str(self._settings.port("registry_management")),
             "APICURIO_STORAGE_KIND": "sql",
             "APICURIO_STORAGE_SQL_KIND": "h2",
-            "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{self._layout.home}/registry/schemas",
+            "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{self._layout.home}/registry/{_DATABASE}",
             "APICURIO_DATASOURCE_USERNAME": "sa",
             "APICURIO_DATASOURCE_PASSWORD": "sa",
         }

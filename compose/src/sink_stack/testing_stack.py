@@ -4,15 +4,19 @@ The fixture is `stack`. A test that needs more tables captured than debezium-con
 into `TrapTables`: Debezium reads its list of tables once, when it starts.
 """
 
+import fcntl
+import hashlib
+import itertools
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from . import layout
+from . import layout, ports
 from .layout import Layout
 from .progress import Reporter
 from .recorder import Recorder
@@ -89,17 +93,47 @@ class StackUnderTest:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[StackUnderTest]:
     """Every part for real, with empty databases; taken down when the session ends."""
-    found = layout.find(os.environ)
-    home = Layout(root=found.root, home=found.root / ".stack-test", cache=found.cache)
+    with _own_home(layout.find(os.environ)) as home:
+        yield from _up(home)
+
+
+def _up(home: Layout) -> Iterator[StackUnderTest]:
     environ = {key: text for key, text in os.environ.items() if not key.startswith("SINK_STACK_")}
-    under_test = StackUnderTest(stack=Stack(home, environ, Reporter()), options=_options())
     if home.settings.exists():
-        under_test.stack.clean()  # an earlier session that was cut off
+        Stack(home, environ, Reporter()).clean()  # an earlier session that was cut off
+    environ |= _own_ports()
+    under_test = StackUnderTest(stack=Stack(home, environ, Reporter()), options=_options())
     try:
         under_test.revive()
         yield under_test
     finally:
         under_test.stack.down()
+
+
+@contextmanager
+def _own_home(found: Layout) -> Iterator[Layout]:
+    """The first home that no other session of this repository uses."""
+    locks = found.cache / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        home = found.root / (".stack-test" if number == 1 else f".stack-test-{number}")
+        name = hashlib.sha256(str(home).encode()).hexdigest()[:16]
+        with (locks / name).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield Layout(root=found.root, home=home, cache=found.cache)
+            return
+
+
+def _own_ports() -> dict[str, str]:
+    """Never the usual ones: another stack may be starting on them at this moment."""
+    chosen: dict[str, str] = {}
+    for name in ports.PREFERRED:
+        taken = frozenset(map(int, chosen.values()))
+        chosen[f"SINK_STACK_PORT_{name.upper()}"] = str(ports.any_free(taken))
+    return chosen
 
 
 def _options() -> Options:

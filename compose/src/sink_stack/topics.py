@@ -80,18 +80,26 @@ def _check(client: KafkaAdminClient, topics: Sequence[Topic]) -> None:
 @contextmanager
 def admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
     """An admin client; a broker that opens its port may still refuse for a moment."""
+    logger = logging.getLogger("kafka")
+    level = logger.level
     # What the client logs while the broker starts is not a fault.
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    logger.setLevel(logging.CRITICAL)
+    try:
+        client = _connected(bootstrap)
+        try:
+            yield client
+        finally:
+            client.close()
+    finally:
+        logger.setLevel(level)
+
+
+def _connected(bootstrap: str) -> KafkaAdminClient:
     bound = time.monotonic() + _ADMIN_SECONDS
     while True:
         try:
-            client = KafkaAdminClient(bootstrap_servers=bootstrap)
-            break
+            return KafkaAdminClient(bootstrap_servers=bootstrap)
         except KafkaError as exc:
             if time.monotonic() > bound:
                 raise StackError(f"Kafka at {bootstrap} does not answer: {exc!r}") from exc
             time.sleep(0.1)
-    try:
-        yield client
-    finally:
-        client.close()
