@@ -107,6 +107,8 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
             steps=config.retry_steps,
             maintenance=config.maintenance_seconds,
             remember=timedelta(days=config.remember_deletes_days),
+            company=config.batch.max_wait_ms / 1000,
+            enough=config.batch.max_rows,
         ),
         stop=around.stop,
     )

@@ -24,9 +24,6 @@ class Kafka:
     """Where the change events come from."""
 
     bootstrap: str = field(metadata=doc("Brokers to ask first: host:port, comma separated."))
-    client: Literal["kafka-python"] = field(
-        default="kafka-python", metadata=doc("The library that reads from Kafka.")
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +49,6 @@ class Policies:
 
     directory: Path = field(
         default=Path("ranger-policies"), metadata=doc("Folder of the masking policies.")
-    )
-    refresh_seconds: float = field(
-        default=30.0,
-        metadata=doc("How often the folder is looked at for changes.", minimum=0.1),
     )
 
 

@@ -41,6 +41,10 @@ class Patience:
     steps: Sequence[float]
     maintenance: float
     remember: timedelta
+    company: float = 0.0
+    """How long rows wait for others to be written with."""
+    enough: int = 1
+    """So many rows wait for no others."""
 
 
 class Worker:
@@ -97,7 +101,7 @@ class Worker:
         self._applier.cancel()
 
     def _turn(self) -> None:
-        polled = self._patiently(lambda: self._feed.poll(_POLL))
+        polled = self._patiently(self._gather)
         try:
             # What was polled before the seek is from wherever Kafka thought we were.
             stale = self._take_over()
@@ -116,6 +120,21 @@ class Worker:
             self._log.warning("partition_lost")
             self._pending = None
             self._claims.clear()
+
+    def _gather(self) -> dict[int, list[Message]]:
+        """Poll; what came may wait a little for company, if the settings ask for it."""
+        found = {partition: list(part) for partition, part in self._feed.poll(_POLL).items()}
+        deadline = time.monotonic() + self._patience.company
+        while found and sum(map(len, found.values())) < self._patience.enough:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            for partition, part in self._feed.poll(left).items():
+                known = found.setdefault(partition, [])
+                # After a rebalance Kafka may go on elsewhere; then `_is_next` will seek.
+                if not known or part[0].offset == known[-1].offset + 1:
+                    known.extend(part)
+        return found
 
     # -- ownership ---------------------------------------------------------------------------
 

@@ -54,7 +54,6 @@ def faults(path: Path, environ: dict[str, str] | None = None) -> list[str]:
 def test_a_short_file_is_filled_up_with_defaults(write, tmp_path):
     read = load(write(), {"NORTH": SECRET}).config()
     assert read.kafka.bootstrap == "127.0.0.1:9092"
-    assert read.kafka.client == "kafka-python"
     assert read.policies.directory == tmp_path / "ranger-policies"
     assert read.batch.max_rows == 2000
     assert read.retry_steps == (1, 2, 4, 8, 16)
