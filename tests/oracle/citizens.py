@@ -4,7 +4,8 @@ Written from the specification alone. Readings of what it leaves open:
 
 - Whether a column changed is asked of the values as the warehouse spells them: another spelling of
   the same district or gender is no change, and an update that changes nothing writes nothing, not
-  even a time. A value that became NULL, or a district nobody knows, is no change either.
+  even a time. If all that changed is that a value became NULL, or a district one that nobody knows,
+  nothing may be written over, but the record may take the time or not: both are allowed.
 - If the old version was not verified, not active, without a number or under another one, there is
   nothing to compare with: every column counts.
 - A corrected number flags the old record only if the citizen was verified and active before and
@@ -49,6 +50,7 @@ class Assignment:
     citizen: str
     time: str
     values: Row
+    """Empty if all that changed is that values are gone."""
 
 
 @dataclass(slots=True)
@@ -103,11 +105,9 @@ def _ask(found: Asked, old: Row | None, new: Row, districts: Districts) -> None:
             before = mapped(old, districts)
         else:
             found.abandoned.add(old["aadhaar_number"])
-    values = {
-        column: value
-        for column, value in mapped(new, districts).items()
-        if value is not None and value != before.get(column)
-    }
-    if values:
+    after = mapped(new, districts)
+    changed = {name: value for name, value in after.items() if value != before.get(name)}
+    if changed:
+        values = {name: value for name, value in changed.items() if value is not None}
         made = Assignment(citizen=new["id"], time=new["updated_at"], values=values)
         found.assignments.setdefault(number, []).append(made)

@@ -12,14 +12,14 @@ Readings of what the specification leaves open:
 - A version of the same time as the record's `source_updated_at` wins (the portal wins ties).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .citizens import MAPPED, Asked, Assignment
 from .history import Change, Row, apart, moment
 
-WRITTEN = (*MAPPED, "updated_by", "source_updated_at", "review_required")
+WRITTEN = (*MAPPED, "updated_by", "review_required")
 _LAST = float("inf")
 
 
@@ -30,6 +30,8 @@ class Golden:
     gr_id: str | None
     citizen: str | None
     columns: Row
+    times: frozenset[str | None]
+    """What `source_updated_at` may be."""
 
 
 def golden_records(changes: Iterable[Change], asked: Asked) -> dict[str, Golden]:
@@ -72,16 +74,27 @@ def _golden(gr_id: str | None, number: str, life: list[Change], asked: Asked) ->
     sink = [change for change in life if change.by_sink]
     columns: dict[str, Any] = dict.fromkeys(WRITTEN)
     base = own[0].new if gr_id is not None and own else None
-    winners = _winners(assignments, base["source_updated_at"] if base else None)
+    known = base["source_updated_at"] if base else None
+    winners = list(_winners(assignments, known))
     writes = [(float(change.seq), _changed(change)) for change in own]
-    writes += [(_written(sink, winner), _values(winner)) for winner in winners]
+    writes += [(_written(sink, winner), _values(winner)) for winner in winners if winner.values]
     for _, values in sorted(writes, key=lambda write: write[0]):
         columns.update(values)
     # Nobody in the tests answers a review, so the flag stays once it is set.
     flagged = gr_id is None or number in asked.abandoned
     columns["review_required"] = flagged or bool(columns["review_required"])
     citizen = assignments[-1].citizen if assignments else None
-    return Golden(gr_id=gr_id, citizen=citizen, columns=columns)
+    return Golden(
+        gr_id=gr_id, citizen=citizen, columns=columns, times=frozenset(_times(known, winners))
+    )
+
+
+def _times(known: str | None, winners: Sequence[Assignment]) -> Iterator[str | None]:
+    """The last time that brought a value, and the last of all."""
+    brought = [winner.time for winner in winners if winner.values]
+    yield brought[-1] if brought else known
+    if winners:
+        yield winners[-1].time
 
 
 def _winners(assignments: Iterable[Assignment], newest: str | None) -> Iterator[Assignment]:
@@ -107,4 +120,4 @@ def _changed(change: Change) -> dict[str, Any]:
 
 
 def _values(winner: Assignment) -> dict[str, Any]:
-    return {**winner.values, "updated_by": "citizen_portal", "source_updated_at": winner.time}
+    return {**winner.values, "updated_by": "citizen_portal"}
