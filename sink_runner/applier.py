@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -58,16 +59,16 @@ class Applier:
 
         `again` says that an earlier attempt failed, perhaps after its commit.
         """
+        letters = list(batch.letters)
         with self._session() as connection, connection.transaction():
             if again and self._offsets.applied(connection, steps):
                 return 0
-            letters = list(batch.letters)
             self._offsets.advance(connection, steps)
             written = self._write(connection, batch.changes, letters)
             if letters:
                 self._dead_letters.write(connection, letters)
-            batch.letters = letters
-            return written
+        batch.letters = letters  # not before the commit: another attempt finds them anew
+        return written
 
     def maintain(self, remember: timedelta) -> int:
         """Retire what has aged and forget deletions older than `remember`."""
@@ -78,8 +79,10 @@ class Applier:
 
     def cancel(self) -> None:
         """Stop the statement that is running, from another thread."""
-        if self._connection is not None:
-            self._connection.cancel_safe(timeout=2.0)
+        connection = self._connection
+        if connection is not None:
+            with suppress(psycopg.Error):  # it has ended by itself
+                connection.cancel_safe(timeout=2.0)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -113,8 +116,12 @@ class Applier:
     def open(self) -> Connection:
         if self._connection is None or self._connection.closed:
             connection = connect(self._dsn, f"sink-runner {self._mapping}")
-            use_origin(connection, self._mapping)
-            self._writer.prepare(connection)
+            try:
+                use_origin(connection, self._mapping)
+                self._writer.prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
             self._connection = connection
         renew_commit_time(self._connection)
         return self._connection

@@ -6,7 +6,8 @@ the worker seeks to what the database says and never trusts a position it did no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -32,18 +33,25 @@ _SETTINGS: Mapping[str, Any] = {
 
 def identify(bootstrap: str, topic: str) -> Topic:
     """Ask Kafka which topic this is."""
-    try:
+    with _asking():
         admin = KafkaAdminClient(bootstrap_servers=bootstrap)
         try:
             cluster = admin.describe_cluster()["cluster_id"]
             found = admin.describe_topics([topic])[0]
         finally:
             admin.close()
-    except KafkaError as fault:
-        raise RetriableError(f"Kafka does not answer: {type(fault).__name__}") from fault
     if found.get("error_code"):
         raise ConfigError(f"topic {topic!r} does not exist: create it with its partitions first")
     return Topic(cluster_id=cluster, name=topic, topic_id=str(found["topic_id"]))
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Whatever Kafka refuses may be mended by a person or by time; no record is at fault."""
+    try:
+        yield
+    except KafkaError as fault:
+        raise RetriableError(f"Kafka does not answer: {type(fault).__name__}") from fault
 
 
 class Feed:
@@ -51,33 +59,39 @@ class Feed:
 
     def __init__(self, bootstrap: str, group: str, topic: str, *, max_records: int) -> None:
         self._topic = topic
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=bootstrap,
-            group_id=group,
-            client_id=group,
-            max_poll_records=max_records,
-            **_SETTINGS,
-        )
-        # A group's leader that joins before it knows the topic's partitions hands out none, and
-        # looks again only when its metadata is minutes old.
-        self._consumer.partitions_for_topic(topic)
-        self._consumer.subscribe([topic])
+        with _asking():
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=bootstrap,
+                group_id=group,
+                client_id=group,
+                max_poll_records=max_records,
+                **_SETTINGS,
+            )
+        try:
+            # A group's leader that joins before it knows the topic's partitions hands out none,
+            # and looks again only when its metadata is minutes old.
+            with _asking():
+                self._consumer.partitions_for_topic(topic)
+                self._consumer.subscribe([topic])
+        except RetriableError:
+            self.close()
+            raise
 
     def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
         """Wait for records, at most so long; what is there comes at once."""
-        try:
+        with _asking():
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
-        except KafkaError as fault:
-            raise RetriableError(f"Kafka does not answer: {type(fault).__name__}") from fault
         # A ConsumerRecord has all that a Message has; copying each would cost as much as a mask.
         return {place.partition: records for place, records in polled.items()}
 
     def keep_alive(self) -> None:
         """Stay a member of the group without taking records."""
-        places = self._consumer.assignment()
-        self._consumer.pause(*places)
-        self._consumer.poll(timeout_ms=0)
-        self._consumer.resume(*self._consumer.paused())
+        self._consumer.pause(*self._consumer.assignment())
+        try:
+            with _asking():
+                self._consumer.poll(timeout_ms=0)
+        finally:
+            self._consumer.resume(*self._consumer.paused())
 
     def assignment(self) -> set[int]:
         return {place.partition for place in self._consumer.assignment()}
@@ -93,7 +107,8 @@ class Feed:
     def first_offset(self, partition: int) -> int:
         """The first offset that Kafka still holds."""
         place = TopicPartition(self._topic, partition)
-        first: int = self._consumer.beginning_offsets([place])[place]
+        with _asking():
+            first: int = self._consumer.beginning_offsets([place])[place]
         return first
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
@@ -105,7 +120,8 @@ class Feed:
             if partition in assigned
         }
         if known:
-            self._consumer.commit_async(known)
+            with suppress(KafkaError):
+                self._consumer.commit_async(known)
 
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=2_000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pluggy
 import structlog
@@ -19,13 +19,18 @@ class Hooks:
         self._manager = manager
         self._contexts = contexts
         self._log = structlog.get_logger()
+        self._asleep: set[str] = set()
+        """Plugins whose startup was not called yet."""
 
     def startup(self) -> None:
-        for impl in self._implementations("sink_startup"):
+        starting = self._implementations("sink_startup")
+        self._asleep = {impl.plugin_name for impl in starting}
+        for impl in starting:
+            self._asleep.discard(impl.plugin_name)
             self._call(impl)
 
     def shutdown(self) -> None:
-        self._quietly("sink_shutdown")
+        self._quietly("sink_shutdown", but=self._asleep)
 
     def committed(self, changes: int) -> None:
         self._quietly("sink_batch_committed", changes=changes)
@@ -33,8 +38,10 @@ class Hooks:
     def failed(self, error: EventError) -> None:
         self._quietly("sink_event_failed", event=None, error=error)
 
-    def _quietly(self, name: str, **arguments: object) -> None:
+    def _quietly(self, name: str, but: Collection[str] = (), **arguments: object) -> None:
         for impl in self._implementations(name):
+            if impl.plugin_name in but:
+                continue
             try:
                 self._call(impl, **arguments)
             except Exception as fault:  # noqa: BLE001 - a third party's hook may raise anything

@@ -71,6 +71,7 @@ class Worker:
         self._stop = stop
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
+        self._gaps: dict[int, tuple[int, int]] = {}
         self._pending: Future[int] | None = None
         self._maintained = time.monotonic()
         self._log = structlog.get_logger().bind(mapping=mapping)
@@ -81,20 +82,23 @@ class Worker:
 
     def run(self) -> None:
         """Work until told to stop.  Raises FatalError; everything else is waited out."""
-        self._hooks.startup()
         try:
-            self._feed = self._patiently(self._open_feed)
-            try:
-                while not self._stop.is_set():
-                    self._turn()
-                with suppress(FencedError):  # told to stop while the world said "not now"
-                    self._collect()
-            finally:
-                self._feed.close()
+            self._hooks.startup()
+            with suppress(FencedError):  # told to stop while the world said "not now"
+                self._work()
         finally:
             self._writer.shutdown(cancel_futures=True)
             self._applier.close()
             self._hooks.shutdown()
+
+    def _work(self) -> None:
+        self._feed = self._patiently(self._open_feed)
+        try:
+            while not self._stop.is_set():
+                self._turn()
+            self._collect()
+        finally:
+            self._feed.close()
 
     def cancel(self) -> None:
         """Roll back what is being written, from another thread, after `stop` was set."""
@@ -140,19 +144,21 @@ class Worker:
 
     def _take_over(self) -> set[int]:
         """Claim what the group newly gave us and go where the target stands; drop what it took."""
-        assigned = self._feed.assignment()
-        for partition in self._claims.keys() - assigned:
-            del self._claims[partition]
-        new = assigned - self._claims.keys()
+        new = self._feed.assignment() - self._claims.keys()
+        self._drop_lost()
         if not new:
             return new
         self._collect()
-        claims = self._in_background(lambda: self._applier.claim(new))
-        self._claims.update(claims)
-        for partition, claim in claims.items():
-            self._seek(partition, claim.next_offset)
+        self._claims.update(self._in_background(lambda: self._applier.claim(new)))
+        self._drop_lost()  # while we waited, the group may have moved on
+        for partition in new & self._claims.keys():
+            self._seek(partition, self._claims[partition].next_offset)
         self._log.info("partitions_claimed", partitions=sorted(new))
         return new
+
+    def _drop_lost(self) -> None:
+        for partition in self._claims.keys() - self._feed.assignment():
+            del self._claims[partition]
 
     def _seek(self, partition: int, offset: int | None) -> None:
         self._feed.seek(partition, offset)
@@ -168,13 +174,16 @@ class Worker:
         if offset == expected or (expected is None and sought is None):
             return True
         if sought == expected and expected is not None and offset > expected:
-            self._accept_gap(partition, expected, offset)
-            return True
+            # Once may be a rebalance between the seek and the poll; twice is a gap.
+            if self._gaps.pop(partition, None) == (expected, offset):
+                self._accept_gap(partition, expected, offset)
+                return True
+            self._gaps[partition] = (expected, offset)
         self._seek(partition, expected)
         return False
 
     def _accept_gap(self, partition: int, expected: int, offset: int) -> None:
-        first = self._feed.first_offset(partition)
+        first = self._patiently(lambda: self._feed.first_offset(partition))
         if first > expected:
             raise FatalError(
                 f"Kafka no longer holds partition {partition} from offset {expected} "
@@ -256,9 +265,10 @@ class Worker:
             try:
                 return future.result(timeout=_POLL)
             except TimeoutError:
-                if future.done():
-                    raise
-                self._feed.keep_alive()
+                if future.done():  # just now, or by a TimeoutError of its own
+                    return future.result()
+                with suppress(RetriableError):  # the next poll will tell
+                    self._feed.keep_alive()
 
     def _insist(self, work: Callable[[bool], T]) -> T:
         """Do it, again and again while the world says "not now"."""

@@ -1,0 +1,271 @@
+"""A log, a group and a database for workers, none of them well behaved."""
+
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Self
+
+import pytest
+
+from sink_runner.applier import Applier
+from sink_runner.chain import Chain
+from sink_runner.changes import Change
+from sink_runner.dead_letter import DeadLetters, Message, Sealer
+from sink_runner.envelope import Decoded, Kind
+from sink_runner.errors import DecodeError
+from sink_runner.hooks import Hooks
+from sink_runner.incoming import Shape
+from sink_runner.offsets import Offsets, Topic
+from sink_runner.plugin import hookimpl
+from sink_runner.registry import new_manager
+from sink_runner.route import Route
+from sink_runner.row import SourceColumn
+from sink_runner.testing import NOW
+from sink_runner.worker import Patience, Worker
+
+HEADER = b"\0\0\0\0\1"
+# Each write of a row leaves a line, so that a second one would show.
+AUDIT = """
+CREATE TABLE {schema}.audit (id int);
+CREATE FUNCTION {schema}.audit() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO {schema}.audit VALUES (new.id); RETURN NULL; END $$;
+CREATE TRIGGER audit AFTER INSERT OR UPDATE ON {schema}.t
+FOR EACH ROW EXECUTE FUNCTION {schema}.audit();
+"""
+
+
+class Broker:
+    """A partitioned log and a group that shares it out anew whenever it is told to."""
+
+    def __init__(self, partitions: int = 1) -> None:
+        self.logs: dict[int, list[Message]] = {p: [] for p in range(partitions)}
+        self.committed: dict[int, int] = {}
+        self.shares: dict[str, set[int]] = defaultdict(set)
+        self.generation = 0
+        self.polled = 0
+
+    def send(self, partition: int, value: bytes | int, offset: int | None = None) -> None:
+        log = self.logs[partition]
+        at = offset if offset is not None else (log[-1].offset + 1 if log else 0)
+        body = HEADER + json.dumps({"id": value}).encode() if isinstance(value, int) else value
+        log.append(Message("topic", partition, at, None, body))
+
+    def share(self, **shares: set[int]) -> None:
+        self.shares = defaultdict(set, shares)
+        self.generation += 1
+
+
+class Consumer:
+    """One member of the group, as the worker knows it."""
+
+    def __init__(self, broker: Broker, name: str, most: int) -> None:
+        self.broker, self.name, self.most = broker, name, most
+        self.generation = -1
+        self.positions: dict[int, int] = {}
+        self.sought: list[tuple[int, int | None]] = []
+
+    def _join(self) -> None:
+        if self.generation != self.broker.generation:
+            self.generation = self.broker.generation
+            committed = self.broker.committed
+            self.positions = {p: committed.get(p, 0) for p in self.broker.shares[self.name]}
+
+    def poll(self, seconds: float) -> dict[int, list[Message]]:
+        self._join()
+        found = {}
+        for partition, position in self.positions.items():
+            part = [m for m in self.broker.logs[partition] if m.offset >= position][: self.most]
+            if part:
+                found[partition] = part
+                self.positions[partition] = part[-1].offset + 1
+        self.broker.polled += bool(found)
+        if not found:
+            time.sleep(min(seconds, 0.01))
+        return found
+
+    def keep_alive(self) -> None:
+        self._join()
+
+    def assignment(self) -> set[int]:
+        return set(self.positions)
+
+    def seek(self, partition: int, offset: int | None) -> None:
+        if partition not in self.positions:
+            raise ValueError("Unassigned partition")
+        self.sought.append((partition, offset))
+        self.positions[partition] = self.first_offset(partition) if offset is None else offset
+
+    def first_offset(self, partition: int) -> int:
+        log = self.broker.logs[partition]
+        return log[0].offset if log else 0
+
+    def mirror(self, offsets: dict[int, int]) -> None:
+        self.broker.committed.update(offsets)
+
+    def close(self) -> None:
+        self.positions = {}
+
+
+class Decoder:
+    """Reads the messages of these tests."""
+
+    def decode_many(self, values: list[bytes]) -> list[Decoded | DecodeError]:
+        return [self._decode(value) for value in values]
+
+    def _decode(self, value: bytes) -> Decoded | DecodeError:
+        try:
+            row = (json.loads(value[5:])["id"],)
+        except ValueError:
+            return DecodeError("not one of ours")
+        return Decoded("c", row, None, 1, 0, None, None)
+
+
+class Unlucky:
+    """The real writer, but for what `before` does first."""
+
+    def __init__(self, writer: Any, before: Callable[[list[Change]], None]) -> None:
+        self.writer, self.before = writer, before
+        self.remembers = False
+
+    def prepare(self, connection: Any) -> None:
+        self.writer.prepare(connection)
+
+    def expire(self, connection: Any, now: Any) -> int:
+        return self.writer.expire(connection, now)
+
+    def write(self, connection: Any, changes: list[Change], now: Any) -> int:
+        written = self.writer.write(connection, changes, now)
+        self.before(changes)
+        return written
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    @hookimpl
+    def sink_startup(self) -> None:
+        self.seen.append("startup")
+
+    @hookimpl
+    def sink_shutdown(self) -> None:
+        self.seen.append("shutdown")
+
+    @hookimpl
+    def sink_batch_committed(self, changes: int) -> None:
+        self.seen.append(f"committed {changes}")
+
+
+class Running(threading.Thread):
+    """A worker at work; leaving tells it to stop, and `fault` is what it ended with."""
+
+    def __init__(self, worker: Worker, stop: threading.Event) -> None:
+        super().__init__()
+        self.worker, self.stop = worker, stop
+        self.fault: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.worker.run()
+        except Exception as fault:  # noqa: BLE001 - whatever it is, a test asks for it
+            self.fault = fault
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.join(20)
+        assert not self.is_alive()
+
+
+class Stage:
+    """A broker, a database and the workers between them."""
+
+    def __init__(self, written: Callable[..., Any]) -> None:
+        self.made = written("id int PRIMARY KEY")
+        self.schema = self.made.scratch.schema
+        self.made.scratch.admin.execute(AUDIT.format(schema=self.schema))
+        self.broker = Broker()
+        self.broker.share(one={0})
+        self.watcher = Watcher()
+        self.patience = Patience(steps=(0.01, 0.02), maintenance=0.05, remember=timedelta(days=1))
+
+    def log(self, partitions: int) -> None:
+        """Have so many partitions instead of one, all of them the first worker's."""
+        self.broker = Broker(partitions)
+        self.broker.share(one=set(range(partitions)))
+
+    def run(self, worker: Worker, stop: threading.Event) -> Running:
+        return Running(worker, stop)
+
+    def running(self, name: str = "one", **options: Any) -> Running:
+        """A worker that runs until the block is left."""
+        worker, _, stop = self.worker(name, **options)
+        return Running(worker, stop)
+
+    def offsets(self, owner: str) -> Offsets:
+        return Offsets("staged", Topic("c", "topic", self.schema), owner)
+
+    def applier(self, name: str, before: Callable = lambda _: None) -> Applier:
+        shape = [SourceColumn("id", Kind.INT)]
+        made = self.made
+        self.route = Route(
+            made.mapping,
+            made.columns,
+            Chain(),
+            shape_of=lambda _: Shape(shape, shape),
+            resolve=lambda *_: {},
+            subject=lambda _: "",
+        )
+        return Applier(
+            "staged",
+            dsn=made.scratch.dsn,
+            writer=Unlucky(self._writer(), before),
+            offsets=self.offsets(name),
+            dead_letters=DeadLetters("staged", "1", Sealer(b"k" * 32, "k")),
+            clock=lambda: NOW,
+        )
+
+    def _writer(self) -> Any:
+        with self.made.scratch.session() as session:
+            return self.made.another(session)
+
+    def worker(
+        self, name: str = "one", before: Callable = lambda _: None, most: int = 3
+    ) -> tuple[Worker, Consumer, threading.Event]:
+        applier = self.applier(name, before)
+        consumer, stop = Consumer(self.broker, name, most), threading.Event()
+        manager = new_manager()
+        manager.register(self.watcher, "watcher")
+        worker = Worker(
+            "staged",
+            feed=lambda: consumer,
+            decoder=Decoder(),
+            route=self.route,
+            applier=applier,
+            hooks=Hooks(manager, defaultdict(lambda: None)),
+            patience=self.patience,
+            stop=stop,
+        )
+        return worker, consumer, stop
+
+    def audit(self) -> list[int]:
+        rows = self.made.scratch.admin.execute(f"SELECT id FROM {self.schema}.audit ORDER BY 1")
+        return [row[0] for row in rows]
+
+    def until(self, expected: list[int], seconds: float = 20) -> None:
+        """Wait until each of these was written, and no other and none twice."""
+        deadline = time.monotonic() + seconds
+        while len(self.audit()) < len(expected) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert self.audit() == expected
+
+
+@pytest.fixture
+def stage(written: Callable[..., Any]) -> Stage:
+    return Stage(written)

@@ -1,0 +1,139 @@
+"""Which records a worker takes, and whose partitions it writes."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sink_runner.errors import FatalError
+
+pytestmark = pytest.mark.postgres
+
+
+class TestPositions:
+    @pytest.mark.parametrize("committed", [0, 2, 5])
+    def test_only_what_the_database_says_counts(self, stage: Any, committed: int) -> None:
+        for number in range(3):
+            stage.broker.send(0, number)
+        with stage.running():
+            stage.until([0, 1, 2])
+        stage.broker.committed[0] = committed
+        for number in range(3, 6):
+            stage.broker.send(0, number)
+        worker, consumer, stop = stage.worker("one")
+        with stage.run(worker, stop):
+            stage.until([0, 1, 2, 3, 4, 5])
+        assert consumer.sought[0] == (0, 3)
+
+    def test_a_position_that_moves_by_itself_is_put_right(self, stage: Any) -> None:
+        stage.broker.send(0, 0)
+        worker, consumer, stop = stage.worker(most=1)
+        with stage.run(worker, stop):
+            stage.until([0])
+            consumer.positions[0] = 3
+            for number in range(1, 6):
+                stage.broker.send(0, number)
+            stage.until(list(range(6)))
+
+    def test_a_rebalance_after_the_seek_skips_nothing(self, stage: Any) -> None:
+        """Kafka's own offset may be ahead: the database may have been restored."""
+        for number in range(4):
+            stage.broker.send(0, number)
+        stage.made.connection.execute("SELECT 1")
+        with stage.made.connection.transaction():
+            claim = stage.offsets("x").claim(stage.made.connection, [0])[0]
+        stage.made.connection.execute(
+            "UPDATE sink.partition_offset SET next_offset = 1 WHERE topic_id = %s", (stage.schema,)
+        )
+        assert claim.next_offset is None
+        stage.broker.committed[0] = 3
+        worker, consumer, stop = stage.worker()
+        seek = consumer.seek
+
+        def moved(partition: int, offset: int | None) -> None:
+            seek(partition, offset)
+            if len(consumer.sought) == 1:
+                stage.broker.share(one={0})
+
+        consumer.seek = moved
+        with stage.run(worker, stop):
+            stage.until([1, 2, 3])
+
+    def test_a_rebalance_while_rows_wait_for_company_repeats_nothing(self, stage: Any) -> None:
+        stage.patience = replace(stage.patience, company=0.2, enough=100)
+        for number in range(4):
+            stage.broker.send(0, number)
+        worker, consumer, stop = stage.worker(most=2)
+        poll, moves = consumer.poll, []
+
+        def moved(seconds: float) -> Any:
+            found = poll(seconds)
+            if found and consumer.sought and not moves:
+                moves.append(found)
+                stage.broker.share(one={0})
+            return found
+
+        consumer.poll = moved
+        with stage.run(worker, stop) as running:
+            stage.until([0, 1, 2, 3])
+        assert (running.fault, stage.audit()) == (None, [0, 1, 2, 3])
+
+    def test_offsets_without_records_are_passed_over(self, stage: Any) -> None:
+        stage.broker.send(0, 0)
+        stage.broker.send(0, 1, offset=7)
+        with stage.running(most=1) as running:
+            stage.until([0, 1])
+        assert running.fault is None
+
+    def test_records_that_kafka_no_longer_holds_stop_the_mapping(self, stage: Any) -> None:
+        stage.broker.send(0, 0)
+        with stage.running():
+            stage.until([0])
+        stage.broker.logs[0].clear()
+        stage.broker.send(0, 9, offset=9)
+        with stage.running() as running:
+            running.join(10)
+        assert isinstance(running.fault, FatalError)
+        assert "retention" in str(running.fault)
+        assert "snapshot the source anew" in str(running.fault)
+        assert stage.audit() == [0]
+
+
+class TestOwnership:
+    def test_a_fenced_worker_claims_again_what_is_its_own(self, stage: Any) -> None:
+        stage.log(2)
+        with stage.running() as running:
+            for number in range(6):
+                stage.broker.send(number % 2, number)
+            stage.until(list(range(6)))
+            stage.broker.share(one={1})
+            with stage.made.connection.transaction():
+                theirs = stage.offsets("two").claim(stage.made.connection, [0, 1])
+            for number in range(6, 12):
+                stage.broker.send(number % 2, number)
+            stage.until([*range(6), 7, 9, 11])
+            assert running.fault is None
+        epochs = stage.made.scratch.admin.execute(
+            "SELECT partition, epoch FROM sink.partition_offset WHERE topic_id = %s",
+            (stage.schema,),
+        ).fetchall()
+        assert dict(epochs) == {0: theirs[0].epoch, 1: theirs[1].epoch + 1}
+
+    def test_a_partition_may_go_while_it_is_claimed(self, stage: Any) -> None:
+        stage.log(2)
+        stage.broker.send(0, 0)
+        stage.broker.send(1, 1)
+        worker, _, stop = stage.worker()
+        claim = worker._applier.claim
+
+        def slow(partitions: set[int]) -> Any:
+            stage.broker.share(one={0})
+            time.sleep(0.5)
+            return claim(partitions)
+
+        worker._applier.claim = slow
+        with stage.run(worker, stop) as running:
+            stage.until([0])
+        assert running.fault is None
+        assert stage.audit() == [0]
