@@ -27,12 +27,12 @@ from sink_runner.testing import NOW
 from sink_runner.worker import Patience, Worker
 
 HEADER = b"\0\0\0\0\1"
-# Each write of a row leaves a line, so that a second one would show.
+# Each attempt to write a row leaves a line, even one that would change nothing.
 AUDIT = """
 CREATE TABLE {schema}.audit (id int);
 CREATE FUNCTION {schema}.audit() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$
-BEGIN INSERT INTO {schema}.audit VALUES (new.id); RETURN NULL; END $$;
-CREATE TRIGGER audit AFTER INSERT OR UPDATE ON {schema}.t
+BEGIN INSERT INTO {schema}.audit VALUES (new.id); RETURN new; END $$;
+CREATE TRIGGER audit BEFORE INSERT ON {schema}.t
 FOR EACH ROW EXECUTE FUNCTION {schema}.audit();
 """
 
