@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ class Home:
         return psycopg.connect(self.stack.settings.admin_dsn(database), autocommit=True)
 
     def mark_recorded(self, events: int) -> None:
-        (self.folder / _MARKER).write_text(str(events), encoding="ascii")
+        (self.folder / _MARKER).write_text(f"{events} {_way()}", encoding="ascii")
 
     def stop_capture(self) -> None:
         """End both Debezium Servers: while a recorded topic is read, they only take CPU.
@@ -83,9 +84,19 @@ def opened() -> Iterator[Home]:
 
 
 def recorded() -> int:
-    """How many changes the home has recorded; 0 if none, or not to the end."""
+    """How many changes the home has recorded; 0 if none, not to the end, or in another way."""
     marker = _stack()[0].layout.home / _MARKER
-    return int(marker.read_text(encoding="ascii")) if marker.exists() else 0
+    if not marker.exists():
+        return 0
+    events, way = marker.read_text(encoding="ascii").split()
+    return int(events) if way == _way() else 0
+
+
+def _way() -> str:
+    """Changes with whatever decides what a recording holds."""
+    settings = layout.find(os.environ).debezium / "common.properties"
+    scripts = sorted((HERE / "sql").glob("*.sql"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in [settings, *scripts])).hexdigest()
 
 
 def discard() -> None:

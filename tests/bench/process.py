@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,12 +25,16 @@ class Watched:
     log: Path
     samples: list[tuple[float, float]] = field(default_factory=list)
     peak_bytes: int = 0
+    health: Callable[[], None] | None = None
+    """Raises RuntimeError if the program runs and yet does not work."""
 
     def check(self) -> None:
-        """Raise RuntimeError with its last words if it has ended."""
-        if self.process.poll() is not None:
+        """Raise RuntimeError with its last words if it has failed."""
+        if self.process.poll():
             words = self.log.read_text(encoding="utf-8", errors="replace")[-_LAST_LINES:]
-            raise RuntimeError(f"{self.process.args!r} ended:\n{words}")
+            raise RuntimeError(f"{self.process.args!r} failed:\n{words}")
+        if self.health is not None:
+            self.health()
 
     def cpu_between(self, began: float, ended: float) -> float:
         """CPU seconds used between two moments."""

@@ -1,0 +1,70 @@
+"""Quix Streams' PostgreSQL sink, in an environment of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from .. import measured
+from ..home import HERE, TARGET, Home
+from ..process import Watched, running
+from ..recording import TOPIC, Recording
+from ..report import Report
+
+VERSION = "3.28.1"
+SWEPT = (2_000, 10_000)
+_REQUIRED = (f"quixstreams[postgresql]=={VERSION}", "fastavro==1.13.1")
+
+
+def measure(home: Home, recording: Recording, passes: int, report: Report) -> None:
+    """Sweep how many events one commit takes, then measure with the best."""
+    python = _installed(home)
+    rates = {
+        size: measured.run(home, recording, _started(home, python, recording, size)).rate
+        for size in SWEPT
+    }
+    best = max(rates, key=lambda size: rates[size])
+    told = ", ".join(f"{size:,}: {rate:,.0f}" for size, rate in rates.items())
+    report.notes.append(
+        f"Quix Streams {VERSION}: decoded by fastavro; swept commit_every, events/s: {told}; "
+        f"measured with {best:,}; no masks, no guard, offsets in Kafka"
+    )
+    for _ in range(passes):
+        done = measured.run(home, recording, _started(home, python, recording, best))
+        report.add(f"Quix Streams {VERSION}", done)
+        home.reporter.step(f"Quix Streams, {best:,}: {done.rate:,.0f}/s")
+
+
+def _started(
+    home: Home, python: Path, recording: Recording, size: int
+) -> AbstractContextManager[Watched]:
+    settings = home.stack.settings
+    env = {
+        "QUIX_KAFKA": home.env["SINK_KAFKA"],
+        "QUIX_REGISTRY": home.env["SINK_REGISTRY"],
+        "QUIX_TOPIC": TOPIC,
+        "QUIX_EVENTS": str(recording.events),
+        "QUIX_COMMIT_EVERY": str(size),
+        "QUIX_DATABASE": TARGET,
+        "QUIX_PORT": str(settings.port("postgres")),
+        # As the administrator: it insists on CREATE SCHEMA, though the schema is there.
+        "QUIX_USER": "postgres",
+        "QUIX_PASSWORD": settings.password("admin"),
+    }
+    argv = [str(python), str(HERE / "peers" / "quix_sink.py")]
+    return running(argv, env=env, log=home.stack.layout.log("bench-quix"))
+
+
+def _installed(home: Home) -> Path:
+    """The interpreter of an environment in the cache that all stacks share."""
+    folder = home.stack.layout.programs / f"quixstreams-{VERSION}"
+    if not folder.exists():
+        home.reporter.step(f"installing Quix Streams {VERSION}")
+        fresh = folder.with_name(folder.name + ".part")
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(fresh)], check=True)
+        pip = [str(fresh / "bin" / "python"), "-m", "pip", "install", "--quiet", *_REQUIRED]
+        subprocess.run(pip, check=True)
+        fresh.rename(folder)
+    return folder / "bin" / "python"
