@@ -13,8 +13,10 @@ from .errors import EventError, FatalError, RetriableError, SinkError, WriteErro
 
 # SQLSTATE classes: PostgreSQL manual, appendix A.
 _ROW = {
+    "21",  # cardinality violation: two keys of a set that only the database finds alike
     "22",  # data exception
     "23",  # integrity constraint violation
+    "54",  # program limit exceeded: a key too long for its index, JSON too deep
     "44",  # WITH CHECK OPTION violation
     "P0",  # raised by a trigger or function
 }
@@ -27,7 +29,15 @@ _BUT_WORLD = {
     "42501",  # insufficient privilege: granted by a person, and then it works
 }
 
-ROW_FAULTS = (psycopg.Error, EventError, TypeError, ValueError, OverflowError, struct.error)
+ROW_FAULTS = (
+    psycopg.Error,
+    EventError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    AttributeError,  # psycopg's dumpers, of a value that is no text where text is wanted
+    struct.error,
+)
 """What staging or writing one row may raise; `judge` tells which of them are its fault."""
 
 
@@ -51,6 +61,6 @@ def judge(fault: BaseException) -> SinkError:
 
 
 def _without_state(fault: psycopg.Error) -> SinkError:
-    if isinstance(fault, psycopg.DataError):  # the client refused to send it
-        return WriteError("a value can't be sent to PostgreSQL (DataError)")
+    if isinstance(fault, psycopg.DataError | psycopg.ProgrammingError):  # the client's refusal
+        return WriteError(f"a value can't be sent to PostgreSQL ({type(fault).__name__})")
     return RetriableError(f"no connection to the target: {type(fault).__name__}")

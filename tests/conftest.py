@@ -216,13 +216,14 @@ class Written:
         self.mapping = TableMapping(**mapping | declared)
         self.columns = target_columns(self.mapping, self.table.columns, NO_POLICIES)
         self.scratch = scratch
+        self.name = f"written-{scratch.schema}"
         self.connection = scratch.session()
         self.writer = self.another(self.connection)
 
     def another(self, connection: psycopg.Connection) -> Any:
         """A writer for one more session."""
         parts = Parts(self.columns, Chain(), None, None)
-        writer = make_writer(f"written-{self.scratch.schema}", self.mapping, parts, self.table)
+        writer = make_writer(self.name, self.mapping, parts, self.table)
         writer.prepare(connection)
         return writer
 

@@ -1,0 +1,105 @@
+"""What is kept of an event that cannot be applied, and what is not."""
+
+from typing import Any
+
+import pytest
+from cryptography.exceptions import InvalidTag
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sink_runner.dead_letter import DeadLetter, DeadLetters, Message, Sealer, frames
+from sink_runner.errors import ConfigError, EventError, StepError, WriteError
+from sink_runner.faults import judge
+
+SEALER = Sealer(b"k" * 32, "one")
+MESSAGES = st.builds(
+    Message,
+    st.sampled_from(["a", "a.b.c"]),
+    st.integers(0, 99),
+    st.integers(0, 2**62),
+    st.none() | st.binary(max_size=40),
+    st.binary(max_size=200),
+)
+MESSAGE = Message("topic", 1, 2, b"key", b"value")
+
+
+class TestSealing:
+    @given(MESSAGES)
+    def test_what_is_sealed_opens_again(self, message: Message) -> None:
+        sealed = SEALER.seal(message)
+        assert SEALER.open(sealed, message.topic, message.partition, message.offset) == message
+
+    def test_not_with_another_key(self) -> None:
+        with pytest.raises(InvalidTag):
+            Sealer(b"x" * 32, "one").open(SEALER.seal(MESSAGE), "topic", 1, 2)
+
+    @pytest.mark.parametrize("place", [("other", 1, 2), ("topic", 2, 2), ("topic", 1, 3)])
+    def test_nor_in_another_place(self, place: tuple[str, int, int]) -> None:
+        with pytest.raises(InvalidTag):
+            SEALER.open(SEALER.seal(MESSAGE), *place)
+
+    def test_the_same_message_is_never_sealed_alike(self) -> None:
+        assert SEALER.seal(MESSAGE) != SEALER.seal(MESSAGE)
+
+    def test_nothing_of_it_can_be_read(self) -> None:
+        long = MESSAGE._replace(value=b"readable" * 4)
+        assert b"readable" not in SEALER.seal(long)
+
+    @pytest.mark.parametrize("length", [0, 16, 31, 33])
+    def test_a_key_of_another_length_is_refused(self, length: int) -> None:
+        with pytest.raises(ConfigError, match="32 bytes"):
+            Sealer(b"k" * length, "one")
+
+    def test_a_fingerprint_tells_rows_apart_and_needs_the_key(self) -> None:
+        assert SEALER.fingerprint(b"a") == SEALER.fingerprint(b"a") != SEALER.fingerprint(b"b")
+        assert Sealer(b"x" * 32, "one").fingerprint(b"a") != SEALER.fingerprint(b"a")
+        assert SEALER.fingerprint(None) is None
+
+
+def letter_of(fault: BaseException) -> tuple[Any, ...]:
+    """The columns of the letter that a fault of a write or a step leaves."""
+    error = fault if isinstance(fault, EventError) else judge(fault)
+    if error is not fault:
+        error.__cause__ = fault
+    return DeadLetters("m", "1", SEALER)._row(DeadLetter(MESSAGE, error))
+
+
+def raised(value: str, how: str) -> BaseException:
+    """A fault that holds the value, raised where a plugin or a write would raise it."""
+    try:
+        if how == "step":
+            try:
+                int(value + "x")
+            except ValueError as fault:
+                raise StepError("p", "sink_map", f"raised {type(fault).__name__}") from fault
+        if how == "key":
+            {}[value]
+        return ValueError(value)
+    except Exception as fault:  # noqa: BLE001 - that is what is made here
+        return fault
+
+
+@given(
+    st.text("abcdefghijklmnopqrstuvwxyz\n\"'\\{}\u0905", min_size=12, max_size=30),
+    st.sampled_from(["step", "value"]),
+)
+def test_no_value_is_in_clear_in_a_letter(value: str, how: str) -> None:
+    row = letter_of(raised(value, how))
+    assert not [part for part in row if isinstance(part, str) and value in part]
+    assert not [p for p in row if isinstance(p, bytes) and value.encode() in p]
+
+
+def test_frames_tell_the_whole_chain_cause_first() -> None:
+    text = frames(raised("secret", "step"))
+    lines = text.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == ["ValueError", "StepError"]
+    assert all("test_dead_letter.py:" in line for line in lines if line.startswith(" "))
+    assert "secret" not in text
+
+
+def test_the_state_of_the_database_is_kept() -> None:
+    row = DeadLetters("m", "1", SEALER)._row(
+        DeadLetter(MESSAGE, WriteError("refused", sqlstate="22001"))
+    )
+    assert row[5:8] == ("WriteError", "22001", "refused")
+    assert row[-2:] == ("one", "1")
