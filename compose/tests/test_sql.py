@@ -294,9 +294,3 @@ def test_the_portal_refuses_an_income_band(session: Sessions) -> None:
 def test_a_default_timestamp_is_utc(session: Sessions, database: str) -> None:
     row = session(database, "admin").execute("SHOW timezone").fetchone()
     assert row == ("UTC",)
-
-
-@pytest.mark.parametrize("name", ["30-control.sql", "60-sink.sql", "70-database.sql"])
-def test_files_that_both_databases_need_are_the_same(name: str) -> None:
-    folder = layout.find(os.environ).sql
-    assert (folder / WAREHOUSE / name).read_bytes() == (folder / CITIZEN / name).read_bytes()

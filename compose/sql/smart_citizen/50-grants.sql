@@ -49,15 +49,6 @@ GRANT SELECT, INSERT ON public.ml_alerts TO sink_writer;
 GRANT SELECT ON public.citizen_identity_map TO sink_writer;
 GRANT SELECT (id, status, verification_status, created_at) ON public.citizens TO sink_writer;
 GRANT SELECT (id, application_number) ON public.service_applications TO sink_writer;
--- Control. What was audited stays as it was written.
-GRANT SELECT, INSERT ON public.cdc_audit_log TO sink_writer;
-GRANT SELECT, INSERT, UPDATE (resolved_by, resolved_at, resolution_action, resolution_notes)
-ON public.cdc_conflict_resolution TO sink_writer;
-GRANT SELECT, INSERT, DELETE, UPDATE (processed_at) ON public.sync_processed_event TO sink_writer;
-GRANT SELECT, INSERT, DELETE, UPDATE (last_synced_at) ON public.sync_watermark TO sink_writer;
-GRANT SELECT, INSERT, DELETE, UPDATE (attempts, status) ON public.sync_dlq TO sink_writer;
-GRANT USAGE ON SEQUENCE public.cdc_audit_log_audit_id_seq,
-public.cdc_conflict_resolution_conflict_id_seq, public.sync_dlq_dlq_id_seq TO sink_writer;
 
 -- Reader: what flows 8 to 12 look up, read in batches and compare. Address lines, search texts, file paths and
 -- hashes, and the contents of applications never leave the portal, so they are not readable either.

@@ -1,13 +1,4 @@
--- updated_at is the database's own: whatever a writer puts there is replaced by the time of its transaction.
 -- "Latest wins" therefore never compares it with another system's clock (see golden_records.source_updated_at).
-CREATE FUNCTION public.set_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  NEW.updated_at := pg_catalog.timezone('UTC', pg_catalog.now());
-  RETURN NEW;
-END
-$$;
-REVOKE ALL ON FUNCTION public.set_updated_at() FROM PUBLIC;
-
 CREATE TRIGGER set_updated_at BEFORE UPDATE ON public.golden_records
 FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
 CREATE TRIGGER set_updated_at BEFORE UPDATE ON decision.applications

@@ -43,15 +43,6 @@ GRANT SELECT, INSERT ON analytics.feedback_analytics TO sink_writer;
 -- Lookups.
 GRANT SELECT ON public.districts, public.district_alias TO sink_writer;
 GRANT SELECT (scheme_id, scheme_code, status) ON public.scheme_master TO sink_writer;
--- Control. What was audited stays as it was written.
-GRANT SELECT, INSERT ON public.cdc_audit_log TO sink_writer;
-GRANT SELECT, INSERT, UPDATE (resolved_by, resolved_at, resolution_action, resolution_notes)
-ON public.cdc_conflict_resolution TO sink_writer;
-GRANT SELECT, INSERT, DELETE, UPDATE (processed_at) ON public.sync_processed_event TO sink_writer;
-GRANT SELECT, INSERT, DELETE, UPDATE (last_synced_at) ON public.sync_watermark TO sink_writer;
-GRANT SELECT, INSERT, DELETE, UPDATE (attempts, status) ON public.sync_dlq TO sink_writer;
-GRANT USAGE ON SEQUENCE public.cdc_audit_log_audit_id_seq,
-public.cdc_conflict_resolution_conflict_id_seq, public.sync_dlq_dlq_id_seq TO sink_writer;
 
 -- Reader: what flows 1 to 7 read in batches, re-read and compare. profile_data, the income confidence and the
 -- risk flags never leave the warehouse, so they are not readable either.

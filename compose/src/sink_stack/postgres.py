@@ -166,6 +166,12 @@ class Postgres:
             raise StackError(f"initdb failed: {told.stderr.strip()}")
 
 
+def scripts(folder: Path, database: str) -> list[Path]:
+    """What makes a database: its own files and those that all have, together in name order."""
+    files = [path for part in ("common", database) for path in (folder / part).glob("*.sql")]
+    return sorted(files, key=lambda path: path.name)
+
+
 def schema_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.sql")):
@@ -198,7 +204,7 @@ def create_databases(cluster: Access, folder: Path) -> None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
     for database in DATABASES.values():
         with psycopg.connect(cluster.dsn(database), autocommit=True) as connection:
-            for path in sorted((folder / database).glob("*.sql")):
+            for path in scripts(folder, database):
                 _run(connection, path)
 
 

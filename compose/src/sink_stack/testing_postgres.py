@@ -28,7 +28,7 @@ import pytest
 from psycopg import sql
 
 from . import envfile, layout
-from .postgres import user
+from .postgres import scripts, user
 from .programs import Installer
 from .progress import Reporter
 
@@ -86,7 +86,7 @@ class Postgres:
             for database in DATABASES:
                 name = sql.Identifier(_template(database))
                 admin.execute(sql.SQL("CREATE DATABASE {}").format(name))
-                self._run(_template(database), sorted((self.sql_folder / database).glob("*.sql")))
+                self._run(_template(database), scripts(self.sql_folder, database))
                 # A template with a session in it cannot be copied.
                 admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
                 self._copy(database, database)
@@ -96,7 +96,7 @@ class Postgres:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as admin:
             admin.execute(statement.format(sql.Identifier(name), sql.Identifier(_template(like))))
         # What belongs to the database itself is not copied.
-        self._run(name, [self.sql_folder / like / "70-database.sql"])
+        self._run(name, [self.sql_folder / "common" / "70-database.sql"])
 
     def _run(self, database: str, files: list[Path]) -> None:
         with psycopg.connect(self.dsn(database), autocommit=True) as admin:
