@@ -96,9 +96,11 @@ def _call(step: Step, name: str, *arguments: Any) -> Any:
 
 
 def _returned(row: Row | None, step: Step, name: str) -> Row:
+    if isinstance(row, dict):
+        return row
     if row is None:
         raise StepError(step.plugin, name, "returned None; only a filter may drop")
-    return row
+    raise StepError(step.plugin, name, f"returned a {type(row).__name__}, not a row")
 
 
 def _freeze(hook: pluggy.HookCaller, contexts: Contexts) -> tuple[Step, ...]:

@@ -1,0 +1,148 @@
+"""Frozen steps against pluggy, which they stand for."""
+
+import random
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sink_runner.chain import Chain
+from sink_runner.errors import EventError, FatalError, PluginError, RetriableError, StepError
+from sink_runner.plugin import Context, Verdict, hookimpl
+from sink_runner.registry import new_manager
+
+CONTEXTS = defaultdict(lambda: "ctx")
+
+
+def plugin(call: Any, **options: bool) -> SimpleNamespace:
+    """A plugin whose hook is named like the function."""
+    return SimpleNamespace(**{call.__name__: hookimpl(call, **options)})
+
+
+def chain(*plugins: Any) -> Chain:
+    manager = new_manager()
+    for number, made in enumerate(plugins):
+        manager.register(made, f"p{number}")
+    return Chain.from_manager(manager, CONTEXTS)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_order_is_pluggys_own(seed: int) -> None:
+    rng = random.Random(seed)
+    called: list[int] = []
+
+    def made(number: int) -> Any:
+        def sink_filter(event: Any) -> Verdict:
+            called.append(number)
+            return Verdict.PASS
+
+        first, last = rng.choice([(False, False), (True, False), (False, True)])
+        return plugin(sink_filter, tryfirst=first, trylast=last)
+
+    manager = new_manager()
+    for number in range(8):
+        manager.register(made(number), f"p{number}")
+    manager.hook.sink_filter(event=None, ctx=None)
+    pluggys, called = called, []
+    for step in Chain.from_manager(manager, CONTEXTS).filters:
+        called.append(int(step.plugin[1:]))
+    assert called == pluggys
+
+
+class TestArguments:
+    def test_a_hook_takes_those_it_names_in_its_own_order(self) -> None:
+        seen = []
+
+        def none() -> Verdict:
+            return Verdict.PASS
+
+        def one(event: Any) -> Verdict:
+            seen.append(event)
+            return Verdict.PASS
+
+        def context(ctx: Context) -> Verdict:
+            seen.append(ctx)
+            return Verdict.PASS
+
+        def turned(ctx: Context, event: Any) -> Verdict:
+            seen.append((ctx, event))
+            return Verdict.PASS
+
+        for function in (none, one, context, turned):
+            function.__name__ = "sink_filter"
+            chain(plugin(function)).verdict("event")
+        assert seen == ["event", "ctx", ("ctx", "event")]
+
+    def test_each_gets_what_the_one_before_returned(self) -> None:
+        def sink_map(event: Any, row: dict) -> dict:
+            return row | {"n": row["n"] + [event]}
+
+        def sink_map_2(row: dict, ctx: Any) -> dict:
+            return {"n": row["n"] + [ctx]}
+
+        sink_map_2.__name__ = "sink_map"
+        row = chain(plugin(sink_map), plugin(sink_map_2)).map("event", {"n": []})
+        assert row == {"n": ["ctx", "event"]}
+
+
+class TestAnswers:
+    def test_the_first_that_is_not_pass_holds(self) -> None:
+        asked = []
+
+        def made(verdict: Verdict) -> Any:
+            def sink_filter(event: Any) -> Verdict:
+                asked.append(verdict)
+                return verdict
+
+            return plugin(sink_filter)
+
+        frozen = chain(made(Verdict.RETIRE), made(Verdict.DROP), made(Verdict.PASS))
+        assert frozen.verdict(None) is Verdict.DROP
+        assert asked == [Verdict.PASS, Verdict.DROP]
+
+    def test_nobody_means_pass_and_the_incoming_row(self) -> None:
+        assert chain().verdict(None) is Verdict.PASS
+        assert chain().resolve({"a": 1}, {"a": 2}) == {"a": 1}
+
+    @pytest.mark.parametrize("answer", [True, False, None, 1, "PASS"])
+    def test_a_filter_says_a_verdict_or_it_is_at_fault(self, answer: Any) -> None:
+        def sink_filter(event: Any) -> Any:
+            return answer
+
+        with pytest.raises(StepError, match="'p0' did not return a Verdict"):
+            chain(plugin(sink_filter)).verdict(None)
+
+    @pytest.mark.parametrize("answer", [None, True, [("a", 1)], "row"])
+    def test_a_map_gives_a_row_or_it_is_at_fault(self, answer: Any) -> None:
+        def sink_map(event: Any, row: dict) -> Any:
+            return answer
+
+        with pytest.raises(StepError, match="'p0' returned"):
+            chain(plugin(sink_map)).map(None, {})
+
+
+class TestFaults:
+    @pytest.mark.parametrize("kind", [EventError, RetriableError, FatalError])
+    def test_the_runners_own_pass(self, kind: type[Exception]) -> None:
+        def sink_filter(event: Any) -> Verdict:
+            raise kind("why")
+
+        with pytest.raises(kind, match=r"^why$"):
+            chain(plugin(sink_filter)).verdict(None)
+
+    def test_any_other_is_named_without_its_words(self) -> None:
+        def sink_filter(event: Any) -> Verdict:
+            raise LookupError("secret")
+
+        with pytest.raises(StepError) as caught:
+            chain(plugin(sink_filter)).verdict(None)
+        assert str(caught.value) == "sink_filter of plugin 'p0' raised LookupError"
+        assert isinstance(caught.value.__cause__, LookupError)
+
+    def test_a_wrapper_is_refused(self) -> None:
+        def sink_filter(event: Any) -> Any:
+            return (yield)
+
+        with pytest.raises(PluginError, match="wrapper"):
+            chain(plugin(sink_filter, wrapper=True))

@@ -1,0 +1,103 @@
+"""What runs once a batch or once a worker."""
+
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from sink_runner.errors import EventError
+from sink_runner.hooks import Hooks
+from sink_runner.plugin import hookimpl
+from sink_runner.registry import new_manager
+
+
+class Plugin:
+    def __init__(self, name: str, seen: list[Any], fails: str = "") -> None:
+        self.name, self.seen, self.fails = name, seen, fails
+
+    def saw(self, what: str, *more: Any) -> None:
+        self.seen.append((self.name, what, *more))
+        if what == self.fails:
+            raise ValueError("secret")
+
+    @hookimpl
+    def sink_startup(self, ctx: Any) -> None:
+        self.saw("startup", ctx)
+
+    @hookimpl
+    def sink_shutdown(self) -> None:
+        self.saw("shutdown")
+
+    @hookimpl
+    def sink_batch_committed(self, changes: int) -> None:
+        self.saw("committed", changes)
+
+    @hookimpl
+    def sink_event_failed(self, event: Any, error: EventError) -> None:
+        self.saw("failed", event, str(error))
+
+
+class Late:
+    """Has nothing to start, yet something to end."""
+
+    def __init__(self, seen: list[Any]) -> None:
+        self.seen = seen
+
+    @hookimpl
+    def sink_shutdown(self) -> None:
+        self.seen.append(("late", "shutdown"))
+
+
+def hooks(*plugins: Any) -> Hooks:
+    manager = new_manager()
+    for number, plugin in enumerate(reversed(plugins)):
+        manager.register(plugin, f"p{number}")
+    return Hooks(manager, defaultdict(lambda: "ctx"))
+
+
+@pytest.fixture
+def seen() -> list[Any]:
+    return []
+
+
+def test_each_is_called_with_what_it_takes(seen: list[Any]) -> None:
+    made = hooks(Plugin("a", seen))
+    made.startup()
+    made.committed(7)
+    made.failed(EventError("why"))
+    made.shutdown()
+    assert seen == [
+        ("a", "startup", "ctx"),
+        ("a", "committed", 7),
+        ("a", "failed", None, "why"),
+        ("a", "shutdown"),
+    ]
+
+
+@pytest.mark.parametrize("fails", ["committed", "failed", "shutdown"])
+def test_a_fault_after_the_commit_stops_nobody_and_is_logged_without_its_words(
+    seen: list[Any], fails: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = hooks(Plugin("a", seen, fails), Plugin("b", seen))
+    made.startup()
+    made.committed(1)
+    made.failed(EventError("why"))
+    made.shutdown()
+    assert [name for name, what, *_ in seen if what == fails] == ["a", "b"]
+    out = capsys.readouterr().out
+    assert "hook_failed" in out
+    assert "secret" not in out
+
+
+def test_a_fault_at_startup_is_raised(seen: list[Any]) -> None:
+    with pytest.raises(ValueError, match="secret"):
+        hooks(Plugin("a", seen, "startup")).startup()
+
+
+def test_only_what_was_started_is_shut_down(seen: list[Any]) -> None:
+    made = hooks(Plugin("a", seen), Plugin("b", seen, "startup"), Plugin("c", seen), Late(seen))
+    with pytest.raises(ValueError, match="secret"):
+        made.startup()
+    made.shutdown()
+    ended = [name for name, what, *_ in seen if what == "shutdown"]
+    assert ended == ["a", "b", "late"]

@@ -1,0 +1,80 @@
+"""Values found in a real database."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sink_runner.errors import FatalError, RetriableError, WriteError
+from sink_runner.lookups import Lookups
+from sink_runner.plugin import Column, Lookup
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def lookups(scratch: Any) -> Any:
+    scratch.table("id uuid PRIMARY KEY, number int")
+    key = "00000000-0000-4000-8000-00000000000"
+    for number in range(3):
+        scratch.admin.execute(
+            f"INSERT INTO {scratch.schema}.t VALUES (%s, %s)", (f"{key}{number}", number or None)
+        )
+    made: list[Lookups] = []
+
+    def build(query: str, dsn: str = "") -> Callable[[set[Any]], Any]:
+        query = query.replace("TABLE", f"{scratch.schema}.t")
+        column = Column("c", lookup=Lookup(query, "north"))
+        made.append(Lookups([column, Column("d")], {"north": dsn or scratch.dsn}))
+        return lambda asked: made[-1].resolve("c", asked)
+
+    build.key = key
+    build.scratch = scratch
+    yield build
+    for one in made:
+        one.close()
+
+
+BY_ID = "SELECT id::text, number FROM TABLE WHERE id = ANY (%s::uuid[])"
+BY_NUMBER = "SELECT number::text, id::text FROM TABLE WHERE number = ANY (%s)"
+
+
+def test_what_is_found_and_what_is_not(lookups: Any) -> None:
+    key = lookups.key
+    assert lookups(BY_ID)({f"{key}0", f"{key}1", f"{key}9"}) == {f"{key}0": None, f"{key}1": 1}
+
+
+def test_numbers_are_asked_as_numbers(lookups: Any) -> None:
+    assert lookups(BY_NUMBER)({1, 2, 40_000}) == {str(n): f"{lookups.key}{n}" for n in (1, 2)}
+
+
+def test_a_value_that_the_query_refuses_is_the_rows_fault_and_the_next_is_answered(
+    lookups: Any,
+) -> None:
+    ask = lookups(BY_ID)
+    with pytest.raises(WriteError) as caught:
+        ask({"secret"})
+    assert "secret" not in str(caught.value)
+    assert ask({f"{lookups.key}1"}) == {f"{lookups.key}1": 1}
+
+
+def test_a_query_that_is_wrong_stops_the_mapping(lookups: Any) -> None:
+    with pytest.raises(FatalError):
+        lookups("SELECT nothing FROM TABLE WHERE id = ANY (%s)")({"x"})
+
+
+def test_a_connection_that_broke_is_opened_anew(lookups: Any) -> None:
+    ask = lookups(BY_NUMBER)
+    ask({1})
+    lookups.scratch.admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE application_name = 'sink-runner lookups'"
+    )
+    with pytest.raises(RetriableError):
+        ask({1})
+    assert ask({1}) == {"1": f"{lookups.key}1"}
+
+
+def test_a_database_that_does_not_answer_is_waited_for(lookups: Any) -> None:
+    with pytest.raises(RetriableError):
+        lookups(BY_NUMBER, "postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")({1})
