@@ -19,6 +19,7 @@ from .errors import ConfigError
 from .plugin import Candidates, TableMapping
 from .row import TargetColumn
 from .statements import POSITION, Statements
+from .target import creating
 from .writer import Writer, key_arrays, run
 
 Connection = psycopg.Connection[Any]
@@ -56,8 +57,9 @@ class CandidateWriter:
 
     def prepare(self, connection: Connection) -> None:
         """Make the candidate table and the session's temporary tables."""
-        for statement in _create(self._sql.target, self._sql.columns, self._candidates):
-            run(connection, statement)
+        with creating(connection):
+            for statement in _create(self._sql.target, self._sql.columns, self._candidates):
+                run(connection, statement)
         self._writer.prepare(connection)
         group = ", ".join(f"{quoted(n)} {self._types[n]}" for n in self._candidates.group)
         run(connection, f"CREATE TEMP TABLE {self._touched} ({group}) ON COMMIT DELETE ROWS")

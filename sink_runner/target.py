@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -27,12 +29,19 @@ def connect(dsn: str, application: str) -> Connection:
     )
 
 
+@contextmanager
+def creating(connection: Connection) -> Iterator[None]:
+    """A transaction that makes tables of ours: IF NOT EXISTS fails where two do so at once."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_CONTROL_LOCK,))
+        yield
+
+
 def create_control_tables(connection: Connection) -> None:
     """Make the runner's own tables, once for all runners that start together."""
     script = files(__package__).joinpath("sql", "control.sql").read_text()
     try:
-        with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_CONTROL_LOCK,))
+        with creating(connection):
             connection.execute(script.encode())
     except (errors.InvalidSchemaName, errors.InsufficientPrivilege) as fault:
         raise ConfigError(
