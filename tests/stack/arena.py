@@ -8,16 +8,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import LiteralString
+from typing import Any
 
 import psycopg
+from kafka import KafkaConsumer, TopicPartition
 
 from ..oracle.comparison import Difference, differences
 
-_PROGRESS = "SELECT coalesce(sum(next_offset), 0) FROM sink.partition_offset"
+TOPICS = (
+    "smart_warehouse.public.golden_records",
+    "smart_warehouse.eligibility.eligibility_snapshots",
+    "smart_citizen.public.citizens",
+)
+_APPLIED = "SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset"
 _DEAD = "SELECT count(*) FROM public.sync_dlq"
 _NUMBERS = "SELECT DISTINCT new->>'aadhaar_number' FROM history.change"
 _PAUSE = 0.2
+# Longer than a change takes from its commit to Kafka, on a machine that is busy.
+_QUIET_SECONDS = 3
 _SHOWN = 40
 _SIGNIFICANT = 8
 
@@ -44,20 +52,60 @@ class Arena:
 
     def progress(self) -> int:
         """How far all partitions were applied, as both targets hold it."""
-        return sum(self._number(connection, _PROGRESS) for connection in self._both())
+        return sum(self.partitions().values())
 
     def dead_letters(self) -> int:
-        return sum(self._number(connection, _DEAD) for connection in self._both())
+        found = [connection.execute(_DEAD).fetchall() for connection in self._both()]
+        return sum(count for ((count,),) in found)
 
     def differences(self) -> list[Difference]:
         return differences(self.warehouse, self.citizen)
 
     def settle(self, seconds: float) -> list[Difference]:
-        """The differences that are left once there are none, or the time is over."""
+        """The differences that are left once every change is applied, or the time is over.
+
+        Equality alone is not enough: an event that is still to come may break it.
+        """
         bound = time.monotonic() + seconds
-        while (left := self.differences()) and time.monotonic() < bound:
+        while not self._quiet(_QUIET_SECONDS) and time.monotonic() < bound:
             time.sleep(_PAUSE)
-        return left
+        assert self.waiting() == 0, f"{self.waiting()} events were not applied in {seconds} s"
+        return self.differences()
+
+    def waiting(self) -> int:
+        """How many events of the three tables Kafka holds that no target has applied."""
+        ends, applied = self._ends(), self.partitions()
+        return sum(end - applied.get(partition, 0) for partition, end in ends.items())
+
+    def partitions(self) -> dict[tuple[str, int], int]:
+        """How far each partition is applied; none if no runner was here yet."""
+        return {
+            (topic, partition): offset
+            for connection in self._both()
+            for topic, partition, offset in _applied(connection)
+            if topic in TOPICS
+        }
+
+    def _quiet(self, seconds: float) -> bool:
+        """Whether nothing waits and nothing comes; what is applied may become a change again."""
+        if self.waiting():
+            return False
+        ends = self._ends()
+        time.sleep(seconds)
+        return self._ends() == ends and not self.waiting()
+
+    def _ends(self) -> dict[tuple[str, int], int]:
+        consumer = KafkaConsumer(bootstrap_servers=self.environment["SINK_KAFKA"])
+        try:
+            partitions = [
+                TopicPartition(topic, partition)
+                for topic in TOPICS
+                for partition in consumer.partitions_for_topic(topic)
+            ]
+            ends = consumer.end_offsets(partitions)
+        finally:
+            consumer.close()
+        return {(one.topic, one.partition): end for one, end in ends.items()}
 
     def numbers_in_the_log(self) -> int:
         """How many lines of the runners' log hold some citizen's Aadhaar number."""
@@ -68,14 +116,6 @@ class Arena:
 
     def _both(self) -> tuple[psycopg.Connection, psycopg.Connection]:
         return self.warehouse, self.citizen
-
-    def _number(self, connection: psycopg.Connection, query: LiteralString) -> int:
-        try:
-            row = connection.execute(query).fetchone()
-        except psycopg.errors.UndefinedTable:  # no runner was here yet
-            return 0
-        assert row is not None
-        return int(row[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +146,13 @@ class Runner:
         """Ask it to end, and return its exit code; a runner that does not end is an error."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=seconds)
+
+
+def _applied(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
+    try:
+        return connection.execute(_APPLIED).fetchall()
+    except psycopg.errors.UndefinedTable:
+        return []
 
 
 def until(fact: Callable[[], bool], seconds: float) -> bool:

@@ -115,22 +115,12 @@ def test_a_second_runner_takes_over_when_the_first_is_killed(arena):
             assert first.running
             assert second.running
             first.kill()
-            reached = partitions(arena)
-            assert until(lambda: moved(reached, partitions(arena)), TAKEOVER_SECONDS)
+            reached = arena.partitions()
+            assert until(lambda: moved(reached, arena.partitions()), TAKEOVER_SECONDS)
             assert second.running
     with arena.runner():
         left = arena.settle(SETTLE_SECONDS)
     assert not left, told(left)
-
-
-def partitions(arena) -> dict[tuple[str, int], int]:
-    """How far each partition of each mapping is."""
-    query = "SELECT mapping, partition, coalesce(next_offset, 0) FROM sink.partition_offset"
-    return {
-        (mapping, partition): offset
-        for connection in (arena.warehouse, arena.citizen)
-        for mapping, partition, offset in connection.execute(query)
-    }
 
 
 def moved(before, after) -> bool:
