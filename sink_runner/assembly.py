@@ -20,7 +20,7 @@ from .avro import EnvelopeDecoder, KeyDecoder
 from .catalog import TableCatalog, read_table
 from .catalog_checks import check_source, check_target, wanted_before
 from .config import Config, Database
-from .dead_letter import DeadLetters, Sealer
+from .dead_letter import DeadLetters
 from .envelope import Kind
 from .errors import ConfigError
 from .faults import judge
@@ -34,6 +34,7 @@ from .policy import Policies
 from .route import HEADER
 from .row import SourceColumn
 from .schema_registry import SchemaRegistry
+from .sealing import Sealer
 from .target import connect, create_control_tables
 from .worker import Patience, Worker
 from .writers import make_writer

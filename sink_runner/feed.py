@@ -14,8 +14,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from .dead_letter import Message
 from .errors import ConfigError, RetriableError
+from .message import Message
 from .offsets import Topic
 
 # kafka-python's numbers, where the default is not ours.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from .dead_letter import Message
 from .envelope import Decoded
+from .message import Message
 from .plugin import ABSENT, Event, Op
 from .row import RowPlan, SourceColumn
 

@@ -62,6 +62,11 @@ def describe(exc: BaseException) -> str:
     return " ".join(parts)
 
 
+def text_of(exc: BaseException) -> str:
+    """The exception's text if it is our own; otherwise what it is."""
+    return str(exc) if _is_ours(exc) else f"a plugin raised {_class(exc)}"
+
+
 def trace(exc: BaseException) -> list[str]:
     """Return the exception and its causes, each with its frames, a line for each."""
     lines: list[str] = []
@@ -100,8 +105,10 @@ def _is_ours(exc: BaseException) -> bool:
     traceback = exc.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
-    if traceback is None or not isinstance(exc, SinkError):
+    if not isinstance(exc, SinkError):
         return False
+    if traceback is None:  # made and never raised: nobody but us does that
+        return True
     module = str(traceback.tb_frame.f_globals.get("__name__", ""))
     return module.partition(".")[0] == __name__.partition(".")[0]
 

@@ -9,10 +9,10 @@ from typing import Any
 from . import registry
 from .catalog import CatalogColumn
 from .chain import Chain
-from .dead_letter import Message
 from .errors import ConfigError
 from .hooks import Hooks
 from .incoming import Shape
+from .message import Message
 from .plugin import Column, Context, TableMapping
 from .policy import Policies
 from .route import Resolver, Route

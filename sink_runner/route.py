@@ -9,10 +9,11 @@ from typing import Any
 
 from .chain import Chain
 from .changes import Change, Key, Leave, Write
-from .dead_letter import DeadLetter, Message
+from .dead_letter import DeadLetter
 from .envelope import Decoded
 from .errors import EventError, SinkError, StepError
 from .incoming import Incoming, Plans, Shape
+from .message import Message
 from .plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
 from .row import RowPlan, TargetColumn, Values, to_stage, to_text
 

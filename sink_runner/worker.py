@@ -21,11 +21,13 @@ import structlog
 
 from .applier import Applier
 from .avro import EnvelopeDecoder
-from .dead_letter import DeadLetter, Message
+from .dead_letter import DeadLetter
 from .envelope import Decoded
 from .errors import DecodeError, FatalError, FencedError, RetriableError
 from .feed import Feed
 from .hooks import Hooks
+from .log import text_of
+from .message import Message
 from .offsets import Advance, Claim
 from .route import Batch, Route
 
@@ -233,7 +235,7 @@ class Worker:
         self.counts["dead"] += 1
         self._log.error(
             "dead_letter",
-            error=str(letter.error),
+            error=text_of(letter.error),
             kind=type(letter.error).__name__,
             partition=letter.message.partition,
             offset=letter.message.offset,

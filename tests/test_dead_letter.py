@@ -7,9 +7,11 @@ from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sink_runner.dead_letter import DeadLetter, DeadLetters, Message, Sealer, frames
+from sink_runner.dead_letter import DeadLetter, DeadLetters
 from sink_runner.errors import ConfigError, EventError, StepError, WriteError
 from sink_runner.faults import judge
+from sink_runner.message import Message
+from sink_runner.sealing import Sealer
 
 SEALER = Sealer(b"k" * 32, "one")
 MESSAGES = st.builds(
@@ -89,12 +91,32 @@ def test_no_value_is_in_clear_in_a_letter(value: str, how: str) -> None:
     assert not [p for p in row if isinstance(p, bytes) and value.encode() in p]
 
 
-def test_frames_tell_the_whole_chain_cause_first() -> None:
-    text = frames(raised("secret", "step"))
-    lines = text.splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == ["ValueError", "StepError"]
-    assert all("test_dead_letter.py:" in line for line in lines if line.startswith(" "))
-    assert "secret" not in text
+def test_the_trace_tells_the_whole_chain() -> None:
+    trace = letter_of(raised("secret", "step"))[8].splitlines()
+    told = [line for line in trace if not line.startswith(" ")]
+    assert [line.split(" (")[0].rsplit(".", 1)[-1] for line in told] == [
+        "StepError",
+        "caused by ValueError",
+    ]
+    assert all("test_dead_letter.py:" in line for line in trace if line.startswith(" "))
+    assert "secret" not in "".join(trace)
+
+
+def test_the_text_of_a_plugin_s_own_error_is_not_kept() -> None:
+    """An author may write anything into an EventError, a row's value too."""
+    row = letter_of(from_a_plugin(EventError("number 012345678901 is odd")))
+    assert row[7] == "a plugin raised sink_runner.errors.EventError"
+    assert "012345678901" not in row[8]
+
+
+def from_a_plugin(error: EventError) -> EventError:
+    """The error as it is caught when code outside the runner raised it."""
+    space = {"error": error, "__name__": "sink_people"}
+    try:
+        exec("raise error", space)
+    except EventError as caught:
+        return caught
+    raise AssertionError
 
 
 def test_the_state_of_the_database_is_kept() -> None:

@@ -11,10 +11,10 @@ from sink_runner import registry
 from sink_runner.catalog import CatalogColumn
 from sink_runner.catalog_checks import wanted_before
 from sink_runner.changes import Change, Leave, Write
-from sink_runner.dead_letter import Message
 from sink_runner.envelope import Decoded
 from sink_runner.errors import EventError
 from sink_runner.incoming import Shape
+from sink_runner.message import Message
 from sink_runner.parts import assemble
 from sink_runner.plugin import ABSENT, Action, TableMapping
 from sink_runner.policy import Policies, load_policies

@@ -13,10 +13,11 @@ from psycopg.rows import dict_row
 
 from sink_runner.applier import Applier
 from sink_runner.catalog import read_table
-from sink_runner.dead_letter import DeadLetters, Sealer
+from sink_runner.dead_letter import DeadLetters
 from sink_runner.lookups import Lookups
 from sink_runner.offsets import Advance, Offsets, Topic
 from sink_runner.route import Batch
+from sink_runner.sealing import Sealer
 from sink_runner.target import connect, create_control_tables
 from sink_runner.writers import make_writer
 

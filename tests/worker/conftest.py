@@ -13,16 +13,18 @@ import pytest
 from sink_runner.applier import Applier
 from sink_runner.chain import Chain
 from sink_runner.changes import Change
-from sink_runner.dead_letter import DeadLetters, Message, Sealer
+from sink_runner.dead_letter import DeadLetters
 from sink_runner.envelope import Decoded, Kind
 from sink_runner.errors import DecodeError
 from sink_runner.hooks import Hooks
 from sink_runner.incoming import Shape
+from sink_runner.message import Message
 from sink_runner.offsets import Offsets, Topic
 from sink_runner.plugin import hookimpl
 from sink_runner.registry import new_manager
 from sink_runner.route import Route
 from sink_runner.row import SourceColumn
+from sink_runner.sealing import Sealer
 from sink_runner.testing import NOW
 from sink_runner.worker import Patience, Worker
 

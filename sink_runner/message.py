@@ -1,0 +1,15 @@
+"""A Kafka record, by what the runner needs of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Message(NamedTuple):
+    """A Kafka record: where it stands and its bytes."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
