@@ -25,6 +25,7 @@ fastavro stays as the reference: it reads whatever the compiled decoder gives up
 last word on whether a message can be read at all.
 """
 
-from .decoder import EnvelopeDecoder, KeyDecoder, Plan, Registry, schema_id_of
+from .decoder import EnvelopeDecoder, Plan, Registry, schema_id_of
+from .keys import KeyDecoder
 
 __all__ = ["EnvelopeDecoder", "KeyDecoder", "Plan", "Registry", "schema_id_of"]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..envelope import Decoded, Passing, RowSchema
 from ..errors import DecodeError
 from . import reference
-from .compile import HEADER, Wanted, compile_envelope, compile_row, is_envelope, row_of
+from .compile import HEADER, Wanted, compile_envelope, is_envelope, row_of
 from .row import row_schema
 from .schema import Record, parse
 from .source import MalformedError
@@ -17,7 +17,7 @@ from .source import MalformedError
 DEFAULT_SOURCE = frozenset(("lsn", "ts_ms", "origin", "snapshot"))
 
 # What a compiled decoder may fail with; fastavro then has the last word.
-_FAULTS = (*reference.BAD_BYTES, MalformedError)
+FAULTS = (*reference.BAD_BYTES, MalformedError)
 
 
 class Registry(Protocol):
@@ -103,7 +103,7 @@ class EnvelopeDecoder:
                 try:
                     batch.append(decode(value))
                     continue
-                except _FAULTS:
+                except FAULTS:
                     pass
             batch.append(self._carefully(value, unknown))
         return batch
@@ -144,39 +144,6 @@ class EnvelopeDecoder:
             # Too deep for Python's compiler, not for fastavro.
             return Plan(schema_id, row, None, parsed, *gaps)
         return Plan(schema_id, row, quick, parsed, *gaps, source)
-
-
-class KeyDecoder:
-    """Decodes a record's key to the wanted columns.  One thread at a time."""
-
-    def __init__(self, registry: Registry, columns: Sequence[str]) -> None:
-        self._registry = registry
-        self._columns = tuple(columns)
-        self._plans: dict[bytes, tuple[Callable[[bytes], tuple[Any, ...]], Any]] = {}
-
-    def decode(self, key: bytes | None) -> tuple[Any, ...]:
-        """Decode one key; a record without a key is a DecodeError."""
-        if key is None:
-            raise DecodeError("the record has no key")
-        plan = self._plans.get(key[:HEADER])
-        if plan is None:
-            plan = self._plans[key[:HEADER]] = self._make(schema_id_of(key))
-        quick, parsed = plan
-        try:
-            return quick(key)
-        except _FAULTS:
-            row = reference.project(reference.read(key, parsed), self._columns)
-            assert row is not None
-            return row
-
-    def _make(self, schema_id: int) -> tuple[Callable[[bytes], tuple[Any, ...]], Any]:
-        parsed, kind = parse(self._registry.schema(schema_id))
-        if not isinstance(kind, Record):
-            raise DecodeError(f"the key's schema {schema_id} is not a record")
-        missing = row_schema(kind).missing(self._columns)
-        if missing:
-            raise DecodeError(f"the key's schema {schema_id} lacks {', '.join(missing)}")
-        return compile_row(kind, self._columns), parsed
 
 
 def schema_id_of(message: bytes) -> int:

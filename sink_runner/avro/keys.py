@@ -1,0 +1,46 @@
+"""The key of a Kafka record, which names the source row; seldom needed, as the row has it too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import DecodeError
+from . import reference
+from .compile import HEADER, compile_row
+from .decoder import FAULTS, Registry, schema_id_of
+from .row import row_schema
+from .schema import Record, parse
+
+
+class KeyDecoder:
+    """Decodes a record's key to the wanted columns.  One thread at a time."""
+
+    def __init__(self, registry: Registry, columns: Sequence[str]) -> None:
+        self._registry = registry
+        self._columns = tuple(columns)
+        self._plans: dict[bytes, tuple[Callable[[bytes], tuple[Any, ...]], Any]] = {}
+
+    def decode(self, key: bytes | None) -> tuple[Any, ...]:
+        """Decode one key; a record without a key is a DecodeError."""
+        if key is None:
+            raise DecodeError("the record has no key")
+        plan = self._plans.get(key[:HEADER])
+        if plan is None:
+            plan = self._plans[key[:HEADER]] = self._make(schema_id_of(key))
+        quick, parsed = plan
+        try:
+            return quick(key)
+        except FAULTS:
+            row = reference.project(reference.read(key, parsed), self._columns)
+            assert row is not None
+            return row
+
+    def _make(self, schema_id: int) -> tuple[Callable[[bytes], tuple[Any, ...]], Any]:
+        parsed, kind = parse(self._registry.schema(schema_id))
+        if not isinstance(kind, Record):
+            raise DecodeError(f"the key's schema {schema_id} is not a record")
+        missing = row_schema(kind).missing(self._columns)
+        if missing:
+            raise DecodeError(f"the key's schema {schema_id} lacks {', '.join(missing)}")
+        return compile_row(kind, self._columns), parsed
