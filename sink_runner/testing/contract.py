@@ -13,7 +13,6 @@ from sink_runner.changes import Write
 from .events import Sample
 from .harness import Harness
 
-
 _TELLING = 4
 """So many characters are not part of a longer text by chance."""
 
