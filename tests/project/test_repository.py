@@ -17,7 +17,7 @@ PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 # `statements` and `avro.compile` are not here: they make functions and SQL once, at start.
 HOT_PATH = (
     *("worker", "feed", "avro/decoder", "route", "incoming", "chain", "lookups", "changes"),
-    *("applier", "writer", "candidates", "resolve", "offsets", "dead_letter"),
+    *("applier", "writer", "candidates", "resolve", "offsets", "dead_letter", "sealing"),
 )
 
 
