@@ -80,7 +80,7 @@ class Batch:
     """When rows are written together; a lone one is never kept waiting longer than this."""
 
     max_rows: int = field(
-        default=2000, metadata=doc("Rows that are written in one transaction.", minimum=1)
+        default=5000, metadata=doc("Rows that are written in one transaction.", minimum=1)
     )
     max_wait_ms: int = field(
         default=0,

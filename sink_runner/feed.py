@@ -25,6 +25,8 @@ _SETTINGS: Mapping[str, Any] = {
     "auto_offset_reset": "earliest",
     "allow_auto_create_topics": False,
     "fetch_max_bytes": 8 * 1024 * 1024,  # bounds what one fetch may hold in memory
+    # A poll gives what one fetch brought of one partition: enough for a whole batch.
+    "max_partition_fetch_bytes": 4 * 1024 * 1024,
     "session_timeout_ms": 6_000,  # the least that brokers allow: takeover is this fast
     "heartbeat_interval_ms": 1_500,
     "metrics_enabled": False,

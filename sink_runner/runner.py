@@ -16,6 +16,7 @@ from . import registry
 from .assembly import Surroundings, build
 from .config import Config
 from .errors import ConfigError, FatalError, RetriableError
+from .interpreter import tuned
 from .policy import load_policies
 from .schema_registry import SchemaRegistry
 from .worker import Worker
@@ -26,7 +27,7 @@ _CHECK = 0.2  # seconds between looks at the threads
 def run(config: Config, selected: Sequence[registry.Plugin]) -> int:
     """Return the exit code: 0 after a signal, 1 if a mapping had to stop by itself."""
     stop = threading.Event()
-    with _signals(stop):
+    with _signals(stop), tuned():
         around = Surroundings(
             config=config,
             policies=load_policies(config.policies.directory),

@@ -38,7 +38,7 @@ def test_config_prints_every_key_and_no_secret(call, tmp_path):
     assert out.startswith(f"# {tmp_path / 'sink-runner.toml'}\n")
     assert 'kafka.bootstrap = "127.0.0.1:9092"' in out
     assert "databases.north.dsn = ***  # from env NORTH" in out
-    assert "batch.max_rows  (an integer, default 2000)" in out
+    assert "batch.max_rows  (an integer, default 5000)" in out
     assert "hunter2" not in out
 
 

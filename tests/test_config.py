@@ -55,7 +55,7 @@ def test_a_short_file_is_filled_up_with_defaults(write, tmp_path):
     read = load(write(), {"NORTH": SECRET}).config()
     assert read.kafka.bootstrap == "127.0.0.1:9092"
     assert read.policies.directory == tmp_path / "ranger-policies"
-    assert read.batch.max_rows == 2000
+    assert read.batch.max_rows == 5000
     assert read.retry_steps == (1, 2, 4, 8, 16)
     assert (read.shutdown_seconds, read.maintenance_seconds) == (10, 60)
     assert read.remember_deletes_days == 30
@@ -307,7 +307,7 @@ def test_the_reference_knows_types_defaults_and_secrets():
     found = {key.path: key for key in keys(Config)}
     assert found["databases.<name>.dsn"].secret
     assert found["databases.<name>.dsn"].required
-    assert found["batch.max_rows"].default == 2000
+    assert found["batch.max_rows"].default == 5000
     assert shown(found["plugins.enabled"].default) == '["*"]'
 
 

@@ -1,0 +1,25 @@
+"""The interpreter's settings while events are carried."""
+
+import gc
+import sys
+
+import pytest
+
+from sink_runner.interpreter import tuned
+
+
+def test_a_thread_that_comes_back_from_the_database_waits_under_a_millisecond_for_its_turn():
+    with tuned():
+        assert sys.getswitchinterval() < 0.001
+
+
+def test_the_collector_lets_several_batches_pass():
+    with tuned():
+        assert gc.get_threshold()[0] > 50_000
+
+
+def test_the_settings_are_as_before_even_after_a_fault():
+    before = (sys.getswitchinterval(), gc.get_threshold())
+    with pytest.raises(ValueError, match="now"), tuned():
+        raise ValueError("now")
+    assert (sys.getswitchinterval(), gc.get_threshold()) == before
