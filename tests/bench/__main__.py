@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 from rich.console import Console
 
 from . import home as homes
-from . import latency, measured, recording, reference, runner
+from . import latency, measured, peers, recording, reference, runner
 from .home import Home
+from .measured import Pass
 from .recording import Recording
 from .report import OURS, Report
 
@@ -36,13 +39,12 @@ def _bench(home: Home, args: argparse.Namespace) -> int:
         home.reporter.step(f"{args.changes} single changes, commit to commit")
         report.latencies = latency.measure(home, args.changes)
     home.stop_capture()
-    for number in range(1, args.passes + 1):
-        _once(home, found, args, report)
-        home.reporter.step(f"pass {number} of {args.passes}: {report.passes[OURS][-1].rate:,.0f}/s")
-    if args.peers:
-        from . import peers  # noqa: PLC0415 - needs nothing of it otherwise
-
-        peers.measure(home, found, args.passes, report)
+    with _others(home, found, args, report) as others:
+        for number in range(1, args.passes + 1):
+            home.reporter.step(f"pass {number} of {args.passes}")
+            _once(home, found, args, report)
+            for name, once in others.items():
+                _tell(home, report, name, once())
     report.print(Console(stderr=args.json, highlight=False))
     if args.json:
         json.dump(report.as_json(), sys.stdout, indent=2)
@@ -50,11 +52,22 @@ def _bench(home: Home, args: argparse.Namespace) -> int:
     return 0
 
 
+def _others(
+    home: Home, found: Recording, args: argparse.Namespace, report: Report
+) -> AbstractContextManager[Mapping[str, Callable[[], Pass]]]:
+    return peers.ready(home, found, report) if args.peers else nullcontext({})
+
+
 def _once(home: Home, found: Recording, args: argparse.Namespace, report: Report) -> None:
     """The runner and, in the same minute, what the database does without it."""
     program = runner.started(home, "bench-account", rows=args.rows)
-    report.add(OURS, measured.run(home, found, program))
+    _tell(home, report, OURS, measured.run(home, found, program))
     report.references.append(reference.measure(home, found, args.rows))
+
+
+def _tell(home: Home, report: Report, name: str, done: Pass) -> None:
+    report.add(name, done)
+    home.reporter.step(f"{name}: {done.rate:,.0f} events/s")
 
 
 def _arguments() -> argparse.Namespace:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 from sink_stack import layout
+from sink_stack.postgres import schema_digest
 from sink_stack.progress import Reporter
 from sink_stack.settings import DATABASES, Settings
 from sink_stack.stack import Options, Stack
@@ -93,10 +94,11 @@ def recorded() -> int:
 
 
 def _way() -> str:
-    """Changes with whatever decides what a recording holds."""
-    settings = layout.find(os.environ).debezium / "common.properties"
-    scripts = sorted((HERE / "sql").glob("*.sql"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in [settings, *scripts])).hexdigest()
+    """Changes with whatever decides what a recording holds, or what its databases are."""
+    found = layout.find(os.environ)
+    settings = (found.debezium / "common.properties").read_bytes()
+    schemas = schema_digest(found.sql) + schema_digest(HERE / "sql")
+    return hashlib.sha256(settings + schemas.encode()).hexdigest()
 
 
 def discard() -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
 from ..home import Home
+from ..measured import Pass
 from ..recording import Recording
 from ..report import Report
 from . import jdbc, quix
 
 
-def measure(home: Home, recording: Recording, passes: int, report: Report) -> None:
-    jdbc.measure(home, recording, passes, report)
-    quix.measure(home, recording, passes, report)
+@contextmanager
+def ready(
+    home: Home, recording: Recording, report: Report
+) -> Iterator[Mapping[str, Callable[[], Pass]]]:
+    """Find each one's best settings, and give what makes a pass of it, by name."""
+    streams = quix.ready(home, recording, report)
+    with jdbc.ready(home, recording, report) as sink:
+        yield {jdbc.NAME: sink, quix.NAME: streams}

@@ -20,6 +20,7 @@ from ..process import Watched, running
 
 CONVERTER = "2.6.13.Final"  # of Apicurio, which still speaks the registry's second API
 _START_SECONDS = 120
+_CAUSE_LENGTH = 160
 # As the prior measurements: twice the memory of all our parts, and the collector for throughput.
 _JVM = ("-Xms1g", "-Xmx2g", "-XX:+UseG1GC")
 # The worker has these itself; a second copy inside a plugin would not be the same classes.
@@ -146,4 +147,4 @@ def _await(url: str, watched: Watched) -> None:
 def _cause(trace: str) -> str:
     """The innermost reason of a Java stack trace; what it quotes of a row is the benchmark's."""
     lines = [line for line in trace.splitlines() if not line.startswith("\t")]
-    return lines[-1]
+    return lines[-1][:_CAUSE_LENGTH]

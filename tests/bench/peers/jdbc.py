@@ -8,7 +8,9 @@ guards nothing and keeps its offsets in Kafka, after the fact.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from sink_stack.maven import Artifact
 
@@ -20,34 +22,46 @@ from ..report import Report
 from .connect import Connect, worker
 
 VERSION = "3.5.0.Final"
+NAME = f"Debezium JDBC sink {VERSION}"
 _PLUGIN = Artifact("io.debezium", "debezium-connector-jdbc", VERSION)
 _DRIVER = Artifact("org.postgresql", "postgresql", "42.7.8")
-_UNNEST = "dialect.postgres.unnest.insert.enabled"
-
-SWEPT: Mapping[str, Mapping[str, str]] = {
-    "1000": {"batch.size": "1000"},
-    "5000": {"batch.size": "5000"},
-    "1000, reduction buffer": {"batch.size": "1000", "use.reduction.buffer": "true"},
-    "5000, reduction buffer": {"batch.size": "5000", "use.reduction.buffer": "true"},
-    "5000, reduction buffer, unnest": {
-        "batch.size": "5000",
-        "use.reduction.buffer": "true",
-        _UNNEST: "true",
-    },
-}
-"""What is tried, by batch.size; the JVM is warm by then."""
 
 
-def measure(home: Home, recording: Recording, passes: int, report: Report) -> None:
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the sweep varies."""
+
+    batch: int
+    reduce: bool = True
+    """Write one row of several with the same key."""
+    rewrite: bool = True
+    """Let the driver make one INSERT of many; fails where a key occurs twice in it."""
+    unnest: bool = False
+
+    def __str__(self) -> str:
+        names = [name for name in ("reduce", "rewrite", "unnest") if getattr(self, name)]
+        return " ".join([str(self.batch), *names])
+
+
+SWEPT = (
+    Setting(500),
+    Setting(1000),
+    Setting(2000),
+    Setting(5000),
+    Setting(2000, reduce=False, rewrite=False),
+    Setting(2000, unnest=True),
+)
+
+
+@contextmanager
+def ready(home: Home, recording: Recording, report: Report) -> Iterator[Callable[[], Pass]]:
+    """Warm a JVM up, sweep, and give what makes a pass with the best setting."""
     with worker(home, _PLUGIN, _DRIVER) as connect:
         bench = _Bench(home, recording, connect)
-        bench.run(SWEPT["5000, reduction buffer"])
+        bench.run(SWEPT[1])
         home.reporter.step("JDBC sink: warmed up")
         best = _best(home, bench, report)
-        name = f"Debezium JDBC sink {VERSION}"
-        for _ in range(passes):
-            report.add(name, bench.run(SWEPT[best]))
-            home.reporter.step(f"JDBC sink, {best}: {report.passes[name][-1].rate:,.0f}/s")
+        yield lambda: bench.run(best)
 
 
 class _Bench:
@@ -57,56 +71,55 @@ class _Bench:
         self._home = home
         self._recording = recording
         self._connect = connect
-        self._names: Iterator[str] = (
-            f"{connect.watched.process.pid}-{number}" for number in itertools.count()
-        )
+        self._numbers = itertools.count()
 
-    def run(self, settings: Mapping[str, str]) -> Pass:
-        name = f"bench-{next(self._names)}"
-        config = {**_config(self._home, name), **settings}
-        config["consumer.override.max.poll.records"] = settings["batch.size"]
-        return measured.run(self._home, self._recording, self._connect.connector(name, config))
+    def run(self, setting: Setting) -> Pass:
+        name = f"bench-{self._connect.watched.process.pid}-{next(self._numbers)}"
+        connector = self._connect.connector(name, _config(self._home, setting))
+        return measured.run(self._home, self._recording, connector)
 
 
-def _best(home: Home, bench: _Bench, report: Report) -> str:
+def _best(home: Home, bench: _Bench, report: Report) -> Setting:
     """Try every setting once; what a setting cannot do is told and passed over."""
-    rates: dict[str, float] = {}
-    for name, settings in SWEPT.items():
+    rates: dict[Setting, float] = {}
+    for setting in SWEPT:
         try:
-            rates[name] = bench.run(settings).rate
+            rates[setting] = bench.run(setting).rate
         except RuntimeError as fault:
-            report.notes.append(f"JDBC sink, batch.size {name}: {fault}")
+            report.notes.append(f"JDBC sink, {setting}: {fault}")
             continue
-        home.reporter.step(f"JDBC sink, {name}: {rates[name]:,.0f}/s")
-    told = ", ".join(f"{name}: {rate:,.0f}" for name, rate in rates.items())
-    best = max(rates, key=lambda name: rates[name])
+        home.reporter.step(f"JDBC sink, {setting}: {rates[setting]:,.0f}/s")
+    best = max(rates, key=lambda setting: rates[setting])
+    told = ", ".join(f"{setting}: {rate:,.0f}" for setting, rate in rates.items())
     report.notes.append(
-        f"JDBC sink {VERSION}: JVM warm; swept batch.size, events/s: {told}; measured with {best}; "
-        "no masks, no guard, offsets in Kafka; dates and decimals as strings, like ours"
+        f"{NAME}: JVM warm; swept by batch.size, events/s: {told}; measured with {best}; no masks, "
+        "no guard, offsets in Kafka; dates and decimals written as strings, like ours"
     )
     return best
 
 
-def _config(home: Home, name: str) -> dict[str, str]:
+def _config(home: Home, setting: Setting) -> dict[str, str]:
     settings = home.stack.settings
     address = f"127.0.0.1:{settings.port('postgres')}/{TARGET}"
+    options = f"reWriteBatchedInserts={str(setting.rewrite).lower()}&stringtype=unspecified"
     return {
-        "name": name,
         "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector",
         "tasks.max": "1",
         # Debezium Server's headers; what the default makes of them has no schema, and fails.
         "header.converter": "org.apache.kafka.connect.storage.StringConverter",
         "topics": TOPIC,
-        "connection.url": (
-            f"jdbc:postgresql://{address}?reWriteBatchedInserts=true&stringtype=unspecified"
-        ),
+        "connection.url": f"jdbc:postgresql://{address}?{options}",
         "connection.username": "sink_writer",
         "connection.password": settings.password("writer"),
         "insert.mode": "upsert",
         "primary.key.mode": "record_key",
         "schema.evolution": "none",
         "collection.name.format": "bench.account",
+        "batch.size": str(setting.batch),
+        "use.reduction.buffer": str(setting.reduce).lower(),
+        "dialect.postgres.unnest.insert.enabled": str(setting.unnest).lower(),
         "consumer.override.auto.offset.reset": "earliest",
+        "consumer.override.max.poll.records": str(setting.batch),
         "consumer.override.fetch.min.bytes": "100000",
         "consumer.override.max.partition.fetch.bytes": "8388608",
     }

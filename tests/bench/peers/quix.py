@@ -4,37 +4,39 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from .. import measured
 from ..home import HERE, TARGET, Home
+from ..measured import Pass
 from ..process import Watched, running
 from ..recording import TOPIC, Recording
 from ..report import Report
 
 VERSION = "3.28.1"
+NAME = f"Quix Streams {VERSION}"
 SWEPT = (2_000, 10_000)
 _REQUIRED = (f"quixstreams[postgresql]=={VERSION}", "fastavro==1.13.1")
 
 
-def measure(home: Home, recording: Recording, passes: int, report: Report) -> None:
-    """Sweep how many events one commit takes, then measure with the best."""
+def ready(home: Home, recording: Recording, report: Report) -> Callable[[], Pass]:
+    """Sweep how many events one commit takes, and give what makes a pass with the best."""
     python = _installed(home)
-    rates = {
-        size: measured.run(home, recording, _started(home, python, recording, size)).rate
-        for size in SWEPT
-    }
+
+    def once(size: int) -> Pass:
+        return measured.run(home, recording, _started(home, python, recording, size))
+
+    rates = {size: once(size).rate for size in SWEPT}
     best = max(rates, key=lambda size: rates[size])
     told = ", ".join(f"{size:,}: {rate:,.0f}" for size, rate in rates.items())
+    home.reporter.step(f"Quix Streams, by commit_every, events/s: {told}")
     report.notes.append(
-        f"Quix Streams {VERSION}: decoded by fastavro; swept commit_every, events/s: {told}; "
+        f"{NAME}: decoded by fastavro; swept by commit_every, events/s: {told}; "
         f"measured with {best:,}; no masks, no guard, offsets in Kafka"
     )
-    for _ in range(passes):
-        done = measured.run(home, recording, _started(home, python, recording, best))
-        report.add(f"Quix Streams {VERSION}", done)
-        home.reporter.step(f"Quix Streams, {best:,}: {done.rate:,.0f}/s")
+    return lambda: once(best)
 
 
 def _started(
