@@ -80,6 +80,8 @@ def _golden(gr_id: str | None, number: str, life: list[Change], asked: Asked) ->
     writes += [(_written(sink, winner), _values(winner)) for winner in winners if winner.values]
     for _, values in sorted(writes, key=lambda write: write[0]):
         columns.update(values)
+    if winners and not any(winner.values for winner in winners):
+        del columns["updated_by"]  # goes with the time, which it may have taken or not
     # Nobody in the tests answers a review, so the flag stays once it is set.
     flagged = gr_id is None or number in asked.abandoned
     columns["review_required"] = flagged or bool(columns["review_required"])

@@ -8,7 +8,8 @@ Written from the specification alone. Readings of what it leaves open:
 - The window of 30 days is that of the version itself. It keeps a version out; it removes nothing.
 - Whether a version that changes no mapped column moves `source_updated_at` is open, so both are
   allowed: the time of the last version, or of any since the mapped columns became what they are.
-- A value too short for its mask is one of four characters or fewer: all of it would show.
+- A value too short for its mask is one of four characters or fewer: all of it would show. An
+  e-mail address without an @ has no domain to show, and is hidden whole in the form of one.
 """
 
 from collections.abc import Iterable
@@ -94,5 +95,7 @@ def _last_four(hidden: str, value: str | None) -> str | None:
 def _email(value: str | None) -> str | None:
     if value is None:
         return None
-    local, _, domain = value.rpartition("@")
+    local, at, domain = value.rpartition("@")
+    if not at:
+        return "***@***"
     return f"{local[0] if len(local) > 1 else ''}***@{domain}"

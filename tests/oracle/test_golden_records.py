@@ -176,6 +176,16 @@ def test_the_latest_wins(known, name):
     assert times(warehouse, portal) == {max(known or "", "2026-03-01T10:00:00")}
 
 
+def test_who_wrote_a_record_that_took_a_time_alone_is_open():
+    warehouse = matched(source_updated_at="2026-03-01T10:00:01")
+    portal = citizens().insert("c")
+    assert record(warehouse, portal)["updated_by"] is None
+    portal.update("c", email=None, updated_at=LATER)
+    assert "updated_by" not in record(warehouse, portal)
+    portal.update("c", email="b@example.in", updated_at=LATER)
+    assert record(warehouse, portal)["updated_by"] == "citizen_portal"
+
+
 def test_an_unmatched_citizen_makes_a_record_for_review():
     (made,) = golden_records([], wanted(citizens().insert("c"))).values()
     assert (made.gr_id, made.citizen) == (None, "c")

@@ -52,6 +52,7 @@ def test_no_gender_is_unknown():
         ("mobile_number", "5678", "**********"),
         ("email", "user@example.com", "u***@example.com"),
         ("email", "u@example.com", "***@example.com"),
+        ("email", "nobody", "***@***"),
         ("email", None, None),
     ],
 )
