@@ -106,7 +106,9 @@ class Route:
         if before is None:
             raise EventError("a delete without the old row's key")
         action = self._mapping.on_delete
-        if isinstance(action, Review) and not self._belonged(incoming, before):
+        if isinstance(action, Review) and (
+            _moved(incoming.message) or not self._belonged(incoming, before)
+        ):
             batch.counts["dropped"] += 1
             return
         self._leave(incoming, incoming.plans.key.flat(before), action, batch)
@@ -279,3 +281,8 @@ class Route:
         parts = list(asked.items())
         one, other = dict(parts[:half]), dict(parts[half:])
         return {**self._found(target, one), **self._found(target, other)}
+
+
+def _moved(message: Message) -> bool:
+    """Is the delete half of a change of the primary key?  Then the row lives on."""
+    return any(name == "__debezium.newkey" for name, _ in message.headers)

@@ -19,8 +19,8 @@ Connection = psycopg.Connection[Any]
 
 _CONFLICT = """
 INSERT INTO cdc_conflict_resolution
-  (table_name, record_id, source_system, conflict_type)
-VALUES (%s, %s, %s, %s)
+  (table_name, record_id, source_system, conflict_type, resolution_action)
+VALUES (%s, %s, %s, %s, 'manual_review')
 """
 
 

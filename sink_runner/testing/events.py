@@ -28,6 +28,8 @@ class Sample:
     position: int = 1
     origin: str | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    moved: bool = False
+    """A delete that is half of a change of the primary key."""
 
     def at(self, committed_at: datetime, position: int | None = None) -> Sample:
         """The same event at another time, and another place in the log."""

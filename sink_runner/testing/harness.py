@@ -119,7 +119,8 @@ class Harness:
             origin=sample.origin,
             snapshot=None,
         )
-        return Message(self.mapping.source, 0, offset, None, header), decoded
+        headers = [("__debezium.newkey", b"{}")] if sample.moved else []
+        return Message(self.mapping.source, 0, offset, None, header, headers), decoded
 
     def _shape(self, value: bytes) -> Shape:
         return self._shapes[int.from_bytes(value[1:5])]

@@ -163,6 +163,19 @@ class TestCitizens:
         time.sleep(2)
         assert versions(warehouse, portal) == before
 
+    def test_a_citizen_with_a_new_id_leaves_none(
+        self, warehouse: Connection, portal: Connection
+    ) -> None:
+        citizen = self.citizen(portal, "020000000005")
+        query = "SELECT city_village FROM golden_records WHERE jan_aadhaar = '020000000005'"
+        eventually(lambda: row(warehouse, query))
+        portal.execute(
+            "UPDATE citizens SET id = gen_random_uuid(), city = 'Bagru' WHERE id = %s", (citizen,)
+        )
+        eventually(lambda: row(warehouse, query) == ("Bagru",))
+        conflict = "SELECT 1 FROM cdc_conflict_resolution WHERE record_id = %s"
+        assert row(warehouse, conflict, citizen) is None
+
     def test_a_deleted_citizen_leaves_a_conflict(
         self, warehouse: Connection, portal: Connection
     ) -> None:

@@ -4,13 +4,13 @@ import logging
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from .errors import StackError
 
@@ -58,7 +58,9 @@ def create(bootstrap: str, topics: Sequence[Topic]) -> int:
         existing = set(client.list_topics())
         missing = {topic.name: topic.creation() for topic in topics if topic.name not in existing}
         if missing:
-            client.create_topics(missing, timeout_ms=_ADMIN_SECONDS * 1000)
+            # A broker that has just started may list less than it has.
+            with suppress(TopicAlreadyExistsError):
+                client.create_topics(missing, timeout_ms=_ADMIN_SECONDS * 1000)
         _check(client, [topic for topic in topics if topic.name in existing])
     return len(missing)
 

@@ -1,6 +1,7 @@
 """Flow 8: what a citizen changes in the portal, in the golden record."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,9 @@ class TestWhoCounts:
         assert sink.send(delete(**RAVI)).leaves == [
             (("012345671234",), Review("deletion_conflict"))
         ]
+
+    def test_one_who_gets_another_id_is_not_deleted(self, sink: Harness) -> None:
+        assert sink.send(replace(delete(**RAVI), moved=True)).leaves == []
 
     def test_an_unverified_one_is_not(self, sink: Harness) -> None:
         assert sink.send(delete(**RAVI | {"verification_status": "PENDING"})).leaves == []
@@ -263,6 +267,7 @@ def test_a_deleted_citizen_leaves_a_conflict_and_the_record(warehouse: TargetHar
     assert record(warehouse)["full_name"] == "Ravi"
     (conflict,) = warehouse.admin.execute("SELECT * FROM cdc_conflict_resolution").fetchall()
     assert conflict["conflict_type"] == "deletion_conflict"
+    assert conflict["resolution_action"] == "manual_review"
     assert conflict["source_system"] == "citizen"
     assert conflict["table_name"] == "golden_records"
     assert RAVI["aadhaar_number"] not in str(conflict)
