@@ -24,7 +24,7 @@ from .dead_letter import DeadLetters
 from .envelope import Kind
 from .errors import ConfigError
 from .faults import judge
-from .feed import Feed, identify
+from .feed import Feed, KafkaPythonFeed, identify
 from .incoming import Shape
 from .lookups import Lookups
 from .offsets import Offsets
@@ -117,12 +117,25 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
 
 def _feed(config: Config, mapping: str, topic: str) -> Callable[[], Feed]:
     return partial(
-        Feed,
+        _client(config.kafka.client),
         config.kafka.bootstrap,
         f"sink.{mapping}",
         topic,
         max_records=config.batch.max_rows,
     )
+
+
+def _client(name: str) -> Callable[..., Feed]:
+    if name == "kafka-python":
+        return KafkaPythonFeed
+    try:
+        # An extra: it may not be installed.
+        from .librdkafka import LibrdkafkaFeed  # noqa: PLC0415
+    except ImportError as fault:
+        raise ConfigError(
+            f"kafka.client is {name!r}: pip install 'sink-runner[librdkafka]'"
+        ) from fault
+    return LibrdkafkaFeed
 
 
 def sealer(config: Config) -> Sealer:

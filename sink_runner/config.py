@@ -24,6 +24,10 @@ class Kafka:
     """Where the change events come from."""
 
     bootstrap: str = field(metadata=doc("Brokers to ask first: host:port, comma separated."))
+    client: Literal["kafka-python", "librdkafka"] = field(
+        default="kafka-python",
+        metadata=doc('What reads from Kafka; "librdkafka" is faster, and an extra to install.'),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""One topic of Kafka, read in a consumer group with kafka-python.
+"""One topic of Kafka, read in a consumer group; here with kafka-python.
 
 Kafka's own offsets only mirror what the target database holds, for tools that watch lag:
 the worker seeks to what the database says and never trusts a position it did not set.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -56,8 +56,31 @@ def _asking() -> Iterator[None]:
         raise RetriableError(f"Kafka does not answer: {type(fault).__name__}") from fault
 
 
-class Feed:
+class Feed(Protocol):
     """The records of one topic's partitions that the group gave to this member."""
+
+    def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
+        """Wait for records, at most so long; what is there comes at once."""
+
+    def keep_alive(self) -> None:
+        """Stay a member of the group without taking records."""
+
+    def assignment(self) -> set[int]: ...
+
+    def seek(self, partition: int, offset: int | None) -> None:
+        """Go to `offset`, or to the partition's first record if None."""
+
+    def first_offset(self, partition: int) -> int:
+        """The first offset that Kafka still holds."""
+
+    def mirror(self, offsets: Mapping[int, int]) -> None:
+        """Tell Kafka how far the target is.  A failure is of no consequence."""
+
+    def close(self) -> None: ...
+
+
+class KafkaPythonFeed:
+    """A feed that needs no more than what is always installed."""
 
     def __init__(self, bootstrap: str, group: str, topic: str, *, max_records: int) -> None:
         self._topic = topic
@@ -80,14 +103,12 @@ class Feed:
             raise
 
     def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
-        """Wait for records, at most so long; what is there comes at once."""
         with _asking():
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
         # A ConsumerRecord has all that a Message has; copying each would cost as much as a mask.
         return {place.partition: records for place, records in polled.items()}
 
     def keep_alive(self) -> None:
-        """Stay a member of the group without taking records."""
         self._consumer.pause(*self._consumer.assignment())
         try:
             with _asking():
@@ -99,7 +120,6 @@ class Feed:
         return {place.partition for place in self._consumer.assignment()}
 
     def seek(self, partition: int, offset: int | None) -> None:
-        """Go to `offset`, or to the partition's first record if None."""
         place = TopicPartition(self._topic, partition)
         if offset is None:
             self._consumer.seek_to_beginning(place)
@@ -107,14 +127,12 @@ class Feed:
             self._consumer.seek(place, offset)
 
     def first_offset(self, partition: int) -> int:
-        """The first offset that Kafka still holds."""
         place = TopicPartition(self._topic, partition)
         with _asking():
             first: int = self._consumer.beginning_offsets([place])[place]
         return first
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
-        """Tell Kafka how far the target is.  A failure is of no consequence."""
         assigned = self.assignment()
         known = {
             TopicPartition(self._topic, partition): OffsetAndMetadata(offset, "", -1)

@@ -1,0 +1,136 @@
+"""Both clients on the real Kafka: what the worker relies on."""
+
+import time
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+from kafka import KafkaProducer
+from sink_stack.testing_stack import StackUnderTest
+from sink_stack.topics import Topic, create
+
+from sink_runner.feed import Feed, KafkaPythonFeed
+from sink_runner.message import Message
+
+pytestmark = pytest.mark.stack
+Make = Callable[..., Feed]
+COUNT = 50
+
+
+@pytest.fixture(params=["kafka-python", "librdkafka"])
+def client(request: pytest.FixtureRequest) -> Callable[..., Feed]:
+    if request.param == "kafka-python":
+        return KafkaPythonFeed
+    pytest.importorskip("confluent_kafka", reason="librdkafka is an extra")
+    from sink_runner.librdkafka import LibrdkafkaFeed  # noqa: PLC0415
+
+    return LibrdkafkaFeed
+
+
+@pytest.fixture
+def topic(stack: StackUnderTest) -> str:
+    """Fifty records in one partition."""
+    name = f"feeds.{uuid4().hex}"
+    create(stack.kafka, [Topic(name=name, key=["id"], partitions=1, retention_days=1)])
+    send(stack, name, range(COUNT))
+    return name
+
+
+@pytest.fixture
+def make(client: Make, stack: StackUnderTest, topic: str) -> Iterator[Make]:
+    made: list[Feed] = []
+
+    def one(max_records: int = 1000) -> Feed:
+        made.append(client(stack.kafka, f"group.{topic}", topic, max_records=max_records))
+        return made[-1]
+
+    yield one
+    for feed in made:
+        feed.close()
+
+
+def send(stack: StackUnderTest, topic: str, numbers: range) -> None:
+    producer = KafkaProducer(bootstrap_servers=stack.kafka)
+    for number in numbers:
+        producer.send(topic, key=b"k", value=b"%d" % number)
+    producer.close()
+
+
+def assigned(feed: Feed) -> Feed:
+    bound = time.monotonic() + 30
+    while not feed.assignment():
+        assert time.monotonic() < bound
+        feed.poll(0.1)
+    return feed
+
+
+def read(feed: Feed, count: int, *, most: int = COUNT) -> list[Message]:
+    found: list[Message] = []
+    bound = time.monotonic() + 30
+    while len(found) < count:
+        assert time.monotonic() < bound, f"{len(found)} of {count} came"
+        polled = feed.poll(0.1).get(0, ())
+        assert len(polled) <= most
+        found.extend(polled)
+    return found
+
+
+def test_records_carry_their_place_key_and_value(make: Make, topic: str) -> None:
+    feed = assigned(make())
+    feed.seek(0, 7)
+    first = read(feed, 1)[0]
+    place = (first.topic, first.partition, first.offset)
+    assert (*place, first.key, first.value) == (topic, 0, 7, b"k", b"7")
+
+
+def test_seek_goes_back_and_to_the_beginning(make: Make) -> None:
+    feed = assigned(make())
+    for offset in (40, 3, None, 20):
+        feed.seek(0, offset)
+        records = read(feed, COUNT - (offset or 0))
+        assert [record.offset for record in records] == list(range(offset or 0, COUNT))
+
+
+def test_a_poll_brings_no_more_than_asked_for(make: Make) -> None:
+    feed = assigned(make(max_records=8))
+    feed.seek(0, None)
+    assert len(read(feed, COUNT, most=8)) == COUNT
+
+
+def test_a_lone_record_comes_at_once(make: Make, stack: StackUnderTest, topic: str) -> None:
+    feed = assigned(make())
+    feed.seek(0, COUNT)
+    feed.poll(1.0)
+    send(stack, topic, range(1))
+    began = time.monotonic()
+    assert feed.poll(5.0)
+    assert time.monotonic() - began < 1
+
+
+def test_keeping_alive_loses_no_record(make: Make) -> None:
+    feed = assigned(make())
+    feed.seek(0, None)
+    for _ in range(5):
+        time.sleep(0.1)
+        feed.keep_alive()
+    assert [record.offset for record in read(feed, COUNT)] == list(range(COUNT))
+
+
+def test_a_second_member_takes_over_when_the_first_leaves(make: Make) -> None:
+    first, second = assigned(make()), make()
+    second.poll(0.5)
+    first.close()
+    assert assigned(second).assignment() == {0}
+    second.seek(0, COUNT - 1)
+    assert read(second, 1)[0].offset == COUNT - 1
+
+
+def test_a_mirrored_offset_does_not_move_the_reader(make: Make) -> None:
+    feed = assigned(make())
+    feed.seek(0, None)
+    feed.mirror({0: 30})
+    assert read(feed, 1)[0].offset == 0
+
+
+def test_first_offset_is_what_kafka_still_holds(make: Make) -> None:
+    assert assigned(make()).first_offset(0) == 0
