@@ -83,7 +83,9 @@ class LibrdkafkaFeed:
             if error is not None:
                 raise _unanswered(error)  # what came with it is sought again
             partition = record.partition()
-            message = Message(self._topic, partition, record.offset(), record.key(), record.value())
+            headers = record.headers() or ()
+            place = (self._topic, partition, record.offset())
+            message = Message(*place, record.key(), record.value(), headers)
             found.setdefault(partition, []).append(message)
         return found
 

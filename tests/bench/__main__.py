@@ -15,7 +15,7 @@ from . import latency, measured, peers, recording, reference, runner
 from .home import Home
 from .measured import Pass
 from .recording import Recording
-from .report import OURS, Report
+from .report import Report
 
 
 def main() -> int:
@@ -34,6 +34,8 @@ def _bench(home: Home, args: argparse.Namespace) -> int:
     report.notes.append(
         f"topic {recording.TOPIC}: {found.events:,} updates, recorded once in {home.folder.name}"
     )
+    if len(runner.clients()) == 1:
+        report.notes.append("librdkafka is not measured: pip install -e '.[librdkafka]'")
     runner.install(home)
     if args.changes:
         home.reporter.step(f"{args.changes} single changes, commit to commit")
@@ -60,8 +62,9 @@ def _others(
 
 def _once(home: Home, found: Recording, args: argparse.Namespace, report: Report) -> None:
     """The runner and, in the same minute, what the database does without it."""
-    program = runner.started(home, "bench-account", rows=args.rows)
-    _tell(home, report, OURS, measured.run(home, found, program))
+    for name, client in runner.clients().items():
+        program = runner.started(home, "bench-account", rows=args.rows, client=client)
+        _tell(home, report, name, measured.run(home, found, program))
     report.references.append(reference.measure(home, found, args.rows))
 
 

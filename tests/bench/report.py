@@ -12,8 +12,8 @@ from rich.table import Table
 
 from .measured import Pass
 from .reference import Reference
+from .runner import NAME as OURS
 
-OURS = "sink-runner"
 _WIDTH = 110  # where there is no terminal to ask
 
 

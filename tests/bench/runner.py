@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from pathlib import Path
 
 from sink_runner.config import Batch
@@ -12,6 +14,7 @@ from sink_runner.config import Batch
 from .home import HERE, Home
 from .process import Watched, running
 
+NAME = "sink-runner"
 DEFAULT_ROWS = Batch().max_rows
 
 
@@ -22,13 +25,24 @@ def install(home: Home) -> None:
     subprocess.run(command, check=True)
 
 
+def clients() -> Mapping[str, str]:
+    """What the runner can read Kafka with here, by the name that a pass has in the report."""
+    extra = {f"{NAME}, librdkafka": "librdkafka"} if find_spec("confluent_kafka") else {}
+    return {NAME: "kafka-python", **extra}
+
+
 def started(
-    home: Home, mapping: str, *, rows: int = DEFAULT_ROWS
+    home: Home, mapping: str, *, rows: int = DEFAULT_ROWS, client: str = "kafka-python"
 ) -> AbstractContextManager[Watched]:
     """Run one mapping and nothing else; `rows` is the most that go into one transaction."""
     program = str(Path(sys.executable).with_name("sink-runner"))
     argv = [program, "run", "--config", str(HERE / "sink-runner.toml"), "--only", mapping]
-    env = {**home.env, "PYTHONPATH": str(_plugins(home)), "BENCH_BATCH_ROWS": str(rows)}
+    env = {
+        **home.env,
+        "PYTHONPATH": str(_plugins(home)),
+        "BENCH_BATCH_ROWS": str(rows),
+        "SINK_KAFKA_CLIENT": client,
+    }
     return running(argv, env=env, log=home.stack.layout.log("bench-runner"))
 
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from .measured import Pass
 from .process import Watched
 from .reference import Reference
-from .report import OURS, Report
+from .report import Report
+from .runner import NAME as OURS
 from .timeline import Timeline
 
 

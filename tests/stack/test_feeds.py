@@ -52,7 +52,7 @@ def make(client: Make, stack: StackUnderTest, topic: str) -> Iterator[Make]:
 def send(stack: StackUnderTest, topic: str, numbers: range) -> None:
     producer = KafkaProducer(bootstrap_servers=stack.kafka)
     for number in numbers:
-        producer.send(topic, key=b"k", value=b"%d" % number)
+        producer.send(topic, key=b"k", value=b"%d" % number, headers=[("h", b"%d" % number)])
     producer.close()
 
 
@@ -75,12 +75,13 @@ def read(feed: Feed, count: int, *, most: int = COUNT) -> list[Message]:
     return found
 
 
-def test_records_carry_their_place_key_and_value(make: Make, topic: str) -> None:
+def test_records_carry_their_place_key_value_and_headers(make: Make, topic: str) -> None:
     feed = assigned(make())
     feed.seek(0, 7)
     first = read(feed, 1)[0]
     place = (first.topic, first.partition, first.offset)
     assert (*place, first.key, first.value) == (topic, 0, 7, b"k", b"7")
+    assert list(first.headers) == [("h", b"7")]
 
 
 def test_seek_goes_back_and_to_the_beginning(make: Make) -> None:
