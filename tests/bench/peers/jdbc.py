@@ -48,6 +48,8 @@ SWEPT = (
     Setting(1000),
     Setting(2000),
     Setting(5000),
+    Setting(10_000),
+    Setting(20_000),
     Setting(2000, reduce=False, rewrite=False),
     Setting(2000, unnest=True),
 )
