@@ -24,8 +24,10 @@ from .dead_letter import DeadLetters
 from .envelope import Kind
 from .errors import ConfigError
 from .faults import judge
-from .feed import Feed, KafkaPythonFeed, identify
+from .feed import Feed
+from .identify import identify
 from .incoming import Shape
+from .kafka_python import KafkaPythonFeed
 from .lookups import Lookups
 from .offsets import Offsets
 from .parts import assemble

@@ -32,6 +32,11 @@ def check_source(mapping: TableMapping, source: TableCatalog) -> None:
             f"a delete in {mapping.source} does not carry {', '.join(beyond)}, which the target's "
             f"key needs: ALTER TABLE {source.sql_name} REPLICA IDENTITY FULL"
         )
+    if beyond and not mapping.old_row:
+        raise ConfigError(
+            f"an update of {', '.join(beyond)} gives the row another key in {mapping.target} and "
+            "would leave the old one there: set old_row=True"
+        )
 
 
 def wanted_before(mapping: TableMapping) -> tuple[str, ...]:

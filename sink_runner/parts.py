@@ -18,6 +18,8 @@ from .policy import Policies
 from .route import Resolver, Route
 from .row import Converter, TargetColumn, staged
 
+_MOST = 63  # a bit of a bigint tells of each whether to keep it
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -71,6 +73,10 @@ def target_columns(
         assert type_ is not None
         stage = CatalogColumn(column.name, type_, nullable=True).stage_type
         made.append(TargetColumn(column, type_, stage, _mask(mapping, column, policies)))
+    if len(made) > _MOST:
+        raise ConfigError(
+            f"{mapping.target} has {len(made)} columns; at most {_MOST} can be mapped"
+        )
     return made
 
 

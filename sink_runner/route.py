@@ -10,18 +10,19 @@ from typing import Any
 from .chain import Chain
 from .changes import Change, Key, Leave, Write
 from .dead_letter import DeadLetter
-from .envelope import Decoded
+from .envelope import UNAVAILABLE, Decoded
 from .errors import EventError, SinkError, StepError
 from .incoming import Incoming, Plans, Shape
 from .message import Message
 from .plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
-from .row import RowPlan, TargetColumn, Values, to_stage, to_text
+from .row import RowPlan, TargetColumn, Values, is_plain, to_stage, to_text
 
 Resolver = Callable[[str, set[Any]], Mapping[Any, Any]]
 """Finds the values of a lookup column, given its name and what to look up."""
 
 
 HEADER = 5  # bytes that name the writer's schema
+MARK = UNAVAILABLE.encode()
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class Route:
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
         self._mergeable = [i for i, c in enumerate(columns) if self._is_mergeable(c)]
         self._plain = not (chain.maps or chain.masks)
+        self._direct = self._plain and not chain.filters and not mapping.old_row
         self._plans: dict[bytes, Plans] = {}
 
     def apply(self, events: Iterable[tuple[Message, Decoded]]) -> Batch:
@@ -93,11 +95,19 @@ class Route:
             batch.counts["echo"] += 1
             return
         plans = self._plans.get(message.value[:HEADER]) or self._compile(message.value)
+        after = decoded.after
+        if after is not None and self._direct and plans.plain and MARK not in message.value:
+            values = plans.row.flat(after)
+            key, position = self._whole_key(values), decoded.lsn or 0
+            batch.changes.append(
+                Write(key, values, 0, partial=False, position=position, source=message)
+            )
+            return
         incoming = Incoming(message, decoded, plans)
         if decoded.op == Op.DELETE:
             self._deleted(incoming, batch)
-        elif decoded.after is not None:
-            self._changed(incoming, decoded.after, batch)
+        elif after is not None:
+            self._changed(incoming, after, batch)
         else:
             raise EventError(f"operation {decoded.op!r} carries no row")
 
@@ -123,9 +133,7 @@ class Route:
                 self._refused(incoming, after, verdict, batch)
                 return
         values = self._map(incoming, after, event, partial=partial)
-        key = self._key(values)
-        if None in key or ABSENT in key:
-            raise EventError("a column of the target's key is NULL or missing")
+        key = self._whole_key(values)
         keep = self._against_before(incoming, values, key, batch)
         if keep is None:
             batch.counts["unchanged"] += 1
@@ -135,6 +143,12 @@ class Route:
             partial = ABSENT in values
         position = incoming.decoded.lsn or 0
         batch.changes.append(Write(key, values, keep, partial, position, incoming.message))
+
+    def _whole_key(self, values: Values) -> Key:
+        key = self._key(values)
+        if None in key or ABSENT in key:
+            raise EventError("a column of the target's key is NULL or missing")
+        return key
 
     def _refused(
         self, incoming: Incoming, after: Sequence[Any], verdict: Verdict, batch: Batch
@@ -234,6 +248,7 @@ class Route:
             row=RowPlan(self._columns, shape.after),
             key=RowPlan(key, shape.before),
             leaving=RowPlan(key, shape.after),
+            plain=is_plain(shape.after),
             columns={c.name: (i, c.to_python) for i, c in enumerate(shape.after)},
         )
         self._plans[value[:HEADER]] = plans

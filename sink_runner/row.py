@@ -227,6 +227,20 @@ _FITS: Mapping[Kind, frozenset[str]] = {
 }
 
 
+# Kinds of which an unchanged TOASTed value is the marker itself, to be found in the message.
+_MARKED = frozenset({Kind.STRING, Kind.JSON, Kind.XML})
+# Kinds that are never TOASTed, as their values are small.
+_SMALL = frozenset(Kind) - _MARKED - {Kind.BYTES, Kind.ARRAY, Kind.MAP, Kind.OPAQUE}
+
+
+def is_plain(columns: Sequence[SourceColumn]) -> bool:
+    """Would the marker tell of every column that is missing from an event?"""
+    return all(
+        column.kind in _SMALL or (column.kind in _MARKED and column.type != "bytea")
+        for column in columns
+    )
+
+
 def _required(name: str) -> Converter:
     def required(value: Any) -> Any:
         if value is None:

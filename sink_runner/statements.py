@@ -52,14 +52,14 @@ class Statements:
         columns += ["_keep int8", "_position int8"]
         return f"CREATE TEMP TABLE {self.stage} ({', '.join(columns)}) ON COMMIT DELETE ROWS"
 
-    @cached_property
-    def copy(self) -> str:
-        names = ", ".join([*(quoted(c.name) for c in self.columns), "_keep", "_position"])
-        return f"COPY {self.stage} ({names}) FROM STDIN (FORMAT binary)"
+    def copy(self, *, marked: bool) -> str:
+        """`marked` rows end with what to keep and the position, which most writes don't need."""
+        names = [quoted(c.name) for c in self.columns]
+        names += ["_keep", "_position"] if marked else []
+        return f"COPY {self.stage} ({', '.join(names)}) FROM STDIN (FORMAT binary)"
 
-    @property
-    def stage_types(self) -> list[str]:
-        return [*(c.stage_type for c in self.columns), "int8", "int8"]
+    def stage_types(self, *, marked: bool) -> list[str]:
+        return [c.stage_type for c in self.columns] + (["int8", "int8"] if marked else [])
 
     @property
     def clear_stage(self) -> str:

@@ -42,6 +42,7 @@ class Writer:
         self._source_system = source_system
         self._resolver = resolver
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
+        self._marks = self._merges or statements.positioned
         self.remembers = False
         """The target has deletions to heed; set when the partitions are claimed."""
 
@@ -97,13 +98,13 @@ class Writer:
         return self._run(connection, self._sql.patch(merge=self._merges, remembered=self.remembers))
 
     def _stage(self, connection: Connection, writes: Sequence[Write]) -> None:
+        marked = self._marks or self.remembers or any(write.partial for write in writes)
         with connection.cursor() as cursor:
             cursor.execute(self._sql.clear_stage.encode())
-            with cursor.copy(self._sql.copy.encode()) as copy:
-                copy.set_types(self._sql.stage_types)
+            with cursor.copy(self._sql.copy(marked=marked).encode()) as copy:
+                copy.set_types(self._sql.stage_types(marked=marked))
                 for write in writes:
-                    values = write.values if not write.partial else _nulls(write.values)
-                    copy.write_row((*values, write.keep, write.position))
+                    copy.write_row(_marked(write) if marked else write.values)
 
     def _run(self, connection: Connection, query: str) -> int:
         parameters = {"mapping": self._sql.mapping} if self.remembers else None
@@ -157,5 +158,8 @@ def key_arrays(keys: Iterable[Key]) -> list[list[str]]:
     return [list(column) for column in zip(*map(_texts, keys), strict=True)]
 
 
-def _nulls(values: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(None if value is ABSENT else value for value in values)
+def _marked(write: Write) -> tuple[Any, ...]:
+    values = write.values
+    if write.partial:
+        values = tuple(None if value is ABSENT else value for value in values)
+    return (*values, write.keep, write.position)

@@ -21,6 +21,7 @@ MESSAGES = st.builds(
     st.integers(0, 2**62),
     st.none() | st.binary(max_size=40),
     st.binary(max_size=200),
+    headers=st.just(()),
 )
 MESSAGE = Message("topic", 1, 2, b"key", b"value")
 

@@ -150,6 +150,12 @@ def test_error_of_a_statement_leaves_no_row_in_the_log(stack):
 
 
 def test_show_says_that_there_is_nothing_to_show(stack):
+    for database, table in {
+        "smart_warehouse": "golden_records",
+        "smart_citizen": "citizens",
+    }.items():
+        with stack.admin(database) as connection:
+            connection.execute(f"TRUNCATE {table} CASCADE")
     with pytest.raises(StackError, match="demo load"):
         show.show(stack.settings, Console(file=io.StringIO()), patience=0.1, catch_up=0)
 

@@ -16,7 +16,7 @@ PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 # What runs between a poll and its commit, in the order in which an event meets it.  `row`,
 # `statements` and `avro.compile` are not here: they make functions and SQL once, at start.
 HOT_PATH = (
-    *("worker", "feed", "avro/decoder", "route", "incoming", "chain", "lookups", "changes"),
+    *("worker", "kafka_python", "avro/decoder", "route", "incoming", "chain", "lookups", "changes"),
     *("applier", "writer", "candidates", "resolve", "offsets", "dead_letter", "sealing"),
 )
 

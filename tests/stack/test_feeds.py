@@ -9,7 +9,8 @@ from kafka import KafkaProducer
 from sink_stack.testing_stack import StackUnderTest
 from sink_stack.topics import Topic, create
 
-from sink_runner.feed import Feed, KafkaPythonFeed
+from sink_runner.feed import Feed
+from sink_runner.kafka_python import KafkaPythonFeed
 from sink_runner.message import Message
 
 pytestmark = pytest.mark.stack

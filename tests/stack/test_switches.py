@@ -90,8 +90,8 @@ from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins
 @hookimpl
 def sink_mapping() -> TableMapping:
     return TableMapping(
-        source="smart_warehouse.trap.moving",
-        target="smart_citizen.public.moving",
+        source="smart_warehouse.trap.dropped_in",
+        target="smart_citizen.public.dropped_in",
         key=("id",),
         conflict=source_wins(),
         columns=(Column("id", required=True), Column("name")),
@@ -120,14 +120,14 @@ def test_an_installed_package_is_in_the_pipeline_after_a_restart(
     package.mkdir()
     (package / "pyproject.toml").write_text(PROJECT)
     (package / "sink_moving.py").write_text(MOVING)
-    portal.execute("CREATE TABLE IF NOT EXISTS moving (id int PRIMARY KEY, name text)")
-    portal.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON moving TO sink_writer")
+    portal.execute("CREATE TABLE IF NOT EXISTS dropped_in (id int PRIMARY KEY, name text)")
+    portal.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON dropped_in TO sink_writer")
     warehouse.execute("GRANT USAGE ON SCHEMA trap TO sink_reader")
-    warehouse.execute("GRANT SELECT ON trap.moving TO sink_reader")
+    warehouse.execute("GRANT SELECT ON trap.dropped_in TO sink_reader")
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--target", str(site))
     subprocess.run([sys.executable, "-m", "pip", "install", *options, str(package)], check=True)
     environ = {**stack.env, "PYTHONPATH": str(site)}
     with running(environ, tmp_path / "log", mappings=4):
-        warehouse.execute("INSERT INTO trap.moving VALUES (77, 'arrived')")
-        query = "SELECT name FROM moving WHERE id = 77"
+        warehouse.execute("INSERT INTO trap.dropped_in VALUES (77, 'arrived')")
+        query = "SELECT name FROM dropped_in WHERE id = 77"
         eventually(lambda: row(portal, query) == ("arrived",))
