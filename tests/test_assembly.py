@@ -1,0 +1,160 @@
+"""What is checked before any row moves, and what the parts are made of."""
+
+import base64
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sink_runner import registry
+from sink_runner.assembly import Surroundings, sealer
+from sink_runner.catalog import CatalogColumn, TableCatalog
+from sink_runner.catalog_checks import check_source, check_target, wanted_before
+from sink_runner.config import DeadLetters
+from sink_runner.errors import ConfigError
+from sink_runner.parts import assemble
+from sink_runner.plugin import Candidates, Column, Table, TableMapping, first_of, source_wins
+from sink_runner.policy import Policies
+from sink_runner.policy_file import PolicyFiles
+
+MAPPING = TableMapping(
+    source="north.public.t",
+    target="south.public.t",
+    key=("id",),
+    conflict=source_wins(),
+    columns=(Column("id"), Column("name", "title")),
+)
+
+
+def catalog(*columns: str, unique: str = "id", primary: str = "id", full: bool = True) -> Any:
+    return TableCatalog(
+        table=Table("south", "public", "t"),
+        columns={name: CatalogColumn(name, "text", nullable=True) for name in columns},
+        unique=frozenset({frozenset(unique.split())}),
+        primary_key=frozenset(primary.split()),
+        full_identity=full,
+    )
+
+
+class TestTarget:
+    def test_it_has_the_columns_and_the_key(self) -> None:
+        check_target(MAPPING, catalog("id", "name"))
+
+    def test_a_column_that_is_missing_is_named(self) -> None:
+        with pytest.raises(ConfigError, match="no column name"):
+            check_target(MAPPING, catalog("id"))
+
+    @pytest.mark.parametrize("unique", ["name", "id name"])
+    def test_the_key_must_be_unique_by_itself(self, unique: str) -> None:
+        with pytest.raises(ConfigError, match=r"no unique constraint on \(id\)"):
+            check_target(MAPPING, catalog("id", "name", unique=unique))
+
+
+class TestSource:
+    def test_it_has_the_columns(self) -> None:
+        check_source(MAPPING, catalog("id", "title", full=False))
+
+    def test_a_column_that_is_missing_is_named(self) -> None:
+        with pytest.raises(ConfigError, match="no column title"):
+            check_source(MAPPING, catalog("id"))
+
+    def test_the_old_row_needs_the_full_identity(self) -> None:
+        mapping = replace(MAPPING, old_row=True)
+        check_source(mapping, catalog("id", "title"))
+        with pytest.raises(ConfigError, match="REPLICA IDENTITY FULL"):
+            check_source(mapping, catalog("id", "title", full=False))
+
+    def test_so_does_a_key_that_a_delete_does_not_carry(self) -> None:
+        mapping = replace(MAPPING, key=("name",))
+        with pytest.raises(ConfigError, match="does not carry title"):
+            check_source(mapping, catalog("id", "title", full=False))
+
+    def test_a_key_that_an_update_may_change_needs_the_old_row(self) -> None:
+        mapping = replace(MAPPING, key=("name",))
+        with pytest.raises(ConfigError, match="old_row=True"):
+            check_source(mapping, catalog("id", "title"))
+        check_source(replace(mapping, old_row=True), catalog("id", "title"))
+
+
+class TestWantedBefore:
+    def test_the_keys_sources_and_no_more(self) -> None:
+        columns = (Column("id", first_of("a", "b")), Column("name", "a"))
+        assert wanted_before(replace(MAPPING, columns=columns)) == ("a", "b")
+
+    def test_everything_if_the_old_row_is_asked_for(self) -> None:
+        assert wanted_before(replace(MAPPING, old_row=True, reads=("x",))) == ("id", "title", "x")
+
+    def test_of_candidates_it_is_their_key(self) -> None:
+        candidates = Candidates(key=("name",), group=("id",), select="{candidates}")
+        assert wanted_before(replace(MAPPING, candidates=candidates)) == ("title",)
+
+
+@pytest.fixture
+def parts(site) -> Callable[..., Any]:
+    """Assemble the plugin `one`, with the others that are installed."""
+
+    def build(*others: str, columns: int = 0) -> Any:
+        plugins = registry.installed()
+        for name in ("one", *others):
+            registry.load(plugins[name])
+        usable = [plugins[name] for name in ("one", *others)]
+        if columns:
+            many = tuple(Column(f"c{number}") for number in range(columns))
+            usable[0].mapping = replace(usable[0].mapping, columns=(Column("id"), *many))
+        names = [column.name for column in usable[0].mapping.columns]
+        return assemble(
+            usable[0],
+            usable,
+            catalog(*names).columns,
+            Policies(PolicyFiles(version=0, digest="", policies=(), tags={})),
+            shape_of=lambda _: None,
+            resolve=lambda *_: {},
+            subject=lambda _: "",
+        )
+
+    return build
+
+
+class TestParts:
+    def test_only_the_opposite_mappings_writes_are_echoes(
+        self, site, parts: Callable[..., Any]
+    ) -> None:
+        site.mapping("one", "north.public.t", "south.public.t")
+        site.mapping("back", "south.public.t", "north.public.t")
+        site.mapping("onward", "south.public.t", "west.public.t")
+        assert parts("back", "onward").route._echoes == ("sink/back/",)
+
+    def test_more_columns_than_the_bits_tell_apart_are_refused(
+        self, site, parts: Callable[..., Any]
+    ) -> None:
+        site.mapping("one")
+        assert len(parts(columns=62).columns) == 63
+        with pytest.raises(ConfigError, match="63"):
+            parts(columns=63)
+
+
+class TestSealer:
+    def test_a_key_in_base64(self) -> None:
+        key = base64.b64encode(b"k" * 32).decode()
+        config = SimpleNamespace(dead_letters=DeadLetters(key=key, key_id="one"))
+        assert sealer(config).key == b"k" * 32
+
+    @pytest.mark.parametrize("key", ["no base64", "AAAA", ""])
+    def test_anything_else_is_refused_and_not_told(self, key: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            sealer(SimpleNamespace(dead_letters=DeadLetters(key=key, key_id="one")))
+        assert not key or key not in str(caught.value)
+
+
+def test_a_database_that_is_not_configured_is_named() -> None:
+    around = Surroundings(
+        config=SimpleNamespace(databases={"north": None}),
+        policies=None,
+        schemas=None,
+        plugins=[],
+        stop=None,
+    )
+    with pytest.raises(ConfigError, match=r"\[databases.south\] is missing; there is north"):
+        around.database("south")
