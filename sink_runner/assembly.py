@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib.util import find_spec
 
 import psycopg
 
@@ -128,7 +129,7 @@ def _feed(config: Config, mapping: str, topic: str) -> Callable[[], Feed]:
 
 
 def _client(name: str) -> Callable[..., Feed]:
-    if name == "kafka-python":
+    if name == "kafka-python" or (name == "auto" and find_spec("confluent_kafka") is None):
         return KafkaPythonFeed
     try:
         # An extra: it may not be installed.

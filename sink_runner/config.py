@@ -24,9 +24,12 @@ class Kafka:
     """Where the change events come from."""
 
     bootstrap: str = field(metadata=doc("Brokers to ask first: host:port, comma separated."))
-    client: Literal["kafka-python", "librdkafka"] = field(
-        default="kafka-python",
-        metadata=doc('What reads from Kafka; "librdkafka" is faster, and an extra to install.'),
+    client: Literal["auto", "kafka-python", "librdkafka"] = field(
+        default="auto",
+        metadata=doc(
+            'What reads from Kafka; "auto" is "librdkafka", the faster one, where that extra is '
+            "installed."
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """A feed by librdkafka, the C client: 19 µs of CPU an event all in all, 23 with kafka-python.
 
-An extra, `pip install 'sink-runner[librdkafka]'`, chosen by `kafka.client`.
+An extra, `pip install 'sink-runner[librdkafka]'`, taken where it is installed unless
+`kafka.client` says otherwise.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import psycopg
 
 from .faults import judge
 from .plugin import Column, Lookup
+from .row import to_text
 from .target import connect
 
 
@@ -16,15 +17,22 @@ class Lookups:
     """The lookup columns of one mapping, and the connections that answer them."""
 
     def __init__(self, columns: Sequence[Column], dsns: Mapping[str, str]) -> None:
-        self._lookups: dict[str, Lookup] = {
-            column.name: column.lookup for column in columns if column.lookup
-        }
+        self._lookups = {column.name: column.lookups for column in columns if column.lookups}
         self._dsns = dsns
         self._connections: dict[str, psycopg.Connection[Any]] = {}
 
     def resolve(self, column: str, asked: set[Any]) -> Mapping[Any, Any]:
-        """What stands for each value, as text or a number; a value not found is missing."""
-        lookup = self._lookups[column]
+        """What stands for each value, by its text; a value not found is missing or None."""
+        first, *others = self._lookups[column]
+        found = self._ask(first, asked)
+        for lookup in others:
+            next_ = self._ask(lookup, {value for value in found.values() if value is not None})
+            found = {value: next_.get(to_text(it)) for value, it in found.items() if it is not None}
+        return found
+
+    def _ask(self, lookup: Lookup, asked: set[Any]) -> dict[Any, Any]:
+        if not asked:
+            return {}
         try:
             connection = self._connection(lookup.database)
             rows = connection.execute(lookup.query.encode(), (sorted(asked, key=str),)).fetchall()

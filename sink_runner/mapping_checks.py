@@ -36,7 +36,7 @@ def mapping_faults(mapping: TableMapping) -> list[str]:
         *_conflict(mapping),
         *_actions(mapping),
         *_candidates(mapping),
-        *_schedule(mapping),
+        *_batch(mapping),
     ]
 
 
@@ -111,10 +111,10 @@ def _column(column: Column, mapping: TableMapping) -> Iterator[str]:
         yield f"{at}: type is for candidates only; the target's catalog knows the type"
     if column.type is None and mapping.candidates is not None:
         yield f"{at}: a column of candidates needs a type"
-    if column.lookup is not None:
-        if column.lookup.database not in _databases(mapping):
-            yield f"{at}: lookup in {column.lookup.database!r}, which the mapping does not touch"
-        if "%s" not in column.lookup.query:
+    for lookup in column.lookups:
+        if lookup.database not in _databases(mapping):
+            yield f"{at}: lookup in {lookup.database!r}, which the mapping does not touch"
+        if "%s" not in lookup.query:
             yield f"{at}: the lookup's query has no %s"
 
 
@@ -174,12 +174,19 @@ def _candidates(mapping: TableMapping) -> Iterator[str]:
         yield "candidates.select does not read {candidates}"
 
 
-def _schedule(mapping: TableMapping) -> Iterator[str]:
-    if mapping.schedule is None:
+def _batch(mapping: TableMapping) -> Iterator[str]:
+    for schedule in mapping.schedules:
+        fields = schedule.cron.split()
+        if len(fields) != _CRON_FIELDS or not all(map(_CRON_FIELD.fullmatch, fields)):
+            yield f"schedule {schedule.cron!r} is not a cron expression of five fields"
+    if not mapping.events and not mapping.schedules:
+        yield "events=False needs a schedule, or nothing would ever be written"
+    if mapping.query is None:
         return
-    fields = mapping.schedule.split()
-    if len(fields) != _CRON_FIELDS or not all(map(_CRON_FIELD.fullmatch, fields)):
-        yield f"schedule {mapping.schedule!r} is not a cron expression of five fields"
+    if mapping.events:
+        yield "a query needs events=False: an event knows only its own row"
+    names = [column.name for column in mapping.columns]
+    yield from _undeclared("query.replaces", mapping.query.replaces, names)
 
 
 def _databases(mapping: TableMapping) -> set[str]:

@@ -22,9 +22,10 @@ def lookups(scratch: Any) -> Any:
         )
     made: list[Lookups] = []
 
-    def build(query: str, dsn: str = "") -> Callable[[set[Any]], Any]:
-        query = query.replace("TABLE", f"{scratch.schema}.t")
-        column = Column("c", lookup=Lookup(query, "north"))
+    def build(*queries: str, dsn: str = "") -> Callable[[set[Any]], Any]:
+        table = f"{scratch.schema}.t"
+        chain = tuple(Lookup(query.replace("TABLE", table), "north") for query in queries)
+        column = Column("c", lookup=chain if len(chain) > 1 else chain[0])
         made.append(Lookups([column, Column("d")], {"north": dsn or scratch.dsn}))
         return lambda asked: made[-1].resolve("c", asked)
 
@@ -46,6 +47,20 @@ def test_what_is_found_and_what_is_not(lookups: Any) -> None:
 
 def test_numbers_are_asked_as_numbers(lookups: Any) -> None:
     assert lookups(BY_NUMBER)({1, 2, 40_000}) == {str(n): f"{lookups.key}{n}" for n in (1, 2)}
+
+
+def test_each_lookup_of_a_chain_looks_up_what_the_one_before_it_found(lookups: Any) -> None:
+    key = lookups.key
+    found = lookups(BY_ID, BY_NUMBER)({f"{key}0", f"{key}1", f"{key}2", f"{key}9"})
+    assert {value: it for value, it in found.items() if it} == {
+        f"{key}{n}": f"{key}{n}" for n in (1, 2)
+    }
+
+
+def test_a_chain_that_found_nothing_asks_no_further(lookups: Any) -> None:
+    assert (
+        lookups(BY_ID, "SELECT nothing FROM TABLE WHERE id = ANY (%s)")({f"{lookups.key}0"}) == {}
+    )
 
 
 def test_a_value_that_the_query_refuses_is_the_rows_fault_and_the_next_is_answered(
@@ -77,4 +92,4 @@ def test_a_connection_that_broke_is_opened_anew(lookups: Any) -> None:
 
 def test_a_database_that_does_not_answer_is_waited_for(lookups: Any) -> None:
     with pytest.raises(RetriableError):
-        lookups(BY_NUMBER, "postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")({1})
+        lookups(BY_NUMBER, dsn="postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")({1})

@@ -12,7 +12,9 @@ from sink_runner.plugin import (
     Column,
     Lookup,
     Mark,
+    Query,
     Review,
+    Schedule,
     SyncTime,
     TableMapping,
     first_of,
@@ -36,6 +38,7 @@ GROUPED = replace(
     candidates=Candidates(key=("id",), group=("family",), select="SELECT 1 FROM {candidates}"),
 )
 WRONG: list[Any] = ["id"]
+DAILY = (Schedule("0 0 * * *"),)
 
 
 def with_column(*columns: Column) -> TableMapping:
@@ -47,7 +50,10 @@ def with_column(*columns: Column) -> TableMapping:
     [
         GOOD,
         GROUPED,
-        replace(GOOD, schedule="*/5 1-3 * * mon,fri"),
+        replace(
+            GOOD, schedules=(Schedule("*/5 1-3 * * mon,fri"), Schedule("0 0 * * *", full=True))
+        ),
+        replace(GOOD, schedules=DAILY, events=False, query=Query(select="SELECT 1")),
         replace(GOOD, on_delete=Review(), old_row=True),
         replace(GOOD, on_delete=Mark({"gone": True})),
         replace(GOOD, conflict=merge_changed("changed"), old_row=True),
@@ -91,8 +97,19 @@ def test_a_sound_mapping_has_no_fault(mapping):
         (replace(GOOD, on_rekey=Review()), "on_rekey=Review() asks"),
         (replace(GOOD, on_retire=Mark({})), "on_retire=Mark() sets no column"),
         (replace(GOOD, on_retire=Mark({"id": 1})), "on_retire=Mark() sets a key column"),
-        (replace(GOOD, schedule="daily"), "is not a cron expression"),
-        (replace(GOOD, schedule="0 1 * *"), "is not a cron expression"),
+        (replace(GOOD, schedules=(Schedule("daily"),)), "is not a cron expression"),
+        (replace(GOOD, schedules=(Schedule("0 1 * *"),)), "is not a cron expression"),
+        (replace(GOOD, events=False), "nothing would ever be written"),
+        (replace(GOOD, query=Query(select="SELECT 1")), "needs events=False"),
+        (
+            replace(
+                GOOD,
+                schedules=DAILY,
+                events=False,
+                query=Query(select="SELECT 1", replaces=("day",)),
+            ),
+            "query.replaces column 'day' is not declared",
+        ),
         (replace(GROUPED, columns=(*GROUPED.columns, Column("a"))), "needs a type"),
     ],
 )

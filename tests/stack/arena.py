@@ -1,5 +1,6 @@
 """The two databases with history and load, and the runner as a process that can be killed."""
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ TOPICS = (
     "smart_warehouse.eligibility.eligibility_snapshots",
     "smart_citizen.public.citizens",
 )
+_CLIENTS = itertools.cycle(("librdkafka", "kafka-python"))
+"""A runner may take over from one that reads with the other."""
 _APPLIED = "SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset"
 _DEAD = "SELECT count(*) FROM public.sync_dlq"
 _NUMBERS = "SELECT DISTINCT new->>'aadhaar_number' FROM history.change"
@@ -127,9 +130,10 @@ class Runner:
     @classmethod
     def start(cls, arena: Arena) -> "Runner":
         command = [str(Path(sys.executable).with_name("sink-runner")), "run"]
+        environment = {**arena.environment, "SINK_KAFKA_CLIENT": next(_CLIENTS)}
         with arena.log.open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=arena.root, env=dict(arena.environment), stdout=log, stderr=log
+                command, cwd=arena.root, env=environment, stdout=log, stderr=log
             )
         return cls(process=process)
 

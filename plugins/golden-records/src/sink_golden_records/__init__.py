@@ -6,6 +6,7 @@ from sink_runner.plugin import (
     Column,
     Context,
     Event,
+    Schedule,
     SyncTime,
     TableMapping,
     Verdict,
@@ -23,7 +24,7 @@ def sink_mapping() -> TableMapping:
         key=("record_id",),
         conflict=newest_wins("source_updated_at"),
         reads=("status",),
-        schedule="0 1 * * *",
+        schedules=(Schedule("0 1 * * *"),),
         columns=(
             Column("record_id", "gr_id", required=True),
             Column("family_id", first_of("family_id", "gr_id")),  # heads have no family_id

@@ -1,0 +1,84 @@
+"""The plugin author's API: import from here and from nowhere else in sink_runner.
+
+A mapping *declares* what can be declared (source, target, key, columns, conflict rule) and
+codes only what cannot.  What is declared is checked against both databases and the masking
+policies at start, and compiled into one flat step.
+"""
+
+from __future__ import annotations
+
+import pluggy
+
+from ..errors import EventError, FatalError, RetriableError
+from .columns import (
+    AllOf,
+    Column,
+    Constant,
+    FirstOf,
+    Lookup,
+    Rule,
+    SyncTime,
+    all_of,
+    first_of,
+    not_before,
+)
+from .conflicts import (
+    Action,
+    Conflict,
+    Delete,
+    Keep,
+    Mark,
+    Review,
+    Strategy,
+    insert_once,
+    merge_changed,
+    newest_wins,
+    source_wins,
+)
+from .events import ABSENT, Change, Changes, Context, Event, Op, Row, Verdict
+from .mapping import Candidates, Query, Schedule, Table, TableMapping
+
+__all__ = [
+    "ABSENT",
+    "Action",
+    "AllOf",
+    "Candidates",
+    "Change",
+    "Changes",
+    "Column",
+    "Conflict",
+    "Constant",
+    "Context",
+    "Delete",
+    "Event",
+    "EventError",
+    "FatalError",
+    "FirstOf",
+    "Keep",
+    "Lookup",
+    "Mark",
+    "Op",
+    "Query",
+    "RetriableError",
+    "Review",
+    "Row",
+    "Rule",
+    "Schedule",
+    "Strategy",
+    "SyncTime",
+    "Table",
+    "TableMapping",
+    "Verdict",
+    "all_of",
+    "first_of",
+    "hookimpl",
+    "insert_once",
+    "merge_changed",
+    "newest_wins",
+    "not_before",
+    "source_wins",
+]
+
+PROJECT = "sink_runner"
+
+hookimpl = pluggy.HookimplMarker(PROJECT)

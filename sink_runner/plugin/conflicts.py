@@ -1,0 +1,76 @@
+"""What happens where two rows meet, and where one departs."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+
+class Strategy(enum.Enum):
+    """How an incoming row and the target's row become one."""
+
+    NEWEST_WINS = "newest wins"
+    SOURCE_WINS = "source wins"
+    INSERT_ONCE = "insert once"
+    MERGE_CHANGED = "merge changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A conflict rule: a value that the writer compiles into SQL."""
+
+    strategy: Strategy
+    version: str | None = None
+    """The target column that holds the source's time; NULL there counts as oldest."""
+
+
+def newest_wins(version: str) -> Conflict:
+    """The row with the later `version` stays; of two equal ones the later in the log."""
+    return Conflict(Strategy.NEWEST_WINS, version)
+
+
+def source_wins() -> Conflict:
+    """Every event overwrites the target, in the order of the log."""
+    return Conflict(Strategy.SOURCE_WINS)
+
+
+def insert_once() -> Conflict:
+    """The first row of a key stays for good."""
+    return Conflict(Strategy.INSERT_ONCE)
+
+
+def merge_changed(version: str) -> Conflict:
+    """As `newest_wins`, but only for the columns that the event changed and that are not NULL.
+
+    Needs the old row (`TableMapping.old_row`).
+    """
+    return Conflict(Strategy.MERGE_CHANGED, version)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the target row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Leave the target row as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Set these columns of the target row, if it is there."""
+
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Leave the target row and record a conflict for a person to resolve."""
+
+    conflict_type: str = "deletion_conflict"
+
+
+Action: TypeAlias = Delete | Keep | Mark | Review

@@ -1,0 +1,125 @@
+"""Which table feeds which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from .columns import Column, Rule
+from .conflicts import Action, Conflict, Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table's full name: a bare table name may exist in several schemas."""
+
+    database: str
+    schema: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Table:
+        """Read ``database.schema.table``."""
+        parts = text.split(".")
+        if len(parts) != len(cls.__slots__) or not all(parts):
+            raise ValueError(f"{text!r} is not of the form database.schema.table")
+        return cls(*parts)
+
+    def __str__(self) -> str:
+        return f"{self.database}.{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """Several source rows compete for a target row, so the losers must be remembered.
+
+    The mapping's `columns` then describe the candidate table, keyed by `key`; `select` is
+    the SQL that derives the target's rows from it.  It may use ``{candidates}`` (the rows of
+    the groups to derive, masked) and ``{now}`` (a timestamp, UTC), and must return the
+    target's columns by name.  Whenever a candidate changes, and when one ages past
+    `expire_after`, its group is derived anew, alone and in one transaction.
+    """
+
+    key: tuple[str, ...]
+    group: tuple[str, ...]
+    """Columns that the candidate table and the target have in common; a group never mixes."""
+    select: str
+    expire_column: str | None = None
+    expire_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When the batch form runs by itself."""
+
+    cron: str
+    """Five fields, UTC."""
+    full: bool = field(default=False, kw_only=True)
+    """The whole table, and what is gone from it leaves the target; else what has changed."""
+    expected: timedelta = field(default=timedelta(hours=1), kw_only=True)
+    """A run that takes longer is late."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What a batch reads in place of the source table: rows computed in the source database.
+
+    `select` may use ``{changed}``, a condition on a row of the source table (all rows, or
+    those written since the last run), and ``{since}``, when the last run began (``-infinity``
+    before the first).  Its columns are the mapping's source columns.
+    """
+
+    select: str
+    replaces: tuple[str, ...] = ()
+    """Columns of the target.  A batch replaces whole what has the same values in them as one
+    of its rows: target rows that it did not bring again are retired."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableMapping:
+    """Which table feeds which, and how rows are recognised on both sides."""
+
+    source: str
+    """``database.schema.table``, which is also the Kafka topic."""
+    target: str
+    key: tuple[str, ...]
+    """Columns of the target with a unique constraint over them."""
+    columns: tuple[Column, ...]
+    conflict: Conflict
+    reads: tuple[str, ...] = ()
+    """Source columns that the hooks read besides those the columns name."""
+    old_row: bool = False
+    """The mapping needs the row before the change: the source has REPLICA IDENTITY FULL."""
+    on_delete: Action = field(default_factory=Delete)
+    """The source row was deleted."""
+    on_retire: Action = field(default_factory=Delete)
+    """A filter said RETIRE."""
+    on_rekey: Action | None = None
+    """An update gave the row another target key; None means as `on_retire`."""
+    candidates: Candidates | None = None
+    rules: tuple[Rule, ...] = ()
+    """What must hold of every row, besides what the columns say."""
+    schedules: tuple[Schedule, ...] = ()
+    """When the batch form runs."""
+    events: bool = True
+    """False: the topic is not read, and the batch form alone writes."""
+    query: Query | None = None
+    """What the batch form reads if it is not the table itself; needs ``events=False``."""
+    shared_target: bool = False
+    """The target has rows that others write: a full batch retires only what this mapping once
+    brought."""
+
+    @property
+    def source_table(self) -> Table:
+        return Table.parse(self.source)
+
+    @property
+    def target_table(self) -> Table:
+        return Table.parse(self.target)
+
+    @property
+    def source_columns(self) -> tuple[str, ...]:
+        """Every source column the mapping uses, each once, in order of first use."""
+        used = [name for column in self.columns for name in column.sources]
+        ruled = [name for rule in self.rules for name in rule.reads]
+        return tuple(dict.fromkeys([*used, *self.reads, *ruled]))
