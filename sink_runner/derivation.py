@@ -11,9 +11,9 @@ import psycopg
 
 from .catalog import TableCatalog, quoted
 from .errors import ConfigError
-from .plugin import Candidates, TableMapping
+from .plugin import Candidates, SyncTime, TableMapping
 from .row import TargetColumn
-from .statements import POSITION
+from .statements import NOW, POSITION
 
 Connection = psycopg.Connection[Any]
 
@@ -91,7 +91,9 @@ class Derivation:
         names = self._derived_columns(connection)
         table, key, group = self.target.sql_name, self.declared.key, self.group
         others = [name for name in names if name not in key]
-        sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in others)
+        set_ = [*others, *self._timed]
+        values = ", ".join([names_of(names), *(NOW for _ in self._timed)])
+        sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in set_)
         old = ", ".join(f"t.{quoted(name)}" for name in others)
         new = ", ".join(f"excluded.{quoted(name)}" for name in others)
         same = " AND ".join(f"t.{quoted(name)} = w.{quoted(name)}" for name in key)
@@ -100,8 +102,8 @@ class Derivation:
             f"gone AS (DELETE FROM {table} t WHERE ({group}) IN "
             f"(SELECT {group} FROM {self.touched}) AND NOT EXISTS (SELECT FROM wanted w "
             f"WHERE {same}) RETURNING 1), "
-            f"put AS (INSERT INTO {table} AS t ({names_of(names)}) "
-            f"SELECT {names_of(names)} FROM wanted ORDER BY {names_of(key)} "
+            f"put AS (INSERT INTO {table} AS t ({names_of([*names, *self._timed])}) "
+            f"SELECT {values} FROM wanted ORDER BY {names_of(key)} "
             f"ON CONFLICT ({names_of(key)}) DO UPDATE SET {sets} "
             f"WHERE ROW({old}) IS DISTINCT FROM ROW({new}) RETURNING 1) "
             "SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM put)"
@@ -117,12 +119,17 @@ class Derivation:
             "{now}", "%(now)s::timestamp"
         )
 
+    @cached_property
+    def _timed(self) -> list[str]:
+        """Columns of the target that tell when a row was written; candidates have none."""
+        return [c.name for c in self.declared.columns if isinstance(c.source, SyncTime)]
+
     def _derived_columns(self, connection: Connection) -> list[str]:
         query = f"SELECT * FROM ({self._select}) d LIMIT 0"
         described = connection.execute(query.encode(), {"now": None}).description
         names = [column.name for column in described or ()]
         needed = {*self.declared.key, *self.candidates.group}
-        unknown = sorted(set(names) - self.target.columns.keys())
+        unknown = sorted({*names, *self._timed} - self.target.columns.keys())
         if unknown or not needed <= set(names):
             raise ConfigError(
                 f"the derivation for {self.declared.target} must return the target's columns, "

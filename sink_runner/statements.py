@@ -26,7 +26,7 @@ _COMPARED_AS = {
 }
 
 POSITION = "_position"
-_NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
+NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Statements:
     conflict: Conflict
     unstaged: Sequence[Column] = ()
     positioned: bool = False
-    """The table keeps the log position in a column of its own, which then is the version."""
+    """The table keeps the log position in a column of its own, which decides between rows of
+    the same version."""
 
     @property
     def stage(self) -> str:
@@ -91,7 +92,7 @@ class Statements:
 
     def _insert(self, *, remembered: bool) -> str:
         names = [c.name for c in self.columns] + [c.name for c in self.unstaged]
-        values = [self._cast(c) for c in self.columns] + [_NOW for _ in self.unstaged]
+        values = [self._cast(c) for c in self.columns] + [NOW for _ in self.unstaged]
         if self.positioned:
             names.append(POSITION)
             values.append(f"s.{POSITION}")
@@ -157,11 +158,18 @@ class Statements:
         return f"DELETE FROM {self.target} t USING {self._keys} WHERE {self._same_key}"
 
     def mark(self, values: Mapping[str, Any]) -> str:
-        """Set columns, given as further parameters in the order of `values`."""
+        """Set columns; takes the values before the keys and once more after them."""
         sets = [f"{quoted(name)} = %s" for name in values]
+        changes = [self._changes(name) for name in values]
         return (
-            f"UPDATE {self.target} t SET {', '.join(sets)} FROM {self._keys} WHERE {self._same_key}"
+            f"UPDATE {self.target} t SET {', '.join(sets)} FROM {self._keys} "
+            f"WHERE {self._same_key} AND ({' OR '.join(changes)})"
         )
+
+    def _changes(self, name: str) -> str:
+        type_ = self._types.get(name, "")
+        new = _comparable("%s", type_)
+        return f"{_comparable(f't.{quoted(name)}', type_)} IS DISTINCT FROM {new}"
 
     @cached_property
     def remember_deleted(self) -> str:
@@ -196,7 +204,7 @@ class Statements:
         return [c for c in self.columns if c.name not in self.key and not c.column.on_insert]
 
     def _also_set(self, source: str) -> list[str]:
-        sets = [f"{quoted(c.name)} = {_NOW}" for c in self.unstaged]
+        sets = [f"{quoted(c.name)} = {NOW}" for c in self.unstaged]
         if self.positioned:
             sets.append(f"{POSITION} = {source}.{POSITION}")
         return sets
@@ -229,11 +237,15 @@ class Statements:
         )
 
     def _newer(self, new: Mapping[str, str]) -> str:
-        version = POSITION if self.positioned else self.conflict.version
+        later = f"{new[POSITION]} >= t.{POSITION}" if self.positioned else "true"
+        version = self.conflict.version
         if version is None:
-            return "true"
+            return later
         old = f"t.{quoted(version)}"
-        return f"({old} IS NULL OR {new[version]} >= {old})"
+        return (
+            f"CASE WHEN {new[version]} IS NOT DISTINCT FROM {old} THEN {later} "
+            f"ELSE {old} IS NULL OR {new[version]} > {old} END"
+        )
 
     def _differs(self, new: Mapping[str, str]) -> str:
         old = ", ".join(_comparable(f"t.{quoted(name)}", self._types[name]) for name in new)

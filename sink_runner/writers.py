@@ -6,7 +6,7 @@ from .candidates import CandidateWriter, candidate_table
 from .catalog import TableCatalog
 from .folding import Fold, fold_of
 from .parts import Parts
-from .plugin import Strategy, SyncTime, TableMapping, source_wins
+from .plugin import SyncTime, TableMapping, source_wins
 from .resolve import PluginWriter, Resolver, RowWriter
 from .statements import Statements
 from .writer import Writer
@@ -15,13 +15,14 @@ from .writer import Writer
 def make_writer(name: str, mapping: TableMapping, parts: Parts, target: TableCatalog) -> RowWriter:
     """The writer of a mapping: plain or by candidates, and what its plugins add to it."""
     candidates, chain = mapping.candidates, parts.chain
+    timed = [column for column in mapping.columns if isinstance(column.source, SyncTime)]
     statements = Statements(
         mapping=name,
         target=candidate_table(name) if candidates else target.sql_name,
         columns=parts.columns,
         key=candidates.key if candidates else mapping.key,
         conflict=source_wins() if chain.resolvers else mapping.conflict,
-        unstaged=[c for c in mapping.columns if isinstance(c.source, SyncTime)],
+        unstaged=[] if candidates else timed,  # candidates have no such column, the target has
         positioned=candidates is not None,
     )
     writer = Writer(
@@ -42,7 +43,4 @@ def make_writer(name: str, mapping: TableMapping, parts: Parts, target: TableCat
 def _fold(mapping: TableMapping, parts: Parts) -> Fold | None:
     if parts.chain.resolvers:
         return None  # the plugin is asked about each row
-    rule = mapping.conflict
-    if mapping.candidates and rule.strategy is Strategy.NEWEST_WINS:
-        rule = source_wins()  # a candidate's version is its place in the log
-    return fold_of(rule, parts.columns)
+    return fold_of(mapping.conflict, parts.columns)

@@ -77,6 +77,10 @@ class TestSource:
             check_source(mapping, catalog("id", "title"))
         check_source(replace(mapping, old_row=True), catalog("id", "title"))
 
+    def test_neither_matters_where_no_event_is_read(self) -> None:
+        mapping = replace(MAPPING, key=("name",), events=False)
+        check_source(mapping, catalog("id", "title", full=False))
+
 
 class TestWantedBefore:
     def test_the_keys_sources_and_no_more(self) -> None:

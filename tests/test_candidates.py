@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import ConfigError
-from sink_runner.plugin import Candidates, Column
+from sink_runner.plugin import Candidates, Column, SyncTime, newest_wins
 from sink_runner.testing import NOW
 
 pytestmark = pytest.mark.postgres
@@ -33,7 +33,13 @@ def made(written: Callable[..., Any]) -> Any:
     return make(written)
 
 
-def make(written: Callable[..., Any], select: str = TOP_TWO, columns: Any = COLUMNS) -> Any:
+def make(
+    written: Callable[..., Any],
+    select: str = TOP_TWO,
+    columns: Any = COLUMNS,
+    ddl: str = DDL,
+    **declared: Any,
+) -> Any:
     candidates = Candidates(
         key=("id",),
         group=("family",),
@@ -41,7 +47,7 @@ def make(written: Callable[..., Any], select: str = TOP_TWO, columns: Any = COLU
         expire_column="at",
         expire_after=30 * DAY,
     )
-    return written(DDL, *columns, key=("family", "id"), candidates=candidates)
+    return written(ddl, *columns, key=("family", "id"), candidates=candidates, **declared)
 
 
 def ids(made: Any) -> list[tuple]:
@@ -82,6 +88,62 @@ class TestDerivation:
         made.write(made.row(1, "f", 9, NOW, position=5))
         assert made.write(made.row(1, "f", 1, NOW, position=4)) == 0
         assert made.rows("family, score") == [("f", 9)]
+
+
+class TestNewestWins:
+    """Of one candidate's versions, by their own time first and by the log second."""
+
+    @pytest.fixture
+    def made(self, written: Callable[..., Any]) -> Any:
+        return make(written, conflict=newest_wins("at"))
+
+    @pytest.mark.parametrize("together", [True, False])
+    def test_an_older_version_changes_nothing_though_it_comes_later(
+        self, made: Any, *, together: bool
+    ) -> None:
+        rows = [made.row(1, "f", 9, NOW), made.row(1, "g", 1, NOW - DAY, position=2)]
+        for batch in [rows] if together else [[row] for row in rows]:
+            made.write(*batch)
+        assert made.rows("family, score") == [("f", 9)]
+
+    @pytest.mark.parametrize(("position", "score"), [(4, 9), (5, 1), (6, 1)])
+    def test_of_two_of_one_time_the_later_in_the_log_stays(
+        self, made: Any, position: int, score: int
+    ) -> None:
+        made.write(made.row(1, "f", 9, NOW, position=5))
+        made.write(made.row(1, "f", 1, NOW, position=position))
+        assert made.rows("score") == [(score,)]
+
+    def test_a_newer_version_wins_from_wherever_it_comes(self, made: Any) -> None:
+        made.write(made.row(1, "f", 9, NOW - DAY, position=5))
+        made.write(made.row(1, "f", 1, NOW, position=4))
+        assert made.rows("score") == [(1,)]
+
+
+class TestSyncTime:
+    @pytest.fixture
+    def made(self, written: Callable[..., Any]) -> Any:
+        columns = (*COLUMNS, Column("synced", SyncTime(), type="timestamp"))
+        return make(written, columns=columns, ddl=f"{DDL}, synced timestamp")
+
+    def test_a_derived_row_tells_when_it_was_written(self, made: Any) -> None:
+        utc = "SELECT now() AT TIME ZONE 'UTC'"
+        (before,) = made.scratch.admin.execute(utc).fetchone()
+        made.write(made.row(1, "f", 1, NOW))
+        ((first,),) = made.rows("synced")
+        made.write(made.row(1, "f", 2, NOW, position=2))
+        ((second,),) = made.rows("synced")
+        assert before <= first < second
+
+    def test_it_alone_is_no_change(self, made: Any) -> None:
+        made.write(made.row(1, "f", 1, NOW))
+        before = made.rows("synced, xmin::text")
+        assert made.write(made.row(1, "f", 1, NOW, position=2)) == 0
+        assert made.rows("synced, xmin::text") == before
+
+    def test_the_target_must_have_it(self, written: Callable[..., Any]) -> None:
+        with pytest.raises(ConfigError, match=r"unknown: \['when'\]"):
+            make(written, columns=(*COLUMNS, Column("when", SyncTime(), type="timestamp")))
 
 
 class TestExpiry:

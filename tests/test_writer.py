@@ -202,6 +202,7 @@ class TestDepartures:
         made.write(made.row(1, "a", None, None), made.row(2, "a", None, None))
         mark = Mark({"b": "gone", "at": DAY[1]})
         assert made.write(made.gone(1, action=mark), made.gone(3, action=mark)) == 1
+        assert made.write(made.gone(1, action=mark)) == 0  # it says so already
         assert made.rows() == [(1, "a", "gone", DAY[1]), (2, "a", None, None)]
 
     def test_a_review_is_recorded_and_the_row_stays(self, written: Make) -> None:
