@@ -6,7 +6,10 @@ SinkError
 |__PluginError           refuse to start: a plugin cannot be loaded or is malformed
 |__EventError            this event cannot be applied: dead-letter it, go on
 |  |__DecodeError        ... because its bytes are not what their schema says
+|  |__QualityError       ... because it breaks a rule of its mapping; knows rule and column
 |  |__StepError          ... because a plugin's step failed; knows the plugin and the step
+|  |__WaitingError       ... yet: what it needs is not there, so it waits, and its row with it
+|  |__ExpiredError       ... because what it waited for did not come
 |  |__WriteError         ... because the target refused the row; knows the SQLSTATE
 |__RetriableError        the outside world said "not now": pause the mapping, try again
 |__FencedError           another runner owns the partition now: drop the batch, claim again
@@ -47,6 +50,16 @@ class DecodeError(EventError):
     """The message's bytes cannot be read with the schema that they name."""
 
 
+class QualityError(EventError):
+    """A row breaks a rule of its mapping; `column` is "" where the rule is about the row."""
+
+    def __init__(self, rule: str, column: str = "") -> None:
+        what = f"column {column!r}" if column else "the row"
+        super().__init__(f"{what} breaks rule {rule!r}")
+        self.rule = rule
+        self.column = column
+
+
 class StepError(EventError):
     """A plugin failed on one event.
 
@@ -58,6 +71,14 @@ class StepError(EventError):
         self.plugin = plugin
         self.step = step
         self.fault = fault
+
+
+class WaitingError(EventError):
+    """A row that the event needs is not there yet; later events of its key wait behind it."""
+
+
+class ExpiredError(EventError):
+    """What the event needed did not come in all the time that it was given."""
 
 
 class WriteError(EventError):

@@ -51,6 +51,8 @@ class Plans(NamedTuple):
     """A mapping's compiled steps for one shape of the source row."""
 
     row: RowPlan
+    old: RowPlan
+    """The row before the change, whatever it held; no rule is for what was written long ago."""
     key: RowPlan
     """Over the row before the change."""
     leaving: RowPlan
@@ -67,6 +69,9 @@ class Incoming(NamedTuple):
     message: Message
     decoded: Decoded
     plans: Plans
+
+    def row(self, values: Sequence[Any]) -> SourceRow:
+        return SourceRow(values, self.plans.columns)
 
     def event(self, row: Sequence[Any], *, with_before: bool) -> Event:
         """The event for hooks, with `row` as its row."""

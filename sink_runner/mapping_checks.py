@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
+from .errors import QualityError
+from .lookup_checks import lookup_faults
 from .plugin import (
     Action,
+    AllOf,
     Column,
     Constant,
     FirstOf,
     Mark,
     Review,
+    Rule,
     Strategy,
     SyncTime,
     Table,
     TableMapping,
 )
+from .rules import RESERVED, value_checks
+from .timetable import Cron
 
-_CRON_FIELD = re.compile(r"(\*|\w+(-\w+)?)(/\d+)?(,(\*|\w+(-\w+)?)(/\d+)?)*")
-_CRON_FIELDS = 5
 _PAIR = 2
 
 
@@ -33,9 +36,12 @@ def mapping_faults(mapping: TableMapping) -> list[str]:
         *_tables(mapping),
         *_key(mapping),
         *(fault for column in mapping.columns for fault in _column(column, mapping)),
+        *(fault for column in mapping.columns for fault in _column_rules(column)),
+        *lookup_faults(mapping),
         *_conflict(mapping),
         *_actions(mapping),
         *_candidates(mapping),
+        *_row_rules(mapping),
         *_batch(mapping),
     ]
 
@@ -60,17 +66,20 @@ def _cycles_from(path: list[str], after: dict[str, list[str]]) -> Iterator[list[
 
 
 def _shapes(mapping: TableMapping) -> Iterator[str]:
-    tuples = {"key": mapping.key, "columns": mapping.columns, "reads": mapping.reads}
+    tuples = {"key": mapping.key, "columns": mapping.columns}
+    tuples |= {"reads": mapping.reads, "rules": mapping.rules}
     if mapping.candidates is not None:
         tuples["candidates.key"] = mapping.candidates.key
         tuples["candidates.group"] = mapping.candidates.group
     for name, value in tuples.items():
         if not isinstance(value, tuple):
             yield f'{name} must be a tuple, as in ("a",), not {type(value).__name__}'
-        elif not value and name != "reads":
+        elif not value and name not in ("reads", "rules"):
             yield f"{name} is empty"
         elif name == "columns" and not all(isinstance(part, Column) for part in value):
             yield "columns must hold Column values only"
+        elif name == "rules" and not all(isinstance(part, Rule) for part in value):
+            yield "rules must hold Rule values only"
 
 
 def _tables(mapping: TableMapping) -> Iterator[str]:
@@ -116,6 +125,44 @@ def _column(column: Column, mapping: TableMapping) -> Iterator[str]:
             yield f"{at}: lookup in {lookup.database!r}, which the mapping does not touch"
         if "%s" not in lookup.query:
             yield f"{at}: the lookup's query has no %s"
+
+
+def _column_rules(column: Column) -> Iterator[str]:
+    at = f"column {column.name!r}"
+    if column.one_of is not None and not isinstance(column.one_of, frozenset | set):
+        yield f"{at}: one_of must be a set, not {type(column.one_of).__name__}"
+        return
+    checks = value_checks(column)
+    if checks and isinstance(column.source, SyncTime | Constant | AllOf):
+        yield f"{at}: minimum, maximum and one_of need a source column, and one only"
+    if column.one_of is not None and not column.one_of:
+        yield f"{at}: one_of is empty, so every value would break it"
+    try:
+        crossed = None not in (column.minimum, column.maximum) and column.minimum > column.maximum
+    except TypeError:
+        yield f"{at}: minimum and maximum cannot be compared"
+        return
+    if crossed:
+        yield f"{at}: minimum is more than maximum, so every value would break one"
+    if column.default is None:
+        return
+    try:
+        for check in checks:
+            check(column.default)
+    except QualityError as broken:
+        yield f"{at}: the default breaks rule {broken.rule!r}"
+
+
+def _row_rules(mapping: TableMapping) -> Iterator[str]:
+    for rule in mapping.rules:
+        if not rule.name.strip():
+            yield "a rule has no name"
+        elif rule.name in RESERVED:
+            yield f"rule {rule.name!r} is called like a rule of columns"
+        if not isinstance(rule.reads, tuple) or not rule.reads:
+            yield f"rule {rule.name!r}: reads must be a tuple of the source columns it looks at"
+    repeated = _repeated([rule.name for rule in mapping.rules])
+    yield from (f"rule {name!r} is declared twice" for name in repeated)
 
 
 def _conflict(mapping: TableMapping) -> Iterator[str]:
@@ -176,9 +223,10 @@ def _candidates(mapping: TableMapping) -> Iterator[str]:
 
 def _batch(mapping: TableMapping) -> Iterator[str]:
     for schedule in mapping.schedules:
-        fields = schedule.cron.split()
-        if len(fields) != _CRON_FIELDS or not all(map(_CRON_FIELD.fullmatch, fields)):
-            yield f"schedule {schedule.cron!r} is not a cron expression of five fields"
+        try:
+            Cron(schedule.cron)
+        except ValueError as fault:
+            yield f"schedule: {fault}"
     if not mapping.events and not mapping.schedules:
         yield "events=False needs a schedule, or nothing would ever be written"
     if mapping.query is None:

@@ -11,11 +11,12 @@ from .chain import Chain
 from .changes import Change, Key, Leave, Write
 from .dead_letter import DeadLetter
 from .envelope import UNAVAILABLE, Decoded
-from .errors import EventError, SinkError, StepError
+from .errors import EventError, SinkError, StepError, WaitingError
 from .incoming import Incoming, Plans, Shape
 from .message import Message
 from .plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
-from .row import RowPlan, TargetColumn, Values, is_plain, to_stage, to_text
+from .row import RowPlan, TargetColumn, Values, is_plain, text_key, to_stage
+from .rules import check_row
 
 Resolver = Callable[[str, set[Any]], Mapping[Any, Any]]
 """Finds the values of a lookup column, given its name and what to look up."""
@@ -32,6 +33,8 @@ class Batch:
     changes: list[Change] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    defaults: list[tuple[Message, str]] = field(default_factory=list)
+    """Where a column's default was used."""
 
 
 class Route:
@@ -59,15 +62,19 @@ class Route:
         key = mapping.candidates.key if mapping.candidates else mapping.key
         self._key_at = tuple(self._names.index(name) for name in key)
         self._lookups = [i for i, c in enumerate(columns) if c.column.lookup is not None]
+        self._stays = any(at in self._key_at for at in self._lookups)
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
         self._mergeable = [i for i, c in enumerate(columns) if self._is_mergeable(c)]
         self._plain = not (chain.maps or chain.masks)
-        self._direct = self._plain and not chain.filters and not mapping.old_row
+        self._direct = self._plain and not (chain.filters or mapping.old_row or mapping.rules)
+        self._defaulted: list[str] = []
         self._plans: dict[bytes, Plans] = {}
 
     def apply(self, events: Iterable[tuple[Message, Decoded]]) -> Batch:
         """Turn a poll's events into changes; what can't be turned is a dead letter."""
         batch = Batch()
+        defaulted = self._defaulted
+        defaulted.clear()
         for message, decoded in events:
             start = len(batch.changes)
             try:
@@ -80,7 +87,12 @@ class Route:
                 fault = StepError("mapping", "columns", f"raised {type(error).__name__}")
                 fault.__cause__ = error
             else:
+                if defaulted:
+                    if len(batch.changes) > start:
+                        batch.defaults += [(message, column) for column in defaulted]
+                    defaulted.clear()
                 continue
+            defaulted.clear()
             del batch.changes[start:]
             batch.letters.append(DeadLetter(message, fault))
         for at in self._lookups:
@@ -132,6 +144,8 @@ class Route:
             if verdict is not Verdict.PASS:
                 self._refused(incoming, after, verdict, batch)
                 return
+        if self._mapping.rules:
+            check_row(self._mapping.rules, incoming.row(after))
         values = self._map(incoming, after, event, partial=partial)
         key = self._whole_key(values)
         keep = self._against_before(incoming, values, key, batch)
@@ -165,7 +179,8 @@ class Route:
     def _leave(self, incoming: Incoming, key: Key, action: Action, batch: Batch) -> None:
         if ABSENT in key:
             raise EventError("a column of the target's key is not in the event")
-        if None in key:  # a row without the target's key was never written
+        # A row without the target's key was never written; where the key is looked up, rows stay.
+        if None in key or self._stays:
             batch.counts["dropped"] += 1
             return
         subject = self._subject(incoming.message) if isinstance(action, Review) else ""
@@ -191,7 +206,7 @@ class Route:
             return 0
         if not self._merges:
             return 0
-        row = incoming.plans.row
+        row = incoming.plans.old
         old = row.partial(before) if ABSENT in before else row.flat(before)
         same = [i for i in self._mergeable if old[i] == values[i]]
         return None if len(same) == len(self._mergeable) else sum(1 << i for i in same)
@@ -243,9 +258,11 @@ class Route:
 
     def _compile(self, value: bytes) -> Plans:
         shape = self._shape_of(value)
-        key = [self._columns[at] for at in self._key_at]
+        unruled = [column.unruled for column in self._columns]
+        key = [unruled[at] for at in self._key_at]
         plans = Plans(
-            row=RowPlan(self._columns, shape.after),
+            row=RowPlan(self._columns, shape.after, self._defaulted.append),
+            old=RowPlan(unruled, shape.after),
             key=RowPlan(key, shape.before),
             leaving=RowPlan(key, shape.after),
             plain=is_plain(shape.after),
@@ -260,33 +277,45 @@ class Route:
         """Put what was found in place of what was looked up, for the whole batch at once."""
         target = self._columns[at]
         writes = [c for c in batch.changes if isinstance(c, Write) and c.values[at] is not ABSENT]
-        asked = {to_text(c.values[at]): c.values[at] for c in writes if c.values[at] is not None}
+        asked = {text_key(c.values[at]): c.values[at] for c in writes if c.values[at] is not None}
         found = self._found(target, asked)
         failed: dict[int, DeadLetter] = {}
         changes, batch.changes = batch.changes, []
         for change in changes:
-            if isinstance(change, Write) and (value := change.values[at]) is not ABSENT:
-                answer = None if value is None else found.get(to_text(value))
-                if answer is None and target.column.required:
-                    answer = EventError(f"lookup of required column {target.name!r} found nothing")
-                if isinstance(answer, EventError):
-                    failed[id(change.source)] = DeadLetter(change.source, answer)
+            if isinstance(change, Write) and change.values[at] is not ABSENT:
+                answered = self._answered(change, at, found)
+                if isinstance(answered, EventError):
+                    failed[id(change.source)] = DeadLetter(change.source, answered)
                     continue
-                values = (*change.values[:at], answer, *change.values[at + 1 :])
-                change = change._replace(values=values)  # noqa: PLW2901 - same change
+                change = answered  # noqa: PLW2901 - same change
             batch.changes.append(change)
         if failed:  # an event is applied as a whole or not at all
             batch.changes = [c for c in batch.changes if id(c.source) not in failed]
             batch.letters.extend(failed.values())
 
-    def _found(self, target: TargetColumn, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _answered(self, change: Write, at: int, found: Mapping[Any, Any]) -> Write | EventError:
+        """The change with what was found in it, or why it can't be applied."""
+        value = change.values[at]
+        answer = None if value is None else found.get(text_key(value))
+        if isinstance(answer, EventError):
+            return answer
+        if answer is None and self._columns[at].column.required:
+            return WaitingError(f"lookup of required column {self._names[at]!r} found nothing")
+        values = (*change.values[:at], answer, *change.values[at + 1 :])
+        if at not in self._key_at:
+            return change._replace(values=values)
+        if answer is None:
+            return EventError(f"lookup of key column {self._names[at]!r} found nothing")
+        return change._replace(key=self._key(values), values=values)
+
+    def _found(self, target: TargetColumn, asked: Mapping[Any, Any]) -> dict[Any, Any]:
         """What stands for each value, by its text; an EventError where the value is at fault."""
         if not asked:
             return {}
         stage = to_stage(target)
         try:
             answers = self._resolve(target.name, set(asked.values()))
-            return {to_text(value): stage(it) for value, it in answers.items() if it is not None}
+            return {text_key(value): stage(it) for value, it in answers.items() if it is not None}
         except (EventError, TypeError, ValueError) as fault:
             if len(asked) == 1:
                 error = EventError(f"lookup of column {target.name!r} failed")

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeAlias
 
 from .envelope import Kind, to_postgres, to_python
-from .errors import EventError
-from .plugin import ABSENT, Column, Constant, FirstOf, SyncTime
+from .plugin import ABSENT, AllOf, Column, Constant, FirstOf, SyncTime
+from .rules import required, value_checks
 
 Values: TypeAlias = tuple[Any, ...]
 RowFunction: TypeAlias = Callable[[Sequence[Any]], Values]
@@ -49,6 +50,12 @@ class TargetColumn:
     def name(self) -> str:
         return self.column.name
 
+    @property
+    def unruled(self) -> TargetColumn:
+        """The column for a row that is not to be written, and may be as bad as it likes."""
+        bare = replace(self.column, required=False, minimum=None, maximum=None, one_of=None)
+        return replace(self, column=bare)
+
 
 def staged(columns: Iterable[Column]) -> tuple[Column, ...]:
     """The columns whose values travel; the database itself fills in the others."""
@@ -62,9 +69,15 @@ class RowPlan:
     which a plugin changes the row in between.  All three take and return whole rows.
     """
 
-    def __init__(self, columns: Sequence[TargetColumn], source: Sequence[SourceColumn]) -> None:
+    def __init__(
+        self,
+        columns: Sequence[TargetColumn],
+        source: Sequence[SourceColumn],
+        defaulted: Callable[[str], None] | None = None,
+    ) -> None:
+        """`defaulted` is told the column whenever a default is used."""
         self._columns = columns
-        self._code = _Code({column.name: i for i, column in enumerate(source)}, source)
+        self._code = _Code({column.name: i for i, column in enumerate(source)}, source, defaulted)
         self._cells: dict[tuple[int, str], RowFunction] = {}
         self.flat = self._code.function([self._code.flat(column) for column in columns])
         self.typed = self._code.function([self._code.typed(column) for column in columns])
@@ -111,9 +124,15 @@ class RowPlan:
 class _Code:
     """Writes Python expressions over ``v``, the source row; keeps the objects they name."""
 
-    def __init__(self, index: Mapping[str, int], source: Sequence[SourceColumn]) -> None:
+    def __init__(
+        self,
+        index: Mapping[str, int],
+        source: Sequence[SourceColumn],
+        defaulted: Callable[[str], None] | None,
+    ) -> None:
         self.index = index
         self._source = source
+        self._defaulted = defaulted
         self._names: dict[str, Any] = {}
 
     def function(self, expressions: Sequence[str]) -> RowFunction:
@@ -122,22 +141,27 @@ class _Code:
         return made
 
     def flat(self, target: TargetColumn) -> str:
-        if target.column.lookup is not None:
-            return self.typed(target)  # staged once it has been looked up
-        if target.column.convert is None:
-            value = self._for_postgres(target)
+        column = target.column
+        if column.lookup is not None:
+            return self._wanted(self.typed(target), column)  # staged once it has been looked up
+        if column.convert is not None:
+            value = self._text(self._checked(self._converted(column), column), target)
         else:
-            value = self._text(self._converted(target.column), target)
-        return self._last(self._default(value, target), target)
+            value = self._for_postgres(target)
+            if value_checks(column):  # they see Python's value; what is written stays as it was
+                value = f"({self._checked(self._converted(column), column)}, {value})[1]"
+        default = column.default if column.default is None else to_stage(target)(column.default)
+        return self._last(self._default(value, default, column), target)
 
     def typed(self, target: TargetColumn) -> str:
-        value = self._converted(target.column)
-        default = target.column.default
-        return value if default is None else self._if_null(self._name(default), value, "x")
+        column = target.column
+        value = self._checked(self._converted(column), column)
+        return self._default(value, column.default, column)
 
     def finished(self, target: TargetColumn, value: str) -> str:
+        value = self._checked(value, target.column)  # a plugin may have changed it
         if target.column.lookup is not None:
-            return value
+            return self._wanted(value, target.column)
         return self._last(self._text(value, target), target)
 
     def _last(self, value: str, target: TargetColumn) -> str:
@@ -146,15 +170,28 @@ class _Code:
             value = f"{self._name(target.mask)}({value})"
         if column.max_length is not None:
             value = self._if_null("None", value, f"x[:{column.max_length:d}]")
-        if column.required:
-            value = f"{self._name(_required(column.name))}({value})"
-        return value
+        return self._wanted(value, column)
 
-    def _default(self, value: str, target: TargetColumn) -> str:
-        if target.column.default is None:
+    def _wanted(self, value: str, column: Column) -> str:
+        return f"{self._name(required(column.name))}({value})" if column.required else value
+
+    def _checked(self, value: str, column: Column) -> str:
+        """The default needs no check: it was looked at when the mapping was."""
+        checks = value_checks(column)
+        if not checks:
             return value
-        default = to_stage(target)(target.column.default)
-        return self._if_null(self._name(default), value, "x")
+        checked = "x"
+        for check in checks:
+            checked = f"{self._name(check)}({checked})"
+        return self._if_null("None", value, checked)
+
+    def _default(self, value: str, default: Any, column: Column) -> str:
+        if default is None:
+            return value
+        if self._defaulted is None:
+            return self._if_null(self._name(default), value, "x")
+        used = partial(_used, self._defaulted, column.name, default)
+        return self._if_null(f"{self._name(used)}()", value, "x")
 
     def _for_postgres(self, target: TargetColumn) -> str:
         """The decoded value, made fit for staging as cheaply as its type allows."""
@@ -191,7 +228,12 @@ class _Code:
         return self._if_null("None", f"v[{at}]", f"{self._name(convert)}(x)")
 
     def _over_sources(self, column: Column, read: Callable[[int], str]) -> str:
-        first, *others = (self.index[name] for name in column.sources)
+        places = [self.index[name] for name in column.sources]
+        if isinstance(column.source, AllOf):
+            nothing = (None,) * len(places)
+            parts = "".join(f"{read(at)}, " for at in places)
+            return f"(None if (x := ({parts})) == {nothing!r} else x)"
+        first, *others = places
         value = read(first)
         for other in others if isinstance(column.source, FirstOf) else ():
             value = f"(x if (x := {value}) is not None else {read(other)})"
@@ -241,13 +283,9 @@ def is_plain(columns: Sequence[SourceColumn]) -> bool:
     )
 
 
-def _required(name: str) -> Converter:
-    def required(value: Any) -> Any:
-        if value is None:
-            raise EventError(f"required column {name!r} is NULL")
-        return value
-
-    return required
+def _used(defaulted: Callable[[str], None], column: str, default: Any) -> Any:
+    defaulted(column)
+    return default
 
 
 def whole(value: Any) -> int:
@@ -312,6 +350,13 @@ def to_text(value: Any) -> str:
             return "\\x" + value.hex()
         case _:
             return str(value)
+
+
+def text_key(value: Any) -> Any:
+    """What a value is looked up by: its text; of several together, that of each or None."""
+    if isinstance(value, tuple):
+        return tuple(None if part is None else to_text(part) for part in value)
+    return to_text(value)
 
 
 def array_text(values: Any) -> str:

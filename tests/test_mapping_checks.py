@@ -10,16 +10,20 @@ from sink_runner.mapping_checks import mapping_cycles, mapping_faults
 from sink_runner.plugin import (
     Candidates,
     Column,
+    Constant,
     Lookup,
     Mark,
     Query,
     Review,
+    Rule,
     Schedule,
     SyncTime,
     TableMapping,
+    all_of,
     first_of,
     merge_changed,
     newest_wins,
+    not_before,
     source_wins,
 )
 
@@ -38,7 +42,18 @@ GROUPED = replace(
     candidates=Candidates(key=("id",), group=("family",), select="SELECT 1 FROM {candidates}"),
 )
 WRONG: list[Any] = ["id"]
+LETTERS: Any = "ab"
+SOUND: Any = Rule("sound", lambda row: row["id"] is not None, ("id",))
 DAILY = (Schedule("0 0 * * *"),)
+
+
+TOGETHER = Column("a", all_of("b", "c"), lookup=Lookup("SELECT %s, %s", "north"))
+LOOKED_UP = replace(
+    GOOD,
+    columns=(Column("id", lookup=Lookup("SELECT %s", "north")), Column("changed")),
+    on_delete=Keep(),
+    on_retire=Keep(),
+)
 
 
 def with_column(*columns: Column) -> TableMapping:
@@ -58,6 +73,15 @@ def with_column(*columns: Column) -> TableMapping:
         replace(GOOD, on_delete=Mark({"gone": True})),
         replace(GOOD, conflict=merge_changed("changed"), old_row=True),
         with_column(Column("a", lookup=Lookup("SELECT %s", "north"))),
+        with_column(TOGETHER),
+        with_column(Column("a", all_of("b", "c"), convert=" ".join)),
+        with_column(replace(TOGETHER, convert=" ".join, lookup=Lookup("SELECT %s", "north"))),
+        LOOKED_UP,
+        replace(LOOKED_UP, old_row=True, on_rekey=Keep()),
+        replace(GROUPED, columns=(GROUPED.columns[0], replace(TOGETHER, name="family", type="a"))),
+        with_column(Column("a", minimum=1, maximum=1, default=1)),
+        with_column(Column("a", one_of=frozenset({"x"}), default="x", required=False)),
+        replace(GOOD, rules=(SOUND, not_before("changed", "made"))),
     ],
 )
 def test_a_sound_mapping_has_no_fault(mapping):
@@ -79,9 +103,39 @@ def test_a_sound_mapping_has_no_fault(mapping):
         (replace(GOOD, key=("seen",)), "key column 'seen' would be new with every write"),
         (with_column(Column("id", "other")), "column 'id' is declared twice"),
         (with_column(Column("a", first_of())), "first_of() needs a column"),
+        (with_column(Column("a", all_of(), convert=str)), "all_of() needs a column"),
+        (with_column(Column("a", all_of("b", "c"))), "it needs a lookup"),
+        (
+            with_column(replace(TOGETHER, lookup=Lookup("SELECT %s", "north"))),
+            "takes 1 arrays and is given 2",
+        ),
+        (
+            with_column(replace(TOGETHER, lookup=(TOGETHER.lookup,) * 2)),
+            "takes 2 arrays and is given 1",
+        ),
+        (replace(LOOKED_UP, on_delete=Delete()), "on_delete=Delete() needs the target's key"),
+        (replace(LOOKED_UP, on_retire=Mark({"changed": 1})), "and id is looked up, for rows that"),
+        (replace(LOOKED_UP, on_rekey=Delete(), old_row=True), "set on_rekey=Keep()"),
         (with_column(Column("a", SyncTime(), convert=str)), "convert and lookup need a source"),
         (with_column(Column("a", required=True, default=0)), "required and default exclude"),
         (with_column(Column("a", max_length=0)), "max_length is less than 1"),
+        (with_column(Column("a", minimum=2, maximum=1)), "minimum is more than maximum"),
+        (with_column(Column("a", minimum=2, maximum="b")), "cannot be compared"),
+        (with_column(Column("a", one_of=frozenset())), "one_of is empty"),
+        (with_column(Column("a", one_of=LETTERS)), "one_of must be a set, not str"),
+        (with_column(Column("a", minimum=0, default=-1)), "default breaks rule 'minimum'"),
+        (with_column(Column("a", maximum=0, default="x")), "default breaks rule 'maximum'"),
+        (with_column(Column("a", one_of=frozenset("x"), default="y")), "breaks rule 'one_of'"),
+        (with_column(Column("a", Constant(1), minimum=0)), "need a source column"),
+        (with_column(Column("a", SyncTime(), one_of=frozenset("x"))), "need a source column"),
+        (with_column(replace(TOGETHER, maximum=0)), "need a source column"),
+        (replace(GOOD, rules=(replace(SOUND, name=" "),)), "a rule has no name"),
+        (replace(GOOD, rules=(SOUND, SOUND)), "rule 'sound' is declared twice"),
+        (replace(GOOD, rules=(replace(SOUND, name="minimum"),)), "called like a rule of columns"),
+        (replace(GOOD, rules=(replace(SOUND, reads=LETTERS),)), "reads must be a tuple"),
+        (replace(GOOD, rules=(replace(SOUND, reads=()),)), "reads must be a tuple"),
+        (replace(GOOD, rules=SOUND), "rules must be a tuple"),
+        (replace(GOOD, rules=(len,)), "rules must hold Rule values only"),
         (with_column(Column("a", type="text")), "type is for candidates only"),
         (with_column(Column("a", lookup=Lookup("%s", "east"))), "lookup in 'east'"),
         (with_column(Column("a", lookup=Lookup("SELECT 1", "north"))), "query has no %s"),
