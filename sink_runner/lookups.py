@@ -9,7 +9,7 @@ import psycopg
 
 from .faults import judge
 from .plugin import Column, Lookup
-from .row import to_text
+from .row import text_key
 from .target import connect
 
 
@@ -27,19 +27,24 @@ class Lookups:
         found = self._ask(first, asked)
         for lookup in others:
             next_ = self._ask(lookup, {value for value in found.values() if value is not None})
-            found = {value: next_.get(to_text(it)) for value, it in found.items() if it is not None}
+            found = {
+                value: next_.get(text_key(it)) for value, it in found.items() if it is not None
+            }
         return found
 
     def _ask(self, lookup: Lookup, asked: set[Any]) -> dict[Any, Any]:
         if not asked:
             return {}
+        ordered = sorted(asked, key=str)
+        several = isinstance(ordered[0], tuple)
+        arrays = [list(part) for part in zip(*ordered, strict=True)] if several else [ordered]
         try:
             connection = self._connection(lookup.database)
-            rows = connection.execute(lookup.query.encode(), (sorted(asked, key=str),)).fetchall()
+            rows = connection.execute(lookup.query.encode(), arrays).fetchall()
         except psycopg.Error as fault:
             self.close()
             raise judge(fault) from fault
-        return dict(rows)
+        return {row[:-1] if several else row[0]: row[-1] for row in rows}
 
     def close(self) -> None:
         for connection in self._connections.values():

@@ -63,6 +63,33 @@ def test_a_chain_that_found_nothing_asks_no_further(lookups: Any) -> None:
     )
 
 
+BY_BOTH = """
+SELECT asked.id, asked.number, coalesce(one.id, other.id)::text
+FROM unnest(%s::text[], %s::text[]) AS asked (id, number)
+LEFT JOIN TABLE one ON one.id = asked.id::uuid
+LEFT JOIN TABLE other ON other.number = asked.number::int
+"""
+
+
+def test_several_values_are_asked_side_by_side(lookups: Any) -> None:
+    key = lookups.key
+    known = (f"{key}0", None), (None, 1), (f"{key}9", 2), (f"{key}1", 2)
+    found = lookups(BY_BOTH)({*known, (None, 7), (f"{key}9", None)})
+    texts = [(one, None if other is None else str(other)) for one, other in known]
+    answers = [found[text] for text in texts]
+    assert answers == [f"{key}0", f"{key}1", f"{key}2", f"{key}1"]
+    assert (found[None, "7"], found[f"{key}9", None]) == (None, None)
+
+
+def test_one_value_alone_may_be_a_tuple_too(lookups: Any) -> None:
+    assert lookups(BY_NUMBER)({(1,), (7,)}) == {("1",): f"{lookups.key}1"}
+
+
+def test_what_several_values_found_is_looked_up_further(lookups: Any) -> None:
+    found = lookups(BY_BOTH, BY_ID)({(None, 2), (f"{lookups.key}1", None), (None, 9)})
+    assert found == {(None, "2"): 2, (f"{lookups.key}1", None): 1}
+
+
 def test_a_value_that_the_query_refuses_is_the_rows_fault_and_the_next_is_answered(
     lookups: Any,
 ) -> None:

@@ -11,6 +11,8 @@ from sink_runner.plugin import (
     Candidates,
     Column,
     Constant,
+    Delete,
+    Keep,
     Lookup,
     Mark,
     Query,

@@ -4,12 +4,12 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from sink_runner.changes import Leave, Write
-from sink_runner.errors import EventError, FatalError, RetriableError, StepError
+from sink_runner.errors import EventError, FatalError, RetriableError, StepError, WaitingError
 from sink_runner.plugin import ABSENT, Delete, Mark, Review
 from sink_runner.testing import Harness, Outcome, Sample, create, delete, snapshot, update
 
@@ -343,6 +343,47 @@ class TestLookups:
 
         with pytest.raises(RetriableError):
             make(columns=self.columns(), resolve=resolve).send(create(**ROW))
+
+
+class TestKeysThatAreLookedUp:
+    """Rows are known by what was found before anybody asks which of them are the same."""
+
+    DECLARED = "conflict=source_wins(), on_delete=Keep(), on_retire=Keep(),"
+    COLUMNS = (
+        'Column("id", all_of("id", "name"), lookup=Lookup("SELECT %s, %s", database="south")'
+        '{more}), Column("city")'
+    )
+    FOUND: ClassVar = {"id": {("1", "Anna"): "A", ("2", "Anna"): "A", (None, "Maya"): "M"}}
+
+    def sink(self, make: Make, more: str = "", declared: str = DECLARED) -> Harness:
+        return make(declared=declared, columns=self.COLUMNS.format(more=more), found=self.FOUND)
+
+    def test_the_key_is_what_was_found(self, make: Make) -> None:
+        rows = ROW, ROW | {"id": "2"}, ROW | {"id": None, "name": "Maya"}
+        changes = self.sink(make).changes(*(create(**row) for row in rows))
+        assert [change.key for change in changes] == [("A",), ("A",), ("M",)]
+        assert [change.values[0] for change in changes] == ["A", "A", "M"]
+
+    @pytest.mark.parametrize(
+        ("more", "kind"), [("", EventError), (", required=True", WaitingError)], ids=str
+    )
+    def test_without_one_there_is_nothing_to_write(
+        self, make: Make, more: str, kind: type[EventError]
+    ) -> None:
+        error = refused(self.sink(make, more).send(create(**ROW | {"name": "Bela"})))
+        assert type(error) is kind
+        assert "column 'id' found nothing" in str(error)
+
+    def test_no_departure_ever_has_half_a_key(self, make: Make) -> None:
+        sink = self.sink(make, declared=self.DECLARED + "old_row=True,")
+        moved = sink.apply(update(ROW, id="2"), delete(**ROW))
+        assert [(type(change), change.key) for change in moved.changes] == [(Write, ("A",))]
+        assert moved.counts == {"dropped": 2}
+
+    def test_an_unchanged_large_value_leaves_the_key_alone(self, make: Make) -> None:
+        sink = self.sink(make, declared=self.DECLARED + "old_row=True,")
+        (change,) = sink.changes(create(id="1", name="Anna"))
+        assert (change.key, change.values, change.partial) == (("A",), ("A", ABSENT), True)
 
 
 def test_changes_keep_the_order_of_their_events(make: Make) -> None:

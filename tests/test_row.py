@@ -13,8 +13,16 @@ from hypothesis import strategies as st
 from sink_runner.catalog import CatalogColumn
 from sink_runner.envelope import Kind
 from sink_runner.errors import DecodeError, EventError
-from sink_runner.plugin import ABSENT, Column, Constant, Lookup, SyncTime, first_of
-from sink_runner.row import RowPlan, SourceColumn, TargetColumn, array_text, staged, to_text
+from sink_runner.plugin import ABSENT, Column, Constant, Lookup, SyncTime, all_of, first_of
+from sink_runner.row import (
+    RowPlan,
+    SourceColumn,
+    TargetColumn,
+    array_text,
+    staged,
+    text_key,
+    to_text,
+)
 
 
 def target(column: Column, type_: str = "text", mask: Callable | None = None) -> TargetColumn:
@@ -55,6 +63,27 @@ class TestSteps:
     )
     def test_the_first_that_is_not_null(self, values: tuple, found: str | None) -> None:
         assert both(plan(target(Column("a", first_of("a", "b", "c")))), *values) == found
+
+    @pytest.mark.parametrize(
+        ("values", "found"),
+        [
+            (("5", "x"), (5, "x")),
+            (("5", None), (5, None)),
+            ((None, ""), (None, "")),
+            ((None, None), None),
+        ],
+    )
+    def test_all_of_several_is_a_tuple_of_what_python_has(
+        self, values: tuple, found: tuple | None
+    ) -> None:
+        column = Column("a", all_of("a", "b"), lookup=Lookup("%s %s", "n"))
+        made = plan(target(column), a=(Kind.STRING, "numeric"))
+        assert both(made, *values) == found
+        assert made.partial((ABSENT, "x")) == (ABSENT,)
+
+    def test_a_converter_has_the_tuple(self) -> None:
+        column = Column("a", all_of("a", "b"), convert=" ".join)
+        assert both(plan(target(column)), "x", "y") == "x y"
 
     @pytest.mark.parametrize(
         ("value", "type_", "found"),
@@ -240,3 +269,23 @@ def test_text_as_postgresql_reads_it(value: Any, text: str) -> None:
 def test_arrays_nest_and_quote() -> None:
     assert array_text([[1, None], ["\\", True]]) == '{{"1",NULL},{"\\\\","true"}}'
     assert array_text("{1}") == "{1}"
+
+
+class TestTextKey:
+    @pytest.mark.parametrize(
+        ("value", "key"),
+        [
+            (5, "5"),
+            (("a", None), ("a", None)),
+            ((5, date(2026, 1, 2)), ("5", "2026-01-02")),
+            ((None, "None"), (None, "None")),
+        ],
+    )
+    def test_values_are_found_by_their_text(self, value: Any, key: Any) -> None:
+        assert text_key(value) == key
+
+    @given(
+        *(st.tuples(*(st.none() | st.text('",[]\\ab', max_size=3),) * 2),) * 2,
+    )
+    def test_no_two_tuples_are_found_alike(self, one: tuple, other: tuple) -> None:
+        assert (text_key(one) == text_key(other)) == (one == other)
