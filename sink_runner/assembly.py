@@ -60,6 +60,11 @@ class Surroundings:
             known = ", ".join(sorted(self.config.databases))
             raise ConfigError(f"[databases.{name}] is missing; there is {known}") from None
 
+    @property
+    def readers(self) -> dict[str, str]:
+        """How to reach each database as the role that may only read."""
+        return {name: found.reader_dsn for name, found in self.config.databases.items()}
+
 
 def clock() -> datetime:
     """Now, as the databases' columns without zone hold it: UTC."""
@@ -77,7 +82,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     source = _read(around.database(mapping.source_table.database).reader_dsn, mapping.source)
     check_target(mapping, target)
     check_source(mapping, source)
-    lookups = Lookups(mapping.columns, {n: d.dsn for n, d in around.config.databases.items()})
+    lookups = Lookups(mapping.columns, around.readers)
     keys = KeyDecoder(around.schemas, sorted(source.primary_key))
     decoder = EnvelopeDecoder(
         around.schemas, after=mapping.source_columns, before=wanted_before(mapping)

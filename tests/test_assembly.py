@@ -12,7 +12,7 @@ from sink_runner import registry
 from sink_runner.assembly import Surroundings, sealer
 from sink_runner.catalog import CatalogColumn, TableCatalog
 from sink_runner.catalog_checks import check_source, check_target, wanted_before
-from sink_runner.config import DeadLetters
+from sink_runner.config import Database, DeadLetters
 from sink_runner.errors import ConfigError
 from sink_runner.parts import assemble
 from sink_runner.plugin import Candidates, Column, Table, TableMapping, first_of, source_wins
@@ -137,6 +137,13 @@ class TestParts:
         assert len(parts(columns=62).columns) == 63
         with pytest.raises(ConfigError, match="63"):
             parts(columns=63)
+
+
+def test_lookups_are_the_reader_s_and_nobody_else_s() -> None:
+    databases = {name: Database(dsn=f"w {name}", reader_dsn=f"r {name}") for name in ("n", "s")}
+    config = SimpleNamespace(databases=databases)
+    around = Surroundings(config=config, policies=None, schemas=None, plugins=(), stop=None)
+    assert around.readers == {"n": "r n", "s": "r s"}
 
 
 class TestSealer:

@@ -169,6 +169,37 @@ def test_reader_does_not_see_what_must_not_leave(
     assert not readable & hidden
 
 
+@pytest.mark.parametrize(
+    ("database", "lookup"),
+    [
+        (CITIZEN, "SELECT id, application_number FROM service_applications"),
+        (
+            CITIZEN,
+            """SELECT m.family_id, m.gr_id, m.warehouse_citizen_id, c.id, c.created_at
+               FROM citizen_identity_map m JOIN citizens c ON c.id = m.citizen_id
+               WHERE m.is_family_head OR upper(c.verification_status) = 'VERIFIED'""",
+        ),
+        (WAREHOUSE, "SELECT alias_norm, district_id FROM district_alias"),
+        (WAREHOUSE, "SELECT district_name, district_id FROM districts"),
+        (CITIZEN, "SELECT id, code FROM schemes"),
+        (CITIZEN, "SELECT id, aadhaar_number FROM citizens"),
+        (WAREHOUSE, "SELECT jan_aadhaar, citizen_id FROM golden_records"),
+        (WAREHOUSE, "SELECT scheme_code FROM scheme_master"),
+        (
+            CITIZEN,
+            """SELECT f.id, s.code FROM feedback f
+               JOIN service_applications a ON a.id = f.application_id
+               JOIN schemes s ON s.id = a.scheme_id""",
+        ),
+    ],
+    ids=str,
+)
+def test_reader_may_look_up_what_the_flows_do(
+    session: Sessions, database: str, lookup: LiteralString
+) -> None:
+    session(database, "sink_reader").execute(lookup)
+
+
 def test_reader_reads_the_view_under_the_specification_name(session: Sessions) -> None:
     session(WAREHOUSE, "sink_reader").execute("SELECT * FROM eligibility.scheme_master")
 

@@ -28,11 +28,18 @@ from .harness import Harness
 class TargetHarness:
     """The installed plugin `name` writing where `dsn` points, as in production.
 
-    `now` is the clock, to be set by the test.  Rows are read back with `admin_dsn`.
+    `now` is the clock, to be set by the test.  Rows are read back with `admin_dsn`; lookups ask
+    `reader_dsns`, by the database's name, and else the target by way of `admin_dsn`.
     """
 
     def __init__(
-        self, name: str, *, dsn: str, admin_dsn: str, policies: Path | None = None
+        self,
+        name: str,
+        *,
+        dsn: str,
+        admin_dsn: str,
+        policies: Path | None = None,
+        reader_dsns: Mapping[str, str] | None = None,
     ) -> None:
         self.now: datetime = NOW
         self.admin = psycopg.connect(admin_dsn, autocommit=True, row_factory=dict_row)
@@ -42,7 +49,8 @@ class TargetHarness:
             create_control_tables(connection)
             # The database may be a copy under another name.
             target = read_table(connection, table)
-        lookups = Lookups(plain.mapping.columns, {table.database: dsn})
+        asked = {table.database: admin_dsn} | dict(reader_dsns or {})
+        lookups = Lookups(plain.mapping.columns, asked)
         types = {column: found.type for column, found in target.columns.items()}
         self.harness = Harness(name, policies=policies, types=types, resolve=lookups.resolve)
         topic = Topic("test", plain.mapping.source, "test")

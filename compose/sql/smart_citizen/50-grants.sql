@@ -45,12 +45,10 @@ UPDATE (decision_status, risk_score, confidence, decision_date, decision_reasons
 ON public.application_decisions TO sink_writer;
 -- Flow 7 inserts once.
 GRANT SELECT, INSERT ON public.ml_alerts TO sink_writer;
--- Lookups: ids and states, no name, number or address.
-GRANT SELECT ON public.citizen_identity_map TO sink_writer;
-GRANT SELECT (id, status, verification_status, created_at) ON public.citizens TO sink_writer;
-GRANT SELECT (id, application_number) ON public.service_applications TO sink_writer;
+-- Flow 6 derives the decisions of applications that are still there.
+GRANT SELECT (id) ON public.service_applications TO sink_writer;
 
--- Reader: what flows 8 to 12 look up, read in batches and compare. Address lines, search texts, file paths and
+-- Reader: what flows 6 to 12 look up, and what flows 8 to 12 read in batches and compare. Address lines, search texts, file paths and
 -- hashes, and the contents of applications never leave the portal, so they are not readable either.
 GRANT USAGE ON SCHEMA public TO sink_reader;
 GRANT SELECT (

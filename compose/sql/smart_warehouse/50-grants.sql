@@ -40,15 +40,12 @@ UPDATE (event_count, total_duration_seconds, first_event_at, last_event_at)
 ON analytics.user_behavior TO sink_writer;
 -- Flow 12 inserts once.
 GRANT SELECT, INSERT ON analytics.feedback_analytics TO sink_writer;
--- Lookups.
-GRANT SELECT ON public.districts, public.district_alias TO sink_writer;
-GRANT SELECT (scheme_id, scheme_code, status) ON public.scheme_master TO sink_writer;
 
--- Reader: what flows 1 to 7 read in batches, re-read and compare. profile_data, the income confidence and the
+-- Reader: what flows 1 to 7 read in batches, re-read and compare, and what flows 8 to 12 look up. profile_data, the income confidence and the
 -- risk flags never leave the warehouse, so they are not readable either.
 GRANT USAGE ON SCHEMA public, eligibility, forecast, decision, alerts TO sink_reader;
 GRANT SELECT ON public.scheme_master, eligibility.scheme_master, eligibility.eligibility_snapshots,
-forecast.benefit_forecasts, decision.applications, alerts.ml_alert_outbox, public.districts TO sink_reader;
+forecast.benefit_forecasts, decision.applications, alerts.ml_alert_outbox, public.districts, public.district_alias TO sink_reader;
 GRANT SELECT (
   gr_id, family_id, citizen_id, jan_aadhaar, full_name, date_of_birth, gender, district_id, city_village,
   status, mobile_number, email, created_at, updated_at, source_updated_at

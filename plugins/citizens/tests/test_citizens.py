@@ -140,6 +140,7 @@ def warehouse(postgres) -> Iterator[TargetHarness]:
         dsn=postgres.dsn(name, role="sink_writer"),
         admin_dsn=postgres.dsn(name),
         policies=POLICIES,
+        reader_dsns={"smart_warehouse": postgres.dsn(name, role="sink_reader")},
     )
     harness.admin.execute(
         "INSERT INTO districts (district_id, district_code, district_name) VALUES "
