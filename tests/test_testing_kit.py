@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.plugin import Delete
+from sink_runner.plugin import ABSENT, Delete
 from sink_runner.testing import Harness, MappingContract, create, delete, update
 
 MAPPING = """
@@ -125,6 +125,12 @@ class TestHarness:
         assert sink.send(create(**ROW)).row == ROW
         assert sink.send(delete(**ROW)).leaves == [(("1",), Delete())]
         assert "NULL" in str(sink.send(create(**ROW | {"id": None})).error)
+
+    def test_a_value_that_is_not_in_the_event_is_no_value(self, site) -> None:
+        site.plugin("kit", MAPPING)
+        (change,) = Harness("kit").changes(create(**ROW | {"name": ABSENT}))
+        assert change.partial
+        assert ABSENT in change.values
 
     def test_one_row_is_asked_for_and_there_is_none(self, site) -> None:
         site.plugin("kit", MAPPING)
