@@ -14,6 +14,7 @@ from .dead_letter import DeadLetter, DeadLetters
 from .errors import EventError
 from .faults import ROW_FAULTS, judge
 from .offsets import Advance, Claim, Offsets
+from .quality import add_counts
 from .resolve import RowWriter
 from .route import Batch
 from .target import connect, renew_commit_time, use_origin
@@ -67,6 +68,9 @@ class Applier:
             written = self._write(connection, batch.changes, letters)
             if letters:
                 self._dead_letters.write(connection, letters)
+            if letters or batch.defaults:
+                day = self._clock().date()
+                add_counts(connection, self._mapping, letters, batch.defaults, day)
         batch.letters = letters  # not before the commit: another attempt finds them anew
         return written
 

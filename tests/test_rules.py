@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from sink_runner.catalog import CatalogColumn
 from sink_runner.envelope import Kind
-from sink_runner.errors import EventError, QualityError, StepError
+from sink_runner.errors import EventError, QualityError, RetriableError, StepError
 from sink_runner.incoming import SourceRow
 from sink_runner.log import text_of, trace
-from sink_runner.plugin import ABSENT, Column, Lookup, Rule, first_of, not_before
+from sink_runner.plugin import ABSENT, Column, Delete, Lookup, Rule, first_of, not_before
 from sink_runner.row import RowPlan, SourceColumn, TargetColumn
 from sink_runner.rules import check_row
+from sink_runner.testing import Harness, create, delete, update
 
 NUMERIC = (Kind.STRING, "numeric")
 SECRET = "Zarathustra-17"
@@ -253,3 +254,101 @@ class TestRows:
 
         with pytest.raises(EventError, match="mine"):
             check_row([Rule("odd", ask, ("a",))], self.row(a=1))
+
+
+PEOPLE = """
+from sink_runner.plugin import *
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="north.public.people", target="south.public.people", key=("id",),
+        {declared}
+        columns=(Column("id", required=True), Column("score", default=5, minimum=0),
+                 Column("at", required=True)),
+    )
+"""
+MERGED = 'conflict=merge_changed("at"), old_row=True,'
+FULL = """
+    conflict=source_wins(), reads=("state",),
+    rules=(Rule("full", lambda row: row["score"] != 0, ("score",)),),
+"""
+ONLY_OPEN = """
+@hookimpl
+def sink_filter(event):
+    return Verdict[event.row["state"]]
+"""
+NOT_NOW = """
+_seen = []
+
+@hookimpl
+def sink_mask(row):
+    if row["id"] == "2" and not _seen:
+        _seen.append(row)
+        raise RetriableError("not now")
+    return row
+"""
+ANNA = {"id": "1", "score": 1, "at": "5", "state": "PASS"}
+
+
+class TestInTheChain:
+    @pytest.fixture
+    def make(self, site) -> Callable[..., Harness]:
+        def build(code: str = "", declared: str = "conflict=source_wins(),") -> Harness:
+            site.plugin("people", PEOPLE.format(declared=declared) + code)
+            return Harness("people")
+
+        return build
+
+    def test_a_row_that_breaks_a_rule_is_not_written(self, make: Callable) -> None:
+        sink = make(declared=FULL)
+        broken = sink.send(create(**ANNA | {"score": 0}))
+        assert (broken.rows, broken.leaves, broken.rule) == ([], [], "full")
+        assert sink.send(create(**ANNA)).rule is None
+
+    def test_a_row_that_the_filter_refuses_may_break_it(self, make: Callable) -> None:
+        sink = make(ONLY_OPEN, FULL)
+        bad = ANNA | {"score": 0}
+        assert sink.send(create(**bad | {"state": "DROP"})).error is None
+        assert sink.send(create(**bad | {"state": "RETIRE"})).leaves == [(("1",), Delete())]
+        assert sink.send(create(**bad)).rule == "full"
+
+    def test_a_row_that_leaves_may_break_any(self, make: Callable) -> None:
+        sink = make()
+        gone = ANNA | {"score": -1, "at": None}
+        assert sink.send(delete(**gone)).leaves == [(("1",), Delete())]
+        assert sink.send(delete(**gone | {"id": None})).error is None
+
+    def test_a_row_that_was_bad_before_can_be_mended(self, make: Callable) -> None:
+        sink = make(declared=MERGED)
+        mended = sink.send(update(ANNA | {"score": -1, "at": None}, score=2, at="6"))
+        assert mended.row["score"] == "2"
+        assert sink.send(update(ANNA, score=-1)).rule == "minimum"
+
+    def test_the_default_of_the_row_before_is_not_counted(self, make: Callable) -> None:
+        sink = make(declared=MERGED)
+        assert sink.send(update(ANNA | {"score": None}, score=2, at="6")).defaults == ()
+
+    def test_a_default_is_told_with_its_event(self, make: Callable) -> None:
+        sink = make()
+        one, two = create(**ANNA | {"score": None}), create(**ANNA | {"id": "2"})
+        assert [sink.send(one).defaults, sink.send(two).defaults] == [("score",), ()]
+        ((message, column),) = sink.apply(two, one).defaults
+        assert (message.offset, column) == (1, "score")
+
+    def test_that_of_an_event_which_fails_is_not(self, make: Callable) -> None:
+        sink = make()
+        wrong = create(**ANNA | {"score": None, "at": None})
+        assert sink.apply(wrong, create(**ANNA)).defaults == []
+
+    def test_that_of_an_event_which_changes_nothing_is_not(self, make: Callable) -> None:
+        sink = make(declared=MERGED)
+        same = ANNA | {"score": None}
+        assert sink.apply(update(same, at="6")).defaults == []
+
+    def test_an_attempt_that_was_cut_short_counts_nothing(self, make: Callable) -> None:
+        sink = make(NOT_NOW)
+        rows = [create(**ANNA | {"id": i, "score": None}) for i in ("1", "2")]
+        with pytest.raises(RetriableError):
+            sink.apply(*rows)
+        assert len(sink.apply(*rows).defaults) == 2

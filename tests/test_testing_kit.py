@@ -32,6 +32,15 @@ MAP = """
 def sink_map(event, row):
     return row | {}
 """
+RULED = """
+from dataclasses import replace
+
+def ruled(mapping):
+    rule = Rule("somebody", lambda row: row["name"] != "Nobody", ("name",))
+    return hookimpl(lambda: replace(mapping(), rules=(rule,)), specname="sink_mapping")
+
+sink_mapping = ruled(sink_mapping)
+"""
 ROW = {"id": "1", "name": "Anna", "city": "Bagru"}
 CHECKS = sorted(name for name in dir(MappingContract) if name.startswith("test_"))
 
@@ -40,7 +49,12 @@ CHECKS = sorted(name for name in dir(MappingContract) if name.startswith("test_"
 def failures(site) -> Callable[..., list[str]]:
     """Run the contract for a plugin; give the names of the tests that fail."""
 
-    def run(code: str, *samples: Any, personal: frozenset[str] = frozenset({"name"})) -> list[str]:
+    def run(
+        code: str,
+        *samples: Any,
+        personal: frozenset[str] = frozenset({"name"}),
+        broken: tuple = (),
+    ) -> list[str]:
         site.plugin("kit", MAPPING + code)
         kit = type(
             "Kit",
@@ -49,6 +63,7 @@ def failures(site) -> Callable[..., list[str]]:
                 "plugin": "kit",
                 "samples": samples or (create(**ROW), update(ROW, city="Jaipur"), delete(**ROW)),
                 "personal": personal,
+                "broken": broken,
             },
         )
         failed = []
@@ -116,6 +131,20 @@ def sink_map(event, row):
     def test_samples_without_a_row_prove_nothing(self, failures: Callable[..., list[str]]) -> None:
         found = failures(MASK, delete(**ROW))
         assert found == ["test_personal_values_are_not_in_clear", "test_rows_carry_their_key"]
+
+    @pytest.mark.parametrize(
+        ("name", "rule", "found"),
+        [
+            ("Nobody", "somebody", []),
+            ("Nobody", "another", ["test_what_breaks_a_rule_is_refused_by_its_name"]),
+            ("Anna", "somebody", ["test_what_breaks_a_rule_is_refused_by_its_name"]),
+        ],
+    )
+    def test_what_should_break_a_rule_and_does_not_is_found(
+        self, failures: Callable[..., list[str]], name: str, rule: str, found: list[str]
+    ) -> None:
+        broken = (create(**ROW | {"name": name}), rule)
+        assert failures(MASK + RULED, broken=(broken,)) == found
 
 
 class TestHarness:

@@ -25,3 +25,14 @@ CREATE TABLE IF NOT EXISTS sink.row_version (
   PRIMARY KEY (mapping, key)
 );
 CREATE INDEX IF NOT EXISTS row_version_deleted_at ON sink.row_version (deleted_at);
+
+-- How many rows broke a rule of their mapping, or were given a default, each day.  Written in
+-- the transaction of the rows, so that a batch that is tried again counts once.
+CREATE TABLE IF NOT EXISTS sink.quality_count (
+  mapping     text   NOT NULL,
+  rule        text   NOT NULL,
+  column_name text   NOT NULL,       -- '' where the rule is about the whole row
+  day         date   NOT NULL,       -- UTC
+  rows        bigint NOT NULL,
+  PRIMARY KEY (mapping, rule, column_name, day)
+);

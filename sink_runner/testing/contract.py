@@ -22,6 +22,8 @@ class MappingContract:
 
     plugin: ClassVar[str]
     samples: ClassVar[Sequence[Sample]]
+    broken: ClassVar[Sequence[tuple[Sample, str]]] = ()
+    """Events that break a quality rule, each with the rule's name."""
     policies: ClassVar[Path | None] = None
     """The folder of the masking policies; without one nothing is masked by policy."""
     config: ClassVar[Mapping[str, Any] | None] = None
@@ -46,6 +48,12 @@ class MappingContract:
     def test_no_sample_is_a_fault(self, sink: Harness) -> None:
         """What a plugin's author gives as a sample is what the plugin can do."""
         assert [sink.send(sample).error for sample in self.samples] == [None] * len(self.samples)
+
+    def test_what_breaks_a_rule_is_refused_by_its_name(self, sink: Harness) -> None:
+        """The event is a dead letter under that rule, and nothing of it is written."""
+        outcomes = [sink.send(sample) for sample, _ in self.broken]
+        assert [outcome.rule for outcome in outcomes] == [rule for _, rule in self.broken]
+        assert not any(outcome.rows or outcome.leaves for outcome in outcomes)
 
     def test_rows_carry_their_key(self, rows: Sequence[Write]) -> None:
         """A row without its key could never be found again."""

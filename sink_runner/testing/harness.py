@@ -12,7 +12,7 @@ from sink_runner.catalog import CatalogColumn
 from sink_runner.catalog_checks import wanted_before
 from sink_runner.changes import Change, Leave, Write
 from sink_runner.envelope import Decoded
-from sink_runner.errors import EventError
+from sink_runner.errors import EventError, QualityError
 from sink_runner.incoming import Shape
 from sink_runner.message import Message
 from sink_runner.parts import assemble
@@ -32,6 +32,13 @@ class Outcome(NamedTuple):
     """Target rows as they would be staged: text, numbers, booleans, None."""
     leaves: list[tuple[tuple[Any, ...], Action]]
     error: EventError | None
+    defaults: tuple[str, ...] = ()
+    """The columns that were NULL and got their default."""
+
+    @property
+    def rule(self) -> str | None:
+        """The quality rule that the row broke."""
+        return self.error.rule if isinstance(self.error, QualityError) else None
 
     @property
     def row(self) -> dict[str, Any]:
@@ -88,6 +95,7 @@ class Harness:
             rows=[dict(zip(names, write.values, strict=True)) for write in writes],
             leaves=[(leave.key, leave.action) for leave in leaves],
             error=batch.letters[0].error if batch.letters else None,
+            defaults=tuple(column for _, column in batch.defaults),
         )
 
     def changes(self, *samples: Sample) -> list[Change]:
