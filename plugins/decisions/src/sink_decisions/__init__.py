@@ -1,0 +1,103 @@
+"""smart_warehouse.decision.applications -> smart_citizen.public.application_decisions.
+
+A decision names its application by id or by number, so two of them can meet on one
+application: the newer stands, and when it goes, the other one again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sink_runner.plugin import (
+    Candidates,
+    Column,
+    Context,
+    Lookup,
+    Row,
+    Rule,
+    TableMapping,
+    all_of,
+    hookimpl,
+    newest_wins,
+)
+
+_APPLICATION = Lookup(
+    """
+    SELECT asked.id, asked.number, coalesce(same.id, named.id)
+    FROM unnest(%s::text[], %s::text[]) AS asked (id, number)
+    LEFT JOIN public.service_applications same ON same.id = asked.id::uuid
+    LEFT JOIN public.service_applications named ON named.application_number = asked.number
+    """,
+    database="smart_citizen",
+)
+# A deleted application took its decision along: the join keeps it from coming back alone.
+_NEWEST = """
+SELECT DISTINCT ON (application_id)
+       application_id, decision_status, risk_score, confidence, decision_date, decision_reasons
+FROM {candidates} c JOIN public.service_applications a ON a.id = c.application_id
+ORDER BY application_id, decision_date DESC, decision_id = application_id DESC, decision_id
+"""
+_DECISIONS = frozenset(
+    {
+        *("AUTO_APPROVE", "AUTO_APPROVED", "AUTO_REJECT", "AUTO_REJECTED"),
+        *("ROUTE_TO_OFFICER", "ROUTE_TO_FRAUD", "OFFICER_APPROVED", "OFFICER_REJECTED"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What ``[plugins.decisions]`` may say."""
+
+    statuses: Mapping[str, str] = field(default_factory=dict)
+    """The portal's word for a decision; what is not listed keeps its own."""
+
+
+@hookimpl
+def sink_config() -> type[Decisions]:
+    return Decisions
+
+
+def _is_known(row: Mapping[str, Any]) -> bool:
+    return row["decision"] is None or row["decision"] in _DECISIONS  # NULL is for `required`
+
+
+def _is_array(row: Mapping[str, Any]) -> bool:
+    reasons = row["reasons"]  # JSON is text here
+    return reasons is None or reasons.lstrip().startswith("[")
+
+
+@hookimpl
+def sink_mapping() -> TableMapping:
+    return TableMapping(
+        source="smart_warehouse.decision.applications",
+        target="smart_citizen.public.application_decisions",
+        key=("application_id",),
+        conflict=newest_wins("decision_date"),
+        candidates=Candidates(key=("decision_id",), group=("application_id",), select=_NEWEST),
+        rules=(
+            Rule("decision is known", _is_known, reads=("decision",)),
+            Rule("reasons is an array", _is_array, reads=("reasons",)),
+        ),
+        columns=(
+            Column("decision_id", "application_id", type="uuid", required=True),
+            Column(
+                "application_id",
+                all_of("application_id", "application_number"),
+                type="uuid",
+                required=True,
+                lookup=_APPLICATION,
+            ),
+            Column("decision_status", "decision", type="text", required=True),
+            Column("risk_score", type="numeric", minimum=0, maximum=1),
+            Column("confidence", type="numeric", minimum=0, maximum=1),
+            Column("decision_date", "decision_timestamp", type="timestamp", required=True),
+            Column("decision_reasons", "reasons", type="jsonb", required=True),
+        ),
+    )
+
+
+@hookimpl
+def sink_map(row: Row, ctx: Context) -> Row:
+    row["decision_status"] = ctx.config.statuses.get(row["decision_status"], row["decision_status"])
+    return row
