@@ -15,6 +15,7 @@ from .commands import EX_CONFIG, FAILURE, GROUP, Subparsers, add_config_option
 from .commands import config as config_command
 from .commands import new as new_command
 from .commands import plugins as plugins_command
+from .commands import quality as quality_command
 from .commands import run as run_command
 from .errors import ConfigError, EventError, FatalError, PluginError, RetriableError, SinkError
 
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def add_commands(subparsers: Subparsers) -> None:
     """Add our own commands, then the other distributions'; a broken one is told and left out."""
-    for command in (plugins_command, run_command, config_command, new_command):
+    for command in (plugins_command, run_command, config_command, quality_command, new_command):
         command.register(subparsers)
     for ep in sorted(entry_points(group=GROUP), key=lambda ep: ep.name):
         try:

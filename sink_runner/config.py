@@ -104,6 +104,31 @@ class DeadLetters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MappingQuality:
+    """What one mapping has of its own in ``[quality.mappings]``."""
+
+    stale_after_days: float = field(metadata=doc("The same for this mapping alone.", minimum=0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """When `sink-runner quality` calls a row stale."""
+
+    stale_after_days: float = field(
+        default=90.0,
+        metadata=doc("A row of a target whose version is older is flagged as stale.", minimum=0),
+    )
+    mappings: Mapping[str, MappingQuality] = field(
+        default_factory=dict, metadata=doc("One table for each mapping that differs.")
+    )
+
+    def stale_after(self, mapping: str) -> float:
+        """The mapping's threshold in days."""
+        own = self.mappings.get(mapping)
+        return self.stale_after_days if own is None else own.stale_after_days
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """What the runner says; nothing, when nothing is wrong."""
 
@@ -147,6 +172,7 @@ class Config:
     policies: Policies = field(default_factory=Policies)
     batch: Batch = field(default_factory=Batch)
     log: Log = field(default_factory=Log)
+    quality: Quality = field(default_factory=Quality)
     plugins: Choice = field(default_factory=Choice)
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-COMMANDS = ("plugins", "run", "config", "new")
+COMMANDS = ("plugins", "run", "config", "quality", "new")
 
 pytestmark = pytest.mark.usefixtures("configured")
 
