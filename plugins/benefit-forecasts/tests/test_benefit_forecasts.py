@@ -81,6 +81,7 @@ class TestQuality:
             ({"scheme_count": -1}, "minimum"),
             ({"family_id": None}, "required"),
             ({"projections": None}, "required"),
+            ({"projections": '{"a": -0.01}'}, "projections is an array"),
             ({"generated_at": None}, "required"),
         ],
     )

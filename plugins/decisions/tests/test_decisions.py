@@ -242,8 +242,9 @@ class TestTwoOfOneApplication:
             portal.send(*order)
             assert statuses(portal) == {FIRST: stands or "AUTO_APPROVED"}
 
-    def test_at_one_time_the_one_that_names_the_id_stands(self, portal: TargetHarness) -> None:
-        for order in itertools.permutations([decided(), create(**self.BY_NUMBER)]):
+    def test_at_one_time_the_later_in_the_log_stands(self, portal: TargetHarness) -> None:
+        events = [decided().at(NOW, 4), create(**self.BY_NUMBER).at(NOW, 3)]
+        for order in itertools.permutations(events):
             portal.send(*order)
             assert statuses(portal) == {FIRST: "AUTO_APPROVED"}
 

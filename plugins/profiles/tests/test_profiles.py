@@ -146,8 +146,17 @@ class TestFamily:
         portal.send(profile(3, cluster_id="older", updated_at=NOW - timedelta(days=1)))
         assert regions(portal) == ["new"]
 
-    def test_of_two_at_one_time_the_higher_number_speaks(self, portal: TargetHarness) -> None:
-        rows = [profile(number, cluster_id=f"C{number}") for number in (9, 10, 8)]
+    def test_of_two_at_one_time_the_later_in_the_log_speaks(self, portal: TargetHarness) -> None:
+        places = ((9, 3), (10, 1), (8, 2))
+        rows = [profile(number, cluster_id=f"C{number}").at(NOW, at) for number, at in places]
+        for order in itertools.permutations(rows):
+            portal.send(*order)
+            assert regions(portal) == ["C9"]
+
+    def test_of_two_of_one_batch_at_one_time_the_higher_number_speaks(
+        self, portal: TargetHarness
+    ) -> None:
+        rows = [snapshot(**values(n, cluster_id=f"C{n}")).at(NOW, 5) for n in (9, 10, 8)]
         for order in itertools.permutations(rows):
             portal.send(*order)
             assert regions(portal) == ["C10"]
@@ -185,10 +194,10 @@ class TestRunnerUp:
         found = [(str(row["family_id"]), row["region"]) for row in rows]
         assert found == [(HEAD, "up"), (self.best()["gr_id"], "best")]
 
-    def test_it_returns_when_the_winner_turns_out_to_be_older(self, portal: TargetHarness) -> None:
-        older = NOW - timedelta(days=1)
-        portal.send(update(self.best(), updated_at=older).at(NOW, 5))
-        assert regions(portal) == ["up"]
+    def test_a_version_whose_own_time_went_backwards_loses(self, portal: TargetHarness) -> None:
+        older = {"updated_at": NOW - timedelta(days=1), "cluster_id": "older", "family_id": OTHER}
+        assert portal.send(update(self.best(), **older).at(NOW, 5)) == 0
+        assert regions(portal) == ["best"]
 
     def test_the_last_one_takes_the_family_with_it(self, portal: TargetHarness) -> None:
         portal.send(delete(**self.best()).at(NOW, 5), delete(**values(1)).at(NOW, 6))

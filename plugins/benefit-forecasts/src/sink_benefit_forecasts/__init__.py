@@ -1,6 +1,14 @@
 """smart_warehouse.forecast.benefit_forecasts -> smart_citizen.public.benefit_forecasts."""
 
-from sink_runner.plugin import Column, TableMapping, hookimpl, newest_wins
+from collections.abc import Mapping
+from typing import Any
+
+from sink_runner.plugin import Column, Rule, TableMapping, hookimpl, newest_wins
+
+
+def _is_array(row: Mapping[str, Any]) -> bool:
+    projections = row["projections"]  # JSON is text here; NULL is for `required` to judge
+    return projections is None or projections.lstrip().startswith("[")
 
 
 @hookimpl
@@ -10,6 +18,7 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.benefit_forecasts",
         key=("forecast_id",),
         conflict=newest_wins("generated_at"),
+        rules=(Rule("projections is an array", _is_array, reads=("projections",)),),
         columns=(
             Column("forecast_id", required=True),
             Column("family_id", required=True),

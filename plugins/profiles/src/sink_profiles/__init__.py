@@ -13,15 +13,15 @@ from sink_runner.plugin import (
     TableMapping,
     first_of,
     hookimpl,
+    newest_wins,
     not_before,
-    source_wins,
 )
 
 _LATEST = """
 SELECT DISTINCT ON (family_id)
        family_id, vulnerability, under_coverage, income_category, region, source_updated_at
 FROM {candidates} c
-ORDER BY family_id, source_updated_at DESC, profile_id DESC
+ORDER BY family_id, source_updated_at DESC, _position DESC, profile_id DESC
 """
 _LEVELS = frozenset({"VERY_HIGH", "HIGH", "MEDIUM", "LOW", "VERY_LOW"})
 
@@ -32,7 +32,7 @@ def sink_mapping() -> TableMapping:
         source="smart_warehouse.public.profile_360",
         target="smart_citizen.public.profile_summary",
         key=("family_id",),
-        conflict=source_wins(),  # among one profile's changes the log decides, else _LATEST
+        conflict=newest_wins("source_updated_at"),  # among one profile's versions
         candidates=Candidates(key=("profile_id",), group=("family_id",), select=_LATEST),
         schedules=(
             Schedule("0 * * * *", expected=timedelta(minutes=10)),
