@@ -17,6 +17,7 @@ from .commands import new as new_command
 from .commands import plugins as plugins_command
 from .commands import quality as quality_command
 from .commands import run as run_command
+from .commands import schedule as schedule_command
 from .errors import ConfigError, EventError, FatalError, PluginError, RetriableError, SinkError
 
 INTERRUPTED = 130
@@ -61,7 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def add_commands(subparsers: Subparsers) -> None:
     """Add our own commands, then the other distributions'; a broken one is told and left out."""
-    for command in (plugins_command, run_command, config_command, quality_command, new_command):
+    for command in (
+        plugins_command,
+        run_command,
+        schedule_command,
+        config_command,
+        quality_command,
+        new_command,
+    ):
         command.register(subparsers)
     for ep in sorted(entry_points(group=GROUP), key=lambda ep: ep.name):
         try:

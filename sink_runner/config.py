@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import ConfigError
+from .scheduling import Scheduling
 from .settings import Reader, doc
 
 FILE = "sink-runner.toml"
@@ -93,6 +94,14 @@ class Batch:
         default=0,
         metadata=doc("How long rows wait for company; 0 writes what is there.", minimum=0),
     )
+    settle_seconds: float = field(
+        default=5.0,
+        metadata=doc(
+            "How long `sink-runner batch` waits for the source's running transactions to end; "
+            "what goes on for longer it reads the next time.",
+            minimum=0,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +135,18 @@ class Quality:
         """The mapping's threshold in days."""
         own = self.mappings.get(mapping)
         return self.stale_after_days if own is None else own.stale_after_days
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """How events wait whose lookup found nothing: what they need may be on its way."""
+
+    retry_seconds: float = field(
+        default=2.0, metadata=doc("How often they are tried again.", minimum=0)
+    )
+    give_up_hours: float = field(
+        default=24.0, metadata=doc("After so long they are dead letters like others.", minimum=0)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +192,10 @@ class Config:
     dead_letters: DeadLetters
     policies: Policies = field(default_factory=Policies)
     batch: Batch = field(default_factory=Batch)
+    waiting: Waiting = field(default_factory=Waiting)
     log: Log = field(default_factory=Log)
     quality: Quality = field(default_factory=Quality)
+    schedule: Scheduling = field(default_factory=Scheduling)
     plugins: Choice = field(default_factory=Choice)
 
     def __post_init__(self) -> None:
@@ -203,6 +226,10 @@ class ConfigFile:
     def choice(self) -> Choice:
         """Return ``[plugins]`` only: that needs no running stack."""
         return self.reader.read(Choice, self.table.get("plugins", {}), "plugins")
+
+    def scheduling(self) -> Scheduling:
+        """Return ``[schedule]`` only: that needs no running stack, either."""
+        return self.reader.read(Scheduling, self.table.get("schedule", {}), "schedule")
 
 
 def find(start: Path, environ: Mapping[str, str]) -> Path | None:

@@ -1,0 +1,120 @@
+"""``sink-runner schedule``: run each mapping's batch when it is due."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from .. import log, registry
+from ..config import ConfigFile
+from ..errors import ConfigError
+from ..plans import Plan, Progress, next_start, plans_of
+from ..schedule_json import describe
+from ..scheduling import Scheduling
+from ..settings import hint
+from . import (
+    EX_CONFIG,
+    OK,
+    Subparsers,
+    add_choice_options,
+    add_command,
+    read_config,
+    read_plugins,
+)
+
+TEACHING = """\
+Runs `sink-runner batch` for every schedule of the mappings that are on, until SIGTERM or Ctrl-C.
+What fails is tried again; what was missed, by maintenance or because this was not running, is
+caught up once.  [schedule] in sink-runner.toml says how; `sink-runner config` explains it.
+Where Apache Airflow does this instead, let it be the only one that does.
+
+examples:
+  sink-runner schedule
+  sink-runner schedule --once
+  sink-runner schedule --list
+  sink-runner schedule --json
+"""
+HEADS = ("NAME", "CRON", "MODE", "LAST RUN", "OUTCOME", "NEXT RUN")
+
+
+def register(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "schedule",
+        summary="run each mapping's batch when it is due",
+        teaching=TEACHING,
+    )
+    add_choice_options(parser)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--once", action="store_true", help="run what is due now, then end")
+    what.add_argument("--list", action="store_true", help="each schedule, its last and next run")
+    what.add_argument("--json", action="store_true", help="the schedules, for programs")
+    parser.set_defaults(run=schedule)
+
+
+def schedule(args: argparse.Namespace) -> int:
+    file = read_config(args)
+    plugins = read_plugins(args, file)
+    plans = _plans(file, plugins)
+    if args.json:
+        print(json.dumps(describe(plans, plugins, file), indent=2))
+        return EX_CONFIG if any(plugin.errors for plugin in plugins.values()) else OK
+    config = file.config()
+    dsns = {name: database.dsn for name, database in config.databases.items()}
+    # PostgreSQL's driver is not loaded by the commands that need none.
+    from .. import schedule_loop  # noqa: PLC0415
+    from ..schedule_ledger import last_known  # noqa: PLC0415
+
+    if args.list:
+        for line in table(plans, last_known(plans, dsns), config.schedule, datetime.now(UTC)):
+            print(line)
+        return OK
+    registry.usable(plugins.values())
+    log.configure(config.log)
+    return schedule_loop.run(plans, config, dsns, file.path, once=args.once)
+
+
+def _plans(file: ConfigFile, plugins: dict[str, registry.Plugin]) -> list[Plan]:
+    settings = file.scheduling()
+    for name in sorted(settings.mappings.keys() - plugins.keys()):
+        raise ConfigError(f"[schedule.mappings.{name}]: not installed{hint(name, plugins)}")
+    on = {plugin.name: plugin.mapping for plugin in plugins.values() if plugin.mapping}
+    return plans_of(on, settings)
+
+
+def table(
+    plans: Sequence[Plan],
+    known: Mapping[Plan, Progress],
+    settings: Scheduling,
+    now: datetime,
+) -> Iterator[str]:
+    """Yield a head and a line for each schedule; times are UTC."""
+    if not plans:
+        yield "no mapping that is on has a schedule"
+        return
+    rows = [HEADS, *(_row(plan, known.get(plan), settings, now) for plan in plans)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        yield "  ".join(cells).rstrip()
+
+
+def _row(
+    plan: Plan, progress: Progress | None, settings: Scheduling, now: datetime
+) -> tuple[str, ...]:
+    last = progress.started_at if progress else None
+    outcome = progress.outcome if progress else None
+    return (
+        plan.mapping,
+        plan.cron.expression,
+        plan.mode,
+        _text(last) if last else "-",
+        str(outcome or "-"),
+        _text(next_start(plan, progress, settings, now)),
+    )
+
+
+def _text(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M}"
