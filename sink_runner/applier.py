@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -20,6 +20,7 @@ from .route import Batch
 from .target import connect, renew_commit_time, use_origin
 
 Connection = psycopg.Connection[Any]
+T = TypeVar("T")
 
 _REMEMBERS = "SELECT EXISTS (SELECT FROM sink.row_version WHERE mapping = %s)"
 _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s AND deleted_at < %s"
@@ -55,10 +56,23 @@ class Applier:
             self._writer.remembers = found is not None and bool(found[0])
             return claims
 
-    def apply(self, batch: Batch, steps: Sequence[Advance], *, again: bool = False) -> int:
+    def ask(self, work: Callable[[Connection], T]) -> T:
+        """Do something else in a transaction of the session."""
+        with self._session() as connection, connection.transaction():
+            return work(connection)
+
+    def apply(
+        self,
+        batch: Batch,
+        steps: Sequence[Advance],
+        *,
+        again: bool = False,
+        record: Callable[[Connection, Sequence[DeadLetter]], None] | None = None,
+    ) -> int:
         """Write the batch and return how many rows changed.
 
-        `again` says that an earlier attempt failed, perhaps after its commit.
+        `again` says that an earlier attempt failed, perhaps after its commit.  `record` is
+        given the dead letters, even if there are none, in place of the table that holds them.
         """
         letters = list(batch.letters)
         with self._session() as connection, connection.transaction():
@@ -66,8 +80,8 @@ class Applier:
                 return 0
             self._offsets.advance(connection, steps)
             written = self._write(connection, batch.changes, letters)
-            if letters:
-                self._dead_letters.write(connection, letters)
+            if letters or record:
+                (record or self._dead_letters.write)(connection, letters)
             if letters or batch.defaults:
                 day = self._clock().date()
                 add_counts(connection, self._mapping, letters, batch.defaults, day)

@@ -32,6 +32,7 @@ from .kafka_python import KafkaPythonFeed
 from .lookups import Lookups
 from .offsets import Offsets
 from .parts import assemble
+from .patience import Patience
 from .plugin import Table, TableMapping
 from .policy import Policies
 from .route import HEADER
@@ -39,7 +40,8 @@ from .row import SourceColumn
 from .schema_registry import SchemaRegistry
 from .sealing import Sealer
 from .target import connect, create_control_tables
-from .worker import Patience, Worker
+from .waiting import Waiting
+from .worker import Worker
 from .writers import make_writer
 
 
@@ -98,17 +100,27 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     )
     config = around.config
     topic = identify(config.kafka.bootstrap, mapping.source)
+    sealing = sealer(config)
+    applier = Applier(
+        plugin.name,
+        dsn=around.database(mapping.target_table.database).dsn,
+        writer=make_writer(plugin.name, mapping, parts, target),
+        offsets=Offsets(plugin.name, topic, f"{socket.gethostname()}:{os.getpid()}"),
+        dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
+        clock=clock,
+    )
     return Worker(
         plugin.name,
         feed=_feed(config, plugin.name, mapping.source),
         decoder=decoder,
         route=parts.route,
-        applier=Applier(
+        applier=applier,
+        waiting=Waiting(
             plugin.name,
-            dsn=around.database(mapping.target_table.database).dsn,
-            writer=make_writer(plugin.name, mapping, parts, target),
-            offsets=Offsets(plugin.name, topic, f"{socket.gethostname()}:{os.getpid()}"),
-            dead_letters=DeadLetters(plugin.name, plugin.version, sealer(config)),
+            applier=applier,
+            sealer=sealing,
+            retry=timedelta(seconds=config.waiting.retry_seconds),
+            give_up=timedelta(hours=config.waiting.give_up_hours),
             clock=clock,
         ),
         hooks=parts.hooks,

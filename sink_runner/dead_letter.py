@@ -2,6 +2,7 @@
 
 A dead letter is written in the very transaction that skips its event.  It holds the original
 bytes of key and value, so that it can be replayed, and nothing in clear that came from a row.
+One that only waits is PARKED and will be tried again by itself (`waiting`); the others are OPEN.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from .errors import EventError, WriteError
+from .errors import EventError, WaitingError, WriteError
 from .log import text_of, trace
-from .message import Message
+from .message import ROWS, Message
 from .sealing import Sealer
 
 _INSERT = """
 INSERT INTO sync_dlq (flow, topic, partition, "offset", event_key_hash, error_class, sqlstate,
-                      error_message, stack_trace, source_data, key_id, plugin_version)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                      error_message, stack_trace, source_data, key_id, plugin_version, status)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 
@@ -47,14 +48,18 @@ class DeadLetters:
         return (
             self._mapping,
             message.topic,
-            message.partition,
+            None if message.partition == ROWS else message.partition,
             message.offset,
             self._sealer.fingerprint(message.key),
-            type(error).__name__,
-            error.sqlstate if isinstance(error, WriteError) else None,
-            text_of(error),
-            "\n".join(trace(error)),
+            *described(error),
             self._sealer.seal(message),
             self._sealer.key_id,
             self._plugin_version,
+            "PARKED" if isinstance(error, WaitingError) else "OPEN",
         )
+
+
+def described(error: EventError) -> tuple[str, str | None, str, str]:
+    """The error's class, SQLSTATE, text and trace, none of which holds a row's value."""
+    state = error.sqlstate if isinstance(error, WriteError) else None
+    return type(error).__name__, state, text_of(error), "\n".join(trace(error))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+ROWS = -1
+"""The partition of what a batch read from the table itself."""
+
 
 class Message(NamedTuple):
     """A Kafka record: where it stands and its bytes."""

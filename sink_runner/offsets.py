@@ -57,12 +57,15 @@ class Claim(NamedTuple):
 
 
 class Advance(NamedTuple):
-    """One partition's step forward: what it stood at, where it goes."""
+    """One partition's step forward: what it stood at, where it goes.
+
+    A step to where it stands moves nothing, and still makes sure that nobody else does.
+    """
 
     partition: int
     epoch: int
     expected: int | None
-    next_offset: int
+    next_offset: int | None
 
 
 class Offsets:

@@ -10,11 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import TypeVar
 
 import structlog
@@ -23,30 +21,19 @@ from .applier import Applier
 from .avro import EnvelopeDecoder
 from .dead_letter import DeadLetter
 from .envelope import Decoded
-from .errors import DecodeError, FatalError, FencedError, RetriableError
+from .errors import DecodeError, FatalError, FencedError, RetriableError, WaitingError
 from .feed import Feed
 from .hooks import Hooks
 from .log import text_of
 from .message import Message
 from .offsets import Advance, Claim
+from .patience import Patience, insist
 from .route import Batch, Route
+from .waiting import Waiting
 
 T = TypeVar("T")
 
 _POLL = 0.2  # seconds; how soon an idle worker sees that it should stop
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long a worker waits for what is not its fault; all times in seconds."""
-
-    steps: Sequence[float]
-    maintenance: float
-    remember: timedelta
-    company: float = 0.0
-    """How long rows wait for others to be written with."""
-    enough: int = 1
-    """So many rows wait for no others."""
 
 
 class Worker:
@@ -60,6 +47,7 @@ class Worker:
         decoder: EnvelopeDecoder,
         route: Route,
         applier: Applier,
+        waiting: Waiting,
         hooks: Hooks,
         patience: Patience,
         stop: threading.Event,
@@ -68,6 +56,7 @@ class Worker:
         self._decoder = decoder
         self._route = route
         self._applier = applier
+        self._waiting = waiting
         self._hooks = hooks
         self._patience = patience
         self._stop = stop
@@ -122,6 +111,8 @@ class Worker:
                 self._collect()
             if time.monotonic() - self._maintained > self._patience.maintenance:
                 self._maintain()
+            if self._waiting.due():
+                self._retry()
         except FencedError:
             self._log.warning("partition_lost")
             self._pending = None
@@ -152,6 +143,7 @@ class Worker:
             return new
         self._collect()
         self._claims.update(self._in_background(lambda: self._applier.claim(new)))
+        self._in_background(lambda: self._waiting.load(new))
         self._drop_lost()  # while we waited, the group may have moved on
         for partition in new & self._claims.keys():
             self._seek(partition, self._claims[partition].next_offset)
@@ -196,8 +188,11 @@ class Worker:
     # -- one batch ---------------------------------------------------------------------------
 
     def _submit(self, records: Mapping[int, Sequence[Message]]) -> None:
-        batch = self._prepare([record for part in records.values() for record in part])
+        messages = [record for part in records.values() for record in part]
+        free, held = self._waiting.split(messages)
+        batch = self._prepare(free)
         self._collect()
+        self._waiting.hold(batch, held)
         steps = [self._step(partition, part[-1].offset + 1) for partition, part in records.items()]
         self._pending = self._writer.submit(self._write, batch, steps)
 
@@ -224,12 +219,19 @@ class Worker:
     def _write(self, batch: Batch, steps: Sequence[Advance]) -> int:
         """In the writing thread: try until it is done, fenced off, or we are told to stop."""
         written = self._insist(lambda again: self._applier.apply(batch, steps, again=again))
+        if parked := self._waiting.note(batch.letters):
+            batch.counts["parked"] = parked
+            self._log.info("events_parked", count=parked)
+        self._report(batch, written)
+        return written
+
+    def _report(self, batch: Batch, written: int) -> None:
         self.counts.update(batch.counts)
         self.counts["written"] += written
         for letter in batch.letters:
-            self._failed(letter)
+            if not isinstance(letter.error, WaitingError):
+                self._failed(letter)
         self._hooks.committed(len(batch.changes))
-        return written
 
     def _failed(self, letter: DeadLetter) -> None:
         self.counts["dead"] += 1
@@ -256,6 +258,15 @@ class Worker:
         self._maintained = time.monotonic()
         self._in_background(lambda: self._applier.maintain(self._patience.remember))
 
+    def _retry(self) -> None:
+        """Try again what waits, while nothing is on its way that could overtake it."""
+        self._collect()
+        claims = dict(self._claims)
+        done = self._in_background(lambda: self._waiting.retry(claims, self._prepare))
+        if replayed := done[0].counts["replayed"]:
+            self._log.info("events_replayed", count=replayed)
+        self._report(*done)
+
     # -- waiting for the world ---------------------------------------------------------------
 
     def _in_background(self, work: Callable[[], T]) -> T:
@@ -273,22 +284,7 @@ class Worker:
                     self._feed.keep_alive()
 
     def _insist(self, work: Callable[[bool], T]) -> T:
-        """Do it, again and again while the world says "not now"."""
-        again = False
-        for delay in self._delays():
-            try:
-                return work(again)
-            except RetriableError as fault:
-                again = True
-                self._log.warning("waiting", reason=str(fault), seconds=delay)
-                if self._stop.wait(delay):
-                    raise FencedError("told to stop while waiting") from fault
-        raise AssertionError
+        return insist(work, self._patience.steps, self._stop, self._log)
 
     def _patiently(self, work: Callable[[], T]) -> T:
         return self._insist(lambda _again: work())
-
-    def _delays(self) -> Iterator[float]:
-        yield from self._patience.steps
-        while True:
-            yield self._patience.steps[-1]

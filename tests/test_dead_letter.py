@@ -8,9 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sink_runner.dead_letter import DeadLetter, DeadLetters
-from sink_runner.errors import ConfigError, EventError, StepError, WriteError
+from sink_runner.errors import (
+    ConfigError,
+    EventError,
+    ExpiredError,
+    StepError,
+    WaitingError,
+    WriteError,
+)
 from sink_runner.faults import judge
-from sink_runner.message import Message
+from sink_runner.message import ROWS, Message
 from sink_runner.sealing import Sealer
 
 SEALER = Sealer(b"k" * 32, "one")
@@ -21,7 +28,7 @@ MESSAGES = st.builds(
     st.integers(0, 2**62),
     st.none() | st.binary(max_size=40),
     st.binary(max_size=200),
-    headers=st.just(()),
+    headers=st.lists(st.tuples(st.text(max_size=9), st.binary(max_size=9)), max_size=2).map(tuple),
 )
 MESSAGE = Message("topic", 1, 2, b"key", b"value")
 
@@ -125,4 +132,16 @@ def test_the_state_of_the_database_is_kept() -> None:
         DeadLetter(MESSAGE, WriteError("refused", sqlstate="22001"))
     )
     assert row[5:8] == ("WriteError", "22001", "refused")
-    assert row[-2:] == ("one", "1")
+    assert row[-3:] == ("one", "1", "OPEN")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(WaitingError("not yet"), "PARKED"), (ExpiredError("never"), "OPEN")]
+)
+def test_what_only_waits_is_parked(error: EventError, status: str) -> None:
+    assert DeadLetters("m", "1", SEALER)._row(DeadLetter(MESSAGE, error))[-1] == status
+
+
+def test_a_row_of_a_batch_is_of_no_partition() -> None:
+    letter = DeadLetter(MESSAGE._replace(partition=ROWS), EventError("why"))
+    assert DeadLetters("m", "1", SEALER)._row(letter)[2] is None

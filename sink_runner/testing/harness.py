@@ -12,7 +12,7 @@ from sink_runner.catalog import CatalogColumn
 from sink_runner.catalog_checks import wanted_before
 from sink_runner.changes import Change, Leave, Write
 from sink_runner.envelope import Decoded
-from sink_runner.errors import EventError, QualityError
+from sink_runner.errors import EventError, QualityError, WaitingError
 from sink_runner.incoming import Shape
 from sink_runner.message import Message
 from sink_runner.parts import assemble
@@ -39,6 +39,11 @@ class Outcome(NamedTuple):
     def rule(self) -> str | None:
         """The quality rule that the row broke."""
         return self.error.rule if isinstance(self.error, QualityError) else None
+
+    @property
+    def waiting(self) -> bool:
+        """A lookup found nothing: the event is parked and will be tried again."""
+        return isinstance(self.error, WaitingError)
 
     @property
     def row(self) -> dict[str, Any]:
@@ -75,6 +80,7 @@ class Harness:
         }
         answers = found or {}
         self._shapes: list[Shape] = []
+        self._decoded: list[Decoded] = []
         self.parts = assemble(
             plugin,
             [plugin],
@@ -107,10 +113,18 @@ class Harness:
 
     def apply(self, *samples: Sample) -> Batch:
         """Send events through the chain, as one batch."""
-        events = [self._event(offset, sample) for offset, sample in enumerate(samples)]
-        return self.parts.route.apply(events)
+        return self.prepare(self.messages(*samples))
 
-    def _event(self, offset: int, sample: Sample) -> tuple[Message, Decoded]:
+    def prepare(self, messages: Sequence[Message]) -> Batch:
+        """Send messages of this harness through the chain."""
+        decoded = [self._decoded[_number(message.value)] for message in messages]
+        return self.parts.route.apply(zip(messages, decoded, strict=True))
+
+    def messages(self, *samples: Sample) -> list[Message]:
+        """The events as they would come from Kafka, in one batch."""
+        return [self._message(offset, sample) for offset, sample in enumerate(samples)]
+
+    def _message(self, offset: int, sample: Sample) -> Message:
         """Each event has a schema of its own, so that each may use other Python types."""
         after, before = self.mapping.source_columns, wanted_before(self.mapping)
         self._shapes.append(
@@ -118,7 +132,7 @@ class Harness:
         )
         header = b"\0" + (len(self._shapes) - 1).to_bytes(4)
         seen = sample.before if self.mapping.old_row or sample.op == "d" else None
-        decoded = Decoded(
+        event = Decoded(
             op=sample.op,
             after=_values(after, sample.after),
             before=_values(before, seen),
@@ -127,13 +141,26 @@ class Harness:
             origin=sample.origin,
             snapshot=None,
         )
+        self._decoded.append(event)
         headers = [("__debezium.newkey", b"{}")] if sample.moved else []
         # The route takes an event for whole if Debezium's marker is nowhere in its bytes.
-        value = header + MARK if ABSENT in (decoded.after or ()) else header
-        return Message(self.mapping.source, 0, offset, None, value, headers), decoded
+        value = header + MARK if ABSENT in (event.after or ()) else header
+        return Message(self.mapping.source, 0, offset, self._key(sample), value, headers)
+
+    def _key(self, sample: Sample) -> bytes:
+        """What the target's key is made of stands for the source's."""
+        keyed = self.mapping.candidates or self.mapping
+        row = (sample.before if sample.after is None else sample.after) or {}
+        columns = (column for column in self.mapping.columns if column.name in keyed.key)
+        return repr([row.get(name) for column in columns for name in column.sources]).encode()
 
     def _shape(self, value: bytes) -> Shape:
-        return self._shapes[int.from_bytes(value[1:5])]
+        return self._shapes[_number(value)]
+
+
+def _number(value: bytes | None) -> int:
+    assert value is not None
+    return int.from_bytes(value[1:5])
 
 
 def _load(name: str, config: Mapping[str, Any] | None) -> registry.Plugin:

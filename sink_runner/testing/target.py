@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from sink_runner.applier import Applier
 from sink_runner.catalog import read_table
 from sink_runner.dead_letter import DeadLetters
 from sink_runner.lookups import Lookups
-from sink_runner.offsets import Advance, Offsets, Topic
+from sink_runner.offsets import Advance, Claim, Offsets, Topic
 from sink_runner.route import Batch
 from sink_runner.sealing import Sealer
 from sink_runner.target import connect, create_control_tables
+from sink_runner.waiting import Waiting
 from sink_runner.writers import make_writer
 
 from .events import NOW, Sample
@@ -66,18 +67,37 @@ class TargetHarness:
         )
         self._lookups = lookups
         self._table = table
+        self.waiting = Waiting(
+            name,
+            applier=self.applier,
+            sealer=self.sealer,
+            retry=timedelta(0),
+            give_up=timedelta(days=1),
+            clock=lambda: self.now,
+        )
         (claim,) = self.applier.claim([0]).values()
+        self.waiting.load({0})
         self.epoch = claim.epoch
         self.at = claim.next_offset
 
     def send(self, *samples: Sample) -> int:
         """Apply the events as one batch; return how many rows of the target changed."""
-        return self.apply(self.harness.apply(*samples))
+        free, held = self.waiting.split(self.harness.messages(*samples))
+        batch = self.harness.prepare(free)
+        self.waiting.hold(batch, held)
+        return self.apply(batch)
+
+    def retry(self) -> int:
+        """Try again what is parked, as the runner does every few seconds."""
+        claims = {0: Claim(self.epoch, self.at)}
+        _, written = self.waiting.retry(claims, self.harness.prepare)
+        return written
 
     def apply(self, batch: Batch) -> int:
         next_offset = (self.at or 0) + len(batch.changes) + len(batch.letters) + 1
         written = self.applier.apply(batch, [Advance(0, self.epoch, self.at, next_offset)])
         self.at = next_offset
+        self.waiting.note(batch.letters)
         return written
 
     def rows(self, *columns: str, order: str = "1") -> list[Mapping[str, Any]]:
@@ -87,7 +107,7 @@ class TargetHarness:
         return list(self.admin.execute(query.encode()).fetchall())
 
     def dead(self) -> list[Mapping[str, Any]]:
-        """The dead letters."""
+        """The dead letters; those that wait have the status PARKED."""
         return list(self.admin.execute("SELECT * FROM sync_dlq ORDER BY dlq_id").fetchall())
 
     def close(self) -> None:

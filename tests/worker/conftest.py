@@ -20,14 +20,17 @@ from sink_runner.hooks import Hooks
 from sink_runner.incoming import Shape
 from sink_runner.message import Message
 from sink_runner.offsets import Offsets, Topic
+from sink_runner.patience import Patience
 from sink_runner.plugin import hookimpl
 from sink_runner.registry import new_manager
 from sink_runner.route import Route
 from sink_runner.row import SourceColumn
 from sink_runner.sealing import Sealer
 from sink_runner.testing import NOW
-from sink_runner.worker import Patience, Worker
+from sink_runner.waiting import Waiting
+from sink_runner.worker import Worker
 
+SEALER = Sealer(b"k" * 32, "k")
 HEADER = b"\0\0\0\0\1"
 # Each attempt to write a row leaves a line, even one that would change nothing.
 AUDIT = """
@@ -229,7 +232,7 @@ class Stage:
             dsn=made.scratch.dsn,
             writer=Unlucky(self._writer(), before),
             offsets=self.offsets(name),
-            dead_letters=DeadLetters("staged", "1", Sealer(b"k" * 32, "k")),
+            dead_letters=DeadLetters("staged", "1", SEALER),
             clock=lambda: NOW,
         )
 
@@ -250,6 +253,14 @@ class Stage:
             decoder=Decoder(),
             route=self.route,
             applier=applier,
+            waiting=Waiting(
+                "staged",
+                applier=applier,
+                sealer=SEALER,
+                retry=timedelta(seconds=0.02),
+                give_up=timedelta(hours=24),
+                clock=lambda: NOW,
+            ),
             hooks=Hooks(manager, defaultdict(lambda: None)),
             patience=self.patience,
             stop=stop,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import RetriableError
-from sink_runner.worker import Patience
+from sink_runner.patience import Patience
 
 pytestmark = pytest.mark.postgres
 

@@ -62,3 +62,10 @@ CREATE TABLE public.sync_dlq (
   status VARCHAR(20) NOT NULL DEFAULT 'OPEN' CHECK (status IN ('OPEN', 'PARKED', 'REPLAYED', 'DISCARDED')),
   created_at TIMESTAMPTZ DEFAULT now()
 );
+-- What waits to be tried again, by partition and key; a batch's row is of no partition and may have no key.
+CREATE INDEX sync_dlq_parked ON public.sync_dlq (
+  flow,
+  coalesce(partition, -1),
+  coalesce(event_key_hash, CASE WHEN partition IS NULL THEN int8send(dlq_id) ELSE ''::bytea END),
+  dlq_id
+) WHERE status = 'PARKED';
