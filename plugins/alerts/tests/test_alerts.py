@@ -102,6 +102,7 @@ class TestQuality:
 
 def test_an_alert_that_is_gone_from_the_outbox_stays(sink: Harness) -> None:
     assert [action for _, action in sink.send(delete(**ALERT)).leaves] == [Keep()]
+    assert sink.mapping.on_retire == Keep()
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ def sink_mapping() -> TableMapping:
         key=("alert_id",),
         conflict=insert_once(),
         on_delete=Keep(),  # an outbox is emptied; what was told stays told
+        on_retire=Keep(),
         columns=(
             Column("alert_id", required=True),
             Column("citizen_id", "family_id", required=True, lookup=_CITIZEN),
