@@ -236,6 +236,29 @@ class TestDecisions:
         self.decide(flow, str(uuid4()), "AUTO_REJECTED", application_number=number)
         flow.arrives("application_decisions", key, decision_status="AUTO_REJECTED")
 
+    def test_decisions_wait_for_their_application_in_order(self, flow: Flow) -> None:
+        key = ("application_id", str(uuid4()))
+        self.decide(flow, key[1], "ROUTE_TO_OFFICER")
+        # The last two have one time, so only their order in the log tells which of them stands.
+        for decision, reasons in (("OFFICER_REJECTED", '["First."]'), ("OFFICER_APPROVED", "[]")):
+            columns = {"decision": decision, "reasons": reasons, "decision_timestamp": LATER}
+            with flow.applied(self.TOPIC):
+                update(flow.warehouse, self.TABLE, key, columns)
+        eventually(lambda: waiting(flow, "decisions") == 3)
+        assert flow.holds("application_decisions", key, "1") is None
+        self.application(flow, key[1])
+        flow.arrives("application_decisions", key, decision_status="OFFICER_APPROVED")
+        eventually(lambda: waiting(flow, "decisions") == 0)
+
+    def test_a_decision_that_is_withdrawn_while_it_waits_is_never_there(self, flow: Flow) -> None:
+        key = ("application_id", str(uuid4()))
+        self.decide(flow, key[1], "AUTO_APPROVED")
+        delete(flow.warehouse, self.TABLE, key)
+        eventually(lambda: waiting(flow, "decisions") > 0)
+        self.application(flow, key[1])
+        eventually(lambda: waiting(flow, "decisions") == 0)
+        assert flow.holds("application_decisions", key, "1") is None
+
 
 class TestAlerts:
     TABLE = "alerts.ml_alert_outbox"
@@ -279,6 +302,24 @@ class TestAlerts:
                 change()
             found = flow.holds("ml_alerts", key, "message")
             assert found == ("Call ***MASKED***, band CONFIDENTIAL",)
+
+    def test_an_alert_for_nobody_waits_and_holds_up_no_other(self, flow: Flow) -> None:
+        unknown, known = str(uuid4()), str(uuid4())
+        early = self.alert(flow, unknown)
+        eventually(lambda: waiting(flow, "alerts") == 1)
+        self.member(flow, known)
+        late = self.alert(flow, known)
+        eventually(lambda: self.who(flow, late))
+        assert self.who(flow, early) is None
+        citizen_id = self.member(flow, unknown)
+        assert eventually(lambda: self.who(flow, early)) == citizen_id
+        eventually(lambda: waiting(flow, "alerts") == 0)
+
+
+def waiting(flow: Flow, mapping: str) -> int:
+    """How many events wait; what they are is sealed."""
+    query = "SELECT count(*) FROM sync_dlq WHERE flow = %s AND status = 'PARKED'"
+    return int(row(flow.portal, query, mapping)[0])
 
 
 def test_nothing_became_a_dead_letter(flow: Flow) -> None:
