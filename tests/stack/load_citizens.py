@@ -156,7 +156,8 @@ class CitizenLoad:
         """A citizen whose golden record is there and knows a time of its own."""
         account = Account(number=number, verified=True, active=True, fixed=True)
         key = self.people.uuid()
-        insert(connection, TABLE, {"id": key, "updated_at": time, **self._row(account)})
+        times = {"created_at": time, "updated_at": time}
+        insert(connection, TABLE, {"id": key, **times, **self._row(account)})
         self._remember(key, account)
 
     def _row(self, account: Account) -> dict[str, Any]:

@@ -166,6 +166,7 @@ class GoldenLoad:
             row |= people.golden_change()
         if people.chance(10):
             row["updated_at"] = f"2025-{people.random.randint(1, 12):02}-01"  # not carried
+            row["created_at"] = row["updated_at"]
         return row
 
     def _pick(self) -> str | None:

@@ -34,6 +34,7 @@ RAVI = {
     "pincode": "303007",
     "status": "ACTIVE",
     "verification_status": "VERIFIED",
+    "created_at": NOW - timedelta(days=400),
     "updated_at": NOW,
 }
 LATER = NOW + timedelta(minutes=1)
@@ -47,6 +48,10 @@ class TestContract(MappingContract):
         update(RAVI, city="Jaipur", updated_at=LATER),
         create(**RAVI | {"verification_status": "PENDING"}),
         delete(**RAVI),
+    )
+    broken = (
+        (create(**RAVI | {"created_at": LATER}), "updated_at not before created_at"),
+        (create(**RAVI | {"updated_at": None}), "required"),
     )
 
 

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from sink_runner.testing import NOW, MappingContract, Sample, TargetHarness, create, delete, update
+from sink_runner.testing import (
+    NOW,
+    Harness,
+    MappingContract,
+    Sample,
+    TargetHarness,
+    create,
+    delete,
+    update,
+)
 
 POLICIES = Path(__file__).parents[3] / "ranger-policies"
 FAMILY = "00000000-0000-4000-8000-00000000000a"
@@ -49,6 +58,23 @@ class TestContract(MappingContract):
         update(snapshot(1), evaluation_status="NOT_ELIGIBLE"),
         delete(**snapshot(1)),
     )
+    broken = (
+        (evaluated(1, **score("1.0001")), "maximum"),
+        (evaluated(1, **score("-0.0001")), "minimum"),
+        (evaluated(1, confidence_score=Decimal("NaN")), "minimum"),
+        (evaluated(1, evaluation_status="ELIGIBLE"), "one_of"),
+        (evaluated(1, family_id=None), "required"),
+    )
+
+    @pytest.mark.parametrize("status", ["NOT_ELIGIBLE", "UNCERTAIN", "ERROR", "POSSIBLE_ELIGIBLE"])
+    def test_every_status_of_the_evaluator_is_known(self, sink: Harness, status: str) -> None:
+        assert sink.send(evaluated(1, evaluation_status=status)).error is None
+
+    def test_what_is_missing_is_given_the_listed_default(self, sink: Harness) -> None:
+        nothing = {"eligibility_score": None, "confidence_score": None, "explanation": None}
+        outcome = sink.send(evaluated(1, **nothing))
+        assert outcome.defaults == tuple(nothing)
+        assert outcome.row["explanation"] == "No explanation available"
 
 
 @pytest.fixture

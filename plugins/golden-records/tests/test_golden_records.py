@@ -25,6 +25,7 @@ ASHA = {
     "district_id": 12,
     "city_village": "Bagru",
     "status": "active",
+    "created_at": NOW - timedelta(days=900),
     "updated_at": NOW,
 }
 
@@ -38,6 +39,10 @@ class TestContract(MappingContract):
         update(ASHA, mobile_number=None),
         create(**ASHA | {"status": "Merged"}),
         delete(**ASHA),
+    )
+    broken = (
+        (create(**ASHA | {"created_at": NOW + timedelta(1)}), "updated_at not before created_at"),
+        (update(ASHA, gr_id=None), "required"),
     )
 
 
@@ -58,7 +63,8 @@ def test_a_head_is_its_own_family(sink: Harness) -> None:
 
 
 def test_an_unknown_gender_is_said(sink: Harness) -> None:
-    assert sink.send(create(**ASHA | {"gender": None})).row["gender"] == "UNKNOWN"
+    outcome = sink.send(create(**ASHA | {"gender": None}))
+    assert (outcome.row["gender"], outcome.defaults) == ("UNKNOWN", ("gender",))
 
 
 @pytest.mark.parametrize("status", ["inactive", "Inactive", "MERGED", "merged"])

@@ -11,6 +11,7 @@ from sink_runner.plugin import (
     Verdict,
     hookimpl,
     merge_changed,
+    not_before,
 )
 
 # Spellings differ in case, blanks and wording; an alias wins over the district's own name, of
@@ -41,6 +42,7 @@ def sink_mapping() -> TableMapping:
         conflict=merge_changed("source_updated_at"),
         old_row=True,
         reads=("verification_status", "status"),
+        rules=(not_before("updated_at", "created_at"),),
         on_delete=Review("deletion_conflict"),
         on_rekey=Mark(
             {"review_required": True, "review_reason": "Aadhaar corrected in the portal"}

@@ -37,6 +37,8 @@ SELECT family_id, scheme_code, evaluation_status AS eligibility_status,
        evaluation_timestamp AS updated_at
 FROM ranked WHERE place <= 5
 """
+_STATUSES = frozenset({"RULE_ELIGIBLE", "POSSIBLE_ELIGIBLE", "NOT_ELIGIBLE", "UNCERTAIN", "ERROR"})
+_UNEXPLAINED = "No explanation available"
 
 
 @hookimpl
@@ -58,10 +60,10 @@ def sink_mapping() -> TableMapping:
             Column("family_id", type="uuid", required=True),
             Column("member_id", type="uuid"),
             Column("scheme_code", type="text", required=True),
-            Column("evaluation_status", type="text", required=True),
-            Column("eligibility_score", type="numeric"),
-            Column("confidence_score", type="numeric"),
-            Column("explanation", type="text", max_length=500),
+            Column("evaluation_status", type="text", required=True, one_of=_STATUSES),
+            Column("eligibility_score", type="numeric", minimum=0, maximum=1, default=0),
+            Column("confidence_score", type="numeric", minimum=0, maximum=1, default=0),
+            Column("explanation", type="text", default=_UNEXPLAINED, max_length=500),
             Column("evaluation_timestamp", type="timestamp", required=True),
             Column("evaluation_version", type="integer"),
         ),

@@ -13,6 +13,7 @@ from sink_runner.plugin import (
     first_of,
     hookimpl,
     newest_wins,
+    not_before,
 )
 
 
@@ -25,6 +26,7 @@ def sink_mapping() -> TableMapping:
         conflict=newest_wins("source_updated_at"),
         reads=("status",),
         schedules=(Schedule("0 1 * * *"),),
+        rules=(not_before("updated_at", "created_at"),),
         columns=(
             Column("record_id", "gr_id", required=True),
             Column("family_id", first_of("family_id", "gr_id")),  # heads have no family_id
