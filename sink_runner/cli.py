@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 
 from . import log
 from .commands import EX_CONFIG, FAILURE, GROUP, Subparsers, add_config_option
+from .commands import batch as batch_command
 from .commands import config as config_command
 from .commands import new as new_command
 from .commands import plugins as plugins_command
@@ -65,6 +66,7 @@ def add_commands(subparsers: Subparsers) -> None:
     for command in (
         plugins_command,
         run_command,
+        batch_command,
         schedule_command,
         config_command,
         quality_command,

@@ -40,13 +40,14 @@ def assemble(
     shape_of: Callable[[bytes], Shape],
     resolve: Resolver,
     subject: Callable[[Message], str],
+    batch: bool = False,
 ) -> Parts:
-    """Freeze the mapping's plugins and compile its columns."""
+    """Freeze the mapping's plugins and compile its columns; `batch` is for `Context.batch`."""
     mapping = plugin.mapping
     assert mapping is not None
     columns = target_columns(mapping, catalog, policies)
     manager = registry.manager_for(plugin, plugins)
-    contexts = _contexts(manager.list_name_plugin(), mapping, plugins)
+    contexts = _contexts(manager.list_name_plugin(), mapping, plugins, batch=batch)
     chain = Chain.from_manager(manager, contexts)
     route = Route(
         mapping,
@@ -120,9 +121,14 @@ def _echoes(mapping: TableMapping, plugins: Iterable[registry.Plugin]) -> frozen
 
 
 def _contexts(
-    members: Iterable[tuple[str, Any]], mapping: TableMapping, plugins: Iterable[registry.Plugin]
+    members: Iterable[tuple[str, Any]],
+    mapping: TableMapping,
+    plugins: Iterable[registry.Plugin],
+    *,
+    batch: bool,
 ) -> dict[str, Context]:
     configs = {plugin.name: plugin.config for plugin in plugins}
     return {
-        name: Context(plugin=name, mapping=mapping, config=configs.get(name)) for name, _ in members
+        name: Context(plugin=name, mapping=mapping, config=configs.get(name), batch=batch)
+        for name, _ in members
     }

@@ -220,13 +220,13 @@ class Statements:
     @cached_property
     def _same_key(self) -> str:
         return " AND ".join(
-            f"t.{quoted(name)} = s.{quoted(name)}::{_unbound(self._types[name])}"
+            f"t.{quoted(name)} = s.{quoted(name)}::{unbound(self._types[name])}"
             for name in self.key
         )
 
     @cached_property
     def _key_text(self) -> str:
-        parts = ", ".join(f"s.{quoted(name)}::{_unbound(self._types[name])}" for name in self.key)
+        parts = ", ".join(f"s.{quoted(name)}::{unbound(self._types[name])}" for name in self.key)
         return f"jsonb_build_array({parts})::text"
 
     @cached_property
@@ -257,10 +257,10 @@ class Statements:
         value = f"s.{quoted(column.name)}"
         if column.type == column.stage_type or column.stage_type != "text":
             return value
-        return f"{value}::{_unbound(column.type)}"
+        return f"{value}::{unbound(column.type)}"
 
 
-def _unbound(type_: str) -> str:
+def unbound(type_: str) -> str:
     """The type without its length.
 
     A cast cuts off in silence what is longer; the assignment that follows it complains.

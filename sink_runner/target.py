@@ -39,7 +39,8 @@ def creating(connection: Connection) -> Iterator[None]:
 
 def create_control_tables(connection: Connection) -> None:
     """Make the runner's own tables, once for all runners that start together."""
-    script = files(__package__).joinpath("sql", "control.sql").read_text()
+    folder = files(__package__).joinpath("sql")
+    script = "".join(folder.joinpath(name).read_text() for name in ("control.sql", "batch.sql"))
     try:
         with creating(connection):
             connection.execute(script.encode())

@@ -52,20 +52,20 @@ GRANT SELECT (id) ON public.service_applications TO sink_writer;
 -- hashes, and the contents of applications never leave the portal, so they are not readable either.
 GRANT USAGE ON SCHEMA public TO sink_reader;
 GRANT SELECT (
-  id, aadhaar_number, mobile_number, email, full_name, date_of_birth, gender, city, district, pincode,
+  xmin, id, aadhaar_number, mobile_number, email, full_name, date_of_birth, gender, city, district, pincode,
   status, verification_status, created_at, updated_at
 ) ON public.citizens TO sink_reader;
-GRANT SELECT (id, code, name, status) ON public.schemes TO sink_reader;
+GRANT SELECT (xmin, id, code, name, status) ON public.schemes TO sink_reader;
 GRANT SELECT (
-  id, application_number, citizen_id, scheme_id, status, submission_date, actual_completion_date, approved_at,
+  xmin, id, application_number, citizen_id, scheme_id, status, submission_date, actual_completion_date, approved_at,
   created_at, updated_at
 ) ON public.service_applications TO sink_reader;
 GRANT SELECT (
-  id, application_id, citizen_id, document_type, document_name, file_size, verification_status, uploaded_at,
+  xmin, id, application_id, citizen_id, document_type, document_name, file_size, verification_status, uploaded_at,
   created_at, updated_at
 ) ON public.documents TO sink_reader;
-GRANT SELECT (id, citizen_id, application_id, type, rating, message, created_at, updated_at)
+GRANT SELECT (xmin, id, citizen_id, application_id, type, rating, message, created_at, updated_at)
 ON public.feedback TO sink_reader;
-GRANT SELECT (event_id, citizen_id, event_type, duration_seconds, occurred_at)
+GRANT SELECT (xmin, event_id, citizen_id, event_type, duration_seconds, occurred_at)
 ON public.user_behavior_events TO sink_reader;
 GRANT SELECT ON public.citizen_identity_map TO sink_reader;

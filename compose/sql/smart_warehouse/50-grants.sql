@@ -47,10 +47,10 @@ GRANT USAGE ON SCHEMA public, eligibility, forecast, decision, alerts TO sink_re
 GRANT SELECT ON public.scheme_master, eligibility.scheme_master, eligibility.eligibility_snapshots,
 forecast.benefit_forecasts, decision.applications, alerts.ml_alert_outbox, public.districts, public.district_alias TO sink_reader;
 GRANT SELECT (
-  gr_id, family_id, citizen_id, jan_aadhaar, full_name, date_of_birth, gender, district_id, city_village,
+  xmin, gr_id, family_id, citizen_id, jan_aadhaar, full_name, date_of_birth, gender, district_id, city_village,
   status, mobile_number, email, created_at, updated_at, source_updated_at
 ) ON public.golden_records TO sink_reader;
 GRANT SELECT (
-  profile_id, gr_id, family_id, inferred_income_band, cluster_id, vulnerability_level, under_coverage_indicator,
+  xmin, profile_id, gr_id, family_id, inferred_income_band, cluster_id, vulnerability_level, under_coverage_indicator,
   created_at, updated_at
 ) ON public.profile_360 TO sink_reader;

@@ -1,0 +1,150 @@
+"""Put together what a run of a mapping's batch form needs; Kafka is no part of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from typing import NamedTuple
+
+import psycopg
+
+from .. import registry
+from ..assembly import clock, sealer
+from ..candidates import candidate_table
+from ..catalog import TableCatalog, read_table
+from ..catalog_checks import check_target, wanted_before
+from ..config import Config, Database
+from ..dead_letter import DeadLetters
+from ..errors import ConfigError
+from ..faults import judge
+from ..incoming import Shape
+from ..lookups import Lookups
+from ..offsets import Offsets, Topic
+from ..parts import Parts, assemble
+from ..plugin import TableMapping
+from ..policy import load_policies
+from ..target import Connection, connect, create_control_tables
+from ..waiting import Waiting
+from ..writers import make_writer
+from .applier import BatchApplier
+from .departures import Departures, TargetKeys
+from .ledger import Ledger
+from .run import Tools
+from .snapshot import open_source
+from .source import Source
+
+
+@contextmanager
+def tools(
+    plugin: registry.Plugin,
+    plugins: Sequence[registry.Plugin],
+    config: Config,
+    stop: threading.Event,
+) -> Iterator[Tools]:
+    """Check and connect everything for one mapping.
+
+    Raises ConfigError for what a person must mend, RetriableError for what may come back.
+    """
+    mapping = plugin.mapping
+    assert mapping is not None
+    try:
+        target = _target(database(config, mapping.target_table.database), mapping)
+        reader = database(config, mapping.source_table.database).reader_dsn
+        asking = open_source(reader, plugin.name)
+    except psycopg.Error as fault:
+        raise judge(fault) from fault
+    with closing(asking):
+        try:
+            source = Source.of(mapping, read_table(asking, mapping.source_table), asking)
+        except psycopg.Error as fault:
+            raise judge(fault) from fault
+        lookups = Lookups(mapping.columns, {n: d.dsn for n, d in config.databases.items()})
+        with closing(lookups):
+            around = _Around(plugin, plugins, config, source, target)
+            parts = _parts(around, lookups)
+            yield _tools(around, parts, asking, stop)
+
+
+def database(config: Config, name: str) -> Database:
+    try:
+        return config.databases[name]
+    except KeyError:
+        known = ", ".join(sorted(config.databases))
+        raise ConfigError(f"[databases.{name}] is missing; there is {known}") from None
+
+
+def _target(found: Database, mapping: TableMapping) -> TableCatalog:
+    with connect(found.dsn, "sink-runner start") as connection:
+        create_control_tables(connection)
+        target = read_table(connection, mapping.target_table)
+    check_target(mapping, target)
+    return target
+
+
+class _Around(NamedTuple):
+    """A mapping, and what is known before it is put together."""
+
+    plugin: registry.Plugin
+    plugins: Sequence[registry.Plugin]
+    config: Config
+    source: Source
+    target: TableCatalog
+
+
+def _parts(around: _Around, lookups: Lookups) -> Parts:
+    plugin, plugins, config, source, target = around
+    mapping = source.mapping
+    types = {column.name: column for column in source.format.columns}
+    shape = Shape(source.format.columns, [types[name] for name in wanted_before(mapping)])
+    return assemble(
+        plugin,
+        plugins,
+        target.columns,
+        load_policies(config.policies.directory),
+        shape_of=lambda _value: shape,
+        resolve=lookups.resolve,
+        subject=lambda message: ",".join(source.format.key_of(message)),
+        batch=True,
+    )
+
+
+def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Event) -> Tools:
+    plugin, _, config, source, target = around
+    mapping = source.mapping
+    sealing = sealer(config)
+    applier = BatchApplier(
+        plugin.name,
+        dsn=database(config, mapping.target_table.database).dsn,
+        writer=make_writer(plugin.name, mapping, parts, target),
+        offsets=Offsets(plugin.name, Topic("", mapping.source, ""), "batch"),
+        dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
+        clock=clock,
+    )
+    waiting = Waiting(
+        plugin.name,
+        applier=applier,
+        sealer=sealing,
+        retry=timedelta(seconds=config.waiting.retry_seconds),
+        give_up=timedelta(hours=config.waiting.give_up_hours),
+        clock=clock,
+    )
+    table = candidate_table(plugin.name) if mapping.candidates else target.sql_name
+    keys = TargetKeys(plugin.name, mapping, table, parts.columns)
+    return Tools(
+        name=plugin.name,
+        mapping=mapping,
+        source=source,
+        source_dsn=database(config, mapping.source_table.database).reader_dsn,
+        route=parts.route,
+        applier=applier,
+        waiting=waiting,
+        departures=Departures(mapping, source, keys, asking),
+        ledger=Ledger(plugin.name, mapping.target),
+        hooks=parts.hooks,
+        chunk_rows=config.batch.max_rows,
+        settle_seconds=config.batch.settle_seconds,
+        retry_steps=config.retry_steps,
+        stop=stop,
+    )

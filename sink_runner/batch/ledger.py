@@ -1,0 +1,139 @@
+"""What the runs of the batch form have done, kept in the target database.
+
+A run's progress is written in the transaction of the rows that it tells of, so that a run that
+was stopped goes on exactly there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from .snapshot import Place, Snapshot
+
+Connection = psycopg.Connection[Any]
+
+_BEGIN = """
+INSERT INTO sink.batch_run (mapping, target, mode, columns, cluster, seen_before, snapshot_at,
+  position, sample_position, sample_before)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING run
+"""
+_OPEN = """
+SELECT run, mode, columns, cluster, seen_before, snapshot_at, started, last_key, counts
+FROM sink.batch_run WHERE mapping = %s AND outcome = 'interrupted' ORDER BY run DESC LIMIT 1
+"""
+_DONE = """
+SELECT run, mode, columns, cluster, seen_before, snapshot_at, started, last_key, counts
+FROM sink.batch_run
+WHERE mapping = %s AND outcome = 'done' AND mode IN ('full', 'changed')
+ORDER BY run DESC LIMIT 1
+"""
+_STALE = """
+UPDATE sink.batch_run SET outcome = 'interrupted', finished = coalesce(finished, now())
+WHERE mapping = %s AND outcome = 'running'
+"""
+_SUPERSEDE = """
+UPDATE sink.batch_run SET outcome = 'abandoned' WHERE mapping = %s AND outcome = 'interrupted'
+"""
+_RESUME = """
+UPDATE sink.batch_run SET outcome = 'running', finished = NULL,
+  position = %s, sample_position = %s, sample_before = %s WHERE run = %s
+"""
+_PROGRESS = """
+UPDATE sink.batch_run SET last_key = %s, counts = %s, progressed = now() WHERE run = %s
+"""
+_FINISH = """
+UPDATE sink.batch_run SET outcome = %s, finished = now(), counts = %s, checks = %s WHERE run = %s
+"""
+_PLACES = """
+SELECT DISTINCT sample_position, sample_before FROM (
+  SELECT sample_position, sample_before FROM sink.batch_run WHERE cluster = %s
+  ORDER BY run DESC LIMIT 100) s
+"""
+_WATERMARK = """
+INSERT INTO sync_watermark (flow, last_synced_at) VALUES (%s, %s)
+ON CONFLICT (flow) DO UPDATE SET last_synced_at = excluded.last_synced_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run as the ledger has it."""
+
+    run: int
+    mode: str
+    columns: int
+    cluster: str
+    seen_before: int
+    snapshot_at: datetime
+    started: datetime
+    last_key: list[str] | None
+    counts: dict[str, int]
+
+
+class Ledger:
+    """The runs of one mapping.  Each call is one statement of the caller's transaction."""
+
+    def __init__(self, mapping: str, target: str) -> None:
+        self._mapping = mapping
+        self._target = target
+
+    def interrupted(self, connection: Connection) -> Run | None:
+        """The run that was stopped or died before its end, if that was the last one.
+
+        Only for whoever holds the target's lock: what is running then has died.
+        """
+        connection.execute(_STALE, (self._mapping,))
+        return self._find(connection, _OPEN)
+
+    def finished(self, connection: Connection) -> Run | None:
+        """The last run that read to its end all rows, or all that had changed."""
+        return self._find(connection, _DONE)
+
+    def places(self, cluster: str, connection: Connection) -> Sequence[Place]:
+        """Places in the source's log that earlier runs noted."""
+        return [Place(*row) for row in connection.execute(_PLACES, (cluster,)).fetchall()]
+
+    def begin(self, connection: Connection, mode: str, columns: int, snapshot: Snapshot) -> int:
+        """Enter a new run; one that was interrupted will not be taken up again."""
+        connection.execute(_SUPERSEDE, (self._mapping,))
+        parameters = (self._mapping, self._target, mode, columns, snapshot.cluster)
+        seen = (snapshot.seen_before, snapshot.at, snapshot.place.position, *snapshot.sampled)
+        row = connection.execute(_BEGIN, (*parameters, *seen)).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def resume(self, connection: Connection, run: Run, snapshot: Snapshot) -> int:
+        """Go on with a run: what it had read it had read as of its first snapshot."""
+        places = (snapshot.place.position, *snapshot.sampled)
+        connection.execute(_RESUME, (*places, run.run))
+        return run.run
+
+    def progress(
+        self, connection: Connection, run: int, last_key: Sequence[str], counts: Mapping[str, int]
+    ) -> None:
+        connection.execute(_PROGRESS, (list(last_key), json.dumps(counts), run))
+
+    def finish(
+        self,
+        connection: Connection,
+        run: int,
+        outcome: str,
+        counts: Mapping[str, int],
+        checks: Mapping[str, Any],
+    ) -> None:
+        connection.execute(_FINISH, (outcome, json.dumps(counts), json.dumps(checks), run))
+
+    def synced(self, connection: Connection, at: datetime) -> None:
+        """Note for other programs that the target has all that the source had then."""
+        connection.execute(_WATERMARK, (self._mapping, at))
+
+    def _find(self, connection: Connection, query: str) -> Run | None:
+        with connection.cursor(row_factory=class_row(Run)) as cursor:
+            return cursor.execute(query.encode(), (self._mapping,)).fetchone()

@@ -1,0 +1,74 @@
+"""One batch at a time for a target table, whoever starts it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from ..errors import FatalError, SinkError
+from ..faults import judge
+from ..target import Connection, connect
+
+_CLASS = 0x51_4E_4B  # any constant of ours: advisory locks of others don't meet ours
+_TRY = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
+_WHO = """
+SELECT a.application_name, a.pid, date_trunc('second', now() - a.backend_start)
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objsubid = 2
+  AND l.objid = hashtext(%s)::int8 & 4294967295
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+_PAUSE = 0.5
+
+
+class BusyError(SinkError):
+    """Another run writes the target table; try later."""
+
+
+class TargetLock:
+    """The right to write a target table by batch, for as long as a session lives."""
+
+    def __init__(self, connection: Connection, target: str) -> None:
+        self._connection = connection
+        self._target = target
+
+    def held(self) -> None:
+        """Raise FatalError if the session, and with it the lock, is gone."""
+        try:
+            self._connection.execute("SELECT 1")
+        except psycopg.Error as fault:
+            raise FatalError(f"the lock of {self._target} was lost with its session") from fault
+
+
+@contextmanager
+def locked(
+    dsn: str, mapping: str, target: str, *, wait: bool, stop: threading.Event
+) -> Iterator[TargetLock]:
+    """Hold the table's lock, or raise BusyError that says who does."""
+    try:
+        connection = connect(dsn, f"sink-runner batch {mapping}")
+    except psycopg.Error as fault:
+        raise judge(fault) from fault
+    with connection:
+        while not _taken(connection, target):
+            if not wait or stop.is_set():
+                raise BusyError(f"{target} is being written by {_holder(connection, target)}")
+            time.sleep(_PAUSE)
+        yield TargetLock(connection, target)
+
+
+def _taken(connection: Connection, target: str) -> bool:
+    row = connection.execute(_TRY, (_CLASS, target)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _holder(connection: Connection, target: str) -> str:
+    row = connection.execute(_WHO, (_CLASS, target)).fetchone()
+    if row is None:
+        return "another run, which has just ended"
+    name, pid, age = row
+    return f"{name!r}, which has run for {age} (session {pid} of the target's database)"

@@ -1,0 +1,99 @@
+"""What a run of the batch form came to, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+_FATES = ("carried", "dropped", "retired", "parked", "failed")
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """Counts of rows, by what became of them.
+
+    Each row that was read is carried, dropped, retired, parked or failed; `written` counts the
+    rows of the target that changed, `removed` those that left it or were marked there.
+    """
+
+    mapping: str
+    mode: str
+    dry_run: bool
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many rows failed, by class and text of the error, neither of which quotes a row."""
+    notes: list[str] = field(default_factory=list)
+    checks: dict[str, Any] = field(default_factory=dict)
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    @property
+    def adds_up(self) -> bool:
+        """Did every row that was read come to something?"""
+        return self.counts["read"] == sum(self.counts[fate] for fate in _FATES)
+
+    def good(self, tolerated: int) -> bool:
+        """Was all that was read written, but for so many rows?"""
+        return self.adds_up and self.counts["failed"] <= tolerated
+
+    def json(self) -> str:
+        """The report as one line for programs."""
+        return json.dumps(
+            {
+                "mapping": self.mapping,
+                "mode": self.mode,
+                "dry_run": self.dry_run,
+                "interrupted": self.interrupted,
+                "seconds": round(self.seconds, 3),
+                "counts": dict(self.counts),
+                "failures": [
+                    {"class": kind, "error": text, "rows": rows}
+                    for (kind, text), rows in self.failures.most_common()
+                ],
+                "notes": self.notes,
+                "checks": self.checks,
+            }
+        )
+
+    def lines(self) -> Iterator[str]:
+        """The report as text."""
+        counts, would = self.counts, "would be " if self.dry_run else ""
+        rate = counts["read"] / self.seconds if self.seconds else 0.0
+        state = "interrupted; the next run goes on from here" if self.interrupted else "done"
+        yield (
+            f"{self.mapping}: {self.mode}: {state}: {counts['read']:,} rows read "
+            f"in {self.seconds:.1f} s ({rate:,.0f} rows/s)"
+        )
+        yield (
+            f"  {would}written {counts['written']:,}  unchanged {self.unchanged}  "
+            f"dropped {counts['dropped']:,}  retired {counts['retired']:,}  "
+            f"parked {counts['parked']:,}  failed {counts['failed']:,}"
+        )
+        if counts["removed"] or counts["gone"]:
+            yield (
+                f"  {would}removed from the target or marked there {counts['removed']:,}, of "
+                f"which {counts['gone']:,} are gone from the source"
+            )
+        yield from (f"  {note}" for note in self.notes)
+        yield from (
+            f"  failed {count:,}: {kind}: {text}"
+            for (kind, text), count in self.failures.most_common()
+        )
+        yield from self._checked()
+
+    @property
+    def unchanged(self) -> str:
+        """Of the rows carried; where they compete for a target row, nobody can say."""
+        left = self.counts["carried"] - self.counts["written"]
+        return f"{left:,}" if left >= 0 else "-"
+
+    def _checked(self) -> Iterator[str]:
+        if not self.interrupted:
+            yield f"  record count: {'every row accounted for' if self.adds_up else 'DIFFERS'}"
+        if fields := self.checks.get("fields"):
+            found = f"{fields['compared']} rows compared, {fields['different']} differ"
+            named = f" in {', '.join(fields['columns'])}" if fields["columns"] else ""
+            yield f"  fields: {found}{named}"

@@ -1,0 +1,205 @@
+"""Rows of a batch: how they are asked for, how they travel, and how they become events.
+
+A row comes as a line of COPY's text form.  Its values are made what Debezium's would be for the
+same row, so that everything behind the decoder is the same for both.  A message of a batch holds
+the line itself behind a short head; a dead letter made of it can be read again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from ..catalog import quoted
+from ..envelope import Decoded, Kind
+from ..errors import DecodeError
+from ..message import ROWS, Message
+from ..row import SourceColumn
+
+MAGIC = 1
+"""The first byte of a batch row's value; a record of Kafka begins with 0."""
+
+_HEAD = struct.Struct(">BIQq")  # magic, columns, position, milliseconds since 1970
+_NULL = "\\N"
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_FAR = re.compile(r"(\d{4,}-\d\d-\d\d)(?: ([\d:.]+)(?:\+00)?)?( BC)?")
+
+Convert = Callable[[str], Any]
+
+
+class _Form(NamedTuple):
+    """How values of a type are asked for and read."""
+
+    kind: Kind
+    read: Convert | None
+    ask: str = "{}"
+
+
+def _plain(text: str) -> str:
+    """Undo COPY's escapes."""
+    if "\\" not in text:
+        return text
+    return _ESCAPED.sub(lambda found: _ESCAPES.get(found[1], found[1]), text)
+
+
+def _truth(text: str) -> bool:
+    return text == "t"
+
+
+def _date(text: str) -> str:
+    return text + "Z" if text[4:5] == "-" and len(text) == len("2024-02-29") else _far(text)
+
+
+def _moment(text: str) -> str:
+    return text if text[4:5] == "-" and text[-1] != "C" else _far(text)
+
+
+def _far(text: str) -> str:
+    """Spell a year before 1 or after 9999 as Debezium does; infinities are alike in both."""
+    found = _FAR.fullmatch(text)
+    if found is None:
+        return text
+    day, clock, before = found.groups()
+    year, rest = day.split("-", 1)
+    if before:
+        year = f"{1 - int(year):05}" if int(year) > 1 else "0000"
+    return f"{year}-{rest}" + (f"T{clock}Z" if clock else "Z")
+
+
+def _items(read: Convert | None) -> Convert:
+    def items(text: str) -> list[Any]:
+        return [
+            value if value is None or read is None else read(str(value))
+            for value in json.loads(_plain(text))
+        ]
+
+    return items
+
+
+_TEXT = _Form(Kind.STRING, _plain)
+_FORMS: Mapping[str, _Form] = {
+    "smallint": _Form(Kind.INT, int),
+    "integer": _Form(Kind.INT, int),
+    "bigint": _Form(Kind.LONG, int),
+    "oid": _Form(Kind.LONG, int),
+    "real": _Form(Kind.FLOAT, float, "{}::float8"),
+    "double precision": _Form(Kind.DOUBLE, float),
+    "boolean": _Form(Kind.BOOLEAN, _truth),
+    "numeric": _Form(Kind.STRING, None),
+    "money": _Form(Kind.STRING, None, "{}::numeric"),
+    "uuid": _Form(Kind.UUID, None),
+    "date": _Form(Kind.DATE, _date),
+    "timestamp without time zone": _Form(Kind.TIMESTAMP, _moment),
+    "timestamp with time zone": _Form(Kind.TIMESTAMP_TZ, _moment),
+    "time without time zone": _Form(Kind.TIME, None),
+    "time with time zone": _Form(Kind.TIME_TZ, None, "({} AT TIME ZONE 'UTC')"),
+    "interval": _Form(Kind.INTERVAL, None),
+    "json": _Form(Kind.JSON, _plain),
+    "jsonb": _Form(Kind.JSON, _plain),
+    "hstore": _Form(Kind.JSON, _plain, "to_jsonb({})"),
+    "xml": _Form(Kind.XML, _plain),
+    "bytea": _Form(Kind.STRING, None, "translate(encode({}, 'base64'), E'\\n', '')"),
+}
+# What JSON spells as a number or a word; the items of other arrays travel as text.
+_BARE = {"smallint": None, "integer": None, "bigint": None, "boolean": None}
+_FLOATS = {"real", "double precision"}
+
+
+def _form(type_: str) -> _Form:
+    item = type_.removesuffix("[]")
+    if item == type_:
+        return _FORMS.get(type_, _TEXT)
+    if item in _BARE:
+        return _Form(Kind.ARRAY, _items(None), "array_to_json({})")
+    if item in _FLOATS:
+        return _Form(Kind.ARRAY, _items(float), "array_to_json({}::float8[]::text[])")
+    return _Form(Kind.ARRAY, _items(None), "array_to_json({}::text[])")
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """The wanted columns of one table or query, and the key that orders its rows."""
+
+    source: str
+    """``database.schema.table``, which is the topic of the rows' messages."""
+    types: Mapping[str, str]
+    """Of every wanted column, in the wanted order."""
+    key: Sequence[str] = ()
+    """Columns that tell a row from all others; none for a query."""
+
+    @cached_property
+    def columns(self) -> list[SourceColumn]:
+        return [SourceColumn(name, _form(type_).kind, type_) for name, type_ in self.types.items()]
+
+    @cached_property
+    def select(self) -> str:
+        """The list of expressions to select, of a row called ``r``."""
+        asked = [_form(type_).ask.format(f"r.{quoted(n)}") for n, type_ in self.types.items()]
+        return ", ".join([*asked, *(f"r.{quoted(name)}" for name in self.key)])
+
+    @cached_property
+    def number(self) -> int:
+        """Tells these columns and types from others."""
+        return zlib.crc32(json.dumps([self.source, *self.types.items()]).encode())
+
+    @cached_property
+    def _read(self) -> list[Convert | None]:
+        return [_form(type_).read for type_ in self.types.values()]
+
+    def head(self, position: int, at: datetime) -> bytes:
+        """What the values of a run's messages begin with; `at` is UTC."""
+        milliseconds = round((at - datetime(1970, 1, 1)).total_seconds() * 1000)  # noqa: DTZ001 - naive UTC
+        return _HEAD.pack(MAGIC, self.number, position, milliseconds)
+
+    @property
+    def head_size(self) -> int:
+        return _HEAD.size
+
+    def message(self, head: bytes, line: bytes, number: int) -> Message:
+        """A line as a message: the runner's place for a row and its bytes."""
+        key = b"\t".join(line.split(b"\t")[len(self.types) :]) if self.key else None
+        return Message(self.source, ROWS, number, key, head + line)
+
+    def decode(self, value: bytes | None) -> Decoded:
+        """The read event of a message's value; DecodeError if it is not of these columns."""
+        if value is None or len(value) < _HEAD.size or value[0] != MAGIC:
+            raise DecodeError("the message does not hold a row of a batch")
+        _, number, position, milliseconds = _HEAD.unpack_from(value)
+        if number != self.number:
+            raise DecodeError("the row was read for other columns than the mapping has now")
+        return Decoded(
+            op="r",
+            after=self._values(value[_HEAD.size :]),
+            before=None,
+            lsn=position,
+            ts_ms=milliseconds,
+            origin=None,
+            snapshot=None,
+        )
+
+    def _values(self, line: bytes) -> tuple[Any, ...]:
+        texts = line.decode().split("\t")
+        return tuple(
+            [
+                None if text == _NULL else text if read is None else read(text)
+                for text, read in zip(texts, self._read, strict=False)
+            ]
+        )
+
+    def key_of(self, message: Message) -> list[str]:
+        """The key of a message's row, as text that PostgreSQL reads."""
+        assert message.key is not None
+        return [_plain(text) for text in message.key.decode().split("\t")]
+
+
+def is_batch_row(value: bytes | None) -> bool:
+    """Is this a message's value that a batch made?"""
+    return value is not None and value[:1] == bytes([MAGIC])

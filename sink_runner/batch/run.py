@@ -1,0 +1,331 @@
+"""One run of a mapping's batch form: read, carry through the chain, write, and account for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+
+import psycopg
+
+from ..applier import Connection
+from ..changes import Change, Leave, Write
+from ..dead_letter import DeadLetter
+from ..envelope import Decoded
+from ..errors import DecodeError, RetriableError, WaitingError
+from ..faults import judge
+from ..hooks import Hooks
+from ..log import text_of
+from ..message import Message
+from ..plugin import TableMapping
+from ..route import Batch, Route
+from ..waiting import Waiting, replay_rows
+from .applier import BatchApplier
+from .departures import Departures
+from .ledger import Ledger, Run
+from .lock import TargetLock
+from .progress import Progress
+from .report import Report
+from .snapshot import Snapshot, changed_since, open_source, take_snapshot
+from .source import Source
+
+T = TypeVar("T")
+
+FULL, CHANGED = "full", "changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a run is asked to do."""
+
+    full: bool = False
+    since: datetime | None = None
+    """UTC, like every time here."""
+    until: datetime | None = None
+    dry_run: bool = False
+
+    @property
+    def mode(self) -> str:
+        if self.full:
+            return FULL
+        if self.since is None and self.until is None:
+            return CHANGED
+        return f"from {self.since or 'the beginning'} until {self.until or 'now'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What a run works with; made by `build`."""
+
+    name: str
+    mapping: TableMapping
+    source: Source
+    source_dsn: str
+    route: Route
+    applier: BatchApplier
+    waiting: Waiting
+    departures: Departures
+    ledger: Ledger
+    hooks: Hooks
+    chunk_rows: int
+    settle_seconds: float
+    retry_steps: Sequence[float]
+    stop: threading.Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """Which rows to read."""
+
+    snapshot: Snapshot
+    condition: str
+    since: str
+    resumed: Run | None
+
+
+class BatchRun:
+    """Runs once.  Raises RetriableError, after which another run goes on where this one was."""
+
+    def __init__(
+        self, tools: Tools, options: Options, lock: TargetLock, progress: Progress
+    ) -> None:
+        self._tools = tools
+        self._options = options
+        self._lock = lock
+        self._progress = progress
+        self._report = Report(mapping=tools.name, mode=options.mode, dry_run=options.dry_run)
+        self._run = 0
+        self._number = 0
+
+    def run(self) -> Report:
+        tools = self._tools
+        began = time.monotonic()
+        try:
+            tools.hooks.startup()
+            with closing(open_source(tools.source_dsn, tools.name)) as reader:
+                self._work(reader)
+        except psycopg.Error as fault:
+            raise judge(fault) from fault
+        finally:
+            tools.applier.close()
+            tools.hooks.shutdown()
+        self._report.seconds = time.monotonic() - began
+        return self._report
+
+    def _work(self, reader: Connection) -> None:
+        plan = self._plan(reader)
+        self._replay()
+        self._read(reader, plan)
+        reader.execute("COMMIT")
+        if self._tools.stop.is_set():
+            self._report.interrupted = True
+        else:
+            self._replay()
+            self._retire(plan)
+        self._finish(plan)
+
+    # -- what to read --------------------------------------------------------------------------
+
+    def _plan(self, reader: Connection) -> _Plan:
+        tools, options = self._tools, self._options
+        resumed = tools.applier.ask(tools.ledger.interrupted)
+        previous = tools.applier.ask(tools.ledger.finished)
+        snapshot = take_snapshot(
+            reader,
+            patience=tools.settle_seconds,
+            earlier=lambda cluster: tools.applier.ask(partial(tools.ledger.places, cluster)),
+            stopped=tools.stop.is_set,
+        )
+        if not snapshot.settled:
+            self._note(
+                "a transaction of the source goes on since before the run: what it wrote is for "
+                "the next one"
+            )
+        if resumed is not None and not self._goes_on(resumed, snapshot):
+            resumed = None
+        condition, since = self._condition(previous, snapshot)
+        self._progress.expect(tools.source.count(reader, condition, since))
+        if not options.dry_run:
+            self._run = tools.applier.ask(partial(self._enter, resumed, snapshot))
+        return _Plan(snapshot=snapshot, condition=condition, since=since, resumed=resumed)
+
+    def _goes_on(self, run: Run, snapshot: Snapshot) -> bool:
+        """Was that run to do the same, of the same rows, and can it be told where it was?"""
+        return (
+            not self._options.dry_run
+            and run.mode == self._options.mode
+            and run.cluster == snapshot.cluster
+            and run.columns == self._tools.source.format.number
+            and bool(run.last_key)
+        )
+
+    def _condition(self, previous: Run | None, snapshot: Snapshot) -> tuple[str, str]:
+        """The condition on a row, and since when it may have changed."""
+        options, source = self._options, self._tools.source
+        if options.mode == FULL:
+            return "true", "-infinity"
+        if options.mode != CHANGED:
+            since = str(options.since or "-infinity")
+            return source.between(options.since, options.until), since
+        if previous is None:
+            self._note("the first run reads all rows")
+            return "true", "-infinity"
+        changed = changed_since(previous.seen_before, snapshot)
+        same = (previous.cluster, previous.columns) == (snapshot.cluster, source.format.number)
+        if changed is None or not same or not source.numbered:
+            self._note("what has changed can't be told from the last run: reads all rows")
+            return "true", "-infinity"
+        return changed, str(previous.snapshot_at)
+
+    def _enter(self, resumed: Run | None, snapshot: Snapshot, connection: Connection) -> int:
+        ledger, number = self._tools.ledger, self._tools.source.format.number
+        if resumed is None:
+            return ledger.begin(connection, self._options.mode, number, snapshot)
+        self._note("goes on where an interrupted run of the same kind stopped")
+        self._report.counts.update(resumed.counts)
+        self._progress.advance(resumed.counts.get("read", 0))
+        return ledger.resume(connection, resumed, snapshot)
+
+    def _note(self, text: str) -> None:
+        self._report.notes.append(text)
+
+    # -- reading and writing ---------------------------------------------------------------------
+
+    def _read(self, reader: Connection, plan: _Plan) -> None:
+        tools = self._tools
+        after = plan.resumed.last_key if plan.resumed else None
+        lines = tools.source.lines(reader, plan.condition, plan.since, after or ())
+        with closing(lines):
+            for messages in self._chunks(lines, plan.snapshot):
+                self._lock.held()
+                self._insist(partial(self._chunk, messages))
+                self._progress.advance(len(messages))
+                if tools.stop.is_set():
+                    return
+
+    def _chunks(self, lines: Iterator[bytes], snapshot: Snapshot) -> Iterator[list[Message]]:
+        form = self._tools.source.format
+        head = form.head(snapshot.place.position, snapshot.at)
+        while chunk := list(islice(lines, self._tools.chunk_rows)):
+            numbers = range(self._number, self._number + len(chunk))
+            self._number = numbers.stop
+            yield [form.message(head, line, n) for n, line in zip(numbers, chunk, strict=True)]
+
+    def _chunk(self, messages: Sequence[Message]) -> None:
+        tools, options = self._tools, self._options
+        free, held = tools.waiting.split(messages)
+        batch = self._prepare(free)
+        tools.waiting.hold(batch, held)
+        counts, letters = tools.applier.transact(
+            partial(self._write, batch, messages), dry=options.dry_run
+        )
+        if not options.dry_run:
+            tools.waiting.note(letters)
+        self._report.counts.update(counts)
+        self._failed(letters)
+        tools.hooks.committed(len(batch.changes))
+
+    def _prepare(self, messages: Sequence[Message]) -> Batch:
+        """Decode rows and send them through the chain."""
+        events: list[tuple[Message, Decoded]] = []
+        letters: list[DeadLetter] = []
+        for message in messages:
+            try:
+                events.append((message, self._tools.source.format.decode(message.value)))
+            except DecodeError as fault:
+                letters.append(DeadLetter(message, fault))
+        batch = self._tools.route.apply(events)
+        batch.letters.extend(letters)
+        return batch
+
+    def _write(
+        self, batch: Batch, messages: Sequence[Message], connection: Connection
+    ) -> tuple[dict[str, int], list[DeadLetter]]:
+        tools = self._tools
+        letters = list(batch.letters)
+        writes = [change for change in batch.changes if isinstance(change, Write)]
+        leaves = [change for change in batch.changes if isinstance(change, Leave)]
+        gone = tools.departures.confirmed(connection, leaves, writes, self._prepare)
+        removed = tools.applier.put(connection, gone, letters)
+        written = tools.applier.put(connection, writes, letters)
+        tools.applier.settle(connection, batch, letters)
+        failed = {id(letter.message) for letter in letters}
+        tools.departures.brought(connection, [w for w in writes if id(w.source) not in failed])
+        counts = {
+            **_fates(batch, messages, letters),
+            "written": written,
+            "removed": removed,
+        }
+        if not self._options.dry_run and messages[-1].key is not None:
+            total = self._report.counts.copy()
+            total.update(counts)
+            last = tools.source.format.key_of(messages[-1])
+            tools.ledger.progress(connection, self._run, last, total)
+        return counts, letters
+
+    def _failed(self, letters: Sequence[DeadLetter]) -> None:
+        for letter in letters:
+            if not isinstance(letter.error, WaitingError):
+                kind = type(letter.error).__name__
+                self._report.failures[kind, text_of(letter.error)] += 1
+                self._tools.hooks.failed(letter.error)
+
+    def _replay(self) -> None:
+        """What earlier runs parked, and then this one: what it needs may have come."""
+        if not self._options.dry_run:
+            done = self._insist(partial(replay_rows, self._tools.waiting, self._prepare))
+            self._report.counts["replayed"] += done["replayed"]
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _retire(self, plan: _Plan) -> None:
+        """Retire what is gone from the source."""
+
+    def _finish(self, plan: _Plan) -> None:
+        if not self._options.dry_run:
+            self._tools.applier.ask(partial(self._settle, plan))
+
+    def _settle(self, plan: _Plan, connection: Connection) -> None:
+        report, ledger = self._report, self._tools.ledger
+        outcome = "interrupted" if report.interrupted else "done"
+        ledger.finish(connection, self._run, outcome, report.counts, report.checks)
+        if outcome == "done" and report.mode in (FULL, CHANGED):
+            ledger.synced(connection, plan.snapshot.at)
+
+    def _insist(self, work: Callable[[], T]) -> T:
+        """Do it; where the world says "not now", again, a few times."""
+        for delay in self._tools.retry_steps:
+            try:
+                return work()
+            except RetriableError:
+                if self._tools.stop.wait(delay):
+                    raise
+        return work()
+
+
+def _fates(
+    batch: Batch, messages: Sequence[Message], letters: Sequence[DeadLetter]
+) -> dict[str, int]:
+    """How many rows came to what."""
+    waiting = {id(letter.message) for letter in letters if isinstance(letter.error, WaitingError)}
+    failed = {id(letter.message) for letter in letters} - waiting
+    carried = _sources(batch.changes, Write) - failed - waiting
+    retired = _sources(batch.changes, Leave) - carried - failed - waiting
+    return {
+        "read": len(messages),
+        "carried": len(carried),
+        "retired": len(retired),
+        "parked": len(waiting),
+        "failed": len(failed),
+        "dropped": batch.counts["dropped"] + batch.counts["unchanged"] + batch.counts["echo"],
+    }
+
+
+def _sources(changes: Sequence[Change], kind: type[Change]) -> set[int]:
+    return {id(change.source) for change in changes if isinstance(change, kind)}

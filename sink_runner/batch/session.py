@@ -1,0 +1,50 @@
+"""A run from the command line: signals, the target's lock, the progress bar and the report."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from .. import registry
+from ..config import Config
+from ..signals import stopped_by_signals
+from .build import database, tools
+from .lock import BusyError, locked
+from .progress import Progress
+from .report import Report
+from .run import BatchRun, Options
+
+__all__ = ["BUSY", "Options", "Report", "run"]
+
+BUSY = 75
+"""The exit code where another run has the table: EX_TEMPFAIL, try later."""
+
+
+def run(
+    plugin: registry.Plugin,
+    plugins: Sequence[registry.Plugin],
+    config: Config,
+    options: Options,
+    *,
+    wait: bool,
+) -> Report | None:
+    """Run the mapping's batch; None, and a line on stderr, if another run has the target."""
+    mapping = plugin.mapping
+    assert mapping is not None
+    stop = threading.Event()
+    console = Console(stderr=True)
+    dsn = database(config, mapping.target_table.database).dsn
+    try:
+        with (
+            stopped_by_signals(stop),
+            locked(dsn, plugin.name, mapping.target, wait=wait, stop=stop) as lock,
+            tools(plugin, plugins, config, stop) as made,
+            Progress(plugin.name, console) as progress,
+        ):
+            return BatchRun(made, options, lock, progress).run()
+    except BusyError as fault:
+        print(f"sink-runner: {fault}", file=sys.stderr)
+        return None

@@ -1,0 +1,193 @@
+"""Reads a mapping's source: the table, or what its query makes of it, as a stream of lines."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from ..catalog import TableCatalog, quoted
+from ..errors import ConfigError
+from ..plugin import TableMapping
+from .rows import RowFormat
+
+Connection = psycopg.Connection[Any]
+
+_TYPES = "SELECT format_type(oid, NULL) FROM unnest(%s::oid[]) WITH ORDINALITY o(oid, n) ORDER BY n"
+_ESTIMATE = "SELECT greatest(reltuples, 0)::int8 FROM pg_class WHERE oid = to_regclass(%s)"
+_NUMBERED = """
+SELECT has_column_privilege(oid, 'xmin', 'SELECT') FROM pg_class
+WHERE oid = to_regclass(%s) AND relkind IN ('r', 'p')
+"""
+_FIRST = "-infinity"
+_FEW = 100_000  # rows, or what the catalog estimates them to be, that are counted one by one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a mapping's rows come from: `relation` is SQL that may have ``{changed}`` in it."""
+
+    mapping: TableMapping
+    catalog: TableCatalog
+    format: RowFormat
+    numbered: bool
+    """Do the rows carry the number of the transaction that wrote them?  A view's don't."""
+
+    @classmethod
+    def of(cls, mapping: TableMapping, catalog: TableCatalog, connection: Connection) -> Source:
+        """Learn what columns there are; a column that is not there is a ConfigError."""
+        if mapping.query is None:
+            found = {name: column.type for name, column in catalog.columns.items()}
+            key = sorted(catalog.primary_key)
+            if not key:
+                raise ConfigError(f"{mapping.source} has no primary key to read it by")
+        else:
+            found, key = _described(_filled(mapping.query.select, "true", _FIRST), connection), []
+        missing = sorted(set(mapping.source_columns) - found.keys())
+        if missing:
+            raise ConfigError(f"{mapping.source} has no column {', '.join(missing)}")
+        types = {name: found[name] for name in mapping.source_columns}
+        return cls(
+            mapping=mapping,
+            catalog=catalog,
+            format=RowFormat(mapping.source, types, tuple(key)),
+            numbered=_numbered(catalog, connection),
+        )
+
+    def lines(
+        self, connection: Connection, condition: str, since: str = _FIRST, after: Sequence[str] = ()
+    ) -> Generator[bytes, None, None]:
+        """The rows that fulfil the condition, in the order of the key, from `after` on."""
+        where, order = [], ""
+        if self.mapping.query is None:
+            where.append(condition)
+            order = f" ORDER BY {self._key}"
+        if after:
+            where.append(f"({self._key}) > ({self._key_literals(after)})")
+        return self._copy(connection, self._relation(condition, since), where, order)
+
+    def again(
+        self, connection: Connection, keys: Sequence[Sequence[str]]
+    ) -> Generator[bytes, None, None]:
+        """The rows of these keys, as they are now."""
+        arrays = ", ".join(
+            f"{_literal([key[at] for key in keys])}::text[]::{self._type(name)}[]"
+            for at, name in enumerate(self.format.key)
+        )
+        where = f"({self._key}) IN (SELECT * FROM unnest({arrays}))"
+        return self._copy(connection, self._relation("true", _FIRST), [where], "")
+
+    def has(
+        self, connection: Connection, columns: Sequence[str], keys: Sequence[Sequence[str]]
+    ) -> set[int]:
+        """Which of the keys, by their place in `keys`, the source has rows of now."""
+        arrays = [[key[at] for key in keys] for at, _ in enumerate(columns)]
+        names = ", ".join(f"k{at}" for at, _ in enumerate(columns))
+        same = " AND ".join(
+            f"r.{quoted(name)} = u.k{at}::{self._type(name)}" for at, name in enumerate(columns)
+        )
+        query = (
+            f"SELECT DISTINCT u.n - 1 FROM unnest({', '.join('%s::text[]' for _ in columns)}) "
+            f"WITH ORDINALITY u({names}, n) JOIN {self.catalog.sql_name} r ON {same}"
+        )
+        return {number for (number,) in connection.execute(query.encode(), arrays).fetchall()}
+
+    def count(self, connection: Connection, condition: str, since: str = _FIRST) -> int:
+        """How many rows there will be, about."""
+        table = self.catalog.sql_name
+        if self.mapping.query is None and condition == "true":
+            row = connection.execute(_ESTIMATE, (table,)).fetchone()
+            if row is not None and row[0] > _FEW:
+                return int(row[0])
+        where = "" if self.mapping.query else f" WHERE {condition}"
+        query = f"SELECT count(*) FROM {self._relation(condition, since)}{where}"
+        row = connection.execute(query.encode()).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def between(self, since: datetime | None, until: datetime | None) -> str:
+        """The condition that a row is of this time, by what its mapping calls its version."""
+        column = self._time_column()
+        bounds = [f"{column} {sign} {_literal(str(at))}" for sign, at in _bounds(since, until)]
+        return f"({' AND '.join(bounds)})"
+
+    def _time_column(self) -> str:
+        version = self.mapping.conflict.version
+        names = [n for c in self.mapping.columns if c.name == version for n in c.sources]
+        known = [
+            name
+            for name in [*names, "updated_at", "created_at"]
+            if (column := self.catalog.columns.get(name)) and column.type.startswith("timestamp")
+        ]
+        if not known:
+            raise ConfigError(
+                f"--since and --until need a time: {self.mapping.source} has neither updated_at "
+                "nor created_at, and the mapping's conflict rule names no version column"
+            )
+        return quoted(known[0])
+
+    def _relation(self, condition: str, since: str) -> str:
+        query = self.mapping.query
+        if query is None:
+            return f"{self.catalog.sql_name} r"
+        return f"({_filled(query.select, condition, since)}) r"
+
+    def _copy(
+        self, connection: Connection, relation: str, where: Sequence[str], order: str
+    ) -> Generator[bytes, None, None]:
+        conditions = f" WHERE {' AND '.join(where)}" if where else ""
+        query = f"SELECT {self.format.select} FROM {relation}{conditions}{order}"
+        with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT".encode()) as it:
+            for line in it:
+                yield bytes(line)[:-1]
+
+    @property
+    def _key(self) -> str:
+        return ", ".join(f"r.{quoted(name)}" for name in self.format.key)
+
+    def _key_literals(self, key: Sequence[str]) -> str:
+        return ", ".join(
+            f"{_literal(text)}::{self._type(name)}"
+            for text, name in zip(key, self.format.key, strict=True)
+        )
+
+    def _type(self, column: str) -> str:
+        return self.catalog.columns[column].type
+
+
+def _bounds(since: datetime | None, until: datetime | None) -> Iterator[tuple[str, datetime]]:
+    if since is not None:
+        yield ">=", since
+    if until is not None:
+        yield "<", until
+
+
+def _filled(select: str, condition: str, since: str) -> str:
+    """A query with its placeholders filled."""
+    filled = select.strip().rstrip(";").replace("{changed}", condition)
+    return filled.replace("{since}", f"{_literal(since)}::timestamp")
+
+
+def _literal(value: str | list[str]) -> str:
+    return sql.Literal(value).as_string(None)
+
+
+def _described(query: str, connection: Connection) -> dict[str, str]:
+    described = connection.execute(f"SELECT * FROM ({query}) r LIMIT 0".encode()).description or ()
+    oids = [column.type_code for column in described]
+    types = connection.execute(_TYPES, (oids,)).fetchall()
+    return {column.name: type_ for column, (type_,) in zip(described, types, strict=True)}
+
+
+def _numbered(catalog: TableCatalog, connection: Connection) -> bool:
+    row = connection.execute(_NUMBERED, (catalog.sql_name,)).fetchone()
+    if row is not None and not row[0]:
+        raise ConfigError(
+            "what has changed is told by the transaction that wrote a row: "
+            f"GRANT SELECT (xmin) ON {catalog.sql_name} TO {connection.info.user}"
+        )
+    return row is not None
