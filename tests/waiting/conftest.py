@@ -1,0 +1,91 @@
+"""A shop whose orders may come before their customers."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from sink_runner.testing import TargetHarness
+
+MAPPING = """
+from sink_runner.plugin import *
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="north.public.orders", target="{database}.public.orders", key=("id",),
+        conflict=source_wins(),
+        columns=(
+            Column("id"),
+            Column("note", maximum="y"),
+            Column("first", "note", on_insert=True),  # so every event is written by itself
+            Column("customer", required=True, lookup=Lookup(
+                "SELECT name, number FROM customers WHERE name = ANY (%s)", "{database}")),
+        ),
+    )
+"""
+TABLES = """
+CREATE TABLE customers (name text PRIMARY KEY, number int);
+CREATE TABLE orders (
+  id int PRIMARY KEY, note varchar(30) CHECK (note <> 'bad'), first text, customer int);
+GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO sink_writer;
+GRANT SELECT ON customers TO sink_reader;
+"""
+
+
+class Shop:
+    """Orders on their way to a database that knows some of the customers."""
+
+    another: Callable[[], "Shop"]
+
+    def __init__(self, postgres: Any, name: str) -> None:
+        self.target = TargetHarness(
+            "orders",
+            dsn=postgres.dsn(name, role="sink_writer"),
+            admin_dsn=postgres.dsn(name),
+            reader_dsns={name: postgres.dsn(name, role="sink_reader")},
+        )
+        self.target.now = datetime.now(UTC).replace(tzinfo=None)
+        self.send, self.retry = self.target.send, self.target.retry
+
+    def customer(self, name: str, number: int = 1) -> None:
+        self.target.admin.execute("INSERT INTO customers VALUES (%s, %s)", (name, number))
+
+    def notes(self) -> dict[int, str]:
+        return {row["id"]: row["note"] for row in self.target.rows()}
+
+    def letters(self, *columns: str) -> list[Any]:
+        found = [[row[column] for column in columns] for row in self.target.dead()]
+        return [row[0] if len(columns) == 1 else tuple(row) for row in found]
+
+    def statuses(self) -> list[str]:
+        return self.letters("status")
+
+    def kill(self) -> None:
+        """End the session that writes, as a crash would."""
+        pid = self.target.applier.open().info.backend_pid
+        self.target.admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+
+
+@pytest.fixture
+def shop(postgres, site) -> Iterator[Shop]:
+    name = postgres.fresh_database(like="smart_citizen")
+    with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
+        admin.execute(TABLES)
+    site.plugin("orders", MAPPING.format(database=name))
+    made: list[Shop] = []
+
+    def another() -> Shop:
+        """One more runner, which takes the partition over."""
+        made.append(Shop(postgres, name))
+        # What one has decoded the other can decode as well.
+        made[-1].target.harness._shapes = made[0].target.harness._shapes
+        made[-1].target.harness._decoded = made[0].target.harness._decoded
+        made[-1].another = another
+        return made[-1]
+
+    yield another()
+    for one in made:
+        one.target.close()

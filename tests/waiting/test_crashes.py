@@ -1,0 +1,105 @@
+"""Whatever dies at whatever moment: no parked event is lost, doubled or overtaken."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from sink_runner.errors import FencedError, RetriableError
+from sink_runner.parked import Parked
+from sink_runner.testing import Sample, create
+
+pytestmark = pytest.mark.postgres
+
+
+def order(identity: int, note: str, customer: str = "Anna") -> Sample:
+    return create(id=identity, note=note, customer=customer)
+
+
+class TestCrashes:
+    @pytest.fixture
+    def crash(self, shop: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+        """Let the session die at a point of the next retry."""
+
+        def build(point: str) -> None:
+            writer, parked = shop.target.applier._writer, Parked
+            owner, name = {
+                "taken": (parked, "take"),
+                "written": (writer, "write"),
+                "settled": (parked, "settle"),
+                "committed": (shop.target.applier, "apply"),
+            }[point]
+            original = getattr(owner, name)
+
+            def dies(*given: Any, **options: Any) -> Any:
+                done = original(*given, **options)
+                monkeypatch.setattr(owner, name, original)
+                shop.kill()
+                if point == "committed":
+                    raise RetriableError("the answer to the commit was lost")
+                return done
+
+            monkeypatch.setattr(owner, name, dies)
+
+        return build
+
+    @pytest.mark.parametrize("point", ["taken", "written", "settled", "committed"])
+    @pytest.mark.parametrize("survivor", ["itself", "another"])
+    def test_neither_lose_nor_repeat_an_event(
+        self, shop: Any, crash: Callable[[str], None], point: str, survivor: str
+    ) -> None:
+        shop.send(order(1, "a"), order(1, "b"), order(2, "bad"), order(2, "c"))
+        shop.customer("Anna")
+        crash(point)
+        with pytest.raises(RetriableError):
+            shop.retry()
+        done = point == "committed"
+        assert shop.notes() == ({1: "b", 2: "c"} if done else {})
+        left = shop if survivor == "itself" else shop.another()
+        with suppress(RetriableError):  # the first to notice that the session is gone
+            left.retry()
+        left.retry()
+        assert left.notes() == {1: "b", 2: "c"}
+        expected = [("REPLAYED", 1), ("REPLAYED", 1), ("OPEN", 1), ("REPLAYED", 1)]
+        assert left.letters("status", "attempts") == expected
+        assert not left.target.waiting.due()
+
+    def test_whoever_lost_the_partition_replays_nothing(self, shop: Any) -> None:
+        shop.send(order(1, "a"))
+        shop.customer("Anna")
+        other = shop.another()
+        with pytest.raises(FencedError):
+            shop.retry()
+        assert (shop.notes(), shop.statuses()) == ({}, ["PARKED"])
+        assert other.retry() == 1
+
+    def test_whoever_takes_over_knows_what_waits(self, shop: Any) -> None:
+        shop.send(order(1, "a"))
+        other = shop.another()
+        shop.customer("Anna")
+        other.send(order(1, "b"), order(2, "c"))
+        assert (other.notes(), other.statuses()) == ({2: "c"}, ["PARKED", "PARKED"])
+        other.retry()
+        assert other.notes() == {1: "b", 2: "c"}
+
+    def test_what_a_person_settles_meanwhile_is_not_replayed(
+        self, shop: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shop.send(order(1, "a"), order(2, "b"))
+        shop.customer("Anna")
+        take = Parked.take
+
+        def slow(*given: Any) -> Any:
+            found = take(*given)
+            monkeypatch.setattr(Parked, "take", take)
+            shop.target.admin.execute("UPDATE sync_dlq SET status = 'DISCARDED' WHERE dlq_id = 1")
+            return found
+
+        monkeypatch.setattr(Parked, "take", slow)
+        with pytest.raises(RetriableError):
+            shop.retry()
+        assert shop.notes() == {}
+        assert shop.retry() == 1
+        assert (shop.notes(), shop.statuses()) == ({2: "b"}, ["DISCARDED", "REPLAYED"])
+        assert not shop.target.waiting.due()

@@ -1,0 +1,72 @@
+"""Rows of a batch, and events without a key: who waits for whom."""
+
+from typing import Any
+
+import pytest
+
+from sink_runner import waiting as waiting_module
+from sink_runner.message import ROWS
+from sink_runner.testing import Sample, create
+from sink_runner.waiting import replay_rows
+
+pytestmark = pytest.mark.postgres
+
+
+def order(identity: int, note: str, customer: str = "Anna") -> Sample:
+    return create(id=identity, note=note, customer=customer)
+
+
+class TestRowsWithoutKeys:
+    def nameless(self, shop: Any, partition: int, *samples: Sample) -> None:
+        messages = [
+            message._replace(key=None, partition=partition)
+            for message in shop.target.harness.messages(*samples)
+        ]
+        free, held = shop.target.waiting.split(messages)
+        batch = shop.target.harness.prepare(free)
+        shop.target.waiting.hold(batch, held)
+        shop.target.apply(batch)
+
+    def test_events_wait_for_each_other(self, shop: Any) -> None:
+        shop.customer("Maya")
+        self.nameless(shop, 0, order(1, "a"), order(2, "b", "Maya"))
+        self.nameless(shop, 0, order(3, "c", "Maya"))
+        assert shop.notes() == {}
+        shop.customer("Anna")
+        shop.retry()
+        assert shop.notes() == {1: "a", 2: "b", 3: "c"}
+
+    def test_rows_of_a_batch_wait_by_themselves(self, shop: Any) -> None:
+        shop.customer("Maya")
+        self.nameless(shop, ROWS, order(1, "a"), order(2, "b", "Maya"), order(3, "c"))
+        assert shop.notes() == {2: "b"}
+
+
+class TestRowsOfABatch:
+    def park(self, shop: Any, *samples: Sample, key: bytes | None = b"k") -> None:
+        messages = shop.target.harness.messages(*samples)
+        batch = shop.target.harness.prepare([m._replace(partition=ROWS, key=key) for m in messages])
+        shop.target.waiting.hold(batch)
+        shop.target.apply(batch)
+
+    def test_they_are_tried_again_when_their_batch_says_so(self, shop: Any) -> None:
+        self.park(shop, order(1, "a"), order(1, "b"))
+        self.park(shop, order(2, "c"), order(3, "bad"), order(4, "d", "Maya"), key=None)
+        shop.customer("Anna")
+        assert shop.retry() == 0  # the partition's owner leaves them alone
+        assert shop.letters("partition") == [None] * 5
+        counts = replay_rows(shop.target.waiting, shop.target.harness.prepare)
+        assert counts == {"replayed": 3, "written": 3, "dead": 1}
+        assert shop.notes() == {1: "b", 2: "c"}
+        assert shop.statuses() == ["REPLAYED"] * 3 + ["OPEN", "PARKED"]
+
+    def test_until_a_whole_round_brings_nothing(
+        self, shop: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(waiting_module, "_KEYS_AT_ONCE", 2)
+        self.park(shop, *(order(n, "a", f"c{n}") for n in range(7)), key=None)
+        shop.customer("c6")
+        counts = replay_rows(shop.target.waiting, shop.target.harness.prepare)
+        assert counts["replayed"] == 1
+        assert shop.notes() == {6: "a"}
+        assert replay_rows(shop.target.waiting, shop.target.harness.prepare)["replayed"] == 0

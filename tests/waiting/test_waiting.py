@@ -1,0 +1,177 @@
+"""Events that wait for a row they need: parked in order and tried again in order."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sink_runner import waiting as waiting_module
+from sink_runner.errors import RetriableError
+from sink_runner.parked import Parked
+from sink_runner.sealing import Sealer
+from sink_runner.testing import NOW, Sample, create, delete
+
+pytestmark = pytest.mark.postgres
+SECRET = "Zarathustra-17"
+
+
+def order(identity: int, note: str, customer: str = "Anna") -> Sample:
+    return create(id=identity, note=note, customer=customer)
+
+
+class TestOrder:
+    def test_what_needs_a_row_waits_for_it(self, shop: Any) -> None:
+        assert shop.send(order(1, "a")) == 0
+        assert shop.retry() == 0
+        assert (shop.notes(), shop.statuses()) == ({}, ["PARKED"])
+        shop.customer("Anna", 7)
+        assert shop.retry() == 1
+        assert shop.target.rows() == [{"id": 1, "note": "a", "first": "a", "customer": 7}]
+        assert shop.letters("status", "attempts") == [("REPLAYED", 1)]
+        assert shop.retry() == 0
+
+    def test_later_events_of_the_row_wait_behind_it(self, shop: Any) -> None:
+        shop.customer("Maya")
+        shop.send(order(1, "a"), order(1, "b", "Maya"))
+        shop.send(order(1, "c", "Maya"))
+        gone = delete(id=1, note="c", customer="Maya")
+        shop.send(gone, order(1, "d", "Maya").at(NOW, position=2))
+        assert (shop.notes(), shop.statuses()) == ({}, ["PARKED"] * 5)
+        shop.customer("Anna")
+        assert shop.retry() == 4
+        assert (shop.notes(), shop.statuses()) == ({1: "d"}, ["REPLAYED"] * 5)
+
+    def test_and_are_written_at_once_when_nothing_waits_any_more(self, shop: Any) -> None:
+        shop.send(order(1, "a"))
+        shop.customer("Anna")
+        shop.retry()
+        shop.send(order(1, "b"))
+        assert (shop.notes(), shop.statuses()) == ({1: "b"}, ["REPLAYED"])
+
+    def test_earlier_events_and_other_rows_go_on(self, shop: Any) -> None:
+        shop.customer("Maya")
+        shop.send(order(1, "a", "Maya"), order(1, "b"), order(2, "c", "Maya"))
+        shop.send(order(3, "d", "Maya"))
+        assert shop.notes() == {1: "a", 2: "c", 3: "d"}
+
+    def test_the_first_that_still_waits_stops_its_own_row_only(self, shop: Any) -> None:
+        shop.send(order(1, "a"), order(2, "b", "Maya"), order(1, "c", "Maya"), order(1, "d"))
+        shop.customer("Maya")
+        assert shop.retry() == 1
+        assert shop.notes() == {2: "b"}
+        assert shop.statuses() == ["PARKED", "REPLAYED", "PARKED", "PARKED"]
+
+    def test_a_row_is_stopped_again_by_the_next_that_waits(self, shop: Any) -> None:
+        shop.send(order(1, "a"), order(1, "b", "Maya"), order(1, "c"))
+        shop.customer("Anna")
+        shop.retry()
+        assert (shop.notes(), shop.statuses()) == ({1: "a"}, ["REPLAYED", "PARKED", "PARKED"])
+        shop.customer("Maya")
+        shop.retry()
+        assert shop.notes() == {1: "c"}
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("note", "kind", "state"),
+        [("bad", "WriteError", "23514"), ("z" + SECRET, "QualityError", None)],
+    )
+    def test_what_fails_for_another_reason_is_a_dead_letter_and_stops_nobody(
+        self, shop: Any, note: str, kind: str, state: str | None
+    ) -> None:
+        shop.send(order(1, "a"))
+        shop.send(order(1, note), order(1, "c"))
+        shop.customer("Anna")
+        assert shop.retry() == 2
+        assert shop.notes() == {1: "c"}
+        assert shop.letters("status", "attempts", "error_class", "sqlstate") == [
+            ("REPLAYED", 1, "WaitingError", None),
+            ("OPEN", 1, kind, state),
+            ("REPLAYED", 1, "WaitingError", None),
+        ]
+
+    def test_what_has_waited_for_too_long_is_one_too(self, shop: Any) -> None:
+        shop.customer("Maya")
+        shop.send(order(1, "a"), order(1, "b", "Maya"))
+        shop.target.now += timedelta(hours=23)
+        assert shop.retry() == 0
+        shop.target.now += timedelta(hours=2)
+        assert shop.retry() == 1
+        assert shop.notes() == {1: "b"}
+        ((status, kind, text), _) = shop.letters("status", "error_class", "error_message")
+        assert (status, kind) == ("OPEN", "ExpiredError")
+        assert text == "gave up: lookup of required column 'customer' found nothing"
+
+    def test_no_value_is_in_clear_in_what_is_parked(self, shop: Any) -> None:
+        shop.send(order(1, "a", SECRET), order(1, SECRET), order(2, "bad" + SECRET, SECRET))
+        shop.customer(SECRET)
+        shop.retry()
+        assert {"PARKED", "REPLAYED"} == set(shop.statuses())
+        dump = shop.target.admin.execute("SELECT sync_dlq::text AS line FROM sync_dlq")
+        lines = [row["line"] for row in dump]
+        hidden = SECRET, SECRET.encode().hex()
+        assert not [line for line in lines if any(text in line for text in hidden)]
+
+    def test_what_another_key_has_sealed_waits_for_that_key(self, shop: Any) -> None:
+        shop.send(order(1, "a"), order(1, "b"))
+        shop.customer("Anna")
+        sealer = shop.target.waiting._parked._sealer
+        shop.target.waiting._parked._sealer = Sealer(b"x" * 32, "test")
+        assert shop.retry() == 0
+        assert shop.statuses() == ["PARKED", "PARKED"]
+        shop.target.waiting._parked._sealer = sealer
+        assert shop.retry() == 2
+
+    def test_a_database_that_does_not_answer_changes_nothing(self, shop: Any) -> None:
+        shop.send(order(1, "a"))
+        shop.customer("Anna")
+
+        def refuse(_: Any) -> Any:
+            raise RetriableError("not now")
+
+        prepare, shop.target.harness.prepare = shop.target.harness.prepare, refuse
+        with pytest.raises(RetriableError):
+            shop.retry()
+        shop.target.harness.prepare = prepare
+        assert shop.statuses() == ["PARKED"]
+        assert shop.retry() == 1
+
+
+class TestTwoBatchesAtOnce:
+    """The next batch is decoded and routed while the one before it is being written."""
+
+    def test_what_the_first_parks_the_second_does_not_overtake(self, shop: Any) -> None:
+        shop.customer("Maya")
+        target = shop.target
+        first = target.harness.prepare(
+            target.waiting.split(target.harness.messages(order(1, "a")))[0]
+        )
+        target.waiting.hold(first)
+        messages = target.harness.messages(order(1, "b", "Maya"), order(2, "c", "Maya"))
+        free, held = target.waiting.split(messages)
+        assert (len(free), held) == (2, [])
+        second = target.harness.prepare(free)
+        target.apply(first)
+        target.waiting.hold(second, held)
+        target.apply(second)
+        assert (shop.notes(), shop.statuses()) == ({2: "c"}, ["PARKED", "PARKED"])
+
+
+class TestMany:
+    def test_a_long_line_keeps_its_order(self, shop: Any) -> None:
+        count = 3 * Parked.at_once + 1
+        shop.send(*(order(1, f"{number:02}") for number in range(count)))
+        shop.customer("Anna")
+        seen = []
+        while shop.target.waiting.due():
+            shop.retry()
+            seen.append(shop.notes()[1])
+        assert seen == ["09", "19", "29", "30", "30"][: len(seen)]
+        assert shop.statuses() == ["REPLAYED"] * count
+
+    def test_all_rows_have_their_turn(self, shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(waiting_module, "_KEYS_AT_ONCE", 2)
+        shop.send(*(order(number, "a", f"c{number}") for number in range(5)))
+        shop.customer("c4")
+        assert [shop.retry() for _ in range(3)] == [0, 0, 1]
+        assert shop.notes() == {4: "a"}
