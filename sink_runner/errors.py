@@ -7,9 +7,9 @@ SinkError
 |__EventError            this event cannot be applied: dead-letter it, go on
 |  |__DecodeError        ... because its bytes are not what their schema says
 |  |__QualityError       ... because it breaks a rule of its mapping; knows rule and column
+|  |  |__ExpiredError    ... because what it waited for did not come
 |  |__StepError          ... because a plugin's step failed; knows the plugin and the step
 |  |__WaitingError       ... yet: what it needs is not there, so it waits, and its row with it
-|  |__ExpiredError       ... because what it waited for did not come
 |  |__WriteError         ... because the target refused the row; knows the SQLSTATE
 |__RetriableError        the outside world said "not now": pause the mapping, try again
 |__FencedError           another runner owns the partition now: drop the batch, claim again
@@ -74,11 +74,24 @@ class StepError(EventError):
 
 
 class WaitingError(EventError):
-    """A row that the event needs is not there yet; later events of its key wait behind it."""
+    """A row that the event needs is not there yet; later events of its key wait behind it.
+
+    `column` is "" where it waits behind another.
+    """
+
+    def __init__(self, reason: str, column: str = "") -> None:
+        super().__init__(reason)
+        self.column = column
 
 
-class ExpiredError(EventError):
+class ExpiredError(QualityError):
     """What the event needed did not come in all the time that it was given."""
+
+    rule = "found"
+
+    def __init__(self, reason: str, column: str = "") -> None:
+        super().__init__(self.rule, column)
+        self.args = (reason,)
 
 
 class WriteError(EventError):

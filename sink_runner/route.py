@@ -300,7 +300,8 @@ class Route:
         if isinstance(answer, EventError):
             return answer
         if answer is None and self._columns[at].column.required:
-            return WaitingError(f"lookup of required column {self._names[at]!r} found nothing")
+            name = self._names[at]
+            return WaitingError(f"lookup of required column {name!r} found nothing", name)
         values = (*change.values[:at], answer, *change.values[at + 1 :])
         if at not in self._key_at:
             return change._replace(values=values)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from .errors import QualityError, SinkError, StepError
+from .errors import ExpiredError, QualityError, SinkError, StepError
 from .plugin import ABSENT, Column, Rule
 
 REQUIRED = "required"
@@ -19,7 +19,7 @@ DEFAULT = "default"
 MINIMUM = "minimum"
 MAXIMUM = "maximum"
 ONE_OF = "one_of"
-RESERVED = frozenset({REQUIRED, DEFAULT, MINIMUM, MAXIMUM, ONE_OF})
+RESERVED = frozenset({REQUIRED, DEFAULT, MINIMUM, MAXIMUM, ONE_OF, ExpiredError.rule})
 """What a `Rule` may not be called."""
 
 Check = Callable[[Any], Any]

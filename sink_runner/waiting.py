@@ -203,7 +203,7 @@ def _passed(events: Sequence[ParkedEvent], batch: Batch) -> tuple[Batch, list[Pa
         if isinstance(error, WaitingError):
             if not event.expired:
                 stopped.add(event.key)
-            error = ExpiredError(f"gave up: {error}")
+            error = ExpiredError(f"gave up: {error}", error.column)
         if event.key in stopped:
             continue
         ended[me] = event

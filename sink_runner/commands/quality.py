@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 TEACHING = """\
 A mapping declares its rules on its columns (required, minimum, maximum, one_of) and on the row
 (rules).  A row that breaks one is a dead letter, under the rule's name; a NULL in a column with
-a default gets it.  Both are counted by day, UTC, in the target database.
+a default gets it.  Both are counted by day, UTC, in the target database.  The rule "found" is
+broken by an event whose required lookup found nothing in all the time that it was given.
 
 open dead letters  are for a person to look at: the rules' and all others
 waiting            events whose required lookup has found nothing yet

@@ -20,7 +20,8 @@ def sink_mapping():
         columns=(
             Column("id"),
             Column("note", maximum="y"),
-            Column("first", "note", on_insert=True),  # so every event is written by itself
+            # On insert, so every event is written by itself.
+            Column("first", "note", on_insert=True, default="-"),
             Column("customer", required=True, lookup=Lookup(
                 "SELECT name, number FROM customers WHERE name = ANY (%s)", "{database}")),
         ),
