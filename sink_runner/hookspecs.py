@@ -53,7 +53,8 @@ def sink_map(event: Event, row: Row, ctx: Context) -> Row:
     """Return the target row.
 
     `row` holds the declared columns, mapped but not yet masked; change values, not names.
-    What one plugin returns is the next one's `row`.
+    What one plugin returns is the next one's `row`; the columns' quality rules hold of what
+    the first is given and of what the last returns.
     """
     raise NotImplementedError
 

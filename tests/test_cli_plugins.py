@@ -183,6 +183,30 @@ def test_a_chain_is_printed_in_the_order_of_its_steps(site, call, configured):
     assert "(built in) write, source wins" in named
 
 
+RULES = """
+from dataclasses import replace
+from sink_runner.plugin import Rule
+
+def ruled(mapping):
+    columns = (Column("id", minimum=1), Column("size"))
+    rules = (Rule("even", lambda row: row["size"] % 2 == 0, ("size",)),)
+    made = replace(mapping(), columns=columns, rules=rules)
+    return hookimpl(lambda: made, specname="sink_mapping")
+
+sink_mapping = ruled(sink_mapping)
+"""
+
+
+def test_a_chain_names_what_the_quality_rules_look_at(site, call, configured):
+    site.mapping("apples", code=RULES)
+    configured("apples")
+    _, out, _ = call("plugins", "--chain", "apples")
+    steps = [line.split(")", 1)[-1].strip() for line in out.splitlines()]
+    at = steps.index("check the row: even")
+    assert steps[at + 1] == "read 2 declared columns: source, convert, default"
+    assert steps[at + 2] == "check, here and after sink_map: id"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

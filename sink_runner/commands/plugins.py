@@ -11,6 +11,7 @@ from .. import registry
 from ..config import ConfigFile, load
 from ..errors import ConfigError
 from ..plugin import TableMapping
+from ..rules import value_checks
 from ..settings import hint, keys, shown
 from . import (
     EX_CONFIG,
@@ -129,7 +130,11 @@ def steps(mapping: TableMapping) -> Iterator[tuple[str, str | None]]:
     """Yield what happens to an event, in order: the runner's own steps and the hooks."""
     yield "drop what would go back to where it came from", None
     yield "", "sink_filter"
+    if mapping.rules:
+        yield f"check the row: {', '.join(rule.name for rule in mapping.rules)}", None
     yield f"read {len(mapping.columns)} declared columns: source, convert, default", None
+    if ruled := [column.name for column in mapping.columns if value_checks(column)]:
+        yield f"check, here and after sink_map: {', '.join(ruled)}", None
     yield "", "sink_map"
     yield "mask by policy, cut to max_length", None
     yield "", "sink_mask"

@@ -71,11 +71,13 @@ class Column:
     """NULL sends the event to the dead letters; where a `lookup` found nothing, the event
     first waits, and the later ones of its row behind it: what it needs may be on its way."""
     default: Any = field(default=None, kw_only=True)
-    """Written in place of NULL."""
+    """Written in place of NULL, and counted under the rule ``default``."""
     convert: Callable[[Any], Any] | None = field(default=None, kw_only=True)
     """A pure function of the value, which has its Python type (`Event.row`)."""
     lookup: Lookup | tuple[Lookup, ...] | None = field(default=None, kw_only=True)
     """Of several, each looks up what the one before it found."""
+    exists: bool = field(default=False, kw_only=True)
+    """What is not NULL has to be found by the `lookup`, or the event waits as for `required`."""
     minimum: Any = field(default=None, kw_only=True)
     """Less than this breaks the rule ``minimum``: the event goes to the dead letters."""
     maximum: Any = field(default=None, kw_only=True)
