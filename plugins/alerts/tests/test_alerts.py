@@ -170,8 +170,8 @@ class TestWhoIsTold:
 
     def test_else_the_verified_member_who_came_first(self, portal: TargetHarness) -> None:
         citizen(portal, HEAD, "PENDING", NOW - timedelta(days=9))
-        citizen(portal, ANNA, "verified", NOW - timedelta(days=1))
-        citizen(portal, BERT, "VERIFIED", NOW - timedelta(days=2))
+        citizen(portal, ANNA, "VERIFIED", NOW - timedelta(days=1))
+        citizen(portal, BERT, "verified", NOW - timedelta(days=2))
         portal.send(alert())
         assert told(portal) == [BERT]
 

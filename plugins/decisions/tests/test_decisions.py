@@ -243,10 +243,10 @@ class TestTwoOfOneApplication:
             assert statuses(portal) == {FIRST: stands or "AUTO_APPROVED"}
 
     def test_at_one_time_the_later_in_the_log_stands(self, portal: TargetHarness) -> None:
-        events = [decided().at(NOW, 4), create(**self.BY_NUMBER).at(NOW, 3)]
+        events = [decided().at(NOW, 3), create(**self.BY_NUMBER).at(NOW, 4)]
         for order in itertools.permutations(events):
             portal.send(*order)
-            assert statuses(portal) == {FIRST: "AUTO_APPROVED"}
+            assert statuses(portal) == {FIRST: "AUTO_REJECTED"}
 
     def test_the_other_returns_when_one_is_deleted(self, portal: TargetHarness) -> None:
         newer = self.BY_NUMBER | {"decision_timestamp": LATER}

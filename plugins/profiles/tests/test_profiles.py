@@ -133,6 +133,13 @@ class TestFamily:
         assert row["synced_at"] is not None
         assert portal.dead() == []
 
+    def test_it_tells_when_it_was_last_written(self, portal: TargetHarness) -> None:
+        portal.send(profile())
+        (first,) = portal.rows("synced_at")
+        portal.send(update(values(), cluster_id="new").at(NOW, 2))
+        (second,) = portal.rows("synced_at")
+        assert first["synced_at"] < second["synced_at"]
+
     def test_a_head_is_of_its_own_family(self, portal: TargetHarness) -> None:
         portal.send(profile(1, updated_at=LATER, cluster_id="member"))
         portal.send(profile(2, gr_id=HEAD, family_id=None, cluster_id="head"))
