@@ -67,6 +67,16 @@ class Derivation:
         return f"INSERT INTO {self.touched} SELECT DISTINCT {group} FROM {existing}"
 
     @cached_property
+    def touch_orphans(self) -> str:
+        """Note the groups of the target that have no candidates."""
+        table = self.target.sql_name
+        same = " AND ".join(f"c.{quoted(n)} = t.{quoted(n)}" for n in self.candidates.group)
+        return (
+            f"INSERT INTO {self.touched} SELECT DISTINCT {self.group} FROM {table} t "
+            f"WHERE NOT EXISTS (SELECT FROM {self.table} c WHERE {same})"
+        )
+
+    @cached_property
     def expire(self) -> str:
         """Takes the time before which a candidate has aged, and how many to forget at once."""
         assert self.candidates.expire_column is not None

@@ -39,6 +39,10 @@ class BatchApplier(Applier):
         self._writer.remembers = True
         return self._write(connection, changes, letters)
 
+    def derive_orphans(self, connection: Connection) -> int:
+        """Derive the groups of the target that no row of the source is in."""
+        return self._writer.derive_orphans(connection, self._clock())
+
     def settle(self, connection: Connection, batch: Batch, letters: Sequence[DeadLetter]) -> None:
         """Keep the dead letters, and count what broke a rule or was given a default."""
         if letters:

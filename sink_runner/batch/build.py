@@ -29,7 +29,8 @@ from ..target import Connection, connect, create_control_tables
 from ..waiting import Waiting
 from ..writers import make_writer
 from .applier import BatchApplier
-from .departures import Departures, TargetKeys
+from .departures import Departures
+from .keys import TargetKeys
 from .ledger import Ledger
 from .run import Tools
 from .snapshot import open_source
@@ -60,7 +61,7 @@ def tools(
             source = Source.of(mapping, read_table(asking, mapping.source_table), asking)
         except psycopg.Error as fault:
             raise judge(fault) from fault
-        lookups = Lookups(mapping.columns, {n: d.dsn for n, d in config.databases.items()})
+        lookups = Lookups(mapping.columns, {n: d.reader_dsn for n, d in config.databases.items()})
         with closing(lookups):
             around = _Around(plugin, plugins, config, source, target)
             parts = _parts(around, lookups)

@@ -7,117 +7,18 @@ mapping can be applied; only what is still gone leaves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from ..applier import Connection
-from ..catalog import quoted
-from ..changes import Leave, Write
-from ..message import Message
-from ..plugin import TableMapping
+from ..changes import Change, Leave, Write
+from ..message import ROWS, Message
+from ..plugin import Delete, TableMapping
 from ..route import Batch
-from ..row import TargetColumn
-from ..statements import unbound
+from .keys import Key, TargetKeys
 from .source import Source
 
-Key = tuple[str, ...]
-Prepare = Callable[[Sequence[Message]], Batch]
-
-_BROUGHT = """
-SELECT ARRAY(SELECT jsonb_array_elements_text(key::jsonb)), key FROM sink.batch_key
-WHERE mapping = %s AND key > %s ORDER BY key LIMIT %s
-"""
-
-
-@dataclass(frozen=True)
-class TargetKeys:
-    """The keys of the table that a mapping writes: the target, or its candidates."""
-
-    mapping: str
-    declared: TableMapping
-    table: str
-    columns: Sequence[TargetColumn]
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        candidates = self.declared.candidates
-        return candidates.key if candidates else self.declared.key
-
-    @cached_property
-    def asked_as(self) -> tuple[str, ...] | None:
-        """The source columns that hold the key as it is; None if it is made of something else."""
-        by_name = {column.name: column.column for column in self.columns}
-        found = []
-        for name in self.names:
-            column = by_name[name]
-            if column.convert or column.lookups or not isinstance(column.source, str | None):
-                return None
-            found.append(column.source or name)
-        return tuple(found)
-
-    def pages(self, connection: Connection, rows: int) -> Iterator[list[Key]]:
-        """All keys that the mapping may retire, so many at a time, as text."""
-        last: Any = None
-        while True:
-            page, last = self._page(connection, last, rows)
-            if page:
-                yield page
-            if len(page) < rows:
-                return
-
-    def _page(self, connection: Connection, last: Any, rows: int) -> tuple[list[Key], Any]:
-        if self.declared.shared_target:
-            found = connection.execute(_BROUGHT, (self.mapping, last or "", rows)).fetchall()
-            return [tuple(key) for key, _ in found], found[-1][1] if found else last
-        key = ", ".join(quoted(name) for name in self.names)
-        texts = ", ".join(f"{quoted(name)}::text" for name in self.names)
-        after = ", ".join(f"%s::{self._type(name)}" for name in self.names)
-        where = f"WHERE ({key}) > ({after})" if last else ""
-        query = f"SELECT {texts} FROM {self.table} {where} ORDER BY {key} LIMIT {rows:d}"
-        page = connection.execute(query.encode(), last).fetchall()
-        return page, page[-1] if page else last
-
-    def present(self, connection: Connection, keys: Sequence[Key]) -> set[int]:
-        """Which of the keys, by their place, the table has."""
-        same = " AND ".join(f"t.{quoted(n)} = s.{quoted(n)}::{self._type(n)}" for n in self.names)
-        query = f"SELECT s._n - 1 FROM {self._given} JOIN {self.table} t ON {same}"
-        return {n for (n,) in connection.execute(query.encode(), self._arrays(keys)).fetchall()}
-
-    def remember(self, connection: Connection, keys: Sequence[Key]) -> None:
-        """Note that the mapping brought these."""
-        query = (
-            f"INSERT INTO sink.batch_key SELECT %s, {self._json} FROM {self._given} "
-            "ON CONFLICT DO NOTHING"
-        )
-        connection.execute(query.encode(), [self.mapping, *self._arrays(keys)])
-
-    def forget(self, connection: Connection, keys: Sequence[Key]) -> None:
-        """They are retired: what comes under these keys from now on is somebody else's."""
-        query = (
-            f"DELETE FROM sink.batch_key WHERE mapping = %s AND key IN "
-            f"(SELECT {self._json} FROM {self._given})"
-        )
-        connection.execute(query.encode(), [self.mapping, *self._arrays(keys)])
-
-    @cached_property
-    def _given(self) -> str:
-        arrays = ", ".join("%s::text[]" for _ in self.names)
-        names = ", ".join(quoted(name) for name in self.names)
-        return f"unnest({arrays}) WITH ORDINALITY s({names}, _n)"
-
-    @cached_property
-    def _json(self) -> str:
-        parts = ", ".join(f"s.{quoted(name)}::{self._type(name)}" for name in self.names)
-        return f"jsonb_build_array({parts})::text"
-
-    def _type(self, name: str) -> str:
-        return unbound(next(column.type for column in self.columns if column.name == name))
-
-    @staticmethod
-    def _arrays(keys: Sequence[Key]) -> list[list[str]]:
-        return [list(map(str, column)) for column in zip(*keys, strict=True)]
+Prepare: TypeAlias = Callable[[Sequence[Message]], Batch]
 
 
 class Departures:
@@ -128,7 +29,7 @@ class Departures:
     ) -> None:
         self._mapping = mapping
         self._source = source
-        self._keys = keys
+        self.keys = keys
         self._asking = asking
 
     def confirmed(
@@ -143,9 +44,10 @@ class Departures:
         leaves = [leave for leave in leaves if leave.key not in kept]
         if not leaves or not self._mapping.events or not self._source.format.key:
             return leaves
-        found = self._keys.present(connection, [_texts(leave.key) for leave in leaves])
+        found = self.keys.present(connection, [_texts(leave.key) for leave in leaves])
         leaves = [leaves[at] for at in sorted(found)]
-        return [leave for leave in leaves if leave.key in self._leaving(leaves, prepare)]
+        leaving = self._leaving(leaves, prepare) if leaves else set()
+        return [leave for leave in leaves if leave.key in leaving]
 
     def _leaving(self, leaves: Sequence[Leave], prepare: Prepare) -> set[tuple[Any, ...]]:
         """The keys whose rows leave, as the rows are now."""
@@ -155,10 +57,75 @@ class Departures:
         rows = [form.message(head, line, 0) for line in self._source.again(self._asking, keys)]
         return {c.key for c in prepare(rows).changes if isinstance(c, Leave)}
 
-    def brought(self, connection: Connection, writes: Sequence[Write]) -> None:
-        """Remember what the mapping wrote, where others write the target, too."""
-        if writes and self._mapping.shared_target:
-            self._keys.remember(connection, [_texts(write.key) for write in writes])
+    def wrote(self, connection: Connection, changes: Sequence[Change]) -> None:
+        """Remember what is the mapping's business, where others write the target, too."""
+        if self._mapping.shared_target:
+            keys = [_texts(c.key) for c in changes if isinstance(c, Write) or _stays(c)]
+            if keys:
+                self.keys.remember(connection, keys)
+
+    # -- what was not there to be read -----------------------------------------------------------
+
+    @property
+    def missing(self) -> Callable[[Sequence[Key]], list[Key]] | None:
+        """Tells which of some keys are gone; None where the source can't be asked by key."""
+        columns = self.keys.asked_as
+        if columns is None or self._mapping.query is not None:
+            return None
+
+        def missing(keys: Sequence[Key]) -> list[Key]:
+            there = self._source.has(self._asking, columns, keys)
+            return [key for at, key in enumerate(keys) if at not in there]
+
+        return missing
+
+    def leaves(self, keys: Sequence[Key], position: int) -> list[Leave]:
+        """How these keys leave, by the mapping's `on_retire`."""
+        action, made = self._mapping.on_retire, []
+        for key in keys:
+            text = ",".join(key)
+            message = Message(self._mapping.source, ROWS, 0, text.encode(), None)
+            made.append(Leave(key, action, position, message, text))
+        return made
+
+    def left(self, connection: Connection, leaves: Sequence[Leave]) -> None:
+        """They are retired: a row that comes under such a key from now on is somebody else's."""
+        keys = [leave.key for leave in leaves if not _stays(leave)]
+        if keys and self._mapping.shared_target:
+            self.keys.forget(connection, keys)
+
+
+class Seen:
+    """The keys that a query has brought, as the target spells them, and the groups they are in.
+
+    They are kept in memory: what a query returns is aggregated, so there are few of them.
+    """
+
+    def __init__(self, keys: TargetKeys) -> None:
+        self._table = keys
+        names = [column.name for column in keys.columns]
+        self._key_at = [names.index(name) for name in keys.names]
+        self._group_at = [names.index(name) for name in keys.replaced]
+        self.keys: set[Key] = set()
+        self.groups: set[Key] = set()
+
+    def add(self, connection: Connection, writes: Sequence[Write]) -> None:
+        for at, names, into in (
+            (self._key_at, self._table.names, self.keys),
+            (self._group_at, self._table.replaced, self.groups),
+        ):
+            rows = {tuple(write.values[i] for i in at) for write in writes}
+            whole = [_texts(row) for row in rows if None not in row]
+            if at and whole:
+                into.update(self._table.spelled(connection, names, whole))
+
+    def missing(self, keys: Sequence[Key]) -> list[Key]:
+        return [key for key in keys if key not in self.keys]
+
+
+def _stays(leave: Leave) -> bool:
+    """Is the row still there, so that what becomes of it goes on to be the mapping's business?"""
+    return not isinstance(leave.action, Delete)
 
 
 def _texts(key: Sequence[Any]) -> Key:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from ..dead_letter import DeadLetter
+from ..errors import WaitingError
+from ..hooks import Hooks
+from ..log import text_of
 
 _FATES = ("carried", "dropped", "retired", "parked", "failed")
 
@@ -35,9 +40,16 @@ class Report:
         """Did every row that was read come to something?"""
         return self.counts["read"] == sum(self.counts[fate] for fate in _FATES)
 
+    def note_failures(self, letters: Iterable[DeadLetter], hooks: Hooks) -> None:
+        """Count the rows that failed by what was wrong with them, and tell the hooks."""
+        for letter in letters:
+            if not isinstance(letter.error, WaitingError):
+                self.failures[type(letter.error).__name__, text_of(letter.error)] += 1
+                hooks.failed(letter.error)
+
     def good(self, tolerated: int) -> bool:
         """Was all that was read written, but for so many rows?"""
-        return self.adds_up and self.counts["failed"] <= tolerated
+        return self.adds_up and self.counts["failed"] + self.counts["unretired"] <= tolerated
 
     def json(self) -> str:
         """The report as one line for programs."""

@@ -21,17 +21,17 @@ from ..envelope import Decoded
 from ..errors import DecodeError, RetriableError, WaitingError
 from ..faults import judge
 from ..hooks import Hooks
-from ..log import text_of
 from ..message import Message
 from ..plugin import TableMapping
 from ..route import Batch, Route
 from ..waiting import Waiting, replay_rows
 from .applier import BatchApplier
-from .departures import Departures
+from .departures import Departures, Seen
 from .ledger import Ledger, Run
 from .lock import TargetLock
 from .progress import Progress
 from .report import Report
+from .retirement import Retirement
 from .snapshot import Snapshot, changed_since, open_source, take_snapshot
 from .source import Source
 
@@ -100,6 +100,7 @@ class BatchRun:
         self._lock = lock
         self._progress = progress
         self._report = Report(mapping=tools.name, mode=options.mode, dry_run=options.dry_run)
+        self._seen = Seen(tools.departures.keys)
         self._run = 0
         self._number = 0
 
@@ -119,15 +120,17 @@ class BatchRun:
         return self._report
 
     def _work(self, reader: Connection) -> None:
+        tools = self._tools
         plan = self._plan(reader)
         self._replay()
         self._read(reader, plan)
         reader.execute("COMMIT")
-        if self._tools.stop.is_set():
+        if tools.stop.is_set():
             self._report.interrupted = True
         else:
             self._replay()
-            self._retire(plan)
+            retirement = Retirement(tools, self._report, plan.snapshot.place.position)
+            retirement.run(self._seen, full=self._options.full, before_each=self._lock.held)
         self._finish(plan)
 
     # -- what to read --------------------------------------------------------------------------
@@ -228,7 +231,7 @@ class BatchRun:
         if not options.dry_run:
             tools.waiting.note(letters)
         self._report.counts.update(counts)
-        self._failed(letters)
+        self._report.note_failures(letters, tools.hooks)
         tools.hooks.committed(len(batch.changes))
 
     def _prepare(self, messages: Sequence[Message]) -> Batch:
@@ -256,7 +259,10 @@ class BatchRun:
         written = tools.applier.put(connection, writes, letters)
         tools.applier.settle(connection, batch, letters)
         failed = {id(letter.message) for letter in letters}
-        tools.departures.brought(connection, [w for w in writes if id(w.source) not in failed])
+        landed = [write for write in writes if id(write.source) not in failed]
+        tools.departures.wrote(connection, [*gone, *landed])
+        if self._tools.mapping.query is not None:
+            self._seen.add(connection, landed)
         counts = {
             **_fates(batch, messages, letters),
             "written": written,
@@ -269,13 +275,6 @@ class BatchRun:
             tools.ledger.progress(connection, self._run, last, total)
         return counts, letters
 
-    def _failed(self, letters: Sequence[DeadLetter]) -> None:
-        for letter in letters:
-            if not isinstance(letter.error, WaitingError):
-                kind = type(letter.error).__name__
-                self._report.failures[kind, text_of(letter.error)] += 1
-                self._tools.hooks.failed(letter.error)
-
     def _replay(self) -> None:
         """What earlier runs parked, and then this one: what it needs may have come."""
         if not self._options.dry_run:
@@ -283,9 +282,6 @@ class BatchRun:
             self._report.counts["replayed"] += done["replayed"]
 
     # -- the end ---------------------------------------------------------------------------------
-
-    def _retire(self, plan: _Plan) -> None:
-        """Retire what is gone from the source."""
 
     def _finish(self, plan: _Plan) -> None:
         if not self._options.dry_run:

@@ -1,0 +1,136 @@
+"""The keys of the table that a batch writes, and those that its mapping brought there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ..applier import Connection
+from ..catalog import quoted
+from ..plugin import TableMapping
+from ..row import TargetColumn
+from ..statements import unbound
+
+Key = tuple[str, ...]
+
+_BROUGHT = """
+SELECT ARRAY(SELECT jsonb_array_elements_text(key::jsonb)), key FROM sink.batch_key
+WHERE mapping = %s AND key > %s ORDER BY key LIMIT %s
+"""
+
+
+@dataclass(frozen=True)
+class TargetKeys:
+    """The keys of the table that a mapping writes: the target, or its candidates."""
+
+    mapping: str
+    declared: TableMapping
+    table: str
+    columns: Sequence[TargetColumn]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        candidates = self.declared.candidates
+        return candidates.key if candidates else self.declared.key
+
+    @cached_property
+    def asked_as(self) -> tuple[str, ...] | None:
+        """The source columns that hold the key as it is; None if it is made of something else."""
+        by_name = {column.name: column.column for column in self.columns}
+        found = []
+        for name in self.names:
+            column = by_name[name]
+            if column.convert or column.lookups or not isinstance(column.source, str | None):
+                return None
+            found.append(column.source or name)
+        return tuple(found)
+
+    def page(
+        self, last: Key | None, rows: int, groups: Collection[Key] | None, connection: Connection
+    ) -> tuple[list[Key], Key | None]:
+        """Some of the keys that the mapping may retire, as text, and where the next page begins.
+
+        `groups`: only those of rows whose `Query.replaces` are among them.
+        """
+        if self.declared.shared_target:
+            found = connection.execute(_BROUGHT, (self.mapping, *(last or ("",)), rows)).fetchall()
+            keys = [tuple(key) for key, _ in found]
+            return keys, (found[-1][1],) if len(found) == rows else None
+        key = ", ".join(quoted(name) for name in self.names)
+        texts = ", ".join(f"{quoted(name)}::text" for name in self.names)
+        where, parameters = self._only(last, groups)
+        query = f"SELECT {texts} FROM {self.table} {where} ORDER BY {key} LIMIT {rows:d}"
+        page = connection.execute(query.encode(), parameters).fetchall()
+        return page, page[-1] if len(page) == rows else None
+
+    def _only(self, last: Key | None, groups: Collection[Key] | None) -> tuple[str, list[Any]]:
+        where: list[str] = []
+        parameters: list[Any] = []
+        if last is not None:
+            key = ", ".join(quoted(name) for name in self.names)
+            after = ", ".join(f"%s::{self._type(name)}" for name in self.names)
+            where.append(f"({key}) > ({after})")
+            parameters += last
+        if groups is not None:
+            names = self.replaced
+            arrays = ", ".join(f"%s::text[]::{self._type(name)}[]" for name in names)
+            group = ", ".join(quoted(name) for name in names)
+            where.append(f"({group}) IN (SELECT * FROM unnest({arrays}))")
+            parameters += [list(column) for column in zip(*groups, strict=True)]
+        return f"WHERE {' AND '.join(where)}" if where else "", parameters
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        return self.declared.query.replaces if self.declared.query else ()
+
+    def spelled(
+        self, connection: Connection, names: Sequence[str], rows: Sequence[Key]
+    ) -> list[Key]:
+        """Values of these columns as the table spells them."""
+        texts = ", ".join(f"s.c{at}::{self._type(n)}::text" for at, n in enumerate(names))
+        arrays = ", ".join("%s::text[]" for _ in names)
+        columns = ", ".join(f"c{at}" for at, _ in enumerate(names))
+        query = f"SELECT {texts} FROM unnest({arrays}) s({columns})"
+        return connection.execute(query.encode(), self._arrays(rows)).fetchall()
+
+    def present(self, connection: Connection, keys: Sequence[Key]) -> set[int]:
+        """Which of the keys, by their place, the table has."""
+        same = " AND ".join(f"t.{quoted(n)} = s.{quoted(n)}::{self._type(n)}" for n in self.names)
+        query = f"SELECT s._n - 1 FROM {self._given} JOIN {self.table} t ON {same}"
+        return {n for (n,) in connection.execute(query.encode(), self._arrays(keys)).fetchall()}
+
+    def remember(self, connection: Connection, keys: Sequence[Key]) -> None:
+        """Note that the mapping brought these."""
+        query = (
+            f"INSERT INTO sink.batch_key SELECT %s, {self._json} FROM {self._given} "
+            "ON CONFLICT DO NOTHING"
+        )
+        connection.execute(query.encode(), [self.mapping, *self._arrays(keys)])
+
+    def forget(self, connection: Connection, keys: Sequence[Key]) -> None:
+        """They are retired: what comes under these keys from now on is somebody else's."""
+        query = (
+            f"DELETE FROM sink.batch_key WHERE mapping = %s AND key IN "
+            f"(SELECT {self._json} FROM {self._given})"
+        )
+        connection.execute(query.encode(), [self.mapping, *self._arrays(keys)])
+
+    @cached_property
+    def _given(self) -> str:
+        arrays = ", ".join("%s::text[]" for _ in self.names)
+        names = ", ".join(quoted(name) for name in self.names)
+        return f"unnest({arrays}) WITH ORDINALITY s({names}, _n)"
+
+    @cached_property
+    def _json(self) -> str:
+        parts = ", ".join(f"s.{quoted(name)}::{self._type(name)}" for name in self.names)
+        return f"jsonb_build_array({parts})::text"
+
+    def _type(self, name: str) -> str:
+        return unbound(next(column.type for column in self.columns if column.name == name))
+
+    @staticmethod
+    def _arrays(keys: Sequence[Key]) -> list[list[str]]:
+        return [list(map(str, column)) for column in zip(*keys, strict=True)]

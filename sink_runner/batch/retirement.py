@@ -1,0 +1,98 @@
+"""The end of a run: what is gone from the source leaves the target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..applier import Connection
+from ..dead_letter import DeadLetter
+from ..plugin import Keep
+from ..route import Batch
+from .departures import Seen
+from .keys import Key
+from .report import Report
+
+if TYPE_CHECKING:
+    from .run import Tools
+
+Missing: TypeAlias = Callable[[Sequence[Key]], list[Key]]
+
+
+class Retirement:
+    """Retires, page by page, the keys of the target that the source does not have."""
+
+    def __init__(self, tools: Tools, report: Report, position: int) -> None:
+        self._tools = tools
+        self._report = report
+        self._position = position
+
+    def run(self, seen: Seen, *, full: bool, before_each: Callable[[], None]) -> None:
+        """`before_each` transaction is told, and may raise."""
+        how = self._how(seen, full=full)
+        if how is not None:
+            self._pages(*how, before_each)
+        if full and self._tools.mapping.candidates:
+            before_each()
+            orphans = self._tools.applier.transact(
+                self._tools.applier.derive_orphans, dry=self._report.dry_run
+            )
+            self._report.counts["removed"] += orphans
+
+    def _how(self, seen: Seen, *, full: bool) -> tuple[Missing, Collection[Key] | None] | None:
+        """What tells that a key is gone, and in which groups; None: nothing is to be retired."""
+        mapping, report = self._tools.mapping, self._report
+        if isinstance(mapping.on_retire, Keep):
+            return None
+        if mapping.query is not None:
+            if report.counts["failed"]:
+                report.notes.append("nothing is retired, since rows failed that may belong there")
+                return None
+            groups = None if full else seen.groups
+            return (seen.missing, groups) if full or groups else None
+        missing = self._tools.departures.missing
+        if full and missing is None:
+            report.notes.append(
+                "nothing is retired: the target's key is not made of source columns as they are"
+            )
+        return (missing, None) if full and missing is not None else None
+
+    def _pages(
+        self,
+        missing: Missing,
+        groups: Collection[Key] | None,
+        before_each: Callable[[], None],
+    ) -> None:
+        tools, last = self._tools, None
+        while not tools.stop.is_set():
+            page, last = tools.applier.ask(
+                partial(tools.departures.keys.page, last, tools.chunk_rows, groups)
+            )
+            gone = missing(page) if page else []
+            if gone:
+                before_each()
+                self._count(
+                    *tools.applier.transact(
+                        partial(self._retire, gone, missing), dry=self._report.dry_run
+                    )
+                )
+            if last is None:
+                return
+
+    def _retire(
+        self, keys: Sequence[Key], missing: Missing, connection: Connection
+    ) -> tuple[int, int, list[DeadLetter]]:
+        tools, letters = self._tools, list[DeadLetter]()
+        keys = missing(keys)
+        leaves = tools.departures.leaves(keys, self._position)
+        removed = tools.applier.put(connection, leaves, letters)
+        tools.applier.settle(connection, Batch(), letters)
+        failed = {id(letter.message) for letter in letters}
+        left = [leave for leave in leaves if id(leave.source) not in failed]
+        tools.departures.left(connection, left)
+        return removed, len(left), letters
+
+    def _count(self, removed: int, gone: int, letters: Sequence[DeadLetter]) -> None:
+        self._report.counts.update(removed=removed, gone=gone, unretired=len(letters))
+        self._report.note_failures(letters, self._tools.hooks)
