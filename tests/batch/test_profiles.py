@@ -1,0 +1,68 @@
+"""Flow 3 as it runs by the hour and by the day: the family's latest profile, from the table."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+pytestmark = pytest.mark.postgres
+
+SUMMARY = "SELECT family_id::text, region, income_category FROM profile_summary"
+
+
+def person(pair: Any, family: str | None, region: str, day: int) -> str:
+    """Somebody with a profile; a head is somebody without a family."""
+    record = str(uuid4())
+    pair.warehouse.execute("INSERT INTO golden_records (gr_id) VALUES (%s)", (record,))
+    pair.warehouse.execute(
+        "INSERT INTO profile_360 (gr_id, family_id, profile_data, cluster_id, created_at, "
+        "updated_at, inferred_income_band) VALUES (%s, %s, '{}', %s, '2020-01-01', "
+        "'2026-01-01'::timestamp + make_interval(days => %s), 'VERY_LOW')",
+        (record, family, region, day),
+    )
+    return record
+
+
+def summaries(pair: Any) -> dict[str, str]:
+    rows = pair.citizen.execute(SUMMARY).fetchall()
+    assert all(income == "CONFIDENTIAL" for _, _, income in rows)
+    return {family: region for family, region, _ in rows}
+
+
+def test_a_full_run_brings_one_summary_a_family(pair) -> None:
+    one, two = (person(pair, None, "head", 1) for _ in range(2))
+    for day in (3, 2):
+        person(pair, one, f"member {day}", day)
+    pair.run("profiles", full=True)
+    assert summaries(pair) == {one: "member 3", two: "head"}
+
+
+def test_an_hourly_run_brings_what_has_changed(pair) -> None:
+    family = person(pair, None, "head", 1)
+    pair.run("profiles", full=True)
+    person(pair, family, "member", 2)
+    report = pair.run("profiles")
+    assert report.counts["read"] == 1
+    assert summaries(pair) == {family: "member"}
+
+
+def test_a_full_run_lets_the_runner_up_return(pair) -> None:
+    family = person(pair, None, "head", 1)
+    member, other = person(pair, family, "member", 2), person(pair, None, "other", 1)
+    pair.run("profiles", full=True)
+    for gone in (member, other):
+        pair.warehouse.execute("DELETE FROM profile_360 WHERE gr_id = %s", (gone,))
+    pair.run("profiles", full=True)
+    assert summaries(pair) == {family: "head"}
+
+
+def test_nothing_that_runs_keep_has_a_band(pair) -> None:
+    person(pair, None, "head", 1)
+    pair.run("profiles", full=True)
+    tables = pair.citizen.execute(
+        "SELECT format('%I.%I', table_schema, table_name) FROM information_schema.tables "
+        "WHERE table_schema IN ('public', 'sink') AND table_type = 'BASE TABLE'"
+    ).fetchall()
+    for (table,) in tables:
+        rows = pair.citizen.execute(f"SELECT t::text FROM {table} t".encode()).fetchall()
+        assert not [row for (row,) in rows if "VERY_LOW" in row], table
