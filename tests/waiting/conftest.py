@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from sink_runner.errors import RetriableError
 from sink_runner.testing import TargetHarness
 
 MAPPING = """
@@ -33,6 +34,11 @@ CREATE TABLE orders (
   id int PRIMARY KEY, note varchar(30) CHECK (note <> 'bad'), first text, customer int);
 GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO sink_writer;
 GRANT SELECT ON customers TO sink_reader;
+CREATE TABLE written (n serial, id int, note text);
+CREATE FUNCTION written() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO public.written (id, note) VALUES (new.id, new.note); RETURN new; END $$;
+CREATE TRIGGER written AFTER INSERT OR UPDATE ON orders
+FOR EACH ROW EXECUTE FUNCTION written();
 """
 
 
@@ -64,8 +70,29 @@ class Shop:
     def statuses(self) -> list[str]:
         return self.letters("status")
 
-    def kill(self) -> None:
-        """End the session that writes, as a crash would."""
+    def crash(self, point: str) -> None:
+        """Let the session that writes die at a point of what is done next."""
+        applier, parked = self.target.applier, self.target.waiting._parked
+        owner, name = {
+            "taken": (parked, "take"),
+            "written": (applier._writer, "write"),
+            "recorded": (applier._dead_letters, "write"),
+            "settled": (parked, "settle"),
+            "committed": (applier, "apply"),
+        }[point]
+        original = getattr(owner, name)
+
+        def dies(*given: Any, **options: Any) -> Any:
+            done = original(*given, **options)
+            setattr(owner, name, original)
+            self._kill()
+            if point == "committed":
+                raise RetriableError("the answer to the commit was lost")
+            return done
+
+        setattr(owner, name, dies)
+
+    def _kill(self) -> None:
         pid = self.target.applier.open().info.backend_pid
         self.target.admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
 

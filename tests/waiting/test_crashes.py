@@ -1,6 +1,5 @@
 """Whatever dies at whatever moment: no parked event is lost, doubled or overtaken."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -18,40 +17,12 @@ def order(identity: int, note: str, customer: str = "Anna") -> Sample:
 
 
 class TestCrashes:
-    @pytest.fixture
-    def crash(self, shop: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-        """Let the session die at a point of the next retry."""
-
-        def build(point: str) -> None:
-            writer, parked = shop.target.applier._writer, Parked
-            owner, name = {
-                "taken": (parked, "take"),
-                "written": (writer, "write"),
-                "settled": (parked, "settle"),
-                "committed": (shop.target.applier, "apply"),
-            }[point]
-            original = getattr(owner, name)
-
-            def dies(*given: Any, **options: Any) -> Any:
-                done = original(*given, **options)
-                monkeypatch.setattr(owner, name, original)
-                shop.kill()
-                if point == "committed":
-                    raise RetriableError("the answer to the commit was lost")
-                return done
-
-            monkeypatch.setattr(owner, name, dies)
-
-        return build
-
     @pytest.mark.parametrize("point", ["taken", "written", "settled", "committed"])
     @pytest.mark.parametrize("survivor", ["itself", "another"])
-    def test_neither_lose_nor_repeat_an_event(
-        self, shop: Any, crash: Callable[[str], None], point: str, survivor: str
-    ) -> None:
+    def test_neither_lose_nor_repeat_an_event(self, shop: Any, point: str, survivor: str) -> None:
         shop.send(order(1, "a"), order(1, "b"), order(2, "bad"), order(2, "c"))
         shop.customer("Anna")
-        crash(point)
+        shop.crash(point)
         with pytest.raises(RetriableError):
             shop.retry()
         done = point == "committed"

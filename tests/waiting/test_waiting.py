@@ -100,7 +100,7 @@ class TestFailures:
         assert shop.notes() == {1: "b"}
         ((status, kind, text), _) = shop.letters("status", "error_class", "error_message")
         assert (status, kind) == ("OPEN", "ExpiredError")
-        assert text == "gave up: lookup of required column 'customer' found nothing"
+        assert text == "gave up: lookup of column 'customer' found nothing"
 
     def test_no_value_is_in_clear_in_what_is_parked(self, shop: Any) -> None:
         shop.send(order(1, "a", SECRET), order(1, SECRET), order(2, "bad" + SECRET, SECRET))
