@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 PLUGIN_LIST := $(VENV)/.plugins
 SOURCES := setup.cfg pyproject.toml compose/pyproject.toml constraints.txt $(PLUGINS)
 
-.PHONY: help up down status logs clean venv lint types test check bench bench-peers force
+.PHONY: help up airflow down status logs clean venv lint types test check bench bench-peers force
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -16,6 +16,9 @@ help: ## this list
 up: venv ## install what is missing, start everything, show one change of each direction
 	@$(BIN)/sink-stack up --demo
 	@$(BIN)/sink-stack show
+
+airflow: venv ## let Apache Airflow run the schedules, in an environment of its own
+	@$(BIN)/sink-stack airflow
 
 down: venv ## stop everything; data stays
 	@$(BIN)/sink-stack down

@@ -22,6 +22,8 @@ class Plan:
     cron: Cron
     full: bool
     expected: timedelta
+    tolerated: int
+    """Rows that may fail before the run counts as failed."""
 
     @property
     def mode(self) -> str:
@@ -34,7 +36,8 @@ class Plan:
     @property
     def arguments(self) -> tuple[str, ...]:
         """What follows ``sink-runner``."""
-        return ("batch", self.mapping, *(("--full",) if self.full else ()))
+        full = ("--full",) if self.full else ()
+        return ("batch", self.mapping, *full, "--wait", "--tolerate", str(self.tolerated))
 
 
 class Outcome(StrEnum):
@@ -73,6 +76,7 @@ def plans_of(mappings: Mapping[str, TableMapping], settings: Scheduling) -> list
                 cron=Cron(cron),
                 full=full,
                 expected=expected,
+                tolerated=settings.tolerated_rows,
             )
             found[plan] = None
     return list(found)

@@ -41,6 +41,12 @@ class Scheduling:
             "A run that takes longer than this, or than its schedule expects, is told of."
         ),
     )
+    tolerated_rows: int = field(
+        default=100,
+        metadata=doc(
+            "Rows of a run that may end as dead letters before it counts as failed.", minimum=0
+        ),
+    )
     at_once: int = field(
         default=2, metadata=doc("Batches that may run together, each to another table.", minimum=1)
     )

@@ -25,7 +25,7 @@ def utc(text: str) -> datetime:
 
 
 def plan(cron: str = "0 * * * *", name: str = "apples", target: str = "", **more) -> Plan:
-    more = {"full": False, "expected": timedelta(minutes=30)} | more
+    more = {"full": False, "expected": timedelta(minutes=30), "tolerated": 0} | more
     target = target or f"south.public.{name}"
     return Plan(mapping=name, source="north.public.t", target=target, cron=Cron(cron), **more)
 
@@ -373,9 +373,9 @@ MAPPING = TableMapping(
 
 def test_a_mapping_s_schedules_become_the_batch_commands():
     found = plans_of({"apples": MAPPING}, USUAL)
-    assert [(one.cron.expression, one.arguments, one.database) for one in found] == [
-        ("0 * * * *", ("batch", "apples"), "south"),
-        ("30 0 * * *", ("batch", "apples", "--full"), "south"),
+    assert [(one.cron.expression, " ".join(one.arguments), one.database) for one in found] == [
+        ("0 * * * *", "batch apples --wait --tolerate 100", "south"),
+        ("30 0 * * *", "batch apples --full --wait --tolerate 100", "south"),
     ]
 
 

@@ -66,6 +66,8 @@ def test_compose_file_is_valid_and_holds_every_part(project):
         "warehouse",
         "citizen",
         "runner",
+        "schedule",
+        "airflow",
     }
 
 
@@ -141,4 +143,4 @@ def test_every_port_is_published_on_the_loopback_only(project):
 
 def test_every_lasting_part_has_a_healthcheck_or_needs_none(project):
     without = {name for name, one in project["services"].items() if "healthcheck" not in one}
-    assert without == {"init", "runner"}
+    assert without == {"init", "runner", "schedule"}

@@ -139,3 +139,35 @@ def test_not_ready_in_time_is_an_error_that_names_the_part(home, supervisor):
     supervisor.start(part(home))
     with pytest.raises(PartDiedError, match="dummy was not ready"):
         supervisor.wait_until("dummy", lambda: False, 0.1)
+
+
+CHILD = "import signal, time; signal.signal(15, {how}); print('child', flush=True); time.sleep(60)"
+# Ends at once when it is told, and leaves its child to itself, as Airflow's processes do.
+LEADER = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}])"
+
+
+@pytest.mark.parametrize("how", ["signal.SIG_DFL", "signal.SIG_IGN"])
+def test_whole_group_ends_where_the_leader_does_not_see_to_it(home, supervisor, how):
+    code = LEADER.replace("{how}", how)
+    supervisor.ensure(part(home, code, stop_all=True, stop_seconds=1))
+    supervisor.wait_until("dummy", lambda: "child" in home.log("dummy").read_text(), 10)
+    group = supervisor.running("dummy").pid
+    assert len(members(group)) == 2
+    supervisor.stop("dummy")
+    bound = time.monotonic() + 5
+    while members(group) and time.monotonic() < bound:
+        time.sleep(0.05)
+    assert members(group) == []
+
+
+def members(group):
+    pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [pid for pid in pids if in_group(pid, group)]
+
+
+def in_group(pid, group):
+    try:
+        fields = stat(pid)
+    except OSError:
+        return False
+    return int(fields[2]) == group and fields[0] != "Z"

@@ -60,4 +60,4 @@ def test_runner_that_refuses_its_configuration_is_reported_with_its_words(home, 
     argv = [sys.executable, "-c", "raise SystemExit('unknown key: tpoic')"]
     supervisor.ensure(runner.command(home, argv, {}))
     with pytest.raises(PartDiedError, match="unknown key: tpoic"):
-        runner.wait_until_settled(supervisor)
+        runner.wait_until_settled(supervisor, "runner")

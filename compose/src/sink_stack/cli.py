@@ -42,15 +42,18 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     up = add("up", _up, "install what is missing and start the stack")
-    up.add_argument("--no-runner", action="store_true", help="without the sink runner")
+    up.add_argument(
+        "--no-runner", action="store_true", help="without the sink runner, and its schedule"
+    )
     up.add_argument("--demo", action="store_true", help="load data if the databases are empty")
+    add("airflow", _airflow, "let Apache Airflow run the schedules of the stack")
     add("down", _down, "stop what `up` started; data stays")
     add("status", _status, "what runs, and how far behind it is").add_argument(
         "--json", action="store_true", help="for programs"
     )
     told = add("logs", _logs, "print what the parts wrote")
     told.add_argument(
-        "part", nargs="?", help="postgres, kafka, registry, warehouse, citizen, runner"
+        "part", nargs="?", help="postgres, kafka, registry, warehouse, citizen, runner, schedule"
     )
     told.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
     told.add_argument("-n", "--lines", type=int, default=100, help="last lines of each (100)")
@@ -67,11 +70,12 @@ def _stack(environ: Environ) -> Stack:
 
 def _up(arguments: argparse.Namespace, environ: Environ) -> int:
     stack = _stack(environ)
-    argv = None if arguments.no_runner else default_runner()
     if engine.chosen(stack.layout, environ) == "compose":
-        engine.Compose(stack.layout, environ).up(with_runner=argv is not None)
+        engine.Compose(stack.layout, environ).up(with_runner=not arguments.no_runner)
+    elif arguments.no_runner:
+        stack.up()
     else:
-        stack.up(Options(runner=argv))
+        stack.up(Options(runner=default_runner(), schedule=default_runner("schedule")))
     if arguments.demo:
         _load_demo(stack)
     return 0
@@ -86,6 +90,17 @@ def _load_demo(stack: Stack) -> None:
     told = subprocess.run(command, env={**os.environ, **stack.environment()}, check=False)
     if told.returncode:
         raise StackError("the demonstration data could not be loaded")
+
+
+def _airflow(_: argparse.Namespace, environ: Environ) -> int:
+    stack = _stack(environ)
+    if engine.chosen(stack.layout, environ) == "compose":
+        compose = engine.Compose(stack.layout, environ)
+        compose.run("--profile", "airflow", "up", "--detach", "--build", "--wait", "airflow")
+        compose.run("stop", "schedule")
+    else:
+        stack.up_airflow()
+    return 0
 
 
 def _down(_: argparse.Namespace, environ: Environ) -> int:

@@ -15,6 +15,7 @@ PREFERRED = {
     "registry_management": 58082,
     "warehouse": 58091,
     "citizen": 58092,
+    "airflow": 58080,
 }
 _LISTENING = "0A"
 # Below what Linux hands out to outgoing connections.

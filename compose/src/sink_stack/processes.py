@@ -38,6 +38,8 @@ class Command:
     fingerprint: str = ""
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 20
+    stop_all: bool = False
+    """The signal goes to all that the part started: its leader does not pass it on."""
 
     def digest(self) -> str:
         """Changes with anything that a restart would pick up."""
@@ -58,6 +60,7 @@ class Running:
     digest: str
     stop_signal: int
     stop_seconds: float
+    stop_all: bool = False
 
     def alive(self) -> bool:
         return self.boot == _boot() and _start_ticks(self.pid) == self.ticks
@@ -124,6 +127,7 @@ class Supervisor:
             digest=digest,
             stop_signal=command.stop_signal,
             stop_seconds=command.stop_seconds,
+            stop_all=command.stop_all,
         )
         self._pid_file(command.name).write_text(json.dumps(asdict(running)), encoding="utf-8")
         return running
@@ -135,7 +139,8 @@ class Supervisor:
             _signal(running, running.stop_signal)
         began = time.monotonic()
         for name, running in leaving:
-            if not self._wait(name, began + running.stop_seconds):
+            bound = began + running.stop_seconds
+            if not self._wait(name, bound) or not _group_ends(running, bound):
                 _kill_session(running)
                 self._wait(name, time.monotonic() + 5)
         for name in names:
@@ -218,7 +223,32 @@ def _boot() -> str:
 
 def _signal(running: Running, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(running.pid, number)
+        if running.stop_all:
+            os.killpg(running.pid, number)
+        else:
+            os.kill(running.pid, number)
+
+
+def _group_ends(running: Running, bound: float) -> bool:
+    """Wait for what a part started, if its signal was for all of that."""
+    while running.stop_all and _members(running.pid):
+        if time.monotonic() > bound:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _members(group: int) -> list[int]:
+    """The live processes of a process group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        if int(fields[2]) == group and fields[0] not in {"Z", "X"}:
+            found.append(int(path.parent.name))
+    return found
 
 
 def _kill_session(running: Running) -> None:

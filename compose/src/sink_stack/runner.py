@@ -18,10 +18,12 @@ POLICIES = "ranger-policies"
 _SETTLED_SECONDS = 2
 
 
-def command(layout: Layout, argv: Sequence[str], environ: Mapping[str, str]) -> Command:
+def command(
+    layout: Layout, argv: Sequence[str], environ: Mapping[str, str], name: str = "runner"
+) -> Command:
     """The runner's process, outdated once a plugin, a policy or the configuration changed."""
     return Command(
-        name="runner",
+        name=name,
         argv=argv,
         cwd=layout.root,
         env=environ,
@@ -31,12 +33,13 @@ def command(layout: Layout, argv: Sequence[str], environ: Mapping[str, str]) -> 
     )
 
 
-def wait_until_settled(supervisor: Supervisor) -> None:
-    """A runner that refuses its configuration ends at once: look before calling it up."""
+def wait_until_settled(supervisor: Supervisor, *names: str) -> None:
+    """What refuses its configuration ends at once: look before calling it up."""
     bound = time.monotonic() + _SETTLED_SECONDS
     while time.monotonic() < bound:
-        if supervisor.running("runner") is None:
-            raise PartDiedError(f"the sink runner ended\n{supervisor.tail('runner')}")
+        for name in names:
+            if supervisor.running(name) is None:
+                raise PartDiedError(f"the sink {name} ended\n{supervisor.tail(name)}")
         time.sleep(0.05)
 
 

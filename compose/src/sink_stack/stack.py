@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import envfile, runner, settings, topics
+from . import airflow, envfile, runner, settings, topics
 from .debezium import Debezium
 from .errors import StackError
 from .kafka import Kafka
@@ -19,9 +19,18 @@ from .progress import Reporter
 from .registry import Registry
 from .settings import DATABASES, Settings
 
-_PORTS_OF = {"kafka_controller": "kafka", "registry_management": "registry"}
+_PORTS_OF = {
+    "kafka_controller": "kafka",
+    "registry_management": "registry",
+    "airflow": "airflow-api",
+}
 # What reads goes before what it reads from; the last three need nothing of each other any more.
-_STOP_ORDER = (("runner",), ("warehouse", "citizen"), ("registry", "kafka", "postgres"))
+_STOP_ORDER = (
+    (*airflow.PARTS, "schedule"),
+    ("runner",),
+    ("warehouse", "citizen"),
+    ("registry", "kafka", "postgres"),
+)
 _SNAPSHOT_SECONDS = 600
 
 
@@ -33,6 +42,8 @@ class Options:
     """
 
     runner: Sequence[str] | None = None
+    schedule: Sequence[str] | None = None
+    """Not started where Airflow runs: that does the same."""
     extra_tables: Mapping[str, Sequence[str]] = field(default_factory=dict)
     extra_topics: Sequence[topics.Topic] = ()
     prepare: Callable[[Settings], None] | None = None
@@ -78,8 +89,10 @@ class Stack:
                 for name in DATABASES
             ]
             _results([pool.submit(self._up_debezium, server) for server in servers])
-        if options.runner:
-            self._up_runner(options.runner)
+        sinks = {"runner": options.runner, "schedule": options.schedule}
+        if self.supervisor.running("airflow-scheduler"):
+            del sinks["schedule"]
+        self._up_sinks({name: argv for name, argv in sinks.items() if argv})
 
     def down(self) -> None:
         """Stop every part that this home started, readers first."""
@@ -96,6 +109,24 @@ class Stack:
         if data and self.layout.home not in Path(data).parents:
             shutil.rmtree(Path(data).parent, ignore_errors=True)
         shutil.rmtree(self.layout.home)
+
+    def up_airflow(self, environment: Path | None = None) -> airflow.Airflow:
+        """Let Airflow run the schedules of a stack that is up, and nothing else do so."""
+        if self.supervisor.running("postgres") is None:
+            raise StackError("the stack is down: run `make up` first")
+        settings.prepare(self.layout, self._environ, self._port_is_ours)
+        environment = environment or self.layout.root / airflow.ENVIRONMENT
+        airflow.install(self.layout, environment, self._reporter)
+        made = airflow.Airflow(
+            layout=self.layout,
+            environment=environment,
+            runner=Path(default_runner()[0]),
+            port=self.settings.port("airflow"),
+            exported=self.environment(),
+        )
+        self.supervisor.stop("schedule")
+        made.up(self.supervisor, self._reporter)
+        return made
 
     def environment(self) -> dict[str, str]:
         return self.settings.exported()
@@ -145,11 +176,14 @@ class Stack:
         listed = captured_tables(self.layout.debezium / f"{name}.properties")
         return {"DEBEZIUM_SOURCE_TABLE_INCLUDE_LIST": ",".join([*listed, *extra])}
 
-    def _up_runner(self, argv: Sequence[str]) -> None:
-        command = runner.command(self.layout, argv, self.environment())
-        if self.supervisor.ensure(command):
-            runner.wait_until_settled(self.supervisor)
-            self._reporter.step("the sink runner is up")
+    def _up_sinks(self, sinks: Mapping[str, Sequence[str]]) -> None:
+        commands = [
+            runner.command(self.layout, argv, self.environment(), name)
+            for name, argv in sinks.items()
+        ]
+        if started := [one.name for one in commands if self.supervisor.ensure(one)]:
+            runner.wait_until_settled(self.supervisor, *started)
+            self._reporter.step(f"the sink {' and '.join(started)} is up")
 
 
 def captured_tables(path: Path) -> list[str]:
@@ -162,9 +196,9 @@ def captured_tables(path: Path) -> list[str]:
     raise StackError(f"{path}: no debezium.source.table.include.list")
 
 
-def default_runner() -> list[str]:
+def default_runner(command: str = "run") -> list[str]:
     """The runner of the same environment as this program."""
-    return [str(Path(sys.executable).with_name("sink-runner")), "run"]
+    return [str(Path(sys.executable).with_name("sink-runner")), command]
 
 
 def _results(futures: Sequence[Future[None]]) -> None:

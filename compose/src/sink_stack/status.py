@@ -14,12 +14,13 @@ from kafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
-from . import ports, topics
+from . import airflow, ports, topics
 from .processes import memory
 from .settings import DATABASES, Settings
 from .stack import Stack
 
 PARTS = ("postgres", "kafka", "registry", "warehouse", "citizen", "runner")
+_PORTS = {"airflow-api": "airflow"}
 _VERSIONS = {
     "postgres": "POSTGRES_VERSION",
     "kafka": "KAFKA_VERSION",
@@ -47,12 +48,16 @@ class Part:
 
 
 def parts(stack: Stack, settings: Settings) -> list[Part]:
-    return [_part(stack, settings, name) for name in PARTS]
+    """The parts that ought to run; one of Airflow and `sink-runner schedule` does."""
+    scheduled = any(stack.supervisor.running(name) for name in airflow.PARTS)
+    names = (*PARTS, *(airflow.PARTS if scheduled else ("schedule",)))
+    return [_part(stack, settings, name) for name in names]
 
 
 def _part(stack: Stack, settings: Settings, name: str) -> Part:
     running = stack.supervisor.running(name)
-    port = settings.port(name) if name in ports.PREFERRED else None
+    port_name = _PORTS.get(name, name)
+    port = settings.port(port_name) if port_name in ports.PREFERRED else None
     answers = port is None or ports.answers(port)
     return Part(
         name=name,
@@ -67,6 +72,8 @@ def _part(stack: Stack, settings: Settings, name: str) -> Part:
 def _version(stack: Stack, name: str) -> str:
     if name in _VERSIONS:
         return stack.versions[_VERSIONS[name]]
+    if name in airflow.PARTS:
+        return airflow.version(stack.layout)
     try:
         return metadata.version("sink-runner")
     except metadata.PackageNotFoundError:

@@ -1,0 +1,53 @@
+"""The task of the DAGs, and what is called when a run takes too long."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+)
+from sink_schedules import own_environment, runner
+from sink_times import Times
+
+_EX_CONFIG = 78
+
+
+class BatchOperator(BaseOperator):
+    """Run `sink-runner batch` in the environment that it is installed in."""
+
+    ui_color = "#d9ead3"
+
+    def __init__(self, *, arguments: Sequence[str], times: Times, **more: Any) -> None:
+        super().__init__(**more)
+        self.arguments = list(arguments)
+        self.times = times
+        self._hook = SubprocessHook()
+
+    def execute(self, context: Any) -> None:  # noqa: ARG002 - Airflow calls it so
+        """Wait for the end of maintenance; fail for good where trying again would not help."""
+        if over := self.times.maintenance_end(datetime.now(UTC)):
+            raise AirflowRescheduleException(over)
+        told = self._hook.run_command([runner(), *self.arguments], env=own_environment())
+        if told.exit_code == _EX_CONFIG:
+            raise AirflowFailException("sink-runner is not set up as it must be; the log says how")
+        if told.exit_code:
+            raise AirflowException(f"sink-runner ended with {told.exit_code}")
+
+    def on_kill(self) -> None:
+        """Ask the batch to end: it finishes the rows at hand."""
+        self._hook.send_sigterm()
+
+
+async def took_long(*, mapping: str, mode: str, limit: str, minutes: float, **_: Any) -> None:
+    """Airflow's deadline has passed and the run has not ended."""
+    logging.getLogger("sink_runner.batch").error(
+        "batch_slow mapping=%s mode=%s longer_than=%s minutes=%s", mapping, mode, limit, minutes
+    )

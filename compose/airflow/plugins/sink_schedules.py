@@ -1,0 +1,88 @@
+"""What the installed plugins schedule, asked of `sink-runner` in its own environment.
+
+The answer is kept in a file and asked for again once anything that it depends on has changed:
+the configuration, a plugin's code, or what is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_SECONDS = 60
+_EX_CONFIG = 78
+# What Airflow's own environment sets up is no business of a program in another one.
+_FOREIGN = ("AIRFLOW", "_AIRFLOW", "PYTHONPATH", "VIRTUAL_ENV", "SUPERVISOR_COMMS")
+
+
+class ScheduleError(Exception):
+    """`sink-runner` does not say what it schedules."""
+
+
+def runner(environ: Mapping[str, str] = os.environ) -> str:
+    """The program `sink-runner`: $SINK_RUNNER, or whichever is on the path."""
+    return environ.get("SINK_RUNNER", "sink-runner")
+
+
+def own_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables for `sink-runner`."""
+    return {name: text for name, text in environ.items() if not name.startswith(_FOREIGN)}
+
+
+def load(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The rules and schedules; `errors` tells which plugins could not be read."""
+    kept = Path(environ.get("AIRFLOW_HOME", Path.home() / "airflow")) / "sink-schedules.json"
+    asked = _question(environ)
+    answer = _fresh(kept, asked)
+    if answer is None:
+        answer = {**_ask(environ), "asked": asked}
+        _keep(kept, answer)
+    return answer
+
+
+def _question(environ: Mapping[str, str]) -> dict[str, str]:
+    """What else decides the answer."""
+    names = ("SINK_RUNNER", "SINK_CONFIG", "SINK_PLUGINS", "SINK_PLUGINS_OFF")
+    return {name: environ[name] for name in names if name in environ}
+
+
+def _fresh(kept: Path, asked: dict[str, str]) -> dict[str, Any] | None:
+    """The answer that was kept, unless something it depends on is newer, or gone."""
+    try:
+        answer: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        newest = max(Path(path).stat().st_mtime_ns for path in answer["depends_on"])
+        since = kept.stat().st_mtime_ns
+    except (OSError, ValueError, KeyError):
+        return None
+    return answer if newest < since and answer.get("asked") == asked else None
+
+
+def _ask(environ: Mapping[str, str]) -> dict[str, Any]:
+    told = subprocess.run(
+        [runner(environ), "schedule", "--json"],
+        env=own_environment(environ),
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    if told.returncode not in (0, _EX_CONFIG) or not told.stdout:
+        lines = "\n".join(told.stderr.splitlines()[-5:])
+        raise ScheduleError(f"`sink-runner schedule --json` ended with {told.returncode}\n{lines}")
+    answer: dict[str, Any] = json.loads(told.stdout)
+    return answer
+
+
+def _keep(path: Path, answer: dict[str, Any]) -> None:
+    """Several processes may do so at once: none ever reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8"
+    ) as stream:
+        json.dump(answer, stream)
+    Path(stream.name).rename(path)
