@@ -19,6 +19,8 @@ def lookup_faults(mapping: TableMapping) -> Iterator[str]:
 def _column(column: Column) -> Iterator[str]:
     at = f"column {column.name!r}"
     together = isinstance(column.source, AllOf)
+    if column.exists and not column.lookups:
+        yield f"{at}: exists needs a lookup"
     if together and not column.sources:
         yield f"{at}: all_of() needs a column"
     if together and not (column.lookups or column.convert):

@@ -299,14 +299,14 @@ class Route:
         answer = None if value is None else found.get(text_key(value))
         if isinstance(answer, EventError):
             return answer
-        if answer is None and self._columns[at].column.required:
-            name = self._names[at]
-            return WaitingError(f"lookup of required column {name!r} found nothing", name)
+        column = self._columns[at].column
+        if answer is None and (column.required or (column.exists and value is not None)):
+            return WaitingError(f"lookup of column {column.name!r} found nothing", column.name)
         values = (*change.values[:at], answer, *change.values[at + 1 :])
         if at not in self._key_at:
             return change._replace(values=values)
         if answer is None:
-            return EventError(f"lookup of key column {self._names[at]!r} found nothing")
+            return EventError(f"lookup of key column {column.name!r} found nothing")
         return change._replace(key=self._key(values), values=values)
 
     def _found(self, target: TargetColumn, asked: Mapping[Any, Any]) -> dict[Any, Any]:

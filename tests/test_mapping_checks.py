@@ -106,6 +106,7 @@ def test_a_sound_mapping_has_no_fault(mapping):
         (with_column(Column("id", "other")), "column 'id' is declared twice"),
         (with_column(Column("a", first_of())), "first_of() needs a column"),
         (with_column(Column("a", all_of(), convert=str)), "all_of() needs a column"),
+        (with_column(Column("a", exists=True)), "exists needs a lookup"),
         (with_column(Column("a", all_of("b", "c"))), "it needs a lookup"),
         (
             with_column(replace(TOGETHER, lookup=Lookup("SELECT %s", "north"))),

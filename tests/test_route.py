@@ -315,6 +315,12 @@ class TestLookups:
             refused(sink.send(create(**ROW | {"name": None})))
         )
 
+    def test_one_that_has_to_exist_may_be_null(self, make: Make) -> None:
+        sink = make(columns=self.columns(", exists=True"), found={"name": {"a": "A"}})
+        rows = [ROW | {"name": name} for name in ("a", None)]
+        assert [sink.send(create(**row)).row["name"] for row in rows] == ["A", None]
+        assert sink.send(create(**ROW | {"name": "c"})).waiting
+
     def test_an_event_that_fails_does_not_take_its_old_key_away(self, make: Make) -> None:
         declared = "conflict=source_wins(), old_row=True,"
         sink = make(declared=declared, columns=self.columns(", required=True"))
