@@ -82,9 +82,8 @@ class Applier:
             written = self._write(connection, batch.changes, letters)
             if letters or record:
                 (record or self._dead_letters.write)(connection, letters)
-            if letters or batch.defaults:
-                day = self._clock().date()
-                add_counts(connection, self._mapping, letters, batch.defaults, day)
+            day = self._clock().date()
+            add_counts(connection, self._mapping, letters, batch.defaults, day)
         batch.letters = letters  # not before the commit: another attempt finds them anew
         return written
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import date
 from typing import Any
 
@@ -29,10 +29,12 @@ def add_counts(
     connection: psycopg.Connection[Any],
     mapping: str,
     letters: Collection[DeadLetter],
-    defaults: Iterable[tuple[Message, str]],
+    defaults: Collection[tuple[Message, str]],
     day: date,
 ) -> None:
     """A default counts only where its event was written: `letters` are those that were not."""
+    if not (letters or defaults):
+        return
     counts = Counter(
         (error.rule, error.column) for _, error in letters if isinstance(error, QualityError)
     )

@@ -88,12 +88,10 @@ class Route:
                 fault.__cause__ = error
             else:
                 if defaulted:
-                    if len(batch.changes) > start:
-                        batch.defaults += [(message, column) for column in defaulted]
+                    batch.defaults += [(message, c) for c in defaulted if batch.changes[start:]]
                     defaulted.clear()
                 continue
-            defaulted.clear()
-            del batch.changes[start:]
+            del batch.changes[start:], defaulted[:]
             batch.letters.append(DeadLetter(message, fault))
         for at in self._lookups:
             self._look_up(at, batch)
