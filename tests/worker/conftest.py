@@ -15,13 +15,13 @@ from sink_runner.chain import Chain
 from sink_runner.changes import Change
 from sink_runner.dead_letter import DeadLetters
 from sink_runner.envelope import Decoded, Kind
-from sink_runner.errors import DecodeError
+from sink_runner.errors import DecodeError, EventError
 from sink_runner.hooks import Hooks
 from sink_runner.incoming import Shape
 from sink_runner.message import Message
 from sink_runner.offsets import Offsets, Topic
 from sink_runner.patience import Patience
-from sink_runner.plugin import hookimpl
+from sink_runner.plugin import Column, Lookup, hookimpl
 from sink_runner.registry import new_manager
 from sink_runner.route import Route
 from sink_runner.row import SourceColumn
@@ -52,11 +52,20 @@ class Broker:
         self.generation = 0
         self.polled = 0
 
-    def send(self, partition: int, value: bytes | int, offset: int | None = None) -> None:
+    def send(
+        self,
+        partition: int,
+        value: bytes | int,
+        offset: int | None = None,
+        *,
+        key: bytes | None = None,
+        need: str = "",
+    ) -> None:
         log = self.logs[partition]
         at = offset if offset is not None else (log[-1].offset + 1 if log else 0)
-        body = HEADER + json.dumps({"id": value}).encode() if isinstance(value, int) else value
-        log.append(Message("topic", partition, at, None, body))
+        row = {"id": value, "need": need} if isinstance(value, int) else None
+        body = HEADER + json.dumps(row).encode() if row else value
+        log.append(Message("topic", partition, at, key, body))
 
     def share(self, **shares: set[int]) -> None:
         self.shares = defaultdict(set, shares)
@@ -117,12 +126,16 @@ class Consumer:
 class Decoder:
     """Reads the messages of these tests."""
 
+    def __init__(self, columns: list[str]) -> None:
+        self.columns = columns
+
     def decode_many(self, values: list[bytes]) -> list[Decoded | DecodeError]:
         return [self._decode(value) for value in values]
 
     def _decode(self, value: bytes) -> Decoded | DecodeError:
         try:
-            row = (json.loads(value[5:])["id"],)
+            found = json.loads(value[5:])
+            row = tuple(found[name] for name in self.columns)
         except ValueError:
             return DecodeError("not one of ours")
         return Decoded("c", row, None, 1, 0, None, None)
@@ -150,6 +163,7 @@ class Unlucky:
 class Watcher:
     def __init__(self) -> None:
         self.seen: list[str] = []
+        self.failed: list[str] = []
 
     @hookimpl
     def sink_startup(self) -> None:
@@ -158,6 +172,10 @@ class Watcher:
     @hookimpl
     def sink_shutdown(self) -> None:
         self.seen.append("shutdown")
+
+    @hookimpl
+    def sink_event_failed(self, error: EventError) -> None:
+        self.failed.append(type(error).__name__)
 
     @hookimpl
     def sink_batch_committed(self, changes: int) -> None:
@@ -191,8 +209,14 @@ class Running(threading.Thread):
 class Stage:
     """A broker, a database and the workers between them."""
 
-    def __init__(self, written: Callable[..., Any]) -> None:
-        self.made = written("id int PRIMARY KEY")
+    def __init__(
+        self, written: Callable[..., Any], ddl: str = "id int PRIMARY KEY", *columns: Column
+    ) -> None:
+        self.made = written(ddl, *columns)
+        self.columns = [column.name for column in self.made.columns]
+        self.known: set[str] = set()
+        """What the lookup of `need` finds."""
+        self.now = NOW
         self.schema = self.made.scratch.schema
         self.made.scratch.admin.execute(AUDIT.format(schema=self.schema))
         self.broker = Broker()
@@ -217,14 +241,15 @@ class Stage:
         return Offsets("staged", Topic("c", "topic", self.schema), owner)
 
     def applier(self, name: str, before: Callable = lambda _: None) -> Applier:
-        shape = [SourceColumn("id", Kind.INT)]
+        kinds = {"id": Kind.INT, "need": Kind.STRING}
+        shape = [SourceColumn(name, kinds[name]) for name in self.columns]
         made = self.made
         self.route = Route(
             made.mapping,
             made.columns,
             Chain(),
             shape_of=lambda _: Shape(shape, shape),
-            resolve=lambda *_: {},
+            resolve=lambda _, asked: {need: need for need in asked & self.known},
             subject=lambda _: "",
         )
         return Applier(
@@ -250,7 +275,7 @@ class Stage:
         worker = Worker(
             "staged",
             feed=lambda: consumer,
-            decoder=Decoder(),
+            decoder=Decoder(self.columns),
             route=self.route,
             applier=applier,
             waiting=Waiting(
@@ -259,7 +284,7 @@ class Stage:
                 sealer=SEALER,
                 retry=timedelta(seconds=0.02),
                 give_up=timedelta(hours=24),
-                clock=lambda: NOW,
+                clock=lambda: self.now,
             ),
             hooks=Hooks(manager, defaultdict(lambda: None)),
             patience=self.patience,
@@ -268,7 +293,11 @@ class Stage:
         return worker, consumer, stop
 
     def audit(self) -> list[int]:
-        rows = self.made.scratch.admin.execute(f"SELECT id FROM {self.schema}.audit ORDER BY 1")
+        return sorted(self.written())
+
+    def written(self) -> list[int]:
+        """The rows in the order in which they were written."""
+        rows = self.made.scratch.admin.execute(f"SELECT id FROM {self.schema}.audit ORDER BY ctid")
         return [row[0] for row in rows]
 
     def until(self, expected: list[int], seconds: float = 20) -> None:
@@ -282,3 +311,11 @@ class Stage:
 @pytest.fixture
 def stage(written: Callable[..., Any]) -> Stage:
     return Stage(written)
+
+
+@pytest.fixture
+def needy(written: Callable[..., Any]) -> Stage:
+    """A stage whose rows need something that has to be `known`."""
+    lookup = Lookup("SELECT %s", "north")
+    columns = Column("id"), Column("need", required=True, lookup=lookup)
+    return Stage(written, "id int PRIMARY KEY, need text", *columns)
