@@ -1,66 +1,25 @@
-"""The warehouse's flows 3, 5, 6 and 7 on the real stack: a change here is a change there."""
+"""The warehouse's flows 1, 3, 5, 6 and 7 on the real stack: a change here is a change there."""
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer
 from sink_stack.testing_stack import StackUnderTest
 
 from sink_runner.testing import NOW
 
+from .flow import Flow
 from .running import eventually, row, running
 from .writes import delete, insert, update
 
 pytestmark = pytest.mark.stack
 
-Connection = psycopg.Connection[Any]
 FLOWS = ("profiles", "benefit-forecasts", "decisions", "alerts")
 LATER, EARLIER = NOW + timedelta(hours=1), NOW - timedelta(hours=1)
-
-
-class Flow:
-    """Both ends of the flows, and how far the runner is."""
-
-    def __init__(self, warehouse: Connection, portal: Connection, consumer: KafkaConsumer) -> None:
-        self.warehouse = warehouse
-        self.portal = portal
-        self._consumer = consumer
-
-    def arrives(self, table: str, key: tuple[str, Any], **columns: Any) -> None:
-        """The portal's row comes to hold these values."""
-        eventually(lambda: self.holds(table, key, *columns) == tuple(columns.values()))
-
-    def leaves(self, table: str, key: tuple[str, Any]) -> None:
-        eventually(lambda: self.holds(table, key, "1") is None)
-
-    def holds(self, table: str, key: tuple[str, Any], *columns: str) -> Any:
-        query = f"SELECT {', '.join(columns)} FROM {table} WHERE {key[0]} = %s"
-        return row(self.portal, query, key[1])
-
-    @contextmanager
-    def applied(self, topic: str) -> Iterator[None]:
-        """When the block is left, the change that was made in it has had its effect."""
-        before = sum(self._ends(topic).values())
-        yield
-        eventually(lambda: sum(self._ends(topic).values()) > before)
-        eventually(lambda: self._applied(topic) == sum(self._ends(topic).values()))
-
-    def _ends(self, topic: str) -> dict[TopicPartition, int]:
-        partitions = self._consumer.partitions_for_topic(topic)
-        ends: dict[TopicPartition, int] = self._consumer.end_offsets(
-            [TopicPartition(topic, partition) for partition in partitions]
-        )
-        return ends
-
-    def _applied(self, topic: str) -> int:
-        query = "SELECT sum(coalesce(next_offset, 0)) FROM sink.partition_offset WHERE topic = %s"
-        return int(row(self.portal, query, topic)[0] or 0)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +32,28 @@ def flow(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Ite
         stack.admin("smart_citizen") as portal,
     ):
         consumer = KafkaConsumer(bootstrap_servers=stack.kafka)
-        yield Flow(warehouse, portal, consumer)
+        yield Flow(warehouse, portal, consumer, stack.env)
         consumer.close()
+
+
+class TestSchemes:
+    def test_a_run_switches_on_and_off_and_leaves_the_portal_its_own(self, flow: Flow) -> None:
+        for code, status in (("X1", "active"), ("X2", "Inactive"), ("X3", "ACTIVE")):
+            scheme = {"scheme_code": code, "scheme_name": code, "category": "FOOD"}
+            insert(flow.warehouse, "public.scheme_master", {**scheme, "status": status})
+        for code in ("X1", "X2", "X4"):
+            own = {"code": code, "name": "Own", "name_hindi": "नाम", "start_date": "2020-04-01"}
+            insert(flow.portal, "public.schemes", own)
+        flow.batch("schemes", "--full")
+        delete(flow.warehouse, "public.scheme_master", ("scheme_code", "X3"))
+        flow.batch("schemes", "--full")
+        query = "SELECT code, name, name_hindi, status FROM schemes WHERE code LIKE 'X_' ORDER BY 1"
+        assert flow.portal.execute(query).fetchall() == [
+            ("X1", "X1", "नाम", "ACTIVE"),
+            ("X2", "Own", "नाम", "INACTIVE"),
+            ("X3", "X3", None, "INACTIVE"),
+            ("X4", "Own", "नाम", "ACTIVE"),
+        ]
 
 
 class TestProfiles:
@@ -137,6 +116,18 @@ class TestProfiles:
         flow.arrives("profile_summary", key, region="head")
         delete(flow.warehouse, "public.golden_records", ("gr_id", family))
         flow.leaves("profile_summary", key)
+
+    @pytest.mark.parametrize("arguments", [(), ("--full",)])
+    def test_a_batch_beside_the_events_changes_nothing(
+        self, flow: Flow, arguments: tuple[str, ...]
+    ) -> None:
+        family = self.person(flow, None, cluster_id="head")
+        key = ("family_id", family)
+        self.person(flow, family, cluster_id="member", updated_at=LATER)
+        flow.arrives("profile_summary", key, region="member")
+        before = flow.holds("profile_summary", key, "ctid::text", "xmin::text")
+        flow.batch("profiles", *arguments)
+        assert flow.holds("profile_summary", key, "ctid::text", "xmin::text") == before
 
 
 class TestForecasts:
