@@ -50,7 +50,7 @@ class Applier:
 
     def claim(self, partitions: Iterable[int]) -> Mapping[int, Claim]:
         """Become the only one that may write what these partitions hold."""
-        with self._session() as connection, connection.transaction():
+        with Session(self) as connection, connection.transaction():
             claims = self._offsets.claim(connection, partitions)
             found = connection.execute(_REMEMBERS, (self._mapping,)).fetchone()
             self._writer.remembers = found is not None and bool(found[0])
@@ -58,7 +58,7 @@ class Applier:
 
     def ask(self, work: Callable[[Connection], T]) -> T:
         """Do something else in a transaction of the session."""
-        with self._session() as connection, connection.transaction():
+        with Session(self) as connection, connection.transaction():
             return work(connection)
 
     def apply(
@@ -75,7 +75,7 @@ class Applier:
         given the dead letters, even if there are none, in place of the table that holds them.
         """
         letters = list(batch.letters)
-        with self._session() as connection, connection.transaction():
+        with Session(self) as connection, connection.transaction():
             if again and self._offsets.applied(connection, steps):
                 return 0
             self._offsets.advance(connection, steps)
@@ -90,7 +90,7 @@ class Applier:
     def maintain(self, remember: timedelta) -> int:
         """Retire what has aged and forget deletions older than `remember`."""
         now = self._clock()
-        with self._session() as connection, connection.transaction():
+        with Session(self) as connection, connection.transaction():
             connection.execute(_FORGET, (self._mapping, now - remember))
             return self._writer.expire(connection, now)
 
@@ -127,9 +127,6 @@ class Applier:
             connection, changes[half:], letters
         )
 
-    def _session(self) -> _Session:
-        return _Session(self)
-
     def open(self) -> Connection:
         if self._connection is None or self._connection.closed:
             connection = connect(self._dsn, f"sink-runner {self._mapping}")
@@ -144,7 +141,7 @@ class Applier:
         return self._connection
 
 
-class _Session:
+class Session:
     """Opens the connection if need be; closes it and tells whose fault it was if it fails."""
 
     def __init__(self, applier: Applier) -> None:

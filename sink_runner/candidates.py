@@ -84,11 +84,6 @@ class CandidateWriter:
         aged = run(connection, self._derivation.expire, (now - age, _EXPIRE_AT_ONCE)).rowcount
         return self._derive_touched(connection, now) if aged else 0
 
-    def derive_orphans(self, connection: Connection, now: datetime) -> int:
-        """Derive the groups of the target that have no candidates."""
-        run(connection, self._derivation.touch_orphans)
-        return self._derive_touched(connection, now)
-
     def _touch(self, connection: Connection, part: Round) -> None:
         keys = sorted([*part.writes, *part.leaves], key=str)
         if keys:

@@ -23,9 +23,11 @@ ON CONFLICT (mapping, cluster_id, topic, topic_id, partition)
 DO UPDATE SET epoch = p.epoch + 1, owner = excluded.owner, updated_at = now()
 RETURNING next_offset, epoch
 """
+# The lock keeps a chunk of a batch from coming in between.
 _ADVANCE = """
 UPDATE sink.partition_offset p SET next_offset = s.next_offset, updated_at = now()
-FROM unnest(%s::int[], %s::int8[], %s::int8[], %s::int8[])
+FROM (SELECT pg_advisory_xact_lock_shared(hashtextextended('sink/' || %s, 0)) OFFSET 0) together,
+  unnest(%s::int[], %s::int8[], %s::int8[], %s::int8[])
   AS s (partition, next_offset, epoch, expected)
 WHERE (p.mapping, p.cluster_id, p.topic, p.topic_id) = (%s, %s, %s, %s)
   AND p.partition = s.partition AND p.epoch = s.epoch
@@ -91,6 +93,7 @@ class Offsets:
         moved = connection.execute(
             _ADVANCE,
             (
+                self._identity[0],
                 [step.partition for step in ordered],
                 [step.next_offset for step in ordered],
                 [step.epoch for step in ordered],

@@ -33,9 +33,6 @@ class RowWriter(Protocol):
     def expire(self, connection: Connection, now: datetime) -> int:
         """Retire what has aged, if rows of this kind do."""
 
-    def derive_orphans(self, connection: Connection, now: datetime) -> int:
-        """Bring the target's rows that come from no candidate in line, if rows have candidates."""
-
 
 class Resolver:
     """Asks `sink_resolve_conflict` wherever the target already has a staged key."""
@@ -87,9 +84,6 @@ class PluginWriter:
 
     def expire(self, connection: Connection, now: datetime) -> int:
         return self._builtin.expire(connection, now)
-
-    def derive_orphans(self, connection: Connection, now: datetime) -> int:
-        return self._builtin.derive_orphans(connection, now)
 
     def write(self, connection: Connection, changes: Sequence[Change], now: datetime) -> int:
         written = self._chain.write(list(self._public(changes)), connection)

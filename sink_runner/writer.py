@@ -55,11 +55,6 @@ class Writer:
         del connection, now
         return 0
 
-    def derive_orphans(self, connection: Connection, now: datetime) -> int:
-        """Rows of this kind are not derived."""
-        del connection, now
-        return 0
-
     def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
         """Write the changes in their order and return how many rows the target changed."""
         del now

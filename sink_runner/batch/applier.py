@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import psycopg
 
-from ..applier import Applier, Connection
+from ..applier import Applier, Connection, Session
 from ..changes import Change
 from ..dead_letter import DeadLetter
+from ..offsets import Advance, Offsets, Topic
 from ..quality import add_counts
 from ..route import Batch
 
 T = TypeVar("T")
 
-# The events of the mapping are applied before a chunk or after it, never at the same time: so
-# what a chunk finds in the target still holds when it is written.
 _ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('sink/' || %s, 0))"
 
 
+class Alone(Offsets):
+    """A batch has no offsets.  What it writes, it writes while no event of its mapping is being
+    applied: so what it finds in the target still holds when it writes."""
+
+    def __init__(self, mapping: str) -> None:
+        super().__init__(mapping, Topic("", "", ""), "batch")
+        self._mapping = mapping
+
+    def advance(self, connection: Connection, steps: Iterable[Advance]) -> None:
+        """Wait for the events that are being applied; the next ones wait for us."""
+        del steps
+        connection.execute(_ALONE, (self._mapping,))
+
+
 class BatchApplier(Applier):
-    """Writes chunks; has no offsets to keep."""
+    """Writes chunks of rows."""
 
     def transact(self, work: Callable[[Connection], T], *, dry: bool = False) -> T:
         """Do the work in a transaction of the mapping's own; `dry` rolls it back."""
-        with self._session() as connection, connection.transaction() as transaction:
-            connection.execute(_ALONE, (self._mapping,))
+        with Session(self) as connection, connection.transaction() as transaction:
+            self._offsets.advance(connection, ())
             done = work(connection)
             if dry:
                 raise psycopg.Rollback(transaction)
@@ -39,9 +52,10 @@ class BatchApplier(Applier):
         self._writer.remembers = True
         return self._write(connection, changes, letters)
 
-    def derive_orphans(self, connection: Connection) -> int:
-        """Derive the groups of the target that no row of the source is in."""
-        return self._writer.derive_orphans(connection, self._clock())
+    def derive(self, touch: str, connection: Connection) -> int:
+        """Derive the groups of candidates that the statement notes."""
+        connection.execute(touch.encode())
+        return self._writer.write(connection, (), self._clock())
 
     def settle(self, connection: Connection, batch: Batch, letters: Sequence[DeadLetter]) -> None:
         """Keep the dead letters, and count what broke a rule or was given a default."""

@@ -17,18 +17,18 @@ from ..catalog import TableCatalog, read_table
 from ..catalog_checks import check_target, wanted_before
 from ..config import Config, Database
 from ..dead_letter import DeadLetters
+from ..derivation import Derivation
 from ..errors import ConfigError
 from ..faults import judge
 from ..incoming import Shape
 from ..lookups import Lookups
-from ..offsets import Offsets, Topic
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
 from ..policy import load_policies
 from ..target import Connection, connect, create_control_tables
 from ..waiting import Waiting
 from ..writers import make_writer
-from .applier import BatchApplier
+from .applier import Alone, BatchApplier
 from .departures import Departures
 from .keys import TargetKeys
 from .ledger import Ledger
@@ -119,7 +119,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         plugin.name,
         dsn=database(config, mapping.target_table.database).dsn,
         writer=make_writer(plugin.name, mapping, parts, target),
-        offsets=Offsets(plugin.name, Topic("", mapping.source, ""), "batch"),
+        offsets=Alone(plugin.name),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,
     )
@@ -142,6 +142,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         applier=applier,
         waiting=waiting,
         departures=Departures(mapping, source, keys, asking),
+        touch_orphans=_touch_orphans(around, table, parts),
         ledger=Ledger(plugin.name, mapping.target),
         hooks=parts.hooks,
         chunk_rows=config.batch.max_rows,
@@ -149,3 +150,18 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         retry_steps=config.retry_steps,
         stop=stop,
     )
+
+
+def _touch_orphans(around: _Around, table: str, parts: Parts) -> str | None:
+    """Notes the groups of the target that come from no candidate; None without candidates."""
+    mapping = around.source.mapping
+    if mapping.candidates is None:
+        return None
+    return Derivation(
+        mapping=around.plugin.name,
+        declared=mapping,
+        candidates=mapping.candidates,
+        table=table,
+        columns=parts.columns,
+        target=around.target,
+    ).touch_orphans

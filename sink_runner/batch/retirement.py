@@ -33,11 +33,11 @@ class Retirement:
         how = self._how(seen, full=full)
         if how is not None:
             self._pages(*how, before_each)
-        if full and self._tools.mapping.candidates:
+        tools, touch = self._tools, self._tools.touch_orphans
+        if full and touch is not None:
             before_each()
-            orphans = self._tools.applier.transact(
-                self._tools.applier.derive_orphans, dry=self._report.dry_run
-            )
+            derive = partial(tools.applier.derive, touch)
+            orphans = tools.applier.transact(derive, dry=self._report.dry_run)
             self._report.counts["removed"] += orphans
 
     def _how(self, seen: Seen, *, full: bool) -> tuple[Missing, Collection[Key] | None] | None:

@@ -71,6 +71,8 @@ class Tools:
     applier: BatchApplier
     waiting: Waiting
     departures: Departures
+    touch_orphans: str | None
+    """SQL that notes the target's rows that come from no candidate."""
     ledger: Ledger
     hooks: Hooks
     chunk_rows: int
