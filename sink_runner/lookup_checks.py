@@ -12,7 +12,7 @@ def lookup_faults(mapping: TableMapping) -> Iterator[str]:
         yield from _column(column)
     key = mapping.candidates.key if mapping.candidates else mapping.key
     keyed = [column.name for column in mapping.columns if column.lookups and column.name in key]
-    if keyed:
+    if keyed and mapping.query is None:  # what a query leaves out is known by the target's own key
         yield from _departures(mapping, ", ".join(keyed))
 
 

@@ -80,6 +80,13 @@ def with_column(*columns: Column) -> TableMapping:
         with_column(replace(TOGETHER, convert=" ".join, lookup=Lookup("SELECT %s", "north"))),
         LOOKED_UP,
         replace(LOOKED_UP, old_row=True, on_rekey=Keep()),
+        replace(
+            LOOKED_UP,
+            on_retire=Delete(),
+            schedules=DAILY,
+            events=False,
+            query=Query(select="SELECT 1"),
+        ),
         replace(GROUPED, columns=(GROUPED.columns[0], replace(TOGETHER, name="family", type="a"))),
         with_column(Column("a", minimum=1, maximum=1, default=1)),
         with_column(Column("a", one_of=frozenset({"x"}), default="x", required=False)),
