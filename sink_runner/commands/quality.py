@@ -35,7 +35,7 @@ The exit code is 0 whatever is found; with --strict it is 1 if anything broke a 
 examples:
   sink-runner quality
   sink-runner quality --days 1 --strict
-  sink-runner quality --json decisions documents
+  sink-runner quality --json decisions citizens
 """
 DAYS = 30
 
