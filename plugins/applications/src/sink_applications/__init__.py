@@ -1,0 +1,127 @@
+"""smart_citizen.public.service_applications -> smart_warehouse.decision.application_events.
+
+A row of the target is not an image of a row of the source: it says that an application came to
+a status, and when.
+"""
+
+from datetime import datetime
+
+from sink_runner.plugin import (
+    Column,
+    Event,
+    Keep,
+    Lookup,
+    Op,
+    Row,
+    TableMapping,
+    Verdict,
+    all_of,
+    hookimpl,
+    insert_once,
+    not_before,
+)
+
+_Time = datetime | None
+_EVENTS = {
+    "SUBMITTED": "APPLICATION_SUBMITTED",
+    "APPROVED": "APPLICATION_APPROVED",
+    "REJECTED": "APPLICATION_REJECTED",
+    "WITHDRAWN": "APPLICATION_WITHDRAWN",
+    "CANCELLED": "APPLICATION_WITHDRAWN",
+}
+_AADHAAR = Lookup(
+    "SELECT id::text, aadhaar_number FROM public.citizens WHERE id = ANY (%s::uuid[])",
+    database="smart_citizen",
+)
+_CITIZEN_ID = Lookup(
+    "SELECT jan_aadhaar, citizen_id FROM public.golden_records WHERE jan_aadhaar = ANY (%s)",
+    database="smart_warehouse",
+)
+_CODE = Lookup(
+    "SELECT id::text, code FROM public.schemes WHERE id = ANY (%s::uuid[])",
+    database="smart_citizen",
+)
+_KNOWN_CODE = Lookup(
+    "SELECT scheme_code, scheme_code FROM public.scheme_master WHERE scheme_code = ANY (%s)",
+    database="smart_warehouse",
+)
+# A row that was read tells a status and not since when: if the application's last event says the
+# same, it is that one.
+_SINCE = Lookup(
+    """
+    SELECT asked.id, asked.type, asked.at, asked.unsure, coalesce(last.at, asked.at::timestamp)
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS asked (id, type, at, unsure)
+    LEFT JOIN LATERAL (
+      SELECT event_type AS type, event_timestamp AS at
+      FROM decision.application_events WHERE application_id = asked.id::uuid
+      ORDER BY event_timestamp DESC, event_type = asked.type DESC LIMIT 1
+    ) last ON asked.unsure::boolean AND last.type = asked.type
+    """,
+    database="smart_warehouse",
+)
+
+
+def _event_type(status: str) -> str | None:
+    return _EVENTS.get(status.upper())
+
+
+def _approved(row: tuple[str | None, _Time, _Time]) -> _Time:
+    status, approved, updated = row
+    return (approved or updated) if (status or "").upper() == "APPROVED" else None
+
+
+def _came(row: tuple[str | None, _Time, _Time, _Time]) -> _Time:
+    """When the application was submitted, or came to another status."""
+    status, submitted, approved, updated = row
+    if (status or "").upper() == "SUBMITTED":
+        return submitted
+    return _approved((status, approved, updated)) or updated
+
+
+@hookimpl
+def sink_mapping() -> TableMapping:
+    times = ("approved_at", "updated_at")
+    return TableMapping(
+        source="smart_citizen.public.service_applications",
+        target="smart_warehouse.decision.application_events",
+        key=("application_id", "event_type", "event_timestamp"),
+        conflict=insert_once(),
+        old_row=True,
+        on_delete=Keep(),
+        on_retire=Keep(),
+        rules=(not_before("updated_at", "created_at"),),
+        columns=(
+            Column("application_id", "id", required=True),
+            Column("citizen_id", lookup=(_AADHAAR, _CITIZEN_ID)),
+            Column("scheme_code", "scheme_id", lookup=(_CODE, _KNOWN_CODE), exists=True),
+            Column("event_type", "status", convert=_event_type, required=True),
+            Column(
+                "event_timestamp",
+                all_of("status", "submission_date", *times),
+                convert=_came,
+                required=True,
+                lookup=_SINCE,
+            ),
+            Column("approval_timestamp", all_of("status", *times), convert=_approved),
+        ),
+    )
+
+
+@hookimpl
+def sink_filter(event: Event) -> Verdict:
+    """Only what brings an application to a status that has an event."""
+    status = (event.row["status"] or "").upper()
+    before = event.before
+    same = before is not None and (before["status"] or "").upper() == status
+    return Verdict.DROP if same or status not in _EVENTS else Verdict.PASS
+
+
+@hookimpl
+def sink_map(event: Event, row: Row) -> Row:
+    """Say which event it is, for the lookup, and whether its time is a guess."""
+    at = row["event_timestamp"]
+    if at is not None:
+        unsure = event.op is Op.READ and at == event.row["updated_at"]
+        asked = (event.row["id"], row["event_type"], at.isoformat(), str(unsure))
+        row["event_timestamp"] = asked
+    return row
