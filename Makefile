@@ -56,7 +56,7 @@ test: lint types ## rules, types, then every test against the real parts
 	@$(BIN)/python -m pytest
 
 check: lint types ## what needs no stack: rules, types, and the tests without real parts
-	@$(BIN)/python -m pytest -m 'not stack and not postgres'
+	@$(BIN)/python -m pytest -m 'not stack and not postgres and not airflow'
 
 bench: venv ## events a second from Kafka to committed rows
 	@$(BIN)/python -m tests.bench

@@ -22,7 +22,7 @@ from .progress import Reporter
 FOLDER = Path("compose", "airflow")
 ENVIRONMENT = ".airflow-venv"
 PARTS = ("airflow-api", "airflow-scheduler", "airflow-dags", "airflow-triggerer")
-_REQUIREMENTS = ("requirements.txt", "constraints.txt")
+REQUIREMENTS = ("requirements.txt", "constraints.txt")
 _READY_SECONDS = 180
 _HEALTH_SECONDS = 5
 
@@ -145,13 +145,13 @@ class Airflow:
 def install(layout: Layout, environment: Path, reporter: Reporter) -> None:
     """Fill the environment, unless it holds just what compose/airflow asks for."""
     folder = layout.root / FOLDER
-    wanted = b"".join((folder / name).read_bytes() for name in _REQUIREMENTS)
+    wanted = b"".join((folder / name).read_bytes() for name in REQUIREMENTS)
     digest = hashlib.sha256(wanted).hexdigest()
     mark = environment / ".installed"
     if mark.exists() and mark.read_text(encoding="ascii") == digest:
         return
     environment.parent.mkdir(parents=True, exist_ok=True)
-    requirements, constraints = (str(folder / name) for name in _REQUIREMENTS)
+    requirements, constraints = (str(folder / name) for name in REQUIREMENTS)
     python = str(environment / "bin" / "python")
     with reporter.downloading("fetching Airflow", environment):
         for argv in (
@@ -166,7 +166,7 @@ def install(layout: Layout, environment: Path, reporter: Reporter) -> None:
 
 def version(layout: Layout) -> str:
     """The one that compose/airflow asks for."""
-    for line in (layout.root / FOLDER / _REQUIREMENTS[0]).read_text(encoding="utf-8").splitlines():
+    for line in (layout.root / FOLDER / REQUIREMENTS[0]).read_text(encoding="utf-8").splitlines():
         name, _, pinned = line.partition("==")
         if name == "apache-airflow":
             return pinned

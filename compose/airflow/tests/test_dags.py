@@ -1,0 +1,138 @@
+"""The DAGs that the real Airflow reads from the one file."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.airflow
+
+ROOT = Path(__file__).parents[3]
+READ = """
+import json, os, sys, warnings
+from airflow.dag_processing.dagbag import DagBag
+
+def read():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    dags = {dag.dag_id: seen(dag) for dag in bag.dags.values()}
+    texts = [str(one.message) for one in told if "sink-runner" in str(one.message)]
+    return {"dags": dags, "errors": bag.import_errors, "warnings": texts}
+
+def seen(dag):
+    (task,) = dag.tasks
+    return {
+        "cron": dag.timetable.summary,
+        "arguments": task.arguments,
+        "retries": task.retries,
+        "delay": task.retry_delay.total_seconds(),
+        "pool": task.pool,
+        "active": dag.max_active_runs,
+        "catchup": dag.catchup,
+        "tags": sorted(dag.tags),
+        "doc": dag.doc_md,
+        "deadlines": {one.name: one.interval.total_seconds() for one in dag.deadline or ()},
+    }
+"""
+PRINT = "\nprint(json.dumps(read()))\n"
+
+
+def scheduled(home) -> list[dict]:
+    told = subprocess.run(
+        [home.folder / "sink-runner", "schedule", "--json"],
+        env=home.variables,
+        capture_output=True,
+        check=True,
+    )
+    return json.loads(told.stdout)["schedules"]
+
+
+def test_there_is_a_dag_for_each_schedule_of_the_installed_plugins(home):
+    read = home.script(READ + PRINT, SINK_DEADLINES="").answer
+    assert read["errors"] == {}
+    wanted = scheduled(home)
+    assert len(wanted) > 4
+    assert any(one["readme"].startswith(f"# {one['mapping']}") for one in wanted)
+    assert len(read["dags"]) == len(wanted)
+    for one in wanted:
+        dag = read["dags"][f"sink.{one['mapping']}" + ".full" * (one["mode"] == "full")]
+        assert dag["cron"] == one["cron"]
+        assert dag["arguments"] == one["arguments"]
+        assert (dag["retries"], dag["delay"]) == (3, 300)
+        assert (dag["active"], dag["catchup"]) == (1, False)
+        assert dag["doc"] == one["readme"]
+        assert {"sink-runner", one["mapping"], "smart_warehouse"} <= set(dag["tags"])
+        assert dag["deadlines"] == {"expected": one["expected_seconds"], "limit": 3600}
+
+
+THREE = """(
+    Schedule("0 * * * *"), Schedule("5 5 * * *"), Schedule("30 0 * * *", full=True)
+)"""
+
+
+def test_a_plugin_that_is_installed_brings_its_dags_without_an_edit(home):
+    """Also where the answer of `sink-runner` was kept from the time before."""
+    before = home.script(READ + PRINT).answer["dags"]
+    home.plugin("apples", THREE)
+    after = home.script(READ + PRINT).answer["dags"]
+    assert set(after) - set(before) == {"sink.apples", "sink.apples.full", "sink.apples.2"}
+    assert after["sink.apples.2"]["cron"] == "5 5 * * *"
+    assert after["sink.apples"]["doc"] == "# apples"
+
+
+def test_sink_runner_is_asked_again_only_when_something_has_changed(home):
+    ask = "import json, sink_schedules\nprint(json.dumps(sink_schedules.load()['schedules']))"
+    first = home.script(ask).answer
+    assert home.script(ask).answer == first
+    assert home.asked == ["schedule"]
+    (home.site / "new-1.0.dist-info").mkdir()
+    home.script(ask)
+    home.script(ask, SINK_PLUGINS="schemes")
+    assert home.asked == ["schedule"] * 3
+
+
+def test_airflow_s_environment_has_neither_kafka_nor_postgresql_of_the_product(home):
+    """The DAG file asks another program, and imports nothing of it."""
+    modules = home.script(READ + "read()\nprint(json.dumps(sorted(sys.modules)))").answer
+    assert "sink_batch" in modules
+    assert not {name for name in modules if name.split(".")[0] in FOREIGN}
+
+
+FOREIGN = {"sink_runner", "psycopg", "kafka", "confluent_kafka", "sink_schemes"}
+
+
+def test_a_sink_runner_that_does_not_answer_is_an_error_that_airflow_shows(home):
+    home.runner("echo 'no such option' >&2; exit 2")
+    read = home.script(READ + PRINT).answer
+    assert read["dags"] == {}
+    assert "no such option" in str(read["errors"])
+
+
+def test_each_target_has_a_pool_once_the_pools_were_made(home):
+    told = home.script(POOLS).answer
+    targets = sorted({one["target"] for one in scheduled(home)})
+    assert sorted(told) == targets
+    assert all(pool["slots"] == 1 for pool in told.values())
+    before = home.script(READ + PRINT).answer["dags"]
+    assert {dag["pool"] for dag in before.values()} == {"default_pool"}
+    (home.folder / "airflow" / "sink-pools.json").write_text(json.dumps(told))
+    after = home.script(READ + PRINT).answer["dags"]
+    assert sorted({dag["pool"] for dag in after.values()}) == targets
+
+
+POOLS = f"""
+import contextlib, io, json, runpy
+with contextlib.redirect_stdout(io.StringIO()) as told:
+    runpy.run_path({str(ROOT / "compose" / "airflow" / "pools.py")!r})
+print(json.dumps(json.loads(told.getvalue())))
+"""
+
+
+def test_a_broken_plugin_is_told_and_hides_no_other(home):
+    home.plugin("pears", "", code="import nope_nope")
+    read = home.script(READ + PRINT).answer
+    assert read["errors"] == {}
+    assert "sink.schemes.full" in read["dags"]
+    assert ["nope_nope" in text for text in read["warnings"]] == [True]
