@@ -17,8 +17,8 @@ def counts(shop: Any) -> dict[tuple[str, str], int]:
 
 @pytest.fixture
 def waiting(shop: Any) -> Any:
-    """Two events that wait and were tried again in vain; the first was given a default."""
-    shop.send(create(id=1, note=None, customer="Anna"), create(id=2, note="a", customer="Maya"))
+    """Two events that were given a default, wait and were tried again in vain."""
+    shop.send(create(id=1, note=None, customer="Anna"), create(id=2, note=None, customer="Maya"))
     for _ in range(3):
         shop.retry()
     assert shop.statuses() == ["PARKED", "PARKED"]
