@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-COMMANDS = ("plugins", "run", "config", "quality", "new")
+COMMANDS = ("plugins", "run", "schedule", "config", "quality", "new")
 
 pytestmark = pytest.mark.usefixtures("configured")
 
@@ -89,6 +89,14 @@ def test_run_without_any_mapping_is_refused(site, call, configured):
     code, _, err = call("run", "--without", "apples")
     assert code == 78
     assert "no plugin with a mapping is on" in err
+
+
+def test_run_with_mappings_that_read_no_events_says_so(site, call, configured):
+    site.nightly("nightly")
+    configured("nightly")
+    code, _, err = call("run")
+    assert code == 78
+    assert "no mapping that is on reads events: `sink-runner batch`" in err
 
 
 def test_run_tells_what_is_wrong_with_the_configuration(call, configured):
