@@ -71,7 +71,7 @@ def _build(around: Surroundings) -> dict[str, Worker]:
     """Check and connect every mapping; all that is wrong is told at once."""
     workers, faults = {}, []
     for plugin in around.plugins:
-        if plugin.mapping is None:
+        if plugin.mapping is None or not plugin.mapping.events:
             continue
         try:
             worker = _patiently(plugin, around)

@@ -182,6 +182,32 @@ class Statements:
             "WHERE v.position < excluded.position"
         )
 
+    # -- places in the log of rows that are there ---------------------------------------------
+
+    @cached_property
+    def stale(self) -> str:
+        """Takes the keys, the positions and the mapping's name; numbers, from 0, those for which
+        something later is remembered."""
+        arrays = ", ".join("%s::text[]" for _ in self.key)
+        return (
+            f"SELECT s._number - 1 FROM unnest({arrays}, %s::int8[]) "
+            f"WITH ORDINALITY AS s({_list(self.key)}, _position, _number) "
+            f"JOIN sink.row_version v ON v.mapping = %s AND v.key = {self._key_text} "
+            "WHERE v.position > s._position "
+            "OR (v.position = s._position AND v.deleted_at IS NOT NULL)"
+        )
+
+    @cached_property
+    def remember(self) -> str:
+        """Takes the mapping's name, then the keys, then the positions."""
+        return (
+            "INSERT INTO sink.row_version AS v (mapping, key, position) "
+            f"SELECT %s, {self._key_text}, s._position FROM {self._keys_at} "
+            "ON CONFLICT (mapping, key) DO UPDATE "
+            "SET position = excluded.position, deleted_at = NULL "
+            "WHERE v.position <= excluded.position"
+        )
+
     @cached_property
     def _keys(self) -> str:
         arrays = ", ".join("%s::text[]" for _ in self.key)
@@ -233,7 +259,8 @@ class Statements:
     def _not_deleted(self) -> str:
         return (
             "NOT EXISTS (SELECT FROM sink.row_version v WHERE v.mapping = %(mapping)s "
-            f"AND v.key = {self._key_text} AND v.position >= s._position)"
+            f"AND v.key = {self._key_text} AND v.position >= s._position "
+            "AND v.deleted_at IS NOT NULL)"
         )
 
     def _newer(self, new: Mapping[str, str]) -> str:

@@ -6,9 +6,10 @@ from .candidates import CandidateWriter, candidate_table
 from .catalog import TableCatalog
 from .folding import Fold, fold_of
 from .parts import Parts
-from .plugin import SyncTime, TableMapping, source_wins
+from .plugin import Strategy, SyncTime, TableMapping, source_wins
 from .resolve import PluginWriter, Resolver, RowWriter
 from .statements import Statements
+from .versions import VersionedWriter
 from .writer import Writer
 
 
@@ -25,7 +26,7 @@ def make_writer(name: str, mapping: TableMapping, parts: Parts, target: TableCat
         unstaged=[] if candidates else timed,  # candidates have no such column, the target has
         positioned=candidates is not None,
     )
-    writer = Writer(
+    writer = (VersionedWriter if _races(mapping) else Writer)(
         mapping,
         statements,
         _fold(mapping, parts),
@@ -38,6 +39,12 @@ def make_writer(name: str, mapping: TableMapping, parts: Parts, target: TableCat
     if chain.writers:
         rows = PluginWriter(chain, [column.name for column in parts.columns], rows)
     return rows
+
+
+def _races(mapping: TableMapping) -> bool:
+    """May a batch race with events, and nothing in the target tell which row is newer?"""
+    wins = mapping.conflict.strategy is Strategy.SOURCE_WINS
+    return wins and mapping.events and mapping.candidates is None
 
 
 def _fold(mapping: TableMapping, parts: Parts) -> Fold | None:

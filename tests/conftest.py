@@ -39,6 +39,16 @@ def sink_mapping():
     )
 """
 
+NIGHTLY = """
+from dataclasses import replace
+from sink_runner.plugin import Schedule
+_declared = sink_mapping
+
+@hookimpl
+def sink_mapping():
+    return replace(_declared(), events=False, schedules=(Schedule("0 0 * * *"),))
+"""
+
 CONFIG = """
 [kafka]
 bootstrap = "127.0.0.1:9092"
@@ -66,6 +76,10 @@ class Site:
         source = source or f"north.public.{name}"
         target = target or f"south.public.{name}"
         self.plugin(name, MAPPING.format(source=source, target=target) + code)
+
+    def nightly(self, name: str) -> None:
+        """Install a plugin whose mapping is written by its batch form alone."""
+        self.mapping(name, code=NIGHTLY)
 
     def plugin(
         self,

@@ -145,6 +145,7 @@ def test_json_has_everything_a_program_may_want(site, call, configured):
         "version": "1.5",
         "source": "north.public.apples",
         "target": "south.public.apples",
+        "events": True,
         "hooks": ["sink_mapping"],
         "errors": [],
     }
@@ -239,3 +240,12 @@ def test_the_keys_of_a_plugin_are_printed_with_values_but_secrets(site, call, co
         'plugins.ant.pin  (a string, default "")',
         "    plugins.ant.pin = ***",
     ]
+
+
+def test_a_mapping_whose_topic_is_not_read_says_so(site, call, configured):
+    site.mapping("apples")
+    site.nightly("nightly")
+    configured("apples", "nightly")
+    _, out, _ = call("plugins")
+    assert line_of("nightly", out).endswith("south.public.nightly (batch only)")
+    assert line_of("apples", out).endswith("south.public.apples")

@@ -146,3 +146,20 @@ def test_every_fault_of_the_set_up_is_told_at_once(
         runner.run(settings, [plugins["one"], plugins["two"]])
     assert str(caught.value) == "mapping 'one': wrong\nmapping 'two': wrong"
     assert tried == ["one"] * 3 + ["two"] * 3
+
+
+def test_a_mapping_that_reads_no_events_gets_no_worker(
+    site, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(plugin: Any, _: Any) -> None:
+        raise ConfigError(plugin.name)
+
+    monkeypatch.setattr(runner, "build", build)
+    site.mapping("one")
+    site.nightly("two")
+    plugins = registry.installed()
+    for name in ("one", "two"):
+        registry.load(plugins[name])
+    with pytest.raises(ConfigError) as caught:
+        runner.run(settings, [plugins["one"], plugins["two"]])
+    assert str(caught.value) == "mapping 'one': one"

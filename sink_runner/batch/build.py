@@ -36,6 +36,10 @@ from .run import Tools
 from .snapshot import open_source
 from .source import Source
 
+# A row is tried again by the next run, of which there may be one a day or none for a month: in
+# hours it can't be told whether it has waited for too long.
+_NEVER = timedelta(days=36_500)
+
 
 @contextmanager
 def tools(
@@ -128,7 +132,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         applier=applier,
         sealer=sealing,
         retry=timedelta(seconds=config.waiting.retry_seconds),
-        give_up=timedelta(hours=config.waiting.give_up_hours),
+        give_up=_NEVER,
         clock=clock,
     )
     table = candidate_table(plugin.name) if mapping.candidates else target.sql_name

@@ -56,6 +56,7 @@ SELECT DISTINCT sample_position, sample_before FROM (
   SELECT sample_position, sample_before FROM sink.batch_run WHERE cluster = %s
   ORDER BY run DESC LIMIT 100) s
 """
+_FORGET = "DELETE FROM sink.row_version WHERE mapping = %s"
 _WATERMARK = """
 INSERT INTO sync_watermark (flow, last_synced_at) VALUES (%s, %s)
 ON CONFLICT (flow) DO UPDATE SET last_synced_at = excluded.last_synced_at
@@ -129,6 +130,10 @@ class Ledger:
         checks: Mapping[str, Any],
     ) -> None:
         connection.execute(_FINISH, (outcome, json.dumps(counts), json.dumps(checks), run))
+
+    def forget_positions(self, connection: Connection) -> None:
+        """The log is another than that of the positions that are remembered for the mapping."""
+        connection.execute(_FORGET, (self._mapping,))
 
     def synced(self, connection: Connection, at: datetime) -> None:
         """Note for other programs that the target has all that the source had then."""

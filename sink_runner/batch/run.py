@@ -157,6 +157,9 @@ class BatchRun:
         condition, since = self._condition(previous, snapshot)
         self._progress.expect(tools.source.count(reader, condition, since))
         if not options.dry_run:
+            if previous is not None and previous.cluster != snapshot.cluster:
+                self._note("the source is another cluster, or was restored, since the last run")
+                tools.applier.ask(tools.ledger.forget_positions)
             self._run = tools.applier.ask(partial(self._enter, resumed, snapshot))
         return _Plan(snapshot=snapshot, condition=condition, since=since, resumed=resumed)
 

@@ -112,10 +112,21 @@ class Source:
     def between(self, since: datetime | None, until: datetime | None) -> str:
         """The condition that a row is of this time, by what its mapping calls its version."""
         column = self._time_column()
+        if column is None:
+            return self._by_query(until)
         bounds = [f"{column} {sign} {_literal(str(at))}" for sign, at in _bounds(since, until)]
         return f"({' AND '.join(bounds)})"
 
-    def _time_column(self) -> str:
+    def _by_query(self, until: datetime | None) -> str:
+        query = self.mapping.query
+        if query is not None and "{since}" in query.select and until is None:
+            return "false"  # the query itself knows what is of that time
+        raise ConfigError(
+            f"--since and --until need a time: {self.mapping.source} has neither updated_at "
+            "nor created_at, and the mapping's conflict rule names no version column"
+        )
+
+    def _time_column(self) -> str | None:
         version = self.mapping.conflict.version
         names = [n for c in self.mapping.columns if c.name == version for n in c.sources]
         known = [
@@ -123,12 +134,7 @@ class Source:
             for name in [*names, "updated_at", "created_at"]
             if (column := self.catalog.columns.get(name)) and column.type.startswith("timestamp")
         ]
-        if not known:
-            raise ConfigError(
-                f"--since and --until need a time: {self.mapping.source} has neither updated_at "
-                "nor created_at, and the mapping's conflict rule names no version column"
-            )
-        return quoted(known[0])
+        return quoted(known[0]) if known else None
 
     def _relation(self, condition: str, since: str) -> str:
         query = self.mapping.query

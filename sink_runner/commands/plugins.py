@@ -76,6 +76,7 @@ def record(plugin: registry.Plugin) -> dict[str, object]:
         "version": plugin.version,
         "source": plugin.mapping and plugin.mapping.source,
         "target": plugin.mapping and plugin.mapping.target,
+        "events": plugin.mapping and plugin.mapping.events,
         "hooks": plugin.hooks,
         "errors": plugin.errors,
     }
@@ -97,7 +98,8 @@ def table(plugins: list[registry.Plugin]) -> Iterator[str]:
 
 def _way(plugin: registry.Plugin) -> str:
     if plugin.mapping is not None:
-        return f"{plugin.mapping.source} -> {plugin.mapping.target}"
+        way = f"{plugin.mapping.source} -> {plugin.mapping.target}"
+        return way if plugin.mapping.events else f"{way} (batch only)"
     return "every mapping" if plugin.status is registry.Status.ON else ""
 
 

@@ -38,6 +38,11 @@ def run(args: argparse.Namespace) -> int:
     selected = registry.usable(read_plugins(args, file).values())
     if not any(plugin.mapping for plugin in selected):
         raise ConfigError("no plugin with a mapping is on; see `sink-runner plugins`")
+    if not any(plugin.mapping and plugin.mapping.events for plugin in selected):
+        raise ConfigError(
+            "no mapping that is on reads events: `sink-runner batch` and `sink-runner schedule` "
+            "write the others"
+        )
     log.configure(config.log)
     # Kafka, PostgreSQL and the decoder are not loaded by the commands that need none of them.
     from .. import runner  # noqa: PLC0415

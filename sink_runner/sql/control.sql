@@ -16,12 +16,13 @@ CREATE TABLE IF NOT EXISTS sink.partition_offset (
 );
 
 -- What the target tables have no column for: the log position of rows that were deleted, so
--- that an older event can't bring them back.
+-- that an older event can't bring them back; and of the rows of mappings whose source always
+-- wins, so that an older row of a batch can't win over an event, nor an older event over it.
 CREATE TABLE IF NOT EXISTS sink.row_version (
   mapping    text        NOT NULL,
   key        text        NOT NULL,   -- JSON array of the key's columns
   position   bigint      NOT NULL,
-  deleted_at timestamptz,
+  deleted_at timestamptz,            -- NULL: the row is there
   PRIMARY KEY (mapping, key)
 );
 CREATE INDEX IF NOT EXISTS row_version_deleted_at ON sink.row_version (deleted_at);
