@@ -9,7 +9,7 @@ import psycopg
 
 from .faults import judge
 from .plugin import Column, Lookup
-from .row import text_key
+from .staging import text_key
 from .target import connect
 
 

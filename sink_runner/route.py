@@ -15,8 +15,9 @@ from .errors import EventError, SinkError, StepError, WaitingError
 from .incoming import Incoming, Plans, Shape
 from .message import Message
 from .plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
-from .row import RowPlan, TargetColumn, Values, is_plain, text_key, to_stage
+from .row import RowPlan, TargetColumn, Values, is_plain, to_stage
 from .rules import check_row
+from .staging import text_key
 
 Resolver = Callable[[str, set[Any]], Mapping[Any, Any]]
 """Finds the values of a lookup column, given its name and what to look up."""

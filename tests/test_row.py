@@ -14,15 +14,7 @@ from sink_runner.catalog import CatalogColumn
 from sink_runner.envelope import Kind
 from sink_runner.errors import DecodeError, EventError
 from sink_runner.plugin import ABSENT, Column, Constant, Lookup, SyncTime, all_of, first_of
-from sink_runner.row import (
-    RowPlan,
-    SourceColumn,
-    TargetColumn,
-    array_text,
-    staged,
-    text_key,
-    to_text,
-)
+from sink_runner.row import RowPlan, SourceColumn, TargetColumn, staged
 
 
 def target(column: Column, type_: str = "text", mask: Callable | None = None) -> TargetColumn:
@@ -248,44 +240,3 @@ class TestTypes:
     def test_hooks_get_python_values(self, kind: Any, value: str, found: Any) -> None:
         (typed,) = plan(target(Column("a")), a=kind).typed((value,))
         assert repr(typed) == repr(found)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (True, "true"),
-        (date(2026, 1, 15), "2026-01-15"),
-        (time(12, 30), "12:30:00"),
-        (Decimal("1E+3"), "1E+3"),
-        (b"\xff", "\\xff"),
-        ({"day": date(2026, 1, 15)}, '{"day": "2026-01-15"}'),
-        (5, "5"),
-    ],
-)
-def test_text_as_postgresql_reads_it(value: Any, text: str) -> None:
-    assert to_text(value) == text
-
-
-def test_arrays_nest_and_quote() -> None:
-    assert array_text([[1, None], ["\\", True]]) == '{{"1",NULL},{"\\\\","true"}}'
-    assert array_text("{1}") == "{1}"
-
-
-class TestTextKey:
-    @pytest.mark.parametrize(
-        ("value", "key"),
-        [
-            (5, "5"),
-            (("a", None), ("a", None)),
-            ((5, date(2026, 1, 2)), ("5", "2026-01-02")),
-            ((None, "None"), (None, "None")),
-        ],
-    )
-    def test_values_are_found_by_their_text(self, value: Any, key: Any) -> None:
-        assert text_key(value) == key
-
-    @given(
-        *(st.tuples(*(st.none() | st.text('",[]\\ab', max_size=3),) * 2),) * 2,
-    )
-    def test_no_two_tuples_are_found_alike(self, one: tuple, other: tuple) -> None:
-        assert (text_key(one) == text_key(other)) == (one == other)

@@ -1,0 +1,52 @@
+"""Values as they travel to PostgreSQL."""
+
+from datetime import date, time
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sink_runner.staging import array_text, text_key, to_text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"),
+        (date(2026, 1, 15), "2026-01-15"),
+        (time(12, 30), "12:30:00"),
+        (Decimal("1E+3"), "1E+3"),
+        (b"\xff", "\\xff"),
+        ({"day": date(2026, 1, 15)}, '{"day": "2026-01-15"}'),
+        (5, "5"),
+    ],
+)
+def test_text_as_postgresql_reads_it(value: Any, text: str) -> None:
+    assert to_text(value) == text
+
+
+def test_arrays_nest_and_quote() -> None:
+    assert array_text([[1, None], ["\\", True]]) == '{{"1",NULL},{"\\\\","true"}}'
+    assert array_text("{1}") == "{1}"
+
+
+class TestTextKey:
+    @pytest.mark.parametrize(
+        ("value", "key"),
+        [
+            (5, "5"),
+            (("a", None), ("a", None)),
+            ((5, date(2026, 1, 2)), ("5", "2026-01-02")),
+            ((None, "None"), (None, "None")),
+        ],
+    )
+    def test_values_are_found_by_their_text(self, value: Any, key: Any) -> None:
+        assert text_key(value) == key
+
+    @given(
+        *(st.tuples(*(st.none() | st.text('",[]\\ab', max_size=3),) * 2),) * 2,
+    )
+    def test_no_two_tuples_are_found_alike(self, one: tuple, other: tuple) -> None:
+        assert (text_key(one) == text_key(other)) == (one == other)
