@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from .api.settings import Api
 from .errors import ConfigError
 from .scheduling import Scheduling
 from .settings import Reader, doc
@@ -145,7 +146,10 @@ class Waiting:
         default=2.0, metadata=doc("How often they are tried again.", minimum=0)
     )
     give_up_hours: float = field(
-        default=24.0, metadata=doc("After so long they are dead letters like others.", minimum=0)
+        default=24.0,
+        metadata=doc(
+            "After so long they are dead letters like others; rows of a batch never are.", minimum=0
+        ),
     )
 
 
@@ -197,6 +201,7 @@ class Config:
     quality: Quality = field(default_factory=Quality)
     schedule: Scheduling = field(default_factory=Scheduling)
     plugins: Choice = field(default_factory=Choice)
+    api: Api | None = field(default=None, metadata=doc("The HTTP service; absent: there is none."))
 
     def __post_init__(self) -> None:
         if not self.retry_steps:

@@ -29,6 +29,7 @@ _KEY = (
 _KEYS = f"""
 SELECT DISTINCT {_PLACE}, {_KEY} FROM sync_dlq
 WHERE flow = %s AND {_PLACE} = ANY (%s) AND status = 'PARKED'
+ORDER BY 1, 2 -- rows without a key, whose own number is their key: the oldest first
 """
 _TAKE = f"""
 SELECT d.dlq_id, k.partition, k.key, d.topic, d."offset", d.source_data, d.created_at < %s

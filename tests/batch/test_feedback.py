@@ -1,0 +1,123 @@
+"""Flow 12 as it runs: each feedback once, by the first run that finds it."""
+
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+pytestmark = pytest.mark.postgres
+
+RAVI, ASHA = UUID(int=1), UUID(int=2)
+APPLICATION, GENERAL = UUID(int=11), UUID(int=12)
+
+
+@pytest.fixture(autouse=True)
+def people(pair) -> None:
+    """Ravi is known to the warehouse, Asha is not; he applied for a scheme and for nothing."""
+    pair.citizen.execute(
+        "INSERT INTO citizens (id, aadhaar_number, full_name, mobile_number) "
+        "VALUES (%s, '010000000001', 'Ravi', '1'), (%s, '010000000002', 'Asha', '2')",
+        (RAVI, ASHA),
+    )
+    pair.warehouse.execute(
+        "INSERT INTO golden_records (jan_aadhaar, citizen_id) VALUES ('010000000001', 'RJ01'), "
+        "('010000000002', NULL)"
+    )
+    pair.citizen.execute(
+        "WITH s AS (INSERT INTO schemes (code, name) VALUES ('NREGA', 'N') RETURNING id) "
+        "INSERT INTO service_applications (id, citizen_id, service_type, scheme_id) "
+        "SELECT %s::uuid, %s::uuid, 'S', id FROM s UNION ALL SELECT %s, %s, 'S', NULL",
+        (APPLICATION, RAVI, GENERAL, RAVI),
+    )
+
+
+def says(pair: Any, message: str, citizen: UUID | None = RAVI, **columns: Any) -> None:
+    values = {"citizen_id": citizen, "type": "RATING", "message": message, **columns}
+    names, marks = ", ".join(values), ", ".join("%s" for _ in values)
+    query = f"INSERT INTO feedback ({names}) VALUES ({marks})"
+    pair.citizen.execute(query, list(values.values()))
+
+
+def run(pair: Any, **asked: Any) -> int:
+    """How many rows the run wrote."""
+    report = pair.run("feedback", **asked)
+    assert report.adds_up
+    assert (report.counts["failed"], report.counts["parked"]) == (0, 0)
+    return int(report.counts["written"])
+
+
+def found(pair: Any, columns: str = "comment") -> list[Any]:
+    query = f"SELECT {columns} FROM analytics.feedback_analytics ORDER BY comment"
+    return [row[0] if len(row) == 1 else row for row in pair.warehouse.execute(query).fetchall()]
+
+
+def test_what_is_new_arrives_scrubbed_and_with_the_warehouse_s_names(pair) -> None:
+    said = "I am 010000000001, call 0123456789 or mail r@example.in"
+    says(pair, said, application_id=APPLICATION, rating=4, created_at="2026-01-02 03:04:05")
+    assert run(pair) == 1
+    columns = "citizen_id, feedback_type, rating, scheme_code, created_at::text, comment"
+    hidden = "***MASKED***"
+    assert found(pair, columns) == [
+        (
+            *("RJ01", "RATING", 4, "NREGA", "2026-01-02 03:04:05"),
+            f"I am {hidden}, call {hidden} or mail {hidden}",
+        )
+    ]
+
+
+def test_a_run_without_news_reads_and_writes_nothing(pair) -> None:
+    says(pair, "a")
+    assert run(pair) == 1
+    report = pair.run("feedback")
+    assert (report.counts["read"], report.counts["written"]) == (0, 0)
+
+
+def test_what_was_written_late_with_an_old_time_is_new(pair) -> None:
+    says(pair, "new")
+    run(pair)
+    says(pair, "old", created_at="2020-01-01", updated_at="2020-01-01")
+    assert run(pair) == 1
+    assert found(pair) == ["new", "old"]
+
+
+def test_what_is_committed_after_a_later_one_is_not_lost(pair) -> None:
+    with psycopg.connect(pair.postgres.dsn(pair.names["smart_citizen"])) as slow:
+        slow.execute("INSERT INTO feedback (type, message) VALUES ('RATING', 'slow')")
+        says(pair, "fast")
+        assert run(pair) == 1
+        slow.commit()
+    assert run(pair) == 1
+    assert found(pair) == ["fast", "slow"]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_how_it_is_handled_and_what_becomes_of_it_is_not_told(pair, *, full: bool) -> None:
+    says(pair, "a")
+    says(pair, "b")
+    run(pair)
+    before = found(pair, "feedback_id, comment, synced_at, xmin::text")
+    pair.citizen.execute(
+        "UPDATE feedback SET status = 'RESOLVED', message = 'c' WHERE message = 'a'"
+    )
+    pair.citizen.execute("DELETE FROM feedback WHERE message = 'b'")
+    assert run(pair, full=full) == 0
+    assert found(pair, "feedback_id, comment, synced_at, xmin::text") == before
+
+
+def test_who_and_what_for_may_be_unknown(pair) -> None:
+    says(pair, "a", ASHA)
+    says(pair, "b", None, application_id=GENERAL)
+    says(pair, "c", RAVI)
+    run(pair)
+    assert found(pair, "citizen_id, scheme_code") == [(None, None), (None, None), ("RJ01", None)]
+
+
+def test_a_bad_one_does_not_keep_the_others(pair) -> None:
+    says(pair, "a", type="PRAISE")
+    says(pair, "b")
+    report = pair.run("feedback")
+    assert (report.counts["failed"], report.counts["written"]) == (1, 1)
+    query = "SELECT error_message FROM sync_dlq"
+    assert pair.warehouse.execute(query).fetchall() == [("the row breaks rule 'type is known'",)]
+    assert run(pair) == 0
