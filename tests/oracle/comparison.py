@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 
-from . import history
+from . import history, profile_data
 from .citizens import Asked, Districts, asked, normal
 from .eligibility_hints import eligibility_hints
 from .golden_records import Golden, golden_records
 from .history import Row
-from .profile_data import Profile, profile_data
+from .profile_data import Profile
 
 # The only values that a difference may show.
 _IMPERSONAL = frozenset(
@@ -40,18 +40,32 @@ class Difference:
         return f"{self.table} {self.key}: {self.what}"
 
 
-def differences(warehouse: psycopg.Connection, citizen: psycopg.Connection) -> list[Difference]:
-    """What is wrong with the three targets now, given the recorded histories of their sources."""
+def differences(
+    warehouse: psycopg.Connection,
+    citizen: psycopg.Connection,
+    window: timedelta | None = profile_data.WINDOW,
+) -> list[Difference]:
+    """What is wrong with the three targets now, given the recorded histories of their sources.
+
+    Without a window a batch has brought the profiles that events leave out.
+    """
     now = datetime.now(UTC).replace(tzinfo=None)
     golden = history.read(warehouse, "public.golden_records")
     snapshots = history.read(warehouse, "eligibility.eligibility_snapshots")
     wanted = asked(history.read(citizen, "public.citizens"), districts(warehouse))
-    found = list(compare_profiles(profile_data(golden, now), history.rows(citizen, _PROFILES)))
+    profiles = profile_data.profile_data(filter(_consistent, golden), now, window)
+    found = list(compare_profiles(profiles, history.rows(citizen, _PROFILES)))
     found += compare_hints(eligibility_hints(snapshots, now), history.rows(citizen, _HINTS))
     records = history.rows(warehouse, _GOLDEN)
     found += compare_golden(golden_records(golden, wanted), records)
     found += compare_conflicts(wanted, records, history.rows(warehouse, _CONFLICTS))
     return found
+
+
+def _consistent(change: history.Change) -> bool:
+    """Whether a version was not changed before it was created, which breaks a rule."""
+    new = change.new
+    return new is None or (new.get("created_at") or new["updated_at"]) <= new["updated_at"]
 
 
 def districts(warehouse: psycopg.Connection) -> Districts:

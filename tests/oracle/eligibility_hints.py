@@ -7,6 +7,8 @@ Written from the specification alone. Readings of what it leaves open:
 - `member_id` NULL, the family as a whole, is one more member.
 - The best member of a scheme is found by the order that also ranks the schemes.
 - A NULL confidence counts as 0, as a NULL score does.
+- A version with a score or a confidence outside 0 to 1 breaks a rule and is set aside: the one
+  before it stays.
 """
 
 from collections.abc import Iterable
@@ -53,6 +55,8 @@ def snapshots(changes: Iterable[Change]) -> dict[int, Row]:
     found: dict[int, Row] = {}
     for change in apart(changes, "snapshot_id"):
         if change.new is not None:
+            if not _in_range(change.new):
+                continue
             known = found.get(change.new["snapshot_id"])
             if known is None or _evaluated(change.new) > _evaluated(known):
                 found[change.new["snapshot_id"]] = change.new
@@ -78,6 +82,11 @@ def columns(row: Row) -> dict[str, Any]:
 
 def _counts(row: Row, now: datetime) -> bool:
     return row["evaluation_status"] in _ELIGIBLE and _evaluated(row) >= now - WINDOW
+
+
+def _in_range(row: Row) -> bool:
+    scores = (row["eligibility_score"], row["confidence_score"])
+    return all(0 <= Decimal(score or 0) <= 1 for score in scores)
 
 
 def _evaluated(row: Row) -> datetime:

@@ -1,4 +1,4 @@
-"""Flow 2, its event part: what smart_citizen.profile_data holds after a history of golden records.
+"""Flow 2: what smart_citizen.profile_data holds after a history of golden records.
 
 Written from the specification alone. Readings of what it leaves open:
 
@@ -39,22 +39,25 @@ class _Record:
     newest: datetime | None = None
     profile: Profile | None = None
 
-    def see(self, row: Row, now: datetime) -> None:
+    def see(self, row: Row, oldest: datetime) -> None:
         version = moment(row["updated_at"])
         if self.newest is not None and version < self.newest:
             return
         self.newest = version
-        if version < now - WINDOW:
+        if version < oldest:
             return
         self.profile = _profile(row, self.profile) if belongs(row) else None
 
 
-def profile_data(changes: Iterable[Change], now: datetime) -> dict[str, Profile]:
-    """The expected rows by record_id."""
+def profile_data(
+    changes: Iterable[Change], now: datetime, window: timedelta | None = WINDOW
+) -> dict[str, Profile]:
+    """The expected rows by record_id; a batch knows no window."""
+    oldest = datetime.min if window is None else now - window  # noqa: DTZ901 - times without zone
     records: dict[str, _Record] = {}
     for change in apart(changes, "gr_id"):
         if change.new is not None:
-            records.setdefault(change.new["gr_id"], _Record()).see(change.new, now)
+            records.setdefault(change.new["gr_id"], _Record()).see(change.new, oldest)
         elif change.old is not None:
             records.pop(change.old["gr_id"], None)
     return {key: record.profile for key, record in records.items() if record.profile is not None}

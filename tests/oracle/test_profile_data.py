@@ -119,3 +119,8 @@ def test_a_record_that_came_back_carries_no_time_from_before():
     story = golden().insert("a").update("a", status="merged")
     story.update("a", status="active", updated_at="2026-03-02T00:00:00")
     assert times(story) == {"2026-03-02T00:00:00"}
+
+
+def test_a_batch_carries_a_version_of_any_age():
+    story = golden().insert("a", updated_at="2020-01-01T00:00:00")
+    assert list(profile_data(story.changes, NOW, None)) == ["a"]

@@ -1,0 +1,32 @@
+-- Flow 9. One event for each change of status, in any case of letters, to one that has an event type.
+-- An application for a scheme that the warehouse does not have waits.
+WITH status_change AS (
+  SELECT id, seq, at, data,
+    CASE upper(data ->> 'status')
+      WHEN 'SUBMITTED' THEN 'APPLICATION_SUBMITTED'
+      WHEN 'APPROVED' THEN 'APPLICATION_APPROVED'
+      WHEN 'REJECTED' THEN 'APPLICATION_REJECTED'
+      WHEN 'WITHDRAWN' THEN 'APPLICATION_WITHDRAWN'
+      WHEN 'CANCELLED' THEN 'APPLICATION_WITHDRAWN'
+    END AS event_type
+  FROM step
+  WHERE relation = 'public.service_applications' AND data IS NOT NULL
+    AND (old IS NULL OR upper(old ->> 'status') IS DISTINCT FROM upper(data ->> 'status'))
+),
+event AS (
+  SELECT status_change.*,
+    (CASE event_type
+      WHEN 'APPLICATION_SUBMITTED' THEN data ->> 'submission_date'
+      WHEN 'APPLICATION_APPROVED' THEN coalesce(data ->> 'approved_at', data ->> 'updated_at')
+      ELSE data ->> 'updated_at'
+    END)::timestamp AS event_timestamp
+  FROM status_change WHERE event_type IS NOT NULL
+)
+SELECT DISTINCT ON (key) concat_ws(' ', event.id, event_type, to_jsonb(event_timestamp) #>> '{}') AS key, jsonb_build_object(
+    'citizen_id', pg_temp.warehouse_id(data ->> 'citizen_id', at), 'scheme_code', scheme.code,
+    'approval_timestamp', CASE event_type
+      WHEN 'APPLICATION_APPROVED' THEN event_timestamp END) AS columns
+FROM event LEFT JOIN portal_schemes AS scheme ON scheme.id::text = data ->> 'scheme_id'
+WHERE event_timestamp IS NOT NULL
+  AND (scheme.code IS NULL OR EXISTS (SELECT FROM public.scheme_master AS known WHERE known.scheme_code = scheme.code))
+ORDER BY key, seq
