@@ -9,9 +9,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from sink_runner import registry
+from sink_runner.quality_report import read_report
 from sink_runner.testing import TargetHarness, create
 
 pytestmark = pytest.mark.postgres
+PLUGINS = sorted(path.parent for path in Path(__file__).parents[1].glob("plugins/*/pyproject.toml"))
 CODE = """
 from sink_runner.plugin import *
 
@@ -222,3 +225,14 @@ class TestTheCommand:
         code, _, err = place.call("quality")
         assert (code, len(err.splitlines())) == (1, 1)
         assert "no connection" in err
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
+def test_the_sink_s_role_may_ask_all_of_it_of_every_mapping(postgres, folder: Path) -> None:
+    plugin = registry.installed()[folder.name]
+    registry.load(plugin)
+    assert plugin.mapping is not None
+    name = postgres.fresh_database(like=plugin.mapping.target_table.database)
+    dsn = postgres.dsn(name, role="sink_writer")
+    report = read_report(plugin.name, plugin.mapping, dsn, days=1, stale_after=90)
+    assert (report.broken, report.defaults, report.open_letters) == (0, 0, 0)
