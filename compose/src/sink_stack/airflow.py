@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import StackError
@@ -35,7 +35,7 @@ class Airflow:
     environment: Path
     runner: Path
     port: int
-    exported: Mapping[str, str]
+    exported: Mapping[str, str] = field(repr=False)
     """What `sink-runner` needs to reach the stack."""
 
     @property
@@ -55,9 +55,9 @@ class Airflow:
         """The environment of every Airflow process."""
         folder = self.layout.root / FOLDER
         return {
+            "SINK_CONFIG": str(self.layout.root / "sink-runner.toml"),
             **self.exported,
             "SINK_RUNNER": str(self.runner),
-            "SINK_CONFIG": str(self.layout.root / "sink-runner.toml"),
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder / "plugins"),
