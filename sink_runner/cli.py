@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 
 from . import log
 from .commands import EX_CONFIG, FAILURE, GROUP, Subparsers, add_config_option
+from .commands import api as api_command
 from .commands import batch as batch_command
 from .commands import config as config_command
 from .commands import new as new_command
@@ -68,6 +69,7 @@ def add_commands(subparsers: Subparsers) -> None:
         run_command,
         batch_command,
         schedule_command,
+        api_command,
         config_command,
         quality_command,
         new_command,

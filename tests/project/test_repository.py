@@ -117,13 +117,15 @@ class TestEveryPlugin:
 def test_the_core_knows_no_table() -> None:
     """A table's name in the runner would be a rule that belongs in a plugin."""
     tables = {
-        table.name
+        name
         for folder in PLUGINS
         for table in (mapping(folder).source_table, mapping(folder).target_table)
+        for name in (table.name, f"{table.schema}.{table.name}")
     }
     for path in (ROOT / "sink_runner").rglob("*.py"):
         text = path.read_text()
-        assert not {name for name in tables if name in text and name != "citizens"}, path
+        # A name of one word is a word like any other, unless its schema stands before it.
+        assert not {name for name in tables if name in text and ("_" in name or "." in name)}, path
 
 
 def test_the_runner_is_thin() -> None:

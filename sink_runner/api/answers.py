@@ -1,0 +1,103 @@
+"""What the reads answer.  A masked value is a text, whatever the column held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_FAMILY = "6f1c1e2a-6d0b-4f57-9a55-0d6c1c1f0a11"
+
+
+class SchemeEligibility(BaseModel):
+    """The best evaluation that a family has for one scheme."""
+
+    scheme_code: str
+    member_id: str | None = Field(description="Whom it is about; null: the whole family.")
+    evaluation_status: str = Field(
+        description="RULE_ELIGIBLE, POSSIBLE_ELIGIBLE, UNCERTAIN or NOT_ELIGIBLE."
+    )
+    eligibility_score: float | str | None
+    confidence_score: float | str | None
+    explanation: str | None
+    evaluation_timestamp: str
+
+
+class FamilyEligibility(BaseModel):
+    """What a family is eligible for now, the best score first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "family_id": _FAMILY,
+                "schemes": [
+                    {
+                        "scheme_code": "OLD_AGE_PENSION",
+                        "member_id": "0b7c9d54-4a58-4d0e-8a39-8f3f1f0d2c55",
+                        "evaluation_status": "RULE_ELIGIBLE",
+                        "eligibility_score": 0.91,
+                        "confidence_score": 0.88,
+                        "explanation": "Age and income are within the scheme's limits.",
+                        "evaluation_timestamp": "2026-01-31T04:30:00Z",
+                    }
+                ],
+            }
+        }
+    )
+
+    family_id: str
+    schemes: list[SchemeEligibility]
+
+
+class FamilyForecast(BaseModel):
+    """A family's latest forecast."""
+
+    forecast_id: int
+    family_id: str
+    horizon_months: int
+    total_annual_value: float | str | None
+    scheme_count: int | None
+    projections: list[Any]
+    generated_at: str
+
+
+class Profile(BaseModel):
+    """A person's profile as the caller's group may see it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "gr_id": "0b7c9d54-4a58-4d0e-8a39-8f3f1f0d2c55",
+                "family_id": _FAMILY,
+                "jan_aadhaar": "****-****-1234",
+                "full_name": "Asha Devi",
+                "date_of_birth": "1958-03-02",
+                "gender": "Female",
+                "district_id": 7,
+                "city_village": "Bagru",
+                "mobile_number": "******3210",
+                "email": "a***@example.com",
+                "inferred_income_band": "CONFIDENTIAL",
+                "vulnerability_level": "HIGH",
+                "under_coverage_indicator": True,
+                "cluster_id": "rural-12",
+                "updated_at": "2026-01-31T04:30:00Z",
+            }
+        }
+    )
+
+    gr_id: str
+    family_id: str | None = Field(description="Null for the head of a family: gr_id is the family.")
+    jan_aadhaar: str | None
+    full_name: str | None
+    date_of_birth: str | None
+    gender: str | None
+    district_id: int | None
+    city_village: str | None
+    mobile_number: str | None
+    email: str | None
+    inferred_income_band: str | None
+    vulnerability_level: str | None
+    under_coverage_indicator: bool | None
+    cluster_id: str | None
+    updated_at: str | None

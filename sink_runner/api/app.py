@@ -1,0 +1,108 @@
+"""The ASGI application: the operations behind the gate, the health of the parts, the page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from .gate import PROTECTED, Gate
+from .operations import callbacks, reads
+from .page import page
+from .problems import ProblemDetails, handle
+from .services import Services
+
+_DESCRIPTION = """\
+Callbacks of the forecast service and of the models that raise alerts, and reads of the warehouse
+on demand. Every call needs an API key or a bearer token, and a scope; every answer that leaves
+the warehouse is masked for the caller's group. Errors are problem details (RFC 9457)."""
+_SECURITY = {
+    "ApiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "Made by `sink-runner api-key new`.",
+    },
+    "Bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "OAuth2 access token with the scope in its `scope` claim.",
+    },
+}
+
+
+def create_app(services: Services) -> FastAPI:
+    """The service; its connections open when it starts and close when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        services.open()
+        yield
+        await run_in_threadpool(services.close)
+
+    app = FastAPI(
+        title="sink-runner",
+        version=version("sink-runner"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # these two load their scripts from a server of somebody else's
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    handle(app)
+    app.add_middleware(
+        Gate,
+        callers=services.callers,
+        rates=services.rates,
+        max_body_bytes=services.api.max_body_bytes,
+    )
+    app.include_router(callbacks(services))
+    app.include_router(reads(services))
+    app.openapi = _described(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    _add_surroundings(app, services)
+    return app
+
+
+def _add_surroundings(app: FastAPI, services: Services) -> None:
+    """What a load balancer asks, and what a person reads."""
+
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> Response:
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/readyz", include_in_schema=False)
+    def readyz() -> Response:
+        told = {name: answers() for name, answers in services.parts.items()}
+        words = {name: "ok" if up else "down" for name, up in told.items()}
+        return JSONResponse(words, 200 if all(told.values()) else 503)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(page(app.openapi()))
+
+
+def _described(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            told = generate()
+            components = told.setdefault("components", {})
+            components["securitySchemes"] = _SECURITY
+            schema = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+            inner = schema.pop("$defs", {})
+            components.setdefault("schemas", {}).update({"ProblemDetails": schema, **inner})
+            for path, operations in told["paths"].items():
+                if path.startswith(PROTECTED):
+                    for operation in operations.values():
+                        operation["security"] = [{name: []} for name in _SECURITY]
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    return openapi

@@ -1,0 +1,122 @@
+"""Reads of the warehouse, masked for the group of whoever asks.
+
+Which column a value comes from is not ours to say: PostgreSQL tells it for every column of an
+answer, whatever it is called there.  What comes from no column, such as an expression, has no
+policy and is refused.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from importlib.resources import files
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from ..errors import ConfigError, PolicyError
+from ..masks import MaskFunction
+from ..policy import ColumnName, Policies
+from .problems import forbidden, unavailable
+
+_ORIGIN = """
+SELECT n.nspname, c.relname, a.attname
+FROM unnest(%s::oid[], %s::int[]) WITH ORDINALITY AS o (relation, place, at)
+LEFT JOIN pg_attribute a ON a.attrelid = o.relation AND a.attnum = o.place AND o.place > 0
+LEFT JOIN pg_class c ON c.oid = a.attrelid
+LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+ORDER BY o.at
+"""
+Steps = tuple[tuple[str, MaskFunction | None], ...]
+
+
+class MaskedQuery:
+    """One query of one id; its columns' masks are looked up once for each group."""
+
+    def __init__(
+        self,
+        name: str,
+        database: str,
+        policies: Policies,
+        pool: ConnectionPool[psycopg.Connection],
+    ) -> None:
+        self._sql = files(__package__).joinpath("sql", f"{name}.sql").read_bytes()
+        self._database = database
+        self._policies = policies
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._columns: dict[str, ColumnName] = {}
+        self._steps: dict[str, Steps] = {}
+
+    def rows(self, wanted: str, group: str) -> list[dict[str, Any]]:
+        """The rows under an id as `group` may see them; a missing policy refuses them all."""
+        try:
+            with self._pool.connection() as connection:
+                cursor = connection.execute(self._sql, {"id": wanted})
+                found = cursor.fetchall()
+                steps = self._steps.get(group) or self._steps_for(connection, cursor, group)
+        except (psycopg.OperationalError, PoolTimeout):
+            raise unavailable("the database") from None
+        return [_masked(row, steps) for row in found]
+
+    def _steps_for(
+        self, connection: psycopg.Connection, cursor: psycopg.Cursor[Any], group: str
+    ) -> Steps:
+        if not group:
+            raise forbidden("the caller belongs to no group of the masking policies")
+        with self._lock:
+            if not self._columns:
+                self._columns = _origins(connection, cursor, self._database)
+        try:
+            masks = self._policies.check(self._columns.values(), group)
+        except PolicyError:
+            raise forbidden(
+                "a masking policy is missing for the caller's group; `sink-runner api` cannot "
+                "show what nobody has decided on"
+            ) from None
+        steps = tuple(
+            (name, masks[origin].function if origin in masks else None)
+            for name, origin in self._columns.items()
+        )
+        self._steps[group] = steps
+        return steps
+
+
+def _origins(
+    connection: psycopg.Connection, cursor: psycopg.Cursor[Any], database: str
+) -> dict[str, ColumnName]:
+    """Each column of the answer with the column of a table that it is."""
+    result, names = cursor.pgresult, [column.name for column in cursor.description or ()]
+    assert result is not None
+    tables = [result.ftable(at) for at in range(len(names))]
+    places = [result.ftablecol(at) for at in range(len(names))]
+    found = connection.execute(_ORIGIN, (tables, places)).fetchall()
+    unknown = [name for name, origin in zip(names, found, strict=True) if origin[2] is None]
+    if unknown:
+        raise ConfigError(f"columns of no table have no policy: {', '.join(unknown)}")
+    return {name: ColumnName(database, *origin) for name, origin in zip(names, found, strict=True)}
+
+
+def _masked(row: Sequence[Any], steps: Steps) -> dict[str, Any]:
+    return {
+        name: plain(value if mask is None else mask(value))
+        for (name, mask), value in zip(steps, row, strict=True)
+    }
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it; times without zone are UTC."""
+    convert = next((known for kind, known in _PLAIN.items() if isinstance(value, kind)), None)
+    return value if convert is None else convert(value)
+
+
+_PLAIN: Mapping[type, Callable[[Any], Any]] = {
+    Decimal: float,
+    datetime: lambda moment: moment.isoformat() + ("" if moment.tzinfo else "Z"),
+    date: date.isoformat,
+    UUID: str,
+}

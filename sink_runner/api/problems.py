@@ -1,0 +1,187 @@
+"""Errors as RFC 9457's problem details: what went wrong and what to do, never what was sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+# What pydantic says of these quotes nothing that was sent.
+_QUOTING_NOTHING = frozenset(
+    {
+        *("missing", "extra_forbidden", "literal_error", "string_pattern_mismatch"),
+        *("string_type", "string_too_short", "string_too_long", "int_type", "float_type"),
+        *("greater_than_equal", "less_than_equal", "too_long", "too_short", "list_type"),
+        *("dict_type", "model_attributes_type", "value_error", "finite_number", "model_type"),
+    }
+)
+
+
+class Fault(BaseModel):
+    """One thing that is wrong with a request."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"pointer": "/body/horizon_months", "detail": "Field required"}
+        }
+    )
+
+    pointer: str = Field(description="Where it is wrong; `*` stands for a name that is unknown.")
+    detail: str = Field(description="What is wrong. What was sent is never repeated.")
+
+
+class ProblemDetails(BaseModel):
+    """An error, in the form of RFC 9457."""
+
+    type: str = Field(description="What kind of error it is; the same for the same kind.")
+    title: str
+    status: int
+    detail: str = Field(description="What to do about it.")
+    errors: list[Fault] | None = Field(default=None, description="What is wrong, one by one.")
+    published: list[int] | None = Field(
+        default=None, description="Positions in a bulk request that were published all the same."
+    )
+
+
+class ProblemError(Exception):
+    """An error that a caller is told of."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        kind: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(kind)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.more = more
+
+    def response(self) -> Response:
+        told = {
+            "type": f"urn:sink-runner:problem:{self.kind}",
+            "title": self.status.phrase,
+            "status": int(self.status),
+            "detail": self.detail,
+            **self.more,
+        }
+        return Response(
+            json.dumps(told), int(self.status), headers=self.headers, media_type=MEDIA_TYPE
+        )
+
+
+def unavailable(what: str, *, seconds: float = 5, **more: Any) -> ProblemError:
+    """Something that is needed does not answer."""
+    return ProblemError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "unavailable",
+        f"{what} does not answer; send the same request again later",
+        headers={"Retry-After": str(max(1, round(seconds)))},
+        **more,
+    )
+
+
+def unauthorized(detail: str) -> ProblemError:
+    return ProblemError(
+        HTTPStatus.UNAUTHORIZED,
+        "unauthorized",
+        detail,
+        headers={"WWW-Authenticate": 'Bearer realm="sink-runner"'},
+    )
+
+
+def forbidden(detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.FORBIDDEN, "forbidden", detail)
+
+
+def too_large(detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", detail)
+
+
+def not_found(detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.NOT_FOUND, "not-found", detail)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What an operation may answer besides success, for its OpenAPI description."""
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
+    return {
+        status: {
+            "description": _DESCRIPTIONS[status],
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
+_DESCRIPTIONS = {
+    400: "The body is not JSON.",
+    401: "No credentials, or none that are known and valid.",
+    403: "The caller may not do this, or a masking policy is missing for its group.",
+    404: "Nothing is known under this id.",
+    409: "The first request with this Idempotency-Key is not answered yet.",
+    413: "The request, or one event of it, is too large.",
+    422: "Something is wrong with the request, or the Idempotency-Key came with another body.",
+    429: "Too many requests; Retry-After says when to go on.",
+    503: "Kafka, the registry or the database does not answer: sending the same again is safe.",
+}
+
+
+def handle(app: FastAPI) -> None:
+    """Turn whatever goes wrong in `app` into problem details."""
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _problem(_request: Request, fault: Exception) -> Response:
+    assert isinstance(fault, ProblemError)
+    return fault.response()
+
+
+def _invalid(_request: Request, fault: Exception) -> Response:
+    assert isinstance(fault, RequestValidationError)
+    errors = [_fault(error) for error in fault.errors()]
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    return ProblemError(status, "invalid", "correct what `errors` names", errors=errors).response()
+
+
+def _fault(error: Mapping[str, Any]) -> dict[str, str]:
+    kind = error["type"]
+    detail = error["msg"] if kind in _QUOTING_NOTHING else "is not valid"
+    if kind == "json_invalid":
+        return {"pointer": "/body", "detail": "is not JSON"}
+    return {"pointer": _pointer(error["loc"], unknown=kind == "extra_forbidden"), "detail": detail}
+
+
+def _pointer(place: Sequence[str | int], *, unknown: bool) -> str:
+    """A name that nobody declared is the caller's own text: it may be anything."""
+    parts = [*place[:-1], "*"] if unknown else [*place]
+    return "".join(f"/{part}" for part in parts)
+
+
+def _http(_request: Request, fault: Exception) -> Response:
+    assert isinstance(fault, HTTPException)
+    status = HTTPStatus(fault.status_code)
+    kind = status.phrase.lower().replace(" ", "-")
+    return ProblemError(status, kind, status.description, headers=fault.headers).response()
+
+
+def _unexpected(_request: Request, _fault: Exception) -> Response:
+    """The server logs it with its frames, for Starlette raises it again after the answer."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    return ProblemError(status, "internal", "this is our fault and is being logged").response()

@@ -1,0 +1,116 @@
+"""Writes records to Kafka and tells which of them are safe: confirmed by every replica."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+_CONNECT_SECONDS = 2.0
+
+
+class Place(NamedTuple):
+    """Where a record is."""
+
+    partition: int
+    offset: int
+
+
+class Publisher:
+    """One producer for all threads, made when it is first needed and anew after a failure."""
+
+    def __init__(self, bootstrap: str, *, delivery_seconds: float, max_record_bytes: int) -> None:
+        self._bootstrap = bootstrap
+        self._seconds = delivery_seconds
+        self._max_request = 2 * max_record_bytes  # the caller has checked; this leaves room
+        self._producer: Any = None
+        self._lock = threading.Lock()
+
+    def publish(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> list[Place | None]:
+        """Write (key, value) records in their order; None for one that was not confirmed.
+
+        Such a one may be written all the same: sending it again must do no harm.
+        """
+        bound = time.monotonic() + self._seconds
+        try:
+            producer = self._connected()
+        except KafkaError:
+            return [None] * len(records)
+        waiting = [_sent(producer, topic, *record) for record in records]
+        places = [_confirmed(future, bound) for future in waiting]
+        if None in places:
+            self._discard(producer)
+        return places
+
+    def answers(self) -> bool:
+        """Whether a broker answers now: the producer itself only learns of it by failing."""
+        for host, port in self._brokers():
+            with suppress(OSError), socket.create_connection((host, port), _CONNECT_SECONDS):
+                return True
+        return False
+
+    def close(self) -> None:
+        """Give what is being written its time, then end."""
+        with self._lock:
+            if self._producer is not None:
+                self._producer.close(timeout=self._seconds)
+                self._producer = None
+
+    def _brokers(self) -> Iterator[tuple[str, int]]:
+        for broker in self._bootstrap.split(","):
+            host, _, port = broker.strip().rpartition(":")
+            yield host.strip("[]"), int(port)
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._producer is None:
+                self._producer = self._producer_made()
+            return self._producer
+
+    def _producer_made(self) -> Any:
+        milliseconds = int(self._seconds * 1000)
+        return KafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id="sink-api",
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_request_size=self._max_request,
+            max_block_ms=milliseconds,
+            request_timeout_ms=milliseconds // 2,
+            delivery_timeout_ms=milliseconds,
+            bootstrap_timeout_ms=int(_CONNECT_SECONDS * 1000),
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )
+
+    def _discard(self, producer: Any) -> None:
+        """After a record was given up, the numbers by which brokers know duplicates have a gap."""
+        with self._lock:
+            if self._producer is not producer:
+                return
+            self._producer = None
+        producer.close(timeout=0)
+
+
+def _sent(producer: Any, topic: str, key: bytes, value: bytes) -> Any:
+    try:
+        return producer.send(topic, key=key, value=value)
+    except KafkaError:
+        return None
+
+
+def _confirmed(future: Any, bound: float) -> Place | None:
+    if future is None:
+        return None
+    try:
+        found = future.get(timeout=max(0.0, bound - time.monotonic()))
+    except KafkaError:
+        return None
+    return Place(found.partition, found.offset)

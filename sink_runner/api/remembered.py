@@ -1,0 +1,134 @@
+"""Idempotency keys: a request that is sent again gets its first answer and is done once."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from http import HTTPStatus
+from importlib.resources import files
+from typing import NamedTuple
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from ..target import creating
+from .contract import Accepted
+from .keys import digest
+from .problems import ProblemError, unavailable
+
+_UNSETTLED_SECONDS = 30.0
+"""Beyond the time that publishing may take, a claim belongs to a process that died."""
+_PURGE_SECONDS = 60.0
+
+# A key is free if nobody has it, if its time is over, or if whoever claimed it has died.
+_CLAIM = """
+INSERT INTO sink.api_request AS r (request, content) VALUES (%(request)s, %(content)s)
+ON CONFLICT (request) DO UPDATE
+SET content = excluded.content, places = NULL, claimed_at = now()
+WHERE r.claimed_at < now() - %(keep)s
+   OR (r.places IS NULL AND r.claimed_at < now() - %(unsettled)s)
+RETURNING true
+"""
+_FIND = "SELECT content, places FROM sink.api_request WHERE request = %s"
+_SETTLE = "UPDATE sink.api_request SET places = %s WHERE request = %s"
+_FORGET = "DELETE FROM sink.api_request WHERE request = %s AND places IS NULL"
+_PURGE = "DELETE FROM sink.api_request WHERE claimed_at < now() - %s"
+
+
+class Request(NamedTuple):
+    """What makes two requests the same one."""
+
+    caller: str
+    topic: str
+    key: str
+    body: bytes
+
+
+class Remembered:
+    """The table of answered requests; threads share it."""
+
+    def __init__(
+        self,
+        pool: ConnectionPool[psycopg.Connection],
+        *,
+        secret: str,
+        keep: timedelta,
+        delivery_seconds: float,
+    ) -> None:
+        self._pool = pool
+        self._secret = secret
+        self._keep = keep
+        self._unsettled = timedelta(seconds=delivery_seconds + _UNSETTLED_SECONDS)
+        self._lock = threading.Lock()
+        self._created = False
+        self._purged = -float("inf")
+
+    def once(self, request: Request, publish: Callable[[], list[Accepted]]) -> list[Accepted]:
+        """Publish, or give the answer of the first time."""
+        caller, topic, key = (part.encode() for part in request[:3])
+        name = digest(self._secret, b"request", caller, topic, key)
+        content = digest(self._secret, b"body", request.body)
+        try:
+            found = self._claimed(name, content)
+        except (psycopg.Error, PoolTimeout):
+            raise unavailable("the database that remembers Idempotency-Keys") from None
+        if found is not None:
+            return [
+                Accepted(topic=request.topic, partition=partition, offset=offset)
+                for partition, offset in found
+            ]
+        return self._published(name, publish)
+
+    def _published(self, name: bytes, publish: Callable[[], list[Accepted]]) -> list[Accepted]:
+        try:
+            accepted = publish()
+        except BaseException:
+            with suppress(psycopg.Error, PoolTimeout), self._pool.connection() as connection:
+                connection.execute(_FORGET, (name,))
+            raise
+        places = json.dumps([[one.partition, one.offset] for one in accepted])
+        # It is durable, so it is accepted; unsettled, the key only delays who sends it again.
+        with suppress(psycopg.Error, PoolTimeout), self._pool.connection() as connection:
+            connection.execute(_SETTLE, (places, name))
+        return accepted
+
+    def _claimed(self, name: bytes, content: bytes) -> list[list[int]] | None:
+        """None if the request is ours to do now, else where its events are."""
+        values = {"request": name, "content": content, "keep": self._keep}
+        values["unsettled"] = self._unsettled
+        with self._pool.connection() as connection:
+            self._maintain(connection)
+            if connection.execute(_CLAIM, values).fetchone():
+                return None
+            found = connection.execute(_FIND, (name,)).fetchone()
+        if found is None or (bytes(found[0]) == content and found[1] is None):
+            raise ProblemError(
+                HTTPStatus.CONFLICT,
+                "in-progress",
+                "the first request with this Idempotency-Key is not answered yet",
+                headers={"Retry-After": "1"},
+            )
+        if bytes(found[0]) != content:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "this Idempotency-Key came with another body before; use a new one",
+            )
+        places: list[list[int]] = found[1]
+        return places
+
+    def _maintain(self, connection: psycopg.Connection) -> None:
+        with self._lock:
+            if not self._created:
+                script = files(__package__).joinpath("sql", "requests.sql").read_bytes()
+                with creating(connection):
+                    connection.execute(script)
+                self._created = True
+            if time.monotonic() - self._purged < _PURGE_SECONDS:
+                return
+            self._purged = time.monotonic()
+        connection.execute(_PURGE, (self._keep,))

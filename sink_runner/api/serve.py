@@ -1,0 +1,62 @@
+"""Runs the service in this process, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
+from typing import Any
+
+import structlog
+import uvicorn
+
+from ..config import Config
+from ..policy import load_policies
+from .app import create_app
+from .services import assemble
+
+_BACKLOG = 512
+
+
+class _Server(uvicorn.Server):
+    """Ends with 0 when it is told to end: the original raises the signal a second time."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        def told(_number: int, _frame: Any) -> None:
+            self.force_exit = self.should_exit  # told twice, it waits for nobody
+            self.should_exit = True
+
+        before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def serve(config: Config) -> int:
+    """Serve, then let the requests in flight end; 1 if the port could not be had."""
+    services = assemble(config, load_policies(config.policies.directory))
+    app, api = create_app(services), services.api
+    server = _Server(
+        uvicorn.Config(
+            app,
+            host=api.host,
+            port=api.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=max(1, ceil(config.shutdown_seconds - 1)),
+        )
+    )
+    structlog.get_logger().info("api_started", host=api.host, port=api.port)
+    try:
+        server.run()
+    except SystemExit:  # how uvicorn says that it could not start
+        structlog.get_logger().error("api_not_started", host=api.host, port=api.port)
+        return 1
+    structlog.get_logger().info("api_finished")
+    return 0 if server.started else 1

@@ -1,0 +1,131 @@
+"""What the operations share: connections that open when they are needed and close in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from ..config import Config
+from ..errors import ConfigError
+from ..policy import Policies
+from .callers import Callers
+from .flows import Flow, alerts, forecasts
+from .intake import Intake
+from .keys import check_secret
+from .limits import RateLimit
+from .masked import MaskedQuery
+from .publisher import Publisher
+from .remembered import Remembered
+from .settings import Api
+from .subjects import Subjects
+from .tokens import Tokens
+
+Pool = ConnectionPool[psycopg.Connection]
+_CONTROL_SESSIONS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that an operation needs; made once, used by all threads."""
+
+    api: Api
+    callers: Callers
+    rates: RateLimit
+    forecasts: Flow[Any]
+    alerts: Flow[Any]
+    intake: Intake
+    remembered: Remembered
+    reads: Mapping[str, MaskedQuery]
+    parts: Mapping[str, Callable[[], bool]]
+    """Whether each part that is needed answers now."""
+    pools: tuple[Pool, ...]
+    publisher: Publisher
+    subjects: Subjects
+
+    def open(self) -> None:
+        for pool in self.pools:
+            pool.open(wait=False)
+
+    def close(self) -> None:
+        """End in an order that loses nothing: what was sent to Kafka is confirmed first."""
+        self.publisher.close()
+        for pool in self.pools:
+            pool.close(timeout=1)
+        self.subjects.close()
+
+
+def assemble(config: Config, policies: Policies) -> Services:
+    """Check the configuration and connect nothing yet: a part that is down is no reason to die."""
+    api = config.api
+    if api is None:
+        raise ConfigError("[api] is missing")
+    if api.database not in config.databases:
+        raise ConfigError(f"[databases.{api.database}] is missing, which api.database names")
+    check_secret(api.secret)
+    database = config.databases[api.database]
+    reading = _pool(database.reader_dsn, api.query_seconds, api.sessions)
+    control = _pool(database.dsn, api.query_seconds, _CONTROL_SESSIONS)
+    subjects = Subjects(config.registry.url, keep_seconds=api.schema_seconds)
+    publisher = Publisher(
+        config.kafka.bootstrap,
+        delivery_seconds=api.delivery_seconds,
+        max_record_bytes=api.max_record_bytes,
+    )
+    return Services(
+        api=api,
+        callers=Callers(api, Tokens(api.oauth) if api.oauth else None),
+        rates=RateLimit(api.requests_per_second, api.burst),
+        forecasts=forecasts(api.tables.forecasts),
+        alerts=alerts(api.tables.alerts),
+        intake=Intake(api, subjects, publisher),
+        remembered=Remembered(
+            control,
+            secret=api.secret,
+            keep=timedelta(hours=api.remember_hours),
+            delivery_seconds=api.delivery_seconds,
+        ),
+        reads={
+            name: MaskedQuery(name, api.database, policies, reading)
+            for name in ("eligibility", "forecast", "profile")
+        },
+        parts={
+            "kafka": publisher.answers,
+            "registry": subjects.answers,
+            "database": lambda: _answers(reading),
+        },
+        pools=(reading, control),
+        publisher=publisher,
+        subjects=subjects,
+    )
+
+
+def _pool(dsn: str, seconds: float, sessions: int) -> Pool:
+    milliseconds = int(seconds * 1000)
+    return ConnectionPool(
+        dsn,
+        min_size=1,
+        max_size=sessions,
+        timeout=seconds,
+        check=ConnectionPool.check_connection,
+        open=False,
+        kwargs={
+            "autocommit": True,
+            "application_name": "sink-api",
+            "connect_timeout": max(1, int(seconds)),
+            "options": f"-c timezone=UTC -c statement_timeout={milliseconds}",
+        },
+    )
+
+
+def _answers(pool: Pool) -> bool:
+    try:
+        with pool.connection() as connection:
+            connection.execute("SELECT 1")
+    except (psycopg.Error, PoolTimeout):
+        return False
+    return True

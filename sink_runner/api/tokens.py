@@ -1,0 +1,119 @@
+"""Bearer tokens: signed JWTs of one issuer, checked against its public keys."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import urllib3
+from joserfc import jwt
+from joserfc.errors import InvalidKeyIdError, JoseError
+from joserfc.jwk import KeySet
+from urllib3.exceptions import HTTPError
+
+from .problems import ProblemError, unauthorized, unavailable
+from .settings import OAuth
+
+_OK = 200
+_SECONDS = 3.0
+_APART = 10.0
+"""Seconds between two fetches, however many unknown keys are asked for: a guard for the issuer."""
+_INVALID = "the bearer token is not valid: its signature, issuer, audience or time"
+
+
+class KeySource(Protocol):
+    """Gives the issuer's keys."""
+
+    def keys(self, *, afresh: bool) -> KeySet:
+        """The keys; `afresh` if a token names one that was not among them."""
+
+
+class KeyFile:
+    """Keys in a file, read again when it changes."""
+
+    def __init__(self, oauth: OAuth) -> None:
+        assert oauth.jwks_file is not None
+        self._path = oauth.jwks_file
+        self._read: tuple[int, KeySet] | None = None
+
+    def keys(self, *, afresh: bool) -> KeySet:  # noqa: ARG002 - a file's time tells more
+        try:
+            changed = self._path.stat().st_mtime_ns
+            if self._read is None or self._read[0] != changed:
+                self._read = changed, _parsed(self._path.read_bytes())
+        except OSError:
+            raise unavailable("the file of the issuer's keys") from None
+        return self._read[1]
+
+
+class KeyUrl:
+    """Keys behind a URL, fetched at most every few seconds; old ones serve while it is down."""
+
+    def __init__(self, oauth: OAuth, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = oauth.jwks_url
+        self._refresh = oauth.refresh_seconds
+        self._clock = clock
+        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(_SECONDS), retries=False)
+        self._lock = threading.Lock()
+        self._keys: KeySet | None = None
+        self._tried = -float("inf")
+
+    def keys(self, *, afresh: bool) -> KeySet:
+        with self._lock:
+            age = self._clock() - self._tried
+            if age >= self._refresh or (age >= _APART and (afresh or self._keys is None)):
+                self._tried = self._clock()
+                self._keys = self._fetched() or self._keys
+            if self._keys is None:
+                raise unavailable("the issuer of the tokens", seconds=_APART)
+            return self._keys
+
+    def _fetched(self) -> KeySet | None:
+        try:
+            answer = self._pool.request("GET", self._url)
+        except HTTPError:
+            return None
+        try:
+            return _parsed(answer.data) if answer.status == _OK else None
+        except ProblemError:
+            return None
+
+
+class Tokens:
+    """Checks tokens and gives their claims."""
+
+    def __init__(self, oauth: OAuth, source: KeySource | None = None) -> None:
+        self._source = source or (KeyUrl(oauth) if oauth.jwks_url else KeyFile(oauth))
+        self._algorithms = list(oauth.algorithms)
+        self._claims = jwt.JWTClaimsRegistry(
+            leeway=oauth.leeway_seconds,
+            iss={"essential": True, "value": oauth.issuer},
+            aud={"essential": True, "value": oauth.audience},
+            exp={"essential": True},
+        )
+
+    def claims(self, token: str) -> Mapping[str, Any]:
+        """The claims of a valid token, else a problem that does not say which check failed."""
+        try:
+            try:
+                found = self._decoded(token, afresh=False)
+            except InvalidKeyIdError:  # the issuer may have a new key
+                found = self._decoded(token, afresh=True)
+            self._claims.validate(found)
+        except (JoseError, ValueError, TypeError):
+            raise unauthorized(_INVALID) from None
+        return found
+
+    def _decoded(self, token: str, *, afresh: bool) -> dict[str, Any]:
+        keys = self._source.keys(afresh=afresh)
+        return dict(jwt.decode(token, keys, algorithms=self._algorithms).claims)
+
+
+def _parsed(text: bytes) -> KeySet:
+    try:
+        return KeySet.import_key_set(json.loads(text))
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError):
+        raise unavailable("the issuer's list of keys") from None

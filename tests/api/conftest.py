@@ -1,0 +1,237 @@
+"""The real service behind its ASGI interface, with parts that a test can take away."""
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
+
+from sink_runner.api.app import create_app
+from sink_runner.api.intake import Intake
+from sink_runner.api.keys import hash_key, new_key
+from sink_runner.api.publisher import Place
+from sink_runner.api.services import Services, assemble
+from sink_runner.api.settings import Scope
+from sink_runner.config import load
+from sink_runner.policy import load_policies
+
+ROOT = Path(__file__).parents[2]
+SECRET = "of these tests alone, and 32 characters long"
+NOWHERE = "postgresql://127.0.0.1:1/nowhere?connect_timeout=1"
+FAMILY = "6f1c1e2a-6d0b-4f57-9a55-0d6c1c1f0a11"
+FORECAST = {
+    "forecast_id": 4711,
+    "family_id": FAMILY,
+    "horizon_months": 12,
+    "total_annual_value": 36000.5,
+    "scheme_count": 2,
+    "projections": [{"scheme_code": "OLD_AGE_PENSION", "benefit_amount": 12000}],
+    "generated_at": "2026-01-31T10:00:00+05:30",
+}
+ALERT = {
+    "alert_id": "0B7C9D54-4A58-4d0e-8a39-8f3f1f0d2c55",
+    "family_id": FAMILY,
+    "alert_type": "BENEFIT_EXPIRING",
+    "severity": "HIGH",
+    "message": "पेंशन अगले महीने समाप्त होगी",
+    "created_at": "2026-01-31T04:30:00Z",
+}
+
+CONFIG = """
+[kafka]
+bootstrap = "127.0.0.1:1"
+[registry]
+url = "{registry}"
+[databases.smart_warehouse]
+dsn = "{dsn}"
+reader_dsn = "{reader_dsn}"
+[dead_letters]
+key = "unused"
+key_id = "unused"
+[policies]
+directory = "{policies}"
+[api]
+database = "smart_warehouse"
+secret = "{secret}"
+max_body_bytes = 20000
+max_record_bytes = 15000
+max_items = 3
+query_seconds = 0.5
+delivery_seconds = 1
+schema_seconds = 0
+[api.tables]
+forecasts = "smart_warehouse.forecast.benefit_forecasts"
+alerts = "smart_warehouse.alerts.ml_alert_outbox"
+"""
+
+
+class Registry:
+    """A schema registry as far as a writer needs one, over real HTTP."""
+
+    def __init__(self) -> None:
+        self.subjects: dict[str, list[tuple[int, str]]] = {}
+        self._ids: dict[str, int] = {}
+        self._numbers = itertools.count(1)
+        registry = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                found = registry.subjects.get(self.path.split("/")[2])
+                if found:
+                    self.tell(200, {"id": found[-1][0], "schema": found[-1][1]})
+                else:
+                    self.tell(404, {"error_code": 40401})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self.tell(200, {"id": registry.add(self.path.split("/")[2], body["schema"])})
+
+            def tell(self, status: int, answer: object) -> None:
+                told = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(told)))
+                self.end_headers()
+                self.wfile.write(told)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def add(self, subject: str, schema: str) -> int:
+        """The same text has the same id, whatever the subject, as Apicurio's content has."""
+        number = self._ids.setdefault(schema, 0) or next(self._numbers)
+        self._ids[schema] = number
+        self.subjects.setdefault(subject, []).append((number, schema))
+        return number
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Topics:
+    """Kafka in memory; it can fail, wholly or from the nth record on."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, bytes, bytes]] = []
+        self.fails_from: int | None = None
+
+    def publish(self, topic, records):
+        places = []
+        for at, (key, value) in enumerate(records):
+            if self.fails_from is not None and at >= self.fails_from:
+                places.append(None)
+                continue
+            self.records.append((topic, key, value))
+            places.append(Place(0, len(self.records) - 1))
+        return places
+
+    def answers(self) -> bool:
+        return self.fails_from is None
+
+    def close(self) -> None:
+        pass
+
+
+class Client:
+    """A real HTTP client that speaks ASGI to the service, from a test that is not async."""
+
+    def __init__(self, app: FastAPI, portal: BlockingPortal) -> None:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://service")
+        self._portal = portal
+
+    def request(self, method: str, path: str, **options) -> httpx.Response:
+        call = functools.partial(self._client.request, method, path, **options)
+        return self._portal.call(call)
+
+    def get(self, path: str, **options) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options) -> httpx.Response:
+        return self.request("POST", path, **options)
+
+
+@dataclasses.dataclass
+class Service:
+    """A running service and what is around it."""
+
+    services: Services
+    client: Client
+    topics: Topics
+    registry: Registry
+    keys: dict[str, str]
+
+    def post(self, path="/v1/forecasts", body=None, *, key="all", **headers):
+        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        if key:
+            told["X-API-Key"] = self.keys.get(key, key)
+        return self.client.post(path, json=FORECAST if body is None else body, headers=told)
+
+    def get(self, path, *, key="all"):
+        return self.client.get(path, headers={"X-API-Key": self.keys[key]})
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    made = Registry()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def serve(tmp_path, registry):
+    """Start a service; its callers are `all` (every scope), `none` and `groupless`."""
+    with contextlib.ExitStack() as stack:
+
+        def start(more="", *, dsn=NOWHERE, reader_dsn=NOWHERE, policies=ROOT / "ranger-policies"):
+            keys = {name: new_key() for name in ("all", "none", "groupless")}
+            text = CONFIG.format(
+                registry=registry.url,
+                dsn=dsn,
+                reader_dsn=reader_dsn,
+                secret=SECRET,
+                policies=policies,
+            )
+            scopes = json.dumps([scope.value for scope in Scope])
+            for name, granted, group in (
+                ("all", scopes, "smart_citizen"),
+                ("none", "[]", "smart_citizen"),
+                ("groupless", scopes, ""),
+            ):
+                text += f'[api.clients.{name}]\nkey_hash = "{hash_key(SECRET, keys[name])}"\n'
+                text += f'scopes = {granted}\ngroup = "{group}"\nsubject = "subject-{name}"\n'
+            path = tmp_path / "sink-runner.toml"
+            path.write_text(text + more)
+            config = load(path, {}).config()
+            made, topics = assemble(config, load_policies(config.policies.directory)), Topics()
+            made = dataclasses.replace(
+                made,
+                publisher=topics,
+                intake=Intake(made.api, made.subjects, topics),
+                parts={**made.parts, "kafka": topics.answers},
+            )
+            app = create_app(made)
+            portal = stack.enter_context(start_blocking_portal())
+            lifespan = portal.wrap_async_context_manager(app.router.lifespan_context(app))
+            stack.enter_context(lifespan)
+            return Service(made, Client(app, portal), topics, registry, keys)
+
+        yield start
+
+
+@pytest.fixture
+def service(serve) -> Service:
+    return serve()
