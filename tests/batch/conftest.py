@@ -1,7 +1,7 @@
 """Two databases of a real PostgreSQL, and the batch form between them."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +46,44 @@ class Pair:
             retry_steps=(0.05,),
         )
 
-    def run(
-        self, name: str, *, plugin: registry.Plugin | None = None, wait: bool = False, **asked: Any
-    ) -> Report:
-        """Run a mapping's batch; its report."""
+    def run(self, name: str, *also: str, wait: bool = False, **asked: Any) -> Report:
+        """Run a mapping's batch, `also` with these plugins in its chain; its report."""
         config = self.config(**asked.pop("batch", {}))
-        if plugin is None:
-            plugin = registry.installed()[name]
-            registry.load(plugin)
-        plugins = registry.usable([plugin])
-        report = session.run(plugin, plugins, config, Options(**asked), wait=wait)
+        installed = registry.installed()
+        for one in (name, *also):
+            registry.load(installed[one])
+        plugins = registry.usable([installed[one] for one in (name, *also)])
+        report = session.run(plugins[0], plugins, config, Options(**asked), wait=wait)
         assert report is not None
         return report
 
     def close(self) -> None:
         self.warehouse.close()
         self.citizen.close()
+
+
+STOPPER = """
+import os, signal
+from sink_runner.plugin import hookimpl
+left = [{chunks}]
+
+@hookimpl
+def sink_batch_committed():
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.fixture
+def stopper(site) -> Callable[[int], str]:
+    """A plugin that ends the process, as an operator would, after so many chunks."""
+
+    def install(chunks: int) -> str:
+        site.plugin("stopper", STOPPER.format(chunks=chunks))
+        return "stopper"
+
+    return install
 
 
 @pytest.fixture

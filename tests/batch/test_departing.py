@@ -1,0 +1,173 @@
+"""What a full run takes out of the target, what it leaves there, and what it marks."""
+
+import pytest
+
+pytestmark = pytest.mark.postgres
+
+PEOPLE = """
+INSERT INTO golden_records (gr_id, full_name, status, created_at, updated_at)
+SELECT md5(n::text)::uuid, 'Person ' || n, 'active', date '2020-01-01', date '2020-01-01' + n
+FROM generate_series(%s::int, %s::int) n
+"""
+# A plugin that does something in the source when a row passes that is called so.
+MEANWHILE = """
+import psycopg
+from sink_runner.plugin import hookimpl
+
+@hookimpl
+def sink_batch_committed(changes):
+    with psycopg.connect({dsn!r}, autocommit=True) as source, \\
+         psycopg.connect({other!r}, autocommit=True) as target:
+        source.execute({there!r})
+        target.execute({here!r})
+"""
+
+
+CHANGE = "UPDATE golden_records SET {} = '{}' WHERE full_name = '{}'"
+
+
+def people(pair) -> set[str]:
+    return {name for (name,) in pair.citizen.execute("SELECT full_name FROM profile_data")}
+
+
+def last_person(pair) -> str:
+    """The one that a run reads last."""
+    query = "SELECT full_name FROM golden_records ORDER BY gr_id DESC LIMIT 1"
+    (name,) = pair.warehouse.execute(query).fetchone()
+    return name
+
+
+def remembered(pair) -> int:
+    query = "SELECT count(*) FROM sink.row_version WHERE deleted_at IS NOT NULL"
+    (count,) = pair.citizen.execute(query).fetchone()
+    return count
+
+
+def test_what_is_gone_leaves_and_what_is_new_stays(pair) -> None:
+    pair.warehouse.execute(PEOPLE, (1, 20))
+    pair.run("golden-records", full=True)
+    pair.warehouse.execute("DELETE FROM golden_records WHERE full_name IN ('Person 3', 'Person 9')")
+    assert pair.run("golden-records").counts["gone"] == 0
+    report = pair.run("golden-records", full=True)
+    assert (report.counts["gone"], report.counts["removed"]) == (2, 2)
+    assert people(pair) == {f"Person {n}" for n in range(1, 21)} - {"Person 3", "Person 9"}
+    assert remembered(pair) == 2
+
+
+def test_what_the_filter_retires_leaves(pair) -> None:
+    pair.warehouse.execute(PEOPLE, (1, 5))
+    pair.run("golden-records")
+    pair.warehouse.execute(CHANGE.format("status", "merged", "Person 3"))
+    report = pair.run("golden-records")
+    assert (report.counts["retired"], report.counts["removed"]) == (1, 1)
+    assert "Person 3" not in people(pair)
+
+
+def test_a_dry_run_says_so_and_does_nothing(pair) -> None:
+    pair.warehouse.execute(PEOPLE, (1, 5))
+    pair.run("golden-records")
+    pair.warehouse.execute("DELETE FROM golden_records WHERE full_name = 'Person 3'")
+    pair.warehouse.execute(CHANGE.format("status", "merged", "Person 4"))
+    pair.warehouse.execute(CHANGE.format("city_village", "K", "Person 5"))
+    pair.warehouse.execute(PEOPLE, (6, 6))
+    report = pair.run("golden-records", full=True, dry_run=True)
+    counts = report.counts
+    assert (counts["written"], counts["gone"], counts["removed"]) == (2, 1, 2)
+    assert people(pair) == {f"Person {n}" for n in range(1, 6)}
+    assert remembered(pair) == 0
+    (runs,) = pair.citizen.execute("SELECT count(*) FROM sink.batch_run").fetchone()
+    assert runs == 1
+    assert "would be written 2" in "\n".join(report.lines())
+
+
+def test_a_row_that_came_after_the_snapshot_stays(pair, site) -> None:
+    """It is in the target, by an event, and the run did not see it."""
+    pair.warehouse.execute(PEOPLE, (1, 5))
+    there = "INSERT INTO golden_records (gr_id, full_name) VALUES (md5('x')::uuid, 'Late')"
+    here = (
+        "INSERT INTO profile_data (record_id, family_id, full_name, source_updated_at) "
+        "VALUES (md5('x')::uuid, md5('x')::uuid, 'Late', now())"
+    )
+    meanwhile(pair, site, there, here)
+    report = pair.run("golden-records", "meanwhile", full=True)
+    assert report.counts["gone"] == 0
+    assert "Late" in people(pair)
+
+
+@pytest.mark.parametrize(("status", "stays"), [("active", True), ("merged", False)])
+def test_a_row_that_came_back_after_it_was_read_stays(pair, site, status, stays) -> None:
+    """The chunk with the inactive row comes after the event that made it active again."""
+    pair.warehouse.execute(PEOPLE, (1, 14))
+    pair.run("golden-records")
+    last = last_person(pair)
+    pair.warehouse.execute(CHANGE.format("status", "merged", last))
+    meanwhile(pair, site, CHANGE.format("status", status, last))
+    pair.run("golden-records", "meanwhile", full=True)
+    assert (last in people(pair)) == stays
+
+
+def test_a_deleted_row_does_not_come_back_by_an_older_read(pair, site) -> None:
+    """The event of the deletion is applied between the snapshot and the row's chunk."""
+    pair.warehouse.execute(PEOPLE, (1, 14))
+    last = last_person(pair)
+    here = (
+        "INSERT INTO sink.row_version "
+        "SELECT 'golden-records', jsonb_build_array(md5(n)::uuid)::text, 9000000000000000, now() "
+        f"FROM substr('{last}', 8) n ON CONFLICT DO NOTHING"
+    )
+    meanwhile(pair, site, f"DELETE FROM golden_records WHERE full_name = '{last}'", here)
+    pair.run("golden-records", "meanwhile")
+    assert people(pair) == {f"Person {n}" for n in range(1, 15)} - {last}
+
+
+def test_an_event_older_than_the_run_does_not_bring_back_what_is_gone(pair) -> None:
+    """What is remembered of it is the run's place in the log."""
+    pair.warehouse.execute(PEOPLE, (1, 3))
+    pair.run("golden-records", full=True)
+    pair.warehouse.execute("DELETE FROM golden_records WHERE full_name = 'Person 3'")
+    (before,) = pair.warehouse.execute(
+        "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::int8"
+    ).fetchone()
+    pair.run("golden-records", full=True)
+    (position,) = pair.citizen.execute("SELECT position FROM sink.row_version").fetchone()
+    assert position >= before
+
+
+def test_a_snapshot_that_is_gone_takes_its_family_s_hints_with_it(pair) -> None:
+    """The candidates are what is retired; what was derived from them is derived anew."""
+    pair.warehouse.execute(
+        "INSERT INTO scheme_master (scheme_code, scheme_name, category) VALUES "
+        "('A', 'A', 'HEALTH'), ('B', 'B', 'HEALTH')"
+    )
+    pair.warehouse.execute(
+        "INSERT INTO eligibility.eligibility_snapshots (family_id, scheme_code, evaluation_status, "
+        "eligibility_score, evaluation_timestamp) "
+        "SELECT md5(f::text)::uuid, code, 'RULE_ELIGIBLE', 0.5, now() AT TIME ZONE 'UTC' "
+        "FROM generate_series(1, 9) f, unnest(ARRAY['A', 'B']) code"
+    )
+    # A hint that comes from no snapshot at all: left there by hand, or by a restored target.
+    pair.citizen.execute(
+        "INSERT INTO eligibility_hints (family_id, scheme_code, eligibility_status, updated_at) "
+        "VALUES (md5('nobody')::uuid, 'A', 'RULE_ELIGIBLE', now())"
+    )
+    pair.run("eligibility-snapshots", full=True)
+    hints = "SELECT count(*), count(DISTINCT family_id) FROM eligibility_hints"
+    assert pair.citizen.execute(hints).fetchone() == (18, 9)
+    pair.warehouse.execute(
+        "DELETE FROM eligibility.eligibility_snapshots WHERE family_id = md5('1')::uuid "
+        "OR scheme_code = 'B'"
+    )
+    report = pair.run("eligibility-snapshots", full=True)
+    assert report.counts["gone"] == 10
+    assert pair.citizen.execute(hints).fetchone() == (8, 8)
+    (left,) = pair.citizen.execute(
+        "SELECT count(*) FROM sink.candidates_eligibility_snapshots"
+    ).fetchone()
+    assert left == 8
+
+
+def meanwhile(pair, site, there: str, here: str = "SELECT 1") -> None:
+    """Do this in the source and that in the target after the first chunk of the next run."""
+    databases = pair.names["smart_warehouse"], pair.names["smart_citizen"]
+    dsn, other = (pair.postgres.dsn(name) for name in databases)
+    site.plugin("meanwhile", MEANWHILE.format(dsn=dsn, other=other, there=there, here=here))

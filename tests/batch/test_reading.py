@@ -1,0 +1,127 @@
+"""What a run reads: all, what has changed, or a time; and where it goes on when it was stopped."""
+
+from datetime import datetime
+
+import psycopg
+import pytest
+
+from sink_runner.errors import ConfigError
+
+pytestmark = pytest.mark.postgres
+
+PEOPLE = """
+INSERT INTO golden_records (gr_id, full_name, status, created_at, updated_at)
+SELECT md5(n::text)::uuid, 'Person ' || n, 'active', date '2020-01-01', date '2020-01-01' + n
+FROM generate_series(%s::int, %s::int) n
+"""
+RENAME = "UPDATE golden_records SET full_name = %s WHERE full_name = %s"
+
+
+def names(pair) -> set[str]:
+    return {name for (name,) in pair.citizen.execute("SELECT full_name FROM profile_data")}
+
+
+def test_a_run_reads_what_was_written_since_the_last(pair) -> None:
+    pair.warehouse.execute(PEOPLE, (1, 20))
+    assert pair.run("golden-records").counts["read"] == 20
+    pair.warehouse.execute(PEOPLE, (21, 23))
+    pair.warehouse.execute(RENAME, ("Renamed", "Person 5"))
+    report = pair.run("golden-records")
+    assert (report.counts["read"], report.counts["written"]) == (4, 4)
+    assert "Renamed" in names(pair)
+    assert pair.run("golden-records").counts["read"] == 0
+
+
+def test_a_transaction_that_outlives_a_run_is_not_missed(pair) -> None:
+    """Its rows look older than the run that could not see them: by time and by number."""
+    pair.warehouse.execute(PEOPLE, (1, 3))
+    pair.run("golden-records")
+    with psycopg.connect(pair.warehouse.info.dsn, password=pair.warehouse.info.password) as late:
+        late.execute(PEOPLE, (4, 4))
+        with late.transaction():  # a savepoint's rows carry a number of its own
+            late.execute(PEOPLE, (5, 5))
+        pair.warehouse.execute(PEOPLE, (6, 6))
+        report = pair.run("golden-records")
+        assert names(pair) == {f"Person {n}" for n in (1, 2, 3, 6)}
+        assert any("goes on since before the run" in note for note in report.notes)
+    pair.run("golden-records")
+    assert names(pair) == {f"Person {n}" for n in range(1, 7)}
+    assert pair.run("golden-records").counts["read"] == 0
+
+
+def test_a_range_of_time_is_read_again(pair) -> None:
+    """What went wrong in a time is mended without reading everything."""
+    pair.warehouse.execute(PEOPLE, (1, 20))
+    pair.run("golden-records")
+    pair.citizen.execute("DELETE FROM profile_data")
+    report = pair.run(
+        "golden-records",
+        since=datetime.fromisoformat("2020-01-05"),
+        until=datetime.fromisoformat("2020-01-08"),
+    )
+    assert report.counts["read"] == 3
+    assert names(pair) == {"Person 4", "Person 5", "Person 6"}
+    assert pair.run("golden-records").counts["read"] == 0
+
+
+def test_a_table_without_a_time_has_no_range(pair) -> None:
+    with pytest.raises(ConfigError, match="neither updated_at nor created_at"):
+        pair.run("user-behavior", until=datetime.fromisoformat("2020-01-05"))
+
+
+@pytest.mark.parametrize("asked", [{"full": True}, {}], ids=["full", "changed"])
+def test_a_run_that_was_stopped_goes_on_where_it_was(pair, stopper, asked) -> None:
+    pair.warehouse.execute(PEOPLE, (1, 30))
+    stopped = pair.run("golden-records", stopper(2), **asked)
+    assert stopped.interrupted
+    assert stopped.counts["read"] == len(names(pair)) == 14
+    report = pair.run("golden-records", **asked)
+    assert report.counts["read"] == 30
+    assert report.counts["written"] == 30
+    assert len(names(pair)) == 30
+    assert pair.run("golden-records").counts["read"] == 0
+
+
+def test_what_changes_behind_a_stopped_run_is_read_by_the_next_but_one(pair, stopper) -> None:
+    """The second half is of a later snapshot; the next run starts from the first one."""
+    pair.warehouse.execute(PEOPLE, (1, 30))
+    pair.run("golden-records", stopper(2))
+    (done,) = pair.citizen.execute(
+        "SELECT full_name FROM profile_data ORDER BY record_id LIMIT 1"
+    ).fetchone()
+    pair.warehouse.execute(RENAME, ("Renamed", done))
+    pair.run("golden-records")
+    assert "Renamed" not in names(pair)
+    pair.run("golden-records")
+    assert "Renamed" in names(pair)
+
+
+def test_a_run_of_another_kind_does_not_go_on_there(pair, stopper) -> None:
+    pair.warehouse.execute(PEOPLE, (1, 30))
+    pair.run("golden-records", stopper(1), full=True)
+    report = pair.run("golden-records")
+    assert (report.counts["read"], report.counts["written"]) == (30, 23)
+
+
+def test_numbers_of_another_cluster_tell_nothing(pair) -> None:
+    """A restored source, or one that was copied, counts its transactions by itself."""
+    pair.warehouse.execute(PEOPLE, (1, 5))
+    pair.run("golden-records")
+    pair.citizen.execute("UPDATE sink.batch_run SET cluster = '1/00000001'")
+    assert pair.run("golden-records").counts["read"] == 5
+
+
+@pytest.mark.parametrize("shift", [-(2**31), 1_000_000], ids=["too old", "yet to come"])
+def test_numbers_that_can_t_be_compared_tell_nothing(pair, shift: int) -> None:
+    pair.warehouse.execute(PEOPLE, (1, 5))
+    pair.run("golden-records")
+    pair.citizen.execute("UPDATE sink.batch_run SET seen_before = seen_before + %s", (shift,))
+    assert pair.run("golden-records").counts["read"] == 5
+
+
+def test_a_reader_that_may_not_see_the_numbers_says_what_it_lacks(pair) -> None:
+    pair.warehouse.execute("REVOKE SELECT (xmin) ON golden_records FROM sink_reader")
+    with pytest.raises(
+        ConfigError, match=r"GRANT SELECT \(xmin\) ON \"public\".\"golden_records\""
+    ):
+        pair.run("golden-records")
