@@ -64,6 +64,17 @@ class Progress:
     outcome: Outcome | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a database tells of a plan."""
+
+    progress: Progress | None
+    """None if no scheduler has met the plan yet."""
+    started_at: datetime | None
+    """The last run, by whomever."""
+    outcome: str
+
+
 def plans_of(mappings: Mapping[str, TableMapping], settings: Scheduling) -> list[Plan]:
     """Every schedule of the mappings, which the settings may have changed, in order of names."""
     found: dict[Plan, None] = {}

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import structlog
 
@@ -19,6 +16,7 @@ from .errors import ConfigError, FatalError, RetriableError
 from .interpreter import tuned
 from .policy import load_policies
 from .schema_registry import SchemaRegistry
+from .signals import stopped_by_signals
 from .worker import Worker
 
 _CHECK = 0.2  # seconds between looks at the threads
@@ -27,7 +25,7 @@ _CHECK = 0.2  # seconds between looks at the threads
 def run(config: Config, selected: Sequence[registry.Plugin]) -> int:
     """Return the exit code: 0 after a signal, 1 if a mapping had to stop by itself."""
     stop = threading.Event()
-    with _signals(stop), tuned():
+    with stopped_by_signals(stop), tuned():
         around = Surroundings(
             config=config,
             policies=load_policies(config.policies.directory),
@@ -120,16 +118,3 @@ def _finish(threads: Sequence[_Mapping], seconds: float) -> None:
             thread.worker.cancel()
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-
-
-@contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    def told(_number: int, _frame: Any) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -20,12 +20,13 @@ from psycopg.rows import kwargs_row
 
 from .errors import ConfigError, RetriableError
 from .faults import judge
-from .plans import Outcome, Plan, Progress
+from .plans import Known, Outcome, Plan, Progress
 from .target import connect, creating
 
 Connection = psycopg.Connection[Any]
 
 _APPLICATION = "sink-runner schedule"
+_OUTCOMES = {"done": "ok"}
 _LOCK = 0x5C_4E_D0  # any constant of ours: one scheduler for each database
 _COLUMNS = "done_until, due, failures, started_at, ended_at, outcome"
 _WHICH = "mapping = %(mapping)s AND mode = %(mode)s AND cron = %(cron)s"
@@ -39,6 +40,11 @@ UPDATE sink.schedule
    SET ({_COLUMNS})
      = (%(done_until)s, %(due)s, %(failures)s, %(started_at)s, %(ended_at)s, %(outcome)s)
  WHERE {_WHICH}
+"""
+# The batch itself keeps account, whoever started it: this scheduler, Airflow or a person.
+_LAST = """
+SELECT started, outcome FROM sink.batch_run WHERE mapping = %(mapping)s AND mode = %(mode)s
+ORDER BY run DESC LIMIT 1
 """
 
 
@@ -112,18 +118,29 @@ class PostgresLedger:
             structlog.get_logger().warning("schedule_waiting", database=database, reason=reason)
 
 
-def last_known(plans: Iterable[Plan], dsns: Mapping[str, str]) -> dict[Plan, Progress]:
+def look_up(plans: Iterable[Plan], dsns: Mapping[str, str]) -> dict[Plan, Known]:
     """What the databases that answer know of the plans; nothing is changed there."""
-    found: dict[Plan, Progress] = {}
+    found: dict[Plan, Known] = {}
     for database, its in _by_database(plans).items():
         with (
-            suppress(errors.UndefinedTable, psycopg.OperationalError),
+            suppress(psycopg.OperationalError),
             connect(_dsn(dsns, database), _APPLICATION) as session,
         ):
-            for plan in its:
-                if (progress := _find(session, plan)) is not None:
-                    found[plan] = progress
+            found |= {plan: _known(session, plan) for plan in its}
     return found
+
+
+def _known(session: Connection, plan: Plan) -> Known:
+    progress, started, outcome = None, None, ""
+    with suppress(errors.UndefinedTable):
+        progress = _find(session, plan)
+    if progress is not None and progress.started_at and progress.outcome:
+        started, outcome = progress.started_at, str(progress.outcome)
+    with suppress(errors.UndefinedTable):
+        last = session.execute(_LAST, _key(plan)).fetchone()
+        if last is not None and (started is None or last[0] > started):
+            started, outcome = last[0], _OUTCOMES.get(last[1], last[1])
+    return Known(progress=progress, started_at=started, outcome=outcome)
 
 
 def _by_database(plans: Iterable[Plan]) -> dict[str, list[Plan]]:

@@ -10,13 +10,20 @@ import pytest
 from structlog.testing import capture_logs
 
 from sink_runner.errors import ConfigError, SinkError
-from sink_runner.plans import Outcome, Plan, Progress
-from sink_runner.schedule_ledger import PostgresLedger, last_known
+from sink_runner.plans import Known, Outcome, Plan, Progress
+from sink_runner.schedule_ledger import PostgresLedger, look_up
+from sink_runner.target import create_control_tables
 from sink_runner.timetable import Cron
 
 pytestmark = pytest.mark.postgres
 
 NOW = datetime(2026, 11, 21, 6, 30, 15, tzinfo=UTC)
+
+RUN = """
+INSERT INTO sink.batch_run (mapping, target, mode, started, outcome, columns, cluster, seen_before,
+  snapshot_at, position, sample_position, sample_before)
+VALUES ('apples', 't', 'changed', %s, 'done', 1, 'c', 1, now(), 1, 1, 1)
+"""
 
 
 def plan(cron: str = "0 * * * *", name: str = "apples", database: str = "one", **more) -> Plan:
@@ -66,7 +73,18 @@ def test_what_is_written_is_read_by_the_next_scheduler(ledger, dsns):
         assert until_read(following) == {plan(): progress}
     finally:
         following.close()
-    assert last_known([plan()], dsns) == {plan(): progress}
+    told = Known(progress=progress, started_at=NOW, outcome="failed")
+    assert look_up([plan()], dsns) == {plan(): told}
+
+
+def test_a_run_that_another_started_is_the_last_one_too(ledger, dsns, postgres):
+    ledger.read([plan()], NOW)
+    with psycopg.connect(dsns["one"]) as connection:
+        create_control_tables(connection)
+        connection.execute(RUN, (NOW,))
+    found = look_up([plan(), plan(full=True)], dsns)
+    assert (found[plan()].started_at, found[plan()].outcome) == (NOW, "ok")
+    assert found[plan(full=True)].started_at is None
 
 
 def test_schedules_of_one_mapping_are_kept_apart(ledger):
@@ -126,7 +144,7 @@ def test_a_database_that_does_not_answer_is_told_once_and_stops_no_other(ledger,
         assert [line["database"] for line in told] == ["two"]
     finally:
         both.close()
-    assert list(last_known(plans, away)) == [plan()]
+    assert list(look_up(plans, away)) == [plan()]
 
 
 def test_a_database_that_is_not_configured_is_named(ledger):
@@ -135,7 +153,8 @@ def test_a_database_that_is_not_configured_is_named(ledger):
 
 
 def test_looking_changes_nothing(dsns, ledger):
-    assert last_known([plan()], dsns) == {}
+    nothing = Known(progress=None, started_at=None, outcome="")
+    assert look_up([plan()], dsns) == {plan(): nothing}
     with psycopg.connect(dsns["one"]) as connection:
         assert connection.execute("SELECT to_regclass('sink.schedule')").fetchone() == (None,)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from .. import log, registry
 from ..config import ConfigFile
 from ..errors import ConfigError
-from ..plans import Plan, Progress, next_start, plans_of
+from ..plans import Known, Plan, next_start, plans_of
 from ..schedule_json import describe
 from ..scheduling import Scheduling
 from ..settings import hint
@@ -18,7 +18,6 @@ from . import (
     EX_CONFIG,
     OK,
     Subparsers,
-    add_choice_options,
     add_command,
     read_config,
     read_plugins,
@@ -35,6 +34,7 @@ examples:
   sink-runner schedule --once
   sink-runner schedule --list
   sink-runner schedule --json
+  SINK_PLUGINS=schemes sink-runner schedule
 """
 HEADS = ("NAME", "CRON", "MODE", "LAST RUN", "OUTCOME", "NEXT RUN")
 
@@ -46,16 +46,16 @@ def register(subparsers: Subparsers) -> None:
         summary="run each mapping's batch when it is due",
         teaching=TEACHING,
     )
-    add_choice_options(parser)
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--once", action="store_true", help="run what is due now, then end")
-    what.add_argument("--list", action="store_true", help="each schedule, its last and next run")
-    what.add_argument("--json", action="store_true", help="the schedules, for programs")
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--once", action="store_true", help="run what is due now, then end")
+    alone.add_argument("--list", action="store_true", help="each schedule, its last and next run")
+    alone.add_argument("--json", action="store_true", help="the schedules, for programs")
     parser.set_defaults(run=schedule)
 
 
 def schedule(args: argparse.Namespace) -> int:
     file = read_config(args)
+    args.only, args.without = [], []  # which a batch would not be told
     plugins = read_plugins(args, file)
     plans = _plans(file, plugins)
     if args.json:
@@ -65,10 +65,10 @@ def schedule(args: argparse.Namespace) -> int:
     dsns = {name: database.dsn for name, database in config.databases.items()}
     # PostgreSQL's driver is not loaded by the commands that need none.
     from .. import schedule_loop  # noqa: PLC0415
-    from ..schedule_ledger import last_known  # noqa: PLC0415
+    from ..schedule_ledger import look_up  # noqa: PLC0415
 
     if args.list:
-        for line in table(plans, last_known(plans, dsns), config.schedule, datetime.now(UTC)):
+        for line in table(plans, look_up(plans, dsns), config.schedule, datetime.now(UTC)):
             print(line)
         return OK
     registry.usable(plugins.values())
@@ -86,7 +86,7 @@ def _plans(file: ConfigFile, plugins: dict[str, registry.Plugin]) -> list[Plan]:
 
 def table(
     plans: Sequence[Plan],
-    known: Mapping[Plan, Progress],
+    known: Mapping[Plan, Known],
     settings: Scheduling,
     now: datetime,
 ) -> Iterator[str]:
@@ -101,18 +101,14 @@ def table(
         yield "  ".join(cells).rstrip()
 
 
-def _row(
-    plan: Plan, progress: Progress | None, settings: Scheduling, now: datetime
-) -> tuple[str, ...]:
-    last = progress.started_at if progress else None
-    outcome = progress.outcome if progress else None
+def _row(plan: Plan, known: Known | None, settings: Scheduling, now: datetime) -> tuple[str, ...]:
     return (
         plan.mapping,
         plan.cron.expression,
         plan.mode,
-        _text(last) if last else "-",
-        str(outcome or "-"),
-        _text(next_start(plan, progress, settings, now)),
+        _text(known.started_at) if known and known.started_at else "-",
+        (known and known.outcome) or "-",
+        _text(next_start(plan, known.progress if known else None, settings, now)),
     )
 
 
