@@ -66,6 +66,7 @@ def test_compose_file_is_valid_and_holds_every_part(project):
         "warehouse",
         "citizen",
         "runner",
+        "api",
         "schedule",
         "airflow",
     }

@@ -4,6 +4,7 @@ import base64
 import stat
 
 import pytest
+from sink_runner.api.keys import hash_key
 
 from sink_stack import envfile, settings
 from sink_stack.errors import StackError
@@ -17,12 +18,18 @@ def test_secrets_are_generated_once_and_kept(home):
     first = prepare(home).values
     second = prepare(home).values
     names = [name for name in first if "PASSWORD" in name or "KEY" in name]
-    assert len({first[name] for name in names}) == len(names) == 6
+    assert len({first[name] for name in names}) == len(names) == 8
     assert {name: first[name] for name in names} == {name: second[name] for name in names}
 
 
 def test_dead_letter_key_is_32_bytes(home):
     assert len(base64.b64decode(prepare(home).exported()["SINK_DEAD_LETTER_KEY"])) == 32
+
+
+def test_local_key_of_the_api_is_known_to_it_by_its_hash(home):
+    exported = prepare(home).exported()
+    told = hash_key(exported["SINK_API_SECRET"], exported["SINK_API_LOCAL_KEY"])
+    assert exported["SINK_API_LOCAL_KEY_HASH"] == told
 
 
 def test_file_is_for_its_owner_only(home):
@@ -50,6 +57,10 @@ def test_exports_are_what_programs_need_and_no_administrator_by_accident(home):
         "STACK_SMART_CITIZEN_ADMIN_DSN",
         "SINK_DEAD_LETTER_KEY",
         "SINK_DEAD_LETTER_KEY_ID",
+        "SINK_API_PORT",
+        "SINK_API_SECRET",
+        "SINK_API_LOCAL_KEY",
+        "SINK_API_LOCAL_KEY_HASH",
     }
     assert "://sink_writer:" in exported["SINK_SMART_CITIZEN_DSN"]
     assert "://sink_reader:" in exported["SINK_SMART_CITIZEN_READER_DSN"]

@@ -76,12 +76,12 @@ def running(
             runner.stop()
 
 
-def eventually(holds: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+def eventually(holds: Callable[[], Any], seconds: float = PATIENCE, *, pause: float = 0.05) -> Any:
     """Wait until something holds, and return it; fail when it takes too long."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline, "it did not come to hold"
-        time.sleep(0.05)
+        time.sleep(pause)
     return found
 
 

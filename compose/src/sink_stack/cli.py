@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
     up = add("up", _up, "install what is missing and start the stack")
     up.add_argument(
-        "--no-runner", action="store_true", help="without the sink runner, and its schedule"
+        "--no-runner", action="store_true", help="without the sink runner, its API and its schedule"
     )
     up.add_argument("--demo", action="store_true", help="load data if the databases are empty")
     add("airflow", _airflow, "let Apache Airflow run the schedules of the stack")
@@ -53,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     told = add("logs", _logs, "print what the parts wrote")
     told.add_argument(
-        "part", nargs="?", help="postgres, kafka, registry, warehouse, citizen, runner, schedule"
+        "part",
+        nargs="?",
+        help="postgres, kafka, registry, warehouse, citizen, runner, api, schedule",
     )
     told.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
     told.add_argument("-n", "--lines", type=int, default=100, help="last lines of each (100)")
@@ -75,7 +77,8 @@ def _up(arguments: argparse.Namespace, environ: Environ) -> int:
     elif arguments.no_runner:
         stack.up()
     else:
-        stack.up(Options(runner=default_runner(), schedule=default_runner("schedule")))
+        api, schedule = default_runner("api"), default_runner("schedule")
+        stack.up(Options(runner=default_runner(), api=api, schedule=schedule))
     if arguments.demo:
         _load_demo(stack)
     return 0

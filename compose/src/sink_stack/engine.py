@@ -53,7 +53,8 @@ class Compose:
         ours = known is not None and "STACK_COMPOSE" in known.values
         prepared = settings.prepare(self._layout, self._environ, lambda _: ours)
         settings.remember(self._layout, prepared, STACK_COMPOSE="1")
-        scale = () if with_runner else ("--scale", "runner=0", "--scale", "schedule=0")
+        without = () if with_runner else ("runner", "api", "schedule")
+        scale = [part for name in without for part in ("--scale", f"{name}=0")]
         self.run("up", "--detach", "--build", "--wait", *scale)
 
     def logs(self, part: str | None, lines: int, *, follow: bool) -> None:

@@ -15,6 +15,7 @@ PREFERRED = {
     "registry_management": 58082,
     "warehouse": 58091,
     "citizen": 58092,
+    "api": 58093,
     "airflow": 58080,
 }
 _LISTENING = "0A"

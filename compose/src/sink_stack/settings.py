@@ -1,6 +1,7 @@
 """What one stack home remembers: ports, passwords and keys, and all that follows from them."""
 
 import base64
+import hmac
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,13 @@ from . import envfile, ports
 from .layout import Layout
 
 DATABASES = {"warehouse": "smart_warehouse", "citizen": "smart_citizen"}
+_SHARED = (
+    "SINK_DEAD_LETTER_KEY",
+    "SINK_DEAD_LETTER_KEY_ID",
+    "SINK_API_SECRET",
+    "SINK_API_LOCAL_KEY",
+    "SINK_API_LOCAL_KEY_HASH",
+)
 _SECRETS = ("ADMIN", "CAPTURE", "WRITER", "READER")
 
 
@@ -43,8 +51,8 @@ class Settings:
             exports[f"SINK_{name}_DSN"] = self._dsn("sink_writer", "writer", database)
             exports[f"SINK_{name}_READER_DSN"] = self._dsn("sink_reader", "reader", database)
             exports[f"STACK_{name}_ADMIN_DSN"] = self.admin_dsn(database)
-        for key in ("SINK_DEAD_LETTER_KEY", "SINK_DEAD_LETTER_KEY_ID"):
-            exports[key] = self.values[key]
+        exports |= {name: self.values[name] for name in _SHARED}
+        exports["SINK_API_PORT"] = self.values["STACK_PORT_API"]
         return exports
 
     def _dsn(self, user: str, role: str, database: str) -> str:
@@ -67,6 +75,9 @@ def prepare(
     key = base64.b64encode(secrets.token_bytes(32)).decode()
     values.setdefault("SINK_DEAD_LETTER_KEY", key)
     values.setdefault("SINK_DEAD_LETTER_KEY_ID", "local-1")
+    values.setdefault("SINK_API_SECRET", secrets.token_urlsafe(32))
+    local = values.setdefault("SINK_API_LOCAL_KEY", f"sink_{secrets.token_urlsafe(32)}")
+    values["SINK_API_LOCAL_KEY_HASH"] = _hash(values["SINK_API_SECRET"], local)
     taken: set[int] = set()
     for name in ports.PREFERRED:
         remembered = values.get(f"STACK_PORT_{name.upper()}")
@@ -92,3 +103,10 @@ def remember(layout: Layout, settings: Settings, **fresh: str) -> Settings:
     changed = Settings({**settings.values, **fresh})
     save(layout, changed)
     return changed
+
+
+def _hash(secret: str, key: str) -> str:
+    """What the API knows a key by: as `sink-runner api-key new` prints it."""
+    parts = (b"api-key", key.encode())
+    told = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    return "hmac-sha256:" + hmac.digest(secret.encode(), told, "sha256").hex()

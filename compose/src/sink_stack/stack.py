@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import airflow, envfile, runner, settings, topics
+from . import airflow, envfile, ports, runner, settings, topics
 from .debezium import Debezium
 from .errors import StackError
 from .kafka import Kafka
@@ -26,7 +26,7 @@ _PORTS_OF = {
 }
 # What reads goes before what it reads from; the last three need nothing of each other any more.
 _STOP_ORDER = (
-    (*airflow.PARTS, "schedule"),
+    (*airflow.PARTS, "schedule", "api"),
     ("runner",),
     ("warehouse", "citizen"),
     ("registry", "kafka", "postgres"),
@@ -42,6 +42,7 @@ class Options:
     """
 
     runner: Sequence[str] | None = None
+    api: Sequence[str] | None = None
     schedule: Sequence[str] | None = None
     """Not started where Airflow runs: that does the same."""
     extra_tables: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -89,7 +90,7 @@ class Stack:
                 for name in DATABASES
             ]
             _results([pool.submit(self._up_debezium, server) for server in servers])
-        sinks = {"runner": options.runner, "schedule": options.schedule}
+        sinks = {"runner": options.runner, "api": options.api, "schedule": options.schedule}
         if self.supervisor.running("airflow-scheduler"):
             del sinks["schedule"]
         self._up_sinks({name: argv for name, argv in sinks.items() if argv})
@@ -183,6 +184,9 @@ class Stack:
         ]
         if started := [one.name for one in commands if self.supervisor.ensure(one)]:
             runner.wait_until_settled(self.supervisor, *started)
+            if "api" in started:
+                port = self.settings.port("api")
+                self.supervisor.wait_until("api", lambda: ports.answers(port), 30)
             self._reporter.step(f"the sink {' and '.join(started)} is up")
 
 

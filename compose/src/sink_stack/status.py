@@ -19,7 +19,7 @@ from .processes import memory
 from .settings import DATABASES, Settings
 from .stack import Stack
 
-PARTS = ("postgres", "kafka", "registry", "warehouse", "citizen", "runner")
+PARTS = ("postgres", "kafka", "registry", "warehouse", "citizen", "runner", "api")
 _PORTS = {"airflow-api": "airflow"}
 _VERSIONS = {
     "postgres": "POSTGRES_VERSION",
