@@ -26,11 +26,9 @@ INSERT INTO public.scheme_master (scheme_code, scheme_name, category, status)
 VALUES ('WIDOW', 'Widow pension', 'SOCIAL_SECURITY', 'active') ON CONFLICT DO NOTHING
 """
 # A run is too long at once, and one mapping runs every minute.
-RULES = """
-[schedule]
+RULES = """[schedule]
 limit_minutes = 0.01
-[schedule.mappings.user-behavior]
-full = ["* * * * *"]
+mappings.user-behavior.full = ["* * * * *"]
 """
 
 
@@ -80,7 +78,8 @@ def served(environment, databases, tmp_path_factory) -> Iterator[Served]:
     home.make()
     config = folder / "sink-runner.toml"
     text = (ROOT / "sink-runner.toml").read_text()
-    config.write_text(text.replace('"ranger-policies"', f'"{ROOT}/ranger-policies"') + RULES)
+    text = text.replace('"ranger-policies"', f'"{ROOT}/ranger-policies"')
+    config.write_text(text.replace("[schedule]\n", RULES))
     made = airflow.Airflow(
         layout=home,
         environment=environment,
