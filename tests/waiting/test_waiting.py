@@ -156,6 +156,20 @@ class TestTwoBatchesAtOnce:
         target.apply(second)
         assert (shop.notes(), shop.statuses()) == ({2: "c"}, ["PARKED", "PARKED"])
 
+    def test_and_the_second_s_own_keep_their_places_among_themselves(self, shop: Any) -> None:
+        shop.customer("Maya")
+        target = shop.target
+        target.waiting.split([])
+        first = target.harness.apply(order(1, "a"))
+        second = target.harness.apply(order(1, "b", "Maya"), order(1, "c", "Nina"))
+        target.apply(first)
+        target.waiting.hold(second)
+        target.apply(second)
+        shop.customer("Anna")
+        shop.customer("Nina")
+        shop.retry()
+        assert shop.notes() == {1: "c"}
+
 
 class TestMany:
     def test_a_long_line_keeps_its_order(self, shop: Any) -> None:
