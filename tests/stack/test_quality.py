@@ -1,0 +1,133 @@
+"""Rows that break a rule, on the real stack: kept apart, counted and reported to an operator."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from sink_stack.testing_stack import StackUnderTest
+
+from .running import ROOT, eventually, row, running
+
+pytestmark = pytest.mark.stack
+
+Connection = psycopg.Connection[Any]
+HINTS = "SELECT count(*) FROM eligibility_hints WHERE scheme_code = 'QUALITY'"
+NAMES = ("eligibility-snapshots", "golden-records")
+SECRET = "Zarathustra-17"
+
+
+class Operator:
+    """Someone with a shell beside the runner."""
+
+    def __init__(self, stack: StackUnderTest) -> None:
+        self._environ = {**os.environ, **stack.env, "COLUMNS": "160"}
+
+    def quality(self, *options: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("sink-runner")), "quality", *options, *NAMES]
+        return subprocess.run(
+            command, cwd=ROOT, env=self._environ, capture_output=True, text=True, check=False
+        )
+
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        reports = json.loads(self.quality("--json").stdout)
+        return {
+            (report["mapping"], count["rule"], count["column"]): count["rows"]
+            for report in reports
+            for count in report["counts"]
+        }
+
+
+@pytest.fixture(scope="module")
+def operator(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    log = tmp_path_factory.mktemp("runner") / "log"
+    with running(stack.env, log, "--only", ",".join(NAMES), mappings=len(NAMES)):
+        yield Operator(stack)
+    assert SECRET not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def portal(stack: StackUnderTest, operator: Operator) -> Iterator[Connection]:
+    """The portal, which afterwards knows of no dead letter and no count from here."""
+    with stack.admin("smart_citizen") as connection:
+        (last,) = row(connection, "SELECT coalesce(max(dlq_id), 0) FROM sync_dlq")
+        counts = connection.execute("SELECT * FROM sink.quality_count").fetchall()
+        yield connection
+        connection.execute("DELETE FROM sync_dlq WHERE dlq_id > %s", (last,))
+        connection.execute("DELETE FROM sink.quality_count")
+        for count in counts:
+            connection.execute("INSERT INTO sink.quality_count VALUES (%s, %s, %s, %s, %s)", count)
+
+
+@pytest.fixture(scope="module")
+def warehouse(
+    stack: StackUnderTest, operator: Operator, portal: Connection
+) -> Iterator[Connection]:
+    """The warehouse, from which everything that was written here is taken away again."""
+    with stack.admin("smart_warehouse") as connection:
+        connection.execute(
+            "INSERT INTO scheme_master (scheme_code, scheme_name, category) "
+            "VALUES ('QUALITY', 'A scheme', 'FOOD')"
+        )
+        yield connection
+        connection.execute("DELETE FROM scheme_master WHERE scheme_code = 'QUALITY'")
+        connection.execute("DELETE FROM golden_records WHERE full_name = %s", (SECRET,))
+        eventually(lambda: row(portal, HINTS) == (0,))
+
+
+def evaluate(warehouse: Connection, status: str, score: str | None) -> None:
+    warehouse.execute(
+        "INSERT INTO eligibility.eligibility_snapshots (family_id, scheme_code, evaluation_status, "
+        "eligibility_score, confidence_score, explanation) "
+        "VALUES (%s, 'QUALITY', %s, %s, 0.5, 'because')",
+        (uuid4(), status, score),
+    )
+
+
+def test_each_rule_is_counted_and_reported(
+    operator: Operator, warehouse: Connection, portal: Connection
+) -> None:
+    before = operator.counts()
+    for status, score in (
+        ("RULE_ELIGIBLE", "0.5"),
+        ("RULE_ELIGIBLE", None),
+        ("RULE_ELIGIBLE", "1.5"),
+        ("RULE_ELIGIBLE", "-0.5"),
+        (SECRET, "0.5"),
+    ):
+        evaluate(warehouse, status, score)
+    warehouse.execute(
+        "INSERT INTO golden_records (jan_aadhaar, full_name, created_at) "
+        "VALUES ('019999999999', %s, localtimestamp + interval '1 hour')",
+        (SECRET,),
+    )
+    wanted = {
+        ("eligibility-snapshots", "default", "eligibility_score"): 1,
+        ("eligibility-snapshots", "maximum", "eligibility_score"): 1,
+        ("eligibility-snapshots", "minimum", "eligibility_score"): 1,
+        ("eligibility-snapshots", "one_of", "evaluation_status"): 1,
+        ("golden-records", "updated_at not before created_at", ""): 1,
+        ("golden-records", "default", "gender"): 0,
+    }
+    eventually(
+        lambda: all(
+            operator.counts().get(key, 0) - before.get(key, 0) == n for key, n in wanted.items()
+        )
+    )
+    assert row(portal, HINTS) == (2,)
+    told = "SELECT string_agg(error_message || stack_trace, ' ') FROM sync_dlq"
+    assert SECRET not in row(portal, told)[0]
+
+
+def test_an_operator_reads_it_and_a_script_fails_for_it(operator: Operator) -> None:
+    seen = operator.quality()
+    assert (seen.returncode, seen.stderr) == (0, "")
+    assert "maximum" in seen.stdout
+    assert SECRET not in seen.stdout
+    assert operator.quality("--strict").returncode == 1
