@@ -148,7 +148,7 @@ def home(environment, tmp_path) -> Home:
     return Home(environment, tmp_path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def databases(postgres) -> dict[str, str]:
     """The variables for `sink-runner`, with fresh databases and no Kafka."""
     found = {
