@@ -116,6 +116,12 @@ def test_its_scheduler_runs_a_batch_in_the_pool_of_its_target(served, databases)
         assert ("WIDOW",) in citizen.execute("SELECT code FROM public.schemes").fetchall()
 
 
+def test_its_password_is_in_a_file_of_ours_and_in_no_log(served):
+    (password,) = json.loads(served.airflow.passwords.read_text()).values()
+    assert served.airflow.passwords.stat().st_mode & 0o077 == 0
+    assert password not in texts(served.airflow.home, served.airflow.layout.log("airflow-api"))
+
+
 def test_its_scheduler_starts_what_is_due_by_itself(served):
     path = "/api/v2/dags/sink.user-behavior.full/dagRuns"
 

@@ -7,6 +7,7 @@ it is asked to end.
 import hashlib
 import json
 import os
+import secrets
 import subprocess
 import sys
 import urllib.request
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import StackError
+from .errors import PartDiedError, StackError
 from .layout import Layout
 from .processes import Command, Supervisor
 from .progress import Reporter
@@ -23,6 +24,7 @@ FOLDER = Path("compose", "airflow")
 ENVIRONMENT = ".airflow-venv"
 PARTS = ("airflow-api", "airflow-scheduler", "airflow-dags", "airflow-triggerer")
 REQUIREMENTS = ("requirements.txt", "constraints.txt")
+_USER = "admin"
 _READY_SECONDS = 180
 _HEALTH_SECONDS = 5
 
@@ -48,8 +50,8 @@ class Airflow:
 
     @property
     def passwords(self) -> Path:
-        """Where Airflow writes the password of its only user, `admin`."""
-        return self.home / "simple_auth_manager_passwords.json.generated"
+        """Where the password of Airflow's only user, `admin`, is."""
+        return self.home / "passwords.json"
 
     def variables(self) -> dict[str, str]:
         """The environment of every Airflow process."""
@@ -64,6 +66,8 @@ class Airflow:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__PARALLELISM": "2",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{_USER}:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.passwords),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.port),
             "AIRFLOW__API__BASE_URL": self.url,
@@ -94,6 +98,7 @@ class Airflow:
     def prepare(self) -> None:
         """Make or upgrade Airflow's own database, and a pool for each target table."""
         self.home.mkdir(parents=True, exist_ok=True)
+        self._make_password()
         self._airflow("db", "migrate")
         pools = self.home / "sink-pools.json"
         fresh = self.home / "sink-pools.new.json"
@@ -108,10 +113,14 @@ class Airflow:
         if all(supervisor.current(command) for command in commands):
             return
         self.prepare()
-        for command in commands:
-            supervisor.ensure(command)
-        supervisor.wait_until("airflow-api", self.healthy, _READY_SECONDS)
-        reporter.step(f"Airflow is up at {self.url}, user admin, password in {self.passwords}")
+        try:
+            for command in commands:
+                supervisor.ensure(command)
+            supervisor.wait_until("airflow-api", self.healthy, _READY_SECONDS)
+        except PartDiedError:
+            supervisor.stop(*PARTS)  # half of it would start batches that nobody sees
+            raise
+        reporter.step(f"Airflow is up at {self.url}, user {_USER}, password in {self.passwords}")
 
     def healthy(self) -> bool:
         """Whether the server, the scheduler, the DAG processor and the triggerer all beat."""
@@ -123,6 +132,13 @@ class Airflow:
         except (OSError, ValueError):
             return False
         return all(part["status"] == "healthy" for part in told.values())
+
+    def _make_password(self) -> None:
+        """Airflow would make one as well, but tell it in its log."""
+        if not self.passwords.exists():
+            self.passwords.touch(mode=0o600)
+            told = json.dumps({_USER: secrets.token_urlsafe(16)})
+            self.passwords.write_text(told, encoding="ascii")
 
     def _watched(self) -> tuple[Path, ...]:
         return tuple(sorted((self.layout.root / FOLDER / "plugins").glob("*.py")))

@@ -16,7 +16,7 @@ PREFERRED = {
     "warehouse": 58091,
     "citizen": 58092,
     "api": 58093,
-    "airflow": 58080,
+    "airflow": 28080,
 }
 _LISTENING = "0A"
 # Below what Linux hands out to outgoing connections.

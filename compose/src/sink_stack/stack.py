@@ -115,9 +115,9 @@ class Stack:
         """Let Airflow run the schedules of a stack that is up, and nothing else do so."""
         if self.supervisor.running("postgres") is None:
             raise StackError("the stack is down: run `make up` first")
-        settings.prepare(self.layout, self._environ, self._port_is_ours)
         environment = environment or self.layout.root / airflow.ENVIRONMENT
         airflow.install(self.layout, environment, self._reporter)
+        settings.prepare(self.layout, self._environ, self._port_is_ours)
         made = airflow.Airflow(
             layout=self.layout,
             environment=environment,
@@ -125,8 +125,8 @@ class Stack:
             port=self.settings.port("airflow"),
             exported=self.environment(),
         )
-        self.supervisor.stop("schedule")
         made.up(self.supervisor, self._reporter)
+        self.supervisor.stop("schedule")
         return made
 
     def environment(self) -> dict[str, str]:
