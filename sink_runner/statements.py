@@ -168,8 +168,8 @@ class Statements:
 
     def _changes(self, name: str) -> str:
         type_ = self._types.get(name, "")
-        new = _comparable("%s", type_)
-        return f"{_comparable(f't.{quoted(name)}', type_)} IS DISTINCT FROM {new}"
+        new = comparable("%s", type_)
+        return f"{comparable(f't.{quoted(name)}', type_)} IS DISTINCT FROM {new}"
 
     @cached_property
     def remember_deleted(self) -> str:
@@ -275,8 +275,8 @@ class Statements:
         )
 
     def _differs(self, new: Mapping[str, str]) -> str:
-        old = ", ".join(_comparable(f"t.{quoted(name)}", self._types[name]) for name in new)
-        fresh = ", ".join(_comparable(value, self._types[name]) for name, value in new.items())
+        old = ", ".join(comparable(f"t.{quoted(name)}", self._types[name]) for name in new)
+        fresh = ", ".join(comparable(value, self._types[name]) for name, value in new.items())
         return f"ROW({old}) IS DISTINCT FROM ROW({fresh})"
 
     @staticmethod
@@ -296,7 +296,7 @@ def unbound(type_: str) -> str:
     return _UNBOUND.get(type_, type_) + array + rest
 
 
-def _comparable(value: str, type_: str) -> str:
+def comparable(value: str, type_: str) -> str:
     return f"({value})::{_COMPARED_AS[type_]}" if type_ in _COMPARED_AS else value
 
 

@@ -146,6 +146,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         applier=applier,
         waiting=waiting,
         departures=Departures(mapping, source, keys, asking),
+        declared=not (parts.chain.resolvers or parts.chain.writers),
         touch_orphans=_touch_orphans(around, table, parts),
         ledger=Ledger(plugin.name, mapping.target),
         hooks=parts.hooks,

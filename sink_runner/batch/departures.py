@@ -51,11 +51,24 @@ class Departures:
 
     def _leaving(self, leaves: Sequence[Leave], prepare: Prepare) -> set[tuple[Any, ...]]:
         """The keys whose rows leave, as the rows are now."""
+        changes = self._mapped([leave.source for leave in leaves], prepare)
+        return {change.key for change in changes if isinstance(change, Leave)}
+
+    def _mapped(self, messages: Sequence[Message], prepare: Prepare) -> Sequence[Change]:
+        """What the rows of these messages come to now."""
         form = self._source.format
-        keys = [form.key_of(leave.source) for leave in leaves]
-        head = leaves[0].source.value[: form.head_size]
-        rows = [form.message(head, line, 0) for line in self._source.again(self._asking, keys)]
-        return {c.key for c in prepare(rows).changes if isinstance(c, Leave)}
+        value = messages[0].value
+        assert value is not None
+        keys = [form.key_of(message) for message in messages]
+        lines = self._source.again(self._asking, keys)
+        return prepare([form.message(value[: form.head_size], line, 0) for line in lines]).changes
+
+    def again(self, writes: Sequence[Write], prepare: Prepare) -> list[Write]:
+        """The source rows of these, as they are now, mapped anew."""
+        if not writes or not self._source.format.key:
+            return list(writes)  # what a query makes of the table is not asked for row by row
+        changes = self._mapped([write.source for write in writes], prepare)
+        return [change for change in changes if isinstance(change, Write)]
 
     def wrote(self, connection: Connection, changes: Sequence[Change]) -> None:
         """Remember what is the mapping's business, where others write the target, too."""

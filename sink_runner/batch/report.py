@@ -37,8 +37,10 @@ class Report:
 
     @property
     def adds_up(self) -> bool:
-        """Did every row that was read come to something?"""
-        return self.counts["read"] == sum(self.counts[fate] for fate in _FATES)
+        """Was every row of the source read, and did each come to something?"""
+        read = self.counts["read"]
+        there: int = self.checks.get("source_rows", read)
+        return read == there == sum(self.counts[fate] for fate in _FATES)
 
     def note_failures(self, letters: Iterable[DeadLetter], hooks: Hooks) -> None:
         """Count the rows that failed by what was wrong with them, and tell the hooks."""

@@ -26,6 +26,7 @@ from ..plugin import TableMapping
 from ..route import Batch, Route
 from ..waiting import Waiting, replay_rows
 from .applier import BatchApplier
+from .checks import FieldCheck, Sample
 from .departures import Departures, Seen
 from .ledger import Ledger, Run
 from .lock import TargetLock
@@ -71,6 +72,8 @@ class Tools:
     applier: BatchApplier
     waiting: Waiting
     departures: Departures
+    declared: bool
+    """No plugin resolves conflicts or writes: what a row comes to is all declared."""
     touch_orphans: str | None
     """SQL that notes the target's rows that come from no candidate."""
     ledger: Ledger
@@ -103,6 +106,7 @@ class BatchRun:
         self._progress = progress
         self._report = Report(mapping=tools.name, mode=options.mode, dry_run=options.dry_run)
         self._seen = Seen(tools.departures.keys)
+        self._sample = Sample()
         self._run = 0
         self._number = 0
 
@@ -126,6 +130,9 @@ class BatchRun:
         plan = self._plan(reader)
         self._replay()
         self._read(reader, plan)
+        if not tools.stop.is_set() and plan.resumed is None:
+            found = tools.source.count(reader, plan.condition, plan.since)
+            self._report.checks["source_rows"] = found
         reader.execute("COMMIT")
         if tools.stop.is_set():
             self._report.interrupted = True
@@ -133,6 +140,7 @@ class BatchRun:
             self._replay()
             retirement = Retirement(tools, self._report, plan.snapshot.place.position)
             retirement.run(self._seen, full=self._options.full, before_each=self._lock.held)
+            self._check()
         self._finish(plan)
 
     # -- what to read --------------------------------------------------------------------------
@@ -155,7 +163,7 @@ class BatchRun:
         if resumed is not None and not self._goes_on(resumed, snapshot):
             resumed = None
         condition, since = self._condition(previous, snapshot)
-        self._progress.expect(tools.source.count(reader, condition, since))
+        self._progress.expect(tools.source.estimate(reader, condition, since))
         if not options.dry_run:
             if previous is not None and previous.cluster != snapshot.cluster:
                 self._note("the source is another cluster, or was restored, since the last run")
@@ -268,6 +276,7 @@ class BatchRun:
         tools.departures.wrote(connection, [*gone, *landed])
         if self._tools.mapping.query is not None:
             self._seen.add(connection, landed)
+        self._sample.add(landed)
         counts = {
             **_fates(batch, messages, letters),
             "written": written,
@@ -287,6 +296,15 @@ class BatchRun:
             self._report.counts["replayed"] += done["replayed"]
 
     # -- the end ---------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Compare some rows, unless nothing was written or a plugin has a say in what is."""
+        tools = self._tools
+        if self._options.dry_run or not tools.declared:
+            return
+        check = FieldCheck(tools.mapping, tools.departures.keys)
+        fresh = partial(tools.departures.again, self._sample.writes, self._prepare)
+        self._report.checks["fields"] = check.run(fresh, tools.applier.ask)
 
     def _finish(self, plan: _Plan) -> None:
         if not self._options.dry_run:

@@ -96,13 +96,16 @@ class Source:
         )
         return {number for (number,) in connection.execute(query.encode(), arrays).fetchall()}
 
-    def count(self, connection: Connection, condition: str, since: str = _FIRST) -> int:
+    def estimate(self, connection: Connection, condition: str, since: str = _FIRST) -> int:
         """How many rows there will be, about."""
-        table = self.catalog.sql_name
         if self.mapping.query is None and condition == "true":
-            row = connection.execute(_ESTIMATE, (table,)).fetchone()
+            row = connection.execute(_ESTIMATE, (self.catalog.sql_name,)).fetchone()
             if row is not None and row[0] > _FEW:
                 return int(row[0])
+        return self.count(connection, condition, since)
+
+    def count(self, connection: Connection, condition: str, since: str = _FIRST) -> int:
+        """How many rows there are."""
         where = "" if self.mapping.query else f" WHERE {condition}"
         query = f"SELECT count(*) FROM {self._relation(condition, since)}{where}"
         row = connection.execute(query.encode()).fetchone()

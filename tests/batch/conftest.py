@@ -12,6 +12,7 @@ from sink_runner import registry
 from sink_runner.batch import session
 from sink_runner.batch.session import Options, Report
 from sink_runner.config import Batch, Config, Database, DeadLetters, Kafka, Policies, Registry
+from sink_runner.sealing import Sealer
 
 ROOT = Path(__file__).parents[2]
 KEY = base64.b64encode(bytes(32)).decode()
@@ -84,6 +85,12 @@ def stopper(site) -> Callable[[int], str]:
         return "stopper"
 
     return install
+
+
+@pytest.fixture
+def sealer() -> Sealer:
+    """Opens the pair's dead letters."""
+    return Sealer(base64.b64decode(KEY), "test")
 
 
 @pytest.fixture

@@ -1,0 +1,109 @@
+"""After a run: do rows of the target hold what their source rows, mapped anew, say they should?"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..applier import Connection
+from ..catalog import quoted
+from ..changes import Write
+from ..plugin import Strategy, TableMapping
+from ..row import TargetColumn
+from ..statements import comparable, unbound
+from .keys import TargetKeys
+
+_SAMPLE = 100  # rows
+_PAUSE = 1.0  # seconds; an event may have changed the source a moment ago
+
+
+class Sample:
+    """Some of a run's writes, each as likely as any other to be among them."""
+
+    def __init__(self, size: int = _SAMPLE) -> None:
+        self._size = size
+        self._seen = 0
+        self._random = random.Random(0)  # noqa: S311 - nothing secret; runs are repeatable
+        self.writes: list[Write] = []
+
+    def add(self, writes: Sequence[Write]) -> None:
+        for write in writes:
+            self._seen += 1
+            if len(self.writes) < self._size:
+                self.writes.append(write)
+            elif (at := self._random.randrange(self._seen)) < self._size:
+                self.writes[at] = write
+
+
+class FieldCheck:
+    """Compares rows column by column, as far as the mapping's conflict rule lets them be equal."""
+
+    def __init__(self, mapping: TableMapping, keys: TargetKeys) -> None:
+        self._mapping = mapping
+        self._keys = keys
+        self._compared = [c for c in keys.columns if self._is_compared(c)]
+
+    def run(
+        self,
+        fresh: Callable[[], Sequence[Write]],
+        ask: Callable[[Callable[[Connection], list[tuple[Any, ...]]]], list[tuple[Any, ...]]],
+    ) -> dict[str, Any]:
+        """`fresh` maps the sample's rows as they are now; `ask` works in a target session."""
+        found = self._once(fresh(), ask)
+        if found["different"]:
+            time.sleep(_PAUSE)
+            found = self._once(fresh(), ask)
+        return found
+
+    def _once(self, writes: Sequence[Write], ask: Callable[..., Any]) -> dict[str, Any]:
+        rows = ask(lambda connection: self._differences(connection, writes)) if writes else []
+        names = [column.name for column in self._compared]
+        wrong = {name for _, *row in rows for name, it in zip(names, row, strict=True) if it}
+        return {
+            "compared": len(writes),
+            "different": sum(not there or any(differs) for there, *differs in rows),
+            "missing": sum(not there for there, *_ in rows),
+            "columns": sorted(wrong),
+        }
+
+    def _differences(
+        self, connection: Connection, writes: Sequence[Write]
+    ) -> list[tuple[Any, ...]]:
+        """For each row: is it there, and which of its columns differ."""
+        columns = self._keys.columns
+        arrays = [
+            [None if w.values[at] is None else str(w.values[at]) for w in writes]
+            for at, _ in enumerate(columns)
+        ]
+        given = ", ".join("%s::text[]" for _ in columns)
+        names = ", ".join(quoted(column.name) for column in columns)
+        same = " AND ".join(f"t.{quoted(n)} = {self._new(n)}" for n in self._keys.names)
+        there = f"t.{quoted(self._keys.names[0])} IS NOT NULL"
+        differ = ", ".join([there, *map(self._differs, self._compared)])
+        table = self._keys.table
+        query = f"SELECT {differ} FROM unnest({given}) s({names}) LEFT JOIN {table} t ON {same}"
+        return connection.execute(query.encode(), arrays).fetchall()
+
+    def _differs(self, column: TargetColumn) -> str:
+        old = comparable(f"t.{quoted(column.name)}", column.type)
+        new = comparable(self._new(column.name), column.type)
+        if column.type == "numeric":  # what is stored may be rounded
+            new = f"round({new}, coalesce(scale({old}), 0))"
+        there = [f"t.{quoted(self._keys.names[0])} IS NOT NULL", f"{old} IS DISTINCT FROM {new}"]
+        version = self._mapping.conflict.version
+        if version is not None and self._mapping.candidates is None:
+            there.append(f"coalesce(t.{quoted(version)} <= {self._new(version)}, true)")
+        if self._mapping.conflict.strategy is Strategy.MERGE_CHANGED:
+            there.append(f"{new} IS NOT NULL")
+        return f"({' AND '.join(there)})"
+
+    def _new(self, name: str) -> str:
+        type_ = next(column.type for column in self._keys.columns if column.name == name)
+        return f"s.{quoted(name)}::{unbound(type_)}"
+
+    def _is_compared(self, column: TargetColumn) -> bool:
+        """A column that is written once, or that the first row keeps, may hold anything."""
+        once = self._mapping.conflict.strategy is Strategy.INSERT_ONCE
+        return not (once or column.column.on_insert or column.name in self._keys.names)
