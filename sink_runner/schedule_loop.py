@@ -42,6 +42,7 @@ def run(
             _finish(scheduler, config.shutdown_seconds)
             log.info("schedule_stopped")
     finally:
+        scheduler.kill()  # what is left where we can't go on: nobody would look after it
         ledger.close()
     return 1 if once and scheduler.failures else 0
 

@@ -27,7 +27,7 @@ def sink_mapping():
         key=("id",),
         conflict=source_wins(),
         columns=(Column("id"),),
-        schedules=(Schedule("0 0 * * *"),),
+        schedules=({schedules}),
         {more}
     )
 """
@@ -64,8 +64,8 @@ class Runner:
             )
         self.sql("smart_warehouse", "INSERT INTO public.crates VALUES (1), (2)")
 
-    def plugin(self, more: str = "") -> None:
-        self.site.plugin("crates", CODE.format(more=more))
+    def plugin(self, more: str = "", schedules: str = 'Schedule("0 0 * * *"),') -> None:
+        self.site.plugin("crates", CODE.format(more=more, schedules=schedules))
 
     def sql(self, database: str, statement: str) -> list[tuple]:
         with psycopg.connect(self.admins[database]) as connection:
@@ -180,6 +180,18 @@ class TestWithDatabases:
         assert runner.sql("smart_citizen", "SELECT outcome, failures FROM sink.schedule") == [
             ("interrupted", 0)
         ]
+
+    def test_a_scheduler_that_can_not_go_on_leaves_no_batch_behind(self, runner):
+        runner.plugin(SLOW, 'Schedule("0 0 * * *"), Schedule("0 0 1 1 *", full=True)')
+        runner.call("--once")
+        runner.sql("smart_citizen", f"{BEHIND} WHERE mode = 'changed'")
+        with runner.started() as child:
+            until(lambda: runner.sql("smart_warehouse", SLEEPING) == [(1,)])
+            runner.sql("smart_citizen", "ALTER TABLE sink.schedule RENAME TO gone")
+            out, _ = child.communicate(timeout=30)
+        assert child.returncode == 1
+        assert "UndefinedTable" in out
+        until(lambda: runner.sql("smart_citizen", LOCKS) == [(0,)])
 
     def test_two_schedulers_run_a_batch_once(self, runner):
         runner.plugin()
