@@ -97,6 +97,7 @@ def sink_batch_committed(changes: int, ctx: Context) -> None:
 def sink_event_failed(event: Event | None, error: EventError, ctx: Context) -> None:
     """An event became a dead letter; `event` is None if it could not be decoded.
 
+    Called once, when it is one for good: not while it waits for a row that it needs.
     Raising here is logged and otherwise ignored.
     """
 
