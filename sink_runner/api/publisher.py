@@ -59,7 +59,7 @@ class Publisher:
         """Give what is being written its time, then end."""
         with self._lock:
             if self._producer is not None:
-                self._producer.close(timeout=self._seconds)
+                _end(self._producer, self._seconds)
                 self._producer = None
 
     def _brokers(self) -> Iterator[tuple[str, int]]:
@@ -96,7 +96,13 @@ class Publisher:
             if self._producer is not producer:
                 return
             self._producer = None
-        producer.close(timeout=0)
+        # Other threads may wait for records of theirs: these are confirmed or given up first.
+        threading.Thread(target=_end, args=(producer, 2 * self._seconds), daemon=True).start()
+
+
+def _end(producer: Any, seconds: float) -> None:
+    with suppress(KafkaError):
+        producer.close(timeout=seconds)
 
 
 def _sent(producer: Any, topic: str, key: bytes, value: bytes) -> Any:
