@@ -17,7 +17,7 @@ Connection = psycopg.Connection[Any]
 
 
 class Flow:
-    """What the warehouse is told, and what the portal comes to hold."""
+    """What one side is told, and what the other, the `target`, comes to hold."""
 
     def __init__(
         self,
@@ -25,9 +25,12 @@ class Flow:
         portal: Connection,
         consumer: KafkaConsumer,
         environ: Mapping[str, str],
+        *,
+        target: str = "portal",
     ) -> None:
         self.warehouse = warehouse
         self.portal = portal
+        self._target = warehouse if target == "warehouse" else portal
         self._consumer = consumer
         self._environ = {**os.environ, **environ}
 
@@ -41,7 +44,7 @@ class Flow:
         assert ran.returncode == 0, ran.stderr
 
     def arrives(self, table: str, key: tuple[str, Any], **columns: Any) -> None:
-        """The portal's row comes to hold these values."""
+        """The target's row comes to hold these values."""
         eventually(lambda: self.holds(table, key, *columns) == tuple(columns.values()))
 
     def leaves(self, table: str, key: tuple[str, Any]) -> None:
@@ -49,7 +52,7 @@ class Flow:
 
     def holds(self, table: str, key: tuple[str, Any], *columns: str) -> Any:
         query = f"SELECT {', '.join(columns)} FROM {table} WHERE {key[0]} = %s"
-        return row(self.portal, query, key[1])
+        return row(self._target, query, key[1])
 
     @contextmanager
     def applied(self, topic: str) -> Iterator[None]:
@@ -68,4 +71,4 @@ class Flow:
 
     def _applied(self, topic: str) -> int:
         query = "SELECT sum(coalesce(next_offset, 0)) FROM sink.partition_offset WHERE topic = %s"
-        return int(row(self.portal, query, topic)[0] or 0)
+        return int(row(self._target, query, topic)[0] or 0)
