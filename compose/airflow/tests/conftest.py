@@ -76,6 +76,10 @@ class Home:
         self.runner("exec " + f'"{RUNNER}" "$@"')
 
     @property
+    def layout(self) -> layout.Layout:
+        return layout.Layout(root=ROOT, home=self.folder, cache=self.folder)
+
+    @property
     def site(self) -> Path:
         return self.folder / "site"
 
@@ -107,7 +111,7 @@ class Home:
     @property
     def variables(self) -> dict[str, str]:
         made = airflow.Airflow(
-            layout=layout.Layout(root=ROOT, home=self.folder, cache=self.folder),
+            layout=self.layout,
             environment=self.environment,
             runner=self.folder / "sink-runner",
             port=1,
