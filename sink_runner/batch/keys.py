@@ -66,7 +66,8 @@ class TargetKeys:
         return page, page[-1] if len(page) == rows else None
 
     def _only(self, last: Key | None, groups: Collection[Key] | None) -> tuple[str, list[Any]]:
-        where: list[str] = []
+        # A row without a key is none that a mapping brought.
+        where = [f"{quoted(name)} IS NOT NULL" for name in self.names]
         parameters: list[Any] = []
         if last is not None:
             key = ", ".join(quoted(name) for name in self.names)
@@ -79,7 +80,7 @@ class TargetKeys:
             group = ", ".join(quoted(name) for name in names)
             where.append(f"({group}) IN (SELECT * FROM unnest({arrays}))")
             parameters += [list(column) for column in zip(*groups, strict=True)]
-        return f"WHERE {' AND '.join(where)}" if where else "", parameters
+        return f"WHERE {' AND '.join(where)}", parameters
 
     @property
     def replaced(self) -> tuple[str, ...]:
