@@ -124,13 +124,14 @@ class Writer:
         return written
 
     def delete(self, connection: Connection, leaves: Sequence[Leave]) -> int:
-        """Delete the rows, locking them in key order, and remember that they are gone."""
+        """Delete the rows, locking them in key order; remember it where an older event may come."""
         ordered = sorted(leaves, key=lambda leave: _texts(leave.key))
         keys = key_arrays(leave.key for leave in ordered)
         deleted = run(connection, self._sql.delete, keys).rowcount
-        positions = [leave.position for leave in ordered]
-        run(connection, self._sql.remember_deleted, [self._sql.mapping, *keys, positions])
-        self.remembers = True
+        if self._mapping.events:  # else there are batches only, one after the other
+            positions = [leave.position for leave in ordered]
+            run(connection, self._sql.remember_deleted, [self._sql.mapping, *keys, positions])
+            self.remembers = True
         return deleted
 
     def _mark(self, connection: Connection, leave: Leave, values: Mapping[str, Any]) -> int:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 pytestmark = pytest.mark.postgres
@@ -148,6 +149,21 @@ class TestReplacing:
             ("RJ01", "PAGE_VIEW", YESTERDAY, 1),
             ("RJ01", "SEARCH_QUERY", YESTERDAY, 1),
         ]
+
+    def test_what_was_taken_out_comes_back(self, pair) -> None:
+        """Also by a run that can't tell its place in the log, as something of before goes on."""
+        does(pair)
+        does(pair, kind="SEARCH_QUERY")
+        run(pair)
+        pair.citizen.execute("DELETE FROM user_behavior_events WHERE event_type = 'SEARCH_QUERY'")
+        does(pair)
+        run(pair)
+        assert counts(pair) == [("RJ01", "PAGE_VIEW", YESTERDAY, 2)]
+        with psycopg.connect(pair.postgres.dsn(pair.names["smart_citizen"])) as slow:
+            slow.execute("UPDATE citizens SET city = 'Bagru'")
+            does(pair, kind="SEARCH_QUERY")
+            run(pair)
+        assert counts(pair)[1:] == [("RJ01", "SEARCH_QUERY", YESTERDAY, 1)]
 
 
 class TestRunningDay:
