@@ -32,9 +32,11 @@ _SETTINGS = (
     "SET extra_float_digits = 1",
     "SET bytea_output = 'hex'",
 )
-# First the place, then the number: what is written before the place has a smaller number.
+# First the place, then a number of our own: what is written before the place has a smaller one.
+# A snapshot's xmax would not do: it follows the last number that has ended, and the numbers of
+# transactions that go on may be greater.
 _PLACE = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::int8"
-_NEXT = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8"
+_NEXT = "SELECT pg_current_xact_id()::text::int8"
 _OLDEST = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::int8"
 _SEEN = """
 SELECT pg_snapshot_xmin(s)::text::int8, pg_snapshot_xmax(s)::text::int8,

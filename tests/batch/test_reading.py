@@ -5,6 +5,7 @@ from datetime import datetime
 import psycopg
 import pytest
 
+from sink_runner.batch.snapshot import NOWHERE, take_snapshot
 from sink_runner.errors import ConfigError
 
 pytestmark = pytest.mark.postgres
@@ -47,6 +48,23 @@ def test_a_transaction_that_outlives_a_run_is_not_missed(pair) -> None:
     pair.run("golden-records")
     assert names(pair) == {f"Person {n}" for n in range(1, 7)}
     assert pair.run("golden-records").counts["read"] == 0
+
+
+def test_the_newest_transaction_is_waited_for_though_none_after_it_has_ended(pair) -> None:
+    """Its events come before the place; a row that it changes must not pass for a later one."""
+    dsn, password = pair.warehouse.info.dsn, pair.warehouse.info.password
+    with (
+        psycopg.connect(dsn, password=password) as late,
+        psycopg.connect(dsn, password=password, autocommit=True) as reader,
+    ):
+        late.execute(PEOPLE, (1, 1))
+        asked = {"patience": 0.1, "earlier": lambda _: (), "stopped": lambda: False}
+        snapshot = take_snapshot(reader, **asked)
+        assert not snapshot.settled
+        assert snapshot.place == NOWHERE
+        reader.execute("ROLLBACK")
+        late.commit()
+        assert take_snapshot(reader, **asked).settled
 
 
 def test_a_range_of_time_is_read_again(pair) -> None:
