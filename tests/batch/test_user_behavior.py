@@ -150,6 +150,14 @@ class TestReplacing:
             ("RJ01", "SEARCH_QUERY", YESTERDAY, 1),
         ]
 
+    def test_a_time_can_be_brought_anew(self, pair) -> None:
+        for day in (BEFORE, YESTERDAY):
+            does(pair, day)
+        run(pair)
+        pair.warehouse.execute("UPDATE analytics.user_behavior SET event_count = 9")
+        run(pair, since=datetime.combine(YESTERDAY, time(5)))
+        assert [count for *_, count in counts(pair)] == [9, 1]
+
     def test_what_was_taken_out_comes_back(self, pair) -> None:
         """Also by a run that can't tell its place in the log, as something of before goes on."""
         does(pair)
