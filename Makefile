@@ -7,7 +7,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 PLUGIN_LIST := $(VENV)/.plugins
 SOURCES := setup.cfg pyproject.toml compose/pyproject.toml constraints.txt $(PLUGINS)
 
-.PHONY: help up airflow down status logs clean venv lint types test check bench bench-peers force
+.PHONY: help up airflow down status logs clean venv lint types test check scenario bench bench-api bench-batch bench-peers force
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -58,8 +58,17 @@ test: lint types ## rules, types, then every test against the real parts
 check: lint types ## what needs no stack: rules, types, and the tests without real parts
 	@$(BIN)/python -m pytest -m 'not stack and not postgres and not airflow'
 
+scenario: venv ## all twelve flows on a stack of its own, beside the specification; prints latencies
+	@$(BIN)/python -m pytest -q -s tests/stack/test_twelve_flows.py
+
 bench: venv ## events a second from Kafka to committed rows
 	@$(BIN)/python -m tests.bench
+
+bench-api: venv ## the API at 50 requests a second: milliseconds to the answer
+	@$(BIN)/python -m tests.bench.api
+
+bench-batch: venv ## 100,000 rows by the batch form, beside a plain COPY
+	@$(BIN)/python -m tests.bench.batch
 
 bench-peers: venv ## the same beside Debezium's JDBC sink and Quix Streams
 	@$(BIN)/python -m tests.bench --peers

@@ -6,7 +6,8 @@ pytestmark = pytest.mark.postgres
 
 KNOWN = """
 INSERT INTO golden_records (jan_aadhaar, full_name)
-VALUES ('012345678901', 'A. Devi'), ('012345678902', 'Nobody of the portal'), (NULL, 'Nobody at all')
+VALUES
+  ('012345678901', 'A. Devi'), ('012345678902', 'Nobody of the portal'), (NULL, 'Nobody at all')
 """
 CITIZEN = """
 INSERT INTO citizens (aadhaar_number, full_name, mobile_number, verification_status)

@@ -7,8 +7,8 @@ Written from the specification alone. Readings of what it leaves open:
 - `member_id` NULL, the family as a whole, is one more member.
 - The best member of a scheme is found by the order that also ranks the schemes.
 - A NULL confidence counts as 0, as a NULL score does.
-- A version with a score or a confidence outside 0 to 1 breaks a rule and is set aside: the one
-  before it stays.
+- A version with a score or a confidence outside 0 to 1, or a status that is not listed, breaks a
+  rule and is set aside: the one before it stays.
 """
 
 from collections.abc import Iterable
@@ -21,6 +21,7 @@ from .history import Change, Row, apart, moment
 WINDOW = timedelta(days=30)
 TOP = 5
 _ELIGIBLE = frozenset({"RULE_ELIGIBLE", "POSSIBLE_ELIGIBLE"})
+_STATES = _ELIGIBLE | {"NOT_ELIGIBLE", "UNCERTAIN", "ERROR"}
 _LONGEST = 500
 _HUNDREDTH = Decimal("0.01")
 _SOME_TIME = moment("2000-01-01")
@@ -55,7 +56,7 @@ def snapshots(changes: Iterable[Change]) -> dict[int, Row]:
     found: dict[int, Row] = {}
     for change in apart(changes, "snapshot_id"):
         if change.new is not None:
-            if not _in_range(change.new):
+            if not _keeps_the_rules(change.new):
                 continue
             known = found.get(change.new["snapshot_id"])
             if known is None or _evaluated(change.new) > _evaluated(known):
@@ -84,9 +85,10 @@ def _counts(row: Row, now: datetime) -> bool:
     return row["evaluation_status"] in _ELIGIBLE and _evaluated(row) >= now - WINDOW
 
 
-def _in_range(row: Row) -> bool:
+def _keeps_the_rules(row: Row) -> bool:
     scores = (row["eligibility_score"], row["confidence_score"])
-    return all(0 <= Decimal(score or 0) <= 1 for score in scores)
+    in_range = all(0 <= Decimal(score or 0) <= 1 for score in scores)
+    return in_range and row["evaluation_status"] in _STATES
 
 
 def _evaluated(row: Row) -> datetime:

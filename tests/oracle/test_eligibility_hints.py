@@ -186,9 +186,14 @@ def test_an_aged_snapshot_still_covers_the_ones_before_it():
 
 
 @pytest.mark.parametrize(
-    "column", [{"eligibility_score": D("1.5")}, {"confidence_score": D("-0.1")}]
+    "column",
+    [
+        {"eligibility_score": D("1.5")},
+        {"confidence_score": D("-0.1")},
+        {"evaluation_status": "SPLENDID"},
+    ],
 )
-def test_a_version_outside_the_range_is_set_aside(column):
+def test_a_version_that_breaks_a_rule_is_set_aside(column):
     assert not expected(snapshots().insert(1, **column))
     later = {"evaluation_timestamp": "2026-03-01T10:00:01", **column}
     (hint,) = expected(scored("0.5").update(0, **later)).values()

@@ -13,6 +13,8 @@ from .scrubbed import ALERT, COMMENT, agrees
         ("because of income band VERY_LOW.", "because of income band ***."),
         ("because of income band VERY_LOW.", "because of ***."),
         ("a LOW income, a LOW risk", "a *** income, a LOW risk"),
+        ("a LOW income, a HIGH risk", "a *** income, a *** risk"),
+        ("write to a@example.in.", "write to ***"),
         ("UNCERTAIN whether", "*** whether"),
         ("order 12345678901 of HIGH priority", "order 12345678901 of HIGH priority"),
         (None, None),

@@ -18,9 +18,16 @@ from ..oracle.comparison import Difference, differences
 
 TOPICS = (
     "smart_warehouse.public.golden_records",
+    "smart_warehouse.public.profile_360",
     "smart_warehouse.eligibility.eligibility_snapshots",
+    "smart_warehouse.forecast.benefit_forecasts",
+    "smart_warehouse.decision.applications",
+    "smart_warehouse.alerts.ml_alert_outbox",
     "smart_citizen.public.citizens",
+    "smart_citizen.public.service_applications",
+    "smart_citizen.public.documents",
 )
+"""What the runner reads."""
 _CLIENTS = itertools.cycle(("librdkafka", "kafka-python"))
 """A runner may take over from one that reads with the other."""
 _APPLIED = "SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset"
@@ -30,6 +37,7 @@ _PAUSE = 0.2
 # Longer than a change takes from its commit to Kafka, on a machine that is busy.
 _QUIET_SECONDS = 3
 _SHOWN = 40
+_TAIL = 2000
 _SIGNIFICANT = 8
 
 
@@ -57,6 +65,10 @@ class Arena:
         """How far all partitions were applied, as both targets hold it."""
         return sum(self.partitions().values())
 
+    def tail(self) -> str:
+        """The end of what the runners said."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-_TAIL:]
+
     def dead_letters(self) -> int:
         found = [connection.execute(_DEAD).fetchall() for connection in self._both()]
         return sum(count for ((count,),) in found)
@@ -69,14 +81,18 @@ class Arena:
 
         Equality alone is not enough: an event that is still to come may break it.
         """
+        self.apply_all(seconds)
+        return self.differences()
+
+    def apply_all(self, seconds: float) -> None:
+        """Wait until every change is applied, and none comes of it."""
         bound = time.monotonic() + seconds
         while not self._quiet(_QUIET_SECONDS) and time.monotonic() < bound:
             time.sleep(_PAUSE)
         assert self.waiting() == 0, f"{self.waiting()} events were not applied in {seconds} s"
-        return self.differences()
 
     def waiting(self) -> int:
-        """How many events of the three tables Kafka holds that no target has applied."""
+        """How many events Kafka holds that no target has applied."""
         ends, applied = self._ends(), self.partitions()
         return sum(end - applied.get(partition, 0) for partition, end in ends.items())
 

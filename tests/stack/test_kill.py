@@ -3,18 +3,13 @@
 What is right is computed from the recorded history of the sources, by the specification.
 """
 
-import os
 import random
 import time
-from datetime import UTC, datetime
 
 import pytest
-from sink_stack.demo import load as demo
-from sink_stack.demo.rows import Plan
 
-from ..oracle import history
-from . import load
-from .arena import Arena, told, until
+from . import fresh, load
+from .arena import told, until
 
 pytestmark = pytest.mark.stack
 
@@ -30,41 +25,8 @@ FAMILIES = 50
 
 @pytest.fixture(scope="module")
 def arena(stack, tmp_path_factory):
-    """Fresh databases, so that the history begins with the first row."""
-    if not pristine(stack):
-        stack.stack.clean()
-        stack.revive()
-    log = tmp_path_factory.mktemp("runner") / "log"
-    env = {**os.environ, **stack.env}
-    dsns = {name: stack.settings.admin_dsn(name) for name in demo.DATABASES}
-    with (
-        stack.admin("smart_warehouse") as warehouse,
-        stack.admin("smart_citizen") as citizen,
-    ):
-        history.install(warehouse, "smart_warehouse")
-        history.install(citizen, "smart_citizen")
-        plan = Plan(families=FAMILIES, seed=1, as_of=datetime.now(UTC).replace(tzinfo=None))
-        demo.load(dsns, plan, if_empty=False, advance=lambda _: None)
-        yield Arena(
-            warehouse=warehouse,
-            citizen=citizen,
-            dsns=(dsns["smart_warehouse"], dsns["smart_citizen"]),
-            environment=env,
-            root=stack.stack.layout.root,
-            log=log,
-        )
-
-
-def pristine(stack) -> bool:
-    """Whether no other test left rows, a history or a runner's traces."""
-    for database, table in (("smart_warehouse", "golden_records"), ("smart_citizen", "citizens")):
-        with stack.admin(database) as connection:
-            asked = f"""SELECT EXISTS (SELECT FROM {table})
-                        OR to_regnamespace('history') IS NOT NULL
-                        OR to_regclass('sink.partition_offset') IS NOT NULL"""
-            if connection.execute(asked).fetchone() == (True,):
-                return False
-    return True
+    with fresh.arena(stack, tmp_path_factory.mktemp("runner") / "log", FAMILIES) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

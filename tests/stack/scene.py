@@ -1,0 +1,116 @@
+"""The stage of the scenario: both databases, a runner, batches, and the oracle that watches."""
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from ..oracle.comparison import Difference
+from ..oracle.twelve import all_differences
+from . import latency
+from .arena import Arena
+from .cast import Cast
+
+_TARGETS = {"feedback": "feedback_analytics", "user-behavior": "user_behavior"}
+_APPLY_SECONDS = 120
+_WAITING_SECONDS = 30
+_PAUSE = 1.0
+_COUNTED = "SELECT mapping, rule, sum(rows)::int FROM sink.quality_count GROUP BY 1, 2"
+_LETTERS = "SELECT flow, count(*)::int FROM public.sync_dlq WHERE status = 'OPEN' GROUP BY flow"
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """What the scenario does besides its story."""
+
+    arena: Arena
+    cast: Cast
+    runs: list[tuple[str, datetime]] = field(default_factory=list)
+    batches: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def place(self, in_portal: bool) -> psycopg.Connection:  # noqa: FBT001 - says which of two
+        return self.arena.citizen if in_portal else self.arena.warehouse
+
+    def batch(self, name: str, *options: str, tolerate: int = 0) -> Mapping[str, Any]:
+        """A run of a mapping's batch form, by its command."""
+        if name in _TARGETS:
+            self.runs.append((_TARGETS[name], datetime.now(UTC)))
+        command = [str(Path(sys.executable).with_name("sink-runner")), "batch", name, "--json"]
+        command += ["--tolerate", str(tolerate), *options]
+        with self.arena.log.open("ab") as log:
+            done = subprocess.run(
+                command,
+                cwd=self.arena.root,
+                env=dict(self.arena.environment),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                check=False,
+            )
+        assert done.returncode == 0, (name, done.stdout.decode(), self.arena.tail())
+        report: Mapping[str, Any] = json.loads(done.stdout)
+        self.batches.append(report)
+        return report
+
+    def settle(self) -> list[Difference]:
+        """The differences once every change is applied and what had to wait has been retried."""
+        self.arena.apply_all(_APPLY_SECONDS)
+        bound = time.monotonic() + _WAITING_SECONDS
+        while (left := self.differences()) and time.monotonic() < bound:
+            time.sleep(_PAUSE)
+        return left
+
+    def differences(self) -> list[Difference]:
+        return list(all_differences(self.arena.warehouse, self.arena.citizen, self.runs))
+
+    def counted(self) -> Counter[str]:
+        """How often a rule was broken, by mapping; what a default was put for is no fault."""
+        found: Counter[str] = Counter()
+        for connection in (self.arena.warehouse, self.arena.citizen):
+            for mapping, rule, rows in connection.execute(_COUNTED):
+                found[mapping] += rows if rule != "default" else 0
+        return +found
+
+    def letters(self) -> Counter[str]:
+        """How many dead letters are open, by flow."""
+        found: Counter[str] = Counter()
+        for connection in (self.arena.warehouse, self.arena.citizen):
+            found.update(dict(connection.execute(_LETTERS).fetchall()))
+        return found
+
+    def report(self, taken: Mapping[str, list[float]], path: Path) -> None:
+        """Print both tables, and write them to a file."""
+        with path.open("w", encoding="utf-8") as file:
+            for console in (Console(), Console(file=file, width=100)):
+                console.print(_events(taken), _batches(self.batches))
+
+
+def _events(taken: Mapping[str, list[float]]) -> Table:
+    table = Table(title="Event flows: commit in the source to commit in the target, seconds")
+    for column in ("flow", "changes", "p50", "p95", "worst", "limit (p95)"):
+        table.add_column(column, justify="left" if column == "flow" else "right")
+    for flow, seconds in taken.items():
+        numbers = [latency.percentile(seconds, 50), latency.percentile(seconds, 95), max(seconds)]
+        told = [f"{number:.3f}" for number in numbers]
+        table.add_row(flow, str(len(seconds)), *told, f"{latency.FLOWS[flow].limit:.1f}")
+    return table
+
+
+def _batches(reports: list[Mapping[str, Any]]) -> Table:
+    table = Table(title="Batch flows")
+    counts = ("read", "written", "removed", "parked", "failed")
+    for column in ("mapping", "mode", *counts, "seconds"):
+        table.add_column(column, justify="left" if column in {"mapping", "mode"} else "right")
+    for report in reports:
+        told = [str(report["counts"].get(name, 0)) for name in counts]
+        table.add_row(report["mapping"], report["mode"], *told, f"{report['seconds']:.2f}")
+    return table
