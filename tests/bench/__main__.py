@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 from rich.console import Console
 
+from . import batch, latency, measured, peers, recording, reference, runner
 from . import home as homes
-from . import latency, measured, peers, recording, reference, runner
 from .home import Home
 from .measured import Pass
 from .recording import Recording
@@ -47,6 +47,9 @@ def _bench(home: Home, args: argparse.Namespace) -> int:
             _once(home, found, args, report)
             for name, once in others.items():
                 _tell(home, report, name, once())
+    if args.batch_rows:
+        home.reporter.step(f"a batch of {args.batch_rows:,} rows")
+        report.batches = batch.measure(args.batch_rows)
     report.print(Console(stderr=args.json, highlight=False))
     if args.json:
         json.dump(report.as_json(), sys.stdout, indent=2)
@@ -83,6 +86,7 @@ def _arguments() -> argparse.Namespace:
     add("--passes", type=int, default=3, help="how often each is measured (%(default)s)")
     add("--rows", type=int, default=runner.DEFAULT_ROWS, help="batch.max_rows (%(default)s)")
     add("--changes", type=int, default=200, help="single changes timed; 0: none (%(default)s)")
+    add("--batch-rows", type=int, default=batch.ROWS, help="of a batch; 0: none (%(default)s)")
     add("--peers", action="store_true", help="measure other sinks on the same topic as well")
     add("--fresh", action="store_true", help="forget the recorded topic and record it anew")
     add("--json", action="store_true", help="results as JSON on standard output")

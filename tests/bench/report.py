@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median, quantiles
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from .batch import Batches
 from .measured import Pass
 from .reference import Reference
 from .runner import NAME as OURS
@@ -26,6 +27,7 @@ class Report:
     references: list[Reference] = field(default_factory=list)
     latencies: Sequence[float] = ()
     """Milliseconds."""
+    batches: Batches | None = None
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, done: Pass) -> None:
@@ -40,6 +42,7 @@ class Report:
             "writers": {name: self._writer(name) for name in self.passes},
             "reference": self._reference(),
             "latency_ms": self._latency(),
+            "batch": self._batch(),
             "notes": self.notes,
         }
 
@@ -54,6 +57,8 @@ class Report:
                 f"commit to commit, {len(self.latencies)} single changes: "
                 + ", ".join(f"{name} {value:.1f} ms" for name, value in found.items())
             )
+        if self.batches is not None:
+            console.print(self.batches.text(), soft_wrap=True)
         for note in self.notes:
             console.print(f"- {note}", soft_wrap=True, markup=False)
 
@@ -74,6 +79,11 @@ class Report:
             "merge_rows_per_second": round(median(one.merge for one in self.references)),
             "copy_rows_per_second": round(median(one.copy for one in self.references)),
         }
+
+    def _batch(self) -> Mapping[str, int]:
+        if self.batches is None:
+            return {}
+        return {name: round(value) for name, value in asdict(self.batches).items()}
 
     def _latency(self) -> Mapping[str, float]:
         if not self.latencies:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from .batch import Batches, measure
 from .measured import Pass
 from .process import Watched
 from .reference import Reference
@@ -62,3 +63,22 @@ def test_table_tells_ratios_and_rows_that_differ(report: Report) -> None:
     cells = [cell.strip() for cell in line.split("│")]
     assert cells[2:5] == ["10,000", "0.50", "0.12"]
     assert cells[7] == "DIFFER"
+
+
+def test_the_report_has_the_batch_beside_a_plain_copy(report: Report) -> None:
+    report.batches = Batches(rows=100_000, first=20_000.4, again=25_000, copy=100_000)
+    assert report.as_json()["batch"] == {
+        "rows": 100_000,
+        "first": 20_000,
+        "again": 25_000,
+        "copy": 100_000,
+    }
+    shown = io.StringIO()
+    report.print(Console(file=shown))
+    assert "20,000 rows/s (5.0 s)" in shown.getvalue()
+
+
+@pytest.mark.postgres
+def test_a_batch_is_measured_with_the_command_itself() -> None:
+    found = measure(50)
+    assert min(found.first, found.again, found.copy) > 0
