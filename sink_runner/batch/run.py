@@ -137,7 +137,7 @@ class BatchRun:
         if tools.stop.is_set():
             self._report.interrupted = True
         else:
-            self._replay()
+            self._see(self._replay())
             retirement = Retirement(tools, self._report, plan.snapshot.place.position)
             retirement.run(self._seen, full=self._options.full, before_each=self._lock.held)
             self._check()
@@ -289,11 +289,24 @@ class BatchRun:
             tools.ledger.progress(connection, self._run, last, total)
         return counts, letters
 
-    def _replay(self) -> None:
+    def _replay(self) -> list[Write]:
         """What earlier runs parked, and then this one: what it needs may have come."""
+        came: list[Write] = []
+
+        def prepare(messages: Sequence[Message]) -> Batch:
+            batch = self._prepare(messages)
+            came.extend(change for change in batch.changes if isinstance(change, Write))
+            return batch
+
         if not self._options.dry_run:
-            done = self._insist(partial(replay_rows, self._tools.waiting, self._prepare))
+            done = self._insist(partial(replay_rows, self._tools.waiting, prepare))
             self._report.counts["replayed"] += done["replayed"]
+        return came
+
+    def _see(self, writes: Sequence[Write]) -> None:
+        """A row that waited while others were read is as little gone as they are."""
+        if self._tools.mapping.query is not None:
+            self._tools.applier.ask(partial(self._seen.add, writes=writes))
 
     # -- the end ---------------------------------------------------------------------------------
 

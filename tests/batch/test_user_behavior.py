@@ -13,6 +13,16 @@ pytestmark = pytest.mark.postgres
 RAVI, ASHA = UUID(int=1), UUID(int=2)
 TODAY = datetime.now(UTC).date()
 YESTERDAY, BEFORE = TODAY - timedelta(days=1), TODAY - timedelta(days=2)
+REGISTRAR = """
+import psycopg
+from sink_runner.plugin import hookimpl
+
+@hookimpl
+def sink_batch_committed():
+    with psycopg.connect({dsn!r}, password={password!r}) as session:
+        session.execute("INSERT INTO golden_records (jan_aadhaar, citizen_id) "
+                        "VALUES ('010000000002', 'RJ02') ON CONFLICT DO NOTHING")
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -238,6 +248,15 @@ class TestWaiting:
         knows(pair, "010000000002", "RJ02")
         run(pair)
         assert counts(pair) == [("RJ02", "PAGE_VIEW", YESTERDAY, 3)]
+
+    def test_what_comes_while_the_others_of_its_day_are_read_stays(self, pair, site) -> None:
+        does(pair)
+        does(pair, citizen=ASHA)
+        info = pair.warehouse.info
+        site.plugin("registrar", REGISTRAR.format(dsn=info.dsn, password=info.password))
+        report = pair.run("user-behavior", "registrar")
+        assert (report.counts["replayed"], report.counts["removed"]) == (1, 0)
+        assert [row[0] for row in counts(pair)] == ["RJ01", "RJ02"]
 
     def test_they_wait_for_as_long_as_it_takes(self, pair) -> None:
         does(pair, citizen=ASHA)
