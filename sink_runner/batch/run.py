@@ -140,6 +140,7 @@ class BatchRun:
             self._see(self._replay())
             retirement = Retirement(tools, self._report, plan.snapshot.place.position)
             retirement.run(self._seen, full=self._options.full, before_each=self._lock.held)
+            self._report.interrupted = tools.stop.is_set()  # perhaps not all that is gone has left
             self._check()
         self._finish(plan)
 
@@ -313,7 +314,7 @@ class BatchRun:
     def _check(self) -> None:
         """Compare some rows, unless nothing was written or a plugin has a say in what is."""
         tools = self._tools
-        if self._options.dry_run or not tools.declared:
+        if self._options.dry_run or self._report.interrupted or not tools.declared:
             return
         check = FieldCheck(tools.mapping, tools.departures.keys)
         fresh = partial(tools.departures.again, self._sample.writes, self._prepare)

@@ -1,5 +1,11 @@
 """What a full run takes out of the target, what it leaves there, and what it marks."""
 
+import os
+import signal
+import threading
+import time
+
+import psycopg
 import pytest
 
 pytestmark = pytest.mark.postgres
@@ -52,6 +58,35 @@ def test_what_is_gone_leaves_and_what_is_new_stays(pair) -> None:
     assert (report.counts["gone"], report.counts["removed"]) == (2, 2)
     assert people(pair) == {f"Person {n}" for n in range(1, 21)} - {"Person 3", "Person 9"}
     assert remembered(pair) == 2
+
+
+def test_a_run_that_is_stopped_while_it_retires_is_not_done(pair) -> None:
+    """What it left behind leaves with the next one, which goes on there."""
+    pair.warehouse.execute(PEOPLE, (1, 20))
+    pair.run("golden-records", full=True)
+    pair.warehouse.execute("DELETE FROM golden_records WHERE full_name <> 'Person 1'")
+    info = pair.citizen.info
+    with psycopg.connect(info.dsn, password=info.password) as holder:
+        holder.execute("SELECT FROM profile_data WHERE full_name <> 'Person 1' FOR UPDATE")
+        stopping = threading.Thread(target=stop_once_blocked, args=(pair, holder))
+        stopping.start()
+        assert pair.run("golden-records", full=True).interrupted
+        stopping.join()
+    assert len(people(pair)) > 1
+    assert pair.run("golden-records", full=True).counts["gone"] == 19
+    assert people(pair) == {"Person 1"}
+
+
+def stop_once_blocked(pair, holder) -> None:
+    """Tell the process to stop as soon as somebody waits for the holder's rows; then let go."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
+    deadline = time.monotonic() + 30
+    while pair.warehouse.execute(query, (holder.info.backend_pid,)).fetchone() == (0,):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.3)
+    holder.rollback()
 
 
 def test_what_the_filter_retires_leaves(pair) -> None:
