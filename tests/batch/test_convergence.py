@@ -1,0 +1,171 @@
+"""A full batch in the midst of the events: the target ends as by the events alone."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sink_runner import registry
+from sink_runner.catalog import read_table
+from sink_runner.chain import Chain
+from sink_runner.changes import Leave, Write
+from sink_runner.parts import Parts, target_columns
+from sink_runner.plugin import Table, TableMapping
+from sink_runner.policy import Policies
+from sink_runner.policy_file import PolicyFiles
+from sink_runner.target import connect, create_control_tables
+from sink_runner.testing import NOW
+from sink_runner.writers import make_writer
+
+pytestmark = pytest.mark.postgres
+
+DDL = "CREATE SCHEMA model; CREATE TABLE model.{} (id int PRIMARY KEY, name text, version int{})"
+PLUGIN = """
+from sink_runner.plugin import *
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="smart_warehouse.model.{name}",
+        target="smart_citizen.model.{name}",
+        key=("id",),
+        {declared}
+    )
+
+@hookimpl
+def sink_filter(event):
+    return Verdict.RETIRE if event.row["name"] == "x" else Verdict.PASS
+"""
+COLUMNS = 'Column("id"), Column("name"), Column("version")'
+STATE = ', Column("state", Constant("there"))'
+GONE = 'Mark({"state": "gone"})'
+RULES = {
+    "newest": f'conflict=newest_wins("version"), columns=({COLUMNS}{STATE})',
+    "source": f"conflict=source_wins(), columns=({COLUMNS}{STATE})",
+    "marks": f"conflict=source_wins(), columns=({COLUMNS}{STATE}), "
+    f"on_delete={GONE}, on_retire={GONE}",
+}
+ORPHAN = 9
+POSITION = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
+
+
+class Op(NamedTuple):
+    """A change of the source: a row's new name, or None where it is deleted."""
+
+    key: int
+    name: str | None
+
+
+class Model:
+    """A pair of tables, the batch between them and a worker that is told what to apply."""
+
+    def __init__(self, pair: Any, site: Any, name: str) -> None:
+        self.pair, self.name = pair, name
+        site.plugin(name, PLUGIN.format(name=name, declared=RULES[name]))
+        plugin = registry.installed()[name]
+        registry.load(plugin)
+        assert plugin.mapping is not None, plugin.errors
+        self.mapping: TableMapping = plugin.mapping
+        for admin, more, role in (
+            (pair.warehouse, "", "sink_reader"),
+            (pair.citizen, ", state text", "sink_writer"),
+        ):
+            admin.execute(DDL.format(name, more).encode())
+            admin.execute(f"GRANT USAGE ON SCHEMA model TO {role}".encode())
+            admin.execute(f"GRANT ALL ON model.{name} TO {role}".encode())
+        self.session = connect(pair.config().databases["smart_citizen"].dsn, "model")
+        create_control_tables(self.session)
+        catalog = read_table(self.session, Table.parse(self.mapping.target))
+        nothing = Policies(PolicyFiles(version=0, digest="", policies=(), tags={}))
+        columns = target_columns(self.mapping, catalog.columns, nothing)
+        self.writer = make_writer(name, self.mapping, Parts(columns, Chain(), None, None), catalog)
+        self.writer.prepare(self.session)
+
+    def reset(self) -> None:
+        self.pair.warehouse.execute(f"TRUNCATE model.{self.name}".encode())
+        self.pair.citizen.execute(
+            f"TRUNCATE model.{self.name}, sink.row_version, sink.batch_run".encode()
+        )
+        self.pair.citizen.execute(
+            f"INSERT INTO model.{self.name} VALUES ({ORPHAN}, 'orphan', 0, 'there')".encode()
+        )
+        self.writer.remembers = False
+
+    def happen(self, op: Op, version: int) -> list[Write | Leave]:
+        """Change the source; what the change's event, if there is one, will come to."""
+        (position,) = self.pair.warehouse.execute(POSITION).fetchone()
+        table = f"model.{self.name}"
+        if op.name is None:
+            query = f"DELETE FROM {table} WHERE id = %s"
+            if not self.pair.warehouse.execute(query.encode(), (op.key,)).rowcount:
+                return []
+        else:
+            query = (
+                f"INSERT INTO {table} VALUES (%s, %s, %s) ON CONFLICT (id) "
+                "DO UPDATE SET name = excluded.name, version = excluded.version"
+            )
+            self.pair.warehouse.execute(query.encode(), (op.key, op.name, version))
+        if op.name is None or op.name == "x":
+            action = self.mapping.on_retire if op.name else self.mapping.on_delete
+            return [Leave((op.key,), action, position, None)]
+        values = (op.key, op.name, version, "there")
+        return [Write((op.key,), values, 0, partial=False, position=position, source=None)]
+
+    def apply(self, events: list[Write | Leave]) -> None:
+        with self.session.transaction():
+            self.writer.write(self.session, events, NOW)
+
+    def rows(self) -> dict[int, tuple[str, str]]:
+        query = f"SELECT id, name, state FROM model.{self.name}"
+        return {key: (name, state) for key, name, state in self.pair.citizen.execute(query)}
+
+    def expected(self, ops: list[Op]) -> dict[int, tuple[str, str]]:
+        """What the events alone would leave, and of what never was in the source."""
+        rows = {ORPHAN: ("orphan", "there")}
+        for op in [*ops, Op(ORPHAN, None)]:
+            if op.name is not None and op.name != "x":
+                rows[op.key] = (op.name, "there")
+            elif self.name == "marks" and op.key in rows:
+                rows[op.key] = (rows[op.key][0], "gone")
+            else:
+                rows.pop(op.key, None)
+        return rows
+
+
+@pytest.fixture(params=RULES)
+def model(request, pair, site) -> Iterator[Model]:
+    made = Model(pair, site, request.param)
+    yield made
+    made.session.close()
+
+
+OPS = st.lists(
+    st.builds(Op, st.integers(1, 3), st.sampled_from(["a", "b", "x", None])), min_size=1, max_size=8
+)
+
+
+def test_whatever_lags_the_end_is_the_same(model: Model) -> None:
+    """Some events come before the batch; those after it are of changes before it, or later."""
+
+    @settings(max_examples=15, deadline=None, database=None)
+    @given(ops=OPS, applied=st.integers(0, 8), read=st.integers(0, 8), one_by_one=st.booleans())
+    def converges(ops: list[Op], applied: int, read: int, *, one_by_one: bool) -> None:
+        model.reset()
+        read = max(read, applied)
+        events: list[Write | Leave] = []
+        for version, op in enumerate(ops[:read], start=1):
+            events += model.happen(op, version)
+        early = events[:applied]
+        model.apply(early)
+        report = model.pair.run(model.name, full=True, batch={"max_rows": 2})
+        assert report.good(0), list(report.lines())
+        for version, op in enumerate(ops[read:], start=read + 1):
+            events += model.happen(op, version)
+        late = events[len(early) :]
+        for part in [[event] for event in late] if one_by_one else [late]:
+            model.apply(part)
+        assert model.rows() == model.expected(ops)
+
+    converges()
