@@ -42,7 +42,11 @@ class Publisher:
             producer = self._connected()
         except KafkaError:
             return [None] * len(records)
-        waiting = [_sent(producer, topic, *record) for record in records]
+        waiting: list[Any] = []
+        for record in records:
+            # What is refused has been waited for, and the next one would be for as long again.
+            stuck = bool(waiting) and waiting[-1] is None
+            waiting.append(None if stuck else _sent(producer, topic, *record))
         places = [_confirmed(future, bound) for future in waiting]
         if None in places:
             self._discard(producer)
