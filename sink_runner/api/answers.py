@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_FAMILY = "6f1c1e2a-6d0b-4f57-9a55-0d6c1c1f0a11"
+FAMILY = "6f1c1e2a-6d0b-4f57-9a55-0d6c1c1f0a11"
+RECORD = "0b7c9d54-4a58-4d0e-8a39-8f3f1f0d2c55"
 
 
 class SchemeEligibility(BaseModel):
@@ -29,11 +30,11 @@ class FamilyEligibility(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
-                "family_id": _FAMILY,
+                "family_id": FAMILY,
                 "schemes": [
                     {
                         "scheme_code": "OLD_AGE_PENSION",
-                        "member_id": "0b7c9d54-4a58-4d0e-8a39-8f3f1f0d2c55",
+                        "member_id": RECORD,
                         "evaluation_status": "RULE_ELIGIBLE",
                         "eligibility_score": 0.91,
                         "confidence_score": 0.88,
@@ -67,8 +68,8 @@ class Profile(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
-                "gr_id": "0b7c9d54-4a58-4d0e-8a39-8f3f1f0d2c55",
-                "family_id": _FAMILY,
+                "gr_id": RECORD,
+                "family_id": FAMILY,
                 "jan_aadhaar": "****-****-1234",
                 "full_name": "Asha Devi",
                 "date_of_birth": "1958-03-02",

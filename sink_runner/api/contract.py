@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictFloat, StrictInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+)
 
 _INT = 2**31 - 1
 _MONEY = 9_999_999_999_999.99
@@ -30,6 +38,12 @@ def _moment(text: str) -> str:
         raise ValueError("is no moment") from None
 
 
+def _whole(value: Any) -> Any:
+    """To JSON 12.0 is an integer like 12; to Python it is not."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_WHOLE = BeforeValidator(_whole)  # behind the limits, or the description does not show them
 Uuid = Annotated[
     str,
     Field(strict=True, pattern=_UUID, json_schema_extra={"format": "uuid"}),
@@ -112,17 +126,17 @@ class Forecast(_Callback):
         }
     )
 
-    forecast_id: Annotated[StrictInt, Field(ge=-_INT - 1, le=_INT)] = Field(
+    forecast_id: Annotated[StrictInt, Field(ge=-_INT - 1, le=_INT), _WHOLE] = Field(
         description="Its number; a later forecast under the same number replaces it."
     )
     family_id: Uuid = Field(description="The family that it is for.")
-    horizon_months: Annotated[StrictInt, Field(ge=1, le=_INT)] = Field(
+    horizon_months: Annotated[StrictInt, Field(ge=1, le=_INT), _WHOLE] = Field(
         description="How many months it looks ahead."
     )
-    total_annual_value: Annotated[
-        StrictInt | StrictFloat, Field(ge=0, le=_MONEY, allow_inf_nan=False)
-    ] = Field(description="Rupees a year, rounded half up to two decimals.")
-    scheme_count: Annotated[StrictInt, Field(ge=0, le=_INT)] = Field(
+    total_annual_value: Annotated[StrictFloat, Field(ge=0, le=_MONEY, allow_inf_nan=False)] = Field(
+        description="Rupees a year, rounded half up to two decimals."
+    )
+    scheme_count: Annotated[StrictInt, Field(ge=0, le=_INT), _WHOLE] = Field(
         description="How many schemes it counts."
     )
     projections: list[Json] = Field(description="One object for each projection, kept as it is.")
@@ -164,10 +178,11 @@ class Alert(_Callback):
     )
     action_url: Annotated[
         str | None,
-        Field(max_length=2000, pattern=r"^(https?://[^\s/][^\s]*|/([^\s/][^\s]*)?)$"),
+        Field(max_length=2000, pattern=r"^(https?://[!-.0-~][!-~]*|/([!-.0-~][!-~]*)?)$"),
         AfterValidator(_storable),
     ] = Field(
-        default=None, description="Where the citizen can act: https, or a path of the portal."
+        default=None,
+        description="Where the citizen can act: a URL, or a path of the portal.",
     )
     created_at: Moment = Field(description="When it was raised, with its zone.")
 

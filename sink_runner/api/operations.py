@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from .answers import FamilyEligibility, FamilyForecast, Profile
+from .answers import FAMILY, RECORD, FamilyEligibility, FamilyForecast, Profile
 from .callers import Caller
 from .contract import Accepted, Alert, BulkAccepted, Forecast, Uuid
 from .flows import Flow
@@ -24,6 +24,8 @@ IdempotencyKey = Annotated[
         "as it was at first and published once.",
     ),
 ]
+FamilyId = Annotated[Uuid, Path(description="The family.", examples=[FAMILY])]
+RecordId = Annotated[Uuid, Path(description="The person's golden record.", examples=[RECORD])]
 _WRITE = documented(400, 401, 403, 409, 413, 422, 429, 503)
 _READ = documented(401, 403, 404, 422, 429, 503)
 
@@ -138,7 +140,7 @@ def reads(services: Services) -> APIRouter:
         f"member's. Scope `{Scope.ELIGIBILITY_READ.value}`.",
     )
     def eligibility(
-        family_id: Uuid, caller: Annotated[Caller, Depends(needs(Scope.ELIGIBILITY_READ))]
+        family_id: FamilyId, caller: Annotated[Caller, Depends(needs(Scope.ELIGIBILITY_READ))]
     ) -> FamilyEligibility:
         rows = queries["eligibility"].rows(family_id, caller.group)
         if not rows:
@@ -154,7 +156,7 @@ def reads(services: Services) -> APIRouter:
         f"Scope `{Scope.FORECASTS_READ.value}`.",
     )
     def forecast(
-        family_id: Uuid, caller: Annotated[Caller, Depends(needs(Scope.FORECASTS_READ))]
+        family_id: FamilyId, caller: Annotated[Caller, Depends(needs(Scope.FORECASTS_READ))]
     ) -> FamilyForecast:
         rows = queries["forecast"].rows(family_id, caller.group)
         if not rows:
@@ -170,7 +172,7 @@ def reads(services: Services) -> APIRouter:
         f"Scope `{Scope.PROFILES_READ.value}`.",
     )
     def profile(
-        gr_id: Uuid, caller: Annotated[Caller, Depends(needs(Scope.PROFILES_READ))]
+        gr_id: RecordId, caller: Annotated[Caller, Depends(needs(Scope.PROFILES_READ))]
     ) -> Profile:
         rows = queries["profile"].rows(gr_id, caller.group)
         if not rows:

@@ -46,6 +46,7 @@ ALERT = {
     "created_at": "2026-01-31T04:30:00Z",
 }
 
+LIMITS = "max_body_bytes = 20000\nmax_record_bytes = 15000\nmax_items = 3"
 CONFIG = """
 [kafka]
 bootstrap = "127.0.0.1:1"
@@ -62,9 +63,7 @@ directory = "{policies}"
 [api]
 database = "smart_warehouse"
 secret = "{secret}"
-max_body_bytes = 20000
-max_record_bytes = 15000
-max_items = 3
+{limits}
 query_seconds = 0.5
 delivery_seconds = 1
 schema_seconds = 0
@@ -168,6 +167,7 @@ class Client:
 class Service:
     """A running service and what is around it."""
 
+    app: FastAPI
     services: Services
     client: Client
     topics: Topics
@@ -196,7 +196,14 @@ def serve(tmp_path, registry):
     """Start a service; its callers are `all` (every scope), `none` and `groupless`."""
     with contextlib.ExitStack() as stack:
 
-        def start(more="", *, dsn=NOWHERE, reader_dsn=NOWHERE, policies=ROOT / "ranger-policies"):
+        def start(
+            more="",
+            *,
+            dsn=NOWHERE,
+            reader_dsn=NOWHERE,
+            policies=ROOT / "ranger-policies",
+            limits=LIMITS,
+        ):
             keys = {name: new_key() for name in ("all", "none", "groupless")}
             text = CONFIG.format(
                 registry=registry.url,
@@ -204,6 +211,7 @@ def serve(tmp_path, registry):
                 reader_dsn=reader_dsn,
                 secret=SECRET,
                 policies=policies,
+                limits=limits,
             )
             scopes = json.dumps([scope.value for scope in Scope])
             for name, granted, group in (
@@ -227,7 +235,7 @@ def serve(tmp_path, registry):
             portal = stack.enter_context(start_blocking_portal())
             lifespan = portal.wrap_async_context_manager(app.router.lifespan_context(app))
             stack.enter_context(lifespan)
-            return Service(made, Client(app, portal), topics, registry, keys)
+            return Service(app, made, Client(app, portal), topics, registry, keys)
 
         yield start
 

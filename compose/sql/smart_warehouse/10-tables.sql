@@ -120,6 +120,7 @@ CREATE TABLE forecast.benefit_forecasts (
   generated_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
   updated_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP
 );
+CREATE INDEX ON forecast.benefit_forecasts (family_id, generated_at);
 
 CREATE TABLE decision.applications (
   application_id UUID PRIMARY KEY, -- service_applications.id of the portal
