@@ -172,6 +172,16 @@ def databases(postgres) -> dict[str, str]:
 @pytest.fixture
 def migrated(environment, tmp_path, databases) -> Home:
     """An Airflow with its own database, whose tasks reach real databases."""
-    made = Home(environment, tmp_path, dict(databases))
+    config = configure(tmp_path, "retries = 0")  # a test waits for no retry
+    made = Home(environment, tmp_path, {**databases, "SINK_CONFIG": str(config)})
     assert made.airflow("db", "migrate").code == 0
     return made
+
+
+def configure(folder: Path, rules: str) -> Path:
+    """The repository's configuration, with other rules of scheduling."""
+    text = (ROOT / "sink-runner.toml").read_text()
+    text = text.replace('"ranger-policies"', f'"{ROOT}/ranger-policies"')
+    path = folder / "sink-runner.toml"
+    path.write_text(text.replace("[schedule]\n", f"[schedule]\n{rules}\n"))
+    return path
