@@ -61,6 +61,9 @@ TARGETS: Mapping[str, Target] = {
     ),
 }
 """The targets of the flows that are computed in SQL."""
+EVENT_FLOWS = tuple(
+    flow for flow in TARGETS if flow not in {"schemes", "user_behavior", "feedback_analytics"}
+)
 
 
 def all_differences(
@@ -73,10 +76,27 @@ def all_differences(
     `runs` tell when batches looked: the target, and the moment.
     """
     yield from differences(warehouse, citizen, window=None)
+    yield from _of(tuple(TARGETS), warehouse, citizen, runs)
+
+
+def event_differences(
+    warehouse: psycopg.Connection, citizen: psycopg.Connection
+) -> Iterator[Difference]:
+    """What is wrong with any of the nine targets of events, where no batch ever ran."""
+    yield from differences(warehouse, citizen)
+    yield from _of(EVENT_FLOWS, warehouse, citizen, ())
+
+
+def _of(
+    flows: Iterable[str],
+    warehouse: psycopg.Connection,
+    citizen: psycopg.Connection,
+    runs: Iterable[tuple[str, datetime]],
+) -> Iterator[Difference]:
     with both(warehouse, citizen, runs) as session:
-        wanted = {flow: expected(session, flow) for flow in TARGETS}
-    for flow, target in TARGETS.items():
-        yield from compare(flow, wanted[flow], target.rows(warehouse, citizen))
+        wanted = {flow: expected(session, flow) for flow in flows}
+    for flow, rows in wanted.items():
+        yield from compare(flow, rows, TARGETS[flow].rows(warehouse, citizen))
 
 
 def compare(

@@ -14,7 +14,8 @@ from typing import Any
 import psycopg
 from kafka import KafkaConsumer, TopicPartition
 
-from ..oracle.comparison import Difference, differences
+from ..oracle.comparison import Difference
+from ..oracle.twelve import event_differences
 
 TOPICS = (
     "smart_warehouse.public.golden_records",
@@ -31,11 +32,13 @@ TOPICS = (
 _CLIENTS = itertools.cycle(("librdkafka", "kafka-python"))
 """A runner may take over from one that reads with the other."""
 _APPLIED = "SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset"
-_DEAD = "SELECT count(*) FROM public.sync_dlq"
+# What waits for a row that it needs is none.
+_DEAD = "SELECT count(*) FROM public.sync_dlq WHERE status <> 'PARKED'"
 _NUMBERS = "SELECT DISTINCT new->>'aadhaar_number' FROM history.change"
 _PAUSE = 0.2
 # Longer than a change takes from its commit to Kafka, on a machine that is busy.
 _QUIET_SECONDS = 3
+_WAITING_SECONDS = 20
 _SHOWN = 40
 _TAIL = 2000
 _SIGNIFICANT = 8
@@ -74,7 +77,7 @@ class Arena:
         return sum(count for ((count,),) in found)
 
     def differences(self) -> list[Difference]:
-        return differences(self.warehouse, self.citizen)
+        return list(event_differences(self.warehouse, self.citizen))
 
     def settle(self, seconds: float) -> list[Difference]:
         """The differences that are left once every change is applied, or the time is over.
@@ -82,6 +85,8 @@ class Arena:
         Equality alone is not enough: an event that is still to come may break it.
         """
         self.apply_all(seconds)
+        # What waits for a row that it needs is tried again every few seconds.
+        until(lambda: not self.differences(), _WAITING_SECONDS)
         return self.differences()
 
     def apply_all(self, seconds: float) -> None:

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import errors
 
 from .load_citizens import Account, CitizenLoad
+from .load_flows import ApplicantLoad, Known, ModelLoad, settle_in
 from .load_golden import GoldenLoad
 from .load_snapshots import SnapshotLoad
 from .people import People
@@ -29,6 +30,7 @@ _ACCOUNTS = "SELECT id::text, aadhaar_number, verification_status, status FROM c
 _NUMBERS = "SELECT jan_aadhaar FROM golden_records WHERE jan_aadhaar IS NOT NULL ORDER BY gr_id"
 _GOLDEN = "SELECT gr_id::text FROM golden_records ORDER BY gr_id"
 _HEADS = "SELECT gr_id::text FROM golden_records WHERE family_id IS NULL ORDER BY gr_id"
+_PROFILES = "SELECT gr_id::text FROM profile_360 ORDER BY gr_id"
 _SCHEMES = "SELECT scheme_code FROM scheme_master ORDER BY scheme_code"
 _SNAPSHOTS = "SELECT snapshot_id FROM eligibility.eligibility_snapshots ORDER BY snapshot_id"
 
@@ -71,9 +73,15 @@ class Load:
             known=column(self.warehouse, _SNAPSHOTS),
         )
         self._golden, self._citizens = golden, citizens
+        known = Known(
+            heads=column(self.warehouse, _HEADS), profiles=column(self.warehouse, _PROFILES)
+        )
+        settle_in(self.people, known, self.warehouse, self.citizen)
         for load, connection in (
             (golden, self.warehouse),
             (snapshots, self.warehouse),
+            (ModelLoad(people=self.people, known=known), self.warehouse),
+            (ApplicantLoad(people=self.people, known=known), self.citizen),
             (citizens, self.citizen),
         ):
             for weight, action in load.actions():
@@ -104,8 +112,8 @@ class Load:
         try:
             with connection.transaction():
                 remember = action(connection)
-        except (errors.UniqueViolation, errors.DeadlockDetected) as exc:
-            # The sink was there first, or waits for us: both are of the world that is tested.
+        except (errors.UniqueViolation, errors.ForeignKeyViolation, errors.DeadlockDetected) as exc:
+            # Somebody was there first, is gone, or waits for us: all of the world that is tested.
             self.done[f"{name} {type(exc).__name__}"] += 1
             return
         if remember is not None:

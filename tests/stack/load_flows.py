@@ -1,0 +1,220 @@
+"""What models, officers and citizens do to the sources of flows 3, 5, 6, 7, 9 and 10.
+
+The citizens of these applications and documents keep their numbers, and the family that is alerted
+keeps its head: who was known at the moment of a change would otherwise depend on who was faster.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from .people import People
+from .writes import Action, Remember, delete, insert, update
+
+PROFILES, FORECASTS = "public.profile_360", "forecast.benefit_forecasts"
+DECISIONS, ALERTS = "decision.applications", "alerts.ml_alert_outbox"
+APPLICATIONS, DOCUMENTS = "public.service_applications", "public.documents"
+_CITIZENS = 5
+_LEVELS = ("VERY_HIGH", "HIGH", "MEDIUM", "LOW", "VERY_LOW", None)
+_BANDS = ("LOW", "UNCERTAIN", None)
+_VERDICTS = ("AUTO_APPROVE", "ROUTE_TO_OFFICER", "OFFICER_REJECTED")
+_STATES = ("SUBMITTED", "submitted", "UNDER_REVIEW", "APPROVED", "Rejected", "withdrawn", None)
+_MESSAGES = ("A benefit ends soon.", "Income band LOW of 012345678901.", "Write to a@example.in")
+_CHECKED = ("PENDING", "verified", "REJECTED", "EXPIRED")
+_HOUR = 3600
+
+
+@dataclass(slots=True, kw_only=True)
+class Known:
+    """Keys that were committed, shared by both sides; one may be gone by now."""
+
+    heads: list[str]
+    profiles: list[str]
+    applications: list[str] = field(default_factory=list)
+    """Of the portal; some of them are decided on before they are there."""
+    documents: list[str] = field(default_factory=list)
+    forecasts: list[int] = field(default_factory=list)
+    decisions: list[str] = field(default_factory=list)
+    citizens: list[str] = field(default_factory=list)
+    family: str = ""
+
+
+def settle_in(
+    people: People, known: Known, warehouse: psycopg.Connection, citizen: psycopg.Connection
+) -> None:
+    """A few citizens of one family whom both sides know and nobody changes."""
+    known.family = people.uuid()
+    for _ in range(_CITIZENS):
+        number, key = people.number(), people.uuid()
+        record = {"jan_aadhaar": number, "citizen_id": f"RJ{number[:10]}"}
+        insert(warehouse, "public.golden_records", {**record, **people.golden_values()})
+        states = {"verification_status": "VERIFIED", "aadhaar_number": number}
+        insert(citizen, "public.citizens", {"id": key, **states, **people.citizen_values()})
+        known.citizens.append(key)
+    row = {"citizen_id": known.citizens[0], "family_id": known.family, "is_family_head": True}
+    insert(citizen, "public.citizen_identity_map", row)
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelLoad:
+    """The warehouse's side."""
+
+    people: People
+    known: Known
+
+    def actions(self) -> list[tuple[int, Action]]:
+        return [
+            (12, self.recompute),
+            (3, self.move),
+            (2, self.begin_anew),
+            (8, self.forecast),
+            (8, self.forecast_again),
+            (2, self.drop_forecast),
+            (8, self.decide),
+            (8, self.decide_again),
+            (2, self.take_back),
+            (4, self.alert),
+        ]
+
+    def recompute(self, connection: psycopg.Connection) -> None:
+        """A profile's new version; its time may be older than the one before."""
+        update(connection, PROFILES, ("gr_id", self._one(self.known.profiles)), self._profile())
+
+    def move(self, connection: psycopg.Connection) -> None:
+        family = self._one(self.known.heads)
+        row = {**self._profile(), "family_id": family}
+        update(connection, PROFILES, ("gr_id", self._one(self.known.profiles)), row)
+
+    def begin_anew(self, connection: psycopg.Connection) -> None:
+        key = self._one(self.known.profiles)
+        delete(connection, PROFILES, ("gr_id", key))
+        insert(connection, PROFILES, {"gr_id": key, "profile_data": "{}", **self._profile()})
+
+    def forecast(self, connection: psycopg.Connection) -> Remember:
+        key = self.people.random.randrange(10**8, 2 * 10**9)
+        row = {"forecast_id": key, "family_id": self._one(self.known.heads), **self._forecast()}
+        insert(connection, FORECASTS, row)
+        return partial(self.known.forecasts.append, key)
+
+    def forecast_again(self, connection: psycopg.Connection) -> None:
+        if self.known.forecasts:
+            key = ("forecast_id", self._one(self.known.forecasts))
+            update(connection, FORECASTS, key, self._forecast())
+
+    def drop_forecast(self, connection: psycopg.Connection) -> None:
+        if self.known.forecasts:
+            delete(connection, FORECASTS, ("forecast_id", self._one(self.known.forecasts)))
+
+    def decide(self, connection: psycopg.Connection) -> Remember | None:
+        """On an application that may be there, be gone or never come."""
+        if not self.known.applications:
+            return None
+        key = self._one(self.known.applications) if self.people.chance(90) else self.people.uuid()
+        insert(connection, DECISIONS, {"application_id": key, **self._decision()})
+        return partial(self.known.decisions.append, key)
+
+    def decide_again(self, connection: psycopg.Connection) -> None:
+        if self.known.decisions:
+            key = ("application_id", self._one(self.known.decisions))
+            update(connection, DECISIONS, key, self._decision())
+
+    def take_back(self, connection: psycopg.Connection) -> None:
+        if self.known.decisions:
+            delete(connection, DECISIONS, ("application_id", self._one(self.known.decisions)))
+
+    def alert(self, connection: psycopg.Connection) -> None:
+        row = {"alert_id": self.people.uuid(), "family_id": self.known.family}
+        told = {"message": self._one(_MESSAGES), "alert_type": "NUDGE", "severity": "LOW"}
+        insert(connection, ALERTS, {**row, **told})
+
+    def _profile(self) -> dict[str, Any]:
+        return {
+            "created_at": "2020-01-01",
+            "updated_at": self._recently(),
+            "vulnerability_level": self._one(_LEVELS),
+            "inferred_income_band": self._one(_BANDS),
+            "cluster_id": f"JAI-{self.people.random.randrange(9)}",
+            "under_coverage_indicator": self._one((True, False, None)),
+        }
+
+    def _forecast(self) -> dict[str, Any]:
+        count = self.people.random.randrange(9)
+        return {
+            "generated_at": self._recently(),
+            "scheme_count": count,
+            "projections": json.dumps([{"amount": count}] * count),
+        }
+
+    def _decision(self) -> dict[str, Any]:
+        return {
+            "decision": self._one(_VERDICTS),
+            "risk_score": self._one((None, "0.1234", "1")),
+            "decision_timestamp": self._recently(),
+        }
+
+    def _recently(self) -> str:
+        """No two alike: which of two rows of one time came later is not what is tested here."""
+        back = timedelta(seconds=self.people.random.random() * _HOUR)
+        return (datetime.now(UTC).replace(tzinfo=None) - back).isoformat()
+
+    def _one(self, choices: Any) -> Any:
+        return self.people.random.choice(choices)
+
+
+@dataclass(slots=True, kw_only=True)
+class ApplicantLoad:
+    """The portal's side."""
+
+    people: People
+    known: Known
+
+    def actions(self) -> list[tuple[int, Action]]:
+        return [
+            (10, self.apply),
+            (14, self.change_status),
+            (2, self.withdraw_all),
+            (8, self.upload),
+            (5, self.check),
+            (2, self.remove),
+        ]
+
+    def apply(self, connection: psycopg.Connection) -> Remember:
+        key, citizen = self.people.uuid(), self._one(self.known.citizens)
+        row = {"id": key, "citizen_id": citizen, "service_type": "GENERAL"}
+        insert(connection, APPLICATIONS, {**row, "status": self._one(_STATES)})
+        return partial(self.known.applications.append, key)
+
+    def change_status(self, connection: psycopg.Connection) -> None:
+        if self.known.applications:
+            key = ("id", self._one(self.known.applications))
+            update(connection, APPLICATIONS, key, {"status": self._one(_STATES)})
+
+    def withdraw_all(self, connection: psycopg.Connection) -> None:
+        """The documents and the decision of an application go with it."""
+        if self.known.applications:
+            delete(connection, APPLICATIONS, ("id", self._one(self.known.applications)))
+
+    def upload(self, connection: psycopg.Connection) -> Remember | None:
+        if not self.known.applications:
+            return None
+        key = self.people.uuid()
+        row = {"id": key, "citizen_id": self._one(self.known.citizens), "file_path": "/p"}
+        row["application_id"] = self._one([None, self._one(self.known.applications)])
+        insert(connection, DOCUMENTS, {**row, "document_type": "PHOTO", "file_size": 5})
+        return partial(self.known.documents.append, key)
+
+    def check(self, connection: psycopg.Connection) -> None:
+        if self.known.documents:
+            row = {"verification_status": self._one(_CHECKED)}
+            update(connection, DOCUMENTS, ("id", self._one(self.known.documents)), row)
+
+    def remove(self, connection: psycopg.Connection) -> None:
+        if self.known.documents:
+            delete(connection, DOCUMENTS, ("id", self._one(self.known.documents)))
+
+    def _one(self, choices: Any) -> Any:
+        return self.people.random.choice(choices)
