@@ -1,6 +1,7 @@
 """A full batch in the midst of the events: the target ends as by the events alone."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -47,7 +48,18 @@ RULES = {
     "marks": f"conflict=source_wins(), columns=({COLUMNS}{STATE}), "
     f"on_delete={GONE}, on_retire={GONE}",
 }
+# Does what it is told to after the first chunk of a run.
+BETWEEN = """
+from sink_runner.plugin import hookimpl
+told = []
+
+@hookimpl
+def sink_batch_committed():
+    while told:
+        told.pop()()
+"""
 ORPHAN = 9
+STILL = {-1: ("still", "there"), 0: ("still", "there")}  # so that they fill the first chunk
 POSITION = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
 
 
@@ -64,6 +76,8 @@ class Model:
     def __init__(self, pair: Any, site: Any, name: str) -> None:
         self.pair, self.name = pair, name
         site.plugin(name, PLUGIN.format(name=name, declared=RULES[name]))
+        site.plugin("between", BETWEEN)
+        self._between = site.modules[-1]
         plugin = registry.installed()[name]
         registry.load(plugin)
         assert plugin.mapping is not None, plugin.errors
@@ -91,6 +105,8 @@ class Model:
         self.pair.citizen.execute(
             f"INSERT INTO model.{self.name} VALUES ({ORPHAN}, 'orphan', 0, 'there')".encode()
         )
+        insert = f"INSERT INTO model.{self.name} VALUES (-1, 'still', 1), (0, 'still', 1)"
+        self.pair.warehouse.execute(insert.encode())
         self.writer.remembers = False
 
     def happen(self, op: Op, version: int) -> list[Write | Leave]:
@@ -113,6 +129,13 @@ class Model:
         values = (op.key, op.name, version, "there")
         return [Write((op.key,), values, 0, partial=False, position=position, source=None)]
 
+    def batch(self, meanwhile: Callable[[], None]) -> None:
+        """Run it in full, and do this after its first chunk."""
+        registry.load(registry.installed()["between"])
+        sys.modules[self._between].told.append(meanwhile)
+        report = self.pair.run(self.name, "between", full=True, batch={"max_rows": 2})
+        assert report.good(0), list(report.lines())
+
     def apply(self, events: list[Write | Leave]) -> None:
         with self.session.transaction():
             self.writer.write(self.session, events, NOW)
@@ -123,7 +146,7 @@ class Model:
 
     def expected(self, ops: list[Op]) -> dict[int, tuple[str, str]]:
         """What the events alone would leave, and of what never was in the source."""
-        rows = {ORPHAN: ("orphan", "there")}
+        rows = {ORPHAN: ("orphan", "there"), **STILL}
         for op in [*ops, Op(ORPHAN, None)]:
             if op.name is not None and op.name != "x":
                 rows[op.key] = (op.name, "there")
@@ -147,25 +170,34 @@ OPS = st.lists(
 
 
 def test_whatever_lags_the_end_is_the_same(model: Model) -> None:
-    """Some events come before the batch; those after it are of changes before it, or later."""
+    """Events of before the snapshot come after it; others overtake the rows that it has read."""
 
-    @settings(max_examples=15, deadline=None, database=None)
-    @given(ops=OPS, applied=st.integers(0, 8), read=st.integers(0, 8), one_by_one=st.booleans())
-    def converges(ops: list[Op], applied: int, read: int, *, one_by_one: bool) -> None:
+    @settings(max_examples=25, deadline=None, database=None)
+    @given(ops=OPS, cuts=st.lists(st.integers(0, 8), min_size=3, max_size=3).map(sorted))
+    def converges(ops: list[Op], cuts: list[int]) -> None:
         model.reset()
-        read = max(read, applied)
+        early, read, overtaking = cuts
         events: list[Write | Leave] = []
-        for version, op in enumerate(ops[:read], start=1):
-            events += model.happen(op, version)
-        early = events[:applied]
-        model.apply(early)
-        report = model.pair.run(model.name, full=True, batch={"max_rows": 2})
-        assert report.good(0), list(report.lines())
-        for version, op in enumerate(ops[read:], start=read + 1):
-            events += model.happen(op, version)
-        late = events[len(early) :]
-        for part in [[event] for event in late] if one_by_one else [late]:
-            model.apply(part)
+
+        def happen(first: int, last: int) -> None:
+            for version, op in enumerate(ops[first:last], start=first + 2):
+                events.extend(model.happen(op, version))
+
+        def apply() -> None:
+            model.apply(events)
+            events.clear()
+
+        def meanwhile() -> None:
+            happen(read, overtaking)
+            if overtaking > read:
+                apply()
+
+        happen(0, early)
+        apply()
+        happen(early, read)
+        model.batch(meanwhile)
+        happen(overtaking, len(ops))
+        apply()
         assert model.rows() == model.expected(ops)
 
     converges()
