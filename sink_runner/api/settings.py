@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..plugin import Table
 from ..settings import doc
 
 ALGORITHMS = frozenset(
@@ -82,6 +83,10 @@ class Tables:
 
     forecasts: str = field(metadata=doc("Where forecasts go."))
     alerts: str = field(metadata=doc("Where alerts go."))
+
+    def __post_init__(self) -> None:
+        Table.parse(self.forecasts)
+        Table.parse(self.alerts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
