@@ -147,6 +147,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         waiting=waiting,
         departures=Departures(mapping, source, keys, asking),
         declared=not (parts.chain.resolvers or parts.chain.writers),
+        rekeyed=bool(parts.chain.maps or parts.chain.masks),
         touch_orphans=_touch_orphans(around, table, parts),
         ledger=Ledger(plugin.name, mapping.target),
         hooks=parts.hooks,

@@ -92,6 +92,14 @@ class Departures:
 
         return missing
 
+    def tells(self, writes: Sequence[Write], prepare: Prepare) -> bool:
+        """Does the source know these rows by the keys that they have in the target?
+
+        Not if a hook changes a key on its way; then a key that is missing says nothing.
+        """
+        keys = [_texts(write.key) for write in self.again(writes, prepare)]
+        return not keys or self.missing is None or not self.missing(keys)
+
     def leaves(self, keys: Sequence[Key], position: int) -> list[Leave]:
         """How these keys leave, by the mapping's `on_retire`."""
         action, made = self._mapping.on_retire, []

@@ -36,6 +36,10 @@ class TargetKeys:
         return candidates.key if candidates else self.declared.key
 
     @cached_property
+    def _masked(self) -> frozenset[str]:
+        return frozenset(column.name for column in self.columns if column.mask is not None)
+
+    @cached_property
     def asked_as(self) -> tuple[str, ...] | None:
         """The source columns that hold the key as it is; None if it is made of something else."""
         by_name = {column.name: column.column for column in self.columns}
@@ -43,6 +47,8 @@ class TargetKeys:
         for name in self.names:
             column = by_name[name]
             if column.convert or column.lookups or not isinstance(column.source, str | None):
+                return None
+            if name in self._masked or column.max_length is not None or column.default is not None:
                 return None
             found.append(column.source or name)
         return tuple(found)

@@ -23,10 +23,14 @@ Missing: TypeAlias = Callable[[Sequence[Key]], list[Key]]
 class Retirement:
     """Retires, page by page, the keys of the target that the source does not have."""
 
-    def __init__(self, tools: Tools, report: Report, position: int) -> None:
+    def __init__(
+        self, tools: Tools, report: Report, position: int, tells: Callable[[], bool]
+    ) -> None:
+        """`tells`: what the source does not have by a row's key is gone, by all we know."""
         self._tools = tools
         self._report = report
         self._position = position
+        self._tells = tells
 
     def run(self, seen: Seen, *, full: bool, before_each: Callable[[], None]) -> None:
         """`before_each` transaction is told, and may raise."""
@@ -52,11 +56,12 @@ class Retirement:
             groups = None if full else seen.groups
             return (seen.missing, groups) if full or groups else None
         missing = self._tools.departures.missing
-        if full and missing is None:
-            report.notes.append(
-                "nothing is retired: the target's key is not made of source columns as they are"
-            )
-        return (missing, None) if full and missing is not None else None
+        if not full or (missing is not None and self._tells()):
+            return (missing, None) if full and missing is not None else None
+        report.notes.append(
+            "nothing is retired: the target's key is not made of source columns as they are"
+        )
+        return None
 
     def _pages(
         self,

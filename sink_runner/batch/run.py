@@ -74,6 +74,8 @@ class Tools:
     departures: Departures
     declared: bool
     """No plugin resolves conflicts or writes: what a row comes to is all declared."""
+    rekeyed: bool
+    """A plugin sees whole rows on their way and might change a key."""
     touch_orphans: str | None
     """SQL that notes the target's rows that come from no candidate."""
     ledger: Ledger
@@ -138,7 +140,8 @@ class BatchRun:
             self._report.interrupted = True
         else:
             self._see(self._replay())
-            retirement = Retirement(tools, self._report, plan.snapshot.place.position)
+            place = plan.snapshot.place.position
+            retirement = Retirement(tools, self._report, place, self._keys_tell)
             retirement.run(self._seen, full=self._options.full, before_each=self._lock.held)
             self._report.interrupted = tools.stop.is_set()  # perhaps not all that is gone has left
             self._check()
@@ -310,6 +313,13 @@ class BatchRun:
             self._tools.applier.ask(partial(self._seen.add, writes=writes))
 
     # -- the end ---------------------------------------------------------------------------------
+
+    def _keys_tell(self) -> bool:
+        """Are the rows just written found in the source by their keys in the target?"""
+        tools, writes = self._tools, self._sample.writes
+        if not writes:  # all of them were read by the run that this one goes on with, or none is
+            return not tools.rekeyed
+        return tools.departures.tells(writes, self._prepare)
 
     def _check(self) -> None:
         """Compare some rows, unless nothing was written or a plugin has a say in what is."""

@@ -29,6 +29,16 @@ def sink_batch_committed(changes):
 """
 
 
+# A plugin that gives rows other keys.
+SWAPPER = """
+from uuid import UUID
+from sink_runner.plugin import hookimpl
+
+@hookimpl
+def sink_map(row):
+    row["record_id"] = UUID(int=UUID(str(row["record_id"])).int ^ 1)
+    return row
+"""
 CHANGE = "UPDATE golden_records SET {} = '{}' WHERE full_name = '{}'"
 
 
@@ -87,6 +97,19 @@ def stop_once_blocked(pair, holder) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(0.3)
     holder.rollback()
+
+
+def test_nothing_leaves_where_a_plugin_changes_keys(pair, site) -> None:
+    """The source knows nobody by such a key: that one is missing says nothing."""
+    pair.warehouse.execute(PEOPLE, (1, 9))
+    site.plugin("swapper", SWAPPER)
+    report = pair.run("golden-records", "swapper", full=True)
+    assert any("nothing is retired" in note for note in report.notes)
+    assert len(people(pair)) == 9
+    # Without a row at hand it can't be told.
+    pair.warehouse.execute("DELETE FROM golden_records")
+    assert pair.run("golden-records", "swapper", full=True).counts["removed"] == 0
+    assert len(people(pair)) == 9
 
 
 def test_what_the_filter_retires_leaves(pair) -> None:

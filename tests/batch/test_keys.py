@@ -1,0 +1,42 @@
+"""Which keys of the target a source can be asked for."""
+
+import pytest
+
+from sink_runner.batch.keys import TargetKeys
+from sink_runner.plugin import Column, TableMapping, source_wins
+from sink_runner.row import TargetColumn
+
+
+def asked_as(column, mask=None):
+    mapping = TableMapping(
+        source="a.b.source",
+        target="c.d.target",
+        key=(column.name,),
+        conflict=source_wins(),
+        columns=(column,),
+    )
+    return TargetKeys(
+        "one", mapping, "target", [TargetColumn(column, "text", "text", mask)]
+    ).asked_as
+
+
+def test_a_key_is_asked_for_by_the_column_that_it_is() -> None:
+    assert asked_as(Column("code")) == ("code",)
+    assert asked_as(Column("code", "scheme_code")) == ("scheme_code",)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        Column("code", convert=str.upper),
+        Column("code", max_length=3),
+        Column("code", default="none"),
+    ],
+)
+def test_one_that_is_made_of_something_else_is_not_asked_for(column) -> None:
+    assert asked_as(column) is None
+
+
+def test_a_masked_one_is_not_asked_for() -> None:
+    """The source has no row by a mask, so every row of the target would pass for gone."""
+    assert asked_as(Column("code"), mask=lambda _: "***") is None
