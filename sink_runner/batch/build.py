@@ -32,7 +32,7 @@ from .applier import Alone, BatchApplier
 from .departures import Departures
 from .keys import TargetKeys
 from .ledger import Ledger
-from .run import Tools
+from .plan import Tools
 from .snapshot import open_source
 from .source import Source
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from ..applier import Connection
 from ..dead_letter import DeadLetter
@@ -12,10 +12,8 @@ from ..plugin import Keep
 from ..route import Batch
 from .departures import Seen
 from .keys import Key
+from .plan import Tools
 from .report import Report
-
-if TYPE_CHECKING:
-    from .run import Tools
 
 Missing: TypeAlias = Callable[[Sequence[Key]], list[Key]]
 

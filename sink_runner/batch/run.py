@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -20,80 +17,19 @@ from ..dead_letter import DeadLetter
 from ..envelope import Decoded
 from ..errors import DecodeError, RetriableError, WaitingError
 from ..faults import judge
-from ..hooks import Hooks
 from ..message import Message
-from ..plugin import TableMapping
-from ..route import Batch, Route
-from ..waiting import Waiting, replay_rows
-from .applier import BatchApplier
+from ..route import Batch
+from ..waiting import replay_rows
 from .checks import FieldCheck, Sample
-from .departures import Departures, Seen
-from .ledger import Ledger, Run
+from .departures import Seen
 from .lock import TargetLock
+from .plan import CHANGED, FULL, Options, Plan, Planner, Tools
 from .progress import Progress
 from .report import Report
 from .retirement import Retirement
-from .snapshot import Snapshot, changed_since, open_source, take_snapshot
-from .source import Source
+from .snapshot import Snapshot, open_source
 
 T = TypeVar("T")
-
-FULL, CHANGED = "full", "changed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What a run is asked to do."""
-
-    full: bool = False
-    since: datetime | None = None
-    """UTC, like every time here."""
-    until: datetime | None = None
-    dry_run: bool = False
-
-    @property
-    def mode(self) -> str:
-        if self.full:
-            return FULL
-        if self.since is None and self.until is None:
-            return CHANGED
-        return f"from {self.since or 'the beginning'} until {self.until or 'now'}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What a run works with; made by `build`."""
-
-    name: str
-    mapping: TableMapping
-    source: Source
-    source_dsn: str
-    route: Route
-    applier: BatchApplier
-    waiting: Waiting
-    departures: Departures
-    declared: bool
-    """No plugin resolves conflicts or writes: what a row comes to is all declared."""
-    rekeyed: bool
-    """A plugin sees whole rows on their way and might change a key."""
-    touch_orphans: str | None
-    """SQL that notes the target's rows that come from no candidate."""
-    ledger: Ledger
-    hooks: Hooks
-    chunk_rows: int
-    settle_seconds: float
-    retry_steps: Sequence[float]
-    stop: threading.Event
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """Which rows to read."""
-
-    snapshot: Snapshot
-    condition: str
-    since: str
-    resumed: Run | None
 
 
 class BatchRun:
@@ -129,7 +65,8 @@ class BatchRun:
 
     def _work(self, reader: Connection) -> None:
         tools = self._tools
-        plan = self._plan(reader)
+        plan = Planner(tools, self._options, self._report, self._progress).plan(reader)
+        self._run = plan.run
         self._replay()
         self._read(reader, plan)
         if not tools.stop.is_set() and plan.resumed is None:
@@ -147,77 +84,9 @@ class BatchRun:
             self._check()
         self._finish(plan)
 
-    # -- what to read --------------------------------------------------------------------------
-
-    def _plan(self, reader: Connection) -> _Plan:
-        tools, options = self._tools, self._options
-        resumed = tools.applier.ask(tools.ledger.interrupted)
-        previous = tools.applier.ask(tools.ledger.finished)
-        snapshot = take_snapshot(
-            reader,
-            patience=tools.settle_seconds,
-            earlier=lambda cluster: tools.applier.ask(partial(tools.ledger.places, cluster)),
-            stopped=tools.stop.is_set,
-        )
-        if not snapshot.settled:
-            self._note(
-                "a transaction of the source goes on since before the run: what it wrote is for "
-                "the next one"
-            )
-        if resumed is not None and not self._goes_on(resumed, snapshot):
-            resumed = None
-        condition, since = self._condition(previous, snapshot)
-        self._progress.expect(tools.source.estimate(reader, condition, since))
-        if not options.dry_run:
-            if previous is not None and previous.cluster != snapshot.cluster:
-                self._note("the source is another cluster, or was restored, since the last run")
-                tools.applier.ask(tools.ledger.forget_positions)
-            self._run = tools.applier.ask(partial(self._enter, resumed, snapshot))
-        return _Plan(snapshot=snapshot, condition=condition, since=since, resumed=resumed)
-
-    def _goes_on(self, run: Run, snapshot: Snapshot) -> bool:
-        """Was that run to do the same, of the same rows, and can it be told where it was?"""
-        return (
-            not self._options.dry_run
-            and run.mode == self._options.mode
-            and run.cluster == snapshot.cluster
-            and run.columns == self._tools.source.format.number
-            and bool(run.last_key)
-        )
-
-    def _condition(self, previous: Run | None, snapshot: Snapshot) -> tuple[str, str]:
-        """The condition on a row, and since when it may have changed."""
-        options, source = self._options, self._tools.source
-        if options.mode == FULL:
-            return "true", "-infinity"
-        if options.mode != CHANGED:
-            since = str(options.since or "-infinity")
-            return source.between(options.since, options.until), since
-        if previous is None:
-            self._note("the first run reads all rows")
-            return "true", "-infinity"
-        changed = changed_since(previous.seen_before, snapshot)
-        same = (previous.cluster, previous.columns) == (snapshot.cluster, source.format.number)
-        if changed is None or not same or not source.numbered:
-            self._note("what has changed can't be told from the last run: reads all rows")
-            return "true", "-infinity"
-        return changed, str(previous.snapshot_at)
-
-    def _enter(self, resumed: Run | None, snapshot: Snapshot, connection: Connection) -> int:
-        ledger, number = self._tools.ledger, self._tools.source.format.number
-        if resumed is None:
-            return ledger.begin(connection, self._options.mode, number, snapshot)
-        self._note("goes on where an interrupted run of the same kind stopped")
-        self._report.counts.update(resumed.counts)
-        self._progress.advance(resumed.counts.get("read", 0))
-        return ledger.resume(connection, resumed, snapshot)
-
-    def _note(self, text: str) -> None:
-        self._report.notes.append(text)
-
     # -- reading and writing ---------------------------------------------------------------------
 
-    def _read(self, reader: Connection, plan: _Plan) -> None:
+    def _read(self, reader: Connection, plan: Plan) -> None:
         tools = self._tools
         after = plan.resumed.last_key if plan.resumed else None
         lines = tools.source.lines(reader, plan.condition, plan.since, after or ())
@@ -330,11 +199,11 @@ class BatchRun:
         fresh = partial(tools.departures.again, self._sample.writes, self._prepare)
         self._report.checks["fields"] = check.run(fresh, tools.applier.ask)
 
-    def _finish(self, plan: _Plan) -> None:
+    def _finish(self, plan: Plan) -> None:
         if not self._options.dry_run:
             self._tools.applier.ask(partial(self._settle, plan))
 
-    def _settle(self, plan: _Plan, connection: Connection) -> None:
+    def _settle(self, plan: Plan, connection: Connection) -> None:
         report, ledger = self._report, self._tools.ledger
         outcome = "interrupted" if report.interrupted else "done"
         ledger.finish(connection, self._run, outcome, report.counts, report.checks)

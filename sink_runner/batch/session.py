@@ -13,9 +13,10 @@ from ..config import Config
 from ..signals import stopped_by_signals
 from .build import database, tools
 from .lock import BusyError, locked
+from .plan import Options
 from .progress import Progress
 from .report import Report
-from .run import BatchRun, Options
+from .run import BatchRun
 
 __all__ = ["BUSY", "Options", "Report", "run"]
 
