@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import structlog
 
 from sink_runner.catalog import TableCatalog, qualified, read_table
 from sink_runner.chain import Chain
@@ -62,6 +64,17 @@ key = "hunter2"
 key_id = "one"
 [plugins]
 """
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A command configures logging; the next test expects to find none of that."""
+    root = logging.getLogger()
+    handlers, level = [*root.handlers], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 class Site:

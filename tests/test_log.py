@@ -36,17 +36,6 @@ def fail(mobile=VALUE):
         raise error from cause
 
 
-@pytest.fixture(autouse=True)
-def restore():
-    """Leave logging as the other tests expect it."""
-    root = logging.getLogger()
-    handlers, level = [*root.handlers], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-
-
 class Terminal(io.StringIO):
     def isatty(self):
         return True
