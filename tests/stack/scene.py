@@ -26,7 +26,21 @@ _APPLY_SECONDS = 120
 _WAITING_SECONDS = 30
 _PAUSE = 1.0
 _COUNTED = "SELECT mapping, rule, sum(rows)::int FROM sink.quality_count GROUP BY 1, 2"
-_LETTERS = "SELECT flow, count(*)::int FROM public.sync_dlq WHERE status = 'OPEN' GROUP BY flow"
+_LETTERS = """SELECT flow, count(*)::int FROM public.sync_dlq WHERE status = %s GROUP BY flow"""
+_ERRORS = "SELECT error_message FROM public.sync_dlq WHERE status = 'OPEN'"
+_WIDTH = 100
+_WRITERS = {
+    table: (in_portal, f"SELECT {key}::text, xmin::text FROM {table}")
+    for table, (in_portal, key) in {
+        "public.profile_data": (True, "record_id"),
+        "public.profile_summary": (True, "family_id"),
+        "public.benefit_forecasts": (True, "forecast_id"),
+        "public.application_decisions": (True, "application_id"),
+        "public.golden_records": (False, "gr_id"),
+        "decision.application_events": (False, "event_id"),
+        "public.document_metadata": (False, "document_id"),
+    }.items()
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,17 +94,29 @@ class Scene:
                 found[mapping] += rows if rule != "default" else 0
         return +found
 
-    def letters(self) -> Counter[str]:
-        """How many dead letters are open, by flow."""
+    def letters(self, status: str = "OPEN") -> Counter[str]:
+        """How many dead letters there are, by flow."""
         found: Counter[str] = Counter()
         for connection in (self.arena.warehouse, self.arena.citizen):
-            found.update(dict(connection.execute(_LETTERS).fetchall()))
+            found.update(dict(connection.execute(_LETTERS, [status]).fetchall()))
         return found
+
+    def errors(self) -> set[str]:
+        """What is said of the open dead letters."""
+        found = [one.execute(_ERRORS) for one in (self.arena.warehouse, self.arena.citizen)]
+        return {text for rows in found for (text,) in rows}
+
+    def writers(self) -> dict[str, dict[str, str]]:
+        """Which transaction wrote each row of the targets last."""
+        return {
+            table: dict(self.place(in_portal).execute(query.encode()).fetchall())
+            for table, (in_portal, query) in _WRITERS.items()
+        }
 
     def report(self, taken: Mapping[str, list[float]], path: Path) -> None:
         """Print both tables, and write them to a file."""
         with path.open("w", encoding="utf-8") as file:
-            for console in (Console(), Console(file=file, width=100)):
+            for console in (Console(width=_WIDTH), Console(file=file, width=_WIDTH)):
                 console.print(_events(taken), _batches(self.batches))
 
 

@@ -126,6 +126,12 @@ def third(cast: Cast, begun: Begun) -> None:
     cast.delete(CITIZENS, ("id", begun.leaving))
 
 
+def idle(cast: Cast, begun: Begun) -> None:
+    """Changes of columns that nobody maps."""
+    cast.update(CITIZENS, ("id", begun.corrected), last_login_at=ago())
+    cast.update(APPLICATIONS, ("id", begun.withdrawn), priority="LOW", status="withdrawn")
+
+
 def unseen(cast: Cast, begun: Begun) -> None:
     """Changes of every event flow, whose end tells all of them: a batch sees no more."""
     citizen = cast.person()

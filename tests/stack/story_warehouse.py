@@ -177,6 +177,13 @@ def ago(**span: float) -> str:
     return (datetime.now(UTC).replace(tzinfo=None) - timedelta(**span)).isoformat()
 
 
+def idle(cast: Cast, begun: Begun) -> None:
+    """Changes of columns that nobody maps."""
+    cast.update(PROFILES, ("gr_id", begun.head), risk_flags="{UNDER_COVERAGE}")
+    cast.update(FORECASTS, ("forecast_id", begun.forecasts[0]), updated_at=ago())
+    cast.update(DECISIONS, ("application_id", begun.decided[0]), family_id=begun.head)
+
+
 def unseen(cast: Cast, begun: Begun) -> None:
     """Changes of every event flow, whose end tells all of them: a batch sees no more."""
     head = cast.golden()

@@ -8,7 +8,7 @@ from sink_stack.demo import load as demo
 from sink_stack.demo.rows import Plan
 
 from ..oracle import history
-from ..oracle.comparison import differences
+from ..oracle.twelve import EVENT_FLOWS, event_differences
 from .load import Load
 from .people import People
 
@@ -54,9 +54,10 @@ def test_every_action_was_taken(loaded):
 
 
 def test_databases_that_nothing_was_carried_between_differ_and_no_value_is_told(loaded):
-    found = [str(one) for one in differences(loaded.warehouse, loaded.citizen)]
+    found = [str(one) for one in event_differences(loaded.warehouse, loaded.citizen)]
     assert {one.split()[0] for one in found} == {
         "profile_data", "eligibility_hints", "golden_records", "cdc_conflict_resolution",
+        *EVENT_FLOWS,
     }  # fmt: skip
     text = "\n".join(found)
     personal = "SELECT aadhaar_number, full_name, mobile_number, email FROM citizens"

@@ -74,6 +74,23 @@ def test_every_broken_rule_is_a_dead_letter_and_counted(scene):
         name: rows for name, rows in BROKEN.items() if name not in again
     }
     assert all(scene.letters()[name] > BROKEN[name] for name in again)
+    assert all("breaks rule '" in error for error in scene.errors())
+
+
+@pytest.mark.usefixtures("begun")
+def test_an_alert_for_nobody_is_parked_and_not_dropped(scene):
+    assert scene.letters("PARKED")["alerts"] == 1
+
+
+def test_changes_that_carry_nothing_write_nothing(scene, begun):
+    _, warehouse, portal = begun
+    before = scene.writers()
+    with scene.arena.runner():
+        story_portal.idle(scene.cast, portal)
+        story_warehouse.idle(scene.cast, warehouse)
+        left = scene.settle()
+    assert not left, told(left)
+    assert scene.writers() == before
 
 
 def test_batches_stand_in_for_a_capture_that_is_down(scene, begun, stack):
