@@ -36,7 +36,7 @@ class Retirement:
         if how is not None:
             self._pages(*how, before_each)
         tools, touch = self._tools, self._tools.touch_orphans
-        if full and touch is not None:
+        if full and touch is not None and not self._incomplete():
             before_each()
             derive = partial(tools.applier.derive, touch)
             orphans = tools.applier.transact(derive, dry=self._report.dry_run)
@@ -60,6 +60,16 @@ class Retirement:
             "nothing is retired: the target's key is not made of source columns as they are"
         )
         return None
+
+    def _incomplete(self) -> bool:
+        """Did rows fail, or do some wait, that the orphans may come from?"""
+        counts = self._report.counts
+        if not (counts["failed"] or counts["parked"]):
+            return False
+        self._report.notes.append(
+            "what comes from no candidate is left, since rows failed that may belong there"
+        )
+        return True
 
     def _pages(
         self,

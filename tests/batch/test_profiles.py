@@ -66,3 +66,22 @@ def test_nothing_that_runs_keep_has_a_band(pair) -> None:
     for (table,) in tables:
         rows = pair.citizen.execute(f"SELECT t::text FROM {table} t".encode()).fetchall()
         assert not [row for (row,) in rows if "VERY_LOW" in row], table
+
+
+def test_a_summary_stays_while_a_profile_of_its_family_cannot_be_read(pair) -> None:
+    """Even where the candidates were lost: it comes from one that only failed to become one."""
+    pair.warehouse.execute(
+        "INSERT INTO golden_records (gr_id) SELECT md5(n::text)::uuid FROM generate_series(1, 3) n"
+    )
+    pair.warehouse.execute(
+        "INSERT INTO profile_360 (gr_id, profile_data, created_at, updated_at) "
+        "SELECT gr_id, '{}', '2020-01-01', '2020-01-02' FROM golden_records"
+    )
+    pair.run("profiles", full=True)
+    pair.citizen.execute("DROP TABLE sink.candidates_profiles")
+    pair.warehouse.execute(
+        "UPDATE profile_360 SET vulnerability_level = 'ODD' WHERE gr_id = md5('1')::uuid"
+    )
+    report = pair.run("profiles", full=True)
+    assert (report.counts["failed"], report.counts["removed"]) == (1, 0)
+    assert pair.citizen.execute("SELECT count(*) FROM profile_summary").fetchone() == (3,)
