@@ -10,9 +10,11 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError, KafkaError
 
 _CONNECT_SECONDS = 2.0
+_PAUSE_SECONDS = 1.0
+"""After a failure nobody tries: a thread that waits for Kafka is one that no read can have."""
 
 
 class Place(NamedTuple):
@@ -30,6 +32,7 @@ class Publisher:
         self._seconds = delivery_seconds
         self._max_request = 2 * max_record_bytes  # the caller has checked; this leaves room
         self._producer: Any = None
+        self._again = 0.0
         self._lock = threading.Lock()
 
     def publish(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> list[Place | None]:
@@ -73,8 +76,17 @@ class Publisher:
 
     def _connected(self) -> Any:
         with self._lock:
+            if time.monotonic() < self._again:
+                raise KafkaConnectionError
             if self._producer is None:
-                self._producer = self._producer_made()
+                try:
+                    # A producer that finds no broker leaves its sockets to the garbage collector.
+                    if not self.answers():
+                        raise KafkaConnectionError
+                    self._producer = self._producer_made()
+                except KafkaError:
+                    self._again = time.monotonic() + _PAUSE_SECONDS
+                    raise
             return self._producer
 
     def _producer_made(self) -> Any:
@@ -100,6 +112,7 @@ class Publisher:
             if self._producer is not producer:
                 return
             self._producer = None
+            self._again = time.monotonic() + _PAUSE_SECONDS
         # Other threads may wait for records of theirs: these are confirmed or given up first.
         threading.Thread(target=_end, args=(producer, 2 * self._seconds), daemon=True).start()
 

@@ -110,6 +110,7 @@ def _pool(dsn: str, seconds: float, sessions: int) -> Pool:
         dsn,
         min_size=1,
         max_size=sessions,
+        max_waiting=2 * sessions,  # of the threads, some are left for what needs no database
         timeout=seconds,
         check=ConnectionPool.check_connection,
         open=False,

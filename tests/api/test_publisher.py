@@ -1,31 +1,48 @@
-"""How long publishing takes where Kafka is of no help, whatever is published."""
+"""A Kafka that is not there is not asked by everybody who calls: threads are few."""
 
-import time
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from kafka import errors
 
-from sink_runner.api import publisher
 from sink_runner.api.publisher import Publisher
 
-
-class WithoutTopic:
-    """Kafka's producer where the topic is not there: each record waits for it in vain."""
-
-    def __init__(self, **settings: object) -> None:
-        self._seconds = settings["max_block_ms"] / 1000
-
-    def send(self, *_: object, **__: object) -> None:
-        time.sleep(self._seconds)
-        raise errors.KafkaTimeoutError
-
-    def close(self, timeout: float) -> None:
-        pass
+RECORDS = [(b"k", b"v")] * 2
 
 
-def test_a_request_takes_no_longer_the_more_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publisher, "KafkaProducer", WithoutTopic)
-    made = Publisher("127.0.0.1:1", delivery_seconds=0.2, max_record_bytes=100)
-    began = time.monotonic()
-    assert made.publish("topic", [(b"key", b"value")] * 20) == [None] * 20
-    assert time.monotonic() - began < 1
+@pytest.fixture
+def port() -> Iterator[socket.socket]:
+    """A port that nobody listens on, and nobody else gets."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        yield unused
+
+
+@pytest.fixture
+def publisher(port: socket.socket) -> Iterator[Publisher]:
+    bootstrap = f"127.0.0.1:{port.getsockname()[1]}"
+    made = Publisher(bootstrap, delivery_seconds=5, max_record_bytes=1000)
+    yield made
+    made.close()
+
+
+def test_an_absent_kafka_confirms_nothing_and_leaves_no_thread_behind(publisher):
+    threads = threading.active_count()
+    with ThreadPoolExecutor(20) as pool:
+        told = list(pool.map(lambda _: publisher.publish("t", RECORDS), range(20)))
+    assert told == [[None, None]] * 20
+    assert threading.active_count() == threads
+    assert not publisher.answers()
+
+
+def test_after_a_failure_kafka_is_left_alone_for_a_while(publisher, port):
+    assert publisher.publish("t", RECORDS) == [None, None]
+    port.listen()
+    port.setblocking(False)
+    assert publisher.publish("t", RECORDS) == [None, None]
+    with pytest.raises(BlockingIOError):  # nobody came
+        port.accept()
+    assert publisher.answers()
+    assert port.accept()[0].close() is None

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -231,3 +233,14 @@ def test_a_query_that_takes_too_long_is_given_up(service, admin, person):
 
 def test_a_database_that_is_down_is_told(serve, person):
     problem(serve().get(f"/v1/profiles/{person}"), 503, "unavailable")
+
+
+def test_reads_that_wait_for_a_database_leave_threads_for_callbacks(serve):
+    """Everybody's threads are forty: an outage must not take them all."""
+    service = serve()
+    with ThreadPoolExecutor(60) as pool:
+        waiting = [pool.submit(service.get, f"/v1/profiles/{uuid.uuid4()}") for _ in range(60)]
+        began = time.monotonic()
+        assert service.post().status_code == 202
+        assert time.monotonic() - began < 0.4  # a read gives up after half a second
+        assert {answer.result().status_code for answer in waiting} == {503}
