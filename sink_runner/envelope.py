@@ -278,8 +278,9 @@ def _date(value: str) -> date:
 
 def _timestamp(value: str) -> datetime:
     try:
-        # Debezium's Z says nothing: the column has no zone.
-        return datetime.fromisoformat(value).replace(tzinfo=None)
+        moment = datetime.fromisoformat(value)
+        # Debezium's Z says nothing: the column has no zone.  A row of a batch has none.
+        return moment if moment.tzinfo is None else moment.replace(tzinfo=None)
     except ValueError:
         first, last = (limit.replace(tzinfo=None) for limit in _LIMITS)
         return _infinite(_timestamp_text(value), first, last)
