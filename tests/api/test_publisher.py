@@ -40,7 +40,7 @@ def test_an_absent_kafka_confirms_nothing_and_leaves_no_thread_behind(publisher)
 def test_after_a_failure_kafka_is_left_alone_for_a_while(publisher, port):
     assert publisher.publish("t", RECORDS) == [None, None]
     port.listen()
-    port.setblocking(False)
+    port.settimeout(0)
     assert publisher.publish("t", RECORDS) == [None, None]
     with pytest.raises(BlockingIOError):  # nobody came
         port.accept()
