@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 
@@ -15,6 +15,7 @@ from ..target import Connection, connect
 
 _CLASS = 0x51_4E_4B  # any constant of ours: advisory locks of others don't meet ours
 _TRY = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
+_FREE = "SELECT pg_advisory_unlock(%s, hashtext(%s))"
 _WHO = """
 SELECT a.application_name, a.pid, date_trunc('second', now() - a.backend_start)
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
@@ -58,7 +59,11 @@ def locked(
             if not wait or stop.is_set():
                 raise BusyError(f"{target} is being written by {_holder(connection, target)}")
             time.sleep(_PAUSE)
-        yield TargetLock(connection, target)
+        try:
+            yield TargetLock(connection, target)
+        finally:  # the session ends a moment after it was closed, and the next run may be quicker
+            with suppress(psycopg.Error):
+                connection.execute(_FREE, (_CLASS, target))
 
 
 def _taken(connection: Connection, target: str) -> bool:
