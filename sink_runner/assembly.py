@@ -15,34 +15,34 @@ from importlib.util import find_spec
 
 import psycopg
 
-from . import registry
-from .applier import Applier
 from .avro import EnvelopeDecoder, KeyDecoder
-from .catalog import TableCatalog, read_table
-from .catalog_checks import check_source, check_target, wanted_before
+from .avro.envelope import Kind
+from .avro.schema_registry import SchemaRegistry
+from .chain.incoming import Shape
+from .chain.lookups import Lookups
+from .chain.route import HEADER
+from .chain.row import SourceColumn
 from .config import Config, Database
-from .dead_letter import DeadLetters
-from .envelope import Kind
+from .dead_letters.dead_letter import DeadLetters
+from .dead_letters.sealing import Sealer
+from .dead_letters.waiting import Waiting
 from .errors import ConfigError
-from .faults import judge
-from .feed import Feed
-from .identify import identify
-from .incoming import Shape
-from .kafka_python import KafkaPythonFeed
-from .lookups import Lookups
-from .offsets import Offsets
+from .kafka.feed import Feed
+from .kafka.identify import identify
+from .kafka.kafka_python import KafkaPythonFeed
+from .loading import registry
+from .masking.policy import Policies
 from .parts import assemble
 from .patience import Patience
 from .plugin import Table, TableMapping
-from .policy import Policies
-from .route import HEADER
-from .row import SourceColumn
-from .schema_registry import SchemaRegistry
-from .sealing import Sealer
-from .target import connect, create_control_tables
-from .waiting import Waiting
+from .target.applier import Applier
+from .target.catalog import TableCatalog, read_table
+from .target.catalog_checks import check_source, check_target, wanted_before
+from .target.faults import judge
+from .target.offsets import Offsets
+from .target.session import connect, create_control_tables
+from .target.writers import make_writer
 from .worker import Worker
-from .writers import make_writer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,7 @@ def _client(name: str) -> Callable[..., Feed]:
         return KafkaPythonFeed
     try:
         # An extra: it may not be installed.
-        from .librdkafka import LibrdkafkaFeed  # noqa: PLC0415
+        from .kafka.librdkafka import LibrdkafkaFeed  # noqa: PLC0415
     except ImportError as fault:
         raise ConfigError(
             f"kafka.client is {name!r}: pip install 'sink-runner[librdkafka]'"

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from .api.settings import Api
 from .errors import ConfigError
-from .scheduling import Scheduling
+from .schedule.settings import Scheduling
 from .settings import Reader, doc
 
 FILE = "sink-runner.toml"

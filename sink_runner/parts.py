@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import registry
-from .catalog import CatalogColumn
-from .chain import Chain
+from .chain.incoming import Shape
+from .chain.route import Resolver, Route
+from .chain.row import Converter, TargetColumn, staged
+from .chain.steps import Chain
 from .errors import ConfigError
-from .hooks import Hooks
-from .incoming import Shape
-from .message import Message
+from .kafka.message import Message
+from .loading import registry
+from .loading.hooks import Hooks
+from .masking.policy import Policies
 from .plugin import Column, Context, TableMapping
-from .policy import Policies
-from .route import Resolver, Route
-from .row import Converter, TargetColumn, staged
+from .target.catalog import CatalogColumn
 
 _MOST = 63  # a bit of a bigint tells of each whether to keep it
 

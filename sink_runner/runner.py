@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import structlog
 
-from . import registry
 from .assembly import Surroundings, build
+from .avro.schema_registry import SchemaRegistry
 from .config import Config
 from .errors import ConfigError, FatalError, RetriableError
 from .interpreter import tuned
-from .policy import load_policies
-from .schema_registry import SchemaRegistry
+from .loading import registry
+from .masking.policy import load_policies
 from .signals import stopped_by_signals
 from .worker import Worker
 

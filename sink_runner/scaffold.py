@@ -9,8 +9,8 @@ from pathlib import Path
 from string import Template
 
 from .errors import SinkError
+from .loading.registry import RESERVED
 from .plugin import Table
-from .registry import RESERVED
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

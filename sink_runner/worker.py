@@ -17,19 +17,19 @@ from typing import TypeVar
 
 import structlog
 
-from .applier import Applier
 from .avro import EnvelopeDecoder
-from .dead_letter import DeadLetter
-from .envelope import Decoded
+from .avro.envelope import Decoded
+from .chain.route import Batch, Route
+from .dead_letters.dead_letter import DeadLetter
+from .dead_letters.waiting import Waiting
 from .errors import DecodeError, FatalError, FencedError, RetriableError, WaitingError
-from .feed import Feed
-from .hooks import Hooks
+from .kafka.feed import Feed
+from .kafka.message import Message
+from .loading.hooks import Hooks
 from .log import text_of
-from .message import Message
-from .offsets import Advance, Claim
 from .patience import Patience, insist
-from .route import Batch, Route
-from .waiting import Waiting
+from .target.applier import Applier
+from .target.offsets import Advance, Claim
 
 T = TypeVar("T")
 

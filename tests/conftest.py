@@ -14,18 +14,18 @@ import psycopg
 import pytest
 import structlog
 
-from sink_runner.catalog import TableCatalog, qualified, read_table
-from sink_runner.chain import Chain
-from sink_runner.changes import Change, Leave, Write
+from sink_runner.chain.row import to_stage
+from sink_runner.chain.steps import Chain
 from sink_runner.cli import main
+from sink_runner.masking.policy import Policies
+from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import Parts, target_columns
 from sink_runner.plugin import ABSENT, Action, Column, Delete, Table, TableMapping, source_wins
-from sink_runner.policy import Policies
-from sink_runner.policy_file import PolicyFiles
-from sink_runner.row import to_stage
-from sink_runner.target import connect, create_control_tables
+from sink_runner.target.catalog import TableCatalog, qualified, read_table
+from sink_runner.target.changes import Change, Leave, Write
+from sink_runner.target.session import connect, create_control_tables
+from sink_runner.target.writers import make_writer
 from sink_runner.testing import NOW
-from sink_runner.writers import make_writer
 
 MAPPING = """
 from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins

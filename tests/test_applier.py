@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sink_runner.applier import Applier
-from sink_runner.dead_letter import DeadLetter, DeadLetters
+from sink_runner.chain.route import Batch
+from sink_runner.dead_letters.dead_letter import DeadLetter, DeadLetters
+from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.errors import EventError, FatalError, FencedError, RetriableError
-from sink_runner.message import Message
-from sink_runner.offsets import Advance, Offsets, Topic
-from sink_runner.route import Batch
-from sink_runner.sealing import Sealer
+from sink_runner.kafka.message import Message
+from sink_runner.target.applier import Applier
+from sink_runner.target.offsets import Advance, Offsets, Topic
 from sink_runner.testing import NOW
 
 pytestmark = pytest.mark.postgres

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from sink_runner import registry
 from sink_runner.assembly import Surroundings, sealer
-from sink_runner.catalog import CatalogColumn, TableCatalog
-from sink_runner.catalog_checks import check_source, check_target, wanted_before
 from sink_runner.config import Database, DeadLetters
 from sink_runner.errors import ConfigError
+from sink_runner.loading import registry
+from sink_runner.masking.policy import Policies
+from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import assemble
 from sink_runner.plugin import Candidates, Column, Table, TableMapping, first_of, source_wins
-from sink_runner.policy import Policies
-from sink_runner.policy_file import PolicyFiles
+from sink_runner.target.catalog import CatalogColumn, TableCatalog
+from sink_runner.target.catalog_checks import check_source, check_target, wanted_before
 
 MAPPING = TableMapping(
     source="north.public.t",

@@ -9,7 +9,7 @@ import fastavro
 import pytest
 
 from sink_runner.avro import EnvelopeDecoder, KeyDecoder, schema_id_of
-from sink_runner.envelope import Decoded, Kind, Passing
+from sink_runner.avro.envelope import Decoded, Kind, Passing
 from sink_runner.errors import DecodeError, RetriableError
 from sink_runner.plugin import ABSENT
 

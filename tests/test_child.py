@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from sink_runner.child import Child
+from sink_runner.schedule.child import Child
 
 
 def ended(child: Child) -> int:

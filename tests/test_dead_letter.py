@@ -7,7 +7,8 @@ from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sink_runner.dead_letter import DeadLetter, DeadLetters
+from sink_runner.dead_letters.dead_letter import DeadLetter, DeadLetters
+from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.errors import (
     ConfigError,
     EventError,
@@ -16,9 +17,8 @@ from sink_runner.errors import (
     WaitingError,
     WriteError,
 )
-from sink_runner.faults import judge
-from sink_runner.message import ROWS, Message
-from sink_runner.sealing import Sealer
+from sink_runner.kafka.message import ROWS, Message
+from sink_runner.target.faults import judge
 
 SEALER = Sealer(b"k" * 32, "one")
 MESSAGES = st.builds(

@@ -6,7 +6,7 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from sink_runner.envelope import (
+from sink_runner.avro.envelope import (
     UNAVAILABLE,
     ColumnType,
     Kind,

@@ -8,7 +8,7 @@ import pytest
 from psycopg import errors
 
 from sink_runner.errors import EventError, FatalError, FencedError, RetriableError, WriteError
-from sink_runner.faults import ROW_FAULTS, judge
+from sink_runner.target.faults import ROW_FAULTS, judge
 
 STATES = sorted({known.sqlstate for known in errors._sqlcodes.values()})
 ROW = {"21", "22", "23", "44", "54", "P0"}

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import EventError
-from sink_runner.hooks import Hooks
+from sink_runner.loading.hooks import Hooks
+from sink_runner.loading.registry import new_manager
 from sink_runner.plugin import hookimpl
-from sink_runner.registry import new_manager
 
 
 class Plugin:

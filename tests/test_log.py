@@ -12,7 +12,7 @@ import structlog
 from sink_runner import log
 from sink_runner.config import Log
 from sink_runner.errors import EventError, SinkError
-from sink_runner.mapping_checks import mapping_faults
+from sink_runner.loading.mapping_checks import mapping_faults
 from sink_runner.scaffold import scaffold
 
 VALUE = "9829012345"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from sink_runner.chain.lookups import Lookups
 from sink_runner.errors import FatalError, RetriableError, WriteError
-from sink_runner.lookups import Lookups
 from sink_runner.plugin import Column, Lookup
 
 pytestmark = pytest.mark.postgres

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.mapping_checks import mapping_cycles, mapping_faults
+from sink_runner.loading.mapping_checks import mapping_cycles, mapping_faults
 from sink_runner.plugin import (
     Candidates,
     Column,

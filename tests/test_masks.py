@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sink_runner import masks
 from sink_runner.errors import PolicyError
-from sink_runner.masks import MaskKind, compile_mask
+from sink_runner.masking import masks
+from sink_runner.masking.masks import MaskKind, compile_mask
 
 KEY = b"0123456789abcdef0123456789abcdef"
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import FencedError
-from sink_runner.offsets import Advance, Claim, Offsets, Topic
+from sink_runner.target.offsets import Advance, Claim, Offsets, Topic
 
 pytestmark = pytest.mark.postgres
 

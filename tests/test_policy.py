@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sink_runner.errors import PolicyError
-from sink_runner.policy import ColumnName, load_policies
-from sink_runner.policy_resource import Pattern
+from sink_runner.masking.policy import ColumnName, load_policies
+from sink_runner.masking.policy_resource import Pattern
 
 OWN = Path(__file__).parents[1] / "ranger-policies"
 KEY = {"SINK_MASK_KEY": "0123456789abcdef0123456789abcdef"}

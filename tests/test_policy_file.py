@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sink_runner.errors import PolicyError
-from sink_runner.policy import load_policies
+from sink_runner.masking.policy import load_policies
 
 OWN = Path(__file__).parents[1] / "ranger-policies"
 KEY = {"SINK_MASK_KEY": "0123456789abcdef0123456789abcdef"}

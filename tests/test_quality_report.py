@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from sink_runner import registry
-from sink_runner.quality_report import read_report
+from sink_runner.loading import registry
+from sink_runner.quality.report import read_report
 from sink_runner.testing import TargetHarness, create
 
 pytestmark = pytest.mark.postgres

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sink_runner.errors import PolicyError
-from sink_runner.masks import FUNCTIONS, MaskKind
-from sink_runner.policy import ColumnName, load_policies
+from sink_runner.masking.masks import FUNCTIONS, MaskKind
+from sink_runner.masking.policy import ColumnName, load_policies
 
 ROOT = Path(__file__).parents[1]
 DIRECTORY = ROOT / "ranger-policies"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sink_runner import registry
 from sink_runner.errors import ConfigError
-from sink_runner.registry import Plugin, Status
-from sink_runner.requires import runner_fault
+from sink_runner.loading import registry
+from sink_runner.loading.registry import Plugin, Status
+from sink_runner.loading.requires import runner_fault
 from sink_runner.settings import Reader
 
 HOOKS = "from sink_runner.plugin import hookimpl\n"

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from sink_runner.changes import Leave, Write
 from sink_runner.errors import EventError, FatalError, RetriableError, StepError, WaitingError
 from sink_runner.plugin import ABSENT, Delete, Mark, Review
+from sink_runner.target.changes import Leave, Write
 from sink_runner.testing import Harness, Outcome, Sample, create, delete, snapshot, update
 
 MAPPING = """

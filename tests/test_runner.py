@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from sink_runner import config, registry, runner
+from sink_runner import config, runner
 from sink_runner.errors import ConfigError, FatalError, RetriableError
+from sink_runner.loading import registry
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"

@@ -10,10 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from sink_runner.errors import ConfigError, SinkError
-from sink_runner.plans import Known, Outcome, Plan, Progress
-from sink_runner.schedule_ledger import PostgresLedger, look_up
-from sink_runner.target import create_control_tables
-from sink_runner.timetable import Cron
+from sink_runner.schedule.ledger import PostgresLedger, look_up
+from sink_runner.schedule.plans import Known, Outcome, Plan, Progress
+from sink_runner.schedule.timetable import Cron
+from sink_runner.target.session import create_control_tables
 
 pytestmark = pytest.mark.postgres
 

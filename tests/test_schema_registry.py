@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import fastavro
 import pytest
 
+from sink_runner.avro.schema_registry import SchemaRegistry
 from sink_runner.errors import DecodeError, RetriableError
-from sink_runner.schema_registry import SchemaRegistry
 
 UNKNOWN = (404, {"error_code": 40403, "message": "Schema not found"})
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from sink_runner.scrub import scrub_contacts, scrub_contacts_and_income
+from sink_runner.masking.scrub import scrub_contacts, scrub_contacts_and_income
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import ConfigError, PolicyError
-from ..masks import MaskFunction
-from ..policy import ColumnName, Policies
+from ..masking.masks import MaskFunction
+from ..masking.policy import ColumnName, Policies
 from .problems import forbidden, unavailable
 
 _ORIGIN = """

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from ..target import creating
+from ..target.session import creating
 from .contract import Accepted
 from .keys import digest
 from .problems import ProblemError, unavailable

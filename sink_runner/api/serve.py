@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 
 from ..config import Config
-from ..policy import load_policies
+from ..masking.policy import load_policies
 from .app import create_app
 from .services import assemble
 

@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..config import Config
 from ..errors import ConfigError
-from ..policy import Policies
+from ..masking.policy import Policies
 from .callers import Callers
 from .flows import Flow, alerts, forecasts
 from .intake import Intake

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..envelope import UNAVAILABLE_MARKS, Decoded, without_unavailable
 from ..errors import DecodeError
 from ..plugin import ABSENT
+from .envelope import UNAVAILABLE_MARKS, Decoded, without_unavailable
 from .schema import Array, Primitive, Record, Type, Union, nullable
 from .source import Source
 

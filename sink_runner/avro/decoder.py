@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..envelope import Decoded, Passing, RowSchema
 from ..errors import DecodeError
 from . import reference
 from .compile import HEADER, Wanted, compile_envelope, is_envelope, row_of
+from .envelope import Decoded, Passing, RowSchema
 from .row import row_schema
 from .schema import Record, parse
 from .source import MalformedError

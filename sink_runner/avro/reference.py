@@ -8,10 +8,10 @@ from typing import Any
 
 import fastavro
 
-from ..envelope import Decoded, without_unavailable
 from ..errors import DecodeError
 from ..plugin import ABSENT
 from .compile import HEADER, SOURCE_FIELDS, Wanted
+from .envelope import Decoded, without_unavailable
 
 BAD_BYTES = (
     ArithmeticError,

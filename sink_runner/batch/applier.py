@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import psycopg
 
-from ..applier import Applier, Connection, Session
-from ..changes import Change
-from ..dead_letter import DeadLetter
-from ..offsets import Advance, Offsets, Topic
-from ..quality import add_counts
-from ..route import Batch
+from ..chain.route import Batch
+from ..dead_letters.dead_letter import DeadLetter
+from ..quality.counts import add_counts
+from ..target.applier import Applier, Connection, Session
+from ..target.changes import Change
+from ..target.offsets import Advance, Offsets, Topic
 
 T = TypeVar("T")
 

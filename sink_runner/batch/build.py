@@ -10,24 +10,24 @@ from typing import NamedTuple
 
 import psycopg
 
-from .. import registry
 from ..assembly import clock, sealer
-from ..candidates import candidate_table
-from ..catalog import TableCatalog, read_table
-from ..catalog_checks import check_target, wanted_before
+from ..chain.incoming import Shape
+from ..chain.lookups import Lookups
 from ..config import Config, Database
-from ..dead_letter import DeadLetters
-from ..derivation import Derivation
+from ..dead_letters.dead_letter import DeadLetters
+from ..dead_letters.waiting import Waiting
 from ..errors import ConfigError
-from ..faults import judge
-from ..incoming import Shape
-from ..lookups import Lookups
+from ..loading import registry
+from ..masking.policy import load_policies
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
-from ..policy import load_policies
-from ..target import Connection, connect, create_control_tables
-from ..waiting import Waiting
-from ..writers import make_writer
+from ..target.candidates import candidate_table
+from ..target.catalog import TableCatalog, read_table
+from ..target.catalog_checks import check_target, wanted_before
+from ..target.derivation import Derivation
+from ..target.faults import judge
+from ..target.session import Connection, connect, create_control_tables
+from ..target.writers import make_writer
 from .applier import Alone, BatchApplier
 from .departures import Departures
 from .keys import TargetKeys

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..applier import Connection
-from ..catalog import quoted
-from ..changes import Write
+from ..chain.row import TargetColumn
 from ..plugin import Strategy, TableMapping
-from ..row import TargetColumn
-from ..statements import comparable, unbound
+from ..target.applier import Connection
+from ..target.catalog import quoted
+from ..target.changes import Write
+from ..target.statements import comparable, unbound
 from .keys import TargetKeys
 
 _SAMPLE = 100  # rows

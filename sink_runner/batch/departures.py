@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from ..applier import Connection
-from ..changes import Change, Leave, Write
-from ..message import ROWS, Message
+from ..chain.route import Batch
+from ..kafka.message import ROWS, Message
 from ..plugin import Delete, TableMapping
-from ..route import Batch
+from ..target.applier import Connection
+from ..target.changes import Change, Leave, Write
 from .keys import Key, TargetKeys
 from .source import Source
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..applier import Connection
-from ..catalog import quoted
+from ..chain.row import TargetColumn
 from ..plugin import TableMapping
-from ..row import TargetColumn
-from ..statements import unbound
+from ..target.applier import Connection
+from ..target.catalog import quoted
+from ..target.statements import unbound
 
 Key = tuple[str, ...]
 

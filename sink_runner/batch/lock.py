@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from ..errors import FatalError, SinkError
-from ..faults import judge
-from ..target import Connection, connect
+from ..target.faults import judge
+from ..target.session import Connection, connect
 
 _CLASS = 0x51_4E_4B  # any constant of ours: advisory locks of others don't meet ours
 _TRY = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from ..applier import Connection
-from ..hooks import Hooks
+from ..chain.route import Route
+from ..dead_letters.waiting import Waiting
+from ..loading.hooks import Hooks
 from ..plugin import TableMapping
-from ..route import Route
-from ..waiting import Waiting
+from ..target.applier import Connection
 from .applier import BatchApplier
 from .departures import Departures
 from .ledger import Ledger, Run

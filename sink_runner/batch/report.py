@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..dead_letter import DeadLetter
+from ..dead_letters.dead_letter import DeadLetter
 from ..errors import WaitingError
-from ..hooks import Hooks
+from ..loading.hooks import Hooks
 from ..log import text_of
 
 _FATES = ("carried", "dropped", "retired", "parked", "failed")

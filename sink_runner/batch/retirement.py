@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from ..applier import Connection
-from ..dead_letter import DeadLetter
+from ..chain.route import Batch
+from ..dead_letters.dead_letter import DeadLetter
 from ..plugin import Keep
-from ..route import Batch
+from ..target.applier import Connection
 from .departures import Seen
 from .keys import Key
 from .plan import Tools

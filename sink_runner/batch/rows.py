@@ -17,11 +17,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ..catalog import quoted
-from ..envelope import Decoded, Kind
+from ..avro.envelope import Decoded, Kind
+from ..chain.row import SourceColumn
 from ..errors import DecodeError
-from ..message import ROWS, Message
-from ..row import SourceColumn
+from ..kafka.message import ROWS, Message
+from ..target.catalog import quoted
 
 MAGIC = 1
 """The first byte of a batch row's value; a record of Kafka begins with 0."""

@@ -11,15 +11,15 @@ from typing import TypeVar
 
 import psycopg
 
-from ..applier import Connection
-from ..changes import Change, Leave, Write
-from ..dead_letter import DeadLetter
-from ..envelope import Decoded
+from ..avro.envelope import Decoded
+from ..chain.route import Batch
+from ..dead_letters.dead_letter import DeadLetter
+from ..dead_letters.waiting import replay_rows
 from ..errors import DecodeError, RetriableError, WaitingError
-from ..faults import judge
-from ..message import Message
-from ..route import Batch
-from ..waiting import replay_rows
+from ..kafka.message import Message
+from ..target.applier import Connection
+from ..target.changes import Change, Leave, Write
+from ..target.faults import judge
 from .checks import FieldCheck, Sample
 from .departures import Seen
 from .lock import TargetLock

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from .. import registry
 from ..config import Config
+from ..loading import registry
 from ..signals import stopped_by_signals
 from .build import database, tools
 from .lock import BusyError, locked

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from ..target import connect
+from ..target.session import connect
 
 Connection = psycopg.Connection[Any]
 

@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ..catalog import TableCatalog, quoted
 from ..errors import ConfigError
 from ..plugin import TableMapping
+from ..target.catalog import TableCatalog, quoted
 from .rows import RowFormat
 
 Connection = psycopg.Connection[Any]

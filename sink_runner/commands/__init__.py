@@ -12,9 +12,9 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
-from .. import registry
 from ..config import ConfigFile, find, load
 from ..errors import ConfigError
+from ..loading import registry
 
 GROUP = "sink_runner.commands"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 
-from .. import log, registry
+from .. import log
 from ..config import ConfigFile
 from ..errors import ConfigError
+from ..loading import registry
 from ..settings import hint
 from . import FAILURE, OK, Subparsers, add_command, read_config, read_plugins
 

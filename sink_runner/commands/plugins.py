@@ -7,21 +7,13 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .. import registry
 from ..config import ConfigFile, load
 from ..errors import ConfigError
+from ..loading import registry
 from ..plugin import TableMapping
-from ..rules import value_checks
+from ..quality.rules import value_checks
 from ..settings import hint, keys, shown
-from . import (
-    EX_CONFIG,
-    OK,
-    Subparsers,
-    add_choice_options,
-    add_command,
-    find_config,
-    read_plugins,
-)
+from . import EX_CONFIG, OK, Subparsers, add_choice_options, add_command, find_config, read_plugins
 from .config import HIDDEN, describe
 
 TEACHING = """\

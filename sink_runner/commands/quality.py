@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from .. import registry
 from ..config import Config
 from ..errors import ConfigError
+from ..loading import registry
 from ..settings import hint
 from . import FAILURE, OK, Subparsers, add_choice_options, add_command, read_config, read_plugins
 
 if TYPE_CHECKING:
-    from ..quality_report import Report
+    from ..quality.report import Report
 
 TEACHING = """\
 A mapping declares its rules on its columns (required, minimum, maximum, one_of) and on the row
@@ -106,7 +106,7 @@ def _stale(report: Report) -> str:
 
 def _report(plugin: registry.Plugin, config: Config, days: int) -> Report:
     # PostgreSQL's driver is not loaded by the commands that need none.
-    from ..quality_report import read_report  # noqa: PLC0415
+    from ..quality.report import read_report  # noqa: PLC0415
 
     assert plugin.mapping is not None
     name = plugin.mapping.target_table.database

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from .. import log, registry
+from .. import log
 from ..errors import ConfigError
+from ..loading import registry
 from . import Subparsers, add_choice_options, add_command, read_config, read_plugins
 
 TEACHING = """\

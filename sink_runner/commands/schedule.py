@@ -7,21 +7,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from .. import log, registry
+from .. import log
 from ..config import ConfigFile
 from ..errors import ConfigError
-from ..plans import Known, Plan, next_start, plans_of
-from ..schedule_json import describe
-from ..scheduling import Scheduling
+from ..loading import registry
+from ..schedule.as_json import describe
+from ..schedule.plans import Known, Plan, next_start, plans_of
+from ..schedule.settings import Scheduling
 from ..settings import hint
-from . import (
-    EX_CONFIG,
-    OK,
-    Subparsers,
-    add_command,
-    read_config,
-    read_plugins,
-)
+from . import EX_CONFIG, OK, Subparsers, add_command, read_config, read_plugins
 
 TEACHING = """\
 Runs `sink-runner batch` for every schedule of the mappings that are on, until SIGTERM or Ctrl-C.
@@ -64,8 +58,8 @@ def schedule(args: argparse.Namespace) -> int:
     config = file.config()
     dsns = {name: database.dsn for name, database in config.databases.items()}
     # PostgreSQL's driver is not loaded by the commands that need none.
-    from .. import schedule_loop  # noqa: PLC0415
-    from ..schedule_ledger import look_up  # noqa: PLC0415
+    from ..schedule import loop as schedule_loop  # noqa: PLC0415
+    from ..schedule.ledger import look_up  # noqa: PLC0415
 
     if args.list:
         for line in table(plans, look_up(plans, dsns), config.schedule, datetime.now(UTC)):

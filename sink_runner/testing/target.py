@@ -10,16 +10,16 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from sink_runner.applier import Applier
-from sink_runner.catalog import read_table
-from sink_runner.dead_letter import DeadLetters
-from sink_runner.lookups import Lookups
-from sink_runner.offsets import Advance, Claim, Offsets, Topic
-from sink_runner.route import Batch
-from sink_runner.sealing import Sealer
-from sink_runner.target import connect, create_control_tables
-from sink_runner.waiting import Waiting
-from sink_runner.writers import make_writer
+from sink_runner.chain.lookups import Lookups
+from sink_runner.chain.route import Batch
+from sink_runner.dead_letters.dead_letter import DeadLetters
+from sink_runner.dead_letters.sealing import Sealer
+from sink_runner.dead_letters.waiting import Waiting
+from sink_runner.target.applier import Applier
+from sink_runner.target.catalog import read_table
+from sink_runner.target.offsets import Advance, Claim, Offsets, Topic
+from sink_runner.target.session import connect, create_control_tables
+from sink_runner.target.writers import make_writer
 
 from .events import NOW, Sample
 from .harness import Harness

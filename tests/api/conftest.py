@@ -22,7 +22,7 @@ from sink_runner.api.publisher import Place
 from sink_runner.api.services import Services, assemble
 from sink_runner.api.settings import Scope
 from sink_runner.config import load
-from sink_runner.policy import load_policies
+from sink_runner.masking.policy import load_policies
 
 ROOT = Path(__file__).parents[2]
 SECRET = "of these tests alone, and 32 characters long"

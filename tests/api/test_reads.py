@@ -12,7 +12,7 @@ import pytest
 from sink_runner.api.masked import MaskedQuery
 from sink_runner.api.services import _pool
 from sink_runner.errors import ConfigError
-from sink_runner.policy import load_policies
+from sink_runner.masking.policy import load_policies
 
 from .conftest import ROOT
 from .test_callbacks import problem

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sink_runner import registry
-from sink_runner.catalog import read_table
-from sink_runner.chain import Chain
-from sink_runner.changes import Leave, Write
+from sink_runner.chain.steps import Chain
+from sink_runner.loading import registry
+from sink_runner.masking.policy import Policies
+from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import Parts, target_columns
 from sink_runner.plugin import Table, TableMapping
-from sink_runner.policy import Policies
-from sink_runner.policy_file import PolicyFiles
-from sink_runner.target import connect, create_control_tables
+from sink_runner.target.catalog import read_table
+from sink_runner.target.changes import Leave, Write
+from sink_runner.target.session import connect, create_control_tables
+from sink_runner.target.writers import make_writer
 from sink_runner.testing import NOW
-from sink_runner.writers import make_writer
 
 pytestmark = pytest.mark.postgres
 

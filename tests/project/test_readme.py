@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sink_runner import registry
+from sink_runner.loading import registry
 from sink_runner.plugin import Delete
 from sink_runner.testing import Harness, create
 

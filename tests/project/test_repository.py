@@ -8,16 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from sink_runner import hookspecs, registry
+from sink_runner import hookspecs
+from sink_runner.loading import registry
 from sink_runner.plugin import TableMapping
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
-# What runs between a poll and its commit, in the order in which an event meets it.  `row`,
-# `statements` and `avro.compile` are not here: they make functions and SQL once, at start.
+# What an event that is applied passes between a poll and its commit, in the order in which it
+# meets it.  Not here: `row`, `statements`, `derivation` and `avro.compile`, which make functions
+# and SQL once, at start, and what only an event meets that fails or waits.
 HOT_PATH = (
-    *("worker", "kafka_python", "avro/decoder", "route", "incoming", "chain", "lookups", "changes"),
-    *("applier", "writer", "candidates", "resolve", "offsets", "dead_letter", "sealing"),
+    *("worker", "kafka/kafka_python", "avro/decoder"),
+    *("chain/route", "chain/incoming", "chain/steps", "chain/lookups"),
+    *("target/changes", "target/applier", "target/writer", "target/versions", "target/candidates"),
+    *("target/resolve", "target/offsets", "quality/counts"),
 )
 
 

@@ -9,9 +9,9 @@ from kafka import KafkaProducer
 from sink_stack.testing_stack import StackUnderTest
 from sink_stack.topics import Topic, create
 
-from sink_runner.feed import Feed
-from sink_runner.kafka_python import KafkaPythonFeed
-from sink_runner.message import Message
+from sink_runner.kafka.feed import Feed
+from sink_runner.kafka.kafka_python import KafkaPythonFeed
+from sink_runner.kafka.message import Message
 
 pytestmark = pytest.mark.stack
 Make = Callable[..., Feed]
@@ -23,7 +23,7 @@ def client(request: pytest.FixtureRequest) -> Callable[..., Feed]:
     if request.param == "kafka-python":
         return KafkaPythonFeed
     pytest.importorskip("confluent_kafka", reason="librdkafka is an extra")
-    from sink_runner.librdkafka import LibrdkafkaFeed  # noqa: PLC0415
+    from sink_runner.kafka.librdkafka import LibrdkafkaFeed  # noqa: PLC0415
 
     return LibrdkafkaFeed
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from sink_runner.dead_letters.parked import Parked
 from sink_runner.errors import FencedError, RetriableError
-from sink_runner.parked import Parked
 from sink_runner.testing import Sample, create
 
 pytestmark = pytest.mark.postgres

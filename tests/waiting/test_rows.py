@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from sink_runner import waiting as waiting_module
-from sink_runner.message import ROWS
+from sink_runner.dead_letters import waiting as waiting_module
+from sink_runner.dead_letters.waiting import replay_rows
+from sink_runner.kafka.message import ROWS
 from sink_runner.testing import Sample, create
-from sink_runner.waiting import replay_rows
 
 pytestmark = pytest.mark.postgres
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from sink_runner import waiting as waiting_module
+from sink_runner.dead_letters import waiting as waiting_module
+from sink_runner.dead_letters.parked import Parked
+from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.errors import RetriableError
-from sink_runner.parked import Parked
-from sink_runner.sealing import Sealer
 from sink_runner.testing import NOW, Sample, create, delete
 
 pytestmark = pytest.mark.postgres

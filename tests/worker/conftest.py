@@ -10,24 +10,24 @@ from typing import Any, Self
 
 import pytest
 
-from sink_runner.applier import Applier
-from sink_runner.chain import Chain
-from sink_runner.changes import Change
-from sink_runner.dead_letter import DeadLetters
-from sink_runner.envelope import Decoded, Kind
+from sink_runner.avro.envelope import Decoded, Kind
+from sink_runner.chain.incoming import Shape
+from sink_runner.chain.route import Route
+from sink_runner.chain.row import SourceColumn
+from sink_runner.chain.steps import Chain
+from sink_runner.dead_letters.dead_letter import DeadLetters
+from sink_runner.dead_letters.sealing import Sealer
+from sink_runner.dead_letters.waiting import Waiting
 from sink_runner.errors import DecodeError, EventError
-from sink_runner.hooks import Hooks
-from sink_runner.incoming import Shape
-from sink_runner.message import Message
-from sink_runner.offsets import Offsets, Topic
+from sink_runner.kafka.message import Message
+from sink_runner.loading.hooks import Hooks
+from sink_runner.loading.registry import new_manager
 from sink_runner.patience import Patience
 from sink_runner.plugin import Column, Lookup, hookimpl
-from sink_runner.registry import new_manager
-from sink_runner.route import Route
-from sink_runner.row import SourceColumn
-from sink_runner.sealing import Sealer
+from sink_runner.target.applier import Applier
+from sink_runner.target.changes import Change
+from sink_runner.target.offsets import Offsets, Topic
 from sink_runner.testing import NOW
-from sink_runner.waiting import Waiting
 from sink_runner.worker import Worker
 
 SEALER = Sealer(b"k" * 32, "k")

@@ -1,0 +1,1 @@
+"""From decoded events to changes of the target, through the plugins' steps."""

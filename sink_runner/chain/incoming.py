@@ -1,0 +1,91 @@
+"""One decoded event as the chain sees it, and as a plugin's hooks see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from ..avro.envelope import Decoded
+from ..kafka.message import Message
+from ..plugin import ABSENT, Event, Op
+from .row import RowPlan, SourceColumn
+
+
+class Shape(NamedTuple):
+    """The wanted columns of one writer schema, after and before the change."""
+
+    after: Sequence[SourceColumn]
+    before: Sequence[SourceColumn]
+
+
+class SourceRow(Mapping[str, Any]):
+    """A source row for hooks: values become Python objects when they are asked for."""
+
+    __slots__ = ("_columns", "_values")
+
+    def __init__(
+        self,
+        values: Sequence[Any],
+        columns: Mapping[str, tuple[int, Callable[[Any], Any] | None]],
+    ) -> None:
+        self._values = values
+        self._columns = columns
+
+    def __getitem__(self, column: str) -> Any:
+        try:
+            at, convert = self._columns[column]
+        except KeyError:
+            raise KeyError(f"{column!r}: declare it in the mapping's `reads`") from None
+        value = self._values[at]
+        return value if value is None or value is ABSENT or convert is None else convert(value)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+class Plans(NamedTuple):
+    """A mapping's compiled steps for one shape of the source row."""
+
+    row: RowPlan
+    old: RowPlan
+    """The row before the change, whatever it held; no rule is for what was written long ago."""
+    key: RowPlan
+    """Over the row before the change."""
+    leaving: RowPlan
+    """The key over the row after it, whatever its other columns hold."""
+    plain: bool
+    """See `is_plain`: whether a column is missing can be told without looking at each."""
+    columns: Mapping[str, tuple[int, Callable[[Any], Any] | None]]
+    """Where a source column stands and what makes it a Python value."""
+
+
+class Incoming(NamedTuple):
+    """An event on its way: the message, what it decodes to, the steps for its shape."""
+
+    message: Message
+    decoded: Decoded
+    plans: Plans
+
+    def row(self, values: Sequence[Any]) -> SourceRow:
+        return SourceRow(values, self.plans.columns)
+
+    def event(self, row: Sequence[Any], *, with_before: bool) -> Event:
+        """The event for hooks, with `row` as its row."""
+        message, decoded, plans = self
+        before = decoded.before if with_before else None
+        committed = datetime.fromtimestamp((decoded.ts_ms or 0) / 1000, UTC)
+        return Event(
+            op=Op(decoded.op),
+            row=SourceRow(row, plans.columns),
+            before=None if before is None else SourceRow(before, plans.columns),
+            committed_at=committed.replace(tzinfo=None),
+            position=decoded.lsn or 0,
+            origin=decoded.origin,
+            topic=message.topic,
+            partition=message.partition,
+            offset=message.offset,
+        )

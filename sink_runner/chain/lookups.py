@@ -1,0 +1,57 @@
+"""Values found in a database by other values: one query a column and batch, never one a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from ..plugin import Column, Lookup
+from ..target.faults import judge
+from ..target.session import connect
+from .staging import text_key
+
+
+class Lookups:
+    """The lookup columns of one mapping, and the connections that answer them."""
+
+    def __init__(self, columns: Sequence[Column], dsns: Mapping[str, str]) -> None:
+        self._lookups = {column.name: column.lookups for column in columns if column.lookups}
+        self._dsns = dsns
+        self._connections: dict[str, psycopg.Connection[Any]] = {}
+
+    def resolve(self, column: str, asked: set[Any]) -> Mapping[Any, Any]:
+        """What stands for each value, by its text; a value not found is missing or None."""
+        first, *others = self._lookups[column]
+        found = self._ask(first, asked)
+        for lookup in others:
+            next_ = self._ask(lookup, {value for value in found.values() if value is not None})
+            found = {
+                value: next_.get(text_key(it)) for value, it in found.items() if it is not None
+            }
+        return found
+
+    def _ask(self, lookup: Lookup, asked: set[Any]) -> dict[Any, Any]:
+        if not asked:
+            return {}
+        ordered = sorted(asked, key=str)
+        several = isinstance(ordered[0], tuple)
+        arrays = [list(part) for part in zip(*ordered, strict=True)] if several else [ordered]
+        try:
+            connection = self._connection(lookup.database)
+            rows = connection.execute(lookup.query.encode(), arrays).fetchall()
+        except psycopg.Error as fault:
+            self.close()
+            raise judge(fault) from fault
+        return {row[:-1] if several else row[0]: row[-1] for row in rows}
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    def _connection(self, database: str) -> psycopg.Connection[Any]:
+        if database not in self._connections:
+            self._connections[database] = connect(self._dsns[database], "sink-runner lookups")
+        return self._connections[database]

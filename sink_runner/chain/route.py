@@ -1,0 +1,332 @@
+"""From decoded events to changes of the target: filter, map, look up, mask, in that order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..avro.envelope import UNAVAILABLE, Decoded
+from ..dead_letters.dead_letter import DeadLetter
+from ..errors import EventError, SinkError, StepError, WaitingError
+from ..kafka.message import Message
+from ..plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
+from ..quality.rules import check_row
+from ..target.changes import Change, Key, Leave, Write
+from .incoming import Incoming, Plans, Shape
+from .row import RowPlan, TargetColumn, Values, is_plain, to_stage
+from .staging import text_key
+from .steps import Chain
+
+Resolver = Callable[[str, set[Any]], Mapping[Any, Any]]
+"""Finds the values of a lookup column, given its name and what to look up."""
+
+
+HEADER = 5  # bytes that name the writer's schema
+MARK = UNAVAILABLE.encode()
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a poll's events came to."""
+
+    changes: list[Change] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    defaults: list[tuple[Message, str]] = field(default_factory=list)
+    """Where a column's default was used."""
+
+
+class Route:
+    """One mapping's way from decoded events to changes.  Pure but for the lookups."""
+
+    def __init__(
+        self,
+        mapping: TableMapping,
+        columns: Sequence[TargetColumn],
+        chain: Chain,
+        *,
+        shape_of: Callable[[bytes], Shape],
+        resolve: Resolver,
+        subject: Callable[[Message], str],
+        echoes: frozenset[str] = frozenset(),
+    ) -> None:
+        self._mapping = mapping
+        self._columns = columns
+        self._chain = chain
+        self._shape_of = shape_of
+        self._resolve = resolve
+        self._subject = subject
+        self._echoes = tuple(f"sink/{name}/" for name in echoes)
+        self._names = tuple(column.name for column in columns)
+        key = mapping.candidates.key if mapping.candidates else mapping.key
+        self._key_at = tuple(self._names.index(name) for name in key)
+        self._lookups = [i for i, c in enumerate(columns) if c.column.lookup is not None]
+        self._stays = any(at in self._key_at for at in self._lookups)
+        self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
+        self._mergeable = [i for i, c in enumerate(columns) if self._is_mergeable(c)]
+        self._plain = not (chain.maps or chain.masks)
+        self._direct = self._plain and not (chain.filters or mapping.old_row or mapping.rules)
+        self._defaulted: list[str] = []
+        self._plans: dict[bytes, Plans] = {}
+
+    def apply(self, events: Iterable[tuple[Message, Decoded]]) -> Batch:
+        """Turn a poll's events into changes; what can't be turned is a dead letter."""
+        batch = Batch()
+        defaulted = self._defaulted
+        defaulted.clear()
+        for message, decoded in events:
+            start = len(batch.changes)
+            try:
+                self._event(message, decoded, batch)
+            except SinkError as error:
+                if not isinstance(error, EventError):
+                    raise
+                fault = error
+            except Exception as error:  # noqa: BLE001 - a mapping's own functions may raise anything
+                fault = StepError("mapping", "columns", f"raised {type(error).__name__}")
+                fault.__cause__ = error
+            else:
+                if defaulted:
+                    batch.defaults += [(message, c) for c in defaulted if batch.changes[start:]]
+                    defaulted.clear()
+                continue
+            del batch.changes[start:], defaulted[:]
+            batch.letters.append(DeadLetter(message, fault))
+        for at in self._lookups:
+            self._look_up(at, batch)
+        return batch
+
+    # -- one event ---------------------------------------------------------------------------
+
+    def _event(self, message: Message, decoded: Decoded, batch: Batch) -> None:
+        assert message.value is not None
+        if decoded.origin is not None and decoded.origin.startswith(self._echoes):
+            batch.counts["echo"] += 1
+            return
+        plans = self._plans.get(message.value[:HEADER]) or self._compile(message.value)
+        after = decoded.after
+        if after is not None and self._direct and plans.plain and MARK not in message.value:
+            values = plans.row.flat(after)
+            key, position = self._whole_key(values), decoded.lsn or 0
+            batch.changes.append(
+                Write(key, values, 0, partial=False, position=position, source=message)
+            )
+            return
+        incoming = Incoming(message, decoded, plans)
+        if decoded.op == Op.DELETE:
+            self._deleted(incoming, batch)
+        elif after is not None:
+            self._changed(incoming, after, batch)
+        else:
+            raise EventError(f"operation {decoded.op!r} carries no row")
+
+    def _deleted(self, incoming: Incoming, batch: Batch) -> None:
+        before = incoming.decoded.before
+        if before is None:
+            raise EventError("a delete without the old row's key")
+        action = self._mapping.on_delete
+        if isinstance(action, Review) and (
+            _moved(incoming.message) or not self._belonged(incoming, before)
+        ):
+            batch.counts["dropped"] += 1
+            return
+        self._leave(incoming, incoming.plans.key.flat(before), action, batch)
+
+    def _changed(self, incoming: Incoming, after: Sequence[Any], batch: Batch) -> None:
+        partial = ABSENT in after
+        event = None
+        if self._chain.filters:
+            event = incoming.event(after, with_before=self._mapping.old_row)
+            verdict = self._chain.verdict(event)
+            if verdict is not Verdict.PASS:
+                self._refused(incoming, after, verdict, batch)
+                return
+        if self._mapping.rules:
+            check_row(self._mapping.rules, incoming.row(after))
+        values = self._map(incoming, after, event, partial=partial)
+        key = self._whole_key(values)
+        keep = self._against_before(incoming, values, key, batch)
+        if keep is None:
+            batch.counts["unchanged"] += 1
+            return
+        if partial:
+            keep |= sum(1 << i for i, value in enumerate(values) if value is ABSENT)
+            partial = ABSENT in values
+        position = incoming.decoded.lsn or 0
+        batch.changes.append(Write(key, values, keep, partial, position, incoming.message))
+
+    def _whole_key(self, values: Values) -> Key:
+        key = self._key(values)
+        if None in key or ABSENT in key:
+            raise EventError("a column of the target's key is NULL or missing")
+        return key
+
+    def _refused(
+        self, incoming: Incoming, after: Sequence[Any], verdict: Verdict, batch: Batch
+    ) -> None:
+        if verdict is Verdict.DROP:
+            batch.counts["dropped"] += 1
+            return
+        key = incoming.plans.leaving.partial(after)
+        before = incoming.decoded.before
+        if before is not None and self._mapping.old_row and self._belonged(incoming, before):
+            key = incoming.plans.key.flat(before)  # under this one it was written
+        self._leave(incoming, key, self._mapping.on_retire, batch)
+
+    def _leave(self, incoming: Incoming, key: Key, action: Action, batch: Batch) -> None:
+        if ABSENT in key:
+            raise EventError("a column of the target's key is not in the event")
+        # A row without the target's key was never written; where the key is looked up, rows stay.
+        if None in key or self._stays:
+            batch.counts["dropped"] += 1
+            return
+        subject = self._subject(incoming.message) if isinstance(action, Review) else ""
+        position = incoming.decoded.lsn or 0
+        batch.changes.append(Leave(key, action, position, incoming.message, subject))
+
+    def _key(self, values: Values) -> Key:
+        return tuple([values[at] for at in self._key_at])
+
+    # -- the old row -------------------------------------------------------------------------
+
+    def _against_before(
+        self, incoming: Incoming, values: Values, key: Key, batch: Batch
+    ) -> int | None:
+        """Which columns to leave alone, as bits; None if the event changes nothing mapped."""
+        before = incoming.decoded.before
+        if before is None or not self._mapping.old_row or not self._belonged(incoming, before):
+            return 0
+        old_key = incoming.plans.key.flat(before)
+        if old_key != key:
+            action = self._mapping.on_rekey or self._mapping.on_retire
+            self._leave(incoming, old_key, action, batch)
+            return 0
+        if not self._merges:
+            return 0
+        row = incoming.plans.old
+        old = row.partial(before) if ABSENT in before else row.flat(before)
+        same = [i for i in self._mergeable if old[i] == values[i]]
+        return None if len(same) == len(self._mergeable) else sum(1 << i for i in same)
+
+    def _belonged(self, incoming: Incoming, before: Sequence[Any]) -> bool:
+        """Did the row before the change belong in the target?"""
+        if not self._chain.filters:
+            return True
+        event = incoming.event(before, with_before=False)
+        return self._chain.verdict(event) is Verdict.PASS
+
+    def _is_mergeable(self, target: TargetColumn) -> bool:
+        column = target.column
+        return bool(column.sources) and not (
+            column.on_insert
+            or column.name == self._mapping.conflict.version
+            or column.name in self._mapping.key
+        )
+
+    # -- mapping and masking -----------------------------------------------------------------
+
+    def _map(
+        self, incoming: Incoming, after: Sequence[Any], event: Event | None, *, partial: bool
+    ) -> Values:
+        plan = incoming.plans.row
+        if self._plain:
+            return plan.partial(after) if partial else plan.flat(after)
+        typed = plan.partial_typed(after) if partial else plan.typed(after)
+        row = dict(zip(self._names, typed, strict=True))
+        if self._chain.maps:
+            event = event or incoming.event(after, with_before=self._mapping.old_row)
+            row = self._chain.map(event, row)
+        clear = [row[name] for name in self._names]
+        values = plan.partial_finish(clear) if ABSENT in clear else plan.finish(clear)
+        if not self._chain.masks:
+            return values
+        more = self._chain.mask(dict(zip(self._names, values, strict=True)))
+        masked = tuple(more[name] for name in self._names)
+        self._check_masks(clear, values, masked)
+        return masked
+
+    def _check_masks(self, clear: Sequence[Any], once: Values, more: Values) -> None:
+        """A plugin may mask more, never less."""
+        for at, column in enumerate(self._columns):
+            if column.mask is None or clear[at] is None or more[at] == once[at]:
+                continue
+            if more[at] in (clear[at], to_stage(column)(clear[at])):
+                raise StepError("masks", "sink_mask", f"uncovered column {column.name!r}")
+
+    def _compile(self, value: bytes) -> Plans:
+        shape = self._shape_of(value)
+        unruled = [column.unruled for column in self._columns]
+        key = [unruled[at] for at in self._key_at]
+        plans = Plans(
+            row=RowPlan(self._columns, shape.after, self._defaulted.append),
+            old=RowPlan(unruled, shape.after),
+            key=RowPlan(key, shape.before),
+            leaving=RowPlan(key, shape.after),
+            plain=is_plain(shape.after),
+            columns={c.name: (i, c.to_python) for i, c in enumerate(shape.after)},
+        )
+        self._plans[value[:HEADER]] = plans
+        return plans
+
+    # -- lookups -----------------------------------------------------------------------------
+
+    def _look_up(self, at: int, batch: Batch) -> None:
+        """Put what was found in place of what was looked up, for the whole batch at once."""
+        target = self._columns[at]
+        writes = [c for c in batch.changes if isinstance(c, Write) and c.values[at] is not ABSENT]
+        asked = {text_key(c.values[at]): c.values[at] for c in writes if c.values[at] is not None}
+        found = self._found(target, asked)
+        failed: dict[int, DeadLetter] = {}
+        changes, batch.changes = batch.changes, []
+        for change in changes:
+            if isinstance(change, Write) and change.values[at] is not ABSENT:
+                answered = self._answered(change, at, found)
+                if isinstance(answered, EventError):
+                    failed[id(change.source)] = DeadLetter(change.source, answered)
+                    continue
+                change = answered  # noqa: PLW2901 - same change
+            batch.changes.append(change)
+        if failed:  # an event is applied as a whole or not at all
+            batch.changes = [c for c in batch.changes if id(c.source) not in failed]
+            batch.letters.extend(failed.values())
+
+    def _answered(self, change: Write, at: int, found: Mapping[Any, Any]) -> Write | EventError:
+        """The change with what was found in it, or why it can't be applied."""
+        value = change.values[at]
+        answer = None if value is None else found.get(text_key(value))
+        if isinstance(answer, EventError):
+            return answer
+        column = self._columns[at].column
+        if answer is None and (column.required or (column.exists and value is not None)):
+            return WaitingError(f"lookup of column {column.name!r} found nothing", column.name)
+        values = (*change.values[:at], answer, *change.values[at + 1 :])
+        if at not in self._key_at:
+            return change._replace(values=values)
+        if answer is None:
+            return EventError(f"lookup of key column {column.name!r} found nothing")
+        return change._replace(key=self._key(values), values=values)
+
+    def _found(self, target: TargetColumn, asked: Mapping[Any, Any]) -> dict[Any, Any]:
+        """What stands for each value, by its text; an EventError where the value is at fault."""
+        if not asked:
+            return {}
+        stage = to_stage(target)
+        try:
+            answers = self._resolve(target.name, set(asked.values()))
+            return {text_key(value): stage(it) for value, it in answers.items() if it is not None}
+        except (EventError, TypeError, ValueError) as fault:
+            if len(asked) == 1:
+                error = EventError(f"lookup of column {target.name!r} failed")
+                error.__cause__ = fault
+                return dict.fromkeys(asked, error)
+        half = len(asked) // 2
+        parts = list(asked.items())
+        one, other = dict(parts[:half]), dict(parts[half:])
+        return {**self._found(target, one), **self._found(target, other)}
+
+
+def _moved(message: Message) -> bool:
+    """Is the delete half of a change of the primary key?  Then the row lives on."""
+    return any(name == "__debezium.newkey" for name, _ in message.headers)

@@ -1,0 +1,1 @@
+"""Events that cannot be applied, or not yet: kept encrypted in the target database."""

@@ -1,0 +1,105 @@
+"""A feed by kafka-python, which is always installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from ..errors import RetriableError
+from .message import Message
+
+# kafka-python's numbers, where the default is not ours.
+_SETTINGS: Mapping[str, Any] = {
+    "enable_auto_commit": False,
+    # Only decides until the worker has sought; see Worker._expected.
+    "auto_offset_reset": "earliest",
+    "allow_auto_create_topics": False,
+    "fetch_max_bytes": 8 * 1024 * 1024,  # bounds what one fetch may hold in memory
+    # A poll gives what one fetch brought of one partition: enough for a whole batch.
+    "max_partition_fetch_bytes": 4 * 1024 * 1024,
+    "session_timeout_ms": 6_000,  # the least that brokers allow: takeover is this fast
+    "heartbeat_interval_ms": 1_500,
+    "metrics_enabled": False,
+}
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Whatever Kafka refuses may be mended by a person or by time; no record is at fault."""
+    try:
+        yield
+    except KafkaError as fault:
+        raise RetriableError(f"Kafka does not answer: {type(fault).__name__}") from fault
+
+
+class KafkaPythonFeed:
+    """A feed that needs no more than what is always installed."""
+
+    def __init__(self, bootstrap: str, group: str, topic: str, *, max_records: int) -> None:
+        self._topic = topic
+        with asking():
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=bootstrap,
+                group_id=group,
+                client_id=group,
+                max_poll_records=max_records,
+                **_SETTINGS,
+            )
+        try:
+            # A group's leader that joins before it knows the topic's partitions hands out none,
+            # and looks again only when its metadata is minutes old.
+            with asking():
+                self._consumer.partitions_for_topic(topic)
+                self._consumer.subscribe([topic])
+        except RetriableError:
+            self.close()
+            raise
+
+    def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
+        with asking():
+            polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
+        # A ConsumerRecord has all that a Message has; copying each would cost as much as a mask.
+        return {place.partition: records for place, records in polled.items()}
+
+    def keep_alive(self) -> None:
+        self._consumer.pause(*self._consumer.assignment())
+        try:
+            with asking():
+                self._consumer.poll(timeout_ms=0)
+        finally:
+            self._consumer.resume(*self._consumer.paused())
+
+    def assignment(self) -> set[int]:
+        return {place.partition for place in self._consumer.assignment()}
+
+    def seek(self, partition: int, offset: int | None) -> None:
+        place = TopicPartition(self._topic, partition)
+        if offset is None:
+            self._consumer.seek_to_beginning(place)
+        else:
+            self._consumer.seek(place, offset)
+
+    def first_offset(self, partition: int) -> int:
+        place = TopicPartition(self._topic, partition)
+        with asking():
+            first: int = self._consumer.beginning_offsets([place])[place]
+        return first
+
+    def mirror(self, offsets: Mapping[int, int]) -> None:
+        assigned = self.assignment()
+        known = {
+            TopicPartition(self._topic, partition): OffsetAndMetadata(offset, "", -1)
+            for partition, offset in offsets.items()
+            if partition in assigned
+        }
+        if known:
+            with suppress(KafkaError):
+                self._consumer.commit_async(known)
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=2_000)

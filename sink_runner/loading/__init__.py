@@ -1,0 +1,1 @@
+"""Find the plugins, check what they declare, freeze their hooks."""

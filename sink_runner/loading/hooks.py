@@ -1,0 +1,58 @@
+"""The hooks that run once a batch or once a worker: ordinary pluggy calls."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import pluggy
+import structlog
+
+from ..errors import EventError
+from ..plugin import Context
+
+
+class Hooks:
+    """One mapping's batch and lifecycle hooks.  What runs after a commit can't undo it, so
+    its faults are logged and that is all."""
+
+    def __init__(self, manager: pluggy.PluginManager, contexts: Mapping[str, Context]) -> None:
+        self._manager = manager
+        self._contexts = contexts
+        self._log = structlog.get_logger()
+        self._asleep: set[str] = set()
+        """Plugins whose startup was not called yet."""
+
+    def startup(self) -> None:
+        starting = self._implementations("sink_startup")
+        self._asleep = {impl.plugin_name for impl in starting}
+        for impl in starting:
+            self._asleep.discard(impl.plugin_name)
+            self._call(impl)
+
+    def shutdown(self) -> None:
+        self._quietly("sink_shutdown", but=self._asleep)
+
+    def committed(self, changes: int) -> None:
+        self._quietly("sink_batch_committed", changes=changes)
+
+    def failed(self, error: EventError) -> None:
+        self._quietly("sink_event_failed", event=None, error=error)
+
+    def _quietly(self, name: str, but: Collection[str] = (), **arguments: object) -> None:
+        for impl in self._implementations(name):
+            if impl.plugin_name in but:
+                continue
+            try:
+                self._call(impl, **arguments)
+            except Exception as fault:  # noqa: BLE001 - a third party's hook may raise anything
+                self._log.error(
+                    "hook_failed", hook=name, plugin=impl.plugin_name, kind=type(fault).__name__
+                )
+
+    def _implementations(self, name: str) -> list[pluggy.HookImpl]:
+        caller: pluggy.HookCaller = getattr(self._manager.hook, name)
+        return list(reversed(caller.get_hookimpls()))
+
+    def _call(self, impl: pluggy.HookImpl, **arguments: object) -> None:
+        known = {**arguments, "ctx": self._contexts[impl.plugin_name]}
+        impl.function(**{name: known[name] for name in impl.argnames})

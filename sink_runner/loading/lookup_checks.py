@@ -1,0 +1,45 @@
+"""What the lookups of a `TableMapping` can be found wrong in before any database is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..plugin import AllOf, Column, Keep, TableMapping
+
+
+def lookup_faults(mapping: TableMapping) -> Iterator[str]:
+    for column in mapping.columns:
+        yield from _column(column)
+    key = mapping.candidates.key if mapping.candidates else mapping.key
+    keyed = [column.name for column in mapping.columns if column.lookups and column.name in key]
+    if keyed and mapping.query is None:  # what a query leaves out is known by the target's own key
+        yield from _departures(mapping, ", ".join(keyed))
+
+
+def _column(column: Column) -> Iterator[str]:
+    at = f"column {column.name!r}"
+    together = isinstance(column.source, AllOf)
+    if column.exists and not column.lookups:
+        yield f"{at}: exists needs a lookup"
+    if together and not column.sources:
+        yield f"{at}: all_of() needs a column"
+    if together and not (column.lookups or column.convert):
+        yield f"{at}: all_of() makes a tuple, so it needs a lookup"
+    if column.convert is not None:
+        return  # what it returns, and so how many arrays there are, nobody can tell
+    arrays = [len(column.sources) if together else 1, *(1 for _ in column.lookups[1:])]
+    for lookup, wanted in zip(column.lookups, arrays, strict=False):
+        taken = lookup.query.count("%s")
+        if taken not in (0, wanted):
+            yield f"{at}: the lookup's query takes {taken} arrays and is given {wanted}"
+
+
+def _departures(mapping: TableMapping, keyed: str) -> Iterator[str]:
+    """A departure is not looked up: what its row was found by may have changed since."""
+    for name in ("on_delete", "on_retire", "on_rekey"):
+        action = getattr(mapping, name)
+        if not isinstance(action, Keep | None):
+            yield (
+                f"{name}={type(action).__name__}() needs the target's key, and {keyed} is looked "
+                f"up, for rows that are written only: set {name}=Keep()"
+            )

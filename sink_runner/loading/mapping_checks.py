@@ -1,0 +1,249 @@
+"""What a `TableMapping` can be found wrong in before any database is asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+
+from ..errors import QualityError
+from ..plugin import (
+    Action,
+    AllOf,
+    Column,
+    Constant,
+    FirstOf,
+    Mark,
+    Review,
+    Rule,
+    Strategy,
+    SyncTime,
+    Table,
+    TableMapping,
+)
+from ..quality.rules import RESERVED, value_checks
+from ..schedule.timetable import Cron
+from .lookup_checks import lookup_faults
+
+_PAIR = 2
+
+
+def mapping_faults(mapping: TableMapping) -> list[str]:
+    """Return every fault of the declaration, in the order in which its fields are declared."""
+    # Where the shapes are wrong, all further checks would be about characters of a string.
+    if shapes := list(_shapes(mapping)):
+        return shapes
+    return [
+        *_tables(mapping),
+        *_key(mapping),
+        *(fault for column in mapping.columns for fault in _column(column, mapping)),
+        *(fault for column in mapping.columns for fault in _column_rules(column)),
+        *lookup_faults(mapping),
+        *_conflict(mapping),
+        *_actions(mapping),
+        *_candidates(mapping),
+        *_row_rules(mapping),
+        *_batch(mapping),
+    ]
+
+
+def mapping_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Return the cycles of more than two tables in the graph of (source, target), each once.
+
+    A cycle starts at its first table in the order of names.
+    """
+    after: dict[str, list[str]] = {}
+    for source, target in sorted(edges):
+        after.setdefault(source, []).append(target)
+    return [cycle for start in after for cycle in _cycles_from([start], after)]
+
+
+def _cycles_from(path: list[str], after: dict[str, list[str]]) -> Iterator[list[str]]:
+    for table in after.get(path[-1], ()):
+        if table == path[0] and len(path) > _PAIR:
+            yield path
+        elif table > path[0] and table not in path:
+            yield from _cycles_from([*path, table], after)
+
+
+def _shapes(mapping: TableMapping) -> Iterator[str]:
+    tuples = {"key": mapping.key, "columns": mapping.columns}
+    tuples |= {"reads": mapping.reads, "rules": mapping.rules}
+    if mapping.candidates is not None:
+        tuples["candidates.key"] = mapping.candidates.key
+        tuples["candidates.group"] = mapping.candidates.group
+    for name, value in tuples.items():
+        if not isinstance(value, tuple):
+            yield f'{name} must be a tuple, as in ("a",), not {type(value).__name__}'
+        elif not value and name not in ("reads", "rules"):
+            yield f"{name} is empty"
+        elif name == "columns" and not all(isinstance(part, Column) for part in value):
+            yield "columns must hold Column values only"
+        elif name == "rules" and not all(isinstance(part, Rule) for part in value):
+            yield "rules must hold Rule values only"
+
+
+def _tables(mapping: TableMapping) -> Iterator[str]:
+    for name, text in (("source", mapping.source), ("target", mapping.target)):
+        try:
+            Table.parse(text)
+        except ValueError as exc:
+            yield f"{name}: {exc}"
+    if mapping.source == mapping.target:
+        yield f"source and target are the same table, {mapping.source}"
+
+
+def _key(mapping: TableMapping) -> Iterator[str]:
+    names = [column.name for column in mapping.columns]
+    yield from (f"column {name!r} is declared twice" for name in _repeated(names))
+    yield from (f"key names column {name!r} twice" for name in _repeated(mapping.key))
+    if mapping.candidates is None:
+        yield from _undeclared("key", mapping.key, names)
+        keyed = set(mapping.key)
+    else:
+        keyed = set(mapping.candidates.key)
+    for column in mapping.columns:
+        if column.name in keyed and isinstance(column.source, SyncTime):
+            yield f"key column {column.name!r} would be new with every write"
+
+
+def _column(column: Column, mapping: TableMapping) -> Iterator[str]:
+    at = f"column {column.name!r}"
+    if isinstance(column.source, FirstOf) and not column.source.columns:
+        yield f"{at}: first_of() needs a column"
+    if isinstance(column.source, SyncTime | Constant) and (column.convert or column.lookup):
+        yield f"{at}: convert and lookup need a source column"
+    if column.required and column.default is not None:
+        yield f"{at}: required and default exclude each other"
+    if column.max_length is not None and column.max_length < 1:
+        yield f"{at}: max_length is less than 1"
+    if column.type is not None and mapping.candidates is None:
+        yield f"{at}: type is for candidates only; the target's catalog knows the type"
+    if column.type is None and mapping.candidates is not None:
+        yield f"{at}: a column of candidates needs a type"
+    for lookup in column.lookups:
+        if lookup.database not in _databases(mapping):
+            yield f"{at}: lookup in {lookup.database!r}, which the mapping does not touch"
+        if "%s" not in lookup.query:
+            yield f"{at}: the lookup's query has no %s"
+
+
+def _column_rules(column: Column) -> Iterator[str]:
+    at = f"column {column.name!r}"
+    if column.one_of is not None and not isinstance(column.one_of, frozenset | set):
+        yield f"{at}: one_of must be a set, not {type(column.one_of).__name__}"
+        return
+    checks = value_checks(column)
+    if checks and isinstance(column.source, SyncTime | Constant | AllOf):
+        yield f"{at}: minimum, maximum and one_of need a source column, and one only"
+    if column.one_of is not None and not column.one_of:
+        yield f"{at}: one_of is empty, so every value would break it"
+    try:
+        crossed = None not in (column.minimum, column.maximum) and column.minimum > column.maximum
+    except TypeError:
+        yield f"{at}: minimum and maximum cannot be compared"
+        return
+    if crossed:
+        yield f"{at}: minimum is more than maximum, so every value would break one"
+    if column.default is None:
+        return
+    try:
+        for check in checks:
+            check(column.default)
+    except QualityError as broken:
+        yield f"{at}: the default breaks rule {broken.rule!r}"
+
+
+def _row_rules(mapping: TableMapping) -> Iterator[str]:
+    for rule in mapping.rules:
+        if not rule.name.strip():
+            yield "a rule has no name"
+        elif rule.name in RESERVED:
+            yield f"rule {rule.name!r} is called like a rule of columns"
+        if not isinstance(rule.reads, tuple) or not rule.reads:
+            yield f"rule {rule.name!r}: reads must be a tuple of the source columns it looks at"
+    repeated = _repeated([rule.name for rule in mapping.rules])
+    yield from (f"rule {name!r} is declared twice" for name in repeated)
+
+
+def _conflict(mapping: TableMapping) -> Iterator[str]:
+    strategy, version = mapping.conflict.strategy, mapping.conflict.version
+    columns = {column.name: column for column in mapping.columns}
+    if strategy is Strategy.MERGE_CHANGED and not mapping.old_row:
+        yield (
+            "merge_changed compares with the row before the change: set old_row=True and give "
+            "the source table REPLICA IDENTITY FULL"
+        )
+    if strategy not in (Strategy.NEWEST_WINS, Strategy.MERGE_CHANGED):
+        return
+    if version is None:
+        yield f"{strategy.value} needs a version column"
+    elif version not in columns:
+        yield from _undeclared("version", (version,), columns)
+    elif mapping.candidates is None and version in mapping.key:
+        yield f"version column {version!r} is part of the key, so it would decide nothing"
+    elif columns[version].on_insert:
+        yield f"version column {version!r} is on_insert, so it would never grow"
+    elif isinstance(columns[version].source, SyncTime):
+        yield f"version column {version!r} is the time of the write, so every write would win"
+
+
+def _actions(mapping: TableMapping) -> Iterator[str]:
+    actions: dict[str, Action | None] = {
+        "on_delete": mapping.on_delete,
+        "on_retire": mapping.on_retire,
+        "on_rekey": mapping.on_rekey,
+    }
+    for name, action in actions.items():
+        match action:
+            case Review() if not mapping.old_row:
+                yield (
+                    f"{name}=Review() asks whether the row used to belong: set old_row=True and "
+                    "give the source table REPLICA IDENTITY FULL"
+                )
+            case Mark(values) if not values:
+                yield f"{name}=Mark() sets no column"
+            case Mark(values) if set(values) & set(mapping.key):
+                yield f"{name}=Mark() sets a key column"
+
+
+def _candidates(mapping: TableMapping) -> Iterator[str]:
+    candidates = mapping.candidates
+    if candidates is None:
+        return
+    names = [column.name for column in mapping.columns]
+    yield from _undeclared("candidates.key", candidates.key, names)
+    yield from _undeclared("candidates.group", candidates.group, names)
+    if (candidates.expire_column is None) != (candidates.expire_after is None):
+        yield "candidates: expire_column and expire_after go together"
+    if candidates.expire_column is not None:
+        yield from _undeclared("candidates.expire_column", (candidates.expire_column,), names)
+    if "{candidates}" not in candidates.select:
+        yield "candidates.select does not read {candidates}"
+
+
+def _batch(mapping: TableMapping) -> Iterator[str]:
+    for schedule in mapping.schedules:
+        try:
+            Cron(schedule.cron)
+        except ValueError as fault:
+            yield f"schedule: {fault}"
+    if not mapping.events and not mapping.schedules:
+        yield "events=False needs a schedule, or nothing would ever be written"
+    if mapping.query is None:
+        return
+    if mapping.events:
+        yield "a query needs events=False: an event knows only its own row"
+    names = [column.name for column in mapping.columns]
+    yield from _undeclared("query.replaces", mapping.query.replaces, names)
+
+
+def _databases(mapping: TableMapping) -> set[str]:
+    return {text.partition(".")[0] for text in (mapping.source, mapping.target)}
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
+def _undeclared(what: str, names: Iterable[str], declared: Collection[str]) -> Iterator[str]:
+    yield from (f"{what} column {name!r} is not declared" for name in names if name not in declared)

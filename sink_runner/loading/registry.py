@@ -1,0 +1,280 @@
+"""Find plugins, decide which are on, load those, and build one plugin manager per mapping.
+
+Off means not imported.  A fault of a plugin is recorded on it, so that all of them can be
+told at once; `usable` is where they become an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from .. import hookspecs
+from ..errors import ConfigError, PluginError
+from ..plugin import PROJECT, TableMapping
+from ..settings import Reader, hint
+from .mapping_checks import mapping_cycles, mapping_faults
+from .requires import runner_fault
+
+FAMILY = "sink_runner.v"
+GROUP = f"{FAMILY}1"
+"""The entry-point group; the plugin API's version is part of its name."""
+
+RESERVED = frozenset({"enabled", "disabled", "*"})
+
+
+class Status(enum.StrEnum):
+    """What became of an installed plugin."""
+
+    ON = "on"
+    OFF = "off"
+    BROKEN = "broken"
+    INCOMPATIBLE = "incompatible"
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Plugin:
+    """One installed plugin.  One that is off, or incompatible, is never imported."""
+
+    name: str
+    entry_points: tuple[EntryPoint, ...]
+    """One, unless several distributions claim the name."""
+    status: Status = Status.OFF
+    module: object | None = field(default=None, repr=False)
+    """What is registered with pluggy: usually a module."""
+    mapping: TableMapping | None = field(default=None, repr=False)
+    """None for a global plugin."""
+    config: Any = field(default=None, repr=False)
+    config_class: type[Any] | None = None
+    hooks: tuple[str, ...] = ()
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def distribution(self) -> str:
+        dist = self.entry_points[0].dist
+        return dist.name if dist else ""
+
+    @property
+    def version(self) -> str:
+        dist = self.entry_points[0].dist
+        return dist.version if dist else ""
+
+    def fail(self, reason: str) -> None:
+        if self.status is not Status.INCOMPATIBLE:
+            self.status = Status.BROKEN
+        self.errors.append(reason)
+
+
+# -- find and choose ---------------------------------------------------------------------------
+
+
+def installed() -> dict[str, Plugin]:
+    """Return the installed plugins by name, in name order, importing none of them."""
+    found: dict[str, dict[str, list[EntryPoint]]] = defaultdict(lambda: defaultdict(list))
+    groups = [group for group in entry_points().groups if group.startswith(FAMILY)]
+    # entry_points() hides the duplicates that editable installs leave on sys.path; two
+    # distributions that claim one name are not duplicates, and `load` refuses them.
+    for group in groups:
+        for ep in entry_points(group=group):
+            found[ep.name][group].append(ep)
+    plugins = {}
+    for name, claims in sorted(found.items()):
+        status = Status.OFF if GROUP in claims else Status.INCOMPATIBLE
+        eps = claims[GROUP if GROUP in claims else max(claims)]
+        plugins[name] = Plugin(name=name, entry_points=tuple(eps), status=status)
+    return plugins
+
+
+def select(names: Iterable[str], enabled: Iterable[str], disabled: Iterable[str]) -> set[str]:
+    """Return the names that are on.  ``*`` means every installed plugin; off beats on.
+
+    A name that is not installed is an error where it is turned on, and where it is turned
+    off if it looks like one that is installed: someone believes that a flow is off.
+    """
+    known, on, off = set(names), set(enabled), set(disabled)
+    faults = [
+        f"enabled plugin {name!r} is not installed{hint(name, known)}"
+        for name in sorted(on - known - {"*"})
+    ]
+    faults += [
+        f"disabled plugin {name!r} is not installed{close}"
+        for name in sorted(off - known)
+        if (close := hint(name, known))
+    ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return (known if "*" in on else on) - off
+
+
+# -- load --------------------------------------------------------------------------------------
+
+
+def load(
+    plugin: Plugin, table: Mapping[str, Any] | None = None, reader: Reader | None = None
+) -> None:
+    """Import and check one plugin, recording every fault on it instead of raising.
+
+    `table` is the plugin's own table of the configuration, None if it has none.
+    """
+    try:
+        _check_claims(plugin)
+        module = plugin.entry_points[0].load()
+        pm = _alone(plugin, module)
+        plugin.hooks = tuple(sorted(caller.name for caller in pm.get_hookcallers(module) or ()))
+        plugin.mapping = _mapping(plugin, pm)
+        plugin.config_class = _config_class(plugin, pm)
+        plugin.config = _config(plugin, table, reader or Reader())
+    except PluginError as exc:
+        plugin.fail(exc.reason)
+    except ConfigError as exc:
+        for line in str(exc).splitlines():
+            plugin.fail(line)
+    except Exception as exc:  # noqa: BLE001 - a third party's import may raise anything
+        plugin.fail(f"{type(exc).__name__}: {exc}")
+    else:
+        plugin.module, plugin.status = module, Status.ON
+
+
+def load_selected(
+    plugins: Mapping[str, Plugin],
+    names: Iterable[str],
+    tables: Mapping[str, Mapping[str, Any]],
+    reader: Reader,
+) -> None:
+    """Load the plugins named, then check what only shows when they are seen together."""
+    for name in sorted(tables.keys() - plugins.keys()):
+        if close := hint(name, plugins):
+            raise ConfigError(f"[plugins.{name}]: no such plugin is installed{close}")
+    for name in sorted(names):
+        load(plugins[name], tables.get(name), reader)
+    check_together(plugin for plugin in plugins.values() if plugin.status is Status.ON)
+
+
+def check_together(plugins: Iterable[Plugin]) -> None:
+    """Record on each plugin where its mapping clashes with another's."""
+    mappings = {plugin: plugin.mapping for plugin in plugins if plugin.mapping is not None}
+    by_name = {plugin.name: plugin for plugin in mappings}
+    ways: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for plugin, mapping in mappings.items():
+        ways[mapping.source, mapping.target].append(plugin.name)
+    for (source, target), owners in ways.items():
+        for name in owners if len(owners) > 1 else ():
+            others = ", ".join(sorted(set(owners) - {name}))
+            by_name[name].fail(f"{source} -> {target} is also mapped by {others}")
+    edges = {way: owners[0] for way, owners in ways.items()}
+    for tables in mapping_cycles(edges):
+        around = list(zip(tables, [*tables[1:], tables[0]], strict=True))
+        members = [edges[way] for way in around]
+        path = " -> ".join([*tables, tables[0]])
+        for name in members:
+            by_name[name].fail(
+                f"the mappings {', '.join(members)} form a cycle, {path}: changes would go "
+                "round for ever; only two mappings may oppose each other"
+            )
+
+
+def usable(plugins: Iterable[Plugin]) -> list[Plugin]:
+    """Return the plugins that are on; if anything enabled has a fault, raise all of them."""
+    plugins = list(plugins)
+    faults = [f"plugin {plugin.name!r}: {error}" for plugin in plugins for error in plugin.errors]
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return [plugin for plugin in plugins if plugin.status is Status.ON]
+
+
+def _check_claims(plugin: Plugin) -> None:
+    if plugin.name in RESERVED:
+        raise PluginError(plugin.name, "the name is a key of [plugins]; choose another")
+    if plugin.status is Status.INCOMPATIBLE:
+        group = plugin.entry_points[0].group
+        raise PluginError(plugin.name, f"is made for {group}, and this runner speaks {GROUP}")
+    dists = [ep.dist for ep in plugin.entry_points]
+    if len(dists) > 1:
+        both = " and ".join(sorted(f"{d.name} {d.version}" for d in dists if d))
+        raise PluginError(plugin.name, f"provided twice, by {both}")
+    if dists[0] and (fault := runner_fault(dists[0])):
+        raise PluginError(plugin.name, fault)
+
+
+def _alone(plugin: Plugin, module: object) -> pluggy.PluginManager:
+    if inspect.isclass(module):
+        raise PluginError(plugin.name, "the entry point is a class; point it at an instance")
+    pm = new_manager()
+    pm.register(module, plugin.name)
+    pm.check_pending()
+    if not pm.get_hookcallers(module):
+        raise PluginError(plugin.name, "implements no hook; is @hookimpl missing?")
+    # Hooks are frozen into plain functions, so a wrapper around one would never be called.
+    for hook in pm.get_hookcallers(module) or ():
+        if any(impl.wrapper or impl.hookwrapper for impl in hook.get_hookimpls()):
+            raise PluginError(plugin.name, f"{hook.name} cannot be a wrapper")
+    return pm
+
+
+def _mapping(plugin: Plugin, pm: pluggy.PluginManager) -> TableMapping | None:
+    if not pm.hook.sink_mapping.get_hookimpls():
+        return None
+    # pluggy drops a None result, so a forgotten return leaves an empty list.
+    (mapping,) = pm.hook.sink_mapping() or (None,)
+    if not isinstance(mapping, TableMapping):
+        raise PluginError(plugin.name, "sink_mapping must return a TableMapping")
+    if faults := mapping_faults(mapping):
+        raise ConfigError("\n".join(f"sink_mapping: {fault}" for fault in faults))
+    return mapping
+
+
+def _config_class(plugin: Plugin, pm: pluggy.PluginManager) -> type[Any] | None:
+    if not pm.hook.sink_config.get_hookimpls():
+        return None
+    (cls,) = pm.hook.sink_config() or (None,)
+    if not (inspect.isclass(cls) and dataclasses.is_dataclass(cls)) or not _frozen(cls):
+        raise PluginError(plugin.name, "sink_config must return a frozen dataclass, the class")
+    return cls
+
+
+def _frozen(cls: Any) -> bool:
+    return bool(cls.__dataclass_params__.frozen)
+
+
+def _config(plugin: Plugin, table: Mapping[str, Any] | None, reader: Reader) -> Any:
+    where = f"plugins.{plugin.name}"
+    if plugin.config_class is not None:
+        return reader.read(plugin.config_class, table or {}, where)
+    if table is not None:
+        raise PluginError(plugin.name, f"[{where}] is set, but the plugin takes no configuration")
+    return None
+
+
+# -- managers ----------------------------------------------------------------------------------
+
+
+def new_manager() -> pluggy.PluginManager:
+    pm = pluggy.PluginManager(PROJECT)
+    pm.add_hookspecs(hookspecs)
+    return pm
+
+
+def manager_for(
+    owner: Plugin, others: Iterable[Plugin], builtins: Iterable[tuple[str, object]] = ()
+) -> pluggy.PluginManager:
+    """Return a manager that holds `owner`, the global plugins among `others`, and the built-ins.
+
+    pluggy calls the last registered first: so the owner, the globals by name, the built-ins,
+    but for what asks for ``tryfirst`` or ``trylast``.
+    """
+    pm = new_manager()
+    for name, module in builtins:
+        pm.register(module, name)
+    for plugin in sorted(others, key=lambda plugin: plugin.name, reverse=True):
+        if plugin.mapping is None:
+            pm.register(plugin.module, plugin.name)
+    pm.register(owner.module, owner.name)
+    return pm

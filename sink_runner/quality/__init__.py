@@ -1,0 +1,1 @@
+"""What must hold of rows: the rules, what broke them, and the report."""

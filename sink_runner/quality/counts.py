@@ -1,0 +1,46 @@
+"""Count what broke a rule or was given a default, in the transaction that settles it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from datetime import date
+from typing import Any
+
+import psycopg
+
+from ..dead_letters.dead_letter import DeadLetter
+from ..errors import QualityError
+from ..kafka.message import Message
+from .rules import DEFAULT
+
+# Sorted, so that two sessions take their rows in one order; last in its transaction, so that
+# they wait for each other no longer than a commit takes.
+_ADD = """
+INSERT INTO sink.quality_count AS known (mapping, rule, column_name, day, rows)
+SELECT %s, rule, column_name, %s, rows
+FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS counted (rule, column_name, rows)
+ORDER BY rule, column_name
+ON CONFLICT (mapping, rule, column_name, day) DO UPDATE SET rows = known.rows + excluded.rows
+"""
+
+
+def add_counts(
+    connection: psycopg.Connection[Any],
+    mapping: str,
+    letters: Collection[DeadLetter],
+    defaults: Collection[tuple[Message, str]],
+    day: date,
+) -> None:
+    """A default counts only where its event was written: `letters` are those that were not."""
+    if not (letters or defaults):
+        return
+    counts = Counter(
+        (error.rule, error.column) for _, error in letters if isinstance(error, QualityError)
+    )
+    failed = {id(message) for message, _ in letters}
+    counts.update((DEFAULT, column) for message, column in defaults if id(message) not in failed)
+    if counts:
+        rules, columns = zip(*counts, strict=True)
+        values = [list(rules), list(columns), list(counts.values())]
+        connection.execute(_ADD, (mapping, day, *values))

@@ -1,0 +1,86 @@
+"""The quality rules of a mapping: what its columns and rows must hold to be written.
+
+Each becomes a function that passes a value on or raises `QualityError`; none of them ever puts
+the value into the error.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from ..errors import ExpiredError, QualityError, SinkError, StepError
+from ..plugin import ABSENT, Column, Rule
+
+REQUIRED = "required"
+DEFAULT = "default"
+MINIMUM = "minimum"
+MAXIMUM = "maximum"
+ONE_OF = "one_of"
+RESERVED = frozenset({REQUIRED, DEFAULT, MINIMUM, MAXIMUM, ONE_OF, ExpiredError.rule})
+"""What a `Rule` may not be called."""
+
+Check = Callable[[Any], Any]
+
+
+def required(column: str) -> Check:
+    """Refuses NULL."""
+
+    def check(value: Any) -> Any:
+        if value is None:
+            raise QualityError(REQUIRED, column)
+        return value
+
+    return check
+
+
+def value_checks(column: Column) -> list[Check]:
+    """One function for each rule over the column's values other than NULL."""
+    bounds = ((MINIMUM, column.minimum, operator.ge), (MAXIMUM, column.maximum, operator.le))
+    checks = [
+        _check(rule, column.name, partial(_against, holds, bound))
+        for rule, bound, holds in bounds
+        if bound is not None
+    ]
+    if column.one_of is not None:
+        checks.append(_check(ONE_OF, column.name, column.one_of.__contains__))
+    return checks
+
+
+def _against(holds: Callable[[Any, Any], bool], bound: Any, value: Any) -> bool:
+    return holds(value, bound)
+
+
+def _check(rule: str, column: str, holds: Callable[[Any], bool]) -> Check:
+    def check(value: Any) -> Any:
+        try:
+            sound = holds(value)
+        except (TypeError, ArithmeticError) as fault:  # NaN, or something of another type
+            raise QualityError(rule, column) from fault
+        if not sound:
+            raise QualityError(rule, column)
+        return value
+
+    return check
+
+
+def check_row(rules: Iterable[Rule], row: Mapping[str, Any]) -> None:
+    """Raise for the first rule that the source row breaks.
+
+    One that looks at a column which the event does not carry cannot be judged, and passes.
+    """
+    for rule in rules:
+        if any(row[name] is ABSENT for name in rule.reads):
+            continue
+        try:
+            sound = rule.check(row)
+        except SinkError:
+            raise
+        except Exception as fault:
+            raise StepError(
+                "mapping", f"rule {rule.name!r}", f"raised {type(fault).__name__}"
+            ) from fault
+        if not sound:
+            raise QualityError(rule.name)

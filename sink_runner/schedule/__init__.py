@@ -1,0 +1,1 @@
+"""Run the batches that the mappings declare, each when it is due."""

@@ -1,0 +1,79 @@
+"""The schedules for another scheduler, which lives in an environment of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..config import ConfigFile
+from ..loading.registry import Plugin
+from .plans import Plan
+from .settings import Scheduling
+
+
+def describe(
+    plans: Sequence[Plan], plugins: Mapping[str, Plugin], file: ConfigFile
+) -> dict[str, Any]:
+    """All that a scheduler has to know; `depends_on` are the files that may change it."""
+    return {
+        "rules": _rules(file.scheduling()),
+        "schedules": [_schedule(plan, plugins[plan.mapping]) for plan in plans],
+        "errors": [
+            f"plugin {plugin.name!r}: {error}"
+            for plugin in plugins.values()
+            for error in plugin.errors
+        ],
+        "depends_on": sorted({str(path) for path in _depends_on(file, plugins.values())}),
+    }
+
+
+def _rules(settings: Scheduling) -> dict[str, Any]:
+    return {
+        "retries": settings.retries,
+        "retry_seconds": settings.retry_minutes * 60,
+        "limit_seconds": settings.limit_minutes * 60,
+        "maintenance": settings.maintenance,
+        "maintenance_seconds": settings.maintenance_minutes * 60,
+    }
+
+
+def _schedule(plan: Plan, plugin: Plugin) -> dict[str, Any]:
+    return {
+        "mapping": plan.mapping,
+        "mode": plan.mode,
+        "cron": plan.cron.expression,
+        "source": plan.source,
+        "target": plan.target,
+        "expected_seconds": plan.expected.total_seconds(),
+        "arguments": plan.arguments,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "readme": _readme(plugin),
+    }
+
+
+def _readme(plugin: Plugin) -> str:
+    """What the distribution says of itself, Markdown."""
+    dist = plugin.entry_points[0].dist
+    return dist.metadata["Description"] if dist and "Description" in dist.metadata else ""
+
+
+def _depends_on(file: ConfigFile, plugins: Iterable[Plugin]) -> Iterator[Path]:
+    """The configuration, where packages are installed, and the code of the plugins.
+
+    A folder that packages are installed into changes with each of them.
+    """
+    if file.path is not None:
+        yield file.path.resolve()
+    yield from (Path(folder) for folder in sys.path if Path(folder).is_dir())
+    for plugin in plugins:
+        spec = importlib.util.find_spec(plugin.entry_points[0].module.partition(".")[0])
+        if spec is None:
+            continue
+        for folder in spec.submodule_search_locations or ():
+            yield from Path(folder).rglob("*.py")
+        if spec.origin:
+            yield Path(spec.origin)

@@ -1,0 +1,123 @@
+"""The schedules that the mappings declare, and how far each has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from ..plugin import TableMapping
+from .settings import Scheduling
+from .timetable import Cron
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One schedule of one mapping."""
+
+    mapping: str
+    source: str
+    target: str
+    cron: Cron
+    full: bool
+    expected: timedelta
+    tolerated: int
+    """Rows that may fail before the run counts as failed."""
+
+    @property
+    def mode(self) -> str:
+        return "full" if self.full else "changed"
+
+    @property
+    def database(self) -> str:
+        return self.target.partition(".")[0]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What follows ``sink-runner``."""
+        full = ("--full",) if self.full else ()
+        return ("batch", self.mapping, *full, "--wait", "--tolerate", str(self.tolerated))
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    RUNNING = "running"
+    OK = "ok"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a schedule has come, and its last run."""
+
+    done_until: datetime
+    """Every time that is not later has been dealt with."""
+    due: datetime | None = None
+    """The time that the last run was for."""
+    failures: int = 0
+    """Runs for that time that failed."""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a database tells of a plan."""
+
+    progress: Progress | None
+    """None if no scheduler has met the plan yet."""
+    started_at: datetime | None
+    """The last run, by whomever."""
+    outcome: str
+
+
+def plans_of(mappings: Mapping[str, TableMapping], settings: Scheduling) -> list[Plan]:
+    """Every schedule of the mappings, which the settings may have changed, in order of names."""
+    found: dict[Plan, None] = {}
+    for name, mapping in sorted(mappings.items()):
+        for cron, full, expected in _times(name, mapping, settings):
+            plan = Plan(
+                mapping=name,
+                source=mapping.source,
+                target=mapping.target,
+                cron=Cron(cron),
+                full=full,
+                expected=expected,
+                tolerated=settings.tolerated_rows,
+            )
+            found[plan] = None
+    return list(found)
+
+
+def _times(
+    name: str, mapping: TableMapping, settings: Scheduling
+) -> Iterable[tuple[str, bool, timedelta]]:
+    declared = [(one.cron, one.full, one.expected) for one in mapping.schedules]
+    if name not in settings.mappings:
+        return declared
+    usual = {full: expected for _, full, expected in declared}
+    other = settings.mappings[name]
+    wanted = [*((cron, False) for cron in other.changed), *((cron, True) for cron in other.full)]
+    return [(cron, full, usual.get(full, timedelta(hours=1))) for cron, full in wanted]
+
+
+def not_before(progress: Progress, due: datetime, settings: Scheduling) -> datetime:
+    """When a time that is due may be tried: some minutes after it last failed."""
+    failed = progress.due == due and progress.outcome is Outcome.FAILED
+    if failed and progress.ended_at is not None:
+        return progress.ended_at + timedelta(minutes=settings.retry_minutes)
+    return due
+
+
+def next_start(
+    plan: Plan, progress: Progress | None, settings: Scheduling, now: datetime
+) -> datetime:
+    """When the plan starts next, if no other run is in its way."""
+    due = plan.cron.latest(now)
+    if progress is None or due <= progress.done_until:
+        return settings.window.shift(plan.cron.after(now))
+    return settings.window.shift(max(now, not_before(progress, due, settings)))

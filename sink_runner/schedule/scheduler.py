@@ -1,0 +1,219 @@
+"""Run the batches that the mappings schedule: each when it is due, one for a target table at once.
+
+How far a schedule has come is in its target database (`schedule_ledger`), so whatever was missed
+while this process, the database or the machine was away is caught up: once, not once for each
+time that was missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Protocol
+
+import structlog
+
+from .plans import Outcome, Plan, Progress, not_before
+from .settings import Scheduling
+
+EX_CONFIG = 78  # a person has to mend something first: trying again would not
+_MOST_COUNTED = 1000
+
+
+class Ledger(Protocol):
+    """Where the progress of the schedules is kept."""
+
+    def read(self, plans: Sequence[Plan], now: datetime) -> Mapping[Plan, Progress]:
+        """The progress of those plans that this scheduler may run at present.
+
+        A plan that is new has nothing to catch up: it is done until now.
+        """
+
+    def write(self, plan: Plan, progress: Progress) -> bool:
+        """Keep the progress; False if that is not possible now."""
+
+
+class Run(Protocol):
+    """A batch that was started."""
+
+    def poll(self) -> int | None:
+        """The exit code; None while it runs."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+@dataclass(slots=True)
+class _Running:
+    run: Run
+    progress: Progress
+    code: int | None = None
+    told: set[str] = field(default_factory=set)
+
+
+class Scheduler:
+    """Decides what to start; a look at the clock at a time, and nothing in between."""
+
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        settings: Scheduling,
+        ledger: Ledger,
+        start: Callable[[Plan], Run],
+    ) -> None:
+        self._plans = plans
+        self._settings = settings
+        self._ledger = ledger
+        self._launch = start
+        self._running: dict[Plan, _Running] = {}
+        self._maintenance = settings.window
+        self._stopping = False
+        self.failures = 0
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
+    def look(self, now: datetime) -> None:
+        """Take note of what ended, then start what is due; both may have to wait."""
+        for plan, running in list(self._running.items()):
+            self._follow(plan, running, now)
+        if self._stopping or self._maintenance.end(now):
+            return
+        idle = [plan for plan in self._plans if plan not in self._running]
+        known = self._recovered(self._ledger.read(idle, now), now)
+        for due, plan in sorted(self._due(known, now), key=lambda pair: pair[0]):
+            if self._has_room(plan):
+                self._start(plan, known[plan], due, now)
+
+    def stop(self) -> None:
+        """Ask what runs to end; nothing starts any more."""
+        self._stopping = True
+        for running in self._running.values():
+            running.run.terminate()
+
+    def kill(self) -> None:
+        for running in self._running.values():
+            running.run.kill()
+
+    def _recovered(self, known: Mapping[Plan, Progress], now: datetime) -> dict[Plan, Progress]:
+        """A run that nobody waited for, because its scheduler was killed, counts as failed."""
+        found = dict(known)
+        for plan, progress in known.items():
+            if progress.outcome is not Outcome.RUNNING:
+                continue
+            found[plan] = self._failed(progress, now)
+            if self._ledger.write(plan, found[plan]):
+                self._log(plan).error("batch_failed", reason="its scheduler was killed")
+            else:
+                del found[plan]
+        return found
+
+    def _due(self, known: Mapping[Plan, Progress], now: datetime) -> list[tuple[datetime, Plan]]:
+        found = []
+        for plan, progress in known.items():
+            due = plan.cron.latest(now)
+            if due > progress.done_until and not_before(progress, due, self._settings) <= now:
+                found.append((due, plan))
+        return found
+
+    def _has_room(self, plan: Plan) -> bool:
+        targets = {running.target for running in self._running}
+        return plan.target not in targets and len(targets) < self._settings.at_once
+
+    def _start(self, plan: Plan, before: Progress, due: datetime, now: datetime) -> None:
+        failures = before.failures if before.due == due else 0
+        progress = replace(
+            before,
+            due=due,
+            failures=failures,
+            started_at=now,
+            ended_at=None,
+            outcome=Outcome.RUNNING,
+        )
+        if not self._ledger.write(plan, progress):
+            return
+        log = self._log(plan)
+        if not failures:
+            times = list(islice(plan.cron.between(before.done_until, due), _MOST_COUNTED))
+            late = (now - self._maintenance.shift(times[0])).total_seconds() / 60
+            if late > self._settings.late_minutes:
+                log.warning("batch_late", due=_text(times[0]), minutes=round(late, 1))
+            log.info("batch_started", due=_text(due), caught_up=len(times) - 1)
+        else:
+            log.info("batch_started", due=_text(due), attempt=failures + 1)
+        self._running[plan] = _Running(self._launch(plan), progress)
+
+    def _follow(self, plan: Plan, running: _Running, now: datetime) -> None:
+        if running.code is None:
+            running.code = running.run.poll()
+        if running.code is None:
+            self._tell_slow(plan, running, now)
+            return
+        progress = self._ended(running, now)
+        if self._ledger.write(plan, progress):
+            del self._running[plan]
+            self._tell_end(plan, progress, running.code)
+
+    def _ended(self, running: _Running, now: datetime) -> Progress:
+        progress = replace(running.progress, ended_at=now)
+        if running.code == 0:
+            assert progress.due is not None
+            return replace(progress, outcome=Outcome.OK, done_until=progress.due, failures=0)
+        if self._stopping:
+            return replace(progress, outcome=Outcome.INTERRUPTED)
+        return self._failed(progress, now, final=running.code == EX_CONFIG)
+
+    def _failed(self, progress: Progress, now: datetime, *, final: bool = False) -> Progress:
+        """The time stays due, until it was tried often enough."""
+        assert progress.due is not None
+        final = final or progress.failures >= self._settings.retries
+        return replace(
+            progress,
+            outcome=Outcome.FAILED,
+            ended_at=now,
+            failures=progress.failures + 1,
+            done_until=progress.due if final else progress.done_until,
+        )
+
+    def _tell_slow(self, plan: Plan, running: _Running, now: datetime) -> None:
+        assert running.progress.started_at is not None
+        took = now - running.progress.started_at
+        limit = timedelta(minutes=self._settings.limit_minutes)
+        for name, allowed in (("expected", plan.expected), ("limit", limit)):
+            if took > allowed and name not in running.told:
+                running.told.add(name)
+                minutes = round(allowed.total_seconds() / 60, 1)
+                self._log(plan).warning("batch_slow", longer_than=name, minutes=minutes)
+
+    def _tell_end(self, plan: Plan, progress: Progress, code: int) -> None:
+        assert progress.started_at is not None
+        assert progress.ended_at is not None
+        took = progress.ended_at - progress.started_at
+        log = self._log(plan).bind(seconds=round(took.total_seconds(), 1))
+        match progress.outcome:
+            case Outcome.OK:
+                log.info("batch_finished")
+            case Outcome.INTERRUPTED:
+                log.info("batch_interrupted")
+            case _:
+                self.failures += 1
+                gave_up = progress.done_until == progress.due
+                log.error(
+                    "batch_failed", exit_code=code, attempt=progress.failures, gave_up=gave_up
+                )
+
+    def _log(self, plan: Plan) -> structlog.typing.FilteringBoundLogger:
+        bound: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
+            mapping=plan.mapping, mode=plan.mode
+        )
+        return bound
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec="minutes")

@@ -1,0 +1,1 @@
+"""The target database: what may be written, how, and in which transaction."""

@@ -1,0 +1,166 @@
+"""One mapping's session with its target: a batch, its dead letters and its offsets at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import psycopg
+
+from ..chain.route import Batch
+from ..dead_letters.dead_letter import DeadLetter, DeadLetters
+from ..errors import EventError
+from ..quality.counts import add_counts
+from .changes import Change
+from .faults import ROW_FAULTS, judge
+from .offsets import Advance, Claim, Offsets
+from .resolve import RowWriter
+from .session import connect, renew_commit_time, use_origin
+
+Connection = psycopg.Connection[Any]
+T = TypeVar("T")
+
+_REMEMBERS = "SELECT EXISTS (SELECT FROM sink.row_version WHERE mapping = %s)"
+_FORGET = "DELETE FROM sink.row_version WHERE mapping = %s AND deleted_at < %s"
+
+
+class Applier:
+    """Applies batches exactly once.  Used by one thread at a time; every call may raise
+    RetriableError, after which the session is opened anew by the next call."""
+
+    def __init__(
+        self,
+        mapping: str,
+        *,
+        dsn: str,
+        writer: RowWriter,
+        offsets: Offsets,
+        dead_letters: DeadLetters,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._mapping = mapping
+        self._dsn = dsn
+        self._writer = writer
+        self._offsets = offsets
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._connection: Connection | None = None
+
+    def claim(self, partitions: Iterable[int]) -> Mapping[int, Claim]:
+        """Become the only one that may write what these partitions hold."""
+        with Session(self) as connection, connection.transaction():
+            claims = self._offsets.claim(connection, partitions)
+            found = connection.execute(_REMEMBERS, (self._mapping,)).fetchone()
+            self._writer.remembers = found is not None and bool(found[0])
+            return claims
+
+    def ask(self, work: Callable[[Connection], T]) -> T:
+        """Do something else in a transaction of the session."""
+        with Session(self) as connection, connection.transaction():
+            return work(connection)
+
+    def apply(
+        self,
+        batch: Batch,
+        steps: Sequence[Advance],
+        *,
+        again: bool = False,
+        record: Callable[[Connection, Sequence[DeadLetter]], None] | None = None,
+    ) -> int:
+        """Write the batch and return how many rows changed.
+
+        `again` says that an earlier attempt failed, perhaps after its commit.  `record` is
+        given the dead letters, even if there are none, in place of the table that holds them.
+        """
+        letters = list(batch.letters)
+        with Session(self) as connection, connection.transaction():
+            if again and self._offsets.applied(connection, steps):
+                return 0
+            self._offsets.advance(connection, steps)
+            written = self._write(connection, batch.changes, letters)
+            if letters or record:
+                (record or self._dead_letters.write)(connection, letters)
+            day = self._clock().date()
+            add_counts(connection, self._mapping, letters, batch.defaults, day)
+        batch.letters = letters  # not before the commit: another attempt finds them anew
+        return written
+
+    def maintain(self, remember: timedelta) -> int:
+        """Retire what has aged and forget deletions older than `remember`."""
+        now = self._clock()
+        with Session(self) as connection, connection.transaction():
+            connection.execute(_FORGET, (self._mapping, now - remember))
+            return self._writer.expire(connection, now)
+
+    def cancel(self) -> None:
+        """Stop the statement that is running, from another thread."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(psycopg.Error):  # it has ended by itself
+                connection.cancel_safe(timeout=2.0)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _write(
+        self, connection: Connection, changes: Sequence[Change], letters: list[DeadLetter]
+    ) -> int:
+        """Write in one go; if the rows are at fault, split until the bad ones stand alone."""
+        if not changes:
+            return 0
+        try:
+            with connection.transaction():
+                return self._writer.write(connection, changes, self._clock())
+        except ROW_FAULTS as fault:
+            error = judge(fault)
+            if not isinstance(error, EventError):
+                raise
+            if len(changes) == 1:
+                letters.append(DeadLetter(changes[0].source, _caused(error, fault)))
+                return 0
+        half = len(changes) // 2
+        return self._write(connection, changes[:half], letters) + self._write(
+            connection, changes[half:], letters
+        )
+
+    def open(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            connection = connect(self._dsn, f"sink-runner {self._mapping}")
+            try:
+                use_origin(connection, self._mapping)
+                self._writer.prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        renew_commit_time(self._connection)
+        return self._connection
+
+
+class Session:
+    """Opens the connection if need be; closes it and tells whose fault it was if it fails."""
+
+    def __init__(self, applier: Applier) -> None:
+        self._applier = applier
+
+    def __enter__(self) -> Connection:
+        try:
+            return self._applier.open()
+        except psycopg.Error as fault:
+            self._applier.close()
+            raise judge(fault) from fault
+
+    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+        if isinstance(fault, psycopg.Error):
+            self._applier.close()
+            raise judge(fault) from fault
+
+
+def _caused(error: EventError, fault: BaseException) -> EventError:
+    if error is not fault:
+        error.__cause__ = fault
+    return error

@@ -1,0 +1,96 @@
+"""Many source rows to one target row: remember the losers, derive a group's rows anew.
+
+The candidates live in a table of the runner in the target database and change in the same
+transaction as what is derived from them.  One advisory lock a group, taken in sorted order,
+keeps two runners from deriving a group at once, each without the other's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from ..plugin import TableMapping
+from .catalog import TableCatalog, qualified
+from .changes import Change, Round, rounds
+from .derivation import Derivation
+from .session import creating
+from .statements import Statements
+from .writer import Writer, key_arrays, run
+
+Connection = psycopg.Connection[Any]
+
+_EXPIRE_AT_ONCE = 5_000  # rows of one transaction of the purge
+
+
+def candidate_table(mapping: str) -> str:
+    """The quoted name of the mapping's candidate table."""
+    return qualified("sink", "candidates_" + mapping.replace("-", "_"))
+
+
+class CandidateWriter:
+    """Writes candidates and the rows derived from them."""
+
+    def __init__(
+        self, mapping: TableMapping, statements: Statements, target: TableCatalog, writer: Writer
+    ) -> None:
+        assert mapping.candidates is not None
+        self._candidates = mapping.candidates
+        self._sql = statements
+        self._writer = writer
+        self._derivation = Derivation(
+            mapping=statements.mapping,
+            declared=mapping,
+            candidates=mapping.candidates,
+            table=statements.target,
+            columns=statements.columns,
+            target=target,
+        )
+        self._derive = ""
+
+    @property
+    def remembers(self) -> bool:
+        return self._writer.remembers
+
+    @remembers.setter
+    def remembers(self, value: bool) -> None:
+        self._writer.remembers = value
+
+    def prepare(self, connection: Connection) -> None:
+        """Make the candidate table and the session's temporary tables."""
+        with creating(connection):
+            for statement in self._derivation.create:
+                run(connection, statement)
+        self._writer.prepare(connection)
+        run(connection, self._derivation.create_touched)
+        self._derive = self._derivation.derive(connection)
+
+    def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
+        """Apply the changes to the candidates, then derive every group they touched."""
+        for part in rounds(changes, self._writer.fold):
+            self._touch(connection, part)
+            self._writer.write_round(connection, part)
+            self._touch(connection, part)
+        return self._derive_touched(connection, now)
+
+    def expire(self, connection: Connection, now: datetime) -> int:
+        """Forget candidates that are past their age and derive their groups; once is not all."""
+        age = self._candidates.expire_after
+        if age is None:
+            return 0
+        aged = run(connection, self._derivation.expire, (now - age, _EXPIRE_AT_ONCE)).rowcount
+        return self._derive_touched(connection, now) if aged else 0
+
+    def _touch(self, connection: Connection, part: Round) -> None:
+        keys = sorted([*part.writes, *part.leaves], key=str)
+        if keys:
+            run(connection, self._derivation.touch(self._sql.existing), key_arrays(keys))
+
+    def _derive_touched(self, connection: Connection, now: datetime) -> int:
+        run(connection, self._derivation.lock, (self._sql.mapping,))
+        counted = run(connection, self._derive, {"now": now}).fetchone()
+        assert counted is not None
+        return int(counted[0])

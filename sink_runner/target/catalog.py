@@ -1,0 +1,97 @@
+"""What PostgreSQL knows of a table: asked once at start, so that faults show before any row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from ..errors import ConfigError
+from ..plugin import Table
+
+_COLUMNS = """
+SELECT a.attname, format_type(a.atttypid, NULL), NOT a.attnotnull
+FROM pg_attribute a
+WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+_UNIQUE = """
+SELECT array_agg(a.attname::text), i.indisprimary
+FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+WHERE i.indrelid = to_regclass(%s) AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
+GROUP BY i.indexrelid, i.indisprimary
+"""
+_IDENTITY = "SELECT relreplident FROM pg_class WHERE oid = to_regclass(%s)"
+
+# What a value may be sent as in binary COPY; every other type travels as text and is cast
+# by the database, whose parser is faster than ours and always right.
+_BINARY = {
+    "smallint": "int2",
+    "integer": "int4",
+    "bigint": "int8",
+    "boolean": "bool",
+    "double precision": "float8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogColumn:
+    """One column of a table.  `type` is without length, precision and scale."""
+
+    name: str
+    type: str
+    nullable: bool
+
+    @property
+    def stage_type(self) -> str:
+        """The type that the column's values have on their way to the table."""
+        return _BINARY.get(self.type, "text")
+
+
+@dataclass(frozen=True, slots=True)
+class TableCatalog:
+    """A table's columns by name, its unique keys and its replica identity."""
+
+    table: Table
+    columns: dict[str, CatalogColumn]
+    unique: frozenset[frozenset[str]]
+    primary_key: frozenset[str]
+    full_identity: bool
+
+    @property
+    def sql_name(self) -> str:
+        return qualified(self.table.schema, self.table.name)
+
+
+def quoted(name: str) -> str:
+    """`name` as an SQL identifier.
+
+    One with a percent sign is refused: where a statement has parameters, it would be one.
+    """
+    if "%" in name:
+        raise ConfigError(f"the name {name!r} has a %, which the runner can't write")
+    return '"' + name.replace('"', '""') + '"'
+
+
+def qualified(schema: str, name: str) -> str:
+    return f"{quoted(schema)}.{quoted(name)}"
+
+
+def read_table(connection: psycopg.Connection[Any], table: Table) -> TableCatalog:
+    """Ask the database that `connection` is open to about `table`."""
+    name = qualified(table.schema, table.name)
+    columns = {
+        row[0]: CatalogColumn(*row) for row in connection.execute(_COLUMNS, (name,)).fetchall()
+    }
+    if not columns:
+        raise ConfigError(f"table {table} does not exist, or its schema may not be used")
+    keys = connection.execute(_UNIQUE, (name,)).fetchall()
+    identity = connection.execute(_IDENTITY, (name,)).fetchone()
+    return TableCatalog(
+        table=table,
+        columns=columns,
+        unique=frozenset(frozenset(key) for key, _ in keys),
+        primary_key=frozenset(name for key, primary in keys if primary for name in key),
+        full_identity=identity is not None and identity[0] in {"f", b"f"},
+    )
