@@ -277,7 +277,7 @@ class Written:
         return self.scratch.rows(self.table, columns)
 
 
-NO_POLICIES = Policies(PolicyFiles(version=0, digest="", policies=(), tags={}))
+NO_POLICIES = Policies(PolicyFiles(version=0, digest="", policies=()))
 
 
 @pytest.fixture

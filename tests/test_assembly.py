@@ -112,7 +112,7 @@ def parts(site) -> Callable[..., Any]:
             usable[0],
             usable,
             catalog(*names).columns,
-            Policies(PolicyFiles(version=0, digest="", policies=(), tags={})),
+            Policies(PolicyFiles(version=0, digest="", policies=())),
             shape_of=lambda _: None,
             resolve=lambda *_: {},
             subject=lambda _: "",

@@ -236,6 +236,24 @@ def test_an_unknown_field_of_the_classification_is_refused(load, directory):
         load(a_policy())
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"public.people": {"name": "why"}},
+        {"w.public.people": {"name": ""}},
+        {"w.public.people": {"name": ["ID"]}},
+        {"w.public.people": ["name"]},
+        {"w.public.people": {"jan_aadhaar": "classified as well"}},
+        {"w.public.people": {"name": "why"}, "W.public.people": {"NAME": "twice"}},
+    ],
+    ids=str,
+)
+def test_a_list_of_what_is_not_personal_that_names_no_column_is_refused(load, directory, columns):
+    classify(directory, {"w.public.people": {"jan_aadhaar": ["ID"]}}, not_personal=columns)
+    with pytest.raises(PolicyError, match=r"classification\.json"):
+        load(a_policy())
+
+
 def spoiled_definitions():
     good = json.loads((OWN / "servicedef-sink.json").read_text())
     for spoil in (

@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from ..errors import PolicyError
 from .masks import MaskFunction, MaskKind
-from .policy_file import Policy, PolicyFiles, read_directory
+from .personal import looks_personal
+from .policy_file import MaskItem, Policy, PolicyFiles, read_directory
+from .readers import Reader, reader_for_person
 
 KEY_VARIABLE = "SINK_MASK_KEY"
 
@@ -37,6 +39,7 @@ class Mask:
     """A decision. `function` is None for MASK_NONE: the value is shown as it is, on purpose."""
 
     kind: MaskKind
+    expression: str | None = None
     function: MaskFunction | None
     policy_id: int
     policy_version: int
@@ -69,21 +72,50 @@ class Policies:
         user: str | None = None,
     ) -> Mask | None:
         """Return what Ranger would decide for one reader; None if no policy speaks to it."""
-        for policy in self._matching(ColumnName(database, schema, table, column)):
-            item = policy.item_for(user, group)
-            if item:
-                return Mask(
-                    kind=item.kind,
-                    function=item.function,
-                    policy_id=policy.id,
-                    policy_version=policy.version,
-                )
-        return None
+        return self.decide(
+            ColumnName(database, schema, table, column), Reader(user, frozenset({group}))
+        )
+
+    def decide(self, name: ColumnName, reader: Reader) -> Mask | None:
+        """The same for a reader of any groups; where its groups disagree, a PolicyError."""
+        found: tuple[Policy, MaskItem] | None = None
+        for policy in self._matching(name):
+            item = policy.item_for(reader)
+            if item and found is None:
+                found = policy, item
+            elif item and found and policy.priority == found[0].priority:
+                _check_agreed(name, reader, found, (policy, item))
+        if found is None:
+            return None
+        policy, item = found
+        return Mask(
+            kind=item.kind,
+            expression=item.expression,
+            function=item.function,
+            policy_id=policy.id,
+            policy_version=policy.version,
+        )
+
+    def person(self, user: str) -> Reader:
+        """The reader that a person at the command line is, with the groups of `users.json`."""
+        return reader_for_person(self.files.people, user)
 
     def classified(self, database: str, schema: str, table: str, column: str) -> frozenset[str]:
         """Return the tags of a column; none for a column that is not personal."""
         name = tuple(part.lower() for part in (database, schema, table, column))
-        return self.files.tags.get(name, frozenset())
+        return self.files.classification.tags.get(name, frozenset())
+
+    def undecided(self, name: ColumnName, type_: str) -> bool:
+        """Tell whether a column looks personal and nobody has said that it is, or is not."""
+        known = self.files.classification
+        key = tuple(part.lower() for part in name)
+        if key in known.tags or key in known.not_personal:
+            return False
+        return looks_personal(name.column, type_)
+
+    def named(self, name: ColumnName) -> bool:
+        """Tell whether any policy speaks of the column, to whomever."""
+        return any(True for _ in self._matching(name))
 
     def mask_for_target(
         self, database: str, schema: str, table: str, column: str, group: str
@@ -127,25 +159,43 @@ def load_policies(directory: Path, environ: Mapping[str, str] | None = None) -> 
     key = (os.environ if environ is None else environ).get(KEY_VARIABLE)
     files = read_directory(directory, key.encode() if key else None)
     for one, other in combinations(files.policies, 2):
-        _refuse_ambiguity(one, other)
+        _refuse_ambiguity(one, other, files.people)
     return Policies(files)
 
 
-def _refuse_ambiguity(one: Policy, other: Policy) -> None:
+def _refuse_ambiguity(one: Policy, other: Policy, people: Mapping[str, frozenset[str]]) -> None:
     """Ranger lets the broader policy win, which surprises everybody: make the author choose."""
     if one.priority != other.priority or not one.resource.meets(other.resource):
         return
-    items = (*one.items, *other.items)
-    users = {None, *(user for item in items for user in item.users)}
-    groups = {None, *(group for item in items for group in item.groups)}
-    for user, group in product(users, groups):
-        mine, theirs = one.item_for(user, group), other.item_for(user, group)
+    for reader in _readers((*one.items, *other.items), people):
+        mine, theirs = one.item_for(reader), other.item_for(reader)
         if mine and theirs and mine.outcome != theirs.outcome:
-            reader = f"user {user!r}" if user else f"group {group!r}"
             raise PolicyError(
                 f"policies {one.id} ({one.name}) and {other.id} ({other.name}) decide differently "
                 f"for {reader} on the same column; narrow one, or give it policyPriority 1"
             )
+
+
+def _readers(items: Iterable[MaskItem], people: Mapping[str, frozenset[str]]) -> Iterable[Reader]:
+    """Every reader whom the items could tell apart: each group alone, and people with theirs."""
+    items = tuple(items)
+    users = {user for item in items for user in item.users}
+    groups = [frozenset[str](), *(frozenset({name}) for item in items for name in item.groups)]
+    yield from (Reader(user, group) for user, group in product([None, *sorted(users)], groups))
+    yield from (Reader(user, mine) for user, mine in people.items())
+
+
+def _check_agreed(
+    name: ColumnName,
+    reader: Reader,
+    one: tuple[Policy, MaskItem],
+    other: tuple[Policy, MaskItem],
+) -> None:
+    if one[1].outcome != other[1].outcome:
+        raise PolicyError(
+            f"policies {one[0].id} and {other[0].id} decide differently on {name} for {reader}; "
+            "list the user in users.json, and the check at start names both"
+        )
 
 
 def _missing(name: ColumnName, group: str, why: str) -> str:

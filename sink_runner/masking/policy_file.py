@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import PolicyError
+from .classification import CLASSIFICATION, Classification, read_classification
 from .masks import MaskFunction, MaskKind, compile_mask
 from .policy_json import (
     check_fields,
@@ -24,12 +25,10 @@ from .policy_json import (
     value_of,
 )
 from .policy_resource import LEVELS, Pattern, Resource
+from .readers import EVERYBODY, Reader, read_people, read_users_file
 
 SERVICE_DEFINITION = "servicedef-sink.json"
 POLICIES = "policies.json"
-CLASSIFICATION = "classification.json"
-
-EVERYBODY = "public"  # Ranger's group that all belong to
 
 _MASK_POLICY = 1
 _OPTIONS = {"wildCard": "true", "ignoreCase": "true"}
@@ -69,8 +68,9 @@ class MaskItem:
     expression: str | None
     function: MaskFunction | None
 
-    def speaks_to(self, user: str | None, group: str | None) -> bool:
-        return user in self.users or group in self.groups or EVERYBODY in self.groups
+    def speaks_to(self, reader: Reader) -> bool:
+        mine = reader.user in self.users or not self.groups.isdisjoint(reader.groups)
+        return mine or EVERYBODY in self.groups
 
     @property
     def outcome(self) -> tuple[MaskKind, str | None]:
@@ -88,35 +88,39 @@ class Policy:
     resource: Resource
     items: tuple[MaskItem, ...]
 
-    def item_for(self, user: str | None, group: str | None) -> MaskItem | None:
+    def item_for(self, reader: Reader) -> MaskItem | None:
         """The first item that speaks to the reader, as in Ranger."""
-        return next((item for item in self.items if item.speaks_to(user, group)), None)
+        return next((item for item in self.items if item.speaks_to(reader)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyFiles:
-    """All that a policy directory says. `tags` are by (database, schema, table, column)."""
+    """All that a policy directory says. `people` are the groups of each user."""
 
     version: int
     digest: str
     policies: tuple[Policy, ...]
-    tags: Mapping[tuple[str, ...], frozenset[str]]
+    classification: Classification = field(default_factory=Classification)
+    people: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def read_directory(directory: Path, key: bytes | None) -> PolicyFiles:
-    """Read and check all three files; `key` is for MASK_HASH."""
+    """Read and check all files; `key` is for MASK_HASH."""
     contents = {
         name: read_file(directory / name) for name in (SERVICE_DEFINITION, POLICIES, CLASSIFICATION)
     }
     definition, policies, classification = (
         parse_object(content, name) for name, content in contents.items()
     )
+    users = read_users_file(directory)
+    whole = b"\0".join([*contents.values(), users or b""])
     reader = _PolicyReader(kinds=_mask_kinds(definition), key=key)
     return PolicyFiles(
         version=value_of(policies, "policyVersion", int, POLICIES),
-        digest=hashlib.sha256(b"\0".join(contents.values())).hexdigest()[:12],
+        digest=hashlib.sha256(whole).hexdigest()[:12],
         policies=reader.read(policies, definition),
-        tags=_tags(classification),
+        classification=read_classification(classification),
+        people=read_people(users),
     )
 
 
@@ -218,24 +222,6 @@ def _pattern(content: dict[str, Any], where: str) -> Pattern:
     check_fields(content, where, {"values", "isExcludes"}, set(), {"isRecursive"})
     check_one_of(content, "isExcludes", {True, False}, where, default=False)
     return Pattern(tuple(texts_of(content, "values", where)), content.get("isExcludes", False))
-
-
-def _tags(content: dict[str, Any]) -> dict[tuple[str, ...], frozenset[str]]:
-    where = CLASSIFICATION
-    check_fields(content, where, {"tags", "columns"}, {"version", "description"}, set())
-    known = value_of(content, "tags", dict, where)
-    found: dict[tuple[str, ...], frozenset[str]] = {}
-    for table, columns in value_of(content, "columns", dict, where).items():
-        for column in value_of(content["columns"], table, dict, where):
-            place = f"{table}.{column}"
-            tags = frozenset(texts_of(columns, column, f"{where}: {table}"))
-            name = tuple(place.lower().split("."))
-            if len(name) != len(LEVELS) or name in found:
-                raise PolicyError(f"{where}: {place}: write database.schema.table.column, once")
-            if tags - set(known):
-                raise PolicyError(f"{where}: {place}: no such tag: {sorted(tags - set(known))}")
-            found[name] = tags
-    return found
 
 
 def _check_accesses(accesses: Sequence[dict[str, Any]], where: str) -> None:

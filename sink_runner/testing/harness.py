@@ -174,7 +174,7 @@ def _load(name: str, config: Mapping[str, Any] | None) -> registry.Plugin:
 def _policies(folder: Path | None) -> Policies:
     if folder is not None:
         return load_policies(folder)
-    return Policies(PolicyFiles(version=0, digest="", policies=(), tags={}))
+    return Policies(PolicyFiles(version=0, digest="", policies=()))
 
 
 def _columns(

@@ -92,7 +92,7 @@ class Model:
         self.session = connect(pair.config().databases["smart_citizen"].dsn, "model")
         create_control_tables(self.session)
         catalog = read_table(self.session, Table.parse(self.mapping.target))
-        nothing = Policies(PolicyFiles(version=0, digest="", policies=(), tags={}))
+        nothing = Policies(PolicyFiles(version=0, digest="", policies=()))
         columns = target_columns(self.mapping, catalog.columns, nothing)
         self.writer = make_writer(name, self.mapping, Parts(columns, Chain(), None, None), catalog)
         self.writer.prepare(self.session)

@@ -1,0 +1,72 @@
+"""Readers as Ranger knows them: a user's name and the groups that it belongs to.
+
+What reaches a target is read by the group that is named like its database; a caller of the API
+belongs to the group of its table; a person at the command line to those of `users.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import PolicyError
+from .policy_json import check_fields, parse_object, texts_of, value_of
+
+USERS = "users.json"
+EVERYBODY = "public"  # Ranger's group that all belong to
+
+# Ranger's user store, as its plugins download it; attributes decide nothing here.
+_NOTES = {
+    "serviceName", "userStoreVersion", "userStoreUpdateTime", "userAttrMapping",
+    "groupAttrMapping", "userCloudIdMapping", "groupCloudIdMapping",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Whoever is about to see a value."""
+
+    user: str | None = None
+    groups: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        named = f"user {self.user!r}" if self.user else ""
+        groups = " and ".join(f"group {name!r}" for name in sorted(self.groups))
+        return " of ".join(part for part in (named, groups) if part) or "everybody"
+
+
+def group_reader(group: str) -> Reader:
+    """The reader of a target, or a caller of the API."""
+    return Reader(groups=frozenset({group}))
+
+
+def read_people(content: bytes | None) -> dict[str, frozenset[str]]:
+    """The groups of each user in a `users.json`; nobody has any where there is no such file."""
+    if content is None:
+        return {}
+    found = parse_object(content, USERS)
+    check_fields(found, USERS, {"userGroupMapping"}, _NOTES, set())
+    mapping: dict[str, Any] = value_of(found, "userGroupMapping", dict, USERS)
+    people = {}
+    for user, groups in mapping.items():
+        if not user or "{" in user:
+            raise PolicyError(f"{USERS}: {user!r} is no user's name")
+        people[user] = frozenset(texts_of(mapping, user, USERS)) if groups else frozenset[str]()
+    return people
+
+
+def read_users_file(directory: Path) -> bytes | None:
+    """The bytes of the directory's `users.json`, None if there is none."""
+    try:
+        return (directory / USERS).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as fault:
+        raise PolicyError(f"cannot read {directory / USERS}: {fault.strerror}") from fault
+
+
+def reader_for_person(people: Mapping[str, frozenset[str]], user: str) -> Reader:
+    """The reader that a person is; one whom `users.json` does not list belongs to no group."""
+    return Reader(user, people.get(user, frozenset()))
