@@ -187,7 +187,8 @@ class Stack:
             if "api" in started:
                 port = self.settings.port("api")
                 self.supervisor.wait_until("api", lambda: ports.answers(port), 30)
-            self._reporter.step(f"the sink {' and '.join(started)} is up")
+            verb = "is" if len(started) == 1 else "are"
+            self._reporter.step(f"{', '.join(started)} {verb} up")
 
 
 def captured_tables(path: Path) -> list[str]:
