@@ -36,6 +36,7 @@ from .parts import assemble
 from .patience import Patience
 from .plugin import Table, TableMapping
 from .target.applier import Applier
+from .target.audit import trail
 from .target.catalog import TableCatalog, read_table
 from .target.catalog_checks import check_source, check_target, wanted_before
 from .target.faults import judge
@@ -108,6 +109,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         offsets=Offsets(plugin.name, topic, f"{socket.gethostname()}:{os.getpid()}"),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,
+        trail=trail(plugin.name, mapping, parts, sealing),
     )
     return Worker(
         plugin.name,

@@ -15,6 +15,7 @@ from .kafka.message import Message
 from .loading import registry
 from .loading.hooks import Hooks
 from .masking.policy import Policies
+from .masking.stamp import Masking
 from .plugin import Column, Context, TableMapping
 from .target.catalog import CatalogColumn
 
@@ -29,6 +30,8 @@ class Parts:
     chain: Chain
     route: Route
     hooks: Hooks
+    shown: frozenset[str] = frozenset()
+    """The columns that are nobody's: their values may stand where people look for faults."""
 
 
 def assemble(
@@ -57,8 +60,9 @@ def assemble(
         resolve=resolve,
         subject=subject,
         echoes=_echoes(mapping, plugins),
+        masking=Masking(policies.version, policies.digest, _masked(columns)),
     )
-    return Parts(columns, chain, route, Hooks(manager, contexts))
+    return Parts(columns, chain, route, Hooks(manager, contexts), _shown(mapping, policies))
 
 
 # -- columns -----------------------------------------------------------------------------------
@@ -104,6 +108,24 @@ def _mask(mapping: TableMapping, column: Column, policies: Policies) -> Converte
             f"column {column.name!r} of {mapping.target} comes from several masked columns"
         )
     return found[0] if found else None
+
+
+def _masked(columns: Iterable[TargetColumn]) -> tuple[str, ...]:
+    return tuple(column.name for column in columns if column.mask is not None)
+
+
+def _shown(mapping: TableMapping, policies: Policies) -> frozenset[str]:
+    """The columns that are classified neither here nor there."""
+    source, target = mapping.source_table, mapping.target_table
+    return frozenset(
+        column.name
+        for column in mapping.columns
+        if not policies.classified(target.database, target.schema, target.name, column.name)
+        and not any(
+            policies.classified(source.database, source.schema, source.name, name)
+            for name in column.sources
+        )
+    )
 
 
 def _echoes(mapping: TableMapping, plugins: Iterable[registry.Plugin]) -> frozenset[str]:

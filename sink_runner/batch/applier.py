@@ -57,10 +57,19 @@ class BatchApplier(Applier):
         connection.execute(touch.encode())
         return self._writer.write(connection, (), self._clock())
 
-    def settle(self, connection: Connection, batch: Batch, letters: Sequence[DeadLetter]) -> None:
-        """Keep the dead letters, and count what broke a rule or was given a default."""
+    def settle(
+        self,
+        connection: Connection,
+        batch: Batch,
+        letters: Sequence[DeadLetter],
+        changes: Sequence[Change],
+        written: int,
+    ) -> None:
+        """Keep the dead letters, count what broke a rule or was given a default, and audit it."""
         if letters:
             self._dead_letters.write(connection, letters)
         if letters or batch.defaults:
             day = self._clock().date()
             add_counts(connection, self._mapping, letters, batch.defaults, day)
+        if self._trail:
+            self._trail.applied(connection, batch, changes, letters, written=written)

@@ -21,6 +21,7 @@ from ..loading import registry
 from ..masking.policy import load_policies
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
+from ..target.audit import trail
 from ..target.candidates import candidate_table
 from ..target.catalog import TableCatalog, read_table
 from ..target.catalog_checks import check_target, wanted_before
@@ -126,6 +127,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         offsets=Alone(plugin.name),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,
+        trail=trail(plugin.name, mapping, parts, sealing),
     )
     waiting = Waiting(
         plugin.name,

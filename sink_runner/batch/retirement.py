@@ -100,7 +100,7 @@ class Retirement:
         keys = missing(keys)
         leaves = tools.departures.leaves(keys, self._position)
         removed = tools.applier.put(connection, leaves, letters)
-        tools.applier.settle(connection, Batch(), letters)
+        tools.applier.settle(connection, Batch(), letters, leaves, removed)
         failed = {id(letter.message) for letter in letters}
         left = [leave for leave in leaves if id(leave.source) not in failed]
         tools.departures.left(connection, left)

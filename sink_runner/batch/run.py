@@ -143,7 +143,8 @@ class BatchRun:
         gone = tools.departures.confirmed(connection, leaves, writes, self._prepare)
         removed = tools.applier.put(connection, gone, letters)
         written = tools.applier.put(connection, writes, letters)
-        tools.applier.settle(connection, batch, letters)
+        changes: list[Change] = [*gone, *writes]
+        tools.applier.settle(connection, batch, letters, changes, removed + written)
         failed = {id(letter.message) for letter in letters}
         landed = [write for write in writes if id(write.source) not in failed]
         tools.departures.wrote(connection, [*gone, *landed])

@@ -11,6 +11,7 @@ from ..avro.envelope import UNAVAILABLE, Decoded
 from ..dead_letters.dead_letter import DeadLetter
 from ..errors import EventError, SinkError, StepError, WaitingError
 from ..kafka.message import Message
+from ..masking.stamp import Masking
 from ..plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
 from ..quality.rules import check_row
 from ..target.changes import Change, Key, Leave, Write
@@ -36,6 +37,7 @@ class Batch:
     counts: Counter[str] = field(default_factory=Counter)
     defaults: list[tuple[Message, str]] = field(default_factory=list)
     """Where a column's default was used."""
+    masking: Masking | None = None
 
 
 class Route:
@@ -51,8 +53,10 @@ class Route:
         resolve: Resolver,
         subject: Callable[[Message], str],
         echoes: frozenset[str] = frozenset(),
+        masking: Masking | None = None,
     ) -> None:
         self._mapping = mapping
+        self._masking = masking
         self._columns = columns
         self._chain = chain
         self._shape_of = shape_of
@@ -73,7 +77,7 @@ class Route:
 
     def apply(self, events: Iterable[tuple[Message, Decoded]]) -> Batch:
         """Turn a poll's events into changes; what can't be turned is a dead letter."""
-        batch = Batch()
+        batch = Batch(masking=self._masking)
         defaulted = self._defaulted
         defaulted.clear()
         for message, decoded in events:

@@ -13,6 +13,7 @@ from ..chain.route import Batch
 from ..dead_letters.dead_letter import DeadLetter, DeadLetters
 from ..errors import EventError
 from ..quality.counts import add_counts
+from .audit import Trail
 from .changes import Change
 from .faults import ROW_FAULTS, judge
 from .offsets import Advance, Claim, Offsets
@@ -39,8 +40,10 @@ class Applier:
         offsets: Offsets,
         dead_letters: DeadLetters,
         clock: Callable[[], datetime],
+        trail: Trail | None = None,
     ) -> None:
         self._mapping = mapping
+        self._trail = trail
         self._dsn = dsn
         self._writer = writer
         self._offsets = offsets
@@ -84,6 +87,10 @@ class Applier:
                 (record or self._dead_letters.write)(connection, letters)
             day = self._clock().date()
             add_counts(connection, self._mapping, letters, batch.defaults, day)
+            if self._trail:
+                self._trail.applied(
+                    connection, batch, batch.changes, letters, written=written, steps=steps
+                )
         batch.letters = letters  # not before the commit: another attempt finds them anew
         return written
 

@@ -16,6 +16,7 @@ from sink_runner.dead_letters.dead_letter import DeadLetters
 from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.dead_letters.waiting import Waiting
 from sink_runner.target.applier import Applier
+from sink_runner.target.audit import trail
 from sink_runner.target.catalog import read_table
 from sink_runner.target.offsets import Advance, Claim, Offsets, Topic
 from sink_runner.target.session import connect, create_control_tables
@@ -63,6 +64,7 @@ class TargetHarness:
             offsets=self.offsets,
             dead_letters=DeadLetters(name, "1.0", self.sealer),
             clock=lambda: self.now,
+            trail=trail(name, plain.mapping, self.harness.parts, self.sealer),
         )
         self._lookups = lookups
         self._table = table

@@ -1,0 +1,231 @@
+"""What was done to a target, for those who have to answer for it; never a row's value.
+
+A row of `cdc_audit_log` stands for a whole batch and is written in the batch's transaction.  The
+runner's role may add rows and read them, and nothing else: the table's owner alone can purge it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from ..errors import WaitingError
+from ..plugin import Delete, TableMapping
+from .changes import Change, Key, Leave, Write
+from .offsets import Advance
+
+if TYPE_CHECKING:
+    from ..chain.route import Batch
+    from ..dead_letters.dead_letter import DeadLetter
+    from ..dead_letters.sealing import Sealer
+    from ..kafka.message import Message
+    from ..parts import Parts
+
+Connection = psycopg.Connection[Any]
+
+MOST_KEYS = 20
+"""Of a batch with more rows the offsets tell which they were: to list a thousand keys costs as
+much as to write a hundred rows."""
+_INSERT = """
+INSERT INTO cdc_audit_log (event_type, source_system, target_system, table_name, record_id,
+                           operation, masked_fields, user_id, details)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+
+def audit(
+    connection: Connection,
+    *,
+    event_type: str,
+    source: str,
+    target: str,
+    table: str,
+    operation: str | None = None,
+    record_id: str | None = None,
+    masked_fields: Collection[str] = (),
+    user: str | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Add a row to the audit log, in the caller's transaction.
+
+    `event_type` is sync, mask, conflict or error; `source` and `target` are databases.  Nothing
+    that is given may come from a row, but for keys that are no person's.
+    """
+    parameters = (
+        event_type,
+        system_of(source),
+        system_of(target),
+        table,
+        record_id,
+        operation,
+        list(masked_fields) or None,
+        user,
+        Jsonb(details or {}),
+    )
+    connection.execute(_INSERT, parameters)
+
+
+def system_of(database: str) -> str:
+    """What the control tables call a database."""
+    return database.removeprefix("smart_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyText:
+    """A target key as text that may be kept: a fingerprint of it where it may be a person's."""
+
+    shown: bool
+    fingerprint: Callable[[bytes], bytes | None]
+
+    def __call__(self, key: Key) -> str:
+        text = ",".join(map(str, key))
+        return text if self.shown else (self.fingerprint(text.encode()) or b"").hex()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """Audits what one mapping's transactions did."""
+
+    name: str
+    mapping: TableMapping
+    key_text: KeyText
+
+    def applied(
+        self,
+        connection: Connection,
+        batch: Batch,
+        changes: Sequence[Change],
+        letters: Sequence[DeadLetter],
+        *,
+        written: int,
+        steps: Sequence[Advance] = (),
+    ) -> None:
+        """Tell of a batch that changed `written` rows, and of what could not be applied."""
+        failed = {id(letter.message) for letter in letters}
+        if failed:
+            self._errors(connection, letters)
+            changes = [change for change in changes if id(change.source) not in failed]
+        if not written:
+            return
+        masking = batch.masking
+        masked = masking.columns if masking and _writes(changes) else ()
+        details = {
+            "mapping": self.name,
+            "rows": len(changes),
+            "changed": written,
+            **self._where([change.source for change in changes], steps),
+            **self._which(changes),
+        }
+        if masking:
+            details |= {"policy_version": masking.version, "policy_digest": masking.digest}
+        self._add(
+            connection,
+            event_type="mask" if masked else "sync",
+            operation="DELETE" if _deletes(changes) else None,
+            masked_fields=masked,
+            details=details,
+        )
+
+    def conflicts(self, connection: Connection, types: Mapping[str, int]) -> None:
+        """Tell how many conflicts of which type were found."""
+        details = {"mapping": self.name, "conflicts": dict(types)}
+        self._add(connection, event_type="conflict", details=details)
+
+    def _errors(self, connection: Connection, letters: Sequence[DeadLetter]) -> None:
+        counts = Counter(
+            type(letter.error).__name__
+            for letter in letters
+            if not isinstance(letter.error, WaitingError)
+        )
+        if counts:
+            where = self._where([letter.message for letter in letters], ())
+            details = {"mapping": self.name, "errors": dict(counts), **where}
+            self._add(connection, event_type="error", details=details)
+
+    def _which(self, changes: Sequence[Change]) -> dict[str, Any]:
+        if len(changes) <= MOST_KEYS:
+            return {"keys": [self.key_text(change.key) for change in changes]}
+        # Of the Kafka keys in their order: whoever reads the offsets again can tell that they are.
+        keys = b"".join([getattr(change.source, "key", None) or b"" for change in changes])
+        digest = self.key_text.fingerprint(hashlib.sha256(keys).digest()) or b""
+        return {"keys_digest": digest.hex()}
+
+    def _where(self, messages: Sequence[Message], steps: Sequence[Advance]) -> dict[str, Any]:
+        """The offsets, first and last; those of events that were tried again have no step."""
+        places: dict[str, list[int]] = {}
+        for step in steps:
+            if step.expected is not None and step.next_offset != step.expected:
+                places[str(step.partition)] = [step.expected, (step.next_offset or 0) - 1]
+        if len(places) < len(steps) or not steps:
+            for message in messages:
+                if message is not None and message.partition >= 0:
+                    at = places.setdefault(str(message.partition), [message.offset] * 2)
+                    at[:] = min(at[0], message.offset), max(at[1], message.offset)
+        found = {"topic": self.mapping.source, "offsets": places}
+        return found if places else {"topic": self.mapping.source, "batch": True}
+
+    def _add(self, connection: Connection, **given: Any) -> None:
+        mapping = self.mapping
+        audit(
+            connection,
+            source=mapping.source_table.database,
+            target=mapping.target_table.database,
+            table=f"{mapping.target_table.schema}.{mapping.target_table.name}",
+            **given,
+        )
+
+
+def trail(name: str, mapping: TableMapping, parts: Parts, sealer: Sealer) -> Trail:
+    """The trail of a mapping."""
+    declared = mapping.candidates or mapping
+    key_text = KeyText(shown=parts.shown.issuperset(declared.key), fingerprint=sealer.fingerprint)
+    return Trail(name=name, mapping=mapping, key_text=key_text)
+
+
+def _writes(changes: Sequence[Change]) -> bool:
+    return any(isinstance(change, Write) for change in changes)
+
+
+def _deletes(changes: Sequence[Change]) -> bool:
+    return all(isinstance(one, Leave) and isinstance(one.action, Delete) for one in changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row of the log."""
+
+    at: datetime
+    event_type: str
+    source: str | None
+    target: str | None
+    table: str | None
+    operation: str | None
+    masked: list[str] | None
+    user: str | None
+    details: dict[str, Any]
+
+
+_READ = """
+SELECT "timestamp", event_type, source_system, target_system, table_name, operation,
+       masked_fields, user_id, details
+FROM cdc_audit_log
+WHERE (%(mapping)s::text IS NULL OR details->>'mapping' = %(mapping)s)
+  AND (%(since)s::date IS NULL OR "timestamp" >= %(since)s)
+ORDER BY audit_id DESC LIMIT %(most)s
+"""
+
+
+def read_audit(
+    connection: Connection, *, mapping: str | None, since: date | None, most: int
+) -> list[Entry]:
+    """The latest rows of the log, the newest first."""
+    found = connection.execute(_READ, {"mapping": mapping, "since": since, "most": most})
+    names = Entry.__dataclass_fields__
+    return [Entry(**dict(zip(names, row, strict=True))) for row in found.fetchall()]
