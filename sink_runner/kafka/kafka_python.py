@@ -19,6 +19,7 @@ _SETTINGS: Mapping[str, Any] = {
     # Only decides until the worker has sought; see Worker._expected.
     "auto_offset_reset": "earliest",
     "allow_auto_create_topics": False,
+    "isolation_level": "read_committed",  # what a transaction took back never happened
     "fetch_max_bytes": 8 * 1024 * 1024,  # bounds what one fetch may hold in memory
     # A poll gives what one fetch brought of one partition: enough for a whole batch.
     "max_partition_fetch_bytes": 4 * 1024 * 1024,

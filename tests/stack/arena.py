@@ -98,7 +98,7 @@ class Arena:
 
     def waiting(self) -> int:
         """How many events Kafka holds that no target has applied."""
-        ends, applied = self._ends(), self.partitions()
+        ends, applied = self.ends(), self.partitions()
         return sum(end - applied.get(partition, 0) for partition, end in ends.items())
 
     def partitions(self) -> dict[tuple[str, int], int]:
@@ -114,11 +114,11 @@ class Arena:
         """Whether nothing waits and nothing comes; what is applied may become a change again."""
         if self.waiting():
             return False
-        ends = self._ends()
+        ends = self.ends()
         time.sleep(seconds)
-        return self._ends() == ends and not self.waiting()
+        return self.ends() == ends and not self.waiting()
 
-    def _ends(self) -> dict[tuple[str, int], int]:
+    def ends(self) -> dict[tuple[str, int], int]:
         consumer = KafkaConsumer(bootstrap_servers=self.environment["SINK_KAFKA"])
         try:
             partitions = [

@@ -1,0 +1,163 @@
+"""Two databases with history and load, a runner behind relays, and the way back to rest."""
+
+import itertools
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import psycopg
+from sink_stack.testing_stack import StackUnderTest
+
+from ..oracle.comparison import Difference
+from ..stack import fresh, load
+from ..stack.arena import Arena, Runner, told, until
+from .proxy import Proxy
+
+FAMILIES = 20
+RATE = 12.0
+LAG_SECONDS = 60
+SHORT_LOCK, LONG_LOCK = 5.0, 62.0
+_PARKED_SECONDS = 20
+_LOOK = 0.1
+_SETTLE_SECONDS = 120
+_BEAT = """INSERT INTO cdc.heartbeat (id, at) VALUES (1, now())
+           ON CONFLICT (id) DO UPDATE SET at = excluded.at"""
+_BEHIND = """SELECT count(*) FROM pg_replication_slots
+             WHERE slot_name IN ('sink_warehouse', 'sink_citizen')
+               AND confirmed_flush_lsn < %s::pg_lsn"""
+
+
+@dataclass(slots=True, kw_only=True)
+class Ground:
+    """What a fault may break, and how it is put right."""
+
+    stack: StackUnderTest
+    arena: Arena
+    links: Mapping[str, Proxy]
+    random: random.Random
+    rounds: int
+    lock_seconds: float
+    changes: int = 0
+    """Transactions of the load so far."""
+    _seeds: Iterator[int] = field(default_factory=itertools.count)
+    _runner: Runner | None = None
+
+    # -- the runner ------------------------------------------------------------------------------
+
+    def runner(self, **more: str) -> Runner:
+        """The runner that is behind the relays, started if there is none."""
+        if self._runner is None or not self._runner.running:
+            environment = {**self.arena.environment, **self._relayed(), **more}
+            self._runner = Runner.start(replace(self.arena, environment=environment))
+        return self._runner
+
+    def kill_runner(self) -> None:
+        if self._runner is not None:
+            self._runner.kill()
+            self._runner = None
+
+    def _relayed(self) -> dict[str, str]:
+        """The environment's addresses with the relays' ports in place of the servers'."""
+        settings, found = self.stack.settings, {}
+        for name, text in self.arena.environment.items():
+            if name.startswith("SINK_"):
+                found[name] = text
+                for part, link in self.links.items():
+                    real, relay = f"127.0.0.1:{settings.port(part)}", f"127.0.0.1:{link.port}"
+                    found[name] = found[name].replace(real, relay)
+        return found
+
+    # -- load ------------------------------------------------------------------------------------
+
+    def pause(self, least: float, most: float) -> None:
+        time.sleep(self.random.uniform(least, most))
+
+    @contextmanager
+    def loaded(self) -> Iterator[None]:
+        """Act on both databases meanwhile; if they go down, the load is over."""
+        number = next(self._seeds)
+        seed = self.random.randrange(1_000) * 1_000 + 100 + number % 900  # numbers stay apart
+        acting = None
+        try:
+            with load.running(*self.arena.dsns, seed=seed, rate=RATE) as acting:
+                yield
+        except psycopg.OperationalError:
+            self.reconnect()
+        finally:
+            self.changes += acting.done.total() if acting else 0
+
+    def reconnect(self) -> None:
+        """The sessions of before do not outlive their server."""
+        self.arena.warehouse.close()
+        self.arena.citizen.close()
+        self.arena = replace(
+            self.arena,
+            warehouse=self.stack.admin("smart_warehouse"),
+            citizen=self.stack.admin("smart_citizen"),
+        )
+
+    # -- rest ------------------------------------------------------------------------------------
+
+    def seconds_to_rest(self) -> float | None:
+        """How long until every change was captured and applied, or None if it is too long.
+
+        What is applied may become a change again: it is over when a look at the logs, begun
+        while nothing waited, found nothing new.
+        """
+        began = time.monotonic()
+        while time.monotonic() < began + LAG_SECONDS:
+            ends, idle = self.arena.ends(), self.arena.waiting() == 0
+            reached = time.monotonic()
+            if not until(self._captured(), LAG_SECONDS):
+                return None
+            if idle and self.arena.ends() == ends and self.arena.waiting() == 0:
+                return reached - began
+            time.sleep(_LOOK)
+        return None
+
+    def _captured(self):
+        """Whether both slots are past what was written until now."""
+        (at,) = self.arena.warehouse.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+        for connection in (self.arena.warehouse, self.arena.citizen):
+            connection.execute(_BEAT)
+
+        def captured() -> bool:
+            return self.arena.warehouse.execute(_BEHIND, (at,)).fetchone() == (0,)
+
+        return captured
+
+    def differences(self) -> list[Difference]:
+        """What is left once all that waits for another row was tried again."""
+        until(lambda: not self.arena.differences(), _PARKED_SECONDS)
+        return self.arena.differences()
+
+
+@contextmanager
+def prepared(stack: StackUnderTest, log: Path, *, seed: int, rounds: int) -> Iterator[Ground]:
+    """Databases with the demo's rows, all of them applied."""
+    with fresh.arena(stack, log, FAMILIES) as arena:
+        settings = stack.settings
+        links = {
+            part: Proxy(settings.port(part), kafka=part == "kafka")
+            for part in ("postgres", "kafka", "registry")
+        }
+        ground = Ground(
+            stack=stack,
+            arena=arena,
+            links=links,
+            random=random.Random(seed),
+            rounds=rounds,
+            lock_seconds=SHORT_LOCK if rounds == 1 else LONG_LOCK,
+        )
+        try:
+            ground.runner()
+            left = arena.settle(_SETTLE_SECONDS)
+            assert not left, told(left)
+            yield ground
+        finally:
+            ground.kill_runner()
+            for link in links.values():
+                link.close()

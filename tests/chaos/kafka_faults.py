@@ -1,0 +1,117 @@
+"""What may be wrong with a topic: messages that nobody can read, and offsets without a record."""
+
+import itertools
+from collections.abc import Iterable
+
+from confluent_kafka import Producer
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+
+from ..stack.arena import until
+from .ground import Ground
+
+_TOPIC = "smart_warehouse.public.golden_records"
+_SECONDS = 30
+_HEADER = 5
+_NOBODY_S = (0x7FFF_0001).to_bytes(4, "big")
+_OPEN = "SELECT count(*) FROM sync_dlq WHERE status = 'OPEN'"
+_DISCARD = "UPDATE sync_dlq SET status = 'DISCARDED' WHERE status = 'OPEN'"
+# Every partition gets a change after what went wrong in it.
+_TOUCH = "UPDATE golden_records SET age = coalesce(age, 0) + 1"
+_TRANSACTIONS = itertools.count()
+
+
+def poison(ground: Ground) -> None:
+    """Under the key of a real row: no Avro at all, and an envelope that is cut off."""
+    _spoil(ground, lambda value: [b"\xff\xfe poison", value[: len(value) // 2]])
+
+
+def unknown_schema(ground: Ground) -> None:
+    _spoil(ground, lambda value: [value[:1] + _NOBODY_S + value[_HEADER:]])
+
+
+def _spoil(ground: Ground, made) -> None:
+    """Send what `made` makes of a record, and throw away the letters that come of it."""
+    citizen, (key, value, partition) = ground.arena.citizen, _record(ground)
+    spoilt = made(value)
+    _send(ground, key, spoilt, partition)
+    wanted = (len(spoilt),)
+    assert until(lambda: citizen.execute(_OPEN).fetchone() == wanted, _SECONDS), "no dead letter"
+    ground.pause(1, 2)
+    citizen.execute(_DISCARD)
+
+
+def leave_gap(ground: Ground) -> None:
+    """Records of a transaction that is rolled back: nobody reads them, and offsets are missing.
+
+    Two runners after each other meet it: one with each client of Kafka.
+    """
+    for _ in range(2):
+        _roll_back(ground)
+        ground.arena.warehouse.execute(_TOUCH)
+        assert until(lambda: ground.arena.waiting() == 0, _SECONDS)
+        ground.kill_runner()
+        ground.runner()
+
+
+def _roll_back(ground: Ground) -> None:
+    key, value, _ = _record(ground)
+    name = f"chaos-{next(_TRANSACTIONS)}"
+    producer = Producer({"bootstrap.servers": ground.stack.kafka, "transactional.id": name})
+    producer.init_transactions(_SECONDS)
+    for partition in sorted(_partitions(ground)):
+        producer.begin_transaction()
+        for _ in range(3):
+            producer.produce(_TOPIC, value=value[:-1], key=key, partition=partition)
+        producer.flush(_SECONDS)
+        producer.abort_transaction(_SECONDS)
+
+
+def delete_behind(ground: Ground) -> None:
+    """What every target has applied already is deleted from the topic."""
+    applied = {
+        TopicPartition(topic, partition): offset
+        for (topic, partition), offset in ground.arena.partitions().items()
+        if topic == _TOPIC
+    }
+    assert applied
+    admin = KafkaAdminClient(bootstrap_servers=ground.stack.kafka)
+    try:
+        admin.delete_records(applied)
+    finally:
+        admin.close()
+    ground.kill_runner()
+    ground.runner()
+
+
+def _record(ground: Ground) -> tuple[bytes, bytes, int]:
+    """The key and value of a real change, and its partition."""
+    ground.arena.warehouse.execute(_TOUCH)
+    consumer = KafkaConsumer(
+        _TOPIC, bootstrap_servers=ground.stack.kafka, auto_offset_reset="earliest"
+    )
+    try:
+        found = next(
+            (record.key, record.value, record.partition)
+            for polled in iter(lambda: consumer.poll(timeout_ms=500), None)
+            for records in polled.values()
+            for record in records
+            if record.value
+        )
+    finally:
+        consumer.close()
+    return found
+
+
+def _partitions(ground: Ground) -> set[int]:
+    consumer = KafkaConsumer(bootstrap_servers=ground.stack.kafka)
+    try:
+        return set(consumer.partitions_for_topic(_TOPIC) or ())
+    finally:
+        consumer.close()
+
+
+def _send(ground: Ground, key: bytes, values: Iterable[bytes], partition: int) -> None:
+    producer = Producer({"bootstrap.servers": ground.stack.kafka})
+    for value in values:
+        producer.produce(_TOPIC, value=value, key=key, partition=partition)
+    assert producer.flush(_SECONDS) == 0
