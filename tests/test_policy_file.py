@@ -140,6 +140,7 @@ def test_a_policy_that_means_something_else_in_ranger_is_refused_by_name(load, c
         {"accesses": [{"type": "select", "isAllowed": False}]},
         {"accesses": [{"type": "select"}]},
         {"accesses": [{"type": "select", "isAllowed": True, "if": 1}]},
+        {"accesses": [{"type": n, "isAllowed": True} for n in ("select", "write")]},
         {"groups": []},
         {"groups": "portal"},
         {"groups": ["*"]},
@@ -297,6 +298,28 @@ def test_what_ranger_admin_adds_and_what_is_empty_is_accepted(load, directory):
     policy = a_policy(1, item, isEnabled=True, policyPriority=0, **notes, **empty)
     policies = load(policy, serviceDef=definition, serviceId=1)
     assert policies.mask_for("w", "public", "people", "jan_aadhaar", "portal").kind == "MASK"
+
+
+def test_an_access_policy_that_denies_nobody_is_not_looked_at(load):
+    """Ranger Admin makes such policies for every service; masks do not look at access."""
+    access = {"policyType": 0, "dataMaskPolicyItems": [], "policyItems": [{"accesses": []}]}
+    policies = load(a_policy(1), a_policy(2, **access))
+    assert [policy.id for policy in policies.files.policies] == [1]
+    for denial in ("denyPolicyItems", "denyExceptions", "validitySchedules"):
+        with pytest.raises(PolicyError, match="policy 2"):
+            load(a_policy(1), a_policy(2, **access, **{denial: [{}]}))
+    with pytest.raises(PolicyError, match="policy 2"):
+        load(a_policy(1), a_policy(2, **access, isDenyAllElse=True))
+
+
+def test_what_ranger_admin_adds_to_the_definition_is_accepted_and_other_masks_are_not(
+    load, directory
+):
+    definition = json.loads((directory / "servicedef-sink.json").read_text())
+    load(a_policy(), serviceDef=definition | {"guid": "g", "createTime": 1, "version": 3})
+    definition["dataMaskDef"]["maskTypes"].pop()
+    with pytest.raises(PolicyError, match="differs from servicedef-sink"):
+        load(a_policy(), serviceDef=definition)
 
 
 def test_version_is_the_files_own_and_the_digest_knows_every_change(load, directory):

@@ -158,7 +158,8 @@ def load_policies(directory: Path, environ: Mapping[str, str] | None = None) -> 
     """Load a policy directory or raise PolicyError; the key of MASK_HASH is in the environment."""
     key = (os.environ if environ is None else environ).get(KEY_VARIABLE)
     files = read_directory(directory, key.encode() if key else None)
-    for one, other in combinations(files.policies, 2):
+    in_order = sorted(files.policies, key=lambda policy: policy.id)
+    for one, other in combinations(in_order, 2):
         _refuse_ambiguity(one, other, files.people)
     return Policies(files)
 

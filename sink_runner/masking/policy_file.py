@@ -24,13 +24,14 @@ from .policy_json import (
     texts_of,
     value_of,
 )
+from .policy_order import breadth
 from .policy_resource import LEVELS, Pattern, Resource
 from .readers import EVERYBODY, Reader, read_people, read_users_file
 
 SERVICE_DEFINITION = "servicedef-sink.json"
 POLICIES = "policies.json"
 
-_MASK_POLICY = 1
+_ACCESS_POLICY, _MASK_POLICY = 0, 1
 _OPTIONS = {"wildCard": "true", "ignoreCase": "true"}
 _MATCHER = "org.apache.ranger.plugin.resourcematcher.RangerDefaultResourceMatcher"
 _PRIORITIES = {0, 1}  # normal, override
@@ -88,6 +89,13 @@ class Policy:
     resource: Resource
     items: tuple[MaskItem, ...]
 
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """Where the policy stands in Ranger's order."""
+        users = frozenset[str]().union(*(item.users for item in self.items))
+        groups = frozenset[str]().union(*(item.groups for item in self.items))
+        return -self.priority, -breadth(self.resource.patterns, users, groups), self.name
+
     def item_for(self, reader: Reader) -> MaskItem | None:
         """The first item that speaks to the reader, as in Ranger."""
         return next((item for item in self.items if item.speaks_to(reader)), None)
@@ -118,7 +126,7 @@ def read_directory(directory: Path, key: bytes | None) -> PolicyFiles:
     return PolicyFiles(
         version=value_of(policies, "policyVersion", int, POLICIES),
         digest=hashlib.sha256(whole).hexdigest()[:12],
-        policies=reader.read(policies, definition),
+        policies=reader.read(policies),
         classification=read_classification(classification),
         people=read_people(users),
     )
@@ -129,24 +137,26 @@ class _PolicyReader:
     kinds: frozenset[str]
     key: bytes | None
 
-    def read(self, content: dict[str, Any], definition: dict[str, Any]) -> tuple[Policy, ...]:
+    def read(self, content: dict[str, Any]) -> tuple[Policy, ...]:
         check_fields(content, POLICIES, _FILE_FIELDS, _FILE_NOTES | {"serviceDef"}, _FILE_EMPTY)
-        if content.get("serviceDef", definition) != definition:
+        # Ranger Admin adds to a definition what decides nothing; its mask types and levels count.
+        if "serviceDef" in content and self.kinds != _mask_kinds(
+            value_of(content, "serviceDef", dict, POLICIES), f"{POLICIES}, serviceDef"
+        ):
             raise PolicyError(f"{POLICIES}: its serviceDef differs from {SERVICE_DEFINITION}")
         service = value_of(content, "serviceName", str, POLICIES)
         found = [
             self._policy(policy, service)
             for policy in objects_of(content, "policies", POLICIES)
-            # As in Ranger, a disabled policy is not looked at.
-            if policy.get("isEnabled", True) is not False
+            # As in Ranger, a disabled policy is not looked at, nor one that lets people in.
+            if policy.get("isEnabled", True) is not False and not _only_opens(policy)
         ]
         for what in ("id", "name"):
             values = [getattr(policy, what) for policy in found]
             twice = {str(value) for value in values if values.count(value) > 1}
             if twice:
                 raise PolicyError(f"{POLICIES}: {what} used twice: {', '.join(sorted(twice))}")
-        # Ranger's order, as far as it can matter where ties are refused.
-        return tuple(sorted(found, key=lambda policy: (-policy.priority, policy.name)))
+        return tuple(sorted(found, key=lambda policy: policy.place))
 
     def _policy(self, content: dict[str, Any], service: str) -> Policy:
         where = f"policy {content.get('id')} ({content.get('name')})"
@@ -192,9 +202,17 @@ class _PolicyReader:
         )  # fmt: skip
 
 
-def _mask_kinds(definition: dict[str, Any]) -> frozenset[str]:
+def _only_opens(policy: dict[str, Any]) -> bool:
+    """Is it an access policy that denies nobody, such as Ranger Admin makes for every service?
+
+    Masks do not look at access.  One that denies is refused: its author means to hide something.
+    """
+    filled = {name for name in _POLICY_EMPTY | {"dataMaskPolicyItems"} if policy.get(name)}
+    return policy.get("policyType") == _ACCESS_POLICY and filled <= {"policyItems"}
+
+
+def _mask_kinds(definition: dict[str, Any], where: str = SERVICE_DEFINITION) -> frozenset[str]:
     """Check that the service definition promises what is implemented; return its mask types."""
-    where = SERVICE_DEFINITION
     masking = value_of(definition, "dataMaskDef", dict, where)
     for owner in (definition, masking):
         resources = objects_of(owner, "resources", where)
@@ -227,5 +245,7 @@ def _pattern(content: dict[str, Any], where: str) -> Pattern:
 def _check_accesses(accesses: Sequence[dict[str, Any]], where: str) -> None:
     for access in accesses:
         check_fields(access, where, {"type", "isAllowed"}, set(), set())
+        if access.get("type", "select") != "select":
+            raise PolicyError(f"{where}: no access {access['type']!r}; there is select only")
     if not any(a.get("type") == "select" and a.get("isAllowed") is True for a in accesses):
         raise PolicyError(f"{where}: an item without an allowed select never applies; add one")

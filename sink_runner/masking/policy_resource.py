@@ -23,6 +23,8 @@ class Pattern:
 
     def meets(self, other: Pattern) -> bool:
         """Tell whether some name may match both; in doubt, yes."""
+        if self._is_empty or other._is_empty:
+            return False
         if self.excludes and other.excludes:
             return True
         if self.excludes:
@@ -31,11 +33,14 @@ class Pattern:
             return any(not other.covers(value) for value in self.values)
         return any(_meet(mine, theirs) for mine in self.values for theirs in other.values)
 
+    @property
+    def _is_empty(self) -> bool:
+        return self.excludes and "*" in self.values
+
     def covers(self, pattern: str) -> bool:
         """Tell whether one value surely matches all that `pattern` does."""
-        if "*" in pattern or "?" in pattern:
-            return pattern.lower() in map(str.lower, self.values) or "*" in self.values
-        return any(_matches(value, pattern) for value in self.values)
+        # What a star stands for may be longer than a question mark can match.
+        return any(_matches(value, pattern, one="[^*]") for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +56,10 @@ class Resource:
         return all(map(Pattern.meets, self.patterns, other.patterns))
 
 
-def _matches(pattern: str, name: str) -> bool:
-    parts = (_WILD.get(char) or re.escape(char) for char in pattern.lower())
+def _matches(pattern: str, name: str, *, one: str = ".") -> bool:
+    wild = {"*": ".*", "?": one}
+    parts = (wild.get(char) or re.escape(char) for char in pattern.lower())
     return re.fullmatch("".join(parts), name.lower(), re.DOTALL) is not None
-
-
-_WILD = {"*": ".*", "?": "."}
 
 
 def _meet(left: str, right: str) -> bool:

@@ -1,0 +1,45 @@
+import java.util.Properties;
+import java.util.Set;
+import org.apache.ranger.authorization.hadoop.config.RangerPluginConfig;
+import org.apache.ranger.plugin.policyengine.RangerAccessRequestImpl;
+import org.apache.ranger.plugin.policyengine.RangerAccessResourceImpl;
+import org.apache.ranger.plugin.policyengine.RangerAccessResult;
+import org.apache.ranger.plugin.service.RangerBasePlugin;
+
+/** Lets Ranger's own client fetch policies from an Admin, and tells of a column until it changes. */
+public class Poll {
+    public static void main(String[] arguments) throws Exception {
+        String prefix = "ranger.plugin.sink.";
+        Properties options = new Properties();
+        options.setProperty(
+            prefix + "policy.source.impl", "org.apache.ranger.admin.client.RangerAdminRESTClient");
+        options.setProperty(prefix + "policy.rest.url", arguments[0]);
+        options.setProperty(prefix + "policy.pollIntervalMs", "200");
+        options.setProperty(prefix + "policy.cache.dir", arguments[1]);
+        options.setProperty(prefix + "policyengine.option.disable.tag.retriever", "true");
+        options.setProperty(prefix + "policyengine.option.disable.userstore.retriever", "true");
+        RangerBasePlugin engine = new RangerBasePlugin(
+            new RangerPluginConfig("sink", arguments[2], "sinkapp", options));
+        engine.init();
+        String[] names = arguments[3].split("\\.");
+        String last = "";
+        while (!last.startsWith(arguments[5])) {
+            RangerAccessResourceImpl resource = new RangerAccessResourceImpl();
+            String[] levels = {"database", "schema", "table", "column"};
+            for (int at = 0; at < levels.length; at++) {
+                resource.setValue(levels[at], names[at]);
+            }
+            RangerAccessResult found = engine.evalDataMaskPolicies(
+                new RangerAccessRequestImpl(resource, "select", null, Set.of(arguments[4]), null),
+                null);
+            String now = engine.getPoliciesVersion() + " " + found.getMaskType();
+            if (!now.equals(last)) {
+                System.out.println(now);
+                System.out.flush();
+            }
+            last = now;
+            Thread.sleep(100);
+        }
+        System.exit(0);
+    }
+}
