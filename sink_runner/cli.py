@@ -20,6 +20,7 @@ from .commands import plugins as plugins_command
 from .commands import quality as quality_command
 from .commands import run as run_command
 from .commands import schedule as schedule_command
+from .commands import schema as schema_command
 from .errors import ConfigError, EventError, FatalError, PluginError, RetriableError, SinkError
 
 INTERRUPTED = 130
@@ -72,6 +73,7 @@ def add_commands(subparsers: Subparsers) -> None:
         api_command,
         config_command,
         quality_command,
+        schema_command,
         new_command,
     ):
         command.register(subparsers)

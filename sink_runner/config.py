@@ -154,6 +154,19 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """What a change of a source table must not do."""
+
+    strict: bool = field(
+        default=True,
+        metadata=doc(
+            "A column of a source that looks personal and is not classified pauses its mapping; "
+            "false only warns."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """What the runner says; nothing, when nothing is wrong."""
 
@@ -197,6 +210,7 @@ class Config:
     policies: Policies = field(default_factory=Policies)
     batch: Batch = field(default_factory=Batch)
     waiting: Waiting = field(default_factory=Waiting)
+    schema: Schema = field(default_factory=Schema)
     log: Log = field(default_factory=Log)
     quality: Quality = field(default_factory=Quality)
     schedule: Scheduling = field(default_factory=Scheduling)
@@ -231,6 +245,14 @@ class ConfigFile:
     def choice(self) -> Choice:
         """Return ``[plugins]`` only: that needs no running stack."""
         return self.reader.read(Choice, self.table.get("plugins", {}), "plugins")
+
+    def policies(self) -> Policies:
+        """Return ``[policies]`` only: that needs no running stack, nor does the next."""
+        return self.reader.read(Policies, self.table.get("policies", {}), "policies")
+
+    def schema(self) -> Schema:
+        """Return ``[schema]`` only."""
+        return self.reader.read(Schema, self.table.get("schema", {}), "schema")
 
     def scheduling(self) -> Scheduling:
         """Return ``[schedule]`` only: that needs no running stack, either."""

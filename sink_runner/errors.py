@@ -12,6 +12,7 @@ SinkError
 |  |__WaitingError       ... yet: what it needs is not there, so it waits, and its row with it
 |  |__WriteError         ... because the target refused the row; knows the SQLSTATE
 |__RetriableError        the outside world said "not now": pause the mapping, try again
+|  |__SchemaError         ... because the source table has become one that would harm rows
 |__FencedError           another runner owns the partition now: drop the batch, claim again
 |__FatalError            stop this mapping, offsets intact; the others go on
 
@@ -114,6 +115,10 @@ class RetriableError(SinkError):
     def __init__(self, reason: str, *, retry_after: float = 1.0) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+class SchemaError(RetriableError):
+    """The source's schema does not fit the mapping; the text says what a person may do."""
 
 
 class FencedError(SinkError):

@@ -14,8 +14,8 @@ from .schema import NAMED, PRIMITIVES
 
 _OK = 200
 _NOT_FOUND = 404
-_SCHEMA_NOT_FOUND = 40403
-"""Confluent's code in the body: the registry itself says so, not a proxy before it."""
+_NO_SUCH = frozenset({40401, 40402, 40403})  # subject, version, schema
+"""Confluent's codes in the body: the registry itself says so, not a proxy before it."""
 
 
 class SchemaRegistry:
@@ -43,6 +43,11 @@ class SchemaRegistry:
             self._schemas[schema_id] = self._resolved(found)
         return self._schemas[schema_id]
 
+    def latest(self, subject: str) -> tuple[int, Any] | None:
+        """Give the id and the schema that were registered last; None for an unknown subject."""
+        found = self._get(f"/subjects/{quote(subject, safe='')}/versions/latest")
+        return None if found is None else (found["id"], self._resolved(found))
+
     def close(self) -> None:
         """Close the connection; another call opens it again."""
         self._pool.clear()
@@ -64,7 +69,7 @@ class SchemaRegistry:
         if answer.status == _OK and body is not None:
             return body
         code = body.get("error_code") if isinstance(body, dict) else None
-        if answer.status == _NOT_FOUND and code == _SCHEMA_NOT_FOUND:
+        if answer.status == _NOT_FOUND and code in _NO_SUCH:
             return None
         raise RetriableError(f"the schema registry answers {answer.status} to {path}")
 

@@ -18,8 +18,11 @@ def check_target(mapping: TableMapping, target: TableCatalog) -> None:
         )
 
 
-def check_source(mapping: TableMapping, source: TableCatalog) -> None:
-    missing = sorted(set(mapping.source_columns) - source.columns.keys())
+def check_source(
+    mapping: TableMapping, source: TableCatalog, known: frozenset[str] = frozenset()
+) -> None:
+    """`known` columns were there once: that they are gone is for the schema check to tell."""
+    missing = sorted(set(mapping.source_columns) - source.columns.keys() - known)
     if missing:
         raise ConfigError(f"{mapping.source} has no column {', '.join(missing)}")
     if mapping.old_row and not source.full_identity:

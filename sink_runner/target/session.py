@@ -20,6 +20,7 @@ _SETTINGS = (
 )
 _CONTROL_LOCK = 0x51_4E_4B  # any constant of ours: serialises the creation of our own tables
 _MAX_SLOTS = 16
+_SCRIPTS = ("control.sql", "batch.sql", "schema.sql")
 
 
 def connect(dsn: str, application: str) -> Connection:
@@ -40,7 +41,7 @@ def creating(connection: Connection) -> Iterator[None]:
 def create_control_tables(connection: Connection) -> None:
     """Make the runner's own tables, once for all runners that start together."""
     folder = files(__package__).joinpath("sql")
-    script = "".join(folder.joinpath(name).read_text() for name in ("control.sql", "batch.sql"))
+    script = "".join(folder.joinpath(name).read_text() for name in _SCRIPTS)
     try:
         with creating(connection):
             connection.execute(script.encode())

@@ -94,7 +94,7 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.dropped_in",
         key=("id",),
         conflict=source_wins(),
-        columns=(Column("id", required=True), Column("name")),
+        columns=(Column("id", required=True), Column("label")),
     )
 """
 PROJECT = """
@@ -120,7 +120,7 @@ def test_an_installed_package_is_in_the_pipeline_after_a_restart(
     package.mkdir()
     (package / "pyproject.toml").write_text(PROJECT)
     (package / "sink_moving.py").write_text(MOVING)
-    portal.execute("CREATE TABLE IF NOT EXISTS dropped_in (id int PRIMARY KEY, name text)")
+    portal.execute("CREATE TABLE IF NOT EXISTS dropped_in (id int PRIMARY KEY, label text)")
     portal.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON dropped_in TO sink_writer")
     warehouse.execute("GRANT USAGE ON SCHEMA trap TO sink_reader")
     warehouse.execute("GRANT SELECT ON trap.dropped_in TO sink_reader")
@@ -129,5 +129,5 @@ def test_an_installed_package_is_in_the_pipeline_after_a_restart(
     environ = {**stack.env, "PYTHONPATH": str(site)}
     with running(environ, tmp_path / "log", mappings=4):
         warehouse.execute("INSERT INTO trap.dropped_in VALUES (77, 'arrived')")
-        query = "SELECT name FROM dropped_in WHERE id = 77"
+        query = "SELECT label FROM dropped_in WHERE id = 77"
         eventually(lambda: row(portal, query) == ("arrived",))

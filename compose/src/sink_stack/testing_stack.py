@@ -36,7 +36,7 @@ TRAP_TABLES = {
     "moving": "id INT PRIMARY KEY, name TEXT",
     "growing": "id INT PRIMARY KEY, name TEXT",
     "origins": "id INT PRIMARY KEY, name TEXT",
-    "dropped_in": "id INT PRIMARY KEY, name TEXT",
+    "dropped_in": "id INT PRIMARY KEY, label TEXT",
     "kinds": """id INT PRIMARY KEY, at TIMESTAMP, zoned TIMESTAMPTZ, day DATE, clock TIME,
                 amount NUMERIC(12,2), free NUMERIC, ratio DOUBLE PRECISION, flag BOOLEAN,
                 document JSONB, code UUID, raw BYTEA, span INTERVAL, tags TEXT[]""",

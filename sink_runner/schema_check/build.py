@@ -1,0 +1,87 @@
+"""Put together what a check of one mapping needs from the databases and the policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psycopg
+
+from ..config import Config, Database
+from ..errors import ConfigError, PolicyError
+from ..masking.policy import Policies, load_policies
+from ..plugin import Table, TableMapping
+from ..target.faults import judge
+from ..target.session import connect
+from .contract import Contracts
+from .derive import key_schema, read_shape, value_schema
+from .rules import Rules
+from .shape import ColumnShape, RowShape, row_of
+from .watch import Registry, SchemaWatch
+
+
+def present_row(dsn: str, table: Table) -> RowShape:
+    """A table as it is now.  Raises RetriableError where its database does not answer."""
+    try:
+        with connect(dsn, "sink-runner schema") as connection:
+            shape = read_shape(connection, table)
+    except psycopg.Error as fault:
+        raise judge(fault) from fault
+    row = row_of(value_schema(table, shape, told=True), key=key_schema(table, shape))
+    assert row is not None
+    return row
+
+
+def source_row(mapping: TableMapping, config: Config) -> RowShape:
+    table = mapping.source_table
+    return present_row(_database(config, table.database).reader_dsn, table)
+
+
+def contracts(mapping: TableMapping, config: Config) -> Contracts:
+    return Contracts(_database(config, mapping.target_table.database).dsn)
+
+
+def rules_of(name: str, mapping: TableMapping, config: Config, policies: Policies) -> Rules:
+    """The rules of a mapping whose databases can be asked."""
+    return Rules(
+        name=name,
+        mapping=mapping,
+        policies=policies,
+        strict=config.schema.strict,
+        target=_target(mapping, config),
+    )
+
+
+def watch(
+    name: str, mapping: TableMapping, config: Config, policies: Policies, registry: Registry
+) -> SchemaWatch:
+    """The mapping's watch; the policies are read anew for each look, as they may be mended."""
+    return SchemaWatch(
+        name,
+        registry,
+        rules=lambda: rules_of(name, mapping, config, _latest(config, policies)),
+        present=lambda: source_row(mapping, config),
+        store=contracts(mapping, config),
+    )
+
+
+def _latest(config: Config, known: Policies) -> Policies:
+    """The policies as they are now; half-written ones are not believed."""
+    try:
+        return load_policies(config.policies.directory)
+    except PolicyError:
+        return known
+
+
+def _target(mapping: TableMapping, config: Config) -> Mapping[str, ColumnShape] | None:
+    if mapping.candidates is not None:
+        return None  # the columns are those of a table of ours
+    table = mapping.target_table
+    return present_row(_database(config, table.database).dsn, table).columns
+
+
+def _database(config: Config, name: str) -> Database:
+    try:
+        return config.databases[name]
+    except KeyError:
+        known = ", ".join(sorted(config.databases))
+        raise ConfigError(f"[databases.{name}] is missing; there is {known}") from None

@@ -1,0 +1,82 @@
+"""One column then and now: did its type change, and which way?"""
+
+from __future__ import annotations
+
+from ..avro.envelope import ColumnType, Kind
+from .findings import Change
+from .shape import ColumnShape
+
+_SIZES = frozenset({Kind.STRING, Kind.DECIMAL})
+_NUMBERS = (frozenset({Kind.INT, Kind.LONG}), frozenset({Kind.FLOAT, Kind.DOUBLE}))
+# Each of the first can be read as the second, by Avro's rules and without loss.
+_FITS = frozenset({(Kind.INT, Kind.DOUBLE)})
+
+
+def change_of(then: ColumnShape, now: ColumnShape) -> Change:
+    """What became of the type of a column that Avro can still read."""
+    if not (then.source_type and now.source_type):
+        # A number in decimals is a string to Avro: it takes both sides to tell.
+        one, other = then.type.kind, now.type.kind
+    else:
+        one, other = then.kind, now.kind
+    if one is other:
+        return _same_kind(then, now, one)
+    if any(one in family and other in family for family in _NUMBERS):
+        return _by_width(then.bits, now.bits)
+    if (other, one) in _FITS:
+        return Change.NARROWED
+    return Change.MEANING if _one_form(then, now) else Change.TYPE
+
+
+def _same_kind(then: ColumnShape, now: ColumnShape, kind: Kind) -> Change:
+    if kind is Kind.ARRAY:
+        return Change.NONE if _items(then.type, now.type) else Change.TYPE
+    if kind is Kind.OPAQUE and then.type.note != now.type.note:
+        return Change.MEANING
+    if kind in _SIZES and then.source_type and now.source_type:
+        return _by_size(then, now)
+    return _by_width(then.bits, now.bits)
+
+
+def _items(then: ColumnType, now: ColumnType) -> bool:
+    return (then.item and then.item.kind) == (now.item and now.item.kind)
+
+
+def _by_width(then: int | None, now: int | None) -> Change:
+    if then == now or then is None or now is None:
+        return Change.NONE
+    return Change.NARROWED if now < then else Change.WIDENED
+
+
+def _by_size(then: ColumnShape, now: ColumnShape) -> Change:
+    """Digits before and behind the point are counted apart; None is without limit."""
+    pairs = [(then.length, now.length)]
+    if then.kind is Kind.DECIMAL:
+        pairs = [(_whole(then), _whole(now)), (then.scale, now.scale)]
+    if any(smaller(new, old) for old, new in pairs):
+        return Change.NARROWED
+    return Change.WIDENED if any(smaller(old, new) for old, new in pairs) else Change.NONE
+
+
+def smaller(one: int | None, other: int | None) -> bool:
+    return one is not None and (other is None or one < other)
+
+
+def _whole(column: ColumnShape) -> int | None:
+    return None if column.length is None else column.length - (column.scale or 0)
+
+
+def _one_form(then: ColumnShape, now: ColumnShape) -> bool:
+    """Do both look the same on the wire, so that only the meaning is another?"""
+    texts = {Kind.STRING, Kind.UUID, Kind.JSON, Kind.XML, Kind.ENUM, Kind.INTERVAL, Kind.DATE}
+    texts |= {Kind.TIME, Kind.TIME_TZ, Kind.TIMESTAMP, Kind.TIMESTAMP_TZ}
+    return {then.type.kind, now.type.kind} <= texts
+
+
+def fits_target(column: ColumnShape, target: ColumnShape) -> bool:
+    """Whether all that the source may hold fits the target's type, as far as widths tell."""
+    if target.kind is not column.kind and not any(
+        column.kind in family and target.kind in family for family in _NUMBERS
+    ):
+        return True  # another kind is the database's to cast, and the mapping's to convert
+    return change_of(column, target) is not Change.NARROWED

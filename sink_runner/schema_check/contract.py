@@ -1,0 +1,111 @@
+"""What a mapping was planned with: the row of its source, kept in its target's database.
+
+It outlives restarts: a table that changed while nobody looked is compared with what it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psycopg
+
+from ..target.faults import judge
+from ..target.session import Connection, connect
+from .shape import ColumnShape, RowShape, row_of
+
+_THERE = "SELECT to_regclass('sink.schema_contract') IS NOT NULL"
+_LOAD = "SELECT columns, key, missing, accepted FROM sink.schema_contract WHERE mapping = %s"
+_SAVE = """
+INSERT INTO sink.schema_contract (mapping, columns, key, missing, accepted)
+VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (mapping) DO UPDATE SET columns = excluded.columns, key = excluded.key,
+  missing = excluded.missing, accepted = excluded.accepted, updated_at = now()
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """The row as it was last found good, and what a person accepted that is not."""
+
+    row: RowShape
+    missing: frozenset[str] = frozenset()
+    """Columns that the mapping names and that are gone for good."""
+    accepted: frozenset[int] = frozenset()
+    """Schemas that are read as they are."""
+
+    def followed_by(self, row: RowShape) -> Contract:
+        """The same after a row that was found good; what it does not tell stays."""
+        columns = {
+            name: _newer(self.row.columns.get(name), now) for name, now in row.columns.items()
+        }
+        fields = tuple({"name": name, "type": it.avro} for name, it in columns.items())
+        return replace(self, row=RowShape(columns, row.key or self.row.key, fields=fields))
+
+    def accepting(self, row: RowShape, named: frozenset[str]) -> Contract:
+        """The same after a person said that this row is meant; `named`: what the mapping names."""
+        ids = self.accepted | ({row.schema_id} if row.schema_id is not None else frozenset())
+        missing = (self.missing | named) - row.columns.keys()
+        return replace(self.followed_by(row), missing=missing, accepted=frozenset(ids))
+
+
+def _newer(then: ColumnShape | None, now: ColumnShape) -> ColumnShape:
+    """A registry does not tell the lengths that the catalog told."""
+    if then is None or now.source_type or not then.source_type:
+        return now
+    same = (then.type.kind, then.bits) == (now.type.kind, now.bits)
+    return then if same and then.type.nullable == now.type.nullable else now
+
+
+class Contracts:
+    """The contracts in one target's database."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+
+    def load(self, mapping: str) -> Contract | None:
+        """What is kept of a mapping; None for a new one."""
+        with _session(self._dsn) as connection:
+            if connection.execute(_THERE).fetchone() == (False,):
+                return None  # no runner was here yet
+            found = connection.execute(_LOAD, (mapping,)).fetchone()
+        return None if found is None else _contract(*found)
+
+    def save(self, mapping: str, contract: Contract) -> None:
+        key = contract.row.key
+        row = (
+            mapping,
+            json.dumps(list(contract.row.fields)),
+            None if key is None else list(key),
+            sorted(contract.missing),
+            sorted(contract.accepted),
+        )
+        with _session(self._dsn) as connection:
+            connection.execute(_SAVE, row)
+
+
+def _contract(
+    columns: list[Mapping[str, Any]],
+    key: list[str] | None,
+    missing: list[str],
+    accepted: list[int],
+) -> Contract:
+    row = row_of({"type": "record", "name": "Value", "fields": columns})
+    assert row is not None
+    key_ = None if key is None else tuple(key)
+    return Contract(
+        row=replace(row, key=key_), missing=frozenset(missing), accepted=frozenset(accepted)
+    )
+
+
+@contextmanager
+def _session(dsn: str) -> Iterator[Connection]:
+    """Raises RetriableError where the target does not answer."""
+    try:
+        with connect(dsn, "sink-runner schema") as connection:
+            yield connection
+    except psycopg.Error as fault:
+        raise judge(fault) from fault

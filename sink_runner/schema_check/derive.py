@@ -1,0 +1,164 @@
+"""The schemas that Debezium will write for a table, made of the database's catalog.
+
+Where no registry is at hand, and for what a table is at this moment: a registry only tells what
+it once was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+
+from ..errors import ConfigError
+from ..plugin import Table
+from ..target.catalog import qualified
+from .shape import SOURCE_LENGTH, SOURCE_SCALE, SOURCE_TYPE
+
+# A domain is written as the type that it is made of.
+_COLUMNS = """
+SELECT a.attname,
+       format_type(b.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),
+       NOT (a.attnotnull OR t.typnotnull),
+       (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder)
+        FROM pg_enum e WHERE e.enumtypid = b.oid)
+FROM pg_attribute a
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+_KEY = """
+SELECT a.attname
+FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(attnum, place)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = to_regclass(%s) AND i.indisprimary ORDER BY k.place
+"""
+_SHAPE = re.compile(
+    r"(?P<name>[^(\[]+)(?:\((?P<length>-?\d+)(?:,(?P<scale>-?\d+))?\))?(?P<rest>.*)"
+)
+_PLAIN = {
+    "integer": "int",
+    "bigint": "long",
+    "oid": "long",
+    "real": "float",
+    "double precision": "double",
+    "boolean": "boolean",
+}
+_NAMED = {
+    "uuid": "io.debezium.data.Uuid",
+    "json": "io.debezium.data.Json",
+    "jsonb": "io.debezium.data.Json",
+    "xml": "io.debezium.data.Xml",
+    "ltree": "io.debezium.data.Ltree",
+    "date": "io.debezium.time.IsoDate",
+    "time without time zone": "io.debezium.time.IsoTime",
+    "time with time zone": "io.debezium.time.ZonedTime",
+    "timestamp without time zone": "io.debezium.time.IsoTimestamp",
+    "timestamp with time zone": "io.debezium.time.ZonedTimestamp",
+    "interval": "io.debezium.time.Interval",
+}
+_SIZED = frozenset({"character varying", "character", "numeric", "bit", "bit varying"})
+
+
+class TableColumn(NamedTuple):
+    """One column as the catalog has it."""
+
+    name: str
+    type: str
+    """With length, precision and scale."""
+    nullable: bool
+    labels: Sequence[str] | None = None
+    """Of an enumerated type."""
+
+
+class TableShape(NamedTuple):
+    """A table's columns in order, and its primary key."""
+
+    columns: Sequence[TableColumn]
+    key: Sequence[str]
+
+
+def read_shape(connection: psycopg.Connection[Any], table: Table) -> TableShape:
+    """Ask the database that `connection` is open to."""
+    name = qualified(table.schema, table.name)
+    columns = [TableColumn(*row) for row in connection.execute(_COLUMNS, (name,)).fetchall()]
+    if not columns:
+        raise ConfigError(f"table {table} does not exist, or its schema may not be used")
+    key = [row[0] for row in connection.execute(_KEY, (name,)).fetchall()]
+    return TableShape(columns, key)
+
+
+def value_schema(table: Table, shape: TableShape, *, told: bool = False) -> dict[str, Any]:
+    """The row's record; `told` adds each column's type in the database.
+
+    With it the record says what Debezium's says where ``column.propagate.source.type`` is set.
+    """
+    return _record(table, "Value", [_field(column, told=told) for column in shape.columns])
+
+
+def key_schema(table: Table, shape: TableShape) -> dict[str, Any] | None:
+    """The record of the primary key; None if there is none."""
+    fields = [_field(column, told=False) for column in shape.columns if column.name in shape.key]
+    return _record(table, "Key", fields) if fields else None
+
+
+def _record(table: Table, name: str, fields: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "type": "record",
+        "name": name,
+        "namespace": str(table),
+        "fields": fields,
+        "connect.name": f"{table}.{name}",
+    }
+
+
+def _field(column: TableColumn, *, told: bool) -> dict[str, Any]:
+    kind = _type(column)
+    if told:
+        kind = ({"type": kind} if isinstance(kind, str) else kind) | {
+            "connect.parameters": _told(column)
+        }
+    if column.nullable:
+        return {"name": column.name, "type": ["null", kind], "default": None}
+    return {"name": column.name, "type": kind}
+
+
+def _type(column: TableColumn) -> Any:
+    name, _, _, rest = _parts(column.type)
+    if rest.endswith("[]"):
+        inner = column._replace(type=name)
+        return {"type": "array", "items": ["null", _type(inner)]}
+    if column.labels is not None:
+        allowed = {"allowed": ",".join(column.labels)}
+        return _named("io.debezium.data.Enum") | {"connect.parameters": allowed}
+    if name == "smallint":
+        return {"type": "int", "connect.type": "int16"}
+    if name in _NAMED:
+        return _named(_NAMED[name])
+    return _PLAIN.get(name, "string")
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"type": "string", "connect.version": 1, "connect.name": name}
+
+
+def _told(column: TableColumn) -> dict[str, str]:
+    name, length, scale, rest = _parts(column.type)
+    told = {SOURCE_TYPE: name + ("[]" if rest.endswith("[]") else "")}
+    if length is not None and name in _SIZED:
+        told[SOURCE_LENGTH] = length
+        if name == "numeric":
+            told[SOURCE_SCALE] = scale or "0"
+    return told
+
+
+def _parts(text: str) -> tuple[str, str | None, str | None, str]:
+    """``timestamp(3) without time zone`` -> name without the number, the number, the rest."""
+    found = _SHAPE.fullmatch(text)
+    assert found is not None
+    rest = found["rest"]
+    name = found["name"].strip() + (rest.removesuffix("[]") if rest not in {"", "[]"} else "")
+    return name, found["length"], found["scale"], rest

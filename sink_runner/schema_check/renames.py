@@ -1,0 +1,53 @@
+"""A column under another name: told by its place, which a table's column never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .compare import change_of
+from .findings import Change
+from .shape import RowShape
+
+
+def renamed(name: str, then: RowShape, now: RowShape) -> str | None:
+    """What `name` is called now, if only names differ; None if that is not certain.
+
+    A column that is dropped and added again stands at the end, so a place tells which is which.
+    """
+    if name not in then.columns or name in now.columns or len(then.columns) != len(now.columns):
+        return None
+    before, after = list(then.columns.values()), list(now.columns.values())
+    pairs = list(zip(before, after, strict=True))
+    if any(a.name != b.name and b.name in then.columns for a, b in pairs):
+        return None
+    for was, is_ in pairs:
+        if was.name == name:
+            return is_.name if change_of(was, is_) is Change.NONE else None
+    return None
+
+
+def old_names(then: RowShape, now: RowShape) -> dict[str, str]:
+    """New names and what the columns were called before."""
+    found = {renamed(name, then, now): name for name in then.columns}
+    return {new: old for new, old in found.items() if new is not None}
+
+
+def with_names(schema: Any, names: Mapping[str, str]) -> Any:
+    """An envelope's schema in which the rows' columns have these names; bytes do not know any."""
+    return schema | {"fields": [_side(field, names) for field in schema["fields"]]}
+
+
+def _side(field: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    if field["name"] not in {"before", "after"} or not isinstance(field["type"], list):
+        return field
+    return field | {"type": [_row(branch, names) for branch in field["type"]]}
+
+
+def _row(branch: Any, names: Mapping[str, str]) -> Any:
+    if not isinstance(branch, dict) or branch.get("type") != "record":
+        return branch
+    fields = [
+        field | {"name": names.get(field["name"], field["name"])} for field in branch["fields"]
+    ]
+    return branch | {"fields": fields}

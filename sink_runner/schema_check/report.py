@@ -1,0 +1,165 @@
+"""`sink-runner schema check`: which schemas to hold against which, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..avro.schema_registry import SchemaRegistry
+from ..config import Config
+from ..errors import ConfigError
+from ..masking.policy import Policies
+from ..plugin import Table, TableMapping
+from .build import contracts, rules_of, source_row
+from .contract import Contract
+from .findings import PASSING, Change, Finding, Severity, refused
+from .rules import Rules
+from .shape import RowShape, row_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A folder with a registry's schemas: ``<topic>-value.avsc`` and ``<topic>-key.avsc``."""
+
+    folder: Path
+
+    def row(self, table: Table) -> RowShape | None:
+        value = self._read(f"{table}-value.avsc")
+        return None if value is None else row_of(value, key=self._read(f"{table}-key.avsc"))
+
+    def _read(self, name: str) -> Any:
+        path = self.folder / name
+        try:
+            return json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as fault:
+            raise ConfigError(f"{path}: {type(fault).__name__}") from fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where a check takes its schemas from; without `config` no database is asked."""
+
+    policies: Policies
+    strict: bool
+    config: Config | None = None
+    registry: SchemaRegistry | None = None
+    recorded: Recorded | None = None
+    against: Recorded | None = None
+    """What the mapping was planned with, in place of what its runner remembers."""
+
+
+def check(name: str, mapping: TableMapping, sources: Sources) -> list[Finding]:
+    """Everything that can be said of one mapping; nothing where all is well."""
+    rules, contract = _rules(name, mapping, sources), _contract(name, mapping, sources)
+    found: list[Finding] = []
+    if sources.recorded is not None:
+        return _of_files(rules, mapping, sources.recorded, contract)
+    now: list[Finding] = []
+    if sources.config is not None:
+        row = source_row(mapping, sources.config)
+        now = rules.check(row, contract, "the database")
+        found += now
+    if sources.registry is not None and mapping.events:
+        found += _of_registry(rules, mapping, sources.registry, contract, now)
+    return list(_once(found))
+
+
+def _rules(name: str, mapping: TableMapping, sources: Sources) -> Rules:
+    if sources.config is None:
+        return Rules(name=name, mapping=mapping, policies=sources.policies, strict=sources.strict)
+    return replace(rules_of(name, mapping, sources.config, sources.policies), strict=sources.strict)
+
+
+def _contract(name: str, mapping: TableMapping, sources: Sources) -> Contract | None:
+    if sources.against is not None:
+        row = sources.against.row(mapping.source_table)
+        return None if row is None else Contract(row=row)
+    return contracts(mapping, sources.config).load(name) if sources.config is not None else None
+
+
+def _of_files(
+    rules: Rules, mapping: TableMapping, recorded: Recorded, contract: Contract | None
+) -> list[Finding]:
+    row = recorded.row(mapping.source_table)
+    if row is None:
+        return [_silent(rules, f"{recorded.folder} has no {mapping.source}-value.avsc")]
+    return rules.check(row, contract, f"{mapping.source}-value.avsc")
+
+
+def _of_registry(
+    rules: Rules,
+    mapping: TableMapping,
+    registry: SchemaRegistry,
+    contract: Contract | None,
+    now: list[Finding],
+) -> list[Finding]:
+    """The latest schema; it may be of a time that is over, when the table was another."""
+    value = registry.latest(f"{mapping.source}-value")
+    if value is None:
+        return []  # no row was captured yet
+    schema_id, schema = value
+    if contract is not None and schema_id in contract.accepted:
+        return []
+    key = registry.latest(f"{mapping.source}-key")
+    row = row_of(schema, key=key and key[1], schema_id=schema_id)
+    assert row is not None
+    found = rules.check(row, contract, f"schema {schema_id}")
+    if refused(now):
+        return found
+    return [_past(one) if one.change in PASSING else one for one in found]
+
+
+def _past(finding: Finding) -> Finding:
+    if finding.severity is not Severity.REFUSED:
+        return finding
+    return replace(
+        finding,
+        severity=Severity.WARNING,
+        advice=f"the table is as it was; `sink-runner batch {finding.mapping} --full` brings what "
+        "the events in between lack",
+    )
+
+
+def _silent(rules: Rules, problem: str) -> Finding:
+    return Finding(
+        mapping=rules.name,
+        change=Change.SILENT,
+        severity=Severity.WARNING,
+        problem=problem,
+        advice="`sink-runner schema pull` records it",
+    )
+
+
+def _once(found: list[Finding]) -> Iterator[Finding]:
+    """The database and the registry mostly say the same: keep what the database says."""
+    seen: set[tuple[str, Change]] = set()
+    for finding in found:
+        if (finding.column, finding.change) not in seen:
+            seen.add((finding.column, finding.change))
+            yield finding
+
+
+def as_json(name: str, found: list[Finding]) -> Mapping[str, Any]:
+    harm = any(finding.severity is Severity.REFUSED for finding in found)
+    warned = any(finding.severity is Severity.WARNING for finding in found)
+    verdict = Severity.REFUSED if harm else Severity.WARNING if warned else Severity.OK
+    return {
+        "mapping": name,
+        "verdict": verdict,
+        "findings": [
+            {
+                "column": finding.column,
+                "change": finding.change,
+                "severity": finding.severity,
+                "problem": finding.problem,
+                "advice": finding.advice,
+                "origin": finding.origin,
+            }
+            for finding in found
+        ],
+    }

@@ -1,0 +1,237 @@
+"""One mapping's rules: a writer's row against the declared columns, the target, the policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ..avro.envelope import Kind
+from ..masking.policy import ColumnName, Policies
+from ..plugin import Column, TableMapping
+from .compare import change_of, fits_target
+from .compatibility import Reading, reading
+from .contract import Contract
+from .findings import Change, Finding, Severity
+from .renames import renamed
+from .shape import ColumnShape, RowShape
+
+_HARM = {
+    Change.NARROWED: "was narrowed",
+    Change.TYPE: "has another type",
+    Change.MEANING: "has another meaning",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What holds of a row for one mapping; every part that is None is not looked at."""
+
+    name: str
+    mapping: TableMapping
+    policies: Policies | None = None
+    strict: bool = True
+    target: Mapping[str, ColumnShape] | None = None
+    """The target's columns, as a schema would have them."""
+
+    def check(self, row: RowShape, contract: Contract | None, origin: str = "") -> list[Finding]:
+        """Everything that can be said of `row`; nothing where all is well.
+
+        `contract` is what the mapping was planned with; without it, types are new to us.
+        """
+        found = [
+            *self._columns(row, contract),
+            *self._key(row, contract),
+            *self._added(row, contract),
+            *self._personal(row),
+            *self._against_target(row),
+        ]
+        return [replace(finding, origin=origin) for finding in found]
+
+    # -- the columns that the mapping names ---------------------------------------------------
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The table's columns that the mapping names; those of a query are the query's."""
+        return () if self.mapping.query is not None else self.mapping.source_columns
+
+    def _columns(self, row: RowShape, contract: Contract | None) -> Iterator[Finding]:
+        for name in self.named:
+            planned = None if contract is None else contract.row.columns.get(name)
+            written = row.columns.get(name)
+            if written is None:
+                yield self._missing(name, planned, row, contract)
+            elif planned is not None:
+                yield from self._compared(planned, written)
+            if written is not None and written.kind is Kind.OPAQUE:
+                yield self._found(
+                    name,
+                    Change.FORM,
+                    f"column {name} is written in a form that is not supported",
+                    "run Debezium with decimal.handling.mode=string, "
+                    "time.precision.mode=isostring and interval.handling.mode=string",
+                )
+
+    def _missing(
+        self, name: str, planned: ColumnShape | None, row: RowShape, contract: Contract | None
+    ) -> Finding:
+        source = self.mapping.source
+        if contract is not None and name in contract.missing:
+            return self._found(
+                name,
+                Change.REMOVED,
+                f"{source} has no column {name}, as was accepted; the target keeps what it has",
+                f"take the column out of plugin {self.name!r}",
+                Severity.WARNING,
+            )
+        other = None if contract is None else renamed(name, contract.row, row)
+        if planned is not None and other is not None:
+            return self._found(
+                name,
+                Change.RENAMED,
+                f"column {name} ({planned.title}) of {source} was renamed, it seems to {other}",
+                f"rename it back, or name {other} in plugin {self.name!r} and restart, "
+                f"or {self._accept(row)}",
+            )
+        was = f" ({planned.title})" if planned is not None else ""
+        return self._found(
+            name,
+            Change.REMOVED,
+            f"column {name}{was} of {source} is gone, and the mapping names it",
+            f"bring it back, or take it out of plugin {self.name!r} and restart, "
+            f"or {self._accept(row)}",
+        )
+
+    def _compared(self, planned: ColumnShape, written: ColumnShape) -> Iterator[Finding]:
+        name, types = planned.name, f"{planned.title} -> {written.title}"
+        mismatch = reading(planned, written) is Reading.MISMATCH
+        change = change_of(planned, written)
+        if mismatch and change not in _HARM:
+            change = Change.TYPE
+        if change in _HARM:
+            yield self._found(
+                name,
+                change,
+                f"column {name} of {self.mapping.source} {_HARM[change]}: {types}",
+                f"change it back, or see that plugin {self.name!r} and {self.mapping.target} "
+                f"take it and {self._accept()}",
+            )
+        elif change is Change.WIDENED:
+            yield self._found(
+                name,
+                change,
+                f"column {name} of {self.mapping.source} was widened: {types}",
+                severity=Severity.OK,
+            )
+        if written.type.nullable and not planned.type.nullable and name in self._never_null:
+            yield self._found(
+                name,
+                Change.NULLABLE,
+                f"column {name} of {self.mapping.source} may be NULL now, and the mapping "
+                "requires it",
+                "a row without it will be a dead letter; set it NOT NULL again",
+                Severity.WARNING,
+            )
+
+    @property
+    def _never_null(self) -> frozenset[str]:
+        mapping = self.mapping
+        key = mapping.candidates.key if mapping.candidates else mapping.key
+        columns = [c for c in mapping.columns if c.required or c.name in key]
+        return frozenset(name for column in columns for name in column.sources)
+
+    # -- the row as a whole -------------------------------------------------------------------
+
+    def _key(self, row: RowShape, contract: Contract | None) -> Iterator[Finding]:
+        then, now = None if contract is None else contract.row.key, row.key
+        if then is None or now is None or set(then) == set(now):
+            return
+        yield self._found(
+            ", ".join(sorted(set(then) ^ set(now))),
+            Change.KEY,
+            f"the primary key of {self.mapping.source} was ({', '.join(then)}) and is "
+            f"({', '.join(now)}): events of one row may overtake each other, and a delete "
+            "carries other columns",
+            f"change it back, or let the events before it be applied and {self._accept()}",
+        )
+
+    def _added(self, row: RowShape, contract: Contract | None) -> Iterator[Finding]:
+        if contract is None:
+            return
+        gone = {renamed(name, contract.row, row) for name in contract.row.columns}
+        for name in row.columns.keys() - contract.row.columns.keys() - gone:
+            title = row.columns[name].title
+            yield self._found(
+                name,
+                Change.ADDED,
+                f"column {name} ({title}) is new in {self.mapping.source}; nobody reads it",
+                severity=Severity.OK,
+            )
+
+    def _personal(self, row: RowShape) -> Iterator[Finding]:
+        if self.policies is None:
+            return
+        table = self.mapping.source_table
+        for name, column in row.columns.items():
+            place = ColumnName(table.database, table.schema, table.name, name)
+            if self.policies.undecided(place, column.source_type or column.type.kind.value):
+                yield self._found(
+                    name,
+                    Change.PERSONAL,
+                    f"column {name} ({column.title}) of {self.mapping.source} looks personal and "
+                    "is not classified",
+                    "give it a tag in classification.json, or list it under not_personal with "
+                    "the reason",
+                    Severity.REFUSED if self.strict else Severity.WARNING,
+                )
+
+    # -- the target ---------------------------------------------------------------------------
+
+    def _against_target(self, row: RowShape) -> Iterator[Finding]:
+        for column in self._straight():
+            target = (self.target or {}).get(column.name)
+            for name in column.sources if target is not None else ():
+                source = row.columns.get(name)
+                if source is None or target is None or fits_target(source, target):
+                    continue
+                yield self._found(
+                    name,
+                    Change.TARGET,
+                    f"column {name} ({source.title}) may hold more than {column.name} "
+                    f"({target.title}) of {self.mapping.target}",
+                    "a row that does not fit will be a dead letter; widen the target's column, "
+                    "or declare max_length",
+                    Severity.WARNING,
+                )
+
+    def _straight(self) -> Iterable[Column]:
+        """The columns whose values reach the target as they are."""
+        if self.mapping.candidates is not None or self.mapping.query is not None:
+            return ()
+        return [
+            column
+            for column in self.mapping.columns
+            if not (column.convert or column.lookup or column.max_length or column.one_of)
+        ]
+
+    # -- words --------------------------------------------------------------------------------
+
+    def _accept(self, row: RowShape | None = None) -> str:
+        which = f" --id {row.schema_id}" if row is not None and row.schema_id is not None else ""
+        return f"run `sink-runner schema accept {self.name}{which}`"
+
+    def _found(
+        self,
+        column: str,
+        change: Change,
+        problem: str,
+        advice: str = "",
+        severity: Severity = Severity.REFUSED,
+    ) -> Finding:
+        return Finding(
+            mapping=self.name,
+            column=column,
+            change=change,
+            severity=severity,
+            problem=problem,
+            advice=advice,
+        )

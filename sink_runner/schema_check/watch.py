@@ -1,0 +1,162 @@
+"""Looks at every schema before a row of it is read, and pauses the mapping where one would do harm.
+
+It stands between the decoder and the registry, so it is asked once for each new schema id, when
+the decoder plans for it; what is planned for costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from ..errors import SchemaError
+from .contract import Contract
+from .findings import PASSING, Change, Finding, Severity, refused
+from .renames import old_names, with_names
+from .rules import Rules
+from .shape import RowShape, row_of
+
+T = TypeVar("T")
+
+
+class Registry(Protocol):
+    """Where schemas come from."""
+
+    def schema(self, schema_id: int) -> Any:
+        """Give a writer's schema as parsed JSON, references inlined."""
+
+
+class Store(Protocol):
+    """Where contracts are kept."""
+
+    def load(self, mapping: str) -> Contract | None: ...
+
+    def save(self, mapping: str, contract: Contract) -> None: ...
+
+
+class SchemaWatch:
+    """One mapping's registry, as the decoder sees it.  One thread at a time."""
+
+    def __init__(
+        self,
+        name: str,
+        registry: Registry,
+        *,
+        rules: Callable[[], Rules],
+        present: Callable[[], RowShape],
+        store: Store,
+    ) -> None:
+        """`rules` are those of this moment, `present` is the source table as it is now.
+
+        Both may raise RetriableError.
+        """
+        self._name = name
+        self._registry = registry
+        self._rules = rules
+        self._present = present
+        self._store = store
+        self._contract: Contract | None = None
+        self._log = structlog.get_logger().bind(mapping=name)
+
+    def known(self) -> frozenset[str]:
+        """The columns that the source has or once had."""
+        contract = self._store.load(self._name)
+        return frozenset() if contract is None else contract.missing | contract.row.columns.keys()
+
+    def before(self, work: Callable[[], T]) -> Callable[[], T]:
+        """`work`, once the table was found good."""
+
+        def checked() -> T:
+            self.start()
+            return work()
+
+        return checked
+
+    def start(self) -> None:
+        """Check the table as it is, before anything is read.  Raises SchemaError."""
+        rules, row = self._rules(), self._present()
+        self._contract = contract = self._store.load(self._name)
+        found = rules.check(row, contract, "the database")
+        if harm := refused(found):
+            raise SchemaError(self._told(harm))
+        self._tell(found)
+        if contract is None:
+            self._keep(Contract(row=row))
+        elif contract.row.key != row.key or _shapes(rules, contract.row) != _shapes(rules, row):
+            self._keep(contract.followed_by(row))
+
+    def schema(self, schema_id: int) -> Any:
+        """The registry's answer.  Raises SchemaError: the batch is tried again, none of it lost."""
+        raw = self._registry.schema(schema_id)
+        row = row_of(raw, schema_id=schema_id)
+        if row is None:
+            return raw
+        rules = self._rules()
+        origin = f"schema {schema_id}"
+        if self._contract is None:
+            self._contract = self._store.load(self._name)
+        if self._is_accepted(schema_id):
+            return raw
+        found = rules.check(row, self._contract, origin)
+        if refused(found):
+            # A person may have accepted it meanwhile.
+            self._contract = self._store.load(self._name)
+            if self._is_accepted(schema_id):
+                return raw
+            found = rules.check(row, self._contract, origin)
+        if harm := refused(found):
+            return self._past(raw, row, harm, rules)
+        self._tell(found)
+        self._follow(row)
+        return raw
+
+    def _past(self, raw: Any, row: RowShape, harm: list[Finding], rules: Rules) -> Any:
+        """Read a schema of a time that is over; pause where the table is still like that.
+
+        A column that was renamed and has its name and place again is read under its name.
+        """
+        now = rules.check(self._present(), self._contract, "the database")
+        lasting = [finding for finding in harm if finding.change not in PASSING]
+        if lasting or refused(now):
+            raise SchemaError(self._told(harm))
+        names = {} if self._contract is None else old_names(self._contract.row, row)
+        self._log.warning(
+            "schema_passed",
+            schema_id=row.schema_id,
+            problems=[finding.problem for finding in harm],
+            renamed=names,
+            advice=f"the table is as it was; what these events lack is brought by "
+            f"`sink-runner batch {self._name} --full`",
+        )
+        return with_names(raw, names) if names else raw
+
+    def _is_accepted(self, schema_id: int) -> bool:
+        return self._contract is not None and schema_id in self._contract.accepted
+
+    def _follow(self, row: RowShape) -> None:
+        """What was found good is what the next one is compared with."""
+        contract = self._contract
+        if contract is None:
+            self._keep(Contract(row=row))
+            return
+        followed = contract.followed_by(row)
+        if followed != contract or [*followed.row.columns] != [*contract.row.columns]:
+            self._keep(followed)
+
+    def _keep(self, contract: Contract) -> None:
+        self._store.save(self._name, contract)
+        self._contract = contract
+
+    def _tell(self, found: list[Finding]) -> None:
+        for finding in found:
+            if finding.severity is Severity.WARNING and finding.change is not Change.TARGET:
+                self._log.warning("schema_changed", problem=finding.problem, advice=finding.advice)
+
+    def _told(self, harm: list[Finding]) -> str:
+        return f"mapping {self._name!r}: " + "; ".join(finding.text for finding in harm)
+
+
+def _shapes(rules: Rules, row: RowShape) -> list[Any]:
+    return [row.columns.get(name) for name in rules.named]

@@ -1,0 +1,234 @@
+"""What a change of a source table means for a mapping."""
+
+from dataclasses import replace
+
+import pytest
+
+from sink_runner.plugin import Candidates, Column, Query, Rule, first_of
+from sink_runner.schema_check.contract import Contract
+from sink_runner.schema_check.findings import Change, Severity
+from sink_runner.schema_check.shape import row_of
+
+from .tables import COLUMNS, PLANNED, envelope, policies, row, rules
+
+
+def only(found):
+    (finding,) = found
+    return finding
+
+
+def changes(found):
+    return {(finding.column, finding.change, finding.severity) for finding in found}
+
+
+def test_what_has_not_changed_is_not_mentioned():
+    assert rules().check(row(**COLUMNS), PLANNED) == []
+
+
+def test_a_registry_that_tells_no_lengths_says_the_same():
+    assert rules().check(row(told=False, **COLUMNS), PLANNED) == []
+
+
+class TestAdded:
+    def test_a_new_column_passes(self):
+        found = only(rules().check(row(**COLUMNS, grade="integer"), PLANNED))
+        assert (found.change, found.severity) == (Change.ADDED, Severity.OK)
+
+    def test_even_one_that_may_not_be_null_and_has_no_default(self):
+        """A registry under BACKWARD would refuse it; what is not read does no harm."""
+        found = only(rules().check(row(told=False, **COLUMNS, grade="integer!"), PLANNED))
+        assert found.severity is Severity.OK
+
+    def test_one_that_looks_personal_is_refused(self):
+        found = rules().check(row(**COLUMNS, mobile_no="character varying(10)"), PLANNED)
+        assert ("mobile_no", Change.PERSONAL, Severity.REFUSED) in changes(found)
+        (told,) = [finding.text for finding in found if finding.change is Change.PERSONAL]
+        assert "mobile_no (character varying(10))" in told
+        assert "classification.json" in told
+
+    def test_or_told_where_strict_is_off(self):
+        found = rules(strict=False).check(row(**COLUMNS, mobile_no="text"), PLANNED)
+        assert ("mobile_no", Change.PERSONAL, Severity.WARNING) in changes(found)
+
+    @pytest.mark.parametrize(
+        "known", [policies("mobile_no"), policies(not_personal=("mobile_no",))]
+    )
+    def test_unless_somebody_has_decided(self, known):
+        found = rules(known=known).check(row(**COLUMNS, mobile_no="text"), PLANNED)
+        assert only(found).change is Change.ADDED
+
+    def test_it_is_refused_without_a_past_as_well(self):
+        found = rules().check(row(**COLUMNS, mobile_no="text"), None)
+        assert only(found).change is Change.PERSONAL
+
+
+class TestGone:
+    def test_a_column_that_the_mapping_names_is_refused(self):
+        found = only(rules().check(row(id="integer!", amount="bigint"), PLANNED, "schema 57"))
+        assert (found.column, found.change, found.severity) == (
+            "title",
+            Change.REMOVED,
+            Severity.REFUSED,
+        )
+        assert "title (character varying(20)) of north.public.t is gone" in found.text
+        assert "schema 57" in found.text
+        assert "sink-runner schema accept one" in found.text
+
+    def test_the_way_out_names_the_schema_that_was_met(self):
+        met = replace(row(id="integer!", amount="bigint"), schema_id=57)
+        assert "accept one --id 57" in only(rules().check(met, PLANNED)).text
+
+    def test_a_column_that_only_a_rule_or_a_hook_reads_as_well(self):
+        columns = (Column("id"),)
+        rule = Rule("r", lambda _: True, reads=("title",))
+        now = row(id="integer!")
+        for declared in ({"reads": ("title", "amount")}, {"rules": (rule,), "reads": ("amount",)}):
+            found = rules(columns=columns, **declared).check(now, PLANNED)
+            assert {finding.column for finding in found} == {"title", "amount"}
+
+    def test_nobody_misses_what_the_mapping_does_not_name(self):
+        past = Contract(row=row(**COLUMNS, grade="integer"))
+        assert rules().check(row(**COLUMNS), past) == []
+
+    def test_what_was_accepted_is_told_and_no_more(self):
+        past = replace(PLANNED, missing=frozenset({"title"}))
+        found = only(rules().check(row(id="integer!", amount="bigint"), past))
+        assert found.severity is Severity.WARNING
+
+    def test_a_query_s_columns_are_its_own(self):
+        declared = {"query": Query(select="SELECT 1 AS id"), "events": False}
+        assert rules(**declared).check(row(day="date!"), None) == []
+
+
+class TestRenamed:
+    def test_a_column_with_another_name_in_the_same_place(self):
+        now = row(id="integer!", label="character varying(20)", amount="bigint")
+        found = rules().check(now, PLANNED)
+        assert changes(found) == {("title", Change.RENAMED, Severity.REFUSED)}
+        assert "renamed, it seems to label" in only(found).text
+
+    @pytest.mark.parametrize(
+        "columns",
+        [
+            {"id": "integer!", "amount": "bigint", "label": "character varying(20)"},
+            {"id": "integer!", "label": "date", "amount": "bigint"},
+        ],
+        ids=["elsewhere", "another type"],
+    )
+    def test_is_not_guessed(self, columns):
+        found = rules().check(row(**columns), PLANNED)
+        assert ("title", Change.REMOVED, Severity.REFUSED) in changes(found)
+
+
+TYPES = [
+    ("bigint", "integer", Change.NARROWED),
+    ("integer", "smallint", Change.NARROWED),
+    ("integer", "bigint", Change.WIDENED),
+    ("double precision", "real", Change.NARROWED),
+    ("double precision", "integer", Change.NARROWED),
+    ("numeric(12,2)", "numeric(8,2)", Change.NARROWED),
+    ("numeric(12,4)", "numeric(12,2)", Change.NARROWED),
+    ("numeric(12,2)", "numeric(12,4)", Change.NARROWED),
+    ("numeric(12,2)", "numeric(14,2)", Change.WIDENED),
+    ("numeric", "numeric(14,2)", Change.NARROWED),
+    ("character varying(20)", "character varying(10)", Change.NARROWED),
+    ("character varying(20)", "text", Change.WIDENED),
+    ("text", "character varying(500)", Change.NARROWED),
+    ("bigint", "text", Change.TYPE),
+    ("text", "bigint", Change.TYPE),
+    ("text", "bytea", Change.MEANING),
+    ("text", "numeric", Change.MEANING),
+    ("integer", "numeric", Change.TYPE),
+    ("boolean", "integer", Change.TYPE),
+    ("integer", "double precision", Change.TYPE),
+    ("text", "text[]", Change.TYPE),
+    ("text[]", "integer[]", Change.TYPE),
+    ("text", "uuid", Change.MEANING),
+    ("timestamp without time zone", "timestamp with time zone", Change.MEANING),
+    ("date", "timestamp without time zone", Change.MEANING),
+    ("jsonb", "text", Change.MEANING),
+]
+
+
+class TestType:
+    @pytest.mark.parametrize(("then", "now", "change"), TYPES)
+    def test_a_column_of_another_type(self, then, now, change):
+        past = Contract(row=row(**COLUMNS | {"amount": then}))
+        found = only(rules().check(row(**COLUMNS | {"amount": now}), past))
+        assert (found.column, found.change) == ("amount", change)
+        harmless = change is Change.WIDENED
+        assert found.severity is (Severity.OK if harmless else Severity.REFUSED)
+        assert f"{then} -> {now}" in found.text
+
+    @pytest.mark.parametrize(("then", "now", "change"), TYPES)
+    def test_is_nobody_s_concern_where_it_is_not_named(self, then, now, change):
+        past = Contract(row=row(**COLUMNS, other=then))
+        assert rules().check(row(**COLUMNS, other=now), past) == []
+
+    def test_json_and_jsonb_are_one(self):
+        past = Contract(row=row(**COLUMNS | {"amount": "json"}))
+        assert rules().check(row(**COLUMNS | {"amount": "jsonb"}), past) == []
+
+    def test_what_is_required_and_may_be_null_now_is_told(self):
+        found = only(rules().check(row(**COLUMNS | {"id": "integer"}), PLANNED))
+        assert (found.change, found.severity) == (Change.NULLABLE, Severity.WARNING)
+        past = Contract(row=row(**COLUMNS | {"title": "text!"}))
+        now = row(**COLUMNS | {"title": "text"})
+        assert rules().check(now, past) == []
+
+    def test_a_form_that_the_decoder_does_not_know_is_refused(self):
+        now = row(**COLUMNS)
+        strange = {"type": "bytes", "connect.name": "org.apache.kafka.connect.data.Decimal"}
+        raw = [{"name": name, "type": it.avro} for name, it in now.columns.items()]
+        raw[2]["type"] = ["null", strange]
+        found = rules().check(row_of({"type": "record", "name": "Value", "fields": raw}), None)
+        assert only(found).change is Change.FORM
+
+
+class TestKey:
+    def test_another_primary_key_is_refused(self):
+        found = only(rules().check(row(key=("id", "amount"), **COLUMNS), PLANNED))
+        assert (found.change, found.severity) == (Change.KEY, Severity.REFUSED)
+        assert "was (id) and is (id, amount)" in found.text
+
+    def test_the_order_of_its_columns_is_not(self):
+        past = Contract(row=row(key=("amount", "id"), **COLUMNS))
+        assert rules().check(row(key=("id", "amount"), **COLUMNS), past) == []
+
+
+class TestTarget:
+    TARGET = row(id="integer!", name="character varying(10)", amount="integer").columns
+
+    def test_a_narrower_column_is_told(self):
+        found = rules(target=self.TARGET).check(row(**COLUMNS), None)
+        assert changes(found) == {
+            ("title", Change.TARGET, Severity.WARNING),
+            ("amount", Change.TARGET, Severity.WARNING),
+        }
+
+    @pytest.mark.parametrize(
+        "column",
+        [Column("name", "title", max_length=10), Column("name", "title", convert=str.upper)],
+    )
+    def test_not_where_the_mapping_sees_to_it(self, column):
+        found = rules(target=self.TARGET, columns=(Column("id"), column)).check(
+            row(**COLUMNS), None
+        )
+        assert found == []
+
+    def test_each_of_several_sources_is_held_against_it(self):
+        columns = (Column("id"), Column("name", first_of("title", "id")))
+        found = rules(target=self.TARGET, columns=columns).check(row(**COLUMNS), None)
+        assert {finding.column for finding in found} == {"title"}
+
+    def test_candidates_have_a_table_of_their_own(self):
+        candidates = Candidates(key=("id",), group=("id",), select="")
+        found = rules(target=self.TARGET, candidates=candidates).check(row(**COLUMNS), None)
+        assert found == []
+
+
+def test_the_row_is_found_in_an_envelope():
+    found = row_of(envelope(**COLUMNS), schema_id=7)
+    assert found is not None
+    assert ([*found.columns], found.schema_id) == ([*COLUMNS], 7)
+    assert row_of({"type": "record", "name": "Heartbeat", "fields": []}) is None
