@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.util import find_spec
@@ -27,6 +27,7 @@ from .dead_letters.dead_letter import DeadLetters
 from .dead_letters.sealing import Sealer
 from .dead_letters.waiting import Waiting
 from .errors import ConfigError
+from .health.board import Health
 from .kafka.feed import Feed
 from .kafka.identify import identify
 from .kafka.kafka_python import KafkaPythonFeed
@@ -55,6 +56,7 @@ class Surroundings:
     schemas: SchemaRegistry
     plugins: Sequence[registry.Plugin]
     stop: threading.Event
+    health: Health = field(default_factory=Health)
 
     def database(self, name: str) -> Database:
         try:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from .api.settings import Api
 from .errors import ConfigError
+from .health.settings import HealthSettings
 from .schedule.settings import Scheduling
 from .settings import Reader, doc
 
@@ -211,6 +212,7 @@ class Config:
     batch: Batch = field(default_factory=Batch)
     waiting: Waiting = field(default_factory=Waiting)
     schema: Schema = field(default_factory=Schema)
+    health: HealthSettings = field(default_factory=HealthSettings)
     log: Log = field(default_factory=Log)
     quality: Quality = field(default_factory=Quality)
     schedule: Scheduling = field(default_factory=Scheduling)

@@ -13,8 +13,11 @@ from .assembly import Surroundings, build
 from .avro.schema_registry import SchemaRegistry
 from .config import Config
 from .errors import ConfigError, FatalError, RetriableError
+from .health.board import Health, MappingHealth
+from .health.server import answering
 from .interpreter import tuned
 from .loading import registry
+from .log import text_of
 from .masking.policy import load_policies
 from .signals import stopped_by_signals
 from .worker import Worker
@@ -24,17 +27,20 @@ _CHECK = 0.2  # seconds between looks at the threads
 
 def run(config: Config, selected: Sequence[registry.Plugin]) -> int:
     """Return the exit code: 0 after a signal, 1 if a mapping had to stop by itself."""
-    stop = threading.Event()
-    with stopped_by_signals(stop), tuned():
+    stop, health = threading.Event(), Health()
+    with stopped_by_signals(stop), answering(config.health, health), tuned():
         around = Surroundings(
             config=config,
             policies=load_policies(config.policies.directory),
             schemas=SchemaRegistry(config.registry.url),
             plugins=selected,
             stop=stop,
+            health=health,
         )
         workers = _build(around)
-        threads = [_Mapping(name, worker) for name, worker in workers.items()]
+        threads = [
+            _Mapping(name, worker, health.mapping(name)) for name, worker in workers.items()
+        ]
         for thread in threads:
             thread.start()
         _wait(threads, stop)
@@ -45,24 +51,30 @@ def run(config: Config, selected: Sequence[registry.Plugin]) -> int:
 class _Mapping(threading.Thread):
     """A mapping's thread: it fails alone."""
 
-    def __init__(self, name: str, worker: Worker) -> None:
+    def __init__(self, name: str, worker: Worker, health: MappingHealth) -> None:
         super().__init__(name=name, daemon=True)
         self.worker = worker
+        self._health = health
         self.failed = False
 
     def run(self) -> None:
         log = structlog.get_logger().bind(mapping=self.name)
         log.info("mapping_started")
+        self._health.running()
         try:
             self.worker.run()
         except FatalError as fault:
-            self.failed = True
-            log.error("mapping_stopped", reason=str(fault))  # noqa: TRY400 - the reason says it
+            self._stopped(text_of(fault))
+            log.error("mapping_stopped", reason=text_of(fault))  # noqa: TRY400 - the reason says it
         except Exception as fault:
-            self.failed = True
+            self._stopped(f"unexpected {type(fault).__name__}")
             log.exception("mapping_stopped", reason=f"unexpected {type(fault).__name__}")
         else:
             log.info("mapping_finished", **self.worker.counts)
+
+    def _stopped(self, reason: str) -> None:
+        self.failed = True
+        self._health.stopped(reason)
 
 
 def _build(around: Surroundings) -> dict[str, Worker]:
@@ -71,6 +83,7 @@ def _build(around: Surroundings) -> dict[str, Worker]:
     for plugin in around.plugins:
         if plugin.mapping is None or not plugin.mapping.events:
             continue
+        around.health.mapping(plugin.name)  # starting, until its thread does
         try:
             worker = _patiently(plugin, around)
         except ConfigError as fault:

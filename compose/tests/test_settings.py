@@ -58,6 +58,7 @@ def test_exports_are_what_programs_need_and_no_administrator_by_accident(home):
         "SINK_DEAD_LETTER_KEY",
         "SINK_DEAD_LETTER_KEY_ID",
         "SINK_API_PORT",
+        "SINK_HEALTH_PORT",
         "SINK_API_SECRET",
         "SINK_API_LOCAL_KEY",
         "SINK_API_LOCAL_KEY_HASH",

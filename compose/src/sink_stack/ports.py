@@ -16,6 +16,7 @@ PREFERRED = {
     "warehouse": 58091,
     "citizen": 58092,
     "api": 58093,
+    "health": 58094,
     "airflow": 28080,
 }
 _LISTENING = "0A"

@@ -53,6 +53,7 @@ class Settings:
             exports[f"STACK_{name}_ADMIN_DSN"] = self.admin_dsn(database)
         exports |= {name: self.values[name] for name in _SHARED}
         exports["SINK_API_PORT"] = self.values["STACK_PORT_API"]
+        exports["SINK_HEALTH_PORT"] = self.values["STACK_PORT_HEALTH"]
         return exports
 
     def _dsn(self, user: str, role: str, database: str) -> str:

@@ -20,6 +20,7 @@ from .registry import Registry
 from .settings import DATABASES, Settings
 
 _PORTS_OF = {
+    "health": "runner",
     "kafka_controller": "kafka",
     "registry_management": "registry",
     "airflow": "airflow-api",

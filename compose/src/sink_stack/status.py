@@ -20,7 +20,7 @@ from .settings import DATABASES, Settings
 from .stack import Stack
 
 PARTS = ("postgres", "kafka", "registry", "warehouse", "citizen", "runner", "api")
-_PORTS = {"airflow-api": "airflow"}
+_PORTS = {"airflow-api": "airflow", "runner": "health"}
 _VERSIONS = {
     "postgres": "POSTGRES_VERSION",
     "kafka": "KAFKA_VERSION",

@@ -1,0 +1,1 @@
+"""How the runner is: whether it lives, whether it is ready, and its figures, over HTTP."""

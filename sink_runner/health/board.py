@@ -1,0 +1,178 @@
+"""What a running process knows of itself: figures for Prometheus, and what keeps it from working.
+
+One `Health` belongs to one run and is handed around.  Any thread may write to it; a label never
+holds a row's value.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+M = TypeVar("M", bound=MetricWrapperBase)
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class State(StrEnum):
+    """What a mapping is doing; all but RUNNING keep the process from being ready."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a mapping stands, since when and why."""
+
+    state: State
+    since: float
+    reason: str = ""
+
+    def told(self) -> dict[str, str]:
+        since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds")
+        found = {"state": self.state.value, "since": since}
+        return {**found, "reason": self.reason} if self.reason else found
+
+
+class Health:
+    """The figures and the mappings of one run."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.registry = CollectorRegistry()
+        self.clock = clock
+        self._metrics: dict[str, MetricWrapperBase] = {}
+        self._standings: dict[str, Standing] = {}
+        self._lock = threading.Lock()
+
+    # -- figures -----------------------------------------------------------------------------
+
+    def gauge(self, name: str, meaning: str, labels: Collection[str] = ()) -> Gauge:
+        """A figure that goes up and down; the same one for whoever asks for its name again.
+
+        `set_function` has it computed whenever somebody looks.
+        """
+        return self._metric(Gauge, name, meaning, labels)
+
+    def counter(self, name: str, meaning: str, labels: Collection[str] = ()) -> Counter:
+        """A figure that only grows."""
+        return self._metric(Counter, name, meaning, labels)
+
+    def histogram(self, name: str, meaning: str, labels: Collection[str] = ()) -> Histogram:
+        """How often something took how many seconds."""
+        return self._metric(Histogram, name, meaning, labels, buckets=_SECONDS)
+
+    def _metric(
+        self, kind: type[M], name: str, meaning: str, labels: Collection[str], **options: Any
+    ) -> M:
+        with self._lock:
+            known = self._metrics.get(name)
+            if known is None:
+                known = kind(name, meaning, tuple(labels), registry=self.registry, **options)
+                self._metrics[name] = known
+            assert isinstance(known, kind), f"{name} is another kind of metric"
+            return known
+
+    # -- mappings ----------------------------------------------------------------------------
+
+    def mapping(self, name: str) -> MappingHealth:
+        """What a mapping tells of itself; it is starting until it says otherwise."""
+        return MappingHealth(self, name)
+
+    def stands(self, name: str, state: State, reason: str = "") -> None:
+        """Heed what has become of a mapping."""
+        with self._lock:
+            known = self._standings.get(name)
+            since = known.since if known and known.state is state else self.clock()
+            self._standings[name] = Standing(state, since, reason)
+
+    def standings(self) -> Mapping[str, Standing]:
+        with self._lock:
+            return dict(self._standings)
+
+    def ready(self) -> bool:
+        """Is every mapping at work, and is there one?"""
+        found = self.standings().values()
+        return bool(found) and all(one.state is State.RUNNING for one in found)
+
+
+class MappingHealth:
+    """One mapping's part of it."""
+
+    def __init__(self, health: Health, name: str) -> None:
+        self._health = health
+        self._name = name
+        mapping = ("mapping",)
+        self._events = health.counter(
+            "sink_events", "Events by what became of them.", ("mapping", "outcome")
+        )
+        self._batch = health.histogram(
+            "sink_batch_seconds", "Time to write a batch, waits and retries included.", mapping
+        ).labels(name)
+        self._lag = health.gauge(
+            "sink_lag_seconds", "From the source's commit of the last event to ours.", mapping
+        ).labels(name)
+        self._last = health.gauge(
+            "sink_last_event_timestamp_seconds", "When the source committed it.", mapping
+        ).labels(name)
+        self._letters = health.gauge(
+            "sink_dead_letters", "Dead letters by status.", ("mapping", "status")
+        )
+        self._left = health.gauge(
+            "sink_failure_budget_left", "Letters until the mapping stops.", mapping
+        ).labels(name)
+        health.gauge("sink_paused", "1 while the mapping waits or is stopped.", mapping).labels(
+            name
+        ).set_function(self._is_paused)
+        health.gauge(
+            "sink_paused_since_timestamp_seconds", "Since when; 0 while it works.", mapping
+        ).labels(name).set_function(self._paused_since)
+        health.stands(name, State.STARTING)
+
+    def running(self) -> None:
+        self._health.stands(self._name, State.RUNNING)
+
+    def paused(self, reason: str) -> None:
+        """The world says "not now", and has done so for a while."""
+        self._health.stands(self._name, State.PAUSED, reason)
+
+    def stopped(self, reason: str) -> None:
+        """It ended by itself."""
+        self._health.stands(self._name, State.STOPPED, reason)
+
+    def committed(
+        self, counts: Mapping[str, int], seconds: float, last_ms: int | None = None
+    ) -> None:
+        """A batch was committed; `last_ms` is when the source committed its last event."""
+        for outcome, count in counts.items():
+            self._events.labels(self._name, outcome).inc(count)
+        self._batch.observe(seconds)
+        if last_ms:
+            self._last.set(last_ms / 1000)
+            self._lag.set(max(0.0, self._health.clock() - last_ms / 1000))
+
+    def letters(self, counts: Mapping[str, int], budget_left: int) -> None:
+        """How many dead letters wait for a person (open) or for their turn (parked)."""
+        for status in ("open", "parked"):
+            self._letters.labels(self._name, status).set(counts.get(status, 0))
+        self._left.set(budget_left)
+
+    def _standing(self) -> Standing:
+        return self._health.standings()[self._name]
+
+    def _is_paused(self) -> float:
+        return float(self._standing().state in (State.PAUSED, State.STOPPED))
+
+    def _paused_since(self) -> float:
+        standing = self._standing()
+        return standing.since if standing.state in (State.PAUSED, State.STOPPED) else 0.0

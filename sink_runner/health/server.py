@@ -1,0 +1,93 @@
+"""Answers who asks how the runner is, in a thread of its own."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from .board import Health
+from .settings import HealthSettings
+
+_PATIENCE = 10.0  # seconds that a client may take to say what it wants
+
+
+@contextmanager
+def answering(settings: HealthSettings, health: Health) -> Iterator[str]:
+    """Answer while the block runs, at the address that is given.
+
+    "" if nothing is answered: the settings say so, or somebody else has the port, which is told
+    and no reason to carry no events.
+    """
+    server = _listening(settings, health) if settings.port else None
+    if server is None:
+        yield ""
+        return
+    thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
+    thread.start()
+    try:
+        yield f"http://{settings.host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _listening(settings: HealthSettings, health: Health) -> _Server | None:
+    try:
+        return _Server((settings.host, settings.port), _handler(health))
+    except OSError as fault:
+        structlog.get_logger().error(
+            "health_not_answered", host=settings.host, port=settings.port, reason=fault.strerror
+        )
+        return None
+
+
+class _Server(ThreadingHTTPServer):
+    """A client that hangs keeps neither the others nor the runner's end waiting."""
+
+    daemon_threads = True
+    block_on_close = False
+
+
+def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = _PATIENCE
+        server_version, sys_version = "sink-runner", ""
+
+        def do_GET(self) -> None:
+            status, kind, body = answer(health, urlsplit(self.path).path)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """A quiet run is quiet, and who asks is nobody's business."""
+
+    return Handler
+
+
+def answer(health: Health, path: str) -> tuple[HTTPStatus, str, bytes]:
+    """The status, content type and body for a path."""
+    match path:
+        case "/healthz":
+            return HTTPStatus.OK, "text/plain; charset=utf-8", b"ok\n"
+        case "/readyz":
+            ready = health.ready()
+            status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+            mappings = {name: one.told() for name, one in sorted(health.standings().items())}
+            body = json.dumps({"ready": ready, "mappings": mappings}, indent=2)
+            return status, "application/json", f"{body}\n".encode()
+        case "/metrics":
+            return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(health.registry)
+        case _:
+            return HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"not here\n"

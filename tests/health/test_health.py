@@ -1,0 +1,156 @@
+"""How the runner is, as somebody who may only ask over HTTP finds out."""
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
+
+from sink_runner.health.board import Health
+from sink_runner.health.server import answering
+from sink_runner.health.settings import HealthSettings
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health(clock=lambda: 1_800_000_000.0)
+
+
+@pytest.fixture
+def asked(health: Health) -> Iterator[httpx.Client]:
+    with (
+        answering(HealthSettings(port=free_port()), health) as address,
+        httpx.Client(base_url=address) as client,
+    ):
+        yield client
+
+
+def figures(client: httpx.Client) -> dict[Any, float]:
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+class TestReady:
+    def test_it_lives_before_it_is_ready(self, asked: httpx.Client) -> None:
+        assert asked.get("/healthz").status_code == 200
+        assert asked.get("/readyz").status_code == 503
+
+    def test_it_is_ready_once_every_mapping_runs(self, asked: httpx.Client, health: Health) -> None:
+        one, other = health.mapping("one"), health.mapping("other")
+        one.running()
+        found = asked.get("/readyz")
+        assert found.status_code == 503
+        assert found.json()["mappings"]["other"]["state"] == "starting"
+        other.running()
+        assert asked.get("/readyz").status_code == 200
+
+    @pytest.mark.parametrize("state", ["paused", "stopped"])
+    def test_one_that_does_not_work_is_named_with_its_reason(
+        self, asked: httpx.Client, health: Health, state: str
+    ) -> None:
+        one = health.mapping("one")
+        health.mapping("other").running()
+        getattr(one, state)("no connection to the target")
+        found = asked.get("/readyz")
+        assert found.status_code == 503
+        told = json.loads(found.text)
+        assert told["ready"] is False
+        assert told["mappings"]["one"] == {
+            "state": state,
+            "since": "2027-01-15T08:00:00+00:00",
+            "reason": "no connection to the target",
+        }
+        assert figures(asked)[("sink_paused", "one")] == 1
+        assert figures(asked)[("sink_paused_since_timestamp_seconds", "one")] == 1_800_000_000
+        one.running()
+        assert asked.get("/readyz").status_code == 200
+        assert figures(asked)[("sink_paused", "one")] == 0
+
+    def test_since_is_when_it_began(self) -> None:
+        now = [1.0]
+        health = Health(clock=lambda: now[0])
+        one = health.mapping("one")
+        one.paused("first")
+        now[0] = 2.0
+        one.paused("second")
+        standing = health.standings()["one"]
+        assert (standing.since, standing.reason) == (1.0, "second")
+
+
+class TestMetrics:
+    def test_a_batch_counts_its_events_by_what_became_of_them(
+        self, asked: httpx.Client, health: Health
+    ) -> None:
+        one = health.mapping("one")
+        one.committed({"written": 3, "dead": 1}, 0.2, last_ms=1_799_999_990_000)
+        one.committed({"written": 2}, 0.1)
+        found = figures(asked)
+        assert found[("sink_events_total", "one", "written")] == 5
+        assert found[("sink_events_total", "one", "dead")] == 1
+        assert found[("sink_batch_seconds_count", "one")] == 2
+        assert found[("sink_lag_seconds", "one")] == 10
+
+    def test_dead_letters_and_what_is_left_of_the_budget(
+        self, asked: httpx.Client, health: Health
+    ) -> None:
+        one = health.mapping("one")
+        one.letters({"open": 3}, budget_left=997)
+        found = figures(asked)
+        assert found[("sink_dead_letters", "one", "open")] == 3
+        assert found[("sink_dead_letters", "one", "parked")] == 0
+        assert found[("sink_failure_budget_left", "one")] == 997
+
+    def test_others_add_their_own(self, asked: httpx.Client, health: Health) -> None:
+        health.gauge("sink_policy_version", "The policies' version.").set(7)
+        age = health.gauge("sink_policy_age_seconds", "Since they were read.")
+        age.set_function(lambda: 42.0)
+        assert health.gauge("sink_policy_age_seconds", "Since they were read.") is age
+        found = figures(asked)
+        assert (found[("sink_policy_version",)], found[("sink_policy_age_seconds",)]) == (7, 42)
+
+    def test_two_runs_in_one_process_share_nothing(self) -> None:
+        one, other = Health(), Health()
+        one.mapping("m").committed({"written": 1}, 0.1)
+        other.mapping("m")
+        assert other.registry.get_sample_value("sink_events_total", {"mapping": "m"}) is None
+
+
+class TestServer:
+    def test_other_paths_are_not_here(self, asked: httpx.Client) -> None:
+        assert asked.get("/").status_code == 404
+
+    def test_without_a_port_nothing_is_answered(self, health: Health) -> None:
+        with answering(HealthSettings(), health) as address:
+            assert address == ""
+
+    def test_a_port_that_is_taken_is_told_and_stops_nobody(self, health: Health) -> None:
+        with socket.socket() as taken, capture_logs() as logs:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            with answering(HealthSettings(port=taken.getsockname()[1]), health) as address:
+                assert address == ""
+        assert [line["event"] for line in logs] == ["health_not_answered"]
+
+    def test_a_client_that_says_nothing_keeps_nobody_waiting(self, asked: httpx.Client) -> None:
+        with socket.create_connection((asked.base_url.host, asked.base_url.port)):
+            assert asked.get("/healthz").text == "ok\n"
+
+    def test_the_address_is_free_again_afterwards(self, health: Health) -> None:
+        settings = HealthSettings(port=free_port())
+        for _ in range(2):
+            with answering(settings, health) as address:
+                assert httpx.get(f"{address}/healthz").status_code == 200
