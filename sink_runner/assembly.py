@@ -33,7 +33,8 @@ from .kafka.identify import identify
 from .kafka.kafka_python import KafkaPythonFeed
 from .loading import registry
 from .masking.policy import Policies
-from .parts import assemble
+from .masking.refresh import Refresh, before_polls
+from .parts import assemble, remask
 from .patience import Patience
 from .plugin import Table, TableMapping
 from .target.applier import Applier
@@ -57,6 +58,8 @@ class Surroundings:
     plugins: Sequence[registry.Plugin]
     stop: threading.Event
     health: Health = field(default_factory=Health)
+    latest: Callable[[], Policies] | None = None
+    """The policies as they are now; None where they never change."""
 
     def database(self, name: str) -> Database:
         try:
@@ -115,7 +118,14 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     )
     return Worker(
         plugin.name,
-        feed=_feed(config, plugin.name, mapping.source),
+        feed=before_polls(
+            _feed(config, plugin.name, mapping.source),
+            Refresh(
+                around.policies,
+                around.latest or (lambda: around.policies),
+                partial(remask, parts, mapping, target.columns),
+            ),
+        ),
         decoder=decoder,
         route=parts.route,
         applier=applier,

@@ -60,6 +60,12 @@ class Policies:
     directory: Path = field(
         default=Path("ranger-policies"), metadata=doc("Folder of the masking policies.")
     )
+    refresh_seconds: float = field(
+        default=5.0,
+        metadata=doc(
+            "How often a change of the policies is looked for, while running; 0 never.", minimum=0
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,9 +60,25 @@ def assemble(
         resolve=resolve,
         subject=subject,
         echoes=_echoes(mapping, plugins),
-        masking=Masking(policies.version, policies.digest, _masked(columns)),
+        masking=_masking(columns, policies),
     )
     return Parts(columns, chain, route, Hooks(manager, contexts), _shown(mapping, policies))
+
+
+def remask(
+    parts: Parts,
+    mapping: TableMapping,
+    catalog: Mapping[str, CatalogColumn],
+    policies: Policies,
+) -> None:
+    """Mask by other policies from the next batch on; ConfigError where they leave a column bare."""
+    columns = target_columns(mapping, catalog, policies)
+    if told := sorted(parts.shown - _shown(mapping, policies)):
+        raise ConfigError(
+            f"columns of {mapping.target} have become personal: {', '.join(told)}; start the "
+            "runner again, so that they are kept out of all that it tells"
+        )
+    parts.route.remask(columns, _masking(columns, policies))
 
 
 # -- columns -----------------------------------------------------------------------------------
@@ -110,8 +126,9 @@ def _mask(mapping: TableMapping, column: Column, policies: Policies) -> Converte
     return found[0] if found else None
 
 
-def _masked(columns: Iterable[TargetColumn]) -> tuple[str, ...]:
-    return tuple(column.name for column in columns if column.mask is not None)
+def _masking(columns: Iterable[TargetColumn], policies: Policies) -> Masking:
+    masked = tuple(column.name for column in columns if column.mask is not None)
+    return Masking(policies.version, policies.digest, masked)
 
 
 def _shown(mapping: TableMapping, policies: Policies) -> frozenset[str]:

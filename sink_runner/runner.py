@@ -18,7 +18,7 @@ from .health.server import answering
 from .interpreter import tuned
 from .loading import registry
 from .log import text_of
-from .masking.policy import load_policies
+from .masking.watch import PolicyWatch
 from .signals import stopped_by_signals
 from .worker import Worker
 
@@ -28,19 +28,25 @@ _CHECK = 0.2  # seconds between looks at the threads
 def run(config: Config, selected: Sequence[registry.Plugin]) -> int:
     """Return the exit code: 0 after a signal, 1 if a mapping had to stop by itself."""
     stop, health = threading.Event(), Health()
-    with stopped_by_signals(stop), answering(config.health, health), tuned():
+    policies = PolicyWatch(config.policies.directory)
+    policies.show(health)
+    with (
+        stopped_by_signals(stop),
+        answering(config.health, health),
+        tuned(),
+        policies.watching(config.policies.refresh_seconds),
+    ):
         around = Surroundings(
             config=config,
-            policies=load_policies(config.policies.directory),
+            policies=policies.current(),
+            latest=policies.current,
             schemas=SchemaRegistry(config.registry.url),
             plugins=selected,
             stop=stop,
             health=health,
         )
         workers = _build(around)
-        threads = [
-            _Mapping(name, worker, health.mapping(name)) for name, worker in workers.items()
-        ]
+        threads = [_Mapping(name, worker, health.mapping(name)) for name, worker in workers.items()]
         for thread in threads:
             thread.start()
         _wait(threads, stop)

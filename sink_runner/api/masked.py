@@ -35,13 +35,13 @@ Steps = tuple[tuple[str, MaskFunction | None], ...]
 
 
 class MaskedQuery:
-    """One query of one id; its columns' masks are looked up once for each group."""
+    """One query of one id; its columns' masks are looked up once for each group and policies."""
 
     def __init__(
         self,
         name: str,
         database: str,
-        policies: Policies,
+        policies: Callable[[], Policies],
         pool: ConnectionPool[psycopg.Connection],
     ) -> None:
         self._sql = files(__package__).joinpath("sql", f"{name}.sql").read_bytes()
@@ -50,7 +50,7 @@ class MaskedQuery:
         self._pool = pool
         self._lock = threading.Lock()
         self._columns: dict[str, ColumnName] = {}
-        self._steps: dict[str, Steps] = {}
+        self._steps: dict[str, tuple[Policies, Steps]] = {}
 
     def rows(self, wanted: str, group: str) -> list[dict[str, Any]]:
         """The rows under an id as `group` may see them; a missing policy refuses them all."""
@@ -58,7 +58,7 @@ class MaskedQuery:
             with self._pool.connection() as connection:
                 cursor = connection.execute(self._sql, {"id": wanted})
                 found = cursor.fetchall()
-                steps = self._steps.get(group) or self._steps_for(connection, cursor, group)
+                steps = self._steps_for(connection, cursor, group)
         except (psycopg.OperationalError, PoolTimeout):
             raise unavailable("the database") from None
         return [_masked(row, steps) for row in found]
@@ -66,13 +66,17 @@ class MaskedQuery:
     def _steps_for(
         self, connection: psycopg.Connection, cursor: psycopg.Cursor[Any], group: str
     ) -> Steps:
+        policies = self._policies()
+        known, steps = self._steps.get(group, (None, ()))
+        if known is policies:
+            return steps
         if not group:
             raise forbidden("the caller belongs to no group of the masking policies")
         with self._lock:
             if not self._columns:
                 self._columns = _origins(connection, cursor, self._database)
         try:
-            masks = self._policies.check(self._columns.values(), group)
+            masks = policies.check(self._columns.values(), group)
         except PolicyError:
             raise forbidden(
                 "a masking policy is missing for the caller's group; `sink-runner api` cannot "
@@ -82,7 +86,7 @@ class MaskedQuery:
             (name, masks[origin].function if origin in masks else None)
             for name, origin in self._columns.items()
         )
-        self._steps[group] = steps
+        self._steps[group] = policies, steps
         return steps
 
 

@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 
 from ..config import Config
-from ..masking.policy import load_policies
+from ..masking.watch import PolicyWatch
 from .app import create_app
 from .services import assemble
 
@@ -38,7 +38,8 @@ class _Server(uvicorn.Server):
 
 def serve(config: Config) -> int:
     """Serve, then let the requests in flight end; 1 if the port could not be had."""
-    services = assemble(config, load_policies(config.policies.directory))
+    policies = PolicyWatch(config.policies.directory)
+    services = assemble(config, policies.current)
     app, api = create_app(services), services.api
     server = _Server(
         uvicorn.Config(
@@ -54,7 +55,8 @@ def serve(config: Config) -> int:
     )
     structlog.get_logger().info("api_started", host=api.host, port=api.port)
     try:
-        server.run()
+        with policies.watching(config.policies.refresh_seconds):
+            server.run()
     except SystemExit:  # how uvicorn says that it could not start
         structlog.get_logger().error("api_not_started", host=api.host, port=api.port)
         return 1

@@ -59,7 +59,7 @@ class Services:
         self.subjects.close()
 
 
-def assemble(config: Config, policies: Policies) -> Services:
+def assemble(config: Config, policies: Callable[[], Policies]) -> Services:
     """Check the configuration and connect nothing yet: a part that is down is no reason to die."""
     api = config.api
     if api is None:

@@ -75,6 +75,11 @@ class Route:
         self._defaulted: list[str] = []
         self._plans: dict[bytes, Plans] = {}
 
+    def remask(self, columns: Sequence[TargetColumn], masking: Masking) -> None:
+        """Mask as these columns say from the next batch on; call it between two batches."""
+        self._columns, self._masking = columns, masking
+        self._plans.clear()
+
     def apply(self, events: Iterable[tuple[Message, Decoded]]) -> Batch:
         """Turn a poll's events into changes; what can't be turned is a dead letter."""
         batch = Batch(masking=self._masking)

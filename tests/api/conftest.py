@@ -224,7 +224,8 @@ def serve(tmp_path, registry):
             path = tmp_path / "sink-runner.toml"
             path.write_text(text + more)
             config = load(path, {}).config()
-            made, topics = assemble(config, load_policies(config.policies.directory)), Topics()
+            policies = functools.partial(load_policies, config.policies.directory)
+            made, topics = assemble(config, policies), Topics()
             made = dataclasses.replace(
                 made,
                 publisher=topics,

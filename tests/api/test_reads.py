@@ -5,14 +5,17 @@ import shutil
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import psycopg
 import pytest
 
 from sink_runner.api.masked import MaskedQuery
+from sink_runner.api.problems import ProblemError
 from sink_runner.api.services import _pool
 from sink_runner.errors import ConfigError
 from sink_runner.masking.policy import load_policies
+from sink_runner.masking.watch import PolicyWatch
 
 from .conftest import ROOT
 from .test_callbacks import problem
@@ -161,15 +164,35 @@ def test_another_name_for_a_column_does_not_hide_where_it_comes_from(reader_dsn,
     """The origin is PostgreSQL's word, through aliases and subqueries alike."""
     pool = _pool(reader_dsn, 5, 1)
     pool.open(wait=True)
-    query = MaskedQuery("profile", "smart_warehouse", load_policies(POLICIES, {}), pool)
+    query = MaskedQuery("profile", "smart_warehouse", partial(load_policies, POLICIES, {}), pool)
     query._sql = (
         b"WITH x AS (SELECT jan_aadhaar AS town, gr_id FROM golden_records) "
         b"SELECT q.town AS harmless FROM (SELECT DISTINCT * FROM x) q WHERE gr_id = %(id)s::uuid"
     )
     assert query.rows(person, "smart_citizen") == [{"harmless": "****-****-1234"}]
-    query = MaskedQuery("profile", "smart_warehouse", load_policies(POLICIES, {}), pool)
+    query = MaskedQuery("profile", "smart_warehouse", partial(load_policies, POLICIES, {}), pool)
     query._sql = b"SELECT upper(jan_aadhaar) AS x FROM golden_records WHERE gr_id = %(id)s::uuid"
     with pytest.raises(ConfigError, match="no policy: x"):
+        query.rows(person, "smart_citizen")
+    pool.close()
+
+
+def test_other_policies_hold_from_the_next_request_on(reader_dsn, person, tmp_path):
+    """Also where they no longer say anything of a personal column: then nothing is shown."""
+    folder = tmp_path / "policies"
+    shutil.copytree(POLICIES, folder)
+    watch, pool = PolicyWatch(folder), _pool(reader_dsn, 5, 1)
+    pool.open(wait=True)
+    query = MaskedQuery("profile", "smart_warehouse", watch.current, pool)
+    query._sql = b"SELECT jan_aadhaar AS x FROM golden_records WHERE gr_id = %(id)s::uuid"
+    text = (folder / "policies.json").read_text()
+    assert query.rows(person, "smart_citizen") == [{"x": "****-****-1234"}]
+    (folder / "policies.json").write_text(text.replace("'****-****-'", "'XX'", 1))
+    watch.look()
+    assert query.rows(person, "smart_citizen") == [{"x": "XX1234"}]
+    (folder / "policies.json").write_text(text.replace('["smart_citizen"]', '["analysts"]'))
+    watch.look()
+    with pytest.raises(ProblemError):
         query.rows(person, "smart_citizen")
     pool.close()
 

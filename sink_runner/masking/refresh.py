@@ -1,0 +1,59 @@
+"""One mapping's part in a change of the policies: other masks from the next batch on, or a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from ..errors import ConfigError, FatalError
+from ..kafka.feed import Feed
+from .policy import Policies
+
+
+class Refresh:
+    """Called between two batches, by the thread that maps them."""
+
+    def __init__(
+        self,
+        seen: Policies,
+        current: Callable[[], Policies],
+        mask_by: Callable[[Policies], None],
+    ) -> None:
+        """`seen` are those that the mapping was put together with.
+
+        `mask_by` raises ConfigError where a personal column would have no policy.
+        """
+        self._seen = seen
+        self._current = current
+        self._mask_by = mask_by
+
+    def __call__(self) -> None:
+        found = self._current()
+        if found is self._seen:
+            return
+        try:
+            self._mask_by(found)
+        except ConfigError as fault:
+            raise FatalError(
+                f"the masking policies have changed (version {found.version}): {fault}"
+            ) from fault
+        self._seen = found
+
+
+def before_polls(open_feed: Callable[[], Feed], refresh: Callable[[], None]) -> Callable[[], Feed]:
+    """A feed that calls `refresh` whenever it is polled, which is between two batches."""
+    # It has all that the feed has, but that can't be told to the type checker.
+    return lambda: cast("Feed", _PolledFeed(open_feed(), refresh))
+
+
+class _PolledFeed:
+    def __init__(self, feed: Feed, refresh: Callable[[], None]) -> None:
+        self._feed = feed
+        self._refresh = refresh
+
+    def poll(self, seconds: float) -> Any:
+        self._refresh()
+        return self._feed.poll(seconds)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._feed, name)

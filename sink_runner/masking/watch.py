@@ -1,0 +1,123 @@
+"""Policies that change while the runner works: good ones are taken up, bad ones are told and left.
+
+A thread of its own looks at the folder, and at Ranger Admin where there is one, so that no mapping
+waits for either.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ..errors import PolicyError
+from .classification import CLASSIFICATION
+from .policy import Policies, load_policies
+from .policy_file import POLICIES, SERVICE_DEFINITION
+from .readers import USERS
+
+if TYPE_CHECKING:
+    from ..health.board import Health
+
+FILES = (SERVICE_DEFINITION, POLICIES, CLASSIFICATION, USERS)
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+class PolicyWatch:
+    """The policies that hold.  They are loaded when it is made, which raises PolicyError."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        download: Callable[[], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`download` renews the folder's files, raising PolicyError where it cannot."""
+        self._directory = directory
+        self._download = download
+        self._clock = clock
+        self._stamp = _stamp(directory)
+        self._policies = load_policies(directory)
+        self._confirmed = clock()
+        self._fault = ""
+        self._log = structlog.get_logger()
+
+    def current(self) -> Policies:
+        """The last good policies; the same object until there are others."""
+        return self._policies
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago these policies were last known to be those that should hold."""
+        return self._clock() - self._confirmed
+
+    def show(self, health: Health) -> None:
+        """Have version and age among the runner's figures."""
+        version = health.gauge("sink_policy_version", "policyVersion of the policies that hold.")
+        version.set_function(lambda: self.current().version)
+        age = health.gauge(
+            "sink_policy_age_seconds", "Since the policies were last known to be the latest."
+        )
+        age.set_function(lambda: self.age_seconds)
+
+    def look(self) -> None:
+        """Take up what has changed; a fault is logged once, and the last good ones stay."""
+        try:
+            if self._download is not None:
+                self._download()
+            self._read()
+        except PolicyError as fault:
+            if str(fault) != self._fault:
+                self._log.error("policies_not_refreshed", reason=str(fault))
+            self._fault = str(fault)
+        else:
+            self._fault = ""
+            self._confirmed = self._clock()
+
+    def _read(self) -> None:
+        stamp = _stamp(self._directory)
+        if stamp == self._stamp and not self._fault:
+            return
+        found = load_policies(self._directory)
+        self._stamp = stamp
+        if found.digest != self._policies.digest:
+            self._policies = found
+            self._log.info("policies_refreshed", version=found.version, digest=found.digest)
+
+    @contextmanager
+    def watching(self, seconds: float) -> Iterator[None]:
+        """Look every so many seconds while the block runs; 0 never looks."""
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(seconds):
+                self.look()
+
+        thread = threading.Thread(target=watch, name="policies", daemon=True)
+        if seconds:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            if seconds:
+                thread.join()
+
+
+def _stamp(directory: Path) -> Stamp:
+    """What changes whenever a file is written or replaced."""
+
+    def of(path: Path) -> tuple[int, int, int] | None:
+        try:
+            found = path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    return tuple(of(directory / name) for name in FILES)
