@@ -107,14 +107,15 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     config = around.config
     topic = identify(config.kafka.bootstrap, mapping.source)
     sealing = sealer(config)
+    audited = trail(plugin.name, mapping, parts, sealing)
     applier = Applier(
         plugin.name,
         dsn=around.database(mapping.target_table.database).dsn,
-        writer=make_writer(plugin.name, mapping, parts, target),
+        writer=make_writer(plugin.name, mapping, parts, target, audited),
         offsets=Offsets(plugin.name, topic, f"{socket.gethostname()}:{os.getpid()}"),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,
-        trail=trail(plugin.name, mapping, parts, sealing),
+        trail=audited,
     )
     return Worker(
         plugin.name,

@@ -17,10 +17,12 @@ import structlog
 from sink_runner.chain.row import to_stage
 from sink_runner.chain.steps import Chain
 from sink_runner.cli import main
+from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import Parts, target_columns
 from sink_runner.plugin import ABSENT, Action, Column, Delete, Table, TableMapping, source_wins
+from sink_runner.target.audit import trail
 from sink_runner.target.catalog import TableCatalog, qualified, read_table
 from sink_runner.target.changes import Change, Leave, Write
 from sink_runner.target.session import connect, create_control_tables
@@ -250,7 +252,8 @@ class Written:
     def another(self, connection: psycopg.Connection) -> Any:
         """A writer for one more session."""
         parts = Parts(self.columns, Chain(), None, None)
-        writer = make_writer(self.name, self.mapping, parts, self.table)
+        audited = trail(self.name, self.mapping, parts, Sealer(bytes(32), "test"))
+        writer = make_writer(self.name, self.mapping, parts, self.table, audited)
         writer.prepare(connection)
         return writer
 

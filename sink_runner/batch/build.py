@@ -120,14 +120,15 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
     plugin, _, config, source, target = around
     mapping = source.mapping
     sealing = sealer(config)
+    audited = trail(plugin.name, mapping, parts, sealing)
     applier = BatchApplier(
         plugin.name,
         dsn=database(config, mapping.target_table.database).dsn,
-        writer=make_writer(plugin.name, mapping, parts, target),
+        writer=make_writer(plugin.name, mapping, parts, target, audited),
         offsets=Alone(plugin.name),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,
-        trail=trail(plugin.name, mapping, parts, sealing),
+        trail=audited,
     )
     waiting = Waiting(
         plugin.name,

@@ -15,6 +15,7 @@ from ..masking.stamp import Masking
 from ..plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
 from ..quality.rules import check_row
 from ..target.changes import Change, Key, Leave, Write
+from .bases import base_of
 from .incoming import Incoming, Plans, Shape
 from .row import RowPlan, TargetColumn, Values, is_plain, to_stage
 from .staging import text_key
@@ -71,6 +72,7 @@ class Route:
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
         self._mergeable = [i for i, c in enumerate(columns) if self._is_mergeable(c)]
         self._plain = not (chain.maps or chain.masks)
+        self._contested = mapping.contested is not None and self._plain
         self._direct = self._plain and not (chain.filters or mapping.old_row or mapping.rules)
         self._defaulted: list[str] = []
         self._plans: dict[bytes, Plans] = {}
@@ -164,7 +166,10 @@ class Route:
             keep |= sum(1 << i for i, value in enumerate(values) if value is ABSENT)
             partial = ABSENT in values
         position = incoming.decoded.lsn or 0
-        batch.changes.append(Write(key, values, keep, partial, position, incoming.message))
+        base, before = None, incoming.decoded.before
+        if self._contested and before is not None and self._belonged(incoming, before):
+            base = base_of(incoming, key, self._key_at, self._lookups)
+        batch.changes.append(Write(key, values, keep, partial, position, incoming.message, base))
 
     def _whole_key(self, values: Values) -> Key:
         key = self._key(values)

@@ -39,6 +39,7 @@ def mapping_faults(mapping: TableMapping) -> list[str]:
         *(fault for column in mapping.columns for fault in _column_rules(column)),
         *lookup_faults(mapping),
         *_conflict(mapping),
+        *_contested(mapping),
         *_actions(mapping),
         *_candidates(mapping),
         *_row_rules(mapping),
@@ -185,6 +186,20 @@ def _conflict(mapping: TableMapping) -> Iterator[str]:
         yield f"version column {version!r} is on_insert, so it would never grow"
     elif isinstance(columns[version].source, SyncTime):
         yield f"version column {version!r} is the time of the write, so every write would win"
+
+
+def _contested(mapping: TableMapping) -> Iterator[str]:
+    if mapping.contested is None:
+        return
+    if mapping.conflict.strategy not in (Strategy.NEWEST_WINS, Strategy.MERGE_CHANGED):
+        yield f"contested: {mapping.conflict.strategy.value} leaves nothing to contest"
+    if mapping.candidates is not None:
+        yield "contested: rows that are derived from candidates are nobody else's"
+    if not mapping.old_row:
+        yield (
+            "contested asks what the row was before the change: set old_row=True and give the "
+            "source table REPLICA IDENTITY FULL"
+        )
 
 
 def _actions(mapping: TableMapping) -> Iterator[str]:

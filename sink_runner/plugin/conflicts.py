@@ -49,6 +49,29 @@ def merge_changed(version: str) -> Conflict:
     return Conflict(Strategy.MERGE_CHANGED, version)
 
 
+class Tie(enum.Enum):
+    """Which side stays where both changed a row at the same time."""
+
+    SOURCE = "source"
+    TARGET = "target"
+    REVIEW = "review"
+    """A person decides; until then the target's row stays as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contested:
+    """The target's owner changes the same rows: what meets there is recorded as a conflict.
+
+    Needs `old_row`: an event whose row before the change is what the target has contests
+    nothing.  For `newest_wins` and `merge_changed` alone; the others leave nothing to contest.
+    """
+
+    tie: Tie = Tie.REVIEW
+    owner_time: str | None = None
+    """The target column with the time of its last write, whoever wrote; where the version
+    column knows the source's time alone, it tells whether the owner's change is later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delete:
     """Remove the target row."""

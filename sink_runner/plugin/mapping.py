@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from .columns import Column, Rule
-from .conflicts import Action, Conflict, Delete
+from .conflicts import Action, Conflict, Contested, Delete
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,8 @@ class TableMapping:
     """False: the topic is not read, and the batch form alone writes."""
     query: Query | None = None
     """What the batch form reads if it is not the table itself; needs ``events=False``."""
+    contested: Contested | None = None
+    """The target's rows are changed by their owner as well."""
     shared_target: bool = False
     """The target has rows that others write: a full batch retires only what this mapping once
     brought."""

@@ -25,6 +25,8 @@ class Write(NamedTuple):
     position: int
     source: Any
     """Whatever identifies the event; the writer only hands it back."""
+    base: tuple[Any, ...] | None = None
+    """The row before the change, where it is known and the mapping is contested."""
 
 
 class Leave(NamedTuple):

@@ -69,8 +69,12 @@ class Statements:
     @cached_property
     def pairs(self) -> str:
         """Each staged row beside the target's row of its key, which is locked, numbered from 0."""
+        return self.pairs_and()
+
+    def pairs_and(self, *more: str) -> str:
+        """`pairs`, and then more columns of the target."""
         new = ", ".join(self._cast(c) for c in self.columns)
-        old = ", ".join(f"t.{quoted(c.name)}" for c in self.columns)
+        old = ", ".join(f"t.{quoted(name)}" for name in [*(c.name for c in self.columns), *more])
         numbered = f"SELECT *, row_number() OVER (ORDER BY ctid) - 1 AS _number FROM {self.stage}"
         return (
             f"SELECT s._number, {new}, {old} FROM {self.target} t "
@@ -196,6 +200,11 @@ class Statements:
             "WHERE v.position > s._position "
             "OR (v.position = s._position AND v.deleted_at IS NOT NULL)"
         )
+
+    @cached_property
+    def seen(self) -> str:
+        """As `stale`, but for those too that are themselves what is remembered."""
+        return self.stale.partition("WHERE")[0] + "WHERE v.position >= s._position"
 
     @cached_property
     def remember(self) -> str:

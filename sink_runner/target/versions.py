@@ -24,7 +24,7 @@ class VersionedWriter(Writer):
 
     def write_round(self, connection: Connection, part: Round) -> int:
         stale = self._stale(connection, [*part.leaves.values(), *part.writes.values()])
-        fresh = Round(writes=_without(part.writes, stale), leaves=_without(part.leaves, stale))
+        fresh = Round(writes=without(part.writes, stale), leaves=without(part.leaves, stale))
         written = super().write_round(connection, fresh)
         marks = [leave for leave in fresh.leaves.values() if not isinstance(leave.action, Delete)]
         self._remember(connection, [*marks, *fresh.writes.values()])
@@ -46,5 +46,5 @@ class VersionedWriter(Writer):
             run(connection, self._sql.remember, [self._sql.mapping, *arrays, places])
 
 
-def _without(changes: Mapping[Key, T], stale: set[Key]) -> dict[Key, T]:
+def without(changes: Mapping[Key, T], stale: set[Key]) -> dict[Key, T]:
     return {key: change for key, change in changes.items() if key not in stale}

@@ -9,19 +9,14 @@ from typing import Any
 import psycopg
 
 from ..errors import WriteError
-from ..plugin import ABSENT, Delete, Mark, Review, Strategy, TableMapping
+from ..plugin import ABSENT, Delete, Mark, Strategy, TableMapping
 from .changes import Change, Key, Leave, Round, Write, rounds
+from .conflicts import ConflictLog, reviewed
 from .folding import Fold
 from .resolve import Resolver
 from .statements import Statements
 
 Connection = psycopg.Connection[Any]
-
-_CONFLICT = """
-INSERT INTO cdc_conflict_resolution
-  (table_name, record_id, source_system, conflict_type, resolution_action)
-VALUES (%s, %s, %s, %s, 'manual_review')
-"""
 
 
 class Writer:
@@ -33,13 +28,13 @@ class Writer:
         statements: Statements,
         fold: Fold | None,
         *,
-        source_system: str,
+        conflicts: ConflictLog,
         resolver: Resolver | None = None,
     ) -> None:
         self._mapping = mapping
         self._sql = statements
         self.fold = fold
-        self._source_system = source_system
+        self._conflicts = conflicts
         self._resolver = resolver
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
         self._marks = self._merges or statements.positioned
@@ -116,12 +111,9 @@ class Writer:
         deletes = [leave for leave in leaves if isinstance(leave.action, Delete)]
         written = self.delete(connection, deletes) if deletes else 0
         for leave in leaves:
-            match leave.action:
-                case Mark(values):
-                    written += self._mark(connection, leave, values)
-                case Review(conflict_type):
-                    written += self._review(connection, leave, conflict_type)
-        return written
+            if isinstance(leave.action, Mark):
+                written += self._mark(connection, leave, leave.action.values)
+        return written + self._conflicts.add(connection, reviewed(leaves))
 
     def delete(self, connection: Connection, leaves: Sequence[Leave]) -> int:
         """Delete the rows, locking them in key order; remember it where an older event may come."""
@@ -137,11 +129,6 @@ class Writer:
     def _mark(self, connection: Connection, leave: Leave, values: Mapping[str, Any]) -> int:
         parameters = [*values.values(), *key_arrays([leave.key]), *values.values()]
         return run(connection, self._sql.mark(values), parameters).rowcount
-
-    def _review(self, connection: Connection, leave: Leave, conflict_type: str) -> int:
-        table = self._mapping.target_table.name
-        parameters = [table, leave.subject, self._source_system, conflict_type]
-        return run(connection, _CONFLICT, parameters).rowcount
 
 
 def run(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from ..errors import ConfigError
 from ..parts import Parts
 from ..plugin import Strategy, SyncTime, TableMapping, source_wins
+from .audit import Trail
 from .candidates import CandidateWriter, candidate_table
 from .catalog import TableCatalog
+from .conflicts import ConflictLog
+from .contests import ContestedWriter
 from .folding import Fold, fold_of
 from .resolve import PluginWriter, Resolver, RowWriter
 from .statements import Statements
@@ -13,9 +17,16 @@ from .versions import VersionedWriter
 from .writer import Writer
 
 
-def make_writer(name: str, mapping: TableMapping, parts: Parts, target: TableCatalog) -> RowWriter:
+def make_writer(
+    name: str,
+    mapping: TableMapping,
+    parts: Parts,
+    target: TableCatalog,
+    trail: Trail,
+) -> RowWriter:
     """The writer of a mapping: plain or by candidates, and what its plugins add to it."""
     candidates, chain = mapping.candidates, parts.chain
+    _check_contested(mapping, parts, target)
     timed = [column for column in mapping.columns if isinstance(column.source, SyncTime)]
     statements = Statements(
         mapping=name,
@@ -26,11 +37,11 @@ def make_writer(name: str, mapping: TableMapping, parts: Parts, target: TableCat
         unstaged=[] if candidates else timed,  # candidates have no such column, the target has
         positioned=candidates is not None,
     )
-    writer = (VersionedWriter if _races(mapping) else Writer)(
+    writer = _kind(mapping)(
         mapping,
         statements,
         _fold(mapping, parts),
-        source_system=mapping.source_table.database.removeprefix("smart_"),
+        conflicts=ConflictLog(mapping, parts.shown, trail),
         resolver=Resolver(statements, chain) if chain.resolvers else None,
     )
     rows: RowWriter = writer
@@ -39,6 +50,22 @@ def make_writer(name: str, mapping: TableMapping, parts: Parts, target: TableCat
     if chain.writers:
         rows = PluginWriter(chain, [column.name for column in parts.columns], rows)
     return rows
+
+
+def _check_contested(mapping: TableMapping, parts: Parts, target: TableCatalog) -> None:
+    if mapping.contested is None:
+        return
+    if parts.chain.resolvers or parts.chain.writers:
+        raise ConfigError(f"{mapping.target} is contested, so no plugin can decide what is written")
+    named = mapping.contested.owner_time
+    if named is not None and named not in target.columns:
+        raise ConfigError(f"{mapping.target} has no column {named!r}, the owner's time")
+
+
+def _kind(mapping: TableMapping) -> type[Writer]:
+    if mapping.contested:
+        return ContestedWriter
+    return VersionedWriter if _races(mapping) else Writer
 
 
 def _races(mapping: TableMapping) -> bool:
@@ -50,4 +77,6 @@ def _races(mapping: TableMapping) -> bool:
 def _fold(mapping: TableMapping, parts: Parts) -> Fold | None:
     if parts.chain.resolvers:
         return None  # the plugin is asked about each row
+    if mapping.contested:
+        return None  # each is looked at beside the target's row
     return fold_of(mapping.conflict, parts.columns)

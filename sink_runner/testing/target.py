@@ -57,14 +57,15 @@ class TargetHarness:
         topic = Topic("test", plain.mapping.source, "test")
         self.offsets = Offsets(name, topic, "test")
         self.sealer = Sealer(bytes(32), "test")  # another harness takes over what this one parked
+        audited = trail(name, plain.mapping, self.harness.parts, self.sealer)
         self.applier = Applier(
             name,
             dsn=dsn,
-            writer=make_writer(name, plain.mapping, self.harness.parts, target),
+            writer=make_writer(name, plain.mapping, self.harness.parts, target, audited),
             offsets=self.offsets,
             dead_letters=DeadLetters(name, "1.0", self.sealer),
             clock=lambda: self.now,
-            trail=trail(name, plain.mapping, self.harness.parts, self.sealer),
+            trail=audited,
         )
         self._lookups = lookups
         self._table = table

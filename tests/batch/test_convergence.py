@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sink_runner.chain.steps import Chain
+from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.loading import registry
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import Parts, target_columns
 from sink_runner.plugin import Table, TableMapping
+from sink_runner.target.audit import trail
 from sink_runner.target.catalog import read_table
 from sink_runner.target.changes import Leave, Write
 from sink_runner.target.session import connect, create_control_tables
@@ -94,7 +96,9 @@ class Model:
         catalog = read_table(self.session, Table.parse(self.mapping.target))
         nothing = Policies(PolicyFiles(version=0, digest="", policies=()))
         columns = target_columns(self.mapping, catalog.columns, nothing)
-        self.writer = make_writer(name, self.mapping, Parts(columns, Chain(), None, None), catalog)
+        parts = Parts(columns, Chain(), None, None)
+        audited = trail(name, self.mapping, parts, Sealer(bytes(32), "test"))
+        self.writer = make_writer(name, self.mapping, parts, catalog, audited)
         self.writer.prepare(self.session)
 
     def reset(self) -> None:

@@ -1,0 +1,105 @@
+"""Conflicts for a person, or for the record: `cdc_conflict_resolution`, without a clear value."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from ..plugin import Review, TableMapping
+from .audit import Trail, system_of
+from .changes import Leave
+
+Connection = psycopg.Connection[Any]
+
+REVIEW = "manual_review"
+MASKED = "***MASKED***"
+"""Stands for a value that is somebody's, whatever the policies let its reader see."""
+_INSERT = """
+INSERT INTO cdc_conflict_resolution (table_name, record_id, source_system, conflict_type,
+  warehouse_value, citizen_value, resolution_action, resolved_by, resolved_at)
+SELECT %(table)s::text, record, %(system)s::text, type, warehouse, citizen, action,
+  CASE WHEN action <> %(review)s::text THEN %(mapping)s::text END,
+  CASE WHEN action <> %(review)s::text THEN now() AT TIME ZONE 'UTC' END
+FROM unnest(%(records)s::text[], %(types)s::text[], %(warehouse)s::jsonb[], %(citizen)s::jsonb[],
+  %(actions)s::text[]) AS found (record, type, warehouse, citizen, action)
+WHERE action <> %(review)s::text OR NOT EXISTS (
+  SELECT FROM cdc_conflict_resolution known
+  WHERE known.resolved_at IS NULL AND known.table_name = %(table)s::text
+    AND known.record_id = found.record AND known.conflict_type = found.type)
+RETURNING conflict_type
+"""
+
+
+class Found(NamedTuple):
+    """A conflict, and who has won it."""
+
+    type: str
+    record: str
+    winner: str | None = None
+    """A database; None leaves it to a person."""
+    incoming: Mapping[str, Any] | None = None
+    """The columns that differ, as the source would have them; None where there is no row."""
+    current: Mapping[str, Any] | None = None
+
+
+def reviewed(leaves: Iterable[Leave]) -> list[Found]:
+    """The conflicts of keys whose departure a person has to look at."""
+    return [
+        Found(leave.action.conflict_type, leave.subject)
+        for leave in leaves
+        if isinstance(leave.action, Review)
+    ]
+
+
+class ConflictLog:
+    """Records the conflicts of one mapping, in the transaction that finds them.
+
+    One that waits for a person is recorded once, however often it is found.
+    """
+
+    def __init__(self, mapping: TableMapping, shown: frozenset[str], trail: Trail) -> None:
+        self._table = mapping.target_table.name
+        self._source = system_of(mapping.source_table.database)
+        self._shown = shown
+        self._trail = trail
+
+    def add(self, connection: Connection, found: Sequence[Found]) -> int:
+        """Return how many were new."""
+        if not found:
+            return 0
+        incoming = [self._masked(one.incoming) for one in found]
+        current = [self._masked(one.current) for one in found]
+        from_warehouse = self._source == "warehouse"
+        parameters = {
+            "table": self._table,
+            "system": self._source,
+            "mapping": self._trail.name,
+            "review": REVIEW,
+            "records": [one.record for one in found],
+            "types": [one.type for one in found],
+            "warehouse": incoming if from_warehouse else current,
+            "citizen": current if from_warehouse else incoming,
+            "actions": [_action(one.winner) for one in found],
+        }
+        new = Counter(row[0] for row in connection.execute(_INSERT, parameters).fetchall())
+        if new:
+            self._trail.conflicts(connection, new)
+        return new.total()
+
+    def record(self, key: tuple[Any, ...]) -> str:
+        """What a key is called here."""
+        return self._trail.key_text(key)
+
+    def _masked(self, values: Mapping[str, Any] | None) -> Jsonb | None:
+        if values is None:
+            return None
+        shown = {name: str(v) if name in self._shown else MASKED for name, v in values.items()}
+        return Jsonb(shown)
+
+
+def _action(winner: str | None) -> str:
+    return REVIEW if winner is None else f"{system_of(winner)}_wins"

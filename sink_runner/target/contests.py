@@ -1,0 +1,197 @@
+"""Rows that two sides write: tell a conflict from what only comes late.
+
+What counts as a conflict follows from what can win.
+
+newest wins     Both sides set the version.  Where the incoming row has the older one, or the same
+                with other values, and the row that the event changed is not the one that the
+                target has, the owner's change and this one do not know of each other.  The older
+                one has lost (timestamp_conflict); of two equal ones the tie rule decides
+                (data_conflict).  What the mapping itself has written before, its place in the
+                log tells: a replay is no conflict.
+merge changed   The version is the source's time alone, so an older one is history and never a
+                conflict.  What counts is each column that the event changes: if the target has
+                neither the value before nor the one after, the owner has set it.  Where the
+                owner's change is not the earlier one by the clock of `owner_time`, to the second,
+                the newer version still wins, and it is a timestamp_conflict on record; where the
+                version is the same, it is a data_conflict and the tie rule decides.
+source wins     The owner's changes are overwritten by design: none.
+insert once     The row that is there stays by design: none.
+candidates      What is derived from them is nobody else's: none.
+
+A row that was read from the table has no row before the change; it conflicts only by a version
+that is the same.  A deletion is a conflict where the mapping says Review, and always a person's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import psycopg
+
+from ..plugin import Contested, Tie
+from .changes import Key, Round, Write
+from .conflicts import Found
+from .versions import VersionedWriter, without
+from .writer import Writer, key_arrays, run
+
+Connection = psycopg.Connection[Any]
+Values = tuple[Any, ...]
+
+TIMESTAMP = "timestamp_conflict"
+DATA = "data_conflict"
+
+
+class Met(NamedTuple):
+    """A row that comes and the target's row of its key, as the database reads both."""
+
+    write: Write
+    new: Values
+    current: Values
+    owner_time: datetime | None
+
+
+class ContestedWriter(VersionedWriter):
+    """Records conflicts before it writes, and leaves out what the tie rule says has lost."""
+
+    def write_round(self, connection: Connection, part: Round) -> int:
+        whole = [write for write in part.writes.values() if not write.partial]
+        lost = self._settle(connection, whole) if whole else set()
+        kept = Round(writes=without(part.writes, lost), leaves=part.leaves)
+        written = Writer.write_round(self, connection, kept)
+        if not self._merges:
+            self._remember(connection, list(part.writes.values()))
+        return written
+
+    def _settle(self, connection: Connection, writes: Sequence[Write]) -> set[Key]:
+        """Record what is contested; return the keys whose rows stay as they are."""
+        found, lost = [], set[Key]()
+        for met, based in self._met(connection, writes):
+            kind = self._kind(met, based)
+            if kind is None:
+                continue
+            stays, winner = self._outcome(kind)
+            if stays:
+                lost.add(met.write.key)
+            names = [self._names[i] for i in self._differing(met)]
+            found.append(
+                Found(
+                    kind,
+                    self._conflicts.record(met.write.key),
+                    winner,
+                    {name: met.new[self._names.index(name)] for name in names},
+                    {name: met.current[self._names.index(name)] for name in names},
+                )
+            )
+        self._conflicts.add(connection, found)
+        return lost
+
+    # -- what meets ----------------------------------------------------------------------------
+
+    def _met(
+        self, connection: Connection, writes: Sequence[Write]
+    ) -> list[tuple[Met, Values | None]]:
+        """The rows that would change one that is there, each with the row before, if known."""
+        met = self._beside(connection, writes)
+        if not self._merges and met:
+            seen = self._seen(connection, [one.write for one in met])
+            met = [one for one in met if one.write.key not in seen]
+        met = [one for one in met if self._differing(one)]
+        known = [one.write._replace(values=one.write.base) for one in met if one.write.base]
+        bases = {one.write.key: one.new for one in self._beside(connection, known)}
+        return [(one, bases.get(one.write.key)) for one in met]
+
+    def _beside(self, connection: Connection, writes: Sequence[Write]) -> list[Met]:
+        if not writes:
+            return []
+        self._stage(connection, writes)
+        more = [] if self._rule.owner_time is None else [self._rule.owner_time]
+        width = len(self._names)
+        met = []
+        for number, *values in run(connection, self._sql.pairs_and(*more)).fetchall():
+            new, current = tuple(values[:width]), tuple(values[width : 2 * width])
+            met.append(Met(writes[number], new, current, *(values[2 * width :] or [None])))
+        return met
+
+    def _seen(self, connection: Connection, writes: Sequence[Write]) -> set[Key]:
+        """Those that are no later than what this mapping last wrote under their keys."""
+        places = [write.position for write in writes]
+        arrays = [*key_arrays(write.key for write in writes), places, self._sql.mapping]
+        return {writes[at].key for (at,) in run(connection, self._sql.seen, arrays).fetchall()}
+
+    # -- what it comes to ----------------------------------------------------------------------
+
+    def _kind(self, met: Met, base: Values | None) -> str | None:
+        """Which conflict it is, if it is one."""
+        contested = self._differing(met)
+        if base is not None:
+            contested = [i for i in contested if base[i] != met.current[i]]
+        new, old = met.new[self._version], met.current[self._version]
+        if not contested or old is None:
+            return None
+        if new == old:
+            return DATA
+        if self._merges:
+            newer = new is not None and new > old
+            return TIMESTAMP if newer and base is not None and _overlaps(new, met) else None
+        older = new is None or new < old
+        return TIMESTAMP if older and base is not None else None
+
+    def _outcome(self, kind: str) -> tuple[bool, str | None]:
+        """Does the target's row stay, and which database has won?"""
+        source = self._mapping.source_table.database
+        target = self._mapping.target_table.database
+        if kind == TIMESTAMP:
+            return not self._merges, source if self._merges else target
+        match self._rule.tie:
+            case Tie.SOURCE:
+                return False, source
+            case Tie.TARGET:
+                return True, target
+            case Tie.REVIEW:
+                return True, None
+
+    def _differing(self, met: Met) -> list[int]:
+        """The columns that the row would change, apart from the version."""
+        keep, new, current = met.write.keep, met.new, met.current
+        return [
+            i
+            for i in self._compared
+            if not keep & (1 << i)
+            and new[i] != current[i]
+            and not (self._merges and new[i] is None)
+        ]
+
+    # -- what is declared ----------------------------------------------------------------------
+
+    @property
+    def _rule(self) -> Contested:
+        assert self._mapping.contested is not None
+        return self._mapping.contested
+
+    @property
+    def _names(self) -> list[str]:
+        return [column.name for column in self._sql.columns]
+
+    @property
+    def _version(self) -> int:
+        assert self._mapping.conflict.version is not None
+        return self._names.index(self._mapping.conflict.version)
+
+    @property
+    def _compared(self) -> list[int]:
+        """Columns of the source; one that is looked up is not comparable with the row before."""
+        left_out = {*self._mapping.key, self._mapping.conflict.version}
+        return [
+            i
+            for i, target in enumerate(self._sql.columns)
+            if target.name not in left_out
+            and target.column.sources
+            and not (target.column.on_insert or target.column.lookups)
+        ]
+
+
+def _overlaps(new: datetime, met: Met) -> bool:
+    """Was the target's row written in the second of the source's change, or after it?"""
+    return met.owner_time is not None and met.owner_time >= new.replace(microsecond=0)
