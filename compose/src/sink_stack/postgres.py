@@ -33,7 +33,9 @@ SERVER_SETTINGS = {
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "autovacuum": "on",
-    # A log is read by more people than a table: no statement, and no DETAIL, which quotes rows.
+    # A log is read by more people than a table: no statement, no DETAIL, which quotes rows, and no
+    # message of a statement that failed, which may quote a value. Its client is told all the same.
+    "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
