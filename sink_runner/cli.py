@@ -13,8 +13,10 @@ from importlib.metadata import entry_points
 from . import log
 from .commands import EX_CONFIG, FAILURE, GROUP, Subparsers, add_config_option
 from .commands import api as api_command
+from .commands import audit as audit_command
 from .commands import batch as batch_command
 from .commands import config as config_command
+from .commands import conflicts as conflicts_command
 from .commands import new as new_command
 from .commands import plugins as plugins_command
 from .commands import quality as quality_command
@@ -73,6 +75,8 @@ def add_commands(subparsers: Subparsers) -> None:
         api_command,
         config_command,
         quality_command,
+        conflicts_command,
+        audit_command,
         schema_command,
         new_command,
     ):

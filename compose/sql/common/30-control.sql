@@ -16,6 +16,8 @@ CREATE TABLE public.cdc_conflict_resolution (
   resolution_notes TEXT
 );
 CREATE INDEX ON public.cdc_conflict_resolution (resolved_at) WHERE resolved_at IS NULL;
+-- Is this conflict open already? Asked for each that is found.
+CREATE INDEX ON public.cdc_conflict_resolution (table_name, record_id) WHERE resolved_at IS NULL;
 
 CREATE TABLE public.cdc_audit_log (
   audit_id BIGSERIAL PRIMARY KEY,
@@ -30,6 +32,8 @@ CREATE TABLE public.cdc_audit_log (
   user_id VARCHAR(100),
   details JSONB
 );
+-- Rows come in the order of their time, a few for each batch; the owner purges by it, nobody else may.
+CREATE INDEX ON public.cdc_audit_log USING brin ("timestamp");
 
 CREATE TABLE public.sync_processed_event (
   flow VARCHAR(50),
@@ -62,10 +66,13 @@ CREATE TABLE public.sync_dlq (
   status VARCHAR(20) NOT NULL DEFAULT 'OPEN' CHECK (status IN ('OPEN', 'PARKED', 'REPLAYED', 'DISCARDED')),
   created_at TIMESTAMPTZ DEFAULT now()
 );
--- What waits to be tried again, by partition and key; a batch's row is of no partition and may have no key.
-CREATE INDEX sync_dlq_parked ON public.sync_dlq (
+-- What holds up the later events of its key, by partition and key; a batch's row is of no partition
+-- and may have no key.
+CREATE INDEX sync_dlq_held ON public.sync_dlq (
   flow,
   coalesce(partition, -1),
   coalesce(event_key_hash, CASE WHEN partition IS NULL THEN int8send(dlq_id) ELSE ''::bytea END),
   dlq_id
-) WHERE status = 'PARKED';
+) INCLUDE (status, partition) WHERE status IN ('OPEN', 'PARKED');
+-- What a person decides on, to be listed and to be counted against the failure budget.
+CREATE INDEX sync_dlq_open ON public.sync_dlq (flow, dlq_id) INCLUDE (partition) WHERE status = 'OPEN';

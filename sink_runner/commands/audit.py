@@ -1,0 +1,94 @@
+"""``sink-runner audit``: what was done to the targets, batch by batch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from . import OK, Subparsers, add_command, read_config
+
+if TYPE_CHECKING:
+    from ..target.audit import Entry
+
+TEACHING = """\
+A line stands for a batch: from which offsets, how many rows, which columns the policies of which
+version masked.  A batch of few rows names their keys; personal ones are fingerprints.  The log
+holds no value of a row.
+
+The runner may add to cdc_audit_log and read it.  To purge it is for the table's owner:
+  DELETE FROM cdc_audit_log WHERE "timestamp" < now() - interval '7 years';
+
+examples:
+  sink-runner audit
+  sink-runner audit --mapping golden-records --since 2026-01-31
+  sink-runner audit --json --most 1000
+"""
+
+
+def register(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers, "audit", summary="show what was written, by which policies", teaching=TEACHING
+    )
+    parser.add_argument("--mapping", metavar="NAME", help="of this mapping (default: all)")
+    parser.add_argument(
+        "--since", type=date.fromisoformat, metavar="DATE", help="of this day, UTC, and later"
+    )
+    parser.add_argument("--most", type=int, default=50, metavar="N", help="the last N (50)")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    entries = _entries(args)
+    if args.json:
+        print(json.dumps([asdict(one) | {"at": one.at.isoformat()} for one in entries], indent=2))
+    else:
+        Console().print(_table(entries))
+    return OK
+
+
+def _entries(args: argparse.Namespace) -> list[Entry]:
+    """The latest of all databases that have a log, the newest first."""
+    import psycopg  # noqa: PLC0415 - not loaded by the commands that need none
+
+    from ..target.audit import read_audit  # noqa: PLC0415
+    from ..target.faults import judge  # noqa: PLC0415
+    from ..target.session import connect  # noqa: PLC0415
+
+    found: list[Entry] = []
+    for database in read_config(args).config().databases.values():
+        try:
+            with connect(database.dsn, "sink-runner audit") as connection:
+                found += read_audit(
+                    connection, mapping=args.mapping, since=args.since, most=args.most
+                )
+        except psycopg.errors.UndefinedTable:
+            continue
+        except psycopg.Error as fault:
+            raise judge(fault) from fault
+    return sorted(found, key=lambda one: one.at, reverse=True)[: args.most]
+
+
+def _table(entries: list[Entry]) -> Table:
+    table = Table(title="audit, UTC", title_justify="left")
+    for head in ("at", "what", "mapping or user", "target", "rows", "masked", "policies"):
+        table.add_column(head, overflow="fold")
+    for one in entries:
+        details: dict[str, Any] = one.details
+        rows = details.get("rows") or details.get("errors") or details.get("conflicts") or ""
+        table.add_row(
+            f"{one.at:%Y-%m-%d %H:%M:%S}",
+            " ".join(filter(None, (one.event_type, one.operation))),
+            details.get("mapping") or one.user or "",
+            one.table or "",
+            str(rows),
+            ", ".join(one.masked or ()),
+            str(details.get("policy_version", "")),
+        )
+    return table

@@ -1,0 +1,117 @@
+"""The recorded conflicts, for people: found, shown, and marked with what was decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.rows import class_row
+
+from ..masking.scrub import scrub_contacts
+from .audit import audit
+from .conflicts import REVIEW
+
+Connection = psycopg.Connection[Any]
+
+TYPES = ("timestamp_conflict", "data_conflict", "deletion_conflict")
+ACTIONS = ("warehouse_wins", "citizen_wins", "merged", REVIEW)
+_KEPT = "SELECT to_regclass('cdc_conflict_resolution') IS NOT NULL"
+_COLUMNS = """
+SELECT conflict_id AS id, table_name AS "table", record_id AS record,
+  source_system AS source, conflict_type AS type, warehouse_value AS warehouse,
+  citizen_value AS citizen, detected_at AS detected, resolution_action AS action,
+  resolved_by, resolved_at AS resolved, resolution_notes AS notes
+FROM cdc_conflict_resolution
+"""
+_LIST = (
+    _COLUMNS
+    + """
+WHERE (%(all)s OR resolved_at IS NULL)
+  AND (%(type)s::text IS NULL OR conflict_type = %(type)s)
+  AND (%(table)s::text IS NULL OR table_name = %(table)s)
+  AND (%(since)s::date IS NULL OR detected_at >= %(since)s)
+ORDER BY conflict_id DESC LIMIT %(most)s
+"""
+)
+_ONE = _COLUMNS + "WHERE conflict_id = %s"
+_RESOLVE = """
+UPDATE cdc_conflict_resolution
+SET resolution_action = %(action)s::text, resolution_notes = %(notes)s, resolved_by = %(user)s,
+  resolved_at = CASE WHEN %(action)s::text <> %(review)s THEN now() AT TIME ZONE 'UTC' END
+WHERE conflict_id = %(id)s AND resolved_at IS NULL
+RETURNING table_name, source_system, conflict_type
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """One row of `cdc_conflict_resolution`; the values are masked as they were stored."""
+
+    id: int
+    table: str
+    record: str
+    source: str
+    type: str
+    warehouse: dict[str, Any] | None
+    citizen: dict[str, Any] | None
+    detected: datetime
+    action: str | None
+    resolved_by: str | None
+    resolved: datetime | None
+    notes: str | None
+
+
+class Wanted(NamedTuple):
+    """Which conflicts to list; None leaves a filter out."""
+
+    all: bool = False
+    """Those that are resolved, too."""
+    type: str | None = None
+    table: str | None = None
+    since: date | None = None
+    most: int = 100
+
+
+def is_kept(connection: Connection) -> bool:
+    """Does the database have the table?"""
+    return connection.execute(_KEPT).fetchone() == (True,)
+
+
+def find(connection: Connection, wanted: Wanted) -> Sequence[Conflict]:
+    """The newest first."""
+    with connection.cursor(row_factory=class_row(Conflict)) as cursor:
+        return cursor.execute(_LIST.encode(), wanted._asdict()).fetchall()
+
+
+def get(connection: Connection, number: int) -> Conflict | None:
+    with connection.cursor(row_factory=class_row(Conflict)) as cursor:
+        return cursor.execute(_ONE.encode(), (number,)).fetchone()
+
+
+def resolve(
+    connection: Connection, database: str, number: int, *, action: str, notes: str, user: str
+) -> bool:
+    """Mark an open conflict with what was decided, and audit it; False if it is not open.
+
+    No other row is touched.  Numbers and e-mails in the notes are hidden.
+    """
+    given = {"id": number, "action": action, "user": user, "review": REVIEW}
+    with connection.transaction():
+        found = connection.execute(_RESOLVE, {**given, "notes": scrub_contacts(notes)}).fetchone()
+        if found is None:
+            return False
+        table, source, kind = found
+        details = {"conflict": number, "conflict_type": kind, "action": action}
+        audit(
+            connection,
+            event_type="conflict",
+            source=source,
+            target=database,
+            table=table,
+            user=user,
+            details=details,
+        )
+    return True
