@@ -38,7 +38,7 @@ venv: $(VENV)/.installed ## the Python environment with every plugin under plugi
 $(VENV)/.installed: $(PLUGIN_LIST) $(SOURCES)
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		'setuptools>=77' -e '.[api,testing,dev,librdkafka]' -e compose $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
+		'setuptools>=77' -e '.[api,ranger,testing,dev,librdkafka]' -e compose $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
 	@touch $@
 
 $(PLUGIN_LIST): force

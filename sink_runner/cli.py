@@ -19,6 +19,7 @@ from .commands import config as config_command
 from .commands import conflicts as conflicts_command
 from .commands import new as new_command
 from .commands import plugins as plugins_command
+from .commands import policies as policies_command
 from .commands import quality as quality_command
 from .commands import run as run_command
 from .commands import schedule as schedule_command
@@ -75,6 +76,7 @@ def add_commands(subparsers: Subparsers) -> None:
         api_command,
         config_command,
         quality_command,
+        policies_command,
         conflicts_command,
         audit_command,
         schema_command,

@@ -66,6 +66,15 @@ class Policies:
             "How often a change of the policies is looked for, while running; 0 never.", minimum=0
         ),
     )
+    admin: str = field(
+        default="",
+        metadata=doc(
+            "URL of Ranger Admin, which then has the last word: the runner fetches its policies "
+            "into the folder. Empty: the folder alone counts."
+        ),
+    )
+    user: str = field(default="", metadata=doc("Who signs in to Ranger Admin."))
+    password: str = field(default="", repr=False, metadata=doc("The user's password."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from .health.server import answering
 from .interpreter import tuned
 from .loading import registry
 from .log import text_of
+from .masking.renewal import renewal
 from .masking.watch import PolicyWatch
 from .signals import stopped_by_signals
 from .worker import Worker
@@ -28,7 +29,7 @@ _CHECK = 0.2  # seconds between looks at the threads
 def run(config: Config, selected: Sequence[registry.Plugin]) -> int:
     """Return the exit code: 0 after a signal, 1 if a mapping had to stop by itself."""
     stop, health = threading.Event(), Health()
-    policies = PolicyWatch(config.policies.directory)
+    policies = PolicyWatch(config.policies.directory, download=renewal(config.policies))
     policies.show(health)
     with (
         stopped_by_signals(stop),

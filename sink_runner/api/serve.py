@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 
 from ..config import Config
+from ..masking.renewal import renewal
 from ..masking.watch import PolicyWatch
 from .app import create_app
 from .services import assemble
@@ -38,7 +39,7 @@ class _Server(uvicorn.Server):
 
 def serve(config: Config) -> int:
     """Serve, then let the requests in flight end; 1 if the port could not be had."""
-    policies = PolicyWatch(config.policies.directory)
+    policies = PolicyWatch(config.policies.directory, download=renewal(config.policies))
     services = assemble(config, policies.current)
     app, api = create_app(services), services.api
     server = _Server(

@@ -33,7 +33,7 @@ _IDS = frozenset({"citizen", "person", "applicant", "beneficiary", "warehouse"})
 _FREE = _words(
     """comment comments message messages note notes remark remarks reason reasons explanation
     description subject resolution body content text properties payload details data
-    flags answer question query file path"""
+    flags answer question query path hash"""
 )
 _FREE_TYPES = re.compile(r"text|char|json|xml|string", re.IGNORECASE)
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -45,7 +45,7 @@ _COMPOUNDS = re.compile(
 def looks_personal(column: str, type_: str) -> bool:
     """Tell whether a column may hold what is a person's; `type_` as PostgreSQL writes it.
 
-    Text in which anything may stand counts as personal.
+    Text in which anything may stand counts as personal.  "" is a type that is not known.
     """
     words = [part.lower() for part in _PART.findall(column)]
     if _COMPOUNDS.search(column) or _WORDS.intersection(words):
@@ -53,8 +53,8 @@ def looks_personal(column: str, type_: str) -> bool:
     if "name" in words or "naam" in words:
         return len(words) == 1 or bool(_NAMES.intersection(words))
     if words[-1:] == ["id"] and _IDS.intersection(words):
-        return not type_.lower().startswith("uuid")  # a surrogate is a pseudonym
-    return bool(_FREE.intersection(words)) and bool(_FREE_TYPES.search(type_))
+        return bool(type_) and not type_.lower().startswith("uuid")  # a surrogate is a pseudonym
+    return bool(_FREE.intersection(words)) and (not type_ or bool(_FREE_TYPES.search(type_)))
 
 
 def _is_flag(words: list[str], type_: str) -> bool:

@@ -17,7 +17,7 @@ from ..errors import PolicyError
 from .masks import MaskFunction, MaskKind
 from .personal import looks_personal
 from .policy_file import MaskItem, Policy, PolicyFiles, read_directory
-from .readers import Reader, reader_for_person
+from .readers import Reader, group_reader, reader_for_person
 
 KEY_VARIABLE = "SINK_MASK_KEY"
 
@@ -124,14 +124,18 @@ class Policies:
 
         A personal column that nothing allows or masks for the group is a PolicyError.
         """
-        name = ColumnName(database, schema, table, column)
-        mask = self.mask_for(*name, group)
+        return self.decide_closed(ColumnName(database, schema, table, column), group_reader(group))
+
+    def decide_closed(self, name: ColumnName, reader: Reader) -> Mask | None:
+        """The same for any reader: None only where the column is nobody's, and unnamed."""
+        mask = self.decide(name, reader)
         if mask is None:
             tags = self.classified(*name)
             if tags:
-                raise PolicyError(_missing(name, group, f"is classified {', '.join(sorted(tags))}"))
+                why = f"is classified {', '.join(sorted(tags))}"
+                raise PolicyError(_missing(name, reader, why))
             for policy in self._matching(name):
-                raise PolicyError(_missing(name, group, f"is named by policy {policy.id}"))
+                raise PolicyError(_missing(name, reader, f"is named by policy {policy.id}"))
         return mask
 
     def check(self, columns: Iterable[ColumnName], group: str) -> dict[ColumnName, Mask]:
@@ -199,8 +203,8 @@ def _check_agreed(
         )
 
 
-def _missing(name: ColumnName, group: str, why: str) -> str:
+def _missing(name: ColumnName, reader: Reader, why: str) -> str:
     return (
-        f"{name} {why} and reaches group {group!r} without a masking policy; add an item for the "
+        f"{name} {why} and reaches {reader} without a masking policy; add an item for the "
         "group to policies.json: a mask, or MASK_NONE to show the column on purpose"
     )

@@ -43,12 +43,10 @@ def masks_for(
 
 def _mask(policies: Policies, name: ColumnName, reader: Reader) -> Shown | None:
     try:
-        decision = policies.decide(name, reader)
+        decision = policies.decide_closed(name, reader)
     except PolicyError:
-        return _hide  # the reader's groups disagree
-    if decision is not None:
-        return decision.function
-    return _hide if policies.classified(*name) or policies.named(name) else None
+        return _hide
+    return decision.function if decision else None
 
 
 def _hide(_value: Any) -> str:

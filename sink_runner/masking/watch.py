@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ..errors import PolicyError
+from ..errors import SinkError
 from .classification import CLASSIFICATION
 from .policy import Policies, load_policies
 from .policy_file import POLICIES, SERVICE_DEFINITION
@@ -38,7 +38,7 @@ class PolicyWatch:
         download: Callable[[], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`download` renews the folder's files, raising PolicyError where it cannot."""
+        """`download` renews the folder's files, or raises a SinkError."""
         self._directory = directory
         self._download = download
         self._clock = clock
@@ -72,7 +72,7 @@ class PolicyWatch:
             if self._download is not None:
                 self._download()
             self._read()
-        except PolicyError as fault:
+        except SinkError as fault:
             if str(fault) != self._fault:
                 self._log.error("policies_not_refreshed", reason=str(fault))
             self._fault = str(fault)
