@@ -2,12 +2,14 @@
 
 What counts as a conflict follows from what can win.
 
-newest wins     Both sides set the version.  Where the incoming row has the older one, or the same
-                with other values, and the row that the event changed is not the one that the
-                target has, the owner's change and this one do not know of each other.  The older
-                one has lost (timestamp_conflict); of two equal ones the tie rule decides
-                (data_conflict).  What the mapping itself has written before, its place in the
-                log tells: a replay is no conflict.
+newest wins     Both sides set the version, which must never go backwards in a row, whatever the
+                clock says.  Where the incoming row has the older one, or the same with other
+                values, and the row that the event changed is not the one that the target has, the
+                owner's change and this one do not know of each other.  The older one has lost
+                (timestamp_conflict); of two equal ones the tie rule decides (data_conflict).  What
+                has come before, its place in the log tells: a replay is no conflict, and what has
+                lost a tie stays lost.  Two mappings that feed each other end equal if one has the
+                tie rule SOURCE and the other TARGET.
 merge changed   The version is the source's time alone, so an older one is history and never a
                 conflict.  What counts is each column that the event changes: if the target has
                 neither the value before nor the one after, the owner has set it.  Where the
@@ -66,8 +68,9 @@ class ContestedWriter(VersionedWriter):
 
     def _settle(self, connection: Connection, writes: Sequence[Write]) -> set[Key]:
         """Record what is contested; return the keys whose rows stay as they are."""
-        found, lost = [], set[Key]()
-        for met, based in self._met(connection, writes):
+        found = []
+        news, lost = self._news(connection, writes)
+        for met, based in news:
             kind = self._kind(met, based)
             if kind is None:
                 continue
@@ -89,18 +92,20 @@ class ContestedWriter(VersionedWriter):
 
     # -- what meets ----------------------------------------------------------------------------
 
-    def _met(
+    def _news(
         self, connection: Connection, writes: Sequence[Write]
-    ) -> list[tuple[Met, Values | None]]:
-        """The rows that would change one that is there, each with the row before, if known."""
-        met = self._beside(connection, writes)
-        if not self._merges and met:
+    ) -> tuple[list[tuple[Met, Values | None]], set[Key]]:
+        """The rows that would change one that is there, each with the row before, if known;
+        and the keys of those that have come before and would undo how a tie was decided."""
+        met = [one for one in self._beside(connection, writes) if self._differing(one)]
+        again = set[Key]()
+        if met and not self._merges:
             seen = self._seen(connection, [one.write for one in met])
+            again = {one.write.key for one in met if one.write.key in seen and self._ties(one)}
             met = [one for one in met if one.write.key not in seen]
-        met = [one for one in met if self._differing(one)]
         known = [one.write._replace(values=one.write.base) for one in met if one.write.base]
         bases = {one.write.key: one.new for one in self._beside(connection, known)}
-        return [(one, bases.get(one.write.key)) for one in met]
+        return [(one, bases.get(one.write.key)) for one in met], again
 
     def _beside(self, connection: Connection, writes: Sequence[Write]) -> list[Met]:
         if not writes:
@@ -124,10 +129,10 @@ class ContestedWriter(VersionedWriter):
 
     def _kind(self, met: Met, base: Values | None) -> str | None:
         """Which conflict it is, if it is one."""
-        contested = self._differing(met)
-        if base is not None:
-            contested = [i for i in contested if base[i] != met.current[i]]
         new, old = met.new[self._version], met.current[self._version]
+        contested = self._differing(met)
+        if base is not None and (self._merges or base[self._version] == old):
+            contested = [i for i in contested if base[i] != met.current[i]]
         if not contested or old is None:
             return None
         if new == old:
@@ -151,6 +156,9 @@ class ContestedWriter(VersionedWriter):
                 return True, target
             case Tie.REVIEW:
                 return True, None
+
+    def _ties(self, met: Met) -> bool:
+        return bool(met.new[self._version] == met.current[self._version])
 
     def _differing(self, met: Met) -> list[int]:
         """The columns that the row would change, apart from the version."""

@@ -56,7 +56,8 @@ class Harness:
     """The installed plugin `name`, with the chain it has in production.
 
     `policies` is a folder of masking policies; `found` answers the lookups, by column; `types`
-    are the target's types, where text will not do.
+    are the target's types, where text will not do.  `beside` are other installed plugins that
+    run with it: what they wrote, and this one would only carry back, is left out.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Harness:
         found: Mapping[str, Mapping[Any, Any]] | None = None,
         types: Mapping[str, str] | None = None,
         resolve: Resolver | None = None,
+        beside: Sequence[str] = (),
     ) -> None:
         plugin = _load(name, config)
         assert plugin.mapping is not None, f"plugin {name!r} declares no mapping"
@@ -83,7 +85,7 @@ class Harness:
         self._decoded: list[Decoded] = []
         self.parts = assemble(
             plugin,
-            [plugin],
+            [plugin, *(_load(other, None) for other in beside)],
             catalog,
             _policies(policies),
             shape_of=self._shape,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class TargetHarness:
         admin_dsn: str,
         policies: Path | None = None,
         reader_dsns: Mapping[str, str] | None = None,
+        beside: Sequence[str] = (),
     ) -> None:
         self.now: datetime = NOW
         self.admin = psycopg.connect(admin_dsn, autocommit=True, row_factory=dict_row)
@@ -53,7 +54,9 @@ class TargetHarness:
         asked = {table.database: admin_dsn} | dict(reader_dsns or {})
         lookups = Lookups(plain.mapping.columns, asked)
         types = {column: found.type for column, found in target.columns.items()}
-        self.harness = Harness(name, policies=policies, types=types, resolve=lookups.resolve)
+        self.harness = Harness(
+            name, policies=policies, types=types, resolve=lookups.resolve, beside=beside
+        )
         topic = Topic("test", plain.mapping.source, "test")
         self.offsets = Offsets(name, topic, "test")
         self.sealer = Sealer(bytes(32), "test")  # another harness takes over what this one parked

@@ -145,3 +145,23 @@ def test_what_cannot_be_contested_is_refused(declared: dict[str, Any], fault: st
         "old_row": True,
     }
     assert any(fault in found for found in mapping_faults(TableMapping(**mapping | declared)))
+
+
+@pytest.mark.parametrize("tie", [Tie.TARGET, Tie.REVIEW])
+def test_what_has_lost_a_tie_has_lost_it_when_it_comes_again(contested: Any, tie: Tie) -> None:
+    made = contested(tie)
+    made.write(made.row(1, "a", None, T0))
+    owner(made, "theirs", T1)
+    for _ in range(2):
+        made.write(event(made, "ours", T1, ("a", T0), 2))
+        assert made.rows("v") == [("theirs",)]
+    assert len(conflicts(made)) == 1
+
+
+def test_a_row_of_the_same_values_and_another_version_is_another_row(contested: Any) -> None:
+    """The owner has touched it, so the change that comes does not know of that."""
+    made = contested(Tie.TARGET)
+    made.write(made.row(1, "a", None, T0))
+    owner(made, "a", T1)
+    made.write(event(made, "ours", T1, ("a", T0), 2))
+    assert made.rows("v") == [("a",)]
