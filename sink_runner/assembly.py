@@ -23,6 +23,7 @@ from .chain.lookups import Lookups
 from .chain.route import HEADER
 from .chain.row import SourceColumn
 from .config import Config, Database
+from .dead_letters.budget import Budget
 from .dead_letters.dead_letter import DeadLetters
 from .dead_letters.sealing import Sealer
 from .dead_letters.waiting import Waiting
@@ -90,7 +91,9 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     source = _read(around.database(mapping.source_table.database).reader_dsn, mapping.source)
     check_target(mapping, target)
     check_source(mapping, source)
-    lookups = Lookups(mapping.columns, around.readers)
+    config, health = around.config, around.health.mapping(plugin.name)
+    timeout, settings = config.batch.timeout_seconds, config.dead_letters
+    lookups = Lookups(mapping.columns, around.readers, timeout)
     keys = KeyDecoder(around.schemas, sorted(source.primary_key))
     decoder = EnvelopeDecoder(
         around.schemas, after=mapping.source_columns, before=wanted_before(mapping)
@@ -104,7 +107,6 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         resolve=lookups.resolve,
         subject=lambda message: ",".join(str(part) for part in keys.decode(message.key)),
     )
-    config = around.config
     topic = identify(config.kafka.bootstrap, mapping.source)
     sealing = sealer(config)
     audited = trail(plugin.name, mapping, parts, sealing)
@@ -116,6 +118,8 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,
         trail=audited,
+        budget=Budget(plugin.name, settings.budget, settings.budget_share),
+        timeout=timeout,
     )
     return Worker(
         plugin.name,
@@ -137,16 +141,25 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
             retry=timedelta(seconds=config.waiting.retry_seconds),
             give_up=timedelta(hours=config.waiting.give_up_hours),
             clock=clock,
+            told=lambda counts: health.letters(
+                counts.open, counts.parked, max(0, settings.budget - counts.failed)
+            ),
         ),
         hooks=parts.hooks,
-        patience=Patience(
-            steps=config.retry_steps,
-            maintenance=config.maintenance_seconds,
-            remember=timedelta(days=config.remember_deletes_days),
-            company=config.batch.max_wait_ms / 1000,
-            enough=config.batch.max_rows,
-        ),
+        patience=patience(config),
+        health=health,
         stop=around.stop,
+    )
+
+
+def patience(config: Config) -> Patience:
+    """How long a mapping waits, by the settings."""
+    return Patience(
+        steps=config.retry_steps,
+        maintenance=config.maintenance_seconds,
+        remember=timedelta(days=config.remember_deletes_days),
+        company=config.batch.max_wait_ms / 1000,
+        enough=config.batch.max_rows,
     )
 
 

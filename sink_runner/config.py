@@ -111,6 +111,14 @@ class Batch:
         default=0,
         metadata=doc("How long rows wait for company; 0 writes what is there.", minimum=0),
     )
+    timeout_seconds: float = field(
+        default=60.0,
+        metadata=doc(
+            "How long one statement of a write or a lookup may take, and half of it for a lock; "
+            "each attempt that runs out of time is followed by one with twice as much.",
+            minimum=0.1,
+        ),
+    )
     settle_seconds: float = field(
         default=5.0,
         metadata=doc(
@@ -127,6 +135,22 @@ class DeadLetters:
 
     key: str = field(repr=False, metadata=doc("Encryption key: 32 bytes in base64."))
     key_id: str = field(metadata=doc("Name of the key, stored beside what it encrypted."))
+    budget: int = field(
+        default=1000,
+        metadata=doc(
+            "A mapping with more open letters of events than this stops, with its offsets where "
+            "they are.",
+            minimum=0,
+        ),
+    )
+    budget_share: float | None = field(
+        default=None,
+        metadata=doc(
+            "And so does one where more than this part of a batch fails; 0.5 is half. Batches of "
+            "fewer than 100 events do not count.",
+            minimum=0,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

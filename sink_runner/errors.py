@@ -12,6 +12,7 @@ SinkError
 |  |__WaitingError       ... yet: what it needs is not there, so it waits, and its row with it
 |  |__WriteError         ... because the target refused the row; knows the SQLSTATE
 |__RetriableError        the outside world said "not now": pause the mapping, try again
+|  |__TimedOutError      ... because it took too long: give it longer the next time
 |  |__SchemaError         ... because the source table has become one that would harm rows
 |__FencedError           another runner owns the partition now: drop the batch, claim again
 |__FatalError            stop this mapping, offsets intact; the others go on
@@ -109,16 +110,25 @@ class WriteError(EventError):
 class RetriableError(SinkError):
     """Raise from a plugin or the writer to pause this mapping and retry the batch.
 
-    `retry_after` is in seconds; the runner backs off from there.
+    `retry_after` is the least to wait, in seconds; otherwise the settings say how long.
     """
 
-    def __init__(self, reason: str, *, retry_after: float = 1.0) -> None:
+    lasting = False
+    """Does it end only where a person ends it?  Then it is told as a pause at once."""
+
+    def __init__(self, reason: str, *, retry_after: float = 0.0) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
 
 
+class TimedOutError(RetriableError):
+    """A statement or a lock took longer than it may; the next attempt has more time."""
+
+
 class SchemaError(RetriableError):
     """The source's schema does not fit the mapping; the text says what a person may do."""
+
+    lasting = True
 
 
 class FencedError(SinkError):

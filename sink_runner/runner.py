@@ -6,13 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 
-from .assembly import Surroundings, build
+from .assembly import Surroundings, build, patience
 from .avro.schema_registry import SchemaRegistry
 from .config import Config
-from .errors import ConfigError, FatalError, RetriableError
+from .errors import ConfigError, FatalError, FencedError
 from .health.board import Health, MappingHealth
 from .health.server import answering
 from .interpreter import tuned
@@ -20,6 +21,7 @@ from .loading import registry
 from .log import text_of
 from .masking.renewal import renewal
 from .masking.watch import PolicyWatch
+from .patience import Insistence
 from .signals import stopped_by_signals
 from .worker import Worker
 
@@ -106,18 +108,11 @@ def _build(around: Surroundings) -> dict[str, Worker]:
 
 def _patiently(plugin: registry.Plugin, around: Surroundings) -> Worker | None:
     """Wait for databases and Kafka to answer; None if told to stop meanwhile."""
-    steps = around.config.retry_steps
-    attempt = 0
-    while not around.stop.is_set():
-        try:
-            return build(plugin, around)
-        except RetriableError as fault:
-            delay = steps[min(attempt, len(steps) - 1)]
-            structlog.get_logger().warning(
-                "waiting", mapping=plugin.name, reason=str(fault), seconds=delay
-            )
-            around.stop.wait(delay)
-            attempt += 1
+    log = structlog.get_logger().bind(mapping=plugin.name)
+    health = around.health.mapping(plugin.name)
+    insist = Insistence(patience(around.config), around.stop, log, health)
+    with suppress(FencedError):  # told to stop
+        return insist(lambda _again: build(plugin, around))
     return None
 
 

@@ -20,14 +20,14 @@ import structlog
 from .avro import EnvelopeDecoder
 from .avro.envelope import Decoded
 from .chain.route import Batch, Route
-from .dead_letters.dead_letter import DeadLetter
+from .dead_letters.dead_letter import DeadLetter, tell, waits
 from .dead_letters.waiting import Waiting
-from .errors import DecodeError, FatalError, FencedError, RetriableError, WaitingError
+from .errors import DecodeError, FatalError, FencedError, RetriableError
+from .health.board import MappingHealth
 from .kafka.feed import Feed
 from .kafka.message import Message
 from .loading.hooks import Hooks
-from .log import text_of
-from .patience import Patience, insist
+from .patience import Insistence, Patience
 from .target.applier import Applier
 from .target.offsets import Advance, Claim
 
@@ -50,6 +50,7 @@ class Worker:
         waiting: Waiting,
         hooks: Hooks,
         patience: Patience,
+        health: MappingHealth,
         stop: threading.Event,
     ) -> None:
         self._open_feed = feed
@@ -66,6 +67,11 @@ class Worker:
         self._pending: Future[int] | None = None
         self._maintained = time.monotonic()
         self._log = structlog.get_logger().bind(mapping=mapping)
+        self._health = health
+        # One for each thread: each waits by itself.
+        self._insist, self._insist_writing = (
+            Insistence(patience, stop, self._log, health) for _ in range(2)
+        )
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"write-{mapping}")
         self._feed: Feed
         self.counts: Counter[str] = Counter()
@@ -105,14 +111,14 @@ class Worker:
                 for partition, part in polled.items()
                 if partition not in stale and self._is_next(partition, part[0].offset)
             }
+            if self._waiting.due():
+                self._retry()
             if records:
                 self._submit(records)
             elif self._pending is not None and self._pending.done():
                 self._collect()
             if time.monotonic() - self._maintained > self._patience.maintenance:
                 self._maintain()
-            if self._waiting.due():
-                self._retry()
         except FencedError:
             self._log.warning("partition_lost")
             self._pending = None
@@ -214,35 +220,26 @@ class Worker:
                 events.append((message, result))
         batch = self._patiently(lambda: self._route.apply(events))
         batch.letters.extend(letters)
+        batch.last_ms = events[-1][1].ts_ms if events else None
         return batch
 
     def _write(self, batch: Batch, steps: Sequence[Advance]) -> int:
         """In the writing thread: try until it is done, fenced off, or we are told to stop."""
-        written = self._insist(lambda again: self._applier.apply(batch, steps, again=again))
+        started = time.monotonic()
+        written = self._insist_writing(lambda again: self._applier.apply(batch, steps, again=again))
         if parked := self._waiting.note(batch.letters):
             batch.counts["parked"] = parked
             self._log.info("events_parked", count=parked)
-        self._report(batch, written)
+        self._report(batch, written, started)
         return written
 
-    def _report(self, batch: Batch, written: int) -> None:
-        self.counts.update(batch.counts)
-        self.counts["written"] += written
-        for letter in batch.letters:
-            if not isinstance(letter.error, WaitingError):
-                self._failed(letter)
+    def _report(self, batch: Batch, written: int, started: float) -> None:
+        failed = [letter for letter in batch.letters if not waits(letter)]
+        counts = batch.counts + Counter(written=written, dead=len(failed))
+        self.counts.update(counts)
+        self._health.committed(counts, time.monotonic() - started, batch.last_ms)
+        tell(failed, self._log, self._hooks)
         self._hooks.committed(len(batch.changes))
-
-    def _failed(self, letter: DeadLetter) -> None:
-        self.counts["dead"] += 1
-        self._log.error(
-            "dead_letter",
-            error=text_of(letter.error),
-            kind=type(letter.error).__name__,
-            partition=letter.message.partition,
-            offset=letter.message.offset,
-        )
-        self._hooks.failed(letter.error)
 
     def _collect(self) -> None:
         """Wait for the batch that is being written."""
@@ -261,16 +258,16 @@ class Worker:
     def _retry(self) -> None:
         """Try again what waits, while nothing is on its way that could overtake it."""
         self._collect()
-        claims = dict(self._claims)
+        started, claims = time.monotonic(), dict(self._claims)
         done = self._in_background(lambda: self._waiting.retry(claims, self._prepare))
         if replayed := done[0].counts["replayed"]:
             self._log.info("events_replayed", count=replayed)
-        self._report(*done)
+        self._report(*done, started)
 
     # -- waiting for the world ---------------------------------------------------------------
 
     def _in_background(self, work: Callable[[], T]) -> T:
-        return self._await(self._writer.submit(self._patiently, work))
+        return self._await(self._writer.submit(self._insist_writing, lambda _again: work()))
 
     def _await(self, future: Future[T]) -> T:
         """Wait for the writing thread and stay a member of the group meanwhile."""
@@ -282,9 +279,6 @@ class Worker:
                     return future.result()
                 with suppress(RetriableError):  # the next poll will tell
                     self._feed.keep_alive()
-
-    def _insist(self, work: Callable[[bool], T]) -> T:
-        return insist(work, self._patience.steps, self._stop, self._log)
 
     def _patiently(self, work: Callable[[], T]) -> T:
         return self._insist(lambda _again: work())

@@ -1,40 +1,116 @@
-"""Whose fault a fault is."""
+"""Whose fault a fault is: each class and each state of PostgreSQL's, decided on purpose."""
 
 import struct
 from typing import Any
 
+import kafka.errors
 import psycopg
 import pytest
 from psycopg import errors
 
-from sink_runner.errors import EventError, FatalError, FencedError, RetriableError, WriteError
-from sink_runner.target.faults import ROW_FAULTS, judge
+from sink_runner.errors import (
+    EventError,
+    FatalError,
+    FencedError,
+    RetriableError,
+    TimedOutError,
+    WriteError,
+)
+from sink_runner.kafka.kafka_python import asking
+from sink_runner.target.faults import CLASSES, ROW_FAULTS, STATES, Blame, blame, judge
+from sink_runner.target.time_limit import TimeLimit
 
-STATES = sorted({known.sqlstate for known in errors._sqlcodes.values()})
-ROW = {"21", "22", "23", "44", "54", "P0"}
-SETUP = {"0A", "3F", "42"}
+KNOWN = sorted({known.sqlstate for known in errors._sqlcodes.values()})
+ROW = {"00", "01", "02", "09", "10", "20", "21", "22", "23", "44", "54", "P0"}
+SETUP = {"0A", "0B", "0F", "0L", "0P", "0Z", "27", "2B", "2D", "2F", "38", "39", "3F", "42"}
+WORLD = {
+    "03",
+    "08",
+    "24",
+    "25",
+    "26",
+    "28",
+    "34",
+    "3B",
+    "3D",
+    "40",
+    "53",
+    "55",
+    "57",
+    "58",
+    "72",
+    "F0",
+    "HV",
+    "XX",
+}
+NEXT = {
+    Blame.ROW: WriteError,
+    Blame.WORLD: RetriableError,
+    Blame.TIMEOUT: TimedOutError,
+    Blame.SETUP: FatalError,
+}
+# What the issue names, and where a whole class would be wrong.
+CERTAIN = {
+    "53100": Blame.WORLD,  # disk full
+    "53200": Blame.WORLD,  # out of memory
+    "53300": Blame.WORLD,  # too many connections
+    "42501": Blame.WORLD,  # privilege
+    "40001": Blame.WORLD,  # serialization failure
+    "40P01": Blame.WORLD,  # deadlock
+    "08006": Blame.WORLD,  # connection failure
+    "57P01": Blame.WORLD,  # admin shutdown
+    "57P03": Blame.WORLD,  # cannot connect now
+    "25006": Blame.WORLD,  # read only
+    "28P01": Blame.WORLD,  # password
+    "3D000": Blame.WORLD,  # no such database
+    "42P05": Blame.WORLD,  # duplicate prepared statement
+    "57014": Blame.TIMEOUT,  # query canceled
+    "55P03": Blame.TIMEOUT,  # lock not available
+    "25P03": Blame.TIMEOUT,  # idle in transaction session timeout
+    "25P04": Blame.TIMEOUT,  # transaction timeout
+    "57P05": Blame.TIMEOUT,  # idle session timeout
+    "23505": Blame.ROW,  # unique violation
+    "22001": Blame.ROW,  # string too long
+    "40002": Blame.ROW,  # integrity constraint at commit
+    "54000": Blame.ROW,  # a key too long for its index
+    "P0001": Blame.ROW,  # a trigger's own
+    "42P01": Blame.SETUP,  # no such table
+    "42703": Blame.SETUP,  # no such column
+    "54011": Blame.SETUP,  # too many columns
+    "54023": Blame.SETUP,  # too many arguments
+}
 
 
-def expected(state: str) -> type[Exception]:
-    if state[:2] in ROW:
-        return WriteError
-    return FatalError if state[:2] in SETUP and state != "42501" else RetriableError
+def subclasses(kind: type) -> set[type]:
+    return {kind}.union(*map(subclasses, kind.__subclasses__()))
 
 
-@pytest.mark.parametrize("state", STATES)
-def test_every_state_of_postgresql_is_judged_by_its_class(state: str) -> None:
-    judged = judge(errors.lookup(state)("SECRET"))
-    assert type(judged) is expected(state)
-    assert "SECRET" not in str(judged)
-    if isinstance(judged, WriteError):
-        assert judged.sqlstate == state
-    else:
-        assert state in str(judged)
+class TestByState:
+    def test_every_class_of_postgresql_is_decided(self) -> None:
+        assert len(KNOWN) > 200
+        assert {state[:2] for state in KNOWN} <= CLASSES.keys()
+        assert CLASSES.keys() == ROW | SETUP | WORLD
 
+    @pytest.mark.parametrize("state", KNOWN)
+    def test_every_state_is_as_its_class_or_an_exception_on_purpose(self, state: str) -> None:
+        group = state[:2]
+        by_class = Blame.ROW if group in ROW else Blame.SETUP if group in SETUP else Blame.WORLD
+        expected = CERTAIN.get(state, by_class)
+        assert blame(state) is expected
+        judged = judge(errors.lookup(state)("SECRET"))
+        assert type(judged) is NEXT[expected]
+        assert "SECRET" not in str(judged)
+        assert state in (getattr(judged, "sqlstate", "") or str(judged))
 
-def test_the_table_covers_what_postgresql_has() -> None:
-    assert len(STATES) > 200
-    assert {state[:2] for state in STATES} >= ROW | SETUP
+    def test_every_exception_is_named_here(self) -> None:
+        assert STATES.items() <= CERTAIN.items()
+
+    @pytest.mark.parametrize(("state", "expected"), CERTAIN.items())
+    def test_what_the_rest_relies_on(self, state: str, expected: Blame) -> None:
+        assert blame(state) is expected
+
+    def test_what_nobody_has_heard_of_is_the_world_s_fault(self) -> None:
+        assert blame("ZZ999") is Blame.WORLD
 
 
 @pytest.mark.parametrize(
@@ -64,3 +140,36 @@ def test_what_has_no_state_is_judged_by_its_kind(fault: Any, kind: type) -> None
 def test_our_own_faults_stay_what_they_are(kind: type[Exception]) -> None:
     fault = kind("why")
     assert judge(fault) is fault
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(subclasses(kafka.errors.KafkaError), key=lambda kind: kind.__name__)
+)
+def test_whatever_kafka_says_is_the_world_s_fault(kind: type[Exception]) -> None:
+    with pytest.raises(RetriableError, match=kind.__name__), asking():
+        raise kind.__new__(kind)
+
+
+class TestTimeLimit:
+    def timeouts(self, limit: TimeLimit, count: int) -> list[float]:
+        found = []
+        for _ in range(count):
+            limit.heed(TimedOutError("late"))
+            found.append(limit.seconds)
+        return found
+
+    def test_it_doubles_up_to_a_bound(self) -> None:
+        assert self.timeouts(TimeLimit(60), 6) == [120, 240, 480, 960, 960, 960]
+
+    def test_it_starts_anew_after_a_success(self) -> None:
+        limit = TimeLimit(60)
+        self.timeouts(limit, 3)
+        limit.enough()
+        assert self.timeouts(limit, 2) == [120, 240]
+
+    def test_another_fault_needs_no_more_time(self) -> None:
+        limit = TimeLimit(60)
+        self.timeouts(limit, 3)
+        fault = RetriableError("gone")
+        assert limit.heed(fault) is fault
+        assert limit.seconds == 60

@@ -128,6 +128,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         offsets=Alone(plugin.name),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,
+        timeout=config.batch.timeout_seconds,
         trail=audited,
     )
     waiting = Waiting(

@@ -10,16 +10,20 @@ import psycopg
 from ..plugin import Column, Lookup
 from ..target.faults import judge
 from ..target.session import connect
+from ..target.time_limit import TimeLimit
 from .staging import text_key
 
 
 class Lookups:
     """The lookup columns of one mapping, and the connections that answer them."""
 
-    def __init__(self, columns: Sequence[Column], dsns: Mapping[str, str]) -> None:
+    def __init__(
+        self, columns: Sequence[Column], dsns: Mapping[str, str], timeout: float = 60.0
+    ) -> None:
         self._lookups = {column.name: column.lookups for column in columns if column.lookups}
         self._dsns = dsns
         self._connections: dict[str, psycopg.Connection[Any]] = {}
+        self._limit = TimeLimit(timeout)
 
     def resolve(self, column: str, asked: set[Any]) -> Mapping[Any, Any]:
         """What stands for each value, by its text; a value not found is missing or None."""
@@ -43,7 +47,8 @@ class Lookups:
             rows = connection.execute(lookup.query.encode(), arrays).fetchall()
         except psycopg.Error as fault:
             self.close()
-            raise judge(fault) from fault
+            raise self._limit.heed(judge(fault)) from fault
+        self._limit.enough()
         return {row[:-1] if several else row[0]: row[-1] for row in rows}
 
     def close(self) -> None:
@@ -53,5 +58,7 @@ class Lookups:
 
     def _connection(self, database: str) -> psycopg.Connection[Any]:
         if database not in self._connections:
-            self._connections[database] = connect(self._dsns[database], "sink-runner lookups")
+            self._connections[database] = connect(
+                self._dsns[database], "sink-runner lookups", self._limit.seconds
+            )
         return self._connections[database]

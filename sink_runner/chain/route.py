@@ -39,6 +39,8 @@ class Batch:
     defaults: list[tuple[Message, str]] = field(default_factory=list)
     """Where a column's default was used."""
     masking: Masking | None = None
+    last_ms: int | None = None
+    """When the source committed the last of the events."""
 
 
 class Route:

@@ -2,18 +2,20 @@
 
 A dead letter is written in the very transaction that skips its event.  It holds the original
 bytes of key and value, so that it can be replayed, and nothing in clear that came from a row.
-One that only waits is PARKED and will be tried again by itself (`waiting`); the others are OPEN.
+One that only waits is PARKED and will be tried again by itself (`waiting`); the others are OPEN:
+a person decides.  Later events of an event's key wait behind either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any, NamedTuple
 
 import psycopg
 
 from ..errors import EventError, WaitingError, WriteError
 from ..kafka.message import ROWS, Message
+from ..loading.hooks import Hooks
 from ..log import text_of, trace
 from .sealing import Sealer
 
@@ -31,6 +33,31 @@ class DeadLetter(NamedTuple):
     error: EventError
 
 
+def behind() -> WaitingError:
+    """Why an event waits that nothing is wrong with."""
+    return WaitingError("waits behind an earlier event of its row")
+
+
+def line_of(message: Message) -> Hashable:
+    """What is equal for two events of which the later must not overtake the earlier.
+
+    What a batch read from the table is the row as it is now, and overtakes nobody.
+    """
+    if message.partition == ROWS:
+        return id(message)
+    return message.partition, message.key
+
+
+def waits(letter: DeadLetter) -> bool:
+    """Is it PARKED, and not OPEN?"""
+    return isinstance(letter.error, WaitingError)
+
+
+def holds(letter: DeadLetter) -> bool:
+    """Do later events of its key wait behind it?  A batch's row that failed holds up nobody."""
+    return waits(letter) or letter.message.partition != ROWS
+
+
 class DeadLetters:
     """Writes one mapping's dead letters."""
 
@@ -40,8 +67,10 @@ class DeadLetters:
         self._sealer = sealer
 
     def write(self, connection: psycopg.Connection[Any], letters: Iterable[DeadLetter]) -> None:
+        """Add them in the order of their events: their numbers tell it to whoever replays them."""
+        ordered = sorted(letters, key=lambda one: (one.message.partition, one.message.offset))
         with connection.cursor() as cursor:
-            cursor.executemany(_INSERT, [self._row(letter) for letter in letters])
+            cursor.executemany(_INSERT, [self._row(letter) for letter in ordered])
 
     def _row(self, letter: DeadLetter) -> tuple[Any, ...]:
         message, error = letter
@@ -55,8 +84,21 @@ class DeadLetters:
             self._sealer.seal(message),
             self._sealer.key_id,
             self._plugin_version,
-            "PARKED" if isinstance(error, WaitingError) else "OPEN",
+            "PARKED" if waits(letter) else "OPEN",
         )
+
+
+def tell(letters: Iterable[DeadLetter], log: Any, hooks: Hooks) -> None:
+    """Log each that failed, and tell the plugins."""
+    for letter in letters:
+        log.error(
+            "dead_letter",
+            error=text_of(letter.error),
+            kind=type(letter.error).__name__,
+            partition=letter.message.partition,
+            offset=letter.message.offset,
+        )
+        hooks.failed(letter.error)
 
 
 def described(error: EventError) -> tuple[str, str | None, str, str]:

@@ -1,4 +1,4 @@
-"""The dead letters that wait to be tried again: found, opened and settled."""
+"""The dead letters that others wait behind: found, opened and settled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidTag
 
 from ..errors import RetriableError, WaitingError
 from ..kafka.message import ROWS, Message
-from .dead_letter import DeadLetter, described
+from .dead_letter import DeadLetter, described, waits
 from .sealing import Sealer
 
 Connection = psycopg.Connection[Any]
@@ -21,25 +21,32 @@ WaitingKey: TypeAlias = tuple[int, bytes]
 Events without a key wait for each other; rows of a batch without one wait by themselves.
 """
 
-# The index sync_dlq_parked is over these very expressions.
+# The index sync_dlq_held is over these very expressions, and of these letters.
 _PLACE = f"coalesce(partition, {ROWS})"
 _KEY = (
     "coalesce(event_key_hash, CASE WHEN partition IS NULL THEN int8send(dlq_id) ELSE ''::bytea END)"
 )
+_HELD = "status IN ('OPEN', 'PARKED') AND (status = 'PARKED' OR partition IS NOT NULL)"
 _KEYS = f"""
-SELECT DISTINCT {_PLACE}, {_KEY} FROM sync_dlq
-WHERE flow = %s AND {_PLACE} = ANY (%s) AND status = 'PARKED'
-ORDER BY 1, 2 -- rows without a key, whose own number is their key: the oldest first
+SELECT DISTINCT ON (1, 2) {_PLACE}, {_KEY}, status = 'PARKED' FROM sync_dlq
+WHERE flow = %s AND {_PLACE} = ANY (%s) AND {_HELD}
+ORDER BY 1, 2, dlq_id -- rows without a key, whose own number is their key: the oldest first
 """
 _TAKE = f"""
-SELECT d.dlq_id, k.partition, k.key, d.topic, d."offset", d.source_data, d.created_at < %s
+SELECT d.dlq_id, k.partition, k.key, d.topic, d."offset", d.source_data, d.created_at < %s,
+  d.status
 FROM unnest(%s::int[], %s::bytea[]) AS k (partition, key)
 CROSS JOIN LATERAL (
-  SELECT dlq_id, topic, "offset", source_data, created_at FROM sync_dlq
-  WHERE flow = %s AND {_PLACE} = k.partition AND {_KEY} = k.key AND status = 'PARKED'
+  SELECT dlq_id, topic, "offset", source_data, created_at, status FROM sync_dlq
+  WHERE flow = %s AND {_PLACE} = k.partition AND {_KEY} = k.key AND {_HELD}
   ORDER BY dlq_id LIMIT %s
 ) d
 ORDER BY d.dlq_id
+"""
+_COUNTS = """
+SELECT count(*) FILTER (WHERE status = 'OPEN'), count(*) FILTER (WHERE status = 'PARKED'),
+  count(partition) FILTER (WHERE status = 'OPEN')
+FROM sync_dlq WHERE flow = %s AND status IN ('OPEN', 'PARKED')
 """
 _REPLAYED = """
 UPDATE sync_dlq SET status = 'REPLAYED', attempts = attempts + 1
@@ -50,6 +57,15 @@ UPDATE sync_dlq SET status = 'OPEN', attempts = attempts + 1,
   error_class = %s, sqlstate = %s, error_message = %s, stack_trace = %s
 WHERE dlq_id = %s AND status = 'PARKED'
 """
+
+
+class Counts(NamedTuple):
+    """How many letters a mapping has, in all partitions."""
+
+    open: int
+    parked: int
+    failed: int
+    """Those of `open` that are events, and not rows of a batch."""
 
 
 class ParkedEvent(NamedTuple):
@@ -64,8 +80,16 @@ class ParkedEvent(NamedTuple):
     """Why it could not be opened; the message is empty then."""
 
 
+class Taken(NamedTuple):
+    """What was found of some keys."""
+
+    events: list[ParkedEvent]
+    blocked: set[WaitingKey]
+    """Those where, after the events, comes one that a person has to decide on."""
+
+
 class Parked:
-    """One mapping's parked letters."""
+    """One mapping's letters that hold up others."""
 
     at_once = 10
     """So many of a key are taken at once."""
@@ -74,21 +98,33 @@ class Parked:
         self._mapping = mapping
         self._sealer = sealer
 
-    def keys(self, partitions: Collection[int], connection: Connection) -> list[WaitingKey]:
-        """The keys of these partitions that have parked letters."""
-        return connection.execute(_KEYS.encode(), (self._mapping, list(partitions))).fetchall()
+    def keys(self, partitions: Collection[int], connection: Connection) -> dict[WaitingKey, bool]:
+        """The keys of these partitions that others wait behind, and whether the runner may try
+        them again: a person decides on the others."""
+        found = connection.execute(_KEYS.encode(), (self._mapping, list(partitions)))
+        return {(place, key): ready for place, key, ready in found}
 
-    def take(
-        self, keys: Sequence[WaitingKey], oldest: datetime, connection: Connection
-    ) -> list[ParkedEvent]:
+    def counts(self, connection: Connection) -> Counts:
+        found = connection.execute(_COUNTS, (self._mapping,)).fetchone()
+        assert found is not None
+        return Counts(*found)
+
+    def take(self, keys: Sequence[WaitingKey], oldest: datetime, connection: Connection) -> Taken:
         """The first few of each key, in the order in which they were parked."""
         partitions, hashes = [key[0] for key in keys], [key[1] for key in keys]
         found = connection.execute(
             _TAKE.encode(), (oldest, partitions, hashes, self._mapping, self.at_once)
         )
-        return [self._opened(row) for row in found]
+        taken = Taken([], set())
+        for *row, status in found:
+            key = row[1], row[2]
+            if status != "PARKED":
+                taken.blocked.add(key)
+            elif key not in taken.blocked:
+                taken.events.append(self._opened(row))
+        return taken
 
-    def _opened(self, row: tuple[Any, ...]) -> ParkedEvent:
+    def _opened(self, row: Sequence[Any]) -> ParkedEvent:
         dlq_id, at, key, topic, offset, sealed, expired = row
         fault = None
         try:
@@ -101,18 +137,18 @@ class Parked:
     def settle(
         self, ended: Sequence[ParkedEvent], connection: Connection, letters: Sequence[DeadLetter]
     ) -> None:
-        """Mark those that were applied, and those of the letters as failed for good."""
+        """Mark those that were applied, and those of the letters as failed; others still wait."""
         failed = {id(letter.message): letter for letter in letters}
         replayed = [event.dlq_id for event in ended if id(event.message) not in failed]
         opened = [
-            (*described(failed[id(event.message)].error), event.dlq_id)
+            (*described(letter.error), event.dlq_id)
             for event in ended
-            if id(event.message) in failed
+            if (letter := failed.get(id(event.message))) and not waits(letter)
         ]
         with connection.cursor() as cursor:
             settled = cursor.execute(_REPLAYED, (replayed,)).rowcount
             if opened:
                 cursor.executemany(_OPEN, opened)
                 settled += cursor.rowcount
-        if settled != len(ended):  # a person has settled some; ask again what there is
+        if settled != len(replayed) + len(opened):  # by a person; ask again what there is
             raise RetriableError("parked events were settled by somebody else")

@@ -1,8 +1,10 @@
-"""Events that wait for a row that they need, and those of the same key that wait behind them.
+"""Events that wait, and those of the same key that wait behind them.
 
 What waits is a dead letter with the status PARKED, written in the transaction that moves the
-offset past it, so the database alone says what waits: the keys here only save asking it.  They
-are read when a partition is claimed and change after a commit, never before.
+offset past it; what failed is one with the status OPEN, which a person decides on, and holds up
+its key just so.  The database alone says what waits: the keys here only save asking it.  They are
+read when a partition is claimed, and again every so often, for `sink-runner dlq` only changes a
+letter's status; otherwise they change after a commit, never before.
 
 A retry is one more transaction of the partition's owner: it writes the rows and settles their
 letters, or does neither, and finds itself fenced off where another runner has taken over.
@@ -12,29 +14,37 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeAlias
+from itertools import islice
+from typing import NamedTuple, TypeAlias
 
 from ..chain.route import Batch
 from ..errors import EventError, ExpiredError, WaitingError
 from ..kafka.message import ROWS, Message
 from ..target.applier import Applier
 from ..target.offsets import Advance, Claim
-from .dead_letter import DeadLetter
-from .parked import Parked, ParkedEvent, WaitingKey
+from .dead_letter import DeadLetter, behind, holds, waits
+from .parked import Connection, Counts, Parked, ParkedEvent, WaitingKey
 from .sealing import Sealer
 
 Prepare: TypeAlias = Callable[[Sequence[Message]], Batch]
 """Decode messages and send them through the chain."""
+Told: TypeAlias = Callable[[Counts], None]
+"""Told how many letters there are."""
 
 _KEYS_AT_ONCE = 500
-_BEHIND = "waits behind an earlier event of its row"
+_SECOND = 1.0
+"""More often the keys are not read again ..."""
+_IDLE = 15
+"""... so many times less often while nothing is held ..."""
+_COST = 20
+"""... and with so many times the time in between that it took."""
 
 
 class Waiting:
-    """The keys of one mapping that have events waiting, in the partitions that it has claimed."""
+    """The keys of one mapping that others wait behind, in the partitions that it has claimed."""
 
     def __init__(
         self,
@@ -45,6 +55,7 @@ class Waiting:
         retry: timedelta,
         give_up: timedelta,
         clock: Callable[[], datetime],
+        told: Told = lambda _: None,
     ) -> None:
         self._applier = applier
         self._sealer = sealer
@@ -52,73 +63,102 @@ class Waiting:
         self._retry = retry.total_seconds()
         self._give_up = give_up
         self._clock = clock
-        self._keys: dict[WaitingKey, None] = {}
-        """In the order in which they are tried; a set has none."""
+        self._told = told
+        self._held: set[WaitingKey] = set()
+        """All of them; about 250 bytes each."""
+        self._line: dict[WaitingKey, None] = {}
+        """Those that may be tried again, in the order in which they are; a set has none."""
+        self._places: set[int] = set()
+        """The partitions of what is held."""
         self._fresh: set[WaitingKey] = set()
         """Those that came after `split` was last called."""
         self._due = 0.0
+        self._stale = float("inf")
+        """When to read the keys again."""
 
     def load(self, partitions: Collection[int]) -> None:
-        """Learn what waits in partitions that were just claimed."""
-        found = self._applier.ask(partial(self._parked.keys, partitions))
-        others = [key for key in self._keys if key[0] not in partitions]
-        self._keys = dict.fromkeys([*others, *found])
+        """Learn what waits in these partitions; no batch of theirs may be on its way."""
+        started = time.monotonic()
+        found, counts = self._applier.ask(partial(self._ask, partitions))
+        self._held = {key for key in self._held if key[0] not in partitions} | found.keys()
+        # Those that have waited for their turn keep it.
+        stay = [key for key in self._line if key[0] not in partitions or found.get(key)]
+        self._line = dict.fromkeys([*stay, *(key for key, ready in found.items() if ready)])
+        self._places = {key[0] for key in self._held}
+        self._told(counts)
+        took = time.monotonic() - started
+        often = max(self._retry, _SECOND) * (1 if self._held else _IDLE)
+        self._stale = started + took + max(often, _COST * took)
+
+    def _ask(
+        self, partitions: Collection[int], connection: Connection
+    ) -> tuple[dict[WaitingKey, bool], Counts]:
+        return self._parked.keys(partitions, connection), self._parked.counts(connection)
 
     # -- new events ----------------------------------------------------------------------------
 
     def split(self, messages: Sequence[Message]) -> tuple[Sequence[Message], list[Message]]:
         """Tell the messages that may go on from those that have to wait behind others."""
         self._fresh.clear()  # before the keys are looked at: another thread may be adding some
-        if not self._keys:
+        if not self._held:
             return messages, []
         free: list[Message] = []
         held: list[Message] = []
         for message in messages:
-            waits = message.value is not None and self._key(message) in self._keys
-            (held if waits else free).append(message)
+            stays = message.value is not None and self._key(message) in self._held
+            (held if stays else free).append(message)
         return free, held
 
     def hold(self, batch: Batch, held: Sequence[Message] = ()) -> None:
-        """Park, with what the batch itself found waiting, all that comes after it.
+        """Park, with what the batch itself found at fault or waiting, all that comes after it.
 
         Call it once the batch before this one is committed, with what `split` held back.
         """
         since: dict[WaitingKey, int] = {}
-        for message in _waiting(batch.letters):
-            if (key := self._key(message)) is None:
-                continue
-            since[key] = min(message.offset, since.get(key, message.offset))
+        for message in (letter.message for letter in batch.letters if holds(letter)):
+            if (key := self._key(message)) is not None:
+                since[key] = min(message.offset, since.get(key, message.offset))
         if not (since or held or self._fresh):
             return
         since |= dict.fromkeys(self._fresh, -1)
-        late: dict[int, Message] = {}
-        for message in (change.source for change in batch.changes):
+        late: dict[int, Message] = {id(message): message for message in held}
+        for message in _messages(batch):
             key = self._key(message)
             if key is not None and since.get(key, message.offset) < message.offset:
                 late[id(message)] = message
-        batch.letters += [
-            DeadLetter(message, WaitingError(_BEHIND)) for message in (*held, *late.values())
-        ]
-        batch.letters.sort(key=lambda letter: (letter.message.partition, letter.message.offset))
-        stay = {id(message) for message in _waiting(batch.letters)}
+        first = [letter for letter in batch.letters if id(letter.message) not in late]
+        batch.letters = first + [DeadLetter(message, behind()) for message in late.values()]
+        stay = {id(letter.message) for letter in batch.letters}
         _keep(batch, lambda message: id(message) not in stay)
 
     def note(self, letters: Iterable[DeadLetter]) -> int:
-        """Heed what was parked by a transaction that is committed; return how many events."""
-        waiting = _waiting(letters)
-        keys = [key for message in waiting if (key := self._key(message)) is not None]
-        self._keys |= dict.fromkeys(keys)
-        self._fresh.update(keys)  # after the keys; see `split`
-        return len(waiting)
+        """Heed the letters of a transaction that is committed; return how many are parked."""
+        parked = 0
+        for letter in letters:
+            parked += waits(letter)
+            if holds(letter) and (key := self._key(letter.message)) is not None:
+                if waits(letter) and key not in self._held:
+                    self._line[key] = None
+                self._held.add(key)
+                self._places.add(key[0])
+                self._fresh.add(key)  # after the keys; see `split`
+        return parked
 
     # -- retries -------------------------------------------------------------------------------
 
     @property
     def keys(self) -> int:
-        return len(self._keys)
+        """How many may be tried again."""
+        return len(self._line)
+
+    @property
+    def held(self) -> int:
+        """How many others wait behind."""
+        return len(self._held)
 
     def due(self) -> bool:
-        return bool(self._keys) and time.monotonic() >= self._due
+        now = time.monotonic()
+        return now >= self._stale or (bool(self._line) and now >= self._due)
 
     def retry(self, claims: Mapping[int, Claim], prepare: Prepare) -> tuple[Batch, int]:
         """Try the oldest events of some keys again, and next time those of the next keys.
@@ -126,10 +166,12 @@ class Waiting:
         Returns what was applied, with its dead letters, and how many rows changed.  No batch
         may be on its way that `split` has already seen.
         """
-        self._keys = {key: None for key in self._keys if key[0] in claims}
-        keys = list(self._keys)[:_KEYS_AT_ONCE]
+        self._drop(self._places - claims.keys())
+        if time.monotonic() >= self._stale:
+            self.load(list(claims))
+        keys = list(islice(self._line, _KEYS_AT_ONCE))
         oldest = self._clock() - self._give_up
-        events = self._applier.ask(partial(self._parked.take, keys, oldest))
+        events, blocked = self._applier.ask(partial(self._parked.take, keys, oldest))
         opened = [event.message for event in events if event.fault is None]
         batch, ended = _passed(events, prepare(opened))
         written = 0
@@ -140,31 +182,49 @@ class Waiting:
             ]
             settle = partial(self._parked.settle, ended)
             written = self._applier.apply(batch, steps, record=settle)
-        failed = len({id(letter.message) for letter in batch.letters})
-        batch.counts = Counter(replayed=len(ended) - failed)
-        self._rotate(keys, events, ended)
-        self._due = time.monotonic() + (0 if ended else self._retry)
+        still = {id(letter.message) for letter in batch.letters if waits(letter)}
+        batch.letters = [letter for letter in batch.letters if not waits(letter)]
+        done = [event for event in ended if id(event.message) not in still]
+        batch.counts = Counter(replayed=len(done) - len(batch.letters))
+        self._rotate(keys, _Tried(events, done, blocked, _failed(done, batch.letters)))
+        self._due = time.monotonic() + (0 if done else self._retry)
         return batch, written
 
-    def _rotate(
-        self,
-        keys: Iterable[WaitingKey],
-        events: Iterable[ParkedEvent],
-        ended: Iterable[ParkedEvent],
-    ) -> None:
-        """Put the keys that were tried to the end, unless nothing of them waits any more."""
-        taken = Counter(event.key for event in events)
-        done = Counter(event.key for event in ended)
+    def _drop(self, partitions: Collection[int]) -> None:
+        """Forget what waits in partitions that somebody else has now."""
+        if partitions:
+            self._held = {key for key in self._held if key[0] not in partitions}
+            self._line = {key: None for key in self._line if key[0] not in partitions}
+            self._places.difference_update(partitions)
+
+    def _rotate(self, keys: Iterable[WaitingKey], tried: _Tried) -> None:
+        """Put the keys that were tried to the end, unless a person has to decide first or nothing
+        of them waits any more."""
+        taken = Counter(event.key for event in tried.events)
+        left = taken - Counter(event.key for event in tried.done)
         for key in keys:
-            del self._keys[key]
-            if taken[key] > done[key] or taken[key] == self._parked.at_once:
-                self._keys[key] = None
+            del self._line[key]
+            if key in tried.failed or (key in tried.blocked and not left[key]):
+                continue
+            if left[key] or taken[key] == self._parked.at_once:
+                self._line[key] = None
+            else:
+                self._held.discard(key)
 
     def _key(self, message: Message) -> WaitingKey | None:
         """Whose turn it is to wait; None for a batch's row without a key."""
         if message.key is None and message.partition == ROWS:
             return None
         return message.partition, self._sealer.fingerprint(message.key) or b""
+
+
+class _Tried(NamedTuple):
+    """What came of one try."""
+
+    events: Sequence[ParkedEvent]
+    done: Sequence[ParkedEvent]
+    blocked: Collection[WaitingKey]
+    failed: Collection[WaitingKey]
 
 
 def replay_rows(waiting: Waiting, prepare: Prepare) -> Counter[str]:
@@ -190,8 +250,8 @@ def replay_rows(waiting: Waiting, prepare: Prepare) -> Counter[str]:
 def _passed(events: Sequence[ParkedEvent], batch: Batch) -> tuple[Batch, list[ParkedEvent]]:
     """What may be applied of parked events that were tried again, and which they are.
 
-    The first of a key that still waits stops that key; one that has waited for too long, or
-    fails for another reason, is a dead letter and stops nobody.
+    The first of a key that still waits stops that key, and so does one that fails or has waited
+    for too long, unless it is a batch's row: that one is a dead letter and stops nobody.
     """
     errors = {id(letter.message): letter.error for letter in batch.letters}
     stopped: set[WaitingKey] = set()
@@ -200,12 +260,15 @@ def _passed(events: Sequence[ParkedEvent], batch: Batch) -> tuple[Batch, list[Pa
     for event in events:
         me = id(event.message)
         error = event.fault or errors.get(me)
+        if event.key in stopped:
+            continue
+        if error is not None and event.key[0] != ROWS:
+            stopped.add(event.key)
         if isinstance(error, WaitingError):
             if not event.expired:
                 stopped.add(event.key)
+                continue
             error = ExpiredError(f"gave up: {error}", error.column)
-        if event.key in stopped:
-            continue
         ended[me] = event
         if error is not None:
             final[me] = error
@@ -214,8 +277,15 @@ def _passed(events: Sequence[ParkedEvent], batch: Batch) -> tuple[Batch, list[Pa
     return batch, list(ended.values())
 
 
-def _waiting(letters: Iterable[DeadLetter]) -> list[Message]:
-    return [letter.message for letter in letters if isinstance(letter.error, WaitingError)]
+def _failed(events: Iterable[ParkedEvent], letters: Iterable[DeadLetter]) -> set[WaitingKey]:
+    """The keys that an event holds up now that has just failed."""
+    failed = {id(letter.message) for letter in letters if holds(letter)}
+    return {event.key for event in events if id(event.message) in failed}
+
+
+def _messages(batch: Batch) -> Iterator[Message]:
+    yield from (change.source for change in batch.changes)
+    yield from (letter.message for letter in batch.letters if holds(letter))
 
 
 def _keep(batch: Batch, wanted: Callable[[Message], bool]) -> None:

@@ -161,10 +161,10 @@ class MappingHealth:
             self._last.set(last_ms / 1000)
             self._lag.set(max(0.0, self._health.clock() - last_ms / 1000))
 
-    def letters(self, counts: Mapping[str, int], budget_left: int) -> None:
-        """How many dead letters wait for a person (open) or for their turn (parked)."""
-        for status in ("open", "parked"):
-            self._letters.labels(self._name, status).set(counts.get(status, 0))
+    def letters(self, waiting: int, parked: int, budget_left: int) -> None:
+        """How many dead letters wait for a person, how many for their turn."""
+        self._letters.labels(self._name, "open").set(waiting)
+        self._letters.labels(self._name, "parked").set(parked)
         self._left.set(budget_left)
 
     def _standing(self) -> Standing:

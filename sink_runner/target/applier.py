@@ -10,15 +10,17 @@ from typing import Any, TypeVar
 import psycopg
 
 from ..chain.route import Batch
+from ..dead_letters.budget import Budget
 from ..dead_letters.dead_letter import DeadLetter, DeadLetters
-from ..errors import EventError
 from ..quality.counts import add_counts
 from .audit import Trail
 from .changes import Change
-from .faults import ROW_FAULTS, judge
+from .faults import judge
+from .isolation import write_or_isolate
 from .offsets import Advance, Claim, Offsets
 from .resolve import RowWriter
 from .session import connect, renew_commit_time, use_origin
+from .time_limit import TimeLimit
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
@@ -41,6 +43,8 @@ class Applier:
         dead_letters: DeadLetters,
         clock: Callable[[], datetime],
         trail: Trail | None = None,
+        budget: Budget | None = None,
+        timeout: float = 60.0,
     ) -> None:
         self._mapping = mapping
         self._trail = trail
@@ -49,7 +53,11 @@ class Applier:
         self._offsets = offsets
         self._dead_letters = dead_letters
         self._clock = clock
+        self._budget = budget
         self._connection: Connection | None = None
+        self._letters: list[DeadLetter] = []
+        """Of the last attempt that came as far as its commit."""
+        self.limit = TimeLimit(timeout)
 
     def claim(self, partitions: Iterable[int]) -> Mapping[int, Claim]:
         """Become the only one that may write what these partitions hold."""
@@ -80,9 +88,12 @@ class Applier:
         letters = list(batch.letters)
         with Session(self) as connection, connection.transaction():
             if again and self._offsets.applied(connection, steps):
+                batch.letters = self._letters
                 return 0
             self._offsets.advance(connection, steps)
             written = self._write(connection, batch.changes, letters)
+            if letters and self._budget:
+                self._budget.check(connection, letters, len(batch.changes) + len(batch.letters))
             if letters or record:
                 (record or self._dead_letters.write)(connection, letters)
             day = self._clock().date()
@@ -91,6 +102,7 @@ class Applier:
                 self._trail.applied(
                     connection, batch, batch.changes, letters, written=written, steps=steps
                 )
+            self._letters = letters
         batch.letters = letters  # not before the commit: another attempt finds them anew
         return written
 
@@ -116,27 +128,15 @@ class Applier:
     def _write(
         self, connection: Connection, changes: Sequence[Change], letters: list[DeadLetter]
     ) -> int:
-        """Write in one go; if the rows are at fault, split until the bad ones stand alone."""
-        if not changes:
-            return 0
-        try:
-            with connection.transaction():
-                return self._writer.write(connection, changes, self._clock())
-        except ROW_FAULTS as fault:
-            error = judge(fault)
-            if not isinstance(error, EventError):
-                raise
-            if len(changes) == 1:
-                letters.append(DeadLetter(changes[0].source, _caused(error, fault)))
-                return 0
-        half = len(changes) // 2
-        return self._write(connection, changes[:half], letters) + self._write(
-            connection, changes[half:], letters
+        """Write the changes; events that are at fault and those behind them become letters."""
+        now = self._clock()
+        return write_or_isolate(
+            connection, changes, lambda part: self._writer.write(connection, part, now), letters
         )
 
     def open(self) -> Connection:
         if self._connection is None or self._connection.closed:
-            connection = connect(self._dsn, f"sink-runner {self._mapping}")
+            connection = connect(self._dsn, f"sink-runner {self._mapping}", self.limit.seconds)
             try:
                 use_origin(connection, self._mapping)
                 self._writer.prepare(connection)
@@ -159,15 +159,11 @@ class Session:
             return self._applier.open()
         except psycopg.Error as fault:
             self._applier.close()
-            raise judge(fault) from fault
+            raise self._applier.limit.heed(judge(fault)) from fault
 
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
         if isinstance(fault, psycopg.Error):
             self._applier.close()
-            raise judge(fault) from fault
-
-
-def _caused(error: EventError, fault: BaseException) -> EventError:
-    if error is not fault:
-        error.__cause__ = fault
-    return error
+            raise self._applier.limit.heed(judge(fault)) from fault
+        if fault is None:
+            self._applier.limit.enough()

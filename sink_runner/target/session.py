@@ -14,19 +14,30 @@ from ..errors import ConfigError
 
 Connection = psycopg.Connection[Any]
 
-_SETTINGS = (
-    "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=60s "
-    "-c statement_timeout=300s"
-)
+_SECONDS, _LOCK_SECONDS = 300.0, 30.0
 _CONTROL_LOCK = 0x51_4E_4B  # any constant of ours: serialises the creation of our own tables
 _MAX_SLOTS = 16
 _SCRIPTS = ("control.sql", "batch.sql", "schema.sql")
 
 
-def connect(dsn: str, application: str) -> Connection:
-    """Open a session in UTC; every transaction on it is explicit."""
+def connect(dsn: str, application: str, seconds: float | None = None) -> Connection:
+    """Open a session in UTC; every transaction on it is explicit.
+
+    A statement may take so many seconds, and wait half of them for one lock: both end as errors
+    that tell the one from the other.
+    """
+    limits = {
+        "statement_timeout": seconds or _SECONDS,
+        "lock_timeout": seconds / 2 if seconds else _LOCK_SECONDS,
+        "idle_in_transaction_session_timeout": max(seconds or 0, 60),
+    }
+    options = [f"-c {name}={int(limit * 1000)}" for name, limit in limits.items()]
     return psycopg.connect(
-        dsn, autocommit=True, application_name=application, options=_SETTINGS, connect_timeout=10
+        dsn,
+        autocommit=True,
+        application_name=application,
+        options=" ".join(["-c timezone=UTC", *options]),
+        connect_timeout=10,
     )
 
 

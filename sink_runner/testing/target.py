@@ -93,7 +93,9 @@ class TargetHarness:
         return self.apply(batch)
 
     def retry(self) -> int:
-        """Try again what is parked, as the runner does every few seconds."""
+        """Try again what is parked, as the runner does every few seconds; heed what `sink-runner
+        dlq` has changed."""
+        self.waiting.load({0})
         claims = {0: Claim(self.epoch, self.at)}
         _, written = self.waiting.retry(claims, self.harness.prepare)
         return written

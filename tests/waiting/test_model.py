@@ -37,6 +37,8 @@ STEPS = st.lists(
         st.tuples(st.just("retry")),
         st.tuples(st.just("crash"), st.sampled_from(POINTS)),
         st.tuples(st.just("takeover")),
+        st.tuples(st.just("replay")),
+        st.tuples(st.just("discard")),
     ),
     max_size=12,
 )
@@ -49,6 +51,7 @@ class Story:
         self.shop = shop.another()
         self.sent: list[tuple[str, Spec]] = []
         self.arrived = {"known"}
+        self.discarded: set[int] = set()
         self.shop.target.admin.execute(
             "TRUNCATE customers, orders, written, sync_dlq, sink.row_version"
         )
@@ -98,6 +101,22 @@ class Story:
         except RetriableError:
             self.takeover()
 
+    def replay(self) -> None:
+        """As `sink-runner dlq replay` does it; what was bad is bad still."""
+        self.shop.target.admin.execute(
+            "UPDATE sync_dlq SET status = 'PARKED' WHERE status = 'OPEN'"
+        )
+
+    def discard(self) -> None:
+        target = self.shop.target
+        found = target.admin.execute(
+            "UPDATE sync_dlq SET status = 'DISCARDED' WHERE status = 'OPEN' RETURNING *"
+        )
+        for row in found:
+            place = row["topic"], row["partition"], row["offset"]
+            value = target.sealer.open(row["source_data"], *place).value
+            self.discarded.add(target.harness._decoded[int.from_bytes(value[1:5])].lsn)
+
     def crash(self, point: str) -> None:
         self.shop.crash(point)
 
@@ -117,23 +136,27 @@ class Story:
             if self.shop.statuses() == before:
                 break
 
-    def model(self) -> tuple[dict[int, str], int, dict[int, list[str]]]:
-        """The rows, how many events wait, and which may have been written, by key."""
+    def model(self) -> tuple[dict[int, str], dict[str, int], dict[int, list[str]]]:
+        """The rows, how many events wait or failed, and which may have been written, by key."""
         rows: dict[int, str] = {}
         may: dict[int, list[str]] = defaultdict(list)
         stopped: set[int] = set()
-        waiting = 0
-        for note, (key, customer, what) in self.sent:
-            if what != "gone" and customer not in self.arrived:
+        kept = {"PARKED": 0, "OPEN": 0}
+        for number, (note, (key, customer, what)) in enumerate(self.sent, start=1):
+            if number in self.discarded:
+                continue
+            if key in stopped or (what != "gone" and customer not in self.arrived):
                 stopped.add(key)
-            if key in stopped:
-                waiting += 1
+                kept["PARKED"] += 1
+            elif what == "bad":
+                stopped.add(key)
+                kept["OPEN"] += 1
             elif what == "gone":
                 rows.pop(key, None)
-            elif what == "row":
+            else:
                 rows[key] = note
                 may[key].append(note)
-        return rows, waiting, may
+        return rows, kept, may
 
 
 @settings(
@@ -154,10 +177,10 @@ def test_it_ends_as_if_each_event_had_waited_in_its_place(
 
 
 def check(story: Story) -> None:
-    rows, waiting, may = story.model()
+    rows, kept, may = story.model()
     assert story.shop.notes() == rows
     statuses = Counter(story.shop.statuses())
-    assert statuses["PARKED"] == waiting
+    assert {status: statuses[status] for status in kept} == kept
     for key, notes in _written(story.shop).items():
         assert all(one < other for one, other in pairwise(notes)), "doubled or overtaken"
         assert set(notes) <= set(may[key])

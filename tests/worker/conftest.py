@@ -19,6 +19,7 @@ from sink_runner.dead_letters.dead_letter import DeadLetters
 from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.dead_letters.waiting import Waiting
 from sink_runner.errors import DecodeError, EventError
+from sink_runner.health.board import Health
 from sink_runner.kafka.message import Message
 from sink_runner.loading.hooks import Hooks
 from sink_runner.loading.registry import new_manager
@@ -40,6 +41,11 @@ BEGIN INSERT INTO {schema}.audit VALUES (new.id); RETURN new; END $$;
 CREATE TRIGGER audit BEFORE INSERT ON {schema}.t
 FOR EACH ROW EXECUTE FUNCTION {schema}.audit();
 """
+
+
+def exactly(seconds: float) -> float:
+    """Wait as long as it says."""
+    return seconds
 
 
 class Broker:
@@ -222,7 +228,10 @@ class Stage:
         self.broker = Broker()
         self.broker.share(one={0})
         self.watcher = Watcher()
-        self.patience = Patience(steps=(0.01, 0.02), maintenance=0.05, remember=timedelta(days=1))
+        self.patience = Patience(
+            steps=(0.01, 0.02), maintenance=0.05, remember=timedelta(days=1), jitter=exactly
+        )
+        self.health = Health()
 
     def log(self, partitions: int) -> None:
         """Have so many partitions instead of one, all of them the first worker's."""
@@ -288,6 +297,7 @@ class Stage:
             ),
             hooks=Hooks(manager, defaultdict(lambda: None)),
             patience=self.patience,
+            health=self.health.mapping("staged"),
             stop=stop,
         )
         return worker, consumer, stop

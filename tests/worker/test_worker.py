@@ -5,14 +5,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from datetime import timedelta
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from sink_runner.errors import RetriableError
-from sink_runner.patience import Patience
 
 pytestmark = pytest.mark.postgres
 
@@ -86,7 +85,7 @@ class TestWaiting:
             stage.until(list(range(30)))
 
     def test_the_world_is_asked_again_after_the_configured_times(self, stage: Any) -> None:
-        stage.patience = Patience(steps=(0.05, 0.2), maintenance=60, remember=timedelta(1))
+        stage.patience = replace(stage.patience, steps=(0.05, 0.2), maintenance=60)
         tried: list[float] = []
 
         def refuse(_: Any) -> None:
@@ -102,7 +101,7 @@ class TestWaiting:
 
     @pytest.mark.parametrize("where", ["open", "poll", "write"])
     def test_being_told_to_stop_ends_the_waiting_at_once(self, stage: Any, where: str) -> None:
-        stage.patience = Patience(steps=(60,), maintenance=60, remember=timedelta(1))
+        stage.patience = replace(stage.patience, steps=(60,), maintenance=60)
         waiting = threading.Event()
 
         def refuse(*_: Any) -> Any:
@@ -149,8 +148,8 @@ class TestWaiting:
 
 
 def test_what_is_no_event_of_ours_is_kept_and_the_rest_goes_on(stage: Any) -> None:
-    for value in (0, b"garbage", 2):
-        stage.broker.send(0, value)
+    for number, value in enumerate((0, b"garbage", 2)):
+        stage.broker.send(0, value, key=b"%d" % number)
     with stage.running() as running:
         stage.until([0, 2])
     assert running.worker.counts == {"written": 2, "dead": 1}

@@ -1,0 +1,96 @@
+"""Find the events that a batch fails on, by splitting it until each of them stands alone.
+
+An event is applied as a whole or not at all, and what comes after a failing one of its key is
+left out as well: it waits behind it.  One bad event among n costs about 2 log2(n) attempts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from itertools import chain
+from typing import Any
+
+import psycopg
+
+from ..dead_letters.dead_letter import DeadLetter, behind, line_of
+from ..errors import EventError
+from .changes import Change
+from .faults import ROW_FAULTS, judge
+
+Connection = psycopg.Connection[Any]
+
+
+def write_or_isolate(
+    connection: Connection,
+    changes: Sequence[Change],
+    write: Callable[[Sequence[Change]], int],
+    letters: list[DeadLetter],
+) -> int:
+    """Write in one go; if a row is at fault, split.  Return how many rows changed.
+
+    `letters` gets the events that fail and those that wait behind them.
+    """
+    return _Isolation(connection, write, letters).apply(changes)
+
+
+class _Isolation:
+    def __init__(
+        self,
+        connection: Connection,
+        write: Callable[[Sequence[Change]], int],
+        letters: list[DeadLetter],
+    ) -> None:
+        self._connection = connection
+        self._write = write
+        self._letters = letters
+        self._failed: set[Hashable] = set()
+        """The lines that stand still."""
+        self._behind: set[int] = set()
+
+    def apply(self, changes: Sequence[Change]) -> int:
+        changes = self._free(changes) if self._failed else changes
+        if not changes:
+            return 0
+        try:
+            with self._connection.transaction():
+                return self._write(changes)
+        except ROW_FAULTS as fault:
+            error = judge(fault)
+            if not isinstance(error, EventError):
+                raise
+            at = _half(changes)
+            if not at:
+                self._fail(changes[0].source, _caused(error, fault))
+                return 0
+        return self.apply(changes[:at]) + self.apply(changes[at:])
+
+    def _fail(self, message: Any, error: EventError) -> None:
+        self._letters.append(DeadLetter(message, error))
+        self._failed.add(line_of(message))
+
+    def _free(self, changes: Sequence[Change]) -> list[Change]:
+        """Those whose key has not failed; the others come to wait."""
+        found: list[Change] = []
+        for change in changes:
+            message = change.source
+            if line_of(message) not in self._failed:
+                found.append(change)
+            elif id(message) not in self._behind:
+                self._behind.add(id(message))
+                self._letters.append(DeadLetter(message, behind()))
+        return found
+
+
+def _half(changes: Sequence[Change]) -> int:
+    """Where to split without taking an event apart; 0 if there is but one."""
+    middle = len(changes) // 2
+    for at in chain(range(middle, 0, -1), range(middle + 1, len(changes))):
+        if changes[at].source is not changes[at - 1].source:
+            return at
+    return 0
+
+
+def _caused(error: EventError, fault: BaseException) -> EventError:
+    if error is not fault:
+        error.__cause__ = fault
+    return error
