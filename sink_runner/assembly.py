@@ -38,6 +38,7 @@ from .masking.refresh import Refresh, before_polls
 from .parts import assemble, remask
 from .patience import Patience
 from .plugin import Table, TableMapping
+from .schema_check.build import watch as schema_watch
 from .target.applier import Applier
 from .target.audit import trail
 from .target.catalog import TableCatalog, read_table
@@ -90,14 +91,14 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     target = _read(around.database(mapping.target_table.database).dsn, mapping.target, init=True)
     source = _read(around.database(mapping.source_table.database).reader_dsn, mapping.source)
     check_target(mapping, target)
-    check_source(mapping, source)
+    policies = around.latest or (lambda: around.policies)
+    watch = schema_watch(plugin.name, mapping, around.config, policies, around.schemas)
+    check_source(mapping, source, watch.known())
     config, health = around.config, around.health.mapping(plugin.name)
     timeout, settings = config.batch.timeout_seconds, config.dead_letters
     lookups = Lookups(mapping.columns, around.readers, timeout)
     keys = KeyDecoder(around.schemas, sorted(source.primary_key))
-    decoder = EnvelopeDecoder(
-        around.schemas, after=mapping.source_columns, before=wanted_before(mapping)
-    )
+    decoder = EnvelopeDecoder(watch, after=mapping.source_columns, before=wanted_before(mapping))
     parts = assemble(
         plugin,
         around.plugins,
@@ -124,10 +125,10 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     return Worker(
         plugin.name,
         feed=before_polls(
-            _feed(config, plugin.name, mapping.source),
+            watch.before(_feed(config, plugin.name, mapping.source)),
             Refresh(
                 around.policies,
-                around.latest or (lambda: around.policies),
+                policies,
                 partial(remask, parts, mapping, target.columns),
             ),
         ),

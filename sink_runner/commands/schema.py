@@ -65,9 +65,9 @@ examples:
 """
 ACCEPTING = """\
 For a change that is meant.  What the source table is now becomes what the mapping is planned
-with, and a running mapping goes on by itself.  Of a column that is gone the target keeps what it
-has.  With --id the events of that schema are read as they are, too.  A column that looks
-personal can't be accepted: classify it.
+with, and a running mapping goes on by itself.  A column that is gone is NULL from then on; to keep
+what the target has of it, take it out of the plugin instead.  With --id the events of that schema
+are read as they are, too.  A column that looks personal can't be accepted: classify it.
 
 examples:
   sink-runner schema accept golden-records

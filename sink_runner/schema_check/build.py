@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import psycopg
 
 from ..config import Config, Database
-from ..errors import ConfigError, PolicyError
-from ..masking.policy import Policies, load_policies
+from ..errors import ConfigError
+from ..masking.policy import Policies
 from ..plugin import Table, TableMapping
 from ..target.faults import judge
 from ..target.session import connect
@@ -52,24 +52,20 @@ def rules_of(name: str, mapping: TableMapping, config: Config, policies: Policie
 
 
 def watch(
-    name: str, mapping: TableMapping, config: Config, policies: Policies, registry: Registry
+    name: str,
+    mapping: TableMapping,
+    config: Config,
+    policies: Callable[[], Policies],
+    registry: Registry,
 ) -> SchemaWatch:
-    """The mapping's watch; the policies are read anew for each look, as they may be mended."""
+    """The mapping's watch; it asks for the policies at each look, as they may have been mended."""
     return SchemaWatch(
         name,
         registry,
-        rules=lambda: rules_of(name, mapping, config, _latest(config, policies)),
+        rules=lambda: rules_of(name, mapping, config, policies()),
         present=lambda: source_row(mapping, config),
         store=contracts(mapping, config),
     )
-
-
-def _latest(config: Config, known: Policies) -> Policies:
-    """The policies as they are now; half-written ones are not believed."""
-    try:
-        return load_policies(config.policies.directory)
-    except PolicyError:
-        return known
 
 
 def _target(mapping: TableMapping, config: Config) -> Mapping[str, ColumnShape] | None:

@@ -101,7 +101,8 @@ def value_schema(table: Table, shape: TableShape, *, told: bool = False) -> dict
 
 def key_schema(table: Table, shape: TableShape) -> dict[str, Any] | None:
     """The record of the primary key; None if there is none."""
-    fields = [_field(column, told=False) for column in shape.columns if column.name in shape.key]
+    columns = {column.name: column for column in shape.columns}
+    fields = [_field(columns[name], told=False) for name in shape.key]
     return _record(table, "Key", fields) if fields else None
 
 

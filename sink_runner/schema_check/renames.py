@@ -1,8 +1,11 @@
-"""A column under another name: told by its place, which a table's column never changes."""
+"""A column under another name: told by its place, which a table's column never changes.
+
+The decoder is given a schema in which the columns have the names that the mapping knows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .compare import change_of
@@ -35,19 +38,27 @@ def old_names(then: RowShape, now: RowShape) -> dict[str, str]:
 
 def with_names(schema: Any, names: Mapping[str, str]) -> Any:
     """An envelope's schema in which the rows' columns have these names; bytes do not know any."""
-    return schema | {"fields": [_side(field, names) for field in schema["fields"]]}
+    return _with_fields(
+        schema,
+        lambda fields: [one | {"name": names.get(one["name"], one["name"])} for one in fields],
+    )
 
 
-def _side(field: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    if field["name"] not in {"before", "after"} or not isinstance(field["type"], list):
-        return field
-    return field | {"type": [_row(branch, names) for branch in field["type"]]}
+def with_nulls(schema: Any, columns: Iterable[str]) -> Any:
+    """An envelope's schema in which the rows have these columns too: a null takes no bytes."""
+    nulls = [{"name": name, "type": "null"} for name in sorted(columns)]
+    return _with_fields(schema, lambda fields: [*fields, *nulls])
 
 
-def _row(branch: Any, names: Mapping[str, str]) -> Any:
-    if not isinstance(branch, dict) or branch.get("type") != "record":
-        return branch
-    fields = [
-        field | {"name": names.get(field["name"], field["name"])} for field in branch["fields"]
-    ]
-    return branch | {"fields": fields}
+def _with_fields(schema: Any, change: Callable[[list[Any]], list[Any]]) -> Any:
+    def side(field: dict[str, Any]) -> dict[str, Any]:
+        if field["name"] not in {"before", "after"} or not isinstance(field["type"], list):
+            return field
+        return field | {"type": [row(branch) for branch in field["type"]]}
+
+    def row(branch: Any) -> Any:
+        if not isinstance(branch, dict) or branch.get("type") != "record":
+            return branch
+        return branch | {"fields": change(branch["fields"])}
+
+    return schema | {"fields": [side(field) for field in schema["fields"]]}

@@ -79,7 +79,7 @@ class Rules:
             return self._found(
                 name,
                 Change.REMOVED,
-                f"{source} has no column {name}, as was accepted; the target keeps what it has",
+                f"{source} has no column {name}, as was accepted; it is NULL to the mapping",
                 f"take the column out of plugin {self.name!r}",
                 Severity.WARNING,
             )
@@ -89,16 +89,15 @@ class Rules:
                 name,
                 Change.RENAMED,
                 f"column {name} ({planned.title}) of {source} was renamed, it seems to {other}",
-                f"rename it back, or name {other} in plugin {self.name!r} and restart, "
-                f"or {self._accept(row)}",
+                f"rename it back, or name {other} in plugin {self.name!r} and restart",
             )
         was = f" ({planned.title})" if planned is not None else ""
         return self._found(
             name,
             Change.REMOVED,
             f"column {name}{was} of {source} is gone, and the mapping names it",
-            f"bring it back, or take it out of plugin {self.name!r} and restart, "
-            f"or {self._accept(row)}",
+            f"bring it back, or take it out of plugin {self.name!r} and restart, or "
+            f"{self._accept(row)}: it is NULL from then on",
         )
 
     def _compared(self, planned: ColumnShape, written: ColumnShape) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ import structlog
 from ..errors import SchemaError
 from .contract import Contract
 from .findings import PASSING, Change, Finding, Severity, refused
-from .renames import old_names, with_names
+from .renames import old_names, with_names, with_nulls
 from .rules import Rules
 from .shape import RowShape, row_of
 
@@ -98,19 +98,19 @@ class SchemaWatch:
         if self._contract is None:
             self._contract = self._store.load(self._name)
         if self._is_accepted(schema_id):
-            return raw
+            return self._whole(raw, row, rules)
         found = rules.check(row, self._contract, origin)
         if refused(found):
             # A person may have accepted it meanwhile.
             self._contract = self._store.load(self._name)
             if self._is_accepted(schema_id):
-                return raw
+                return self._whole(raw, row, rules)
             found = rules.check(row, self._contract, origin)
         if harm := refused(found):
             return self._past(raw, row, harm, rules)
         self._tell(found)
         self._follow(row)
-        return raw
+        return self._whole(raw, row, rules)
 
     def _past(self, raw: Any, row: RowShape, harm: list[Finding], rules: Rules) -> Any:
         """Read a schema of a time that is over; pause where the table is still like that.
@@ -131,6 +131,12 @@ class SchemaWatch:
             f"`sink-runner batch {self._name} --full`",
         )
         return with_names(raw, names) if names else raw
+
+    def _whole(self, raw: Any, row: RowShape, rules: Rules) -> Any:
+        """What a person accepted to be gone is NULL."""
+        accepted = frozenset() if self._contract is None else self._contract.missing
+        gone = accepted.intersection(rules.named) - row.columns.keys()
+        return with_nulls(raw, gone) if gone else raw
 
     def _is_accepted(self, schema_id: int) -> bool:
         return self._contract is not None and schema_id in self._contract.accepted

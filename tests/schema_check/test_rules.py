@@ -97,7 +97,7 @@ class TestGone:
 
     def test_a_query_s_columns_are_its_own(self):
         declared = {"query": Query(select="SELECT 1 AS id"), "events": False}
-        assert rules(**declared).check(row(day="date!"), None) == []
+        assert rules(**declared).check(row(key=(), day="date!"), None) == []
 
 
 class TestRenamed:

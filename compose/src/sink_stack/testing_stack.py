@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -24,7 +24,6 @@ from .settings import Settings
 from .stack import Options, Stack
 from .topics import Topic
 
-DATABASE = "smart_warehouse"
 SCHEMA = "trap"
 # Scratch tables: each belongs to the tests of one fact about Debezium.
 TRAP_TABLES = {
@@ -37,10 +36,20 @@ TRAP_TABLES = {
     "growing": "id INT PRIMARY KEY, name TEXT",
     "origins": "id INT PRIMARY KEY, name TEXT",
     "dropped_in": "id INT PRIMARY KEY, label TEXT",
+    "changing": "id INT PRIMARY KEY, label TEXT NOT NULL, amount BIGINT",
+    "shapes": """id INT NOT NULL, part SMALLINT NOT NULL, large BIGINT, ratio REAL,
+                 precise DOUBLE PRECISION, flag BOOLEAN NOT NULL, code UUID, document JSON,
+                 binary_document JSONB, day DATE, clock TIME, clock_zoned TIMETZ, at TIMESTAMP(3),
+                 zoned TIMESTAMPTZ, span INTERVAL, raw BYTEA, amount NUMERIC(12,2), free NUMERIC,
+                 coins MONEY, short VARCHAR(20), padded CHAR(5), long TEXT, markup XML, host INET,
+                 tags TEXT[], numbers INT[], codes UUID[], PRIMARY KEY (part, id)""",
     "kinds": """id INT PRIMARY KEY, at TIMESTAMP, zoned TIMESTAMPTZ, day DATE, clock TIME,
                 amount NUMERIC(12,2), free NUMERIC, ratio DOUBLE PRECISION, flag BOOLEAN,
                 document JSONB, code UUID, raw BYTEA, span INTERVAL, tags TEXT[]""",
 }
+# The same table in both databases, for two mappings that feed each other.
+_BALL = {"ball": "id INT PRIMARY KEY, v TEXT, hops INT NOT NULL, changed_at TIMESTAMP NOT NULL"}
+TRAPS = {"warehouse": TRAP_TABLES | _BALL, "citizen": _BALL}
 _FULL_IDENTITY = ("toast_full", "gone_full")
 
 
@@ -138,12 +147,13 @@ def _own_ports() -> dict[str, str]:
 
 
 def _options() -> Options:
-    tables = [f"{SCHEMA}.{table}" for table in TRAP_TABLES]
+    tables = {name: [f"{SCHEMA}.{table}" for table in found] for name, found in TRAPS.items()}
     return Options(
-        extra_tables={"warehouse": tables},
+        extra_tables=tables,
         extra_topics=[
-            Topic(name=f"{DATABASE}.{table}", key=["id"], partitions=1, retention_days=1)
-            for table in tables
+            Topic(name=f"smart_{name}.{table}", key=["id"], partitions=1, retention_days=1)
+            for name, found in tables.items()
+            for table in found
         ],
         prepare=_create_trap_tables,
     )
@@ -151,18 +161,19 @@ def _options() -> Options:
 
 def _create_trap_tables(settings: Settings) -> None:
     """Also called by every revive: the tables then exist."""
-    with psycopg.connect(settings.admin_dsn(DATABASE)) as connection:
-        if connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() != (None,):
-            return
-        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
-        for table, columns in TRAP_TABLES.items():
-            name = sql.Identifier(SCHEMA, table)
-            body = sql.SQL(columns)
-            connection.execute(sql.SQL("CREATE TABLE {} ({})").format(name, body))
-            connection.execute(
-                sql.SQL("ALTER PUBLICATION sink_publication ADD TABLE {}").format(name)
-            )
-            if table in _FULL_IDENTITY:
-                connection.execute(sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(name))
-        connection.execute("GRANT USAGE ON SCHEMA trap TO sink_capture")
-        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA trap TO sink_capture")
+    for name, tables in TRAPS.items():
+        with psycopg.connect(settings.admin_dsn(f"smart_{name}")) as connection:
+            if connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone() == (None,):
+                _create(connection, tables)
+
+
+def _create(connection: psycopg.Connection, tables: Mapping[str, str]) -> None:
+    connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
+    for table, columns in tables.items():
+        name = sql.Identifier(SCHEMA, table)
+        connection.execute(sql.SQL("CREATE TABLE {} ({})").format(name, sql.SQL(columns)))
+        connection.execute(sql.SQL("ALTER PUBLICATION sink_publication ADD TABLE {}").format(name))
+        if table in _FULL_IDENTITY:
+            connection.execute(sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(name))
+    connection.execute("GRANT USAGE ON SCHEMA trap TO sink_capture")
+    connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA trap TO sink_capture")
