@@ -58,7 +58,7 @@ def scrub_contacts(value: Any) -> str | None:
     text = value if isinstance(value, str) else str(value)
     # Numbers first: a number that ends in an e-mail's local part is hidden whole.
     folded = text if text.isascii() else "".join(map(_folded, text))
-    for pattern in (_NUMBER, _EMAIL, _SPELLED):
+    for pattern in (_NUMBER, _SPELLED, _EMAIL):
         text, folded = _hide(pattern, text, folded)
     return text
 
