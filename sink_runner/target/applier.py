@@ -12,6 +12,7 @@ import psycopg
 from ..chain.route import Batch
 from ..dead_letters.budget import Budget
 from ..dead_letters.dead_letter import DeadLetter, DeadLetters
+from ..errors import EventError, RetriableError
 from ..quality.counts import add_counts
 from .audit import Trail
 from .changes import Change
@@ -58,6 +59,8 @@ class Applier:
         self._letters: list[DeadLetter] = []
         """Of the last attempt that came as far as its commit."""
         self.limit = TimeLimit(timeout)
+        self.immediate = False
+        """Check at once what the target would only check at the commit, where no row is at hand."""
 
     def claim(self, partitions: Iterable[int]) -> Mapping[int, Claim]:
         """Become the only one that may write what these partitions hold."""
@@ -91,6 +94,8 @@ class Applier:
                 batch.letters = self._letters
                 return 0
             self._offsets.advance(connection, steps)
+            if self.immediate:
+                connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             written = self._write(connection, batch.changes, letters)
             if letters and self._budget:
                 self._budget.check(connection, letters, len(batch.changes) + len(batch.letters))
@@ -164,6 +169,10 @@ class Session:
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
         if isinstance(fault, psycopg.Error):
             self._applier.close()
-            raise self._applier.limit.heed(judge(fault)) from fault
+            error = self._applier.limit.heed(judge(fault))
+            if isinstance(error, EventError) and not self._applier.immediate:
+                self._applier.immediate = True
+                error = RetriableError("the target refused a row at the commit: once more")
+            raise error from fault
         if fault is None:
             self._applier.limit.enough()

@@ -66,8 +66,9 @@ class StackUnderTest:
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables that `sink-stack env` prints."""
-        return self.stack.environment()
+        """The variables that `sink-stack env` prints; but of a test's runners there may be several,
+        and the stack keeps the port."""
+        return {**self.stack.environment(), "SINK_HEALTH_PORT": "0"}
 
     @property
     def kafka(self) -> str:

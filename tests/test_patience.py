@@ -1,0 +1,143 @@
+"""Waiting for the world: how long, how loud, and until when."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import structlog
+from kafka.errors import KafkaTimeoutError
+from structlog.testing import capture_logs
+
+from sink_runner.errors import FencedError, RetriableError
+from sink_runner.health.board import Health, State
+from sink_runner.kafka.kafka_python import asking
+from sink_runner.patience import Insistence, Patience, jittered
+
+STEPS = (1.0, 2.0, 4.0, 8.0, 16.0)
+SECRET = "Zarathustra-17"
+
+
+class Stop(threading.Event):
+    """Time passes at once, and is written down with how things stand then."""
+
+    def __init__(self, health: Health) -> None:
+        super().__init__()
+        self.health = health
+        self.waited: list[float] = []
+        self.stood: list[State] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.waited.append(timeout)
+        self.stood.append(self.health.standings()["m"].state)
+        return self.is_set()
+
+
+class Runner:
+    def __init__(self, jitter: Callable[[float], float] = lambda seconds: seconds) -> None:
+        self.health = Health()
+        told = self.health.mapping("m")
+        told.running()
+        self.stop = Stop(self.health)
+        patience = Patience(steps=STEPS, maintenance=60, remember=timedelta(1), jitter=jitter)
+        self.insist = Insistence(patience, self.stop, structlog.get_logger(), told)
+
+    def work(self, failures: int, fault: Exception | None = None) -> Callable[[object], str]:
+        left = [fault or RetriableError("not now")] * failures
+        self.again: list[object] = []
+
+        def work(again: object) -> str:
+            self.again.append(again)
+            if left:
+                raise left.pop()
+            return "done"
+
+        return work
+
+
+def test_it_waits_longer_each_time_and_then_by_the_longest_step() -> None:
+    runner = Runner()
+    assert runner.insist(runner.work(8)) == "done"
+    assert runner.stop.waited == [*STEPS, 16, 16, 16]
+    assert runner.again == [False] + [True] * 8
+
+
+def test_from_the_longest_step_on_it_is_paused_and_told_once() -> None:
+    runner = Runner()
+    with capture_logs() as logs:
+        runner.insist(runner.work(8))
+    assert runner.stop.stood == [State.RUNNING] * 4 + [State.PAUSED] * 4
+    assert runner.health.ready()
+    told = [(line["log_level"], line["event"]) for line in logs if line["event"] != "waiting"]
+    assert told == [("error", "mapping_paused"), ("info", "mapping_resumed")]
+
+
+def test_a_short_absence_alarms_nobody() -> None:
+    runner = Runner()
+    with capture_logs() as logs:
+        runner.insist(runner.work(4))
+    assert runner.stop.stood == [State.RUNNING] * 4
+    assert {line["event"] for line in logs} == {"waiting"}
+
+
+def test_each_fault_begins_with_the_first_step() -> None:
+    runner = Runner()
+    for _ in range(3):
+        runner.insist(runner.work(2))
+    assert runner.stop.waited == [1, 2] * 3
+
+
+def test_our_own_reason_is_told() -> None:
+    def work(_again: object) -> None:
+        if len(runner.stop.waited) < 5:
+            with asking():
+                raise KafkaTimeoutError
+
+    runner = Runner()
+    with capture_logs() as logs:
+        runner.insist(work)
+    reasons = {line["reason"] for line in logs if "reason" in line}
+    assert reasons == {"Kafka does not answer: KafkaTimeoutError"}
+
+
+def test_a_plugin_s_own_words_are_not_for_they_may_quote_a_row() -> None:
+    runner = Runner()
+    with capture_logs() as logs:
+        runner.insist(runner.work(5, RetriableError(SECRET)))
+    assert "mapping_paused" in str(logs)
+    assert SECRET not in str(logs)
+
+
+def test_a_plugin_may_ask_for_more_time() -> None:
+    runner = Runner()
+    runner.insist(runner.work(2, RetriableError("full", retry_after=5.0)))
+    assert runner.stop.waited == [5, 5]
+
+
+def test_what_only_a_person_ends_is_a_pause_at_once() -> None:
+    class LastingError(RetriableError):
+        lasting = True
+
+    runner = Runner()
+    runner.insist(runner.work(1, LastingError("schema")))
+    assert runner.stop.stood == [State.PAUSED]
+
+
+def test_told_to_stop_it_stops() -> None:
+    runner = Runner()
+    runner.stop.set()
+    with pytest.raises(FencedError):
+        runner.insist(runner.work(1))
+
+
+def test_the_waits_scatter_around_their_step() -> None:
+    found = [jittered(10) for _ in range(1_000)]
+    assert 8 <= min(found) < 9
+    assert 11 < max(found) <= 12
+
+
+def test_the_scatter_is_what_is_waited() -> None:
+    runner = Runner(jitter=lambda seconds: seconds * 1.1)
+    runner.insist(runner.work(2))
+    assert runner.stop.waited == [1.1, 2.2]
