@@ -66,9 +66,8 @@ class StackUnderTest:
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables that `sink-stack env` prints; but of a test's runners there may be several,
-        and the stack keeps the port."""
-        return {**self.stack.environment(), "SINK_HEALTH_PORT": "0"}
+        """The variables that `sink-stack env` prints."""
+        return self.stack.environment()
 
     @property
     def kafka(self) -> str:
@@ -141,7 +140,8 @@ def _own_home(found: Layout) -> Iterator[Layout]:
 def _own_ports() -> dict[str, str]:
     """Never the usual ones: another stack may be starting on them at this moment."""
     chosen: dict[str, str] = {}
-    for name in ports.PREFERRED:
+    # The tests start their own runners: one of them may have the port of `health` at a revival.
+    for name in ports.PREFERRED.keys() - {"health"}:
         taken = frozenset(map(int, chosen.values()))
         chosen[f"SINK_STACK_PORT_{name.upper()}"] = str(ports.any_free(taken))
     return chosen
