@@ -129,7 +129,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
             Refresh(
                 around.policies,
                 policies,
-                partial(remask, parts, mapping, target.columns),
+                partial(remask, parts, plugin, around.plugins, target.columns),
             ),
         ),
         decoder=decoder,

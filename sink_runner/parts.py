@@ -15,6 +15,7 @@ from .kafka.message import Message
 from .loading import registry
 from .loading.hooks import Hooks
 from .masking.policy import Policies
+from .masking.returns import refuse_returns
 from .masking.stamp import Masking
 from .plugin import Column, Context, TableMapping
 from .target.catalog import CatalogColumn
@@ -49,6 +50,7 @@ def assemble(
     mapping = plugin.mapping
     assert mapping is not None
     columns = target_columns(mapping, catalog, policies)
+    refuse_returns(plugin.name, mappings_of(plugins), policies)
     manager = registry.manager_for(plugin, plugins)
     contexts = _contexts(manager.list_name_plugin(), mapping, plugins, batch=batch)
     chain = Chain.from_manager(manager, contexts)
@@ -67,11 +69,15 @@ def assemble(
 
 def remask(
     parts: Parts,
-    mapping: TableMapping,
+    plugin: registry.Plugin,
+    plugins: Sequence[registry.Plugin],
     catalog: Mapping[str, CatalogColumn],
     policies: Policies,
 ) -> None:
-    """Mask by other policies from the next batch on; ConfigError where they leave a column bare."""
+    """Mask by other policies from the next batch on; ConfigError where `assemble` would refuse."""
+    mapping = plugin.mapping
+    assert mapping is not None
+    refuse_returns(plugin.name, mappings_of(plugins), policies)
     columns = target_columns(mapping, catalog, policies)
     if told := sorted(parts.shown - _shown(mapping, policies)):
         raise ConfigError(
@@ -143,6 +149,10 @@ def _shown(mapping: TableMapping, policies: Policies) -> frozenset[str]:
             for name in column.sources
         )
     )
+
+
+def mappings_of(plugins: Iterable[registry.Plugin]) -> dict[str, TableMapping]:
+    return {plugin.name: plugin.mapping for plugin in plugins if plugin.mapping is not None}
 
 
 def _echoes(mapping: TableMapping, plugins: Iterable[registry.Plugin]) -> frozenset[str]:

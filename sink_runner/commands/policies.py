@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from ..masking.lineage import Line, lines, undecided
 from ..masking.policy import Policies, load_policies
 from ..masking.readers import Reader
+from ..masking.returns import faults
 from ..plugin import TableMapping
 from . import (
     FAILURE,
@@ -42,9 +43,9 @@ examples:
   SINK_RANGER_ADMIN=http://ranger:6080 sink-runner policies push --dry-run
 """
 CHECK = """\
-The exit code is 1 if a mapping would leave a personal column bare, and 78 if the policies cannot
-be used at all.  A column that looks personal and is not classified is a warning; with --strict it
-fails, too.
+The exit code is 1 if a mapping would leave a personal column bare, or if mappings would carry a
+masked value back over the real one, and 78 if the policies cannot be used at all.  A column that
+looks personal and is not classified is a warning; with --strict it fails, too.
 
 examples:
   sink-runner policies check
@@ -98,36 +99,36 @@ def _subcommand(
 def check(args: argparse.Namespace) -> int:
     file = read_config(args)
     policies, mappings = load_policies(file.policies().directory), mappings_of(args, file)
-    faults = [line for line in lines(mappings, policies) if line.fault]
+    found = faults(mappings, policies)
     guessed = undecided(mappings, policies)
     warnings = [f"{name} looks personal and is not classified" for name in guessed]
     if args.json:
         record = {
             "version": policies.version,
             "digest": policies.digest,
-            "faults": [f"mapping {line.mapping!r}: {line.fault}" for line in faults],
+            "faults": found,
             "warnings": warnings,
         }
         print(json.dumps(record, indent=2))
     else:
-        _tell_check(policies, mappings, faults, warnings)
-    return FAILURE if faults or (args.strict and warnings) else OK
+        _tell_check(policies, mappings, found, warnings)
+    return FAILURE if found or (args.strict and warnings) else OK
 
 
 def _tell_check(
     policies: Policies,
     mappings: dict[str, TableMapping],
-    faults: Sequence[Line],
+    found: Sequence[str],
     warnings: Sequence[str],
 ) -> None:
-    for line in faults:
-        print(f"fault: mapping {line.mapping!r}: {line.fault}")
+    for fault in found:
+        print(f"fault: {fault}")
     for warning in warnings:
         print(f"warning: {warning}; add it to classification.json, or to its not_personal")
     count = len(policies.files.policies)
     print(
         f"version {policies.version} ({policies.digest}): {count} policies, {len(mappings)} "
-        f"mappings, {len(faults)} faults, {len(warnings)} warnings"
+        f"mappings, {len(found)} faults, {len(warnings)} warnings"
     )
 
 

@@ -11,11 +11,11 @@ from ..errors import ConfigError
 from ..loading import registry
 from ..masking.admin import Admin
 from ..masking.exchange import Action, Content, Step, changes, local_policies, plan, put, tried
-from ..masking.lineage import lines
 from ..masking.policy import load_policies
 from ..masking.policy_file import SERVICE_DEFINITION
 from ..masking.policy_json import parse_object, read_file
 from ..masking.renewal import admin_of
+from ..masking.returns import faults
 from ..plugin import TableMapping
 from . import (
     FAILURE,
@@ -71,10 +71,10 @@ def pull(args: argparse.Namespace) -> int:
     ours, found = local_policies(settings.directory), admin_of(settings).download()
     assert found is not None  # it is asked for any version
     policies = tried(settings.directory, found)
-    faults = [line for line in lines(mappings_of(args, file), policies) if line.fault]
-    for line in faults:
-        print(f"fault: mapping {line.mapping!r}: {line.fault}", file=sys.stderr)
-    if faults:
+    bad = faults(mappings_of(args, file), policies)
+    for fault in bad:
+        print(f"fault: {fault}", file=sys.stderr)
+    if bad:
         print("nothing is replaced", file=sys.stderr)
         return FAILURE
     print("\n".join(changes(ours, found)) or "no policy says anything else")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import ConfigError, FatalError, PolicyError
+from sink_runner.loading import registry
 from sink_runner.masking.policy import Policies, load_policies
 from sink_runner.masking.refresh import Refresh, before_polls
 from sink_runner.parts import remask
@@ -68,7 +69,9 @@ def sink(site: Any, folder: Folder) -> Harness:
 def change(sink: Harness) -> Any:
     """Give the mapping other policies."""
     catalog = {name: CatalogColumn(name, "text", nullable=True) for name in ("id", "name", "city")}
-    return lambda policies: remask(sink.parts, sink.mapping, catalog, policies)
+    plugin = registry.installed()["people"]
+    registry.load(plugin)
+    return lambda policies: remask(sink.parts, plugin, [plugin], catalog, policies)
 
 
 def test_the_next_batch_is_masked_by_the_new_policies_and_says_so(

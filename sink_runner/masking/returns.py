@@ -1,0 +1,62 @@
+"""No masked value comes back to the table that it was made from, where it would replace a real one.
+
+The guard against echoes is not enough: whoever edits the masked row by hand sends all of its
+columns back.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..errors import PolicyError
+from ..plugin import TableMapping
+from .lineage import Line, lines
+from .policy import ColumnName, Policies
+
+Way = tuple[Line, ...]
+
+
+def refuse_returns(mapping: str, mappings: Mapping[str, TableMapping], policies: Policies) -> None:
+    """Raise PolicyError if a mapping is part of such a way, however many mappings it takes."""
+    ways = [way for way in returns(mappings, policies) if any(it.mapping == mapping for it in way)]
+    if ways:
+        raise PolicyError("\n".join(map(told, ways)))
+
+
+def faults(mappings: Mapping[str, TableMapping], policies: Policies) -> list[str]:
+    """All that the policies forbid in these mappings: columns left bare, and ways back."""
+    bare = [line for line in lines(mappings, policies) if line.fault]
+    found = [f"mapping {line.mapping!r}: {line.fault}" for line in bare]
+    return [*found, *map(told, returns(mappings, policies))]
+
+
+def returns(mappings: Mapping[str, TableMapping], policies: Policies) -> Iterator[Way]:
+    """The ways of masked columns back to their own table, over columns that are declared."""
+    found = lines(mappings, policies)
+    after: dict[ColumnName, list[Line]] = defaultdict(list)
+    for line in found:
+        after[line.source].append(line)
+    for line in found:
+        if line.mask is not None and line.mask.function is not None:
+            yield from _back((line,), after)
+
+
+def told(way: Sequence[Line]) -> str:
+    """What is wrong with a way, for a person."""
+    first, *others = way
+    names = ", then ".join(f"{line.mapping!r} to {line.target}" for line in others)
+    return (
+        f"mapping {first.mapping!r} masks {first.source} on its way to {first.target}, which is "
+        f"carried on by {names}: a masked value would overwrite a real one; leave the column out "
+        "of one of the mappings, or turn one off"
+    )
+
+
+def _back(way: Way, after: Mapping[ColumnName, Sequence[Line]]) -> Iterator[Way]:
+    seen = {line.source for line in way}
+    for line in after.get(way[-1].target, ()):
+        if line.target[:3] == way[0].source[:3]:
+            yield (*way, line)
+        elif line.source not in seen:
+            yield from _back((*way, line), after)
