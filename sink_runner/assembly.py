@@ -25,6 +25,7 @@ from .chain.row import SourceColumn
 from .config import Config, Database
 from .dead_letters.budget import Budget
 from .dead_letters.dead_letter import DeadLetters
+from .dead_letters.rekey import check_fingerprints
 from .dead_letters.sealing import Sealer
 from .dead_letters.waiting import Waiting
 from .errors import ConfigError
@@ -104,12 +105,13 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         around.plugins,
         target.columns,
         around.policies,
-        shape_of=partial(_shape, decoder, mapping, source),
+        shape_of=partial(shape_of, decoder, mapping, source),
         resolve=lookups.resolve,
         subject=lambda message: ",".join(str(part) for part in keys.decode(message.key)),
     )
     topic = identify(config.kafka.bootstrap, mapping.source)
     sealing = sealer(config)
+    check_fingerprints(around.database(mapping.target_table.database).dsn, plugin.name, sealing)
     audited = trail(plugin.name, mapping, parts, sealing)
     applier = Applier(
         plugin.name,
@@ -188,15 +190,17 @@ def _client(name: str) -> Callable[..., Feed]:
 
 
 def sealer(config: Config) -> Sealer:
-    """The dead letters' encryption, from the configured key."""
+    """The dead letters' encryption, from the configured keys."""
+    keys = config.dead_letters
     try:
-        key = base64.b64decode(config.dead_letters.key, validate=True)
+        key = base64.b64decode(keys.key, validate=True)
+        old = {name: base64.b64decode(k, validate=True) for name, k in keys.old_keys.items()}
     except binascii.Error as fault:
-        raise ConfigError("dead_letters.key is not base64") from fault
-    return Sealer(key, config.dead_letters.key_id)
+        raise ConfigError("a key of the dead letters is not base64") from fault
+    return Sealer(key, keys.key_id, old)
 
 
-def _shape(
+def shape_of(
     decoder: EnvelopeDecoder, mapping: TableMapping, source: TableCatalog, value: bytes
 ) -> Shape:
     """What the decoded rows of a message's schema hold."""

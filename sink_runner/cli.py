@@ -17,6 +17,7 @@ from .commands import audit as audit_command
 from .commands import batch as batch_command
 from .commands import config as config_command
 from .commands import conflicts as conflicts_command
+from .commands import dlq as dlq_command
 from .commands import new as new_command
 from .commands import plugins as plugins_command
 from .commands import policies as policies_command
@@ -76,6 +77,7 @@ def add_commands(subparsers: Subparsers) -> None:
         api_command,
         config_command,
         quality_command,
+        dlq_command,
         policies_command,
         conflicts_command,
         audit_command,

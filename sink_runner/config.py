@@ -151,6 +151,14 @@ class DeadLetters:
             minimum=0,
         ),
     )
+    old_keys: Mapping[str, str] = field(
+        default_factory=dict,
+        repr=False,
+        metadata=doc(
+            "Keys that were used before, by their names, the oldest first; `sink-runner dlq rekey` "
+            "makes them superfluous."
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,15 +45,19 @@ def assemble(
     resolve: Resolver,
     subject: Callable[[Message], str],
     batch: bool = False,
+    watch: Callable[[Chain], Chain] = lambda chain: chain,
 ) -> Parts:
-    """Freeze the mapping's plugins and compile its columns; `batch` is for `Context.batch`."""
+    """Freeze the mapping's plugins and compile its columns; `batch` is for `Context.batch`.
+
+    `watch` may put a chain in the chain's place that tells what goes on in it.
+    """
     mapping = plugin.mapping
     assert mapping is not None
     columns = target_columns(mapping, catalog, policies)
     refuse_returns(plugin.name, mappings_of(plugins), policies)
     manager = registry.manager_for(plugin, plugins)
     contexts = _contexts(manager.list_name_plugin(), mapping, plugins, batch=batch)
-    chain = Chain.from_manager(manager, contexts)
+    chain = watch(Chain.from_manager(manager, contexts))
     route = Route(
         mapping,
         columns,

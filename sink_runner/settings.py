@@ -226,6 +226,8 @@ def type_name(kind: Any) -> str:
         return " or ".join(shown(name) for name in choices)
     if get_origin(kind) in _LISTS:
         return f"a list, each {type_name(get_args(kind)[0])}"
+    if get_origin(kind) in _DICTS:
+        return f"a table, each {type_name(get_args(kind)[1])}"
     return _NAMES.get(kind, str(kind))
 
 

@@ -15,6 +15,7 @@ from ..chain.incoming import Shape
 from ..chain.lookups import Lookups
 from ..config import Config, Database
 from ..dead_letters.dead_letter import DeadLetters
+from ..dead_letters.rekey import check_fingerprints
 from ..dead_letters.waiting import Waiting
 from ..errors import ConfigError
 from ..loading import registry
@@ -120,6 +121,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
     plugin, _, config, source, target = around
     mapping = source.mapping
     sealing = sealer(config)
+    check_fingerprints(database(config, mapping.target_table.database).dsn, plugin.name, sealing)
     audited = trail(plugin.name, mapping, parts, sealing)
     applier = BatchApplier(
         plugin.name,

@@ -1,4 +1,10 @@
-"""Encryption of what may not lie about in clear."""
+"""Encryption of what may not lie about in clear.
+
+A letter names the key that it was sealed with, so keys can be changed: new letters are sealed with
+the new one while the old ones are still there to open the others.  The fingerprints of Kafka keys
+say which letters are of one row, so all of them are made with one key: the oldest that there is,
+until `rekey` has made them anew.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +13,10 @@ import hmac
 import json
 import os
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..errors import ConfigError
@@ -24,12 +31,25 @@ _WITH_HEADERS = -2
 class Sealer:
     """Encrypts payloads with AES-256-GCM; `key_id` tells which key opens them."""
 
-    key: bytes
+    key: bytes = field(repr=False)
     key_id: str
+    old_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """By their names, the oldest first."""
 
     def __post_init__(self) -> None:
-        if len(self.key) != 32:  # noqa: PLR2004 - AES-256
+        if any(len(key) != 32 for key in (self.key, *self.old_keys.values())):  # noqa: PLR2004 - AES-256
             raise ConfigError("the dead letter key must be 32 bytes, base64 encoded")
+        if self.key_id in self.old_keys:
+            raise ConfigError(f"dead_letters.old_keys has the key {self.key_id!r}, which is in use")
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """What can be opened."""
+        return (self.key_id, *self.old_keys)
+
+    def renewed(self) -> Sealer:
+        """The same without the old keys."""
+        return replace(self, old_keys={})
 
     def seal(self, message: Message) -> bytes:
         nonce = os.urandom(_NONCE)
@@ -39,8 +59,9 @@ class Sealer:
         return nonce + AESGCM(self.key).encrypt(nonce, body, _place(message))
 
     def open(self, sealed: bytes, topic: str, partition: int, offset: int) -> Message:
+        """Raises InvalidTag for what another key has sealed, or somebody has changed."""
         place = Message(topic, partition, offset, None, None)
-        body = AESGCM(self.key).decrypt(sealed[:_NONCE], sealed[_NONCE:], _place(place))
+        body = self._decrypted(sealed, _place(place))
         (length,) = struct.unpack_from(">i", body)
         if length == _WITH_HEADERS:
             (end,) = struct.unpack_from(">i", body, 4)
@@ -53,7 +74,16 @@ class Sealer:
 
     def fingerprint(self, key: bytes | None) -> bytes | None:
         """Finds the letters of one row without telling which row it is."""
-        return None if key is None else hmac.digest(self.key, key, hashlib.sha256)
+        first = next(iter(self.old_keys.values()), self.key)
+        return None if key is None else hmac.digest(first, key, hashlib.sha256)
+
+    def _decrypted(self, sealed: bytes, place: bytes) -> bytes:
+        for key in (self.key, *self.old_keys.values()):
+            try:
+                return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], place)
+            except InvalidTag:
+                continue
+        raise InvalidTag
 
 
 def _packed(headers: Sequence[tuple[str, bytes]]) -> bytes:

@@ -1,0 +1,239 @@
+"""``sink-runner dlq``: the events that could not be applied, and what to do about them."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from . import Subparsers, add_command
+
+TEACHING = """\
+An event that could not be applied is kept, encrypted, in its target database; later events of its
+row wait behind it, all others go on.  Letters have a status:
+
+OPEN       a person decides: mend the cause and replay it, or discard it
+PARKED     the runner tries it again by itself, in order
+REPLAYED   it was applied after all
+DISCARDED  somebody gave it up
+
+examples:
+  sink-runner dlq list --summary                     what is there, and why
+  sink-runner dlq show smart_citizen/12              one letter, personal values masked
+  sink-runner dlq explain smart_citizen/12           where the chain of today would stop it
+  sink-runner dlq replay --mapping golden-records --error WriteError --yes --wait
+  sink-runner dlq discard smart_citizen/12 --reason 'test data'
+"""
+LISTING = """\
+examples:
+  sink-runner dlq list
+  sink-runner dlq list --summary
+  sink-runner dlq list --mapping golden-records --error 23514 --since 2026-03-01
+  sink-runner dlq list --key '{"gr_id": "6f9619ff-8b86-d011-b42d-00c04fc964ff"}' --status ALL --json
+"""
+SHOWING = """\
+The row is shown as the masking policies have it for you, and nothing personal in clear.  With
+--clear you see in clear what a policy opens to you by MASK_NONE; that needs the dead letters' key
+and is written into cdc_audit_log first.
+
+examples:
+  sink-runner dlq show smart_citizen/12
+  sink-runner dlq show smart_citizen/12 --as portal-operator --clear
+"""
+EXPLAINING = """\
+Sends the event through the chain as it is now: decode, filter, map, mask, look up, write.  The
+write is done in a transaction that is rolled back, so nothing changes.  The exit code is 1 if
+the event would fail.
+
+examples:
+  sink-runner dlq explain smart_citizen/12
+  sink-runner dlq explain smart_citizen/12 --json
+"""
+
+
+REPLAYING = """\
+Open letters become parked, and the running `sink-runner run` applies them through the chain as it
+is now, and what waits behind them, in order.  Nothing is masked twice: what was kept is the event
+itself.  A letter that fails again is open again, with one more try.  A letter of a batch's row is
+tried by the next `sink-runner batch` of its mapping.
+
+The exit code is 1 if, with --wait, one has failed again or still waits.
+
+examples:
+  sink-runner dlq replay smart_citizen/12 --wait
+  sink-runner dlq replay --mapping golden-records --error 23514 --dry-run
+  sink-runner dlq replay --mapping golden-records --error 23514 --yes --wait
+"""
+DISCARDING = """\
+The event is given up, and those that wait behind it go on.  The letter stays, and who gave it up,
+when and why is in cdc_audit_log.  Write no personal value into the reason.
+
+examples:
+  sink-runner dlq discard smart_citizen/12 --reason 'test data of the migration'
+  sink-runner dlq discard --mapping feedback --until 2026-01-01 --reason 'too old' --yes
+"""
+EXPORTING = """\
+One line a letter, with its row masked as `dlq show` masks it.
+
+examples:
+  sink-runner dlq export --mapping golden-records > letters.jsonl
+  sink-runner dlq export --format csv --output letters.csv
+"""
+REKEYING = """\
+To change the key of the dead letters:
+  1. write the new key into [dead_letters] key and key_id, the old one into old_keys, and restart
+     the runners: new letters are sealed with the new key, the old one still opens the others
+  2. sink-runner dlq rekey                   while they run; it may be stopped and started again
+  3. stop the runners, sink-runner dlq rekey --fingerprints, take old_keys away, start them again
+
+By their fingerprints the letters of one row find each other.  All of them are made with the
+oldest key that is there, so that nothing overtakes while there are two; step 3 makes them anew, all
+at once, and refuses while a runner is connected.  A runner that knows other keys than the letters
+were made with does not start.
+"""
+STATUSES = ("OPEN", "PARKED", "REPLAYED", "DISCARDED", "ALL")
+
+
+def register(subparsers: Subparsers) -> None:
+    parser = add_command(
+        subparsers,
+        "dlq",
+        summary="list, explain, replay or discard the events that could not be applied",
+        teaching=TEACHING,
+    )
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    _add_list(actions)
+    _add_show(actions)
+    _add_explain(actions)
+    _add_replay(actions)
+    _add_discard(actions)
+    _add_export(actions)
+    _add_rekey(actions)
+
+
+def _add_list(actions: Subparsers) -> None:
+    parser = _action(actions, "list", "list letters", LISTING)
+    _add_filters(parser, status="OPEN")
+    parser.add_argument(
+        "--summary", action="store_true", help="how many, by mapping, error and status"
+    )
+    parser.add_argument("--most", type=int, default=100, metavar="N", help="the first N (100)")
+
+
+def _add_show(actions: Subparsers) -> None:
+    parser = _action(actions, "show", "show one letter, masked", SHOWING)
+    parser.add_argument("id", metavar="ID", help="as `dlq list` shows it")
+    _add_reader(parser, clear=True)
+
+
+def _add_explain(actions: Subparsers) -> None:
+    parser = _action(actions, "explain", "say where one would fail now", EXPLAINING)
+    parser.add_argument("id", metavar="ID", help="as `dlq list` shows it")
+    _add_reader(parser, clear=False)
+
+
+def _add_replay(actions: Subparsers) -> None:
+    parser = _action(actions, "replay", "have letters tried again, in order", REPLAYING)
+    _add_choice(parser)
+    parser.add_argument("--wait", action="store_true", help="wait for what becomes of them")
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="... for so many seconds (60)"
+    )
+
+
+def _add_discard(actions: Subparsers) -> None:
+    parser = _action(actions, "discard", "give letters up", DISCARDING)
+    _add_choice(parser)
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="why; it is written down")
+
+
+def _add_export(actions: Subparsers) -> None:
+    parser = _action(actions, "export", "write letters to a file, masked", EXPORTING, json=False)
+    _add_filters(parser, status="OPEN")
+    _add_ids(parser)
+    _add_reader(parser, clear=True)
+    parser.add_argument("--format", choices=("jsonl", "csv"), default="jsonl")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="(default: standard output)")
+
+
+def _add_rekey(actions: Subparsers) -> None:
+    parser = _action(actions, "rekey", "seal all letters with the key of now", REKEYING)
+    parser.add_argument(
+        "--fingerprints",
+        action="store_true",
+        help="make the fingerprints anew; no runner may run, and old_keys has to go after it",
+    )
+
+
+# -- options ---------------------------------------------------------------------------------------
+
+
+def _action(
+    actions: Subparsers, name: str, summary: str, teaching: str, *, json: bool = True
+) -> argparse.ArgumentParser:
+    parser = add_command(actions, name, summary=summary, teaching=teaching)
+    if json:
+        parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=_runs(name), user=_user())
+    return parser
+
+
+def _runs(name: str) -> Callable[[argparse.Namespace], int]:
+    def run(args: argparse.Namespace) -> int:
+        # PostgreSQL and the chain are not loaded by the commands that need none of them.
+        from . import dlq_actions  # noqa: PLC0415
+
+        return dlq_actions.ACTIONS[name](args)
+
+    return run
+
+
+def _add_filters(parser: argparse.ArgumentParser, *, status: str) -> None:
+    parser.add_argument("--mapping", metavar="NAME", help="of this mapping")
+    parser.add_argument("--error", metavar="CLASS", help="WriteError, ..., or an SQLSTATE: 23514")
+    parser.add_argument(
+        "--since", type=_time, metavar="T", help="ISO 8601, UTC if no zone is given"
+    )
+    parser.add_argument("--until", type=_time, metavar="T", help="... and before this time")
+    parser.add_argument("--status", choices=STATUSES, default=status, help=f"({status})")
+    parser.add_argument(
+        "--key",
+        metavar="KEY",
+        help="the row's key in its source: its value, or JSON of its columns",
+    )
+
+
+def _add_ids(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", metavar="ID", nargs="*", help="as `dlq list` shows them")
+    parser.add_argument("--id", dest="more_ids", action="append", default=[], help="the same")
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    _add_ids(parser)
+    _add_filters(parser, status="OPEN")
+    parser.add_argument("--dry-run", action="store_true", help="say which they are, and no more")
+    parser.add_argument("--yes", action="store_true", help="do it for more than one, unasked")
+
+
+def _add_reader(parser: argparse.ArgumentParser, *, clear: bool) -> None:
+    parser.add_argument(
+        "--as", dest="user", metavar="USER", default=_user(), help="whom the policies know you as"
+    )
+    if clear:
+        parser.add_argument(
+            "--clear", action="store_true", help="in clear what the policies open to you; audited"
+        )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may have no name for its user
+        return "unknown"
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

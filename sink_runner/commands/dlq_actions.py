@@ -1,0 +1,251 @@
+"""What the actions of ``sink-runner dlq`` do; `dlq` says what they take."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+
+from ..dead_letters import explain as explaining
+from ..dead_letters import letters, places, rekey, tables, verdicts
+from ..dead_letters.export import export
+from ..dead_letters.letters import STATUSES, Wanted
+from ..dead_letters.verdicts import Decided, Outcome
+from ..dead_letters.workbench import Workbench
+from ..errors import ConfigError
+from . import FAILURE, OK, read_config, read_plugins
+
+Ids = dict[str, list[int]]
+
+
+def list_(args: argparse.Namespace) -> int:
+    bench, wanted = _bench(args), _wanted(args)
+    if args.summary:
+        counts = bench.summary(wanted, args.key)
+        records = [{"database": name, **count.told()} for name, count in counts]
+        _print(args, records, lambda: tables.summary_table(counts))
+        return OK
+    found = bench.find(wanted, most=args.most, key=args.key)
+    records = [letter.told(name) for name, letter in found]
+    _print(args, records, lambda: tables.letters_table(found))
+    return OK
+
+
+def show(args: argparse.Namespace) -> int:
+    bench = _bench(args)
+    database, letter = bench.one(args.id)
+    if args.clear:
+        bench.allow_clear(database, [letter])
+    shown = bench.shown(database, letter, clear=args.clear)
+    _print(args, shown, lambda: "\n".join(tables.shown_lines(shown)))
+    return OK
+
+
+def explain(args: argparse.Namespace) -> int:
+    bench = _bench(args)
+    database, letter = bench.one(args.id)
+    told = explaining.explain(bench, database, letter)
+    _print(args, told.record(), lambda: tables.explained_table(told))
+    return OK if told.good else FAILURE
+
+
+def replay(args: argparse.Namespace) -> int:
+    bench = _bench(args)
+    chosen = _chosen(bench, args)
+    if not _may(args, chosen, "replay"):
+        return FAILURE if _count(chosen) else OK
+    decided: dict[str, list[Decided]] = {}
+    for database, ids in chosen.items():
+        with places.asking(bench.config, database) as connection:
+            decided[database] = verdicts.replay(connection, ids, user=bench.user)
+    _tell_batches(decided)
+    if not args.wait:
+        _print(args, _records(decided, "parked"), lambda: _told(decided, "will be tried again"))
+        return OK
+    return _wait(bench, args, decided)
+
+
+def discard(args: argparse.Namespace) -> int:
+    bench = _bench(args)
+    if not args.reason.strip():
+        raise ConfigError("--reason is empty")
+    chosen = _chosen(bench, args, "OPEN", "PARKED")
+    if not _may(args, chosen, "discard"):
+        return FAILURE if _count(chosen) else OK
+    decided = {}
+    for database, ids in chosen.items():
+        with places.asking(bench.config, database) as connection:
+            decided[database] = verdicts.discard(
+                connection, ids, user=bench.user, reason=args.reason
+            )
+    _print(args, _records(decided, "discarded"), lambda: _told(decided, "discarded"))
+    return OK
+
+
+def export_(args: argparse.Namespace) -> int:
+    bench, wanted = _bench(args), _wanted(args)
+    written = export(
+        bench,
+        wanted,
+        ids=[*args.ids, *args.more_ids],
+        key=args.key,
+        as_csv=args.format == "csv",
+        output=args.output,
+        clear=args.clear,
+    )
+    print(f"sink-runner: {written} letters exported", file=sys.stderr)
+    return OK
+
+
+def rekey_(args: argparse.Namespace) -> int:
+    bench = _bench(args)
+    work = rekey.fingerprints if args.fingerprints else rekey.reseal
+    found = {}
+    with tables.progress() as bar:
+        for database in bench.databases():
+            task = bar.add_task(database, total=None)
+            with places.asking(bench.config, database) as connection:
+                found[database] = work(connection, bench.sealer, partial(bar.update, task))
+    records = [{"database": name, **done._asdict()} for name, done in found.items()]
+    _print(args, records, lambda: "\n".join(f"{n}: {done}" for n, done in found.items()))
+    return FAILURE if any(done.unopened for done in found.values()) else OK
+
+
+ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "list": list_,
+    "show": show,
+    "explain": explain,
+    "replay": replay,
+    "discard": discard,
+    "export": export_,
+    "rekey": rekey_,
+}
+
+
+# -- which letters ---------------------------------------------------------------------------------
+
+
+def _bench(args: argparse.Namespace) -> Workbench:
+    file = read_config(args)
+    args.only, args.without = [], []
+    plugins = read_plugins(args, file)
+    return Workbench(file.config(), plugins, args.user, file.environ)
+
+
+def _wanted(args: argparse.Namespace, *statuses: str) -> Wanted:
+    asked = STATUSES if args.status == "ALL" else (args.status,)
+    return Wanted(
+        mapping=args.mapping,
+        error=args.error,
+        since=args.since,
+        until=args.until,
+        statuses=statuses or asked,
+    )
+
+
+def _chosen(bench: Workbench, args: argparse.Namespace, *statuses: str) -> Ids:
+    """The letters that are meant, by database; all open ones only if a filter says so."""
+    ids = [*args.ids, *args.more_ids]
+    filters = (args.mapping, args.error, args.since, args.until, args.key)
+    if not ids and not any(filters):
+        raise ConfigError("say which letters: their ids, --mapping, --error, --since or --key")
+    named = statuses if ids else (args.status,) if args.status in statuses else ("OPEN",)
+    wanted = _wanted(args, *named)
+    found = {
+        database: letters.ids(connection, here)
+        for database, connection, here in bench.search(wanted, ids, args.key)
+    }
+    return {database: numbers for database, numbers in found.items() if numbers}
+
+
+def _may(args: argparse.Namespace, chosen: Ids, verb: str) -> bool:
+    """Is it to be done?  If not, say which letters it is about."""
+    count = _count(chosen)
+    if count and not args.dry_run and (args.yes or count == 1):
+        return True
+    names = [f"{database}/{number}" for database, ids in chosen.items() for number in ids]
+    if args.json:
+        print(json.dumps({"letters": names}, indent=2))
+    else:
+        print("\n".join(names) or "no such letter")
+    if count > 1 and not args.dry_run:
+        print(f"sink-runner: to {verb} these {count} letters add --yes", file=sys.stderr)
+    elif args.dry_run:
+        chosen.clear()
+    return False
+
+
+def _count(chosen: Mapping[str, Sequence[Any]]) -> int:
+    return sum(map(len, chosen.values()))
+
+
+# -- what became of them ---------------------------------------------------------------------------
+
+
+def _wait(bench: Workbench, args: argparse.Namespace, decided: Mapping[str, list[Decided]]) -> int:
+    events = {
+        database: [one.dlq_id for one in part if not one.of_batch]
+        for database, part in decided.items()
+    }
+
+    def ask() -> Mapping[str, list[Outcome]]:
+        found = {}
+        for database, ids in events.items():
+            with places.asking(bench.config, database) as connection:
+                found[database] = verdicts.outcomes(connection, ids)
+        return found
+
+    with tables.progress() as bar:
+        task = bar.add_task("replaying", total=_count(events))
+        found = verdicts.wait(ask, args.timeout, lambda done: bar.update(task, completed=done))
+    records = [
+        {"id": f"{name}/{one.dlq_id}", "outcome": one.word, "tries": one.attempts}
+        for name, part in found.items()
+        for one in part
+    ]
+    lines = [f"{one['id']}: {one['outcome']} ({one['tries']} tries)" for one in records]
+    _print(args, records, lambda: "\n".join(lines))
+    return OK if all(one["outcome"] == "replayed" for one in records) else FAILURE
+
+
+def _tell_batches(decided: Mapping[str, list[Decided]]) -> None:
+    names = sorted({one.mapping for part in decided.values() for one in part if one.of_batch})
+    for name in names:
+        print(
+            f"sink-runner: rows of batches are tried by the next `sink-runner batch {name}`",
+            file=sys.stderr,
+        )
+
+
+def _records(decided: Mapping[str, list[Decided]], word: str) -> list[dict[str, Any]]:
+    return [
+        {"id": f"{name}/{one.dlq_id}", "mapping": one.mapping, "outcome": word}
+        for name, part in decided.items()
+        for one in part
+    ]
+
+
+def _told(decided: Mapping[str, list[Decided]], word: str) -> str:
+    lines = [
+        f"{name}: {count} of {mapping} {word}"
+        for name, part in decided.items()
+        for mapping, count in verdicts.by_mapping(part).items()
+    ]
+    return "\n".join(lines) or "nothing to do: somebody else was faster"
+
+
+def _print(args: argparse.Namespace, record: Any, shown: Callable[[], Any]) -> None:
+    """As JSON for programs, else as people read it."""
+    if args.json:
+        print(json.dumps(record, indent=2, ensure_ascii=False, default=str))
+        return
+    found = shown()
+    if isinstance(found, str):
+        print(found)  # not rich: a value may look like markup
+    else:
+        Console().print(found)

@@ -1,0 +1,152 @@
+"""The dead letters as a person asks for them: which there are, of whom, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.rows import class_row
+
+from ..kafka.message import ROWS
+
+Connection = psycopg.Connection[Any]
+
+OPEN, PARKED, REPLAYED, DISCARDED = STATUSES = ("OPEN", "PARKED", "REPLAYED", "DISCARDED")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which letters; what is None or empty does not matter."""
+
+    ids: Collection[int] | None = None
+    mapping: str | None = None
+    error: str | None = None
+    """A class of errors, or an SQLSTATE."""
+    since: datetime | None = None
+    until: datetime | None = None
+    statuses: Collection[str] = ()
+    fingerprints: Collection[bytes] | None = None
+    """Of the keys that are asked for."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "ids": None if self.ids is None else list(self.ids),
+            "mapping": self.mapping,
+            "error": self.error,
+            "since": self.since,
+            "until": self.until,
+            "statuses": list(self.statuses) or None,
+            "keys": None if self.fingerprints is None else list(self.fingerprints),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A dead letter, sealed."""
+
+    dlq_id: int
+    flow: str
+    topic: str
+    partition: int | None
+    offset: int
+    error_class: str
+    sqlstate: str | None
+    error_message: str
+    stack_trace: str
+    key_id: str
+    plugin_version: str
+    attempts: int
+    status: str
+    created_at: datetime
+    event_key_hash: bytes | None
+    source_data: bytes
+
+    @property
+    def of_batch(self) -> bool:
+        """Was it a row that a batch read, and no event?"""
+        return self.partition is None
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """What it was sealed for."""
+        return self.topic, ROWS if self.partition is None else self.partition, self.offset
+
+    def told(self, database: str) -> dict[str, Any]:
+        """All of it that anybody may read."""
+        hidden = {"dlq_id", "event_key_hash", "source_data"}
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
+        moment = self.created_at.isoformat(timespec="seconds")
+        return {"id": f"{database}/{self.dlq_id}", **found, "created_at": moment}
+
+
+class Count(NamedTuple):
+    """How many letters of a mapping have failed for one reason."""
+
+    mapping: str
+    error_class: str
+    sqlstate: str | None
+    status: str
+    letters: int
+    first: datetime
+    last: datetime
+
+    def told(self) -> dict[str, Any]:
+        moments = {name: getattr(self, name).isoformat() for name in ("first", "last")}
+        return self._asdict() | moments
+
+
+_WHERE = """
+WHERE (%(ids)s::bigint[] IS NULL OR dlq_id = ANY (%(ids)s))
+  AND (%(mapping)s::text IS NULL OR flow = %(mapping)s)
+  AND (%(error)s::text IS NULL OR %(error)s IN (error_class, sqlstate))
+  AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR created_at < %(until)s)
+  AND (%(statuses)s::text[] IS NULL OR status = ANY (%(statuses)s))
+  AND (%(keys)s::bytea[] IS NULL OR event_key_hash = ANY (%(keys)s))
+"""
+_COLUMNS = ", ".join(f'"{field.name}"' for field in fields(Letter))
+_FIND = f"SELECT {_COLUMNS} FROM sync_dlq {_WHERE} ORDER BY dlq_id LIMIT %(most)s"
+_IDS = f"SELECT dlq_id FROM sync_dlq {_WHERE} ORDER BY dlq_id"
+_AFTER = (
+    f"SELECT {_COLUMNS} FROM sync_dlq {_WHERE} AND dlq_id > %(after)s ORDER BY dlq_id LIMIT 500"
+)
+_SUMMARY = f"""
+SELECT flow, error_class, sqlstate, status, count(*), min(created_at), max(created_at)
+FROM sync_dlq {_WHERE} GROUP BY 1, 2, 3, 4 ORDER BY 1, 4, 5 DESC
+"""
+_TOPICS = "SELECT DISTINCT topic FROM sync_dlq WHERE topic IS NOT NULL"
+
+
+def find(connection: Connection, wanted: Wanted, *, most: int) -> list[Letter]:
+    """The oldest letters first."""
+    parameters = wanted.parameters | {"most": most}
+    return _read(connection, _FIND, parameters)
+
+
+def find_after(connection: Connection, wanted: Wanted, after: int) -> list[Letter]:
+    """Some hundreds that follow the letter of this number."""
+    return _read(connection, _AFTER, wanted.parameters | {"after": after})
+
+
+def ids(connection: Connection, wanted: Wanted) -> list[int]:
+    """The numbers of all of them."""
+    return [row[0] for row in connection.execute(_IDS.encode(), wanted.parameters).fetchall()]
+
+
+def summary(connection: Connection, wanted: Wanted) -> list[Count]:
+    """How many of each mapping, error and status."""
+    return [Count(*row) for row in connection.execute(_SUMMARY.encode(), wanted.parameters)]
+
+
+def topics(connection: Connection) -> list[str]:
+    """Where the letters' events came from."""
+    return [row[0] for row in connection.execute(_TOPICS).fetchall()]
+
+
+def _read(connection: Connection, query: str, parameters: Mapping[str, Any]) -> list[Letter]:
+    with connection.cursor(row_factory=class_row(Letter)) as cursor:
+        return cursor.execute(query.encode(), parameters).fetchall()

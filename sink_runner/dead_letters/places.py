@@ -1,0 +1,63 @@
+"""The databases that have dead letters, and how a letter of one is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import psycopg
+
+from ..config import Config
+from ..errors import ConfigError
+from ..target.faults import judge
+from ..target.session import Connection, connect
+
+_EXISTS = "SELECT to_regclass('sync_dlq') IS NOT NULL"
+
+
+@contextmanager
+def asking(config: Config, database: str) -> Iterator[Connection]:
+    """A session in which a refusal of the database says whose fault it is."""
+    try:
+        with connect(config.databases[database].dsn, "sink-runner dlq") as connection:
+            yield connection
+    except psycopg.Error as fault:
+        raise judge(fault) from fault
+
+
+def databases(config: Config) -> list[str]:
+    """Those of the configured databases that have a table of dead letters."""
+    found = []
+    for name in config.databases:
+        with asking(config, name) as connection:
+            if connection.execute(_EXISTS).fetchone() == (True,):
+                found.append(name)
+    return found
+
+
+def by_database(config: Config, ids: list[str]) -> Mapping[str, list[int] | None]:
+    """Sort the letters that are asked for; None is all of a database.
+
+    Every database counts its own, so ``smart_citizen/12`` is one letter and ``12`` is only where
+    there is one database.
+    """
+    known = databases(config)
+    if not ids:
+        return dict.fromkeys(known)
+    found: dict[str, list[int] | None] = {}
+    for text in ids:
+        database, number = _parsed(text, known)
+        numbers = found.setdefault(database, [])
+        assert numbers is not None
+        numbers.append(number)
+    return found
+
+
+def _parsed(text: str, known: list[str]) -> tuple[str, int]:
+    database, slash, number = text.rpartition("/")
+    if not slash and len(known) == 1:
+        database = known[0]
+    if not number.isdecimal() or database not in known:
+        example = f"{known[0] if known else 'DATABASE'}/12"
+        raise ConfigError(f"{text!r} is no letter's id; write it as `dlq list` does: {example}")
+    return database, int(number)

@@ -1,0 +1,166 @@
+"""A mapping's chain put together as for a run, with a target in which nothing stays written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import NamedTuple
+
+import psycopg
+
+from ..assembly import clock, shape_of
+from ..avro import EnvelopeDecoder, KeyDecoder
+from ..avro.envelope import Decoded
+from ..batch.applier import Alone, BatchApplier
+from ..batch.build import database
+from ..batch.source import Source
+from ..chain.incoming import Shape
+from ..chain.lookups import Lookups
+from ..chain.route import Batch, Route
+from ..chain.row import TargetColumn
+from ..errors import DecodeError, EventError
+from ..kafka.message import Message
+from ..loading import registry
+from ..masking.policy import load_policies
+from ..parts import Parts, assemble
+from ..plugin import TableMapping
+from ..target.audit import trail
+from ..target.catalog import TableCatalog, read_table
+from ..target.catalog_checks import wanted_before
+from ..target.faults import judge
+from ..target.session import connect
+from ..target.writers import make_writer
+from .dead_letter import DeadLetter, DeadLetters
+from .watched import Notes
+from .workbench import Workbench
+
+
+class Reading(NamedTuple):
+    """How messages of a mapping are read."""
+
+    decode: Callable[[Message], Decoded]
+    shape_of: Callable[[bytes], Shape]
+    subject: Callable[[Message], str]
+
+
+class Rehearsal(NamedTuple):
+    """A mapping on a stage of its own."""
+
+    mapping: TableMapping
+    parts: Parts
+    applier: BatchApplier
+    decode: Callable[[Message], Decoded]
+
+    @property
+    def route(self) -> Route:
+        return self.parts.route
+
+    @property
+    def columns(self) -> Sequence[TargetColumn]:
+        return self.parts.columns
+
+    @property
+    def key(self) -> Sequence[str]:
+        return (self.mapping.candidates or self.mapping).key
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """The target's columns that are nobody's."""
+        return self.parts.shown
+
+    def write(self, batch: Batch) -> tuple[int, EventError | None]:
+        """Write and roll back; how many rows changed, and why it was refused."""
+        letters: list[DeadLetter] = []
+        written = self.applier.transact(
+            lambda connection: self.applier.put(connection, batch.changes, letters), dry=True
+        )
+        return written, letters[0].error if letters else None
+
+
+@contextmanager
+def rehearsal(
+    bench: Workbench, plugin: registry.Plugin, notes: Notes, *, of_batch: bool
+) -> Iterator[Rehearsal]:
+    """Everything connected, and `notes` told of each step."""
+    mapping, config = plugin.mapping, bench.config
+    assert mapping is not None
+    dsns = {name: found.reader_dsn for name, found in config.databases.items()}
+    target_dsn = database(config, mapping.target_table.database).dsn
+    try:
+        with connect(target_dsn, "sink-runner dlq") as connection:
+            target = read_table(connection, mapping.target_table)
+        reading = _reading(bench, mapping, of_batch=of_batch)
+    except psycopg.Error as fault:
+        raise judge(fault) from fault
+    with closing(Lookups(mapping.columns, dsns)) as lookups:
+        parts = assemble(
+            plugin,
+            registry.usable(bench.plugins.values()),
+            target.columns,
+            load_policies(config.policies.directory, bench.environ),
+            shape_of=reading.shape_of,
+            resolve=notes.watch_lookups(lookups.resolve),
+            subject=reading.subject,
+            batch=of_batch,
+            watch=notes.watch,
+        )
+        with closing(_applier(bench, plugin, parts, target)) as applier:
+            yield Rehearsal(mapping, parts, applier, reading.decode)
+
+
+def _applier(
+    bench: Workbench, plugin: registry.Plugin, parts: Parts, target: TableCatalog
+) -> BatchApplier:
+    mapping = plugin.mapping
+    assert mapping is not None
+    audited = trail(plugin.name, mapping, parts, bench.sealer)
+    return BatchApplier(
+        plugin.name,
+        dsn=database(bench.config, mapping.target_table.database).dsn,
+        writer=make_writer(plugin.name, mapping, parts, target, audited),
+        offsets=Alone(plugin.name),
+        dead_letters=DeadLetters(plugin.name, plugin.version, bench.sealer),
+        clock=clock,
+        trail=audited,
+    )
+
+
+def _reading(bench: Workbench, mapping: TableMapping, *, of_batch: bool) -> Reading:
+    table = mapping.source_table
+    with connect(database(bench.config, table.database).reader_dsn, "sink-runner dlq") as asking:
+        catalog = read_table(asking, table)
+        return (
+            _of_rows(mapping, Source.of(mapping, catalog, asking))
+            if of_batch
+            else _of_events(bench, mapping, catalog)
+        )
+
+
+def _of_events(bench: Workbench, mapping: TableMapping, catalog: TableCatalog) -> Reading:
+    decoder = EnvelopeDecoder(
+        bench.schemas, after=mapping.source_columns, before=wanted_before(mapping)
+    )
+    keys = KeyDecoder(bench.schemas, sorted(catalog.primary_key))
+
+    def decode(message: Message) -> Decoded:
+        found = decoder.decode(message.value)
+        if not isinstance(found, Decoded):
+            raise DecodeError("the record is no change event")
+        return found
+
+    return Reading(
+        decode,
+        partial(shape_of, decoder, mapping, catalog),
+        lambda message: ",".join(str(part) for part in keys.decode(message.key)),
+    )
+
+
+def _of_rows(mapping: TableMapping, source: Source) -> Reading:
+    types = {column.name: column for column in source.format.columns}
+    shape = Shape(source.format.columns, [types[name] for name in wanted_before(mapping)])
+    return Reading(
+        lambda message: source.format.decode(message.value),
+        lambda _value: shape,
+        lambda message: ",".join(source.format.key_of(message)),
+    )

@@ -1,0 +1,145 @@
+"""Change the key of the letters: what they hold is sealed anew, and their fingerprints with it.
+
+The fingerprint says which letters are of one row, so it must be the same for all of them and for
+the runner at every moment.  It is made with the oldest key that is there; only `fingerprints`
+changes it, all at once, while nobody makes any, and a runner looks before it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import psycopg
+from cryptography.exceptions import InvalidTag
+
+from ..errors import ConfigError
+from ..kafka.message import ROWS
+from ..target.faults import judge
+from ..target.session import connect
+from .sealing import Sealer
+
+Connection = psycopg.Connection[Any]
+
+_AT_ONCE = 500
+_COUNT = "SELECT count(*) FROM sync_dlq WHERE key_id <> %s"
+_PLACE = f'topic, coalesce(partition, {ROWS}), "offset"'
+_OTHERS = f"""
+SELECT dlq_id, source_data, {_PLACE} FROM sync_dlq WHERE key_id <> %s AND dlq_id > %s
+ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
+"""
+_RESEAL = "UPDATE sync_dlq SET source_data = %s, key_id = %s WHERE dlq_id = %s"
+_MARKED = f"""
+SELECT dlq_id, source_data, {_PLACE} FROM sync_dlq
+WHERE event_key_hash IS NOT NULL AND dlq_id > %s ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
+"""
+_MARK = "UPDATE sync_dlq SET event_key_hash = %s WHERE dlq_id = %s"
+_RUNNERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name LIKE 'sink-runner %%'
+  AND application_name NOT IN ('sink-runner dlq', 'sink-runner audit')
+"""
+_SAMPLE = f"""
+SELECT source_data, {_PLACE}, key_id, event_key_hash FROM sync_dlq
+WHERE flow = %s AND event_key_hash IS NOT NULL AND status = ANY (ARRAY['OPEN', 'PARKED'])
+  AND (key_id <> ALL (%s) OR dlq_id = (
+    SELECT max(dlq_id) FROM sync_dlq
+    WHERE flow = %s AND event_key_hash IS NOT NULL AND status IN ('OPEN', 'PARKED')))
+ORDER BY key_id <> ALL (%s) DESC LIMIT 1
+"""
+
+Told = Callable[..., None]
+"""Told `total` and `advance`."""
+
+
+class Done(NamedTuple):
+    """How many letters were changed, and how many could not be opened."""
+
+    changed: int
+    unopened: int
+
+    def __str__(self) -> str:
+        left = f", {self.unopened} are sealed with keys that are not in old_keys"
+        return f"{self.changed} letters changed" + (left if self.unopened else "")
+
+
+def reseal(connection: Connection, sealer: Sealer, told: Told) -> Done:
+    """Seal what other keys have sealed, some at a time; a run that is cut off may be done again."""
+    (total,) = connection.execute(_COUNT, (sealer.key_id,)).fetchone() or (0,)
+    told(total=total)
+    changed = unopened = last = 0
+    while True:
+        with connection.transaction():
+            rows = connection.execute(_OTHERS.encode(), (sealer.key_id, last)).fetchall()
+            made = [
+                (sealer.seal(message), sealer.key_id, row[0])
+                for row in rows
+                if (message := _opened(sealer, row[1:])) is not None
+            ]
+            with connection.cursor() as cursor:
+                cursor.executemany(_RESEAL, made)
+        changed, unopened = changed + len(made), unopened + len(rows) - len(made)
+        told(advance=len(rows))
+        if not rows:
+            return Done(changed, unopened)
+        last = rows[-1][0]
+
+
+def fingerprints(connection: Connection, sealer: Sealer, told: Told) -> Done:
+    """Make all fingerprints with the present key, in one transaction; all or none."""
+    new, changed, last = sealer.renewed(), 0, 0
+    with connection.transaction():
+        _check_alone(connection, sealer)
+        while rows := connection.execute(_MARKED.encode(), (last,)).fetchall():
+            made = []
+            for row in rows:
+                message = _opened(new, row[1:])
+                if message is None:
+                    raise ConfigError("a letter can't be opened with the present key alone")
+                made.append((new.fingerprint(message.key), row[0]))
+            with connection.cursor() as cursor:
+                cursor.executemany(_MARK, made)
+            changed, last = changed + len(made), rows[-1][0]
+            told(advance=len(made))
+    return Done(changed, 0)
+
+
+def check_fingerprints(dsn: str, mapping: str, sealer: Sealer) -> None:
+    """Refuse to go on with other keys than the letters that wait have their fingerprints from."""
+    try:
+        with connect(dsn, "sink-runner start") as connection:
+            parameters = mapping, list(sealer.key_ids), mapping, list(sealer.key_ids)
+            row = connection.execute(_SAMPLE.encode(), parameters).fetchone()
+    except psycopg.Error as fault:
+        raise judge(fault) from fault
+    if row is None:
+        return
+    *sealed, key_id, mark = row
+    message = _opened(sealer, sealed)
+    if message is None:
+        raise ConfigError(
+            f"dead letters wait that key {key_id!r} has sealed: put it into [dead_letters] "
+            "old_keys, or discard them by `sink-runner dlq discard`"
+        )
+    if sealer.fingerprint(message.key) != bytes(mark):
+        raise ConfigError(
+            "the dead letters' fingerprints were made with another key than the oldest in "
+            "[dead_letters]: see `sink-runner dlq rekey --help`"
+        )
+
+
+def _check_alone(connection: Connection, sealer: Sealer) -> None:
+    (runners,) = connection.execute(_RUNNERS).fetchone() or (0,)
+    if runners:
+        raise ConfigError(f"{runners} sessions of runners are open: stop the runners first")
+    (others,) = connection.execute(_COUNT, (sealer.key_id,)).fetchone() or (0,)
+    if others:
+        raise ConfigError(f"{others} letters have other keys: `sink-runner dlq rekey` comes first")
+
+
+def _opened(sealer: Sealer, row: Any) -> Any:
+    sealed, *place = row
+    try:
+        return sealer.open(sealed, *place)
+    except InvalidTag:
+        return None

@@ -1,0 +1,165 @@
+"""What a person at the command line works with: letters found, opened and shown as policies say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from ..assembly import sealer
+from ..avro.schema_registry import SchemaRegistry
+from ..config import Config
+from ..errors import ConfigError, SinkError
+from ..loading import registry
+from ..masking.policy import load_policies
+from ..target.catalog import read_table
+from ..target.session import connect
+from . import letters as found_letters
+from .key_text import fingerprints
+from .letters import Connection, Count, Letter, Wanted
+from .payload import Payloads
+from .places import asking, by_database, databases
+from .sealing import Sealer
+from .verdicts import write_down
+from .viewer import Viewer
+
+if TYPE_CHECKING:
+    from ..batch.rows import RowFormat
+
+READ = "read_clear"
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """One person's, for the time of a command."""
+
+    config: Config
+    plugins: Mapping[str, registry.Plugin]
+    user: str
+    environ: Mapping[str, str] | None = None
+    """Where the key of MASK_HASH is; None: in the process's own."""
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        return sealer(self.config)
+
+    @cached_property
+    def schemas(self) -> SchemaRegistry:
+        return SchemaRegistry(self.config.registry.url)
+
+    @cached_property
+    def payloads(self) -> Payloads:
+        return Payloads(self.sealer, self.schemas, self._row_format)
+
+    @cached_property
+    def viewer(self) -> Viewer:
+        return Viewer(load_policies(self.config.policies.directory, self.environ), self.user)
+
+    # -- which -------------------------------------------------------------------------------
+
+    def search(
+        self, wanted: Wanted, ids: Sequence[str] = (), key: str | None = None
+    ) -> Iterator[tuple[str, Connection, Wanted]]:
+        """Each database that is asked, a session with it and what to look for there."""
+        for database, numbers in by_database(self.config, list(ids)).items():
+            with asking(self.config, database) as connection:
+                here = replace(wanted, ids=numbers)
+                if key is not None:
+                    here = replace(here, fingerprints=self._fingerprints(key, wanted, connection))
+                yield database, connection, here
+
+    def find(
+        self, wanted: Wanted, *, most: int, ids: Sequence[str] = (), key: str | None = None
+    ) -> list[tuple[str, Letter]]:
+        """The letters of all databases, each with its database."""
+        return [
+            (database, letter)
+            for database, connection, here in self.search(wanted, ids, key)
+            for letter in found_letters.find(connection, here, most=most)
+        ]
+
+    def summary(self, wanted: Wanted, key: str | None = None) -> list[tuple[str, Count]]:
+        return [
+            (database, count)
+            for database, connection, here in self.search(wanted, key=key)
+            for count in found_letters.summary(connection, here)
+        ]
+
+    def one(self, text: str) -> tuple[str, Letter]:
+        """The letter of this id."""
+        found = self.find(Wanted(), ids=[text], most=1)
+        if not found:
+            raise ConfigError(f"there is no letter {text}")
+        return found[0]
+
+    def _fingerprints(self, key: str, wanted: Wanted, connection: Connection) -> list[bytes]:
+        plugin = self.plugins.get(wanted.mapping or "")
+        if plugin is not None and plugin.mapping is not None:
+            topics = [plugin.mapping.source]
+        else:
+            topics = found_letters.topics(connection)
+        return fingerprints(key, topics, self.schemas, self.sealer)
+
+    # -- what is in them ---------------------------------------------------------------------
+
+    def shown(self, database: str, letter: Letter, *, clear: bool = False) -> dict[str, Any]:
+        """All that this person may know of a letter; `clear` only after `allow_clear`."""
+        told = letter.told(database)
+        try:
+            payload = self.payloads.read(letter)
+        except SinkError as fault:
+            return told | {"unreadable": str(fault)}
+        table = self.payloads.table(letter)
+        return told | self.viewer.payload(table, payload, clear=clear)
+
+    def allow_clear(
+        self, database: str, letters: Sequence[Letter], connection: Connection | None = None
+    ) -> None:
+        """Write down that these will be read in clear, and commit it; else RefusedError."""
+        readable = [(letter, self._clear_columns(letter)) for letter in letters]
+        if connection is None:
+            with asking(self.config, database) as own:
+                self._record(readable, own)
+        else:
+            self._record(readable, connection)
+
+    def _clear_columns(self, letter: Letter) -> list[str]:
+        payload = self.payloads.read(letter)
+        return sorted(self.viewer.check_clear(self.payloads.table(letter), payload.columns))
+
+    def _record(self, letters: Sequence[tuple[Letter, list[str]]], connection: Connection) -> None:
+        def mapping(one: tuple[Letter, list[str]]) -> str:
+            return one[0].flow
+
+        with connection.transaction():
+            for _, group in groupby(sorted(letters, key=mapping), mapping):
+                mine = list(group)
+                columns = sorted({column for _, part in mine for column in part})
+                write_down(
+                    connection,
+                    [letter for letter, _ in mine],
+                    user=self.user,
+                    action=READ,
+                    columns=columns,
+                    **({"dlq_id": mine[0][0].dlq_id} if len(mine) == 1 else {}),
+                )
+
+    def _row_format(self, flow: str) -> RowFormat:
+        """What the rows of a mapping's batches look like now."""
+        from ..batch.source import Source  # noqa: PLC0415 - for rows of a batch only
+
+        plugin = self.plugins.get(flow)
+        if plugin is None or plugin.mapping is None:
+            raise ConfigError(f"plugin {flow!r} is not on: it says what its batch's rows hold")
+        table = plugin.mapping.source_table
+        if table.database not in self.config.databases:
+            raise ConfigError(f"[databases.{table.database}] is missing")
+        dsn = self.config.databases[table.database].reader_dsn
+        with closing(connect(dsn, "sink-runner dlq")) as connection:
+            return Source.of(plugin.mapping, read_table(connection, table), connection).format
+
+    def databases(self) -> list[str]:
+        return databases(self.config)

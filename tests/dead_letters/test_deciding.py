@@ -1,0 +1,128 @@
+"""``sink-runner dlq replay`` and ``discard``: what a person decides, and what becomes of it."""
+
+import threading
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.postgres
+SECRET = "Zarathustra Sevenstein"
+WIDEN = "ALTER TABLE profile DROP CONSTRAINT profile_note_check"
+
+
+def failed(office: Any) -> None:
+    """One that the target refuses, two behind it, and one of another row."""
+    for note in ("bad", "b", "c"):
+        office.send(office.event(1, note, full_name=SECRET))
+    office.send(office.event(2, "a"))
+
+
+class TestReplay:
+    def test_what_was_mended_is_applied_in_order_with_all_that_waits(self, office: Any) -> None:
+        failed(office)
+        assert office.order(1) == []
+        office.admin.execute(WIDEN)
+        office.retry()
+        assert office.order(1) == []  # nobody has decided yet
+        assert office.dlq("replay", office.id())[0] == 0
+        office.retry()
+        assert office.order(1)[-1] == "c"
+        assert office.letters("status") == ["REPLAYED"] * 3
+
+    def test_replayed_is_what_direct_would_have_been(self, office: Any) -> None:
+        """The letter holds the event itself, so what a policy masks is masked once."""
+        office.send(office.event(1, "bad", full_name=SECRET))
+        office.admin.execute(WIDEN)
+        office.dlq("replay", office.id())
+        office.retry()
+        office.send(office.event(2, "bad", full_name=SECRET))
+        rows = office.rows()
+        assert rows[1] == rows[2] == ("Xxxxxxxxxxx Xxxxxxxxxx", "Kota", "bad")
+
+    def test_one_that_fails_again_is_open_with_its_count(self, office: Any) -> None:
+        office.send(office.event(1, "bad"))
+        for tries in (1, 2):
+            assert office.dlq("replay", office.id())[0] == 0
+            office.retry()
+            (first, *_) = office.letters("status", "attempts", "error_class")
+            assert first == ("OPEN", tries, "WriteError")
+        assert office.order(1) == []
+
+    def test_more_than_one_wants_a_yes(self, office: Any) -> None:
+        office.send(office.event(1, "bad"))
+        office.send(office.event(2, "z"))
+        code, out, err = office.dlq("replay", "--mapping", "people")
+        assert (code, out.split()) == (1, [office.id(0), office.id(1)])
+        assert "--yes" in err
+        assert office.letters("status") == ["OPEN", "OPEN"]
+        assert office.dlq("replay", "--mapping", "people", "--yes")[0] == 0
+        assert office.letters("status") == ["PARKED", "PARKED"]
+
+    def test_a_dry_run_says_which(self, office: Any) -> None:
+        failed(office)
+        code, out, err = office.dlq("replay", "--error", "23514", "--dry-run")
+        assert (code, out, err) == (0, office.id() + "\n", "")
+        assert office.letters("status")[0] == "OPEN"
+
+    def test_all_of_everything_has_to_be_meant(self, office: Any) -> None:
+        failed(office)
+        assert office.dlq("replay", "--yes")[0] == 78
+
+    def test_waiting_tells_the_outcome(self, office: Any) -> None:
+        failed(office)
+        office.send(office.event(3, "z"))
+        office.admin.execute(WIDEN)
+        stop = threading.Event()
+
+        def run() -> None:
+            while not stop.wait(0.05):
+                office.retry()
+
+        runner = threading.Thread(target=run)
+        runner.start()
+        try:
+            code, out, _ = office.dlq(
+                *("replay", "--mapping", "people", "--yes", "--wait", "--timeout", "20")
+            )
+        finally:
+            stop.set()
+            runner.join()
+        assert code == 1
+        assert f"{office.id(0)}: replayed (1 tries)" in out
+        assert f"{office.id(3)}: failed again (1 tries)" in out
+
+    def test_it_is_written_down(self, office: Any) -> None:
+        failed(office)
+        office.dlq("replay", office.id())
+        (entry,) = office.audited("replay")
+        assert entry["dlq_ids"] == [office.letters("dlq_id")[0]]
+
+
+class TestDiscard:
+    def test_what_waits_behind_goes_on(self, office: Any) -> None:
+        failed(office)
+        assert office.dlq("discard", office.id(), "--reason", "made up")[0] == 0
+        office.retry()
+        assert office.order(1)[-1] == "c"
+        assert office.letters("status") == ["DISCARDED", "REPLAYED", "REPLAYED"]
+
+    def test_who_and_why_is_written_down_without_numbers(self, office: Any) -> None:
+        failed(office)
+        office.dlq("discard", office.id(), "--reason", "caller 9876543210 asked")
+        (entry,) = office.audited("discard")
+        assert entry["reason"] == "caller ***MASKED*** asked"
+        assert entry["user"]
+
+    def test_not_without_a_reason(self, office: Any) -> None:
+        failed(office)
+        assert office.dlq("discard", office.id())[0] == 2
+        assert office.dlq("discard", office.id(), "--reason", " ")[0] == 78
+        assert office.letters("status")[0] == "OPEN"
+
+    def test_one_that_is_applied_already_can_not_be_given_up(self, office: Any) -> None:
+        failed(office)
+        office.admin.execute(WIDEN)
+        office.dlq("replay", office.id())
+        office.retry()
+        office.dlq("discard", office.id(), "--reason", "late")
+        assert office.letters("status") == ["REPLAYED"] * 3

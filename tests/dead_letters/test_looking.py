@@ -1,0 +1,182 @@
+"""``sink-runner dlq list`` and ``show``: which letters there are, and what is seen of them."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.postgres
+SECRET = "Zarathustra Sevenstein"
+
+
+def spoil(office: Any) -> None:
+    """One letter of each kind: refused by the target, by a rule, not decoded; one that waits."""
+    office.send(office.event(1, "bad", full_name=SECRET))
+    office.send(office.event(1, "b", full_name=SECRET))
+    office.send(office.event(2, "z"), office.event(3)._replace(value=b"\0\0\0\0\2" + b"\xff" * 9))
+
+
+class TestList:
+    def test_all_that_is_open_with_its_reason(self, office: Any) -> None:
+        spoil(office)
+        found = office.json("list")
+        assert [one["error_class"] for one in found] == [
+            "WriteError",
+            "QualityError",
+            "DecodeError",
+        ]
+        assert found[0]["sqlstate"] == "23514"
+        assert found[0]["id"] == office.id()
+        assert {one["status"] for one in found} == {"OPEN"}
+
+    @pytest.mark.parametrize(
+        ("options", "count"),
+        [
+            (("--status", "PARKED"), 1),
+            (("--status", "ALL"), 4),
+            (("--error", "QualityError"), 1),
+            (("--error", "23514"), 1),
+            (("--mapping", "people"), 3),
+            (("--mapping", "nobody"), 0),
+            (("--most", "2"), 2),
+        ],
+    )
+    def test_filters(self, office: Any, options: tuple[str, ...], count: int) -> None:
+        spoil(office)
+        assert len(office.json("list", *options)) == count
+
+    def test_by_time(self, office: Any) -> None:
+        spoil(office)
+        later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        assert len(office.json("list", "--since", later)) == 0
+        assert len(office.json("list", "--until", later)) == 3
+
+    @pytest.mark.parametrize("key", ["1", '{"id": 1}', '{"id": "1"}'])
+    def test_by_key_as_a_person_writes_it(self, office: Any, key: str) -> None:
+        spoil(office)
+        found = office.json("list", "--key", key, "--status", "ALL")
+        assert [one["offset"] for one in found] == [1, 2]
+        assert office.json("list", "--key", "77", "--status", "ALL") == []
+
+    def test_summary_counts(self, office: Any) -> None:
+        spoil(office)
+        found = office.json("list", "--summary", "--status", "ALL")
+        assert {(one["error_class"], one["status"], one["letters"]) for one in found} == {
+            ("WriteError", "OPEN", 1),
+            ("QualityError", "OPEN", 1),
+            ("DecodeError", "OPEN", 1),
+            ("WaitingError", "PARKED", 1),
+        }
+
+    def test_a_table_for_people(self, office: Any) -> None:
+        spoil(office)
+        code, out, err = office.dlq("list")
+        assert (code, err) == (0, "")
+        assert "people" in out
+        assert SECRET not in out
+
+
+class TestShow:
+    def test_what_failed_and_its_row_masked(self, office: Any) -> None:
+        spoil(office)
+        found = office.json("show", office.id())
+        assert found["after"]["town"] == "Kota"
+        assert found["after"]["note"] == "bad"
+        assert found["key"] == {"id": 1}
+        assert found["error_class"] == "WriteError"
+        assert "WriteError" in found["stack_trace"]
+        assert SECRET not in json.dumps(found)
+
+    @pytest.mark.parametrize(
+        ("user", "name"),
+        [
+            ("nobody-knows-him", "***MASKED***"),
+            ("clerk", "Xxxxxxxxxxx Xxxxxxxxxx"),
+            ("judge", "***MASKED***"),  # may see it, and has to ask for it
+        ],
+    )
+    def test_the_policies_say_how(self, office: Any, user: str, name: str) -> None:
+        spoil(office)
+        assert office.json("show", office.id(), "--as", user)["after"]["full_name"] == name
+
+    def test_in_clear_for_whom_a_policy_opens_it_and_only_after_it_is_written_down(
+        self, office: Any
+    ) -> None:
+        spoil(office)
+        found = office.json("show", office.id(), "--as", "judge", "--clear")
+        assert found["after"]["full_name"] == SECRET
+        (entry,) = office.audited("read_clear")
+        assert (entry["user"], entry["dlq_id"]) == ("judge", office.letters("dlq_id")[0])
+        assert entry["columns"] == ["full_name"]
+
+    def test_not_if_it_can_not_be_written_down(self, office: Any) -> None:
+        spoil(office)
+        office.admin.execute("REVOKE INSERT ON cdc_audit_log FROM sink_writer")
+        code, out, _ = office.dlq("show", office.id(), "--as", "judge", "--clear")
+        assert (code, out) == (1, "")
+
+    @pytest.mark.parametrize("user", ["clerk", "nobody-knows-him"])
+    def test_not_for_others(self, office: Any, user: str) -> None:
+        spoil(office)
+        code, out, err = office.dlq("show", office.id(), "--as", user, "--clear")
+        assert (code, out) == (1, "")
+        assert "MASK_NONE" in err
+        assert office.audited("read_clear") == []
+
+    def test_nor_without_the_key(self, office: Any) -> None:
+        spoil(office)
+        office.configure("two")
+        code, out, err = office.dlq("show", office.id(), "--as", "judge", "--clear")
+        assert (code, out) == (1, "")
+        assert "'one'" in err
+        assert "old_keys" in office.json("show", office.id())["unreadable"]
+
+    def test_what_nobody_has_classified_and_looks_personal_is_hidden(self, office: Any) -> None:
+        spoil(office)
+        path: Path = office.policies / "classification.json"
+        content = json.loads(path.read_text())
+        content["not_personal"] = {}
+        path.write_text(json.dumps(content))
+        for user in ("clerk", "judge"):
+            shown = office.json("show", office.id(), "--as", user)["after"]
+            assert (shown["note"], shown["id"]) == ("***MASKED***", 1)
+
+    def test_what_can_not_be_decoded_is_not_shown_at_all(self, office: Any) -> None:
+        spoil(office)
+        found = office.json("show", office.id(3))
+        assert "unreadable" in found
+        assert "after" not in found
+
+    @pytest.mark.parametrize("name", ["nowhere/1", "x", "{database}/x", "{database}/99"])
+    def test_a_letter_that_is_not_there_is_told(self, office: Any, name: str) -> None:
+        code, out, err = office.dlq("show", name.format(database=office.database))
+        assert (code, out) == (78, "")
+        assert err
+
+
+class TestExport:
+    def test_a_line_a_letter_masked(self, office: Any) -> None:
+        spoil(office)
+        code, out, _ = office.dlq("export", "--status", "ALL")
+        assert code == 0
+        assert [json.loads(line)["offset"] for line in out.splitlines()] == [1, 2, 3, 4]
+        assert SECRET not in out
+
+    def test_csv_to_a_file_that_is_nobody_else_s(self, office: Any, tmp_path: Path) -> None:
+        spoil(office)
+        path = tmp_path / "letters.csv"
+        code, _, err = office.dlq("export", "--format", "csv", "--output", str(path))
+        assert code == 0, err
+        lines = path.read_text().splitlines()
+        assert lines[0].startswith("id,flow,topic")
+        assert (path.stat().st_mode & 0o777) == 0o600
+        assert SECRET not in path.read_text()
+
+    def test_in_clear_it_is_written_down(self, office: Any) -> None:
+        spoil(office)
+        code, out, _ = office.dlq("export", "--error", "WriteError", "--as", "judge", "--clear")
+        assert (code, SECRET in out) == (0, True)
+        (entry,) = office.audited("read_clear")
+        assert entry["dlq_ids"] == [office.letters("dlq_id")[0]]
