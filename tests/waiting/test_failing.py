@@ -1,0 +1,165 @@
+"""An event that fails holds up its key, until a person has decided; what comes later waits."""
+
+from typing import Any
+
+import pytest
+
+from sink_runner.dead_letters.parked import _COUNTS, _KEYS, _TAKE
+from sink_runner.testing import NOW, Sample, create, delete
+
+pytestmark = pytest.mark.postgres
+
+
+def order(identity: int, note: str, customer: str = "Anna") -> Sample:
+    return create(id=identity, note=note, customer=customer)
+
+
+@pytest.fixture
+def shop(shop: Any) -> Any:
+    shop.customer("Anna")
+    return shop
+
+
+def decide(shop: Any, status: str, nth: int = 1) -> None:
+    """As `sink-runner dlq` does: it changes a letter's status and nothing else."""
+    shop.target.admin.execute(
+        "UPDATE sync_dlq SET status = %s WHERE dlq_id = "
+        "(SELECT dlq_id FROM sync_dlq ORDER BY dlq_id OFFSET %s LIMIT 1)",
+        (status, nth - 1),
+    )
+
+
+def mend(shop: Any) -> None:
+    shop.target.admin.execute("ALTER TABLE orders DROP CONSTRAINT orders_note_check")
+
+
+# "bad" is refused by the table, "z" by the mapping's own rule.
+@pytest.mark.parametrize("bad", ["bad", "z"])
+class TestHolding:
+    def test_later_events_of_the_batch_and_of_others_wait(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, "a"), order(1, bad), order(1, "c"), order(2, "d"))
+        shop.send(order(1, "e"), order(2, "f"))
+        shop.send(delete(id=1, note="e", customer="Anna"))
+        assert shop.notes() == {1: "a", 2: "f"}
+        assert shop.statuses() == ["OPEN", "PARKED", "PARKED", "PARKED"]
+
+    def test_one_that_fails_as_well_only_waits(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, bad), order(1, bad), order(1, "c"))
+        assert shop.statuses() == ["OPEN", "PARKED", "PARKED"]
+
+    def test_nothing_is_tried_again_before_somebody_has_decided(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, bad), order(1, "b"))
+        for _ in range(3):
+            assert shop.retry() == 0
+        assert shop.letters("status", "attempts") == [("OPEN", 0), ("PARKED", 0)]
+        assert (shop.target.waiting.held, shop.target.waiting.keys) == (1, 0)
+
+    def test_what_is_discarded_lets_the_others_go_on_in_order(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, bad), order(1, "b"), order(1, "c"))
+        decide(shop, "DISCARDED")
+        assert shop.retry() == 2
+        assert (shop.notes(), shop.statuses()) == ({1: "c"}, ["DISCARDED", "REPLAYED", "REPLAYED"])
+        shop.send(order(1, "d"))
+        assert shop.notes() == {1: "d"}
+        assert shop.target.waiting.held == 0
+
+    def test_what_is_replayed_and_fails_again_is_open_again(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, bad), order(1, "b"))
+        for attempts in (1, 2):
+            decide(shop, "PARKED")
+            assert shop.retry() == 0
+            expected = [("OPEN", attempts), ("PARKED", 0)]
+            assert shop.letters("status", "attempts") == expected
+        assert shop.retry() == 0
+        shop.send(order(1, "c"))
+        assert (shop.notes(), shop.statuses()) == ({}, ["OPEN", "PARKED", "PARKED"])
+
+    def test_the_next_that_fails_holds_up_those_behind_it(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, bad), order(1, "b"), order(1, bad), order(1, "d"))
+        decide(shop, "DISCARDED")
+        assert shop.retry() == 1
+        assert shop.notes() == {1: "b"}
+        assert shop.statuses() == ["DISCARDED", "REPLAYED", "OPEN", "PARKED"]
+
+    def test_another_runner_knows_of_it(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, bad))
+        other = shop.another()
+        other.send(order(1, "b"), order(2, "c"))
+        assert (other.notes(), other.statuses()) == ({2: "c"}, ["OPEN", "PARKED"])
+
+    def test_so_does_the_batch_that_was_decoded_meanwhile(self, shop: Any, bad: str) -> None:
+        target, batches = shop.target, []
+        for samples in ([order(1, bad)], [order(1, "b"), order(1, bad), order(2, "c")]):
+            free, held = target.waiting.split(target.harness.messages(*samples))
+            batches.append((target.harness.prepare(free), held))
+        for batch, held in batches:
+            target.waiting.hold(batch, held)
+            target.apply(batch)
+        assert (shop.notes(), shop.statuses()) == ({2: "c"}, ["OPEN", "PARKED", "PARKED"])
+
+
+class TestReplaying:
+    def test_what_has_been_mended_is_applied_in_order(self, shop: Any) -> None:
+        shop.send(order(1, "a"), order(1, "bad"), order(1, "c"), order(1, "bad"))
+        shop.send(order(1, "e"))
+        mend(shop)
+        decide(shop, "PARKED")
+        assert shop.retry() == 4
+        written = shop.target.admin.execute("SELECT note FROM written ORDER BY n").fetchall()
+        assert [row["note"] for row in written] == ["a", "bad", "c", "bad", "e"]
+        assert shop.letters("status", "attempts") == [("REPLAYED", 1)] * 4
+
+    def test_what_waits_for_a_row_goes_before_what_a_person_decides_on(self, shop: Any) -> None:
+        shop.send(order(1, "a", "Maya"), order(1, "bad"))
+        decide(shop, "OPEN", nth=2)
+        assert shop.retry() == 0
+        shop.customer("Maya")
+        assert shop.retry() == 1
+        assert (shop.notes(), shop.statuses()) == ({1: "a"}, ["REPLAYED", "OPEN"])
+
+    def test_many_keys_keep_their_turns_while_the_keys_are_read_anew(self, shop: Any) -> None:
+        """Whoever began with the first each time would never come to the last."""
+        waiting = shop.target.waiting
+        shop.send(*(order(number, "a", f"c{number:04}") for number in range(1_200)))
+        shop.customer("c1100")
+        for _ in range(3):
+            waiting.load({0})
+            shop.retry()
+        assert shop.notes() == {1100: "a"}
+
+    def test_a_long_line_is_applied_by_and_by(self, shop: Any) -> None:
+        shop.send(order(1, "bad"), *(order(1, f"{number:02}") for number in range(35)))
+        decide(shop, "DISCARDED")
+        while shop.retry():
+            pass
+        assert shop.notes() == {1: "34"}
+        assert shop.statuses() == ["DISCARDED"] + ["REPLAYED"] * 35
+
+    def test_a_deleted_row_does_not_come_back(self, shop: Any) -> None:
+        shop.send(order(1, "bad").at(NOW, position=1))
+        shop.send(delete(id=1, note="bad", customer="Anna").at(NOW, position=2))
+        mend(shop)
+        decide(shop, "PARKED")
+        shop.retry()
+        assert (shop.notes(), shop.statuses()) == ({}, ["REPLAYED", "REPLAYED"])
+
+
+@pytest.mark.parametrize("query", [_KEYS, _TAKE, _COUNTS], ids=["keys", "take", "counts"])
+def test_an_index_finds_what_holds_up_others(shop: Any, query: str) -> None:
+    """However many letters of the past the table has."""
+    shop.target.admin.execute(
+        'INSERT INTO sync_dlq (flow, topic, partition, "offset", event_key_hash, error_class, '
+        "error_message, stack_trace, source_data, key_id, plugin_version, status) SELECT 'orders', "
+        "'t', 0, n, int4send(n), '', '', '', '', '', '', "
+        "CASE WHEN n % 100 = 0 THEN 'OPEN' ELSE 'REPLAYED' END FROM generate_series(1, 20000) n"
+    )
+    shop.target.admin.execute("ANALYZE sync_dlq")
+    given = {
+        _KEYS: ("orders", [0]),
+        _TAKE: (NOW, [0], [b"\0\0\0\x64"], "orders", 10),
+        _COUNTS: ("orders",),
+    }[query]
+    plan = shop.target.admin.execute(f"EXPLAIN {query}", given).fetchall()
+    text = "\n".join(row["QUERY PLAN"] for row in plan)
+    assert "sync_dlq_held" in text
+    assert "Seq Scan" not in text

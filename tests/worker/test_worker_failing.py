@@ -1,0 +1,139 @@
+"""The loop, where events fail: their keys stand still, others go on, people decide meanwhile."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from sink_runner.dead_letters.budget import Budget
+from sink_runner.errors import FatalError, RetriableError, WriteError
+
+pytestmark = pytest.mark.postgres
+
+
+def eventually(what: Any, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not what() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert what()
+
+
+class Refusing:
+    """A target that refuses some rows, until it is told better."""
+
+    def __init__(self, *bad: int) -> None:
+        self.bad = set(bad)
+
+    def __call__(self, changes: Any) -> None:
+        if found := self.bad & {change.key[0] for change in changes}:
+            raise WriteError(f"{len(found)} refused")
+
+
+def decide(stage: Any, status: str) -> None:
+    stage.made.scratch.admin.execute(
+        f"UPDATE sync_dlq SET status = '{status}' WHERE topic = 'topic' AND status = 'OPEN'"
+    )
+
+
+@pytest.fixture
+def stage(stage: Any) -> Any:
+    """Ten events of two keys; all stages share one table of dead letters."""
+    stage.made.scratch.admin.execute("DELETE FROM sync_dlq WHERE topic = 'topic'")
+    for number in range(10):
+        stage.broker.send(0, number, key=b"even" if number % 2 == 0 else b"odd")
+    yield stage
+    stage.made.scratch.admin.execute("DELETE FROM sync_dlq WHERE topic = 'topic'")
+
+
+def test_a_failing_key_stands_still_and_the_others_go_on(stage: Any) -> None:
+    with stage.running(before=Refusing(4)) as running:
+        eventually(lambda: running.worker.counts["parked"] == 2)
+        stage.until([0, 1, 2, 3, 5, 7, 9])
+        assert running.worker.counts == {"written": 7, "dead": 1, "parked": 2}
+    assert stage.watcher.failed == ["WriteError"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["after a restart", "while it runs"])
+def test_what_a_person_discards_lets_it_go_on(stage: Any, known: object) -> None:
+    with stage.running(before=Refusing(4)) as running:
+        eventually(lambda: running.worker.counts["parked"] == 2)
+        if not known:
+            decide(stage, "DISCARDED")
+            stage.until([0, 1, 2, 3, 5, 6, 7, 8, 9])
+    if known:
+        decide(stage, "DISCARDED")
+        with stage.running(before=Refusing(4)):
+            stage.until([0, 1, 2, 3, 5, 6, 7, 8, 9])
+    assert [number for number in stage.written() if number % 2 == 0] == [0, 2, 6, 8]
+
+
+def test_what_is_replayed_is_written_in_its_place(stage: Any) -> None:
+    refusing = Refusing(4)
+    with stage.running(before=refusing) as running:
+        eventually(lambda: running.worker.counts["parked"] == 2)
+        refusing.bad.clear()
+        decide(stage, "PARKED")
+        stage.until(list(range(10)))
+        stage.broker.send(0, 10, key=b"even")
+        stage.until(list(range(11)))
+    assert [number for number in stage.written() if number % 2 == 0] == [0, 2, 4, 6, 8, 10]
+
+
+def test_what_cannot_even_be_read_holds_up_its_key(stage: Any) -> None:
+    """Kafka's key tells whose it is; its value does not have to."""
+    stage.broker.send(0, b"garbage", key=b"even")
+    stage.broker.send(0, 11, key=b"odd")
+    stage.broker.send(0, 12, key=b"even")
+    with stage.running() as running:
+        stage.until([*range(10), 11])
+        eventually(lambda: running.worker.counts["parked"] == 1)
+    assert stage.watcher.failed == ["DecodeError"]
+
+
+def test_above_the_budget_it_stops_with_its_offsets_where_they_were(stage: Any) -> None:
+    worker, _, stop = stage.worker(before=Refusing(4, 5), most=100)
+    worker._applier._budget = Budget("staged", 1)
+    with stage.run(worker, stop) as running:
+        running.join(20)
+    assert isinstance(running.fault, FatalError)
+    assert "sink-runner dlq list --mapping staged" in str(running.fault)
+    assert stage.audit() == []
+    with stage.running(before=Refusing(4, 5)):  # as if the budget had been raised
+        stage.until([0, 1, 2, 3])
+
+
+def test_health_tells_what_became_of_the_events(stage: Any) -> None:
+    with stage.running(before=Refusing(4)) as running:
+        eventually(lambda: running.worker.counts["parked"] == 2)
+
+    def told(outcome: str) -> float | None:
+        labels = {"mapping": "staged", "outcome": outcome}
+        return stage.health.registry.get_sample_value("sink_events_total", labels)
+
+    assert (told("written"), told("dead"), told("parked")) == (7, 1, 2)
+
+
+def test_while_the_world_says_no_it_is_paused_and_then_loses_nothing(stage: Any) -> None:
+    stage.patience = replace(stage.patience, steps=(0.01, 0.02, 0.05))
+    down = [True]
+
+    def refuse(_: Any) -> None:
+        if down:
+            raise RetriableError("not now")
+
+    def state() -> str:
+        return stage.health.standings()["staged"].state.value
+
+    with capture_logs() as logs, stage.running(before=refuse) as running:
+        running.worker._health.running()
+        eventually(lambda: state() == "paused")
+        time.sleep(0.3)
+        assert stage.audit() == []
+        down.clear()
+        stage.until(list(range(10)))
+        eventually(lambda: state() == "running")
+    told = [line["event"] for line in logs if line["event"].startswith("mapping_")]
+    assert told == ["mapping_paused", "mapping_resumed"]
+    assert running.worker.counts == {"written": 10}
