@@ -22,6 +22,7 @@ from .commands import new as new_command
 from .commands import plugins as plugins_command
 from .commands import policies as policies_command
 from .commands import quality as quality_command
+from .commands import recover as recover_command
 from .commands import run as run_command
 from .commands import schedule as schedule_command
 from .commands import schema as schema_command
@@ -82,6 +83,7 @@ def add_commands(subparsers: Subparsers) -> None:
         conflicts_command,
         audit_command,
         schema_command,
+        recover_command,
         new_command,
     ):
         command.register(subparsers)

@@ -67,6 +67,21 @@ def test_exports_are_what_programs_need_and_no_administrator_by_accident(home):
     assert "://sink_reader:" in exported["SINK_SMART_CITIZEN_READER_DSN"]
 
 
+def test_a_restored_database_is_where_its_own_server_is(home):
+    known = prepare(home)
+    before = known.exported()
+    found = settings.remember(home, known, **{settings.own_port("smart_citizen"): "12345"})
+    assert found.database_port("smart_warehouse") == known.port("postgres")
+    after = found.exported()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {
+        "SINK_SMART_CITIZEN_DSN",
+        "SINK_SMART_CITIZEN_READER_DSN",
+        "STACK_SMART_CITIZEN_ADMIN_DSN",
+    }
+    assert all(":12345/" in after[name] for name in changed)
+
+
 def test_every_port_is_on_the_loopback(home):
     for value in prepare(home).exported().values():
         assert "0.0.0.0" not in value

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import psycopg
 from rich.console import Console
@@ -18,6 +19,7 @@ Environ = Mapping[str, str]
 Command = Callable[[argparse.Namespace, Environ], int]
 
 _DOWN = 3
+_SINKS = {"runner": "run", "api": "api", "schedule": "schedule"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +61,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     told.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
     told.add_argument("-n", "--lines", type=int, default=100, help="last lines of each (100)")
+    add("stop", _stop, "stop some parts; `up` starts them again").add_argument(
+        "parts", nargs="+", metavar="PART", help="as `sink-stack logs` names them"
+    )
+    add("start", _start, "start one program of the sink, and nothing else").add_argument(
+        "part", choices=tuple(_SINKS)
+    )
+    add("backup", _backup, "copy the running PostgreSQL cluster").add_argument(
+        "folder", type=Path, metavar="FOLDER", help="where to; it must not be there yet"
+    )
+    restored = add("restore", _restore, "bring one database back, on a server of its own")
+    restored.add_argument("database", metavar="DATABASE")
+    restored.add_argument("folder", type=Path, metavar="FOLDER", help="what `backup` wrote")
     add("clean", _clean, "stop the stack and delete its data; downloads stay")
     add("env", _env, "print the variables that programs need, for `eval`")
     add("show", _show, "change a row on each side and show it arrive on the other")
@@ -143,6 +157,26 @@ def _logs(arguments: argparse.Namespace, environ: Environ) -> int:
     if arguments.follow:
         for part, line in logs.follow(paths):
             print(line if arguments.part else f"{part}: {line}", flush=True)
+    return 0
+
+
+def _stop(arguments: argparse.Namespace, environ: Environ) -> int:
+    _stack(environ).supervisor.stop(*arguments.parts)
+    return 0
+
+
+def _start(arguments: argparse.Namespace, environ: Environ) -> int:
+    _stack(environ).up_sinks({arguments.part: default_runner(_SINKS[arguments.part])})
+    return 0
+
+
+def _backup(arguments: argparse.Namespace, environ: Environ) -> int:
+    _stack(environ).back_up(arguments.folder)
+    return 0
+
+
+def _restore(arguments: argparse.Namespace, environ: Environ) -> int:
+    _stack(environ).restore(arguments.database, arguments.folder)
     return 0
 
 

@@ -76,7 +76,7 @@ class Debezium:
     def _env(self) -> dict[str, str]:
         return {
             "CAPTURE_DATABASE_HOST": "127.0.0.1",
-            "CAPTURE_DATABASE_PORT": str(self._settings.port("postgres")),
+            "CAPTURE_DATABASE_PORT": str(self._settings.database_port(DATABASES[self.name])),
             "CAPTURE_DATABASE_PASSWORD": self._settings.password("capture"),
             "CAPTURE_KAFKA": self._settings.kafka,
             "CAPTURE_REGISTRY": f"{self._settings.registry}/apis/registry/v3",

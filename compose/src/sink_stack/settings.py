@@ -29,6 +29,10 @@ class Settings:
     def port(self, name: str) -> int:
         return int(self.values[f"STACK_PORT_{name.upper()}"])
 
+    def database_port(self, database: str) -> int:
+        """The cluster's, unless the database was restored on a server of its own."""
+        return int(self.values.get(own_port(database)) or self.port("postgres"))
+
     def password(self, role: str) -> str:
         return self.values[f"STACK_PASSWORD_{role.upper()}"]
 
@@ -57,8 +61,13 @@ class Settings:
         return exports
 
     def _dsn(self, user: str, role: str, database: str) -> str:
-        port = self.port("postgres")
+        port = self.database_port(database)
         return f"postgresql://{user}:{self.password(role)}@127.0.0.1:{port}/{database}"
+
+
+def own_port(database: str) -> str:
+    """The variable with the port of a restored database's server."""
+    return f"STACK_RESTORED_{database.upper()}"
 
 
 def load(layout: Layout) -> Settings | None:

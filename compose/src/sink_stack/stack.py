@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import airflow, envfile, ports, runner, settings, topics
+from . import airflow, envfile, ports, recovery, runner, settings, topics
 from .debezium import Debezium
 from .errors import StackError
 from .kafka import Kafka
@@ -30,7 +30,7 @@ _STOP_ORDER = (
     (*airflow.PARTS, "schedule", "api"),
     ("runner",),
     ("warehouse", "citizen"),
-    ("registry", "kafka", "postgres"),
+    ("registry", "kafka", "postgres", *recovery.PARTS),
 )
 _SNAPSHOT_SECONDS = 600
 
@@ -94,7 +94,7 @@ class Stack:
         sinks = {"runner": options.runner, "api": options.api, "schedule": options.schedule}
         if self.supervisor.running("airflow-scheduler"):
             del sinks["schedule"]
-        self._up_sinks({name: argv for name, argv in sinks.items() if argv})
+        self.up_sinks({name: argv for name, argv in sinks.items() if argv})
 
     def down(self) -> None:
         """Stop every part that this home started, readers first."""
@@ -111,6 +111,32 @@ class Stack:
         if data and self.layout.home not in Path(data).parents:
             shutil.rmtree(Path(data).parent, ignore_errors=True)
         shutil.rmtree(self.layout.home)
+
+    def up_sinks(self, sinks: Mapping[str, Sequence[str]]) -> None:
+        """Start programs of the sink: their names, and what to run."""
+        commands = [
+            runner.command(self.layout, argv, self.environment(), name)
+            for name, argv in sinks.items()
+        ]
+        if started := [one.name for one in commands if self.supervisor.ensure(one)]:
+            runner.wait_until_settled(self.supervisor, *started)
+            if "api" in started:
+                port = self.settings.port("api")
+                self.supervisor.wait_until("api", lambda: ports.answers(port), 30)
+            verb = "is" if len(started) == 1 else "are"
+            self._reporter.step(f"{', '.join(started)} {verb} up")
+
+    def back_up(self, folder: Path) -> None:
+        """Copy the cluster as it is now."""
+        recovery.back_up(self._postgres(), self.settings, folder)
+
+    def restore(self, database: str, folder: Path) -> None:
+        """Bring one database back from a copy; who reads or writes it has to be stopped."""
+        recovery.restore(self.supervisor, self._postgres(), self.layout, database, folder)
+
+    def _postgres(self) -> Postgres:
+        programs = Installer(self.layout, self.versions, self._environ).programs()
+        return Postgres(self.layout, self.settings, programs.postgres)
 
     def up_airflow(self, environment: Path | None = None) -> airflow.Airflow:
         """Let Airflow run the schedules of a stack that is up, and nothing else do so."""
@@ -144,6 +170,7 @@ class Stack:
             self.supervisor.wait_until("postgres", postgres.ready, 60)
             postgres.fill()
             self._reporter.step("PostgreSQL is up")
+        recovery.start(self.supervisor, postgres, self.settings)
         if options.prepare:
             options.prepare(self.settings)
         if postgres.outdated():
@@ -177,19 +204,6 @@ class Stack:
             return {}
         listed = captured_tables(self.layout.debezium / f"{name}.properties")
         return {"DEBEZIUM_SOURCE_TABLE_INCLUDE_LIST": ",".join([*listed, *extra])}
-
-    def _up_sinks(self, sinks: Mapping[str, Sequence[str]]) -> None:
-        commands = [
-            runner.command(self.layout, argv, self.environment(), name)
-            for name, argv in sinks.items()
-        ]
-        if started := [one.name for one in commands if self.supervisor.ensure(one)]:
-            runner.wait_until_settled(self.supervisor, *started)
-            if "api" in started:
-                port = self.settings.port("api")
-                self.supervisor.wait_until("api", lambda: ports.answers(port), 30)
-            verb = "is" if len(started) == 1 else "are"
-            self._reporter.step(f"{', '.join(started)} {verb} up")
 
 
 def captured_tables(path: Path) -> list[str]:

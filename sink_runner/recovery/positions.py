@@ -1,0 +1,82 @@
+"""Positions of a log that is no more: forgotten, or what comes after would pass for older.
+
+A restored database's log begins where its backup ended.  What was remembered of the log that was
+lost is further on, so every new change would be refused until the new log has grown past it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from ..kafka.bounds import Bounds
+from ..plugin import Strategy, TableMapping
+from ..target.candidates import candidate_table
+from ..target.offsets import Topic
+from ..target.statements import POSITION
+
+Connection = psycopg.Connection[Any]
+
+_OFFSETS = """
+SELECT partition, next_offset FROM sink.partition_offset
+WHERE (mapping, cluster_id, topic, topic_id) = (%s, %s, %s, %s)
+"""
+_FORGET = "DELETE FROM sink.row_version WHERE mapping = %s"
+_KNOWN = "SELECT to_regclass(%s) IS NOT NULL"
+# A full batch run brings their rows anew, as they are now.
+_DISCARD = """
+UPDATE sync_dlq SET status = 'DISCARDED'
+WHERE flow = %s AND partition IS NOT NULL AND status IN ('OPEN', 'PARKED')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was removed of a mapping that compares positions."""
+
+    positions: int
+    letters: int
+    """Dead letters and parked events with a position of before."""
+
+
+def offsets(connection: Connection, mapping: str, topic: Topic) -> Mapping[int, int | None]:
+    """How far the target is, by partition."""
+    place = (mapping, topic.cluster_id, topic.name, topic.topic_id)
+    return dict(connection.execute(_OFFSETS, place).fetchall())
+
+
+def behind(applied: Mapping[int, int | None], held: Mapping[int, Bounds]) -> int:
+    """How many records of the topic are still to be applied."""
+    return sum(
+        max(0, bound.end - (applied.get(partition) or bound.first))
+        for partition, bound in held.items()
+    )
+
+
+def missing(applied: Mapping[int, int | None], held: Mapping[int, Bounds]) -> int:
+    """How many records Kafka has deleted that the target has not seen."""
+    return sum(
+        max(0, bound.first - (applied.get(partition) or 0)) for partition, bound in held.items()
+    )
+
+
+def compares(mapping: TableMapping) -> bool:
+    """Does a position decide which of two rows stays, time set aside?"""
+    return mapping.candidates is not None or mapping.conflict.strategy is Strategy.SOURCE_WINS
+
+
+def forget(connection: Connection, name: str, mapping: TableMapping) -> Forgotten:
+    """In the caller's transaction: the next event of every row is the newer one."""
+    positions = connection.execute(_FORGET, (name,)).rowcount
+    letters = 0
+    if compares(mapping):
+        letters = connection.execute(_DISCARD, (name,)).rowcount
+    if mapping.candidates is not None:
+        table = candidate_table(name)
+        if connection.execute(_KNOWN, (table,)).fetchone() == (True,):
+            query = f"UPDATE {table} SET {POSITION} = 0"
+            positions += connection.execute(query.encode()).rowcount
+    return Forgotten(positions, letters)

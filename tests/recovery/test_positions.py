@@ -1,0 +1,100 @@
+"""What is remembered of a lost log is forgotten, and nothing else."""
+
+from typing import Any
+
+import pytest
+
+from sink_runner.kafka.bounds import Bounds
+from sink_runner.plugin import Candidates, Column, TableMapping, newest_wins, source_wins
+from sink_runner.recovery.positions import behind, compares, forget, missing, offsets
+from sink_runner.target.offsets import Topic
+
+LETTER = """
+INSERT INTO sync_dlq (flow, partition, "offset", error_class, error_message, stack_trace,
+                      source_data, key_id, plugin_version, status)
+VALUES (%s, %s, 1, 'E', 'm', 't', 'x', 'k', '1', %s) RETURNING dlq_id
+"""
+
+
+def mapping(**declared: Any) -> TableMapping:
+    usual = {"source": "north.public.a", "target": "south.public.a", "key": ("id",)}
+    columns = (Column("id"), Column("at"), Column("family"))
+    return TableMapping(**usual | {"columns": columns, "conflict": source_wins()} | declared)
+
+
+def test_what_is_behind_is_counted_from_where_the_target_stands() -> None:
+    held = {0: Bounds(0, 10), 1: Bounds(5, 7), 2: Bounds(3, 3)}
+    assert behind({0: 4, 1: None}, held) == 6 + 2
+    assert behind({0: 10, 1: 7, 2: 3}, held) == 0
+
+
+def test_what_kafka_has_deleted_and_the_target_has_not_seen_is_missing() -> None:
+    held = {0: Bounds(8, 10), 1: Bounds(0, 7)}
+    assert missing({0: 5, 1: 0}, held) == 3
+    assert missing({0: 8, 1: 7}, held) == 0
+    assert missing({}, held) == 8
+
+
+def test_positions_decide_where_no_time_does() -> None:
+    assert compares(mapping())
+    assert not compares(mapping(conflict=newest_wins("at")))
+    candidates = Candidates(key=("id",), group=("family",), select="SELECT 1")
+    assert compares(mapping(conflict=newest_wins("at"), candidates=candidates))
+
+
+@pytest.mark.postgres
+class TestForget:
+    @pytest.fixture
+    def connection(self, scratch: Any) -> Any:
+        """A session whose work is rolled back: the tables are everybody's."""
+        session = scratch.session()
+        with session.transaction(force_rollback=True):
+            yield session
+
+    def remember(self, connection: Any, name: str) -> None:
+        connection.execute(
+            "INSERT INTO sink.row_version (mapping, key, position) VALUES (%s, '[1]', 99)", (name,)
+        )
+
+    def test_the_positions_of_one_mapping_go(self, connection: Any) -> None:
+        self.remember(connection, "lost")
+        self.remember(connection, "other")
+        assert forget(connection, "lost", mapping()).positions == 1
+        left = "SELECT mapping FROM sink.row_version WHERE mapping IN ('lost', 'other')"
+        assert connection.execute(left).fetchall() == [("other",)]
+
+    def test_events_of_before_are_given_up_where_a_position_would_decide(
+        self, connection: Any
+    ) -> None:
+        """A full run brings their rows anew; a row of a batch has no such position."""
+        ids = [
+            connection.execute(LETTER, given).fetchone()[0]
+            for given in (("lost", 0, "OPEN"), ("lost", 1, "PARKED"), ("lost", None, "OPEN"))
+        ]
+        assert forget(connection, "lost", mapping()).letters == 2
+        states = "SELECT status FROM sync_dlq WHERE dlq_id = ANY (%s) ORDER BY dlq_id"
+        found = [status for (status,) in connection.execute(states, (ids,))]
+        assert found == ["DISCARDED", "DISCARDED", "OPEN"]
+
+    def test_where_time_decides_they_wait_on(self, connection: Any) -> None:
+        connection.execute(LETTER, ("lost", 0, "PARKED"))
+        forgotten = forget(connection, "lost", mapping(conflict=newest_wins("at")))
+        assert forgotten.letters == 0
+
+    def test_candidates_begin_anew(self, connection: Any) -> None:
+        connection.execute("CREATE TABLE sink.candidates_lost (id int, _position bigint NOT NULL)")
+        connection.execute("INSERT INTO sink.candidates_lost VALUES (1, 99), (2, 5)")
+        candidates = Candidates(key=("id",), group=("family",), select="SELECT 1")
+        assert forget(connection, "lost", mapping(candidates=candidates)).positions == 2
+        highest = connection.execute("SELECT max(_position) FROM sink.candidates_lost").fetchone()
+        assert highest == (0,)
+
+    def test_offsets_are_those_of_this_very_topic(self, connection: Any) -> None:
+        for topic_id, offset in (("one", 5), ("two", 6)):
+            connection.execute(
+                "INSERT INTO sink.partition_offset "
+                "(mapping, cluster_id, topic, topic_id, partition, next_offset, owner) "
+                "VALUES ('lost', 'c', 't', %s, 0, %s, 'o')",
+                (topic_id, offset),
+            )
+        assert offsets(connection, "lost", Topic("c", "t", "two")) == {0: 6}
