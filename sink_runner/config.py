@@ -159,6 +159,14 @@ class DeadLetters:
             "makes them superfluous."
         ),
     )
+    publish_seconds: float = field(
+        default=1.0,
+        metadata=doc(
+            "How often their Kafka topics, sink.dead-letters.<source>-to-<target>, are fed; "
+            "0 never.",
+            minimum=0,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import structlog
 from .assembly import Surroundings, build, patience
 from .avro.schema_registry import SchemaRegistry
 from .config import Config
+from .dead_letters.outbox import feeding
 from .errors import ConfigError, FatalError, FencedError
 from .health.board import Health, MappingHealth
 from .health.server import answering
@@ -38,6 +39,7 @@ def run(config: Config, selected: Sequence[registry.Plugin]) -> int:
         answering(config.health, health),
         tuned(),
         policies.watching(config.policies.refresh_seconds),
+        feeding(config, selected, health),
     ):
         around = Surroundings(
             config=config,

@@ -22,8 +22,10 @@ def test_every_captured_table_has_a_topic(direction):
         assert f"{DATABASES[direction]}.{table}" in names
 
 
-def test_every_topic_is_written_by_debezium():
-    expected = {f"__debezium-heartbeat.{database}" for database in DATABASES.values()}
+def test_every_topic_is_written_by_debezium_or_holds_the_dead_letters_of_a_direction():
+    one, other = DATABASES.values()
+    expected = {f"sink.dead-letters.{a}-to-{b}" for a, b in ((one, other), (other, one))}
+    expected |= {f"__debezium-heartbeat.{database}" for database in DATABASES.values()}
     expected |= {f"{database}.transaction" for database in DATABASES.values()}
     for direction, database in DATABASES.items():
         listed = captured_tables(ROOT / "debezium-config" / f"{direction}.properties")

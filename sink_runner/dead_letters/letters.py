@@ -108,12 +108,10 @@ WHERE (%(ids)s::bigint[] IS NULL OR dlq_id = ANY (%(ids)s))
   AND (%(statuses)s::text[] IS NULL OR status = ANY (%(statuses)s))
   AND (%(keys)s::bytea[] IS NULL OR event_key_hash = ANY (%(keys)s))
 """
-_COLUMNS = ", ".join(f'"{field.name}"' for field in fields(Letter))
-_FIND = f"SELECT {_COLUMNS} FROM sync_dlq {_WHERE} ORDER BY dlq_id LIMIT %(most)s"
+COLUMNS = ", ".join(f'"{field.name}"' for field in fields(Letter))
+_FIND = f"SELECT {COLUMNS} FROM sync_dlq {_WHERE} ORDER BY dlq_id LIMIT %(most)s"
 _IDS = f"SELECT dlq_id FROM sync_dlq {_WHERE} ORDER BY dlq_id"
-_AFTER = (
-    f"SELECT {_COLUMNS} FROM sync_dlq {_WHERE} AND dlq_id > %(after)s ORDER BY dlq_id LIMIT 500"
-)
+_AFTER = f"SELECT {COLUMNS} FROM sync_dlq {_WHERE} AND dlq_id > %(after)s ORDER BY dlq_id LIMIT 500"
 _SUMMARY = f"""
 SELECT flow, error_class, sqlstate, status, count(*), min(created_at), max(created_at)
 FROM sync_dlq {_WHERE} GROUP BY 1, 2, 3, 4 ORDER BY 1, 4, 5 DESC

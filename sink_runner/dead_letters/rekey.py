@@ -37,7 +37,7 @@ _MARK = "UPDATE sync_dlq SET event_key_hash = %s WHERE dlq_id = %s"
 _RUNNERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name LIKE 'sink-runner %%'
-  AND application_name NOT IN ('sink-runner dlq', 'sink-runner audit')
+  AND application_name NOT IN ('sink-runner dlq', 'sink-runner audit', 'sink-runner outbox')
 """
 _SAMPLE = f"""
 SELECT source_data, {_PLACE}, key_id, event_key_hash FROM sync_dlq

@@ -1,0 +1,69 @@
+"""Sends letters to Kafka and says which are safe there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError, MessageSizeTooLargeError
+
+from ..errors import RetriableError
+from .record import Record
+
+_SECONDS = 5.0
+_LARGEST = 1_000_000  # bytes; what a broker takes if nobody has told it otherwise
+
+
+class Producer:
+    """One producer, made when there is something to send and anew after a failure."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._producer: Any = None
+
+    def send(self, records: Sequence[Record]) -> None:
+        """Return when all are confirmed by every replica; RetriableError if some may not be."""
+        try:
+            producer = self._connected()
+            sent = [_send(producer, record) for record in records]
+            for future in sent:
+                future.get(timeout=_SECONDS)
+        except KafkaError as fault:
+            # What is still on its way would come after what is sent next.
+            self.close()
+            raise RetriableError(f"Kafka does not take them: {type(fault).__name__}") from fault
+
+    def close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(KafkaError):
+                producer.close(timeout=_SECONDS)
+
+    def _connected(self) -> Any:
+        if self._producer is None:
+            milliseconds = int(_SECONDS * 1000)
+            self._producer = KafkaProducer(
+                bootstrap_servers=self._bootstrap,
+                client_id="sink-dead-letters",
+                acks="all",
+                enable_idempotence=True,
+                max_request_size=_LARGEST,
+                max_block_ms=milliseconds,
+                request_timeout_ms=milliseconds // 2,
+                delivery_timeout_ms=milliseconds,
+                bootstrap_timeout_ms=milliseconds // 2,
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+            )
+        return self._producer
+
+
+def _send(producer: Any, record: Record) -> Any:
+    topic, key, value, headers = record
+    try:
+        return producer.send(topic, key=key, value=value, headers=list(headers))
+    except MessageSizeTooLargeError:
+        topic, key, value, headers = record.without_value()
+        return producer.send(topic, key=key, value=value, headers=list(headers))

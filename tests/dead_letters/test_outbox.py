@@ -1,0 +1,202 @@
+"""The topics of the dead letters: every one is told of, none in clear, whatever dies."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psycopg
+import pytest
+
+from sink_runner.dead_letters.letters import Wanted, find
+from sink_runner.dead_letters.outbox import Outbox
+from sink_runner.dead_letters.record import Record, record_of
+from sink_runner.errors import RetriableError
+from sink_runner.health.board import Health
+
+pytestmark = pytest.mark.postgres
+SECRET = "Zarathustra Sevenstein"
+
+
+class Log:
+    """A Kafka that keeps what it takes, and takes nothing of some topics."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.refuses: set[str] = set()
+        self.dies_after_sending = False
+
+    def send(self, records: Sequence[Record]) -> None:
+        if self.refuses.intersection(record.topic for record in records):
+            raise RetriableError("not now")
+        self.records += records
+        if self.dies_after_sending:
+            raise RuntimeError("the process ends here")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def ids(self) -> list[tuple[int, int]]:
+        """The letters' numbers and tries."""
+        heads = [dict(record.headers) for record in self.records]
+        return [
+            (int(head["sink.dlq-id"].split(b"/")[1]), int(head["sink.attempts"])) for head in heads
+        ]
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health()
+
+
+@pytest.fixture
+def outbox(office: Any, log: Log, health: Health) -> Iterator[Outbox]:
+    gauge = health.gauge("unpublished", "Letters.", ("database", "source"))
+    made = Outbox(office.database, office.dsn, log, gauge)
+    yield made
+    made.close()
+
+
+def left(health: Health, office: Any) -> float | None:
+    labels = {"database": office.database, "source": office.database}
+    return health.registry.get_sample_value("unpublished", labels)
+
+
+def test_a_letter_is_told_once_with_all_that_is_known_of_it(
+    office: Any, outbox: Outbox, log: Log
+) -> None:
+    office.send(office.event(1, "bad", full_name=SECRET))
+    assert [outbox.feed(), outbox.feed()] == [1, 0]
+    (record,) = log.records
+    heads = {name: value.decode() for name, value in record.headers}
+    assert record.topic == f"sink.dead-letters.{office.database}-to-{office.database}"
+    assert heads.pop("__connect.errors.exception.stacktrace").startswith("sink_runner.errors.")
+    assert heads == {
+        "__connect.errors.topic": office.topic,
+        "__connect.errors.partition": "0",
+        "__connect.errors.offset": "1",
+        "__connect.errors.connector.name": "sink.people",
+        "__connect.errors.task.id": "0",
+        "__connect.errors.stage": "TASK_PUT",
+        "__connect.errors.class.name": "sink_runner.target.writer.Writer",
+        "__connect.errors.exception.class.name": "sink_runner.errors.WriteError",
+        "__connect.errors.exception.message": office.letters("error_message")[0],
+        "sink.mapping": "people",
+        "sink.plugin-version": "1.5",
+        "sink.key-id": "one",
+        "sink.dlq-id": office.id(),
+        "sink.sqlstate": "23514",
+        "sink.attempts": "0",
+    }
+
+
+def test_what_is_sent_is_sealed_and_can_be_opened_by_what_its_headers_say(
+    office: Any, outbox: Outbox, log: Log
+) -> None:
+    event = office.event(1, "bad", full_name=SECRET)
+    office.send(event)
+    outbox.feed()
+    (record,) = log.records
+    assert SECRET.encode() not in record.value + record.key
+    heads = dict(record.headers)
+    place = [
+        heads[f"__connect.errors.{name}"].decode() for name in ("topic", "partition", "offset")
+    ]
+    opened = office.sealer.open(record.value, place[0], int(place[1]), int(place[2]))
+    assert opened.value == event.value
+    assert record.key == office.sealer.fingerprint(event.key)
+
+
+def test_what_only_waits_is_no_dead_letter(office: Any, outbox: Outbox) -> None:
+    office.send(office.event(1, district="Nowhere"))
+    office.send(office.event(1))
+    assert office.letters("status") == ["PARKED", "PARKED"]
+    assert outbox.feed() == 0
+
+
+def test_one_that_fails_again_is_told_again_and_one_that_is_replayed_is_not(
+    office: Any, outbox: Outbox, log: Log
+) -> None:
+    office.send(office.event(1, "bad"))
+    outbox.feed()
+    office.dlq("replay", office.id())
+    office.retry()
+    outbox.feed()
+    office.admin.execute("ALTER TABLE profile DROP CONSTRAINT profile_note_check")
+    office.dlq("replay", office.id())
+    office.retry()
+    assert office.letters("status") == ["REPLAYED"]
+    outbox.feed()
+    (number,) = office.letters("dlq_id")
+    assert log.ids() == [(number, 0), (number, 1)]
+
+
+def test_one_that_is_settled_before_it_was_told_is_told_all_the_same(
+    office: Any, outbox: Outbox, log: Log
+) -> None:
+    office.send(office.event(1, "bad"))
+    office.dlq("discard", office.id(), "--reason", "made up")
+    assert outbox.feed() == 1
+
+
+def test_an_outage_only_delays(office: Any, outbox: Outbox, log: Log, health: Health) -> None:
+    topic = f"sink.dead-letters.{office.database}-to-{office.database}"
+    log.refuses = {topic}
+    office.send(office.event(1, "bad"))
+    with pytest.raises(RetriableError):
+        outbox.feed()
+    assert left(health, office) == 1
+    log.refuses = set()
+    assert outbox.feed() == 1
+    assert left(health, office) == 0
+
+
+def test_a_topic_that_is_not_there_keeps_no_other_waiting(
+    office: Any, outbox: Outbox, log: Log
+) -> None:
+    office.send(office.event(1, "bad"))
+    office.send(office.event(2, "bad"))
+    office.admin.execute("UPDATE sync_dlq SET topic = 'elsewhere.a.b' WHERE \"offset\" = 1")
+    log.refuses = {f"sink.dead-letters.elsewhere-to-{office.database}"}
+    with pytest.raises(RetriableError):
+        outbox.feed()
+    assert len(log.records) == 1
+
+
+def test_whoever_dies_after_sending_sends_again(office: Any, outbox: Outbox, log: Log) -> None:
+    office.send(office.event(1, "bad"))
+    log.dies_after_sending = True
+    with pytest.raises(RuntimeError):
+        outbox.feed()
+    log.dies_after_sending = False
+    assert outbox.feed() == 1
+    assert log.ids()[0] == log.ids()[1]
+
+
+def test_two_runners_send_each_letter_once(office: Any, log: Log, health: Health) -> None:
+    for number in range(250):
+        office.send(office.event(number, "bad"))
+    gauge = health.gauge("unpublished", "Letters.", ("database", "source"))
+    boxes = [Outbox(office.database, office.dsn, log, gauge) for _ in range(3)]
+    threads = [threading.Thread(target=box.feed) for box in boxes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    boxes[0].feed()
+    for box in boxes:
+        box.close()
+    assert sorted(log.ids()) == [(number, 0) for number in sorted(office.letters("dlq_id"))]
+
+
+def test_a_value_too_large_for_kafka_is_told_without_it(office: Any) -> None:
+    office.send(office.event(1, "bad"))
+    with psycopg.connect(office.dsn, autocommit=True) as connection:
+        (letter,) = find(connection, Wanted(), most=1)
+    told = record_of(letter, "t").without_value()
+    assert told.value is None
+    assert ("sink.too-large", b"true") in told.headers
