@@ -1,6 +1,7 @@
 """Masks: what they show, what they hide, and that no value slips through."""
 
 import re
+import unicodedata
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -17,6 +18,8 @@ KEY = b"0123456789abcdef0123456789abcdef"
 JAN_AADHAAR = "show_last({col}, 4, '****-****-')"
 MOBILE = "show_last({col}, 4, '******')"
 EMAIL = "show_email({col})"
+
+UNSEEN = {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf"}
 
 ALL = {
     **{kind.value: compile_mask(kind, key=KEY) for kind in MaskKind if kind != "CUSTOM"},
@@ -46,6 +49,11 @@ words = st.lists(
 ).map(" ".join)
 texts = st.one_of(st.text(max_size=40), devanagari, digits, emails, near_masked, words)
 values = st.one_of(texts, st.integers(), st.decimals(), st.dates(), st.datetimes(), st.booleans())
+
+
+def letters(text):
+    """What a reader counts."""
+    return sum(unicodedata.category(char)[0] != "M" for char in text if char not in UNSEEN)
 
 
 @pytest.mark.parametrize(
@@ -80,13 +88,42 @@ def test_null_stays_null(name):
     assert ALL[name](None) is None
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["\u200b1234", "12\u200d34\ufeff", "1234\u0301\u0302", "रविना", "कृष्ण", "\u00ad" * 9 + "1234"],
+    ids=ascii,
+)
+def test_what_nobody_sees_does_not_make_a_short_value_long(value):
+    """Else four digits behind a character of no width would be shown as they are."""
+    for name in (JAN_AADHAAR, MOBILE, "MASK_SHOW_LAST_4", "MASK_SHOW_FIRST_4"):
+        assert not {*value} & {*ALL[name](value)}
+    assert ALL[EMAIL](f"{value[:1]}\u200b@x.in") == "***@x.in"
+
+
+# No sign of them stands in a mask's own text.
+unlike_masks = st.text("123456789abdefgकखगअइउ १२३४५\u093f\u200b", min_size=1, max_size=14)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if not name.startswith("scrub")])
+@given(value=unlike_masks)
+def test_no_mask_shows_more_than_four_characters_and_never_all(name, value):
+    """But free text, of which names and short numbers stay."""
+    shown = ALL[name](value) or ""
+    if name == "MASK_HASH":
+        assert re.fullmatch("[0-9a-f]{64}", shown)
+        return
+    kept = [char for char in shown if char in value and char != " "]
+    assert len(kept) <= 4
+    assert letters("".join(kept)) < max(letters(value.replace(" ", "")), 1)
+
+
 def test_a_constant_hides_that_there_is_nothing_to_hide():
     assert ALL["'CONFIDENTIAL'"](None) == "CONFIDENTIAL"
 
 
 @given(text=texts)
 def test_show_last_shows_its_prefix_and_four_characters_of_a_longer_value(text):
-    tail = text.strip()[-4:] if len(text.strip()) > 4 else "****"
+    tail = text.strip()[-4:] if letters(text.strip()) > 4 else "****"
     assert masks.jan_aadhaar(text) == "****-****-" + tail
     assert masks.mobile(text) == "******" + tail
 
@@ -152,7 +189,7 @@ def test_show_email_shows_one_character_before_the_at(text):
     local, _, domain = shown.rpartition("@")
     before = text.strip().rpartition("@")[0].strip()
     assert domain == "***" or text.strip().endswith("@" + domain)
-    assert local == "***" or (local == before[0] + "***" and len(before) > 1)
+    assert local == "***" or (local == before[0] + "***" and letters(before) > 1)
 
 
 @given(text=st.one_of(texts, devanagari))
@@ -171,7 +208,7 @@ def test_redact_keeps_the_shape():
 def test_show_edge_shows_at_most_four_characters_and_hides_short_values(text):
     bare = text.strip()
     last, first = ALL["MASK_SHOW_LAST_4"](text), ALL["MASK_SHOW_FIRST_4"](text)
-    hidden = "x" * max(len(bare) - 4, 0)
+    hidden = "x" * (len(bare) - 4) if letters(bare) > 4 else ""
     assert last == (hidden + bare[-4:] if hidden else "x" * len(bare))
     assert first == (bare[:4] + hidden if hidden else "x" * len(bare))
 

@@ -30,6 +30,7 @@ _SEAL = b"\0seal\0"  # PostgreSQL's text holds no NUL, so no value can look like
 _STARS = re.compile(r"[*Xx#-]+")
 _DOMAIN = re.compile(r"(?=.*[^\W\d_])[^\s@,;:<>()\[\]\"\\/*]+", re.DOTALL)
 _SEALED = re.compile(r"[0-9a-f]{64}")
+_UNCOUNTED = frozenset({"Mn", "Mc", "Me", "Cf"})
 _YEAR = re.compile(r"[0-9]{4}(?=-[0-9]{2}-[0-9]{2}(?![0-9]))")
 
 
@@ -51,6 +52,13 @@ def _check_shown(count: int) -> None:
         raise PolicyError(f"a mask shows 1 to {_MOST_SHOWN} characters, not {count}")
 
 
+def _letters(text: str) -> int:
+    """How many characters a reader sees: vowel signs, accents and what has no width are none."""
+    if text.isascii():
+        return len(text)
+    return sum(unicodedata.category(char) not in _UNCOUNTED for char in text)
+
+
 def show_last(count: int, prefix: str) -> MaskFunction:
     """Show the last `count` characters behind `prefix`; of a shorter value, none."""
     _check_shown(count)
@@ -62,7 +70,7 @@ def show_last(count: int, prefix: str) -> MaskFunction:
         if value is None:
             return None
         text = (value if value.__class__ is str else str(value)).strip()
-        return prefix + text[-count:] if len(text) > count else hidden
+        return prefix + text[-count:] if _letters(text) > count else hidden
 
     return mask
 
@@ -80,7 +88,7 @@ def show_email(value: Any) -> str | None:
     if not local or not _DOMAIN.fullmatch(domain):
         return "***@***"
     # A star is no letter, so a hidden local part stays as it is the second time.
-    first = local[0] if len(local) > 1 and local[0].isalnum() else ""
+    first = local[0] if _letters(local) > 1 and local[0].isalnum() else ""
     return f"{first}***@{domain}"
 
 
@@ -116,7 +124,7 @@ def show_edge(count: int, *, last: bool) -> MaskFunction:
         if value is None:
             return None
         text = str(value).strip()
-        if len(text) <= count:
+        if _letters(text) <= count:
             return "x" * len(text)
         covered = "x" * (len(text) - count)
         return covered + text[-count:] if last else text[:count] + covered
