@@ -48,9 +48,12 @@ UPDATE sink.batch_run SET outcome = 'running', finished = NULL,
 _PROGRESS = """
 UPDATE sink.batch_run SET last_key = %s, counts = %s, progressed = now() WHERE run = %s
 """
+_REACHED = "SELECT last_key, counts FROM sink.batch_run WHERE run = %s"
 _FINISH = """
 UPDATE sink.batch_run SET outcome = %s, finished = now(), counts = %s, checks = %s WHERE run = %s
 """
+# Of the places that are sure the latest is taken, so that older ones count only while a transaction
+# stays open for that many runs.  None left means place 0: the rows lose to all that is remembered.
 _PLACES = """
 SELECT DISTINCT sample_position, sample_before FROM (
   SELECT sample_position, sample_before FROM sink.batch_run WHERE cluster = %s
@@ -120,6 +123,12 @@ class Ledger:
         self, connection: Connection, run: int, last_key: Sequence[str], counts: Mapping[str, int]
     ) -> None:
         connection.execute(_PROGRESS, (list(last_key), json.dumps(counts), run))
+
+    def reached(self, connection: Connection, run: int) -> tuple[list[str] | None, dict[str, int]]:
+        """The last key that was committed, and the counts up to it."""
+        row = connection.execute(_REACHED, (run,)).fetchone()
+        assert row is not None
+        return row[0], row[1]
 
     def finish(
         self,

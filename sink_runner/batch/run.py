@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from typing import TypeVar
 
 import psycopg
@@ -16,7 +17,7 @@ from ..chain.route import Batch
 from ..dead_letters.dead_letter import DeadLetter
 from ..dead_letters.waiting import replay_rows
 from ..errors import DecodeError, RetriableError, WaitingError
-from ..kafka.message import Message
+from ..kafka.message import ROWS, Message
 from ..target.applier import Connection
 from ..target.changes import Change, Leave, Write
 from ..target.faults import judge
@@ -93,7 +94,7 @@ class BatchRun:
         with closing(lines):
             for messages in self._chunks(lines, plan.snapshot):
                 self._lock.held()
-                self._insist(partial(self._chunk, messages))
+                self._insist(partial(self._chunk, messages, count()))
                 self._progress.advance(len(messages))
                 if tools.stop.is_set():
                     return
@@ -106,8 +107,10 @@ class BatchRun:
             self._number = numbers.stop
             yield [form.message(head, line, n) for n, line in zip(numbers, chunk, strict=True)]
 
-    def _chunk(self, messages: Sequence[Message]) -> None:
+    def _chunk(self, messages: Sequence[Message], attempts: Iterator[int]) -> None:
         tools, options = self._tools, self._options
+        if next(attempts) and self._is_committed(messages):
+            return
         free, held = tools.waiting.split(messages)
         batch = self._prepare(free)
         tools.waiting.hold(batch, held)
@@ -119,6 +122,21 @@ class BatchRun:
         self._report.counts.update(counts)
         self._report.note_failures(letters, tools.hooks)
         tools.hooks.committed(len(batch.changes))
+
+    def _is_committed(self, messages: Sequence[Message]) -> bool:
+        """Did an earlier attempt get through, and its answer alone was lost?
+
+        Rows without a key leave no mark; such a run brings the same rows once more.
+        """
+        tools = self._tools
+        if self._options.dry_run or messages[-1].key is None:
+            return False
+        last, counts = tools.applier.ask(partial(tools.ledger.reached, run=self._run))
+        if last != tools.source.format.key_of(messages[-1]):
+            return False
+        self._report.counts = Counter(counts)
+        tools.waiting.load({ROWS})
+        return True
 
     def _prepare(self, messages: Sequence[Message]) -> Batch:
         """Decode rows and send them through the chain."""

@@ -22,6 +22,9 @@ masked for the caller's group.  [api] in sink-runner.toml says who may call, and
   /docs      what can be called, with examples         /openapi.json   the same for programs
   /healthz   the process lives                         /readyz         so does what it needs
 
+A callback has no place in the database's log: it never brings back a row whose deletion there is
+still remembered (remember_deletes_days).
+
 Runs until SIGTERM or Ctrl-C; requests in flight are finished first.
 
 examples:

@@ -27,7 +27,12 @@ class Conflict:
 
 
 def newest_wins(version: str) -> Conflict:
-    """The row with the later `version` stays; of two equal ones the later in the log."""
+    """The row with the later `version` stays; of two equal ones the one that comes later.
+
+    Events come in the order of the log; a batch's row is as late as the batch.  So a version has
+    to move with every change (two of one transaction may share it): a change that leaves it where
+    it was can be undone by a batch that had read the row before, until the row changes again.
+    """
     return Conflict(Strategy.NEWEST_WINS, version)
 
 

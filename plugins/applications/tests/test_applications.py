@@ -339,3 +339,33 @@ class TestRead:
         latest = LATER + timedelta(days=1)
         warehouse.send(snapshot(**rejected | {"updated_at": latest}).at(NOW, 4))
         assert events(warehouse) == [("REJECTED", NOW), ("WITHDRAWN", LATER), ("REJECTED", latest)]
+
+    def test_the_event_that_comes_after_it_is_the_same_one(self, warehouse: TargetHarness) -> None:
+        """The capture lags: the batch has read the row after another change of it."""
+        warehouse.send(form())
+        touched = FORM | {"status": "REJECTED", "updated_at": LATER}
+        warehouse.send(snapshot(**touched).at(NOW, 4))
+        assert warehouse.send(becomes("REJECTED").at(NOW, 2)) == 0
+        assert events(warehouse) == [("SUBMITTED", SUBMITTED), ("REJECTED", LATER)]
+
+    def test_an_event_before_one_of_another_type_is_one_of_its_own(
+        self, warehouse: TargetHarness
+    ) -> None:
+        withdrawn = FORM | {"status": "WITHDRAWN", "updated_at": LATER}
+        warehouse.send(snapshot(**withdrawn).at(NOW, 4))
+        assert warehouse.send(becomes("REJECTED").at(NOW, 2)) == 1
+        assert events(warehouse) == [("REJECTED", NOW), ("WITHDRAWN", LATER)]
+
+    def test_a_replay_of_several_of_one_type_makes_none(self, warehouse: TargetHarness) -> None:
+        history = (
+            becomes("REJECTED").at(NOW, 2),
+            update(FORM | {"status": "UNDER_REVIEW"}, status="REJECTED", updated_at=LATER).at(
+                NOW, 3
+            ),
+        )
+        for event in history:
+            warehouse.send(event)
+        before = events(warehouse)
+        assert len(before) == 2
+        assert [warehouse.send(event) for event in history] == [0, 0]
+        assert events(warehouse) == before

@@ -46,16 +46,20 @@ _KNOWN_CODE = Lookup(
     database="smart_warehouse",
 )
 # A row that was read tells a status and not since when: if the application's last event says the
-# same, it is that one.
+# same, it is that one.  The other way round, an event that comes later than such a row is the one
+# that follows it in time, if that says the same.
 _SINCE = Lookup(
     """
-    SELECT asked.id, asked.type, asked.at, asked.unsure, coalesce(last.at, asked.at::timestamp)
+    SELECT asked.id, asked.type, asked.at, asked.unsure, coalesce(known.at, asked.at::timestamp)
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS asked (id, type, at, unsure)
     LEFT JOIN LATERAL (
       SELECT event_type AS type, event_timestamp AS at
-      FROM decision.application_events WHERE application_id = asked.id::uuid
-      ORDER BY event_timestamp DESC, event_type = asked.type DESC LIMIT 1
-    ) last ON asked.unsure::boolean AND last.type = asked.type
+      FROM decision.application_events
+      WHERE application_id = asked.id::uuid
+        AND (asked.unsure::boolean OR event_timestamp >= asked.at::timestamp)
+      ORDER BY CASE WHEN asked.unsure::boolean THEN event_timestamp END DESC,
+        event_timestamp, event_type = asked.type DESC LIMIT 1
+    ) known ON known.type = asked.type
     """,
     database="smart_warehouse",
 )
