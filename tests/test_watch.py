@@ -128,6 +128,14 @@ def test_an_admin_that_does_not_answer_leaves_what_is_there(folder):
     assert watch.age_seconds == 9
 
 
+def test_a_fault_that_nobody_foresaw_does_not_end_the_watch(folder):
+    watch = PolicyWatch(folder, download=lambda: {}["nothing"])
+    with capture_logs() as logs:
+        watch.look()
+        watch.look()
+    assert [line["reason"] for line in logs] == ["unexpected KeyError"]
+
+
 def test_a_thread_looks_while_the_runner_works(folder):
     watch = PolicyWatch(folder)
     with watch.watching(0.01):

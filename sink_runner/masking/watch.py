@@ -73,12 +73,17 @@ class PolicyWatch:
                 self._download()
             self._read()
         except SinkError as fault:
-            if str(fault) != self._fault:
-                self._log.error("policies_not_refreshed", reason=str(fault))
-            self._fault = str(fault)
+            self._failed(str(fault))
+        except Exception as fault:  # noqa: BLE001 - or nobody would look any more
+            self._failed(f"unexpected {type(fault).__name__}")
         else:
             self._fault = ""
             self._confirmed = self._clock()
+
+    def _failed(self, reason: str) -> None:
+        if reason != self._fault:
+            self._log.error("policies_not_refreshed", reason=reason)
+        self._fault = reason
 
     def _read(self) -> None:
         stamp = _stamp(self._directory)
