@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -162,16 +163,15 @@ def check(args: argparse.Namespace) -> int:
 
 def table(found: Mapping[str, list[Finding]]) -> Table:
     made = Table(title="schemas", title_justify="left")
-    for head in ("mapping", "verdict", "column", "finding", "what to do"):
+    for head in ("mapping", "verdict", "what was found, and what to do"):
         made.add_column(head, overflow="fold")
     for name, findings in found.items():
         if not findings:
-            made.add_row(name, "ok", "", "", "")
+            made.add_row(name, "ok", "")
         for finding in findings:
             origin = f" ({finding.origin})" if finding.origin else ""
-            made.add_row(
-                name, finding.severity, finding.column, finding.problem + origin, finding.advice
-            )
+            advice = f"\n-> {finding.advice}" if finding.advice else ""
+            made.add_row(name, finding.severity, escape(finding.problem + origin + advice))
     return made
 
 

@@ -7,6 +7,7 @@ the decoder plans for it; what is planned for costs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -94,23 +95,31 @@ class SchemaWatch:
         if row is None:
             return raw
         rules = self._rules()
-        origin = f"schema {schema_id}"
         if self._contract is None:
             self._contract = self._store.load(self._name)
-        if self._is_accepted(schema_id):
-            return self._whole(raw, row, rules)
-        found = rules.check(row, self._contract, origin)
+        found = self._look(rules, row)
         if refused(found):
-            # A person may have accepted it meanwhile.
-            self._contract = self._store.load(self._name)
-            if self._is_accepted(schema_id):
-                return self._whole(raw, row, rules)
-            found = rules.check(row, self._contract, origin)
+            self._contract = self._store.load(self._name)  # a person may have accepted it
+            found = self._look(rules, row)
         if harm := refused(found):
             return self._past(raw, row, harm, rules)
         self._tell(found)
-        self._follow(row)
         return self._whole(raw, row, rules)
+
+    def _look(self, rules: Rules, row: RowShape) -> list[Finding]:
+        """What is found of a schema; what is found good is what the next is compared with."""
+        contract, origin = self._contract, f"schema {row.schema_id}"
+        if contract is not None and row.schema_id in contract.accepted:
+            return []
+        found = rules.check(row, contract, origin)
+        if refused(found) or not _differ(contract, row):
+            return found
+        # A schema of rows does not tell the primary key, which may have changed with them.
+        row = replace(row, key=self._present().key)
+        found = rules.check(row, contract, origin)
+        if not refused(found):
+            self._keep(Contract(row=row) if contract is None else contract.followed_by(row))
+        return found
 
     def _past(self, raw: Any, row: RowShape, harm: list[Finding], rules: Rules) -> Any:
         """Read a schema of a time that is over; pause where the table is still like that.
@@ -138,19 +147,6 @@ class SchemaWatch:
         gone = accepted.intersection(rules.named) - row.columns.keys()
         return with_nulls(raw, gone) if gone else raw
 
-    def _is_accepted(self, schema_id: int) -> bool:
-        return self._contract is not None and schema_id in self._contract.accepted
-
-    def _follow(self, row: RowShape) -> None:
-        """What was found good is what the next one is compared with."""
-        contract = self._contract
-        if contract is None:
-            self._keep(Contract(row=row))
-            return
-        followed = contract.followed_by(row)
-        if followed != contract or [*followed.row.columns] != [*contract.row.columns]:
-            self._keep(followed)
-
     def _keep(self, contract: Contract) -> None:
         self._store.save(self._name, contract)
         self._contract = contract
@@ -166,3 +162,10 @@ class SchemaWatch:
 
 def _shapes(rules: Rules, row: RowShape) -> list[Any]:
     return [row.columns.get(name) for name in rules.named]
+
+
+def _differ(contract: Contract | None, row: RowShape) -> bool:
+    if contract is None:
+        return True
+    followed = contract.followed_by(row).row
+    return followed != contract.row or [*followed.columns] != [*contract.row.columns]

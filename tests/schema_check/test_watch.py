@@ -136,6 +136,15 @@ class TestNewSchema:
         with pytest.raises(SchemaError, match="bigint -> int"):
             scene.watch.schema(4)
 
+    def test_another_primary_key_pauses_where_the_rows_tell_of_it(self, scene):
+        columns = COLUMNS | {"amount": "bigint!"}
+        scene.table = row(key=("id", "amount"), **columns)
+        scene.schemas.held[4] = envelope(**columns)
+        with pytest.raises(SchemaError, match=r"primary key.*was \(id\) and is \(id, amount\)"):
+            scene.watch.schema(4)
+        scene.table = row(**COLUMNS)
+        assert scene.watch.schema(4) is scene.schemas.held[4]
+
     def test_what_looks_personal_pauses_until_it_is_classified(self, scene):
         grown = COLUMNS | {"mobile_no": "text"}
         scene.table, scene.schemas.held[4] = row(**grown), envelope(**grown)

@@ -13,6 +13,8 @@ from typing import Any
 
 import psycopg
 import pytest
+import urllib3
+from sink_stack import ports
 from sink_stack.testing_stack import StackUnderTest
 
 from sink_runner.avro.schema_registry import SchemaRegistry
@@ -95,6 +97,12 @@ class Scene:
         letters = "SELECT count(*) FROM sync_dlq"
         return tuple(row(self.target, query)[0] for query in (rows, offsets, letters))
 
+    def ready(self) -> tuple[int, str]:
+        """What the runner answers to whoever asks whether it is ready."""
+        url = f"http://127.0.0.1:{self.environ['SINK_HEALTH_PORT']}/readyz"
+        answer = urllib3.request("GET", url, retries=False)
+        return answer.status, answer.data.decode()
+
     def call(self, *arguments: str) -> tuple[int, str]:
         command = [str(Path(sys.executable).with_name("sink-runner")), "schema", *arguments]
         done = subprocess.run(
@@ -126,7 +134,8 @@ def environ(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) -> 
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sink-changing\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[sink_runner.v1]\nchanging = sink_changing\n")
     path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, **stack.env, "PYTHONPATH": path}
+    port = str(ports.any_free(frozenset()))
+    return {**os.environ, **stack.env, "PYTHONPATH": path, "SINK_HEALTH_PORT": port}
 
 
 @pytest.fixture
@@ -162,17 +171,21 @@ def test_one_that_looks_personal_pauses_until_somebody_decides(scene: Scene) -> 
         scene.change("INSERT INTO trap.changing VALUES (11, 'before', 1)")
         scene.arrives(11, "before")
         state = scene.state()
+        assert scene.ready()[0] == 200
         scene.change(
             "ALTER TABLE trap.changing ADD COLUMN mobile_no VARCHAR(10)",
             "INSERT INTO trap.changing VALUES (12, 'after', 2, '0123456789')",
         )
         scene.pauses("mobile_no", "looks personal", "classification.json")
+        status, told = scene.ready()
+        assert (status, "looks personal" in told) == (503, True)
         assert scene.state() == state
         path = scene.folder / "ranger-policies" / "classification.json"
         known = json.loads(path.read_text())
         known["columns"][SOURCE] = {"mobile_no": ["CONTACT"]}
         path.write_text(json.dumps(known))
         scene.arrives(12, "after")
+        assert scene.ready()[0] == 200
     assert "0123456789" not in (scene.folder / "runner.log").read_text()
 
 
