@@ -45,6 +45,7 @@ from .target.audit import trail
 from .target.catalog import TableCatalog, read_table
 from .target.catalog_checks import check_source, check_target, wanted_before
 from .target.faults import judge
+from .target.feeders import Feeders
 from .target.offsets import Offsets
 from .target.session import connect, create_control_tables
 from .target.writers import make_writer
@@ -108,6 +109,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         shape_of=partial(shape_of, decoder, mapping, source),
         resolve=lookups.resolve,
         subject=lambda message: ",".join(str(part) for part in keys.decode(message.key)),
+        feeds=Feeders(around.database(mapping.source_table.database).dsn, mapping.target),
     )
     topic = identify(config.kafka.bootstrap, mapping.source)
     sealing = sealer(config)

@@ -46,10 +46,12 @@ def assemble(
     subject: Callable[[Message], str],
     batch: bool = False,
     watch: Callable[[Chain], Chain] = lambda chain: chain,
+    feeds: Callable[[str], bool] = lambda _origin: False,
 ) -> Parts:
     """Freeze the mapping's plugins and compile its columns; `batch` is for `Context.batch`.
 
-    `watch` may put a chain in the chain's place that tells what goes on in it.
+    `watch` may put a chain in the chain's place that tells what goes on in it; `feeds` tells of an
+    origin that is no plugin's here whether its change would only go back to where it came from.
     """
     mapping = plugin.mapping
     assert mapping is not None
@@ -66,6 +68,7 @@ def assemble(
         resolve=resolve,
         subject=subject,
         echoes=_echoes(mapping, plugins),
+        feeds=feeds,
         masking=_masking(columns, policies),
     )
     return Parts(columns, chain, route, Hooks(manager, contexts), _shown(mapping, policies))

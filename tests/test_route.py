@@ -81,6 +81,12 @@ class TestEchoes:
         for origin in ("sink/backwards/0", "sink/bac/0", "xsink/back/0", "other", None):
             assert len(sink.apply(create(**ROW).by(origin)).changes) == 1
 
+    def test_so_are_those_of_a_mapping_that_another_runner_runs(self, make: Make) -> None:
+        sink = make()
+        sink.parts.route._feeds = "sink/away/0".__eq__
+        assert sink.apply(create(**ROW).by("sink/away/0")).counts == {"echo": 1}
+        assert len(sink.apply(create(**ROW).by("sink/other/0")).changes) == 1
+
     def test_a_deletion_is_one_too(self, make: Make) -> None:
         sink = make()
         sink.parts.route._echoes = ("sink/back/",)

@@ -56,6 +56,7 @@ class Route:
         resolve: Resolver,
         subject: Callable[[Message], str],
         echoes: frozenset[str] = frozenset(),
+        feeds: Callable[[str], bool] = lambda _origin: False,
         masking: Masking | None = None,
     ) -> None:
         self._mapping = mapping
@@ -65,7 +66,7 @@ class Route:
         self._shape_of = shape_of
         self._resolve = resolve
         self._subject = subject
-        self._echoes = tuple(f"sink/{name}/" for name in echoes)
+        self._echoes, self._feeds = tuple(f"sink/{name}/" for name in echoes), feeds
         self._names = tuple(column.name for column in columns)
         key = mapping.candidates.key if mapping.candidates else mapping.key
         self._key_at = tuple(self._names.index(name) for name in key)
@@ -115,7 +116,8 @@ class Route:
 
     def _event(self, message: Message, decoded: Decoded, batch: Batch) -> None:
         assert message.value is not None
-        if decoded.origin is not None and decoded.origin.startswith(self._echoes):
+        origin = decoded.origin
+        if origin is not None and (origin.startswith(self._echoes) or self._feeds(origin)):
             batch.counts["echo"] += 1
             return
         plans = self._plans.get(message.value[:HEADER]) or self._compile(message.value)

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,10 +28,12 @@ TOPICS = ("smart_warehouse.trap.ball", "smart_citizen.trap.ball")
 PLUGIN = """
 import os
 import sink_runner.parts
+import sink_runner.target.feeders
 from sink_runner.plugin import Column, TableMapping, hookimpl, newest_wins
 
 if os.environ.get("PING_PONG_UNGUARDED"):
     sink_runner.parts._echoes = lambda *_: frozenset()
+    sink_runner.target.feeders.Feeders.__call__ = lambda *_: False
 
 
 @hookimpl
@@ -134,8 +136,8 @@ def table(stack: StackUnderTest) -> Iterator[Table]:
 
 
 @contextmanager
-def playing(table: Table, folder: Path, *, guarded: bool) -> Iterator[None]:
-    """A runner with the two mappings, and no others."""
+def playing(table: Table, folder: Path, *runners: str, guarded: bool = True) -> Iterator[None]:
+    """Runners of these mappings, by default one of both."""
     site = folder / "site"
     for name, (source, target) in {"ping": TOPICS, "pong": TOPICS[::-1]}.items():
         info = site / f"sink_{name}-1.0.dist-info"
@@ -146,18 +148,30 @@ def playing(table: Table, folder: Path, *, guarded: bool) -> Iterator[None]:
     environ = {**table.stack.env, "PYTHONPATH": str(site)}
     if not guarded:
         environ["PING_PONG_UNGUARDED"] = "1"
-    with running(environ, folder / "log", "--only", "ping,pong", mappings=2):
+    with ExitStack() as stopping:
+        for number, names in enumerate(runners or ("ping,pong",)):
+            log, mappings = folder / f"log{number}", len(names.split(","))
+            stopping.enter_context(running(environ, log, "--only", names, mappings=mappings))
         yield
 
 
 def test_both_ends_end_equal_and_the_traffic_rests(table: Table, tmp_path: Path) -> None:
     """No change goes further than the other side."""
-    with playing(table, tmp_path, guarded=True):
+    with playing(table, tmp_path):
         assert table.play(SECONDS) > SECONDS * 10
         eventually(table.rests)
         one, other = table.rows()
         assert one == other
         assert len(one) == ROWS
+        assert table.hops() == 1
+
+
+def test_so_they_do_in_runners_that_do_not_know_of_each_other(table: Table, tmp_path: Path) -> None:
+    with playing(table, tmp_path, "ping", "pong"):
+        table.play(SECONDS / 5)
+        eventually(table.rests)
+        one, other = table.rows()
+        assert one == other
         assert table.hops() == 1
 
 
