@@ -143,7 +143,7 @@ class TestBatches:
 
     def test_errors_are_counted_by_class(self, portal: TargetHarness) -> None:
         broken = [create(**ASHA | {"updated_at": None}), create(**ASHA | {"gr_id": None})]
-        portal.send(*broken, create(**ASHA))
+        portal.send(*broken, create(**ASHA | {"gr_id": GR.format(2)}))
         error, applied = log(portal)
         assert error["event_type"] == "error"
         assert error["details"]["errors"] == {"QualityError": 2}
