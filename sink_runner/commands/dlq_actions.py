@@ -58,7 +58,7 @@ def replay(args: argparse.Namespace) -> int:
     bench = _bench(args)
     chosen = _chosen(bench, args)
     if not _may(args, chosen, "replay"):
-        return FAILURE if _count(chosen) else OK
+        return _undone(args, chosen)
     decided: dict[str, list[Decided]] = {}
     for database, ids in chosen.items():
         with places.asking(bench.config, database) as connection:
@@ -76,7 +76,7 @@ def discard(args: argparse.Namespace) -> int:
         raise ConfigError("--reason is empty")
     chosen = _chosen(bench, args, "OPEN", "PARKED")
     if not _may(args, chosen, "discard"):
-        return FAILURE if _count(chosen) else OK
+        return _undone(args, chosen)
     decided = {}
     for database, ids in chosen.items():
         with places.asking(bench.config, database) as connection:
@@ -175,9 +175,14 @@ def _may(args: argparse.Namespace, chosen: Ids, verb: str) -> bool:
         print("\n".join(names) or "no such letter")
     if count > 1 and not args.dry_run:
         print(f"sink-runner: to {verb} these {count} letters add --yes", file=sys.stderr)
-    elif args.dry_run:
-        chosen.clear()
     return False
+
+
+def _undone(args: argparse.Namespace, chosen: Ids) -> int:
+    """A failure if something was asked for and not done."""
+    if args.dry_run:
+        return OK
+    return FAILURE if chosen or args.ids or args.more_ids else OK
 
 
 def _count(chosen: Mapping[str, Sequence[Any]]) -> int:

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from sink_runner.dead_letters.verdicts import replay
+from sink_runner.target.session import connect
+
 pytestmark = pytest.mark.postgres
 SECRET = "Zarathustra Sevenstein"
 WIDEN = "ALTER TABLE profile DROP CONSTRAINT profile_note_check"
@@ -97,6 +100,16 @@ class TestReplay:
         (entry,) = office.audited("replay")
         assert entry["dlq_ids"] == [office.letters("dlq_id")[0]]
 
+    def test_what_somebody_has_settled_meanwhile_is_left_alone(self, office: Any) -> None:
+        """Letters are chosen first and decided on later."""
+        office.send(office.event(1, "bad"))
+        ids = office.letters("dlq_id")
+        office.dlq("discard", office.id(), "--reason", "made up")
+        with connect(office.dsn, "test") as connection:
+            assert replay(connection, ids, user="me") == []
+        assert office.letters("status") == ["DISCARDED"]
+        assert office.audited("replay") == []
+
 
 class TestDiscard:
     def test_what_waits_behind_goes_on(self, office: Any) -> None:
@@ -124,5 +137,5 @@ class TestDiscard:
         office.admin.execute(WIDEN)
         office.dlq("replay", office.id())
         office.retry()
-        office.dlq("discard", office.id(), "--reason", "late")
+        assert office.dlq("discard", office.id(), "--reason", "late")[0] == 1
         assert office.letters("status") == ["REPLAYED"] * 3

@@ -1,0 +1,85 @@
+"""What holds of every letter: it opens again whatever key was changed, and shows no canary."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sink_runner.dead_letters.sealing import Sealer
+from sink_runner.kafka.message import Message
+
+KEYS = st.binary(min_size=32, max_size=32)
+MESSAGES = st.builds(
+    Message,
+    st.sampled_from(["a", "a.b.c"]),
+    st.integers(-1, 99),
+    st.integers(0, 2**62),
+    st.none() | st.binary(max_size=40),
+    st.binary(max_size=200),
+    headers=st.just(()),
+)
+
+
+@given(MESSAGES, st.lists(KEYS, min_size=1, max_size=4, unique=True))
+def test_each_key_opens_what_it_has_sealed_and_the_newest_all(
+    message: Message, keys: list[bytes]
+) -> None:
+    """A letter from the time of each key, and what `rekey` makes of it."""
+    names = [str(at) for at in range(len(keys))]
+    ages = [
+        Sealer(key, names[at], dict(zip(names[:at], keys[:at], strict=True)))
+        for at, key in enumerate(keys)
+    ]
+    now = ages[-1]
+    place = (message.topic, message.partition, message.offset)
+    for age in ages:
+        opened = now.open(age.seal(message), *place)
+        assert opened == message
+        assert now.renewed().open(now.seal(opened), *place) == message
+    assert {age.fingerprint(b"k") for age in ages} == {ages[0].fingerprint(b"k")}
+    assert now.renewed().fingerprint(b"k") == Sealer(keys[-1], "n").fingerprint(b"k")
+
+
+CANARIES = st.text("ABCDEFGHJKLMNPQRSTUVWXYZ", min_size=10, max_size=18)
+
+
+@pytest.mark.postgres
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    canary=CANARIES,
+    spoilt=st.sampled_from(
+        [{"note": "bad"}, {"note": "z"}, {"town": "Sri Ganganagar"}, {"district": "Nowhere"}]
+    ),
+    user=st.sampled_from(["clerk", "judge", "nobody-knows-him"]),
+)
+def test_nothing_that_is_told_holds_a_canary(
+    office: Any, canary: str, spoilt: dict[str, Any], user: str
+) -> None:
+    """A value of a classified column, in a letter of any kind, asked for by anybody."""
+    office.send(office.event(office.offset + 1, full_name=canary, **({"note": "a"} | spoilt)))
+    letter = f"{office.database}/{office.letters('dlq_id')[-1]}"
+    told = io.StringIO()
+    for arguments in (
+        ("list", "--status", "ALL"),
+        ("list", "--status", "ALL", "--json"),
+        ("list", "--summary", "--status", "ALL"),
+        ("show", letter, "--as", user),
+        ("show", letter, "--as", user, "--json"),
+        ("explain", letter, "--as", user),
+        ("explain", letter, "--as", user, "--json"),
+        ("export", "--status", "ALL", "--as", user),
+        ("export", "--status", "ALL", "--as", user, "--format", "csv"),
+    ):
+        _, out, err = office.dlq(*arguments)
+        told.write(out + err)
+    assert letter in told.getvalue()
+    assert canary not in told.getvalue()
+    assert json.dumps(canary) not in told.getvalue()
+    dump = office.admin.execute("SELECT string_agg(t::text, ' ') FROM sync_dlq t").fetchone()
+    assert canary not in dump[0]
+    assert canary.encode().hex() not in dump[0]
