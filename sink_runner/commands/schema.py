@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import sys
 from collections.abc import Mapping
@@ -130,6 +131,7 @@ def _add_accept(actions: Subparsers) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="the mapping")
     parser.add_argument("--id", type=int, metavar="N", help="a schema of the registry")
+    parser.add_argument("--as", dest="user", metavar="USER", help="who accepts it ($USER)")
     parser.set_defaults(run=accept, only=[], without=[])
 
 
@@ -228,7 +230,8 @@ def accept(args: argparse.Namespace) -> int:
     args.mapping = [args.name]
     ((name, mapping),) = _chosen(args, file).items()
     policies = load_policies(config.policies.directory, file.environ)
-    findings = accepting.accept(name, mapping, config, policies, args.id)
+    user = args.user or getpass.getuser()
+    findings = accepting.accept(name, mapping, config, policies, args.id, user=user)
     for finding in findings:
         print(f"accepted: {finding.problem}")
     if not findings:

@@ -9,9 +9,12 @@ from ..config import Config
 from ..errors import ConfigError
 from ..masking.policy import Policies
 from ..plugin import TableMapping
+from ..target.audit import audit
+from ..target.session import Connection
 from .build import contracts, rules_of, source_row
 from .contract import Contract
 from .findings import Change, Finding, refused
+from .rules import Rules
 from .shape import RowShape, row_of
 
 _NEVER = {
@@ -21,9 +24,18 @@ _NEVER = {
 
 
 def accept(
-    name: str, mapping: TableMapping, config: Config, policies: Policies, schema_id: int | None
+    name: str,
+    mapping: TableMapping,
+    config: Config,
+    policies: Policies,
+    schema_id: int | None,
+    *,
+    user: str,
 ) -> list[Finding]:
-    """Plan the mapping with the table as it is, or with a schema; return what was accepted."""
+    """Plan the mapping with the table as it is, or with a schema; return what was accepted.
+
+    The audit log says who did.
+    """
     row = source_row(mapping, config)
     if schema_id is not None:
         row = replace(_registered(config, schema_id), key=row.key)
@@ -34,8 +46,31 @@ def accept(
     for finding in found:
         if finding.change in _NEVER:
             raise ConfigError(f"{finding.text} ({_NEVER[finding.change]})")
-    kept.save(name, contract.accepting(row, frozenset(rules.named)))
+    kept.save(
+        name,
+        contract.accepting(row, frozenset(rules.named)),
+        also=lambda connection: _write_down(connection, rules, found, schema_id, user),
+    )
     return found
+
+
+def _write_down(
+    connection: Connection, rules: Rules, found: list[Finding], schema_id: int | None, user: str
+) -> None:
+    target = rules.mapping.target_table
+    audit(
+        connection,
+        event_type="sync",
+        source=rules.mapping.source_table.database,
+        target=target.database,
+        table=f"{target.schema}.{target.name}",
+        user=user[:100],
+        details={
+            "mapping": rules.name,
+            "schema_accepted": [finding.problem for finding in found],
+            "schema_id": schema_id,
+        },
+    )
 
 
 def _registered(config: Config, schema_id: int) -> RowShape:

@@ -6,7 +6,7 @@ It outlives restarts: a table that changed while nobody looked is compared with 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,7 +74,13 @@ class Contracts:
             found = connection.execute(_LOAD, (mapping,)).fetchone()
         return None if found is None else _contract(*found)
 
-    def save(self, mapping: str, contract: Contract) -> None:
+    def save(
+        self,
+        mapping: str,
+        contract: Contract,
+        also: Callable[[Connection], None] = lambda _connection: None,
+    ) -> None:
+        """Keep it, and do something else in the same transaction."""
         key = contract.row.key
         row = (
             mapping,
@@ -83,8 +89,9 @@ class Contracts:
             sorted(contract.missing),
             sorted(contract.accepted),
         )
-        with _session(self._dsn) as connection:
+        with _session(self._dsn) as connection, connection.transaction():
             connection.execute(_SAVE, row)
+            also(connection)
 
 
 def _contract(

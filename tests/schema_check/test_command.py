@@ -6,7 +6,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sink_runner.plugin import Table
 from sink_runner.schema_check.contract import Contract, Contracts
+from sink_runner.schema_check.derive import read_shape, value_schema
 from sink_runner.target.session import create_control_tables
 
 from .tables import COLUMNS, envelope, row
@@ -24,6 +26,8 @@ def sink_mapping():
         columns=(Column("id", required=True), Column("name", "title"), Column("amount")),
     )
 """
+FEELINGS = Table("north", "public", "feelings")
+AUDITED = "SELECT user_id, details FROM cdc_audit_log"
 POLICIES = Path(__file__).parents[2] / "ranger-policies"
 
 
@@ -118,7 +122,8 @@ def databases(postgres, site, configured, monkeypatch):
         source.execute("GRANT SELECT ON t TO sink_reader")
         target.execute("CREATE TABLE t (id int PRIMARY KEY, name varchar(20), amount bigint)")
         target.execute("GRANT SELECT, INSERT, UPDATE ON t TO sink_writer")
-        yield source, Contracts(postgres.dsn(south, "sink_writer"))
+        contracts = Contracts(postgres.dsn(south, "sink_writer"))
+        yield source, contracts, lambda: target.execute(AUDITED).fetchall()
 
 
 @pytest.mark.postgres
@@ -126,7 +131,7 @@ class TestCatalog:
     CHECK = ("schema", "check", "--from-catalog")
 
     def test_a_database_that_was_migrated(self, databases, call, tmp_path):
-        source, _ = databases
+        source, *_ = databases
         folder = str(tmp_path / "schemas")
         assert call("schema", "pull", folder, "--from-catalog")[0] == 0
         assert call(*self.CHECK, "--against", folder)[0] == 0
@@ -136,7 +141,7 @@ class TestCatalog:
         assert "character varying(20) -> character varying(10)" in out
 
     def test_a_narrower_target_is_a_warning(self, databases, call):
-        source, _ = databases
+        source, *_ = databases
         source.execute("ALTER TABLE t ALTER title TYPE varchar(30)")
         assert call(*self.CHECK)[0] == 0
         code, out, _ = call(*self.CHECK, "--strict", "--json")
@@ -144,7 +149,7 @@ class TestCatalog:
         assert "may hold more than name (character varying(20))" in out
 
     def test_another_key(self, databases, call, tmp_path):
-        source, _ = databases
+        source, *_ = databases
         folder = str(tmp_path / "schemas")
         call("schema", "pull", folder, "--from-catalog")
         source.execute("ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (id, amount)")
@@ -153,13 +158,15 @@ class TestCatalog:
         assert '"key"' in out
 
     def test_what_a_runner_remembers_is_compared_and_accepted(self, databases, call):
-        source, contracts = databases
+        source, contracts, audited = databases
         contracts.save("one", Contract(row=row(**COLUMNS)))
         source.execute("ALTER TABLE t DROP COLUMN title, ALTER amount TYPE int")
         assert call(*self.CHECK)[0] == 1
-        code, out, _ = call("schema", "accept", "one")
+        code, out, _ = call("schema", "accept", "one", "--as", "asha")
         assert code == 0
         assert out.count("accepted: ") == 2
+        (written,) = audited()
+        assert (written[0], len(written[1]["schema_accepted"])) == ("asha", 2)
         assert call(*self.CHECK)[0] == 0
         kept = contracts.load("one")
         assert kept is not None
@@ -167,7 +174,7 @@ class TestCatalog:
         assert call("schema", "accept", "one")[1] == "nothing had to be accepted for one\n"
 
     def test_what_looks_personal_can_t_be_accepted(self, databases, call):
-        source, contracts = databases
+        source, contracts, _ = databases
         contracts.save("one", Contract(row=row(**COLUMNS)))
         source.execute("ALTER TABLE t ADD mobile_no text, ALTER amount TYPE int")
         code, _, err = call("schema", "accept", "one")
@@ -180,7 +187,7 @@ class TestCatalog:
 
 @pytest.mark.postgres
 def test_a_contract_is_kept_whole(databases):
-    _, contracts = databases
+    _, contracts, _ = databases
     assert contracts.load("one") is None
     kept = Contract(
         row=row(key=("amount", "id"), **COLUMNS, tags="text[]", price="numeric(12,2)"),
@@ -193,3 +200,16 @@ def test_a_contract_is_kept_whole(databases):
         assert found is not None
         assert found == kept
         assert [*found.row.columns] == [*kept.row.columns]
+
+
+@pytest.mark.postgres
+def test_a_domain_and_an_enumerated_type_are_what_debezium_writes(databases):
+    source, *_ = databases
+    source.execute("CREATE DOMAIN mark AS numeric(4,1) NOT NULL")
+    source.execute("CREATE TYPE mood AS ENUM ('glad', 'sad')")
+    source.execute("CREATE TABLE feelings (id int PRIMARY KEY, mark mark, mood mood)")
+    schema = value_schema(FEELINGS, read_shape(source, FEELINGS))
+    types = {field["name"]: field["type"] for field in schema["fields"]}
+    assert types["mark"] == "string"
+    assert types["mood"][1]["connect.name"] == "io.debezium.data.Enum"
+    assert types["mood"][1]["connect.parameters"] == {"allowed": "glad,sad"}
