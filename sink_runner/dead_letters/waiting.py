@@ -65,7 +65,7 @@ class Waiting:
         self._clock = clock
         self._told = told
         self._held: set[WaitingKey] = set()
-        """All of them; about 250 bytes each."""
+        """All of them; about 200 bytes each."""
         self._line: dict[WaitingKey, None] = {}
         """Those that may be tried again, in the order in which they are; a set has none."""
         self._places: set[int] = set()

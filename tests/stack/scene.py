@@ -26,7 +26,20 @@ _APPLY_SECONDS = 120
 _WAITING_SECONDS = 30
 _PAUSE = 1.0
 _COUNTED = "SELECT mapping, rule, sum(rows)::int FROM sink.quality_count GROUP BY 1, 2"
-_LETTERS = """SELECT flow, count(*)::int FROM public.sync_dlq WHERE status = %s GROUP BY flow"""
+_LETTERS = """
+SELECT flow, count(*)::int FROM public.sync_dlq WHERE status = ANY (%s) GROUP BY flow
+"""
+# As `sink-runner dlq discard` does: a person gives up what the source has changed since.
+_GIVE_UP = """
+UPDATE public.sync_dlq first SET status = 'DISCARDED'
+WHERE status = 'OPEN' AND partition IS NOT NULL AND EXISTS (
+  SELECT FROM public.sync_dlq later WHERE later.status = 'PARKED' AND later.dlq_id > first.dlq_id
+  AND (later.flow, later.partition, later.event_key_hash)
+    = (first.flow, first.partition, first.event_key_hash))
+"""
+_BEHIND = """
+SELECT count(*) FROM public.sync_dlq WHERE status = 'PARKED' AND error_message LIKE 'waits behind%'
+"""
 _ERRORS = "SELECT error_message FROM public.sync_dlq WHERE status = 'OPEN'"
 _WIDTH = 100
 _WRITERS = {
@@ -79,9 +92,18 @@ class Scene:
         """The differences once every change is applied and what had to wait has been retried."""
         self.arena.apply_all(_APPLY_SECONDS)
         bound = time.monotonic() + _WAITING_SECONDS
-        while (left := self.differences()) and time.monotonic() < bound:
+        behind = self.give_up()
+        while ((left := self.differences()) or behind) and time.monotonic() < bound:
             time.sleep(_PAUSE)
+            behind = self.give_up()
         return left
+
+    def give_up(self) -> int:
+        """Discard the broken rows that changed again; return how many events still wait behind."""
+        places = (self.arena.warehouse, self.arena.citizen)
+        for connection in places:
+            connection.execute(_GIVE_UP)
+        return sum(connection.execute(_BEHIND).fetchone()[0] for connection in places)
 
     def differences(self) -> list[Difference]:
         return list(all_differences(self.arena.warehouse, self.arena.citizen, self.runs))
@@ -94,11 +116,12 @@ class Scene:
                 found[mapping] += rows if rule != "default" else 0
         return +found
 
-    def letters(self, status: str = "OPEN") -> Counter[str]:
-        """How many dead letters there are, by flow."""
+    def letters(self, *statuses: str) -> Counter[str]:
+        """How many letters there are, by flow; unless told otherwise, of those that failed."""
+        wanted = list(statuses or ("OPEN", "DISCARDED"))
         found: Counter[str] = Counter()
         for connection in (self.arena.warehouse, self.arena.citizen):
-            found.update(dict(connection.execute(_LETTERS, [status]).fetchall()))
+            found.update(dict(connection.execute(_LETTERS, [wanted]).fetchall()))
         return found
 
     def errors(self) -> set[str]:
