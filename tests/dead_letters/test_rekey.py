@@ -85,3 +85,11 @@ def test_a_letter_whose_key_is_gone_is_told_and_left(office: Any) -> None:
     # It can be given up without its key.
     assert office.dlq("discard", office.id(), "--reason", "lost")[0] == 0
     check_fingerprints(office.dsn, "people", office.sealer)
+
+
+def test_a_batch_looks_at_the_keys_before_it_starts(office: Any) -> None:
+    office.send(office.event(1, "bad"))
+    office.stop()
+    office.configure("two")
+    code, _, err = office.call("batch", "people", "--full")
+    assert (code, "'one' has sealed" in err) == (78, True)
