@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaConnectionError, KafkaError
+
+from ..kafka.reachable import answers
 
 _CONNECT_SECONDS = 2.0
 _PAUSE_SECONDS = 1.0
@@ -57,10 +58,7 @@ class Publisher:
 
     def answers(self) -> bool:
         """Whether a broker answers now: the producer itself only learns of it by failing."""
-        for host, port in self._brokers():
-            with suppress(OSError), socket.create_connection((host, port), _CONNECT_SECONDS):
-                return True
-        return False
+        return answers(self._bootstrap, _CONNECT_SECONDS)
 
     def close(self) -> None:
         """Give what is being written its time, then end."""
@@ -68,11 +66,6 @@ class Publisher:
             if self._producer is not None:
                 _end(self._producer, self._seconds)
                 self._producer = None
-
-    def _brokers(self) -> Iterator[tuple[str, int]]:
-        for broker in self._bootstrap.split(","):
-            host, _, port = broker.strip().rpartition(":")
-            yield host.strip("[]"), int(port)
 
     def _connected(self) -> Any:
         with self._lock:

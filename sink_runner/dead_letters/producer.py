@@ -7,9 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, MessageSizeTooLargeError
+from kafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
 from ..errors import RetriableError
+from ..kafka.reachable import answers
 from .record import Record
 
 _SECONDS = 5.0
@@ -43,6 +44,8 @@ class Producer:
 
     def _connected(self) -> Any:
         if self._producer is None:
+            if not answers(self._bootstrap, _SECONDS):
+                raise KafkaConnectionError
             milliseconds = int(_SECONDS * 1000)
             self._producer = KafkaProducer(
                 bootstrap_servers=self._bootstrap,

@@ -1,6 +1,7 @@
 """The topics of the dead letters: every one is told of, none in clear, whatever dies."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from sink_runner.dead_letters.letters import Wanted, find
 from sink_runner.dead_letters.outbox import Outbox
+from sink_runner.dead_letters.producer import Producer
 from sink_runner.dead_letters.record import Record, record_of
 from sink_runner.errors import RetriableError
 from sink_runner.health.board import Health
@@ -200,3 +202,12 @@ def test_a_value_too_large_for_kafka_is_told_without_it(office: Any) -> None:
     told = record_of(letter, "t").without_value()
     assert told.value is None
     assert ("sink.too-large", b"true") in told.headers
+
+
+def test_a_kafka_that_is_away_is_told_as_such_and_soon() -> None:
+    producer, began = Producer("127.0.0.1:9"), time.monotonic()
+    for _ in range(2):
+        with pytest.raises(RetriableError, match="Kafka does not take them"):
+            producer.send([Record("t", None, b"sealed", ())])
+    producer.close()
+    assert time.monotonic() - began < 15
