@@ -2,13 +2,15 @@
 
 import json
 import threading
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import fastavro
 import pytest
 
 from sink_runner.avro.schema_registry import SchemaRegistry
-from sink_runner.errors import DecodeError, RetriableError
+from sink_runner.errors import DecodeError, RetriableError, TimedOutError
 
 UNKNOWN = (404, {"error_code": 40403, "message": "Schema not found"})
 
@@ -19,17 +21,20 @@ class Server:
     def __init__(self):
         self.answers = {}
         self.asked = []
+        self.delay = 0.0
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 server.asked.append(self.path)
+                time.sleep(server.delay)
                 status, body = server.answers.get(self.path, (404, {"error_code": 404}))
                 text = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
-                self.wfile.write(text)
+                with suppress(BrokenPipeError):  # whoever asked did not wait
+                    self.wfile.write(text)
 
             def log_message(self, *_):
                 """Keep quiet."""
@@ -206,4 +211,15 @@ def test_silence_is_to_be_tried_again(server):
     with pytest.raises(RetriableError, match="Timeout"):
         registry.schema(1)
     slow.set()
+    registry.close()
+
+
+def test_one_that_needs_longer_gets_longer_the_next_time(server):
+    schema = record("Key", ("id", "long"))
+    server.holds("/schemas/ids/7", schema)
+    server.delay = 0.6
+    registry = SchemaRegistry(server.url, timeout=0.5)
+    with pytest.raises(TimedOutError):
+        registry.schema(7)
+    assert registry.schema(7) == schema
     registry.close()

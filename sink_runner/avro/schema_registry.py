@@ -8,8 +8,10 @@ from urllib.parse import quote
 
 import urllib3
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
-from ..errors import DecodeError, RetriableError
+from ..errors import DecodeError, RetriableError, TimedOutError
+from ..target.time_limit import TimeLimit
 from .schema import NAMED, PRIMITIVES
 
 _OK = 200
@@ -29,9 +31,8 @@ class SchemaRegistry:
 
     def __init__(self, url: str, *, timeout: float = 5.0) -> None:
         self._url = url.rstrip("/")
-        self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(timeout), retries=False, maxsize=1, block=False
-        )
+        self._pool = urllib3.PoolManager(retries=False, maxsize=1, block=False)
+        self._limit = TimeLimit(timeout)
         self._schemas: dict[int, Any] = {}
 
     def schema(self, schema_id: int) -> Any:
@@ -60,11 +61,12 @@ class SchemaRegistry:
     def _get(self, path: str) -> Any:
         """Give an answer's JSON; None if the registry says that there is no such schema."""
         try:
-            answer = self._pool.request("GET", self._url + path)
+            answer = self._pool.request("GET", self._url + path, timeout=self._limit.seconds)
         except HTTPError as exc:
-            raise RetriableError(
-                f"the schema registry does not answer: {type(exc).__name__}"
-            ) from exc
+            kind = TimedOutError if isinstance(exc, HTTPTimeoutError) else RetriableError
+            error = kind(f"the schema registry does not answer: {type(exc).__name__}")
+            raise self._limit.heed(error) from exc
+        self._limit.enough()
         body = _json(answer.data)
         if answer.status == _OK and body is not None:
             return body
