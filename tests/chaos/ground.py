@@ -3,7 +3,7 @@
 import itertools
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,11 +23,17 @@ SHORT_LOCK, LONG_LOCK = 5.0, 62.0
 _PARKED_SECONDS = 20
 _LOOK = 0.1
 _SETTLE_SECONDS = 120
+_CONFIG = """
+[batch]
+timeout_seconds = {seconds}
+"""
+# A lock is waited for half as long: what is slow or locked in the short form runs out of time.
+TIMEOUT_SECONDS = 4.0
 _BEAT = """INSERT INTO cdc.heartbeat (id, at) VALUES (1, now())
            ON CONFLICT (id) DO UPDATE SET at = excluded.at"""
-_BEHIND = """SELECT count(*) FROM pg_replication_slots
-             WHERE slot_name IN ('sink_warehouse', 'sink_citizen')
-               AND confirmed_flush_lsn < %s::pg_lsn"""
+_NOW = "SELECT pg_current_wal_lsn()::text"
+_PAST = """SELECT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database()
+               AND slot_name LIKE 'sink%%' AND confirmed_flush_lsn >= %s::pg_lsn)"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,7 +56,8 @@ class Ground:
     def runner(self, **more: str) -> Runner:
         """The runner that is behind the relays, started if there is none."""
         if self._runner is None or not self._runner.running:
-            environment = {**self.arena.environment, **self._relayed(), **more}
+            config = {"SINK_CONFIG": str(self.arena.log.with_name("sink-runner.toml"))}
+            environment = {**self.arena.environment, **self._relayed(), **config, **more}
             self._runner = Runner.start(replace(self.arena, environment=environment))
         return self._runner
 
@@ -93,8 +100,11 @@ class Ground:
         """The sessions of before do not outlive their server."""
         self.arena.warehouse.close()
         self.arena.citizen.close()
+        settings = self.stack.settings
         self.arena = replace(
             self.arena,
+            dsns=(settings.admin_dsn("smart_warehouse"), settings.admin_dsn("smart_citizen")),
+            environment={**self.arena.environment, **self.stack.env},
             warehouse=self.stack.admin("smart_warehouse"),
             citizen=self.stack.admin("smart_citizen"),
         )
@@ -118,16 +128,15 @@ class Ground:
             time.sleep(_LOOK)
         return None
 
-    def _captured(self):
+    def _captured(self) -> Callable[[], bool]:
         """Whether both slots are past what was written until now."""
-        (at,) = self.arena.warehouse.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+        reached = []
         for connection in (self.arena.warehouse, self.arena.citizen):
+            reached.append((connection, *connection.execute(_NOW).fetchall()[0]))
             connection.execute(_BEAT)
-
-        def captured() -> bool:
-            return self.arena.warehouse.execute(_BEHIND, (at,)).fetchone() == (0,)
-
-        return captured
+        return lambda: all(
+            connection.execute(_PAST, (at,)).fetchone() == (True,) for connection, at in reached
+        )
 
     def differences(self) -> list[Difference]:
         """What is left once all that waits for another row was tried again."""
@@ -144,6 +153,7 @@ def prepared(stack: StackUnderTest, log: Path, *, seed: int, rounds: int) -> Ite
             part: Proxy(settings.port(part), kafka=part == "kafka")
             for part in ("postgres", "kafka", "registry")
         }
+        impatient(arena.root, log.parent)
         ground = Ground(
             stack=stack,
             arena=arena,
@@ -161,3 +171,11 @@ def prepared(stack: StackUnderTest, log: Path, *, seed: int, rounds: int) -> Ite
             ground.kill_runner()
             for link in links.values():
                 link.close()
+
+
+def impatient(root: Path, folder: Path) -> None:
+    """The repository's configuration, with less time for a statement."""
+    text = (root / "sink-runner.toml").read_text(encoding="utf-8")
+    config = text + _CONFIG.format(seconds=TIMEOUT_SECONDS)
+    (folder / "sink-runner.toml").write_text(config, encoding="utf-8")
+    (folder / "ranger-policies").symlink_to(root / "ranger-policies")

@@ -1,8 +1,9 @@
 """What may be wrong with a topic: messages that nobody can read, and offsets without a record."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import psycopg
 from confluent_kafka import Producer
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
@@ -13,7 +14,7 @@ _TOPIC = "smart_warehouse.public.golden_records"
 _SECONDS = 30
 _HEADER = 5
 _NOBODY_S = (0x7FFF_0001).to_bytes(4, "big")
-_OPEN = "SELECT count(*) FROM sync_dlq WHERE status = 'OPEN'"
+_DISCARDED = "SELECT count(*) FROM sync_dlq WHERE status = 'DISCARDED'"
 _DISCARD = "UPDATE sync_dlq SET status = 'DISCARDED' WHERE status = 'OPEN'"
 # Every partition gets a change after what went wrong in it.
 _TOUCH = "UPDATE golden_records SET age = coalesce(age, 0) + 1"
@@ -29,15 +30,26 @@ def unknown_schema(ground: Ground) -> None:
     _spoil(ground, lambda value: [value[:1] + _NOBODY_S + value[_HEADER:]])
 
 
-def _spoil(ground: Ground, made) -> None:
-    """Send what `made` makes of a record, and throw away the letters that come of it."""
+def _spoil(ground: Ground, made: Callable[[bytes], list[bytes]]) -> None:
+    """Send what `made` makes of a record; discard the letters that come of it, one by one.
+
+    What comes under the same key, the real changes too, waits behind a letter until then.
+    """
     citizen, (key, value, partition) = ground.arena.citizen, _record(ground)
-    spoilt = made(value)
+    spoilt, before = made(value), _discarded(citizen)
     _send(ground, key, spoilt, partition)
-    wanted = (len(spoilt),)
-    assert until(lambda: citizen.execute(_OPEN).fetchone() == wanted, _SECONDS), "no dead letter"
+
+    def all_discarded() -> bool:
+        citizen.execute(_DISCARD)
+        return _discarded(citizen) == before + len(spoilt)
+
     ground.pause(1, 2)
-    citizen.execute(_DISCARD)
+    assert until(all_discarded, _SECONDS), "no dead letter"
+
+
+def _discarded(connection: psycopg.Connection) -> int:
+    ((count,),) = connection.execute(_DISCARDED).fetchall()
+    return int(count)
 
 
 def leave_gap(ground: Ground) -> None:

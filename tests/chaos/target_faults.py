@@ -10,7 +10,7 @@ from pathlib import Path
 from sink_stack import postgres
 
 from ..stack.arena import until
-from .ground import Ground
+from .ground import TIMEOUT_SECONDS, Ground
 
 _NOTICED_SECONDS = 60
 _TABLE = "public.profile_data"
@@ -37,22 +37,22 @@ def fill_disk(ground: Ground) -> None:
 
 
 def hold_lock(ground: Ground) -> None:
-    """In the long form for a minute: longer than any lock is waited for."""
+    """Longer than a lock is waited for; in the long form for a minute."""
     with ground.stack.admin("smart_citizen") as connection, connection.transaction():
         connection.execute(f"LOCK TABLE {_TABLE} IN ACCESS EXCLUSIVE MODE".encode())
         time.sleep(ground.lock_seconds)
 
 
 def answer_slowly(ground: Ground) -> None:
-    """Every statement that writes the table takes a second or two."""
-    seconds, citizen = ground.random.uniform(1, 2), ground.arena.citizen
+    """Every statement that writes the table takes longer than it may, or nearly so."""
+    seconds, citizen = TIMEOUT_SECONDS * ground.random.uniform(0.6, 1.6), ground.arena.citizen
     citizen.execute(
         f"""CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$;
             CREATE TRIGGER slow BEFORE INSERT OR UPDATE OR DELETE ON {_TABLE}
             FOR EACH STATEMENT EXECUTE FUNCTION public.slow()""".encode()
     )
-    ground.pause(3, 6)
+    ground.pause(6, 9)
     citizen.execute("DROP FUNCTION public.slow() CASCADE")
 
 

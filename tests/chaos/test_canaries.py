@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from kafka import KafkaConsumer
@@ -70,6 +71,7 @@ def said(ground: Ground, search: Search, tmp_path_factory: Any) -> Iterator[list
     assert until(lambda: arrived(ground), _SECONDS), ground.arena.tail()
     assert ground.seconds_to_rest() is not None
     found = [*asked(ground, search, folder), *answered(ground, search, folder)]
+    found += [*figures(ground, search)]
     runner.process.send_signal(signal.SIGABRT)
     runner.process.wait()
     assert "Fatal Python error: Aborted" in ground.arena.log.read_text(encoding="utf-8")
@@ -113,7 +115,16 @@ def answered(ground: Ground, search: Search, folder: Path) -> Iterator[Find]:
     yield from search.in_files(place, without=["ranger-policies"])
 
 
-def test_neither_commands_nor_the_api_tell_a_value(said: list[Find]) -> None:
+def figures(ground: Ground, search: Search) -> Iterator[Find]:
+    """What the runner tells of itself: every series, with its labels."""
+    port = ground.arena.environment["SINK_HEALTH_PORT"]
+    for path in ("metrics", "readyz", "healthz"):
+        answer = httpx.get(f"http://127.0.0.1:{port}/{path}", timeout=30)
+        assert answer.content
+        yield from search.in_bytes(path, answer.content)
+
+
+def test_neither_commands_nor_the_api_nor_the_figures_tell_a_value(said: list[Find]) -> None:
     assert not said, lines(said)
 
 

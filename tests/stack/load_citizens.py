@@ -47,6 +47,11 @@ class CitizenLoad:
     """Numbers that no golden record had; shared likewise."""
     left: list[tuple[str, str]] = field(default_factory=list)
     """Citizens that were deleted, and their numbers."""
+    settled: frozenset[str] = field(init=False)
+    """Citizens who were there before the load."""
+
+    def __post_init__(self) -> None:
+        self.settled = frozenset(self.accounts)
 
     def actions(self) -> list[tuple[int, Action]]:
         return [
@@ -123,7 +128,9 @@ class CitizenLoad:
             return None
         one = self.people.random.choice(self.left)
         key, number = one
-        key = key if self.people.chance(50) else self.people.uuid()
+        # What was given to a citizen of before went with it, and a new one has no claim to it.
+        if key in self.settled or not self.people.chance(50):
+            key = self.people.uuid()
         account = Account(number=number, verified=True, active=True)
         insert(connection, TABLE, {"id": key, **self._row(account)})
 
