@@ -107,12 +107,12 @@ class TestGoldenRecords:
     ) -> None:
         record = golden(warehouse, "010000000007")
         arrives(portal, record)
-        warehouse.execute("ALTER TABLE golden_records ADD COLUMN nickname text DEFAULT 'x'")
+        warehouse.execute("ALTER TABLE golden_records ADD COLUMN grade text DEFAULT 'x'")
         try:
             row_update(warehouse, record, full_name="Later")
             arrives(portal, record, "Later")
         finally:
-            warehouse.execute("ALTER TABLE golden_records DROP COLUMN nickname")
+            warehouse.execute("ALTER TABLE golden_records DROP COLUMN grade")
 
 
 def row_update(connection: Connection, record: str, **columns: Any) -> None:
