@@ -144,4 +144,4 @@ def test_every_port_is_published_on_the_loopback_only(project):
 
 def test_every_lasting_part_has_a_healthcheck_or_needs_none(project):
     without = {name for name, one in project["services"].items() if "healthcheck" not in one}
-    assert without == {"init", "runner", "schedule"}
+    assert without == {"init", "schedule"}
