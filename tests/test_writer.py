@@ -123,6 +123,12 @@ class TestMergeChanged:
             made.write(*batch)
         assert made.rows("id, a, b") == [(1, "a", "b")]
 
+    def test_what_brings_no_value_leaves_the_row_s_version_as_it_is(self, made: Any) -> None:
+        made.write(made.row(1, "a", "b", DAY[1]))
+        assert made.write(made.row(1, "other", None, DAY[3], keep=1 << 1)) == 0
+        assert made.write(made.row(1, "c", None, DAY[2])) == 1
+        assert made.rows("id, a, b") == [(1, "c", "b")]
+
     @pytest.mark.parametrize("version", [DAY[1], None])
     def test_older_and_timeless_rows_change_nothing(
         self, made: Any, version: datetime | None

@@ -123,13 +123,16 @@ class Statements:
         """Update existing rows, but not the columns whose bit is set in ``_keep``.
 
         `merge` also leaves a column alone where the new value is NULL; not so the version, or
-        a row without a time would pass for one as new as the target's.
+        a row without a time would pass for one as new as the target's.  What brings no value at
+        all then leaves the row as it is, its version too.
         """
         new = {c.name: self._kept(c, merge=merge) for c in self._updated}
         sets = [f"{quoted(name)} = {value}" for name, value in new.items()]
         sets += self._also_set("s")
         newer = self._newer({**new, POSITION: f"s.{POSITION}"})
         where = [self._same_key, newer, self._differs(new)]
+        if merge:
+            where.append(self._brings)
         if remembered:
             where.append(self._not_deleted)
         return (
@@ -143,6 +146,16 @@ class Statements:
             new = f"coalesce({new}, {old})"
         bit = 1 << self._bit(column.name)
         return f"CASE WHEN s._keep & {bit} <> 0 THEN {old} ELSE {new} END"
+
+    @property
+    def _brings(self) -> str:
+        """Is there a value, not NULL and not to be left alone, in a column of the source's?"""
+        bringing = [
+            f"(s._keep & {1 << self._bit(c.name)} = 0 AND s.{quoted(c.name)} IS NOT NULL)"
+            for c in self._updated
+            if c.column.sources and c.name != self.conflict.version
+        ]
+        return f"({' OR '.join(bringing) or 'true'})"
 
     def _bit(self, name: str) -> int:
         return next(i for i, column in enumerate(self.columns) if column.name == name)

@@ -226,6 +226,14 @@ class TestConflicts:
         warehouse.send(create(**RAVI | {"email": None}))
         assert record(warehouse)["email"] == "r@example.in"
 
+    def test_one_unknown_district_instead_of_another_is_no_change(
+        self, warehouse: TargetHarness
+    ) -> None:
+        known(warehouse, source_updated_at=NOW)
+        nowhere = RAVI | {"district": "Nowhere"}
+        assert warehouse.send(update(nowhere, district=None, updated_at=LATER)) == 0
+        assert record(warehouse)["source_updated_at"] == NOW
+
     def test_what_the_portal_did_not_change_is_left_alone(self, warehouse: TargetHarness) -> None:
         known(warehouse, pincode="999999")
         warehouse.send(update(RAVI, city="Jaipur", updated_at=LATER))
