@@ -10,7 +10,7 @@ import pytest
 
 from sink_runner.errors import EventError, FatalError, RetriableError, StepError, WaitingError
 from sink_runner.plugin import ABSENT, Delete, Mark, Review
-from sink_runner.target.changes import Leave, Write
+from sink_runner.target.changes import READ, Leave, Write
 from sink_runner.testing import Harness, Outcome, Sample, create, delete, snapshot, update
 
 MAPPING = """
@@ -196,14 +196,16 @@ class TestMerge:
         "sample",
         [
             create(**ROW),
-            snapshot(**ROW),
             update(ROW | {"verdict": "DROP"}, verdict=None),
             update(ROW, id="2"),
         ],
-        ids=["create", "snapshot", "re-entry", "rekey"],
+        ids=["create", "re-entry", "rekey"],
     )
     def test_a_row_that_is_new_to_the_target_is_whole(self, sink: Harness, sample: Sample) -> None:
         assert [w.keep for w in sink.changes(sample) if isinstance(w, Write)] == [0]
+
+    def test_a_row_that_was_read_is_whole_and_says_so(self, sink: Harness) -> None:
+        assert [w.keep for w in sink.changes(snapshot(**ROW)) if isinstance(w, Write)] == [READ]
 
     def test_a_column_that_neither_row_carries_is_kept(self, make: Make) -> None:
         sink = make(declared=MERGED)

@@ -14,7 +14,7 @@ from ..kafka.message import Message
 from ..masking.stamp import Masking
 from ..plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
 from ..quality.rules import check_row
-from ..target.changes import Change, Key, Leave, Write
+from ..target.changes import READ, Change, Key, Leave, Write
 from .bases import base_of
 from .incoming import Incoming, Plans, Shape
 from .row import RowPlan, TargetColumn, Values, is_plain, to_stage
@@ -215,7 +215,7 @@ class Route:
         """Which columns to leave alone, as bits; None if the event changes nothing mapped."""
         before = incoming.decoded.before
         if before is None or not self._mapping.old_row or not self._belonged(incoming, before):
-            return 0
+            return READ if self._merges and incoming.decoded.op == Op.READ else 0
         old_key = incoming.plans.key.flat(before)
         if old_key != key:
             action = self._mapping.on_rekey or self._mapping.on_retire
@@ -237,11 +237,8 @@ class Route:
 
     def _is_mergeable(self, target: TargetColumn) -> bool:
         column = target.column
-        return bool(column.sources) and not (
-            column.on_insert
-            or column.name == self._mapping.conflict.version
-            or column.name in self._mapping.key
-        )
+        fixed = {self._mapping.conflict.version, *self._mapping.key}
+        return bool(column.sources) and not column.on_insert and column.name not in fixed
 
     # -- mapping and masking -----------------------------------------------------------------
 

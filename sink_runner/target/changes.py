@@ -11,6 +11,10 @@ from .folding import Fold
 
 Key: TypeAlias = tuple[Any, ...]
 
+READ = -(1 << 63)
+"""The sign of a bigint, which is no column's bit in `Write.keep`: the row was read as it stands,
+so nobody knows which of its columns its version changed."""
+
 
 class Write(NamedTuple):
     """A row for the target, mapped and masked."""

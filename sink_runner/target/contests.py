@@ -21,7 +21,8 @@ insert once     The row that is there stays by design: none.
 candidates      What is derived from them is nobody else's: none.
 
 A row that was read from the table has no row before the change; it conflicts only by a version
-that is the same.  A deletion is a conflict where the mapping says Review, and always a person's.
+that is the same.  Where changes are merged such a read says nothing new, and is none.
+A deletion is a conflict where the mapping says Review, and always a person's.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ class ContestedWriter(VersionedWriter):
         contested = self._differing(met)
         if base is not None and (self._merges or base[self._version] == old):
             contested = [i for i in contested if base[i] != met.current[i]]
-        if not contested or old is None:
+        if not contested or old is None or (met.write.keep < 0 and new == old):
             return None
         if new == old:
             return DATA

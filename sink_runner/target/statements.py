@@ -124,7 +124,8 @@ class Statements:
 
         `merge` also leaves a column alone where the new value is NULL; not so the version, or
         a row without a time would pass for one as new as the target's.  What brings no value at
-        all then leaves the row as it is, its version too.
+        all then leaves the row as it is, its version too, and so does a read of the version that
+        the row has already: what differs since is the target's own doing.
         """
         new = {c.name: self._kept(c, merge=merge) for c in self._updated}
         sets = [f"{quoted(name)} = {value}" for name, value in new.items()]
@@ -132,7 +133,9 @@ class Statements:
         newer = self._newer({**new, POSITION: f"s.{POSITION}"})
         where = [self._same_key, newer, self._differs(new)]
         if merge:
-            where.append(self._brings)
+            version = self.conflict.version or ""
+            later = f"t.{quoted(version)} IS NULL OR {new[version]} > t.{quoted(version)}"
+            where += [self._brings, f"(s._keep >= 0 OR {later})"]
         if remembered:
             where.append(self._not_deleted)
         return (

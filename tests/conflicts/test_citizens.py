@@ -129,16 +129,11 @@ class TestTimestampConflicts:
 
 
 class TestDataConflicts:
-    def test_a_read_of_the_same_version_with_other_values(self, warehouse: TargetHarness) -> None:
+    def test_a_read_of_the_version_that_is_there_is_none(self, warehouse: TargetHarness) -> None:
         owner(warehouse, city_village="Sanganer")
         warehouse.send(snapshot(**RAVI))
-        (found,) = conflicts(warehouse)
-        assert (found["conflict_type"], found["resolution_action"]) == (
-            "data_conflict",
-            "citizen_wins",
-        )
-        warehouse.send(snapshot(**RAVI))
-        assert len(conflicts(warehouse)) == 1
+        assert column(warehouse, "city_village") == "Sanganer"
+        assert conflicts(warehouse) == []
 
     def test_a_read_that_says_nothing_new_is_none(self, warehouse: TargetHarness) -> None:
         warehouse.send(snapshot(**RAVI))

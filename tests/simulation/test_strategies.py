@@ -173,6 +173,8 @@ class Model:
             case Strategy.MERGE_CHANGED if at < old[4]:
                 return old
             case Strategy.MERGE_CHANGED:
+                brings = not op.keep or op.w is not None
+                at = at if brings else old[4]
                 return (op.key, old[1] if op.keep else op.v, op.w or old[2], "there", at)
         return new
 

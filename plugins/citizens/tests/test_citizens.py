@@ -221,6 +221,15 @@ class TestConflicts:
         warehouse.send(create(**RAVI))
         assert record(warehouse)["full_name"] == "Ravi Kumar"
 
+    def test_a_read_of_what_is_there_leaves_what_the_warehouse_changed_since(
+        self, warehouse: TargetHarness
+    ) -> None:
+        known(warehouse, source_updated_at=NOW, full_name="Corrected")
+        assert warehouse.send(snapshot(**RAVI)) == 0
+        assert record(warehouse)["full_name"] == "Corrected"
+        warehouse.send(snapshot(**RAVI | {"updated_at": LATER}))
+        assert record(warehouse)["full_name"] == "Ravi Kumar"
+
     def test_null_never_overwrites(self, warehouse: TargetHarness) -> None:
         known(warehouse, email="r@example.in")
         warehouse.send(create(**RAVI | {"email": None}))
