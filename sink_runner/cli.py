@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -51,21 +52,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
     args = parser.parse_args(argv)
     try:
+        code = _run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has seen enough, as `head` does; nor is the rest flushed at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
         return int(args.run(args))
+    except BrokenPipeError:
+        raise
     except (ConfigError, PluginError) as exc:
         _complain(str(exc))
         return EX_CONFIG
     except (EventError, RetriableError, FatalError) as exc:
         _complain(log.describe(exc))  # a plugin may have raised it, with a row in its text
-        return FAILURE
     except SinkError as exc:
         _complain(str(exc))
-        return FAILURE
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - Python's own traceback would print the text
         _complain("\n".join(log.trace(exc)))
-        return FAILURE
+    return FAILURE
 
 
 def add_commands(subparsers: Subparsers) -> None:

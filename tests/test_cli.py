@@ -1,6 +1,8 @@
 """The command line: what is printed, where, and with which exit code."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -163,3 +165,10 @@ def test_an_error_that_may_quote_a_row_is_told_by_its_class(site, call, what):
 def test_an_interrupted_command_ends_with_130(site, call):
     command(site, RAISE.format(what="KeyboardInterrupt"))
     assert call("greet")[0] == 130
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "sink_runner", "config"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        assert (running.stderr.read(), running.wait()) == (b"", 0)
