@@ -87,7 +87,7 @@ class TestCounts:
         place = make()
         wrong = [{"score": 10}, {"score": 11}, {"score": 0, "level": None}]
         place.sink.send(*(create(**ROW | {"id": i} | row) for i, row in enumerate(wrong)))
-        place.sink.send(create(**ROW | {"level": None}))
+        place.sink.send(create(**ROW | {"id": 9, "level": None}))
         assert place.counts() == {
             ("maximum", "score", 2),
             ("not both", "", 1),
@@ -101,7 +101,7 @@ class TestCounts:
         place = make()
         for days in (0, 1, 2):
             place.sink.now = NOW - timedelta(days=days)
-            place.sink.send(create(**ROW | {"score": 10}))
+            place.sink.send(create(**ROW | {"id": days, "score": 10}))
         found = {place.counts("--days", days).pop()[2]: days for days in ("1", "2", "30")}
         assert found == {1: "1", 2: "2", 3: "30"}
 
