@@ -35,7 +35,7 @@ from .kafka.identify import identify
 from .kafka.kafka_python import KafkaPythonFeed
 from .loading import registry
 from .masking.policy import Policies
-from .masking.refresh import Refresh, before_polls
+from .masking.refresh import Refresh, after_polls
 from .parts import assemble, remask
 from .patience import Patience
 from .plugin import Table, TableMapping
@@ -128,7 +128,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     )
     return Worker(
         plugin.name,
-        feed=before_polls(
+        feed=after_polls(
             watch.before(_feed(config, plugin.name, mapping.source)),
             Refresh(
                 around.policies,

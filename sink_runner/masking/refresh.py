@@ -40,8 +40,11 @@ class Refresh:
         self._seen = found
 
 
-def before_polls(open_feed: Callable[[], Feed], refresh: Callable[[], None]) -> Callable[[], Feed]:
-    """A feed that calls `refresh` whenever it is polled, which is between two batches."""
+def after_polls(open_feed: Callable[[], Feed], refresh: Callable[[], None]) -> Callable[[], Feed]:
+    """A feed that calls `refresh` whenever it was polled, which is between two batches.
+
+    After a poll, not before: what came while it waited is masked as the policies say by now.
+    """
     # It has all that the feed has, but that can't be told to the type checker.
     return lambda: cast("Feed", _PolledFeed(open_feed(), refresh))
 
@@ -52,8 +55,9 @@ class _PolledFeed:
         self._refresh = refresh
 
     def poll(self, seconds: float) -> Any:
+        found = self._feed.poll(seconds)
         self._refresh()
-        return self._feed.poll(seconds)
+        return found
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._feed, name)

@@ -11,8 +11,9 @@ newest wins     Both sides set the version, which must never go backwards in a r
                 lost a tie stays lost.  Two mappings that feed each other end equal if one has the
                 tie rule SOURCE and the other TARGET.
 merge changed   The version is the source's time alone, so an older one is history and never a
-                conflict.  What counts is each column that the event changes: if the target has
-                neither the value before nor the one after, the owner has set it.  Where the
+                conflict; nor is one that has come before, whose place in the log tells.  What
+                counts is each column that the event changes: if the target has neither the value
+                before nor the one after, the owner has set it.  Where the
                 owner's change is not the earlier one by the clock of `owner_time`, to the second,
                 the newer version still wins, and it is a timestamp_conflict on record; where the
                 version is the same, it is a data_conflict and the tie rule decides.
@@ -63,8 +64,8 @@ class ContestedWriter(VersionedWriter):
         lost = self._settle(connection, whole) if whole else set()
         kept = Round(writes=without(part.writes, lost), leaves=part.leaves)
         written = Writer.write_round(self, connection, kept)
-        if not self._merges:
-            self._remember(connection, list(part.writes.values()))
+        # A read has the place of its whole snapshot, and may have left an event's change to it.
+        self._remember(connection, [w for w in part.writes.values() if w.keep >= 0])
         return written
 
     def _settle(self, connection: Connection, writes: Sequence[Write]) -> set[Key]:
@@ -97,13 +98,13 @@ class ContestedWriter(VersionedWriter):
         self, connection: Connection, writes: Sequence[Write]
     ) -> tuple[list[tuple[Met, Values | None]], set[Key]]:
         """The rows that would change one that is there, each with the row before, if known;
-        and the keys of those that have come before and would undo how a tie was decided."""
+        and the keys of those that have come before: they would undo how a tie was decided, or
+        what the owner has changed since."""
         met = [one for one in self._beside(connection, writes) if self._differing(one)]
-        again = set[Key]()
-        if met and not self._merges:
-            seen = self._seen(connection, [one.write for one in met])
-            again = {one.write.key for one in met if one.write.key in seen and self._ties(one)}
-            met = [one for one in met if one.write.key not in seen]
+        seen = self._seen(connection, [one.write for one in met]) if met else set[Key]()
+        again = {one.write.key for one in met if one.write.key in seen and self._ties(one)}
+        gone = again if self._merges else seen  # two sources of a row are not in one order
+        met = [one for one in met if one.write.key not in gone]
         known = [one.write._replace(values=one.write.base) for one in met if one.write.base]
         bases = {one.write.key: one.new for one in self._beside(connection, known)}
         return [(one, bases.get(one.write.key)) for one in met], again

@@ -112,9 +112,21 @@ class TestTimestampConflicts:
         one = portal(RAVI, NOW + MINUTE, city="Chomu")
         warehouse.send(one)
         warehouse.send(portal(dict(one.after), NOW + 2 * MINUTE, city="Bassi"))
-        warehouse.send(portal(dict(one.after) | {"city": "Bassi"}, NOW + 2 * MINUTE, city="Phagi"))
+        warehouse.send(
+            portal(dict(one.after) | {"city": "Bassi"}, NOW + 2 * MINUTE, city="Phagi").at(NOW, 2)
+        )
         assert conflicts(warehouse) == []
         assert column(warehouse, "city_village") == "Phagi"
+
+    def test_an_event_that_comes_again_undoes_nothing_that_the_warehouse_did_since(
+        self, warehouse: TargetHarness
+    ) -> None:
+        moved = portal(RAVI, NOW + MINUTE, city="Bassi").at(NOW + MINUTE, 7)
+        warehouse.send(moved)
+        owner(warehouse, NOW + 2 * MINUTE, city_village="Sanganer")
+        warehouse.send(moved)
+        assert column(warehouse, "city_village") == "Sanganer"
+        assert conflicts(warehouse) == []
 
     def test_a_replay_is_none(self, warehouse: TargetHarness) -> None:
         owner(warehouse, at=NOW + 9 * MINUTE, city_village="Sanganer")

@@ -11,7 +11,7 @@ import pytest
 from sink_runner.errors import ConfigError, FatalError, PolicyError
 from sink_runner.loading import registry
 from sink_runner.masking.policy import Policies, load_policies
-from sink_runner.masking.refresh import Refresh, before_polls
+from sink_runner.masking.refresh import Refresh, after_polls
 from sink_runner.parts import remask
 from sink_runner.target.catalog import CatalogColumn
 from sink_runner.testing import Harness, create
@@ -137,7 +137,7 @@ def test_a_worker_stops_with_its_offsets_where_they_were(stage: Any) -> None:
             raise FatalError("the masking policies have changed")
 
     worker, _, stop = stage.worker()
-    worker._open_feed = before_polls(worker._open_feed, refresh)
+    worker._open_feed = after_polls(worker._open_feed, refresh)
     stage.broker.send(0, 1)
     with stage.run(worker, stop) as running:
         stage.until([1])
