@@ -15,6 +15,7 @@ from ..errors import RetriableError
 
 _OK = 200
 _NOT_FOUND = 404
+_CONFLICT = 409
 _SUBJECT_NOT_FOUND = 40401
 
 
@@ -66,7 +67,10 @@ class Subjects:
             known = self._known.get((subject, what))
         if known is not None and self._clock() - known[0] < self._keep:
             return known[1], known[2]
-        schema_id, schema = ask()
+        try:
+            schema_id, schema = ask()
+        except _ConflictError:  # somebody made the subject between two questions of ours
+            schema_id, schema = ask()
         with self._lock:
             self._known[subject, what] = (self._clock(), schema_id, schema)
         return schema_id, schema
@@ -98,4 +102,9 @@ class Subjects:
             return told
         if answer.status == _NOT_FOUND and told.get("error_code") == _SUBJECT_NOT_FOUND:
             return None
-        raise RetriableError(f"the schema registry answers {answer.status}")
+        kind = _ConflictError if answer.status == _CONFLICT else RetriableError
+        raise kind(f"the schema registry answers {answer.status}")
+
+
+class _ConflictError(RetriableError):
+    """Not compatible, or made by somebody else at the same moment: Apicurio says both alike."""

@@ -78,6 +78,8 @@ class Registry:
 
     def __init__(self) -> None:
         self.subjects: dict[str, list[tuple[int, str]]] = {}
+        self.forestalled: dict[str, str] = {}
+        """Schemas by subject that somebody registers at the same moment as the first of ours."""
         self._ids: dict[str, int] = {}
         self._numbers = itertools.count(1)
         registry = self
@@ -92,7 +94,13 @@ class Registry:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self.tell(200, {"id": registry.add(self.path.split("/")[2], body["schema"])})
+                subject = self.path.split("/")[2]
+                other = registry.forestalled.pop(subject, None)
+                if other is None:
+                    self.tell(200, {"id": registry.add(subject, body["schema"])})
+                else:  # as Apicurio answers two that make one subject at once
+                    registry.add(subject, other)
+                    self.tell(409, {"error_code": 409})
 
             def tell(self, status: int, answer: object) -> None:
                 told = json.dumps(answer).encode()

@@ -10,6 +10,14 @@ from .conftest import ALERT, FAMILY, FORECAST
 
 BULK = "/v1/forecasts/bulk"
 FORECASTS = "smart_warehouse.forecast.benefit_forecasts"
+DEBEZIUM_KEY = json.dumps(
+    {
+        "type": "record",
+        "name": "Key",
+        "doc": "another text",
+        "fields": [{"name": "forecast_id", "type": "int"}],
+    }
+)
 ALERTS = "smart_warehouse.alerts.ml_alert_outbox"
 FAULTY = [
     ({"forecast_id": "4711"}, "/body/forecast_id"),
@@ -229,17 +237,24 @@ def test_the_registry_down_is_told_and_nothing_is_published(service):
 
 def test_the_newest_key_schema_is_used_whoever_registered_it(service):
     """Its id is in the key's bytes, and they decide the partition."""
-    other = json.dumps(
-        {
-            "type": "record",
-            "name": "Key",
-            "doc": "another text",
-            "fields": [{"name": "forecast_id", "type": "int"}],
-        }
-    )
-    number = service.registry.add(f"{FORECASTS}-key", other)
+    number = service.registry.add(f"{FORECASTS}-key", DEBEZIUM_KEY)
     service.post()
-    assert int.from_bytes(service.topics.records[0][1][1:5], "big") == number
+    assert key_id(service) == number
+
+
+def test_a_subject_that_debezium_makes_at_the_same_moment_is_found(service):
+    """Apicurio refuses the later of two: what stands there now is what is wanted."""
+    service.registry.forestalled = {
+        f"{FORECASTS}-key": DEBEZIUM_KEY,
+        f"{FORECASTS}-value": json.dumps("string"),
+    }
+    assert service.post().status_code == 202
+    (number, text), *more = service.registry.subjects[f"{FORECASTS}-key"]
+    assert (key_id(service), text, more) == (number, DEBEZIUM_KEY, [])
+
+
+def key_id(service):
+    return int.from_bytes(service.topics.records[0][1][1:5], "big")
 
 
 def test_an_unexpected_failure_says_nothing_of_its_own(service, monkeypatch):

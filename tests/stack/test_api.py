@@ -177,7 +177,8 @@ def test_a_row_is_in_the_same_partition_whoever_writes_it(stack: StackUnderTest,
             (shared["alert_id"], shared["family_id"]),
         )
     for number in numbers:
-        assert api.post("forecasts", forecast(number)).status_code == 202
+        taken = api.post("forecasts", forecast(number))
+        assert taken.status_code == 202, taken.text
     assert api.post("alerts", shared | {"alert_id": shared["alert_id"].upper()}).status_code == 202
     for topic, keys in ((FORECASTS, set(numbers)), (ALERTS, {shared["alert_id"]})):
         found: dict[Any, list[Any]] = {}
