@@ -53,9 +53,11 @@ class Retirement:
                 return None
             groups = None if full else seen.groups
             return (seen.missing, groups) if full or groups else None
+        if not full:
+            return None
         missing = self._tools.departures.missing
-        if not full or (missing is not None and self._tells()):
-            return (missing, None) if full and missing is not None else None
+        if missing is not None and self._tells():
+            return missing, None
         report.notes.append(
             "nothing is retired: the target's key is not made of source columns as they are"
         )

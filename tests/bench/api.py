@@ -9,13 +9,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import md5
@@ -26,9 +24,11 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 from sink_stack import ports
+from sink_stack.stack import sink_runner
 
 from . import home as homes
 from .home import SOURCE, Home
+from .process import running
 
 FAMILIES = 20_000
 WARM_UP_SECONDS = 3
@@ -88,7 +88,8 @@ def main() -> int:
 
 
 async def _measure(url: str, key: str, rate: float, seconds: float) -> list[Figures]:
-    async with _client(url, key) as client:
+    headers = {"X-API-Key": key}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
         kinds: dict[str, Send] = {
             "eligibility": lambda n: client.get(f"/v1/families/{_family(n)}/eligibility"),
             "forecast": lambda n: client.get(f"/v1/families/{_family(n)}/forecast"),
@@ -119,31 +120,17 @@ async def _timed(send: Send, number: int, due: float) -> tuple[float, bool]:
     return (time.perf_counter() - due) * 1000, answer.is_success
 
 
-@asynccontextmanager
-async def _client(url: str, key: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, timeout=30) as client:
-        yield client
-
-
 @contextmanager
 def _serving(home: Home) -> Iterator[tuple[str, str]]:
     """The service as `sink-runner api` starts it, on a port of its own."""
     port = str(ports.any_free(frozenset()))
-    command = [str(Path(sys.executable).with_name("sink-runner")), "api"]
-    command += ["--config", str(_ROOT / "sink-runner.toml")]
-    environ = {**os.environ, **home.env, "SINK_API_PORT": port}
-    with (home.folder / "api.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
+    command = sink_runner("api", "--config", str(_ROOT / "sink-runner.toml"))
+    environ = {**home.env, "SINK_API_PORT": port}
+    with running(command, env=environ, log=home.folder / "api.log") as watched:
         while not ports.answers(int(port)):
-            if process.poll() is not None:
-                raise RuntimeError((home.folder / "api.log").read_text())
+            watched.check()
             time.sleep(0.05)
-        yield url, home.env["SINK_API_LOCAL_KEY"]
-    finally:
-        process.terminate()
-        process.wait(20)
+        yield f"http://127.0.0.1:{port}", home.env["SINK_API_LOCAL_KEY"]
 
 
 def _fill(home: Home) -> None:

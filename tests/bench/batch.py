@@ -9,7 +9,6 @@ import base64
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 from rich.console import Console
+from sink_stack.stack import sink_runner
 from sink_stack.testing_postgres import Postgres, installed, running
 
 from .home import HERE, SOURCE, TARGET
@@ -117,8 +117,7 @@ def _config(postgres: Postgres) -> str:
 
 def _run(config: Path, rows: int) -> float:
     """Seconds that a full run took, by its own report."""
-    program = str(Path(sys.executable).with_name("sink-runner"))
-    argv = [program, "batch", "golden-records", "--full", "--json", "--config", str(config)]
+    argv = sink_runner("batch", "golden-records", "--full", "--json", "--config", str(config))
     env = {**os.environ, "SINK_PLUGINS": "golden-records"}
     done = subprocess.run(argv, env=env, check=True, capture_output=True, text=True)
     report = json.loads(done.stdout)

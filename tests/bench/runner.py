@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 
+from sink_stack.stack import sink_runner
+
 from sink_runner.config import Batch
 
 from .home import HERE, Home
@@ -35,8 +37,8 @@ def started(
     home: Home, mapping: str, *, rows: int = DEFAULT_ROWS, client: str = "kafka-python"
 ) -> AbstractContextManager[Watched]:
     """Run one mapping and nothing else; `rows` is the most that go into one transaction."""
-    program = str(Path(sys.executable).with_name("sink-runner"))
-    argv = [program, "run", "--config", str(HERE / "sink-runner.toml"), "--only", mapping]
+    config = str(HERE / "sink-runner.toml")
+    argv = sink_runner("run", "--config", config, "--only", mapping)
     env = {
         **home.env,
         "PYTHONPATH": str(_plugins(home)),

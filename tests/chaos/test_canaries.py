@@ -5,7 +5,6 @@ owner wrote it into, the portal's people in the golden records, and the oracle's
 """
 
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import psycopg
 import pytest
 from kafka import KafkaConsumer
 from sink_stack import topics
+from sink_stack.stack import sink_runner
 
 from ..stack.arena import until
 from ..stack.test_api import alert, forecast, serving
@@ -87,10 +87,9 @@ def arrived(ground: Ground) -> bool:
 
 def asked(ground: Ground, search: Search, folder: Path) -> Iterator[Find]:
     """What the commands print."""
-    program = str(Path(sys.executable).with_name("sink-runner"))
     environment = {**ground.arena.environment, "SINK_CONFIG": str(folder / "sink-runner.toml")}
     for command in _COMMANDS:
-        yield from search.in_command([program, *command.split()], environment)
+        yield from search.in_command(sink_runner(*command.split()), environment)
 
 
 def answered(ground: Ground, search: Search, folder: Path) -> Iterator[Find]:

@@ -3,7 +3,6 @@
 import itertools
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 import psycopg
 from kafka import KafkaConsumer, TopicPartition
+from sink_stack.stack import sink_runner
 
 from ..oracle.comparison import Difference
 from ..oracle.twelve import event_differences
@@ -150,7 +150,7 @@ class Runner:
 
     @classmethod
     def start(cls, arena: Arena) -> "Runner":
-        command = [str(Path(sys.executable).with_name("sink-runner")), "run"]
+        command = sink_runner("run")
         environment = {**arena.environment, "SINK_KAFKA_CLIENT": next(_CLIENTS)}
         with arena.log.open("ab") as log:
             process = subprocess.Popen(

@@ -2,14 +2,13 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
 from kafka import KafkaConsumer, TopicPartition
+from sink_stack.stack import sink_runner
 
 from .running import ROOT, eventually, row
 
@@ -36,7 +35,7 @@ class Flow:
 
     def batch(self, name: str, *arguments: str) -> None:
         """Run the batch form of one mapping, and of no other."""
-        command = [str(Path(sys.executable).with_name("sink-runner")), "batch", name, *arguments]
+        command = sink_runner("batch", name, *arguments)
         environ = {**self._environ, "SINK_PLUGINS": name}
         ran = subprocess.run(
             command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False

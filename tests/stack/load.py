@@ -131,7 +131,7 @@ class Load:
         golden, citizens = self._golden, self._citizens
         assert golden is not None
         assert citizens is not None
-        number, known = self.people.number(), self.people.random.choice(_TIMES)
+        number, known = self.people.number(), self.people.one(_TIMES)
         gr_id = golden.insert_known(connection, number, known)
 
         def remember() -> None:

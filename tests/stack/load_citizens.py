@@ -88,14 +88,14 @@ class CitizenLoad:
     def verify_or_not(self, connection: psycopg.Connection) -> Remember:
         key = self._pick()
         verified = self.people.chance(70)
-        state = self.people.random.choice(_VERIFIED if verified else _UNVERIFIED)
+        state = self.people.one(_VERIFIED if verified else _UNVERIFIED)
         update(connection, TABLE, ("id", key), {"verification_status": state})
         return partial(setattr, self.accounts[key], "verified", verified)
 
     def activate_or_not(self, connection: psycopg.Connection) -> Remember:
         key = self._pick()
         active = self.people.chance(70)
-        state = self.people.random.choice(_ACTIVE if active else _INACTIVE)
+        state = self.people.one(_ACTIVE if active else _INACTIVE)
         update(connection, TABLE, ("id", key), {"status": state})
         return partial(setattr, self.accounts[key], "active", active)
 
@@ -126,7 +126,7 @@ class CitizenLoad:
         """The number of one who left, under the old id or a new one, with every column."""
         if not self.left:
             return None
-        one = self.people.random.choice(self.left)
+        one = self.people.one(self.left)
         key, number = one
         # What was given to a citizen of before went with it, and a new one has no claim to it.
         if key in self.settled or not self.people.chance(50):
@@ -168,7 +168,7 @@ class CitizenLoad:
         self._remember(key, account)
 
     def _row(self, account: Account) -> dict[str, Any]:
-        choose = self.people.random.choice
+        choose = self.people.one
         return {
             "aadhaar_number": account.number,
             "verification_status": choose(_VERIFIED if account.verified else _UNVERIFIED),
@@ -191,4 +191,4 @@ class CitizenLoad:
         self.accounts[key] = account
 
     def _pick(self) -> str:
-        return self.people.random.choice(list(self.accounts))
+        return self.people.one(list(self.accounts))

@@ -82,63 +82,66 @@ class ModelLoad:
 
     def recompute(self, connection: psycopg.Connection) -> None:
         """A profile's new version; its time may be older than the one before."""
-        update(connection, PROFILES, ("gr_id", self._one(self.known.profiles)), self._profile())
+        key = ("gr_id", self.people.one(self.known.profiles))
+        update(connection, PROFILES, key, self._profile())
 
     def move(self, connection: psycopg.Connection) -> None:
-        family = self._one(self.known.heads)
+        family = self.people.one(self.known.heads)
         row = {**self._profile(), "family_id": family}
-        update(connection, PROFILES, ("gr_id", self._one(self.known.profiles)), row)
+        update(connection, PROFILES, ("gr_id", self.people.one(self.known.profiles)), row)
 
     def begin_anew(self, connection: psycopg.Connection) -> None:
-        key = self._one(self.known.profiles)
+        key = self.people.one(self.known.profiles)
         delete(connection, PROFILES, ("gr_id", key))
         insert(connection, PROFILES, {"gr_id": key, "profile_data": "{}", **self._profile()})
 
     def forecast(self, connection: psycopg.Connection) -> Remember:
         key = self.people.random.randrange(10**8, 2 * 10**9)
-        row = {"forecast_id": key, "family_id": self._one(self.known.heads), **self._forecast()}
+        family = self.people.one(self.known.heads)
+        row = {"forecast_id": key, "family_id": family, **self._forecast()}
         insert(connection, FORECASTS, row)
         return partial(self.known.forecasts.append, key)
 
     def forecast_again(self, connection: psycopg.Connection) -> None:
         if self.known.forecasts:
-            key = ("forecast_id", self._one(self.known.forecasts))
+            key = ("forecast_id", self.people.one(self.known.forecasts))
             update(connection, FORECASTS, key, self._forecast())
 
     def drop_forecast(self, connection: psycopg.Connection) -> None:
         if self.known.forecasts:
-            delete(connection, FORECASTS, ("forecast_id", self._one(self.known.forecasts)))
+            delete(connection, FORECASTS, ("forecast_id", self.people.one(self.known.forecasts)))
 
     def decide(self, connection: psycopg.Connection) -> Remember | None:
         """On an application that may be there, be gone or never come."""
         if not self.known.applications:
             return None
-        key = self._one(self.known.applications) if self.people.chance(90) else self.people.uuid()
+        known = self.people.chance(90)
+        key = self.people.one(self.known.applications) if known else self.people.uuid()
         insert(connection, DECISIONS, {"application_id": key, **self._decision()})
         return partial(self.known.decisions.append, key)
 
     def decide_again(self, connection: psycopg.Connection) -> None:
         if self.known.decisions:
-            key = ("application_id", self._one(self.known.decisions))
+            key = ("application_id", self.people.one(self.known.decisions))
             update(connection, DECISIONS, key, self._decision())
 
     def take_back(self, connection: psycopg.Connection) -> None:
         if self.known.decisions:
-            delete(connection, DECISIONS, ("application_id", self._one(self.known.decisions)))
+            delete(connection, DECISIONS, ("application_id", self.people.one(self.known.decisions)))
 
     def alert(self, connection: psycopg.Connection) -> None:
         row = {"alert_id": self.people.uuid(), "family_id": self.known.family}
-        told = {"message": self._one(_MESSAGES), "alert_type": "NUDGE", "severity": "LOW"}
+        told = {"message": self.people.one(_MESSAGES), "alert_type": "NUDGE", "severity": "LOW"}
         insert(connection, ALERTS, {**row, **told})
 
     def _profile(self) -> dict[str, Any]:
         return {
             "created_at": "2020-01-01",
             "updated_at": self._recently(),
-            "vulnerability_level": self._one(_LEVELS),
-            "inferred_income_band": self._one(_BANDS),
+            "vulnerability_level": self.people.one(_LEVELS),
+            "inferred_income_band": self.people.one(_BANDS),
             "cluster_id": f"JAI-{self.people.random.randrange(9)}",
-            "under_coverage_indicator": self._one((True, False, None)),
+            "under_coverage_indicator": self.people.one((True, False, None)),
         }
 
     def _forecast(self) -> dict[str, Any]:
@@ -151,8 +154,8 @@ class ModelLoad:
 
     def _decision(self) -> dict[str, Any]:
         return {
-            "decision": self._one(_VERDICTS),
-            "risk_score": self._one((None, "0.1234", "1")),
+            "decision": self.people.one(_VERDICTS),
+            "risk_score": self.people.one((None, "0.1234", "1")),
             "decision_timestamp": self._recently(),
         }
 
@@ -160,9 +163,6 @@ class ModelLoad:
         """No two alike: which of two rows of one time came later is not what is tested here."""
         back = timedelta(seconds=self.people.random.random() * _HOUR)
         return (datetime.now(UTC).replace(tzinfo=None) - back).isoformat()
-
-    def _one(self, choices: Any) -> Any:
-        return self.people.random.choice(choices)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -183,38 +183,35 @@ class ApplicantLoad:
         ]
 
     def apply(self, connection: psycopg.Connection) -> Remember:
-        key, citizen = self.people.uuid(), self._one(self.known.citizens)
+        key, citizen = self.people.uuid(), self.people.one(self.known.citizens)
         row = {"id": key, "citizen_id": citizen, "service_type": "GENERAL"}
-        insert(connection, APPLICATIONS, {**row, "status": self._one(_STATES)})
+        insert(connection, APPLICATIONS, {**row, "status": self.people.one(_STATES)})
         return partial(self.known.applications.append, key)
 
     def change_status(self, connection: psycopg.Connection) -> None:
         if self.known.applications:
-            key = ("id", self._one(self.known.applications))
-            update(connection, APPLICATIONS, key, {"status": self._one(_STATES)})
+            key = ("id", self.people.one(self.known.applications))
+            update(connection, APPLICATIONS, key, {"status": self.people.one(_STATES)})
 
     def withdraw_all(self, connection: psycopg.Connection) -> None:
         """The documents and the decision of an application go with it."""
         if self.known.applications:
-            delete(connection, APPLICATIONS, ("id", self._one(self.known.applications)))
+            delete(connection, APPLICATIONS, ("id", self.people.one(self.known.applications)))
 
     def upload(self, connection: psycopg.Connection) -> Remember | None:
         if not self.known.applications:
             return None
         key = self.people.uuid()
-        row = {"id": key, "citizen_id": self._one(self.known.citizens), "file_path": "/p"}
-        row["application_id"] = self._one([None, self._one(self.known.applications)])
+        row = {"id": key, "citizen_id": self.people.one(self.known.citizens), "file_path": "/p"}
+        row["application_id"] = self.people.one([None, self.people.one(self.known.applications)])
         insert(connection, DOCUMENTS, {**row, "document_type": "PHOTO", "file_size": 5})
         return partial(self.known.documents.append, key)
 
     def check(self, connection: psycopg.Connection) -> None:
         if self.known.documents:
-            row = {"verification_status": self._one(_CHECKED)}
-            update(connection, DOCUMENTS, ("id", self._one(self.known.documents)), row)
+            row = {"verification_status": self.people.one(_CHECKED)}
+            update(connection, DOCUMENTS, ("id", self.people.one(self.known.documents)), row)
 
     def remove(self, connection: psycopg.Connection) -> None:
         if self.known.documents:
-            delete(connection, DOCUMENTS, ("id", self._one(self.known.documents)))
-
-    def _one(self, choices: Any) -> Any:
-        return self.people.random.choice(choices)
+            delete(connection, DOCUMENTS, ("id", self.people.one(self.known.documents)))

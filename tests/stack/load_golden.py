@@ -68,16 +68,16 @@ class GoldenLoad:
         return remember
 
     def change(self, connection: psycopg.Connection) -> None:
-        key = ("gr_id", self.people.random.choice(self.known))
+        key = ("gr_id", self.people.one(self.known))
         update(connection, TABLE, key, self.people.golden_change())
 
     def change_unmapped(self, connection: psycopg.Connection) -> None:
-        key = ("gr_id", self.people.random.choice(self.known))
+        key = ("gr_id", self.people.one(self.known))
         update(connection, TABLE, key, {"age": self.people.random.randint(1, 90)})
 
     def change_status(self, connection: psycopg.Connection) -> None:
-        key = ("gr_id", self.people.random.choice(self.known))
-        update(connection, TABLE, key, {"status": self.people.random.choice(_STATUSES)})
+        key = ("gr_id", self.people.one(self.known))
+        update(connection, TABLE, key, {"status": self.people.one(_STATUSES)})
 
     def delete(self, connection: psycopg.Connection) -> Remember | None:
         """A head takes the family from its members."""
@@ -91,7 +91,7 @@ class GoldenLoad:
         """A deleted record comes back under its old key."""
         if not self.gone:
             return None
-        gr_id = self.people.random.choice(self.gone)
+        gr_id = self.people.one(self.gone)
         insert(connection, TABLE, {**self._row(), "gr_id": gr_id, "updated_at": _now(connection)})
 
         def remember() -> None:
@@ -133,13 +133,13 @@ class GoldenLoad:
         """The real record of a citizen; refused if the sink has made one in its place."""
         if not self.strangers:
             return None
-        row = {**self._row(), "jan_aadhaar": self.people.random.choice(self.strangers)}
+        row = {**self._row(), "jan_aadhaar": self.people.one(self.strangers)}
         insert(connection, TABLE, row)
         return partial(self.known.append, row["gr_id"])
 
     def change_what_the_sink_made(self, connection: psycopg.Connection) -> None:
         if self.strangers:
-            key = ("jan_aadhaar", self.people.random.choice(self.strangers))
+            key = ("jan_aadhaar", self.people.one(self.strangers))
             update(connection, TABLE, key, self.people.golden_change())
 
     def think_again(self, connection: psycopg.Connection) -> None:
@@ -159,7 +159,7 @@ class GoldenLoad:
         row = {
             "gr_id": people.uuid(),
             "jan_aadhaar": people.number() if people.chance(90) else None,
-            "status": people.random.choice(_STATUSES),
+            "status": people.one(_STATUSES),
             **people.golden_values(),
         }
         if people.chance(15):
@@ -170,7 +170,7 @@ class GoldenLoad:
         return row
 
     def _pick(self) -> str | None:
-        return self.people.random.choice(list(self.own)) if self.own else None
+        return self.people.one(list(self.own)) if self.own else None
 
     def _remember(self, gr_id: str, *, head: bool = False) -> None:
         self.known.append(gr_id)

@@ -45,7 +45,7 @@ class SnapshotLoad:
 
     def evaluate_family(self, connection: psycopg.Connection) -> Remember:
         """Every scheme in one transaction, for one member each."""
-        family = self.people.random.choice(self.families)
+        family = self.people.one(self.families)
         rows = [{**self._row(), "family_id": family, "scheme_code": code} for code in self.schemes]
         return self._insert(connection, rows)
 
@@ -57,7 +57,7 @@ class SnapshotLoad:
 
     def load_old(self, connection: psycopg.Connection) -> Remember:
         """An evaluation that arrives late, or too late for the window of thirty days."""
-        days = self.people.random.choice((2, 10, 28, 32, 60))
+        days = self.people.one((2, 10, 28, 32, 60))
         return self._insert(connection, [{**self._row(), "age": days * _DAY}])
 
     def evaluate_in_place(self, connection: psycopg.Connection) -> None:
@@ -101,11 +101,11 @@ class SnapshotLoad:
 
     def _row(self) -> dict[str, Any]:
         people = self.people
-        family = people.random.choice(self.families)
+        family = people.one(self.families)
         return {
             "family_id": family,
             "member_id": family if people.chance(40) else None,
-            "scheme_code": people.random.choice(self.schemes),
+            "scheme_code": people.one(self.schemes),
             **self._verdict(),
         }
 
@@ -113,19 +113,19 @@ class SnapshotLoad:
         people = self.people
         explanations = (None, "Every rule is met.", "é" * 700, f"Note {people.random.random()}")
         return {
-            "evaluation_status": people.random.choice(_STATUSES),
+            "evaluation_status": people.one(_STATUSES),
             "eligibility_score": self._score(),
             "confidence_score": self._score(),
-            "explanation": people.random.choice(explanations),
+            "explanation": people.one(explanations),
         }
 
     def _score(self) -> Decimal | None:
         if self.people.chance(40):
-            return self.people.random.choice(_SCORES)
+            return self.people.one(_SCORES)
         return Decimal(self.people.random.randint(0, 10_000)) / 10_000
 
     def _pick(self) -> int:
-        return self.people.random.choice(self.known)
+        return self.people.one(self.known)
 
 
 def _ago(connection: psycopg.Connection, seconds: float) -> Any:

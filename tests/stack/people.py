@@ -1,10 +1,12 @@
 """Made-up values for the load; every number can belong to nobody."""
 
 import random
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from sink_stack.demo import identities, names
 
+T = TypeVar("T")
 _BEYOND_DEMO = 50_000_000
 _CITIES = ("Rampura", "Mandawa", "Khetri", "Nathdwara", "Sojat")
 _PINCODES = ("302001", "305001", "331001")
@@ -28,6 +30,9 @@ class People:
     def chance(self, percent: int) -> bool:
         return self.random.random() * 100 < percent
 
+    def one(self, values: Sequence[T]) -> T:
+        return self.random.choice(values)
+
     def uuid(self) -> str:
         digits = f"{self.random.getrandbits(128):032x}"
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
@@ -38,17 +43,17 @@ class People:
         return identities.aadhaar(self._serial, 1)
 
     def name(self) -> str:
-        first, _ = self.random.choice((*names.FEMALE, *names.MALE))
-        last, _ = self.random.choice(names.SURNAMES)
+        first, _ = self.one((*names.FEMALE, *names.MALE))
+        last, _ = self.one(names.SURNAMES)
         return f"{first} {last} {self.random.randrange(1000)}"
 
     def email(self) -> str:
-        local = self.random.choice(("a", "so", f"somebody{self.random.randrange(1000)}"))
+        local = self.one(("a", "so", f"somebody{self.random.randrange(1000)}"))
         return f"{local}@example.in"
 
     def mobile(self) -> str:
         if self.chance(5):
-            return self.random.choice(("7", "123", "4321"))  # too short for a mask
+            return self.one(("7", "123", "4321"))  # too short for a mask
         return identities.mobile(self.random.randrange(10**6), self._seed)
 
     def born(self) -> str:
@@ -62,15 +67,15 @@ class People:
             "mobile_number": self.mobile(),
             "email": self.email(),
             "date_of_birth": self.born(),
-            "gender": self.random.choice(_GENDERS),
-            "city": self.random.choice(_CITIES),
-            "district": self.random.choice(DISTRICTS[:-2]),
-            "pincode": self.random.choice(_PINCODES),
+            "gender": self.one(_GENDERS),
+            "city": self.one(_CITIES),
+            "district": self.one(DISTRICTS[:-2]),
+            "pincode": self.one(_PINCODES),
         }
 
     def citizen_change(self) -> dict[str, Any]:
         """New values for a few of those columns; some become NULL or a district nobody knows."""
-        values = {**self.citizen_values(), "district": self.random.choice(DISTRICTS)}
+        values = {**self.citizen_values(), "district": self.one(DISTRICTS)}
         return self._some(values, 3)
 
     def golden_values(self) -> dict[str, Any]:
@@ -80,10 +85,10 @@ class People:
             "mobile_number": self.mobile(),
             "email": self.email(),
             "date_of_birth": self.born(),
-            "gender": self.random.choice(("Male", "Female", "Other")),
-            "city_village": self.random.choice(_CITIES),
+            "gender": self.one(("Male", "Female", "Other")),
+            "city_village": self.one(_CITIES),
             "district_id": self.random.randint(1, 33),
-            "pincode": self.random.choice(_PINCODES),
+            "pincode": self.one(_PINCODES),
         }
 
     def golden_change(self) -> dict[str, Any]:

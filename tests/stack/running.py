@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from sink_stack.stack import sink_runner
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds; what takes longer than this does not happen
@@ -48,10 +48,10 @@ def start(
     config: Path = ROOT / "sink-runner.toml",
 ) -> Runner:
     """Start a runner that knows the stack by `environ`."""
-    command = [str(Path(sys.executable).with_name("sink-runner")), "run", "--config", str(config)]
+    command = sink_runner("run", "--config", str(config), *arguments)
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [*command, *arguments],
+            command,
             env={**os.environ, **environ},
             cwd=ROOT,
             stdout=file,

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 import psycopg
 from rich.console import Console
 from rich.table import Table
+from sink_stack.stack import sink_runner
 
 from ..oracle.comparison import Difference
 from ..oracle.twelve import all_differences
@@ -72,8 +72,7 @@ class Scene:
         """A run of a mapping's batch form, by its command."""
         if name in _TARGETS:
             self.runs.append((_TARGETS[name], datetime.now(UTC)))
-        command = [str(Path(sys.executable).with_name("sink-runner")), "batch", name, "--json"]
-        command += ["--tolerate", str(tolerate), *options]
+        command = sink_runner("batch", name, "--json", "--tolerate", str(tolerate), *options)
         with self.arena.log.open("ab") as log:
             done = subprocess.run(
                 command,

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 from sink_stack import ports
+from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
 from .running import PATIENCE, ROOT, eventually, row, running
@@ -99,7 +99,7 @@ def serving(stack: StackUnderTest, folder: Path) -> Iterator[Api]:
 def started(
     environ: Mapping[str, str], config: Path, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    command = [str(Path(sys.executable).with_name("sink-runner")), "api", "--config", str(config)]
+    command = sink_runner("api", "--config", str(config))
     with log.open("ab") as file:
         process = subprocess.Popen(
             command,

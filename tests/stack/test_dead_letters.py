@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
 from .running import ROOT, eventually, row, running
@@ -35,7 +35,7 @@ class Operator:
         self.told = ""
 
     def dlq(self, *arguments: str) -> tuple[int, str]:
-        command = [str(Path(sys.executable).with_name("sink-runner")), "dlq", *arguments]
+        command = sink_runner("dlq", *arguments)
         done = subprocess.run(
             command, cwd=ROOT, env=self._environ, capture_output=True, text=True, check=False
         )

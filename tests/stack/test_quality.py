@@ -3,14 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
+from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
 from .running import ROOT, eventually, row, running
@@ -30,7 +29,7 @@ class Operator:
         self._environ = {**os.environ, **stack.env, "COLUMNS": "160"}
 
     def quality(self, *options: str) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("sink-runner")), "quality", *options, *NAMES]
+        command = sink_runner("quality", *options, *NAMES)
         return subprocess.run(
             command, cwd=ROOT, env=self._environ, capture_output=True, text=True, check=False
         )

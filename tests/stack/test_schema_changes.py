@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import psycopg
 import pytest
 import urllib3
 from sink_stack import ports
+from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
 from sink_runner.avro.schema_registry import SchemaRegistry
@@ -104,9 +104,8 @@ class Scene:
         return answer.status, answer.data.decode()
 
     def call(self, *arguments: str) -> tuple[int, str]:
-        command = [str(Path(sys.executable).with_name("sink-runner")), "schema", *arguments]
         done = subprocess.run(
-            [*command, "--config", str(self.config)],
+            sink_runner("schema", *arguments, "--config", str(self.config)),
             env=self.environ,
             capture_output=True,
             text=True,

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,9 +15,10 @@ import pytest
 
 from sink_stack import airflow, layout
 from sink_stack.progress import Reporter
+from sink_stack.stack import sink_runner
 
 ROOT = Path(__file__).parents[3]
-RUNNER = Path(sys.executable).with_name("sink-runner")
+RUNNER = Path(*sink_runner())
 PLUGIN = """
 from sink_runner.plugin import Column, Schedule, TableMapping, hookimpl, source_wins
 

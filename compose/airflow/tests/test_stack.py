@@ -6,7 +6,7 @@ import pytest
 
 from sink_stack import airflow
 from sink_stack.errors import StackError
-from sink_stack.stack import Stack, default_runner
+from sink_stack.stack import Stack, sink_runner
 
 pytestmark = pytest.mark.airflow
 
@@ -18,7 +18,7 @@ def test_airflow_needs_the_stack(home):
 
 @pytest.mark.stack
 def test_airflow_takes_over_from_the_schedule_and_stays(stack, environment):
-    options = replace(stack.options, schedule=default_runner("schedule"))
+    options = replace(stack.options, schedule=sink_runner("schedule"))
     supervisor = stack.stack.supervisor
     try:
         stack.stack.up(options)

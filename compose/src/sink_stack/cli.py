@@ -13,7 +13,7 @@ from rich.console import Console
 
 from . import engine, initialise, layout, logs, show, status
 from .errors import StackError
-from .stack import Options, Stack, default_runner
+from .stack import Options, Stack, sink_runner
 
 Environ = Mapping[str, str]
 Command = Callable[[argparse.Namespace, Environ], int]
@@ -91,8 +91,8 @@ def _up(arguments: argparse.Namespace, environ: Environ) -> int:
     elif arguments.no_runner:
         stack.up()
     else:
-        api, schedule = default_runner("api"), default_runner("schedule")
-        stack.up(Options(runner=default_runner(), api=api, schedule=schedule))
+        api, schedule = sink_runner("api"), sink_runner("schedule")
+        stack.up(Options(runner=sink_runner("run"), api=api, schedule=schedule))
     if arguments.demo:
         _load_demo(stack)
     return 0
@@ -103,7 +103,7 @@ def _load_demo(stack: Stack) -> None:
     with psycopg.connect(stack.settings.admin_dsn("smart_warehouse")) as connection:
         if connection.execute("SELECT 1 FROM public.golden_records LIMIT 1").fetchone():
             return
-    command = [default_runner()[0], "demo", "load"]
+    command = sink_runner("demo", "load")
     told = subprocess.run(command, env={**os.environ, **stack.environment()}, check=False)
     if told.returncode:
         raise StackError("the demonstration data could not be loaded")
@@ -166,7 +166,7 @@ def _stop(arguments: argparse.Namespace, environ: Environ) -> int:
 
 
 def _start(arguments: argparse.Namespace, environ: Environ) -> int:
-    _stack(environ).up_sinks({arguments.part: default_runner(_SINKS[arguments.part])})
+    _stack(environ).up_sinks({arguments.part: sink_runner(_SINKS[arguments.part])})
     return 0
 
 

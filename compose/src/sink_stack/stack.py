@@ -148,7 +148,7 @@ class Stack:
         made = airflow.Airflow(
             layout=self.layout,
             environment=environment,
-            runner=Path(default_runner()[0]),
+            runner=Path(*sink_runner()),
             port=self.settings.port("airflow"),
             exported=self.environment(),
         )
@@ -216,9 +216,9 @@ def captured_tables(path: Path) -> list[str]:
     raise StackError(f"{path}: no debezium.source.table.include.list")
 
 
-def default_runner(command: str = "run") -> list[str]:
-    """The runner of the same environment as this program."""
-    return [str(Path(sys.executable).with_name("sink-runner")), command]
+def sink_runner(*arguments: str) -> list[str]:
+    """The command of the same environment as this program."""
+    return [str(Path(sys.executable).with_name("sink-runner")), *arguments]
 
 
 def _results(futures: Sequence[Future[None]]) -> None:
