@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidTag
 
 from ..errors import ConfigError
 from ..kafka.message import ROWS
+from ..target import hidden_keys
 from ..target.faults import judge
 from ..target.session import connect
 from .sealing import Sealer
@@ -65,6 +66,7 @@ class Done(NamedTuple):
 
 def reseal(connection: Connection, sealer: Sealer, told: Told) -> Done:
     """Seal what other keys have sealed, some at a time; a run that is cut off may be done again."""
+    hidden_keys.reseal(connection, sealer)
     (total,) = connection.execute(_COUNT, (sealer.key_id,)).fetchone() or (0,)
     told(total=total)
     changed = unopened = last = 0

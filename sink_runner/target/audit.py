@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,8 @@ from psycopg.types.json import Jsonb
 
 from ..errors import WaitingError
 from ..plugin import Delete, TableMapping
-from .changes import Change, Key, Leave, Write
+from .changes import Change, Leave, Write
+from .hidden_keys import KeyText
 from .offsets import Advance
 
 if TYPE_CHECKING:
@@ -75,18 +76,6 @@ def audit(
 def system_of(database: str) -> str:
     """What the control tables call a database."""
     return database.removeprefix("smart_")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyText:
-    """A target key as text that may be kept: a fingerprint of it where it may be a person's."""
-
-    shown: bool
-    fingerprint: Callable[[bytes], bytes | None]
-
-    def __call__(self, key: Key) -> str:
-        text = ",".join(map(str, key))
-        return text if self.shown else (self.fingerprint(text.encode()) or b"").hex()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +143,7 @@ class Trail:
             return {"keys": [self.key_text(change.key) for change in changes]}
         # Of the Kafka keys in their order: whoever reads the offsets again can tell that they are.
         keys = b"".join([getattr(change.source, "key", None) or b"" for change in changes])
-        digest = self.key_text.fingerprint(hashlib.sha256(keys).digest()) or b""
+        digest = self.key_text.sealer.fingerprint(hashlib.sha256(keys).digest()) or b""
         return {"keys_digest": digest.hex()}
 
     def _where(self, messages: Sequence[Message], steps: Sequence[Advance]) -> dict[str, Any]:
@@ -185,7 +174,7 @@ class Trail:
 def trail(name: str, mapping: TableMapping, parts: Parts, sealer: Sealer) -> Trail:
     """The trail of a mapping."""
     declared = mapping.candidates or mapping
-    key_text = KeyText(shown=parts.shown.issuperset(declared.key), fingerprint=sealer.fingerprint)
+    key_text = KeyText(shown=parts.shown.issuperset(declared.key), sealer=sealer)
     return Trail(name=name, mapping=mapping, key_text=key_text)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from ..chain.row import TargetColumn
 from ..plugin import Column, Conflict, Strategy
 from .catalog import quoted
+from .hidden_keys import KeyText
 
 _LENGTH = re.compile(r" ?\([^)]*\)")
 # Without a length these two would mean one character and one bit.
@@ -38,6 +39,8 @@ class Statements:
     columns: Sequence[TargetColumn]
     key: tuple[str, ...]
     conflict: Conflict
+    key_text: KeyText
+    """As which the key is kept in the runner's own tables."""
     unstaged: Sequence[Column] = ()
     positioned: bool = False
     """The table keeps the log position in a column of its own, which decides between rows of
@@ -278,7 +281,7 @@ class Statements:
     @cached_property
     def _key_text(self) -> str:
         parts = ", ".join(f"s.{quoted(name)}::{unbound(self._types[name])}" for name in self.key)
-        return f"jsonb_build_array({parts})::text"
+        return self.key_text.sql(f"jsonb_build_array({parts})")
 
     @cached_property
     def _not_deleted(self) -> str:

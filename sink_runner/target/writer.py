@@ -42,8 +42,9 @@ class Writer:
         """The target has deletions to heed; set when the partitions are claimed."""
 
     def prepare(self, connection: Connection) -> None:
-        """Make the session's staging table."""
+        """Make the session's staging table, and let it tell keys as they are kept."""
         run(connection, self._sql.create_stage)
+        self._sql.key_text.prepare(connection, self._sql.mapping)
 
     def expire(self, connection: Connection, now: datetime) -> int:
         """Rows of this kind don't age."""

@@ -34,6 +34,7 @@ def make_writer(
         columns=parts.columns,
         key=candidates.key if candidates else mapping.key,
         conflict=source_wins() if chain.resolvers else mapping.conflict,
+        key_text=trail.key_text,
         unstaged=[] if candidates else timed,  # candidates have no such column, the target has
         positioned=candidates is not None,
     )

@@ -152,7 +152,8 @@ def _refusing(ground: Ground) -> Iterator[None]:
 def _wait_for_letters(ground: Ground) -> None:
     """Three from the portal's rows, three from the plugin."""
     for connection in (ground.arena.warehouse, ground.arena.citizen):
-        assert until(partial(_has_letters, connection), _SECONDS), connection.info.dbname
+        found = until(partial(_has_letters, connection), _SECONDS)
+        assert found, "\n".join([connection.info.dbname, *ground.arena.letters()])
 
 
 def _has_letters(connection: psycopg.Connection) -> bool:

@@ -43,4 +43,4 @@ def test_nothing_is_lost_and_nothing_doubled(ground: Ground, board: Board, fault
 
 
 def described(outcome: Outcome, left: list[Difference], ground: Ground) -> str:
-    return "\n".join([str(outcome), told(left), ground.arena.tail()])
+    return "\n".join([str(outcome), told(left), *ground.arena.letters(), ground.arena.tail()])

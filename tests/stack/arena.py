@@ -32,8 +32,10 @@ TOPICS = (
 _CLIENTS = itertools.cycle(("librdkafka", "kafka-python"))
 """A runner may take over from one that reads with the other."""
 _APPLIED = "SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset"
-# What waits for a row that it needs is none.
-_DEAD = "SELECT count(*) FROM public.sync_dlq WHERE status <> 'PARKED'"
+# What waits for a row that it needs, or once did, is none.
+_DEAD = "SELECT count(*) FROM public.sync_dlq WHERE status NOT IN ('PARKED', 'REPLAYED')"
+_LETTERS = """SELECT dlq_id, flow, partition, "offset", status, error_class, error_message
+              FROM public.sync_dlq ORDER BY dlq_id"""
 _NUMBERS = "SELECT DISTINCT new->>'aadhaar_number' FROM history.change"
 _PAUSE = 0.2
 # Longer than a change takes from its commit to Kafka, on a machine that is busy.
@@ -75,6 +77,14 @@ class Arena:
     def dead_letters(self) -> int:
         found = [connection.execute(_DEAD).fetchall() for connection in self._both()]
         return sum(count for ((count,),) in found)
+
+    def letters(self) -> list[str]:
+        """What all letters say of themselves, for one who reads why a test failed."""
+        return [
+            " ".join(map(str, row))
+            for connection in self._both()
+            for row in connection.execute(_LETTERS)
+        ]
 
     def differences(self) -> list[Difference]:
         return list(event_differences(self.warehouse, self.citizen))

@@ -20,12 +20,19 @@ CREATE TABLE IF NOT EXISTS sink.partition_offset (
 -- wins, so that an older row of a batch can't win over an event, nor an older event over it.
 CREATE TABLE IF NOT EXISTS sink.row_version (
   mapping    text        NOT NULL,
-  key        text        NOT NULL,   -- JSON array of the key's columns
+  key        text        NOT NULL,   -- JSON array of the key's columns, hashed if personal
   position   bigint      NOT NULL,
   deleted_at timestamptz,            -- NULL: the row is there
   PRIMARY KEY (mapping, key)
 );
 CREATE INDEX IF NOT EXISTS row_version_deleted_at ON sink.row_version (deleted_at);
+
+-- What those hashes are made with: one row, sealed with the key of the dead letters.
+CREATE TABLE IF NOT EXISTS sink.key_secret (
+  one    bool  PRIMARY KEY DEFAULT true CHECK (one),
+  sealed bytea NOT NULL,
+  key_id text  NOT NULL
+);
 
 -- How many rows broke a rule of their mapping, or were given a default, each day.  Written in
 -- the transaction of the rows, so that a batch that is tried again counts once.
