@@ -111,6 +111,19 @@ class TestDocumentMetadata:
         row = self.row(told)
         assert (row["is_deleted"], row["file_name"]) == (True, "a.pdf")
 
+    def test_the_id_is_the_one_of_the_event_until_a_full_batch_asks_anew(self, told):
+        told.update(GOLDEN, ("gr_id", one("g")), citizen_id="RJ2")
+        assert self.row(told)["citizen_id"] == "RJ1"
+        told.run("document_metadata")
+        told.update(GOLDEN, ("gr_id", one("g")), citizen_id="RJ3")
+        assert self.row(told)["citizen_id"] == "RJ2"
+
+    def test_a_batch_asks_for_no_document_that_is_gone(self, told):
+        told.delete(DOCUMENTS, id=one("doc"))
+        told.update(GOLDEN, ("gr_id", one("g")), citizen_id="RJ2")
+        told.run("document_metadata")
+        assert self.row(told)["citizen_id"] == "RJ1"
+
     @pytest.mark.parametrize("broken", [{"file_size": -1}, {"verification_status": "LOST"}])
     def test_a_version_that_breaks_a_rule_is_set_aside(self, told, broken):
         told.update(DOCUMENTS, ("id", one("doc")), document_name="b.pdf", **broken)

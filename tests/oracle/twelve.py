@@ -80,11 +80,13 @@ def all_differences(
 
 
 def event_differences(
-    warehouse: psycopg.Connection, citizen: psycopg.Connection
+    warehouse: psycopg.Connection,
+    citizen: psycopg.Connection,
+    runs: Iterable[tuple[str, datetime]] = (),
 ) -> Iterator[Difference]:
-    """What is wrong with any of the nine targets of events, where no batch ever ran."""
+    """What is wrong with any of the nine targets of events; `runs` as for all of them."""
     yield from differences(warehouse, citizen)
-    yield from _of(EVENT_FLOWS, warehouse, citizen, ())
+    yield from _of(EVENT_FLOWS, warehouse, citizen, runs)
 
 
 def _of(

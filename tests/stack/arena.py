@@ -6,7 +6,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ class Arena:
     environment: Mapping[str, str]
     root: Path
     log: Path
+    runs: list[tuple[str, datetime]] = field(default_factory=list)
+    """The full batches: which target, and when."""
 
     @contextmanager
     def runner(self) -> Iterator["Runner"]:
@@ -87,7 +90,7 @@ class Arena:
         ]
 
     def differences(self) -> list[Difference]:
-        return list(event_differences(self.warehouse, self.citizen))
+        return list(event_differences(self.warehouse, self.citizen, self.runs))
 
     def settle(self, seconds: float) -> list[Difference]:
         """The differences that are left once every change is applied, or the time is over.
