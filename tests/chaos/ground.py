@@ -3,7 +3,7 @@
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +21,6 @@ RATE = 12.0
 LAG_SECONDS = 60
 SHORT_LOCK, LONG_LOCK = 5.0, 62.0
 _PARKED_SECONDS = 20
-_LOOK = 0.1
 _SETTLE_SECONDS = 120
 _CONFIG = """
 [batch]
@@ -29,11 +28,6 @@ timeout_seconds = {seconds}
 """
 # A lock is waited for half as long: what is slow or locked in the short form runs out of time.
 TIMEOUT_SECONDS = 4.0
-_BEAT = """INSERT INTO cdc.heartbeat (id, at) VALUES (1, now())
-           ON CONFLICT (id) DO UPDATE SET at = excluded.at"""
-_NOW = "SELECT pg_current_wal_lsn()::text"
-_PAST = """SELECT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database()
-               AND slot_name LIKE 'sink%%' AND confirmed_flush_lsn >= %s::pg_lsn)"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,31 +106,8 @@ class Ground:
     # -- rest ------------------------------------------------------------------------------------
 
     def seconds_to_rest(self) -> float | None:
-        """How long until every change was captured and applied, or None if it is too long.
-
-        What is applied may become a change again: it is over when a look at the logs, begun
-        while nothing waited, found nothing new.
-        """
-        began = time.monotonic()
-        while time.monotonic() < began + LAG_SECONDS:
-            ends, idle = self.arena.ends(), self.arena.waiting() == 0
-            reached = time.monotonic()
-            if not until(self._captured(), LAG_SECONDS):
-                return None
-            if idle and self.arena.ends() == ends and self.arena.waiting() == 0:
-                return reached - began
-            time.sleep(_LOOK)
-        return None
-
-    def _captured(self) -> Callable[[], bool]:
-        """Whether both slots are past what was written until now."""
-        reached = []
-        for connection in (self.arena.warehouse, self.arena.citizen):
-            reached.append((connection, *connection.execute(_NOW).fetchall()[0]))
-            connection.execute(_BEAT)
-        return lambda: all(
-            connection.execute(_PAST, (at,)).fetchone() == (True,) for connection, at in reached
-        )
+        """How long until every change was captured and applied, or None if it is too long."""
+        return self.arena.seconds_to_rest(LAG_SECONDS)
 
     def differences(self) -> list[Difference]:
         """What is left once all that waits for another row was tried again."""

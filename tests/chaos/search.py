@@ -36,7 +36,7 @@ class Search:
         self._needles = [
             (name, form, needle)
             for name, value in secrets.items()
-            for needle, form in {text: form for form, text in forms(value).items()}.items()
+            for needle, form in _plainest(forms(value)).items()
         ]
 
     def in_bytes(self, where: str, content: bytes) -> list[Find]:
@@ -90,6 +90,11 @@ def forms(value: str) -> dict[str, bytes]:
     for at in range(_THREES):
         found[f"base64 at {at}"] = _inside_base64(raw, at)
     return found
+
+
+def _plainest(found: Mapping[str, bytes]) -> dict[bytes, str]:
+    """What each text is called; of two forms that look alike the first."""
+    return {text: form for form, text in reversed(found.items())}
 
 
 def _grouped(value: str, by: str) -> bytes:

@@ -38,9 +38,12 @@ _DEAD = "SELECT count(*) FROM public.sync_dlq WHERE status NOT IN ('PARKED', 'RE
 _LETTERS = """SELECT dlq_id, flow, partition, "offset", status, error_class, error_message
               FROM public.sync_dlq ORDER BY dlq_id"""
 _NUMBERS = "SELECT DISTINCT new->>'aadhaar_number' FROM history.change"
-_PAUSE = 0.2
-# Longer than a change takes from its commit to Kafka, on a machine that is busy.
-_QUIET_SECONDS = 3
+_BEAT = """INSERT INTO cdc.heartbeat (id, at) VALUES (1, now())
+           ON CONFLICT (id) DO UPDATE SET at = excluded.at"""
+_NOW = "SELECT pg_current_wal_lsn()::text"
+_PAST = """SELECT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database()
+               AND slot_name LIKE 'sink%%' AND confirmed_flush_lsn >= %s::pg_lsn)"""
+_PAUSE = 0.1
 _WAITING_SECONDS = 20
 _SHOWN = 40
 _TAIL = 2000
@@ -104,10 +107,35 @@ class Arena:
 
     def apply_all(self, seconds: float) -> None:
         """Wait until every change is applied, and none comes of it."""
-        bound = time.monotonic() + seconds
-        while not self._quiet(_QUIET_SECONDS) and time.monotonic() < bound:
+        rested = self.seconds_to_rest(seconds) is not None
+        assert rested, f"{self.waiting()} events were not applied in {seconds} s"
+
+    def seconds_to_rest(self, seconds: float) -> float | None:
+        """How long until every change was captured and applied, or None if it is too long.
+
+        What is applied may become a change again: it is over when a look at the logs, begun
+        while nothing waited, found nothing new.
+        """
+        began = time.monotonic()
+        while time.monotonic() < began + seconds:
+            ends, idle = self.ends(), self.waiting() == 0
+            reached = time.monotonic()
+            if not until(self._captured(), seconds):
+                return None
+            if idle and self.ends() == ends and self.waiting() == 0:
+                return reached - began
             time.sleep(_PAUSE)
-        assert self.waiting() == 0, f"{self.waiting()} events were not applied in {seconds} s"
+        return None
+
+    def _captured(self) -> Callable[[], bool]:
+        """Whether both slots are past what was written until now."""
+        reached = []
+        for connection in self._both():
+            reached.append((connection, *connection.execute(_NOW).fetchall()[0]))
+            connection.execute(_BEAT)
+        return lambda: all(
+            connection.execute(_PAST, (at,)).fetchone() == (True,) for connection, at in reached
+        )
 
     def waiting(self) -> int:
         """How many events Kafka holds that no target has applied."""
@@ -122,14 +150,6 @@ class Arena:
             for topic, partition, offset in _applied(connection)
             if topic in TOPICS
         }
-
-    def _quiet(self, seconds: float) -> bool:
-        """Whether nothing waits and nothing comes; what is applied may become a change again."""
-        if self.waiting():
-            return False
-        ends = self.ends()
-        time.sleep(seconds)
-        return self.ends() == ends and not self.waiting()
 
     def ends(self) -> dict[tuple[str, int], int]:
         consumer = KafkaConsumer(bootstrap_servers=self.environment["SINK_KAFKA"])
