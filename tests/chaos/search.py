@@ -50,7 +50,8 @@ class Search:
             place = path.relative_to(folder)
             left_out = {str(one) for one in (place, *place.parents)} & set(without)
             if path.is_file() and not left_out:
-                yield from self.in_bytes(str(place), path.read_bytes())
+                # Kafka's indexes are made at their full size; one zero may end a text in UTF-16.
+                yield from self.in_bytes(str(place), path.read_bytes().rstrip(b"\0") + b"\0")
 
     def in_database(
         self, connection: psycopg.Connection, allowed: Collection[str] = ()

@@ -65,5 +65,5 @@ def test_a_planted_row_is_found_and_one_where_it_belongs_is_not(search: Search, 
         scratch.admin.execute(f"INSERT INTO {table.sql_name} VALUES (1, '{SECRET}')".encode())
     found = search.in_database(scratch.admin, {f"{scratch.schema}.belongs"})
     assert {(one.where.split()[1], one.form) for one in found} == {
-        (f"{scratch.schema}.planted", "HEX")
+        (f"{scratch.schema}.planted", "hex")
     }
