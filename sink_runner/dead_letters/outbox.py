@@ -115,17 +115,22 @@ class Outbox:
         return self._connection
 
 
+def unpublished(health: Health) -> Gauge:
+    """The figure of what is still to be told."""
+    return health.gauge(
+        "sink_dead_letters_unpublished",
+        "Dead letters that their Kafka topic was not told of yet.",
+        ("database", "source"),
+    )
+
+
 @contextmanager
 def feeding(config: Config, plugins: Sequence[registry.Plugin], health: Health) -> Iterator[None]:
     """Feed the topics of every target of these plugins meanwhile, a thread for each database."""
     seconds = config.dead_letters.publish_seconds
     mappings = [plugin.mapping for plugin in plugins if plugin.mapping is not None]
     targets = {mapping.target_table.database for mapping in mappings}
-    gauge = health.gauge(
-        "sink_dead_letters_unpublished",
-        "Dead letters that their Kafka topic was not told of yet.",
-        ("database", "source"),
-    )
+    gauge = unpublished(health)
     stop = threading.Event()
     threads = []
     for name in sorted(targets & config.databases.keys() if seconds else ()):
