@@ -1,0 +1,87 @@
+"""An applier on a table of its own."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sink_runner.chain.route import Batch
+from sink_runner.dead_letters.dead_letter import DeadLetters
+from sink_runner.dead_letters.sealing import Sealer
+from sink_runner.kafka.message import Message
+from sink_runner.target.applier import Applier
+from sink_runner.target.offsets import Advance, Offsets, Topic
+from sink_runner.testing import NOW
+
+SECRET = "Zarathustra-17"
+DDL = "id int PRIMARY KEY, v varchar(5) NOT NULL CHECK (v <> 'bad')"
+
+
+class Bench:
+    """A table, an applier for it, and the partition that both go by."""
+
+    def __init__(
+        self, written: Callable[..., Any], ddl: str = DDL, *, name: str | None = "bench"
+    ) -> None:
+        self.made = written(ddl)
+        self.name = name or self.made.name
+        self.now = NOW
+        self.topic = self.made.scratch.schema
+        self.sealer = Sealer(b"k" * 32, "k")
+        self.open: list[Applier] = []
+        self.applier = self.another()
+        self.at: int | None = None
+        self.epoch = self.applier.claim([0])[0].epoch
+
+    def another(self, **options: Any) -> Applier:
+        with self.made.scratch.session() as session:
+            writer = self.made.another(session)
+        made = Applier(
+            self.name,
+            dsn=self.made.scratch.dsn,
+            writer=writer,
+            offsets=Offsets(self.name, Topic("c", self.topic, "t"), "me"),
+            dead_letters=DeadLetters(self.name, "1", self.sealer),
+            clock=lambda: self.now,
+            **options,
+        )
+        self.open.append(made)
+        return made
+
+    def change(self, number: int, value: Any, key: bytes = b"") -> Any:
+        message = Message(self.topic, 0, number, key or b"%d" % number, str(value).encode())
+        return self.made.row(number, value)._replace(source=message)
+
+    def batch(self, *values: Any) -> Batch:
+        return Batch(changes=[self.change(i, value) for i, value in enumerate(values)])
+
+    def step(self, to: int) -> list[Advance]:
+        return [Advance(0, self.epoch, self.at, to)]
+
+    def apply(self, batch: Batch, *, again: bool = False) -> int:
+        return self.applier.apply(batch, self.step(100), again=again)
+
+    def ids(self) -> list[int]:
+        return [row[0] for row in self.made.rows("id")]
+
+    def sql(self, query: str) -> list[tuple]:
+        return self.made.scratch.admin.execute(query.encode()).fetchall()
+
+    def letters(self) -> list[int]:
+        found = self.sql(f"SELECT \"offset\" FROM sync_dlq WHERE topic = '{self.topic}' ORDER BY 1")
+        return [row[0] for row in found]
+
+    def offset(self) -> int | None:
+        query = f"SELECT next_offset FROM sink.partition_offset WHERE topic = '{self.topic}'"
+        return self.sql(query)[0][0]
+
+    def nothing_happened(self) -> bool:
+        return (self.ids(), self.letters(), self.offset()) == ([], [], None)
+
+
+@pytest.fixture
+def bench(written: Callable[..., Any]) -> Iterator[Bench]:
+    made = Bench(written)
+    yield made
+    for applier in made.open:
+        applier.close()

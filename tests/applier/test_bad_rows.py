@@ -1,0 +1,234 @@
+"""Rows that the target refuses: found, kept apart, and counted against the budget."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sink_runner.chain.route import Batch
+from sink_runner.dead_letters.budget import Budget
+from sink_runner.dead_letters.dead_letter import DeadLetter
+from sink_runner.errors import (
+    EventError,
+    FatalError,
+    RetriableError,
+)
+from sink_runner.kafka.message import ROWS
+
+from .conftest import SECRET, Bench
+
+pytestmark = pytest.mark.postgres
+
+
+class TestBadRows:
+    @pytest.mark.parametrize(
+        "bad", [{0}, {49}, {0, 49}, {7, 8}, {3, 20, 41}, set(range(50))], ids=str
+    )
+    def test_exactly_the_bad_ones_are_kept_apart(self, bench: Bench, bad: set[int]) -> None:
+        odd = ["too long", None, "bad", "n\0l"]
+        values = [odd[i % 4] if i in bad else "ok" for i in range(50)]
+        assert bench.apply(bench.batch(*values)) == 50 - len(bad)
+        assert set(bench.ids()) == set(range(50)) - bad
+        assert bench.letters() == sorted(bad)
+        assert bench.offset() == 100
+
+    @settings(
+        max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(bad=st.sets(st.integers(0, 15)))
+    def test_wherever_they_stand(self, bench: Bench, bad: set[int]) -> None:
+        bench.sql(f"WITH d AS (DELETE FROM sync_dlq WHERE topic = '{bench.topic}') SELECT 1")
+        bench.sql(f"WITH d AS (DELETE FROM {bench.made.table.sql_name}) SELECT 1")
+        bench.apply(bench.batch(*("too long" if i in bad else "ok" for i in range(16))))
+        bench.at = 100
+        assert (set(bench.ids()), bench.letters()) == (set(range(16)) - bad, sorted(bad))
+
+    @pytest.mark.parametrize("value", [SECRET, "bad", None, "n\0l"])
+    def test_no_value_is_in_clear_in_the_letter(self, bench: Bench, value: Any) -> None:
+        bench.apply(bench.batch(value))
+        ((whole, sealed),) = bench.sql(
+            "SELECT concat_ws('|', error_class, sqlstate, error_message, stack_trace), source_data "
+            f"FROM sync_dlq WHERE topic = '{bench.topic}'"
+        )
+        assert SECRET not in whole
+        assert bench.sealer.open(sealed, bench.topic, 0, 0).value == str(value).encode()
+
+    def test_two_keys_that_only_the_database_finds_alike_are_no_dead_end(
+        self, written: Callable[..., Any]
+    ) -> None:
+        bench = Bench(written, "id numeric PRIMARY KEY, v text")
+        alike = {"key": ("1.0",), "values": ("1.0", "b")}
+        bench.apply(Batch(changes=[bench.change(1, "a"), bench.change(2, "b")._replace(**alike)]))
+        assert bench.made.rows("v") == [("b",)]
+        bench.applier.close()
+
+    def test_a_key_that_no_index_holds_is_the_rows_fault(self, written: Callable[..., Any]) -> None:
+        bench = Bench(written, "id text PRIMARY KEY, v text")
+        rows = [bench.made.row(key, "v") for key in ("ok", "".join(map(chr, range(256, 9000))))]
+        batch = Batch(
+            changes=[row._replace(source=bench.change(n, "").source) for n, row in enumerate(rows)]
+        )
+        assert bench.apply(batch) == 1
+        assert bench.letters() == [1]
+        bench.applier.close()
+
+    def test_a_value_of_a_type_that_nobody_expected_is_the_rows_fault(self, bench: Bench) -> None:
+        batch = bench.batch("ok", "ok")
+        batch.changes[0] = batch.changes[0]._replace(values=(0, 5))
+        assert bench.apply(batch) == 1
+        assert bench.letters() == [0]
+
+    def test_letters_of_the_route_are_written_with_the_batch(self, bench: Bench) -> None:
+        batch = bench.batch("ok")
+        batch.letters = [DeadLetter(bench.change(7, "x").source, EventError("why"))]
+        bench.apply(batch)
+        assert (bench.ids(), bench.letters()) == ([0], [7])
+
+
+class TestSplitting:
+    def attempts(self, bench: Bench) -> list[int]:
+        """How many changes each attempt to write has."""
+        found: list[int] = []
+        write = bench.applier._writer.write
+
+        def counted(connection: Any, changes: Any, now: Any) -> int:
+            found.append(len(changes))
+            return write(connection, changes, now)
+
+        bench.applier._writer.write = counted
+        return found
+
+    @pytest.mark.parametrize("at", [0, 2_500, 3_333, 4_999])
+    def test_a_bad_row_among_thousands_is_found_in_few_steps(self, bench: Bench, at: int) -> None:
+        attempts = self.attempts(bench)
+        values = ["bad" if i == at else "ok" for i in range(5_000)]
+        assert bench.apply(bench.batch(*values)) == 4_999
+        assert bench.letters() == [at]
+        assert len(attempts) <= 2 * math.ceil(math.log2(5_000)) + 1
+
+    def statuses(self, bench: Bench) -> list[tuple]:
+        return bench.sql(
+            'SELECT "offset", status, error_message FROM sync_dlq '
+            f"WHERE topic = '{bench.topic}' ORDER BY dlq_id"
+        )
+
+    def test_what_comes_later_of_its_key_waits_and_nothing_else(self, bench: Bench) -> None:
+        keys = b"kkokkok"
+        changes = [
+            bench.change(i, "bad" if i == 3 else "ok", keys[i : i + 1]) for i in range(len(keys))
+        ]
+        batch = Batch(changes=changes)
+        assert bench.apply(batch) == 4
+        assert bench.ids() == [0, 1, 2, 5]
+        why = "waits behind an earlier event of its row"
+        refused = "refused by the target: CheckViolation"
+        ((_, first, text), *rest) = self.statuses(bench)
+        assert (first, text.startswith(refused)) == ("OPEN", True)
+        assert rest == [(4, "PARKED", why), (6, "PARKED", why)]
+
+    def test_a_second_bad_one_of_the_key_only_waits(self, bench: Bench) -> None:
+        bench.apply(Batch(changes=[bench.change(i, "bad", b"k") for i in range(4)]))
+        assert [status for _, status, _ in self.statuses(bench)] == ["OPEN", *["PARKED"] * 3]
+
+    @pytest.mark.parametrize("others", range(4))
+    def test_an_event_is_applied_as_a_whole_or_not_at_all(self, bench: Bench, others: int) -> None:
+        bench.apply(bench.batch("ok"))
+        bench.at = 100
+        moved = bench.change(9, "bad")
+        gone = bench.made.gone(0, position=9)._replace(source=moved.source)
+        before = [bench.change(20 + i, "ok") for i in range(others)]
+        batch = Batch(changes=[*before, gone, moved, bench.change(30, "ok")])
+        bench.applier.apply(batch, bench.step(200))
+        assert bench.ids() == [0, *range(20, 20 + others), 30]
+        assert bench.letters() == [9]
+
+    def test_letters_are_numbered_in_the_order_of_their_events(self, bench: Bench) -> None:
+        """Their numbers are what they are replayed by."""
+        batch = Batch(changes=[bench.change(1, "bad"), bench.change(3, "ok")])
+        batch.letters = [DeadLetter(bench.change(i, "x").source, EventError("y")) for i in (2, 0)]
+        bench.apply(batch)
+        assert [offset for offset, *_ in self.statuses(bench)] == [0, 1, 2]
+
+    def test_what_was_refused_is_known_though_the_commit_s_answer_was_lost(
+        self, bench: Bench
+    ) -> None:
+        """Whoever did not know would let the later events of the key overtake it."""
+        batch = bench.batch("ok", "bad")
+        bench.apply(batch)
+        again = bench.batch("ok", "bad")
+        assert bench.apply(again, again=True) == 0
+        assert [letter.message.offset for letter in again.letters] == [1]
+
+    def test_a_constraint_that_is_checked_at_the_commit_finds_its_row(
+        self, written: Callable[..., Any]
+    ) -> None:
+        bench = Bench(written, "id int PRIMARY KEY, v int UNIQUE DEFERRABLE INITIALLY DEFERRED")
+        with pytest.raises(RetriableError, match="at the commit"):
+            bench.apply(bench.batch(5, 6, 5))
+        assert bench.nothing_happened()
+        assert bench.apply(bench.batch(5, 6, 5), again=True) == 2
+        assert (bench.ids(), bench.letters()) == ([0, 1], [2])
+        bench.applier.close()
+
+
+class TestTheBudget:
+    def bench(self, written: Callable[..., Any], share: float | None = None) -> Bench:
+        bench = Bench(written, name=None)
+        bench.applier.close()
+        bench.applier = bench.another(budget=Budget(bench.name, 3, share))
+        return bench
+
+    def stopped(self, bench: Bench, *values: str) -> str:
+        before = bench.ids(), bench.letters(), bench.offset()
+        with pytest.raises(FatalError) as caught:
+            bench.applier.apply(bench.batch(*values), bench.step((bench.at or 0) + 100))
+        assert (bench.ids(), bench.letters(), bench.offset()) == before
+        return str(caught.value)
+
+    def test_one_letter_too_many_stops_the_mapping_and_writes_nothing(
+        self, written: Callable[..., Any]
+    ) -> None:
+        bench = self.bench(written)
+        told = self.stopped(bench, "ok", "bad", "bad", "bad", "bad")
+        assert f"mapping {bench.name!r}" in told
+        assert "more than 3" in told
+        assert f"sink-runner dlq list --mapping {bench.name}" in told
+        assert bench.apply(bench.batch("ok", "bad", "bad", "bad")) == 1
+        bench.applier.close()
+
+    def test_letters_of_earlier_runs_count_until_somebody_decides(
+        self, written: Callable[..., Any]
+    ) -> None:
+        bench = self.bench(written)
+        bench.apply(bench.batch("bad", "bad", "bad"))
+        bench.at = 100
+        bench.applier.close()
+        bench.applier = bench.another(budget=Budget(bench.name, 3))
+        self.stopped(bench, "bad")
+        of = f"WHERE flow = '{bench.name}'"
+        bench.made.scratch.admin.execute(f"UPDATE sync_dlq SET status = 'DISCARDED' {of}")
+        assert bench.applier.apply(bench.batch("bad", "ok"), bench.step(200)) == 1
+        bench.applier.close()
+
+    def test_what_waits_and_rows_of_batches_do_not_count(self, written: Callable[..., Any]) -> None:
+        bench = self.bench(written)
+        same = [bench.change(i, "bad", b"k") for i in range(6)]
+        rows = [change._replace(source=change.source._replace(partition=ROWS)) for change in same]
+        bench.applier.apply(Batch(changes=[*same, *rows]), bench.step(100))
+        assert bench.applier._budget.open(bench.applier.open()) == 1
+        bench.applier.close()
+
+    def test_a_share_of_a_batch_stops_it_as_well(self, written: Callable[..., Any]) -> None:
+        bench = self.bench(written, share=0.01)
+        told = self.stopped(bench, *["bad"] * 2, *["ok"] * 98)
+        assert "2 of 100 events failed, more than 1%" in told
+        bench.apply(bench.batch(*["bad"], *["ok"] * 99))
+        bench.applier.close()
+
+    def test_of_few_events_a_share_says_nothing(self, written: Callable[..., Any]) -> None:
+        bench = self.bench(written, share=0.01)
+        assert bench.apply(bench.batch(*["bad"] * 3, *["ok"] * 90)) == 90
+        bench.applier.close()

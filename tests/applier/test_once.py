@@ -1,0 +1,91 @@
+"""A batch, its dead letters and its offsets: all of it, once, or nothing."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sink_runner.chain.route import Batch
+from sink_runner.errors import (
+    FencedError,
+)
+
+from .conftest import Bench
+
+pytestmark = pytest.mark.postgres
+
+
+class TestOnce:
+    def test_a_lost_answer_to_a_commit_is_found_out(self, bench: Bench) -> None:
+        assert bench.apply(bench.batch("ok", "too long")) == 1
+        assert bench.apply(bench.batch("ok", "too long"), again=True) == 0
+        assert bench.letters() == [1]
+
+    def test_an_attempt_that_never_committed_is_made_again(self, bench: Bench) -> None:
+        assert bench.apply(bench.batch("ok"), again=True) == 1
+
+    def test_an_offset_that_moved_on_is_no_longer_ours(self, bench: Bench) -> None:
+        bench.apply(bench.batch("ok"))
+        bench.at = 50
+        with pytest.raises(FencedError):
+            bench.apply(bench.batch("ok", "ok"))
+        assert bench.ids() == [0]
+
+    def test_whoever_claims_next_fences_the_others(self, bench: Bench) -> None:
+        other = bench.another()
+        claim = other.claim([0])[0]
+        assert (claim.epoch, claim.next_offset) == (bench.epoch + 1, None)
+        with pytest.raises(FencedError):
+            bench.apply(bench.batch("ok"))
+        assert bench.nothing_happened()
+        bench.epoch = claim.epoch
+        assert other.apply(bench.batch("ok"), bench.step(1)) == 1
+
+    def test_a_claim_waits_for_the_batch_that_is_being_written(self, bench: Bench) -> None:
+        claims: list[Any] = []
+        other = bench.another()
+        thread = threading.Thread(target=lambda: claims.append(other.claim([0])[0]))
+        write = bench.applier._writer.write
+
+        def slow(*given: Any) -> int:
+            thread.start()
+            time.sleep(0.3)
+            assert claims == []
+            return write(*given)
+
+        bench.applier._writer.write = slow
+        assert bench.apply(bench.batch("ok")) == 1
+        thread.join(10)
+        assert [claim.next_offset for claim in claims] == [100]
+
+
+class TestDeletions:
+    """They are remembered by the mapping's name, so its writer has to go by that."""
+
+    @pytest.fixture
+    def bench(self, written: Callable[..., Any]) -> Iterator[Bench]:
+        made = Bench(written, name=None)
+        made.applier.apply(Batch(changes=[made.made.gone(0, position=9)]), made.step(1))
+        made.at = 1
+        yield made
+        for applier in made.open:
+            applier.close()
+
+    def later(self, bench: Bench) -> int:
+        """Another life of the runner gets an event that is older than the deletion."""
+        other = bench.another()
+        bench.epoch = other.claim([0])[0].epoch
+        return other.apply(bench.batch("old"), bench.step(2))
+
+    def test_an_earlier_lifes_are_heeded(self, bench: Bench) -> None:
+        assert self.later(bench) == 0
+
+    @pytest.mark.parametrize(("days", "count"), [(6, 0), (8, 1)])
+    def test_they_are_forgotten_in_the_end(self, bench: Bench, days: int, count: int) -> None:
+        ((now,),) = bench.sql("SELECT now() AT TIME ZONE 'UTC'")
+        bench.now = now + timedelta(days=days)
+        bench.applier.maintain(timedelta(days=7))
+        assert self.later(bench) == count
