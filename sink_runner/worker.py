@@ -22,11 +22,12 @@ from .avro.envelope import Decoded
 from .chain.route import Batch, Route
 from .dead_letters.dead_letter import DeadLetter, tell, waits
 from .dead_letters.waiting import Waiting
-from .errors import DecodeError, FatalError, FencedError, RetriableError
+from .errors import DecodeError, EventError, FatalError, FencedError, RetriableError
 from .health.board import MappingHealth
 from .kafka.feed import Feed
 from .kafka.message import Message
 from .loading.hooks import Hooks
+from .log import text_of
 from .patience import Insistence, Patience
 from .target.applier import Applier
 from .target.offsets import Advance, Claim
@@ -152,6 +153,7 @@ class Worker:
         self._in_background(lambda: self._waiting.load(new))
         self._drop_lost()  # while we waited, the group may have moved on
         for partition in new & self._claims.keys():
+            self._check_end(partition, self._claims[partition].next_offset)
             self._seek(partition, self._claims[partition].next_offset)
         self._log.info("partitions_claimed", partitions=sorted(new))
         return new
@@ -173,6 +175,8 @@ class Worker:
         expected = claim.next_offset
         if offset == expected or (expected is None and sought is None):
             return True
+        if expected is not None and offset < expected:
+            self._check_end(partition, expected)
         if sought == expected and expected is not None and offset > expected:
             # Once may be a rebalance between the seek and the poll; twice is a gap.
             if self._gaps.pop(partition, None) == (expected, offset):
@@ -183,13 +187,24 @@ class Worker:
         return False
 
     def _accept_gap(self, partition: int, expected: int, offset: int) -> None:
-        first = self._patiently(lambda: self._feed.first_offset(partition))
+        first, _ = self._patiently(lambda: self._feed.bounds(partition))
         if first > expected:
             raise FatalError(
                 f"Kafka no longer holds partition {partition} from offset {expected} "
                 f"(its first is {first}): raise the topic's retention and snapshot the source anew"
             )
         self._log.warning("offsets_skipped", partition=partition, count=offset - expected)
+
+    def _check_end(self, partition: int, applied: int | None) -> None:
+        """Kafka may have lost the end of its log, or the topic was made anew meanwhile."""
+        if applied is None:
+            return
+        _, end = self._patiently(lambda: self._feed.bounds(partition))
+        if end < applied:
+            raise FatalError(
+                f"the target has applied partition {partition} up to offset {applied}, and Kafka's "
+                f"log ends at {end}: records were lost there; snapshot the source into a new topic"
+            )
 
     # -- one batch ---------------------------------------------------------------------------
 
@@ -253,7 +268,10 @@ class Worker:
     def _maintain(self) -> None:
         self._collect()
         self._maintained = time.monotonic()
-        self._in_background(lambda: self._applier.maintain(self._patience.remember))
+        try:
+            self._in_background(lambda: self._applier.maintain(self._patience.remember))
+        except EventError as error:  # of a row that ages; the events of all the others go on
+            self._log.error("maintenance_failed", error=text_of(error))
 
     def _retry(self) -> None:
         """Try again what waits, while nothing is on its way that could overtake it."""
@@ -262,6 +280,7 @@ class Worker:
         done = self._in_background(lambda: self._waiting.retry(claims, self._prepare))
         if replayed := done[0].counts["replayed"]:
             self._log.info("events_replayed", count=replayed)
+        done[0].last_ms = None  # how long these have waited is not how far behind we are
         self._report(*done, started)
 
     # -- waiting for the world ---------------------------------------------------------------

@@ -5,7 +5,7 @@ import itertools
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -249,9 +249,9 @@ class Written:
         self.connection = scratch.session()
         self.writer = self.another(self.connection)
 
-    def another(self, connection: psycopg.Connection) -> Any:
-        """A writer for one more session."""
-        parts = Parts(self.columns, Chain(), None, None)
+    def another(self, connection: psycopg.Connection, shown: Collection[str] = ()) -> Any:
+        """A writer for one more session, which may show some columns."""
+        parts = Parts(self.columns, Chain(), None, None, frozenset(shown))
         audited = trail(self.name, self.mapping, parts, Sealer(bytes(32), "test"))
         writer = make_writer(self.name, self.mapping, parts, self.table, audited)
         writer.prepare(connection)

@@ -51,6 +51,7 @@ NEXT = {
 }
 # What the issue names, and where a whole class would be wrong.
 CERTAIN = {
+    "0A000": Blame.WORLD,  # a cached plan of before an ALTER
     "53100": Blame.WORLD,  # disk full
     "53200": Blame.WORLD,  # out of memory
     "53300": Blame.WORLD,  # too many connections

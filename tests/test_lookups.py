@@ -120,3 +120,15 @@ def test_a_connection_that_broke_is_opened_anew(lookups: Any) -> None:
 def test_a_database_that_does_not_answer_is_waited_for(lookups: Any) -> None:
     with pytest.raises(RetriableError):
         lookups(BY_NUMBER, dsn="postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")({1})
+
+
+def test_a_column_that_was_widened_is_waited_for(lookups: Any) -> None:
+    """PostgreSQL remembers the prepared query's types; a new session asks anew."""
+    ask = lookups("SELECT id::text, number FROM TABLE WHERE id = ANY (%s::uuid[])")
+    wanted = {f"{lookups.key}1"}
+    for _ in range(8):
+        assert ask(wanted)
+    lookups.scratch.admin.execute(f"ALTER TABLE {lookups.scratch.schema}.t ALTER number TYPE int8")
+    with pytest.raises(RetriableError):
+        ask(wanted)
+    assert ask(wanted) == {f"{lookups.key}1": 1}

@@ -29,6 +29,11 @@ SILENT = """
 def sink_resolve_conflict(incoming, current):
     return None
 """
+FORGETFUL = """
+@hookimpl
+def sink_resolve_conflict(incoming, current):
+    return {"id": incoming["id"]} if incoming["id"] == 1 else None
+"""
 OWN_WRITE = """
 @hookimpl
 def sink_write(changes, connection):
@@ -105,6 +110,14 @@ class TestResolve:
         (letter,) = target.dead()
         assert letter["error_message"].startswith("sink_resolve_conflict of plugin 'scores'")
         assert "secret" not in letter["stack_trace"]
+        assert target.rows("best") == [{"best": 5}, {"best": 9}]
+
+    def test_a_row_that_lacks_a_column_is_a_dead_letter_that_names_it(self, make: Make) -> None:
+        target = make(FORGETFUL)
+        target.send(scored(5), scored(8, identity=2))
+        target.send(scored(6), scored(9, identity=2))
+        (letter,) = target.dead()
+        assert "'best'" in letter["error_message"]
         assert target.rows("best") == [{"best": 5}, {"best": 9}]
 
 

@@ -161,6 +161,11 @@ class TestPartialRows:
             made.write(made.row(1, ABSENT, "new", DAY[1], keep=1 << 1))
         assert made.rows() == []
 
+    def test_but_one_that_was_deleted_since_is_not_missed(self, written: Make) -> None:
+        made = written("id int PRIMARY KEY, a text, b text", conflict=insert_once())
+        made.write(made.row(1, "x", "y", position=5), made.gone(1, position=9))
+        assert made.write(made.row(1, ABSENT, "new", keep=1 << 1, position=7)) == 0
+
     def test_the_row_may_come_in_the_same_batch(self, written: Make) -> None:
         made = written(DDL)
         made.write(

@@ -104,4 +104,6 @@ def _line(one: Finding, forgotten: Forgotten | None) -> str:
     told = f"{forgotten.positions:,} positions forgotten"
     if forgotten.letters:
         told += f", {forgotten.letters:,} dead letters of before discarded"
+    if forgotten.left:
+        told += f"; {forgotten.left:,} are left: `sink-runner dlq` replays or discards them first"
     return f"{one.mapping}: {told}"

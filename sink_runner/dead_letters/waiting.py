@@ -41,6 +41,10 @@ _IDLE = 15
 """... so many times less often while nothing is held ..."""
 _COST = 20
 """... and with so many times the time in between that it took."""
+_GRACE = timedelta(minutes=10)
+"""So long an event is tried by this very process before it is given up, however old it is: what
+it waits for may come with what piled up while nobody ran, or a person decides on what is before it
+only now."""
 
 
 class Waiting:
@@ -72,6 +76,8 @@ class Waiting:
         """The partitions of what is held."""
         self._fresh: set[WaitingKey] = set()
         """Those that came after `split` was last called."""
+        self._tried: dict[int, datetime] = {}
+        """Since when the first of each line is tried, by its letter."""
         self._due = 0.0
         self._stale = float("inf")
         """When to read the keys again."""
@@ -172,6 +178,7 @@ class Waiting:
         keys = list(islice(self._line, _KEYS_AT_ONCE))
         oldest = self._clock() - self._give_up
         events, blocked = self._applier.ask(partial(self._parked.take, keys, oldest))
+        events = self._with_grace(events)
         opened = [event.message for event in events if event.fault is None]
         batch, ended = _passed(events, prepare(opened))
         written = 0
@@ -182,6 +189,8 @@ class Waiting:
             ]
             settle = partial(self._parked.settle, ended)
             written = self._applier.apply(batch, steps, record=settle)
+        for event in ended:
+            self._tried.pop(event.dlq_id, None)
         still = {id(letter.message) for letter in batch.letters if waits(letter)}
         batch.letters = [letter for letter in batch.letters if not waits(letter)]
         done = [event for event in ended if id(event.message) not in still]
@@ -189,6 +198,21 @@ class Waiting:
         self._rotate(keys, _Tried(events, done, blocked, _failed(done, batch.letters)))
         self._due = time.monotonic() + (0 if done else self._retry)
         return batch, written
+
+    def _with_grace(self, events: Sequence[ParkedEvent]) -> list[ParkedEvent]:
+        """Only what has been the first of its line for a while may be given up."""
+        now, first = self._clock(), dict[WaitingKey, int]()
+        for event in events:
+            first.setdefault(event.key, event.dlq_id)
+        for dlq_id in first.values():
+            self._tried.setdefault(dlq_id, now)
+        enough = min(self._give_up, _GRACE)
+        return [
+            event._replace(
+                expired=event.expired and now - self._tried.get(event.dlq_id, now) >= enough
+            )
+            for event in events
+        ]
 
     def _drop(self, partitions: Collection[int]) -> None:
         """Forget what waits in partitions that somebody else has now."""

@@ -130,7 +130,7 @@ class MappingHealth:
         )
         self._left = health.gauge(
             "sink_failure_budget_left", "Letters until the mapping stops.", mapping
-        ).labels(name)
+        )
         health.gauge("sink_paused", "1 while the mapping waits or is stopped.", mapping).labels(
             name
         ).set_function(self._is_paused)
@@ -165,7 +165,7 @@ class MappingHealth:
         """How many dead letters wait for a person, how many for their turn."""
         self._letters.labels(self._name, "open").set(waiting)
         self._letters.labels(self._name, "parked").set(parked)
-        self._left.set(budget_left)
+        self._left.labels(self._name).set(budget_left)
 
     def _standing(self) -> Standing:
         return self._health.standings()[self._name]

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 
+from .feed import Bounds
 from .kafka_python import asking
-
-
-class Bounds(NamedTuple):
-    """The first offset that is still held, and the one that the next record gets."""
-
-    first: int
-    end: int
 
 
 def bounds(bootstrap: str, topic: str) -> Mapping[int, Bounds]:

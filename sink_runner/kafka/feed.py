@@ -7,9 +7,16 @@ the worker seeks to what the database says and never trusts a position it did no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .message import Message
+
+
+class Bounds(NamedTuple):
+    """The first offset that is still held, and the one that the next record gets."""
+
+    first: int
+    end: int
 
 
 class Feed(Protocol):
@@ -26,8 +33,8 @@ class Feed(Protocol):
     def seek(self, partition: int, offset: int | None) -> None:
         """Go to `offset`, or to the partition's first record if None."""
 
-    def first_offset(self, partition: int) -> int:
-        """The first offset that Kafka still holds."""
+    def bounds(self, partition: int) -> Bounds:
+        """From where to where Kafka holds the partition now."""
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
         """Tell Kafka how far the target is.  A failure is of no consequence."""

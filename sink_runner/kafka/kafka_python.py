@@ -11,6 +11,7 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from ..errors import RetriableError
+from .feed import Bounds
 from .message import Message
 
 # kafka-python's numbers, where the default is not ours.
@@ -85,11 +86,12 @@ class KafkaPythonFeed:
         else:
             self._consumer.seek(place, offset)
 
-    def first_offset(self, partition: int) -> int:
+    def bounds(self, partition: int) -> Bounds:
         place = TopicPartition(self._topic, partition)
         with asking():
             first: int = self._consumer.beginning_offsets([place])[place]
-        return first
+            end: int = self._consumer.end_offsets([place])[place]
+        return Bounds(first, end)
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
         assigned = self.assignment()

@@ -20,6 +20,7 @@ from confluent_kafka import (
 )
 
 from ..errors import RetriableError
+from .feed import Bounds
 from .message import Message
 
 # librdkafka's numbers, where the default is not ours.
@@ -117,11 +118,11 @@ class LibrdkafkaFeed:
             return bool(fault.args[0].name() != _NOT_READ_YET)
         return True
 
-    def first_offset(self, partition: int) -> int:
+    def bounds(self, partition: int) -> Bounds:
         place = TopicPartition(self._topic, partition)
         with _asking():
-            first: int = self._consumer.get_watermark_offsets(place, timeout=_ASK_SECONDS)[0]
-        return first
+            first, end = self._consumer.get_watermark_offsets(place, timeout=_ASK_SECONDS)
+        return Bounds(first, end)
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
         with suppress(KafkaException, RetriableError):

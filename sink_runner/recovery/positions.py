@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from ..kafka.bounds import Bounds
+from ..kafka.feed import Bounds
 from ..plugin import Strategy, TableMapping
 from ..target.candidates import candidate_table
 from ..target.offsets import Topic
@@ -27,10 +27,9 @@ WHERE (mapping, cluster_id, topic, topic_id) = (%s, %s, %s, %s)
 _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s"
 _KNOWN = "SELECT to_regclass(%s) IS NOT NULL"
 # A full batch run brings their rows anew, as they are now.
-_DISCARD = """
-UPDATE sync_dlq SET status = 'DISCARDED'
-WHERE flow = %s AND partition IS NOT NULL AND status IN ('OPEN', 'PARKED')
-"""
+_OF_EVENTS = "flow = %s AND partition IS NOT NULL AND status IN ('OPEN', 'PARKED')"
+_DISCARD = f"UPDATE sync_dlq SET status = 'DISCARDED' WHERE {_OF_EVENTS}"
+_LEFT = f"SELECT count(*) FROM sync_dlq WHERE {_OF_EVENTS}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,9 @@ class Forgotten:
 
     positions: int
     letters: int
-    """Dead letters and parked events with a position of before."""
+    """Dead letters and parked events with a position of before, which were discarded."""
+    left: int
+    """Those that a person has to decide on, for no batch would bring their rows anew."""
 
 
 def offsets(connection: Connection, mapping: str, topic: Topic) -> Mapping[int, int | None]:
@@ -71,12 +72,11 @@ def compares(mapping: TableMapping) -> bool:
 def forget(connection: Connection, name: str, mapping: TableMapping) -> Forgotten:
     """In the caller's transaction: the next event of every row is the newer one."""
     positions = connection.execute(_FORGET, (name,)).rowcount
-    letters = 0
-    if compares(mapping):
-        letters = connection.execute(_DISCARD, (name,)).rowcount
+    letters = connection.execute(_DISCARD, (name,)).rowcount if compares(mapping) else 0
+    (left,) = connection.execute(_LEFT, (name,)).fetchone() or (0,)
     if mapping.candidates is not None:
         table = candidate_table(name)
         if connection.execute(_KNOWN, (table,)).fetchone() == (True,):
             query = f"UPDATE {table} SET {POSITION} = 0"
             positions += connection.execute(query.encode()).rowcount
-    return Forgotten(positions, letters)
+    return Forgotten(positions, letters, left)

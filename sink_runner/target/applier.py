@@ -66,8 +66,7 @@ class Applier:
         """Become the only one that may write what these partitions hold."""
         with Session(self) as connection, connection.transaction():
             claims = self._offsets.claim(connection, partitions)
-            found = connection.execute(_REMEMBERS, (self._mapping,)).fetchone()
-            self._writer.remembers = found is not None and bool(found[0])
+            self._writer.remembers = self._remembers(connection)
             return claims
 
     def ask(self, work: Callable[[Connection], T]) -> T:
@@ -94,6 +93,8 @@ class Applier:
                 batch.letters = self._letters
                 return 0
             self._offsets.advance(connection, steps)
+            if not self._writer.remembers:  # another process may have deleted meanwhile
+                self._writer.remembers = self._remembers(connection)
             if self.immediate:
                 connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             written = self._write(connection, batch.changes, letters)
@@ -129,6 +130,11 @@ class Applier:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _remembers(self, connection: Connection) -> bool:
+        """Are there deletions to heed?"""
+        found = connection.execute(_REMEMBERS, (self._mapping,)).fetchone()
+        return found is not None and bool(found[0])
 
     def _write(
         self, connection: Connection, changes: Sequence[Change], letters: list[DeadLetter]

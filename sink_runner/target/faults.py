@@ -81,6 +81,7 @@ CLASSES: Mapping[str, Blame] = {
 """Every class of the PostgreSQL manual, appendix A."""
 
 STATES: Mapping[str, Blame] = {
+    "0A000": _W,  # a cached plan's columns were altered meanwhile: the next session has none
     "25P03": _T,  # idle in transaction session timeout: we took too long in between
     "25P04": _T,  # transaction timeout
     "40002": _R,  # transaction integrity constraint violation

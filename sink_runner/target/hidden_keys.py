@@ -1,8 +1,9 @@
-"""A target's key as text that is kept beside the rows: hidden where it may be a person's.
+"""A target's key as text that is kept beside the rows, long after they are gone.
 
-The runner's own tables name rows by their keys, long after the rows are gone.  What a policy calls
-personal is kept there as a hash with a secret, for there are so few Aadhaar numbers that anybody
-could try them all.  The secret is made once for a database, and lies there sealed.
+For people it is told as it is, or as a fingerprint where it may be a person's.  What only the
+target has to find again is a hash of every key, so that it stays what it is whatever policies say
+later.  The hash is made with a secret, for there are so few Aadhaar numbers that anybody could try
+them all; the secret is made once for a database, and lies there sealed.
 """
 
 from __future__ import annotations
@@ -43,26 +44,15 @@ class KeyText:
         text = ",".join(map(str, key))
         return text if self.shown else (self.sealer.fingerprint(text.encode()) or b"").hex()
 
-    def sql(self, array: str) -> str:
-        """The same for the target itself, of a JSON array; a session of it is prepared before."""
-        return f"{array}::text" if self.shown else _hashed(f"{array}::text")
+    @staticmethod
+    def sql(array: str) -> str:
+        """A hash of a JSON array, in a session of the target that is prepared."""
+        salted = f"convert_to(current_setting('{_SETTING}') || {array}::text, 'UTF8')"
+        return f"encode(sha256({salted}), 'hex')"
 
-    def prepare(self, connection: Connection, mapping: str) -> None:
-        """Let a session hide keys, and hide those that were kept before they were personal."""
-        if self.shown:
-            return
-        secret = _secret(connection, self.sealer)
-        connection.execute(_USE, (secret.hex(),))
-        connection.execute(_HIDE.encode(), (mapping,))
-
-
-def _hashed(text: str) -> str:
-    salted = f"convert_to(current_setting('{_SETTING}') || {text}, 'UTF8')"
-    return f"encode(sha256({salted}), 'hex')"
-
-
-# No hash begins like an array.
-_HIDE = f"UPDATE sink.row_version SET key = {_hashed('key')} WHERE mapping = %s AND key ^@ '['"
+    def prepare(self, connection: Connection) -> None:
+        """Tell a session the secret, which is made if there is none."""
+        connection.execute(_USE, (_secret(connection, self.sealer).hex(),))
 
 
 def reseal(connection: Connection, sealer: Sealer) -> None:

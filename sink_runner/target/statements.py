@@ -166,12 +166,12 @@ class Statements:
     def _bit(self, name: str) -> int:
         return next(i for i, column in enumerate(self.columns) if column.name == name)
 
-    @cached_property
-    def unmatched(self) -> str:
-        """Is there a staged row whose key the target does not have?"""
+    def unmatched(self, *, remembered: bool) -> str:
+        """Is there a staged row that the target lacks, though nothing says that it was deleted?"""
+        where = f" AND {self._not_deleted}" if remembered else ""
         return (
             f"SELECT EXISTS (SELECT FROM {self.stage} s WHERE NOT EXISTS "
-            f"(SELECT FROM {self.target} t WHERE {self._same_key}))"
+            f"(SELECT FROM {self.target} t WHERE {self._same_key}){where})"
         )
 
     # -- keys that leave; each key column is an array of text ---------------------------------

@@ -44,7 +44,7 @@ class Writer:
     def prepare(self, connection: Connection) -> None:
         """Make the session's staging table, and let it tell keys as they are kept."""
         run(connection, self._sql.create_stage)
-        self._sql.key_text.prepare(connection, self._sql.mapping)
+        self._sql.key_text.prepare(connection)
 
     def expire(self, connection: Connection, now: datetime) -> int:
         """Rows of this kind don't age."""
@@ -80,7 +80,7 @@ class Writer:
 
     def _write_partial(self, connection: Connection, writes: Sequence[Write]) -> int:
         self._stage(connection, writes)
-        found = run(connection, self._sql.unmatched).fetchone()
+        found = self._execute(connection, self._sql.unmatched(remembered=self.remembers)).fetchone()
         if found is not None and found[0]:
             raise WriteError(
                 "an unchanged large value is not in the event and the target has no such row; "
@@ -103,8 +103,12 @@ class Writer:
                     copy.write_row(_marked(write) if marked else write.values)
 
     def _run(self, connection: Connection, query: str) -> int:
+        return self._execute(connection, query).rowcount
+
+    def _execute(self, connection: Connection, query: str) -> psycopg.Cursor[Any]:
+        """Run a statement that heeds deletions, if there are some."""
         parameters = {"mapping": self._sql.mapping} if self.remembers else None
-        return run(connection, query, parameters).rowcount
+        return run(connection, query, parameters)
 
     # -- departures --------------------------------------------------------------------------
 

@@ -21,9 +21,14 @@ class Bench:
     """A table, an applier for it, and the partition that both go by."""
 
     def __init__(
-        self, written: Callable[..., Any], ddl: str = DDL, *, name: str | None = "bench"
+        self,
+        written: Callable[..., Any],
+        ddl: str = DDL,
+        *,
+        name: str | None = "bench",
+        **declared: Any,
     ) -> None:
-        self.made = written(ddl)
+        self.made = written(ddl, **declared)
         self.name = name or self.made.name
         self.now = NOW
         self.topic = self.made.scratch.schema

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sink_runner.chain.route import Batch
-from sink_runner.errors import (
-    FencedError,
-)
+from sink_runner.errors import FencedError
+from sink_runner.plugin import insert_once
+from sink_runner.target.offsets import Advance
 
 from .conftest import Bench
 
@@ -89,3 +89,17 @@ class TestDeletions:
         bench.now = now + timedelta(days=days)
         bench.applier.maintain(timedelta(days=7))
         assert self.later(bench) == count
+
+
+def test_what_another_process_deletes_meanwhile_is_heeded(written: Callable[..., Any]) -> None:
+    """A batch retires a row while the runner runs, which has deleted nothing so far."""
+    bench = Bench(written, name=None, conflict=insert_once())
+    bench.apply(bench.batch("one"))
+    other = bench.another()
+    other.claim([1])
+    gone = Batch(changes=[bench.made.gone(0, position=9)])
+    other.apply(gone, [Advance(1, 1, None, 1)])
+    bench.at = 100
+    assert bench.applier.apply(bench.batch("old"), bench.step(101)) == 0
+    for applier in bench.open:
+        applier.close()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.kafka.bounds import Bounds
+from sink_runner.kafka.feed import Bounds
 from sink_runner.plugin import Candidates, Column, TableMapping, newest_wins, source_wins
 from sink_runner.recovery.positions import behind, compares, forget, missing, offsets
 from sink_runner.target.offsets import Topic
@@ -71,7 +71,8 @@ class TestForget:
             connection.execute(LETTER, given).fetchone()[0]
             for given in (("lost", 0, "OPEN"), ("lost", 1, "PARKED"), ("lost", None, "OPEN"))
         ]
-        assert forget(connection, "lost", mapping()).letters == 2
+        forgotten = forget(connection, "lost", mapping())
+        assert (forgotten.letters, forgotten.left) == (2, 0)
         states = "SELECT status FROM sync_dlq WHERE dlq_id = ANY (%s) ORDER BY dlq_id"
         found = [status for (status,) in connection.execute(states, (ids,))]
         assert found == ["DISCARDED", "DISCARDED", "OPEN"]
@@ -79,7 +80,7 @@ class TestForget:
     def test_where_time_decides_they_wait_on(self, connection: Any) -> None:
         connection.execute(LETTER, ("lost", 0, "PARKED"))
         forgotten = forget(connection, "lost", mapping(conflict=newest_wins("at")))
-        assert forgotten.letters == 0
+        assert (forgotten.letters, forgotten.left) == (0, 1)
 
     def test_candidates_begin_anew(self, connection: Any) -> None:
         connection.execute("CREATE TABLE sink.candidates_lost (id int, _position bigint NOT NULL)")

@@ -134,5 +134,6 @@ def test_a_mirrored_offset_does_not_move_the_reader(make: Make) -> None:
     assert read(feed, 1)[0].offset == 0
 
 
-def test_first_offset_is_what_kafka_still_holds(make: Make) -> None:
-    assert assigned(make()).first_offset(0) == 0
+def test_bounds_are_what_kafka_holds(make: Make) -> None:
+    feed = assigned(make())
+    assert feed.bounds(0).first == 0 < feed.bounds(0).end

@@ -102,6 +102,29 @@ class TestFailures:
         assert (status, kind) == ("OPEN", "ExpiredError")
         assert text == "gave up: lookup of column 'customer' found nothing"
 
+    def test_not_before_this_very_process_has_tried_it_for_a_while(self, shop: Any) -> None:
+        """Nobody ran for two days; what it waits for comes with what has piled up."""
+        shop.send(order(1, "a"), order(2, "b", "Maya"))
+        shop.target.now += timedelta(days=2)
+        shop.retry()
+        assert shop.statuses() == ["PARKED", "PARKED"]
+        shop.customer("Anna")
+        shop.retry()
+        shop.target.now += timedelta(minutes=11)
+        shop.retry()
+        assert (shop.notes(), shop.statuses()) == ({1: "a"}, ["REPLAYED", "OPEN"])
+
+    def test_nor_what_stood_behind_one_that_a_person_took_long_to_decide_on(
+        self, shop: Any
+    ) -> None:
+        shop.customer("Anna")
+        shop.send(order(1, "bad"), order(1, "b", "Maya"))
+        shop.target.now += timedelta(days=2)
+        shop.target.admin.execute("UPDATE sync_dlq SET status = 'DISCARDED' WHERE status = 'OPEN'")
+        shop.target.waiting.load({0})
+        shop.retry()
+        assert shop.statuses() == ["DISCARDED", "PARKED"]
+
     def test_no_value_is_in_clear_in_what_is_parked(self, shop: Any) -> None:
         shop.send(order(1, "a", SECRET), order(1, SECRET), order(2, "bad" + SECRET, SECRET))
         shop.customer(SECRET)

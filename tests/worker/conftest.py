@@ -20,6 +20,7 @@ from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.dead_letters.waiting import Waiting
 from sink_runner.errors import DecodeError, EventError
 from sink_runner.health.board import Health
+from sink_runner.kafka.feed import Bounds
 from sink_runner.kafka.message import Message
 from sink_runner.loading.hooks import Hooks
 from sink_runner.loading.registry import new_manager
@@ -116,11 +117,11 @@ class Consumer:
         if partition not in self.positions:
             raise ValueError("Unassigned partition")
         self.sought.append((partition, offset))
-        self.positions[partition] = self.first_offset(partition) if offset is None else offset
+        self.positions[partition] = self.bounds(partition).first if offset is None else offset
 
-    def first_offset(self, partition: int) -> int:
+    def bounds(self, partition: int) -> Bounds:
         log = self.broker.logs[partition]
-        return log[0].offset if log else 0
+        return Bounds(log[0].offset, log[-1].offset + 1) if log else Bounds(0, 0)
 
     def mirror(self, offsets: dict[int, int]) -> None:
         self.broker.committed.update(offsets)

@@ -103,6 +103,36 @@ class TestPositions:
 
 
 class TestOwnership:
+    @pytest.mark.parametrize("sent", [0, 2])
+    def test_a_log_that_ends_before_what_was_applied_stops_the_mapping(
+        self, stage: Any, sent: int
+    ) -> None:
+        """Kafka lost its end while nobody looked; new records would be taken for old ones."""
+        for number in range(5):
+            stage.broker.send(0, number)
+        with stage.running():
+            stage.until([0, 1, 2, 3, 4])
+        del stage.broker.logs[0][1:]
+        for number in range(5, 5 + sent):
+            stage.broker.send(0, number)
+        with stage.running() as running:
+            running.join(5)
+        assert isinstance(running.fault, FatalError)
+        assert f"log ends at {1 + sent}" in str(running.fault)
+        assert stage.audit() == [0, 1, 2, 3, 4]
+
+    def test_one_that_loses_its_end_before_our_eyes_too(self, stage: Any) -> None:
+        for number in range(5):
+            stage.broker.send(0, number)
+        worker, consumer, stop = stage.worker()
+        with stage.run(worker, stop) as running:
+            stage.until([0, 1, 2, 3, 4])
+            del stage.broker.logs[0][1:]
+            stage.broker.send(0, 5)
+            consumer.positions[0] = 0  # as Kafka has it then
+            running.join(5)
+        assert isinstance(running.fault, FatalError)
+
     def test_a_fenced_worker_claims_again_what_is_its_own(self, stage: Any) -> None:
         stage.log(2)
         with stage.running() as running:

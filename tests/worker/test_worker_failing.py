@@ -104,6 +104,43 @@ def test_above_the_budget_it_stops_with_its_offsets_where_they_were(stage: Any) 
         stage.until([0, 1, 2, 3])
 
 
+def test_a_row_that_can_t_age_stops_no_event(stage: Any) -> None:
+    worker, _, stop = stage.worker()
+    asked = []
+
+    def refuses(_: object) -> int:
+        asked.append(1)
+        raise WriteError("refused by the target: CheckViolation (score)")
+
+    worker._applier.maintain = refuses
+    with capture_logs() as logs, stage.run(worker, stop) as running:
+        while len(asked) < 2:
+            time.sleep(0.01)
+        stage.broker.send(0, 10)
+        stage.until(list(range(11)))
+    assert running.fault is None
+    assert [line["log_level"] for line in logs if line["event"] == "maintenance_failed"][
+        0
+    ] == "error"
+
+
+def test_what_waits_does_not_tell_how_far_behind_we_are(needy: Any) -> None:
+    needy.health.clock = lambda: 10_000.0
+    worker, _, stop = needy.worker()
+    read = worker._decoder.decode_many
+    worker._decoder.decode_many = lambda values: [
+        one._replace(ts_ms=9_999_000 if one.after[0] == 2 else 1_000_000) for one in read(values)
+    ]
+    needy.known = {"b"}
+    with needy.run(worker, stop):
+        needy.broker.send(0, 1, need="a", key=b"1")
+        needy.broker.send(0, 2, need="b", key=b"2")
+        needy.until([2])
+        time.sleep(0.2)
+    found = needy.health.registry.get_sample_value("sink_lag_seconds", {"mapping": "staged"})
+    assert found == 1.0
+
+
 def test_health_tells_what_became_of_the_events(stage: Any) -> None:
     with stage.running(before=Refusing(4)) as running:
         eventually(lambda: running.worker.counts["parked"] == 2)

@@ -20,14 +20,14 @@ CREATE TABLE IF NOT EXISTS sink.partition_offset (
 -- wins, so that an older row of a batch can't win over an event, nor an older event over it.
 CREATE TABLE IF NOT EXISTS sink.row_version (
   mapping    text        NOT NULL,
-  key        text        NOT NULL,   -- JSON array of the key's columns, hashed if personal
+  key        text        NOT NULL,   -- hash of the key's columns
   position   bigint      NOT NULL,
   deleted_at timestamptz,            -- NULL: the row is there
   PRIMARY KEY (mapping, key)
 );
 CREATE INDEX IF NOT EXISTS row_version_deleted_at ON sink.row_version (deleted_at);
 
--- What those hashes are made with: one row, sealed with the key of the dead letters.
+-- What these hashes are made with: one row, sealed with the key of the dead letters.
 CREATE TABLE IF NOT EXISTS sink.key_secret (
   one    bool  PRIMARY KEY DEFAULT true CHECK (one),
   sealed bytea NOT NULL,
