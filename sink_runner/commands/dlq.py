@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from . import Subparsers, add_command
+from .given import number, person, seconds, user_name
 
 TEACHING = """\
 An event that could not be applied is kept, encrypted, in its target database; later events of its
@@ -115,11 +115,11 @@ def register(subparsers: Subparsers) -> None:
 
 def _add_list(actions: Subparsers) -> None:
     parser = _action(actions, "list", "list letters", LISTING)
-    _add_filters(parser, status="OPEN")
+    _add_filters(parser)
     parser.add_argument(
         "--summary", action="store_true", help="how many, by mapping, error and status"
     )
-    parser.add_argument("--most", type=int, default=100, metavar="N", help="the first N (100)")
+    parser.add_argument("--most", type=number, default=100, metavar="N", help="the first N (100)")
 
 
 def _add_show(actions: Subparsers) -> None:
@@ -136,22 +136,23 @@ def _add_explain(actions: Subparsers) -> None:
 
 def _add_replay(actions: Subparsers) -> None:
     parser = _action(actions, "replay", "have letters tried again, in order", REPLAYING)
-    _add_choice(parser)
+    _add_choice(parser, ("OPEN",), "the only one there is to replay (OPEN)", default="OPEN")
     parser.add_argument("--wait", action="store_true", help="wait for what becomes of them")
     parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="... for so many seconds (60)"
+        "--timeout", type=seconds, default=60.0, metavar="S", help="... for so many seconds (60)"
     )
 
 
 def _add_discard(actions: Subparsers) -> None:
     parser = _action(actions, "discard", "give letters up", DISCARDING)
-    _add_choice(parser)
+    told = "ALL is both of the others (of letters named by their ids: ALL; else OPEN)"
+    _add_choice(parser, ("OPEN", "PARKED", "ALL"), told, default=None)
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why; it is written down")
 
 
 def _add_export(actions: Subparsers) -> None:
     parser = _action(actions, "export", "write letters to a file, masked", EXPORTING, json=False)
-    _add_filters(parser, status="OPEN")
+    _add_filters(parser)
     _add_ids(parser)
     _add_reader(parser, clear=True)
     parser.add_argument("--format", choices=("jsonl", "csv"), default="jsonl")
@@ -176,7 +177,7 @@ def _action(
     parser = add_command(actions, name, summary=summary, teaching=teaching)
     if json:
         parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(run=_runs(name), user=_user())
+    parser.set_defaults(run=_runs(name), user=user_name())
     return parser
 
 
@@ -190,14 +191,20 @@ def _runs(name: str) -> Callable[[argparse.Namespace], int]:
     return run
 
 
-def _add_filters(parser: argparse.ArgumentParser, *, status: str) -> None:
+def _add_filters(
+    parser: argparse.ArgumentParser,
+    statuses: Sequence[str] = STATUSES,
+    status_help: str = "(OPEN)",
+    *,
+    status: str | None = "OPEN",
+) -> None:
     parser.add_argument("--mapping", metavar="NAME", help="of this mapping")
     parser.add_argument("--error", metavar="CLASS", help="WriteError, ..., or an SQLSTATE: 23514")
     parser.add_argument(
         "--since", type=_time, metavar="T", help="ISO 8601, UTC if no zone is given"
     )
     parser.add_argument("--until", type=_time, metavar="T", help="... and before this time")
-    parser.add_argument("--status", choices=STATUSES, default=status, help=f"({status})")
+    parser.add_argument("--status", choices=statuses, default=status, help=status_help)
     parser.add_argument(
         "--key",
         metavar="KEY",
@@ -210,28 +217,29 @@ def _add_ids(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--id", dest="more_ids", action="append", default=[], help="the same")
 
 
-def _add_choice(parser: argparse.ArgumentParser) -> None:
+def _add_choice(
+    parser: argparse.ArgumentParser, statuses: Sequence[str], told: str, *, default: str | None
+) -> None:
+    """Which letters; of a status that the action is not for, none are chosen in their place."""
     _add_ids(parser)
-    _add_filters(parser, status="OPEN")
+    _add_filters(parser, statuses, told, status=default)
     parser.add_argument("--dry-run", action="store_true", help="say which they are, and no more")
     parser.add_argument("--yes", action="store_true", help="do it for more than one, unasked")
 
 
 def _add_reader(parser: argparse.ArgumentParser, *, clear: bool) -> None:
     parser.add_argument(
-        "--as", dest="user", metavar="USER", default=_user(), help="whom the policies know you as"
+        "--as",
+        dest="user",
+        metavar="USER",
+        type=person,
+        default=user_name(),
+        help="whom the policies know you as",
     )
     if clear:
         parser.add_argument(
             "--clear", action="store_true", help="in clear what the policies open to you; audited"
         )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may have no name for its user
-        return "unknown"
 
 
 def _time(text: str) -> datetime:

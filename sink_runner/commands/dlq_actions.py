@@ -14,7 +14,7 @@ from rich.console import Console
 from ..dead_letters import explain as explaining
 from ..dead_letters import letters, places, rekey, tables, verdicts
 from ..dead_letters.export import export
-from ..dead_letters.letters import STATUSES, Wanted
+from ..dead_letters.letters import OPEN, PARKED, STATUSES, Wanted
 from ..dead_letters.verdicts import Decided, Outcome
 from ..dead_letters.workbench import Workbench
 from ..errors import ConfigError
@@ -56,7 +56,7 @@ def explain(args: argparse.Namespace) -> int:
 
 def replay(args: argparse.Namespace) -> int:
     bench = _bench(args)
-    chosen = _chosen(bench, args)
+    chosen = _chosen(bench, args, OPEN)
     if not _may(args, chosen, "replay"):
         return _undone(args, chosen)
     decided: dict[str, list[Decided]] = {}
@@ -74,7 +74,9 @@ def discard(args: argparse.Namespace) -> int:
     bench = _bench(args)
     if not args.reason.strip():
         raise ConfigError("--reason is empty")
-    chosen = _chosen(bench, args, "OPEN", "PARKED")
+    named = args.ids or args.more_ids
+    args.status = args.status or ("ALL" if named else "OPEN")
+    chosen = _chosen(bench, args, OPEN, PARKED)
     if not _may(args, chosen, "discard"):
         return _undone(args, chosen)
     decided = {}
@@ -137,25 +139,23 @@ def _bench(args: argparse.Namespace) -> Workbench:
     return Workbench(file.config(), plugins, args.user, file.environ)
 
 
-def _wanted(args: argparse.Namespace, *statuses: str) -> Wanted:
-    asked = STATUSES if args.status == "ALL" else (args.status,)
+def _wanted(args: argparse.Namespace, every: Sequence[str] = STATUSES) -> Wanted:
     return Wanted(
         mapping=args.mapping,
         error=args.error,
         since=args.since,
         until=args.until,
-        statuses=statuses or asked,
+        statuses=every if args.status == "ALL" else (args.status,),
     )
 
 
-def _chosen(bench: Workbench, args: argparse.Namespace, *statuses: str) -> Ids:
-    """The letters that are meant, by database; all open ones only if a filter says so."""
+def _chosen(bench: Workbench, args: argparse.Namespace, *every: str) -> Ids:
+    """The letters that are meant, by database; `every` status is what an action is for."""
     ids = [*args.ids, *args.more_ids]
     filters = (args.mapping, args.error, args.since, args.until, args.key)
     if not ids and not any(filters):
         raise ConfigError("say which letters: their ids, --mapping, --error, --since or --key")
-    named = statuses if ids else (args.status,) if args.status in statuses else ("OPEN",)
-    wanted = _wanted(args, *named)
+    wanted = _wanted(args, every)
     found = {
         database: letters.ids(connection, here)
         for database, connection, here in bench.search(wanted, ids, args.key)

@@ -139,3 +139,59 @@ class TestDiscard:
         office.retry()
         assert office.dlq("discard", office.id(), "--reason", "late")[0] == 1
         assert office.letters("status") == ["REPLAYED"] * 3
+
+    @pytest.mark.parametrize(
+        ("options", "left"),
+        [
+            (("--status", "OPEN"), ["DISCARDED", "PARKED"]),
+            (("--status", "PARKED"), ["OPEN", "DISCARDED"]),
+            (("--status", "ALL"), ["DISCARDED", "DISCARDED"]),
+            ((), ["DISCARDED", "PARKED"]),
+        ],
+    )
+    def test_of_the_status_that_was_asked_for(
+        self, office: Any, options: tuple[str, ...], left: list[str]
+    ) -> None:
+        office.send(office.event(1, "bad"))
+        office.send(office.event(1, "b"))
+        given = ("discard", "--mapping", "people", "--reason", "made up", "--yes")
+        assert office.dlq(*given, *options)[0] == 0
+        assert office.letters("status") == left
+
+    def test_letters_that_are_named_are_those_of_the_status_too(self, office: Any) -> None:
+        office.send(office.event(1, "bad"))
+        office.send(office.event(1, "b"))
+        ids = (office.id(0), office.id(1))
+        office.dlq("discard", *ids, "--reason", "made up", "--yes", "--status", "PARKED")
+        assert office.letters("status") == ["OPEN", "DISCARDED"]
+        office.dlq("discard", *ids, "--reason", "made up", "--yes")
+        assert office.letters("status") == ["DISCARDED", "DISCARDED"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("discard", "--reason", "made up", "--status", "REPLAYED"),
+        ("discard", "--reason", "made up", "--status", "DISCARDED"),
+        ("replay", "--status", "DISCARDED"),
+        ("replay", "--status", "PARKED"),
+        ("replay", "--status", "ALL"),
+    ],
+)
+def test_a_status_that_the_action_is_not_for_is_refused(office: Any, argv: tuple[str, ...]) -> None:
+    """Nor are open letters taken in their place: it can't be undone."""
+    office.send(office.event(1, "bad"), office.event(2, "bad"))
+    code, _, err = office.dlq(*argv, "--mapping", "people", "--yes")
+    assert (code, "invalid choice" in err) == (2, True)
+    assert office.letters("status") == ["OPEN", "OPEN"]
+
+
+def test_help_says_what_all_of_them_are(call: Any) -> None:
+    assert "ALL is both of the others" in " ".join(call("dlq", "discard", "--help")[1].split())
+
+
+@pytest.mark.parametrize("time", ["nan", "inf", "-1"])
+def test_to_wait_for_ever_is_refused(office: Any, time: str) -> None:
+    office.send(office.event(1, "bad"))
+    assert office.dlq("replay", office.id(), "--wait", "--timeout", time)[0] == 2
+    assert office.letters("status") == ["OPEN"]
