@@ -7,6 +7,7 @@ It errs towards yes.  A column that looks so and is not is listed in `classifica
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 
 def _words(text: str) -> frozenset[str]:
@@ -21,14 +22,20 @@ _WORDS = _words(
     geolocation income salary wage bank account ifsc iban upi pan passport voter epic ration
     father mother husband wife spouse guardian nominee photo photograph portrait signature
     fingerprint biometric iris health diagnosis password secret otp surname nickname
-    city lat lon lng geo ip"""
+    city lat lon lng geo ip mob tel fname mname lname yob ssn gps blood face marital
+    residence residential landmark house"""
 )
 # Things have names, too: a name is a person's where it stands alone or behind one of these.
 _NAMES = _words(
     """full first last middle family given person citizen applicant member head holder
     beneficiary customer user owner display hindi file document"""
 )
+_NAME = frozenset({"name", "naam", "nm"})
+_LANGUAGES = _words("hi hin en eng english in")
 _IDS = frozenset({"citizen", "person", "applicant", "beneficiary", "warehouse"})
+# Too short to speak of a person but where a number follows: `ph_no`, `dl_no`.
+_NUMBERED = _words("ph cell dl ac acc acct")
+_NUMBERS = frozenset({"no", "num", "number", "nbr"})
 # Text in which anything may stand.
 _FREE = _words(
     """comment comments message messages note notes remark remarks reason reasons explanation
@@ -38,7 +45,15 @@ _FREE = _words(
 _FREE_TYPES = re.compile(r"text|char|json|xml|string", re.IGNORECASE)
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _COMPOUNDS = re.compile(
-    r"aadh?aar|mobile|phone|e_?mail|birth|pincode|income|address", re.IGNORECASE
+    r"a+dha+r|aada+r|bhamashah|mobile|phone|e_?mail|birth|pincode|income|address|nameof",
+    re.IGNORECASE,
+)
+# Whoever names a column in Hindi names what people are asked for; no list of ours tells more.
+_DEVANAGARI = re.compile(r"[\u0900-\u097f\ua8e0-\ua8ff]")
+# Two words in one: `fathername`, `panno`, `voterid`.
+_GLUED = re.compile(
+    rf"(?P<first>{'|'.join(sorted(_WORDS | _NAMES | _IDS | _NUMBERED | {'uid'}))})s?"
+    rf"(?P<last>{'|'.join(sorted(_NAME | _NUMBERS | {'id', 'card'}))})"
 )
 
 
@@ -47,14 +62,34 @@ def looks_personal(column: str, type_: str) -> bool:
 
     Text in which anything may stand counts as personal.  "" is a type that is not known.
     """
-    words = [part.lower() for part in _PART.findall(column)]
-    if _COMPOUNDS.search(column) or _WORDS.intersection(words):
+    words = [word for part in _PART.findall(column) for word in _apart(part.lower())]
+    if _DEVANAGARI.search(column):
+        return True
+    if _COMPOUNDS.search(column) or _WORDS.intersection(_singular(words)) or _numbered(words):
         return not _is_flag(words, type_)
-    if "name" in words or "naam" in words:
-        return len(words) == 1 or bool(_NAMES.intersection(words))
+    if _NAME.intersection(words):
+        alone = _NAME.issuperset({*words} - _LANGUAGES)
+        return alone or bool(_NAMES.intersection(_singular(words)))
+    if "uid" in words:  # the Aadhaar's other name, or short for a surrogate
+        return not type_.lower().startswith("uuid")
     if words[-1:] == ["id"] and _IDS.intersection(words):
         return bool(type_) and not type_.lower().startswith("uuid")  # a surrogate is a pseudonym
     return bool(_FREE.intersection(words)) and (not type_ or bool(_FREE_TYPES.search(type_)))
+
+
+def _apart(word: str) -> tuple[str, ...]:
+    """The two words that were written as one, else the word."""
+    found = _GLUED.fullmatch(word)
+    return (found["first"], found["last"]) if found else (word,)
+
+
+def _singular(words: list[str]) -> set[str]:
+    """The words, and what they are without the s of a plural or of "father's"."""
+    return {*words, *(word.removesuffix("s") for word in words)}
+
+
+def _numbered(words: list[str]) -> bool:
+    return any(one in _NUMBERED and two in _NUMBERS for one, two in pairwise(words))
 
 
 def _is_flag(words: list[str], type_: str) -> bool:
