@@ -46,6 +46,10 @@ def styled(zero, text):
         "+91-98765-43210",
         "0091 98765 43210",
         "+91 (98765) 432-10",
+        "98765:43210",
+        "98765;43210",
+        "9876:1234:1234",
+        "98765\t43210",
         # other digits
         "९८७६ १२३४ १२३४",
         styled(0xFF10, "9876543210"),
@@ -78,6 +82,23 @@ def styled(zero, text):
         "ravi at example dot co dot in",
         "ravi at the rate example.in",
         "रवि(at)उदाहरण.भारत",
+        # by blanks that are no space, and by the end of a line
+        "ravi at\tgmail dot com",
+        "ravi\tat\tgmail\tdot\tcom",
+        "ravi@\texample.com",
+        "ravi\x0b@\x0cexample.com",
+        "ravi@\nexample.com",
+        "ravi@\r\nexample.com",
+        "ravi\n@example.com",
+        "ravi@example\n.com",
+        "ravi@example.\ncom",
+        "ravi at\ngmail dot com",
+        "ravi\nat gmail\ndot\ncom",
+        "ravi at the\nrate gmail.com",
+        "ravi(at)\nexample(dot)com",
+        "ravi@ gmail. com",
+        "ravi@ gmail. co. in",
+        "ravi(at) gmail .com",
     ],
 )
 def test_scrubbing_hides_numbers_and_emails_anywhere_in_a_text(secret):
@@ -103,10 +124,19 @@ def test_scrubbing_hides_numbers_and_emails_anywhere_in_a_text(secret):
         "Camp from 10:00 to 17:00 on 12/02/2026 (ward 7)",
         "₹ 1,20,000 in 2 parts",
         "क्षेत्र ७ में १२ फरवरी २०२६",
+        "Open 10:00:00 11:00:00 12:00:00",
+        "Seen\t2026-01-31\t10:00:00;\n2026-02-01 10:00:00",
+        "Come to the camp at\nthe school. Dot the form.",
     ],
 )
 def test_scrubbing_leaves_other_text_alone(text):
     assert scrub_contacts_and_income(text) == text
+
+
+def test_the_sentence_behind_an_e_mail_stays():
+    text = "Ask ravi@example.in. Then wait.\nOr ask ravi@example.in\nand wait."
+    shown = "Ask ***MASKED***. Then wait.\nOr ask ***MASKED***\nand wait."
+    assert scrub_contacts(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -144,6 +174,7 @@ def test_scrubbing_a_long_text_takes_no_quadratic_time():
         "1--------",
     )
     units += ("a at ", "a @ ", "a (at) b ", "a at b dot ", "at the rate ", "1234,", "१", "[")
+    units += ("\n", "a\n", "a\nat\n", "a@b\n", "a@ b. ", "a@b.\n", "1234:", "1234 ;", "\t", "a@\t")
     for unit in units:
         scrub_contacts_and_income(unit * 20_000)
     assert time.process_time() - begin < 5

@@ -13,18 +13,20 @@ CONFIDENTIAL = "CONFIDENTIAL"
 _REACH = 5  # words from a level to the word "income" that it belongs to
 
 # What is looked at is the text folded, character by character: digits of every script and style are
-# ASCII's, dashes are one dash, and what nobody can see (zero width, variation, accents) is this:
+# ASCII's, dashes are one dash, blanks but the end of a line are one blank, and what nobody can see
+# (zero width, variation, accents) is this:
 _UNSEEN = "\u200b"
 _GAP = rf"(?:{_UNSEEN}*+[\s.\-_/\\()\[\]~|*+=#'\"\u2022\u00b7]){{0,8}}{_UNSEEN}*+"
 _DAY, _MONTH, _YEAR = "(?:0[1-9]|[12][0-9]|3[01])", "(?:0[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
 
 # Ten digits and more, in one piece or grouped: mobile, Aadhaar, virtual id, card.  A time stamp and
-# an application's number (APP-20260131-000042) look like one but are not.
+# an application's number (APP-20260131-000042) look like one but are not.  A comma or a colon joins
+# groups of four and more only, or amounts and times of day would be numbers.
 _NUMBER = re.compile(
     rf"""(?<![0-9])(?:
     (?P<kept>{_YEAR}-{_MONTH}-{_DAY}[ T,]{{1,2}}(?:[01][0-9]|2[0-3]):[0-5][0-9](?![0-9])
         |{_YEAR}{_MONTH}{_DAY}-[0-9]{{6}}(?!{_GAP}[0-9]))
-    |[0-9](?:(?:{_GAP}|(?<=[0-9]{{4}}),[ ]?(?=[0-9]{{4}}))[0-9]){{9,}})""",
+    |[0-9](?:(?:{_GAP}|(?<=[0-9]{{4}})(?:,[ ]?|[:;])(?=[0-9]{{4}}))[0-9]){{9,}})""",
     re.VERBOSE,
 )
 # Possessive and anchored at the start of a token, or a long text would take quadratic time.
@@ -32,14 +34,18 @@ _EMAIL = re.compile(
     r"(?<![^\s@<>(),;:\"])[^\s@<>(),;:\"]++(?:@++[^\s@<>(),;:\"]++)+",
 )
 _LABEL = rf"[\w{_UNSEEN}-]++"
-_OPEN, _CLOSE = r"[ ]{0,2}[(\[{<][ ]{0,2}", r"[ ]{0,2}[)\]}>][ ]{0,2}"
-_DOT = rf"(?:\.|[ ]{{1,2}}\.[ ]{{1,2}}|{_OPEN}(?:dot|\.){_CLOSE}|[ ]+dot[ ]+)"
-# An e-mail that somebody took apart.  "at" alone is one only where "dot" is spelled as well.
+_OPEN, _CLOSE = r"[ \n]{0,2}[(\[{<][ ]{0,2}", r"[ ]{0,2}[)\]}>][ \n]{0,2}"
+_DOT = rf"(?:[ \n]{{0,2}}\.|[ ]{{1,2}}\.[ ]{{1,2}}|{_OPEN}(?:dot|\.){_CLOSE}|[ \n]++dot[ \n]++)"
+# Behind a point and a blank a sentence begins, but for these.
+_ENDING = r"\.[ \n]{1,2}(?:com|co|in|org|net|gov|nic|edu|ac|info|biz)(?!\w)"
+# An e-mail that somebody took apart, or that a line's end did.  "at" alone is one only where "dot"
+# is spelled as well.
 _SPELLED = re.compile(
     rf"""(?<![\w.+%{_UNSEEN}-])[\w.+%{_UNSEEN}-]++(?:
-    (?:[ ]{{0,3}}@[ ]{{0,3}}|{_OPEN}(?:at|@){_CLOSE}|[ ]+at[ ]the[ ]rate(?:[ ]of)?[ ]+)
-        {_LABEL}(?:{_DOT}{_LABEL})+
-    |[ ]+at[ ]+{_LABEL}(?:[ ]+dot[ ]+{_LABEL})+)""",
+    (?:[ \n]{{0,3}}@[ \n]{{0,3}}|{_OPEN}(?:at|@){_CLOSE}
+            |[ \n]++at[ \n]the[ \n]rate(?:[ \n]of)?[ \n]++)
+        {_LABEL}(?:{_DOT}{_LABEL}|{_ENDING})+
+    |[ \n]++at[ \n]++{_LABEL}(?:[ \n]++dot[ \n]++{_LABEL})+)""",
     re.VERBOSE | re.IGNORECASE,
 )
 _BAND = re.compile(
@@ -57,7 +63,7 @@ def scrub_contacts(value: Any) -> str | None:
         return None
     text = value if isinstance(value, str) else str(value)
     # Numbers first: a number that ends in an e-mail's local part is hidden whole.
-    folded = text if text.isascii() else "".join(map(_folded, text))
+    folded = text.translate(_BLANKS) if text.isascii() else "".join(map(_folded, text))
     for pattern in (_NUMBER, _SPELLED, _EMAIL):
         text, folded = _hide(pattern, text, folded)
     return text
@@ -100,6 +106,8 @@ def _folded(char: str) -> str:
     return _DOTS.get(char, plain if len(plain) == 1 else char)
 
 
+# All that folding changes of ASCII.
+_BLANKS = {code: " " for code in range(128) if chr(code).isspace() and code != ord("\n")}
 _FILLERS = frozenset("\u3164\uffa0\u115f\u1160")
 _DOTS = {"\u3002": ".", "\uff61": ".", "\u2024": "."}
 
