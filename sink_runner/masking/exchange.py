@@ -128,11 +128,16 @@ def local_policies(directory: Path) -> Content:
 
 
 def changes(old: Content, new: Content) -> Iterator[str]:
-    """How two sets of policies differ, policy by policy."""
-    before = {policy["name"]: policy for policy in old["policies"]}
-    after = {policy["name"]: policy for policy in new["policies"]}
+    """How two sets of policies differ, policy by policy; the old may be no good."""
+    before, after = _by_name(old), _by_name(new)
     for name in sorted(before.keys() | after.keys()):
         yield from difference(before.get(name), after.get(name), name)
+
+
+def _by_name(content: Content) -> dict[str, Content]:
+    found = content.get("policies")
+    named = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return {str(one.get("name")): one for one in named}
 
 
 def tried(directory: Path, content: Content) -> Policies:

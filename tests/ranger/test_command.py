@@ -256,3 +256,36 @@ def test_every_command_teaches(call, command):
     code, out, _ = call("policies", command, "--help")
     assert code == 0
     assert f"  sink-runner policies {command}" in out.split("examples:")[1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"policyVersion": 1},
+        {"policyVersion": 1, "policies": None},
+        {"policyVersion": 1, "policies": [{}, 7]},
+    ],
+    ids=str,
+)
+def test_pull_mends_a_folder_that_is_no_good(policies, ranger, folder, content):
+    policies("push", "--yes")
+    (folder / "policies.json").write_text(json.dumps({"serviceName": "sink_prod", **content}))
+    code, out, err = policies("pull", "--yes")
+    assert (code, err) == (0, "")
+    assert json.loads((folder / "policies.json").read_text()) == ranger.downloaded("sink_prod")
+
+
+@pytest.mark.parametrize("content", [{}, {"serviceName": 7}, {"serviceName": ""}], ids=str)
+def test_without_a_service_s_name_nothing_can_be_asked(policies, folder, content):
+    (folder / "policies.json").write_text(json.dumps(content))
+    code, _, err = policies("pull", "--yes")
+    assert code == 78
+    assert "policies.json: serviceName must be given" in err
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "nonsense", "http://", "http://x:99999"])
+def test_what_is_no_url_is_told(policies, url):
+    code, _, err = policies("pull", "--yes", url=url)
+    assert code == 78
+    assert "policies.admin is no URL" in err
+    assert len(err.splitlines()) == 1

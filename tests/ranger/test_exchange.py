@@ -11,6 +11,7 @@ from sink_runner.masking.admin import connect
 from sink_runner.masking.exchange import Action, meant, plan, put, tried
 from sink_runner.masking.policy import load_policies
 from sink_runner.masking.renewal import Renewal
+from sink_runner.masking.watch import PolicyWatch
 
 from .cases import DEFINITION, OWN
 from .stub import PASSWORD, USER, admin
@@ -198,3 +199,42 @@ def test_a_set_is_tried_before_it_is_put_in_place(folder):
     put(folder, OURS | {"policyVersion": 77})
     assert load_policies(folder, {}).version == 77
     assert (folder / "policies.json").stat().st_mode & 0o777 == 0o644
+
+
+def drifted(folder):
+    """As a deploy does that puts another set in place."""
+    mine = json.loads((folder / "policies.json").read_text())
+    mine["policies"] = mine["policies"][1:]
+    (folder / "policies.json").write_text(json.dumps(mine))
+
+
+@pytest.mark.parametrize("spoil", [drifted, lambda folder: (folder / "policies.json").unlink()])
+def test_a_folder_that_changes_by_itself_is_put_right(served, client, folder, spoil):
+    """Ranger answers that nothing is newer, which is no word on what the folder has."""
+    renew = Renewal(folder, client)
+    renew()
+    spoil(folder)
+    renew()
+    assert json.loads((folder / "policies.json").read_text()) == served.downloaded(SERVICE)
+
+
+def test_the_policies_that_hold_are_ranger_s_whatever_the_folder_becomes(served, client, folder):
+    watch = PolicyWatch(folder, download=Renewal(folder, client))
+    watch.look()
+    held = watch.current().digest
+    drifted(folder)
+    watch.look()
+    assert watch.current().digest == held
+
+
+def test_while_ranger_is_away_the_folder_is_not_taken_up(served, client, folder):
+    watch = PolicyWatch(folder, download=Renewal(folder, client))
+    watch.look()
+    held = watch.current().digest
+    drifted(folder)
+    served.down = 503
+    watch.look()
+    assert watch.current().digest == held
+    served.down = 0
+    watch.look()
+    assert json.loads((folder / "policies.json").read_text()) == served.downloaded(SERVICE)
