@@ -9,9 +9,19 @@ import pytest
 from sink_runner.errors import PolicyError
 from sink_runner.loading import registry
 from sink_runner.masking.policy import load_policies
-from sink_runner.masking.returns import refuse_returns, returns, told
+from sink_runner.masking.returns import faults, refuse_returns, returns, told
 from sink_runner.parts import assemble, mappings_of
-from sink_runner.plugin import Column, Lookup, TableMapping, all_of, first_of, source_wins
+from sink_runner.plugin import (
+    Candidates,
+    Column,
+    Contested,
+    Lookup,
+    TableMapping,
+    all_of,
+    first_of,
+    newest_wins,
+    source_wins,
+)
 from sink_runner.target.catalog import CatalogColumn
 from sink_runner.testing import Harness, update
 
@@ -129,6 +139,55 @@ def test_no_pair_that_we_ship_does_it():
     shipped = mappings_of(plugins[name] for name in names)
     assert len(shipped) == 12
     assert [told(way) for way in returns(shipped, load_policies(OWN, {}))] == []
+
+
+def of(**declared):
+    made = {
+        "source": NORTH,
+        "target": SOUTH,
+        "key": ("id",),
+        "conflict": source_wins(),
+        "columns": (Column("id"), Column("name")),
+    }
+    return TableMapping(**made | declared)
+
+
+PICK = Candidates(key=("name",), group=("id",), select="SELECT 1")
+TIMED = (Column("id"), Column("name"), Column("at"))
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "why"),
+    [
+        (of(key=("name",)), "two rows would become one"),
+        (of(candidates=PICK), "two rows would become one"),
+        (of(conflict=newest_wins("name")), "decides which row is newer"),
+        (
+            of(columns=TIMED, conflict=newest_wins("at"), contested=Contested(), old_row=True),
+            "would overwrite a real one",
+        ),
+    ],
+    ids=["key", "key of candidates", "version", "contested"],
+)
+def test_a_mask_where_the_value_is_needed_is_refused(policies, spoilt, why):
+    with pytest.raises(PolicyError, match=rf"'out' masks north.public.people.name .*{why}"):
+        refuse_returns("out", {"out": spoilt}, policies)
+    assert len(faults({"out": spoilt}, policies)) == 1
+
+
+def test_elsewhere_it_is_not(policies):
+    assert faults({"out": of()}, policies) == []
+
+
+def test_a_key_may_be_hashed(folder):
+    """Two people stay two."""
+    content = json.loads((folder / "policies.json").read_text())
+    for item in content["policies"][0]["dataMaskPolicyItems"]:
+        item["dataMaskInfo"] = {"dataMaskType": "MASK_HASH"}
+    (folder / "policies.json").write_text(json.dumps(content))
+    assert (
+        faults({"out": of(key=("name",))}, load_policies(folder, {"SINK_MASK_KEY": "k" * 43})) == []
+    )
 
 
 CODE = """

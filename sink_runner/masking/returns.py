@@ -1,7 +1,9 @@
-"""No masked value comes back to the table that it was made from, where it would replace a real one.
+"""No masked value takes the place of a real one.
 
-The guard against echoes is not enough: whoever edits the masked row by hand sends all of its
-columns back.
+It must not come back to the table that it was made from.  The guard against echoes is not enough
+for that: whoever edits the masked row by hand sends all of its columns back.  Nor may it be a key,
+which two people would then have in common, or decide which row is newer, or replace what the
+target's own people wrote.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..errors import PolicyError
 from ..plugin import TableMapping
 from .lineage import Line, lines
+from .masks import MaskKind
 from .policy import ColumnName, Policies
 
 Way = tuple[Line, ...]
@@ -20,15 +23,39 @@ Way = tuple[Line, ...]
 def refuse_returns(mapping: str, mappings: Mapping[str, TableMapping], policies: Policies) -> None:
     """Raise PolicyError if a mapping is part of such a way, however many mappings it takes."""
     ways = [way for way in returns(mappings, policies) if any(it.mapping == mapping for it in way)]
-    if ways:
-        raise PolicyError("\n".join(map(told, ways)))
+    found = [*spoils({mapping: mappings[mapping]}, policies), *map(told, ways)]
+    if found:
+        raise PolicyError("\n".join(found))
 
 
 def faults(mappings: Mapping[str, TableMapping], policies: Policies) -> list[str]:
     """All that the policies forbid in these mappings: columns left bare, and ways back."""
     bare = [line for line in lines(mappings, policies) if line.fault]
     found = [f"mapping {line.mapping!r}: {line.fault}" for line in bare]
-    return [*found, *map(told, returns(mappings, policies))]
+    return [*found, *spoils(mappings, policies), *map(told, returns(mappings, policies))]
+
+
+def spoils(mappings: Mapping[str, TableMapping], policies: Policies) -> Iterator[str]:
+    """The masks that make a column useless for what its mapping needs it for."""
+    for line in lines(mappings, policies):
+        if line.mask is not None and line.mask.function is not None:
+            why = _spoilt(mappings[line.mapping], line.target.column, line.mask.kind)
+            if why:
+                yield (
+                    f"mapping {line.mapping!r} masks {line.source} by {line.seen}, and "
+                    f"{line.target} {why}; let {line.reader} see it by MASK_NONE, or leave the column out"
+                )
+
+
+def _spoilt(mapping: TableMapping, column: str, kind: MaskKind) -> str:
+    keys = {*mapping.key, *(mapping.candidates.key if mapping.candidates else ())}
+    if column in keys and kind is not MaskKind.HASH:
+        return "is a key: two rows would become one"
+    if column == mapping.conflict.version:
+        return "decides which row is newer"
+    if mapping.contested is not None and column not in keys:
+        return "is contested: a masked value would overwrite a real one"
+    return ""
 
 
 def returns(mappings: Mapping[str, TableMapping], policies: Policies) -> Iterator[Way]:
