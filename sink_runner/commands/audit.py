@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from . import OK, Subparsers, add_command, read_config
+from .given import number
 
 if TYPE_CHECKING:
     from ..target.audit import Entry
@@ -39,7 +42,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--since", type=date.fromisoformat, metavar="DATE", help="of this day, UTC, and later"
     )
-    parser.add_argument("--most", type=int, default=50, metavar="N", help="the last N (50)")
+    parser.add_argument("--most", type=number, default=50, metavar="N", help="the last N (50)")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
 
@@ -55,23 +58,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _entries(args: argparse.Namespace) -> list[Entry]:
     """The latest of all databases that have a log, the newest first."""
-    import psycopg  # noqa: PLC0415 - not loaded by the commands that need none
+    from psycopg.errors import UndefinedTable  # noqa: PLC0415 - not loaded where none is needed
 
     from ..target.audit import read_audit  # noqa: PLC0415
-    from ..target.faults import judge  # noqa: PLC0415
-    from ..target.session import connect  # noqa: PLC0415
+    from .asking import asking  # noqa: PLC0415
 
     found: list[Entry] = []
-    for database in read_config(args).config().databases.values():
-        try:
-            with connect(database.dsn, "sink-runner audit") as connection:
-                found += read_audit(
-                    connection, mapping=args.mapping, since=args.since, most=args.most
-                )
-        except psycopg.errors.UndefinedTable:
-            continue
-        except psycopg.Error as fault:
-            raise judge(fault) from fault
+    config = read_config(args).config()
+    for name in config.databases:
+        with asking(config, name, "sink-runner audit") as connection, suppress(UndefinedTable):
+            found += read_audit(connection, mapping=args.mapping, since=args.since, most=args.most)
     return sorted(found, key=lambda one: one.at, reverse=True)[: args.most]
 
 
@@ -82,7 +78,7 @@ def _table(entries: list[Entry]) -> Table:
     for one in entries:
         details: dict[str, Any] = one.details
         rows = details.get("rows") or details.get("errors") or details.get("conflicts") or ""
-        table.add_row(
+        cells = (
             f"{one.at:%Y-%m-%d %H:%M:%S}",
             " ".join(filter(None, (one.event_type, one.operation))),
             details.get("mapping") or one.user or "",
@@ -91,4 +87,5 @@ def _table(entries: list[Entry]) -> Table:
             ", ".join(one.masked or ()),
             str(details.get("policy_version", "")),
         )
+        table.add_row(*map(Text, cells))  # a name may look like markup
     return table

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..config import Config
 from ..errors import ConfigError
 from ..settings import hint
 from . import FAILURE, OK, Subparsers, add_command, add_config_option, read_config
+from .given import number, person, user_name
 
 if TYPE_CHECKING:
     from ..target.conflict_book import Conflict, Connection
@@ -71,14 +71,21 @@ def register(subparsers: Subparsers) -> None:
     listing.add_argument(
         "--since", type=date.fromisoformat, metavar="DATE", help="found on this day, UTC, or later"
     )
-    listing.add_argument("--most", type=int, default=100, metavar="N", help="at most N (100)")
+    listing.add_argument("--most", type=number, default=100, metavar="N", help="at most N (100)")
     shown = _add(commands, "show", "one conflict with both sides", run_show)
-    shown.add_argument("id", type=int, metavar="ID")
+    shown.add_argument("id", type=number, metavar="ID")
     resolving = _add(commands, "resolve", "record what was decided", run_resolve, RESOLVING)
-    resolving.add_argument("id", type=int, metavar="ID")
+    resolving.add_argument("id", type=number, metavar="ID")
     resolving.add_argument("--action", required=True, metavar="ACTION", help="see below")
     resolving.add_argument("--notes", required=True, help="why, for those who ask later")
-    resolving.add_argument("--as", dest="user", metavar="USER", help="who decides ($USER)")
+    resolving.add_argument(
+        "--as",
+        dest="user",
+        metavar="USER",
+        type=person,
+        default=user_name(),
+        help="who decides ($USER)",
+    )
 
 
 def _add(
@@ -110,8 +117,8 @@ def run_list(args: argparse.Namespace) -> int:
     wanted = Wanted(args.all, args.type, args.table, args.since, args.most)
     found = [
         (name, conflict)
-        for name, connection in _databases(args)
-        for conflict in find(connection, wanted)
+        for name, conflicts in _asked(args, lambda connection: find(connection, wanted))
+        for conflict in conflicts
     ]
     if args.json:
         print(json.dumps([_record(*one) for one in found], indent=2))
@@ -123,11 +130,11 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_show(args: argparse.Namespace) -> int:
-    with _one(args) as (name, _, conflict):
-        if args.json:
-            print(json.dumps(_record(name, conflict), indent=2))
-        else:
-            Console().print(_sides(name, conflict))
+    name, conflict = _one(args)
+    if args.json:
+        print(json.dumps(_record(name, conflict), indent=2))
+    else:
+        Console().print(_sides(name, conflict))
     return OK
 
 
@@ -135,16 +142,17 @@ def run_resolve(args: argparse.Namespace) -> int:
     from ..target.conflict_book import ACTIONS, resolve  # noqa: PLC0415
 
     _check(args.action, ACTIONS, "action")
-    user = args.user or getpass.getuser()
-    with _one(args) as (name, connection, conflict):
-        done = resolve(
-            connection, name, conflict.id, action=args.action, notes=args.notes, user=user
-        )
+    if not args.notes.strip():
+        raise ConfigError("--notes is empty")
+    name, conflict = _one(args)
+    args.database = name
+    given = {"action": args.action, "notes": args.notes, "user": args.user}
+    ((_, done),) = _asked(args, lambda connection: resolve(connection, name, conflict.id, **given))
     if args.json:
         result = {"database": name, "id": conflict.id, "action": args.action, "done": done}
         print(json.dumps(result))
     elif done:
-        print(f"conflict {conflict.id} of {name}: {args.action}, by {user}")
+        print(f"conflict {conflict.id} of {name}: {args.action}, by {args.user}")
     else:
         print(f"conflict {conflict.id} of {name} is resolved already: {conflict.action}")
     return OK if done else FAILURE
@@ -153,43 +161,33 @@ def run_resolve(args: argparse.Namespace) -> int:
 # -- where they are --------------------------------------------------------------------------------
 
 
-def _databases(args: argparse.Namespace) -> Iterator[tuple[str, Connection]]:
-    """The databases that are meant and have conflicts, each open while it is looked at."""
-    import psycopg  # noqa: PLC0415
-
+def _asked(args: argparse.Namespace, work: Callable[[Connection], T]) -> list[tuple[str, T]]:
+    """What `work` brings from each database that is meant and has conflicts."""
     from ..target.conflict_book import is_kept  # noqa: PLC0415
-    from ..target.faults import judge  # noqa: PLC0415
-    from ..target.session import connect  # noqa: PLC0415
+    from .asking import asking  # noqa: PLC0415
 
     config: Config = read_config(args).config()
-    if args.database is not None:
-        _check(args.database, config.databases, "database")
+    _check(args.database, config.databases, "database")
+    found = []
     for name in [args.database] if args.database else sorted(config.databases):
-        try:
-            with connect(config.databases[name].dsn, "sink-runner conflicts") as connection:
-                if is_kept(connection):
-                    yield name, connection
-        except psycopg.Error as fault:
-            raise judge(fault) from fault
+        with asking(config, name, "sink-runner conflicts") as connection:
+            if is_kept(connection):
+                found.append((name, work(connection)))
+    return found
 
 
-@contextmanager
-def _one(args: argparse.Namespace) -> Iterator[tuple[str, Connection, Conflict]]:
+def _one(args: argparse.Namespace) -> tuple[str, Conflict]:
     """The one conflict of a number, and the database that it is in."""
     from ..target.conflict_book import get  # noqa: PLC0415
 
-    names = [name for name, connection in _databases(args) if get(connection, args.id)]
-    if not names:
+    asked = _asked(args, lambda connection: get(connection, args.id))
+    found = [(name, conflict) for name, conflict in asked if conflict is not None]
+    if not found:
         raise ConfigError(f"there is no conflict {args.id}; see `sink-runner conflicts list --all`")
-    if len(names) > 1:
-        raise ConfigError(
-            f"conflict {args.id} is in {' and '.join(names)}: say which by --database"
-        )
-    args.database = names[0]
-    for name, connection in _databases(args):
-        conflict = get(connection, args.id)
-        assert conflict is not None
-        yield name, connection, conflict
+    if len(found) > 1:
+        names = " and ".join(name for name, _ in found)
+        raise ConfigError(f"conflict {args.id} is in {names}: say which by --database")
+    return found[0]
 
 
 def _check(given: str | None, known: Iterable[str], what: str) -> None:
@@ -215,7 +213,8 @@ def _table(found: Iterable[tuple[str, Conflict]]) -> Table:
         table.add_column(head, overflow="fold")
     for database, one in found:
         facts = (one.type, one.table, one.record, f"{one.detected:%Y-%m-%d %H:%M}")
-        table.add_row(database, str(one.id), *facts, one.action or "", one.resolved_by or "")
+        cells = (database, str(one.id), *facts, one.action or "", one.resolved_by or "")
+        table.add_row(*map(Text, cells))  # as it was written: some of it looks like markup
     return table
 
 
@@ -223,13 +222,19 @@ def _sides(database: str, conflict: Conflict) -> Table:
     state = f"{conflict.action or 'open'}"
     state += f" by {conflict.resolved_by}" if conflict.resolved_by else ""
     title = f"{conflict.type} {conflict.id} of {database}: {conflict.table} {conflict.record}"
-    table = Table(title=title, title_justify="left", caption=state, caption_justify="left")
+    table = Table(
+        title=Text(title, "table.title"),
+        title_justify="left",
+        caption=Text(state, "table.caption"),
+        caption_justify="left",
+    )
     for head in ("column", "warehouse", "citizen"):
         table.add_column(head, overflow="fold")
     warehouse, citizen = conflict.warehouse or {}, conflict.citizen or {}
     for name in sorted({*warehouse, *citizen}):
-        table.add_row(name, str(warehouse.get(name, "")), str(citizen.get(name, "")))
+        cells = (name, str(warehouse.get(name, "")), str(citizen.get(name, "")))
+        table.add_row(*map(Text, cells))
     if conflict.notes:
         table.add_section()
-        table.add_row("notes", conflict.notes, "")
+        table.add_row("notes", Text(conflict.notes), "")
     return table

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 from rich.console import Console
 from rich.table import Table as Shown
+from rich.text import Text
 
 from ..errors import ConfigError
 from ..masking.lineage import Line, lines, undecided
@@ -178,7 +179,8 @@ def table(found: Iterable[Line], policies: Policies) -> Shown:
         policy = f"{mask.policy_id} v{mask.policy_version}" if mask else "-"
         source = ".".join(line.source[2:])
         target = ".".join(line.target[2:])
-        made.add_row(line.mapping, source, target, str(line.reader), line.seen, policy)
+        cells = (line.mapping, source, target, str(line.reader), line.seen, policy)
+        made.add_row(*map(Text, cells))  # a constant such as [redacted] looks like markup
     return made
 
 

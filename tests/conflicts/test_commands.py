@@ -145,6 +145,8 @@ def test_a_number_of_two_databases_needs_the_database(office: Office) -> None:
         (("list", "--database", "smart_citizn"), "smart_citizen"),
         (("list", "--type", "deletion"), "deletion_conflict"),
         (("resolve", "1", "--action", "warehouse", "--notes", ""), "warehouse_wins"),
+        (("resolve", "1", "--action", "merged", "--notes", ""), "--notes is empty"),
+        (("resolve", "1", "--action", "merged", "--notes", " \n"), "--notes is empty"),
     ],
 )
 def test_what_is_wrong_is_told(office: Office, argv: tuple[str, ...], said: str) -> None:
@@ -160,3 +162,100 @@ def test_the_log_is_told_in_a_table(office: Office) -> None:
 def test_help_says_what_resolving_does_to_rows(call: Callable) -> None:
     code, out, _ = call("conflicts", "resolve", "--help")
     assert (code, "changes no other" in out) == (0, True)
+
+
+# -- what looks like markup, and what nobody expects -----------------------------------------------
+
+MARKUP = ("[/ops]", "[redacted]", "[b]x[/b]", ":cat:")
+
+
+@pytest.mark.parametrize("text", MARKUP)
+def test_what_was_written_is_shown_as_it_is(office: Office, text: str) -> None:
+    """One person's note must not keep the others from the list."""
+    given = ("--action", "merged", "--notes", f"see {text}", "--as", text)
+    assert office.call("conflicts", "resolve", str(office.deletion), *given)[0] == 0
+    values = json.dumps({text: text})
+    office.admin["warehouse"].execute(
+        """UPDATE cdc_conflict_resolution SET table_name = %s, record_id = %s,
+           warehouse_value = %s""",
+        (text, text, values),
+    )
+    code, out, err = office.call("conflicts", "show", str(office.deletion))
+    assert (code, err, out.count(text)) == (0, "", 6)
+    code, out, err = office.call("conflicts", "list", "--all")
+    assert (code, err, out.count(text)) == (0, "", 5)
+    code, out, err = office.call("audit")
+    assert (code, err, text in out) == (0, "", True)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("conflicts", "list", "--most", "-1"),
+        ("conflicts", "list", "--most", "99999999999999999999"),
+        ("conflicts", "show", "99999999999999999999"),
+        ("conflicts", "resolve", "1", "--action", "merged", "--notes", "n", "--as", "x" * 101),
+        ("conflicts", "resolve", "1", "--action", "merged", "--notes", "n", "--as", ""),
+        ("audit", "--most", "-1"),
+        ("audit", "--most", "99999999999999999999"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(office: Office, argv: tuple[str, ...]) -> None:
+    code, _, err = office.call(*argv)
+    assert (code, "usage:" in err) == (2, True)
+    assert office.row(office.deletion)[1] is None
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("conflicts", "list", "--table", "a\0b"),
+        ("conflicts", "resolve", "1", "--action", "merged", "--notes", "a\0b"),
+        ("audit", "--mapping", "a\0b"),
+    ],
+)
+def test_what_postgresql_can_not_take_is_a_sentence(office: Office, argv: tuple[str, ...]) -> None:
+    code, _, err = office.call(*argv)
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "can't be sent to database 'smart_" in err
+
+
+def test_a_refusal_names_its_database(office: Office) -> None:
+    office.admin["warehouse"].execute(
+        "REVOKE UPDATE (resolution_notes) ON cdc_conflict_resolution FROM sink_writer"
+    )
+    code, _, err = office.resolve(office.deletion, "merged")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "database 'smart_warehouse' refuses: InsufficientPrivilege, SQLSTATE 42501" in err
+
+
+@pytest.mark.parametrize("argv", [("conflicts", "list"), ("audit",)])
+def test_a_database_that_is_down_is_named(office: Office, argv: tuple[str, ...]) -> None:
+    path = Path("sink-runner.toml")
+    text = path.read_text()
+    text = text[: text.index("[databases.smart_citizen]")]
+    dsn = "host=127.0.0.1 port=1 dbname=x"
+    path.write_text(
+        f"""{text}[databases.smart_citizen]
+dsn = "{dsn}"
+reader_dsn = "{dsn}"
+[dead_letters]
+key = "x"
+key_id = "one"
+"""
+    )
+    code, _, err = office.call(*argv)
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "no connection to database 'smart_citizen'" in err
+
+
+def test_who_has_no_name_here_is_unknown(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user is a number only."""
+
+    def fail() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", fail)
+    given = ("--action", "merged", "--notes", "both")
+    assert office.call("conflicts", "resolve", str(office.deletion), *given)[0] == 0
+    assert office.row(office.deletion)[1] == "unknown"

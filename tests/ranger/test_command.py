@@ -153,6 +153,18 @@ def test_show_is_a_table_for_people(policies):
         assert word in out
 
 
+@pytest.mark.parametrize("constant", ["[redacted]", "[/]", "[b]x[/b]", ":cat:"])
+def test_show_tells_a_constant_as_it_is(policies, folder, constant):
+    def hide_all(content):
+        mask = {"dataMaskType": "CUSTOM", "valueExpr": f"'{constant}'"}
+        content["policies"][0]["dataMaskPolicyItems"][0]["dataMaskInfo"] = mask
+
+    edit(folder, hide_all)
+    code, out, err = policies("show", "--column", "aadhaar")
+    assert (code, err) == (0, "")
+    assert constant in out
+
+
 def test_show_refuses_a_name_that_is_not_on(policies):
     code, _, err = policies("show", "peple")
     assert code == 78
@@ -270,7 +282,7 @@ def test_every_command_teaches(call, command):
 def test_pull_mends_a_folder_that_is_no_good(policies, ranger, folder, content):
     policies("push", "--yes")
     (folder / "policies.json").write_text(json.dumps({"serviceName": "sink_prod", **content}))
-    code, out, err = policies("pull", "--yes")
+    code, _, err = policies("pull", "--yes")
     assert (code, err) == (0, "")
     assert json.loads((folder / "policies.json").read_text()) == ranger.downloaded("sink_prod")
 
