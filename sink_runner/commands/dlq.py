@@ -186,7 +186,7 @@ def _runs(name: str) -> Callable[[argparse.Namespace], int]:
         # PostgreSQL and the chain are not loaded by the commands that need none of them.
         from . import dlq_actions  # noqa: PLC0415
 
-        return dlq_actions.ACTIONS[name](args)
+        return dlq_actions.run(name, args)
 
     return run
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import psycopg
 from rich.console import Console
 
 from ..dead_letters import explain as explaining
@@ -18,13 +19,15 @@ from ..dead_letters.letters import OPEN, PARKED, STATUSES, Wanted
 from ..dead_letters.verdicts import Decided, Outcome
 from ..dead_letters.workbench import Workbench
 from ..errors import ConfigError
+from ..target.faults import judge
 from . import FAILURE, OK, read_config, read_plugins
 
 Ids = dict[str, list[int]]
 
 
 def list_(args: argparse.Namespace) -> int:
-    bench, wanted = _bench(args), _wanted(args)
+    bench = _bench(args)
+    wanted = _wanted(bench, args)
     if args.summary:
         counts = bench.summary(wanted, args.key)
         records = [{"database": name, **count.told()} for name, count in counts]
@@ -90,7 +93,8 @@ def discard(args: argparse.Namespace) -> int:
 
 
 def export_(args: argparse.Namespace) -> int:
-    bench, wanted = _bench(args), _wanted(args)
+    bench = _bench(args)
+    wanted = _wanted(bench, args)
     written = export(
         bench,
         wanted,
@@ -118,6 +122,14 @@ def rekey_(args: argparse.Namespace) -> int:
     return FAILURE if any(done.unopened for done in found.values()) else OK
 
 
+def run(name: str, args: argparse.Namespace) -> int:
+    """Do what an action is for; what a database refuses in it is told without its words."""
+    try:
+        return ACTIONS[name](args)
+    except psycopg.Error as fault:
+        raise judge(fault) from fault
+
+
 ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "list": list_,
     "show": show,
@@ -139,7 +151,8 @@ def _bench(args: argparse.Namespace) -> Workbench:
     return Workbench(file.config(), plugins, args.user, file.environ)
 
 
-def _wanted(args: argparse.Namespace, every: Sequence[str] = STATUSES) -> Wanted:
+def _wanted(bench: Workbench, args: argparse.Namespace, every: Sequence[str] = STATUSES) -> Wanted:
+    bench.check_mapping(args.mapping)
     return Wanted(
         mapping=args.mapping,
         error=args.error,
@@ -155,7 +168,7 @@ def _chosen(bench: Workbench, args: argparse.Namespace, *every: str) -> Ids:
     filters = (args.mapping, args.error, args.since, args.until, args.key)
     if not ids and not any(filters):
         raise ConfigError("say which letters: their ids, --mapping, --error, --since or --key")
-    wanted = _wanted(args, every)
+    wanted = _wanted(bench, args, every)
     found = {
         database: letters.ids(connection, here)
         for database, connection, here in bench.search(wanted, ids, args.key)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from ..errors import ConfigError
 from . import letters
 from .letters import Wanted
 from .tables import progress
@@ -84,6 +85,9 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as fault:
+        raise ConfigError(f"cannot write {output}: {fault.strerror}") from fault
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
         yield file

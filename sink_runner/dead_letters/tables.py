@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from .explain import Explained
 from .letters import Count, Letter
@@ -22,7 +23,7 @@ def letters_table(found: Iterable[tuple[str, Letter]]) -> Table:
         table.add_column(head, overflow="fold")
     for database, letter in found:
         state = f" {letter.sqlstate}" if letter.sqlstate else ""
-        table.add_row(
+        cells = (
             f"{database}/{letter.dlq_id}",
             letter.flow,
             letter.status,
@@ -32,6 +33,7 @@ def letters_table(found: Iterable[tuple[str, Letter]]) -> Table:
             letter.error_message,
             _place(letter),
         )
+        table.add_row(*map(Text, cells))  # what went wrong may look like markup
     return table
 
 
@@ -45,7 +47,8 @@ def summary_table(found: Iterable[tuple[str, Count]]) -> Table:
         state = f" {count.sqlstate}" if count.sqlstate else ""
         error = count.error_class + state
         moments = _moment(count.first), _moment(count.last)
-        table.add_row(database, count.mapping, count.status, error, str(count.letters), *moments)
+        cells = (database, count.mapping, count.status, error, str(count.letters), *moments)
+        table.add_row(*map(Text, cells))
     return table
 
 

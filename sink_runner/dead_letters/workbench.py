@@ -15,6 +15,7 @@ from ..config import Config
 from ..errors import ConfigError, SinkError
 from ..loading import registry
 from ..masking.policy import load_policies
+from ..settings import hint
 from ..target.catalog import read_table
 from ..target.session import connect
 from . import letters as found_letters
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from ..batch.rows import RowFormat
 
 READ = "read_clear"
+_LAST = 2**63 - 1
+"""The greatest number that a letter may have."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ class Workbench:
     ) -> Iterator[tuple[str, Connection, Wanted]]:
         """Each database that is asked, a session with it and what to look for there."""
         for database, numbers in by_database(self.config, list(ids)).items():
+            for number in numbers or ():
+                if number > _LAST:
+                    raise ConfigError(f"there is no letter {database}/{number}")
             with asking(self.config, database) as connection:
                 here = replace(wanted, ids=numbers)
                 if key is not None:
@@ -87,6 +93,13 @@ class Workbench:
             for database, connection, here in self.search(wanted, key=key)
             for count in found_letters.summary(connection, here)
         ]
+
+    def check_mapping(self, name: str | None) -> None:
+        """Refuse a name that nothing has: of a plugin that is gone there may be letters still."""
+        if name is None or name in self.plugins or self.summary(Wanted(mapping=name)):
+            return
+        known = {*self.plugins, *(count.mapping for _, count in self.summary(Wanted()))}
+        raise ConfigError(f"no plugin and no letter is of mapping {name!r}{hint(name, known)}")
 
     def one(self, text: str) -> tuple[str, Letter]:
         """The letter of this id."""

@@ -39,7 +39,6 @@ class TestList:
             (("--error", "QualityError"), 1),
             (("--error", "23514"), 1),
             (("--mapping", "people"), 3),
-            (("--mapping", "nobody"), 0),
             (("--most", "2"), 2),
         ],
     )
@@ -76,6 +75,45 @@ class TestList:
         assert (code, err) == (0, "")
         assert "people" in out
         assert SECRET not in out
+
+    @pytest.mark.parametrize("text", ["[/ops]", "[redacted]", "[b]x[/b]", ":cat:"])
+    @pytest.mark.parametrize("options", [(), ("--summary",)])
+    def test_what_looks_like_markup_is_told_as_it_is(
+        self, office: Any, text: str, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "300")
+        spoil(office)
+        office.admin.execute("UPDATE sync_dlq SET flow = %s, error_class = %s", (text, text))
+        code, out, err = office.dlq("list", *options)
+        assert (code, err, out.count(text)) == (0, "", 4 if options else 6)
+
+    def test_a_mapping_that_nothing_is_of_is_told_with_the_nearest(self, office: Any) -> None:
+        spoil(office)
+        for action in (("list",), ("list", "--summary"), ("export",), ("replay", "--dry-run")):
+            code, out, err = office.dlq(*action, "--mapping", "peopel")
+            assert (code, out) == (78, "")
+            assert "did you mean 'people'?" in err
+
+    def test_a_plugin_that_is_gone_may_have_letters(self, office: Any) -> None:
+        spoil(office)
+        office.admin.execute(
+            "UPDATE sync_dlq SET flow = 'gone' WHERE dlq_id = %s", office.letters("dlq_id")[:1]
+        )
+        assert len(office.json("list", "--mapping", "gone")) == 1
+        assert office.json("list", "--mapping", "gone", "--status", "DISCARDED") == []
+        assert "did you mean 'gone'?" in office.dlq("list", "--mapping", "gonne")[2]
+
+    def test_of_a_plugin_without_letters_there_are_none(self, office: Any) -> None:
+        assert office.json("list", "--mapping", "people") == []
+
+    @pytest.mark.parametrize("most", ["-1", "0", "99999999999999999999", "x"])
+    def test_how_many_has_to_be_a_number(self, office: Any, most: str) -> None:
+        code, _, err = office.dlq("list", "--most", most)
+        assert (code, "--most" in err) == (2, True)
+
+    def test_what_postgresql_can_not_take_is_a_sentence(self, office: Any) -> None:
+        code, _, err = office.dlq("list", "--error", "a\0b")
+        assert (code, len(err.splitlines())) == (1, 1)
 
 
 class TestShow:
@@ -149,7 +187,10 @@ class TestShow:
         assert "unreadable" in found
         assert "after" not in found
 
-    @pytest.mark.parametrize("name", ["nowhere/1", "x", "{database}/x", "{database}/99"])
+    @pytest.mark.parametrize(
+        "name",
+        ["nowhere/1", "x", "{database}/x", "{database}/99", "{database}/99999999999999999999"],
+    )
     def test_a_letter_that_is_not_there_is_told(self, office: Any, name: str) -> None:
         code, out, err = office.dlq("show", name.format(database=office.database))
         assert (code, out) == (78, "")
@@ -173,6 +214,14 @@ class TestExport:
         assert lines[0].startswith("id,flow,topic")
         assert (path.stat().st_mode & 0o777) == 0o600
         assert SECRET not in path.read_text()
+
+    @pytest.mark.parametrize("name", ["nowhere/letters", "."])
+    def test_a_file_that_can_not_be_written_is_told(
+        self, office: Any, tmp_path: Path, name: str
+    ) -> None:
+        code, _, err = office.dlq("export", "--output", str(tmp_path / name))
+        assert (code, len(err.splitlines())) == (78, 1)
+        assert "cannot write" in err
 
     def test_in_clear_it_is_written_down(self, office: Any) -> None:
         spoil(office)
