@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, TextIO
@@ -60,6 +61,15 @@ def describe(exc: BaseException) -> str:
     if _is_ours(exc):
         parts.append(f"({exc})")
     return " ".join(parts)
+
+
+@contextmanager
+def noting(log: Any, event: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Log a fault of these kinds under the event's name, and go on after the block."""
+    try:
+        yield
+    except kinds as error:
+        log.error(event, error=text_of(error))  # noqa: TRY400 - its traceback may quote a row
 
 
 def text_of(exc: BaseException) -> str:

@@ -22,12 +22,13 @@ from .avro.envelope import Decoded
 from .chain.route import Batch, Route
 from .dead_letters.dead_letter import DeadLetter, tell, waits
 from .dead_letters.waiting import Waiting
-from .errors import DecodeError, EventError, FatalError, FencedError, RetriableError
+from .errors import DecodeError, EventError, FencedError, RetriableError
 from .health.board import MappingHealth
 from .kafka.feed import Feed
+from .kafka.gaps import Gaps
 from .kafka.message import Message
 from .loading.hooks import Hooks
-from .log import text_of
+from .log import noting
 from .patience import Insistence, Patience
 from .target.applier import Applier
 from .target.offsets import Advance, Claim
@@ -64,10 +65,10 @@ class Worker:
         self._stop = stop
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
-        self._gaps: dict[int, tuple[int, int]] = {}
         self._pending: Future[int] | None = None
         self._maintained = time.monotonic()
         self._log = structlog.get_logger().bind(mapping=mapping)
+        self._gaps = Gaps(lambda at: self._patiently(lambda: self._feed.bounds(at)), self._log)
         self._health = health
         # One for each thread: each waits by itself.
         self._insist, self._insist_writing = (
@@ -153,7 +154,7 @@ class Worker:
         self._in_background(lambda: self._waiting.load(new))
         self._drop_lost()  # while we waited, the group may have moved on
         for partition in new & self._claims.keys():
-            self._check_end(partition, self._claims[partition].next_offset)
+            self._gaps.check_end(partition, self._claims[partition].next_offset)
             self._seek(partition, self._claims[partition].next_offset)
         self._log.info("partitions_claimed", partitions=sorted(new))
         return new
@@ -176,35 +177,11 @@ class Worker:
         if offset == expected or (expected is None and sought is None):
             return True
         if expected is not None and offset < expected:
-            self._check_end(partition, expected)
-        if sought == expected and expected is not None and offset > expected:
-            # Once may be a rebalance between the seek and the poll; twice is a gap.
-            if self._gaps.pop(partition, None) == (expected, offset):
-                self._accept_gap(partition, expected, offset)
-                return True
-            self._gaps[partition] = (expected, offset)
+            self._gaps.check_end(partition, expected)
+        elif sought == expected is not None and self._gaps.passes(partition, expected, offset):
+            return True
         self._seek(partition, expected)
         return False
-
-    def _accept_gap(self, partition: int, expected: int, offset: int) -> None:
-        first, _ = self._patiently(lambda: self._feed.bounds(partition))
-        if first > expected:
-            raise FatalError(
-                f"Kafka no longer holds partition {partition} from offset {expected} "
-                f"(its first is {first}): raise the topic's retention and snapshot the source anew"
-            )
-        self._log.warning("offsets_skipped", partition=partition, count=offset - expected)
-
-    def _check_end(self, partition: int, applied: int | None) -> None:
-        """Kafka may have lost the end of its log, or the topic was made anew meanwhile."""
-        if applied is None:
-            return
-        _, end = self._patiently(lambda: self._feed.bounds(partition))
-        if end < applied:
-            raise FatalError(
-                f"the target has applied partition {partition} up to offset {applied}, and Kafka's "
-                f"log ends at {end}: records were lost there; snapshot the source into a new topic"
-            )
 
     # -- one batch ---------------------------------------------------------------------------
 
@@ -268,10 +245,8 @@ class Worker:
     def _maintain(self) -> None:
         self._collect()
         self._maintained = time.monotonic()
-        try:
+        with noting(self._log, "maintenance_failed", EventError):  # of a row: no event waits for it
             self._in_background(lambda: self._applier.maintain(self._patience.remember))
-        except EventError as error:  # of a row that ages; the events of all the others go on
-            self._log.error("maintenance_failed", error=text_of(error))
 
     def _retry(self) -> None:
         """Try again what waits, while nothing is on its way that could overtake it."""
@@ -280,7 +255,6 @@ class Worker:
         done = self._in_background(lambda: self._waiting.retry(claims, self._prepare))
         if replayed := done[0].counts["replayed"]:
             self._log.info("events_replayed", count=replayed)
-        done[0].last_ms = None  # how long these have waited is not how far behind we are
         self._report(*done, started)
 
     # -- waiting for the world ---------------------------------------------------------------

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from ..avro.envelope import Kind, to_postgres, to_python
+from ..errors import EventError
 from ..plugin import ABSENT, AllOf, Column, Constant, FirstOf, SyncTime
 from ..quality.rules import required, value_checks
 from .staging import staged_as
@@ -284,6 +285,13 @@ def is_plain(columns: Sequence[SourceColumn]) -> bool:
 def _used(defaulted: Callable[[str], None], column: str, default: Any) -> Any:
     defaulted(column)
     return default
+
+
+def check_whole(row: Mapping[str, Any], names: Iterable[str]) -> None:
+    """EventError if a row that a plugin made lacks a column."""
+    for name in names:
+        if name not in row:
+            raise EventError(f"a plugin's row has no value for column {name!r}")
 
 
 def to_stage(target: TargetColumn) -> Converter:

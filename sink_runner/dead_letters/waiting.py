@@ -195,6 +195,7 @@ class Waiting:
         batch.letters = [letter for letter in batch.letters if not waits(letter)]
         done = [event for event in ended if id(event.message) not in still]
         batch.counts = Counter(replayed=len(done) - len(batch.letters))
+        batch.last_ms = None  # how long these have waited is not how far behind we are
         self._rotate(keys, _Tried(events, done, blocked, _failed(done, batch.letters)))
         self._due = time.monotonic() + (0 if done else self._retry)
         return batch, written

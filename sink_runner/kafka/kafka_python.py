@@ -89,9 +89,8 @@ class KafkaPythonFeed:
     def bounds(self, partition: int) -> Bounds:
         place = TopicPartition(self._topic, partition)
         with asking():
-            first: int = self._consumer.beginning_offsets([place])[place]
-            end: int = self._consumer.end_offsets([place])[place]
-        return Bounds(first, end)
+            first = self._consumer.beginning_offsets([place])
+            return Bounds(first[place], self._consumer.end_offsets([place])[place])
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
         assigned = self.assignment()

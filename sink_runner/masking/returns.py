@@ -43,7 +43,7 @@ def spoils(mappings: Mapping[str, TableMapping], policies: Policies) -> Iterator
             if why:
                 yield (
                     f"mapping {line.mapping!r} masks {line.source} by {line.seen}, and "
-                    f"{line.target} {why}; let {line.reader} see it by MASK_NONE, or leave the column out"
+                    f"{line.target} {why}; give {line.reader} MASK_NONE, or leave the column out"
                 )
 
 

@@ -93,8 +93,8 @@ class Applier:
                 batch.letters = self._letters
                 return 0
             self._offsets.advance(connection, steps)
-            if not self._writer.remembers:  # another process may have deleted meanwhile
-                self._writer.remembers = self._remembers(connection)
+            # Another process may have deleted meanwhile.
+            self._writer.remembers = self._writer.remembers or self._remembers(connection)
             if self.immediate:
                 connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             written = self._write(connection, batch.changes, letters)
@@ -133,8 +133,7 @@ class Applier:
 
     def _remembers(self, connection: Connection) -> bool:
         """Are there deletions to heed?"""
-        found = connection.execute(_REMEMBERS, (self._mapping,)).fetchone()
-        return found is not None and bool(found[0])
+        return connection.execute(_REMEMBERS, (self._mapping,)).fetchone() == (True,)
 
     def _write(
         self, connection: Connection, changes: Sequence[Change], letters: list[DeadLetter]

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 import psycopg
 
-from ..chain.row import to_stage
+from ..chain.row import check_whole, to_stage
 from ..chain.steps import Chain
-from ..errors import EventError
 from ..plugin import Change as PublicChange
 from ..plugin import Row
 from .changes import Change, Write
@@ -57,8 +56,7 @@ class Resolver:
         return [w for i, write in enumerate(writes) if (w := chosen.get(i, write)) is not None]
 
     def _with(self, write: Write, row: Row) -> Write:
-        if missing := [name for name in self._names if name not in row]:
-            raise EventError(f"sink_resolve_conflict gave no value for column {missing[0]!r}")
+        check_whole(row, self._names)
         values = tuple(
             None if row[column.name] is None else to_stage(column)(row[column.name])
             for column in self._sql.columns

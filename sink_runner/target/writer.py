@@ -74,13 +74,13 @@ class Writer:
             writes = self._resolver(connection, writes)
             self._stage(connection, writes)
         if not self._merges:
-            return self._run(connection, self._sql.upsert(remembered=self.remembers))
-        inserted = self._run(connection, self._sql.insert(remembered=self.remembers))
+            return self._run(connection, self._sql.upsert(remembered=self.remembers)).rowcount
+        inserted = self._run(connection, self._sql.insert(remembered=self.remembers)).rowcount
         return inserted + self._patch(connection)
 
     def _write_partial(self, connection: Connection, writes: Sequence[Write]) -> int:
         self._stage(connection, writes)
-        found = self._execute(connection, self._sql.unmatched(remembered=self.remembers)).fetchone()
+        found = self._run(connection, self._sql.unmatched(remembered=self.remembers)).fetchone()
         if found is not None and found[0]:
             raise WriteError(
                 "an unchanged large value is not in the event and the target has no such row; "
@@ -91,7 +91,8 @@ class Writer:
         return self._patch(connection)
 
     def _patch(self, connection: Connection) -> int:
-        return self._run(connection, self._sql.patch(merge=self._merges, remembered=self.remembers))
+        query = self._sql.patch(merge=self._merges, remembered=self.remembers)
+        return self._run(connection, query).rowcount
 
     def _stage(self, connection: Connection, writes: Sequence[Write]) -> None:
         marked = self._marks or self.remembers or any(write.partial for write in writes)
@@ -102,10 +103,7 @@ class Writer:
                 for write in writes:
                     copy.write_row(_marked(write) if marked else write.values)
 
-    def _run(self, connection: Connection, query: str) -> int:
-        return self._execute(connection, query).rowcount
-
-    def _execute(self, connection: Connection, query: str) -> psycopg.Cursor[Any]:
+    def _run(self, connection: Connection, query: str) -> psycopg.Cursor[Any]:
         """Run a statement that heeds deletions, if there are some."""
         parameters = {"mapping": self._sql.mapping} if self.remembers else None
         return run(connection, query, parameters)
