@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -61,6 +61,16 @@ class Finding:
         """All of it as one sentence."""
         where = f" ({self.origin})" if self.origin else ""
         return f"{self.problem}{where}; {self.advice}" if self.advice else f"{self.problem}{where}"
+
+
+def passes(finding: Finding, columns: Container[str]) -> bool:
+    """Whether rows of such columns may be read once the table is as it was.
+
+    Not where a name stood for another column: what it held then would be read as its own.
+    """
+    if finding.change is Change.RENAMED and finding.column in columns:
+        return False
+    return finding.change in PASSING
 
 
 def refused(findings: Iterable[Finding]) -> list[Finding]:

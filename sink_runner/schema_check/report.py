@@ -15,7 +15,7 @@ from ..masking.policy import Policies
 from ..plugin import Table, TableMapping
 from .build import contracts, rules_of, source_row
 from .contract import Contract
-from .findings import PASSING, Change, Finding, Severity, refused
+from .findings import Change, Finding, Severity, passes, refused
 from .rules import Rules
 from .shape import RowShape, row_of
 
@@ -110,7 +110,7 @@ def _of_registry(
     found = rules.check(row, contract, f"schema {schema_id}")
     if refused(now):
         return found
-    return [_past(one) if one.change in PASSING else one for one in found]
+    return [_past(one) if passes(one, row.columns) else one for one in found]
 
 
 def _past(finding: Finding) -> Finding:

@@ -12,6 +12,7 @@ from .compare import change_of, fits_target
 from .compatibility import Reading, reading
 from .contract import Contract
 from .findings import Change, Finding, Severity
+from .places import passed_on
 from .renames import renamed
 from .shape import ColumnShape, RowShape
 
@@ -33,13 +34,23 @@ class Rules:
     target: Mapping[str, ColumnShape] | None = None
     """The target's columns, as a schema would have them."""
 
-    def check(self, row: RowShape, contract: Contract | None, origin: str = "") -> list[Finding]:
+    def check(
+        self,
+        row: RowShape,
+        contract: Contract | None,
+        origin: str = "",
+        *,
+        later: bool | None = None,
+    ) -> list[Finding]:
         """Everything that can be said of `row`; nothing where all is well.
 
-        `contract` is what the mapping was planned with; without it, types are new to us.
+        `contract` is what the mapping was planned with; without it, types are new to us.  A
+        registry's schema may be of a time before it, unless the caller knows that it is `later`.
         """
+        later = row.schema_id is None if later is None else later
         found = [
             *self._columns(row, contract),
+            *self._passed_on(row, contract, later=later),
             *self._key(row, contract),
             *self._added(row, contract),
             *self._personal(row),
@@ -99,6 +110,22 @@ class Rules:
             f"bring it back, or take it out of plugin {self.name!r} and restart, or "
             f"{self._accept(row)}: it is NULL from then on",
         )
+
+    def _passed_on(
+        self, row: RowShape, contract: Contract | None, *, later: bool
+    ) -> Iterator[Finding]:
+        found = {} if contract is None else passed_on(contract.row, row, later=later)
+        for name in self.named:
+            if (other := found.get(name)) is None:
+                continue
+            seems = f", and its own is called {other} now" if other else ""
+            yield self._found(
+                name,
+                Change.RENAMED,
+                f"column {name} of {self.mapping.source} stands where another column stood: it "
+                f"seems that the name was given to another one{seems}",
+                f"rename it back; if it is the same column, {self._accept(row)}",
+            )
 
     def _compared(self, planned: ColumnShape, written: ColumnShape) -> Iterator[Finding]:
         name, types = planned.name, f"{planned.title} -> {written.title}"

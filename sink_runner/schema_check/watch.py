@@ -14,7 +14,7 @@ import structlog
 
 from ..errors import SchemaError
 from .contract import Contract
-from .findings import PASSING, Change, Finding, Severity, refused
+from .findings import Change, Finding, Severity, passes, refused
 from .renames import old_names, with_names, with_nulls
 from .rules import Rules
 from .shape import RowShape, row_of
@@ -115,8 +115,10 @@ class SchemaWatch:
         if refused(found) or not _differ(contract, row):
             return found
         # A schema of rows does not tell the primary key, which may have changed with them.
-        row = replace(row, key=self._present().key)
-        found = rules.check(row, contract, origin)
+        present = self._present()
+        row = replace(row, key=present.key)
+        later = True if [*row.columns] == [*present.columns] else None
+        found = rules.check(row, contract, origin, later=later)
         if not refused(found):
             self._keep(Contract(row=row) if contract is None else contract.followed_by(row))
         return found
@@ -127,7 +129,7 @@ class SchemaWatch:
         A column that was renamed and has its name and place again is read under its name.
         """
         now = rules.check(self._present(), self._contract, "the database")
-        lasting = [finding for finding in harm if finding.change not in PASSING]
+        lasting = [finding for finding in harm if not passes(finding, row.columns)]
         if lasting or refused(now):
             raise SchemaError(self._told(harm))
         names = {} if self._contract is None else old_names(self._contract.row, row)

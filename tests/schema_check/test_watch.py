@@ -201,6 +201,26 @@ class TestTheTableIsAsItWas:
         with pytest.raises(SchemaError, match="another type"):
             scene.watch.schema(4)
 
+    def test_what_was_written_while_two_names_were_swapped_is_for_a_person(self, scene):
+        """Read as it is, each column would have the other's values."""
+        swapped = {"id": "integer!", "other": "text", "title": "text"}
+        scene.memory.kept["one"] = Contract(row=row(id="integer!", title="text", other="text"))
+        scene.table = scene.memory.kept["one"].row
+        scene.schemas.held[4] = envelope(**swapped)
+        scene.rules = rules(columns=(Column("id"), Column("name", "title")))
+        with pytest.raises(SchemaError, match=r"title.*other"):
+            scene.another().schema(4)
+
+    def test_nor_is_a_name_that_went_to_a_new_column_taken_for_an_old_schema(self, scene):
+        now = {"id": "integer!", "amount": "bigint", "old": "text", "title": "text"}
+        scene.memory.kept["one"] = Contract(row=row(id="integer!", amount="bigint", title="text"))
+        scene.schemas.held[4] = envelope(**now)
+        scene.table = row(**now)
+        with pytest.raises(SchemaError, match=r"title.*another column"):
+            scene.another().schema(4)
+        scene.table = scene.memory.kept["one"].row
+        assert scene.another().schema(4) is scene.schemas.held[4]
+
 
 class TestAccepted:
     def test_a_schema_that_a_person_accepted_meanwhile_is_read(self, scene):

@@ -1,0 +1,102 @@
+"""A name that another column has taken: the mask of the one would be the other's."""
+
+from dataclasses import replace
+
+import pytest
+
+from sink_runner.plugin import Column
+from sink_runner.schema_check.contract import Contract
+from sink_runner.schema_check.findings import Change, refused
+
+from .tables import row, rules
+
+THEN = {"id": "integer!", "title": "text", "other": "text", "amount": "bigint"}
+ENDING = {"id": "integer!", "amount": "bigint", "title": "text"}
+
+
+def harm(then, now, *, told=True, schema_id=None, later=None):
+    """What is refused of a mapping that names all that the two have in common."""
+    held = rules(strict=False, columns=tuple(Column(name) for name in then if name in now))
+    seen = replace(row(told=told, **now), schema_id=schema_id)
+    found = refused(held.check(seen, Contract(row=row(**then)), later=later))
+    return {(finding.column, finding.change): finding for finding in found}
+
+
+def columns(*names, **types):
+    """Columns in this order, of the types that they had, or have now."""
+    return {name: (THEN | types)[name] for name in names}
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        (THEN, columns("id", "other", "title", "amount")),
+        (THEN, columns("id", "x", "title", "amount", x="text")),
+        (THEN, columns("id", "title_old", "other", "amount", "title", title_old="text")),
+        (ENDING, columns("id", "amount", "old", "title", old="text")),
+        (THEN, columns("id", "other", "title")),
+        (THEN, columns("id", "other", "title", "x", x="date")),
+        (THEN, columns("id", "other", "title", "amount", "x", x="date")),
+        (THEN, columns("id", "x", "title", "amount", "y", x="text", y="date")),
+    ],
+    ids=[
+        "swapped",
+        "passed on",
+        "renamed and made anew",
+        "the last one, too",
+        "swapped and one dropped",
+        "swapped, dropped and added",
+        "swapped and one added",
+        "passed on and one added",
+    ],
+)
+@pytest.mark.parametrize("told", [True, False], ids=["catalog", "registry"])
+def test_a_name_that_another_column_has_taken_is_refused(then, now, told):
+    found = harm(then, now, told=told)
+    assert ("title", Change.RENAMED) in found
+    assert "sink-runner schema accept one" in found["title", Change.RENAMED].text
+
+
+def test_both_of_two_that_were_swapped_are_told():
+    found = harm(THEN, columns("id", "other", "title", "amount"))
+    assert {column for column, _ in found} == {"title", "other"}
+    assert "its own is called other now" in found["title", Change.RENAMED].text
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        (THEN, THEN | {"x": "text", "y": "text"}),
+        (THEN, columns("id", "title", "amount")),
+        (THEN, columns("id", "amount", "x", x="text")),
+        (THEN, columns("id", "x", "other", "amount", "y", x="text", y="text")),
+        (THEN, columns("id", "title", "amount", "x", x="text")),
+        (THEN, columns("id", "title", "amount", "other")),
+        (THEN, columns("id", "amount", "y", y="date")),
+        (ENDING, columns("amount", "title", "id")),
+        (THEN, columns("id", "title", "other", "amount", amount="integer!", id="bigint")),
+    ],
+    ids=[
+        "added",
+        "dropped",
+        "dropped and added",
+        "renamed and added",
+        "one dropped, one added",
+        "made anew",
+        "two dropped",
+        "the first made anew",
+        "types only",
+    ],
+)
+@pytest.mark.parametrize("told", [True, False], ids=["catalog", "registry"])
+def test_what_places_explain_is_not(then, now, told):
+    assert not {change for _, change in harm(then, now, told=told)} & {Change.RENAMED}
+
+
+def test_a_schema_of_before_a_drop_is_no_harm_where_it_may_be_one():
+    """A runner that was stopped knows the table without the column, and reads events with it."""
+    then = columns("id", "amount", "title")
+    now = columns("id", "old", "amount", "title", old="text")
+    assert harm(then, now, schema_id=3) == {}
+    assert ("title", Change.RENAMED) in harm(then, now, schema_id=3, later=True)
+    assert ("title", Change.RENAMED) in harm(then, now)
