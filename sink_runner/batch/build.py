@@ -22,6 +22,8 @@ from ..loading import registry
 from ..masking.policy import load_policies
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
+from ..schema_check.findings import refused
+from ..schema_check.report import Sources, check
 from ..target.audit import trail
 from ..target.candidates import candidate_table
 from ..target.catalog import TableCatalog, read_table
@@ -67,11 +69,21 @@ def tools(
             source = Source.of(mapping, read_table(asking, mapping.source_table), asking)
         except psycopg.Error as fault:
             raise judge(fault) from fault
+        _refuse_harm(plugin.name, mapping, config)
         lookups = Lookups(mapping.columns, {n: d.reader_dsn for n, d in config.databases.items()})
         with closing(lookups):
             around = _Around(plugin, plugins, config, source, target)
             parts = _parts(around, lookups)
             yield _tools(around, parts, asking, stop)
+
+
+def _refuse_harm(name: str, mapping: TableMapping, config: Config) -> None:
+    """What pauses the mapping's events must not come by its batch instead."""
+    policies = load_policies(config.policies.directory)
+    sources = Sources(policies=policies, strict=config.schema.strict, config=config)
+    if harm := refused(check(name, mapping, sources)):
+        told = "\n".join(f"mapping {name!r}: {finding.text}" for finding in harm)
+        raise ConfigError(f"{told}\nsee `sink-runner schema check {name}`")
 
 
 def database(config: Config, name: str) -> Database:

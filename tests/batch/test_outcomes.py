@@ -188,3 +188,14 @@ def holding(pair) -> psycopg.Connection:
         "SELECT pg_advisory_lock(%s, hashtext('smart_citizen.public.profile_data'))", (0x514E4B,)
     )
     return held
+
+
+def test_a_table_that_would_harm_people_is_not_read(pair, batch) -> None:
+    """What pauses the mapping's events must not come by its batch instead."""
+    pair.warehouse.execute(PEOPLE, (1, 3))
+    pair.warehouse.execute("ALTER TABLE golden_records ADD mothers_mobile_number text")
+    code, _, err = batch()
+    assert code == 78
+    assert pair.citizen.execute("SELECT count(*) FROM profile_data").fetchone() == (0,)
+    assert "mothers_mobile_number" in err
+    assert "sink-runner schema check golden-records" in err
