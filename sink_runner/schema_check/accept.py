@@ -15,7 +15,7 @@ from .build import contracts, rules_of, source_row
 from .contract import Contract
 from .findings import Change, Finding, refused
 from .rules import Rules
-from .shape import RowShape, row_of
+from .shape import RowShape, avro_name, row_of, source_of
 
 _NEVER = {
     Change.PERSONAL: "what looks personal is classified, not accepted",
@@ -38,7 +38,7 @@ def accept(
     """
     row = source_row(mapping, config)
     if schema_id is not None:
-        row = replace(_registered(config, schema_id), key=row.key)
+        row = replace(_registered(config, schema_id, mapping.source), key=row.key)
     kept = contracts(mapping, config)
     contract = kept.load(name) or Contract(row=row)
     rules = rules_of(name, mapping, config, policies)
@@ -46,9 +46,9 @@ def accept(
     for finding in found:
         if finding.change in _NEVER:
             raise ConfigError(f"{finding.text} ({_NEVER[finding.change]})")
-    kept.save(
+    kept.update(
         name,
-        contract.accepting(row, frozenset(rules.named)),
+        lambda now: (now or contract).accepting(row, frozenset(rules.named)),
         also=lambda connection: _write_down(connection, rules, found, schema_id, user),
     )
     return found
@@ -73,8 +73,12 @@ def _write_down(
     )
 
 
-def _registered(config: Config, schema_id: int) -> RowShape:
-    row = row_of(SchemaRegistry(config.registry.url).schema(schema_id), schema_id=schema_id)
+def _registered(config: Config, schema_id: int, source: str) -> RowShape:
+    schema = SchemaRegistry(config.registry.url).schema(schema_id)
+    row = row_of(schema, schema_id=schema_id)
     if row is None:
         raise ConfigError(f"schema {schema_id} is no change event's")
+    whose = source_of(schema)
+    if whose != avro_name(source):
+        raise ConfigError(f"schema {schema_id} is of {whose or 'no table'}, not of {source}")
     return row

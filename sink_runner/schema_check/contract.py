@@ -19,6 +19,8 @@ from .shape import ColumnShape, RowShape, row_of
 
 _THERE = "SELECT to_regclass('sink.schema_contract') IS NOT NULL"
 _LOAD = "SELECT columns, key, missing, accepted FROM sink.schema_contract WHERE mapping = %s"
+# A mapping's first row can't be locked before it is there.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sink.schema_contract ' || %s, 0))"
 _SAVE = """
 INSERT INTO sink.schema_contract (mapping, columns, key, missing, accepted)
 VALUES (%s, %s, %s, %s, %s)
@@ -37,13 +39,21 @@ class Contract:
     accepted: frozenset[int] = frozenset()
     """Schemas that are read as they are."""
 
-    def followed_by(self, row: RowShape) -> Contract:
-        """The same after a row that was found good; what it does not tell stays."""
+    def followed_by(self, row: RowShape, present: RowShape | None = None) -> Contract:
+        """The same after a row that was found good; what it does not tell stays.
+
+        A column that is back is missed again when it goes, but only the table as it is, `present`,
+        tells that it is: a row of the past has what is gone for good.
+        """
         columns = {
             name: _newer(self.row.columns.get(name), now) for name, now in row.columns.items()
         }
         fields = tuple({"name": name, "type": it.avro} for name, it in columns.items())
-        return replace(self, row=RowShape(columns, row.key or self.row.key, fields=fields))
+        return replace(
+            self,
+            row=RowShape(columns, row.key or self.row.key, fields=fields),
+            missing=self.missing - (present or row).columns.keys(),
+        )
 
     def accepting(self, row: RowShape, named: frozenset[str]) -> Contract:
         """The same after a person said that this row is meant; `named`: what the mapping names."""
@@ -74,24 +84,38 @@ class Contracts:
             found = connection.execute(_LOAD, (mapping,)).fetchone()
         return None if found is None else _contract(*found)
 
-    def save(
+    def save(self, mapping: str, contract: Contract) -> None:
+        """Keep it, whatever was kept."""
+        self.update(mapping, lambda _kept: contract)
+
+    def update(
         self,
         mapping: str,
-        contract: Contract,
+        change: Callable[[Contract | None], Contract],
         also: Callable[[Connection], None] = lambda _connection: None,
-    ) -> None:
-        """Keep it, and do something else in the same transaction."""
-        key = contract.row.key
-        row = (
-            mapping,
-            json.dumps(list(contract.row.fields)),
-            None if key is None else list(key),
-            sorted(contract.missing),
-            sorted(contract.accepted),
-        )
+    ) -> Contract:
+        """Keep what `change` makes of what is kept, and do something else in the same transaction.
+
+        A runner and a person may both be at it: neither undoes what the other has just done.
+        """
         with _session(self._dsn) as connection, connection.transaction():
-            connection.execute(_SAVE, row)
+            connection.execute(_LOCK, (mapping,))
+            found = connection.execute(_LOAD, (mapping,)).fetchone()
+            contract = change(None if found is None else _contract(*found))
+            connection.execute(_SAVE, _row(mapping, contract))
             also(connection)
+        return contract
+
+
+def _row(mapping: str, contract: Contract) -> tuple[Any, ...]:
+    key = contract.row.key
+    return (
+        mapping,
+        json.dumps(list(contract.row.fields)),
+        None if key is None else list(key),
+        sorted(contract.missing),
+        sorted(contract.accepted),
+    )
 
 
 def _contract(

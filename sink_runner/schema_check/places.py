@@ -22,12 +22,11 @@ def passed_on(then: RowShape, now: RowShape, *, later: bool) -> dict[str, str]:
     before, after = list(then.columns.values()), list(now.columns.values())
     if len(before) == len(after) and (found := _by_place(before, after)):
         return found
-    found = dict(_turned(before, after))
-    if found or not (squeezed := _squeezed(before, after)):
+    if found := dict(_turned(before, after)):
         return found
-    if not later and not _squeezed(after, before) and not dict(_turned(after, before)):
-        return {}  # what is new to us was dropped, and this was written before
-    return dict.fromkeys(squeezed, "")
+    if not later and not [*_squeezed(after, before), *_turned(after, before)]:
+        return {}  # what is new to us may have been dropped, and this was written before
+    return dict(_squeezed(before, after))
 
 
 def _by_place(before: Sequence[ColumnShape], after: Sequence[ColumnShape]) -> dict[str, str]:
@@ -73,8 +72,20 @@ def _may_be_another(name: str, before: Sequence[ColumnShape], after: Sequence[Co
     return any(_alike(one, after[place]) for one in before[place:] if one.name != name)
 
 
-def _squeezed(before: Sequence[ColumnShape], after: Sequence[ColumnShape]) -> list[str]:
-    """Names behind more new ones than columns have gone: where a new column can't stand."""
+def _squeezed(
+    before: Sequence[ColumnShape], after: Sequence[ColumnShape]
+) -> Iterator[tuple[str, str]]:
+    """Names behind more new ones than columns have gone: where no new column can stand.
+
+    A table that was made anew as a whole may look like this, with types that tell so.
+    """
+    for name in _crowded(before, after):
+        heir = _heir(name, before, after)
+        if heir or _may_be_another(name, before, after):
+            yield name, heir
+
+
+def _crowded(before: Sequence[ColumnShape], after: Sequence[ColumnShape]) -> list[str]:
     old, last, fresh = _places(before), -1, 0
     for at, column in enumerate(after):
         place = old.get(column.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,6 +80,17 @@ def row_of(schema: Any, *, key: Any = None, schema_id: int | None = None) -> Row
 def key_of(schema: Any) -> tuple[str, ...] | None:
     """The columns of a key's schema."""
     return None if schema is None else tuple(entry["name"] for entry in schema["fields"])
+
+
+def source_of(schema: Any) -> str:
+    """The table that an event's schema is of, as Avro can write it; "" where it does not tell."""
+    full = schema.get("connect.name") or f"{schema.get('namespace', '')}.{schema['name']}"
+    return avro_name(str(full).rpartition(".")[0])
+
+
+def avro_name(table: str) -> str:
+    """A table's full name as Debezium writes it into a schema: Avro knows few characters."""
+    return re.sub(r"[^A-Za-z0-9_.]", "_", table)
 
 
 def _record(schema: Any) -> dict[str, Any] | None:

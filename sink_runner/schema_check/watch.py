@@ -34,7 +34,7 @@ class Store(Protocol):
 
     def load(self, mapping: str) -> Contract | None: ...
 
-    def save(self, mapping: str, contract: Contract) -> None: ...
+    def update(self, mapping: str, change: Callable[[Contract | None], Contract]) -> Contract: ...
 
 
 class SchemaWatch:
@@ -83,10 +83,8 @@ class SchemaWatch:
         if harm := refused(found):
             raise SchemaError(self._told(harm))
         self._tell(found)
-        if contract is None:
-            self._keep(Contract(row=row))
-        elif contract.row.key != row.key or _shapes(rules, contract.row) != _shapes(rules, row):
-            self._keep(contract.followed_by(row))
+        if contract is None or _stale(rules, contract, row):
+            self._follow(row, row)
 
     def schema(self, schema_id: int) -> Any:
         """The registry's answer.  Raises SchemaError: the batch is tried again, none of it lost."""
@@ -120,7 +118,7 @@ class SchemaWatch:
         later = True if [*row.columns] == [*present.columns] else None
         found = rules.check(row, contract, origin, later=later)
         if not refused(found):
-            self._keep(Contract(row=row) if contract is None else contract.followed_by(row))
+            self._follow(row, present)
         return found
 
     def _past(self, raw: Any, row: RowShape, harm: list[Finding], rules: Rules) -> Any:
@@ -149,9 +147,13 @@ class SchemaWatch:
         gone = accepted.intersection(rules.named) - row.columns.keys()
         return with_nulls(raw, gone) if gone else raw
 
-    def _keep(self, contract: Contract) -> None:
-        self._store.save(self._name, contract)
-        self._contract = contract
+    def _follow(self, row: RowShape, present: RowShape) -> None:
+        """A row was found good; what a person has accepted since we looked is kept, too."""
+
+        def change(kept: Contract | None) -> Contract:
+            return Contract(row=row) if kept is None else kept.followed_by(row, present)
+
+        self._contract = self._store.update(self._name, change)
 
     def _tell(self, found: list[Finding]) -> None:
         for finding in found:
@@ -160,6 +162,13 @@ class SchemaWatch:
 
     def _told(self, harm: list[Finding]) -> str:
         return f"mapping {self._name!r}: " + "; ".join(finding.text for finding in harm)
+
+
+def _stale(rules: Rules, contract: Contract, row: RowShape) -> bool:
+    """Whether the table is another to the mapping than what is kept of it."""
+    back = not contract.missing.isdisjoint(row.columns)
+    changed = _shapes(rules, contract.row) != _shapes(rules, row)
+    return back or changed or contract.row.key != row.key
 
 
 def _shapes(rules: Rules, row: RowShape) -> list[Any]:

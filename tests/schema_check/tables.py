@@ -1,5 +1,6 @@
 """Tables as schemas have them, small enough to read."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -119,6 +120,7 @@ class Memory:
     def load(self, mapping: str) -> Contract | None:
         return self.kept.get(mapping)
 
-    def save(self, mapping: str, contract: Contract) -> None:
-        self.kept[mapping] = contract
+    def update(self, mapping: str, change: Callable[[Contract | None], Contract]) -> Contract:
+        self.kept[mapping] = change(self.kept.get(mapping))
         self.saved += 1
+        return self.kept[mapping]

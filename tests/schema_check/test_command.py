@@ -1,11 +1,14 @@
 """``sink-runner schema``: what it prints, and its exit codes."""
 
 import json
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from sink_runner.avro.schema_registry import SchemaRegistry
 from sink_runner.plugin import Table
 from sink_runner.schema_check.contract import Contract, Contracts
 from sink_runner.schema_check.derive import read_shape, value_schema
@@ -183,6 +186,62 @@ class TestCatalog:
         kept = contracts.load("one")
         assert kept is not None
         assert "mobile_no" not in kept.row.columns
+
+
+@pytest.mark.postgres
+class TestAcceptedById:
+    NARROW = COLUMNS | {"amount": "integer"}
+
+    def accepted(self, monkeypatch, call, schema):
+        monkeypatch.setattr(SchemaRegistry, "schema", lambda _self, _schema_id: schema)
+        return call("schema", "accept", "one", "--id", "57")
+
+    @pytest.mark.parametrize(
+        "named",
+        [
+            {"namespace": "north.public.other"},
+            {"connect.name": "north.public.other.Envelope"},
+            {"namespace": ""},
+        ],
+    )
+    def test_another_table_s_schema_is_refused(self, databases, call, monkeypatch, named):
+        _, contracts, audited = databases
+        contracts.save("one", Contract(row=row(**COLUMNS)))
+        code, _, err = self.accepted(monkeypatch, call, envelope(weight="text") | named)
+        assert code == 78
+        assert "schema 57 is of" in err
+        assert contracts.load("one") == Contract(row=row(**COLUMNS))
+        assert audited() == []
+
+    @pytest.mark.parametrize("named", [{}, {"connect.name": "north.public.t.Envelope"}])
+    def test_the_table_s_own_is_not(self, databases, call, monkeypatch, named):
+        _, contracts, _ = databases
+        contracts.save("one", Contract(row=row(**COLUMNS)))
+        code, out, _ = self.accepted(monkeypatch, call, envelope(**self.NARROW) | named)
+        assert (code, "accepted: column amount" in out) == (0, True)
+        kept = contracts.load("one")
+        assert kept is not None
+        assert kept.accepted == {57}
+
+
+@pytest.mark.postgres
+def test_two_that_change_a_contract_at_once_both_do(databases):
+    """The second waits until the first is done, even where nothing was kept before."""
+    _, contracts, _ = databases
+    first, second = threading.Event(), threading.Event()
+
+    def slowly(_kept):
+        first.set()
+        second.wait(0.3)  # long enough for the other one, if it did not wait
+        return Contract(row=row(**COLUMNS), accepted=frozenset({1}))
+
+    slow = threading.Thread(target=contracts.update, args=("one", slowly))
+    slow.start()
+    first.wait()
+    contracts.update("one", lambda kept: replace(kept, accepted=kept.accepted | {2}))
+    second.set()
+    slow.join()
+    assert contracts.load("one").accepted == {1, 2}
 
 
 @pytest.mark.postgres

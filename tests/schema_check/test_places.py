@@ -75,6 +75,7 @@ def test_both_of_two_that_were_swapped_are_told():
         (THEN, columns("id", "amount", "y", y="date")),
         (ENDING, columns("amount", "title", "id")),
         (THEN, columns("id", "title", "other", "amount", amount="integer!", id="bigint")),
+        (columns("id", "amount"), columns("id", "title", "amount")),
     ],
     ids=[
         "added",
@@ -86,6 +87,7 @@ def test_both_of_two_that_were_swapped_are_told():
         "two dropped",
         "the first made anew",
         "types only",
+        "made anew as a whole",
     ],
 )
 @pytest.mark.parametrize("told", [True, False], ids=["catalog", "registry"])
@@ -96,7 +98,7 @@ def test_what_places_explain_is_not(then, now, told):
 def test_a_schema_of_before_a_drop_is_no_harm_where_it_may_be_one():
     """A runner that was stopped knows the table without the column, and reads events with it."""
     then = columns("id", "amount", "title")
-    now = columns("id", "old", "amount", "title", old="text")
+    now = columns("id", "amount", "old", "title", old="text")
     assert harm(then, now, schema_id=3) == {}
     assert ("title", Change.RENAMED) in harm(then, now, schema_id=3, later=True)
     assert ("title", Change.RENAMED) in harm(then, now)

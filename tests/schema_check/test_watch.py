@@ -245,3 +245,38 @@ class TestAccepted:
         scene.schemas.held[4] = envelope(id="integer!")
         with pytest.raises(SchemaError, match="amount"):
             scene.watch.schema(4)
+
+    def test_a_runner_that_follows_an_older_schema_does_not_undo_it(self, scene):
+        """It looks at what is kept only once in a while; a person may be faster."""
+        grown = COLUMNS | {"grade": "integer"}
+        scene.schemas.held |= {4: envelope(**grown), 5: envelope(**GONE, grade="integer")}
+        scene.watch.schema(1)
+        scene.table = row(**GONE, grade="integer")
+        kept = scene.memory.kept["one"]
+        scene.memory.kept["one"] = kept.accepting(scene.table, frozenset(COLUMNS))
+        assert scene.watch.schema(4) is scene.schemas.held[4]
+        assert scene.memory.kept["one"].missing == {"title"}
+        assert scene.decoder().decode(scene.event(5, id=2, amount=2, grade=1)).after == (2, None, 2)
+
+    def test_a_column_that_came_back_is_missed_when_it_goes_again(self, scene):
+        kept = scene.memory.kept["one"]
+        scene.memory.kept["one"] = kept.accepting(row(**GONE), frozenset(COLUMNS))
+        scene.another().start()
+        assert scene.memory.kept["one"].missing == frozenset()
+        scene.table = row(**GONE)
+        with pytest.raises(SchemaError, match=r"title.*gone"):
+            scene.another().start()
+
+    def test_nor_does_a_start_that_a_person_was_faster_than(self, scene):
+        scene.table = row(**COLUMNS | {"amount": "numeric(30)"})
+        scene.memory.kept["one"] = Contract(row=row(**COLUMNS | {"amount": "numeric(20)"}))
+        watch, load = scene.another(), scene.memory.load
+
+        def overtaken(mapping):
+            found = load(mapping)
+            scene.memory.kept[mapping] = replace(found, accepted=frozenset({9}))
+            return found
+
+        scene.memory.load = overtaken
+        watch.start()
+        assert scene.memory.kept["one"].accepted == {9}
