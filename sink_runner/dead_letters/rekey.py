@@ -66,10 +66,10 @@ class Done(NamedTuple):
 
 def reseal(connection: Connection, sealer: Sealer, told: Told) -> Done:
     """Seal what other keys have sealed, some at a time; a run that is cut off may be done again."""
-    hidden_keys.reseal(connection, sealer)
     (total,) = connection.execute(_COUNT, (sealer.key_id,)).fetchone() or (0,)
     told(total=total)
-    changed = unopened = last = 0
+    changed = last = 0
+    unopened = int(not hidden_keys.reseal(connection, sealer))
     while True:
         with connection.transaction():
             rows = connection.execute(_OTHERS.encode(), (sealer.key_id, last)).fetchall()

@@ -9,6 +9,7 @@ them all; the secret is made once for a database, and lies there sealed.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,13 +56,15 @@ class KeyText:
         connection.execute(_USE, (_secret(connection, self.sealer).hex(),))
 
 
-def reseal(connection: Connection, sealer: Sealer) -> None:
-    """Seal the secret, if there is one, with the present key."""
-    with creating(connection):
+def reseal(connection: Connection, sealer: Sealer) -> bool:
+    """Seal the secret, if there is one, with the present key; False if its own key is gone."""
+    with creating(connection), suppress(ConfigError):
         row = connection.execute(_READ).fetchone()
         if row is not None:
             secret = _opened(sealer, *row)
             connection.execute(_RESEAL, (_sealed(sealer, secret), sealer.key_id))
+        return True
+    return False
 
 
 def _secret(connection: Connection, sealer: Sealer) -> bytes:
@@ -85,8 +88,9 @@ def _opened(sealer: Sealer, sealed: bytes, key_id: str) -> bytes:
         secret = sealer.open(sealed, _PLACE.topic, _PLACE.partition, _PLACE.offset).value
     except InvalidTag:
         raise ConfigError(
-            f"key {key_id!r} has sealed what hides personal keys in the target: put it into "
-            "[dead_letters] old_keys and call `sink-runner dlq rekey`"
+            f"key {key_id!r} has sealed what hides the keys of deleted rows in the target: put it "
+            "into [dead_letters] old_keys and call `sink-runner dlq rekey`; if it is lost, DELETE "
+            "FROM sink.key_secret and sink.row_version, and older events may bring back such rows"
         ) from None
     assert secret is not None
     return secret
