@@ -44,7 +44,7 @@ refused   the mapping pauses: a column that it names is gone or renamed, was nar
           another type or meaning; the primary key changed; a column looks personal and is not
           classified ([schema] strict)
 warning   rows may become dead letters: the target's column is narrower, a required column may be
-          NULL now
+          NULL now; a mapping's schema is not recorded
 ok        a new column that nobody reads, a wider type
 
 The exit code is 1 if anything is refused; with --strict a warning is enough.

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
-from ..errors import ConfigError
+from ..errors import ConfigError, DecodeError
 from ..masking.policy import Policies
 from ..plugin import Table, TableMapping
 from .build import contracts, rules_of, source_row
 from .contract import Contract
 from .findings import Change, Finding, Severity, passes, refused
 from .rules import Rules
-from .shape import RowShape, row_of
+from .shape import RowShape, key_of, row_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,18 +28,39 @@ class Recorded:
 
     folder: Path
 
-    def row(self, table: Table) -> RowShape | None:
-        value = self._read(f"{table}-value.avsc")
-        return None if value is None else row_of(value, key=self._read(f"{table}-key.avsc"))
+    def __post_init__(self) -> None:
+        """A folder that is not there has no schema that could be refused."""
+        if not self.folder.is_dir():
+            raise ConfigError(f"{self.folder} is no folder")
 
-    def _read(self, name: str) -> Any:
-        path = self.folder / name
-        try:
-            return json.loads(path.read_text())
-        except FileNotFoundError:
+    def row(self, table: Table) -> RowShape | None:
+        """The row that was recorded; None if none was."""
+        value, key = self.path(table), self.folder / f"{table}-key.avsc"
+        if not value.exists():
             return None
-        except (OSError, ValueError) as fault:
-            raise ConfigError(f"{path}: {type(fault).__name__}") from fault
+        row = _shape(value, row_of)
+        if row is None:
+            raise ConfigError(f"{value} is no schema of a table's rows")
+        return replace(row, key=_shape(key, _key) if key.exists() else None)
+
+    def path(self, table: Table) -> Path:
+        return self.folder / f"{table}-value.avsc"
+
+
+def _shape(path: Path, read: Callable[[Any], T]) -> T:
+    """What a file says; a file may hold anything."""
+    try:
+        return read(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as fault:
+        raise ConfigError(f"{path} is no schema: {type(fault).__name__}") from fault
+    except DecodeError as fault:
+        raise ConfigError(f"{path}: {fault}") from fault
+
+
+def _key(schema: Any) -> tuple[str, ...] | None:
+    if schema is None:
+        raise TypeError  # a file is there and says nothing
+    return key_of(schema)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +79,9 @@ class Sources:
 def check(name: str, mapping: TableMapping, sources: Sources) -> list[Finding]:
     """Everything that can be said of one mapping; nothing where all is well."""
     rules, contract = _rules(name, mapping, sources), _contract(name, mapping, sources)
-    found: list[Finding] = []
+    found = _uncompared(rules, mapping, sources)
     if sources.recorded is not None:
-        return _of_files(rules, mapping, sources.recorded, contract)
+        return found + _of_files(rules, mapping, sources.recorded, contract)
     now: list[Finding] = []
     if sources.config is not None:
         row = source_row(mapping, sources.config)
@@ -80,6 +103,15 @@ def _contract(name: str, mapping: TableMapping, sources: Sources) -> Contract | 
         row = sources.against.row(mapping.source_table)
         return None if row is None else Contract(row=row)
     return contracts(mapping, sources.config).load(name) if sources.config is not None else None
+
+
+def _uncompared(rules: Rules, mapping: TableMapping, sources: Sources) -> list[Finding]:
+    """A mapping of which the other record has nothing: it can't have changed, for all we know."""
+    against = sources.against
+    if against is None or against.path(mapping.source_table).exists():
+        return []
+    problem = f"{against.folder} has no {mapping.source}-value.avsc to compare with"
+    return [_silent(rules, problem)]
 
 
 def _of_files(

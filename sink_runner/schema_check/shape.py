@@ -84,8 +84,8 @@ def key_of(schema: Any) -> tuple[str, ...] | None:
 
 def source_of(schema: Any) -> str:
     """The table that an event's schema is of, as Avro can write it; "" where it does not tell."""
-    full = schema.get("connect.name") or f"{schema.get('namespace', '')}.{schema['name']}"
-    return avro_name(str(full).rpartition(".")[0])
+    name = schema.get("connect.name") or schema["name"]
+    return avro_name(name.rpartition(".")[0] or schema.get("namespace") or "")
 
 
 def avro_name(table: str) -> str:

@@ -1,6 +1,7 @@
 """``sink-runner schema``: what it prints, and its exit codes."""
 
 import json
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,19 @@ def sink_mapping():
 """
 FEELINGS = Table("north", "public", "feelings")
 AUDITED = "SELECT user_id, details FROM cdc_audit_log"
+NO_SCHEMAS = [
+    "null",
+    "[]",
+    "{}",
+    "3",
+    '"text"',
+    "{",
+    "[" * 100_000,
+    '{"type": "record"}',
+    '{"type": "record", "name": "Value", "fields": "x"}',
+    '{"type": "record", "name": "Value", "fields": [{}]}',
+    '{"type": "record", "name": "Value", "fields": [3]}',
+]
 POLICIES = Path(__file__).parents[2] / "ranger-policies"
 
 
@@ -91,6 +105,36 @@ class TestRecorded:
         code, out, _ = call("schema", "check", "--schemas", str(folder))
         assert code == 0
         assert "-> `sink-runner schema pull` records it" in out
+
+    @pytest.mark.parametrize("option", ["--schemas", "--against"])
+    def test_a_folder_that_is_not_there_is_an_error(self, recorded, call, tmp_path, option):
+        folder = recorded(**COLUMNS)
+        for other in (tmp_path / "nowhere", folder / "north.public.t-value.avsc"):
+            code, _, err = call("schema", "check", "--schemas", str(folder), option, str(other))
+            assert code == 78
+            assert f"{other} is no folder" in err
+
+    @pytest.mark.parametrize("part", ["value", "key"])
+    @pytest.mark.parametrize("text", NO_SCHEMAS)
+    def test_a_file_that_is_no_schema_is_an_error(self, recorded, call, tmp_path, part, text):
+        folder, other = recorded(**COLUMNS), tmp_path / "other"
+        shutil.copytree(folder, other)
+        path = other / f"north.public.t-{part}.avsc"
+        path.write_text(text)
+        for option in ("--schemas", "--against"):
+            code, _, err = call("schema", "check", "--schemas", str(folder), option, str(other))
+            assert code == 78
+            assert str(path) in err
+
+    def test_what_there_is_nothing_to_compare_with_is_a_warning(self, recorded, call, tmp_path):
+        earlier = tmp_path / "earlier"
+        earlier.mkdir()
+        arguments = ("--schemas", str(recorded(**COLUMNS)), "--against", str(earlier))
+        code, out, _ = call("schema", "check", "--json", *arguments)
+        ((verdict),) = json.loads(out)
+        assert (code, verdict["verdict"]) == (0, "warning")
+        assert "has no north.public.t-value.avsc to compare" in verdict["findings"][0]["problem"]
+        assert call("schema", "check", "--strict", *arguments)[0] == 1
 
     @pytest.mark.parametrize("name", ["nobody", "two"])
     def test_a_mapping_that_is_not_there_is_an_error(self, recorded, site, call, name):
