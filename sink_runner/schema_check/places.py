@@ -19,7 +19,7 @@ def passed_on(then: RowShape, now: RowShape, *, later: bool) -> dict[str, str]:
 
     That is "" where nobody can tell.  Without `later` `now` may be of a time before `then`.
     """
-    before, after = list(then.columns.values()), list(now.columns.values())
+    before, after = _comparable(then, now)
     if len(before) == len(after) and (found := _by_place(before, after)):
         return found
     if found := dict(_turned(before, after)):
@@ -27,6 +27,16 @@ def passed_on(then: RowShape, now: RowShape, *, later: bool) -> dict[str, str]:
     if not later and not [*_squeezed(after, before), *_turned(after, before)]:
         return {}  # what is new to us may have been dropped, and this was written before
     return dict(_squeezed(before, after))
+
+
+def _comparable(then: RowShape, now: RowShape) -> tuple[list[ColumnShape], list[ColumnShape]]:
+    """Their columns, but for a table's that are new to us: its events may not have them.
+
+    What capture leaves out stands among a table's columns as if it had come since.
+    """
+    of_events = now.schema_id is not None
+    after = [one for one in now.columns.values() if of_events or one.name in then.columns]
+    return list(then.columns.values()), after
 
 
 def _by_place(before: Sequence[ColumnShape], after: Sequence[ColumnShape]) -> dict[str, str]:
