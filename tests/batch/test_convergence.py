@@ -24,7 +24,7 @@ from sink_runner.testing import NOW
 
 pytestmark = pytest.mark.postgres
 
-DDL = "CREATE SCHEMA model; CREATE TABLE model.{} (id int PRIMARY KEY, name text, version int{})"
+DDL = "CREATE SCHEMA model; CREATE TABLE model.{} (id int PRIMARY KEY, title text, version int{})"
 PLUGIN = """
 from sink_runner.plugin import *
 
@@ -39,9 +39,9 @@ def sink_mapping():
 
 @hookimpl
 def sink_filter(event):
-    return Verdict.RETIRE if event.row["name"] == "x" else Verdict.PASS
+    return Verdict.RETIRE if event.row["title"] == "x" else Verdict.PASS
 """
-COLUMNS = 'Column("id"), Column("name"), Column("version")'
+COLUMNS = 'Column("id"), Column("title"), Column("version")'
 STATE = ', Column("state", Constant("there"))'
 GONE = 'Mark({"state": "gone"})'
 RULES = {
@@ -124,7 +124,7 @@ class Model:
         else:
             query = (
                 f"INSERT INTO {table} VALUES (%s, %s, %s) ON CONFLICT (id) "
-                "DO UPDATE SET name = excluded.name, version = excluded.version"
+                "DO UPDATE SET title = excluded.title, version = excluded.version"
             )
             self.pair.warehouse.execute(query.encode(), (op.key, op.name, version))
         if op.name is None or op.name == "x":
@@ -145,7 +145,7 @@ class Model:
             self.writer.write(self.session, events, NOW)
 
     def rows(self) -> dict[int, tuple[str, str]]:
-        query = f"SELECT id, name, state FROM model.{self.name}"
+        query = f"SELECT id, title, state FROM model.{self.name}"
         return {key: (name, state) for key, name, state in self.pair.citizen.execute(query)}
 
     def expected(self, ops: list[Op]) -> dict[int, tuple[str, str]]:
