@@ -61,6 +61,21 @@ CREATE FUNCTION pg_temp.warehouse_id(citizen text, moment timestamptz) RETURNS t
     AND account.since <= moment AND moment < account.until
 $$;
 
+-- The same as a runner may have found it, who looks when it applies the event: what it tells if that was so at the
+-- moment or at any after it, else what was so at the moment.
+CREATE FUNCTION pg_temp.found_id(citizen text, moment timestamptz, told text) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN at_once.id IS NOT DISTINCT FROM told OR EXISTS (
+    SELECT
+    FROM span AS account
+    JOIN span AS golden ON golden.relation = 'public.golden_records'
+      AND golden.data ->> 'jan_aadhaar' = account.data ->> 'aadhaar_number'
+    CROSS JOIN LATERAL (VALUES (account.since), (account.until), (golden.since), (golden.until)) AS later (at)
+    WHERE account.relation = 'public.citizens' AND account.id = citizen AND moment < later.at AND later.at < 'infinity'
+      AND pg_temp.warehouse_id(citizen, later.at) IS NOT DISTINCT FROM told
+  ) THEN told ELSE at_once.id END
+  FROM (SELECT pg_temp.warehouse_id(citizen, moment)) AS at_once (id)
+$$;
+
 -- Whom an alert on a family goes to at a moment: its head, else its earliest created verified member.
 CREATE FUNCTION pg_temp.addressee(family text, moment timestamptz) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT known.id

@@ -118,6 +118,20 @@ class TestDocumentMetadata:
         told.update(GOLDEN, ("gr_id", one("g")), citizen_id="RJ3")
         assert self.row(told)["citizen_id"] == "RJ2"
 
+    @pytest.mark.parametrize(
+        ("found", "wanted"), [("RJ1", "RJ1"), ("RJ2", "RJ2"), (None, None), ("RJ9", "RJ1")], ids=str
+    )
+    def test_a_runner_may_be_late_and_find_a_later_id(self, told, found, wanted):
+        """But none that the citizen never had since."""
+        told.delete(GOLDEN, gr_id=one("g"))
+        told.insert(GOLDEN, gr_id=one("other"), jan_aadhaar=NUMBER, citizen_id="RJ2")
+        told.warehouse.execute(
+            "INSERT INTO public.document_metadata "
+            "(document_id, citizen_id, document_type, uploaded_at) VALUES (%s, %s, 'PHOTO', now())",
+            (one("doc"), found),
+        )
+        assert self.row(told)["citizen_id"] == wanted
+
     def test_a_batch_asks_for_no_document_that_is_gone(self, told):
         told.delete(DOCUMENTS, id=one("doc"))
         told.update(GOLDEN, ("gr_id", one("g")), citizen_id="RJ2")

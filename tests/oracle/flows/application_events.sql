@@ -22,11 +22,14 @@ event AS (
     END)::timestamp AS event_timestamp
   FROM status_change WHERE event_type IS NOT NULL
 )
-SELECT DISTINCT ON (key) concat_ws(' ', event.id, event_type, to_jsonb(event_timestamp) #>> '{}') AS key, jsonb_build_object(
-    'citizen_id', pg_temp.warehouse_id(data ->> 'citizen_id', at), 'scheme_code', scheme.code,
-    'approval_timestamp', CASE event_type
-      WHEN 'APPLICATION_APPROVED' THEN event_timestamp END) AS columns
+SELECT DISTINCT ON (key) concat_ws(' ', event.id, event.event_type, to_jsonb(event.event_timestamp) #>> '{}') AS key, jsonb_build_object(
+    'citizen_id', CASE WHEN is_.application_id IS NULL THEN pg_temp.warehouse_id(data ->> 'citizen_id', at)
+      ELSE pg_temp.found_id(data ->> 'citizen_id', at, is_.citizen_id) END, 'scheme_code', scheme.code,
+    'approval_timestamp', CASE event.event_type
+      WHEN 'APPLICATION_APPROVED' THEN event.event_timestamp END) AS columns
 FROM event LEFT JOIN portal_schemes AS scheme ON scheme.id::text = data ->> 'scheme_id'
-WHERE event_timestamp IS NOT NULL
+LEFT JOIN decision.application_events AS is_ ON is_.application_id::text = event.id
+  AND is_.event_type = event.event_type AND is_.event_timestamp = event.event_timestamp
+WHERE event.event_timestamp IS NOT NULL
   AND (scheme.code IS NULL OR EXISTS (SELECT FROM public.scheme_master AS known WHERE known.scheme_code = scheme.code))
 ORDER BY key, seq

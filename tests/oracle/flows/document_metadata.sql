@@ -17,9 +17,10 @@ WITH known AS (
   FROM known
 )
 SELECT id AS key, jsonb_build_object(
-    'citizen_id', pg_temp.warehouse_id(data ->> 'citizen_id', looked), 'document_type', data -> 'document_type',
+    'citizen_id', CASE WHEN is_.document_id IS NULL THEN pg_temp.warehouse_id(data ->> 'citizen_id', looked)
+      ELSE pg_temp.found_id(data ->> 'citizen_id', looked, is_.citizen_id) END, 'document_type', data -> 'document_type',
     'file_name', data -> 'document_name', 'file_size', data -> 'file_size', 'uploaded_at', data -> 'uploaded_at',
     'verification_status', data -> 'verification_status',
     'is_deleted', NOT EXISTS (
       SELECT FROM version WHERE version.relation = 'public.documents' AND version.id = asked.id)) AS columns
-FROM asked
+FROM asked LEFT JOIN public.document_metadata AS is_ ON is_.document_id::text = asked.id
