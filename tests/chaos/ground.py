@@ -92,8 +92,7 @@ class Ground:
 
     def reconnect(self) -> None:
         """The sessions of before do not outlive their server."""
-        self.arena.warehouse.close()
-        self.arena.citizen.close()
+        self.disconnect()
         settings = self.stack.settings
         self.arena = replace(
             self.arena,
@@ -102,6 +101,10 @@ class Ground:
             warehouse=self.stack.admin("smart_warehouse"),
             citizen=self.stack.admin("smart_citizen"),
         )
+
+    def disconnect(self) -> None:
+        self.arena.warehouse.close()
+        self.arena.citizen.close()
 
     # -- rest ------------------------------------------------------------------------------------
 
@@ -140,6 +143,7 @@ def prepared(stack: StackUnderTest, log: Path, *, seed: int, rounds: int) -> Ite
             yield ground
         finally:
             ground.kill_runner()
+            ground.disconnect()  # from whom the arena does not know: they came after a fault
             for link in links.values():
                 link.close()
 
