@@ -30,7 +30,7 @@ _SEAL = b"\0seal\0"  # PostgreSQL's text holds no NUL, so no value can look like
 _STARS = re.compile(r"[*Xx#-]+")
 _DOMAIN = re.compile(r"(?=.*[^\W\d_])[^\s@,;:<>()\[\]\"\\/*]+", re.DOTALL)
 _SEALED = re.compile(r"[0-9a-f]{64}")
-_UNCOUNTED = frozenset({"Mn", "Mc", "Me", "Cf"})
+_UNCOUNTED = frozenset({"Mn", "Mc", "Me", "Cc", "Cf", "Zs", "Zl", "Zp"})
 _YEAR = re.compile(r"[0-9]{4}(?=-[0-9]{2}-[0-9]{2}(?![0-9]))")
 
 
@@ -53,9 +53,9 @@ def _check_shown(count: int) -> None:
 
 
 def _letters(text: str) -> int:
-    """How many characters a reader sees: vowel signs, accents and what has no width are none."""
-    if text.isascii():
-        return len(text)
+    """How many characters a reader sees: signs upon others, spaces and the invisible are none."""
+    if text.isascii() and text.isprintable():
+        return len(text) - text.count(" ")
     return sum(unicodedata.category(char) not in _UNCOUNTED for char in text)
 
 
@@ -198,7 +198,7 @@ def compile_mask(
         raise PolicyError(f"{kind} takes no valueExpr; use CUSTOM or remove it")
     if kind is MaskKind.HASH:
         if key is None:
-            raise PolicyError("MASK_HASH needs a key; set SINK_MASK_KEY in the environment")
+            raise PolicyError("MASK_HASH needs a key; set policies.key")
         return keyed_hash(key)
     plain: dict[MaskKind, MaskFunction | None] = {
         MaskKind.MASK: redact(),
