@@ -60,6 +60,11 @@ class Policies:
     directory: Path = field(
         default=Path("ranger-policies"), metadata=doc("Folder of the masking policies.")
     )
+    key: str = field(
+        default="",
+        repr=False,
+        metadata=doc("Key of MASK_HASH, 32 characters or more; needed only where it is used."),
+    )
     refresh_seconds: float = field(
         default=5.0,
         metadata=doc(

@@ -32,7 +32,9 @@ _CHECK = 0.2  # seconds between looks at the threads
 def run(config: Config, selected: Sequence[registry.Plugin]) -> int:
     """Return the exit code: 0 after a signal, 1 if a mapping had to stop by itself."""
     stop, health = threading.Event(), Health()
-    policies = PolicyWatch(config.policies.directory, download=renewal(config.policies))
+    policies = PolicyWatch(
+        config.policies.directory, config.policies.key, download=renewal(config.policies)
+    )
     policies.show(health)
     with (
         stopped_by_signals(stop),

@@ -13,7 +13,7 @@ from sink_runner.masking.policy import ColumnName, load_policies
 from sink_runner.masking.policy_resource import Pattern
 
 OWN = Path(__file__).parents[1] / "ranger-policies"
-KEY = {"SINK_MASK_KEY": "0123456789abcdef0123456789abcdef"}
+KEY = "0123456789abcdef0123456789abcdef"
 JAN_AADHAAR = ColumnName("w", "public", "people", "jan_aadhaar")
 
 
@@ -58,10 +58,10 @@ def classify(directory, columns, tags=("ID",), **changes):
 
 @pytest.fixture
 def load(directory):
-    def load(*policies, environ=KEY, **changes):
+    def load(*policies, key=KEY, **changes):
         content = {"serviceName": "s", "policyVersion": 42, "policies": list(policies)} | changes
         (directory / "policies.json").write_text(json.dumps(content))
-        return load_policies(directory, environ)
+        return load_policies(directory, key)
 
     return load
 

@@ -11,7 +11,7 @@ from sink_runner.errors import PolicyError
 from sink_runner.masking.policy import load_policies
 
 OWN = Path(__file__).parents[1] / "ranger-policies"
-KEY = {"SINK_MASK_KEY": "0123456789abcdef0123456789abcdef"}
+KEY = "0123456789abcdef0123456789abcdef"
 GOOD_ITEM = {
     "accesses": [{"type": "select", "isAllowed": True}],
     "groups": ["portal"],
@@ -51,10 +51,10 @@ def classify(directory, columns, **changes):
 
 @pytest.fixture
 def load(directory):
-    def load(*policies, environ=KEY, **changes):
+    def load(*policies, key=KEY, **changes):
         content = {"serviceName": "s", "policyVersion": 42, "policies": list(policies)} | changes
         (directory / "policies.json").write_text(json.dumps(content))
-        return load_policies(directory, environ)
+        return load_policies(directory, key)
 
     return load
 
@@ -204,13 +204,13 @@ def test_ids_and_names_are_unique(load):
 
 
 def test_a_hash_needs_its_key_only_where_it_is_used(load):
-    load(a_policy(), environ={})
+    load(a_policy(), key="")
     hashed = a_policy(1, HASH)
     load(hashed)
-    with pytest.raises(PolicyError, match=r"policy 1.*SINK_MASK_KEY"):
-        load(hashed, environ={})
+    with pytest.raises(PolicyError, match=r"policy 1.*policies\.key"):
+        load(hashed, key="")
     with pytest.raises(PolicyError, match="32 bytes"):
-        load(hashed, environ={"SINK_MASK_KEY": "short"})
+        load(hashed, key="short")
 
 
 @pytest.mark.parametrize(

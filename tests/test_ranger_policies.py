@@ -14,7 +14,7 @@ from sink_runner.masking.policy import ColumnName, load_policies
 ROOT = Path(__file__).parents[1]
 DIRECTORY = ROOT / "ranger-policies"
 README = (DIRECTORY / "README.md").read_text()
-POLICIES = load_policies(DIRECTORY, {})
+POLICIES = load_policies(DIRECTORY)
 RULES = json.loads((DIRECTORY / "policies.json").read_text())["policies"]
 TAGGED = json.loads((DIRECTORY / "classification.json").read_text())
 

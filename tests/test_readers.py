@@ -50,7 +50,7 @@ def load(tmp_path):
         (tmp_path / "users.json").unlink(missing_ok=True)
         if people is not None:
             (tmp_path / "users.json").write_text(json.dumps({"userGroupMapping": people}))
-        return load_policies(tmp_path, {})
+        return load_policies(tmp_path)
 
     return load
 

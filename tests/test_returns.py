@@ -56,7 +56,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def policies(folder):
-    return load_policies(folder, {})
+    return load_policies(folder)
 
 
 OUT = mapping(NORTH, SOUTH, Column("name"))
@@ -128,7 +128,7 @@ def test_what_is_shown_in_clear_may_come_home(folder):
         .replace(', "valueExpr": "show_last({col}, 4, \'****-****-\')"', "")
     )
     pair = {"out": OUT, "back": mapping(SOUTH, NORTH, Column("name"))}
-    assert list(returns(pair, load_policies(folder, {}))) == []
+    assert list(returns(pair, load_policies(folder))) == []
 
 
 def test_no_pair_that_we_ship_does_it():
@@ -138,7 +138,7 @@ def test_no_pair_that_we_ship_does_it():
         registry.load(plugins[name])
     shipped = mappings_of(plugins[name] for name in names)
     assert len(shipped) == 12
-    assert [told(way) for way in returns(shipped, load_policies(OWN, {}))] == []
+    assert [told(way) for way in returns(shipped, load_policies(OWN))] == []
 
 
 def of(**declared):
@@ -185,7 +185,7 @@ def test_a_key_may_be_hashed(folder):
     for item in content["policies"][0]["dataMaskPolicyItems"]:
         item["dataMaskInfo"] = {"dataMaskType": "MASK_HASH"}
     (folder / "policies.json").write_text(json.dumps(content))
-    policies = load_policies(folder, {"SINK_MASK_KEY": "k" * 43})
+    policies = load_policies(folder, "k" * 43)
     assert faults({"out": of(key=("name",))}, policies) == []
 
 

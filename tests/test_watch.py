@@ -86,6 +86,19 @@ def test_a_bad_file_is_told_once_and_the_last_good_policies_stay(folder, name):
     assert watch.age_seconds == 0
 
 
+def test_what_is_hashed_is_hashed_with_the_key_before_and_after_a_change(folder):
+    content = json.loads((folder / "policies.json").read_text())
+    info = {"dataMaskType": "MASK_HASH"}
+    content["policies"][0]["dataMaskPolicyItems"][0]["dataMaskInfo"] = info
+    (folder / "policies.json").write_text(json.dumps(content))
+    with pytest.raises(PolicyError, match=r"policies\.key"):
+        PolicyWatch(folder)
+    watch = PolicyWatch(folder, "k" * 32)
+    rewrite(folder, 7)
+    watch.look()
+    assert watch.current().version == 7
+
+
 def test_a_file_that_is_gone_opens_nothing(folder):
     watch = PolicyWatch(folder)
     before = watch.current()

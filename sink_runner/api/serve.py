@@ -39,7 +39,9 @@ class _Server(uvicorn.Server):
 
 def serve(config: Config) -> int:
     """Serve, then let the requests in flight end; 1 if the port could not be had."""
-    policies = PolicyWatch(config.policies.directory, download=renewal(config.policies))
+    policies = PolicyWatch(
+        config.policies.directory, config.policies.key, download=renewal(config.policies)
+    )
     services = assemble(config, policies.current)
     app, api = create_app(services), services.api
     server = _Server(

@@ -79,7 +79,7 @@ def tools(
 
 def _refuse_harm(name: str, mapping: TableMapping, config: Config) -> None:
     """What pauses the mapping's events must not come by its batch instead."""
-    policies = load_policies(config.policies.directory)
+    policies = load_policies(config.policies.directory, config.policies.key)
     sources = Sources(policies=policies, strict=config.schema.strict, config=config)
     if harm := refused(check(name, mapping, sources)):
         told = "\n".join(f"mapping {name!r}: {finding.text}" for finding in harm)
@@ -121,7 +121,7 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
         plugin,
         plugins,
         target.columns,
-        load_policies(config.policies.directory),
+        load_policies(config.policies.directory, config.policies.key),
         shape_of=lambda _value: shape,
         resolve=lookups.resolve,
         subject=lambda message: ",".join(source.format.key_of(message)),

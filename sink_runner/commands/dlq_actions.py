@@ -148,7 +148,7 @@ def _bench(args: argparse.Namespace) -> Workbench:
     file = read_config(args)
     args.only, args.without = [], []
     plugins = read_plugins(args, file)
-    return Workbench(file.config(), plugins, args.user, file.environ)
+    return Workbench(file.config(), plugins, args.user)
 
 
 def _wanted(bench: Workbench, args: argparse.Namespace, every: Sequence[str] = STATUSES) -> Wanted:

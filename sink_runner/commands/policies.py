@@ -99,7 +99,8 @@ def _subcommand(
 
 def check(args: argparse.Namespace) -> int:
     file = read_config(args)
-    policies, mappings = load_policies(file.policies().directory), mappings_of(args, file)
+    settings, mappings = file.policies(), mappings_of(args, file)
+    policies = load_policies(settings.directory, settings.key)
     found = faults(mappings, policies)
     guessed = undecided(mappings, policies)
     warnings = [f"{name} looks personal and is not classified" for name in guessed]
@@ -135,7 +136,8 @@ def _tell_check(
 
 def show(args: argparse.Namespace) -> int:
     file = read_config(args)
-    policies, mappings = load_policies(file.policies().directory), mappings_of(args, file)
+    settings, mappings = file.policies(), mappings_of(args, file)
+    policies = load_policies(settings.directory, settings.key)
     for name in {*args.names} - mappings.keys():
         raise ConfigError(f"plugin {name!r} is off, or has no mapping; see `sink-runner plugins`")
     chosen = {name: mappings[name] for name in args.names or mappings}

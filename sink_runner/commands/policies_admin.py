@@ -70,7 +70,7 @@ def pull(args: argparse.Namespace) -> int:
     settings = file.policies()
     ours, found = local_policies(settings.directory), admin_of(settings).download()
     assert found is not None  # it is asked for any version
-    policies = tried(settings.directory, found)
+    policies = tried(settings.directory, found, settings.key)
     bad = faults(mappings_of(args, file), policies)
     for fault in bad:
         print(f"fault: {fault}", file=sys.stderr)
@@ -90,7 +90,7 @@ def pull(args: argparse.Namespace) -> int:
 
 def push(args: argparse.Namespace) -> int:
     settings = read_config(args).policies()
-    load_policies(settings.directory)  # what cannot be used here is sent nowhere
+    load_policies(settings.directory, settings.key)  # what cannot be used here is sent nowhere
     path = settings.directory / SERVICE_DEFINITION
     definition = parse_object(read_file(path), SERVICE_DEFINITION)
     ours, admin = local_policies(settings.directory), admin_of(settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import sys
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from ..loading import registry
 from ..plugin import TableMapping
 from ..settings import hint
 from . import FAILURE, OK, Subparsers, add_choice_options, add_command, read_config, read_plugins
+from .given import person, user_name
 
 if TYPE_CHECKING:
     from ..schema_check.findings import Finding
@@ -131,7 +131,14 @@ def _add_accept(actions: Subparsers) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="the mapping")
     parser.add_argument("--id", type=int, metavar="N", help="a schema of the registry")
-    parser.add_argument("--as", dest="user", metavar="USER", help="who accepts it ($USER)")
+    parser.add_argument(
+        "--as",
+        dest="user",
+        metavar="USER",
+        type=person,
+        default=user_name(),
+        help="who accepts it ($USER)",
+    )
     parser.set_defaults(run=accept, only=[], without=[])
 
 
@@ -182,10 +189,10 @@ def _sources(args: argparse.Namespace, file: ConfigFile) -> Sources:
     from ..masking.policy import load_policies  # noqa: PLC0415
     from ..schema_check.report import Recorded, Sources  # noqa: PLC0415
 
-    config = None if args.schemas else file.config()
+    settings, config = file.policies(), None if args.schemas else file.config()
     ask = config is not None and not args.from_catalog
     return Sources(
-        policies=load_policies(file.policies().directory, file.environ),
+        policies=load_policies(settings.directory, settings.key),
         strict=file.schema().strict,
         config=config,
         registry=SchemaRegistry(config.registry.url) if config is not None and ask else None,
@@ -229,9 +236,8 @@ def accept(args: argparse.Namespace) -> int:
     config = file.config()
     args.mapping = [args.name]
     ((name, mapping),) = _chosen(args, file).items()
-    policies = load_policies(config.policies.directory, file.environ)
-    user = args.user or getpass.getuser()
-    findings = accepting.accept(name, mapping, config, policies, args.id, user=user)
+    policies = load_policies(config.policies.directory, config.policies.key)
+    findings = accepting.accept(name, mapping, config, policies, args.id, user=args.user)
     for finding in findings:
         print(f"accepted: {finding.problem}")
     if not findings:

@@ -98,7 +98,7 @@ def rehearsal(
             plugin,
             registry.usable(bench.plugins.values()),
             target.columns,
-            load_policies(config.policies.directory, bench.environ),
+            load_policies(config.policies.directory, config.policies.key),
             shape_of=reading.shape_of,
             resolve=notes.watch_lookups(lookups.resolve),
             subject=reading.subject,

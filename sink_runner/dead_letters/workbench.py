@@ -42,8 +42,6 @@ class Workbench:
     config: Config
     plugins: Mapping[str, registry.Plugin]
     user: str
-    environ: Mapping[str, str] | None = None
-    """Where the key of MASK_HASH is; None: in the process's own."""
 
     @cached_property
     def sealer(self) -> Sealer:
@@ -59,7 +57,8 @@ class Workbench:
 
     @cached_property
     def viewer(self) -> Viewer:
-        return Viewer(load_policies(self.config.policies.directory, self.environ), self.user)
+        settings = self.config.policies
+        return Viewer(load_policies(settings.directory, settings.key), self.user)
 
     # -- which -------------------------------------------------------------------------------
 

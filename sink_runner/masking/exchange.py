@@ -140,7 +140,7 @@ def _by_name(content: Content) -> dict[str, Content]:
     return {str(one.get("name")): one for one in named}
 
 
-def tried(directory: Path, content: Content) -> Policies:
+def tried(directory: Path, content: Content, key: str = "") -> Policies:
     """Load the folder as it would be with other policies; PolicyError if it would be refused."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -148,7 +148,7 @@ def tried(directory: Path, content: Content) -> Policies:
             if file != POLICIES and (directory / file).exists():
                 shutil.copyfile(directory / file, folder / file)
         (folder / POLICIES).write_bytes(spelled(content))
-        return load_policies(folder)
+        return load_policies(folder, key)
 
 
 def put(directory: Path, content: Content) -> None:

@@ -6,7 +6,6 @@ the group that it reaches needs a policy, be it an explicit MASK_NONE.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -18,8 +17,6 @@ from .masks import MaskFunction, MaskKind
 from .personal import looks_personal
 from .policy_file import MaskItem, Policy, PolicyFiles, read_directory
 from .readers import Reader, group_reader, reader_for_person
-
-KEY_VARIABLE = "SINK_MASK_KEY"
 
 
 class ColumnName(NamedTuple):
@@ -158,10 +155,9 @@ class Policies:
         return (policy for policy in self.files.policies if policy.resource.matches(name))
 
 
-def load_policies(directory: Path, environ: Mapping[str, str] | None = None) -> Policies:
-    """Load a policy directory or raise PolicyError; the key of MASK_HASH is in the environment."""
-    key = (os.environ if environ is None else environ).get(KEY_VARIABLE)
-    files = read_directory(directory, key.encode() if key else None)
+def load_policies(directory: Path, key: str = "") -> Policies:
+    """Load a policy directory or raise PolicyError; `key` is MASK_HASH's."""
+    files = read_directory(directory, key.encode() or None)
     in_order = sorted(files.policies, key=lambda policy: policy.id)
     for one, other in combinations(in_order, 2):
         _refuse_ambiguity(one, other, files.people)

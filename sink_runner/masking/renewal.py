@@ -24,9 +24,10 @@ class Renewal:
     as by a deploy that brings an old copy, it is put there again.
     """
 
-    def __init__(self, directory: Path, admin: Admin) -> None:
+    def __init__(self, directory: Path, admin: Admin, key: str = "") -> None:
         self._directory = directory
         self._admin = admin
+        self._key = key
         self._known = -1  # the first answer tells whether the folder is what Ranger has
         self._given: Content | None = None
 
@@ -37,7 +38,7 @@ class Renewal:
         if found is None:
             return
         if found != self._here():
-            tried(self._directory, found)
+            tried(self._directory, found, self._key)
             put(self._directory, found)
         self._given, self._known = found, value_of(found, "policyVersion", int, "Ranger Admin")
 
@@ -53,7 +54,7 @@ def renewal(settings: Settings) -> Callable[[], None] | None:
     """None without an Admin; ConfigError where its client is not installed."""
     if not settings.admin:
         return None
-    return Renewal(settings.directory, admin_of(settings))
+    return Renewal(settings.directory, admin_of(settings), settings.key)
 
 
 def admin_of(settings: Settings) -> Admin:

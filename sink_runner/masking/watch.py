@@ -34,16 +34,18 @@ class PolicyWatch:
     def __init__(
         self,
         directory: Path,
+        key: str = "",
         *,
         download: Callable[[], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`download` renews the folder's files, or raises a SinkError."""
+        """`key` is MASK_HASH's; `download` renews the folder's files, or raises a SinkError."""
         self._directory = directory
+        self._key = key
         self._download = download
         self._clock = clock
         self._stamp = _stamp(directory)
-        self._policies = load_policies(directory)
+        self._policies = load_policies(directory, key)
         self._confirmed = clock()
         self._fault = ""
         self._log = structlog.get_logger()
@@ -89,7 +91,7 @@ class PolicyWatch:
         stamp = _stamp(self._directory)
         if stamp == self._stamp and not self._fault:
             return
-        found = load_policies(self._directory)
+        found = load_policies(self._directory, self._key)
         self._stamp = stamp
         if found.digest != self._policies.digest:
             self._policies = found

@@ -164,13 +164,13 @@ def test_another_name_for_a_column_does_not_hide_where_it_comes_from(reader_dsn,
     """The origin is PostgreSQL's word, through aliases and subqueries alike."""
     pool = _pool(reader_dsn, 5, 1)
     pool.open(wait=True)
-    query = MaskedQuery("profile", "smart_warehouse", partial(load_policies, POLICIES, {}), pool)
+    query = MaskedQuery("profile", "smart_warehouse", partial(load_policies, POLICIES), pool)
     query._sql = (
         b"WITH x AS (SELECT jan_aadhaar AS town, gr_id FROM golden_records) "
         b"SELECT q.town AS harmless FROM (SELECT DISTINCT * FROM x) q WHERE gr_id = %(id)s::uuid"
     )
     assert query.rows(person, "smart_citizen") == [{"harmless": "****-****-1234"}]
-    query = MaskedQuery("profile", "smart_warehouse", partial(load_policies, POLICIES, {}), pool)
+    query = MaskedQuery("profile", "smart_warehouse", partial(load_policies, POLICIES), pool)
     query._sql = b"SELECT upper(jan_aadhaar) AS x FROM golden_records WHERE gr_id = %(id)s::uuid"
     with pytest.raises(ConfigError, match="no policy: x"):
         query.rows(person, "smart_citizen")

@@ -38,13 +38,14 @@ def ranger():
 def policies(call, configured, folder, ranger, site):
     """Call the command with one mapping, whose columns are given."""
 
-    def run(*argv, columns=MASKED, url=None):
+    def run(*argv, columns=MASKED, url=None, more=""):
         if not (site.folder / "sink_people_people_for_tests.py").exists():
             site.plugin("people", PLUGIN.format(columns=columns))
-        more = (
+        settings = (
             f'\n[policies]\ndirectory = "{folder}"\nadmin = "{ranger.url if url is None else url}"'
+            f'\nuser = "{USER}"\npassword = "{PASSWORD}"\n{more}\n'
         )
-        configured("people", more=f'{more}\nuser = "{USER}"\npassword = "{PASSWORD}"\n')
+        configured("people", more=settings)
         return call("policies", *argv)
 
     return run
@@ -94,6 +95,23 @@ def test_check_refuses_what_is_ambiguous(policies, folder):
     code, _, err = policies("check")
     assert code == 78
     assert "policies 1 (golden record: Jan Aadhaar) and 99 (other) decide differently" in err
+
+
+def test_check_takes_the_key_of_a_hash_from_the_configuration(policies, folder):
+    """As the runner does, wherever the file says that it is."""
+
+    def hashed(content):
+        content["policies"][0]["dataMaskPolicyItems"][0]["dataMaskInfo"] = {
+            "dataMaskType": "MASK_HASH"
+        }
+
+    edit(folder, hashed)
+    code, _, err = policies("check")
+    assert code == 78
+    assert "policies.key" in err
+    (folder / "key").write_text("k" * 32)
+    code, _, err = policies("check", more=f'key = {{ file = "{folder}/key" }}')
+    assert (code, err) == (0, "")
 
 
 # -- show --------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.ranger
 SEED = 20260802
 CASES = 1_000
 REFUSED = 100
-KEY = {"SINK_MASK_KEY": "0123456789abcdef0123456789abcdef"}
+KEY = "0123456789abcdef0123456789abcdef"
 AMBIGUOUS = re.compile(r"policies (\d+) .* and (\d+) .* decide differently")
 
 
@@ -133,7 +133,7 @@ def catalog() -> list[ColumnName]:
 
 
 def test_the_shipped_policies_decide_every_column_for_every_reader_as_ranger_does(ranger, tmp_path):
-    policies = load_policies(OWN, {})
+    policies = load_policies(OWN)
     people = policies.files.people
     readers = [Reader(groups=frozenset({g})) for g in ("smart_citizen", "smart_warehouse", "else")]
     readers += [Reader(user, groups) for user, groups in people.items()]

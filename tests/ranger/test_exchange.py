@@ -169,7 +169,7 @@ def test_the_folder_follows_what_ranger_says(served, client, folder):
     renew()
     found = json.loads((folder / "policies.json").read_text())
     assert found == client.download()
-    assert load_policies(folder, {}).version == served.version
+    assert load_policies(folder).version == served.version
     before = (folder / "policies.json").stat().st_mtime_ns
     renew()
     assert (folder / "policies.json").stat().st_mtime_ns == before
@@ -178,7 +178,7 @@ def test_the_folder_follows_what_ranger_says(served, client, folder):
     changed["dataMaskPolicyItems"][0]["dataMaskInfo"] = {"dataMaskType": "MASK_NULL"}
     client.update(number, changed)
     renew()
-    mask = load_policies(folder, {}).mask_for(
+    mask = load_policies(folder).mask_for(
         "smart_warehouse", "public", "golden_records", "mobile_number", "smart_citizen"
     )
     assert (mask.kind, mask.policy_version) == ("MASK_NULL", 2)
@@ -195,9 +195,9 @@ def test_a_bad_set_from_ranger_leaves_the_folder_as_it_is(served, client, folder
 
 def test_a_set_is_tried_before_it_is_put_in_place(folder):
     assert tried(folder, OURS | {"policyVersion": 77}).version == 77
-    assert load_policies(folder, {}).version == OURS["policyVersion"]
+    assert load_policies(folder).version == OURS["policyVersion"]
     put(folder, OURS | {"policyVersion": 77})
-    assert load_policies(folder, {}).version == 77
+    assert load_policies(folder).version == 77
     assert (folder / "policies.json").stat().st_mode & 0o777 == 0o644
 
 

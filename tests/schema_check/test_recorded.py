@@ -47,9 +47,8 @@ def test_they_are_what_the_tables_are(mapping: TableMapping, postgres, request) 
         assert json.loads((FOLDER / f"{subject}.avsc").read_text()) == schema
 
 
-def test_every_mapping_is_read_from_them(plugin, mapping: TableMapping, monkeypatch) -> None:
+def test_every_mapping_is_read_from_them(plugin, mapping: TableMapping) -> None:
     """Each column that a mapping names is there, and each that looks personal is decided."""
-    monkeypatch.setenv("SINK_MASK_KEY", "k" * 32)
     sources = Sources(
         policies=load_policies(ROOT / "ranger-policies"),
         strict=True,

@@ -46,7 +46,7 @@ class Folder:
         self._write("policies.json", {**self.policies, "policies": [self.policy]})
         columns = {"north.public.people": {column: ["ID"] for column in personal}}
         self._write("classification.json", {"tags": {"ID": "a person's"}, "columns": columns})
-        return load_policies(self.path, {})
+        return load_policies(self.path)
 
     def _write(self, name: str, content: Any) -> None:
         (self.path / name).write_text(json.dumps(content))
