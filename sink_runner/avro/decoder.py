@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..errors import DecodeError
 from . import reference
 from .compile import HEADER, Wanted, compile_envelope, is_envelope, row_of
-from .envelope import Decoded, Passing, RowSchema
+from .envelope import Decoded, RowSchema
 from .row import row_schema
 from .schema import Record, parse
 from .source import MalformedError
@@ -33,8 +33,8 @@ class Plan:
 
     schema_id: int
     row: RowSchema
-    """The columns of the row; none where the records are no change events."""
-    quick: Callable[[bytes], Decoded | Passing] | None
+    """The columns of the row."""
+    quick: Callable[[bytes], Decoded] | None
     """The compiled decoder; None where there is only fastavro."""
     parsed: Any
     missing: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class EnvelopeDecoder:
         self._registry = registry
         self._wanted = Wanted(tuple(after), tuple(before), source)
         self._plans: dict[int, Plan] = {}
-        self._quick: dict[bytes, Callable[[bytes], Decoded | Passing]] = {}
+        self._quick: dict[bytes, Callable[[bytes], Decoded]] = {}
 
     @property
     def plans(self) -> dict[int, Plan]:
@@ -79,24 +79,27 @@ class EnvelopeDecoder:
                 self._quick[_header(schema_id)] = plan.quick
         return plan
 
-    def decode(self, value: bytes | None) -> Decoded | Passing:
-        """Decode one record's value; DecodeError is its own fault, RetriableError is not."""
+    def decode(self, value: bytes | None) -> Decoded | None:
+        """Decode one record's value; DecodeError is its own fault, RetriableError is not.
+
+        A tombstone, which has no value and only lets Kafka forget the key, is None.
+        """
         (decoded,) = self.decode_many((value,))
         if isinstance(decoded, DecodeError):
             raise decoded
         return decoded
 
-    def decode_many(self, values: Sequence[bytes | None]) -> list[Decoded | Passing | DecodeError]:
+    def decode_many(self, values: Sequence[bytes | None]) -> list[Decoded | DecodeError | None]:
         """Decode a batch; a record that cannot be decoded is a DecodeError in its place.
 
         RetriableError says that the registry did not answer: try the whole batch again.
         """
         quick = self._quick
         unknown: dict[int, str] = {}
-        batch: list[Decoded | Passing | DecodeError] = []
+        batch: list[Decoded | DecodeError | None] = []
         for value in values:
             if value is None:
-                batch.append(Passing.TOMBSTONE)
+                batch.append(None)
                 continue
             decode = quick.get(value[:HEADER])
             if decode is not None:
@@ -108,12 +111,10 @@ class EnvelopeDecoder:
             batch.append(self._carefully(value, unknown))
         return batch
 
-    def _carefully(self, value: bytes, unknown: dict[int, str]) -> Decoded | Passing | DecodeError:
+    def _carefully(self, value: bytes, unknown: dict[int, str]) -> Decoded | DecodeError:
         """Decode with fastavro.  `unknown` saves asking again for what the batch did not find."""
         try:
             plan = self._plan_of(value, unknown)
-            if not plan.row.columns:
-                return Passing.NOT_AN_ENVELOPE
             return reference.decode_envelope(value, plan.parsed, self._wanted)
         except DecodeError as exc:
             # A traceback would keep the batch alive, and its rows.
@@ -132,7 +133,8 @@ class EnvelopeDecoder:
     def _make(self, schema_id: int) -> Plan:
         parsed, kind = parse(self._registry.schema(schema_id))
         if not is_envelope(kind):
-            return Plan(schema_id, RowSchema({}), lambda _: Passing.NOT_AN_ENVELOPE, parsed)
+            # Heartbeats and their like have topics of their own: here, an id was corrupted.
+            raise DecodeError(f"schema {schema_id} is no change event's")
         assert isinstance(kind, Record)
         record = row_of(kind, "after")
         assert record is not None

@@ -52,15 +52,6 @@ class Decoded(NamedTuple):
     """JSON text of the last commit's and this change's log positions."""
 
 
-class Passing(enum.Enum):
-    """A record that is no change event and passes by."""
-
-    TOMBSTONE = enum.auto()
-    """No value: it only lets Kafka forget the key."""
-    NOT_AN_ENVELOPE = enum.auto()
-    """A heartbeat, transaction marker or logical message."""
-
-
 class Kind(enum.StrEnum):
     """What a column's values mean."""
 

@@ -12,12 +12,12 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from ..errors import SchemaError
+from ..errors import DecodeError, SchemaError
 from .contract import Contract
 from .findings import Change, Finding, Severity, passes, refused
 from .renames import old_names, with_names, with_nulls
 from .rules import Rules
-from .shape import RowShape, row_of
+from .shape import RowShape, avro_name, row_of, source_of
 
 T = TypeVar("T")
 
@@ -87,11 +87,15 @@ class SchemaWatch:
             self._follow(row, row)
 
     def schema(self, schema_id: int) -> Any:
-        """The registry's answer.  Raises SchemaError: the batch is tried again, none of it lost."""
+        """The registry's answer.  Raises SchemaError: the batch is tried again, none of it lost.
+
+        DecodeError where it is another table's: then the event is broken, not the table.
+        """
         raw = self._registry.schema(schema_id)
         row = row_of(raw, schema_id=schema_id)
         if row is None:
             return raw
+        self._refuse_others(raw, schema_id)
         rules = self._rules()
         if self._contract is None:
             self._contract = self._store.load(self._name)
@@ -103,6 +107,11 @@ class SchemaWatch:
             return self._past(raw, row, harm, rules)
         self._tell(found)
         return self._whole(raw, row, rules)
+
+    def _refuse_others(self, raw: Any, schema_id: int) -> None:
+        whose, ours = source_of(raw), self._rules().mapping.source
+        if whose and whose != avro_name(ours):
+            raise DecodeError(f"schema {schema_id} is of {whose}, not of {ours}")
 
     def _look(self, rules: Rules, row: RowShape) -> list[Finding]:
         """What is found of a schema; what is found good is what the next is compared with."""

@@ -1,5 +1,6 @@
 """The watch between the decoder and the registry: what it lets pass, and when it pauses."""
 
+import json
 from dataclasses import replace
 from io import BytesIO
 
@@ -7,7 +8,7 @@ import fastavro
 import pytest
 
 from sink_runner.avro import EnvelopeDecoder
-from sink_runner.errors import RetriableError, SchemaError
+from sink_runner.errors import DecodeError, RetriableError, SchemaError
 from sink_runner.plugin import ABSENT, Column
 from sink_runner.schema_check.contract import Contract
 from sink_runner.schema_check.watch import SchemaWatch
@@ -114,9 +115,22 @@ class TestNewSchema:
         with pytest.raises(SchemaError, match=r"\(20\) -> character varying\(5\)"):
             scene.another().start()
 
-    def test_what_is_no_change_event_passes(self, scene):
-        scene.schemas.held[4] = {"type": "record", "name": "Heartbeat", "fields": []}
-        assert scene.watch.schema(4) is scene.schemas.held[4]
+    def test_an_event_with_another_table_s_schema_is_broken_and_pauses_nothing(self, scene):
+        foreign = json.dumps(envelope(**OTHER)).replace("north.public.t", "north.public.other")
+        scene.schemas.held[4] = json.loads(foreign)
+        good = scene.event(1, id=1, title="a", amount=1)
+        bad = scene.event(4, id=2, amount=2, label="b")
+        first, fault, last = scene.decoder().decode_many([good, bad, good])
+        assert first == last
+        assert first.after == (1, "a", 1)
+        assert isinstance(fault, DecodeError)
+        assert "schema 4 is of north.public.other, not of " in str(fault)
+
+    def test_an_event_with_the_schema_of_a_key_is_broken_and_pauses_nothing(self, scene):
+        key = {"name": "Key", "type": "record", "fields": [{"name": "id", "type": "int"}]}
+        scene.schemas.held[4] = key
+        (fault,) = scene.decoder().decode_many([b"\0\0\0\0\4\2"])
+        assert isinstance(fault, DecodeError)
 
     @pytest.mark.parametrize(("number", "columns"), [(2, GONE), (3, OTHER)])
     def test_a_column_that_is_gone_or_renamed_pauses(self, scene, number, columns):
