@@ -121,8 +121,8 @@ def test_told_to_stop_while_a_database_does_not_answer_it_ends(site, settings: A
     site.mapping("waits")
     plugins = registry.installed()
     registry.load(plugins["waits"])
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
     started = time.monotonic()
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
     assert runner.run(settings, registry.usable([plugins["waits"]])) == 0
     assert 0.5 <= time.monotonic() - started < 10
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sink_stack.errors import PartDiedError
-from sink_stack.processes import Command
+from sink_stack.processes import Command, Supervisor
 
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = (
@@ -66,6 +66,14 @@ def test_zombie_is_dead(home, supervisor):
         time.sleep(0.01)
     assert supervisor.running("dummy") is None
     child.wait()
+
+
+def test_what_another_command_ended_is_taken_leave_of(home, supervisor):
+    pid = supervisor.start(part(home)).pid
+    Supervisor(home).stop("dummy")
+    assert state(pid) == "Z"
+    supervisor.stop("dummy")
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_recycled_pid_is_dead_and_not_signalled(home, supervisor):

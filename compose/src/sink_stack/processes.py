@@ -145,6 +145,10 @@ class Supervisor:
                 self._wait(name, time.monotonic() + 5)
         for name in names:
             self._pid_file(name).unlink(missing_ok=True)
+        # Another command may have ended what we started, and its pid file with it.
+        self._children = {
+            pid: child for pid, child in self._children.items() if child.poll() is None
+        }
 
     def kill(self, name: str) -> None:
         """End a part the hard way, as a crash does; its pid file stays."""
