@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from sink_runner.errors import FencedError, RetriableError
 from sink_runner.health.board import Health, State
-from sink_runner.kafka.kafka_python import asking
+from sink_runner.kafka.asking import asking
 from sink_runner.patience import Insistence, Patience, jittered
 
 STEPS = (1.0, 2.0, 4.0, 8.0, 16.0)

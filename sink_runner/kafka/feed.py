@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 
 from .message import Message
 
+PING_SECONDS = 5.0
+
 
 class Bounds(NamedTuple):
     """The first offset that is still held, and the one that the next record gets."""
@@ -35,6 +37,9 @@ class Feed(Protocol):
 
     def bounds(self, partition: int) -> Bounds:
         """From where to where Kafka holds the partition now."""
+
+    def ping(self) -> None:
+        """RetriableError unless a broker answers within seconds."""
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
         """Tell Kafka how far the target is.  A failure is of no consequence."""

@@ -6,7 +6,7 @@ from kafka import KafkaAdminClient
 
 from ..errors import ConfigError
 from ..target.offsets import Topic
-from .kafka_python import asking
+from .asking import asking
 
 
 def identify(bootstrap: str, topic: str) -> Topic:

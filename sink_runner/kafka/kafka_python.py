@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -11,6 +11,7 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from ..errors import RetriableError
+from .asking import asking, bounds_of, ping
 from .feed import Bounds
 from .message import Message
 
@@ -28,15 +29,6 @@ _SETTINGS: Mapping[str, Any] = {
     "heartbeat_interval_ms": 1_500,
     "metrics_enabled": False,
 }
-
-
-@contextmanager
-def asking() -> Iterator[None]:
-    """Whatever Kafka refuses may be mended by a person or by time; no record is at fault."""
-    try:
-        yield
-    except KafkaError as fault:
-        raise RetriableError(f"Kafka does not answer: {type(fault).__name__}") from fault
 
 
 class KafkaPythonFeed:
@@ -87,10 +79,10 @@ class KafkaPythonFeed:
             self._consumer.seek(place, offset)
 
     def bounds(self, partition: int) -> Bounds:
-        place = TopicPartition(self._topic, partition)
-        with asking():
-            first = self._consumer.beginning_offsets([place])
-            return Bounds(first[place], self._consumer.end_offsets([place])[place])
+        return bounds_of(self._consumer, [TopicPartition(self._topic, partition)])[partition]
+
+    def ping(self) -> None:
+        ping(self._consumer)
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
         assigned = self.assignment()

@@ -20,7 +20,7 @@ from confluent_kafka import (
 )
 
 from ..errors import RetriableError
-from .feed import Bounds
+from .feed import PING_SECONDS, Bounds
 from .message import Message
 
 # librdkafka's numbers, where the default is not ours.
@@ -123,6 +123,10 @@ class LibrdkafkaFeed:
         with _asking():
             first, end = self._consumer.get_watermark_offsets(place, timeout=_ASK_SECONDS)
         return Bounds(first, end)
+
+    def ping(self) -> None:
+        with _asking():
+            self._consumer.list_topics(self._topic, timeout=PING_SECONDS)
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
         with suppress(KafkaException, RetriableError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psycopg
 
 from ..config import Config
-from ..kafka.bounds import bounds
+from ..kafka.asking import bounds
 from ..kafka.identify import identify
 from ..loading.registry import Plugin
 from ..plugin import Keep, TableMapping

@@ -18,7 +18,7 @@ from sink_runner.chain.steps import Chain
 from sink_runner.dead_letters.dead_letter import DeadLetters
 from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.dead_letters.waiting import Waiting
-from sink_runner.errors import DecodeError, EventError
+from sink_runner.errors import DecodeError, EventError, RetriableError
 from sink_runner.health.board import Health
 from sink_runner.kafka.feed import Bounds
 from sink_runner.kafka.message import Message
@@ -58,6 +58,7 @@ class Broker:
         self.shares: dict[str, set[int]] = defaultdict(set)
         self.generation = 0
         self.polled = 0
+        self.away = False
 
     def send(
         self,
@@ -122,6 +123,10 @@ class Consumer:
     def bounds(self, partition: int) -> Bounds:
         log = self.broker.logs[partition]
         return Bounds(log[0].offset, log[-1].offset + 1) if log else Bounds(0, 0)
+
+    def ping(self) -> None:
+        if self.broker.away:
+            raise RetriableError("Kafka does not answer")
 
     def mirror(self, offsets: dict[int, int]) -> None:
         self.broker.committed.update(offsets)
