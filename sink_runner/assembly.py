@@ -125,6 +125,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         trail=audited,
         budget=Budget(plugin.name, settings.budget, settings.budget_share),
         timeout=timeout,
+        policies=lambda: policies().digest,
     )
     return Worker(
         plugin.name,

@@ -14,7 +14,7 @@ SinkError
 |__RetriableError        the outside world said "not now": pause the mapping, try again
 |  |__TimedOutError      ... because it took too long: give it longer the next time
 |  |__SchemaError         ... because the source table has become one that would harm rows
-|__FencedError           another runner owns the partition now: drop the batch, claim again
+|__FencedError           not ours any more, or masked by old policies: drop the batch, claim again
 |__FatalError            stop this mapping, offsets intact; the others go on
 
 No message of these classes ever holds a row's value.
@@ -132,7 +132,8 @@ class SchemaError(RetriableError):
 
 
 class FencedError(SinkError):
-    """The partition's epoch has moved on: whoever holds this batch no longer owns it."""
+    """Whoever holds this batch may not write it: another runner owns the partition, or it is to be
+    read and masked anew."""
 
 
 class FatalError(SinkError):

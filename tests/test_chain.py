@@ -131,6 +131,15 @@ class TestFaults:
         with pytest.raises(kind, match=r"^why$"):
             chain(plugin(sink_filter)).verdict(None)
 
+    @pytest.mark.parametrize("kind", [ConnectionError, TimeoutError, OSError, MemoryError])
+    def test_what_no_row_is_to_blame_for_is_tried_again(self, kind: type[Exception]) -> None:
+        def sink_map(event: Any, row: Any) -> Any:
+            raise kind("secret")
+
+        with pytest.raises(RetriableError) as caught:
+            chain(plugin(sink_map)).map(None, {})
+        assert str(caught.value) == f"sink_map of plugin 'p0' raised {kind.__name__}"
+
     def test_any_other_is_named_without_its_words(self) -> None:
         def sink_filter(event: Any) -> Verdict:
             raise LookupError("secret")

@@ -13,11 +13,12 @@ from sink_runner.errors import (
     FatalError,
     FencedError,
     RetriableError,
+    StepError,
     TimedOutError,
     WriteError,
 )
-from sink_runner.kafka.kafka_python import asking
-from sink_runner.target.faults import CLASSES, ROW_FAULTS, STATES, Blame, blame, judge
+from sink_runner.kafka.asking import asking
+from sink_runner.target.faults import CLASSES, ROW_FAULTS, STATES, Blame, blame, judge, own_fault
 from sink_runner.target.time_limit import TimeLimit
 
 KNOWN = sorted({known.sqlstate for known in errors._sqlcodes.values()})
@@ -174,3 +175,31 @@ class TestTimeLimit:
         fault = RetriableError("gone")
         assert limit.heed(fault) is fault
         assert limit.seconds == 60
+
+
+class TestOwnFault:
+    """What a mapping's own functions raise."""
+
+    @pytest.mark.parametrize(
+        "world", [psycopg.OperationalError("secret"), OSError("secret"), MemoryError("secret")]
+    )
+    def test_the_worlds_is_raised_and_told_without_its_words(self, world: Exception) -> None:
+        with pytest.raises(RetriableError) as caught:
+            own_fault(world)
+        assert "secret" not in str(caught.value)
+        assert caught.value.__cause__ is world
+
+    def test_the_runners_own_are_what_they_say(self) -> None:
+        broken, later = EventError("broken"), RetriableError("later")
+        assert own_fault(broken) is broken
+        with pytest.raises(RetriableError) as caught:
+            own_fault(later)
+        assert caught.value is later
+
+    def test_any_other_is_the_events_own(self) -> None:
+        fault = LookupError("secret")
+        error = own_fault(fault)
+        assert isinstance(error, StepError)
+        assert "secret" not in str(error)
+        assert error.__cause__ is fault
+        assert isinstance(own_fault(errors.NumericValueOutOfRange("secret")), WriteError)

@@ -9,12 +9,13 @@ from typing import Any
 
 from ..avro.envelope import UNAVAILABLE, Decoded
 from ..dead_letters.dead_letter import DeadLetter
-from ..errors import EventError, SinkError, StepError, WaitingError
+from ..errors import EventError, StepError, WaitingError
 from ..kafka.message import Message
 from ..masking.stamp import Masking
 from ..plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
 from ..quality.rules import check_row
 from ..target.changes import READ, Change, Key, Leave, Write
+from ..target.faults import own_fault
 from .bases import base_of
 from .incoming import Incoming, Plans, Shape
 from .row import RowPlan, TargetColumn, Values, is_plain, to_stage
@@ -94,13 +95,8 @@ class Route:
             start = len(batch.changes)
             try:
                 self._event(message, decoded, batch)
-            except SinkError as error:
-                if not isinstance(error, EventError):
-                    raise
-                fault = error
             except Exception as error:  # noqa: BLE001 - a mapping's own functions may raise anything
-                fault = StepError("mapping", "columns", f"raised {type(error).__name__}")
-                fault.__cause__ = error
+                fault = own_fault(error)
             else:
                 if defaulted:
                     batch.defaults += [(message, c) for c in defaulted if batch.changes[start:]]

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, TypeAlias
 import pluggy
 import psycopg
 
-from ..errors import PluginError, SinkError, StepError
+from ..errors import PluginError, RetriableError, SinkError, StepError
 from ..plugin import Changes, Context, Event, Row, Verdict
+from ..target.faults import WORLD_FAULTS
 
 Contexts: TypeAlias = Mapping[str, Context]
 
@@ -91,6 +92,9 @@ def _call(step: Step, name: str, *arguments: Any) -> Any:
         return step.call(*arguments)
     except (SinkError, psycopg.Error):
         raise
+    except WORLD_FAULTS as fault:
+        reason = f"{name} of plugin {step.plugin!r} raised {type(fault).__name__}"
+        raise RetriableError(reason) from fault
     except Exception as fault:
         raise StepError(step.plugin, name, f"raised {type(fault).__name__}") from fault
 

@@ -12,7 +12,7 @@ import psycopg
 from ..chain.route import Batch
 from ..dead_letters.budget import Budget
 from ..dead_letters.dead_letter import DeadLetter, DeadLetters
-from ..errors import EventError, RetriableError
+from ..errors import EventError, FencedError, RetriableError
 from ..quality.counts import add_counts
 from .audit import Trail
 from .changes import Change
@@ -46,7 +46,9 @@ class Applier:
         trail: Trail | None = None,
         budget: Budget | None = None,
         timeout: float = 60.0,
+        policies: Callable[[], str] | None = None,
     ) -> None:
+        """`policies` is the digest of those that hold now."""
         self._mapping = mapping
         self._trail = trail
         self._dsn = dsn
@@ -55,6 +57,7 @@ class Applier:
         self._dead_letters = dead_letters
         self._clock = clock
         self._budget = budget
+        self._policies = policies
         self._connection: Connection | None = None
         self._letters: list[DeadLetter] = []
         """Of the last attempt that came as far as its commit."""
@@ -92,6 +95,8 @@ class Applier:
             if again and self._offsets.applied(connection, steps):
                 batch.letters = self._letters
                 return 0
+            if self._policies and batch.masking and batch.masking.digest != self._policies():
+                raise FencedError("the masking policies have changed since it was masked")
             self._offsets.advance(connection, steps)
             # Another process may have deleted meanwhile.
             self._writer.remembers = self._writer.remembers or self._remembers(connection)

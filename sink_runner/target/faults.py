@@ -14,7 +14,15 @@ from enum import StrEnum
 
 import psycopg
 
-from ..errors import EventError, FatalError, RetriableError, SinkError, TimedOutError, WriteError
+from ..errors import (
+    EventError,
+    FatalError,
+    RetriableError,
+    SinkError,
+    StepError,
+    TimedOutError,
+    WriteError,
+)
 
 
 class Blame(StrEnum):
@@ -107,6 +115,10 @@ ROW_FAULTS = (
 """What staging or writing one row may raise; `judge` tells which of them are its fault."""
 
 
+WORLD_FAULTS = (OSError, MemoryError)
+"""What no row is to blame for, whoever raises it."""
+
+
 def blame(state: str) -> Blame:
     """Whose fault a SQLSTATE is; the world's if nobody has heard of it."""
     return STATES.get(state) or CLASSES.get(state[:2], Blame.WORLD)
@@ -122,6 +134,22 @@ def judge(fault: BaseException) -> SinkError:
     if state is None:
         return _without_state(fault)
     return _by_state(fault, state)
+
+
+def own_fault(fault: Exception) -> EventError:
+    """An event's own fault, of what a mapping's functions raised; raises what is the world's."""
+    if isinstance(fault, WORLD_FAULTS):
+        raise RetriableError(f"a mapping's function raised {type(fault).__name__}") from fault
+    if not isinstance(fault, SinkError | psycopg.Error):
+        error = StepError("mapping", "columns", f"raised {type(fault).__name__}")
+        error.__cause__ = fault
+        return error
+    judged = judge(fault)
+    if isinstance(judged, EventError):
+        return judged
+    if judged is fault:
+        raise fault
+    raise judged from fault
 
 
 def _by_state(fault: psycopg.Error, state: str) -> SinkError:

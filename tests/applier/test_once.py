@@ -10,6 +10,7 @@ import pytest
 
 from sink_runner.chain.route import Batch
 from sink_runner.errors import FencedError
+from sink_runner.masking.stamp import Masking
 from sink_runner.plugin import insert_once
 from sink_runner.target.offsets import Advance
 
@@ -33,6 +34,24 @@ class TestOnce:
         with pytest.raises(FencedError):
             bench.apply(bench.batch("ok", "ok"))
         assert bench.ids() == [0]
+
+    def test_what_old_policies_masked_is_not_written_but_what_was_is_not_done_again(
+        self, bench: Bench
+    ) -> None:
+        held = "old"
+        bench.applier = bench.another(policies=lambda: held)
+        bench.epoch = bench.applier.claim([0])[0].epoch
+        batch = bench.batch("ok")
+        batch.masking = Masking(1, "old", ("v",))
+        held = "new"
+        for again in (False, True):
+            with pytest.raises(FencedError, match="masking policies have changed"):
+                bench.apply(batch, again=again)
+        assert bench.nothing_happened()
+        held = "old"
+        assert bench.apply(batch) == 1
+        held = "new"
+        assert bench.apply(batch, again=True) == 0
 
     def test_whoever_claims_next_fences_the_others(self, bench: Bench) -> None:
         other = bench.another()
