@@ -3,7 +3,7 @@
 import itertools
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ LAG_SECONDS = 60
 SHORT_LOCK, LONG_LOCK = 5.0, 62.0
 _PARKED_SECONDS = 20
 _SETTLE_SECONDS = 120
+_TOUCH = "UPDATE golden_records SET age = coalesce(age, 0) + 1"
 _CONFIG = """
 [batch]
 timeout_seconds = {seconds}
@@ -51,7 +52,9 @@ class Ground:
         """The runner that is behind the relays, started if there is none."""
         if self._runner is None or not self._runner.running:
             config = {"SINK_CONFIG": str(self.arena.log.with_name("sink-runner.toml"))}
-            environment = {**self.arena.environment, **self._relayed(), **config, **more}
+            ports = {self.stack.settings.port(part): link.port for part, link in self.links.items()}
+            by_relays = relayed(self.arena.environment, ports)
+            environment = {**self.arena.environment, **by_relays, **config, **more}
             self._runner = Runner.start(replace(self.arena, environment=environment))
         return self._runner
 
@@ -60,21 +63,31 @@ class Ground:
             self._runner.kill()
             self._runner = None
 
-    def _relayed(self) -> dict[str, str]:
-        """The environment's addresses with the relays' ports in place of the servers'."""
-        settings, found = self.stack.settings, {}
-        for name, text in self.arena.environment.items():
-            if name.startswith("SINK_"):
-                found[name] = text
-                for part, link in self.links.items():
-                    real, relay = f"127.0.0.1:{settings.port(part)}", f"127.0.0.1:{link.port}"
-                    found[name] = found[name].replace(real, relay)
-        return found
+    def restart_runner(self) -> None:
+        """As a supervisor does with one that was killed."""
+        self.kill_runner()
+        self.pause(0.1, 1)
+        self.runner()
+
+    def listen(self) -> Callable[[], str]:
+        """What the runners say from now on, as a function that tells it."""
+        since = self.arena.log.stat().st_size
+
+        def said() -> str:
+            with self.arena.log.open("rb") as log:
+                log.seek(since)
+                return log.read().decode(errors="replace")
+
+        return said
 
     # -- load ------------------------------------------------------------------------------------
 
     def pause(self, least: float, most: float) -> None:
         time.sleep(self.random.uniform(least, most))
+
+    def touch(self) -> None:
+        """Every golden record changes, in every partition."""
+        self.arena.warehouse.execute(_TOUCH)
 
     @contextmanager
     def loaded(self) -> Iterator[None]:
@@ -116,6 +129,18 @@ class Ground:
         """What is left once all that waits for another row was tried again."""
         until(lambda: not self.arena.differences(), _PARKED_SECONDS)
         return self.arena.differences()
+
+
+def relayed(environment: Mapping[str, str], relays: Mapping[int, int]) -> dict[str, str]:
+    """The sink's variables with the relays' ports in place of the servers'; no way leads past."""
+    found = {name: text for name, text in environment.items() if name.startswith("SINK_")}
+    for server, relay in relays.items():
+        here, there = f"127.0.0.1:{relay}", f"127.0.0.1:{server}"
+        found = {name: text.replace(there, here) for name, text in found.items()}
+        assert any(here in text for text in found.values()), f"no address has port {server}"
+        past = [name for name, text in found.items() if f":{server}" in text]
+        assert not past, f"{past} lead past the relay of port {server}"
+    return found
 
 
 @contextmanager

@@ -10,45 +10,60 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from ..stack.arena import until
 from .ground import Ground
 
-_TOPIC = "smart_warehouse.public.golden_records"
-_SECONDS = 30
+_TOPIC, _OTHER = "smart_warehouse.public.golden_records", "smart_warehouse.public.profile_360"
+# A verdict on a letter is noticed after half a minute where nothing waited before.
+_SECONDS = 60
 _HEADER = 5
-_NOBODY_S = (0x7FFF_0001).to_bytes(4, "big")
-_DISCARDED = "SELECT count(*) FROM sync_dlq WHERE status = 'DISCARDED'"
+_NOBODY_S = bytes(1) + (0x7FFF_0001).to_bytes(4, "big")
+_UNREADABLE = "SELECT count(*) FROM sync_dlq WHERE status = %s AND error_class = 'DecodeError'"
 _DISCARD = "UPDATE sync_dlq SET status = 'DISCARDED' WHERE status = 'OPEN'"
-# Every partition gets a change after what went wrong in it.
-_TOUCH = "UPDATE golden_records SET age = coalesce(age, 0) + 1"
 _TRANSACTIONS = itertools.count()
 
 
 def poison(ground: Ground) -> None:
     """Under the key of a real row: no Avro at all, and an envelope that is cut off."""
-    _spoil(ground, lambda value: [b"\xff\xfe poison", value[: len(value) // 2]])
+    _spoil(ground, lambda _, value: [b"\xff\xfe poison", value[: len(value) // 2]])
 
 
-def unknown_schema(ground: Ground) -> None:
-    _spoil(ground, lambda value: [value[:1] + _NOBODY_S + value[_HEADER:]])
+def corrupt_schema_ids(ground: Ground) -> None:
+    """The id has become one that nobody knows, the key's own, and that of another table's rows."""
+    _, other, _ = _record(ground, _OTHER)
+    _spoil(
+        ground,
+        lambda key, value: [_with_schema_of(one, value) for one in (_NOBODY_S, key, other)],
+    )
 
 
-def _spoil(ground: Ground, made: Callable[[bytes], list[bytes]]) -> None:
+def _with_schema_of(other: bytes, value: bytes) -> bytes:
+    assert other[:_HEADER] != value[:_HEADER]
+    return other[:_HEADER] + value[_HEADER:]
+
+
+def _spoil(ground: Ground, made: Callable[[bytes, bytes], list[bytes]]) -> None:
     """Send what `made` makes of a record; discard the letters that come of it, one by one.
 
     What comes under the same key, the real changes too, waits behind a letter until then.
     """
     citizen, (key, value, partition) = ground.arena.citizen, _record(ground)
-    spoilt, before = made(value), _discarded(citizen)
-    _send(ground, key, spoilt, partition)
+    spoilt, before, said = made(key, value), _unreadable(citizen, "DISCARDED"), ground.listen()
+    last = _send(ground, key, spoilt, partition)
+    ground.touch()
+    beyond = until(lambda: ground.arena.partitions()[_TOPIC, partition] > last + 1, _SECONDS)
+    assert beyond, "the good rows behind it did not go on"
+    assert _unreadable(citizen, "OPEN") == 1
 
     def all_discarded() -> bool:
         citizen.execute(_DISCARD)
-        return _discarded(citizen) == before + len(spoilt)
+        return _unreadable(citizen, "DISCARDED") == before + len(spoilt)
 
-    ground.pause(1, 2)
     assert until(all_discarded, _SECONDS), "no dead letter"
+    paused = [line for line in said().splitlines() if '"event": "mapping_paused"' in line]
+    assert not [line for line in paused if '"mapping": "golden-records"' in line]
 
 
-def _discarded(connection: psycopg.Connection) -> int:
-    ((count,),) = connection.execute(_DISCARDED).fetchall()
+def _unreadable(connection: psycopg.Connection, status: str) -> int:
+    """How many letters of messages that can't be decoded."""
+    ((count,),) = connection.execute(_UNREADABLE, (status,)).fetchall()
     return int(count)
 
 
@@ -59,7 +74,7 @@ def leave_gap(ground: Ground) -> None:
     """
     for _ in range(2):
         _roll_back(ground)
-        ground.arena.warehouse.execute(_TOUCH)
+        ground.touch()
         assert until(lambda: ground.arena.waiting() == 0, _SECONDS)
         ground.kill_runner()
         ground.runner()
@@ -95,11 +110,11 @@ def delete_behind(ground: Ground) -> None:
     ground.runner()
 
 
-def _record(ground: Ground) -> tuple[bytes, bytes, int]:
+def _record(ground: Ground, topic: str = _TOPIC) -> tuple[bytes, bytes, int]:
     """The key and value of a real change, and its partition."""
-    ground.arena.warehouse.execute(_TOUCH)
+    ground.touch()
     consumer = KafkaConsumer(
-        _TOPIC, bootstrap_servers=ground.stack.kafka, auto_offset_reset="earliest"
+        topic, bootstrap_servers=ground.stack.kafka, auto_offset_reset="earliest"
     )
     try:
         found = next(
@@ -122,8 +137,16 @@ def _partitions(ground: Ground) -> set[int]:
         consumer.close()
 
 
-def _send(ground: Ground, key: bytes, values: Iterable[bytes], partition: int) -> None:
-    producer = Producer({"bootstrap.servers": ground.stack.kafka})
+def _send(ground: Ground, key: bytes, values: Iterable[bytes], partition: int) -> int:
+    """Returns the offset of the last one."""
+    producer, offsets = Producer({"bootstrap.servers": ground.stack.kafka}), []
     for value in values:
-        producer.produce(_TOPIC, value=value, key=key, partition=partition)
+        producer.produce(
+            _TOPIC,
+            value=value,
+            key=key,
+            partition=partition,
+            on_delivery=lambda _, message: offsets.append(message.offset()),
+        )
     assert producer.flush(_SECONDS) == 0
+    return max(offsets)

@@ -14,7 +14,10 @@ from .ground import TIMEOUT_SECONDS, Ground
 
 _NOTICED_SECONDS = 60
 _TABLE = "public.profile_data"
-_FULL = "53100"
+_FULL, _LOCKED, _TIMED_OUT = (f"SQLSTATE {state}" for state in ("53100", "55P03", "57014"))
+_WAITING = f"""SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE NOT granted AND relation = '{_TABLE}'::regclass
+    AND application_name LIKE 'sink-runner%')"""
 _SIZE = 16 * 1024 * 1024
 
 
@@ -26,9 +29,9 @@ def fill_disk(ground: Ground) -> None:
         try:
             citizen.execute(f"ALTER TABLE {_TABLE} SET TABLESPACE cramped".encode())
             citizen.execute(f"VACUUM (FULL) {_TABLE}".encode())  # no page has room any more
-            said = ground.arena.log.stat().st_size
+            said = ground.listen()
             rest = _fill(folder / "rest")
-            assert until(lambda: _FULL in _said(ground, said), _NOTICED_SECONDS), "never full"
+            assert until(lambda: _FULL in said(), _NOTICED_SECONDS), "never full"
             ground.pause(1, 4)
             rest.unlink()
         finally:
@@ -38,22 +41,37 @@ def fill_disk(ground: Ground) -> None:
 
 def hold_lock(ground: Ground) -> None:
     """Longer than a lock is waited for; in the long form for a minute."""
+    said = ground.listen()
     with ground.stack.admin("smart_citizen") as connection, connection.transaction():
         connection.execute(f"LOCK TABLE {_TABLE} IN ACCESS EXCLUSIVE MODE".encode())
-        time.sleep(ground.lock_seconds)
+        ground.touch()
+        released = time.monotonic() + ground.lock_seconds
+        assert until(lambda: _waits(ground), ground.lock_seconds), "the runner waits for no lock"
+        time.sleep(max(0.0, released - time.monotonic()))
+    assert until(lambda: _LOCKED in said(), _NOTICED_SECONDS), "the runner waited without end"
+
+
+def _waits(ground: Ground) -> bool:
+    """Whether a session of the runner's waits for the table."""
+    return ground.arena.citizen.execute(_WAITING.encode()).fetchone() == (True,)
 
 
 def answer_slowly(ground: Ground) -> None:
-    """Every statement that writes the table takes longer than it may, or nearly so."""
-    seconds, citizen = TIMEOUT_SECONDS * ground.random.uniform(0.6, 1.6), ground.arena.citizen
+    """Every statement that writes the table takes longer than it may."""
+    seconds, citizen = TIMEOUT_SECONDS * ground.random.uniform(1.2, 1.8), ground.arena.citizen
+    said = ground.listen()
     citizen.execute(
         f"""CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$;
             CREATE TRIGGER slow BEFORE INSERT OR UPDATE OR DELETE ON {_TABLE}
             FOR EACH STATEMENT EXECUTE FUNCTION public.slow()""".encode()
     )
-    ground.pause(6, 9)
-    citizen.execute("DROP FUNCTION public.slow() CASCADE")
+    try:
+        ground.touch()
+        assert until(lambda: _TIMED_OUT in said(), _NOTICED_SECONDS), "never too slow"
+        ground.pause(1, 4)
+    finally:
+        citizen.execute("DROP FUNCTION public.slow() CASCADE")
 
 
 def _cramped_folder(ground: Ground) -> Path:
@@ -86,9 +104,3 @@ def _fill(path: Path) -> Path:
         except OSError:
             os.fsync(file.fileno())
     return path
-
-
-def _said(ground: Ground, since: int) -> str:
-    with ground.arena.log.open("rb") as log:
-        log.seek(since)
-        return log.read().decode(errors="replace")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .proxy import Proxy
+from ..stack.arena import until
+from .proxy import Done, Proxy
 
 
 @pytest.fixture
@@ -42,17 +43,28 @@ def client(relay: Proxy) -> socket.socket:
     return socket.create_connection(("127.0.0.1", relay.port), timeout=2)
 
 
+def test_a_relay_that_nobody_breaks_counts_what_it_carries(relay: Proxy) -> None:
+    assert relay.done == Done()
+    with client(relay) as one:
+        one.sendall(b"three")
+        assert one.recv(10) == b"three"
+        assert until(lambda: relay.done == Done(carried=10), 2)
+
+
 def test_what_is_cut_ends_and_what_is_healed_begins_anew(relay: Proxy) -> None:
     with client(relay) as before:
         before.sendall(b"one")
         assert before.recv(10) == b"one"
         relay.cut()
         assert ended(before)
+    assert relay.done.reset == 1
     assert refused(relay)
+    assert until(lambda: relay.done.reset == 2, 2)
     relay.heal()
     with client(relay) as after:
         after.sendall(b"two")
         assert after.recv(10) == b"two"
+    assert relay.done.reset == 2
 
 
 def refused(relay: Proxy) -> bool:
@@ -79,9 +91,11 @@ def test_what_is_stalled_comes_late_and_whole(relay: Proxy) -> None:
         one.settimeout(0.3)
         with pytest.raises(TimeoutError):
             one.recv(10)
+        assert relay.done == Done(held=4)
         one.settimeout(2)
         relay.heal()
         assert one.recv(10) == b"late"
+        assert until(lambda: relay.done == Done(held=4, carried=8), 2)
 
 
 def test_what_is_slow_takes_its_time(relay: Proxy) -> None:
@@ -91,6 +105,7 @@ def test_what_is_slow_takes_its_time(relay: Proxy) -> None:
         one.sendall(b"slow")
         assert one.recv(10) == b"slow"
         assert time.monotonic() - began >= 0.2
+        assert relay.done.delayed == 8
 
 
 def test_kafka_is_told_to_be_at_the_relay(echo: int) -> None:
