@@ -14,6 +14,7 @@ from .errors import ConfigError
 from .kafka.message import Message
 from .loading import registry
 from .loading.hooks import Hooks
+from .masking.leaks import hidden_sources
 from .masking.policy import Policies
 from .masking.returns import refuse_returns
 from .masking.stamp import Masking
@@ -69,7 +70,7 @@ def assemble(
         subject=subject,
         echoes=_echoes(mapping, plugins),
         feeds=feeds,
-        masking=_masking(columns, policies),
+        masking=_masking(mapping, columns, chain, policies),
     )
     return Parts(columns, chain, route, Hooks(manager, contexts), _shown(mapping, policies))
 
@@ -91,7 +92,7 @@ def remask(
             f"columns of {mapping.target} have become personal: {', '.join(told)}; start the "
             "runner again, so that they are kept out of all that it tells"
         )
-    parts.route.remask(columns, _masking(columns, policies))
+    parts.route.remask(columns, _masking(mapping, columns, parts.chain, policies))
 
 
 # -- columns -----------------------------------------------------------------------------------
@@ -139,9 +140,12 @@ def _mask(mapping: TableMapping, column: Column, policies: Policies) -> Converte
     return found[0] if found else None
 
 
-def _masking(columns: Iterable[TargetColumn], policies: Policies) -> Masking:
+def _masking(
+    mapping: TableMapping, columns: Iterable[TargetColumn], chain: Chain, policies: Policies
+) -> Masking:
     masked = tuple(column.name for column in columns if column.mask is not None)
-    return Masking(policies.version, policies.digest, masked)
+    hidden = hidden_sources(mapping, policies) if chain.maps else None
+    return Masking(policies.version, policies.digest, masked, hidden)
 
 
 def _shown(mapping: TableMapping, policies: Policies) -> frozenset[str]:

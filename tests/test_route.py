@@ -276,6 +276,33 @@ class TestMasks:
         sink = make(self.mask("{'name': row['city']}"), policies=policies)
         refused(sink.send(create(**ROW | {"name": 123456789, "city": "123456789"})))
 
+    @pytest.mark.parametrize(
+        "carried", ["event.row['name']", "f'of {event.row[\"name\"]}'", "event.before['name']"]
+    )
+    def test_a_step_may_not_carry_a_masked_value_elsewhere(
+        self, make: Make, policies: Path, carried: str
+    ) -> None:
+        hook = f"\n@hookimpl\ndef sink_map(event, row):\n    return row | {{'city': {carried}}}\n"
+        sink = make(hook, declared=MERGED, policies=policies)
+        error = refused(sink.send(update(ROW | {"name": SECRET}, city="Jaipur")))
+        assert str(error) == "sink_map of plugin 'maps' carries 'name' to column 'city' unmasked"
+
+    def test_nor_what_it_only_reads(self, make: Make, policies: Path) -> None:
+        hook = (
+            "\n@hookimpl\ndef sink_map(event, row):\n    return row | {'at': event.row['name']}\n"
+        )
+        declared, columns = 'conflict=source_wins(), reads=("name",),', 'Column("id"), Column("at")'
+        sink = make(hook, declared=declared, columns=columns, policies=policies)
+        assert SECRET not in str(refused(sink.send(create(**ROW | {"name": SECRET}))))
+
+    def test_its_own_column_and_what_stands_there_by_chance_are_no_leak(
+        self, make: Make, policies: Path
+    ) -> None:
+        hook = "\n@hookimpl\ndef sink_map(event, row):\n    return row | {'at': 'Asha is away'}\n"
+        sink = make(hook, policies=policies)
+        assert sink.send(create(**ROW | {"name": "Asha"})).row["at"] == "Asha is away"
+        assert sink.send(create(**ROW | {"name": "****-****-1234"})).row["name"]
+
     def test_a_row_that_lacks_a_value_goes_through_the_hooks_too(
         self, make: Make, policies: Path
     ) -> None:

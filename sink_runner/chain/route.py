@@ -11,6 +11,7 @@ from ..avro.envelope import UNAVAILABLE, Decoded
 from ..dead_letters.dead_letter import DeadLetter
 from ..errors import EventError, StepError, WaitingError
 from ..kafka.message import Message
+from ..masking.leaks import refuse_leaks
 from ..masking.stamp import Masking
 from ..plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
 from ..quality.rules import check_row
@@ -251,12 +252,14 @@ class Route:
             row = self._chain.map(event, row)
         clear = [row[name] for name in self._names]
         values = plan.partial_finish(clear) if ABSENT in clear else plan.finish(clear)
-        if not self._chain.masks:
-            return values
-        more = self._chain.mask(dict(zip(self._names, values, strict=True)))
-        masked = tuple(more[name] for name in self._names)
-        self._check_masks(clear, values, masked)
-        return masked
+        if self._chain.masks:
+            more = self._chain.mask(dict(zip(self._names, values, strict=True)))
+            masked = tuple(more[name] for name in self._names)
+            self._check_masks(clear, values, masked)
+            values = masked
+        if self._masking and self._masking.hidden and event:
+            refuse_leaks(self._masking.hidden, event, dict(zip(self._names, values, strict=True)))
+        return values
 
     def _check_masks(self, clear: Sequence[Any], once: Values, more: Values) -> None:
         """A plugin may mask more, never less."""

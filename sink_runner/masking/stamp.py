@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+Hidden = Mapping[str, frozenset[str]]
+"""Source columns that the target may not have as they are; for each its own columns there."""
 
 
 class Masking(NamedTuple):
@@ -11,3 +15,5 @@ class Masking(NamedTuple):
     version: int
     digest: str
     columns: tuple[str, ...]
+    hidden: Hidden | None = None
+    """What is looked for in every row; None where no step could have carried it elsewhere."""
