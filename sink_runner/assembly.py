@@ -33,6 +33,7 @@ from .health.board import Health
 from .kafka.feed import Feed
 from .kafka.identify import identify
 from .kafka.kafka_python import KafkaPythonFeed
+from .kafka.silence import listening
 from .loading import registry
 from .masking.policy import Policies
 from .masking.refresh import Refresh, after_polls
@@ -130,7 +131,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     return Worker(
         plugin.name,
         feed=after_polls(
-            watch.before(_feed(config, plugin.name, mapping.source)),
+            listening(watch.before(_feed(config, plugin.name, mapping.source))),
             Refresh(
                 around.policies,
                 policies,

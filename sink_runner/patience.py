@@ -30,8 +30,6 @@ class Patience:
     steps: Sequence[float]
     maintenance: float
     remember: timedelta
-    silence: float = 10.0
-    """After so long without a record, Kafka is asked whether it is there."""
     company: float = 0.0
     """How long rows wait for others to be written with."""
     enough: int = 1

@@ -27,7 +27,6 @@ from .health.board import MappingHealth
 from .kafka.feed import Feed
 from .kafka.gaps import Gaps
 from .kafka.message import Message
-from .kafka.silence import Silence
 from .loading.hooks import Hooks
 from .log import noting, text_of
 from .patience import Insistence, Patience
@@ -77,7 +76,6 @@ class Worker:
         )
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"write-{mapping}")
         self._feed: Feed
-        self._silence: Silence
         self.counts: Counter[str] = Counter()
         """What became of the events so far, by outcome."""
 
@@ -94,7 +92,6 @@ class Worker:
 
     def _work(self) -> None:
         self._feed = self._patiently(self._open_feed)
-        self._silence = Silence(self._feed.ping, self._patience.silence)
         try:
             while not self._stop.is_set():
                 self._turn()
@@ -132,7 +129,6 @@ class Worker:
     def _gather(self) -> dict[int, list[Message]]:
         """Poll; what came may wait a little for company, if the settings ask for it."""
         found = {partition: list(part) for partition, part in self._feed.poll(_POLL).items()}
-        self._silence.note(broken=bool(found))
         deadline = time.monotonic() + self._patience.company
         while found and sum(map(len, found.values())) < self._patience.enough:
             left = deadline - time.monotonic()

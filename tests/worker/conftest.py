@@ -22,6 +22,7 @@ from sink_runner.errors import DecodeError, EventError, RetriableError
 from sink_runner.health.board import Health
 from sink_runner.kafka.feed import Bounds
 from sink_runner.kafka.message import Message
+from sink_runner.kafka.silence import listening
 from sink_runner.loading.hooks import Hooks
 from sink_runner.loading.registry import new_manager
 from sink_runner.patience import Patience
@@ -238,6 +239,7 @@ class Stage:
             steps=(0.01, 0.02), maintenance=0.05, remember=timedelta(days=1), jitter=exactly
         )
         self.health = Health()
+        self.silence = 60.0
 
     def log(self, partitions: int) -> None:
         """Have so many partitions instead of one, all of them the first worker's."""
@@ -289,7 +291,7 @@ class Stage:
         manager.register(self.watcher, "watcher")
         worker = Worker(
             "staged",
-            feed=lambda: consumer,
+            feed=listening(lambda: consumer, self.silence),
             decoder=Decoder(self.columns),
             route=self.route,
             applier=applier,

@@ -2,27 +2,33 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sink_runner.errors import RetriableError
-from sink_runner.kafka.silence import Silence
+from sink_runner.kafka.silence import listening
 
 
 class Kafka:
-    """Answers or not; counts how often it is asked."""
+    """A feed that brings what it is told, answers or not, and counts how often it is asked."""
 
-    now, asked, away = 0.0, 0, False
+    now, asked, away, brings = 0.0, 0, False, False
 
     def clock(self) -> float:
         return self.now
+
+    def poll(self, seconds: float) -> dict[int, str]:
+        self.now += seconds
+        return {0: "record"} if self.brings else {}
 
     def ping(self) -> None:
         self.asked += 1
         if self.away:
             raise RetriableError("Kafka does not answer")
+
+    def listened_to(self) -> Any:
+        return listening(lambda: self, 10, clock=self.clock)()  # type: ignore[arg-type, return-value]
 
 
 def eventually(what: Callable[[], Any], seconds: float = 20) -> None:
@@ -34,33 +40,38 @@ def eventually(what: Callable[[], Any], seconds: float = 20) -> None:
 
 def test_kafka_is_asked_once_in_a_while_of_silence_and_never_while_records_come() -> None:
     kafka = Kafka()
-    silence = Silence(kafka.ping, 10, clock=kafka.clock)
-    for _ in range(100):
-        kafka.now += 1
-        silence.note(broken=True)
+    feed = kafka.listened_to()
+    kafka.brings = True
+    assert all(feed.poll(1) for _ in range(100))
     assert kafka.asked == 0
-    for _ in range(35):
-        kafka.now += 1
-        silence.note(broken=False)
+    kafka.brings = False
+    assert not any(feed.poll(1) for _ in range(35))
     assert kafka.asked == 3
 
 
 def test_it_is_asked_again_at_once_until_it_is_there() -> None:
     kafka = Kafka()
-    silence = Silence(kafka.ping, 10, clock=kafka.clock)
-    kafka.now, kafka.away = 11.0, True
+    feed = kafka.listened_to()
+    kafka.away = True
     for _ in range(3):
         with pytest.raises(RetriableError):
-            silence.note(broken=False)
+            feed.poll(11)
     kafka.away = False
-    silence.note(broken=False)
-    silence.note(broken=False)
+    feed.poll(1)
+    feed.poll(1)
     assert kafka.asked == 4
+
+
+def test_a_record_is_news_enough() -> None:
+    kafka = Kafka()
+    feed = kafka.listened_to()
+    kafka.away = kafka.brings = True
+    assert feed.poll(11)
 
 
 @pytest.mark.postgres
 def test_a_mapping_that_kafka_left_is_paused_until_it_is_back(stage: Any) -> None:
-    stage.patience = replace(stage.patience, silence=0.05)
+    stage.silence = 0.05
     with stage.running():
         stage.broker.send(0, 1)
         stage.until([1])
