@@ -1,9 +1,10 @@
 """People whose values no policy lets through, and all that may go wrong with their rows."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid5
@@ -13,7 +14,7 @@ from confluent_kafka import Producer
 from kafka import KafkaConsumer
 
 from ..stack.arena import until
-from ..stack.writes import insert
+from ..stack.writes import delete, insert, update
 from .ground import Ground
 
 BAND = "ZQ7CANARYBAND"
@@ -23,6 +24,7 @@ _SECONDS = 20
 _FAILING = 3
 _CHECK, _RAISE, _UNIQUE = "999901", "999902", "999903"
 _LETTERS = "SELECT count(*) FROM sync_dlq WHERE status = 'OPEN' AND partition IS NOT NULL"
+_GOLDEN = "SELECT 1 FROM golden_records WHERE jan_aadhaar = %s"
 _REFUSE = f"""
 ALTER TABLE golden_records ADD CONSTRAINT canary CHECK (pincode <> '{_CHECK}') NOT VALID;
 CREATE UNIQUE INDEX canary_once ON golden_records (email) WHERE pincode = '{_UNIQUE}';
@@ -85,37 +87,67 @@ class Person:
     def email(self) -> str:
         return f"zq7canary{self.number:02}x@example.in"
 
-    def secrets(self) -> dict[str, str]:
-        name = f"person {self.number}"
-        return {
-            f"Aadhaar of {name}": self.aadhaar,
-            f"mobile number of {name}": self.mobile,
-            f"e-mail of {name}": self.email.partition("@")[0],
-        }
+    @property
+    def name(self) -> str:
+        return f"Zqname{self.number:02}x"
+
+    @property
+    def born(self) -> date:
+        return date(1900 + self.number, 2, 17)
+
+    @property
+    def street(self) -> str:
+        return f"{self.number:02} Zqcanary Marg"
+
+    def masked(self) -> dict[str, str]:
+        """What no target gets to see but the warehouse, which matches by it."""
+        return self._of(
+            {"Aadhaar": self.aadhaar, "mobile": self.mobile, "e-mail": self.email.split("@")[0]}
+        )
+
+    def named(self) -> dict[str, str]:
+        """What the policies let into both databases, and nowhere else."""
+        return self._of(
+            {"name": self.name, "birth": self.born.isoformat(), "birth in Python": repr(self.born)}
+        )
+
+    def at_home(self) -> dict[str, str]:
+        """What never leaves the portal."""
+        return self._of({"street": self.street})
+
+    def _of(self, values: Mapping[str, str]) -> dict[str, str]:
+        return {f"{what} of person {self.number}": value for what, value in values.items()}
 
     def told(self) -> str:
-        """As somebody may write it into a free text."""
+        """As somebody may write it into a free text, from which numbers and e-mails are taken."""
         return f"Of {self.aadhaar}: call {self.mobile} or {self.email}."
+
+    def whole(self) -> str:
+        return f"{self.name}, born {self.born}, {self.street}. {self.told()}"
 
 
 WAREHOUSE = [Person(number) for number in range(10)]
 PORTAL = [Person(number) for number in range(10, 20)]
+Kind = Callable[[Person], dict[str, str]]
 
 
-def secrets(people: list[Person]) -> dict[str, str]:
-    return {name: value for one in people for name, value in one.secrets().items()}
+def of(people: list[Person], *kinds: Kind) -> dict[str, str]:
+    """The values of these kinds, or of all, by names of their own."""
+    chosen = kinds or (Person.masked, Person.named, Person.at_home)
+    return {name: value for one in people for kind in chosen for name, value in kind(one).items()}
 
 
 def write(ground: Ground) -> None:
     """Rows of both sides that go the whole way, and rows that fail on it."""
     warehouse, citizen = ground.arena.warehouse, ground.arena.citizen
     for person, city in zip(WAREHOUSE, ("Kota", "Value", "Ours", "Cause"), strict=False):
-        golden = {"gr_id": person.key, "jan_aadhaar": person.aadhaar, "full_name": "Canary"}
-        values = {"mobile_number": person.mobile, "email": person.email, "city_village": city}
+        golden = {"gr_id": person.key, "jan_aadhaar": person.aadhaar, "full_name": person.name}
+        values = {"date_of_birth": person.born, "city_village": city}
+        values |= {"mobile_number": person.mobile, "email": person.email}
         insert(warehouse, "public.golden_records", {**golden, **values})
         profile = {"gr_id": person.key, "family_id": person.key, "profile_data": "{}"}
         insert(warehouse, "public.profile_360", {**profile, "inferred_income_band": BAND})
-    with _refusing(ground):
+    with refusing(ground):
         for person, pincode in zip(
             PORTAL, ("302001", _CHECK, _RAISE, _UNIQUE, _UNIQUE), strict=False
         ):
@@ -129,19 +161,40 @@ def write(ground: Ground) -> None:
         "alerts.ml_alert_outbox",
         {**alert, "severity": "LOW", "message": WAREHOUSE[0].told()},
     )
+    _contend(ground)
     feedback = {"citizen_id": PORTAL[0].key, "type": "COMPLAINT", "message": PORTAL[0].told()}
     insert(citizen, "public.feedback", feedback)
+
+
+def _contend(ground: Ground) -> None:
+    """Both sides change the name of one person, the warehouse last; another one is deleted."""
+    warehouse, citizen = ground.arena.warehouse, ground.arena.citizen
+    changed, deleted = PORTAL[7:9]
+    for person in (changed, deleted):
+        _register(citizen, person, "302001")
+        assert until(partial(_is_golden, warehouse, person), _SECONDS), ground.arena.tail()
+    with citizen.transaction():
+        portal_s = {"full_name": f"{changed.name} of the portal"}
+        update(citizen, "public.citizens", ("id", changed.key), portal_s)
+        warehouse_s = {"full_name": f"{changed.name} of the warehouse"}
+        update(warehouse, "golden_records", ("jan_aadhaar", changed.aadhaar), warehouse_s)
+    delete(citizen, "public.citizens", ("id", deleted.key))
+
+
+def _is_golden(warehouse: psycopg.Connection, person: Person) -> bool:
+    return warehouse.execute(_GOLDEN, (person.aadhaar,)).fetchone() is not None
 
 
 def _register(citizen: psycopg.Connection, person: Person, pincode: str) -> None:
     shared = PORTAL[3].email if pincode == _UNIQUE else person.email
     row = {"id": person.key, "aadhaar_number": person.aadhaar, "mobile_number": person.mobile}
-    more = {"email": shared, "full_name": "Canary", "verification_status": "VERIFIED"}
-    insert(citizen, "public.citizens", {**row, **more, "pincode": pincode})
+    more = {"email": shared, "full_name": person.name, "verification_status": "VERIFIED"}
+    home = {"date_of_birth": person.born, "address_line1": person.street, "pincode": pincode}
+    insert(citizen, "public.citizens", {**row, **more, **home})
 
 
 @contextmanager
-def _refusing(ground: Ground) -> Iterator[None]:
+def refusing(ground: Ground) -> Iterator[None]:
     ground.arena.warehouse.execute(_REFUSE)
     try:
         yield
@@ -166,7 +219,7 @@ def spoil(ground: Ground) -> None:
     value = _message(ground, WAREHOUSE[0].aadhaar.encode())
     producer = Producer({"bootstrap.servers": ground.stack.kafka})
     unknown = value[:1] + (0x7FFF_0002).to_bytes(4, "big") + value[5:]
-    for spoilt in (value[:-9], unknown, WAREHOUSE[0].told().encode()):
+    for spoilt in (value[:-9], unknown, WAREHOUSE[0].whole().encode()):
         producer.produce(TOPIC, key=WAREHOUSE[0].aadhaar.encode(), value=spoilt)
     assert producer.flush(_SECONDS) == 0
 

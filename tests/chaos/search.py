@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +63,6 @@ class Search:
             with connection.cursor().copy(f'COPY "{schema}"."{table}" TO STDOUT'.encode()) as rows:
                 content = b"".join(bytes(row) for row in rows)
             yield from self.in_bytes(f"{connection.info.dbname} {name}", content)
-
-    def in_command(self, command: list[str], environment: Mapping[str, str]) -> list[Find]:
-        """What a command says to its caller, on both streams."""
-        told = subprocess.run(command, env=environment, capture_output=True, check=False)
-        shown = " ".join(["the command", *command[1:3]])
-        return self.in_bytes(shown, told.stdout + told.stderr)
 
 
 def forms(value: str) -> dict[str, bytes]:
