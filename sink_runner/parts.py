@@ -18,7 +18,7 @@ from .masking.leaks import hidden_sources
 from .masking.policy import Policies
 from .masking.returns import refuse_returns
 from .masking.stamp import Masking
-from .plugin import Column, Context, TableMapping
+from .plugin import Column, Context, Delete, Mark, TableMapping
 from .target.catalog import CatalogColumn
 
 _MOST = 63  # a bit of a bigint tells of each whether to keep it
@@ -56,8 +56,9 @@ def assemble(
     """
     mapping = plugin.mapping
     assert mapping is not None
-    columns = target_columns(mapping, catalog, policies)
+    columns, echoes = target_columns(mapping, catalog, policies), _echoes(mapping, plugins)
     refuse_returns(plugin.name, mappings_of(plugins), policies)
+    _refuse_deletes(plugin.name, mapping, echoes)
     manager = registry.manager_for(plugin, plugins)
     contexts = _contexts(manager.list_name_plugin(), mapping, plugins, batch=batch)
     chain = watch(Chain.from_manager(manager, contexts))
@@ -68,7 +69,7 @@ def assemble(
         shape_of=shape_of,
         resolve=resolve,
         subject=subject,
-        echoes=_echoes(mapping, plugins),
+        echoes=echoes,
         feeds=feeds,
         masking=_masking(mapping, columns, chain, policies),
     )
@@ -175,6 +176,17 @@ def _echoes(mapping: TableMapping, plugins: Iterable[registry.Plugin]) -> frozen
         and plugin.mapping.source == mapping.target
         and plugin.mapping.target == mapping.source
     )
+
+
+def _refuse_deletes(name: str, mapping: TableMapping, echoes: Iterable[str]) -> None:
+    """Nothing tells, afterwards, what its owner deleted from what has not arrived yet."""
+    for other in echoes:
+        if isinstance(mapping.on_delete, Delete | Mark):
+            raise ConfigError(
+                f"mappings {name!r} and {other!r} feed each other: a row that is deleted here "
+                "while it is changed there would stay in one database alone; declare "
+                "on_delete=Review() or Keep(), and delete by a column that both carry"
+            )
 
 
 # -- parts -------------------------------------------------------------------------------------

@@ -121,14 +121,36 @@ def parts(site) -> Callable[..., Any]:
     return build
 
 
+LEAVES = """
+from dataclasses import replace
+from sink_runner.plugin import Delete, Keep, Mark
+
+_declared = sink_mapping
+
+@hookimpl
+def sink_mapping():
+    return replace(_declared(), on_delete={})
+"""
+
+
 class TestParts:
     def test_only_the_opposite_mappings_writes_are_echoes(
         self, site, parts: Callable[..., Any]
     ) -> None:
-        site.mapping("one", "north.public.t", "south.public.t")
+        site.mapping("one", "north.public.t", "south.public.t", LEAVES.format("Keep()"))
         site.mapping("back", "south.public.t", "north.public.t")
         site.mapping("onward", "south.public.t", "west.public.t")
         assert parts("back", "onward").route._echoes == ("sink/back/",)
+
+    @pytest.mark.parametrize("action", ["Delete()", "Mark({'gone': True})"])
+    def test_a_pair_that_feeds_itself_does_not_delete(
+        self, site, parts: Callable[..., Any], action: str
+    ) -> None:
+        site.mapping("one", "north.public.t", "south.public.t", LEAVES.format(action))
+        site.mapping("back", "south.public.t", "north.public.t")
+        with pytest.raises(ConfigError, match=r"'one' and 'back' feed each other.*Review\(\)"):
+            parts("back")
+        parts()
 
     def test_more_columns_than_the_bits_tell_apart_are_refused(
         self, site, parts: Callable[..., Any]

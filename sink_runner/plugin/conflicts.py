@@ -79,7 +79,7 @@ class Contested:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove the target row."""
+    """Remove the target row.  Not for two mappings that feed each other: see `Review`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Leave the target row and record a conflict for a person to resolve."""
+    """Leave the target row and record a conflict for a person to resolve.
+
+    Of two mappings that feed each other one may delete a row while the other changes it, and
+    nothing tells afterwards which was meant: let both review, or delete by a column they carry.
+    """
 
     conflict_type: str = "deletion_conflict"
 

@@ -43,6 +43,7 @@ def sink_mapping():
     return TableMapping(
         source="smart_{source}.sim.t", target="smart_{target}.sim.t", key=("id",),
         conflict=newest_wins("at"), old_row=True, contested=Contested(tie=Tie.{tie}),
+        on_delete=Review(),
         columns=(Column("id", required=True), Column("v"), Column("at", required=True)),
     )
 """
@@ -115,6 +116,7 @@ class Direction:
                 except RetriableError:
                     self.restart()
                     return len(samples)
+                sink.applier._writer.write = write  # nothing was to be written
             case "misses the answer to its commit":
                 sink.applier.apply(batch, steps)
                 assert sink.applier.apply(batch, steps, again=True) == 0
