@@ -64,7 +64,7 @@ directory = "{policies}"
 database = "smart_warehouse"
 secret = "{secret}"
 {limits}
-query_seconds = 0.5
+query_seconds = {seconds}
 delivery_seconds = 1
 schema_seconds = 0
 [api.tables]
@@ -211,6 +211,7 @@ def serve(tmp_path, registry):
             reader_dsn=NOWHERE,
             policies=ROOT / "ranger-policies",
             limits=LIMITS,
+            seconds=0.5,
         ):
             keys = {name: new_key() for name in ("all", "none", "groupless")}
             text = CONFIG.format(
@@ -220,6 +221,7 @@ def serve(tmp_path, registry):
                 secret=SECRET,
                 policies=policies,
                 limits=limits,
+                seconds=seconds,
             )
             scopes = json.dumps([scope.value for scope in Scope])
             for name, granted, group in (
