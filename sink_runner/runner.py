@@ -14,7 +14,7 @@ from .assembly import Surroundings, build, patience
 from .avro.schema_registry import SchemaRegistry
 from .config import Config
 from .dead_letters.outbox import feeding
-from .errors import ConfigError, FatalError, FencedError
+from .errors import ConfigError, FatalError, FencedError, PolicyError
 from .health.board import Health, MappingHealth
 from .health.server import answering
 from .interpreter import tuned
@@ -52,13 +52,13 @@ def run(config: Config, selected: Sequence[registry.Plugin]) -> int:
             stop=stop,
             health=health,
         )
-        workers = _build(around)
+        workers, stopped = _build(around)
         threads = [_Mapping(name, worker, health.mapping(name)) for name, worker in workers.items()]
         for thread in threads:
             thread.start()
         _wait(threads, stop)
         _finish(threads, config.shutdown_seconds)
-    return 1 if any(thread.failed for thread in threads) else 0
+    return 1 if stopped or any(thread.failed for thread in threads) else 0
 
 
 class _Mapping(threading.Thread):
@@ -90,24 +90,32 @@ class _Mapping(threading.Thread):
         self._health.stopped(reason)
 
 
-def _build(around: Surroundings) -> dict[str, Worker]:
-    """Check and connect every mapping; all that is wrong is told at once."""
-    workers, faults = {}, []
+def _build(around: Surroundings) -> tuple[dict[str, Worker], bool]:
+    """Check and connect every mapping; all that is wrong is told at once.
+
+    Whom the policies leave bare stops alone, as it would while it runs; tells whether one did.
+    """
+    workers, faults, bare = {}, [], []
     for plugin in around.plugins:
         if plugin.mapping is None or not plugin.mapping.events:
             continue
-        around.health.mapping(plugin.name)  # starting, until its thread does
+        health = around.health.mapping(plugin.name)  # starting, until its thread does
         try:
             worker = _patiently(plugin, around)
+        except PolicyError as fault:
+            bare.append(f"mapping {plugin.name!r}: {text_of(fault)}")
+            health.stopped(text_of(fault))
         except ConfigError as fault:
             faults.append(f"mapping {plugin.name!r}: {fault}")
         else:
             if worker is None:
-                return {}
+                return {}, False
             workers[plugin.name] = worker
-    if faults:
-        raise ConfigError("\n".join(faults))
-    return workers
+    if faults or (bare and not workers):
+        raise ConfigError("\n".join([*faults, *bare]))
+    for reason in bare:
+        structlog.get_logger().error("mapping_stopped", reason=reason)
+    return workers, bool(bare)
 
 
 def _patiently(plugin: registry.Plugin, around: Surroundings) -> Worker | None:

@@ -7,13 +7,17 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sink_runner import config, runner
 from sink_runner.errors import ConfigError, FatalError, RetriableError
+from sink_runner.health.board import State
 from sink_runner.loading import registry
+from sink_runner.masking.policy import load_policies
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"
@@ -67,7 +71,7 @@ def run(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run these in place of workers; a signal comes as soon as they do."""
 
     def run(*works: Work, signalled: int | None = None) -> int:
-        def build(around: Any) -> dict[str, Work]:
+        def build(around: Any) -> tuple[dict[str, Work], bool]:
             def tell() -> None:
                 around.stop.wait(20)
                 for work in works:
@@ -76,7 +80,7 @@ def run(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
             threading.Thread(target=tell).start()
             if signalled is not None:
                 threading.Timer(0.3, os.kill, (os.getpid(), signalled)).start()
-            return {f"w{number}": work for number, work in enumerate(works)}
+            return {f"w{number}": work for number, work in enumerate(works)}, False
 
         monkeypatch.setattr(runner, "_build", build)
         return runner.run(settings, [])
@@ -147,6 +151,38 @@ def test_every_fault_of_the_set_up_is_told_at_once(
         runner.run(settings, [plugins["one"], plugins["two"]])
     assert str(caught.value) == "mapping 'one': wrong\nmapping 'two': wrong"
     assert tried == ["one"] * 3 + ["two"] * 3
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_whom_the_policies_leave_bare_stops_alone(
+    site, settings: Any, monkeypatch: pytest.MonkeyPatch, alone: object
+) -> None:
+    def build(plugin: Any, around: Any) -> Any:
+        if plugin.name == "bare":
+            load_policies(Path(NOWHERE))
+        health.append(around.health)
+        return SimpleNamespace(run=lambda: ran.append(plugin.name), counts={})
+
+    ran: list[str] = []
+    health: list[Any] = []
+    monkeypatch.setattr(runner, "build", build)
+    for name in ("bare", "decent"):
+        site.mapping(name)
+    plugins = registry.installed()
+    for name in ("bare", "decent"):
+        registry.load(plugins[name])
+    if alone:
+        with pytest.raises(ConfigError, match=r"mapping 'bare': .*without policies"):
+            runner.run(settings, [plugins["bare"]])
+        return
+    with capture_logs() as logs:
+        assert runner.run(settings, [plugins["bare"], plugins["decent"]]) == 1
+    assert ran == ["decent"]
+    stopped = health[0].standings()["bare"]
+    assert stopped.state is State.STOPPED
+    (told,) = [one["reason"] for one in logs if one["event"] == "mapping_stopped"]
+    assert told == f"mapping 'bare': {stopped.reason}"
+    assert "without policies" in told
 
 
 def test_a_mapping_that_reads_no_events_gets_no_worker(
