@@ -43,7 +43,7 @@ class Runner:
 
     def in_trouble(self) -> None:
         self.mapping.paused("the disk is full")
-        self.mapping.letters(950, 0, 50)
+        self.mapping.letters(950, 20_000, 50)
         self.mapping.committed({}, 0.1, int(NOW * 1000) - 600_000)
         self.untold.set(3)
         self.seconds = 4000.0
