@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -36,6 +37,11 @@ class Alone(Offsets):
 class BatchApplier(Applier):
     """Writes chunks of rows."""
 
+    def enter(self, run: int) -> None:
+        """What is audited from now on is of this run."""
+        if self._trail:
+            self._trail = replace(self._trail, run=run)
+
     def transact(self, work: Callable[[Connection], T], *, dry: bool = False) -> T:
         """Do the work in a transaction of the mapping's own; `dry` rolls it back."""
         with Session(self) as connection, connection.transaction() as transaction:
@@ -64,12 +70,17 @@ class BatchApplier(Applier):
         letters: Sequence[DeadLetter],
         changes: Sequence[Change],
         written: int,
+        *,
+        read: Mapping[str, Any] | None = None,
     ) -> None:
-        """Keep the dead letters, count what broke a rule or was given a default, and audit it."""
+        """Keep the dead letters, count what broke a rule or was given a default, and audit it.
+
+        `read` is where the rows were read, if that tells which they are.
+        """
         if letters:
             self._dead_letters.write(connection, letters)
         if letters or batch.defaults:
             day = self._clock().date()
             add_counts(connection, self._mapping, letters, batch.defaults, day)
         if self._trail:
-            self._trail.applied(connection, batch, changes, letters, written=written)
+            self._trail.applied(connection, batch, changes, letters, written=written, read=read)

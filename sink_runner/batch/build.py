@@ -165,6 +165,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         waiting=waiting,
         departures=Departures(mapping, source, keys, asking),
         declared=not (parts.chain.resolvers or parts.chain.writers),
+        key_shown=_key_shown(source, parts),
         rekeyed=bool(parts.chain.maps or parts.chain.masks),
         touch_orphans=_touch_orphans(around, table, parts),
         ledger=Ledger(plugin.name, mapping.target),
@@ -174,6 +175,12 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         retry_steps=config.retry_steps,
         stop=stop,
     )
+
+
+def _key_shown(source: Source, parts: Parts) -> bool:
+    """Is the key that rows are read by nobody's, as far as the mapping carries it?"""
+    columns = [column for column in source.mapping.columns if column.name in parts.shown]
+    return {name for column in columns for name in column.sources}.issuperset(source.format.key)
 
 
 def _touch_orphans(around: _Around, table: str, parts: Parts) -> str | None:

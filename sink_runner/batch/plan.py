@@ -57,6 +57,8 @@ class Tools:
     departures: Departures
     declared: bool
     """No plugin resolves conflicts or writes: what a row comes to is all declared."""
+    key_shown: bool
+    """The source's key is nobody's: it may stand where people look."""
     rekeyed: bool
     """A plugin sees whole rows on their way and might change a key."""
     touch_orphans: str | None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import count, islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -68,6 +68,7 @@ class BatchRun:
         tools = self._tools
         plan = Planner(tools, self._options, self._report, self._progress).plan(reader)
         self._run = plan.run
+        tools.applier.enter(plan.run)
         self._replay()
         self._read(reader, plan)
         if not tools.stop.is_set() and plan.resumed is None:
@@ -162,7 +163,8 @@ class BatchRun:
         removed = tools.applier.put(connection, gone, letters)
         written = tools.applier.put(connection, writes, letters)
         changes: list[Change] = [*gone, *writes]
-        tools.applier.settle(connection, batch, letters, changes, removed + written)
+        read = self._place(messages)
+        tools.applier.settle(connection, batch, letters, changes, removed + written, read=read)
         failed = {id(letter.message) for letter in letters}
         landed = [write for write in writes if id(write.source) not in failed]
         tools.departures.wrote(connection, [*gone, *landed])
@@ -180,6 +182,17 @@ class BatchRun:
             last = tools.source.format.key_of(messages[-1])
             tools.ledger.progress(connection, self._run, last, total)
         return counts, letters
+
+    def _place(self, messages: Sequence[Message]) -> dict[str, Any] | None:
+        """From which key to which a chunk was read; None if that would not tell its rows.
+
+        A query's rows come in no order, and between two fingerprints there is nothing.
+        """
+        if not self._tools.key_shown or messages[-1].key is None:
+            return None
+        ends = messages[0], messages[-1]
+        form = self._tools.source.format
+        return {"source_keys": [",".join(form.key_of(message)) for message in ends]}
 
     def _replay(self) -> list[Write]:
         """What earlier runs parked, and then this one: what it needs may have come."""

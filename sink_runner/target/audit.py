@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Connection = psycopg.Connection[Any]
 
 MOST_KEYS = 20
-"""Of a batch with more rows the offsets tell which they were: to list a thousand keys costs as
+"""Of a batch with more rows its place tells which they were: to list a thousand keys costs as
 much as to write a hundred rows."""
 _INSERT = """
 INSERT INTO cdc_audit_log (event_type, source_system, target_system, table_name, record_id,
@@ -85,6 +85,8 @@ class Trail:
     name: str
     mapping: TableMapping
     key_text: KeyText
+    run: int | None = None
+    """The run of the batch form that it tells of."""
 
     def applied(
         self,
@@ -95,8 +97,12 @@ class Trail:
         *,
         written: int,
         steps: Sequence[Advance] = (),
+        read: Mapping[str, Any] | None = None,
     ) -> None:
-        """Tell of a batch that changed `written` rows, and of what could not be applied."""
+        """Tell of a batch that changed `written` rows, and of what could not be applied.
+
+        `read` is where rows were read that have no offsets; rows without either are named.
+        """
         failed = {id(letter.message) for letter in letters}
         if failed:
             self._errors(connection, letters)
@@ -105,12 +111,13 @@ class Trail:
             return
         masking = batch.masking
         masked = masking.columns if masking and _writes(changes) else ()
+        where = self._where([change.source for change in changes], steps) | dict(read or {})
         details = {
             "mapping": self.name,
             "rows": len(changes),
             "changed": written,
-            **self._where([change.source for change in changes], steps),
-            **self._which(changes),
+            **where,
+            **self._which(changes, placed=bool(read) or "offsets" in where),
         }
         if masking:
             details |= {"policy_version": masking.version, "policy_digest": masking.digest}
@@ -138,10 +145,10 @@ class Trail:
             details = {"mapping": self.name, "errors": dict(counts), **where}
             self._add(connection, event_type="error", details=details)
 
-    def _which(self, changes: Sequence[Change]) -> dict[str, Any]:
-        if len(changes) <= MOST_KEYS:
+    def _which(self, changes: Sequence[Change], *, placed: bool) -> dict[str, Any]:
+        if len(changes) <= MOST_KEYS or not placed:
             return {"keys": [self.key_text(change.key) for change in changes]}
-        # Of the Kafka keys in their order: whoever reads the offsets again can tell that they are.
+        # Of the sources' keys in their order: whoever reads them again can tell that they are.
         keys = b"".join([getattr(change.source, "key", None) or b"" for change in changes])
         digest = self.key_text.sealer.fingerprint(hashlib.sha256(keys).digest()) or b""
         return {"keys_digest": digest.hex()}
@@ -157,8 +164,10 @@ class Trail:
                 if message is not None and message.partition >= 0:
                     at = places.setdefault(str(message.partition), [message.offset] * 2)
                     at[:] = min(at[0], message.offset), max(at[1], message.offset)
-        found = {"topic": self.mapping.source, "offsets": places}
-        return found if places else {"topic": self.mapping.source, "batch": True}
+        if places:
+            return {"topic": self.mapping.source, "offsets": places}
+        run = {} if self.run is None else {"run": self.run}
+        return {"topic": self.mapping.source, "batch": True, **run}
 
     def _add(self, connection: Connection, **given: Any) -> None:
         mapping = self.mapping
