@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 TEACHING = """\
 A line stands for a batch: from which offsets, how many rows, which columns the policies of which
-version masked.  A batch of few rows names their keys; personal ones are fingerprints.  The log
-holds no value of a row.
+version masked.  A batch of few rows names their keys; personal ones are fingerprints.  Of a run of
+`sink-runner batch` a line has the run's number and, for many rows, from which key of the source to
+which they were read (source_keys); rows of which that would not tell are named one by one.
+
+Or it stands for what somebody did with at most 100 dead letters, each named: read_masked,
+read_clear, replay, discard.  The log holds no value of a row.
 
 The runner may add to cdc_audit_log and read it.  To purge it is for the table's owner:
   DELETE FROM cdc_audit_log WHERE "timestamp" < now() - interval '7 years';
@@ -77,10 +81,11 @@ def _table(entries: list[Entry]) -> Table:
         table.add_column(head, overflow="fold")
     for one in entries:
         details: dict[str, Any] = one.details
-        rows = details.get("rows") or details.get("errors") or details.get("conflicts") or ""
+        kinds = ("rows", "errors", "conflicts", "letters")
+        rows = next((details[kind] for kind in kinds if details.get(kind)), "")
         cells = (
             f"{one.at:%Y-%m-%d %H:%M:%S}",
-            " ".join(filter(None, (one.event_type, one.operation))),
+            " ".join(filter(None, (one.event_type, one.operation, details.get("action")))),
             details.get("mapping") or one.user or "",
             one.table or "",
             str(rows),

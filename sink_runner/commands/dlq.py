@@ -35,8 +35,8 @@ examples:
 """
 SHOWING = """\
 The row is shown as the masking policies have it for you, and nothing personal in clear.  With
---clear you see in clear what a policy opens to you by MASK_NONE; that needs the dead letters' key
-and is written into cdc_audit_log first.
+--clear you see in clear what a policy opens to you by MASK_NONE; that needs the dead letters' key.
+Who looked at which letter, masked or in clear, is written into cdc_audit_log first.
 
 examples:
   sink-runner dlq show smart_citizen/12
@@ -44,8 +44,8 @@ examples:
 """
 EXPLAINING = """\
 Sends the event through the chain as it is now: decode, filter, map, mask, look up, write.  The
-write is done in a transaction that is rolled back, so nothing changes.  The exit code is 1 if
-the event would fail.
+write is done in a transaction that is rolled back, so nothing changes, but for a row in
+cdc_audit_log: you read the letter, masked.  The exit code is 1 if the event would fail.
 
 examples:
   sink-runner dlq explain smart_citizen/12
@@ -75,7 +75,10 @@ examples:
   sink-runner dlq discard --mapping feedback --until 2026-01-01 --reason 'too old' --yes
 """
 EXPORTING = """\
-One line a letter, with its row masked as `dlq show` masks it.
+One line a letter, with its row masked as `dlq show` masks it.  cdc_audit_log names each letter.
+
+FILE is nobody's but yours, and is replaced when all is written.  With --clear a letter that can't
+be read is there without its row, `unreadable` says why, and the exit code is 1.
 
 examples:
   sink-runner dlq export --mapping golden-records > letters.jsonl

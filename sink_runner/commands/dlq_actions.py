@@ -15,7 +15,7 @@ from rich.console import Console
 from ..dead_letters import explain as explaining
 from ..dead_letters import letters, places, rekey, tables, verdicts
 from ..dead_letters.export import export
-from ..dead_letters.letters import OPEN, PARKED, STATUSES, Wanted
+from ..dead_letters.letters import OPEN, PARKED, STATUSES, Letter, Wanted
 from ..dead_letters.verdicts import Decided, Outcome
 from ..dead_letters.workbench import Workbench
 from ..errors import ConfigError
@@ -44,6 +44,8 @@ def show(args: argparse.Namespace) -> int:
     database, letter = bench.one(args.id)
     if args.clear:
         bench.allow_clear(database, [letter])
+    else:
+        _note(bench, database, letter)
     shown = bench.shown(database, letter, clear=args.clear)
     _print(args, shown, lambda: "\n".join(tables.shown_lines(shown)))
     return OK
@@ -52,6 +54,7 @@ def show(args: argparse.Namespace) -> int:
 def explain(args: argparse.Namespace) -> int:
     bench = _bench(args)
     database, letter = bench.one(args.id)
+    _note(bench, database, letter)
     told = explaining.explain(bench, database, letter)
     _print(args, told.record(), lambda: tables.explained_table(told))
     return OK if told.good else FAILURE
@@ -95,7 +98,7 @@ def discard(args: argparse.Namespace) -> int:
 def export_(args: argparse.Namespace) -> int:
     bench = _bench(args)
     wanted = _wanted(bench, args)
-    written = export(
+    done = export(
         bench,
         wanted,
         ids=[*args.ids, *args.more_ids],
@@ -104,8 +107,12 @@ def export_(args: argparse.Namespace) -> int:
         output=args.output,
         clear=args.clear,
     )
-    print(f"sink-runner: {written} letters exported", file=sys.stderr)
-    return OK
+    for name, why in done.without.items():
+        print(f"sink-runner: {name} is without its payload: {why}", file=sys.stderr)
+    for database in sorted(done.unaudited):
+        _tell_unaudited(database)
+    print(f"sink-runner: {done.letters} letters exported", file=sys.stderr)
+    return FAILURE if done.without else OK
 
 
 def rekey_(args: argparse.Namespace) -> int:
@@ -139,6 +146,22 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "export": export_,
     "rekey": rekey_,
 }
+
+
+# -- who looked ------------------------------------------------------------------------------------
+
+
+def _note(bench: Workbench, database: str, letter: Letter) -> None:
+    if not bench.note_masked(database, [letter]):
+        _tell_unaudited(database)
+
+
+def _tell_unaudited(database: str) -> None:
+    print(
+        f"sink-runner: who looked is not written into cdc_audit_log of {database}: there is none, "
+        "or the role of [databases] dsn may not add to it",
+        file=sys.stderr,
+    )
 
 
 # -- which letters ---------------------------------------------------------------------------------

@@ -8,12 +8,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any, Protocol, TextIO
 
 from ..errors import ConfigError
 from . import letters
-from .letters import Wanted
+from .letters import Connection, Letter, Wanted
 from .tables import progress
 from .workbench import Workbench
 
@@ -30,6 +32,17 @@ class Writes(Protocol):
     def __call__(self, record: dict[str, Any]) -> None: ...
 
 
+@dataclass(slots=True)
+class Exported:
+    """What an export has come to."""
+
+    letters: int = 0
+    without: dict[str, str] = field(default_factory=dict)
+    """Letters that were asked for in clear and can't be read, and why."""
+    unaudited: set[str] = field(default_factory=set)
+    """Databases in which it could not be written down."""
+
+
 def export(
     bench: Workbench,
     wanted: Wanted,
@@ -39,22 +52,45 @@ def export(
     as_csv: bool,
     output: Path | None,
     clear: bool,
-) -> int:
-    """Write the letters and return how many; what is read in clear is written down before."""
-    count = 0
+) -> Exported:
+    """Write the letters; what is read is written down before."""
+    done = Exported()
     with _opened(output) as file, progress() as bar:
         task, write = bar.add_task("exporting", total=None), _writer(file, as_csv=as_csv)
         for database, connection, here in bench.search(wanted, ids, key):
             after = 0
             while page := letters.find_after(connection, here, after):
-                if clear:
-                    bench.allow_clear(database, page, connection)
-                for letter in page:
-                    write(bench.shown(database, letter, clear=clear))
+                read = _in_clear if clear else _masked
+                for record in read(bench, database, page, connection, done):
+                    write(record)
                 after = page[-1].dlq_id
-                count += len(page)
-                bar.update(task, completed=count)
-    return count
+                done.letters += len(page)
+                bar.update(task, completed=done.letters)
+    return done
+
+
+def _masked(
+    bench: Workbench, database: str, page: list[Letter], connection: Connection, done: Exported
+) -> Iterator[dict[str, Any]]:
+    if not bench.note_masked(database, page, connection):
+        done.unaudited.add(database)
+    for letter in page:
+        yield bench.shown(database, letter)
+
+
+def _in_clear(
+    bench: Workbench, database: str, page: list[Letter], connection: Connection, done: Exported
+) -> Iterator[dict[str, Any]]:
+    """One that can't be read is there without its payload, and is not said to have been read."""
+    faults = bench.faults(page)
+    bench.allow_clear(database, [one for one in page if one.dlq_id not in faults], connection)
+    for letter in page:
+        fault = faults.get(letter.dlq_id)
+        if fault is None:
+            yield bench.shown(database, letter, clear=True)
+        else:
+            done.without[f"{database}/{letter.dlq_id}"] = fault
+            yield letter.told(database) | {"unreadable": fault}
 
 
 def _writer(file: TextIO, *, as_csv: bool) -> Writes:
@@ -81,13 +117,38 @@ def _cell(value: Any) -> Any:
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """The file, which nobody else may read; standard output is the caller's own."""
+    """The file, which nobody else may read; standard output is the caller's own.
+
+    It is a new file, put into its place when it is whole: an older one may be open to others, and
+    stays what it is if the export is broken off.
+    """
     if output is None:
         yield sys.stdout
         return
+    with _told(output):
+        descriptor, fresh = _created(output)
     try:
-        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+        if fresh:
+            with _told(output):
+                Path(fresh).replace(output)
+    except BaseException:
+        if fresh:
+            Path(fresh).unlink(missing_ok=True)
+        raise
+
+
+def _created(output: Path) -> tuple[int, str | None]:
+    """A file to write to, and its name if it is to replace the other."""
+    if output.exists() and not output.is_file():  # a pipe or a device stays what it is
+        return os.open(output, os.O_WRONLY), None
+    return mkstemp(dir=output.parent, prefix=".sink-runner-")  # 0600
+
+
+@contextmanager
+def _told(output: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as fault:
         raise ConfigError(f"cannot write {output}: {fault.strerror}") from fault
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-        yield file

@@ -81,7 +81,7 @@ class Sealer:
         for key in (self.key, *self.old_keys.values()):
             try:
                 return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], place)
-            except InvalidTag:
+            except (InvalidTag, ValueError):  # the latter for what is no sealed text at all
                 continue
         raise InvalidTag
 

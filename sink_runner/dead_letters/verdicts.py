@@ -20,6 +20,7 @@ from .letters import DISCARDED, OPEN, PARKED, REPLAYED
 Connection = psycopg.Connection[Any]
 
 _MOST_IDS = 100
+"""In one row of the audit log; of more letters there are more rows."""
 _REPLAY = """
 UPDATE sync_dlq SET status = 'PARKED' WHERE dlq_id = ANY (%s) AND status = 'OPEN'
 RETURNING dlq_id, flow, topic, partition IS NULL, attempts
@@ -103,25 +104,23 @@ def _decide(
 def write_down(
     connection: Connection, letters: Sequence[Any], *, user: str, **details: Any
 ) -> None:
-    """Audit what somebody did with letters of one mapping, in the caller's transaction."""
+    """Audit what somebody did with letters of one mapping, each named, in the caller's
+    transaction."""
     first = letters[0]
     mapping = getattr(first, "mapping", None) or first.flow
     ids = [letter.dlq_id for letter in letters]
     topic = first.topic or "unknown"
-    audit(
-        connection,
-        event_type="error",
-        source=topic.partition(".")[0],
-        target=connection.info.dbname,
-        table=topic.partition(".")[2] or topic,
-        user=user[:100],
-        details={
-            "mapping": mapping,
-            "letters": len(ids),
-            "dlq_ids": ids[:_MOST_IDS],
-            **details,
-        },
-    )
+    for at in range(0, len(ids), _MOST_IDS):
+        part = ids[at : at + _MOST_IDS]
+        audit(
+            connection,
+            event_type="error",
+            source=topic.partition(".")[0],
+            target=connection.info.dbname,
+            table=topic.partition(".")[2] or topic,
+            user=user[:100],
+            details={"mapping": mapping, "letters": len(part), "dlq_ids": part, **details},
+        )
 
 
 def by_mapping(decided: Sequence[Decided]) -> Counter[str]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
+
+from psycopg import errors
 
 from ..assembly import sealer
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
-from ..errors import ConfigError, SinkError
+from ..errors import ConfigError, RetriableError, SinkError
 from ..loading import registry
 from ..masking.policy import load_policies
 from ..settings import hint
@@ -30,7 +32,12 @@ from .viewer import Viewer
 if TYPE_CHECKING:
     from ..batch.rows import RowFormat
 
-READ = "read_clear"
+CLEAR, MASKED = "read_clear", "read_masked"
+_UNWRITABLE = (
+    errors.InsufficientPrivilege,
+    errors.ReadOnlySqlTransaction,
+    errors.UndefinedTable,
+)
 _LAST = 2**63 - 1
 """The greatest number that a letter may have."""
 
@@ -53,7 +60,7 @@ class Workbench:
 
     @cached_property
     def payloads(self) -> Payloads:
-        return Payloads(self.sealer, self.schemas, self._row_format)
+        return Payloads(self.sealer, self.schemas, cache(self._row_format))
 
     @cached_property
     def viewer(self) -> Viewer:
@@ -127,22 +134,55 @@ class Workbench:
         table = self.payloads.table(letter)
         return told | self.viewer.payload(table, payload, clear=clear)
 
+    def faults(self, letters: Sequence[Letter]) -> dict[int, str]:
+        """Why some of them can't be read, by their numbers.
+
+        Raises RetriableError where that is nothing about the letter.
+        """
+        found = {}
+        for letter in letters:
+            try:
+                self.payloads.read(letter)
+            except RetriableError:
+                raise
+            except SinkError as fault:
+                found[letter.dlq_id] = str(fault)
+        return found
+
     def allow_clear(
         self, database: str, letters: Sequence[Letter], connection: Connection | None = None
     ) -> None:
         """Write down that these will be read in clear, and commit it; else RefusedError."""
         readable = [(letter, self._clear_columns(letter)) for letter in letters]
-        if connection is None:
-            with asking(self.config, database) as own:
-                self._record(readable, own)
-        else:
-            self._record(readable, connection)
+        with self._session(database, connection) as session:
+            self._record(CLEAR, readable, session)
+
+    def note_masked(
+        self, database: str, letters: Sequence[Letter], connection: Connection | None = None
+    ) -> bool:
+        """Write down that these will be read, masked; False if that can't be done by this role.
+
+        It is no reason to show nothing then: nothing personal is shown in clear.
+        """
+        with self._session(database, connection) as session:
+            try:
+                self._record(MASKED, [(letter, []) for letter in letters], session)
+            except _UNWRITABLE:
+                return False
+        return True
+
+    def _session(
+        self, database: str, connection: Connection | None
+    ) -> AbstractContextManager[Connection]:
+        return nullcontext(connection) if connection else asking(self.config, database)
 
     def _clear_columns(self, letter: Letter) -> list[str]:
         payload = self.payloads.read(letter)
         return sorted(self.viewer.check_clear(self.payloads.table(letter), payload.columns))
 
-    def _record(self, letters: Sequence[tuple[Letter, list[str]]], connection: Connection) -> None:
+    def _record(
+        self, action: str, letters: Sequence[tuple[Letter, list[str]]], connection: Connection
+    ) -> None:
         def mapping(one: tuple[Letter, list[str]]) -> str:
             return one[0].flow
 
@@ -154,8 +194,8 @@ class Workbench:
                     connection,
                     [letter for letter, _ in mine],
                     user=self.user,
-                    action=READ,
-                    columns=columns,
+                    action=action,
+                    **({"columns": columns} if columns else {}),
                     **({"dlq_id": mine[0][0].dlq_id} if len(mine) == 1 else {}),
                 )
 

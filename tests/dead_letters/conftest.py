@@ -311,6 +311,16 @@ class Office:
                    WHERE details->>'action' = %s ORDER BY audit_id"""
         return [row[0] for row in self.admin.execute(asked, (action,))]
 
+    def multiply(self, copies: int) -> None:
+        """Let there be so many more of the first letter."""
+        names = """flow, topic, partition, "offset", event_key_hash, error_class, sqlstate,
+          error_message, stack_trace, source_data, key_id, plugin_version, status"""
+        self.admin.execute(
+            f"INSERT INTO sync_dlq ({names}) SELECT {names} FROM sync_dlq, generate_series(1, %s) "
+            "WHERE dlq_id = (SELECT min(dlq_id) FROM sync_dlq)",
+            (copies,),
+        )
+
     def id(self, at: int = 0) -> str:
         return f"{self.database}/{self.letters('dlq_id')[at]}"
 

@@ -126,6 +126,16 @@ class TestDiscard:
         assert entry["reason"] == "caller ***MASKED*** asked"
         assert entry["user"]
 
+    def test_of_many_letters_each_is_written_down(self, office: Any) -> None:
+        office.send(office.event(1, "bad"))
+        office.multiply(204)
+        given = ("--mapping", "people", "--reason", "made up", "--yes")
+        assert office.dlq("discard", *given)[0] == 0
+        entries = office.audited("discard")
+        assert [entry["letters"] for entry in entries] == [100, 100, 5]
+        named = [number for entry in entries for number in entry["dlq_ids"]]
+        assert named == office.letters("dlq_id")
+
     def test_not_without_a_reason(self, office: Any) -> None:
         failed(office)
         assert office.dlq("discard", office.id())[0] == 2

@@ -1,6 +1,8 @@
 """``sink-runner dlq list`` and ``show``: which letters there are, and what is seen of them."""
 
 import json
+import os
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.postgres
 SECRET = "Zarathustra Sevenstein"
+IN_CLEAR = ("export", "--as", "judge", "--clear")
 
 
 def spoil(office: Any) -> None:
@@ -163,6 +166,40 @@ class TestShow:
         assert "MASK_NONE" in err
         assert office.audited("read_clear") == []
 
+    def test_masked_it_is_written_down_too(self, office: Any) -> None:
+        spoil(office)
+        office.json("show", office.id(), "--as", "clerk")
+        (entry,) = office.audited("read_masked")
+        assert (entry["user"], entry["dlq_ids"]) == ("clerk", office.letters("dlq_id")[:1])
+        assert (entry["mapping"], entry["letters"]) == ("people", 1)
+        assert SECRET not in json.dumps(entry)
+
+    def test_in_clear_it_is_not_said_to_be_masked(self, office: Any) -> None:
+        spoil(office)
+        office.json("show", office.id(), "--as", "judge", "--clear")
+        assert office.audited("read_masked") == []
+
+    @pytest.mark.parametrize("action", ["show", "explain", "export"])
+    @pytest.mark.parametrize(
+        "refuse",
+        [
+            "REVOKE INSERT ON cdc_audit_log FROM sink_writer",
+            "ALTER ROLE sink_writer IN DATABASE {} SET default_transaction_read_only = on",
+            "DROP TABLE cdc_audit_log",
+        ],
+    )
+    def test_masked_it_is_shown_though_it_can_not_be_written_down(
+        self, office: Any, action: str, refuse: str
+    ) -> None:
+        """A role that may only read sees no more than what the policies show anybody."""
+        spoil(office)
+        office.admin.execute(refuse.format(office.database))
+        before = office.letters("dlq_id")
+        _, out, err = office.dlq(action, office.id())
+        assert office.database in out
+        assert err.count(f"not written into cdc_audit_log of {office.database}:") == 1
+        assert office.letters("dlq_id") == before
+
     def test_nor_without_the_key(self, office: Any) -> None:
         spoil(office)
         office.configure("two")
@@ -197,6 +234,50 @@ class TestShow:
         assert err
 
 
+class TestWhoLooked:
+    def test_a_list_shows_no_row_and_is_not_written_down(self, office: Any) -> None:
+        spoil(office)
+        shown = json.dumps(office.json("list", "--status", "ALL")) + office.dlq("list")[1]
+        for value in (SECRET, "Kota", "Zarathustra"):
+            assert value not in shown
+        office.json("list", "--summary")
+        assert office.audited("read_masked") == []
+
+    def test_to_explain_one_is_to_read_it(self, office: Any) -> None:
+        spoil(office)
+        office.json("explain", office.id(), "--as", "clerk")
+        (entry,) = office.audited("read_masked")
+        assert (entry["user"], entry["dlq_ids"]) == ("clerk", office.letters("dlq_id")[:1])
+
+    def test_an_export_names_each_letter(self, office: Any) -> None:
+        office.send(office.event(1, "bad", full_name=SECRET))
+        office.multiply(620)
+        assert office.dlq("export", "--status", "ALL")[0] == 0
+        entries = office.audited("read_masked")
+        assert max(len(entry["dlq_ids"]) for entry in entries) == 100
+        named = [number for entry in entries for number in entry["dlq_ids"]]
+        assert named == office.letters("dlq_id")
+
+    def test_an_export_in_clear_names_each_letter(self, office: Any) -> None:
+        office.send(office.event(1, "bad", full_name=SECRET))
+        office.multiply(620)
+        assert office.dlq("export", "--as", "judge", "--clear")[0] == 0
+        entries = office.audited("read_clear")
+        assert {tuple(entry["columns"]) for entry in entries} == {("full_name",)}
+        named = [number for entry in entries for number in entry["dlq_ids"]]
+        assert named == office.letters("dlq_id")
+        assert office.audited("read_masked") == []
+
+    def test_the_log_is_told_with_what_was_done(
+        self, office: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "300")
+        spoil(office)
+        office.dlq("show", office.id())
+        code, out, _ = office.call("audit")
+        assert (code, "read_masked" in out) == (0, True)
+
+
 class TestExport:
     def test_a_line_a_letter_masked(self, office: Any) -> None:
         spoil(office)
@@ -229,3 +310,77 @@ class TestExport:
         assert (code, SECRET in out) == (0, True)
         (entry,) = office.audited("read_clear")
         assert entry["dlq_ids"] == [office.letters("dlq_id")[0]]
+
+    def test_a_file_that_others_could_read_is_not_left_to_them(
+        self, office: Any, tmp_path: Path
+    ) -> None:
+        """Not even to who holds it open, or has another name for it."""
+        spoil(office)
+        path, other = tmp_path / "letters.jsonl", tmp_path / "other"
+        path.write_text("older\n")
+        path.chmod(0o644)
+        other.hardlink_to(path)
+        code, *_ = office.dlq(*IN_CLEAR, "--error", "WriteError", "--output", str(path))
+        assert (code, SECRET in path.read_text()) == (0, True)
+        assert (path.stat().st_mode & 0o777) == 0o600
+        assert other.read_text() == "older\n"
+
+    def test_one_that_is_broken_off_leaves_the_file_as_it_was(
+        self, office: Any, tmp_path: Path
+    ) -> None:
+        spoil(office)
+        path = tmp_path / "letters.jsonl"
+        path.write_text("older\n")
+        office.admin.execute("REVOKE INSERT ON cdc_audit_log FROM sink_writer")
+        assert office.dlq(*IN_CLEAR, "--output", str(path))[0] == 1
+        assert path.read_text() == "older\n"
+        assert [one.name for one in tmp_path.glob("*letters*")] == ["letters.jsonl"]
+        assert list(tmp_path.glob(".sink-runner-*")) == []
+
+    def test_a_pipe_stays_a_pipe(self, office: Any, tmp_path: Path) -> None:
+        spoil(office)
+        path, came = tmp_path / "pipe", list[str]()
+        os.mkfifo(path)
+        reader = threading.Thread(target=lambda: came.append(path.read_text()), daemon=True)
+        reader.start()
+        assert office.dlq("export", "--output", str(path))[0] == 0
+        reader.join(10)
+        assert path.is_fifo()
+        assert len("".join(came).splitlines()) == 3
+
+    @pytest.mark.parametrize("sealed", ["other", "", "00"])
+    def test_one_that_can_not_be_opened_does_not_break_off_the_others(
+        self, office: Any, tmp_path: Path, sealed: str
+    ) -> None:
+        office.send(office.event(1, "bad", full_name=SECRET))
+        office.multiply(1)
+        lost, found = office.letters("dlq_id")
+        data = os.urandom(99) if sealed == "other" else bytes.fromhex(sealed)
+        office.admin.execute("UPDATE sync_dlq SET source_data = %s WHERE dlq_id = %s", (data, lost))
+        path = tmp_path / "letters.jsonl"
+        code, _, err = office.dlq(*IN_CLEAR, "--output", str(path))
+        without, whole = map(json.loads, path.read_text().splitlines())
+        assert code == 1
+        assert f"{office.database}/{lost} is without its payload" in err
+        assert "after" not in without
+        assert "old_keys" in without["unreadable"]
+        assert whole["after"]["full_name"] == SECRET
+        (entry,) = office.audited("read_clear")
+        assert entry["dlq_ids"] == [found]
+
+    def test_nor_does_one_that_can_not_be_decoded(self, office: Any) -> None:
+        spoil(office)
+        code, out, err = office.dlq(*IN_CLEAR)
+        records = [json.loads(line) for line in out.splitlines()]
+        assert (code, len(records), SECRET in out) == (1, 3, True)
+        assert ["unreadable" in record for record in records] == [False, False, True]
+        assert err.count("without its payload") == 1
+
+    def test_a_registry_that_is_away_breaks_it_off(self, office: Any, tmp_path: Path) -> None:
+        """It says nothing of the letters: the same command is right in a minute."""
+        spoil(office)
+        office.url = "http://127.0.0.1:9"
+        office.configure()
+        path = tmp_path / "letters.jsonl"
+        code, *_ = office.dlq(*IN_CLEAR, "--output", str(path))
+        assert (code, path.exists()) == (1, False)
