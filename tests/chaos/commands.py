@@ -90,9 +90,9 @@ class Commands:
         told = subprocess.run(
             sink_runner(*command.split()), env=self.environment, capture_output=True, check=False
         )
-        text = (told.stdout + told.stderr).decode()
-        ended = told.returncode in _DONE and "Traceback" not in text
-        assert ended, f"{command}: {told.returncode} {text}"
-        assert text, command
-        print(f"{command}: {told.returncode}, {len(told.stdout)} bytes, {told.stderr.decode()}")
+        said = f"{command}: {told.returncode}, {len(told.stdout)} bytes, {told.stderr.decode()}"
+        print(said)
+        assert told.returncode in _DONE, said
+        assert told.stdout, said
+        assert b"Traceback" not in told.stderr, said
         return told

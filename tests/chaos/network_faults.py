@@ -55,16 +55,16 @@ def slow(ground: Ground) -> None:
     registry = links.pop("registry")
     with _healed(registry, *links.values()):
         registry.slow(slowly())
-        _delayed(registry, ground.restart_runner)
-        for link in links.values():
-            _delayed(link, lambda one=link: one.slow(slowly()))
+        _delayed("registry", registry, ground.restart_runner)
+        for part, link in links.items():
+            _delayed(part, link, lambda one=link: one.slow(slowly()))
         ground.pause(2, 4)
 
 
-def _delayed(link: Proxy, act: Callable[[], object]) -> None:
+def _delayed(part: str, link: Proxy, act: Callable[[], object]) -> None:
     before = link.done.delayed
     act()
-    assert _soon(lambda: link.done.delayed > before), "nothing was slow"
+    assert _soon(lambda: link.done.delayed > before), f"{part} was not slow"
 
 
 def _in_use(ground: Ground, part: str) -> Proxy:
