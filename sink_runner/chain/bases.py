@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from ..errors import EventError
 from ..plugin import ABSENT
+from ..target.changes import Write
 from .incoming import Incoming
+from .staging import text_key
 
 Values = tuple[Any, ...]
 
@@ -14,11 +17,24 @@ Values = tuple[Any, ...]
 def base_of(
     incoming: Incoming, key: Values, key_at: Collection[int], looked_up: Collection[int]
 ) -> Values | None:
-    """None where it is not known or had another key; None, too, for each value to look up."""
+    """None where it is not known or had another key; what is to be looked up is so later."""
     before = incoming.decoded.before
     if before is None or ABSENT in before or set(looked_up) & set(key_at):
         return None
     base = incoming.plans.old.flat(before)
-    if tuple(base[at] for at in key_at) != key:
-        return None
-    return tuple(None if at in looked_up else value for at, value in enumerate(base))
+    return base if tuple(base[at] for at in key_at) == key else None
+
+
+def looked_up_too(change: Write, at: int, found: Mapping[Any, Any], *, merges: bool) -> Write:
+    """The change with what was found for the row before; by `found`'s texts, as for the row itself.
+
+    Where changes are merged, another name of the same is no change.
+    """
+    if change.base is None:
+        return change
+    old = change.base[at]
+    was = None if old is None else found.get(text_key(old))
+    was = None if isinstance(was, EventError) else was
+    same = merges and was == change.values[at]
+    base = (*change.base[:at], was, *change.base[at + 1 :])
+    return change._replace(base=base, keep=change.keep | same << at)

@@ -17,7 +17,7 @@ from ..plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, 
 from ..quality.rules import check_row
 from ..target.changes import READ, Change, Key, Leave, Write
 from ..target.faults import own_fault
-from .bases import base_of
+from .bases import base_of, looked_up_too
 from .incoming import Incoming, Plans, Shape
 from .row import RowPlan, TargetColumn, Values, is_plain, to_stage
 from .staging import text_key
@@ -77,7 +77,8 @@ class Route:
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
         self._mergeable = [i for i, c in enumerate(columns) if self._is_mergeable(c)]
         self._plain = not (chain.maps or chain.masks)
-        self._contested = mapping.contested is not None and self._plain
+        contested = mapping.contested is not None and self._plain
+        self._compares = contested or bool(self._merges and self._lookups)
         self._direct = self._plain and not (chain.filters or mapping.old_row or mapping.rules)
         self._defaulted: list[str] = []
         self._plans: dict[bytes, Plans] = {}
@@ -168,7 +169,7 @@ class Route:
             partial = ABSENT in values
         position = incoming.decoded.lsn or 0
         base, before = None, incoming.decoded.before
-        if self._contested and before is not None and self._belonged(incoming, before):
+        if self._compares and before is not None and self._belonged(incoming, before):
             base = base_of(incoming, key, self._key_at, self._lookups)
         batch.changes.append(Write(key, values, keep, partial, position, incoming.message, base))
 
@@ -290,7 +291,8 @@ class Route:
         """Put what was found in place of what was looked up, for the whole batch at once."""
         target = self._columns[at]
         writes = [c for c in batch.changes if isinstance(c, Write) and c.values[at] is not ABSENT]
-        asked = {text_key(c.values[at]): c.values[at] for c in writes if c.values[at] is not None}
+        values = [value for c in writes for value in (c.values[at], c.base and c.base[at])]
+        asked = {text_key(value): value for value in values if value is not None}
         found = self._found(target, asked)
         failed: dict[int, DeadLetter] = {}
         changes, batch.changes = batch.changes, []
@@ -317,7 +319,8 @@ class Route:
             return WaitingError(f"lookup of column {column.name!r} found nothing", column.name)
         values = (*change.values[:at], answer, *change.values[at + 1 :])
         if at not in self._key_at:
-            return change._replace(values=values)
+            merges = self._merges and at in self._mergeable
+            return looked_up_too(change._replace(values=values), at, found, merges=merges)
         if answer is None:
             return EventError(f"lookup of key column {column.name!r} found nothing")
         return change._replace(key=self._key(values), values=values)

@@ -27,19 +27,28 @@ def bounds(bootstrap: str, topic: str) -> Mapping[int, Bounds]:
         consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
         try:
             found = consumer.partitions_for_topic(topic) or ()
-            return bounds_of(consumer, [TopicPartition(topic, partition) for partition in found])
+            return _bounds(consumer, [TopicPartition(topic, partition) for partition in found])
         finally:
             consumer.close()
 
 
-def bounds_of(consumer: KafkaConsumer, places: list[TopicPartition]) -> dict[int, Bounds]:
-    """The same of some partitions of one topic."""
+class Asking:
+    """What a feed by kafka-python asks."""
+
+    _topic: str
+    _consumer: KafkaConsumer
+
+    def bounds(self, partition: int) -> Bounds:
+        return _bounds(self._consumer, [TopicPartition(self._topic, partition)])[partition]
+
+    def ping(self) -> None:
+        """The leader of a partition that is ours, if one is."""
+        some = [*self._consumer.assignment()][:1]
+        with asking():
+            self._consumer.end_offsets(some, timeout_ms=int(PING_SECONDS * 1000))
+
+
+def _bounds(consumer: KafkaConsumer, places: list[TopicPartition]) -> dict[int, Bounds]:
     with asking():
         first, end = consumer.beginning_offsets(places), consumer.end_offsets(places)
     return {place.partition: Bounds(first[place], end[place]) for place in places}
-
-
-def ping(consumer: KafkaConsumer) -> None:
-    """RetriableError if the leader of a partition that is ours does not answer."""
-    with asking():
-        consumer.end_offsets([*consumer.assignment()][:1], timeout_ms=int(PING_SECONDS * 1000))

@@ -11,8 +11,7 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from ..errors import RetriableError
-from .asking import asking, bounds_of, ping
-from .feed import Bounds
+from .asking import Asking, asking
 from .message import Message
 
 # kafka-python's numbers, where the default is not ours.
@@ -31,7 +30,7 @@ _SETTINGS: Mapping[str, Any] = {
 }
 
 
-class KafkaPythonFeed:
+class KafkaPythonFeed(Asking):
     """A feed that needs no more than what is always installed."""
 
     def __init__(self, bootstrap: str, group: str, topic: str, *, max_records: int) -> None:
@@ -77,12 +76,6 @@ class KafkaPythonFeed:
             self._consumer.seek_to_beginning(place)
         else:
             self._consumer.seek(place, offset)
-
-    def bounds(self, partition: int) -> Bounds:
-        return bounds_of(self._consumer, [TopicPartition(self._topic, partition)])[partition]
-
-    def ping(self) -> None:
-        ping(self._consumer)
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
         assigned = self.assignment()

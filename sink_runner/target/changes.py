@@ -30,7 +30,7 @@ class Write(NamedTuple):
     source: Any
     """Whatever identifies the event; the writer only hands it back."""
     base: tuple[Any, ...] | None = None
-    """The row before the change, where it is known and the mapping is contested."""
+    """The row before the change, where it is known and something is compared with it."""
 
 
 class Leave(NamedTuple):

@@ -13,6 +13,7 @@ from .running import ROOT, eventually, row, running
 pytestmark = pytest.mark.stack
 
 CLIENTS = {"librdkafka": "0450000000", "kafka-python": "0460000000"}
+_CLIENT = "client = "
 _LETTERS = "SELECT count(*) FROM public.sync_dlq"
 _MADE = "INSERT INTO golden_records (jan_aadhaar) VALUES (%s) RETURNING gr_id"
 _MOVED = "UPDATE golden_records SET city_village = %s WHERE gr_id = %s"
@@ -28,8 +29,8 @@ def databases(stack: StackUnderTest) -> Iterator[tuple[psycopg.Connection, psyco
 def configured(folder: Path, client: str) -> Path:
     """Impatient, so that a pause comes soon."""
     text = (ROOT / "sink-runner.toml").read_text()
-    assert "[kafka]\n" in text
-    text = text.replace("[kafka]\n", f'[kafka]\nclient = "{client}"\n')
+    assert _CLIENT in text
+    text = text.replace(_CLIENT, f'client = "{client}" #')
     (folder / "sink-runner.toml").write_text(f"retry_steps = [0.5, 1.0]\n{text}")
     (folder / "ranger-policies").symlink_to(ROOT / "ranger-policies")
     return folder / "sink-runner.toml"

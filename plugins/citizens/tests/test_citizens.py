@@ -277,6 +277,22 @@ class TestDistricts:
         warehouse.send(create(**RAVI | {"district": spelling}))
         assert record(warehouse)["district_id"] == found
 
+    @pytest.mark.parametrize(("spelling", "found"), [("Sri  Ganganagar", 9), ("Jaipur", 7)])
+    def test_another_spelling_of_the_same_one_is_no_change_of_it(
+        self, warehouse: TargetHarness, spelling: str, found: int
+    ) -> None:
+        known(warehouse)
+        old = RAVI | {"district": "Ganganagar"}
+        warehouse.send(update(old, district=spelling, city="Jaipur", updated_at=LATER))
+        assert record(warehouse)["city_village"] == "Jaipur"
+        assert record(warehouse)["district_id"] == found
+
+    def test_and_changes_nothing_by_itself(self, warehouse: TargetHarness) -> None:
+        known(warehouse, source_updated_at=NOW)
+        old = RAVI | {"district": "Ganganagar"}
+        assert warehouse.send(update(old, district="Sri Ganganagar", updated_at=LATER)) == 0
+        assert record(warehouse)["source_updated_at"] == NOW
+
     def test_an_unknown_district_keeps_the_known_one(self, warehouse: TargetHarness) -> None:
         known(warehouse)
         warehouse.send(create(**RAVI | {"district": "Unknown"}))
