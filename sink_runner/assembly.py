@@ -131,7 +131,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     return Worker(
         plugin.name,
         feed=after_polls(
-            listening(watch.before(_feed(config, plugin.name, mapping.source))),
+            listening(watch.before(_feed(config, plugin.name, mapping.source)), health),
             Refresh(
                 around.policies,
                 policies,

@@ -2,6 +2,8 @@
 
 import random
 from collections import defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -139,6 +141,18 @@ class TestFaults:
         with pytest.raises(RetriableError) as caught:
             chain(plugin(sink_map)).map(None, {})
         assert str(caught.value) == f"sink_map of plugin 'p0' raised {kind.__name__}"
+
+    @pytest.mark.parametrize("row", [{"at": 2**62}, {"file": "nowhere"}], ids=str)
+    def test_an_os_error_may_be_the_row_s_own(self, row: Any) -> None:
+        def sink_map(event: Any, row: Any) -> Any:
+            return (
+                datetime.fromtimestamp(row["at"], UTC)
+                if "at" in row
+                else Path(row["file"]).read_text()
+            )
+
+        with pytest.raises(StepError):
+            chain(plugin(sink_map)).map(None, row)
 
     def test_any_other_is_named_without_its_words(self) -> None:
         def sink_filter(event: Any) -> Verdict:

@@ -295,6 +295,23 @@ class TestMasks:
         sink = make(hook, declared=declared, columns=columns, policies=policies)
         assert SECRET not in str(refused(sink.send(create(**ROW | {"name": SECRET}))))
 
+    def test_what_is_declared_goes_by_its_own_policy(self, make: Make, policies: Path) -> None:
+        hook = "\n@hookimpl\ndef sink_map(event, row):\n    row['at'] = '7'\n    return row\n"
+        sink = make(hook, policies=policies)
+        row = sink.send(create(**ROW | {"name": "Jaipur", "city": "Jaipur"})).row
+        assert (row["name"], row["city"], row["at"]) == ("****-****-ipur", "Jaipur", "7")
+
+    def test_nothing_of_what_is_only_looked_up_by_reaches_the_target(
+        self, make: Make, policies: Path
+    ) -> None:
+        hook = (
+            "\n@hookimpl\ndef sink_map(event, row):\n    return {**row, 'at': event.row['name']}\n"
+        )
+        columns = """Column("id"), Column("name"), Column("city"),
+            Column("at", "at", lookup=Lookup("SELECT %s", database="south"))"""
+        sink = make(hook, columns=columns, policies=policies, found={"at": {SECRET: "found"}})
+        assert sink.send(create(**ROW | {"name": SECRET})).row["at"] == "found"
+
     def test_its_own_column_and_what_stands_there_by_chance_are_no_leak(
         self, make: Make, policies: Path
     ) -> None:

@@ -77,8 +77,8 @@ class Route:
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
         self._mergeable = [i for i, c in enumerate(columns) if self._is_mergeable(c)]
         self._plain = not (chain.maps or chain.masks)
-        contested = mapping.contested is not None and self._plain
-        self._compares = contested or bool(self._merges and self._lookups)
+        compares = mapping.contested is not None or (self._merges and self._lookups)
+        self._compares = self._plain and bool(compares)
         self._direct = self._plain and not (chain.filters or mapping.old_row or mapping.rules)
         self._defaulted: list[str] = []
         self._plans: dict[bytes, Plans] = {}
@@ -247,10 +247,10 @@ class Route:
         if self._plain:
             return plan.partial(after) if partial else plan.flat(after)
         typed = plan.partial_typed(after) if partial else plan.typed(after)
-        row = dict(zip(self._names, typed, strict=True))
+        row = declared = dict(zip(self._names, typed, strict=True))
         if self._chain.maps:
             event = event or incoming.event(after, with_before=self._mapping.old_row)
-            row = self._chain.map(event, row)
+            row = self._chain.map(event, dict(declared))
         clear = [row[name] for name in self._names]
         values = plan.partial_finish(clear) if ABSENT in clear else plan.finish(clear)
         if self._chain.masks:
@@ -259,7 +259,9 @@ class Route:
             self._check_masks(clear, values, masked)
             values = masked
         if self._masking and self._masking.hidden and event:
-            refuse_leaks(self._masking.hidden, event, dict(zip(self._names, values, strict=True)))
+            rows = zip(self._names, values, clear, declared.values(), strict=True)
+            moved = {name: value for name, value, new, old in rows if new != old}
+            refuse_leaks(self._masking.hidden, event, moved)
         return values
 
     def _check_masks(self, clear: Sequence[Any], once: Values, more: Values) -> None:

@@ -15,7 +15,7 @@ import psycopg
 
 from ..errors import PluginError, RetriableError, SinkError, StepError
 from ..plugin import Changes, Context, Event, Row, Verdict
-from ..target.faults import WORLD_FAULTS
+from ..target.faults import is_the_world_s
 
 Contexts: TypeAlias = Mapping[str, Context]
 
@@ -92,10 +92,10 @@ def _call(step: Step, name: str, *arguments: Any) -> Any:
         return step.call(*arguments)
     except (SinkError, psycopg.Error):
         raise
-    except WORLD_FAULTS as fault:
-        reason = f"{name} of plugin {step.plugin!r} raised {type(fault).__name__}"
-        raise RetriableError(reason) from fault
     except Exception as fault:
+        if is_the_world_s(fault):
+            reason = f"{name} of plugin {step.plugin!r} raised {type(fault).__name__}"
+            raise RetriableError(reason) from fault
         raise StepError(step.plugin, name, f"raised {type(fault).__name__}") from fault
 
 

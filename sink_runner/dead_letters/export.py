@@ -125,6 +125,8 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
+    if output.is_symlink() and output.is_file():  # /dev/stdout, too, may be a link to one
+        output = output.resolve()
     with _told(output):
         descriptor, fresh = _created(output)
     try:

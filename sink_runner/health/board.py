@@ -111,7 +111,7 @@ class MappingHealth:
 
     def __init__(self, health: Health, name: str) -> None:
         self._health = health
-        self._name = name
+        self.name = name
         mapping = ("mapping",)
         self._events = health.counter(
             "sink_events", "Events by what became of them.", ("mapping", "outcome")
@@ -140,22 +140,22 @@ class MappingHealth:
         health.stands(name, State.STARTING)
 
     def running(self) -> None:
-        self._health.stands(self._name, State.RUNNING)
+        self._health.stands(self.name, State.RUNNING)
 
     def paused(self, reason: str) -> None:
         """The world says "not now", and has done so for a while."""
-        self._health.stands(self._name, State.PAUSED, reason)
+        self._health.stands(self.name, State.PAUSED, reason)
 
     def stopped(self, reason: str) -> None:
         """It ended by itself."""
-        self._health.stands(self._name, State.STOPPED, reason)
+        self._health.stands(self.name, State.STOPPED, reason)
 
     def committed(
         self, counts: Mapping[str, int], seconds: float, last_ms: int | None = None
     ) -> None:
         """A batch was committed; `last_ms` is when the source committed its last event."""
         for outcome, count in counts.items():
-            self._events.labels(self._name, outcome).inc(count)
+            self._events.labels(self.name, outcome).inc(count)
         self._batch.observe(seconds)
         if last_ms:
             self._last.set(last_ms / 1000)
@@ -163,12 +163,12 @@ class MappingHealth:
 
     def letters(self, waiting: int, parked: int, budget_left: int) -> None:
         """How many dead letters wait for a person, how many for their turn."""
-        self._letters.labels(self._name, "open").set(waiting)
-        self._letters.labels(self._name, "parked").set(parked)
-        self._left.labels(self._name).set(budget_left)
+        self._letters.labels(self.name, "open").set(waiting)
+        self._letters.labels(self.name, "parked").set(parked)
+        self._left.labels(self.name).set(budget_left)
 
     def _standing(self) -> Standing:
-        return self._health.standings()[self._name]
+        return self._health.standings()[self.name]
 
     def _is_paused(self) -> float:
         return float(self._standing().state in (State.PAUSED, State.STOPPED))

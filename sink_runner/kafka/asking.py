@@ -10,6 +10,7 @@ from kafka.errors import KafkaError
 
 from ..errors import RetriableError
 from .feed import PING_SECONDS, Bounds
+from .reachable import answers
 
 
 @contextmanager
@@ -35,6 +36,7 @@ def bounds(bootstrap: str, topic: str) -> Mapping[int, Bounds]:
 class Asking:
     """What a feed by kafka-python asks."""
 
+    _bootstrap: str
     _topic: str
     _consumer: KafkaConsumer
 
@@ -42,8 +44,10 @@ class Asking:
         return _bounds(self._consumer, [TopicPartition(self._topic, partition)])[partition]
 
     def ping(self) -> None:
-        """The leader of a partition that is ours, if one is."""
+        """The leader of a partition that is ours; any broker, where none is."""
         some = [*self._consumer.assignment()][:1]
+        if not (some or answers(self._bootstrap, PING_SECONDS)):
+            raise RetriableError("Kafka does not answer")
         with asking():
             self._consumer.end_offsets(some, timeout_ms=int(PING_SECONDS * 1000))
 

@@ -34,7 +34,7 @@ class KafkaPythonFeed(Asking):
     """A feed that needs no more than what is always installed."""
 
     def __init__(self, bootstrap: str, group: str, topic: str, *, max_records: int) -> None:
-        self._topic = topic
+        self._bootstrap, self._topic = bootstrap, topic
         with asking():
             self._consumer = KafkaConsumer(
                 bootstrap_servers=bootstrap,

@@ -16,9 +16,12 @@ _SHORTEST = 6
 
 
 def hidden_sources(mapping: TableMapping, policies: Policies) -> Hidden:
-    """A column that is read and that no policy decides on is hidden, too."""
+    """A column that is read and that no policy decides on is hidden, too.
+
+    Of what is only looked up by, nothing reaches the target.
+    """
     return {
-        name: frozenset(column.name for column in mapping.columns if name in column.sources)
+        name: frozenset(c.name for c in mapping.columns if name in c.sources or c.lookup)
         for name in mapping.source_columns
         if _hidden(mapping, policies, name)
     }
@@ -34,7 +37,10 @@ def _hidden(mapping: TableMapping, policies: Policies, name: str) -> bool:
 
 
 def refuse_leaks(hidden: Hidden, event: Event, row: Row) -> None:
-    """StepError where a hidden column's value stands in a column of `row` not made of it."""
+    """StepError where a hidden column's value stands in a column of `row` not made of it.
+
+    `row` has the columns that a step has changed; what is declared goes by its own policy.
+    """
     written = {name: str(value) for name, value in row.items() if value}
     for before_or_after in filter(None, (event.row, event.before)):
         for source, own in hidden.items():

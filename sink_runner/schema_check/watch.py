@@ -59,6 +59,8 @@ class SchemaWatch:
         self._present = present
         self._store = store
         self._contract: Contract | None = None
+        self._spellings: set[str] = set()
+        """Of the table's name, in the schemas that were found to be its own."""
         self._log = structlog.get_logger().bind(mapping=name)
 
     def known(self) -> frozenset[str]:
@@ -95,8 +97,8 @@ class SchemaWatch:
         row = row_of(raw, schema_id=schema_id)
         if row is None:
             return raw
-        self._refuse_others(raw, schema_id)
         rules = self._rules()
+        self._refuse_others(raw, row, rules)
         if self._contract is None:
             self._contract = self._store.load(self._name)
         found = self._look(rules, row)
@@ -108,10 +110,15 @@ class SchemaWatch:
         self._tell(found)
         return self._whole(raw, row, rules)
 
-    def _refuse_others(self, raw: Any, schema_id: int) -> None:
-        whose, ours = source_of(raw), self._rules().mapping.source
-        if whose and whose != avro_name(ours):
-            raise DecodeError(f"schema {schema_id} is of {whose}, not of {ours}")
+    def _refuse_others(self, raw: Any, row: RowShape, rules: Rules) -> None:
+        """Another table's, by its name; where it is only spelt otherwise, the columns tell."""
+        whose, ours = source_of(raw), rules.mapping.source
+        if not whose or whose in {avro_name(ours), *self._spellings}:
+            return
+        theirs, present = row.columns.keys(), self._present().columns.keys()
+        if not (set(rules.named) <= theirs and (theirs <= present or present <= theirs)):
+            raise DecodeError(f"schema {row.schema_id} is of {whose}, not of {ours}")
+        self._spellings.add(whose)
 
     def _look(self, rules: Rules, row: RowShape) -> list[Finding]:
         """What is found of a schema; what is found good is what the next is compared with."""

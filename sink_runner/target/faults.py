@@ -8,6 +8,7 @@ both quote rows.
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Mapping
 from enum import StrEnum
@@ -115,8 +116,17 @@ ROW_FAULTS = (
 """What staging or writing one row may raise; `judge` tells which of them are its fault."""
 
 
-WORLD_FAULTS = (OSError, MemoryError)
-"""What no row is to blame for, whoever raises it."""
+_OF_THE_ROW = {
+    errno.EOVERFLOW,  # a time stamp that is none, in `datetime.fromtimestamp`
+    *(errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ),  # a file named by the row
+}
+
+
+def is_the_world_s(fault: BaseException) -> bool:
+    """What no row is to blame for, whoever raises it."""
+    if isinstance(fault, OSError):
+        return fault.errno not in _OF_THE_ROW
+    return isinstance(fault, MemoryError)
 
 
 def blame(state: str) -> Blame:
@@ -138,7 +148,7 @@ def judge(fault: BaseException) -> SinkError:
 
 def own_fault(fault: Exception) -> EventError:
     """An event's own fault, of what a mapping's functions raised; raises what is the world's."""
-    if isinstance(fault, WORLD_FAULTS):
+    if is_the_world_s(fault):
         raise RetriableError(f"a mapping's function raised {type(fault).__name__}") from fault
     if not isinstance(fault, SinkError | psycopg.Error):
         error = StepError("mapping", "columns", f"raised {type(fault).__name__}")

@@ -337,6 +337,17 @@ class TestExport:
         assert [one.name for one in tmp_path.glob("*letters*")] == ["letters.jsonl"]
         assert list(tmp_path.glob(".sink-runner-*")) == []
 
+    def test_a_link_stays_a_link(self, office: Any, tmp_path: Path) -> None:
+        """As /dev/stdout is, where a file is behind it."""
+        spoil(office)
+        path, link = tmp_path / "letters.jsonl", tmp_path / "link"
+        path.write_text("older\n")
+        link.symlink_to(path)
+        assert office.dlq("export", "--output", str(link))[0] == 0
+        assert link.is_symlink()
+        assert len(path.read_text().splitlines()) == 3
+        assert (path.stat().st_mode & 0o777) == 0o600
+
     def test_a_pipe_stays_a_pipe(self, office: Any, tmp_path: Path) -> None:
         spoil(office)
         path, came = tmp_path / "pipe", list[str]()

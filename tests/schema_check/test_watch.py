@@ -126,6 +126,16 @@ class TestNewSchema:
         assert isinstance(fault, DecodeError)
         assert "schema 4 is of north.public.other, not of " in str(fault)
 
+    def test_its_own_table_may_be_spelt_otherwise(self, scene):
+        other = json.dumps(envelope(**COLUMNS)).replace("north.public.t", "_1north.public.t")
+        scene.schemas.held[4] = json.loads(other)
+        gone = json.dumps(envelope(**GONE)).replace("north.public.t", "_1north.public.t")
+        scene.schemas.held[5] = json.loads(gone)
+        assert scene.watch.schema(4) is scene.schemas.held[4]
+        scene.table = row(**GONE)
+        with pytest.raises(SchemaError):
+            scene.watch.schema(5)
+
     def test_an_event_with_the_schema_of_a_key_is_broken_and_pauses_nothing(self, scene):
         key = {"name": "Key", "type": "record", "fields": [{"name": "id", "type": "int"}]}
         scene.schemas.held[4] = key

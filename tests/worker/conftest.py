@@ -291,7 +291,7 @@ class Stage:
         manager.register(self.watcher, "watcher")
         worker = Worker(
             "staged",
-            feed=listening(lambda: consumer, self.silence),
+            feed=listening(lambda: consumer, self.health.mapping("staged"), self.silence),
             decoder=Decoder(self.columns),
             route=self.route,
             applier=applier,

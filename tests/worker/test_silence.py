@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sink_runner.errors import RetriableError
+from sink_runner.health.board import Health
 from sink_runner.kafka.silence import listening
 
 
@@ -27,8 +29,14 @@ class Kafka:
         if self.away:
             raise RetriableError("Kafka does not answer")
 
-    def listened_to(self) -> Any:
-        return listening(lambda: self, 10, clock=self.clock)()  # type: ignore[arg-type, return-value]
+    def listened_to(self, health: Health) -> Any:
+        health.mapping("one").running()
+        return listening(
+            lambda: self,  # type: ignore[arg-type, return-value]
+            health.mapping("one"),
+            10,
+            clock=self.clock,
+        )()
 
 
 def eventually(what: Callable[[], Any], seconds: float = 20) -> None:
@@ -40,7 +48,7 @@ def eventually(what: Callable[[], Any], seconds: float = 20) -> None:
 
 def test_kafka_is_asked_once_in_a_while_of_silence_and_never_while_records_come() -> None:
     kafka = Kafka()
-    feed = kafka.listened_to()
+    feed = kafka.listened_to(Health())
     kafka.brings = True
     assert all(feed.poll(1) for _ in range(100))
     assert kafka.asked == 0
@@ -49,24 +57,29 @@ def test_kafka_is_asked_once_in_a_while_of_silence_and_never_while_records_come(
     assert kafka.asked == 3
 
 
-def test_it_is_asked_again_at_once_until_it_is_there() -> None:
-    kafka = Kafka()
-    feed = kafka.listened_to()
+@pytest.mark.parametrize("brings", [True, False])
+def test_a_kafka_that_is_away_is_told_once_and_that_it_is_back(brings: bool) -> None:  # noqa: FBT001
+    kafka, health = Kafka(), Health()
+    feed = kafka.listened_to(health)
     kafka.away = True
-    for _ in range(3):
-        with pytest.raises(RetriableError):
-            feed.poll(11)
-    kafka.away = False
-    feed.poll(1)
-    feed.poll(1)
-    assert kafka.asked == 4
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert feed.poll(11) == {}
+            assert not health.ready()
+        kafka.away, kafka.brings = False, brings
+        feed.poll(11)
+    assert health.ready()
+    assert [line["event"] for line in logs] == ["mapping_paused", "mapping_resumed"]
+    assert "RetriableError" in logs[0]["reason"]  # raised by a test, it is not quoted
 
 
-def test_a_record_is_news_enough() -> None:
-    kafka = Kafka()
-    feed = kafka.listened_to()
-    kafka.away = kafka.brings = True
-    assert feed.poll(11)
+def test_who_is_paused_for_another_reason_stays_so() -> None:
+    kafka, health = Kafka(), Health()
+    feed = kafka.listened_to(health)
+    health.mapping("one").paused("the disk is full")
+    feed.poll(11)
+    assert kafka.asked == 1
+    assert not health.ready()
 
 
 @pytest.mark.postgres

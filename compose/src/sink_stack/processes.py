@@ -146,9 +146,9 @@ class Supervisor:
         for name in names:
             self._pid_file(name).unlink(missing_ok=True)
         # Another command may have ended what we started, and its pid file with it.
-        self._children = {
-            pid: child for pid, child in self._children.items() if child.poll() is None
-        }
+        for pid, child in list(self._children.items()):  # parts start in threads
+            if child.poll() is not None:
+                self._children.pop(pid, None)
 
     def kill(self, name: str) -> None:
         """End a part the hard way, as a crash does; its pid file stays."""
