@@ -59,6 +59,8 @@ def _waits(ground: Ground) -> bool:
 def answer_slowly(ground: Ground) -> None:
     """Every statement that writes the table takes longer than it may."""
     seconds, citizen = TIMEOUT_SECONDS * ground.random.uniform(1.2, 1.8), ground.arena.citizen
+    ground.kill_runner()  # one that has waited for a long lock gives every statement more time
+    ground.runner()
     said = ground.listen()
     citizen.execute(
         f"""CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
