@@ -17,7 +17,7 @@ from ..config import Config
 from ..errors import ConfigError
 from ..settings import hint
 from . import FAILURE, OK, Subparsers, add_command, add_config_option, read_config
-from .given import number, person, user_name
+from .given import add_person, number
 
 if TYPE_CHECKING:
     from ..target.conflict_book import Conflict, Connection
@@ -78,14 +78,7 @@ def register(subparsers: Subparsers) -> None:
     resolving.add_argument("id", type=number, metavar="ID")
     resolving.add_argument("--action", required=True, metavar="ACTION", help="see below")
     resolving.add_argument("--notes", required=True, help="why, for those who ask later")
-    resolving.add_argument(
-        "--as",
-        dest="user",
-        metavar="USER",
-        type=person,
-        default=user_name(),
-        help="who decides ($USER)",
-    )
+    add_person(resolving, "who decides ($USER)")
 
 
 def _add(

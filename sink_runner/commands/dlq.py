@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import Subparsers, add_command
-from .given import number, person, seconds, user_name
+from .given import add_person, number, seconds, user_name
 
 TEACHING = """\
 An event that could not be applied is kept, encrypted, in its target database; later events of its
@@ -231,14 +231,7 @@ def _add_choice(
 
 
 def _add_reader(parser: argparse.ArgumentParser, *, clear: bool) -> None:
-    parser.add_argument(
-        "--as",
-        dest="user",
-        metavar="USER",
-        type=person,
-        default=user_name(),
-        help="whom the policies know you as",
-    )
+    add_person(parser, "whom the policies know you as")
     if clear:
         parser.add_argument(
             "--clear", action="store_true", help="in clear what the policies open to you; audited"

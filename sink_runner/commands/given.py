@@ -27,6 +27,13 @@ def person(text: str) -> str:
     return text
 
 
+def add_person(parser: argparse.ArgumentParser, told: str) -> None:
+    """``--as USER``: under whose name it is done."""
+    parser.add_argument(
+        "--as", dest="user", metavar="USER", type=person, default=user_name(), help=told
+    )
+
+
 def number(text: str) -> int:
     """How many to show, or a row's own number: what PostgreSQL can count to."""
     found = int(text)

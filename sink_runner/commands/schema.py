@@ -20,7 +20,7 @@ from ..loading import registry
 from ..plugin import TableMapping
 from ..settings import hint
 from . import FAILURE, OK, Subparsers, add_choice_options, add_command, read_config, read_plugins
-from .given import person, user_name
+from .given import add_person
 
 if TYPE_CHECKING:
     from ..schema_check.findings import Finding
@@ -131,14 +131,7 @@ def _add_accept(actions: Subparsers) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="the mapping")
     parser.add_argument("--id", type=int, metavar="N", help="a schema of the registry")
-    parser.add_argument(
-        "--as",
-        dest="user",
-        metavar="USER",
-        type=person,
-        default=user_name(),
-        help="who accepts it ($USER)",
-    )
+    add_person(parser, "who accepts it ($USER)")
     parser.set_defaults(run=accept, only=[], without=[])
 
 
