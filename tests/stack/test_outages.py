@@ -8,12 +8,11 @@ import psycopg
 import pytest
 from sink_stack.testing_stack import StackUnderTest
 
-from .running import ROOT, eventually, row, running
+from .running import eventually, row, running
 
 pytestmark = pytest.mark.stack
 
 CLIENTS = {"librdkafka": "0450000000", "kafka-python": "0460000000"}
-_CLIENT = "client = "
 _LETTERS = "SELECT count(*) FROM public.sync_dlq"
 _MADE = "INSERT INTO golden_records (jan_aadhaar) VALUES (%s) RETURNING gr_id"
 _MOVED = "UPDATE golden_records SET city_village = %s WHERE gr_id = %s"
@@ -24,16 +23,6 @@ _THERE = "SELECT city FROM profile_data WHERE record_id = %s"
 def databases(stack: StackUnderTest) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
     with stack.admin("smart_warehouse") as warehouse, stack.admin("smart_citizen") as portal:
         yield warehouse, portal
-
-
-def configured(folder: Path, client: str) -> Path:
-    """Impatient, so that a pause comes soon."""
-    text = (ROOT / "sink-runner.toml").read_text()
-    assert _CLIENT in text
-    text = text.replace(_CLIENT, f'client = "{client}" #')
-    (folder / "sink-runner.toml").write_text(f"retry_steps = [0.5, 1.0]\n{text}")
-    (folder / "ranger-policies").symlink_to(ROOT / "ranger-policies")
-    return folder / "sink-runner.toml"
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -54,8 +43,8 @@ def test_while_kafka_is_away_the_runner_is_not_ready_and_then_goes_on(
         warehouse.execute(_MOVED, (city, record))
         eventually(lambda: row(portal, _THERE, record) == (city,))
 
-    config = configured(tmp_path, client)
-    with running(stack.env, log, "--only", "golden-records", mappings=1, config=config):
+    environ = {**stack.env, "SINK_KAFKA_CLIENT": client}
+    with running(environ, log, "--only", "golden-records", mappings=1):
         arrives("A")
         eventually(lambda: asked().status_code == 200)
         letters = row(portal, _LETTERS)
