@@ -40,6 +40,7 @@ from .masking.refresh import Refresh, after_polls
 from .parts import assemble, remask
 from .patience import Patience
 from .plugin import Table, TableMapping
+from .postgres.types import PgType
 from .schema_check.build import watch as schema_watch
 from .target.applier import Applier
 from .target.audit import trail
@@ -212,12 +213,13 @@ def shape_of(
 
     def columns(names: Iterable[str]) -> list[SourceColumn]:
         return [
-            SourceColumn(name, kinds[name].kind if name in kinds else Kind.OPAQUE, _type(name))
+            SourceColumn(name, kinds[name].kind if name in kinds else Kind.OPAQUE, *_types(name))
             for name in names
         ]
 
-    def _type(name: str) -> str | None:
-        return source.columns[name].type if name in source.columns else None
+    def _types(name: str) -> tuple[str, PgType] | tuple[()]:
+        column = source.columns.get(name)
+        return (column.type, column.pg) if column else ()
 
     return Shape(columns(mapping.source_columns), columns(wanted_before(mapping)))
 

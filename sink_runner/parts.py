@@ -19,7 +19,8 @@ from .masking.policy import Policies
 from .masking.returns import refuse_returns
 from .masking.stamp import Masking
 from .plugin import Column, Context, Delete, Mark, TableMapping
-from .target.catalog import CatalogColumn
+from .postgres.types import declared_type
+from .target.catalog import CatalogColumn, stage_type
 
 _MOST = 63  # a bit of a bigint tells of each whether to keep it
 
@@ -107,8 +108,9 @@ def target_columns(
     for column in staged(mapping.columns):
         type_ = column.type if mapping.candidates else catalog[column.name].type
         assert type_ is not None
-        stage = CatalogColumn(column.name, type_, nullable=True).stage_type
-        made.append(TargetColumn(column, type_, stage, _mask(mapping, column, policies)))
+        pg = declared_type(type_) if mapping.candidates else catalog[column.name].pg
+        mask = _mask(mapping, column, policies)
+        made.append(TargetColumn(column, type_, stage_type(pg), mask, pg))
     if len(made) > _MOST:
         raise ConfigError(
             f"{mapping.target} has {len(made)} columns; at most {_MOST} can be mapped"

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from ..avro.envelope import Kind, to_postgres, to_python
 from ..errors import EventError
 from ..plugin import ABSENT, AllOf, Column, Constant, FirstOf, SyncTime
+from ..postgres.types import UNRESOLVED, PgType, declared_type
 from ..quality.rules import required, value_checks
 from .staging import staged_as
 
@@ -29,6 +30,13 @@ class SourceColumn:
     name: str
     kind: Kind
     type: str | None = None
+    pg: PgType = UNRESOLVED
+    """The resolved type, which is read from `type` where it is not given; UNRESOLVED if unknown."""
+
+    def __post_init__(self) -> None:
+        """Resolve the type of a column that comes from no database."""
+        if self.pg is UNRESOLVED and self.type is not None:
+            object.__setattr__(self, "pg", declared_type(self.type))
 
     @property
     def to_python(self) -> Converter | None:
@@ -44,6 +52,13 @@ class TargetColumn:
     type: str
     stage_type: str
     mask: Converter | None = None
+    pg: PgType = UNRESOLVED
+    """The resolved type, which is read from `type` where it is not given."""
+
+    def __post_init__(self) -> None:
+        """Resolve the type of a column that comes from no database."""
+        if self.pg is UNRESOLVED:
+            object.__setattr__(self, "pg", declared_type(self.type))
 
     @property
     def name(self) -> str:

@@ -9,13 +9,8 @@ import psycopg
 
 from ..errors import ConfigError
 from ..plugin import Table
+from ..postgres.types import UNRESOLVED, PgType, declared_type, read_types
 
-_COLUMNS = """
-SELECT a.attname, format_type(a.atttypid, NULL), NOT a.attnotnull
-FROM pg_attribute a
-WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
-"""
 _UNIQUE = """
 SELECT array_agg(a.attname::text), i.indisprimary
 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
@@ -26,27 +21,38 @@ _IDENTITY = "SELECT relreplident FROM pg_class WHERE oid = to_regclass(%s)"
 
 # What a value may be sent as in binary COPY; every other type travels as text and is cast
 # by the database, whose parser is faster than ours and always right.
-_BINARY = {
-    "smallint": "int2",
-    "integer": "int4",
-    "bigint": "int8",
-    "boolean": "bool",
-    "double precision": "float8",
-}
+_BINARY = frozenset(("int2", "int4", "int8", "bool", "float8"))
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogColumn:
-    """One column of a table.  `type` is without length, precision and scale."""
+    """One column of a table.
+
+    `type` is the declared type without length, precision and scale, for messages; every decision
+    is made by `pg`, the resolved type, which is read from `type` where it is not given.
+    """
 
     name: str
     type: str
     nullable: bool
+    pg: PgType = UNRESOLVED
+    toastable: bool = True
+    """Whether its values can be stored out of line, so that an update may leave them out."""
+
+    def __post_init__(self) -> None:
+        """Resolve the type of a column that comes from no database."""
+        if self.pg is UNRESOLVED:
+            object.__setattr__(self, "pg", declared_type(self.type))
 
     @property
     def stage_type(self) -> str:
         """The type that the column's values have on their way to the table."""
-        return _BINARY.get(self.type, "text")
+        return stage_type(self.pg)
+
+
+def stage_type(pg: PgType) -> str:
+    """The type that values of a type have on their way to the table."""
+    return pg.name if pg.is_builtin(*_BINARY) else "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,8 @@ def read_table(connection: psycopg.Connection[Any], table: Table) -> TableCatalo
     """Ask the database that `connection` is open to about `table`."""
     name = qualified(table.schema, table.name)
     columns = {
-        row[0]: CatalogColumn(*row) for row in connection.execute(_COLUMNS, (name,)).fetchall()
+        name: CatalogColumn(name, found.bare, found.nullable, found.type, found.toastable)
+        for name, found in read_types(connection, name).items()
     }
     if not columns:
         raise ConfigError(f"table {table} does not exist, or its schema may not be used")
