@@ -316,6 +316,10 @@ class ConfigFile:
         """Return ``[schema]`` only."""
         return self.reader.read(Schema, self.table.get("schema", {}), "schema")
 
+    def health(self) -> HealthSettings:
+        """Return ``[health]`` only: where a running runner answers."""
+        return self.reader.read(HealthSettings, self.table.get("health", {}), "health")
+
     def scheduling(self) -> Scheduling:
         """Return ``[schedule]`` only: that needs no running stack, either."""
         return self.reader.read(Scheduling, self.table.get("schedule", {}), "schedule")

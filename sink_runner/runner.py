@@ -1,12 +1,13 @@
-"""Run the selected mappings: a thread each, until SIGTERM or SIGINT."""
+"""Run the selected mappings: a thread for each, until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -14,8 +15,8 @@ from .assembly import Surroundings, build, patience
 from .avro.schema_registry import SchemaRegistry
 from .config import Config
 from .dead_letters.outbox import feeding
-from .errors import ConfigError, FatalError, FencedError, PolicyError
-from .health.board import Health, MappingHealth
+from .errors import ConfigError, FencedError
+from .health.board import Health
 from .health.server import answering
 from .interpreter import tuned
 from .loading import registry
@@ -23,14 +24,28 @@ from .log import text_of
 from .masking.renewal import renewal
 from .masking.watch import PolicyWatch
 from .patience import Insistence
+from .runtime.mapping_thread import MappingThread
 from .signals import stopped_by_signals
 from .worker import Worker
 
 _CHECK = 0.2  # seconds between looks at the threads
 
 
-def run(config: Config, selected: Sequence[registry.Plugin]) -> int:
-    """Return the exit code: 0 after a signal, 1 if a mapping had to stop by itself."""
+def run(
+    config: Config,
+    selected: Sequence[registry.Plugin],
+    quarantined: Mapping[str, str] | None = None,
+    *,
+    strict: bool = False,
+) -> int:
+    """Run the mappings of the selected plugins, a thread each, until a signal.
+
+    `quarantined` holds the reason for each plugin that cannot run; it is only reported.  With
+    `strict`, ConfigError is raised unless every mapping can start.
+
+    Returns the exit code: 0 after a signal, 1 if a mapping was stopped or quarantined then.  If
+    every mapping has stopped for good, the process ends without a signal, with 1.
+    """
     stop, health = threading.Event(), Health()
     policies = PolicyWatch(
         config.policies.directory, config.policies.key, download=renewal(config.policies)
@@ -52,89 +67,80 @@ def run(config: Config, selected: Sequence[registry.Plugin]) -> int:
             stop=stop,
             health=health,
         )
-        workers, stopped = _build(around)
-        threads = [_Mapping(name, worker, health.mapping(name)) for name, worker in workers.items()]
+        _report_quarantined(quarantined or {}, health)
+        threads = _threads(around, strict=strict)
         for thread in threads:
             thread.start()
         _wait(threads, stop)
         _finish(threads, config.shutdown_seconds)
-    return 1 if stopped or any(thread.failed for thread in threads) else 0
+    return 1 if quarantined or any(thread.failed for thread in threads) else 0
 
 
-class _Mapping(threading.Thread):
-    """A mapping's thread: it fails alone."""
+def _report_quarantined(quarantined: Mapping[str, str], health: Health) -> None:
+    for name, reason in sorted(quarantined.items()):
+        health.mapping(name).quarantined(reason)
+        structlog.get_logger().error("mapping_quarantined", mapping=name, reason=reason)
 
-    def __init__(self, name: str, worker: Worker, health: MappingHealth) -> None:
-        super().__init__(name=name, daemon=True)
-        self.worker = worker
-        self._health = health
-        self.failed = False
 
-    def run(self) -> None:
-        log = structlog.get_logger().bind(mapping=self.name)
-        log.info("mapping_started")
-        self._health.running()
+def _threads(around: Surroundings, *, strict: bool) -> list[MappingThread]:
+    """Make a thread for each mapping that reads events; with `strict`, build its worker first."""
+    streaming = [one for one in around.plugins if one.mapping is not None and one.mapping.events]
+    healths = {one.name: around.health.mapping(one.name) for one in streaming}
+    built = _build_all(streaming, around) if strict else {}
+    return [
+        MappingThread(
+            one.name, _builder(one, around, built.get(one.name)), healths[one.name], around.stop
+        )
+        for one in streaming
+    ]
+
+
+def _build_all(
+    plugins: Iterable[registry.Plugin], around: Surroundings
+) -> dict[str, Worker | None]:
+    """Build every mapping's worker; raise all faults together in one ConfigError."""
+    workers: dict[str, Worker | None] = {}
+    faults = []
+    for plugin in plugins:
         try:
-            self.worker.run()
-        except FatalError as fault:
-            self._stopped(text_of(fault))
-            log.error("mapping_stopped", reason=text_of(fault))  # noqa: TRY400 - the reason says it
-        except Exception as fault:
-            self._stopped(f"unexpected {type(fault).__name__}")
-            log.exception("mapping_stopped", reason=f"unexpected {type(fault).__name__}")
-        else:
-            log.info("mapping_finished", **self.worker.counts)
-
-    def _stopped(self, reason: str) -> None:
-        self.failed = True
-        self._health.stopped(reason)
-
-
-def _build(around: Surroundings) -> tuple[dict[str, Worker], bool]:
-    """Check and connect every mapping; all that is wrong is told at once.
-
-    Whom the policies leave bare stops alone, as it would while it runs; tells whether one did.
-    """
-    workers, faults, bare = {}, [], []
-    for plugin in around.plugins:
-        if plugin.mapping is None or not plugin.mapping.events:
-            continue
-        health = around.health.mapping(plugin.name)  # starting, until its thread does
-        try:
-            worker = _patiently(plugin, around)
-        except PolicyError as fault:
-            bare.append(f"mapping {plugin.name!r}: {text_of(fault)}")
-            health.stopped(text_of(fault))
+            workers[plugin.name] = _build_patiently(plugin, around)
         except ConfigError as fault:
-            faults.append(f"mapping {plugin.name!r}: {fault}")
-        else:
-            if worker is None:
-                return {}, False
-            workers[plugin.name] = worker
-    if faults or (bare and not workers):
-        raise ConfigError("\n".join([*faults, *bare]))
-    for reason in bare:
-        structlog.get_logger().error("mapping_stopped", reason=reason)
-    return workers, bool(bare)
+            faults.append(f"mapping {plugin.name!r}: {text_of(fault)}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return workers
 
 
-def _patiently(plugin: registry.Plugin, around: Surroundings) -> Worker | None:
-    """Wait for databases and Kafka to answer; None if told to stop meanwhile."""
+def _builder(
+    plugin: registry.Plugin, around: Surroundings, first: Worker | None
+) -> Callable[[], Worker | None]:
+    """Return a function that builds the worker; its first call returns `first` if there is one."""
+    ready = [first] if first is not None else []
+    return lambda: ready.pop() if ready else _build_patiently(plugin, around)
+
+
+def _build_patiently(plugin: registry.Plugin, around: Surroundings) -> Worker | None:
+    """Build the worker, waiting for databases and Kafka to answer; None if told to stop."""
     log = structlog.get_logger().bind(mapping=plugin.name)
     health = around.health.mapping(plugin.name)
     insist = Insistence(patience(around.config), around.stop, log, health)
     with suppress(FencedError):  # told to stop
-        return insist(lambda _again: build(plugin, around))
+        return insist(lambda _again: build(plugin, _with_latest_policies(around)))
     return None
 
 
-def _wait(threads: Sequence[_Mapping], stop: threading.Event) -> None:
+def _with_latest_policies(around: Surroundings) -> Surroundings:
+    """Policies may have been corrected since the process started."""
+    return around if around.latest is None else replace(around, policies=around.latest())
+
+
+def _wait(threads: Sequence[MappingThread], stop: threading.Event) -> None:
     while not stop.wait(_CHECK) and any(thread.is_alive() for thread in threads):
         pass
     stop.set()
 
 
-def _finish(threads: Sequence[_Mapping], seconds: float) -> None:
+def _finish(threads: Sequence[MappingThread], seconds: float) -> None:
     """Let each finish its batch; in the last third of the time, roll back what still runs."""
     # What the library says of connections that are being closed is of no use to anybody.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
@@ -142,6 +148,6 @@ def _finish(threads: Sequence[_Mapping], seconds: float) -> None:
     for thread in threads:
         thread.join(max(0.0, deadline - seconds / 3 - time.monotonic()))
         if thread.is_alive():
-            thread.worker.cancel()
+            thread.cancel()
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))

@@ -148,6 +148,8 @@ def test_json_has_everything_a_program_may_want(site, call, configured):
         "events": True,
         "hooks": ["sink_mapping"],
         "errors": [],
+        "state": None,
+        "reason": None,
     }
 
 

@@ -14,10 +14,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from sink_runner import config, runner
-from sink_runner.errors import ConfigError, FatalError, RetriableError
-from sink_runner.health.board import State
+from sink_runner.errors import ConfigError, FatalError, PolicyError, RetriableError
+from sink_runner.health.board import Health, State
 from sink_runner.loading import registry
 from sink_runner.masking.policy import load_policies
+from sink_runner.runtime import mapping_thread
+from sink_runner.runtime.mapping_thread import MappingThread
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"
@@ -71,7 +73,7 @@ def run(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run these in place of workers; a signal comes as soon as they do."""
 
     def run(*works: Work, signalled: int | None = None) -> int:
-        def build(around: Any) -> tuple[dict[str, Work], bool]:
+        def threads(around: Any, *, strict: bool) -> list[MappingThread]:
             def tell() -> None:
                 around.stop.wait(20)
                 for work in works:
@@ -80,9 +82,17 @@ def run(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
             threading.Thread(target=tell).start()
             if signalled is not None:
                 threading.Timer(0.3, os.kill, (os.getpid(), signalled)).start()
-            return {f"w{number}": work for number, work in enumerate(works)}, False
+            return [
+                MappingThread(
+                    f"w{number}",
+                    lambda work=work: work,
+                    around.health.mapping(f"w{number}"),
+                    around.stop,
+                )
+                for number, work in enumerate(works)
+            ]
 
-        monkeypatch.setattr(runner, "_build", build)
+        monkeypatch.setattr(runner, "_threads", threads)
         return runner.run(settings, [])
 
     return run
@@ -131,72 +141,191 @@ def test_told_to_stop_while_a_database_does_not_answer_it_ends(site, settings: A
     assert 0.5 <= time.monotonic() - started < 10
 
 
-def test_every_fault_of_the_set_up_is_told_at_once(
-    site, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def build(plugin: Any, _: Any) -> None:
-        tried.append(plugin.name)
-        if tried.count(plugin.name) < 3:
-            raise RetriableError("not now")
-        raise ConfigError("wrong")
-
-    tried: list[str] = []
-    monkeypatch.setattr(runner, "build", build)
-    for name in ("one", "two"):
-        site.mapping(name)
-    plugins = registry.installed()
-    for name in ("one", "two"):
-        registry.load(plugins[name])
-    with pytest.raises(ConfigError) as caught:
-        runner.run(settings, [plugins["one"], plugins["two"]])
-    assert str(caught.value) == "mapping 'one': wrong\nmapping 'two': wrong"
-    assert tried == ["one"] * 3 + ["two"] * 3
+_RUNNER = {"__name__": "sink_runner.made_by_a_test"}
+exec("def raise_as_the_runner(fault): raise fault", _RUNNER)
+raise_as_the_runner: Callable[[Exception], None] = _RUNNER["raise_as_the_runner"]
+"""Only a text that the runner itself raised is told."""
 
 
-@pytest.mark.parametrize("alone", [True, False])
-def test_whom_the_policies_leave_bare_stops_alone(
-    site, settings: Any, monkeypatch: pytest.MonkeyPatch, alone: object
-) -> None:
-    def build(plugin: Any, around: Any) -> Any:
-        if plugin.name == "bare":
-            load_policies(Path(NOWHERE))
-        health.append(around.health)
-        return SimpleNamespace(run=lambda: ran.append(plugin.name), counts={})
+class Built:
+    """Stands where `build` stands: what it does for each mapping is set by the test."""
 
-    ran: list[str] = []
-    health: list[Any] = []
-    monkeypatch.setattr(runner, "build", build)
-    for name in ("bare", "decent"):
-        site.mapping(name)
-    plugins = registry.installed()
-    for name in ("bare", "decent"):
-        registry.load(plugins[name])
-    if alone:
-        with pytest.raises(ConfigError, match=r"mapping 'bare': .*without policies"):
-            runner.run(settings, [plugins["bare"]])
-        return
+    def __init__(self, site, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._site = site
+        self.faults: dict[str, list[Exception]] = {}
+        """What the next builds of a mapping raise."""
+        self.built: list[str] = []
+        self.ran: list[str] = []
+        self.health: Any = None
+        monkeypatch.setattr(runner, "build", self)
+
+    def __call__(self, plugin: Any, around: Any) -> Any:
+        self.health = around.health
+        self.built.append(plugin.name)
+        if faults := self.faults.get(plugin.name):
+            raise_as_the_runner(faults.pop(0))
+
+        def work() -> None:
+            self.ran.append(plugin.name)
+            around.stop.wait(20)
+
+        return SimpleNamespace(run=work, counts={}, cancel=lambda: None)
+
+    def plugins(self, *names: str) -> list[Any]:
+        for name in names:
+            self._site.mapping(name)
+        installed = registry.installed()
+        for name in names:
+            registry.load(installed[name])
+        return [installed[name] for name in names]
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Signal the end of the run once `holds`, or after some seconds."""
+
+        def watch() -> None:
+            bound = time.monotonic() + 10
+            while not holds() and time.monotonic() < bound:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=watch).start()
+
+    def state(self, name: str) -> Any:
+        return self.health.standings()[name]
+
+
+@pytest.fixture
+def built(site, monkeypatch: pytest.MonkeyPatch) -> Built:
+    return Built(site, monkeypatch)
+
+
+def test_mapping_that_cannot_start_is_quarantined(built: Built, settings: Any) -> None:
+    built.faults["bad"] = [ConfigError("topic 'bad' does not exist")]
+    plugins = built.plugins("bad", "good")
+    built.until(lambda: built.ran == ["good"] and built.state("bad").state is State.QUARANTINED)
     with capture_logs() as logs:
-        assert runner.run(settings, [plugins["bare"], plugins["decent"]]) == 1
-    assert ran == ["decent"]
-    stopped = health[0].standings()["bare"]
-    assert stopped.state is State.STOPPED
-    (told,) = [one["reason"] for one in logs if one["event"] == "mapping_stopped"]
-    assert told == f"mapping 'bare': {stopped.reason}"
-    assert "without policies" in told
+        assert runner.run(settings, plugins) == 1
+    assert built.ran == ["good"]
+    assert built.state("bad").reason == "topic 'bad' does not exist"
+    (told,) = [one for one in logs if one["event"] == "mapping_quarantined"]
+    assert (told["mapping"], told["reason"]) == ("bad", "topic 'bad' does not exist")
+    assert told["log_level"] == "error"
 
 
-def test_a_mapping_that_reads_no_events_gets_no_worker(
-    site, settings: Any, monkeypatch: pytest.MonkeyPatch
+def test_policy_fault_quarantines_only_its_mapping(
+    site, built: Built, settings: Any, tmp_path: Path
 ) -> None:
-    def build(plugin: Any, _: Any) -> None:
-        raise ConfigError(plugin.name)
+    with pytest.raises(PolicyError) as caught:
+        load_policies(tmp_path / "nothing")
+    built.faults["bare"] = [caught.value]
+    plugins = built.plugins("bare", "decent")
+    built.until(lambda: built.ran == ["decent"] and built.state("bare").state is State.QUARANTINED)
+    assert runner.run(settings, plugins) == 1
+    assert "without policies" in built.state("bare").reason
 
-    monkeypatch.setattr(runner, "build", build)
-    site.mapping("one")
-    site.nightly("two")
-    plugins = registry.installed()
+
+def test_quarantined_mapping_starts_once_the_cause_is_gone(
+    built: Built, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        mapping_thread.MappingThread.__init__, "__kwdefaults__", {"recheck_seconds": 0.05}
+    )
+    built.faults["late"] = [ConfigError("GRANT SELECT"), ConfigError("GRANT SELECT")]
+    plugins = built.plugins("late")
+    built.until(lambda: built.ran == ["late"])
+    with capture_logs() as logs:
+        assert runner.run(settings, plugins) == 0
+    assert built.built == ["late"] * 3
+    events = [one["event"] for one in logs if one.get("mapping") == "late"]
+    assert events == [
+        *("mapping_quarantined", "mapping_released", "mapping_started", "mapping_finished")
+    ]
+
+
+def test_all_quarantined_stays_up_and_not_ready(built: Built, settings: Any) -> None:
+    built.faults["one"] = [ConfigError("wrong")]
+    plugins = built.plugins("one")
+    seen = []
+    built.until(
+        lambda: (
+            bool(seen)
+            or (
+                built.health is not None
+                and "one" in built.health.standings()
+                and built.state("one").state is State.QUARANTINED
+                and seen.append(built.health.ready()) is None
+            )
+        )
+    )
+    started = time.monotonic()
+    assert runner.run(settings, plugins) == 1
+    assert seen == [False]
+    assert time.monotonic() - started < 8
+
+
+def test_outage_of_one_mapping_delays_no_other(built: Built, settings: Any) -> None:
+    built.faults["away"] = [RetriableError("no connection")] * 1000
+    plugins = built.plugins("away", "here")
+    built.until(lambda: built.ran == ["here"])
+    started = time.monotonic()
+    assert runner.run(settings, plugins) == 0
+    assert built.ran == ["here"]
+    assert time.monotonic() - started < 8
+
+
+def test_config_fault_while_running_quarantines() -> None:
+    def fail() -> None:
+        raise_as_the_runner(ConfigError("GRANT INSERT ON TABLE t TO sink_writer"))
+
+    broken = SimpleNamespace(run=fail, counts={}, cancel=lambda: None)
+    health = Health()
+    thread = MappingThread("one", lambda: broken, health.mapping("one"), threading.Event())
+    thread.start()
+    bound = time.monotonic() + 5
+    while health.standings()["one"].state is not State.QUARANTINED and time.monotonic() < bound:
+        time.sleep(0.01)
+    assert health.standings()["one"].reason == "GRANT INSERT ON TABLE t TO sink_writer"
+    thread._stop_event.set()
+    thread.join(5)
+    assert thread.failed
+
+
+def test_quarantined_plugins_are_reported_and_fail_the_run(built: Built, settings: Any) -> None:
+    plugins = built.plugins("good")
+    built.until(lambda: built.ran == ["good"])
+    with capture_logs() as logs:
+        assert runner.run(settings, plugins, {"bad": "SyntaxError: line 3"}) == 1
+    assert built.state("bad").state is State.QUARANTINED
+    assert (
+        built.health.registry.get_sample_value("sink_mapping_quarantined", {"mapping": "bad"}) == 1
+    )
+    assert [one["mapping"] for one in logs if one["event"] == "mapping_quarantined"] == ["bad"]
+
+
+def test_strict_run_refuses_and_names_every_fault(built: Built, settings: Any) -> None:
     for name in ("one", "two"):
-        registry.load(plugins[name])
+        built.faults[name] = [RetriableError("not now"), ConfigError("wrong")]
+    plugins = built.plugins("one", "two", "good")
     with pytest.raises(ConfigError) as caught:
-        runner.run(settings, [plugins["one"], plugins["two"]])
-    assert str(caught.value) == "mapping 'one': one"
+        runner.run(settings, plugins, strict=True)
+    assert str(caught.value) == "mapping 'one': wrong\nmapping 'two': wrong"
+    assert built.ran == []
+
+
+def test_strict_run_builds_each_mapping_once(built: Built, settings: Any) -> None:
+    plugins = built.plugins("one")
+    built.until(lambda: built.ran == ["one"])
+    assert runner.run(settings, plugins, strict=True) == 0
+    assert built.built == ["one"]
+
+
+def test_mapping_without_events_gets_no_thread(
+    site, built: Built, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,) = built.plugins("one")
+    site.nightly("two")
+    two = registry.installed()["two"]
+    registry.load(two)
+    built.until(lambda: built.ran == ["one"])
+    assert runner.run(settings, [one, two]) == 0
+    assert built.built == ["one"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -83,3 +85,27 @@ def read_plugins(args: argparse.Namespace, file: ConfigFile) -> dict[str, regist
     names = registry.select(plugins, choice.enabled, choice.disabled)
     registry.load_selected(plugins, names, file.plugin_tables, file.reader)
     return plugins
+
+
+def loaded_plugins(plugins: Iterable[registry.Plugin]) -> list[registry.Plugin]:
+    """Return the plugins that are on and could be loaded; name the others on stderr.
+
+    For commands that only report: they do not run the hooks of a global plugin.
+    """
+    plugins = list(plugins)
+    for plugin in plugins:
+        if plugin.errors:
+            reason = "; ".join(plugin.errors)
+            print(f"sink-runner: plugin {plugin.name!r} is left out: {reason}", file=sys.stderr)
+    return [plugin for plugin in plugins if plugin.status is registry.Status.ON]
+
+
+def named_plugins(
+    names: Iterable[str], plugins: dict[str, registry.Plugin]
+) -> list[registry.Plugin]:
+    """Return the plugins with these names, or all that could be loaded where there is no name.
+
+    Raises ConfigError for a named plugin that could not be loaded.
+    """
+    chosen = [plugins[name] for name in names]
+    return registry.usable(chosen) if chosen else loaded_plugins(plugins.values())

@@ -9,6 +9,7 @@ from .. import log
 from ..config import ConfigFile
 from ..errors import ConfigError
 from ..loading import registry
+from ..loading.quarantine import require_usable
 from ..settings import hint
 from . import FAILURE, OK, Subparsers, add_command, read_config, read_plugins
 
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--full reads every row: it goes with neither --since nor --until")
     file = read_config(args)
     config = file.config()
-    plugins = registry.usable(_chosen(args, file).values())
+    plugins = _chosen(args, file)
     log.configure(config.log)
     # PostgreSQL and the chain are not loaded by the commands that need none of them.
     from ..batch import session  # noqa: PLC0415
@@ -96,8 +97,9 @@ def run(args: argparse.Namespace) -> int:
     options = session.Options(
         full=args.full, since=args.since, until=args.until, dry_run=args.dry_run
     )
-    plugin = next(plugin for plugin in plugins if plugin.name == args.name)
-    report = session.run(plugin, plugins, config, options, wait=args.wait)
+    plugin = plugins[args.name]
+    usable = require_usable(plugin, plugins.values())
+    report = session.run(plugin, usable, config, options, wait=args.wait)
     if report is None:
         return session.BUSY
     for line in [report.json()] if args.json else report.lines():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ..config import ConfigFile, load
 from ..errors import ConfigError
+from ..health.client import Reported, reported_states
 from ..loading import registry
+from ..loading.quarantine import select_usable
 from ..plugin import TableMapping
 from ..quality.rules import value_checks
 from ..settings import hint, keys, shown
@@ -17,6 +20,9 @@ from . import EX_CONFIG, OK, Subparsers, add_choice_options, add_command, find_c
 from .config import HIDDEN, describe
 
 TEACHING = """\
+state is what the running runner says of a mapping, where [health] gives it a port: running,
+paused, stopped or quarantined, with the reason.  A broken plugin is quarantined: the others run.
+
 A plugin is off unless [plugins] in sink-runner.toml, SINK_PLUGINS or --only turns it on, and
 off whenever [plugins], SINK_PLUGINS_OFF or --without turns it off.  One that is off is not
 imported.  The exit code is 78 while anything that is on has a fault.
@@ -46,21 +52,31 @@ def register(subparsers: Subparsers) -> None:
 
 def plugins(args: argparse.Namespace) -> int:
     path = find_config(args)
-    installed = read_plugins(args, load(path) if path else ConfigFile())
+    file = load(path) if path else ConfigFile()
+    installed = read_plugins(args, file)
     if args.chain:
         lines: Iterable[str] = _chain(_loaded(args.chain, installed), installed.values())
     elif args.config_of:
         lines = _config_of(_loaded(args.config_of, installed))
     elif args.json:
-        lines = [json.dumps([record(plugin) for plugin in installed.values()], indent=2)]
+        states = _states(installed, file)
+        records = [record(plugin, states.get(plugin.name)) for plugin in installed.values()]
+        lines = [json.dumps(records, indent=2)]
     else:
-        lines = table(list(installed.values()))
+        lines = table(list(installed.values()), _states(installed, file))
     for line in lines:
         print(line)
     return EX_CONFIG if any(plugin.errors for plugin in installed.values()) else OK
 
 
-def record(plugin: registry.Plugin) -> dict[str, object]:
+def _states(installed: Mapping[str, registry.Plugin], file: ConfigFile) -> Mapping[str, Reported]:
+    """Return what the running runner reports, else which plugins would be quarantined."""
+    blocked = select_usable(installed.values()).quarantined
+    expected = {name: Reported("quarantined", reason) for name, reason in blocked.items()}
+    return {**expected, **(reported_states(file.health()) or {})}
+
+
+def record(plugin: registry.Plugin, reported: Reported | None = None) -> dict[str, object]:
     return {
         "name": plugin.name,
         "status": plugin.status,
@@ -71,10 +87,14 @@ def record(plugin: registry.Plugin) -> dict[str, object]:
         "events": plugin.mapping and plugin.mapping.events,
         "hooks": plugin.hooks,
         "errors": plugin.errors,
+        "state": reported and reported.state,
+        "reason": (reported and reported.reason) or None,
     }
 
 
-def table(plugins: list[registry.Plugin]) -> Iterator[str]:
+def table(
+    plugins: list[registry.Plugin], states: Mapping[str, Reported] = MappingProxyType({})
+) -> Iterator[str]:
     if not plugins:
         yield "no plugin is installed; `sink-runner new` writes one"
     heads = [(plugin.name, str(plugin.status), plugin.version) for plugin in plugins]
@@ -86,6 +106,9 @@ def table(plugins: list[registry.Plugin]) -> Iterator[str]:
         if own:
             yield f"    hooks: {', '.join(own)}"
         yield from (f"    fault: {error}" for error in plugin.errors)
+        reported = states.get(plugin.name)
+        if reported and reported.state != "running" and not plugin.errors:
+            yield f"    {reported}"
 
 
 def _way(plugin: registry.Plugin) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 
 from ..config import ConfigFile
 from ..errors import ConfigError
-from ..loading import registry
 from ..masking.admin import Admin
 from ..masking.exchange import Action, Content, Step, changes, local_policies, plan, put, tried
 from ..masking.policy import load_policies
@@ -23,6 +22,7 @@ from . import (
     Subparsers,
     add_choice_options,
     add_command,
+    loaded_plugins,
     read_config,
     read_plugins,
 )
@@ -60,8 +60,8 @@ def register(inner: Subparsers) -> None:
 
 
 def mappings_of(args: argparse.Namespace, file: ConfigFile) -> dict[str, TableMapping]:
-    """The mappings of the plugins that are on."""
-    plugins = registry.usable(read_plugins(args, file).values())
+    """The mappings of the plugins that are on and could be loaded."""
+    plugins = loaded_plugins(read_plugins(args, file).values())
     return {plugin.name: plugin.mapping for plugin in plugins if plugin.mapping is not None}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,16 @@ from ..config import Config
 from ..errors import ConfigError
 from ..loading import registry
 from ..settings import hint
-from . import FAILURE, OK, Subparsers, add_choice_options, add_command, read_config, read_plugins
+from . import (
+    FAILURE,
+    OK,
+    Subparsers,
+    add_choice_options,
+    add_command,
+    named_plugins,
+    read_config,
+    read_plugins,
+)
 
 if TYPE_CHECKING:
     from ..quality.report import Report
@@ -122,12 +131,12 @@ def _report(plugin: registry.Plugin, config: Config, days: int) -> Report:
 
 
 def _chosen(
-    names: Sequence[str], plugins: Mapping[str, registry.Plugin], config: Config
+    names: Sequence[str], plugins: dict[str, registry.Plugin], config: Config
 ) -> list[registry.Plugin]:
     """The plugins to report on: those named, else all that are on and have a mapping."""
     for name in {*names, *config.quality.mappings} - plugins.keys():
         raise ConfigError(f"plugin {name!r} is not installed{hint(name, plugins)}")
-    found = registry.usable([plugins[name] for name in names or plugins])
+    found = named_plugins(names, plugins)
     chosen = [plugin for plugin in found if plugin.mapping is not None]
     for name in {*names} - {plugin.name for plugin in chosen}:
         raise ConfigError(f"plugin {name!r} is off, or has no mapping; see `sink-runner plugins`")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+
+import structlog
 
 from .. import log
 from ..config import ConfigFile
 from ..errors import ConfigError
 from ..loading import registry
+from ..loading.quarantine import loaded, select_usable
 from ..schedule.as_json import describe
 from ..schedule.plans import Known, Plan, next_start, plans_of
 from ..schedule.settings import Scheduling
@@ -51,7 +54,7 @@ def schedule(args: argparse.Namespace) -> int:
     file = read_config(args)
     args.only, args.without = [], []  # which a batch would not be told
     plugins = read_plugins(args, file)
-    plans = _plans(file, plugins)
+    plans = _plans(file, plugins, loaded(plugins.values()))
     if args.json:
         print(json.dumps(describe(plans, plugins, file), indent=2))
         return EX_CONFIG if any(plugin.errors for plugin in plugins.values()) else OK
@@ -65,16 +68,22 @@ def schedule(args: argparse.Namespace) -> int:
         for line in table(plans, look_up(plans, dsns), config.schedule, datetime.now(UTC)):
             print(line)
         return OK
-    registry.usable(plugins.values())
     log.configure(config.log)
+    selection = select_usable(plugins.values())
+    for name, reason in sorted(selection.quarantined.items()):
+        structlog.get_logger().error("mapping_quarantined", mapping=name, reason=reason)
+    plans = _plans(file, plugins, selection.usable)
     return schedule_loop.run(plans, config, dsns, file.path, once=args.once)
 
 
-def _plans(file: ConfigFile, plugins: dict[str, registry.Plugin]) -> list[Plan]:
+def _plans(
+    file: ConfigFile, plugins: dict[str, registry.Plugin], chosen: Iterable[registry.Plugin]
+) -> list[Plan]:
+    """Return the schedules of the chosen plugins."""
     settings = file.scheduling()
     for name in sorted(settings.mappings.keys() - plugins.keys()):
         raise ConfigError(f"[schedule.mappings.{name}]: not installed{hint(name, plugins)}")
-    on = {plugin.name: plugin.mapping for plugin in plugins.values() if plugin.mapping}
+    on = {plugin.name: plugin.mapping for plugin in chosen if plugin.mapping}
     return plans_of(on, settings)
 
 

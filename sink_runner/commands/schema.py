@@ -16,10 +16,18 @@ from rich.table import Table
 
 from ..config import ConfigFile
 from ..errors import ConfigError
-from ..loading import registry
 from ..plugin import TableMapping
 from ..settings import hint
-from . import FAILURE, OK, Subparsers, add_choice_options, add_command, read_config, read_plugins
+from . import (
+    FAILURE,
+    OK,
+    Subparsers,
+    add_choice_options,
+    add_command,
+    named_plugins,
+    read_config,
+    read_plugins,
+)
 from .given import add_person
 
 if TYPE_CHECKING:
@@ -248,7 +256,7 @@ def _chosen(args: argparse.Namespace, file: ConfigFile) -> dict[str, TableMappin
     plugins = read_plugins(args, file)
     for name in {*args.mapping} - plugins.keys():
         raise ConfigError(f"plugin {name!r} is not installed{hint(name, plugins)}")
-    usable = registry.usable([plugins[name] for name in args.mapping or plugins])
+    usable = named_plugins(args.mapping, plugins)
     chosen = {plugin.name: plugin.mapping for plugin in usable if plugin.mapping is not None}
     for name in {*args.mapping} - chosen.keys():
         raise ConfigError(f"plugin {name!r} is off, or has no mapping; see `sink-runner plugins`")

@@ -22,6 +22,7 @@ from ..chain.row import TargetColumn
 from ..errors import DecodeError, EventError
 from ..kafka.message import Message
 from ..loading import registry
+from ..loading.quarantine import require_usable
 from ..masking.policy import load_policies
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
@@ -96,7 +97,7 @@ def rehearsal(
     with closing(Lookups(mapping.columns, dsns)) as lookups:
         parts = assemble(
             plugin,
-            registry.usable(bench.plugins.values()),
+            require_usable(plugin, bench.plugins.values()),
             target.columns,
             load_policies(config.policies.directory, config.policies.key),
             shape_of=reading.shape_of,

@@ -29,6 +29,8 @@ class State(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
     STOPPED = "stopped"
+    QUARANTINED = "quarantined"
+    """It cannot start: the configuration, a table, a topic or its plugin is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,13 @@ class MappingHealth:
         health.gauge(
             "sink_paused_since_timestamp_seconds", "Since when; 0 while it works.", mapping
         ).labels(name).set_function(self._paused_since)
-        health.stands(name, State.STARTING)
+        health.gauge(
+            "sink_mapping_quarantined",
+            "1 while the mapping cannot start because of its configuration or its plugin.",
+            mapping,
+        ).labels(name).set_function(self._is_quarantined)
+        if name not in health.standings():
+            health.stands(name, State.STARTING)
 
     def running(self) -> None:
         self._health.stands(self.name, State.RUNNING)
@@ -149,6 +157,10 @@ class MappingHealth:
     def stopped(self, reason: str) -> None:
         """It ended by itself."""
         self._health.stands(self.name, State.STOPPED, reason)
+
+    def quarantined(self, reason: str) -> None:
+        """The mapping cannot start until the cause is removed; the others run."""
+        self._health.stands(self.name, State.QUARANTINED, reason)
 
     def committed(
         self, counts: Mapping[str, int], seconds: float, last_ms: int | None = None
@@ -172,6 +184,9 @@ class MappingHealth:
 
     def _is_paused(self) -> float:
         return float(self._standing().state in (State.PAUSED, State.STOPPED))
+
+    def _is_quarantined(self) -> float:
+        return float(self._standing().state is State.QUARANTINED)
 
     def _paused_since(self) -> float:
         standing = self._standing()

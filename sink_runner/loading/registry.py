@@ -1,7 +1,7 @@
 """Find plugins, decide which are on, load those, and build one plugin manager per mapping.
 
-Off means not imported.  A fault of a plugin is recorded on it, so that all of them can be
-told at once; `usable` is where they become an error.
+A plugin that is off is not imported.  A fault of a plugin is recorded on it, so that the others
+can be used: `quarantine.select_usable` leaves it out, `usable` raises every fault at once.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def load(
     except ConfigError as exc:
         for line in str(exc).splitlines():
             plugin.fail(line)
-    except Exception as exc:  # noqa: BLE001 - a third party's import may raise anything
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - a third party's import may raise anything
         plugin.fail(f"{type(exc).__name__}: {exc}")
     else:
         plugin.module, plugin.status = module, Status.ON

@@ -31,18 +31,21 @@ class Runner:
     def __init__(self, policies: Path) -> None:
         self.health = Health(clock=lambda: NOW)
         self.mapping = self.health.mapping("one")
+        self.other = self.health.mapping("other")
         self.seconds = 0.0
         self.untold = unpublished(self.health).labels("smart_citizen", "smart_warehouse")
         PolicyWatch(policies, clock=lambda: self.seconds).show(self.health)
 
     def well(self) -> None:
         self.mapping.running()
+        self.other.running()
         self.mapping.letters(0, 3, 1000)
         self.mapping.committed({}, 0.1, int(NOW * 1000) - 20)
         self.untold.set(0)
 
     def in_trouble(self) -> None:
         self.mapping.paused("the disk is full")
+        self.other.quarantined("its topic does not exist")
         self.mapping.letters(950, 20_000, 50)
         self.mapping.committed({}, 0.1, int(NOW * 1000) - 600_000)
         self.untold.set(3)

@@ -1,0 +1,46 @@
+"""Ask a running runner for the state of its mappings."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import NamedTuple
+
+from .settings import HealthSettings
+
+_SECONDS = 2.0
+
+
+class Reported(NamedTuple):
+    """A mapping's state as the runner reports it, and the reason where it does not run."""
+
+    state: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state}: {self.reason}" if self.reason else self.state
+
+
+def reported_states(settings: HealthSettings) -> dict[str, Reported] | None:
+    """Return the state of each mapping of the runner at this address; None if none answers."""
+    if not settings.port:
+        return None
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
+    try:
+        with urllib.request.urlopen(
+            f"http://{host}:{settings.port}/readyz", timeout=_SECONDS
+        ) as answer:
+            body = answer.read()
+    except urllib.error.HTTPError as refused:  # 503 while a mapping does not run
+        body = refused.read()
+    except OSError:
+        return None
+    try:
+        mappings = json.loads(body)["mappings"]
+        return {
+            name: Reported(str(one["state"]), str(one.get("reason", "")))
+            for name, one in mappings.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None  # another program has the port

@@ -1,0 +1,1 @@
+"""The running process: a thread for each mapping, its start, its faults and its end."""

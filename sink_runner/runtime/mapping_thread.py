@@ -1,0 +1,113 @@
+"""One mapping's thread: it builds the worker, runs it, and keeps its faults to itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import structlog
+
+from ..errors import ConfigError, FatalError
+from ..health.board import MappingHealth
+from ..log import text_of
+
+RECHECK_SECONDS = 60.0
+"""How long a quarantined mapping waits before it is built again."""
+
+
+class Work(Protocol):
+    """What the thread runs: a mapping's worker."""
+
+    @property
+    def counts(self) -> Any: ...
+
+    def run(self) -> None: ...
+
+    def cancel(self) -> None: ...
+
+
+class MappingThread(threading.Thread):
+    """Builds a mapping's worker and runs it until it is told to stop.
+
+    A ConfigError, at the start or later, quarantines the mapping: the worker is built again every
+    `recheck_seconds`, because a GRANT, a topic or an ALTER TABLE removes the cause without a
+    restart.  A FatalError, or an exception that no part of the runner expects, stops the mapping
+    until the process is restarted.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        build: Callable[[], Work | None],
+        health: MappingHealth,
+        stop: threading.Event,
+        *,
+        recheck_seconds: float = RECHECK_SECONDS,
+    ) -> None:
+        """`build` returns None if it was told to stop before the worker was complete."""
+        super().__init__(name=name, daemon=True)
+        self._build = build
+        self._health = health
+        self._stop_event = stop
+        self._recheck_seconds = recheck_seconds
+        self._work: Work | None = None
+        self._reason = ""
+        self._log = structlog.get_logger().bind(mapping=name)
+        self.failed = False
+        """Whether the mapping is stopped or quarantined."""
+
+    def run(self) -> None:
+        while True:
+            try:
+                self._attempt()
+            except ConfigError as fault:
+                self._quarantine(text_of(fault))
+            except FatalError as fault:
+                self._end(text_of(fault))
+                self._log.error("mapping_stopped", reason=text_of(fault))
+                return
+            except Exception as fault:  # noqa: BLE001 - no fault may reach another mapping
+                reason = (
+                    f"unexpected {type(fault).__name__}: this is a bug of the runner or of a "
+                    "plugin; the log holds where it was raised"
+                )
+                self._end(reason)
+                self._log.exception("mapping_stopped", reason=reason)
+                return
+            else:
+                return
+            if self._stop_event.wait(self._recheck_seconds):
+                return
+
+    def cancel(self) -> None:
+        """Roll back what is being written, from another thread, after `stop` was set."""
+        if self._work is not None:
+            self._work.cancel()
+
+    def _attempt(self) -> None:
+        work = self._build()
+        if work is None:
+            return
+        self._work = work
+        if self.failed:
+            self.failed, self._reason = False, ""
+            self._log.info("mapping_released")
+        self._log.info("mapping_started")
+        self._health.running()
+        try:
+            work.run()
+        finally:
+            self._work = None
+        self._log.info("mapping_finished", **work.counts)
+
+    def _quarantine(self, reason: str) -> None:
+        self.failed = True
+        self._health.quarantined(reason)
+        if reason != self._reason:  # the same cause is logged once, not with every attempt
+            self._reason = reason
+            self._log.error("mapping_quarantined", reason=reason)
+
+    def _end(self, reason: str) -> None:
+        self.failed = True
+        self._health.stopped(reason)
