@@ -16,6 +16,7 @@ from importlib.util import find_spec
 import psycopg
 
 from .avro import EnvelopeDecoder, KeyDecoder
+from .avro.decoder import schema_id_of
 from .avro.envelope import Kind
 from .avro.schema_registry import SchemaRegistry
 from .chain.incoming import Shape
@@ -25,9 +26,11 @@ from .chain.row import SourceColumn
 from .config import Config, Database
 from .dead_letters.budget import Budget
 from .dead_letters.dead_letter import DeadLetters
+from .dead_letters.payload import key_columns
 from .dead_letters.rekey import check_fingerprints
 from .dead_letters.sealing import Sealer
 from .dead_letters.waiting import Waiting
+from .dlq.superseding import RowKeys, can_supersede
 from .errors import ConfigError
 from .health.board import Health
 from .kafka.feed import Feed
@@ -37,7 +40,7 @@ from .kafka.silence import listening
 from .loading import registry
 from .masking.policy import Policies
 from .masking.refresh import Refresh, after_polls
-from .parts import assemble, remask
+from .parts import Parts, assemble, remask
 from .patience import Patience
 from .plugin import Table, TableMapping
 from .postgres.types import PgType
@@ -149,6 +152,8 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
             retry=timedelta(seconds=config.waiting.retry_seconds),
             give_up=timedelta(hours=config.waiting.give_up_hours),
             clock=clock,
+            most_bytes=config.waiting.max_bytes,
+            identifies_row=_identifies_row(mapping, parts, source, around.schemas),
             told=lambda counts: health.letters(
                 counts.open, counts.parked, max(0, settings.budget - counts.failed)
             ),
@@ -158,6 +163,16 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         health=health,
         stop=around.stop,
     )
+
+
+def _identifies_row(
+    mapping: TableMapping, parts: Parts, source: TableCatalog, schemas: SchemaRegistry
+) -> RowKeys | None:
+    """How to tell rows by their events' keys; None where no event supersedes another."""
+    decides_itself = bool(parts.chain.resolvers or parts.chain.writers)
+    if not can_supersede(mapping, source.primary_key, decides_itself=decides_itself):
+        return None
+    return RowKeys(lambda key: key_columns(schemas, schema_id_of(key)), source.primary_key)
 
 
 def patience(config: Config) -> Patience:

@@ -212,6 +212,14 @@ class Waiting:
             "After so long they are dead letters like others; rows of a batch never are.", minimum=0
         ),
     )
+    max_bytes: int = field(
+        default=8 * 1024 * 1024,
+        metadata=doc(
+            "Bytes of deferred events that are read and tried again at once; a single larger event "
+            "is tried alone.",
+            minimum=1,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

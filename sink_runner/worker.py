@@ -20,7 +20,7 @@ import structlog
 from .avro import EnvelopeDecoder
 from .avro.envelope import Decoded
 from .chain.route import Batch, Route
-from .dead_letters.dead_letter import DeadLetter, tell, waits
+from .dead_letters.dead_letter import DeadLetter, fails, tell
 from .dead_letters.waiting import Waiting
 from .errors import DecodeError, EventError, FencedError, RetriableError
 from .health.board import MappingHealth
@@ -219,14 +219,17 @@ class Worker:
         """In the writing thread: try until it is done, fenced off, or we are told to stop."""
         started = time.monotonic()
         written = self._insist_writing(lambda again: self._applier.apply(batch, steps, again=again))
-        if parked := self._waiting.note(batch.letters):
+        if parked := self._waiting.note(batch.letters, batch.superseding):
             batch.counts["parked"] = parked
             self._log.info("events_parked", count=parked)
         self._report(batch, written, started)
         return written
 
     def _report(self, batch: Batch, written: int, started: float) -> None:
-        failed = [letter for letter in batch.letters if not waits(letter)]
+        failed = [letter for letter in batch.letters if fails(letter)]
+        if superseded := batch.superseded:
+            batch.counts["superseded"] = superseded
+            self._log.info("dead_letters_superseded", count=superseded)
         counts = batch.counts + Counter(written=written, dead=len(failed))
         self.counts.update(counts)
         self._health.committed(counts, time.monotonic() - started, batch.last_ms)

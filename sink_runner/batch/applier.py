@@ -10,6 +10,7 @@ import psycopg
 
 from ..chain.route import Batch
 from ..dead_letters.dead_letter import DeadLetter
+from ..dlq.superseding import Superseding
 from ..quality.counts import add_counts
 from ..target.applier import Applier, Connection, Session
 from ..target.changes import Change
@@ -52,11 +53,15 @@ class BatchApplier(Applier):
         return done
 
     def put(
-        self, connection: Connection, changes: Sequence[Change], letters: list[DeadLetter]
+        self,
+        connection: Connection,
+        changes: Sequence[Change],
+        letters: list[DeadLetter],
+        superseding: Superseding | None = None,
     ) -> int:
         """Write the changes; those that are refused become letters.  Return the rows changed."""
         self._writer.remembers = True
-        return self._write(connection, changes, letters)
+        return self._write(connection, changes, letters, superseding)
 
     def derive(self, touch: str, connection: Connection) -> int:
         """Derive the groups of candidates that the statement notes."""
@@ -77,6 +82,8 @@ class BatchApplier(Applier):
 
         `read` is where the rows were read, if that tells which they are.
         """
+        if batch.superseding:
+            letters = batch.superseding.settle(connection, self._mapping, changes, letters)
         if letters:
             self._dead_letters.write(connection, letters)
         if letters or batch.defaults:

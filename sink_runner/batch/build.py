@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from ..config import Config, Database
 from ..dead_letters.dead_letter import DeadLetters
 from ..dead_letters.rekey import check_fingerprints
 from ..dead_letters.waiting import Waiting
+from ..dlq.superseding import can_supersede
 from ..errors import ConfigError
 from ..loading import registry
 from ..masking.policy import load_policies
@@ -129,6 +130,15 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
     )
 
 
+def _identifies_row(
+    mapping: TableMapping, parts: Parts, source: Source
+) -> Callable[[bytes], bool] | None:
+    """A row's key is always its own; None where no newer read of a row supersedes another."""
+    decides_itself = bool(parts.chain.resolvers or parts.chain.writers)
+    supersedes = can_supersede(mapping, source.format.key, decides_itself=decides_itself)
+    return (lambda _key: True) if supersedes else None
+
+
 def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Event) -> Tools:
     plugin, _, config, source, target = around
     mapping = source.mapping
@@ -152,6 +162,8 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         retry=timedelta(seconds=config.waiting.retry_seconds),
         give_up=_NEVER,
         clock=clock,
+        most_bytes=config.waiting.max_bytes,
+        identifies_row=_identifies_row(mapping, parts, source),
     )
     table = candidate_table(plugin.name) if mapping.candidates else target.sql_name
     keys = TargetKeys(plugin.name, mapping, table, parts.columns)

@@ -119,7 +119,7 @@ class BatchRun:
             partial(self._write, batch, messages), dry=options.dry_run
         )
         if not options.dry_run:
-            tools.waiting.note(letters)
+            tools.waiting.note(letters, batch.superseding)
         self._report.counts.update(counts)
         self._report.note_failures(letters, tools.hooks)
         tools.hooks.committed(len(batch.changes))

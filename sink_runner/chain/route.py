@@ -9,6 +9,7 @@ from typing import Any
 
 from ..avro.envelope import UNAVAILABLE, Decoded
 from ..dead_letters.dead_letter import DeadLetter
+from ..dlq.superseding import Superseding
 from ..errors import EventError, StepError, WaitingError
 from ..kafka.message import Message
 from ..masking.leaks import refuse_leaks
@@ -43,6 +44,14 @@ class Batch:
     masking: Masking | None = None
     last_ms: int | None = None
     """When the source committed the last of the events."""
+    superseding: Superseding | None = None
+    """What the events supersede; None where events wait for older ones of their row."""
+
+    @property
+    def superseded(self) -> int:
+        """How many dead letters became SUPERSEDED when the batch was committed."""
+        stored = self.superseding.stored if self.superseding else 0
+        return stored + sum(letter.superseded for letter in self.letters)
 
 
 class Route:

@@ -12,12 +12,13 @@ from .given import add_person, number, seconds, user_name
 
 TEACHING = """\
 An event that could not be applied is kept, encrypted, in its target database; later events of its
-row wait behind it, all others go on.  Letters have a status:
+row wait behind it unless they carry the whole row, all others go on.  Letters have a status:
 
-OPEN       a person decides: mend the cause and replay it, or discard it
-PARKED     the runner tries it again by itself, in order
-REPLAYED   it was applied after all
-DISCARDED  somebody gave it up
+OPEN        decide about it: remove the cause and replay it, or discard it
+PARKED      the runner tries it again, in order
+REPLAYED    it was applied after all
+DISCARDED   it was given up with `dlq discard`
+SUPERSEDED  a newer whole row of the same source row was applied; it is never replayed
 
 examples:
   sink-runner dlq list --summary                     what is there, and why
@@ -96,7 +97,7 @@ oldest key that is there, so that nothing overtakes while there are two; step 3 
 at once, and refuses while a runner is connected.  A runner that knows other keys than the letters
 were made with does not start.
 """
-STATUSES = ("OPEN", "PARKED", "REPLAYED", "DISCARDED", "ALL")
+STATUSES = ("OPEN", "PARKED", "REPLAYED", "DISCARDED", "SUPERSEDED", "ALL")
 
 
 def register(subparsers: Subparsers) -> None:

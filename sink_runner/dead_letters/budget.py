@@ -9,7 +9,7 @@ import psycopg
 
 from ..errors import FatalError
 from ..kafka.message import ROWS
-from .dead_letter import DeadLetter, waits
+from .dead_letter import DeadLetter, fails
 
 Connection = psycopg.Connection[Any]
 
@@ -35,7 +35,7 @@ class Budget:
 
         The caller's transaction, which is to write them, ends with it: the offsets stay.
         """
-        failed = sum(not waits(letter) and letter.message.partition != ROWS for letter in letters)
+        failed = sum(fails(letter) and letter.message.partition != ROWS for letter in letters)
         if not failed:
             return
         found = self.open(connection) + failed

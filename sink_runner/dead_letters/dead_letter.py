@@ -3,7 +3,8 @@
 A dead letter is written in the very transaction that skips its event.  It holds the original
 bytes of key and value, so that it can be replayed, and nothing in clear that came from a row.
 One that only waits is PARKED and will be tried again by itself (`waiting`); the others are OPEN:
-a person decides.  Later events of an event's key wait behind either.
+a person decides.  Later events of an event's key wait behind either, unless they carry the whole
+row: those are applied, and the older dead letters of the row become SUPERSEDED.
 """
 
 from __future__ import annotations
@@ -31,6 +32,15 @@ class DeadLetter(NamedTuple):
 
     message: Message
     error: EventError
+    superseded: bool = False
+    """A newer whole row of the same source row was applied in the same transaction."""
+
+    @property
+    def status(self) -> str:
+        """The status that it is stored with."""
+        if self.superseded:
+            return "SUPERSEDED"
+        return "PARKED" if isinstance(self.error, WaitingError) else "OPEN"
 
 
 def behind() -> WaitingError:
@@ -50,11 +60,18 @@ def line_of(message: Message) -> Hashable:
 
 def waits(letter: DeadLetter) -> bool:
     """Is it PARKED, and not OPEN?"""
-    return isinstance(letter.error, WaitingError)
+    return letter.status == "PARKED"
+
+
+def fails(letter: DeadLetter) -> bool:
+    """Return whether a person has to decide about it: it is OPEN."""
+    return letter.status == "OPEN"
 
 
 def holds(letter: DeadLetter) -> bool:
     """Do later events of its key wait behind it?  A batch's row that failed holds up nobody."""
+    if letter.superseded:
+        return False
     return waits(letter) or letter.message.partition != ROWS
 
 
@@ -73,7 +90,7 @@ class DeadLetters:
             cursor.executemany(_INSERT, [self._row(letter) for letter in ordered])
 
     def _row(self, letter: DeadLetter) -> tuple[Any, ...]:
-        message, error = letter
+        message, error = letter.message, letter.error
         return (
             self._mapping,
             message.topic,
@@ -84,7 +101,7 @@ class DeadLetters:
             self._sealer.seal(message),
             self._sealer.key_id,
             self._plugin_version,
-            "PARKED" if waits(letter) else "OPEN",
+            letter.status,
         )
 
 

@@ -21,7 +21,7 @@ from ..log import describe, text_of
 from ..masking.scrub import HIDDEN
 from ..plugin import ABSENT
 from ..target.changes import Change, Write
-from .letters import Letter
+from .letters import SUPERSEDED, Letter
 from .rehearsal import Rehearsal, rehearsal
 from .watched import Notes
 from .workbench import Workbench
@@ -78,6 +78,9 @@ def explain(bench: Workbench, database: str, letter: Letter) -> Explained:
     if plugin is None or plugin.mapping is None:
         raise ConfigError(f"mapping {letter.flow!r} is not on: there is no chain to try")
     message = bench.payloads.message(letter)
+    if letter.status == SUPERSEDED:
+        told.add("status", STOPPED, "superseded: a newer row of its source row was applied")
+        return told
     told.add("open", OK, f"sealed with key {letter.key_id!r}, {len(message.value or b'')} bytes")
     notes = Notes()
     with rehearsal(bench, plugin, notes, of_batch=letter.of_batch) as stage:

@@ -14,7 +14,8 @@ from ..kafka.message import ROWS
 
 Connection = psycopg.Connection[Any]
 
-OPEN, PARKED, REPLAYED, DISCARDED = STATUSES = ("OPEN", "PARKED", "REPLAYED", "DISCARDED")
+STATUSES = ("OPEN", "PARKED", "REPLAYED", "DISCARDED", "SUPERSEDED")
+OPEN, PARKED, REPLAYED, DISCARDED, SUPERSEDED = STATUSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 A topic can't take part in the database's transaction, so a letter is sent after it is committed
 and marked when Kafka has it.  Whoever dies in between sends it again: at least once, never lost;
-`sink.dlq-id` and `sink.attempts` tell a record that came twice.  Two runners never send the same
-one at once, and a Kafka that does not answer only delays it.  What merely waits is no dead letter.
+`sink.dlq-id`, `sink.attempts` and `sink.status` identify a record that came twice.  Two runners
+never send the same one at once, and a Kafka that does not answer only delays it.  What merely
+waits is no dead letter.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _AT_ONCE = 100
 _LONGEST = 30.0  # seconds between attempts while Kafka or the database does not answer
 # The index sync_dlq_unpublished is of these very letters.
 _UNPUBLISHED = """error_class <> 'WaitingError'
-AND (published_attempts IS NULL OR (status = 'OPEN' AND published_attempts < attempts))"""
+AND (published_attempts IS NULL
+OR (status IN ('OPEN', 'SUPERSEDED') AND published_attempts < attempts))"""
 _SOURCES = f"""
 SELECT split_part(topic, '.', 1), count(*) FROM sync_dlq
 WHERE {_UNPUBLISHED} AND topic IS NOT NULL GROUP BY 1 ORDER BY 1

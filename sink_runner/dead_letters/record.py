@@ -72,4 +72,5 @@ def _ours(letter: Letter, target: str) -> dict[str, str]:
         "dlq-id": f"{target}/{letter.dlq_id}",
         "sqlstate": letter.sqlstate or "",
         "attempts": str(letter.attempts),
+        "status": letter.status,
     }

@@ -15,7 +15,7 @@ import psycopg
 
 from ..masking.scrub import scrub_contacts
 from ..target.audit import audit
-from .letters import DISCARDED, OPEN, PARKED, REPLAYED
+from .letters import DISCARDED, OPEN, PARKED, REPLAYED, SUPERSEDED
 
 Connection = psycopg.Connection[Any]
 
@@ -55,7 +55,12 @@ class Outcome(NamedTuple):
 
     @property
     def word(self) -> str:
-        words = {REPLAYED: "replayed", OPEN: "failed again", DISCARDED: "discarded"}
+        words = {
+            REPLAYED: "replayed",
+            OPEN: "failed again",
+            DISCARDED: "discarded",
+            SUPERSEDED: "superseded by a newer row",
+        }
         return words.get(self.status, "still waiting")
 
 

@@ -20,13 +20,16 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
+import structlog
+
 from ..chain.route import Batch
-from ..errors import EventError, ExpiredError, WaitingError
+from ..dlq.selection import Selection, keep, select_in_order, select_newest
+from ..dlq.superseding import OLD_STATUSES, Superseding, WaitingKey, defer_dependent, is_allowed
 from ..kafka.message import ROWS, Message
 from ..target.applier import Applier
 from ..target.offsets import Advance, Claim
 from .dead_letter import DeadLetter, behind, holds, waits
-from .parked import Connection, Counts, Parked, ParkedEvent, WaitingKey
+from .parked import DEFAULT_BYTES, Connection, Counts, Parked, ParkedEvent, Taken
 from .sealing import Sealer
 
 Prepare: TypeAlias = Callable[[Sequence[Message]], Batch]
@@ -60,10 +63,19 @@ class Waiting:
         give_up: timedelta,
         clock: Callable[[], datetime],
         told: Told = lambda _: None,
+        most_bytes: int = DEFAULT_BYTES,
+        identifies_row: Callable[[bytes], bool] | None = None,
     ) -> None:
+        """`identifies_row` tells whether an event's key identifies one row of the source.
+
+        It is given where newer whole rows supersede older dead letters of their row, and only
+        there; None makes every event wait behind the older ones of its key.
+        """
         self._applier = applier
         self._sealer = sealer
-        self._parked = Parked(mapping, sealer)
+        self._log = structlog.get_logger().bind(mapping=mapping)
+        self._identifies_row = identifies_row
+        self._parked = Parked(mapping, sealer, most_bytes)
         self._retry = retry.total_seconds()
         self._give_up = give_up
         self._clock = clock
@@ -81,6 +93,8 @@ class Waiting:
         self._due = 0.0
         self._stale = float("inf")
         """When to read the keys again."""
+        self.tried = 0
+        """How many keys the last retry looked at."""
 
     def load(self, partitions: Collection[int]) -> None:
         """Learn what waits in these partitions; no batch of theirs may be on its way."""
@@ -99,14 +113,22 @@ class Waiting:
     def _ask(
         self, partitions: Collection[int], connection: Connection
     ) -> tuple[dict[WaitingKey, bool], Counts]:
-        return self._parked.keys(partitions, connection), self._parked.counts(connection)
+        if self._identifies_row and not is_allowed(connection):
+            self._identifies_row = None
+            self._log.warning("superseding_disabled", reason=OLD_STATUSES)
+        keys = self._parked.keys(partitions, connection, supersedes=self._supersedes)
+        return keys, self._parked.counts(connection)
+
+    @property
+    def _supersedes(self) -> bool:
+        return self._identifies_row is not None
 
     # -- new events ----------------------------------------------------------------------------
 
     def split(self, messages: Sequence[Message]) -> tuple[Sequence[Message], list[Message]]:
         """Tell the messages that may go on from those that have to wait behind others."""
         self._fresh.clear()  # before the keys are looked at: another thread may be adding some
-        if not self._held:
+        if not self._held or self._supersedes:  # what an event holds says whether it has to wait
             return messages, []
         free: list[Message] = []
         held: list[Message] = []
@@ -120,6 +142,11 @@ class Waiting:
 
         Call it once the batch before this one is committed, with what `split` held back.
         """
+        if self._identifies_row:
+            batch.superseding = Superseding(self._identifies_row)
+            late = defer_dependent(batch, self._held, self._key, batch.superseding)
+            self._defer(batch, {id(message): message for message in late})
+            return
         since: dict[WaitingKey, int] = {}
         for message in (letter.message for letter in batch.letters if holds(letter)):
             if (key := self._key(message)) is not None:
@@ -127,23 +154,36 @@ class Waiting:
         if not (since or held or self._fresh):
             return
         since |= dict.fromkeys(self._fresh, -1)
-        late: dict[int, Message] = {id(message): message for message in held}
+        waiting: dict[int, Message] = {id(message): message for message in held}
         for message in _messages(batch):
             key = self._key(message)
             if key is not None and since.get(key, message.offset) < message.offset:
-                late[id(message)] = message
+                waiting[id(message)] = message
+        self._defer(batch, waiting)
+
+    @staticmethod
+    def _defer(batch: Batch, late: Mapping[int, Message]) -> None:
+        """Have these messages wait, and leave nothing else of them in the batch."""
+        if not late:
+            return
         first = [letter for letter in batch.letters if id(letter.message) not in late]
         batch.letters = first + [DeadLetter(message, behind()) for message in late.values()]
         stay = {id(letter.message) for letter in batch.letters}
-        _keep(batch, lambda message: id(message) not in stay)
+        keep(batch, lambda message: id(message) not in stay)
 
-    def note(self, letters: Iterable[DeadLetter]) -> int:
-        """Heed the letters of a transaction that is committed; return how many are parked."""
+    def note(self, letters: Iterable[DeadLetter], superseding: Superseding | None = None) -> int:
+        """Heed the letters of a transaction that is committed; return how many are parked.
+
+        `superseding` is the batch's: what it superseded holds up nothing any more.
+        """
         parked = 0
+        for settled in superseding.settled if superseding else ():
+            self._held.discard(settled)
+            self._line.pop(settled, None)
         for letter in letters:
             parked += waits(letter)
             if holds(letter) and (key := self._key(letter.message)) is not None:
-                if waits(letter) and key not in self._held:
+                if waits(letter) and (self._supersedes or key not in self._held):
                     self._line[key] = None
                 self._held.add(key)
                 self._places.add(key[0])
@@ -177,10 +217,11 @@ class Waiting:
             self.load(list(claims))
         keys = list(islice(self._line, _KEYS_AT_ONCE))
         oldest = self._clock() - self._give_up
-        events, blocked = self._applier.ask(partial(self._parked.take, keys, oldest))
-        events = self._with_grace(events)
-        opened = [event.message for event in events if event.fault is None]
-        batch, ended = _passed(events, prepare(opened))
+        taken = self._applier.ask(self._take(keys, oldest))
+        self.tried = len(taken.reached)
+        events = self._with_grace(taken.events)
+        batch = prepare([event.message for event in events if event.fault is None])
+        ended, obsolete = self._select(events, batch)
         written = 0
         if ended:
             steps = [
@@ -189,22 +230,34 @@ class Waiting:
             ]
             settle = partial(self._parked.settle, ended)
             written = self._applier.apply(batch, steps, record=settle)
-        for event in ended:
+        settled = batch.superseding.settled if batch.superseding else ()
+        gone = [event for event in obsolete if event.key in settled]
+        for event in (*ended, *gone):
             self._tried.pop(event.dlq_id, None)
         still = {id(letter.message) for letter in batch.letters if waits(letter)}
         batch.letters = [letter for letter in batch.letters if not waits(letter)]
         done = [event for event in ended if id(event.message) not in still]
         batch.counts = Counter(replayed=len(done) - len(batch.letters))
         batch.last_ms = None  # how long these have waited is not how far behind we are
-        self._rotate(keys, _Tried(events, done, blocked, _failed(done, batch.letters)))
+        self._rotate(_Tried(taken, [*done, *gone], _failed(done, batch.letters)))
         self._due = time.monotonic() + (0 if done else self._retry)
         return batch, written
 
+    def _take(self, keys: Sequence[WaitingKey], oldest: datetime) -> Callable[[Connection], Taken]:
+        return partial(self._parked.take, keys, oldest, supersedes=self._supersedes)
+
+    def _select(self, events: Sequence[ParkedEvent], batch: Batch) -> Selection:
+        if self._identifies_row is None:
+            return select_in_order(events, batch)
+        batch.superseding = Superseding(self._identifies_row)
+        return select_newest(events, batch, batch.superseding)
+
     def _with_grace(self, events: Sequence[ParkedEvent]) -> list[ParkedEvent]:
         """Only what has been the first of its line for a while may be given up."""
-        now, first = self._clock(), dict[WaitingKey, int]()
+        now, first = self._clock(), dict[tuple[WaitingKey, int], int]()
         for event in events:
-            first.setdefault(event.key, event.dlq_id)
+            # Where events do not wait for each other, each has its own time.
+            first.setdefault((event.key, self._supersedes and event.dlq_id), event.dlq_id)
         for dlq_id in first.values():
             self._tried.setdefault(dlq_id, now)
         enough = min(self._give_up, _GRACE)
@@ -222,18 +275,20 @@ class Waiting:
             self._line = {key: None for key in self._line if key[0] not in partitions}
             self._places.difference_update(partitions)
 
-    def _rotate(self, keys: Iterable[WaitingKey], tried: _Tried) -> None:
+    def _rotate(self, tried: _Tried) -> None:
         """Put the keys that were tried to the end, unless a person has to decide first or nothing
         of them waits any more."""
-        taken = Counter(event.key for event in tried.events)
-        left = taken - Counter(event.key for event in tried.done)
-        for key in keys:
+        taken = tried.taken
+        left = Counter(event.key for event in taken.events)
+        left -= Counter(event.key for event in tried.done)
+        for key in taken.reached:
             del self._line[key]
-            if key in tried.failed or (key in tried.blocked and not left[key]):
+            stopped = key in taken.blocked  # perhaps by a newer one; `load` will tell
+            if not self._supersedes and (key in tried.failed or (stopped and not left[key])):
                 continue
-            if left[key] or taken[key] == self._parked.at_once:
+            if left[key] or key in taken.cut:
                 self._line[key] = None
-            else:
+            elif not (stopped or key in tried.failed):
                 self._held.discard(key)
 
     def _key(self, message: Message) -> WaitingKey | None:
@@ -246,9 +301,8 @@ class Waiting:
 class _Tried(NamedTuple):
     """What came of one try."""
 
-    events: Sequence[ParkedEvent]
+    taken: Taken
     done: Sequence[ParkedEvent]
-    blocked: Collection[WaitingKey]
     failed: Collection[WaitingKey]
 
 
@@ -265,41 +319,10 @@ def replay_rows(waiting: Waiting, prepare: Prepare) -> Counter[str]:
     counts: Counter[str] = Counter()
     idle = 0
     while idle < waiting.keys:
-        tried = min(waiting.keys, _KEYS_AT_ONCE)
         batch, written = waiting.retry({ROWS: Claim(0, None)}, prepare)
         counts.update(batch.counts, written=written, dead=len(batch.letters))
-        idle = 0 if batch.counts["replayed"] or batch.letters else idle + tried
+        idle = 0 if batch.counts["replayed"] or batch.letters else idle + waiting.tried
     return counts
-
-
-def _passed(events: Sequence[ParkedEvent], batch: Batch) -> tuple[Batch, list[ParkedEvent]]:
-    """What may be applied of parked events that were tried again, and which they are.
-
-    The first of a key that still waits stops that key, and so does one that fails or has waited
-    for too long, unless it is a batch's row: that one is a dead letter and stops nobody.
-    """
-    errors = {id(letter.message): letter.error for letter in batch.letters}
-    stopped: set[WaitingKey] = set()
-    ended: dict[int, ParkedEvent] = {}
-    final: dict[int, EventError] = {}
-    for event in events:
-        me = id(event.message)
-        error = event.fault or errors.get(me)
-        if event.key in stopped:
-            continue
-        if error is not None and event.key[0] != ROWS:
-            stopped.add(event.key)
-        if isinstance(error, WaitingError):
-            if not event.expired:
-                stopped.add(event.key)
-                continue
-            error = ExpiredError(f"gave up: {error}", error.column)
-        ended[me] = event
-        if error is not None:
-            final[me] = error
-    batch.letters = [DeadLetter(ended[me].message, error) for me, error in final.items()]
-    _keep(batch, lambda message: id(message) in ended)
-    return batch, list(ended.values())
 
 
 def _failed(events: Iterable[ParkedEvent], letters: Iterable[DeadLetter]) -> set[WaitingKey]:
@@ -311,9 +334,3 @@ def _failed(events: Iterable[ParkedEvent], letters: Iterable[DeadLetter]) -> set
 def _messages(batch: Batch) -> Iterator[Message]:
     yield from (change.source for change in batch.changes)
     yield from (letter.message for letter in batch.letters if holds(letter))
-
-
-def _keep(batch: Batch, wanted: Callable[[Message], bool]) -> None:
-    """Leave in the batch what these messages came to, and nothing of the others."""
-    batch.changes = [change for change in batch.changes if wanted(change.source)]
-    batch.defaults = [(message, name) for message, name in batch.defaults if wanted(message)]

@@ -16,6 +16,17 @@ class Strategy(enum.Enum):
     INSERT_ONCE = "insert once"
     MERGE_CHANGED = "merge changed"
 
+    @property
+    def replaces_rows(self) -> bool:
+        """Whether the effect of an event is the same whatever became of earlier events of its row.
+
+        True for `newest_wins` and `source_wins`: an event carries the whole row, so it supersedes
+        older dead letters of its row.  False for `insert_once`, where the first row stays, and for
+        `merge_changed`, where an event brings only the columns that it changed: there an event
+        waits behind an older one of its row that could not be applied.
+        """
+        return self in (Strategy.NEWEST_WINS, Strategy.SOURCE_WINS)
+
 
 @dataclass(frozen=True, slots=True)
 class Conflict:

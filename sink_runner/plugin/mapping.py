@@ -121,6 +121,18 @@ class TableMapping:
         return Table.parse(self.target)
 
     @property
+    def replaces_rows(self) -> bool:
+        """Whether a newer event supersedes older dead letters of its source row.
+
+        It does where `Strategy.replaces_rows` holds, unless the first row of a key leaves something
+        behind that later ones do not replace (a column with `on_insert`), or the row before the
+        change decides what a conflict is (`contested`).  Rows derived from `candidates` are derived
+        anew from whole candidates, so they do not depend on earlier events.
+        """
+        on_insert = any(column.on_insert and column.sources for column in self.columns)
+        return self.conflict.strategy.replaces_rows and self.contested is None and not on_insert
+
+    @property
     def source_columns(self) -> tuple[str, ...]:
         """Every source column the mapping uses, each once, in order of first use."""
         used = [name for column in self.columns for name in column.sources]

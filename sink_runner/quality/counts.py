@@ -36,9 +36,11 @@ def add_counts(
     if not (letters or defaults):
         return
     counts = Counter(
-        (error.rule, error.column) for _, error in letters if isinstance(error, QualityError)
+        (letter.error.rule, letter.error.column)
+        for letter in letters
+        if isinstance(letter.error, QualityError)
     )
-    failed = {id(message) for message, _ in letters}
+    failed = {id(letter.message) for letter in letters}
     counts.update((DEFAULT, column) for message, column in defaults if id(message) not in failed)
     if counts:
         rules, columns = zip(*counts, strict=True)

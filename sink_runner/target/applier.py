@@ -12,6 +12,7 @@ import psycopg
 from ..chain.route import Batch
 from ..dead_letters.budget import Budget
 from ..dead_letters.dead_letter import DeadLetter, DeadLetters
+from ..dlq.superseding import Superseding
 from ..errors import EventError, FencedError, RetriableError
 from ..quality.counts import add_counts
 from .audit import Trail
@@ -102,7 +103,11 @@ class Applier:
             self._writer.remembers = self._writer.remembers or self._remembers(connection)
             if self.immediate:
                 connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            written = self._write(connection, batch.changes, letters)
+            written = self._write(connection, batch.changes, letters, batch.superseding)
+            if batch.superseding:
+                letters = batch.superseding.settle(
+                    connection, self._mapping, batch.changes, letters
+                )
             if letters and self._budget:
                 self._budget.check(connection, letters, len(batch.changes) + len(batch.letters))
             if letters or record:
@@ -141,12 +146,20 @@ class Applier:
         return connection.execute(_REMEMBERS, (self._mapping,)).fetchone() == (True,)
 
     def _write(
-        self, connection: Connection, changes: Sequence[Change], letters: list[DeadLetter]
+        self,
+        connection: Connection,
+        changes: Sequence[Change],
+        letters: list[DeadLetter],
+        superseding: Superseding | None = None,
     ) -> int:
         """Write the changes; events that are at fault and those behind them become letters."""
         now = self._clock()
         return write_or_isolate(
-            connection, changes, lambda part: self._writer.write(connection, part, now), letters
+            connection,
+            changes,
+            lambda part: self._writer.write(connection, part, now),
+            letters,
+            superseding,
         )
 
     def open(self) -> Connection:

@@ -6,13 +6,15 @@ left out as well: it waits behind it.  One bad event among n costs about 2 log2(
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
 import psycopg
 
 from ..dead_letters.dead_letter import DeadLetter, behind, line_of
+from ..dlq.superseding import Superseding
 from ..errors import EventError
 from .changes import Change
 from .faults import ROW_FAULTS, judge
@@ -25,27 +27,38 @@ def write_or_isolate(
     changes: Sequence[Change],
     write: Callable[[Sequence[Change]], int],
     letters: list[DeadLetter],
+    superseding: Superseding | None = None,
 ) -> int:
     """Write in one go; if a row is at fault, split.  Return how many rows changed.
 
-    `letters` gets the events that fail and those that wait behind them.
+    `letters` gets the events that fail and those that wait behind them; what `superseding` finds
+    independent of earlier events of its row does not wait.
     """
-    return _Isolation(connection, write, letters).apply(changes)
+    return _Isolation(connection, changes, write, letters, superseding).apply(changes)
 
 
 class _Isolation:
     def __init__(
         self,
         connection: Connection,
+        changes: Sequence[Change],
         write: Callable[[Sequence[Change]], int],
         letters: list[DeadLetter],
+        superseding: Superseding | None,
     ) -> None:
         self._connection = connection
+        self._changes = changes
+        self._superseding = superseding
         self._write = write
         self._letters = letters
         self._failed: set[Hashable] = set()
         """The lines that stand still."""
         self._behind: set[int] = set()
+
+    @cached_property
+    def _independent(self) -> Collection[int]:
+        """The events that do not wait behind others, by the identity of their messages."""
+        return self._superseding.independent(self._changes) if self._superseding else ()
 
     def apply(self, changes: Sequence[Change]) -> int:
         changes = self._free(changes) if self._failed else changes
@@ -73,7 +86,7 @@ class _Isolation:
         found: list[Change] = []
         for change in changes:
             message = change.source
-            if line_of(message) not in self._failed:
+            if line_of(message) not in self._failed or id(message) in self._independent:
                 found.append(change)
             elif id(message) not in self._behind:
                 self._behind.add(id(message))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from sink_runner.chain.route import Batch
 from sink_runner.dead_letters.dead_letter import DeadLetters
 from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.dead_letters.waiting import Waiting
+from sink_runner.dlq.superseding import can_supersede
 from sink_runner.target.applier import Applier
 from sink_runner.target.audit import trail
 from sink_runner.target.catalog import read_table
@@ -79,11 +80,24 @@ class TargetHarness:
             retry=timedelta(0),
             give_up=timedelta(days=1),
             clock=lambda: self.now,
+            identifies_row=self._identifies_row(),
         )
         (claim,) = self.applier.claim([0]).values()
         self.waiting.load({0})
         self.epoch = claim.epoch
         self.at = claim.next_offset
+
+    def _identifies_row(self) -> Callable[[bytes], bool] | None:
+        """As the runner decides it; what the target's key is made of is the source's key."""
+        mapping, chain = self.harness.mapping, self.harness.parts.chain
+        names = (mapping.candidates or mapping).key
+        key = {name for c in mapping.columns if c.name in names for name in c.sources}
+        decides_itself = bool(chain.resolvers or chain.writers)
+        return (
+            (lambda _key: True)
+            if can_supersede(mapping, key, decides_itself=decides_itself)
+            else None
+        )
 
     def send(self, *samples: Sample) -> int:
         """Apply the events as one batch; return how many rows of the target changed."""
@@ -104,7 +118,7 @@ class TargetHarness:
         next_offset = (self.at or 0) + len(batch.changes) + len(batch.letters) + 1
         written = self.applier.apply(batch, [Advance(0, self.epoch, self.at, next_offset)])
         self.at = next_offset
-        self.waiting.note(batch.letters)
+        self.waiting.note(batch.letters, batch.superseding)
         return written
 
     def rows(self, *columns: str, order: str = "1") -> list[Mapping[str, Any]]:

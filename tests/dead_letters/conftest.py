@@ -196,6 +196,8 @@ class Office:
         self.topic = f"{database}.public.person"
         self.offset = 0
         self.sealer = Sealer(KEYS["one"], "one")
+        self.identifies_row: Any = None
+        """None: every event waits behind the older ones of its row."""
         plugin = registry.installed()["people"]
         registry.load(plugin)
         (self.plugin,) = registry.usable([plugin])
@@ -240,6 +242,7 @@ class Office:
             retry=timedelta(0),
             give_up=timedelta(days=1),
             clock=self._now,
+            identifies_row=self.identifies_row,
         )
         (self.claim,) = self.applier.claim([0]).values()
         self.waiting.load({0})
@@ -282,7 +285,7 @@ class Office:
         step = Advance(0, self.claim.epoch, at, (at or 0) + 1)
         self.claim = Claim(self.claim.epoch, (at or 0) + 1)
         written = self.applier.apply(batch, [step])
-        self.waiting.note(batch.letters)
+        self.waiting.note(batch.letters, batch.superseding)
         return written
 
     def retry(self) -> None:
@@ -351,6 +354,15 @@ def office(
     yield made
     made.close()
     server.stop()
+
+
+@pytest.fixture
+def replacing(office: Office) -> Office:
+    """The same office, whose newer rows supersede older dead letters of their row."""
+    office.stop()
+    office.identifies_row = lambda _key: True
+    office.start()
+    return office
 
 
 def _configure(path: Path, office: Office, key: str = "one", *old: str) -> None:

@@ -93,6 +93,7 @@ def test_a_letter_is_told_once_with_all_that_is_known_of_it(
         "sink.dlq-id": office.id(),
         "sink.sqlstate": "23514",
         "sink.attempts": "0",
+        "sink.status": "OPEN",
     }
 
 
@@ -135,6 +136,24 @@ def test_one_that_fails_again_is_told_again_and_one_that_is_replayed_is_not(
     outbox.feed()
     (number,) = office.letters("dlq_id")
     assert log.ids() == [(number, 0), (number, 1)]
+
+
+def test_one_that_is_superseded_is_told_once_more(replacing: Any, outbox: Outbox, log: Log) -> None:
+    replacing.send(replacing.event(1, "bad"))
+    outbox.feed()
+    replacing.send(replacing.event(1, "b"))
+    assert [outbox.feed(), outbox.feed()] == [1, 0]
+    assert [dict(record.headers)["sink.status"] for record in log.records] == [
+        b"OPEN",
+        b"SUPERSEDED",
+    ]
+
+
+def test_waiting_one_that_is_superseded_is_not_told(replacing: Any, outbox: Outbox) -> None:
+    replacing.send(replacing.event(1, district="Nowhere"))
+    replacing.send(replacing.event(1, "b"))
+    assert replacing.letters("status") == ["SUPERSEDED"]
+    assert outbox.feed() == 0
 
 
 def test_one_that_is_settled_before_it_was_told_is_told_all_the_same(

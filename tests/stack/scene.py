@@ -27,7 +27,8 @@ _WAITING_SECONDS = 30
 _PAUSE = 1.0
 _COUNTED = "SELECT mapping, rule, sum(rows)::int FROM sink.quality_count GROUP BY 1, 2"
 _LETTERS = """
-SELECT flow, count(*)::int FROM public.sync_dlq WHERE status = ANY (%s) GROUP BY flow
+SELECT flow, count(*)::int FROM public.sync_dlq WHERE status = ANY (%s)
+AND (status = 'PARKED' OR error_class <> 'WaitingError') GROUP BY flow
 """
 # As `sink-runner dlq discard` does: a person gives up what the source has changed since.
 _GIVE_UP = """
@@ -117,7 +118,7 @@ class Scene:
 
     def letters(self, *statuses: str) -> Counter[str]:
         """How many letters there are, by flow; unless told otherwise, of those that failed."""
-        wanted = list(statuses or ("OPEN", "DISCARDED"))
+        wanted = list(statuses or ("OPEN", "DISCARDED", "SUPERSEDED"))
         found: Counter[str] = Counter()
         for connection in (self.arena.warehouse, self.arena.citizen):
             found.update(dict(connection.execute(_LETTERS, [wanted]).fetchall()))

@@ -1,4 +1,4 @@
-"""A bad row on the real stack: dead, explained, mended and replayed in order; never in clear."""
+"""A bad row on the real stack: dead, explained, replayed or superseded; never in clear."""
 
 import json
 import os
@@ -89,17 +89,23 @@ def test_from_the_fault_to_the_replay(stack: StackUnderTest, scene: Scene) -> No
     assert code == 1
     assert {one["name"]: one["state"] for one in json.loads(out)["steps"]}["write"] == "FAILED"
 
-    scene.warehouse.execute("UPDATE golden_records SET district_id = 8 WHERE gr_id = %s", (record,))
-    eventually(lambda: scene.letters() == ["OPEN", "PARKED"])
     assert scene.district(record) is None
-
     scene.portal.execute("ALTER TABLE profile_data DROP CONSTRAINT known")
     assert operator.dlq("explain", letter)[0] == 0
     code, out = operator.dlq("replay", letter, "--wait")
     assert (code, out) == (0, f"{letter}: replayed (1 tries)\n")
-    eventually(lambda: scene.letters() == ["REPLAYED", "REPLAYED"])
-    assert scene.district(record) == 8
+    assert scene.letters() == ["REPLAYED"]
+    assert scene.district(record) == 999
     search(scene, operator, heard)
+
+
+def test_correction_supersedes_the_dead_letter(stack: StackUnderTest, scene: Scene) -> None:
+    record, letter = made_dead(scene)
+    scene.warehouse.execute("UPDATE golden_records SET district_id = 8 WHERE gr_id = %s", (record,))
+    eventually(lambda: scene.letters() == ["SUPERSEDED"])
+    assert scene.district(record) == 8
+    code, out = Operator(stack).dlq("show", letter, "--json")
+    assert (code, json.loads(out)["status"]) == (0, "SUPERSEDED")
 
 
 def made_dead(scene: Scene) -> tuple[Any, str]:

@@ -21,13 +21,13 @@ def sink_mapping():
         columns=(
             Column("id"),
             Column("note", maximum="y"),
-            # On insert, so every event is written by itself.
             Column("first", "note", on_insert=True, default="-"),
             Column("customer", required=True, lookup=Lookup(
                 "SELECT name, number FROM customers WHERE name = ANY (%s)", "{database}")),
         ),
     )
 """
+ON_INSERT = 'Column("first", "note", on_insert=True, default="-"),'
 TABLES = """
 CREATE TABLE customers (name text PRIMARY KEY, number int);
 CREATE TABLE orders (
@@ -99,10 +99,21 @@ class Shop:
 
 @pytest.fixture
 def shop(postgres, site) -> Iterator[Shop]:
+    """Its events wait for older ones of their row: a column is written on insert only."""
+    yield from shops(postgres, site, MAPPING)
+
+
+@pytest.fixture
+def replacing(postgres, site) -> Iterator[Shop]:
+    """Its events carry the whole row, so they supersede older dead letters of their row."""
+    yield from shops(postgres, site, MAPPING.replace(ON_INSERT, ""))
+
+
+def shops(postgres, site, mapping: str) -> Iterator[Shop]:
     name = postgres.fresh_database(like="smart_citizen")
     with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
         admin.execute(TABLES)
-    site.plugin("orders", MAPPING.format(database=name))
+    site.plugin("orders", mapping.format(database=name))
     made: list[Shop] = []
 
     def another() -> Shop:

@@ -61,8 +61,8 @@ class TestCrashes:
         shop.customer("Anna")
         take = Parked.take
 
-        def slow(*given: Any) -> Any:
-            found = take(*given)
+        def slow(*given: Any, **options: Any) -> Any:
+            found = take(*given, **options)
             monkeypatch.setattr(Parked, "take", take)
             shop.target.admin.execute("UPDATE sync_dlq SET status = 'DISCARDED' WHERE dlq_id = 1")
             return found

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dead_letters.parked import _COUNTS, _KEYS, _TAKE
+from sink_runner.dead_letters.parked import _COUNTS, _KEYS, _KEYS_ANY, _NEWEST, _OLDEST
 from sink_runner.testing import NOW, Sample, create, delete
 
 pytestmark = pytest.mark.postgres
@@ -150,7 +150,11 @@ class TestReplaying:
         assert (shop.notes(), shop.statuses()) == ({}, ["REPLAYED", "REPLAYED"])
 
 
-@pytest.mark.parametrize("query", [_KEYS, _TAKE, _COUNTS], ids=["keys", "take", "counts"])
+@pytest.mark.parametrize(
+    "query",
+    [_KEYS, _KEYS_ANY, _OLDEST, _NEWEST, _COUNTS],
+    ids=["keys", "keys of any status", "oldest", "newest", "counts"],
+)
 def test_an_index_finds_what_holds_up_others(shop: Any, query: str) -> None:
     """However many letters of the past the table has."""
     shop.target.admin.execute(
@@ -162,7 +166,9 @@ def test_an_index_finds_what_holds_up_others(shop: Any, query: str) -> None:
     shop.target.admin.execute("ANALYZE sync_dlq")
     given = {
         _KEYS: ("orders", [0]),
-        _TAKE: (NOW, [0], [b"\0\0\0\x64"], "orders", 10),
+        _KEYS_ANY: ("orders", [0]),
+        _OLDEST: ([0], [b"\0\0\0\x64"], "orders", 10),
+        _NEWEST: ([0], [b"\0\0\0\x64"], "orders", 10),
         _COUNTS: ("orders",),
     }[query]
     plan = shop.target.admin.execute(f"EXPLAIN {query}", given).fetchall()

@@ -159,6 +159,27 @@ class Story:
         return rows, kept, may
 
 
+class Replacing(Story):
+    """The same where a newer whole row supersedes older dead letters of its row."""
+
+    def model(self) -> tuple[dict[int, str], dict[str, int], dict[int, list[str]]]:
+        rows: dict[int, str] = {}
+        may: dict[int, list[str]] = defaultdict(list)
+        kept = {"PARKED": 0, "OPEN": 0}
+        settled: set[int] = set()
+        for number in range(len(self.sent), 0, -1):
+            note, (key, customer, what) = self.sent[number - 1]
+            can_be_applied = what == "gone" or (what == "row" and customer in self.arrived)
+            if can_be_applied and what == "row":
+                may[key].insert(0, note)
+                rows.setdefault(key, "" if key in settled else note)
+            if can_be_applied:
+                settled.add(key)
+            elif key not in settled and number not in self.discarded:
+                kept["OPEN" if customer in self.arrived else "PARKED"] += 1
+        return {key: note for key, note in rows.items() if note}, kept, may
+
+
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -167,6 +188,21 @@ def test_it_ends_as_if_each_event_had_waited_in_its_place(
     shop: Any, steps: Sequence[tuple[Any, ...]]
 ) -> None:
     story = Story(shop)
+    try:
+        for name, *rest in steps:
+            getattr(story, name.replace(" ", "_"))(*rest)
+        story.drain()
+        check(story)
+    finally:
+        story.shop.target.close()
+
+
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps=STEPS)
+def test_newest_applicable_row_stays(replacing: Any, steps: Sequence[tuple[Any, ...]]) -> None:
+    story = Replacing(replacing)
     try:
         for name, *rest in steps:
             getattr(story, name.replace(" ", "_"))(*rest)

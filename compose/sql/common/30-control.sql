@@ -63,14 +63,15 @@ CREATE TABLE public.sync_dlq (
   key_id TEXT NOT NULL,
   plugin_version TEXT NOT NULL,
   attempts INTEGER NOT NULL DEFAULT 0,
-  status VARCHAR(20) NOT NULL DEFAULT 'OPEN' CHECK (status IN ('OPEN', 'PARKED', 'REPLAYED', 'DISCARDED')),
+  status VARCHAR(20) NOT NULL DEFAULT 'OPEN'
+  CHECK (status IN ('OPEN', 'PARKED', 'REPLAYED', 'DISCARDED', 'SUPERSEDED')),
   created_at TIMESTAMPTZ DEFAULT now(),
   published_attempts INTEGER -- the attempts that its Kafka topic was told of last
 );
 -- What the topics of the dead letters have not been told yet.
 CREATE INDEX sync_dlq_unpublished ON public.sync_dlq (dlq_id)
 WHERE error_class <> 'WaitingError'
-AND (published_attempts IS NULL OR (status = 'OPEN' AND published_attempts < attempts));
+AND (published_attempts IS NULL OR (status IN ('OPEN', 'SUPERSEDED') AND published_attempts < attempts));
 -- What holds up the later events of its key, by partition and key; a batch's row is of no partition
 -- and may have no key.
 CREATE INDEX sync_dlq_held ON public.sync_dlq (

@@ -270,3 +270,29 @@ class TestDepartures:
         portal.send(delete(**by_number).at(NOW, 5))
         assert portal.rows() == []
         assert portal.dead() == []
+
+
+@pytest.mark.postgres
+class TestCorrection:
+    """A decision that broke a rule and is corrected in the warehouse a moment later."""
+
+    def test_correction_supersedes_broken_decision(self, portal: TargetHarness) -> None:
+        portal.send(decided(decision="AUTO_MAYBE").at(NOW, 1))
+        assert portal.send(update(APPROVED, decision="AUTO_REJECTED").at(NOW, 2)) == 1
+        assert [row["decision_status"] for row in portal.rows()] == ["AUTO_REJECTED"]
+        assert [letter["status"] for letter in portal.dead()] == ["SUPERSEDED"]
+
+    def test_deletion_supersedes_broken_decision(self, portal: TargetHarness) -> None:
+        portal.send(decided().at(NOW, 1))
+        portal.send(update(APPROVED, decision="AUTO_MAYBE").at(NOW, 2))
+        portal.send(delete(**APPROVED).at(NOW, 3))
+        assert portal.rows() == []
+        assert [letter["status"] for letter in portal.dead()] == ["SUPERSEDED"]
+
+    def test_correction_of_waiting_decision_is_applied(self, portal: TargetHarness) -> None:
+        portal.send(decided(application_id=STRANGE, application_number="none").at(NOW, 1))
+        assert [letter["status"] for letter in portal.dead()] == ["PARKED"]
+        named = APPROVED | {"application_id": STRANGE}
+        portal.send(update(named, decision="AUTO_REJECTED").at(NOW, 2))
+        assert [row["decision_status"] for row in portal.rows()] == ["AUTO_REJECTED"]
+        assert [letter["status"] for letter in portal.dead()] == ["SUPERSEDED"]

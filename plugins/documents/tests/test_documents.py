@@ -175,3 +175,21 @@ class TestInTheDatabase:
     def test_one_that_is_uploaded_again_is_there_again(self, warehouse: TargetHarness) -> None:
         warehouse.send(document(), GONE.at(NOW, 2), document(file_size=1).at(NOW, 3))
         assert [(r["is_deleted"], r["file_size"]) for r in warehouse.rows()] == [(False, 1)]
+
+
+@pytest.mark.postgres
+class TestCorrection:
+    """A document that broke a rule and is corrected in the portal a moment later."""
+
+    def test_correction_supersedes_broken_document(self, warehouse: TargetHarness) -> None:
+        warehouse.send(document(file_size=-1).at(NOW, 1))
+        assert warehouse.send(update(CARD, file_size=7).at(NOW, 2)) == 1
+        assert [row["file_size"] for row in warehouse.rows()] == [7]
+        assert [letter["status"] for letter in warehouse.dead()] == ["SUPERSEDED"]
+
+    def test_deletion_supersedes_broken_document(self, warehouse: TargetHarness) -> None:
+        warehouse.send(document().at(NOW, 1))
+        warehouse.send(update(CARD, file_size=-1).at(NOW, 2))
+        warehouse.send(GONE.at(NOW, 3))
+        assert [row["is_deleted"] for row in warehouse.rows()] == [True]
+        assert [letter["status"] for letter in warehouse.dead()] == ["SUPERSEDED"]

@@ -255,3 +255,11 @@ def test_order_of_arrival_does_not_matter(portal: TargetHarness, postgres) -> No
         assert other.rows(order="family_id, scheme_code") == expected
     finally:
         other.close()
+
+
+def test_correction_supersedes_broken_evaluation(portal: TargetHarness) -> None:
+    portal.send(evaluated(1, **score("1.0001")).at(NOW, 1), evaluated(2, "PMAY").at(NOW, 2))
+    assert schemes(portal) == ["PMAY"]
+    portal.send(create(**snapshot(1, **score("0.7000"))).at(NOW, 3))
+    assert schemes(portal) == ["NREGA", "PMAY"]
+    assert [letter["status"] for letter in portal.dead()] == ["SUPERSEDED"]

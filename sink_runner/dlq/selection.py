@@ -1,0 +1,118 @@
+"""Select which of the deferred events that were tried again may be applied now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ..chain.route import Batch
+from ..dead_letters.dead_letter import DeadLetter
+from ..dead_letters.parked import ParkedEvent
+from ..errors import EventError, ExpiredError, WaitingError
+from ..kafka.message import ROWS, Message
+from .superseding import Older, Superseding, WaitingKey
+
+
+class Selection(NamedTuple):
+    """What becomes of the events that were tried again; the others stay deferred."""
+
+    ended: list[ParkedEvent]
+    """They are applied, or fail for good."""
+    obsolete: Sequence[ParkedEvent] = ()
+    """A newer one of their row is among those that are applied."""
+
+
+class _Pass:
+    """One pass over the events, in their order."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.errors = {id(letter.message): letter.error for letter in batch.letters}
+        self.stopped: set[WaitingKey] = set()
+        self.ended: dict[int, ParkedEvent] = {}
+        self._final: dict[int, EventError] = {}
+
+    def error(self, event: ParkedEvent) -> EventError | None:
+        return event.fault or self.errors.get(id(event.message))
+
+    def end(self, event: ParkedEvent, error: EventError | None = None) -> None:
+        """Apply the event or, with an error, make it a dead letter that a person decides on.
+
+        A dead letter stops its key, unless it is a batch's row: that one stops no other.
+        """
+        self.ended[id(event.message)] = event
+        if error is not None:
+            self._final[id(event.message)] = error
+            if event.key[0] != ROWS:
+                self.stopped.add(event.key)
+
+    def expire_or_stop(self, event: ParkedEvent, error: WaitingError) -> None:
+        """Give the event up if it has waited for too long; else its key goes on waiting."""
+        if event.expired:
+            self.end(event, ExpiredError(f"gave up: {error}", error.column))
+        else:
+            self.stopped.add(event.key)
+
+    def finish(self, obsolete: Sequence[ParkedEvent] = ()) -> Selection:
+        """Leave in the batch what the ended events came to, and nothing of the others."""
+        batch = self.batch
+        batch.letters = [
+            DeadLetter(self.ended[at].message, error) for at, error in self._final.items()
+        ]
+        keep(batch, lambda message: id(message) in self.ended)
+        return Selection(list(self.ended.values()), obsolete)
+
+
+def select_in_order(events: Sequence[ParkedEvent], batch: Batch) -> Selection:
+    """Select what may be applied where each event waits for the ones before it.
+
+    The first of a key that still waits stops that key, and so does one that fails or has waited
+    for too long, unless it is a batch's row: that one is a dead letter and stops no other.
+    """
+    tried = _Pass(batch)
+    for event in events:
+        error = tried.error(event)
+        if event.key in tried.stopped:
+            continue
+        if isinstance(error, WaitingError):
+            tried.expire_or_stop(event, error)
+        else:
+            tried.end(event, error)
+    return tried.finish()
+
+
+def select_newest(
+    events: Sequence[ParkedEvent], batch: Batch, superseding: Superseding
+) -> Selection:
+    """Select what may be applied where a whole row supersedes older dead letters of its row.
+
+    Of each key the newest event that can be applied makes all older ones obsolete.  Events that
+    are newer still wait or fail by themselves; what depends on its predecessors waits for them.
+    """
+    tried, obsolete = _Pass(batch), []
+    whole = superseding.independent(batch.changes)
+    changing = {id(change.source) for change in batch.changes}
+    ready = [e for e in events if id(e.message) in whole and tried.error(e) is None]
+    newest = {event.key: event for event in ready}
+    for event in events:
+        error, top = tried.error(event), newest.get(event.key)
+        if top is not None and event.dlq_id < top.dlq_id:
+            obsolete.append(event)
+        elif event is top:
+            superseding.rows[id(event.message)] = Older(event.key, event.dlq_id)
+            tried.end(event)
+        elif isinstance(error, WaitingError):
+            tried.expire_or_stop(event, error)
+        elif error is not None or id(event.message) not in changing:
+            tried.end(event, error)
+        elif event.first and top is None and event.key not in tried.stopped:
+            tried.end(event)
+        else:
+            tried.stopped.add(event.key)
+    return tried.finish(obsolete)
+
+
+def keep(batch: Batch, wanted: Callable[[Message], bool]) -> None:
+    """Leave in the batch what these messages came to, and nothing of the others."""
+    batch.changes = [change for change in batch.changes if wanted(change.source)]
+    batch.defaults = [(message, name) for message, name in batch.defaults if wanted(message)]

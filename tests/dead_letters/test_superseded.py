@@ -1,0 +1,56 @@
+"""``sink-runner dlq`` and dead letters that a newer row of their source row superseded."""
+
+from typing import Any
+
+import pytest
+
+from sink_runner.dead_letters.budget import Budget
+from sink_runner.dead_letters.dead_letter import DeadLetter
+from sink_runner.errors import QualityError
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def superseded(replacing: Any) -> Any:
+    replacing.send(replacing.event(1, "bad"), replacing.event(2, "bad"))
+    replacing.send(replacing.event(1, "b"))
+    assert replacing.letters("status") == ["SUPERSEDED", "OPEN"]
+    return replacing
+
+
+def test_list_shows_them_by_status(superseded: Any) -> None:
+    assert [one["status"] for one in superseded.json("list")] == ["OPEN"]
+    found = superseded.json("list", "--status", "SUPERSEDED")
+    assert [one["id"] for one in found] == [superseded.id()]
+    assert superseded.json("show", superseded.id())["status"] == "SUPERSEDED"
+
+
+def test_summary_counts_them_apart(superseded: Any) -> None:
+    found = superseded.json("list", "--summary", "--status", "ALL")
+    assert {one["status"]: one["letters"] for one in found} == {"OPEN": 1, "SUPERSEDED": 1}
+
+
+def test_explain_says_that_they_are_not_replayed(superseded: Any) -> None:
+    found = superseded.json("explain", superseded.id())
+    (step,) = found["steps"]
+    assert (step["name"], step["state"]) == ("status", "stopped")
+    assert "superseded" in step["told"]
+
+
+@pytest.mark.parametrize("action", [("replay",), ("discard", "--reason", "test")])
+def test_nothing_can_be_decided_about_them(superseded: Any, action: tuple[str, ...]) -> None:
+    name, *options = action
+    code, _, _ = superseded.dlq(name, superseded.id(), *options)
+    assert code == 1
+    superseded.retry()
+    assert superseded.letters("status") == ["SUPERSEDED", "OPEN"]
+    assert superseded.order(1) == ["b"]
+
+
+def test_budget_does_not_count_them(superseded: Any) -> None:
+    message = superseded.event(3, "bad")
+    letter = DeadLetter(message, QualityError("maximum", "note"))
+    budget = Budget("people", 1, 0.0)
+    budget.check(superseded.admin, [letter._replace(superseded=True)], 100)
+    assert budget.open(superseded.admin) == 1

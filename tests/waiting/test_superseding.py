@@ -1,0 +1,286 @@
+"""A newer whole row is applied at once and supersedes the older dead letters of its source row."""
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from sink_runner.dead_letters.parked import Parked
+from sink_runner.dlq.superseding import RowKeys, can_supersede
+from sink_runner.errors import DecodeError, RetriableError
+from sink_runner.plugin import (
+    ABSENT,
+    Candidates,
+    Column,
+    Contested,
+    Lookup,
+    TableMapping,
+    insert_once,
+    merge_changed,
+    newest_wins,
+    source_wins,
+)
+from sink_runner.testing import NOW, Sample, create, delete, update
+
+pytestmark = pytest.mark.postgres
+
+
+def order(identity: int, note: str, position: int, customer: str = "Anna") -> Sample:
+    return create(id=identity, note=note, customer=customer).at(NOW, position)
+
+
+@pytest.fixture
+def shop(replacing: Any) -> Any:
+    replacing.customer("Anna")
+    return replacing
+
+
+def decide(shop: Any, status: str, nth: int = 1) -> None:
+    """Change a dead letter's status, as `sink-runner dlq` does."""
+    shop.target.admin.execute(
+        "UPDATE sync_dlq SET status = %s WHERE dlq_id = "
+        "(SELECT dlq_id FROM sync_dlq ORDER BY dlq_id OFFSET %s LIMIT 1)",
+        (status, nth - 1),
+    )
+
+
+def allow_bad_notes(shop: Any) -> None:
+    shop.target.admin.execute("ALTER TABLE orders DROP CONSTRAINT orders_note_check")
+
+
+# "bad" is refused by the table, "z" by the mapping's own rule.
+@pytest.mark.parametrize("bad", ["bad", "z"])
+class TestNewerRow:
+    def test_supersedes_dead_letter_of_earlier_batch(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, bad, 1))
+        assert shop.send(order(1, "b", 2)) == 1
+        assert (shop.notes(), shop.statuses()) == ({1: "b"}, ["SUPERSEDED"])
+        assert shop.target.waiting.held == 0
+
+    def test_supersedes_dead_letter_of_same_batch(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, "a", 1), order(1, bad, 2), order(1, "c", 3), order(2, "d", 4))
+        assert shop.notes() == {1: "c", 2: "d"}
+        # What only the table refuses is never sent to it: the newer row stands for both.
+        assert shop.statuses() == ([] if bad == "bad" else ["SUPERSEDED"])
+
+    def test_supersedes_one_that_was_isolated(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, bad, 1), order(2, bad, 2), order(1, "c", 3))
+        assert (shop.notes(), shop.statuses()) == ({1: "c"}, ["SUPERSEDED", "OPEN"])
+
+    def test_supersedes_all_older_ones(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, bad, 1))
+        shop.send(order(1, bad, 2))
+        shop.send(order(1, "c", 3, "Maya"))
+        assert shop.statuses() == ["OPEN", "OPEN", "PARKED"]
+        shop.send(order(1, "d", 4))
+        assert (shop.notes(), shop.statuses()) == ({1: "d"}, ["SUPERSEDED"] * 3)
+
+    def test_leaves_dead_letters_of_other_rows(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, bad, 1), order(2, bad, 2))
+        shop.send(order(1, "b", 3))
+        assert shop.statuses() == ["SUPERSEDED", "OPEN"]
+
+    def test_that_fails_leaves_older_one_as_it_is(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, bad, 1))
+        shop.send(order(1, bad, 2))
+        assert shop.statuses() == ["OPEN", "OPEN"]
+        allow_bad_notes(shop)
+        decide(shop, "PARKED", nth=1)
+        shop.retry()
+        expected = ["REPLAYED", "OPEN"] if bad == "bad" else ["OPEN", "OPEN"]
+        assert shop.statuses() == expected
+
+    def test_delete_supersedes_too(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, "a", 1))
+        shop.send(order(1, bad, 2))
+        shop.send(delete(id=1, note="x", customer="Anna").at(NOW, 3))
+        assert (shop.notes(), shop.statuses()) == ({}, ["SUPERSEDED"])
+
+    def test_is_never_overwritten_by_replay_of_older(self, shop: Any, bad: str) -> None:
+        """The replay is asked for while the newer row is on its way."""
+        shop.send(order(1, bad, 1))
+        allow_bad_notes(shop)
+        decide(shop, "PARKED")
+        shop.send(order(1, "b", 2))
+        assert shop.retry() == 0
+        assert (shop.notes(), shop.statuses()) == ({1: "b"}, ["SUPERSEDED"])
+
+    def test_of_another_runner_supersedes_as_well(self, shop: Any, bad: str) -> None:
+        shop.send(order(1, bad, 1))
+        other = shop.another()
+        other.send(order(1, "b", 2))
+        assert (other.notes(), other.statuses()) == ({1: "b"}, ["SUPERSEDED"])
+
+    def test_decoded_meanwhile_supersedes_as_well(self, shop: Any, bad: str) -> None:
+        """The worker decodes a batch while the one before it is being written."""
+        target, batches = shop.target, []
+        for samples in ([order(1, bad, 1)], [order(1, "b", 2), order(2, "c", 3)]):
+            free, held = target.waiting.split(target.harness.messages(*samples))
+            batches.append((target.harness.prepare(free), held))
+        for batch, held in batches:
+            target.waiting.hold(batch, held)
+            target.apply(batch)
+        assert (shop.notes(), shop.statuses()) == ({1: "b", 2: "c"}, ["SUPERSEDED"])
+
+
+class TestPartialRow:
+    """An event that lacks a column depends on the event before it."""
+
+    @staticmethod
+    def partial(identity: int, position: int, customer: str = "Anna") -> Sample:
+        row = {"id": identity, "note": ABSENT, "customer": customer}
+        return update(row, customer=customer).at(NOW, position)
+
+    def test_waits_behind_dead_letter(self, shop: Any) -> None:
+        shop.send(order(1, "a", 1))
+        shop.send(order(1, "bad", 2), self.partial(1, 3))
+        shop.send(self.partial(1, 4))
+        assert (shop.notes(), shop.statuses()) == ({1: "a"}, ["OPEN", "PARKED", "PARKED"])
+
+    def test_is_superseded_with_its_predecessor(self, shop: Any) -> None:
+        shop.send(order(1, "bad", 1), self.partial(1, 2))
+        shop.send(order(1, "c", 3), self.partial(1, 4))
+        assert (shop.notes(), shop.statuses()) == ({1: "c"}, ["SUPERSEDED", "SUPERSEDED"])
+
+    def test_follows_predecessor_that_is_replayed(self, shop: Any) -> None:
+        shop.customer("Maya", 2)
+        shop.send(order(1, "bad", 1), self.partial(1, 2, "Maya"))
+        allow_bad_notes(shop)
+        decide(shop, "PARKED")
+        while shop.retry():
+            pass
+        assert shop.target.rows("note", "customer") == [{"note": "bad", "customer": 2}]
+        assert shop.statuses() == ["REPLAYED", "REPLAYED"]
+
+    def test_long_line_of_them_does_not_block_replay(self, shop: Any) -> None:
+        count = 3 * Parked.at_once
+        shop.send(order(1, "bad", 1), *(self.partial(1, 2 + n) for n in range(count)))
+        allow_bad_notes(shop)
+        decide(shop, "PARKED")
+        for _ in range(count):
+            shop.retry()
+        assert shop.notes() == {1: "bad"}
+        assert shop.statuses() == ["REPLAYED"] * (count + 1)
+
+
+class TestRetry:
+    def test_newest_applicable_event_wins(self, shop: Any) -> None:
+        shop.send(order(1, "a", 1, "Maya"), order(1, "b", 2, "Nina"), order(1, "c", 3, "Olga"))
+        shop.customer("Nina")
+        assert shop.retry() == 1
+        assert (shop.notes(), shop.statuses()) == ({1: "b"}, ["SUPERSEDED", "REPLAYED", "PARKED"])
+        shop.customer("Maya")
+        assert shop.retry() == 0
+        shop.customer("Olga")
+        assert shop.retry() == 1
+        assert (shop.notes(), shop.statuses()) == ({1: "c"}, ["SUPERSEDED", "REPLAYED", "REPLAYED"])
+
+    def test_goes_on_beside_an_open_one(self, shop: Any) -> None:
+        shop.send(order(1, "bad", 1), order(1, "b", 2, "Maya"))
+        assert shop.statuses() == ["OPEN", "PARKED"]
+        shop.customer("Maya")
+        assert shop.retry() == 1
+        assert (shop.notes(), shop.statuses()) == ({1: "b"}, ["SUPERSEDED", "REPLAYED"])
+
+    def test_that_fails_supersedes_nothing(self, shop: Any) -> None:
+        shop.send(order(1, "bad", 1), order(1, "bad", 2, "Maya"))
+        shop.customer("Maya")
+        shop.retry()
+        assert (shop.notes(), shop.statuses()) == ({}, ["OPEN", "OPEN"])
+        shop.send(order(1, "c", 3))
+        assert (shop.notes(), shop.statuses()) == ({1: "c"}, ["SUPERSEDED", "SUPERSEDED"])
+
+    def test_of_older_leaves_newer_open_one(self, shop: Any) -> None:
+        shop.send(order(1, "bad", 1), order(1, "z", 2))
+        allow_bad_notes(shop)
+        decide(shop, "PARKED", nth=1)
+        assert shop.retry() == 1
+        assert (shop.notes(), shop.statuses()) == ({1: "bad"}, ["REPLAYED", "OPEN"])
+        shop.send(order(1, "c", 3))
+        assert (shop.notes(), shop.statuses()) == ({1: "c"}, ["REPLAYED", "SUPERSEDED"])
+
+    def test_many_versions_of_a_row_end_with_the_last(self, shop: Any) -> None:
+        count = 5 * Parked.at_once
+        shop.send(*(order(1, f"{n:02}", n + 1, "Maya") for n in range(count)))
+        shop.customer("Maya")
+        assert shop.retry() == 1
+        assert shop.notes() == {1: f"{count - 1:02}"}
+        assert shop.statuses() == ["SUPERSEDED"] * (count - 1) + ["REPLAYED"]
+
+
+class TestWhichMappings:
+    @staticmethod
+    def mapping(**declared: Any) -> TableMapping:
+        given: dict[str, Any] = {
+            "source": "north.public.t",
+            "target": "south.public.t",
+            "key": ("id",),
+            "conflict": source_wins(),
+            "columns": (Column("id"), Column("v"), Column("at")),
+        }
+        return TableMapping(**given | declared)
+
+    @pytest.mark.parametrize(
+        ("declared", "expected"),
+        [
+            ({}, True),
+            ({"conflict": newest_wins("at")}, True),
+            ({"conflict": insert_once()}, False),
+            ({"conflict": merge_changed("at"), "old_row": True}, False),
+            ({"conflict": newest_wins("at"), "contested": Contested(), "old_row": True}, False),
+            ({"columns": (Column("id"), Column("v", on_insert=True))}, False),
+            ({"old_row": True}, True),
+            ({"old_row": True, "key": ("v",)}, False),
+            (
+                {
+                    "old_row": True,
+                    "columns": (Column("id", lookup=Lookup("SELECT %s", "x")), Column("v")),
+                },
+                False,
+            ),
+            ({"candidates": Candidates(key=("id",), group=("v",), select="")}, True),
+        ],
+    )
+    def test_replace_rows(self, declared: Any, *, expected: bool) -> None:
+        mapping = self.mapping(**declared)
+        assert can_supersede(mapping, ("id",), decides_itself=False) is expected
+        assert not can_supersede(mapping, ("id",), decides_itself=True)
+        assert not can_supersede(mapping, (), decides_itself=False)
+
+    def test_key_of_several_rows_supersedes_nothing(self) -> None:
+        columns = {b"\0\0\0\0\1": ("id",), b"\0\0\0\0\2": ("family",)}
+        identifies = RowKeys(lambda key: columns[key[:5]], ("id",))
+        assert identifies(b"\0\0\0\0\1xyz")
+        assert not identifies(b"\0\0\0\0\2xyz")
+
+    def test_key_is_asked_again_after_registry_fails(self) -> None:
+        faults: list[Exception] = [RetriableError("away"), DecodeError("no record")]
+
+        def columns_of(_key: bytes) -> tuple[str, ...]:
+            if faults:
+                raise faults.pop(0)
+            return ("id",)
+
+        identifies = RowKeys(columns_of, ("id",))
+        assert [identifies(bytes(5)) for _ in range(3)] == [False, False, False]
+        assert identifies(b"\0\0\0\0\1")
+
+
+class TestOlderTable:
+    """`sync_dlq` belongs to its owner: the runner cannot add a status to it."""
+
+    def test_without_the_status_rows_wait(self, shop: Any) -> None:
+        shop.target.admin.execute(
+            "ALTER TABLE sync_dlq DROP CONSTRAINT sync_dlq_status_check, ADD CONSTRAINT "
+            "sync_dlq_status_check CHECK (status IN ('OPEN', 'PARKED', 'REPLAYED', 'DISCARDED'))"
+        )
+        with capture_logs() as logs:
+            other = shop.another()
+        (event,) = [log for log in logs if log["event"] == "superseding_disabled"]
+        other.send(order(1, "bad", 1))
+        other.send(order(1, "b", 2))
+        assert other.statuses() == ["OPEN", "PARKED"]
+        shop.target.admin.execute(event["reason"].partition(": ")[2])
+        third = shop.another()
+        third.send(order(1, "c", 3))
+        assert (third.notes(), third.statuses()) == ({1: "c"}, ["SUPERSEDED", "SUPERSEDED"])
