@@ -47,8 +47,6 @@ class PgType:
 
     An explicit cast to the full type shortens silently; an assignment from this one complains.
     """
-    base_cast: str
-    """SQL of the base type with its modifier: as `cast`, but without the domains' constraints."""
     element: PgType | None = None
     subtype: PgType | None = None
     labels: tuple[str, ...] = ()
@@ -125,7 +123,7 @@ class PgType:
         return None
 
 
-UNRESOLVED = PgType("", "", "X", "b", None, "", "text", "text", "text")
+UNRESOLVED = PgType("", "", "X", "b", None, "", "text", "text")
 """Stands for the type of a column that is yet to be resolved."""
 
 
@@ -257,7 +255,6 @@ def _resolved(rows: Mapping[tuple[int, int], _Row], oid: int, modifier: int) -> 
         declared=row.formatted,
         cast=_cast(row, row.formatted),
         unbound_cast=_cast(row, row.unbound),
-        base_cast=_cast(row, row.formatted),
         labels=tuple(row.labels),
         collation=row.collation,
         extension=row.extension,
@@ -269,7 +266,6 @@ def _resolved(rows: Mapping[tuple[int, int], _Row], oid: int, modifier: int) -> 
             element=element,
             cast=f"{element.cast}[]",
             unbound_cast=f"{element.unbound_cast}[]",
-            base_cast=f"{element.base_cast}[]",
             extension=element.extension,
         )
     if row.subtype is not None:
@@ -346,7 +342,6 @@ def declared_type(declared: str) -> PgType:
         declared=declared,
         cast=f"{scalar.cast}[]",
         unbound_cast=f"{scalar.unbound_cast}[]",
-        base_cast=f"{scalar.base_cast}[]",
         element=scalar,
         extension=scalar.extension,
     )
@@ -364,7 +359,6 @@ def _plain(declared: str, spelled: str, bound: list[int] | None) -> PgType:
         declared=declared,
         cast=declared,
         unbound_cast='"bit"' if bare == "bit" else bare,
-        base_cast=declared,
         extension=_EXTENSIONS.get(name),
     )
 

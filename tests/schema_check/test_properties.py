@@ -47,8 +47,8 @@ VALUES = {
     "timestamp without time zone": DAYS.map(lambda day: f"{day}T10:00:00.5Z"),
     "timestamp with time zone": DAYS.map(lambda day: f"{day}T10:00:00.5Z"),
     "time without time zone": st.times().map(lambda time: f"{time.isoformat()}Z"),
-    "text[]": st.lists(st.none() | st.text(max_size=5), max_size=3),
-    "integer[]": st.lists(st.none() | numbers(32), max_size=3),
+    "text[]": st.text(max_size=5),
+    "integer[]": st.sampled_from(["{}", "{1,NULL}", "[0:0]={7}"]),
 }
 TYPES = st.sampled_from(sorted(VALUES)).flatmap(
     lambda name: st.sampled_from([name, f"{name}!"])  # NOT NULL

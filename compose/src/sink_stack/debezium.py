@@ -69,8 +69,9 @@ class Debezium:
     def _class_path(self) -> str:
         home = self._programs.debezium
         runner = next(home.glob("debezium-server-*runner.jar"))
-        # Avro comes last: it completes the archive and must not replace anything in it.
-        parts = [runner, home / "lib" / "*", self._programs.transform, self._programs.avro / "*"]
+        # Ours comes first: one of its classes replaces Debezium's.  Avro comes last: it completes
+        # the archive and must not replace anything in it.
+        parts = [self._programs.transform, runner, home / "lib" / "*", self._programs.avro / "*"]
         return os.pathsep.join(str(part) for part in parts)
 
     def _env(self) -> dict[str, str]:

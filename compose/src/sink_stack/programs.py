@@ -20,7 +20,7 @@ from .layout import Layout
 from .maven import Artifact, Maven
 from .progress import Reporter
 
-_TRANSFORM = Path("transforms/src/main/java/io/sinkrunner/debezium/DropDefaults.java")
+_EXTENSIONS = Path("transforms/src/main/java")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64v8", "arm64": "arm64v8"}
 
 
@@ -110,16 +110,20 @@ class Installer:
                 list(pool.map(lambda name: _fill(getattr(programs, name), steps[name]), large))
         if "transform" in missing:
             _fill(programs.transform.parent, self._compile)
-            reporter.step("compiled the Debezium transform")
+            reporter.step("compiled debezium-config/transforms")
 
     def _folder(self, name: str, version: str) -> Path:
         return self._layout.programs / f"{name}-{self._versions[f'{version}_VERSION']}"
 
     def _transform(self) -> Path:
-        """Named after the source, so that an edited source is compiled again."""
-        source = (self._layout.debezium / _TRANSFORM).read_bytes()
-        digest = hashlib.sha256(source + self._versions["DEBEZIUM_VERSION"].encode()).hexdigest()
-        return self._layout.programs / f"transform-{digest[:12]}" / "drop-defaults.jar"
+        """Named after the sources, so that an edited source is compiled again."""
+        digest = hashlib.sha256(self._versions["DEBEZIUM_VERSION"].encode())
+        for source in self._sources():
+            digest.update(source.read_bytes())
+        return self._layout.programs / f"transform-{digest.hexdigest()[:12]}" / "transforms.jar"
+
+    def _sources(self) -> list[Path]:
+        return sorted((self._layout.debezium / _EXTENSIONS).rglob("*.java"))
 
     def _postgres(self, target: Path) -> None:
         machine = _ARCHITECTURES.get(platform.machine())
@@ -169,17 +173,17 @@ class Installer:
         ecj = self._maven.get(Artifact("org.eclipse.jdt", "ecj", self._versions["ECJ_VERSION"]))
         classes = target / "classes"
         libraries = sorted((self._folder("debezium", "DEBEZIUM") / "lib").glob("*.jar"))
-        used = ("connect-api-", "kafka-clients-")
+        used = ("connect-api-", "kafka-clients-", "debezium-", "postgresql-")
         needed = [str(jar) for jar in libraries if jar.name.startswith(used)]
         command = [str(self._java), "-jar", str(ecj), "-proc:none"]
         # Not --release: it needs a JDK's list of older classes, which a runtime does not have.
         command += ["-source", "17", "-target", "17"]
         command += ["-cp", os.pathsep.join(needed), "-d", str(classes)]
-        command.append(str(self._layout.debezium / _TRANSFORM))
+        command += map(str, self._sources())
         told = subprocess.run(command, capture_output=True, text=True, check=False)
         if told.returncode:
-            raise StackError(f"the Debezium transform does not compile:\n{told.stderr}")
-        with zipfile.ZipFile(target / "drop-defaults.jar", "w") as jar:
+            raise StackError(f"debezium-config/transforms does not compile:\n{told.stderr}")
+        with zipfile.ZipFile(target / "transforms.jar", "w") as jar:
             for path in sorted(classes.rglob("*.class")):
                 jar.write(path, path.relative_to(classes))
 

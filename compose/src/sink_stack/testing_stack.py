@@ -10,7 +10,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 import pytest
@@ -83,6 +83,29 @@ class StackUnderTest:
 
     def recorder(self) -> Recorder:
         return Recorder(self.kafka, self.registry)
+
+    def capturing(self, more: Options) -> "StackUnderTest":
+        """The same stack, which after `revive` also has the tables and topics of `more`.
+
+        Debezium restarts then, since it reads its list of tables when it starts.
+        """
+
+        def prepare(settings: Settings) -> None:
+            for one in (self.options, more):
+                if one.prepare:
+                    one.prepare(settings)
+
+        tables = {
+            name: [*self.options.extra_tables.get(name, ()), *more.extra_tables.get(name, ())]
+            for name in self.options.extra_tables.keys() | more.extra_tables.keys()
+        }
+        options = replace(
+            self.options,
+            extra_tables=tables,
+            extra_topics=[*self.options.extra_topics, *more.extra_topics],
+            prepare=prepare,
+        )
+        return replace(self, options=options)
 
     def kill(self, part: str) -> None:
         """End a part as a crash does."""
