@@ -9,10 +9,11 @@ from typing import Any
 
 from ..chain.row import TargetColumn
 from ..plugin import Strategy, TableMapping
+from ..postgres.types import PgType
 from ..target.applier import Connection
 from ..target.catalog import quoted
 from ..target.changes import Write
-from ..target.statements import comparable, unbound
+from ..target.statements import as_base, differ, stored
 from .keys import TargetKeys
 
 _SAMPLE = 100  # rows
@@ -87,21 +88,23 @@ class FieldCheck:
         return connection.execute(query.encode(), arrays).fetchall()
 
     def _differs(self, column: TargetColumn) -> str:
-        old = comparable(f"t.{quoted(column.name)}", column.type)
-        new = comparable(self._new(column.name), column.type)
-        if column.type == "numeric":  # what is stored may be rounded
-            new = f"round({new}, coalesce(scale({old}), 0))"
-        there = [f"t.{quoted(self._keys.names[0])} IS NOT NULL", f"{old} IS DISTINCT FROM {new}"]
+        """SQL: is the column's stored value another than the mapping would write?"""
+        there, old = f"t.{quoted(self._keys.names[0])} IS NOT NULL", f"t.{quoted(column.name)}"
+        new = stored(self._new(column.name), column.pg)
+        conditions = [there, differ([as_base(old, column.pg)], [new])]
         version = self._mapping.conflict.version
         if version is not None and self._mapping.candidates is None:
-            there.append(f"coalesce(t.{quoted(version)} <= {self._new(version)}, true)")
+            latest = stored(self._new(version), self._type(version))
+            conditions.append(f"coalesce(t.{quoted(version)} <= {latest}, true)")
         if self._mapping.conflict.strategy is Strategy.MERGE_CHANGED:
-            there.append(f"{new} IS NOT NULL")
-        return f"({' AND '.join(there)})"
+            conditions.append(f"{new} IS NOT NULL")
+        return f"({' AND '.join(conditions)})"
 
     def _new(self, name: str) -> str:
-        type_ = next(column.type for column in self._keys.columns if column.name == name)
-        return f"s.{quoted(name)}::{unbound(type_)}"
+        return f"s.{quoted(name)}::{self._type(name).unbound_cast}"
+
+    def _type(self, name: str) -> PgType:
+        return next(column.pg for column in self._keys.columns if column.name == name)
 
     def _is_compared(self, column: TargetColumn) -> bool:
         """A column that is written once, or that the first row keeps, may hold anything."""

@@ -11,7 +11,6 @@ from ..chain.row import TargetColumn
 from ..plugin import TableMapping
 from ..target.applier import Connection
 from ..target.catalog import quoted
-from ..target.statements import unbound
 
 Key = tuple[str, ...]
 
@@ -136,7 +135,7 @@ class TargetKeys:
         return f"jsonb_build_array({parts})::text"
 
     def _type(self, name: str) -> str:
-        return unbound(next(column.type for column in self.columns if column.name == name))
+        return next(column.pg.unbound_cast for column in self.columns if column.name == name)
 
     @staticmethod
     def _arrays(keys: Sequence[Key]) -> list[list[str]]:

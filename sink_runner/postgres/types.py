@@ -47,6 +47,8 @@ class PgType:
 
     An explicit cast to the full type shortens silently; an assignment from this one complains.
     """
+    base_cast: str
+    """SQL of the base type with its modifier: as `cast`, but without the domains' constraints."""
     element: PgType | None = None
     subtype: PgType | None = None
     labels: tuple[str, ...] = ()
@@ -123,7 +125,7 @@ class PgType:
         return None
 
 
-UNRESOLVED = PgType("", "", "X", "b", None, "", "text", "text")
+UNRESOLVED = PgType("", "", "X", "b", None, "", "text", "text", "text")
 """Stands for the type of a column that is yet to be resolved."""
 
 
@@ -255,6 +257,7 @@ def _resolved(rows: Mapping[tuple[int, int], _Row], oid: int, modifier: int) -> 
         declared=row.formatted,
         cast=_cast(row, row.formatted),
         unbound_cast=_cast(row, row.unbound),
+        base_cast=_cast(row, row.formatted),
         labels=tuple(row.labels),
         collation=row.collation,
         extension=row.extension,
@@ -266,6 +269,7 @@ def _resolved(rows: Mapping[tuple[int, int], _Row], oid: int, modifier: int) -> 
             element=element,
             cast=f"{element.cast}[]",
             unbound_cast=f"{element.unbound_cast}[]",
+            base_cast=f"{element.base_cast}[]",
             extension=element.extension,
         )
     if row.subtype is not None:
@@ -342,6 +346,7 @@ def declared_type(declared: str) -> PgType:
         declared=declared,
         cast=f"{scalar.cast}[]",
         unbound_cast=f"{scalar.unbound_cast}[]",
+        base_cast=f"{scalar.base_cast}[]",
         element=scalar,
         extension=scalar.extension,
     )
@@ -359,6 +364,7 @@ def _plain(declared: str, spelled: str, bound: list[int] | None) -> PgType:
         declared=declared,
         cast=declared,
         unbound_cast='"bit"' if bare == "bit" else bare,
+        base_cast=declared,
         extension=_EXTENSIONS.get(name),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import ConfigError
 from ..plugin import TableMapping
+from ..postgres.types import declared_type
 from .catalog import TableCatalog
 
 
@@ -15,6 +16,31 @@ def check_target(mapping: TableMapping, target: TableCatalog) -> None:
     if frozenset(mapping.key) not in target.unique:
         raise ConfigError(
             f"{mapping.target} has no unique constraint on ({', '.join(mapping.key)})"
+        )
+    check_version(mapping, target)
+
+
+# Types of which a later change has a greater value, if the column counts or tells the time.
+_GROWING = ("int2", "int4", "int8", "numeric", "date", "timestamp", "timestamptz")
+
+
+def check_version(mapping: TableMapping, target: TableCatalog) -> None:
+    """Refuse a version column whose type does not order its values as time does.
+
+    As text 9 is greater than 10, and of two random uuids either may be: updates would be lost.
+    """
+    version = mapping.conflict.version
+    if version is None:
+        return
+    declared = {column.name: column.type for column in mapping.columns}[version]
+    found = target.columns.get(version)
+    pg = declared_type(declared or "") if mapping.candidates or not found else found.pg
+    if not pg.is_builtin(*_GROWING):
+        rule = mapping.conflict.strategy.name.lower()
+        raise ConfigError(
+            f"{rule}: column {version!r} of {mapping.target} is of type {pg.declared}, whose "
+            "order is not the order of time; expected an integer, numeric, date, timestamp or "
+            "timestamptz: name such a column as the version, or use source_wins()"
         )
 
 

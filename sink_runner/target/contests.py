@@ -29,7 +29,7 @@ A deletion is a conflict where the mapping says Review, and always a person's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import psycopg
@@ -41,19 +41,27 @@ from .versions import VersionedWriter, without
 from .writer import Writer, key_arrays, run
 
 Connection = psycopg.Connection[Any]
-Values = tuple[Any, ...]
-
 TIMESTAMP = "timestamp_conflict"
 DATA = "data_conflict"
 
 
 class Met(NamedTuple):
-    """A row that comes and the target's row of its key, as the database reads both."""
+    """A row that comes beside the target's row of its key, compared by the database."""
 
     write: Write
-    new: Values
-    current: Values
-    owner_time: datetime | None
+    differs: Sequence[bool]
+    """Of each staged column: whether both values are not identical, once they are stored."""
+    is_null: Sequence[bool]
+    """Of each staged column: whether the new value is NULL."""
+    new: Sequence[str | None]
+    current: Sequence[str | None]
+    same_version: bool
+    unversioned: bool
+    """The target's row has no version."""
+    newer: bool
+    older: bool
+    overlaps: bool
+    """The target's row was written in the second of the source's change, or after it."""
 
 
 class ContestedWriter(VersionedWriter):
@@ -96,30 +104,25 @@ class ContestedWriter(VersionedWriter):
 
     def _news(
         self, connection: Connection, writes: Sequence[Write]
-    ) -> tuple[list[tuple[Met, Values | None]], set[Key]]:
+    ) -> tuple[list[tuple[Met, Met | None]], set[Key]]:
         """The rows that would change one that is there, each with the row before, if known;
         and the keys of those that have come before: they would undo how a tie was decided, or
         what the owner has changed since."""
         met = [one for one in self._beside(connection, writes) if self._differing(one)]
         seen = self._seen(connection, [one.write for one in met]) if met else set[Key]()
-        again = {one.write.key for one in met if one.write.key in seen and self._ties(one)}
+        again = {one.write.key for one in met if one.write.key in seen and one.same_version}
         gone = again if self._merges else seen  # two sources of a row are not in one order
         met = [one for one in met if one.write.key not in gone]
         known = [one.write._replace(values=one.write.base) for one in met if one.write.base]
-        bases = {one.write.key: one.new for one in self._beside(connection, known)}
+        bases = {one.write.key: one for one in self._beside(connection, known)}
         return [(one, bases.get(one.write.key)) for one in met], again
 
     def _beside(self, connection: Connection, writes: Sequence[Write]) -> list[Met]:
         if not writes:
             return []
         self._stage(connection, writes)
-        more = [] if self._rule.owner_time is None else [self._rule.owner_time]
-        width = len(self._names)
-        met = []
-        for number, *values in run(connection, self._sql.pairs_and(*more)).fetchall():
-            new, current = tuple(values[:width]), tuple(values[width : 2 * width])
-            met.append(Met(writes[number], new, current, *(values[2 * width :] or [None])))
-        return met
+        found = run(connection, self._comparison).fetchall()
+        return [Met(writes[number], *compared) for number, *compared in found]
 
     def _seen(self, connection: Connection, writes: Sequence[Write]) -> set[Key]:
         """Those that are no later than what this mapping last wrote under their keys."""
@@ -129,21 +132,18 @@ class ContestedWriter(VersionedWriter):
 
     # -- what it comes to ----------------------------------------------------------------------
 
-    def _kind(self, met: Met, base: Values | None) -> str | None:
-        """Which conflict it is, if it is one."""
-        new, old = met.new[self._version], met.current[self._version]
+    def _kind(self, met: Met, base: Met | None) -> str | None:
+        """Which conflict it is, if it is one; `base` is the row before the change."""
         contested = self._differing(met)
-        if base is not None and (self._merges or base[self._version] == old):
-            contested = [i for i in contested if base[i] != met.current[i]]
-        if not contested or old is None or (met.write.keep < 0 and new == old):
+        if base is not None and (self._merges or base.same_version):
+            contested = [i for i in contested if base.differs[i]]
+        if not contested or met.unversioned or (met.write.keep < 0 and met.same_version):
             return None
-        if new == old:
+        if met.same_version:
             return DATA
         if self._merges:
-            newer = new is not None and new > old
-            return TIMESTAMP if newer and base is not None and _overlaps(new, met) else None
-        older = new is None or new < old
-        return TIMESTAMP if older and base is not None else None
+            return TIMESTAMP if met.newer and base is not None and met.overlaps else None
+        return TIMESTAMP if met.older and base is not None else None
 
     def _outcome(self, kind: str) -> tuple[bool, str | None]:
         """Does the target's row stay, and which database has won?"""
@@ -159,18 +159,13 @@ class ContestedWriter(VersionedWriter):
             case Tie.REVIEW:
                 return True, None
 
-    def _ties(self, met: Met) -> bool:
-        return bool(met.new[self._version] == met.current[self._version])
-
     def _differing(self, met: Met) -> list[int]:
         """The columns that the row would change, apart from the version."""
-        keep, new, current = met.write.keep, met.new, met.current
+        keep = met.write.keep
         return [
             i
             for i in self._compared
-            if not keep & (1 << i)
-            and new[i] != current[i]
-            and not (self._merges and new[i] is None)
+            if met.differs[i] and not keep & (1 << i) and not (self._merges and met.is_null[i])
         ]
 
     # -- what is declared ----------------------------------------------------------------------
@@ -184,10 +179,11 @@ class ContestedWriter(VersionedWriter):
     def _names(self) -> list[str]:
         return [column.name for column in self._sql.columns]
 
-    @property
-    def _version(self) -> int:
-        assert self._mapping.conflict.version is not None
-        return self._names.index(self._mapping.conflict.version)
+    @cached_property
+    def _comparison(self) -> str:
+        version = self._mapping.conflict.version
+        assert version is not None
+        return self._sql.comparison(version=version, owner_time=self._rule.owner_time)
 
     @property
     def _compared(self) -> list[int]:
@@ -200,8 +196,3 @@ class ContestedWriter(VersionedWriter):
             and target.column.sources
             and not (target.column.on_insert or target.column.lookups)
         ]
-
-
-def _overlaps(new: datetime, met: Met) -> bool:
-    """Was the target's row written in the second of the source's change, or after it?"""
-    return met.owner_time is not None and met.owner_time >= new.replace(microsecond=0)

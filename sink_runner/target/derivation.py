@@ -13,7 +13,7 @@ from ..chain.row import TargetColumn
 from ..errors import ConfigError
 from ..plugin import Candidates, SyncTime, TableMapping
 from .catalog import TableCatalog, quoted
-from .statements import NOW, POSITION
+from .statements import NOW, POSITION, differ
 
 Connection = psycopg.Connection[Any]
 
@@ -104,8 +104,8 @@ class Derivation:
         set_ = [*others, *self._timed]
         values = ", ".join([names_of(names), *(NOW for _ in self._timed)])
         sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in set_)
-        old = ", ".join(f"t.{quoted(name)}" for name in others)
-        new = ", ".join(f"excluded.{quoted(name)}" for name in others)
+        old = [f"t.{quoted(name)}" for name in others]
+        new = [f"excluded.{quoted(name)}" for name in others]
         same = " AND ".join(f"t.{quoted(name)} = w.{quoted(name)}" for name in key)
         return (
             f"WITH wanted AS MATERIALIZED ({self._select}), "
@@ -115,7 +115,7 @@ class Derivation:
             f"put AS (INSERT INTO {table} AS t ({names_of([*names, *self._timed])}) "
             f"SELECT {values} FROM wanted ORDER BY {names_of(key)} "
             f"ON CONFLICT ({names_of(key)}) DO UPDATE SET {sets} "
-            f"WHERE ROW({old}) IS DISTINCT FROM ROW({new}) RETURNING 1) "
+            f"WHERE {differ(old, new)} RETURNING 1) "
             "SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM put)"
         )
 

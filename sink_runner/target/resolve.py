@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 import psycopg
 
-from ..chain.row import check_whole, to_stage
+from ..chain.row import TargetColumn, check_whole, to_stage
 from ..chain.steps import Chain
 from ..plugin import Change as PublicChange
 from ..plugin import Row
+from ..postgres.loaders import load_any_moment
 from .changes import Change, Write
 from .statements import Statements
 
@@ -46,22 +47,40 @@ class Resolver:
         """What is left to write of the staged rows, whose current rows are locked now."""
         chosen: dict[int, Write | None] = {}
         width = len(self._names)
-        for number, *values in connection.execute(self._sql.pairs.encode()).fetchall():
+        for number, differs, *values, texts in self._pairs(connection):
+            if not differs:
+                continue
             incoming = dict(zip(self._names, values[:width], strict=True))
             current = dict(zip(self._names, values[width:], strict=True))
-            if incoming != current:
-                winner = self._chain.resolve(incoming, current)
-                write = writes[number]
-                chosen[number] = None if winner == current else self._with(write, winner)
+            winner = self._chain.resolve({**incoming}, {**current})
+            check_whole(winner, self._names)
+            if all(winner[name] is value for name, value in current.items()):
+                chosen[number] = None
+                continue
+            kept = dict(zip(self._names, texts, strict=True))
+            chosen[number] = self._with(writes[number], winner, incoming, current, kept)
         return [w for i, write in enumerate(writes) if (w := chosen.get(i, write)) is not None]
 
-    def _with(self, write: Write, row: Row) -> Write:
-        check_whole(row, self._names)
-        values = tuple(
-            None if row[column.name] is None else to_stage(column)(row[column.name])
-            for column in self._sql.columns
-        )
-        return write._replace(values=values)
+    def _pairs(self, connection: Connection) -> list[tuple[Any, ...]]:
+        cursor = connection.cursor()
+        load_any_moment(cursor)
+        return cursor.execute(self._sql.pairs.encode()).fetchall()
+
+    def _with(
+        self, write: Write, row: Row, incoming: Row, current: Row, kept: Mapping[str, str | None]
+    ) -> Write:
+        """The write of a plugin's row; what it took over from either row stays exactly that."""
+
+        def staged(column: TargetColumn, came: Any) -> Any:
+            value = row[column.name]
+            if value is incoming[column.name]:
+                return came
+            if value is current[column.name]:
+                value = kept[column.name]
+            return None if value is None else to_stage(column)(value)
+
+        pairs = zip(self._sql.columns, write.values, strict=True)
+        return write._replace(values=tuple(staged(column, came) for column, came in pairs))
 
 
 class PluginWriter:

@@ -6,25 +6,19 @@ so that two runners can't lock each other out.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from ..chain.row import TargetColumn
 from ..plugin import Column, Conflict, Strategy
+from ..postgres.types import PgType
 from .catalog import quoted
 from .hidden_keys import KeyText
 
-_LENGTH = re.compile(r" ?\([^)]*\)")
-# Without a length these two would mean one character and one bit.
-_UNBOUND = {"char": "bpchar", "character": "bpchar", "bit": '"bit"'}
-# Types whose equality is none, or of something else, such as the area.
-_COMPARED_AS = {
-    "json": "jsonb",
-    **dict.fromkeys(("xml", "point", "box", "path", "polygon", "circle"), "text"),
-}
+# An explicit cast to these cuts off in silence what is too long; an assignment complains.
+_CUT_OFF = ("varchar", "bpchar", "bit", "varbit")
 
 POSITION = "_position"
 NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
@@ -42,6 +36,8 @@ class Statements:
     key_text: KeyText
     """As which the key is kept in the runner's own tables."""
     unstaged: Sequence[Column] = ()
+    marked: Mapping[str, PgType] = field(default_factory=dict)
+    """The types of the target's columns, any of which a mark may set."""
     positioned: bool = False
     """The table keeps the log position in a column of its own, which decides between rows of
     the same version."""
@@ -71,16 +67,51 @@ class Statements:
 
     @cached_property
     def pairs(self) -> str:
-        """Each staged row beside the target's row of its key, which is locked, numbered from 0."""
-        return self.pairs_and()
+        """Each staged row beside the target's row of its key, which is locked, numbered from 0.
 
-    def pairs_and(self, *more: str) -> str:
-        """`pairs`, and then more columns of the target."""
-        new = ", ".join(self._cast(c) for c in self.columns)
-        old = ", ".join(f"t.{quoted(name)}" for name in [*(c.name for c in self.columns), *more])
+        After the number: whether the two differ, the new values, the old ones, and the text of
+        the old ones as an array.
+        """
+        new = [self._cast(c) for c in self.columns]
+        old = [f"t.{quoted(c.name)}" for c in self.columns]
+        texts = ", ".join(f"{value}::text" for value in old)
+        return self._beside([differ(*self._images), *new, *old, f"ARRAY[{texts}]"])
+
+    def comparison(self, *, version: str, owner_time: str | None) -> str:
+        """As `pairs`, but compared by the database: nothing is read that Python may not hold.
+
+        After the number, arrays with an item for each column: whether it differs, whether the
+        new value is NULL, the texts of the new values and of the old ones.  Then of the
+        version: whether both are equal, whether the old one is NULL, whether the new one is
+        later, whether it is earlier; and whether the owner wrote in its second or after it.
+        """
+        pairs = list(zip(*self._images, strict=True))
+        old, new = next(p for c, p in zip(self.columns, pairs, strict=True) if c.name == version)
+        since = f"t.{quoted(owner_time)} >= date_trunc('second', {new})" if owner_time else "false"
+        return self._beside(
+            [
+                _array(differ([one], [other]) for one, other in pairs),
+                _array(f"{other} IS NULL" for _, other in pairs),
+                _array(f"({other})::text" for _, other in pairs),
+                _array(f"({one})::text" for one, _ in pairs),
+                f"{new} IS NOT DISTINCT FROM {old}",
+                f"{old} IS NULL",
+                f"coalesce({new} > {old}, {old} IS NULL AND {new} IS NOT NULL)",
+                f"coalesce({new} < {old}, {new} IS NULL AND {old} IS NOT NULL)",
+                f"coalesce({since}, false)",
+            ]
+        )
+
+    @cached_property
+    def _images(self) -> tuple[list[str], list[str]]:
+        """The old values and the new ones as the target stores them, of their base types."""
+        old = [as_base(f"t.{quoted(c.name)}", c.pg) for c in self.columns]
+        return old, [stored(self._cast(c), c.pg) for c in self.columns]
+
+    def _beside(self, expressions: Sequence[str]) -> str:
         numbered = f"SELECT *, row_number() OVER (ORDER BY ctid) - 1 AS _number FROM {self.stage}"
         return (
-            f"SELECT s._number, {new}, {old} FROM {self.target} t "
+            f"SELECT s._number, {', '.join(expressions)} FROM {self.target} t "
             f"JOIN ({numbered}) s ON {self._same_key} "
             f"ORDER BY {', '.join(f't.{quoted(n)}' for n in self.key)} FOR UPDATE OF t"
         )
@@ -118,7 +149,8 @@ class Statements:
         sets += self._also_set("excluded")
         new = {c.name: f"excluded.{quoted(c.name)}" for c in self._updated}
         newer = self._newer({**new, POSITION: f"excluded.{POSITION}"})
-        return f"DO UPDATE SET {', '.join(sets)} WHERE {newer} AND {self._differs(new)}"
+        changed = differ([f"t.{quoted(name)}" for name in new], list(new.values()))
+        return f"DO UPDATE SET {', '.join(sets)} WHERE {newer} AND {changed}"
 
     # -- rows that keep some of the target's columns ------------------------------------------
 
@@ -133,11 +165,13 @@ class Statements:
         new = {c.name: self._kept(c, merge=merge) for c in self._updated}
         sets = [f"{quoted(name)} = {value}" for name, value in new.items()]
         sets += self._also_set("s")
-        newer = self._newer({**new, POSITION: f"s.{POSITION}"})
-        where = [self._same_key, newer, self._differs(new)]
+        fresh = {c.name: self._kept(c, merge=merge, as_stored=True) for c in self._updated}
+        newer = self._newer({**fresh, POSITION: f"s.{POSITION}"})
+        old = [as_base(f"t.{quoted(c.name)}", c.pg) for c in self._updated]
+        where = [self._same_key, newer, differ(old, list(fresh.values()))]
         if merge:
             version = self.conflict.version or ""
-            later = f"t.{quoted(version)} IS NULL OR {new[version]} > t.{quoted(version)}"
+            later = f"t.{quoted(version)} IS NULL OR {fresh[version]} > t.{quoted(version)}"
             where += [self._brings, f"(s._keep >= 0 OR {later})"]
         if remembered:
             where.append(self._not_deleted)
@@ -146,8 +180,11 @@ class Statements:
             f"FROM {self.stage} s WHERE {' AND '.join(where)}"
         )
 
-    def _kept(self, column: TargetColumn, *, merge: bool) -> str:
+    def _kept(self, column: TargetColumn, *, merge: bool, as_stored: bool = False) -> str:
+        """The value that an existing row is given, as the column stores it or as it comes."""
         old, new = f"t.{quoted(column.name)}", self._cast(column)
+        if as_stored:
+            old, new = as_base(old, column.pg), stored(new, column.pg)
         if merge and column.name != self.conflict.version:
             new = f"coalesce({new}, {old})"
         bit = 1 << self._bit(column.name)
@@ -181,18 +218,17 @@ class Statements:
         return f"DELETE FROM {self.target} t USING {self._keys} WHERE {self._same_key}"
 
     def mark(self, values: Mapping[str, Any]) -> str:
-        """Set columns; takes the values before the keys and once more after them."""
-        sets = [f"{quoted(name)} = %s" for name in values]
-        changes = [self._changes(name) for name in values]
+        """Set columns; takes the values and then the keys."""
+        types = [self._all_types[name] for name in values]
+        given = [f"%s::{pg.unbound_cast} AS m{at}" for at, pg in enumerate(types)]
+        sets = [f"{quoted(name)} = m.m{at}" for at, name in enumerate(values)]
+        new = [stored(f"m.m{at}", pg) for at, pg in enumerate(types)]
+        old = [as_base(f"t.{quoted(n)}", pg) for n, pg in zip(values, types, strict=True)]
         return (
-            f"UPDATE {self.target} t SET {', '.join(sets)} FROM {self._keys} "
-            f"WHERE {self._same_key} AND ({' OR '.join(changes)})"
+            f"UPDATE {self.target} t SET {', '.join(sets)} "
+            f"FROM (SELECT {', '.join(given)}) m, {self._keys} "
+            f"WHERE {self._same_key} AND {differ(old, new)}"
         )
-
-    def _changes(self, name: str) -> str:
-        type_ = self._types.get(name, "")
-        new = comparable("%s", type_)
-        return f"{comparable(f't.{quoted(name)}', type_)} IS DISTINCT FROM {new}"
 
     @cached_property
     def remember_deleted(self) -> str:
@@ -268,19 +304,23 @@ class Statements:
         return _list(self.key)
 
     @cached_property
-    def _types(self) -> dict[str, str]:
-        return {c.name: c.type for c in self.columns}
+    def _all_types(self) -> dict[str, PgType]:
+        return {**self.marked, **self._types}
+
+    @cached_property
+    def _types(self) -> dict[str, PgType]:
+        return {c.name: c.pg for c in self.columns}
 
     @cached_property
     def _same_key(self) -> str:
         return " AND ".join(
-            f"t.{quoted(name)} = s.{quoted(name)}::{unbound(self._types[name])}"
+            f"t.{quoted(name)} = s.{quoted(name)}::{self._types[name].unbound_cast}"
             for name in self.key
         )
 
     @cached_property
     def _key_text(self) -> str:
-        parts = ", ".join(f"s.{quoted(name)}::{unbound(self._types[name])}" for name in self.key)
+        parts = ", ".join(f"s.{quoted(n)}::{self._types[n].unbound_cast}" for n in self.key)
         return self.key_text.sql(f"jsonb_build_array({parts})")
 
     @cached_property
@@ -302,30 +342,44 @@ class Statements:
             f"ELSE {old} IS NULL OR {new[version]} > {old} END"
         )
 
-    def _differs(self, new: Mapping[str, str]) -> str:
-        old = ", ".join(comparable(f"t.{quoted(name)}", self._types[name]) for name in new)
-        fresh = ", ".join(comparable(value, self._types[name]) for name, value in new.items())
-        return f"ROW({old}) IS DISTINCT FROM ROW({fresh})"
-
     @staticmethod
     def _cast(column: TargetColumn) -> str:
         value = f"s.{quoted(column.name)}"
-        if column.type == column.stage_type or column.stage_type != "text":
+        if column.stage_type == column.pg.name:
             return value
-        return f"{value}::{unbound(column.type)}"
+        return f"{value}::{column.pg.unbound_cast}"
 
 
-def unbound(type_: str) -> str:
-    """The type without its length.
+def differ(old: Sequence[str], new: Sequence[str]) -> str:
+    """SQL: whether two rows of the same types are not identical, byte for byte.
 
-    A cast cuts off in silence what is longer; the assignment that follows it complains.
+    PostgreSQL's record image operators need no equality operator of the types, cannot raise on
+    a value, and tell apart what `=` calls equal: 1.5 and 1.50, 0 and -0, `alice` and `Alice` of
+    citext, `1 mon` and `30 days`.
     """
-    type_, array, rest = _LENGTH.sub("", type_).partition("[")
-    return _UNBOUND.get(type_, type_) + array + rest
+    return f"ROW({', '.join(old)})::record *<> ROW({', '.join(new)})::record"
 
 
-def comparable(value: str, type_: str) -> str:
-    return f"({value})::{_COMPARED_AS[type_]}" if type_ in _COMPARED_AS else value
+def as_base(value: str, pg: PgType) -> str:
+    """SQL of a column's value as a value of its base type: image operators compare no domains."""
+    return f"({value})::{pg.unbound_cast}"
+
+
+def stored(value: str, pg: PgType) -> str:
+    """SQL of what a value of the base type becomes when a column of the type stores it.
+
+    What is too long stays as it is, since the assignment is going to refuse it.
+    """
+    if pg.modifier is None:
+        return value
+    bound = f"({value})::{pg.base_cast}"
+    if not pg.scalar.is_builtin(*_CUT_OFF):
+        return bound
+    return f"CASE WHEN {bound} = {value} THEN {bound} ELSE {value} END"
+
+
+def _array(expressions: Iterable[str]) -> str:
+    return f"ARRAY[{', '.join(expressions)}]"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -130,7 +130,7 @@ class Writer:
         return deleted
 
     def _mark(self, connection: Connection, leave: Leave, values: Mapping[str, Any]) -> int:
-        parameters = [*values.values(), *key_arrays([leave.key]), *values.values()]
+        parameters = [*values.values(), *key_arrays([leave.key])]
         return run(connection, self._sql.mark(values), parameters).rowcount
 
 
