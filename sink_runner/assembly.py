@@ -42,13 +42,14 @@ from .masking.policy import Policies
 from .masking.refresh import Refresh, after_polls
 from .parts import Parts, assemble, remask
 from .patience import Patience
-from .plugin import Table, TableMapping
+from .plugin import TableMapping
+from .postgres.preflight import check_mapping, log_warnings
+from .postgres.source_checks import columns_before
 from .postgres.types import PgType
 from .schema_check.build import watch as schema_watch
 from .target.applier import Applier
 from .target.audit import trail
-from .target.catalog import TableCatalog, read_table
-from .target.catalog_checks import check_source, check_target, wanted_before
+from .target.catalog import TableCatalog
 from .target.faults import judge
 from .target.feeders import Feeders
 from .target.offsets import Offsets
@@ -95,17 +96,17 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     """
     mapping = plugin.mapping
     assert mapping is not None
-    target = _read(around.database(mapping.target_table.database).dsn, mapping.target, init=True)
-    source = _read(around.database(mapping.source_table.database).reader_dsn, mapping.source)
-    check_target(mapping, target)
+    _make_control_tables(around.database(mapping.target_table.database).dsn)
     policies = around.latest or (lambda: around.policies)
     watch = schema_watch(plugin.name, mapping, around.config, policies, around.schemas)
-    check_source(mapping, source, watch.known())
+    preflight = check_mapping(plugin.name, mapping, around.config, known=watch.known())
+    log_warnings(preflight)
+    source, target = preflight.catalogs()
     config, health = around.config, around.health.mapping(plugin.name)
     timeout, settings = config.batch.timeout_seconds, config.dead_letters
     lookups = Lookups(mapping.columns, around.readers, timeout)
     keys = KeyDecoder(around.schemas, sorted(source.primary_key))
-    decoder = EnvelopeDecoder(watch, after=mapping.source_columns, before=wanted_before(mapping))
+    decoder = EnvelopeDecoder(watch, after=mapping.source_columns, before=columns_before(mapping))
     parts = assemble(
         plugin,
         around.plugins,
@@ -236,17 +237,12 @@ def shape_of(
         column = source.columns.get(name)
         return (column.type, column.pg) if column else ()
 
-    return Shape(columns(mapping.source_columns), columns(wanted_before(mapping)))
+    return Shape(columns(mapping.source_columns), columns(columns_before(mapping)))
 
 
-# -- checks against both catalogs --------------------------------------------------------------
-
-
-def _read(dsn: str, table: str, *, init: bool = False) -> TableCatalog:
+def _make_control_tables(dsn: str) -> None:
     try:
         with connect(dsn, "sink-runner start") as connection:
-            if init:
-                create_control_tables(connection)
-            return read_table(connection, Table.parse(table))
+            create_control_tables(connection)
     except psycopg.Error as fault:
         raise judge(fault) from fault

@@ -15,9 +15,9 @@ from sink_runner.loading import registry
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import assemble
-from sink_runner.plugin import Candidates, Column, Table, TableMapping, first_of, source_wins
-from sink_runner.target.catalog import CatalogColumn, TableCatalog
-from sink_runner.target.catalog_checks import check_source, check_target, wanted_before
+from sink_runner.plugin import Candidates, Column, TableMapping, first_of, source_wins
+from sink_runner.postgres.source_checks import columns_before
+from sink_runner.target.catalog import CatalogColumn
 
 MAPPING = TableMapping(
     source="north.public.t",
@@ -28,71 +28,17 @@ MAPPING = TableMapping(
 )
 
 
-def catalog(*columns: str, unique: str = "id", primary: str = "id", full: bool = True) -> Any:
-    return TableCatalog(
-        table=Table("south", "public", "t"),
-        columns={name: CatalogColumn(name, "text", nullable=True) for name in columns},
-        unique=frozenset({frozenset(unique.split())}),
-        primary_key=frozenset(primary.split()),
-        full_identity=full,
-    )
-
-
-class TestTarget:
-    def test_it_has_the_columns_and_the_key(self) -> None:
-        check_target(MAPPING, catalog("id", "name"))
-
-    def test_a_column_that_is_missing_is_named(self) -> None:
-        with pytest.raises(ConfigError, match="no column name"):
-            check_target(MAPPING, catalog("id"))
-
-    @pytest.mark.parametrize("unique", ["name", "id name"])
-    def test_the_key_must_be_unique_by_itself(self, unique: str) -> None:
-        with pytest.raises(ConfigError, match=r"no unique constraint on \(id\)"):
-            check_target(MAPPING, catalog("id", "name", unique=unique))
-
-
-class TestSource:
-    def test_it_has_the_columns(self) -> None:
-        check_source(MAPPING, catalog("id", "title", full=False))
-
-    def test_a_column_that_is_missing_is_named(self) -> None:
-        with pytest.raises(ConfigError, match="no column title"):
-            check_source(MAPPING, catalog("id"))
-
-    def test_the_old_row_needs_the_full_identity(self) -> None:
-        mapping = replace(MAPPING, old_row=True)
-        check_source(mapping, catalog("id", "title"))
-        with pytest.raises(ConfigError, match="REPLICA IDENTITY FULL"):
-            check_source(mapping, catalog("id", "title", full=False))
-
-    def test_so_does_a_key_that_a_delete_does_not_carry(self) -> None:
-        mapping = replace(MAPPING, key=("name",))
-        with pytest.raises(ConfigError, match="does not carry title"):
-            check_source(mapping, catalog("id", "title", full=False))
-
-    def test_a_key_that_an_update_may_change_needs_the_old_row(self) -> None:
-        mapping = replace(MAPPING, key=("name",))
-        with pytest.raises(ConfigError, match="old_row=True"):
-            check_source(mapping, catalog("id", "title"))
-        check_source(replace(mapping, old_row=True), catalog("id", "title"))
-
-    def test_neither_matters_where_no_event_is_read(self) -> None:
-        mapping = replace(MAPPING, key=("name",), events=False)
-        check_source(mapping, catalog("id", "title", full=False))
-
-
-class TestWantedBefore:
+class TestColumnsBefore:
     def test_the_keys_sources_and_no_more(self) -> None:
         columns = (Column("id", first_of("a", "b")), Column("name", "a"))
-        assert wanted_before(replace(MAPPING, columns=columns)) == ("a", "b")
+        assert columns_before(replace(MAPPING, columns=columns)) == ("a", "b")
 
     def test_everything_if_the_old_row_is_asked_for(self) -> None:
-        assert wanted_before(replace(MAPPING, old_row=True, reads=("x",))) == ("id", "title", "x")
+        assert columns_before(replace(MAPPING, old_row=True, reads=("x",))) == ("id", "title", "x")
 
     def test_of_candidates_it_is_their_key(self) -> None:
         candidates = Candidates(key=("name",), group=("id",), select="{candidates}")
-        assert wanted_before(replace(MAPPING, candidates=candidates)) == ("title",)
+        assert columns_before(replace(MAPPING, candidates=candidates)) == ("title",)
 
 
 @pytest.fixture
@@ -111,7 +57,7 @@ def parts(site) -> Callable[..., Any]:
         return assemble(
             usable[0],
             usable,
-            catalog(*names).columns,
+            {name: CatalogColumn(name, "text", nullable=True) for name in names},
             Policies(PolicyFiles(version=0, digest="", policies=())),
             shape_of=lambda _: None,
             resolve=lambda *_: {},

@@ -267,3 +267,15 @@ def test_two_writers_of_the_same_keys_wait_for_each_other(written: Make) -> None
             second.write(other, list(reversed(rows)), DAY[0])
     with other.transaction():
         assert second.write(other, list(reversed(rows)), DAY[0]) == 0
+
+
+@pytest.mark.parametrize("kind", ["ALWAYS", "BY DEFAULT"])
+@pytest.mark.parametrize("conflict", [source_wins(), insert_once(), newest_wins("at")], ids=str)
+def test_identity_column_takes_the_sources_value(written: Make, kind: str, conflict: Any) -> None:
+    """GENERATED ALWAYS AS IDENTITY refuses a value that the statement does not insist on."""
+    ddl = f"id int GENERATED {kind} AS IDENTITY PRIMARY KEY, a text, at timestamp"
+    made = written(ddl, conflict=conflict)
+    made.write(made.row(41, "a", DAY[1]))
+    made.write(made.row(41, "b", DAY[2]))
+    stays = "a" if conflict == insert_once() else "b"
+    assert made.rows("id, a") == [(41, stays)]

@@ -13,7 +13,7 @@ import psycopg
 from ..assembly import clock, sealer
 from ..chain.incoming import Shape
 from ..chain.lookups import Lookups
-from ..config import Config, Database
+from ..config import Config
 from ..dead_letters.dead_letter import DeadLetters
 from ..dead_letters.rekey import check_fingerprints
 from ..dead_letters.waiting import Waiting
@@ -23,12 +23,13 @@ from ..loading import registry
 from ..masking.policy import load_policies
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
+from ..postgres.preflight import check_mapping, database, log_warnings
+from ..postgres.source_checks import columns_before
 from ..schema_check.findings import refused
 from ..schema_check.report import Sources, check
 from ..target.audit import trail
 from ..target.candidates import candidate_table
 from ..target.catalog import TableCatalog, read_table
-from ..target.catalog_checks import check_target, wanted_before
 from ..target.derivation import Derivation
 from ..target.faults import judge
 from ..target.session import Connection, connect, create_control_tables
@@ -60,7 +61,10 @@ def tools(
     mapping = plugin.mapping
     assert mapping is not None
     try:
-        target = _target(database(config, mapping.target_table.database), mapping)
+        _make_control_tables(database(config, mapping.target_table.database).dsn)
+        preflight = check_mapping(plugin.name, mapping, config)
+        log_warnings(preflight)
+        _, target = preflight.catalogs()
         reader = database(config, mapping.source_table.database).reader_dsn
         asking = open_source(reader, plugin.name)
     except psycopg.Error as fault:
@@ -87,20 +91,9 @@ def _refuse_harm(name: str, mapping: TableMapping, config: Config) -> None:
         raise ConfigError(f"{told}\nsee `sink-runner schema check {name}`")
 
 
-def database(config: Config, name: str) -> Database:
-    try:
-        return config.databases[name]
-    except KeyError:
-        known = ", ".join(sorted(config.databases))
-        raise ConfigError(f"[databases.{name}] is missing; there is {known}") from None
-
-
-def _target(found: Database, mapping: TableMapping) -> TableCatalog:
-    with connect(found.dsn, "sink-runner start") as connection:
+def _make_control_tables(dsn: str) -> None:
+    with connect(dsn, "sink-runner start") as connection:
         create_control_tables(connection)
-        target = read_table(connection, mapping.target_table)
-    check_target(mapping, target)
-    return target
 
 
 class _Around(NamedTuple):
@@ -117,7 +110,7 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
     plugin, plugins, config, source, target = around
     mapping = source.mapping
     types = {column.name: column for column in source.format.columns}
-    shape = Shape(source.format.columns, [types[name] for name in wanted_before(mapping)])
+    shape = Shape(source.format.columns, [types[name] for name in columns_before(mapping)])
     return assemble(
         plugin,
         plugins,

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from ..config import Config
 from ..loading import registry
+from ..postgres.preflight import database
 from ..signals import stopped_by_signals
-from .build import database, tools
+from .build import tools
 from .lock import BusyError, locked
 from .plan import Options
 from .progress import Progress

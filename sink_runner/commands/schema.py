@@ -160,7 +160,7 @@ def check(args: argparse.Namespace) -> int:
     chosen = _chosen(args, file)
     sources = _sources(args, file)
     found = {
-        name: report.check(name, mapping, sources)
+        name: report.check_start(name, mapping, sources)
         for name, mapping in track(chosen.items(), "checking", console=_errors(), transient=True)
     }
     if args.json:

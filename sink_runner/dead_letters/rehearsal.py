@@ -13,7 +13,6 @@ from ..assembly import clock, shape_of
 from ..avro import EnvelopeDecoder, KeyDecoder
 from ..avro.envelope import Decoded
 from ..batch.applier import Alone, BatchApplier
-from ..batch.build import database
 from ..batch.source import Source
 from ..chain.incoming import Shape
 from ..chain.lookups import Lookups
@@ -26,9 +25,10 @@ from ..loading.quarantine import require_usable
 from ..masking.policy import load_policies
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
+from ..postgres.preflight import database
+from ..postgres.source_checks import columns_before
 from ..target.audit import trail
 from ..target.catalog import TableCatalog, read_table
-from ..target.catalog_checks import wanted_before
 from ..target.faults import judge
 from ..target.session import connect
 from ..target.writers import make_writer
@@ -140,7 +140,7 @@ def _reading(bench: Workbench, mapping: TableMapping, *, of_batch: bool) -> Read
 
 def _of_events(bench: Workbench, mapping: TableMapping, catalog: TableCatalog) -> Reading:
     decoder = EnvelopeDecoder(
-        bench.schemas, after=mapping.source_columns, before=wanted_before(mapping)
+        bench.schemas, after=mapping.source_columns, before=columns_before(mapping)
     )
     keys = KeyDecoder(bench.schemas, sorted(catalog.primary_key))
 
@@ -159,7 +159,7 @@ def _of_events(bench: Workbench, mapping: TableMapping, catalog: TableCatalog) -
 
 def _of_rows(mapping: TableMapping, source: Source) -> Reading:
     types = {column.name: column for column in source.format.columns}
-    shape = Shape(source.format.columns, [types[name] for name in wanted_before(mapping)])
+    shape = Shape(source.format.columns, [types[name] for name in columns_before(mapping)])
     return Reading(
         lambda message: source.format.decode(message.value),
         lambda _value: shape,

@@ -33,6 +33,8 @@ class Change(enum.StrEnum):
     TARGET = "target"
     """The target's column is narrower."""
     KEY = "key"
+    SETUP = "setup"
+    """The set-up is not what the mapping needs: it would not start."""
     SILENT = "silent"
     """There is no schema to look at."""
 

@@ -13,6 +13,8 @@ from ..config import Config
 from ..errors import ConfigError, DecodeError
 from ..masking.policy import Policies
 from ..plugin import Table, TableMapping
+from ..postgres.findings import Finding as PreflightFinding
+from ..postgres.preflight import check_mapping
 from .build import contracts, rules_of, source_row
 from .contract import Contract
 from .findings import Change, Finding, Severity, passes, refused
@@ -90,6 +92,31 @@ def check(name: str, mapping: TableMapping, sources: Sources) -> list[Finding]:
     if sources.registry is not None and mapping.events:
         found += _of_registry(rules, mapping, sources.registry, contract, now)
     return list(_once(found))
+
+
+def check_start(name: str, mapping: TableMapping, sources: Sources) -> list[Finding]:
+    """Everything that the start of `run` checks; without databases, the schemas alone."""
+    if sources.config is None:
+        return check(name, mapping, sources)
+    contract = _contract(name, mapping, sources)
+    known = () if contract is None else contract.missing | contract.row.columns.keys()
+    preflight = check_mapping(name, mapping, sources.config, known=known)
+    found = [_of_preflight(finding) for finding in preflight.findings]
+    if preflight.source is None:
+        return found
+    return found + check(name, mapping, sources)
+
+
+def _of_preflight(finding: PreflightFinding) -> Finding:
+    return Finding(
+        mapping=finding.mapping,
+        column=finding.fault.column,
+        change=Change.SETUP,
+        severity=Severity.REFUSED if finding.refused else Severity.WARNING,
+        problem=finding.fault.problem,
+        advice=finding.advice,
+        origin=finding.check,
+    )
 
 
 def _rules(name: str, mapping: TableMapping, sources: Sources) -> Rules:

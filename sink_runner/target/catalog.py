@@ -13,8 +13,10 @@ from ..postgres.types import UNRESOLVED, PgType, declared_type, read_types
 
 _UNIQUE = """
 SELECT array_agg(a.attname::text), i.indisprimary
-FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-WHERE i.indrelid = to_regclass(%s) AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
+FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(attnum, place)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE k.place <= i.indnkeyatts AND i.indrelid = to_regclass(%s) AND i.indisunique
+  AND i.indpred IS NULL AND i.indexprs IS NULL
 GROUP BY i.indexrelid, i.indisprimary
 """
 _IDENTITY = "SELECT relreplident FROM pg_class WHERE oid = to_regclass(%s)"

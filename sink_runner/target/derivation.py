@@ -113,7 +113,7 @@ class Derivation:
             f"(SELECT {group} FROM {self.touched}) AND NOT EXISTS (SELECT FROM wanted w "
             f"WHERE {same}) RETURNING 1), "
             f"put AS (INSERT INTO {table} AS t ({names_of([*names, *self._timed])}) "
-            f"SELECT {values} FROM wanted ORDER BY {names_of(key)} "
+            f"OVERRIDING SYSTEM VALUE SELECT {values} FROM wanted ORDER BY {names_of(key)} "
             f"ON CONFLICT ({names_of(key)}) DO UPDATE SET {sets} "
             f"WHERE {differ(old, new)} RETURNING 1) "
             "SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM put)"

@@ -137,7 +137,7 @@ class Statements:
         where = f" WHERE {self._not_deleted}" if remembered else ""
         order = ", ".join(str(names.index(name) + 1) for name in self.key)
         return (
-            f"INSERT INTO {self.target} AS t ({_list(names)}) "
+            f"INSERT INTO {self.target} AS t ({_list(names)}) OVERRIDING SYSTEM VALUE "
             f"SELECT {', '.join(values)} FROM {self.stage} s{where} ORDER BY {order}"
         )
 

@@ -18,8 +18,8 @@ from sink_runner.masking.policy import Policies, load_policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import assemble
 from sink_runner.plugin import ABSENT, Action, TableMapping
+from sink_runner.postgres.source_checks import columns_before
 from sink_runner.target.catalog import CatalogColumn
-from sink_runner.target.catalog_checks import wanted_before
 from sink_runner.target.changes import Change, Leave, Write
 
 from .events import Sample, kind_of, spelled
@@ -128,7 +128,7 @@ class Harness:
 
     def _message(self, offset: int, sample: Sample) -> Message:
         """Each event has a schema of its own, so that each may use other Python types."""
-        after, before = self.mapping.source_columns, wanted_before(self.mapping)
+        after, before = self.mapping.source_columns, columns_before(self.mapping)
         self._shapes.append(
             Shape(_columns(after, sample, sample.after), _columns(before, sample, sample.before))
         )

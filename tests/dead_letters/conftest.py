@@ -30,10 +30,10 @@ from sink_runner.kafka.message import Message
 from sink_runner.loading import registry
 from sink_runner.masking.policy import load_policies
 from sink_runner.parts import assemble
+from sink_runner.postgres.source_checks import columns_before
 from sink_runner.target.applier import Applier
 from sink_runner.target.audit import trail
 from sink_runner.target.catalog import read_table
-from sink_runner.target.catalog_checks import wanted_before
 from sink_runner.target.offsets import Advance, Claim, Offsets, Topic
 from sink_runner.target.session import connect, create_control_tables
 from sink_runner.target.writers import make_writer
@@ -213,7 +213,7 @@ class Office:
         with connect(self.reader_dsn, "start") as connection:
             source = read_table(connection, mapping.source_table)
         self.decoder = EnvelopeDecoder(
-            SchemaRegistry(self.url), after=mapping.source_columns, before=wanted_before(mapping)
+            SchemaRegistry(self.url), after=mapping.source_columns, before=columns_before(mapping)
         )
         self.lookups = Lookups(mapping.columns, {self.database: self.reader_dsn})
         self.parts = assemble(

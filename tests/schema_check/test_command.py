@@ -166,9 +166,10 @@ def databases(postgres, site, configured, monkeypatch):
     ):
         create_control_tables(writer)
         source.execute("CREATE TABLE t (id int PRIMARY KEY, title varchar(20), amount bigint)")
-        source.execute("GRANT SELECT ON t TO sink_reader")
+        source.execute("GRANT SELECT ON t TO sink_reader, sink_capture")
+        source.execute("ALTER PUBLICATION sink_publication ADD TABLE t")
         target.execute("CREATE TABLE t (id int PRIMARY KEY, name varchar(20), amount bigint)")
-        target.execute("GRANT SELECT, INSERT, UPDATE ON t TO sink_writer")
+        target.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON t TO sink_writer")
         contracts = Contracts(postgres.dsn(south, "sink_writer"))
         yield source, contracts, lambda: target.execute(AUDITED).fetchall()
 

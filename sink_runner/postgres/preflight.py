@@ -1,0 +1,153 @@
+"""The checks that a mapping passes before a row moves: one list, the same for every command.
+
+`run`, `batch` and `schema check` call `check_mapping`, so that none of them accepts what another
+one refuses.  All faults of a mapping are told at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import psycopg
+import structlog
+
+from ..config import Config, Database
+from ..errors import ConfigError
+from ..plugin import Table, TableMapping
+from ..target.catalog import TableCatalog, quoted, read_table
+from ..target.faults import judge
+from ..target.session import Connection, connect
+from . import source_checks, target_checks
+from .findings import Fault, Finding, refuse
+from .subject import Subject
+from .table_facts import TableFacts, read_facts
+
+Check = Callable[[Subject], Iterator[Fault]]
+
+CHECKS: Mapping[str, Check] = {
+    "source_kind": source_checks.check_kind,
+    "source_columns": source_checks.check_columns,
+    "replica_identity": source_checks.check_replica_identity,
+    "publication": source_checks.check_publication,
+    "source_row_security": source_checks.check_row_security,
+    "target_kind": target_checks.check_kind,
+    "target_columns": target_checks.check_columns,
+    "target_key": target_checks.check_key,
+    "version": target_checks.check_version,
+    "target_row_security": target_checks.check_row_security,
+}
+"""In the order in which the faults are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What was found of a mapping; the catalogs are None where the table does not exist."""
+
+    findings: Sequence[Finding]
+    source: TableCatalog | None
+    target: TableCatalog | None
+
+    def catalogs(self) -> tuple[TableCatalog, TableCatalog]:
+        """The source's and the target's catalog.  Raises ConfigError with all that is refused."""
+        refuse(self.findings)
+        assert self.source is not None
+        assert self.target is not None
+        return self.source, self.target
+
+
+def check_mapping(
+    name: str, mapping: TableMapping, config: Config, *, known: Collection[str] = ()
+) -> Preflight:
+    """Run every check of the list.
+
+    `known` are columns that the source once had: that one of them is gone is told by the schema
+    check, which knows more of it.  Raises RetriableError where a database does not answer, and
+    ConfigError where the configuration names none.
+    """
+    source, target = mapping.source_table, mapping.target_table
+    with ExitStack() as stack:
+        try:
+            reading = stack.enter_context(_open(database(config, source.database).reader_dsn))
+            writing = stack.enter_context(_open(database(config, target.database).dsn))
+            facts = read_facts(reading, source), read_facts(writing, target)
+            found = [
+                *_unreachable(name, source, facts[0], reading),
+                *_unreachable(name, target, facts[1], writing),
+            ]
+            if found or facts[0] is None or facts[1] is None:
+                return Preflight(found, None, None)
+            subject = Subject(
+                name=name,
+                mapping=mapping,
+                config=config,
+                source=facts[0],
+                target=facts[1],
+                source_catalog=read_table(reading, source),
+                target_catalog=read_table(writing, target),
+                reading=reading,
+                writing=writing,
+                known=frozenset(known),
+            )
+            return Preflight(
+                list(_findings(subject)), subject.source_catalog, subject.target_catalog
+            )
+        except psycopg.Error as fault:
+            raise judge(fault) from fault
+
+
+def database(config: Config, name: str) -> Database:
+    """The settings of a database.  Raises ConfigError."""
+    try:
+        return config.databases[name]
+    except KeyError:
+        known = ", ".join(sorted(config.databases))
+        raise ConfigError(
+            f"unknown database {name!r}; configured databases: {known}; add [databases.{name}]"
+        ) from None
+
+
+def log_warnings(preflight: Preflight) -> None:
+    """Tell what does not forbid a start."""
+    for finding in preflight.findings:
+        if not finding.refused:
+            structlog.get_logger().warning(
+                "preflight_warned",
+                mapping=finding.mapping,
+                check=finding.check,
+                problem=finding.fault.problem,
+                advice=finding.advice,
+            )
+
+
+def _open(dsn: str) -> Connection:
+    return connect(dsn, "sink-runner preflight")
+
+
+def _findings(subject: Subject) -> Iterator[Finding]:
+    for check, find in CHECKS.items():
+        for fault in find(subject):
+            yield Finding(mapping=subject.name, check=check, fault=fault)
+
+
+def _unreachable(
+    name: str, table: Table, found: TableFacts | None, session: Connection
+) -> Iterator[Finding]:
+    """A table that does not exist, or whose schema the role may not use."""
+    if found is None:
+        fault = Fault(
+            f"table {table} does not exist",
+            "a table of this name",
+            "create it, or correct the name in the plugin",
+        )
+    elif not found.usable_schema:
+        role = session.info.user
+        fault = Fault(
+            f"role {role} may not use schema {table.schema} of database {table.database}",
+            "USAGE of the schema",
+            f"GRANT USAGE ON SCHEMA {quoted(table.schema)} TO {quoted(role)}",
+        )
+    else:
+        return
+    yield Finding(mapping=name, check="tables", fault=fault)

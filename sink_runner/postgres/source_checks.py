@@ -1,0 +1,179 @@
+"""Checks of a mapping's source: what its log carries, and who may see which of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..plugin import TableMapping
+from .findings import Fault
+from .publications import publication_faults
+from .subject import Subject
+from .table_facts import KINDS, PARTITIONED, ReplicaIdentity
+
+_CAPTURED = frozenset({"r", PARTITIONED})
+_SETTINGS = {
+    "d": "its primary key",
+    "i": "the columns of an index",
+    "f": "every column",
+    "n": "nothing",
+}
+_NO_POLICY = """
+SELECT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = %s AND p.polpermissive
+         AND p.polcmd IN ('r', '*') AND pg_get_expr(p.polqual, p.polrelid) = 'true'
+         AND (0 = ANY (p.polroles) OR EXISTS (SELECT FROM unnest(p.polroles) role
+              WHERE role <> 0 AND pg_has_role(role, 'MEMBER'))))
+   AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = %s AND NOT p.polpermissive
+         AND p.polcmd IN ('r', '*'))
+"""
+
+
+def columns_before(mapping: TableMapping) -> tuple[str, ...]:
+    """The source columns that the mapping needs of a row before its change."""
+    if mapping.old_row:
+        return mapping.source_columns
+    key = mapping.candidates.key if mapping.candidates else mapping.key
+    used = [name for c in mapping.columns if c.name in key for name in c.sources]
+    return tuple(dict.fromkeys(used))
+
+
+def check_kind(subject: Subject) -> Iterator[Fault]:
+    """A table whose changes are not in the log, or come under another name."""
+    source, mapping = subject.source, subject.mapping
+    if mapping.query is None and not source.primary_key and not mapping.events:
+        yield Fault(
+            f"{mapping.source} has no primary key, by which a batch reads it",
+            "a primary key, or a query",
+            f"ALTER TABLE {source.sql_name} ADD PRIMARY KEY (...)",
+        )
+    if not mapping.events:
+        return
+    if source.kind not in _CAPTURED:
+        yield Fault(
+            f"{mapping.source} is a {KINDS[source.kind]}: PostgreSQL does not publish its changes",
+            "a table",
+            "name the table behind it as source, or declare events=False and a schedule",
+        )
+    elif source.persistence != "p":
+        kind = "an unlogged" if source.persistence == "u" else "a temporary"
+        yield Fault(
+            f"{mapping.source} is {kind} table: its changes are not written to the log",
+            "a table that is logged",
+            f"ALTER TABLE {source.sql_name} SET LOGGED",
+        )
+    elif source.kind != PARTITIONED and source.has_children:
+        yield Fault(
+            f"{mapping.source} has child tables by inheritance: rows of the children are captured "
+            "under their own names and would be missing in the target",
+            "a table without children, or declarative partitions",
+            f"map each child, or make {source.sql_name} a partitioned table",
+        )
+
+
+def check_columns(subject: Subject) -> Iterator[Fault]:
+    """A column that does not exist, or that capture leaves out."""
+    source, mapping = subject.source, subject.mapping
+    if mapping.query is not None:
+        return  # its columns are those of the query
+    for name in mapping.source_columns:
+        column = source.columns.get(name)
+        if column is None and name not in subject.known:
+            yield Fault(
+                f"{mapping.source} has no column {name}",
+                f"one of {', '.join(source.columns)}",
+                "correct the name in the plugin",
+                column=name,
+            )
+        elif column is not None and column.generated and mapping.events:
+            yield Fault(
+                f"column {name} of {mapping.source} is generated: logical replication leaves it "
+                "out of every change",
+                "a column that is stored by the writer",
+                f'ALTER TABLE {source.sql_name} ALTER COLUMN "{name}" DROP EXPRESSION, or read '
+                "the columns that it is computed from and declare convert=",
+                column=name,
+            )
+
+
+def check_replica_identity(subject: Subject) -> Iterator[Fault]:
+    """The old row of a change has to carry the source's key and the target's."""
+    mapping, source = subject.mapping, subject.source
+    if not mapping.events or source.kind not in _CAPTURED:
+        return
+    wanted = [name for name in columns_before(mapping) if name in source.columns]
+    key = source.primary_key
+    if subject.follows or _publishes_changes(subject):
+        for identity in source.identities:
+            yield from _identity(subject, identity, wanted, key)
+    beyond = sorted(set(wanted) - set(key))
+    if beyond and not mapping.old_row:
+        yield Fault(
+            f"an update of {', '.join(beyond)} in {mapping.source} gives the row another key in "
+            f"{mapping.target} and would leave the old row there",
+            "the mapping to ask for the row before the change",
+            "declare old_row=True in the plugin",
+            column=beyond[0],
+        )
+
+
+def _publishes_changes(subject: Subject) -> bool:
+    return any({"update", "delete"} & one.operations for one in subject.publications)
+
+
+def _identity(
+    subject: Subject, identity: ReplicaIdentity, wanted: Sequence[str], key: Sequence[str]
+) -> Iterator[Fault]:
+    mapping = subject.mapping
+    full = f"ALTER TABLE {identity.table} REPLICA IDENTITY FULL"
+    carries = _SETTINGS[identity.setting]
+    if mapping.old_row and identity.setting != "f":
+        yield Fault(
+            f"the replica identity of {identity.table} is {carries}, and the mapping needs the "
+            "whole row before a change",
+            "REPLICA IDENTITY FULL",
+            full,
+        )
+        return
+    lacking = identity.lacks([*key, *wanted])
+    if lacking or (identity.columns == frozenset() and not key):
+        whole = not lacking or bool(set(lacking) - set(key))
+        yield Fault(
+            f"the replica identity of {identity.table} is {carries}: a delete does not carry "
+            f"{', '.join(lacking) or 'any column'}, so the row of {mapping.target} can't be told",
+            f"a replica identity with {', '.join(dict.fromkeys([*key, *wanted]))}",
+            full if whole else f"ALTER TABLE {identity.table} REPLICA IDENTITY DEFAULT",
+            column=", ".join(lacking),
+        )
+
+
+def check_publication(subject: Subject) -> Iterator[Fault]:
+    """Every change of the source is published, under the name that the mapping reads."""
+    source = subject.source
+    if not subject.mapping.events or source.kind not in _CAPTURED or source.persistence != "p":
+        return
+    yield from publication_faults(
+        subject.publications,
+        source,
+        [*subject.mapping.source_columns, *source.primary_key],
+        named=None,
+        follows=subject.follows,
+    )
+
+
+def check_row_security(subject: Subject) -> Iterator[Fault]:
+    """A reader that sees a part of the rows would take the others for deleted."""
+    source, role = subject.source, subject.reading.info.user
+    if not source.row_security:
+        return
+    active = subject.reading.execute("SELECT row_security_active(%s::oid)", (source.oid,))
+    if active.fetchone() != (True,):
+        return
+    if subject.reading.execute(_NO_POLICY, (source.oid, source.oid)).fetchone() == (True,):
+        return
+    yield Fault(
+        f"row-level security of {subject.mapping.source} hides rows from role {role}: a batch "
+        "would take them for deleted",
+        "a reader that sees every row",
+        f'CREATE POLICY sink_reads ON {source.sql_name} FOR SELECT TO "{role}" USING (true), or '
+        f'ALTER ROLE "{role}" BYPASSRLS',
+        refused=bool(subject.mapping.schedules) or not subject.mapping.events,
+    )

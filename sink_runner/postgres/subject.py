@@ -1,0 +1,90 @@
+"""What a check looks at: one mapping with both its tables and a session in each database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..chain.row import staged
+from ..config import Config
+from ..plugin import Delete, Keep, Mark, Strategy, TableMapping
+from ..target.catalog import TableCatalog
+from ..target.session import Connection
+from .publications import Publication, read_publications
+from .table_facts import TableFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A mapping whose tables exist."""
+
+    name: str
+    mapping: TableMapping
+    config: Config
+    source: TableFacts
+    target: TableFacts
+    source_catalog: TableCatalog
+    target_catalog: TableCatalog
+    reading: Connection
+    """A session of the reader in the source's database."""
+    writing: Connection
+    """A session of the writer in the target's database."""
+    known: frozenset[str] = frozenset()
+    """Columns that the source once had."""
+
+    @cached_property
+    def publications(self) -> Sequence[Publication]:
+        return read_publications(self.reading, self.source)
+
+    @property
+    def follows(self) -> bool:
+        """Whether updates and deletes of the source matter, and not its new rows alone."""
+        mapping = self.mapping
+        kept = all(
+            isinstance(action, Keep | None)
+            for action in (mapping.on_delete, mapping.on_retire, mapping.on_rekey)
+        )
+        return not (mapping.conflict.strategy is Strategy.INSERT_ONCE and kept)
+
+    @cached_property
+    def written(self) -> tuple[str, ...]:
+        """The target's columns that the mapping fills; none where a derivation decides."""
+        if self.mapping.candidates is not None:
+            return ()
+        return tuple(column.name for column in self.mapping.columns)
+
+    @cached_property
+    def updated(self) -> tuple[str, ...]:
+        """The target's columns that a later row of the same key overwrites."""
+        mapping = self.mapping
+        if mapping.conflict.strategy is Strategy.INSERT_ONCE or mapping.candidates is not None:
+            return ()
+        timed = {column.name for column in mapping.columns} - {
+            column.name for column in staged(mapping.columns)
+        }
+        return tuple(
+            column.name
+            for column in mapping.columns
+            if column.name not in mapping.key and (not column.on_insert or column.name in timed)
+        )
+
+    @cached_property
+    def marked(self) -> tuple[str, ...]:
+        """The target's columns that a row's removal sets."""
+        mapping = self.mapping
+        actions = (mapping.on_delete, mapping.on_retire, mapping.on_rekey)
+        names = [name for one in actions if isinstance(one, Mark) for name in one.values]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the mapping is sure to delete rows of the target."""
+        mapping = self.mapping
+        if mapping.candidates is not None:
+            return True
+        if mapping.events:
+            return isinstance(mapping.on_delete, Delete)
+        whole = any(schedule.full for schedule in mapping.schedules)
+        replaced = mapping.query is not None and bool(mapping.query.replaces)
+        return isinstance(mapping.on_retire, Delete) and (whole or replaced)

@@ -1,0 +1,406 @@
+"""The checks before a mapping starts: each fault is refused, by name and with the way out."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from sink_runner.batch import session
+from sink_runner.errors import ConfigError
+from sink_runner.loading import registry
+from sink_runner.loading.registry import Plugin, Status
+from sink_runner.plugin import Column, Keep, Mark, Schedule, insert_once, newest_wins
+from sink_runner.postgres.preflight import check_mapping
+
+pytestmark = pytest.mark.postgres
+
+KEYED = "CREATE TABLE {s}.t (id int PRIMARY KEY, v text)"
+PARTS = (
+    "CREATE TABLE {s}.t (id int, v text, PRIMARY KEY (id)) PARTITION BY RANGE (id);"
+    "CREATE TABLE {s}.low PARTITION OF {s}.t FOR VALUES FROM (0) TO (100);"
+    "CREATE TABLE {s}.high PARTITION OF {s}.t FOR VALUES FROM (100) TO (200);"
+)
+VIA_ROOT = "ALTER PUBLICATION sink_publication SET (publish_via_partition_root = true);"
+ALL_OPERATIONS = "ALTER PUBLICATION sink_publication SET (publish = 'insert, update, delete')"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault: the DDL of both sides, the mapping, the check that finds it and what it says."""
+
+    check: str
+    says: tuple[str, ...]
+    source: str = ""
+    target: str = ""
+    mapping: dict[str, Any] = field(default_factory=dict)
+    later: str = ""
+    """What the source's owner does after the table is published."""
+    undo: str = ""
+    publish: bool = True
+
+
+FAULTS = {
+    "no-source": Case(
+        "tables", ("north.{s}.gone does not exist",), mapping={"source": "north.{s}.gone"}
+    ),
+    "no-target": Case(
+        "tables", ("south.{s}.gone does not exist",), mapping={"target": "south.{s}.gone"}
+    ),
+    "identity-of-an-index": Case(
+        "replica_identity",
+        ("the columns of an index", "does not carry id", "REPLICA IDENTITY DEFAULT"),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY, v text NOT NULL CONSTRAINT vs UNIQUE);"
+        "ALTER TABLE {s}.t REPLICA IDENTITY USING INDEX vs",
+    ),
+    "identity-nothing": Case(
+        "replica_identity",
+        ("is nothing", "does not carry id", "REPLICA IDENTITY DEFAULT"),
+        source=KEYED + "; ALTER TABLE {s}.t REPLICA IDENTITY NOTHING",
+    ),
+    "identity-of-a-deferrable-key": Case(
+        "replica_identity",
+        ("does not carry id",),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY DEFERRABLE, v text)",
+    ),
+    "identity-of-no-key": Case(
+        "replica_identity",
+        ("does not carry id", "REPLICA IDENTITY FULL"),
+        source="CREATE TABLE {s}.t (id int, v text)",
+    ),
+    "identity-of-one-partition": Case(
+        "replica_identity",
+        ('{s}"."high" is nothing', "does not carry id"),
+        source=PARTS + "ALTER TABLE {s}.high REPLICA IDENTITY NOTHING;" + VIA_ROOT,
+        undo=VIA_ROOT.replace("true", "false"),
+    ),
+    "old-row": Case(
+        "replica_identity",
+        ("needs the whole row", 'ALTER TABLE "{s}"."t" REPLICA IDENTITY FULL'),
+        mapping={"old_row": True},
+    ),
+    "key-of-another-column": Case(
+        "replica_identity",
+        ("does not carry v", "REPLICA IDENTITY FULL"),
+        target="CREATE TABLE {s}.t (id int, v text PRIMARY KEY)",
+        mapping={"key": ("v",)},
+    ),
+    "key-that-moves": Case(
+        "replica_identity",
+        ("old_row=True",),
+        source=KEYED + "; ALTER TABLE {s}.t REPLICA IDENTITY FULL",
+        target="CREATE TABLE {s}.t (id int, v text PRIMARY KEY)",
+        mapping={"key": ("v",)},
+    ),
+    "not-published": Case(
+        "publication",
+        ("never captured", 'ALTER PUBLICATION "sink_publication" ADD TABLE "{s}"."t"'),
+        publish=False,
+    ),
+    "partitioned": Case(
+        "publication",
+        ("is partitioned", "SET (publish_via_partition_root = true)"),
+        source=PARTS,
+    ),
+    "partition": Case(
+        "publication",
+        ("is a partition", "of {s}.t"),
+        source=PARTS + VIA_ROOT,
+        mapping={"source": "north.{s}.low"},
+        undo=VIA_ROOT.replace("true", "false"),
+    ),
+    "publishes-inserts": Case(
+        "publication",
+        ("does not publish delete, update", "SET (publish = "),
+        later="ALTER PUBLICATION sink_publication SET (publish = 'insert')",
+        undo=ALL_OPERATIONS,
+    ),
+    "column-list": Case(
+        "publication",
+        ("leaves out v", "DROP TABLE"),
+        later="ALTER PUBLICATION sink_publication DROP TABLE {s}.t;"
+        "ALTER PUBLICATION sink_publication ADD TABLE {s}.t (id)",
+    ),
+    "row-filter": Case(
+        "publication",
+        ("has a row filter",),
+        later="ALTER PUBLICATION sink_publication DROP TABLE {s}.t;"
+        "ALTER PUBLICATION sink_publication ADD TABLE {s}.t WHERE (id > 5)",
+    ),
+    "source-view": Case(
+        "source_kind",
+        ("is a view",),
+        source="CREATE TABLE {s}.b (id int PRIMARY KEY, v text);"
+        "CREATE VIEW {s}.t AS SELECT * FROM {s}.b",
+        publish=False,
+    ),
+    "source-materialized-view": Case(
+        "source_kind",
+        ("is a materialized view",),
+        source="CREATE MATERIALIZED VIEW {s}.t AS SELECT 1 AS id, 'a'::text AS v",
+        publish=False,
+    ),
+    "source-foreign": Case(
+        "source_kind",
+        ("is a foreign table",),
+        source="CREATE EXTENSION IF NOT EXISTS postgres_fdw;"
+        "CREATE SERVER IF NOT EXISTS far FOREIGN DATA WRAPPER postgres_fdw;"
+        "CREATE FOREIGN TABLE {s}.t (id int, v text) SERVER far",
+        publish=False,
+    ),
+    "source-unlogged": Case(
+        "source_kind",
+        ("unlogged", "SET LOGGED"),
+        source="CREATE UNLOGGED TABLE {s}.t (id int PRIMARY KEY, v text)",
+        publish=False,
+    ),
+    "source-inherited": Case(
+        "source_kind",
+        ("child tables",),
+        source=KEYED + "; CREATE TABLE {s}.child () INHERITS ({s}.t)",
+    ),
+    "source-column": Case(
+        "source_columns",
+        ("has no column w",),
+        mapping={"columns": (Column("id"), Column("v", "w"))},
+    ),
+    "source-generated": Case(
+        "source_columns",
+        ("column v", "is generated"),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY, w text, "
+        "v text GENERATED ALWAYS AS (upper(w)) STORED)",
+    ),
+    "target-view": Case(
+        "target_kind",
+        ("is a view",),
+        target="CREATE TABLE {s}.b (id int PRIMARY KEY, v text);"
+        "CREATE VIEW {s}.t AS SELECT * FROM {s}.b",
+    ),
+    "target-unlogged": Case(
+        "target_kind",
+        ("unlogged", "SET LOGGED"),
+        target="CREATE UNLOGGED TABLE {s}.t (id int PRIMARY KEY, v text)",
+    ),
+    "target-column": Case(
+        "target_columns",
+        ("has no column w",),
+        mapping={"columns": (Column("id"), Column("w", "v"))},
+    ),
+    "target-marked-column": Case(
+        "target_columns", ("has no column gone",), mapping={"on_delete": Mark({"gone": True})}
+    ),
+    "target-generated": Case(
+        "target_columns",
+        ("column v", "is generated"),
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, "
+        "v text GENERATED ALWAYS AS ('a'::text) STORED)",
+    ),
+    "target-identity-updated": Case(
+        "target_columns",
+        ("column v", "SET GENERATED BY DEFAULT"),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY, v int)",
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v int GENERATED ALWAYS AS IDENTITY)",
+    ),
+    "target-unfilled": Case(
+        "target_columns",
+        ("column w", "NOT NULL without a default", "DROP NOT NULL"),
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v text, w int NOT NULL)",
+    ),
+    "target-no-key": Case(
+        "target_key",
+        ("no unique constraint on (id)", 'ADD UNIQUE ("id")'),
+        target="CREATE TABLE {s}.t (id int, v text)",
+    ),
+    "target-wider-key": Case(
+        "target_key",
+        ("no unique constraint on (id)",),
+        target="CREATE TABLE {s}.t (id int, v text, PRIMARY KEY (id, v))",
+    ),
+    "target-included-key": Case(
+        "target_key",
+        ("no unique constraint on (id, v)",),
+        target="CREATE TABLE {s}.t (id int, v text, PRIMARY KEY (id) INCLUDE (v))",
+        source=KEYED + "; ALTER TABLE {s}.t REPLICA IDENTITY FULL",
+        mapping={"key": ("id", "v"), "old_row": True},
+    ),
+    "target-deferrable-key": Case(
+        "target_key",
+        ("is deferrable",),
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY DEFERRABLE INITIALLY IMMEDIATE, v text)",
+    ),
+    "target-partial-key": Case(
+        "target_key",
+        ("is partial",),
+        target="CREATE TABLE {s}.t (id int, v text);"
+        "CREATE UNIQUE INDEX part ON {s}.t (id) WHERE id > 5",
+    ),
+    "target-invalid-key": Case(
+        "target_key",
+        ("is not valid", "REINDEX"),
+        target="CREATE TABLE {s}.t (id int, v text) PARTITION BY RANGE (id);"
+        "CREATE TABLE {s}.low PARTITION OF {s}.t FOR VALUES FROM (0) TO (100);"
+        "CREATE UNIQUE INDEX whole ON ONLY {s}.t (id)",
+    ),
+    "version-of-text": Case(
+        "version",
+        ("column 'v'", "not the order of time"),
+        mapping={"conflict": newest_wins("v")},
+    ),
+    "no-usage-of-the-source": Case(
+        "tables",
+        ("role sink_reader may not use schema {s}", 'GRANT USAGE ON SCHEMA "{s}" TO "sink_reader"'),
+        later="REVOKE USAGE ON SCHEMA {s} FROM sink_reader",
+    ),
+    "target-row-security-admits-nothing": Case(
+        "target_row_security",
+        ("admits no row", "CREATE POLICY"),
+        target=KEYED + "; ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY",
+    ),
+    "source-row-security": Case(
+        "source_row_security",
+        ("hides rows from role sink_reader", "USING (true)"),
+        source=KEYED + "; ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY;"
+        "CREATE POLICY few ON {s}.t USING (id < 5)",
+        mapping={"schedules": (Schedule("0 0 * * *"),)},
+    ),
+}
+
+SOUND = {
+    "plain": Case("", ()),
+    "key-with-included-column": Case(
+        "", (), target="CREATE TABLE {s}.t (id int, v text, PRIMARY KEY (id) INCLUDE (v))"
+    ),
+    "identity-of-the-key": Case(
+        "",
+        (),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY, v text);"
+        "CREATE UNIQUE INDEX ids ON {s}.t (id);"
+        "ALTER TABLE {s}.t REPLICA IDENTITY USING INDEX ids",
+    ),
+    "partitioned-by-its-root": Case(
+        "", (), source=PARTS + VIA_ROOT, undo=VIA_ROOT.replace("true", "false")
+    ),
+    "partitions-by-their-names": Case("", (), source=PARTS, mapping={"source": "north.{s}.low"}),
+    "partitioned-target": Case("", (), target=PARTS),
+    "identity-always-key": Case(
+        "",
+        (),
+        target="CREATE TABLE {s}.t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text)",
+    ),
+    "identity-always-once": Case(
+        "",
+        (),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY, v int)",
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v int GENERATED ALWAYS AS IDENTITY)",
+        mapping={"columns": (Column("id"), Column("v", on_insert=True))},
+    ),
+    "inserts-alone": Case(
+        "",
+        (),
+        source=KEYED + "; ALTER TABLE {s}.t REPLICA IDENTITY NOTHING",
+        later="ALTER PUBLICATION sink_publication SET (publish = 'insert')",
+        undo=ALL_OPERATIONS,
+        mapping={"conflict": insert_once(), "on_delete": Keep(), "on_retire": Keep()},
+    ),
+    "reader-sees-all": Case(
+        "",
+        (),
+        source=KEYED + "; ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY;"
+        "CREATE POLICY everything ON {s}.t FOR SELECT TO sink_reader USING (true)",
+    ),
+}
+
+
+def prepared(bench: Any, case: Case) -> None:
+    """Set both databases up as the case says."""
+    bench.tables(case.source, case.target, publish=case.publish)
+    bench.run(bench.source, case.later)
+    declared = {
+        name: value.replace("{s}", bench.schema) if isinstance(value, str) else value
+        for name, value in case.mapping.items()
+    }
+    bench.mapping = replace(bench.mapping, **declared)
+
+
+@pytest.fixture
+def prepare(bench):
+    undo = []
+
+    def make(case: Case) -> Any:
+        undo.append(case.undo)
+        prepared(bench, case)
+        return bench
+
+    yield make
+    for ddl in undo:
+        bench.run(bench.source, ddl)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_command_refuses_a_fault_alike(prepare, name) -> None:
+    """`run`, `batch` and `schema check` refuse with the same text, which names the way out."""
+    case = FAULTS[name]
+    bench = prepare(case)
+    found = [one for one in bench.preflight().findings if one.refused]
+    assert {one.check for one in found} == {case.check}
+    texts = [one.text for one in found]
+    for part in case.says:
+        assert any(part.replace("{s}", bench.schema) in text for text in texts), texts
+    assert bench.start().splitlines() == texts
+    told = [
+        one for one in bench.schema_check() if one.change == "setup" and one.severity == "refused"
+    ]
+    assert [one.text.replace(f" ({one.origin})", "") for one in told] == texts
+    with pytest.raises(ConfigError) as refusal:
+        batch(bench)
+    assert str(refusal.value).splitlines() == texts
+
+
+def batch(bench: Any) -> None:
+    plugin = Plugin(name="bench", entry_points=(), status=Status.ON, mapping=bench.mapping)
+    session.run(plugin, [plugin], bench.config, session.Options(), wait=False)
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_what_is_sound_is_not_refused(prepare, name) -> None:
+    bench = prepare(SOUND[name])
+    assert bench.texts() == []
+    assert bench.start() == ""
+
+
+def test_all_faults_are_told_at_once(bench) -> None:
+    bench.tables(target="CREATE TABLE {s}.t (id int, v text)", publish=False)
+    checks = {one.check for one in bench.preflight().findings}
+    assert checks == {"publication", "target_key"}
+
+
+def test_row_security_of_the_target_is_told(bench) -> None:
+    bench.tables(
+        target=KEYED + "; ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY;"
+        "CREATE POLICY own ON {s}.t USING (id = 1) WITH CHECK (id = 1)"
+    )
+    assert bench.texts() == []
+    assert any("become dead letters" in text for text in bench.warnings())
+
+
+def test_twelve_mappings_pass_every_check(postgres, bench) -> None:
+    """The databases that compose/sql makes are what the twelve mappings need."""
+    databases = {
+        name: replace(
+            bench.config.databases["north"],
+            dsn=postgres.dsn(name, "sink_writer"),
+            reader_dsn=postgres.dsn(name, "sink_reader"),
+        )
+        for name in ("smart_warehouse", "smart_citizen")
+    }
+    config = replace(bench.config, databases=databases)
+    installed = registry.installed()
+    for plugin in installed.values():
+        registry.load(plugin)
+    mappings = {p.name: p.mapping for p in registry.usable(installed.values()) if p.mapping}
+    assert len(mappings) >= 12
+    found = [
+        f"{name}: {one.text}"
+        for name, mapping in mappings.items()
+        for one in check_mapping(name, mapping, config).findings
+    ]
+    assert found == []
