@@ -132,6 +132,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         budget=Budget(plugin.name, settings.budget, settings.budget_share),
         timeout=timeout,
         policies=lambda: policies().digest,
+        table=mapping.target_table,
     )
     return Worker(
         plugin.name,

@@ -9,6 +9,7 @@ import pytest
 from psycopg import errors
 
 from sink_runner.errors import (
+    ConfigError,
     EventError,
     FatalError,
     FencedError,
@@ -18,7 +19,16 @@ from sink_runner.errors import (
     WriteError,
 )
 from sink_runner.kafka.asking import asking
-from sink_runner.target.faults import CLASSES, ROW_FAULTS, STATES, Blame, blame, judge, own_fault
+from sink_runner.target.faults import (
+    CLASSES,
+    ROW_FAULTS,
+    STATES,
+    VALUE_FAULTS,
+    Blame,
+    blame,
+    judge,
+    own_fault,
+)
 from sink_runner.target.time_limit import TimeLimit
 
 KNOWN = sorted({known.sqlstate for known in errors._sqlcodes.values()})
@@ -48,15 +58,14 @@ NEXT = {
     Blame.ROW: WriteError,
     Blame.WORLD: RetriableError,
     Blame.TIMEOUT: TimedOutError,
-    Blame.SETUP: FatalError,
+    Blame.SETUP: ConfigError,
 }
 # What the issue names, and where a whole class would be wrong.
 CERTAIN = {
-    "0A000": Blame.WORLD,  # a cached plan of before an ALTER
     "53100": Blame.WORLD,  # disk full
     "53200": Blame.WORLD,  # out of memory
     "53300": Blame.WORLD,  # too many connections
-    "42501": Blame.WORLD,  # privilege
+    "55000": Blame.SETUP,  # a deferrable arbiter
     "40001": Blame.WORLD,  # serialization failure
     "40P01": Blame.WORLD,  # deadlock
     "08006": Blame.WORLD,  # connection failure
@@ -132,7 +141,7 @@ class TestByState:
     ids=lambda value: type(value).__name__,
 )
 def test_what_has_no_state_is_judged_by_its_kind(fault: Any, kind: type) -> None:
-    assert isinstance(fault, ROW_FAULTS)
+    assert isinstance(fault, ROW_FAULTS + VALUE_FAULTS)
     judged = judge(fault)
     assert type(judged) is kind
     assert "SECRET" not in str(judged)

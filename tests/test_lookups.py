@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sink_runner.chain.lookups import Lookups
-from sink_runner.errors import FatalError, RetriableError, WriteError
+from sink_runner.errors import ConfigError, RetriableError, WriteError
 from sink_runner.plugin import Column, Lookup
 
 pytestmark = pytest.mark.postgres
@@ -101,7 +101,7 @@ def test_a_value_that_the_query_refuses_is_the_rows_fault_and_the_next_is_answer
 
 
 def test_a_query_that_is_wrong_stops_the_mapping(lookups: Any) -> None:
-    with pytest.raises(FatalError):
+    with pytest.raises(ConfigError):
         lookups("SELECT nothing FROM TABLE WHERE id = ANY (%s)")({"x"})
 
 

@@ -189,7 +189,7 @@ class TestWithDatabases:
             until(lambda: runner.sql("smart_warehouse", SLEEPING) == [(1,)])
             runner.sql("smart_citizen", "ALTER TABLE sink.schedule RENAME TO gone")
             out, _ = child.communicate(timeout=30)
-        assert child.returncode == 1
+        assert child.returncode == 78
         assert "UndefinedTable" in out
         until(lambda: runner.sql("smart_citizen", LOCKS) == [(0,)])
 

@@ -147,6 +147,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         clock=clock,
         timeout=config.batch.timeout_seconds,
         trail=audited,
+        table=mapping.target_table,
     )
     waiting = Waiting(
         plugin.name,

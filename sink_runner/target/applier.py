@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from ..chain.route import Batch
 from ..dead_letters.budget import Budget
 from ..dead_letters.dead_letter import DeadLetter, DeadLetters
 from ..dlq.superseding import Superseding
-from ..errors import EventError, FencedError, RetriableError
+from ..errors import EventError, FencedError, RetriableError, SinkError
+from ..plugin import Table
 from ..quality.counts import add_counts
 from .audit import Trail
 from .changes import Change
@@ -48,11 +50,13 @@ class Applier:
         budget: Budget | None = None,
         timeout: float = 60.0,
         policies: Callable[[], str] | None = None,
+        table: Table | None = None,
     ) -> None:
-        """`policies` is the digest of those that hold now."""
+        """`policies` is the digest of those that hold now; `table` is named in messages."""
         self._mapping = mapping
         self._trail = trail
         self._dsn = dsn
+        self._table = table
         self._writer = writer
         self._offsets = offsets
         self._dead_letters = dead_letters
@@ -136,6 +140,12 @@ class Applier:
             with suppress(psycopg.Error):  # it has ended by itself
                 connection.cancel_safe(timeout=2.0)
 
+    def classify(self, fault: psycopg.Error) -> SinkError:
+        """Translate what the session raised; the next statement gets more time if it was late."""
+        user = conninfo_to_dict(self._dsn).get("user")
+        role = user if isinstance(user, str) else None
+        return self.limit.heed(judge(fault, role=role, table=self._table))
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -187,12 +197,12 @@ class Session:
             return self._applier.open()
         except psycopg.Error as fault:
             self._applier.close()
-            raise self._applier.limit.heed(judge(fault)) from fault
+            raise self._applier.classify(fault) from fault
 
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
         if isinstance(fault, psycopg.Error):
             self._applier.close()
-            error = self._applier.limit.heed(judge(fault))
+            error = self._applier.classify(fault)
             if isinstance(error, EventError) and not self._applier.immediate:
                 self._applier.immediate = True
                 error = RetriableError("the target refused a row at the commit: once more")

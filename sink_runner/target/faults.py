@@ -1,7 +1,9 @@
-"""Whose fault is it?  The row's, the world's or the set-up's: one table, by SQLSTATE and class.
+"""Classify what a database refuses: data error, transient error or configuration error.
 
-What the table does not name is the world's: an outage that is taken for a row's fault loses the
-order of events and fills the dead letters, and a row's fault that is taken for an outage only
+The SQLSTATE decides, together with where the server raised it: the name of the function in the
+server's source code (`diag.source_function`) does not depend on the server's language, as its
+messages do.  What is not listed is transient: an outage that is taken for a data error loses the
+order of events and fills the dead letters, and a data error that is taken for an outage only
 waits, with an alarm, for a person.  Nothing here ever quotes the database's message or detail:
 both quote rows.
 """
@@ -16,14 +18,16 @@ from enum import StrEnum
 import psycopg
 
 from ..errors import (
+    ConfigError,
     EventError,
-    FatalError,
     RetriableError,
     SinkError,
     StepError,
     TimedOutError,
     WriteError,
 )
+from ..plugin import Table
+from ..postgres.missing_grant import missing_grant
 
 
 class Blame(StrEnum):
@@ -36,7 +40,11 @@ class Blame(StrEnum):
     TIMEOUT = "timeout"
     """So it does here, and each time it gives the target longer."""
     SETUP = "set-up"
-    """The mapping stops with its offsets where they are; a person mends it."""
+    """A configuration error: the mapping is quarantined until a person removes the cause."""
+    UNCLEAR = "unclear"
+    """A function or a trigger of the target failed: because of the row, or for every row.
+
+    It is the row's if another row of its batch can be written, else a configuration error."""
 
 
 _R, _W, _T, _S = Blame.ROW, Blame.WORLD, Blame.TIMEOUT, Blame.SETUP
@@ -90,30 +98,48 @@ CLASSES: Mapping[str, Blame] = {
 """Every class of the PostgreSQL manual, appendix A."""
 
 STATES: Mapping[str, Blame] = {
-    "0A000": _W,  # a cached plan's columns were altered meanwhile: the next session has none
     "25P03": _T,  # idle in transaction session timeout: we took too long in between
     "25P04": _T,  # transaction timeout
     "40002": _R,  # transaction integrity constraint violation
-    "42501": _W,  # insufficient privilege: granted by a person, and then it works
     "42P05": _W,  # duplicate prepared statement: a pooler's session was somebody else's
     "54011": _S,  # too many columns
     "54023": _S,  # too many arguments
+    "55000": _S,  # not in prerequisite state: a deferrable arbiter, a view, no replica identity
     "55P03": _T,  # lock not available: somebody holds it for longer than we waited
     "57014": _T,  # query canceled: by the statement's timeout, mostly
     "57P05": _T,  # idle session timeout
 }
 """Those that are not as their class."""
 
-ROW_FAULTS = (
-    psycopg.Error,
-    EventError,
+BY_FUNCTION: Mapping[tuple[str, str], Blame] = {
+    # A cached plan's columns were altered meanwhile: the next session has no such plan.
+    ("0A000", "RevalidateCachedQuery"): _W,
+    # "new row violates row-level security policy": the policy refuses this row.
+    ("42501", "ExecWithCheckOptions"): _R,
+    # The database takes no more transactions until it was vacuumed.
+    ("54000", "GetNewTransactionId"): _W,
+    ("54000", "GetNewMultiXactId"): _W,
+}
+"""SQLSTATEs that mean something else where one function of the server raises them."""
+
+_RAISED = "exec_stmt_raise"
+"""PL/pgSQL's RAISE: the author of the function has decided about this row."""
+_RAISED_TRANSIENT = frozenset({"08", "40", "53", "57", "58"})
+"""Classes that a function raises to be tried again."""
+_UNCLEAR_STATES = frozenset({"54001"})  # stack depth: JSON too deep, or a trigger without an end
+
+ROW_FAULTS = (psycopg.Error, EventError)
+"""What writing one row may raise; `judge` tells which of them are its fault."""
+
+VALUE_FAULTS = (
     TypeError,
     ValueError,
     OverflowError,
     AttributeError,  # psycopg's dumpers, of a value that is no text where text is wanted
     struct.error,
 )
-"""What staging or writing one row may raise; `judge` tells which of them are its fault."""
+"""What psycopg raises for a value that its column's type cannot hold, and our own bugs raise as
+well: they are a row's only where a value is being sent."""
 
 
 _OF_THE_ROW = {
@@ -129,13 +155,35 @@ def is_the_world_s(fault: BaseException) -> bool:
     return isinstance(fault, MemoryError)
 
 
-def blame(state: str) -> Blame:
-    """Whose fault a SQLSTATE is; the world's if nobody has heard of it."""
-    return STATES.get(state) or CLASSES.get(state[:2], Blame.WORLD)
+def blame(state: str, raised_by: str = "", *, inside: bool = False) -> Blame:
+    """Classify a SQLSTATE; one that is not listed is transient.
+
+    `raised_by` is the server's function that raised it; `inside` tells that a function or a
+    trigger of the target ran.
+    """
+    if known := BY_FUNCTION.get((state, raised_by)):
+        return known
+    found = STATES.get(state) or CLASSES.get(state[:2], Blame.WORLD)
+    if raised_by == _RAISED:
+        transient = state[:2] in _RAISED_TRANSIENT and state not in STATES
+        return found if transient or found is Blame.TIMEOUT else Blame.ROW
+    if inside and (found is Blame.SETUP or state in _UNCLEAR_STATES):
+        return Blame.UNCLEAR
+    return found
 
 
-def judge(fault: BaseException) -> SinkError:
-    """Translate what a write raised into what the runner does next."""
+def judge(
+    fault: BaseException,
+    *,
+    role: str | None = None,
+    table: Table | None = None,
+    unclear: Blame = Blame.SETUP,
+) -> SinkError:
+    """Translate what a write raised into what the runner does next.
+
+    `role` and `table` are named where a privilege is missing.  `unclear` is what a fault counts as
+    that may be the row's or the configuration's.
+    """
     if isinstance(fault, SinkError):
         return fault
     if not isinstance(fault, psycopg.Error):
@@ -143,7 +191,28 @@ def judge(fault: BaseException) -> SinkError:
     state = fault.sqlstate
     if state is None:
         return _without_state(fault)
-    return _by_state(fault, state)
+    found = blame_of(fault)
+    found = unclear if found is Blame.UNCLEAR else found
+    if found is Blame.SETUP and state == "42501":
+        grant = missing_grant(fault.diag.message_primary, role, table)
+        return ConfigError(f"the database refuses the write, SQLSTATE 42501: {grant}")
+    return _by_blame(fault, state, found)
+
+
+def blame_of(fault: psycopg.Error) -> Blame:
+    """Classify a fault that has a SQLSTATE."""
+    assert fault.sqlstate is not None
+    return blame(fault.sqlstate, fault.diag.source_function or "", inside=_inside_function(fault))
+
+
+def _inside_function(fault: psycopg.Error) -> bool:
+    """Tell whether a function or a trigger of the target was running.
+
+    The context names it, in the server's language; for a COPY it names the line that was read,
+    and COPY is used only for tables of our own, which have no trigger.
+    """
+    context = (fault.diag.context or "").strip()
+    return bool(context) and not context.startswith("COPY ") and context != "parallel worker"
 
 
 def own_fault(fault: Exception) -> EventError:
@@ -162,19 +231,44 @@ def own_fault(fault: Exception) -> EventError:
     raise judged from fault
 
 
-def _by_state(fault: psycopg.Error, state: str) -> SinkError:
+def _by_blame(fault: psycopg.Error, state: str, found: Blame) -> SinkError:
     name = type(fault).__name__
-    match blame(state):
+    match found:
         case Blame.ROW:
             constraint = fault.diag.constraint_name or fault.diag.column_name
+            if state == "42501" and (fault.diag.source_function or "") != _RAISED:
+                constraint = constraint or "row-level security policy"
             reason = f"refused by the target: {name}" + (f" ({constraint})" if constraint else "")
             return WriteError(reason, sqlstate=state, constraint=constraint)
-        case Blame.SETUP:
-            return FatalError(f"the target does not understand the write: {name}, SQLSTATE {state}")
         case Blame.TIMEOUT:
             return TimedOutError(f"the target took too long: {name}, SQLSTATE {state}")
         case Blame.WORLD:
             return RetriableError(f"the target can't be written to: {name}, SQLSTATE {state}")
+        case _:
+            return ConfigError(_configuration_text(fault, name, state))
+
+
+def _configuration_text(fault: psycopg.Error, name: str, state: str) -> str:
+    where = (
+        " in a function or trigger of the target, for every row of the batch"
+        if _inside_function(fault)
+        else ""
+    )
+    names = [
+        f"{kind} {found!r}"
+        for kind, found in (
+            ("table", fault.diag.table_name),
+            ("column", fault.diag.column_name),
+            ("constraint", fault.diag.constraint_name),
+        )
+        if found
+    ]
+    about = f" ({', '.join(names)})" if names else ""
+    return (
+        f"the database does not accept the mapping's statement{where}: {name}, "
+        f"SQLSTATE {state}{about}; compare the target table, its triggers and its constraints with "
+        "the mapping: `sink-runner schema check`"
+    )
 
 
 def _without_state(fault: psycopg.Error) -> SinkError:

@@ -17,7 +17,7 @@ from ..dead_letters.dead_letter import DeadLetter, behind, line_of
 from ..dlq.superseding import Superseding
 from ..errors import EventError
 from .changes import Change
-from .faults import ROW_FAULTS, judge
+from .faults import ROW_FAULTS, Blame, blame_of, judge
 
 Connection = psycopg.Connection[Any]
 
@@ -34,7 +34,10 @@ def write_or_isolate(
     `letters` gets the events that fail and those that wait behind them; what `superseding` finds
     independent of earlier events of its row does not wait.
     """
-    return _Isolation(connection, changes, write, letters, superseding).apply(changes)
+    isolation = _Isolation(connection, changes, write, letters, superseding)
+    written = isolation.apply(changes)
+    isolation.check_unclear()
+    return written
 
 
 class _Isolation:
@@ -54,6 +57,9 @@ class _Isolation:
         self._failed: set[Hashable] = set()
         """The lines that stand still."""
         self._behind: set[int] = set()
+        self._succeeded = False
+        self._unclear: psycopg.Error | None = None
+        """A fault that may be the row's or the configuration's."""
 
     @cached_property
     def _independent(self) -> Collection[int]:
@@ -66,16 +72,28 @@ class _Isolation:
             return 0
         try:
             with self._connection.transaction():
-                return self._write(changes)
+                written = self._write(changes)
+            self._succeeded = True
+            return written  # noqa: TRY300 - an else would come after the handler
         except ROW_FAULTS as fault:
-            error = judge(fault)
+            error = judge(fault, unclear=Blame.ROW)
             if not isinstance(error, EventError):
                 raise
             at = _half(changes)
             if not at:
+                self._note_unclear(fault)
                 self._fail(changes[0].source, _caused(error, fault))
                 return 0
         return self.apply(changes[:at]) + self.apply(changes[at:])
+
+    def check_unclear(self) -> None:
+        """Raise a fault that may be the configuration's if no other event could be written."""
+        if self._unclear is not None and not self._succeeded:
+            raise self._unclear
+
+    def _note_unclear(self, fault: BaseException) -> None:
+        if isinstance(fault, psycopg.Error) and fault.sqlstate:
+            self._unclear = fault if blame_of(fault) is Blame.UNCLEAR else self._unclear
 
     def _fail(self, message: Any, error: EventError) -> None:
         self._letters.append(DeadLetter(message, error))

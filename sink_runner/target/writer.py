@@ -12,6 +12,7 @@ from ..errors import WriteError
 from ..plugin import ABSENT, Delete, Mark, Strategy, TableMapping
 from .changes import Change, Key, Leave, Round, Write, rounds
 from .conflicts import ConflictLog, reviewed
+from .faults import VALUE_FAULTS, judge
 from .folding import Fold
 from .resolve import Resolver
 from .statements import Statements
@@ -100,8 +101,11 @@ class Writer:
             cursor.execute(self._sql.clear_stage.encode())
             with cursor.copy(self._sql.copy(marked=marked).encode()) as copy:
                 copy.set_types(self._sql.stage_types(marked=marked))
-                for write in writes:
-                    copy.write_row(_marked(write) if marked else write.values)
+                try:
+                    for write in writes:
+                        copy.write_row(_marked(write) if marked else write.values)
+                except VALUE_FAULTS as fault:
+                    raise judge(fault) from fault
 
     def _run(self, connection: Connection, query: str) -> psycopg.Cursor[Any]:
         """Run a statement that heeds deletions, if there are some."""
