@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 import pytest
@@ -24,7 +24,7 @@ from sink_runner.parts import Parts, target_columns
 from sink_runner.plugin import ABSENT, Action, Column, Delete, Table, TableMapping, source_wins
 from sink_runner.target.audit import trail
 from sink_runner.target.catalog import TableCatalog, qualified, read_table
-from sink_runner.target.changes import Change, Leave, Write
+from sink_runner.target.changes import Change, Leave, Position, Write
 from sink_runner.target.session import connect, create_control_tables
 from sink_runner.target.writers import make_writer
 from sink_runner.testing import NOW
@@ -229,6 +229,14 @@ def scratch(postgres, scratch_database: str) -> Iterator[Scratch]:
     made.close()
 
 
+Place: TypeAlias = int | tuple[int, int] | None
+
+
+def place(position: Place) -> Position | None:
+    """A position in the log; a bare number is the first change of a transaction there."""
+    return (position, 1) if isinstance(position, int) else position
+
+
 class Written:
     """A scratch table, the runner's writer for it, and a session that it writes in."""
 
@@ -257,7 +265,7 @@ class Written:
         writer.prepare(connection)
         return writer
 
-    def row(self, *values: Any, keep: int = 0, position: int = 1) -> Write:
+    def row(self, *values: Any, keep: int = 0, position: Place = 1) -> Write:
         """A change to write; values are Python's and are staged as the runner stages them."""
         staged = tuple(
             value if value is None or value is ABSENT else to_stage(column)(value)
@@ -266,10 +274,10 @@ class Written:
         names = [column.name for column in self.columns]
         declared = self.mapping.candidates or self.mapping
         key = tuple(staged[names.index(name)] for name in declared.key)
-        return Write(key, staged, keep, ABSENT in staged, position, None)
+        return Write(key, staged, keep, ABSENT in staged, place(position), None)
 
-    def gone(self, *key: Any, action: Action | None = None, position: int = 1) -> Leave:
-        return Leave(key, action or Delete(), position, None, "subject")
+    def gone(self, *key: Any, action: Action | None = None, position: Place = 1) -> Leave:
+        return Leave(key, action or Delete(), place(position), None, "subject")
 
     def write(self, *changes: Change) -> int:
         with self.connection.transaction():

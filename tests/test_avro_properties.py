@@ -140,7 +140,9 @@ def events(draw):
             "lsn": draw(st.none() | LONGS),
             "origin": draw(st.none() | st.text(max_size=70)),
         },
-        "transaction": draw(st.none() | st.fixed_dictionaries({"id": st.text(max_size=9)})),
+        "transaction": draw(
+            st.none() | st.fixed_dictionaries({"id": st.text(max_size=9), "total_order": LONGS})
+        ),
         "op": draw(st.sampled_from("crud")),
         "ts_ms": draw(st.none() | LONGS),
     }
@@ -164,7 +166,7 @@ def envelope(row, *, nulls_last):
         "type": "record",
         "name": "block",
         "namespace": "event",
-        "fields": [{"name": "id", "type": "string"}],
+        "fields": [{"name": "id", "type": "string"}, {"name": "total_order", "type": "long"}],
     }
     fields = [
         ("before", nullable(row)),
@@ -220,6 +222,7 @@ def expected(event, after, before):
         source["ts_ms"],
         source["origin"],
         source["snapshot"],
+        order=(event["transaction"] or {}).get("total_order", 0),
     )
 
 

@@ -66,7 +66,7 @@ class Table:
 KEYS = st.integers(1, 3)
 WRITES = st.builds(
     lambda key, version, a, b, keep: Write(
-        (key,), (key, version, a, b), keep, partial=False, position=0, source=None
+        (key,), (key, version, a, b), keep, partial=False, position=(0, 0), source=None
     ),
     KEYS,
     st.none() | st.integers(1, 3),
@@ -75,7 +75,7 @@ WRITES = st.builds(
     st.sampled_from([0, 0, 0, KEEPS_SECOND]),
 )
 LEAVES = st.builds(
-    lambda key, action: Leave((key,), action, 0, None),
+    lambda key, action: Leave((key,), action, (0, 0), None),
     KEYS,
     st.sampled_from([Delete(), Delete(), Mark({"b": 77}), Keep(), Review()]),
 )
@@ -104,7 +104,7 @@ def test_a_key_occurs_once_a_round(changes: list[Change]) -> None:
 
 
 def write(version: int, *, keep: int = 0, partial: bool = False) -> Write:
-    return Write((1,), (1, version, 0, 0), keep, partial, 0, None)
+    return Write((1,), (1, version, 0, 0), keep, partial, (0, 0), None)
 
 
 @pytest.mark.parametrize("odd", [{"keep": 1}, {"partial": True}])
@@ -122,12 +122,12 @@ def test_whole_rows_do(strategy: Strategy) -> None:
 
 
 def test_a_deletion_stands_for_all_that_came_before_it_in_its_round() -> None:
-    (only,) = rounds([write(1), Leave((1,), Delete(), 7, None)], None)
+    (only,) = rounds([write(1), Leave((1,), Delete(), (7, 0), None)], None)
     assert (only.writes, list(only.leaves)) == ({}, [(1,)])
 
 
 def test_a_row_after_its_deletion_waits_for_the_next_round() -> None:
-    first, second = rounds([Leave((1,), Delete(), 7, None), write(2)], None)
+    first, second = rounds([Leave((1,), Delete(), (7, 0), None), write(2)], None)
     assert (list(first.leaves), list(second.writes)) == ([(1,)], [(1,)])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import DecodeError
 from ..plugin import ABSENT
 from .envelope import UNAVAILABLE_MARKS, Decoded, without_unavailable
-from .schema import Array, Primitive, Record, Type, Union, nullable
+from .schema import Array, Field, Primitive, Record, Type, Union, nullable
 from .source import Source
 
 HEADER = 5
@@ -24,6 +24,10 @@ SOURCE_FIELDS = {
     "sequence": "sequence",
 }
 """Fields of Debezium's source block, and what `Decoded` calls them."""
+
+
+ORDER = "total_order"
+"""The field of Debezium's transaction block that numbers the changes of a transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,17 @@ def row_of(envelope: Record, side: str) -> Record | None:
     return row if isinstance(row, Record) else None
 
 
+def transaction_of(field: Field) -> Record | None:
+    """Give the record type of the transaction block, if this field is one that numbers changes."""
+    if field.name != "transaction":
+        return None
+    block = nullable(field.type) if isinstance(field.type, Union) else field.type
+    if not isinstance(block, Record):
+        return None
+    order = block.field(ORDER)
+    return block if order is not None and order.type == Primitive("long") else None
+
+
 def compile_envelope(envelope: Record, wanted: Wanted) -> tuple[Callable[[bytes], Decoded], str]:
     """Give the function that decodes whole messages, and its source."""
     source = Source()
@@ -72,7 +87,7 @@ def compile_envelope(envelope: Record, wanted: Wanted) -> tuple[Callable[[bytes]
     }
     with source.block("def decode(buf):"):
         source.line(f"p = {HEADER}")
-        source.line("lsn = ts_ms = origin = snapshot = tx_id = sequence = None")
+        source.line("lsn = ts_ms = origin = snapshot = tx_id = sequence = None", "order = 0")
         _fields(source, envelope, wanted)
         source.line("if p != len(buf): raise Malformed")
         with source.block(f"if {_may_be_unavailable(envelope, wanted)}:"):
@@ -105,6 +120,10 @@ def _fields(source: Source, envelope: Record, wanted: Wanted) -> None:
         elif field.name == "source":
             assert isinstance(field.type, Record)
             steps += [(part.type, _target(part.name, wanted)) for part in field.type.fields]
+        elif (block := transaction_of(field)) is not None and "order" in wanted.source:
+            source.sequence(steps)
+            steps = []
+            _transaction(source, field.type, block)
         else:
             steps.append((field.type, "op" if field.name == "op" else None))
     source.sequence(steps)
@@ -125,6 +144,24 @@ def _side(source: Source, kind: Type, columns: Sequence[str], target: str) -> No
                 _row(source, branch, columns, target)
             else:
                 source.line(f"{target} = None")
+        word = "elif"
+    with source.block("else:"):
+        source.line("raise Malformed")
+
+
+def _transaction(source: Source, kind: Type, block: Record) -> None:
+    parts = [(part.type, "order" if part.name == ORDER else None) for part in block.fields]
+    if not isinstance(kind, Union):
+        source.sequence(parts)
+        return
+    source.line("u = buf[p]", "p += 1")
+    word = "if"
+    for i, branch in enumerate(kind.branches):
+        with source.block(f"{word} u == {2 * i}:"):
+            if branch == block:
+                source.sequence(parts)
+            else:
+                source.line("order = 0")
         word = "elif"
     with source.block("else:"):
         source.line("raise Malformed")

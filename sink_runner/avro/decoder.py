@@ -14,7 +14,7 @@ from .row import row_schema
 from .schema import Record, parse
 from .source import MalformedError
 
-DEFAULT_SOURCE = frozenset(("lsn", "ts_ms", "origin", "snapshot"))
+DEFAULT_SOURCE = frozenset(("lsn", "ts_ms", "origin", "snapshot", "order"))
 
 # What a compiled decoder may fail with; fastavro then has the last word.
 FAULTS = (*reference.BAD_BYTES, MalformedError)
@@ -48,8 +48,8 @@ class Plan:
 class EnvelopeDecoder:
     """Decodes change events to the wanted columns of the row after, and of the row before.
 
-    `source` names what is wanted of the source block; the rest is None in every `Decoded`.  One
-    thread at a time.
+    `source` names what is wanted of the source block, and `order` of the transaction block; the
+    rest is None (0) in every `Decoded`.  One thread at a time.
     """
 
     def __init__(

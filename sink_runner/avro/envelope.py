@@ -50,6 +50,8 @@ class Decoded(NamedTuple):
     tx_id: int | None = None
     sequence: str | None = None
     """JSON text of the last commit's and this change's log positions."""
+    order: int = 0
+    """The change's number within its transaction; 0 where the event does not tell it."""
 
 
 class Kind(enum.StrEnum):

@@ -10,7 +10,7 @@ import fastavro
 
 from ..errors import DecodeError
 from ..plugin import ABSENT
-from .compile import HEADER, SOURCE_FIELDS, Wanted
+from .compile import HEADER, ORDER, SOURCE_FIELDS, Wanted
 from .envelope import Decoded, without_unavailable
 
 BAD_BYTES = (
@@ -49,7 +49,14 @@ def decode_envelope(message: bytes, parsed: Any, wanted: Wanted) -> Decoded:
         after=without_unavailable(project(event["after"], wanted.after)),
         before=without_unavailable(project(event["before"], wanted.before)),
         **{name: value if name in wanted.source else None for name, value in source.items()},
+        order=_order(event) if "order" in wanted.source else 0,
     )
+
+
+def _order(event: dict[str, Any]) -> int:
+    block = event.get("transaction")
+    order = block.get(ORDER) if isinstance(block, dict) else None
+    return order if isinstance(order, int) else 0
 
 
 def project(row: dict[str, Any] | None, columns: tuple[str, ...]) -> tuple[Any, ...] | None:

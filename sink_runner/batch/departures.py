@@ -106,7 +106,7 @@ class Departures:
         for key in keys:
             text = ",".join(key)
             message = Message(self._mapping.source, ROWS, 0, text.encode(), None)
-            made.append(Leave(key, action, position, message, text))
+            made.append(Leave(key, action, (position, 0), message, text))
         return made
 
     def left(self, connection: Connection, leaves: Sequence[Leave]) -> None:

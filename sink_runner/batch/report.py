@@ -86,6 +86,10 @@ class Report:
             f"dropped {counts['dropped']:,}  retired {counts['retired']:,}  "
             f"parked {counts['parked']:,}  failed {counts['failed']:,}"
         )
+        if counts["stale"]:
+            yield (
+                f"  stale {counts['stale']:,}: something newer of the row had already been applied"
+            )
         if counts["removed"] or counts["gone"]:
             yield (
                 f"  {would}removed from the target or marked there {counts['removed']:,}, of "

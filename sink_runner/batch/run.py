@@ -161,7 +161,9 @@ class BatchRun:
         leaves = [change for change in batch.changes if isinstance(change, Leave)]
         gone = tools.departures.confirmed(connection, leaves, writes, self._prepare)
         removed = tools.applier.put(connection, gone, letters)
+        stale = tools.applier.stale
         written = tools.applier.put(connection, writes, letters)
+        stale += tools.applier.stale
         changes: list[Change] = [*gone, *writes]
         read = self._place(messages)
         tools.applier.settle(connection, batch, letters, changes, removed + written, read=read)
@@ -175,6 +177,7 @@ class BatchRun:
             **_fates(batch, messages, letters),
             "written": written,
             "removed": removed,
+            "stale": stale,
         }
         if not self._options.dry_run and messages[-1].key is not None:
             total = self._report.counts.copy()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..avro.envelope import Decoded
 from ..kafka.message import Message
 from ..plugin import ABSENT, Event, Op
+from ..target.changes import Position
 from .row import RowPlan, SourceColumn
 
 
@@ -70,6 +71,12 @@ class Incoming(NamedTuple):
     decoded: Decoded
     plans: Plans
 
+    @property
+    def position(self) -> Position | None:
+        """Where the change stands in the source's log."""
+        lsn = self.decoded.lsn
+        return None if lsn is None else (lsn, self.decoded.order)
+
     def row(self, values: Sequence[Any]) -> SourceRow:
         return SourceRow(values, self.plans.columns)
 
@@ -83,7 +90,7 @@ class Incoming(NamedTuple):
             row=SourceRow(row, plans.columns),
             before=None if before is None else SourceRow(before, plans.columns),
             committed_at=committed.replace(tzinfo=None),
-            position=decoded.lsn or 0,
+            position=decoded.lsn,
             origin=decoded.origin,
             topic=message.topic,
             partition=message.partition,

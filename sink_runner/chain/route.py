@@ -131,7 +131,8 @@ class Route:
         after = decoded.after
         if after is not None and self._direct and plans.plain and MARK not in message.value:
             values = plans.row.flat(after)
-            key, position = self._whole_key(values), decoded.lsn or 0
+            key, lsn = self._whole_key(values), decoded.lsn
+            position = None if lsn is None else (lsn, decoded.order)
             batch.changes.append(
                 Write(key, values, 0, partial=False, position=position, source=message)
             )
@@ -176,7 +177,7 @@ class Route:
         if partial:
             keep |= sum(1 << i for i, value in enumerate(values) if value is ABSENT)
             partial = ABSENT in values
-        position = incoming.decoded.lsn or 0
+        position = incoming.position
         base, before = None, incoming.decoded.before
         if self._compares and before is not None and self._belonged(incoming, before):
             base = base_of(incoming, key, self._key_at, self._lookups)
@@ -208,7 +209,7 @@ class Route:
             batch.counts["dropped"] += 1
             return
         subject = self._subject(incoming.message) if isinstance(action, Review) else ""
-        position = incoming.decoded.lsn or 0
+        position = incoming.position
         batch.changes.append(Leave(key, action, position, incoming.message, subject))
 
     def _key(self, values: Values) -> Key:

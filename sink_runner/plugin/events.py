@@ -61,8 +61,9 @@ class Event:
     """The row before an update or delete, if the mapping declares `old_row`."""
     committed_at: datetime
     """When the source committed the change, naive UTC."""
-    position: int = 0
-    """The log sequence number in the source database."""
+    position: int | None = None
+    """The log sequence number in the source database; None for an API callback or a row of an
+    incremental snapshot, which have none."""
     origin: str | None = None
     topic: str = ""
     partition: int = 0

@@ -35,7 +35,8 @@ class Candidates:
 
     The mapping's `columns` then describe the candidate table, keyed by `key`; `select` is
     the SQL that derives the target's rows from it.  It may use ``{candidates}`` (the rows of
-    the groups to derive, masked, each with its place in the log as ``_position``) and ``{now}``
+    the groups to derive, masked, each with its place in the log as ``_position``,
+    NULL where the event had none, and ``_ordinal``, its number in the transaction) and ``{now}``
     (a timestamp, UTC), and must return the target's columns by name.  Whenever a candidate
     changes, and when one ages past `expire_after`, its group is derived anew, alone and in one
     transaction.

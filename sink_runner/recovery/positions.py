@@ -16,7 +16,7 @@ from ..kafka.feed import Bounds
 from ..plugin import Strategy, TableMapping
 from ..target.candidates import candidate_table
 from ..target.offsets import Topic
-from ..target.statements import POSITION
+from ..target.statements import ORDINAL, POSITION
 
 Connection = psycopg.Connection[Any]
 
@@ -77,6 +77,6 @@ def forget(connection: Connection, name: str, mapping: TableMapping) -> Forgotte
     if mapping.candidates is not None:
         table = candidate_table(name)
         if connection.execute(_KNOWN, (table,)).fetchone() == (True,):
-            query = f"UPDATE {table} SET {POSITION} = 0"
+            query = f"UPDATE {table} SET {POSITION} = 0, {ORDINAL} = 0"
             positions += connection.execute(query.encode()).rowcount
     return Forgotten(positions, letters, left)

@@ -30,7 +30,8 @@ Connection = psycopg.Connection[Any]
 T = TypeVar("T")
 
 _REMEMBERS = "SELECT EXISTS (SELECT FROM sink.row_version WHERE mapping = %s)"
-_FORGET = "DELETE FROM sink.row_version WHERE mapping = %s AND deleted_at < %s"
+# By the clock that has set deleted_at: the runner's may be any time off.
+_FORGET = "DELETE FROM sink.row_version WHERE mapping = %s AND deleted_at < now() - %s"
 
 
 class Applier:
@@ -67,6 +68,8 @@ class Applier:
         self._letters: list[DeadLetter] = []
         """Of the last attempt that came as far as its commit."""
         self.limit = TimeLimit(timeout)
+        self.stale = 0
+        """How many changes of the last write were left out, since something newer was there."""
         self.immediate = False
         """Check at once what the target would only check at the commit, where no row is at hand."""
 
@@ -108,6 +111,8 @@ class Applier:
             if self.immediate:
                 connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             written = self._write(connection, batch.changes, letters, batch.superseding)
+            if self.stale:
+                batch.counts["stale"] = self.stale
             if batch.superseding:
                 letters = batch.superseding.settle(
                     connection, self._mapping, batch.changes, letters
@@ -130,7 +135,7 @@ class Applier:
         """Retire what has aged and forget deletions older than `remember`."""
         now = self._clock()
         with Session(self) as connection, connection.transaction():
-            connection.execute(_FORGET, (self._mapping, now - remember))
+            connection.execute(_FORGET, (self._mapping, remember))
             return self._writer.expire(connection, now)
 
     def cancel(self) -> None:
@@ -163,14 +168,14 @@ class Applier:
         superseding: Superseding | None = None,
     ) -> int:
         """Write the changes; events that are at fault and those behind them become letters."""
-        now = self._clock()
-        return write_or_isolate(
-            connection,
-            changes,
-            lambda part: self._writer.write(connection, part, now),
-            letters,
-            superseding,
-        )
+        now, self.stale = self._clock(), 0
+
+        def write(part: Sequence[Change]) -> int:
+            written = self._writer.write(connection, part, now)
+            self.stale += self._writer.stale  # not of a part that failed
+            return written
+
+        return write_or_isolate(connection, changes, write, letters, superseding)
 
     def open(self) -> Connection:
         if self._connection is None or self._connection.closed:

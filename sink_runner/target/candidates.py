@@ -15,7 +15,7 @@ import psycopg
 
 from ..plugin import TableMapping
 from .catalog import TableCatalog, qualified
-from .changes import Change, Round, rounds
+from .changes import Change, Round
 from .derivation import Derivation
 from .session import creating
 from .statements import Statements
@@ -59,6 +59,10 @@ class CandidateWriter:
     def remembers(self, value: bool) -> None:
         self._writer.remembers = value
 
+    @property
+    def stale(self) -> int:
+        return self._writer.stale
+
     def prepare(self, connection: Connection) -> None:
         """Make the candidate table and the session's temporary tables."""
         with creating(connection):
@@ -70,7 +74,8 @@ class CandidateWriter:
 
     def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
         """Apply the changes to the candidates, then derive every group they touched."""
-        for part in rounds(changes, self._writer.fold):
+        self._writer.stale = 0
+        for part in self._writer.rounds(changes):
             self._touch(connection, part)
             self._writer.write_round(connection, part)
             self._touch(connection, part)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from ..plugin import Action, Delete
 from .folding import Fold
 
 Key: TypeAlias = tuple[Any, ...]
+Position: TypeAlias = tuple[int, int]
+"""Where a change stands in the source's log: its LSN and its number within the transaction.
+
+The changes of a multi-row statement, and both halves of a change of the primary key, share an LSN.
+"""
 
 READ = -(1 << 63)
 """The sign of a bigint, which is no column's bit in `Write.keep`: the row was read as it stands,
@@ -26,11 +31,15 @@ class Write(NamedTuple):
     """Bit i set: leave column i of an existing row alone."""
     partial: bool
     """Some values are ABSENT: the row can be changed but not created."""
-    position: int
+    position: Position | None
+    """None for an event that has no place in the log (an API callback, a row of an incremental
+    snapshot): its version orders it, else its arrival in its partition."""
     source: Any
     """Whatever identifies the event; the writer only hands it back."""
     base: tuple[Any, ...] | None = None
     """The row before the change, where it is known and something is compared with it."""
+    owner: str | None = None
+    """The source row's key, where the target's key may pass from one source row to another."""
 
 
 class Leave(NamedTuple):
@@ -38,10 +47,12 @@ class Leave(NamedTuple):
 
     key: Key
     action: Action
-    position: int
+    position: Position | None
     source: Any
     subject: str = ""
     """The source row's key as text, for a person to find it."""
+    owner: str | None = None
+    """As in `Write`."""
 
 
 Change: TypeAlias = Write | Leave
@@ -58,12 +69,12 @@ class Round:
         return key in self.writes or key in self.leaves
 
 
-def rounds(changes: Iterable[Change], fold: Fold | None) -> list[Round]:
+def rounds(changes: Iterable[Change], fold: Fold | None, *, versioned: bool = False) -> list[Round]:
     """Split a batch so that each key occurs once a round and its order is kept.
 
     Where the outcome is the same, two changes of a key become one instead: one of two whole
     rows, as `fold` says (None: neither stands for both), or a deletion instead of the row
-    before it.
+    before it, unless its tombstone has to know the row's version (`versioned`).
     """
     made = [Round()]
     last: dict[Key, int] = {}
@@ -71,7 +82,7 @@ def rounds(changes: Iterable[Change], fold: Fold | None) -> list[Round]:
         at = last.get(change.key)
         if at is None:
             at = 0
-        elif _fold(made[at], change, fold):
+        elif _fold(made[at], change, fold, versioned=versioned):
             continue
         else:
             at += 1
@@ -85,20 +96,33 @@ def rounds(changes: Iterable[Change], fold: Fold | None) -> list[Round]:
     return made
 
 
-def _fold(into: Round, change: Change, fold: Fold | None) -> bool:
-    before = into.writes.get(change.key)
+def is_older(change: Change, other: Change) -> bool:
+    """Tell whether the log has `change` before `other`; False where either has no position."""
+    if change.position is None or other.position is None:
+        return False
+    return change.position < other.position
+
+
+def _is_whole(change: Change) -> TypeGuard[Write]:
+    return isinstance(change, Write) and not (change.partial or change.keep)
+
+
+def _deletes(change: Change) -> TypeGuard[Leave]:
+    return isinstance(change, Leave) and isinstance(change.action, Delete)
+
+
+def _fold(into: Round, change: Change, fold: Fold | None, *, versioned: bool) -> bool:
+    before = into.writes.get(change.key) or into.leaves.get(change.key)
+    if before is None or before.owner != change.owner or is_older(change, before):
+        return False
     if isinstance(change, Write):
-        if fold is None or before is None:
-            return False
-        if before.partial or before.keep or change.partial or change.keep:
+        if fold is None or not (_is_whole(before) and _is_whole(change)):
             return False
         if fold(before.values, change.values):
             into.writes[change.key] = change
         return True
-    if not isinstance(change.action, Delete):
-        return False
-    gone = into.leaves.get(change.key)
-    if gone is not None and not isinstance(gone.action, Delete):
+    replaced = _deletes(before) or (isinstance(before, Write) and not versioned)
+    if not (_deletes(change) and replaced):
         return False
     into.writes.pop(change.key, None)
     into.leaves[change.key] = change

@@ -38,7 +38,7 @@ from ..plugin import Contested, Tie
 from .changes import Key, Round, Write
 from .conflicts import Found
 from .versions import VersionedWriter, without
-from .writer import Writer, key_arrays, run
+from .writer import Writer, key_arrays, position_arrays, run
 
 Connection = psycopg.Connection[Any]
 TIMESTAMP = "timestamp_conflict"
@@ -126,8 +126,8 @@ class ContestedWriter(VersionedWriter):
 
     def _seen(self, connection: Connection, writes: Sequence[Write]) -> set[Key]:
         """Those that are no later than what this mapping last wrote under their keys."""
-        places = [write.position for write in writes]
-        arrays = [*key_arrays(write.key for write in writes), places, self._sql.mapping]
+        keys = key_arrays(write.key for write in writes)
+        arrays = [*keys, *position_arrays(writes), self._sql.mapping]
         return {writes[at].key for (at,) in run(connection, self._sql.seen, arrays).fetchall()}
 
     # -- what it comes to ----------------------------------------------------------------------

@@ -25,6 +25,10 @@ class RowWriter(Protocol):
     remembers: bool
     """The target has deletions to heed; set when the partitions are claimed."""
 
+    @property
+    def stale(self) -> int:
+        """How many changes the last call of `write` left out, since something newer was there."""
+
     def prepare(self, connection: Connection) -> None:
         """Make what the session needs; outside any transaction."""
 
@@ -98,6 +102,10 @@ class PluginWriter:
     @remembers.setter
     def remembers(self, value: bool) -> None:
         self._builtin.remembers = value
+
+    @property
+    def stale(self) -> int:
+        return self._builtin.stale
 
     def prepare(self, connection: Connection) -> None:
         self._builtin.prepare(connection)

@@ -21,6 +21,12 @@ from .hidden_keys import KeyText
 _CUT_OFF = ("varchar", "bpchar", "bit", "varbit")
 
 POSITION = "_position"
+ORDINAL = "_ordinal"
+_MARKS = {"_keep": "int8", POSITION: "int8", ORDINAL: "int8"}
+"""What a row may be staged with besides its columns."""
+_PLACE_S = f"s.{POSITION}, s.{ORDINAL}"
+_PLACE_V = "v.position, v.ordinal"
+_PLACE_NEW = "excluded.position, excluded.ordinal"
 NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
 
 
@@ -49,17 +55,17 @@ class Statements:
     @cached_property
     def create_stage(self) -> str:
         columns = [f"{quoted(c.name)} {c.stage_type}" for c in self.columns]
-        columns += ["_keep int8", "_position int8"]
+        columns += [f"{name} {type_}" for name, type_ in _MARKS.items()]
         return f"CREATE TEMP TABLE {self.stage} ({', '.join(columns)}) ON COMMIT DELETE ROWS"
 
     def copy(self, *, marked: bool) -> str:
         """`marked` rows end with what to keep and the position, which most writes don't need."""
         names = [quoted(c.name) for c in self.columns]
-        names += ["_keep", "_position"] if marked else []
+        names += list(_MARKS) if marked else []
         return f"COPY {self.stage} ({', '.join(names)}) FROM STDIN (FORMAT binary)"
 
     def stage_types(self, *, marked: bool) -> list[str]:
-        return [c.stage_type for c in self.columns] + (["int8", "int8"] if marked else [])
+        return [c.stage_type for c in self.columns] + (list(_MARKS.values()) if marked else [])
 
     @property
     def clear_stage(self) -> str:
@@ -118,27 +124,27 @@ class Statements:
 
     # -- rows that are whole ---------------------------------------------------------------
 
-    def upsert(self, *, remembered: bool) -> str:
-        """Insert the staged rows, or let the newer of two win; `remembered` heeds deletions."""
-        return (
-            f"{self._insert(remembered=remembered)} ON CONFLICT ({self._key}) {self._on_conflict}"
-        )
+    @cached_property
+    def upsert(self) -> str:
+        """Insert the staged rows, or let the newer of two win."""
+        return f"{self._insert} ON CONFLICT ({self._key}) {self._on_conflict}"
 
-    def insert(self, *, remembered: bool) -> str:
+    @cached_property
+    def insert(self) -> str:
         """Insert the staged rows whose key is new."""
-        return f"{self._insert(remembered=remembered)} ON CONFLICT ({self._key}) DO NOTHING"
+        return f"{self._insert} ON CONFLICT ({self._key}) DO NOTHING"
 
-    def _insert(self, *, remembered: bool) -> str:
+    @property
+    def _insert(self) -> str:
         names = [c.name for c in self.columns] + [c.name for c in self.unstaged]
         values = [self._cast(c) for c in self.columns] + [NOW for _ in self.unstaged]
         if self.positioned:
-            names.append(POSITION)
-            values.append(f"s.{POSITION}")
-        where = f" WHERE {self._not_deleted}" if remembered else ""
+            names += [POSITION, ORDINAL]
+            values += [f"s.{POSITION}", f"s.{ORDINAL}"]
         order = ", ".join(str(names.index(name) + 1) for name in self.key)
         return (
             f"INSERT INTO {self.target} AS t ({_list(names)}) OVERRIDING SYSTEM VALUE "
-            f"SELECT {', '.join(values)} FROM {self.stage} s{where} ORDER BY {order}"
+            f"SELECT {', '.join(values)} FROM {self.stage} s ORDER BY {order}"
         )
 
     @cached_property
@@ -148,13 +154,13 @@ class Statements:
         sets = [f"{quoted(c.name)} = excluded.{quoted(c.name)}" for c in self._updated]
         sets += self._also_set("excluded")
         new = {c.name: f"excluded.{quoted(c.name)}" for c in self._updated}
-        newer = self._newer({**new, POSITION: f"excluded.{POSITION}"})
+        newer = self._newer(new, "excluded")
         changed = differ([f"t.{quoted(name)}" for name in new], list(new.values()))
         return f"DO UPDATE SET {', '.join(sets)} WHERE {newer} AND {changed}"
 
     # -- rows that keep some of the target's columns ------------------------------------------
 
-    def patch(self, *, merge: bool, remembered: bool) -> str:
+    def patch(self, *, merge: bool) -> str:
         """Update existing rows, but not the columns whose bit is set in ``_keep``.
 
         `merge` also leaves a column alone where the new value is NULL; not so the version, or
@@ -166,15 +172,13 @@ class Statements:
         sets = [f"{quoted(name)} = {value}" for name, value in new.items()]
         sets += self._also_set("s")
         fresh = {c.name: self._kept(c, merge=merge, as_stored=True) for c in self._updated}
-        newer = self._newer({**fresh, POSITION: f"s.{POSITION}"})
+        newer = self._newer(fresh, "s")
         old = [as_base(f"t.{quoted(c.name)}", c.pg) for c in self._updated]
         where = [self._same_key, newer, differ(old, list(fresh.values()))]
         if merge:
             version = self.conflict.version or ""
             later = f"t.{quoted(version)} IS NULL OR {fresh[version]} > t.{quoted(version)}"
             where += [self._brings, f"(s._keep >= 0 OR {later})"]
-        if remembered:
-            where.append(self._not_deleted)
         return (
             f"UPDATE {self.target} t SET {', '.join(sets)} "
             f"FROM {self.stage} s WHERE {' AND '.join(where)}"
@@ -203,19 +207,47 @@ class Statements:
     def _bit(self, name: str) -> int:
         return next(i for i, column in enumerate(self.columns) if column.name == name)
 
-    def unmatched(self, *, remembered: bool) -> str:
-        """Is there a staged row that the target lacks, though nothing says that it was deleted?"""
-        where = f" AND {self._not_deleted}" if remembered else ""
+    @cached_property
+    def unmatched(self) -> str:
+        """Is there a staged row that the target lacks?"""
         return (
             f"SELECT EXISTS (SELECT FROM {self.stage} s WHERE NOT EXISTS "
-            f"(SELECT FROM {self.target} t WHERE {self._same_key}){where})"
+            f"(SELECT FROM {self.target} t WHERE {self._same_key}))"
+        )
+
+    @cached_property
+    def discard_deleted(self) -> str:
+        """Remove the staged rows that are no newer than the tombstone of their key.
+
+        Takes the mapping's name.  A row without a position is compared by its version; where
+        either has none, it came after the deletion.
+        """
+        version = self.conflict.version
+        older = "false"
+        if version is not None:
+            column = next(c for c in self.columns if c.name == version)
+            new = stored(self._cast(column), column.pg)
+            older = f"{new} <= v.version::{column.pg.unbound_cast}"
+        return (
+            f"DELETE FROM {self.stage} s USING sink.row_version v "
+            f"WHERE v.mapping = %s AND v.key = {self._key_text} AND v.deleted_at IS NOT NULL AND "
+            f"CASE WHEN s.{POSITION} IS NULL THEN {older} "
+            f"ELSE ({_PLACE_V}) >= ({_PLACE_S}) END"
         )
 
     # -- keys that leave; each key column is an array of text ---------------------------------
 
     @cached_property
     def delete(self) -> str:
-        return f"DELETE FROM {self.target} t USING {self._keys} WHERE {self._same_key}"
+        """Delete; returns the number, from 0, of each key that had a row, and the row's version."""
+        arrays = ", ".join("%s::text[]" for _ in self.key)
+        keys = f"unnest({arrays}) WITH ORDINALITY AS s({_list(self.key)}, _number)"
+        version = self.conflict.version
+        told = "NULL" if version is None else f"t.{quoted(version)}::text"
+        return (
+            f"DELETE FROM {self.target} t USING {keys} WHERE {self._same_key} "
+            f"RETURNING s._number - 1, {told}"
+        )
 
     def mark(self, values: Mapping[str, Any]) -> str:
         """Set columns; takes the values and then the keys."""
@@ -232,44 +264,58 @@ class Statements:
 
     @cached_property
     def remember_deleted(self) -> str:
-        """Takes the mapping's name, then the keys, then the positions."""
+        """Takes the mapping's name, the keys, the positions (two arrays) and the versions."""
         return (
-            "INSERT INTO sink.row_version AS v (mapping, key, position, deleted_at) "
-            f"SELECT %s, {self._key_text}, s._position, now() FROM {self._keys_at} "
-            "ON CONFLICT (mapping, key) DO UPDATE "
-            "SET position = excluded.position, deleted_at = excluded.deleted_at "
-            "WHERE v.position < excluded.position"
+            "INSERT INTO sink.row_version AS v "
+            "(mapping, key, position, ordinal, version, deleted_at) "
+            f"SELECT %s, {self._key_text}, {_PLACE_S}, s._version, now() "
+            f"FROM {self._keys_and('_version text')} "
+            "ON CONFLICT (mapping, key) DO UPDATE SET "
+            "position = coalesce(excluded.position, v.position), "
+            "ordinal = CASE WHEN excluded.position IS NULL THEN v.ordinal "
+            "ELSE excluded.ordinal END, "
+            "version = coalesce(excluded.version, v.version), deleted_at = excluded.deleted_at "
+            f"WHERE coalesce(({_PLACE_V}) < ({_PLACE_NEW}), true)"
         )
 
     # -- places in the log of rows that are there ---------------------------------------------
 
     @cached_property
     def stale(self) -> str:
-        """Takes the keys, the positions and the mapping's name; numbers, from 0, those for which
-        something later is remembered."""
+        """Takes the keys, the positions (two arrays) and the mapping's name; numbers, from 0, those
+        for which something later is remembered.  A change without a position is never one."""
+        return (
+            f"{self._remembered} WHERE ({_PLACE_V}) > ({_PLACE_S}) "
+            f"OR (({_PLACE_V}) = ({_PLACE_S}) AND v.deleted_at IS NOT NULL)"
+        )
+
+    @property
+    def _remembered(self) -> str:
         arrays = ", ".join("%s::text[]" for _ in self.key)
         return (
-            f"SELECT s._number - 1 FROM unnest({arrays}, %s::int8[]) "
-            f"WITH ORDINALITY AS s({_list(self.key)}, _position, _number) "
-            f"JOIN sink.row_version v ON v.mapping = %s AND v.key = {self._key_text} "
-            "WHERE v.position > s._position "
-            "OR (v.position = s._position AND v.deleted_at IS NOT NULL)"
+            f"SELECT s._number - 1 FROM unnest({arrays}, %s::int8[], %s::int8[]) "
+            f"WITH ORDINALITY AS s({_list(self.key)}, {POSITION}, {ORDINAL}, _number) "
+            f"JOIN sink.row_version v ON v.mapping = %s AND v.key = {self._key_text}"
         )
 
     @cached_property
     def seen(self) -> str:
         """As `stale`, but for those too that are themselves what is remembered."""
-        return self.stale.partition("WHERE")[0] + "WHERE v.position >= s._position"
+        return f"{self._remembered} WHERE ({_PLACE_V}) >= ({_PLACE_S})"
 
     @cached_property
     def remember(self) -> str:
-        """Takes the mapping's name, then the keys, then the positions."""
+        """Takes the mapping's name, the keys and the positions (two arrays).
+
+        A row without a position is as late as it arrived: what follows it in its partition counts
+        as later, whatever a batch run had remembered of the key before.
+        """
         return (
-            "INSERT INTO sink.row_version AS v (mapping, key, position) "
-            f"SELECT %s, {self._key_text}, s._position FROM {self._keys_at} "
-            "ON CONFLICT (mapping, key) DO UPDATE "
-            "SET position = excluded.position, deleted_at = NULL "
-            "WHERE v.position <= excluded.position"
+            "INSERT INTO sink.row_version AS v (mapping, key, position, ordinal) "
+            f"SELECT %s, {self._key_text}, {_PLACE_S} FROM {self._keys_and()} "
+            "ON CONFLICT (mapping, key) DO UPDATE SET position = excluded.position, "
+            "ordinal = excluded.ordinal, version = NULL, deleted_at = NULL "
+            f"WHERE coalesce(({_PLACE_V}) <= ({_PLACE_NEW}), true)"
         )
 
     @cached_property
@@ -277,10 +323,14 @@ class Statements:
         arrays = ", ".join("%s::text[]" for _ in self.key)
         return f"unnest({arrays}) AS s({_list(self.key)})"
 
-    @cached_property
-    def _keys_at(self) -> str:
-        arrays = ", ".join("%s::text[]" for _ in self.key)
-        return f"unnest({arrays}, %s::int8[]) AS s({_list(self.key)}, _position)"
+    def _keys_and(self, *more: str) -> str:
+        """Keys and positions, and then more arrays, each declared as a name and a type."""
+        names = [*map(quoted, self.key), POSITION, ORDINAL]
+        arrays = [*("%s::text[]" for _ in self.key), "%s::int8[]", "%s::int8[]"]
+        for name, _, type_ in (one.partition(" ") for one in more):
+            names.append(name)
+            arrays.append(f"%s::{type_}[]")
+        return f"unnest({', '.join(arrays)}) AS s({', '.join(names)})"
 
     @cached_property
     def existing(self) -> str:
@@ -296,7 +346,7 @@ class Statements:
     def _also_set(self, source: str) -> list[str]:
         sets = [f"{quoted(c.name)} = {NOW}" for c in self.unstaged]
         if self.positioned:
-            sets.append(f"{POSITION} = {source}.{POSITION}")
+            sets += [f"{name} = {source}.{name}" for name in (POSITION, ORDINAL)]
         return sets
 
     @property
@@ -323,16 +373,12 @@ class Statements:
         parts = ", ".join(f"s.{quoted(n)}::{self._types[n].unbound_cast}" for n in self.key)
         return self.key_text.sql(f"jsonb_build_array({parts})")
 
-    @cached_property
-    def _not_deleted(self) -> str:
-        return (
-            "NOT EXISTS (SELECT FROM sink.row_version v WHERE v.mapping = %(mapping)s "
-            f"AND v.key = {self._key_text} AND v.position >= s._position "
-            "AND v.deleted_at IS NOT NULL)"
-        )
-
-    def _newer(self, new: Mapping[str, str]) -> str:
-        later = f"{new[POSITION]} >= t.{POSITION}" if self.positioned else "true"
+    def _newer(self, new: Mapping[str, str], source: str) -> str:
+        """Is the row of `source`, whose columns are `new`, as late as the target's, or later?"""
+        later = "true"
+        if self.positioned:  # what has no position is as late as it arrived
+            places = [f"({alias}.{POSITION}, {alias}.{ORDINAL})" for alias in (source, "t")]
+            later = f"coalesce({places[0]} >= {places[1]}, true)"
         version = self.conflict.version
         if version is None:
             return later

@@ -13,7 +13,7 @@ import psycopg
 
 from ..plugin import Delete
 from .changes import Change, Key, Round
-from .writer import Writer, key_arrays, run
+from .writer import Writer, key_arrays, position_arrays, run
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
@@ -24,6 +24,7 @@ class VersionedWriter(Writer):
 
     def write_round(self, connection: Connection, part: Round) -> int:
         stale = self._stale(connection, [*part.leaves.values(), *part.writes.values()])
+        self.stale += len(stale)
         fresh = Round(writes=without(part.writes, stale), leaves=without(part.leaves, stale))
         written = super().write_round(connection, fresh)
         marks = [leave for leave in fresh.leaves.values() if not isinstance(leave.action, Delete)]
@@ -33,17 +34,15 @@ class VersionedWriter(Writer):
     def _stale(self, connection: Connection, changes: Sequence[Change]) -> set[Key]:
         if not changes:
             return set()
-        places = [change.position for change in changes]
-        arrays = [*key_arrays(change.key for change in changes), places]
+        arrays = [*key_arrays(change.key for change in changes), *position_arrays(changes)]
         found = run(connection, self._sql.stale, [*arrays, self._sql.mapping])
         return {changes[at].key for (at,) in found.fetchall()}
 
     def _remember(self, connection: Connection, changes: Sequence[Change]) -> None:
         if changes:
             ordered = sorted(changes, key=lambda change: str(change.key))
-            arrays = key_arrays(change.key for change in ordered)
-            places = [change.position for change in ordered]
-            run(connection, self._sql.remember, [self._sql.mapping, *arrays, places])
+            arrays = [*key_arrays(change.key for change in ordered), *position_arrays(ordered)]
+            run(connection, self._sql.remember, [self._sql.mapping, *arrays])
 
 
 def without(changes: Mapping[Key, T], stale: set[Key]) -> dict[Key, T]:

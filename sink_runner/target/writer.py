@@ -41,6 +41,8 @@ class Writer:
         self._marks = self._merges or statements.positioned
         self.remembers = False
         """The target has deletions to heed; set when the partitions are claimed."""
+        self.stale = 0
+        """How many changes the last call of `write` left out, since something newer was there."""
 
     def prepare(self, connection: Connection) -> None:
         """Make the session's staging table, and let it tell keys as they are kept."""
@@ -55,7 +57,13 @@ class Writer:
     def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
         """Write the changes in their order and return how many rows the target changed."""
         del now
-        return sum(self.write_round(connection, part) for part in rounds(changes, self.fold))
+        self.stale = 0
+        return sum(self.write_round(connection, part) for part in self.rounds(changes))
+
+    def rounds(self, changes: Iterable[Change]) -> list[Round]:
+        """Split changes into sets of distinct keys, which have to be written in this order."""
+        versioned = self._mapping.events and self._sql.conflict.version is not None
+        return rounds(changes, self.fold, versioned=versioned)
 
     def write_round(self, connection: Connection, part: Round) -> int:
         written = self._leave(connection, list(part.leaves.values()))
@@ -74,14 +82,16 @@ class Writer:
         if self._resolver is not None:
             writes = self._resolver(connection, writes)
             self._stage(connection, writes)
+        self._discard_deleted(connection)
         if not self._merges:
-            return self._run(connection, self._sql.upsert(remembered=self.remembers)).rowcount
-        inserted = self._run(connection, self._sql.insert(remembered=self.remembers)).rowcount
+            return run(connection, self._sql.upsert).rowcount
+        inserted = run(connection, self._sql.insert).rowcount
         return inserted + self._patch(connection)
 
     def _write_partial(self, connection: Connection, writes: Sequence[Write]) -> int:
         self._stage(connection, writes)
-        found = self._run(connection, self._sql.unmatched(remembered=self.remembers)).fetchone()
+        self._discard_deleted(connection)
+        found = run(connection, self._sql.unmatched).fetchone()
         if found is not None and found[0]:
             raise WriteError(
                 "an unchanged large value is not in the event and the target has no such row; "
@@ -92,8 +102,13 @@ class Writer:
         return self._patch(connection)
 
     def _patch(self, connection: Connection) -> int:
-        query = self._sql.patch(merge=self._merges, remembered=self.remembers)
-        return self._run(connection, query).rowcount
+        return run(connection, self._sql.patch(merge=self._merges)).rowcount
+
+    def _discard_deleted(self, connection: Connection) -> None:
+        """Leave out what is older than the deletion of its key, if there are deletions."""
+        if self.remembers:
+            found = run(connection, self._sql.discard_deleted, [self._sql.mapping])
+            self.stale += found.rowcount
 
     def _stage(self, connection: Connection, writes: Sequence[Write]) -> None:
         marked = self._marks or self.remembers or any(write.partial for write in writes)
@@ -106,11 +121,6 @@ class Writer:
                         copy.write_row(_marked(write) if marked else write.values)
                 except VALUE_FAULTS as fault:
                     raise judge(fault) from fault
-
-    def _run(self, connection: Connection, query: str) -> psycopg.Cursor[Any]:
-        """Run a statement that heeds deletions, if there are some."""
-        parameters = {"mapping": self._sql.mapping} if self.remembers else None
-        return run(connection, query, parameters)
 
     # -- departures --------------------------------------------------------------------------
 
@@ -126,12 +136,13 @@ class Writer:
         """Delete the rows, locking them in key order; remember it where an older event may come."""
         ordered = sorted(leaves, key=lambda leave: _texts(leave.key))
         keys = key_arrays(leave.key for leave in ordered)
-        deleted = run(connection, self._sql.delete, keys).rowcount
+        deleted = dict(run(connection, self._sql.delete, keys).fetchall())
         if self._mapping.events:  # else there are batches only, one after the other
-            positions = [leave.position for leave in ordered]
-            run(connection, self._sql.remember_deleted, [self._sql.mapping, *keys, positions])
+            versions = [deleted.get(at) for at in range(len(ordered))]
+            parameters = [self._sql.mapping, *keys, *position_arrays(ordered), versions]
+            run(connection, self._sql.remember_deleted, parameters)
             self.remembers = True
-        return deleted
+        return len(deleted)
 
     def _mark(self, connection: Connection, leave: Leave, values: Mapping[str, Any]) -> int:
         parameters = [*values.values(), *key_arrays([leave.key])]
@@ -153,8 +164,14 @@ def key_arrays(keys: Iterable[Key]) -> list[list[str]]:
     return [list(column) for column in zip(*map(_texts, keys), strict=True)]
 
 
+def position_arrays(changes: Iterable[Change]) -> list[list[int | None]]:
+    """Positions as an array of LSNs and one of numbers within their transactions."""
+    places = [change.position or (None, 0) for change in changes]
+    return [[lsn for lsn, _ in places], [ordinal for _, ordinal in places]]
+
+
 def _marked(write: Write) -> tuple[Any, ...]:
     values = write.values
     if write.partial:
         values = tuple(None if value is ABSENT else value for value in values)
-    return (*values, write.keep, write.position)
+    return (*values, write.keep, *(write.position or (None, 0)))

@@ -129,9 +129,9 @@ class Model:
             self.pair.warehouse.execute(query.encode(), (op.key, op.name, version))
         if op.name is None or op.name == "x":
             action = self.mapping.on_retire if op.name else self.mapping.on_delete
-            return [Leave((op.key,), action, position, None)]
+            return [Leave((op.key,), action, (position, 0), None)]
         values = (op.key, op.name, version, "there")
-        return [Write((op.key,), values, 0, partial=False, position=position, source=None)]
+        return [Write((op.key,), values, 0, partial=False, position=(position, 0), source=None)]
 
     def batch(self, meanwhile: Callable[[], None]) -> None:
         """Run it in full, and do this after its first chunk."""

@@ -160,6 +160,7 @@ class Unlucky:
     def __init__(self, writer: Any, before: Callable[[list[Change]], None]) -> None:
         self.writer, self.before = writer, before
         self.remembers = False
+        self.stale = 0
 
     def prepare(self, connection: Any) -> None:
         self.writer.prepare(connection)

@@ -26,6 +26,16 @@ CREATE TABLE IF NOT EXISTS sink.row_version (
   PRIMARY KEY (mapping, key)
 );
 CREATE INDEX IF NOT EXISTS row_version_deleted_at ON sink.row_version (deleted_at);
+-- ALTER TABLE locks the table even where it changes nothing, so the catalog is asked first.
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_attribute
+                 WHERE attrelid = 'sink.row_version'::regclass AND attname = 'ordinal') THEN
+    ALTER TABLE sink.row_version
+      ALTER COLUMN position DROP NOT NULL, -- NULL: the last change had no place in the log
+      ADD COLUMN ordinal bigint NOT NULL DEFAULT 0, -- the change's number in its transaction
+      ADD COLUMN version text; -- of a deleted row; orders events that have no position
+  END IF;
+END $$;
 
 -- What these hashes are made with: one row, sealed with the key of the dead letters.
 CREATE TABLE IF NOT EXISTS sink.key_secret (

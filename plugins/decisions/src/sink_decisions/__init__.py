@@ -35,7 +35,7 @@ _NEWEST = """
 SELECT DISTINCT ON (application_id)
        application_id, decision_status, risk_score, confidence, decision_date, decision_reasons
 FROM {candidates} c JOIN public.service_applications a ON a.id = c.application_id
-ORDER BY application_id, decision_date DESC, _position DESC, decision_id
+ORDER BY application_id, decision_date DESC, _position DESC, _ordinal DESC, decision_id
 """
 _DECISIONS = frozenset(
     {

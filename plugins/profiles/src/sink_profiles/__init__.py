@@ -21,7 +21,7 @@ _LATEST = """
 SELECT DISTINCT ON (family_id)
        family_id, vulnerability, under_coverage, income_category, region, source_updated_at
 FROM {candidates} c
-ORDER BY family_id, source_updated_at DESC, _position DESC, profile_id DESC
+ORDER BY family_id, source_updated_at DESC, _position DESC, _ordinal DESC, profile_id DESC
 """
 _LEVELS = frozenset({"VERY_HIGH", "HIGH", "MEDIUM", "LOW", "VERY_LOW"})
 

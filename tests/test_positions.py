@@ -1,0 +1,200 @@
+"""Events are ordered by (LSN, number in the transaction); those without one by their version."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sink_runner.plugin import (
+    Candidates,
+    Column,
+    Constant,
+    Mark,
+    merge_changed,
+    newest_wins,
+    source_wins,
+)
+from sink_runner.target.session import create_control_tables
+from sink_runner.testing import NOW
+
+pytestmark = pytest.mark.postgres
+
+LATER = NOW + timedelta(minutes=1)
+EARLIER = NOW - timedelta(minutes=1)
+DDL = "id int PRIMARY KEY, v text, at timestamp"
+COLUMNS = (
+    Column("id", type="integer"),
+    Column("v", type="text"),
+    Column("at", type="timestamp"),
+)
+MARK = Mark({"v": "gone"})
+
+
+def derived() -> Candidates:
+    select = "SELECT id, v, at FROM {candidates} c"
+    return Candidates(key=("id",), group=("id",), select=select)
+
+
+# -- within a transaction ----------------------------------------------------------------------
+
+
+def test_delete_and_create_at_one_lsn_follow_ordinal(written) -> None:
+    """A row that is deleted and comes back by one statement."""
+    made = written(DDL, *COLUMNS)
+    made.write(made.row(1, "was", NOW, position=(5, 1)))
+    made.write(made.gone(1, position=(9, 1)))
+    assert made.write(made.row(1, "again", NOW, position=(9, 2))) == 1
+    assert made.rows("v") == [("again",)]
+
+
+@pytest.mark.parametrize("ordinals", [(1, 2), (2, 1)])
+def test_rows_at_one_lsn_follow_ordinal(written, ordinals: tuple[int, int]) -> None:
+    made = written(DDL, *COLUMNS)
+    for ordinal in ordinals:
+        made.write(made.row(1, f"v{ordinal}", NOW, position=(9, ordinal)))
+    assert made.rows("v") == [("v2",)]
+
+
+@pytest.mark.parametrize("strategy", [source_wins(), newest_wins("at")], ids=lambda it: it.strategy)
+@pytest.mark.parametrize("ordinals", [(1, 2), (2, 1)])
+def test_candidates_at_one_lsn_follow_ordinal(
+    written, ordinals: tuple[int, int], strategy: Any
+) -> None:
+    made = written(DDL, *COLUMNS, conflict=strategy, candidates=derived())
+    for ordinal in ordinals:
+        made.write(made.row(1, f"v{ordinal}", NOW, position=(9, ordinal)))
+    assert made.rows("v") == [("v2",)]
+
+
+def test_older_delete_after_mark_is_stale(written) -> None:
+    made = written(DDL, *COLUMNS)
+    made.write(made.row(1, "was", NOW, position=(5, 1)))
+    made.write(made.gone(1, action=MARK, position=(9, 2)))
+    assert made.write(made.gone(1, position=(9, 1))) == 0
+    assert made.writer.stale == 1
+    assert made.rows("v") == [("gone",)]
+
+
+# -- without a position ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("conflict", [newest_wins("at"), merge_changed("at")], ids=["new", "merge"])
+class TestVersioned:
+    """An API callback after a deletion: its version decides."""
+
+    def deleted(self, written, conflict: Any) -> Any:
+        made = written(DDL, *COLUMNS, conflict=conflict)
+        made.write(made.row(1, "was", NOW, position=5))
+        made.write(made.gone(1, position=7))
+        return made
+
+    def test_newer_than_tombstone_is_applied(self, written, conflict: Any) -> None:
+        made = self.deleted(written, conflict)
+        assert made.write(made.row(1, "back", LATER, position=None)) == 1
+        assert made.writer.stale == 0
+
+    @pytest.mark.parametrize("at", [NOW, EARLIER])
+    def test_older_than_tombstone_is_stale(self, written, conflict: Any, at: Any) -> None:
+        made = self.deleted(written, conflict)
+        assert made.write(made.row(1, "back", at, position=None)) == 0
+        assert made.writer.stale == 1
+        assert made.rows() == []
+
+    def test_tombstone_keeps_the_latest_version(self, written, conflict: Any) -> None:
+        made = self.deleted(written, conflict)
+        made.write(made.row(1, "back", LATER, position=None), made.gone(1, position=9))
+        assert made.write(made.row(1, "back", LATER, position=None)) == 0
+        assert made.write(made.row(1, "b", LATER + timedelta(minutes=1), position=None)) == 1
+
+
+def test_unversioned_read_repairs_by_arrival(written) -> None:
+    """A row of an incremental snapshot, after the target has lost it or holds another value."""
+    made = written(DDL, *COLUMNS)
+    made.write(made.row(1, "a", NOW, position=5), made.row(2, "a", NOW, position=6))
+    made.scratch.admin.execute(f"DELETE FROM {made.table.sql_name} WHERE id = 1".encode())
+    made.scratch.admin.execute(f"UPDATE {made.table.sql_name} SET v = 'x'".encode())
+    reads = [made.row(key, "a", NOW, position=None) for key in (1, 2)]
+    assert made.write(*reads) == 2
+    assert made.rows("id, v") == [(1, "a"), (2, "a")]
+
+
+def test_events_after_a_read_are_not_stale(written) -> None:
+    """The partition is behind a batch run: what follows the read in it is later than the read."""
+    made = written(DDL, *COLUMNS)
+    made.write(made.row(1, "batch", NOW, position=60))
+    made.write(made.row(1, "read", NOW, position=None))
+    made.write(made.row(1, "then", NOW, position=50))
+    assert made.rows("v") == [("then",)]
+
+
+def test_read_after_tombstone_is_applied(written) -> None:
+    made = written(DDL, *COLUMNS)
+    made.write(made.row(1, "a", NOW, position=5), made.gone(1, position=7))
+    assert made.write(made.row(1, "a", NOW, position=None)) == 1
+
+
+def test_delete_without_position_is_applied(written) -> None:
+    made = written(DDL, *COLUMNS)
+    made.write(made.row(1, "a", NOW, position=5))
+    assert made.write(made.gone(1, position=None)) == 1
+    assert made.write(made.row(1, "a", NOW, position=5)) == 0, "a replay"
+
+
+def test_candidate_without_position_is_kept(written) -> None:
+    made = written(DDL, *COLUMNS, conflict=newest_wins("at"), candidates=derived())
+    made.write(made.row(1, "log", NOW, position=5))
+    assert made.write(made.row(1, "callback", NOW, position=None)) == 1
+    assert made.write(made.row(1, "log", LATER, position=7)) == 1
+    assert made.rows("v") == [("log",)]
+
+
+# -- stale events are counted ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("conflict", [newest_wins("at"), source_wins()], ids=["new", "source"])
+def test_row_older_than_tombstone_counts_as_stale(written, conflict: Any) -> None:
+    made = written(DDL, *COLUMNS, conflict=conflict)
+    made.write(made.row(1, "was", NOW, position=5), made.gone(1, position=7))
+    made.write(made.row(1, "was", LATER, position=6), made.row(2, "new", NOW, position=8))
+    assert made.writer.stale == 1
+    made.write(made.row(3, "new", NOW, position=9))
+    assert made.writer.stale == 0
+
+
+def test_older_row_counts_as_stale(written) -> None:
+    made = written(DDL, Column("id"), Column("v"), Column("at", Constant(None)))
+    made.write(made.row(1, "new", None, position=9))
+    made.write(made.row(1, "old", None, position=5))
+    assert made.writer.stale == 1
+
+
+# -- tables of an older version ----------------------------------------------------------------
+
+
+def test_older_control_table_gets_new_columns(postgres) -> None:
+    """As version 8f27f6d made it, with a tombstone in it."""
+    import psycopg  # noqa: PLC0415 - the only test that opens a session by itself
+
+    name = postgres.fresh_database("smart_citizen")
+    with psycopg.connect(postgres.dsn(name, "sink_writer"), autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE sink.row_version (mapping text NOT NULL, key text NOT NULL, "
+            "position bigint NOT NULL, deleted_at timestamptz, PRIMARY KEY (mapping, key))"
+        )
+        connection.execute("INSERT INTO sink.row_version VALUES ('m', 'k', 7, now())")
+        for _ in range(2):
+            create_control_tables(connection)
+        found = connection.execute("SELECT position, ordinal, version FROM sink.row_version")
+        assert found.fetchall() == [(7, 0, None)]
+        connection.execute("INSERT INTO sink.row_version (mapping, key) VALUES ('m', 'l')")
+
+
+def test_older_candidate_table_gets_new_columns(written) -> None:
+    made = written(DDL, *COLUMNS, conflict=newest_wins("at"), candidates=derived())
+    table = made.writer._sql.target
+    connection = made.scratch.admin
+    connection.execute(f"ALTER TABLE {table} DROP COLUMN _ordinal".encode())
+    connection.execute(f"ALTER TABLE {table} ALTER COLUMN _position SET NOT NULL".encode())
+    made.connection = made.scratch.session()
+    made.writer = made.another(made.connection)
+    assert made.write(made.row(1, "a", NOW, position=None)) == 1
