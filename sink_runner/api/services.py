@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -13,6 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from ..config import Config
 from ..errors import ConfigError
 from ..masking.policy import Policies
+from ..target.session import configure
 from .callers import Callers
 from .flows import Flow, alerts, forecasts
 from .intake import Intake
@@ -105,20 +107,19 @@ def assemble(config: Config, policies: Callable[[], Policies]) -> Services:
 
 
 def _pool(dsn: str, seconds: float, sessions: int) -> Pool:
-    milliseconds = int(seconds * 1000)
     return ConnectionPool(
         dsn,
         min_size=1,
         max_size=sessions,
         max_waiting=2 * sessions,  # of the threads, some are left for what needs no database
         timeout=seconds,
+        configure=partial(configure, limits={"statement_timeout": seconds}),
         check=ConnectionPool.check_connection,
         open=False,
         kwargs={
             "autocommit": True,
             "application_name": "sink-api",
             "connect_timeout": max(1, int(seconds)),
-            "options": f"-c timezone=UTC -c statement_timeout={milliseconds}",
         },
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
@@ -10,35 +11,106 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
-from ..errors import ConfigError
+from ..errors import ConfigError, FatalError
 
 Connection = psycopg.Connection[Any]
 
 _SECONDS, _LOCK_SECONDS = 300.0, 30.0
 _CONTROL_LOCK = 0x51_4E_4B  # any constant of ours: serialises the creation of our own tables
 _MAX_SLOTS = 16
+_MARK = "sink.session"
+_POOLER = (
+    "a connection pooler gives statements of one session to several of the server's; connect to "
+    "PostgreSQL itself, or set pool_mode = session in the pooler"
+)
+
+SETTINGS: Mapping[str, str] = {
+    "default_transaction_isolation": "read committed",
+    "search_path": "public",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "array_nulls": "on",
+    "xmloption": "content",
+    "lc_monetary": "C",
+    "transform_null_equals": "off",
+    "quote_all_identifiers": "off",
+}
+"""What every session of the runner has, whatever the database or the role sets."""
+
+_SET = """
+SELECT pg_catalog.set_config(s.name, s.value, false)
+FROM unnest(%s::text[], %s::text[]) AS s (name, value)
+"""
+_SHOW = "SELECT lower(name), setting FROM pg_catalog.pg_settings WHERE lower(name) = ANY (%s)"
+_MARKED = "SELECT pg_catalog.current_setting(%s, true)"
 _SCRIPTS = ("control.sql", "batch.sql", "schema.sql")
 
 
 def connect(dsn: str, application: str, seconds: float | None = None) -> Connection:
-    """Open a session in UTC; every transaction on it is explicit.
+    """Open a session in which values mean the same everywhere; each transaction is explicit.
 
-    A statement may take so many seconds, and wait half of them for one lock: both end as errors
-    that tell the one from the other.
+    `seconds` bounds a statement, and half of them the wait for one lock: both end as errors that
+    tell the one from the other.
+
+    Every setting that changes how values are read, written or seen is set here and then verified:
+    a database, a role or a pooler may bring another default.  They are set after the connection is
+    made, since poolers refuse or drop the `options` of a connection string.  Raises ConfigError
+    where a setting does not hold.
     """
     limits = {
         "statement_timeout": seconds or _SECONDS,
         "lock_timeout": seconds / 2 if seconds else _LOCK_SECONDS,
         "idle_in_transaction_session_timeout": max(seconds or 0, 60),
     }
-    options = [f"-c {name}={int(limit * 1000)}" for name, limit in limits.items()]
-    return psycopg.connect(
-        dsn,
-        autocommit=True,
-        application_name=application,
-        options=" ".join(["-c timezone=UTC", *options]),
-        connect_timeout=10,
+    connection = psycopg.connect(
+        dsn, autocommit=True, application_name=application, connect_timeout=10
     )
+    try:
+        configure(connection, limits)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def configure(connection: Connection, limits: Mapping[str, float]) -> None:
+    """Set and verify a session's settings; `limits` are settings in seconds.
+
+    Raises ConfigError where one does not hold.
+    """
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    bounds = {name: str(int(limit * 1000)) for name, limit in limits.items()}
+    wanted = {**SETTINGS, **bounds}
+    names, values = [*wanted, _MARK], [*wanted.values(), _mark(connection)]
+    connection.execute(_SET, (names, values))
+    _verify(connection, wanted)
+
+
+def _verify(connection: Connection, wanted: Mapping[str, str]) -> None:
+    found = dict(connection.execute(_SHOW, ([name.lower() for name in wanted],)).fetchall())
+    for name, value in wanted.items():
+        if (actual := found.get(name.lower())) != value:
+            raise ConfigError(
+                f"{_whose(connection)}: setting {name} is {actual!r} after it was set, expected "
+                f"{value!r}: {_POOLER}"
+            )
+    if connection.execute(_MARKED, (_MARK,)).fetchone() != (_mark(connection),):
+        raise ConfigError(f"{_whose(connection)}: the session's settings are lost: {_POOLER}")
+
+
+def _whose(connection: Connection) -> str:
+    info = connection.info
+    return f"session of role {info.user} in database {info.dbname} at {info.host}:{info.port}"
+
+
+def _mark(connection: Connection) -> str:
+    """What tells this session from others that a pooler may put in its place."""
+    return f"{os.getpid()}/{connection.fileno()}/{connection.info.backend_pid}"
 
 
 @contextmanager
@@ -80,9 +152,14 @@ def renew_commit_time(connection: Connection) -> None:
     """Let the next transaction carry its own commit time.
 
     A session with an origin stamps every commit with the time of its first one, until it is
-    reset; Debezium would report that time as the change's own.
+    reset; Debezium would report that time as the change's own.  Raises FatalError where a pooler
+    has put another session in the place of this one, which has neither the origin nor the
+    settings.
     """
-    connection.execute("SELECT pg_replication_origin_xact_reset()")
+    query = "SELECT pg_replication_origin_xact_reset(), pg_catalog.current_setting(%s, true)"
+    row = connection.execute(query, (_MARK,)).fetchone()
+    if row is None or row[1] != _mark(connection):
+        raise FatalError(f"{_whose(connection)}: the session is another one than before: {_POOLER}")
 
 
 def _try_origin(connection: Connection, name: str) -> bool:

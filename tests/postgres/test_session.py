@@ -1,0 +1,136 @@
+"""Every session has the runner's settings, whatever the database, the role or a pooler brings."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from sink_runner.errors import ConfigError, FatalError
+from sink_runner.target.session import SETTINGS, connect, renew_commit_time, use_origin
+
+pytestmark = pytest.mark.postgres
+
+OTHERS = {
+    "default_transaction_isolation": "repeatable read",
+    "search_path": "pg_temp",
+    "TimeZone": "Asia/Kolkata",
+    "DateStyle": "SQL, DMY",
+    "IntervalStyle": "sql_standard",
+    "client_encoding": "LATIN1",
+    "standard_conforming_strings": "off",
+    "extra_float_digits": "-4",
+    "bytea_output": "escape",
+    "array_nulls": "off",
+    "xmloption": "document",
+    "lc_monetary": "C.UTF-8",
+    "transform_null_equals": "on",
+    "quote_all_identifiers": "on",
+}
+
+
+@pytest.fixture(scope="module")
+def database(postgres) -> str:
+    """A database and a role that set everything otherwise."""
+    name = postgres.fresh_database("smart_citizen")
+    with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
+        for at, (setting, value) in enumerate(OTHERS.items()):
+            whose = f"ROLE sink_writer IN DATABASE {name}" if at % 2 else f"DATABASE {name}"
+            admin.execute(f"ALTER {whose} SET {setting} = {_value(setting, value)}".encode())
+    return name
+
+
+def _value(setting: str, value: str) -> str:
+    return value if setting in {"search_path", "DateStyle"} else f"'{value}'"
+
+
+def test_settings_hold_against_other_defaults(postgres, database) -> None:
+    with closing(connect(postgres.dsn(database, "sink_writer"), "test")) as session:
+        found = {name: _show(session, name) for name in SETTINGS}
+    assert found == SETTINGS
+    assert OTHERS.keys() == SETTINGS.keys()
+
+
+def _show(session: psycopg.Connection, name: str) -> str:
+    return session.execute("SELECT current_setting(%s)", (name,)).fetchone()[0]
+
+
+def test_transactions_see_what_others_committed(postgres, database) -> None:
+    """Under repeatable read a row that was deleted meanwhile would come back."""
+    dsn = postgres.dsn(database, "sink_writer")
+    with closing(connect(dsn, "test")) as session, session.transaction():
+        shown = session.execute("SHOW transaction_isolation").fetchone()
+    assert shown == ("read committed",)
+
+
+class Pooler:
+    """Passes bytes on to the server, after `change` has had its way with what the client says."""
+
+    def __init__(self, port: int, change: Callable[[bytes], bytes]) -> None:
+        self._upstream, self._change = port, change
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._upstream))
+            for one, other, change in (
+                (client, server, self._change),
+                (server, client, lambda data: data),
+            ):
+                threading.Thread(target=_copy, args=(one, other, change), daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def _copy(one: socket.socket, other: socket.socket, change: Callable[[bytes], bytes]) -> None:
+    with one, other:
+        try:
+            while data := one.recv(65536):
+                other.sendall(change(data))
+        except OSError:
+            return
+
+
+@pytest.fixture
+def pooler(postgres) -> Iterator[Callable[..., str]]:
+    """Give a DSN that leads by way of a pooler."""
+    made: list[Pooler] = []
+
+    def make(database: str, change: Callable[[bytes], bytes]) -> str:
+        made.append(Pooler(postgres.port, change))
+        dsn: str = postgres.dsn(database, "sink_writer")
+        return dsn.replace(f":{postgres.port}/", f":{made[-1].port}/")
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_pooler_that_drops_settings_is_named(pooler, database) -> None:
+    """What is set for one transaction alone is gone with the next, as behind such a pooler."""
+    dsn = pooler(database, lambda data: data.replace(b"value, false)", b"value, true )"))
+    with pytest.raises(ConfigError, match=r"sink_writer in database .*pool_mode = session"):
+        connect(dsn, "test").close()
+
+
+def test_pooler_that_passes_settings_is_accepted(pooler, database) -> None:
+    connect(pooler(database, lambda data: data), "test").close()
+
+
+def test_another_session_of_a_pooler_is_noticed(postgres, database) -> None:
+    """A pooler that gives the session to another client first discards all that it holds."""
+    with closing(connect(postgres.dsn(database, "sink_writer"), "test")) as session:
+        use_origin(session, "pooled")
+        renew_commit_time(session)
+        session.execute("RESET ALL")
+        with pytest.raises(FatalError, match="another one than before"):
+            renew_commit_time(session)
