@@ -43,6 +43,7 @@ from .masking.refresh import Refresh, after_polls
 from .parts import Parts, assemble, remask
 from .patience import Patience
 from .plugin import TableMapping
+from .postgres.clusters import ClusterWatch
 from .postgres.preflight import check_mapping, log_warnings
 from .postgres.source_checks import columns_before
 from .postgres.types import PgType
@@ -102,6 +103,13 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     preflight = check_mapping(plugin.name, mapping, around.config, known=watch.known())
     log_warnings(preflight)
     source, target = preflight.catalogs()
+    clusters = ClusterWatch(
+        plugin.name,
+        mapping.source_table.database,
+        source=around.database(mapping.source_table.database).reader_dsn,
+        target=around.database(mapping.target_table.database).dsn,
+    )
+    clusters.look()
     config, health = around.config, around.health.mapping(plugin.name)
     timeout, settings = config.batch.timeout_seconds, config.dead_letters
     lookups = Lookups(mapping.columns, around.readers, timeout)
@@ -164,6 +172,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         patience=patience(config),
         health=health,
         stop=around.stop,
+        clusters=clusters,
     )
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -30,6 +31,7 @@ from .kafka.message import Message
 from .loading.hooks import Hooks
 from .log import noting, text_of
 from .patience import Insistence, Patience
+from .postgres.clusters import ClusterWatch
 from .target.applier import Applier
 from .target.offsets import Advance, Claim
 
@@ -54,6 +56,7 @@ class Worker:
         patience: Patience,
         health: MappingHealth,
         stop: threading.Event,
+        clusters: ClusterWatch | None = None,
     ) -> None:
         self._open_feed = feed
         self._decoder = decoder
@@ -63,6 +66,7 @@ class Worker:
         self._hooks = hooks
         self._patience = patience
         self._stop = stop
+        self._clusters = clusters
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
         self._pending: Future[int] | None = None
@@ -188,7 +192,7 @@ class Worker:
     def _submit(self, records: Mapping[int, Sequence[Message]]) -> None:
         messages = [record for part in records.values() for record in part]
         free, held = self._waiting.split(messages)
-        batch = self._prepare(free)
+        batch = self._prepare(free, polled=True)
         self._collect()
         self._waiting.hold(batch, held)
         steps = [self._step(partition, part[-1].offset + 1) for partition, part in records.items()]
@@ -199,7 +203,7 @@ class Worker:
         self._claims[partition] = claim._replace(next_offset=next_offset)
         return Advance(partition, claim.epoch, claim.next_offset, next_offset)
 
-    def _prepare(self, messages: Sequence[Message]) -> Batch:
+    def _prepare(self, messages: Sequence[Message], *, polled: bool = False) -> Batch:
         decoded = self._patiently(
             lambda: self._decoder.decode_many([message.value for message in messages])
         )
@@ -210,6 +214,8 @@ class Worker:
                 letters.append(DeadLetter(message, result))
             elif isinstance(result, Decoded):
                 events.append((message, result))
+        if polled and self._clusters is not None:
+            self._patiently(partial(self._clusters.observe, events))
         batch = self._patiently(lambda: self._route.apply(events))
         batch.letters.extend(letters)
         batch.last_ms = events[-1][1].ts_ms if events else None
@@ -250,6 +256,8 @@ class Worker:
         self._maintained = time.monotonic()
         with noting(self._log, "maintenance_failed", EventError):  # of a row: no event waits for it
             self._in_background(lambda: self._applier.maintain(self._patience.remember))
+        if self._clusters is not None:
+            self._clusters.maintain()
 
     def _retry(self) -> None:
         """Try again what waits, while nothing is on its way that could overtake it."""

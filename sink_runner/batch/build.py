@@ -64,7 +64,7 @@ def tools(
         _make_control_tables(database(config, mapping.target_table.database).dsn)
         preflight = check_mapping(plugin.name, mapping, config)
         log_warnings(preflight)
-        _, target = preflight.catalogs()
+        _, target = preflight.catalogs(batch=True)
         reader = database(config, mapping.source_table.database).reader_dsn
         asking = open_source(reader, plugin.name)
     except psycopg.Error as fault:

@@ -19,6 +19,8 @@ class Fault:
     column: str = ""
     refused: bool = True
     """The mapping does not start; False is a warning."""
+    refuses_batch: bool = False
+    """A batch does not start, though events may be applied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,8 @@ class Finding:
         return f"{self.fault.problem}; {self.advice}"
 
 
-def refuse(findings: Iterable[Finding]) -> None:
-    """Raise one ConfigError that names every finding that forbids a start."""
-    if harm := [finding.text for finding in findings if finding.refused]:
+def refuse(findings: Iterable[Finding], *, batch: bool = False) -> None:
+    """Raise one ConfigError that names every finding that forbids a start, or that of a batch."""
+    harm = [one.text for one in findings if one.refused or (batch and one.fault.refuses_batch)]
+    if harm:
         raise ConfigError("\n".join(harm))

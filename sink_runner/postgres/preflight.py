@@ -6,7 +6,7 @@ one refuses.  All faults of a mapping are told at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -19,12 +19,12 @@ from ..plugin import Table, TableMapping
 from ..target.catalog import TableCatalog, quoted, read_table
 from ..target.faults import judge
 from ..target.session import Connection, connect
-from . import source_checks, target_checks
+from . import clusters, source_checks, target_checks
 from .findings import Fault, Finding, refuse
 from .subject import Subject
 from .table_facts import TableFacts, read_facts
 
-Check = Callable[[Subject], Iterator[Fault]]
+Check = Callable[[Subject], Iterable[Fault]]
 
 CHECKS: Mapping[str, Check] = {
     "source_kind": source_checks.check_kind,
@@ -32,6 +32,7 @@ CHECKS: Mapping[str, Check] = {
     "replica_identity": source_checks.check_replica_identity,
     "publication": source_checks.check_publication,
     "source_row_security": source_checks.check_row_security,
+    "source_cluster": clusters.check_cluster,
     "target_kind": target_checks.check_kind,
     "target_columns": target_checks.check_columns,
     "target_key": target_checks.check_key,
@@ -49,9 +50,9 @@ class Preflight:
     source: TableCatalog | None
     target: TableCatalog | None
 
-    def catalogs(self) -> tuple[TableCatalog, TableCatalog]:
+    def catalogs(self, *, batch: bool = False) -> tuple[TableCatalog, TableCatalog]:
         """The source's and the target's catalog.  Raises ConfigError with all that is refused."""
-        refuse(self.findings)
+        refuse(self.findings, batch=batch)
         assert self.source is not None
         assert self.target is not None
         return self.source, self.target

@@ -176,4 +176,5 @@ def check_row_security(subject: Subject) -> Iterator[Fault]:
         f'CREATE POLICY sink_reads ON {source.sql_name} FOR SELECT TO "{role}" USING (true), or '
         f'ALTER ROLE "{role}" BYPASSRLS',
         refused=bool(subject.mapping.schedules) or not subject.mapping.events,
+        refuses_batch=True,
     )

@@ -172,3 +172,22 @@ def test_while_the_world_says_no_it_is_paused_and_then_loses_nothing(stage: Any)
     told = [line["event"] for line in logs if line["event"].startswith("mapping_")]
     assert told == ["mapping_paused", "mapping_resumed"]
     assert running.worker.counts == {"written": 10}
+
+
+def test_event_of_another_cluster_is_not_applied(stage: Any) -> None:
+    """The mapping stops before the batch is written, so its offsets stay where they are."""
+
+    class OtherCluster:
+        def maintain(self) -> None:
+            return
+
+        def observe(self, events: Any) -> None:
+            if any(message.offset >= 4 for message, _ in events):
+                raise FatalError("another cluster")
+
+    worker, _, stop = stage.worker()
+    worker._clusters = OtherCluster()
+    with pytest.raises(FatalError, match="another cluster"):
+        worker.run()
+    stop.set()
+    assert set(stage.written()) <= {0, 1, 2}

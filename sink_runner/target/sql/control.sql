@@ -54,3 +54,14 @@ CREATE TABLE IF NOT EXISTS sink.quality_count (
   rows        bigint NOT NULL,
   PRIMARY KEY (mapping, rule, column_name, day)
 );
+
+-- Which cluster the log positions of each mapping are of, and how far its log was seen to be: those
+-- of another one can't be compared with them.
+CREATE TABLE IF NOT EXISTS sink.source_cluster (
+  mapping           text        PRIMARY KEY,
+  system_identifier text        NOT NULL,
+  timeline          bigint      NOT NULL,
+  position          bigint      NOT NULL,               -- of the end of the log
+  positions         jsonb       NOT NULL DEFAULT '{}',  -- of the last event, by partition
+  seen_at           timestamptz NOT NULL DEFAULT now()
+);
