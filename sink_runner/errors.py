@@ -78,12 +78,22 @@ class StepError(EventError):
 class WaitingError(EventError):
     """A row that the event needs is not there yet; later events of its key wait behind it.
 
-    `column` is "" where it waits behind another.
+    `column` is "" where it waits behind another.  `sqlstate` and `constraint` are those of a
+    foreign key that the target refused it for.
     """
 
-    def __init__(self, reason: str, column: str = "") -> None:
+    def __init__(
+        self,
+        reason: str,
+        column: str = "",
+        *,
+        sqlstate: str | None = None,
+        constraint: str | None = None,
+    ) -> None:
         super().__init__(reason)
         self.column = column
+        self.sqlstate = sqlstate
+        self.constraint = constraint
 
 
 class ExpiredError(QualityError):
@@ -91,9 +101,15 @@ class ExpiredError(QualityError):
 
     rule = "found"
 
-    def __init__(self, reason: str, column: str = "") -> None:
+    def __init__(self, reason: str, column: str = "", *, sqlstate: str | None = None) -> None:
         super().__init__(self.rule, column)
         self.args = (reason,)
+        self.sqlstate = sqlstate
+
+    @classmethod
+    def of(cls, error: WaitingError) -> ExpiredError:
+        """Return the error of an event that has waited for too long."""
+        return cls(f"gave up: {error}", error.column, sqlstate=error.sqlstate)
 
 
 class WriteError(EventError):

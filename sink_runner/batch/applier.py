@@ -47,6 +47,7 @@ class BatchApplier(Applier):
         """Do the work in a transaction of the mapping's own; `dry` rolls it back."""
         with Session(self) as connection, connection.transaction() as transaction:
             self._offsets.advance(connection, ())
+            self.check_at_once(connection)
             done = work(connection)
             if dry:
                 raise psycopg.Rollback(transaction)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeAlias
 
 from ..chain.route import Batch
-from ..dead_letters.dead_letter import DeadLetter
+from ..dead_letters.dead_letter import DeadLetter, fails
 from ..plugin import Keep
 from ..target.applier import Connection
 from .departures import Seen
@@ -102,7 +102,9 @@ class Retirement:
         keys = missing(keys)
         leaves = tools.departures.leaves(keys, self._position)
         removed = tools.applier.put(connection, leaves, letters)
-        tools.applier.settle(connection, Batch(), letters, leaves, removed)
+        # What rows of another table still refer to is found again by the next full run.
+        refused = [letter for letter in letters if fails(letter)]
+        tools.applier.settle(connection, Batch(), refused, leaves, removed)
         failed = {id(letter.message) for letter in letters}
         left = [leave for leave in leaves if id(leave.source) not in failed]
         tools.departures.left(connection, left)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from ..errors import EventError, WaitingError, WriteError
+from ..errors import EventError, ExpiredError, WaitingError, WriteError
 from ..kafka.message import ROWS, Message
 from ..loading.hooks import Hooks
 from ..log import text_of, trace
@@ -120,5 +120,7 @@ def tell(letters: Iterable[DeadLetter], log: Any, hooks: Hooks) -> None:
 
 def described(error: EventError) -> tuple[str, str | None, str, str]:
     """The error's class, SQLSTATE, text and trace, none of which holds a row's value."""
-    state = error.sqlstate if isinstance(error, WriteError) else None
+    state = None
+    if isinstance(error, WriteError | WaitingError | ExpiredError):
+        state = error.sqlstate
     return type(error).__name__, state, text_of(error), "\n".join(trace(error))

@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeAlias
 import structlog
 
 from ..chain.route import Batch
-from ..dlq.selection import Selection, keep, select_in_order, select_newest
+from ..dlq.selection import Selection, expire_refused, keep, select_in_order, select_newest
 from ..dlq.superseding import OLD_STATUSES, Superseding, WaitingKey, defer_dependent, is_allowed
 from ..kafka.message import ROWS, Message
 from ..target.applier import Applier
@@ -228,15 +228,15 @@ class Waiting:
                 Advance(at, claims[at].epoch, claims[at].next_offset, claims[at].next_offset)
                 for at in sorted({event.key[0] for event in ended} - {ROWS})
             ]
-            settle = partial(self._parked.settle, ended)
+            settle = partial(self._settle, ended)
             written = self._applier.apply(batch, steps, record=settle)
         settled = batch.superseding.settled if batch.superseding else ()
         gone = [event for event in obsolete if event.key in settled]
-        for event in (*ended, *gone):
-            self._tried.pop(event.dlq_id, None)
         still = {id(letter.message) for letter in batch.letters if waits(letter)}
         batch.letters = [letter for letter in batch.letters if not waits(letter)]
         done = [event for event in ended if id(event.message) not in still]
+        for event in (*done, *gone):
+            self._tried.pop(event.dlq_id, None)
         batch.counts = Counter(replayed=len(done) - len(batch.letters))
         batch.last_ms = None  # how long these have waited is not how far behind we are
         self._rotate(_Tried(taken, [*done, *gone], _failed(done, batch.letters)))
@@ -245,6 +245,12 @@ class Waiting:
 
     def _take(self, keys: Sequence[WaitingKey], oldest: datetime) -> Callable[[Connection], Taken]:
         return partial(self._parked.take, keys, oldest, supersedes=self._supersedes)
+
+    def _settle(
+        self, ended: Sequence[ParkedEvent], connection: Connection, letters: list[DeadLetter]
+    ) -> None:
+        expire_refused(ended, letters)
+        self._parked.settle(ended, connection, letters)
 
     def _select(self, events: Sequence[ParkedEvent], batch: Batch) -> Selection:
         if self._identifies_row is None:

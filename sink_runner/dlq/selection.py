@@ -49,7 +49,7 @@ class _Pass:
     def expire_or_stop(self, event: ParkedEvent, error: WaitingError) -> None:
         """Give the event up if it has waited for too long; else its key goes on waiting."""
         if event.expired:
-            self.end(event, ExpiredError(f"gave up: {error}", error.column))
+            self.end(event, ExpiredError.of(error))
         else:
             self.stopped.add(event.key)
 
@@ -116,3 +116,15 @@ def keep(batch: Batch, wanted: Callable[[Message], bool]) -> None:
     """Leave in the batch what these messages came to, and nothing of the others."""
     batch.changes = [change for change in batch.changes if wanted(change.source)]
     batch.defaults = [(message, name) for message, name in batch.defaults if wanted(message)]
+
+
+def expire_refused(events: Sequence[ParkedEvent], letters: list[DeadLetter]) -> None:
+    """Give up, among these dead letters, the events that the target has refused for too long.
+
+    They wait for a row that a foreign key needs, which only the write can tell.
+    """
+    expired = {id(event.message) for event in events if event.expired}
+    for at, letter in enumerate(letters):
+        error = letter.error
+        if id(letter.message) in expired and isinstance(error, WaitingError) and error.sqlstate:
+            letters[at] = DeadLetter(letter.message, ExpiredError.of(error))

@@ -91,12 +91,13 @@ class Applier:
         steps: Sequence[Advance],
         *,
         again: bool = False,
-        record: Callable[[Connection, Sequence[DeadLetter]], None] | None = None,
+        record: Callable[[Connection, list[DeadLetter]], None] | None = None,
     ) -> int:
         """Write the batch and return how many rows changed.
 
         `again` says that an earlier attempt failed, perhaps after its commit.  `record` is
-        given the dead letters, even if there are none, in place of the table that holds them.
+        given the dead letters, even if there are none, in place of the table that holds them; it
+        may change them.
         """
         letters = list(batch.letters)
         with Session(self) as connection, connection.transaction():
@@ -108,8 +109,7 @@ class Applier:
             self._offsets.advance(connection, steps)
             # Another process may have deleted meanwhile.
             self._writer.remembers = self._writer.remembers or self._remembers(connection)
-            if self.immediate:
-                connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            self.check_at_once(connection)
             written = self._write(connection, batch.changes, letters, batch.superseding)
             if self.stale:
                 batch.counts["stale"] = self.stale
@@ -130,6 +130,11 @@ class Applier:
             self._letters = letters
         batch.letters = letters  # not before the commit: another attempt finds them anew
         return written
+
+    def check_at_once(self, connection: Connection) -> None:
+        """Check deferred constraints by statement in this transaction, once a commit has failed."""
+        if self.immediate:
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     def maintain(self, remember: timedelta) -> int:
         """Retire what has aged and forget deletions older than `remember`."""

@@ -24,6 +24,7 @@ from ..errors import (
     SinkError,
     StepError,
     TimedOutError,
+    WaitingError,
     WriteError,
 )
 from ..plugin import Table
@@ -127,6 +128,12 @@ _RAISED = "exec_stmt_raise"
 _RAISED_TRANSIENT = frozenset({"08", "40", "53", "57", "58"})
 """Classes that a function raises to be tried again."""
 _UNCLEAR_STATES = frozenset({"54001"})  # stack depth: JSON too deep, or a trigger without an end
+
+FOREIGN_KEY = {
+    "23503",  # foreign key violation
+    "23001",  # restrict violation: what PostgreSQL 18 calls a refused delete
+}
+"""The row waits, as for a lookup: what it refers to may be on its way."""
 
 ROW_FAULTS = (psycopg.Error, EventError)
 """What writing one row may raise; `judge` tells which of them are its fault."""
@@ -233,6 +240,8 @@ def own_fault(fault: Exception) -> EventError:
 
 def _by_blame(fault: psycopg.Error, state: str, found: Blame) -> SinkError:
     name = type(fault).__name__
+    if state in FOREIGN_KEY and fault.diag.source_function != _RAISED:
+        return _unmet_reference(fault, state)
     match found:
         case Blame.ROW:
             constraint = fault.diag.constraint_name or fault.diag.column_name
@@ -268,6 +277,18 @@ def _configuration_text(fault: psycopg.Error, name: str, state: str) -> str:
         f"the database does not accept the mapping's statement{where}: {name}, "
         f"SQLSTATE {state}{about}; compare the target table, its triggers and its constraints with "
         "the mapping: `sink-runner schema check`"
+    )
+
+
+def _unmet_reference(fault: psycopg.Error, state: str) -> WaitingError:
+    """The row that a foreign key needs comes by another mapping, perhaps a little later."""
+    diag = fault.diag
+    table = ".".join(name for name in (diag.schema_name, diag.table_name) if name)
+    return WaitingError(
+        f"foreign key {diag.constraint_name or 'unknown'!r} of {table or 'a table'} is not met: "
+        "the row that it refers to is missing, or rows still refer to the deleted one",
+        sqlstate=state,
+        constraint=diag.constraint_name,
     )
 
 

@@ -1,0 +1,144 @@
+"""Rows that a foreign key refuses, because the row they refer to comes by another mapping."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sink_runner.batch.applier import Alone, BatchApplier
+from sink_runner.testing import NOW, Sample, create, delete
+
+pytestmark = pytest.mark.postgres
+
+TIMING = ["NOT DEFERRABLE", "DEFERRABLE INITIALLY IMMEDIATE", "DEFERRABLE INITIALLY DEFERRED"]
+CONSTRAINT = "orders_customer_fkey"
+
+
+def order(identity: int, note: str, position: int = 1, customer: str = "Anna") -> Sample:
+    return create(id=identity, note=note, customer=customer).at(NOW, position)
+
+
+@pytest.fixture(params=["shop", "replacing"])
+def any_shop(request: Any) -> Any:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=TIMING)
+def shop(request: Any, any_shop: Any) -> Any:
+    """Orders refer to accounts, which another mapping writes: Anna's is 1, Maya's 2."""
+    any_shop.customer("Anna", 1)
+    any_shop.customer("Maya", 2)
+    any_shop.target.admin.execute(
+        f"CREATE TABLE accounts (id int PRIMARY KEY); INSERT INTO accounts VALUES (2);"
+        f"ALTER TABLE orders ADD CONSTRAINT {CONSTRAINT} "
+        f"FOREIGN KEY (customer) REFERENCES accounts {request.param}"
+    )
+    return any_shop
+
+
+def send(shop: Any, *samples: Sample) -> None:
+    """As the worker does: what only the commit refuses is tried again."""
+    batch = shop.target.harness.prepare(shop.target.harness.messages(*samples))
+    shop.target.waiting.hold(batch)
+    try:
+        shop.target.apply(batch)
+    except Exception:  # noqa: BLE001 - whatever it is, the second attempt must get through
+        shop.target.apply(batch)
+
+
+def account(shop: Any, number: int = 1) -> None:
+    shop.target.admin.execute("INSERT INTO accounts VALUES (%s)", (number,))
+
+
+def test_child_waits_for_its_parent(shop: Any) -> None:
+    send(shop, order(1, "a"), order(2, "b", 2, "Maya"))
+    assert (shop.notes(), shop.statuses()) == ({2: "b"}, ["PARKED"])
+    ((kind, state, text),) = shop.letters("error_class", "sqlstate", "error_message")
+    assert (kind, state) == ("WaitingError", "23503")
+    assert CONSTRAINT in text
+    assert "public.orders" in text
+    assert shop.retry() == 0
+    account(shop)
+    assert shop.retry() == 1
+    assert (shop.notes(), shop.statuses()) == ({1: "a", 2: "b"}, ["REPLAYED"])
+
+
+def test_child_is_given_up_by_the_same_clock(shop: Any) -> None:
+    send(shop, order(1, "a"))
+    shop.target.now += timedelta(hours=23)
+    shop.retry()
+    assert shop.statuses() == ["PARKED"]
+    shop.target.now += timedelta(hours=2)
+    shop.retry()
+    shop.target.now += timedelta(hours=2)
+    shop.retry()
+    ((status, kind, state, text),) = shop.letters(
+        "status", "error_class", "sqlstate", "error_message"
+    )
+    assert (status, kind, state) == ("OPEN", "ExpiredError", "23503")
+    assert text.startswith("gave up: foreign key")
+    assert CONSTRAINT in text
+
+
+def test_delete_waits_for_rows_that_refer_to_it(shop: Any) -> None:
+    send(shop, order(2, "b", 1, "Maya"))
+    shop.target.admin.execute(
+        "CREATE TABLE lines (number int REFERENCES orders); INSERT INTO lines VALUES (2)"
+    )
+    send(shop, delete(id=2, note="b", customer="Maya").at(NOW, 2), order(3, "c", 3, "Maya"))
+    assert (shop.notes(), shop.statuses()) == ({2: "b", 3: "c"}, ["PARKED"])
+    assert shop.retry() == 0
+    shop.target.admin.execute("DELETE FROM lines")
+    assert shop.retry() == 1
+    assert (shop.notes(), shop.statuses()) == ({3: "c"}, ["REPLAYED"])
+
+
+def test_many_children_arrive_before_their_parents(shop: Any) -> None:
+    for number in range(10, 40):
+        shop.customer(f"c{number}", number)
+    send(shop, *(order(number, "a", number, f"c{number}") for number in range(10, 40)))
+    assert shop.statuses() == ["PARKED"] * 30
+    for number in range(10, 40, 2):
+        account(shop, number)
+    assert shop.retry() == 15
+    assert set(shop.notes()) == set(range(10, 40, 2))
+
+
+def test_batch_checks_deferred_constraints_at_once(shop: Any) -> None:
+    """A chunk that fails at its commit is tried again, by the same session's rules."""
+    target = shop.target
+    applier = BatchApplier(
+        "orders",
+        dsn=target.applier._dsn,
+        writer=target.applier._writer,
+        offsets=Alone("orders"),
+        dead_letters=target.applier._dead_letters,
+        clock=lambda: target.now,
+    )
+    batch = target.harness.prepare(target.harness.messages(order(1, "a"), order(2, "b", 2, "Maya")))
+    letters: list[Any] = []
+
+    def chunk(connection: Any) -> int:
+        letters.clear()
+        return applier.put(connection, batch.changes, letters)
+
+    try:
+        written = applier.transact(chunk)
+    except Exception:  # noqa: BLE001 - whatever it is, the second attempt must get through
+        written = applier.transact(chunk)
+    applier.close()
+    assert (written, [letter.status for letter in letters]) == (1, ["PARKED"])
+    assert shop.notes() == {2: "b"}
+
+
+class TestOrder:
+    def test_later_event_waits_behind_child(self, shop: Any, request: Any) -> None:
+        send(shop, order(1, "a"))
+        send(shop, order(1, "b", 2, "Maya"))
+        if "replacing" in request.node.callspec.id:
+            assert (shop.notes(), shop.statuses()) == ({1: "b"}, ["SUPERSEDED"])
+            return
+        assert (shop.notes(), shop.statuses()) == ({}, ["PARKED", "PARKED"])
+        account(shop)
+        shop.retry()
+        assert (shop.notes(), shop.statuses()) == ({1: "b"}, ["REPLAYED", "REPLAYED"])
