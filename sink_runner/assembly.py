@@ -112,7 +112,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     clusters.look()
     config, health = around.config, around.health.mapping(plugin.name)
     timeout, settings = config.batch.timeout_seconds, config.dead_letters
-    lookups = Lookups(mapping.columns, around.readers, timeout)
+    lookups = Lookups(mapping.columns, around.readers, timeout, mapping=mapping)
     keys = KeyDecoder(around.schemas, sorted(source.primary_key))
     decoder = EnvelopeDecoder(watch, after=mapping.source_columns, before=columns_before(mapping))
     parts = assemble(
@@ -122,6 +122,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         around.policies,
         shape_of=partial(shape_of, decoder, mapping, source),
         resolve=lookups.resolve,
+        resolve_in_target=lookups.resolve,
         subject=lambda message: ",".join(str(part) for part in keys.decode(message.key)),
         feeds=Feeders(around.database(mapping.source_table.database).dsn, mapping.target),
     )
@@ -133,6 +134,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         plugin.name,
         dsn=around.database(mapping.target_table.database).dsn,
         writer=make_writer(plugin.name, mapping, parts, target, audited),
+        lookups=parts.target_lookups,
         offsets=Offsets(plugin.name, topic, f"{socket.gethostname()}:{os.getpid()}"),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,

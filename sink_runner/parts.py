@@ -19,6 +19,7 @@ from .masking.policy import Policies
 from .masking.returns import refuse_returns
 from .masking.stamp import Masking
 from .plugin import Column, Context, Delete, Mark, TableMapping
+from .postgres.target_lookups import ResolveInTarget, TargetLookups
 from .postgres.types import declared_type
 from .target.catalog import CatalogColumn, stage_type
 
@@ -36,6 +37,11 @@ class Parts:
     shown: frozenset[str] = frozenset()
     """The columns that are nobody's: their values may stand where people look for faults."""
 
+    @property
+    def target_lookups(self) -> TargetLookups | None:
+        """What finishes changes in the write transaction; None where nothing is left to do."""
+        return self.route if self.route.reads_target else None
+
 
 def assemble(
     plugin: registry.Plugin,
@@ -49,8 +55,12 @@ def assemble(
     batch: bool = False,
     watch: Callable[[Chain], Chain] = lambda chain: chain,
     feeds: Callable[[str], bool] = lambda _origin: False,
+    resolve_in_target: ResolveInTarget | None = None,
 ) -> Parts:
     """Freeze the mapping's plugins and compile its columns; `batch` is for `Context.batch`.
+
+    `resolve_in_target` answers the lookups that read the target itself, in the write transaction;
+    without it `resolve` answers them all.
 
     `watch` may put a chain in the chain's place that tells what goes on in it; `feeds` tells of an
     origin that is no plugin's here whether its change would only go back to where it came from.
@@ -73,6 +83,7 @@ def assemble(
         echoes=echoes,
         feeds=feeds,
         masking=_masking(mapping, columns, chain, policies),
+        resolve_in_target=resolve_in_target,
     )
     return Parts(columns, chain, route, Hooks(manager, contexts), _shown(mapping, policies))
 

@@ -12,7 +12,7 @@ from ..chain.route import Batch
 from ..dead_letters.dead_letter import DeadLetter
 from ..dlq.superseding import Superseding
 from ..quality.counts import add_counts
-from ..target.applier import Applier, Connection, Session
+from ..target.applier import Applier, Connection, Session, Written
 from ..target.changes import Change
 from ..target.offsets import Advance, Offsets, Topic
 
@@ -59,8 +59,8 @@ class BatchApplier(Applier):
         changes: Sequence[Change],
         letters: list[DeadLetter],
         superseding: Superseding | None = None,
-    ) -> int:
-        """Write the changes; those that are refused become letters.  Return the rows changed."""
+    ) -> Written:
+        """Write the changes; those that are refused become letters."""
         self._writer.remembers = True
         return self._write(connection, changes, letters, superseding)
 

@@ -75,7 +75,8 @@ def tools(
         except psycopg.Error as fault:
             raise judge(fault) from fault
         _refuse_harm(plugin.name, mapping, config)
-        lookups = Lookups(mapping.columns, {n: d.reader_dsn for n, d in config.databases.items()})
+        readers = {name: found.reader_dsn for name, found in config.databases.items()}
+        lookups = Lookups(mapping.columns, readers, mapping=mapping)
         with closing(lookups):
             around = _Around(plugin, plugins, config, source, target)
             parts = _parts(around, lookups)
@@ -118,6 +119,7 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
         load_policies(config.policies.directory, config.policies.key),
         shape_of=lambda _value: shape,
         resolve=lookups.resolve,
+        resolve_in_target=lookups.resolve,
         subject=lambda message: ",".join(source.format.key_of(message)),
         batch=True,
     )
@@ -142,6 +144,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         plugin.name,
         dsn=database(config, mapping.target_table.database).dsn,
         writer=make_writer(plugin.name, mapping, parts, target, audited),
+        lookups=parts.target_lookups,
         offsets=Alone(plugin.name),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,
@@ -170,7 +173,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         applier=applier,
         waiting=waiting,
         departures=Departures(mapping, source, keys, asking),
-        declared=not (parts.chain.resolvers or parts.chain.writers),
+        declared=not (parts.chain.resolvers or parts.chain.writers or parts.route.reads_target),
         key_shown=_key_shown(source, parts),
         rekeyed=bool(parts.chain.maps or parts.chain.masks),
         touch_orphans=_touch_orphans(around, table, parts),

@@ -56,7 +56,8 @@ class Tools:
     waiting: Waiting
     departures: Departures
     declared: bool
-    """No plugin resolves conflicts or writes: what a row comes to is all declared."""
+    """No plugin resolves conflicts or writes, and no lookup reads the target: what a row comes to
+    is all declared."""
     key_shown: bool
     """The source's key is nobody's: it may stand where people look."""
     rekeyed: bool

@@ -101,7 +101,7 @@ class Retirement:
         tools, letters = self._tools, list[DeadLetter]()
         keys = missing(keys)
         leaves = tools.departures.leaves(keys, self._position)
-        removed = tools.applier.put(connection, leaves, letters)
+        removed = tools.applier.put(connection, leaves, letters).rows
         # What rows of another table still refer to is found again by the next full run.
         refused = [letter for letter in letters if fails(letter)]
         tools.applier.settle(connection, Batch(), refused, leaves, removed)

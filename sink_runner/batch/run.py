@@ -160,15 +160,15 @@ class BatchRun:
         writes = [change for change in batch.changes if isinstance(change, Write)]
         leaves = [change for change in batch.changes if isinstance(change, Leave)]
         gone = tools.departures.confirmed(connection, leaves, writes, self._prepare)
-        removed = tools.applier.put(connection, gone, letters)
+        removed = tools.applier.put(connection, gone, letters).rows
         stale = tools.applier.stale
-        written = tools.applier.put(connection, writes, letters)
+        written, made = tools.applier.put(connection, writes, letters)
         stale += tools.applier.stale
-        changes: list[Change] = [*gone, *writes]
+        changes: list[Change] = [*gone, *made]
         read = self._place(messages)
         tools.applier.settle(connection, batch, letters, changes, removed + written, read=read)
         failed = {id(letter.message) for letter in letters}
-        landed = [write for write in writes if id(write.source) not in failed]
+        landed = [w for w in made if isinstance(w, Write) and id(w.source) not in failed]
         tools.departures.wrote(connection, [*gone, *landed])
         if self._tools.mapping.query is not None:
             self._seen.add(connection, landed)

@@ -7,7 +7,8 @@ from typing import Any
 
 import psycopg
 
-from ..plugin import Column, Lookup
+from ..plugin import Column, Lookup, TableMapping
+from ..postgres.target_lookups import reads_target
 from ..target.faults import judge
 from ..target.session import connect
 from ..target.time_limit import TimeLimit
@@ -18,30 +19,52 @@ class Lookups:
     """The lookup columns of one mapping, and the connections that answer them."""
 
     def __init__(
-        self, columns: Sequence[Column], dsns: Mapping[str, str], timeout: float = 60.0
+        self,
+        columns: Sequence[Column],
+        dsns: Mapping[str, str],
+        timeout: float = 60.0,
+        *,
+        mapping: TableMapping | None = None,
     ) -> None:
+        self._mapping = mapping
         self._lookups = {column.name: column.lookups for column in columns if column.lookups}
         self._dsns = dsns
         self._connections: dict[str, psycopg.Connection[Any]] = {}
         self._limit = TimeLimit(timeout)
 
-    def resolve(self, column: str, asked: set[Any]) -> Mapping[Any, Any]:
-        """What stands for each value, by its text; a value not found is missing or None."""
+    def resolve(
+        self, column: str, asked: set[Any], target: psycopg.Connection[Any] | None = None
+    ) -> Mapping[Any, Any]:
+        """What stands for each value, by its text; a value not found is missing or None.
+
+        `target` is the session of a write transaction: lookups that read the mapping's own target
+        run in it.
+        """
         first, *others = self._lookups[column]
-        found = self._ask(first, asked)
+        found = self._ask(first, asked, target)
         for lookup in others:
-            next_ = self._ask(lookup, {value for value in found.values() if value is not None})
+            wanted = {value for value in found.values() if value is not None}
+            next_ = self._ask(lookup, wanted, target)
             found = {
                 value: next_.get(text_key(it)) for value, it in found.items() if it is not None
             }
         return found
 
-    def _ask(self, lookup: Lookup, asked: set[Any]) -> dict[Any, Any]:
+    def _ask(
+        self, lookup: Lookup, asked: set[Any], target: psycopg.Connection[Any] | None
+    ) -> dict[Any, Any]:
         if not asked:
             return {}
         ordered = sorted(asked, key=str)
         several = isinstance(ordered[0], tuple)
         arrays = [list(part) for part in zip(*ordered, strict=True)] if several else [ordered]
+        if target is not None and self._mapping and reads_target(self._mapping, lookup):
+            rows = self._ask_target(lookup, arrays, target)
+        else:
+            rows = self._ask_reader(lookup, arrays)
+        return {row[:-1] if several else row[0]: row[-1] for row in rows}
+
+    def _ask_reader(self, lookup: Lookup, arrays: Sequence[Any]) -> list[Any]:
         try:
             connection = self._connection(lookup.database)
             rows = connection.execute(lookup.query.encode(), arrays).fetchall()
@@ -49,7 +72,18 @@ class Lookups:
             self.close()
             raise self._limit.heed(judge(fault)) from fault
         self._limit.enough()
-        return {row[:-1] if several else row[0]: row[-1] for row in rows}
+        return rows
+
+    @staticmethod
+    def _ask_target(
+        lookup: Lookup, arrays: Sequence[Any], target: psycopg.Connection[Any]
+    ) -> list[Any]:
+        """Ask in a subtransaction: a value that the query refuses must not end the write."""
+        try:
+            with target.transaction():
+                return target.execute(lookup.query.encode(), arrays).fetchall()
+        except psycopg.Error as fault:
+            raise judge(fault) from fault
 
     def close(self) -> None:
         for connection in self._connections.values():

@@ -15,6 +15,7 @@ from ..kafka.message import Message
 from ..masking.leaks import refuse_leaks
 from ..masking.stamp import Masking
 from ..plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
+from ..postgres.target_lookups import Connection, ResolveInTarget, target_lookup_columns, waves
 from ..quality.rules import check_row
 from ..target.changes import READ, Change, Key, Leave, Write
 from ..target.faults import own_fault
@@ -69,7 +70,9 @@ class Route:
         echoes: frozenset[str] = frozenset(),
         feeds: Callable[[str], bool] = lambda _origin: False,
         masking: Masking | None = None,
+        resolve_in_target: ResolveInTarget | None = None,
     ) -> None:
+        """`resolve_in_target` answers the lookups that read the target; None: `resolve` does."""
         self._mapping = mapping
         self._masking = masking
         self._columns = columns
@@ -82,6 +85,12 @@ class Route:
         key = mapping.candidates.key if mapping.candidates else mapping.key
         self._key_at = tuple(self._names.index(name) for name in key)
         self._lookups = [i for i, c in enumerate(columns) if c.column.lookup is not None]
+        in_target = target_lookup_columns(mapping, [column.column for column in columns])
+        self._resolve_in_target = resolve_in_target
+        self._in_target = [
+            at for at in self._lookups if resolve_in_target and self._names[at] in in_target
+        ]
+        self._known_key = [i for i, at in enumerate(self._key_at) if at not in self._in_target]
         self._stays = any(at in self._key_at for at in self._lookups)
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
         self._mergeable = [i for i, c in enumerate(columns) if self._is_mergeable(c)]
@@ -116,7 +125,26 @@ class Route:
             del batch.changes[start:], defaulted[:]
             batch.letters.append(DeadLetter(message, fault))
         for at in self._lookups:
-            self._look_up(at, batch)
+            if at not in self._in_target:
+                self._look_up(at, batch, self._resolve)
+        return batch
+
+    @property
+    def reads_target(self) -> bool:
+        """Whether lookups are left to `look_up_in_target`."""
+        return bool(self._in_target)
+
+    def target_waves(self, changes: Sequence[Change]) -> list[list[Change]]:
+        """Split changes into what may be looked up in the target and written together."""
+        return waves(changes, self._known_key)
+
+    def look_up_in_target(self, changes: Sequence[Change], connection: Connection) -> Batch:
+        """Look up what the target itself holds, in the transaction that writes these changes."""
+        resolve = self._resolve_in_target
+        assert resolve is not None
+        batch = Batch(changes=list(changes))
+        for at in self._in_target:
+            self._look_up(at, batch, lambda column, asked: resolve(column, asked, connection))
         return batch
 
     # -- one event ---------------------------------------------------------------------------
@@ -299,13 +327,13 @@ class Route:
 
     # -- lookups -----------------------------------------------------------------------------
 
-    def _look_up(self, at: int, batch: Batch) -> None:
+    def _look_up(self, at: int, batch: Batch, resolve: Resolver) -> None:
         """Put what was found in place of what was looked up, for the whole batch at once."""
         target = self._columns[at]
         writes = [c for c in batch.changes if isinstance(c, Write) and c.values[at] is not ABSENT]
         values = [value for c in writes for value in (c.values[at], c.base and c.base[at])]
         asked = {text_key(value): value for value in values if value is not None}
-        found = self._found(target, asked)
+        found = self._found(target, asked, resolve)
         failed: dict[int, DeadLetter] = {}
         changes, batch.changes = batch.changes, []
         for change in changes:
@@ -337,13 +365,15 @@ class Route:
             return EventError(f"lookup of key column {column.name!r} found nothing")
         return change._replace(key=self._key(values), values=values)
 
-    def _found(self, target: TargetColumn, asked: Mapping[Any, Any]) -> dict[Any, Any]:
+    def _found(
+        self, target: TargetColumn, asked: Mapping[Any, Any], resolve: Resolver
+    ) -> dict[Any, Any]:
         """What stands for each value, by its text; an EventError where the value is at fault."""
         if not asked:
             return {}
         stage = to_stage(target)
         try:
-            answers = self._resolve(target.name, set(asked.values()))
+            answers = resolve(target.name, set(asked.values()))
             return {text_key(value): stage(it) for value, it in answers.items() if it is not None}
         except (EventError, TypeError, ValueError) as fault:
             if len(asked) == 1:
@@ -353,7 +383,7 @@ class Route:
         half = len(asked) // 2
         parts = list(asked.items())
         one, other = dict(parts[:half]), dict(parts[half:])
-        return {**self._found(target, one), **self._found(target, other)}
+        return {**self._found(target, one, resolve), **self._found(target, other, resolve)}
 
 
 def _moved(message: Message) -> bool:

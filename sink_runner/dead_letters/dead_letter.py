@@ -27,6 +27,9 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 
+_BEHIND = "waits behind an earlier event of its row"
+
+
 class DeadLetter(NamedTuple):
     """A message and why it can't be applied."""
 
@@ -45,7 +48,12 @@ class DeadLetter(NamedTuple):
 
 def behind() -> WaitingError:
     """Why an event waits that nothing is wrong with."""
-    return WaitingError("waits behind an earlier event of its row")
+    return WaitingError(_BEHIND)
+
+
+def is_behind(error: EventError) -> bool:
+    """Return whether the event waits for nothing but an earlier one of its row."""
+    return error.args == (_BEHIND,)
 
 
 def line_of(message: Message) -> Hashable:

@@ -74,7 +74,7 @@ class Rehearsal(NamedTuple):
         """Write and roll back; how many rows changed, and why it was refused."""
         letters: list[DeadLetter] = []
         written = self.applier.transact(
-            lambda connection: self.applier.put(connection, batch.changes, letters), dry=True
+            lambda connection: self.applier.put(connection, batch.changes, letters).rows, dry=True
         )
         return written, letters[0].error if letters else None
 
@@ -94,7 +94,7 @@ def rehearsal(
         reading = _reading(bench, mapping, of_batch=of_batch)
     except psycopg.Error as fault:
         raise judge(fault) from fault
-    with closing(Lookups(mapping.columns, dsns)) as lookups:
+    with closing(Lookups(mapping.columns, dsns, mapping=mapping)) as lookups:
         parts = assemble(
             plugin,
             require_usable(plugin, bench.plugins.values()),
@@ -102,6 +102,7 @@ def rehearsal(
             load_policies(config.policies.directory, config.policies.key),
             shape_of=reading.shape_of,
             resolve=notes.watch_lookups(lookups.resolve),
+            resolve_in_target=lookups.resolve,
             subject=reading.subject,
             batch=of_batch,
             watch=notes.watch,
@@ -120,6 +121,7 @@ def _applier(
         plugin.name,
         dsn=database(bench.config, mapping.target_table.database).dsn,
         writer=make_writer(plugin.name, mapping, parts, target, audited),
+        lookups=parts.target_lookups,
         offsets=Alone(plugin.name),
         dead_letters=DeadLetters(plugin.name, plugin.version, bench.sealer),
         clock=clock,

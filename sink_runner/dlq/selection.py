@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..chain.route import Batch
-from ..dead_letters.dead_letter import DeadLetter
+from ..dead_letters.dead_letter import DeadLetter, is_behind
 from ..dead_letters.parked import ParkedEvent
 from ..errors import EventError, ExpiredError, WaitingError
 from ..kafka.message import ROWS, Message
@@ -121,10 +121,14 @@ def keep(batch: Batch, wanted: Callable[[Message], bool]) -> None:
 def expire_refused(events: Sequence[ParkedEvent], letters: list[DeadLetter]) -> None:
     """Give up, among these dead letters, the events that the target has refused for too long.
 
-    They wait for a row that a foreign key needs, which only the write can tell.
+    They wait for a row that a foreign key or a lookup needs, which only the write can tell.
     """
     expired = {id(event.message) for event in events if event.expired}
     for at, letter in enumerate(letters):
         error = letter.error
-        if id(letter.message) in expired and isinstance(error, WaitingError) and error.sqlstate:
+        if (
+            id(letter.message) in expired
+            and isinstance(error, WaitingError)
+            and not is_behind(error)
+        ):
             letters[at] = DeadLetter(letter.message, ExpiredError.of(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -16,11 +16,12 @@ from ..dead_letters.dead_letter import DeadLetter, DeadLetters
 from ..dlq.superseding import Superseding
 from ..errors import EventError, FencedError, RetriableError, SinkError
 from ..plugin import Table
+from ..postgres.target_lookups import TargetLookups
 from ..quality.counts import add_counts
 from .audit import Trail
 from .changes import Change
 from .faults import judge
-from .isolation import write_or_isolate
+from .isolation import Isolation
 from .offsets import Advance, Claim, Offsets
 from .resolve import RowWriter
 from .session import connect, renew_commit_time, use_origin
@@ -32,6 +33,15 @@ T = TypeVar("T")
 _REMEMBERS = "SELECT EXISTS (SELECT FROM sink.row_version WHERE mapping = %s)"
 # By the clock that has set deleted_at: the runner's may be any time off.
 _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s AND deleted_at < now() - %s"
+
+
+class Written(NamedTuple):
+    """What a write came to."""
+
+    rows: int
+    """How many rows of the target changed."""
+    changes: Sequence[Change]
+    """The changes with all that was looked up."""
 
 
 class Applier:
@@ -52,8 +62,11 @@ class Applier:
         timeout: float = 60.0,
         policies: Callable[[], str] | None = None,
         table: Table | None = None,
+        lookups: TargetLookups | None = None,
     ) -> None:
-        """`policies` is the digest of those that hold now; `table` is named in messages."""
+        """`policies` is the digest of those that hold now; `table` is named in messages; `lookups`
+        finish changes in the write transaction with what the target itself holds."""
+        self._lookups = lookups
         self._mapping = mapping
         self._trail = trail
         self._dsn = dsn
@@ -110,7 +123,7 @@ class Applier:
             # Another process may have deleted meanwhile.
             self._writer.remembers = self._writer.remembers or self._remembers(connection)
             self.check_at_once(connection)
-            written = self._write(connection, batch.changes, letters, batch.superseding)
+            written, changes = self._write(connection, batch.changes, letters, batch.superseding)
             if self.stale:
                 batch.counts["stale"] = self.stale
             if batch.superseding:
@@ -125,7 +138,7 @@ class Applier:
             add_counts(connection, self._mapping, letters, batch.defaults, day)
             if self._trail:
                 self._trail.applied(
-                    connection, batch, batch.changes, letters, written=written, steps=steps
+                    connection, batch, changes, letters, written=written, steps=steps
                 )
             self._letters = letters
         batch.letters = letters  # not before the commit: another attempt finds them anew
@@ -171,7 +184,7 @@ class Applier:
         changes: Sequence[Change],
         letters: list[DeadLetter],
         superseding: Superseding | None = None,
-    ) -> int:
+    ) -> Written:
         """Write the changes; events that are at fault and those behind them become letters."""
         now, self.stale = self._clock(), 0
 
@@ -180,7 +193,28 @@ class Applier:
             self.stale += self._writer.stale  # not of a part that failed
             return written
 
-        return write_or_isolate(connection, changes, write, letters, superseding)
+        isolation = Isolation(connection, changes, write, letters, superseding)
+        if self._lookups is None:
+            done = Written(isolation.apply(changes), changes)
+        else:
+            done = self._look_up_and_write(self._lookups, connection, changes, isolation)
+        isolation.check_unclear()
+        return done
+
+    @staticmethod
+    def _look_up_and_write(
+        lookups: TargetLookups,
+        connection: Connection,
+        changes: Sequence[Change],
+        isolation: Isolation,
+    ) -> Written:
+        rows, written = 0, list[Change]()
+        for wave in lookups.target_waves(changes):
+            found = lookups.look_up_in_target(isolation.free(wave), connection)
+            isolation.fail(found.letters)
+            rows += isolation.apply(found.changes)
+            written += found.changes
+        return Written(rows, written)
 
     def open(self) -> Connection:
         if self._connection is None or self._connection.closed:

@@ -6,7 +6,7 @@ left out as well: it waits behind it.  One bad event among n costs about 2 log2(
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -22,33 +22,22 @@ from .faults import ROW_FAULTS, Blame, blame_of, judge
 Connection = psycopg.Connection[Any]
 
 
-def write_or_isolate(
-    connection: Connection,
-    changes: Sequence[Change],
-    write: Callable[[Sequence[Change]], int],
-    letters: list[DeadLetter],
-    superseding: Superseding | None = None,
-) -> int:
-    """Write in one go; if a row is at fault, split.  Return how many rows changed.
+class Isolation:
+    """Writes parts of a batch in one go; if a row is at fault, splits them."""
 
-    `letters` gets the events that fail and those that wait behind them; what `superseding` finds
-    independent of earlier events of its row does not wait.
-    """
-    isolation = _Isolation(connection, changes, write, letters, superseding)
-    written = isolation.apply(changes)
-    isolation.check_unclear()
-    return written
-
-
-class _Isolation:
     def __init__(
         self,
         connection: Connection,
         changes: Sequence[Change],
         write: Callable[[Sequence[Change]], int],
         letters: list[DeadLetter],
-        superseding: Superseding | None,
+        superseding: Superseding | None = None,
     ) -> None:
+        """`changes` is the whole batch.
+
+        `letters` gets the events that fail and those that wait behind them; what `superseding`
+        finds independent of earlier events of its row does not wait.
+        """
         self._connection = connection
         self._changes = changes
         self._superseding = superseding
@@ -67,7 +56,8 @@ class _Isolation:
         return self._superseding.independent(self._changes) if self._superseding else ()
 
     def apply(self, changes: Sequence[Change]) -> int:
-        changes = self._free(changes) if self._failed else changes
+        """Return how many rows changed."""
+        changes = self.free(changes)
         if not changes:
             return 0
         try:
@@ -94,6 +84,15 @@ class _Isolation:
     def _note_unclear(self, fault: BaseException) -> None:
         if isinstance(fault, psycopg.Error) and fault.sqlstate:
             self._unclear = fault if blame_of(fault) is Blame.UNCLEAR else self._unclear
+
+    def fail(self, letters: Iterable[DeadLetter]) -> None:
+        """Keep these events apart, and those behind them."""
+        for letter in letters:
+            self._fail(letter.message, letter.error)
+
+    def free(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Return the changes that need not wait; the others come to wait."""
+        return self._free(changes) if self._failed else changes
 
     def _fail(self, message: Any, error: EventError) -> None:
         self._letters.append(DeadLetter(message, error))

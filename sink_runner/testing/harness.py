@@ -19,6 +19,7 @@ from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import assemble
 from sink_runner.plugin import ABSENT, Action, TableMapping
 from sink_runner.postgres.source_checks import columns_before
+from sink_runner.postgres.target_lookups import ResolveInTarget
 from sink_runner.target.catalog import CatalogColumn
 from sink_runner.target.changes import Change, Leave, Write
 
@@ -70,6 +71,7 @@ class Harness:
         types: Mapping[str, str] | None = None,
         resolve: Resolver | None = None,
         beside: Sequence[str] = (),
+        resolve_in_target: ResolveInTarget | None = None,
     ) -> None:
         plugin = _load(name, config)
         assert plugin.mapping is not None, f"plugin {name!r} declares no mapping"
@@ -91,6 +93,7 @@ class Harness:
             shape_of=self._shape,
             resolve=resolve or (lambda column, _asked: answers.get(column, {})),
             subject=lambda _message: "",
+            resolve_in_target=resolve_in_target,
         )
 
     def send(self, sample: Sample) -> Outcome:
@@ -153,7 +156,8 @@ class Harness:
         """What the target's key is made of stands for the source's."""
         keyed = self.mapping.candidates or self.mapping
         row = (sample.before if sample.after is None else sample.after) or {}
-        columns = (column for column in self.mapping.columns if column.name in keyed.key)
+        keys = [column for column in self.mapping.columns if column.name in keyed.key]
+        columns = [column for column in keys if not column.lookups] or keys
         return repr([row.get(name) for column in columns for name in column.sources]).encode()
 
     def _shape(self, value: bytes) -> Shape:

@@ -53,10 +53,15 @@ class TargetHarness:
             # The database may be a copy under another name.
             target = read_table(connection, table)
         asked = {table.database: admin_dsn} | dict(reader_dsns or {})
-        lookups = Lookups(plain.mapping.columns, asked)
+        lookups = Lookups(plain.mapping.columns, asked, mapping=plain.mapping)
         types = {column: found.type for column, found in target.columns.items()}
         self.harness = Harness(
-            name, policies=policies, types=types, resolve=lookups.resolve, beside=beside
+            name,
+            policies=policies,
+            types=types,
+            resolve=lookups.resolve,
+            beside=beside,
+            resolve_in_target=lookups.resolve,
         )
         topic = Topic("test", plain.mapping.source, "test")
         self.offsets = Offsets(name, topic, "test")
@@ -66,6 +71,7 @@ class TargetHarness:
             name,
             dsn=dsn,
             writer=make_writer(name, plain.mapping, self.harness.parts, target, audited),
+            lookups=self.harness.parts.target_lookups,
             offsets=self.offsets,
             dead_letters=DeadLetters(name, "1.0", self.sealer),
             clock=lambda: self.now,

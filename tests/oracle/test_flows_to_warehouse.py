@@ -47,11 +47,19 @@ class TestApplicationEvents:
         self.apply(told, status="SUBMITTED")
         self.change(told, status="rejected")
         self.change(told, status="APPROVED", approved_at=APPROVED)
-        (_, rejected, approved) = sorted(
-            told.expected("application_events"), key=lambda key: "SRA".index(key.split("_")[1][0])
-        )
+        found = told.expected("application_events")
+        (_, rejected, approved) = sorted(found, key=lambda key: "SRA".index(key.split("_")[1][0]))
         assert SUBMITTED not in rejected
-        assert approved.endswith(APPROVED)
+        assert not approved.endswith(APPROVED)  # the table itself sets updated_at
+        assert found[approved]["approval_timestamp"] == APPROVED
+
+    def test_second_approval_with_earlier_time_is_an_event(self, told):
+        self.apply(told, status="APPROVED", updated_at=APPROVED, approved_at=APPROVED)
+        self.change(told, status="UNDER_REVIEW")
+        self.change(told, status="APPROVED", approved_at=SUBMITTED)
+        found = told.expected("application_events")
+        assert min(found).endswith(APPROVED)
+        assert [found[key]["approval_timestamp"] for key in sorted(found)] == [APPROVED, SUBMITTED]
 
     def test_an_approval_without_a_time_has_that_of_its_change(self, told):
         self.apply(told, status="APPROVED", updated_at=APPROVED)

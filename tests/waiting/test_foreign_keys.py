@@ -120,7 +120,7 @@ def test_batch_checks_deferred_constraints_at_once(shop: Any) -> None:
 
     def chunk(connection: Any) -> int:
         letters.clear()
-        return applier.put(connection, batch.changes, letters)
+        return applier.put(connection, batch.changes, letters).rows
 
     try:
         written = applier.transact(chunk)

@@ -148,7 +148,21 @@ class TestTime:
         self, sink: Harness, status: str, given: datetime | None, time: datetime
     ) -> None:
         event = sink.send(becomes(status, approved_at=given)).row
-        assert event["event_timestamp"] == event["approval_timestamp"] == time.isoformat()
+        assert event["event_timestamp"] == NOW.isoformat()
+        assert event["approval_timestamp"] == time.isoformat()
+
+    @pytest.mark.parametrize(
+        ("status", "approval"), [("REJECTED", None), ("APPROVED", NOW.isoformat())]
+    )
+    def test_commit_stands_for_a_missing_time(
+        self, sink: Harness, status: str, approval: str | None
+    ) -> None:
+        bare = FORM | {"updated_at": None, "status": "UNDER_REVIEW"}
+        event = sink.send(update(bare, status=status).at(NOW, 2)).row
+        assert (event["event_timestamp"], event["approval_timestamp"]) == (
+            NOW.isoformat(),
+            approval,
+        )
 
     def test_a_submission_has_no_approval(self, sink: Harness) -> None:
         assert sink.send(form(approved_at=APPROVED)).row["approval_timestamp"] is None
@@ -326,11 +340,11 @@ class TestRead:
         assert warehouse.send(snapshot(**touched).at(NOW, 3)) == 0
         assert events(warehouse) == before
 
-    def test_a_known_time_is_heeded(self, warehouse: TargetHarness) -> None:
+    def test_time_of_approval_is_not_that_of_the_event(self, warehouse: TargetHarness) -> None:
         warehouse.send(becomes("APPROVED", approved_at=APPROVED))
-        again = FORM | {"status": "APPROVED", "approved_at": NOW, "updated_at": LATER}
-        warehouse.send(snapshot(**again).at(NOW, 3))
-        assert events(warehouse) == [("APPROVED", APPROVED), ("APPROVED", NOW)]
+        again = FORM | {"status": "APPROVED", "approved_at": APPROVED, "updated_at": LATER}
+        assert warehouse.send(snapshot(**again).at(NOW, 3)) == 0
+        assert events(warehouse) == [("APPROVED", NOW)]
 
     def test_only_the_last_event_counts(self, warehouse: TargetHarness) -> None:
         warehouse.send(becomes("REJECTED").at(NOW, 2))
@@ -369,3 +383,56 @@ class TestRead:
         assert len(before) == 2
         assert [warehouse.send(event) for event in history] == [0, 0]
         assert events(warehouse) == before
+
+    def test_two_reads_in_one_poll_are_one_event(self, warehouse: TargetHarness) -> None:
+        touched = self.REJECTED | {"updated_at": LATER}
+        warehouse.send(snapshot(**self.REJECTED).at(NOW, 2), snapshot(**touched).at(NOW, 3))
+        assert events(warehouse) == [("REJECTED", NOW)]
+
+    def test_read_beside_its_event_in_one_poll_is_one(self, warehouse: TargetHarness) -> None:
+        touched = self.REJECTED | {"updated_at": LATER}
+        warehouse.send(becomes("REJECTED").at(NOW, 2), snapshot(**touched).at(NOW, 3))
+        assert events(warehouse) == [("REJECTED", NOW)]
+
+    def test_batch_beside_a_live_event_makes_one(self, warehouse: TargetHarness) -> None:
+        """Both were routed before either was written; the second finds what the first wrote."""
+        harness = warehouse.harness
+        touched = self.REJECTED | {"updated_at": LATER}
+        first = harness.prepare(harness.messages(becomes("REJECTED").at(NOW, 2)))
+        second = harness.prepare(harness.messages(snapshot(**touched).at(NOW, 3)))
+        for batch in (first, second):
+            warehouse.waiting.hold(batch)
+            warehouse.apply(batch)
+        assert events(warehouse) == [("REJECTED", NOW)]
+
+
+@pytest.mark.postgres
+class TestAgain:
+    """An application that comes to a status a second time."""
+
+    @pytest.mark.parametrize("together", [True, False])
+    @pytest.mark.parametrize("between", ["UNDER_REVIEW", "REJECTED"])
+    @pytest.mark.parametrize("approved", [SUBMITTED, APPROVED, None])
+    def test_second_approval_is_not_lost(
+        self,
+        warehouse: TargetHarness,
+        between: str,
+        approved: datetime | None,
+        *,
+        together: bool,
+    ) -> None:
+        """`approved_at` keeps an earlier value, or goes back to one."""
+        middle = NOW + timedelta(minutes=1)
+        was = FORM | {"status": "APPROVED", "approved_at": APPROVED, "updated_at": NOW}
+        other = was | {"status": between, "updated_at": middle}
+        steps = [
+            becomes("APPROVED", approved_at=APPROVED).at(NOW, 2),
+            update(was, status=between, updated_at=middle).at(middle, 3),
+            update(other, status="APPROVED", approved_at=approved, updated_at=LATER).at(LATER, 4),
+        ]
+        for batch in [steps] if together else [[step] for step in steps]:
+            warehouse.send(*batch)
+        found = [event for event in events(warehouse) if event[0] == "APPROVED"]
+        assert found == [("APPROVED", NOW), ("APPROVED", LATER)]
+        times = [row["approval_timestamp"] for row in warehouse.rows(order="event_timestamp")]
+        assert (times[0], times[-1]) == (APPROVED, approved or LATER)

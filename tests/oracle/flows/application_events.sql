@@ -1,4 +1,5 @@
 -- Flow 9. One event for each change of status, in any case of letters, to one that has an event type.
+-- Its time is that of the change (a submission keeps its own); when an approval was given is a column.
 -- An application for a scheme that the warehouse does not have waits.
 WITH status_change AS (
   SELECT id, seq, at, data,
@@ -17,16 +18,16 @@ event AS (
   SELECT status_change.*,
     (CASE event_type
       WHEN 'APPLICATION_SUBMITTED' THEN data ->> 'submission_date'
-      WHEN 'APPLICATION_APPROVED' THEN coalesce(data ->> 'approved_at', data ->> 'updated_at')
       ELSE data ->> 'updated_at'
-    END)::timestamp AS event_timestamp
+    END)::timestamp AS event_timestamp,
+    CASE event_type WHEN 'APPLICATION_APPROVED' THEN coalesce(data ->> 'approved_at', data ->> 'updated_at')
+    END::timestamp AS approval_timestamp
   FROM status_change WHERE event_type IS NOT NULL
 )
 SELECT DISTINCT ON (key) concat_ws(' ', event.id, event.event_type, to_jsonb(event.event_timestamp) #>> '{}') AS key, jsonb_build_object(
     'citizen_id', CASE WHEN is_.application_id IS NULL THEN pg_temp.warehouse_id(data ->> 'citizen_id', at)
       ELSE pg_temp.found_id(data ->> 'citizen_id', at, is_.citizen_id) END, 'scheme_code', scheme.code,
-    'approval_timestamp', CASE event.event_type
-      WHEN 'APPLICATION_APPROVED' THEN event.event_timestamp END) AS columns
+    'approval_timestamp', event.approval_timestamp) AS columns
 FROM event LEFT JOIN portal_schemes AS scheme ON scheme.id::text = data ->> 'scheme_id'
 LEFT JOIN decision.application_events AS is_ ON is_.application_id::text = event.id
   AND is_.event_type = event.event_type AND is_.event_timestamp = event.event_timestamp

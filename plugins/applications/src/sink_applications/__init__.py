@@ -45,9 +45,10 @@ _KNOWN_CODE = Lookup(
     "SELECT scheme_code, scheme_code FROM public.scheme_master WHERE scheme_code = ANY (%s)",
     database="smart_warehouse",
 )
-# A row that was read tells a status and not since when: if the application's last event says the
-# same, it is that one.  The other way round, an event that comes later than such a row is the one
-# that follows it in time, if that says the same.
+# A row that was read tells a status but not since when: if the application's last event has the
+# same type, it is that one.  Likewise an event that is older than such a row: if the next event in
+# time has the same type, it is that one.  The query reads the mapping's own target, so it runs in
+# the write transaction.
 _SINCE = Lookup(
     """
     SELECT asked.id, asked.type, asked.at, asked.unsure, coalesce(known.at, asked.at::timestamp)
@@ -69,22 +70,27 @@ def _event_type(status: str) -> str | None:
     return _EVENTS.get(status.upper())
 
 
+def _is(status: str | None, wanted: str) -> bool:
+    return (status or "").upper() == wanted
+
+
 def _approved(row: tuple[str | None, _Time, _Time]) -> _Time:
+    """When the application was approved; the change of the status where nothing else is known."""
     status, approved, updated = row
-    return (approved or updated) if (status or "").upper() == "APPROVED" else None
+    return (approved or updated) if _is(status, "APPROVED") else None
 
 
-def _came(row: tuple[str | None, _Time, _Time, _Time]) -> _Time:
-    """When the application was submitted, or came to another status."""
-    status, submitted, approved, updated = row
-    if (status or "").upper() == "SUBMITTED":
-        return submitted
-    return _approved((status, approved, updated)) or updated
+def _changed(row: tuple[str | None, _Time, _Time]) -> _Time:
+    """When the application was submitted, or when its status changed.
+
+    `approved_at` is not that time: it may stay what it was when an application is approved again.
+    """
+    status, submitted, updated = row
+    return submitted if _is(status, "SUBMITTED") else updated
 
 
 @hookimpl
 def sink_mapping() -> TableMapping:
-    times = ("approved_at", "updated_at")
     return TableMapping(
         source="smart_citizen.public.service_applications",
         target="smart_warehouse.decision.application_events",
@@ -101,12 +107,16 @@ def sink_mapping() -> TableMapping:
             Column("event_type", "status", convert=_event_type, required=True),
             Column(
                 "event_timestamp",
-                all_of("status", "submission_date", *times),
-                convert=_came,
+                all_of("status", "submission_date", "updated_at"),
+                convert=_changed,
                 required=True,
                 lookup=_SINCE,
             ),
-            Column("approval_timestamp", all_of("status", *times), convert=_approved),
+            Column(
+                "approval_timestamp",
+                all_of("status", "approved_at", "updated_at"),
+                convert=_approved,
+            ),
         ),
     )
 
@@ -122,10 +132,15 @@ def sink_filter(event: Event) -> Verdict:
 
 @hookimpl
 def sink_map(event: Event, row: Row) -> Row:
-    """Say which event it is, for the lookup, and whether its time is a guess."""
-    at = row["event_timestamp"]
+    """Name the event for the lookup, and whether its time is a guess."""
+    at, status = row["event_timestamp"], event.row["status"]
+    read = event.op is Op.READ
+    if at is None and not _is(status, "SUBMITTED"):
+        at = event.committed_at
+        if _is(status, "APPROVED") and row["approval_timestamp"] is None:
+            row["approval_timestamp"] = at
     if at is not None:
-        unsure = event.op is Op.READ and at == event.row["updated_at"]
+        unsure = read and not _is(status, "SUBMITTED")
         asked = (event.row["id"], row["event_type"], at.isoformat(), str(unsure))
         row["event_timestamp"] = asked
     return row
