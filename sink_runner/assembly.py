@@ -43,6 +43,7 @@ from .masking.refresh import Refresh, after_polls
 from .parts import Parts, assemble, remask
 from .patience import Patience
 from .plugin import TableMapping
+from .postgres.callback_rows import CallbackRows
 from .postgres.clusters import ClusterWatch
 from .postgres.preflight import check_mapping, log_warnings
 from .postgres.source_checks import columns_before
@@ -135,6 +136,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         dsn=around.database(mapping.target_table.database).dsn,
         writer=make_writer(plugin.name, mapping, parts, target, audited),
         lookups=parts.target_lookups,
+        callbacks=CallbackRows(plugin.name, mapping, parts.columns),
         offsets=Offsets(plugin.name, topic, f"{socket.gethostname()}:{os.getpid()}"),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,

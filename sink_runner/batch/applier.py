@@ -48,6 +48,8 @@ class BatchApplier(Applier):
         with Session(self) as connection, connection.transaction() as transaction:
             self._offsets.advance(connection, ())
             self.check_at_once(connection)
+            if self.callbacks:
+                self.callbacks.load(connection)
             done = work(connection)
             if dry:
                 raise psycopg.Rollback(transaction)

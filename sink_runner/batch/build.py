@@ -23,6 +23,7 @@ from ..loading import registry
 from ..masking.policy import load_policies
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
+from ..postgres.callback_rows import CallbackRows
 from ..postgres.preflight import check_mapping, database, log_warnings
 from ..postgres.source_checks import columns_before
 from ..schema_check.findings import refused
@@ -145,6 +146,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         dsn=database(config, mapping.target_table.database).dsn,
         writer=make_writer(plugin.name, mapping, parts, target, audited),
         lookups=parts.target_lookups,
+        callbacks=CallbackRows(plugin.name, mapping, parts.columns),
         offsets=Alone(plugin.name),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,

@@ -1,4 +1,7 @@
-"""The end of a run: what is gone from the source leaves the target."""
+"""The end of a run: what is gone from the source leaves the target.
+
+Rows that came by a callback of the API never were in the source table, and stay.
+"""
 
 from __future__ import annotations
 
@@ -100,6 +103,9 @@ class Retirement:
     ) -> tuple[int, int, list[DeadLetter]]:
         tools, letters = self._tools, list[DeadLetter]()
         keys = missing(keys)
+        if callbacks := tools.applier.callbacks:
+            kept = callbacks.among(connection, keys)
+            keys = [key for at, key in enumerate(keys) if at not in kept]
         leaves = tools.departures.leaves(keys, self._position)
         removed = tools.applier.put(connection, leaves, letters).rows
         # What rows of another table still refer to is found again by the next full run.

@@ -170,6 +170,8 @@ class BatchRun:
         failed = {id(letter.message) for letter in letters}
         landed = [w for w in made if isinstance(w, Write) and id(w.source) not in failed]
         tools.departures.wrote(connection, [*gone, *landed])
+        if callbacks := tools.applier.callbacks:  # what was read is in the table
+            callbacks.forget(connection, [write.key for write in landed])
         if self._tools.mapping.query is not None:
             self._seen.add(connection, landed)
         self._sample.add(landed)

@@ -45,6 +45,8 @@ class Batch:
     masking: Masking | None = None
     last_ms: int | None = None
     """When the source committed the last of the events."""
+    callbacks: set[int] = field(default_factory=set)
+    """The events that no table's log has, by the identity of their messages."""
     superseding: Superseding | None = None
     """What the events supersede; None where events wait for older ones of their row."""
 
@@ -157,6 +159,8 @@ class Route:
             return
         plans = self._plans.get(message.value[:HEADER]) or self._compile(message.value)
         after = decoded.after
+        if decoded.lsn is None and decoded.op != Op.READ:
+            batch.callbacks.add(id(message))
         if after is not None and self._direct and plans.plain and MARK not in message.value:
             values = plans.row.flat(after)
             key, lsn = self._whole_key(values), decoded.lsn

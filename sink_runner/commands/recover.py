@@ -88,7 +88,13 @@ def _lines(
     lines = [_line(one, forgotten.get(one.mapping)) for one in findings]
     if any(one.blocks for one in findings):
         lines.append("nothing was changed: let the runner apply these, stop it, and run this again")
-    lines += [f"then run: sink-runner batch {one.mapping} --full" for one in findings if one.batch]
+    batches = [f"then run: sink-runner batch {one.mapping} --full" for one in findings if one.batch]
+    if batches:
+        batches.append(
+            "a full batch removes what the source table does not have; rows that came by a "
+            "callback of the API stay"
+        )
+    lines += batches
     return lines or [f"no mapping reads or writes {database}"]
 
 

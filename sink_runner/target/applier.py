@@ -16,6 +16,7 @@ from ..dead_letters.dead_letter import DeadLetter, DeadLetters
 from ..dlq.superseding import Superseding
 from ..errors import EventError, FencedError, RetriableError, SinkError
 from ..plugin import Table
+from ..postgres.callback_rows import CallbackRows
 from ..postgres.target_lookups import TargetLookups
 from ..quality.counts import add_counts
 from .audit import Trail
@@ -63,10 +64,13 @@ class Applier:
         policies: Callable[[], str] | None = None,
         table: Table | None = None,
         lookups: TargetLookups | None = None,
+        callbacks: CallbackRows | None = None,
     ) -> None:
         """`policies` is the digest of those that hold now; `table` is named in messages; `lookups`
         finish changes in the write transaction with what the target itself holds."""
         self._lookups = lookups
+        self.callbacks = callbacks
+        """Which rows of the target are not the source table's; None where nobody asks."""
         self._mapping = mapping
         self._trail = trail
         self._dsn = dsn
@@ -91,6 +95,8 @@ class Applier:
         with Session(self) as connection, connection.transaction():
             claims = self._offsets.claim(connection, partitions)
             self._writer.remembers = self._remembers(connection)
+            if self.callbacks:
+                self.callbacks.load(connection)
             return claims
 
     def ask(self, work: Callable[[Connection], T]) -> T:
@@ -130,6 +136,8 @@ class Applier:
                 letters = batch.superseding.settle(
                     connection, self._mapping, batch.changes, letters
                 )
+            if self.callbacks:
+                self.callbacks.note(connection, batch.callbacks, changes, letters)
             if letters and self._budget:
                 self._budget.check(connection, letters, len(batch.changes) + len(batch.letters))
             if letters or record:

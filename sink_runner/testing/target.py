@@ -16,6 +16,7 @@ from sink_runner.dead_letters.dead_letter import DeadLetters
 from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.dead_letters.waiting import Waiting
 from sink_runner.dlq.superseding import can_supersede
+from sink_runner.postgres.callback_rows import CallbackRows
 from sink_runner.target.applier import Applier
 from sink_runner.target.audit import trail
 from sink_runner.target.catalog import read_table
@@ -72,6 +73,7 @@ class TargetHarness:
             dsn=dsn,
             writer=make_writer(name, plain.mapping, self.harness.parts, target, audited),
             lookups=self.harness.parts.target_lookups,
+            callbacks=CallbackRows(name, plain.mapping, self.harness.parts.columns),
             offsets=self.offsets,
             dead_letters=DeadLetters(name, "1.0", self.sealer),
             clock=lambda: self.now,

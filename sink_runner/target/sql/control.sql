@@ -65,3 +65,11 @@ CREATE TABLE IF NOT EXISTS sink.source_cluster (
   positions         jsonb       NOT NULL DEFAULT '{}',  -- of the last event, by partition
   seen_at           timestamptz NOT NULL DEFAULT now()
 );
+
+-- The target rows that came by a callback of the API and are not in the source table: a full batch
+-- leaves them.
+CREATE TABLE IF NOT EXISTS sink.callback_row (
+  mapping text NOT NULL,
+  key     text NOT NULL,   -- hash of the key's columns
+  PRIMARY KEY (mapping, key)
+);
