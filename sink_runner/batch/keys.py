@@ -63,10 +63,11 @@ class TargetKeys:
             found = connection.execute(_BROUGHT, (self.mapping, *(last or ("",)), rows)).fetchall()
             keys = [tuple(key) for key, _ in found]
             return keys, (found[-1][1],) if len(found) == rows else None
-        key = ", ".join(quoted(name) for name in self.names)
-        texts = ", ".join(f"{quoted(name)}::text" for name in self.names)
+        # By the columns: a bare name would be the text that is selected under it.
+        key = ", ".join(f"t.{quoted(name)}" for name in self.names)
+        texts = ", ".join(f"t.{quoted(name)}::text" for name in self.names)
         where, parameters = self._only(last, groups)
-        query = f"SELECT {texts} FROM {self.table} {where} ORDER BY {key} LIMIT {rows:d}"
+        query = f"SELECT {texts} FROM {self.table} t {where} ORDER BY {key} LIMIT {rows:d}"
         page = connection.execute(query.encode(), parameters).fetchall()
         return page, page[-1] if len(page) == rows else None
 

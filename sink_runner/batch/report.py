@@ -42,6 +42,12 @@ class Report:
         there: int = self.checks.get("source_rows", read)
         return read == there == sum(self.counts[fate] for fate in _FATES)
 
+    @property
+    def is_unchecked(self) -> bool:
+        """Were rows carried, none of which the check after the run could compare?"""
+        fields = self.checks.get("fields")
+        return fields is not None and not fields["compared"] and bool(self.counts["carried"])
+
     def note_failures(self, letters: Iterable[DeadLetter], hooks: Hooks) -> None:
         """Count the rows that failed by what was wrong with them, and tell the hooks."""
         for letter in letters:
@@ -50,8 +56,12 @@ class Report:
                 hooks.failed(letter.error)
 
     def good(self, tolerated: int) -> bool:
-        """Was all that was read written, but for so many rows?"""
-        return self.adds_up and self.counts["failed"] + self.counts["unretired"] <= tolerated
+        """Was all that was read written, but for so many rows, and some of it compared?"""
+        return (
+            self.adds_up
+            and not self.is_unchecked
+            and self.counts["failed"] + self.counts["unretired"] <= tolerated
+        )
 
     def json(self) -> str:
         """The report as one line for programs."""
@@ -115,3 +125,8 @@ class Report:
             found = f"{fields['compared']} rows compared, {fields['different']} differ"
             named = f" in {', '.join(fields['columns'])}" if fields["columns"] else ""
             yield f"  fields: {found}{named}"
+        if self.is_unchecked:
+            yield (
+                f"  NOT CHECKED: {self.counts['carried']:,} rows were carried and none could be "
+                "compared with the source; run the batch again with --full"
+            )

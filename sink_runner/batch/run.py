@@ -21,7 +21,7 @@ from ..kafka.message import ROWS, Message
 from ..target.applier import Connection
 from ..target.changes import Change, Leave, Write
 from ..target.faults import judge
-from .checks import FieldCheck, Sample
+from .checks import SAMPLE, FieldCheck, Sample
 from .departures import Seen
 from .lock import TargetLock
 from .plan import CHANGED, FULL, Options, Plan, Planner, Tools
@@ -83,7 +83,7 @@ class BatchRun:
             retirement = Retirement(tools, self._report, place, self._keys_tell)
             retirement.run(self._seen, full=self._options.full, before_each=self._lock.held)
             self._report.interrupted = tools.stop.is_set()  # perhaps not all that is gone has left
-            self._check()
+            self._check(reader, plan)
         self._finish(plan)
 
     # -- reading and writing ---------------------------------------------------------------------
@@ -115,9 +115,10 @@ class BatchRun:
         free, held = tools.waiting.split(messages)
         batch = self._prepare(free)
         tools.waiting.hold(batch, held)
-        counts, letters = tools.applier.transact(
+        counts, letters, landed = tools.applier.transact(
             partial(self._write, batch, messages), dry=options.dry_run
         )
+        self._sample.add(landed)  # not before the commit, which may refuse them
         if not options.dry_run:
             tools.waiting.note(letters, batch.superseding)
         self._report.counts.update(counts)
@@ -154,7 +155,8 @@ class BatchRun:
 
     def _write(
         self, batch: Batch, messages: Sequence[Message], connection: Connection
-    ) -> tuple[dict[str, int], list[DeadLetter]]:
+    ) -> tuple[dict[str, int], list[DeadLetter], list[Write]]:
+        """Write a chunk; return what became of its rows, the dead letters and what landed."""
         tools = self._tools
         letters = list(batch.letters)
         writes = [change for change in batch.changes if isinstance(change, Write)]
@@ -174,7 +176,6 @@ class BatchRun:
             callbacks.forget(connection, [write.key for write in landed])
         if self._tools.mapping.query is not None:
             self._seen.add(connection, landed)
-        self._sample.add(landed)
         counts = {
             **_fates(batch, messages, letters),
             "written": written,
@@ -186,7 +187,7 @@ class BatchRun:
             total.update(counts)
             last = tools.source.format.key_of(messages[-1])
             tools.ledger.progress(connection, self._run, last, total)
-        return counts, letters
+        return counts, letters, landed
 
     def _place(self, messages: Sequence[Message]) -> dict[str, Any] | None:
         """From which key to which a chunk was read; None if that would not tell its rows.
@@ -227,14 +228,27 @@ class BatchRun:
             return not tools.rekeyed
         return tools.departures.tells(writes, self._prepare)
 
-    def _check(self) -> None:
-        """Compare some rows, unless nothing was written or a plugin has a say in what is."""
+    def _check(self, reader: Connection, plan: Plan) -> None:
+        """Compare some rows with the source, unless a plugin has a say in what is written."""
         tools = self._tools
         if self._options.dry_run or self._report.interrupted or not tools.declared:
             return
+        writes = self._sample.writes
+        if not writes and self._report.counts["carried"]:
+            writes = self._first_rows(reader, plan)
         check = FieldCheck(tools.mapping, tools.departures.keys)
-        fresh = partial(tools.departures.again, self._sample.writes, self._prepare)
+        fresh = partial(tools.departures.again, writes, self._prepare)
         self._report.checks["fields"] = check.run(fresh, tools.applier.ask)
+
+    def _first_rows(self, reader: Connection, plan: Plan) -> list[Write]:
+        """The first rows of the source, mapped: those that an interrupted run wrote."""
+        form = self._tools.source.format
+        head = form.head(plan.snapshot.place.position, plan.snapshot.at)
+        with closing(
+            self._tools.source.lines(reader, plan.condition, plan.since, most=SAMPLE)
+        ) as lines:
+            messages = [form.message(head, line, n) for n, line in enumerate(lines)]
+        return [c for c in self._prepare(messages).changes if isinstance(c, Write)]
 
     def _finish(self, plan: Plan) -> None:
         if not self._options.dry_run:

@@ -18,6 +18,12 @@ from .rows import RowFormat
 Connection = psycopg.Connection[Any]
 
 _TYPES = "SELECT format_type(oid, NULL) FROM unnest(%s::oid[]) WITH ORDINALITY o(oid, n) ORDER BY n"
+# In the order of the index, by which the rows are read and asked for.
+_KEY = """
+SELECT a.attname FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(attnum, n)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = to_regclass(%s) AND i.indisprimary AND k.n <= i.indnkeyatts ORDER BY k.n
+"""
 _ESTIMATE = "SELECT greatest(reltuples, 0)::int8 FROM pg_class WHERE oid = to_regclass(%s)"
 _NUMBERED = """
 SELECT has_column_privilege(oid, 'xmin', 'SELECT') FROM pg_class
@@ -42,7 +48,7 @@ class Source:
         """Learn what columns there are; a column that is not there is a ConfigError."""
         if mapping.query is None:
             found = {name: column.type for name, column in catalog.columns.items()}
-            key = sorted(catalog.primary_key)
+            key = [name for (name,) in connection.execute(_KEY, (catalog.sql_name,)).fetchall()]
             if not key:
                 raise ConfigError(f"{mapping.source} has no primary key to read it by")
         else:
@@ -59,7 +65,12 @@ class Source:
         )
 
     def lines(
-        self, connection: Connection, condition: str, since: str = _FIRST, after: Sequence[str] = ()
+        self,
+        connection: Connection,
+        condition: str,
+        since: str = _FIRST,
+        after: Sequence[str] = (),
+        most: int | None = None,
     ) -> Generator[bytes, None, None]:
         """The rows that fulfil the condition, in the order of the key, from `after` on."""
         where, order = [], ""
@@ -68,6 +79,8 @@ class Source:
             order = f" ORDER BY {self._key}"
         if after:
             where.append(f"({self._key}) > ({self._key_literals(after)})")
+        if most is not None:
+            order += f" LIMIT {most:d}"
         return self._copy(connection, self._relation(condition, since), where, order)
 
     def again(
@@ -165,7 +178,7 @@ class Source:
         )
 
     def _type(self, column: str) -> str:
-        return self.catalog.columns[column].type
+        return self.catalog.columns[column].pg.unbound_cast
 
 
 def _bounds(since: datetime | None, until: datetime | None) -> Iterator[tuple[str, datetime]]:

@@ -22,7 +22,8 @@ table; a second one says who it is and exits with 75.
 
 A row that can't be carried is kept as a dead letter and the run goes on.  SIGTERM and Ctrl-C
 finish the rows at hand; the next run goes on from there.  The exit code is 1 if more rows failed
-than --tolerate allows, if the counts do not add up, or if the run was stopped before its end.
+than --tolerate allows, if the counts do not add up, if rows were written and none of them could be
+compared with the source, or if the run was stopped before its end.
 
 examples:
   sink-runner batch golden-records                  what has changed since the last run

@@ -1,0 +1,113 @@
+"""The check after a run: what it compares, and what it says when it could compare nothing."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from sink_runner.batch.checks import FieldCheck
+from sink_runner.batch.report import Report
+from sink_runner.errors import RetriableError
+
+PEOPLE = """
+INSERT INTO golden_records (gr_id, full_name, status, created_at, updated_at)
+SELECT md5(n::text)::uuid, 'Person ' || n, 'active', date '2020-01-01', date '2020-01-01' + n
+FROM generate_series(%s::int, %s::int) n
+"""
+PLUGIN = """
+from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="smart_warehouse.public.counted", target="smart_citizen.public.counted",
+        key=({key!r},), conflict=source_wins(), columns=(Column("id"), Column("n")),
+    )
+"""
+GRANT = "GRANT SELECT, INSERT, UPDATE, DELETE ON counted TO sink_writer, sink_reader"
+
+
+def counted(pair, site, source: str, target: str, key: str = "id") -> None:
+    """Install a mapping of a table in both databases, made as the two definitions say."""
+    for database, columns in ((pair.warehouse, source), (pair.citizen, target)):
+        database.execute(f"CREATE TABLE counted ({columns})".encode())
+        database.execute(GRANT.encode())
+    pair.warehouse.execute("ALTER PUBLICATION sink_publication ADD TABLE counted")
+    site.plugin("counted", PLUGIN.format(key=key))
+
+
+@pytest.mark.postgres
+def test_a_run_that_failed_at_its_check_is_checked_again(pair, monkeypatch) -> None:
+    """The next run has nothing left to read, and must not pass for checked because of that."""
+    pair.warehouse.execute(PEOPLE, (1, 20))
+    genuine = FieldCheck.run
+
+    def fail(*_: Any) -> Any:
+        raise RetriableError("the target went away")
+
+    monkeypatch.setattr(FieldCheck, "run", fail)
+    with pytest.raises(RetriableError):
+        pair.run("golden-records", full=True)
+    monkeypatch.setattr(FieldCheck, "run", genuine)
+    pair.citizen.execute("ALTER TABLE profile_data DISABLE TRIGGER USER")
+    pair.citizen.execute("UPDATE profile_data SET full_name = 'Another'")
+    report = pair.run("golden-records", full=True)
+    assert report.checks["fields"]["compared"] == 20
+    assert report.checks["fields"]["different"] == 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "carried", "is_good"),
+    [
+        ({"compared": 0, "different": 0, "columns": []}, 3, False),
+        ({"compared": 0, "different": 0, "columns": []}, 0, True),
+        ({"compared": 3, "different": 0, "columns": []}, 3, True),
+        (None, 3, True),
+    ],
+    ids=["compared nothing", "nothing to compare", "compared", "a plugin decides"],
+)
+def test_a_check_that_compared_nothing_fails_the_run(fields, carried: int, is_good: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    checks = {} if fields is None else {"fields": fields}
+    counts = Counter(read=carried, carried=carried)
+    report = Report(mapping="m", mode="full", dry_run=False, counts=counts, checks=checks)
+    assert report.good(0) is is_good
+    assert any("NOT CHECKED" in line for line in report.lines()) is not is_good
+
+
+@pytest.mark.postgres
+def test_a_row_refused_at_the_commit_is_a_dead_letter(pair, site) -> None:
+    target = "id int PRIMARY KEY, n int UNIQUE DEFERRABLE INITIALLY DEFERRED"
+    counted(pair, site, "id int PRIMARY KEY, n int", target)
+    pair.warehouse.execute("INSERT INTO counted SELECT n, n % 9 FROM generate_series(1, 10) n")
+    for _ in range(2):
+        report = pair.run("counted", full=True)
+        assert report.counts["carried"] + report.counts["failed"] + report.counts["parked"] == 10
+        assert report.counts["failed"] + report.counts["parked"] > 0
+        assert report.checks["fields"]["compared"] == 9
+    ((rows,),) = pair.citizen.execute("SELECT count(*) FROM counted").fetchall()
+    assert rows == 9
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("rows", [6, 7, 8, 30, 120])
+def test_every_row_that_is_gone_is_removed(pair, site, rows: int) -> None:
+    """The keys are read in pages, in the order of the numbers and not of their texts."""
+    counted(pair, site, "id int PRIMARY KEY, n int", "id int PRIMARY KEY, n int")
+    pair.warehouse.execute("INSERT INTO counted SELECT n, n FROM generate_series(1, %s) n", (rows,))
+    pair.run("counted", full=True)
+    pair.warehouse.execute("DELETE FROM counted WHERE id > 1")
+    assert pair.run("counted", full=True).counts["removed"] == rows - 1
+    assert pair.citizen.execute("SELECT id FROM counted").fetchall() == [(1,)]
+
+
+@pytest.mark.postgres
+def test_rows_are_read_in_the_order_of_the_index(pair, site) -> None:
+    """ORDER BY (n, id) cannot use an index on (id, n) backwards: it would sort the table."""
+    counted(pair, site, "n int, id int, PRIMARY KEY (n, id)", "id int PRIMARY KEY, n int")
+    pair.warehouse.execute(
+        "INSERT INTO counted (id, n) SELECT n, 1000 - n FROM generate_series(1, 30) n"
+    )
+    report = pair.run("counted", full=True)
+    assert report.counts["written"] == 30
+    seen = pair.citizen.execute("SELECT last_key FROM sink.batch_run").fetchall()
+    assert seen == [(["999", "1"],)]
