@@ -100,6 +100,8 @@ class Report:
             yield (
                 f"  stale {counts['stale']:,}: something newer of the row had already been applied"
             )
+        if counts["stale"]:
+            yield f"  stale {counts['stale']:,}: the target has something newer, which stays"
         if counts["removed"] or counts["gone"]:
             yield (
                 f"  {would}removed from the target or marked there {counts['removed']:,}, of "
@@ -115,7 +117,7 @@ class Report:
     @property
     def unchanged(self) -> str:
         """Of the rows carried; where they compete for a target row, nobody can say."""
-        left = self.counts["carried"] - self.counts["written"]
+        left = self.counts["carried"] - self.counts["written"] - self.counts["stale"]
         return f"{left:,}" if left >= 0 else "-"
 
     def _checked(self) -> Iterator[str]:

@@ -64,6 +64,8 @@ class Round:
 
     writes: dict[Key, Write] = field(default_factory=dict)
     leaves: dict[Key, Leave] = field(default_factory=dict)
+    outdated: int = 0
+    """How many rows are left out, since an earlier one of their key has to stay."""
 
     def __contains__(self, key: Key) -> bool:
         return key in self.writes or key in self.leaves
@@ -120,6 +122,8 @@ def _fold(into: Round, change: Change, fold: Fold | None, *, versioned: bool) ->
             return False
         if fold(before.values, change.values):
             into.writes[change.key] = change
+        else:
+            into.outdated += 1
         return True
     replaced = _deletes(before) or (isinstance(before, Write) and not versioned)
     if not (_deletes(change) and replaced):

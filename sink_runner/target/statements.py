@@ -208,6 +208,19 @@ class Statements:
         return next(i for i, column in enumerate(self.columns) if column.name == name)
 
     @cached_property
+    def outdated(self) -> str:
+        """Count the staged rows that are older than the target's row; asked after the write."""
+        newer = "true"
+        for column in self.columns:
+            if column.name == self.conflict.version:
+                new = self._kept(column, merge=False, as_stored=True)
+                newer = self._newer({column.name: new}, "s")
+        return (
+            f"SELECT count(*) FROM {self.stage} s JOIN {self.target} t ON {self._same_key} "
+            f"WHERE ({newer}) IS NOT TRUE"
+        )
+
+    @cached_property
     def unmatched(self) -> str:
         """Is there a staged row that the target lacks?"""
         return (

@@ -25,7 +25,11 @@ class VersionedWriter(Writer):
     def write_round(self, connection: Connection, part: Round) -> int:
         stale = self._stale(connection, [*part.leaves.values(), *part.writes.values()])
         self.stale += len(stale)
-        fresh = Round(writes=without(part.writes, stale), leaves=without(part.leaves, stale))
+        fresh = Round(
+            writes=without(part.writes, stale),
+            leaves=without(part.leaves, stale),
+            outdated=part.outdated,
+        )
         written = super().write_round(connection, fresh)
         marks = [leave for leave in fresh.leaves.values() if not isinstance(leave.action, Delete)]
         self._remember(connection, [*marks, *fresh.writes.values()])

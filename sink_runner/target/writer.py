@@ -66,6 +66,8 @@ class Writer:
         return rounds(changes, self.fold, versioned=versioned)
 
     def write_round(self, connection: Connection, part: Round) -> int:
+        if self._sql.conflict.version is not None:
+            self.stale += part.outdated
         written = self._leave(connection, list(part.leaves.values()))
         whole = [w for w in part.writes.values() if not w.partial]
         partial = [w for w in part.writes.values() if w.partial]
@@ -83,10 +85,13 @@ class Writer:
             writes = self._resolver(connection, writes)
             self._stage(connection, writes)
         self._discard_deleted(connection)
-        if not self._merges:
-            return run(connection, self._sql.upsert).rowcount
-        inserted = run(connection, self._sql.insert).rowcount
-        return inserted + self._patch(connection)
+        if self._merges:
+            written = run(connection, self._sql.insert).rowcount + self._patch(connection)
+        else:
+            written = run(connection, self._sql.upsert).rowcount
+        if written < len(writes):
+            self._count_outdated(connection)
+        return written
 
     def _write_partial(self, connection: Connection, writes: Sequence[Write]) -> int:
         self._stage(connection, writes)
@@ -99,7 +104,10 @@ class Writer:
             )
         if self._mapping.conflict.strategy is Strategy.INSERT_ONCE:
             return 0
-        return self._patch(connection)
+        written = self._patch(connection)
+        if written < len(writes):
+            self._count_outdated(connection)
+        return written
 
     def _patch(self, connection: Connection) -> int:
         return run(connection, self._sql.patch(merge=self._merges)).rowcount
@@ -109,6 +117,12 @@ class Writer:
         if self.remembers:
             found = run(connection, self._sql.discard_deleted, [self._sql.mapping])
             self.stale += found.rowcount
+
+    def _count_outdated(self, connection: Connection) -> None:
+        """Count the rows that lost against a newer version; the others were there already."""
+        if self._sql.conflict.version is not None:
+            ((outdated,),) = run(connection, self._sql.outdated).fetchall()
+            self.stale += outdated
 
     def _stage(self, connection: Connection, writes: Sequence[Write]) -> None:
         marked = self._marks or self.remembers or any(write.partial for write in writes)
