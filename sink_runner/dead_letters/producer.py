@@ -7,14 +7,21 @@ from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
+from kafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
 
 from ..errors import RetriableError
+from ..kafka.limits import PRODUCED_BYTES
 from ..kafka.reachable import answers
 from .record import Record
 
 _SECONDS = 5.0
-_LARGEST = 1_000_000  # bytes; what a broker takes if nobody has told it otherwise
+_REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError)
+"""The client refuses a record over its own limit, and a broker or topic one over theirs."""
 
 
 class Producer:
@@ -28,9 +35,9 @@ class Producer:
         """Return when all are confirmed by every replica; RetriableError if some may not be."""
         try:
             producer = self._connected()
-            sent = [_send(producer, record) for record in records]
-            for future in sent:
-                future.get(timeout=_SECONDS)
+            sent = [(record, _send(producer, record)) for record in records]
+            for record, future in sent:
+                _confirm(producer, record, future)
         except KafkaError as fault:
             # What is still on its way would come after what is sent next.
             self.close()
@@ -52,7 +59,7 @@ class Producer:
                 client_id="sink-dead-letters",
                 acks="all",
                 enable_idempotence=True,
-                max_request_size=_LARGEST,
+                max_request_size=PRODUCED_BYTES,
                 max_block_ms=milliseconds,
                 request_timeout_ms=milliseconds // 2,
                 delivery_timeout_ms=milliseconds,
@@ -67,6 +74,18 @@ def _send(producer: Any, record: Record) -> Any:
     topic, key, value, headers = record
     try:
         return producer.send(topic, key=key, value=value, headers=list(headers))
-    except MessageSizeTooLargeError:
-        topic, key, value, headers = record.without_value()
-        return producer.send(topic, key=key, value=value, headers=list(headers))
+    except _REFUSED:
+        return _send_without_value(producer, record)
+
+
+def _confirm(producer: Any, record: Record, future: Any) -> None:
+    """Wait until the record is safe; without its value where the broker finds it too large."""
+    try:
+        future.get(timeout=_SECONDS)
+    except _REFUSED:
+        _send_without_value(producer, record).get(timeout=_SECONDS)
+
+
+def _send_without_value(producer: Any, record: Record) -> Any:
+    topic, key, value, headers = record.without_value()
+    return producer.send(topic, key=key, value=value, headers=list(headers))

@@ -12,6 +12,7 @@ from kafka.structs import OffsetAndMetadata
 
 from ..errors import RetriableError
 from .asking import Asking, asking
+from .limits import FETCHED_BYTES, PARTITION_FETCH_BYTES
 from .message import Message
 
 # kafka-python's numbers, where the default is not ours.
@@ -21,9 +22,9 @@ _SETTINGS: Mapping[str, Any] = {
     "auto_offset_reset": "earliest",
     "allow_auto_create_topics": False,
     "isolation_level": "read_committed",  # what a transaction took back never happened
-    "fetch_max_bytes": 8 * 1024 * 1024,  # bounds what one fetch may hold in memory
+    "fetch_max_bytes": FETCHED_BYTES,
     # A poll gives what one fetch brought of one partition: enough for a whole batch.
-    "max_partition_fetch_bytes": 4 * 1024 * 1024,
+    "max_partition_fetch_bytes": PARTITION_FETCH_BYTES,
     "session_timeout_ms": 6_000,  # the least that brokers allow: takeover is this fast
     "heartbeat_interval_ms": 1_500,
     "metrics_enabled": False,

@@ -21,6 +21,7 @@ from confluent_kafka import (
 
 from ..errors import RetriableError
 from .feed import PING_SECONDS, Bounds
+from .limits import FETCHED_BYTES, PARTITION_FETCH_BYTES, RECEIVED_BYTES, STORED_BYTES
 from .message import Message
 
 # librdkafka's numbers, where the default is not ours.
@@ -32,7 +33,10 @@ _SETTINGS: Mapping[str, Any] = {
     "session.timeout.ms": 6_000,  # the least that brokers allow: takeover is this fast
     "heartbeat.interval.ms": 1_500,
     "queued.max.messages.kbytes": 8 * 1024,  # bounds what is fetched ahead in memory
-    "max.partition.fetch.bytes": 4 * 1024 * 1024,
+    "max.partition.fetch.bytes": PARTITION_FETCH_BYTES,
+    "fetch.max.bytes": FETCHED_BYTES,
+    "message.max.bytes": STORED_BYTES,
+    "receive.message.max.bytes": RECEIVED_BYTES,
     # When that much is ahead, the next fetch waits so long and not a second.
     "fetch.queue.backoff.ms": 5,
     "log_level": 2,  # it writes to stderr by itself; what matters comes as an error

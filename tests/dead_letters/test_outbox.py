@@ -1,12 +1,15 @@
 """The topics of the dead letters: every one is told of, none in clear, whatever dies."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
+from kafka.errors import MessageSizeTooLargeError
 
 from sink_runner.dead_letters.letters import Wanted, find
 from sink_runner.dead_letters.outbox import Outbox
@@ -212,6 +215,41 @@ def test_two_runners_send_each_letter_once(office: Any, log: Log, health: Health
     for box in boxes:
         box.close()
     assert sorted(log.ids()) == [(number, 0) for number in sorted(office.letters("dlq_id"))]
+
+
+class Refusing:
+    """A producer whose topic refuses records that have a value, as too large."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def send(self, topic: str, *, key: Any, value: Any, headers: Any) -> Any:
+        self.sent.append((topic, value))
+        refused = MessageSizeTooLargeError() if value else None
+
+        def get(timeout: float) -> None:
+            if refused:
+                raise refused
+
+        return SimpleNamespace(get=get)
+
+
+def test_letter_that_its_topic_refuses_is_sent_without_its_value(office: Any) -> None:
+    producer = Producer("127.0.0.1:1")
+    producer._producer = refusing = Refusing()
+    producer.send([Record("sink.dead-letters.a-to-b", b"k", b"value", [("sink.dlq-id", b"1")])])
+    assert refusing.sent == [
+        ("sink.dead-letters.a-to-b", b"value"),
+        ("sink.dead-letters.a-to-b", None),
+    ]
+
+
+def test_settings_of_the_producer_are_known_to_the_client() -> None:
+    """The client refuses a setting that it does not know before it connects."""
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        producer = Producer(f"127.0.0.1:{broker.getsockname()[1]}")
+        with pytest.raises(RetriableError):
+            producer.send([])
 
 
 def test_a_value_too_large_for_kafka_is_told_without_it(office: Any) -> None:

@@ -11,6 +11,7 @@ from sink_stack.topics import Topic, create
 
 from sink_runner.kafka.feed import Feed
 from sink_runner.kafka.kafka_python import KafkaPythonFeed
+from sink_runner.kafka.limits import PRODUCED_BYTES
 from sink_runner.kafka.message import Message
 
 pytestmark = pytest.mark.stack
@@ -143,3 +144,19 @@ def test_a_kafka_that_is_there_answers(make: Make) -> None:
     feed = make()
     feed.ping()  # of nothing that is ours yet
     assigned(feed).ping()
+
+
+def test_largest_record_reaches_each_client(make: Make, stack: StackUnderTest, topic: str) -> None:
+    """What capture's producer may send, the topic stores and the client reads, others after it."""
+    producer = KafkaProducer(
+        bootstrap_servers=stack.kafka,
+        max_request_size=PRODUCED_BYTES,
+    )
+    size = PRODUCED_BYTES - 1024  # the record's own fields count, too
+    producer.send(topic, key=b"k", value=b"x" * size).get(timeout=60)
+    producer.close()
+    send(stack, topic, range(2))
+    feed = assigned(make())
+    feed.seek(0, COUNT - 1)
+    found = read(feed, 4)
+    assert [len(message.value or b"") for message in found] == [2, size, 1, 1]

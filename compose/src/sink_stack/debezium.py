@@ -14,7 +14,8 @@ from .settings import DATABASES, Settings
 _SLOT_ACTIVE = "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND active"
 _JVM = (
     "-Xms128m",
-    "-Xmx512m",
+    # A row of 20 MB is in memory several times: as text, as Avro, and in the producer's buffer.
+    "-Xmx1g",
     "-XX:+UseSerialGC",
     # Quarkus resets thread locals by reflection, which Java 24 and later must be told to allow.
     "--add-opens=java.base/java.lang=ALL-UNNAMED",

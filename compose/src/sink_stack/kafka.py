@@ -31,6 +31,11 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.segment.bytes=134217728
+# A producer's request <= topic <= broker <= a consumer's fetch: debezium-config/README.md.
+message.max.bytes=68157440
+replica.fetch.max.bytes=69206016
+replica.fetch.response.max.bytes=69206016
+socket.request.max.bytes=104857600
 # A topic that nobody declared in compose/topics.toml is a mistake.
 auto.create.topics.enable=false
 """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kafka.admin import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from .errors import StackError
@@ -26,6 +26,8 @@ class Topic:
     key: Sequence[str]
     partitions: int
     retention_days: int
+    max_message_bytes: int = 68157440
+    """As the broker's `message.max.bytes`; debezium-config/README.md has all limits."""
 
     def creation(self) -> dict[str, Any]:
         """As the admin client wants it."""
@@ -33,7 +35,11 @@ class Topic:
         return {
             "num_partitions": self.partitions,
             "replication_factor": 1,
-            "configs": {"cleanup.policy": "delete", "retention.ms": retention},
+            "configs": {
+                "cleanup.policy": "delete",
+                "retention.ms": retention,
+                "max.message.bytes": str(self.max_message_bytes),
+            },
         }
 
 
@@ -46,8 +52,9 @@ def declared(path: Path) -> list[Topic]:
 
 def _topic(path: Path, name: str, entry: Mapping[str, Any]) -> Topic:
     wanted = {"key", "partitions", "retention_days"}
-    if entry.keys() != wanted:
-        differs = ", ".join(sorted(entry.keys() ^ wanted))
+    given = entry.keys() - {"max_message_bytes"}
+    if given != wanted:
+        differs = ", ".join(sorted(given ^ wanted))
         raise StackError(f"{path}, {name}: unknown or missing: {differs}")
     return Topic(name=name, **entry)
 
@@ -61,8 +68,24 @@ def create(bootstrap: str, topics: Sequence[Topic]) -> int:
             # A broker that has just started may list less than it has.
             with suppress(TopicAlreadyExistsError):
                 client.create_topics(missing, timeout_ms=_ADMIN_SECONDS * 1000)
-        _check(client, [topic for topic in topics if topic.name in existing])
+        known = [topic for topic in topics if topic.name in existing]
+        _check(client, known)
+        _raise_limits(client, known)
     return len(missing)
+
+
+def _raise_limits(client: KafkaAdminClient, topics: Sequence[Topic]) -> None:
+    """Set the largest record of topics that an earlier version has made."""
+    resources = [
+        ConfigResource(
+            ConfigResourceType.TOPIC,
+            topic.name,
+            configs={"max.message.bytes": str(topic.max_message_bytes)},
+        )
+        for topic in topics
+    ]
+    if resources:
+        client.alter_configs(resources, incremental=True)
 
 
 def _check(client: KafkaAdminClient, topics: Sequence[Topic]) -> None:

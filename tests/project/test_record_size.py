@@ -1,0 +1,93 @@
+"""A record that one part of the stack accepts is not refused by the next one."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from sink_stack import kafka, topics
+
+from sink_runner.api.settings import Api
+from sink_runner.kafka import kafka_python, librdkafka, limits
+
+ROOT = Path(__file__).parents[2]
+ROW = 20_000_000
+
+
+def properties(text: str) -> dict[str, str]:
+    lines = [line.partition("=") for line in text.splitlines() if not line.startswith("#")]
+    return {name.strip(): value.strip() for name, equals, value in lines if equals}
+
+
+CAPTURE = properties((ROOT / "debezium-config" / "common.properties").read_text())
+PRODUCER = {
+    name.removeprefix("debezium.sink.kafka.producer."): value
+    for name, value in CAPTURE.items()
+    if name.startswith("debezium.sink.kafka.producer.")
+}
+COMPOSE = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())
+CONTAINER = {
+    name.removeprefix("KAFKA_").lower().replace("_", "."): value
+    for name, value in COMPOSE["services"]["kafka"]["environment"].items()
+}
+BROKERS = {"native": properties(kafka._SERVER), "container": CONTAINER}
+
+
+def test_binary_row_with_its_before_image_fits_the_producer() -> None:
+    record = 2 * ROW * 4 // 3
+    assert record < int(PRODUCER["max.request.size"]) == limits.PRODUCED_BYTES
+    assert int(PRODUCER["buffer.memory"]) >= 2 * limits.PRODUCED_BYTES
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_each_limit_is_at_least_the_one_before(broker: str) -> None:
+    settings = {
+        name: int(value) for name, value in BROKERS[broker].items() if name.endswith("bytes")
+    }
+    chain = [
+        int(PRODUCER["max.request.size"]),
+        *(topic.max_message_bytes for topic in topics.declared(ROOT / "compose" / "topics.toml")),
+        settings["message.max.bytes"],
+        settings["replica.fetch.max.bytes"],
+        settings["socket.request.max.bytes"],
+    ]
+    assert chain == sorted(chain)
+    assert settings["message.max.bytes"] == limits.STORED_BYTES
+    assert settings["replica.fetch.response.max.bytes"] >= settings["message.max.bytes"]
+
+
+def test_consumers_fetch_what_the_broker_stores() -> None:
+    assert kafka_python._SETTINGS["fetch_max_bytes"] >= limits.STORED_BYTES
+    settings = librdkafka._SETTINGS
+    assert settings["message.max.bytes"] == limits.STORED_BYTES
+    assert settings["fetch.max.bytes"] >= limits.STORED_BYTES
+    # librdkafka refuses a configuration that leaves no room for the answer's own fields.
+    assert settings["receive.message.max.bytes"] >= settings["fetch.max.bytes"] + 512
+
+
+def test_topics_are_created_with_their_limit() -> None:
+    document = tomllib.loads((ROOT / "compose" / "topics.toml").read_text())
+    assert document["defaults"]["max_message_bytes"] == limits.STORED_BYTES
+    for topic in topics.declared(ROOT / "compose" / "topics.toml"):
+        assert topic.creation()["configs"]["max.message.bytes"] == str(limits.STORED_BYTES)
+
+
+def test_events_of_the_api_fit_their_topic() -> None:
+    default = Api.__dataclass_fields__["max_record_bytes"].default
+    assert 2 * default <= limits.STORED_BYTES  # the publisher leaves room for the envelope
+
+
+def test_readme_tells_the_limits_that_hold() -> None:
+    text = (ROOT / "debezium-config" / "README.md").read_text()
+    table = text.split("## Large rows", 1)[1].split("\n## ", 1)[0]
+    told = [int(number) for number in re.findall(r"\| (\d{8,9}) \|", table)]
+    assert told == [
+        limits.PRODUCED_BYTES,
+        limits.STORED_BYTES,
+        limits.STORED_BYTES,
+        limits.FETCHED_BYTES,
+        limits.FETCHED_BYTES,
+        limits.RECEIVED_BYTES,
+        limits.PRODUCED_BYTES,
+    ]
