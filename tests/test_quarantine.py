@@ -188,3 +188,17 @@ def test_broken_mapping_itself_cannot_be_named(one_broken, call):
         code, _, err = call(*command)
         assert code == 78
         assert "nope_nope" in err
+
+
+def test_check_says_what_would_be_quarantined_and_starts_nothing(one_broken, call):
+    code, out, _ = call("run", "--check", "--without", "nightly")
+    assert code == 0
+    assert out == (
+        "quarantined: plugin 'pears': ModuleNotFoundError: No module named 'nope_nope'\n"
+    )
+
+
+def test_check_refuses_what_run_refuses(site, configured, call):
+    site.plugin("pears", BROKEN["import"])
+    configured("pears")
+    assert call("run", "--check")[0] == 78

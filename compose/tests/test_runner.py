@@ -1,11 +1,18 @@
 """The sink runner as a part: watched, restarted when plugins change, and reported when it dies."""
 
+import io
+import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from rich.console import Console
 
-from sink_stack import runner
-from sink_stack.errors import PartDiedError
+from sink_stack import health, orphans, runner, settings, status
+from sink_stack.errors import PartDiedError, StackError
+from sink_stack.progress import Reporter
+from sink_stack.stack import Stack
 
 WAIT = [sys.executable, "-c", "import os, time; print(os.environ['SINK_KAFKA']); time.sleep(60)"]
 
@@ -61,3 +68,164 @@ def test_runner_that_refuses_its_configuration_is_reported_with_its_words(home, 
     supervisor.ensure(runner.command(home, argv, {}))
     with pytest.raises(PartDiedError, match="unknown key: tpoic"):
         runner.wait_until_settled(supervisor, "runner")
+
+
+# -- a new configuration is checked before the running process is stopped -----------------------
+
+PROGRAM = """#!{python}
+import pathlib, sys, time
+verdict = pathlib.Path({verdict!r})
+if "--check" in sys.argv:
+    print(verdict.read_text(), file=sys.stderr)
+    sys.exit(78 if verdict.read_text() else 0)
+time.sleep(60)
+"""
+
+
+class Checked:
+    """A stack without servers whose runner is a program that can be told to refuse."""
+
+    def __init__(self, home, folder):
+        settings.prepare(home, {}, lambda _: False)
+        self.told = io.StringIO()
+        self.stack = Stack(home, {}, Reporter(Console(file=self.told, width=200)))
+        self.verdict = folder / "verdict"
+        self.program = folder / "sink-runner"
+        self.program.write_text(PROGRAM.format(python=sys.executable, verdict=str(self.verdict)))
+        self.program.chmod(0o755)
+        self.allow()
+
+    def allow(self):
+        self.verdict.write_text("")
+
+    def refuse(self):
+        self.verdict.write_text("sink-runner: unknown key: tpoic")
+
+    def up(self, *more):
+        self.stack.up_sinks({"runner": [str(self.program), "run", *more]})
+
+    @property
+    def pid(self):
+        running = self.stack.supervisor.running("runner")
+        return running and running.pid
+
+
+@pytest.fixture
+def checked(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(health, "_STARTED_SECONDS", 0.1)
+    monkeypatch.setattr(runner, "_SETTLED_SECONDS", 0.2)
+    made = Checked(home, tmp_path)
+    yield made
+    made.stack.down()
+
+
+def test_unusable_configuration_leaves_the_running_runner_alone(checked):
+    checked.up()
+    before = checked.pid
+    assert before
+    checked.refuse()
+    with pytest.raises(StackError, match=r"unknown key: tpoic(.|\n)*the running one goes on"):
+        checked.up("--only", "other")
+    assert checked.pid == before
+    checked.allow()
+    checked.up("--only", "other")
+    assert checked.pid not in (None, before)
+
+
+def test_unusable_configuration_starts_no_runner(checked):
+    checked.refuse()
+    with pytest.raises(StackError, match="unknown key: tpoic"):
+        checked.up()
+    assert checked.pid is None
+
+
+def test_runner_that_is_up_to_date_is_not_asked(checked):
+    checked.up()
+    checked.refuse()
+    checked.up()
+    assert checked.pid
+
+
+# -- what the runner says of its mappings ------------------------------------------------------
+
+STATES = {
+    "apples": {"state": "running", "since": "2026-01-01T00:00:00+00:00"},
+    "pears": {"state": "quarantined", "since": "x", "reason": "topic 'pears' does not exist"},
+    "plums": {"state": "stopped", "since": "x", "reason": "more dead letters than the budget"},
+}
+
+
+@pytest.fixture
+def readyz(checked):
+    """A runner's /readyz at the port of the stack's settings."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps({"ready": False, "mappings": STATES}).encode()
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    port = int(checked.stack.environment()["SINK_HEALTH_PORT"])
+    server = HTTPServer(("127.0.0.1", port), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.usefixtures("readyz")
+def test_up_names_the_mappings_that_do_not_run(checked):
+    checked.up()
+    told = checked.told.getvalue()
+    assert "runner is up" in told
+    assert "mapping pears is quarantined: topic 'pears' does not exist" in told
+    assert "mapping plums is stopped: more dead letters than the budget" in told
+    assert "apples" not in told
+
+
+@pytest.mark.usefixtures("readyz")
+def test_status_shows_quarantined_and_stopped_mappings(checked):
+    found = json.loads(status.as_json(checked.stack))["mappings"]
+    assert {name: one["state"] for name, one in found.items()} == {
+        name: one["state"] for name, one in STATES.items()
+    }
+    shown = io.StringIO()
+    status.show(checked.stack, Console(file=shown, width=200))
+    assert "mappings: 1 of 3 running" in shown.getvalue()
+    assert "mapping pears is quarantined: topic 'pears' does not exist" in shown.getvalue()
+    assert status.broken(checked.stack.settings) == ["pears", "plums"]
+
+
+def test_status_without_a_runner_names_no_mapping(checked):
+    assert json.loads(status.as_json(checked.stack))["mappings"] == {}
+    assert status.broken(checked.stack.settings) == []
+
+
+# -- plugins whose folder is gone --------------------------------------------------------------
+
+
+def test_plugin_whose_folder_is_gone_is_an_orphan(site, tmp_path):
+    assert "sink-dummy" not in orphans.orphaned()  # not editable: it has no folder
+    folder = tmp_path / "plug ins" / "dummy"
+    folder.mkdir(parents=True)
+    (folder / "pyproject.toml").touch()
+    origin = {"url": folder.as_uri(), "dir_info": {"editable": True}}
+    (site / "sink_dummy-1.0.dist-info" / "direct_url.json").write_text(json.dumps(origin))
+    assert "sink-dummy" not in orphans.orphaned()
+    (folder / "pyproject.toml").unlink()
+    folder.rmdir()
+    assert "sink-dummy" in orphans.orphaned()
+
+
+def test_other_distributions_are_never_orphans(site, tmp_path):
+    info = site / "sink_dummy-1.0.dist-info"
+    (info / "entry_points.txt").write_text("[console_scripts]\ndummy = dummy:main\n")
+    origin = {"url": (tmp_path / "gone").as_uri(), "dir_info": {"editable": True}}
+    (info / "direct_url.json").write_text(json.dumps(origin))
+    assert "sink-dummy" not in orphans.orphaned()

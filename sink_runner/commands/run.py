@@ -8,7 +8,7 @@ from .. import log
 from ..errors import ConfigError
 from ..loading import registry
 from ..loading.quarantine import Selection, select_usable
-from . import Subparsers, add_choice_options, add_command, read_config, read_plugins
+from . import OK, Subparsers, add_choice_options, add_command, read_config, read_plugins
 
 TEACHING = """\
 Runs until SIGTERM or Ctrl-C: the current batch is finished or rolled back, and the next run goes
@@ -29,6 +29,7 @@ exit codes:
 examples:
   sink-runner run
   sink-runner run --strict
+  sink-runner run --check
   sink-runner run --only golden-records
   sink-runner run --without citizens,golden-records
   SINK_PLUGINS_OFF=citizens sink-runner run
@@ -46,6 +47,12 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="refuse to start unless every mapping can start"
     )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="load the configuration and the plugins, say what is wrong, and end: 78 if `run` "
+        "would refuse",
+    )
     parser.set_defaults(run=run)
 
 
@@ -57,6 +64,10 @@ def run(args: argparse.Namespace) -> int:
         registry.usable(plugins)
     selection = select_usable(plugins)
     _check_any_runs(selection)
+    if args.check:
+        for fault in selection.faults():
+            print(f"quarantined: {fault}")
+        return OK
     log.configure(config.log)
     # Kafka, PostgreSQL and the decoder are not loaded by the commands that need none of them.
     from .. import runner  # noqa: PLC0415

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 from rich.console import Console
 
-from . import engine, initialise, layout, logs, show, status
+from . import engine, initialise, layout, logs, orphans, show, status
 from .errors import StackError
 from .stack import Options, Stack, sink_runner
 
@@ -86,6 +86,8 @@ def _stack(environ: Environ) -> Stack:
 
 def _up(arguments: argparse.Namespace, environ: Environ) -> int:
     stack = _stack(environ)
+    for name in orphans.uninstall():
+        print(f"uninstalled {name}: its folder is gone")
     if engine.chosen(stack.layout, environ) == "compose":
         engine.Compose(stack.layout, environ).up(with_runner=not arguments.no_runner)
     elif arguments.no_runner:
@@ -138,7 +140,8 @@ def _status(arguments: argparse.Namespace, environ: Environ) -> int:
         print(status.as_json(stack))
     else:
         status.show(stack, Console())
-    return 0 if all(part.up for part in status.parts(stack, stack.settings)) else _DOWN
+    up = all(part.up for part in status.parts(stack, stack.settings))
+    return 0 if up and not status.broken(stack.settings) else _DOWN
 
 
 def _logs(arguments: argparse.Namespace, environ: Environ) -> int:

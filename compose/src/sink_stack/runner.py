@@ -2,12 +2,14 @@
 
 import hashlib
 import importlib.util
+import os
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
-from .errors import PartDiedError
+from .errors import PartDiedError, StackError
 from .layout import Layout
 from .processes import Command, Supervisor
 
@@ -31,6 +33,35 @@ def command(
         fingerprint=plugins_digest(),
         stop_seconds=15,
     )
+
+
+def check(command: Command) -> None:
+    """Raise StackError, with what the runner says, if it would refuse to run.
+
+    It is asked before the running process is stopped: an unusable configuration must not end a
+    runner that works.
+    """
+    if not _checks(command):
+        return
+    told = subprocess.run(
+        [*command.argv, "--check"],
+        cwd=command.cwd,
+        env={**os.environ, **command.env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if told.returncode:
+        words = (told.stderr or told.stdout).strip()
+        raise StackError(
+            f"the sink {command.name} would not start with this configuration\n{words}"
+        )
+
+
+def _checks(command: Command) -> bool:
+    """Whether it is the program that knows `run --check`."""
+    program, *arguments = command.argv
+    return Path(program).name == "sink-runner" and arguments[:1] == ["run"]
 
 
 def wait_until_settled(supervisor: Supervisor, *names: str) -> None:

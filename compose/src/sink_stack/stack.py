@@ -7,13 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import airflow, envfile, ports, recovery, runner, settings, topics
+from . import airflow, envfile, health, ports, recovery, runner, settings, topics
 from .debezium import Debezium
-from .errors import StackError
+from .errors import PartDiedError, StackError
 from .kafka import Kafka
 from .layout import Layout
 from .postgres import Postgres
-from .processes import Supervisor
+from .processes import Command, Supervisor
 from .programs import Installer
 from .progress import Reporter
 from .registry import Registry
@@ -118,6 +118,9 @@ class Stack:
             runner.command(self.layout, argv, self.environment(), name)
             for name, argv in sinks.items()
         ]
+        for one in commands:
+            if not self.supervisor.current(one):
+                self._check(one)
         if started := [one.name for one in commands if self.supervisor.ensure(one)]:
             runner.wait_until_settled(self.supervisor, *started)
             if "api" in started:
@@ -125,6 +128,31 @@ class Stack:
                 self.supervisor.wait_until("api", lambda: ports.answers(port), 30)
             verb = "is" if len(started) == 1 else "are"
             self._reporter.step(f"{', '.join(started)} {verb} up")
+        if "runner" in started:
+            self._report_mappings()
+
+    def _check(self, command: Command) -> None:
+        try:
+            runner.check(command)
+        except StackError as refused:
+            kept = self.supervisor.running(command.name) is not None
+            more = "; the running one goes on with the configuration it has" if kept else ""
+            raise StackError(f"{refused}{more}") from None
+
+    def _report_mappings(self) -> None:
+        """Name the mappings that do not run although the process does."""
+        if port := self._health_port():
+            found = health.started_states(port, self._runner_lives)
+            for line in health.not_running(found):
+                self._reporter.step(line)
+            if not self._runner_lives():
+                raise PartDiedError(f"the sink runner ended\n{self.supervisor.tail('runner')}")
+
+    def _runner_lives(self) -> bool:
+        return self.supervisor.running("runner") is not None
+
+    def _health_port(self) -> int:
+        return int(self.environment().get("SINK_HEALTH_PORT", 0))
 
     def back_up(self, folder: Path) -> None:
         """Copy the cluster as it is now."""

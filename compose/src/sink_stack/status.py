@@ -12,9 +12,11 @@ from kafka import TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from . import airflow, ports, topics
+from . import airflow, health, ports, topics
+from .health import MappingState
 from .processes import memory
 from .settings import DATABASES, Settings
 from .stack import Stack
@@ -115,10 +117,23 @@ def _behind(client: Any, group: str) -> int:
     return sum(max(0, ends[one].offset - committed[one].offset) for one in committed)
 
 
+def mappings(settings: Settings) -> Mapping[str, MappingState]:
+    """What the runner says of its mappings; empty while it does not answer."""
+    port = int(settings.exported().get("SINK_HEALTH_PORT", 0))
+    return (health.mapping_states(port) if port else None) or {}
+
+
+def broken(settings: Settings) -> list[str]:
+    """The mappings that are quarantined or stopped: they need a person."""
+    found = mappings(settings)
+    return [name for name, one in found.items() if one.state in health.BROKEN]
+
+
 def as_json(stack: Stack) -> str:
     settings = stack.settings
     told = {
         "parts": [asdict(part) for part in parts(stack, settings)],
+        "mappings": {name: asdict(one) for name, one in mappings(settings).items()},
         "slot_lag_bytes": slot_lag(settings),
         "group_lag_records": group_lag(settings),
     }
@@ -136,8 +151,18 @@ def show(stack: Stack, console: Console) -> None:
             part.name, state, str(part.pid or ""), str(part.port or ""), part.version, size
         )
     console.print(table)
+    _show_mappings(mappings(settings), console)
     for slot, behind in slot_lag(settings).items():
         text = "never confirmed" if behind is None else f"{behind:,} bytes behind"
         console.print(f"slot {slot}: {text}", highlight=False)
     for group, behind in group_lag(settings).items():
         console.print(f"group {group}: {behind:,} records behind", highlight=False)
+
+
+def _show_mappings(found: Mapping[str, MappingState], console: Console) -> None:
+    if not found:
+        return
+    running = sum(one.state == health.RUNNING for one in found.values())
+    console.print(f"mappings: {running} of {len(found)} running", highlight=False)
+    for line in health.not_running(found):
+        console.print(f"[red]{escape(line)}[/]", highlight=False, soft_wrap=True)
