@@ -91,12 +91,16 @@ def test_capture_reads_exactly_what_is_published(session: Sessions, database: st
 
 
 @pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
-def test_capture_writes_nothing_but_its_heartbeat(session: Sessions, database: str) -> None:
+def test_capture_writes_nothing_but_heartbeat_and_signals(session: Sessions, database: str) -> None:
     connection = session(database, "sink_capture")
-    for privilege in ("INSERT", "UPDATE"):
-        assert session.tables(database, "sink_capture", privilege) == {"cdc.heartbeat"}
-    for privilege in ("DELETE", "TRUNCATE"):
-        assert session.tables(database, "sink_capture", privilege) == set()
+    writable = {
+        "INSERT": {"cdc.heartbeat", "cdc.debezium_signal"},
+        "UPDATE": {"cdc.heartbeat"},
+        "DELETE": {"cdc.debezium_signal"},
+        "TRUNCATE": set(),
+    }
+    for privilege, tables in writable.items():
+        assert session.tables(database, "sink_capture", privilege) == tables
     beat = """INSERT INTO cdc.heartbeat VALUES (1, now())
               ON CONFLICT (id) DO UPDATE SET at = excluded.at"""
     for _ in range(2):

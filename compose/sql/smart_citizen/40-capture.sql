@@ -5,14 +5,23 @@ CREATE TABLE cdc.heartbeat (
   id INT PRIMARY KEY,
   at TIMESTAMPTZ NOT NULL
 );
+-- A row here asks Debezium for an incremental snapshot of a table; see debezium-config/README.md.
+CREATE TABLE cdc.debezium_signal (
+  id VARCHAR(64) PRIMARY KEY,
+  type VARCHAR(32) NOT NULL,
+  data VARCHAR(2048)
+);
 
+-- A change of a partition is published as one of its root, whose topic and mapping there are.
 CREATE PUBLICATION sink_publication FOR TABLE
 public.citizens,
 public.service_applications,
 public.documents,
 public.feedback,
 public.user_behavior_events,
-cdc.heartbeat;
+cdc.heartbeat,
+cdc.debezium_signal
+WITH (publish_via_partition_root = true);
 
 -- Flow 8 matches by aadhaar_number, writes only the columns that changed, and judges a deleted row by its old status.
 ALTER TABLE public.citizens REPLICA IDENTITY FULL;

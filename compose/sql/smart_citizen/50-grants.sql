@@ -7,6 +7,8 @@ GRANT USAGE ON SCHEMA public, cdc TO sink_capture;
 GRANT SELECT ON public.citizens, public.service_applications, public.documents, public.feedback,
 public.user_behavior_events TO sink_capture;
 GRANT SELECT, INSERT, UPDATE ON cdc.heartbeat TO sink_capture;
+-- It marks what it reads for an incremental snapshot, and takes the marks away.
+GRANT SELECT, INSERT, DELETE ON cdc.debezium_signal TO sink_capture;
 
 -- Writer: flows 1 to 7, column by column.
 GRANT USAGE ON SCHEMA public TO sink_writer;

@@ -5,7 +5,14 @@ CREATE TABLE cdc.heartbeat (
   id INT PRIMARY KEY,
   at TIMESTAMPTZ NOT NULL
 );
+-- A row here asks Debezium for an incremental snapshot of a table; see debezium-config/README.md.
+CREATE TABLE cdc.debezium_signal (
+  id VARCHAR(64) PRIMARY KEY,
+  type VARCHAR(32) NOT NULL,
+  data VARCHAR(2048)
+);
 
+-- A change of a partition is published as one of its root, whose topic and mapping there are.
 CREATE PUBLICATION sink_publication FOR TABLE
 public.golden_records,
 public.profile_360,
@@ -14,7 +21,9 @@ eligibility.eligibility_snapshots,
 forecast.benefit_forecasts,
 decision.applications,
 alerts.ml_alert_outbox,
-cdc.heartbeat;
+cdc.heartbeat,
+cdc.debezium_signal
+WITH (publish_via_partition_root = true);
 
 -- Flow 2 skips what changes no mapped column only if the row belonged before, which the old status tells.
 ALTER TABLE public.golden_records REPLICA IDENTITY FULL;

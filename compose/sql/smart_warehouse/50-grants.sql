@@ -8,6 +8,8 @@ GRANT SELECT ON public.golden_records, public.profile_360, public.scheme_master,
 eligibility.eligibility_snapshots, forecast.benefit_forecasts, decision.applications,
 alerts.ml_alert_outbox TO sink_capture;
 GRANT SELECT, INSERT, UPDATE ON cdc.heartbeat TO sink_capture;
+-- It marks what it reads for an incremental snapshot, and takes the marks away.
+GRANT SELECT, INSERT, DELETE ON cdc.debezium_signal TO sink_capture;
 
 -- Writer: flows 8 to 12, column by column.
 GRANT USAGE ON SCHEMA public, decision, analytics TO sink_writer;
