@@ -1,0 +1,54 @@
+"""Effects whose order decides what is left."""
+
+from .model import Case, case
+
+_SIGNAL = (
+    "INSERT INTO {signals} VALUES (gen_random_uuid()::text, 'execute-snapshot', "
+    '\'{{"data-collections": ["cases.{table}"], "type": "incremental"}}\')'
+)
+SIGNALS = "cdc.debezium_signal"
+_PASSED_ON = (
+    "DO $$ BEGIN FOR i IN 1..300 LOOP DELETE FROM {t} WHERE id = i; "
+    "INSERT INTO {t} VALUES (i + 1000, 'c' || i, 1%s); COMMIT; END LOOP; END $$"
+)
+_COUNTED = "SELECT count(*), sum(v), sum(id) FROM cases.{table}"
+
+ORDER: tuple[Case, ...] = (
+    case(
+        "key-passes-on",
+        "id int PRIMARY KEY, code text UNIQUE, v int",
+        ["INSERT INTO {t} SELECT i, 'c' || i, 0 FROM generate_series(1, 300) i"],
+        [_PASSED_ON % ""],
+        after=["ALTER TABLE {t} REPLICA IDENTITY FULL"],
+        target_ddl="code text PRIMARY KEY, id int, v int",
+        key=("code",),
+        more="old_row=True,",
+        partitions=3,
+    ),
+    case(
+        "incremental-snapshot",
+        "id int PRIMARY KEY, v text",
+        ["INSERT INTO {t} SELECT i, 'a' FROM generate_series(1, 50) i"],
+        [_SIGNAL.format(signals=SIGNALS, table="incremental_snapshot")],
+        between={
+            1: [
+                "DELETE FROM cases.incremental_snapshot WHERE id <= 10",
+                "UPDATE cases.incremental_snapshot SET v = 'wrong' WHERE id BETWEEN 11 AND 20",
+            ]
+        },
+    ),
+    case(
+        "incremental-snapshot-types",
+        "id text PRIMARY KEY, d date, i interval, n numeric[], at timestamp NOT NULL, h time",
+        [
+            (
+                "INSERT INTO {t} SELECT 'k' || i, '0044-03-15 BC', '1 mon', '{NaN,1.50}', "
+                "now() - i * interval '1 hour', '24:00' FROM generate_series(1, 20) i"
+            ),
+            "INSERT INTO {t} VALUES ('x', 'infinity', 'infinity', '[0:1]={1,2}', now(), '00:00')",
+        ],
+        [_SIGNAL.format(signals=SIGNALS, table="incremental_snapshot_types")],
+        conflict='newest_wins("at")',
+        between={1: ["DELETE FROM cases.incremental_snapshot_types WHERE id <> 'k7'"]},
+    ),
+)

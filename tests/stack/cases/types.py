@@ -1,0 +1,161 @@
+"""Values that have to arrive as they are, whatever their type is."""
+
+from .model import Case, case
+
+_DOMAINS = (
+    "CREATE DOMAIN cases.raw AS bytea",
+    "CREATE DOMAIN cases.tags AS text[]",
+    "CREATE DOMAIN cases.amount AS numeric",
+)
+_NESTED = (
+    "CREATE DOMAIN cases.price AS numeric(12,3)",
+    "CREATE DOMAIN cases.fair_price AS cases.price CHECK (VALUE > -1)",
+    "CREATE DOMAIN cases.day AS date",
+    "CREATE DOMAIN cases.holiday AS cases.day",
+    "CREATE DOMAIN cases.document AS json",
+)
+
+TYPES: tuple[Case, ...] = (
+    case(
+        "bits",
+        "id int PRIMARY KEY, b1 bit(1), b8 bit(8), b12 bit(12), vb varbit(20)",
+        [
+            "INSERT INTO {t} VALUES (1, B'1', B'00000010', B'000000010010', B'101')",
+            "INSERT INTO {t} VALUES (2, NULL, NULL, NULL, NULL)",
+        ],
+        ["UPDATE {t} SET b12 = B'100000000001', vb = B'' WHERE id = 1"],
+    ),
+    case(
+        "bits-wide",
+        "id int PRIMARY KEY, wide bit(64) NOT NULL, free varbit, many bit(3)[]",
+        ["INSERT INTO {t} VALUES (1, 5::bit(64), repeat('01', 90)::varbit, '{101,NULL,000}')"],
+        ["DELETE FROM {t}", "INSERT INTO {t} VALUES (2, (-1)::bit(64), '', '{{110},{011}}')"],
+    ),
+    case(
+        "hstore-ltree",
+        "id int PRIMARY KEY, attrs cases.hstore, path cases.ltree",
+        [
+            "INSERT INTO {t} VALUES (1, 'colour=>\"dark red\", size=>NULL', 'Top.Science')",
+            "INSERT INTO {t} VALUES (2, NULL, 'a.b'), (3, '', '')",
+        ],
+        [r"""UPDATE {t} SET attrs = '"a \"b\""=>"{}", c=>NULL' WHERE id = 1"""],
+    ),
+    case(
+        "citext-arrays",
+        "id int PRIMARY KEY, names cases.citext[], attrs cases.hstore[]",
+        ["INSERT INTO {t} VALUES (1, '{alice,NULL}', '{\"a=>1\",\"b=>NULL\"}')"],
+        ["UPDATE {t} SET names = '{Alice,NULL}' WHERE id = 1"],
+    ),
+    case(
+        "json-nul",
+        "id int PRIMARY KEY, doc json, n int",
+        [
+            r"""INSERT INTO {t} VALUES (1, '{"a": "x\u0000y"}', 1), (2, '{"v": 1}', 1)""",
+            """INSERT INTO {t} VALUES (3, '{"b":1,  "a":2, "a":3}', 1)""",
+            """UPDATE {t} SET doc = '{"v": 1E400000}' WHERE id = 2""",
+        ],
+        ["UPDATE {t} SET n = 2 WHERE id = 1", "UPDATE {t} SET doc = '{\"a\":3}' WHERE id = 3"],
+        ["""UPDATE {t} SET doc = '{"a": "clean"}', n = 3 WHERE id < 3"""],
+    ),
+    case(
+        "json-arrays",
+        "id int PRIMARY KEY, docs json[], marks xml, spot point",
+        [r"""INSERT INTO {t} VALUES (1, ARRAY['{"a":1}', '"\u0000"']::json[], '<a/>', '(1,2)')"""],
+        ["UPDATE {t} SET spot = '(1,2.0000001)' WHERE id = 1"],
+        ["""UPDATE {t} SET docs = ARRAY['{"a": 1}']::json[], marks = '<b/>' WHERE id = 1"""],
+    ),
+    case(
+        "equal-not-same",
+        "id int PRIMARY KEY, nick cases.citext, span interval, amount numeric, f float8",
+        ["INSERT INTO {t} VALUES (1, 'alice@example.org', '1 mon', 1.5, 0.0)"],
+        ["UPDATE {t} SET nick = 'Alice@example.org'", "UPDATE {t} SET span = '30 days'"],
+        ["UPDATE {t} SET amount = 1.50", "UPDATE {t} SET f = '-0'"],
+    ),
+    case(
+        "equal-not-same-more",
+        "id int PRIMARY KEY, doc jsonb, sums numeric[], place box, spans interval[], r real, "
+        "period numrange",
+        [
+            (
+                "INSERT INTO {t} VALUES (1, '1.5', '{1.5}', '(2,2),(0,0)', '{1 day}', 0, "
+                "'[1.5,2]'), "
+                "(2, '1', '{1}', '(1,1),(0,0)', '{}', 1, 'empty')"
+            )
+        ],
+        ["UPDATE {t} SET doc = '1.50', sums = '{1.50}' WHERE id = 1"],
+        ["UPDATE {t} SET place = '(4,1),(0,0)' WHERE id = 1"],
+        ["UPDATE {t} SET spans = '{24:00:00}', r = '-0', period = '[1.50,2.0]' WHERE id = 1"],
+    ),
+    case(
+        "times-more",
+        "id int PRIMARY KEY, ts timestamp, tz timestamptz, ts0 timestamp(0), ts3 timestamptz(3), "
+        "clocks time[], zones timetz[], days daterange",
+        [
+            (
+                "INSERT INTO {t} VALUES (1, 'infinity', '-infinity', '-infinity', 'infinity', "
+                "'{24:00,NULL}', '{24:00+05:30}', '[2024-02-29,infinity)')"
+            ),
+            (
+                "INSERT INTO {t} VALUES (2, '0044-03-15 BC', '4713-01-01 00:00+00 BC', "
+                "'294276-12-31', '294276-12-31 23:59:59.999+00', '{}', '{}', '(,)')"
+            ),
+            (
+                "INSERT INTO {t} VALUES (3, '2024-02-29 12:00:00.000001', "
+                "'2024-02-29 12:00+05:30', "
+                "'2024-02-29 12:00:01', '2024-02-29 12:00:00.123+00', '{{01:00}}', NULL, NULL)"
+            ),
+        ],
+        ["UPDATE {t} SET ts = '2024-01-01', clocks = '{23:59:59.999999}' WHERE id = 1"],
+    ),
+    case(
+        "real-arrays",
+        "id int PRIMARY KEY, same real[], sums real[], words real[]",
+        ["INSERT INTO {t} VALUES (1, '{0.1,NaN,NULL}', '{19.99}', '{0.1,-Infinity}')"],
+        target_ddl="id int PRIMARY KEY, same real[], sums numeric[], words text[]",
+    ),
+    case(
+        "arrays",
+        "id int PRIMARY KEY, n numeric[], d date[], ts timestamp[], raw bytea[], i int[], "
+        "moods cases.mood[], docs jsonb[], u uuid[], tx text[], tt time[], sp interval[], "
+        "f float8[], bo boolean[], net inet[]",
+        [
+            "INSERT INTO {t} (id, n) VALUES (1, '{1.50,NaN,NULL}'), (2, '{Infinity,-Infinity}')",
+            "INSERT INTO {t} (id, d) VALUES (3, '{2024-02-29,infinity}'), (4, '{0044-03-15 BC}')",
+            "INSERT INTO {t} (id, ts) VALUES (5, '{2024-02-29 12:00:00.5,infinity}')",
+            r"INSERT INTO {t} (id, raw) VALUES (6, ARRAY['\x00ff'::bytea, NULL])",
+            "INSERT INTO {t} (id, i) VALUES (7, '{{1,2},{3,4}}'), (8, '{}'), (9, '[0:1]={7,8}')",
+            "INSERT INTO {t} (id, moods) VALUES (10, ARRAY['very happy','a,b']::cases.mood[])",
+            r"""INSERT INTO {t} (id, docs) VALUES (11, ARRAY['{"a": "x\"y"}']::jsonb[])""",
+            r"""INSERT INTO {t} (id, tx) VALUES (12, ARRAY['a"b', 'c\d', '', 'NULL', NULL, ' '])""",
+            "INSERT INTO {t} (id, tt, sp) VALUES (13, '{12:00,24:00}', '{1 mon -1 day}')",
+            "INSERT INTO {t} (id, f, bo) VALUES (14, '{0.1,NaN,-Infinity}', '{t,f,NULL}')",
+            "INSERT INTO {t} (id, net) VALUES (15, '{10.0.0.1/8}')",
+        ],
+        ["UPDATE {t} SET i = '{1,2}' WHERE id = 7", "UPDATE {t} SET n = '{1.5}' WHERE id = 1"],
+    ),
+    case(
+        "arrays-more",
+        "id int PRIMARY KEY, pairs cases.pair[], m money[], x xml[], v varchar(5)[], c char(3)[], "
+        "spots point[], boxes box[], zones timestamptz[], o oid[], r int4range[]",
+        [
+            (
+                "INSERT INTO {t} VALUES (1, ARRAY[(1, 'a,b'), NULL]::cases.pair[], '{1.50}', "
+                "'{<a/>}', '{abcde,NULL}', '{a}', '{\"(1,2)\"}', '{(1,1),(0,0)}', "
+                "'{2024-02-29 12:00+05:30,-infinity}', '{4294967295}', '{\"[1,5)\",empty}')"
+            ),
+        ],
+        ["UPDATE {t} SET pairs = '{{\"(,)\"},{\"(2,)\"}}', c = '{abc}'"],
+    ),
+    case(
+        "text-search",
+        "id int PRIMARY KEY, words tsvector, query tsquery, v text",
+        ["INSERT INTO {t} VALUES (1, 'fat cat', 'fat & !rat', 'a')"],
+        ["UPDATE {t} SET v = 'b', words = '''it''''s'':1A' WHERE id = 1"],
+    ),
+    case(
+        "system-types",
+        "id int PRIMARY KEY, x xid8, place pg_lsn, pair cases.pair, spans int4multirange, v text",
+        ["INSERT INTO {t} VALUES (1, '18446744073709551615', 'F/F', '(1,\"a \"\"b\"\"\")', '{}')"],
+        ["UPDATE {t} SET v = 'b', spans = '{[1,3),[7,9)}' WHERE id = 1"],
+    ),
+)
