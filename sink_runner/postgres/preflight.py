@@ -19,7 +19,7 @@ from ..plugin import Table, TableMapping
 from ..target.catalog import TableCatalog, quoted, read_table
 from ..target.faults import judge
 from ..target.session import Connection, connect
-from . import clusters, source_checks, target_checks
+from . import clusters, privilege_checks, query_checks, source_checks, target_checks
 from .findings import Fault, Finding, refuse
 from .subject import Subject
 from .table_facts import TableFacts, read_facts
@@ -37,6 +37,12 @@ CHECKS: Mapping[str, Check] = {
     "target_columns": target_checks.check_columns,
     "target_key": target_checks.check_key,
     "version": target_checks.check_version,
+    "lookups": query_checks.check_lookups,
+    "query": query_checks.check_query,
+    "derivation": query_checks.check_derivation,
+    "reader_privileges": privilege_checks.check_reader,
+    "writer_privileges": privilege_checks.check_writer,
+    "control": privilege_checks.check_control,
     "target_row_security": target_checks.check_row_security,
 }
 """In the order in which the faults are told."""

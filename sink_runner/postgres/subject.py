@@ -9,7 +9,7 @@ from functools import cached_property
 from ..chain.row import staged
 from ..config import Config
 from ..plugin import Delete, Keep, Mark, Strategy, TableMapping
-from ..target.catalog import TableCatalog
+from ..target.catalog import TableCatalog, quoted
 from ..target.session import Connection
 from .publications import Publication, read_publications
 from .table_facts import TableFacts
@@ -68,6 +68,32 @@ class Subject:
             for column in mapping.columns
             if column.name not in mapping.key and (not column.on_insert or column.name in timed)
         )
+
+    @cached_property
+    def compared(self) -> tuple[str, ...]:
+        """The target's columns whose old values decide whether a row is written."""
+        staged_names = {column.name for column in staged(self.mapping.columns)}
+        return tuple(name for name in self.updated if name in staged_names)
+
+    @cached_property
+    def derived(self) -> tuple[str, ...]:
+        """The columns that the derivation from candidates writes.
+
+        Raises psycopg.Error where its query does not run.
+        """
+        candidates = self.mapping.candidates
+        assert candidates is not None
+        columns = staged(self.mapping.columns)
+        typed = [f"NULL::{column.type} AS {quoted(column.name)}" for column in columns]
+        typed += ["NULL::bigint AS _position", "NULL::bigint AS _ordinal"]
+        none = f"(SELECT {', '.join(typed)} WHERE false)"
+        select = candidates.select.replace("{candidates}", none).replace(
+            "{now}", "%(now)s::timestamp"
+        )
+        query = f"SELECT * FROM (\n{select}\n) derived LIMIT 0"
+        found = self.writing.execute(query.encode(), {"now": None}).description or ()
+        timed = [column.name for column in self.mapping.columns if column not in columns]
+        return (*(column.name for column in found), *timed)
 
     @cached_property
     def marked(self) -> tuple[str, ...]:

@@ -171,6 +171,13 @@ def _try_origin(connection: Connection, name: str) -> bool:
         connection.execute("SELECT pg_replication_origin_session_setup(%s)", (name,))
     except (errors.ObjectInUse, errors.UniqueViolation):
         return False
+    except errors.ConfigurationLimitExceeded as fault:
+        raise ConfigError(
+            f"the server of database {connection.info.dbname} has no free replication origin for "
+            f"{name}, expected one for each mapping: raise max_active_replication_origins "
+            "(PostgreSQL 18 and later) or max_replication_slots with ALTER SYSTEM and restart the "
+            "server"
+        ) from fault
     except errors.InsufficientPrivilege as fault:
         raise ConfigError(
             "the runner's role may not use replication origins: GRANT EXECUTE ON FUNCTION "

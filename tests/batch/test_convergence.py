@@ -91,6 +91,8 @@ class Model:
             admin.execute(DDL.format(name, more).encode())
             admin.execute(f"GRANT USAGE ON SCHEMA model TO {role}".encode())
             admin.execute(f"GRANT ALL ON model.{name} TO {role}".encode())
+        published = f"ALTER PUBLICATION sink_publication ADD TABLE model.{name}"
+        pair.warehouse.execute(published.encode())
         self.session = connect(pair.config().databases["smart_citizen"].dsn, "model")
         create_control_tables(self.session)
         catalog = read_table(self.session, Table.parse(self.mapping.target))

@@ -140,6 +140,6 @@ def test_numbers_that_can_t_be_compared_tell_nothing(pair, shift: int) -> None:
 def test_a_reader_that_may_not_see_the_numbers_says_what_it_lacks(pair) -> None:
     pair.warehouse.execute("REVOKE SELECT (xmin) ON golden_records FROM sink_reader")
     with pytest.raises(
-        ConfigError, match=r"GRANT SELECT \(xmin\) ON \"public\".\"golden_records\""
+        ConfigError, match=r"GRANT SELECT \(\"xmin\"\) ON \"public\".\"golden_records\""
     ):
         pair.run("golden-records")

@@ -9,7 +9,17 @@ from sink_runner.batch import session
 from sink_runner.errors import ConfigError
 from sink_runner.loading import registry
 from sink_runner.loading.registry import Plugin, Status
-from sink_runner.plugin import Column, Keep, Mark, Schedule, insert_once, newest_wins
+from sink_runner.plugin import (
+    Candidates,
+    Column,
+    Keep,
+    Lookup,
+    Mark,
+    Query,
+    Schedule,
+    insert_once,
+    newest_wins,
+)
 from sink_runner.postgres.preflight import check_mapping
 
 pytestmark = pytest.mark.postgres
@@ -36,6 +46,9 @@ class Case:
     later: str = ""
     """What the source's owner does after the table is published."""
     undo: str = ""
+    target_later: str = ""
+    """What the target's owner does after the grants."""
+    target_undo: str = ""
     publish: bool = True
 
 
@@ -264,6 +277,104 @@ FAULTS = {
     ),
 }
 
+
+def looked_up(query: str) -> dict[str, Any]:
+    return {"columns": (Column("id"), Column("v", lookup=Lookup(query, "north")))}
+
+
+def computed(query: str) -> dict[str, Any]:
+    nightly = (Schedule("0 0 * * *"),)
+    return {"query": Query(select=query), "events": False, "schedules": nightly}
+
+
+def derived(select: str) -> dict[str, Any]:
+    typed = (Column("id", type="int"), Column("v", type="text"))
+    candidates = Candidates(key=("id",), group=("id",), select=select)
+    return {"columns": typed, "candidates": candidates}
+
+
+NIGHTLY = {"schedules": (Schedule("0 0 * * *"),)}
+ORIGIN = "EXECUTE ON FUNCTION pg_replication_origin_create(text)"
+FAULTS |= {
+    "writer-insert": Case(
+        "writer_privileges",
+        ("lacks INSERT on v", 'GRANT INSERT ("v") ON "{s}"."t" TO "sink_writer"'),
+        target_later="REVOKE INSERT ON {s}.t FROM sink_writer;"
+        "GRANT INSERT (id) ON {s}.t TO sink_writer",
+    ),
+    "writer-update": Case(
+        "writer_privileges",
+        ('GRANT UPDATE ("v") ON "{s}"."t" TO "sink_writer"',),
+        target_later="REVOKE UPDATE ON {s}.t FROM sink_writer",
+    ),
+    "writer-select": Case(
+        "writer_privileges",
+        ('GRANT SELECT ("id", "v") ON "{s}"."t" TO "sink_writer"',),
+        target_later="REVOKE SELECT ON {s}.t FROM sink_writer",
+    ),
+    "writer-delete": Case(
+        "writer_privileges",
+        ('GRANT DELETE ON "{s}"."t" TO "sink_writer"',),
+        target_later="REVOKE DELETE ON {s}.t FROM sink_writer",
+    ),
+    "writer-mark": Case(
+        "writer_privileges",
+        ('GRANT UPDATE ("w") ON "{s}"."t" TO "sink_writer"',),
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v text, w bool)",
+        target_later="REVOKE UPDATE ON {s}.t FROM sink_writer;"
+        "GRANT UPDATE (v) ON {s}.t TO sink_writer",
+        mapping={"on_delete": Mark({"w": True})},
+    ),
+    "writer-origin": Case(
+        "control",
+        ("replication origin", "GRANT " + ORIGIN),
+        target_later=f"REVOKE {ORIGIN} FROM sink_writer",
+        target_undo=f"GRANT {ORIGIN} TO sink_writer",
+    ),
+    "reader-of-a-batch": Case(
+        "reader_privileges",
+        ('GRANT SELECT ("v", "xmin") ON "{s}"."t" TO "sink_reader"',),
+        later="REVOKE SELECT ON {s}.t FROM sink_reader; GRANT SELECT (id) ON {s}.t TO sink_reader",
+        mapping=NIGHTLY,
+    ),
+    "lookup-of-no-table": Case(
+        "lookups",
+        ("lookup of column v in database north", 'relation "public.nowhere" does not exist'),
+        mapping=looked_up("SELECT k, x FROM public.nowhere WHERE k = ANY (%s)"),
+    ),
+    "lookup-without-a-grant": Case(
+        "lookups",
+        ('GRANT SELECT ON pg_catalog.pg_authid TO "sink_reader"',),
+        mapping=looked_up(
+            "SELECT rolname::text, 1 FROM pg_catalog.pg_authid WHERE rolname = ANY (%s)"
+        ),
+    ),
+    "lookup-by-a-number": Case(
+        "lookups",
+        ("returns oid as oid", "oid::text"),
+        mapping=looked_up("SELECT oid, relname FROM pg_class WHERE oid = ANY (%s::oid[])"),
+    ),
+    "lookup-of-one-column": Case(
+        "lookups", ("returns 1 columns",), mapping=looked_up("SELECT 'a' WHERE 'a' = ANY (%s)")
+    ),
+    "query-that-fails": Case(
+        "query", ('relation "nowhere" does not exist',), mapping=computed("SELECT * FROM nowhere")
+    ),
+    "query-without-a-column": Case(
+        "query", ("does not return v",), mapping=computed("SELECT 1 AS id")
+    ),
+    "derivation-that-fails": Case(
+        "derivation",
+        ('column "w" does not exist',),
+        mapping=derived("SELECT id, w FROM {candidates} c"),
+    ),
+    "derivation-of-another-column": Case(
+        "derivation",
+        ("unknown to the target, w",),
+        mapping=derived("SELECT id, v AS w FROM {candidates} c"),
+    ),
+}
+
 SOUND = {
     "plain": Case("", ()),
     "key-with-included-column": Case(
@@ -314,6 +425,7 @@ def prepared(bench: Any, case: Case) -> None:
     """Set both databases up as the case says."""
     bench.tables(case.source, case.target, publish=case.publish)
     bench.run(bench.source, case.later)
+    bench.run(bench.target, case.target_later)
     declared = {
         name: value.replace("{s}", bench.schema) if isinstance(value, str) else value
         for name, value in case.mapping.items()
@@ -326,13 +438,14 @@ def prepare(bench):
     undo = []
 
     def make(case: Case) -> Any:
-        undo.append(case.undo)
+        undo.append(case)
         prepared(bench, case)
         return bench
 
     yield make
-    for ddl in undo:
-        bench.run(bench.source, ddl)
+    for case in undo:
+        bench.run(bench.source, case.undo)
+        bench.run(bench.target, case.target_undo)
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -365,6 +478,16 @@ def test_what_is_sound_is_not_refused(prepare, name) -> None:
     bench = prepare(SOUND[name])
     assert bench.texts() == []
     assert bench.start() == ""
+
+
+def test_reader_of_events_alone_is_warned(bench) -> None:
+    """Events need no right to read the table; a batch, which is refused, does."""
+    bench.tables()
+    bench.run(bench.source, "REVOKE SELECT ON {s}.t FROM sink_reader")
+    assert bench.texts() == []
+    assert any("GRANT SELECT" in text for text in bench.warnings())
+    with pytest.raises(ConfigError, match="GRANT SELECT"):
+        batch(bench)
 
 
 def test_all_faults_are_told_at_once(bench) -> None:

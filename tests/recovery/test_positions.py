@@ -83,8 +83,11 @@ class TestForget:
         assert (forgotten.letters, forgotten.left) == (0, 1)
 
     def test_candidates_begin_anew(self, connection: Any) -> None:
-        connection.execute("CREATE TABLE sink.candidates_lost (id int, _position bigint NOT NULL)")
-        connection.execute("INSERT INTO sink.candidates_lost VALUES (1, 99), (2, 5)")
+        connection.execute(
+            "CREATE TABLE sink.candidates_lost (id int, _position bigint NOT NULL, "
+            "_ordinal bigint NOT NULL DEFAULT 0)"
+        )
+        connection.execute("INSERT INTO sink.candidates_lost VALUES (1, 99, 4), (2, 5, 0)")
         candidates = Candidates(key=("id",), group=("family",), select="SELECT 1")
         assert forget(connection, "lost", mapping(candidates=candidates)).positions == 2
         highest = connection.execute("SELECT max(_position) FROM sink.candidates_lost").fetchone()
