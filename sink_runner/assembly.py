@@ -34,7 +34,7 @@ from .dlq.superseding import RowKeys, can_supersede
 from .errors import ConfigError
 from .health.board import Health
 from .kafka.feed import Feed
-from .kafka.identify import identify
+from .kafka.identify import TopicWatch, identify
 from .kafka.kafka_python import KafkaPythonFeed
 from .kafka.silence import listening
 from .loading import registry
@@ -177,6 +177,9 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         health=health,
         stop=around.stop,
         clusters=clusters,
+        topics=TopicWatch(
+            plugin.name, topic, partial(identify, config.kafka.bootstrap, mapping.source)
+        ),
     )
 
 

@@ -27,6 +27,7 @@ from .errors import DecodeError, EventError, FencedError, RetriableError
 from .health.board import MappingHealth
 from .kafka.feed import Feed
 from .kafka.gaps import Gaps
+from .kafka.identify import TopicWatch
 from .kafka.message import Message
 from .loading.hooks import Hooks
 from .log import noting, text_of
@@ -57,6 +58,7 @@ class Worker:
         health: MappingHealth,
         stop: threading.Event,
         clusters: ClusterWatch | None = None,
+        topics: TopicWatch | None = None,
     ) -> None:
         self._open_feed = feed
         self._decoder = decoder
@@ -67,6 +69,7 @@ class Worker:
         self._patience = patience
         self._stop = stop
         self._clusters = clusters
+        self._topics = topics
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
         self._pending: Future[int] | None = None
@@ -110,6 +113,8 @@ class Worker:
     def _turn(self) -> None:
         polled = self._patiently(self._gather)
         try:
+            if self._topics is not None:
+                self._patiently(self._topics.check_when_due)
             # What was polled before the seek is from wherever Kafka thought we were.
             stale = self._take_over()
             records = {
@@ -180,6 +185,8 @@ class Worker:
         expected = claim.next_offset
         if offset == expected or (expected is None and sought is None):
             return True
+        if sought == -1 and self._topics is not None:
+            self._patiently(self._topics.check)  # nothing of ours made the offset jump
         if expected is not None and offset < expected:
             self._gaps.check_end(partition, expected)
         elif sought == expected is not None and self._gaps.passes(partition, expected, offset):

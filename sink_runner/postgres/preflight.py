@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 
 import psycopg
 import structlog
@@ -76,8 +77,9 @@ def check_mapping(
     source, target = mapping.source_table, mapping.target_table
     with ExitStack() as stack:
         try:
-            reading = stack.enter_context(_open(database(config, source.database).reader_dsn))
-            writing = stack.enter_context(_open(database(config, target.database).dsn))
+            open_session = cache(lambda dsn: stack.enter_context(_open(dsn)))
+            reading = open_session(database(config, source.database).reader_dsn)
+            writing = open_session(database(config, target.database).dsn)
             facts = read_facts(reading, source), read_facts(writing, target)
             found = [
                 *_unreachable(name, source, facts[0], reading),
@@ -95,6 +97,7 @@ def check_mapping(
                 target_catalog=read_table(writing, target),
                 reading=reading,
                 writing=writing,
+                open_session=open_session,
                 known=frozenset(known),
             )
             return Preflight(

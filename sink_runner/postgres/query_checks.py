@@ -16,7 +16,6 @@ from psycopg.postgres import types as builtin
 
 from ..plugin import AllOf, Column, Lookup
 from ..target.catalog import quoted
-from ..target.session import connect
 from .findings import Fault
 from .subject import Subject
 from .target_lookups import reads_target
@@ -52,8 +51,8 @@ def _lookup(subject: Subject, column: Column, lookup: Lookup, place: int) -> Ite
         dsns.append(configured.dsn)  # it also runs in the write transaction
     taken: list[Any] = [[] for _ in range(lookup.query.count("%s"))]
     for dsn in dsns:
-        with connect(dsn, "sink-runner preflight") as session:
-            described = _describe(session, lookup.query, taken, where, column.name)
+        session = subject.open_session(dsn)
+        described = _describe(session, lookup.query, taken, where, column.name)
         if isinstance(described, Fault):
             yield described
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,6 +30,8 @@ class Subject:
     """A session of the reader in the source's database."""
     writing: Connection
     """A session of the writer in the target's database."""
+    open_session: Callable[[str], Connection]
+    """Open a session by its connection string, once for all checks."""
     known: frozenset[str] = frozenset()
     """Columns that the source once had."""
 
