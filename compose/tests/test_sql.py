@@ -120,12 +120,12 @@ def test_capture_writes_nothing_but_heartbeat_and_signals(session: Sessions, dat
                 "forecast.benefit_forecasts",
                 "decision.applications",
             },
-            {"alerts.ml_alert_outbox", "cdc.heartbeat"},
+            {"alerts.ml_alert_outbox", "cdc.heartbeat", "cdc.debezium_signal"},
         ),
         (
             CITIZEN,
             {"citizens", "service_applications", "feedback", "user_behavior_events"},
-            {"documents", "cdc.heartbeat"},
+            {"documents", "cdc.heartbeat", "cdc.debezium_signal"},
         ),
     ],
 )
