@@ -125,9 +125,11 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         resolve=lookups.resolve,
         resolve_in_target=lookups.resolve,
         subject=lambda message: ",".join(str(part) for part in keys.decode(message.key)),
-        feeds=Feeders(around.database(mapping.source_table.database).dsn, mapping.target),
+        feeds=Feeders(
+            around.database(mapping.source_table.database).dsn, mapping.target_table.topic
+        ),
     )
-    topic = identify(config.kafka.bootstrap, mapping.source)
+    topic = identify(config.kafka.bootstrap, mapping.source_table.topic)
     sealing = sealer(config)
     check_fingerprints(around.database(mapping.target_table.database).dsn, plugin.name, sealing)
     audited = trail(plugin.name, mapping, parts, sealing)
@@ -149,7 +151,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     return Worker(
         plugin.name,
         feed=after_polls(
-            listening(watch.before(_feed(config, plugin.name, mapping.source)), health),
+            listening(watch.before(_feed(config, plugin.name, mapping.source_table.topic)), health),
             Refresh(
                 around.policies,
                 policies,

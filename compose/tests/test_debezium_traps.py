@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 
 import pytest
+from sink_runner.avro.names import adjust_name
 
 RECORDED = Path(__file__).parents[2] / "tests" / "fixtures" / "debezium"
 
@@ -64,6 +65,30 @@ def test_explicit_null_in_a_column_with_a_default_stays_null(database, recorded,
     assert rows[2] == {"id": 2, "note": None, "amount": 5}
     assert messages[3].value["before"]["note"] is None
     keep("explicit-null", "an explicit NULL in a column with a DEFAULT stays NULL", messages)
+
+
+def test_names_that_avro_forbids_are_told_apart(database, recorded):
+    """Debezium's own adjustment gives "a-b" and "a_b" one name, and its capture ends."""
+    database.execute(
+        """INSERT INTO trap."Odd Names" VALUES (1, 'minus', NULL, 'one', 'code', 'n')"""
+    )
+    database.execute("""UPDATE trap."Odd Names" SET a_b = 'under'""")
+    database.execute('DELETE FROM trap."Odd Names"')
+    inserted, updated, deleted, tombstone = recorded("Odd_Names", 4)
+    row = {
+        "Order No": 1,
+        "a-b": "minus",
+        "a_b": None,
+        "1st": "one",
+        "a_u002db": "code",
+        "\u0928\u093e\u092e": "n",
+    }
+    assert inserted.value["after"] == {adjust_name(name): value for name, value in row.items()}
+    assert updated.value["after"]["a_b"] == "under"
+    assert updated.value["after"][adjust_name("a-b")] == "minus"
+    for one in (inserted, updated, deleted, tombstone):
+        assert one.key == {adjust_name("Order No"): 1}
+    assert tombstone.value is None
 
 
 def test_unchanged_toast_column_is_a_placeholder_with_default_identity(database, recorded, keep):

@@ -13,6 +13,7 @@ import fastavro
 from fastavro.schema import SchemaParseException, UnknownType
 
 from ..errors import DecodeError
+from .names import restore_name
 
 PRIMITIVES = frozenset(
     ("null", "boolean", "int", "long", "float", "double", "bytes", "string"),
@@ -73,13 +74,13 @@ Type: TypeAlias = Primitive | Fixed | Enum | Array | Map | Union | Record
 
 
 def parse(raw: Any) -> tuple[Any, Type]:
-    """Give fastavro's form of a schema, and the same as a tree.
+    """Give fastavro's form of a schema, and the same as a tree; fields have their column's name.
 
     Logical types are left out: a value is what was written, and its meaning is read from
     Connect's annotations, the same way for every decoder.
     """
     try:
-        parsed = fastavro.parse_schema(_without_logical_types(raw))
+        parsed = fastavro.parse_schema(_prepared(raw))
     except (SchemaParseException, UnknownType, KeyError, TypeError, ValueError) as exc:
         raise DecodeError(f"the registry's schema is not valid Avro: {type(exc).__name__}") from exc
     return parsed, _Resolver().resolve(parsed)
@@ -94,19 +95,30 @@ def nullable(kind: Type) -> Type:
     return kind
 
 
-def _without_logical_types(raw: Any) -> Any:
+def _prepared(raw: Any) -> Any:
+    """Leave logical types out and restore the names of fields."""
     if isinstance(raw, list):
-        return [_without_logical_types(part) for part in raw]
+        return [_prepared(part) for part in raw]
     if isinstance(raw, dict):
-        return {
-            key: _without_logical_types(part) if key in _NESTED else part
+        made = {
+            key: _prepared(part) if key in _NESTED else part
             for key, part in raw.items()
-            if key != "logicalType"
+            if key not in ("logicalType", "fields")
         }
+        return made | ({"fields": _fields(raw["fields"])} if "fields" in raw else {})
     return raw
 
 
-_NESTED = frozenset(("type", "items", "values", "fields"))
+def _fields(raw: Any) -> list[Any]:
+    """Return a record's fields; two that get the same name are told apart by nothing."""
+    fields = [_prepared(field) | {"name": restore_name(field["name"])} for field in raw]
+    names = [field["name"] for field in fields]
+    if len(set(names)) < len(names):
+        raise ValueError("two fields have one name")
+    return fields
+
+
+_NESTED = frozenset(("type", "items", "values"))
 
 
 class _Resolver:

@@ -105,7 +105,7 @@ class Departures:
         action, made = self._mapping.on_retire, []
         for key in keys:
             text = ",".join(key)
-            message = Message(self._mapping.source, ROWS, 0, text.encode(), None)
+            message = Message(self._mapping.source_table.topic, ROWS, 0, text.encode(), None)
             made.append(Leave(key, action, (position, 0), message, text))
         return made
 

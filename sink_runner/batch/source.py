@@ -60,7 +60,7 @@ class Source:
         return cls(
             mapping=mapping,
             catalog=catalog,
-            format=RowFormat(mapping.source, types, tuple(key)),
+            format=RowFormat(mapping.source_table.topic, types, tuple(key)),
             numbered=_numbered(catalog, connection),
         )
 

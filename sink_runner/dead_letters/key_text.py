@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import fastavro
 
+from ..avro.names import restore_name
 from ..avro.schema import parse
 from .sealing import Sealer
 
@@ -41,13 +42,14 @@ def fingerprints(
 
 def encoded(text: str, schema_id: int, schema: Any) -> bytes | None:
     """The key as Debezium writes it; None if it is no key of this schema."""
-    columns = [field["name"] for field in schema.get("fields", ())]
+    columns = [restore_name(field["name"]) for field in schema.get("fields", ())]
     given = _given(text)
     if not isinstance(given, dict):
         given = {columns[0]: text} if len(columns) == 1 else {}
     if set(given) != set(columns):
         return None
-    row = {f["name"]: _fitting(given[f["name"]], f["type"]) for f in schema["fields"]}
+    types = [field["type"] for field in schema["fields"]]
+    row = {name: _fitting(given[name], type_) for name, type_ in zip(columns, types, strict=True)}
     body = BytesIO()
     try:
         fastavro.schemaless_writer(body, parse(schema)[0], row)

@@ -117,7 +117,7 @@ class Workbench:
     def _fingerprints(self, key: str, wanted: Wanted, connection: Connection) -> list[bytes]:
         plugin = self.plugins.get(wanted.mapping or "")
         if plugin is not None and plugin.mapping is not None:
-            topics = [plugin.mapping.source]
+            topics = [plugin.mapping.source_table.topic]
         else:
             topics = found_letters.topics(connection)
         return fingerprints(key, topics, self.schemas, self.sealer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -19,14 +21,44 @@ class Table:
 
     @classmethod
     def parse(cls, text: str) -> Table:
-        """Read ``database.schema.table``."""
-        parts = text.split(".")
-        if len(parts) != len(cls.__slots__) or not all(parts):
-            raise ValueError(f"{text!r} is not of the form database.schema.table")
-        return cls(*parts)
+        """Read ``database.schema.table``.
+
+        A part may hold blanks and any other character.  One that holds a dot or a double quote
+        is written as in SQL, in double quotes: ``shop."my.schema"."order items"``.
+        """
+        parts = _PART.findall(text)
+        whole = ".".join(parts) == text and len(parts) == len(cls.__slots__)
+        if not whole:
+            raise ValueError(
+                f"{text!r} is not of the form database.schema.table; write a part that holds a "
+                'dot in double quotes, as in shop."my.schema".orders'
+            )
+        return cls(*map(_unquoted, parts))
+
+    @property
+    def topic(self) -> str:
+        """The Kafka topic that Debezium gives the table: it replaces what Kafka forbids by ``_``.
+
+        Two tables may get one topic: `check_topic_of_its_own` refuses their mappings.
+        """
+        name = f"{self.database}.{self.schema}.{self.name}"
+        return _NOT_OF_A_TOPIC.sub("_", name)[:_LONGEST_TOPIC]
 
     def __str__(self) -> str:
-        return f"{self.database}.{self.schema}.{self.name}"
+        return ".".join(map(_quoted, (self.database, self.schema, self.name)))
+
+
+_PART = re.compile(r'"(?:[^"]|"")+"|[^."]+')
+_NOT_OF_A_TOPIC = re.compile(r"[^A-Za-z0-9._-]")
+_LONGEST_TOPIC = 249
+
+
+def _unquoted(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part
+
+
+def _quoted(part: str) -> str:
+    return '"' + part.replace('"', '""') + '"' if "." in part or '"' in part else part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +114,7 @@ class TableMapping:
     """Which table feeds which, and how rows are recognised on both sides."""
 
     source: str
-    """``database.schema.table``, which is also the Kafka topic."""
+    """``database.schema.table``; `Table.topic` is its Kafka topic."""
     target: str
     key: tuple[str, ...]
     """Columns of the target with a unique constraint over them."""
@@ -112,6 +144,12 @@ class TableMapping:
     shared_target: bool = False
     """The target has rows that others write: a full batch retires only what this mapping once
     brought."""
+
+    def __post_init__(self) -> None:
+        """Write both tables in one way, so that equal ones are equal; faults are told later."""
+        for name in ("source", "target"):
+            with suppress(ValueError, TypeError):
+                object.__setattr__(self, name, str(Table.parse(getattr(self, name))))
 
     @property
     def source_table(self) -> Table:

@@ -20,7 +20,7 @@ from ..plugin import Table, TableMapping
 from ..target.catalog import TableCatalog, quoted, read_table
 from ..target.faults import judge
 from ..target.session import Connection, connect
-from . import clusters, privilege_checks, query_checks, source_checks, target_checks
+from . import clusters, privilege_checks, query_checks, source_checks, target_checks, topic_checks
 from .findings import Fault, Finding, refuse
 from .subject import Subject
 from .table_facts import TableFacts, read_facts
@@ -32,6 +32,7 @@ CHECKS: Mapping[str, Check] = {
     "source_columns": source_checks.check_columns,
     "replica_identity": source_checks.check_replica_identity,
     "publication": source_checks.check_publication,
+    "topic": topic_checks.check_topic_of_its_own,
     "source_row_security": source_checks.check_row_security,
     "source_cluster": clusters.check_cluster,
     "target_kind": target_checks.check_kind,

@@ -38,7 +38,7 @@ def accept(
     """
     row = source_row(mapping, config)
     if schema_id is not None:
-        row = replace(_registered(config, schema_id, mapping.source), key=row.key)
+        row = replace(_registered(config, schema_id, mapping.source_table.topic), key=row.key)
     kept = contracts(mapping, config)
     contract = kept.load(name) or Contract(row=row)
     rules = rules_of(name, mapping, config, policies)

@@ -14,6 +14,7 @@ from avro.compatibility import (
     SchemaIncompatibilityType,
 )
 
+from ..avro.names import adjust_name
 from .shape import ColumnShape
 
 # What a column was planned for reads narrower numbers as well as wider ones: Python's do not end.
@@ -45,7 +46,7 @@ def reading(planned: ColumnShape, written: ColumnShape | None) -> Reading:
 
 
 def _record(columns: list[tuple[str, Any]]) -> avro.schema.Schema:
-    fields = [{"name": name, "type": kind} for name, kind in columns]
+    fields = [{"name": adjust_name(name), "type": kind} for name, kind in columns]
     return avro.schema.parse(json.dumps({"type": "record", "name": "Row", "fields": fields}))
 
 

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from ..avro.names import adjust_name
 from ..errors import ConfigError
 from ..plugin import Table
 from ..target.catalog import qualified
-from .shape import SOURCE_LENGTH, SOURCE_SCALE, SOURCE_TYPE
+from .shape import SOURCE_LENGTH, SOURCE_SCALE, SOURCE_TYPE, avro_name
 
 # A domain is written as the type that it is made of.
 _COLUMNS = """
@@ -109,9 +110,9 @@ def _record(table: Table, name: str, fields: list[dict[str, Any]]) -> dict[str, 
     return {
         "type": "record",
         "name": name,
-        "namespace": str(table),
+        "namespace": avro_name(table.topic),
         "fields": fields,
-        "connect.name": f"{table}.{name}",
+        "connect.name": f"{avro_name(table.topic)}.{name}",
     }
 
 
@@ -122,8 +123,8 @@ def _field(column: TableColumn, *, told: bool) -> dict[str, Any]:
             "connect.parameters": _told(column)
         }
     if column.nullable:
-        return {"name": column.name, "type": ["null", kind], "default": None}
-    return {"name": column.name, "type": kind}
+        return {"name": adjust_name(column.name), "type": ["null", kind], "default": None}
+    return {"name": adjust_name(column.name), "type": kind}
 
 
 def _type(column: TableColumn) -> Any:

@@ -19,7 +19,7 @@ from .shape import as_text
 
 def of_registry(registry: SchemaRegistry, table: Table) -> dict[str, Any]:
     """The latest schemas of a table's topic, by subject; none if no row was captured yet."""
-    subjects = (f"{table}-value", f"{table}-key")
+    subjects = (f"{table.topic}-value", f"{table.topic}-key")
     found = {subject: registry.latest(subject) for subject in subjects}
     return {subject: latest[1] for subject, latest in found.items() if latest is not None}
 
@@ -33,9 +33,9 @@ def of_catalog(config: Config, table: Table) -> dict[str, Any]:
             shape = read_shape(session, table)
     except psycopg.Error as fault:
         raise judge(fault) from fault
-    schemas = {f"{table}-value": value_schema(table, shape, told=True)}
+    schemas = {f"{table.topic}-value": value_schema(table, shape, told=True)}
     key = key_schema(table, shape)
-    return schemas if key is None else schemas | {f"{table}-key": key}
+    return schemas if key is None else schemas | {f"{table.topic}-key": key}
 
 
 def write(folder: Path, schemas: dict[str, Any]) -> list[Path]:

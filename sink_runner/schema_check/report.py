@@ -137,7 +137,7 @@ def _uncompared(rules: Rules, mapping: TableMapping, sources: Sources) -> list[F
     against = sources.against
     if against is None or against.path(mapping.source_table).exists():
         return []
-    problem = f"{against.folder} has no {mapping.source}-value.avsc to compare with"
+    problem = f"{against.folder} has no {mapping.source_table.topic}-value.avsc to compare with"
     return [_silent(rules, problem)]
 
 
@@ -146,8 +146,8 @@ def _of_files(
 ) -> list[Finding]:
     row = recorded.row(mapping.source_table)
     if row is None:
-        return [_silent(rules, f"{recorded.folder} has no {mapping.source}-value.avsc")]
-    return rules.check(row, contract, f"{mapping.source}-value.avsc")
+        return [_silent(rules, f"{recorded.folder} has no {mapping.source_table.topic}-value.avsc")]
+    return rules.check(row, contract, f"{mapping.source_table.topic}-value.avsc")
 
 
 def _of_registry(
@@ -158,7 +158,7 @@ def _of_registry(
     now: list[Finding],
 ) -> list[Finding]:
     """The latest schema; it may be of a time that is over, when the table was another."""
-    value = registry.latest(f"{mapping.source}-value")
+    value = registry.latest(f"{mapping.source_table.topic}-value")
     if value is None:
         return []  # no row was captured yet
     schema_id, schema = value

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..avro.envelope import ColumnType, Kind, effective_kind
+from ..avro.names import adjust_name, restore_name
 from ..avro.row import row_schema
 from ..avro.schema import Record, parse
 from ..errors import DecodeError
@@ -79,7 +80,9 @@ def row_of(schema: Any, *, key: Any = None, schema_id: int | None = None) -> Row
 
 def key_of(schema: Any) -> tuple[str, ...] | None:
     """The columns of a key's schema."""
-    return None if schema is None else tuple(entry["name"] for entry in schema["fields"])
+    if schema is None:
+        return None
+    return tuple(restore_name(entry["name"]) for entry in schema["fields"])
 
 
 def source_of(schema: Any) -> str:
@@ -108,11 +111,13 @@ def _record(schema: Any) -> dict[str, Any] | None:
 
 def _column(entry: Mapping[str, Any]) -> ColumnShape:
     inner = _inner(entry["type"])
-    found = row_schema(_parsed([entry])).columns[entry["name"]]
+    name = entry["name"]
+    written = {**entry, "name": adjust_name(name)}  # `parse` restores it
+    found = row_schema(_parsed([written])).columns[name]
     told = inner.get("connect.parameters", {}) if isinstance(inner, dict) else {}
     small = isinstance(inner, dict) and inner.get("connect.type") == "int16"
     return ColumnShape(
-        name=entry["name"],
+        name=name,
         avro=entry["type"],
         type=found,
         source_type=told.get(SOURCE_TYPE, "").lower(),
@@ -142,7 +147,9 @@ def _number(text: str | None) -> int | None:
 def _self_contained(fields: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Each field with the definitions of the types that it names: it will stand alone."""
     named: dict[str, Any] = {}
-    return [{"name": one["name"], "type": _defined(one["type"], named)} for one in fields]
+    return [
+        {"name": restore_name(one["name"]), "type": _defined(one["type"], named)} for one in fields
+    ]
 
 
 def _defined(kind: Any, named: dict[str, Any]) -> Any:

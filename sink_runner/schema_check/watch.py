@@ -112,7 +112,7 @@ class SchemaWatch:
 
     def _refuse_others(self, raw: Any, row: RowShape, rules: Rules) -> None:
         """Another table's, by its name; where it is only spelt otherwise, the columns tell."""
-        whose, ours = source_of(raw), rules.mapping.source
+        whose, ours = source_of(raw), rules.mapping.source_table.topic
         if not whose or whose in {avro_name(ours), *self._spellings}:
             return
         theirs, present = row.columns.keys(), self._present().columns.keys()

@@ -165,9 +165,9 @@ class Trail:
                     at = places.setdefault(str(message.partition), [message.offset] * 2)
                     at[:] = min(at[0], message.offset), max(at[1], message.offset)
         if places:
-            return {"topic": self.mapping.source, "offsets": places}
+            return {"topic": self.mapping.source_table.topic, "offsets": places}
         run = {} if self.run is None else {"run": self.run}
-        return {"topic": self.mapping.source, "batch": True, **run}
+        return {"topic": self.mapping.source_table.topic, "batch": True, **run}
 
     def _add(self, connection: Connection, **given: Any) -> None:
         mapping = self.mapping

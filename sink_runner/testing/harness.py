@@ -150,7 +150,9 @@ class Harness:
         headers = [("__debezium.newkey", b"{}")] if sample.moved else []
         # The route takes an event for whole if Debezium's marker is nowhere in its bytes.
         value = header + MARK if ABSENT in (event.after or ()) else header
-        return Message(self.mapping.source, 0, offset, self._key(sample), value, headers)
+        return Message(
+            self.mapping.source_table.topic, 0, offset, self._key(sample), value, headers
+        )
 
     def _key(self, sample: Sample) -> bytes:
         """What the target's key is made of stands for the source's."""

@@ -64,7 +64,7 @@ class TargetHarness:
             beside=beside,
             resolve_in_target=lookups.resolve,
         )
-        topic = Topic("test", plain.mapping.source, "test")
+        topic = Topic("test", plain.mapping.source_table.topic, "test")
         self.offsets = Offsets(name, topic, "test")
         self.sealer = Sealer(bytes(32), "test")  # another harness takes over what this one parked
         audited = trail(name, plain.mapping, self.harness.parts, self.sealer)

@@ -53,6 +53,15 @@ class Case:
 
 
 FAULTS = {
+    "one-topic-for-two-tables": Case(
+        "topic",
+        ("one topic, north.{s}.a_b", "rename one of the tables"),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY, v text);"
+        'CREATE TABLE {s}."a b" (id int PRIMARY KEY, v text);'
+        "CREATE TABLE {s}.a_b (id int PRIMARY KEY, v text)",
+        later='ALTER PUBLICATION sink_publication ADD TABLE {s}."a b", {s}.a_b',
+        mapping={"source": "north.{s}.a b"},
+    ),
     "no-source": Case(
         "tables", ("north.{s}.gone does not exist",), mapping={"source": "north.{s}.gone"}
     ),
@@ -376,6 +385,14 @@ FAULTS |= {
 }
 
 SOUND = {
+    "table-with-a-blank-and-a-dot": Case(
+        "",
+        (),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY, v text);"
+        'CREATE TABLE {s}."Order.s 1" (id int PRIMARY KEY, v text)',
+        later='ALTER PUBLICATION sink_publication ADD TABLE {s}."Order.s 1"',
+        mapping={"source": 'north.{s}."Order.s 1"'},
+    ),
     "plain": Case("", ()),
     "key-with-included-column": Case(
         "", (), target="CREATE TABLE {s}.t (id int, v text, PRIMARY KEY (id) INCLUDE (v))"

@@ -37,6 +37,8 @@ TRAP_TABLES = {
     "origins": "id INT PRIMARY KEY, name TEXT",
     "dropped_in": "id INT PRIMARY KEY, label TEXT",
     "changing": "id INT PRIMARY KEY, label TEXT NOT NULL, amount BIGINT",
+    "Odd Names": """"Order No" INT PRIMARY KEY, "a-b" TEXT, a_b TEXT DEFAULT 'd', "1st" TEXT,
+                    a_u002db TEXT, "\u0928\u093e\u092e" TEXT""",
     "shapes": """id INT NOT NULL, part SMALLINT NOT NULL, large BIGINT, ratio REAL,
                  precise DOUBLE PRECISION, flag BOOLEAN NOT NULL, code UUID, document JSON,
                  binary_document JSONB, day DATE, clock TIME, clock_zoned TIMETZ, at TIMESTAMP(3),
@@ -175,7 +177,12 @@ def _options() -> Options:
     return Options(
         extra_tables=tables,
         extra_topics=[
-            Topic(name=f"smart_{name}.{table}", key=["id"], partitions=1, retention_days=1)
+            Topic(
+                name=f"smart_{name}.{table.replace(' ', '_')}",
+                key=["id"],
+                partitions=1,
+                retention_days=1,
+            )
             for name, found in tables.items()
             for table in found
         ],

@@ -20,6 +20,12 @@ import org.apache.kafka.connect.transforms.Transformation;
  * any sign that it did. This transform rebuilds the rows of a change event, {@code before} and
  * {@code after}, with the same schema less its defaults.
  *
+ * <p>It also writes the names of columns, in the rows and in the key, as Avro allows them:
+ * Debezium's own adjustments either give two columns one name ({@code a-b} and {@code a_b}), which
+ * ends the capture of the database, or rename every column that has an underscore. Here a character
+ * that Avro forbids becomes {@code _u} and four hexadecimal digits, and a name that Avro allows stays
+ * as it is. The runner restores the names: sink_runner/avro/names.py.
+ *
  * <p>The rest of the envelope stays as it is: {@code source.snapshot} has a default that is meant.
  */
 public final class DropDefaults<R extends ConnectRecord<R>> implements Transformation<R> {
@@ -33,13 +39,71 @@ public final class DropDefaults<R extends ConnectRecord<R>> implements Transform
     @Override
     public R apply(R record) {
         if (!isChangeEvent(record)) {
-            return record;
+            return withAdjustedKey(record);
         }
         Schema schema = envelope(record.valueSchema());
-        return record.newRecord(
+        R changed = record.newRecord(
                 record.topic(), record.kafkaPartition(), record.keySchema(), record.key(),
                 schema, copyEnvelope((Struct) record.value(), schema),
                 record.timestamp(), record.headers());
+        return withAdjustedKey(changed);
+    }
+
+    /** The key of a change event or of its tombstone; one whose names Avro allows is kept. */
+    private R withAdjustedKey(R record) {
+        if (!(record.key() instanceof Struct) || allowed(record.keySchema())) {
+            return record;
+        }
+        Schema schema = strip(record.keySchema());
+        return record.newRecord(
+                record.topic(), record.kafkaPartition(),
+                schema, copyRow((Struct) record.key(), schema),
+                record.valueSchema(), record.value(),
+                record.timestamp(), record.headers());
+    }
+
+    private static boolean allowed(Schema schema) {
+        for (Field field : schema.fields()) {
+            if (!avroName(field.name()).equals(field.name())) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** The name as Avro allows it; no two names become the same. */
+    static String avroName(String name) {
+        StringBuilder adjusted = null;
+        for (int at = 0; at < name.length(); at++) {
+            char one = name.charAt(at);
+            boolean letter = one == '_' || (one >= 'a' && one <= 'z') || (one >= 'A' && one <= 'Z');
+            boolean kept = letter || (at > 0 && one >= '0' && one <= '9');
+            if (kept && !(one == '_' && isCode(name, at))) {
+                if (adjusted != null) {
+                    adjusted.append(one);
+                }
+                continue;
+            }
+            if (adjusted == null) {
+                adjusted = new StringBuilder(name.length() + 8).append(name, 0, at);
+            }
+            adjusted.append(String.format("_u%04x", (int) one));
+        }
+        return adjusted == null ? name : adjusted.toString();
+    }
+
+    /** Whether what stands here would be read as a code. */
+    private static boolean isCode(String name, int at) {
+        if (at + 5 >= name.length() || name.charAt(at + 1) != 'u') {
+            return false;
+        }
+        for (int digit = at + 2; digit < at + 6; digit++) {
+            char one = name.charAt(digit);
+            if (!((one >= '0' && one <= '9') || (one >= 'a' && one <= 'f'))) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** Tombstones, heartbeats and transaction markers have no rows. */
@@ -94,7 +158,7 @@ public final class DropDefaults<R extends ConnectRecord<R>> implements Transform
             case STRUCT:
                 SchemaBuilder struct = SchemaBuilder.struct();
                 for (Field field : schema.fields()) {
-                    struct.field(field.name(), strip(field.schema()));
+                    struct.field(avroName(field.name()), strip(field.schema()));
                 }
                 return struct;
             case ARRAY:
@@ -125,10 +189,11 @@ public final class DropDefaults<R extends ConnectRecord<R>> implements Transform
 
     private static Struct copyRow(Struct from, Schema schema) {
         Struct to = new Struct(schema);
-        for (Field field : schema.fields()) {
-            Object value = from.getWithoutDefault(field.name());
+        for (Field field : schema.fields()) { // both schemas have the same fields in the same order
+            String name = from.schema().fields().get(field.index()).name();
+            Object value = from.getWithoutDefault(name);
             if (value == null && !field.schema().isOptional()) {
-                value = from.get(field.name()); // a NOT NULL column of a DELETE without its old row
+                value = from.get(name); // a NOT NULL column of a DELETE without its old row
             }
             to.put(field, value instanceof Struct ? copyRow((Struct) value, field.schema()) : value);
         }
