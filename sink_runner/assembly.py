@@ -46,6 +46,7 @@ from .plugin import TableMapping
 from .postgres.callback_rows import CallbackRows
 from .postgres.clusters import ClusterWatch
 from .postgres.preflight import check_mapping, log_warnings
+from .postgres.refused_column import RefusedColumn
 from .postgres.source_checks import columns_before
 from .postgres.types import PgType
 from .schema_check.build import watch as schema_watch
@@ -139,6 +140,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         writer=make_writer(plugin.name, mapping, parts, target, audited),
         lookups=parts.target_lookups,
         callbacks=CallbackRows(plugin.name, mapping, parts.columns),
+        refused=RefusedColumn(parts.columns, {n: c.pg for n, c in target.columns.items()}),
         offsets=Offsets(plugin.name, topic, f"{socket.gethostname()}:{os.getpid()}"),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,

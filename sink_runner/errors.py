@@ -48,6 +48,29 @@ class EventError(SinkError):
     """One event cannot be applied; it goes to the dead letters."""
 
 
+class UnreadColumnError(KeyError):
+    """A function of a mapping asks for a source column that the mapping does not read."""
+
+    def __init__(self, column: str | None) -> None:
+        """`column` is None where the name may have been computed from a value of the row."""
+        super().__init__(column)
+        self.column = column
+
+    def __str__(self) -> str:
+        name = "a column" if self.column is None else f"column {self.column!r}"
+        return f"{name} is not read by this mapping: add it to reads"
+
+
+def raised(fault: BaseException) -> str:
+    """Return which exception a function of a mapping raised, without a value of the row.
+
+    The name of a column is no value; any other text of an exception may quote one.
+    """
+    text = f": {fault}" if isinstance(fault, UnreadColumnError) else ""
+    name = "KeyError" if text else type(fault).__name__
+    return f"raised {name}{text}"
+
+
 class DecodeError(EventError):
     """The message's bytes cannot be read with the schema that they name."""
 

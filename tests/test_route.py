@@ -124,7 +124,8 @@ class TestVerdicts:
     def test_reads_that_were_not_declared_are_named(self, make: Make) -> None:
         sink = make(FILTER)
         error = refused(sink.send(create(**ROW)))
-        assert str(error) == "sink_filter of plugin 'people' raised KeyError"
+        assert str(error).startswith("sink_filter of plugin 'people' raised KeyError: column '")
+        assert str(error).endswith("is not read by this mapping: add it to reads")
 
     @pytest.mark.parametrize("answer", ["True", "None", "'PASS'"])
     def test_anything_but_a_verdict_is_a_fault(self, make: Make, answer: str) -> None:

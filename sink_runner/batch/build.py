@@ -25,6 +25,7 @@ from ..parts import Parts, assemble
 from ..plugin import TableMapping
 from ..postgres.callback_rows import CallbackRows
 from ..postgres.preflight import check_mapping, database, log_warnings
+from ..postgres.refused_column import RefusedColumn
 from ..postgres.source_checks import columns_before
 from ..schema_check.findings import refused
 from ..schema_check.report import Sources, check
@@ -147,6 +148,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         writer=make_writer(plugin.name, mapping, parts, target, audited),
         lookups=parts.target_lookups,
         callbacks=CallbackRows(plugin.name, mapping, parts.columns),
+        refused=RefusedColumn(parts.columns, {n: c.pg for n, c in target.columns.items()}),
         offsets=Alone(plugin.name),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,

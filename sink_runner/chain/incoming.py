@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from ..avro.envelope import Decoded
+from ..errors import UnreadColumnError
 from ..kafka.message import Message
 from ..plugin import ABSENT, Event, Op
 from ..target.changes import Position
@@ -37,7 +39,9 @@ class SourceRow(Mapping[str, Any]):
         try:
             at, convert = self._columns[column]
         except KeyError:
-            raise KeyError(f"{column!r}: declare it in the mapping's `reads`") from None
+            # Only a name that stands in the function's code is certainly no value of a row.
+            literal = column in sys._getframe(1).f_code.co_consts  # noqa: SLF001 - no public way
+            raise UnreadColumnError(column if literal else None) from None
         value = self._values[at]
         return value if value is None or value is ABSENT or convert is None else convert(value)
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
+from ..errors import ConfigError, FatalError
 from ..plugin import Column, Lookup, TableMapping
 from ..postgres.target_lookups import reads_target
 from ..target.faults import judge
@@ -40,6 +42,14 @@ class Lookups:
         `target` is the session of a write transaction: lookups that read the mapping's own target
         run in it.
         """
+        try:
+            return self._resolve(column, asked, target)
+        except (ConfigError, FatalError) as fault:
+            raise type(fault)(f"lookup of column {column!r}: {fault}") from fault
+
+    def _resolve(
+        self, column: str, asked: set[Any], target: psycopg.Connection[Any] | None
+    ) -> Mapping[Any, Any]:
         first, *others = self._lookups[column]
         found = self._ask(first, asked, target)
         for lookup in others:
@@ -69,8 +79,9 @@ class Lookups:
             connection = self._connection(lookup.database)
             rows = connection.execute(lookup.query.encode(), arrays).fetchall()
         except psycopg.Error as fault:
+            role = _role(self._dsns[lookup.database])
             self.close()
-            raise self._limit.heed(judge(fault)) from fault
+            raise self._limit.heed(judge(fault, role=role)) from fault
         self._limit.enough()
         return rows
 
@@ -96,3 +107,9 @@ class Lookups:
                 self._dsns[database], "sink-runner lookups", self._limit.seconds
             )
         return self._connections[database]
+
+
+def _role(dsn: str) -> str | None:
+    """The role that a connection string names."""
+    name = conninfo_to_dict(dsn).get("user")
+    return None if name is None else str(name)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import pluggy
 import psycopg
 
-from ..errors import PluginError, RetriableError, SinkError, StepError
+from ..errors import PluginError, RetriableError, SinkError, StepError, raised
 from ..plugin import Changes, Context, Event, Row, Verdict
 from ..target.faults import is_the_world_s
 
@@ -96,7 +96,7 @@ def _call(step: Step, name: str, *arguments: Any) -> Any:
         if is_the_world_s(fault):
             reason = f"{name} of plugin {step.plugin!r} raised {type(fault).__name__}"
             raise RetriableError(reason) from fault
-        raise StepError(step.plugin, name, f"raised {type(fault).__name__}") from fault
+        raise StepError(step.plugin, name, raised(fault)) from fault
 
 
 def _returned(row: Row | None, step: Step, name: str) -> Row:

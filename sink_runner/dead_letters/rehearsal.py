@@ -26,6 +26,7 @@ from ..masking.policy import load_policies
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
 from ..postgres.preflight import database
+from ..postgres.refused_column import RefusedColumn
 from ..postgres.source_checks import columns_before
 from ..target.audit import trail
 from ..target.catalog import TableCatalog, read_table
@@ -122,6 +123,7 @@ def _applier(
         dsn=database(bench.config, mapping.target_table.database).dsn,
         writer=make_writer(plugin.name, mapping, parts, target, audited),
         lookups=parts.target_lookups,
+        refused=RefusedColumn(parts.columns, {n: c.pg for n, c in target.columns.items()}),
         offsets=Alone(plugin.name),
         dead_letters=DeadLetters(plugin.name, plugin.version, bench.sealer),
         clock=clock,

@@ -17,6 +17,7 @@ from ..dlq.superseding import Superseding
 from ..errors import EventError, FencedError, RetriableError, SinkError
 from ..plugin import Table
 from ..postgres.callback_rows import CallbackRows
+from ..postgres.refused_column import RefusedColumn
 from ..postgres.target_lookups import TargetLookups
 from ..quality.counts import add_counts
 from .audit import Trail
@@ -65,10 +66,12 @@ class Applier:
         table: Table | None = None,
         lookups: TargetLookups | None = None,
         callbacks: CallbackRows | None = None,
+        refused: RefusedColumn | None = None,
     ) -> None:
         """`policies` is the digest of those that hold now; `table` is named in messages; `lookups`
         finish changes in the write transaction with what the target itself holds."""
         self._lookups = lookups
+        self._refused = refused
         self.callbacks = callbacks
         """Which rows of the target are not the source table's; None where nobody asks."""
         self._mapping = mapping
@@ -201,7 +204,14 @@ class Applier:
             self.stale += self._writer.stale  # not of a part that failed
             return written
 
-        isolation = Isolation(connection, changes, write, letters, superseding)
+        isolation = Isolation(
+            connection,
+            changes,
+            write,
+            letters,
+            superseding=superseding,
+            refused=self._refused,
+        )
         if self._lookups is None:
             done = Written(isolation.apply(changes), changes)
         else:

@@ -12,23 +12,30 @@ from __future__ import annotations
 
 import errno
 import struct
+import traceback
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 
 import psycopg
 
 from ..errors import (
     ConfigError,
     EventError,
+    FatalError,
     RetriableError,
     SinkError,
     StepError,
     TimedOutError,
+    UnreadColumnError,
     WaitingError,
     WriteError,
+    raised,
 )
 from ..plugin import Table
 from ..postgres.missing_grant import missing_grant
+
+_PACKAGE = Path(__file__).parents[1]
 
 
 class Blame(StrEnum):
@@ -222,12 +229,35 @@ def _inside_function(fault: psycopg.Error) -> bool:
     return bool(context) and not context.startswith("COPY ") and context != "parallel worker"
 
 
+_OWN_BUGS = (TypeError, AttributeError, LookupError, NameError, AssertionError)
+_MACHINERY = frozenset({"route", "incoming", "row", "bases", "steps", "changes", "superseding"})
+"""Modules that move events and look at no value, so that no row can make them fail."""
+
+
+def own_code(fault: BaseException) -> str:
+    """Return where the runner's own code raised it; "" for what a row or a mapping may cause."""
+    if not isinstance(fault, _OWN_BUGS) or isinstance(fault, UnreadColumnError):
+        return ""
+    frames = traceback.extract_tb(fault.__traceback__)
+    if not frames:
+        return ""
+    path = Path(frames[-1].filename)
+    if not path.is_relative_to(_PACKAGE) or path.stem not in _MACHINERY:
+        return ""
+    return f"{path.relative_to(_PACKAGE.parent)}, line {frames[-1].lineno}"
+
+
 def own_fault(fault: Exception) -> EventError:
     """An event's own fault, of what a mapping's functions raised; raises what is the world's."""
     if is_the_world_s(fault):
         raise RetriableError(f"a mapping's function raised {type(fault).__name__}") from fault
     if not isinstance(fault, SinkError | psycopg.Error):
-        error = StepError("mapping", "columns", f"raised {type(fault).__name__}")
+        if where := own_code(fault):
+            raise FatalError(
+                f"unexpected {type(fault).__name__} in {where}: this is a bug of sink-runner; the "
+                "mapping stops with its offsets where they are. Report it with the log"
+            ) from fault
+        error = StepError("mapping", "columns", raised(fault))
         error.__cause__ = fault
         return error
     judged = judge(fault)

@@ -16,6 +16,7 @@ import psycopg
 from ..dead_letters.dead_letter import DeadLetter, behind, line_of
 from ..dlq.superseding import Superseding
 from ..errors import EventError
+from ..postgres.refused_column import RefusedColumn
 from .changes import Change
 from .faults import ROW_FAULTS, Blame, blame_of, judge
 
@@ -31,9 +32,11 @@ class Isolation:
         changes: Sequence[Change],
         write: Callable[[Sequence[Change]], int],
         letters: list[DeadLetter],
+        *,
         superseding: Superseding | None = None,
+        refused: RefusedColumn | None = None,
     ) -> None:
-        """`changes` is the whole batch.
+        """`changes` is the whole batch; `refused` names the column that a row is refused for.
 
         `letters` gets the events that fail and those that wait behind them; what `superseding`
         finds independent of earlier events of its row does not wait.
@@ -41,6 +44,8 @@ class Isolation:
         self._connection = connection
         self._changes = changes
         self._superseding = superseding
+        self._refused = refused
+        self._named = 0
         self._write = write
         self._letters = letters
         self._failed: set[Hashable] = set()
@@ -72,7 +77,7 @@ class Isolation:
             at = _half(changes)
             if not at:
                 self._note_unclear(fault)
-                self._fail(changes[0].source, _caused(error, fault))
+                self._fail(changes[0].source, _caused(self._name_column(error, changes), fault))
                 return 0
         return self.apply(changes[:at]) + self.apply(changes[at:])
 
@@ -93,6 +98,12 @@ class Isolation:
     def free(self, changes: Sequence[Change]) -> Sequence[Change]:
         """Return the changes that need not wait; the others come to wait."""
         return self._free(changes) if self._failed else changes
+
+    def _name_column(self, error: EventError, changes: Sequence[Change]) -> EventError:
+        if self._refused is None or self._named >= self._refused.most:
+            return error
+        self._named += 1
+        return self._refused.name_in(error, changes, self._connection)
 
     def _fail(self, message: Any, error: EventError) -> None:
         self._letters.append(DeadLetter(message, error))

@@ -68,7 +68,7 @@ class Harness:
         policies: Path | None = None,
         config: Mapping[str, Any] | None = None,
         found: Mapping[str, Mapping[Any, Any]] | None = None,
-        types: Mapping[str, str] | None = None,
+        types: Mapping[str, str | CatalogColumn] | None = None,
         resolve: Resolver | None = None,
         beside: Sequence[str] = (),
         resolve_in_target: ResolveInTarget | None = None,
@@ -77,8 +77,8 @@ class Harness:
         assert plugin.mapping is not None, f"plugin {name!r} declares no mapping"
         self.mapping: TableMapping = plugin.mapping
         catalog = {
-            column.name: CatalogColumn(
-                column.name, (types or {}).get(column.name, column.type or "text"), nullable=True
+            column.name: _catalog_column(
+                column.name, (types or {}).get(column.name, column.type or "text")
             )
             for column in self.mapping.columns
         }
@@ -164,6 +164,11 @@ class Harness:
 
     def _shape(self, value: bytes) -> Shape:
         return self._shapes[_number(value)]
+
+
+def _catalog_column(name: str, type_: str | CatalogColumn) -> CatalogColumn:
+    """A column as the target's catalog has it, or as its declared type alone says it."""
+    return CatalogColumn(name, type_, nullable=True) if isinstance(type_, str) else type_
 
 
 def _number(value: bytes | None) -> int:

@@ -17,6 +17,7 @@ from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.dead_letters.waiting import Waiting
 from sink_runner.dlq.superseding import can_supersede
 from sink_runner.postgres.callback_rows import CallbackRows
+from sink_runner.postgres.refused_column import RefusedColumn
 from sink_runner.target.applier import Applier
 from sink_runner.target.audit import trail
 from sink_runner.target.catalog import read_table
@@ -55,11 +56,10 @@ class TargetHarness:
             target = read_table(connection, table)
         asked = {table.database: admin_dsn} | dict(reader_dsns or {})
         lookups = Lookups(plain.mapping.columns, asked, mapping=plain.mapping)
-        types = {column: found.type for column, found in target.columns.items()}
         self.harness = Harness(
             name,
             policies=policies,
-            types=types,
+            types=target.columns,
             resolve=lookups.resolve,
             beside=beside,
             resolve_in_target=lookups.resolve,
@@ -74,6 +74,9 @@ class TargetHarness:
             writer=make_writer(name, plain.mapping, self.harness.parts, target, audited),
             lookups=self.harness.parts.target_lookups,
             callbacks=CallbackRows(name, plain.mapping, self.harness.parts.columns),
+            refused=RefusedColumn(
+                self.harness.parts.columns, {n: c.pg for n, c in target.columns.items()}
+            ),
             offsets=self.offsets,
             dead_letters=DeadLetters(name, "1.0", self.sealer),
             clock=lambda: self.now,

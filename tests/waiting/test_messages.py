@@ -1,0 +1,191 @@
+"""A dead letter names the column, the lookup or the key that is at fault, and no value."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from sink_runner.chain.lookups import Lookups
+from sink_runner.errors import ConfigError, FatalError, StepError
+from sink_runner.plugin import Column, Lookup
+from sink_runner.target.faults import own_fault
+from sink_runner.testing import Sample, TargetHarness, create
+
+pytestmark = pytest.mark.postgres
+
+SECRET = "Zarathustra-17"
+MAPPING = """
+from sink_runner.plugin import *
+
+def odd(row):
+    return row["colour"] is not None if row["note"] == "rule" else True
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="north.public.things", target="{database}.public.things", key=("id",),
+        conflict=source_wins(),
+        rules=(Rule("odd", odd, reads=("note",)),),
+        columns=tuple(Column(name) for name in (
+            "id", "note", "code", "price", "day", "data", "mark", "bits", "small")),
+    )
+
+@hookimpl
+def sink_map(event, row):
+    if row["note"] == "map":
+        event.row["colour"]
+    if row["note"] == "value":
+        event.row[event.row["code"]]
+    if row["note"] == "other":
+        {{}}["{secret}"]
+    return row
+"""
+TABLE = """
+CREATE DOMAIN short AS varchar(4);
+CREATE TABLE things (
+  id int PRIMARY KEY, note varchar(6), code short, price numeric(4, 2), day date, data jsonb,
+  mark char(2), bits bit(3), small smallint);
+GRANT SELECT, INSERT, UPDATE, DELETE ON things TO sink_writer;
+"""
+
+
+@pytest.fixture
+def things(postgres: Any, site: Any) -> Iterator[TargetHarness]:
+    name = postgres.fresh_database(like="smart_citizen")
+    with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
+        admin.execute(TABLE)
+    site.plugin("things", MAPPING.format(database=name, secret=SECRET))
+    made = TargetHarness(
+        "things", dsn=postgres.dsn(name, role="sink_writer"), admin_dsn=postgres.dsn(name)
+    )
+    yield made
+    made.close()
+
+
+def thing(number: int = 1, **changed: Any) -> Sample:
+    row = dict.fromkeys(("note", "code", "price", "day", "data", "mark", "bits", "small"))
+    return create(**row | {"id": number} | changed)
+
+
+def message(things: TargetHarness) -> str:
+    (letter,) = things.dead()
+    return str(letter["error_message"])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "type_"),
+    [
+        ("note", SECRET, "character varying(6)"),
+        ("code", SECRET, "short"),
+        ("price", "12345.00", "numeric(4,2)"),
+        ("day", SECRET, "date"),
+        ("data", "{" + SECRET, "jsonb"),
+        ("mark", SECRET, "character(2)"),
+        ("bits", "10101", "bit(3)"),
+    ],
+)
+@pytest.mark.parametrize("beside", [0, 3])
+def test_refused_column_is_named(
+    things: TargetHarness, column: str, value: Any, type_: str, beside: int
+) -> None:
+    things.send(*(thing(n) for n in range(10, 10 + beside)), thing(**{column: value}))
+    assert len(things.rows()) == beside
+    text = message(things)
+    assert f"column {column!r}" in text
+    assert type_ in text
+    assert SECRET not in text
+    assert value not in text
+
+
+def test_value_that_cannot_be_sent_is_named(things: TargetHarness) -> None:
+    things.send(thing(note=f"n\0{SECRET}"))
+    assert "column 'note'" in message(things)
+    assert SECRET not in message(things)
+
+
+@pytest.mark.parametrize(("note", "where"), [("map", "sink_map"), ("rule", "rule 'odd'")])
+def test_column_that_is_not_read_is_named(things: TargetHarness, note: str, where: str) -> None:
+    things.send(thing(note=note))
+    text = message(things)
+    assert where in text
+    assert "column 'colour' is not read by this mapping: add it to reads" in text
+
+
+def test_name_computed_from_a_value_is_not_quoted(things: TargetHarness) -> None:
+    things.send(thing(note="value", code="Za17"))
+    text = message(things)
+    assert "a column is not read by this mapping" in text
+    assert "Za17" not in text
+
+
+def test_other_keys_are_not_quoted(things: TargetHarness) -> None:
+    things.send(thing(note="other"))
+    assert "raised KeyError" in message(things)
+    assert SECRET not in message(things)
+
+
+class TestLookups:
+    @pytest.fixture
+    def ask(self, scratch: Any) -> Iterator[Any]:
+        scratch.admin.execute(f"CREATE TABLE {scratch.schema}.hidden (a text, b text)".encode())
+        made = []
+
+        def ask(query: str) -> Any:
+            column = Column("district", lookup=Lookup(query, "north"))
+            made.append(Lookups([column], {"north": scratch.dsn}))
+            return made[-1].resolve("district", {"x"})
+
+        ask.schema = scratch.schema
+        yield ask
+        for one in made:
+            one.close()
+
+    def test_missing_table_names_the_lookup(self, ask: Any) -> None:
+        with pytest.raises((ConfigError, FatalError), match="lookup of column 'district'"):
+            ask("SELECT a, b FROM nowhere WHERE a = ANY (%s)")
+
+    def test_missing_grant_names_table_and_role(self, ask: Any) -> None:
+        with pytest.raises(ConfigError) as caught:
+            ask(f"SELECT a, b FROM {ask.schema}.hidden WHERE a = ANY (%s)")
+        text = str(caught.value)
+        assert "lookup of column 'district'" in text
+        assert "hidden" in text
+        assert "sink_writer" in text
+
+
+class TestOwnCode:
+    def test_fault_of_the_route_stops_the_mapping(
+        self, things: TargetHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        route = things.harness.parts.route
+        monkeypatch.setattr(route, "_key_at", (SECRET,))
+        with pytest.raises(FatalError) as caught:
+            things.send(thing())
+        assert "bug of sink-runner" in str(caught.value)
+        assert "route.py" in str(caught.value)
+        assert SECRET not in str(caught.value)
+        assert things.dead() == []
+
+    @pytest.mark.parametrize("kind", [TypeError, AttributeError, KeyError])
+    def test_fault_of_the_writer_is_no_dead_letter(
+        self, things: TargetHarness, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+    ) -> None:
+        def fail(*_: Any, **__: Any) -> int:
+            raise kind(SECRET)
+
+        monkeypatch.setattr(things.applier._writer, "write", fail)
+        with pytest.raises(kind):
+            things.send(thing())
+        assert (things.dead(), things.rows()) == ([], [])
+
+    def test_fault_of_a_function_of_the_mapping_is_its_own(self) -> None:
+        def convert(value: Any) -> Any:
+            return value.nothing
+
+        try:
+            convert(SECRET)
+        except AttributeError as fault:
+            error = own_fault(fault)
+        assert isinstance(error, StepError)
+        assert SECRET not in str(error)
