@@ -69,7 +69,7 @@ def test_every_property_is_explained():
 def test_every_captured_table_is_published(direction):
     folder = ROOT / "compose" / "sql" / DATABASES[direction]
     text = "\n".join(path.read_text() for path in sorted(folder.glob("*.sql")))
-    published = re.search(r"CREATE PUBLICATION sink_publication FOR TABLE([^;]*?)\\sWITH \\(", text)
+    published = re.search(r"CREATE PUBLICATION sink_publication FOR TABLE([^;]*?)\sWITH \(", text)
     assert published
     names = {name.strip() for name in published[1].split(",")}
     assert names == set(captured_tables(ROOT / "debezium-config" / f"{direction}.properties"))
