@@ -48,7 +48,7 @@ from .postgres.clusters import ClusterWatch
 from .postgres.preflight import check_mapping, log_warnings
 from .postgres.refused_column import RefusedColumn
 from .postgres.source_checks import columns_before
-from .postgres.types import PgType
+from .postgres.types import UNRESOLVED
 from .schema_check.build import watch as schema_watch
 from .target.applier import Applier
 from .target.audit import trail
@@ -116,7 +116,12 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     timeout, settings = config.batch.timeout_seconds, config.dead_letters
     lookups = Lookups(mapping.columns, around.readers, timeout, mapping=mapping)
     keys = KeyDecoder(around.schemas, sorted(source.primary_key))
-    decoder = EnvelopeDecoder(watch, after=mapping.source_columns, before=columns_before(mapping))
+    decoder = EnvelopeDecoder(
+        watch,
+        after=mapping.source_columns,
+        before=columns_before(mapping),
+        toastable=source.toastable,
+    )
     parts = assemble(
         plugin,
         around.plugins,
@@ -249,14 +254,17 @@ def shape_of(
     kinds = decoder.plan(int.from_bytes(value[1:HEADER])).row.columns
 
     def columns(names: Iterable[str]) -> list[SourceColumn]:
-        return [
-            SourceColumn(name, kinds[name].kind if name in kinds else Kind.OPAQUE, *_types(name))
-            for name in names
-        ]
+        return [column(name) for name in names]
 
-    def _types(name: str) -> tuple[str, PgType] | tuple[()]:
-        column = source.columns.get(name)
-        return (column.type, column.pg) if column else ()
+    def column(name: str) -> SourceColumn:
+        written, declared = kinds.get(name), source.columns.get(name)
+        return SourceColumn(
+            name,
+            Kind.OPAQUE if written is None else written.kind,
+            None if declared is None else declared.type,
+            UNRESOLVED if declared is None else declared.pg,
+            None if written is None else written.item,
+        )
 
     return Shape(columns(mapping.source_columns), columns(columns_before(mapping)))
 

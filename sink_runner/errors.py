@@ -6,6 +6,7 @@ SinkError
 |__PluginError           refuse to start: a plugin cannot be loaded or is malformed
 |__EventError            this event cannot be applied: dead-letter it, go on
 |  |__DecodeError        ... because its bytes are not what their schema says
+|  |__ValueRefusedError  ... because a value does not fit its column in the target unchanged
 |  |__QualityError       ... because it breaks a rule of its mapping; knows rule and column
 |  |  |__ExpiredError    ... because what it waited for did not come
 |  |__StepError          ... because a plugin's step failed; knows the plugin and the step
@@ -73,6 +74,10 @@ def raised(fault: BaseException) -> str:
 
 class DecodeError(EventError):
     """The message's bytes cannot be read with the schema that they name."""
+
+
+class ValueRefusedError(EventError):
+    """A value can't be written as it is: the target's column would hold another one."""
 
 
 class QualityError(EventError):

@@ -74,10 +74,10 @@ def envelope(*fields, **others):
 SOURCE = {"ts_ms": 1795223434777, "snapshot": "false", "txId": 8, "lsn": 59487312, "origin": None}
 
 
-def encoded(schema, after, before=None, schema_id=1):
+def encoded(schema, after, before=None, schema_id=1, op="u"):
     message = BytesIO()
     message.write(b"\0" + schema_id.to_bytes(4, "big"))
-    event = {"before": before, "after": after, "source": SOURCE, "op": "u", "ts_ms": None}
+    event = {"before": before, "after": after, "source": SOURCE, "op": op, "ts_ms": None}
     fastavro.schemaless_writer(message, fastavro.parse_schema(schema), event)
     return message.getvalue()
 
@@ -191,9 +191,23 @@ def test_an_unchanged_toasted_column_is_absent():
 )
 def test_every_form_of_an_unavailable_value_is_absent(kind, placeholder):
     schema = envelope(field("id", "int"), field("a", ["null", kind]))
-    message = encoded(schema, {"id": 1, "a": placeholder}, {"id": 2, "a": placeholder})
-    event = both_ways(schema, message, after=("id", "a"), before=("a",))
-    assert (event.after, event.before) == ((1, ABSENT), (ABSENT,))
+    row = {"id": 1, "a": placeholder}
+    wanted = {"after": ("id", "a"), "before": ("a",)}
+    update = both_ways(schema, encoded(schema, row, row, op="u"), **wanted)
+    assert (update.after, update.before) == ((1, ABSENT), (placeholder,))
+    for op in "cdr":
+        other = both_ways(schema, encoded(schema, row, row, op=op), **wanted)
+        assert (other.after, other.before) == ((1, placeholder), (placeholder,))
+
+
+def test_placeholder_counts_only_where_toast_can_be():
+    schema = envelope(field("id", "int"), field("a", "string"), field("b", "string"))
+    row = {"id": 1, "a": "__debezium_unavailable_value", "b": "__debezium_unavailable_value"}
+    message = encoded(schema, row, row, op="u")
+    event = both_ways(schema, message, after=("id", "a", "b"), toastable=frozenset({"b"}))
+    assert event.after == (1, row["a"], ABSENT)
+    event = both_ways(schema, message, after=("id", "a", "b"), toastable=frozenset())
+    assert event.after == (1, row["a"], row["b"])
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -6,18 +6,18 @@ from decimal import Decimal
 import psycopg
 import pytest
 
+from sink_runner.avro.conversion import to_postgres, to_python
 from sink_runner.avro.envelope import (
     UNAVAILABLE,
     ColumnType,
     Kind,
     RowSchema,
     is_unavailable,
-    to_postgres,
-    to_python,
     without_unavailable,
 )
 from sink_runner.errors import DecodeError
 from sink_runner.plugin import ABSENT
+from sink_runner.postgres.types import declared_type
 
 SPELLINGS = [
     (Kind.DATE, "date", "2024-02-29Z", "2024-02-29"),
@@ -69,7 +69,7 @@ def test_postgresql_reads_every_spelling_as_the_value_it_was(postgres):
     with psycopg.connect(postgres.dsn("smart_warehouse", "admin")) as connection:
         connection.execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET bytea_output = 'hex'")
         for kind, type_, value, _ in SPELLINGS:
-            convert = to_postgres(kind, type_)
+            convert = to_postgres(kind, declared_type(type_))
             text = convert(value) if convert else value
             query = f"SELECT CAST(%s::text AS {type_})::text"
             found.append(connection.execute(query, (text,)).fetchone()[0])
@@ -89,14 +89,14 @@ def test_postgresql_reads_every_spelling_as_the_value_it_was(postgres):
     ],
 )
 def test_a_spelling_that_postgresql_refuses_is_replaced(kind, type_, value, spelled):
-    assert to_postgres(kind, type_)(value) == spelled
+    assert to_postgres(kind, declared_type(type_))(value) == spelled
 
 
 @pytest.mark.parametrize(
     "kind", [Kind.STRING, Kind.UUID, Kind.JSON, Kind.TIME, Kind.INTERVAL, Kind.LONG, Kind.BYTES]
 )
 def test_what_postgresql_reads_as_it_is_has_no_converter(kind):
-    assert to_postgres(kind, "text") is None
+    assert to_postgres(kind, declared_type("text")) is None
 
 
 @pytest.mark.parametrize(
@@ -153,17 +153,17 @@ def test_what_is_not_certain_is_refused_without_being_quoted(kind, value):
 def test_python_values_are_of_python_s_types(kind, value, expected):
     found = to_python(kind)(value)
     assert found == expected
-    assert type(found) is type(expected)
+    assert isinstance(found, type(expected))
     assert getattr(found, "tzinfo", None) == getattr(expected, "tzinfo", None)
 
 
 def test_a_numeric_that_is_no_number_is_none_in_python_either():
-    assert to_python(Kind.STRING, "numeric(5,2)")("NAN").is_nan()
+    assert to_python(Kind.STRING, declared_type("numeric(5,2)"))("NAN").is_nan()
 
 
 @pytest.mark.parametrize("kind", [Kind.STRING, Kind.UUID, Kind.JSON, Kind.INTERVAL, Kind.INT])
 def test_what_a_plugin_takes_as_it_is_has_no_converter(kind):
-    assert to_python(kind, "text") is None
+    assert to_python(kind, declared_type("text")) is None
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,10 @@ def test_a_value_that_python_cannot_hold_is_an_error(kind, value):
 
 def test_the_placeholder_is_known_in_a_row_and_nothing_else_is_touched():
     row = (1, UNAVAILABLE, None, [UNAVAILABLE, "x"], b"raw", {}, [], True)
-    assert without_unavailable(row) == (1, ABSENT, None, [UNAVAILABLE, "x"], b"raw", {}, [], True)
-    assert without_unavailable(None) is None
+    expected = (1, ABSENT, None, [UNAVAILABLE, "x"], b"raw", {}, [], True)
+    assert without_unavailable(row, (True,) * len(row)) == expected
+    assert without_unavailable(row, (False,) * len(row)) == row
+    assert without_unavailable(None, ()) is None
     assert not is_unavailable(f"{UNAVAILABLE} ")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sink_runner.avro.envelope import Kind
 from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn, staged
-from sink_runner.errors import DecodeError, EventError
+from sink_runner.errors import DecodeError, EventError, ValueRefusedError
 from sink_runner.plugin import ABSENT, Column, Constant, Lookup, SyncTime, all_of, first_of
 from sink_runner.target.catalog import CatalogColumn
 
@@ -216,7 +216,7 @@ class TestTypes:
     ) -> None:
         made = plan(target(Column("a"), type_), a=kind)
         for function in (made.flat, lambda v: made.finish(made.typed(v))):
-            with pytest.raises(ValueError, match=r"whole|boolean|float"):
+            with pytest.raises(ValueRefusedError, match=r"column 'a': .*(whole|boolean|float)"):
                 function((value,))
 
     def test_a_form_that_debezium_should_not_use_is_refused(self) -> None:
@@ -233,10 +233,23 @@ class TestTypes:
             (Kind.TIME, "12:30:00Z", time(12, 30)),
             (Kind.DECIMAL, "NAN", Decimal("NaN")),
             (NUMERIC, "1.50", Decimal("1.50")),
-            (Kind.DATE, "infinity", date.max),
-            (Kind.TIMESTAMP, "-infinity", datetime.min),  # noqa: DTZ901 - a column without zone
         ],
     )
     def test_hooks_get_python_values(self, kind: Any, value: str, found: Any) -> None:
         (typed,) = plan(target(Column("a")), a=kind).typed((value,))
         assert repr(typed) == repr(found)
+
+    @pytest.mark.parametrize(
+        ("kind", "value", "found"),
+        [
+            (Kind.DATE, "infinity", date.max),
+            (Kind.TIMESTAMP, "-infinity", datetime.min),  # noqa: DTZ901 - a column without zone
+            (Kind.TIMESTAMP_TZ, "infinity", datetime.max.replace(tzinfo=UTC)),
+        ],
+    )
+    def test_infinity_passes_a_hook_unchanged(self, kind: Any, value: str, found: Any) -> None:
+        """The last day of Python's calendar is another value, and is written as itself."""
+        made = plan(target(Column("a"), kind), a=kind)
+        assert made.typed((value,)) == (found,)
+        assert made.finish(made.typed((value,))) == (value,)
+        assert made.finish((found,)) == (found.isoformat(),)

@@ -37,6 +37,13 @@ class Wanted:
     after: tuple[str, ...]
     before: tuple[str, ...]
     source: frozenset[str]
+    toastable: frozenset[str] | None = None
+    """Columns that an update may leave out where they are unchanged; None: any."""
+
+    @property
+    def may_lack(self) -> tuple[bool, ...]:
+        """Of each column of `after`, whether it may be left out."""
+        return tuple(self.toastable is None or name in self.toastable for name in self.after)
 
 
 def is_envelope(kind: Type) -> bool:
@@ -84,15 +91,15 @@ def compile_envelope(envelope: Record, wanted: Wanted) -> tuple[Callable[[bytes]
         "MARK": UNAVAILABLE_MARKS[0],
         "MARK64": UNAVAILABLE_MARKS[1],
         "without_unavailable": without_unavailable,
+        "may_lack": wanted.may_lack,
     }
     with source.block("def decode(buf):"):
         source.line(f"p = {HEADER}")
         source.line("lsn = ts_ms = origin = snapshot = tx_id = sequence = None", "order = 0")
         _fields(source, envelope, wanted)
         source.line("if p != len(buf): raise Malformed")
-        with source.block(f"if {_may_be_unavailable(envelope, wanted)}:"):
-            source.line("after = without_unavailable(after)")
-            source.line("before = without_unavailable(before)")
+        with source.block(f"if op == 'u' and ({_may_be_unavailable(envelope, wanted)}):"):
+            source.line("after = without_unavailable(after, may_lack)")
         source.line(f"return new(Decoded, ({', '.join(Decoded._fields)}))")
     return _function(source, "decode"), str(source)
 
@@ -176,16 +183,18 @@ def _row(source: Source, row: Record, columns: Sequence[str], target: str) -> No
 
 
 def _may_be_unavailable(envelope: Record, wanted: Wanted) -> str:
-    """Give the condition under which some value may be Debezium's placeholder.
+    """Give the condition under which some value of an update may be Debezium's placeholder.
 
     To search the message for its text is cheaper than to compare every value.  In arrays of
     numbers or of UUIDs it does not appear as text.
     """
-    for side in ("before", "after"):
-        row = row_of(envelope, side)
-        for field in row.fields if row else ():
-            if field.name in getattr(wanted, side) and isinstance(nullable(field.type), Array):
-                return "True"
+    row = row_of(envelope, "after")
+    lacking = {name for name, may in zip(wanted.after, wanted.may_lack, strict=True) if may}
+    if not lacking:
+        return "False"
+    for field in row.fields if row else ():
+        if field.name in lacking and isinstance(nullable(field.type), Array):
+            return "True"
     return "MARK in buf or MARK64 in buf"
 
 

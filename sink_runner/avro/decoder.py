@@ -49,7 +49,8 @@ class EnvelopeDecoder:
     """Decodes change events to the wanted columns of the row after, and of the row before.
 
     `source` names what is wanted of the source block, and `order` of the transaction block; the
-    rest is None (0) in every `Decoded`.  One thread at a time.
+    rest is None (0) in every `Decoded`.  `toastable` names the columns that an update may leave
+    out where they are unchanged; None is any column.  One thread at a time.
     """
 
     def __init__(
@@ -59,9 +60,10 @@ class EnvelopeDecoder:
         after: Sequence[str] = (),
         before: Sequence[str] = (),
         source: frozenset[str] = DEFAULT_SOURCE,
+        toastable: frozenset[str] | None = None,
     ) -> None:
         self._registry = registry
-        self._wanted = Wanted(tuple(after), tuple(before), source)
+        self._wanted = Wanted(tuple(after), tuple(before), source, toastable)
         self._plans: dict[int, Plan] = {}
         self._quick: dict[bytes, Callable[[bytes], Decoded]] = {}
 

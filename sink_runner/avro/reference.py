@@ -44,10 +44,11 @@ def decode_envelope(message: bytes, parsed: Any, wanted: Wanted) -> Decoded:
     """Do what the compiled decoder does."""
     event = read(message, parsed)
     source = {name: event["source"].get(field) for field, name in SOURCE_FIELDS.items()}
+    after = project(event["after"], wanted.after)
     return Decoded(
         op=event["op"],
-        after=without_unavailable(project(event["after"], wanted.after)),
-        before=without_unavailable(project(event["before"], wanted.before)),
+        after=without_unavailable(after, wanted.may_lack) if event["op"] == "u" else after,
+        before=project(event["before"], wanted.before),
         **{name: value if name in wanted.source else None for name, value in source.items()},
         order=_order(event) if "order" in wanted.source else 0,
     )

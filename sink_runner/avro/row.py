@@ -17,8 +17,9 @@ _NOTED = {
     "io.debezium.time.ZonedTimestamp": Kind.TIMESTAMP_TZ,
     "io.debezium.time.Interval": Kind.INTERVAL,
     "io.debezium.data.Ltree": Kind.STRING,
+    "io.debezium.data.TsVector": Kind.STRING,
 }
-
+_BITS = "io.debezium.data.Bits"
 
 _COMPLEX: dict[type, Kind] = {
     Fixed: Kind.BYTES,
@@ -46,6 +47,8 @@ def _column(kind: Type) -> ColumnType:
 def _kind(kind: Type) -> Kind:
     if not isinstance(kind, Primitive):
         return _COMPLEX.get(type(kind), Kind.OPAQUE)
+    if kind == Primitive("bytes", _BITS):
+        return Kind.BITS
     if kind.note:
         return _NOTED.get(kind.note, Kind.OPAQUE) if kind.name == "string" else Kind.OPAQUE
     return Kind.OPAQUE if kind.name == "null" else Kind(kind.name)

@@ -263,8 +263,7 @@ class Route:
             return 0
         if not self._merges:
             return 0
-        row = incoming.plans.old
-        old = row.partial(before) if ABSENT in before else row.flat(before)
+        old = incoming.plans.old.comparable(before)
         same = [i for i in self._mergeable if old[i] == values[i]]
         return None if len(same) == len(self._mergeable) else sum(1 << i for i in same)
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from ..avro.envelope import Kind, to_postgres, to_python
-from ..errors import EventError
+from ..avro.conversion import to_python
+from ..avro.envelope import ColumnType, Kind
+from ..errors import DecodeError, EventError, ValueRefusedError
 from ..plugin import ABSENT, AllOf, Column, Constant, FirstOf, SyncTime
+from ..postgres.narrowing import narrowing
 from ..postgres.types import UNRESOLVED, PgType, declared_type
 from ..quality.rules import required, value_checks
+from .spelling import fitting, spelling
 from .staging import staged_as
 
 Values: TypeAlias = tuple[Any, ...]
@@ -32,6 +35,8 @@ class SourceColumn:
     type: str | None = None
     pg: PgType = UNRESOLVED
     """The resolved type, which is read from `type` where it is not given; UNRESOLVED if unknown."""
+    item: ColumnType | None = None
+    """What the writer's schema says of the elements of an array."""
 
     def __post_init__(self) -> None:
         """Resolve the type of a column that comes from no database."""
@@ -41,7 +46,7 @@ class SourceColumn:
     @property
     def to_python(self) -> Converter | None:
         """Makes the decoded value what hooks expect; None if it is that already."""
-        return to_python(self.kind, self.type)
+        return to_python(self.kind, self.pg, self.item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +98,31 @@ class RowPlan:
         self._columns = columns
         self._code = _Code({column.name: i for i, column in enumerate(source)}, source, defaulted)
         self._cells: dict[tuple[int, str], RowFunction] = {}
-        self.flat = self._code.function([self._code.flat(column) for column in columns])
-        self.typed = self._code.function([self._code.typed(column) for column in columns])
+        names = [column.name for column in columns]
+        self.flat = self._code.function([self._code.flat(column) for column in columns], names)
+        self.typed = self._code.function([self._code.typed(column) for column in columns], names)
         self.finish = self._code.function(
-            [self._code.finished(column, f"v[{i}]") for i, column in enumerate(columns)]
+            [self._code.finished(column, f"v[{i}]") for i, column in enumerate(columns)], names
         )
 
     def partial(self, values: Sequence[Any]) -> Values:
         """`flat` for a row that lacks some source columns: what needs them is ABSENT too."""
         return self._known(values, self._code.flat)
+
+    def comparable(self, values: Sequence[Any]) -> Values:
+        """`partial` for the row before a change: what could not be written is ABSENT, too."""
+        try:
+            return self.partial(values) if ABSENT in values else self.flat(values)
+        except (DecodeError, ValueRefusedError):
+            return tuple(self._writable(column, values) for column in self._columns)
+
+    def _writable(self, column: TargetColumn, values: Sequence[Any]) -> Any:
+        if self._lacks(column, values):
+            return ABSENT
+        try:
+            return self._cell(self._columns.index(column), self._code.flat)(values)[0]
+        except (DecodeError, ValueRefusedError):
+            return ABSENT
 
     def partial_typed(self, values: Sequence[Any]) -> Values:
         """`typed` for such a row."""
@@ -130,9 +151,35 @@ class RowPlan:
         """The function of one column alone, made when it is first needed."""
         made = self._cells.get((i, code.__name__))
         if made is None:
-            made = self._code.function([code(self._columns[i])])
+            column = self._columns[i]
+            made = self._code.function([code(column)], [column.name])
             self._cells[i, code.__name__] = made
         return made
+
+
+_FUNCTION = """
+def row(v):
+    try:
+        return ({})
+    except Exception as fault:
+        raise blamed(v, fault) from fault
+"""
+
+
+def _blamed(
+    columns: Sequence[str], cells: Sequence[RowFunction], row: Sequence[Any], fault: Exception
+) -> Exception:
+    """The fault with the name of its column; found by trying one after the other."""
+    if type(fault) not in {DecodeError, ValueRefusedError}:
+        return fault
+    for column, cell in zip(columns, cells, strict=True):
+        try:
+            cell(row)
+        except Exception as again:  # noqa: BLE001 - the column's own functions may raise anything
+            if type(again) is type(fault):
+                return type(fault)(f"column {column!r}: {again}")
+            return fault
+    return fault
 
 
 class _Code:
@@ -149,9 +196,13 @@ class _Code:
         self._defaulted = defaulted
         self._names: dict[str, Any] = {}
 
-    def function(self, expressions: Sequence[str]) -> RowFunction:
-        code = f"lambda v: ({''.join(e + ', ' for e in expressions)})"
-        made: RowFunction = eval(code, dict(self._names))  # noqa: S307 - our own text only
+    def function(self, expressions: Sequence[str], columns: Sequence[str]) -> RowFunction:
+        """The function of a whole row; what it raises names the column that is at fault."""
+        code = _FUNCTION.format("".join(e + ", " for e in expressions))
+        cells = [eval(f"lambda v: {e}", self._names) for e in expressions]  # noqa: S307 - our own text only
+        names = {**self._names, "blamed": partial(_blamed, columns, cells)}
+        exec(code, names)  # noqa: S102 - our own text only
+        made: RowFunction = names["row"]
         return made
 
     def flat(self, target: TargetColumn) -> str:
@@ -176,7 +227,12 @@ class _Code:
         value = self._checked(value, target.column)  # a plugin may have changed it
         if target.column.lookup is not None:
             return self._wanted(value, target.column)
-        return self._last(self._text(value, target), target)
+        sources = [self._source[self.index[name]] for name in target.column.sources]
+        narrow = self._narrowing(sources, target)
+        if narrow is not None:
+            value = self._if_null("None", value, f"{self._name(narrow)}(x)")
+        stage = self._name(self._restaging(sources, target))
+        return self._last(self._if_null("None", value, f"{stage}(x)"), target)
 
     def _last(self, value: str, target: TargetColumn) -> str:
         column = target.column
@@ -216,16 +272,36 @@ class _Code:
         return self._over_sources(target.column, lambda at: self._read(at, target))
 
     def _read(self, at: int, target: TargetColumn) -> str:
-        kind = self._source[at].kind
-        respell = to_postgres(kind, target.type)
-        if respell is not None:
-            spelled = f"{self._name(respell)}(x)"
-            if target.stage_type != "text":
-                spelled = f"{self._name(to_stage(target))}({spelled})"
-            return self._if_null("None", f"v[{at}]", spelled)
-        if target.stage_type in _FITS.get(kind, _TEXT):
+        source = self._source[at]
+        narrow = self._narrowing([source], target)
+        respell = spelling(source.kind, source.pg, source.item, target.pg)
+        is_fit = respell is None or source.kind is Kind.DOUBLE
+        if narrow is None and is_fit and target.stage_type in fitting(source.kind, source.pg):
             return f"v[{at}]"
-        return self._text(f"v[{at}]", target)
+        spelled = "x"
+        for step in (respell, narrow):
+            spelled = spelled if step is None else f"{self._name(step)}({spelled})"
+        if target.stage_type != "text" or spelled == "x":
+            spelled = f"{self._name(to_stage(target))}({spelled})"
+        return self._if_null("None", f"v[{at}]", spelled)
+
+    @staticmethod
+    def _restaging(sources: Sequence[SourceColumn], target: TargetColumn) -> Converter:
+        """`to_stage`, but a text column gets an array or an hstore as PostgreSQL spells it."""
+        if target.column.convert is None and target.pg.category == "S":
+            for source in sources:
+                if source.pg.element is not None or source.pg.is_from("hstore", "hstore"):
+                    return staged_as(source.pg, "text")
+        return to_stage(target)
+
+    @staticmethod
+    def _narrowing(sources: Sequence[SourceColumn], target: TargetColumn) -> Converter | None:
+        """The check of what is copied as it is; what the mapping itself shortens is its own map."""
+        column = target.column
+        if column.convert is not None or column.max_length is not None or column.lookup is not None:
+            return None
+        checks = [narrowing(s.pg, target.pg) for s in sources if s.pg is not UNRESOLVED]
+        return next((check for check in checks if check is not None), None)
 
     def _converted(self, column: Column) -> str:
         if isinstance(column.source, Constant):
@@ -268,21 +344,6 @@ class _Code:
         return name
 
 
-# The staging types that take a decoded value as it is.
-_TEXT = frozenset({"text"})
-_WHOLE = frozenset({"int2", "int4", "int8"})
-_FITS: Mapping[Kind, frozenset[str]] = {
-    Kind.INT: _WHOLE,
-    Kind.LONG: _WHOLE,
-    Kind.FLOAT: frozenset({"float8"}),
-    Kind.DOUBLE: frozenset({"float8"}),
-    Kind.BOOLEAN: frozenset({"bool"}),
-    Kind.BYTES: frozenset(),
-    Kind.ARRAY: frozenset(),
-    Kind.MAP: frozenset(),
-}
-
-
 # Kinds of which an unchanged TOASTed value is the marker itself, to be found in the message.
 _MARKED = frozenset({Kind.STRING, Kind.JSON, Kind.XML})
 # Kinds that are never TOASTed, as their values are small.
@@ -292,7 +353,7 @@ _SMALL = frozenset(Kind) - _MARKED - {Kind.BYTES, Kind.ARRAY, Kind.MAP, Kind.OPA
 def is_plain(columns: Sequence[SourceColumn]) -> bool:
     """Would the marker tell of every column that is missing from an event?"""
     return all(
-        column.kind in _SMALL or (column.kind in _MARKED and column.type != "bytea")
+        column.kind in _SMALL or (column.kind in _MARKED and not column.pg.is_builtin("bytea"))
         for column in columns
     )
 
@@ -311,4 +372,4 @@ def check_whole(row: Mapping[str, Any], names: Iterable[str]) -> None:
 
 def to_stage(target: TargetColumn) -> Converter:
     """The function that makes a Python value fit for the column's staging type."""
-    return staged_as(target.type, target.stage_type)
+    return staged_as(target.pg, target.stage_type)

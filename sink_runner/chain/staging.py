@@ -6,20 +6,47 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
+from ..errors import ValueRefusedError
+from ..postgres.narrowing import WHOLE_NUMBERS
+from ..postgres.text import array_literal, float8_text, hstore_literal
+from ..postgres.types import PgType
 
-def whole(value: Any) -> int:
-    """A number without a fraction, however it is written; nothing is rounded in silence."""
-    if isinstance(value, int):
-        return int(value)
+
+def whole_number(type_name: str) -> Callable[[Any], int]:
+    """Give what reads a number without a fraction; it is neither rounded nor out of range.
+
+    Binary COPY would keep the low bits of a number that is too large.
+    """
+    bound = WHOLE_NUMBERS[type_name]
+
+    def whole(value: Any) -> int:
+        number = int(value) if isinstance(value, int) else _whole(value)
+        if not -bound <= number < bound:
+            raise ValueRefusedError(f"a number is outside the range of {type_name}")
+        return number
+
+    return whole
+
+
+def _whole(value: Any) -> int:
     try:
         number = Decimal(value)
-        if number == number.to_integral_value():
+        if number.is_finite() and number == number.to_integral_value():
             return int(number)
-    except ArithmeticError:
+    except (ArithmeticError, TypeError, ValueError):
         pass
-    raise ValueError("something else where a whole number is wanted")
+    raise ValueRefusedError("expected a whole number")
+
+
+def double(value: Any) -> float:
+    """Give a number as a double."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueRefusedError("expected a floating-point number") from None
 
 
 _TRUTH = {
@@ -35,23 +62,25 @@ def truth(value: Any) -> bool:
     try:
         return _TRUTH[value.strip().lower()]
     except KeyError:
-        raise ValueError("text where a boolean is wanted") from None
+        raise ValueRefusedError("expected a boolean") from None
 
 
 _STAGE: Mapping[str, Callable[[Any], Any]] = {
-    "int2": whole,
-    "int4": whole,
-    "int8": whole,
-    "float8": float,
+    **{name: whole_number(name) for name in WHOLE_NUMBERS},
+    "float8": double,
     "bool": truth,
 }
 
 
-def staged_as(type_: str, stage_type: str) -> Callable[[Any], Any]:
+def staged_as(pg: PgType, stage_type: str) -> Callable[[Any], Any]:
     """The function that makes a Python value fit for a column's staging type."""
     if stage_type != "text":
         return _STAGE[stage_type]
-    return array_text if type_.endswith("[]") else to_text
+    if pg.is_from("hstore", "hstore"):
+        return hstore_text
+    if pg.element is None:
+        return to_text
+    return partial(array_text, delimiter=";") if pg.element.is_builtin("box") else array_text
 
 
 def to_text(value: Any) -> str:
@@ -68,7 +97,17 @@ def to_text(value: Any) -> str:
         case bytes():
             return "\\x" + value.hex()
         case _:
-            return str(value)
+            return float8_text(value) if isinstance(value, float) else str(value)
+
+
+def hstore_text(value: Any) -> str:
+    """A mapping, or the JSON that hooks are given of an hstore, as hstore's text."""
+    if isinstance(value, str) and not value.lstrip().startswith("{"):
+        return value
+    try:
+        return hstore_literal(json.loads(value) if isinstance(value, str) else value)
+    except (AttributeError, ValueError):
+        raise ValueRefusedError("expected an hstore") from None
 
 
 def text_key(value: Any) -> Any:
@@ -78,17 +117,6 @@ def text_key(value: Any) -> Any:
     return to_text(value)
 
 
-def array_text(values: Any) -> str:
+def array_text(values: Any, delimiter: str = ",") -> str:
     """A list as PostgreSQL's array literal; text passes as it is."""
-    if isinstance(values, str):
-        return values
-    return "{" + ",".join(_element(value) for value in values) + "}"
-
-
-def _element(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, list | tuple):
-        return array_text(value)
-    text = to_text(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    return values if isinstance(values, str) else array_literal(values, to_text, delimiter)

@@ -144,7 +144,10 @@ def _reading(bench: Workbench, mapping: TableMapping, *, of_batch: bool) -> Read
 
 def _of_events(bench: Workbench, mapping: TableMapping, catalog: TableCatalog) -> Reading:
     decoder = EnvelopeDecoder(
-        bench.schemas, after=mapping.source_columns, before=columns_before(mapping)
+        bench.schemas,
+        after=mapping.source_columns,
+        before=columns_before(mapping),
+        toastable=catalog.toastable,
     )
     keys = KeyDecoder(bench.schemas, sorted(catalog.primary_key))
 

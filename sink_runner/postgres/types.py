@@ -319,6 +319,14 @@ _CATEGORIES = {
     "char": "Z",
 }
 _EXTENSIONS = {"citext": "citext", "hstore": "hstore", "ltree": "ltree"}
+_FIELDS = {
+    "year": 1 << 2,
+    "month": 1 << 1,
+    "day": 1 << 3,
+    "hour": 1 << 10,
+    "minute": 1 << 11,
+    "second": 1 << 12,
+}
 _ONE_WHERE_BARE = frozenset(("bpchar", "bit"))
 _DECLARED = re.compile(r"([^(\[]+?) *(?:\(([\d, -]+)\))?( with(?:out)? time zone)? *((?:\[\d*\])*)")
 
@@ -353,6 +361,11 @@ def declared_type(declared: str) -> PgType:
 
 
 def _plain(declared: str, spelled: str, bound: list[int] | None) -> PgType:
+    first, _, fields = spelled.partition(" ")
+    if first == "interval" and fields:
+        modifier = _interval_fields(fields) << 16 | (bound[0] if bound else _ANY_PRECISION)
+        plain = _plain(first, first, None)
+        return replace(plain, modifier=modifier, declared=declared, cast=declared)
     name = _SPELLINGS.get(spelled, spelled)
     bare = name if name in _ONE_WHERE_BARE else spelled
     return PgType(
@@ -367,6 +380,14 @@ def _plain(declared: str, spelled: str, bound: list[int] | None) -> PgType:
         base_cast=declared,
         extension=_EXTENSIONS.get(name),
     )
+
+
+def _interval_fields(text: str) -> int:
+    """The mask of `day to second` and the like."""
+    first, _, last = text.partition(" to ")
+    names = list(_FIELDS)
+    kept = names[names.index(first) : names.index(last or first) + 1]
+    return sum(_FIELDS[name] for name in kept)
 
 
 def _modifier(name: str, bound: list[int]) -> int | None:

@@ -28,7 +28,7 @@ FROM sync_dlq WHERE flow = %s
 """
 # The session's zone is UTC, so a column without zone compares as what it is.
 _STALE = "SELECT count(*) FILTER (WHERE {version} < now() - %s), count(*) FROM {table}"
-_MOMENTS = ("date", "timestamp without time zone", "timestamp with time zone")
+_MOMENTS = ("date", "timestamp", "timestamptz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _stale(connection: Connection, mapping: TableMapping, days: float) -> Stale 
     version = mapping.conflict.version
     table = read_table(connection, mapping.target_table)
     column = None if version is None else table.columns.get(version)
-    if column is None or column.type not in _MOMENTS:
+    if column is None or not column.pg.is_builtin(*_MOMENTS):
         return None
     query = _STALE.format(version=quoted(column.name), table=table.sql_name)
     found = connection.execute(query.encode(), (timedelta(days=days),)).fetchone()

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..avro.envelope import ColumnType, Kind, effective_kind
+from ..avro.conversion import effective_kind
+from ..avro.envelope import ColumnType, Kind
 from ..avro.names import adjust_name, restore_name
 from ..avro.row import row_schema
 from ..avro.schema import Record, parse
 from ..errors import DecodeError
+from ..postgres.types import declared_type
 
 SOURCE_TYPE = "__debezium.source.column.type"
 SOURCE_LENGTH = "__debezium.source.column.length"
@@ -41,7 +43,7 @@ class ColumnShape:
 
     @property
     def kind(self) -> Kind:
-        return effective_kind(self.type.kind, self.source_type)
+        return effective_kind(self.type.kind, declared_type(self.source_type or ""))
 
     @property
     def title(self) -> str:

@@ -68,6 +68,11 @@ class TableCatalog:
     full_identity: bool
 
     @property
+    def toastable(self) -> frozenset[str]:
+        """The columns that an update may leave out where they are unchanged."""
+        return frozenset(name for name, column in self.columns.items() if column.toastable)
+
+    @property
     def sql_name(self) -> str:
         return qualified(self.table.schema, self.table.name)
 

@@ -12,14 +12,8 @@ from ..plugin import Conflict, Strategy
 Fold: TypeAlias = Callable[[tuple[Any, ...], tuple[Any, ...]], bool]
 """Of two whole rows of a key, does the second replace the first?  If not, it changes nothing."""
 
-_WHOLE = {"smallint", "integer", "bigint"}
-_MOMENTS = {
-    "date",
-    "timestamp",
-    "timestamptz",
-    "timestamp without time zone",
-    "timestamp with time zone",
-}
+_WHOLE = ("int2", "int4", "int8")
+_MOMENTS = ("date", "timestamp", "timestamptz")
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
@@ -51,8 +45,8 @@ def _later(_before: tuple[Any, ...], _after: tuple[Any, ...]) -> bool:
 
 def _newer(version: str | None, columns: Sequence[TargetColumn]) -> Fold | None:
     for at, column in enumerate(columns):
-        if column.name == version and column.type in _WHOLE | _MOMENTS:
-            read: Callable[[Any], Any] = _number if column.type in _WHOLE else _moment
+        if column.name == version and column.pg.is_builtin(*_WHOLE, *_MOMENTS):
+            read: Callable[[Any], Any] = _number if column.pg.is_builtin(*_WHOLE) else _moment
             return lambda before, after: bool(read(after[at]) >= read(before[at]))
     return None
 

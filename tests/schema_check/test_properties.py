@@ -9,8 +9,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from sink_runner.avro import EnvelopeDecoder
-from sink_runner.avro.envelope import to_python
+from sink_runner.avro.conversion import to_python
 from sink_runner.plugin import Column
+from sink_runner.postgres.types import declared_type
 from sink_runner.schema_check.contract import Contract
 from sink_runner.schema_check.findings import refused
 
@@ -143,7 +144,9 @@ def test_what_passes_is_read_as_the_mapping_was_planned(evolution, told, data):
     planned = row(key=(), **then).columns
     for name, value in zip(wanted, decoded.after, strict=True):
         assert value == after[name]
-        convert = to_python(planned[name].type.kind, planned[name].source_type if told else None)
+        convert = to_python(
+            planned[name].type.kind, declared_type(planned[name].source_type if told else "")
+        )
         if value is not None and convert is not None:
             convert(value)  # raises if it is not what the mapping was planned for
 
