@@ -118,7 +118,7 @@ class FieldCheck:
         return f"({' AND '.join(conditions)})"
 
     def _new(self, name: str) -> str:
-        return f"s.{quoted(name)}::{self._type(name).unbound_cast}"
+        return self._type(name).read(f"s.{quoted(name)}")
 
     def _type(self, name: str) -> PgType:
         return next(column.pg for column in self._keys.columns if column.name == name)

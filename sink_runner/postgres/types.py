@@ -59,6 +59,16 @@ class PgType:
     domains: tuple[str, ...] = ()
     """The qualified names of the domains, outermost first."""
 
+    def read(self, text: str) -> str:
+        """Give SQL that reads an SQL expression of type text as the base type's input does.
+
+        Casts from text to some types are functions of their own: `'-'::text::regclass` fails and
+        `'\\377'::text::"char"` is a backslash.
+        """
+        if self.is_builtin(*_READ_BY):
+            return f"pg_catalog.{_READ_BY[self.name]}(pg_catalog.textout({text}))"
+        return f"{text}::{self.unbound_cast}"
+
     def is_builtin(self, *names: str) -> bool:
         """Whether the base type is one of these types of pg_catalog."""
         return self.schema == "pg_catalog" and self.name in names
@@ -124,6 +134,8 @@ class PgType:
             return self.modifier & 0xFFFF
         return None
 
+
+_READ_BY = {"regclass": "regclassin", "char": "charin"}
 
 UNRESOLVED = PgType("", "", "X", "b", None, "", "text", "text", "text")
 """Stands for the type of a column that is yet to be resolved."""

@@ -376,14 +376,14 @@ class Statements:
 
     @cached_property
     def _same_key(self) -> str:
-        return " AND ".join(
-            f"t.{quoted(name)} = s.{quoted(name)}::{self._types[name].unbound_cast}"
-            for name in self.key
-        )
+        return " AND ".join(f"t.{quoted(name)} = {self._staged_key(name)}" for name in self.key)
+
+    def _staged_key(self, name: str) -> str:
+        return self._types[name].read(f"s.{quoted(name)}")
 
     @cached_property
     def _key_text(self) -> str:
-        parts = ", ".join(f"s.{quoted(n)}::{self._types[n].unbound_cast}" for n in self.key)
+        parts = ", ".join(map(self._staged_key, self.key))
         return self.key_text.sql(f"jsonb_build_array({parts})")
 
     def _newer(self, new: Mapping[str, str], source: str) -> str:
@@ -406,7 +406,7 @@ class Statements:
         value = f"s.{quoted(column.name)}"
         if column.stage_type == column.pg.name:
             return value
-        return f"{value}::{column.pg.unbound_cast}"
+        return column.pg.read(value)
 
 
 def differ(old: Sequence[str], new: Sequence[str]) -> str:
