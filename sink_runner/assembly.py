@@ -45,7 +45,8 @@ from .patience import Patience
 from .plugin import TableMapping
 from .postgres.callback_rows import CallbackRows
 from .postgres.clusters import ClusterWatch
-from .postgres.preflight import check_mapping, log_warnings
+from .postgres.findings import refuse
+from .postgres.preflight import check_mapping, check_topic, log_warnings
 from .postgres.refused_column import RefusedColumn
 from .postgres.source_checks import columns_before
 from .postgres.types import UNRESOLVED
@@ -103,7 +104,12 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     policies = around.latest or (lambda: around.policies)
     watch = schema_watch(plugin.name, mapping, around.config, policies, around.schemas)
     preflight = check_mapping(plugin.name, mapping, around.config, known=watch.known())
-    log_warnings(preflight)
+    findings = [*preflight.findings]
+    try:
+        findings += check_topic(plugin.name, mapping, around.config)
+    finally:  # Kafka that does not answer keeps no fault of the databases back
+        refuse(findings)
+    log_warnings(findings)
     source, target = preflight.catalogs()
     clusters = ClusterWatch(
         plugin.name,

@@ -37,6 +37,19 @@ class Kafka:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """What Debezium is told, so that a mapping whose source is not captured is noticed."""
+
+    directory: Path | None = field(
+        default=None,
+        metadata=doc(
+            "Folder of Debezium Server's properties, which are held against the mappings; without "
+            "it only the publications are checked."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
     """Where the schemas of the events are."""
 
@@ -277,6 +290,7 @@ class Config:
     databases: Mapping[str, Database] = field(metadata=doc("One table for each database."))
     dead_letters: DeadLetters
     policies: Policies = field(default_factory=Policies)
+    capture: Capture = field(default_factory=Capture)
     batch: Batch = field(default_factory=Batch)
     waiting: Waiting = field(default_factory=Waiting)
     schema: Schema = field(default_factory=Schema)

@@ -65,7 +65,7 @@ def tools(
     try:
         _make_control_tables(database(config, mapping.target_table.database).dsn)
         preflight = check_mapping(plugin.name, mapping, config)
-        log_warnings(preflight)
+        log_warnings(preflight.findings)
         _, target = preflight.catalogs(batch=True)
         reader = database(config, mapping.source_table.database).reader_dsn
         asking = open_source(reader, plugin.name)

@@ -1,7 +1,7 @@
 """The checks that a mapping passes before a row moves: one list, the same for every command.
 
 `run`, `batch` and `schema check` call `check_mapping`, so that none of them accepts what another
-one refuses.  All faults of a mapping are told at once.
+one refuses; `check_topic` is for those that ask Kafka.  All faults of a mapping are told at once.
 """
 
 from __future__ import annotations
@@ -16,11 +16,20 @@ import structlog
 
 from ..config import Config, Database
 from ..errors import ConfigError
+from ..kafka.topic_checks import read_topic, topic_faults
 from ..plugin import Table, TableMapping
 from ..target.catalog import TableCatalog, quoted, read_table
 from ..target.faults import judge
 from ..target.session import Connection, connect
-from . import clusters, privilege_checks, query_checks, source_checks, target_checks, topic_checks
+from . import (
+    capture_checks,
+    clusters,
+    privilege_checks,
+    query_checks,
+    source_checks,
+    target_checks,
+    topic_checks,
+)
 from .findings import Fault, Finding, refuse
 from .subject import Subject
 from .table_facts import TableFacts, read_facts
@@ -33,6 +42,8 @@ CHECKS: Mapping[str, Check] = {
     "replica_identity": source_checks.check_replica_identity,
     "publication": source_checks.check_publication,
     "topic": topic_checks.check_topic_of_its_own,
+    "capture": capture_checks.check_capture,
+    "capture_role": capture_checks.check_capture_role,
     "source_row_security": source_checks.check_row_security,
     "source_cluster": clusters.check_cluster,
     "target_kind": target_checks.check_kind,
@@ -108,6 +119,20 @@ def check_mapping(
             raise judge(fault) from fault
 
 
+def check_topic(name: str, mapping: TableMapping, config: Config) -> Sequence[Finding]:
+    """Check the mapping's topic; nothing for a mapping that reads none.
+
+    Raises RetriableError where Kafka does not answer.
+    """
+    if not mapping.events:
+        return ()
+    topic = read_topic(config.kafka.bootstrap, mapping.source)
+    return [
+        Finding(mapping=name, check="topic", fault=fault)
+        for fault in topic_faults(config.kafka.bootstrap, mapping.source, topic)
+    ]
+
+
 def database(config: Config, name: str) -> Database:
     """The settings of a database.  Raises ConfigError."""
     try:
@@ -119,9 +144,9 @@ def database(config: Config, name: str) -> Database:
         ) from None
 
 
-def log_warnings(preflight: Preflight) -> None:
+def log_warnings(findings: Iterable[Finding]) -> None:
     """Tell what does not forbid a start."""
-    for finding in preflight.findings:
+    for finding in findings:
         if not finding.refused:
             structlog.get_logger().warning(
                 "preflight_warned",

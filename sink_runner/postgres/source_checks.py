@@ -154,7 +154,7 @@ def check_publication(subject: Subject) -> Iterator[Fault]:
         subject.publications,
         source,
         [*subject.mapping.source_columns, *source.primary_key],
-        named=None,
+        named=None if subject.capture is None else subject.capture.publication,
         follows=subject.follows,
     )
 

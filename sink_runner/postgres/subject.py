@@ -8,6 +8,7 @@ from functools import cached_property
 
 from ..chain.row import staged
 from ..config import Config
+from ..kafka.capture import CaptureSettings, read_capture
 from ..plugin import Delete, Keep, Mark, Strategy, TableMapping
 from ..target.catalog import TableCatalog, quoted
 from ..target.session import Connection
@@ -34,6 +35,12 @@ class Subject:
     """Open a session by its connection string, once for all checks."""
     known: frozenset[str] = frozenset()
     """Columns that the source once had."""
+
+    @cached_property
+    def capture(self) -> CaptureSettings | None:
+        """What Debezium is told; None where no setting names its properties."""
+        directory = self.config.capture.directory
+        return None if directory is None else read_capture(directory, self.source.table.database)
 
     @cached_property
     def publications(self) -> Sequence[Publication]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
-from ..errors import ConfigError, DecodeError
+from ..errors import ConfigError, DecodeError, RetriableError
 from ..masking.policy import Policies
 from ..plugin import Table, TableMapping
+from ..postgres.findings import Fault
 from ..postgres.findings import Finding as PreflightFinding
-from ..postgres.preflight import check_mapping
+from ..postgres.preflight import check_mapping, check_topic
 from .build import contracts, rules_of, source_row
 from .contract import Contract
 from .findings import Change, Finding, Severity, passes, refused
@@ -101,10 +102,27 @@ def check_start(name: str, mapping: TableMapping, sources: Sources) -> list[Find
     contract = _contract(name, mapping, sources)
     known = () if contract is None else contract.missing | contract.row.columns.keys()
     preflight = check_mapping(name, mapping, sources.config, known=known)
-    found = [_of_preflight(finding) for finding in preflight.findings]
+    findings = [*preflight.findings]
+    if sources.registry is not None:
+        findings += _of_topic(name, mapping, sources.config)
+    found = [_of_preflight(finding) for finding in findings]
     if preflight.source is None:
         return found
     return found + check(name, mapping, sources)
+
+
+def _of_topic(name: str, mapping: TableMapping, config: Config) -> Sequence[PreflightFinding]:
+    """What is found of the topic; that Kafka does not answer is no fault of the mapping."""
+    try:
+        return check_topic(name, mapping, config)
+    except RetriableError as away:
+        fault = Fault(
+            f"{away}: topic {mapping.source!r} was not checked",
+            f"a broker at {config.kafka.bootstrap}",
+            "start Kafka, or check with --from-catalog",
+            refused=False,
+        )
+        return [PreflightFinding(mapping=name, check="topic", fault=fault)]
 
 
 def _of_preflight(finding: PreflightFinding) -> Finding:

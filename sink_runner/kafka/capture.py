@@ -1,0 +1,95 @@
+"""What Debezium is told to capture, read from its properties."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..plugin import Table
+
+_SOURCE = "debezium.source."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureSettings:
+    """The settings of the connector of one database; None where no file tells one."""
+
+    path: Path
+    publication: str | None
+    user: str | None
+    included: Sequence[str] | None
+    """Regular expressions of schema.table."""
+    excluded: Sequence[str]
+    excluded_columns: Sequence[str]
+    """Regular expressions of schema.table.column."""
+
+    def captures(self, table: Table) -> bool:
+        """Whether the lists of tables let the table pass."""
+        name = f"{table.schema}.{table.name}"
+        if self.included is not None and not _matches(self.included, name):
+            return False
+        return not _matches(self.excluded, name)
+
+    def leaves_out(self, table: Table, column: str) -> bool:
+        return _matches(self.excluded_columns, f"{table.schema}.{table.name}.{column}")
+
+
+def read_capture(directory: Path, database: str) -> CaptureSettings | None:
+    """The settings of the connector whose topics begin with the database's name; None: no file.
+
+    A file without a topic prefix holds what all connectors share.  Raises ConfigError where the
+    folder does not exist.
+    """
+    if not directory.is_dir():
+        raise ConfigError(
+            f"setting capture.directory: expected the folder of Debezium's properties, and "
+            f"{directory} is none; correct it, or leave the setting out"
+        )
+    files = {path: dict(_properties(path)) for path in sorted(directory.glob("*.properties"))}
+    prefix = f"{_SOURCE}topic.prefix"
+    shared: dict[str, str] = {}
+    for found in files.values():
+        if prefix not in found:
+            shared |= found
+    for path, found in files.items():
+        if found.get(prefix) == database:
+            return _capture(path, shared | found)
+    return None
+
+
+def _capture(path: Path, found: Mapping[str, str]) -> CaptureSettings:
+    def listed(name: str) -> Sequence[str] | None:
+        value = found.get(_SOURCE + name)
+        return None if value is None else [part.strip() for part in value.split(",") if part]
+
+    def plain(name: str) -> str | None:
+        value = found.get(_SOURCE + name)
+        return None if value is None or "${" in value else value  # the process's environment says
+
+    return CaptureSettings(
+        path=path,
+        publication=plain("publication.name"),
+        user=plain("database.user"),
+        included=listed("table.include.list"),
+        excluded=listed("table.exclude.list") or (),
+        excluded_columns=listed("column.exclude.list") or (),
+    )
+
+
+def _properties(path: Path) -> Iterator[tuple[str, str]]:
+    text = re.sub(r"\\\r?\n\s*", "", path.read_text(encoding="utf-8"))
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not line.lstrip().startswith(("#", "!")):
+            yield name.strip(), value.strip()
+
+
+def _matches(patterns: Sequence[str], name: str) -> bool:
+    """Whether one of the patterns is of the whole name, as Debezium compares them."""
+    try:
+        return any(re.fullmatch(one, name, re.IGNORECASE) for one in patterns)
+    except re.error as fault:
+        raise ConfigError(f"a list of Debezium's properties holds no pattern: {fault}") from fault

@@ -1,0 +1,91 @@
+"""Checks of a mapping's topic: is it there, and does it keep every event?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
+
+from ..postgres.findings import Fault
+from .asking import asking
+
+_LEAST_RETENTION = timedelta(days=1)
+_LARGEST_ROW = 20 * 1024 * 1024  # bytes; the size that every other limit lets pass
+_MILLISECONDS = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFacts:
+    """A topic; `settings` is empty where the client may not ask for them."""
+
+    name: str
+    partitions: int
+    settings: Mapping[str, str]
+
+    def number(self, setting: str) -> int | None:
+        value = self.settings.get(setting, "")
+        return int(value) if value.lstrip("-").isdigit() else None
+
+
+def read_topic(bootstrap: str, topic: str) -> TopicFacts | None:
+    """Ask Kafka; None where there is no such topic.  Raises RetriableError."""
+    with asking():
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        try:
+            found = admin.describe_topics([topic])[0]
+            if found.get("error_code"):
+                return None
+            return TopicFacts(topic, len(found["partitions"]), _settings(admin, topic))
+        finally:
+            admin.close()
+
+
+def _settings(admin: KafkaAdminClient, topic: str) -> Mapping[str, str]:
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+    try:
+        found = admin.describe_configs([resource], config_filter="all")["topic"][topic]
+    except KafkaError:
+        return {}  # DescribeConfigs is a right of its own
+    return {name: str(entry["value"]) for name, entry in found.items()}
+
+
+def topic_faults(bootstrap: str, name: str, topic: TopicFacts | None) -> Iterator[Fault]:
+    """What keeps the topic from bringing every event."""
+    tool = f"--bootstrap-server {bootstrap}"
+    if topic is None:
+        yield Fault(
+            f"topic {name!r} does not exist",
+            "a topic for the events of the source",
+            f"kafka-topics.sh {tool} --create --topic {name} --partitions 1",
+        )
+        return
+    alter = f"kafka-configs.sh {tool} --alter --topic {name} --add-config"
+    if "compact" in topic.settings.get("cleanup.policy", ""):
+        yield Fault(
+            f"topic {name!r} is compacted: of several events of a row only the last one stays",
+            "cleanup.policy=delete",
+            f"{alter} cleanup.policy=delete",
+            refused=False,
+        )
+    retention = topic.number("retention.ms")
+    if retention is not None and retention >= 0 and retention * _MILLISECONDS < _LEAST_RETENTION:
+        yield Fault(
+            f"topic {name!r} keeps events for {retention * _MILLISECONDS}: they are gone when the "
+            "mapping is stopped for longer",
+            "a retention of several days",
+            f"{alter} retention.ms={30 * 24 * 3600 * 1000}",
+            refused=False,
+        )
+    largest = topic.number("max.message.bytes")
+    if largest is not None and largest < _LARGEST_ROW:
+        yield Fault(
+            f"topic {name!r} takes records of up to {largest} bytes: a larger row ends the capture "
+            "of its database",
+            f"{_LARGEST_ROW} bytes or more",
+            f"{alter} max.message.bytes=68157440",
+            refused=False,
+        )

@@ -1,0 +1,79 @@
+"""The checks of a topic on the real Kafka."""
+
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from kafka import KafkaAdminClient
+from sink_stack.testing_stack import StackUnderTest
+
+from sink_runner.errors import FatalError
+from sink_runner.kafka.identify import TopicWatch, identify
+from sink_runner.kafka.topic_checks import read_topic, topic_faults
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def make(stack: StackUnderTest) -> Callable[..., str]:
+    """Create a topic with these settings; a name may be taken over from one that is gone."""
+
+    def create(name: str = "", **settings: str) -> str:
+        name = name or f"checks.{uuid4().hex}"
+        configs = {key.replace("_", "."): value for key, value in settings.items()}
+        topic = {"num_partitions": 2, "replication_factor": 1, "configs": configs}
+        admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
+        admin.create_topics({name: topic})
+        admin.close()
+        return name
+
+    return create
+
+
+def told(stack: StackUnderTest, name: str) -> list[str]:
+    return [
+        f"{fault.problem} {fault.remedy}"
+        for fault in topic_faults(stack.kafka, name, read_topic(stack.kafka, name))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"cleanup_policy": "compact"}, "is compacted"),
+        ({"cleanup_policy": "compact,delete"}, "is compacted"),
+        ({"retention_ms": "60000"}, "keeps events for 0:01:00"),
+        ({"max_message_bytes": "1048588"}, "records of up to 1048588 bytes"),
+    ],
+    ids=str,
+)
+def test_setting_that_loses_events_is_told(stack, make, settings, said) -> None:
+    found = told(stack, make(**{"max_message_bytes": "68157440"} | settings))
+    assert len(found) == 1
+    assert said in found[0]
+    assert "kafka-configs.sh" in found[0]
+
+
+def test_topics_of_the_stack_are_sound(stack) -> None:
+    assert told(stack, "smart_citizen.public.citizens") == []
+
+
+def test_topic_that_is_missing_is_told(stack) -> None:
+    (found,) = told(stack, "checks.nowhere")
+    assert "does not exist" in found
+    assert "--create --topic checks.nowhere" in found
+
+
+def test_recreated_topic_has_another_identity(stack, make) -> None:
+    name = make()
+    first = identify(stack.kafka, name)
+    watch = TopicWatch("m", first, lambda: identify(stack.kafka, name))
+    watch.check()
+    admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
+    admin.delete_topics([name])
+    admin.close()
+    with pytest.raises(FatalError, match="was deleted"):
+        watch.check()
+    make(name)
+    with pytest.raises(FatalError, match="deleted and created again"):
+        watch.check()
