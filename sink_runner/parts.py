@@ -23,8 +23,6 @@ from .postgres.target_lookups import ResolveInTarget, TargetLookups
 from .postgres.types import declared_type
 from .target.catalog import CatalogColumn, stage_type
 
-_MOST = 63  # a bit of a bigint tells of each whether to keep it
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -122,10 +120,6 @@ def target_columns(
         pg = declared_type(type_) if mapping.candidates else catalog[column.name].pg
         mask = _mask(mapping, column, policies)
         made.append(TargetColumn(column, type_, stage_type(pg), mask, pg))
-    if len(made) > _MOST:
-        raise ConfigError(
-            f"{mapping.target} has {len(made)} columns; at most {_MOST} can be mapped"
-        )
     return made
 
 

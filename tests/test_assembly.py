@@ -98,14 +98,6 @@ class TestParts:
             parts("back")
         parts()
 
-    def test_more_columns_than_the_bits_tell_apart_are_refused(
-        self, site, parts: Callable[..., Any]
-    ) -> None:
-        site.mapping("one")
-        assert len(parts(columns=62).columns) == 63
-        with pytest.raises(ConfigError, match="63"):
-            parts(columns=63)
-
 
 def test_lookups_are_the_reader_s_and_nobody_else_s() -> None:
     databases = {name: Database(dsn=f"w {name}", reader_dsn=f"r {name}") for name in ("n", "s")}

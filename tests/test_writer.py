@@ -21,6 +21,7 @@ from sink_runner.plugin import (
     newest_wins,
     source_wins,
 )
+from sink_runner.target.changes import READ
 
 pytestmark = pytest.mark.postgres
 
@@ -279,3 +280,31 @@ def test_identity_column_takes_the_sources_value(written: Make, kind: str, confl
     made.write(made.row(41, "b", DAY[2]))
     stays = "a" if conflict == insert_once() else "b"
     assert made.rows("id, a") == [(41, stays)]
+
+
+@pytest.mark.parametrize("columns", [62, 63, 64, 130, 400])
+@pytest.mark.parametrize("read", [False, True], ids=["changed", "read"])
+def test_wide_table_keeps_the_columns_it_is_told_to(
+    written: Make, columns: int, read: object
+) -> None:
+    """A bigint has a bit for 63 columns only; the others have theirs in further ones."""
+    names = [f"c{at}" for at in range(columns)]
+    ddl = ", ".join(["id int PRIMARY KEY", "at timestamp", *(f"{name} int" for name in names)])
+    made = written(ddl, conflict=merge_changed("at"), old_row=True)
+    made.write(made.row(1, DAY[1], *range(columns)))
+    kept = [at for at in range(columns) if at % 3 == 0]
+    keep = sum(1 << at + 2 for at in kept) + (READ if read else 0)
+    assert made.write(made.row(1, DAY[2], *(-1 - at for at in range(columns)), keep=keep)) == 1
+    ((_, _, *found),) = made.rows()
+    assert found == [at if at % 3 == 0 else -1 - at for at in range(columns)]
+    again = made.row(1, DAY[2], *range(columns), keep=READ)
+    assert made.write(again) == 0
+
+
+def test_wide_row_without_its_unchanged_values_is_written(written: Make) -> None:
+    names = [f"c{at} int" for at in range(100)]
+    made = written(", ".join(["id int PRIMARY KEY", *names]))
+    made.write(made.row(1, *range(100)))
+    keep = 1 << 100
+    made.write(made.row(1, *(7 for _ in range(99)), ABSENT, keep=keep))
+    assert made.rows() == [(1, *(7 for _ in range(99)), 99)]

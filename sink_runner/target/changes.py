@@ -16,9 +16,19 @@ Position: TypeAlias = tuple[int, int]
 The changes of a multi-row statement, and both halves of a change of the primary key, share an LSN.
 """
 
-READ = -(1 << 63)
-"""The sign of a bigint, which is no column's bit in `Write.keep`: the row was read as it stands,
-so nobody knows which of its columns its version changed."""
+KEEP_BITS = 63
+"""So many columns one bigint of the staging table tells of."""
+READ = -(1 << 2048)
+"""The sign of `Write.keep`, beyond the bit of any column (PostgreSQL allows 1,600): the row was
+read as it stands, so nothing tells which of its columns its version changed."""
+
+
+def keep_words(keep: int, count: int) -> list[int]:
+    """Split `Write.keep` into `count` bigints; the sign goes with the first."""
+    words = [keep >> KEEP_BITS * at & (1 << KEEP_BITS) - 1 for at in range(count)]
+    if keep < 0:
+        words[0] -= 1 << KEEP_BITS
+    return words
 
 
 class Write(NamedTuple):

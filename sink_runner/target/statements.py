@@ -15,6 +15,7 @@ from ..chain.row import TargetColumn
 from ..plugin import Column, Conflict, Strategy
 from ..postgres.types import PgType
 from .catalog import quoted
+from .changes import KEEP_BITS
 from .hidden_keys import KeyText
 
 # An explicit cast to these cuts off in silence what is too long; an assignment complains.
@@ -22,8 +23,6 @@ _CUT_OFF = ("varchar", "bpchar", "bit", "varbit")
 
 POSITION = "_position"
 ORDINAL = "_ordinal"
-_MARKS = {"_keep": "int8", POSITION: "int8", ORDINAL: "int8"}
-"""What a row may be staged with besides its columns."""
 _PLACE_S = f"s.{POSITION}, s.{ORDINAL}"
 _PLACE_V = "v.position, v.ordinal"
 _PLACE_NEW = "excluded.position, excluded.ordinal"
@@ -53,19 +52,32 @@ class Statements:
         return quoted(f"stage_{self.mapping}")
 
     @cached_property
+    def keeps(self) -> tuple[str, ...]:
+        """The staged columns whose bits say which columns of an existing row to leave alone."""
+        more = range(1, -(-len(self.columns) // KEEP_BITS))
+        return ("_keep", *(f"_keep_{at}" for at in more))
+
+    @cached_property
+    def _marks(self) -> tuple[str, ...]:
+        """What a row may be staged with besides its columns; each is a bigint."""
+        return (*self.keeps, POSITION, ORDINAL)
+
+    @cached_property
     def create_stage(self) -> str:
         columns = [f"{quoted(c.name)} {c.stage_type}" for c in self.columns]
-        columns += [f"{name} {type_}" for name, type_ in _MARKS.items()]
+        columns += [f"{name} int8" for name in self._marks]
         return f"CREATE TEMP TABLE {self.stage} ({', '.join(columns)}) ON COMMIT DELETE ROWS"
 
     def copy(self, *, marked: bool) -> str:
         """`marked` rows end with what to keep and the position, which most writes don't need."""
         names = [quoted(c.name) for c in self.columns]
-        names += list(_MARKS) if marked else []
+        names += list(self._marks) if marked else []
         return f"COPY {self.stage} ({', '.join(names)}) FROM STDIN (FORMAT binary)"
 
     def stage_types(self, *, marked: bool) -> list[str]:
-        return [c.stage_type for c in self.columns] + (list(_MARKS.values()) if marked else [])
+        return [c.stage_type for c in self.columns] + (
+            ["int8"] * len(self._marks) if marked else []
+        )
 
     @property
     def clear_stage(self) -> str:
@@ -191,21 +203,23 @@ class Statements:
             old, new = as_base(old, column.pg), stored(new, column.pg)
         if merge and column.name != self.conflict.version:
             new = f"coalesce({new}, {old})"
-        bit = 1 << self._bit(column.name)
-        return f"CASE WHEN s._keep & {bit} <> 0 THEN {old} ELSE {new} END"
+        return f"CASE WHEN {self._keeps(column.name)} <> 0 THEN {old} ELSE {new} END"
 
     @property
     def _brings(self) -> str:
         """Is there a value, not NULL and not to be left alone, in a column of the source's?"""
         bringing = [
-            f"(s._keep & {1 << self._bit(c.name)} = 0 AND s.{quoted(c.name)} IS NOT NULL)"
+            f"({self._keeps(c.name)} = 0 AND s.{quoted(c.name)} IS NOT NULL)"
             for c in self._updated
             if c.column.sources and c.name != self.conflict.version
         ]
         return f"({' OR '.join(bringing) or 'true'})"
 
-    def _bit(self, name: str) -> int:
-        return next(i for i, column in enumerate(self.columns) if column.name == name)
+    def _keeps(self, name: str) -> str:
+        """Not zero where a staged row leaves the column alone."""
+        at = next(i for i, column in enumerate(self.columns) if column.name == name)
+        word, bit = divmod(at, KEEP_BITS)
+        return f"s.{self.keeps[word]} & {1 << bit}"
 
     @cached_property
     def outdated(self) -> str:

@@ -10,7 +10,7 @@ import psycopg
 
 from ..errors import WriteError
 from ..plugin import ABSENT, Delete, Mark, Strategy, TableMapping
-from .changes import Change, Key, Leave, Round, Write, rounds
+from .changes import Change, Key, Leave, Round, Write, keep_words, rounds
 from .conflicts import ConflictLog, reviewed
 from .faults import VALUE_FAULTS, judge
 from .folding import Fold
@@ -126,13 +126,14 @@ class Writer:
 
     def _stage(self, connection: Connection, writes: Sequence[Write]) -> None:
         marked = self._marks or self.remembers or any(write.partial for write in writes)
+        words = len(self._sql.keeps)
         with connection.cursor() as cursor:
             cursor.execute(self._sql.clear_stage.encode())
             with cursor.copy(self._sql.copy(marked=marked).encode()) as copy:
                 copy.set_types(self._sql.stage_types(marked=marked))
                 try:
                     for write in writes:
-                        copy.write_row(_marked(write) if marked else write.values)
+                        copy.write_row(_marked(write, words) if marked else write.values)
                 except VALUE_FAULTS as fault:
                     raise judge(fault) from fault
 
@@ -184,8 +185,8 @@ def position_arrays(changes: Iterable[Change]) -> list[list[int | None]]:
     return [[lsn for lsn, _ in places], [ordinal for _, ordinal in places]]
 
 
-def _marked(write: Write) -> tuple[Any, ...]:
+def _marked(write: Write, words: int) -> tuple[Any, ...]:
     values = write.values
     if write.partial:
         values = tuple(None if value is ABSENT else value for value in values)
-    return (*values, write.keep, *(write.position or (None, 0)))
+    return (*values, *keep_words(write.keep, words), *(write.position or (None, 0)))
