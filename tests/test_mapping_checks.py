@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from sink_runner.loading.mapping_checks import mapping_cycles, mapping_faults
+from sink_runner.loading.mapping_checks import (
+    mapping_cycles,
+    mapping_faults,
+    name_faults,
+    shared_candidates,
+)
+from sink_runner.loading.registry import Plugin, check_together
 from sink_runner.plugin import (
     Candidates,
     Column,
@@ -216,3 +222,37 @@ def test_unsound_candidates_say_what_is_wrong(change, fault):
 )
 def test_cycles_longer_than_a_pair_are_found_once_each(edges, cycles):
     assert mapping_cycles(edges) == cycles
+
+
+@pytest.mark.parametrize(
+    ("name", "mapping", "said"),
+    [
+        ("n" * 50, GOOD, []),
+        ("n" * 51, GOOD, ["has 51 characters, expected at most 50"]),
+        ("n" * 50, GROUPED, []),
+        ("ñ" * 26, GOOD, []),
+        ("ñ" * 27, GROUPED, ["a name of 65 bytes, expected at most 63"]),
+    ],
+)
+def test_name_that_the_runners_tables_cut_is_refused(
+    name: str, mapping: TableMapping, said: list[str]
+) -> None:
+    """The dead letters hold 50 characters, and PostgreSQL cuts an identifier at 63 bytes."""
+    found = list(name_faults(name, mapping))
+    assert len(found) == len(said)
+    assert all(part in fault for part, fault in zip(said, found, strict=True))
+
+
+def test_names_that_would_share_a_candidate_table_are_told() -> None:
+    mappings = {"a-b": GROUPED, "a_b": GROUPED, "c": GROUPED, "a-c": GOOD, "a_c": GROUPED}
+    assert list(shared_candidates(mappings)) == [("candidates_a_b", ["a-b", "a_b"])]
+
+
+def test_plugins_that_would_share_a_candidate_table_are_broken() -> None:
+    plugins = [
+        Plugin(name=name, entry_points=(), mapping=replace(GROUPED, source=f"north.public.{at}"))
+        for at, name in enumerate(("a-b", "a_b"))
+    ]
+    check_together(plugins)
+    for plugin in plugins:
+        assert "shares the candidate table sink.candidates_a_b" in plugin.errors[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from ..errors import QualityError
 from ..plugin import (
@@ -25,6 +25,10 @@ from ..schedule.timetable import Cron
 from .lookup_checks import lookup_faults
 
 _PAIR = 2
+_NAME_CHARACTERS = 50
+"""As the `flow` columns of the dead letters and of the watermarks hold it."""
+_IDENTIFIER_BYTES = 63
+"""What PostgreSQL keeps of an identifier; it cuts off the rest in silence."""
 
 
 def mapping_faults(mapping: TableMapping) -> list[str]:
@@ -45,6 +49,35 @@ def mapping_faults(mapping: TableMapping) -> list[str]:
         *_row_rules(mapping),
         *_batch(mapping),
     ]
+
+
+def name_faults(name: str, mapping: TableMapping) -> Iterator[str]:
+    """What is wrong with the name of a mapping, which names rows and tables of the runner's."""
+    if len(name) > _NAME_CHARACTERS:
+        yield (
+            f"the mapping's name has {len(name)} characters, expected at most {_NAME_CHARACTERS}: "
+            "shorten the name of its entry point"
+        )
+    made = len(_candidate_table(name).encode())
+    if mapping.candidates is not None and made > _IDENTIFIER_BYTES:
+        yield (
+            f"the mapping's candidate table {_candidate_table(name)} has a name of {made} bytes, "
+            f"expected at most {_IDENTIFIER_BYTES}: shorten the name of its entry point"
+        )
+
+
+def shared_candidates(mappings: Mapping[str, TableMapping]) -> Iterator[tuple[str, list[str]]]:
+    """Candidate tables that several mappings would share, each with these mappings."""
+    owners: dict[str, list[str]] = {}
+    for name, mapping in sorted(mappings.items()):
+        if mapping.candidates is not None:
+            owners.setdefault(_candidate_table(name), []).append(name)
+    yield from ((table, names) for table, names in owners.items() if len(names) > 1)
+
+
+def _candidate_table(name: str) -> str:
+    """As `target.candidates` names it."""
+    return "candidates_" + name.replace("-", "_")
 
 
 def mapping_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:

@@ -21,7 +21,7 @@ from .. import hookspecs
 from ..errors import ConfigError, PluginError
 from ..plugin import PROJECT, TableMapping
 from ..settings import Reader, hint
-from .mapping_checks import mapping_cycles, mapping_faults
+from .mapping_checks import mapping_cycles, mapping_faults, name_faults, shared_candidates
 from .requires import runner_fault
 
 FAMILY = "sink_runner.v"
@@ -169,6 +169,14 @@ def check_together(plugins: Iterable[Plugin]) -> None:
         for name in owners if len(owners) > 1 else ():
             others = ", ".join(sorted(set(owners) - {name}))
             by_name[name].fail(f"{source} -> {target} is also mapped by {others}")
+    declared = {plugin.name: mapping for plugin, mapping in mappings.items()}
+    for table, names in shared_candidates(declared):
+        for name in names:
+            others = ", ".join(sorted(set(names) - {name}))
+            by_name[name].fail(
+                f"shares the candidate table sink.{table} with {others}: names that differ in - "
+                "and _ alone can't both have candidates; rename one entry point"
+            )
     edges = {way: owners[0] for way, owners in ways.items()}
     for tables in mapping_cycles(edges):
         around = list(zip(tables, [*tables[1:], tables[0]], strict=True))
@@ -226,7 +234,7 @@ def _mapping(plugin: Plugin, pm: pluggy.PluginManager) -> TableMapping | None:
     (mapping,) = pm.hook.sink_mapping() or (None,)
     if not isinstance(mapping, TableMapping):
         raise PluginError(plugin.name, "sink_mapping must return a TableMapping")
-    if faults := mapping_faults(mapping):
+    if faults := [*name_faults(plugin.name, mapping), *mapping_faults(mapping)]:
         raise ConfigError("\n".join(f"sink_mapping: {fault}" for fault in faults))
     return mapping
 
