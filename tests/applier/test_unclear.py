@@ -198,7 +198,7 @@ def test_bug_of_the_runner_is_no_dead_letter(bench: Bench) -> None:
     def broken(*_: Any) -> int:
         raise TypeError
 
-    applier._writer._run = broken
+    applier._writer._write_whole = broken
     with pytest.raises(TypeError):
         bench.apply(bench.batch("ok"))
     assert bench.nothing_happened()
