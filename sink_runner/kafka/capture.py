@@ -40,14 +40,8 @@ class CaptureSettings:
 def read_capture(directory: Path, database: str) -> CaptureSettings | None:
     """The settings of the connector whose topics begin with the database's name; None: no file.
 
-    A file without a topic prefix holds what all connectors share.  Raises ConfigError where the
-    folder does not exist.
+    A file without a topic prefix holds what all connectors share.
     """
-    if not directory.is_dir():
-        raise ConfigError(
-            f"setting capture.directory: expected the folder of Debezium's properties, and "
-            f"{directory} is none; correct it, or leave the setting out"
-        )
     files = {path: dict(_properties(path)) for path in sorted(directory.glob("*.properties"))}
     prefix = f"{_SOURCE}topic.prefix"
     shared: dict[str, str] = {}

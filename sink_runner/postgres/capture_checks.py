@@ -24,7 +24,17 @@ WHERE NOT has_column_privilege(%s::name, %s::oid, name, 'SELECT') ORDER BY place
 def check_capture(subject: Subject) -> Iterator[Fault]:
     """The connector's lists let the source and every column of the mapping pass."""
     capture, table = subject.capture, subject.source.table
-    if capture is None or not subject.mapping.events:
+    directory = subject.config.capture.directory
+    if not subject.mapping.events or directory is None:
+        return
+    if capture is None:
+        yield Fault(
+            f"setting capture.directory: {directory} holds no properties of a connector with "
+            f"topic.prefix={table.database}, so what capture reads was not checked",
+            "the folder of Debezium's properties",
+            "correct the setting, or leave it out",
+            refused=False,
+        )
         return
     if not capture.captures(table):
         yield Fault(

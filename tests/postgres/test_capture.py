@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from sink_runner.config import Capture
-from sink_runner.errors import ConfigError
 from sink_runner.kafka.capture import read_capture
 from sink_runner.plugin import Table
 from sink_runner.postgres.preflight import check_mapping
@@ -78,9 +77,14 @@ def test_capture_role_that_may_not_replicate_is_told(told) -> None:
     assert 'ALTER ROLE "sink_reader" REPLICATION' in text
 
 
-def test_folder_that_does_not_exist_names_the_setting(tmp_path) -> None:
-    with pytest.raises(ConfigError, match=r"setting capture\.directory"):
-        read_capture(tmp_path / "nowhere", "north")
+def test_folder_without_properties_is_told(bench, tmp_path) -> None:
+    """It keeps no mapping from starting: the publications are checked all the same."""
+    bench.tables()
+    config = replace(bench.config, capture=Capture(directory=tmp_path / "nowhere"))
+    (found,) = check_mapping("bench", bench.mapping, config).findings
+    assert "setting capture.directory" in found.text
+    assert "topic.prefix=north" in found.text
+    assert not found.refused
 
 
 def test_properties_of_the_repository_capture_the_twelve_sources() -> None:
