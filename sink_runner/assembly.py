@@ -193,7 +193,9 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         stop=around.stop,
         clusters=clusters,
         topics=TopicWatch(
-            plugin.name, topic, partial(identify, config.kafka.bootstrap, mapping.source)
+            plugin.name,
+            topic,
+            partial(identify, config.kafka.bootstrap, mapping.source_table.topic),
         ),
     )
 

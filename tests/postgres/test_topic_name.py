@@ -1,0 +1,25 @@
+"""The checks before a start ask Kafka for the name that Debezium gives a topic."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sink_runner.plugin import Column, TableMapping, source_wins
+from sink_runner.postgres import preflight
+
+
+def test_check_topic_asks_for_debezium_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(preflight, "read_topic", lambda _bootstrap, name: asked.append(name))
+    monkeypatch.setattr(preflight, "topic_faults", lambda _bootstrap, name, _topic: [name])
+    mapping = TableMapping(
+        source='north.public."Order Items"',
+        target="south.public.items",
+        key=("id",),
+        conflict=source_wins(),
+        columns=(Column("id"),),
+    )
+    config: Any = SimpleNamespace(kafka=SimpleNamespace(bootstrap="broker:9092"))
+    (finding,) = preflight.check_topic("items", mapping, config)
+    assert asked == [finding.fault] == ["north.public.Order_Items"]
