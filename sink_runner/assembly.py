@@ -49,6 +49,7 @@ from .postgres.findings import refuse
 from .postgres.preflight import check_mapping, check_topic, log_warnings
 from .postgres.refused_column import RefusedColumn
 from .postgres.source_checks import columns_before
+from .postgres.truncation import truncation
 from .postgres.types import UNRESOLVED
 from .schema_check.build import watch as schema_watch
 from .target.applier import Applier
@@ -145,12 +146,14 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     sealing = sealer(config)
     check_fingerprints(around.database(mapping.target_table.database).dsn, plugin.name, sealing)
     audited = trail(plugin.name, mapping, parts, sealing)
+    writer = make_writer(plugin.name, mapping, parts, target, audited)
     applier = Applier(
         plugin.name,
         dsn=around.database(mapping.target_table.database).dsn,
-        writer=make_writer(plugin.name, mapping, parts, target, audited),
+        writer=writer,
         lookups=parts.target_lookups,
         callbacks=CallbackRows(plugin.name, mapping, parts.columns),
+        truncation=truncation(plugin.name, mapping, writer),
         refused=RefusedColumn(parts.columns, {n: c.pg for n, c in target.columns.items()}),
         offsets=Offsets(plugin.name, topic, f"{socket.gethostname()}:{os.getpid()}"),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),

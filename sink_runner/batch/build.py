@@ -27,6 +27,7 @@ from ..postgres.callback_rows import CallbackRows
 from ..postgres.preflight import check_mapping, database, log_warnings
 from ..postgres.refused_column import RefusedColumn
 from ..postgres.source_checks import columns_before
+from ..postgres.truncation import truncation
 from ..schema_check.findings import refused
 from ..schema_check.report import Sources, check
 from ..target.audit import trail
@@ -142,12 +143,14 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
     sealing = sealer(config)
     check_fingerprints(database(config, mapping.target_table.database).dsn, plugin.name, sealing)
     audited = trail(plugin.name, mapping, parts, sealing)
+    writer = make_writer(plugin.name, mapping, parts, target, audited)
     applier = BatchApplier(
         plugin.name,
         dsn=database(config, mapping.target_table.database).dsn,
-        writer=make_writer(plugin.name, mapping, parts, target, audited),
+        writer=writer,
         lookups=parts.target_lookups,
         callbacks=CallbackRows(plugin.name, mapping, parts.columns),
+        truncation=truncation(plugin.name, mapping, writer),
         refused=RefusedColumn(parts.columns, {n: c.pg for n, c in target.columns.items()}),
         offsets=Alone(plugin.name),
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),

@@ -10,14 +10,15 @@ from typing import Any
 from ..avro.envelope import UNAVAILABLE, Decoded
 from ..dead_letters.dead_letter import DeadLetter
 from ..dlq.superseding import Superseding
-from ..errors import EventError, StepError, WaitingError
+from ..errors import EventError, FatalError, StepError, WaitingError
 from ..kafka.message import Message
 from ..masking.leaks import refuse_leaks
 from ..masking.stamp import Masking
-from ..plugin import ABSENT, Action, Event, Op, Review, Strategy, TableMapping, Verdict
+from ..plugin import ABSENT, Action, Event, OnTruncate, Op, Review, Strategy, TableMapping, Verdict
 from ..postgres.target_lookups import Connection, ResolveInTarget, target_lookup_columns, waves
+from ..postgres.truncation import stop_text
 from ..quality.rules import check_row
-from ..target.changes import READ, Change, Key, Leave, Write
+from ..target.changes import READ, Change, Key, Leave, Position, Write
 from ..target.faults import own_fault
 from .bases import base_of, looked_up_too
 from .incoming import Incoming, Plans, Shape
@@ -47,6 +48,8 @@ class Batch:
     """When the source committed the last of the events."""
     callbacks: set[int] = field(default_factory=set)
     """The events that no table's log has, by the identity of their messages."""
+    truncated: Position | None = None
+    """Where the source table was truncated for the last time, if it was and the target follows."""
     superseding: Superseding | None = None
     """What the events supersede; None where events wait for older ones of their row."""
 
@@ -157,6 +160,9 @@ class Route:
         if origin is not None and (origin.startswith(self._echoes) or self._feeds(origin)):
             batch.counts["echo"] += 1
             return
+        if decoded.op == Op.TRUNCATE:
+            self._truncated(decoded, batch)
+            return
         plans = self._plans.get(message.value[:HEADER]) or self._compile(message.value)
         after = decoded.after
         if decoded.lsn is None and decoded.op != Op.READ:
@@ -176,6 +182,16 @@ class Route:
             self._changed(incoming, after, batch)
         else:
             raise EventError(f"operation {decoded.op!r} carries no row")
+
+    def _truncated(self, decoded: Decoded, batch: Batch) -> None:
+        match self._mapping.on_truncate:
+            case OnTruncate.EMPTY if decoded.lsn is not None:
+                position = (decoded.lsn, decoded.order)
+                batch.truncated = max(batch.truncated or position, position)
+            case OnTruncate.KEEP:
+                batch.counts["dropped"] += 1
+            case _:
+                raise FatalError(stop_text(self._mapping))
 
     def _deleted(self, incoming: Incoming, batch: Batch) -> None:
         before = incoming.decoded.before

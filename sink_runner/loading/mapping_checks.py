@@ -13,6 +13,7 @@ from ..plugin import (
     Constant,
     FirstOf,
     Mark,
+    OnTruncate,
     Review,
     Rule,
     Strategy,
@@ -124,6 +125,11 @@ def _tables(mapping: TableMapping) -> Iterator[str]:
             yield f"{name}: {exc}"
     if mapping.source == mapping.target:
         yield f"source and target are the same table, {mapping.source}"
+    if mapping.on_truncate is OnTruncate.EMPTY and mapping.shared_target:
+        yield (
+            "on_truncate=OnTruncate.EMPTY would delete rows that others write, as shared_target "
+            "says: set OnTruncate.KEEP and run a full batch after a TRUNCATE"
+        )
 
 
 def _key(mapping: TableMapping) -> Iterator[str]:

@@ -88,6 +88,20 @@ class Contested:
     column knows the source's time alone, it tells whether the owner's change is later."""
 
 
+class OnTruncate(enum.Enum):
+    """What becomes of the target when the source table is truncated."""
+
+    STOP = "stop"
+    """The mapping stops with its offsets before the TRUNCATE, until you declare another choice."""
+    EMPTY = "empty"
+    """The target is emptied in the transaction that moves the offset past the TRUNCATE.
+
+    Rows of the API's callbacks stay.  A topic with several partitions needs `source_wins` or
+    `candidates`, which remember the position of each row."""
+    KEEP = "keep"
+    """The target keeps its rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delete:
     """Remove the target row.  Not for two mappings that feed each other: see `Review`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from .columns import Column, Rule
-from .conflicts import Action, Conflict, Contested, Delete
+from .conflicts import Action, Conflict, Contested, Delete, OnTruncate
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,8 @@ class TableMapping:
     """A filter said RETIRE."""
     on_rekey: Action | None = None
     """An update gave the row another target key; None means as `on_retire`."""
+    on_truncate: OnTruncate = OnTruncate.STOP
+    """The source table was truncated; an event tells so, with no row in it."""
     candidates: Candidates | None = None
     rules: tuple[Rule, ...] = ()
     """What must hold of every row, besides what the columns say."""

@@ -26,6 +26,7 @@ WHERE (mapping, cluster_id, topic, topic_id) = (%s, %s, %s, %s)
 """
 _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s"
 _FORGET_CLUSTER = "DELETE FROM sink.source_cluster WHERE mapping = %s"
+_FORGET_TRUNCATION = "DELETE FROM sink.truncation WHERE mapping = %s"
 _KNOWN = "SELECT to_regclass(%s) IS NOT NULL"
 # A full batch run brings their rows anew, as they are now.
 _OF_EVENTS = "flow = %s AND partition IS NOT NULL AND status IN ('OPEN', 'PARKED')"
@@ -73,6 +74,7 @@ def compares(mapping: TableMapping) -> bool:
 def forget(connection: Connection, name: str, mapping: TableMapping) -> Forgotten:
     """In the caller's transaction: the next event of every row is the newer one."""
     positions = connection.execute(_FORGET, (name,)).rowcount
+    connection.execute(_FORGET_TRUNCATION, (name,))
     connection.execute(_FORGET_CLUSTER, (name,))
     letters = connection.execute(_DISCARD, (name,)).rowcount if compares(mapping) else 0
     (left,) = connection.execute(_LEFT, (name,)).fetchone() or (0,)

@@ -14,11 +14,12 @@ from ..chain.route import Batch
 from ..dead_letters.budget import Budget
 from ..dead_letters.dead_letter import DeadLetter, DeadLetters
 from ..dlq.superseding import Superseding
-from ..errors import EventError, FencedError, RetriableError, SinkError
+from ..errors import EventError, FatalError, FencedError, RetriableError, SinkError
 from ..plugin import Table
 from ..postgres.callback_rows import CallbackRows
 from ..postgres.refused_column import RefusedColumn
 from ..postgres.target_lookups import TargetLookups
+from ..postgres.truncation import Truncation
 from ..quality.counts import add_counts
 from .audit import Trail
 from .changes import Change
@@ -67,11 +68,13 @@ class Applier:
         lookups: TargetLookups | None = None,
         callbacks: CallbackRows | None = None,
         refused: RefusedColumn | None = None,
+        truncation: Truncation | None = None,
     ) -> None:
         """`policies` is the digest of those that hold now; `table` is named in messages; `lookups`
         finish changes in the write transaction with what the target itself holds."""
         self._lookups = lookups
         self._refused = refused
+        self._truncation = truncation
         self.callbacks = callbacks
         """Which rows of the target are not the source table's; None where nobody asks."""
         self._mapping = mapping
@@ -132,7 +135,9 @@ class Applier:
             # Another process may have deleted meanwhile.
             self._writer.remembers = self._writer.remembers or self._remembers(connection)
             self.check_at_once(connection)
+            emptied = self._empty(connection, batch)
             written, changes = self._write(connection, batch.changes, letters, batch.superseding)
+            written += emptied
             if self.stale:
                 batch.counts["stale"] = self.stale
             if batch.superseding:
@@ -154,6 +159,14 @@ class Applier:
             self._letters = letters
         batch.letters = letters  # not before the commit: another attempt finds them anew
         return written
+
+    def _empty(self, connection: Connection, batch: Batch) -> int:
+        """Follow a TRUNCATE of the source table, if the batch has one."""
+        if batch.truncated is None:
+            return 0
+        if self._truncation is None:
+            raise FatalError("the batch has a TRUNCATE, and nothing follows it here")
+        return self._truncation.empty(connection, batch.truncated, self._clock())
 
     def check_at_once(self, connection: Connection) -> None:
         """Check deferred constraints by statement in this transaction, once a commit has failed."""
@@ -198,6 +211,10 @@ class Applier:
     ) -> Written:
         """Write the changes; events that are at fault and those behind them become letters."""
         now, self.stale = self._clock(), 0
+        if self._truncation:
+            self._truncation.load(connection)
+            given, changes = changes, self._truncation.newer(changes)
+            self.stale = len(given) - len(changes)
 
         def write(part: Sequence[Change]) -> int:
             written = self._writer.write(connection, part, now)

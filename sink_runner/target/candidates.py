@@ -15,7 +15,7 @@ import psycopg
 
 from ..plugin import TableMapping
 from .catalog import TableCatalog, qualified
-from .changes import Change, Round
+from .changes import Change, Position, Round
 from .derivation import Derivation
 from .session import creating
 from .statements import Statements
@@ -71,6 +71,16 @@ class CandidateWriter:
         self._writer.prepare(connection)
         run(connection, self._derivation.create_touched)
         self._derive = self._derivation.derive(connection)
+
+    @property
+    def keeps_positions(self) -> bool:
+        return True  # each candidate has its own
+
+    def empty(self, connection: Connection, position: Position, now: datetime) -> int:
+        """Delete the candidates that are not newer, and derive their groups."""
+        run(connection, self._derivation.touch(f"{self._sql.target} t"))
+        self._writer.empty(connection, position, now)
+        return self._derive_touched(connection, now)
 
     def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
         """Apply the changes to the candidates, then derive every group they touched."""

@@ -13,7 +13,7 @@ from ..chain.steps import Chain
 from ..plugin import Change as PublicChange
 from ..plugin import Row
 from ..postgres.loaders import load_any_moment
-from .changes import Change, Write
+from .changes import Change, Position, Write
 from .statements import Statements
 
 Connection = psycopg.Connection[Any]
@@ -34,6 +34,13 @@ class RowWriter(Protocol):
 
     def write(self, connection: Connection, changes: Sequence[Change], now: datetime) -> int:
         """Write the changes in their order and return how many rows the target changed."""
+
+    @property
+    def keeps_positions(self) -> bool:
+        """Whether it knows where in the log the rows of the target were written."""
+
+    def empty(self, connection: Connection, position: Position, now: datetime) -> int:
+        """Delete the rows of the source table that are not newer; return how many rows."""
 
     def expire(self, connection: Connection, now: datetime) -> int:
         """Retire what has aged, if rows of this kind do."""
@@ -106,6 +113,13 @@ class PluginWriter:
     @property
     def stale(self) -> int:
         return self._builtin.stale
+
+    @property
+    def keeps_positions(self) -> bool:
+        return self._builtin.keeps_positions
+
+    def empty(self, connection: Connection, position: Position, now: datetime) -> int:
+        return self._builtin.empty(connection, position, now)
 
     def prepare(self, connection: Connection) -> None:
         self._builtin.prepare(connection)

@@ -305,6 +305,24 @@ class Statements:
             f"WHERE coalesce(({_PLACE_V}) < ({_PLACE_NEW}), true)"
         )
 
+    @cached_property
+    def empty(self) -> str:
+        """Delete what is no newer than a position, but for the rows of callbacks; takes the
+        mapping's name, the position and the ordinal by name."""
+        parts = ", ".join(f"t.{quoted(n)}::{self._all_types[n].unbound_cast}" for n in self.key)
+        key = self.key_text.sql(f"jsonb_build_array({parts})")
+        place = "(%(position)s::int8, %(ordinal)s::int8)"
+        newer = (
+            f"coalesce((t.{POSITION}, t.{ORDINAL}) > {place}, false)"
+            if self.positioned
+            else "EXISTS (SELECT FROM sink.row_version v WHERE v.mapping = %(mapping)s "
+            f"AND v.key = {key} AND v.deleted_at IS NULL AND (v.position, v.ordinal) > {place})"
+        )
+        return (
+            f"DELETE FROM {self.target} t WHERE NOT {newer} AND NOT EXISTS (SELECT "
+            f"FROM sink.callback_row c WHERE c.mapping = %(mapping)s AND c.key = {key})"
+        )
+
     # -- places in the log of rows that are there ---------------------------------------------
 
     @cached_property

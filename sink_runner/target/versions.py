@@ -22,6 +22,10 @@ T = TypeVar("T")
 class VersionedWriter(Writer):
     """Leaves out what is older than what was last written or marked under its key."""
 
+    @property
+    def keeps_positions(self) -> bool:
+        return True
+
     def write_round(self, connection: Connection, part: Round) -> int:
         stale = self._stale(connection, [*part.leaves.values(), *part.writes.values()])
         self.stale += len(stale)

@@ -10,7 +10,7 @@ import psycopg
 
 from ..errors import WriteError
 from ..plugin import ABSENT, Delete, Mark, Strategy, TableMapping
-from .changes import Change, Key, Leave, Round, Write, keep_words, rounds
+from .changes import Change, Key, Leave, Position, Round, Write, keep_words, rounds
 from .conflicts import ConflictLog, reviewed
 from .faults import VALUE_FAULTS, judge
 from .folding import Fold
@@ -53,6 +53,17 @@ class Writer:
         """Rows of this kind don't age."""
         del connection, now
         return 0
+
+    @property
+    def keeps_positions(self) -> bool:
+        """Whether it knows where in the log the rows of the target were written."""
+        return False
+
+    def empty(self, connection: Connection, position: Position, now: datetime) -> int:
+        """Delete the rows of the source table that are not newer; return how many rows."""
+        del now
+        given = {"mapping": self._sql.mapping, "position": position[0], "ordinal": position[1]}
+        return run(connection, self._sql.empty, given).rowcount
 
     def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
         """Write the changes in their order and return how many rows the target changed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .contract import MappingContract
-from .events import NOW, Sample, create, delete, snapshot, update
+from .events import NOW, Sample, create, delete, snapshot, truncate, update
 from .harness import Harness, Outcome
 from .target import TargetHarness
 
@@ -17,5 +17,6 @@ __all__ = [
     "create",
     "delete",
     "snapshot",
+    "truncate",
     "update",
 ]

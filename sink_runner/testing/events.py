@@ -57,6 +57,11 @@ def delete(**before: Any) -> Sample:
     return Sample("d", None, before)
 
 
+def truncate() -> Sample:
+    """The source table was truncated."""
+    return Sample("t", None)
+
+
 _KINDS: Mapping[type, Kind] = {
     bool: Kind.BOOLEAN,
     int: Kind.LONG,

@@ -18,6 +18,7 @@ from sink_runner.dead_letters.waiting import Waiting
 from sink_runner.dlq.superseding import can_supersede
 from sink_runner.postgres.callback_rows import CallbackRows
 from sink_runner.postgres.refused_column import RefusedColumn
+from sink_runner.postgres.truncation import truncation
 from sink_runner.target.applier import Applier
 from sink_runner.target.audit import trail
 from sink_runner.target.catalog import read_table
@@ -68,12 +69,14 @@ class TargetHarness:
         self.offsets = Offsets(name, topic, "test")
         self.sealer = Sealer(bytes(32), "test")  # another harness takes over what this one parked
         audited = trail(name, plain.mapping, self.harness.parts, self.sealer)
+        writer = make_writer(name, plain.mapping, self.harness.parts, target, audited)
         self.applier = Applier(
             name,
             dsn=dsn,
-            writer=make_writer(name, plain.mapping, self.harness.parts, target, audited),
+            writer=writer,
             lookups=self.harness.parts.target_lookups,
             callbacks=CallbackRows(name, plain.mapping, self.harness.parts.columns),
+            truncation=truncation(name, plain.mapping, writer),
             refused=RefusedColumn(
                 self.harness.parts.columns, {n: c.pg for n, c in target.columns.items()}
             ),

@@ -73,3 +73,11 @@ CREATE TABLE IF NOT EXISTS sink.callback_row (
   key     text NOT NULL,   -- hash of the key's columns
   PRIMARY KEY (mapping, key)
 );
+
+-- Where the log truncated a mapping's source table last, if the target follows: what is older and
+-- comes from another partition is stale.
+CREATE TABLE IF NOT EXISTS sink.truncation (
+  mapping  text   PRIMARY KEY,
+  position bigint NOT NULL,
+  ordinal  bigint NOT NULL
+);
