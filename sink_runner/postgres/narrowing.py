@@ -26,6 +26,7 @@ _EXACT_DIGITS = {"float4": 6, "float8": 15}
 """So many decimal digits survive each type."""
 _WHOLE_DIGITS = {"int2": 5, "int4": 10, "int8": 19}
 _NAME_BYTES = 63
+_DATED = ("timestamp", "timestamptz", "date")
 _MICROSECONDS = 6
 _ALL_FIELDS = 0x7FFF
 _UNSIGNED = {"oid": 32, "xid": 32, "cid": 32, "xid8": 64}
@@ -257,14 +258,24 @@ def _second_digits(source: PgType) -> int:
     return _MICROSECONDS if source.second_digits is None else source.second_digits
 
 
+def loss(source: PgType, target: PgType) -> str | None:
+    """Give what every value would lose on its way, for which none of them can arrive."""
+    if target.is_builtin("time", "timetz") and source.is_builtin(
+        "timestamp", "timestamptz", "date"
+    ):
+        return f"a date would be lost in {target.declared}"
+    if target.is_builtin("interval") and source.is_builtin("interval"):
+        kept = _interval_fields(target)
+        if kept not in {_ALL_FIELDS, _interval_fields(source)}:
+            return f"an interval may have other fields than {target.declared} keeps"
+    return None
+
+
 def _lost_part(source: PgType, target: PgType) -> Check | None:
-    """Refuse what drops the date, the zone or some fields of every value."""
-    if target.is_builtin("interval"):
-        return _fields(source, target)
-    if not target.is_builtin("time", "timetz"):
-        return None
-    if source.is_builtin("timestamp", "timestamptz", "date"):
-        return _refuse(re.compile("(?!)"), f"a date would be lost in {target.declared}")
+    """Refuse what drops the date, the zone or some fields of a value."""
+    reason = loss(source, target)
+    if reason is not None:
+        return _refuse(re.compile("(?!)"), reason)
     if target.is_builtin("time") and source.is_builtin("timetz"):
         return _refuse(_AT_UTC, f"a time zone would be lost in {target.declared}")
     return None
@@ -277,16 +288,6 @@ def _refuse(sound: re.Pattern[str], reason: str) -> Check:
         return value
 
     return check
-
-
-def _fields(source: PgType, target: PgType) -> Check | None:
-    """An interval of fewer fields than the source's loses the others."""
-    kept = _interval_fields(target)
-    if kept in {_ALL_FIELDS, _interval_fields(source)}:
-        return None
-    return _refuse(
-        re.compile("(?!)"), f"an interval may have other fields than {target.declared} keeps"
-    )
 
 
 def _interval_fields(pg: PgType) -> int:

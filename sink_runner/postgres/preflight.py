@@ -29,6 +29,7 @@ from . import (
     source_checks,
     target_checks,
     topic_checks,
+    type_checks,
 )
 from .findings import Fault, Finding, refuse
 from .subject import Subject
@@ -48,6 +49,7 @@ CHECKS: Mapping[str, Check] = {
     "source_cluster": clusters.check_cluster,
     "target_kind": target_checks.check_kind,
     "target_columns": target_checks.check_columns,
+    "types": type_checks.check_types,
     "target_key": target_checks.check_key,
     "version": target_checks.check_version,
     "lookups": query_checks.check_lookups,

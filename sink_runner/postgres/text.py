@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 from ..errors import ValueRefusedError
@@ -17,13 +18,20 @@ Items: TypeAlias = "list[str | Items | None]"
 
 _SINGLE = struct.Struct("<f")
 _SMALLEST_NORMAL = 1.1754943508222875e-38
+_MIDPOINTS = float(1 << 50)
+"""No smaller double has a shortest text that lies between it and a neighbour."""
 _FIXED = -4
 """The smallest decimal exponent that PostgreSQL writes without an exponent."""
 
 
 def float8_text(value: float) -> str:
     """Give the shortest text that reads as this double, as PostgreSQL writes it."""
-    return _special(value) or _laid_out(Decimal(repr(value)), 15)
+    if (special := _special(value)) is not None:
+        return special
+    text = repr(value)
+    if abs(value) >= _MIDPOINTS and _is_midpoint(text, value, math.ulp(value)):
+        text = f"{value:.17g}"
+    return _laid_out(Decimal(text), 15)
 
 
 def float4_text(value: float) -> str:
@@ -43,9 +51,18 @@ def single(value: float) -> float:
 def _shortest_single(value: float) -> str:
     for digits in range(6 if abs(value) >= _SMALLEST_NORMAL else 1, 9):
         text = f"{value:.{digits}g}"
-        if single(float(text)) == value:
+        if single(float(text)) == value and not _is_midpoint(text, value, _single_ulp(value)):
             return text
     return f"{value:.9g}"
+
+
+def _single_ulp(value: float) -> float:
+    return math.ldexp(1.0, max(math.frexp(value)[1] - 24, -149))
+
+
+def _is_midpoint(text: str, value: float, ulp: float) -> bool:
+    """Whether a text lies just between two numbers: PostgreSQL writes one more digit then."""
+    return abs(Fraction(text) - Fraction(value)) * 2 == Fraction(ulp)
 
 
 def _special(value: float) -> str | None:
@@ -70,7 +87,8 @@ def _laid_out(number: Decimal, fixed: int) -> str:
 # -- arrays ----------------------------------------------------------------------------------
 
 _BOUNDS = re.compile(r"(?:\[[+-]?\d+:[+-]?\d+\])+=")
-_ITEM = r'\s*(?:([{{}}])|({0})|"((?:[^"\\]|\\.)*)"|((?:[^"\\{{}}{0}]|\\.)+))'
+_BLANK = " \t\n\v\f\r"
+_ITEM = r'[ \t\n\v\f\r]*(?:([{{}}])|({0})|"((?:[^"\\]|\\.)*)"|((?:[^"\\{{}}{0}]|\\.)+))'
 _TOKENS = {mark: re.compile(_ITEM.format(mark), re.DOTALL) for mark in ",;"}
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
@@ -115,7 +133,7 @@ def parse_array(text: str, delimiter: str = ",") -> Items:
 
 def _tokens(text: str, at: int, delimiter: str) -> Iterator[tuple[str | None, str | None]]:
     match = _TOKENS[delimiter].match
-    text = text.rstrip()
+    text = text.rstrip(_BLANK)
     while at < len(text):
         found = match(text, at)
         if found is None:
@@ -127,7 +145,7 @@ def _tokens(text: str, at: int, delimiter: str) -> Iterator[tuple[str | None, st
         elif quoted is not None:
             yield None, _ESCAPE.sub(r"\1", quoted)
         elif not comma:
-            word = bare.rstrip()
+            word = bare.rstrip(_BLANK)
             yield None, None if word.upper() == "NULL" else _ESCAPE.sub(r"\1", word)
 
 
@@ -138,7 +156,7 @@ def _malformed() -> ValueRefusedError:
 # -- hstore ----------------------------------------------------------------------------------
 
 _PAIR = re.compile(
-    r'\s*"((?:[^"\\]|\\.)*)"\s*=>\s*(?:"((?:[^"\\]|\\.)*)"|(NULL))\s*(?:,|$)',
+    r'[ \t\n]*"((?:[^"\\]|\\.)*)" *=> *(?:"((?:[^"\\]|\\.)*)"|(NULL)) *(?:,|$)',
     re.DOTALL | re.IGNORECASE,
 )
 

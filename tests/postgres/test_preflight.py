@@ -62,6 +62,30 @@ FAULTS = {
         later='ALTER PUBLICATION sink_publication ADD TABLE {s}."a b", {s}.a_b',
         mapping={"source": "north.{s}.a b"},
     ),
+    "array-into-a-scalar": Case(
+        "types",
+        ("column v of south.{s}.t is integer", "v of north.{s}.t is integer[]", "an array"),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY, v int[])",
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v int)",
+    ),
+    "timestamp-into-a-time": Case(
+        "types",
+        ("column v of south.{s}.t is time", "a date would be lost", "convert="),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY, v timestamp)",
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v time)",
+    ),
+    "bits-into-a-number": Case(
+        "types",
+        ("bit(3)", "decimal number"),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY, v bit(3))",
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v int)",
+    ),
+    "type-without-input": Case(
+        "types",
+        ("PostgreSQL reads no value of type pg_node_tree",),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY, v pg_node_tree)",
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v pg_node_tree)",
+    ),
     "no-source": Case(
         "tables", ("north.{s}.gone does not exist",), mapping={"source": "north.{s}.gone"}
     ),

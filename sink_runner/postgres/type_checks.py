@@ -1,0 +1,73 @@
+"""Checks of the types of copied columns: can a value of the source's arrive in the target's?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..plugin import Column, Constant, SyncTime
+from .findings import Fault
+from .narrowing import loss
+from .subject import Subject
+from .types import PgType
+
+# Their input functions take no value.
+_WITHOUT_INPUT = (
+    "gtsvector",
+    "pg_brin_bloom_summary",
+    "pg_brin_minmax_multi_summary",
+    "pg_dependencies",
+    "pg_mcv_list",
+    "pg_ndistinct",
+    "pg_node_tree",
+)
+_NUMERIC = "N"
+_BITS = "V"
+
+
+def check_types(subject: Subject) -> Iterator[Fault]:
+    """A column whose values would always be refused, or would be read as something else."""
+    if subject.mapping.candidates is not None:
+        return
+    for column in subject.mapping.columns:
+        target = subject.target_catalog.columns.get(column.name)
+        if target is None or isinstance(column.source, SyncTime):
+            continue
+        for name in column.sources if is_copied(column) else ():
+            source = subject.source_catalog.columns.get(name)
+            reason = None if source is None else type_refusal(source.pg, target.pg)
+            if source is not None and reason is not None:
+                yield Fault(
+                    f"column {column.name} of {subject.mapping.target} is {target.pg.declared} "
+                    f"and {name} of {subject.mapping.source} is {source.pg.declared}: {reason}",
+                    "a type of the target that holds every value of the source's",
+                    f"change the type of {column.name}, or declare convert= for it in the plugin",
+                    column=column.name,
+                )
+
+
+def is_copied(column: Column) -> bool:
+    """Whether a column's values are the source's, and no function's of the mapping."""
+    return (
+        column.convert is None and column.lookup is None and not isinstance(column.source, Constant)
+    )
+
+
+def type_refusal(source: PgType, target: PgType) -> str | None:
+    """Give the reason for which no value can go from one type to the other; None if some can."""
+    if source.element is not None and target.element is not None:
+        return type_refusal(source.element, target.element)
+    for pg in (source, target):
+        if pg.is_builtin(*_WITHOUT_INPUT):
+            return f"PostgreSQL reads no value of type {pg.name}"
+    if (source.element is None) != (target.element is None) and not _holds_any(target):
+        return "one is an array and the other is not"
+    if source.category == _BITS and target.category == _NUMERIC:
+        return "the digits of a bit string would be read as those of a decimal number"
+    return loss(source, target)
+
+
+def _holds_any(target: PgType) -> bool:
+    """Whether a type holds the text or the JSON of an array."""
+    if target.element is not None:
+        return False
+    return target.category == "S" or target.is_builtin("json", "jsonb")
