@@ -22,6 +22,25 @@ _HARM = {
     Change.MEANING: "has another meaning",
 }
 
+_AS_TEXT = (
+    "debezium.source.converters=text and "
+    "debezium.source.text.type=io.sinkrunner.debezium.PostgresText"
+)
+_UNSUPPORTED = {
+    Kind.OPAQUE: (
+        "in a form that is not supported",
+        (
+            "run Debezium with decimal.handling.mode=string, time.precision.mode=isostring, "
+            f"interval.handling.mode=string, and with {_AS_TEXT}"
+        ),
+    ),
+    Kind.ARRAY: (
+        "as an Avro array, in which Debezium loses inner arrays, lower bounds and special values",
+        f"run Debezium with {_AS_TEXT}, which writes an array as PostgreSQL's text",
+    ),
+}
+"""What is wrong with a form, and the way out."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -73,13 +92,13 @@ class Rules:
                 yield self._missing(name, planned, row, contract)
             elif planned is not None:
                 yield from self._compared(planned, written)
-            if written is not None and written.kind is Kind.OPAQUE:
+            if written is not None and written.kind in _UNSUPPORTED:
+                problem, remedy = _UNSUPPORTED[written.kind]
                 yield self._found(
                     name,
                     Change.FORM,
-                    f"column {name} is written in a form that is not supported",
-                    "run Debezium with decimal.handling.mode=string, "
-                    "time.precision.mode=isostring and interval.handling.mode=string",
+                    f"column {name} ({written.title}) is written {problem}",
+                    remedy,
                 )
 
     def _missing(

@@ -184,6 +184,19 @@ class TestType:
         found = rules().check(row_of({"type": "record", "name": "Value", "fields": raw}), None)
         assert only(found).change is Change.FORM
 
+    @pytest.mark.parametrize("items", ["int", ["null", "string"]])
+    def test_avro_array_is_refused_as_lossy(self, items):
+        """Debezium writes NULL for inner arrays, and leaves out lower bounds."""
+        now = row(**COLUMNS)
+        raw = [{"name": name, "type": it.avro} for name, it in now.columns.items()]
+        raw[2]["type"] = ["null", {"type": "array", "items": items}]
+        found = only(
+            rules().check(row_of({"type": "record", "name": "Value", "fields": raw}), None)
+        )
+        assert (found.change, found.severity) == (Change.FORM, Severity.REFUSED)
+        assert f"column {raw[2]['name']} " in found.text
+        assert "io.sinkrunner.debezium.PostgresText" in found.text
+
 
 class TestKey:
     def test_another_primary_key_is_refused(self):
