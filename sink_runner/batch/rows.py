@@ -21,6 +21,7 @@ from ..avro.envelope import Decoded, Kind
 from ..chain.row import SourceColumn
 from ..errors import DecodeError
 from ..kafka.message import ROWS, Message
+from ..postgres.types import PgType
 from ..target.catalog import quoted
 
 MAGIC = 1
@@ -74,54 +75,39 @@ def _far(text: str) -> str:
     return f"{year}-{rest}" + (f"T{clock}Z" if clock else "Z")
 
 
-def _items(read: Convert | None) -> Convert:
-    def items(text: str) -> list[Any]:
-        return [
-            value if value is None or read is None else read(str(value))
-            for value in json.loads(_plain(text))
-        ]
-
-    return items
-
-
 _TEXT = _Form(Kind.STRING, _plain)
 _FORMS: Mapping[str, _Form] = {
-    "smallint": _Form(Kind.INT, int),
-    "integer": _Form(Kind.INT, int),
-    "bigint": _Form(Kind.LONG, int),
+    "int2": _Form(Kind.INT, int),
+    "int4": _Form(Kind.INT, int),
+    "int8": _Form(Kind.LONG, int),
     "oid": _Form(Kind.LONG, int),
-    "real": _Form(Kind.FLOAT, float, "{}::float8"),
-    "double precision": _Form(Kind.DOUBLE, float),
-    "boolean": _Form(Kind.BOOLEAN, _truth),
+    "float4": _Form(Kind.FLOAT, float, "{}::float8"),
+    "float8": _Form(Kind.DOUBLE, float),
+    "bool": _Form(Kind.BOOLEAN, _truth),
     "numeric": _Form(Kind.STRING, None),
     "money": _Form(Kind.STRING, None, "{}::numeric"),
     "uuid": _Form(Kind.UUID, None),
     "date": _Form(Kind.DATE, _date),
-    "timestamp without time zone": _Form(Kind.TIMESTAMP, _moment),
-    "timestamp with time zone": _Form(Kind.TIMESTAMP_TZ, _moment),
-    "time without time zone": _Form(Kind.TIME, None),
-    "time with time zone": _Form(Kind.TIME_TZ, None, "({} AT TIME ZONE 'UTC')"),
+    "timestamp": _Form(Kind.TIMESTAMP, _moment),
+    "timestamptz": _Form(Kind.TIMESTAMP_TZ, _moment),
+    "time": _Form(Kind.TIME, None),
+    "timetz": _Form(Kind.TIME_TZ, None),
     "interval": _Form(Kind.INTERVAL, None),
     "json": _Form(Kind.JSON, _plain),
     "jsonb": _Form(Kind.JSON, _plain),
-    "hstore": _Form(Kind.JSON, _plain, "to_jsonb({})"),
     "xml": _Form(Kind.XML, _plain),
     "bytea": _Form(Kind.STRING, None, "translate(encode({}, 'base64'), E'\\n', '')"),
 }
-# What JSON spells as a number or a word; the items of other arrays travel as text.
-_BARE = {"smallint": None, "integer": None, "bigint": None, "boolean": None}
-_FLOATS = {"real", "double precision"}
+"""By the name of the base type in pg_catalog.  Every other type travels as PostgreSQL's text:
+arrays with their lower bounds, enums, ranges, composites, and the types of extensions."""
+_ONE_BIT = _Form(Kind.BOOLEAN, "1".__eq__)
+"""A bit(1), which Debezium writes as a boolean."""
 
 
-def _form(type_: str) -> _Form:
-    item = type_.removesuffix("[]")
-    if item == type_:
-        return _FORMS.get(type_, _TEXT)
-    if item in _BARE:
-        return _Form(Kind.ARRAY, _items(None), "array_to_json({})")
-    if item in _FLOATS:
-        return _Form(Kind.ARRAY, _items(float), "array_to_json({}::float8[]::text[])")
-    return _Form(Kind.ARRAY, _items(None), "array_to_json({}::text[])")
+def _form(pg: PgType) -> _Form:
+    if pg.is_builtin("bit") and pg.length == 1:
+        return _ONE_BIT
+    return _FORMS.get(pg.name, _TEXT) if pg.schema == "pg_catalog" else _TEXT
 
 
 @dataclass(frozen=True)
@@ -130,29 +116,32 @@ class RowFormat:
 
     source: str
     """``database.schema.table``, which is the topic of the rows' messages."""
-    types: Mapping[str, str]
+    types: Mapping[str, PgType]
     """Of every wanted column, in the wanted order."""
     key: Sequence[str] = ()
     """Columns that tell a row from all others; none for a query."""
 
     @cached_property
     def columns(self) -> list[SourceColumn]:
-        return [SourceColumn(name, _form(type_).kind, type_) for name, type_ in self.types.items()]
+        return [
+            SourceColumn(name, _form(pg).kind, pg.declared, pg) for name, pg in self.types.items()
+        ]
 
     @cached_property
     def select(self) -> str:
         """The list of expressions to select, of a row called ``r``."""
-        asked = [_form(type_).ask.format(f"r.{quoted(n)}") for n, type_ in self.types.items()]
+        asked = [_form(pg).ask.format(f"r.{quoted(name)}") for name, pg in self.types.items()]
         return ", ".join([*asked, *(f"r.{quoted(name)}" for name in self.key)])
 
     @cached_property
     def number(self) -> int:
         """Tells these columns and types from others."""
-        return zlib.crc32(json.dumps([self.source, *self.types.items()]).encode())
+        types = [(name, f"{pg.schema}.{pg.name}") for name, pg in self.types.items()]
+        return zlib.crc32(json.dumps([self.source, *types]).encode())
 
     @cached_property
     def _read(self) -> list[Convert | None]:
-        return [_form(type_).read for type_ in self.types.values()]
+        return [_form(pg).read for pg in self.types.values()]
 
     def head(self, position: int, at: datetime) -> bytes:
         """What the values of a run's messages begin with; `at` is UTC."""
@@ -186,7 +175,13 @@ class RowFormat:
         )
 
     def _values(self, line: bytes) -> tuple[Any, ...]:
-        texts = line.decode().split("\t")
+        try:
+            texts = line.decode().split("\t")
+        except UnicodeDecodeError:
+            raise DecodeError(
+                'the row has bytes that are not UTF-8: a column of type "char" or a database '
+                "with the encoding SQL_ASCII holds them"
+            ) from None
         return tuple(
             [
                 None if text == _NULL else text if read is None else read(text)

@@ -28,7 +28,7 @@ _SETTINGS = (
     "SET statement_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
     "SET datestyle = 'ISO, YMD'",
-    "SET intervalstyle = 'iso_8601'",
+    "SET intervalstyle = 'postgres'",
     "SET extra_float_digits = 1",
     "SET bytea_output = 'hex'",
 )

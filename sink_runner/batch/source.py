@@ -12,12 +12,12 @@ from psycopg import sql
 
 from ..errors import ConfigError
 from ..plugin import TableMapping
+from ..postgres.types import PgType, resolve_types
 from ..target.catalog import TableCatalog, quoted
 from .rows import RowFormat
 
 Connection = psycopg.Connection[Any]
 
-_TYPES = "SELECT format_type(oid, NULL) FROM unnest(%s::oid[]) WITH ORDINALITY o(oid, n) ORDER BY n"
 # In the order of the index, by which the rows are read and asked for.
 _KEY = """
 SELECT a.attname FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(attnum, n)
@@ -47,7 +47,7 @@ class Source:
     def of(cls, mapping: TableMapping, catalog: TableCatalog, connection: Connection) -> Source:
         """Learn what columns there are; a column that is not there is a ConfigError."""
         if mapping.query is None:
-            found = {name: column.type for name, column in catalog.columns.items()}
+            found = {name: column.pg for name, column in catalog.columns.items()}
             key = [name for (name,) in connection.execute(_KEY, (catalog.sql_name,)).fetchall()]
             if not key:
                 raise ConfigError(f"{mapping.source} has no primary key to read it by")
@@ -148,7 +148,8 @@ class Source:
         known = [
             name
             for name in [*names, "updated_at", "created_at"]
-            if (column := self.catalog.columns.get(name)) and column.type.startswith("timestamp")
+            if (column := self.catalog.columns.get(name))
+            and column.pg.is_builtin("timestamp", "timestamptz")
         ]
         return quoted(known[0]) if known else None
 
@@ -198,11 +199,13 @@ def _literal(value: str | list[str]) -> str:
     return sql.Literal(value).as_string(None)
 
 
-def _described(query: str, connection: Connection) -> dict[str, str]:
-    described = connection.execute(f"SELECT * FROM ({query}) r LIMIT 0".encode()).description or ()
-    oids = [column.type_code for column in described]
-    types = connection.execute(_TYPES, (oids,)).fetchall()
-    return {column.name: type_ for column, (type_,) in zip(described, types, strict=True)}
+def _described(query: str, connection: Connection) -> dict[str, PgType]:
+    cursor = connection.execute(f"SELECT * FROM ({query}) r LIMIT 0".encode())
+    result, names = cursor.pgresult, [column.name for column in cursor.description or ()]
+    assert result is not None
+    wanted = [(result.ftype(at), result.fmod(at)) for at, _ in enumerate(names)]
+    types = resolve_types(connection, wanted)
+    return {name: types[one] for name, one in zip(names, wanted, strict=True)}
 
 
 def _numbered(catalog: TableCatalog, connection: Connection) -> bool:

@@ -18,6 +18,7 @@ from sink_runner.batch.source import Source
 from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn
 from sink_runner.errors import DecodeError
 from sink_runner.plugin import Column, TableMapping, source_wins
+from sink_runner.postgres.types import declared_type
 from sink_runner.target.catalog import CatalogColumn
 
 RECORDED = Path(__file__).parents[1] / "fixtures/debezium/kinds.json"
@@ -274,13 +275,19 @@ def test_keys_can_be_asked_for_again(table) -> None:
     assert made.source.has(made.reader, ("id",), [("x",), *map(tuple, keys)]) == {1, 2}
 
 
-FORM = RowFormat("north.public.t", {"a": "text"}, ("a",))
+FORM = RowFormat("north.public.t", {"a": declared_type("text")}, ("a",))
 
 
 def test_a_row_of_other_columns_is_not_read() -> None:
-    value = RowFormat("north.public.t", {"a": "integer"}).head(1, datetime(2024, 1, 1)) + b"1"  # noqa: DTZ001
+    other = RowFormat("north.public.t", {"a": declared_type("integer")})
     with pytest.raises(DecodeError, match="other columns"):
-        FORM.decode(value)
+        FORM.decode(other.head(1, datetime(2024, 1, 1)) + b"1")  # noqa: DTZ001
+
+
+def test_a_row_that_is_not_utf8_is_refused() -> None:
+    """A "char" holds any byte, and a database with the encoding SQL_ASCII holds any text."""
+    with pytest.raises(DecodeError, match="not UTF-8"):
+        FORM.decode(FORM.head(1, datetime(2024, 1, 1)) + b"\xff")  # noqa: DTZ001
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\x01", b"\0" * 40])

@@ -58,6 +58,12 @@ def shaped_literal(values: TypeValues, shape: Shape, literal: str, other: str) -
     return literal
 
 
+def bounded_literals(values: TypeValues, shape: Shape) -> list[str]:
+    """Arrays whose lower bound is not 1."""
+    first = _element(values.literals[0])
+    return [f"[0:1]={{{first}{values.delimiter}{first}}}"] if shape.is_array else []
+
+
 def empty_literals(shape: Shape) -> list[str]:
     """Arrays without elements."""
     return ["{}"] if shape.is_array else []

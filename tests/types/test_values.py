@@ -5,7 +5,15 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from .shapes import Shape, domains, empty_literals, literal_sql, shaped_literal, type_sql
+from .shapes import (
+    Shape,
+    bounded_literals,
+    domains,
+    empty_literals,
+    literal_sql,
+    shaped_literal,
+    type_sql,
+)
 from .values import EXTENSION_NAMES, NOT_STORABLE, TYPES, TypeValues
 
 pytestmark = pytest.mark.postgres
@@ -49,7 +57,7 @@ def test_every_literal_is_accepted_in_every_shape(database, values: TypeValues) 
     for shape in Shape:
         type_ = type_sql(values, shape)
         texts = [shaped_literal(values, shape, one, literals[0]) for one in literals]
-        for text in [*texts, *empty_literals(shape)]:
+        for text in [*texts, *empty_literals(shape), *bounded_literals(values, shape)]:
             query = f"SELECT {literal_sql(text)}::{type_}::text"
             (printed,) = database.execute(query.encode()).fetchone()
             (again,) = database.execute(
