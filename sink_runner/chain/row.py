@@ -18,7 +18,7 @@ from ..plugin import ABSENT, AllOf, Column, Constant, FirstOf, SyncTime
 from ..postgres.narrowing import narrowing
 from ..postgres.types import UNRESOLVED, PgType, declared_type
 from ..quality.rules import required, value_checks
-from .spelling import fitting, spelling
+from .spelling import fitting, restaging, spelling
 from .staging import staged_as
 
 Values: TypeAlias = tuple[Any, ...]
@@ -287,11 +287,11 @@ class _Code:
 
     @staticmethod
     def _restaging(sources: Sequence[SourceColumn], target: TargetColumn) -> Converter:
-        """`to_stage`, but a text column gets an array or an hstore as PostgreSQL spells it."""
+        """`to_stage`, but a text column gets a value as PostgreSQL prints it in the source."""
         if target.column.convert is None and target.pg.category == "S":
             for source in sources:
-                if source.pg.element is not None or source.pg.is_from("hstore", "hstore"):
-                    return staged_as(source.pg, "text")
+                if (printed := restaging(source.pg)) is not None:
+                    return printed
         return to_stage(target)
 
     @staticmethod

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 from ..avro.conversion import to_postgres, to_python
 from ..avro.envelope import ColumnType, Kind
+from ..postgres.text import moment_text
 from ..postgres.types import UNRESOLVED, PgType
-from .staging import to_text
+from .staging import staged_as, to_text
 
 Converter: TypeAlias = Callable[[Any], Any]
 
@@ -20,6 +22,8 @@ _FITS: Mapping[Kind, frozenset[str]] = {
     Kind.BOOLEAN: frozenset({"bool"}),
     **dict.fromkeys((Kind.FLOAT, Kind.BYTES, Kind.ARRAY, Kind.MAP), frozenset()),
 }
+
+_MOMENTS = frozenset({Kind.DATE, Kind.TIME, Kind.TIMESTAMP, Kind.TIMESTAMP_TZ})
 
 
 def fitting(kind: Kind, source: PgType) -> frozenset[str]:
@@ -39,7 +43,21 @@ def spelling(
         as_json = _json_spelling(kind, source, item)
         if as_json is not None:
             return as_json
-    return to_postgres(kind, target if source is UNRESOLVED else source, item)
+    respell = to_postgres(kind, target if source is UNRESOLVED else source, item)
+    if kind in _MOMENTS and target.category == "S":
+        printed = partial(moment_text, zoned=kind is Kind.TIMESTAMP_TZ)
+        return printed if respell is None else lambda value: printed(respell(value))
+    return respell
+
+
+def restaging(source: PgType) -> Converter | None:
+    """Give what makes PostgreSQL's text of a hook's value; None where any text of it will do."""
+    if source.element is not None or source.is_from("hstore", "hstore"):
+        return staged_as(source, "text")
+    if source.is_builtin("date", "time", "timestamp", "timestamptz"):
+        zoned = source.is_builtin("timestamptz")
+        return lambda value: moment_text(to_text(value), zoned=zoned)
+    return None
 
 
 def _json_spelling(kind: Kind, source: PgType, item: ColumnType | None) -> Converter | None:

@@ -84,6 +84,28 @@ def _laid_out(number: Decimal, fixed: int) -> str:
     return f"{'-' if sign else ''}{mantissa}e{scientific:+03}"
 
 
+# -- dates and times -------------------------------------------------------------------------
+
+_MOMENT = re.compile(
+    r"(\d{4,}-\d\d-\d\d)?(?:[T ]?(\d\d:\d\d:\d\d)(?:\.(\d+))?)?(?:Z|\+00(?::00)?)?( BC)?"
+)
+
+
+def moment_text(value: str, *, zoned: bool) -> str:
+    """Give a date, a time or a timestamp at UTC as PostgreSQL prints it.
+
+    `zoned` is whether the type has a zone.  An infinity stays as it is.
+    """
+    found = _MOMENT.fullmatch(value)
+    if found is None:
+        return value
+    day, clock, fraction, era = found.groups()
+    digits = (fraction or "").rstrip("0")
+    if clock:
+        clock += (f".{digits}" if digits else "") + ("+00" if zoned else "")
+    return " ".join(part for part in (day, clock) if part) + (era or "")
+
+
 # -- arrays ----------------------------------------------------------------------------------
 
 _BOUNDS = re.compile(r"(?:\[[+-]?\d+:[+-]?\d+\])+=")
