@@ -23,6 +23,7 @@ from ..target.faults import judge
 from ..target.session import Connection, connect
 from . import (
     capture_checks,
+    cast_checks,
     clusters,
     privilege_checks,
     query_checks,
@@ -52,6 +53,7 @@ CHECKS: Mapping[str, Check] = {
     "types": type_checks.check_types,
     "target_key": target_checks.check_key,
     "version": target_checks.check_version,
+    "casts": cast_checks.check_casts,
     "lookups": query_checks.check_lookups,
     "query": query_checks.check_query,
     "derivation": query_checks.check_derivation,

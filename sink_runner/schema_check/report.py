@@ -117,7 +117,7 @@ def _of_topic(name: str, mapping: TableMapping, config: Config) -> Sequence[Pref
         return check_topic(name, mapping, config)
     except RetriableError as away:
         fault = Fault(
-            f"{away}: topic {mapping.source!r} was not checked",
+            f"{away}: topic {mapping.source_table.topic!r} was not checked",
             f"a broker at {config.kafka.bootstrap}",
             "start Kafka, or check with --from-catalog",
             refused=False,

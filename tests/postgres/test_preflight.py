@@ -20,7 +20,7 @@ from sink_runner.plugin import (
     insert_once,
     newest_wins,
 )
-from sink_runner.postgres.preflight import check_mapping
+from sink_runner.postgres.preflight import check_mapping, check_topic
 
 pytestmark = pytest.mark.postgres
 
@@ -370,6 +370,19 @@ FAULTS |= {
         later="REVOKE SELECT ON {s}.t FROM sink_reader; GRANT SELECT (id) ON {s}.t TO sink_reader",
         mapping=NIGHTLY,
     ),
+    "cast-of-a-date": Case(
+        "casts",
+        ("column v (date)", "into v (integer)", "convert="),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY, v date)",
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v int)",
+    ),
+    "cast-of-a-domain": Case(
+        "casts",
+        ("takes none of its values",),
+        source="CREATE DOMAIN {s}.day AS date; CREATE DOMAIN {s}.when AS {s}.day;"
+        "CREATE TABLE {s}.t (id int PRIMARY KEY, v {s}.when)",
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v uuid)",
+    ),
     "lookup-of-no-table": Case(
         "lookups",
         ("lookup of column v in database north", 'relation "public.nowhere" does not exist'),
@@ -531,6 +544,15 @@ def test_reader_of_events_alone_is_warned(bench) -> None:
         batch(bench)
 
 
+def test_text_into_a_number_is_told(bench) -> None:
+    """It may be meant, and a row whose text is no number will be a dead letter."""
+    bench.tables(target="CREATE TABLE {s}.t (id int PRIMARY KEY, v int)")
+    assert bench.texts() == []
+    assert any(
+        "column v (text)" in text and "into v (integer)" in text for text in bench.warnings()
+    )
+
+
 def test_all_faults_are_told_at_once(bench) -> None:
     bench.tables(target="CREATE TABLE {s}.t (id int, v text)", publish=False)
     checks = {one.check for one in bench.preflight().findings}
@@ -568,3 +590,16 @@ def test_twelve_mappings_pass_every_check(postgres, bench) -> None:
         for one in check_mapping(name, mapping, config).findings
     ]
     assert found == []
+
+
+def test_topic_is_asked_for_by_its_own_name(bench, monkeypatch) -> None:
+    """Kafka knows fewer characters than PostgreSQL, so a topic is not always named as its table."""
+    asked = []
+    monkeypatch.setattr(
+        "sink_runner.postgres.preflight.read_topic", lambda _, name: asked.append(name)
+    )
+    mapping = replace(bench.mapping, source="north.public.two words")
+    (found,) = check_topic("bench", mapping, bench.config)
+    assert asked == [mapping.source_table.topic] == ["north.public.two_words"]
+    assert "--create --topic north.public.two_words" in found.text
+    assert check_topic("bench", replace(mapping, events=False), bench.config) == ()
