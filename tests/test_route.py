@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -449,3 +450,40 @@ class TestKeysThatAreLookedUp:
 def test_changes_keep_the_order_of_their_events(make: Make) -> None:
     changes = make().changes(create(**ROW), delete(**ROW), create(**ROW))
     assert [type(change) for change in changes] == [Write, Leave, Write]
+
+
+class TestNarrowColumns:
+    """A value that the target's column would change is a dead letter that names the column."""
+
+    TYPES: ClassVar = {"name": "integer", "city": "numeric(6,2)", "at": "smallint"}
+
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [
+            ("name", 3_000_000_000),
+            ("name", -2_147_483_649),
+            ("at", 99_999),
+            ("city", Decimal("1.555")),
+            ("city", Decimal(10_000)),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "code", ["", "\n@hookimpl\ndef sink_map(event, row):\n    return row\n"]
+    )
+    def test_value_out_of_range_names_its_column(
+        self, make: Make, code: str, column: str, value: Any
+    ) -> None:
+        sink = make(code, types=self.TYPES)
+        good = {**ROW, "name": 7, "city": Decimal("1.50"), "at": 5}
+        assert sink.send(create(**good)).error is None
+        error = refused(sink.send(create(**good | {column: value})))
+        assert str(error).startswith(f"column {column!r}: ")
+        assert str(value) not in str(error)
+
+    def test_before_image_out_of_range_does_not_block(self, make: Make) -> None:
+        """The old row was a dead letter; the corrected one is applied whole."""
+        sink = make(declared=MERGED, types={**self.TYPES, "name": "smallint"})
+        good = {**ROW, "name": 7, "city": Decimal("1.50"), "at": 5}
+        (change,) = sink.changes(update({**good, "name": 99_999}, name=8))
+        assert isinstance(change, Write)
+        assert change.values[1] == 8
