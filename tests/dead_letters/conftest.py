@@ -48,6 +48,7 @@ CREATE TABLE profile (
 CREATE TABLE district (name text PRIMARY KEY, number int);
 GRANT SELECT, INSERT, UPDATE, DELETE ON profile TO sink_writer;
 GRANT SELECT ON person, district TO sink_reader;
+ALTER PUBLICATION sink_publication ADD TABLE person;
 CREATE TABLE written (n serial, id int, note text);
 CREATE FUNCTION written() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$
 BEGIN INSERT INTO public.written (id, note) VALUES (new.id, new.note); RETURN new; END $$;
