@@ -44,6 +44,7 @@ _SETTINGS: Mapping[str, Any] = {
 _ASK_SECONDS = 10.0
 _SEEK_SECONDS = 10.0
 _SEEK_AGAIN = 0.01
+_PAUSE_AFTER = 1.0  # seconds without a poll
 _NOT_READ_YET = "_STATE"
 
 
@@ -68,6 +69,9 @@ class LibrdkafkaFeed:
         self._most = max_records
         self._held: list[Any] = []
         """Came while nobody asked for records."""
+        self._paused: set[int] = set()
+        self._busy_since = 0.0
+        """When `keep_alive` was first called after the last `poll`; 0 if it was not."""
         names = {"bootstrap.servers": bootstrap, "group.id": group, "client.id": group}
         with _asking():
             self._consumer = Consumer({**names, **_SETTINGS})
@@ -75,6 +79,7 @@ class LibrdkafkaFeed:
 
     def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
         with _asking():
+            self._resume()
             # Asked for many, it would wait for as many until the time is up.
             came = self._held or self._consumer.consume(1, seconds)
             self._held = []
@@ -96,8 +101,33 @@ class LibrdkafkaFeed:
         return found
 
     def keep_alive(self) -> None:
+        """Stay a member of the group without taking records.
+
+        While a writer retries, the partitions are paused: it would get all that came as one batch.
+
+        A pause drops what was fetched ahead, so a write of usual length must not cause one.
+        """
+        self._busy_since = self._busy_since or time.monotonic()
+        if time.monotonic() - self._busy_since < _PAUSE_AFTER:
+            return  # the heartbeats come from a thread of librdkafka
         with _asking():
+            self._pause()
+            # Rebalances are served here; what a new partition brings before it is paused is held.
             self._held += self._consumer.consume(1, 0.0)
+            self._pause()
+
+    def _pause(self) -> None:
+        new = [one for one in self._consumer.assignment() if one.partition not in self._paused]
+        if new:
+            self._consumer.pause(new)
+            self._paused |= {one.partition for one in new}
+
+    def _resume(self) -> None:
+        self._busy_since = 0.0
+        if self._paused:
+            self._paused.clear()
+            # A partition that the group took away meanwhile is no longer ours to resume.
+            self._consumer.resume(self._consumer.assignment())
 
     def assignment(self) -> set[int]:
         with _asking():
