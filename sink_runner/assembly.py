@@ -46,6 +46,7 @@ from .plugin import TableMapping
 from .postgres.callback_rows import CallbackRows
 from .postgres.clusters import ClusterWatch
 from .postgres.findings import refuse
+from .postgres.key_identity import own_by_events
 from .postgres.preflight import check_mapping, check_topic, log_warnings
 from .postgres.refused_column import RefusedColumn
 from .postgres.source_checks import columns_before
@@ -60,6 +61,7 @@ from .target.feeders import Feeders
 from .target.offsets import Offsets
 from .target.session import connect, create_control_tables
 from .target.writers import make_writer
+from .transform.tombstones import TombstoneRemovals
 from .worker import Worker
 
 
@@ -141,6 +143,8 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         feeds=Feeders(
             around.database(mapping.source_table.database).dsn, mapping.target_table.topic
         ),
+        own=partial(own_by_events, mapping, source, keys),
+        removal=TombstoneRemovals(mapping, source, keys).removal,
     )
     topic = identify(config.kafka.bootstrap, mapping.source_table.topic)
     sealing = sealer(config)

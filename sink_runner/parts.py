@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .chain.incoming import Shape
-from .chain.route import Resolver, Route
+from .chain.route import Removal, Resolver, Route
 from .chain.row import Converter, TargetColumn, staged
 from .chain.steps import Chain
 from .errors import ConfigError
@@ -19,6 +19,7 @@ from .masking.policy import Policies
 from .masking.returns import refuse_returns
 from .masking.stamp import Masking
 from .plugin import Column, Context, Delete, Mark, TableMapping
+from .postgres.key_identity import KeyIdentity, Ownership
 from .postgres.target_lookups import ResolveInTarget, TargetLookups
 from .postgres.types import declared_type
 from .target.catalog import CatalogColumn, stage_type
@@ -34,6 +35,8 @@ class Parts:
     hooks: Hooks
     shown: frozenset[str] = frozenset()
     """The columns that are nobody's: their values may stand where people look for faults."""
+    identity: KeyIdentity = KeyIdentity.SOURCE_ROW
+    """Which source rows the target's keys come from."""
 
     @property
     def target_lookups(self) -> TargetLookups | None:
@@ -54,6 +57,8 @@ def assemble(
     watch: Callable[[Chain], Chain] = lambda chain: chain,
     feeds: Callable[[str], bool] = lambda _origin: False,
     resolve_in_target: ResolveInTarget | None = None,
+    own: Callable[[Chain], Ownership] = lambda _chain: Ownership(),
+    removal: Removal | None = None,
 ) -> Parts:
     """Freeze the mapping's plugins and compile its columns; `batch` is for `Context.batch`.
 
@@ -61,7 +66,9 @@ def assemble(
     without it `resolve` answers them all.
 
     `watch` may put a chain in the chain's place that tells what goes on in it; `feeds` tells of an
-    origin that is no plugin's here whether its change would only go back to where it came from.
+    origin that is no plugin's here whether its change would only go back to where it came from;
+    `own` tells which source rows the target's keys come from; `removal` derives what the
+    tombstone of a compacted topic removes.
     """
     mapping = plugin.mapping
     assert mapping is not None
@@ -71,6 +78,7 @@ def assemble(
     manager = registry.manager_for(plugin, plugins)
     contexts = _contexts(manager.list_name_plugin(), mapping, plugins, batch=batch)
     chain = watch(Chain.from_manager(manager, contexts))
+    owned = own(chain)
     route = Route(
         mapping,
         columns,
@@ -82,8 +90,11 @@ def assemble(
         feeds=feeds,
         masking=_masking(mapping, columns, chain, policies),
         resolve_in_target=resolve_in_target,
+        owner_of=owned.owner_of,
+        removal=removal,
     )
-    return Parts(columns, chain, route, Hooks(manager, contexts), _shown(mapping, policies))
+    shown = _shown(mapping, policies)
+    return Parts(columns, chain, route, Hooks(manager, contexts), shown, owned.identity)
 
 
 def remask(

@@ -35,6 +35,7 @@ from .patience import Insistence, Patience
 from .postgres.clusters import ClusterWatch
 from .target.applier import Applier
 from .target.offsets import Advance, Claim
+from .transform.tombstones import TOMBSTONE, TombstoneFilter
 
 T = TypeVar("T")
 
@@ -75,6 +76,7 @@ class Worker:
         self._pending: Future[int] | None = None
         self._maintained = time.monotonic()
         self._log = structlog.get_logger().bind(mapping=mapping)
+        self._tombstones = TombstoneFilter()
         self._gaps = Gaps(lambda at: self._patiently(lambda: self._feed.bounds(at)), self._log)
         self._health = health
         # One for each thread: each waits by itself.
@@ -162,6 +164,7 @@ class Worker:
         self._claims.update(self._in_background(lambda: self._applier.claim(new)))
         self._in_background(lambda: self._waiting.load(new))
         self._drop_lost()  # while we waited, the group may have moved on
+        self._tombstones.forget(new)
         for partition in new & self._claims.keys():
             self._gaps.check_end(partition, self._claims[partition].next_offset)
             self._seek(partition, self._claims[partition].next_offset)
@@ -197,7 +200,7 @@ class Worker:
     # -- one batch ---------------------------------------------------------------------------
 
     def _submit(self, records: Mapping[int, Sequence[Message]]) -> None:
-        messages = [record for part in records.values() for record in part]
+        messages = self._tombstones.select(records)
         free, held = self._waiting.split(messages)
         batch = self._prepare(free, polled=True)
         self._collect()
@@ -219,8 +222,8 @@ class Worker:
         for message, result in zip(messages, decoded, strict=True):
             if isinstance(result, DecodeError):
                 letters.append(DeadLetter(message, result))
-            elif isinstance(result, Decoded):
-                events.append((message, result))
+            else:
+                events.append((message, result or TOMBSTONE))
         if polled and self._clusters is not None:
             self._patiently(partial(self._clusters.observe, events))
         batch = self._patiently(lambda: self._route.apply(events))

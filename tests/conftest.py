@@ -22,6 +22,7 @@ from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import Parts, target_columns
 from sink_runner.plugin import ABSENT, Action, Column, Delete, Table, TableMapping, source_wins
+from sink_runner.postgres.key_identity import KeyIdentity
 from sink_runner.target.audit import trail
 from sink_runner.target.catalog import TableCatalog, qualified, read_table
 from sink_runner.target.changes import Change, Leave, Position, Write
@@ -242,6 +243,7 @@ class Written:
 
     def __init__(self, scratch: Scratch, ddl: str, *columns: Column, **declared: Any) -> None:
         self.table = scratch.table(ddl, declared.pop("name", "t"))
+        self.identity = declared.pop("identity", KeyIdentity.SOURCE_ROW)
         names = columns or tuple(Column(name) for name in self.table.columns)
         mapping = {
             "source": "north.public.t",
@@ -259,13 +261,15 @@ class Written:
 
     def another(self, connection: psycopg.Connection, shown: Collection[str] = ()) -> Any:
         """A writer for one more session, which may show some columns."""
-        parts = Parts(self.columns, Chain(), None, None, frozenset(shown))
+        parts = Parts(self.columns, Chain(), None, None, frozenset(shown), self.identity)
         audited = trail(self.name, self.mapping, parts, Sealer(bytes(32), "test"))
         writer = make_writer(self.name, self.mapping, parts, self.table, audited)
         writer.prepare(connection)
         return writer
 
-    def row(self, *values: Any, keep: int = 0, position: Place = 1) -> Write:
+    def row(
+        self, *values: Any, keep: int = 0, position: Place = 1, owner: str | None = None
+    ) -> Write:
         """A change to write; values are Python's and are staged as the runner stages them."""
         staged = tuple(
             value if value is None or value is ABSENT else to_stage(column)(value)
@@ -274,10 +278,16 @@ class Written:
         names = [column.name for column in self.columns]
         declared = self.mapping.candidates or self.mapping
         key = tuple(staged[names.index(name)] for name in declared.key)
-        return Write(key, staged, keep, ABSENT in staged, place(position), None)
+        return Write(key, staged, keep, ABSENT in staged, place(position), None, None, owner)
 
-    def gone(self, *key: Any, action: Action | None = None, position: Place = 1) -> Leave:
-        return Leave(key, action or Delete(), place(position), None, "subject")
+    def gone(
+        self,
+        *key: Any,
+        action: Action | None = None,
+        position: Place = 1,
+        owner: str | None = None,
+    ) -> Leave:
+        return Leave(key, action or Delete(), place(position), None, "subject", owner)
 
     def write(self, *changes: Change) -> int:
         with self.connection.transaction():

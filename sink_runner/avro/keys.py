@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import DecodeError
 from . import reference
 from .compile import HEADER, compile_row
 from .decoder import FAULTS, Registry, schema_id_of
+from .envelope import ColumnType
 from .row import row_schema
 from .schema import Record, parse
 
@@ -35,6 +36,13 @@ class KeyDecoder:
             row = reference.project(reference.read(key, parsed), self._columns)
             assert row is not None
             return row
+
+    def columns(self, key: bytes) -> Mapping[str, ColumnType]:
+        """The columns of a key's schema."""
+        _, kind = parse(self._registry.schema(schema_id_of(key)))
+        if not isinstance(kind, Record):
+            raise DecodeError("the key's schema is not a record")
+        return row_schema(kind).columns
 
     def _make(self, schema_id: int) -> tuple[Callable[[bytes], tuple[Any, ...]], Any]:
         parsed, kind = parse(self._registry.schema(schema_id))

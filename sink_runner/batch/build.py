@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 
 import psycopg
@@ -43,7 +44,7 @@ from .keys import TargetKeys
 from .ledger import Ledger
 from .plan import Tools
 from .snapshot import open_source
-from .source import Source
+from .source import Source, own_by_rows
 
 # A row is tried again by the next run, of which there may be one a day or none for a month: in
 # hours it can't be told whether it has waited for too long.
@@ -125,6 +126,7 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
         resolve_in_target=lookups.resolve,
         subject=lambda message: ",".join(source.format.key_of(message)),
         batch=True,
+        own=partial(own_by_rows, source),
     )
 
 

@@ -97,10 +97,6 @@ class Report:
             f"parked {counts['parked']:,}  failed {counts['failed']:,}"
         )
         if counts["stale"]:
-            yield (
-                f"  stale {counts['stale']:,}: something newer of the row had already been applied"
-            )
-        if counts["stale"]:
             yield f"  stale {counts['stale']:,}: the target has something newer, which stays"
         if counts["removed"] or counts["gone"]:
             yield (

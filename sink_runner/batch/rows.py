@@ -189,6 +189,10 @@ class RowFormat:
             ]
         )
 
+    def named_key(self, message: Message) -> dict[str, str]:
+        """The key of a message's row, by column."""
+        return dict(zip(self.key, self.key_of(message), strict=True))
+
     def key_of(self, message: Message) -> list[str]:
         """The key of a message's row, as text that PostgreSQL reads."""
         assert message.key is not None

@@ -10,8 +10,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from ..chain.steps import Chain
 from ..errors import ConfigError
 from ..plugin import TableMapping
+from ..postgres.key_identity import Ownership, ownership
 from ..postgres.types import PgType, resolve_types
 from ..target.catalog import TableCatalog, quoted
 from .rows import RowFormat
@@ -31,6 +33,12 @@ WHERE oid = to_regclass(%s) AND relkind IN ('r', 'p')
 """
 _FIRST = "-infinity"
 _FEW = 100_000  # rows, or what the catalog estimates them to be, that are counted one by one
+
+
+def own_by_rows(source: Source, chain: Chain) -> Ownership:
+    """Tell which source rows the target's keys come from, of rows that a batch reads."""
+    key_of, maps = source.format.named_key, bool(chain.maps)
+    return ownership(source.mapping, source.catalog, key_of, has_maps=maps)
 
 
 @dataclass(frozen=True, kw_only=True)

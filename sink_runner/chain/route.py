@@ -30,6 +30,10 @@ Resolver = Callable[[str, set[Any]], Mapping[Any, Any]]
 """Finds the values of a lookup column, given its name and what to look up."""
 
 
+Removal = Callable[[Message, Sequence[TargetColumn]], Leave | None]
+"""Derives what a tombstone removes from its key, given the columns of the target's key."""
+
+
 HEADER = 5  # bytes that name the writer's schema
 MARK = UNAVAILABLE.encode()
 
@@ -76,6 +80,8 @@ class Route:
         feeds: Callable[[str], bool] = lambda _origin: False,
         masking: Masking | None = None,
         resolve_in_target: ResolveInTarget | None = None,
+        owner_of: Callable[[Message], str | None] | None = None,
+        removal: Removal | None = None,
     ) -> None:
         """`resolve_in_target` answers the lookups that read the target; None: `resolve` does."""
         self._mapping = mapping
@@ -103,6 +109,7 @@ class Route:
         compares = mapping.contested is not None or (self._merges and self._lookups)
         self._compares = self._plain and bool(compares)
         self._direct = self._plain and not (chain.filters or mapping.old_row or mapping.rules)
+        self._owner_of, self._removal = owner_of, removal
         self._defaulted: list[str] = []
         self._plans: dict[bytes, Plans] = {}
 
@@ -129,6 +136,9 @@ class Route:
                 continue
             del batch.changes[start:], defaulted[:]
             batch.letters.append(DeadLetter(message, fault))
+        if self._owner_of is not None:
+            owners = self._owners(batch.changes)
+            batch.changes = [c._replace(owner=owners[id(c.source)]) for c in batch.changes]
         for at in self._lookups:
             if at not in self._in_target:
                 self._look_up(at, batch, self._resolve)
@@ -152,10 +162,18 @@ class Route:
             self._look_up(at, batch, lambda column, asked: resolve(column, asked, connection))
         return batch
 
+    def _owners(self, changes: Iterable[Change]) -> dict[int, str | None]:
+        """The source rows of the changes, by the identity of their messages."""
+        assert self._owner_of is not None
+        messages = {id(change.source): change.source for change in changes}
+        return {number: self._owner_of(message) for number, message in messages.items()}
+
     # -- one event ---------------------------------------------------------------------------
 
     def _event(self, message: Message, decoded: Decoded, batch: Batch) -> None:
-        assert message.value is not None
+        if message.value is None:
+            self._tombstone(message, batch)
+            return
         origin = decoded.origin
         if origin is not None and (origin.startswith(self._echoes) or self._feeds(origin)):
             batch.counts["echo"] += 1
@@ -192,6 +210,15 @@ class Route:
                 batch.counts["dropped"] += 1
             case _:
                 raise FatalError(stop_text(self._mapping))
+
+    def _tombstone(self, message: Message, batch: Batch) -> None:
+        """Remove the row of a key whose delete event is gone from the topic."""
+        columns = [self._columns[at] for at in self._key_at]
+        leave = self._removal(message, columns) if self._removal and not self._stays else None
+        if leave is None:
+            batch.counts["dropped"] += 1
+        else:
+            batch.changes.append(leave)
 
     def _deleted(self, incoming: Incoming, batch: Batch) -> None:
         before = incoming.decoded.before

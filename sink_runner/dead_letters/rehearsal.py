@@ -13,11 +13,12 @@ from ..assembly import clock, shape_of
 from ..avro import EnvelopeDecoder, KeyDecoder
 from ..avro.envelope import Decoded
 from ..batch.applier import Alone, BatchApplier
-from ..batch.source import Source
+from ..batch.source import Source, own_by_rows
 from ..chain.incoming import Shape
 from ..chain.lookups import Lookups
 from ..chain.route import Batch, Route
 from ..chain.row import TargetColumn
+from ..chain.steps import Chain
 from ..errors import DecodeError, EventError
 from ..kafka.message import Message
 from ..loading import registry
@@ -25,6 +26,7 @@ from ..loading.quarantine import require_usable
 from ..masking.policy import load_policies
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
+from ..postgres.key_identity import Ownership, own_by_events
 from ..postgres.preflight import database
 from ..postgres.refused_column import RefusedColumn
 from ..postgres.source_checks import columns_before
@@ -44,6 +46,7 @@ class Reading(NamedTuple):
     decode: Callable[[Message], Decoded]
     shape_of: Callable[[bytes], Shape]
     subject: Callable[[Message], str]
+    own: Callable[[Chain], Ownership]
 
 
 class Rehearsal(NamedTuple):
@@ -105,6 +108,7 @@ def rehearsal(
             resolve=notes.watch_lookups(lookups.resolve),
             resolve_in_target=lookups.resolve,
             subject=reading.subject,
+            own=reading.own,
             batch=of_batch,
             watch=notes.watch,
         )
@@ -161,6 +165,7 @@ def _of_events(bench: Workbench, mapping: TableMapping, catalog: TableCatalog) -
         decode,
         partial(shape_of, decoder, mapping, catalog),
         lambda message: ",".join(str(part) for part in keys.decode(message.key)),
+        partial(own_by_events, mapping, catalog, keys),
     )
 
 
@@ -171,4 +176,5 @@ def _of_rows(mapping: TableMapping, source: Source) -> Reading:
         lambda message: source.format.decode(message.value),
         lambda _value: shape,
         lambda message: ",".join(source.format.key_of(message)),
+        partial(own_by_rows, source),
     )

@@ -25,6 +25,8 @@ from ..kafka.message import Message
 _NONCE = 12  # bytes, as AES-GCM wants it
 _NO_KEY = -1
 _WITH_HEADERS = -2
+_WITHOUT_VALUE = -3
+"""Before the rest: the record is a tombstone, which is not one with an empty value."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Sealer:
 
     def seal(self, message: Message) -> bytes:
         nonce = os.urandom(_NONCE)
-        body = _packed(message.headers) if message.headers else b""
+        body = b"" if message.value is not None else struct.pack(">i", _WITHOUT_VALUE)
+        body += _packed(message.headers) if message.headers else b""
         body += struct.pack(">i", _NO_KEY if message.key is None else len(message.key))
         body += (message.key or b"") + (message.value or b"")
         return nonce + AESGCM(self.key).encrypt(nonce, body, _place(message))
@@ -63,6 +66,10 @@ class Sealer:
         place = Message(topic, partition, offset, None, None)
         body = self._decrypted(sealed, _place(place))
         (length,) = struct.unpack_from(">i", body)
+        tombstone = length == _WITHOUT_VALUE
+        if tombstone:
+            body = body[4:]
+            (length,) = struct.unpack_from(">i", body)
         if length == _WITH_HEADERS:
             (end,) = struct.unpack_from(">i", body, 4)
             pairs = json.loads(body[8 : 8 + end])
@@ -70,7 +77,8 @@ class Sealer:
             body = body[8 + end :]
             (length,) = struct.unpack_from(">i", body)
         end = 4 + max(length, 0)
-        return place._replace(key=None if length < 0 else body[4:end], value=body[end:])
+        key = None if length < 0 else body[4:end]
+        return place._replace(key=key, value=None if tombstone else body[end:])
 
     def fingerprint(self, key: bytes | None) -> bytes | None:
         """Finds the letters of one row without telling which row it is."""

@@ -133,7 +133,7 @@ class Waiting:
         free: list[Message] = []
         held: list[Message] = []
         for message in messages:
-            stays = message.value is not None and self._key(message) in self._held
+            stays = self._key(message) in self._held
             (held if stays else free).append(message)
         return free, held
 

@@ -131,6 +131,9 @@ def _fold(into: Round, change: Change, fold: Fold | None, *, versioned: bool) ->
         if fold is None or not (_is_whole(before) and _is_whole(change)):
             return False
         if fold(before.values, change.values):
+            if change.position is None and change.owner is not None:
+                # By the position of its last change a row's hold on its key is compared.
+                change = change._replace(position=before.position)
             into.writes[change.key] = change
         else:
             into.outdated += 1

@@ -70,7 +70,10 @@ class ContestedWriter(VersionedWriter):
     def write_round(self, connection: Connection, part: Round) -> int:
         whole = [write for write in part.writes.values() if not write.partial]
         lost = self._settle(connection, whole) if whole else set()
-        kept = Round(without(part.writes, lost), part.leaves, part.outdated)
+        late = self._stale(connection, list(part.leaves.values()))
+        self.stale += len(late)
+        leaves = without(part.leaves, late)
+        kept = Round(without(part.writes, lost), leaves, part.outdated)
         written = Writer.write_round(self, connection, kept)
         # A read has the place of its whole snapshot, and may have left an event's change to it.
         self._remember(connection, [w for w in part.writes.values() if w.keep >= 0])

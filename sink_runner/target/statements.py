@@ -130,7 +130,7 @@ class Statements:
         numbered = f"SELECT *, row_number() OVER (ORDER BY ctid) - 1 AS _number FROM {self.stage}"
         return (
             f"SELECT s._number, {', '.join(expressions)} FROM {self.target} t "
-            f"JOIN ({numbered}) s ON {self._same_key} "
+            f"JOIN ({numbered}) s ON {self.same_key} "
             f"ORDER BY {', '.join(f't.{quoted(n)}' for n in self.key)} FOR UPDATE OF t"
         )
 
@@ -186,7 +186,7 @@ class Statements:
         fresh = {c.name: self._kept(c, merge=merge, as_stored=True) for c in self._updated}
         newer = self._newer(fresh, "s")
         old = [as_base(f"t.{quoted(c.name)}", c.pg) for c in self._updated]
-        where = [self._same_key, newer, differ(old, list(fresh.values()))]
+        where = [self.same_key, newer, differ(old, list(fresh.values()))]
         if merge:
             version = self.conflict.version or ""
             later = f"t.{quoted(version)} IS NULL OR {fresh[version]} > t.{quoted(version)}"
@@ -230,7 +230,7 @@ class Statements:
                 new = self._kept(column, merge=False, as_stored=True)
                 newer = self._newer({column.name: new}, "s")
         return (
-            f"SELECT count(*) FROM {self.stage} s JOIN {self.target} t ON {self._same_key} "
+            f"SELECT count(*) FROM {self.stage} s JOIN {self.target} t ON {self.same_key} "
             f"WHERE ({newer}) IS NOT TRUE"
         )
 
@@ -239,7 +239,7 @@ class Statements:
         """Is there a staged row that the target lacks?"""
         return (
             f"SELECT EXISTS (SELECT FROM {self.stage} s WHERE NOT EXISTS "
-            f"(SELECT FROM {self.target} t WHERE {self._same_key}))"
+            f"(SELECT FROM {self.target} t WHERE {self.same_key}))"
         )
 
     @cached_property
@@ -257,7 +257,7 @@ class Statements:
             older = f"{new} <= v.version::{column.pg.unbound_cast}"
         return (
             f"DELETE FROM {self.stage} s USING sink.row_version v "
-            f"WHERE v.mapping = %s AND v.key = {self._key_text} AND v.deleted_at IS NOT NULL AND "
+            f"WHERE v.mapping = %s AND v.key = {self.key_hash} AND v.deleted_at IS NOT NULL AND "
             f"CASE WHEN s.{POSITION} IS NULL THEN {older} "
             f"ELSE ({_PLACE_V}) >= ({_PLACE_S}) END"
         )
@@ -272,7 +272,7 @@ class Statements:
         version = self.conflict.version
         told = "NULL" if version is None else f"t.{quoted(version)}::text"
         return (
-            f"DELETE FROM {self.target} t USING {keys} WHERE {self._same_key} "
+            f"DELETE FROM {self.target} t USING {keys} WHERE {self.same_key} "
             f"RETURNING s._number - 1, {told}"
         )
 
@@ -286,7 +286,7 @@ class Statements:
         return (
             f"UPDATE {self.target} t SET {', '.join(sets)} "
             f"FROM (SELECT {', '.join(given)}) m, {self._keys} "
-            f"WHERE {self._same_key} AND {differ(old, new)}"
+            f"WHERE {self.same_key} AND {differ(old, new)}"
         )
 
     @cached_property
@@ -295,7 +295,7 @@ class Statements:
         return (
             "INSERT INTO sink.row_version AS v "
             "(mapping, key, position, ordinal, version, deleted_at) "
-            f"SELECT %s, {self._key_text}, {_PLACE_S}, s._version, now() "
+            f"SELECT %s, {self.key_hash}, {_PLACE_S}, s._version, now() "
             f"FROM {self._keys_and('_version text')} "
             "ON CONFLICT (mapping, key) DO UPDATE SET "
             "position = coalesce(excluded.position, v.position), "
@@ -340,7 +340,7 @@ class Statements:
         return (
             f"SELECT s._number - 1 FROM unnest({arrays}, %s::int8[], %s::int8[]) "
             f"WITH ORDINALITY AS s({_list(self.key)}, {POSITION}, {ORDINAL}, _number) "
-            f"JOIN sink.row_version v ON v.mapping = %s AND v.key = {self._key_text}"
+            f"JOIN sink.row_version v ON v.mapping = %s AND v.key = {self.key_hash}"
         )
 
     @cached_property
@@ -357,7 +357,7 @@ class Statements:
         """
         return (
             "INSERT INTO sink.row_version AS v (mapping, key, position, ordinal) "
-            f"SELECT %s, {self._key_text}, {_PLACE_S} FROM {self._keys_and()} "
+            f"SELECT %s, {self.key_hash}, {_PLACE_S} FROM {self._keys_and()} "
             "ON CONFLICT (mapping, key) DO UPDATE SET position = excluded.position, "
             "ordinal = excluded.ordinal, version = NULL, deleted_at = NULL "
             f"WHERE coalesce(({_PLACE_V}) <= ({_PLACE_NEW}), true)"
@@ -380,7 +380,7 @@ class Statements:
     @cached_property
     def existing(self) -> str:
         """The rows of some keys."""
-        return f"{self.target} t JOIN {self._keys} ON {self._same_key}"
+        return f"{self.target} t JOIN {self._keys} ON {self.same_key}"
 
     # -- parts -----------------------------------------------------------------------------------
 
@@ -400,23 +400,28 @@ class Statements:
 
     @cached_property
     def _all_types(self) -> dict[str, PgType]:
-        return {**self.marked, **self._types}
+        return {**self.marked, **self.types}
 
     @cached_property
-    def _types(self) -> dict[str, PgType]:
+    def types(self) -> dict[str, PgType]:
         return {c.name: c.pg for c in self.columns}
 
     @cached_property
-    def _same_key(self) -> str:
+    def same_key(self) -> str:
         return " AND ".join(f"t.{quoted(name)} = {self._staged_key(name)}" for name in self.key)
 
     def _staged_key(self, name: str) -> str:
-        return self._types[name].read(f"s.{quoted(name)}")
+        return self.types[name].read(f"s.{quoted(name)}")
 
     @cached_property
-    def _key_text(self) -> str:
-        parts = ", ".join(map(self._staged_key, self.key))
-        return self.key_text.sql(f"jsonb_build_array({parts})")
+    def key_hash(self) -> str:
+        """As which the key of `s` is kept in the runner's own tables."""
+        return self.hash_of()
+
+    def hash_of(self, *more: str) -> str:
+        """A hash of the key of `s` and of more expressions."""
+        parts = [*map(self._staged_key, self.key), *more]
+        return self.key_text.sql(f"jsonb_build_array({', '.join(parts)})")
 
     def _newer(self, new: Mapping[str, str], source: str) -> str:
         """Is the row of `source`, whose columns are `new`, as late as the target's, or later?"""

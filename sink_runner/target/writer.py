@@ -68,8 +68,13 @@ class Writer:
     def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
         """Write the changes in their order and return how many rows the target changed."""
         del now
-        self.stale = 0
+        self.begin(connection)
         return sum(self.write_round(connection, part) for part in self.rounds(changes))
+
+    def begin(self, connection: Connection) -> None:
+        """Prepare for the changes of one call of `write`."""
+        del connection
+        self.stale = 0
 
     def rounds(self, changes: Iterable[Change]) -> list[Round]:
         """Split changes into sets of distinct keys, which have to be written in this order."""

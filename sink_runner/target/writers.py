@@ -5,6 +5,8 @@ from __future__ import annotations
 from ..errors import ConfigError
 from ..parts import Parts
 from ..plugin import Strategy, SyncTime, TableMapping, source_wins
+from ..postgres.key_identity import KeyIdentity
+from ..postgres.ownership_writer import OwnershipWriter, SharedKeyWriter
 from .audit import Trail
 from .candidates import CandidateWriter, candidate_table
 from .catalog import TableCatalog
@@ -39,7 +41,7 @@ def make_writer(
         unstaged=[] if candidates else timed,  # candidates have no such column, the target has
         positioned=candidates is not None,
     )
-    writer = _kind(mapping)(
+    writer = _kind(mapping, parts.identity)(
         mapping,
         statements,
         _fold(mapping, parts),
@@ -64,9 +66,13 @@ def _check_contested(mapping: TableMapping, parts: Parts, target: TableCatalog) 
         raise ConfigError(f"{mapping.target} has no column {named!r}, the owner's time")
 
 
-def _kind(mapping: TableMapping) -> type[Writer]:
+def _kind(mapping: TableMapping, identity: KeyIdentity) -> type[Writer]:
     if mapping.contested:
         return ContestedWriter
+    if identity is KeyIdentity.PASSED_ON:
+        return OwnershipWriter
+    if identity is KeyIdentity.SHARED:
+        return SharedKeyWriter
     return VersionedWriter if _races(mapping) else Writer
 
 

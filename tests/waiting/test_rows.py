@@ -36,12 +36,12 @@ class TestRowsWithoutKeys:
         shop.retry()
         assert shop.notes() == {1: "a", 2: "b", 3: "c"}
 
-    def test_a_tombstone_says_nothing_and_waits_for_nobody(self, shop: Any) -> None:
+    def test_a_tombstone_waits_behind_its_row(self, shop: Any) -> None:
         shop.send(order(1, "a"))
         (message,) = shop.target.harness.messages(order(1, "b"))
         assert shop.target.waiting.split([message]) == ([], [message])
         tombstone = message._replace(value=None)
-        assert shop.target.waiting.split([tombstone]) == ([tombstone], [])
+        assert shop.target.waiting.split([tombstone]) == ([], [tombstone])
 
     def test_rows_of_a_batch_wait_by_themselves(self, shop: Any) -> None:
         shop.customer("Maya")

@@ -26,9 +26,9 @@ from sink_runner.kafka.silence import listening
 from sink_runner.loading.hooks import Hooks
 from sink_runner.loading.registry import new_manager
 from sink_runner.patience import Patience
-from sink_runner.plugin import Column, Lookup, hookimpl
+from sink_runner.plugin import Column, Delete, Lookup, hookimpl
 from sink_runner.target.applier import Applier
-from sink_runner.target.changes import Change
+from sink_runner.target.changes import Change, Leave
 from sink_runner.target.offsets import Offsets, Topic
 from sink_runner.testing import NOW
 from sink_runner.worker import Worker
@@ -142,8 +142,8 @@ class Decoder:
     def __init__(self, columns: list[str]) -> None:
         self.columns = columns
 
-    def decode_many(self, values: list[bytes]) -> list[Decoded | DecodeError]:
-        return [self._decode(value) for value in values]
+    def decode_many(self, values: list[bytes | None]) -> list[Decoded | DecodeError | None]:
+        return [None if value is None else self._decode(value) for value in values]
 
     def _decode(self, value: bytes) -> Decoded | DecodeError:
         try:
@@ -269,6 +269,7 @@ class Stage:
             shape_of=lambda _: Shape(shape, shape),
             resolve=lambda _, asked: {need: need for need in asked & self.known},
             subject=lambda _: "",
+            removal=lambda message, _: Leave((int(message.key),), Delete(), None, message),
         )
         return Applier(
             "staged",

@@ -35,6 +35,11 @@ DO $$ BEGIN
       ADD COLUMN ordinal bigint NOT NULL DEFAULT 0, -- the change's number in its transaction
       ADD COLUMN version text; -- of a deleted row; orders events that have no position
   END IF;
+  IF NOT EXISTS (SELECT FROM pg_attribute
+                 WHERE attrelid = 'sink.row_version'::regclass AND attname = 'owner') THEN
+    ALTER TABLE sink.row_version
+      ADD COLUMN owner text; -- hash of the source row's key, where a key may pass to another row
+  END IF;
 END $$;
 
 -- What these hashes are made with: one row, sealed with the key of the dead letters.

@@ -1,0 +1,1 @@
+"""From change events to changes of the target: pure functions over batches."""

@@ -1,0 +1,337 @@
+"""A target key that passes between source rows ends with the row that the source has.
+
+The source is a table with a primary key `id` and a unique `code`, which is the target's key.  Its
+history is a list of transactions, told as Debezium tells it: by `id` in one of several partitions.
+The partitions are delivered in any order between them, some of them more than once, with batch
+runs and incremental snapshots in between.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sink_runner.plugin import (
+    Column,
+    Conflict,
+    Strategy,
+    insert_once,
+    merge_changed,
+    newest_wins,
+    source_wins,
+)
+from sink_runner.postgres.key_identity import KeyIdentity
+from sink_runner.target.changes import READ, Change
+from sink_runner.testing import NOW
+
+pytestmark = pytest.mark.postgres
+
+IDS = (1, 2, 3, 4)
+CODES = ("a", "b", "c")
+DDL = "code text PRIMARY KEY, id int, v int, at timestamp"
+COLUMNS = tuple(Column(name) for name in ("code", "id", "v", "at"))
+
+
+class Row(NamedTuple):
+    code: str
+    id: int
+    v: int
+    at: datetime
+
+
+class Op(NamedTuple):
+    """One transaction, of what two rows, and a free key for one of them."""
+
+    kind: str
+    one: int
+    other: int
+    code: str
+
+
+class Turn(NamedTuple):
+    """What comes next: events of a partition, or all rows as a batch run had read them."""
+
+    partition: int
+    count: int
+    back: int
+    batch: float | None
+
+
+OPS = st.lists(
+    st.builds(
+        Op,
+        st.sampled_from(
+            [
+                "insert",
+                "change",
+                "recode",
+                "swap",
+                "swap",
+                "delete",
+                "rename",
+                "pass",
+                "pass",
+                "read",
+            ]
+        ),
+        st.sampled_from(IDS),
+        st.sampled_from(IDS),
+        st.sampled_from(CODES),
+    ),
+    min_size=3,
+    max_size=14,
+)
+FULL = [Op("insert", id_, id_, code) for id_, code in zip(IDS, CODES, strict=False)]
+"""The table at first: each key has a row, and one row number is free."""
+TURNS = st.lists(
+    st.builds(
+        Turn,
+        st.integers(0, 4),
+        st.integers(1, 4),
+        st.sampled_from([0, 0, 0, 0, 1, 3]),
+        st.sampled_from([None, None, None, None, None, None, 0.0, 0.3, 0.6, 1.0]),
+    ),
+    min_size=2,
+    max_size=10,
+)
+
+
+class Source:
+    """The source table, and what Debezium tells of each change of it."""
+
+    def __init__(self, made: Any, clock: Callable[[int], timedelta], *, reads: bool) -> None:
+        self._made = made
+        self._clock = clock
+        self._reads = reads
+        self._numbers = count(1)
+        self.rows: dict[int, Row] = {}
+        self.first: dict[int, int] = {}
+        """Under which value each row got its key; what `insert_once` keeps."""
+        self.events: list[tuple[int, list[Change]]] = []
+        self.states: list[tuple[int, list[Row]]] = [(0, [])]
+        self._lsn = 0
+        self._ordinal = 0
+
+    def apply(self, op: Op) -> None:
+        """Do one transaction, unless the table's keys forbid it."""
+        self._ordinal = 0
+        one, other = self.rows.get(op.one), self.rows.get(op.other)
+        taken = {row.code for row in self.rows.values()}
+        match op.kind:
+            case "insert" if one is None and op.code not in taken:
+                self._write(op.one, op.code)
+            case "change" if one is not None:
+                self._write(op.one, one.code)
+            case "recode" if one is not None and op.code not in taken:
+                self._write(op.one, op.code)
+            case "swap" if one is not None and other is not None and one != other:
+                self._write(op.one, other.code)
+                self._write(op.other, one.code, was=other)
+            case "delete" if one is not None:
+                self._delete(op.one)
+            case "rename" if one is not None and other is None:
+                self._delete(op.one)
+                self._write(op.other, one.code, same_lsn=True)
+            case "pass" if one is not None and other is None:
+                self._delete(op.one)
+                self._write(op.other, one.code)
+            case "read" if one is not None and self._reads:
+                self._event(op.one, [self._change(one, None, read=True)])
+        self.states.append((self._lsn, list(self.rows.values())))
+
+    def _next(self, *, same_lsn: bool = False) -> tuple[int, int]:
+        self._lsn += 0 if same_lsn else 10
+        self._ordinal += 1
+        return self._lsn, self._ordinal
+
+    def _write(
+        self, id_: int, code: str, *, was: Row | None = None, same_lsn: bool = False
+    ) -> None:
+        old = was or self.rows.get(id_)
+        number = next(self._numbers)
+        new = Row(code, id_, number, NOW + self._clock(id_) + timedelta(seconds=number))
+        position = self._next(same_lsn=same_lsn)
+        changes = []
+        if old is not None and old.code != code:
+            changes.append(self._made.gone(old.code, position=position, owner=str(id_)))
+        if old is None or old.code != code:
+            self.first[id_] = number
+        self.rows[id_] = new
+        self._event(id_, [*changes, self._change(new, position)])
+
+    def _delete(self, id_: int) -> None:
+        row = self.rows.pop(id_)
+        leave = self._made.gone(row.code, position=self._next(), owner=str(id_))
+        self._event(id_, [leave])
+
+    def _change(self, row: Row, position: tuple[int, int] | None, *, read: bool = False) -> Change:
+        merges = self._made.mapping.conflict.strategy is Strategy.MERGE_CHANGED
+        keep = READ if read and merges else 0
+        write: Change = self._made.row(*row, position=position, keep=keep, owner=str(row.id))
+        return write
+
+    def _event(self, id_: int, changes: list[Change]) -> None:
+        self.events.append((id_, changes))
+
+    def expected(self) -> list[tuple[str, int, int]]:
+        """What the target should hold."""
+        first = self._made.mapping.conflict.strategy is Strategy.INSERT_ONCE
+        rows = self.rows.values()
+        return sorted((r.code, r.id, self.first[r.id] if first else r.v) for r in rows)
+
+    def batch(self, share: float) -> list[Change]:
+        """The rows as a snapshot saw them, after a share of the history."""
+        lsn, rows = self.states[round(share * (len(self.states) - 1))]
+        return [self._change(row, (lsn + 1, 0), read=True) for row in rows]
+
+    def removals(self, keys: Sequence[str]) -> list[Change]:
+        """What a full batch run removes: it has asked the source again, which is ahead of all."""
+        there = {row.code for row in self.rows.values()}
+        position = (self._lsn + 1, 0)
+        return [self._made.gone(key, position=position) for key in keys if key not in there]
+
+
+def deliver(made: Any, source: Source, turns: Sequence[Turn], partitions: int) -> None:
+    queues: list[list[list[Change]]] = [[] for _ in range(partitions)]
+    for id_, changes in source.events:
+        queues[id_ % partitions].append(changes)
+    at = [0] * partitions
+    for turn in turns:
+        if turn.batch is not None and made.mapping.conflict.strategy is not Strategy.INSERT_ONCE:
+            made.write(*source.batch(turn.batch))
+            made.write(*source.removals([code for (code,) in made.rows("code")]))
+            continue
+        number = turn.partition % partitions
+        start = max(0, at[number] - turn.back)
+        at[number] = min(len(queues[number]), start + turn.count)
+        made.write(*(change for part in queues[number][start : at[number]] for change in part))
+    rest = [change for n, q in enumerate(queues) for part in q[at[n] :] for change in part]
+    made.write(*rest)
+
+
+def reset(made: Any) -> None:
+    made.scratch.admin.execute(f"TRUNCATE {made.table.sql_name}, sink.row_version".encode())
+
+
+def one_clock(_id: int) -> timedelta:
+    return timedelta(0)
+
+
+def own_clocks(id_: int) -> timedelta:
+    """The versions of two rows say nothing of each other."""
+    return timedelta(days=-id_)
+
+
+STRATEGIES = {
+    "source": (source_wins(), one_clock),
+    "newest": (newest_wins("at"), one_clock),
+    "newest-own-clocks": (newest_wins("at"), own_clocks),
+    "merge": (merge_changed("at"), one_clock),
+    "merge-own-clocks": (merge_changed("at"), own_clocks),
+    "once": (insert_once(), one_clock),
+}
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 5])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_key_ends_with_the_row_that_has_it(
+    written: Callable[..., Any], name: str, partitions: int
+) -> None:
+    conflict, clock = STRATEGIES[name]
+    reads = clock is one_clock and conflict.strategy is not Strategy.INSERT_ONCE
+    converge(written, conflict, clock, partitions, KeyIdentity.PASSED_ON, reads=reads)
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize("name", ["source", "newest"])
+def test_shared_key_ends_with_the_row_that_has_it(
+    written: Callable[..., Any], name: str, partitions: int
+) -> None:
+    """The source has no constraint that says so, but each transaction leaves the key to one row."""
+    conflict, clock = STRATEGIES[name]
+    converge(written, conflict, clock, partitions, KeyIdentity.SHARED, reads=False)
+
+
+def converge(
+    written: Callable[..., Any],
+    conflict: Conflict,
+    clock: Callable[[int], timedelta],
+    partitions: int,
+    identity: KeyIdentity,
+    *,
+    reads: bool,
+) -> None:
+    made = written(DDL, *COLUMNS, key=("code",), conflict=conflict, identity=identity)
+
+    @settings(
+        max_examples=60,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(ops=OPS, turns=TURNS)
+    def run(ops: list[Op], turns: list[Turn]) -> None:
+        reset(made)
+        source = Source(made, clock, reads=reads)
+        for op in [*FULL, *ops]:
+            source.apply(op)
+        deliver(made, source, turns, partitions)
+        assert made.rows("code, id, v") == source.expected()
+
+    run()
+
+
+# -- every order of a few events ---------------------------------------------------------------
+
+SCENARIOS = {
+    "passed on": [Op("pass", 1, 4, "")],
+    "renamed": [Op("rename", 1, 4, "")],
+    "swapped": [Op("swap", 1, 2, "")],
+    "rotated": [Op("swap", 1, 2, ""), Op("swap", 2, 3, "")],
+    "passed on and back": [Op("pass", 1, 4, ""), Op("pass", 4, 1, "")],
+    "deleted and taken": [Op("delete", 1, 1, ""), Op("recode", 2, 2, "a"), Op("change", 2, 2, "")],
+    "passed on and deleted": [Op("pass", 1, 4, ""), Op("delete", 4, 4, "")],
+}
+
+
+def interleavings(queues: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:
+    """Every order of the queues' items that keeps the order of each queue."""
+    if not any(queues):
+        yield []
+    for n, queue in enumerate(queues):
+        if queue:
+            rest = [*queues[:n], queue[1:], *queues[n + 1 :]]
+            yield from ([queue[0], *more] for more in interleavings(rest))
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "at once"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_order_of_partitions_ends_alike(
+    written: Callable[..., Any], name: str, scenario: str, *, together: bool
+) -> None:
+    """Each row's events in a partition of its own, in one transaction of the runner or in many."""
+    conflict, clock = STRATEGIES[name]
+    identity = KeyIdentity.PASSED_ON
+    made = written(DDL, *COLUMNS, key=("code",), conflict=conflict, identity=identity)
+    source = Source(made, clock, reads=False)
+    for op in FULL:
+        source.apply(op)
+    before = len(source.events)
+    for op in SCENARIOS[scenario]:
+        source.apply(op)
+    told = source.events[before:]
+    queues = [[changes for id_, changes in told if id_ == one] for one in IDS]
+    for order in interleavings(queues):
+        reset(made)
+        made.write(*(change for _, changes in source.events[:before] for change in changes))
+        if together:
+            made.write(*(change for changes in order for change in changes))
+        else:
+            for changes in order:
+                made.write(*changes)
+        assert made.rows("code, id, v") == source.expected(), order

@@ -1,0 +1,171 @@
+"""A tombstone without its delete event removes the row; one that follows it changes nothing."""
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import fastavro
+import pytest
+
+from sink_runner.avro import KeyDecoder
+from sink_runner.chain.incoming import Shape
+from sink_runner.chain.route import Route
+from sink_runner.chain.row import SourceColumn, TargetColumn
+from sink_runner.chain.steps import Chain
+from sink_runner.dead_letters.sealing import Sealer
+from sink_runner.errors import DecodeError
+from sink_runner.kafka.message import Message
+from sink_runner.plugin import (
+    Action,
+    Column,
+    Delete,
+    Lookup,
+    Mark,
+    Review,
+    TableMapping,
+    source_wins,
+)
+from sink_runner.target.changes import Leave
+from sink_runner.transform.tombstones import TOMBSTONE, TombstoneFilter, TombstoneRemovals
+
+KEY = {
+    "type": "record",
+    "name": "Key",
+    "fields": [
+        {"name": "id", "type": "long"},
+        {
+            "name": "day",
+            "type": {"type": "string", "connect.name": "io.debezium.time.IsoDate"},
+        },
+    ],
+}
+
+
+class Registry:
+    def schema(self, _schema_id: int) -> Any:
+        return KEY
+
+
+def record(key: bytes | None, value: bytes | None, offset: int = 0, partition: int = 0) -> Message:
+    return Message("north.public.t", partition, offset, key, value)
+
+
+def key(id_: int, day: str = "2024-01-02Z") -> bytes:
+    body = BytesIO()
+    fastavro.schemaless_writer(body, fastavro.parse_schema(KEY), {"id": id_, "day": day})
+    return b"\0\0\0\0\1" + body.getvalue()
+
+
+# -- which tombstones stand alone --------------------------------------------------------------
+
+
+def selected(filter_: TombstoneFilter, *part: Message) -> list[int]:
+    return [message.offset for message in filter_.select({0: part})]
+
+
+def test_tombstone_after_its_delete_is_left_out() -> None:
+    part = [record(b"a", b"delete", 1), record(b"a", None, 2), record(b"b", b"create", 3)]
+    assert selected(TombstoneFilter(), *part) == [1, 3]
+
+
+def test_tombstone_of_another_key_is_kept() -> None:
+    part = [record(b"a", b"create", 1), record(b"b", None, 2), record(b"a", b"update", 3)]
+    assert selected(TombstoneFilter(), *part) == [1, 2, 3]
+
+
+def test_delete_of_the_poll_before_is_known() -> None:
+    filter_ = TombstoneFilter()
+    assert selected(filter_, record(b"a", b"delete", 1)) == [1]
+    assert selected(filter_, record(b"a", None, 2)) == []
+
+
+def test_partitions_are_told_apart() -> None:
+    filter_ = TombstoneFilter()
+    records = {0: [record(b"a", b"delete", 1)], 1: [record(b"a", None, 1, partition=1)]}
+    assert [message.partition for message in filter_.select(records)] == [0, 1]
+
+
+def test_after_a_seek_nothing_is_known() -> None:
+    filter_ = TombstoneFilter()
+    filter_.select({0: [record(b"a", b"delete", 1)]})
+    filter_.forget([0])
+    assert selected(filter_, record(b"a", None, 2)) == [2]
+
+
+def test_tombstone_without_a_key_is_left_out() -> None:
+    assert selected(TombstoneFilter(), record(None, None, 1)) == []
+
+
+# -- what they remove --------------------------------------------------------------------------
+
+
+def mapping(
+    *names: str, columns: tuple[Column, ...] = (), on_delete: Action | None = None
+) -> TableMapping:
+    return TableMapping(
+        source="north.public.t",
+        target="north.public.t",
+        key=names,
+        columns=columns or (Column("number", "id"), Column("day"), Column("v")),
+        conflict=source_wins(),
+        on_delete=on_delete or Delete(),
+    )
+
+
+@pytest.fixture
+def route(scratch: Any) -> Callable[[TableMapping], Route]:
+    """A route over a source with the primary key (id, day)."""
+    source = scratch.table("id bigint, day date, v text, PRIMARY KEY (id, day)")
+    types = {"number": ("bigint", "int8"), "day": ("date", "text"), "v": ("text", "text")}
+
+    def make(declared: TableMapping) -> Route:
+        keys = KeyDecoder(Registry(), sorted(source.primary_key))
+        shape = Shape([SourceColumn(n, None) for n in ()], [])  # type: ignore[arg-type] # empty
+        return Route(
+            declared,
+            [TargetColumn(column, *types[column.name]) for column in declared.columns],
+            Chain(),
+            shape_of=lambda _: shape,
+            resolve=lambda _column, _asked: {},
+            subject=lambda _: "",
+            removal=TombstoneRemovals(declared, source, keys).removal,
+        )
+
+    return make
+
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.mark.parametrize("action", [Delete(), Mark({"v": "gone"})])
+def test_row_of_the_key_is_removed(route: Any, action: Action) -> None:
+    message = record(key(7), None)
+    batch = route(mapping("day", "number", on_delete=action)).apply([(message, TOMBSTONE)])
+    assert batch.changes == [Leave(("2024-01-02Z", 7), action, None, message)]
+    assert not batch.letters
+
+
+def test_review_is_left_out(route: Any) -> None:
+    batch = route(mapping("number", "day", on_delete=Review())).apply(
+        [(record(key(7), None), TOMBSTONE)]
+    )
+    assert (batch.changes, batch.counts["dropped"]) == ([], 1)
+
+
+@pytest.mark.parametrize("column", [Column("v"), Column("v", "id", lookup=Lookup("SELECT", "x"))])
+def test_key_that_the_record_lacks_is_left_out(route: Any, column: Column) -> None:
+    declared = mapping("v", columns=(Column("number", "id"), column))
+    batch = route(declared).apply([(record(key(7), None), TOMBSTONE)])
+    assert (batch.changes, batch.counts["dropped"]) == ([], 1)
+
+
+def test_unreadable_key_is_a_dead_letter(route: Any) -> None:
+    batch = route(mapping("number", "day")).apply([(record(b"\0\0\0\0\1", None), TOMBSTONE)])
+    assert [type(letter.error) for letter in batch.letters] == [DecodeError]
+
+
+def test_tombstone_that_waits_is_opened_as_one() -> None:
+    """It was sealed behind an event of its row that could not be applied yet."""
+    sealer = Sealer(bytes(32), "test")
+    message = record(key(7), None, offset=3)
+    assert sealer.open(sealer.seal(message), message.topic, 0, 3) == message
