@@ -18,16 +18,23 @@ from ..plugin import Table
 from ..target.catalog import qualified
 from .shape import SOURCE_LENGTH, SOURCE_SCALE, SOURCE_TYPE, avro_name
 
-# A domain is written as the type that it is made of.
+# A domain, at any depth, is written as the type that it is made of; the outermost modifier applies.
 _COLUMNS = """
-SELECT a.attname,
-       format_type(b.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),
-       NOT (a.attnotnull OR t.typnotnull),
+SELECT a.attname, format_type(b.oid, b.modifier), NOT (a.attnotnull OR b.required),
        (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder)
         FROM pg_enum e WHERE e.enumtypid = b.oid)
-FROM pg_attribute a
-JOIN pg_type t ON t.oid = a.atttypid
-JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+FROM pg_attribute a CROSS JOIN LATERAL (
+  WITH RECURSIVE up AS (
+    SELECT oid, typtype, typbasetype, typnotnull AS required,
+           CASE WHEN typtype = 'd' THEN typtypmod ELSE a.atttypmod END AS modifier
+    FROM pg_type WHERE oid = a.atttypid
+    UNION ALL
+    SELECT t.oid, t.typtype, t.typbasetype, up.required OR t.typnotnull,
+           CASE WHEN up.modifier < 0 AND t.typtype = 'd' THEN t.typtypmod ELSE up.modifier END
+    FROM up JOIN pg_type t ON t.oid = up.typbasetype WHERE up.typtype = 'd'
+  )
+  SELECT oid, modifier, required FROM up WHERE typtype <> 'd'
+) b
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
@@ -35,7 +42,8 @@ _KEY = """
 SELECT a.attname
 FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(attnum, place)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-WHERE i.indrelid = to_regclass(%s) AND i.indisprimary ORDER BY k.place
+WHERE i.indrelid = to_regclass(%s) AND i.indisprimary AND k.place <= i.indnkeyatts
+ORDER BY k.place
 """
 _SHAPE = re.compile(
     r"(?P<name>[^(\[]+)(?:\((?P<length>-?\d+)(?:,(?P<scale>-?\d+))?\))?(?P<rest>.*)"
@@ -161,4 +169,6 @@ def _parts(text: str) -> tuple[str, str | None, str | None, str]:
     assert found is not None
     rest = found["rest"]
     name = found["name"].strip() + (rest.removesuffix("[]") if rest not in {"", "[]"} else "")
+    if name.startswith("interval"):  # "interval year to month" restricts the same type
+        name = "interval"
     return name, found["length"], found["scale"], rest
