@@ -30,7 +30,7 @@ def _prepare(settings: Settings) -> None:
             table = f"{typed.SCHEMA}.{group}"
             connection.execute(f"ALTER TABLE {table} REPLICA IDENTITY FULL".encode())
             connection.execute(f"ALTER PUBLICATION sink_publication ADD TABLE {table}".encode())
-        connection.execute(b"GRANT USAGE ON SCHEMA typed TO sink_capture")
+        connection.execute(b"GRANT USAGE ON SCHEMA typed, extras TO sink_capture")
         connection.execute(b"GRANT SELECT ON ALL TABLES IN SCHEMA typed TO sink_capture")
 
 

@@ -84,11 +84,11 @@ def cells(group: str) -> list[Cell]:
         Cell(values, shape)
         for values in GROUPS[group]
         for shape in Shape
-        if _has_domains(values) or "domain" not in shape.value
+        if has_domains(values) or "domain" not in shape.value
     ]
 
 
-def _has_domains(values: TypeValues) -> bool:
+def has_domains(values: TypeValues) -> bool:
     """Debezium 3.6 does not start in a database with a domain over an enum."""
     return "AS ENUM" not in (values.setup or "")
 
@@ -121,12 +121,13 @@ def texts(connection: psycopg.Connection[Any], group: str) -> dict[int, dict[str
 def create(connection: psycopg.Connection[Any]) -> None:
     """The types, the domains and the tables, in a schema of their own."""
     connection.execute(f"CREATE SCHEMA {SCHEMA}".encode())
-    connection.execute(f"SET search_path = {SCHEMA}".encode())
+    connection.execute(b"CREATE SCHEMA IF NOT EXISTS extras")
+    connection.execute(f"SET search_path = {SCHEMA}, extras".encode())
     for extension in EXTENSION_NAMES:
-        connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}".encode())
+        connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA extras".encode())
     for group, members in GROUPS.items():
         for values in members:
-            made = domains(values) if _has_domains(values) else []
+            made = domains(values) if has_domains(values) else []
             for statement in (values.setup, *made):
                 if statement:
                     connection.execute(statement.encode())

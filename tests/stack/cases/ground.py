@@ -20,10 +20,10 @@ from sink_stack.stack import Options
 from sink_stack.testing_stack import StackUnderTest
 from sink_stack.topics import Topic
 
+from ...types.values import EXTENSION_NAMES
 from ..running import ROOT, Runner, eventually, start
-from .model import SCHEMA, SOURCE, TARGET, Case
+from .model import SOURCE, TARGET, Case
 
-_EXTENSIONS = ("hstore", "citext", "ltree")
 _STEP_SECONDS = 30.0
 _PAUSE = 0.2
 _SETTLED = ("running", "quarantined", "stopped", "paused")
@@ -39,9 +39,9 @@ _PAST = """SELECT confirmed_flush_lsn >= %s::pg_lsn FROM pg_replication_slots
 
 def capture(cases: Sequence[Case]) -> Options:
     """What the stack has to know of the cases."""
-    tables = [f"{SCHEMA}.{table.strip(chr(34))}" for case in cases for table in case.tables]
+    tables = [f"{case.schema}.{table.strip(chr(34))}" for case in cases for table in case.tables]
     return Options(
-        extra_tables={"warehouse": [table.replace("$", r"\$") for table in tables]},
+        extra_tables={"warehouse": [table.replace("$", "[$]") for table in tables]},
         extra_topics=[
             Topic(name=name, key=["id"], partitions=partitions, retention_days=1)
             for case in cases
@@ -55,30 +55,29 @@ def _prepare(settings: Settings, cases: Sequence[Case]) -> None:
     """Also called by every later start: the schema then exists."""
     for database in (SOURCE, TARGET):
         with psycopg.connect(settings.admin_dsn(database)) as connection:
-            found = connection.execute("SELECT to_regnamespace(%s)", [SCHEMA]).fetchone()
+            schema = cases[0].schema
+            found = connection.execute("SELECT to_regnamespace(%s)", [schema]).fetchone()
             if found == (None,):
                 _create(connection, database, cases)
 
 
 def _create(connection: psycopg.Connection[Any], database: str, cases: Sequence[Case]) -> None:
-    connection.execute(f"CREATE SCHEMA {SCHEMA}".encode())
-    for extension in _EXTENSIONS:
-        connection.execute(f"CREATE EXTENSION {extension} SCHEMA {SCHEMA}".encode())
-    connection.execute(
-        b"CREATE TYPE cases.mood AS ENUM ('sad', 'very happy', 'a,b');"
-        b"CREATE TYPE cases.pair AS (number int, word text)"
-    )
+    schema = cases[0].schema
+    connection.execute(f"CREATE SCHEMA {schema}".encode())
+    connection.execute(b"CREATE SCHEMA IF NOT EXISTS extras")
+    for extension in EXTENSION_NAMES:
+        connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA extras".encode())
     for case in cases:
         for statement in case.source if database == SOURCE else case.target:
             connection.execute(statement.encode())
         if database == SOURCE:
             for table in case.tables:
-                name = f"{SCHEMA}.{table}"
+                name = f"{case.schema}.{table}"
                 connection.execute(f"ALTER PUBLICATION sink_publication ADD TABLE {name}".encode())
     for statement in (
-        f"GRANT USAGE ON SCHEMA {SCHEMA} TO sink_capture, sink_reader, sink_writer",
-        f"GRANT SELECT ON ALL TABLES IN SCHEMA {SCHEMA} TO sink_capture, sink_reader",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO sink_writer",
+        f"GRANT USAGE ON SCHEMA {schema}, extras TO sink_capture, sink_reader, sink_writer",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO sink_capture, sink_reader",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO sink_writer",
     ):
         connection.execute(statement.encode())
 
@@ -104,6 +103,8 @@ def configure(folder: Path, cases: Sequence[Case]) -> Path:
     text = text.replace('enabled = ["*"]', f"enabled = {names}")
     path = folder / "sink-runner.toml"
     path.write_text(text.replace("retry_seconds = 2.0", "retry_seconds = 0.5"))
+    with path.open("a") as file:
+        file.write("\n[schema]\nstrict = false\n")  # names of columns that only look personal
     (folder / "ranger-policies").symlink_to(ROOT / "ranger-policies")
     return path
 
@@ -120,6 +121,8 @@ class Ground:
     target: psycopg.Connection[Any]
     late: dict[str, str] = field(default_factory=dict)
     """Which mapping had not applied its events in time, and in which step."""
+    wrong_before: dict[str, list[str]] = field(default_factory=dict)
+    """By case: what was wrong before statements ran on its target."""
 
     def states(self) -> Mapping[str, Mapping[str, str]]:
         """State and reason of each mapping, as the runner tells them."""
@@ -136,7 +139,9 @@ class Ground:
         eventually(lambda: self._started(names), 120)
         for number in range(max(len(case.steps) for case in self.cases)):
             for case in self.cases:
-                for statement in case.between.get(number, ()):
+                if statements := case.between.get(number, ()):
+                    self.wrong_before[case.name] = self.wrong(case)
+                for statement in statements:
                     self.target.execute(statement.encode())
             for case in self.cases:
                 for step in case.steps[number : number + 1]:
@@ -202,6 +207,20 @@ class Ground:
         for partition, end in ends.items():
             found[partition.topic] = found.get(partition.topic, 0) + end
         return found
+
+    def wrong(self, case: Case) -> list[str]:
+        """Each cell of a case's rows that differs, as `row column: source -> target`."""
+        told = []
+        cursors = [one.execute(case.show.encode()) for one in (self.source, self.target)]
+        names = [column.name for column in cursors[0].description or ()]
+        source, target = ({row[0]: row for row in one.fetchall()} for one in cursors)
+        for key in sorted(source.keys() | target.keys()):
+            if key not in source or key not in target:
+                told.append(f"row {key} is only in the {'source' if key in source else 'target'}")
+                continue
+            cells = zip(names, source[key], target[key], strict=True)
+            told += [f"{key} {name}: {a!r} -> {b!r}" for name, a, b in cells if a != b]
+        return told
 
     def dead_letters(self, case: Case) -> list[str]:
         """The messages of a case's dead letters that are not settled."""

@@ -34,6 +34,7 @@ class Case:
     """
 
     name: str
+    schema: str = SCHEMA
     source: Sequence[str]
     target: Sequence[str]
     tables: Sequence[str]
@@ -50,14 +51,14 @@ class Case:
     rows: Sequence[tuple[object, ...]] | None = None
     """What the target has to show where it is not what the source shows."""
     refusal: Sequence[str] = ()
-    """Words of the reason for which the mapping is quarantined."""
+    """Words of the reason for which the mapping is quarantined, or stops."""
     dead_letters: Sequence[str] = ()
     """For each dead letter a word that its message holds."""
 
     def topics(self) -> dict[str, int]:
         """Topics as Debezium names them, and their partitions."""
         return {
-            _ILLEGAL.sub("_", f"{SOURCE}.{SCHEMA}.{table.strip(chr(34))}"): self.partitions
+            _ILLEGAL.sub("_", f"{SOURCE}.{self.schema}.{table.strip(chr(34))}"): self.partitions
             for table in self.tables
         }
 
@@ -69,11 +70,12 @@ def mapping(
     key: Sequence[str] = ("id",),
     conflict: str = "source_wins()",
     more: str = "",
+    schema: str = SCHEMA,
 ) -> str:
     """The code of a plugin that maps a table to its namesake."""
     return _MAPPING.format(
-        source=f"{SOURCE}.{SCHEMA}.{table}",
-        target=f"{TARGET}.{SCHEMA}.{table}",
+        source=f"{SOURCE}.{schema}.{table}",
+        target=f"{TARGET}.{schema}.{table}",
         key=tuple(key),
         conflict=conflict,
         columns="".join(f"Column({name!r}), " for name in columns),
@@ -92,6 +94,7 @@ def case(
     key: Sequence[str] = ("id",),
     conflict: str = "source_wins()",
     more: str = "",
+    show: str | None = None,
     **rest: object,
 ) -> Case:
     """A case of one table that is named for it; `ddl` has its columns.
@@ -115,7 +118,7 @@ def case(
         tables=[table],
         mappings={name: mapping(table, columns, key=key, conflict=conflict, more=more)},
         steps=filled,
-        show=f"SELECT {shown} FROM {qualified} ORDER BY {', '.join(key)}",
+        show=show or f"SELECT {shown} FROM {qualified} ORDER BY {', '.join(key)}",
         **rest,  # type: ignore[arg-type] - the fields of Case, by their names
     )
 

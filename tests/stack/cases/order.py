@@ -2,16 +2,15 @@
 
 from .model import Case, case
 
-_SIGNAL = (
-    "INSERT INTO {signals} VALUES (gen_random_uuid()::text, 'execute-snapshot', "
-    '\'{{"data-collections": ["cases.{table}"], "type": "incremental"}}\')'
+SIGNAL = (
+    "INSERT INTO cdc.debezium_signal VALUES (gen_random_uuid()::text, 'execute-snapshot', "
+    '\'{{"data-collections": ["{table}"], "type": "incremental"}}\')'
 )
-SIGNALS = "cdc.debezium_signal"
+"""Asks Debezium for an incremental snapshot of a table."""
 _PASSED_ON = (
     "DO $$ BEGIN FOR i IN 1..300 LOOP DELETE FROM {t} WHERE id = i; "
     "INSERT INTO {t} VALUES (i + 1000, 'c' || i, 1%s); COMMIT; END LOOP; END $$"
 )
-_COUNTED = "SELECT count(*), sum(v), sum(id) FROM cases.{table}"
 
 ORDER: tuple[Case, ...] = (
     case(
@@ -26,10 +25,28 @@ ORDER: tuple[Case, ...] = (
         partitions=3,
     ),
     case(
+        "truncate-empties",
+        "id int PRIMARY KEY, v text",
+        ["INSERT INTO {t} SELECT i, 'a' FROM generate_series(1, 20) i"],
+        [
+            "BEGIN; TRUNCATE {t}; INSERT INTO {t} VALUES (1, 'b'); COMMIT",
+            "INSERT INTO {t} VALUES (7, 'c')",
+        ],
+        more="on_truncate=OnTruncate.EMPTY,",
+    ),
+    case(
+        "truncate-stops",
+        "id int PRIMARY KEY, v text",
+        ["INSERT INTO {t} VALUES (1, 'a')"],
+        ["TRUNCATE {t}", "INSERT INTO {t} VALUES (2, 'b')"],
+        rows=[("1", "a")],
+        refusal=("truncated", "on_truncate"),
+    ),
+    case(
         "incremental-snapshot",
         "id int PRIMARY KEY, v text",
         ["INSERT INTO {t} SELECT i, 'a' FROM generate_series(1, 50) i"],
-        [_SIGNAL.format(signals=SIGNALS, table="incremental_snapshot")],
+        [SIGNAL.format(table="cases.incremental_snapshot")],
         between={
             1: [
                 "DELETE FROM cases.incremental_snapshot WHERE id <= 10",
@@ -47,7 +64,7 @@ ORDER: tuple[Case, ...] = (
             ),
             "INSERT INTO {t} VALUES ('x', 'infinity', 'infinity', '[0:1]={1,2}', now(), '00:00')",
         ],
-        [_SIGNAL.format(signals=SIGNALS, table="incremental_snapshot_types")],
+        [SIGNAL.format(table="cases.incremental_snapshot_types")],
         conflict='newest_wins("at")',
         between={1: ["DELETE FROM cases.incremental_snapshot_types WHERE id <> 'k7'"]},
     ),

@@ -161,4 +161,42 @@ TABLES: tuple[Case, ...] = (
         ],
         ["UPDATE {t} SET boss = 100 WHERE id = 7", "UPDATE {t} SET boss = 50 WHERE id = 100"],
     ),
+    Case(
+        name="mixed-names",
+        source=['CREATE TABLE cases."Order Items" (id int PRIMARY KEY, "orderNo" text)'],
+        target=['CREATE TABLE cases."Order Items" (id int PRIMARY KEY, "orderNo" text)'],
+        tables=['"Order Items"'],
+        mappings={"mixed-names": mapping("Order Items", ("id", "orderNo"))},
+        steps=[["INSERT INTO cases.\"Order Items\" VALUES (1, 'n-1')"]],
+        show='SELECT id, "orderNo" FROM cases."Order Items" ORDER BY 1',
+    ),
+    Case(
+        name="two-alike",
+        source=['CREATE TABLE cases.two_alike (id int PRIMARY KEY, "a-b" text, a_b text)'],
+        target=["CREATE TABLE cases.two_alike (id int PRIMARY KEY, a_b text)"],
+        tables=["two_alike"],
+        mappings={"two-alike": mapping("two_alike", ("id", "a_b"))},
+        steps=[["INSERT INTO cases.two_alike VALUES (1, 'minus', 'under')"]],
+        show="SELECT id, a_b FROM cases.two_alike ORDER BY 1",
+    ),
+    case(
+        "large-row",
+        "id int PRIMARY KEY, body text",
+        ["INSERT INTO {t} VALUES (1, repeat('x', 900000))"],
+        [
+            (
+                "INSERT INTO {t} SELECT 2, string_agg(md5(i::text), '') "
+                "FROM generate_series(1, 94000) i"
+            ),
+            "INSERT INTO {t} VALUES (3, 'small')",
+        ],
+        [
+            (
+                "INSERT INTO {t} SELECT 4, string_agg(md5(i::text), '') "
+                "FROM generate_series(1, 590000) i"
+            ),
+            "UPDATE {t} SET body = body || 'x' WHERE id = 2",
+        ],
+        show="SELECT id, length(body), md5(body) FROM cases.large_row ORDER BY id",
+    ),
 )

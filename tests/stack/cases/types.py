@@ -2,6 +2,8 @@
 
 from .model import Case, case
 
+_MOOD = "CREATE TYPE cases.mood AS ENUM ('sad', 'very happy', 'a,b')"
+_PAIR = "CREATE TYPE cases.pair AS (number int, word text)"
 _DOMAINS = (
     "CREATE DOMAIN cases.raw AS bytea",
     "CREATE DOMAIN cases.tags AS text[]",
@@ -32,8 +34,18 @@ TYPES: tuple[Case, ...] = (
         ["DELETE FROM {t}", "INSERT INTO {t} VALUES (2, (-1)::bit(64), '', '{{110},{011}}')"],
     ),
     case(
+        "domains",
+        "id int PRIMARY KEY, raw cases.raw, tags cases.tags, amount cases.amount",
+        [
+            r"INSERT INTO {t} VALUES (1, '\x00ff10', NULL, 1.50), (2, NULL, '{a,\"b c\"}', 2)",
+            "INSERT INTO {t} VALUES (3, NULL, NULL, 'Infinity'), (4, '', '{}', 'NaN')",
+        ],
+        ["UPDATE {t} SET amount = 1.500 WHERE id = 1"],
+        before=_DOMAINS,
+    ),
+    case(
         "hstore-ltree",
-        "id int PRIMARY KEY, attrs cases.hstore, path cases.ltree",
+        "id int PRIMARY KEY, attrs extras.hstore, path extras.ltree",
         [
             "INSERT INTO {t} VALUES (1, 'colour=>\"dark red\", size=>NULL', 'Top.Science')",
             "INSERT INTO {t} VALUES (2, NULL, 'a.b'), (3, '', '')",
@@ -42,7 +54,7 @@ TYPES: tuple[Case, ...] = (
     ),
     case(
         "citext-arrays",
-        "id int PRIMARY KEY, names cases.citext[], attrs cases.hstore[]",
+        "id int PRIMARY KEY, names extras.citext[], attrs extras.hstore[]",
         ["INSERT INTO {t} VALUES (1, '{alice,NULL}', '{\"a=>1\",\"b=>NULL\"}')"],
         ["UPDATE {t} SET names = '{Alice,NULL}' WHERE id = 1"],
     ),
@@ -66,7 +78,7 @@ TYPES: tuple[Case, ...] = (
     ),
     case(
         "equal-not-same",
-        "id int PRIMARY KEY, nick cases.citext, span interval, amount numeric, f float8",
+        "id int PRIMARY KEY, nick extras.citext, span interval, amount numeric, f float8",
         ["INSERT INTO {t} VALUES (1, 'alice@example.org', '1 mon', 1.5, 0.0)"],
         ["UPDATE {t} SET nick = 'Alice@example.org'", "UPDATE {t} SET span = '30 days'"],
         ["UPDATE {t} SET amount = 1.50", "UPDATE {t} SET f = '-0'"],
@@ -85,6 +97,29 @@ TYPES: tuple[Case, ...] = (
         ["UPDATE {t} SET doc = '1.50', sums = '{1.50}' WHERE id = 1"],
         ["UPDATE {t} SET place = '(4,1),(0,0)' WHERE id = 1"],
         ["UPDATE {t} SET spans = '{24:00:00}', r = '-0', period = '[1.50,2.0]' WHERE id = 1"],
+    ),
+    case(
+        "times",
+        "id int PRIMARY KEY, t time, tz timetz, span interval, m money, d date",
+        [
+            "INSERT INTO {t} (id, t) VALUES (1, '24:00:00')",
+            (
+                "INSERT INTO {t} (id, tz) VALUES (2, '24:00:00+00'), (3, '12:00:00+05:30'), "
+                "(4, '23:59:59.999999-12'), (5, '01:00:00-15:59:59')"
+            ),
+            (
+                "INSERT INTO {t} (id, span) VALUES (6, '-0.5 seconds'), (7, '100000 hours'), "
+                "(8, '0'), "
+                "(9, '1 mon -1 day +02:03:04.000005'), "
+                "(10, '-1 year -2 mons +3 days -04:05:06.789')"
+            ),
+            (
+                "INSERT INTO {t} (id, m) VALUES (11, '-1234567.89'), "
+                "(12, 92233720368547758.07::numeric::money)"
+            ),
+            "INSERT INTO {t} (id, d) VALUES (13, '5874897-12-31'), (14, '4713-01-01 BC')",
+        ],
+        ["INSERT INTO {t} (id, span) VALUES (15, 'infinity')", "UPDATE {t} SET t = '00:00'"],
     ),
     case(
         "times-more",
@@ -106,6 +141,20 @@ TYPES: tuple[Case, ...] = (
             ),
         ],
         ["UPDATE {t} SET ts = '2024-01-01', clocks = '{23:59:59.999999}' WHERE id = 1"],
+    ),
+    case(
+        "real",
+        "id int PRIMARY KEY, r real, r2 real, r3 real, r4 real",
+        [
+            "INSERT INTO {t} VALUES (1, 0.1, 0.1, 0.1, 0.5), (2, 16777216.5, 19.99, 19.99, 1e-45)",
+            "INSERT INTO {t} VALUES (3, 'NaN', 'NaN', 'NaN', 'Infinity')",
+        ],
+        target_ddl="id int PRIMARY KEY, r real, r2 numeric, r3 text, r4 double precision",
+        rows=[
+            ("1", "0.1", "0.1", "0.1", "0.5"),
+            ("2", "1.6777216e+07", "19.99", "19.99", "1e-45"),
+            ("3", "NaN", "NaN", "NaN", "Infinity"),
+        ],
     ),
     case(
         "real-arrays",
@@ -132,6 +181,7 @@ TYPES: tuple[Case, ...] = (
             "INSERT INTO {t} (id, net) VALUES (15, '{10.0.0.1/8}')",
         ],
         ["UPDATE {t} SET i = '{1,2}' WHERE id = 7", "UPDATE {t} SET n = '{1.5}' WHERE id = 1"],
+        before=[_MOOD],
     ),
     case(
         "arrays-more",
@@ -145,6 +195,7 @@ TYPES: tuple[Case, ...] = (
             ),
         ],
         ["UPDATE {t} SET pairs = '{{\"(,)\"},{\"(2,)\"}}', c = '{abc}'"],
+        before=[_PAIR],
     ),
     case(
         "text-search",
@@ -157,5 +208,17 @@ TYPES: tuple[Case, ...] = (
         "id int PRIMARY KEY, x xid8, place pg_lsn, pair cases.pair, spans int4multirange, v text",
         ["INSERT INTO {t} VALUES (1, '18446744073709551615', 'F/F', '(1,\"a \"\"b\"\"\")', '{}')"],
         ["UPDATE {t} SET v = 'b', spans = '{[1,3),[7,9)}' WHERE id = 1"],
+    ),
+    case(
+        "unavailable-typed",
+        "id int PRIMARY KEY, v text, big text, tags text[]",
+        [
+            (
+                "INSERT INTO {t} SELECT 1, '__debezium_unavailable_value', "
+                "string_agg(md5(i::text), ''), array_agg(md5(i::text)) "
+                "FROM generate_series(1, 900) i"
+            )
+        ],
+        ["UPDATE {t} SET v = 'small' WHERE id = 1"],
     ),
 )
