@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..plugin import Column, Constant, SyncTime
 from .findings import Fault
-from .narrowing import loss
+from .narrowing import loss, narrowing
 from .subject import Subject
 from .types import PgType
 
@@ -63,7 +63,22 @@ def type_refusal(source: PgType, target: PgType) -> str | None:
         return "one is an array and the other is not"
     if source.category == _BITS and target.category == _NUMERIC:
         return "the digits of a bit string would be read as those of a decimal number"
+    if source.kind == target.kind == "c":
+        return _field_refusal(source, target)
     return loss(source, target)
+
+
+def _field_refusal(source: PgType, target: PgType) -> str | None:
+    """A composite value is read as a whole, so that no value of a field can be refused alone."""
+    if len(source.fields) != len(target.fields):
+        return "the composite types differ in their fields"
+    for (name, one), (_, other) in zip(source.fields, target.fields, strict=True):
+        reason = type_refusal(one, other)
+        if reason is not None:
+            return f"field {name}: {reason}"
+        if narrowing(one, other) is not None:
+            return f"field {name} is {other.declared} and would change a value of {one.declared}"
+    return None
 
 
 def _holds_any(target: PgType) -> bool:

@@ -47,7 +47,8 @@ def test_every_type_is_recorded_or_refused(scratch: Any) -> None:
             continue
         if type_refusal(pg, pg) is not None:
             refused.add(pg.scalar.name)
-            assert pg.scalar.name in str(type_refusal(pg, pg))
+            named = "field " if pg.scalar.kind == "c" else pg.scalar.name
+            assert named in str(type_refusal(pg, pg))
             continue
         shape = "scalar" if pg.element is None else "array"
         name = "pair" if pg.scalar.kind == "c" else pg.scalar.name  # rows of the catalog's tables
@@ -66,6 +67,29 @@ def test_every_type_is_recorded_or_refused(scratch: Any) -> None:
 )  # fmt: skip
 def test_types_of_which_some_values_fit_are_admitted(source: str, target: str) -> None:
     assert type_refusal(declared_type(source), declared_type(target)) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "reason"),
+    [
+        ("x numeric(6,2), y text", "x numeric(6,2), y text", None),
+        ("x numeric(6,2), y text", "a numeric(8,3), y varchar", None),
+        ("x numeric, y text", "x numeric(6,2), y text", "field x"),
+        ("x timestamp[], y text", "x timestamp(0)[], y text", "field x"),
+        ("x int, y text", "x int, y varchar(3)", "field y"),
+        ("x int, y text", "x int", "differ in their fields"),
+    ],
+)
+def test_composite_of_narrower_fields_is_refused(
+    scratch: Any, source: str, target: str, reason: str | None
+) -> None:
+    s = scratch.schema
+    scratch.admin.execute(f"CREATE TYPE {s}.one AS ({source})".encode())
+    scratch.admin.execute(f"CREATE TYPE {s}.other AS ({target})".encode())
+    columns = scratch.table(f"a {s}.one, b {s}.other, c {s}.one[], d {s}.other[]").columns
+    for one, other in ("ab", "cd"):
+        found = type_refusal(columns[one].pg, columns[other].pg)
+        assert (found is None) if reason is None else (reason in str(found))
 
 
 FUNCTIONS = settings(max_examples=150, deadline=None)
