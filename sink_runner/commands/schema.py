@@ -48,9 +48,14 @@ CHECKING = """\
 Holds the registry's latest schemas and the source tables against the columns that each mapping
 names, what it was planned with, its target's columns and the classification of personal columns.
 
-refused   the mapping pauses: a column that it names is gone or renamed, was narrowed, or has
-          another type or meaning; the primary key changed; a column looks personal and is not
-          classified ([schema] strict)
+It also runs the checks that `sink-runner run` and `sink-runner batch` make before they start:
+replica identity, publication, row-level security, the target's key and columns, types that can't
+be cast, the privileges of each role, the SQL of lookups and queries, replication origins and,
+unless --from-catalog is given, the topic.  Each finding ends with the statement to paste.
+
+refused   the mapping does not start or pauses: the set-up is not what it needs; a column that it
+          names is gone or renamed, was narrowed, or has another type or meaning; the primary key
+          changed; a column looks personal and is not classified ([schema] strict)
 warning   rows may become dead letters: the target's column is narrower, a required column may be
           NULL now; a mapping's schema is not recorded
 ok        a new column that nobody reads, a wider type

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from .findings import Fault
 from .subject import Subject
+from .type_checks import type_refusal
 from .types import PgType
 
 _NUMBER, _TEXT, _MOMENT, _TIME, _SPAN = "number", "text", "moment", "time", "interval"
@@ -56,6 +57,8 @@ def check_casts(subject: Subject) -> Iterator[Fault]:
             source = subject.source_catalog.columns.get(name)
             if source is None or source.pg.same_base(target.pg):
                 continue
+            if type_refusal(source.pg, target.pg) is not None:
+                continue  # told by the check of the types
             problem = (
                 f"column {name} ({source.pg.declared}) of {mapping.source} goes into "
                 f"{column.name} ({target.pg.declared}) of {mapping.target}"
