@@ -167,12 +167,15 @@ def row(v):
 
 
 def _blamed(
-    columns: Sequence[str], cells: Sequence[RowFunction], row: Sequence[Any], fault: Exception
+    columns: Sequence[str],
+    cells: Callable[[], Sequence[RowFunction]],
+    row: Sequence[Any],
+    fault: Exception,
 ) -> Exception:
     """The fault with the name of its column; found by trying one after the other."""
     if type(fault) not in {DecodeError, ValueRefusedError}:
         return fault
-    for column, cell in zip(columns, cells, strict=True):
+    for column, cell in zip(columns, cells(), strict=True):
         try:
             cell(row)
         except Exception as again:  # noqa: BLE001 - the column's own functions may raise anything
@@ -199,11 +202,14 @@ class _Code:
     def function(self, expressions: Sequence[str], columns: Sequence[str]) -> RowFunction:
         """The function of a whole row; what it raises names the column that is at fault."""
         code = _FUNCTION.format("".join(e + ", " for e in expressions))
-        cells = [eval(f"lambda v: {e}", self._names) for e in expressions]  # noqa: S307 - our own text only
+        cells = partial(self._cells, expressions)
         names = {**self._names, "blamed": partial(_blamed, columns, cells)}
         exec(code, names)  # noqa: S102 - our own text only
         made: RowFunction = names["row"]
         return made
+
+    def _cells(self, expressions: Sequence[str]) -> list[RowFunction]:
+        return [eval(f"lambda v: {e}", self._names) for e in expressions]  # noqa: S307 - our own text only
 
     def flat(self, target: TargetColumn) -> str:
         column = target.column
