@@ -165,3 +165,13 @@ def test_a_row_of_the_same_values_and_another_version_is_another_row(contested: 
     owner(made, "a", T1)
     made.write(event(made, "ours", T1, ("a", T0), 2))
     assert made.rows("v") == [("a",)]
+
+
+def test_late_delete_leaves_the_newer_row(contested: Any) -> None:
+    """It comes from another partition than the row that has the key by now."""
+    made = contested(Tie.TARGET)
+    made.write(made.row(1, "new", None, T1, position=9))
+    assert made.write(made.gone(1, position=5)) == 0
+    assert made.writer.stale == 1
+    assert made.rows("v") == [("new",)]
+    assert made.write(made.gone(1, position=12)) == 1
