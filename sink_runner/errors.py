@@ -1,9 +1,9 @@
 """Every exception the runner raises or understands, named for what it does next.
 
 SinkError
-|__ConfigError           refuse to start: the set-up is wrong, nothing has been consumed
+|__ConfigError           quarantine this mapping until its configuration is corrected
 |  |__PolicyError        ... because a masking policy is missing, ambiguous or unknown
-|__PluginError           refuse to start: a plugin cannot be loaded or is malformed
+|__PluginError           leave this plugin out: it cannot be loaded or is malformed
 |__EventError            this event cannot be applied: dead-letter it, go on
 |  |__DecodeError        ... because its bytes are not what their schema says
 |  |__ValueRefusedError  ... because a value does not fit its column in the target unchanged
@@ -29,7 +29,7 @@ class SinkError(Exception):
 
 
 class ConfigError(SinkError):
-    """The configuration is wrong; nothing has been consumed."""
+    """The configuration, a table, a topic or a privilege is wrong; no event is at fault."""
 
 
 class PolicyError(ConfigError):
