@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sink_runner.avro.envelope import Kind
 from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn, staged
 from sink_runner.errors import DecodeError, EventError, ValueRefusedError
+from sink_runner.log import text_of
 from sink_runner.plugin import ABSENT, Column, Constant, Lookup, SyncTime, all_of, first_of
 from sink_runner.target.catalog import CatalogColumn
 
@@ -253,3 +254,11 @@ class TestTypes:
         assert made.typed((value,)) == (found,)
         assert made.finish(made.typed((value,))) == (value,)
         assert made.finish((found,)) == (found.isoformat(),)
+
+
+def test_refused_value_keeps_its_text_in_the_log() -> None:
+    """The function that raises it is made at start, and is still one of ours."""
+    made = plan(target(Column("a"), "integer"), a=Kind.LONG)
+    with pytest.raises(ValueRefusedError) as caught:
+        made.flat((3_000_000_000,))
+    assert text_of(caught.value).startswith("column 'a': ")

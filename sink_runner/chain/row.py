@@ -203,7 +203,8 @@ class _Code:
         """The function of a whole row; what it raises names the column that is at fault."""
         code = _FUNCTION.format("".join(e + ", " for e in expressions))
         cells = partial(self._cells, expressions)
-        names = {**self._names, "blamed": partial(_blamed, columns, cells)}
+        # The log shows the text of what this module raises: it knows it by the module's name.
+        names = {**self._names, "blamed": partial(_blamed, columns, cells), "__name__": __name__}
         exec(code, names)  # noqa: S102 - our own text only
         made: RowFunction = names["row"]
         return made
