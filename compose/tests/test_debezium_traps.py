@@ -313,6 +313,31 @@ def test_transactions_begin_and_end_on_their_own_topic(database, stack, keep):
     keep("transaction", "transaction markers pass by", messages[:2])
 
 
+def test_incremental_snapshot_reads_rows_without_a_position(database, recorded, keep):
+    database.execute("INSERT INTO trap.reread VALUES (1, 'x')")
+    recorded("reread", 1)
+    database.execute(
+        """INSERT INTO cdc.debezium_signal VALUES ('reread', 'execute-snapshot',
+           '{"data-collections": ["trap.reread"], "type": "incremental"}')"""
+    )
+    messages = recorded("reread", 2)
+    value = messages[1].value
+    assert (value["op"], value["after"]) == ("r", {"id": 1, "name": "x"})
+    assert (value["source"]["snapshot"], value["source"]["lsn"]) == ("incremental", None)
+    keep("incremental-snapshot", "a row that is read again has no position", messages)
+
+
+def test_truncate_is_an_event_without_rows_and_key(database, recorded, keep):
+    database.execute("INSERT INTO trap.emptied VALUES (1, 'x')")
+    database.execute("TRUNCATE trap.emptied")
+    messages = recorded("emptied", 2)
+    value = messages[1].value
+    assert (value["op"], value["before"], value["after"]) == ("t", None, None)
+    assert messages[1].raw_key is None
+    assert value["source"]["lsn"] > messages[0].value["source"]["lsn"]
+    keep("truncate", "a TRUNCATE has neither rows nor a key", messages)
+
+
 def test_capture_goes_on_where_it_was_after_a_crash(stack, database, recorded):
     database.execute("INSERT INTO trap.moving VALUES (10, 'before')")
     stack.kill("warehouse")

@@ -29,7 +29,7 @@ PLUGIN = """
 import os
 import sink_runner.parts
 import sink_runner.target.feeders
-from sink_runner.plugin import Column, Keep, TableMapping, hookimpl, newest_wins
+from sink_runner.plugin import Column, Keep, OnTruncate, TableMapping, hookimpl, newest_wins
 
 if os.environ.get("PING_PONG_UNGUARDED"):
     sink_runner.parts._echoes = lambda *_: frozenset()
@@ -44,6 +44,7 @@ def sink_mapping() -> TableMapping:
         key=("id",),
         conflict=newest_wins("changed_at"),
         on_delete=Keep(),
+        on_truncate=OnTruncate.KEEP,  # each test begins with one
         columns=(
             Column("id", required=True),
             Column("v"),

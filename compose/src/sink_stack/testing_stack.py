@@ -36,6 +36,8 @@ TRAP_TABLES = {
     "growing": "id INT PRIMARY KEY, name TEXT",
     "origins": "id INT PRIMARY KEY, name TEXT",
     "dropped_in": "id INT PRIMARY KEY, label TEXT",
+    "emptied": "id INT PRIMARY KEY, name TEXT",
+    "reread": "id INT PRIMARY KEY, name TEXT",
     "changing": "id INT PRIMARY KEY, label TEXT NOT NULL, amount BIGINT",
     "Odd Names": """"Order No" INT PRIMARY KEY, "a-b" TEXT, a_b TEXT DEFAULT 'd', "1st" TEXT,
                     a_u002db TEXT, "\u0928\u093e\u092e" TEXT""",

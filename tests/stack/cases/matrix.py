@@ -13,7 +13,7 @@ from .order import SIGNAL
 SCHEMA = "matrix"
 _MOST = 60
 # The JDBC driver reads a cursor's rows where a snapshot meets its name: no such table can be read.
-_LEFT_OUT = {"refcursor", "interval_ym"}
+_LEFT_OUT = {"refcursor"}
 _RESPELLED = 1000
 """The first id of the rows that are updated to an equal value with another spelling."""
 

@@ -25,6 +25,36 @@ ORDER: tuple[Case, ...] = (
         partitions=3,
     ),
     case(
+        "key-passes-on-newest",
+        "id int PRIMARY KEY, code text UNIQUE, v int, at timestamp NOT NULL",
+        ["INSERT INTO {t} SELECT i, 'c' || i, 0, clock_timestamp() FROM generate_series(1, 300) i"],
+        [_PASSED_ON % ", clock_timestamp()"],
+        after=["ALTER TABLE {t} REPLICA IDENTITY FULL"],
+        target_ddl="code text PRIMARY KEY, id int, v int, at timestamp",
+        key=("code",),
+        conflict='newest_wins("at")',
+        more="old_row=True,",
+        partitions=3,
+    ),
+    case(
+        "keys-swap",
+        "id int PRIMARY KEY, code int CONSTRAINT keys_swap_code UNIQUE DEFERRABLE, v text",
+        ["INSERT INTO {t} SELECT i, i, 'v' || i FROM generate_series(1, 60) i"],
+        [
+            (
+                "DO $$ BEGIN SET CONSTRAINTS ALL DEFERRED; FOR i IN 1..30 LOOP "
+                "UPDATE {t} SET code = 61 - code, v = 'n' || id WHERE code IN (i, 61 - i); "
+                "COMMIT; SET CONSTRAINTS ALL DEFERRED; END LOOP; END $$"
+            )
+        ],
+        ["UPDATE {t} SET id = id + 100 WHERE id <= 20"],
+        after=["ALTER TABLE {t} REPLICA IDENTITY FULL"],
+        target_ddl="code int PRIMARY KEY, id int, v text",
+        key=("code",),
+        more="old_row=True,",
+        partitions=3,
+    ),
+    case(
         "truncate-empties",
         "id int PRIMARY KEY, v text",
         ["INSERT INTO {t} SELECT i, 'a' FROM generate_series(1, 20) i"],

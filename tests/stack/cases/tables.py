@@ -179,6 +179,25 @@ TABLES: tuple[Case, ...] = (
         steps=[["INSERT INTO cases.two_alike VALUES (1, 'minus', 'under')"]],
         show="SELECT id, a_b FROM cases.two_alike ORDER BY 1",
     ),
+    Case(
+        name="odd-columns",
+        source=[
+            (
+                'CREATE TABLE cases."odd$columns" (id int PRIMARY KEY, "a b" text, "ä" text, '
+                '"1st" int, "a.b" text)'
+            )
+        ],
+        target=[
+            (
+                'CREATE TABLE cases."odd$columns" (id int PRIMARY KEY, "a b" text, "ä" text, '
+                '"1st" int, "a.b" text)'
+            )
+        ],
+        tables=['"odd$columns"'],
+        mappings={"odd-columns": mapping("odd$columns", ("id", "a b", "ä", "1st", "a.b"))},
+        steps=[["INSERT INTO cases.\"odd$columns\" VALUES (1, 'blank', 'umlaut', 1, 'dot')"]],
+        show='SELECT id, "a b", "ä", "1st", "a.b" FROM cases."odd$columns" ORDER BY 1',
+    ),
     case(
         "large-row",
         "id int PRIMARY KEY, body text",

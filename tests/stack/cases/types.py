@@ -44,6 +44,17 @@ TYPES: tuple[Case, ...] = (
         before=_DOMAINS,
     ),
     case(
+        "domains-nested",
+        "id int PRIMARY KEY, price cases.fair_price, day cases.holiday, docs cases.document, "
+        "prices cases.price[]",
+        [
+            "INSERT INTO {t} VALUES (1, 1.5, '0044-03-15 BC', '{\"a\":  1}', '{1.5,NULL}')",
+            "INSERT INTO {t} VALUES (2, 0, 'infinity', '\"\\u0000\"', '{{1},{2}}')",
+        ],
+        ["UPDATE {t} SET docs = '{\"a\":1}' WHERE id = 1"],
+        before=_NESTED,
+    ),
+    case(
         "hstore-ltree",
         "id int PRIMARY KEY, attrs extras.hstore, path extras.ltree",
         [
@@ -208,6 +219,15 @@ TYPES: tuple[Case, ...] = (
         "id int PRIMARY KEY, x xid8, place pg_lsn, pair cases.pair, spans int4multirange, v text",
         ["INSERT INTO {t} VALUES (1, '18446744073709551615', 'F/F', '(1,\"a \"\"b\"\"\")', '{}')"],
         ["UPDATE {t} SET v = 'b', spans = '{[1,3),[7,9)}' WHERE id = 1"],
+    ),
+    case(
+        "integers-narrow",
+        "id int PRIMARY KEY, big bigint, medium int, v text",
+        ["INSERT INTO {t} VALUES (1, 1, 1, 'fits'), (2, 3000000000, 1, 'too big')"],
+        ["INSERT INTO {t} VALUES (3, 2147483647, 99999, 'too big'), (4, -2147483648, 32767, 'ok')"],
+        target_ddl="id int PRIMARY KEY, big int, medium smallint, v text",
+        rows=[("1", "1", "1", "fits"), ("4", "-2147483648", "32767", "ok")],
+        dead_letters=("big", "medium"),
     ),
     case(
         "unavailable-typed",
