@@ -1,0 +1,112 @@
+"""One broken mapping on the real stack: the others run, and everything tells of it."""
+
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sink_stack import ports
+from sink_stack.stack import sink_runner
+from sink_stack.testing_stack import StackUnderTest
+
+from .running import ROOT, eventually, row, running
+
+pytestmark = pytest.mark.stack
+
+MAPPING = """
+{first}
+from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins
+
+
+@hookimpl
+def sink_mapping() -> TableMapping:
+    return TableMapping(
+        source="smart_warehouse.trap.{source}",
+        target="smart_citizen.public.{target}",
+        key=("Order No",),
+        conflict=source_wins(),
+        columns=(Column("Order No"), Column("a-b"), Column("a_b")),
+    )
+"""
+TABLE = 'CREATE TABLE IF NOT EXISTS "Odd Names" ("Order No" int PRIMARY KEY, "a-b" text, a_b text)'
+
+
+def install(site: Path, name: str, *, first: str = "", source: str, target: str) -> None:
+    """Leave a plugin on the path as pip would."""
+    module = f"sink_{name}_of_a_test"
+    (site / f"{module}.py").write_text(MAPPING.format(first=first, source=source, target=target))
+    info = site / f"sink_{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: sink-{name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[sink_runner.v1]\n{name} = {module}\n")
+
+
+@pytest.fixture
+def databases(stack: StackUnderTest) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
+    with stack.admin("smart_warehouse") as warehouse, stack.admin("smart_citizen") as portal:
+        yield warehouse, portal
+
+
+def states(port: int) -> Mapping[str, Any]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+            body = answer.read()
+    except urllib.error.HTTPError as refused:
+        body = refused.read()
+    except OSError:
+        return {}
+    found: Mapping[str, Any] = json.loads(body)["mappings"]
+    return found
+
+
+def test_broken_mappings_stop_no_other(
+    stack: StackUnderTest, databases: Any, tmp_path: Path
+) -> None:
+    """A table whose names neither Kafka nor Avro allows arrives beside three broken mappings."""
+    warehouse, portal = databases
+    site = tmp_path / "site"
+    site.mkdir()
+    install(site, "odd", source="Odd Names", target="Odd Names")
+    install(site, "unloadable", first="import nope_nope", source="toast", target="x")
+    install(site, "lost", source="no_such_table", target="Odd Names")
+    install(site, "aimless", source="moving", target="no_such_target")
+    warehouse.execute("GRANT USAGE ON SCHEMA trap TO sink_reader")
+    warehouse.execute("GRANT SELECT ON ALL TABLES IN SCHEMA trap TO sink_reader")
+    portal.execute(TABLE)
+    portal.execute('GRANT SELECT, INSERT, UPDATE, DELETE ON "Odd Names" TO sink_writer')
+    port = ports.any_free(frozenset())
+    environ = {**stack.env, "PYTHONPATH": str(site), "SINK_HEALTH_PORT": str(port)}
+    only = ("--only", "odd,unloadable,lost,aimless,schemes")
+    with running(environ, tmp_path / "log", *only, mappings=1) as runner:
+        warehouse.execute("INSERT INTO trap.\"Odd Names\" VALUES (77, 'minus', 'under')")
+        query = 'SELECT "a-b", a_b FROM "Odd Names" WHERE "Order No" = 77'
+        eventually(lambda: row(portal, query) == ("minus", "under"))
+        broken = {"unloadable", "lost", "aimless"}
+        eventually(
+            lambda: (
+                {name for name, one in states(port).items() if one["state"] == "quarantined"}
+                == broken
+            )
+        )
+        found = states(port)
+        assert "nope_nope" in found["unloadable"]["reason"]
+        assert "no_such_table" in found["lost"]["reason"]
+        assert "no_such_target" in found["aimless"]["reason"]
+        listed = subprocess.run(
+            sink_runner("plugins", "--json", *only),
+            env={**environ},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        told = {one["name"]: one["state"] for one in json.loads(listed.stdout)}
+        assert {name for name in told if told[name] == "quarantined"} == broken
+        code, _ = runner.stop()
+        assert code == 1
+    assert runner.log.read_text().count('"mapping_quarantined"') == len(broken)
