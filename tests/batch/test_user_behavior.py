@@ -3,10 +3,13 @@
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 import psycopg
 import pytest
+
+from sink_runner.target import session
 
 pytestmark = pytest.mark.postgres
 
@@ -217,7 +220,6 @@ class TestRunningDay:
 
 def tomorrow(pair: Any, days: int = 1) -> None:
     """Run so many days later: the query and the snapshot take the time from the database."""
-    name = pair.names["smart_citizen"]
     pair.citizen.execute("CREATE SCHEMA IF NOT EXISTS clock")
     pair.citizen.execute("GRANT USAGE ON SCHEMA clock TO sink_reader")
     for function in ("now", "clock_timestamp"):
@@ -225,9 +227,8 @@ def tomorrow(pair: Any, days: int = 1) -> None:
             f"CREATE OR REPLACE FUNCTION clock.{function}() RETURNS timestamptz LANGUAGE sql "
             f"RETURN pg_catalog.{function}() + interval '{days} days'".encode()
         )
-    path = "SET search_path = clock, pg_catalog, public"
-    pair.citizen.execute(f"ALTER ROLE sink_reader IN DATABASE {name} {path}".encode())
-    run(pair)
+    with patch.dict(session.SETTINGS, search_path="clock, pg_catalog, public"):
+        run(pair)
 
 
 class TestWaiting:
