@@ -84,7 +84,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path):
         ({"name": "../orders"}, "not a plugin name"),
         ({"name": "enabled"}, "not a plugin name"),
         ({"source": "orders"}, "not of the form database.schema.table"),
-        ({"target": 'a.b."c"'}, "is not a plain SQL name"),
+        ({"target": 'a.b."c d"'}, "is not a plain SQL name"),
         ({"target": ORDERS["source"]}, "the same table"),
         ({"key": ()}, "at least one column"),
         ({"key": ("a", "a")}, "each of them once"),
