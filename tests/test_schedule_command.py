@@ -63,6 +63,7 @@ class Runner:
                 "GRANT SELECT ON public.crates TO sink_reader",
             )
         self.sql("smart_warehouse", "INSERT INTO public.crates VALUES (1), (2)")
+        self.sql("smart_warehouse", "ALTER PUBLICATION sink_publication ADD TABLE public.crates")
 
     def plugin(self, more: str = "", schedules: str = 'Schedule("0 0 * * *"),') -> None:
         self.site.plugin("crates", CODE.format(more=more, schedules=schedules))
