@@ -15,6 +15,8 @@ from ..target.time_limit import TimeLimit
 from .schema import NAMED, PRIMITIVES
 
 _OK = 200
+_MAX_CONNECTIONS = 16
+"""Kept open, since many mappings start at the same moment; more are opened where needed."""
 _NOT_FOUND = 404
 _NO_SUCH = frozenset({40401, 40402, 40403})  # subject, version, schema
 """Confluent's codes in the body: the registry itself says so, not a proxy before it."""
@@ -31,7 +33,7 @@ class SchemaRegistry:
 
     def __init__(self, url: str, *, timeout: float = 5.0) -> None:
         self._url = url.rstrip("/")
-        self._pool = urllib3.PoolManager(retries=False, maxsize=1, block=False)
+        self._pool = urllib3.PoolManager(retries=False, maxsize=_MAX_CONNECTIONS, block=False)
         self._limit = TimeLimit(timeout)
         self._schemas: dict[int, Any] = {}
 
