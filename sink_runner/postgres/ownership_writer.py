@@ -194,8 +194,12 @@ class OwnershipWriter(VersionedWriter):
         leaves, writes = list(part.leaves.values()), list(part.writes.values())
         known = self._standing(connection, [*leaves, *writes])
         asked = list(zip(leaves, known[: len(leaves)], strict=True))
-        self.stale += sum(s.later for _, s in asked)
-        left = [leave for leave, s in asked if not (s.foreign or s.later)]
+        self.stale += sum(s.later for leave, s in asked if not isinstance(leave.action, Review))
+        left = [
+            leave
+            for leave, s in asked
+            if isinstance(leave.action, Review) or not (s.foreign or s.later)
+        ]
         self._give_up_only(connection, [le for le, s in asked if s.foreign or s.later])
         told = list(zip(writes, known[len(leaves) :], strict=True))
         fresh = [(write, s) for write, s in told if not self._is_stale(write, s)]

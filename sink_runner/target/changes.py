@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
-from ..plugin import Action, Delete
+from ..plugin import Action, Delete, Review
 from .folding import Fold
 
 Key: TypeAlias = tuple[Any, ...]
@@ -79,6 +79,14 @@ class Round:
 
     def __contains__(self, key: Key) -> bool:
         return key in self.writes or key in self.leaves
+
+
+def ordered(leaves: Iterable[Leave]) -> list[Leave]:
+    """Return those that a newer change of their key makes stale.
+
+    A Review only records that a source row is gone, whichever row holds the key since.
+    """
+    return [leave for leave in leaves if not isinstance(leave.action, Review)]
 
 
 def rounds(changes: Iterable[Change], fold: Fold | None, *, versioned: bool = False) -> list[Round]:

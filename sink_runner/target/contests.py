@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from ..plugin import Contested, Tie
-from .changes import Key, Round, Write
+from .changes import Key, Round, Write, ordered
 from .conflicts import Found
 from .versions import VersionedWriter, without
 from .writer import Writer, key_arrays, position_arrays, run
@@ -70,7 +70,7 @@ class ContestedWriter(VersionedWriter):
     def write_round(self, connection: Connection, part: Round) -> int:
         whole = [write for write in part.writes.values() if not write.partial]
         lost = self._settle(connection, whole) if whole else set()
-        late = self._stale(connection, list(part.leaves.values()))
+        late = self._stale(connection, ordered(part.leaves.values()))
         self.stale += len(late)
         leaves = without(part.leaves, late)
         kept = Round(without(part.writes, lost), leaves, part.outdated)

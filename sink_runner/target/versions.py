@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from ..plugin import Delete
-from .changes import Change, Key, Round
+from .changes import Change, Key, Round, ordered
 from .writer import Writer, key_arrays, position_arrays, run
 
 Connection = psycopg.Connection[Any]
@@ -27,7 +27,7 @@ class VersionedWriter(Writer):
         return True
 
     def write_round(self, connection: Connection, part: Round) -> int:
-        stale = self._stale(connection, [*part.leaves.values(), *part.writes.values()])
+        stale = self._stale(connection, [*ordered(part.leaves.values()), *part.writes.values()])
         self.stale += len(stale)
         fresh = Round(
             writes=without(part.writes, stale),
@@ -48,8 +48,8 @@ class VersionedWriter(Writer):
 
     def _remember(self, connection: Connection, changes: Sequence[Change]) -> None:
         if changes:
-            ordered = sorted(changes, key=lambda change: str(change.key))
-            arrays = [*key_arrays(change.key for change in ordered), *position_arrays(ordered)]
+            by_key = sorted(changes, key=lambda change: str(change.key))
+            arrays = [*key_arrays(change.key for change in by_key), *position_arrays(by_key)]
             run(connection, self._sql.remember, [self._sql.mapping, *arrays])
 
 

@@ -11,6 +11,7 @@ from sink_runner.plugin import (
     Candidates,
     Column,
     Contested,
+    Review,
     TableMapping,
     Tie,
     newest_wins,
@@ -165,6 +166,15 @@ def test_a_row_of_the_same_values_and_another_version_is_another_row(contested: 
     owner(made, "a", T1)
     made.write(event(made, "ours", T1, ("a", T0), 2))
     assert made.rows("v") == [("a",)]
+
+
+def test_late_review_is_recorded_all_the_same(contested: Any) -> None:
+    """The source row is gone, whichever row has the key since."""
+    made = contested(Tie.TARGET)
+    made.write(made.row(1, "new", None, T1, position=9))
+    review = made.gone(1, action=Review("deletion_conflict"), position=5)
+    assert made.write(review._replace(subject="one that is late")) == 1
+    assert made.writer.stale == 0
 
 
 def test_late_delete_leaves_the_newer_row(contested: Any) -> None:

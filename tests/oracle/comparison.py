@@ -119,10 +119,13 @@ def compare_golden(expected: Mapping[str, Golden], found: Sequence[Row]) -> Iter
 def compare_conflicts(
     wanted: Asked, records: Sequence[Row], conflicts: Sequence[Row]
 ) -> Iterator[Difference]:
-    """One open row for each deleted citizen, under its id or that of its golden record."""
+    """One open row for each deleted citizen, under its id or that of its golden record.
+
+    A citizen that is deleted again while its row waits for a person gets no second one.
+    """
     ids = {row["jan_aadhaar"]: row["gr_id"] for row in records}
     left = list(conflicts)
-    for citizen, number in wanted.deletions:
+    for citizen, number in dict.fromkeys(wanted.deletions):
         keys = {citizen, ids.get(number)}
         row = next((row for row in left if row["record_id"] in keys), None)
         if row is None:

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from sink_runner.plugin import Candidates, Column, Mark, insert_once, newest_wins, source_wins
+from sink_runner.plugin import (
+    Candidates,
+    Column,
+    Mark,
+    Review,
+    insert_once,
+    newest_wins,
+    source_wins,
+)
 from sink_runner.postgres.key_identity import KeyIdentity
 from sink_runner.testing import NOW
 
@@ -52,6 +60,18 @@ def test_late_mark_leaves_the_new_row(written) -> None:
     made.write(row(made, 1, "old", 10))
     made.write(row(made, 2, "new", 20))
     assert made.write(gone(made, 1, 15, action=Mark({"v": "gone"}))) == 0
+    assert made.rows("v") == [("new",)]
+
+
+@pytest.mark.parametrize("identity", KeyIdentity)
+def test_late_review_is_recorded_all_the_same(written, identity: KeyIdentity) -> None:
+    """The source row is gone, whichever row has the key since."""
+    more = {"source": "smart_citizen.public.t", "target": "smart_warehouse.public.t"}
+    made = written(DDL, *COLUMNS, key=("code",), identity=identity, **more)
+    made.write(row(made, 2, "new", 20))
+    review = gone(made, 1, 15, action=Review("deletion_conflict"))
+    assert made.write(review._replace(subject=identity.name)) == 1
+    assert made.writer.stale == 0
     assert made.rows("v") == [("new",)]
 
 
