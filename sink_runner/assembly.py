@@ -7,7 +7,7 @@ import binascii
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -32,7 +32,7 @@ from .dead_letters.sealing import Sealer
 from .dead_letters.waiting import Waiting
 from .dlq.superseding import RowKeys, can_supersede
 from .errors import ConfigError
-from .health.board import Health
+from .health.board import Health, MappingHealth
 from .kafka.feed import Feed
 from .kafka.identify import TopicWatch, identify
 from .kafka.kafka_python import KafkaPythonFeed
@@ -99,21 +99,15 @@ def clock() -> datetime:
 def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     """Check and connect everything for one mapping.
 
-    Raises ConfigError for what a person must mend, RetriableError for what may come back.
+    Raises ConfigError for what the configuration has to change, RetriableError for what may come
+    back without a change.
     """
     mapping = plugin.mapping
     assert mapping is not None
     _make_control_tables(around.database(mapping.target_table.database).dsn)
     policies = around.latest or (lambda: around.policies)
     watch = schema_watch(plugin.name, mapping, around.config, policies, around.schemas)
-    preflight = check_mapping(plugin.name, mapping, around.config, known=watch.known())
-    findings = [*preflight.findings]
-    try:
-        findings += check_topic(plugin.name, mapping, around.config)
-    finally:  # Kafka that does not answer keeps no fault of the databases back
-        refuse(findings)
-    log_warnings(findings)
-    source, target = preflight.catalogs()
+    source, target = _check(plugin.name, mapping, around.config, watch.known())
     clusters = ClusterWatch(
         plugin.name,
         mapping.source_table.database,
@@ -122,30 +116,13 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     )
     clusters.look()
     config, health = around.config, around.health.mapping(plugin.name)
-    timeout, settings = config.batch.timeout_seconds, config.dead_letters
-    lookups = Lookups(mapping.columns, around.readers, timeout, mapping=mapping)
-    keys = KeyDecoder(around.schemas, sorted(source.primary_key))
     decoder = EnvelopeDecoder(
         watch,
         after=mapping.source_columns,
         before=columns_before(mapping),
         toastable=source.toastable,
     )
-    parts = assemble(
-        plugin,
-        around.plugins,
-        target.columns,
-        around.policies,
-        shape_of=partial(shape_of, decoder, mapping, source),
-        resolve=lookups.resolve,
-        resolve_in_target=lookups.resolve,
-        subject=lambda message: ",".join(str(part) for part in keys.decode(message.key)),
-        feeds=Feeders(
-            around.database(mapping.source_table.database).dsn, mapping.target_table.topic
-        ),
-        own=partial(own_by_events, mapping, source, keys),
-        removal=TombstoneRemovals(mapping, source, keys).removal,
-    )
+    parts = _assemble(plugin, mapping, around, decoder=decoder, source=source, target=target)
     topic = identify(config.kafka.bootstrap, mapping.source_table.topic)
     sealing = sealer(config)
     check_fingerprints(around.database(mapping.target_table.database).dsn, plugin.name, sealing)
@@ -163,36 +140,29 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
         clock=clock,
         trail=audited,
-        budget=Budget(plugin.name, settings.budget, settings.budget_share),
-        timeout=timeout,
+        budget=Budget(plugin.name, config.dead_letters.budget, config.dead_letters.budget_share),
+        timeout=config.batch.timeout_seconds,
         policies=lambda: policies().digest,
         table=mapping.target_table,
     )
+    refresh = Refresh(
+        around.policies, policies, partial(remask, parts, plugin, around.plugins, target.columns)
+    )
+    feed = watch.before(_feed(config, plugin.name, mapping.source_table.topic))
+    identifies_row = _identifies_row(mapping, parts, source, around.schemas)
     return Worker(
         plugin.name,
-        feed=after_polls(
-            listening(watch.before(_feed(config, plugin.name, mapping.source_table.topic)), health),
-            Refresh(
-                around.policies,
-                policies,
-                partial(remask, parts, plugin, around.plugins, target.columns),
-            ),
-        ),
+        feed=after_polls(listening(feed, health), refresh),
         decoder=decoder,
         route=parts.route,
         applier=applier,
-        waiting=Waiting(
+        waiting=_waiting(
             plugin.name,
+            config,
+            health=health,
             applier=applier,
-            sealer=sealing,
-            retry=timedelta(seconds=config.waiting.retry_seconds),
-            give_up=timedelta(hours=config.waiting.give_up_hours),
-            clock=clock,
-            most_bytes=config.waiting.max_bytes,
-            identifies_row=_identifies_row(mapping, parts, source, around.schemas),
-            told=lambda counts: health.letters(
-                counts.open, counts.parked, max(0, settings.budget - counts.failed)
-            ),
+            sealing=sealing,
+            identifies_row=identifies_row,
         ),
         hooks=parts.hooks,
         patience=patience(config),
@@ -203,6 +173,77 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
             plugin.name,
             topic,
             partial(identify, config.kafka.bootstrap, mapping.source_table.topic),
+        ),
+    )
+
+
+def _check(
+    name: str, mapping: TableMapping, config: Config, known: Collection[str]
+) -> tuple[TableCatalog, TableCatalog]:
+    """The catalogs of source and target.  Raises ConfigError with everything that is refused."""
+    preflight = check_mapping(name, mapping, config, known=known)
+    findings = [*preflight.findings]
+    try:
+        findings += check_topic(name, mapping, config)
+    finally:  # Kafka that does not answer keeps no fault of the databases back
+        refuse(findings)
+    log_warnings(findings)
+    return preflight.catalogs()
+
+
+def _assemble(
+    plugin: registry.Plugin,
+    mapping: TableMapping,
+    around: Surroundings,
+    *,
+    decoder: EnvelopeDecoder,
+    source: TableCatalog,
+    target: TableCatalog,
+) -> Parts:
+    """The parts of a mapping that reads change events."""
+    timeout = around.config.batch.timeout_seconds
+    lookups = Lookups(mapping.columns, around.readers, timeout, mapping=mapping)
+    keys = KeyDecoder(around.schemas, sorted(source.primary_key))
+    feeders = Feeders(
+        around.database(mapping.source_table.database).dsn, mapping.target_table.topic
+    )
+    return assemble(
+        plugin,
+        around.plugins,
+        target.columns,
+        around.policies,
+        shape_of=partial(shape_of, decoder, mapping, source),
+        resolve=lookups.resolve,
+        resolve_in_target=lookups.resolve,
+        subject=lambda message: ",".join(str(part) for part in keys.decode(message.key)),
+        feeds=feeders,
+        own=partial(own_by_events, mapping, source, keys),
+        removal=TombstoneRemovals(mapping, source, keys).removal,
+    )
+
+
+def _waiting(
+    name: str,
+    config: Config,
+    *,
+    health: MappingHealth,
+    applier: Applier,
+    sealing: Sealer,
+    identifies_row: RowKeys | None,
+) -> Waiting:
+    """The retry queue of a mapping, by the settings."""
+    budget = config.dead_letters.budget
+    return Waiting(
+        name,
+        applier=applier,
+        sealer=sealing,
+        retry=timedelta(seconds=config.waiting.retry_seconds),
+        give_up=timedelta(hours=config.waiting.give_up_hours),
+        clock=clock,
+        most_bytes=config.waiting.max_bytes,
+        identifies_row=identifies_row,
+        told=lambda counts: health.letters(
+            counts.open, counts.parked, max(0, budget - counts.failed)
         ),
     )
 
