@@ -81,7 +81,7 @@ def test_names_that_avro_forbids_are_told_apart(database, recorded):
         "a_b": None,
         "1st": "one",
         "a_u002db": "code",
-        "\u0930\u0902\u0917": "n",
+        "\u043c\u0435\u0440\u0430": "n",
     }
     assert inserted.value["after"] == {adjust_name(name): value for name, value in row.items()}
     assert updated.value["after"]["a_b"] == "under"
