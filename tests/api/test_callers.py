@@ -110,13 +110,13 @@ def test_a_token_of_somebody_unknown_is_refused(trusting, key):
     [
         {"exp": int(time.time()) - 60},
         {"exp": None},
-        {"nbf": int(time.time()) + 600},
+        {"nbf": int(time.time()) + 86_400},
         {"iss": "https://other.example"},
         {"iss": None},
         {"aud": "other"},
         {"aud": None},
     ],
-    ids=str,
+    ids=lambda changed: next(iter(changed)),  # the times are not the same in two processes
 )
 def test_a_token_with_a_wrong_claim_is_refused(trusting, key, changed):
     problem(with_token(trusting, token(key, **changed)), 401, "unauthorized")
