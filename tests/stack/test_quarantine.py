@@ -33,7 +33,7 @@ def sink_mapping() -> TableMapping:
         columns=(Column("Order No"), Column("a-b"), Column("a_b")),
     )
 """
-TABLE = 'CREATE TABLE IF NOT EXISTS "Odd Names" ("Order No" int PRIMARY KEY, "a-b" text, a_b text)'
+TABLE = 'CREATE TABLE IF NOT EXISTS "Odd Items" ("Order No" int PRIMARY KEY, "a-b" text, a_b text)'
 
 
 def install(site: Path, name: str, *, first: str = "", source: str, target: str) -> None:
@@ -71,20 +71,20 @@ def test_broken_mappings_stop_no_other(
     warehouse, portal = databases
     site = tmp_path / "site"
     site.mkdir()
-    install(site, "odd", source="Odd Names", target="Odd Names")
+    install(site, "odd", source="Odd Items", target="Odd Items")
     install(site, "unloadable", first="import nope_nope", source="toast", target="x")
-    install(site, "lost", source="no_such_table", target="Odd Names")
+    install(site, "lost", source="no_such_table", target="Odd Items")
     install(site, "aimless", source="moving", target="no_such_target")
     warehouse.execute("GRANT USAGE ON SCHEMA trap TO sink_reader")
     warehouse.execute("GRANT SELECT ON ALL TABLES IN SCHEMA trap TO sink_reader")
     portal.execute(TABLE)
-    portal.execute('GRANT SELECT, INSERT, UPDATE, DELETE ON "Odd Names" TO sink_writer')
+    portal.execute('GRANT SELECT, INSERT, UPDATE, DELETE ON "Odd Items" TO sink_writer')
     port = ports.any_free(frozenset())
     environ = {**stack.env, "PYTHONPATH": str(site), "SINK_HEALTH_PORT": str(port)}
     only = ("--only", "odd,unloadable,lost,aimless,schemes")
     with running(environ, tmp_path / "log", *only, mappings=1) as runner:
-        warehouse.execute("INSERT INTO trap.\"Odd Names\" VALUES (77, 'minus', 'under')")
-        query = 'SELECT "a-b", a_b FROM "Odd Names" WHERE "Order No" = 77'
+        warehouse.execute("INSERT INTO trap.\"Odd Items\" VALUES (77, 'minus', 'under')")
+        query = 'SELECT "a-b", a_b FROM "Odd Items" WHERE "Order No" = 77'
         eventually(lambda: row(portal, query) == ("minus", "under"))
         broken = {"unloadable", "lost", "aimless"}
         eventually(

@@ -41,6 +41,7 @@ TRAP_TABLES = {
     "changing": "id INT PRIMARY KEY, label TEXT NOT NULL, amount BIGINT",
     "Odd Names": """"Order No" INT PRIMARY KEY, "a-b" TEXT, a_b TEXT DEFAULT 'd', "1st" TEXT,
                     a_u002db TEXT, "\u043c\u0435\u0440\u0430" TEXT""",
+    "Odd Items": '"Order No" INT PRIMARY KEY, "a-b" TEXT, a_b TEXT',
     "shapes": """id INT NOT NULL, part SMALLINT NOT NULL, large BIGINT, ratio REAL,
                  precise DOUBLE PRECISION, flag BOOLEAN NOT NULL, code UUID, document JSON,
                  binary_document JSONB, day DATE, clock TIME, clock_zoned TIMETZ, at TIMESTAMP(3),
