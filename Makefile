@@ -52,12 +52,8 @@ lint: venv ## ruff: rules and format
 types: venv ## mypy, strict
 	@$(BIN)/mypy sink_runner compose/src $(wildcard plugins/*/src)
 
-# A stack takes the whole machine: its tests run one after the other, all others on two cores.
-ALONE := stack or chaos or airflow or ranger
-
 test: lint types ## rules, types, then every test against the real parts
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not ($(ALONE))'
-	@$(BIN)/python -m pytest -m '$(ALONE)'
+	@$(BIN)/python -m pytest
 
 check: lint types ## what needs no stack: rules, types, and the tests without real parts
 	@$(BIN)/python -m pytest -m 'not stack and not postgres and not airflow and not ranger'
