@@ -11,6 +11,8 @@ from sink_runner.errors import FatalError
 from sink_runner.kafka.identify import TopicWatch, identify
 from sink_runner.kafka.topic_checks import read_topic, topic_faults
 
+from .running import eventually
+
 pytestmark = pytest.mark.stack
 
 
@@ -23,11 +25,20 @@ def make(stack: StackUnderTest) -> Callable[..., str]:
         configs = {key.replace("_", "."): value for key, value in settings.items()}
         topic = {"num_partitions": 2, "replication_factor": 1, "configs": configs}
         admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
-        admin.create_topics({name: topic})
+        # The broker answers before its own metadata knows the topic.
+        admin.create_topics({name: topic}, wait_for_metadata=True)
         admin.close()
         return name
 
     return create
+
+
+def delete(bootstrap: str, name: str) -> None:
+    """Delete a topic and wait until the broker's metadata no longer knows it."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    admin.delete_topics([name])
+    admin.close()
+    eventually(lambda: read_topic(bootstrap, name) is None)
 
 
 def told(stack: StackUnderTest, name: str) -> list[str]:
@@ -69,9 +80,7 @@ def test_recreated_topic_has_another_identity(stack, make) -> None:
     first = identify(stack.kafka, name)
     watch = TopicWatch("m", first, lambda: identify(stack.kafka, name))
     watch.check()
-    admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
-    admin.delete_topics([name])
-    admin.close()
+    delete(stack.kafka, name)
     with pytest.raises(FatalError, match="was deleted"):
         watch.check()
     make(name)
