@@ -121,6 +121,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         after=mapping.source_columns,
         before=columns_before(mapping),
         toastable=source.toastable,
+        placeholder=config.capture.placeholder,
     )
     parts = _assemble(plugin, mapping, around, decoder=decoder, source=source, target=target)
     topic = identify(config.kafka.bootstrap, mapping.source_table.topic)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .api.settings import Api
+from .avro.envelope import DEFAULT_PLACEHOLDER, Placeholder
 from .errors import ConfigError
 from .health.settings import HealthSettings
 from .schedule.settings import Scheduling
@@ -47,6 +48,17 @@ class Capture:
             "it only the publications are checked."
         ),
     )
+    placeholder: str = field(
+        default=DEFAULT_PLACEHOLDER,
+        metadata=doc(
+            "What Debezium's unavailable.value.placeholder is, for events whose schema does not "
+            "say; the transform of debezium-config/ writes it into the schema. A text column of "
+            "such events must never hold it: choose one with a NUL, as hex:00756e617661696c."
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        Placeholder.of_debezium(self.placeholder)  # ValueError where it is malformed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

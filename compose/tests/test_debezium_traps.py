@@ -101,9 +101,12 @@ def test_unchanged_toast_column_is_a_placeholder_with_default_identity(database,
     assert messages[1].value["after"] == {
         "id": 1,
         "small": 2,
-        "large": "__debezium_unavailable_value",
+        "large": "\0unavailable",
     }
     assert messages[1].value["before"] is None
+    schema = json.loads(recorded.recorder.schemas.text(messages[1].value_schema_id))
+    parameter = {"unavailable.value.placeholder": "hex:00" + b"unavailable".hex()}
+    assert schema["connect.parameters"] == parameter
     keep("toast-default-identity", "an unchanged TOAST column is a placeholder", messages)
 
 

@@ -62,8 +62,8 @@ class Plans(NamedTuple):
     """Over the row before the change."""
     leaving: RowPlan
     """The key over the row after it, whatever its other columns hold."""
-    plain: bool
-    """See `is_plain`: whether a column is missing can be told without looking at each."""
+    whole: bool
+    """Whether the writer's schema has every column."""
     columns: Mapping[str, tuple[int, Callable[[Any], Any] | None]]
     """Where a source column stands and what makes it a Python value."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..avro.envelope import UNAVAILABLE, Decoded
+from ..avro.envelope import Decoded
 from ..dead_letters.dead_letter import DeadLetter
 from ..dlq.superseding import Superseding
 from ..errors import EventError, FatalError, StepError, WaitingError
@@ -22,7 +22,7 @@ from ..target.changes import READ, Change, Key, Leave, Position, Write
 from ..target.faults import own_fault
 from .bases import base_of, looked_up_too
 from .incoming import Incoming, Plans, Shape
-from .row import RowPlan, TargetColumn, Values, is_plain, to_stage
+from .row import RowPlan, TargetColumn, Values, is_whole, to_stage
 from .staging import text_key
 from .steps import Chain
 
@@ -35,7 +35,6 @@ Removal = Callable[[Message, Sequence[TargetColumn]], Leave | None]
 
 
 HEADER = 5  # bytes that name the writer's schema
-MARK = UNAVAILABLE.encode()
 
 
 @dataclass(slots=True)
@@ -185,7 +184,7 @@ class Route:
         after = decoded.after
         if decoded.lsn is None and decoded.op != Op.READ:
             batch.callbacks.add(id(message))
-        if after is not None and self._direct and plans.plain and MARK not in message.value:
+        if after is not None and self._direct and plans.whole and not decoded.partial:
             values = plans.row.flat(after)
             key, lsn = self._whole_key(values), decoded.lsn
             position = None if lsn is None else (lsn, decoded.order)
@@ -365,7 +364,7 @@ class Route:
             old=RowPlan(unruled, shape.after),
             key=RowPlan(key, shape.before),
             leaving=RowPlan(key, shape.after),
-            plain=is_plain(shape.after),
+            whole=is_whole(shape.after),
             columns={c.name: (i, c.to_python) for i, c in enumerate(shape.after)},
         )
         self._plans[value[:HEADER]] = plans

@@ -351,18 +351,9 @@ class _Code:
         return name
 
 
-# Kinds of which an unchanged TOASTed value is the marker itself, to be found in the message.
-_MARKED = frozenset({Kind.STRING, Kind.JSON, Kind.XML})
-# Kinds that are never TOASTed, as their values are small.
-_SMALL = frozenset(Kind) - _MARKED - {Kind.BYTES, Kind.ARRAY, Kind.MAP, Kind.OPAQUE}
-
-
-def is_plain(columns: Sequence[SourceColumn]) -> bool:
-    """Would the marker tell of every column that is missing from an event?"""
-    return all(
-        column.kind in _SMALL or (column.kind in _MARKED and not column.pg.is_builtin("bytea"))
-        for column in columns
-    )
+def is_whole(columns: Sequence[SourceColumn]) -> bool:
+    """Whether the writer's schema has every column; one that it lacks is of no known kind."""
+    return all(column.kind is not Kind.OPAQUE for column in columns)
 
 
 def _used(defaulted: Callable[[str], None], column: str, default: Any) -> Any:

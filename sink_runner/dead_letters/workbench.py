@@ -60,7 +60,12 @@ class Workbench:
 
     @cached_property
     def payloads(self) -> Payloads:
-        return Payloads(self.sealer, self.schemas, cache(self._row_format))
+        return Payloads(
+            self.sealer,
+            self.schemas,
+            cache(self._row_format),
+            self.config.capture.placeholder,
+        )
 
     @cached_property
     def viewer(self) -> Viewer:

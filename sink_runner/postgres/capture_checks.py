@@ -55,6 +55,14 @@ def check_capture(subject: Subject) -> Iterator[Fault]:
             column=hidden[0],
             refused=False,
         )
+    if capture.placeholder not in (None, subject.config.capture.placeholder):
+        yield Fault(
+            f"unavailable.value.placeholder of {capture.path.name} is {capture.placeholder!r}, and "
+            f"setting capture.placeholder is {subject.config.capture.placeholder!r}: a large value "
+            "that an update leaves as it is would be overwritten by the placeholder",
+            "the same placeholder in both",
+            f'set placeholder = "{capture.placeholder}" in [capture] of sink-runner.toml',
+        )
 
 
 def check_capture_role(subject: Subject) -> Iterator[Fault]:

@@ -231,14 +231,23 @@ TYPES: tuple[Case, ...] = (
     ),
     case(
         "unavailable-typed",
-        "id int PRIMARY KEY, v text, big text, tags text[]",
+        "id int PRIMARY KEY, v text, big text, tags text[], raw bytea, document jsonb",
         [
             (
                 "INSERT INTO {t} SELECT 1, '__debezium_unavailable_value', "
-                "string_agg(md5(i::text), ''), array_agg(md5(i::text)) "
+                "string_agg(md5(i::text), ''), array_agg(md5(i::text)), "
+                "string_agg(md5(i::text), '')::bytea, jsonb_agg(md5(i::text)) "
                 "FROM generate_series(1, 900) i"
             )
         ],
         ["UPDATE {t} SET v = 'small' WHERE id = 1"],
+        ["UPDATE {t} SET v = '__debezium_unavailable_value' WHERE id = 1"],
+        [
+            (
+                "UPDATE {t} SET v = 'small', big = '__debezium_unavailable_value', "
+                "tags = '{__debezium_unavailable_value}', raw = '\\000unavailable', "
+                "document = '\"__debezium_unavailable_value\"' WHERE id = 1"
+            )
+        ],
     ),
 )
