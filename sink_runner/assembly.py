@@ -267,6 +267,7 @@ def patience(config: Config) -> Patience:
         remember=timedelta(days=config.remember_deletes_days),
         company=config.batch.max_wait_ms / 1000,
         enough=config.batch.max_rows,
+        max_bytes=config.batch.max_bytes,
     )
 
 

@@ -17,6 +17,7 @@ from .api.settings import Api
 from .avro.envelope import DEFAULT_PLACEHOLDER, Placeholder
 from .errors import ConfigError
 from .health.settings import HealthSettings
+from .portions import DEFAULT_BYTES
 from .schedule.settings import Scheduling
 from .settings import Reader, doc
 
@@ -137,6 +138,15 @@ class Batch:
     max_rows: int = field(
         default=5000, metadata=doc("Rows that are written in one transaction.", minimum=1)
     )
+    max_bytes: int = field(
+        default=DEFAULT_BYTES,
+        metadata=doc(
+            "Bytes of records, or of rows that a batch run reads, that are written in one "
+            "transaction; a single larger one is written alone. A mapping holds two such batches, "
+            "decoded, beside what the Kafka client has fetched.",
+            minimum=1,
+        ),
+    )
     max_wait_ms: int = field(
         default=0,
         metadata=doc("How long rows wait for company; 0 writes what is there.", minimum=0),
@@ -238,7 +248,7 @@ class Waiting:
         ),
     )
     max_bytes: int = field(
-        default=8 * 1024 * 1024,
+        default=DEFAULT_BYTES,
         metadata=doc(
             "Bytes of deferred events that are read and tried again at once; a single larger event "
             "is tried alone.",

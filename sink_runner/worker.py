@@ -1,8 +1,8 @@
 """One mapping's loop: poll, decode, route, hand over to be written, and again.
 
 While one batch is being written by a second thread, the next one is decoded: the database's
-time is ours to use.  At most these two batches are in memory, so a slow target slows the
-polling and nothing else.
+time is ours to use.  At most these two batches are in memory, each of bounded size in bytes, and
+what the client has polled and fetched ahead; so a slow target slows the polling and nothing else.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from .kafka.message import Message
 from .loading.hooks import Hooks
 from .log import noting, text_of
 from .patience import Insistence, Patience
+from .portions import byte_size, record_portions
 from .postgres.clusters import ClusterWatch
 from .target.applier import Applier
 from .target.offsets import Advance, Claim
@@ -127,7 +128,7 @@ class Worker:
             if self._waiting.due():
                 self._retry()
             if records:
-                self._submit(records)
+                self._submit_portions(records)
             elif self._pending is not None and self._pending.done():
                 self._collect()
             if time.monotonic() - self._maintained > self._patience.maintenance:
@@ -141,7 +142,7 @@ class Worker:
         """Poll; what came may wait a little for company, if the settings ask for it."""
         found = {partition: list(part) for partition, part in self._feed.poll(_POLL).items()}
         deadline = time.monotonic() + self._patience.company
-        while found and sum(map(len, found.values())) < self._patience.enough:
+        while found and self._has_room(found):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
@@ -151,6 +152,13 @@ class Worker:
                 if not known or part[0].offset == known[-1].offset + 1:
                     known.extend(part)
         return found
+
+    def _has_room(self, found: Mapping[int, Sequence[Message]]) -> bool:
+        """Whether a batch of these records may get more."""
+        parts, patience = found.values(), self._patience
+        return sum(map(len, parts)) < patience.enough and (
+            sum(byte_size(message) for part in parts for message in part) < patience.max_bytes
+        )
 
     # -- ownership ---------------------------------------------------------------------------
 
@@ -198,6 +206,12 @@ class Worker:
         return False
 
     # -- one batch ---------------------------------------------------------------------------
+
+    def _submit_portions(self, records: Mapping[int, Sequence[Message]]) -> None:
+        for portion in record_portions(records, self._patience.max_bytes):
+            if self._stop.is_set():  # the next start reads the rest again
+                return
+            self._submit(portion)
 
     def _submit(self, records: Mapping[int, Sequence[Message]]) -> None:
         messages = self._tombstones.select(records)
