@@ -255,6 +255,32 @@ class TestFaults:
         with pytest.raises(kind, match="not now"):
             sink.send(create(**ROW))
 
+    @pytest.mark.parametrize(
+        "hook", ["sink_filter(event)", "sink_map(event, row)", "sink_mask(row)"]
+    )
+    def test_panic_of_an_extension_is_the_events_fault(self, make: Make, hook: str) -> None:
+        """What an extension in Rust raises, SystemExit and the like are no Exception."""
+        panic = f"class Panic(BaseException): pass\n    raise Panic('{SECRET}')"
+        sink = make(f"\n@hookimpl\ndef {hook}:\n    {panic}\n")
+        error = refused(sink.send(create(**ROW)))
+        assert str(error) == f"{hook.partition('(')[0]} of plugin 'people' raised Panic"
+
+    def test_exit_in_a_conversion_is_the_events_fault(self, make: Make) -> None:
+        sink = make("import sys", columns='Column("id"), Column("name", convert=sys.exit)')
+        assert "raised SystemExit" in str(refused(sink.send(create(**ROW))))
+
+    @pytest.mark.parametrize("hook", ["sink_map(event, row)", "sink_mask(row)"])
+    def test_row_without_a_column_is_the_events_fault(self, make: Make, hook: str) -> None:
+        sink = make(f"\n@hookimpl\ndef {hook}:\n    del row['city']\n    return row\n")
+        error = refused(sink.send(create(**ROW)))
+        name = hook.partition("(")[0]
+        assert str(error) == f"{name} of plugin 'people' returned no value for column 'city'"
+
+    def test_filter_cannot_change_an_array(self, make: Make) -> None:
+        code = "event.row['name'].append('x')\n    return Verdict.PASS"
+        sink = make(f"\n@hookimpl\ndef sink_filter(event):\n    {code}\n", types={"name": "text[]"})
+        assert sink.send(create(**ROW | {"name": ["a", None]})).row["name"] == '{"a",NULL}'
+
     @pytest.mark.parametrize("hook", ["sink_map(event, row)", "sink_mask(row)"])
     def test_a_hook_that_forgets_to_return_is_named(self, make: Make, hook: str) -> None:
         sink = make(f"\n@hookimpl\ndef {hook}:\n    pass\n")

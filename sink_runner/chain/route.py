@@ -126,7 +126,7 @@ class Route:
             start = len(batch.changes)
             try:
                 self._event(message, decoded, batch)
-            except Exception as error:  # noqa: BLE001 - a mapping's own functions may raise anything
+            except BaseException as error:  # noqa: BLE001 - a mapping's own functions may raise anything
                 fault = own_fault(error)
             else:
                 if defaulted:
@@ -333,7 +333,7 @@ class Route:
         row = declared = dict(zip(self._names, typed, strict=True))
         if self._chain.maps:
             event = event or incoming.event(after, with_before=self._mapping.old_row)
-            row = self._chain.map(event, dict(declared))
+            row = self._chain.map(event, declared)
         clear = [row[name] for name in self._names]
         values = plan.partial_finish(clear) if ABSENT in clear else plan.finish(clear)
         if self._chain.masks:

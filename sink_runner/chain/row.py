@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from ..avro.conversion import to_python
 from ..avro.envelope import ColumnType, Kind
-from ..errors import DecodeError, EventError, ValueRefusedError
+from ..errors import DecodeError, ValueRefusedError
 from ..plugin import ABSENT, AllOf, Column, Constant, FirstOf, SyncTime
 from ..postgres.narrowing import narrowing
 from ..postgres.types import UNRESOLVED, PgType, declared_type
@@ -359,13 +359,6 @@ def is_whole(columns: Sequence[SourceColumn]) -> bool:
 def _used(defaulted: Callable[[str], None], column: str, default: Any) -> Any:
     defaulted(column)
     return default
-
-
-def check_whole(row: Mapping[str, Any], names: Iterable[str]) -> None:
-    """EventError if a row that a plugin made lacks a column."""
-    for name in names:
-        if name not in row:
-            raise EventError(f"a plugin's row has no value for column {name!r}")
 
 
 def to_stage(target: TargetColumn) -> Converter:
