@@ -1,5 +1,6 @@
 """What Debezium's properties leave out is told before a mapping starts."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from sink_runner.avro.envelope import DEFAULT_PLACEHOLDER
 from sink_runner.config import Capture
 from sink_runner.kafka.capture import read_capture
 from sink_runner.plugin import Table
+from sink_runner.postgres.findings import Finding
 from sink_runner.postgres.preflight import check_mapping
 
 pytestmark = pytest.mark.postgres
@@ -31,7 +33,7 @@ debezium.source.column.exclude.list={excluded}
 
 
 @pytest.fixture
-def told(bench, tmp_path):
+def findings(bench, tmp_path):
     """Give what is found of the bench where Debezium has these properties."""
 
     def look(
@@ -39,17 +41,23 @@ def told(bench, tmp_path):
         excluded: str = "",
         common: str = COMMON,
         placeholder: str = DEFAULT_PLACEHOLDER,
-    ) -> list[str]:
+    ) -> Sequence[Finding]:
         lists = {"included": included, "excluded": excluded}
         lists = {name: text.replace("{s}", bench.schema) for name, text in lists.items()}
         (tmp_path / "common.properties").write_text(common)
         (tmp_path / "north.properties").write_text(NORTH.format(**lists))
         capture = Capture(directory=tmp_path, placeholder=placeholder)
         config = replace(bench.config, capture=capture)
-        return [one.text for one in check_mapping("bench", bench.mapping, config).findings]
+        return check_mapping("bench", bench.mapping, config).findings
 
     bench.tables()
     return look
+
+
+@pytest.fixture
+def told(findings):
+    """The same as texts."""
+    return lambda *args, **more: [one.text for one in findings(*args, **more)]
 
 
 def test_captured_table_is_sound(told) -> None:
@@ -57,16 +65,18 @@ def test_captured_table_is_sound(told) -> None:
 
 
 @pytest.mark.parametrize("included", ["{s}.tt", "{s}.", "t"])
-def test_table_outside_the_include_list_is_told(told, bench, included) -> None:
+def test_table_outside_the_include_list_is_refused(findings, bench, included) -> None:
     """Debezium compares a pattern with the whole name."""
-    (text,) = told(included)
-    assert "is not in table.include.list of north.properties" in text
-    assert f"add {bench.schema}.t to debezium.source.table.include.list" in text
+    (found,) = findings(included)
+    assert "is not in table.include.list of north.properties" in found.text
+    assert f"add {bench.schema}.t to debezium.source.table.include.list" in found.text
+    assert found.refused
 
 
-def test_excluded_column_is_told(told) -> None:
-    (text,) = told(excluded=r"{s}\.t\.v")
-    assert "column.exclude.list of north.properties leaves out v" in text
+def test_excluded_column_is_refused(findings) -> None:
+    (found,) = findings(excluded=r"{s}\.t\.v")
+    assert "column.exclude.list of north.properties leaves out v" in found.text
+    assert found.refused
 
 
 @pytest.mark.parametrize(
