@@ -73,7 +73,14 @@ class Registry:
 class Database:
     """How to reach one database; its name is the first part of a mapping's table names."""
 
-    dsn: str = field(repr=False, metadata=doc("Connection string of the role that writes."))
+    dsn: str = field(
+        repr=False,
+        metadata=doc(
+            "Connection string of the role that writes. A pooler on the way needs pool_mode = "
+            "session, and both roles for the runner alone: it keeps their sessions, which carry "
+            "the mark by which a mapping knows its own writes."
+        ),
+    )
     reader_dsn: str = field(
         repr=False, metadata=doc("Connection string of the role that reads tables for lookups.")
     )
