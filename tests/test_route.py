@@ -12,7 +12,7 @@ import pytest
 from sink_runner.errors import EventError, FatalError, RetriableError, StepError, WaitingError
 from sink_runner.plugin import ABSENT, Delete, Mark, Review
 from sink_runner.target.changes import READ, Leave, Write
-from sink_runner.testing import Harness, Outcome, Sample, create, delete, snapshot, update
+from sink_runner.testing import NOW, Harness, Outcome, Sample, create, delete, snapshot, update
 
 MAPPING = """
 from sink_runner.plugin import *
@@ -476,6 +476,17 @@ class TestKeysThatAreLookedUp:
 def test_changes_keep_the_order_of_their_events(make: Make) -> None:
     changes = make().changes(create(**ROW), delete(**ROW), create(**ROW))
     assert [type(change) for change in changes] == [Write, Leave, Write]
+
+
+@pytest.mark.parametrize(
+    ("code", "declared"), [("", "conflict=source_wins(),"), (FILTER, FILTERED)]
+)
+def test_changes_stand_in_the_order_of_commits(make: Make, code: str, declared: str) -> None:
+    sink = make(code, declared)
+    messages = sink.messages(create(**ROW).at(NOW, 150))
+    sink._decoded = [it._replace(sequence='["260","150"]', order=3) for it in sink._decoded]
+    (change,) = sink.prepare(messages).changes
+    assert change.position == (260, 3)
 
 
 class TestNarrowColumns:

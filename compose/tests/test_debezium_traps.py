@@ -167,6 +167,19 @@ def test_primary_key_change_is_a_delete_a_tombstone_and_a_create(database, recor
     keep("primary-key-change", "a key change is delete, tombstone and create", messages)
 
 
+def test_later_commit_follows_an_earlier_one_whatever_the_lsn(stack, database, recorded):
+    with stack.admin("smart_warehouse") as other:
+        other.execute("BEGIN")
+        other.execute("INSERT INTO trap.moving VALUES (20, 'begins first')")
+        database.execute("INSERT INTO trap.moving VALUES (21, 'commits first')")
+        other.execute("COMMIT")
+    first, last = until(recorded, "moving", {20, 21})
+    assert [first.key["id"], last.key["id"]] == [21, 20]
+    lsn = first.value["source"]["lsn"]
+    assert last.value["source"]["lsn"] < lsn
+    assert int(json.loads(last.value["source"]["sequence"])[0]) > lsn
+
+
 def test_added_column_brings_a_new_value_schema_and_keeps_the_key_schema(database, recorded, keep):
     database.execute("INSERT INTO trap.growing VALUES (1, 'before')")
     database.execute("ALTER TABLE trap.growing ADD COLUMN grade INT")

@@ -14,7 +14,7 @@ from .row import row_schema
 from .schema import Record, parse
 from .source import MalformedError
 
-DEFAULT_SOURCE = frozenset(("lsn", "ts_ms", "origin", "snapshot", "order"))
+DEFAULT_SOURCE = frozenset(("lsn", "ts_ms", "origin", "snapshot", "sequence", "order"))
 
 # What a compiled decoder may fail with; fastavro then has the last word.
 FAULTS = (*reference.BAD_BYTES, MalformedError)

@@ -68,6 +68,23 @@ class Plans(NamedTuple):
     """Where a source column stands and what makes it a Python value."""
 
 
+def position_of(decoded: Decoded) -> Position | None:
+    """Return where a change stands in the source's log, in the order of the commits.
+
+    A change may have a smaller LSN than one that was committed before it: an INSERT is in the log
+    before it waits for the transaction that holds its key.  So the LSN counts only if it is later
+    than the last commit before the change's own transaction.
+    """
+    lsn, sequence = decoded.lsn, decoded.sequence
+    if lsn is None:
+        return None
+    if sequence and decoded.order:  # '["<last commit>","<this change>"]', the first may be null
+        committed = sequence[2:].partition('"')[0]
+        if committed.isdecimal():
+            lsn = max(lsn, int(committed))
+    return lsn, decoded.order
+
+
 class Incoming(NamedTuple):
     """An event on its way: the message, what it decodes to, the steps for its shape."""
 
@@ -78,8 +95,7 @@ class Incoming(NamedTuple):
     @property
     def position(self) -> Position | None:
         """Where the change stands in the source's log."""
-        lsn = self.decoded.lsn
-        return None if lsn is None else (lsn, self.decoded.order)
+        return position_of(self.decoded)
 
     def row(self, values: Sequence[Any]) -> SourceRow:
         return SourceRow(values, self.plans.columns)

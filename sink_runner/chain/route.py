@@ -21,7 +21,7 @@ from ..quality.rules import check_row
 from ..target.changes import READ, Change, Key, Leave, Position, Write
 from ..target.faults import own_fault
 from .bases import base_of, looked_up_too
-from .incoming import Incoming, Plans, Shape
+from .incoming import Incoming, Plans, Shape, position_of
 from .row import RowPlan, TargetColumn, Values, is_whole, to_stage
 from .staging import text_key
 from .steps import Chain
@@ -186,8 +186,7 @@ class Route:
             batch.callbacks.add(id(message))
         if after is not None and self._direct and plans.whole and not decoded.partial:
             values = plans.row.flat(after)
-            key, lsn = self._whole_key(values), decoded.lsn
-            position = None if lsn is None else (lsn, decoded.order)
+            key, position = self._whole_key(values), position_of(decoded)
             batch.changes.append(
                 Write(key, values, 0, partial=False, position=position, source=message)
             )
@@ -201,9 +200,9 @@ class Route:
             raise EventError(f"operation {decoded.op!r} carries no row")
 
     def _truncated(self, decoded: Decoded, batch: Batch) -> None:
+        position = position_of(decoded)
         match self._mapping.on_truncate:
-            case OnTruncate.EMPTY if decoded.lsn is not None:
-                position = (decoded.lsn, decoded.order)
+            case OnTruncate.EMPTY if position is not None:
                 batch.truncated = max(batch.truncated or position, position)
             case OnTruncate.KEEP:
                 batch.counts["dropped"] += 1
