@@ -283,12 +283,13 @@ class _Code:
         narrow = self._narrowing([source], target)
         respell = spelling(source.kind, source.pg, source.item, target.pg)
         is_fit = respell is None or source.kind is Kind.DOUBLE
-        if narrow is None and is_fit and target.stage_type in fitting(source.kind, source.pg):
+        fits = is_fit and target.stage_type in fitting(source.kind, source.pg)
+        if narrow is None and fits:
             return f"v[{at}]"
         spelled = "x"
         for step in (respell, narrow):
             spelled = spelled if step is None else f"{self._name(step)}({spelled})"
-        if target.stage_type != "text" or spelled == "x":
+        if target.stage_type != "text" or not (fits or respell):
             spelled = f"{self._name(to_stage(target))}({spelled})"
         return self._if_null("None", f"v[{at}]", spelled)
 
