@@ -50,6 +50,7 @@ from .postgres.key_identity import own_by_events
 from .postgres.preflight import check_mapping, check_topic, log_warnings
 from .postgres.refused_column import RefusedColumn
 from .postgres.source_checks import columns_before
+from .postgres.source_watch import SourceWatch
 from .postgres.truncation import truncation
 from .postgres.types import UNRESOLVED
 from .schema_check.build import watch as schema_watch
@@ -170,6 +171,14 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         health=health,
         stop=around.stop,
         clusters=clusters,
+        sources=SourceWatch(
+            plugin.name,
+            mapping,
+            source=around.database(mapping.source_table.database).reader_dsn,
+            check=lambda: check_mapping(
+                plugin.name, mapping, config, known=watch.known()
+            ).catalogs(),
+        ),
         topics=TopicWatch(
             plugin.name,
             topic,

@@ -34,6 +34,7 @@ from .log import noting, text_of
 from .patience import Insistence, Patience
 from .portions import byte_size, record_portions
 from .postgres.clusters import ClusterWatch
+from .postgres.source_watch import SourceWatch
 from .target.applier import Applier
 from .target.offsets import Advance, Claim
 from .transform.tombstones import TOMBSTONE, TombstoneFilter
@@ -60,6 +61,7 @@ class Worker:
         health: MappingHealth,
         stop: threading.Event,
         clusters: ClusterWatch | None = None,
+        sources: SourceWatch | None = None,
         topics: TopicWatch | None = None,
     ) -> None:
         self._open_feed = feed
@@ -71,6 +73,7 @@ class Worker:
         self._patience = patience
         self._stop = stop
         self._clusters = clusters
+        self._sources = sources
         self._topics = topics
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
@@ -98,6 +101,8 @@ class Worker:
         finally:
             self._writer.shutdown(cancel_futures=True)
             self._applier.close()
+            if self._sources is not None:
+                self._sources.close()
             self._hooks.shutdown()
 
     def _work(self) -> None:
@@ -240,6 +245,8 @@ class Worker:
                 events.append((message, result or TOMBSTONE))
         if polled and self._clusters is not None:
             self._patiently(partial(self._clusters.observe, events))
+        if polled and self._sources is not None:
+            self._patiently(partial(self._sources.observe, events))
         batch = self._patiently(lambda: self._route.apply(events))
         batch.letters.extend(letters)
         batch.last_ms = events[-1][1].ts_ms if events else None
@@ -282,6 +289,8 @@ class Worker:
             self._in_background(lambda: self._applier.maintain(self._patience.remember))
         if self._clusters is not None:
             self._clusters.maintain()
+        if self._sources is not None:
+            self._sources.maintain()
 
     def _retry(self) -> None:
         """Try again what waits, while nothing is on its way that could overtake it."""
