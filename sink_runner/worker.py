@@ -1,8 +1,8 @@
 """One mapping's loop: poll, decode, route, hand over to be written, and again.
 
 While one batch is being written by a second thread, the next one is decoded: the database's
-time is ours to use.  At most these two batches are in memory, each of bounded size in bytes, and
-what the client has polled and fetched ahead; so a slow target slows the polling and nothing else.
+time is ours to use.  At most these two batches are in memory, so a slow target slows the
+polling and nothing else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from itertools import pairwise
 from typing import TypeVar
 
 import structlog
@@ -32,9 +33,7 @@ from .kafka.message import Message
 from .loading.hooks import Hooks
 from .log import noting, text_of
 from .patience import Insistence, Patience
-from .portions import byte_size, record_portions
 from .postgres.clusters import ClusterWatch
-from .postgres.source_watch import SourceWatch
 from .target.applier import Applier
 from .target.offsets import Advance, Claim
 from .transform.tombstones import TOMBSTONE, TombstoneFilter
@@ -61,7 +60,6 @@ class Worker:
         health: MappingHealth,
         stop: threading.Event,
         clusters: ClusterWatch | None = None,
-        sources: SourceWatch | None = None,
         topics: TopicWatch | None = None,
     ) -> None:
         self._open_feed = feed
@@ -73,7 +71,6 @@ class Worker:
         self._patience = patience
         self._stop = stop
         self._clusters = clusters
-        self._sources = sources
         self._topics = topics
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
@@ -101,8 +98,6 @@ class Worker:
         finally:
             self._writer.shutdown(cancel_futures=True)
             self._applier.close()
-            if self._sources is not None:
-                self._sources.close()
             self._hooks.shutdown()
 
     def _work(self) -> None:
@@ -130,10 +125,12 @@ class Worker:
                 for partition, part in polled.items()
                 if partition not in stale and self._is_next(partition, part[0].offset)
             }
+            for partition, part in records.items():
+                self._check_epochs(partition, part)
             if self._waiting.due():
                 self._retry()
             if records:
-                self._submit_portions(records)
+                self._submit(records)
             elif self._pending is not None and self._pending.done():
                 self._collect()
             if time.monotonic() - self._maintained > self._patience.maintenance:
@@ -147,7 +144,7 @@ class Worker:
         """Poll; what came may wait a little for company, if the settings ask for it."""
         found = {partition: list(part) for partition, part in self._feed.poll(_POLL).items()}
         deadline = time.monotonic() + self._patience.company
-        while found and self._has_room(found):
+        while found and sum(map(len, found.values())) < self._patience.enough:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
@@ -157,13 +154,6 @@ class Worker:
                 if not known or part[0].offset == known[-1].offset + 1:
                     known.extend(part)
         return found
-
-    def _has_room(self, found: Mapping[int, Sequence[Message]]) -> bool:
-        """Whether a batch of these records may get more."""
-        parts, patience = found.values(), self._patience
-        return sum(map(len, parts)) < patience.enough and (
-            sum(byte_size(message) for part in parts for message in part) < patience.max_bytes
-        )
 
     # -- ownership ---------------------------------------------------------------------------
 
@@ -179,8 +169,9 @@ class Worker:
         self._drop_lost()  # while we waited, the group may have moved on
         self._tombstones.forget(new)
         for partition in new & self._claims.keys():
-            self._gaps.check_end(partition, self._claims[partition].next_offset)
-            self._seek(partition, self._claims[partition].next_offset)
+            _, next_offset, leader_epoch = self._claims[partition]
+            self._check_log(partition, next_offset, leader_epoch)
+            self._seek(partition, next_offset)
         self._log.info("partitions_claimed", partitions=sorted(new))
         return new
 
@@ -204,19 +195,29 @@ class Worker:
         if sought == -1 and self._topics is not None:
             self._patiently(self._topics.check)  # nothing of ours made the offset jump
         if expected is not None and offset < expected:
-            self._gaps.check_end(partition, expected)
+            self._check_log(partition, expected, claim.leader_epoch)
         elif sought == expected is not None and self._gaps.passes(partition, expected, offset):
             return True
         self._seek(partition, expected)
         return False
 
-    # -- one batch ---------------------------------------------------------------------------
+    def _check_epochs(self, partition: int, part: Sequence[Message]) -> None:
+        """Before records of another leader epoch are applied, check that Kafka lost none before."""
+        _, next_offset, known = self._claims[partition]
+        if part[-1].leader_epoch == known:
+            return
+        self._check_log(partition, next_offset, known)
+        for last, first in pairwise(part):
+            if last.leader_epoch != first.leader_epoch:
+                self._check_log(partition, first.offset, last.leader_epoch)
 
-    def _submit_portions(self, records: Mapping[int, Sequence[Message]]) -> None:
-        for portion in record_portions(records, self._patience.max_bytes):
-            if self._stop.is_set():  # the next start reads the rest again
-                return
-            self._submit(portion)
+    def _check_log(self, partition: int, applied: int | None, leader_epoch: int) -> None:
+        """FatalError if Kafka lost records before offset `applied`, whatever replaced them."""
+        if applied is not None and self._topics is not None:
+            self._patiently(partial(self._topics.check_log, partition, applied, leader_epoch))
+        self._gaps.check_end(partition, applied)
+
+    # -- one batch ---------------------------------------------------------------------------
 
     def _submit(self, records: Mapping[int, Sequence[Message]]) -> None:
         messages = self._tombstones.select(records)
@@ -224,13 +225,16 @@ class Worker:
         batch = self._prepare(free, polled=True)
         self._collect()
         self._waiting.hold(batch, held)
-        steps = [self._step(partition, part[-1].offset + 1) for partition, part in records.items()]
+        steps = [self._step(partition, part[-1]) for partition, part in records.items()]
         self._pending = self._writer.submit(self._write, batch, steps)
 
-    def _step(self, partition: int, next_offset: int) -> Advance:
+    def _step(self, partition: int, last: Message) -> Advance:
         claim = self._claims[partition]
-        self._claims[partition] = claim._replace(next_offset=next_offset)
-        return Advance(partition, claim.epoch, claim.next_offset, next_offset)
+        moved = Claim(claim.epoch, last.offset + 1, last.leader_epoch)
+        self._claims[partition] = moved
+        return Advance(
+            partition, claim.epoch, claim.next_offset, moved.next_offset, moved.leader_epoch
+        )
 
     def _prepare(self, messages: Sequence[Message], *, polled: bool = False) -> Batch:
         decoded = self._patiently(
@@ -245,8 +249,6 @@ class Worker:
                 events.append((message, result or TOMBSTONE))
         if polled and self._clusters is not None:
             self._patiently(partial(self._clusters.observe, events))
-        if polled and self._sources is not None:
-            self._patiently(partial(self._sources.observe, events))
         batch = self._patiently(lambda: self._route.apply(events))
         batch.letters.extend(letters)
         batch.last_ms = events[-1][1].ts_ms if events else None
@@ -289,8 +291,6 @@ class Worker:
             self._in_background(lambda: self._applier.maintain(self._patience.remember))
         if self._clusters is not None:
             self._clusters.maintain()
-        if self._sources is not None:
-            self._sources.maintain()
 
     def _retry(self) -> None:
         """Try again what waits, while nothing is on its way that could overtake it."""

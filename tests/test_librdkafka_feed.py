@@ -50,6 +50,7 @@ class Consumer:
     def _record(self, partition: int) -> Any:
         self.offset += 1
         values = {"partition": partition, "offset": self.offset, "key": b"k", "value": b"v"}
+        values["leader_epoch"] = None if self.offset % 2 else 0
         return SimpleNamespace(
             error=lambda: None, headers=lambda: None, **{n: _answer(v) for n, v in values.items()}
         )
@@ -83,6 +84,11 @@ def test_partitions_pause_while_a_writer_retries(clock: Clock) -> None:
     assert feed._held == []
     assert feed.poll(0.1)
     assert consumer.paused == set()
+
+
+def test_unknown_leader_epoch_is_kafkas_number(clock: Clock) -> None:
+    feed = librdkafka.LibrdkafkaFeed("b", "g", "t", max_records=2)
+    assert [one.leader_epoch for one in feed.poll(0.1)[0][:2]] == [-1, 0]
 
 
 def test_usual_write_pauses_nothing(clock: Clock) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import Any, TypeVar
 
 import psycopg
@@ -18,7 +18,6 @@ from ..dead_letters.dead_letter import DeadLetter
 from ..dead_letters.waiting import replay_rows
 from ..errors import DecodeError, RetriableError, WaitingError
 from ..kafka.message import ROWS, Message
-from ..portions import first_portion, portions
 from ..target.applier import Connection
 from ..target.changes import Change, Leave, Write
 from ..target.faults import judge
@@ -46,7 +45,7 @@ class BatchRun:
         self._progress = progress
         self._report = Report(mapping=tools.name, mode=options.mode, dry_run=options.dry_run)
         self._seen = Seen(tools.departures.keys)
-        self._sample = Sample(max_bytes=tools.chunk_bytes)
+        self._sample = Sample()
         self._run = 0
         self._number = 0
 
@@ -79,7 +78,7 @@ class BatchRun:
         if tools.stop.is_set():
             self._report.interrupted = True
         else:
-            self._replay(see=self._tools.mapping.query is not None)
+            self._see(self._replay())
             place = plan.snapshot.place.position
             retirement = Retirement(tools, self._report, place, self._keys_tell)
             retirement.run(self._seen, full=self._options.full, before_each=self._lock.held)
@@ -104,8 +103,7 @@ class BatchRun:
     def _chunks(self, lines: Iterator[bytes], snapshot: Snapshot) -> Iterator[list[Message]]:
         form = self._tools.source.format
         head = form.head(snapshot.place.position, snapshot.at)
-        tools = self._tools
-        for chunk in portions(lines, len, tools.chunk_bytes, tools.chunk_rows):
+        while chunk := list(islice(lines, self._tools.chunk_rows)):
             numbers = range(self._number, self._number + len(chunk))
             self._number = numbers.stop
             yield [form.message(head, line, n) for n, line in zip(numbers, chunk, strict=True)]
@@ -202,19 +200,24 @@ class BatchRun:
         form = self._tools.source.format
         return {"source_keys": [",".join(form.key_of(message)) for message in ends]}
 
-    def _replay(self, *, see: bool = False) -> None:
+    def _replay(self) -> list[Write]:
         """What earlier runs parked, and then this one: what it needs may have come."""
+        came: list[Write] = []
+
+        def prepare(messages: Sequence[Message]) -> Batch:
+            batch = self._prepare(messages)
+            came.extend(change for change in batch.changes if isinstance(change, Write))
+            return batch
+
         if not self._options.dry_run:
-            prepare = self._prepare_and_see if see else self._prepare
             done = self._insist(partial(replay_rows, self._tools.waiting, prepare))
             self._report.counts["replayed"] += done["replayed"]
+        return came
 
-    def _prepare_and_see(self, messages: Sequence[Message]) -> Batch:
+    def _see(self, writes: Sequence[Write]) -> None:
         """A row that waited while others were read is as little gone as they are."""
-        batch = self._prepare(messages)
-        writes = [change for change in batch.changes if isinstance(change, Write)]
-        self._tools.applier.ask(partial(self._seen.add, writes=writes))
-        return batch
+        if self._tools.mapping.query is not None:
+            self._tools.applier.ask(partial(self._seen.add, writes=writes))
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -244,8 +247,7 @@ class BatchRun:
         with closing(
             self._tools.source.lines(reader, plan.condition, plan.since, most=SAMPLE)
         ) as lines:
-            first = first_portion(lines, len, self._tools.chunk_bytes)
-            messages = [form.message(head, line, n) for n, line in enumerate(first)]
+            messages = [form.message(head, line, n) for n, line in enumerate(lines)]
         return [c for c in self._prepare(messages).changes if isinstance(c, Write)]
 
     def _finish(self, plan: Plan) -> None:

@@ -26,11 +26,10 @@ from ..chain.route import Batch
 from ..dlq.selection import Selection, expire_refused, keep, select_in_order, select_newest
 from ..dlq.superseding import OLD_STATUSES, Superseding, WaitingKey, defer_dependent, is_allowed
 from ..kafka.message import ROWS, Message
-from ..portions import DEFAULT_BYTES
 from ..target.applier import Applier
 from ..target.offsets import Advance, Claim
 from .dead_letter import DeadLetter, behind, holds, waits
-from .parked import Connection, Counts, Parked, ParkedEvent, Taken
+from .parked import DEFAULT_BYTES, Connection, Counts, Parked, ParkedEvent, Taken
 from .sealing import Sealer
 
 Prepare: TypeAlias = Callable[[Sequence[Message]], Batch]
@@ -225,9 +224,11 @@ class Waiting:
         ended, obsolete = self._select(events, batch)
         written = 0
         if ended:
+            partitions = {event.key[0] for event in ended} - {ROWS}
             steps = [
-                Advance(at, claims[at].epoch, claims[at].next_offset, claims[at].next_offset)
-                for at in sorted({event.key[0] for event in ended} - {ROWS})
+                Advance(at, epoch, next_offset, next_offset, leader_epoch)
+                for at, (epoch, next_offset, leader_epoch) in sorted(claims.items())
+                if at in partitions
             ]
             settle = partial(self._settle, ended)
             written = self._applier.apply(batch, steps, record=settle)

@@ -1,4 +1,8 @@
-"""Which topic is this?  A name alone does not tell: a topic may be deleted and created again."""
+"""Is it the topic whose records were applied?
+
+A name alone does not tell: a topic may be deleted and created again, and a partition's log may lose
+its end and grow past it with other records.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from kafka import KafkaAdminClient
 
 from ..errors import ConfigError, FatalError
 from ..target.offsets import Topic
-from .asking import asking
+from .asking import EpochEnd, asking
+from .message import NO_LEADER_EPOCH
 
 WATCH_SECONDS = 15.0
 """How often a running mapping makes sure that its topic is the one that it started with."""
@@ -44,14 +49,17 @@ class TopicWatch:
         mapping: str,
         topic: Topic,
         ask: Callable[[], Topic],
+        epoch_end: Callable[[int, int], EpochEnd],
         *,
         seconds: float = WATCH_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`topic` is the one that the offsets are of, `ask` identifies it anew."""
+        """`topic` is the one that the offsets are of, `ask` identifies it anew, `epoch_end` says
+        where a leader epoch of a partition ends."""
         self._mapping = mapping
         self._topic = topic
         self._ask = ask
+        self._epoch_end = epoch_end
         self._seconds = seconds
         self._clock = clock
         self._checked = clock()
@@ -81,6 +89,34 @@ class TopicWatch:
                 f"topic {now.name!r} was deleted and created again (its id was "
                 f"{self._topic.topic_id} and is {now.topic_id}): {self._remedy}"
             )
+
+    def check_log(self, partition: int, applied: int, leader_epoch: int) -> None:
+        """As `check`, and FatalError if the partition no longer holds what was applied of it.
+
+        After an unclean leader election, or with a disk of before, its log is shorter.  Once it has
+        grown past `applied`, only the leader epoch of the last record that was applied tells.
+        Nothing is checked where that is unknown.
+        """
+        self.check()
+        if leader_epoch == NO_LEADER_EPOCH:
+            return
+        epoch, end = self._epoch_end(partition, leader_epoch)
+        if epoch == leader_epoch and end >= applied:
+            return
+        found, restart = "holds no record of that epoch", "NULL"
+        if epoch == leader_epoch:
+            found, restart = f"ends that epoch at offset {end}", str(end)
+        raise FatalError(
+            f"Kafka lost records of topic {self._topic.name!r} that were applied: the target has "
+            f"applied partition {partition} up to offset {applied}, lastly of leader epoch "
+            f"{leader_epoch}, and Kafka's log {found}.  Other records may have taken their "
+            "offsets.  Run in the target database: UPDATE sink.partition_offset "
+            f"SET next_offset = {restart}, leader_epoch = {NO_LEADER_EPOCH} "
+            f"WHERE (mapping, topic_id, partition) = "
+            f"('{self._mapping}', '{self._topic.topic_id}', {partition}); then run "
+            f"`sink-runner batch {self._mapping} --full` for what Kafka lost, and start the "
+            "runner again"
+        )
 
     @property
     def _remedy(self) -> str:

@@ -22,7 +22,7 @@ from confluent_kafka import (
 from ..errors import RetriableError
 from .feed import PING_SECONDS, Bounds
 from .limits import FETCHED_BYTES, PARTITION_FETCH_BYTES, RECEIVED_BYTES, STORED_BYTES
-from .message import Message
+from .message import NO_LEADER_EPOCH, Message
 
 # librdkafka's numbers, where the default is not ours.
 _SETTINGS: Mapping[str, Any] = {
@@ -96,7 +96,9 @@ class LibrdkafkaFeed:
             partition = record.partition()
             headers = record.headers() or ()
             place = (self._topic, partition, record.offset())
-            message = Message(*place, record.key(), record.value(), headers)
+            epoch = record.leader_epoch()  # 0.1 µs
+            epoch = NO_LEADER_EPOCH if epoch is None else epoch
+            message = Message(*place, record.key(), record.value(), headers, epoch)
             found.setdefault(partition, []).append(message)
         return found
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+NO_LEADER_EPOCH = -1
+"""What Kafka says where no leader epoch is known."""
 ROWS = -1
 """The partition of what a batch read from the table itself."""
 
@@ -18,3 +20,5 @@ class Message(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = ()
+    leader_epoch: int = NO_LEADER_EPOCH
+    """Of the leader that appended the record."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from ..errors import FencedError
+from ..kafka.message import NO_LEADER_EPOCH
 
 Connection = psycopg.Connection[Any]
 
@@ -21,14 +22,15 @@ INSERT INTO sink.partition_offset AS p (mapping, cluster_id, topic, topic_id, pa
 VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (mapping, cluster_id, topic, topic_id, partition)
 DO UPDATE SET epoch = p.epoch + 1, owner = excluded.owner, updated_at = now()
-RETURNING next_offset, epoch
+RETURNING epoch, next_offset, leader_epoch
 """
 # The lock keeps a chunk of a batch from coming in between.
 _ADVANCE = """
-UPDATE sink.partition_offset p SET next_offset = s.next_offset, updated_at = now()
+UPDATE sink.partition_offset p
+SET next_offset = s.next_offset, leader_epoch = s.leader_epoch, updated_at = now()
 FROM (SELECT pg_advisory_xact_lock_shared(hashtextextended('sink/' || %s, 0)) OFFSET 0) together,
-  unnest(%s::int[], %s::int8[], %s::int8[], %s::int8[])
-  AS s (partition, next_offset, epoch, expected)
+  unnest(%s::int[], %s::int8[], %s::int8[], %s::int8[], %s::int[])
+  AS s (partition, next_offset, epoch, expected, leader_epoch)
 WHERE (p.mapping, p.cluster_id, p.topic, p.topic_id) = (%s, %s, %s, %s)
   AND p.partition = s.partition AND p.epoch = s.epoch
   AND p.next_offset IS NOT DISTINCT FROM s.expected
@@ -56,6 +58,8 @@ class Claim(NamedTuple):
     epoch: int
     next_offset: int | None
     """None: nothing of this partition was ever applied."""
+    leader_epoch: int = NO_LEADER_EPOCH
+    """Kafka's, of the last record that was applied."""
 
 
 class Advance(NamedTuple):
@@ -68,6 +72,7 @@ class Advance(NamedTuple):
     epoch: int
     expected: int | None
     next_offset: int | None
+    leader_epoch: int = NO_LEADER_EPOCH
 
 
 class Offsets:
@@ -85,7 +90,7 @@ class Offsets:
         parameters = (*self._identity, partition, self._owner)
         row = connection.execute(_CLAIM, parameters).fetchone()
         assert row is not None
-        return Claim(epoch=row[1], next_offset=row[0])
+        return Claim(*row)
 
     def advance(self, connection: Connection, steps: Iterable[Advance]) -> None:
         """Move the partitions on, or raise FencedError if one is no longer ours."""
@@ -98,6 +103,7 @@ class Offsets:
                 [step.next_offset for step in ordered],
                 [step.epoch for step in ordered],
                 [step.expected for step in ordered],
+                [step.leader_epoch for step in ordered],
                 *self._identity,
             ),
         ).rowcount

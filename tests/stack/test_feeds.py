@@ -9,6 +9,7 @@ from kafka import KafkaProducer
 from sink_stack.testing_stack import StackUnderTest
 from sink_stack.topics import Topic, create
 
+from sink_runner.kafka.asking import epoch_end
 from sink_runner.kafka.feed import Feed
 from sink_runner.kafka.kafka_python import KafkaPythonFeed
 from sink_runner.kafka.limits import PRODUCED_BYTES
@@ -77,13 +78,17 @@ def read(feed: Feed, count: int, *, most: int = COUNT) -> list[Message]:
     return found
 
 
-def test_records_carry_their_place_key_value_and_headers(make: Make, topic: str) -> None:
+def test_records_carry_their_place_key_value_headers_and_epoch(
+    make: Make, stack: StackUnderTest, topic: str
+) -> None:
     feed = assigned(make())
     feed.seek(0, 7)
     first = read(feed, 1)[0]
     place = (first.topic, first.partition, first.offset)
     assert (*place, first.key, first.value) == (topic, 0, 7, b"k", b"7")
     assert list(first.headers) == [("h", b"7")]
+    assert first.leader_epoch == epoch_end(stack.kafka, topic, 0, first.leader_epoch).leader_epoch
+    assert first.leader_epoch >= 0
 
 
 def test_seek_goes_back_and_to_the_beginning(make: Make) -> None:

@@ -1,15 +1,18 @@
 """The checks of a topic on the real Kafka."""
 
 from collections.abc import Callable
+from functools import partial
 from uuid import uuid4
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from sink_stack.testing_stack import StackUnderTest
 
-from sink_runner.errors import FatalError
+from sink_runner.errors import FatalError, RetriableError
+from sink_runner.kafka.asking import EpochEnd, epoch_end
 from sink_runner.kafka.identify import TopicWatch, identify
 from sink_runner.kafka.topic_checks import read_topic, topic_faults
+from sink_runner.target.offsets import Topic
 
 from .running import eventually
 
@@ -48,6 +51,18 @@ def told(stack: StackUnderTest, name: str) -> list[str]:
     ]
 
 
+def watched(stack: StackUnderTest, topic: Topic) -> TopicWatch:
+    ask = partial(identify, stack.kafka, topic.name)
+    return TopicWatch("m", topic, ask, partial(epoch_end, stack.kafka, topic.name))
+
+
+def send(stack: StackUnderTest, name: str, count: int) -> None:
+    producer = KafkaProducer(bootstrap_servers=stack.kafka)
+    for number in range(count):
+        producer.send(name, value=b"%d" % number, partition=0)
+    producer.close()
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -78,7 +93,7 @@ def test_topic_that_is_missing_is_told(stack) -> None:
 def test_recreated_topic_has_another_identity(stack, make) -> None:
     name = make()
     first = identify(stack.kafka, name)
-    watch = TopicWatch("m", first, lambda: identify(stack.kafka, name))
+    watch = watched(stack, first)
     watch.check()
     delete(stack.kafka, name)
     with pytest.raises(FatalError, match="was deleted"):
@@ -86,3 +101,37 @@ def test_recreated_topic_has_another_identity(stack, make) -> None:
     make(name)
     with pytest.raises(FatalError, match="deleted and created again"):
         watch.check()
+
+
+def test_kafka_says_where_a_leader_epoch_ends(stack, make) -> None:
+    name = make()
+    send(stack, name, 5)
+    assert epoch_end(stack.kafka, name, 0, 0) == EpochEnd(0, 5)
+    assert epoch_end(stack.kafka, name, 0, 99) == EpochEnd(-1, -1), "no such epoch yet"
+    with pytest.raises(RetriableError, match="LeaderNotAvailable"):
+        epoch_end(stack.kafka, name, 7, 0)
+    watch = watched(stack, identify(stack.kafka, name))
+    watch.check_log(0, 5, 0)
+    with pytest.raises(FatalError, match="ends that epoch at offset 5"):
+        watch.check_log(0, 6, 0)
+    with pytest.raises(FatalError, match="holds no record of that epoch"):
+        watch.check_log(0, 5, 99)
+
+
+def test_truncated_log_that_grew_again_is_noticed(stack, make) -> None:
+    """A broker whose disk was lost: the topic is the same one, and holds more than was applied."""
+    kept, lost = make(), make()
+    for name in (kept, lost):
+        send(stack, name, 5)
+    watches = {name: watched(stack, identify(stack.kafka, name)) for name in (kept, lost)}
+    for part in ("warehouse", "citizen", "kafka"):
+        stack.stop(part)
+    for file in (stack.stack.layout.home / "kafka" / f"{lost}-0").iterdir():
+        if file.name != "partition.metadata":
+            file.unlink()
+    stack.revive()
+    for name in (kept, lost):
+        send(stack, name, 10)
+    watches[kept].check_log(0, 5, 0)
+    with pytest.raises(FatalError, match=r"ends that epoch at offset 0.* SET next_offset = 0,"):
+        watches[lost].check_log(0, 5, 0)

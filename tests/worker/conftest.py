@@ -21,7 +21,7 @@ from sink_runner.dead_letters.waiting import Waiting
 from sink_runner.errors import DecodeError, EventError, RetriableError
 from sink_runner.health.board import Health
 from sink_runner.kafka.feed import Bounds
-from sink_runner.kafka.message import Message
+from sink_runner.kafka.message import NO_LEADER_EPOCH, Message
 from sink_runner.kafka.silence import listening
 from sink_runner.loading.hooks import Hooks
 from sink_runner.loading.registry import new_manager
@@ -69,12 +69,13 @@ class Broker:
         *,
         key: bytes | None = None,
         need: str = "",
+        leader_epoch: int = NO_LEADER_EPOCH,
     ) -> None:
         log = self.logs[partition]
         at = offset if offset is not None else (log[-1].offset + 1 if log else 0)
         row = {"id": value, "need": need} if isinstance(value, int) else None
         body = HEADER + json.dumps(row).encode() if row else value
-        log.append(Message("topic", partition, at, key, body))
+        log.append(Message("topic", partition, at, key, body, (), leader_epoch))
 
     def share(self, **shares: set[int]) -> None:
         self.shares = defaultdict(set, shares)
@@ -331,12 +332,6 @@ class Stage:
 @pytest.fixture
 def stage(written: Callable[..., Any]) -> Stage:
     return Stage(written)
-
-
-@pytest.fixture
-def wide(written: Callable[..., Any]) -> Stage:
-    """A stage whose rows have a text of any length, `need`."""
-    return Stage(written, "id int PRIMARY KEY, need text", Column("id"), Column("need"))
 
 
 @pytest.fixture

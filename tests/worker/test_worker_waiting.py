@@ -40,6 +40,18 @@ def test_others_go_on_and_what_waits_follows_in_order(needy: Any) -> None:
     assert needy.watcher.failed == []
 
 
+def test_replayed_event_keeps_the_stored_leader_epoch(needy: Any) -> None:
+    needy.broker.send(0, 0, key=b"one", need="a", leader_epoch=3)
+    with needy.running() as running:
+        eventually(lambda: running.worker.counts["parked"] == 1)
+        needy.known = {"a"}
+        needy.until([0])
+        eventually(lambda: running.worker.counts["replayed"] == 1)
+    with needy.made.connection.transaction():
+        (claim,) = needy.offsets("two").claim(needy.made.connection, [0]).values()
+    assert (claim.next_offset, claim.leader_epoch) == (1, 3)
+
+
 def test_a_runner_that_starts_anew_goes_on_with_what_waits(needy: Any) -> None:
     needy.broker.send(0, 0, key=b"one", need="a")
     with needy.running() as first:

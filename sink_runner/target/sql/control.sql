@@ -14,6 +14,15 @@ CREATE TABLE IF NOT EXISTS sink.partition_offset (
   updated_at  timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (mapping, cluster_id, topic, topic_id, partition)
 );
+-- ALTER TABLE locks the table even where it changes nothing, so the catalog is asked first.
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_attribute
+                 WHERE attrelid = 'sink.partition_offset'::regclass AND attname = 'leader_epoch')
+  THEN
+    ALTER TABLE sink.partition_offset
+      ADD COLUMN leader_epoch int NOT NULL DEFAULT -1; -- Kafka's, of the last record; -1: unknown
+  END IF;
+END $$;
 
 -- What the target tables have no column for: the log position of rows that were deleted, so
 -- that an older event can't bring them back; and of the rows of mappings whose source always
@@ -26,7 +35,6 @@ CREATE TABLE IF NOT EXISTS sink.row_version (
   PRIMARY KEY (mapping, key)
 );
 CREATE INDEX IF NOT EXISTS row_version_deleted_at ON sink.row_version (deleted_at);
--- ALTER TABLE locks the table even where it changes nothing, so the catalog is asked first.
 DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_attribute
                  WHERE attrelid = 'sink.row_version'::regclass AND attname = 'ordinal') THEN
