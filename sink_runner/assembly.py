@@ -51,6 +51,7 @@ from .postgres.key_identity import own_by_events
 from .postgres.preflight import check_mapping, check_topic, log_warnings
 from .postgres.refused_column import RefusedColumn
 from .postgres.source_checks import columns_before
+from .postgres.source_watch import SourceWatch
 from .postgres.truncation import truncation
 from .postgres.types import UNRESOLVED
 from .schema_check.build import watch as schema_watch
@@ -122,6 +123,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         after=mapping.source_columns,
         before=columns_before(mapping),
         toastable=source.toastable,
+        placeholder=config.capture.placeholder,
     )
     parts = _assemble(plugin, mapping, around, decoder=decoder, source=source, target=target)
     topic = identify(config.kafka.bootstrap, mapping.source_table.topic)
@@ -170,6 +172,14 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         health=health,
         stop=around.stop,
         clusters=clusters,
+        sources=SourceWatch(
+            plugin.name,
+            mapping,
+            source=around.database(mapping.source_table.database).reader_dsn,
+            check=lambda: check_mapping(
+                plugin.name, mapping, config, known=watch.known()
+            ).catalogs(),
+        ),
         topics=TopicWatch(
             plugin.name,
             topic,
@@ -268,6 +278,7 @@ def patience(config: Config) -> Patience:
         remember=timedelta(days=config.remember_deletes_days),
         company=config.batch.max_wait_ms / 1000,
         enough=config.batch.max_rows,
+        max_bytes=config.batch.max_bytes,
     )
 
 

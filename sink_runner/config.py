@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .api.settings import Api
+from .avro.envelope import DEFAULT_PLACEHOLDER, Placeholder
 from .errors import ConfigError
 from .health.settings import HealthSettings
+from .portions import DEFAULT_BYTES
 from .schedule.settings import Scheduling
 from .settings import Reader, doc
 
@@ -47,6 +49,17 @@ class Capture:
             "it only the publications are checked."
         ),
     )
+    placeholder: str = field(
+        default=DEFAULT_PLACEHOLDER,
+        metadata=doc(
+            "What Debezium's unavailable.value.placeholder is, for events whose schema does not "
+            "say; the transform of debezium-config/ writes it into the schema. A text column of "
+            "such events must never hold it: choose one with a NUL, as hex:00756e617661696c."
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        Placeholder.of_debezium(self.placeholder)  # ValueError where it is malformed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +73,14 @@ class Registry:
 class Database:
     """How to reach one database; its name is the first part of a mapping's table names."""
 
-    dsn: str = field(repr=False, metadata=doc("Connection string of the role that writes."))
+    dsn: str = field(
+        repr=False,
+        metadata=doc(
+            "Connection string of the role that writes. A pooler on the way needs pool_mode = "
+            "session, and both roles for the runner alone: it keeps their sessions, which carry "
+            "the mark by which a mapping knows its own writes."
+        ),
+    )
     reader_dsn: str = field(
         repr=False, metadata=doc("Connection string of the role that reads tables for lookups.")
     )
@@ -124,6 +144,15 @@ class Batch:
 
     max_rows: int = field(
         default=5000, metadata=doc("Rows that are written in one transaction.", minimum=1)
+    )
+    max_bytes: int = field(
+        default=DEFAULT_BYTES,
+        metadata=doc(
+            "Bytes of records, or of rows that a batch run reads, that are written in one "
+            "transaction; a single larger one is written alone. A mapping holds two such batches, "
+            "decoded, beside what the Kafka client has fetched.",
+            minimum=1,
+        ),
     )
     max_wait_ms: int = field(
         default=0,
@@ -226,7 +255,7 @@ class Waiting:
         ),
     )
     max_bytes: int = field(
-        default=8 * 1024 * 1024,
+        default=DEFAULT_BYTES,
         metadata=doc(
             "Bytes of deferred events that are read and tried again at once; a single larger event "
             "is tried alone.",

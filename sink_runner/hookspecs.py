@@ -107,7 +107,7 @@ def sink_event_failed(event: Event | None, error: EventError, ctx: Context) -> N
 
 @hookspec
 def sink_startup(ctx: Context) -> None:
-    """Acquire resources.  Raising refuses to start this mapping."""
+    """Acquire resources.  Raising quarantines the mapping, which starts again a minute later."""
 
 
 @hookspec

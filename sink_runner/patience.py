@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from .errors import FencedError, RetriableError
 from .health.board import MappingHealth
 from .log import text_of
+from .portions import DEFAULT_BYTES
 
 T = TypeVar("T")
 
@@ -34,6 +35,8 @@ class Patience:
     """How long rows wait for others to be written with."""
     enough: int = 1
     """So many rows wait for no others."""
+    max_bytes: int = DEFAULT_BYTES
+    """Bytes of records that are decoded and written as one batch, unless a single one has more."""
     jitter: Callable[[float], float] = jittered
 
 

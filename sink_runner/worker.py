@@ -1,8 +1,8 @@
 """One mapping's loop: poll, decode, route, hand over to be written, and again.
 
 While one batch is being written by a second thread, the next one is decoded: the database's
-time is ours to use.  At most these two batches are in memory, so a slow target slows the
-polling and nothing else.
+time is ours to use.  At most these two batches are in memory, each of bounded size in bytes, and
+what the client has polled and fetched ahead; so a slow target slows the polling and nothing else.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from .kafka.message import Message
 from .loading.hooks import Hooks
 from .log import noting, text_of
 from .patience import Insistence, Patience
+from .portions import byte_size, record_portions
 from .postgres.clusters import ClusterWatch
+from .postgres.source_watch import SourceWatch
 from .target.applier import Applier
 from .target.offsets import Advance, Claim
 from .transform.tombstones import TOMBSTONE, TombstoneFilter
@@ -60,6 +62,7 @@ class Worker:
         health: MappingHealth,
         stop: threading.Event,
         clusters: ClusterWatch | None = None,
+        sources: SourceWatch | None = None,
         topics: TopicWatch | None = None,
     ) -> None:
         self._open_feed = feed
@@ -71,6 +74,7 @@ class Worker:
         self._patience = patience
         self._stop = stop
         self._clusters = clusters
+        self._sources = sources
         self._topics = topics
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
@@ -98,6 +102,8 @@ class Worker:
         finally:
             self._writer.shutdown(cancel_futures=True)
             self._applier.close()
+            if self._sources is not None:
+                self._sources.close()
             self._hooks.shutdown()
 
     def _work(self) -> None:
@@ -130,7 +136,7 @@ class Worker:
             if self._waiting.due():
                 self._retry()
             if records:
-                self._submit(records)
+                self._submit_portions(records)
             elif self._pending is not None and self._pending.done():
                 self._collect()
             if time.monotonic() - self._maintained > self._patience.maintenance:
@@ -144,7 +150,7 @@ class Worker:
         """Poll; what came may wait a little for company, if the settings ask for it."""
         found = {partition: list(part) for partition, part in self._feed.poll(_POLL).items()}
         deadline = time.monotonic() + self._patience.company
-        while found and sum(map(len, found.values())) < self._patience.enough:
+        while found and self._has_room(found):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
@@ -154,6 +160,13 @@ class Worker:
                 if not known or part[0].offset == known[-1].offset + 1:
                     known.extend(part)
         return found
+
+    def _has_room(self, found: Mapping[int, Sequence[Message]]) -> bool:
+        """Whether a batch of these records may get more."""
+        parts, patience = found.values(), self._patience
+        return sum(map(len, parts)) < patience.enough and (
+            sum(byte_size(message) for part in parts for message in part) < patience.max_bytes
+        )
 
     # -- ownership ---------------------------------------------------------------------------
 
@@ -219,6 +232,12 @@ class Worker:
 
     # -- one batch ---------------------------------------------------------------------------
 
+    def _submit_portions(self, records: Mapping[int, Sequence[Message]]) -> None:
+        for portion in record_portions(records, self._patience.max_bytes):
+            if self._stop.is_set():  # the next start reads the rest again
+                return
+            self._submit(portion)
+
     def _submit(self, records: Mapping[int, Sequence[Message]]) -> None:
         messages = self._tombstones.select(records)
         free, held = self._waiting.split(messages)
@@ -249,6 +268,8 @@ class Worker:
                 events.append((message, result or TOMBSTONE))
         if polled and self._clusters is not None:
             self._patiently(partial(self._clusters.observe, events))
+        if polled and self._sources is not None:
+            self._patiently(partial(self._sources.observe, events))
         batch = self._patiently(lambda: self._route.apply(events))
         batch.letters.extend(letters)
         batch.last_ms = events[-1][1].ts_ms if events else None
@@ -291,6 +312,8 @@ class Worker:
             self._in_background(lambda: self._applier.maintain(self._patience.remember))
         if self._clusters is not None:
             self._clusters.maintain()
+        if self._sources is not None:
+            self._sources.maintain()
 
     def _retry(self) -> None:
         """Try again what waits, while nothing is on its way that could overtake it."""

@@ -166,8 +166,10 @@ def test_a_column_that_the_writer_lacks_is_absent_and_known_to_be():
     assert gaps == [(("grade",), ("name",)), ((), ("name",))]
 
 
-def test_an_unchanged_toasted_column_is_absent():
-    schemas, messages = recorded("toast-default-identity")
+@pytest.mark.parametrize("name", ["toast-default-identity", "toast-default-placeholder"])
+def test_an_unchanged_toasted_column_is_absent(name):
+    """As capture writes it, and as Debezium does without capture's properties."""
+    schemas, messages = recorded(name)
     decoder = EnvelopeDecoder(schemas, after=("small", "large"))
     updates = decoder.decode_many([values(messages)[1]] * 2)
     assert [event.after for event in updates] == [(2, ABSENT), (2, ABSENT)]
@@ -208,6 +210,49 @@ def test_placeholder_counts_only_where_toast_can_be():
     assert event.after == (1, row["a"], ABSENT)
     event = both_ways(schema, message, after=("id", "a", "b"), toastable=frozenset())
     assert event.after == (1, row["a"], row["b"])
+
+
+TOLD = {"connect.parameters": {"unavailable.value.placeholder": "hex:00756e"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("string", "__debezium_unavailable_value"),
+        ("string", "un"),
+        ("string", "AHVu"),
+        ("bytes", b"\0un"),
+        ({"type": "array", "items": "int"}, [0, 117, 110]),
+    ],
+)
+def test_placeholder_of_the_schema_is_the_only_one(kind, value):
+    """Events of capture's transform: the default placeholder is what a person typed."""
+    schema = envelope(field("id", "int"), field("a", ["null", kind])) | TOLD
+    row = {"id": 1, "a": value}
+    update = both_ways(schema, encoded(schema, row, row, op="u"), after=("id", "a"))
+    assert (update.after, update.partial) == ((1, value), False)
+
+
+def test_placeholder_of_the_schema_is_absent():
+    schema = envelope(field("id", "int"), field("a", "string"), field("b", "string")) | TOLD
+    row = {"id": 1, "a": "\0un", "b": "__debezium_unavailable_value"}
+    update = both_ways(schema, encoded(schema, row, row, op="u"), after=("id", "a", "b"))
+    assert (update.after, update.partial) == ((1, ABSENT, row["b"]), True)
+
+
+def test_placeholder_of_the_setting_counts_without_the_schemas_word():
+    schema = envelope(field("id", "int"), field("a", "string"), field("b", "string"))
+    row = {"id": 1, "a": "none", "b": "__debezium_unavailable_value"}
+    message = encoded(schema, row, row, op="u")
+    update = both_ways(schema, message, after=("id", "a", "b"), placeholder="none")
+    assert update.after == (1, ABSENT, row["b"])
+
+
+def test_malformed_placeholder_in_a_schema_is_an_error():
+    parameters = {"connect.parameters": {"unavailable.value.placeholder": "hex:0"}}
+    schema = envelope(field("id", "int")) | parameters
+    with pytest.raises(DecodeError, match="expected hexadecimal digits"):
+        EnvelopeDecoder(Schemas({1: schema})).plan(1)
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -8,12 +8,11 @@ import pytest
 
 from sink_runner.avro.conversion import to_postgres, to_python
 from sink_runner.avro.envelope import (
-    UNAVAILABLE,
+    DEFAULT_PLACEHOLDER,
     ColumnType,
     Kind,
+    Placeholder,
     RowSchema,
-    is_unavailable,
-    without_unavailable,
 )
 from sink_runner.errors import DecodeError
 from sink_runner.plugin import ABSENT
@@ -183,12 +182,20 @@ def test_a_value_that_python_cannot_hold_is_an_error(kind, value):
 
 
 def test_the_placeholder_is_known_in_a_row_and_nothing_else_is_touched():
-    row = (1, UNAVAILABLE, None, [UNAVAILABLE, "x"], b"raw", {}, [], True)
-    expected = (1, ABSENT, None, [UNAVAILABLE, "x"], b"raw", {}, [], True)
-    assert without_unavailable(row, (True,) * len(row)) == expected
-    assert without_unavailable(row, (False,) * len(row)) == row
-    assert without_unavailable(None, ()) is None
-    assert not is_unavailable(f"{UNAVAILABLE} ")
+    text = DEFAULT_PLACEHOLDER
+    placeholder = Placeholder.of_debezium(text)
+    row = (1, text, None, [text, "x"], b"raw", {}, [], True, f"{text} ")
+    expected = (1, ABSENT, *row[2:])
+    assert placeholder.without(row, (True,) * len(row)) == expected
+    assert placeholder.without(row, (False,) * len(row)) is row
+    assert placeholder.without(None, ()) is None
+
+
+def test_placeholder_in_hexadecimal_digits_is_its_bytes():
+    assert Placeholder.of_debezium("hex:00616263").marks == (b"\0abc", b"AGFiYw==")
+    assert Placeholder.of_text("hex:00616263").forms == ("\0abc",)
+    with pytest.raises(ValueError, match="expected hexadecimal digits after 'hex:'"):
+        Placeholder.of_text("hex:0g")
 
 
 def test_a_row_schema_knows_what_lacks_and_what_nobody_wants():

@@ -5,20 +5,26 @@ from typing import Any
 
 import pytest
 
-from sink_runner.errors import EventError
+from sink_runner.errors import ConfigError, EventError
 from sink_runner.loading.hooks import Hooks
 from sink_runner.loading.registry import new_manager
 from sink_runner.plugin import hookimpl
 
 
 class Plugin:
-    def __init__(self, name: str, seen: list[Any], fails: str = "") -> None:
-        self.name, self.seen, self.fails = name, seen, fails
+    def __init__(
+        self,
+        name: str,
+        seen: list[Any],
+        fails: str = "",
+        kind: type[BaseException] = ValueError,
+    ) -> None:
+        self.name, self.seen, self.fails, self.kind = name, seen, fails, kind
 
     def saw(self, what: str, *more: Any) -> None:
         self.seen.append((self.name, what, *more))
         if what == self.fails:
-            raise ValueError("secret")
+            raise self.kind("secret")
 
     @hookimpl
     def sink_startup(self, ctx: Any) -> None:
@@ -90,13 +96,26 @@ def test_a_fault_after_the_commit_stops_nobody_and_is_logged_without_its_words(
 
 
 def test_a_fault_at_startup_is_raised(seen: list[Any]) -> None:
-    with pytest.raises(ValueError, match="secret"):
+    told = "sink_startup of plugin 'p0' raised ValueError"
+    with pytest.raises(ConfigError, match=told) as caught:
         hooks(Plugin("a", seen, "startup")).startup()
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("hook", ["committed", "shutdown"])
+def test_exit_of_a_late_hook_is_logged_only(
+    seen: list[Any], hook: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = hooks(Plugin("a", seen, hook, SystemExit), Plugin("b", seen))
+    made.committed(1)
+    made.shutdown()
+    assert ("b", "shutdown") in seen
+    assert "hook_failed" in capsys.readouterr().out
 
 
 def test_only_what_was_started_is_shut_down(seen: list[Any]) -> None:
     made = hooks(Plugin("a", seen), Plugin("b", seen, "startup"), Plugin("c", seen), Late(seen))
-    with pytest.raises(ValueError, match="secret"):
+    with pytest.raises(ConfigError):
         made.startup()
     made.shutdown()
     ended = [name for name, what, *_ in seen if what == "shutdown"]

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from sink_runner.avro.envelope import Decoded
+from sink_runner.chain.incoming import position_of
 from sink_runner.plugin import (
     Candidates,
     Column,
@@ -14,6 +16,7 @@ from sink_runner.plugin import (
     newest_wins,
     source_wins,
 )
+from sink_runner.target.changes import Position
 from sink_runner.target.session import create_control_tables
 from sink_runner.testing import NOW
 
@@ -73,6 +76,36 @@ def test_older_delete_after_mark_is_stale(written) -> None:
     assert made.write(made.gone(1, position=(9, 1))) == 0
     assert made.writer.stale == 1
     assert made.rows("v") == [("gone",)]
+
+
+# -- by the order of the commits ---------------------------------------------------------------
+
+
+def at(lsn: int, committed: int | None, order: int) -> Position | None:
+    """The position of a change whose transaction began after the commit at `committed`."""
+    last = "null" if committed is None else f'"{committed}"'
+    told = {"sequence": f'[{last},"{lsn}"]', "order": order}
+    return position_of(Decoded("c", (), None, lsn, 0, None, None, **told))
+
+
+def test_insert_that_waited_for_its_key_stays(written) -> None:
+    """An INSERT is in the log before it waits for the transaction that holds its key."""
+    made = written(DDL, *COLUMNS)
+    made.write(made.row(1, "first", NOW, position=at(100, 90, 1)))
+    made.write(made.gone(1, position=at(200, 90, 2)))
+    assert made.write(made.row(1, "waited", NOW, position=at(150, 260, 1))) == 1
+    assert made.rows("v") == [("waited",)]
+
+
+def test_position_is_never_before_the_change() -> None:
+    """A batch run has not seen what is in the log after the position that it read at."""
+    assert at(100, 90, 1) == at(100, None, 1) == (100, 1)
+    assert at(100, 260, 1) == (260, 1)
+
+
+def test_position_without_a_number_is_the_lsn() -> None:
+    """Without it two changes of a transaction could not be told apart."""
+    assert at(100, 260, 0) == (100, 0)
 
 
 # -- without a position ------------------------------------------------------------------------

@@ -27,6 +27,7 @@ BROKEN = {
     "import": "import nope_nope\n" + MAPPING,
     "syntax": MAPPING + "def broken(:\n",
     "exit": "import sys; sys.exit(3)\n" + MAPPING,
+    "panic": "raise type('Panic', (BaseException,), {})\n" + MAPPING,
     "hook": MAPPING + "@hookimpl\ndef sink_unheard_of(event): ...\n",
     "argument": MAPPING + "@hookimpl\ndef sink_filter(nothing_known): ...\n",
     "mapping": MAPPING.replace("return TableMapping", "return dict"),

@@ -29,6 +29,18 @@ SILENT = """
 def sink_resolve_conflict(incoming, current):
     return None
 """
+ADDING = """
+@hookimpl
+def sink_resolve_conflict(incoming, current):
+    current["note"].update(incoming["note"])
+    return current
+"""
+NO_COUNT = """
+@hookimpl
+def sink_write(changes, connection):
+    connection.execute("INSERT INTO scores (id) VALUES (1)")
+    return changes
+"""
 FORGETFUL = """
 @hookimpl
 def sink_resolve_conflict(incoming, current):
@@ -45,20 +57,20 @@ def sink_write(changes, connection):
     return len(changes)
 """
 TABLE = """
-CREATE TABLE scores (id int PRIMARY KEY, best int, note text, at timestamp);
+CREATE TABLE scores (id int PRIMARY KEY, best int, note {note}, at timestamp);
 GRANT SELECT, INSERT, UPDATE, DELETE ON scores TO sink_writer;
 """
-Make = Callable[[str], TargetHarness]
+Make = Callable[..., TargetHarness]
 
 
 @pytest.fixture
 def make(postgres, site) -> Iterator[Make]:
     made: list[TargetHarness] = []
 
-    def build(code: str) -> TargetHarness:
+    def build(code: str, note: str = "text") -> TargetHarness:
         name = postgres.fresh_database(like="smart_citizen")
         with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
-            admin.execute(TABLE)
+            admin.execute(TABLE.format(note=note).encode())
         site.plugin("scores", MAPPING.format(database=name) + code)
         dsn = postgres.dsn(name, role="sink_writer")
         made.append(TargetHarness("scores", dsn=dsn, admin_dsn=postgres.dsn(name)))
@@ -96,6 +108,12 @@ class TestResolve:
         target = make(HIGHEST)
         target.send(scored(9, "high"), scored(1, "low"), scored(4, "middle"))
         assert target.rows("best", "note") == [{"best": 9, "note": "kept"}]
+
+    def test_value_changed_in_place_is_written(self, make: Make) -> None:
+        target = make(ADDING, note="jsonb")
+        target.send(scored(5, '{"a": 1}'))
+        target.send(scored(6, '{"b": 2}'))
+        assert target.rows("best", "note") == [{"best": 5, "note": {"a": 1, "b": 2}}]
 
     def test_no_opinion_takes_the_incoming_row(self, make: Make) -> None:
         target = make(SILENT)
@@ -137,6 +155,13 @@ class TestWrite:
         target = make(OWN_WRITE)
         target.send(delete(id=3))
         assert target.rows("note") == [{"note": "own: Delete()"}]
+
+    def test_answer_that_is_no_number_is_a_dead_letter(self, make: Make) -> None:
+        target = make(NO_COUNT)
+        assert target.send(scored(5)) == 0
+        (letter,) = target.dead()
+        told = "sink_write of plugin 'scores' returned a list, not a number"
+        assert (letter["error_message"], target.rows()) == (told, [])
 
     def test_what_the_database_refuses_is_a_dead_letter(self, make: Make) -> None:
         target = make(OWN_WRITE)

@@ -12,7 +12,7 @@ import pytest
 from sink_runner.errors import EventError, FatalError, RetriableError, StepError, WaitingError
 from sink_runner.plugin import ABSENT, Delete, Mark, Review
 from sink_runner.target.changes import READ, Leave, Write
-from sink_runner.testing import Harness, Outcome, Sample, create, delete, snapshot, update
+from sink_runner.testing import NOW, Harness, Outcome, Sample, create, delete, snapshot, update
 
 MAPPING = """
 from sink_runner.plugin import *
@@ -255,6 +255,32 @@ class TestFaults:
         with pytest.raises(kind, match="not now"):
             sink.send(create(**ROW))
 
+    @pytest.mark.parametrize(
+        "hook", ["sink_filter(event)", "sink_map(event, row)", "sink_mask(row)"]
+    )
+    def test_panic_of_an_extension_is_the_events_fault(self, make: Make, hook: str) -> None:
+        """What an extension in Rust raises, SystemExit and the like are no Exception."""
+        panic = f"class Panic(BaseException): pass\n    raise Panic('{SECRET}')"
+        sink = make(f"\n@hookimpl\ndef {hook}:\n    {panic}\n")
+        error = refused(sink.send(create(**ROW)))
+        assert str(error) == f"{hook.partition('(')[0]} of plugin 'people' raised Panic"
+
+    def test_exit_in_a_conversion_is_the_events_fault(self, make: Make) -> None:
+        sink = make("import sys", columns='Column("id"), Column("name", convert=sys.exit)')
+        assert "raised SystemExit" in str(refused(sink.send(create(**ROW))))
+
+    @pytest.mark.parametrize("hook", ["sink_map(event, row)", "sink_mask(row)"])
+    def test_row_without_a_column_is_the_events_fault(self, make: Make, hook: str) -> None:
+        sink = make(f"\n@hookimpl\ndef {hook}:\n    del row['city']\n    return row\n")
+        error = refused(sink.send(create(**ROW)))
+        name = hook.partition("(")[0]
+        assert str(error) == f"{name} of plugin 'people' returned no value for column 'city'"
+
+    def test_filter_cannot_change_an_array(self, make: Make) -> None:
+        code = "event.row['name'].append('x')\n    return Verdict.PASS"
+        sink = make(f"\n@hookimpl\ndef sink_filter(event):\n    {code}\n", types={"name": "text[]"})
+        assert sink.send(create(**ROW | {"name": ["a", None]})).row["name"] == '{"a",NULL}'
+
     @pytest.mark.parametrize("hook", ["sink_map(event, row)", "sink_mask(row)"])
     def test_a_hook_that_forgets_to_return_is_named(self, make: Make, hook: str) -> None:
         sink = make(f"\n@hookimpl\ndef {hook}:\n    pass\n")
@@ -450,6 +476,17 @@ class TestKeysThatAreLookedUp:
 def test_changes_keep_the_order_of_their_events(make: Make) -> None:
     changes = make().changes(create(**ROW), delete(**ROW), create(**ROW))
     assert [type(change) for change in changes] == [Write, Leave, Write]
+
+
+@pytest.mark.parametrize(
+    ("code", "declared"), [("", "conflict=source_wins(),"), (FILTER, FILTERED)]
+)
+def test_changes_stand_in_the_order_of_commits(make: Make, code: str, declared: str) -> None:
+    sink = make(code, declared)
+    messages = sink.messages(create(**ROW).at(NOW, 150))
+    sink._decoded = [it._replace(sequence='["260","150"]', order=3) for it in sink._decoded]
+    (change,) = sink.prepare(messages).changes
+    assert change.position == (260, 3)
 
 
 class TestNarrowColumns:

@@ -186,6 +186,7 @@ FITS = [
     (NUMERIC, "double precision", "1.5", 1.5),
     (Kind.JSON, "jsonb", '{"a": 1}', '{"a": 1}'),
     (Kind.UUID, "uuid", "0-0", "0-0"),
+    ((Kind.TIME, "time"), "interval", "12:30:00Z", "12:30:00"),
     (Kind.ARRAY, "text[]", ["a", None, 'q"'], '{"a",NULL,"q\\""}'),
     (Kind.ARRAY, "integer[]", [1, 2], '{"1","2"}'),
     (Kind.ARRAY, "jsonb", ["a", 1], '["a", 1]'),

@@ -46,7 +46,7 @@ key_id = "one"
 class Work:
     """Stands where a worker stands: runs until it is told, or fails."""
 
-    def __init__(self, fault: Exception | None = None, *, deaf: bool = False) -> None:
+    def __init__(self, fault: BaseException | None = None, *, deaf: bool = False) -> None:
         self.fault, self.deaf = fault, deaf
         self.counts = Counter(written=1)
         self.told = threading.Event()
@@ -105,9 +105,9 @@ def test_a_signal_ends_it_well(run: Callable[..., int], number: int) -> None:
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.parametrize("fault", [FatalError("why"), RuntimeError("secret")])
+@pytest.mark.parametrize("fault", [FatalError("why"), RuntimeError("secret"), SystemExit(0)])
 def test_one_that_fails_fails_alone_and_is_told_in_the_end(
-    run: Callable[..., int], fault: Exception, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., int], fault: BaseException, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = Work()
     started = time.monotonic()
@@ -116,8 +116,11 @@ def test_one_that_fails_fails_alone_and_is_told_in_the_end(
     assert "mapping_stopped" in capsys.readouterr().out
 
 
-def test_when_all_have_failed_it_ends_by_itself(run: Callable[..., int]) -> None:
-    assert run(Work(FatalError("why"))) == 1
+@pytest.mark.parametrize("fault", [FatalError("why"), SystemExit(0)])
+def test_when_all_have_failed_it_ends_by_itself(
+    run: Callable[..., int], fault: BaseException
+) -> None:
+    assert run(Work(fault)) == 1
 
 
 def test_whoever_does_not_finish_in_time_is_cancelled(

@@ -101,9 +101,12 @@ def test_unchanged_toast_column_is_a_placeholder_with_default_identity(database,
     assert messages[1].value["after"] == {
         "id": 1,
         "small": 2,
-        "large": "__debezium_unavailable_value",
+        "large": "\0unavailable",
     }
     assert messages[1].value["before"] is None
+    schema = json.loads(recorded.recorder.schemas.text(messages[1].value_schema_id))
+    parameter = {"unavailable.value.placeholder": "hex:00" + b"unavailable".hex()}
+    assert schema["connect.parameters"] == parameter
     keep("toast-default-identity", "an unchanged TOAST column is a placeholder", messages)
 
 
@@ -162,6 +165,19 @@ def test_primary_key_change_is_a_delete_a_tombstone_and_a_create(database, recor
         (2, "c"),
     ]
     keep("primary-key-change", "a key change is delete, tombstone and create", messages)
+
+
+def test_later_commit_follows_an_earlier_one_whatever_the_lsn(stack, database, recorded):
+    with stack.admin("smart_warehouse") as other:
+        other.execute("BEGIN")
+        other.execute("INSERT INTO trap.moving VALUES (20, 'begins first')")
+        database.execute("INSERT INTO trap.moving VALUES (21, 'commits first')")
+        other.execute("COMMIT")
+    first, last = until(recorded, "moving", {20, 21})
+    assert [first.key["id"], last.key["id"]] == [21, 20]
+    lsn = first.value["source"]["lsn"]
+    assert last.value["source"]["lsn"] < lsn
+    assert int(json.loads(last.value["source"]["sequence"])[0]) > lsn
 
 
 def test_added_column_brings_a_new_value_schema_and_keeps_the_key_schema(database, recorded, keep):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from sink_stack import topics
+from sink_stack.debezium import captured_tables
 from sink_stack.errors import StackError
 from sink_stack.settings import DATABASES
-from sink_stack.stack import captured_tables
 
 ROOT = Path(__file__).parents[2]
 TOPICS = ROOT / "compose" / "topics.toml"

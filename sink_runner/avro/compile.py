@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import DecodeError
 from ..plugin import ABSENT
-from .envelope import UNAVAILABLE_MARKS, Decoded, without_unavailable
+from .envelope import Decoded, Placeholder
 from .schema import Array, Field, Primitive, Record, Type, Union, nullable
 from .source import Source
 
@@ -81,25 +81,29 @@ def transaction_of(field: Field) -> Record | None:
     return block if order is not None and order.type == Primitive("long") else None
 
 
-def compile_envelope(envelope: Record, wanted: Wanted) -> tuple[Callable[[bytes], Decoded], str]:
+def compile_envelope(
+    envelope: Record, wanted: Wanted, placeholder: Placeholder
+) -> tuple[Callable[[bytes], Decoded], str]:
     """Give the function that decodes whole messages, and its source."""
     source = Source()
     source.names |= {
         "ABSENT": ABSENT,
         "Decoded": Decoded,
         "new": tuple.__new__,
-        "MARK": UNAVAILABLE_MARKS[0],
-        "MARK64": UNAVAILABLE_MARKS[1],
-        "without_unavailable": without_unavailable,
+        **{f"MARK{i}": mark for i, mark in enumerate(placeholder.marks)},
+        "without_placeholder": placeholder.without,
         "may_lack": wanted.may_lack,
     }
     with source.block("def decode(buf):"):
         source.line(f"p = {HEADER}")
         source.line("lsn = ts_ms = origin = snapshot = tx_id = sequence = None", "order = 0")
+        source.line("partial = False")
         _fields(source, envelope, wanted)
         source.line("if p != len(buf): raise Malformed")
-        with source.block(f"if op == 'u' and ({_may_be_unavailable(envelope, wanted)}):"):
-            source.line("after = without_unavailable(after, may_lack)")
+        found = _may_hold_placeholder(envelope, wanted, len(placeholder.marks))
+        with source.block(f"if op == 'u' and ({found}):"):
+            source.line("whole = after", "after = without_placeholder(whole, may_lack)")
+            source.line("partial = after is not whole")
         source.line(f"return new(Decoded, ({', '.join(Decoded._fields)}))")
     return _function(source, "decode"), str(source)
 
@@ -182,7 +186,7 @@ def _row(source: Source, row: Record, columns: Sequence[str], target: str) -> No
     source.line(f"{target} = ({''.join(value + ', ' for value in values)})")
 
 
-def _may_be_unavailable(envelope: Record, wanted: Wanted) -> str:
+def _may_hold_placeholder(envelope: Record, wanted: Wanted, marks: int) -> str:
     """Give the condition under which some value of an update may be Debezium's placeholder.
 
     To search the message for its text is cheaper than to compare every value.  In arrays of
@@ -195,7 +199,7 @@ def _may_be_unavailable(envelope: Record, wanted: Wanted) -> str:
     for field in row.fields if row else ():
         if field.name in lacking and isinstance(nullable(field.type), Array):
             return "True"
-    return "MARK in buf or MARK64 in buf"
+    return " or ".join(f"MARK{i} in buf" for i in range(marks))
 
 
 def _function(source: Source, name: str) -> Callable[[bytes], Any]:

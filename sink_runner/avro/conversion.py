@@ -236,7 +236,8 @@ def to_python(
     """
     kind = effective_kind(kind, pg)
     if kind is Kind.ARRAY:
-        return _list(None if item is None else to_python(item.kind, pg.scalar, item.item))
+        items = None if item is None else to_python(item.kind, pg.scalar, item.item)
+        return _list(items or _as_it_is)  # a list of its own, which an author may change
     if kind is Kind.STRING and pg.element is not None:
         return partial(_items_of_text, pg.element, _of_text(pg.element))
     if kind is Kind.STRING and pg.is_from("hstore", "hstore"):
@@ -246,6 +247,10 @@ def to_python(
     if kind is Kind.BITS or (kind is Kind.BOOLEAN and pg.is_builtin("bit", "varbit")):
         return to_postgres(kind, pg)
     return _PYTHON.get(kind)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _list(convert: Convert | None) -> Convert | None:

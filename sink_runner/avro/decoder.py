@@ -9,12 +9,12 @@ from typing import Any, Protocol
 from ..errors import DecodeError
 from . import reference
 from .compile import HEADER, Wanted, compile_envelope, is_envelope, row_of
-from .envelope import Decoded, RowSchema
+from .envelope import DEFAULT_PLACEHOLDER, PLACEHOLDER, Decoded, Placeholder, RowSchema
 from .row import row_schema
 from .schema import Record, parse
 from .source import MalformedError
 
-DEFAULT_SOURCE = frozenset(("lsn", "ts_ms", "origin", "snapshot", "order"))
+DEFAULT_SOURCE = frozenset(("lsn", "ts_ms", "origin", "snapshot", "sequence", "order"))
 
 # What a compiled decoder may fail with; fastavro then has the last word.
 FAULTS = (*reference.BAD_BYTES, MalformedError)
@@ -37,6 +37,7 @@ class Plan:
     quick: Callable[[bytes], Decoded] | None
     """The compiled decoder; None where there is only fastavro."""
     parsed: Any
+    placeholder: Placeholder
     missing: tuple[str, ...] = ()
     """Wanted columns that the writer does not have; they are ABSENT in every row."""
     extra: tuple[str, ...] = ()
@@ -50,7 +51,8 @@ class EnvelopeDecoder:
 
     `source` names what is wanted of the source block, and `order` of the transaction block; the
     rest is None (0) in every `Decoded`.  `toastable` names the columns that an update may leave
-    out where they are unchanged; None is any column.  One thread at a time.
+    out where they are unchanged; None is any column.  `placeholder` is what Debezium's setting
+    `unavailable.value.placeholder` holds where a schema does not say.  One thread at a time.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class EnvelopeDecoder:
         before: Sequence[str] = (),
         source: frozenset[str] = DEFAULT_SOURCE,
         toastable: frozenset[str] | None = None,
+        placeholder: str = DEFAULT_PLACEHOLDER,
     ) -> None:
         self._registry = registry
+        self._placeholder = Placeholder.of_debezium(placeholder)
         self._wanted = Wanted(tuple(after), tuple(before), source, toastable)
         self._plans: dict[int, Plan] = {}
         self._quick: dict[bytes, Callable[[bytes], Decoded]] = {}
@@ -117,7 +121,7 @@ class EnvelopeDecoder:
         """Decode with fastavro.  `unknown` saves asking again for what the batch did not find."""
         try:
             plan = self._plan_of(value, unknown)
-            return reference.decode_envelope(value, plan.parsed, self._wanted)
+            return reference.decode_envelope(value, plan.parsed, self._wanted, plan.placeholder)
         except DecodeError as exc:
             # A traceback would keep the batch alive, and its rows.
             return exc.with_traceback(None)
@@ -133,7 +137,8 @@ class EnvelopeDecoder:
             raise
 
     def _make(self, schema_id: int) -> Plan:
-        parsed, kind = parse(self._registry.schema(schema_id))
+        raw = self._registry.schema(schema_id)
+        parsed, kind = parse(raw)
         if not is_envelope(kind):
             # Heartbeats and their like have topics of their own: here, an id was corrupted.
             raise DecodeError(f"schema {schema_id} is no change event's")
@@ -142,12 +147,24 @@ class EnvelopeDecoder:
         assert record is not None
         row = row_schema(record)
         gaps = row.missing(self._wanted.after), row.unwanted(self._wanted.after)
+        placeholder = self._placeholder_of(raw)
         try:
-            quick, source = compile_envelope(kind, self._wanted)
+            quick, source = compile_envelope(kind, self._wanted, placeholder)
         except DecodeError:
             # Too deep for Python's compiler, not for fastavro.
-            return Plan(schema_id, row, None, parsed, *gaps)
-        return Plan(schema_id, row, quick, parsed, *gaps, source)
+            return Plan(schema_id, row, None, parsed, placeholder, *gaps)
+        return Plan(schema_id, row, quick, parsed, placeholder, *gaps, source)
+
+    def _placeholder_of(self, raw: Any) -> Placeholder:
+        """What the schema says; the setting where it does not."""
+        try:
+            setting = raw["connect.parameters"][PLACEHOLDER]
+        except (KeyError, TypeError):
+            return self._placeholder
+        try:
+            return Placeholder.of_text(setting)
+        except (AttributeError, ValueError) as exc:
+            raise DecodeError(f"parameter of the schema: {exc}") from exc
 
 
 def schema_id_of(message: bytes) -> int:

@@ -7,17 +7,14 @@ None); `conversion` makes PostgreSQL's text or Python's types of them.
 from __future__ import annotations
 
 import enum
-import uuid
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import md5
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from ..plugin import ABSENT
-
-UNAVAILABLE = "__debezium_unavailable_value"
-"""What Debezium writes for a TOASTed column that the change left alone."""
 
 
 class Decoded(NamedTuple):
@@ -43,6 +40,8 @@ class Decoded(NamedTuple):
     """JSON text of the last commit's and this change's log positions."""
     order: int = 0
     """The change's number within its transaction; 0 where the event does not tell it."""
+    partial: bool = False
+    """Whether a column of `after` is ABSENT because the update left it as it was."""
 
 
 class Kind(enum.StrEnum):
@@ -109,41 +108,62 @@ class RowSchema:
 
 # -- unchanged TOAST -----------------------------------------------------------------------
 
-_UNAVAILABLE_BYTES = UNAVAILABLE.encode()
-# Debezium derives it so, with Java's UUID.nameUUIDFromBytes, for arrays of uuid.
-_UNAVAILABLE_UUID = str(
-    uuid.UUID(bytes=md5(_UNAVAILABLE_BYTES, usedforsecurity=False).digest(), version=3)
-)
-UNAVAILABLE_MARKS = (_UNAVAILABLE_BYTES, b64encode(_UNAVAILABLE_BYTES))
-"""The bytes of a message in which some column is unavailable, unless that column is an array."""
-_UNAVAILABLE_FORMS = (
-    UNAVAILABLE,
-    UNAVAILABLE_MARKS[1].decode(),
-    _UNAVAILABLE_BYTES,
-    [UNAVAILABLE],
-    [_UNAVAILABLE_BYTES],
-    list(_UNAVAILABLE_BYTES),
-    [_UNAVAILABLE_UUID],
-    {UNAVAILABLE: UNAVAILABLE},
-)
+DEFAULT_PLACEHOLDER = "__debezium_unavailable_value"
+"""Debezium's default for `unavailable.value.placeholder`."""
+PLACEHOLDER = "unavailable.value.placeholder"
+"""The parameter of an envelope's schema that holds the setting; DropDefaults.java writes it."""
 
 
-def is_unavailable(value: Any) -> bool:
-    """Tell whether a value stands for an unchanged TOASTed one, in any of its forms."""
-    return value in _UNAVAILABLE_FORMS
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """What stands for an unchanged TOASTed value in the rows of one writer's schema."""
+
+    forms: tuple[Any, ...]
+    """The decoded values that stand for one."""
+    marks: tuple[bytes, ...]
+    """Of these, one is in the bytes of a message with such a value, unless that is an array."""
+
+    @classmethod
+    def of_debezium(cls, setting: str) -> Placeholder:
+        """Every form in which Debezium writes its placeholder."""
+        raw = _placeholder_bytes(setting)
+        text, coded = raw.decode(errors="replace"), b64encode(raw)
+        # Debezium derives it so, with Java's UUID.nameUUIDFromBytes, for arrays of uuid.
+        made = str(UUID(bytes=md5(raw, usedforsecurity=False).digest(), version=3))
+        signed = list(memoryview(raw).cast("b"))
+        forms = (text, coded.decode(), raw, [text], [raw], signed, [made], {text: text})
+        return cls(forms, (text.encode(), coded))
+
+    @classmethod
+    def of_text(cls, setting: str) -> Placeholder:
+        """The one form that PostgresText.java writes, whatever the type of the column."""
+        text = _placeholder_bytes(setting).decode(errors="replace")
+        return cls((text,), (text.encode(),))
+
+    def without(
+        self, row: tuple[Any, ...] | None, may_lack: tuple[bool, ...]
+    ) -> tuple[Any, ...] | None:
+        """Put ABSENT where an update's row has the placeholder; the same row where it has none.
+
+        Only an update leaves a value out, and only of a column that can be TOASTed (`may_lack`):
+        everywhere else the placeholder's text is what a person typed.
+        """
+        forms = self.forms
+        if row is None or not any(
+            may and value in forms for value, may in zip(row, may_lack, strict=True)
+        ):
+            return row
+        return tuple(
+            ABSENT if may and value in forms else value
+            for value, may in zip(row, may_lack, strict=True)
+        )
 
 
-def without_unavailable(
-    row: tuple[Any, ...] | None, may_lack: tuple[bool, ...]
-) -> tuple[Any, ...] | None:
-    """Put ABSENT where an update's row has Debezium's placeholder.
-
-    Only an update leaves a value out, and only of a column that can be TOASTed (`may_lack`):
-    everywhere else the placeholder's text is what a person typed.
-    """
-    if row is None or not any(map(is_unavailable, row)):
-        return row
-    return tuple(
-        ABSENT if may and is_unavailable(value) else value
-        for value, may in zip(row, may_lack, strict=True)
-    )
+def _placeholder_bytes(setting: str) -> bytes:
+    """What the setting stands for.  Raises ValueError for wrong digits after `hex:`."""
+    if not setting.startswith("hex:"):
+        return setting.encode()
+    try:
+        return bytes.fromhex(setting.removeprefix("hex:"))
+    except ValueError:
+        raise ValueError(f"{PLACEHOLDER}: expected hexadecimal digits after 'hex:'") from None

@@ -11,7 +11,7 @@ import fastavro
 from ..errors import DecodeError
 from ..plugin import ABSENT
 from .compile import HEADER, ORDER, SOURCE_FIELDS, Wanted
-from .envelope import Decoded, without_unavailable
+from .envelope import Decoded, Placeholder
 
 BAD_BYTES = (
     ArithmeticError,
@@ -40,17 +40,21 @@ def read(message: bytes, parsed: Any) -> Any:
     return value
 
 
-def decode_envelope(message: bytes, parsed: Any, wanted: Wanted) -> Decoded:
+def decode_envelope(
+    message: bytes, parsed: Any, wanted: Wanted, placeholder: Placeholder
+) -> Decoded:
     """Do what the compiled decoder does."""
     event = read(message, parsed)
     source = {name: event["source"].get(field) for field, name in SOURCE_FIELDS.items()}
-    after = project(event["after"], wanted.after)
+    whole = project(event["after"], wanted.after)
+    after = placeholder.without(whole, wanted.may_lack) if event["op"] == "u" else whole
     return Decoded(
         op=event["op"],
-        after=without_unavailable(after, wanted.may_lack) if event["op"] == "u" else after,
+        after=after,
         before=project(event["before"], wanted.before),
         **{name: value if name in wanted.source else None for name, value in source.items()},
         order=_order(event) if "order" in wanted.source else 0,
+        partial=after is not whole,
     )
 
 

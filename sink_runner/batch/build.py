@@ -189,6 +189,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         ledger=Ledger(plugin.name, mapping.target),
         hooks=parts.hooks,
         chunk_rows=config.batch.max_rows,
+        chunk_bytes=config.batch.max_bytes,
         settle_seconds=config.batch.settle_seconds,
         retry_steps=config.retry_steps,
         stop=stop,

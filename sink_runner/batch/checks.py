@@ -12,6 +12,7 @@ import psycopg
 from ..chain.row import TargetColumn
 from ..errors import EventError
 from ..plugin import Strategy, TableMapping
+from ..portions import DEFAULT_BYTES, byte_size
 from ..postgres.types import PgType
 from ..target.applier import Connection
 from ..target.catalog import quoted
@@ -25,10 +26,14 @@ _PAUSE = 1.0  # seconds; an event may have changed the source a moment ago
 
 
 class Sample:
-    """Some of a run's writes, each as likely as any other to be among them."""
+    """Some of a run's writes, each as likely as any other to be among them.
 
-    def __init__(self, size: int = SAMPLE) -> None:
+    It gets smaller where `size` of them would have more than `max_bytes`.
+    """
+
+    def __init__(self, size: int = SAMPLE, max_bytes: int = DEFAULT_BYTES) -> None:
         self._size = size
+        self._max_bytes = max_bytes
         self._seen = 0
         self._random = random.Random(0)  # noqa: S311 - nothing secret; runs are repeatable
         self.writes: list[Write] = []
@@ -40,6 +45,16 @@ class Sample:
                 self.writes.append(write)
             elif (at := self._random.randrange(self._seen)) < self._size:
                 self.writes[at] = write
+            else:
+                continue
+            self._shrink()
+
+    def _shrink(self) -> None:
+        while (
+            len(self.writes) > 1 and sum(byte_size(w.source) for w in self.writes) > self._max_bytes
+        ):
+            self.writes.pop(self._random.randrange(len(self.writes)))
+            self._size = len(self.writes)
 
 
 class FieldCheck:

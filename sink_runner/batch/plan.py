@@ -67,6 +67,7 @@ class Tools:
     ledger: Ledger
     hooks: Hooks
     chunk_rows: int
+    chunk_bytes: int
     settle_seconds: float
     retry_steps: Sequence[float]
     stop: threading.Event

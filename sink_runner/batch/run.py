@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from typing import Any, TypeVar
 
 import psycopg
@@ -18,6 +18,7 @@ from ..dead_letters.dead_letter import DeadLetter
 from ..dead_letters.waiting import replay_rows
 from ..errors import DecodeError, RetriableError, WaitingError
 from ..kafka.message import ROWS, Message
+from ..portions import first_portion, portions
 from ..target.applier import Connection
 from ..target.changes import Change, Leave, Write
 from ..target.faults import judge
@@ -45,7 +46,7 @@ class BatchRun:
         self._progress = progress
         self._report = Report(mapping=tools.name, mode=options.mode, dry_run=options.dry_run)
         self._seen = Seen(tools.departures.keys)
-        self._sample = Sample()
+        self._sample = Sample(max_bytes=tools.chunk_bytes)
         self._run = 0
         self._number = 0
 
@@ -78,7 +79,7 @@ class BatchRun:
         if tools.stop.is_set():
             self._report.interrupted = True
         else:
-            self._see(self._replay())
+            self._replay(see=self._tools.mapping.query is not None)
             place = plan.snapshot.place.position
             retirement = Retirement(tools, self._report, place, self._keys_tell)
             retirement.run(self._seen, full=self._options.full, before_each=self._lock.held)
@@ -103,7 +104,8 @@ class BatchRun:
     def _chunks(self, lines: Iterator[bytes], snapshot: Snapshot) -> Iterator[list[Message]]:
         form = self._tools.source.format
         head = form.head(snapshot.place.position, snapshot.at)
-        while chunk := list(islice(lines, self._tools.chunk_rows)):
+        tools = self._tools
+        for chunk in portions(lines, len, tools.chunk_bytes, tools.chunk_rows):
             numbers = range(self._number, self._number + len(chunk))
             self._number = numbers.stop
             yield [form.message(head, line, n) for n, line in zip(numbers, chunk, strict=True)]
@@ -200,24 +202,19 @@ class BatchRun:
         form = self._tools.source.format
         return {"source_keys": [",".join(form.key_of(message)) for message in ends]}
 
-    def _replay(self) -> list[Write]:
+    def _replay(self, *, see: bool = False) -> None:
         """What earlier runs parked, and then this one: what it needs may have come."""
-        came: list[Write] = []
-
-        def prepare(messages: Sequence[Message]) -> Batch:
-            batch = self._prepare(messages)
-            came.extend(change for change in batch.changes if isinstance(change, Write))
-            return batch
-
         if not self._options.dry_run:
+            prepare = self._prepare_and_see if see else self._prepare
             done = self._insist(partial(replay_rows, self._tools.waiting, prepare))
             self._report.counts["replayed"] += done["replayed"]
-        return came
 
-    def _see(self, writes: Sequence[Write]) -> None:
+    def _prepare_and_see(self, messages: Sequence[Message]) -> Batch:
         """A row that waited while others were read is as little gone as they are."""
-        if self._tools.mapping.query is not None:
-            self._tools.applier.ask(partial(self._seen.add, writes=writes))
+        batch = self._prepare(messages)
+        writes = [change for change in batch.changes if isinstance(change, Write)]
+        self._tools.applier.ask(partial(self._seen.add, writes=writes))
+        return batch
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -247,7 +244,8 @@ class BatchRun:
         with closing(
             self._tools.source.lines(reader, plan.condition, plan.since, most=SAMPLE)
         ) as lines:
-            messages = [form.message(head, line, n) for n, line in enumerate(lines)]
+            first = first_portion(lines, len, self._tools.chunk_bytes)
+            messages = [form.message(head, line, n) for n, line in enumerate(first)]
         return [c for c in self._prepare(messages).changes if isinstance(c, Write)]
 
     def _finish(self, plan: Plan) -> None:

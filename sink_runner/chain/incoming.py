@@ -62,10 +62,27 @@ class Plans(NamedTuple):
     """Over the row before the change."""
     leaving: RowPlan
     """The key over the row after it, whatever its other columns hold."""
-    plain: bool
-    """See `is_plain`: whether a column is missing can be told without looking at each."""
+    whole: bool
+    """Whether the writer's schema has every column."""
     columns: Mapping[str, tuple[int, Callable[[Any], Any] | None]]
     """Where a source column stands and what makes it a Python value."""
+
+
+def position_of(decoded: Decoded) -> Position | None:
+    """Return where a change stands in the source's log, in the order of the commits.
+
+    A change may have a smaller LSN than one that was committed before it: an INSERT is in the log
+    before it waits for the transaction that holds its key.  So the LSN counts only if it is later
+    than the last commit before the change's own transaction.
+    """
+    lsn, sequence = decoded.lsn, decoded.sequence
+    if lsn is None:
+        return None
+    if sequence and decoded.order:  # '["<last commit>","<this change>"]', the first may be null
+        committed = sequence[2:].partition('"')[0]
+        if committed.isdecimal():
+            lsn = max(lsn, int(committed))
+    return lsn, decoded.order
 
 
 class Incoming(NamedTuple):
@@ -78,8 +95,7 @@ class Incoming(NamedTuple):
     @property
     def position(self) -> Position | None:
         """Where the change stands in the source's log."""
-        lsn = self.decoded.lsn
-        return None if lsn is None else (lsn, self.decoded.order)
+        return position_of(self.decoded)
 
     def row(self, values: Sequence[Any]) -> SourceRow:
         return SourceRow(values, self.plans.columns)

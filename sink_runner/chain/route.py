@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..avro.envelope import UNAVAILABLE, Decoded
+from ..avro.envelope import Decoded
 from ..dead_letters.dead_letter import DeadLetter
 from ..dlq.superseding import Superseding
 from ..errors import EventError, FatalError, StepError, WaitingError
@@ -21,8 +21,8 @@ from ..quality.rules import check_row
 from ..target.changes import READ, Change, Key, Leave, Position, Write
 from ..target.faults import own_fault
 from .bases import base_of, looked_up_too
-from .incoming import Incoming, Plans, Shape
-from .row import RowPlan, TargetColumn, Values, is_plain, to_stage
+from .incoming import Incoming, Plans, Shape, position_of
+from .row import RowPlan, TargetColumn, Values, is_whole, to_stage
 from .staging import text_key
 from .steps import Chain
 
@@ -35,7 +35,6 @@ Removal = Callable[[Message, Sequence[TargetColumn]], Leave | None]
 
 
 HEADER = 5  # bytes that name the writer's schema
-MARK = UNAVAILABLE.encode()
 
 
 @dataclass(slots=True)
@@ -127,7 +126,7 @@ class Route:
             start = len(batch.changes)
             try:
                 self._event(message, decoded, batch)
-            except Exception as error:  # noqa: BLE001 - a mapping's own functions may raise anything
+            except BaseException as error:  # noqa: BLE001 - a mapping's own functions may raise anything
                 fault = own_fault(error)
             else:
                 if defaulted:
@@ -185,10 +184,9 @@ class Route:
         after = decoded.after
         if decoded.lsn is None and decoded.op != Op.READ:
             batch.callbacks.add(id(message))
-        if after is not None and self._direct and plans.plain and MARK not in message.value:
+        if after is not None and self._direct and plans.whole and not decoded.partial:
             values = plans.row.flat(after)
-            key, lsn = self._whole_key(values), decoded.lsn
-            position = None if lsn is None else (lsn, decoded.order)
+            key, position = self._whole_key(values), position_of(decoded)
             batch.changes.append(
                 Write(key, values, 0, partial=False, position=position, source=message)
             )
@@ -202,9 +200,9 @@ class Route:
             raise EventError(f"operation {decoded.op!r} carries no row")
 
     def _truncated(self, decoded: Decoded, batch: Batch) -> None:
+        position = position_of(decoded)
         match self._mapping.on_truncate:
-            case OnTruncate.EMPTY if decoded.lsn is not None:
-                position = (decoded.lsn, decoded.order)
+            case OnTruncate.EMPTY if position is not None:
                 batch.truncated = max(batch.truncated or position, position)
             case OnTruncate.KEEP:
                 batch.counts["dropped"] += 1
@@ -334,7 +332,7 @@ class Route:
         row = declared = dict(zip(self._names, typed, strict=True))
         if self._chain.maps:
             event = event or incoming.event(after, with_before=self._mapping.old_row)
-            row = self._chain.map(event, dict(declared))
+            row = self._chain.map(event, declared)
         clear = [row[name] for name in self._names]
         values = plan.partial_finish(clear) if ABSENT in clear else plan.finish(clear)
         if self._chain.masks:
@@ -365,7 +363,7 @@ class Route:
             old=RowPlan(unruled, shape.after),
             key=RowPlan(key, shape.before),
             leaving=RowPlan(key, shape.after),
-            plain=is_plain(shape.after),
+            whole=is_whole(shape.after),
             columns={c.name: (i, c.to_python) for i, c in enumerate(shape.after)},
         )
         self._plans[value[:HEADER]] = plans

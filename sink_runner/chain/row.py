@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from ..avro.conversion import to_python
 from ..avro.envelope import ColumnType, Kind
-from ..errors import DecodeError, EventError, ValueRefusedError
+from ..errors import DecodeError, ValueRefusedError
 from ..plugin import ABSENT, AllOf, Column, Constant, FirstOf, SyncTime
 from ..postgres.narrowing import narrowing
 from ..postgres.types import UNRESOLVED, PgType, declared_type
@@ -283,12 +283,13 @@ class _Code:
         narrow = self._narrowing([source], target)
         respell = spelling(source.kind, source.pg, source.item, target.pg)
         is_fit = respell is None or source.kind is Kind.DOUBLE
-        if narrow is None and is_fit and target.stage_type in fitting(source.kind, source.pg):
+        fits = is_fit and target.stage_type in fitting(source.kind, source.pg)
+        if narrow is None and fits:
             return f"v[{at}]"
         spelled = "x"
         for step in (respell, narrow):
             spelled = spelled if step is None else f"{self._name(step)}({spelled})"
-        if target.stage_type != "text" or spelled == "x":
+        if target.stage_type != "text" or not (fits or respell):
             spelled = f"{self._name(to_stage(target))}({spelled})"
         return self._if_null("None", f"v[{at}]", spelled)
 
@@ -351,30 +352,14 @@ class _Code:
         return name
 
 
-# Kinds of which an unchanged TOASTed value is the marker itself, to be found in the message.
-_MARKED = frozenset({Kind.STRING, Kind.JSON, Kind.XML})
-# Kinds that are never TOASTed, as their values are small.
-_SMALL = frozenset(Kind) - _MARKED - {Kind.BYTES, Kind.ARRAY, Kind.MAP, Kind.OPAQUE}
-
-
-def is_plain(columns: Sequence[SourceColumn]) -> bool:
-    """Would the marker tell of every column that is missing from an event?"""
-    return all(
-        column.kind in _SMALL or (column.kind in _MARKED and not column.pg.is_builtin("bytea"))
-        for column in columns
-    )
+def is_whole(columns: Sequence[SourceColumn]) -> bool:
+    """Whether the writer's schema has every column; one that it lacks is of no known kind."""
+    return all(column.kind is not Kind.OPAQUE for column in columns)
 
 
 def _used(defaulted: Callable[[str], None], column: str, default: Any) -> Any:
     defaulted(column)
     return default
-
-
-def check_whole(row: Mapping[str, Any], names: Iterable[str]) -> None:
-    """EventError if a row that a plugin made lacks a column."""
-    for name in names:
-        if name not in row:
-            raise EventError(f"a plugin's row has no value for column {name!r}")
 
 
 def to_stage(target: TargetColumn) -> Converter:

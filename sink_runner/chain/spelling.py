@@ -44,7 +44,7 @@ def spelling(
         if as_json is not None:
             return as_json
     respell = to_postgres(kind, target if source is UNRESOLVED else source, item)
-    if kind in _MOMENTS and target.category == "S":
+    if kind in _MOMENTS and (target.category == "S" or target.is_builtin("interval")):
         printed = partial(moment_text, zoned=kind is Kind.TIMESTAMP_TZ)
         return printed if respell is None else lambda value: printed(respell(value))
     return respell

@@ -7,6 +7,7 @@ tenth of one and is always named.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -59,20 +60,20 @@ class Chain:
 
     def map(self, event: Event, row: Row) -> Row:
         for step in self.maps:
-            row = _returned(_call(step, "sink_map", event, row), step, "sink_map")
+            row = _returned(_call(step, "sink_map", event, own_copy(row)), step, "sink_map", row)
         return row
 
     def mask(self, row: Row) -> Row:
         for step in self.masks:
-            row = _returned(_call(step, "sink_mask", row), step, "sink_mask")
+            row = _returned(_call(step, "sink_mask", dict(row)), step, "sink_mask", row)
         return row
 
     def resolve(self, incoming: Row, current: Row) -> Row:
         """The row that the target should hold; the incoming one if nobody has an opinion."""
         for step in self.resolvers:
-            winner: Row | None = _call(step, "sink_resolve_conflict", incoming, current)
+            winner = _call(step, "sink_resolve_conflict", incoming, current)
             if winner is not None:
-                return winner
+                return _returned(winner, step, "sink_resolve_conflict", incoming)
         return incoming
 
     def write(self, changes: Changes, connection: psycopg.Connection[Any]) -> int | None:
@@ -81,26 +82,41 @@ class Chain:
         Faults of the database pass as they are: whose fault they are is judged elsewhere.
         """
         for step in self.writers:
-            written: int | None = _call(step, "sink_write", changes, connection)
-            if written is not None:
+            written = _call(step, "sink_write", changes, connection)
+            if isinstance(written, int):
                 return written
+            if written is not None:
+                kind = type(written).__name__
+                raise StepError(step.plugin, "sink_write", f"returned a {kind}, not a number")
         return None
+
+
+def own_copy(row: Row) -> Row:
+    """Return a row that a plugin may change without the runner's own values changing."""
+    return {
+        name: deepcopy(value) if isinstance(value, list | dict) else value
+        for name, value in row.items()
+    }
 
 
 def _call(step: Step, name: str, *arguments: Any) -> Any:
     try:
         return step.call(*arguments)
-    except (SinkError, psycopg.Error):
+    except (SinkError, psycopg.Error, KeyboardInterrupt):
         raise
-    except Exception as fault:
+    except BaseException as fault:  # a panic of an extension in Rust, or SystemExit
         if is_the_world_s(fault):
             reason = f"{name} of plugin {step.plugin!r} raised {type(fault).__name__}"
             raise RetriableError(reason) from fault
         raise StepError(step.plugin, name, raised(fault)) from fault
 
 
-def _returned(row: Row | None, step: Step, name: str) -> Row:
+def _returned(row: Row | None, step: Step, name: str, given: Row) -> Row:
+    """Return a plugin's row, or raise StepError if it lacks a column of the row that was given."""
     if isinstance(row, dict):
+        for column in given:
+            if column not in row:
+                raise StepError(step.plugin, name, f"returned no value for column {column!r}")
         return row
     if row is None:
         raise StepError(step.plugin, name, "returned None; only a filter may drop")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import class_row
 
 from ..kafka.message import ROWS
+from ..portions import DEFAULT_BYTES, first_portion
 
 Connection = psycopg.Connection[Any]
 
@@ -109,10 +111,14 @@ WHERE (%(ids)s::bigint[] IS NULL OR dlq_id = ANY (%(ids)s))
   AND (%(statuses)s::text[] IS NULL OR status = ANY (%(statuses)s))
   AND (%(keys)s::bytea[] IS NULL OR event_key_hash = ANY (%(keys)s))
 """
-COLUMNS = ", ".join(f'"{field.name}"' for field in fields(Letter))
-_FIND = f"SELECT {COLUMNS} FROM sync_dlq {_WHERE} ORDER BY dlq_id LIMIT %(most)s"
+_COLUMNS = ", ".join(f'"{field.name}"' for field in fields(Letter))
+_WITHOUT_PAYLOAD = _COLUMNS.replace('"source_data"', "''::bytea AS source_data")
+_FIND = f"SELECT {_WITHOUT_PAYLOAD} FROM sync_dlq {_WHERE} ORDER BY dlq_id LIMIT %(most)s"
 _IDS = f"SELECT dlq_id FROM sync_dlq {_WHERE} ORDER BY dlq_id"
-_AFTER = f"SELECT {COLUMNS} FROM sync_dlq {_WHERE} AND dlq_id > %(after)s ORDER BY dlq_id LIMIT 500"
+# The size of a value that is stored out of line is known without reading it.
+SIZED = "SELECT dlq_id, octet_length(source_data) FROM sync_dlq"
+_AFTER = f"{SIZED} {_WHERE} AND dlq_id > %(after)s ORDER BY dlq_id LIMIT 500"
+_READ = f"SELECT {_COLUMNS} FROM sync_dlq WHERE dlq_id = ANY (%(ids)s) ORDER BY dlq_id"
 _SUMMARY = f"""
 SELECT flow, error_class, sqlstate, status, count(*), min(created_at), max(created_at)
 FROM sync_dlq {_WHERE} GROUP BY 1, 2, 3, 4 ORDER BY 1, 4, 5 DESC
@@ -121,14 +127,31 @@ _TOPICS = "SELECT DISTINCT topic FROM sync_dlq WHERE topic IS NOT NULL"
 
 
 def find(connection: Connection, wanted: Wanted, *, most: int) -> list[Letter]:
-    """The oldest letters first."""
+    """The oldest letters first, without their payloads."""
     parameters = wanted.parameters | {"most": most}
     return _read(connection, _FIND, parameters)
 
 
 def find_after(connection: Connection, wanted: Wanted, after: int) -> list[Letter]:
-    """Some hundreds that follow the letter of this number."""
-    return _read(connection, _AFTER, wanted.parameters | {"after": after})
+    """Some that follow the letter of this number, of bounded size."""
+    found = first_sized(connection, _AFTER, wanted.parameters | {"after": after})
+    return read(connection, found)
+
+
+def first_sized(
+    connection: Connection, query: str, parameters: Mapping[str, Any] | Sequence[Any]
+) -> list[int]:
+    """Of the letters that a query selects as `SIZED`, the first whose payloads may be held.
+
+    They are read by another statement, so that a query may lock them and read what it has locked.
+    """
+    heads = connection.execute(query.encode(), parameters).fetchall()
+    return [number for number, _ in first_portion(heads, itemgetter(1), DEFAULT_BYTES)]
+
+
+def read(connection: Connection, numbers: Sequence[int]) -> list[Letter]:
+    """The letters of these numbers, with their payloads."""
+    return _read(connection, _READ, {"ids": list(numbers)})
 
 
 def ids(connection: Connection, wanted: Wanted) -> list[int]:

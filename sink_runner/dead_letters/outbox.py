@@ -17,7 +17,6 @@ from typing import Any, Protocol
 import psycopg
 import structlog
 from prometheus_client import Gauge
-from psycopg.rows import class_row
 
 from ..config import Config
 from ..errors import RetriableError
@@ -25,7 +24,7 @@ from ..health.board import Health
 from ..loading import registry
 from ..log import describe
 from ..target.session import Connection, connect
-from .letters import COLUMNS, Letter
+from .letters import SIZED, first_sized, read
 from .producer import Producer
 from .record import Record, record_of
 
@@ -40,7 +39,7 @@ SELECT split_part(topic, '.', 1), count(*) FROM sync_dlq
 WHERE {_UNPUBLISHED} AND topic IS NOT NULL GROUP BY 1 ORDER BY 1
 """
 _TAKE = f"""
-SELECT {COLUMNS} FROM sync_dlq WHERE {_UNPUBLISHED} AND split_part(topic, '.', 1) = %s
+{SIZED} WHERE {_UNPUBLISHED} AND split_part(topic, '.', 1) = %s
 ORDER BY dlq_id LIMIT {_AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED
 """
 _OLD = (
@@ -104,11 +103,11 @@ class Outbox:
         """Send some letters of one direction, and mark them in the transaction that holds them."""
         connection = self._session()
         with connection.transaction():
-            with connection.cursor(row_factory=class_row(Letter)) as cursor:
-                found = cursor.execute(_TAKE.encode(), (source,)).fetchall()
+            found = first_sized(connection, _TAKE, (source,))
             if found:
-                self._producer.send([record_of(letter, self._database) for letter in found])
-                connection.execute(_MARK, ([letter.dlq_id for letter in found],))
+                letters = read(connection, found)
+                self._producer.send([record_of(letter, self._database) for letter in letters])
+                connection.execute(_MARK, (found,))
         return len(found)
 
     def _session(self) -> Connection:

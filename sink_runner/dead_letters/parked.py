@@ -13,11 +13,11 @@ from cryptography.exceptions import InvalidTag
 from ..dlq.superseding import KEY, PLACE, WaitingKey
 from ..errors import RetriableError, WaitingError
 from ..kafka.message import Message
+from ..portions import DEFAULT_BYTES
 from .dead_letter import DeadLetter, described, waits
 from .sealing import Sealer
 
 Connection = psycopg.Connection[Any]
-DEFAULT_BYTES = 8 * 1024 * 1024
 _HELD = "status IN ('OPEN', 'PARKED') AND (status = 'PARKED' OR partition IS NOT NULL)"
 _KEYS = f"""
 SELECT DISTINCT ON (1, 2) {PLACE}, {KEY}, status = 'PARKED' FROM sync_dlq

@@ -49,15 +49,21 @@ class Payload(NamedTuple):
 class Payloads:
     """Opens and reads letters.
 
-    `row_format` is asked for what the rows of a mapping's batches look like.
+    `row_format` is asked for what the rows of a mapping's batches look like, and `placeholder` is
+    the setting of capture.
     """
 
     def __init__(
-        self, sealer: Sealer, schemas: Registry, row_format: Callable[[str], RowFormat]
+        self,
+        sealer: Sealer,
+        schemas: Registry,
+        row_format: Callable[[str], RowFormat],
+        placeholder: str,
     ) -> None:
         self._sealer = sealer
         self._schemas = schemas
         self._row_format = row_format
+        self._placeholder = placeholder
         self._decoders: dict[int, tuple[EnvelopeDecoder, tuple[str, ...]]] = {}
 
     def message(self, letter: Letter) -> Message:
@@ -98,7 +104,9 @@ class Payloads:
         schema_id = schema_id_of(value)
         if schema_id not in self._decoders:
             names = EnvelopeDecoder(self._schemas).plan(schema_id).row.names
-            made = EnvelopeDecoder(self._schemas, after=names, before=names)
+            made = EnvelopeDecoder(
+                self._schemas, after=names, before=names, placeholder=self._placeholder
+            )
             self._decoders[schema_id] = made, names
         return self._decoders[schema_id]
 

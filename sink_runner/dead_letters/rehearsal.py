@@ -152,6 +152,7 @@ def _of_events(bench: Workbench, mapping: TableMapping, catalog: TableCatalog) -
         after=mapping.source_columns,
         before=columns_before(mapping),
         toastable=catalog.toastable,
+        placeholder=bench.config.capture.placeholder,
     )
     keys = KeyDecoder(bench.schemas, sorted(catalog.primary_key))
 

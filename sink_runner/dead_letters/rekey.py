@@ -7,7 +7,7 @@ changes it, all at once, while nobody makes any, and a runner looks before it st
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -18,6 +18,7 @@ from ..kafka.message import ROWS
 from ..target import hidden_keys
 from ..target.faults import judge
 from ..target.session import connect
+from .letters import SIZED, first_sized
 from .sealing import Sealer
 
 Connection = psycopg.Connection[Any]
@@ -26,13 +27,13 @@ _AT_ONCE = 500
 _COUNT = "SELECT count(*) FROM sync_dlq WHERE key_id <> %s"
 _PLACE = f'topic, coalesce(partition, {ROWS}), "offset"'
 _OTHERS = f"""
-SELECT dlq_id, source_data, {_PLACE} FROM sync_dlq WHERE key_id <> %s AND dlq_id > %s
+{SIZED} WHERE key_id <> %s AND dlq_id > %s
 ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
 """
+_READ = f"SELECT dlq_id, source_data, {_PLACE} FROM sync_dlq WHERE dlq_id = ANY (%s) ORDER BY 1"
 _RESEAL = "UPDATE sync_dlq SET source_data = %s, key_id = %s WHERE dlq_id = %s"
 _MARKED = f"""
-SELECT dlq_id, source_data, {_PLACE} FROM sync_dlq
-WHERE event_key_hash IS NOT NULL AND dlq_id > %s ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
+{SIZED} WHERE event_key_hash IS NOT NULL AND dlq_id > %s ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
 """
 _MARK = "UPDATE sync_dlq SET event_key_hash = %s WHERE dlq_id = %s"
 _RUNNERS = """
@@ -72,7 +73,7 @@ def reseal(connection: Connection, sealer: Sealer, told: Told) -> Done:
     unopened = int(not hidden_keys.reseal(connection, sealer))
     while True:
         with connection.transaction():
-            rows = connection.execute(_OTHERS.encode(), (sealer.key_id, last)).fetchall()
+            rows = _some(connection, _OTHERS, (sealer.key_id, last))
             made = [
                 (sealer.seal(message), sealer.key_id, row[0])
                 for row in rows
@@ -92,7 +93,7 @@ def fingerprints(connection: Connection, sealer: Sealer, told: Told) -> Done:
     new, changed, last = sealer.renewed(), 0, 0
     with connection.transaction():
         _check_alone(connection, sealer)
-        while rows := connection.execute(_MARKED.encode(), (last,)).fetchall():
+        while rows := _some(connection, _MARKED, (last,)):
             made = []
             for row in rows:
                 message = _opened(new, row[1:])
@@ -104,6 +105,12 @@ def fingerprints(connection: Connection, sealer: Sealer, told: Told) -> Done:
             changed, last = changed + len(made), rows[-1][0]
             told(advance=len(made))
     return Done(changed, 0)
+
+
+def _some(connection: Connection, query: str, parameters: Sequence[Any]) -> list[Any]:
+    """Read the next letters that a query selects and locks, of bounded size."""
+    numbers = first_sized(connection, query, parameters)
+    return connection.execute(_READ.encode(), (numbers,)).fetchall()
 
 
 def check_fingerprints(dsn: str, mapping: str, sealer: Sealer) -> None:

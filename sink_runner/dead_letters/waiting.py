@@ -26,10 +26,11 @@ from ..chain.route import Batch
 from ..dlq.selection import Selection, expire_refused, keep, select_in_order, select_newest
 from ..dlq.superseding import OLD_STATUSES, Superseding, WaitingKey, defer_dependent, is_allowed
 from ..kafka.message import ROWS, Message
+from ..portions import DEFAULT_BYTES
 from ..target.applier import Applier
 from ..target.offsets import Advance, Claim
 from .dead_letter import DeadLetter, behind, holds, waits
-from .parked import DEFAULT_BYTES, Connection, Counts, Parked, ParkedEvent, Taken
+from .parked import Connection, Counts, Parked, ParkedEvent, Taken
 from .sealing import Sealer
 
 Prepare: TypeAlias = Callable[[Sequence[Message]], Batch]

@@ -60,7 +60,12 @@ class Workbench:
 
     @cached_property
     def payloads(self) -> Payloads:
-        return Payloads(self.sealer, self.schemas, cache(self._row_format))
+        return Payloads(
+            self.sealer,
+            self.schemas,
+            cache(self._row_format),
+            self.config.capture.placeholder,
+        )
 
     @cached_property
     def viewer(self) -> Viewer:
@@ -84,12 +89,12 @@ class Workbench:
                 yield database, connection, here
 
     def find(
-        self, wanted: Wanted, *, most: int, ids: Sequence[str] = (), key: str | None = None
+        self, wanted: Wanted, *, most: int, key: str | None = None
     ) -> list[tuple[str, Letter]]:
-        """The letters of all databases, each with its database."""
+        """The letters of all databases, each with its database and without its payload."""
         return [
             (database, letter)
-            for database, connection, here in self.search(wanted, ids, key)
+            for database, connection, here in self.search(wanted, key=key)
             for letter in found_letters.find(connection, here, most=most)
         ]
 
@@ -109,10 +114,10 @@ class Workbench:
 
     def one(self, text: str) -> tuple[str, Letter]:
         """The letter of this id."""
-        found = self.find(Wanted(), ids=[text], most=1)
-        if not found:
-            raise ConfigError(f"there is no letter {text}")
-        return found[0]
+        for database, connection, here in self.search(Wanted(), ids=[text]):
+            for letter in found_letters.read(connection, list(here.ids or ())):
+                return database, letter
+        raise ConfigError(f"there is no letter {text}")
 
     def _fingerprints(self, key: str, wanted: Wanted, connection: Connection) -> list[bytes]:
         plugin = self.plugins.get(wanted.mapping or "")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..avro.envelope import DEFAULT_PLACEHOLDER, PLACEHOLDER
 from ..errors import ConfigError
 from ..plugin import Table
 
@@ -25,6 +26,8 @@ class CaptureSettings:
     excluded: Sequence[str]
     excluded_columns: Sequence[str]
     """Regular expressions of schema.table.column."""
+    placeholder: str | None
+    """What stands for an unchanged TOASTed value; None where the schema of an event says it."""
 
     def captures(self, table: Table) -> bool:
         """Whether the lists of tables let the table pass."""
@@ -70,7 +73,19 @@ def _capture(path: Path, found: Mapping[str, str]) -> CaptureSettings:
         included=listed("table.include.list"),
         excluded=listed("table.exclude.list") or (),
         excluded_columns=listed("column.exclude.list") or (),
+        placeholder=_placeholder(found),
     )
+
+
+def _placeholder(found: Mapping[str, str]) -> str | None:
+    name = _SOURCE + PLACEHOLDER
+    setting = found.get(name, DEFAULT_PLACEHOLDER)
+    told = [
+        value
+        for key, value in found.items()
+        if key.startswith("debezium.transforms.") and key.endswith(f".{PLACEHOLDER}")
+    ]
+    return None if told in ([setting], [f"${{{name}}}"]) else setting
 
 
 def _properties(path: Path) -> Iterator[tuple[str, str]]:

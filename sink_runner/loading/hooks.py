@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import pluggy
 import structlog
 
-from ..errors import EventError
+from ..errors import ConfigError, EventError, FatalError, raised
 from ..plugin import Context
 
 
@@ -27,7 +27,15 @@ class Hooks:
         self._asleep = {impl.plugin_name for impl in starting}
         for impl in starting:
             self._asleep.discard(impl.plugin_name)
-            self._call(impl)
+            try:
+                self._call(impl)
+            except (ConfigError, FatalError, KeyboardInterrupt):
+                raise
+            except BaseException as fault:
+                raise ConfigError(
+                    f"sink_startup of plugin {impl.plugin_name!r} {raised(fault)}: remove the "
+                    "cause, or turn the plugin off"
+                ) from fault
 
     def shutdown(self) -> None:
         self._quietly("sink_shutdown", but=self._asleep)
@@ -44,7 +52,7 @@ class Hooks:
                 continue
             try:
                 self._call(impl, **arguments)
-            except Exception as fault:  # noqa: BLE001 - a third party's hook may raise anything
+            except BaseException as fault:  # noqa: BLE001 - a third party's hook may raise anything
                 self._log.error(
                     "hook_failed", hook=name, plugin=impl.plugin_name, kind=type(fault).__name__
                 )

@@ -137,7 +137,9 @@ def load(
     except ConfigError as exc:
         for line in str(exc).splitlines():
             plugin.fail(line)
-    except (Exception, SystemExit) as exc:  # noqa: BLE001 - a third party's import may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # noqa: BLE001 - a third party's import may raise anything
         plugin.fail(f"{type(exc).__name__}: {exc}")
     else:
         plugin.module, plugin.status = module, Status.ON

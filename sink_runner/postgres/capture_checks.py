@@ -1,7 +1,4 @@
-"""Checks of what capture is told, where the setting `capture.directory` names its properties.
-
-They are warnings: the environment of Debezium's process may set more than its files do.
-"""
+"""Checks of what capture is told, where the setting `capture.directory` names its properties."""
 
 from __future__ import annotations
 
@@ -42,8 +39,7 @@ def check_capture(subject: Subject) -> Iterator[Fault]:
             "its changes",
             "the table in the list",
             f"add {table.schema}.{table.name} to debezium.source.table.include.list and restart "
-            "capture",
-            refused=False,
+            "capture, or correct the setting capture.directory if Debezium reads other properties",
         )
     columns = subject.mapping.source_columns
     if hidden := [name for name in columns if capture.leaves_out(table, name)]:
@@ -53,7 +49,14 @@ def check_capture(subject: Subject) -> Iterator[Fault]:
             f"take it out of debezium.source.column.exclude.list in {capture.path.name}, or out of "
             "the plugin",
             column=hidden[0],
-            refused=False,
+        )
+    if capture.placeholder not in (None, subject.config.capture.placeholder):
+        yield Fault(
+            f"unavailable.value.placeholder of {capture.path.name} is {capture.placeholder!r}, and "
+            f"setting capture.placeholder is {subject.config.capture.placeholder!r}: a large value "
+            "that an update leaves as it is would be overwritten by the placeholder",
+            "the same placeholder in both",
+            f'set placeholder = "{capture.placeholder}" in [capture] of sink-runner.toml',
         )
 
 

@@ -36,6 +36,9 @@ _ORIGIN_FUNCTIONS = [
     "pg_replication_origin_oid",
     "pg_replication_origin_create",
     "pg_replication_origin_session_setup",
+    # A session that a pooler had given to another client may have an origin.
+    "pg_replication_origin_session_is_setup",
+    "pg_replication_origin_session_reset",
     "pg_replication_origin_xact_reset",
 ]
 # The state of an origin is kept for good, so that those of other runners count as well.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..plugin import TableMapping
+from ..target.catalog import quoted
 from .findings import Fault
 from .publications import publication_faults
 from .subject import Subject
@@ -74,6 +75,8 @@ def check_columns(subject: Subject) -> Iterator[Fault]:
     source, mapping = subject.source, subject.mapping
     if mapping.query is not None:
         return  # its columns are those of the query
+    if mapping.events:
+        yield from _alike(subject)
     for name in mapping.source_columns:
         column = source.columns.get(name)
         if column is None and name not in subject.known:
@@ -90,6 +93,21 @@ def check_columns(subject: Subject) -> Iterator[Fault]:
                 "a column that is stored by the writer",
                 f'ALTER TABLE {source.sql_name} ALTER COLUMN "{name}" DROP EXPRESSION, or read '
                 "the columns that it is computed from and declare convert=",
+                column=name,
+            )
+
+
+def _alike(subject: Subject) -> Iterator[Fault]:
+    """Debezium takes such names for one column, and ends."""
+    source, found = subject.source, dict[str, str]()
+    for name in source.columns:
+        other = found.setdefault(name.lower(), name)
+        if other != name:
+            yield Fault(
+                f"columns {other} and {name} of {subject.mapping.source} differ by case alone: "
+                "Debezium reads no such table, and the capture of the whole database ends",
+                "names that differ in more than their case",
+                f"ALTER TABLE {source.sql_name} RENAME COLUMN {quoted(name)} TO ...",
                 column=name,
             )
 

@@ -22,7 +22,9 @@ SELECT c.oid::int8, c.relkind::text, c.relpersistence::text, c.relispartition,
        c.relrowsecurity, c.relforcerowsecurity, has_schema_privilege(n.oid, 'USAGE'),
        EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid),
        EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal
-               AND g.tgtype & 7 = 7)
+               AND g.tgtype & 7 = 7),
+       ARRAY(SELECT r.rulename::text FROM pg_rewrite r WHERE r.ev_class = c.oid
+             AND r.ev_type <> '1' AND r.ev_enabled <> 'D' ORDER BY 1)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
@@ -125,6 +127,8 @@ class TableFacts:
     has_children: bool
     fills_rows: bool
     """It has a BEFORE INSERT trigger, which may give a column its value."""
+    rules: Sequence[str]
+    """Its rewrite rules, but for the one that makes a view."""
     columns: Mapping[str, ColumnFacts]
     indexes: Sequence[UniqueIndex]
     identities: Sequence[ReplicaIdentity]
@@ -148,7 +152,7 @@ def read_facts(connection: Connection, table: Table) -> TableFacts | None:
     found = connection.execute(_TABLE, (table.schema, table.name)).fetchone()
     if found is None:
         return None
-    oid, kind, persistence, partition, secured, forced, usable, children, fills = found
+    oid, kind, persistence, partition, secured, forced, usable, children, fills, rules = found
     columns = [ColumnFacts(*row) for row in connection.execute(_COLUMNS, (oid,)).fetchall()]
     return TableFacts(
         table=table,
@@ -161,6 +165,7 @@ def read_facts(connection: Connection, table: Table) -> TableFacts | None:
         usable_schema=usable,
         has_children=children,
         fills_rows=fills,
+        rules=rules,
         columns={column.name: column for column in columns},
         indexes=_indexes(connection, oid),
         identities=_identities(connection, oid),

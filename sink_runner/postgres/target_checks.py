@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ..plugin import TableMapping
@@ -13,6 +14,7 @@ from .types import declared_type
 
 # Types of which a later change has a greater value, if the column counts or tells the time.
 _GROWING = ("int2", "int4", "int8", "numeric", "date", "timestamp", "timestamptz")
+_OF_THE_STAGE = re.compile(r"_position|_ordinal|_keep(_\d+)?")
 _WRITABLE = frozenset({"r", PARTITIONED})
 _ADMITS_INSERTS = """
 SELECT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = %s AND p.polpermissive
@@ -39,11 +41,27 @@ def check_kind(subject: Subject) -> Iterator[Fault]:
             "a table that is logged",
             f"ALTER TABLE {target.sql_name} SET LOGGED",
         )
+    elif target.rules:
+        yield Fault(
+            f"{name} has the rewrite rule {target.rules[0]}, which puts another statement in the "
+            "place of the runner's: rows may be missing without an error",
+            "a table without rules for INSERT, UPDATE and DELETE",
+            f"DROP RULE {quoted(target.rules[0])} ON {target.sql_name}, and use a trigger instead",
+        )
 
 
 def check_columns(subject: Subject) -> Iterator[Fault]:
     """A column that does not exist, can't be written, or has to be and is not."""
     target, mapping = subject.target, subject.mapping
+    for own in mapping.columns:
+        if _OF_THE_STAGE.fullmatch(own.name):
+            yield Fault(
+                f"column {own.name} of {mapping.target} has a name that the runner gives a column "
+                "of its staging table",
+                "a name other than _position, _ordinal, _keep and _keep_<number>",
+                f"ALTER TABLE {target.sql_name} RENAME COLUMN {quoted(own.name)} TO ...",
+                column=own.name,
+            )
     for name in dict.fromkeys([*subject.written, *subject.marked]):
         column = target.columns.get(name)
         if column is None:

@@ -67,7 +67,7 @@ class MappingThread(threading.Thread):
                 self._end(text_of(fault))
                 self._log.error("mapping_stopped", reason=text_of(fault))
                 return
-            except Exception as fault:  # noqa: BLE001 - no fault may reach another mapping
+            except BaseException as fault:  # noqa: BLE001 - a thread ends in silence with SystemExit
                 reason = (
                     f"unexpected {type(fault).__name__}: this is a bug of the runner or of a "
                     "plugin; the log holds where it was raised"

@@ -101,9 +101,11 @@ def avro_name(table: str) -> str:
 def _record(schema: Any) -> dict[str, Any] | None:
     if not isinstance(schema, dict) or schema.get("type") != "record":
         return None
+    if schema["name"] == "Value":  # a row, whatever its columns are called
+        return schema
     sides = {entry["name"]: entry["type"] for entry in schema["fields"]}
     if not {"before", "after", "op", "source"} <= sides.keys():
-        return schema if schema["name"] == "Value" else None
+        return None
     for side in ("before", "after"):
         for branch in sides[side] if isinstance(sides[side], list) else ():
             if isinstance(branch, dict) and branch.get("type") == "record":

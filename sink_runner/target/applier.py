@@ -89,7 +89,7 @@ class Applier:
         self._policies = policies
         self._connection: Connection | None = None
         self._letters: list[DeadLetter] = []
-        """Of the last attempt that came as far as its commit."""
+        """Of the last attempt that came as far as its commit, until another batch is applied."""
         self.limit = TimeLimit(timeout)
         self.stale = 0
         """How many changes of the last write were left out, since something newer was there."""
@@ -125,6 +125,8 @@ class Applier:
         may change them.
         """
         letters = list(batch.letters)
+        if not again:
+            self._letters = []
         with Session(self) as connection, connection.transaction():
             if again and self._offsets.applied(connection, steps):
                 batch.letters = self._letters

@@ -34,6 +34,9 @@ Connection = psycopg.Connection[Any]
 MOST_KEYS = 20
 """Of a batch with more rows its place tells which they were: to list a thousand keys costs as
 much as to write a hundred rows."""
+_MOST_CHARACTERS = 100
+"""Of a table's name, in `cdc_audit_log`: with its schema it may be longer.  `details` has the
+mapping's name, which is whole."""
 _INSERT = """
 INSERT INTO cdc_audit_log (event_type, source_system, target_system, table_name, record_id,
                            operation, masked_fields, user_id, details)
@@ -63,7 +66,7 @@ def audit(
         event_type,
         system_of(source),
         system_of(target),
-        table,
+        table[:_MOST_CHARACTERS],
         record_id,
         operation,
         list(masked_fields) or None,

@@ -11,7 +11,8 @@ from .folding import Fold
 
 Key: TypeAlias = tuple[Any, ...]
 Position: TypeAlias = tuple[int, int]
-"""Where a change stands in the source's log: its LSN and its number within the transaction.
+"""Where a change stands in the source's log: its LSN, or the last commit before its transaction if
+that is later, and its number within the transaction.  Both follow the order of the commits.
 
 The changes of a multi-row statement, and both halves of a change of the primary key, share an LSN.
 """

@@ -247,8 +247,10 @@ def own_code(fault: BaseException) -> str:
     return f"{path.relative_to(_PACKAGE.parent)}, line {frames[-1].lineno}"
 
 
-def own_fault(fault: Exception) -> EventError:
+def own_fault(fault: BaseException) -> EventError:
     """An event's own fault, of what a mapping's functions raised; raises what is the world's."""
+    if isinstance(fault, KeyboardInterrupt):
+        raise fault
     if is_the_world_s(fault):
         raise RetriableError(f"a mapping's function raised {type(fault).__name__}") from fault
     if not isinstance(fault, SinkError | psycopg.Error):

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import psycopg
 
-from ..chain.row import TargetColumn, check_whole, to_stage
-from ..chain.steps import Chain
+from ..chain.row import TargetColumn, to_stage
+from ..chain.steps import Chain, own_copy
 from ..plugin import Change as PublicChange
 from ..plugin import Row
 from ..postgres.loaders import load_any_moment
@@ -63,14 +63,22 @@ class Resolver:
                 continue
             incoming = dict(zip(self._names, values[:width], strict=True))
             current = dict(zip(self._names, values[width:], strict=True))
-            winner = self._chain.resolve({**incoming}, {**current})
-            check_whole(winner, self._names)
+            winner = self._chosen(incoming, current)
             if all(winner[name] is value for name, value in current.items()):
                 chosen[number] = None
                 continue
             kept = dict(zip(self._names, texts, strict=True))
             chosen[number] = self._with(writes[number], winner, incoming, current, kept)
         return [w for i, write in enumerate(writes) if (w := chosen.get(i, write)) is not None]
+
+    def _chosen(self, incoming: Row, current: Row) -> Row:
+        """What the plugin chooses; what it left as it is are the very values of the two rows."""
+        copies = own_copy(incoming), own_copy(current)
+        winner = dict(self._chain.resolve(*copies))
+        for row, copy in zip((incoming, current), copies, strict=True):
+            same = {n: v for n, v in row.items() if winner[n] is copy[n] and v == copy[n]}
+            winner.update(same)
+        return winner
 
     def _pairs(self, connection: Connection) -> list[tuple[Any, ...]]:
         cursor = connection.cursor()

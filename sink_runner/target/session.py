@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -19,6 +20,7 @@ _SECONDS, _LOCK_SECONDS = 300.0, 30.0
 _CONTROL_LOCK = 0x51_4E_4B  # any constant of ours: serialises the creation of our own tables
 _MAX_SLOTS = 16
 _MARK = "sink.session"
+_POOL_ROUNDS = 5
 _POOLER = (
     "a connection pooler gives statements of one session to several of the server's; connect to "
     "PostgreSQL itself, or set pool_mode = session in the pooler"
@@ -60,7 +62,7 @@ def connect(dsn: str, application: str, seconds: float | None = None) -> Connect
     Every setting that changes how values are read, written or seen is set here and then verified:
     a database, a role or a pooler may bring another default.  They are set after the connection is
     made, since poolers refuse or drop the `options` of a connection string.  Raises ConfigError
-    where a setting does not hold.
+    where a setting does not hold, or where a pooler shares sessions between its clients.
     """
     limits = {
         "statement_timeout": seconds or _SECONDS,
@@ -72,6 +74,9 @@ def connect(dsn: str, application: str, seconds: float | None = None) -> Connect
     )
     try:
         configure(connection, limits)
+        if _is_pooled(connection):
+            _check_pool_mode(dsn)
+            _leave_origin(connection)
     except BaseException:
         connection.close()
         raise
@@ -111,6 +116,45 @@ def _whose(connection: Connection) -> str:
 def _mark(connection: Connection) -> str:
     """What tells this session from others that a pooler may put in its place."""
     return f"{os.getpid()}/{connection.fileno()}/{connection.info.backend_pid}"
+
+
+def _backend_pid(connection: Connection) -> int:
+    ((found,),) = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchall()
+    return int(found)
+
+
+def _is_pooled(connection: Connection) -> bool:
+    """Whether a pooler is in between: it answers a client with a process number of its own."""
+    return _backend_pid(connection) != connection.info.backend_pid
+
+
+@cache
+def _check_pool_mode(dsn: str) -> None:
+    """Raise ConfigError where a pooler has pool_mode transaction or statement; ask once a process.
+
+    There two clients meet in one session of the server, or one client is in several: which it is
+    depends on the pooler's choice among idle ones, and on what other clients do meanwhile.
+    """
+    with (
+        psycopg.connect(dsn, autocommit=True, connect_timeout=10) as one,
+        psycopg.connect(dsn, autocommit=True, connect_timeout=10) as other,
+    ):
+        for _ in range(_POOL_ROUNDS):
+            pid = _backend_pid(one)
+            if pid != _backend_pid(one) or pid == _backend_pid(other):
+                raise ConfigError(f"{_whose(one)}: {_POOLER}")
+
+
+def _leave_origin(connection: Connection) -> None:
+    """Reset the replication origin of a session that a pooler had given to another client before.
+
+    DISCARD ALL, with which poolers clean a session, leaves the origin; what the next client writes
+    would carry it and be taken for an echo.
+    """
+    with suppress(errors.InsufficientPrivilege):  # a role that may not set an origin up, either
+        found = connection.execute("SELECT pg_replication_origin_session_is_setup()").fetchone()
+        if found == (True,):
+            connection.execute("SELECT pg_replication_origin_session_reset()")
 
 
 @contextmanager

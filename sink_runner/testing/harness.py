@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sink_runner.avro.envelope import Decoded
 from sink_runner.chain.incoming import Shape
-from sink_runner.chain.route import MARK, Batch, Resolver
+from sink_runner.chain.route import Batch, Resolver
 from sink_runner.chain.row import SourceColumn
 from sink_runner.errors import EventError, QualityError, WaitingError
 from sink_runner.kafka.message import Message
@@ -137,21 +137,21 @@ class Harness:
         )
         header = b"\0" + (len(self._shapes) - 1).to_bytes(4)
         seen = sample.before if self.mapping.old_row or sample.op == "d" else None
+        row = _values(after, sample.after)
         event = Decoded(
             op=sample.op,
-            after=_values(after, sample.after),
+            after=row,
             before=_values(before, seen),
             lsn=sample.position,
             ts_ms=round(sample.committed_at.replace(tzinfo=UTC).timestamp() * 1000),
             origin=sample.origin,
             snapshot=None,
+            partial=ABSENT in (row or ()),
         )
         self._decoded.append(event)
         headers = [("__debezium.newkey", b"{}")] if sample.moved else []
-        # The route takes an event for whole if Debezium's marker is nowhere in its bytes.
-        value = header + MARK if ABSENT in (event.after or ()) else header
         return Message(
-            self.mapping.source_table.topic, 0, offset, self._key(sample), value, headers
+            self.mapping.source_table.topic, 0, offset, self._key(sample), header, headers
         )
 
     def _key(self, sample: Sample) -> bytes:

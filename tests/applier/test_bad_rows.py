@@ -162,6 +162,13 @@ class TestSplitting:
         assert bench.apply(again, again=True) == 0
         assert [letter.message.offset for letter in again.letters] == [1]
 
+    def test_next_batch_releases_the_letters(self, bench: Bench) -> None:
+        bench.apply(bench.batch("ok", "bad"))
+        held, bench.at = [], 100
+        batch, step = bench.batch("ok"), bench.step(200)
+        bench.applier.apply(batch, step, record=lambda *_: held.append(bench.applier._letters))
+        assert held == [[]]
+
     def test_a_constraint_that_is_checked_at_the_commit_finds_its_row(
         self, written: Callable[..., Any]
     ) -> None:

@@ -207,6 +207,17 @@ class TestTheLog:
             assert read_audit(session, mapping=None, since=ahead, most=9) == []
 
 
+def test_long_name_of_a_table_is_shortened(postgres) -> None:
+    """A schema and a table may have 63 bytes each, and the column holds 100 characters."""
+    name = postgres.fresh_database(like="smart_citizen")
+    with psycopg.connect(postgres.dsn(name, "sink_writer")) as session:
+        databases = {"source": "smart_warehouse", "target": "smart_citizen"}
+        table = f"{'s' * 63}.{'t' * 63}"
+        audit(session, event_type="sync", table=table, details={"mapping": "one"}, **databases)
+        (entry,) = read_audit(session, mapping="one", since=None, most=1)
+    assert entry.table == table[:100]
+
+
 def test_a_filter_that_drops_leaves_no_row(portal: TargetHarness) -> None:
     portal.send(create(**ASHA | {"updated_at": NOW - timedelta(days=60)}))
     assert log(portal) == []

@@ -41,6 +41,9 @@ NARROW = [
     ("numeric", "double precision", ["0.1"], ["0.12345678901234567890123"]),
     ("text", "varchar(3)", ["abc", ""], ["abcd", "ab  "]),
     ("varchar(9)", "varchar(3)", ["abc"], ["abcd", "abc "]),
+    ("integer", "varchar(3)", [5, -99], [1000]),
+    ("bigint", "char(3)", [123], [1234]),
+    ("boolean", "varchar(4)", [True], [False]),
     ("text", "char(3)", ["abc"], ["abcd", "ab  "]),
     ("char(9)", "char(3)", ["abc      "], ["abcd     "]),
     ("text", "name", ["x" * 63], ["x" * 64, "é" * 32]),
@@ -91,6 +94,7 @@ def test_value_that_fits_arrives_equal(scratch: Any, source: str, target: str, v
     catalog = scratch.table(f"a {target}, b {source}")
     text = plan(source, source).flat((value,))[0]
     staged = plan(source, target).flat((value,))[0]
+    assert isinstance(staged, str) or stage_type(declared_type(target)) != "text"
     pg = catalog.columns["a"].pg
     scratch.admin.execute(
         f"INSERT INTO {catalog.sql_name} SELECT %s::text::{pg.unbound_cast}, "

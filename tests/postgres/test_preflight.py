@@ -137,6 +137,11 @@ FAULTS = {
         target="CREATE TABLE {s}.t (id int, v text PRIMARY KEY)",
         mapping={"key": ("v",)},
     ),
+    "columns-alike": Case(
+        "source_columns",
+        ("columns v and V of north.{s}.t", "the whole database", 'RENAME COLUMN "V" TO'),
+        source='CREATE TABLE {s}.t (id int PRIMARY KEY, v text, "V" text)',
+    ),
     "not-published": Case(
         "publication",
         ("never captured", 'ALTER PUBLICATION "sink_publication" ADD TABLE "{s}"."t"'),
@@ -225,6 +230,17 @@ FAULTS = {
         "target_kind",
         ("unlogged", "SET LOGGED"),
         target="CREATE UNLOGGED TABLE {s}.t (id int PRIMARY KEY, v text)",
+    ),
+    "target-rule": Case(
+        "target_kind",
+        ("rewrite rule nothing", "without an error", 'DROP RULE "nothing" ON "{s}"."t"'),
+        target_later="CREATE RULE nothing AS ON INSERT TO {s}.t DO INSTEAD NOTHING",
+    ),
+    "target-column-of-the-stage": Case(
+        "target_columns",
+        ("column _keep of south.{s}.t", "staging table", 'RENAME COLUMN "_keep" TO'),
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, _keep text)",
+        mapping={"columns": (Column("id"), Column("_keep", "v"))},
     ),
     "target-column": Case(
         "target_columns",

@@ -4,7 +4,8 @@ import psycopg
 import pytest
 
 from sink_runner.plugin import Table
-from sink_runner.schema_check.derive import TableColumn, read_shape, value_schema
+from sink_runner.schema_check.derive import TableColumn, TableShape, read_shape, value_schema
+from sink_runner.schema_check.shape import row_of
 
 pytestmark = pytest.mark.postgres
 
@@ -45,3 +46,11 @@ def test_restricted_interval_is_an_interval(scratch, session) -> None:
     fields = value_schema(Table("north", scratch.schema, "t"), shape)["fields"]
     names = [field["type"][1]["connect.name"] for field in fields[1:]]
     assert names == ["io.debezium.time.Interval"] * 2
+
+
+def test_columns_named_like_those_of_an_event_are_a_row() -> None:
+    names = ("id", "before", "after", "op", "source")
+    shape = TableShape([TableColumn(name, "text", nullable=True) for name in names], ("id",))
+    row = row_of(value_schema(Table("north", "public", "t"), shape, told=True))
+    assert row is not None
+    assert tuple(row.columns) == names

@@ -67,7 +67,10 @@ def states(port: int) -> Mapping[str, Any]:
 def test_broken_mappings_stop_no_other(
     stack: StackUnderTest, databases: Any, tmp_path: Path
 ) -> None:
-    """A table whose names neither Kafka nor Avro allows arrives beside three broken mappings."""
+    """A table whose names neither Kafka nor Avro allows arrives beside four broken mappings.
+
+    One of them reads a table that is published, but not in the list that Debezium was started with.
+    """
     warehouse, portal = databases
     site = tmp_path / "site"
     site.mkdir()
@@ -75,18 +78,21 @@ def test_broken_mappings_stop_no_other(
     install(site, "unloadable", first="import nope_nope", source="toast", target="x")
     install(site, "lost", source="no_such_table", target="Odd Items")
     install(site, "aimless", source="moving", target="no_such_target")
+    install(site, "unlisted", source="Unlisted", target="Odd Items")
+    warehouse.execute('CREATE TABLE trap."Unlisted" (LIKE trap."Odd Items" INCLUDING ALL)')
+    warehouse.execute('ALTER PUBLICATION sink_publication ADD TABLE trap."Unlisted"')
     warehouse.execute("GRANT USAGE ON SCHEMA trap TO sink_reader")
     warehouse.execute("GRANT SELECT ON ALL TABLES IN SCHEMA trap TO sink_reader")
     portal.execute(TABLE)
     portal.execute('GRANT SELECT, INSERT, UPDATE, DELETE ON "Odd Items" TO sink_writer')
     port = ports.any_free(frozenset())
     environ = {**stack.env, "PYTHONPATH": str(site), "SINK_HEALTH_PORT": str(port)}
-    only = ("--only", "odd,unloadable,lost,aimless,schemes")
+    only = ("--only", "odd,unloadable,lost,aimless,unlisted,schemes")
     with running(environ, tmp_path / "log", *only, mappings=1) as runner:
         warehouse.execute("INSERT INTO trap.\"Odd Items\" VALUES (77, 'minus', 'under')")
         query = 'SELECT "a-b", a_b FROM "Odd Items" WHERE "Order No" = 77'
         eventually(lambda: row(portal, query) == ("minus", "under"))
-        broken = {"unloadable", "lost", "aimless"}
+        broken = {"unloadable", "lost", "aimless", "unlisted"}
         eventually(
             lambda: (
                 {name for name, one in states(port).items() if one["state"] == "quarantined"}
@@ -97,6 +103,8 @@ def test_broken_mappings_stop_no_other(
         assert "nope_nope" in found["unloadable"]["reason"]
         assert "no_such_table" in found["lost"]["reason"]
         assert "no_such_target" in found["aimless"]["reason"]
+        remedy = "add trap.Unlisted to debezium.source.table.include.list and restart capture"
+        assert remedy in found["unlisted"]["reason"]
         listed = subprocess.run(
             sink_runner("plugins", "--json", *only),
             env={**environ},

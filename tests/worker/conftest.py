@@ -335,6 +335,12 @@ def stage(written: Callable[..., Any]) -> Stage:
 
 
 @pytest.fixture
+def wide(written: Callable[..., Any]) -> Stage:
+    """A stage whose rows have a text of any length, `need`."""
+    return Stage(written, "id int PRIMARY KEY, need text", Column("id"), Column("need"))
+
+
+@pytest.fixture
 def needy(written: Callable[..., Any]) -> Stage:
     """A stage whose rows need something that has to be `known`."""
     lookup = Lookup("SELECT %s", "north")

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sink_runner.dead_letters.budget import Budget
-from sink_runner.errors import FatalError, RetriableError, WriteError
+from sink_runner.errors import ConfigError, FatalError, RetriableError, WriteError
 
 pytestmark = pytest.mark.postgres
 
@@ -141,7 +141,7 @@ def test_what_waits_does_not_tell_how_far_behind_we_are(needy: Any) -> None:
 
 def test_health_tells_what_became_of_the_events(stage: Any) -> None:
     with stage.running(before=Refusing(4)) as running:
-        eventually(lambda: running.worker.counts["parked"] == 2)
+        eventually(lambda: running.worker.counts.total() == 10)
 
     def told(outcome: str) -> float | None:
         labels = {"mapping": "staged", "outcome": outcome}
@@ -174,20 +174,37 @@ def test_while_the_world_says_no_it_is_paused_and_then_loses_nothing(stage: Any)
     assert running.worker.counts == {"written": 10}
 
 
-def test_event_of_another_cluster_is_not_applied(stage: Any) -> None:
+class RefusingWatch:
+    """A watch that refuses what is from offset 4 on."""
+
+    def __init__(self, fault: Exception) -> None:
+        self._fault = fault
+
+    def maintain(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+    def observe(self, events: Any) -> None:
+        if any(message.offset >= 4 for message, _ in events):
+            raise self._fault
+
+
+@pytest.mark.parametrize(
+    ("watch", "fault"),
+    [
+        ("_clusters", FatalError("another cluster")),
+        ("_sources", ConfigError("another replica identity")),
+    ],
+)
+def test_event_that_a_watch_refuses_is_not_applied(
+    stage: Any, watch: str, fault: Exception
+) -> None:
     """The mapping stops before the batch is written, so its offsets stay where they are."""
-
-    class OtherCluster:
-        def maintain(self) -> None:
-            return
-
-        def observe(self, events: Any) -> None:
-            if any(message.offset >= 4 for message, _ in events):
-                raise FatalError("another cluster")
-
     worker, _, stop = stage.worker()
-    worker._clusters = OtherCluster()
-    with pytest.raises(FatalError, match="another cluster"):
+    setattr(worker, watch, RefusingWatch(fault))
+    with pytest.raises(type(fault), match="another"):
         worker.run()
     stop.set()
     assert set(stage.written()) <= {0, 1, 2}

@@ -1,11 +1,12 @@
-"""Debezium Server, once for each direction, on the files of debezium-config/."""
+"""Debezium Server, once for each direction, on copies of the files of debezium-config/."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psycopg
 
+from .errors import StackError
 from .layout import Layout
 from .processes import Command
 from .programs import Programs
@@ -20,6 +21,7 @@ _JVM = (
     # Quarkus resets thread locals by reflection, which Java 24 and later must be told to allow.
     "--add-opens=java.base/java.lang=ALL-UNNAMED",
 )
+_INCLUDED = "debezium.source.table.include.list"
 
 
 class Debezium:
@@ -31,19 +33,15 @@ class Debezium:
         settings: Settings,
         programs: Programs,
         name: str,
-        overrides: Mapping[str, str],
     ) -> None:
         self.name = name
         self._layout = layout
         self._settings = settings
         self._programs = programs
-        self._overrides = overrides
 
     def command(self) -> Command:
-        files = (
-            self._layout.debezium / "common.properties",
-            self._layout.debezium / f"{self.name}.properties",
-        )
+        folder = self._layout.capture
+        files = (folder / "common.properties", folder / f"{self.name}.properties")
         locations = ",".join(str(path) for path in files)
         argv = [str(self._programs.java), *_JVM, f"-Dquarkus.config.locations={locations}"]
         argv += ["-cp", self._class_path(), "io.debezium.server.Main"]
@@ -51,7 +49,7 @@ class Debezium:
             name=self.name,
             argv=argv,
             cwd=self._folder(),
-            env={**self._env(), **self._overrides},
+            env=self._env(),
             watched=files,
         )
 
@@ -86,3 +84,26 @@ class Debezium:
             "CAPTURE_HTTP_PORT": str(self._settings.port(self.name)),
             "CAPTURE_OFFSETS": str(self._folder() / "offsets.dat"),
         }
+
+
+def write_properties(layout: Layout, extra_tables: Mapping[str, Sequence[str]]) -> None:
+    """Copy debezium-config/ into the home, with more tables to capture by direction.
+
+    Debezium and the runner read the copy: the runner refuses a mapping that is not captured.
+    """
+    layout.capture.mkdir(parents=True, exist_ok=True)
+    for path in layout.debezium.glob("*.properties"):
+        text = path.read_text(encoding="utf-8")
+        if extra := extra_tables.get(path.stem):
+            text += f"\n{_INCLUDED}={','.join([*captured_tables(path), *extra])}\n"
+        (layout.capture / path.name).write_text(text, encoding="utf-8")
+
+
+def captured_tables(path: Path) -> list[str]:
+    """The table.include.list of a direction, heartbeat included."""
+    text = path.read_text(encoding="utf-8").replace("\\\n", "")
+    for line in text.splitlines():
+        key, _, value = line.partition("=")
+        if key.strip() == _INCLUDED:
+            return value.split(",")
+    raise StackError(f"{path}: no {_INCLUDED}")

@@ -31,6 +31,11 @@ class Layout:
         return self.home / "conf"
 
     @property
+    def capture(self) -> Path:
+        """The properties that Debezium is started with."""
+        return self.conf / "debezium"
+
+    @property
     def settings(self) -> Path:
         return self.home / "stack.env"
 

@@ -1,12 +1,9 @@
 """Fetches jars and archives by their coordinates, with Maven alone."""
 
-import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from .errors import StackError
 
@@ -103,30 +100,4 @@ def _pom(project: Artifact, dependencies: Sequence[Artifact]) -> str:
             f"<version>{one.version}</version></dependency>"
             for one in dependencies
         ),
-    )
-
-
-def ensure_installed(log: Path) -> None:
-    """Install Maven with apt where that is possible; otherwise say that it is missing."""
-    if shutil.which("mvn"):
-        return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise StackError(
-            "Maven is missing: install it (`apt-get install maven`, `brew install maven`)"
-            " and run this again; it fetches Kafka, Debezium, the registry and PostgreSQL"
-        )
-    with log.open("ab") as stream:
-        _apt(stream, "update")
-        _apt(stream, "install", "-y", "--no-install-recommends", "maven")
-    if not shutil.which("mvn"):
-        raise StackError(f"apt-get could not install Maven: see {log}")
-
-
-def _apt(stream: BinaryIO, *arguments: str) -> None:
-    subprocess.run(
-        ["apt-get", "-q", *arguments],
-        stdout=stream,
-        stderr=stream,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        check=False,
     )

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import java, maven
+from . import apt, java
 from .errors import StackError
 from .layout import Layout
 from .maven import Artifact, Maven
@@ -77,7 +77,7 @@ class Installer:
             if not programs.java.exists():
                 self._fetch_java(reporter)
             if missing:
-                maven.ensure_installed(self._layout.log("install"))
+                apt.ensure_installed("mvn", "maven", self._layout.log("install"))
                 self._fetch(missing, programs, reporter)
         return programs
 

@@ -103,9 +103,14 @@ def prepare(
 
 def save(layout: Layout, settings: Settings) -> None:
     """Keep the settings, together with what follows from them."""
-    values = {**settings.values, **settings.exported()}
+    values = {**settings.values, **exported(layout, settings)}
     if not layout.settings.exists() or envfile.load(layout.settings) != values:
         envfile.save(layout.settings, values)
+
+
+def exported(layout: Layout, settings: Settings) -> dict[str, str]:
+    """What programs that use this home's stack need."""
+    return {**settings.exported(), "SINK_CAPTURE": str(layout.capture)}
 
 
 def remember(layout: Layout, settings: Settings, **fresh: str) -> Settings:

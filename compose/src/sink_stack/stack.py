@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import airflow, envfile, health, ports, recovery, runner, settings, topics
-from .debezium import Debezium
+from .debezium import Debezium, write_properties
 from .errors import PartDiedError, StackError
 from .kafka import Kafka
 from .layout import Layout
@@ -86,10 +86,8 @@ class Stack:
                 pool.submit(self._up_postgres, postgres, options),
             ]
             _results(started)
-            servers = [
-                Debezium(self.layout, current, programs, name, self._overrides(name, options))
-                for name in DATABASES
-            ]
+            write_properties(self.layout, options.extra_tables)
+            servers = [Debezium(self.layout, current, programs, name) for name in DATABASES]
             _results([pool.submit(self._up_debezium, server) for server in servers])
         sinks = {"runner": options.runner, "api": options.api, "schedule": options.schedule}
         if self.supervisor.running("airflow-scheduler"):
@@ -185,7 +183,7 @@ class Stack:
         return made
 
     def environment(self) -> dict[str, str]:
-        return self.settings.exported()
+        return settings.exported(self.layout, self.settings)
 
     def _port_is_ours(self, name: str) -> bool:
         return self.supervisor.running(_PORTS_OF.get(name, name)) is not None
@@ -225,23 +223,6 @@ class Stack:
         if self.supervisor.ensure(server.command()) or not server.ready():
             self.supervisor.wait_until(server.name, server.ready, _SNAPSHOT_SECONDS)
             self._reporter.step(f"Debezium streams {DATABASES[server.name]}")
-
-    def _overrides(self, name: str, options: Options) -> dict[str, str]:
-        extra = options.extra_tables.get(name)
-        if not extra:
-            return {}
-        listed = captured_tables(self.layout.debezium / f"{name}.properties")
-        return {"DEBEZIUM_SOURCE_TABLE_INCLUDE_LIST": ",".join([*listed, *extra])}
-
-
-def captured_tables(path: Path) -> list[str]:
-    """The table.include.list of a direction, heartbeat included."""
-    text = path.read_text(encoding="utf-8").replace("\\\n", "")
-    for line in text.splitlines():
-        key, _, value = line.partition("=")
-        if key.strip() == "debezium.source.table.include.list":
-            return value.split(",")
-    raise StackError(f"{path}: no debezium.source.table.include.list")
 
 
 def sink_runner(*arguments: str) -> list[str]:

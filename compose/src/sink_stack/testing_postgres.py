@@ -17,7 +17,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from . import envfile, layout
+from . import apt, envfile, layout
 from .postgres import scripts, user
 from .programs import Installer
 from .progress import Reporter
@@ -236,3 +236,35 @@ def _answers(server: subprocess.Popen[bytes], dsn: str) -> bool:
         else:
             return True
     return False
+
+
+@contextmanager
+def pooling(server: Postgres, pool_mode: str) -> Iterator[Callable[[str], str]]:
+    """Run PgBouncer in front of a server; yield what leads a connection URI through it."""
+    home = Path(tempfile.mkdtemp(prefix="sink-pgbouncer-"))
+    program = apt.ensure_installed("pgbouncer", "pgbouncer", home / "apt.log")
+    port = _free_port()
+    users = home / "users.txt"
+    users.write_text("".join(f'"{role}" "{word}"\n' for role, word in server.passwords.items()))
+    (home / "pgbouncer.ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={server.port}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        f"auth_type = scram-sha-256\nauth_file = {users}\npool_mode = {pool_mode}\n"
+    )
+    for path in (home, users, home / "pgbouncer.ini"):
+        _own(path)
+    with (home / "log").open("wb") as log:
+        command = [program, str(home / "pgbouncer.ini")]
+        pooler = subprocess.Popen(command, cwd=home, stdout=log, stderr=log, **_identity())
+
+    def through(dsn: str) -> str:
+        return dsn.replace(f":{server.port}/", f":{port}/")
+
+    try:
+        if not _answers(pooler, through(server.dsn("postgres", "sink_reader"))):
+            raise RuntimeError(f"PgBouncer did not start:\n{(home / 'log').read_text()}")
+        yield through
+    finally:
+        pooler.kill()
+        pooler.wait()
+        shutil.rmtree(home, ignore_errors=True)

@@ -73,6 +73,18 @@ ORDER: tuple[Case, ...] = (
         refusal=("truncated", "on_truncate"),
     ),
     case(
+        "identity-index-later",
+        "id int PRIMARY KEY, code text NOT NULL CONSTRAINT identity_later_code UNIQUE",
+        ["INSERT INTO {t} SELECT i, 'k' || i FROM generate_series(0, 2) i"],
+        [
+            "ALTER TABLE {t} REPLICA IDENTITY USING INDEX identity_later_code",
+            "DELETE FROM {t} WHERE id = 2",
+        ],
+        target_ddl="id int PRIMARY KEY, code text",
+        rows=[("0", "k0"), ("1", "k1"), ("2", "k2")],
+        refusal=("does not carry id", "--full"),
+    ),
+    case(
         "incremental-snapshot",
         "id int PRIMARY KEY, v text",
         ["INSERT INTO {t} SELECT i, 'a' FROM generate_series(1, 50) i"],

@@ -17,7 +17,38 @@ _NESTED = (
     "CREATE DOMAIN cases.document AS json",
 )
 
+_LARGE = {
+    "a numeric": "repeat('7', 9000)::numeric",
+    "b bytea": "decode(repeat('ab', 9000), 'hex')",
+    "c jsonb": "to_jsonb(repeat('j', 9000))",
+    "d text[]": "ARRAY[repeat('t', 9000)]",
+    "e extras.hstore": "extras.hstore('k', repeat('h', 9000))",
+    "f extras.citext": "repeat('c', 9000)::extras.citext",
+    "g xml": "('<a>' || repeat('x', 9000) || '</a>')::xml",
+    "h varbit": "repeat('01', 40000)::varbit",
+    "i uuid[]": "(SELECT array_agg(gen_random_uuid()) FROM generate_series(1, 900))",
+    "j tsvector": "(SELECT string_agg('w' || i, ' ')::tsvector FROM generate_series(1, 900) i)",
+    "k cases.long_bytes": "decode(repeat('cd', 9000), 'hex')",
+    "l cases.large_pair": "ROW(1, repeat('p', 9000))::cases.large_pair",
+    "m bytea[]": "ARRAY[decode(repeat('ef', 9000), 'hex')]",
+    "n json": "to_json(repeat('r', 9000))",
+    "o varchar": "repeat('v', 9000)",
+    "p char(9000)": "repeat('b', 9000)",
+}
+"""A value of each type that can be TOASTed, by the column's DDL."""
+
 TYPES: tuple[Case, ...] = (
+    case(
+        "large-values-stay",
+        "id int PRIMARY KEY, small int, " + ", ".join(_LARGE),
+        [f"INSERT INTO {{t}} SELECT 1, 1, {', '.join(_LARGE.values())}"],
+        ["UPDATE {t} SET small = 2", "UPDATE {t} SET small = 3, d = '{x}'"],
+        before=[
+            "CREATE DOMAIN cases.long_bytes AS bytea",
+            "CREATE TYPE cases.large_pair AS (number int, word text)",
+        ],
+        after=[f"ALTER TABLE {{t}} ALTER {name[0]} SET STORAGE EXTERNAL" for name in _LARGE],
+    ),
     case(
         "bits",
         "id int PRIMARY KEY, b1 bit(1), b8 bit(8), b12 bit(12), vb varbit(20)",
@@ -231,14 +262,23 @@ TYPES: tuple[Case, ...] = (
     ),
     case(
         "unavailable-typed",
-        "id int PRIMARY KEY, v text, big text, tags text[]",
+        "id int PRIMARY KEY, v text, big text, tags text[], raw bytea, document jsonb",
         [
             (
                 "INSERT INTO {t} SELECT 1, '__debezium_unavailable_value', "
-                "string_agg(md5(i::text), ''), array_agg(md5(i::text)) "
+                "string_agg(md5(i::text), ''), array_agg(md5(i::text)), "
+                "string_agg(md5(i::text), '')::bytea, jsonb_agg(md5(i::text)) "
                 "FROM generate_series(1, 900) i"
             )
         ],
         ["UPDATE {t} SET v = 'small' WHERE id = 1"],
+        ["UPDATE {t} SET v = '__debezium_unavailable_value' WHERE id = 1"],
+        [
+            (
+                "UPDATE {t} SET v = 'small', big = '__debezium_unavailable_value', "
+                "tags = '{__debezium_unavailable_value}', raw = '\\000unavailable', "
+                "document = '\"__debezium_unavailable_value\"' WHERE id = 1"
+            )
+        ],
     ),
 )

@@ -26,11 +26,18 @@ import org.apache.kafka.connect.transforms.Transformation;
  * that Avro forbids becomes {@code _u} and four hexadecimal digits, and a name that Avro allows stays
  * as it is. The runner restores the names: sink_runner/avro/names.py.
  *
- * <p>The rest of the envelope stays as it is: {@code source.snapshot} has a default that is meant.
+ * <p>The rest of the envelope stays as it is: {@code source.snapshot} has a default that is meant. Its
+ * schema gets a parameter, {@code unavailable.value.placeholder}, with the setting of that name: what
+ * stands for an unchanged TOASTed value in the rows of this schema. A topic keeps records that were
+ * written before that setting of the connector was changed, and their schema tells them apart.
  */
 public final class DropDefaults<R extends ConnectRecord<R>> implements Transformation<R> {
     /** More schemas than this were never alive at once; a table that is altered leaves old ones. */
     private static final int MOST_SCHEMAS = 10_000;
+
+    private static final String PLACEHOLDER = "unavailable.value.placeholder";
+
+    private String placeholder;
 
     /** By identity: comparing two schemas of fifty columns costs more than building one. */
     private final Map<Schema, Schema> withoutDefaults =
@@ -126,6 +133,9 @@ public final class DropDefaults<R extends ConnectRecord<R>> implements Transform
         for (Field field : schema.fields()) {
             builder.field(field.name(), isRow(field) ? strip(field.schema()) : field.schema());
         }
+        if (placeholder != null) {
+            builder.parameter(PLACEHOLDER, placeholder);
+        }
         return remember(schema, builder.build());
     }
 
@@ -202,12 +212,13 @@ public final class DropDefaults<R extends ConnectRecord<R>> implements Transform
 
     @Override
     public ConfigDef config() {
-        return new ConfigDef();
+        return new ConfigDef().define(PLACEHOLDER, ConfigDef.Type.STRING, null, ConfigDef.Importance.LOW,
+                "The connector's setting of this name");
     }
 
     @Override
     public void configure(Map<String, ?> settings) {
-        // There is nothing to set.
+        placeholder = (String) settings.get(PLACEHOLDER);
     }
 
     @Override

@@ -4,10 +4,13 @@ import io.debezium.data.SpecialValueDecimal;
 import io.debezium.spi.converter.CustomConverter;
 import io.debezium.spi.converter.RelationalColumn;
 import java.math.BigDecimal;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.sql.Types;
 import java.time.LocalDate;
+import java.util.Base64;
 import java.util.GregorianCalendar;
+import java.util.HexFormat;
 import java.util.Map;
 import java.util.Properties;
 import java.util.Set;
@@ -27,8 +30,12 @@ import org.apache.kafka.connect.data.SchemaBuilder;
  * loses nothing. A date, a time and a time with zone keep Debezium's schema, so that readers know
  * what the text means. Every other column becomes a plain string that PostgreSQL's input function
  * reads.
+ *
+ * <p>The setting {@code unavailable.value.placeholder} is the connector's own of that name. A {@code
+ * bytea} is written here so that its placeholder is not in base64, where it would be some value.
  */
 public final class PostgresText implements CustomConverter<SchemaBuilder, RelationalColumn> {
+    private static final int BYTEA = 17;
     private static final int DATE = 1082;
     private static final int TIME = 1083;
     private static final int INTERVAL = 1186;
@@ -38,7 +45,6 @@ public final class PostgresText implements CustomConverter<SchemaBuilder, Relati
     /** Object ids of the types whose form in Debezium holds every value that PostgreSQL holds. */
     private static final Set<Integer> KEPT = Set.of(
             16, // bool
-            17, // bytea
             20, // int8
             21, // int2
             23, // int4
@@ -60,20 +66,28 @@ public final class PostgresText implements CustomConverter<SchemaBuilder, Relati
             2950, // uuid
             3802); // jsonb
 
-    private static final String UNAVAILABLE = "__debezium_unavailable_value";
+    private static final String HEX = "hex:";
+    private String placeholder;
     /** What the JDBC driver returns for an infinite date, in milliseconds. */
     private static final long JDBC_INFINITY = 9223372036825200000L;
     private static final long JDBC_MINUS_INFINITY = -9223372036832400000L;
 
     @Override
     public void configure(Properties settings) {
-        // There is nothing to set.
+        String told = settings.getProperty("unavailable.value.placeholder", "__debezium_unavailable_value");
+        placeholder = told.startsWith(HEX)
+                ? new String(HexFormat.of().parseHex(told.substring(HEX.length())), StandardCharsets.UTF_8)
+                : told;
     }
 
     @Override
     public void converterFor(RelationalColumn column, ConverterRegistration<SchemaBuilder> registration) {
         boolean required = !column.isOptional();
         switch (column.nativeType()) {
+            case BYTEA:
+                registration.register(SchemaBuilder.string(),
+                        value -> value == null ? missing(required, "") : base64(value));
+                return;
             case DATE:
                 registration.register(named("io.debezium.time.IsoDate"),
                         value -> value == null ? missing(required, "1970-01-01Z") : date(value));
@@ -122,9 +136,16 @@ public final class PostgresText implements CustomConverter<SchemaBuilder, Relati
         return value.getClass() == Object.class;
     }
 
-    private static String text(Object value) {
+    private String base64(Object value) {
+        if (value instanceof ByteBuffer) {
+            return base64(((ByteBuffer) value).array()); // a column's default
+        }
+        return value instanceof byte[] ? Base64.getEncoder().encodeToString((byte[]) value) : text(value);
+    }
+
+    private String text(Object value) {
         if (isUnavailable(value)) {
-            return UNAVAILABLE;
+            return placeholder;
         }
         if (value instanceof byte[]) {
             return new String((byte[]) value, StandardCharsets.UTF_8);
@@ -154,7 +175,7 @@ public final class PostgresText implements CustomConverter<SchemaBuilder, Relati
         return '"' + word.toString().replace("\\", "\\\\").replace("\"", "\\\"") + '"';
     }
 
-    private static String decimal(Object value) {
+    private String decimal(Object value) {
         if (value instanceof SpecialValueDecimal) {
             SpecialValueDecimal special = (SpecialValueDecimal) value;
             return special.getDecimalValue().map(BigDecimal::toPlainString)
@@ -164,12 +185,12 @@ public final class PostgresText implements CustomConverter<SchemaBuilder, Relati
     }
 
     /** As Debezium: the Z says nothing, the column has no zone. */
-    private static String time(Object value) {
+    private String time(Object value) {
         String text = text(value);
         return text.endsWith("Z") ? text : text + "Z";
     }
 
-    private static String date(Object value) {
+    private String date(Object value) {
         if (value instanceof java.sql.Date) {
             return date((java.sql.Date) value);
         }
@@ -177,7 +198,7 @@ public final class PostgresText implements CustomConverter<SchemaBuilder, Relati
             return spelled(LocalDate.ofEpochDay((Integer) value)); // a column's default
         }
         String text = text(value);
-        if (text.endsWith("infinity") || text.equals(UNAVAILABLE)) {
+        if (text.endsWith("infinity") || text.equals(placeholder)) {
             return text;
         }
         boolean isBeforeChrist = text.endsWith(" BC");

@@ -1,0 +1,31 @@
+"""What Debezium is started with, and what the runner is told of it."""
+
+from sink_runner.kafka.capture import read_capture
+from sink_runner.plugin import Table
+
+from sink_stack import envfile, settings
+from sink_stack.debezium import write_properties
+
+
+def included(home, table):
+    """Whether the runner finds the table where the environment sends it."""
+    settings.prepare(home, {}, lambda _: False)
+    assert envfile.load(home.settings)["SINK_CAPTURE"] == str(home.capture)
+    found = read_capture(home.capture, "smart_warehouse")
+    return found.captures(Table.parse(f"smart_warehouse.{table}"))
+
+
+def test_copied_properties_hold_the_tables_of_this_start(home):
+    write_properties(home, {"warehouse": ["trap.Odd Items"]})
+    assert included(home, "trap.Odd Items")
+    assert included(home, "public.golden_records")
+    write_properties(home, {})
+    assert not included(home, "trap.Odd Items")
+
+
+def test_copied_properties_are_otherwise_those_of_the_repository(home):
+    write_properties(home, {"warehouse": ["trap.toast"]})
+    for path in home.debezium.glob("*.properties"):
+        copy = (home.capture / path.name).read_text()
+        assert copy.startswith(path.read_text())
+        assert ("trap.toast" in copy) == (path.name == "warehouse.properties")

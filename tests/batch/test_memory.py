@@ -1,0 +1,85 @@
+"""A batch run holds a bounded number of bytes, whatever the rows' size."""
+
+from typing import Any
+
+import pytest
+
+from sink_runner.batch.checks import Sample
+from sink_runner.batch.run import BatchRun
+from sink_runner.kafka.message import Message
+from sink_runner.portions import byte_size, portions
+from sink_runner.target.changes import Write
+
+MIB = 1024 * 1024
+PEOPLE = """
+INSERT INTO golden_records (gr_id, full_name, status, created_at, updated_at)
+SELECT md5(n::text)::uuid, repeat('x', %s), 'active', date '2020-01-01', date '2020-01-01' + n
+FROM generate_series(1, %s) n
+"""
+
+
+@pytest.fixture
+def wide(pair: Any) -> Any:
+    """Both tables take names of any length."""
+    for database, table in ((pair.warehouse, "golden_records"), (pair.citizen, "profile_data")):
+        database.execute(f"ALTER TABLE {table} ALTER full_name TYPE text")
+    return pair
+
+
+@pytest.fixture
+def chunks(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The sizes of the rows of each chunk that is written."""
+    seen = list[list[int]]()
+    write = BatchRun._write
+
+    def watched(self: Any, batch: Any, messages: Any, connection: Any) -> Any:
+        seen.append([byte_size(message) for message in messages])
+        sample = sum(byte_size(one.source) for one in self._sample.writes)
+        assert sample <= self._tools.chunk_bytes or len(self._sample.writes) == 1
+        return write(self, batch, messages, connection)
+
+    monkeypatch.setattr(BatchRun, "_write", watched)
+    return seen
+
+
+@pytest.mark.postgres
+def test_chunks_of_large_rows_are_split_by_bytes(wide: Any, chunks: list[list[int]]) -> None:
+    wide.warehouse.execute(PEOPLE, (3 * MIB, 12))
+    report = wide.run("golden-records", batch={"max_rows": 5000, "max_bytes": 7 * MIB})
+    assert [len(chunk) for chunk in chunks] == [2] * 6
+    assert max(map(sum, chunks)) <= 7 * MIB
+    assert report.counts["written"] == 12
+    assert report.checks["fields"]["compared"] == 2
+
+
+@pytest.mark.postgres
+def test_row_larger_than_the_bound_is_its_own_chunk(wide: Any, chunks: list[list[int]]) -> None:
+    wide.warehouse.execute(PEOPLE, (3 * MIB, 3))
+    report = wide.run("golden-records", batch={"max_rows": 5000, "max_bytes": MIB})
+    assert [len(chunk) for chunk in chunks] == [1, 1, 1]
+    assert (report.counts["written"], report.checks["fields"]["different"]) == (3, 0)
+
+
+def write(number: int, size: int) -> Write:
+    message = Message("t", -1, number, b"", bytes(size))
+    return Write((number,), (), 0, partial=False, position=None, source=message)
+
+
+@pytest.mark.parametrize(("size", "kept"), [(1, 100), (1_000, 10), (50_000, 1)])
+def test_sample_shrinks_to_the_bytes_it_may_hold(size: int, kept: int) -> None:
+    sample = Sample(max_bytes=10_000)
+    for number in range(0, 2_000, 500):
+        sample.add([write(number + at, size) for at in range(500)])
+    assert len(sample.writes) == kept
+    assert len({one.key for one in sample.writes}) == kept
+
+
+def test_portions_are_bounded_by_bytes_and_items() -> None:
+    items = ["a", "b", "ccc", "dddddd", "e", "f", "g", "h"]
+    assert list(portions(items, len, 4, 3)) == [
+        ["a", "b"],
+        ["ccc"],
+        ["dddddd"],
+        ["e", "f", "g"],
+        ["h"],
+    ]
