@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+from psycopg import sql
 
 _TABLES = """SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
              WHERE relkind IN ('r', 'm') AND nspname NOT IN ('pg_catalog', 'information_schema')
@@ -60,7 +61,8 @@ class Search:
             name = f"{schema}.{table}"
             if name in allowed:
                 continue
-            with connection.cursor().copy(f'COPY "{schema}"."{table}" TO STDOUT'.encode()) as rows:
+            query = sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(schema, table))
+            with connection.cursor().copy(query) as rows:
                 content = b"".join(bytes(row) for row in rows)
             yield from self.in_bytes(f"{connection.info.dbname} {name}", content)
 

@@ -59,11 +59,11 @@ def test_a_planted_file_is_found_and_one_that_is_left_out_is_not(
 
 @pytest.mark.postgres
 def test_a_planted_row_is_found_and_one_where_it_belongs_is_not(search: Search, scratch) -> None:
-    planted = scratch.table("id int, note bytea", "planted")
+    planted = scratch.table("id int, note bytea", 'quo"te')
     belongs = scratch.table("id int, note text", "belongs")
     for table in (planted, belongs):
         scratch.admin.execute(f"INSERT INTO {table.sql_name} VALUES (1, '{SECRET}')".encode())
     found = search.in_database(scratch.admin, {f"{scratch.schema}.belongs"})
     assert {(one.where.split()[1], one.form) for one in found} == {
-        (f"{scratch.schema}.planted", "hex")
+        (f'{scratch.schema}.quo"te', "hex")
     }
