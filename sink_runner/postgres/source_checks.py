@@ -30,8 +30,11 @@ SELECT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = %s AND p.polpermissive
 
 def columns_before(mapping: TableMapping) -> tuple[str, ...]:
     """The source columns that the mapping needs of a row before its change."""
-    if mapping.old_row:
-        return mapping.source_columns
+    return mapping.source_columns if mapping.old_row else _key_sources(mapping)
+
+
+def _key_sources(mapping: TableMapping) -> tuple[str, ...]:
+    """The source columns that the target's key is made of."""
     key = mapping.candidates.key if mapping.candidates else mapping.key
     used = [name for c in mapping.columns if c.name in key for name in c.sources]
     return tuple(dict.fromkeys(used))
@@ -122,6 +125,8 @@ def check_replica_identity(subject: Subject) -> Iterator[Fault]:
     if subject.follows or _publishes_changes(subject):
         for identity in source.identities:
             yield from _identity(subject, identity, wanted, key)
+    if subject.follows:
+        yield from _deferrable_key(subject)
     beyond = sorted(set(wanted) - set(key))
     if beyond and not mapping.old_row:
         yield Fault(
@@ -131,6 +136,22 @@ def check_replica_identity(subject: Subject) -> Iterator[Fault]:
             "declare old_row=True in the plugin",
             column=beyond[0],
         )
+
+
+def _deferrable_key(subject: Subject) -> Iterator[Fault]:
+    """In one statement a row may take the key of another before that one gives it up."""
+    mapping, source = subject.mapping, subject.source
+    used = set(_key_sources(mapping))
+    for index in source.indexes:
+        if index.primary and not index.immediate and set(index.columns) <= used:
+            key = ", ".join(map(quoted, index.columns))
+            yield Fault(
+                f"the primary key of {mapping.source} is deferrable: rows may exchange their keys "
+                f"in one statement, and no event tells which of them is left in {mapping.target}",
+                "a primary key that is checked at once",
+                f"ALTER TABLE {source.sql_name} DROP CONSTRAINT {quoted(index.name)}, "
+                f"ADD PRIMARY KEY ({key})",
+            )
 
 
 def _publishes_changes(subject: Subject) -> bool:

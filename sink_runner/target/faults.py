@@ -279,6 +279,8 @@ def _by_blame(fault: psycopg.Error, state: str, found: Blame) -> SinkError:
             constraint = fault.diag.constraint_name or fault.diag.column_name
             if state == "42501" and (fault.diag.source_function or "") != _RAISED:
                 constraint = constraint or "row-level security policy"
+            if fault.diag.source_function == "ExecFindPartition":
+                constraint = f"no partition of {fault.diag.table_name} for this row"
             reason = f"refused by the target: {name}" + (f" ({constraint})" if constraint else "")
             return WriteError(reason, sqlstate=state, constraint=constraint)
         case Blame.TIMEOUT:

@@ -135,6 +135,22 @@ def test_row_security_policy_refuses_the_row(bench: Bench, how: str) -> None:
     kept_apart(bench)
 
 
+def test_row_of_no_partition_says_so(bench: Bench) -> None:
+    table = bench.made.table.sql_name
+    bench.made.scratch.admin.execute(
+        f"""
+        DROP TABLE {table};
+        CREATE TABLE {table} (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+        CREATE TABLE {table[:-1]}_first" PARTITION OF {table} FOR VALUES FROM (0) TO (2);
+        GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO sink_writer;
+        """.encode()
+    )
+    batch = bench.batch("a", "b", "c")
+    assert bench.apply(batch) == 2
+    (letter,) = batch.letters
+    assert "(no partition of t for this row)" in str(letter.error)
+
+
 def test_view_check_option_is_the_rows(bench: Bench) -> None:
     schema, table = bench.made.table.table.schema, bench.made.table.sql_name
     bench.made.scratch.admin.execute(f"ALTER TABLE {table} RENAME TO base".encode())

@@ -108,6 +108,12 @@ FAULTS = {
         ("does not carry id",),
         source="CREATE TABLE {s}.t (id int PRIMARY KEY DEFERRABLE, v text)",
     ),
+    "deferrable-key-of-the-source": Case(
+        "replica_identity",
+        ("exchange their keys", 'DROP CONSTRAINT "t_pkey", ADD PRIMARY KEY ("id")'),
+        source="CREATE TABLE {s}.t (id int PRIMARY KEY DEFERRABLE, v text);"
+        "ALTER TABLE {s}.t REPLICA IDENTITY FULL",
+    ),
     "identity-of-no-key": Case(
         "replica_identity",
         ("does not carry id", "REPLICA IDENTITY FULL"),
