@@ -24,6 +24,8 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
+from ..avro.envelope import Decoded
+from ..chain.incoming import position_of
 from ..errors import FatalError, RetriableError
 from ..target.faults import judge
 from ..target.session import connect
@@ -69,13 +71,6 @@ class Cluster(NamedTuple):
     identifier: str
     timeline: int
     position: int | None
-
-
-class Positioned(Protocol):
-    """An event, as far as its place is concerned."""
-
-    @property
-    def lsn(self) -> int | None: ...
 
 
 class Delivered(Protocol):
@@ -203,7 +198,7 @@ class ClusterWatch:
             if fault := self.look():
                 self._log.warning("source_cluster_changed", problem=fault.problem)
 
-    def observe(self, events: Iterable[tuple[Delivered, Positioned]]) -> None:
+    def observe(self, events: Iterable[tuple[Delivered, Decoded]]) -> None:
         """Look at the cluster if one of these events lies before its predecessor.
 
         A restart of capture does that, too: it sends again what it has not noted as sent.  Raises
@@ -216,16 +211,16 @@ class ClusterWatch:
             raise FatalError(f"{fault.problem}; expected {fault.expected}: {fault.remedy}")
         self._suspect = False
 
-    def _goes_back(self, events: Iterable[tuple[Delivered, Positioned]]) -> bool:
-        """Whether an event lies before the last one of its partition."""
+    def _goes_back(self, events: Iterable[tuple[Delivered, Decoded]]) -> bool:
+        """Whether an event lies before the last one of its partition, in the order of commits."""
         if self._positions is None:
             self._positions = self._kept_positions()
         known, back = self._positions, False
         for message, event in events:
-            if event.lsn is None:
+            if (position := position_of(event)) is None:
                 continue
-            back = back or event.lsn < known.get(message.partition, 0)
-            known[message.partition] = event.lsn
+            back = back or position[0] < known.get(message.partition, 0)
+            known[message.partition] = position[0]
         return back
 
     def _kept_positions(self) -> dict[int, int]:

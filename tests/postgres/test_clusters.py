@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from sink_runner.avro.envelope import Decoded
 from sink_runner.errors import ConfigError, FatalError
 from sink_runner.plugin import source_wins
 from sink_runner.postgres.clusters import ClusterWatch, kept_cluster
@@ -17,8 +18,10 @@ from .test_preflight import batch
 pytestmark = pytest.mark.postgres
 
 
-def event(partition: int, lsn: int | None) -> tuple[Any, Any]:
-    return SimpleNamespace(partition=partition), SimpleNamespace(lsn=lsn)
+def event(partition: int, lsn: int | None, committed: int = 0) -> tuple[Any, Any]:
+    """A change whose transaction began after the commit at `committed`."""
+    told = {"sequence": f'["{committed}","{lsn}"]', "order": 1}
+    return SimpleNamespace(partition=partition), Decoded("c", (), None, lsn, 0, None, None, **told)
 
 
 @pytest.fixture
@@ -82,6 +85,17 @@ def test_capture_that_sends_again_is_no_other_cluster(watch) -> None:
     one.look()
     one.observe([event(0, 500)])
     one.observe([event(0, 400), event(0, None)])
+
+
+def test_transaction_that_began_first_does_not_go_back(bench, watch) -> None:
+    """Each look costs two connections, and transactions overlap all the time."""
+    one = watch()
+    one.look()
+    one.observe([event(0, 500)])
+    change(bench, "system_identifier = '1'")
+    one.observe([event(0, 400, committed=600)])
+    with pytest.raises(FatalError, match="of cluster 1"):
+        one.observe([event(0, 450, committed=599)])
 
 
 def test_log_that_is_shorter_is_another_one(bench, watch) -> None:
