@@ -257,7 +257,9 @@ class BatchRun:
         outcome = "interrupted" if report.interrupted else "done"
         ledger.finish(connection, self._run, outcome, report.counts, report.checks)
         if outcome == "done" and report.mode in (FULL, CHANGED):
-            ledger.synced(connection, plan.snapshot.at)
+            # What an interrupted run had read, it read as of its own snapshot.
+            first = plan.resumed.snapshot_at if plan.resumed else plan.snapshot.at
+            ledger.synced(connection, first)
 
     def _insist(self, work: Callable[[], T]) -> T:
         """Do it; where the world says "not now", again, a few times."""

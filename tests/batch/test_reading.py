@@ -110,6 +110,8 @@ def test_what_changes_behind_a_stopped_run_is_read_by_the_next_but_one(pair, sto
     pair.warehouse.execute(RENAME, ("Renamed", done))
     pair.run("golden-records")
     assert "Renamed" not in names(pair)
+    seen = "SELECT snapshot_at = last_synced_at FROM sink.batch_run CROSS JOIN sync_watermark"
+    assert pair.citizen.execute(seen).fetchall() == [(True,)]
     pair.run("golden-records")
     assert "Renamed" in names(pair)
 
