@@ -185,6 +185,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         declared=not (parts.chain.resolvers or parts.chain.writers or parts.route.reads_target),
         key_shown=_key_shown(source, parts),
         rekeyed=bool(parts.chain.maps or parts.chain.masks),
+        beside=_writers_beside(around),
         touch_orphans=_touch_orphans(around, table, parts),
         ledger=Ledger(plugin.name, mapping.target),
         hooks=parts.hooks,
@@ -193,6 +194,19 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         settle_seconds=config.batch.settle_seconds,
         retry_steps=config.retry_steps,
         stop=stop,
+    )
+
+
+def _writers_beside(around: _Around) -> list[str]:
+    mine = around.source.mapping
+    if mine.shared_target:
+        return []
+    return sorted(
+        plugin.name
+        for plugin in around.plugins
+        if plugin is not around.plugin
+        and plugin.mapping is not None
+        and plugin.mapping.target == mine.target
     )
 
 

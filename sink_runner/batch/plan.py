@@ -62,6 +62,8 @@ class Tools:
     """The source's key is nobody's: it may stand where people look."""
     rekeyed: bool
     """A plugin sees whole rows on their way and might change a key."""
+    beside: Sequence[str]
+    """Other mappings that write the target, whose rows this one cannot tell from its own."""
     touch_orphans: str | None
     """SQL that notes the target's rows that come from no candidate."""
     ledger: Ledger

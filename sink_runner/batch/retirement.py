@@ -35,6 +35,13 @@ class Retirement:
 
     def run(self, seen: Seen, *, full: bool, before_each: Callable[[], None]) -> None:
         """`before_each` transaction is told, and may raise."""
+        mapping, beside = self._tools.mapping, self._tools.beside
+        if beside and (full or mapping.query):
+            self._report.notes.append(
+                f"nothing is retired, since {', '.join(beside)} may have written it: declare "
+                f"shared_target=True in each mapping of {mapping.target}"
+            )
+            return
         how = self._how(seen, full=full)
         if how is not None:
             self._pages(*how, before_each)

@@ -234,3 +234,25 @@ def meanwhile(pair, site, there: str, here: str = "SELECT 1") -> None:
     databases = pair.names["smart_warehouse"], pair.names["smart_citizen"]
     dsn, other = (pair.postgres.dsn(name) for name in databases)
     site.plugin("meanwhile", MEANWHILE.format(dsn=dsn, other=other, there=there, here=here))
+
+
+NEIGHBOUR = """
+from dataclasses import replace
+import sink_golden_records
+from sink_runner.plugin import hookimpl
+
+@hookimpl
+def sink_mapping():
+    return replace(sink_golden_records.sink_mapping(), source="smart_warehouse.public.others")
+"""
+
+
+def test_rows_of_another_mapping_stay(pair, site) -> None:
+    """Nothing tells them from rows that are gone from the source."""
+    site.plugin("neighbour", NEIGHBOUR)
+    pair.warehouse.execute(PEOPLE, (1, 3))
+    pair.run("golden-records", full=True)
+    pair.warehouse.execute("DELETE FROM golden_records WHERE full_name = 'Person 3'")
+    report = pair.run("golden-records", "neighbour", full=True)
+    assert (report.counts["gone"], len(people(pair))) == (0, 3)
+    assert "since neighbour may have written it" in report.notes[-1]
