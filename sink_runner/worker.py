@@ -82,7 +82,9 @@ class Worker:
         self._maintained = time.monotonic()
         self._log = structlog.get_logger().bind(mapping=mapping)
         self._tombstones = TombstoneFilter()
-        self._gaps = Gaps(lambda at: self._patiently(lambda: self._feed.bounds(at)), self._log)
+        self._gaps = Gaps(
+            mapping, lambda at: self._patiently(lambda: self._feed.bounds(at)), self._log
+        )
         self._health = health
         # One for each thread: each waits by itself.
         self._insist, self._insist_writing = (
@@ -184,6 +186,7 @@ class Worker:
         for partition in new & self._claims.keys():
             _, next_offset, leader_epoch = self._claims[partition]
             self._check_log(partition, next_offset, leader_epoch)
+            self._gaps.check_first(partition, next_offset)
             self._seek(partition, next_offset)
         self._log.info("partitions_claimed", partitions=sorted(new))
         return new
@@ -203,13 +206,13 @@ class Worker:
             return False
         sought = self._sought.pop(partition, -1)
         expected = claim.next_offset
-        if offset == expected or (expected is None and sought is None):
+        if offset == expected:
             return True
         if sought == -1 and self._topics is not None:
             self._patiently(self._topics.check)  # nothing of ours made the offset jump
         if expected is not None and offset < expected:
             self._check_log(partition, expected, claim.leader_epoch)
-        elif sought == expected is not None and self._gaps.passes(partition, expected, offset):
+        elif sought == expected and self._gaps.passes(partition, expected, offset):
             return True
         self._seek(partition, expected)
         return False

@@ -56,6 +56,8 @@ class Broker:
     def __init__(self, partitions: int = 1) -> None:
         self.logs: dict[int, list[Message]] = {p: [] for p in range(partitions)}
         self.committed: dict[int, int] = {}
+        self.starts: dict[int, int] = {}
+        """Where a log begins, if that is before its first record."""
         self.shares: dict[str, set[int]] = defaultdict(set)
         self.generation = 0
         self.polled = 0
@@ -124,7 +126,8 @@ class Consumer:
 
     def bounds(self, partition: int) -> Bounds:
         log = self.broker.logs[partition]
-        return Bounds(log[0].offset, log[-1].offset + 1) if log else Bounds(0, 0)
+        first = self.broker.starts.get(partition, log[0].offset if log else 0)
+        return Bounds(first, log[-1].offset + 1 if log else first)
 
     def ping(self) -> None:
         if self.broker.away:

@@ -1,5 +1,6 @@
 """Which records a worker takes, and whose partitions it writes."""
 
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -36,7 +37,10 @@ class TestPositions:
                 stage.broker.send(0, number)
             stage.until(list(range(6)))
 
-    def test_a_rebalance_after_the_seek_skips_nothing(self, stage: Any) -> None:
+    @pytest.mark.parametrize("applied", [None, 1])
+    def test_a_rebalance_after_the_seek_skips_nothing(
+        self, stage: Any, applied: int | None
+    ) -> None:
         """Kafka's own offset may be ahead: the database may have been restored."""
         for number in range(4):
             stage.broker.send(0, number)
@@ -44,7 +48,8 @@ class TestPositions:
         with stage.made.connection.transaction():
             claim = stage.offsets("x").claim(stage.made.connection, [0])[0]
         stage.made.connection.execute(
-            "UPDATE sink.partition_offset SET next_offset = 1 WHERE topic_id = %s", (stage.schema,)
+            "UPDATE sink.partition_offset SET next_offset = %s WHERE topic_id = %s",
+            (applied, stage.schema),
         )
         assert claim.next_offset is None
         stage.broker.committed[0] = 3
@@ -58,7 +63,7 @@ class TestPositions:
 
         consumer.seek = moved
         with stage.run(worker, stop):
-            stage.until([1, 2, 3])
+            stage.until(list(range(applied or 0, 4)))
 
     def test_a_rebalance_while_rows_wait_for_company_repeats_nothing(self, stage: Any) -> None:
         stage.patience = replace(stage.patience, company=0.2, enough=100)
@@ -81,25 +86,37 @@ class TestPositions:
         committed = [int(seen.split()[1]) for seen in stage.watcher.seen if " " in seen]
         assert sum(committed) == 4
 
-    def test_offsets_without_records_are_passed_over(self, stage: Any) -> None:
-        stage.broker.send(0, 0)
+    @pytest.mark.parametrize("first", [0, 3])
+    def test_offsets_without_records_are_passed_over(self, stage: Any, first: int) -> None:
+        stage.broker.send(0, 0, offset=first)
+        stage.broker.starts[0] = 0
         stage.broker.send(0, 1, offset=7)
         with stage.running(most=1) as running:
             stage.until([0, 1])
         assert running.fault is None
 
-    def test_records_that_kafka_no_longer_holds_stop_the_mapping(self, stage: Any) -> None:
+    @pytest.mark.parametrize("sent", [True, False])
+    def test_records_that_kafka_no_longer_holds_stop_the_mapping(
+        self, stage: Any, *, sent: bool
+    ) -> None:
         stage.broker.send(0, 0)
         with stage.running():
             stage.until([0])
         stage.broker.logs[0].clear()
-        stage.broker.send(0, 9, offset=9)
+        stage.broker.starts[0] = 9
+        if sent:
+            stage.broker.send(0, 9, offset=9)
         with stage.running() as running:
             running.join(10)
         assert isinstance(running.fault, FatalError)
         assert "retention" in str(running.fault)
-        assert "snapshot the source anew" in str(running.fault)
+        assert "`sink-runner batch staged --full`" in str(running.fault)
         assert stage.audit() == [0]
+        (way_out,) = re.findall("UPDATE .* = 1(?= in)", str(running.fault))
+        assert stage.made.connection.execute(way_out).rowcount == 1
+        with stage.running() as running:
+            stage.until([0, 9] if sent else [0])
+        assert running.fault is None
 
 
 class TestOwnership:
