@@ -30,7 +30,7 @@ from .dead_letters.payload import key_columns
 from .dead_letters.rekey import check_fingerprints
 from .dead_letters.sealing import Sealer
 from .dead_letters.waiting import Waiting
-from .dlq.superseding import RowKeys, can_supersede
+from .dlq.superseding import identify_rows
 from .errors import ConfigError
 from .health.board import Health, MappingHealth
 from .kafka.asking import epoch_end
@@ -152,7 +152,12 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         around.policies, policies, partial(remask, parts, plugin, around.plugins, target.columns)
     )
     feed = watch.before(_feed(config, plugin.name, mapping.source_table.topic))
-    identifies_row = _identifies_row(mapping, parts, source, around.schemas)
+    identifies_row = identify_rows(
+        mapping,
+        parts.chain,
+        source.primary_key,
+        lambda key: key_columns(around.schemas, schema_id_of(key)),
+    )
     return Worker(
         plugin.name,
         feed=after_polls(listening(feed, health), refresh),
@@ -241,7 +246,7 @@ def _waiting(
     health: MappingHealth,
     applier: Applier,
     sealing: Sealer,
-    identifies_row: RowKeys | None,
+    identifies_row: Callable[[bytes], bool] | None,
 ) -> Waiting:
     """The retry queue of a mapping, by the settings."""
     budget = config.dead_letters.budget
@@ -258,16 +263,6 @@ def _waiting(
             counts.open, counts.parked, max(0, budget - counts.failed)
         ),
     )
-
-
-def _identifies_row(
-    mapping: TableMapping, parts: Parts, source: TableCatalog, schemas: SchemaRegistry
-) -> RowKeys | None:
-    """How to tell rows by their events' keys; None where no event supersedes another."""
-    decides_itself = bool(parts.chain.resolvers or parts.chain.writers)
-    if not can_supersede(mapping, source.primary_key, decides_itself=decides_itself):
-        return None
-    return RowKeys(lambda key: key_columns(schemas, schema_id_of(key)), source.primary_key)
 
 
 def patience(config: Config) -> Patience:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -18,7 +18,7 @@ from ..config import Config
 from ..dead_letters.dead_letter import DeadLetters
 from ..dead_letters.rekey import check_fingerprints
 from ..dead_letters.waiting import Waiting
-from ..dlq.superseding import can_supersede
+from ..dlq.superseding import identify_rows
 from ..errors import ConfigError
 from ..loading import registry
 from ..masking.policy import load_policies
@@ -130,15 +130,6 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
     )
 
 
-def _identifies_row(
-    mapping: TableMapping, parts: Parts, source: Source
-) -> Callable[[bytes], bool] | None:
-    """A row's key is always its own; None where no newer read of a row supersedes another."""
-    decides_itself = bool(parts.chain.resolvers or parts.chain.writers)
-    supersedes = can_supersede(mapping, source.format.key, decides_itself=decides_itself)
-    return (lambda _key: True) if supersedes else None
-
-
 def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Event) -> Tools:
     plugin, _, config, source, target = around
     mapping = source.mapping
@@ -169,7 +160,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         give_up=_NEVER,
         clock=clock,
         most_bytes=config.waiting.max_bytes,
-        identifies_row=_identifies_row(mapping, parts, source),
+        identifies_row=identify_rows(mapping, parts.chain, source.format.key),
     )
     table = candidate_table(plugin.name) if mapping.candidates else target.sql_name
     keys = TargetKeys(plugin.name, mapping, table, parts.columns)
@@ -182,7 +173,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         applier=applier,
         waiting=waiting,
         departures=Departures(mapping, source, keys, asking),
-        declared=not (parts.chain.resolvers or parts.chain.writers or parts.route.reads_target),
+        declared=not (parts.chain.decides_writes or parts.route.reads_target),
         key_shown=_key_shown(source, parts),
         rekeyed=bool(parts.chain.maps or parts.chain.masks),
         beside=_writers_beside(around),

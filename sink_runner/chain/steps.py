@@ -48,6 +48,11 @@ class Chain:
             writers=_freeze(manager.hook.sink_write, contexts),
         )
 
+    @property
+    def decides_writes(self) -> bool:
+        """Whether a plugin resolves conflicts or writes the rows."""
+        return bool(self.resolvers or self.writers)
+
     def verdict(self, event: Event) -> Verdict:
         """The first answer that is not PASS."""
         for step in self.filters:

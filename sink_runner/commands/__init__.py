@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..config import ConfigFile, find, load
 from ..errors import ConfigError
 from ..loading import registry
+from ..settings import hint
 
 GROUP = "sink_runner.commands"
 
@@ -100,12 +101,24 @@ def loaded_plugins(plugins: Iterable[registry.Plugin]) -> list[registry.Plugin]:
     return [plugin for plugin in plugins if plugin.status is registry.Status.ON]
 
 
-def named_plugins(
-    names: Iterable[str], plugins: dict[str, registry.Plugin]
-) -> list[registry.Plugin]:
-    """Return the plugins with these names, or all that could be loaded where there is no name.
+def check_installed(names: Iterable[str], plugins: dict[str, registry.Plugin]) -> None:
+    """Raise ConfigError for a name that no plugin has."""
+    for name in {*names} - plugins.keys():
+        raise ConfigError(f"plugin {name!r} is not installed{hint(name, plugins)}")
 
-    Raises ConfigError for a named plugin that could not be loaded.
+
+def plugins_with_mapping(
+    names: Sequence[str], plugins: dict[str, registry.Plugin]
+) -> list[registry.Plugin]:
+    """Return the plugins with these names, or where there is none all that could be loaded.
+
+    Those without a mapping are left out.  Raises ConfigError for a name whose plugin is not
+    installed, could not be loaded, is off or has no mapping.
     """
+    check_installed(names, plugins)
     chosen = [plugins[name] for name in names]
-    return registry.usable(chosen) if chosen else loaded_plugins(plugins.values())
+    usable = registry.usable(chosen) if chosen else loaded_plugins(plugins.values())
+    found = [plugin for plugin in usable if plugin.mapping is not None]
+    for name in {*names} - {plugin.name for plugin in found}:
+        raise ConfigError(f"plugin {name!r} is off, or has no mapping; see `sink-runner plugins`")
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -14,14 +14,14 @@ from rich.table import Table
 from ..config import Config
 from ..errors import ConfigError
 from ..loading import registry
-from ..settings import hint
 from . import (
     FAILURE,
     OK,
     Subparsers,
     add_choice_options,
     add_command,
-    named_plugins,
+    check_installed,
+    plugins_with_mapping,
     read_config,
     read_plugins,
 )
@@ -69,7 +69,9 @@ def register(subparsers: Subparsers) -> None:
 def quality(args: argparse.Namespace) -> int:
     file = read_config(args)
     config = file.config()
-    chosen = _chosen(args.names, read_plugins(args, file), config)
+    plugins = read_plugins(args, file)
+    check_installed(config.quality.mappings, plugins)
+    chosen = plugins_with_mapping(args.names, plugins)
     reports = [_report(plugin, config, args.days) for plugin in chosen]
     if args.json:
         print(json.dumps([record(report) for report in reports], indent=2))
@@ -128,19 +130,6 @@ def _report(plugin: registry.Plugin, config: Config, days: int) -> Report:
         days=days,
         stale_after=config.quality.stale_after(plugin.name),
     )
-
-
-def _chosen(
-    names: Sequence[str], plugins: dict[str, registry.Plugin], config: Config
-) -> list[registry.Plugin]:
-    """The plugins to report on: those named, else all that are on and have a mapping."""
-    for name in {*names, *config.quality.mappings} - plugins.keys():
-        raise ConfigError(f"plugin {name!r} is not installed{hint(name, plugins)}")
-    found = named_plugins(names, plugins)
-    chosen = [plugin for plugin in found if plugin.mapping is not None]
-    for name in {*names} - {plugin.name for plugin in chosen}:
-        raise ConfigError(f"plugin {name!r} is off, or has no mapping; see `sink-runner plugins`")
-    return chosen
 
 
 def _days(text: str) -> int:

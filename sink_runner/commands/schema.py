@@ -15,16 +15,14 @@ from rich.progress import track
 from rich.table import Table
 
 from ..config import ConfigFile
-from ..errors import ConfigError
 from ..plugin import TableMapping
-from ..settings import hint
 from . import (
     FAILURE,
     OK,
     Subparsers,
     add_choice_options,
     add_command,
-    named_plugins,
+    plugins_with_mapping,
     read_config,
     read_plugins,
 )
@@ -258,11 +256,5 @@ def _errors() -> Console:
 
 def _chosen(args: argparse.Namespace, file: ConfigFile) -> dict[str, TableMapping]:
     """The mappings named, else all that are on."""
-    plugins = read_plugins(args, file)
-    for name in {*args.mapping} - plugins.keys():
-        raise ConfigError(f"plugin {name!r} is not installed{hint(name, plugins)}")
-    usable = named_plugins(args.mapping, plugins)
-    chosen = {plugin.name: plugin.mapping for plugin in usable if plugin.mapping is not None}
-    for name in {*args.mapping} - chosen.keys():
-        raise ConfigError(f"plugin {name!r} is off, or has no mapping; see `sink-runner plugins`")
-    return chosen
+    chosen = plugins_with_mapping(args.mapping, read_plugins(args, file))
+    return {plugin.name: plugin.mapping for plugin in chosen if plugin.mapping is not None}

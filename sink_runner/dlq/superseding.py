@@ -22,6 +22,7 @@ from ..target.changes import Change, Write
 
 if TYPE_CHECKING:
     from ..chain.route import Batch
+    from ..chain.steps import Chain
 
 Connection = psycopg.Connection[Any]
 WaitingKey: TypeAlias = tuple[int, bytes]
@@ -195,6 +196,22 @@ class RowKeys:
             except RetriableError:
                 return False  # the registry does not answer: the event waits, as it may always do
         return self._known[header]
+
+
+def identify_rows(
+    mapping: TableMapping,
+    chain: Chain,
+    source_key: Collection[str],
+    columns_of: Callable[[bytes], Sequence[str]] | None = None,
+) -> Callable[[bytes], bool] | None:
+    """Return what tells whether an event's key identifies one row of the source.
+
+    None where no newer event of the mapping supersedes an older one.  Without `columns_of`, which
+    is that of `RowKeys`, every key identifies its row.
+    """
+    if not can_supersede(mapping, source_key, decides_itself=chain.decides_writes):
+        return None
+    return RowKeys(columns_of, source_key) if columns_of else lambda _key: True
 
 
 def is_allowed(connection: Connection) -> bool:

@@ -11,7 +11,6 @@ from .publications import publication_faults
 from .subject import Subject
 from .table_facts import KINDS, PARTITIONED, ReplicaIdentity
 
-_CAPTURED = frozenset({"r", PARTITIONED})
 _SETTINGS = {
     "d": "its primary key",
     "i": "the columns of an index",
@@ -51,7 +50,7 @@ def check_kind(subject: Subject) -> Iterator[Fault]:
         )
     if not mapping.events:
         return
-    if source.kind not in _CAPTURED:
+    if not source.is_table:
         yield Fault(
             f"{mapping.source} is a {KINDS[source.kind]}: PostgreSQL does not publish its changes",
             "a table",
@@ -118,7 +117,7 @@ def _alike(subject: Subject) -> Iterator[Fault]:
 def check_replica_identity(subject: Subject) -> Iterator[Fault]:
     """The old row of a change has to carry the source's key and the target's."""
     mapping, source = subject.mapping, subject.source
-    if not mapping.events or source.kind not in _CAPTURED:
+    if not mapping.events or not source.is_table:
         return
     wanted = [name for name in columns_before(mapping) if name in source.columns]
     key = source.primary_key
@@ -187,7 +186,7 @@ def _identity(
 def check_publication(subject: Subject) -> Iterator[Fault]:
     """Every change of the source is published, under the name that the mapping reads."""
     source = subject.source
-    if not subject.mapping.events or source.kind not in _CAPTURED or source.persistence != "p":
+    if not (subject.mapping.events and source.is_table and source.persistence == "p"):
         return
     yield from publication_faults(
         subject.publications,
@@ -201,10 +200,7 @@ def check_publication(subject: Subject) -> Iterator[Fault]:
 def check_row_security(subject: Subject) -> Iterator[Fault]:
     """A reader that sees a part of the rows would take the others for deleted."""
     source, role = subject.source, subject.reading.info.user
-    if not source.row_security:
-        return
-    active = subject.reading.execute("SELECT row_security_active(%s::oid)", (source.oid,))
-    if active.fetchone() != (True,):
+    if not source.row_security_active:
         return
     if subject.reading.execute(_NO_POLICY, (source.oid, source.oid)).fetchone() == (True,):
         return

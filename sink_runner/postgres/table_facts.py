@@ -18,8 +18,8 @@ from ..target.catalog import qualified
 Connection = psycopg.Connection[Any]
 
 _TABLE = """
-SELECT c.oid::int8, c.relkind::text, c.relpersistence::text, c.relispartition,
-       c.relrowsecurity, c.relforcerowsecurity, has_schema_privilege(n.oid, 'USAGE'),
+SELECT c.oid::int8, c.relkind::text, c.relpersistence::text,
+       c.relrowsecurity, row_security_active(c.oid), has_schema_privilege(n.oid, 'USAGE'),
        EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid),
        EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal
                AND g.tgtype & 7 = 7),
@@ -120,9 +120,9 @@ class TableFacts:
     oid: int
     kind: str
     persistence: str
-    is_partition: bool
     row_security: bool
-    force_row_security: bool
+    row_security_active: bool
+    """Its policies apply to the role that asks."""
     usable_schema: bool
     has_children: bool
     fills_rows: bool
@@ -133,6 +133,10 @@ class TableFacts:
     indexes: Sequence[UniqueIndex]
     identities: Sequence[ReplicaIdentity]
     """Of the table, and of each of its partitions."""
+
+    @property
+    def is_table(self) -> bool:
+        return self.kind in ("r", PARTITIONED)
 
     @property
     def sql_name(self) -> str:
@@ -152,16 +156,15 @@ def read_facts(connection: Connection, table: Table) -> TableFacts | None:
     found = connection.execute(_TABLE, (table.schema, table.name)).fetchone()
     if found is None:
         return None
-    oid, kind, persistence, partition, secured, forced, usable, children, fills, rules = found
+    oid, kind, persistence, secured, active, usable, children, fills, rules = found
     columns = [ColumnFacts(*row) for row in connection.execute(_COLUMNS, (oid,)).fetchall()]
     return TableFacts(
         table=table,
         oid=oid,
         kind=kind,
         persistence=persistence,
-        is_partition=partition,
         row_security=secured,
-        force_row_security=forced,
+        row_security_active=active,
         usable_schema=usable,
         has_children=children,
         fills_rows=fills,

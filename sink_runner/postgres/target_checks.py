@@ -9,13 +9,12 @@ from ..plugin import TableMapping
 from ..target.catalog import TableCatalog, quoted
 from .findings import Fault
 from .subject import Subject
-from .table_facts import KINDS, PARTITIONED, UniqueIndex
+from .table_facts import KINDS, UniqueIndex
 from .types import declared_type
 
 # Types of which a later change has a greater value, if the column counts or tells the time.
 _GROWING = ("int2", "int4", "int8", "numeric", "date", "timestamp", "timestamptz")
 _OF_THE_STAGE = re.compile(r"_position|_ordinal|_keep(_\d+)?")
-_WRITABLE = frozenset({"r", PARTITIONED})
 _ADMITS_INSERTS = """
 SELECT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = %s AND p.polpermissive
          AND p.polcmd IN ('a', '*')
@@ -27,7 +26,7 @@ SELECT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = %s AND p.polpermissive
 def check_kind(subject: Subject) -> Iterator[Fault]:
     """A relation that can't be written by key, or that a crash empties."""
     target, name = subject.target, subject.mapping.target
-    if target.kind not in _WRITABLE:
+    if not target.is_table:
         yield Fault(
             f"{name} is a {KINDS[target.kind]}: rows can't be written to it by key",
             "a table",
@@ -112,7 +111,7 @@ def _unfilled(subject: Subject) -> Iterator[Fault]:
 def check_key(subject: Subject) -> Iterator[Fault]:
     """ON CONFLICT needs a unique index over exactly the key, which is checked at once."""
     target, mapping = subject.target, subject.mapping
-    if target.kind not in _WRITABLE:
+    if not target.is_table:
         return
     over = [index for index in target.indexes if set(index.columns) == set(mapping.key)]
     if any(index.arbitrates for index in over):
@@ -172,10 +171,7 @@ def version_faults(mapping: TableMapping, target: TableCatalog) -> Iterator[Faul
 def check_row_security(subject: Subject) -> Iterator[Fault]:
     """Policies that apply to the writer: a row that they refuse becomes a dead letter."""
     target, role = subject.target, subject.writing.info.user
-    if not target.row_security:
-        return
-    active = subject.writing.execute("SELECT row_security_active(%s::oid)", (target.oid,))
-    if active.fetchone() != (True,):
+    if not target.row_security_active:
         return
     admits = subject.writing.execute(_ADMITS_INSERTS, (target.oid,)).fetchone() == (True,)
     name = subject.mapping.target

@@ -59,7 +59,7 @@ def make_writer(
 def _check_contested(mapping: TableMapping, parts: Parts, target: TableCatalog) -> None:
     if mapping.contested is None:
         return
-    if parts.chain.resolvers or parts.chain.writers:
+    if parts.chain.decides_writes:
         raise ConfigError(f"{mapping.target} is contested, so no plugin can decide what is written")
     named = mapping.contested.owner_time
     if named is not None and named not in target.columns:

@@ -15,7 +15,7 @@ from sink_runner.chain.route import Batch
 from sink_runner.dead_letters.dead_letter import DeadLetters
 from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.dead_letters.waiting import Waiting
-from sink_runner.dlq.superseding import can_supersede
+from sink_runner.dlq.superseding import identify_rows
 from sink_runner.postgres.callback_rows import CallbackRows
 from sink_runner.postgres.refused_column import RefusedColumn
 from sink_runner.postgres.truncation import truncation
@@ -102,16 +102,11 @@ class TargetHarness:
         self.at = claim.next_offset
 
     def _identifies_row(self) -> Callable[[bytes], bool] | None:
-        """As the runner decides it; what the target's key is made of is the source's key."""
-        mapping, chain = self.harness.mapping, self.harness.parts.chain
+        """What the target's key is made of is the source's key."""
+        mapping = self.harness.mapping
         names = (mapping.candidates or mapping).key
         key = {name for c in mapping.columns if c.name in names for name in c.sources}
-        decides_itself = bool(chain.resolvers or chain.writers)
-        return (
-            (lambda _key: True)
-            if can_supersede(mapping, key, decides_itself=decides_itself)
-            else None
-        )
+        return identify_rows(mapping, self.harness.parts.chain, key)
 
     def send(self, *samples: Sample) -> int:
         """Apply the events as one batch; return how many rows of the target changed."""
