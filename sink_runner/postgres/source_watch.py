@@ -22,13 +22,14 @@ from ..target.session import Connection, connect
 SECONDS = 600.0
 """How often a running mapping repeats its checks, which take about half a second."""
 _IDENTITY = """
-SELECT array_agg(concat_ws(' ', part.oid, part.relreplident, i.indexrelid, i.indisreplident)
+SELECT c.oid::int8,
+       array_agg(concat_ws(' ', part.oid, part.relreplident, i.indexrelid, i.indisreplident)
                  ORDER BY part.oid, i.indexrelid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class part ON part.oid = c.oid
   OR part.oid IN (SELECT relid FROM pg_partition_tree(c.oid))
 LEFT JOIN pg_index i ON i.indrelid = part.oid AND (i.indisprimary OR i.indisreplident)
-WHERE n.nspname = %s AND c.relname = %s
+WHERE n.nspname = %s AND c.relname = %s GROUP BY c.oid
 """
 
 
@@ -62,6 +63,8 @@ class SourceWatch:
         self._source = source
         self._check = check
         self._connection: Connection | None = None
+        self._oid: int | None = None
+        """Of the table, when it was asked for first."""
         self._checked: Any = None
         """The identity that the last check of an event's source has seen."""
         self._clock = clock
@@ -73,10 +76,11 @@ class SourceWatch:
         Raises ConfigError where the source does not carry that row any more, RetriableError where
         it can't be asked.
         """
-        if not any(event.op in self._needs_before for _, event in events):
+        depends = any(event.op in self._needs_before for _, event in events)
+        if not depends and self._oid is not None:
             return
         identity = self._identity()
-        if identity == self._checked:
+        if not depends or identity == self._checked:
             return
         try:
             self._check()
@@ -93,6 +97,7 @@ class SourceWatch:
             return
         self._due = self._clock() + SECONDS
         with suppress(RetriableError):
+            self._identity()
             self._check()
 
     def close(self) -> None:
@@ -101,11 +106,20 @@ class SourceWatch:
             self._connection = None
 
     def _identity(self) -> Any:
+        """Ask for the table's identity.  Raises ConfigError where it is another table."""
         try:
             if self._connection is None:
                 self._connection = connect(self._source, "sink-runner source")
             asked = (self._table.schema, self._table.name)
-            return self._connection.execute(_IDENTITY, asked).fetchone()
+            oid, identity = self._connection.execute(_IDENTITY, asked).fetchone() or (None, None)
         except psycopg.Error as fault:
             self.close()
             raise judge(fault) from fault
+        self._oid = self._oid or oid
+        if oid is not None and oid != self._oid:
+            raise ConfigError(
+                f"{self._table} was dropped and created again, or another table has its name now: "
+                "no event tells which rows are gone; run "
+                f"`sink-runner batch {self._name} --full`. The mapping goes on with the new table"
+            )
+        return identity

@@ -128,6 +128,26 @@ def test_source_is_checked_when_due(bench, watch) -> None:
     assert one.checks == 1
 
 
+REPLACED = (
+    "CREATE TABLE {s}.other (id int PRIMARY KEY, v text);"
+    "GRANT SELECT ON {s}.other TO sink_reader;"
+    "ALTER TABLE {s}.t RENAME TO old; ALTER TABLE {s}.other RENAME TO t;"
+    "ALTER PUBLICATION sink_publication ADD TABLE {s}.t"
+)
+
+
+@pytest.mark.parametrize("op", ["d", ""])
+def test_table_that_was_replaced_is_told(bench, watch, op: str) -> None:
+    """Its rows came without events, and those of the old one went without any."""
+    clock = Clock()
+    one = watch(clock)
+    one.observe(events("c"))
+    bench.run(bench.source, REPLACED)
+    clock.now = SECONDS
+    with pytest.raises(ConfigError, match=r"another table has its name.*batch bench --full"):
+        one.observe(events(op)) if op else one.maintain()
+
+
 def test_database_that_is_away_is_asked_again(bench, watch) -> None:
     clock = Clock()
     one = watch(clock)
