@@ -11,6 +11,7 @@ both quote rows.
 from __future__ import annotations
 
 import errno
+import re
 import struct
 import traceback
 from collections.abc import Mapping
@@ -329,4 +330,8 @@ def _unmet_reference(fault: psycopg.Error, state: str) -> WaitingError:
 def _without_state(fault: psycopg.Error) -> SinkError:
     if isinstance(fault, psycopg.DataError | psycopg.ProgrammingError):  # the client's refusal
         return WriteError(f"a value can't be sent to PostgreSQL ({type(fault).__name__})")
-    return RetriableError(f"no connection to the target: {type(fault).__name__}")
+    notes = getattr(fault, "__notes__", ())  # of `session.connect`, where no row was sent yet
+    where = notes[0] if notes else "the target"
+    if refused := re.search("FATAL: +(.*)", str(fault)) if notes else None:
+        where += f" ({refused[1]})"
+    return RetriableError(f"no connection to {where}: {type(fault).__name__}")

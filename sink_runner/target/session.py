@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import ConfigError, FatalError
 
@@ -69,9 +70,7 @@ def connect(dsn: str, application: str, seconds: float | None = None) -> Connect
         "lock_timeout": seconds / 2 if seconds else _LOCK_SECONDS,
         "idle_in_transaction_session_timeout": max(seconds or 0, 60),
     }
-    connection = psycopg.connect(
-        dsn, autocommit=True, application_name=application, connect_timeout=10
-    )
+    connection = _open(dsn, application)
     try:
         configure(connection, limits)
         if _is_pooled(connection):
@@ -81,6 +80,27 @@ def connect(dsn: str, application: str, seconds: float | None = None) -> Connect
         connection.close()
         raise
     return connection
+
+
+def _open(dsn: str, application: str) -> Connection:
+    """Open a connection; a fault says in a note, without a secret, where it was to lead.
+
+    Raises ConfigError where the connection string cannot be read.
+    """
+    try:
+        parts = conninfo_to_dict(dsn)
+        return psycopg.connect(
+            dsn, autocommit=True, application_name=application, connect_timeout=10
+        )
+    except psycopg.ProgrammingError:  # its text quotes the connection string
+        raise ConfigError(
+            "a dsn or reader_dsn of [databases] cannot be read: expected postgresql://… or "
+            "key=value pairs that libpq knows"
+        ) from None
+    except psycopg.OperationalError as fault:
+        host, port = parts.get("host", "localhost"), parts.get("port", 5432)
+        fault.add_note(f"database {parts.get('dbname')} at {host}:{port} as {parts.get('user')}")
+        raise
 
 
 def configure(connection: Connection, limits: Mapping[str, float]) -> None:

@@ -7,8 +7,10 @@ from contextlib import closing
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sink_runner.errors import ConfigError, FatalError
+from sink_runner.target.faults import judge
 from sink_runner.target.session import SETTINGS, connect, renew_commit_time, use_origin
 
 pytestmark = pytest.mark.postgres
@@ -134,3 +136,21 @@ def test_another_session_of_a_pooler_is_noticed(postgres, database) -> None:
         session.execute("RESET ALL")
         with pytest.raises(FatalError, match="another one than before"):
             renew_commit_time(session)
+
+
+def test_failed_connection_says_where_it_led(postgres, database) -> None:
+    dsn = make_conninfo(postgres.dsn(database, "sink_writer"), dbname="nowhere")
+    with pytest.raises(psycopg.OperationalError) as caught:
+        connect(dsn, "test")
+    at = conninfo_to_dict(dsn)
+    assert str(judge(caught.value)) == (
+        f"no connection to database nowhere at {at['host']}:{at['port']} as sink_writer "
+        '(database "nowhere" does not exist): OperationalError'
+    )
+
+
+@pytest.mark.parametrize("dsn", ["hunter2", "host=127.0.0.1 hunter2=1"])
+def test_unreadable_connection_string_is_a_configuration_error(dsn: str) -> None:
+    with pytest.raises(ConfigError, match="expected postgresql://") as caught:
+        connect(dsn, "test")
+    assert "hunter2" not in str(caught.value)
