@@ -276,9 +276,12 @@ def test_outage_of_one_mapping_delays_no_other(built: Built, settings: Any) -> N
     assert time.monotonic() - started < 8
 
 
-def test_config_fault_while_running_quarantines() -> None:
+@pytest.mark.parametrize("kind", [ConfigError, RetriableError])
+def test_config_fault_while_running_quarantines(kind: type[Exception]) -> None:
+    """An outage, too, where no part of the worker waits: it passes without a restart."""
+
     def fail() -> None:
-        raise_as_the_runner(ConfigError("GRANT INSERT ON TABLE t TO sink_writer"))
+        raise_as_the_runner(kind("GRANT INSERT ON TABLE t TO sink_writer"))
 
     broken = SimpleNamespace(run=fail, counts={}, cancel=lambda: None)
     health = Health()

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from ..errors import ConfigError, FatalError
+from ..errors import ConfigError, FatalError, RetriableError
 from ..health.board import MappingHealth
 from ..log import text_of
 
@@ -32,8 +32,8 @@ class MappingThread(threading.Thread):
 
     A ConfigError, at the start or later, quarantines the mapping: the worker is built again every
     `recheck_seconds`, because a GRANT, a topic or an ALTER TABLE removes the cause without a
-    restart.  A FatalError, or an exception that no part of the runner expects, stops the mapping
-    until the process is restarted.
+    restart; so does an outage that the worker did not wait out.  A FatalError, or an exception
+    that no part of the runner expects, stops the mapping until the process is restarted.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class MappingThread(threading.Thread):
         while True:
             try:
                 self._attempt()
-            except ConfigError as fault:
+            except (ConfigError, RetriableError) as fault:
                 self._quarantine(text_of(fault))
             except FatalError as fault:
                 self._end(text_of(fault))
