@@ -107,7 +107,7 @@ class WaitingError(EventError):
     """A row that the event needs is not there yet; later events of its key wait behind it.
 
     `column` is "" where it waits behind another.  `sqlstate` and `constraint` are those of a
-    foreign key that the target refused it for.
+    foreign key or unique constraint that the target refused it for.
     """
 
     def __init__(

@@ -25,6 +25,7 @@ from sink_runner.target.faults import (
     FOREIGN_KEY,
     ROW_FAULTS,
     STATES,
+    TAKEN,
     VALUE_FAULTS,
     Blame,
     blame,
@@ -111,7 +112,7 @@ class TestByState:
         expected = CERTAIN.get(state, by_class)
         assert blame(state) is expected
         judged = judge(errors.lookup(state)("SECRET"))
-        assert type(judged) is (WaitingError if state in FOREIGN_KEY else NEXT[expected])
+        assert type(judged) is (WaitingError if state in FOREIGN_KEY | TAKEN else NEXT[expected])
         assert "SECRET" not in str(judged)
         assert state in (getattr(judged, "sqlstate", "") or str(judged))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -14,7 +14,7 @@ from ..chain.route import Batch
 from ..dead_letters.budget import Budget
 from ..dead_letters.dead_letter import DeadLetter, DeadLetters
 from ..dlq.superseding import Superseding
-from ..errors import EventError, FatalError, FencedError, RetriableError, SinkError
+from ..errors import EventError, FatalError, FencedError, RetriableError, SinkError, WaitingError
 from ..plugin import Table
 from ..postgres.callback_rows import CallbackRows
 from ..postgres.refused_column import RefusedColumn
@@ -22,7 +22,7 @@ from ..postgres.target_lookups import TargetLookups
 from ..postgres.truncation import Truncation
 from ..quality.counts import add_counts
 from .audit import Trail
-from .changes import Change
+from .changes import Change, Key
 from .faults import judge
 from .isolation import Isolation
 from .offsets import Advance, Claim, Offsets
@@ -218,16 +218,30 @@ class Applier:
             given, changes = changes, self._truncation.newer(changes)
             self.stale = len(given) - len(changes)
 
+        unique = self._writer.unique
+
         def write(part: Sequence[Change]) -> int:
+            unique.defer(connection)
             written = self._writer.write(connection, part, now)
+            unique.check(connection)
             self.stale += self._writer.stale  # not of a part that failed
             return written
+
+        def violating(part: Sequence[Change], error: WaitingError) -> Collection[Key]:
+            unique.load(connection)
+            if not unique.is_checkable(error.constraint):
+                return ()
+            with connection.transaction(force_rollback=True):
+                unique.defer(connection)
+                self._writer.write(connection, part, now)
+                return unique.violating(connection, error.constraint, part)
 
         isolation = Isolation(
             connection,
             changes,
             write,
             letters,
+            violating=violating,
             superseding=superseding,
             refused=self._refused,
         )
@@ -259,6 +273,7 @@ class Applier:
             try:
                 use_origin(connection, self._mapping)
                 self._writer.prepare(connection)
+                self._writer.unique.load(connection)
             except BaseException:
                 connection.close()
                 raise

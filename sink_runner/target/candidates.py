@@ -19,6 +19,7 @@ from .changes import Change, Position, Round
 from .derivation import Derivation
 from .session import creating
 from .statements import Statements
+from .uniqueness import UniqueConstraints
 from .writer import Writer, key_arrays, run
 
 Connection = psycopg.Connection[Any]
@@ -33,6 +34,8 @@ def candidate_table(mapping: str) -> str:
 
 class CandidateWriter:
     """Writes candidates and the rows derived from them."""
+
+    unique: UniqueConstraints
 
     def __init__(
         self, mapping: TableMapping, statements: Statements, target: TableCatalog, writer: Writer

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeGuard
 
 import psycopg
 
@@ -142,6 +143,12 @@ FOREIGN_KEY = {
     "23001",  # restrict violation: what PostgreSQL 18 calls a refused delete
 }
 """The row waits, as for a lookup: what it refers to may be on its way."""
+
+TAKEN = {
+    "23505",  # unique violation
+    "23P01",  # exclusion violation
+}
+"""The row waits, too: the one that holds its value may be about to give it up."""
 
 ROW_FAULTS = (psycopg.Error, EventError)
 """What writing one row may raise; `judge` tells which of them are its fault."""
@@ -273,8 +280,11 @@ def own_fault(fault: BaseException) -> EventError:
 
 def _by_blame(fault: psycopg.Error, state: str, found: Blame) -> SinkError:
     name = type(fault).__name__
-    if state in FOREIGN_KEY and fault.diag.source_function != _RAISED:
-        return _unmet_reference(fault, state)
+    if fault.diag.source_function != _RAISED:
+        if state in FOREIGN_KEY:
+            return _unmet_reference(fault, state)
+        if state in TAKEN:
+            return _taken_value(fault, state)
     match found:
         case Blame.ROW:
             constraint = fault.diag.constraint_name or fault.diag.column_name
@@ -315,16 +325,38 @@ def _configuration_text(fault: psycopg.Error, name: str, state: str) -> str:
     )
 
 
+def _taken_value(fault: psycopg.Error, state: str) -> WaitingError:
+    """The row that has the value gives it up by a later event, perhaps of another partition."""
+    name, table = fault.diag.constraint_name or "unknown", _table_of(fault)
+    return WaitingError(
+        f"another row of {table} has the value that unique constraint {name!r} lets one row have, "
+        "and has not given it up yet; rows that swap their values wait for each other unless it is "
+        f"deferrable: ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} "
+        "UNIQUE (...) DEFERRABLE",
+        sqlstate=state,
+        constraint=fault.diag.constraint_name,
+    )
+
+
+def is_taken(error: EventError) -> TypeGuard[WaitingError]:
+    """Tell whether an event waits for a value that another row has."""
+    return isinstance(error, WaitingError) and error.sqlstate in TAKEN
+
+
 def _unmet_reference(fault: psycopg.Error, state: str) -> WaitingError:
     """The row that a foreign key needs comes by another mapping, perhaps a little later."""
     diag = fault.diag
-    table = ".".join(name for name in (diag.schema_name, diag.table_name) if name)
     return WaitingError(
-        f"foreign key {diag.constraint_name or 'unknown'!r} of {table or 'a table'} is not met: "
+        f"foreign key {diag.constraint_name or 'unknown'!r} of {_table_of(fault)} is not met: "
         "the row that it refers to is missing, or rows still refer to the deleted one",
         sqlstate=state,
         constraint=diag.constraint_name,
     )
+
+
+def _table_of(fault: psycopg.Error) -> str:
+    names = (fault.diag.schema_name, fault.diag.table_name)
+    return ".".join(name for name in names if name) or "a table"
 
 
 def _without_state(fault: psycopg.Error) -> SinkError:

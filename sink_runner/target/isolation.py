@@ -2,11 +2,14 @@
 
 An event is applied as a whole or not at all, and what comes after a failing one of its key is
 left out as well: it waits behind it.  One bad event among n costs about 2 log2(n) attempts.
+
+An event whose unique value another row still has is tried again after the rest of the batch, and
+together with the others of its kind: they may give up each other's values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -15,10 +18,10 @@ import psycopg
 
 from ..dead_letters.dead_letter import DeadLetter, behind, line_of
 from ..dlq.superseding import Superseding
-from ..errors import EventError
+from ..errors import EventError, WaitingError
 from ..postgres.refused_column import RefusedColumn
-from .changes import Change
-from .faults import ROW_FAULTS, Blame, blame_of, judge
+from .changes import Change, Key
+from .faults import ROW_FAULTS, Blame, blame_of, is_taken, judge
 
 Connection = psycopg.Connection[Any]
 
@@ -33,13 +36,15 @@ class Isolation:
         write: Callable[[Sequence[Change]], int],
         letters: list[DeadLetter],
         *,
+        violating: Callable[[Sequence[Change], WaitingError], Collection[Key]],
         superseding: Superseding | None = None,
         refused: RefusedColumn | None = None,
     ) -> None:
         """`changes` is the whole batch; `refused` names the column that a row is refused for.
 
         `letters` gets the events that fail and those that wait behind them; what `superseding`
-        finds independent of earlier events of its row does not wait.
+        finds independent of earlier events of its row does not wait.  `violating` tells the keys
+        whose rows violate a unique constraint, where that can be found out.
         """
         self._connection = connection
         self._changes = changes
@@ -47,10 +52,18 @@ class Isolation:
         self._refused = refused
         self._named = 0
         self._write = write
+        self._violating = violating
         self._letters = letters
         self._failed: set[Hashable] = set()
         """The lines that stand still."""
         self._behind: set[int] = set()
+        self._taken: dict[int, EventError] = {}
+        """Events whose unique value another row has, by the identity of their messages."""
+        self._later: list[Change] = []
+        """Their changes, and those of the events behind them."""
+        self._lines: set[Hashable] = set()
+        self._newest: dict[Hashable, int] = {}
+        """Of these lines the offset of the last event that went on all the same."""
         self._succeeded = False
         self._unclear: psycopg.Error | None = None
         """A fault that may be the row's or the configuration's."""
@@ -62,24 +75,65 @@ class Isolation:
 
     def apply(self, changes: Sequence[Change]) -> int:
         """Return how many rows changed."""
-        changes = self.free(changes)
-        if not changes:
-            return 0
-        try:
-            with self._connection.transaction():
-                written = self._write(changes)
-            self._succeeded = True
-            return written  # noqa: TRY300 - an else would come after the handler
-        except ROW_FAULTS as fault:
-            error = judge(fault, unclear=Blame.ROW)
-            if not isinstance(error, EventError):
-                raise
-            at = _half(changes)
-            if not at:
-                self._note_unclear(fault)
-                self._fail(changes[0].source, _caused(self._name_column(error, changes), fault))
-                return 0
-        return self.apply(changes[:at]) + self.apply(changes[at:])
+        written, before = self._apply(changes), len(changes)
+        while self._later and len(self._later) < before:
+            later, taken, before = self._later, self._taken, len(self._later)
+            self._forget_later()
+            overtaken = [change for change in later if self._is_overtaken(change)]
+            self._give_up(overtaken, taken)
+            written += self._apply(_in_order([c for c in later if not self._is_overtaken(c)]))
+        self._give_up(self._later, self._taken)
+        self._forget_later()
+        return written
+
+    def _apply(self, changes: Sequence[Change]) -> int:
+        """As `apply`, but what has to be tried again is left for later."""
+        while changes := self.free(changes):
+            try:
+                with self._connection.transaction():
+                    written = self._write(changes)
+                self._succeeded = True
+                return written  # noqa: TRY300 - an else would come after the handler
+            except ROW_FAULTS as fault:
+                error = judge(fault, unclear=Blame.ROW)
+                if not isinstance(error, EventError):
+                    raise
+                at = _half(changes)
+                if is_taken(error):
+                    error.__cause__ = fault
+                    if self._postpone(changes, error, alone=not at):
+                        continue
+                if not at:
+                    self._note_unclear(fault)
+                    self._fail(changes[0].source, _caused(self._name_column(error, changes), fault))
+                    return 0
+            return self._apply(changes[:at]) + self._apply(changes[at:])
+        return 0
+
+    # -- values that other rows have -----------------------------------------------------------
+
+    def _postpone(self, changes: Sequence[Change], error: WaitingError, *, alone: bool) -> bool:
+        """Leave for later the events that the error is about; False where that is not known."""
+        keys = () if alone else self._violating(changes, error)
+        for change in changes:
+            if alone or change.key in keys:
+                self._taken[id(change.source)] = error
+                self._lines.add(line_of(change.source))
+        return alone or bool(keys)
+
+    def _is_overtaken(self, change: Change) -> bool:
+        """A later event of its row may have been written."""
+        message = change.source
+        return bool(message.offset < self._newest.get(line_of(message), -1))
+
+    def _give_up(self, changes: Sequence[Change], errors: Mapping[int, EventError]) -> None:
+        for message in {id(change.source): change.source for change in changes}.values():
+            self._fail(message, errors.get(id(message)) or behind())
+
+    def _forget_later(self) -> None:
+        self._later, self._taken, self._lines = [], {}, set()
+
+    # -- events at fault -----------------------------------------------------------------------
 
     def check_unclear(self) -> None:
         """Raise a fault that may be the configuration's if no other event could be written."""
@@ -97,7 +151,7 @@ class Isolation:
 
     def free(self, changes: Sequence[Change]) -> Sequence[Change]:
         """Return the changes that need not wait; the others come to wait."""
-        return self._free(changes) if self._failed else changes
+        return self._free(changes) if self._failed or self._lines else changes
 
     def _name_column(self, error: EventError, changes: Sequence[Change]) -> EventError:
         if self._refused is None or self._named >= self._refused.most:
@@ -113,13 +167,26 @@ class Isolation:
         """Those whose key has not failed; the others come to wait."""
         found: list[Change] = []
         for change in changes:
-            message = change.source
-            if line_of(message) not in self._failed or id(message) in self._independent:
+            message, line = change.source, line_of(change.source)
+            waits = id(message) not in self._independent
+            if id(message) in self._taken or (waits and line in self._lines):
+                self._later.append(change)
+            elif not (waits and line in self._failed):
                 found.append(change)
+                if line in self._lines:
+                    self._newest[line] = message.offset
             elif id(message) not in self._behind:
                 self._behind.add(id(message))
                 self._letters.append(DeadLetter(message, behind()))
         return found
+
+
+def _in_order(changes: list[Change]) -> list[Change]:
+    """Sort them as the log has them, if it is known: a value is given up before it is taken."""
+    places = {id(change): change.position for change in changes if change.position is not None}
+    if len(places) < len(changes):
+        return changes
+    return sorted(changes, key=lambda change: places[id(change)])
 
 
 def _half(changes: Sequence[Change]) -> int:

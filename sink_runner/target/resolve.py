@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
@@ -16,6 +16,9 @@ from ..postgres.loaders import load_any_moment
 from .changes import Change, Position, Write
 from .statements import Statements
 
+if TYPE_CHECKING:
+    from .uniqueness import UniqueConstraints
+
 Connection = psycopg.Connection[Any]
 
 
@@ -24,6 +27,8 @@ class RowWriter(Protocol):
 
     remembers: bool
     """The target has deletions to heed; set when the partitions are claimed."""
+    unique: UniqueConstraints
+    """Those of the target besides the mapping's key."""
 
     @property
     def stale(self) -> int:
@@ -104,6 +109,8 @@ class Resolver:
 
 class PluginWriter:
     """Offers each batch to `sink_write` first; the built-in writer takes what nobody took."""
+
+    unique: UniqueConstraints
 
     def __init__(self, chain: Chain, names: Sequence[str], builtin: RowWriter) -> None:
         self._chain = chain

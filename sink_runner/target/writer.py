@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -17,11 +17,16 @@ from .folding import Fold
 from .resolve import Resolver
 from .statements import Statements
 
+if TYPE_CHECKING:
+    from .uniqueness import UniqueConstraints
+
 Connection = psycopg.Connection[Any]
 
 
 class Writer:
     """Sets of rows for one table: staged by COPY, merged in one statement, deleted in one."""
+
+    unique: UniqueConstraints
 
     def __init__(
         self,

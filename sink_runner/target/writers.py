@@ -15,6 +15,7 @@ from .contests import ContestedWriter
 from .folding import Fold, fold_of
 from .resolve import PluginWriter, Resolver, RowWriter
 from .statements import Statements
+from .uniqueness import UniqueConstraints
 from .versions import VersionedWriter
 from .writer import Writer
 
@@ -53,6 +54,7 @@ def make_writer(
         rows = CandidateWriter(mapping, statements, target, writer)
     if chain.writers:
         rows = PluginWriter(chain, [column.name for column in parts.columns], rows)
+    rows.unique = UniqueConstraints(statements, target)
     return rows
 
 

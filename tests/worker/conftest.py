@@ -165,6 +165,7 @@ class Unlucky:
         self.writer, self.before = writer, before
         self.remembers = False
         self.stale = 0
+        self.unique = writer.unique
 
     def prepare(self, connection: Any) -> None:
         self.writer.prepare(connection)

@@ -1,0 +1,87 @@
+"""Unique constraints of a target besides its key: their values pass between rows of the source.
+
+A deferrable one is checked when a set of changes is written, and not row by row, so that rows may
+swap its values.  One that is not is checked by each row, so that a value has to be given up before
+another row takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+import psycopg
+
+from .catalog import TableCatalog, qualified, quoted
+from .changes import Change, Key
+from .statements import Statements
+from .writer import key_arrays, run
+
+Connection = psycopg.Connection[Any]
+
+_DEFERRABLE = """
+SELECT c.conname::text, ARRAY(SELECT a.attname::text FROM pg_attribute a
+  WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey) AND c.contype = 'u')
+FROM pg_constraint c WHERE c.conrelid = to_regclass(%s) AND c.contype IN ('u', 'x')
+  AND c.condeferrable ORDER BY 1
+"""
+
+
+class UniqueConstraints:
+    """The deferrable ones of a mapping's target, as the session has read them."""
+
+    def __init__(self, statements: Statements, target: TableCatalog) -> None:
+        self._sql = statements
+        self._target = target
+        self._columns: Mapping[str, Sequence[str]] = {}
+
+    def load(self, connection: Connection) -> None:
+        """Read them; they may be declared while the mapping runs."""
+        found = connection.execute(_DEFERRABLE, (self._target.sql_name,))
+        self._columns = dict(found.fetchall())
+
+    def defer(self, connection: Connection) -> None:
+        """Check them by `check` alone."""
+        self._set(connection, "DEFERRED")
+
+    def check(self, connection: Connection) -> None:
+        """Raise psycopg.Error where what was written violates one."""
+        self._set(connection, "IMMEDIATE")
+
+    def _set(self, connection: Connection, mode: str) -> None:
+        if self._columns:
+            schema = self._target.table.schema
+            names = ", ".join(qualified(schema, name) for name in self._columns)
+            run(connection, f"SET CONSTRAINTS {names} {mode}")
+
+    def is_checkable(self, constraint: str | None) -> TypeGuard[str]:
+        """Tell whether `violating` finds the rows that violate the constraint."""
+        whose = self._sql.target == self._target.sql_name  # and not the table of candidates
+        return whose and bool(constraint and self._columns.get(constraint))
+
+    def violating(
+        self, connection: Connection, constraint: str, changes: Sequence[Change]
+    ) -> set[Key]:
+        """The keys of the changes whose rows have a value that another row has as well.
+
+        Of several rows of the changes the first one may keep the value.
+        """
+        keys = list(dict.fromkeys(change.key for change in changes))
+        found = run(connection, self._violating(self._columns[constraint]), key_arrays(keys))
+        return {keys[at] for (at,) in found.fetchall()}
+
+    def _violating(self, columns: Sequence[str]) -> str:
+        """Takes the keys; returns numbers of them, from 0."""
+        values = ", ".join(f"t.{quoted(name)} AS u{at}" for at, name in enumerate(columns))
+        same = " AND ".join(f"o.{quoted(name)} = p.u{at}" for at, name in enumerate(columns))
+        arrays = ", ".join("%s::text[]" for _ in self._sql.key)
+        names = ", ".join([*map(quoted, self._sql.key), "_number"])
+        return (
+            f"WITH part AS (SELECT s._number, t.tableoid AS o, t.ctid AS at, {values} "
+            f"FROM unnest({arrays}) WITH ORDINALITY AS s({names}) "
+            f"JOIN {self._sql.target} t ON {self._sql.same_key}) "
+            f"SELECT p._number - 1 FROM part p JOIN {self._sql.target} o "
+            f"ON {same} AND (o.tableoid, o.ctid) <> (p.o, p.at) "
+            "LEFT JOIN part q ON (q.o, q.at) = (o.tableoid, o.ctid) "
+            "WHERE q._number IS NULL OR q._number < p._number"
+        )
