@@ -14,6 +14,7 @@ from ..dlq.superseding import KEY, PLACE, WaitingKey
 from ..errors import RetriableError, WaitingError
 from ..kafka.message import Message
 from ..portions import DEFAULT_BYTES
+from ..target.faults import TAKEN
 from .dead_letter import DeadLetter, described, waits
 from .sealing import Sealer
 
@@ -29,6 +30,12 @@ _KEYS_ANY = f"""
 SELECT {PLACE}, {KEY}, bool_or(status = 'PARKED') FROM sync_dlq
 WHERE flow = %s AND {PLACE} = ANY (%s) AND {_HELD}
 GROUP BY 1, 2 ORDER BY 1, 2
+"""
+# What waits for another row to give up a value, in whatever partition.
+_CONTENDING = f"""
+SELECT {PLACE}, {KEY} FROM sync_dlq
+WHERE flow = %s AND status = 'PARKED' AND sqlstate = ANY (%s) AND (partition IS NULL) = %s
+GROUP BY 1, 2 ORDER BY min(dlq_id) LIMIT %s
 """
 # The size of a value that is stored out of line is known without reading it.
 _HEADS = """
@@ -140,6 +147,16 @@ class Parked:
         query = _KEYS_ANY if supersedes else _KEYS
         found = connection.execute(query.encode(), (self._mapping, list(partitions)))
         return {(place, key): ready for place, key, ready in found}
+
+    def contending(self, connection: Connection, *, rows: bool, most: int) -> list[WaitingKey]:
+        """The keys of events, or of a batch's rows, that wait for a value that another row has.
+
+        Those of other runners' partitions are among them: rows that swap their values have to be
+        written together.
+        """
+        return connection.execute(
+            _CONTENDING.encode(), (self._mapping, list(TAKEN), rows, most)
+        ).fetchall()
 
     def counts(self, connection: Connection) -> Counts:
         found = connection.execute(_COUNTS, (self._mapping,)).fetchone()

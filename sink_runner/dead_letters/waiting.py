@@ -87,6 +87,8 @@ class Waiting:
         """Those that may be tried again, in the order in which they are; a set has none."""
         self._places: set[int] = set()
         """The partitions of what is held."""
+        self._contending: list[WaitingKey] = []
+        """Those that wait for other rows' values; of other runners' partitions, too."""
         self._fresh: set[WaitingKey] = set()
         """Those that came after `split` was last called."""
         self._tried: dict[int, datetime] = {}
@@ -100,7 +102,7 @@ class Waiting:
     def load(self, partitions: Collection[int]) -> None:
         """Learn what waits in these partitions; no batch of theirs may be on its way."""
         started = time.monotonic()
-        found, counts = self._applier.ask(partial(self._ask, partitions))
+        found, self._contending, counts = self._applier.ask(partial(self._ask, partitions))
         self._held = {key for key in self._held if key[0] not in partitions} | found.keys()
         # Those that have waited for their turn keep it.
         stay = [key for key in self._line if key[0] not in partitions or found.get(key)]
@@ -113,12 +115,15 @@ class Waiting:
 
     def _ask(
         self, partitions: Collection[int], connection: Connection
-    ) -> tuple[dict[WaitingKey, bool], Counts]:
+    ) -> tuple[dict[WaitingKey, bool], list[WaitingKey], Counts]:
         if self._identifies_row and not is_allowed(connection):
             self._identifies_row = None
             self._log.warning("superseding_disabled", reason=OLD_STATUSES)
         keys = self._parked.keys(partitions, connection, supersedes=self._supersedes)
-        return keys, self._parked.counts(connection)
+        contending = self._parked.contending(
+            connection, rows=ROWS in partitions, most=_KEYS_AT_ONCE
+        )
+        return keys, contending, self._parked.counts(connection)
 
     @property
     def _supersedes(self) -> bool:
@@ -217,10 +222,12 @@ class Waiting:
         if time.monotonic() >= self._stale:
             self.load(list(claims))
         keys = list(islice(self._line, _KEYS_AT_ONCE))
+        if not self._line.keys().isdisjoint(self._contending):
+            keys = list(dict.fromkeys([*keys, *self._contending]))
         oldest = self._clock() - self._give_up
         taken = self._applier.ask(self._take(keys, oldest))
         self.tried = len(taken.reached)
-        events = self._with_grace(taken.events)
+        events = self._with_grace(taken.events, claims)
         batch = prepare([event.message for event in events if event.fault is None])
         ended, obsolete = self._select(events, batch)
         written = 0
@@ -261,8 +268,10 @@ class Waiting:
         batch.superseding = Superseding(self._identifies_row)
         return select_newest(events, batch, batch.superseding)
 
-    def _with_grace(self, events: Sequence[ParkedEvent]) -> list[ParkedEvent]:
-        """Only what has been the first of its line for a while may be given up."""
+    def _with_grace(
+        self, events: Sequence[ParkedEvent], claims: Collection[int]
+    ) -> list[ParkedEvent]:
+        """Only what has been the first of its line for a while may be given up, by its owner."""
         now, first = self._clock(), dict[tuple[WaitingKey, int], int]()
         for event in events:
             # Where events do not wait for each other, each has its own time.
@@ -272,7 +281,9 @@ class Waiting:
         enough = min(self._give_up, _GRACE)
         return [
             event._replace(
-                expired=event.expired and now - self._tried.get(event.dlq_id, now) >= enough
+                expired=event.expired
+                and event.key[0] in claims
+                and now - self._tried.get(event.dlq_id, now) >= enough
             )
             for event in events
         ]
@@ -291,6 +302,8 @@ class Waiting:
         left = Counter(event.key for event in taken.events)
         left -= Counter(event.key for event in tried.done)
         for key in taken.reached:
+            if key not in self._line:
+                continue  # another runner's, or one that came before a dead letter
             del self._line[key]
             stopped = key in taken.blocked  # perhaps by a newer one; `load` will tell
             if not self._supersedes and (key in tried.failed or (stopped and not left[key])):

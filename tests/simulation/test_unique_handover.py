@@ -294,7 +294,7 @@ def deliver(sink: Sink, source: Source, turns: Sequence[Turn]) -> None:
     sink.drain()
 
 
-@pytest.mark.parametrize(("partitions", "processes"), [(1, 1), (2, 1), (5, 1)])
+@pytest.mark.parametrize(("partitions", "processes"), [(1, 1), (2, 1), (5, 1), (3, 2)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_deferrable_values_end_as_in_the_source(
     sink: Callable[..., Sink], strategy: str, partitions: int, processes: int
@@ -317,6 +317,14 @@ def test_deferrable_values_end_as_in_the_source(
         assert (made.rows(), made.letters()) == (source.expected(), [])
 
     run()
+
+
+def test_two_runners_apply_a_swap(sink: Callable[..., Sink]) -> None:
+    """Neither can write its row alone, and both rows change in one transaction."""
+    made, source = sink(DEFERRABLE, partitions=2, processes=2), Source()
+    source.apply(Op("swap", 1, 2, ""))
+    deliver(made, source, [])
+    assert (made.rows(), made.letters()) == (source.expected(), [])
 
 
 # -- a constraint that is checked row by row ---------------------------------------------------
