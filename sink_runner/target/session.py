@@ -49,6 +49,12 @@ _SET = """
 SELECT pg_catalog.set_config(s.name, s.value, false)
 FROM unnest(%s::text[], %s::text[]) AS s (name, value)
 """
+_OPERATOR_SCHEMAS = """
+SELECT string_agg(DISTINCT quote_ident(n.nspname), ', ')
+FROM pg_depend d JOIN pg_operator o ON o.oid = d.objid JOIN pg_namespace n ON n.oid = o.oprnamespace
+WHERE d.classid = 'pg_operator'::regclass AND d.deptype = 'e'
+  AND n.nspname NOT IN ('pg_catalog', 'public')
+"""
 _SHOW = "SELECT lower(name), setting FROM pg_catalog.pg_settings WHERE lower(name) = ANY (%s)"
 _MARKED = "SELECT pg_catalog.current_setting(%s, true)"
 _SCRIPTS = ("control.sql", "batch.sql", "schema.sql")
@@ -62,8 +68,9 @@ def connect(dsn: str, application: str, seconds: float | None = None) -> Connect
 
     Every setting that changes how values are read, written or seen is set here and then verified:
     a database, a role or a pooler may bring another default.  They are set after the connection is
-    made, since poolers refuse or drop the `options` of a connection string.  Raises ConfigError
-    where a setting does not hold, or where a pooler shares sessions between its clients.
+    made, since poolers refuse or drop the `options` of a connection string.  The search path ends
+    with the schemas of the extensions' operators.  Raises ConfigError where a setting does not
+    hold, or where a pooler shares sessions between its clients.
     """
     limits = {
         "statement_timeout": seconds or _SECONDS,
@@ -113,6 +120,12 @@ def configure(connection: Connection, limits: Mapping[str, float]) -> None:
     wanted = {**SETTINGS, **bounds}
     names, values = [*wanted, _MARK], [*wanted.values(), _mark(connection)]
     connection.execute(_SET, (names, values))
+    # An operator is found by the search path alone: citext's `=` that is not found compares as
+    # text does, and hstore has none.
+    ((schemas,),) = connection.execute(_OPERATOR_SCHEMAS).fetchall()
+    if schemas:
+        wanted["search_path"] += f", {schemas}"
+        connection.execute(_SET, (["search_path"], [wanted["search_path"]]))
     _verify(connection, wanted)
 
 

@@ -55,6 +55,19 @@ def test_settings_hold_against_other_defaults(postgres, database) -> None:
     assert OTHERS.keys() == SETTINGS.keys()
 
 
+def test_operators_of_extensions_are_found(postgres) -> None:
+    """Without its own operators citext compares as text does, and hstore not at all."""
+    name = postgres.fresh_database("smart_citizen")
+    with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
+        admin.execute(b'CREATE SCHEMA "of Extensions"')
+        admin.execute(b'CREATE EXTENSION citext SCHEMA "of Extensions"')
+        admin.execute(b'GRANT USAGE ON SCHEMA "of Extensions" TO sink_writer')
+    with closing(connect(postgres.dsn(name, "sink_writer"), "test")) as session:
+        found = session.execute("SELECT 'a'::\"of Extensions\".citext = 'A'").fetchone()
+        path = _show(session, "search_path")
+    assert (found, path) == ((True,), 'public, "of Extensions"')
+
+
 def _show(session: psycopg.Connection, name: str) -> str:
     return session.execute("SELECT current_setting(%s)", (name,)).fetchone()[0]
 
