@@ -141,4 +141,5 @@ class FieldCheck:
     def _is_compared(self, column: TargetColumn) -> bool:
         """A column that is written once, or that the first row keeps, may hold anything."""
         once = self._mapping.conflict.strategy is Strategy.INSERT_ONCE
-        return not (once or column.column.on_insert or column.name in self._keys.names)
+        names = column.name in self._keys.names and column.pg.is_exact
+        return not (once or column.column.on_insert or names)

@@ -131,14 +131,12 @@ class Seen:
         self.groups: set[Key] = set()
 
     def add(self, connection: Connection, writes: Sequence[Write]) -> None:
-        for at, names, into in (
-            (self._key_at, self._table.names, self.keys),
-            (self._group_at, self._table.replaced, self.groups),
-        ):
-            rows = {tuple(write.values[i] for i in at) for write in writes}
-            whole = [_texts(row) for row in rows if None not in row]
-            if at and whole:
-                into.update(self._table.spelled(connection, names, whole))
+        """Note rows that have been written."""
+        if writes:
+            keys = [_texts([write.values[i] for i in self._key_at]) for write in writes]
+            self.keys.update(self._table.spelled(connection, keys))
+        groups = {tuple(write.values[i] for i in self._group_at) for write in writes}
+        self.groups.update(_texts(group) for group in groups if group and None not in group)
 
     def missing(self, keys: Sequence[Key]) -> list[Key]:
         return [key for key in keys if key not in self.keys]

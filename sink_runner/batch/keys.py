@@ -9,13 +9,14 @@ from typing import Any
 
 from ..chain.row import TargetColumn
 from ..plugin import TableMapping
+from ..postgres.types import PgType
 from ..target.applier import Connection
 from ..target.catalog import quoted
 
 Key = tuple[str, ...]
 
 _BROUGHT = """
-SELECT ARRAY(SELECT jsonb_array_elements_text(key::jsonb)), key FROM sink.batch_key
+SELECT key, ARRAY(SELECT jsonb_array_elements_text(key::jsonb)) AS parts FROM sink.batch_key
 WHERE mapping = %s AND key > %s ORDER BY key LIMIT %s
 """
 
@@ -60,9 +61,11 @@ class TargetKeys:
         `groups`: only those of rows whose `Query.replaces` are among them.
         """
         if self.declared.shared_target:
-            found = connection.execute(_BROUGHT, (self.mapping, *(last or ("",)), rows)).fetchall()
-            keys = [tuple(key) for key, _ in found]
-            return keys, (found[-1][1],) if len(found) == rows else None
+            parameters = [self.mapping, *(last or ("",)), rows]
+            found = connection.execute(self._brought.encode(), parameters).fetchall()
+            return [tuple(key) for _, *key in found], (found[-1][0],) if len(
+                found
+            ) == rows else None
         # By the columns: a bare name would be the text that is selected under it.
         key = ", ".join(f"t.{quoted(name)}" for name in self.names)
         texts = ", ".join(f"t.{quoted(name)}::text" for name in self.names)
@@ -70,6 +73,17 @@ class TargetKeys:
         query = f"SELECT {texts} FROM {self.table} t {where} ORDER BY {key} LIMIT {rows:d}"
         page = connection.execute(query.encode(), parameters).fetchall()
         return page, page[-1] if len(page) == rows else None
+
+    @cached_property
+    def _brought(self) -> str:
+        """What the mapping brought, as the table spells it where it has it: JSON has no time."""
+        parts = {name: f"b.parts[{at}]" for at, name in enumerate(self.names, start=1)}
+        texts = [f"coalesce(t.{quoted(name)}::text, {part})" for name, part in parts.items()]
+        same = [f"t.{quoted(n)} = {part}::{self._type(n)}" for n, part in parts.items()]
+        return (
+            f"SELECT b.key, {', '.join(texts)} FROM ({_BROUGHT}) b "
+            f"LEFT JOIN {self.table} t ON {' AND '.join(same)} ORDER BY b.key"
+        )
 
     def _only(self, last: Key | None, groups: Collection[Key] | None) -> tuple[str, list[Any]]:
         # A row without a key is none that a mapping brought.
@@ -82,9 +96,12 @@ class TargetKeys:
             parameters += last
         if groups is not None:
             names = self.replaced
-            arrays = ", ".join(f"%s::text[]::{self._type(name)}[]" for name in names)
-            group = ", ".join(quoted(name) for name in names)
-            where.append(f"({group}) IN (SELECT * FROM unnest({arrays}))")
+            arrays = ", ".join("%s::text[]" for _ in names)
+            same = " AND ".join(
+                f"t.{quoted(name)} = g.{quoted(name)}::{self._type(name)}" for name in names
+            )
+            given = f"unnest({arrays}) g({', '.join(map(quoted, names))})"
+            where.append(f"EXISTS (SELECT FROM {given} WHERE {same})")
             parameters += [list(column) for column in zip(*groups, strict=True)]
         return f"WHERE {' AND '.join(where)}", parameters
 
@@ -92,20 +109,15 @@ class TargetKeys:
     def replaced(self) -> tuple[str, ...]:
         return self.declared.query.replaces if self.declared.query else ()
 
-    def spelled(
-        self, connection: Connection, names: Sequence[str], rows: Sequence[Key]
-    ) -> list[Key]:
-        """Values of these columns as the table spells them."""
-        texts = ", ".join(f"s.c{at}::{self._type(n)}::text" for at, n in enumerate(names))
-        arrays = ", ".join("%s::text[]" for _ in names)
-        columns = ", ".join(f"c{at}" for at, _ in enumerate(names))
-        query = f"SELECT {texts} FROM unnest({arrays}) s({columns})"
-        return connection.execute(query.encode(), self._arrays(rows)).fetchall()
+    def spelled(self, connection: Connection, keys: Sequence[Key]) -> list[Key]:
+        """Those of the keys that the table has, as it spells them: a numeric(10,2) 1 as 1.00."""
+        texts = ", ".join(f"t.{quoted(name)}::text" for name in self.names)
+        query = f"SELECT {texts} FROM {self._given} JOIN {self.table} t ON {self._same}"
+        return connection.execute(query.encode(), self._arrays(keys)).fetchall()
 
     def present(self, connection: Connection, keys: Sequence[Key]) -> set[int]:
         """Which of the keys, by their place, the table has."""
-        same = " AND ".join(f"t.{quoted(n)} = s.{quoted(n)}::{self._type(n)}" for n in self.names)
-        query = f"SELECT s._n - 1 FROM {self._given} JOIN {self.table} t ON {same}"
+        query = f"SELECT s._n - 1 FROM {self._given} JOIN {self.table} t ON {self._same}"
         return {n for (n,) in connection.execute(query.encode(), self._arrays(keys)).fetchall()}
 
     def remember(self, connection: Connection, keys: Sequence[Key]) -> None:
@@ -125,6 +137,10 @@ class TargetKeys:
         connection.execute(query.encode(), [self.mapping, *self._arrays(keys)])
 
     @cached_property
+    def _same(self) -> str:
+        return " AND ".join(f"t.{quoted(n)} = s.{quoted(n)}::{self._type(n)}" for n in self.names)
+
+    @cached_property
     def _given(self) -> str:
         arrays = ", ".join("%s::text[]" for _ in self.names)
         names = ", ".join(quoted(name) for name in self.names)
@@ -132,11 +148,16 @@ class TargetKeys:
 
     @cached_property
     def _json(self) -> str:
-        parts = ", ".join(f"s.{quoted(name)}::{self._type(name)}" for name in self.names)
+        parts = ", ".join(
+            self._pg(n).canonical(f"s.{quoted(n)}::{self._type(n)}") for n in self.names
+        )
         return f"jsonb_build_array({parts})::text"
 
     def _type(self, name: str) -> str:
-        return next(column.pg.unbound_cast for column in self.columns if column.name == name)
+        return self._pg(name).unbound_cast
+
+    def _pg(self, name: str) -> PgType:
+        return next(column.pg for column in self.columns if column.name == name)
 
     @staticmethod
     def _arrays(keys: Sequence[Key]) -> list[list[str]]:

@@ -95,11 +95,12 @@ class Source:
         self, connection: Connection, keys: Sequence[Sequence[str]]
     ) -> Generator[bytes, None, None]:
         """The rows of these keys, as they are now."""
+        key = self.format.key
         arrays = ", ".join(
-            f"{_literal([key[at] for key in keys])}::text[]::{self._type(name)}[]"
-            for at, name in enumerate(self.format.key)
+            f"{_literal([one[at] for one in keys])}::text[]" for at, _ in enumerate(key)
         )
-        where = f"({self._key}) IN (SELECT * FROM unnest({arrays}))"
+        texts = f"unnest({arrays}) u({_numbered_names(key)})"
+        where = f"EXISTS (SELECT FROM {texts} WHERE {self._same(key)})"
         return self._copy(connection, self._relation("true", _FIRST), [where], "")
 
     def has(
@@ -107,15 +108,23 @@ class Source:
     ) -> set[int]:
         """Which of the keys, by their place in `keys`, the source has rows of now."""
         arrays = [[key[at] for key in keys] for at, _ in enumerate(columns)]
-        names = ", ".join(f"k{at}" for at, _ in enumerate(columns))
-        same = " AND ".join(
-            f"r.{quoted(name)} = u.k{at}::{self._type(name)}" for at, name in enumerate(columns)
-        )
         query = (
             f"SELECT DISTINCT u.n - 1 FROM unnest({', '.join('%s::text[]' for _ in columns)}) "
-            f"WITH ORDINALITY u({names}, n) JOIN {self.catalog.sql_name} r ON {same}"
+            f"WITH ORDINALITY u({_numbered_names(columns)}, n) "
+            f"JOIN {self.catalog.sql_name} r ON {self._same(columns)}"
         )
         return {number for (number,) in connection.execute(query.encode(), arrays).fetchall()}
+
+    def _same(self, columns: Sequence[str]) -> str:
+        """The condition that a row `r` has in these columns the texts of `u`, one by one.
+
+        To unnest an array of the type would take arrays and composite values apart.
+        """
+        types = [self.catalog.columns[name].pg for name in columns]
+        return " AND ".join(
+            f"r.{quoted(name)} = {pg.read(f'u.k{at}')}"
+            for at, (name, pg) in enumerate(zip(columns, types, strict=True))
+        )
 
     def estimate(self, connection: Connection, condition: str, since: str = _FIRST) -> int:
         """How many rows there will be, about."""
@@ -188,6 +197,10 @@ class Source:
 
     def _type(self, column: str) -> str:
         return self.catalog.columns[column].pg.unbound_cast
+
+
+def _numbered_names(columns: Sequence[str]) -> str:
+    return ", ".join(f"k{at}" for at, _ in enumerate(columns))
 
 
 def _bounds(since: datetime | None, until: datetime | None) -> Iterator[tuple[str, datetime]]:

@@ -98,7 +98,7 @@ class CallbackRows:
 
     @cached_property
     def _hash(self) -> str:
-        parts = ", ".join(f"s.{quoted(c.name)}::{c.pg.unbound_cast}" for c in self._key)
+        parts = ", ".join(c.pg.canonical(c.pg.read(f"s.{quoted(c.name)}")) for c in self._key)
         return KeyText.sql(f"jsonb_build_array({parts})")
 
     @staticmethod

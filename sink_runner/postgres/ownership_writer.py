@@ -22,7 +22,7 @@ import psycopg
 
 from ..plugin import ABSENT, Delete, Keep, Review, Strategy
 from ..target.catalog import quoted
-from ..target.changes import Change, Leave, Position, Round, Write, rounds
+from ..target.changes import Change, Leave, Position, Round, Write
 from ..target.statements import ORDINAL, POSITION, Statements, stored
 from ..target.versions import VersionedWriter
 from ..target.writer import key_arrays, position_arrays, run
@@ -178,7 +178,7 @@ class OwnershipWriter(VersionedWriter):
         super().begin(connection)
         run(connection, _LOCK, [self._sql.mapping])
 
-    def rounds(self, changes: Iterable[Change]) -> list[Round]:
+    def rounds(self, connection: Connection, changes: Iterable[Change]) -> list[Round]:
         """Take the changes in the order of the log; what has no position follows its row."""
         last: dict[str | None, Position] = {}
         placed = []
@@ -188,7 +188,7 @@ class OwnershipWriter(VersionedWriter):
             placed.append((place, change))
         placed.sort(key=lambda pair: pair[0])
         versioned = self._sql.conflict.version is not None
-        return rounds([change for _, change in placed], self.fold, versioned=versioned)
+        return self.split(connection, [change for _, change in placed], versioned=versioned)
 
     def write_round(self, connection: Connection, part: Round) -> int:
         leaves, writes = list(part.leaves.values()), list(part.writes.values())

@@ -72,11 +72,17 @@ class Subject:
         timed = {column.name for column in mapping.columns} - {
             column.name for column in staged(mapping.columns)
         }
+        own = {name for name in mapping.key if self._is_exact(name)}
         return tuple(
             column.name
             for column in mapping.columns
-            if column.name not in mapping.key and (not column.on_insert or column.name in timed)
+            if column.name not in own and (not column.on_insert or column.name in timed)
         )
+
+    def _is_exact(self, name: str) -> bool:
+        """Whether a key column is never written again, since equal keys are the same."""
+        column = self.target_catalog.columns.get(name)
+        return column is None or column.pg.is_exact
 
     @cached_property
     def compared(self) -> tuple[str, ...]:

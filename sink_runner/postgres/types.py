@@ -58,6 +58,8 @@ class PgType:
     """The extension that owns the base type, whatever its schema is."""
     domains: tuple[str, ...] = ()
     """The qualified names of the domains, outermost first."""
+    folding: str | None = None
+    """SQL of the column's collation if it finds different texts equal, as one without case does."""
 
     def read(self, text: str) -> str:
         """Give SQL that reads an SQL expression of type text as the base type's input does.
@@ -67,7 +69,24 @@ class PgType:
         """
         if self.is_builtin(*_READ_BY):
             return f"pg_catalog.{_READ_BY[self.name]}(pg_catalog.textout({text}))"
-        return f"{text}::{self.unbound_cast}"
+        return f"{text}::{self.unbound_cast}" + (f" COLLATE {self.folding}" if self.folding else "")
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether equal values are the same byte for byte, unlike 1 and 1.00 of numeric."""
+        return self.kind == "e" or (self.is_builtin(*_EXACT) and self.folding is None)
+
+    def canonical(self, value: str) -> str:
+        """Give SQL of one value for all that are equal to a value of the base type.
+
+        1 and 1.00 of numeric are equal, `alice` and `Alice` of citext, `1 mon` and `30 days`.
+        """
+        if self.is_from("citext", "citext"):
+            return f"lower({value}::text)"
+        if self.is_builtin("float4", "float8"):
+            return f"({value} + 0)"  # -0 becomes 0
+        form = _CANONICAL.get(self.name) if self.schema == "pg_catalog" else None
+        return value if form is None else f"{form}({value})"
 
     def is_builtin(self, *names: str) -> bool:
         """Whether the base type is one of these types of pg_catalog."""
@@ -135,6 +154,12 @@ class PgType:
         return None
 
 
+_EXACT = (
+    *("int2", "int4", "int8", "oid", "xid8", "bool", "uuid", "pg_lsn", "bytea", "bit", "varbit"),
+    *("text", "varchar", "name", "char", "inet", "cidr", "macaddr", "macaddr8"),
+    *("date", "time", "timetz", "timestamp", "timestamptz"),
+)
+_CANONICAL = {"numeric": "trim_scale", "bpchar": "rtrim", "interval": "justify_interval"}
 _READ_BY = {"regclass": "regclassin", "char": "charin"}
 
 UNRESOLVED = PgType("", "", "X", "b", None, "", "text", "text", "text")
@@ -156,6 +181,9 @@ class ColumnType(NamedTuple):
 
 _COLUMNS = """
 SELECT a.attname, a.atttypid, a.atttypmod,
+    (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname)
+        FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
+        WHERE c.oid = a.attcollation AND NOT c.collisdeterministic),
     NOT a.attnotnull, a.attstorage::text <> 'p', format_type(a.atttypid, NULL)
 FROM pg_attribute a
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
@@ -235,7 +263,8 @@ def read_types(connection: psycopg.Connection[Any], table: str) -> dict[str, Col
     columns = connection.execute(_COLUMNS, (table,)).fetchall()
     resolved = resolve_types(connection, [(row[1], row[2]) for row in columns])
     return {
-        name: ColumnType(resolved[oid, modifier], *facts) for name, oid, modifier, *facts in columns
+        name: ColumnType(replace(resolved[oid, modifier], folding=folding), *facts)
+        for name, oid, modifier, folding, *facts in columns
     }
 
 

@@ -88,7 +88,7 @@ class CandidateWriter:
     def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
         """Apply the changes to the candidates, then derive every group they touched."""
         self._writer.begin(connection)
-        for part in self._writer.rounds(changes):
+        for part in self._writer.rounds(connection, changes):
             self._touch(connection, part)
             self._writer.write_round(connection, part)
             self._touch(connection, part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
@@ -90,17 +90,27 @@ def ordered(leaves: Iterable[Leave]) -> list[Leave]:
     return [leave for leave in leaves if not isinstance(leave.action, Review)]
 
 
-def rounds(changes: Iterable[Change], fold: Fold | None, *, versioned: bool = False) -> list[Round]:
+def rounds(
+    changes: Iterable[Change],
+    fold: Fold | None,
+    *,
+    versioned: bool = False,
+    same: Sequence[Hashable] | None = None,
+) -> list[Round]:
     """Split a batch so that each key occurs once a round and its order is kept.
+
+    `same` tells by equal values which changes have keys that the database finds equal, where
+    Python may tell them apart.
 
     Where the outcome is the same, two changes of a key become one instead: one of two whole
     rows, as `fold` says (None: neither stands for both), or a deletion instead of the row
     before it, unless its tombstone has to know the row's version (`versioned`).
     """
     made = [Round()]
-    last: dict[Key, int] = {}
-    for change in changes:
-        at = last.get(change.key)
+    last: dict[Hashable, int] = {}
+    for number, change in enumerate(changes):
+        key = change.key if same is None else same[number]
+        at = last.get(key)
         if at is None:
             at = 0
         elif _fold(made[at], change, fold, versioned=versioned):
@@ -109,7 +119,7 @@ def rounds(changes: Iterable[Change], fold: Fold | None, *, versioned: bool = Fa
             at += 1
             if at == len(made):
                 made.append(Round())
-        last[change.key] = at
+        last[key] = at
         if isinstance(change, Write):
             made[at].writes[change.key] = change
         else:

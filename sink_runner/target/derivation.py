@@ -116,7 +116,8 @@ class Derivation:
         """Bring the touched groups of the target to what `Candidates.select` says of them."""
         names = self._derived_columns(connection)
         table, key, group = self.target.sql_name, self.declared.key, self.group
-        others = [name for name in names if name not in key]
+        own = {name for name in key if self.target.columns[name].pg.is_exact}
+        others = [name for name in names if name not in own]
         set_ = [*others, *self._timed]
         values = ", ".join([names_of(names), *(NOW for _ in self._timed)])
         sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in set_)

@@ -211,7 +211,7 @@ class Statements:
         bringing = [
             f"({self._keeps(c.name)} = 0 AND s.{quoted(c.name)} IS NOT NULL)"
             for c in self._updated
-            if c.column.sources and c.name != self.conflict.version
+            if c.column.sources and c.name not in {*self.key, self.conflict.version}
         ]
         return f"({' OR '.join(bringing) or 'true'})"
 
@@ -309,7 +309,8 @@ class Statements:
     def empty(self) -> str:
         """Delete what is no newer than a position, but for the rows of callbacks; takes the
         mapping's name, the position and the ordinal by name."""
-        parts = ", ".join(f"t.{quoted(n)}::{self._all_types[n].unbound_cast}" for n in self.key)
+        types = [(f"t.{quoted(name)}", self._all_types[name]) for name in self.key]
+        parts = ", ".join(pg.canonical(as_base(value, pg)) for value, pg in types)
         key = self.key_text.sql(f"jsonb_build_array({parts})")
         place = "(%(position)s::int8, %(ordinal)s::int8)"
         newer = (
@@ -386,7 +387,9 @@ class Statements:
 
     @cached_property
     def _updated(self) -> list[TargetColumn]:
-        return [c for c in self.columns if c.name not in self.key and not c.column.on_insert]
+        """A key is written, too, where an equal one may be spelled otherwise."""
+        own = {name for name in self.key if self.types[name].is_exact}
+        return [c for c in self.columns if c.name not in own and not c.column.on_insert]
 
     def _also_set(self, source: str) -> list[str]:
         sets = [f"{quoted(c.name)} = {NOW}" for c in self.unstaged]
@@ -413,6 +416,20 @@ class Statements:
     def _staged_key(self, name: str) -> str:
         return self.types[name].read(f"s.{quoted(name)}")
 
+    @property
+    def has_exact_key(self) -> bool:
+        return all(self.types[name].is_exact for name in self.key)
+
+    @cached_property
+    def key_numbers(self) -> str:
+        """Takes the keys; gives for each its number, from 0, and one that equal keys share."""
+        arrays = ", ".join("%s::text[]" for _ in self.key)
+        return (
+            f"SELECT s._number - 1, dense_rank() OVER (ORDER BY "
+            f"{', '.join(map(self._staged_key, self.key))}) "
+            f"FROM unnest({arrays}) WITH ORDINALITY AS s({_list(self.key)}, _number)"
+        )
+
     @cached_property
     def key_hash(self) -> str:
         """As which the key of `s` is kept in the runner's own tables."""
@@ -420,7 +437,8 @@ class Statements:
 
     def hash_of(self, *more: str) -> str:
         """A hash of the key of `s` and of more expressions."""
-        parts = [*map(self._staged_key, self.key), *more]
+        parts = [self.types[name].canonical(self._staged_key(name)) for name in self.key]
+        parts += more
         return self.key_text.sql(f"jsonb_build_array({', '.join(parts)})")
 
     def _newer(self, new: Mapping[str, str], source: str) -> str:

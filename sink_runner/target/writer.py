@@ -74,17 +74,36 @@ class Writer:
         """Write the changes in their order and return how many rows the target changed."""
         del now
         self.begin(connection)
-        return sum(self.write_round(connection, part) for part in self.rounds(changes))
+        return sum(self.write_round(connection, part) for part in self.rounds(connection, changes))
 
     def begin(self, connection: Connection) -> None:
         """Prepare for the changes of one call of `write`."""
         del connection
         self.stale = 0
 
-    def rounds(self, changes: Iterable[Change]) -> list[Round]:
+    def rounds(self, connection: Connection, changes: Iterable[Change]) -> list[Round]:
         """Split changes into sets of distinct keys, which have to be written in this order."""
         versioned = self._mapping.events and self._sql.conflict.version is not None
-        return rounds(changes, self.fold, versioned=versioned)
+        return self.split(connection, list(changes), versioned=versioned)
+
+    def split(
+        self, connection: Connection, changes: Sequence[Change], *, versioned: bool
+    ) -> list[Round]:
+        """Split changes into rounds, as the target tells their keys apart."""
+        if not changes or self._sql.has_exact_key:
+            return rounds(changes, self.fold, versioned=versioned)
+        keys = key_arrays(change.key for change in changes)
+        found = dict(run(connection, self._sql.key_numbers, keys).fetchall())
+        told = [(change, found[at]) for at, change in enumerate(changes)]
+        written = {(id(c.source), number) for c, number in told if isinstance(c, Write)}
+        # A key that an event only spells otherwise does not leave.
+        told = [
+            (change, number)
+            for change, number in told
+            if isinstance(change, Write) or (id(change.source), number) not in written
+        ]
+        same = [number for _, number in told]
+        return rounds([c for c, _ in told], self.fold, versioned=versioned, same=same)
 
     def write_round(self, connection: Connection, part: Round) -> int:
         if self._sql.conflict.version is not None:
