@@ -109,6 +109,15 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     _make_control_tables(around.database(mapping.target_table.database).dsn)
     policies = around.latest or (lambda: around.policies)
     watch = schema_watch(plugin.name, mapping, around.config, policies, around.schemas)
+    sources = SourceWatch(
+        plugin.name,
+        mapping,
+        source=around.database(mapping.source_table.database).reader_dsn,
+        check=lambda: check_mapping(
+            plugin.name, mapping, around.config, known=watch.known()
+        ).catalogs(),
+    )
+    sources.start()
     source, target = _check(plugin.name, mapping, around.config, watch.known())
     clusters = ClusterWatch(
         plugin.name,
@@ -177,14 +186,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         health=health,
         stop=around.stop,
         clusters=clusters,
-        sources=SourceWatch(
-            plugin.name,
-            mapping,
-            source=around.database(mapping.source_table.database).reader_dsn,
-            check=lambda: check_mapping(
-                plugin.name, mapping, config, known=watch.known()
-            ).catalogs(),
-        ),
+        sources=sources,
         topics=TopicWatch(
             plugin.name,
             topic,

@@ -64,11 +64,15 @@ class SourceWatch:
         self._check = check
         self._connection: Connection | None = None
         self._oid: int | None = None
-        """Of the table, when it was asked for first."""
         self._checked: Any = None
-        """The identity that the last check of an event's source has seen."""
+        """The identity that a check has found good."""
         self._clock = clock
         self._due = clock() + SECONDS
+
+    def start(self) -> None:
+        """Remember the source as it is before its first check."""
+        self._checked = self._identity()
+        self.close()
 
     def observe(self, events: Iterable[tuple[object, Operation]]) -> None:
         """Check the source if it is altered and an event depends on the row before its change.
@@ -76,11 +80,10 @@ class SourceWatch:
         Raises ConfigError where the source does not carry that row any more, RetriableError where
         it can't be asked.
         """
-        depends = any(event.op in self._needs_before for _, event in events)
-        if not depends and self._oid is not None:
+        if all(event.op not in self._needs_before for _, event in events):
             return
         identity = self._identity()
-        if not depends or identity == self._checked:
+        if identity == self._checked:
             return
         try:
             self._check()

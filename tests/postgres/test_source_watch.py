@@ -39,6 +39,7 @@ def watch(bench):
         reader = bench.config.databases["north"].reader_dsn
         one = SourceWatch("bench", bench.mapping, source=reader, check=check, clock=clock)
         one.checks = 0
+        one.start()
         made.append(one)
         return one
 
@@ -108,8 +109,11 @@ def test_partition_with_another_identity_is_noticed(bench, watch) -> None:
     bench.run(bench.source, via_root)
 
 
-def test_same_source_is_checked_once(watch) -> None:
+def test_altered_source_is_checked_once(bench, watch) -> None:
     one = watch()
+    one.observe(events("d"))
+    assert one.checks == 0
+    bench.run(bench.source, "ALTER TABLE {s}.t REPLICA IDENTITY FULL")
     for _ in range(3):
         one.observe(events("d"))
     assert one.checks == 1
