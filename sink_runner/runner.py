@@ -136,7 +136,8 @@ def _with_latest_policies(around: Surroundings) -> Surroundings:
 
 def _wait(threads: Sequence[MappingThread], stop: threading.Event) -> None:
     while not stop.wait(_CHECK) and any(thread.is_alive() for thread in threads):
-        pass
+        for thread in threads:
+            thread.check_progress()
     stop.set()
 
 

@@ -94,6 +94,8 @@ class Worker:
         self._feed: Feed
         self.counts: Counter[str] = Counter()
         """What became of the events so far, by outcome."""
+        self.turned = time.monotonic()
+        """When the last turn began."""
 
     def run(self) -> None:
         """Work until told to stop.  Raises FatalError; everything else is waited out."""
@@ -122,6 +124,7 @@ class Worker:
         self._applier.cancel()
 
     def _turn(self) -> None:
+        self.turned = time.monotonic()
         polled = self._patiently(self._gather)
         try:
             if self._topics is not None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,6 +50,7 @@ class Work:
     def __init__(self, fault: BaseException | None = None, *, deaf: bool = False) -> None:
         self.fault, self.deaf = fault, deaf
         self.counts = Counter(written=1)
+        self.turned = inf
         self.told = threading.Event()
         self.cancelled = threading.Event()
 
@@ -172,7 +174,7 @@ class Built:
             self.ran.append(plugin.name)
             around.stop.wait(20)
 
-        return SimpleNamespace(run=work, counts={}, cancel=lambda: None)
+        return SimpleNamespace(run=work, counts={}, cancel=lambda: None, turned=inf)
 
     def plugins(self, *names: str) -> list[Any]:
         for name in names:
@@ -335,3 +337,23 @@ def test_mapping_without_events_gets_no_thread(
     built.until(lambda: built.ran == ["one"])
     assert runner.run(settings, [one, two]) == 0
     assert built.built == ["one"]
+
+
+def test_mapping_that_does_not_return_is_paused() -> None:
+    """Nothing tells it from an idle one but that it does not begin another turn."""
+    work, health, stop = Work(), Health(), threading.Event()
+    thread = MappingThread("one", lambda: work, health.mapping("one"), stop)
+    with capture_logs() as logs:
+        thread.start()
+        while not health.mapping("one").is_running():
+            time.sleep(0.01)
+        for turned, state in ((-1e6, State.PAUSED), (-1e6, State.PAUSED), (inf, State.RUNNING)):
+            work.turned = turned
+            thread.check_progress()
+            assert health.standings()["one"].state is state
+        work.told.set()
+        thread.join(5)
+    (told,) = [one for one in logs if one["event"] == "mapping_stalled"]
+    assert told["mapping"] == "one"
+    assert any(at.endswith(":run") and __file__ in at for stack in told["stacks"] for at in stack)
+    thread.check_progress()

@@ -150,6 +150,9 @@ class MappingHealth:
     def running(self) -> None:
         self._health.stands(self.name, State.RUNNING)
 
+    def is_running(self) -> bool:
+        return self._standing().state is State.RUNNING
+
     def paused(self, reason: str) -> None:
         """The world says "not now", and has done so for a while."""
         self._health.stands(self.name, State.PAUSED, reason)

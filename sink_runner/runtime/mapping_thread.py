@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -14,6 +17,8 @@ from ..log import text_of
 
 RECHECK_SECONDS = 60.0
 """How long a quarantined mapping waits before it is built again."""
+STALL_SECONDS = 300.0
+"""After so long without a poll Kafka's group gives the partitions to another member."""
 
 
 class Work(Protocol):
@@ -21,6 +26,10 @@ class Work(Protocol):
 
     @property
     def counts(self) -> Any: ...
+
+    @property
+    def turned(self) -> float:
+        """When it last began a turn, by the monotonic clock."""
 
     def run(self) -> None: ...
 
@@ -53,6 +62,7 @@ class MappingThread(threading.Thread):
         self._recheck_seconds = recheck_seconds
         self._work: Work | None = None
         self._reason = ""
+        self._stalled = False
         self._log = structlog.get_logger().bind(mapping=name)
         self.failed = False
         """Whether the mapping is stopped or quarantined."""
@@ -84,6 +94,33 @@ class MappingThread(threading.Thread):
         """Roll back what is being written, from another thread, after `stop` was set."""
         if self._work is not None:
             self._work.cancel()
+
+    def check_progress(self, stall_seconds: float = STALL_SECONDS) -> None:
+        """Pause the mapping in the eyes of others while one of its steps does not return."""
+        work = self._work
+        seconds = 0.0 if work is None else time.monotonic() - work.turned
+        if seconds <= stall_seconds:
+            if self._stalled:
+                self._stalled = False
+                self._health.running()
+                self._log.info("mapping_resumed")
+        elif self._health.is_running():
+            self._stalled = True
+            reason = "a step of a plugin, or a write, does not return: the log says where it is"
+            self._health.paused(reason)
+            self._log.error(
+                "mapping_stalled", reason=reason, seconds=round(seconds), stacks=self._stacks()
+            )
+
+    def _stacks(self) -> list[list[str]]:
+        """Where the mapping's threads are, without a value."""
+        frames = sys._current_frames()  # noqa: SLF001 - the documented way
+        names = (self.name, f"write-{self.name}_0")
+        return [
+            [f"{f.filename}:{f.lineno}:{f.name}" for f in traceback.extract_stack(frames[it.ident])]
+            for it in threading.enumerate()
+            if it.name in names and it.ident in frames
+        ]
 
     def _attempt(self) -> None:
         work = self._build()
