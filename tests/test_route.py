@@ -473,6 +473,23 @@ class TestKeysThatAreLookedUp:
         assert (change.key, change.values, change.partial) == (("A",), ("A", ABSENT), True)
 
 
+def test_fault_of_a_global_plugin_names_it(make: Make, site: Any) -> None:
+    """It joins every mapping, and most of them do not read what it looks at."""
+    site.plugin(
+        "shared",
+        """
+from sink_runner.plugin import Verdict, hookimpl
+
+@hookimpl
+def sink_filter(event):
+    return Verdict.PASS if event.row["colour"] else Verdict.DROP
+""",
+    )
+    fault = str(refused(make(beside=["shared"]).send(create(**ROW))))
+    assert "sink_filter of plugin 'shared'" in fault
+    assert "column 'colour' is not read by this mapping: add it to reads" in fault
+
+
 def test_changes_keep_the_order_of_their_events(make: Make) -> None:
     changes = make().changes(create(**ROW), delete(**ROW), create(**ROW))
     assert [type(change) for change in changes] == [Write, Leave, Write]
