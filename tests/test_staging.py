@@ -17,7 +17,7 @@ from sink_runner.chain.staging import array_text, text_key, to_text
         (True, "true"),
         (date(2026, 1, 15), "2026-01-15"),
         (time(12, 30), "12:30:00"),
-        (Decimal("1E+3"), "1E+3"),
+        (Decimal("1E+3"), "1000"),
         (b"\xff", "\\xff"),
         ({"day": date(2026, 1, 15)}, '{"day": "2026-01-15"}'),
         (5, "5"),

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from ..avro.conversion import to_postgres, to_python
 from ..avro.envelope import ColumnType, Kind
-from ..postgres.text import moment_text
+from ..postgres.text import float4_text, moment_text
 from ..postgres.types import UNRESOLVED, PgType
 from .staging import staged_as, to_text
 
@@ -54,6 +54,8 @@ def restaging(source: PgType) -> Converter | None:
     """Give what makes PostgreSQL's text of a hook's value; None where any text of it will do."""
     if source.element is not None or source.is_from("hstore", "hstore"):
         return staged_as(source, "text")
+    if source.is_builtin("float4"):
+        return lambda value: float4_text(value) if isinstance(value, float) else to_text(value)
     if source.is_builtin("date", "time", "timestamp", "timestamptz"):
         zoned = source.is_builtin("timestamptz")
         return lambda value: moment_text(to_text(value), zoned=zoned)

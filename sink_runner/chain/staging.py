@@ -83,6 +83,10 @@ def staged_as(pg: PgType, stage_type: str) -> Callable[[Any], Any]:
     return partial(array_text, delimiter=";") if pg.element.is_builtin("box") else array_text
 
 
+_MOST_DIGITS = 1 << 18
+"""Of a numeric, before and after the point; more of them only cost memory before it is refused."""
+
+
 def to_text(value: Any) -> str:
     """A value other than None as PostgreSQL reads it."""
     match value:
@@ -97,7 +101,16 @@ def to_text(value: Any) -> str:
         case bytes():
             return "\\x" + value.hex()
         case _:
-            return float8_text(value) if isinstance(value, float) else str(value)
+            return _plain_text(value)
+
+
+def _plain_text(value: Any) -> str:
+    """A number as PostgreSQL prints it: not 1E-8."""
+    if isinstance(value, float):
+        return float8_text(value)
+    if isinstance(value, Decimal) and abs(value.adjusted()) < _MOST_DIGITS:
+        return format(value, "f")
+    return str(value)
 
 
 def hstore_text(value: Any) -> str:

@@ -34,6 +34,16 @@ _MONEY_SCALE = 2
 _FRACTION = re.compile(r"\.(\d+)")
 _MIDNIGHT = re.compile(r"(?:[T ]00:00(?::00(?:\.0+)?)?(?:Z|[+-]00(?::?00)?)?)?Z?")
 _DAY = re.compile(r"[+-]?\d+-\d\d-\d\d")
+_CLOCK = re.compile(r"\d:\d\d")
+_RELATIVE = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
+_ZONE = re.compile(
+    r":\d\d(?:\.\d+)? *([+-]\d[\d:]*|[a-z]+(?:/[a-z/_+-]+)?)(?: bc)?$", re.IGNORECASE
+)
+_NO_ZONE = frozenset({"am", "pm", "bc", "ad", "z", "utc", "gmt", "zulu"})
+_MOMENTS = "DT"
+"""The categories of dates and times, and of intervals."""
+_WITHOUT_BLANKS = "NBDT"
+"""Those of numbers, booleans, dates and times: their text ends with no blank."""
 _AT_UTC = re.compile(r".*(?:Z|[+-]00(?::00){0,2})")
 
 
@@ -208,6 +218,20 @@ def _to_bounded(source: PgType, target: PgType) -> Check | None:
     return check
 
 
+def _to_padded(source: PgType, target: PgType) -> Check | None:
+    """Blanks at the end are part of a text, and none of a char's value."""
+    bounded = _to_bounded(source, target)
+    if source.is_builtin("bpchar") or source.category in _WITHOUT_BLANKS:
+        return bounded
+
+    def check(value: Any) -> Any:
+        if str(value).endswith(" "):
+            raise ValueRefusedError(f"blanks at the end would be lost in {target.declared}")
+        return value if bounded is None else bounded(value)
+
+    return check
+
+
 def _to_name(source: PgType, target: PgType) -> Check | None:
     if source.is_builtin("name"):
         return None
@@ -239,14 +263,34 @@ def _to_moment(source: PgType, target: PgType) -> Check | None:
     lost = _lost_part(source, target)
     if lost is not None:
         return lost
+    spoken = None if source.category in _MOMENTS else _spoken(target)
     digits = target.second_digits
     if digits is None or _second_digits(source) <= digits:
-        return None
+        return spoken
 
     def check(value: Any) -> Any:
         found = _FRACTION.search(str(value))
         if found and len(found[1].rstrip("0")) > digits:
             raise ValueRefusedError(f"a time is more precise than {target.declared}")
+        return value if spoken is None else spoken(value)
+
+    return check
+
+
+def _spoken(target: PgType) -> Check | None:
+    """PostgreSQL reads `now` as the moment of the write and leaves out what the type lacks."""
+    if target.is_builtin("interval"):
+        return None
+
+    def check(value: Any) -> Any:
+        text = str(value).strip('" ')
+        if _RELATIVE.search(text):
+            raise ValueRefusedError("a text means another moment whenever it is read")
+        if target.is_builtin("time", "timetz") and _DAY.match(text):
+            raise ValueRefusedError(f"a date would be lost in {target.declared}")
+        zone = _ZONE.search(text) if target.is_builtin("time", "timestamp") else None
+        if zone and zone[1].lower() not in _NO_ZONE and zone[1].strip("+-0:"):
+            raise ValueRefusedError(f"a time zone would be lost in {target.declared}")
         return value
 
     return check
@@ -298,10 +342,13 @@ def _to_date(source: PgType, target: PgType) -> Check | None:
     if source.is_builtin("date"):
         return None
 
+    spoken = None if source.category in _MOMENTS else _spoken(target)
+
     def check(value: Any) -> Any:
-        text = str(value)
+        text = str(value if spoken is None else spoken(value)).strip('" ')
         found = _DAY.match(text)
-        if found and not _MIDNIGHT.fullmatch(text.removesuffix(" BC"), found.end()):
+        rest = text.removesuffix(" BC")[found.end() :] if found else text
+        if _CLOCK.search(rest) and not _MIDNIGHT.fullmatch(rest):
             raise ValueRefusedError(f"a time of day would be lost in {target.declared}")
         return value
 
@@ -315,7 +362,8 @@ _BY_TARGET: dict[str, Callable[[PgType, PgType], Check | None]] = {
     "float8": _to_float,
     "bool": _to_boolean,
     **dict.fromkeys(_UNSIGNED, _to_unsigned),
-    **dict.fromkeys(("varchar", "bpchar", "bit", "varbit"), _to_bounded),
+    **dict.fromkeys(("varchar", "bit", "varbit"), _to_bounded),
+    "bpchar": _to_padded,
     "name": _to_name,
     "char": _to_char,
     **dict.fromkeys(("time", "timetz", "timestamp", "timestamptz", "interval"), _to_moment),

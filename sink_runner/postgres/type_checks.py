@@ -56,29 +56,44 @@ def type_refusal(source: PgType, target: PgType) -> str | None:
     """Give the reason for which no value can go from one type to the other; None if some can."""
     if source.element is not None and target.element is not None:
         return type_refusal(source.element, target.element)
+    if reason := _shape_refusal(source, target):
+        return reason
+    if source.category == _BITS and target.category == _NUMERIC:
+        return "the digits of a bit string would be read as those of a decimal number"
+    if source.kind == target.kind == "c":
+        return _field_refusal(source, target)
+    if source.subtype and target.subtype:
+        return _part_refusal("its bounds are", source.subtype, target.subtype)
+    return loss(source, target)
+
+
+def _shape_refusal(source: PgType, target: PgType) -> str | None:
     for pg in (source, target):
         if pg.is_builtin(*_WITHOUT_INPUT):
             return f"PostgreSQL reads no value of type {pg.name}"
     if (source.element is None) != (target.element is None) and not _holds_any(target):
         return "one is an array and the other is not"
-    if source.category == _BITS and target.category == _NUMERIC:
-        return "the digits of a bit string would be read as those of a decimal number"
-    if source.kind == target.kind == "c":
-        return _field_refusal(source, target)
-    return loss(source, target)
+    return None
 
 
 def _field_refusal(source: PgType, target: PgType) -> str | None:
-    """A composite value is read as a whole, so that no value of a field can be refused alone."""
     if len(source.fields) != len(target.fields):
         return "the composite types differ in their fields"
+    names, others = ([name for name, _ in pg.fields] for pg in (source, target))
+    if names != others and set(names) == set(others):
+        return "the composite types have their fields in another order"
     for (name, one), (_, other) in zip(source.fields, target.fields, strict=True):
-        reason = type_refusal(one, other)
-        if reason is not None:
-            return f"field {name}: {reason}"
-        if narrowing(one, other) is not None:
-            return f"field {name} is {other.declared} and would change a value of {one.declared}"
+        if reason := _part_refusal(f"field {name} is", one, other):
+            return reason
     return None
+
+
+def _part_refusal(part: str, source: PgType, target: PgType) -> str | None:
+    """A value of several parts is read as a whole, so that no part of it is checked alone."""
+    reason = type_refusal(source, target)
+    if reason is None and narrowing(source, target) is not None:
+        reason = f"would change a value of {source.declared}"
+    return reason and f"{part} {target.declared}: {reason}"
 
 
 def _holds_any(target: PgType) -> bool:
