@@ -18,7 +18,7 @@ from ..chain.row import TargetColumn
 from ..errors import EventError, WriteError
 from ..plugin import ABSENT
 from ..target.changes import Change, Write
-from ..target.faults import VALUE_FAULTS
+from ..target.faults import READING_STATES, VALUE_FAULTS, judge
 from .types import PgType
 
 Connection = psycopg.Connection[Any]
@@ -44,7 +44,8 @@ class RefusedColumn:
         """Return the error with the column in its text, if a value of the event is at fault."""
         if not isinstance(error, WriteError) or error.constraint:
             return error
-        if error.sqlstate is not None and not error.sqlstate.startswith(_DATA_EXCEPTION):
+        state = error.sqlstate or _DATA_EXCEPTION
+        if not (state.startswith(_DATA_EXCEPTION) or state in READING_STATES):
             return error
         for change in changes:
             if isinstance(change, Write):
@@ -78,7 +79,9 @@ class RefusedColumn:
             with connection.transaction():
                 query = f"SELECT %s::text::{self._types[at].base_cast}"
                 connection.execute(query.encode(), (str(value),))
-        except psycopg.DataError:
+        except psycopg.Error as fault:
+            if not isinstance(judge(fault), EventError):
+                raise
             return False
         return True
 

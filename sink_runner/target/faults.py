@@ -121,6 +121,21 @@ STATES: Mapping[str, Blame] = {
 }
 """Those that are not as their class."""
 
+_READING = {
+    "42601": (  # a text that tsvector, tsquery, jsonpath, hstore, ltree and others do not read
+        *("prssyntaxerror", "prseof", "makepol", "gettoken_query", "gettoken_query_standard"),
+        *("jsonpath_yyerror", "seg_yyerror", "parse_ltree", "parse_lquery", "finish_nodeitem"),
+    ),
+    "42622": ("getid",),
+    "42704": ("aclparse", "regcollationin", "regconfigin", "regdictionaryin", "regrolein"),
+    "42725": ("regoperin",),
+    "42883": ("regoperin", "regprocedurein", "regprocin"),
+    "42P02": ("regoperatorin",),
+    "3F000": ("regnamespacein",),
+}
+"""Input functions that raise what a wrong statement raises, too."""
+READING_STATES = frozenset(_READING)
+
 BY_FUNCTION: Mapping[tuple[str, str], Blame] = {
     # A cached plan's columns were altered meanwhile: the next session has no such plan.
     ("0A000", "RevalidateCachedQuery"): _W,
@@ -129,6 +144,7 @@ BY_FUNCTION: Mapping[tuple[str, str], Blame] = {
     # The database takes no more transactions until it was vacuumed.
     ("54000", "GetNewTransactionId"): _W,
     ("54000", "GetNewMultiXactId"): _W,
+    **{(state, name): _R for state, names in _READING.items() for name in names},
 }
 """SQLSTATEs that mean something else where one function of the server raises them."""
 
