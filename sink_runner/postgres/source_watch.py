@@ -96,6 +96,7 @@ class SourceWatch:
 
     def maintain(self) -> None:
         """Check if it is due; a database that is away is no reason to stop.  Raises ConfigError."""
+        self.close()  # a delete now and then is no reason to hold a session
         if self._clock() < self._due:
             return
         self._due = self._clock() + SECONDS
