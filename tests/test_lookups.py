@@ -1,12 +1,14 @@
 """Values found in a real database."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from sink_runner.chain.lookups import Lookups
-from sink_runner.errors import ConfigError, RetriableError, WriteError
+from sink_runner.chain.staging import to_text
+from sink_runner.errors import ConfigError, RetriableError, ValueRefusedError, WriteError
 from sink_runner.plugin import Column, Lookup
 
 pytestmark = pytest.mark.postgres
@@ -132,3 +134,47 @@ def test_a_column_that_was_widened_is_waited_for(lookups: Any) -> None:
     with pytest.raises(RetriableError):
         ask(wanted)
     assert ask(wanted) == {f"{lookups.key}1": 1}
+
+
+@pytest.fixture
+def stored(scratch: Any) -> Any:
+    """Look up one value that a column of a type holds, by its number."""
+    made: list[Lookups] = []
+
+    def look_up(type_: str, value: str) -> Any:
+        table = scratch.table(f"id int, v {type_}", f"stored_{len(made)}").sql_name
+        scratch.admin.execute(f"INSERT INTO {table} VALUES (1, %s)".encode(), [value])
+        lookup = Lookup(f"SELECT id, v FROM {table} WHERE id = ANY (%s)", "north")
+        made.append(Lookups([Column("c", lookup=lookup)], {"north": scratch.dsn}))
+        return to_text(made[-1].resolve("c", {1})[1])
+
+    yield look_up
+    for one in made:
+        one.close()
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        ("interval", "1 mon"),
+        ("json", '{"a":1.50, "a":2}'),
+        ("numrange", "(,1.50]"),
+        ("date", "infinity"),
+        ("timestamp", "-infinity"),
+        ("timestamptz", "infinity"),
+        ("date", "0044-03-15 BC"),
+    ],
+)
+def test_found_value_is_as_it_is_stored(stored: Any, type_: str, value: str) -> None:
+    assert stored(type_, value) == value
+
+
+def test_value_found_under_another_spelling_is_an_error(lookups: Any) -> None:
+    """It would pass for not found, and be written as NULL."""
+    table = f"{lookups.scratch.schema}.t"
+    lookups.scratch.admin.execute(f"INSERT INTO {table} VALUES (gen_random_uuid(), 7)".encode())
+    find = lookups("SELECT number::text, id::text FROM TABLE WHERE number = ANY (%s::numeric[])")
+    assert len(find({Decimal(7)})) == 1
+    assert find({Decimal(8)}) == {}
+    with pytest.raises(ValueRefusedError, match="another spelling"):
+        find({Decimal("7.0")})

@@ -214,15 +214,15 @@ def _infinity(value: date) -> str:
     return "infinity" if value.year == date.max.year else "-infinity"
 
 
-_DATES = {
+INFINITE_DATES = {
     "-infinity": InfiniteDate(1, 1, 1),
     "infinity": InfiniteDate(9999, 12, 31),
 }
-_MOMENTS = {
+INFINITE_MOMENTS = {
     "-infinity": InfiniteTimestamp(1, 1, 1),
     "infinity": InfiniteTimestamp(9999, 12, 31, 23, 59, 59, 999_999),
 }
-_ZONED = {name: moment.replace(tzinfo=UTC) for name, moment in _MOMENTS.items()}
+INFINITE_ZONED = {name: moment.replace(tzinfo=UTC) for name, moment in INFINITE_MOMENTS.items()}
 
 
 def to_python(
@@ -306,7 +306,7 @@ def _date(value: str) -> date:
     try:
         return date.fromisoformat(value.removesuffix("Z"))
     except ValueError:
-        return _infinite(_date_text(value), _DATES)
+        return _infinite(_date_text(value), INFINITE_DATES)
 
 
 def _timestamp(value: str) -> datetime:
@@ -315,14 +315,14 @@ def _timestamp(value: str) -> datetime:
         # Debezium's Z says nothing: the column has no zone.  A row of a batch has none.
         return moment if moment.tzinfo is None else moment.replace(tzinfo=None)
     except ValueError:
-        return _infinite(_timestamp_text(value), _MOMENTS)
+        return _infinite(_timestamp_text(value), INFINITE_MOMENTS)
 
 
 def _zoned(value: str) -> datetime:
     try:
         return datetime.fromisoformat(value)
     except ValueError:
-        return _infinite(_timestamp_text(value), _ZONED)
+        return _infinite(_timestamp_text(value), INFINITE_ZONED)
 
 
 def _infinite(text: str, infinities: Mapping[str, _T]) -> _T:

@@ -8,8 +8,9 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from ..errors import ConfigError, FatalError
+from ..errors import ConfigError, FatalError, ValueRefusedError
 from ..plugin import Column, Lookup, TableMapping
+from ..postgres.loaders import load_as_stored
 from ..postgres.target_lookups import reads_target
 from ..target.faults import judge
 from ..target.session import connect
@@ -72,12 +73,18 @@ class Lookups:
             rows = self._ask_target(lookup, arrays, target)
         else:
             rows = self._ask_reader(lookup, arrays)
-        return {row[:-1] if several else row[0]: row[-1] for row in rows}
+        found = {row[:-1] if several else row[0]: row[-1] for row in rows}
+        told, wanted = set(map(text_key, found)), set(map(text_key, asked))
+        if told - wanted and wanted - told:
+            raise ValueRefusedError(
+                "its query returns a value in another spelling than it was asked for: select the "
+                "value of the array, by unnest(%s), and not the table's"
+            )
+        return found
 
     def _ask_reader(self, lookup: Lookup, arrays: Sequence[Any]) -> list[Any]:
         try:
-            connection = self._connection(lookup.database)
-            rows = connection.execute(lookup.query.encode(), arrays).fetchall()
+            rows = _rows(self._connection(lookup.database), lookup, arrays)
         except psycopg.Error as fault:
             role = _role(self._dsns[lookup.database])
             self.close()
@@ -92,7 +99,7 @@ class Lookups:
         """Ask in a subtransaction: a value that the query refuses must not end the write."""
         try:
             with target.transaction():
-                return target.execute(lookup.query.encode(), arrays).fetchall()
+                return _rows(target, lookup, arrays)
         except psycopg.Error as fault:
             raise judge(fault) from fault
 
@@ -107,6 +114,12 @@ class Lookups:
                 self._dsns[database], "sink-runner lookups", self._limit.seconds
             )
         return self._connections[database]
+
+
+def _rows(connection: psycopg.Connection[Any], lookup: Lookup, arrays: Sequence[Any]) -> list[Any]:
+    cursor = connection.cursor()
+    load_as_stored(cursor)
+    return cursor.execute(lookup.query.encode(), arrays).fetchall()
 
 
 def _role(dsn: str) -> str | None:

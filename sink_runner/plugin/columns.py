@@ -46,9 +46,10 @@ class Lookup:
     """Values found in a database by other values, asked once for each batch.
 
     `query` takes one array parameter, ``%s``, for each source column of its column (one, but
-    for `all_of`), the arrays side by side, and returns rows of those values, as text, and
+    for `all_of`), the arrays side by side, and returns rows of those very values, as text, and
     what was found.  `database` is where it runs, with the reader's role.  What is not found
-    becomes NULL.
+    becomes NULL.  Where the table may spell an equal value otherwise (numeric, char, citext),
+    select that of the array: ``FROM unnest(%s::text[]) asked JOIN ...``.
     """
 
     query: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -16,9 +16,16 @@ from psycopg.types.datetime import (
     TimestamptzLoader,
     TimetzLoader,
 )
+from psycopg.types.string import TextLoader
 
-_MOMENT = (datetime.min, datetime.max)  # noqa: DTZ901 - a timestamp without zone has none
-_ZONED = tuple(moment.replace(tzinfo=UTC) for moment in _MOMENT)
+from ..avro.conversion import INFINITE_DATES, INFINITE_MOMENTS, INFINITE_ZONED
+
+_RANGES = ("int4", "int8", "num", "date", "ts", "tstz")
+_RESPELLED = (
+    *("interval", "json", "jsonb"),
+    *(f"{name}{kind}" for name in _RANGES for kind in ("range", "multirange")),
+)
+"""Types whose values Python's types do not keep: a month becomes 30 days, and 1.50 in JSON 1.5."""
 
 
 def load_any_moment(cursor: psycopg.Cursor[Any]) -> None:
@@ -32,23 +39,30 @@ def load_any_moment(cursor: psycopg.Cursor[Any]) -> None:
         adapters.register_loader(name, loader)
 
 
-def _lenient(loader: type[Loader], first: object, last: object) -> type[Loader]:
+def load_as_stored(cursor: psycopg.Cursor[Any]) -> None:
+    """As `load_any_moment`, and load as text what Python would not give back as it was."""
+    load_any_moment(cursor)
+    for name in _RESPELLED:
+        cursor.adapters.register_loader(name, TextLoader)
+
+
+def _lenient(loader: type[Loader], infinities: Mapping[str, object]) -> type[Loader]:
     class Lenient(loader):  # type: ignore[valid-type,misc]  # a base class that is an argument
         def load(self, data: Buffer) -> Any:
             try:
                 return super().load(data)
             except psycopg.DataError:
                 text = bytes(data).decode()
-                return {"infinity": last, "-infinity": first}.get(text, text)
+                return infinities.get(text, text)
 
     return Lenient
 
 
 _LOADERS: dict[str, type[Loader]] = {
-    "date": _lenient(DateLoader, date.min, date.max),
-    "timestamp": _lenient(TimestampLoader, *_MOMENT),
-    "timestamptz": _lenient(TimestamptzLoader, *_ZONED),
-    "time": _lenient(TimeLoader, None, None),
-    "timetz": _lenient(TimetzLoader, None, None),
-    "interval": _lenient(IntervalLoader, None, None),
+    "date": _lenient(DateLoader, INFINITE_DATES),
+    "timestamp": _lenient(TimestampLoader, INFINITE_MOMENTS),
+    "timestamptz": _lenient(TimestamptzLoader, INFINITE_ZONED),
+    "time": _lenient(TimeLoader, {}),
+    "timetz": _lenient(TimetzLoader, {}),
+    "interval": _lenient(IntervalLoader, {}),
 }
