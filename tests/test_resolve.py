@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
+from sink_runner.errors import FatalError
 from sink_runner.testing import TargetHarness, create, delete
 
 MAPPING = """
@@ -34,6 +35,11 @@ ADDING = """
 def sink_resolve_conflict(incoming, current):
     current["note"].update(incoming["note"])
     return current
+"""
+ENDING = """
+@hookimpl
+def sink_write(changes, connection):
+    connection.execute("{ending}")
 """
 NO_COUNT = """
 @hookimpl
@@ -162,6 +168,13 @@ class TestWrite:
         (letter,) = target.dead()
         told = "sink_write of plugin 'scores' returned a list, not a number"
         assert (letter["error_message"], target.rows()) == (told, [])
+
+    @pytest.mark.parametrize("ending", ["COMMIT", "ROLLBACK", "COMMIT; BEGIN"])
+    def test_end_of_the_transaction_stops_the_mapping(self, make: Make, ending: str) -> None:
+        """The next attempt would find the offsets committed, and take the rows for written."""
+        target = make(ENDING.format(ending=ending))
+        with pytest.raises(FatalError, match="must not COMMIT"):
+            target.send(scored(5))
 
     def test_what_the_database_refuses_is_a_dead_letter(self, make: Make) -> None:
         target = make(OWN_WRITE)

@@ -23,7 +23,7 @@ from ..postgres.truncation import Truncation
 from ..quality.counts import add_counts
 from .audit import Trail
 from .changes import Change, Key
-from .faults import judge
+from .faults import judge, transaction_fault
 from .isolation import Isolation
 from .offsets import Advance, Claim, Offsets
 from .resolve import RowWriter
@@ -191,6 +191,8 @@ class Applier:
 
     def classify(self, fault: psycopg.Error) -> SinkError:
         """Translate what the session raised; the next statement gets more time if it was late."""
+        if ended := transaction_fault(fault, self._mapping):
+            return ended
         user = conninfo_to_dict(self._dsn).get("user")
         role = user if isinstance(user, str) else None
         return self.limit.heed(judge(fault, role=role, table=self._table))

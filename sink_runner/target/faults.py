@@ -148,6 +148,8 @@ BY_FUNCTION: Mapping[tuple[str, str], Blame] = {
 }
 """SQLSTATEs that mean something else where one function of the server raises them."""
 
+_ENDED_STATES = frozenset({"25P01", "3B001"})
+"""There is no transaction, or it is another one, which has not the savepoint."""
 _RAISED = "exec_stmt_raise"
 """PL/pgSQL's RAISE: the author of the function has decided about this row."""
 _RAISED_TRANSIENT = frozenset({"08", "40", "53", "57", "58"})
@@ -292,6 +294,20 @@ def own_fault(fault: BaseException) -> EventError:
     if judged is fault:
         raise fault
     raise judged from fault
+
+
+def transaction_fault(fault: psycopg.Error, mapping: str) -> FatalError | None:
+    """Return why a write that somebody else has ended must not be tried again, if it is that.
+
+    The next attempt would find the offsets committed, and take the rows for written.
+    """
+    if fault.sqlstate not in _ENDED_STATES:
+        return None
+    return FatalError(
+        "the transaction was ended before all of it was written: sink_write of a plugin must not "
+        "COMMIT. The offsets of the batch may be committed without its rows: correct the plugin, "
+        f"start the runner again and run `sink-runner batch {mapping} --full`"
+    )
 
 
 def _by_blame(fault: psycopg.Error, state: str, found: Blame) -> SinkError:
