@@ -23,7 +23,7 @@ from ..errors import ConfigError
 from ..loading import registry
 from ..masking.policy import load_policies
 from ..parts import Parts, assemble
-from ..plugin import TableMapping
+from ..plugin import Strategy, TableMapping
 from ..postgres.callback_rows import CallbackRows
 from ..postgres.preflight import check_mapping, database, log_warnings
 from ..postgres.refused_column import RefusedColumn
@@ -176,6 +176,9 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         declared=not (parts.chain.decides_writes or parts.route.reads_target),
         key_shown=_key_shown(source, parts),
         rekeyed=bool(parts.chain.maps or parts.chain.masks),
+        ties=mapping.events
+        and mapping.conflict.strategy is Strategy.NEWEST_WINS
+        and not writer.keeps_positions,
         beside=_writers_beside(around),
         touch_orphans=_touch_orphans(around, table, parts),
         ledger=Ledger(plugin.name, mapping.target),

@@ -59,6 +59,11 @@ SELECT DISTINCT sample_position, sample_before FROM (
   SELECT sample_position, sample_before FROM sink.batch_run WHERE cluster = %s
   ORDER BY run DESC LIMIT 100) s
 """
+# Each write of an offset row, whatever it writes, leaves its number.
+_APPLIED = """
+SELECT array_agg(xmin::text ORDER BY cluster_id, topic, topic_id, partition)
+FROM sink.partition_offset WHERE mapping = %s
+"""
 _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s"
 _WATERMARK = """
 INSERT INTO sync_watermark (flow, last_synced_at) VALUES (%s, %s)
@@ -143,6 +148,13 @@ class Ledger:
     def forget_positions(self, connection: Connection) -> None:
         """The log is another than that of the positions that are remembered for the mapping."""
         connection.execute(_FORGET, (self._mapping,))
+
+    def applied(self, connection: Connection) -> list[str] | None:
+        """What is another list once an event of the mapping has been applied."""
+        row = connection.execute(_APPLIED, (self._mapping,)).fetchone()
+        assert row is not None
+        found: list[str] | None = row[0]
+        return found
 
     def synced(self, connection: Connection, at: datetime) -> None:
         """Note for other programs that the target has all that the source had then."""

@@ -62,6 +62,8 @@ class Tools:
     """The source's key is nobody's: it may stand where people look."""
     rekeyed: bool
     """A plugin sees whole rows on their way and might change a key."""
+    ties: bool
+    """Nothing in the target tells which of two rows of the same version is the newer one."""
     beside: Sequence[str]
     """Other mappings that write the target, whose rows this one cannot tell from its own."""
     touch_orphans: str | None
@@ -85,6 +87,8 @@ class Plan:
     condition: str
     since: str
     resumed: Run | None
+    applied: list[str] | None
+    """What `Ledger.applied` was before the snapshot."""
 
 
 class Planner:
@@ -101,6 +105,7 @@ class Planner:
         tools, options, run = self._tools, self._options, 0
         resumed = tools.applier.ask(tools.ledger.interrupted)
         previous = tools.applier.ask(tools.ledger.finished)
+        applied = tools.applier.ask(tools.ledger.applied)
         snapshot = take_snapshot(
             reader,
             patience=tools.settle_seconds,
@@ -121,7 +126,14 @@ class Planner:
                 self._note("the source is another cluster, or was restored, since the last run")
                 tools.applier.ask(tools.ledger.forget_positions)
             run = tools.applier.ask(partial(self._enter, resumed, snapshot))
-        return Plan(run=run, snapshot=snapshot, condition=condition, since=since, resumed=resumed)
+        return Plan(
+            run=run,
+            snapshot=snapshot,
+            condition=condition,
+            since=since,
+            resumed=resumed,
+            applied=applied,
+        )
 
     def _goes_on(self, run: Run, snapshot: Snapshot) -> bool:
         """Was that run to do the same, of the same rows, and can it be told where it was?"""

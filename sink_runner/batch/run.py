@@ -48,6 +48,7 @@ class BatchRun:
         self._seen = Seen(tools.departures.keys)
         self._sample = Sample(max_bytes=tools.chunk_bytes)
         self._run = 0
+        self._applied: list[str] | None = None
         self._number = 0
 
     def run(self) -> Report:
@@ -68,7 +69,7 @@ class BatchRun:
     def _work(self, reader: Connection) -> None:
         tools = self._tools
         plan = Planner(tools, self._options, self._report, self._progress).plan(reader)
-        self._run = plan.run
+        self._run, self._applied = plan.run, plan.applied
         tools.applier.enter(plan.run)
         self._replay()
         self._read(reader, plan)
@@ -164,6 +165,7 @@ class BatchRun:
         writes = [change for change in batch.changes if isinstance(change, Write)]
         leaves = [change for change in batch.changes if isinstance(change, Leave)]
         gone = tools.departures.confirmed(connection, leaves, writes, self._prepare)
+        writes = self._current(connection, writes)
         removed = tools.applier.put(connection, gone, letters).rows
         stale = tools.applier.stale
         written, made = tools.applier.put(connection, writes, letters)
@@ -190,6 +192,17 @@ class BatchRun:
             last = tools.source.format.key_of(messages[-1])
             tools.ledger.progress(connection, self._run, last, total)
         return counts, letters, landed
+
+    def _current(self, connection: Connection, writes: list[Write]) -> list[Write]:
+        """Read the rows again, as they are now, if an event was applied since the snapshot.
+
+        The event may be later than what the snapshot has of the row, and of the same version.
+        """
+        tools = self._tools
+        if not tools.ties or tools.ledger.applied(connection) == self._applied:
+            return writes
+        now = {write.key: write for write in tools.departures.again(writes, self._prepare)}
+        return [now[w.key]._replace(source=w.source) for w in writes if w.key in now]
 
     def _place(self, messages: Sequence[Message]) -> dict[str, Any] | None:
         """From which key to which a chunk was read; None if that would not tell its rows.
