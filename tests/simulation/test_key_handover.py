@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sink_runner.plugin import (
+    Candidates,
     Column,
     Conflict,
     Strategy,
@@ -25,6 +26,7 @@ from sink_runner.plugin import (
     source_wins,
 )
 from sink_runner.postgres.key_identity import KeyIdentity
+from sink_runner.target.candidates import candidate_table
 from sink_runner.target.changes import READ, Change
 from sink_runner.testing import NOW
 
@@ -75,6 +77,7 @@ OPS = st.lists(
                 "rename",
                 "pass",
                 "pass",
+                "exchange",
                 "read",
             ]
         ),
@@ -139,6 +142,9 @@ class Source:
             case "pass" if one is not None and other is None:
                 self._delete(op.one)
                 self._write(op.other, one.code)
+            case "exchange" if one is not None and other is not None and one != other:
+                self._rename(one, op.other)
+                self._rename(other, op.one)
             case "read" if one is not None and self._reads:
                 self._event(op.one, [self._change(one, None, read=True)])
         self.states.append((self._lsn, list(self.rows.values())))
@@ -162,6 +168,15 @@ class Source:
             self.first[id_] = number
         self.rows[id_] = new
         self._event(id_, [*changes, self._change(new, position)])
+
+    def _rename(self, row: Row, id_: int) -> None:
+        """Two rows exchange their primary keys, which the target's key does not hold."""
+        new = row._replace(id=id_, v=next(self._numbers))
+        new = new._replace(at=NOW + self._clock(id_) + timedelta(seconds=new.v))
+        position = self._next()
+        self._event(row.id, [self._made.gone(row.code, position=position, owner=str(row.id))])
+        self._event(id_, [self._change(new, position)])
+        self.rows[id_], self.first[id_] = new, new.v
 
     def _delete(self, id_: int) -> None:
         row = self.rows.pop(id_)
@@ -214,7 +229,10 @@ def deliver(made: Any, source: Source, turns: Sequence[Turn], partitions: int) -
 
 
 def reset(made: Any) -> None:
-    made.scratch.admin.execute(f"TRUNCATE {made.table.sql_name}, sink.row_version".encode())
+    tables = [made.table.sql_name, "sink.row_version"]
+    if made.mapping.candidates:
+        tables.append(candidate_table(made.name))
+    made.scratch.admin.execute(f"TRUNCATE {', '.join(tables)}".encode())
 
 
 def one_clock(_id: int) -> timedelta:
@@ -246,6 +264,22 @@ def test_key_ends_with_the_row_that_has_it(
     converge(written, conflict, clock, partitions, KeyIdentity.PASSED_ON, reads=reads)
 
 
+CANDIDATES = Candidates(
+    key=("code",), group=("code",), select="SELECT code, id, v, at FROM {candidates} c"
+)
+TYPES = {"code": "text", "id": "integer", "v": "integer", "at": "timestamp"}
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 5])
+@pytest.mark.parametrize("name", ["source", "newest", "newest-own-clocks"])
+def test_candidate_ends_with_the_row_that_has_its_key(
+    written: Callable[..., Any], name: str, partitions: int
+) -> None:
+    conflict, clock = STRATEGIES[name]
+    identity = KeyIdentity.PASSED_ON
+    converge(written, conflict, clock, partitions, identity, reads=False, candidates=CANDIDATES)
+
+
 @pytest.mark.parametrize("partitions", [1, 3])
 @pytest.mark.parametrize("name", ["source", "newest"])
 def test_shared_key_ends_with_the_row_that_has_it(
@@ -264,8 +298,11 @@ def converge(
     identity: KeyIdentity,
     *,
     reads: bool,
+    candidates: Candidates | None = None,
 ) -> None:
-    made = written(DDL, *COLUMNS, key=("code",), conflict=conflict, identity=identity)
+    columns = [Column(name, type=TYPES[name]) for name in TYPES] if candidates else COLUMNS
+    declared = {"key": ("code",), "conflict": conflict, "identity": identity}
+    made = written(DDL, *columns, candidates=candidates, **declared)
 
     @settings(
         max_examples=60,
@@ -291,6 +328,7 @@ SCENARIOS = {
     "passed on": [Op("pass", 1, 4, "")],
     "renamed": [Op("rename", 1, 4, "")],
     "swapped": [Op("swap", 1, 2, "")],
+    "exchanged": [Op("exchange", 1, 2, "")],
     "rotated": [Op("swap", 1, 2, ""), Op("swap", 2, 3, "")],
     "passed on and back": [Op("pass", 1, 4, ""), Op("pass", 4, 1, "")],
     "deleted and taken": [Op("delete", 1, 1, ""), Op("recode", 2, 2, "a"), Op("change", 2, 2, "")],
