@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..plugin import TableMapping
+from ..plugin import Delete, TableMapping
 from ..target.catalog import TableCatalog, quoted
 from .findings import Fault
+from .key_identity import KeyIdentity, key_identity
 from .subject import Subject
 from .table_facts import KINDS, UniqueIndex
 from .types import declared_type
@@ -141,6 +142,23 @@ def _unusable(index: UniqueIndex) -> str:
     if not index.immediate:
         return "is deferrable, so ON CONFLICT can't use it"
     return "is partial or over an expression, so ON CONFLICT can't use it"
+
+
+def check_contested(subject: Subject) -> Iterator[Fault]:
+    """Of two rows that swap their keys, one would be deleted by the departure of the other."""
+    mapping = subject.mapping
+    actions = (mapping.on_delete, mapping.on_retire, mapping.on_rekey)
+    if mapping.contested is None or not any(isinstance(action, Delete) for action in actions):
+        return
+    if key_identity(mapping, subject.source_catalog) is not KeyIdentity.SOURCE_ROW:
+        key = ", ".join(mapping.key)
+        yield Fault(
+            f"{mapping.target} is contested and its rows are deleted by ({key}), which may belong "
+            f"to another row of {mapping.source} by then",
+            "actions that delete no row, or a key that holds the source's primary key",
+            "declare on_delete, on_retire and on_rekey as Mark(...), Keep() or Review(...) in the "
+            "plugin",
+        )
 
 
 def check_version(subject: Subject) -> Iterator[Fault]:

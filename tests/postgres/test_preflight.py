@@ -12,10 +12,12 @@ from sink_runner.loading.registry import Plugin, Status
 from sink_runner.plugin import (
     Candidates,
     Column,
+    Contested,
     Keep,
     Lookup,
     Mark,
     Query,
+    Review,
     Schedule,
     insert_once,
     newest_wins,
@@ -52,6 +54,18 @@ class Case:
     publish: bool = True
 
 
+PASSED_ON = {
+    "key": ("v",),
+    "columns": (Column("id"), Column("v"), Column("at")),
+    "conflict": newest_wins("at"),
+    "contested": Contested(),
+    "old_row": True,
+}
+PASSED_ON_TABLES = {
+    "source": "CREATE TABLE {s}.t (id int PRIMARY KEY, v text UNIQUE, at timestamp);"
+    "ALTER TABLE {s}.t REPLICA IDENTITY FULL",
+    "target": "CREATE TABLE {s}.t (id int, v text PRIMARY KEY, at timestamp)",
+}
 FAULTS = {
     "one-topic-for-two-tables": Case(
         "topic",
@@ -405,6 +419,12 @@ FAULTS |= {
         "CREATE TABLE {s}.t (id int PRIMARY KEY, v {s}.when)",
         target="CREATE TABLE {s}.t (id int PRIMARY KEY, v uuid)",
     ),
+    "contested-key-that-is-passed-on": Case(
+        "contested",
+        ("deleted by (v)", "another row of north.{s}.t", "on_rekey as Mark(...)"),
+        mapping=PASSED_ON,
+        **PASSED_ON_TABLES,
+    ),
     "lookup-of-no-table": Case(
         "lookups",
         ("lookup of column v in database north", 'relation "public.nowhere" does not exist'),
@@ -444,6 +464,12 @@ FAULTS |= {
 }
 
 SOUND = {
+    "contested-key-whose-rows-stay": Case(
+        "",
+        (),
+        mapping=PASSED_ON | {"on_delete": Review("gone"), "on_retire": Keep()},
+        **PASSED_ON_TABLES,
+    ),
     "table-with-a-blank-and-a-dot": Case(
         "",
         (),
