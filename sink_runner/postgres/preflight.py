@@ -52,6 +52,7 @@ CHECKS: Mapping[str, Check] = {
     "target_columns": target_checks.check_columns,
     "types": type_checks.check_types,
     "target_key": target_checks.check_key,
+    "target_unique": target_checks.check_unique,
     "contested": target_checks.check_contested,
     "version": target_checks.check_version,
     "casts": cast_checks.check_casts,

@@ -144,6 +144,28 @@ def _unusable(index: UniqueIndex) -> str:
     return "is partial or over an expression, so ON CONFLICT can't use it"
 
 
+def check_unique(subject: Subject) -> Iterator[Fault]:
+    """Rows that swap values, as the source's constraint allows, would wait for each other."""
+    target, mapping = subject.target, subject.mapping
+    if mapping.candidates is not None:
+        return
+    copies = {c.name: set(c.sources) for c in mapping.columns if len(c.sources) == 1}
+    swapped = [set(one.columns) for one in subject.source.indexes if not one.immediate]
+    for index in target.indexes:
+        copied = set().union(*(copies.get(name, set()) for name in index.columns))
+        keyed = set(mapping.key) <= set(index.columns)
+        if index.arbitrates and not keyed and any(one <= copied for one in swapped):
+            name, columns = quoted(index.name), ", ".join(map(quoted, index.columns))
+            yield Fault(
+                f"unique index {index.name} of {mapping.target} is checked row by row, and rows of "
+                f"{mapping.source} may swap its values: their events would wait for each other",
+                "a constraint that is deferrable, as the source's is",
+                f"ALTER TABLE {target.sql_name} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} "
+                f"UNIQUE ({columns}) DEFERRABLE",
+                refused=False,
+            )
+
+
 def check_contested(subject: Subject) -> Iterator[Fault]:
     """Of two rows that swap their keys, one would be deleted by the departure of the other."""
     mapping = subject.mapping

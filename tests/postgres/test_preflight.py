@@ -601,6 +601,20 @@ def test_text_into_a_number_is_told(bench) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "warnings"),
+    [("DEFERRABLE", "", 1), ("", "", 0), ("DEFERRABLE", "DEFERRABLE", 0)],
+)
+def test_swap_that_the_target_refuses_is_told(
+    bench, source: str, target: str, warnings: int
+) -> None:
+    ddl = "CREATE TABLE {{s}}.t (id int PRIMARY KEY, v text CONSTRAINT vs UNIQUE {})"
+    bench.tables(ddl.format(source), ddl.format(target))
+    assert bench.texts() == []
+    way_out = 'DROP CONSTRAINT "vs", ADD CONSTRAINT "vs" UNIQUE ("v") DEFERRABLE'
+    assert [way_out in text for text in bench.warnings()] == [True] * warnings
+
+
 def test_all_faults_are_told_at_once(bench) -> None:
     bench.tables(target="CREATE TABLE {s}.t (id int, v text)", publish=False)
     checks = {one.check for one in bench.preflight().findings}
