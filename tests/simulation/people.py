@@ -1,0 +1,210 @@
+"""A table whose rows pass on a unique value, and the runners that write it to another database."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from itertools import count
+from typing import Any, NamedTuple
+
+import psycopg
+
+from sink_runner.errors import RetriableError
+from sink_runner.target.offsets import Advance
+from sink_runner.testing import NOW, Sample, TargetHarness, create, delete, update
+
+IDS = (1, 2, 3, 4)
+EMAILS = ("a", "b", "c", "d", "e")
+
+
+class Op(NamedTuple):
+    """One transaction, of what two rows, and a free value for one of them."""
+
+    kind: str
+    one: int
+    other: int
+    email: str
+
+
+class Turn(NamedTuple):
+    """What comes next: events of a partition, another try of what waits, or a restart."""
+
+    kind: str
+    partition: int
+    count: int
+
+
+class Source:
+    """The source table, whose unique constraint is deferrable, and its events."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.events: list[tuple[int, Sample]] = []
+        self._numbers = count(1)
+        for id_, email in zip(IDS[:3], EMAILS, strict=False):
+            self.write(id_, email)
+        self.first, self.events = self.events, []
+        """Those of the rows that are there at first."""
+
+    def apply(self, op: Op) -> None:
+        one, other = self.rows.get(op.one), self.rows.get(op.other)
+        free = op.email not in {row["email"] for row in self.rows.values()}
+        match op.kind:
+            case "insert" if one is None and free:
+                self.write(op.one, op.email)
+            case "change" if one is not None:
+                self.write(op.one, one["email"])
+            case "move" if one is not None and free:
+                self.write(op.one, op.email)
+            case "hand" if one and other and op.one != op.other and free:
+                self.write(op.one, op.email)
+                self.write(op.other, one["email"])
+            case "swap" if one and other and op.one != op.other:
+                self.write(op.one, other["email"])
+                self.write(op.other, one["email"])
+            case "take" if one and other and op.one != op.other:
+                self.delete(op.one)
+                self.write(op.other, one["email"])
+            case "replace" if one is not None and other is None:
+                self.delete(op.one)
+                self.write(op.other, one["email"])
+
+    def write(self, id_: int, email: str) -> None:
+        number = next(self._numbers)
+        before = self.rows.get(id_)
+        row = {"id": id_, "email": email, "v": number, "at": NOW + timedelta(seconds=number)}
+        self.rows[id_] = row
+        sample = create(**row) if before is None else update(before, **row)
+        self.events.append((id_, sample.at(NOW, 10 * number)))
+
+    def delete(self, id_: int) -> None:
+        before = self.rows.pop(id_)
+        self.events.append((id_, delete(**before).at(NOW, 10 * next(self._numbers))))
+
+    def expected(self) -> list[tuple[int, str, int]]:
+        return sorted((row["id"], row["email"], row["v"]) for row in self.rows.values())
+
+
+class Process:
+    """A runner that holds some of the partitions."""
+
+    def __init__(self, sink: "Sink", partitions: Sequence[int]) -> None:
+        self._sink, self._partitions = sink, partitions
+        self.target = sink.harness()
+        self.claim()
+
+    def claim(self) -> None:
+        self._claims = dict(self.target.applier.claim(self._partitions))
+        self.target.waiting.load(self._partitions)
+
+    def send(self, events: Sequence[tuple[int, Sample]]) -> None:
+        """Apply events, each of a partition, as one batch."""
+        waiting, harness, before = self.target.waiting, self.target.harness, dict(self._claims)
+        messages = []
+        for (partition, _), message in zip(
+            events, harness.messages(*(sample for _, sample in events)), strict=True
+        ):
+            claim = self._claims[partition]
+            at = claim.next_offset or 0
+            messages.append(message._replace(partition=partition, offset=at))
+            self._claims[partition] = claim._replace(next_offset=at + 1)
+        free, held = waiting.split(messages)
+        batch = harness.prepare(free)
+        waiting.hold(batch, held)
+        steps = [
+            Advance(p, claim.epoch, before[p].next_offset, claim.next_offset)
+            for p, claim in self._claims.items()
+            if claim != before[p]
+        ]
+        self.target.applier.apply(batch, steps)
+        waiting.note(batch.letters, batch.superseding)
+
+    def retry(self) -> None:
+        waiting = self.target.waiting
+        waiting.load(self._partitions)
+        with suppress(RetriableError):
+            waiting.retry(self._claims, self.target.harness.prepare)
+
+    def restart(self) -> "Process":
+        self.target.close()
+        return Process(self._sink, self._partitions)
+
+
+class Sink:
+    """The target table and the runners that write it; partitions are numbered from 1."""
+
+    def __init__(self, postgres: Any, name: str, partitions: int, processes: int) -> None:
+        self._postgres, self.name = postgres, name
+        self.admin = psycopg.connect(postgres.dsn(name), autocommit=True)
+        self.partitions = partitions
+        self._decoded: list[Any] = []
+        self._shapes: list[Any] = []
+        self._count = processes
+        self.processes = [
+            Process(self, [p for p in range(1, partitions + 1) if p % processes == at])
+            for at in range(processes)
+        ]
+
+    def harness(self) -> TargetHarness:
+        dsn = self._postgres.dsn(self.name, role="sink_writer")
+        made = TargetHarness("people", dsn=dsn, admin_dsn=self._postgres.dsn(self.name))
+        # What one runner has decoded the others can decode as well.
+        made.harness._shapes, made.harness._decoded = self._shapes, self._decoded
+        return made
+
+    def clear(self) -> None:
+        self.admin.execute("TRUNCATE people, sync_dlq, sink.row_version, sink.partition_offset")
+        for process in self.processes:
+            process.claim()
+
+    def owner(self, partition: int) -> Process:
+        return self.processes[partition % self._count]
+
+    def restart(self, partition: int) -> None:
+        at = partition % self._count
+        self.processes[at] = self.processes[at].restart()
+
+    def drain(self) -> None:
+        """Retry until nothing changes any more."""
+        before: object = None
+        while before != (before := (self.rows(), self.letters())):
+            for process in self.processes:
+                process.retry()
+
+    def rows(self) -> list[tuple[int, str, int]]:
+        return self.admin.execute("SELECT id, email, v FROM people ORDER BY 1").fetchall()
+
+    def letters(self) -> list[tuple[str, str]]:
+        """The dead letters that wait or have failed."""
+        query = "SELECT status, error_message FROM sync_dlq WHERE status IN ('PARKED', 'OPEN')"
+        return self.admin.execute(query).fetchall()
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.target.close()
+
+
+def spread(sink: Sink, events: Sequence[tuple[int, Sample]]) -> Mapping[int, list[Sample]]:
+    """The events of each partition."""
+    queues: Mapping[int, list[Sample]] = {p: [] for p in range(1, sink.partitions + 1)}
+    for id_, sample in events:
+        queues[id_ % sink.partitions + 1].append(sample)
+    return queues
+
+
+def deliver(sink: Sink, source: Source, turns: Sequence[Turn]) -> None:
+    queues = spread(sink, source.first)
+    for partition, samples in queues.items():
+        sink.owner(partition).send([(partition, sample) for sample in samples])
+    queues = spread(sink, source.events)
+    rest = [Turn("deliver", p, len(source.events)) for p in range(sink.partitions)]
+    for kind, number, most in [*turns, *rest]:
+        partition = number % sink.partitions + 1
+        match kind:
+            case "deliver" if queues[partition]:
+                sink.owner(partition).send([(partition, one) for one in queues[partition][:most]])
+                del queues[partition][:most]
+            case "retry":
+                sink.owner(partition).retry()
+            case "restart":
+                sink.restart(partition)
+    sink.drain()
