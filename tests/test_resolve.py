@@ -47,6 +47,11 @@ def sink_write(changes, connection):
     connection.execute("INSERT INTO scores (id) VALUES (1)")
     return changes
 """
+WORDY = """
+@hookimpl
+def sink_resolve_conflict(incoming, current):
+    return current | {"best": "many"}
+"""
 FORGETFUL = """
 @hookimpl
 def sink_resolve_conflict(incoming, current):
@@ -120,6 +125,13 @@ class TestResolve:
         target.send(scored(5, '{"a": 1}'))
         target.send(scored(6, '{"b": 2}'))
         assert target.rows("best", "note") == [{"best": 5, "note": {"a": 1, "b": 2}}]
+
+    def test_value_of_another_type_names_its_column(self, make: Make) -> None:
+        target = make(WORDY)
+        target.send(scored(5))
+        target.send(scored(6))
+        (letter,) = target.dead()
+        assert letter["error_message"] == "column 'best': expected a whole number"
 
     def test_no_opinion_takes_the_incoming_row(self, make: Make) -> None:
         target = make(SILENT)

@@ -259,8 +259,13 @@ class Route:
     def _whole_key(self, values: Values) -> Key:
         key = self._key(values)
         if None in key or ABSENT in key:
-            raise EventError("a column of the target's key is NULL or missing")
+            raise EventError(f"key column {self._lacking(key, None, ABSENT)} is NULL or missing")
         return key
+
+    def _lacking(self, key: Key, *lacks: Any) -> str:
+        """The first column of the target's key that has none but one of these values."""
+        pairs = zip(self._key_at, key, strict=True)
+        return next(repr(self._names[at]) for at, v in pairs if any(v is one for one in lacks))
 
     def _refused(
         self, incoming: Incoming, after: Sequence[Any], verdict: Verdict, batch: Batch
@@ -276,7 +281,10 @@ class Route:
 
     def _leave(self, incoming: Incoming, key: Key, action: Action, batch: Batch) -> None:
         if ABSENT in key:
-            raise EventError("a column of the target's key is not in the event")
+            raise EventError(
+                f"key column {self._lacking(key, ABSENT)} is not in the event: give the source "
+                "table REPLICA IDENTITY FULL"
+            )
         # A row without the target's key was never written; where the key is looked up, rows stay.
         if None in key or self._stays:
             batch.counts["dropped"] += 1

@@ -10,6 +10,7 @@ import psycopg
 
 from ..chain.row import TargetColumn, to_stage
 from ..chain.steps import Chain, own_copy
+from ..errors import ValueRefusedError
 from ..plugin import Change as PublicChange
 from ..plugin import Row
 from ..postgres.loaders import load_any_moment
@@ -101,7 +102,10 @@ class Resolver:
                 return came
             if value is current[column.name]:
                 value = kept[column.name]
-            return None if value is None else to_stage(column)(value)
+            try:
+                return None if value is None else to_stage(column)(value)
+            except ValueRefusedError as fault:
+                raise ValueRefusedError(f"column {column.name!r}: {fault}") from None
 
         pairs = zip(self._sql.columns, write.values, strict=True)
         return write._replace(values=tuple(staged(column, came) for column, came in pairs))
