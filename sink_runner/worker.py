@@ -155,10 +155,7 @@ class Worker:
         """Poll; what came may wait a little for company, if the settings ask for it."""
         found = {partition: list(part) for partition, part in self._feed.poll(_POLL).items()}
         deadline = time.monotonic() + self._patience.company
-        while found and self._has_room(found):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
+        while found and (left := deadline - time.monotonic()) > 0 and self._has_room(found):
             for partition, part in self._feed.poll(left).items():
                 known = found.setdefault(partition, [])
                 # After a rebalance Kafka may go on elsewhere; then `_is_next` will seek.

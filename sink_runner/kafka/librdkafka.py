@@ -21,7 +21,13 @@ from confluent_kafka import (
 
 from ..errors import RetriableError
 from .feed import PING_SECONDS, Bounds
-from .limits import FETCHED_BYTES, PARTITION_FETCH_BYTES, RECEIVED_BYTES, STORED_BYTES
+from .limits import (
+    FETCHED_BYTES,
+    PARTITION_FETCH_BYTES,
+    QUEUED_BYTES,
+    RECEIVED_BYTES,
+    STORED_BYTES,
+)
 from .message import NO_LEADER_EPOCH, Message
 
 # librdkafka's numbers, where the default is not ours.
@@ -32,7 +38,7 @@ _SETTINGS: Mapping[str, Any] = {
     "auto.offset.reset": "earliest",
     "session.timeout.ms": 6_000,  # the least that brokers allow: takeover is this fast
     "heartbeat.interval.ms": 1_500,
-    "queued.max.messages.kbytes": 8 * 1024,  # bounds what is fetched ahead in memory
+    "queued.max.messages.kbytes": QUEUED_BYTES // 1024,
     "max.partition.fetch.bytes": PARTITION_FETCH_BYTES,
     "fetch.max.bytes": FETCHED_BYTES,
     "message.max.bytes": STORED_BYTES,

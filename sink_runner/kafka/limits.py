@@ -20,5 +20,7 @@ FETCHED_BYTES = 66 * MIB
 PARTITION_FETCH_BYTES = 4 * MIB
 """What a fetch asks for of one partition.  It bounds memory and no record: Kafka returns the first
 batch of a fetch even if it is larger (KIP-74)."""
+QUEUED_BYTES = 8 * MIB
+"""So much librdkafka has ready before it stops fetching ahead; the last fetch comes on top."""
 RECEIVED_BYTES = 100_000_000
 """The largest answer that librdkafka takes."""

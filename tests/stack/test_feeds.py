@@ -12,7 +12,7 @@ from sink_stack.topics import Topic, create
 from sink_runner.kafka.asking import epoch_end
 from sink_runner.kafka.feed import Feed
 from sink_runner.kafka.kafka_python import KafkaPythonFeed
-from sink_runner.kafka.limits import PRODUCED_BYTES
+from sink_runner.kafka.limits import PARTITION_FETCH_BYTES, PRODUCED_BYTES, QUEUED_BYTES
 from sink_runner.kafka.message import Message
 
 pytestmark = pytest.mark.stack
@@ -149,6 +149,25 @@ def test_a_kafka_that_is_there_answers(make: Make) -> None:
     feed = make()
     feed.ping()  # of nothing that is ours yet
     assigned(feed).ping()
+
+
+def test_polls_of_large_records_are_bounded(make: Make, stack: StackUnderTest, topic: str) -> None:
+    """What a client fetches ahead while the worker writes is handed over by one poll."""
+    producer = KafkaProducer(bootstrap_servers=stack.kafka, max_request_size=PRODUCED_BYTES)
+    sizes = [20_000_000] * 4 + [1_000_000] * 40
+    for size in sizes:
+        producer.send(topic, key=b"k", value=bytes(size)).get(timeout=60)
+    producer.close()
+    feed = assigned(make())
+    feed.seek(0, COUNT)
+    polls, bound = list[list[int]](), time.monotonic() + 60
+    while sum(map(len, polls)) < len(sizes):
+        assert time.monotonic() < bound
+        polls.append([len(message.value or b"") for message in feed.poll(0.5).get(0, ())])
+        time.sleep(0.5)
+    assert [size for poll in polls for size in poll] == sizes
+    ahead = QUEUED_BYTES + PARTITION_FETCH_BYTES
+    assert max(sum(poll) for poll in polls) <= ahead + max(sizes)
 
 
 def test_largest_record_reaches_each_client(make: Make, stack: StackUnderTest, topic: str) -> None:
