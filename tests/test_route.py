@@ -1,6 +1,7 @@
 """From events to changes: what passes, what leaves, what is a dead letter."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from decimal import Decimal
@@ -217,6 +218,18 @@ class TestMerge:
         without = {name: value for name, value in ROW.items() if name != "name"}
         (write,) = sink.changes(update(without, city="Jaipur"))
         assert (write.values[1], write.keep, write.partial) == (ABSENT, 1 << 1, True)
+
+    @pytest.mark.parametrize(
+        ("before", "after", "keep"),
+        [(0.0, -0.0, 0), (-0.0, 0.0, 0), (math.nan, math.nan, 1 << 1), (1.5, 1.5, 1 << 1)],
+    )
+    def test_a_double_is_kept_as_it_is_stored(
+        self, make: Make, before: float, after: float, keep: int
+    ) -> None:
+        """0 and -0 are equal and not the same; NaN is the same and not equal."""
+        sink = make(declared=MERGED, types={"name": "float8"})
+        (write,) = sink.changes(update({**ROW, "name": before}, name=after, city="Jaipur"))
+        assert write.keep == keep
 
 
 class TestFaults:

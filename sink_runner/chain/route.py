@@ -313,7 +313,7 @@ class Route:
         if not self._merges:
             return 0
         old = incoming.plans.old.comparable(before)
-        same = [i for i in self._mergeable if old[i] == values[i]]
+        same = [i for i in self._mergeable if _is_same(old[i], values[i])]
         return None if len(same) == len(self._mergeable) else sum(1 << i for i in same)
 
     def _belonged(self, incoming: Incoming, before: Sequence[Any]) -> bool:
@@ -437,6 +437,11 @@ class Route:
         parts = list(asked.items())
         one, other = dict(parts[:half]), dict(parts[half:])
         return {**self._found(target, one, resolve), **self._found(target, other, resolve)}
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    """Is nothing changed?  Of doubles 0 equals -0, and NaN not even itself."""
+    return repr(old) == repr(new) if isinstance(new, float) else bool(old == new)
 
 
 def _moved(message: Message) -> bool:
