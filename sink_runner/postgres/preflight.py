@@ -51,6 +51,7 @@ CHECKS: Mapping[str, Check] = {
     "target_kind": target_checks.check_kind,
     "target_columns": target_checks.check_columns,
     "types": type_checks.check_types,
+    "constants": type_checks.check_constants,
     "target_key": target_checks.check_key,
     "target_unique": target_checks.check_unique,
     "contested": target_checks.check_contested,

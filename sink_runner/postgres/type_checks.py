@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
+
+from ..chain.staging import staged_as, to_text
+from ..errors import ValueRefusedError
 from ..plugin import Column, Constant, SyncTime
+from ..target.catalog import CatalogColumn
 from .findings import Fault
 from .narrowing import loss, narrowing
 from .subject import Subject
-from .types import PgType
+from .types import PgType, declared_type
 
 # Their input functions take no value.
 _WITHOUT_INPUT = (
@@ -20,6 +26,7 @@ _WITHOUT_INPUT = (
     "pg_ndistinct",
     "pg_node_tree",
 )
+_TEXT = declared_type("text")
 _NUMERIC = "N"
 _BITS = "V"
 
@@ -43,6 +50,39 @@ def check_types(subject: Subject) -> Iterator[Fault]:
                     f"change the type of {column.name}, or declare convert= for it in the plugin",
                     column=column.name,
                 )
+
+
+def check_constants(subject: Subject) -> Iterator[Fault]:
+    """A constant or a default that the target's type refuses or changes: so would every row."""
+    for column in subject.mapping.columns:
+        target = subject.target_catalog.columns.get(column.name)
+        constant = column.source.value if isinstance(column.source, Constant) else None
+        value = column.default if constant is None else constant
+        if value is None or target is None or subject.mapping.candidates is not None:
+            continue
+        reason = _constant_refusal(value, target, subject)
+        if reason is not None and column.max_length is None and not column.lookups:
+            yield Fault(
+                f"the {'default' if constant is None else 'constant'} of column {column.name} "
+                f"cannot be written to {subject.mapping.target} as it is: {reason}",
+                f"a value of {target.pg.declared}",
+                "correct the value in the plugin",
+                column=column.name,
+            )
+
+
+def _constant_refusal(value: Any, target: CatalogColumn, subject: Subject) -> str | None:
+    try:
+        text = to_text(staged_as(target.pg, target.stage_type)(value))
+        if target.pg.element is None and (check := narrowing(_TEXT, target.pg)) is not None:
+            check(text)
+        with subject.writing.transaction():
+            subject.writing.execute(f"SELECT {target.pg.read('%s::text')}".encode(), (text,))
+    except ValueRefusedError as fault:
+        return str(fault)
+    except (psycopg.DataError, psycopg.ProgrammingError):
+        return "PostgreSQL does not read it"
+    return None
 
 
 def is_copied(column: Column) -> bool:
