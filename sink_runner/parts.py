@@ -21,7 +21,7 @@ from .masking.stamp import Masking
 from .plugin import Column, Context, Delete, Mark, TableMapping
 from .postgres.key_identity import KeyIdentity, Ownership
 from .postgres.target_lookups import ResolveInTarget, TargetLookups
-from .postgres.types import declared_type
+from .postgres.types import PgType, declared_type
 from .target.catalog import CatalogColumn, stage_type
 
 
@@ -57,7 +57,7 @@ def assemble(
     watch: Callable[[Chain], Chain] = lambda chain: chain,
     feeds: Callable[[str], bool] = lambda _origin: False,
     resolve_in_target: ResolveInTarget | None = None,
-    own: Callable[[Chain], Ownership] = lambda _chain: Ownership(),
+    own: Callable[[Chain, Mapping[str, PgType]], Ownership] = lambda _chain, _target: Ownership(),
     removal: Removal | None = None,
 ) -> Parts:
     """Freeze the mapping's plugins and compile its columns; `batch` is for `Context.batch`.
@@ -67,8 +67,8 @@ def assemble(
 
     `watch` may put a chain in the chain's place that tells what goes on in it; `feeds` tells of an
     origin that is no plugin's here whether its change would only go back to where it came from;
-    `own` tells which source rows the target's keys come from; `removal` derives what the
-    tombstone of a compacted topic removes.
+    `own` tells which source rows the target's keys come from, given the types of its columns;
+    `removal` derives what the tombstone of a compacted topic removes.
     """
     mapping = plugin.mapping
     assert mapping is not None
@@ -78,7 +78,7 @@ def assemble(
     manager = registry.manager_for(plugin, plugins)
     contexts = _contexts(manager.list_name_plugin(), mapping, plugins, batch=batch)
     chain = watch(Chain.from_manager(manager, contexts))
-    owned = own(chain)
+    owned = own(chain, {column.name: column.pg for column in columns})
     route = Route(
         mapping,
         columns,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,10 +35,10 @@ _FIRST = "-infinity"
 _FEW = 100_000  # rows, or what the catalog estimates them to be, that are counted one by one
 
 
-def own_by_rows(source: Source, chain: Chain) -> Ownership:
+def own_by_rows(source: Source, chain: Chain, target: Mapping[str, PgType]) -> Ownership:
     """Tell which source rows the target's keys come from, of rows that a batch reads."""
     key_of, maps = source.format.named_key, bool(chain.maps)
-    return ownership(source.mapping, source.catalog, key_of, has_maps=maps)
+    return ownership(source.mapping, source.catalog, key_of, has_maps=maps, target=target)
 
 
 @dataclass(frozen=True, kw_only=True)

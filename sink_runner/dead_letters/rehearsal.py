@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -30,6 +30,7 @@ from ..postgres.key_identity import Ownership, own_by_events
 from ..postgres.preflight import database
 from ..postgres.refused_column import RefusedColumn
 from ..postgres.source_checks import columns_before
+from ..postgres.types import PgType
 from ..target.audit import trail
 from ..target.catalog import TableCatalog, read_table
 from ..target.faults import judge
@@ -46,7 +47,7 @@ class Reading(NamedTuple):
     decode: Callable[[Message], Decoded]
     shape_of: Callable[[bytes], Shape]
     subject: Callable[[Message], str]
-    own: Callable[[Chain], Ownership]
+    own: Callable[[Chain, Mapping[str, PgType]], Ownership]
 
 
 class Rehearsal(NamedTuple):

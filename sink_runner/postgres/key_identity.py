@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..avro import KeyDecoder
@@ -18,6 +19,7 @@ from ..errors import DecodeError
 from ..kafka.message import Message
 from ..plugin import Column, TableMapping
 from ..target.catalog import TableCatalog
+from .types import PgType
 
 _MOMENTS = frozenset(("date", "timestamp", "timestamptz"))
 
@@ -47,13 +49,14 @@ def ownership(
     key_of: Callable[[Message], Mapping[str, Any]],
     *,
     has_maps: bool = False,
+    target: Mapping[str, PgType] = MappingProxyType({}),
 ) -> Ownership:
-    """Decide it from the mapping and the source's catalog.
+    """Decide it from the mapping, the source's catalog and the types of the target's columns.
 
     `key_of` returns the columns of an event's key and may raise DecodeError.  `has_maps` says
     that a plugin sees whole rows on their way, and may change a column of a natural key.
     """
-    identity = key_identity(mapping, source, has_maps=has_maps)
+    identity = key_identity(mapping, source, has_maps=has_maps, target=target)
     if identity is KeyIdentity.SOURCE_ROW:
         return Ownership()
     moments = {name for name, c in source.columns.items() if c.pg.scalar.name in _MOMENTS}
@@ -71,7 +74,11 @@ def ownership(
 
 
 def own_by_events(
-    mapping: TableMapping, source: TableCatalog, keys: KeyDecoder, chain: Chain
+    mapping: TableMapping,
+    source: TableCatalog,
+    keys: KeyDecoder,
+    chain: Chain,
+    target: Mapping[str, PgType],
 ) -> Ownership:
     """Decide it for change events, whose keys `keys` decodes to the sorted primary key."""
     names = sorted(source.primary_key)
@@ -79,18 +86,23 @@ def own_by_events(
     def key_of(message: Message) -> dict[str, Any]:
         return dict(zip(names, keys.decode(message.key), strict=True))
 
-    return ownership(mapping, source, key_of, has_maps=bool(chain.maps))
+    return ownership(mapping, source, key_of, has_maps=bool(chain.maps), target=target)
 
 
 def key_identity(
-    mapping: TableMapping, source: TableCatalog, *, has_maps: bool = False
+    mapping: TableMapping,
+    source: TableCatalog,
+    *,
+    has_maps: bool = False,
+    target: Mapping[str, PgType] = MappingProxyType({}),
 ) -> KeyIdentity:
     """Tell which source rows a target key may come from."""
     if not mapping.events:
         return KeyIdentity.SOURCE_ROW  # batch runs come one after the other
     columns = {column.name: column for column in mapping.columns}
     key = mapping.candidates.key if mapping.candidates else mapping.key
-    copied = {columns[name].sources[0] for name in key if _is_copied(columns[name], source)}
+    found = [columns[name] for name in key if _is_copied(columns[name], source, target.get(name))]
+    copied = {column.sources[0] for column in found}
     if source.primary_key and source.primary_key <= copied:
         return KeyIdentity.SOURCE_ROW
     whole = len(copied) == len(key) and not has_maps
@@ -99,13 +111,14 @@ def key_identity(
     return KeyIdentity.SHARED
 
 
-def _is_copied(column: Column, source: TableCatalog) -> bool:
+def _is_copied(column: Column, source: TableCatalog, target: PgType | None) -> bool:
     """Does the column hold another value wherever its source column does?"""
     return (
         len(column.sources) == 1
         and column.sources[0] in source.columns
         and not (column.lookups or column.convert or column.max_length)
         and column.default is None
+        and not (target and target.makes_equal(source.columns[column.sources[0]].pg))
     )
 
 

@@ -11,6 +11,7 @@ from .findings import Fault
 from .key_identity import KeyIdentity, key_identity
 from .subject import Subject
 from .table_facts import KINDS, UniqueIndex
+from .type_checks import is_copied
 from .types import declared_type
 
 # Types of which a later change has a greater value, if the column counts or tells the time.
@@ -116,6 +117,7 @@ def check_key(subject: Subject) -> Iterator[Fault]:
         return
     over = [index for index in target.indexes if set(index.columns) == set(mapping.key)]
     if any(index.arbitrates for index in over):
+        yield from _merged_keys(subject)
         return
     key = ", ".join(quoted(name) for name in mapping.key)
     add = f"ALTER TABLE {target.sql_name} ADD UNIQUE ({key})"
@@ -134,6 +136,26 @@ def check_key(subject: Subject) -> Iterator[Fault]:
             if not index.valid
             else add,
         )
+
+
+def _merged_keys(subject: Subject) -> Iterator[Fault]:
+    """Keys that the source tells apart and the target does not."""
+    for column in subject.mapping.columns:
+        name = column.name
+        source = subject.source_catalog.columns.get(next(iter(column.sources), ""))
+        target = subject.target_catalog.columns.get(name)
+        if name not in subject.mapping.key or not is_copied(column) or not (source and target):
+            continue
+        if target.pg.makes_equal(source.pg):
+            yield Fault(
+                f"key {name} of {subject.mapping.target} is {target.pg.declared}, and "
+                f"{source.name} of {subject.mapping.source} is {source.pg.declared}: rows whose "
+                "keys differ in the source alone share one row of the target",
+                "a type that tells as many keys apart",
+                f"change the type of {name}, or make such rows impossible in the source",
+                column=name,
+                refused=False,
+            )
 
 
 def _unusable(index: UniqueIndex) -> str:
@@ -172,7 +194,9 @@ def check_contested(subject: Subject) -> Iterator[Fault]:
     actions = (mapping.on_delete, mapping.on_retire, mapping.on_rekey)
     if mapping.contested is None or not any(isinstance(action, Delete) for action in actions):
         return
-    if key_identity(mapping, subject.source_catalog) is not KeyIdentity.SOURCE_ROW:
+    types = {name: column.pg for name, column in subject.target_catalog.columns.items()}
+    identity = key_identity(mapping, subject.source_catalog, target=types)
+    if identity is not KeyIdentity.SOURCE_ROW:
         key = ", ".join(mapping.key)
         yield Fault(
             f"{mapping.target} is contested and its rows are deleted by ({key}), which may belong "

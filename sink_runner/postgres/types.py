@@ -119,6 +119,16 @@ class PgType:
             return (self.extension, self.name) == (other.extension, other.name)
         return (self.schema, self.name) == (other.schema, other.name)
 
+    def makes_equal(self, source: PgType) -> bool:
+        """Whether values that the source's type tells apart may be equal here: a and A in citext.
+
+        Only texts are read so freely; numbers and times of two types are equal in both.
+        """
+        if source.category != _TEXTS or not source.is_exact:
+            return False
+        padded = self.is_builtin("bpchar")  # blanks, of which nothing else is made, are refused
+        return self.category != _TEXTS or not (self.is_exact or padded)
+
     @property
     def scalar(self) -> PgType:
         """The type of the elements of an array, else the type."""
@@ -154,6 +164,8 @@ class PgType:
         return None
 
 
+_TEXTS = "S"
+"""pg_type.typcategory of text and what is like it."""
 _EXACT = (
     *("int2", "int4", "int8", "oid", "xid8", "bool", "uuid", "pg_lsn", "bytea", "bit", "varbit"),
     *("text", "varchar", "name", "char", "inet", "cidr", "macaddr", "macaddr8"),

@@ -16,6 +16,7 @@ from sink_runner.plugin import (
     source_wins,
 )
 from sink_runner.postgres.key_identity import KeyIdentity, key_identity, ownership
+from sink_runner.postgres.types import declared_type
 
 pytestmark = pytest.mark.postgres
 
@@ -140,3 +141,18 @@ def test_record_without_a_readable_key_has_no_owner(scratch) -> None:
 def test_plain_mapping_asks_for_no_owner(scratch) -> None:
     owned = ownership(mapping("id"), scratch.table(DDL), lambda _: {})
     assert owned == (KeyIdentity.SOURCE_ROW, None)
+
+
+@pytest.mark.parametrize(
+    ("type_", "identity"),
+    [
+        ("citext", KeyIdentity.SHARED),
+        ("int", KeyIdentity.SHARED),
+        ("varchar(5)", KeyIdentity.SOURCE_ROW),
+        ("char(5)", KeyIdentity.SOURCE_ROW),
+    ],
+)
+def test_key_of_a_type_that_tells_fewer_apart_is_shared(scratch, type_: str, identity: Any) -> None:
+    source = scratch.table("code text PRIMARY KEY, id int, kind text")
+    target = {"code": declared_type(type_)}
+    assert key_identity(mapping("code"), source, target=target) is identity

@@ -1,6 +1,8 @@
 """The checks before a mapping starts: each fault is refused, by name and with the way out."""
 
 from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from sink_runner.loading.registry import Plugin, Status
 from sink_runner.plugin import (
     Candidates,
     Column,
+    Constant,
     Contested,
     Keep,
     Lookup,
@@ -425,6 +428,25 @@ FAULTS |= {
         mapping=PASSED_ON,
         **PASSED_ON_TABLES,
     ),
+    "constant-of-another-type": Case(
+        "constants",
+        ("the constant of column v", "expected a whole number"),
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v int)",
+        mapping={"columns": (Column("id"), Column("v", Constant("x")))},
+    ),
+    "constant-that-would-be-rounded": Case(
+        "constants",
+        ("the constant of column v", "more digits than numeric(6,2) keeps"),
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v numeric(6,2))",
+        mapping={"columns": (Column("id"), Column("v", Constant(Decimal("1.005"))))},
+    ),
+    "default-that-is-no-label": Case(
+        "constants",
+        ("the default of column v", "PostgreSQL does not read it"),
+        target="CREATE TYPE {s}.mood AS ENUM ('sad');"
+        "CREATE TABLE {s}.t (id int PRIMARY KEY, v {s}.mood)",
+        mapping={"columns": (Column("id"), Column("v", default="glad"))},
+    ),
     "lookup-of-no-table": Case(
         "lookups",
         ("lookup of column v in database north", 'relation "public.nowhere" does not exist'),
@@ -479,6 +501,19 @@ SOUND = {
         mapping={"source": 'north.{s}."Order.s 1"'},
     ),
     "plain": Case("", ()),
+    "constants": Case(
+        "",
+        (),
+        target="CREATE TABLE {s}.t (id int PRIMARY KEY, v jsonb, w numeric(3,1)[], x date)",
+        mapping={
+            "columns": (
+                Column("id"),
+                Column("v", default={"a": [1, None]}),
+                Column("w", Constant([Decimal("1.5")])),
+                Column("x", Constant(date(2024, 1, 1))),
+            )
+        },
+    ),
     "key-with-included-column": Case(
         "", (), target="CREATE TABLE {s}.t (id int, v text, PRIMARY KEY (id) INCLUDE (v))"
     ),
@@ -521,6 +556,12 @@ SOUND = {
         "CREATE POLICY everything ON {s}.t FOR SELECT TO sink_reader USING (true)",
     ),
 }
+
+
+FOLDING = (
+    "CREATE COLLATION {s}.nocase "
+    "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+)
 
 
 def prepared(bench: Any, case: Case) -> None:
@@ -580,6 +621,17 @@ def test_what_is_sound_is_not_refused(prepare, name) -> None:
     bench = prepare(SOUND[name])
     assert bench.texts() == []
     assert bench.start() == ""
+
+
+def test_keys_that_become_one_are_warned(bench) -> None:
+    bench.run(bench.target, FOLDING)
+    bench.tables(
+        "CREATE TABLE {s}.t (id text PRIMARY KEY, v text)",
+        "CREATE TABLE {s}.t (id text COLLATE {s}.nocase PRIMARY KEY, v text)",
+    )
+    (finding,) = check_mapping("t", bench.mapping, bench.config).findings
+    assert not finding.refused
+    assert "rows whose keys differ in the source alone" in finding.fault.problem
 
 
 def test_reader_of_events_alone_is_warned(bench) -> None:
