@@ -73,8 +73,11 @@ def noting(log: Any, event: str, *kinds: type[Exception]) -> Iterator[None]:
 
 
 def text_of(exc: BaseException) -> str:
-    """The exception's text if it is our own; otherwise what it is."""
-    return str(exc) if _is_ours(exc) else f"a plugin raised {_class(exc)}"
+    """The exception's text if it is our own; otherwise what it is, and where it was raised."""
+    if _is_ours(exc):
+        return str(exc)
+    *_, at = "nowhere", *frames(exc.__traceback__)
+    return f"a plugin raised {_class(exc)} at {at}"
 
 
 def trace(exc: BaseException) -> list[str]:

@@ -113,7 +113,7 @@ def test_the_trace_tells_the_whole_chain() -> None:
 def test_the_text_of_a_plugin_s_own_error_is_not_kept() -> None:
     """An author may write anything into an EventError, a row's value too."""
     row = letter_of(from_a_plugin(EventError("number 012345678901 is odd")))
-    assert row[7] == "a plugin raised sink_runner.errors.EventError"
+    assert row[7] == "a plugin raised sink_runner.errors.EventError at <string>:1:<module>"
     assert "012345678901" not in row[8]
 
 
