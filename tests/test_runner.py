@@ -356,4 +356,19 @@ def test_mapping_that_does_not_return_is_paused() -> None:
     (told,) = [one for one in logs if one["event"] == "mapping_stalled"]
     assert told["mapping"] == "one"
     assert any(at.endswith(":run") and __file__ in at for stack in told["stacks"] for at in stack)
+
+
+def test_mapping_that_ends_after_a_stall_stays_stopped() -> None:
+    work, health = Work(FatalError("why")), Health()
+    told, run = threading.Event(), work.run
+    work.run = lambda: (told.wait(20), run())
+    thread = MappingThread("one", lambda: work, health.mapping("one"), threading.Event())
+    thread.start()
+    while not health.mapping("one").is_running():
+        time.sleep(0.01)
+    work.turned = -1e6
     thread.check_progress()
+    told.set()
+    thread.join(5)
+    thread.check_progress()
+    assert health.standings()["one"].state is State.STOPPED

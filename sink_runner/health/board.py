@@ -153,6 +153,13 @@ class MappingHealth:
     def is_running(self) -> bool:
         return self._standing().state is State.RUNNING
 
+    def resumed(self, reason: str) -> bool:
+        """It goes on; False if what it was paused for is not what it stands for any more."""
+        resumes = self._standing().reason == reason
+        if resumes:
+            self.running()
+        return resumes
+
     def paused(self, reason: str) -> None:
         """The world says "not now", and has done so for a while."""
         self._health.stands(self.name, State.PAUSED, reason)

@@ -19,6 +19,7 @@ RECHECK_SECONDS = 60.0
 """How long a quarantined mapping waits before it is built again."""
 STALL_SECONDS = 300.0
 """After so long without a poll Kafka's group gives the partitions to another member."""
+_STALLED = "a step of a plugin, or a write, does not return: the log says where it is"
 
 
 class Work(Protocol):
@@ -102,14 +103,13 @@ class MappingThread(threading.Thread):
         if seconds <= stall_seconds:
             if self._stalled:
                 self._stalled = False
-                self._health.running()
-                self._log.info("mapping_resumed")
+                if self._health.resumed(_STALLED):
+                    self._log.info("mapping_resumed")
         elif self._health.is_running():
             self._stalled = True
-            reason = "a step of a plugin, or a write, does not return: the log says where it is"
-            self._health.paused(reason)
+            self._health.paused(_STALLED)
             self._log.error(
-                "mapping_stalled", reason=reason, seconds=round(seconds), stacks=self._stacks()
+                "mapping_stalled", reason=_STALLED, seconds=round(seconds), stacks=self._stacks()
             )
 
     def _stacks(self) -> list[list[str]]:
