@@ -247,6 +247,8 @@ def test_a_hash_without_key_or_with_a_short_one_is_refused():
         ("987612341234", None),
         ("१९८०-०५-१७", None),
         (3789, None),
+        ("0044-03-15 BC", "0044-01-01 BC"),
+        ("0044-03-15T12:30:45Z BC", "0044-01-01 BC"),
     ],
 )
 def test_show_year_keeps_the_year_of_a_date_and_nothing_of_anything_else(value, shown):

@@ -164,7 +164,7 @@ def show_year(value: Any) -> Any:
     if isinstance(value, date):
         return date(value.year, 1, 1)
     year = _YEAR.match(value) if isinstance(value, str) else None
-    return f"{year[0]}-01-01" if year else None
+    return f"{year[0]}-01-01{' BC' if value.endswith('BC') else ''}" if year else None
 
 
 def to_null(_value: Any) -> None:
