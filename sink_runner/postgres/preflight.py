@@ -40,6 +40,7 @@ Check = Callable[[Subject], Iterable[Fault]]
 
 CHECKS: Mapping[str, Check] = {
     "source_kind": source_checks.check_kind,
+    "source_encoding": source_checks.check_encoding,
     "source_columns": source_checks.check_columns,
     "replica_identity": source_checks.check_replica_identity,
     "publication": source_checks.check_publication,

@@ -72,6 +72,19 @@ def check_kind(subject: Subject) -> Iterator[Fault]:
         )
 
 
+def check_encoding(subject: Subject) -> Iterator[Fault]:
+    """Bytes of no known encoding: the server refuses to send a text that is not UTF-8."""
+    if subject.reading.info.parameter_status("server_encoding") == "SQL_ASCII":
+        database = subject.mapping.source_table.database
+        yield Fault(
+            f"database {database} has the encoding SQL_ASCII: one text that is not UTF-8 stops its "
+            "capture and every batch",
+            "a database that knows the encoding of its texts",
+            "restore it with pg_restore into a database made by createdb -E UTF8 -T template0",
+            refused=False,
+        )
+
+
 def check_columns(subject: Subject) -> Iterator[Fault]:
     """A column that does not exist, or that capture leaves out."""
     source, mapping = subject.source, subject.mapping

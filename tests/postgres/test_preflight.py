@@ -3,9 +3,12 @@
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from sink_runner.batch import session
 from sink_runner.errors import ConfigError
@@ -26,6 +29,7 @@ from sink_runner.plugin import (
     newest_wins,
 )
 from sink_runner.postgres.preflight import check_mapping, check_topic
+from sink_runner.postgres.source_checks import check_encoding
 
 pytestmark = pytest.mark.postgres
 
@@ -621,6 +625,19 @@ def test_what_is_sound_is_not_refused(prepare, name) -> None:
     bench = prepare(SOUND[name])
     assert bench.texts() == []
     assert bench.start() == ""
+
+
+def test_source_without_an_encoding_is_warned(bench) -> None:
+    bench.tables()
+    bench.source.execute(
+        b"CREATE DATABASE of_bytes ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'"
+    )
+    dsn = make_conninfo(bench.config.databases["north"].reader_dsn, dbname="of_bytes")
+    with psycopg.connect(dsn) as reading:
+        subject = SimpleNamespace(reading=reading, mapping=bench.mapping)
+        (fault,) = check_encoding(subject)
+        assert "SQL_ASCII" in fault.problem
+        assert not fault.refused
 
 
 def test_keys_that_become_one_are_warned(bench) -> None:
