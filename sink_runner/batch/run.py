@@ -46,6 +46,7 @@ class BatchRun:
         self._progress = progress
         self._report = Report(mapping=tools.name, mode=options.mode, dry_run=options.dry_run)
         self._seen = Seen(tools.departures.keys)
+        self._replayed: list[Write] = []
         self._sample = Sample(max_bytes=tools.chunk_bytes)
         self._run = 0
         self._applied: list[str] | None = None
@@ -221,13 +222,20 @@ class BatchRun:
             prepare = self._prepare_and_see if see else self._prepare
             done = self._insist(partial(replay_rows, self._tools.waiting, prepare))
             self._report.counts["replayed"] += done["replayed"]
+            self._see_replayed()
 
     def _prepare_and_see(self, messages: Sequence[Message]) -> Batch:
         """A row that waited while others were read is as little gone as they are."""
+        self._see_replayed()
         batch = self._prepare(messages)
-        writes = [change for change in batch.changes if isinstance(change, Write)]
-        self._tools.applier.ask(partial(self._seen.add, writes=writes))
+        self._replayed = [change for change in batch.changes if isinstance(change, Write)]
         return batch
+
+    def _see_replayed(self) -> None:
+        """Note the rows that the portion before brought, which the target has only now."""
+        if self._replayed:
+            self._tools.applier.ask(partial(self._seen.add, writes=self._replayed))
+            self._replayed = []
 
     # -- the end ---------------------------------------------------------------------------------
 
