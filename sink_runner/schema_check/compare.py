@@ -17,6 +17,10 @@ def change_of(then: ColumnShape, now: ColumnShape) -> Change:
     if not (then.source_type and now.source_type):
         # A number in decimals is a string to Avro: it takes both sides to tell.
         one, other = then.type.kind, now.type.kind
+        if {one, other} == {Kind.ENUM, Kind.STRING}:
+            # Debezium finds a type by its name alone.  An enum that is called like a table of
+            # another schema is a text to it, and the value is the label all the same.
+            return Change.NONE
     else:
         one, other = then.kind, now.kind
     if one is other:

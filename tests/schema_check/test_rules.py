@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from sink_runner.avro.envelope import ColumnType, Kind
 from sink_runner.plugin import Candidates, Column, Query, Rule, first_of
+from sink_runner.schema_check.compare import change_of
 from sink_runner.schema_check.contract import Contract
 from sink_runner.schema_check.findings import Change, Severity
-from sink_runner.schema_check.shape import row_of
+from sink_runner.schema_check.shape import ColumnShape, row_of
 
 from .tables import COLUMNS, PLANNED, envelope, policies, row, rules
 
@@ -164,6 +166,12 @@ class TestType:
     def test_is_nobody_s_concern_where_it_is_not_named(self, then, now, change):
         past = Contract(row=row(**COLUMNS, other=then))
         assert rules().check(row(**COLUMNS, other=now), past) == []
+
+    def test_enum_that_capture_takes_for_a_text_is_one(self):
+        enum = ColumnShape("mood", "string", ColumnType(Kind.ENUM), "mood")
+        text = ColumnShape("mood", "string", ColumnType(Kind.STRING))
+        assert change_of(enum, text) is Change.NONE
+        assert change_of(enum, replace(text, source_type="text")) is Change.MEANING
 
     def test_json_and_jsonb_are_one(self):
         past = Contract(row=row(**COLUMNS | {"amount": "json"}))
