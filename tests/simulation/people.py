@@ -159,6 +159,11 @@ class Sink:
     def owner(self, partition: int) -> Process:
         return self.processes[partition % self._count]
 
+    def send(self, id_: int, sample: Sample) -> None:
+        """Apply an event of a row by the runner that has its partition."""
+        partition = id_ % self.partitions + 1
+        self.owner(partition).send([(partition, sample)])
+
     def restart(self, partition: int) -> None:
         at = partition % self._count
         self.processes[at] = self.processes[at].restart()

@@ -248,3 +248,26 @@ def test_swap_is_applied_beside_an_event_that_waits(sink: Callable[..., Sink], c
     made.drain()
     assert made.rows()[:3] == [(1, "b", 4), (2, "a", 5), (3, "c", 3)]
     assert [status for status, _ in made.letters()] == ["PARKED"]
+
+
+def test_row_that_moved_on_is_not_written_by_the_other_runner(sink: Callable[..., Sink]) -> None:
+    """A newer event of its row is applied while the other runner tries what waited."""
+    made, source = sink(DEFERRABLE, partitions=2, processes=2), Source()
+    source.apply(Op("swap", 1, 2, ""))
+    source.apply(Op("move", 1, 1, "e"))
+    one, other, moved = source.events
+    for id_, sample in (*source.first, one, other):
+        made.send(id_, sample)
+    process = made.owner(other[0] % 2 + 1)
+    apply = process.target.applier.apply
+
+    def apply_late(*given: Any, **options: Any) -> int:
+        process.target.applier.apply = apply  # type: ignore[method-assign]
+        made.send(*moved)
+        return apply(*given, **options)
+
+    process.target.applier.apply = apply_late  # type: ignore[method-assign]
+    process.retry()
+    assert made.rows() == [(1, "e", 6), (2, "b", 2), (3, "c", 3)]
+    made.drain()
+    assert (made.rows(), made.letters()) == (source.expected(), [])
