@@ -217,25 +217,28 @@ class BatchRun:
         return {"source_keys": [",".join(form.key_of(message)) for message in ends]}
 
     def _replay(self, *, see: bool = False) -> None:
-        """What earlier runs parked, and then this one: what it needs may have come."""
-        if not self._options.dry_run:
-            prepare = self._prepare_and_see if see else self._prepare
-            done = self._insist(partial(replay_rows, self._tools.waiting, prepare))
-            self._report.counts["replayed"] += done["replayed"]
-            self._see_replayed()
+        """What earlier runs parked, and then this one: what it needs may have come.
 
-    def _prepare_and_see(self, messages: Sequence[Message]) -> Batch:
-        """A row that waited while others were read is as little gone as they are."""
-        self._see_replayed()
-        batch = self._prepare(messages)
-        self._replayed = [change for change in batch.changes if isinstance(change, Write)]
-        return batch
+        `see`: a row that waited while others were read is as little gone as they are.
+        """
+        if self._options.dry_run:
+            return
+        last: list[Write] = []
 
-    def _see_replayed(self) -> None:
-        """Note the rows that the portion before brought, which the target has only now."""
-        if self._replayed:
-            self._tools.applier.ask(partial(self._seen.add, writes=self._replayed))
-            self._replayed = []
+        def prepare(messages: Sequence[Message]) -> Batch:
+            self._see(last)
+            batch = self._prepare(messages)
+            last[:] = [change for change in batch.changes if isinstance(change, Write) and see]
+            return batch
+
+        done = self._insist(partial(replay_rows, self._tools.waiting, prepare))
+        self._see(last)
+        self._report.counts["replayed"] += done["replayed"]
+
+    def _see(self, writes: Sequence[Write]) -> None:
+        """Note the rows of a round once it is committed: the target's row spells the key."""
+        if writes:
+            self._tools.applier.ask(partial(self._seen.add, writes=writes))
 
     # -- the end ---------------------------------------------------------------------------------
 
