@@ -362,3 +362,29 @@ def test_capture_goes_on_where_it_was_after_a_crash(stack, database, recorded):
     database.execute("INSERT INTO trap.moving VALUES (12, 'after')")
     seen = [one.key["id"] for one in until(recorded, "moving", {10, 11, 12})]
     assert list(dict.fromkeys(seen)) == [10, 11, 12]
+
+
+def test_settings_of_the_database_do_not_change_values(stack, database, recorded):
+    """PostgreSQL writes the values of its log as the session of capture has them."""
+    settings = {
+        "bytea_output": "escape",
+        "intervalstyle": "sql_standard",
+        "extra_float_digits": "0",
+        "datestyle": "SQL, DMY",
+    }
+    try:
+        for name, value in settings.items():
+            database.execute(f"ALTER DATABASE smart_warehouse SET {name} = '{value}'")
+        stack.restart("warehouse")
+        database.execute(
+            "INSERT INTO trap.kinds (id, raw, span, ratio, day) VALUES "
+            "(900, '\\x00ff', '1 year 2 mons -3 days', 0.1::float8 + 0.2::float8, '2024-02-03')"
+        )
+        (message,) = until(recorded, "kinds", {900})
+    finally:
+        for name in settings:
+            database.execute(f"ALTER DATABASE smart_warehouse RESET {name}")
+        stack.restart("warehouse")
+    row = message.value["after"]
+    assert (row["raw"], row["span"]) == ("AP8=", "1 year 2 mons -3 days")
+    assert (row["ratio"], row["day"]) == (0.30000000000000004, "2024-02-03Z")
