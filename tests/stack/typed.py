@@ -80,17 +80,7 @@ class Cell:
 
 def cells(group: str) -> list[Cell]:
     """The columns of a group's table."""
-    return [
-        Cell(values, shape)
-        for values in GROUPS[group]
-        for shape in Shape
-        if has_domains(values) or "domain" not in shape.value
-    ]
-
-
-def has_domains(values: TypeValues) -> bool:
-    """Debezium 3.6 does not start in a database with a domain over an enum."""
-    return "AS ENUM" not in (values.setup or "")
+    return [Cell(values, shape) for values in GROUPS[group] for shape in Shape]
 
 
 def rows(group: str) -> Iterator[dict[str, str]]:
@@ -127,8 +117,7 @@ def create(connection: psycopg.Connection[Any]) -> None:
         connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA extras".encode())
     for group, members in GROUPS.items():
         for values in members:
-            made = domains(values) if has_domains(values) else []
-            for statement in (values.setup, *made):
+            for statement in (values.setup, *domains(values)):
                 if statement:
                     connection.execute(statement.encode())
         columns = ", ".join(f'"{cell.name}" {cell.type_sql}' for cell in cells(group))

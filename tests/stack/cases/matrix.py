@@ -12,15 +12,13 @@ from .order import SIGNAL
 
 SCHEMA = "matrix"
 _MOST = 60
-# The JDBC driver reads a cursor's rows where a snapshot meets its name: no such table can be read.
-_LEFT_OUT = {"refcursor"}
 _RESPELLED = 1000
 """The first id of the rows that are updated to an equal value with another spelling."""
 
 
 def matrix() -> Iterator[Case]:
     for group in typed.GROUPS:
-        cells = [cell for cell in typed.cells(group) if cell.values.name not in _LEFT_OUT]
+        cells = typed.cells(group)
         parts = [cells[at : at + _MOST] for at in range(0, len(cells), _MOST)]
         for number, part in enumerate(parts):
             yield _case(group, number, part)
@@ -62,8 +60,7 @@ def _types(group: str) -> Iterator[str]:
     for values in typed.GROUPS[group]:
         if values.setup:
             yield values.setup
-        if typed.has_domains(values):
-            yield from domains(values)
+        yield from domains(values)
 
 
 def _inserts(table: str, cells: Sequence[Cell]) -> Iterator[str]:

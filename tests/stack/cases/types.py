@@ -226,6 +226,17 @@ TYPES: tuple[Case, ...] = (
         before=[_MOOD],
     ),
     case(
+        "enum-domain-made-later",
+        "id int PRIMARY KEY, v text",
+        ["INSERT INTO {t} VALUES (1, 'a')"],
+        [
+            "CREATE TYPE cases.later AS ENUM ('sad', 'very happy')",
+            "CREATE DOMAIN cases.feeling AS cases.later",
+            "ALTER TABLE {t} ADD COLUMN feeling cases.feeling",
+            "INSERT INTO {t} VALUES (2, 'b', 'sad')",
+        ],
+    ),
+    case(
         "arrays-more",
         "id int PRIMARY KEY, pairs cases.pair[], m money[], x xml[], v varchar(5)[], c char(3)[], "
         "spots point[], boxes box[], zones timestamptz[], o oid[], r int4range[]",
