@@ -32,6 +32,7 @@ SPELLINGS = [
     (Kind.TIMESTAMP, "timestamp", "-0043-03-15T00:00:00Z", "0044-03-15 00:00:00 BC"),
     (Kind.TIMESTAMP, "timestamp", "+12024-01-01T01:02:03.5Z", "12024-01-01 01:02:03.5"),
     (Kind.TIMESTAMP, "timestamp", "+294247-01-10T04:00:25.2Z", "infinity"),
+    (Kind.TIMESTAMP, "timestamp", "294247-01-10T04:00:25.2Z", "294247-01-10 04:00:25.2"),
     (Kind.TIMESTAMP, "timestamp", "-290308-12-21T19:59:27.6Z", "-infinity"),
     (
         Kind.TIMESTAMP_TZ,

@@ -224,7 +224,7 @@ def test_timestamps_without_zone_end_in_z_all_the_same(kinds, keep):
 
 def test_timestamps_with_zone_are_in_utc(kinds):
     assert kinds[1].value["after"]["zoned"] == "2024-02-29T07:04:56.123456Z"
-    assert kinds[6].value["after"]["zoned"] == "2024-02-29T00:00:00.000000Z"
+    assert kinds[6].value["after"]["zoned"] == "2024-02-29T00:00:00Z"
 
 
 def test_dates_and_times_end_in_z(kinds):
@@ -246,12 +246,10 @@ def test_infinite_dates_keep_postgresql_s_spelling(kinds):
     assert kinds[4].value["after"]["day"] == "-infinity"
 
 
-def test_infinite_timestamps_are_the_last_and_first_instants_debezium_can_write(kinds):
-    assert kinds[3].value["after"]["at"] == "+294247-01-10T04:00:25.2Z"
-    assert kinds[4].value["after"]["at"] == "-290308-12-21T19:59:27.6Z"
-
-
-def test_infinite_timestamps_with_zone_keep_postgresql_s_spelling(kinds):
+def test_infinite_timestamps_keep_postgresql_s_spelling(kinds):
+    """Debezium alone writes two moments, one of which PostgreSQL can hold."""
+    assert kinds[3].value["after"]["at"] == "infinity"
+    assert kinds[4].value["after"]["at"] == "-infinity"
     assert kinds[3].value["after"]["zoned"] == "infinity"
     assert kinds[4].value["after"]["zoned"] == "-infinity"
 

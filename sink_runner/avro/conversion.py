@@ -37,7 +37,8 @@ _NUMBERS = {"NAN": "NaN", "POSITIVE_INFINITY": "Infinity", "NEGATIVE_INFINITY": 
 _BY_TYPE = {"numeric": Kind.DECIMAL, "money": Kind.DECIMAL, "bytea": Kind.BASE64}
 _FAR = re.compile(r"([+-]?\d{4,})(-\d\d-\d\d(?:T[\d:.]+)?Z?)")
 # What overflows in Debezium leave of PostgreSQL's infinities, as recorded.  Date '-infinity' is
-# missing on purpose: its "-5877611-06-22Z" was also seen where the other sign was expected.
+# missing on purpose: its "-5877611-06-22Z" was also seen where the other sign was expected.  The
+# moment that has the text of "infinity" is written by PostgresText.java without the sign.
 _INFINITE = {
     "infinity": "infinity",
     "-infinity": "-infinity",

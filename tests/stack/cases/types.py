@@ -237,6 +237,15 @@ TYPES: tuple[Case, ...] = (
         ],
     ),
     case(
+        "defaults-of-moments",
+        "id int PRIMARY KEY, v text, clock time NOT NULL DEFAULT '24:00', "
+        "at timestamp NOT NULL DEFAULT '2024-01-01 10:00', day date NOT NULL DEFAULT 'infinity', "
+        "due date NOT NULL DEFAULT '2024-12-31', "
+        "zoned timestamptz NOT NULL DEFAULT '0044-03-15 BC', raw bytea NOT NULL DEFAULT '\\x00ff'",
+        ["INSERT INTO {t} (id, v) VALUES (1, 'a'), (2, 'b')"],
+        ["DELETE FROM {t} WHERE id = 2", "UPDATE {t} SET v = NULL WHERE id = 1"],
+    ),
+    case(
         "arrays-more",
         "id int PRIMARY KEY, pairs cases.pair[], m money[], x xml[], v varchar(5)[], c char(3)[], "
         "spots point[], boxes box[], zones timestamptz[], o oid[], r int4range[]",

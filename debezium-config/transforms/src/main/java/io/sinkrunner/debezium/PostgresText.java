@@ -8,6 +8,10 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.sql.Types;
 import java.time.LocalDate;
+import java.time.LocalTime;
+import java.time.OffsetDateTime;
+import java.time.ZoneOffset;
+import java.time.format.DateTimeFormatter;
 import java.util.Base64;
 import java.util.GregorianCalendar;
 import java.util.HexFormat;
@@ -15,6 +19,8 @@ import java.util.Map;
 import java.util.Properties;
 import java.util.Set;
 import java.util.TimeZone;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.apache.kafka.connect.data.SchemaBuilder;
 
 /**
@@ -23,11 +29,12 @@ import org.apache.kafka.connect.data.SchemaBuilder;
  * <p>Without it Debezium turns what it cannot convert into NULL and logs a warning ({@code
  * numeric[]} with NaN, every inner array of two dimensions), leaves columns out (composite types,
  * {@code xid8}, arrays of {@code interval}), rewrites values ({@code timetz} in UTC, time 24:00 as
- * 00:00), or cannot tell two values apart ({@code date 'infinity'} and a day long ago). None of
- * this is an error, so {@code event.converting.failure.handling.mode} finds none of it.
+ * 00:00), or cannot tell two values apart ({@code date 'infinity'} and a day long ago, {@code
+ * timestamp 'infinity'} and one of the year 294247). None of this is an error, so {@code
+ * event.converting.failure.handling.mode} finds none of it.
  *
  * <p>A column whose type is in {@link #KEPT}, or an enum, stays as Debezium writes it: that form
- * loses nothing. A date, a time and a time with zone keep Debezium's schema, so that readers know
+ * loses nothing. A date, a time and a timestamp keep Debezium's schema, so that readers know
  * what the text means. Every other column becomes a plain string that PostgreSQL's input function
  * reads.
  *
@@ -38,6 +45,8 @@ public final class PostgresText implements CustomConverter<SchemaBuilder, Relati
     private static final int BYTEA = 17;
     private static final int DATE = 1082;
     private static final int TIME = 1083;
+    private static final int TIMESTAMP = 1114;
+    private static final int TIMESTAMPTZ = 1184;
     private static final int INTERVAL = 1186;
     private static final int TIMETZ = 1266;
     private static final int NUMERIC = 1700;
@@ -61,11 +70,12 @@ public final class PostgresText implements CustomConverter<SchemaBuilder, Relati
             869, // inet
             1042, // bpchar
             1043, // varchar
-            1114, // timestamp
-            1184, // timestamptz
             2950, // uuid
             3802); // jsonb
 
+    private static final Pattern DAY = Pattern.compile("\\d+-\\d\\d-\\d\\d( BC)?");
+    private static final Pattern MOMENT =
+            Pattern.compile("(\\d+-\\d\\d-\\d\\d) ([\\d:.]+)([+-][\\d:]+)?( BC)?");
     private static final String HEX = "hex:";
     private String placeholder;
     /** What the JDBC driver returns for an infinite date, in milliseconds. */
@@ -95,6 +105,14 @@ public final class PostgresText implements CustomConverter<SchemaBuilder, Relati
             case TIME:
                 registration.register(named("io.debezium.time.IsoTime"),
                         value -> value == null ? missing(required, "00:00:00Z") : time(value));
+                return;
+            case TIMESTAMP:
+                registration.register(named("io.debezium.time.IsoTimestamp"),
+                        value -> value == null ? missing(required, "1970-01-01T00:00:00Z") : moment(value));
+                return;
+            case TIMESTAMPTZ:
+                registration.register(named("io.debezium.time.ZonedTimestamp"),
+                        value -> value == null ? missing(required, "1970-01-01T00:00:00Z") : moment(value));
                 return;
             case TIMETZ:
                 registration.register(named("io.debezium.time.ZonedTime"),
@@ -190,6 +208,23 @@ public final class PostgresText implements CustomConverter<SchemaBuilder, Relati
         return text.endsWith("Z") ? text : text + "Z";
     }
 
+    /**
+     * As Debezium, in UTC and with a Z where the column has no zone, but for an infinity, and without
+     * the sign of a year after 9999: with it, one of them is what Debezium makes of 'infinity'.
+     */
+    private String moment(Object value) {
+        Matcher parts = MOMENT.matcher(text(value));
+        if (!parts.matches()) {
+            return text(value); // an infinity, the placeholder, or a default as Debezium spells it
+        }
+        ZoneOffset zone = parts.group(3) == null ? ZoneOffset.UTC : ZoneOffset.of(parts.group(3));
+        String day = parts.group(1) + (parts.group(4) == null ? "" : parts.group(4));
+        String iso = OffsetDateTime.of(day(day), LocalTime.parse(parts.group(2)), zone)
+                .withOffsetSameInstant(ZoneOffset.UTC)
+                .format(DateTimeFormatter.ISO_OFFSET_DATE_TIME);
+        return iso.startsWith("+") ? iso.substring(1) : iso;
+    }
+
     private String date(Object value) {
         if (value instanceof java.sql.Date) {
             return date((java.sql.Date) value);
@@ -198,14 +233,15 @@ public final class PostgresText implements CustomConverter<SchemaBuilder, Relati
             return spelled(LocalDate.ofEpochDay((Integer) value)); // a column's default
         }
         String text = text(value);
-        if (text.endsWith("infinity") || text.equals(placeholder)) {
-            return text;
-        }
+        return DAY.matcher(text).matches() ? spelled(day(text)) : text; // as in moment
+    }
+
+    private static LocalDate day(String text) {
         boolean isBeforeChrist = text.endsWith(" BC");
         String[] parts = (isBeforeChrist ? text.substring(0, text.length() - 3) : text).split("-");
         int year = Integer.parseInt(parts[0]);
-        return spelled(LocalDate.of(isBeforeChrist ? 1 - year : year,
-                Integer.parseInt(parts[1]), Integer.parseInt(parts[2])));
+        return LocalDate.of(isBeforeChrist ? 1 - year : year,
+                Integer.parseInt(parts[1]), Integer.parseInt(parts[2]));
     }
 
     /** As Debezium spells a date: astronomical years, and a Z that says nothing. */

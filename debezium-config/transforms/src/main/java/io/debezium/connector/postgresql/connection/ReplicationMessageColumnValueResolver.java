@@ -38,10 +38,6 @@ public class ReplicationMessageColumnValueResolver {
                 return value.asDouble();
             case 790:
                 return value.asMoney();
-            case 1114:
-                return value.asInstant(); // timestamp
-            case 1184:
-                return value.asOffsetDateTimeAtUtc(); // timestamptz
             default:
                 return value.asString();
         }
