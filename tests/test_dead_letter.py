@@ -17,7 +17,7 @@ from sink_runner.errors import (
     WaitingError,
     WriteError,
 )
-from sink_runner.kafka.message import ROWS, Message
+from sink_runner.kafka.message import NO_LEADER_EPOCH, ROWS, Message
 from sink_runner.target.faults import judge
 
 SEALER = Sealer(b"k" * 32, "one")
@@ -29,6 +29,7 @@ MESSAGES = st.builds(
     st.none() | st.binary(max_size=40),
     st.binary(max_size=200),
     headers=st.lists(st.tuples(st.text(max_size=9), st.binary(max_size=9)), max_size=2).map(tuple),
+    leader_epoch=st.just(NO_LEADER_EPOCH),  # a dead letter moves no offset
 )
 MESSAGE = Message("topic", 1, 2, b"key", b"value")
 

@@ -54,6 +54,7 @@ class Sealer:
         return replace(self, old_keys={})
 
     def seal(self, message: Message) -> bytes:
+        """Encrypt the record, but for its place and its leader epoch, which no letter needs."""
         nonce = os.urandom(_NONCE)
         body = b"" if message.value is not None else struct.pack(">i", _WITHOUT_VALUE)
         body += _packed(message.headers) if message.headers else b""
