@@ -185,8 +185,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         patience=patience(config),
         health=health,
         stop=around.stop,
-        clusters=clusters,
-        sources=sources,
+        watches=(clusters, sources),
         topics=TopicWatch(
             plugin.name,
             topic,

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from itertools import pairwise
 from typing import TypeVar
 
 import structlog
@@ -26,16 +25,15 @@ from .dead_letters.dead_letter import DeadLetter, fails, tell
 from .dead_letters.waiting import Waiting
 from .errors import DecodeError, EventError, FencedError, RetriableError
 from .health.board import MappingHealth
-from .kafka.feed import Feed
-from .kafka.gaps import Gaps
+from .kafka.feed import Bounds, Feed
 from .kafka.identify import TopicWatch
+from .kafka.log_checks import LogChecks
 from .kafka.message import Message
 from .loading.hooks import Hooks
 from .log import noting, text_of
 from .patience import Insistence, Patience
 from .portions import byte_size, record_portions
-from .postgres.clusters import ClusterWatch
-from .postgres.source_watch import SourceWatch
+from .postgres.source_watch import Watch
 from .target.applier import Applier
 from .target.offsets import Advance, Claim
 from .transform.tombstones import TOMBSTONE, TombstoneFilter
@@ -61,8 +59,7 @@ class Worker:
         patience: Patience,
         health: MappingHealth,
         stop: threading.Event,
-        clusters: ClusterWatch | None = None,
-        sources: SourceWatch | None = None,
+        watches: Sequence[Watch] = (),
         topics: TopicWatch | None = None,
     ) -> None:
         self._open_feed = feed
@@ -73,17 +70,19 @@ class Worker:
         self._hooks = hooks
         self._patience = patience
         self._stop = stop
-        self._clusters = clusters
-        self._sources = sources
-        self._topics = topics
+        self._watches = watches
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
         self._pending: Future[int] | None = None
         self._maintained = time.monotonic()
         self._log = structlog.get_logger().bind(mapping=mapping)
         self._tombstones = TombstoneFilter()
-        self._gaps = Gaps(
-            mapping, lambda at: self._patiently(lambda: self._feed.bounds(at)), self._log
+        self._checks = LogChecks(
+            mapping,
+            topics=topics,
+            bounds=self._bounds,
+            patiently=self._patiently,
+            log=self._log,
         )
         self._health = health
         # One for each thread: each waits by itself.
@@ -106,8 +105,8 @@ class Worker:
         finally:
             self._writer.shutdown(cancel_futures=True)
             self._applier.close()
-            if self._sources is not None:
-                self._sources.close()
+            for watch in self._watches:
+                watch.close()
             self._hooks.shutdown()
 
     def _work(self) -> None:
@@ -127,8 +126,7 @@ class Worker:
         self.turned = time.monotonic()
         polled = self._patiently(self._gather)
         try:
-            if self._topics is not None:
-                self._patiently(self._topics.check_when_due)
+            self._checks.check_when_due()
             # What was polled before the seek is from wherever Kafka thought we were.
             stale = self._take_over()
             records = {
@@ -137,7 +135,7 @@ class Worker:
                 if partition not in stale and self._is_next(partition, part[0].offset)
             }
             for partition, part in records.items():
-                self._check_epochs(partition, part)
+                self._checks.check_epochs(partition, self._claims[partition], part)
             if self._waiting.due():
                 self._retry()
             if records:
@@ -184,10 +182,8 @@ class Worker:
         self._drop_lost()  # while we waited, the group may have moved on
         self._tombstones.forget(new)
         for partition in new & self._claims.keys():
-            _, next_offset, leader_epoch = self._claims[partition]
-            self._check_log(partition, next_offset, leader_epoch)
-            self._gaps.check_first(partition, next_offset)
-            self._seek(partition, next_offset)
+            self._checks.check_claim(partition, self._claims[partition])
+            self._seek(partition, self._claims[partition].next_offset)
         self._log.info("partitions_claimed", partitions=sorted(new))
         return new
 
@@ -208,30 +204,17 @@ class Worker:
         expected = claim.next_offset
         if offset == expected:
             return True
-        if sought == -1 and self._topics is not None:
-            self._patiently(self._topics.check)  # nothing of ours made the offset jump
+        if sought == -1:
+            self._checks.check_topic()  # nothing of ours made the offset jump
         if expected is not None and offset < expected:
-            self._check_log(partition, expected, claim.leader_epoch)
-        elif sought == expected and self._gaps.passes(partition, expected, offset):
+            self._checks.check_log(partition, expected, claim.leader_epoch)
+        elif sought == expected and self._checks.passes(partition, expected, offset):
             return True
         self._seek(partition, expected)
         return False
 
-    def _check_epochs(self, partition: int, part: Sequence[Message]) -> None:
-        """Before records of another leader epoch are applied, check that Kafka lost none before."""
-        _, next_offset, known = self._claims[partition]
-        if part[-1].leader_epoch == known:
-            return
-        self._check_log(partition, next_offset, known)
-        for last, first in pairwise(part):
-            if last.leader_epoch != first.leader_epoch:
-                self._check_log(partition, first.offset, last.leader_epoch)
-
-    def _check_log(self, partition: int, applied: int | None, leader_epoch: int) -> None:
-        """FatalError if Kafka lost records before offset `applied`, whatever replaced them."""
-        if applied is not None and self._topics is not None:
-            self._patiently(partial(self._topics.check_log, partition, applied, leader_epoch))
-        self._gaps.check_end(partition, applied)
+    def _bounds(self, partition: int) -> Bounds:
+        return self._feed.bounds(partition)
 
     # -- one batch ---------------------------------------------------------------------------
 
@@ -269,10 +252,8 @@ class Worker:
                 letters.append(DeadLetter(message, result))
             else:
                 events.append((message, result or TOMBSTONE))
-        if polled and self._clusters is not None:
-            self._patiently(partial(self._clusters.observe, events))
-        if polled and self._sources is not None:
-            self._patiently(partial(self._sources.observe, events))
+        for watch in self._watches if polled else ():
+            self._patiently(partial(watch.observe, events))
         batch = self._patiently(lambda: self._route.apply(events))
         batch.letters.extend(letters)
         batch.last_ms = events[-1][1].ts_ms if events else None
@@ -313,10 +294,8 @@ class Worker:
         self._maintained = time.monotonic()
         with noting(self._log, "maintenance_failed", EventError):  # of a row: no event waits for it
             self._in_background(lambda: self._applier.maintain(self._patience.remember))
-        if self._clusters is not None:
-            self._clusters.maintain()
-        if self._sources is not None:
-            self._sources.maintain()
+        for watch in self._watches:
+            watch.maintain()
 
     def _retry(self) -> None:
         """Try again what waits, while nothing is on its way that could overtake it."""

@@ -46,7 +46,6 @@ class BatchRun:
         self._progress = progress
         self._report = Report(mapping=tools.name, mode=options.mode, dry_run=options.dry_run)
         self._seen = Seen(tools.departures.keys)
-        self._replayed: list[Write] = []
         self._sample = Sample(max_bytes=tools.chunk_bytes)
         self._run = 0
         self._applied: list[str] | None = None

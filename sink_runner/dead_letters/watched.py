@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from ..chain.hook_calls import Step
 from ..chain.route import Resolver
-from ..chain.steps import Chain, Step
+from ..chain.steps import Chain
 from ..plugin import Verdict
 
 

@@ -211,6 +211,9 @@ class ClusterWatch:
             raise FatalError(f"{fault.problem}; expected {fault.expected}: {fault.remedy}")
         self._suspect = False
 
+    def close(self) -> None:
+        """It holds no session between two questions."""
+
     def _goes_back(self, events: Iterable[tuple[Delivered, Decoded]]) -> bool:
         """Whether an event lies before the last one of its partition, in the order of commits."""
         if self._positions is None:

@@ -23,9 +23,9 @@ import psycopg
 from ..plugin import ABSENT, Delete, Keep, Review, Strategy
 from ..target.catalog import quoted
 from ..target.changes import Change, Leave, Position, Round, Write
+from ..target.parameters import key_arrays, position_arrays, run
 from ..target.statements import ORDINAL, POSITION, Statements, stored
 from ..target.versions import VersionedWriter
-from ..target.writer import key_arrays, position_arrays, run
 
 Connection = psycopg.Connection[Any]
 

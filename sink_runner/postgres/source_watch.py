@@ -8,13 +8,15 @@ any row then looks like one of row 0.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
 import psycopg
 
+from ..avro.envelope import Decoded
 from ..errors import ConfigError, RetriableError
+from ..kafka.message import Message
 from ..plugin import Op, TableMapping
 from ..target.faults import judge
 from ..target.session import Connection, connect
@@ -38,6 +40,18 @@ class Operation(Protocol):
 
     @property
     def op(self) -> str: ...
+
+
+class Watch(Protocol):
+    """What notices, under a running mapping, that its source has changed."""
+
+    def observe(self, events: Sequence[tuple[Message, Decoded]]) -> None:
+        """Raise an error if these events must not be applied."""
+
+    def maintain(self) -> None:
+        """Do what is due now and then, between two batches."""
+
+    def close(self) -> None: ...
 
 
 class SourceWatch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -230,13 +231,8 @@ class Applier:
             return written
 
         def violating(part: Sequence[Change], error: WaitingError) -> Collection[Key]:
-            unique.load(connection)
-            if not unique.is_checkable(error.constraint):
-                return ()
-            with connection.transaction(force_rollback=True):
-                unique.defer(connection)
-                self._writer.write(connection, part, now)
-                return unique.violating(connection, error.constraint, part)
+            again = partial(self._writer.write, connection, part, now)
+            return unique.colliding(connection, part, error, again)
 
         isolation = Isolation(
             connection,

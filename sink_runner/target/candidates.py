@@ -17,10 +17,11 @@ from ..plugin import TableMapping
 from .catalog import TableCatalog, qualified
 from .changes import Change, Position, Round
 from .derivation import Derivation
+from .parameters import key_arrays, run
 from .session import creating
 from .statements import Statements
 from .uniqueness import UniqueConstraints
-from .writer import Writer, key_arrays, run
+from .writer import Writer
 
 Connection = psycopg.Connection[Any]
 

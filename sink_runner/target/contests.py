@@ -37,8 +37,9 @@ import psycopg
 from ..plugin import Contested, Tie
 from .changes import Key, Round, Write, ordered
 from .conflicts import Found
+from .parameters import key_arrays, position_arrays, run
 from .versions import VersionedWriter, without
-from .writer import Writer, key_arrays, position_arrays, run
+from .writer import Writer
 
 Connection = psycopg.Connection[Any]
 TIMESTAMP = "timestamp_conflict"

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import psycopg
 
+from ..chain.hook_calls import own_copy
 from ..chain.row import TargetColumn, to_stage
-from ..chain.steps import Chain, own_copy
+from ..chain.steps import Chain
 from ..errors import ValueRefusedError
 from ..plugin import Change as PublicChange
 from ..plugin import Row
 from ..postgres.loaders import load_any_moment
 from .changes import Change, Position, Write
 from .statements import Statements
-
-if TYPE_CHECKING:
-    from .uniqueness import UniqueConstraints
+from .uniqueness import UniqueConstraints
 
 Connection = psycopg.Connection[Any]
 

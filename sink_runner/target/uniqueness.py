@@ -7,15 +7,16 @@ another row takes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import psycopg
 
+from ..errors import WaitingError
 from .catalog import TableCatalog, qualified, quoted
 from .changes import Change, Key
+from .parameters import key_arrays, run
 from .statements import Statements
-from .writer import key_arrays, run
 
 Connection = psycopg.Connection[Any]
 
@@ -54,12 +55,28 @@ class UniqueConstraints:
             names = ", ".join(qualified(schema, name) for name in self._columns)
             run(connection, f"SET CONSTRAINTS {names} {mode}")
 
-    def is_checkable(self, constraint: str | None) -> TypeGuard[str]:
-        """Tell whether `violating` finds the rows that violate the constraint."""
-        whose = self._sql.target == self._target.sql_name  # and not the table of candidates
-        return whose and bool(constraint and self._columns.get(constraint))
+    def colliding(
+        self,
+        connection: Connection,
+        part: Sequence[Change],
+        error: WaitingError,
+        write: Callable[[], object],
+    ) -> Collection[Key]:
+        """The keys of `part` whose rows violate the constraint that `error` names.
 
-    def violating(
+        `write` writes them, which is undone.  There are none where that can't be found out.
+        """
+        self.load(connection)
+        constraint = error.constraint
+        whose = self._sql.target == self._target.sql_name  # and not the table of candidates
+        if not (whose and constraint and self._columns.get(constraint)):
+            return ()
+        with connection.transaction(force_rollback=True):
+            self.defer(connection)
+            write()
+            return self._colliding_keys(connection, constraint, part)
+
+    def _colliding_keys(
         self, connection: Connection, constraint: str, changes: Sequence[Change]
     ) -> set[Key]:
         """The keys of the changes whose rows have a value that another row has as well.
@@ -67,10 +84,10 @@ class UniqueConstraints:
         Of several rows of the changes the first one may keep the value.
         """
         keys = list(dict.fromkeys(change.key for change in changes))
-        found = run(connection, self._violating(self._columns[constraint]), key_arrays(keys))
+        found = run(connection, self._colliding_query(self._columns[constraint]), key_arrays(keys))
         return {keys[at] for (at,) in found.fetchall()}
 
-    def _violating(self, columns: Sequence[str]) -> str:
+    def _colliding_query(self, columns: Sequence[str]) -> str:
         """Takes the keys; returns numbers of them, from 0."""
         values = ", ".join(f"t.{quoted(name)} AS u{at}" for at, name in enumerate(columns))
         same = " AND ".join(f"o.{quoted(name)} = p.u{at}" for at, name in enumerate(columns))

@@ -13,7 +13,8 @@ import psycopg
 
 from ..plugin import Delete
 from .changes import Change, Key, Round, ordered
-from .writer import Writer, key_arrays, position_arrays, run
+from .parameters import key_arrays, position_arrays, run
+from .writer import Writer
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
 from ..errors import WriteError
 from ..plugin import ABSENT, Delete, Mark, Strategy, TableMapping
-from .changes import Change, Key, Leave, Position, Round, Write, keep_words, rounds
+from .changes import Change, Leave, Position, Round, Write, keep_words, rounds
 from .conflicts import ConflictLog, reviewed
+from .equal_keys import number_keys
 from .faults import VALUE_FAULTS, judge
 from .folding import Fold
+from .parameters import key_arrays, key_texts, position_arrays, run
 from .resolve import Resolver
 from .statements import Statements
-
-if TYPE_CHECKING:
-    from .uniqueness import UniqueConstraints
+from .uniqueness import UniqueConstraints
 
 Connection = psycopg.Connection[Any]
 
@@ -90,20 +90,8 @@ class Writer:
         self, connection: Connection, changes: Sequence[Change], *, versioned: bool
     ) -> list[Round]:
         """Split changes into rounds, as the target tells their keys apart."""
-        if not changes or self._sql.has_exact_key:
-            return rounds(changes, self.fold, versioned=versioned)
-        keys = key_arrays(change.key for change in changes)
-        found = dict(run(connection, self._sql.key_numbers, keys).fetchall())
-        told = [(change, found[at]) for at, change in enumerate(changes)]
-        written = {(id(c.source), number) for c, number in told if isinstance(c, Write)}
-        # A key that an event only spells otherwise does not leave.
-        told = [
-            (change, number)
-            for change, number in told
-            if isinstance(change, Write) or (id(change.source), number) not in written
-        ]
-        same = [number for _, number in told]
-        return rounds([c for c, _ in told], self.fold, versioned=versioned, same=same)
+        told_apart, same = number_keys(connection, self._sql, changes)
+        return rounds(told_apart, self.fold, versioned=versioned, same=same)
 
     def write_round(self, connection: Connection, part: Round) -> int:
         if self._sql.conflict.version is not None:
@@ -189,7 +177,7 @@ class Writer:
 
     def delete(self, connection: Connection, leaves: Sequence[Leave]) -> int:
         """Delete the rows, locking them in key order; remember it where an older event may come."""
-        ordered = sorted(leaves, key=lambda leave: _texts(leave.key))
+        ordered = sorted(leaves, key=lambda leave: key_texts(leave.key))
         keys = key_arrays(leave.key for leave in ordered)
         deleted = dict(run(connection, self._sql.delete, keys).fetchall())
         if self._mapping.events:  # else there are batches only, one after the other
@@ -202,27 +190,6 @@ class Writer:
     def _mark(self, connection: Connection, leave: Leave, values: Mapping[str, Any]) -> int:
         parameters = [*values.values(), *key_arrays([leave.key])]
         return run(connection, self._sql.mark(values), parameters).rowcount
-
-
-def run(
-    connection: Connection, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None
-) -> psycopg.Cursor[Any]:
-    return connection.execute(query.encode(), parameters)
-
-
-def _texts(key: Key) -> tuple[str, ...]:
-    return tuple(str(part) for part in key)
-
-
-def key_arrays(keys: Iterable[Key]) -> list[list[str]]:
-    """Keys as one array of text for each key column."""
-    return [list(column) for column in zip(*map(_texts, keys), strict=True)]
-
-
-def position_arrays(changes: Iterable[Change]) -> list[list[int | None]]:
-    """Positions as an array of LSNs and one of numbers within their transactions."""
-    places = [change.position or (None, 0) for change in changes]
-    return [[lsn for lsn, _ in places], [ordinal for _, ordinal in places]]
 
 
 def _marked(write: Write, words: int) -> tuple[Any, ...]:

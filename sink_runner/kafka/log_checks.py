@@ -1,0 +1,74 @@
+"""Check that Kafka still holds what was applied of a topic, and what comes after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any, Protocol, TypeVar
+
+from ..target.offsets import Claim
+from .feed import Bounds
+from .gaps import Gaps
+from .identify import TopicWatch
+from .message import Message
+
+T = TypeVar("T")
+
+
+class Patiently(Protocol):
+    """Calls until Kafka answers."""
+
+    def __call__(self, work: Callable[[], T]) -> T: ...
+
+
+class LogChecks:
+    """What one worker checks of its partitions.  Each check raises FatalError where it fails."""
+
+    def __init__(
+        self,
+        mapping: str,
+        *,
+        topics: TopicWatch | None,
+        bounds: Callable[[int], Bounds],
+        patiently: Patiently,
+        log: Any,
+    ) -> None:
+        """`topics` is None where nothing tells one topic from another of its name."""
+        self.topics = topics
+        self._patiently = patiently
+        self._gaps = Gaps(mapping, lambda at: patiently(partial(bounds, at)), log)
+
+    def check_when_due(self) -> None:
+        """Check now and then that the topic is the one that the offsets are of."""
+        if self.topics is not None:
+            self._patiently(self.topics.check_when_due)
+
+    def check_topic(self) -> None:
+        """Check it now."""
+        if self.topics is not None:
+            self._patiently(self.topics.check)
+
+    def check_claim(self, partition: int, claim: Claim) -> None:
+        """Check that Kafka holds all before the claimed offset, and the first record from there."""
+        self.check_log(partition, claim.next_offset, claim.leader_epoch)
+        self._gaps.check_first(partition, claim.next_offset)
+
+    def check_log(self, partition: int, applied: int | None, leader_epoch: int) -> None:
+        """Check that Kafka lost no record before offset `applied`, whatever replaced it."""
+        if applied is not None and self.topics is not None:
+            self._patiently(partial(self.topics.check_log, partition, applied, leader_epoch))
+        self._gaps.check_end(partition, applied)
+
+    def check_epochs(self, partition: int, claim: Claim, part: Sequence[Message]) -> None:
+        """Before records of another leader epoch are applied, check that none before was lost."""
+        if part[-1].leader_epoch == claim.leader_epoch:
+            return
+        self.check_log(partition, claim.next_offset, claim.leader_epoch)
+        for last, first in pairwise(part):
+            if last.leader_epoch != first.leader_epoch:
+                self.check_log(partition, first.offset, last.leader_epoch)
+
+    def passes(self, partition: int, expected: int | None, offset: int) -> bool:
+        """As `Gaps.passes`."""
+        return self._gaps.passes(partition, expected, offset)

@@ -1,0 +1,34 @@
+"""Keys that the target finds equal, however they are spelled: 1.0 and 1.00, alice and Alice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from .changes import Change, Write
+from .parameters import key_arrays, run
+from .statements import Statements
+
+
+def number_keys(
+    connection: psycopg.Connection[Any], statements: Statements, changes: Sequence[Change]
+) -> tuple[Sequence[Change], list[int] | None]:
+    """Return the changes with a number for each, which is the same where their keys are equal.
+
+    There are no numbers where equal keys are the same.  An event that only spells its row's key
+    otherwise lets no key leave: that change is left out.
+    """
+    if not changes or statements.has_exact_key:
+        return changes, None
+    keys = key_arrays(change.key for change in changes)
+    found = dict(run(connection, statements.key_numbers, keys).fetchall())
+    numbered = [(change, found[at]) for at, change in enumerate(changes)]
+    written = {(id(c.source), number) for c, number in numbered if isinstance(c, Write)}
+    kept = [
+        (change, number)
+        for change, number in numbered
+        if isinstance(change, Write) or (id(change.source), number) not in written
+    ]
+    return [change for change, _ in kept], [number for _, number in kept]
