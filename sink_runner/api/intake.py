@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from importlib.metadata import version
@@ -21,10 +21,19 @@ from .wire import envelope, framed, key_schema, parsed, value_schema
 class Intake:
     """The way of a callback from a valid item to Kafka; threads share it."""
 
-    def __init__(self, api: Api, subjects: Subjects, publisher: Publisher) -> None:
+    def __init__(
+        self,
+        api: Api,
+        subjects: Subjects,
+        publisher: Publisher,
+        *,
+        placeholder_of: Callable[[str], str | None] = lambda _database: None,
+    ) -> None:
+        """`placeholder_of` tells what Debezium's schemas of a database state in their parameter."""
         self._api = api
         self._subjects = subjects
         self._publisher = publisher
+        self._placeholder_of = placeholder_of
         self._parsed: dict[str, Any] = {}
         self._version = version("sink-runner")
 
@@ -54,7 +63,8 @@ class Intake:
                 f"{flow.topic}-key", key_schema(flow.table, flow.key)
             )
             value_id, value_text = self._subjects.exactly(
-                f"{flow.topic}-value", value_schema(flow.table, flow.columns)
+                f"{flow.topic}-value",
+                value_schema(flow.table, flow.columns, self._placeholder_of(flow.table.database)),
             )
         except RetriableError:
             raise unavailable("the schema registry") from None

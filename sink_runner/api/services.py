@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import psycopg
@@ -13,6 +13,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..config import Config
 from ..errors import ConfigError
+from ..kafka.capture import read_capture
 from ..masking.policy import Policies
 from ..target.session import configure
 from .callers import Callers
@@ -84,7 +85,9 @@ def assemble(config: Config, policies: Callable[[], Policies]) -> Services:
         rates=RateLimit(api.requests_per_second, api.burst),
         forecasts=forecasts(api.tables.forecasts),
         alerts=alerts(api.tables.alerts),
-        intake=Intake(api, subjects, publisher),
+        intake=Intake(
+            api, subjects, publisher, placeholder_of=cache(partial(_stated_placeholder, config))
+        ),
         remembered=Remembered(
             control,
             secret=api.secret,
@@ -104,6 +107,12 @@ def assemble(config: Config, policies: Callable[[], Policies]) -> Services:
         publisher=publisher,
         subjects=subjects,
     )
+
+
+def _stated_placeholder(config: Config, database: str) -> str | None:
+    directory = config.capture.directory
+    capture = read_capture(directory, database) if directory is not None else None
+    return None if capture is None else capture.stated
 
 
 def _pool(dsn: str, seconds: float, sessions: int) -> Pool:

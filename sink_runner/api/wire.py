@@ -16,6 +16,7 @@ from typing import Any
 
 import fastavro
 
+from ..avro.envelope import PLACEHOLDER
 from ..plugin import Table
 
 _CONNECTOR = "callback"
@@ -56,7 +57,11 @@ def key_schema(table: Table, column: WireColumn) -> str:
     )
 
 
-def value_schema(table: Table, columns: Sequence[WireColumn]) -> str:
+def value_schema(
+    table: Table, columns: Sequence[WireColumn], placeholder: str | None = None
+) -> str:
+    """The schema of an event; `placeholder` is what Debezium's transform states in its own."""
+    stated = {"connect.parameters": {PLACEHOLDER: placeholder}} if placeholder else {}
     row = {
         "type": "record",
         "name": "Value",
@@ -78,6 +83,7 @@ def value_schema(table: Table, columns: Sequence[WireColumn]) -> str:
             "namespace": str(table),
             "fields": fields,
             "connect.version": 2,
+            **stated,
             "connect.name": f"{table}.Envelope",
         }
     )

@@ -28,6 +28,8 @@ class CaptureSettings:
     """Regular expressions of schema.table.column."""
     placeholder: str | None
     """What stands for an unchanged TOASTed value; None where the schema of an event says it."""
+    stated: str | None = None
+    """What the schema of an event says of it."""
 
     def captures(self, table: Table) -> bool:
         """Whether the lists of tables let the table pass."""
@@ -66,6 +68,7 @@ def _capture(path: Path, found: Mapping[str, str]) -> CaptureSettings:
         value = found.get(_SOURCE + name)
         return None if value is None or "${" in value else value  # the process's environment says
 
+    placeholder, is_stated = _placeholder(found)
     return CaptureSettings(
         path=path,
         publication=plain("publication.name"),
@@ -73,11 +76,13 @@ def _capture(path: Path, found: Mapping[str, str]) -> CaptureSettings:
         included=listed("table.include.list"),
         excluded=listed("table.exclude.list") or (),
         excluded_columns=listed("column.exclude.list") or (),
-        placeholder=_placeholder(found),
+        placeholder=None if is_stated else placeholder,
+        stated=placeholder if is_stated else None,
     )
 
 
-def _placeholder(found: Mapping[str, str]) -> str | None:
+def _placeholder(found: Mapping[str, str]) -> tuple[str, bool]:
+    """The setting, and whether the transform writes it into the schema of each event."""
     name = _SOURCE + PLACEHOLDER
     setting = found.get(name, DEFAULT_PLACEHOLDER)
     told = [
@@ -85,7 +90,7 @@ def _placeholder(found: Mapping[str, str]) -> str | None:
         for key, value in found.items()
         if key.startswith("debezium.transforms.") and key.endswith(f".{PLACEHOLDER}")
     ]
-    return None if told in ([setting], [f"${{{name}}}"]) else setting
+    return setting, told in ([setting], [f"${{{name}}}"])
 
 
 def _properties(path: Path) -> Iterator[tuple[str, str]]:

@@ -131,7 +131,7 @@ def test_properties_of_the_repository_capture_the_twelve_sources() -> None:
     found = read_capture(ROOT / "debezium-config", "smart_citizen")
     assert found is not None
     assert (found.publication, found.user) == ("sink_publication", "sink_capture")
-    assert found.placeholder is None  # the schema of each event says it
+    assert (found.placeholder, found.stated) == (None, "hex:00756e617661696c61626c65")
     assert found.captures(Table.parse("smart_citizen.public.citizens"))
     assert not found.captures(Table.parse("smart_citizen.public.schemes"))
     assert found.leaves_out(Table.parse("smart_citizen.public.citizens"), "address_line1")
