@@ -89,7 +89,7 @@ class LibrdkafkaFeed:
             # Asked for many, it would wait for as many until the time is up.
             came = self._held or self._consumer.consume(1, seconds)
             self._held = []
-            if came:
+            if came and len(came[0].value() or b"") < PARTITION_FETCH_BYTES:
                 came += self._consumer.consume(max(self._most - len(came), 0), 0.0)
         return self._by_partition(came)
 
