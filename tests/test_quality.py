@@ -178,11 +178,14 @@ class TestOnce:
         sink.applier.apply(batch, steps, again=True)
         assert sink.counts() == {("default", "score"): 1, ("maximum", "score"): 1}
 
-    def test_a_commit_that_fails_takes_the_counts_with_it(self, make: Callable[..., Sink]) -> None:
+    def test_a_commit_that_fails_takes_the_counts_with_it(
+        self, make: Callable[..., Sink], scratch
+    ) -> None:
         sink = make(
-            "id int PRIMARY KEY, score int UNIQUE DEFERRABLE INITIALLY DEFERRED, level text"
+            "id int PRIMARY KEY, level text, "
+            f"score int REFERENCES {scratch.schema}.t DEFERRABLE INITIALLY DEFERRED"
         )
-        rows = person(1, level=None), person(2), person(3, score=99)
+        rows = person(1, level=None), person(2, score=8), person(3, score=99)
         with pytest.raises(RetriableError):
             sink.attempt(*rows)
         assert sink.counts() == {}
