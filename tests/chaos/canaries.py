@@ -23,7 +23,11 @@ _NAMES = UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 _SECONDS = 20
 _FAILING = 3
 _CHECK, _RAISE, _UNIQUE = "999901", "999902", "999903"
-_LETTERS = "SELECT count(*) FROM sync_dlq WHERE status = 'OPEN' AND partition IS NOT NULL"
+# What is refused for a value that another row has waits until that row gives it up.
+_LETTERS = """
+SELECT count(*) FROM sync_dlq WHERE partition IS NOT NULL
+AND (status = 'OPEN' OR status = 'PARKED' AND error_message LIKE '%unique constraint%')
+"""
 _GOLDEN = "SELECT 1 FROM golden_records WHERE jan_aadhaar = %s"
 _REFUSE = f"""
 ALTER TABLE golden_records ADD CONSTRAINT canary CHECK (pincode <> '{_CHECK}') NOT VALID;
