@@ -142,7 +142,7 @@ def of(people: list[Person], *kinds: Kind) -> dict[str, str]:
 
 
 def write(ground: Ground) -> None:
-    """Rows of both sides that go the whole way, and rows that fail on it."""
+    """Rows of both sides that go the whole way, and rows that fail on it while `refusing`."""
     warehouse, citizen = ground.arena.warehouse, ground.arena.citizen
     for person, city in zip(WAREHOUSE, ("Kota", "Value", "Ours", "Cause"), strict=False):
         golden = {"gr_id": person.key, "jan_aadhaar": person.aadhaar, "full_name": person.name}
@@ -151,12 +151,10 @@ def write(ground: Ground) -> None:
         insert(warehouse, "public.golden_records", {**golden, **values})
         profile = {"gr_id": person.key, "family_id": person.key, "profile_data": "{}"}
         insert(warehouse, "public.profile_360", {**profile, "inferred_income_band": BAND})
-    with refusing(ground):
-        for person, pincode in zip(
-            PORTAL, ("302001", _CHECK, _RAISE, _UNIQUE, _UNIQUE), strict=False
-        ):
-            _register(citizen, person, pincode)
-        _wait_for_letters(ground)
+    pincodes = ("302001", _CHECK, _RAISE, _UNIQUE, _UNIQUE)
+    for person, pincode in zip(PORTAL, pincodes, strict=False):
+        _register(citizen, person, pincode)
+    _wait_for_letters(ground)
     family = {"citizen_id": PORTAL[0].key, "family_id": WAREHOUSE[0].key, "is_family_head": True}
     insert(citizen, "public.citizen_identity_map", family)
     alert = {"alert_id": PORTAL[0].key, "family_id": WAREHOUSE[0].key, "alert_type": "NUDGE"}

@@ -62,12 +62,12 @@ def said(ground: Ground, search: Search, tmp_path_factory: Any) -> Iterator[list
     ground.kill_runner()
     more = talkative(ground.arena.root, folder)
     runner = ground.runner(**more)
-    write(ground)
-    spoil(ground)
-    assert until(lambda: arrived(ground), _SECONDS), ground.arena.tail()
-    assert ground.seconds_to_rest() is not None
     commands = Commands(environment={**ground.arena.environment, **more}, search=search)
-    with refusing(ground):  # what is explained now fails as it did
+    with refusing(ground):  # what is explained fails as it did
+        write(ground)
+        spoil(ground)
+        assert until(lambda: arrived(ground), _SECONDS), ground.arena.tail()
+        assert ground.seconds_to_rest() is not None
         found = commands.letters(since)
     found += [*commands.look(), *commands.work(), *answered(ground, search, folder)]
     found += [*figures(ground, search)]
