@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 from sink_stack.testing_stack import StackUnderTest
 from sink_stack.topics import Topic, create
 
@@ -31,12 +31,15 @@ def client(request: pytest.FixtureRequest) -> Callable[..., Feed]:
 
 
 @pytest.fixture
-def topic(stack: StackUnderTest) -> str:
-    """Fifty records in one partition."""
+def topic(stack: StackUnderTest) -> Iterator[str]:
+    """Fifty records in one partition; it goes again, since others read every topic."""
     name = f"feeds.{uuid4().hex}"
     create(stack.kafka, [Topic(name=name, key=["id"], partitions=1, retention_days=1)])
     send(stack, name, range(COUNT))
-    return name
+    yield name
+    admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
+    admin.delete_topics([name])
+    admin.close()
 
 
 @pytest.fixture
