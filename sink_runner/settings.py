@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
+import subprocess
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -21,7 +22,8 @@ from .errors import ConfigError
 T = TypeVar("T")
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-_NAMES = {
+_NAMES: dict[Any, str] = {
+    Any: "a value",
     str: "a string",
     int: "an integer",
     float: "a number",
@@ -29,6 +31,7 @@ _NAMES = {
     Path: "a path",
 }
 _DICTS = (dict, Mapping)
+_COMMAND_SECONDS = 10.0
 _LISTS = (tuple, list, frozenset, set)
 
 
@@ -41,6 +44,22 @@ def hint(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean ...?`` if a known name is close, else nothing."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class Secret:
+    """A value that is read again each time, so that a rotated file or command is picked up."""
+
+    __slots__ = ("read",)
+
+    def __init__(self, read: Callable[[], str]) -> None:
+        """`read` raises SettingError where the value cannot be had."""
+        self.read = read
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+
+_NAMES[Secret] = "a string"
 
 
 class SettingError(ConfigError):
@@ -66,6 +85,10 @@ class Reader:
     def value(self, kind: Any, raw: Any, where: str) -> Any:
         """Return `raw` as a `kind`, or raise `SettingError`."""
         kind = _required(kind)
+        if kind is Secret:
+            # A fault is reported now, and not when the value is first needed.
+            is_set = bool(self.value(str, raw, where))
+            return Secret(lambda: str(self.value(str, raw, where))) if is_set else None
         if dataclasses.is_dataclass(kind):
             return self._fill(kind, _table(raw, where), where)
         if get_origin(kind) in _DICTS:
@@ -136,9 +159,36 @@ class Reader:
                 except (OSError, UnicodeDecodeError) as exc:
                     raise SettingError(f"{where}: {name}: {_reason(exc)}") from None
                 return self._from_text(kind, text, where)
+            case {"command": [str(), *_] as argv, **rest} if not rest:
+                return self._from_text(kind, self._output(argv, where), where)
             case _:
-                form = '{ env = "NAME", default = ... } or { file = "path" }'
+                form = '{ env = "NAME", default = ... }, { file = "path" }'
+                form += ' or { command = ["program", "argument"] }'
                 raise SettingError(f"{where} must be {type_name(kind)}, {form}")
+
+    def _output(self, argv: Sequence[str], where: str) -> str:
+        """Run a command without a shell; its arguments and output may hold secrets."""
+        program = f"{where}: command {argv[0]!r}"
+        try:
+            done = subprocess.run(  # noqa: S603 - the configuration names it
+                argv,
+                cwd=self.folder,
+                env=dict(self.environ) or None,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_COMMAND_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise SettingError(f"{program} did not end within {_COMMAND_SECONDS:g} s") from None
+        except OSError as exc:
+            raise SettingError(f"{program}: {_reason(exc)}") from None
+        except (UnicodeDecodeError, TypeError, ValueError):
+            raise SettingError(f"{program} and its output must be text") from None
+        if done.returncode:
+            raise SettingError(f"{program} exited with code {done.returncode}")
+        return done.stdout.rstrip("\r\n")
 
     def _from_text(self, kind: Any, text: str, where: str) -> Any:
         if get_origin(kind) in _LISTS:

@@ -1,5 +1,6 @@
 """The configuration file, its values from elsewhere, and what turns plugins on and off."""
 
+import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -7,10 +8,10 @@ from typing import Any, Literal
 
 import pytest
 
-from sink_runner import config
+from sink_runner import config, settings
 from sink_runner.config import Choice, Config, load
 from sink_runner.errors import ConfigError
-from sink_runner.settings import Reader, doc, keys, shown
+from sink_runner.settings import Reader, Secret, doc, keys, shown
 
 ROOT = Path(__file__).parents[1]
 SECRET = "s3cret-value"
@@ -313,3 +314,52 @@ def test_the_reference_knows_types_defaults_and_secrets():
 
 def test_metadata_of_a_key_is_its_text_and_its_least_number():
     assert doc("Text.", minimum=1) == {"doc": "Text.", "minimum": 1}
+
+
+# -- values of commands ------------------------------------------------------------------------
+
+
+def test_output_of_a_command_is_a_value(tmp_path: Path) -> None:
+    reader = Reader({"NAME": "7"}, tmp_path)
+    argv = [sys.executable, "-c", "import os; print(os.environ['NAME'])"]
+    assert reader.read(Everything, {"whole": {"command": argv}}).whole == 7
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        (f"print('{SECRET}'); raise SystemExit(3)", "exited with code 3"),
+        (f"print('{SECRET}', flush=True); import time; time.sleep(60)", "did not end within"),
+        ("import os; os.write(1, b'\\xff')", "must be text"),
+    ],
+)
+def test_failed_command_shows_no_output(monkeypatch, code, fault):
+    monkeypatch.setattr(settings, "_COMMAND_SECONDS", 0.5)
+    with pytest.raises(ConfigError, match=rf"^whole: command .* {fault}") as caught:
+        Reader().read(Everything, {"whole": {"command": [sys.executable, "-c", code]}})
+    assert SECRET not in str(caught.value)
+
+
+def test_missing_command_names_its_key(tmp_path):
+    with pytest.raises(ConfigError, match=r"^whole: command 'none-such': No such file"):
+        Reader({}, tmp_path).read(Everything, {"whole": {"command": ["none-such", SECRET]}})
+
+
+@dataclass(frozen=True)
+class Guarded:
+    password: Secret | None = None
+
+
+def test_secret_is_read_again_each_time(tmp_path):
+    (tmp_path / "password").write_text("first\n")
+    found = Reader({}, tmp_path).read(Guarded, {"password": {"file": "password"}})
+    assert found.password is not None
+    assert found.password.read() == "first"
+    (tmp_path / "password").write_text("second\n")
+    assert found.password.read() == "second"
+    assert "second" not in repr(found)
+
+
+def test_empty_secret_counts_as_absent():
+    table = {"password": {"env": "NAME", "default": ""}}
+    assert Reader().read(Guarded, table).password is None
