@@ -135,7 +135,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         placeholder=config.capture.placeholder,
     )
     parts = _assemble(plugin, mapping, around, decoder=decoder, source=source, target=target)
-    topic = identify(config.kafka.bootstrap, mapping.source_table.topic)
+    topic = identify(config.kafka.connection, mapping.source_table.topic)
     sealing = sealer(config)
     check_fingerprints(around.database(mapping.target_table.database).dsn, plugin.name, sealing)
     audited = trail(plugin.name, mapping, parts, sealing)
@@ -189,8 +189,8 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         topics=TopicWatch(
             plugin.name,
             topic,
-            partial(identify, config.kafka.bootstrap, mapping.source_table.topic),
-            partial(epoch_end, config.kafka.bootstrap, mapping.source_table.topic),
+            partial(identify, config.kafka.connection, mapping.source_table.topic),
+            partial(epoch_end, config.kafka.connection, mapping.source_table.topic),
         ),
     )
 
@@ -281,7 +281,7 @@ def patience(config: Config) -> Patience:
 def _feed(config: Config, mapping: str, topic: str) -> Callable[[], Feed]:
     return partial(
         _client(config.kafka.client),
-        config.kafka.bootstrap,
+        config.kafka.connection,
         f"sink.{mapping}",
         topic,
         max_records=config.batch.max_rows,

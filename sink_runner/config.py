@@ -11,15 +11,19 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .api.settings import Api
 from .avro.envelope import DEFAULT_PLACEHOLDER, Placeholder
 from .errors import ConfigError
 from .health.settings import HealthSettings
+from .kafka.security import Security
 from .portions import DEFAULT_BYTES
 from .schedule.settings import Scheduling
 from .settings import Reader, doc
+
+if TYPE_CHECKING:
+    from .kafka.connection import KafkaConnection
 
 FILE = "sink-runner.toml"
 
@@ -36,6 +40,30 @@ class Kafka:
             "installed."
         ),
     )
+    security: Security = field(default_factory=Security)
+    options: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict,
+        repr=False,
+        metadata=doc(
+            "Options of the clients, by their own names, in [kafka.options.kafka-python] and "
+            "[kafka.options.librdkafka]; they replace the runner's numbers, but not what it relies "
+            "on."
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.options:
+            from .kafka.connection import option_faults  # noqa: PLC0415 - loads the client
+
+            if faults := [*option_faults(self.options)]:
+                raise ValueError("; ".join(faults))
+
+    @property
+    def connection(self) -> KafkaConnection:
+        """What makes the clients."""
+        from .kafka.connection import KafkaConnection  # noqa: PLC0415 - loads the client
+
+        return KafkaConnection(self.bootstrap, self.security, self.options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

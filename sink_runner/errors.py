@@ -3,6 +3,7 @@
 SinkError
 |__ConfigError           quarantine this mapping until its configuration is corrected
 |  |__PolicyError        ... because a masking policy is missing, ambiguous or unknown
+|  |__AccessError         ... because Kafka refuses its credentials, certificate or ACLs
 |__PluginError           leave this plugin out: it cannot be loaded or is malformed
 |__EventError            this event cannot be applied: dead-letter it, go on
 |  |__DecodeError        ... because its bytes are not what their schema says
@@ -34,6 +35,14 @@ class ConfigError(SinkError):
 
 class PolicyError(ConfigError):
     """A column that must be masked has no usable policy."""
+
+
+class AccessError(ConfigError):
+    """Kafka refuses this client, or this client does not trust Kafka's certificate.
+
+    As for every ConfigError the mapping is built again after a while, with credentials and files
+    that are read anew, so a rotation or a new ACL ends it without a restart.
+    """
 
 
 class PluginError(SinkError):

@@ -23,7 +23,7 @@ from .avro.envelope import Decoded
 from .chain.route import Batch, Route
 from .dead_letters.dead_letter import DeadLetter, fails, tell
 from .dead_letters.waiting import Waiting
-from .errors import DecodeError, EventError, FencedError, RetriableError
+from .errors import AccessError, DecodeError, EventError, FencedError, RetriableError
 from .health.board import MappingHealth
 from .kafka.feed import Bounds, Feed
 from .kafka.identify import TopicWatch
@@ -319,7 +319,7 @@ class Worker:
             except TimeoutError:
                 if future.done():  # just now, or by a TimeoutError of its own
                     return future.result()
-                with suppress(RetriableError):  # the next poll will tell
+                with suppress(AccessError, RetriableError):  # the next poll will tell
                     self._feed.keep_alive()
 
     def _patiently(self, work: Callable[[], T]) -> T:

@@ -1,10 +1,12 @@
 """Fixtures that every test may use."""
 
+import gc
 import importlib
 import itertools
 import logging
 import re
 import sys
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
@@ -78,6 +80,16 @@ def logging_as_it_was() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def abandoned_sockets(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """kafka-python leaves a socket that could not connect to the garbage collector."""
+    yield
+    caplog.get_records("call").clear()  # their exceptions hold the sockets
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class Site:

@@ -44,6 +44,35 @@ def test_config_prints_every_key_and_no_secret(call, tmp_path):
     assert "hunter2" not in out
 
 
+def test_config_hides_the_arguments_of_a_command(call, configured):
+    path = configured()
+    path.write_text(
+        path.read_text().replace('"dbname=north"', '{ command = ["echo", "dbname=hunter2"] }')
+    )
+    code, out, _ = call("config")
+    assert code == 0
+    assert "databases.north.reader_dsn = ***  # from command ['echo']" in out
+    assert "hunter2" not in out
+
+
+def test_config_prints_no_secret_of_kafka(call, configured):
+    security = """
+[kafka.security]
+protocol = "SASL_SSL"
+mechanism = "OAUTHBEARER"
+[kafka.security.oauth]
+token = "hunter2"
+[kafka.options.librdkafka]
+"ssl.engine.id" = "hunter2"
+"""
+    configured(more=security)
+    code, out, err = call("config")
+    assert code == 0, err
+    assert "kafka.security.oauth.token = ***" in out
+    assert "kafka.options = ***" in out
+    assert "hunter2" not in out + err
+
+
 def test_config_prints_what_it_can_and_tells_what_is_wrong(call, configured):
     path = configured()
     path.write_text(path.read_text().replace(', default = "password=hunter2"', ""))

@@ -9,6 +9,7 @@ import pytest
 from psycopg import errors
 
 from sink_runner.errors import (
+    AccessError,
     ConfigError,
     EventError,
     FatalError,
@@ -20,6 +21,7 @@ from sink_runner.errors import (
     WriteError,
 )
 from sink_runner.kafka.asking import asking
+from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.target.faults import (
     CLASSES,
     FOREIGN_KEY,
@@ -159,8 +161,14 @@ def test_our_own_faults_stay_what_they_are(kind: type[Exception]) -> None:
 @pytest.mark.parametrize(
     "kind", sorted(subclasses(kafka.errors.KafkaError), key=lambda kind: kind.__name__)
 )
-def test_whatever_kafka_says_is_the_world_s_fault(kind: type[Exception]) -> None:
-    with pytest.raises(RetriableError, match=kind.__name__), asking():
+def test_error_of_kafka_is_transient_or_denies_access(kind: type[Exception]) -> None:
+    connection, names = KafkaConnection("127.0.0.1:1"), kind.__name__
+    expected: type[Exception] = RetriableError
+    if issubclass(kind, kafka.errors.AuthorizationError):
+        expected = AccessError
+    elif kind.__name__ in {"SaslAuthenticationFailedError", "UnsupportedSaslMechanismError"}:
+        expected, names = AccessError, "refuses the login"
+    with pytest.raises(expected, match=names), asking(connection):
         raise kind.__new__(kind)
 
 

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("confluent_kafka")
 
 from sink_runner.kafka import librdkafka
+from sink_runner.kafka.connection import KafkaConnection
 
 
 class Clock:
@@ -72,7 +73,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_partitions_pause_while_a_writer_retries(clock: Clock) -> None:
-    feed = librdkafka.LibrdkafkaFeed("b", "g", "t", max_records=10)
+    feed = librdkafka.LibrdkafkaFeed(KafkaConnection("b"), "g", "t", max_records=10)
     consumer: Any = feed._consumer
     feed.poll(0.1)
     taken = consumer.taken
@@ -87,12 +88,12 @@ def test_partitions_pause_while_a_writer_retries(clock: Clock) -> None:
 
 
 def test_unknown_leader_epoch_is_kafkas_number(clock: Clock) -> None:
-    feed = librdkafka.LibrdkafkaFeed("b", "g", "t", max_records=2)
+    feed = librdkafka.LibrdkafkaFeed(KafkaConnection("b"), "g", "t", max_records=2)
     assert [one.leader_epoch for one in feed.poll(0.1)[0][:2]] == [-1, 0]
 
 
 def test_usual_write_pauses_nothing(clock: Clock) -> None:
-    feed = librdkafka.LibrdkafkaFeed("b", "g", "t", max_records=10)
+    feed = librdkafka.LibrdkafkaFeed(KafkaConnection("b"), "g", "t", max_records=10)
     consumer: Any = feed._consumer
     for _ in range(20):
         feed.poll(0.1)
@@ -103,7 +104,7 @@ def test_usual_write_pauses_nothing(clock: Clock) -> None:
 
 
 def test_partition_assigned_meanwhile_is_paused_too(clock: Clock) -> None:
-    feed = librdkafka.LibrdkafkaFeed("b", "g", "t", max_records=10)
+    feed = librdkafka.LibrdkafkaFeed(KafkaConnection("b"), "g", "t", max_records=10)
     consumer: Any = feed._consumer
     feed.poll(0.1)
     feed.keep_alive()

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from sink_runner.errors import FencedError, RetriableError
 from sink_runner.health.board import Health, State
 from sink_runner.kafka.asking import asking
+from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.patience import Insistence, Patience, jittered
 
 STEPS = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -91,7 +92,7 @@ def test_each_fault_begins_with_the_first_step() -> None:
 def test_our_own_reason_is_told() -> None:
     def work(_again: object) -> None:
         if len(runner.stop.waited) < 5:
-            with asking():
+            with asking(KafkaConnection("127.0.0.1:1")):
                 raise KafkaTimeoutError
 
     runner = Runner()

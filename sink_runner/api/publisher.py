@@ -8,10 +8,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+import structlog
 from kafka import KafkaProducer
 from kafka.errors import KafkaConnectionError, KafkaError
 
+from ..errors import SinkError
+from ..kafka.access import failure
+from ..kafka.connection import KafkaConnection, open_client
 from ..kafka.reachable import answers
+from ..log import text_of
 
 _CONNECT_SECONDS = 2.0
 _PAUSE_SECONDS = 1.0
@@ -28,12 +33,15 @@ class Place(NamedTuple):
 class Publisher:
     """One producer for all threads, made when it is first needed and anew after a failure."""
 
-    def __init__(self, bootstrap: str, *, delivery_seconds: float, max_record_bytes: int) -> None:
-        self._bootstrap = bootstrap
+    def __init__(
+        self, connection: KafkaConnection, *, delivery_seconds: float, max_record_bytes: int
+    ) -> None:
+        self._connection = connection
         self._seconds = delivery_seconds
         self._max_request = 2 * max_record_bytes  # the caller has checked; this leaves room
         self._producer: Any = None
         self._again = 0.0
+        self._reason = ""
         self._lock = threading.Lock()
 
     def publish(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> list[Place | None]:
@@ -44,7 +52,7 @@ class Publisher:
         bound = time.monotonic() + self._seconds
         try:
             producer = self._connected()
-        except KafkaError:
+        except (KafkaError, SinkError):
             return [None] * len(records)
         waiting: list[Any] = []
         for record in records:
@@ -58,7 +66,7 @@ class Publisher:
 
     def answers(self) -> bool:
         """Whether a broker answers now: the producer itself only learns of it by failing."""
-        return answers(self._bootstrap, _CONNECT_SECONDS)
+        return answers(self._connection, _CONNECT_SECONDS)
 
     def close(self) -> None:
         """Give what is being written its time, then end."""
@@ -77,27 +85,36 @@ class Publisher:
                     if not self.answers():
                         raise KafkaConnectionError
                     self._producer = self._producer_made()
-                except KafkaError:
+                except (KafkaError, SinkError) as fault:
                     self._again = time.monotonic() + _PAUSE_SECONDS
+                    self._log_failure(fault)
                     raise
+                self._reason = ""
             return self._producer
+
+    def _log_failure(self, fault: KafkaError | SinkError) -> None:
+        """Log why, once for each reason: a caller only learns that Kafka cannot be had."""
+        found = failure(self._connection, fault) if isinstance(fault, KafkaError) else fault
+        if (reason := text_of(found)) != self._reason:
+            structlog.get_logger().error("kafka_connection_failed", reason=reason)
+        self._reason = reason
 
     def _producer_made(self) -> Any:
         milliseconds = int(self._seconds * 1000)
-        return KafkaProducer(
-            bootstrap_servers=self._bootstrap,
-            client_id="sink-api",
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=0,
-            max_request_size=self._max_request,
-            max_block_ms=milliseconds,
-            request_timeout_ms=milliseconds // 2,
-            delivery_timeout_ms=milliseconds,
-            bootstrap_timeout_ms=int(_CONNECT_SECONDS * 1000),
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
-        )
+        settings = {
+            "client_id": "sink-api",
+            "acks": "all",
+            "enable_idempotence": True,
+            "linger_ms": 0,
+            "max_request_size": self._max_request,
+            "max_block_ms": milliseconds,
+            "request_timeout_ms": milliseconds // 2,
+            "delivery_timeout_ms": milliseconds,
+            "bootstrap_timeout_ms": int(_CONNECT_SECONDS * 1000),
+            "allow_auto_create_topics": False,
+            "metrics_enabled": False,
+        }
+        return open_client(KafkaProducer, self._connection.for_kafka_python("producer", settings))
 
     def _discard(self, producer: Any) -> None:
         """After a record was given up, the numbers by which brokers know duplicates have a gap."""

@@ -75,7 +75,7 @@ def assemble(config: Config, policies: Callable[[], Policies]) -> Services:
     control = _pool(database.dsn, api.query_seconds, _CONTROL_SESSIONS)
     subjects = Subjects(config.registry.url, keep_seconds=api.schema_seconds)
     publisher = Publisher(
-        config.kafka.bootstrap,
+        config.kafka.connection,
         delivery_seconds=api.delivery_seconds,
         max_record_bytes=api.max_record_bytes,
     )

@@ -11,7 +11,8 @@ from ..settings import Key, Reader, SettingError, keys, shown, type_name
 from . import OK, Subparsers, add_command, read_config
 
 TEACHING = """\
-A value may also be written { env = "NAME", default = ... } or { file = "path" }; where a
+A value may also be written { env = "NAME", default = ... }, { file = "path" } or
+{ command = ["program", "argument"] }, whose output it is (no shell, 10 s at most).  Where a
 secret comes from is printed, and its value is not.  The exit code is 78 if any value is
 missing or wrong.
 
@@ -73,10 +74,12 @@ def present(key: Key, table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _value(key: Key, raw: Any, path: str, reader: Reader) -> str:
     source = ""
-    if isinstance(raw, dict) and raw.keys() & {"env", "file"}:
+    if isinstance(raw, dict) and raw.keys() & {"env", "file", "command"}:
         source = "  # from " + " ".join(
             f"{how} {raw[how]}" for how in ("env", "file") if how in raw
         )
+        # A command's arguments may hold a secret.
+        source += f"command {raw['command'][:1]}" if "command" in raw else ""
     try:
         value = reader.value(key.kind, raw, path)
     except SettingError as fault:

@@ -19,7 +19,7 @@ import structlog
 from prometheus_client import Gauge
 
 from ..config import Config
-from ..errors import RetriableError
+from ..errors import AccessError, RetriableError
 from ..health.board import Health
 from ..loading import registry
 from ..log import describe
@@ -71,14 +71,15 @@ class Outbox:
     def feed(self) -> int:
         """Send what has not been sent; return how many letters that were.
 
-        A topic that can't be written to keeps no other waiting; RetriableError says so in the end.
+        A topic that can't be written to keeps no other waiting; its error is raised in the end.
         """
-        sent, fault = 0, None
+        sent = 0
+        fault: AccessError | RetriableError | None = None
         for source in self._left():
             try:
                 while part := self._some(source):
                     sent += part
-            except RetriableError as refused:
+            except (AccessError, RetriableError) as refused:
                 fault = refused
         if sent or fault:
             self._left()
@@ -135,7 +136,7 @@ def feeding(config: Config, plugins: Sequence[registry.Plugin], health: Health) 
     stop = threading.Event()
     threads = []
     for name in sorted(targets & config.databases.keys() if seconds else ()):
-        outbox = Outbox(name, config.databases[name].dsn, Producer(config.kafka.bootstrap), gauge)
+        outbox = Outbox(name, config.databases[name].dsn, Producer(config.kafka.connection), gauge)
         threads.append(
             threading.Thread(
                 target=_loop, args=(name, outbox, seconds, stop), name=f"outbox-{name}", daemon=True

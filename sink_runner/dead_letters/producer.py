@@ -14,7 +14,8 @@ from kafka.errors import (
     RecordListTooLargeError,
 )
 
-from ..errors import RetriableError
+from ..kafka.access import failure
+from ..kafka.connection import KafkaConnection, open_client
 from ..kafka.limits import PRODUCED_BYTES
 from ..kafka.reachable import answers
 from .record import Record
@@ -27,12 +28,15 @@ _REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError)
 class Producer:
     """One producer, made when there is something to send and anew after a failure."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._connection = connection
         self._producer: Any = None
 
     def send(self, records: Sequence[Record]) -> None:
-        """Return when all are confirmed by every replica; RetriableError if some may not be."""
+        """Return when all are confirmed by every replica.
+
+        Raises RetriableError if some may not be, AccessError where Kafka refuses the client.
+        """
         try:
             producer = self._connected()
             sent = [(record, _send(producer, record)) for record in records]
@@ -41,7 +45,7 @@ class Producer:
         except KafkaError as fault:
             # What is still on its way would come after what is sent next.
             self.close()
-            raise RetriableError(f"Kafka does not take them: {type(fault).__name__}") from fault
+            raise failure(self._connection, fault) from fault
 
     def close(self) -> None:
         producer, self._producer = self._producer, None
@@ -51,21 +55,23 @@ class Producer:
 
     def _connected(self) -> Any:
         if self._producer is None:
-            if not answers(self._bootstrap, _SECONDS):
+            if not answers(self._connection, _SECONDS):
                 raise KafkaConnectionError
             milliseconds = int(_SECONDS * 1000)
-            self._producer = KafkaProducer(
-                bootstrap_servers=self._bootstrap,
-                client_id="sink-dead-letters",
-                acks="all",
-                enable_idempotence=True,
-                max_request_size=PRODUCED_BYTES,
-                max_block_ms=milliseconds,
-                request_timeout_ms=milliseconds // 2,
-                delivery_timeout_ms=milliseconds,
-                bootstrap_timeout_ms=milliseconds // 2,
-                allow_auto_create_topics=False,
-                metrics_enabled=False,
+            settings = {
+                "client_id": "sink-dead-letters",
+                "acks": "all",
+                "enable_idempotence": True,
+                "max_request_size": PRODUCED_BYTES,
+                "max_block_ms": milliseconds,
+                "request_timeout_ms": milliseconds // 2,
+                "delivery_timeout_ms": milliseconds,
+                "bootstrap_timeout_ms": milliseconds // 2,
+                "allow_auto_create_topics": False,
+                "metrics_enabled": False,
+            }
+            self._producer = open_client(
+                KafkaProducer, self._connection.for_kafka_python("producer", settings)
             )
         return self._producer
 

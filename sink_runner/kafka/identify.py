@@ -9,30 +9,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from kafka import KafkaAdminClient
-
-from ..errors import ConfigError, FatalError
+from ..errors import AccessError, ConfigError, FatalError
 from ..target.offsets import Topic
-from .asking import EpochEnd, asking
+from .asking import EpochEnd, administration, described
+from .connection import KafkaConnection
 from .message import NO_LEADER_EPOCH
 
 WATCH_SECONDS = 15.0
 """How often a running mapping makes sure that its topic is the one that it started with."""
 
 
-def identify(bootstrap: str, topic: str) -> Topic:
+def identify(connection: KafkaConnection, topic: str) -> Topic:
     """Ask Kafka for the identity of a topic.
 
-    Raises ConfigError where there is no such topic, RetriableError where Kafka does not answer.
+    Raises ConfigError where there is no such topic, AccessError where Kafka refuses the client,
+    RetriableError where it does not answer.
     """
-    with asking():
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-        try:
-            cluster = admin.describe_cluster()["cluster_id"]
-            found = admin.describe_topics([topic])[0]
-        finally:
-            admin.close()
-    if found.get("error_code"):
+    with administration(connection) as admin:
+        cluster = admin.describe_cluster()["cluster_id"]
+        found = described(admin, topic)
+    if found is None:
         raise ConfigError(f"topic {topic!r} does not exist: create it with its partitions first")
     return Topic(cluster_id=cluster, name=topic, topic_id=str(found["topic_id"]))
 
@@ -72,10 +68,12 @@ class TopicWatch:
     def check(self) -> None:
         """Raise FatalError if the topic is not the one that the offsets are of any more.
 
-        Raises RetriableError where Kafka does not answer.
+        Raises AccessError and RetriableError where Kafka cannot be asked.
         """
         try:
             now = self._ask()
+        except AccessError:
+            raise
         except ConfigError as fault:
             raise FatalError(f"topic {self._topic.name!r} was deleted: {self._remedy}") from fault
         self._checked = self._clock()

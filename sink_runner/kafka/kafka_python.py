@@ -10,8 +10,9 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from ..errors import RetriableError
+from ..errors import SinkError
 from .asking import Asking, asking
+from .connection import KafkaConnection, open_client
 from .limits import FETCHED_BYTES, PARTITION_FETCH_BYTES
 from .message import Message
 
@@ -34,28 +35,26 @@ _SETTINGS: Mapping[str, Any] = {
 class KafkaPythonFeed(Asking):
     """A feed that needs no more than what is always installed."""
 
-    def __init__(self, bootstrap: str, group: str, topic: str, *, max_records: int) -> None:
-        self._bootstrap, self._topic = bootstrap, topic
-        with asking():
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=bootstrap,
-                group_id=group,
-                client_id=group,
-                max_poll_records=max_records,
-                **_SETTINGS,
-            )
+    def __init__(
+        self, connection: KafkaConnection, group: str, topic: str, *, max_records: int
+    ) -> None:
+        self._connection, self._topic = connection, topic
+        names = {"group_id": group, "client_id": group, "max_poll_records": max_records}
+        settings = connection.for_kafka_python("consumer", {**names, **_SETTINGS})
+        with asking(connection):
+            self._consumer = open_client(KafkaConsumer, settings)
         try:
             # A group's leader that joins before it knows the topic's partitions hands out none,
             # and looks again only when its metadata is minutes old.
-            with asking():
+            with asking(connection):
                 self._consumer.partitions_for_topic(topic)
                 self._consumer.subscribe([topic])
-        except RetriableError:
+        except SinkError:
             self.close()
             raise
 
     def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
-        with asking():
+        with asking(self._connection):
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
         # A ConsumerRecord has all that a Message has; copying each would cost as much as a mask.
         return {place.partition: records for place, records in polled.items()}
@@ -63,7 +62,7 @@ class KafkaPythonFeed(Asking):
     def keep_alive(self) -> None:
         self._consumer.pause(*self._consumer.assignment())
         try:
-            with asking():
+            with asking(self._connection):
                 self._consumer.poll(timeout_ms=0)
         finally:
             self._consumer.resume(*self._consumer.paused())

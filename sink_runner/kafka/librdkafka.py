@@ -6,6 +6,7 @@ An extra, `pip install 'sink-runner[librdkafka]'`, taken where it is installed u
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +20,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from ..errors import RetriableError
+from ..errors import AccessError, ConfigError, SinkError
+from .access import access_denied, login_refused, unanswered
+from .connection import KafkaConnection
 from .feed import PING_SECONDS, Bounds
 from .limits import (
     FETCHED_BYTES,
@@ -54,43 +57,93 @@ _PAUSE_AFTER = 1.0  # seconds without a poll
 _NOT_READ_YET = "_STATE"
 
 
-@contextmanager
-def _asking() -> Iterator[None]:
-    """Whatever Kafka refuses may be mended by a person or by time; no record is at fault."""
-    try:
-        yield
-    except KafkaException as fault:
-        raise _unanswered(fault.args[0]) from fault
+_LOGIN_REFUSED = "_AUTHENTICATION"
+_TOLD = frozenset({_LOGIN_REFUSED, "_SSL"})
+"""What librdkafka tells only its callback, and then tries again for ever."""
+_PROPERTY = re.compile(r'property: "([^"]+)"|property "([^"]+)"')
 
 
-def _unanswered(error: KafkaError) -> RetriableError:
-    return RetriableError(f"Kafka does not answer: {error.name()}")
+def _failure(connection: KafkaConnection, error: KafkaError) -> SinkError:
+    """Return what to raise for an error: an AccessError or a RetriableError."""
+    name = error.name()
+    if name == _LOGIN_REFUSED:
+        return login_refused(connection)
+    if name.endswith("AUTHORIZATION_FAILED"):
+        return access_denied(connection, name)
+    return unanswered(connection, name)
 
 
 class LibrdkafkaFeed:
     """A feed whose records are fetched and taken apart by threads outside of Python."""
 
-    def __init__(self, bootstrap: str, group: str, topic: str, *, max_records: int) -> None:
-        self._topic = topic
+    def __init__(
+        self, connection: KafkaConnection, group: str, topic: str, *, max_records: int
+    ) -> None:
+        self._connection, self._topic = connection, topic
         self._most = max_records
         self._held: list[Any] = []
         """Came while nobody asked for records."""
         self._paused: set[int] = set()
         self._busy_since = 0.0
         """When `keep_alive` was first called after the last `poll`; 0 if it was not."""
-        names = {"bootstrap.servers": bootstrap, "group.id": group, "client.id": group}
-        with _asking():
-            self._consumer = Consumer({**names, **_SETTINGS})
+        self._told: KafkaError | None = None
+        self._token_fault: Exception | None = None
+        self._consumer = self._opened(group)
+        with self._asking():
             self._consumer.subscribe([topic])
 
+    def _opened(self, group: str) -> Consumer:
+        names = {"group.id": group, "client.id": group, "error_cb": self._tell}
+        settings = self._connection.for_librdkafka({**names, **_SETTINGS}, self._tell_token_fault)
+        try:
+            return Consumer(settings)
+        except KafkaException as fault:
+            # The text may quote a value.
+            found = _PROPERTY.search(fault.args[0].str())
+            name = next(filter(None, found.groups()), "") if found else ""
+            raise ConfigError(
+                f"kafka.options.librdkafka: librdkafka does not accept {name or 'the settings'}: "
+                "compare it with CONFIGURATION.md of librdkafka"
+            ) from fault
+
+    def _tell(self, error: KafkaError) -> None:
+        """Keep an error of a connection until the next poll; librdkafka calls it from there."""
+        if error.name() in _TOLD:
+            self._told = error
+
+    def _tell_token_fault(self, fault: Exception) -> None:
+        self._token_fault = fault
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Raise AccessError where Kafka refuses the client, RetriableError for other errors."""
+        try:
+            yield
+        except KafkaException as fault:
+            told, self._told = self._told, None
+            raise self._reason(told or fault.args[0]) from fault
+
+    def _reason(self, error: KafkaError) -> SinkError:
+        """Prefer why there is no new token to that the broker refuses the old one."""
+        fault, self._token_fault = self._token_fault, None
+        return fault if isinstance(fault, SinkError) else _failure(self._connection, error)
+
+    def _check_told(self) -> None:
+        """Raise AccessError if librdkafka told of a refusal that lasts."""
+        told, self._told = self._told, None
+        if told is not None and isinstance(reason := self._reason(told), AccessError):
+            raise reason
+
     def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
-        with _asking():
+        with self._asking():
             self._resume()
             # Asked for many, it would wait for as many until the time is up.
             came = self._held or self._consumer.consume(1, seconds)
             self._held = []
             if came and len(came[0].value() or b"") < PARTITION_FETCH_BYTES:
                 came += self._consumer.consume(max(self._most - len(came), 0), 0.0)
+        if not came:
+            self._check_told()
         return self._by_partition(came)
 
     def _by_partition(self, came: Sequence[Any]) -> Mapping[int, Sequence[Message]]:
@@ -98,7 +151,7 @@ class LibrdkafkaFeed:
         for record in came:
             error = record.error()
             if error is not None:
-                raise _unanswered(error)  # what came with it is sought again
+                raise self._reason(error)  # what came with it is sought again
             partition = record.partition()
             headers = record.headers() or ()
             place = (self._topic, partition, record.offset())
@@ -118,7 +171,7 @@ class LibrdkafkaFeed:
         self._busy_since = self._busy_since or time.monotonic()
         if time.monotonic() - self._busy_since < _PAUSE_AFTER:
             return  # the heartbeats come from a thread of librdkafka
-        with _asking():
+        with self._asking():
             self._pause()
             # Rebalances are served here; what a new partition brings before it is paused is held.
             self._held += self._consumer.consume(1, 0.0)
@@ -138,7 +191,7 @@ class LibrdkafkaFeed:
             self._consumer.resume(self._consumer.assignment())
 
     def assignment(self) -> set[int]:
-        with _asking():
+        with self._asking():
             return {place.partition for place in self._consumer.assignment()}
 
     def seek(self, partition: int, offset: int | None) -> None:
@@ -162,16 +215,16 @@ class LibrdkafkaFeed:
 
     def bounds(self, partition: int) -> Bounds:
         place = TopicPartition(self._topic, partition)
-        with _asking():
+        with self._asking():
             first, end = self._consumer.get_watermark_offsets(place, timeout=_ASK_SECONDS)
         return Bounds(first, end)
 
     def ping(self) -> None:
-        with _asking():
+        with self._asking():
             self._consumer.list_topics(self._topic, timeout=PING_SECONDS)
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
-        with suppress(KafkaException, RetriableError):
+        with suppress(KafkaException, SinkError):
             assigned = self.assignment()
             known = [
                 TopicPartition(self._topic, partition, offset)

@@ -11,7 +11,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from ..postgres.findings import Fault
-from .asking import asking
+from .asking import administration, described
+from .connection import KafkaConnection
 
 _LEAST_RETENTION = timedelta(days=1)
 _LARGEST_ROW = 20 * 1024 * 1024  # bytes; the size that every other limit lets pass
@@ -31,17 +32,13 @@ class TopicFacts:
         return int(value) if value.lstrip("-").isdigit() else None
 
 
-def read_topic(bootstrap: str, topic: str) -> TopicFacts | None:
-    """Ask Kafka; None where there is no such topic.  Raises RetriableError."""
-    with asking():
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-        try:
-            found = admin.describe_topics([topic])[0]
-            if found.get("error_code"):
-                return None
-            return TopicFacts(topic, len(found["partitions"]), _settings(admin, topic))
-        finally:
-            admin.close()
+def read_topic(connection: KafkaConnection, topic: str) -> TopicFacts | None:
+    """Ask Kafka; None where there is no such topic.  Raises AccessError and RetriableError."""
+    with administration(connection) as admin:
+        found = described(admin, topic)
+        if found is None:
+            return None
+        return TopicFacts(topic, len(found["partitions"]), _settings(admin, topic))
 
 
 def _settings(admin: KafkaAdminClient, topic: str) -> Mapping[str, str]:
@@ -53,9 +50,13 @@ def _settings(admin: KafkaAdminClient, topic: str) -> Mapping[str, str]:
     return {name: str(entry["value"]) for name, entry in found.items()}
 
 
-def topic_faults(bootstrap: str, name: str, topic: TopicFacts | None) -> Iterator[Fault]:
+def topic_faults(
+    connection: KafkaConnection, name: str, topic: TopicFacts | None
+) -> Iterator[Fault]:
     """What keeps the topic from bringing every event."""
-    tool = f"--bootstrap-server {bootstrap}"
+    tool = f"--bootstrap-server {connection.bootstrap}"
+    if connection.security.protocol != "PLAINTEXT":
+        tool += " --command-config client.properties"
     if topic is None:
         yield Fault(
             f"topic {name!r} does not exist",

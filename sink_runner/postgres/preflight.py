@@ -134,10 +134,10 @@ def check_topic(name: str, mapping: TableMapping, config: Config) -> Sequence[Fi
     """
     if not mapping.events:
         return ()
-    topic = read_topic(config.kafka.bootstrap, mapping.source_table.topic)
+    topic = read_topic(config.kafka.connection, mapping.source_table.topic)
     return [
         Finding(mapping=name, check="topic", fault=fault)
-        for fault in topic_faults(config.kafka.bootstrap, mapping.source_table.topic, topic)
+        for fault in topic_faults(config.kafka.connection, mapping.source_table.topic, topic)
     ]
 
 

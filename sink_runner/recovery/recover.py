@@ -82,8 +82,8 @@ def _follows(mapping: TableMapping) -> bool:
 
 
 def _records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int]:
-    topic = identify(config.kafka.bootstrap, mapping.source_table.topic)
-    held = bounds(config.kafka.bootstrap, mapping.source_table.topic)
+    topic = identify(config.kafka.connection, mapping.source_table.topic)
+    held = bounds(config.kafka.connection, mapping.source_table.topic)
     dsn = config.databases[mapping.target_table.database].dsn
     try:
         with connect(dsn, "sink-runner recover") as connection:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
-from ..errors import ConfigError, DecodeError, RetriableError
+from ..errors import AccessError, ConfigError, DecodeError, RetriableError
 from ..masking.policy import Policies
 from ..plugin import Table, TableMapping
 from ..postgres.findings import Fault
@@ -115,7 +115,7 @@ def _of_topic(name: str, mapping: TableMapping, config: Config) -> Sequence[Pref
     """What is found of the topic; that Kafka does not answer is no fault of the mapping."""
     try:
         return check_topic(name, mapping, config)
-    except RetriableError as away:
+    except (AccessError, RetriableError) as away:
         fault = Fault(
             f"{away}: topic {mapping.source_table.topic!r} was not checked",
             f"a broker at {config.kafka.bootstrap}",

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sink_runner.api.publisher import Publisher
+from sink_runner.kafka.connection import KafkaConnection
 
 RECORDS = [(b"k", b"v")] * 2
 
@@ -22,8 +23,8 @@ def port() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def publisher(port: socket.socket) -> Iterator[Publisher]:
-    bootstrap = f"127.0.0.1:{port.getsockname()[1]}"
-    made = Publisher(bootstrap, delivery_seconds=5, max_record_bytes=1000)
+    connection = KafkaConnection(f"127.0.0.1:{port.getsockname()[1]}")
+    made = Publisher(connection, delivery_seconds=5, max_record_bytes=1000)
     yield made
     made.close()
 

@@ -16,8 +16,9 @@ from sink_runner.dead_letters.letters import Wanted, find
 from sink_runner.dead_letters.outbox import Outbox
 from sink_runner.dead_letters.producer import Producer
 from sink_runner.dead_letters.record import Record, record_of
-from sink_runner.errors import RetriableError
+from sink_runner.errors import AccessError, RetriableError
 from sink_runner.health.board import Health
+from sink_runner.kafka.connection import KafkaConnection
 
 pytestmark = pytest.mark.postgres
 SECRET = "Zarathustra Sevenstein"
@@ -29,11 +30,12 @@ class Log:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.refuses: set[str] = set()
+        self.refusal: Exception = RetriableError("not now")
         self.dies_after_sending = False
 
     def send(self, records: Sequence[Record]) -> None:
         if self.refuses.intersection(record.topic for record in records):
-            raise RetriableError("not now")
+            raise self.refusal
         self.records += records
         if self.dies_after_sending:
             raise RuntimeError("the process ends here")
@@ -180,14 +182,16 @@ def test_an_outage_only_delays(office: Any, outbox: Outbox, log: Log, health: He
     assert left(health, office) == 0
 
 
+@pytest.mark.parametrize("kind", [RetriableError, AccessError])
 def test_a_topic_that_is_not_there_keeps_no_other_waiting(
-    office: Any, outbox: Outbox, log: Log
+    office: Any, outbox: Outbox, log: Log, kind: type[Exception]
 ) -> None:
+    log.refusal = kind("not now")
     office.send(office.event(1, "bad"))
     office.send(office.event(2, "bad"))
     office.admin.execute("UPDATE sync_dlq SET topic = 'elsewhere.a.b' WHERE \"offset\" = 1")
     log.refuses = {f"sink.dead-letters.elsewhere-to-{office.database}"}
-    with pytest.raises(RetriableError):
+    with pytest.raises(kind):
         outbox.feed()
     assert len(log.records) == 1
 
@@ -236,7 +240,7 @@ class Refusing:
 
 
 def test_letter_that_its_topic_refuses_is_sent_without_its_value(office: Any) -> None:
-    producer = Producer("127.0.0.1:1")
+    producer = Producer(KafkaConnection("127.0.0.1:1"))
     producer._producer = refusing = Refusing()
     producer.send([Record("sink.dead-letters.a-to-b", b"k", b"value", [("sink.dlq-id", b"1")])])
     assert refusing.sent == [
@@ -250,7 +254,7 @@ def test_settings_of_the_producer_are_known_to_the_client(monkeypatch: Any) -> N
     given: dict[str, Any] = {}
     monkeypatch.setattr(producer_module, "answers", lambda *_: True)
     monkeypatch.setattr(producer_module, "KafkaProducer", lambda **settings: given.update(settings))
-    Producer("127.0.0.1:1").send([])
+    Producer(KafkaConnection("127.0.0.1:1")).send([])
     assert given
     assert given.keys() <= KafkaProducer.DEFAULT_CONFIG.keys()
 
@@ -265,9 +269,9 @@ def test_a_value_too_large_for_kafka_is_told_without_it(office: Any) -> None:
 
 
 def test_a_kafka_that_is_away_is_told_as_such_and_soon() -> None:
-    producer, began = Producer("127.0.0.1:9"), time.monotonic()
+    producer, began = Producer(KafkaConnection("127.0.0.1:9")), time.monotonic()
     for _ in range(2):
-        with pytest.raises(RetriableError, match="Kafka does not take them"):
+        with pytest.raises(RetriableError, match="Kafka does not answer"):
             producer.send([Record("t", None, b"sealed", ())])
     producer.close()
     assert time.monotonic() - began < 15

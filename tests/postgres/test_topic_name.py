@@ -11,8 +11,8 @@ from sink_runner.postgres import preflight
 
 def test_check_topic_asks_for_debezium_name(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(preflight, "read_topic", lambda _bootstrap, name: asked.append(name))
-    monkeypatch.setattr(preflight, "topic_faults", lambda _bootstrap, name, _topic: [name])
+    monkeypatch.setattr(preflight, "read_topic", lambda _connection, name: asked.append(name))
+    monkeypatch.setattr(preflight, "topic_faults", lambda _connection, name, _topic: [name])
     mapping = TableMapping(
         source='north.public."Order Items"',
         target="south.public.items",
@@ -20,6 +20,6 @@ def test_check_topic_asks_for_debezium_name(monkeypatch: pytest.MonkeyPatch) -> 
         conflict=source_wins(),
         columns=(Column("id"),),
     )
-    config: Any = SimpleNamespace(kafka=SimpleNamespace(bootstrap="broker:9092"))
+    config: Any = SimpleNamespace(kafka=SimpleNamespace(connection=None))
     (finding,) = preflight.check_topic("items", mapping, config)
     assert asked == [finding.fault] == ["north.public.Order_Items"]

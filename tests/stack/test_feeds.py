@@ -10,6 +10,7 @@ from sink_stack.testing_stack import StackUnderTest
 from sink_stack.topics import Topic, create
 
 from sink_runner.kafka.asking import epoch_end
+from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.kafka.feed import Feed
 from sink_runner.kafka.kafka_python import KafkaPythonFeed
 from sink_runner.kafka.limits import PARTITION_FETCH_BYTES, PRODUCED_BYTES, QUEUED_BYTES
@@ -47,7 +48,9 @@ def make(client: Make, stack: StackUnderTest, topic: str) -> Iterator[Make]:
     made: list[Feed] = []
 
     def one(max_records: int = 1000) -> Feed:
-        made.append(client(stack.kafka, f"group.{topic}", topic, max_records=max_records))
+        made.append(
+            client(KafkaConnection(stack.kafka), f"group.{topic}", topic, max_records=max_records)
+        )
         return made[-1]
 
     yield one
@@ -90,7 +93,10 @@ def test_records_carry_their_place_key_value_headers_and_epoch(
     place = (first.topic, first.partition, first.offset)
     assert (*place, first.key, first.value) == (topic, 0, 7, b"k", b"7")
     assert list(first.headers) == [("h", b"7")]
-    assert first.leader_epoch == epoch_end(stack.kafka, topic, 0, first.leader_epoch).leader_epoch
+    assert (
+        first.leader_epoch
+        == epoch_end(KafkaConnection(stack.kafka), topic, 0, first.leader_epoch).leader_epoch
+    )
     assert first.leader_epoch >= 0
 
 

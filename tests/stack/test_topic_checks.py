@@ -10,6 +10,7 @@ from sink_stack.testing_stack import StackUnderTest
 
 from sink_runner.errors import FatalError, RetriableError
 from sink_runner.kafka.asking import EpochEnd, epoch_end
+from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.kafka.identify import TopicWatch, identify
 from sink_runner.kafka.topic_checks import read_topic, topic_faults
 from sink_runner.target.offsets import Topic
@@ -41,19 +42,21 @@ def delete(bootstrap: str, name: str) -> None:
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     admin.delete_topics([name])
     admin.close()
-    eventually(lambda: read_topic(bootstrap, name) is None)
+    eventually(lambda: read_topic(KafkaConnection(bootstrap), name) is None)
 
 
 def told(stack: StackUnderTest, name: str) -> list[str]:
+    connection = KafkaConnection(stack.kafka)
     return [
         f"{fault.problem} {fault.remedy}"
-        for fault in topic_faults(stack.kafka, name, read_topic(stack.kafka, name))
+        for fault in topic_faults(connection, name, read_topic(connection, name))
     ]
 
 
 def watched(stack: StackUnderTest, topic: Topic) -> TopicWatch:
-    ask = partial(identify, stack.kafka, topic.name)
-    return TopicWatch("m", topic, ask, partial(epoch_end, stack.kafka, topic.name))
+    connection = KafkaConnection(stack.kafka)
+    ask = partial(identify, connection, topic.name)
+    return TopicWatch("m", topic, ask, partial(epoch_end, connection, topic.name))
 
 
 def send(stack: StackUnderTest, name: str, count: int) -> None:
@@ -92,7 +95,7 @@ def test_topic_that_is_missing_is_told(stack) -> None:
 
 def test_recreated_topic_has_another_identity(stack, make) -> None:
     name = make()
-    first = identify(stack.kafka, name)
+    first = identify(KafkaConnection(stack.kafka), name)
     watch = watched(stack, first)
     watch.check()
     delete(stack.kafka, name)
@@ -106,11 +109,12 @@ def test_recreated_topic_has_another_identity(stack, make) -> None:
 def test_kafka_says_where_a_leader_epoch_ends(stack, make) -> None:
     name = make()
     send(stack, name, 5)
-    assert epoch_end(stack.kafka, name, 0, 0) == EpochEnd(0, 5)
-    assert epoch_end(stack.kafka, name, 0, 99) == EpochEnd(-1, -1), "no such epoch yet"
+    connection = KafkaConnection(stack.kafka)
+    assert epoch_end(connection, name, 0, 0) == EpochEnd(0, 5)
+    assert epoch_end(connection, name, 0, 99) == EpochEnd(-1, -1), "no such epoch yet"
     with pytest.raises(RetriableError, match="LeaderNotAvailable"):
-        epoch_end(stack.kafka, name, 7, 0)
-    watch = watched(stack, identify(stack.kafka, name))
+        epoch_end(connection, name, 7, 0)
+    watch = watched(stack, identify(connection, name))
     watch.check_log(0, 5, 0)
     with pytest.raises(FatalError, match="ends that epoch at offset 5"):
         watch.check_log(0, 6, 0)
@@ -123,7 +127,9 @@ def test_truncated_log_that_grew_again_is_noticed(stack, make) -> None:
     kept, lost = make(), make()
     for name in (kept, lost):
         send(stack, name, 5)
-    watches = {name: watched(stack, identify(stack.kafka, name)) for name in (kept, lost)}
+    watches = {
+        name: watched(stack, identify(KafkaConnection(stack.kafka), name)) for name in (kept, lost)
+    }
     for part in ("warehouse", "citizen", "kafka"):
         stack.stop(part)
     for file in (stack.stack.layout.home / "kafka" / f"{lost}-0").iterdir():

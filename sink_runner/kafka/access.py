@@ -1,0 +1,185 @@
+"""Why a client cannot use Kafka: credentials, certificates and ACLs, as opposed to an outage.
+
+The clients retry a refused login and an untrusted certificate for as long as a lost connection, and
+then tell of a timeout.  So after a failure each broker to ask first is asked once more, here.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Any
+
+from kafka.errors import (
+    AuthorizationError,
+    KafkaError,
+    SaslAuthenticationFailedError,
+    UnsupportedSaslMechanismError,
+)
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.selector import NetworkSelector
+
+from ..errors import AccessError, ConfigError, RetriableError, SinkError
+from .connection import KafkaConnection
+from .oauth import token_source
+
+_SECONDS = 5.0
+_ALERT_SECONDS = 0.5
+"""With TLS 1.3 a broker refuses a client certificate only after the client's handshake."""
+
+
+def failure(connection: KafkaConnection, fault: KafkaError) -> SinkError:
+    """Return what to raise for an error of kafka-python: an AccessError or a RetriableError."""
+    if isinstance(fault, SaslAuthenticationFailedError | UnsupportedSaslMechanismError):
+        return login_refused(connection)
+    if isinstance(fault, AuthorizationError):
+        return access_denied(connection, type(fault).__name__)
+    return unanswered(connection, type(fault).__name__)
+
+
+def unanswered(connection: KafkaConnection, name: str) -> SinkError:
+    """Return what to raise where Kafka does not answer: the reason, if it can be found."""
+    try:
+        check_access(connection)
+    except ConfigError as found:
+        return found
+    except RetriableError as found:
+        return RetriableError(f"{found}: {name}")
+    return RetriableError(f"Kafka does not answer: {name}")
+
+
+def check_access(connection: KafkaConnection) -> None:
+    """Ask each broker that is there for a TLS connection and a login.
+
+    Raises AccessError; RetriableError if no broker answers.
+    """
+    answered = False
+    for host, port in connection.brokers():
+        try:
+            with socket.create_connection((host, port), _SECONDS) as raw:
+                answered = True
+                _check_tls(connection, host, port, raw)
+        except OSError:  # it is not there, or ends connections: an outage
+            continue
+    if not answered:
+        raise RetriableError("Kafka does not answer")
+    if connection.security.has_login:
+        _check_login(connection)
+
+
+def login_refused(connection: KafkaConnection) -> AccessError:
+    """Kafka does not accept the credentials, or not by this mechanism."""
+    security = connection.security
+    if security.oauth is not None:
+        token_source(security.oauth).forget()
+        who, keys = "the token", "kafka.security.oauth"
+    else:
+        who = f"user {security.username!r}"
+        keys = "kafka.security.username and kafka.security.password"
+    return AccessError(
+        f"Kafka at {connection.bootstrap} refuses the login of {who} by {security.mechanism}: "
+        f"check {keys}, and that the listener offers this mechanism"
+    )
+
+
+def access_denied(connection: KafkaConnection, name: str) -> AccessError:
+    """An ACL is missing; `name` is the client's name of the error, which tells of what."""
+    security = connection.security
+    who = f"user {security.username!r}" if security.username else "the runner's principal"
+    if not security.has_login and security.certificate_file:
+        who = f"the subject of kafka.security.certificate_file {security.certificate_file}"
+    return AccessError(
+        f"Kafka at {connection.bootstrap} denies access ({name}): give {who} the ACLs of "
+        "docs/kafka-security.md with kafka-acls.sh"
+    )
+
+
+def _check_tls(connection: KafkaConnection, host: str, port: int, raw: socket.socket) -> None:
+    security, broker = connection.security, f"Kafka broker {host}:{port}"
+    if not security.is_encrypted:
+        if _speaks_tls(raw):
+            raise AccessError(
+                f"{broker} expects TLS: set kafka.security.protocol to SSL or SASL_SSL, not "
+                f"{security.protocol}"
+            )
+        return
+    raw.settimeout(_SECONDS)
+    try:
+        with connection.tls_context().wrap_socket(raw, server_hostname=host) as secure:
+            secure.settimeout(_ALERT_SECONDS)
+            secure.recv(1)
+    except ssl.SSLCertVerificationError as fault:
+        raise AccessError(
+            f"{broker} has a certificate that is not trusted ({fault.verify_message}): check "
+            "kafka.security.ca_file, and kafka.bootstrap for its host name"
+        ) from None
+    except ssl.SSLError as fault:
+        if "ALERT" in (fault.reason or ""):
+            raise AccessError(
+                f"{broker} refuses the client certificate ({fault.reason}): check "
+                "kafka.security.certificate_file and key_file"
+            ) from None
+        if fault.reason == "WRONG_VERSION_NUMBER":
+            raise AccessError(
+                f"{broker} does not speak TLS: check kafka.security.protocol and kafka.bootstrap"
+            ) from None
+
+
+def _speaks_tls(raw: socket.socket) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent but the offer to speak TLS
+    try:
+        with context.wrap_socket(raw):
+            return True
+    except ssl.SSLError as fault:
+        return "ALERT" in (fault.reason or "")
+
+
+class _Connections(KafkaConnectionManager):  # type: ignore[misc] # kafka-python ships no types
+    """Read what a broker says before it ends a connection.
+
+    kafka-python drops it where both come at once, as Kafka does with a refused login.
+    """
+
+    async def _build_transport(self, *args: Any, **options: Any) -> Any:
+        transport = await super()._build_transport(*args, **options)
+        receive, ends = transport._sock_recv, list[Exception]()  # noqa: SLF001
+
+        def receive_before_end() -> tuple[bytes, Exception | None]:
+            if ends:
+                return b"", ends.pop()
+            data, end = receive()
+            if data and end:
+                ends.append(end)
+                end = None
+            return data, end
+
+        transport._sock_recv = receive_before_end  # noqa: SLF001
+        return transport
+
+
+def _check_login(connection: KafkaConnection) -> None:
+    """Sign in by kafka-python's own connection, whose error a client keeps to itself."""
+    net = NetworkSelector()
+    manager = _Connections(net, **connection.for_kafka_python("admin", {}))
+
+    async def connect(node: str) -> Any:
+        await manager.get_connection(
+            node,
+            timeout_ms=_SECONDS * 1000,
+            pop_on_close=False,
+            refresh_metadata_on_err=False,
+        )
+
+    try:
+        for broker in manager.cluster.bootstrap_brokers():
+            try:
+                net.run(connect, broker.node_id)
+            except (SaslAuthenticationFailedError, UnsupportedSaslMechanismError):
+                raise login_refused(connection) from None
+            except KafkaError:
+                continue
+    finally:
+        manager.close()
+        net.close()

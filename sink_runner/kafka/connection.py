@@ -1,0 +1,236 @@
+"""How every client of the runner reaches Kafka: brokers, security and client options."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.net.compat import KafkaNetClient
+
+from ..errors import ConfigError
+from ..settings import Secret, hint
+from .oauth import TokenSource, token_source
+from .security import Security
+
+T = TypeVar("T")
+
+_CLIENTS = {"consumer": KafkaConsumer, "producer": KafkaProducer, "admin": KafkaAdminClient}
+_DEFAULT_PORT = 9092
+_RETRY_SECONDS = 30.0
+
+# What the runner relies on, or sets from kafka.security; an option may not replace it.  The last
+# ones of kafka-python are objects, which TOML cannot hold.
+_OWN_PYTHON = """
+bootstrap_servers client_id group_id enable_auto_commit auto_offset_reset isolation_level
+allow_auto_create_topics max_poll_records acks enable_idempotence transactional_id
+security_protocol ssl_context ssl_check_hostname ssl_cafile ssl_certfile ssl_keyfile ssl_password
+sasl_mechanism sasl_plain_username sasl_plain_password sasl_oauth_token_provider
+key_serializer value_serializer key_deserializer value_deserializer partitioner
+partition_assignment_strategy default_offset_commit_callback metric_reporters selector
+socket_options kafka_client
+"""
+_OWN_LIBRDKAFKA = """
+bootstrap.servers metadata.broker.list client.id group.id enable.auto.commit
+enable.auto.offset.store auto.offset.reset isolation.level allow.auto.create.topics
+enable.partition.eof security.protocol sasl.mechanism sasl.mechanisms sasl.username sasl.password
+ssl.ca.location ssl.ca.pem ssl.certificate.location ssl.certificate.pem ssl.key.location
+ssl.key.pem ssl.key.password ssl.keystore.location ssl.keystore.password
+ssl.endpoint.identification.algorithm enable.ssl.certificate.verification
+"""
+
+Options = Mapping[str, Mapping[str, Any]]
+
+
+def option_faults(options: Options) -> Iterator[str]:
+    """Describe options that no client has, or that are the runner's own."""
+    known = {"kafka-python": _OWN_PYTHON.split(), "librdkafka": _OWN_LIBRDKAFKA.split()}
+    python: set[str] = set().union(*(client.DEFAULT_CONFIG for client in _CLIENTS.values()))
+    for client, given in options.items():
+        if client not in known:
+            yield f"options.{client} is unknown{hint(client, known)}"
+            continue
+        for name in given:
+            where = f"options.{client}.{name}"
+            is_own = name in known[client] or name.endswith("_cb")
+            if is_own or name.startswith("sasl.oauthbearer."):
+                yield f"{where} is set by the runner: see kafka.security, kafka and batch"
+            elif client == "kafka-python" and name not in python:
+                yield f"{where} is unknown{hint(name, python)}"
+
+
+class _Hidden(str):
+    """A secret that kafka-python may print with its settings, at level DEBUG."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConnection:
+    """The value that is passed to whatever makes a client."""
+
+    bootstrap: str
+    security: Security = field(default_factory=Security)
+    options: Options = field(default_factory=dict, repr=False)
+
+    def brokers(self) -> Iterator[tuple[str, int]]:
+        """Host and port of each broker to ask first."""
+        for broker in self.bootstrap.split(","):
+            yield _host_and_port(broker.strip())
+
+    def for_kafka_python(
+        self, client: Literal["consumer", "producer", "admin"], settings: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the arguments of a client: `settings`, the user's options over them, security.
+
+        Secrets are read anew; ConfigError where one cannot be had.
+        """
+        known = _CLIENTS[client].DEFAULT_CONFIG
+        options = self.options.get("kafka-python", {})
+        return {
+            "bootstrap_servers": self.bootstrap,
+            **settings,
+            **{name: value for name, value in options.items() if name in known},
+            **self._security_of_python(),
+        }
+
+    def _security_of_python(self) -> dict[str, Any]:
+        security, found = self._checked(), dict[str, Any]()
+        if security.protocol == "PLAINTEXT":
+            return found
+        found["security_protocol"] = security.protocol
+        if security.is_encrypted:
+            files = {
+                "ssl_cafile": security.ca_file,
+                "ssl_certfile": security.certificate_file,
+                "ssl_keyfile": security.key_file,
+            }
+            # Files, and not a context: each new connection reads them again.
+            found |= {name: str(path) for name, path in files.items() if path is not None}
+            found["ssl_check_hostname"] = security.check_hostname
+            found["ssl_password"] = _Hidden(_read(security.key_password))
+        if security.has_login:
+            found["sasl_mechanism"] = security.mechanism
+            found["sasl_plain_username"] = security.username
+            found["sasl_plain_password"] = _Hidden(_read(security.password))
+        if security.oauth is not None:
+            found["sasl_oauth_token_provider"] = _ready(token_source(security.oauth))
+        return found
+
+    def for_librdkafka(
+        self,
+        settings: Mapping[str, Any],
+        report: Callable[[Exception], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """Return librdkafka's properties: `settings`, the user's options over them, security.
+
+        Secrets are read anew; ConfigError where one cannot be had.  `report` gets what later keeps
+        a token from being renewed, since an exception in a callback confuses the client.
+        """
+        return {
+            "bootstrap.servers": self.bootstrap,
+            **settings,
+            **self.options.get("librdkafka", {}),
+            **self._security_of_librdkafka(report),
+        }
+
+    def _security_of_librdkafka(self, report: Callable[[Exception], None]) -> dict[str, Any]:
+        security = self._checked()
+        found: dict[str, Any] = {"security.protocol": security.protocol.lower()}
+        if security.is_encrypted:
+            files = {
+                "ssl.ca.location": security.ca_file,
+                "ssl.certificate.location": security.certificate_file,
+                "ssl.key.location": security.key_file or security.certificate_file,
+            }
+            found |= {name: str(path) for name, path in files.items() if path is not None}
+            check = "https" if security.check_hostname else "none"
+            found["ssl.endpoint.identification.algorithm"] = check
+            if security.key_password:
+                found["ssl.key.password"] = security.key_password.read()
+        if security.has_login:
+            found["sasl.mechanism"] = security.mechanism
+        if security.password:
+            found["sasl.username"] = security.username
+            found["sasl.password"] = security.password.read()
+        if security.oauth is not None:
+            found["oauth_cb"] = _callback(_ready(token_source(security.oauth)), report)
+        return found
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Read certificates and keys anew.  Raises ConfigError."""
+        try:
+            return self.security.tls_context()
+        except ValueError as fault:
+            raise ConfigError(f"kafka.security: {fault}") from None
+
+    def _checked(self) -> Security:
+        """Name an unusable broker or file now, since a client would only fail to connect."""
+        list(self.brokers())
+        if self.security.is_encrypted:
+            self.tls_context()
+        return self.security
+
+
+def open_client(client: Callable[..., T], settings: Mapping[str, Any]) -> T:
+    """Make a client of kafka-python, which leaves its thread and sockets where it fails."""
+    opened: list[KafkaNetClient] = []
+
+    def keep(**options: Any) -> KafkaNetClient:
+        opened.append(KafkaNetClient(**options))
+        return opened[-1]
+
+    try:
+        return client(**settings, kafka_client=keep)
+    except BaseException:
+        for one in opened:
+            one.close()
+        raise
+
+
+def _ready(source: TokenSource) -> TokenSource:
+    """Fetch the first token, so that what is wrong is raised to the caller."""
+    source.current()
+    return source
+
+
+def _callback(
+    source: TokenSource, report: Callable[[Exception], None]
+) -> Callable[[str], tuple[str, float]]:
+    last = source.current()
+
+    def renew(_config: str) -> tuple[str, float]:
+        nonlocal last
+        try:
+            last = source.current()
+        except Exception as fault:  # noqa: BLE001 - librdkafka's callbacks must not raise
+            report(fault)
+            # The broker decides about the old one; librdkafka asks again before this time.
+            return last.text, max(last.expires, time.time() + _RETRY_SECONDS)
+        return last.text, last.expires
+
+    return renew
+
+
+def _read(secret: Secret | None) -> str:
+    return secret.read() if secret is not None else ""
+
+
+def _host_and_port(broker: str) -> tuple[str, int]:
+    """Split as the clients do: host, host:port, [IPv6] or [IPv6]:port."""
+    if broker.startswith("["):
+        host, _, port = broker[1:].partition("]")
+        port = port.removeprefix(":")
+    else:
+        host, _, port = broker.partition(":")
+        if ":" in port:  # an IPv6 address without brackets
+            host, port = broker, ""
+    if port and not port.isdecimal():
+        raise ConfigError(f"kafka.bootstrap: {broker!r} is not of the form host:port")
+    return host, int(port) if port else _DEFAULT_PORT

@@ -1,0 +1,174 @@
+"""Settings of a secure connection to Kafka: ``[kafka.security]``."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..settings import Secret, doc
+
+_TLS_KEYS = ("ca_file", "certificate_file", "key_file", "key_password")
+_SASL_KEYS = ("mechanism", "username", "password", "oauth")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuth:
+    """Where the token of mechanism OAUTHBEARER comes from."""
+
+    token: Secret | None = field(
+        default=None,
+        repr=False,
+        metadata=doc("The token itself, usually from a file or a command that renews it."),
+    )
+    token_endpoint: str = field(
+        default="", metadata=doc("URL that grants tokens for client credentials (OIDC).")
+    )
+    client_id: str = field(default="", metadata=doc("Id that the token endpoint knows."))
+    client_secret: Secret | None = field(
+        default=None, repr=False, metadata=doc("Secret of that client.")
+    )
+    scope: str = field(default="", metadata=doc("Scope to ask for; empty: none."))
+    ca_file: Path | None = field(
+        default=None,
+        metadata=doc("PEM file of the authorities that sign the token endpoint's certificate."),
+    )
+
+    def faults(self) -> Iterator[str]:
+        """Describe impossible combinations, by key."""
+        if (self.token is None) == (not self.token_endpoint):
+            yield "oauth needs either token, or token_endpoint with client_id and client_secret"
+        elif self.token_endpoint and not (self.client_id and self.client_secret):
+            yield "oauth.token_endpoint needs oauth.client_id and oauth.client_secret"
+        if self.ca_file is not None and not self.ca_file.is_file():
+            yield f"oauth.ca_file: {self.ca_file} is not a file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """How the runner and Kafka prove to each other who they are."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = field(
+        default="PLAINTEXT",
+        metadata=doc("Kafka's security.protocol: SSL is TLS, SASL_SSL is TLS and a login."),
+    )
+    ca_file: Path | None = field(
+        default=None,
+        metadata=doc(
+            "PEM file of the authorities that sign the brokers' certificates; without it the "
+            "system's authorities count."
+        ),
+    )
+    check_hostname: bool = field(
+        default=True, metadata=doc("Whether a certificate must be for the broker's host name.")
+    )
+    certificate_file: Path | None = field(
+        default=None, metadata=doc("PEM file of the client certificate (mTLS), with its chain.")
+    )
+    key_file: Path | None = field(
+        default=None,
+        metadata=doc("PEM file of its private key; without it the certificate's file holds it."),
+    )
+    key_password: Secret | None = field(
+        default=None, repr=False, metadata=doc("Password of an encrypted private key.")
+    )
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = field(
+        default=None, metadata=doc("Kafka's sasl.mechanism.")
+    )
+    username: str = field(default="", metadata=doc("User of PLAIN and SCRAM."))
+    password: Secret | None = field(
+        default=None, repr=False, metadata=doc("The user's password; read again for every client.")
+    )
+    oauth: OAuth | None = None
+    allow_plaintext_credentials: bool = field(
+        default=False,
+        metadata=doc("Permit SASL_PLAINTEXT, which sends credentials without encryption."),
+    )
+
+    def __post_init__(self) -> None:
+        if faults := [*self._faults()]:
+            raise ValueError("; ".join(faults))
+        if self.is_encrypted:
+            self.tls_context()  # a missing or unusable file is reported when it is configured
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.protocol.endswith("SSL")
+
+    @property
+    def has_login(self) -> bool:
+        return self.protocol.startswith("SASL")
+
+    def _faults(self) -> Iterator[str]:
+        if not self.is_encrypted:
+            yield from self._unused(_TLS_KEYS, "SSL or SASL_SSL")
+        if not self.has_login:
+            yield from self._unused(_SASL_KEYS, "SASL_SSL")
+        elif not self.is_encrypted and not self.allow_plaintext_credentials:
+            yield (
+                "protocol SASL_PLAINTEXT sends credentials without encryption: use SASL_SSL, or "
+                "set allow_plaintext_credentials = true"
+            )
+        if self.certificate_file is None and (self.key_file or self.key_password):
+            yield "key_file and key_password need certificate_file"
+        if self.has_login:
+            yield from self._login_faults()
+
+    def _unused(self, keys: tuple[str, ...], protocol: str) -> Iterator[str]:
+        for key in keys:
+            if getattr(self, key):
+                yield f"{key} needs protocol {protocol}, not {self.protocol}"
+
+    def _login_faults(self) -> Iterator[str]:
+        if self.mechanism is None:
+            yield f"mechanism is missing, which protocol {self.protocol} needs"
+        elif self.mechanism != "OAUTHBEARER":
+            if not (self.username and self.password):
+                yield f"username and password are needed for mechanism {self.mechanism}"
+            if self.oauth:
+                yield f"oauth needs mechanism OAUTHBEARER, not {self.mechanism}"
+        elif self.username or self.password:
+            yield "username and password need mechanism PLAIN or SCRAM, not OAUTHBEARER"
+        elif self.oauth is None:
+            yield "oauth is missing, which mechanism OAUTHBEARER needs"
+        else:
+            yield from self.oauth.faults()
+            if not self.allow_plaintext_credentials and self.oauth.token_endpoint[:5] == "http:":
+                yield (
+                    "oauth.token_endpoint gets the client secret without encryption: use https, "
+                    "or set allow_plaintext_credentials = true"
+                )
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Read the files anew.  Raises ValueError that names the key of an unusable one."""
+        context = ssl.create_default_context()
+        context.check_hostname = self.check_hostname
+        if self.ca_file is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = self.check_hostname
+            try:
+                context.load_verify_locations(self.ca_file)
+            except OSError as exc:  # SSLError is one
+                raise ValueError(_unusable("ca_file", self.ca_file, exc)) from None
+        if self.certificate_file is not None:
+            self._load_certificate(context, self.certificate_file)
+        return context
+
+    def _load_certificate(self, context: ssl.SSLContext, certificate: Path) -> None:
+        # Without an empty password OpenSSL would ask the terminal for one.
+        password = self.key_password.read() if self.key_password else ""
+        for key, path in (("certificate_file", certificate), ("key_file", self.key_file)):
+            if path is not None and not path.is_file():
+                raise ValueError(f"{key}: {path} is not a file")
+        try:
+            context.load_cert_chain(certificate, self.key_file, lambda: password)
+        except OSError as exc:
+            keys = "certificate_file, key_file or key_password"
+            raise ValueError(_unusable(keys, certificate, exc)) from None
+
+
+def _unusable(key: str, path: Path, exc: OSError) -> str:
+    reason = exc.reason if isinstance(exc, ssl.SSLError) else exc.strerror
+    return f"{key}: {path}: {reason or 'not a PEM file that can be used'}"

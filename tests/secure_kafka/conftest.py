@@ -1,0 +1,90 @@
+"""One secure broker for the session, with a topic, records and the ACLs of the runner."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+from kafka.admin import ACLResourcePatternType as Pattern
+
+from sink_runner.kafka.connection import KafkaConnection
+from sink_runner.kafka.security import Security
+from sink_runner.settings import Reader
+
+from .broker import PASSWORD, USER, Broker, running
+
+TOPIC, COUNT = "secure.events", 5
+ROTATED = ("rotated-kafkapythonfeed", "rotated-librdkafka")
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with running(tmp_path_factory.mktemp("secure-kafka")) as found:
+        _prepare(found.internal)
+        yield found
+
+
+def _prepare(internal: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=internal)
+    admin.create_topics(
+        {name: {"num_partitions": 1, "replication_factor": 1} for name in (TOPIC, "secure.sent")},
+        wait_for_metadata=True,
+    )
+    topic = ResourcePattern(ResourceType.TOPIC, "secure.", Pattern.PREFIXED)
+    group = ResourcePattern(ResourceType.GROUP, "sink.", Pattern.PREFIXED)
+    operations = ACLOperation
+    wanted = [
+        (topic, operations.READ),
+        (topic, operations.WRITE),
+        (topic, operations.DESCRIBE),
+        (topic, operations.DESCRIBE_CONFIGS),
+        (group, operations.READ),
+    ]
+    done = admin.create_acls(
+        [
+            ACL(f"User:{name}", "*", operation, ACLPermissionType.ALLOW, resource)
+            for name in (USER, f"CN={USER}", *ROTATED)
+            for resource, operation in wanted
+        ]
+    )
+    assert not done["failed"]
+    admin.close()
+    producer = KafkaProducer(bootstrap_servers=internal)
+    for number in range(COUNT):
+        producer.send(TOPIC, key=b"k", value=b"%d" % number)
+    producer.close()
+
+
+Connect = Callable[..., KafkaConnection]
+
+
+@pytest.fixture
+def connect(broker: Broker) -> Connect:
+    """Make a connection as [kafka.security] would, with a short wait for the first broker."""
+
+    def make(bootstrap: str, **table: Any) -> KafkaConnection:
+        security = Reader().read(Security, table, "kafka.security")
+        return KafkaConnection(
+            bootstrap, security, {"kafka-python": {"bootstrap_timeout_ms": 2000}}
+        )
+
+    return make
+
+
+@pytest.fixture
+def login(broker: Broker, connect: Connect) -> Callable[..., KafkaConnection]:
+    """A connection to the SASL_SSL listener by the sink's user, but for what is given."""
+
+    def make(**changes: Any) -> KafkaConnection:
+        table = {
+            "protocol": "SASL_SSL",
+            "ca_file": str(broker.authority.file),
+            "mechanism": "SCRAM-SHA-512",
+            "username": USER,
+            "password": PASSWORD,
+        }
+        merged = {key: value for key, value in (table | changes).items() if value is not None}
+        return connect(broker.sasl, **merged)
+
+    return make
