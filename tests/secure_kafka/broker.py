@@ -12,7 +12,7 @@ from sink_stack import envfile, layout, ports
 from sink_stack.programs import Installer
 from sink_stack.progress import Reporter
 
-from .certificates import Authority
+from ..certificates import Authority
 
 USER, PASSWORD, MARK = "sink", "correct horse", "stranger"
 """`MARK` may sign in and has no ACL."""

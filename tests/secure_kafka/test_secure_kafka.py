@@ -25,8 +25,8 @@ from sink_runner.kafka.identify import identify
 from sink_runner.kafka.kafka_python import KafkaPythonFeed
 from sink_runner.kafka.topic_checks import read_topic
 
+from ..certificates import Authority
 from .broker import MARK, USER, Broker
-from .certificates import Authority
 from .conftest import COUNT, TOPIC
 
 pytestmark = pytest.mark.stack
