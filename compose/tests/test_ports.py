@@ -1,10 +1,13 @@
 """Ports: the preferred one, another one, or a clear refusal."""
 
 import os
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
+from sink_runner.api.settings import Api
 from sink_stack import ports
 from sink_stack.errors import PortTakenError
 
@@ -65,3 +68,23 @@ def test_what_is_no_port_is_refused(text):
 
 def test_default_ports_differ():
     assert len(set(ports.PREFERRED.values())) == len(ports.PREFERRED)
+
+
+def test_no_default_port_is_given_to_outgoing_connections():
+    """Linux takes the port of an outgoing connection from 32768 to 60999."""
+    defaults = {*ports.PREFERRED.values(), *ports._QUIET_RANGE}
+    assert min(defaults) > 1023
+    assert max(defaults) < 32768
+    kernel = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    assert max(defaults) < int(kernel[0])
+
+
+def test_default_ports_are_the_same_everywhere():
+    compose = Path(__file__).parents[1] / "compose.yaml"
+    found = re.findall(r"\$\{STACK_PORT_(\w+):-(\d+)\}", compose.read_text())
+    assert {(name.lower(), int(port)) for name, port in found} == {
+        (name, port)
+        for name, port in ports.PREFERRED.items()
+        if name not in ("kafka_controller", "registry_management")
+    }
+    assert Api.__dataclass_fields__["port"].default == ports.PREFERRED["api"]

@@ -96,7 +96,7 @@ class Api:
     host: str = field(
         default="127.0.0.1", metadata=doc("Address to listen on; TLS is for a proxy before it.")
     )
-    port: int = field(default=58093, metadata=doc("Port to listen on.", minimum=1))
+    port: int = field(default=28093, metadata=doc("Port to listen on.", minimum=1))
     database: str = field(
         metadata=doc("The database that is read, and where answers are remembered.")
     )

@@ -8,20 +8,21 @@ from pathlib import Path
 from .errors import PortTakenError
 
 PREFERRED = {
-    "postgres": 55432,
-    "kafka": 59092,
-    "kafka_controller": 59093,
-    "registry": 58081,
-    "registry_management": 58082,
-    "warehouse": 58091,
-    "citizen": 58092,
-    "api": 58093,
-    "health": 58094,
+    "postgres": 25432,
+    "kafka": 29092,
+    "kafka_controller": 29093,
+    "registry": 28081,
+    "registry_management": 28082,
+    "warehouse": 28091,
+    "citizen": 28092,
+    "api": 28093,
+    "health": 28094,
     "airflow": 28080,
 }
 _LISTENING = "0A"
-# Below what Linux hands out to outgoing connections.
-_QUIET_RANGE = range(20000, 32768)
+# Below the ports that Linux gives to outgoing connections (net.ipv4.ip_local_port_range), as every
+# preferred port is: a start fails where a connection of another program has the port.
+_QUIET_RANGE = range(20000, 28000)
 
 
 def choose(
