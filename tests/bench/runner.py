@@ -23,7 +23,8 @@ DEFAULT_ROWS = Batch().max_rows
 def install(home: Home) -> None:
     """Put the plugin where only the benchmark's runner finds it."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-deps", "--upgrade", "--target", str(_plugins(home)), str(HERE / "plugin")]
+    command += ["--no-deps", "--no-build-isolation", "--upgrade"]
+    command += ["--target", str(_plugins(home)), str(HERE / "plugin")]
     subprocess.run(command, check=True)
 
 

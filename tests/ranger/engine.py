@@ -106,6 +106,7 @@ def installed() -> Ranger:
     maven = Maven(
         repository=found.cache / "m2",
         plugin_version=versions["MAVEN_DEPENDENCY_PLUGIN_VERSION"],
+        checksums=found.checksums,
         log=found.log("install"),
     )
     version = versions["RANGER_VERSION"]

@@ -39,8 +39,7 @@ def sink_mapping():
 def environment() -> Path:
     """Where Airflow is installed; the requirements are part of the folder's name."""
     found = layout.find(os.environ)
-    files = [found.root / airflow.FOLDER / name for name in airflow.REQUIREMENTS]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    digest = hashlib.sha256((found.root / airflow.REQUIREMENTS).read_bytes()).hexdigest()
     folder = found.programs / f"airflow-{digest[:12]}"
     found.programs.mkdir(parents=True, exist_ok=True)
     with (found.cache / "airflow.lock").open("w") as lock:

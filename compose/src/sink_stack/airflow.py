@@ -23,7 +23,7 @@ from .progress import Reporter
 FOLDER = Path("compose", "airflow")
 ENVIRONMENT = ".airflow-venv"
 PARTS = ("airflow-api", "airflow-scheduler", "airflow-dags", "airflow-triggerer")
-REQUIREMENTS = ("requirements.txt", "constraints.txt")
+REQUIREMENTS = FOLDER / "requirements.txt"
 _USER = "admin"
 _READY_SECONDS = 180
 _HEALTH_SECONDS = 5
@@ -160,19 +160,17 @@ class Airflow:
 
 def install(layout: Layout, environment: Path, reporter: Reporter) -> None:
     """Fill the environment, unless it holds just what compose/airflow asks for."""
-    folder = layout.root / FOLDER
-    wanted = b"".join((folder / name).read_bytes() for name in REQUIREMENTS)
-    digest = hashlib.sha256(wanted).hexdigest()
+    requirements = layout.root / REQUIREMENTS
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     mark = environment / ".installed"
     if mark.exists() and mark.read_text(encoding="ascii") == digest:
         return
     environment.parent.mkdir(parents=True, exist_ok=True)
-    requirements, constraints = (str(folder / name) for name in REQUIREMENTS)
-    python = str(environment / "bin" / "python")
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet"]
     with reporter.downloading("fetching Airflow", environment):
         for argv in (
             [sys.executable, "-m", "venv", "--clear", str(environment)],
-            [python, "-m", "pip", "install", "--quiet", "-r", requirements, "-c", constraints],
+            [*pip, "--require-hashes", "-r", str(requirements)],
         ):
             told = subprocess.run(argv, capture_output=True, text=True, check=False)
             if told.returncode:
@@ -182,8 +180,8 @@ def install(layout: Layout, environment: Path, reporter: Reporter) -> None:
 
 def version(layout: Layout) -> str:
     """The one that compose/airflow asks for."""
-    for line in (layout.root / FOLDER / REQUIREMENTS[0]).read_text(encoding="utf-8").splitlines():
+    for line in (layout.root / REQUIREMENTS).read_text(encoding="utf-8").splitlines():
         name, _, pinned = line.partition("==")
         if name == "apache-airflow":
-            return pinned
+            return pinned.rstrip(" \\")
     raise StackError("compose/airflow/requirements.txt pins no apache-airflow")

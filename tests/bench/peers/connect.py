@@ -88,6 +88,7 @@ def _installed(home: Home, plugin: Artifact, driver: Artifact) -> Path:
         maven = Maven(
             repository=layout.cache / "m2",
             plugin_version=versions["MAVEN_DEPENDENCY_PLUGIN_VERSION"],
+            checksums=layout.checksums,
             log=layout.log("install"),
         )
         converter = "apicurio-registry-utils-converter"

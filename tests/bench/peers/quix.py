@@ -18,7 +18,7 @@ from ..report import Report
 VERSION = "3.28.1"
 NAME = f"Quix Streams {VERSION}"
 SWEPT = (2_000, 10_000)
-_REQUIRED = (f"quixstreams[postgresql]=={VERSION}", "fastavro==1.13.1")
+_REQUIRED = str(HERE / "peers" / "quix.txt")
 
 
 def ready(home: Home, recording: Recording, report: Report) -> Callable[[], Pass]:
@@ -67,7 +67,8 @@ def _installed(home: Home) -> Path:
         home.reporter.step(f"installing Quix Streams {VERSION}")
         fresh = folder.with_name(folder.name + ".part")
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(fresh)], check=True)
-        pip = [str(fresh / "bin" / "python"), "-m", "pip", "install", "--quiet", *_REQUIRED]
+        pip = [str(fresh / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        pip += ["--require-hashes", "-r", _REQUIRED]
         subprocess.run(pip, check=True)
         fresh.rename(folder)
     return folder / "bin" / "python"
