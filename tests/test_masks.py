@@ -1,5 +1,6 @@
 """Masks: what they show, what they hide, and that no value slips through."""
 
+import hmac
 import re
 import unicodedata
 from datetime import UTC, date, datetime
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from sink_runner.errors import PolicyError
 from sink_runner.masking import masks
+from sink_runner.masking.identifiers import normalize_identifier
 from sink_runner.masking.masks import MaskKind, compile_mask
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -127,7 +129,7 @@ def test_a_constant_hides_that_there_is_nothing_to_hide():
 
 @given(text=texts)
 def test_show_last_shows_its_prefix_and_four_characters_of_a_longer_value(text):
-    tail = text.strip()[-4:] if letters(text.strip()) > 4 else "****"
+    tail = text.strip()[-4:] if letters(text.strip()) >= 8 else "****"
     assert masks.jan_aadhaar(text) == "****-****-" + tail
     assert masks.mobile(text) == "******" + tail
 
@@ -138,10 +140,24 @@ def test_a_longer_value_never_comes_back_whole(text):
         assert text not in ALL[name](text)
 
 
-@pytest.mark.parametrize("short", ["", "1", "1234", " 1234 ", "कखगघ", 1234, Decimal("12.5"), True])
-def test_show_last_hides_a_value_that_it_would_show_whole(short):
+@pytest.mark.parametrize(
+    "short",
+    ["", "1", "1234", " 1234 ", "कखगघ", 1234, Decimal("12.5"), True, "12345", "1234567", 12345],
+)
+def test_a_short_value_is_hidden_whole(short):
     assert masks.jan_aadhaar(short) == "****-****-****"
     assert masks.mobile(short) == "**********"
+    for name in ("MASK_SHOW_LAST_4", "MASK_SHOW_FIRST_4"):
+        assert set(ALL[name](short)) <= {"x"}
+
+
+@pytest.mark.parametrize("prefix", ["*", "#", "x", "X-", "***"])
+@given(text=st.text("0123456789", max_size=14))
+def test_show_last_with_a_short_prefix_shows_at_most_half(prefix, text):
+    mask = masks.show_last(4, prefix)
+    shown = mask(text)
+    assert shown == prefix + (text[-4:] if len(text) >= 8 else "****")
+    assert mask(shown) in (shown, prefix + "****")
 
 
 @pytest.mark.parametrize(
@@ -179,6 +195,11 @@ def test_the_checks_of_the_target_tables_hold_for_every_value(value):
         ("@9876543210", "***@***"),
         ("user@", "***@***"),
         ("u@9876543210", "***@***"),
+        ("user@9876543210.in", "***@***"),
+        ("user@mail.9876-1234-1234.in", "***@***"),
+        ("user@९८७६५४३२१०.in", "***@***"),
+        ("user@98765%2043210.in", "***@***"),
+        ("user@mail2.example.in", "u***@mail2.example.in"),
         ("user@x.in or 9876543210", "***@***"),
         (9876543210, "***@***"),
     ],
@@ -212,7 +233,7 @@ def test_redact_keeps_the_shape():
 def test_show_edge_shows_at_most_four_characters_and_hides_short_values(text):
     bare = text.strip()
     last, first = ALL["MASK_SHOW_LAST_4"](text), ALL["MASK_SHOW_FIRST_4"](text)
-    hidden = "x" * (len(bare) - 4) if letters(bare) > 4 else ""
+    hidden = "x" * (len(bare) - 4) if letters(bare) >= 8 else ""
     assert last == (hidden + bare[-4:] if hidden else "x" * len(bare))
     assert first == (bare[:4] + hidden if hidden else "x" * len(bare))
 
@@ -222,6 +243,60 @@ def test_a_hash_depends_on_value_and_key_and_shows_nothing_of_either():
     assert re.fullmatch("[0-9a-f]{64}", shown)
     assert shown != ALL["MASK_HASH"]("987612341235")
     assert shown != masks.keyed_hash(KEY[::-1])("987612341234")
+
+
+def pseudonym(value):
+    """The pseudonym of exactly this spelling, as each was made before spellings were joined."""
+    digest = hmac.digest(KEY, value.encode(), "sha256")[:24]
+    return (digest + hmac.digest(KEY, b"\0seal\0" + digest, "sha256")[:8]).hex()
+
+
+@pytest.mark.parametrize(
+    ("canonical", "spellings"),
+    [
+        (
+            "987612341234",
+            [
+                *("9876 1234 1234", "9876-1234-1234", " 987612341234\n", "9876.1234.1234"),
+                *("(9876) 12341234", "9876\u20131234\u20131234", "9876\u00a01234\u20091234"),
+                *("९८७६१२३४१२३४", "९८७६ १२३४ १२३४", "\uff19\uff18\uff17\uff16\uff0d12341234"),
+                *("9876\u200b12341234", "9\ufe0f\u20e387612341234", 987612341234),
+                *(Decimal(987612341234), "٩٨٧٦١٢٣٤١٢٣٤"),
+            ],
+        ),
+        ("9876543210", ["98765 43210", "98765-43210", 9876543210]),
+        (
+            "ravi.kumar@example.in",
+            [
+                *("Ravi.Kumar@Example.IN", " ravi.kumar@example.in ", "ravi.kumar\uff20example.in"),
+                "ravi.kumar@exa\u200bmple.in",
+            ],
+        ),
+    ],
+)
+def test_equal_identifiers_have_one_pseudonym(canonical, spellings):
+    for value in (canonical, *spellings):
+        assert ALL["MASK_HASH"](value) == pseudonym(canonical)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("Asha Devi", "asha devi", " Asha Devi", "ABCDE1234F", "abcde1234f", "रवि@example.in"),
+        *("192.168.100.200", "1234567.890", "-9876543210", "2026-01-31 10:00:00", "987-1234", "½"),
+        *("2026-01-31", "00000000-0000-4000-8000-000000000001", "987612341234 or 9876543210", ""),
+        *("रव@example.in", "APP-20260131-000042", "9" * 20, "2026-01-31 2026-02-01"),
+    ],
+)
+def test_the_pseudonym_of_another_value_is_of_its_spelling(value):
+    assert ALL["MASK_HASH"](value) == pseudonym(value)
+
+
+@given(one=texts, other=texts)
+def test_equal_pseudonyms_are_of_equal_identifiers(one, other):
+    if ALL["MASK_HASH"](one) == ALL["MASK_HASH"](other):
+        assert normalize_identifier(one) == normalize_identifier(other)
+    assert normalize_identifier(normalize_identifier(one)) == normalize_identifier(one)
 
 
 @given(text=st.text("0123456789abcdef", min_size=64, max_size=64))

@@ -1,11 +1,18 @@
 """Scrubbing: what is taken out of free text, and what stays."""
 
+import base64
+import html
+import itertools
+import json
 import re
+import string
 import time
 import unicodedata
+from datetime import datetime
+from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sink_runner.masking.scrub import scrub_contacts, scrub_contacts_and_income
@@ -50,7 +57,36 @@ def styled(zero, text):
         "98765;43210",
         "9876:1234:1234",
         "98765\t43210",
+        "98765: 43210",
+        "987,654,3210",
+        "98765          43210",
+        "98765%2043210",
+        "98765%43210",
+        "9876$1234$1234",
+        "98:76:12:34:12:34",
+        # encoded
+        "&#57;&#56;&#55;&#54;&#53;43210",
+        "98765&nbsp;43210",
+        "98765&#x20;&NBSP;43210",
+        "&amp;#57;876543210",
+        "%39876543210",
+        "%2539%2538765%2520%2043210",
+        "%E0%A5%AF%E0%A5%AE७६५४३२१" + "\u0966",
+        r"\u0039\u00387654\u{33}210",
+        r"\x398765\n\n43210",
+        r"\ud835\udfd7876543210",
+        "=39=38=37=36543210",
+        "98765<b>432</b><br/>10",
+        "OTg3NjU0MzIxMA==",
+        "ravi%40example.in",
+        "ravi%2540example%252Ein",
+        "ravi&commat;example&period;in",
+        "ravi&#64;example&#46;in",
+        r"ravi\u0040example.in",
+        "cmF2aUBleGFtcGxlLmlu",
         # other digits
+        "九八七六五四三二一〇",
+        "玖捌柒陸伍肆參貳壹零",
         "९८७६ १२३४ १२३४",
         styled(0xFF10, "9876543210"),
         styled(0xFF10, "9876\uff0d1234\uff0d1234"),
@@ -99,6 +135,9 @@ def styled(zero, text):
         "ravi@ gmail. com",
         "ravi@ gmail. co. in",
         "ravi(at) gmail .com",
+        "ravi [at] gmail com",
+        "ravi (at) gmail co in",
+        "ravi at gmail com",
     ],
 )
 def test_scrubbing_hides_numbers_and_emails_anywhere_in_a_text(secret):
@@ -127,6 +166,11 @@ def test_scrubbing_hides_numbers_and_emails_anywhere_in_a_text(secret):
         "Open 10:00:00 11:00:00 12:00:00",
         "Seen\t2026-01-31\t10:00:00;\n2026-02-01 10:00:00",
         "Come to the camp at\nthe school. Dot the form.",
+        "Ward 12, 12-02-2026; block 4711: 2026-01-31T10:00:00.123456+05:30",
+        "id 550e8400-e29b-41d4-a716-44665544000f, id F47AC10B-58CC-4372-A567-0E02B2C3D479.",
+        "₹ 50,000; ₹ 1,00,000; ₹ 2,00,000",
+        "100%25 of ward&nbsp;7 &amp; block 12; https://example.in/a?b=1%202&c=%41",
+        "Look at the com port. https://example.in/documents/aadhaarcardscan/list",
     ],
 )
 def test_scrubbing_leaves_other_text_alone(text):
@@ -174,10 +218,159 @@ def test_scrubbing_a_long_text_takes_no_quadratic_time():
         "1--------",
     )
     units += ("a at ", "a @ ", "a (at) b ", "a at b dot ", "at the rate ", "1234,", "१", "[")
+    units += (
+        "%",
+        "%2",
+        "%20",
+        "%31",
+        "&#5",
+        "&#57;",
+        "&a",
+        "<a",
+        "\\",
+        "=39",
+        "12:34 ",
+        "A1",
+        "b-",
+    )
+    units += ("12:34,5 ", "12-02-2026 ", "a@.", "a@b.@", "550e8400-e29b-41d4-", "   ", "1%", "a ")
     units += ("\n", "a\n", "a\nat\n", "a@b\n", "a@ b. ", "a@b.\n", "1234:", "1234 ;", "\t", "a@\t")
     for unit in units:
         scrub_contacts_and_income(unit * 20_000)
     assert time.process_time() - begin < 5
+
+
+# -- a known number and a known e-mail, however they are written ---------------------------------
+
+ZEROS = [
+    code
+    for code in range(0x110000)
+    if unicodedata.category(chr(code)) == "Nd" and unicodedata.decimal(chr(code)) == 0
+]
+SCRIPTS = [
+    *("".join(chr(zero + digit) for digit in range(10)) for zero in ZEROS),
+    "〇一二三四五六七八九",
+    "零壹貳參肆伍陸柒捌玖",
+    "⓪①②③④⑤⑥⑦⑧⑨",
+    "⁰¹²³⁴⁵⁶⁷⁸⁹",
+]
+SEPARATORS = [
+    *(
+        "",
+        *string.punctuation,
+        "  ",
+        " " * 10,
+        ", ",
+        ": ",
+        "; ",
+        " - ",
+        "\n",
+        "\r\n",
+        "\n\n",
+        " / ",
+    ),
+    *(
+        chr(code)
+        for code in range(0x110000)
+        if unicodedata.category(chr(code)) in ("Zs", "Zl", "Zp", "Pd", "Cf")
+    ),
+]
+ENCODINGS = {
+    "none": str,
+    "percent": lambda text: quote(text, safe=""),
+    "percent of all": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "percent twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "quoted-printable": lambda text: "".join(f"={byte:02X}" for byte in text.encode()),
+    "entities": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "hexadecimal entities": lambda text: "".join(f"&#X{ord(char):X};" for char in text),
+    "entities twice": lambda text: "".join(f"&amp;#{ord(char)};" for char in text),
+    "html": html.escape,
+    "json": lambda text: json.dumps(text)[1:-1],
+    "json of all": lambda text: "".join(
+        f"\\u{unit:04x}" for unit in memoryview(text.encode("utf-16-le")).cast("H")
+    ),
+    "base64": lambda text: base64.b64encode(f"text {text} ".encode()).decode(),
+    "base64 of a url": lambda text: base64.urlsafe_b64encode(f"text {text} ".encode()).decode(),
+}
+GROUPS = ([4, 4, 4], [5, 5], [3, 3, 4], [2, 8], [12], [10], [1] * 10, [2] * 5, [2] * 6)
+encodings = st.sampled_from(sorted(ENCODINGS))
+surroundings = st.tuples(
+    st.sampled_from(["", "call ", "नाम ", "x:", "(", '{"a": "', "a=b&c=", "<b>", "ward 7, "]),
+    st.sampled_from(["", " now", "।", ".", ")", '"}', "&d=e", "</b>"]),
+)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=ascii)
+def test_a_known_number_is_gone_in_each_script(script):
+    for number in ("987612341234", "9876543210"):
+        text = "".join(script[int(digit)] for digit in number)
+        for encoded in {encode(text) for encode in ENCODINGS.values()}:
+            assert scrub_contacts(f"call {encoded} now") == "call ***MASKED*** now"
+
+
+@pytest.mark.parametrize("groups", GROUPS, ids=str)
+def test_a_known_number_is_gone_with_each_separator(groups):
+    for separator in SEPARATORS:
+        digits = iter("987612341234")
+        text = separator.join("".join(itertools.islice(digits, count)) for count in groups)
+        assert scrub_contacts(f"call {text} now") == "call ***MASKED*** now"
+
+
+@settings(max_examples=500)
+@given(
+    number=st.from_regex("[6-9][0-9]{9}|[3-9][0-9]{11}", fullmatch=True),
+    groups=st.sampled_from(GROUPS),
+    script=st.sampled_from(SCRIPTS),
+    separator=st.sampled_from(SEPARATORS),
+    encoding=encodings,
+    around=surroundings,
+)
+def test_a_known_number_is_gone_however_it_is_written(
+    *, number, groups, script, separator, encoding, around
+):
+    digits = iter(number)
+    parts = ["".join(itertools.islice(digits, count)) for count in groups]
+    parts = [part for part in [*parts, "".join(digits)] if part]
+    assume(not _reads_as_a_date_or_time(separator.join(parts)))
+    text = separator.join(parts)
+    text = "".join(script[int(char)] if char in "0123456789" else char for char in text)
+    shown = scrub_contacts(around[0] + ENCODINGS[encoding](text) + around[1])
+    seen = unicodedata.normalize("NFKC", html.unescape(unquote(shown)))
+    assert sum(char.isdigit() for char in seen) < 2  # that of "ward 7"
+    assert "***MASKED***" in shown
+    assert scrub_contacts(shown) == shown
+
+
+def _reads_as_a_date_or_time(text):
+    return re.search(r"[0-9]{2}:[0-9]{2}(?!:?[0-9])|[0-9]-[0-9]{2}-[0-9]|[0-9]{8}-", text)
+
+
+@settings(max_examples=500)
+@given(
+    local=st.from_regex(r"qu[a-z0-9._]{0,9}[a-z]", fullmatch=True),
+    at=st.sampled_from(["@", " @ ", "(at)", " [at] ", "{ AT }", "\uff20", "\u200b@\u200b"]),
+    dot=st.sampled_from([".", " . ", "(dot)", " [dot] ", " dot ", "\u3002", "\uff0e", " "]),
+    encoding=encodings,
+    around=surroundings,
+)
+def test_a_known_e_mail_is_gone_however_it_is_written(local, at, dot, encoding, around):
+    text = f"{local}{at}quxmail{dot}org"
+    shown = scrub_contacts(around[0] + ENCODINGS[encoding](text) + around[1])
+    assert "qu" not in html.unescape(unquote(shown))
+    assert "***MASKED***" in shown
+    assert scrub_contacts(shown) == shown
+
+
+@given(value=st.uuids(version=4), at=st.datetimes(min_value=datetime(1990, 1, 1)))  # noqa: DTZ001
+def test_identifiers_and_times_stay(value, at):
+    assume(not str(value)[-12:].isdecimal())
+    text = f"event {value} at {at.isoformat()}, {at:%Y-%m-%d %H:%M:%S}, {at:%d/%m/%Y %H:%M}."
+    assume(1990 <= at.year < 2100)
+    assert scrub_contacts(text) == text
+
+
+def test_a_number_in_an_identifier_made_of_it_is_hidden():
+    assert "1234" not in scrub_contacts("id 00000000-0000-4000-8000-987612341234")
 
 
 zeros = st.sampled_from([0x30, 0x660, 0x966, 0x9E6, 0xFF10, 0x1D7CE])

@@ -2,8 +2,8 @@
 
 Every mask takes a value and returns what may be stored instead. They never raise on a value,
 keep NULL as NULL (but for `constant`, which hides that there was none), read a value that is no
-text by its text, and change nothing when applied a second time. What a mask would show whole
-because it is too short is hidden whole. A factory is called once per column, its mask per value.
+text by its text, and change nothing when applied a second time. A mask shows at most half of a
+value and hides a shorter one whole. A factory is called once per column, its mask per value.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import PolicyError
+from .identifiers import normalize_identifier
 from .scrub import scrub_contacts, scrub_contacts_and_income
 
 MaskFunction = Callable[[Any], Any]
@@ -60,7 +61,7 @@ def _letters(text: str) -> int:
 
 
 def show_last(count: int, prefix: str) -> MaskFunction:
-    """Show the last `count` characters behind `prefix`; of a shorter value, none."""
+    """Show the last `count` characters behind `prefix`; of a value under twice as long, none."""
     _check_shown(count)
     if not _STARS.fullmatch(prefix):
         raise PolicyError(f"the prefix of show_last is made of * - # x X only, not {prefix!r}")
@@ -70,7 +71,9 @@ def show_last(count: int, prefix: str) -> MaskFunction:
         if value is None:
             return None
         text = (value if value.__class__ is str else str(value)).strip()
-        return prefix + text[-count:] if _letters(text) > count else hidden
+        if prefix[0] in "*#" and text.startswith(prefix) and len(text) == len(hidden):
+            return text  # this mask's own work, which a short prefix leaves short
+        return prefix + text[-count:] if _letters(text) >= 2 * count else hidden
 
     return mask
 
@@ -78,14 +81,15 @@ def show_last(count: int, prefix: str) -> MaskFunction:
 def show_email(value: Any) -> str | None:
     """Show the first character and the domain: `u***@example.com`; what is no e-mail, not at all.
 
-    A local part of one character is hidden, since its first character would be all of it.
+    A local part of one character is hidden, since its first character would be all of it, and so is
+    a domain that holds a number of ten digits or more.
     """
     if value is None:
         return None
     text = (value if value.__class__ is str else str(value)).strip()
     local, _, domain = text.rpartition("@")
     local = local.strip()
-    if not local or not _DOMAIN.fullmatch(domain):
+    if not local or not _DOMAIN.fullmatch(domain) or scrub_contacts(domain) != domain:
         return "***@***"
     # A star is no letter, so a hidden local part stays as it is the second time.
     first = local[0] if _letters(local) > 1 and local[0].isalnum() else ""
@@ -117,14 +121,17 @@ def redact() -> MaskFunction:
 
 
 def show_edge(count: int, *, last: bool) -> MaskFunction:
-    """Show the first or last `count` characters, every other one as x, at the same length."""
+    """Show the first or last `count` characters, every other one as x, at the same length.
+
+    Of a value under twice as long, none is shown.
+    """
     _check_shown(count)
 
     def mask(value: Any) -> str | None:
         if value is None:
             return None
         text = str(value).strip()
-        if _letters(text) <= count:
+        if _letters(text) < 2 * count:
             return "x" * len(text)
         covered = "x" * (len(text) - count)
         return covered + text[-count:] if last else text[:count] + covered
@@ -136,7 +143,8 @@ def keyed_hash(key: bytes) -> MaskFunction:
     """Replace a value by 64 hex digits that only the holder of `key` can compute.
 
     An unkeyed hash of a 12-digit number is found by trying them all. The last 16 digits seal the
-    first 48, so the mask knows its own work and a second pass leaves it alone.
+    first 48, so the mask knows its own work and a second pass leaves it alone.  Equal numbers and
+    equal e-mails have one pseudonym, however they are spelled.
     """
     if len(key) < _SHORTEST_KEY:
         raise PolicyError(f"the key of MASK_HASH has less than {_SHORTEST_KEY} bytes")
@@ -152,7 +160,8 @@ def keyed_hash(key: bytes) -> MaskFunction:
             own = seal(bytes.fromhex(text)[:24])
             if hmac.compare_digest(own, text):
                 return text
-        return seal(hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")[:24])
+        identifier = normalize_identifier(text).encode("utf-8", "surrogatepass")
+        return seal(hmac.digest(key, identifier, "sha256")[:24])
 
     return mask
 

@@ -1,0 +1,41 @@
+"""Spell an identifier in one way, so that equal ones get equal pseudonyms."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_UNSEEN = frozenset({"Me", "Cf"})
+_FEWEST, _MOST = 10, 19  # digits of a mobile number, of a card
+_NUMBER = re.compile(rf"(?!-)(?:[-\s.()+]*[0-9]){{{_FEWEST},{_MOST}}}[-\s.()]*")
+_OTHER_NUMBER = re.compile(  # an amount, an address of IPv4, a date with a time or an interval
+    r"-?[0-9]+\.[0-9]+|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]\b.*"
+)
+_EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
+
+
+def normalize_identifier(text: str) -> str:
+    """Return the digits of a number of 10 to 19 digits, an e-mail in lower case, or `text` itself.
+
+    Numbers may be grouped by blanks, dashes, dots or brackets and written in any script's digits.
+    """
+    plain = text if text.isascii() else _compatible(text)
+    plain = plain.strip()
+    if _NUMBER.fullmatch(plain) and not _OTHER_NUMBER.fullmatch(plain):
+        return re.sub(r"[^0-9]", "", plain)
+    return plain.casefold() if _EMAIL.fullmatch(plain) else text
+
+
+def _compatible(text: str) -> str:
+    """Compatibility forms, ASCII's digits and dash, and nothing that cannot be seen."""
+    return "".join(
+        _plain(char)
+        for char in unicodedata.normalize("NFKC", text)
+        if unicodedata.category(char) not in _UNSEEN and not "\ufe00" <= char <= "\ufe0f"
+    )
+
+
+def _plain(char: str) -> str:
+    if unicodedata.category(char) == "Pd" or char == "\N{MINUS SIGN}":
+        return "-"
+    return str(unicodedata.decimal(char, char))
