@@ -20,6 +20,7 @@ from .health.settings import HealthSettings
 from .kafka.security import Security
 from .portions import DEFAULT_BYTES
 from .schedule.settings import Scheduling
+from .schema_registry.settings import Registry
 from .settings import Reader, doc
 
 if TYPE_CHECKING:
@@ -88,13 +89,6 @@ class Capture:
 
     def __post_init__(self) -> None:
         Placeholder.of_debezium(self.placeholder)  # ValueError where it is malformed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registry:
-    """Where the schemas of the events are."""
-
-    url: str = field(metadata=doc("Confluent-compatible API of the schema registry."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

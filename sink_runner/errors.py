@@ -3,7 +3,7 @@
 SinkError
 |__ConfigError           quarantine this mapping until its configuration is corrected
 |  |__PolicyError        ... because a masking policy is missing, ambiguous or unknown
-|  |__AccessError         ... because Kafka refuses its credentials, certificate or ACLs
+|  |__AccessError         ... because Kafka or the schema registry refuses this client
 |__PluginError           leave this plugin out: it cannot be loaded or is malformed
 |__EventError            this event cannot be applied: dead-letter it, go on
 |  |__DecodeError        ... because its bytes are not what their schema says
@@ -38,7 +38,7 @@ class PolicyError(ConfigError):
 
 
 class AccessError(ConfigError):
-    """Kafka refuses this client, or this client does not trust Kafka's certificate.
+    """A server refuses this client, or this client does not trust the server's certificate.
 
     As for every ConfigError the mapping is built again after a while, with credentials and files
     that are read anew, so a rotation or a new ACL ends it without a restart.

@@ -62,7 +62,7 @@ def run(
             config=config,
             policies=policies.current(),
             latest=policies.current,
-            schemas=SchemaRegistry(config.registry.url),
+            schemas=SchemaRegistry(config.registry),
             plugins=selected,
             stop=stop,
             health=health,

@@ -293,7 +293,7 @@ STACK = (
 
 
 def test_the_repository_s_file_needs_what_the_local_stack_sets():
-    environ = dict.fromkeys(STACK, SECRET)
+    environ = dict.fromkeys(STACK, SECRET) | {"SINK_REGISTRY": "http://127.0.0.1:8081"}
     read = load(ROOT / config.FILE, environ).config()
     assert sorted(read.databases) == ["smart_citizen", "smart_warehouse"]
     assert read.policies.directory == ROOT / "ranger-policies"

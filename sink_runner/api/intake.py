@@ -8,7 +8,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
-from ..errors import RetriableError
+from ..errors import SinkError
 from .contract import Accepted
 from .flows import Flow, Item
 from .problems import ProblemError, too_large, unavailable
@@ -66,7 +66,7 @@ class Intake:
                 f"{flow.topic}-value",
                 value_schema(flow.table, flow.columns, self._placeholder_of(flow.table.database)),
             )
-        except RetriableError:
+        except SinkError:
             raise unavailable("the schema registry") from None
         key_avro, value_avro = self._avro(key_text), self._avro(value_text)
         records = []

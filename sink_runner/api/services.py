@@ -73,7 +73,7 @@ def assemble(config: Config, policies: Callable[[], Policies]) -> Services:
     database = config.databases[api.database]
     reading = _pool(database.reader_dsn, api.query_seconds, api.sessions)
     control = _pool(database.dsn, api.query_seconds, _CONTROL_SESSIONS)
-    subjects = Subjects(config.registry.url, keep_seconds=api.schema_seconds)
+    subjects = Subjects(config.registry, keep_seconds=api.schema_seconds)
     publisher = Publisher(
         config.kafka.connection,
         delivery_seconds=api.delivery_seconds,

@@ -8,15 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import urllib3
-from urllib3.exceptions import HTTPError
+import structlog
 
-from ..errors import RetriableError
+from ..errors import RetriableError, SinkError
+from ..log import text_of
+from ..schema_registry.client import ConflictError, RegistryClient
+from ..schema_registry.settings import Registry
 
-_OK = 200
-_NOT_FOUND = 404
-_CONFLICT = 409
-_SUBJECT_NOT_FOUND = 40401
+_SECONDS = 2.0
 
 
 class Subjects:
@@ -24,19 +23,16 @@ class Subjects:
 
     def __init__(
         self,
-        url: str,
+        settings: Registry,
         *,
         keep_seconds: float,
-        timeout: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = url.rstrip("/")
+        self._client = RegistryClient(settings)
         self._keep = keep_seconds
         self._clock = clock
-        self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(timeout), retries=False, maxsize=4, block=False
-        )
         self._known: dict[tuple[str, str], tuple[float, int, str]] = {}
+        self._reason = ""
         self._lock = threading.Lock()
 
     def newest(self, subject: str, schema: str) -> tuple[int, str]:
@@ -52,13 +48,13 @@ class Subjects:
     def answers(self) -> bool:
         """Whether the registry answers now."""
         try:
-            self._ask("GET", "/schemas/types")
-        except RetriableError:
+            self._ask("/schemas/types")
+        except SinkError:
             return False
         return True
 
     def close(self) -> None:
-        self._pool.clear()
+        self._client.close()
 
     def _remembered(
         self, subject: str, what: str, ask: Callable[[], tuple[int, str]]
@@ -69,42 +65,40 @@ class Subjects:
             return known[1], known[2]
         try:
             schema_id, schema = ask()
-        except _ConflictError:  # somebody made the subject between two questions of ours
+        except ConflictError:  # another client registered it between two requests
             schema_id, schema = ask()
         with self._lock:
             self._known[subject, what] = (self._clock(), schema_id, schema)
         return schema_id, schema
 
     def _newest(self, subject: str, schema: str) -> tuple[int, str]:
-        found = self._ask("GET", f"/subjects/{subject}/versions/latest")
+        found = self._ask(f"/subjects/{subject}/versions/latest")
         if found is None:
             return self._registered(subject, schema), schema
         return int(found["id"]), str(found["schema"])
 
     def _registered(self, subject: str, schema: str) -> int:
         body = json.dumps({"schema": schema}).encode()
-        answer = self._ask("POST", f"/subjects/{subject}/versions", body)
+        answer = self._ask(f"/subjects/{subject}/versions", body)
         if answer is None:
             raise RetriableError("the schema registry refuses a schema")
         return int(answer["id"])
 
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
-        """An answer's JSON; None if there is no such subject."""
-        headers = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
+    def _ask(self, path: str, body: bytes | None = None) -> Any:
+        """Return an answer's JSON; None if there is no such subject."""
+        method = "GET" if body is None else "POST"
         try:
-            answer = self._pool.request(method, self._url + path, body=body, headers=headers)
-            told = json.loads(answer.data)
-        except (HTTPError, ValueError) as fault:
-            raise RetriableError(
-                f"the schema registry does not answer: {type(fault).__name__}"
-            ) from fault
-        if answer.status == _OK:
-            return told
-        if answer.status == _NOT_FOUND and told.get("error_code") == _SUBJECT_NOT_FOUND:
-            return None
-        kind = _ConflictError if answer.status == _CONFLICT else RetriableError
-        raise kind(f"the schema registry answers {answer.status}")
+            found = self._client.ask(path, seconds=_SECONDS, method=method, body=body)
+        except ConflictError:
+            raise
+        except SinkError as fault:
+            self._log_failure(text_of(fault))
+            raise
+        self._reason = ""
+        return found
 
-
-class _ConflictError(RetriableError):
-    """Not compatible, or made by somebody else at the same moment: Apicurio says both alike."""
+    def _log_failure(self, reason: str) -> None:
+        """Log why, once for each reason: a caller only learns that the registry cannot be had."""
+        if reason != self._reason:
+            structlog.get_logger().error("schema_registry_failed", reason=reason)
+        self._reason = reason

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-import urllib3
-from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as HTTPTimeoutError
-
 from ..errors import DecodeError, RetriableError, TimedOutError
+from ..schema_registry.client import RegistryClient, parse_json
+from ..schema_registry.settings import Registry
 from ..target.time_limit import TimeLimit
 from .schema import NAMED, PRIMITIVES
-
-_OK = 200
-_MAX_CONNECTIONS = 16
-"""Kept open, since many mappings start at the same moment; more are opened where needed."""
-_NOT_FOUND = 404
-_NO_SUCH = frozenset({40401, 40402, 40403})  # subject, version, schema
-"""Confluent's codes in the body: the registry itself says so, not a proxy before it."""
 
 
 class SchemaRegistry:
     """Gives schemas by id and remembers them for ever, as an id never changes its schema.
 
-    Whatever keeps the registry from answering is a RetriableError.  Only an id that the registry
-    itself says it does not know is a DecodeError, the message's own fault, for otherwise one
-    forged id would stop a mapping.  A registry that has lost its schemas would condemn every
-    message that way, so one that knows no subject at all is not believed: that too is retriable.
+    Whatever keeps the registry from answering is a RetriableError, and a refusal an AccessError.
+    Only an id that the registry itself says it does not know is a DecodeError, the message's own
+    fault, for otherwise one forged id would stop a mapping.  A registry that has lost its schemas
+    would condemn every message that way, so one that knows no subject at all is not believed: that
+    too is retriable.
     """
 
-    def __init__(self, url: str, *, timeout: float = 5.0) -> None:
-        self._url = url.rstrip("/")
-        self._pool = urllib3.PoolManager(retries=False, maxsize=_MAX_CONNECTIONS, block=False)
+    def __init__(self, settings: Registry, *, timeout: float = 5.0) -> None:
+        self._client = RegistryClient(settings)
         self._limit = TimeLimit(timeout)
         self._schemas: dict[int, Any] = {}
 
@@ -52,8 +42,8 @@ class SchemaRegistry:
         return None if found is None else (found["id"], self._resolved(found))
 
     def close(self) -> None:
-        """Close the connection; another call opens it again."""
-        self._pool.clear()
+        """Close the connections; another call opens them again."""
+        self._client.close()
 
     def _refuse(self, schema_id: int) -> NoReturn:
         if not self._get("/subjects"):
@@ -63,19 +53,11 @@ class SchemaRegistry:
     def _get(self, path: str) -> Any:
         """Give an answer's JSON; None if the registry says that there is no such schema."""
         try:
-            answer = self._pool.request("GET", self._url + path, timeout=self._limit.seconds)
-        except HTTPError as exc:
-            kind = TimedOutError if isinstance(exc, HTTPTimeoutError) else RetriableError
-            error = kind(f"the schema registry does not answer: {type(exc).__name__}")
-            raise self._limit.heed(error) from exc
+            found = self._client.ask(path, seconds=self._limit.seconds)
+        except TimedOutError as fault:
+            raise self._limit.heed(fault) from None
         self._limit.enough()
-        body = _json(answer.data)
-        if answer.status == _OK and body is not None:
-            return body
-        code = body.get("error_code") if isinstance(body, dict) else None
-        if answer.status == _NOT_FOUND and code in _NO_SUCH:
-            return None
-        raise RetriableError(f"the schema registry answers {answer.status} to {path}")
+        return found
 
     def _resolved(self, found: Any) -> Any:
         named: dict[str, Any] = {}
@@ -146,16 +128,9 @@ def _full_name(name: str, namespace: str) -> str:
 
 def _schema_of(found: Any) -> Any:
     """Read the schema that an answer holds as text."""
-    schema = _json(found["schema"]) if isinstance(found, dict) and "schema" in found else None
+    schema = parse_json(found["schema"]) if isinstance(found, dict) and "schema" in found else None
     if schema is None:
         raise RetriableError("the schema registry's answer holds no schema")
     if found.get("schemaType", "AVRO") != "AVRO":
         raise DecodeError("the schema is not an Avro schema")
     return schema
-
-
-def _json(text: bytes | str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None

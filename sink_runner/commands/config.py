@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ example:
   SINK_KAFKA=127.0.0.1:9092 sink-runner config
 """
 HIDDEN = "***"
+_LOGIN = re.compile(r"//[^\s,]*@")
+"""User and password of a URL, which may stand where they are refused."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -84,4 +87,4 @@ def _value(key: Key, raw: Any, path: str, reader: Reader) -> str:
         value = reader.value(key.kind, raw, path)
     except SettingError as fault:
         return f"(not usable: {fault})"
-    return (HIDDEN if key.secret else shown(value)) + source
+    return (HIDDEN if key.secret else _LOGIN.sub(rf"//{HIDDEN}@", shown(value))) + source

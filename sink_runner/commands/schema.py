@@ -199,7 +199,7 @@ def _sources(args: argparse.Namespace, file: ConfigFile) -> Sources:
         policies=load_policies(settings.directory, settings.key),
         strict=file.schema().strict,
         config=config,
-        registry=SchemaRegistry(config.registry.url) if config is not None and ask else None,
+        registry=SchemaRegistry(config.registry) if config is not None and ask else None,
         recorded=Recorded(folder=args.schemas) if args.schemas else None,
         against=Recorded(folder=args.against) if args.against else None,
     )
@@ -214,7 +214,7 @@ def pull(args: argparse.Namespace) -> int:
 
     file = read_config(args)
     config = file.config()
-    schemas = SchemaRegistry(config.registry.url)
+    schemas = SchemaRegistry(config.registry)
     silent = []
     for mapping in track(
         _chosen(args, file).values(), "pulling", console=_errors(), transient=True

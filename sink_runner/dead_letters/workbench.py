@@ -14,7 +14,7 @@ from psycopg import errors
 from ..assembly import sealer
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
-from ..errors import ConfigError, RetriableError, SinkError
+from ..errors import AccessError, ConfigError, RetriableError, SinkError
 from ..loading import registry
 from ..masking.policy import load_policies
 from ..settings import hint
@@ -56,7 +56,7 @@ class Workbench:
 
     @cached_property
     def schemas(self) -> SchemaRegistry:
-        return SchemaRegistry(self.config.registry.url)
+        return SchemaRegistry(self.config.registry)
 
     @cached_property
     def payloads(self) -> Payloads:
@@ -142,13 +142,13 @@ class Workbench:
     def faults(self, letters: Sequence[Letter]) -> dict[int, str]:
         """Why some of them can't be read, by their numbers.
 
-        Raises RetriableError where that is nothing about the letter.
+        Raises AccessError and RetriableError, which say nothing about the letter.
         """
         found = {}
         for letter in letters:
             try:
                 self.payloads.read(letter)
-            except RetriableError:
+            except (AccessError, RetriableError):
                 raise
             except SinkError as fault:
                 found[letter.dlq_id] = str(fault)

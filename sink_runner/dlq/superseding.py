@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import psycopg
 
 from ..dead_letters.dead_letter import DeadLetter, holds, line_of
-from ..errors import DecodeError, RetriableError
+from ..errors import AccessError, DecodeError, RetriableError
 from ..kafka.message import ROWS, Message
 from ..plugin import Delete, Mark, TableMapping
 from ..target.changes import Change, Write
@@ -193,7 +193,7 @@ class RowKeys:
                 self._known[header] = self._source_key <= set(self._columns_of(key))
             except DecodeError:
                 self._known[header] = False
-            except RetriableError:
+            except (AccessError, RetriableError):
                 return False  # the registry does not answer: the event waits, as it may always do
         return self._known[header]
 

@@ -7,7 +7,7 @@ then tell of a timeout.  So after a failure each broker to ask first is asked on
 from __future__ import annotations
 
 import socket
-import ssl
+from collections.abc import Mapping
 from typing import Any
 
 from kafka.errors import (
@@ -20,12 +20,17 @@ from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 
 from ..errors import AccessError, ConfigError, RetriableError, SinkError
+from ..tls import Refusal, refusal
 from .connection import KafkaConnection
 from .oauth import token_source
 
 _SECONDS = 5.0
-_ALERT_SECONDS = 0.5
-"""With TLS 1.3 a broker refuses a client certificate only after the client's handshake."""
+_ADVICE: Mapping[Refusal, str] = {
+    "untrusted": "check kafka.security.ca_file, and kafka.bootstrap for its host name",
+    "certificate": "check kafka.security.certificate_file and key_file",
+    "no TLS": "check kafka.security.protocol and kafka.bootstrap",
+    "TLS": "set kafka.security.protocol to SSL or SASL_SSL",
+}
 
 
 def failure(connection: KafkaConnection, fault: KafkaError) -> SinkError:
@@ -95,45 +100,10 @@ def access_denied(connection: KafkaConnection, name: str) -> AccessError:
 
 
 def _check_tls(connection: KafkaConnection, host: str, port: int, raw: socket.socket) -> None:
-    security, broker = connection.security, f"Kafka broker {host}:{port}"
-    if not security.is_encrypted:
-        if _speaks_tls(raw):
-            raise AccessError(
-                f"{broker} expects TLS: set kafka.security.protocol to SSL or SASL_SSL, not "
-                f"{security.protocol}"
-            )
-        return
-    raw.settimeout(_SECONDS)
-    try:
-        with connection.tls_context().wrap_socket(raw, server_hostname=host) as secure:
-            secure.settimeout(_ALERT_SECONDS)
-            secure.recv(1)
-    except ssl.SSLCertVerificationError as fault:
-        raise AccessError(
-            f"{broker} has a certificate that is not trusted ({fault.verify_message}): check "
-            "kafka.security.ca_file, and kafka.bootstrap for its host name"
-        ) from None
-    except ssl.SSLError as fault:
-        if "ALERT" in (fault.reason or ""):
-            raise AccessError(
-                f"{broker} refuses the client certificate ({fault.reason}): check "
-                "kafka.security.certificate_file and key_file"
-            ) from None
-        if fault.reason == "WRONG_VERSION_NUMBER":
-            raise AccessError(
-                f"{broker} does not speak TLS: check kafka.security.protocol and kafka.bootstrap"
-            ) from None
-
-
-def _speaks_tls(raw: socket.socket) -> bool:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # nothing is sent but the offer to speak TLS
-    try:
-        with context.wrap_socket(raw):
-            return True
-    except ssl.SSLError as fault:
-        return "ALERT" in (fault.reason or "")
+    security = connection.security
+    context = connection.tls_context() if security.is_encrypted else None
+    if found := refusal(raw, host, context, _ADVICE):
+        raise AccessError(f"Kafka broker {host}:{port} {found}")
 
 
 class _Connections(KafkaConnectionManager):  # type: ignore[misc] # kafka-python ships no types

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ..settings import Secret, doc
+from ..tls import TLS_KEYS, Tls
 
-_TLS_KEYS = ("ca_file", "certificate_file", "key_file", "key_password")
 _SASL_KEYS = ("mechanism", "username", "password", "oauth")
 
 
@@ -47,32 +46,12 @@ class OAuth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Security:
+class Security(Tls):
     """How the runner and Kafka prove to each other who they are."""
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = field(
         default="PLAINTEXT",
         metadata=doc("Kafka's security.protocol: SSL is TLS, SASL_SSL is TLS and a login."),
-    )
-    ca_file: Path | None = field(
-        default=None,
-        metadata=doc(
-            "PEM file of the authorities that sign the brokers' certificates; without it the "
-            "system's authorities count."
-        ),
-    )
-    check_hostname: bool = field(
-        default=True, metadata=doc("Whether a certificate must be for the broker's host name.")
-    )
-    certificate_file: Path | None = field(
-        default=None, metadata=doc("PEM file of the client certificate (mTLS), with its chain.")
-    )
-    key_file: Path | None = field(
-        default=None,
-        metadata=doc("PEM file of its private key; without it the certificate's file holds it."),
-    )
-    key_password: Secret | None = field(
-        default=None, repr=False, metadata=doc("Password of an encrypted private key.")
     )
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = field(
         default=None, metadata=doc("Kafka's sasl.mechanism.")
@@ -103,7 +82,7 @@ class Security:
 
     def _faults(self) -> Iterator[str]:
         if not self.is_encrypted:
-            yield from self._unused(_TLS_KEYS, "SSL or SASL_SSL")
+            yield from self._unused(TLS_KEYS, "SSL or SASL_SSL")
         if not self.has_login:
             yield from self._unused(_SASL_KEYS, "SASL_SSL")
         elif not self.is_encrypted and not self.allow_plaintext_credentials:
@@ -111,8 +90,6 @@ class Security:
                 "protocol SASL_PLAINTEXT sends credentials without encryption: use SASL_SSL, or "
                 "set allow_plaintext_credentials = true"
             )
-        if self.certificate_file is None and (self.key_file or self.key_password):
-            yield "key_file and key_password need certificate_file"
         if self.has_login:
             yield from self._login_faults()
 
@@ -140,35 +117,3 @@ class Security:
                     "oauth.token_endpoint gets the client secret without encryption: use https, "
                     "or set allow_plaintext_credentials = true"
                 )
-
-    def tls_context(self) -> ssl.SSLContext:
-        """Read the files anew.  Raises ValueError that names the key of an unusable one."""
-        context = ssl.create_default_context()
-        context.check_hostname = self.check_hostname
-        if self.ca_file is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = self.check_hostname
-            try:
-                context.load_verify_locations(self.ca_file)
-            except OSError as exc:  # SSLError is one
-                raise ValueError(_unusable("ca_file", self.ca_file, exc)) from None
-        if self.certificate_file is not None:
-            self._load_certificate(context, self.certificate_file)
-        return context
-
-    def _load_certificate(self, context: ssl.SSLContext, certificate: Path) -> None:
-        # Without an empty password OpenSSL would ask the terminal for one.
-        password = self.key_password.read() if self.key_password else ""
-        for key, path in (("certificate_file", certificate), ("key_file", self.key_file)):
-            if path is not None and not path.is_file():
-                raise ValueError(f"{key}: {path} is not a file")
-        try:
-            context.load_cert_chain(certificate, self.key_file, lambda: password)
-        except OSError as exc:
-            keys = "certificate_file, key_file or key_password"
-            raise ValueError(_unusable(keys, certificate, exc)) from None
-
-
-def _unusable(key: str, path: Path, exc: OSError) -> str:
-    reason = exc.reason if isinstance(exc, ssl.SSLError) else exc.strerror
-    return f"{key}: {path}: {reason or 'not a PEM file that can be used'}"

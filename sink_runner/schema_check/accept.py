@@ -74,7 +74,7 @@ def _write_down(
 
 
 def _registered(config: Config, schema_id: int, source: str) -> RowShape:
-    schema = SchemaRegistry(config.registry.url).schema(schema_id)
+    schema = SchemaRegistry(config.registry).schema(schema_id)
     row = row_of(schema, schema_id=schema_id)
     if row is None:
         raise ConfigError(f"schema {schema_id} is no change event's")

@@ -31,6 +31,7 @@ from sink_runner.loading import registry
 from sink_runner.masking.policy import load_policies
 from sink_runner.parts import assemble
 from sink_runner.postgres.source_checks import columns_before
+from sink_runner.schema_registry.settings import Registry
 from sink_runner.target.applier import Applier
 from sink_runner.target.audit import trail
 from sink_runner.target.catalog import read_table
@@ -214,7 +215,9 @@ class Office:
         with connect(self.reader_dsn, "start") as connection:
             source = read_table(connection, mapping.source_table)
         self.decoder = EnvelopeDecoder(
-            SchemaRegistry(self.url), after=mapping.source_columns, before=columns_before(mapping)
+            SchemaRegistry(Registry(url=self.url)),
+            after=mapping.source_columns,
+            before=columns_before(mapping),
         )
         self.lookups = Lookups(mapping.columns, {self.database: self.reader_dsn})
         self.parts = assemble(

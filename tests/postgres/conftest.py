@@ -110,7 +110,7 @@ class Bench:
         around = Surroundings(
             config=self.config,
             policies=policies,
-            schemas=SchemaRegistry("http://127.0.0.1:1"),
+            schemas=SchemaRegistry(Registry(url="http://127.0.0.1:1")),
             plugins=[plugin],
             stop=threading.Event(),
         )

@@ -223,6 +223,8 @@ def set_password(broker: Broker, name: str, password: str) -> None:
     admin = KafkaAdminClient(bootstrap_servers=broker.internal)
     change = UserScramCredentialUpsertion(name, "SCRAM-SHA-256", password)
     assert admin.alter_user_scram_credentials([change]) == {name: None}
+    while admin.describe_user_scram_credentials([name])[name]["error"]:
+        time.sleep(0.1)  # the broker learns of it a little later
     admin.close()
 
 

@@ -1,0 +1,1 @@
+"""The schema registry's settings, and the client that all its users share."""

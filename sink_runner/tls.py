@@ -1,0 +1,129 @@
+"""TLS as the client of a server: the settings, and the reason why a connection is refused."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from .settings import Secret, doc
+
+Refusal = Literal["untrusted", "certificate", "no TLS", "TLS"]
+
+TLS_KEYS = ("ca_file", "certificate_file", "key_file", "key_password")
+_PROBLEMS: Mapping[Refusal, str] = {
+    "untrusted": "has a certificate that is not trusted ({reason})",
+    "certificate": "refuses the client certificate ({reason})",
+    "no TLS": "does not speak TLS",
+    "TLS": "expects TLS",
+}
+_ALERT_SECONDS = 0.5
+"""With TLS 1.3 a server refuses a client certificate only after the client's handshake."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """What the two sides of a connection prove their identity with."""
+
+    ca_file: Path | None = field(
+        default=None,
+        metadata=doc(
+            "PEM file of the authorities that sign the servers' certificates; without it the "
+            "system's authorities count."
+        ),
+    )
+    check_hostname: bool = field(
+        default=True, metadata=doc("Whether a certificate must be for the server's host name.")
+    )
+    certificate_file: Path | None = field(
+        default=None, metadata=doc("PEM file of the client certificate (mTLS), with its chain.")
+    )
+    key_file: Path | None = field(
+        default=None,
+        metadata=doc("PEM file of its private key; without it the certificate's file holds it."),
+    )
+    key_password: Secret | None = field(
+        default=None, repr=False, metadata=doc("Password of an encrypted private key.")
+    )
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Read the files anew.  Raises ValueError that names the key of an unusable one."""
+        if self.certificate_file is None and (self.key_file or self.key_password):
+            raise ValueError("key_file and key_password need certificate_file")
+        if self.ca_file is None:
+            context = ssl.create_default_context()
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            try:
+                context.load_verify_locations(self.ca_file)
+            except OSError as exc:  # SSLError is one
+                raise ValueError(_unusable("ca_file", self.ca_file, exc)) from None
+        context.check_hostname = self.check_hostname
+        if self.certificate_file is not None:
+            self._load_certificate(context, self.certificate_file)
+        return context
+
+    def _load_certificate(self, context: ssl.SSLContext, certificate: Path) -> None:
+        # Without an empty password OpenSSL would ask the terminal for one.
+        password = self.key_password.read() if self.key_password else ""
+        for key, path in (("certificate_file", certificate), ("key_file", self.key_file)):
+            if path is not None and not path.is_file():
+                raise ValueError(f"{key}: {path} is not a file")
+        try:
+            context.load_cert_chain(certificate, self.key_file, lambda: password)
+        except OSError as exc:
+            keys = "certificate_file, key_file or key_password"
+            raise ValueError(_unusable(keys, certificate, exc)) from None
+
+
+def refusal(
+    raw: socket.socket, host: str, context: ssl.SSLContext | None, advice: Mapping[Refusal, str]
+) -> str | None:
+    """Return why a server and this client cannot agree on TLS, with advice; None if they can.
+
+    Without a context the client does not speak TLS.  Raises OSError where the server goes away.
+    """
+    found = _refusal_of_plaintext(raw) if context is None else _refusal_of_tls(raw, host, context)
+    if found is None:
+        return None
+    kind, reason = found
+    return f"{_PROBLEMS[kind].format(reason=reason)}: {advice[kind]}"
+
+
+def _refusal_of_tls(
+    raw: socket.socket, host: str, context: ssl.SSLContext
+) -> tuple[Refusal, str] | None:
+    try:
+        with context.wrap_socket(raw, server_hostname=host) as secure:
+            secure.settimeout(_ALERT_SECONDS)
+            with suppress(TimeoutError):
+                secure.recv(1)
+    except ssl.SSLCertVerificationError as fault:
+        return "untrusted", fault.verify_message
+    except ssl.SSLError as fault:
+        reason = fault.reason or ""
+        if "ALERT" in reason:
+            return "certificate", reason
+        if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
+            return "no TLS", reason
+    return None
+
+
+def _refusal_of_plaintext(raw: socket.socket) -> tuple[Refusal, str] | None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent but the offer to speak TLS
+    try:
+        with context.wrap_socket(raw):
+            return "TLS", ""
+    except ssl.SSLError as fault:
+        return ("TLS", "") if "ALERT" in (fault.reason or "") else None
+
+
+def _unusable(key: str, path: Path, exc: OSError) -> str:
+    reason = exc.reason if isinstance(exc, ssl.SSLError) else exc.strerror
+    return f"{key}: {path}: {reason or 'not a PEM file that can be used'}"
