@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +17,7 @@ from .gate import PROTECTED, Gate
 from .operations import callbacks, reads
 from .page import page
 from .problems import ProblemDetails, handle
+from .readiness import Readiness
 from .services import Services
 
 _DESCRIPTION = """\
@@ -39,11 +42,13 @@ _SECURITY = {
 
 def create_app(services: Services) -> FastAPI:
     """The service; its connections open when it starts and close when it ends."""
+    readiness = Readiness(services.parts)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         services.open()
         yield
+        readiness.close()
         await run_in_threadpool(services.close)
 
     app = FastAPI(
@@ -53,6 +58,7 @@ def create_app(services: Services) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # these two load their scripts from a server of somebody else's
         redoc_url=None,
+        openapi_url=None,  # FastAPI would encode it again for each call
         redirect_slashes=False,
     )
     handle(app)
@@ -60,31 +66,44 @@ def create_app(services: Services) -> FastAPI:
         Gate,
         callers=services.callers,
         rates=services.rates,
+        byte_rates=services.byte_rates,
         max_body_bytes=services.api.max_body_bytes,
     )
     app.include_router(callbacks(services))
     app.include_router(reads(services))
     app.openapi = _described(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
-    _add_surroundings(app, services)
+    _add_surroundings(app, readiness)
     return app
 
 
-def _add_surroundings(app: FastAPI, services: Services) -> None:
-    """What a load balancer asks, and what a person reads."""
+def _add_surroundings(app: FastAPI, readiness: Readiness) -> None:
+    """What a load balancer asks, and what a person reads: without credentials, so made once."""
+
+    @cache
+    def document() -> bytes:
+        return json.dumps(app.openapi(), ensure_ascii=False).encode()
+
+    @cache
+    def docs_page() -> bytes:
+        return page(app.openapi()).encode()
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
     @app.get("/readyz", include_in_schema=False)
-    def readyz() -> Response:
-        told = {name: answers() for name, answers in services.parts.items()}
+    async def readyz() -> Response:
+        told = await readiness.check()
         words = {name: "ok" if up else "down" for name, up in told.items()}
         return JSONResponse(words, 200 if all(told.values()) else 503)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return HTMLResponse(page(app.openapi()))
+        return HTMLResponse(docs_page())
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return Response(document(), media_type="application/json")
 
 
 def _described(app: FastAPI) -> Callable[[], dict[str, Any]]:

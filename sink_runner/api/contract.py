@@ -12,14 +12,19 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     StrictFloat,
     StrictInt,
+    model_validator,
 )
 
 _INT = 2**31 - 1
 _MONEY = 9_999_999_999_999.99
 _DEEPEST = 32
+_MOST_PROJECTIONS = 1000
+_MOST_UNKNOWN = 20
+"""A request full of unknown names would cost a second, and a fault for each."""
 _NO_NUL = r"^[^\x00]*$"
 _MOMENT = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}"
@@ -94,6 +99,13 @@ Json = Annotated[dict[str, Any], AfterValidator(_storable)]
 class _Callback(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _few_names(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > len(cls.model_fields) + _MOST_UNKNOWN:
+            raise ValueError(f"has more than {_MOST_UNKNOWN} unknown names")
+        return value
+
 
 class Forecast(_Callback):
     """A completed benefit forecast of one family."""
@@ -139,7 +151,9 @@ class Forecast(_Callback):
     scheme_count: Annotated[StrictInt, Field(ge=0, le=_INT), _WHOLE] = Field(
         description="How many schemes it counts."
     )
-    projections: list[Json] = Field(description="One object for each projection, kept as it is.")
+    projections: Annotated[list[Json], FailFast(), Field(max_length=_MOST_PROJECTIONS)] = Field(
+        description="One object for each projection, kept as it is."
+    )
     generated_at: Moment = Field(
         description="When it was generated, with its zone; the newest of a number wins."
     )

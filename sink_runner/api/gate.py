@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from starlette.concurrency import run_in_threadpool
+from http import HTTPStatus
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,17 +14,27 @@ from .limits import RateLimit
 from .problems import ProblemError, too_large, unauthorized
 
 PROTECTED = "/v1/"
+_TOKEN_THREADS = 4
+"""Of their own: tokens of strangers make threads wait for the issuer, and callbacks must not."""
 
 
 class Gate:
     """ASGI middleware; a framework would parse the body of a stranger first."""
 
     def __init__(
-        self, app: ASGIApp, *, callers: Callers, rates: RateLimit, max_body_bytes: int
+        self,
+        app: ASGIApp,
+        *,
+        callers: Callers,
+        rates: RateLimit,
+        byte_rates: RateLimit,
+        max_body_bytes: int,
     ) -> None:
         self._app = app
         self._callers = callers
         self._rates = rates
+        self._byte_rates = byte_rates
+        self._token_threads = CapacityLimiter(_TOKEN_THREADS)
         self._max = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,7 +44,7 @@ class Gate:
         try:
             caller = await self._caller(Headers(scope=scope))
             self._rates.take(caller.name)
-            body = await self._body(Headers(scope=scope), receive)
+            body = await self._body(caller, Headers(scope=scope), receive)
         except ProblemError as problem:
             await problem.response()(scope, receive, send)
             return
@@ -43,27 +56,36 @@ class Gate:
             case [], [key]:
                 return self._callers.by_key(key)
             case [authorization], []:
-                return await run_in_threadpool(self._callers.by_token, authorization)
+                by_token = self._callers.by_token
+                return await run_sync(by_token, authorization, limiter=self._token_threads)
             case [], []:
                 raise unauthorized("send X-API-Key or Authorization: Bearer")
             case _:
                 raise unauthorized("send one credential, once")
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+    async def _body(self, caller: Caller, headers: Headers, receive: Receive) -> bytes:
         """The body, whole: refused by its announced length, and by what really comes."""
         announced = headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._max:
-            raise too_large(f"a request has at most {self._max} bytes")
+        counted = self._counted(caller, 0, int(announced)) if announced.isdecimal() else 0
         parts, size, more = [], 0, True
         while more:
             message = await receive()
+            if message["type"] != "http.request":
+                raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", "the body is not whole")
             part = message.get("body", b"")
             size += len(part)
-            if size > self._max:
-                raise too_large(f"a request has at most {self._max} bytes")
+            counted = self._counted(caller, counted, size)
             parts.append(part)
-            more = message["type"] == "http.request" and message.get("more_body", False)
+            more = message.get("more_body", False)
         return b"".join(parts)
+
+    def _counted(self, caller: Caller, counted: int, size: int) -> int:
+        """Count a body's bytes beyond those that are counted, and return how many are now."""
+        if size > self._max:
+            raise too_large(f"a request has at most {self._max} bytes")
+        if size > counted:
+            self._byte_rates.take(caller.name, size - counted)
+        return max(size, counted)
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
 from ..errors import SinkError
 from .contract import Accepted
 from .flows import Flow, Item
-from .problems import ProblemError, too_large, unavailable
+from .problems import invalid, too_large, unavailable
 from .publisher import Publisher
 from .settings import Api
 from .subjects import Subjects
@@ -89,14 +88,9 @@ class Intake:
             if datetime.fromisoformat(flow.moment(item)) > latest
         ]
         if late:
-            raise ProblemError(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                "invalid",
-                "correct what `errors` names",
-                errors=[
-                    {"pointer": f"{place.format(at)}/{name}", "detail": "is in the future"}
-                    for at in late
-                ],
+            raise invalid(
+                {"pointer": f"{place.format(at)}/{name}", "detail": "is in the future"}
+                for at in late
             )
 
     def _avro(self, text: str) -> Any:

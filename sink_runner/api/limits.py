@@ -1,4 +1,4 @@
-"""How much a caller may send: a token bucket for each."""
+"""How much each caller may send: token buckets of requests and of bytes."""
 
 from __future__ import annotations
 
@@ -12,31 +12,37 @@ from .problems import ProblemError
 
 
 class RateLimit:
-    """Lets `burst` requests through at once and `rate` a second in the long run, by caller."""
+    """Lets `burst` units through at once and `rate` a second in the long run, by caller."""
 
     def __init__(
-        self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic
+        self,
+        rate: float,
+        burst: float,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        unit: str = "requests",
     ) -> None:
         self._rate = rate
         self._burst = burst
+        self._unit = unit
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
 
-    def take(self, caller: str) -> None:
-        """Count a request, or raise; who is refused has not spent anything."""
+    def take(self, caller: str, amount: float = 1) -> None:
+        """Count `amount`, at most the burst, or raise; a refused call has spent nothing."""
         now = self._clock()
         with self._lock:
-            tokens, seen = self._buckets.get(caller, (float(self._burst), now))
+            tokens, seen = self._buckets.get(caller, (self._burst, now))
             tokens = min(self._burst, tokens + (now - seen) * self._rate)
-            if tokens >= 1:
-                self._buckets[caller] = (tokens - 1, now)
+            if tokens >= amount:
+                self._buckets[caller] = (tokens - amount, now)
                 return
             self._buckets[caller] = (tokens, now)
-        seconds = math.ceil((1 - tokens) / self._rate)
+        seconds = math.ceil((amount - tokens) / self._rate)
         raise ProblemError(
             HTTPStatus.TOO_MANY_REQUESTS,
             "too-many-requests",
-            f"more than {self._rate:g} requests a second; wait for Retry-After",
+            f"more than {self._rate:.12g} {self._unit} a second; wait for Retry-After",
             headers={"Retry-After": str(seconds)},
         )

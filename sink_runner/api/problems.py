@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
+MOST_ERRORS = 50
 # What pydantic says of these quotes nothing that was sent.
 _QUOTING_NOTHING = frozenset(
     {
@@ -45,7 +47,9 @@ class ProblemDetails(BaseModel):
     title: str
     status: int
     detail: str = Field(description="What to do about it.")
-    errors: list[Fault] | None = Field(default=None, description="What is wrong, one by one.")
+    errors: list[Fault] | None = Field(
+        default=None, description=f"What is wrong, the first {MOST_ERRORS} faults."
+    )
     published: list[int] | None = Field(
         default=None, description="Positions in a bulk request that were published all the same."
     )
@@ -111,6 +115,16 @@ def too_large(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", detail)
 
 
+def invalid(faults: Iterable[Mapping[str, str]]) -> ProblemError:
+    """What is wrong with a request; a caller is told the first faults only."""
+    return ProblemError(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid",
+        "correct what `errors` names",
+        errors=list(islice(faults, MOST_ERRORS)),
+    )
+
+
 def not_found(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.NOT_FOUND, "not-found", detail)
 
@@ -155,9 +169,7 @@ def _problem(_request: Request, fault: Exception) -> Response:
 
 def _invalid(_request: Request, fault: Exception) -> Response:
     assert isinstance(fault, RequestValidationError)
-    errors = [_fault(error) for error in fault.errors()]
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
-    return ProblemError(status, "invalid", "correct what `errors` names", errors=errors).response()
+    return invalid(_fault(error) for error in fault.errors()).response()
 
 
 def _fault(error: Mapping[str, Any]) -> dict[str, str]:

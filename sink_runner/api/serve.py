@@ -5,17 +5,21 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import ceil
 from typing import Any
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from ..config import Config
 from ..masking.renewal import renewal
 from ..masking.watch import PolicyWatch
 from .app import create_app
+from .protocol import LimitedProtocol
 from .services import assemble
+from .settings import Api
 
 _BACKLOG = 512
 
@@ -43,19 +47,8 @@ def serve(config: Config) -> int:
         config.policies.directory, config.policies.key, download=renewal(config.policies)
     )
     services = assemble(config, policies.current)
-    app, api = create_app(services), services.api
-    server = _Server(
-        uvicorn.Config(
-            app,
-            host=api.host,
-            port=api.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            backlog=_BACKLOG,
-            timeout_graceful_shutdown=max(1, ceil(config.shutdown_seconds - 1)),
-        )
-    )
+    api = services.api
+    server = _Server(configure(create_app(services), api, config.shutdown_seconds))
     structlog.get_logger().info("api_started", host=api.host, port=api.port)
     try:
         with policies.watching(config.policies.refresh_seconds):
@@ -65,3 +58,22 @@ def serve(config: Config) -> int:
         return 1
     structlog.get_logger().info("api_finished")
     return 0 if server.started else 1
+
+
+def configure(app: FastAPI, api: Api, shutdown_seconds: float) -> uvicorn.Config:
+    """Return uvicorn's settings for the service."""
+    protocol: Any = partial(
+        LimitedProtocol, request_seconds=api.request_seconds, max_connections=api.max_connections
+    )
+    return uvicorn.Config(
+        app,
+        host=api.host,
+        port=api.port,
+        http=protocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=max(1, ceil(shutdown_seconds - 1)),
+    )

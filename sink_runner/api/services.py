@@ -39,6 +39,7 @@ class Services:
     api: Api
     callers: Callers
     rates: RateLimit
+    byte_rates: RateLimit
     forecasts: Flow[Any]
     alerts: Flow[Any]
     intake: Intake
@@ -83,6 +84,11 @@ def assemble(config: Config, policies: Callable[[], Policies]) -> Services:
         api=api,
         callers=Callers(api, Tokens(api.oauth) if api.oauth else None),
         rates=RateLimit(api.requests_per_second, api.burst),
+        byte_rates=RateLimit(
+            api.bytes_per_second,
+            max(api.max_body_bytes, api.bytes_per_second * api.burst / api.requests_per_second),
+            unit="bytes",
+        ),
         forecasts=forecasts(api.tables.forecasts),
         alerts=alerts(api.tables.alerts),
         intake=Intake(

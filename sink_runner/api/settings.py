@@ -130,6 +130,17 @@ class Api:
     burst: int = field(
         default=200, metadata=doc("How many at once, after a time of quiet.", minimum=1)
     )
+    bytes_per_second: float = field(
+        default=5_000_000.0,
+        metadata=doc("How many bytes of bodies each caller may send in the long run.", minimum=1),
+    )
+    request_seconds: float = field(
+        default=15.0,
+        metadata=doc("How long a request may take to arrive, headers and body.", minimum=0.1),
+    )
+    max_connections: int = field(
+        default=1000, metadata=doc("Open connections; one more is closed at once.", minimum=1)
+    )
     remember_hours: float = field(
         default=24.0, metadata=doc("How long an Idempotency-Key gives its first answer.", minimum=0)
     )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -16,7 +19,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from .board import Health
 from .settings import HealthSettings
 
-_PATIENCE = 10.0  # seconds that a client may take to say what it wants
+REQUEST_SECONDS = 10.0
+"""From the connection to the end of the answer."""
+MAX_CONNECTIONS = 50
 
 
 @contextmanager
@@ -51,15 +56,48 @@ def _listening(settings: HealthSettings, health: Health) -> _Server | None:
 
 
 class _Server(ThreadingHTTPServer):
-    """A client that hangs keeps neither the others nor the runner's end waiting."""
+    """A client that hangs keeps neither the others nor the runner's end waiting.
+
+    One connection beyond the limit closes the oldest: anyone may connect, and a probe that is
+    refused restarts a healthy runner.
+    """
 
     daemon_threads = True
     block_on_close = False
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._open: OrderedDict[socket.socket, threading.Timer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        timer = threading.Timer(REQUEST_SECONDS, _cut, [request])
+        timer.daemon = True
+        with self._lock:
+            if len(self._open) >= MAX_CONNECTIONS:
+                oldest, waiting = self._open.popitem(last=False)
+                waiting.cancel()
+                _cut(oldest)
+            self._open[request] = timer
+        timer.start()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            timer = self._open.pop(request, None)
+        if timer is not None:
+            timer.cancel()
+        super().shutdown_request(request)
+
+
+def _cut(connection: socket.socket) -> None:
+    """End a connection; the thread that reads from it closes it."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
 
 def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = _PATIENCE
         server_version, sys_version = "sink-runner", ""
 
         def do_GET(self) -> None:

@@ -9,13 +9,17 @@ from collections.abc import Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from sink_runner.api.serve import configure
+from sink_runner.api.settings import Api
+
 
 @contextlib.contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def served(app: FastAPI, api: Api) -> Iterator[str]:
     """Serve `app` on a free port of the loopback and give its URL."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+        config = configure(app, api, shutdown_seconds=5)
+        config.lifespan = "off"
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()

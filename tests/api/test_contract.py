@@ -33,7 +33,7 @@ def test_the_service_keeps_its_own_description(serve, postgres, tmp_path):
         reader_dsn=postgres.dsn(database, "sink_reader"),
         limits="requests_per_second = 100000\nburst = 100000",
     )
-    with served(service.app) as url:
+    with served(service.app, service.services.api) as url:
         command = [
             str(Path(sys.executable).with_name("schemathesis")),
             "run",

@@ -2,7 +2,10 @@
 
 import json
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
@@ -10,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from sink_runner.health import server
 from sink_runner.health.board import Health
 from sink_runner.health.server import answering
 from sink_runner.health.settings import HealthSettings
@@ -155,6 +159,35 @@ class TestServer:
     def test_a_client_that_says_nothing_keeps_nobody_waiting(self, asked: httpx.Client) -> None:
         with socket.create_connection((asked.base_url.host, asked.base_url.port)):
             assert asked.get("/healthz").text == "ok\n"
+
+    @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nX: "])
+    def test_half_sent_request_is_closed(
+        self, health: Health, monkeypatch: pytest.MonkeyPatch, sent: bytes
+    ) -> None:
+        """Though a byte comes now and then."""
+        monkeypatch.setattr(server, "REQUEST_SECONDS", 0.5)
+        settings, began = HealthSettings(port=free_port()), time.perf_counter()
+        with (
+            answering(settings, health),
+            socket.create_connection((settings.host, settings.port)) as connection,
+        ):
+            connection.sendall(sent)
+            with suppress(ConnectionError):
+                while time.perf_counter() - began < 3:
+                    connection.sendall(b"x" if sent else b"")
+                    connection.settimeout(0.1)
+                    with suppress(TimeoutError):
+                        if not connection.recv(1000):
+                            break
+        assert 0.3 < time.perf_counter() - began < 2
+
+    def test_many_connections_keep_no_probe_out(self, asked: httpx.Client) -> None:
+        address, before = (asked.base_url.host, asked.base_url.port), threading.active_count()
+        with ExitStack() as stack:
+            for _ in range(3 * server.MAX_CONNECTIONS):
+                stack.enter_context(socket.create_connection(address))
+            assert asked.get("/healthz").text == "ok\n"
+            assert threading.active_count() - before < 3 * server.MAX_CONNECTIONS
 
     def test_the_address_is_free_again_afterwards(self, health: Health) -> None:
         settings = HealthSettings(port=free_port())
