@@ -126,6 +126,15 @@ class Policies:
             "How often a change of the policies is looked for, while running; 0 never.", minimum=0
         ),
     )
+    max_age_seconds: float = field(
+        default=3600.0,
+        metadata=doc(
+            "Mappings pause, the API's reads and the commands are refused, once Ranger Admin has "
+            "not confirmed the policies (or the folder could not be read) for this long; they go "
+            "on when it does.",
+            minimum=1,
+        ),
+    )
     admin: str = field(
         default="",
         metadata=doc(

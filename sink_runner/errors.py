@@ -15,6 +15,7 @@ SinkError
 |  |__WriteError         ... because the target refused the row; knows the SQLSTATE
 |__RetriableError        the outside world said "not now": pause the mapping, try again
 |  |__TimedOutError      ... because it took too long: give it longer the next time
+|  |__StalePoliciesError  ... because nobody has confirmed the masking policies for too long
 |  |__SchemaError         ... because the source table has become one that would harm rows
 |__FencedError           not ours any more, or masked by old policies: drop the batch, claim again
 |__FatalError            stop this mapping, offsets intact; the others go on
@@ -176,6 +177,12 @@ class RetriableError(SinkError):
 
 class TimedOutError(RetriableError):
     """A statement or a lock took longer than it may; the next attempt has more time."""
+
+
+class StalePoliciesError(RetriableError):
+    """The masking policies may have been replaced; nothing is masked until they are confirmed."""
+
+    lasting = True
 
 
 class SchemaError(RetriableError):

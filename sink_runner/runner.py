@@ -21,8 +21,7 @@ from .health.server import answering
 from .interpreter import tuned
 from .loading import registry
 from .log import text_of
-from .masking.renewal import renewal
-from .masking.watch import PolicyWatch
+from .masking.renewal import watch_policies
 from .patience import Insistence
 from .runtime.mapping_thread import MappingThread
 from .signals import stopped_by_signals
@@ -47,9 +46,7 @@ def run(
     every mapping has stopped for good, the process ends without a signal, with 1.
     """
     stop, health = threading.Event(), Health()
-    policies = PolicyWatch(
-        config.policies.directory, config.policies.key, download=renewal(config.policies)
-    )
+    policies = watch_policies(config.policies)
     policies.show(health)
     with (
         stopped_by_signals(stop),
@@ -60,7 +57,7 @@ def run(
     ):
         around = Surroundings(
             config=config,
-            policies=policies.current(),
+            policies=policies.last_good,
             latest=policies.current,
             schemas=SchemaRegistry(config.registry),
             plugins=selected,

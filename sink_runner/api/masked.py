@@ -18,7 +18,7 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from ..errors import ConfigError, PolicyError
+from ..errors import ConfigError, PolicyError, StalePoliciesError
 from ..masking.masks import MaskFunction
 from ..masking.policy import ColumnName, Policies
 from .problems import forbidden, unavailable
@@ -59,6 +59,8 @@ class MaskedQuery:
                 cursor = connection.execute(self._sql, {"id": wanted})
                 found = cursor.fetchall()
                 steps = self._steps_for(connection, cursor, group)
+        except StalePoliciesError:
+            raise unavailable("the source of the masking policies", seconds=60) from None
         except (psycopg.OperationalError, PoolTimeout):
             raise unavailable("the database") from None
         return [_masked(row, steps) for row in found]

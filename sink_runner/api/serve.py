@@ -14,8 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ..config import Config
-from ..masking.renewal import renewal
-from ..masking.watch import PolicyWatch
+from ..masking.renewal import watch_policies
 from .app import create_app
 from .protocol import LimitedProtocol
 from .services import assemble
@@ -43,9 +42,7 @@ class _Server(uvicorn.Server):
 
 def serve(config: Config) -> int:
     """Serve, then let the requests in flight end; 1 if the port could not be had."""
-    policies = PolicyWatch(
-        config.policies.directory, config.policies.key, download=renewal(config.policies)
-    )
+    policies = watch_policies(config.policies)
     services = assemble(config, policies.current)
     api = services.api
     server = _Server(configure(create_app(services), api, config.shutdown_seconds))

@@ -12,7 +12,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..config import Config
-from ..errors import ConfigError
+from ..errors import ConfigError, StalePoliciesError
 from ..kafka.capture import read_capture
 from ..masking.policy import Policies
 from ..target.session import configure
@@ -108,6 +108,7 @@ def assemble(config: Config, policies: Callable[[], Policies]) -> Services:
             "kafka": publisher.answers,
             "registry": subjects.answers,
             "database": lambda: _answers(reading),
+            "policies": lambda: _hold(policies),
         },
         pools=(reading, control),
         publisher=publisher,
@@ -137,6 +138,14 @@ def _pool(dsn: str, seconds: float, sessions: int) -> Pool:
             "connect_timeout": max(1, int(seconds)),
         },
     )
+
+
+def _hold(policies: Callable[[], Policies]) -> bool:
+    try:
+        policies()
+    except StalePoliciesError:
+        return False
+    return True
 
 
 def _answers(pool: Pool) -> bool:

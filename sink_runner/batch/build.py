@@ -21,8 +21,11 @@ from ..dead_letters.waiting import Waiting
 from ..dlq.superseding import identify_rows
 from ..errors import ConfigError
 from ..loading import registry
-from ..masking.policy import load_policies
-from ..parts import Parts, assemble
+from ..masking.policy import Policies
+from ..masking.refresh import Refresh
+from ..masking.renewal import watch_policies
+from ..masking.watch import PolicyWatch
+from ..parts import Parts, assemble, remask
 from ..plugin import Strategy, TableMapping
 from ..postgres.callback_rows import CallbackRows
 from ..postgres.preflight import check_mapping, database, log_warnings
@@ -78,18 +81,19 @@ def tools(
             source = Source.of(mapping, read_table(asking, mapping.source_table), asking)
         except psycopg.Error as fault:
             raise judge(fault) from fault
-        _refuse_harm(plugin.name, mapping, config)
+        watch = watch_policies(config.policies)
+        policies = watch.current()
+        _refuse_harm(plugin.name, mapping, config, policies)
         readers = {name: found.reader_dsn for name, found in config.databases.items()}
         lookups = Lookups(mapping.columns, readers, mapping=mapping)
-        with closing(lookups):
-            around = _Around(plugin, plugins, config, source, target)
+        with closing(lookups), watch.watching(config.policies.refresh_seconds):
+            around = _Around(plugin, plugins, config, source, target, policies, watch)
             parts = _parts(around, lookups)
             yield _tools(around, parts, asking, stop)
 
 
-def _refuse_harm(name: str, mapping: TableMapping, config: Config) -> None:
+def _refuse_harm(name: str, mapping: TableMapping, config: Config, policies: Policies) -> None:
     """What pauses the mapping's events must not come by its batch instead."""
-    policies = load_policies(config.policies.directory, config.policies.key)
     sources = Sources(policies=policies, strict=config.schema.strict, config=config)
     if harm := refused(check(name, mapping, sources)):
         told = "\n".join(f"mapping {name!r}: {finding.text}" for finding in harm)
@@ -109,10 +113,12 @@ class _Around(NamedTuple):
     config: Config
     source: Source
     target: TableCatalog
+    policies: Policies
+    watch: PolicyWatch
 
 
 def _parts(around: _Around, lookups: Lookups) -> Parts:
-    plugin, plugins, config, source, target = around
+    plugin, plugins, _, source, target, policies, _ = around
     mapping = source.mapping
     types = {column.name: column for column in source.format.columns}
     shape = Shape(source.format.columns, [types[name] for name in columns_before(mapping)])
@@ -120,7 +126,7 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
         plugin,
         plugins,
         target.columns,
-        load_policies(config.policies.directory, config.policies.key),
+        policies,
         shape_of=lambda _value: shape,
         resolve=lookups.resolve,
         resolve_in_target=lookups.resolve,
@@ -131,7 +137,7 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
 
 
 def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Event) -> Tools:
-    plugin, _, config, source, target = around
+    plugin, plugins, config, source, target, policies, watch = around
     mapping = source.mapping
     sealing = sealer(config)
     check_fingerprints(database(config, mapping.target_table.database).dsn, plugin.name, sealing)
@@ -183,6 +189,9 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         touch_orphans=_touch_orphans(around, table, parts),
         ledger=Ledger(plugin.name, mapping.target),
         hooks=parts.hooks,
+        refresh=Refresh(
+            policies, watch.current, partial(remask, parts, plugin, plugins, target.columns)
+        ),
         chunk_rows=config.batch.max_rows,
         chunk_bytes=config.batch.max_bytes,
         settle_seconds=config.batch.settle_seconds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -70,6 +70,8 @@ class Tools:
     """SQL that notes the target's rows that come from no candidate."""
     ledger: Ledger
     hooks: Hooks
+    refresh: Callable[[], bool]
+    """Mask by the policies of now; tells whether they are others than before."""
     chunk_rows: int
     chunk_bytes: int
     settle_seconds: float

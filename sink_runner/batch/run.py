@@ -115,6 +115,7 @@ class BatchRun:
         tools, options = self._tools, self._options
         if next(attempts) and self._is_committed(messages):
             return
+        self._follow_policies()
         free, held = tools.waiting.split(messages)
         batch = self._prepare(free)
         tools.waiting.hold(batch, held)
@@ -127,6 +128,16 @@ class BatchRun:
         self._report.counts.update(counts)
         self._report.note_failures(letters, tools.hooks)
         tools.hooks.committed(len(batch.changes))
+
+    def _follow_policies(self) -> None:
+        """Mask what comes next by the policies of now; a run may take longer than they hold."""
+        if self._tools.refresh():
+            # What was written by the others would differ from what the source comes to now.
+            self._sample = Sample(max_bytes=self._tools.chunk_bytes)
+            self._report.notes.append(
+                "the masking policies changed during the run: rows written before are masked by "
+                f"the earlier ones; `sink-runner batch {self._tools.name} --full` masks them anew"
+            )
 
     def _is_committed(self, messages: Sequence[Message]) -> bool:
         """Did an earlier attempt get through, and its answer alone was lost?
@@ -226,6 +237,7 @@ class BatchRun:
 
         def prepare(messages: Sequence[Message]) -> Batch:
             self._see(last)
+            self._follow_policies()
             batch = self._prepare(messages)
             last[:] = [change for change in batch.changes if isinstance(change, Write) and see]
             return batch

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from rich.console import Console
 
+from .. import log
 from ..dead_letters import explain as explaining
 from ..dead_letters import letters, places, rekey, tables, verdicts
 from ..dead_letters.export import export
@@ -171,7 +172,11 @@ def _bench(args: argparse.Namespace) -> Workbench:
     file = read_config(args)
     args.only, args.without = [], []
     plugins = read_plugins(args, file)
-    return Workbench(file.config(), plugins, args.user)
+    config = file.config()
+    log.configure(config.log)
+    bench = Workbench(config, plugins, args.user)
+    _ = bench.policies  # before the first row, whichever action it is
+    return bench
 
 
 def _wanted(bench: Workbench, args: argparse.Namespace, every: Sequence[str] = STATUSES) -> Wanted:

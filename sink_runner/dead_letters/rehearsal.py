@@ -23,7 +23,6 @@ from ..errors import DecodeError, EventError
 from ..kafka.message import Message
 from ..loading import registry
 from ..loading.quarantine import require_usable
-from ..masking.policy import load_policies
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
 from ..postgres.key_identity import Ownership, own_by_events
@@ -104,7 +103,7 @@ def rehearsal(
             plugin,
             require_usable(plugin, bench.plugins.values()),
             target.columns,
-            load_policies(config.policies.directory, config.policies.key),
+            bench.policies,
             shape_of=reading.shape_of,
             resolve=notes.watch_lookups(lookups.resolve),
             resolve_in_target=lookups.resolve,

@@ -16,7 +16,8 @@ from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
 from ..errors import AccessError, ConfigError, RetriableError, SinkError
 from ..loading import registry
-from ..masking.policy import load_policies
+from ..masking.policy import Policies
+from ..masking.renewal import renewed_policies
 from ..settings import hint
 from ..target.catalog import read_table
 from ..target.session import connect
@@ -68,9 +69,13 @@ class Workbench:
         )
 
     @cached_property
+    def policies(self) -> Policies:
+        """The masking policies; Ranger Admin, where there is one, was asked for newer ones."""
+        return renewed_policies(self.config.policies)
+
+    @cached_property
     def viewer(self) -> Viewer:
-        settings = self.config.policies
-        return Viewer(load_policies(settings.directory, settings.key), self.user)
+        return Viewer(self.policies, self.user)
 
     # -- which -------------------------------------------------------------------------------
 

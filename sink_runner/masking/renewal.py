@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
+import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -10,11 +15,16 @@ from urllib.parse import urlsplit
 from ..errors import ConfigError, PolicyError
 from .admin import Admin, connect
 from .exchange import Content, local_policies, put, tried
+from .policy import Policies
 from .policy_file import POLICIES
 from .policy_json import value_of
+from .watch import PolicyWatch
 
 if TYPE_CHECKING:
     from ..config import Policies as Settings
+
+CONFIRMED = ".ranger-confirmed"
+"""Holds the digest of the policies that Ranger confirmed last; its time says when."""
 
 
 class Renewal:
@@ -41,6 +51,7 @@ class Renewal:
             tried(self._directory, found, self._key)
             put(self._directory, found)
         self._given, self._known = found, value_of(found, "policyVersion", int, "Ranger Admin")
+        _note_confirmed(self._directory)
 
     def _here(self) -> Content | None:
         """The folder's policies; a file that nobody can read is put right like any other."""
@@ -50,10 +61,65 @@ class Renewal:
             return None
 
 
+def _note_confirmed(directory: Path) -> None:
+    """Write down that Ranger has just confirmed the folder, for the next start without Ranger."""
+    with suppress(OSError):  # a folder that cannot be written is trusted by its own time
+        note, digest = directory / CONFIRMED, _digest(directory)
+        if not note.exists() or note.read_text() != digest:
+            note.write_text(digest)
+        os.utime(note)
+
+
+def confirmed_age(directory: Path) -> float:
+    """Return the seconds since Ranger confirmed the folder's policies, or they were put there."""
+    found = [(directory / POLICIES).stat().st_mtime]
+    with suppress(OSError):
+        note = directory / CONFIRMED
+        if note.read_text() == _digest(directory):
+            found.append(note.stat().st_mtime)
+    return max(0.0, time.time() - max(found))
+
+
+def _digest(directory: Path) -> str:
+    return hashlib.sha256((directory / POLICIES).read_bytes()).hexdigest()
+
+
+def watch_policies(settings: Settings) -> PolicyWatch:
+    """Watch the folder's policies; where there is a Ranger Admin, it has been asked once.
+
+    Raises PolicyError where the folder cannot be used, ConfigError for the settings.
+    """
+    download = renewal(settings)
+    watch = PolicyWatch(
+        settings.directory,
+        settings.key,
+        download=download,
+        age=confirmed_age(settings.directory) if download else 0.0,
+        max_age=settings.max_age_seconds if settings.refresh_seconds else math.inf,
+    )
+    watch.look()
+    return watch
+
+
+def renewed_policies(settings: Settings) -> Policies:
+    """Return the policies for one command, confirmed by Ranger Admin where there is one.
+
+    While it does not answer, those of the folder are returned; StalePoliciesError if they were
+    confirmed too long ago.
+    """
+    return watch_policies(settings).current()
+
+
 def renewal(settings: Settings) -> Callable[[], None] | None:
     """None without an Admin; ConfigError where its client is not installed."""
     if not settings.admin:
         return None
+    if not 0 < settings.refresh_seconds <= settings.max_age_seconds:
+        raise ConfigError(
+            "policies.refresh_seconds must be more than 0 and at most policies.max_age_seconds "
+            f"({settings.max_age_seconds:g}) where policies.admin is set, got "
+            f"{settings.refresh_seconds:g}"
+        )
     return Renewal(settings.directory, admin_of(settings), settings.key)
 
 

@@ -6,6 +6,7 @@ waits for either.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ..errors import SinkError
+from ..errors import SinkError, StalePoliciesError
 from .classification import CLASSIFICATION
 from .policy import Policies, load_policies
 from .policy_file import POLICIES, SERVICE_DEFINITION
@@ -38,20 +39,42 @@ class PolicyWatch:
         *,
         download: Callable[[], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        age: float = 0.0,
+        max_age: float = math.inf,
     ) -> None:
-        """`key` is MASK_HASH's; `download` renews the folder's files, or raises a SinkError."""
+        """`key` is MASK_HASH's; `download` renews the folder's files, or raises a SinkError.
+
+        `age` says how many seconds ago the folder's files were confirmed; policies that have not
+        been for more than `max_age` seconds are not given out.
+        """
         self._directory = directory
         self._key = key
         self._download = download
         self._clock = clock
         self._stamp = _stamp(directory)
         self._policies = load_policies(directory, key)
-        self._confirmed = clock()
+        self._confirmed = clock() - age
+        self._max_age = max_age
         self._fault = ""
         self._log = structlog.get_logger()
 
     def current(self) -> Policies:
-        """The last good policies; the same object until there are others."""
+        """Return the last good policies; the same object until there are others.
+
+        Raises StalePoliciesError where nobody has confirmed them for `max_age` seconds.
+        """
+        if self.age_seconds > self._max_age:
+            raise StalePoliciesError(
+                "the masking policies have not been confirmed for more than "
+                f"{self._max_age:g} seconds (policies.max_age_seconds): "
+                f"{self._fault or 'nothing has looked for newer ones'}. What needs them goes on as "
+                "soon as they are: correct that, or raise policies.max_age_seconds"
+            )
+        return self._policies
+
+    @property
+    def last_good(self) -> Policies:
+        """The last good policies, however old: no row may be masked by them."""
         return self._policies
 
     @property
@@ -62,7 +85,7 @@ class PolicyWatch:
     def show(self, health: Health) -> None:
         """Have version and age among the runner's figures."""
         version = health.gauge("sink_policy_version", "policyVersion of the policies that hold.")
-        version.set_function(lambda: self.current().version)
+        version.set_function(lambda: self._policies.version)
         age = health.gauge(
             "sink_policy_age_seconds", "Since the policies were last known to be the latest."
         )

@@ -18,7 +18,12 @@ def test_the_process_lives_whatever_is_down(service):
 def test_readiness_names_what_is_down(service):
     answer = service.client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json() == {"kafka": "ok", "registry": "ok", "database": "down"}
+    assert answer.json() == {
+        "kafka": "ok",
+        "registry": "ok",
+        "database": "down",
+        "policies": "ok",
+    }
 
 
 @pytest.mark.postgres

@@ -197,6 +197,18 @@ def test_other_policies_hold_from_the_next_request_on(reader_dsn, person, tmp_pa
     pool.close()
 
 
+def test_nothing_is_shown_by_policies_that_are_too_old(reader_dsn, person):
+    watch, pool = PolicyWatch(POLICIES, age=11, max_age=10), _pool(reader_dsn, 5, 1)
+    pool.open(wait=True)
+    query = MaskedQuery("profile", "smart_warehouse", watch.current, pool)
+    with pytest.raises(ProblemError) as caught:
+        query.rows(person, "smart_citizen")
+    assert (caught.value.status, caught.value.headers["Retry-After"]) == (503, "60")
+    watch.look()
+    assert query.rows(person, "smart_citizen")
+    pool.close()
+
+
 def test_the_latest_evaluation_of_a_member_counts(service, evaluate):
     family, member = str(uuid.uuid4()), str(uuid.uuid4())
     evaluate(family, "PENSION", member, "RULE_ELIGIBLE", "0.9", 5)

@@ -23,6 +23,7 @@ class Pair:
 
     def __init__(self, postgres) -> None:
         self.postgres = postgres
+        self.policies = Policies(directory=ROOT / "ranger-policies")
         self.names = {
             name: postgres.fresh_database(name) for name in ("smart_warehouse", "smart_citizen")
         }
@@ -42,7 +43,7 @@ class Pair:
                 for name, actual in self.names.items()
             },
             dead_letters=DeadLetters(key=KEY, key_id="test"),
-            policies=Policies(directory=ROOT / "ranger-policies"),
+            policies=self.policies,
             batch=Batch(**{"max_rows": 7, "settle_seconds": 0.3} | batch),
             retry_steps=(0.05,),
         )
