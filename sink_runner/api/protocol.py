@@ -22,7 +22,7 @@ class LimitedProtocol(H11Protocol):
         super().__init__(*args, **options)
         self._seconds = request_seconds
         self._max = max_connections
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadlines: dict[str, asyncio.TimerHandle] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -30,38 +30,35 @@ class LimitedProtocol(H11Protocol):
             structlog.get_logger().warning("api_connection_refused", connections=self._max)
             transport.abort()
         else:
-            self._start()
+            self._start("request")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop()
+        self._stop("request")
+        self._stop("answer")
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._start()
+        self._start("request")
         super().data_received(data)
         if self.cycle is not None and not self.cycle.more_body:
-            self._stop()
-
-    def on_response_complete(self) -> None:
-        self._stop()
-        super().on_response_complete()
+            self._stop("request")
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._start()
+        self._start("answer")
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop()
+        self._stop("answer")
 
     def timeout_keep_alive_handler(self) -> None:
         self.transport.abort()  # a close would wait for a client that does not read
 
-    def _start(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(self._seconds, self.transport.abort)
+    def _start(self, what: str) -> None:
+        if what not in self._deadlines:
+            end = self.transport.abort
+            self._deadlines[what] = self.loop.call_later(self._seconds, end)
 
-    def _stop(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _stop(self, what: str) -> None:
+        if what in self._deadlines:
+            self._deadlines.pop(what).cancel()

@@ -218,11 +218,10 @@ class TestConnections:
     def test_client_that_does_not_read_is_closed(self, connect):
         connection = connect()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-        connection.settimeout(5)
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            for _ in range(20_000):
-                connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert httpx.get(f"http://127.0.0.1:{connection.getpeername()[1]}/healthz")
+        request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        with pytest.raises(ConnectionError):
+            # The answers fill every buffer, the service stops reading, then this one is full too.
+            connection.sendall(request * 200_000)
 
     def test_connection_beyond_the_limit_is_closed_at_once(self, connect):
         held = [connect() for _ in range(5)]
