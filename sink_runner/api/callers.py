@@ -63,8 +63,13 @@ class Callers:
 
 
 def _scopes(claims: Mapping[str, object]) -> frozenset[str]:
-    told = claims.get("scope", "")
-    return frozenset(told.split() if isinstance(told, str) else [])
+    """`scope` of RFC 9068 or `scp` of older issuers: names between blanks, or a list of them."""
+    found: set[str] = set()
+    for told in (claims.get("scope"), claims.get("scp")):
+        names = told.split() if isinstance(told, str) else told
+        if isinstance(names, list):
+            found.update(name for name in names if isinstance(name, str))
+    return frozenset(found)
 
 
 def _caller(name: str, client: Client, scopes: object) -> Caller:

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..plugin import Table
 from ..settings import doc
@@ -14,6 +15,8 @@ ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"}
 )
 """Signatures by a private key alone: who can verify a token must not be able to make one."""
+
+TOKEN_TYPES = frozenset({"at+jwt", "JWT"})
 
 
 class Scope(enum.StrEnum):
@@ -53,12 +56,25 @@ class OAuth:
 
     issuer: str = field(metadata=doc("`iss` of a token, to the letter."))
     audience: str = field(metadata=doc("`aud` of a token holds this."))
-    jwks_url: str = field(default="", metadata=doc("Where the issuer's public keys are fetched."))
+    jwks_url: str = field(
+        default="", metadata=doc("Where the issuer's public keys are fetched, by https.")
+    )
+    allow_plaintext_jwks: bool = field(
+        default=False, metadata=doc("Fetch them by http from an address of the loopback.")
+    )
     jwks_file: Path | None = field(
         default=None, metadata=doc("Or the file with them; it is read again when it changes.")
     )
     algorithms: tuple[str, ...] = field(
         default=("RS256", "ES256"), metadata=doc("Signatures that are accepted, and no others.")
+    )
+    token_types: tuple[str, ...] = field(
+        default=("at+jwt",),
+        metadata=doc("`typ` of a token's header; add JWT for an issuer older than RFC 9068."),
+    )
+    max_token_seconds: float = field(
+        default=86_400.0,
+        metadata=doc("A token that expires later than this from now is refused.", minimum=1),
     )
     caller_claim: str = field(
         default="sub", metadata=doc("The claim that holds a client's `subject`.")
@@ -75,6 +91,21 @@ class OAuth:
             raise ValueError("one of jwks_url and jwks_file is needed")
         if not self.algorithms or set(self.algorithms) - ALGORITHMS:
             raise ValueError(f"algorithms are some of {', '.join(sorted(ALGORITHMS))}")
+        if not self.token_types or set(self.token_types) - TOKEN_TYPES:
+            raise ValueError(f"token_types are some of {', '.join(sorted(TOKEN_TYPES))}")
+        if self.jwks_url and not self._is_fetched_safely():
+            raise ValueError(
+                "jwks_url must begin with https://: who can change the keys on their way can sign "
+                "any token; with allow_plaintext_jwks = true http://127.0.0.1 is accepted as well"
+            )
+
+    def _is_fetched_safely(self) -> bool:
+        url = urlsplit(self.jwks_url)
+        is_loopback = url.hostname in {"localhost", "127.0.0.1", "::1"}
+        return bool(url.hostname) and (
+            url.scheme == "https"
+            or (url.scheme == "http" and is_loopback and self.allow_plaintext_jwks)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import structlog
 import urllib3
 from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
@@ -21,6 +23,9 @@ _OK = 200
 _SECONDS = 3.0
 _APART = 10.0
 """Seconds between two fetches, however many unknown keys are asked for: a guard for the issuer."""
+_SHORTEST_RSA = 2048
+"""Bits of an RSA key (RFC 7518, section 3.3)."""
+_OF_ID_TOKENS = ("nonce", "at_hash", "c_hash", "s_hash")
 _INVALID = "the bearer token is not valid: its signature, issuer, audience or time"
 
 
@@ -88,6 +93,8 @@ class Tokens:
     def __init__(self, oauth: OAuth, source: KeySource | None = None) -> None:
         self._source = source or (KeyUrl(oauth) if oauth.jwks_url else KeyFile(oauth))
         self._algorithms = list(oauth.algorithms)
+        self._types = frozenset(kind.lower() for kind in oauth.token_types)
+        self._most_seconds = oauth.max_token_seconds + oauth.leeway_seconds
         self._claims = jwt.JWTClaimsRegistry(
             leeway=oauth.leeway_seconds,
             iss={"essential": True, "value": oauth.issuer},
@@ -102,18 +109,48 @@ class Tokens:
                 found = self._decoded(token, afresh=False)
             except InvalidKeyIdError:  # the issuer may have a new key
                 found = self._decoded(token, afresh=True)
-            self._claims.validate(found)
+            self._claims.validate(found.claims)
         except (JoseError, ValueError, TypeError):
             raise unauthorized(_INVALID) from None
-        return found
+        self._check_purpose(found)
+        if found.claims["exp"] > time.time() + self._most_seconds:
+            raise unauthorized("the bearer token expires later than api.oauth.max_token_seconds")
+        return found.claims
 
-    def _decoded(self, token: str, *, afresh: bool) -> dict[str, Any]:
+    def _check_purpose(self, token: jwt.Token) -> None:
+        """Refuse an ID token: it tells a client who signed in, and any client may have it."""
+        kind = str(token.header.get("typ", "JWT")).lower().removeprefix("application/")
+        if kind not in self._types:
+            raise unauthorized(
+                "the type in the bearer token's header is not one of api.oauth.token_types"
+            )
+        claims = token.claims  # Keycloak and Cognito say what a token is for in a claim
+        named = {str(claims.get("typ")).lower(), str(claims.get("token_use")).lower()}
+        if "id" in named or any(name in claims for name in _OF_ID_TOKENS):
+            raise unauthorized("the bearer token is an ID token: send an access token")
+
+    def _decoded(self, token: str, *, afresh: bool) -> jwt.Token:
         keys = self._source.keys(afresh=afresh)
-        return dict(jwt.decode(token, keys, algorithms=self._algorithms).claims)
+        return jwt.decode(token, keys, algorithms=self._algorithms)
 
 
 def _parsed(text: bytes) -> KeySet:
+    """The keys of a set; those that are too short to be believed are left out."""
     try:
-        return KeySet.import_key_set(json.loads(text))
+        found = json.loads(text)["keys"]
+        usable = [key for key in found if not _is_weak(key)]
+        if len(usable) < len(found):
+            structlog.get_logger().warning(
+                "weak_keys_refused", count=len(found) - len(usable), shortest_bits=_SHORTEST_RSA
+            )
+        return KeySet.import_key_set({"keys": usable})
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         raise unavailable("the issuer's list of keys") from None
+
+
+def _is_weak(key: Mapping[str, Any]) -> bool:
+    """Before the import, which warns and accepts."""
+    if key["kty"] != "RSA":
+        return False
+    modulus = urlsafe_b64decode(key["n"] + "==")
+    return int.from_bytes(modulus, "big").bit_length() < _SHORTEST_RSA

@@ -9,6 +9,7 @@ from base64 import urlsafe_b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
@@ -45,7 +46,7 @@ def trusting(serve, jwks):
     )
 
 
-def token(key, *, algorithm="RS256", kid="one", **changed):
+def token(key, *, algorithm="RS256", kid="one", typ="at+jwt", **changed):
     now = int(time.time())
     claims = {
         "iss": ISSUER,
@@ -57,7 +58,8 @@ def token(key, *, algorithm="RS256", kid="one", **changed):
     }
     claims |= changed
     told = {name: value for name, value in claims.items() if value is not None}
-    return jwt.encode({"alg": algorithm, "kid": kid}, told, key, algorithms=[algorithm])
+    header = {"alg": algorithm, "kid": kid} | ({"typ": typ} if typ else {})
+    return jwt.encode(header, told, key, algorithms=[algorithm], default_type=None)
 
 
 def with_token(service, text):
@@ -110,6 +112,24 @@ def test_a_token_of_somebody_unknown_is_refused(trusting, key):
     [
         {"exp": int(time.time()) - 60},
         {"exp": None},
+        {"exp": 10**300},
+        {"exp": 1e300},
+        {"exp": int(time.time()) + 2 * 86_400},
+        {"exp": float("nan")},
+        {"exp": float("inf")},
+        {"exp": -1},
+        {"exp": True},
+        {"exp": str(int(time.time()) + 60)},
+        {"exp": [int(time.time()) + 60]},
+        {"iat": float("nan")},
+        {"iat": int(time.time()) + 86_400},
+        {"nbf": float("nan")},
+        {"nonce": "n-0S6_WzA2Mj"},
+        {"at_hash": "MTIzNDU2Nzg5MDEyMzQ1Ng"},
+        {"c_hash": "LDktKdoQak3Pk0cnXxCltA"},
+        {"typ_": "ID"},
+        {"token_use": "id"},
+        {"sub": 1},
         {"nbf": int(time.time()) + 86_400},
         {"iss": "https://other.example"},
         {"iss": None},
@@ -119,7 +139,62 @@ def test_a_token_of_somebody_unknown_is_refused(trusting, key):
     ids=lambda changed: next(iter(changed)),  # the times are not the same in two processes
 )
 def test_a_token_with_a_wrong_claim_is_refused(trusting, key, changed):
+    changed = {name.rstrip("_"): value for name, value in changed.items()}
     problem(with_token(trusting, token(key, **changed)), 401, "unauthorized")
+
+
+@pytest.mark.parametrize("typ", ["JWT", None, "id_token+jwt", "logout+jwt", "dpop+jwt", ""])
+def test_a_token_of_another_type_is_refused(trusting, key, typ):
+    """RFC 9068, section 4: an ID token is signed by the same key, and any client may have it."""
+    answer = with_token(trusting, token(key, typ=typ))
+    problem(answer, 401, "unauthorized")
+    assert "api.oauth.token_types" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt"])
+def test_an_access_token_is_told_by_its_type(trusting, key, typ):
+    assert with_token(trusting, token(key, typ=typ)).status_code == 202
+
+
+def test_an_issuer_without_that_type_can_be_believed(serve, jwks, key):
+    old = serve(
+        f'[api.oauth]\nissuer = "{ISSUER}"\naudience = "{AUDIENCE}"\njwks_file = "{jwks}"\n'
+        'token_types = ["at+jwt", "JWT"]\n'
+    )
+    for typ in ("JWT", None, "at+jwt"):
+        assert with_token(old, token(key, typ=typ)).status_code == 202
+    for claim in ({"nonce": "x"}, {"at_hash": "x"}, {"token_use": "id"}):
+        problem(with_token(old, token(key, typ="JWT", **claim)), 401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"scope": ["profiles:read", "forecasts:write"]},
+        {"scope": None, "scp": ["forecasts:write"]},
+        {"scope": None, "scp": "profiles:read forecasts:write"},
+        {"scope": [1, None, {}, "forecasts:write"]},
+    ],
+    ids=["list", "scp-list", "scp-text", "mixed"],
+)
+def test_scopes_may_be_a_list(trusting, key, claims):
+    assert with_token(trusting, token(key, **claims)).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "scope", [1, {"forecasts:write": 1}, "forecasts:writes", ["x"], [[]], True]
+)
+def test_scopes_of_another_form_are_none(trusting, key, scope):
+    problem(with_token(trusting, token(key, scope=scope)), 403, "forbidden")
+
+
+@pytest.mark.filterwarnings("ignore:Key size")
+def test_a_short_rsa_key_is_not_believed(trusting, jwks, key):
+    weak = RSAKey.import_key(rsa.generate_private_key(65537, 1024), {"kid": "weak"})
+    jwks.write_text(json.dumps(KeySet([key, weak]).as_dict(private=False)))
+    os.utime(jwks, ns=(1, 1))
+    problem(with_token(trusting, token(weak, kid="weak")), 401, "unauthorized")
+    assert with_token(trusting, token(key)).status_code == 202
 
 
 def test_a_token_signed_by_another_key_is_refused(trusting):
@@ -173,6 +248,15 @@ def test_a_missing_file_of_keys_is_our_fault_and_not_the_caller_s(trusting, key,
         {"jwks_url": "https://x.example", "algorithms": ["HS256"]},
         {"jwks_url": "https://x.example", "algorithms": ["none"]},
         {"jwks_url": "https://x.example", "algorithms": []},
+        {"jwks_url": "https://x.example", "token_types": []},
+        {"jwks_url": "https://x.example", "token_types": ["id_token"]},
+        {"jwks_url": "http://x.example/keys"},
+        {"jwks_url": "http://127.0.0.1/keys"},
+        {"jwks_url": "http://x.example/keys", "allow_plaintext_jwks": True},
+        {"jwks_url": "http://127.0.0.1@x.example/keys", "allow_plaintext_jwks": True},
+        {"jwks_url": "http://127.0.0.1.x.example/keys", "allow_plaintext_jwks": True},
+        {"jwks_url": "ftp://127.0.0.1/keys", "allow_plaintext_jwks": True},
+        {"jwks_url": "/etc/keys.json"},
     ],
 )
 def test_an_issuer_that_could_not_be_checked_is_a_fault_of_the_configuration(settings):
@@ -210,7 +294,11 @@ class TestKeysBehindAUrl:
     def source(self, issuer):
         self.now = 0.0
         oauth = OAuth(
-            issuer=ISSUER, audience=AUDIENCE, jwks_url=issuer["url"], refresh_seconds=300.0
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            jwks_url=issuer["url"],
+            allow_plaintext_jwks=True,
+            refresh_seconds=300.0,
         )
         return KeyUrl(oauth, clock=lambda: self.now)
 
