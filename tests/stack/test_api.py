@@ -58,7 +58,8 @@ class Api:
             "scope": "forecasts:write",
             "exp": int(time.time()) + 60,
         }
-        return jwt.encode({"alg": "RS256", "kid": "one", "typ": "at+jwt"}, claims | changed, self.tokens)
+        header = {"alg": "RS256", "kid": "one", "typ": "at+jwt"}
+        return jwt.encode(header, claims | changed, self.tokens)
 
 
 @pytest.fixture(scope="module", autouse=True)
