@@ -23,7 +23,7 @@ from .chain.incoming import Shape
 from .chain.lookups import Lookups
 from .chain.route import HEADER
 from .chain.row import SourceColumn
-from .config import Config, Database
+from .config import Config
 from .dead_letters.budget import Budget
 from .dead_letters.dead_letter import DeadLetters
 from .dead_letters.payload import key_columns
@@ -46,10 +46,12 @@ from .patience import Patience
 from .plugin import TableMapping
 from .postgres.callback_rows import CallbackRows
 from .postgres.clusters import ClusterWatch
+from .postgres.dsn import Dsn
 from .postgres.findings import refuse
 from .postgres.key_identity import own_by_events
 from .postgres.preflight import check_mapping, check_topic, log_warnings
 from .postgres.refused_column import RefusedColumn
+from .postgres.settings import Database
 from .postgres.source_checks import columns_before
 from .postgres.source_watch import SourceWatch
 from .postgres.truncation import truncation
@@ -88,7 +90,7 @@ class Surroundings:
             raise ConfigError(f"[databases.{name}] is missing; there is {known}") from None
 
     @property
-    def readers(self) -> dict[str, str]:
+    def readers(self) -> dict[str, Dsn]:
         """How to reach each database as the role that may only read."""
         return {name: found.reader_dsn for name, found in self.config.databases.items()}
 
@@ -334,7 +336,7 @@ def shape_of(
     return Shape(columns(mapping.source_columns), columns(columns_before(mapping)))
 
 
-def _make_control_tables(dsn: str) -> None:
+def _make_control_tables(dsn: Dsn) -> None:
     try:
         with connect(dsn, "sink-runner start") as connection:
             create_control_tables(connection)

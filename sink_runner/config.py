@@ -19,6 +19,7 @@ from .errors import ConfigError
 from .health.settings import HealthSettings
 from .kafka.security import Security
 from .portions import DEFAULT_BYTES
+from .postgres.settings import Database
 from .schedule.settings import Scheduling
 from .schema_registry.settings import Registry
 from .settings import Reader, doc
@@ -89,23 +90,6 @@ class Capture:
 
     def __post_init__(self) -> None:
         Placeholder.of_debezium(self.placeholder)  # ValueError where it is malformed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Database:
-    """How to reach one database; its name is the first part of a mapping's table names."""
-
-    dsn: str = field(
-        repr=False,
-        metadata=doc(
-            "Connection string of the role that writes. A pooler on the way needs pool_mode = "
-            "session, and both roles for the runner alone: it keeps their sessions, which carry "
-            "the mark by which a mapping knows its own writes."
-        ),
-    )
-    reader_dsn: str = field(
-        repr=False, metadata=doc("Connection string of the role that reads tables for lookups.")
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

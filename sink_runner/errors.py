@@ -3,7 +3,7 @@
 SinkError
 |__ConfigError           quarantine this mapping until its configuration is corrected
 |  |__PolicyError        ... because a masking policy is missing, ambiguous or unknown
-|  |__AccessError         ... because Kafka or the schema registry refuses this client
+|  |__AccessError         ... because a server refuses this client
 |__PluginError           leave this plugin out: it cannot be loaded or is malformed
 |__EventError            this event cannot be applied: dead-letter it, go on
 |  |__DecodeError        ... because its bytes are not what their schema says

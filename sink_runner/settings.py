@@ -59,9 +59,6 @@ class Secret:
         return "Secret(***)"
 
 
-_NAMES[Secret] = "a string"
-
-
 class SettingError(ConfigError):
     """What is wrong with a table, a line for each fault."""
 
@@ -83,12 +80,13 @@ class Reader:
         return typing.cast("T", self._fill(cls, table, where))
 
     def value(self, kind: Any, raw: Any, where: str) -> Any:
-        """Return `raw` as a `kind`, or raise `SettingError`."""
-        kind = _required(kind)
-        if kind is Secret:
+        """Return `raw` as a `kind`, or raise `SettingError`; an optional secret may be None."""
+        optional, kind = kind, _required(kind)
+        if _is_secret(kind):
             # A fault is reported now, and not when the value is first needed.
             is_set = bool(self.value(str, raw, where))
-            return Secret(lambda: str(self.value(str, raw, where))) if is_set else None
+            secret = kind(lambda: str(self.value(str, raw, where)))
+            return secret if is_set or kind is optional else None
         if dataclasses.is_dataclass(kind):
             return self._fill(kind, _table(raw, where), where)
         if get_origin(kind) in _DICTS:
@@ -278,7 +276,7 @@ def type_name(kind: Any) -> str:
         return f"a list, each {type_name(get_args(kind)[0])}"
     if get_origin(kind) in _DICTS:
         return f"a table, each {type_name(get_args(kind)[1])}"
-    return _NAMES.get(kind, str(kind))
+    return _NAMES[str] if _is_secret(kind) else _NAMES.get(kind, str(kind))
 
 
 def shown(value: Any) -> str:
@@ -318,6 +316,10 @@ def _required(kind: Any) -> Any:
         kinds = [part for part in get_args(kind) if part is not types.NoneType]
         return kinds[0] if len(kinds) == 1 else kind
     return kind
+
+
+def _is_secret(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Secret)
 
 
 def _choices(kind: Any) -> dict[Any, Any]:

@@ -16,6 +16,7 @@ from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import assemble
 from sink_runner.plugin import Candidates, Column, TableMapping, first_of, source_wins
+from sink_runner.postgres.dsn import Dsn
 from sink_runner.postgres.source_checks import columns_before
 from sink_runner.target.catalog import CatalogColumn
 
@@ -100,10 +101,14 @@ class TestParts:
 
 
 def test_lookups_are_the_reader_s_and_nobody_else_s() -> None:
-    databases = {name: Database(dsn=f"w {name}", reader_dsn=f"r {name}") for name in ("n", "s")}
+    databases = {
+        name: Database(dsn=Dsn.of(f"w {name}"), reader_dsn=Dsn.of(f"r {name}"))
+        for name in ("n", "s")
+    }
     config = SimpleNamespace(databases=databases)
     around = Surroundings(config=config, policies=None, schemas=None, plugins=(), stop=None)
-    assert around.readers == {"n": "r n", "s": "r s"}
+    found = {name: dsn.read() for name, dsn in around.readers.items()}
+    assert found == {"n": "r n", "s": "r s"}
 
 
 class TestSealer:

@@ -66,7 +66,7 @@ def test_a_short_file_is_filled_up_with_defaults(write, tmp_path):
 
 def test_secrets_come_from_the_environment_and_from_files(write):
     read = load(write(), {"NORTH": SECRET}).config()
-    assert read.databases["north"].dsn == SECRET
+    assert read.databases["north"].dsn.read() == SECRET
     assert read.dead_letters.key == SECRET
 
 
@@ -225,15 +225,15 @@ def test_a_default_path_starts_where_the_file_is():
 def test_the_env_file_fills_in_and_the_real_environment_wins(write, tmp_path):
     (tmp_path / "stack.env").write_text("# ports\n\nNORTH=file\nexport OTHER='a b'\nEMPTY=\n")
     path = write(f'env_file = "stack.env"\n{WHOLE}')
-    assert load(path, {}).config().databases["north"].dsn == "file"
-    assert load(path, {"NORTH": "real"}).config().databases["north"].dsn == "real"
+    assert load(path, {}).config().databases["north"].dsn.read() == "file"
+    assert load(path, {"NORTH": "real"}).config().databases["north"].dsn.read() == "real"
     assert load(path, {}).environ["OTHER"] == "a b"
     assert load(path, {}).environ["EMPTY"] == ""
 
 
 def test_an_env_file_may_be_missing(write):
     path = write(f'env_file = ".stack/none.env"\n{WHOLE}')
-    assert load(path, {"NORTH": "real"}).config().databases["north"].dsn == "real"
+    assert load(path, {"NORTH": "real"}).config().databases["north"].dsn.read() == "real"
 
 
 def test_a_line_of_the_env_file_that_sets_nothing_is_told_but_not_quoted(write, tmp_path):

@@ -15,6 +15,7 @@ from ..config import Config
 from ..errors import ConfigError, StalePoliciesError
 from ..kafka.capture import read_capture
 from ..masking.policy import Policies
+from ..postgres.dsn import Dsn
 from ..target.session import configure
 from .callers import Callers
 from .flows import Flow, alerts, forecasts
@@ -122,9 +123,9 @@ def _stated_placeholder(config: Config, database: str) -> str | None:
     return None if capture is None else capture.stated
 
 
-def _pool(dsn: str, seconds: float, sessions: int) -> Pool:
+def _pool(dsn: Dsn, seconds: float, sessions: int) -> Pool:
     return ConnectionPool(
-        dsn,
+        dsn.conninfo,
         min_size=1,
         max_size=sessions,
         max_waiting=2 * sessions,  # of the threads, some are left for what needs no database

@@ -28,6 +28,7 @@ from ..masking.watch import PolicyWatch
 from ..parts import Parts, assemble, remask
 from ..plugin import Strategy, TableMapping
 from ..postgres.callback_rows import CallbackRows
+from ..postgres.dsn import Dsn
 from ..postgres.preflight import check_mapping, database, log_warnings
 from ..postgres.refused_column import RefusedColumn
 from ..postgres.source_checks import columns_before
@@ -100,7 +101,7 @@ def _refuse_harm(name: str, mapping: TableMapping, config: Config, policies: Pol
         raise ConfigError(f"{told}\nsee `sink-runner schema check {name}`")
 
 
-def _make_control_tables(dsn: str) -> None:
+def _make_control_tables(dsn: Dsn) -> None:
     with connect(dsn, "sink-runner start") as connection:
         create_control_tables(connection)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from ..errors import FatalError, SinkError
+from ..postgres.dsn import Dsn
 from ..target.faults import judge
 from ..target.session import Connection, connect
 
@@ -47,7 +48,7 @@ class TargetLock:
 
 @contextmanager
 def locked(
-    dsn: str, mapping: str, target: str, *, wait: bool, stop: threading.Event
+    dsn: Dsn, mapping: str, target: str, *, wait: bool, stop: threading.Event
 ) -> Iterator[TargetLock]:
     """Hold the table's lock, or raise BusyError that says who does."""
     try:

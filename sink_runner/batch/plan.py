@@ -12,6 +12,7 @@ from ..chain.route import Route
 from ..dead_letters.waiting import Waiting
 from ..loading.hooks import Hooks
 from ..plugin import TableMapping
+from ..postgres.dsn import Dsn
 from ..target.applier import Connection
 from .applier import BatchApplier
 from .departures import Departures
@@ -50,7 +51,7 @@ class Tools:
     name: str
     mapping: TableMapping
     source: Source
-    source_dsn: str
+    source_dsn: Dsn
     route: Route
     applier: BatchApplier
     waiting: Waiting

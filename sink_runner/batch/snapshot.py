@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from ..postgres.dsn import Dsn
 from ..target.session import connect
 
 Connection = psycopg.Connection[Any]
@@ -85,7 +86,7 @@ class Snapshot:
 NOWHERE = Place(0, 0)
 
 
-def open_source(dsn: str, mapping: str) -> Connection:
+def open_source(dsn: Dsn, mapping: str) -> Connection:
     """A session that reads as long as it takes, and spells values as the rows' reader expects."""
     connection = connect(dsn, f"sink-runner batch {mapping}")
     for setting in _SETTINGS:

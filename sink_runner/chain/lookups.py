@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import ConfigError, FatalError, ValueRefusedError
 from ..plugin import Column, Lookup, TableMapping
+from ..postgres.dsn import Dsn
 from ..postgres.loaders import load_as_stored
 from ..postgres.target_lookups import reads_target
 from ..target.faults import judge
@@ -24,7 +24,7 @@ class Lookups:
     def __init__(
         self,
         columns: Sequence[Column],
-        dsns: Mapping[str, str],
+        dsns: Mapping[str, Dsn],
         timeout: float = 60.0,
         *,
         mapping: TableMapping | None = None,
@@ -33,6 +33,7 @@ class Lookups:
         self._lookups = {column.name: column.lookups for column in columns if column.lookups}
         self._dsns = dsns
         self._connections: dict[str, psycopg.Connection[Any]] = {}
+        self._roles: dict[str, str] = {}
         self._limit = TimeLimit(timeout)
 
     def resolve(
@@ -86,9 +87,8 @@ class Lookups:
         try:
             rows = _rows(self._connection(lookup.database), lookup, arrays)
         except psycopg.Error as fault:
-            role = _role(self._dsns[lookup.database])
             self.close()
-            raise self._limit.heed(judge(fault, role=role)) from fault
+            raise self._limit.heed(judge(fault, role=self._roles.get(lookup.database))) from fault
         self._limit.enough()
         return rows
 
@@ -110,9 +110,8 @@ class Lookups:
 
     def _connection(self, database: str) -> psycopg.Connection[Any]:
         if database not in self._connections:
-            self._connections[database] = connect(
-                self._dsns[database], "sink-runner lookups", self._limit.seconds
-            )
+            session = connect(self._dsns[database], "sink-runner lookups", self._limit.seconds)
+            self._connections[database], self._roles[database] = session, session.info.user
         return self._connections[database]
 
 
@@ -120,9 +119,3 @@ def _rows(connection: psycopg.Connection[Any], lookup: Lookup, arrays: Sequence[
     cursor = connection.cursor()
     load_as_stored(cursor)
     return cursor.execute(lookup.query.encode(), arrays).fetchall()
-
-
-def _role(dsn: str) -> str | None:
-    """The role that a connection string names."""
-    name = conninfo_to_dict(dsn).get("user")
-    return None if name is None else str(name)

@@ -23,6 +23,7 @@ from ..errors import AccessError, RetriableError
 from ..health.board import Health
 from ..loading import registry
 from ..log import describe
+from ..postgres.dsn import Dsn
 from ..target.session import Connection, connect
 from .letters import SIZED, first_sized, read
 from .producer import Producer
@@ -60,7 +61,7 @@ class Sends(Protocol):
 class Outbox:
     """The letters of one target database, on their way to Kafka.  One thread at a time."""
 
-    def __init__(self, database: str, dsn: str, producer: Sends, waiting: Gauge) -> None:
+    def __init__(self, database: str, dsn: Dsn, producer: Sends, waiting: Gauge) -> None:
         self._database = database
         self._dsn = dsn
         self._producer = producer

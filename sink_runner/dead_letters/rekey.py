@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidTag
 
 from ..errors import ConfigError
 from ..kafka.message import ROWS
+from ..postgres.dsn import Dsn
 from ..target import hidden_keys
 from ..target.faults import judge
 from ..target.session import connect
@@ -113,7 +114,7 @@ def _some(connection: Connection, query: str, parameters: Sequence[Any]) -> list
     return connection.execute(_READ.encode(), (numbers,)).fetchall()
 
 
-def check_fingerprints(dsn: str, mapping: str, sealer: Sealer) -> None:
+def check_fingerprints(dsn: Dsn, mapping: str, sealer: Sealer) -> None:
     """Refuse to go on with other keys than the letters that wait have their fingerprints from."""
     try:
         with connect(dsn, "sink-runner start") as connection:

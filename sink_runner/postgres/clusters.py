@@ -29,6 +29,7 @@ from ..chain.incoming import position_of
 from ..errors import FatalError, RetriableError
 from ..target.faults import judge
 from ..target.session import connect
+from .dsn import Dsn
 from .findings import Fault
 from .subject import Subject
 
@@ -161,8 +162,8 @@ class ClusterWatch:
         mapping: str,
         database: str,
         *,
-        source: str,
-        target: str,
+        source: Dsn,
+        target: Dsn,
     ) -> None:
         """`source` and `target` are connection strings of the reader and of the writer."""
         self._mapping = mapping

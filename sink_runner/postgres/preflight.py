@@ -14,7 +14,7 @@ from functools import cache
 import psycopg
 import structlog
 
-from ..config import Config, Database
+from ..config import Config
 from ..errors import ConfigError
 from ..kafka.topic_checks import read_topic, topic_faults
 from ..plugin import Table, TableMapping
@@ -32,7 +32,9 @@ from . import (
     topic_checks,
     type_checks,
 )
+from .dsn import Dsn
 from .findings import Fault, Finding, refuse
+from .settings import Database
 from .subject import Subject
 from .table_facts import TableFacts, read_facts
 
@@ -165,7 +167,7 @@ def log_warnings(findings: Iterable[Finding]) -> None:
             )
 
 
-def _open(dsn: str) -> Connection:
+def _open(dsn: Dsn) -> Connection:
     return connect(dsn, "sink-runner preflight")
 
 

@@ -20,6 +20,7 @@ from ..kafka.message import Message
 from ..plugin import Op, TableMapping
 from ..target.faults import judge
 from ..target.session import Connection, connect
+from .dsn import Dsn
 
 SECONDS = 600.0
 """How often a running mapping repeats its checks, which take about half a second."""
@@ -62,7 +63,7 @@ class SourceWatch:
         name: str,
         mapping: TableMapping,
         *,
-        source: str,
+        source: Dsn,
         check: Callable[[], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -12,6 +12,7 @@ from ..kafka.capture import CaptureSettings, read_capture
 from ..plugin import Delete, Keep, Mark, Strategy, TableMapping
 from ..target.catalog import TableCatalog, quoted
 from ..target.session import Connection
+from .dsn import Dsn
 from .publications import Publication, read_publications
 from .table_facts import TableFacts
 
@@ -31,7 +32,7 @@ class Subject:
     """A session of the reader in the source's database."""
     writing: Connection
     """A session of the writer in the target's database."""
-    open_session: Callable[[str], Connection]
+    open_session: Callable[[Dsn], Connection]
     """Open a session by its connection string, once for all checks."""
     known: frozenset[str] = frozenset()
     """Columns that the source once had."""

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from ..plugin import TableMapping
+from ..postgres.dsn import Dsn
 from ..target.catalog import quoted, read_table
 from ..target.faults import judge
 from ..target.session import connect
@@ -74,7 +75,7 @@ class Report:
 
 
 def read_report(
-    name: str, mapping: TableMapping, dsn: str, *, days: int, stale_after: float
+    name: str, mapping: TableMapping, dsn: Dsn, *, days: int, stale_after: float
 ) -> Report:
     """Ask the mapping's target for the last `days` days; a row older than `stale_after` is stale.
 

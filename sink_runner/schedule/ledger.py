@@ -18,7 +18,8 @@ import structlog
 from psycopg import errors
 from psycopg.rows import kwargs_row
 
-from ..errors import ConfigError, RetriableError
+from ..errors import AccessError, ConfigError, RetriableError
+from ..postgres.dsn import Dsn
 from ..target.faults import judge
 from ..target.session import connect, creating
 from .plans import Known, Outcome, Plan, Progress
@@ -51,7 +52,7 @@ ORDER BY run DESC LIMIT 1
 class PostgresLedger:
     """Keeps a session with every target database, as long as that answers."""
 
-    def __init__(self, dsns: Mapping[str, str]) -> None:
+    def __init__(self, dsns: Mapping[str, Dsn]) -> None:
         self._dsns = dsns
         self._sessions: dict[str, Connection] = {}
         self._ours: set[str] = set()
@@ -65,7 +66,7 @@ class PostgresLedger:
                 session = self._session(database)
                 if self._may_run(database, session):
                     found |= {plan: _read(session, plan, now) for plan in its}
-            except psycopg.Error as fault:
+            except (psycopg.Error, AccessError) as fault:
                 self._lose(database, fault)
         return found
 
@@ -74,7 +75,7 @@ class PostgresLedger:
         values = {name: getattr(progress, name) for name in _COLUMNS.split(", ")}
         try:
             self._session(plan.database).execute(_UPDATE, {**_key(plan), **values})
-        except psycopg.Error as fault:
+        except (psycopg.Error, AccessError) as fault:
             self._lose(plan.database, fault)
             return False
         return True
@@ -101,13 +102,13 @@ class PostgresLedger:
                 self._tell(database, "another scheduler is at work there")
         return database in self._ours
 
-    def _lose(self, database: str, fault: psycopg.Error) -> None:
+    def _lose(self, database: str, fault: psycopg.Error | AccessError) -> None:
         """The session is of no use any more, and the lock went with it."""
         if session := self._sessions.pop(database, None):
             session.close()
         self._ours.discard(database)
         judged = judge(fault)
-        if not isinstance(judged, RetriableError):
+        if not isinstance(judged, AccessError | RetriableError):
             raise judged from fault
         self._tell(database, str(judged))
 
@@ -118,7 +119,7 @@ class PostgresLedger:
             structlog.get_logger().warning("schedule_waiting", database=database, reason=reason)
 
 
-def look_up(plans: Iterable[Plan], dsns: Mapping[str, str]) -> dict[Plan, Known]:
+def look_up(plans: Iterable[Plan], dsns: Mapping[str, Dsn]) -> dict[Plan, Known]:
     """What the databases that answer know of the plans; nothing is changed there."""
     found: dict[Plan, Known] = {}
     for database, its in _by_database(plans).items():
@@ -150,7 +151,7 @@ def _by_database(plans: Iterable[Plan]) -> dict[str, list[Plan]]:
     return found
 
 
-def _dsn(dsns: Mapping[str, str], database: str) -> str:
+def _dsn(dsns: Mapping[str, Dsn], database: str) -> Dsn:
     try:
         return dsns[database]
     except KeyError:

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from ..config import Config
+from ..postgres.dsn import Dsn
 from ..signals import stopped_by_signals
 from .child import Child
 from .ledger import PostgresLedger
@@ -25,7 +26,7 @@ _KILL = 0.2  # of the time to stop, what is left for a child that does not end w
 def run(
     plans: Sequence[Plan],
     config: Config,
-    dsns: Mapping[str, str],
+    dsns: Mapping[str, Dsn],
     path: Path | None,
     *,
     once: bool,

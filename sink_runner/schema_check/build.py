@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 
-from ..config import Config, Database
+from ..config import Config
 from ..errors import ConfigError
 from ..masking.policy import Policies
 from ..plugin import Table, TableMapping
+from ..postgres.dsn import Dsn
+from ..postgres.settings import Database
 from ..target.faults import judge
 from ..target.session import connect
 from .contract import Contracts
@@ -19,7 +21,7 @@ from .shape import ColumnShape, RowShape, row_of
 from .watch import Registry, SchemaWatch
 
 
-def present_row(dsn: str, table: Table) -> RowShape:
+def present_row(dsn: Dsn, table: Table) -> RowShape:
     """A table as it is now.  Raises RetriableError where its database does not answer."""
     try:
         with connect(dsn, "sink-runner schema") as connection:

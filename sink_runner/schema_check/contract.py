@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 
+from ..postgres.dsn import Dsn
 from ..target.faults import judge
 from ..target.session import Connection, connect
 from .shape import ColumnShape, RowShape, row_of
@@ -73,7 +74,7 @@ def _newer(then: ColumnShape | None, now: ColumnShape) -> ColumnShape:
 class Contracts:
     """The contracts in one target's database."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: Dsn) -> None:
         self._dsn = dsn
 
     def load(self, mapping: str) -> Contract | None:
@@ -133,7 +134,7 @@ def _contract(
 
 
 @contextmanager
-def _session(dsn: str) -> Iterator[Connection]:
+def _session(dsn: Dsn) -> Iterator[Connection]:
     """Raises RetriableError where the target does not answer."""
     try:
         with connect(dsn, "sink-runner schema") as connection:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from ..chain.route import Batch
 from ..dead_letters.budget import Budget
@@ -18,6 +17,7 @@ from ..dlq.superseding import Superseding
 from ..errors import EventError, FatalError, FencedError, RetriableError, SinkError, WaitingError
 from ..plugin import Table
 from ..postgres.callback_rows import CallbackRows
+from ..postgres.dsn import Dsn
 from ..postgres.refused_column import RefusedColumn
 from ..postgres.target_lookups import TargetLookups
 from ..postgres.truncation import Truncation
@@ -56,7 +56,7 @@ class Applier:
         self,
         mapping: str,
         *,
-        dsn: str,
+        dsn: Dsn,
         writer: RowWriter,
         offsets: Offsets,
         dead_letters: DeadLetters,
@@ -89,6 +89,7 @@ class Applier:
         self._budget = budget
         self._policies = policies
         self._connection: Connection | None = None
+        self._role: str | None = None
         self._letters: list[DeadLetter] = []
         """Of the last attempt that came as far as its commit, until another batch is applied."""
         self.limit = TimeLimit(timeout)
@@ -194,9 +195,7 @@ class Applier:
         """Translate what the session raised; the next statement gets more time if it was late."""
         if ended := transaction_fault(fault, self._mapping):
             return ended
-        user = conninfo_to_dict(self._dsn).get("user")
-        role = user if isinstance(user, str) else None
-        return self.limit.heed(judge(fault, role=role, table=self._table))
+        return self.limit.heed(judge(fault, role=self._role, table=self._table))
 
     def close(self) -> None:
         if self._connection is not None:
@@ -275,7 +274,7 @@ class Applier:
             except BaseException:
                 connection.close()
                 raise
-            self._connection = connection
+            self._connection, self._role = connection, connection.info.user
         renew_commit_time(self._connection)
         return self._connection
 

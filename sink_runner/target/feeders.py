@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
+from ..postgres.dsn import Dsn
 from .faults import judge
 from .session import connect
 
@@ -19,7 +20,7 @@ class Feeders:
     An origin is asked about once; may raise RetriableError.
     """
 
-    def __init__(self, dsn: str, target: str) -> None:
+    def __init__(self, dsn: Dsn, target: str) -> None:
         """`dsn` leads to the database of the source, `target` is our own."""
         self._dsn = dsn
         self._target = target

@@ -11,9 +11,9 @@ from typing import Any
 
 import psycopg
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import ConfigError, FatalError
+from ..postgres.dsn import Dsn
 
 Connection = psycopg.Connection[Any]
 
@@ -60,7 +60,7 @@ _MARKED = "SELECT pg_catalog.current_setting(%s, true)"
 _SCRIPTS = ("control.sql", "batch.sql", "schema.sql")
 
 
-def connect(dsn: str, application: str, seconds: float | None = None) -> Connection:
+def connect(dsn: Dsn | str, application: str, seconds: float | None = None) -> Connection:
     """Open a session in which values mean the same everywhere; each transaction is explicit.
 
     `seconds` bounds a statement, and half of them the wait for one lock: both end as errors that
@@ -70,44 +70,24 @@ def connect(dsn: str, application: str, seconds: float | None = None) -> Connect
     a database, a role or a pooler may bring another default.  They are set after the connection is
     made, since poolers refuse or drop the `options` of a connection string.  The search path ends
     with the schemas of the extensions' operators.  Raises ConfigError where a setting does not
-    hold, or where a pooler shares sessions between its clients.
+    hold, or where a pooler shares sessions between its clients, and what `Dsn.open` raises.
     """
     limits = {
         "statement_timeout": seconds or _SECONDS,
         "lock_timeout": seconds / 2 if seconds else _LOCK_SECONDS,
         "idle_in_transaction_session_timeout": max(seconds or 0, 60),
     }
-    connection = _open(dsn, application)
+    source = Dsn.of(dsn)
+    connection = source.open(application)
     try:
         configure(connection, limits)
         if _is_pooled(connection):
-            _check_pool_mode(dsn)
+            _check_pool_mode(source)
             _leave_origin(connection)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _open(dsn: str, application: str) -> Connection:
-    """Open a connection; a fault says in a note, without a secret, where it was to lead.
-
-    Raises ConfigError where the connection string cannot be read.
-    """
-    try:
-        parts = conninfo_to_dict(dsn)
-        return psycopg.connect(
-            dsn, autocommit=True, application_name=application, connect_timeout=10
-        )
-    except psycopg.ProgrammingError:  # its text quotes the connection string
-        raise ConfigError(
-            "a dsn or reader_dsn of [databases] cannot be read: expected postgresql://… or "
-            "key=value pairs that libpq knows"
-        ) from None
-    except psycopg.OperationalError as fault:
-        host, port = parts.get("host", "localhost"), parts.get("port", 5432)
-        fault.add_note(f"database {parts.get('dbname')} at {host}:{port} as {parts.get('user')}")
-        raise
 
 
 def configure(connection: Connection, limits: Mapping[str, float]) -> None:
@@ -162,16 +142,13 @@ def _is_pooled(connection: Connection) -> bool:
 
 
 @cache
-def _check_pool_mode(dsn: str) -> None:
+def _check_pool_mode(dsn: Dsn) -> None:
     """Raise ConfigError where a pooler has pool_mode transaction or statement; ask once a process.
 
     There two clients meet in one session of the server, or one client is in several: which it is
     depends on the pooler's choice among idle ones, and on what other clients do meanwhile.
     """
-    with (
-        psycopg.connect(dsn, autocommit=True, connect_timeout=10) as one,
-        psycopg.connect(dsn, autocommit=True, connect_timeout=10) as other,
-    ):
+    with dsn.open("sink-runner") as one, dsn.open("sink-runner") as other:
         for _ in range(_POOL_ROUNDS):
             pid = _backend_pid(one)
             if pid != _backend_pid(one) or pid == _backend_pid(other):

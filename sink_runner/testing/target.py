@@ -17,6 +17,7 @@ from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.dead_letters.waiting import Waiting
 from sink_runner.dlq.superseding import identify_rows
 from sink_runner.postgres.callback_rows import CallbackRows
+from sink_runner.postgres.dsn import Dsn
 from sink_runner.postgres.refused_column import RefusedColumn
 from sink_runner.postgres.truncation import truncation
 from sink_runner.target.applier import Applier
@@ -56,7 +57,8 @@ class TargetHarness:
             # The database may be a copy under another name.
             target = read_table(connection, table)
         asked = {table.database: admin_dsn} | dict(reader_dsns or {})
-        lookups = Lookups(plain.mapping.columns, asked, mapping=plain.mapping)
+        dsns = {name: Dsn.of(text) for name, text in asked.items()}
+        lookups = Lookups(plain.mapping.columns, dsns, mapping=plain.mapping)
         self.harness = Harness(
             name,
             policies=policies,
@@ -72,7 +74,7 @@ class TargetHarness:
         writer = make_writer(name, plain.mapping, self.harness.parts, target, audited)
         self.applier = Applier(
             name,
-            dsn=dsn,
+            dsn=Dsn.of(dsn),
             writer=writer,
             lookups=self.harness.parts.target_lookups,
             callbacks=CallbackRows(name, plain.mapping, self.harness.parts.columns),

@@ -16,6 +16,7 @@ from sink_runner.api.services import _pool
 from sink_runner.errors import ConfigError
 from sink_runner.masking.policy import load_policies
 from sink_runner.masking.watch import PolicyWatch
+from sink_runner.postgres.dsn import Dsn
 
 from .conftest import ROOT
 from .test_callbacks import problem
@@ -162,7 +163,7 @@ def test_a_policy_of_another_group_is_none_of_the_caller_s(serve, tmp_path, read
 
 def test_another_name_for_a_column_does_not_hide_where_it_comes_from(reader_dsn, person):
     """The origin is PostgreSQL's word, through aliases and subqueries alike."""
-    pool = _pool(reader_dsn, 5, 1)
+    pool = _pool(Dsn.of(reader_dsn), 5, 1)
     pool.open(wait=True)
     query = MaskedQuery("profile", "smart_warehouse", partial(load_policies, POLICIES), pool)
     query._sql = (
@@ -181,7 +182,7 @@ def test_other_policies_hold_from_the_next_request_on(reader_dsn, person, tmp_pa
     """Also where they no longer say anything of a personal column: then nothing is shown."""
     folder = tmp_path / "policies"
     shutil.copytree(POLICIES, folder)
-    watch, pool = PolicyWatch(folder), _pool(reader_dsn, 5, 1)
+    watch, pool = PolicyWatch(folder), _pool(Dsn.of(reader_dsn), 5, 1)
     pool.open(wait=True)
     query = MaskedQuery("profile", "smart_warehouse", watch.current, pool)
     query._sql = b"SELECT jan_aadhaar AS x FROM golden_records WHERE gr_id = %(id)s::uuid"

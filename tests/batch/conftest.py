@@ -13,6 +13,7 @@ from sink_runner.batch.session import Options, Report
 from sink_runner.config import Batch, Config, Database, DeadLetters, Kafka, Policies, Registry
 from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.loading import registry
+from sink_runner.postgres.dsn import Dsn
 
 ROOT = Path(__file__).parents[2]
 KEY = base64.b64encode(bytes(32)).decode()
@@ -37,8 +38,8 @@ class Pair:
             registry=Registry(url="http://127.0.0.1:1"),
             databases={
                 name: Database(
-                    dsn=self.postgres.dsn(actual, "sink_writer"),
-                    reader_dsn=self.postgres.dsn(actual, "sink_reader"),
+                    dsn=Dsn.of(self.postgres.dsn(actual, "sink_writer")),
+                    reader_dsn=Dsn.of(self.postgres.dsn(actual, "sink_reader")),
                 )
                 for name, actual in self.names.items()
             },

@@ -48,9 +48,9 @@ def batch(pair, call, tmp_path) -> Callable[..., tuple[int, str, str]]:
     warehouse, citizen = (known.databases[n] for n in ("smart_warehouse", "smart_citizen"))
     path.write_text(
         CONFIG.format(
-            warehouse=warehouse.dsn,
-            reader=warehouse.reader_dsn,
-            citizen=citizen.dsn,
+            warehouse=warehouse.dsn.read(),
+            reader=warehouse.reader_dsn.read(),
+            citizen=citizen.dsn.read(),
             policies=known.policies.directory,
         )
     )
@@ -182,7 +182,7 @@ def test_times_with_a_zone_are_turned_into_utc(pair, batch) -> None:
 
 def holding(pair) -> psycopg.Connection:
     """Another run of something that writes the same table."""
-    dsn = pair.config().databases["smart_citizen"].dsn
+    dsn = pair.config().databases["smart_citizen"].dsn.read()
     held = psycopg.connect(dsn, autocommit=True, application_name="sink-runner batch other")
     held.execute(
         "SELECT pg_advisory_lock(%s, hashtext('smart_citizen.public.profile_data'))", (0x514E4B,)

@@ -17,6 +17,7 @@ from sink_runner.errors import ConfigError
 from sink_runner.loading.registry import Plugin, Status
 from sink_runner.masking.policy import load_policies
 from sink_runner.plugin import Column, TableMapping, source_wins
+from sink_runner.postgres.dsn import Dsn
 from sink_runner.postgres.preflight import Preflight, check_mapping
 from sink_runner.schema_check.findings import Finding
 from sink_runner.schema_check.report import Sources, check_start
@@ -79,8 +80,8 @@ class Bench:
     def config(self) -> Config:
         reach = {
             name: Database(
-                dsn=self.postgres.dsn(actual, "sink_writer"),
-                reader_dsn=self.postgres.dsn(actual, "sink_reader"),
+                dsn=Dsn.of(self.postgres.dsn(actual, "sink_writer")),
+                reader_dsn=Dsn.of(self.postgres.dsn(actual, "sink_reader")),
             )
             for name, actual in zip(("north", "south"), self.databases, strict=True)
         }

@@ -28,7 +28,7 @@ def event(partition: int, lsn: int | None, committed: int = 0) -> tuple[Any, Any
 def watch(bench):
     """Give watches of the bench's mapping, as one runner after the other would make them."""
     bench.tables()
-    with psycopg.connect(bench.config.databases["south"].dsn, autocommit=True) as writer:
+    with psycopg.connect(bench.config.databases["south"].dsn.read(), autocommit=True) as writer:
         create_control_tables(writer)
         writer.execute("DELETE FROM sink.source_cluster")
 
@@ -146,7 +146,7 @@ def test_start_warns_and_batch_refuses(bench, watch) -> None:
 def test_recover_forgets_the_cluster(bench, watch) -> None:
     watch().look()
     change(bench, "system_identifier = '1'")
-    with psycopg.connect(bench.config.databases["south"].dsn) as writer:
+    with psycopg.connect(bench.config.databases["south"].dsn.read()) as writer:
         forget(writer, "bench", bench.mapping)
     assert bench.mapping.conflict == source_wins()
     assert watch().look() is None

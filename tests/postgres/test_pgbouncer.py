@@ -14,6 +14,7 @@ from sink_runner.batch.session import Options
 from sink_runner.config import Config
 from sink_runner.errors import ConfigError
 from sink_runner.loading.registry import Plugin, Status
+from sink_runner.postgres.dsn import Dsn
 from sink_runner.target.session import connect, renew_commit_time, use_origin
 
 from ..worker.conftest import Stage
@@ -37,7 +38,8 @@ class PooledBench(Bench):
         made = super().config
         for reach in made.databases.values():
             for name in ("dsn", "reader_dsn"):
-                object.__setattr__(reach, name, self._through(getattr(reach, name)))
+                through = self._through(getattr(reach, name).read())
+                object.__setattr__(reach, name, Dsn.of(through))
         return made
 
 

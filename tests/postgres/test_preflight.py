@@ -632,7 +632,7 @@ def test_source_without_an_encoding_is_warned(bench) -> None:
     bench.source.execute(
         b"CREATE DATABASE of_bytes ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'"
     )
-    dsn = make_conninfo(bench.config.databases["north"].reader_dsn, dbname="of_bytes")
+    dsn = make_conninfo(bench.config.databases["north"].reader_dsn.read(), dbname="of_bytes")
     with psycopg.connect(dsn) as reading:
         subject = SimpleNamespace(reading=reading, mapping=bench.mapping)
         (fault,) = check_encoding(subject)

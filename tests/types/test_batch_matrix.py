@@ -17,6 +17,7 @@ from sink_runner.batch import session
 from sink_runner.batch.session import Options, Report
 from sink_runner.config import Batch, Config, Database, DeadLetters, Kafka, Registry, Schema
 from sink_runner.loading import registry
+from sink_runner.postgres.dsn import Dsn
 
 from .shapes import (
     Shape,
@@ -81,8 +82,8 @@ class Databases:
     def config(self) -> Config:
         databases = {
             name: Database(
-                dsn=self._postgres.dsn(actual, "sink_writer"),
-                reader_dsn=self._postgres.dsn(actual, "sink_reader"),
+                dsn=Dsn.of(self._postgres.dsn(actual, "sink_writer")),
+                reader_dsn=Dsn.of(self._postgres.dsn(actual, "sink_reader")),
             )
             for name, actual in self._names.items()
         }

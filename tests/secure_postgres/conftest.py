@@ -1,0 +1,57 @@
+"""One secure server for the session, and what its clients need."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from sink_runner.postgres.settings import Database
+from sink_runner.settings import Reader
+from sink_runner.target.session import create_control_tables
+
+from .server import SecureServer, secured
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureServer]:
+    with secured(tmp_path_factory.mktemp("secure-postgres")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def database(server: SecureServer) -> str:
+    """A database with the runner's own tables."""
+    name: str = server.postgres.fresh_database("smart_citizen")
+    dsn = server.postgres.dsn(name, "sink_writer")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        create_control_tables(connection)
+    return name
+
+
+@pytest.fixture
+def password(server: SecureServer, tmp_path: Path) -> Iterator[Path]:
+    """The file with the writer's password, which a test may change in the server as well."""
+    path = tmp_path / "password"
+    path.write_text(server.password + "\n")
+    yield path
+    server.admin(f"ALTER ROLE sink_writer PASSWORD '{server.password}'")
+
+
+@pytest.fixture
+def configured_database(
+    server: SecureServer, database: str, password: Path
+) -> Callable[..., Database]:
+    """Read `[databases.north]` with the secure logins, but for what is given."""
+
+    def read(**changes: Any) -> Database:
+        table = {
+            "dsn": server.writer(database),
+            "reader_dsn": server.reader(database),
+            "password": {"file": str(password)},
+        }
+        merged = {key: value for key, value in (table | changes).items() if value is not None}
+        return Reader().read(Database, merged, "databases.north")
+
+    return read
