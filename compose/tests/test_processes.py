@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sink_stack import restarts
 from sink_stack.errors import PartDiedError
 from sink_stack.processes import Command, Supervisor
 
@@ -179,3 +180,95 @@ def in_group(pid, group):
     except OSError:
         return False
     return int(fields[2]) == group and fields[0] != "Z"
+
+
+# -- a part that is started again when it ends ---------------------------------------------------
+
+
+def test_ended_part_is_started_again(home, supervisor):
+    supervisor.start(part(home, restart=True))
+    supervisor.wait_until("dummy", lambda: supervisor.restarts("dummy").pid, 10)
+    first = supervisor.restarts("dummy").pid
+    os.kill(first, signal.SIGKILL)
+    restarted = until(lambda: supervisor.restarts("dummy").pid not in (None, first))
+    assert restarted
+    assert supervisor.restarts("dummy").count == 1
+    assert supervisor.restarts("dummy").reason == "SIGKILL"
+    assert "dummy ended with SIGKILL" in home.log("dummy").read_text()
+    assert supervisor.current(part(home, restart=True))
+
+
+def test_stop_ends_a_restarting_part_for_good(home, supervisor):
+    code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(print('asked')));"
+    supervisor.start(part(home, code + "print('on', flush=True); time.sleep(60)", restart=True))
+    supervisor.wait_until("dummy", lambda: "on" in home.log("dummy").read_text(), 10)
+    pid = supervisor.restarts("dummy").pid
+    supervisor.stop("dummy")
+    assert supervisor.running("dummy") is None
+    assert not Path(f"/proc/{pid}").exists()
+    assert home.log("dummy").read_text().split() == ["on", "asked"]
+
+
+def test_stop_ends_a_part_that_waits_for_its_restart(home, supervisor):
+    supervisor.start(part(home, "raise SystemExit(1)", restart=True))
+    assert until(lambda: supervisor.restarts("dummy").count > 1)
+    began = time.monotonic()
+    supervisor.stop("dummy")
+    assert time.monotonic() - began < 1
+    assert supervisor.running("dummy") is None
+
+
+def test_crash_of_a_restarting_part_ends_all_of_it(home, supervisor):
+    supervisor.start(part(home, restart=True))
+    supervisor.wait_until("dummy", lambda: supervisor.restarts("dummy").pid, 10)
+    pid = supervisor.restarts("dummy").pid
+    supervisor.kill("dummy")
+    assert supervisor.running("dummy") is None
+    assert until(lambda: not Path(f"/proc/{pid}").exists() or state(pid) == "Z")
+
+
+def test_part_that_waits_for_its_restart_is_started_at_once(home, supervisor):
+    broken = part(home, "import time; time.sleep(0.1); raise SystemExit(1)", restart=True)
+    supervisor.start(broken)
+    assert until(lambda: supervisor.restarts("dummy").reason and not supervisor.current(broken))
+    assert supervisor.ensure(broken)
+
+
+def test_refused_configuration_is_not_tried_again(home, supervisor):
+    supervisor.start(part(home, "raise SystemExit(78)", restart=True))
+    assert until(lambda: supervisor.running("dummy") is None)
+    assert supervisor.restarts("dummy").count == 0
+
+
+def test_end_before_ready_is_an_error_although_it_restarts(home, supervisor):
+    supervisor.start(part(home, "print('no slot'); raise SystemExit(1)", restart=True))
+    with pytest.raises(PartDiedError, match="no slot"):
+        supervisor.wait_until("dummy", lambda: False, 10)
+    assert supervisor.running("dummy") is None
+
+
+def test_part_that_ends_once_may_become_ready(home, supervisor):
+    code = (
+        "import pathlib, sys, time; ran = pathlib.Path('ran')\n"
+        "if not ran.exists(): sys.exit(ran.touch() or 1)\n"
+        "print('on', flush=True); time.sleep(60)"
+    )
+    supervisor.start(part(home, code, restart=True))
+    log = home.log("dummy")
+    supervisor.wait_until("dummy", lambda: "on\n" in log.read_text(), 10, restarts=1)
+    assert supervisor.restarts("dummy").count == 1
+
+
+def test_pauses_double_up_to_a_minute_and_reset_when_healthy():
+    waits = [0.0]
+    for _ in range(8):
+        waits.append(restarts.pause(waits[-1], lived=5))
+    assert waits[1:] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert restarts.pause(60, lived=600) == 1
+
+
+def until(true, seconds=10):
+    bound = time.monotonic() + seconds
+    while not (found := true()) and time.monotonic() < bound:
+        time.sleep(0.02)
+    return found

@@ -1,7 +1,10 @@
 """The stack as a whole, for real."""
 
+import contextlib
 import io
 import json
+import os
+import signal
 import time
 import urllib.request
 from pathlib import Path
@@ -39,6 +42,33 @@ def test_killed_part_is_down_until_up_starts_it_again(stack):
     after = pids(stack)
     assert after["registry"] != before["registry"]
     assert (after["postgres"], after["kafka"]) == (before["postgres"], before["kafka"])
+
+
+def test_debezium_that_ends_is_started_again(stack):
+    """By the supervisor and not by `up`; status counts it, and capture goes on."""
+    before = warehouse(stack)
+    os.kill(before["pid"], signal.SIGKILL)
+    bound = time.monotonic() + 90
+    while warehouse(stack)["pid"] in (None, before["pid"]) and time.monotonic() < bound:
+        time.sleep(0.1)
+    assert warehouse(stack)["restarts"] == before["restarts"] + 1
+    assert "warehouse ended with SIGKILL" in stack.stack.layout.log("warehouse").read_text()
+    seen = heartbeats(stack)
+    while heartbeats(stack) == seen and time.monotonic() < bound:
+        time.sleep(0.5)
+    assert heartbeats(stack) > seen
+
+
+def heartbeats(stack):
+    """The number of records that the warehouse's Debezium has sent because time passed."""
+    topic = TopicPartition("smart_warehouse.cdc.heartbeat", 0)
+    with contextlib.closing(KafkaConsumer(bootstrap_servers=stack.kafka)) as consumer:
+        return consumer.end_offsets([topic])[topic]
+
+
+def warehouse(stack):
+    parts = json.loads(status.as_json(stack.stack))["parts"]
+    return next(part for part in parts if part["name"] == "warehouse")
 
 
 def test_schema_that_was_just_registered_survives_a_crash_of_the_registry(stack):

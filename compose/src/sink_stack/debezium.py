@@ -51,6 +51,7 @@ class Debezium:
             cwd=self._folder(),
             env=self._env(),
             watched=files,
+            restart=True,
         )
 
     def ready(self) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from .errors import PartDiedError
 from .layout import Layout
+from .restarts import Restarts, load_restarts, restarting
 
 _TAIL_LINES = 15
 
@@ -40,10 +41,14 @@ class Command:
     stop_seconds: float = 20
     stop_all: bool = False
     """The signal goes to all that the part started: its leader does not pass it on."""
+    restart: bool = False
+    """Started again, with back-off, whenever it ends without being stopped."""
 
     def digest(self) -> str:
         """Changes with anything that a restart would pick up."""
-        told = json.dumps([list(self.argv), sorted(self.env.items()), self.fingerprint])
+        told = json.dumps(
+            [list(self.argv), sorted(self.env.items()), self.fingerprint, self.restart]
+        )
         digest = hashlib.sha256(told.encode())
         for path in self.watched:
             digest.update(path.read_bytes() if path.exists() else b"absent")
@@ -94,7 +99,17 @@ class Supervisor:
     def current(self, command: Command) -> bool:
         """Whether the part runs, and runs what `command` says."""
         running = self.running(command.name)
-        return running is not None and running.digest == command.digest()
+        if running is None or running.digest != command.digest():
+            return False
+        return not self.restarts(command.name).is_waiting
+
+    def restarts(self, name: str) -> Restarts:
+        """How often the part ended and was started again since `start`."""
+        return load_restarts(self._state_file(name))
+
+    def ended(self, name: str, allowed: int = 0) -> bool:
+        """Whether the part ended for good, or more often than `allowed` since `start`."""
+        return self.running(name) is None or self.restarts(name).count > allowed
 
     def ensure(self, command: Command) -> bool:
         """Start the part, or restart it when it is outdated; False when nothing had to be done."""
@@ -106,9 +121,11 @@ class Supervisor:
 
     def start(self, command: Command) -> Running:
         digest = command.digest()
+        state = self._state_file(command.name)
+        state.unlink(missing_ok=True)
         with self._layout.log(command.name).open("ab") as log:
             child = subprocess.Popen(
-                list(command.argv),
+                restarting(state, command.argv) if command.restart else list(command.argv),
                 cwd=command.cwd,
                 env={**os.environ, **command.env},
                 stdin=subprocess.DEVNULL,
@@ -145,6 +162,7 @@ class Supervisor:
                 self._wait(name, time.monotonic() + 5)
         for name in names:
             self._pid_file(name).unlink(missing_ok=True)
+            self._state_file(name).unlink(missing_ok=True)
         # Another command may have ended what we started, and its pid file with it.
         for pid, child in list(self._children.items()):  # parts start in threads
             if child.poll() is not None:
@@ -156,11 +174,17 @@ class Supervisor:
             _kill_session(running)
             self._wait(name, time.monotonic() + 5)
 
-    def wait_until(self, name: str, ready: Callable[[], bool], seconds: float) -> None:
-        """Wait for a part to become ready; its death is an error with its last lines."""
+    def wait_until(
+        self, name: str, ready: Callable[[], bool], seconds: float, *, restarts: int = 0
+    ) -> None:
+        """Wait for a part to become ready; its death is an error with its last lines.
+
+        A part that has ended more often than `restarts` is stopped: it would end again.
+        """
         bound = time.monotonic() + seconds
         while not ready():
-            if self.running(name) is None:
+            if self.ended(name, restarts):
+                self.stop(name)
                 raise PartDiedError(f"{name} ended before it was ready\n{self.tail(name)}")
             if time.monotonic() > bound:
                 raise PartDiedError(f"{name} was not ready in {seconds:.0f} s\n{self.tail(name)}")
@@ -186,11 +210,14 @@ class Supervisor:
     def _pid_file(self, name: str) -> Path:
         return self._layout.run / f"{name}.pid"
 
+    def _state_file(self, name: str) -> Path:
+        return self._layout.run / f"{name}.restarts"
+
 
 def memory(pid: int) -> int:
-    """Resident bytes of a process and its children (PostgreSQL has a process per connection)."""
+    """Resident bytes of a process and its descendants (PostgreSQL has one for a connection)."""
     total = 0
-    for member in (pid, *_children(pid)):
+    for member in _family(pid):
         try:
             status = Path(f"/proc/{member}/smaps_rollup").read_text(encoding="ascii")
         except OSError:
@@ -202,12 +229,12 @@ def memory(pid: int) -> int:
     return total
 
 
-def _children(pid: int) -> list[int]:
+def _family(pid: int) -> list[int]:
     try:
         listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
     except OSError:
         return []
-    return [int(child) for child in listed.split()]
+    return [pid, *(member for child in listed.split() for member in _family(int(child)))]
 
 
 def _start_ticks(pid: int) -> int | None:

@@ -32,6 +32,7 @@ def command(
         watched=(layout.root / CONFIG, *sorted((layout.root / POLICIES).glob("*.json"))),
         fingerprint=plugins_digest(),
         stop_seconds=15,
+        restart=True,
     )
 
 
@@ -69,7 +70,8 @@ def wait_until_settled(supervisor: Supervisor, *names: str) -> None:
     bound = time.monotonic() + _SETTLED_SECONDS
     while time.monotonic() < bound:
         for name in names:
-            if supervisor.running(name) is None:
+            if supervisor.ended(name):
+                supervisor.stop(name)
                 raise PartDiedError(f"the sink {name} ended\n{supervisor.tail(name)}")
         time.sleep(0.05)
 

@@ -33,6 +33,7 @@ _STOP_ORDER = (
     ("registry", "kafka", "postgres", *recovery.PARTS),
 )
 _SNAPSHOT_SECONDS = 600
+_RESTARTS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +125,11 @@ class Stack:
             if "api" in started:
                 port = self.settings.port("api")
                 self.supervisor.wait_until("api", lambda: ports.answers(port), 30)
+            found = self._started_mappings() if "runner" in started else {}
             verb = "is" if len(started) == 1 else "are"
             self._reporter.step(f"{', '.join(started)} {verb} up")
-        if "runner" in started:
-            self._report_mappings()
+            for line in health.not_running(found):
+                self._reporter.step(line)
 
     def _check(self, command: Command) -> None:
         try:
@@ -137,17 +139,17 @@ class Stack:
             more = "; the running one goes on with the configuration it has" if kept else ""
             raise StackError(f"{refused}{more}") from None
 
-    def _report_mappings(self) -> None:
-        """Name the mappings that do not run although the process does."""
-        if port := self._health_port():
-            found = health.started_states(port, self._runner_lives)
-            for line in health.not_running(found):
-                self._reporter.step(line)
-            if not self._runner_lives():
-                raise PartDiedError(f"the sink runner ended\n{self.supervisor.tail('runner')}")
+    def _started_mappings(self) -> Mapping[str, health.MappingState]:
+        """The mappings' states once none is starting; the runner's death meanwhile is an error."""
+        port = self._health_port()
+        found = health.started_states(port, self._runner_lives) if port else {}
+        if not self._runner_lives():
+            self.supervisor.stop("runner")
+            raise PartDiedError(f"the sink runner ended\n{self.supervisor.tail('runner')}")
+        return found
 
     def _runner_lives(self) -> bool:
-        return self.supervisor.running("runner") is not None
+        return not self.supervisor.ended("runner")
 
     def _health_port(self) -> int:
         return int(self.environment().get("SINK_HEALTH_PORT", 0))
@@ -220,8 +222,13 @@ class Stack:
             self._reporter.step("the schema registry is up")
 
     def _up_debezium(self, server: Debezium) -> None:
-        if self.supervisor.ensure(server.command()) or not server.ready():
-            self.supervisor.wait_until(server.name, server.ready, _SNAPSHOT_SECONDS)
+        started = self.supervisor.ensure(server.command())
+        if started or not server.ready():
+            # One that was running may be ending by what it met before the other parts came back.
+            restarts = 0 if started else self.supervisor.restarts(server.name).count + _RESTARTS
+            self.supervisor.wait_until(
+                server.name, server.ready, _SNAPSHOT_SECONDS, restarts=restarts
+            )
             self._reporter.step(f"Debezium streams {DATABASES[server.name]}")
 
 

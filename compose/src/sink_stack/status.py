@@ -47,6 +47,8 @@ class Part:
     port: int | None
     version: str
     memory: int
+    restarts: int
+    """How often it ended and was started again since `up`."""
 
 
 def parts(stack: Stack, settings: Settings) -> list[Part]:
@@ -57,17 +59,18 @@ def parts(stack: Stack, settings: Settings) -> list[Part]:
 
 
 def _part(stack: Stack, settings: Settings, name: str) -> Part:
-    running = stack.supervisor.running(name)
+    running, restarts = stack.supervisor.running(name), stack.supervisor.restarts(name)
     port_name = _PORTS.get(name, name)
     port = settings.port(port_name) if port_name in ports.PREFERRED else None
     answers = port is None or ports.answers(port)
     return Part(
         name=name,
         up=running is not None and answers,
-        pid=running.pid if running else None,
+        pid=(restarts.pid or running.pid) if running else None,
         port=port,
         version=_version(stack, name),
         memory=memory(running.pid) if running else 0,
+        restarts=restarts.count,
     )
 
 
@@ -143,13 +146,13 @@ def as_json(stack: Stack) -> str:
 def show(stack: Stack, console: Console) -> None:
     """Print the parts, then how far behind the slots and the mappings are."""
     settings = stack.settings
-    table = Table("part", "", "pid", "port", "version", "memory", box=None)
+    table = Table("part", "", "pid", "port", "version", "memory", "restarts", box=None)
     for part in parts(stack, settings):
         state = "[green]up[/]" if part.up else "[red]down[/]"
         size = f"{part.memory / 1e6:.0f} MB" if part.pid else ""
-        table.add_row(
-            part.name, state, str(part.pid or ""), str(part.port or ""), part.version, size
-        )
+        numbers = [str(number or "") for number in (part.pid, part.port, part.restarts)]
+        pid, port, restarts = numbers
+        table.add_row(part.name, state, pid, port, part.version, size, restarts)
     console.print(table)
     _show_mappings(mappings(settings), console)
     for slot, behind in slot_lag(settings).items():
