@@ -3,55 +3,45 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
-# A plugin that is dropped into plugins/ or taken away changes this, and with it the environment.
-PLUGIN_LIST := $(VENV)/.plugins
+# Fills $(VENV) where a requirement, a setting or a plugin under plugins/ came, went or changed.
+INSTALL := python3 compose/install.py
 LOCKED := requirements.txt requirements-dev.txt
-SOURCES := setup.cfg pyproject.toml compose/pyproject.toml $(LOCKED) $(PLUGINS)
 TOOLS := .tools
 # Wheels alone: what is built from its source runs a build backend that nothing here pins.
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up airflow down status logs clean venv lint types test check scenario chaos bench bench-api bench-batch bench-peers lock audit force
+.PHONY: help up airflow down status logs clean runtime venv lint types test check scenario chaos bench bench-api bench-batch bench-peers lock audit
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-up: venv ## install what is missing, start everything, show one change of each direction
+up: ## install what is missing, start everything, show one change of each direction
+	@$(INSTALL) --stack
 	@$(BIN)/sink-stack up --demo
 	@$(BIN)/sink-stack show
 
-airflow: venv ## let Apache Airflow run the schedules, in an environment of its own
+airflow: runtime ## let Apache Airflow run the schedules, in an environment of its own
 	@$(BIN)/sink-stack airflow
 
-down: venv ## stop everything; data stays
+down: runtime ## stop everything; data stays
 	@$(BIN)/sink-stack down
 
-status: venv ## each part: up or down, port, version, memory, lag
+status: runtime ## each part: up or down, port, version, memory, lag
 	@$(BIN)/sink-stack status
 
-logs: venv ## what the parts wrote; PART=kafka for one, FOLLOW=1 to go on
+logs: runtime ## what the parts wrote; PART=kafka for one, FOLLOW=1 to go on
 	@$(BIN)/sink-stack logs $(PART) $(if $(FOLLOW),-f)
 
-clean: venv ## stop everything and delete its data; downloads stay
+clean: runtime ## stop everything and delete its data; downloads stay
 	@$(BIN)/sink-stack clean
 
-# setuptools is locked as well: it builds our own packages, and a test installs a scaffolded plugin offline.
-venv: $(VENV)/.installed ## the Python environment with every plugin under plugins/
+runtime: ## the Python environment with every plugin under plugins/
+	@$(INSTALL)
 
-$(VENV)/.installed: $(PLUGIN_LIST) $(SOURCES)
-	@test -x $(BIN)/python || python3 -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(LOCKED:%=-r %)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-		-e . -e compose $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
-	@$(BIN)/python -m pip check --quiet --disable-pip-version-check || \
-		{ echo 'requirements.txt lacks what a package asks for: run `make lock`, then this again' >&2; exit 1; }
-	@touch $@
-
-$(PLUGIN_LIST): force
-	@mkdir -p $(VENV)
-	@echo '$(PLUGINS)' | cmp -s - $@ || echo '$(PLUGINS)' > $@
+venv: ## the same, and what the tests need
+	@$(INSTALL) --tests
 
 lint: venv ## ruff: rules and format
 	@$(BIN)/ruff check .

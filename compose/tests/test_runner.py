@@ -88,7 +88,7 @@ class Checked:
     def __init__(self, home, folder):
         settings.prepare(home, {}, lambda _: False)
         self.told = io.StringIO()
-        self.stack = Stack(home, {}, Reporter(Console(file=self.told, width=200)))
+        self.stack = Stack(home, {}, Reporter(self.told))
         self.verdict = folder / "verdict"
         self.program = folder / "sink-runner"
         self.program.write_text(PROGRAM.format(python=sys.executable, verdict=str(self.verdict)))

@@ -4,7 +4,6 @@ import io
 import sys
 
 import pytest
-from rich.console import Console
 
 from sink_stack import airflow, settings, status
 from sink_stack.processes import Command
@@ -15,7 +14,7 @@ from sink_stack.stack import Stack
 @pytest.fixture
 def stack(home):
     settings.prepare(home, {}, lambda _: False)
-    made = Stack(home, {}, Reporter(Console(file=io.StringIO())))
+    made = Stack(home, {}, Reporter(io.StringIO()))
     yield made
     made.down()
 

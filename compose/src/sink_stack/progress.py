@@ -1,65 +1,121 @@
-"""Tells a waiting person what goes on: a live line on a terminal, plain lines elsewhere."""
+"""Tells a waiting person what goes on: a live line on a terminal, plain lines elsewhere.
 
+With the standard library alone: it also runs before anything is installed.
+"""
+
+import re
+import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
-from rich.console import Console
+_LIVE_SECONDS = 0.5
+_PLAIN_SECONDS = 5
+_CLEAR = "\r\x1b[K"
+
+# As Maven 3.8 and 3.9 name what they are downloading.
+_PARTIAL = re.compile(r"\.part$|\.\w+\.tmp$")
+
+Describe = Callable[[], str]
 
 
 class Reporter:
     """Prints steps with the seconds since the command began."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
         self._began = time.monotonic()
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self._began
+        self._lock = threading.Lock()
+        self._watched: list[Describe] = []
+        self._thread: threading.Thread | None = None
 
     def step(self, text: str) -> None:
-        self.console.print(f"{self.elapsed:6.1f}s  {text}", markup=False, soft_wrap=True)
+        self._print(f"{self._stamp()}  {text}\n")
 
     @contextmanager
-    def downloading(self, label: str, folder: Path) -> Iterator[None]:
-        """Show how many bytes arrive in `folder` while the block runs."""
-        began, before = time.monotonic(), folder_bytes(folder)
-        done, most = threading.Event(), 0
+    def watching(self, describe: Describe) -> Iterator[None]:
+        """Show what `describe` says, at once and again and again, while the block runs.
 
-        def line() -> str:
-            nonlocal most  # archives are dropped once they are unpacked
-            most = max(most, folder_bytes(folder) - before)
-            return f"{label}: {most / 1e6:,.1f} MB, {time.monotonic() - began:.0f} s"
-
-        watch = self._live if self.console.is_terminal else self._plain
-        thread = threading.Thread(target=watch, args=(done, line), daemon=True)
-        thread.start()
+        Blocks of several threads share one line.
+        """
+        with self._lock:
+            self._watched.append(describe)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, daemon=True)
+                self._thread.start()
         try:
             yield
         finally:
-            done.set()
-            thread.join()
-            self.step(line())
+            with self._lock:
+                self._watched.remove(describe)
+            self.step(describe())
 
-    def _live(self, done: threading.Event, line: Callable[[], str]) -> None:
-        with self.console.status(line()) as status:
-            while not done.wait(0.5):
-                status.update(line())
+    @contextmanager
+    def downloading(self, label: str, folder: Path, expected: int | None = None) -> Iterator[None]:
+        """Show how many bytes arrive in `folder` while the block runs, of so many MB."""
+        began, arrived = time.monotonic(), Arrivals(folder)
+        of = f" of {expected:,}" if expected else ""
 
-    def _plain(self, done: threading.Event, line: Callable[[], str]) -> None:
-        while not done.wait(10):
-            self.step(line())
+        def line() -> str:
+            seconds = time.monotonic() - began
+            return f"{label}: {arrived.bytes() / 1e6:,.0f}{of} MB, {seconds:.0f} s"
+
+        with self.watching(line):
+            yield
+
+    def _watch(self) -> None:
+        live = self._stream.isatty()
+        while True:
+            with self._lock:
+                watched = list(self._watched)
+                if not watched:
+                    self._thread = None
+                    return
+            line = f"{self._stamp()}  {'; '.join(describe() for describe in watched)}"
+            if live:
+                self._print(line[: shutil.get_terminal_size().columns - 1])
+            else:
+                self._print(f"{line}\n")
+            time.sleep(_LIVE_SECONDS if live else _PLAIN_SECONDS)
+
+    def _stamp(self) -> str:
+        return f"{time.monotonic() - self._began:6.1f}s"
+
+    def _print(self, text: str) -> None:
+        clear = _CLEAR if self._stream.isatty() else ""
+        with self._lock:
+            self._stream.write(clear + text)
+            self._stream.flush()
 
 
-def folder_bytes(folder: Path) -> int:
-    """Bytes in all files below a folder that other processes are writing to."""
-    total = 0
+class Arrivals:
+    """Bytes that other processes write into a folder, whether or not they stay there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._before = _sizes(folder)
+        self._most: dict[Path, int] = {}
+
+    def bytes(self) -> int:
+        """The sum of the most that each file grew by; an archive is dropped once unpacked."""
+        for path, size in _sizes(self._folder).items():
+            grown = size - self._before.get(path, 0)
+            self._most[path] = max(self._most.get(path, 0), grown)
+        return sum(self._most.values())
+
+
+def _sizes(folder: Path) -> dict[Path, int]:
+    """The size of each file; one that is being downloaded under its name of later."""
+    sizes = {}
     for path in folder.rglob("*"):
         try:
-            total += path.stat().st_size
+            if path.is_file():
+                final = path.with_name(_PARTIAL.sub("", path.name))
+                sizes[final] = path.stat().st_size
         except FileNotFoundError:
             continue  # Maven renames a part file once it is complete
-    return total
+    return sizes

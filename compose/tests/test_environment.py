@@ -1,0 +1,110 @@
+"""What fills .venv before anything is installed."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sink_stack.environment import Environment
+from sink_stack.errors import StackError
+from sink_stack.progress import Reporter
+
+ROOT = Path(__file__).parents[2]
+# Writes down how it was called, and where; fails where the file `fail` lies beside it.
+PYTHON = """#!{python}
+import json, pathlib, sys
+here = pathlib.Path(__file__).parent
+with (here / "calls").open("a") as stream:
+    print(json.dumps(sys.argv[1:]), file=stream)
+print("Collecting avro==1.0")
+sys.exit((here / "fail").exists())
+"""
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with one plugin and an environment whose Python is a record of calls."""
+    root = tmp_path / "a folder"
+    for name in ("setup.cfg", "pyproject.toml", "compose/pyproject.toml"):
+        write(root / name, "")
+    write(root / "requirements.txt", "avro==1.0 --hash=sha256:0\nrich==2.0 --hash=sha256:0\n")
+    write(root / "requirements-dev.txt", "mypy==1.0 --hash=sha256:0\n")
+    write(root / "plugins/apples/pyproject.toml", "")
+    python = root / ".venv/bin/python"
+    write(python, PYTHON.format(python=sys.executable))
+    python.chmod(0o755)
+    return root
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def install(root, *, tests=False):
+    told = io.StringIO()
+    Environment(root, tests=tests).install(Reporter(told), root / "log")
+    return told.getvalue()
+
+
+def calls(root):
+    lines = (root / ".venv/bin/calls").read_text().splitlines()
+    return [" ".join(json.loads(line)) for line in lines]
+
+
+def test_packages_are_pinned_and_ours_are_built_with_them(repository):
+    install(repository)
+    fetched, own, checked = calls(repository)
+    assert fetched.endswith("install --require-hashes -r requirements.txt")
+    assert own.endswith("--no-deps --no-build-isolation -e . -e compose -e plugins/apples")
+    assert checked.endswith("check")
+
+
+def test_what_only_the_tests_need_is_not_fetched_for_the_stack(repository):
+    install(repository)
+    assert "requirements-dev.txt" not in "".join(calls(repository))
+    assert not Environment(repository, tests=True).is_current()
+    install(repository, tests=True)
+    assert "-r requirements.txt -r requirements-dev.txt" in "".join(calls(repository))
+    assert Environment(repository, tests=True).is_current()
+    assert Environment(repository, tests=False).is_current()
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "setup.cfg", "plugins/apples/pyproject.toml", "plugins/pears"]
+)
+def test_environment_is_outdated_once_a_file_changed(repository, name):
+    install(repository)
+    assert Environment(repository, tests=False).is_current()
+    if name == "plugins/pears":
+        write(repository / name / "pyproject.toml", "")
+    else:
+        write(repository / name, "changed")
+    assert not Environment(repository, tests=False).is_current()
+
+
+def test_environment_is_outdated_once_a_plugin_is_gone(repository):
+    install(repository)
+    (repository / "plugins/apples/pyproject.toml").unlink()
+    assert not Environment(repository, tests=False).is_current()
+
+
+def test_failed_installation_names_its_log_and_is_repeated(repository):
+    write(repository / ".venv/bin/fail", "")
+    with pytest.raises(StackError, match=r"pip install failed: see .*log"):
+        install(repository)
+    assert not Environment(repository, tests=False).is_current()
+
+
+def test_progress_counts_the_packages(repository):
+    assert "Python packages: 1 of 2, avro" in install(repository)
+
+
+def test_bootstrap_needs_the_standard_library_alone():
+    """It runs with the system's Python, before anything is installed."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'compose/src')!r})\n"
+    code += "import sink_stack.bootstrap"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
