@@ -50,12 +50,48 @@ def test_changed_command_environment_file_or_fingerprint_restarts(home, supervis
     for command in (
         part(home, watched=(config,)),
         part(home, watched=(config,), env={"A": "1"}),
-        part(home, watched=(config,), env={"A": "1"}, fingerprint="plugins"),
-        part(home, code=SLEEP + " ", watched=(config,), env={"A": "1"}, fingerprint="plugins"),
+        part(home, watched=(config,), env={"A": "1"}, fingerprint={"plugin a": "1"}),
+        part(
+            home, code=SLEEP + " ", watched=(config,), env={"A": "1"}, fingerprint={"plugin a": "1"}
+        ),
     ):
         assert supervisor.ensure(command)
         seen.add(supervisor.running("dummy").pid)
     assert len(seen) == 5
+
+
+def test_restart_names_what_changed(home):
+    told = []
+    supervisor = Supervisor(home, told.append)
+    config = home.home / "my.toml"
+    config.write_text("a")
+    before = {"A": "secret-1", "B": "1"}
+    supervisor.ensure(part(home, watched=(config,), env=before, fingerprint={"plugin a": "1"}))
+    config.write_text("b")
+    after = {"A": "secret-2", "C": "1"}
+    supervisor.ensure(part(home, watched=(config,), env=after, fingerprint={"plugin b": "1"}))
+    supervisor.stop("dummy")
+    assert "".join(told) == (
+        "restarting dummy: file my.toml changed, plugin a is gone, plugin b is new,"
+        " variable A changed, variable B is gone and 1 more"
+    )
+
+
+def test_pid_file_is_for_its_owner_and_holds_no_value(home, supervisor):
+    supervisor.start(part(home, env={"A": "secret-1"}))
+    file = home.run / "dummy.pid"
+    assert "secret-1" not in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_part_of_an_earlier_version_is_restarted(home, supervisor):
+    supervisor.start(part(home))
+    file = home.run / "dummy.pid"
+    known = json.loads(file.read_text()) | {"digest": "0123"}
+    file.write_text(json.dumps(known))
+    pid = supervisor.running("dummy").pid
+    assert supervisor.ensure(part(home))
+    assert supervisor.running("dummy").pid != pid
 
 
 def test_zombie_is_dead(home, supervisor):

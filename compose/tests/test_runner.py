@@ -11,6 +11,7 @@ from rich.console import Console
 
 from sink_stack import health, orphans, runner, settings, status
 from sink_stack.errors import PartDiedError, StackError
+from sink_stack.layout import Layout
 from sink_stack.progress import Reporter
 from sink_stack.stack import Stack
 
@@ -42,25 +43,49 @@ def test_unchanged_plugins_leave_the_runner_alone(home, supervisor):
 
 
 def test_edited_plugin_makes_the_runner_outdated(site):
-    before = runner.plugins_digest()
+    before = runner.fingerprint()
     (site / "sink_dummy_for_tests.py").write_text("A = 2\n")
-    assert runner.plugins_digest() != before
+    assert runner.fingerprint() != before
 
 
 def test_installed_plugin_makes_the_runner_outdated(site):
-    before = runner.plugins_digest()
+    before = runner.fingerprint()
     info = site / "sink_other-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sink-other\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[sink_runner.v1]\nother = sink_other_for_tests\n")
-    assert runner.plugins_digest() != before
+    assert runner.fingerprint() != before
 
 
 def test_upgraded_plugin_makes_the_runner_outdated(site):
-    before = runner.plugins_digest()
+    before = runner.fingerprint()
     metadata = site / "sink_dummy-1.0.dist-info" / "METADATA"
     metadata.write_text(metadata.read_text().replace("Version: 1.0", "Version: 1.1"))
-    assert runner.plugins_digest() != before
+    assert runner.fingerprint() != before
+
+
+@pytest.mark.parametrize("variable", ["SINK_PLUGINS_OFF", "SINK_MASK_KEY"])
+def test_changed_shell_makes_the_runner_outdated(home, monkeypatch, variable):
+    monkeypatch.delenv(variable, raising=False)
+    before = runner.command(home, WAIT, {}).digests()
+    monkeypatch.setenv(variable, "citizens")
+    after = runner.command(home, WAIT, {}).digests()
+    assert after.keys() - before.keys() == {f"variable {variable}"}
+
+
+def test_variable_that_the_configuration_reads_makes_the_runner_outdated(tmp_path, monkeypatch):
+    (tmp_path / "sink-runner.toml").write_text('bootstrap = { env = "OUR_KAFKA" }\n')
+    layout = Layout(root=tmp_path, home=tmp_path, cache=tmp_path)
+    monkeypatch.setenv("OUR_KAFKA", "a:1")
+    before = runner.command(layout, WAIT, {}).digests()
+    monkeypatch.setenv("OUR_KAFKA", "b:1")
+    assert runner.command(layout, WAIT, {}).digests() != before
+
+
+def test_stack_s_variables_are_above_the_shell_s(home, monkeypatch):
+    monkeypatch.setenv("SINK_KAFKA", "elsewhere:1")
+    command = runner.command(home, WAIT, {"SINK_KAFKA": "127.0.0.1:1"})
+    assert command.env["SINK_KAFKA"] == "127.0.0.1:1"
 
 
 def test_runner_that_refuses_its_configuration_is_reported_with_its_words(home, supervisor):
@@ -144,6 +169,26 @@ def test_runner_that_is_up_to_date_is_not_asked(checked):
     checked.refuse()
     checked.up()
     assert checked.pid
+
+
+def test_up_says_why_it_restarts_the_runner(checked, monkeypatch):
+    checked.up()
+    monkeypatch.setenv("SINK_PLUGINS_OFF", "citizens")
+    checked.up()
+    assert "restarting runner: variable SINK_PLUGINS_OFF is new" in checked.told.getvalue()
+
+
+def test_runner_that_ends_a_second_later_is_not_called_up(checked, monkeypatch):
+    """It outlives the first look, and its mappings are not yet started."""
+    monkeypatch.setattr(health, "_STARTED_SECONDS", 5)
+    checked.program.write_text(
+        f"#!{sys.executable}\nimport sys, time\n"
+        "if '--check' not in sys.argv: time.sleep(1); sys.exit('the table is gone')\n"
+    )
+    with pytest.raises(PartDiedError, match="the table is gone"):
+        checked.up()
+    assert "runner is up" not in checked.told.getvalue()
+    assert checked.pid is None
 
 
 # -- what the runner says of its mappings ------------------------------------------------------

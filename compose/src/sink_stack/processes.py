@@ -21,14 +21,12 @@ from .layout import Layout
 from .restarts import Restarts, load_restarts, restarting
 
 _TAIL_LINES = 15
+_MOST_REASONS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """How one part is started and stopped.
-
-    `fingerprint` is whatever else makes a running process outdated when it changes.
-    """
+    """How one part is started and stopped."""
 
     name: str
     argv: Sequence[str]
@@ -36,7 +34,8 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
     watched: tuple[Path, ...] = ()
-    fingerprint: str = ""
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    """What else makes a running process outdated, by the name that is shown for it."""
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 20
     stop_all: bool = False
@@ -44,15 +43,18 @@ class Command:
     restart: bool = False
     """Started again, with back-off, whenever it ends without being stopped."""
 
-    def digest(self) -> str:
-        """Changes with anything that a restart would pick up."""
-        told = json.dumps(
-            [list(self.argv), sorted(self.env.items()), self.fingerprint, self.restart]
-        )
-        digest = hashlib.sha256(told.encode())
+    def digests(self) -> dict[str, str]:
+        """What a restart would pick up: its name, and a digest that changes with it."""
+        told = {
+            "its command line": json.dumps([list(self.argv), self.restart]),
+            **{f"variable {name}": text for name, text in self.env.items()},
+            **self.fingerprint,
+        }
+        digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in told.items()}
         for path in self.watched:
-            digest.update(path.read_bytes() if path.exists() else b"absent")
-        return digest.hexdigest()
+            if path.exists():
+                digests[f"file {path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return digests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,8 @@ class Running:
     pid: int
     ticks: int
     boot: str
-    digest: str
+    digest: Mapping[str, str] | str
+    """By name; version 1.0 wrote a single one."""
     stop_signal: int
     stop_seconds: float
     stop_all: bool = False
@@ -74,8 +77,10 @@ class Running:
 class Supervisor:
     """The processes of one stack home."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, report: Callable[[str], None] | None = None) -> None:
+        """`report` is told why a part is restarted."""
         self._layout = layout
+        self._report = report or (lambda _: None)
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def running(self, name: str) -> Running | None:
@@ -99,9 +104,7 @@ class Supervisor:
     def current(self, command: Command) -> bool:
         """Whether the part runs, and runs what `command` says."""
         running = self.running(command.name)
-        if running is None or running.digest != command.digest():
-            return False
-        return not self.restarts(command.name).is_waiting
+        return running is not None and not self._reasons(running, command)
 
     def restarts(self, name: str) -> Restarts:
         """How often the part ended and was started again since `start`."""
@@ -113,14 +116,17 @@ class Supervisor:
 
     def ensure(self, command: Command) -> bool:
         """Start the part, or restart it when it is outdated; False when nothing had to be done."""
-        if self.current(command):
-            return False
+        if running := self.running(command.name):
+            reasons = self._reasons(running, command)
+            if not reasons:
+                return False
+            self._report(f"restarting {command.name}: {_shortened(reasons)}")
         self.stop(command.name)
         self.start(command)
         return True
 
     def start(self, command: Command) -> Running:
-        digest = command.digest()
+        digests = command.digests()
         state = self._state_file(command.name)
         state.unlink(missing_ok=True)
         with self._layout.log(command.name).open("ab") as log:
@@ -141,12 +147,14 @@ class Supervisor:
             pid=child.pid,
             ticks=_start_ticks(child.pid) or 0,
             boot=_boot(),
-            digest=digest,
+            digest=digests,
             stop_signal=command.stop_signal,
             stop_seconds=command.stop_seconds,
             stop_all=command.stop_all,
         )
-        self._pid_file(command.name).write_text(json.dumps(asdict(running)), encoding="utf-8")
+        path = self._pid_file(command.name)
+        path.touch(mode=0o600)  # digests of passwords are in it
+        path.write_text(json.dumps(asdict(running)), encoding="utf-8")
         return running
 
     def stop(self, *names: str) -> None:
@@ -195,6 +203,21 @@ class Supervisor:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
         return "\n".join([f"last lines of {path}:", *(f"  {line}" for line in lines)])
 
+    def _reasons(self, running: Running, command: Command) -> list[str]:
+        """Why a running part is outdated, in name order."""
+        before, after = running.digest, command.digests()
+        if isinstance(before, str):
+            return ["sink-stack changed"]
+        changed = [name for name in before.keys() & after.keys() if before[name] != after[name]]
+        reasons = [
+            *(f"{name} is new" for name in after.keys() - before.keys()),
+            *(f"{name} is gone" for name in before.keys() - after.keys()),
+            *(f"{name} changed" for name in changed),
+        ]
+        if self.restarts(command.name).is_waiting:
+            reasons.append(f"it ended with {self.restarts(command.name).reason}")
+        return sorted(reasons)
+
     def _wait(self, name: str, bound: float) -> bool:
         while self.running(name):
             if time.monotonic() > bound:
@@ -212,6 +235,11 @@ class Supervisor:
 
     def _state_file(self, name: str) -> Path:
         return self._layout.run / f"{name}.restarts"
+
+
+def _shortened(reasons: Sequence[str]) -> str:
+    more = len(reasons) - _MOST_REASONS
+    return ", ".join(reasons[:_MOST_REASONS]) + (f" and {more} more" if more > 0 else "")
 
 
 def memory(pid: int) -> int:

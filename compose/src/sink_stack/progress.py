@@ -30,10 +30,12 @@ class Reporter:
         self._stream = stream or sys.stdout
         self._began = time.monotonic()
         self._lock = threading.Lock()
+        self.steps = 0
         self._watched: list[Describe] = []
         self._thread: threading.Thread | None = None
 
     def step(self, text: str) -> None:
+        self.steps += 1
         self._print(f"{self._stamp()}  {text}\n")
 
     @contextmanager

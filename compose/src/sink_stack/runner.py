@@ -1,8 +1,8 @@
 """The sink runner as a part of the stack: started, watched and restarted like the others."""
 
-import hashlib
 import importlib.util
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,19 +18,32 @@ CORE = "sink_runner"
 CONFIG = "sink-runner.toml"
 POLICIES = "ranger-policies"
 _SETTLED_SECONDS = 2
+# As sink-runner.toml refers to a variable.
+_VARIABLE = re.compile(r'\benv = "(\w+)"')
 
 
 def command(
     layout: Layout, argv: Sequence[str], environ: Mapping[str, str], name: str = "runner"
 ) -> Command:
-    """The runner's process, outdated once a plugin, a policy or the configuration changed."""
+    """The runner's process, outdated once a plugin, a policy or its configuration changed.
+
+    Its configuration is the file and the shell's variables: those that it reads come with it.
+    """
+    file = layout.root / CONFIG
+    named = set(_VARIABLE.findall(file.read_text(encoding="utf-8"))) if file.exists() else set()
+    shell = {
+        variable: text
+        for variable, text in os.environ.items()
+        if variable in named
+        or (variable.startswith("SINK_") and not variable.startswith("SINK_STACK_"))
+    }
     return Command(
         name=name,
         argv=argv,
         cwd=layout.root,
-        env=environ,
-        watched=(layout.root / CONFIG, *sorted((layout.root / POLICIES).glob("*.json"))),
-        fingerprint=plugins_digest(),
+        env={**shell, **environ},
+        watched=(file, *sorted((layout.root / POLICIES).glob("*.json"))),
+        fingerprint=fingerprint(),
         stop_seconds=15,
         restart=True,
     )
@@ -76,20 +89,16 @@ def wait_until_settled(supervisor: Supervisor, *names: str) -> None:
         time.sleep(0.05)
 
 
-def plugins_digest() -> str:
+def fingerprint() -> dict[str, str]:
     """Changes when a plugin is installed, removed, upgraded, or a file of it is edited."""
-    digest = hashlib.sha256()
-    for line in sorted({*_plugins(), *_files(CORE)}):
-        digest.update(line.encode())
-    return digest.hexdigest()
-
-
-def _plugins() -> Iterator[str]:
+    found = {"the code of sink-runner": "\n".join(sorted(_files(CORE)))}
     for distribution in distributions():
         for entry in distribution.entry_points:
             if entry.group == GROUP:
-                yield f"{entry.name}={entry.value} {distribution.version}"
-                yield from _files(entry.module.partition(".")[0])
+                files = sorted({*_files(entry.module.partition(".")[0])})
+                told = [entry.value, distribution.version, *files]
+                found[f"plugin {entry.name}"] = "\n".join(told)
+    return found
 
 
 def _files(package: str) -> Iterator[str]:

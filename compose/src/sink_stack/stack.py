@@ -59,10 +59,10 @@ class Stack:
         self, layout: Layout, environ: Mapping[str, str], reporter: Reporter | None = None
     ) -> None:
         self.layout = layout
-        self.supervisor = Supervisor(layout)
+        self._reporter = reporter or Reporter()
+        self.supervisor = Supervisor(layout, self._reporter.step)
         self.versions = envfile.load(layout.root / "compose" / "versions.env")
         self._environ = environ
-        self._reporter = reporter or Reporter()
 
     @property
     def settings(self) -> Settings:
@@ -73,7 +73,7 @@ class Stack:
 
     def up(self, options: Options | None = None) -> None:
         """Install what is missing, start what does not run, restart what is outdated."""
-        options = options or Options()
+        options, steps = options or Options(), self._reporter.steps
         self.layout.make()
         programs = Installer(self.layout, self.versions, self._environ).install(self._reporter)
         current = settings.prepare(self.layout, self._environ, self._port_is_ours)
@@ -94,6 +94,8 @@ class Stack:
         if self.supervisor.running("airflow-scheduler"):
             del sinks["schedule"]
         self.up_sinks({name: argv for name, argv in sinks.items() if argv})
+        if self._reporter.steps == steps:
+            self._reporter.step("every part is up, with the configuration of now")
 
     def down(self) -> None:
         """Stop every part that this home started, readers first."""
