@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -64,6 +66,58 @@ def test_the_environment_and_then_the_command_line_replace_what_is_on(
     monkeypatch.setenv("SINK_PLUGINS", "pears")
     assert states(call) == {"apples": "off", "pears": "on"}
     assert states(call, "--only", "apples") == {"apples": "on", "pears": "off"}
+
+
+@pytest.fixture
+def runner():
+    """A runner's /readyz, with the mapping pears running."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            body = {"ready": True, "mappings": {"pears": {"state": "running"}}}
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_mappings_that_the_running_runner_has_otherwise_are_named(site, call, configured, runner):
+    site.mapping("apples")
+    site.mapping("pears")
+    path = configured("apples", "pears")
+    path.write_text(f"{path.read_text()}\n[health]\nport = {runner}\n")
+    code, out, _ = call("plugins", "--without", "pears")
+    assert code == 0
+    lines = [line.strip() for line in out.splitlines()]
+    after = {line.split()[0]: lines[n + 1 :][:1] for n, line in enumerate(lines) if line}
+    assert after["apples"] == [
+        "not running: off in the running runner, which was started with other settings: restart it"
+    ]
+    assert after["pears"] == [
+        "running: on in the running runner, which was started with other settings: restart it"
+    ]
+    _, out, _ = call("plugins", "--only", "pears")
+    assert "other settings" not in out
+
+
+def test_environment_turns_plugins_on_and_off_without_a_file(site, call, tmp_path, monkeypatch):
+    site.mapping("pears")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SINK_CONFIG", raising=False)
+    monkeypatch.setenv("SINK_PLUGINS", "pears")
+    assert states(call)["pears"] == "on"
+    monkeypatch.setenv("SINK_PLUGINS_OFF", "pears")
+    assert states(call)["pears"] == "off"
 
 
 def test_off_beats_on_at_every_level(site, call, configured):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -15,13 +16,15 @@ from ..loading import registry
 from ..loading.quarantine import select_usable
 from ..plugin import TableMapping
 from ..quality.rules import value_checks
-from ..settings import hint, keys, shown
+from ..settings import Reader, hint, keys, shown
 from . import EX_CONFIG, OK, Subparsers, add_choice_options, add_command, find_config, read_plugins
 from .config import HIDDEN, describe
 
 TEACHING = """\
 state is what the running runner says of a mapping, where [health] gives it a port: running,
 paused, stopped or quarantined, with the reason.  A broken plugin is quarantined: the others run.
+on and off are what the file, this shell's variables and the options say; a runner that was
+started with others is named until it is restarted.
 
 A plugin is off unless [plugins] in sink-runner.toml, SINK_PLUGINS or --only turns it on, and
 off whenever [plugins], SINK_PLUGINS_OFF or --without turns it off.  One that is off is not
@@ -33,6 +36,8 @@ examples:
   sink-runner plugins --chain golden-records
   sink-runner plugins --config-of golden-records
 """
+_STILL_ON = "on in the running runner, which was started with other settings: restart it"
+_NOT_YET_ON = "off in the running runner, which was started with other settings: restart it"
 
 
 def register(subparsers: Subparsers) -> None:
@@ -52,7 +57,7 @@ def register(subparsers: Subparsers) -> None:
 
 def plugins(args: argparse.Namespace) -> int:
     path = find_config(args)
-    file = load(path) if path else ConfigFile()
+    file = load(path) if path else ConfigFile(reader=Reader(os.environ))
     installed = read_plugins(args, file)
     if args.chain:
         lines: Iterable[str] = _chain(_loaded(args.chain, installed), installed.values())
@@ -73,7 +78,21 @@ def _states(installed: Mapping[str, registry.Plugin], file: ConfigFile) -> Mappi
     """Return what the running runner reports, else which plugins would be quarantined."""
     blocked = select_usable(installed.values()).quarantined
     expected = {name: Reported("quarantined", reason) for name, reason in blocked.items()}
-    return {**expected, **(reported_states(file.health()) or {})}
+    reported = reported_states(file.health())
+    if reported is None:
+        return expected
+    return {**expected, **reported, **dict(_differing(installed, reported))}
+
+
+def _differing(
+    installed: Mapping[str, registry.Plugin], reported: Mapping[str, Reported]
+) -> Iterator[tuple[str, Reported]]:
+    """Yield the mappings that the runner has on and these settings have off, or the reverse."""
+    for name, plugin in installed.items():
+        if plugin.status is registry.Status.OFF and name in reported:
+            yield name, Reported(reported[name].state, _STILL_ON)
+        if plugin.mapping and plugin.mapping.events and name not in reported:
+            yield name, Reported("not running", _NOT_YET_ON)
 
 
 def record(plugin: registry.Plugin, reported: Reported | None = None) -> dict[str, object]:
@@ -107,7 +126,7 @@ def table(
             yield f"    hooks: {', '.join(own)}"
         yield from (f"    fault: {error}" for error in plugin.errors)
         reported = states.get(plugin.name)
-        if reported and reported.state != "running" and not plugin.errors:
+        if reported and (reported.state != "running" or reported.reason) and not plugin.errors:
             yield f"    {reported}"
 
 
