@@ -11,7 +11,7 @@ TOOLS := .tools
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up airflow down status logs clean runtime venv lint types test check scenario chaos bench bench-api bench-batch bench-peers lock audit
+.PHONY: help up airflow down status restart psql logs clean runtime venv lint types test check scenario chaos bench bench-api bench-batch bench-peers lock audit
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +30,12 @@ down: runtime ## stop everything; data stays
 
 status: runtime ## each part: up or down, port, version, memory, lag
 	@$(BIN)/sink-stack status
+
+restart: runtime ## stop and start the runner, the API and the schedule; PART=kafka for another part
+	@$(BIN)/sink-stack restart $(PART)
+
+psql: runtime ## psql as administrator: DB=smart_citizen or DB=smart_warehouse
+	@$(BIN)/sink-stack psql $(DB)
 
 logs: runtime ## what the parts wrote; PART=kafka for one, FOLLOW=1 to go on
 	@$(BIN)/sink-stack logs $(PART) $(if $(FOLLOW),-f)

@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 
 from . import log
 from .commands import EX_CONFIG, FAILURE, GROUP, Subparsers, add_config_option
@@ -27,6 +27,7 @@ from .commands import recover as recover_command
 from .commands import run as run_command
 from .commands import schedule as schedule_command
 from .commands import schema as schema_command
+from .completion import SHELLS, Completion
 from .errors import ConfigError, EventError, FatalError, PluginError, RetriableError, SinkError
 
 INTERRUPTED = 130
@@ -42,15 +43,7 @@ start here:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `argparse` itself exits with 2."""
-    parser = argparse.ArgumentParser(
-        prog="sink-runner",
-        description="Carry Debezium change events from Kafka through plugins into PostgreSQL.",
-        epilog=TEACHING,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_config_option(parser)
-    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
-    args = parser.parse_args(argv)
+    args = command_parser().parse_args(argv)
     try:
         code = _run(args)
         sys.stdout.flush()
@@ -59,6 +52,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
+    parser = argparse.ArgumentParser(
+        prog="sink-runner",
+        description="Carry Debezium change events from Kafka through plugins into PostgreSQL.",
+        epilog=TEACHING,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('sink-runner')}")
+    parser.add_argument("--completion", action=Completion, choices=SHELLS, help=Completion.__doc__)
+    add_config_option(parser)
+    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
+    return parser
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ missing or wrong.
 
 example:
   sink-runner config
+  sink-runner config --json
   SINK_KAFKA=127.0.0.1:9092 sink-runner config
 """
 HIDDEN = "***"
@@ -33,13 +35,17 @@ def register(subparsers: Subparsers) -> None:
         summary="print every key of the configuration: type, default, meaning, present value",
         teaching=TEACHING,
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=config)
 
 
 def config(args: argparse.Namespace) -> int:
     file = read_config(args)
-    for line in reference(file):
-        print(line)
+    if args.json:
+        print(json.dumps([_record(key, file) for key in keys(Config)], indent=2))
+    else:
+        for line in reference(file):
+            print(line)
     file.config()  # raises what is wrong with it
     return OK
 
@@ -50,7 +56,25 @@ def reference(file: ConfigFile) -> Iterator[str]:
         yield ""
         yield from describe(key)
         for path, raw in present(key, file.table):
-            yield f"    {path} = {_value(key, raw, path, file.reader)}"
+            value, source = _value(key, raw, path, file.reader)
+            yield f"    {path} = {value}" + (f"  # {source}" if source else "")
+
+
+def _record(key: Key, file: ConfigFile) -> dict[str, Any]:
+    values = [
+        (path, *_value(key, raw, path, file.reader)) for path, raw in present(key, file.table)
+    ]
+    return {
+        "key": key.path,
+        "type": type_name(key.kind),
+        "required": key.required,
+        "default": None if key.required else shown(key.default),
+        "meaning": key.doc,
+        "values": [
+            {"key": path, "value": value, "source": source or None}
+            for path, value, source in values
+        ],
+    }
 
 
 def describe(key: Key) -> Iterator[str]:
@@ -75,16 +99,15 @@ def present(key: Key, table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield from places
 
 
-def _value(key: Key, raw: Any, path: str, reader: Reader) -> str:
+def _value(key: Key, raw: Any, path: str, reader: Reader) -> tuple[str, str]:
+    """Return the value as text, and where it comes from if not from the file itself."""
     source = ""
     if isinstance(raw, dict) and raw.keys() & {"env", "file", "command"}:
-        source = "  # from " + " ".join(
-            f"{how} {raw[how]}" for how in ("env", "file") if how in raw
-        )
+        source = "from " + " ".join(f"{how} {raw[how]}" for how in ("env", "file") if how in raw)
         # A command's arguments may hold a secret.
         source += f"command {raw['command'][:1]}" if "command" in raw else ""
     try:
         value = reader.value(key.kind, raw, path)
     except SettingError as fault:
-        return f"(not usable: {fault})"
-    return (HIDDEN if key.secret else _LOGIN.sub(rf"//{HIDDEN}@", shown(value))) + source
+        return f"(not usable: {fault})", ""
+    return HIDDEN if key.secret else _LOGIN.sub(rf"//{HIDDEN}@", shown(value)), source

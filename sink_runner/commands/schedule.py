@@ -30,7 +30,7 @@ examples:
   sink-runner schedule
   sink-runner schedule --once
   sink-runner schedule --list
-  sink-runner schedule --json
+  sink-runner schedule --list --json
   SINK_PLUGINS=schemes sink-runner schedule
 """
 HEADS = ("NAME", "CRON", "MODE", "LAST RUN", "OUTCOME", "NEXT RUN")
@@ -46,7 +46,9 @@ def register(subparsers: Subparsers) -> None:
     alone = parser.add_mutually_exclusive_group()
     alone.add_argument("--once", action="store_true", help="run what is due now, then end")
     alone.add_argument("--list", action="store_true", help="each schedule, its last and next run")
-    alone.add_argument("--json", action="store_true", help="the schedules, for programs")
+    parser.add_argument(
+        "--json", action="store_true", help="print the schedules as JSON; --list adds their runs"
+    )
     parser.set_defaults(run=schedule)
 
 
@@ -55,7 +57,9 @@ def schedule(args: argparse.Namespace) -> int:
     args.only, args.without = [], []  # which a batch would not be told
     plugins = read_plugins(args, file)
     plans = _plans(file, plugins, loaded(plugins.values()))
-    if args.json:
+    if args.json and args.once:
+        raise ConfigError("--json prints the schedules, so --once has no meaning beside it")
+    if args.json and not args.list:
         print(json.dumps(describe(plans, plugins, file), indent=2))
         return EX_CONFIG if any(plugin.errors for plugin in plugins.values()) else OK
     config = file.config()
@@ -65,7 +69,12 @@ def schedule(args: argparse.Namespace) -> int:
     from ..schedule.ledger import look_up  # noqa: PLC0415
 
     if args.list:
-        for line in table(plans, look_up(plans, dsns), config.schedule, datetime.now(UTC)):
+        known, now = look_up(plans, dsns), datetime.now(UTC)
+        if args.json:
+            rows = [_row(plan, known.get(plan), config.schedule, now) for plan in plans]
+            print(json.dumps([_record(row) for row in rows], indent=2))
+            return OK
+        for line in table(plans, known, config.schedule, now):
             print(line)
         return OK
     log.configure(config.log)
@@ -113,6 +122,11 @@ def _row(plan: Plan, known: Known | None, settings: Scheduling, now: datetime) -
         (known and known.outcome) or "-",
         _text(next_start(plan, known.progress if known else None, settings, now)),
     )
+
+
+def _record(row: tuple[str, ...]) -> dict[str, str | None]:
+    names = (head.lower().replace(" ", "_") for head in HEADS)
+    return {name: None if cell == "-" else cell for name, cell in zip(names, row, strict=True)}
 
 
 def _text(time: datetime) -> str:

@@ -1,18 +1,22 @@
 """The command `sink-stack`."""
 
 import argparse
+import json
 import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
 from rich.console import Console
+from sink_runner.completion import SHELLS, Completion
 
-from . import engine, initialise, layout, logs, orphans, show, status
+from . import engine, initialise, layout, logs, orphans, psql, show, status
 from .errors import StackError
+from .settings import DATABASES
 from .stack import Options, Stack, sink_runner
 
 Environ = Mapping[str, str]
@@ -23,7 +27,7 @@ _SINKS = {"runner": "run", "api": "api", "schedule": "schedule"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     command: Command = arguments.function
     try:
         return command(arguments, os.environ)
@@ -34,8 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
     parser = argparse.ArgumentParser(prog="sink-stack", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('sink-stack')}")
+    parser.add_argument("--completion", action=Completion, choices=SHELLS, help=Completion.__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, function: Command, text: str) -> argparse.ArgumentParser:
@@ -50,9 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--demo", action="store_true", help="load data if the databases are empty")
     add("airflow", _airflow, "let Apache Airflow run the schedules of the stack")
     add("down", _down, "stop what `up` started; data stays")
-    add("status", _status, "what runs, and how far behind it is").add_argument(
-        "--json", action="store_true", help="for programs"
-    )
+    _add_json(add("status", _status, "what runs, and how far behind it is"))
     told = add("logs", _logs, "print what the parts wrote")
     told.add_argument(
         "part",
@@ -67,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     add("start", _start, "start one program of the sink, and nothing else").add_argument(
         "part", choices=tuple(_SINKS)
     )
+    add("restart", _restart, "stop parts, and start what does not run").add_argument(
+        "parts", nargs="*", metavar="PART", help=f"instead of {', '.join(_SINKS)}"
+    )
+    database = add("psql", _psql, "open psql on one of the databases, as its administrator")
+    database.add_argument("database", choices=tuple(DATABASES.values()), metavar="DATABASE")
+    database.add_argument("arguments", nargs="*", metavar="-- ARGUMENT", help="passed to psql")
     add("backup", _backup, "copy the running PostgreSQL cluster").add_argument(
         "folder", type=Path, metavar="FOLDER", help="where to; it must not be there yet"
     )
@@ -74,10 +85,14 @@ def _parser() -> argparse.ArgumentParser:
     restored.add_argument("database", metavar="DATABASE")
     restored.add_argument("folder", type=Path, metavar="FOLDER", help="what `backup` wrote")
     add("clean", _clean, "stop the stack and delete its data; downloads stay")
-    add("env", _env, "print the variables that programs need, for `eval`")
-    add("show", _show, "change a row on each side and show it arrive on the other")
+    _add_json(add("env", _env, "print the variables that programs need, for `eval`"))
+    _add_json(add("show", _show, "change a row on each side and show it arrive on the other"))
     add("init", _init, "fill the databases and create the topics of a compose stack")
     return parser
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _stack(environ: Environ) -> Stack:
@@ -90,14 +105,17 @@ def _up(arguments: argparse.Namespace, environ: Environ) -> int:
         print(f"uninstalled {name}: its folder is gone")
     if engine.chosen(stack.layout, environ) == "compose":
         engine.Compose(stack.layout, environ).up(with_runner=not arguments.no_runner)
-    elif arguments.no_runner:
-        stack.up()
     else:
-        api, schedule = sink_runner("api"), sink_runner("schedule")
-        stack.up(Options(runner=sink_runner("run"), api=api, schedule=schedule))
+        stack.up(Options() if arguments.no_runner else _sinks())
     if arguments.demo:
         _load_demo(stack)
     return 0
+
+
+def _sinks() -> Options:
+    return Options(
+        runner=sink_runner("run"), api=sink_runner("api"), schedule=sink_runner("schedule")
+    )
 
 
 def _load_demo(stack: Stack) -> None:
@@ -168,6 +186,20 @@ def _stop(arguments: argparse.Namespace, environ: Environ) -> int:
     return 0
 
 
+def _restart(arguments: argparse.Namespace, environ: Environ) -> int:
+    stack = _stack(environ)
+    if engine.chosen(stack.layout, environ) == "compose":
+        engine.Compose(stack.layout, environ).run("restart", *(arguments.parts or _SINKS))
+    else:
+        stack.restart(arguments.parts or list(_SINKS), _sinks())
+    return 0
+
+
+def _psql(arguments: argparse.Namespace, environ: Environ) -> int:
+    stack = _stack(environ)
+    return psql.run(stack, arguments.database, arguments.arguments, environ)
+
+
 def _start(arguments: argparse.Namespace, environ: Environ) -> int:
     _stack(environ).up_sinks({arguments.part: sink_runner(_SINKS[arguments.part])})
     return 0
@@ -194,14 +226,22 @@ def _clean(_: argparse.Namespace, environ: Environ) -> int:
     return 0
 
 
-def _env(_: argparse.Namespace, environ: Environ) -> int:
+def _env(arguments: argparse.Namespace, environ: Environ) -> int:
+    if arguments.json:
+        print(json.dumps(_stack(environ).environment(), indent=2))
+        return 0
     for name, value in _stack(environ).environment().items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 
 
-def _show(_: argparse.Namespace, environ: Environ) -> int:
-    show.show(_stack(environ).settings, Console())
+def _show(arguments: argparse.Namespace, environ: Environ) -> int:
+    found = show.show(_stack(environ).settings, Console(stderr=arguments.json))
+    if arguments.json:
+        print(json.dumps([one.record() for one in found], indent=2, default=str))
+    else:
+        for one in found:
+            show.print_arrival(one, Console())
     return 0
 
 

@@ -40,6 +40,26 @@ class Change:
     columns: Sequence[tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One change, and what became of it."""
+
+    change: Change
+    before: Row
+    after: Row
+    milliseconds: float
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "source": self.change.source,
+            "target": self.change.target,
+            "milliseconds": round(self.milliseconds),
+            "before": self.before,
+            "after": self.after,
+        }
+
+
 CHANGES = (
     Change(
         source="smart_warehouse",
@@ -83,11 +103,16 @@ def show(
     *,
     patience: float = _PATIENCE_SECONDS,
     catch_up: float = _CATCH_UP_SECONDS,
-) -> None:
-    """Make each change, wait for it, and print both rows with the time it took."""
+) -> list[Arrival]:
+    """Make each change and wait for it; return both rows with the time it took.
+
+    The console is told while it waits for older changes.
+    """
+    found = []
     for change in CHANGES:
         _wait_until_caught_up(settings, console, catch_up)
-        _show(change, settings, console, patience)
+        found.append(_arrival(change, settings, patience))
+    return found
 
 
 def _wait_until_caught_up(settings: Settings, console: Console, seconds: float) -> None:
@@ -105,7 +130,7 @@ def _wait_until_caught_up(settings: Settings, console: Console, seconds: float) 
         time.sleep(_LOOK_AGAIN_SECONDS)
 
 
-def _show(change: Change, settings: Settings, console: Console, patience: float) -> None:
+def _arrival(change: Change, settings: Settings, patience: float) -> Arrival:
     mark = f"Shown {time.strftime('%H:%M:%S')}"
     with psycopg.connect(settings.admin_dsn(change.source), row_factory=dict_row) as source:
         picked = source.execute(change.pick).fetchone()
@@ -120,7 +145,7 @@ def _show(change: Change, settings: Settings, console: Console, patience: float)
     after = _wait(change, settings, names, patience)
     milliseconds = (time.monotonic() - began) * 1000
     assert before is not None
-    _print(console, change, before, after, milliseconds)
+    return Arrival(change=change, before=before, after=after, milliseconds=milliseconds)
 
 
 def _wait(change: Change, settings: Settings, names: Mapping[str, Any], patience: float) -> Row:
@@ -139,8 +164,10 @@ def _wait(change: Change, settings: Settings, names: Mapping[str, Any], patience
     )
 
 
-def _print(console: Console, change: Change, before: Row, after: Row, milliseconds: float) -> None:
-    console.print(f"{change.source} -> {change.target}: arrived after {milliseconds:.0f} ms")
+def print_arrival(arrival: Arrival, console: Console) -> None:
+    change, before, after = arrival.change, arrival.before, arrival.after
+    milliseconds = f"{arrival.milliseconds:.0f} ms"
+    console.print(f"{change.source} -> {change.target}: arrived after {milliseconds}")
     table = Table(change.source, change.target, box=None)
     for source, target in change.columns:
         table.add_row(_cell(source, before), _cell(target, after))

@@ -105,6 +105,18 @@ class Stack:
             if alive:
                 self._reporter.step(f"stopped {', '.join(alive)}")
 
+    def restart(self, parts: Sequence[str], options: Options) -> None:
+        """Stop parts and start what does not run; a runner that would refuse to start stays."""
+        known = {name for names in _STOP_ORDER for name in names}
+        if unknown := sorted(set(parts) - known):
+            raise StackError(
+                f"unknown part {', '.join(unknown)}; parts: {', '.join(sorted(known))}"
+            )
+        if "runner" in parts and options.runner:
+            self._check(runner.command(self.layout, options.runner, self.environment(), "runner"))
+        self.supervisor.stop(*parts)
+        self.up(options)
+
     def clean(self) -> None:
         """Delete everything of this home, wherever PostgreSQL's folder had to be put."""
         self.down()

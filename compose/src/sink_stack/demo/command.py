@@ -1,6 +1,7 @@
 """The `demo` command: load made-up data, and say what is there."""
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -77,18 +78,24 @@ def load(args: argparse.Namespace) -> int:
     return OK
 
 
-def status(_args: argparse.Namespace) -> int:
+def status(args: argparse.Namespace) -> int:
     """Print every table with its number of rows."""
+    found = {}
     try:
         for database, dsn in _dsns(os.environ).items():
             with psycopg.connect(dsn) as connection:
-                print(database)
-                for table, count in loader.counts(connection):
-                    print(f"  {table:40} {count:>12,}")
+                found[database] = dict(loader.counts(connection))
     except _SetupError as exc:
         return _complain(str(exc), EX_CONFIG)
     except psycopg.Error as exc:
         return _complain(_told(exc), FAILURE)
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return OK
+    for database, counts in found.items():
+        print(database)
+        for table, count in counts.items():
+            print(f"  {table:40} {count:>12,}")
     return OK
 
 
@@ -108,7 +115,9 @@ def _add_commands(commands: Subparsers) -> None:
         "--as-of", type=_utc, metavar="TIME", help="the time that ages count from, default now"
     )
     parser.set_defaults(run=load)
-    commands.add_parser("status", help="count the rows of every table").set_defaults(run=status)
+    parser = commands.add_parser("status", help="count the rows of every table")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=status)
 
 
 def _dsns(environ: Mapping[str, str]) -> dict[str, str]:
