@@ -1,15 +1,17 @@
-"""TLS as the client of a server: the settings, and the reason why a connection is refused."""
+"""TLS as the client of a server: settings, URLs, and the reason why a connection is refused."""
 
 from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
+from .errors import AccessError
 from .settings import Secret, doc
 
 Refusal = Literal["untrusted", "certificate", "no TLS", "TLS"]
@@ -21,6 +23,7 @@ _PROBLEMS: Mapping[Refusal, str] = {
     "no TLS": "does not speak TLS",
     "TLS": "expects TLS",
 }
+_PORTS = {"http": 80, "https": 443}
 _ALERT_SECONDS = 0.5
 """With TLS 1.3 a server refuses a client certificate only after the client's handshake."""
 
@@ -78,6 +81,50 @@ class Tls:
         except OSError as exc:
             keys = "certificate_file, key_file or key_password"
             raise ValueError(_unusable(keys, certificate, exc)) from None
+
+
+def url_faults(key: str, url: str, *, login: str, may_be_plaintext: bool) -> Iterator[str]:
+    """Describe what is wrong with a setting's URL, which is not quoted: it may hold a password.
+
+    `login` names the settings that hold the credentials; `may_be_plaintext` says that there are
+    none, or that they may travel without encryption.
+    """
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port or an IPv6 address
+        is_usable = False
+    if not is_usable:
+        yield f"{key}: expected http://host:port/path or https://host:port/path"
+    elif "@" in url:
+        yield (
+            f"{key} holds a user or password: set {login} instead, for example "
+            'password = { file = "/run/secrets/password" }'
+        )
+    elif parts.scheme == "http" and not may_be_plaintext:
+        yield (
+            f"{key} with http:// sends credentials without encryption: use https://, or set "
+            "allow_plaintext_credentials = true"
+        )
+
+
+def check_tls(
+    server: str,
+    url: str,
+    context: ssl.SSLContext | None,
+    advice: Mapping[Refusal, str],
+    seconds: float,
+) -> None:
+    """Raise AccessError where a request failed because of TLS, and not for an outage."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        with socket.create_connection((host, parts.port or _PORTS[parts.scheme]), seconds) as raw:
+            found = refusal(raw, host, context, advice)
+    except OSError:
+        return
+    if found:
+        raise AccessError(f"{server} {url} {found}")
 
 
 def refusal(

@@ -62,7 +62,43 @@ def kafka(folder: Path = Path(), options: Any = None, **security: Any) -> Kafka:
                     "client_secret": SECRET,
                 },
             },
-            "oauth.token_endpoint gets the client secret without encryption",
+            "oauth.token_endpoint with http:// sends credentials without encryption",
+        ),
+        (
+            {
+                "protocol": "SASL_SSL",
+                "mechanism": "OAUTHBEARER",
+                "oauth": {
+                    "token_endpoint": "HTTP://issuer/token",
+                    "client_id": "runner",
+                    "client_secret": SECRET,
+                },
+            },
+            "oauth.token_endpoint with http:// sends credentials without encryption",
+        ),
+        (
+            {
+                "protocol": "SASL_SSL",
+                "mechanism": "OAUTHBEARER",
+                "oauth": {
+                    "token_endpoint": f"https://runner:{SECRET}@issuer/token",
+                    "client_id": "runner",
+                    "client_secret": SECRET,
+                },
+            },
+            "set oauth.client_id and oauth.client_secret",
+        ),
+        (
+            {
+                "protocol": "SASL_SSL",
+                "mechanism": "OAUTHBEARER",
+                "oauth": {
+                    "token_endpoint": "issuer/token",
+                    "client_id": "runner",
+                    "client_secret": SECRET,
+                },
+            },
+            "oauth.token_endpoint: expected http://host:port/path",
         ),
     ],
 )

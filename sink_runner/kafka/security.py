@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..settings import Secret, doc
-from ..tls import TLS_KEYS, Tls
+from ..tls import TLS_KEYS, Tls, url_faults
 
 _SASL_KEYS = ("mechanism", "username", "password", "oauth")
 
@@ -112,8 +112,10 @@ class Security(Tls):
             yield "oauth is missing, which mechanism OAUTHBEARER needs"
         else:
             yield from self.oauth.faults()
-            if not self.allow_plaintext_credentials and self.oauth.token_endpoint[:5] == "http:":
-                yield (
-                    "oauth.token_endpoint gets the client secret without encryption: use https, "
-                    "or set allow_plaintext_credentials = true"
+            if self.oauth.token_endpoint:
+                yield from url_faults(
+                    "oauth.token_endpoint",
+                    self.oauth.token_endpoint,
+                    login="oauth.client_id and oauth.client_secret",
+                    may_be_plaintext=self.allow_plaintext_credentials,
                 )

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from ..errors import AccessError, ConfigError, RetriableError, TimedOutError
-from ..tls import Refusal, refusal
+from ..tls import Refusal, check_tls
 from .settings import Registry
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _SERVER_ERROR = 200, 401, 403, 404, 409, 500
@@ -25,7 +23,6 @@ _NO_SUCH = frozenset({40401, 40402, 40403})  # subject, version, schema
 """Confluent's codes in the body: the registry itself says so, not a proxy before it."""
 _MAX_CONNECTIONS = 16
 """Kept open, since many mappings start at the same moment; more are opened where needed."""
-_PORTS = {"http": 80, "https": 443}
 _ADVICE: Mapping[Refusal, str] = {
     "untrusted": "check registry.ca_file, and registry.url for its host name",
     "certificate": "check registry.certificate_file and registry.key_file",
@@ -120,7 +117,7 @@ class RegistryClient:
         except HTTPTimeoutError as exc:
             raise TimedOutError(_silent(exc)) from None
         except HTTPError as exc:
-            _check_tls(url, seconds, session.context)
+            check_tls("the schema registry", url, session.context, _ADVICE, seconds)
             raise RetriableError(_silent(exc)) from None
         if answer.status in {_UNAUTHORIZED, _FORBIDDEN}:
             raise self._refused(url, answer.status)
@@ -174,19 +171,6 @@ class RegistryClient:
         return AccessError(
             f"the schema registry {url} refuses {who} (status {status}): check {keys}{rights}"
         )
-
-
-def _check_tls(url: str, seconds: float, context: ssl.SSLContext | None) -> None:
-    """Raise AccessError where a request failed because of TLS, and not for an outage."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        with socket.create_connection((host, parts.port or _PORTS[parts.scheme]), seconds) as raw:
-            found = refusal(raw, host, context, _ADVICE)
-    except OSError:
-        return
-    if found:
-        raise AccessError(f"the schema registry {url} {found}")
 
 
 def _silent(fault: HTTPError) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit
 
 from ..settings import Secret, doc
-from ..tls import TLS_KEYS, Tls
+from ..tls import TLS_KEYS, Tls, url_faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +51,22 @@ class Registry(Tls):
         return self.urls[0].lower().startswith("https:")
 
     def _faults(self) -> Iterator[str]:
-        found = [fault for url in self.urls for fault in _url_faults(url)]
+        is_signed = self.password or self.token
+        found = [
+            fault
+            for url in self.urls
+            for fault in url_faults(
+                "url",
+                url,
+                login="registry.username and registry.password",
+                may_be_plaintext=not is_signed or self.allow_plaintext_credentials,
+            )
+        ]
         yield from dict.fromkeys(found)
         if found:
             return
+        if "?" in self.url or "#" in self.url:
+            yield "url must not have a query or a fragment"
         if bool(self.username) != bool(self.password):
             yield "username and password need each other"
         if ":" in self.username:
@@ -64,35 +75,7 @@ class Registry(Tls):
             yield "token needs no username and password: set one of the two"
         if len({url.partition(":")[0].lower() for url in self.urls}) > 1:
             yield "url mixes http:// and https://"
-        is_signed = self.password or self.token
-        if is_signed and not self.is_encrypted and not self.allow_plaintext_credentials:
-            yield (
-                "url with http:// sends the password or token without encryption: use https://, "
-                "or set allow_plaintext_credentials = true"
-            )
         if not self.is_encrypted:
             for key in TLS_KEYS:
                 if getattr(self, key):
                     yield f"{key} needs a url with https://"
-
-
-def _url_faults(url: str) -> Iterator[str]:
-    """Describe what is wrong with a URL, which is not quoted: it may hold a password."""
-    try:
-        parts = urlsplit(url)
-        is_usable = _is_usable(parts)
-    except ValueError:  # of a port or an IPv6 address
-        is_usable = False
-    if not is_usable:
-        yield "url: expected http://host:port/path or https://host:port/path"
-    elif "@" in url:
-        yield (
-            "url holds a user or password: set registry.username and registry.password instead, "
-            'for example password = { file = "/run/secrets/registry" }'
-        )
-    elif parts.query or parts.fragment:
-        yield "url must not have a query or a fragment"
-
-
-def _is_usable(parts: SplitResult) -> bool:
-    return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
