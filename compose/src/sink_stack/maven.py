@@ -1,6 +1,5 @@
 """Fetches jars and archives by their coordinates, with Maven alone."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -20,8 +19,6 @@ _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 <dependencies>{dependencies}</dependencies>
 </project>
 """
-# A Java program that ends in seconds: no time to optimise, nor to collect garbage in parallel.
-SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 # As Maven 3.8 and 3.9 name what they are downloading.
 _PARTIAL = (".part", ".tmp")
 _DOWNLOADING = re.compile(r"Downloading from \S+: (\S+)")
@@ -132,7 +129,6 @@ class Maven:
                 stdout=stream,
                 stderr=stream,
                 cwd=self.repository,
-                env={"MAVEN_OPTS": SHORT_LIVED, **os.environ},
                 check=False,
             ).returncode
         if code:

@@ -19,10 +19,12 @@ from pathlib import Path
 from . import apt, java
 from .errors import StackError
 from .layout import Layout
-from .maven import SHORT_LIVED, Artifact, Maven
+from .maven import Artifact, Maven
 from .progress import Reporter
 
 _EXTENSIONS = Path("transforms/src/main/java")
+# Not for Maven: decrypting a large download needs the optimising compiler.
+_SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64v8", "arm64": "arm64v8"}
 # What each download brings, in MB, to be said before it starts; Avro's brings Maven's plugin, too.
 MEGABYTES = {
@@ -216,7 +218,7 @@ class Installer:
         libraries = sorted((self._folder("debezium", "DEBEZIUM") / "lib").glob("*.jar"))
         used = ("connect-api-", "kafka-clients-", "debezium-", "postgresql-")
         needed = [str(jar) for jar in libraries if jar.name.startswith(used)]
-        command = [str(self._java), *SHORT_LIVED.split(), "-jar", str(ecj), "-proc:none"]
+        command = [str(self._java), *_SHORT_LIVED, "-jar", str(ecj), "-proc:none"]
         # Not --release: it needs a JDK's list of older classes, which a runtime does not have.
         command += ["-source", "17", "-target", "17"]
         command += ["-cp", os.pathsep.join(needed), "-d", str(classes)]
