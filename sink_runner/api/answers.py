@@ -1,4 +1,7 @@
-"""What the reads answer.  A masked value is a text, whatever the column held."""
+"""What the reads answer: each column in its own type, or null.
+
+A mask that makes another type of a value, such as stars of a number, answers null.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,15 @@ RECORD = "0b7c9d54-4a58-4d0e-8a39-8f3f1f0d2c55"
 class SchemeEligibility(BaseModel):
     """The best evaluation that a family has for one scheme."""
 
-    scheme_code: str
+    scheme_code: str | None
     member_id: str | None = Field(description="Whom it is about; null: the whole family.")
-    evaluation_status: str = Field(
+    evaluation_status: str | None = Field(
         description="RULE_ELIGIBLE, POSSIBLE_ELIGIBLE, UNCERTAIN or NOT_ELIGIBLE."
     )
-    eligibility_score: float | str | None
-    confidence_score: float | str | None
+    eligibility_score: float | None
+    confidence_score: float | None
     explanation: str | None
-    evaluation_timestamp: str
+    evaluation_timestamp: str | None
 
 
 class FamilyEligibility(BaseModel):
@@ -53,13 +56,13 @@ class FamilyEligibility(BaseModel):
 class FamilyForecast(BaseModel):
     """A family's latest forecast."""
 
-    forecast_id: int
-    family_id: str
-    horizon_months: int
-    total_annual_value: float | str | None
+    forecast_id: int | None
+    family_id: str | None
+    horizon_months: int | None
+    total_annual_value: float | None
     scheme_count: int | None
-    projections: list[Any]
-    generated_at: str
+    projections: list[Any] | None
+    generated_at: str | None
 
 
 class Profile(BaseModel):
@@ -87,7 +90,7 @@ class Profile(BaseModel):
         }
     )
 
-    gr_id: str
+    gr_id: str | None
     family_id: str | None = Field(description="Null for the head of a family: gr_id is the family.")
     jan_aadhaar: str | None
     full_name: str | None

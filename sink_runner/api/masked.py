@@ -12,15 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from importlib.resources import files
+from math import isfinite
 from typing import Any
-from uuid import UUID
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import ConfigError, PolicyError, StalePoliciesError
-from ..masking.masks import MaskFunction
-from ..masking.policy import ColumnName, Policies
+from ..masking.masks import MaskFunction, MaskKind, to_null
+from ..masking.policy import ColumnName, Mask, Policies
+from ..postgres.loaders import load_any_moment
 from .problems import forbidden, unavailable
 
 _ORIGIN = """
@@ -30,6 +31,10 @@ LEFT JOIN pg_attribute a ON a.attrelid = o.relation AND a.attnum = o.place AND o
 LEFT JOIN pg_class c ON c.oid = a.attrelid
 LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
 ORDER BY o.at
+"""
+_CATEGORIES = """
+SELECT oid, CASE WHEN typname IN ('json', 'jsonb') THEN 'json' ELSE typcategory::text END
+FROM pg_catalog.pg_type WHERE oid = ANY(%s)
 """
 Steps = tuple[tuple[str, MaskFunction | None], ...]
 
@@ -50,14 +55,16 @@ class MaskedQuery:
         self._pool = pool
         self._lock = threading.Lock()
         self._columns: dict[str, ColumnName] = {}
+        self._categories: dict[str, str] = {}
         self._steps: dict[str, tuple[Policies, Steps]] = {}
 
     def rows(self, wanted: str, group: str) -> list[dict[str, Any]]:
         """The rows under an id as `group` may see them; a missing policy refuses them all."""
         try:
             with self._pool.connection() as connection:
-                cursor = connection.execute(self._sql, {"id": wanted})
-                found = cursor.fetchall()
+                cursor = connection.cursor()
+                load_any_moment(cursor)
+                found = cursor.execute(self._sql, {"id": wanted}).fetchall()
                 steps = self._steps_for(connection, cursor, group)
         except StalePoliciesError:
             raise unavailable("the source of the masking policies", seconds=60) from None
@@ -76,6 +83,7 @@ class MaskedQuery:
             raise forbidden("the caller belongs to no group of the masking policies")
         with self._lock:
             if not self._columns:
+                self._categories = _categories(connection, cursor)
                 self._columns = _origins(connection, cursor, self._database)
         try:
             masks = policies.check(self._columns.values(), group)
@@ -85,11 +93,32 @@ class MaskedQuery:
                 "show what nobody has decided on"
             ) from None
         steps = tuple(
-            (name, masks[origin].function if origin in masks else None)
-            for name, origin in self._columns.items()
+            (name, self._fitting(name, masks.get(origin))) for name, origin in self._columns.items()
         )
         self._steps[group] = policies, steps
         return steps
+
+    def _fitting(self, name: str, mask: Mask | None) -> MaskFunction | None:
+        """A mask that answers the column's own type, or NULL: callers parse by the type."""
+        if mask is None or mask.function is None:
+            return None
+        match self._categories[name]:
+            case "S" | "E":
+                return mask.function
+            case "D" if mask.kind is MaskKind.DATE_SHOW_YEAR:
+                return mask.function
+            case "json":
+                return _of_same_class(mask.function)
+            case _:
+                return to_null
+
+
+def _of_same_class(mask: MaskFunction) -> MaskFunction:
+    def fitting(value: Any) -> Any:
+        masked = None if value is None else mask(value)
+        return masked if isinstance(masked, type(value)) else None
+
+    return fitting
 
 
 def _origins(
@@ -107,6 +136,14 @@ def _origins(
     return {name: ColumnName(database, *origin) for name, origin in zip(names, found, strict=True)}
 
 
+def _categories(connection: psycopg.Connection, cursor: psycopg.Cursor[Any]) -> dict[str, str]:
+    """The category of each column's type, as pg_type has it, or `json`."""
+    columns = cursor.description or ()
+    numbers = [column.type_code for column in columns]  # a domain's is that of its base type
+    found: dict[int, str] = dict(connection.execute(_CATEGORIES, (numbers,)).fetchall())
+    return {column.name: found[column.type_code] for column in columns}
+
+
 def _masked(row: Sequence[Any], steps: Steps) -> dict[str, Any]:
     return {
         name: plain(value if mask is None else mask(value))
@@ -115,14 +152,25 @@ def _masked(row: Sequence[Any], steps: Steps) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it; times without zone are UTC."""
-    convert = next((known for kind, known in _PLAIN.items() if isinstance(value, kind)), None)
-    return value if convert is None else convert(value)
+    """A value as JSON has it; times without zone are UTC, what is no number is NULL."""
+    convert = next((known for kind, known in _PLAIN.items() if isinstance(value, kind)), str)
+    return convert(value)
 
 
-_PLAIN: Mapping[type, Callable[[Any], Any]] = {
-    Decimal: float,
+def _number(value: Decimal | float) -> float | None:
+    return float(value) if isfinite(value) else None
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_PLAIN: Mapping[type | tuple[type, ...], Callable[[Any], Any]] = {
+    (type(None), bool, int, str): _same,
+    (Decimal, float): _number,
+    list: lambda items: [plain(item) for item in items],
+    dict: lambda members: {name: plain(value) for name, value in members.items()},
+    bytes: lambda octets: "\\x" + octets.hex(),
     datetime: lambda moment: moment.isoformat() + ("" if moment.tzinfo else "Z"),
     date: date.isoformat,
-    UUID: str,
 }
