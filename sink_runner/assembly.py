@@ -49,6 +49,7 @@ from .postgres.clusters import ClusterWatch
 from .postgres.dsn import Dsn
 from .postgres.findings import refuse
 from .postgres.key_identity import own_by_events
+from .postgres.migrations import migrate
 from .postgres.preflight import check_mapping, check_topic, log_warnings
 from .postgres.refused_column import RefusedColumn
 from .postgres.settings import Database
@@ -63,7 +64,7 @@ from .target.catalog import TableCatalog
 from .target.faults import judge
 from .target.feeders import Feeders
 from .target.offsets import Offsets
-from .target.session import connect, create_control_tables
+from .target.session import connect
 from .target.writers import make_writer
 from .transform.tombstones import TombstoneRemovals
 from .worker import Worker
@@ -339,6 +340,6 @@ def shape_of(
 def _make_control_tables(dsn: Dsn) -> None:
     try:
         with connect(dsn, "sink-runner start") as connection:
-            create_control_tables(connection)
+            migrate(connection)
     except psycopg.Error as fault:
         raise judge(fault) from fault

@@ -25,10 +25,11 @@ from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import Parts, target_columns
 from sink_runner.plugin import ABSENT, Action, Column, Delete, Table, TableMapping, source_wins
 from sink_runner.postgres.key_identity import KeyIdentity
+from sink_runner.postgres.migrations import migrate
 from sink_runner.target.audit import trail
 from sink_runner.target.catalog import TableCatalog, qualified, read_table
 from sink_runner.target.changes import Change, Leave, Position, Write
-from sink_runner.target.session import connect, create_control_tables
+from sink_runner.target.session import connect
 from sink_runner.target.writers import make_writer
 from sink_runner.testing import NOW
 
@@ -230,7 +231,7 @@ def scratch_database(postgres) -> str:
     """One database for all scratch tables, with the runner's own tables in it."""
     name: str = postgres.fresh_database("smart_citizen")
     with psycopg.connect(postgres.dsn(name, "sink_writer"), autocommit=True) as connection:
-        create_control_tables(connection)
+        migrate(connection)
     return name
 
 

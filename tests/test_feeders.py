@@ -4,9 +4,9 @@ import psycopg
 import pytest
 
 from sink_runner.errors import RetriableError
+from sink_runner.postgres.migrations import migrate
 from sink_runner.target.feeders import Feeders
 from sink_runner.target.offsets import Offsets, Topic
-from sink_runner.target.session import create_control_tables
 
 pytestmark = pytest.mark.postgres
 OURS = "smart_warehouse.public.ours"
@@ -17,7 +17,7 @@ def dsn(postgres) -> str:
     """The source database, which two other mappings write."""
     found = postgres.dsn(postgres.fresh_database("smart_citizen"), "sink_writer")
     with psycopg.connect(found, autocommit=True) as connection:
-        create_control_tables(connection)
+        migrate(connection)
         for name, topic in (("back", OURS), ("else", "smart_warehouse.public.other")):
             Offsets(name, Topic("c", topic, "t"), "another runner").claim(connection, [0])
     return str(found)

@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import psycopg
 import pytest
 
 from sink_runner.errors import FencedError
-from sink_runner.kafka.message import NO_LEADER_EPOCH
 from sink_runner.target.offsets import Advance, Claim, Offsets, Topic
-from sink_runner.target.session import create_control_tables
 
 pytestmark = pytest.mark.postgres
 
@@ -63,21 +60,6 @@ def test_claim_returns_the_stored_leader_epoch(scratch: Any, session: Any) -> No
     mine.claim(session, [0])
     mine.advance(session, [Advance(0, 1, None, 5, leader_epoch=3)])
     assert mine.claim(session, [0]) == {0: Claim(2, 5, leader_epoch=3)}
-
-
-def test_older_offset_table_gets_leader_epoch(postgres: Any) -> None:
-    """As version 221fa0c made it, with an offset in it."""
-    name = postgres.fresh_database("smart_citizen")
-    with psycopg.connect(postgres.dsn(name, "sink_writer"), autocommit=True) as connection:
-        create_control_tables(connection)
-        connection.execute("ALTER TABLE sink.partition_offset DROP COLUMN leader_epoch")
-        connection.execute(
-            "INSERT INTO sink.partition_offset VALUES ('offsets', 'c', 'topic', 't', 0, 7, 1, 'me')"
-        )
-        for _ in range(2):
-            create_control_tables(connection)
-        mine = Offsets("offsets", Topic("c", "topic", "t"), "me")
-        assert mine.claim(connection, [0]) == {0: Claim(2, 7, NO_LEADER_EPOCH)}
 
 
 def test_a_partition_that_nobody_claimed_is_fenced(scratch: Any, session: Any) -> None:

@@ -17,7 +17,6 @@ from sink_runner.plugin import (
     source_wins,
 )
 from sink_runner.target.changes import Position
-from sink_runner.target.session import create_control_tables
 from sink_runner.testing import NOW
 
 pytestmark = pytest.mark.postgres
@@ -199,35 +198,3 @@ def test_older_row_counts_as_stale(written) -> None:
     made.write(made.row(1, "new", None, position=9))
     made.write(made.row(1, "old", None, position=5))
     assert made.writer.stale == 1
-
-
-# -- tables of an older version ----------------------------------------------------------------
-
-
-def test_older_control_table_gets_new_columns(postgres) -> None:
-    """As version 8f27f6d made it, with a tombstone in it."""
-    import psycopg  # noqa: PLC0415 - the only test that opens a session by itself
-
-    name = postgres.fresh_database("smart_citizen")
-    with psycopg.connect(postgres.dsn(name, "sink_writer"), autocommit=True) as connection:
-        connection.execute(
-            "CREATE TABLE sink.row_version (mapping text NOT NULL, key text NOT NULL, "
-            "position bigint NOT NULL, deleted_at timestamptz, PRIMARY KEY (mapping, key))"
-        )
-        connection.execute("INSERT INTO sink.row_version VALUES ('m', 'k', 7, now())")
-        for _ in range(2):
-            create_control_tables(connection)
-        found = connection.execute("SELECT position, ordinal, version FROM sink.row_version")
-        assert found.fetchall() == [(7, 0, None)]
-        connection.execute("INSERT INTO sink.row_version (mapping, key) VALUES ('m', 'l')")
-
-
-def test_older_candidate_table_gets_new_columns(written) -> None:
-    made = written(DDL, *COLUMNS, conflict=newest_wins("at"), candidates=derived())
-    table = made.writer._sql.target
-    connection = made.scratch.admin
-    connection.execute(f"ALTER TABLE {table} DROP COLUMN _ordinal".encode())
-    connection.execute(f"ALTER TABLE {table} ALTER COLUMN _position SET NOT NULL".encode())
-    made.connection = made.scratch.session()
-    made.writer = made.another(made.connection)
-    assert made.write(made.row(1, "a", NOW, position=None)) == 1

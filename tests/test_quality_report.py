@@ -110,8 +110,8 @@ class TestCounts:
         place.sink.send(*(create(**ROW | {"id": i, "score": 10}) for i in range(3)))
         for status in ("DISCARDED", "PARKED"):
             place.sink.admin.execute(
-                "UPDATE sync_dlq SET status = %s WHERE dlq_id = "
-                "(SELECT min(dlq_id) FROM sync_dlq WHERE flow = %s AND status = 'OPEN')",
+                "UPDATE sink.dead_letter SET status = %s WHERE dlq_id = "
+                "(SELECT min(dlq_id) FROM sink.dead_letter WHERE flow = %s AND status = 'OPEN')",
                 (status, place.name),
             )
         found = place.report()

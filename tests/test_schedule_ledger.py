@@ -10,10 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from sink_runner.errors import ConfigError, SinkError
+from sink_runner.postgres.migrations import migrate
 from sink_runner.schedule.ledger import PostgresLedger, look_up
 from sink_runner.schedule.plans import Known, Outcome, Plan, Progress
 from sink_runner.schedule.timetable import Cron
-from sink_runner.target.session import create_control_tables
 
 pytestmark = pytest.mark.postgres
 
@@ -80,7 +80,7 @@ def test_what_is_written_is_read_by_the_next_scheduler(ledger, dsns):
 def test_a_run_that_another_started_is_the_last_one_too(ledger, dsns, postgres):
     ledger.read([plan()], NOW)
     with psycopg.connect(dsns["one"]) as connection:
-        create_control_tables(connection)
+        migrate(connection)
         connection.execute(RUN, (NOW,))
     found = look_up([plan(), plan(full=True)], dsns)
     assert (found[plan()].started_at, found[plan()].outcome) == (NOW, "ok")

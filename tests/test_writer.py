@@ -223,10 +223,10 @@ class TestDepartures:
         made.write(made.row(1, "a", None, None))
         made.write(made.gone(1, action=Review()))
         recorded = made.scratch.admin.execute(
-            "SELECT record_id, source_system, conflict_type FROM cdc_conflict_resolution "
+            "SELECT record_id, source_database, conflict_type FROM sink.conflict "
             "WHERE table_name = 'reviewed'"
         ).fetchall()
-        assert recorded == [("subject", "citizen", "deletion_conflict")]
+        assert recorded == [("subject", "smart_citizen", "deletion_conflict")]
         assert made.rows("id") == [(1,)]
 
     def test_keep_leaves_the_row(self, written: Make) -> None:

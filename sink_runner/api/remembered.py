@@ -9,13 +9,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from http import HTTPStatus
-from importlib.resources import files
 from typing import NamedTuple
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from ..target.session import creating
+from ..postgres.migrations import migrate
 from .contract import Accepted
 from .keys import digest
 from .problems import ProblemError, unavailable
@@ -124,9 +123,7 @@ class Remembered:
     def _maintain(self, connection: psycopg.Connection) -> None:
         with self._lock:
             if not self._created:
-                script = files(__package__).joinpath("sql", "requests.sql").read_bytes()
-                with creating(connection):
-                    connection.execute(script)
+                migrate(connection)
                 self._created = True
             if time.monotonic() - self._purged < _PURGE_SECONDS:
                 return

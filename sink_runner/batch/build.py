@@ -29,6 +29,7 @@ from ..parts import Parts, assemble, remask
 from ..plugin import Strategy, TableMapping
 from ..postgres.callback_rows import CallbackRows
 from ..postgres.dsn import Dsn
+from ..postgres.migrations import migrate
 from ..postgres.preflight import check_mapping, database, log_warnings
 from ..postgres.refused_column import RefusedColumn
 from ..postgres.source_checks import columns_before
@@ -40,7 +41,7 @@ from ..target.candidates import candidate_table
 from ..target.catalog import TableCatalog, read_table
 from ..target.derivation import Derivation
 from ..target.faults import judge
-from ..target.session import Connection, connect, create_control_tables
+from ..target.session import Connection, connect
 from ..target.writers import make_writer
 from .applier import Alone, BatchApplier
 from .departures import Departures
@@ -103,7 +104,7 @@ def _refuse_harm(name: str, mapping: TableMapping, config: Config, policies: Pol
 
 def _make_control_tables(dsn: Dsn) -> None:
     with connect(dsn, "sink-runner start") as connection:
-        create_control_tables(connection)
+        migrate(connection)
 
 
 class _Around(NamedTuple):

@@ -65,10 +65,6 @@ SELECT array_agg(xmin::text ORDER BY cluster_id, topic, topic_id, partition)
 FROM sink.partition_offset WHERE mapping = %s
 """
 _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s"
-_WATERMARK = """
-INSERT INTO sync_watermark (flow, last_synced_at) VALUES (%s, %s)
-ON CONFLICT (flow) DO UPDATE SET last_synced_at = excluded.last_synced_at
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +151,6 @@ class Ledger:
         assert row is not None
         found: list[str] | None = row[0]
         return found
-
-    def synced(self, connection: Connection, at: datetime) -> None:
-        """Note for other programs that the target has all that the source had then."""
-        connection.execute(_WATERMARK, (self._mapping, at))
 
     def _find(self, connection: Connection, query: str) -> Run | None:
         with connection.cursor(row_factory=class_row(Run)) as cursor:

@@ -25,7 +25,7 @@ from ..target.faults import judge
 from .checks import SAMPLE, FieldCheck, Sample
 from .departures import Seen
 from .lock import TargetLock
-from .plan import CHANGED, FULL, Options, Plan, Planner, Tools
+from .plan import Options, Plan, Planner, Tools
 from .progress import Progress
 from .report import Report
 from .retirement import Retirement
@@ -86,7 +86,7 @@ class BatchRun:
             retirement.run(self._seen, full=self._options.full, before_each=self._lock.held)
             self._report.interrupted = tools.stop.is_set()  # perhaps not all that is gone has left
             self._check(reader, plan)
-        self._finish(plan)
+        self._finish()
 
     # -- reading and writing ---------------------------------------------------------------------
 
@@ -283,18 +283,14 @@ class BatchRun:
             messages = [form.message(head, line, n) for n, line in enumerate(first)]
         return [c for c in self._prepare(messages).changes if isinstance(c, Write)]
 
-    def _finish(self, plan: Plan) -> None:
+    def _finish(self) -> None:
         if not self._options.dry_run:
-            self._tools.applier.ask(partial(self._settle, plan))
+            self._tools.applier.ask(self._settle)
 
-    def _settle(self, plan: Plan, connection: Connection) -> None:
+    def _settle(self, connection: Connection) -> None:
         report, ledger = self._report, self._tools.ledger
         outcome = "interrupted" if report.interrupted else "done"
         ledger.finish(connection, self._run, outcome, report.counts, report.checks)
-        if outcome == "done" and report.mode in (FULL, CHANGED):
-            # What an interrupted run had read, it read as of its own snapshot.
-            first = plan.resumed.snapshot_at if plan.resumed else plan.snapshot.at
-            ledger.synced(connection, first)
 
     def _insist(self, work: Callable[[], T]) -> T:
         """Do it; where the world says "not now", again, a few times."""

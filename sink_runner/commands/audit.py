@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,7 @@ which they were read (source_keys); rows of which that would not tell are named 
 Or it stands for what somebody did with at most 100 dead letters, each named: read_masked,
 read_clear, replay, discard.  The log holds no value of a row.
 
-The runner may add to cdc_audit_log and read it.  To purge it is for the table's owner:
-  DELETE FROM cdc_audit_log WHERE "timestamp" < now() - interval '7 years';
+It is in sink.audit_log of each target database, which the runner adds to and does not change.
 
 examples:
   sink-runner audit
@@ -62,16 +60,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _entries(args: argparse.Namespace) -> list[Entry]:
     """The latest of all databases that have a log, the newest first."""
-    from psycopg.errors import UndefinedTable  # noqa: PLC0415 - not loaded where none is needed
-
+    # PostgreSQL's driver is not loaded by the commands that need none.
+    from ..postgres.migrations import has_tables  # noqa: PLC0415
     from ..target.audit import read_audit  # noqa: PLC0415
     from .asking import asking  # noqa: PLC0415
 
     found: list[Entry] = []
     config = read_config(args).config()
     for name in config.databases:
-        with asking(config, name, "sink-runner audit") as connection, suppress(UndefinedTable):
-            found += read_audit(connection, mapping=args.mapping, since=args.since, most=args.most)
+        with asking(config, name, "sink-runner audit") as connection:
+            if has_tables(connection):
+                found += read_audit(
+                    connection, mapping=args.mapping, since=args.since, most=args.most
+                )
     return sorted(found, key=lambda one: one.at, reverse=True)[: args.most]
 
 

@@ -38,19 +38,19 @@ A number may occur in several databases; --database says which is meant.
 examples:
   sink-runner conflicts list
   sink-runner conflicts list --all --type timestamp_conflict --since 2026-01-31 --json
-  sink-runner conflicts show 17 --database smart_warehouse
-  sink-runner conflicts resolve 17 --action warehouse_wins --notes "moved abroad, record kept"
+  sink-runner conflicts show 17 --database south
+  sink-runner conflicts resolve 17 --action target_wins --notes "moved abroad, record kept"
 """
 RESOLVING = """\
 It writes down who decided what, and when, and adds a line to the audit log.  It changes no other
 row, whatever the action: what follows from the decision is done where the row belongs.
 
-  warehouse_wins  the warehouse's row is right.  In a deletion_conflict: the record stays, and
-                  nothing is left to do
-  citizen_wins    the portal's row is right.  In a deletion_conflict: the record should go, and
-                  whoever owns it removes or deactivates it there; the runner has no right to
-  merged          a person has made one row of both, where it belongs
-  manual_review   not decided: it stays open, with these notes
+  target_wins    the row of the target database is right.  In a deletion_conflict: the record
+                 stays, and nothing is left to do
+  source_wins    the row of the source database is right.  In a deletion_conflict: the record
+                 should go, and its owner removes or deactivates it; the runner has no right to
+  merged         a person has made one row of both, where it belongs
+  manual_review  not decided: it stays open, with these notes
 
 Numbers and e-mail addresses in the notes are hidden before they are stored.
 """
@@ -156,7 +156,7 @@ def run_resolve(args: argparse.Namespace) -> int:
 
 def _asked(args: argparse.Namespace, work: Callable[[Connection], T]) -> list[tuple[str, T]]:
     """What `work` brings from each database that is meant and has conflicts."""
-    from ..target.conflict_book import is_kept  # noqa: PLC0415
+    from ..postgres.migrations import has_tables  # noqa: PLC0415
     from .asking import asking  # noqa: PLC0415
 
     config: Config = read_config(args).config()
@@ -164,7 +164,7 @@ def _asked(args: argparse.Namespace, work: Callable[[Connection], T]) -> list[tu
     found = []
     for name in [args.database] if args.database else sorted(config.databases):
         with asking(config, name, "sink-runner conflicts") as connection:
-            if is_kept(connection):
+            if has_tables(connection):
                 found.append((name, work(connection)))
     return found
 
@@ -221,11 +221,11 @@ def _sides(database: str, conflict: Conflict) -> Table:
         caption=Text(state, "table.caption"),
         caption_justify="left",
     )
-    for head in ("column", "warehouse", "citizen"):
+    for head in ("column", f"{conflict.source} (source)", f"{conflict.target} (target)"):
         table.add_column(head, overflow="fold")
-    warehouse, citizen = conflict.warehouse or {}, conflict.citizen or {}
-    for name in sorted({*warehouse, *citizen}):
-        cells = (name, str(warehouse.get(name, "")), str(citizen.get(name, "")))
+    source, target = conflict.source_value or {}, conflict.target_value or {}
+    for name in sorted({*source, *target}):
+        cells = (name, str(source.get(name, "")), str(target.get(name, "")))
         table.add_row(*map(Text, cells))
     if conflict.notes:
         table.add_section()

@@ -37,7 +37,7 @@ examples:
 SHOWING = """\
 The row is shown as the masking policies have it for you, and nothing personal in clear.  With
 --clear you see in clear what a policy opens to you by MASK_NONE; that needs the dead letters' key.
-Who looked at which letter, masked or in clear, is written into cdc_audit_log first.
+Who looked at which letter, masked or in clear, is written into the audit log first.
 
 examples:
   sink-runner dlq show smart_citizen/12
@@ -46,7 +46,7 @@ examples:
 EXPLAINING = """\
 Sends the event through the chain as it is now: decode, filter, map, mask, look up, write.  The
 write is done in a transaction that is rolled back, so nothing changes, but for a row in
-cdc_audit_log: you read the letter, masked.  The exit code is 1 if the event would fail.
+the audit log: you read the letter, masked.  The exit code is 1 if the event would fail.
 
 examples:
   sink-runner dlq explain smart_citizen/12
@@ -69,14 +69,14 @@ examples:
 """
 DISCARDING = """\
 The event is given up, and those that wait behind it go on.  The letter stays, and who gave it up,
-when and why is in cdc_audit_log.  Write no personal value into the reason.
+when and why is in the audit log.  Write no personal value into the reason.
 
 examples:
   sink-runner dlq discard smart_citizen/12 --reason 'test data of the migration'
   sink-runner dlq discard --mapping feedback --until 2026-01-01 --reason 'too old' --yes
 """
 EXPORTING = """\
-One line a letter, with its row masked as `dlq show` masks it.  cdc_audit_log names each letter.
+One line a letter, with its row masked as `dlq show` masks it.  The audit log names each.
 
 FILE is nobody's but yours, and is replaced when all is written.  With --clear a letter that can't
 be read is there without its row, `unreadable` says why, and the exit code is 1.

@@ -159,8 +159,8 @@ def _note(bench: Workbench, database: str, letter: Letter) -> None:
 
 def _tell_unaudited(database: str) -> None:
     print(
-        f"sink-runner: who looked is not written into cdc_audit_log of {database}: there is none, "
-        "or the role of [databases] dsn may not add to it",
+        f"sink-runner: who looked is not written into the audit log of {database}: the role of "
+        "[databases] dsn may not add to it",
         file=sys.stderr,
     )
 

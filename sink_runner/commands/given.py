@@ -7,7 +7,7 @@ import getpass
 import math
 
 _MOST_NAME = 100
-"""Characters of a name in `cdc_audit_log` and `cdc_conflict_resolution`."""
+"""Characters of a name in the audit log and in conflicts."""
 _LAST = 2**63 - 1
 """A bigint's."""
 

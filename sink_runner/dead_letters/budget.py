@@ -17,7 +17,8 @@ _ENOUGH = 100  # events: of fewer, a share says little
 # No more are counted than it takes to know.
 _OPEN = """
 SELECT count(*) FROM (
-  SELECT FROM sync_dlq WHERE flow = %s AND status = 'OPEN' AND partition IS NOT NULL LIMIT %s
+  SELECT FROM sink.dead_letter
+  WHERE flow = %s AND status = 'OPEN' AND partition IS NOT NULL LIMIT %s
 ) open
 """
 

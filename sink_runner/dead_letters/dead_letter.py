@@ -21,8 +21,8 @@ from ..log import text_of, trace
 from .sealing import Sealer
 
 _INSERT = """
-INSERT INTO sync_dlq (flow, topic, partition, "offset", event_key_hash, error_class, sqlstate,
-                      error_message, stack_trace, source_data, key_id, plugin_version, status)
+INSERT INTO sink.dead_letter (flow, topic, partition, "offset", event_key_hash, error_class,
+  sqlstate, error_message, stack_trace, source_data, key_id, plugin_version, status)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 

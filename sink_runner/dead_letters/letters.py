@@ -113,17 +113,17 @@ WHERE (%(ids)s::bigint[] IS NULL OR dlq_id = ANY (%(ids)s))
 """
 _COLUMNS = ", ".join(f'"{field.name}"' for field in fields(Letter))
 _WITHOUT_PAYLOAD = _COLUMNS.replace('"source_data"', "''::bytea AS source_data")
-_FIND = f"SELECT {_WITHOUT_PAYLOAD} FROM sync_dlq {_WHERE} ORDER BY dlq_id LIMIT %(most)s"
-_IDS = f"SELECT dlq_id FROM sync_dlq {_WHERE} ORDER BY dlq_id"
+_FIND = f"SELECT {_WITHOUT_PAYLOAD} FROM sink.dead_letter {_WHERE} ORDER BY dlq_id LIMIT %(most)s"
+_IDS = f"SELECT dlq_id FROM sink.dead_letter {_WHERE} ORDER BY dlq_id"
 # The size of a value that is stored out of line is known without reading it.
-SIZED = "SELECT dlq_id, octet_length(source_data) FROM sync_dlq"
+SIZED = "SELECT dlq_id, octet_length(source_data) FROM sink.dead_letter"
 _AFTER = f"{SIZED} {_WHERE} AND dlq_id > %(after)s ORDER BY dlq_id LIMIT 500"
-_READ = f"SELECT {_COLUMNS} FROM sync_dlq WHERE dlq_id = ANY (%(ids)s) ORDER BY dlq_id"
+_READ = f"SELECT {_COLUMNS} FROM sink.dead_letter WHERE dlq_id = ANY (%(ids)s) ORDER BY dlq_id"
 _SUMMARY = f"""
 SELECT flow, error_class, sqlstate, status, count(*), min(created_at), max(created_at)
-FROM sync_dlq {_WHERE} GROUP BY 1, 2, 3, 4 ORDER BY 1, 4, 5 DESC
+FROM sink.dead_letter {_WHERE} GROUP BY 1, 2, 3, 4 ORDER BY 1, 4, 5 DESC
 """
-_TOPICS = "SELECT DISTINCT topic FROM sync_dlq WHERE topic IS NOT NULL"
+_TOPICS = "SELECT DISTINCT topic FROM sink.dead_letter WHERE topic IS NOT NULL"
 
 
 def find(connection: Connection, wanted: Wanted, *, most: int) -> list[Letter]:

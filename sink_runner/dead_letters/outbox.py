@@ -31,22 +31,19 @@ from .record import Record, record_of
 
 _AT_ONCE = 100
 _LONGEST = 30.0  # seconds between attempts while Kafka or the database does not answer
-# The index sync_dlq_unpublished is of these very letters.
+# The index dead_letter_unpublished is of these very letters.
 _UNPUBLISHED = """error_class <> 'WaitingError'
 AND (published_attempts IS NULL
 OR (status IN ('OPEN', 'SUPERSEDED') AND published_attempts < attempts))"""
 _SOURCES = f"""
-SELECT split_part(topic, '.', 1), count(*) FROM sync_dlq
+SELECT split_part(topic, '.', 1), count(*) FROM sink.dead_letter
 WHERE {_UNPUBLISHED} AND topic IS NOT NULL GROUP BY 1 ORDER BY 1
 """
 _TAKE = f"""
 {SIZED} WHERE {_UNPUBLISHED} AND split_part(topic, '.', 1) = %s
 ORDER BY dlq_id LIMIT {_AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED
 """
-_OLD = (
-    "sync_dlq is of an older version; its owner can mend it: see sink_runner/dead_letters/README.md"
-)
-_MARK = "UPDATE sync_dlq SET published_attempts = attempts WHERE dlq_id = ANY (%s)"
+_MARK = "UPDATE sink.dead_letter SET published_attempts = attempts WHERE dlq_id = ANY (%s)"
 
 
 class Sends(Protocol):
@@ -163,9 +160,8 @@ def _loop(name: str, outbox: Outbox, seconds: float, stop: threading.Event) -> N
             if fault is None:
                 pause, told = seconds, False
                 continue
-            if isinstance(fault, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-                log.error("dead_letters_not_published", reason=_OLD)
-                return
+            if isinstance(fault, psycopg.errors.UndefinedTable):
+                continue  # no mapping has started with this database yet
             if not told:
                 log.warning("dead_letters_not_published", reason=describe(fault))
             pause, told = min(pause * 2, _LONGEST), True

@@ -21,19 +21,19 @@ from .sealing import Sealer
 Connection = psycopg.Connection[Any]
 _HELD = "status IN ('OPEN', 'PARKED') AND (status = 'PARKED' OR partition IS NOT NULL)"
 _KEYS = f"""
-SELECT DISTINCT ON (1, 2) {PLACE}, {KEY}, status = 'PARKED' FROM sync_dlq
+SELECT DISTINCT ON (1, 2) {PLACE}, {KEY}, status = 'PARKED' FROM sink.dead_letter
 WHERE flow = %s AND {PLACE} = ANY (%s) AND {_HELD}
 ORDER BY 1, 2, dlq_id -- rows without a key, whose own number is their key: the oldest first
 """
 # Where newer rows supersede older ones, no event waits for a person to decide on another.
 _KEYS_ANY = f"""
-SELECT {PLACE}, {KEY}, bool_or(status = 'PARKED') FROM sync_dlq
+SELECT {PLACE}, {KEY}, bool_or(status = 'PARKED') FROM sink.dead_letter
 WHERE flow = %s AND {PLACE} = ANY (%s) AND {_HELD}
 GROUP BY 1, 2 ORDER BY 1, 2
 """
 # What waits for another row to give up a value, in whatever partition.
 _CONTENDING = f"""
-SELECT {PLACE}, {KEY} FROM sync_dlq
+SELECT {PLACE}, {KEY} FROM sink.dead_letter
 WHERE flow = %s AND status = 'PARKED' AND sqlstate = ANY (%s) AND (partition IS NULL) = %s
 GROUP BY 1, 2 ORDER BY min(dlq_id) LIMIT %s
 """
@@ -42,7 +42,7 @@ _HEADS = """
 SELECT k.n - 1, d.dlq_id, d.size, d.status
 FROM unnest(%s::int[], %s::bytea[]) WITH ORDINALITY AS k (partition, key, n)
 CROSS JOIN LATERAL (
-  SELECT dlq_id, octet_length(source_data) AS size, status FROM sync_dlq
+  SELECT dlq_id, octet_length(source_data) AS size, status FROM sink.dead_letter
   WHERE flow = %s AND {place} = k.partition AND {key} = k.key AND {held}
   ORDER BY dlq_id {order} LIMIT %s
 ) d
@@ -52,19 +52,19 @@ _OLDEST = _HEADS.format(place=PLACE, key=KEY, held=_HELD, order="ASC")
 _NEWEST = _HEADS.format(place=PLACE, key=KEY, held="status = 'PARKED'", order="DESC")
 _READ = f"""
 SELECT dlq_id, {PLACE}, {KEY}, topic, "offset", source_data, created_at < %s
-FROM sync_dlq WHERE dlq_id = ANY (%s) AND status = 'PARKED' ORDER BY dlq_id
+FROM sink.dead_letter WHERE dlq_id = ANY (%s) AND status = 'PARKED' ORDER BY dlq_id
 """
 _COUNTS = """
 SELECT count(*) FILTER (WHERE status = 'OPEN'), count(*) FILTER (WHERE status = 'PARKED'),
   count(partition) FILTER (WHERE status = 'OPEN')
-FROM sync_dlq WHERE flow = %s AND status IN ('OPEN', 'PARKED')
+FROM sink.dead_letter WHERE flow = %s AND status IN ('OPEN', 'PARKED')
 """
 _REPLAYED = """
-UPDATE sync_dlq SET status = 'REPLAYED', attempts = attempts + 1
+UPDATE sink.dead_letter SET status = 'REPLAYED', attempts = attempts + 1
 WHERE dlq_id = ANY (%s) AND status = 'PARKED'
 """
 _OPEN = """
-UPDATE sync_dlq SET status = 'OPEN', attempts = attempts + 1,
+UPDATE sink.dead_letter SET status = 'OPEN', attempts = attempts + 1,
   error_class = %s, sqlstate = %s, error_message = %s, stack_trace = %s
 WHERE dlq_id = %s AND status = 'PARKED'
 """

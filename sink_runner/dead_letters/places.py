@@ -9,10 +9,9 @@ import psycopg
 
 from ..config import Config
 from ..errors import ConfigError
+from ..postgres.migrations import has_tables
 from ..target.faults import judge
 from ..target.session import Connection, connect
-
-_EXISTS = "SELECT to_regclass('sync_dlq') IS NOT NULL"
 
 
 @contextmanager
@@ -30,7 +29,7 @@ def databases(config: Config) -> list[str]:
     found = []
     for name in config.databases:
         with asking(config, name) as connection:
-            if connection.execute(_EXISTS).fetchone() == (True,):
+            if has_tables(connection):
                 found.append(name)
     return found
 

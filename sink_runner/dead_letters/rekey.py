@@ -25,28 +25,30 @@ from .sealing import Sealer
 Connection = psycopg.Connection[Any]
 
 _AT_ONCE = 500
-_COUNT = "SELECT count(*) FROM sync_dlq WHERE key_id <> %s"
+_COUNT = "SELECT count(*) FROM sink.dead_letter WHERE key_id <> %s"
 _PLACE = f'topic, coalesce(partition, {ROWS}), "offset"'
 _OTHERS = f"""
 {SIZED} WHERE key_id <> %s AND dlq_id > %s
 ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
 """
-_READ = f"SELECT dlq_id, source_data, {_PLACE} FROM sync_dlq WHERE dlq_id = ANY (%s) ORDER BY 1"
-_RESEAL = "UPDATE sync_dlq SET source_data = %s, key_id = %s WHERE dlq_id = %s"
+_READ = (
+    f"SELECT dlq_id, source_data, {_PLACE} FROM sink.dead_letter WHERE dlq_id = ANY (%s) ORDER BY 1"
+)
+_RESEAL = "UPDATE sink.dead_letter SET source_data = %s, key_id = %s WHERE dlq_id = %s"
 _MARKED = f"""
 {SIZED} WHERE event_key_hash IS NOT NULL AND dlq_id > %s ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
 """
-_MARK = "UPDATE sync_dlq SET event_key_hash = %s WHERE dlq_id = %s"
+_MARK = "UPDATE sink.dead_letter SET event_key_hash = %s WHERE dlq_id = %s"
 _RUNNERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name LIKE 'sink-runner %%'
   AND application_name NOT IN ('sink-runner dlq', 'sink-runner audit', 'sink-runner outbox')
 """
 _SAMPLE = f"""
-SELECT source_data, {_PLACE}, key_id, event_key_hash FROM sync_dlq
+SELECT source_data, {_PLACE}, key_id, event_key_hash FROM sink.dead_letter
 WHERE flow = %s AND event_key_hash IS NOT NULL AND status = ANY (ARRAY['OPEN', 'PARKED'])
   AND (key_id <> ALL (%s) OR dlq_id = (
-    SELECT max(dlq_id) FROM sync_dlq
+    SELECT max(dlq_id) FROM sink.dead_letter
     WHERE flow = %s AND event_key_hash IS NOT NULL AND status IN ('OPEN', 'PARKED')))
 ORDER BY key_id <> ALL (%s) DESC LIMIT 1
 """

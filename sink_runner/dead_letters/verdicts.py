@@ -22,14 +22,15 @@ Connection = psycopg.Connection[Any]
 _MOST_IDS = 100
 """In one row of the audit log; of more letters there are more rows."""
 _REPLAY = """
-UPDATE sync_dlq SET status = 'PARKED' WHERE dlq_id = ANY (%s) AND status = 'OPEN'
+UPDATE sink.dead_letter SET status = 'PARKED' WHERE dlq_id = ANY (%s) AND status = 'OPEN'
 RETURNING dlq_id, flow, topic, partition IS NULL, attempts
 """
 _DISCARD = """
-UPDATE sync_dlq SET status = 'DISCARDED' WHERE dlq_id = ANY (%s) AND status IN ('OPEN', 'PARKED')
+UPDATE sink.dead_letter SET status = 'DISCARDED'
+WHERE dlq_id = ANY (%s) AND status IN ('OPEN', 'PARKED')
 RETURNING dlq_id, flow, topic, partition IS NULL, attempts
 """
-_STATUSES = "SELECT dlq_id, status, attempts FROM sync_dlq WHERE dlq_id = ANY (%s)"
+_STATUSES = "SELECT dlq_id, status, attempts FROM sink.dead_letter WHERE dlq_id = ANY (%s)"
 
 
 class Decided(NamedTuple):

@@ -24,7 +24,7 @@ import structlog
 
 from ..chain.route import Batch
 from ..dlq.selection import Selection, expire_refused, keep, select_in_order, select_newest
-from ..dlq.superseding import OLD_STATUSES, Superseding, WaitingKey, defer_dependent, is_allowed
+from ..dlq.superseding import Superseding, WaitingKey, defer_dependent
 from ..kafka.message import ROWS, Message
 from ..portions import DEFAULT_BYTES
 from ..target.applier import Applier
@@ -116,9 +116,6 @@ class Waiting:
     def _ask(
         self, partitions: Collection[int], connection: Connection
     ) -> tuple[dict[WaitingKey, bool], list[WaitingKey], Counts]:
-        if self._identifies_row and not is_allowed(connection):
-            self._identifies_row = None
-            self._log.warning("superseding_disabled", reason=OLD_STATUSES)
         keys = self._parked.keys(partitions, connection, supersedes=self._supersedes)
         contending = self._parked.contending(
             connection, rows=ROWS in partitions, most=_KEYS_AT_ONCE

@@ -31,7 +31,7 @@ WaitingKey: TypeAlias = tuple[int, bytes]
 Events without a key wait for each other; rows of a batch without one wait by themselves.
 """
 
-# The index sync_dlq_held is over these very expressions, and of these letters.
+# The index dead_letter_held is over these very expressions, and of these letters.
 PLACE = f"coalesce(partition, {ROWS})"
 KEY = (
     "coalesce(event_key_hash, CASE WHEN partition IS NULL THEN int8send(dlq_id) ELSE ''::bytea END)"
@@ -40,22 +40,12 @@ NEWEST = 2**63 - 1
 """A number that no stored dead letter exceeds: supersede whatever is stored for the key."""
 # `published_attempts` lags behind `attempts`, so that the Kafka topic is told of the new status.
 _SUPERSEDE = f"""
-UPDATE sync_dlq d SET status = 'SUPERSEDED', published_attempts = attempts - 1
+UPDATE sink.dead_letter d SET status = 'SUPERSEDED', published_attempts = attempts - 1
 FROM unnest(%s::int[], %s::bytea[], %s::int8[]) AS k (partition, key, before)
 WHERE flow = %s AND {PLACE.replace("partition", "d.partition")} = k.partition
   AND {KEY.replace("partition", "d.partition")} = k.key AND dlq_id < k.before
   AND status IN ('OPEN', 'PARKED')
 """
-_ALLOWED = """
-SELECT coalesce(bool_and(pg_get_constraintdef(oid) LIKE '%SUPERSEDED%'), true) FROM pg_constraint
-WHERE conrelid = 'sync_dlq'::regclass AND contype = 'c' AND pg_get_constraintdef(oid) LIKE '%OPEN%'
-"""
-OLD_STATUSES = (
-    "sync_dlq does not allow the status SUPERSEDED, so newer rows wait for older dead letters of "
-    "their row: ALTER TABLE public.sync_dlq DROP CONSTRAINT sync_dlq_status_check, ADD CONSTRAINT "
-    "sync_dlq_status_check CHECK (status IN ('OPEN', 'PARKED', 'REPLAYED', 'DISCARDED', "
-    "'SUPERSEDED'))"
-)
 
 
 class Older(NamedTuple):
@@ -212,11 +202,6 @@ def identify_rows(
     if not can_supersede(mapping, source_key, decides_itself=chain.decides_writes):
         return None
     return RowKeys(columns_of, source_key) if columns_of else lambda _key: True
-
-
-def is_allowed(connection: Connection) -> bool:
-    """Return whether the dead-letter table knows the status SUPERSEDED."""
-    return connection.execute(_ALLOWED.encode()).fetchone() == (True,)
 
 
 def defer_dependent(

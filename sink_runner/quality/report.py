@@ -10,6 +10,7 @@ import psycopg
 
 from ..plugin import TableMapping
 from ..postgres.dsn import Dsn
+from ..postgres.migrations import has_tables
 from ..target.catalog import quoted, read_table
 from ..target.faults import judge
 from ..target.session import connect
@@ -17,7 +18,6 @@ from .rules import DEFAULT
 
 Connection = psycopg.Connection[Any]
 
-_KEPT = "SELECT to_regclass('sink.quality_count') IS NOT NULL"
 _COUNTS = """
 SELECT rule, column_name, sum(rows)::bigint, max(day) FROM sink.quality_count
 WHERE mapping = %s AND day > (now() AT TIME ZONE 'UTC')::date - %s::int
@@ -25,7 +25,7 @@ GROUP BY rule, column_name ORDER BY rule, column_name
 """
 _LETTERS = """
 SELECT count(*) FILTER (WHERE status = 'OPEN'), count(*) FILTER (WHERE status = 'PARKED')
-FROM sync_dlq WHERE flow = %s
+FROM sink.dead_letter WHERE flow = %s
 """
 # The session's zone is UTC, so a column without zone compares as what it is.
 _STALE = "SELECT count(*) FILTER (WHERE {version} < now() - %s), count(*) FROM {table}"
@@ -83,11 +83,12 @@ def read_report(
     """
     try:
         with connect(dsn, "sink-runner quality") as connection:
-            letters = connection.execute(_LETTERS, (name,)).fetchone()
+            written = has_tables(connection)
+            letters = connection.execute(_LETTERS, (name,)).fetchone() if written else None
             return Report(
                 mapping=name,
                 target=mapping.target,
-                counts=_counts(connection, name, days),
+                counts=_counts(connection, name, days) if written else (),
                 open_letters=letters[0] if letters else 0,
                 waiting=letters[1] if letters else 0,
                 stale=_stale(connection, mapping, stale_after),
@@ -97,8 +98,6 @@ def read_report(
 
 
 def _counts(connection: Connection, name: str, days: int) -> tuple[Count, ...]:
-    if connection.execute(_KEPT).fetchone() != (True,):  # no runner has written here yet
-        return ()
     return tuple(Count(*row) for row in connection.execute(_COUNTS, (name, days)).fetchall())
 
 

@@ -30,8 +30,8 @@ _FORGET_TRUNCATION = "DELETE FROM sink.truncation WHERE mapping = %s"
 _KNOWN = "SELECT to_regclass(%s) IS NOT NULL"
 # A full batch run brings their rows anew, as they are now.
 _OF_EVENTS = "flow = %s AND partition IS NOT NULL AND status IN ('OPEN', 'PARKED')"
-_DISCARD = f"UPDATE sync_dlq SET status = 'DISCARDED' WHERE {_OF_EVENTS}"
-_LEFT = f"SELECT count(*) FROM sync_dlq WHERE {_OF_EVENTS}"
+_DISCARD = f"UPDATE sink.dead_letter SET status = 'DISCARDED' WHERE {_OF_EVENTS}"
+_LEFT = f"SELECT count(*) FROM sink.dead_letter WHERE {_OF_EVENTS}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from ..kafka.asking import bounds
 from ..kafka.identify import identify
 from ..loading.registry import Plugin
 from ..plugin import Keep, TableMapping
+from ..postgres.migrations import migrate
 from ..target.faults import judge
-from ..target.session import connect, create_control_tables
+from ..target.session import connect
 from .positions import Forgotten, behind, compares, forget, missing, offsets
 
 
@@ -87,7 +88,7 @@ def _records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int
     dsn = config.databases[mapping.target_table.database].dsn
     try:
         with connect(dsn, "sink-runner recover") as connection:
-            create_control_tables(connection)
+            migrate(connection)
             applied = offsets(connection, name, topic)
     except psycopg.Error as fault:
         raise judge(fault) from fault

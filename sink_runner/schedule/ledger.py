@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from importlib.resources import files
 from typing import Any
 
 import psycopg
@@ -20,8 +19,9 @@ from psycopg.rows import kwargs_row
 
 from ..errors import AccessError, ConfigError, RetriableError
 from ..postgres.dsn import Dsn
+from ..postgres.migrations import migrate
 from ..target.faults import judge
-from ..target.session import connect, creating
+from ..target.session import connect
 from .plans import Known, Outcome, Plan, Progress
 
 Connection = psycopg.Connection[Any]
@@ -89,7 +89,7 @@ class PostgresLedger:
         if database not in self._sessions:
             session = connect(_dsn(self._dsns, database), _APPLICATION)
             self._sessions[database] = session
-            _create(session)
+            migrate(session)
         return self._sessions[database]
 
     def _may_run(self, database: str, session: Connection) -> bool:
@@ -157,12 +157,6 @@ def _dsn(dsns: Mapping[str, Dsn], database: str) -> Dsn:
     except KeyError:
         known = ", ".join(sorted(dsns))
         raise ConfigError(f"[databases.{database}] is missing; there is {known}") from None
-
-
-def _create(session: Connection) -> None:
-    script = files(__package__).joinpath("sql", "schedule.sql").read_text()
-    with creating(session):
-        session.execute(script.encode())
 
 
 def _read(session: Connection, plan: Plan, now: datetime) -> Progress:

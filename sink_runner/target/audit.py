@@ -1,7 +1,7 @@
 """What was done to a target, for those who have to answer for it; never a row's value.
 
-A row of `cdc_audit_log` stands for a whole batch and is written in the batch's transaction.  The
-runner's role may add rows and read them, and nothing else: the table's owner alone can purge it.
+A row of `sink.audit_log` stands for a whole batch and is written in the batch's transaction.  The
+runner's role has no right to change or delete rows.
 """
 
 from __future__ import annotations
@@ -34,12 +34,9 @@ Connection = psycopg.Connection[Any]
 MOST_KEYS = 20
 """Of a batch with more rows its place tells which they were: to list a thousand keys costs as
 much as to write a hundred rows."""
-_MOST_CHARACTERS = 100
-"""Of a table's name, in `cdc_audit_log`: with its schema it may be longer.  `details` has the
-mapping's name, which is whole."""
 _INSERT = """
-INSERT INTO cdc_audit_log (event_type, source_system, target_system, table_name, record_id,
-                           operation, masked_fields, user_id, details)
+INSERT INTO sink.audit_log (event_type, source_database, target_database, table_name, record_id,
+                            operation, masked_fields, user_id, details)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
@@ -64,9 +61,9 @@ def audit(
     """
     parameters = (
         event_type,
-        system_of(source),
-        system_of(target),
-        table[:_MOST_CHARACTERS],
+        source,
+        target,
+        table,
         record_id,
         operation,
         list(masked_fields) or None,
@@ -74,11 +71,6 @@ def audit(
         Jsonb(details or {}),
     )
     connection.execute(_INSERT, parameters)
-
-
-def system_of(database: str) -> str:
-    """What the control tables call a database."""
-    return database.removeprefix("smart_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,9 +206,9 @@ class Entry:
 
 
 _READ = """
-SELECT "timestamp", event_type, source_system, target_system, table_name, operation,
+SELECT "timestamp", event_type, source_database, target_database, table_name, operation,
        masked_fields, user_id, details
-FROM cdc_audit_log
+FROM sink.audit_log
 WHERE (%(mapping)s::text IS NULL OR details->>'mapping' = %(mapping)s)
   AND (%(since)s::date IS NULL OR "timestamp" >= %(since)s)
 ORDER BY audit_id DESC LIMIT %(most)s

@@ -12,19 +12,18 @@ from psycopg.rows import class_row
 
 from ..masking.scrub import scrub_contacts
 from .audit import audit
-from .conflicts import REVIEW
+from .conflicts import REVIEW, SOURCE_WINS, TARGET_WINS
 
 Connection = psycopg.Connection[Any]
 
 TYPES = ("timestamp_conflict", "data_conflict", "deletion_conflict")
-ACTIONS = ("warehouse_wins", "citizen_wins", "merged", REVIEW)
-_KEPT = "SELECT to_regclass('cdc_conflict_resolution') IS NOT NULL"
+ACTIONS = (SOURCE_WINS, TARGET_WINS, "merged", REVIEW)
 _COLUMNS = """
 SELECT conflict_id AS id, table_name AS "table", record_id AS record,
-  source_system AS source, conflict_type AS type, warehouse_value AS warehouse,
-  citizen_value AS citizen, detected_at AS detected, resolution_action AS action,
+  source_database AS source, target_database AS target, conflict_type AS type,
+  source_value, target_value, detected_at AS detected, resolution_action AS action,
   resolved_by, resolved_at AS resolved, resolution_notes AS notes
-FROM cdc_conflict_resolution
+FROM sink.conflict
 """
 _LIST = (
     _COLUMNS
@@ -38,25 +37,26 @@ ORDER BY conflict_id DESC LIMIT %(most)s
 )
 _ONE = _COLUMNS + "WHERE conflict_id = %s"
 _RESOLVE = """
-UPDATE cdc_conflict_resolution
+UPDATE sink.conflict
 SET resolution_action = %(action)s::text, resolution_notes = %(notes)s, resolved_by = %(user)s,
   resolved_at = CASE WHEN %(action)s::text <> %(review)s THEN now() AT TIME ZONE 'UTC' END
 WHERE conflict_id = %(id)s AND resolved_at IS NULL
-RETURNING table_name, source_system, conflict_type
+RETURNING table_name, source_database, conflict_type
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """One row of `cdc_conflict_resolution`; the values are masked as they were stored."""
+    """One row of `sink.conflict`; the values are masked as they were stored."""
 
     id: int
     table: str
     record: str
     source: str
+    target: str
     type: str
-    warehouse: dict[str, Any] | None
-    citizen: dict[str, Any] | None
+    source_value: dict[str, Any] | None
+    target_value: dict[str, Any] | None
     detected: datetime
     action: str | None
     resolved_by: str | None
@@ -73,11 +73,6 @@ class Wanted(NamedTuple):
     table: str | None = None
     since: date | None = None
     most: int = 100
-
-
-def is_kept(connection: Connection) -> bool:
-    """Does the database have the table?"""
-    return connection.execute(_KEPT).fetchone() == (True,)
 
 
 def find(connection: Connection, wanted: Wanted) -> Sequence[Conflict]:

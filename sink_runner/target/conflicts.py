@@ -1,4 +1,4 @@
-"""Conflicts for a person, or for the record: `cdc_conflict_resolution`, without a clear value."""
+"""Conflicts for a person, or for the record: `sink.conflict`, without an unmasked value."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from ..plugin import Review, TableMapping
-from .audit import Trail, system_of
+from .audit import Trail
 from .changes import Leave
 
 Connection = psycopg.Connection[Any]
 
-REVIEW = "manual_review"
+REVIEW, SOURCE_WINS, TARGET_WINS = "manual_review", "source_wins", "target_wins"
 MASKED = "***MASKED***"
 """Stands for a value that is somebody's, whatever the policies let its reader see."""
 _INSERT = """
-INSERT INTO cdc_conflict_resolution (table_name, record_id, source_system, conflict_type,
-  warehouse_value, citizen_value, resolution_action, resolved_by, resolved_at)
-SELECT %(table)s::text, record, %(system)s::text, type, warehouse, citizen, action,
+INSERT INTO sink.conflict (table_name, record_id, source_database, target_database, conflict_type,
+  source_value, target_value, resolution_action, resolved_by, resolved_at)
+SELECT %(table)s::text, record, %(source)s::text, %(target)s::text, type, incoming, current, action,
   CASE WHEN action <> %(review)s::text THEN %(mapping)s::text END,
   CASE WHEN action <> %(review)s::text THEN now() AT TIME ZONE 'UTC' END
-FROM unnest(%(records)s::text[], %(types)s::text[], %(warehouse)s::jsonb[], %(citizen)s::jsonb[],
-  %(actions)s::text[]) AS found (record, type, warehouse, citizen, action)
+FROM unnest(%(records)s::text[], %(types)s::text[], %(incoming)s::jsonb[], %(current)s::jsonb[],
+  %(actions)s::text[]) AS found (record, type, incoming, current, action)
 WHERE action <> %(review)s::text OR NOT EXISTS (
-  SELECT FROM cdc_conflict_resolution known
+  SELECT FROM sink.conflict known
   WHERE known.resolved_at IS NULL AND known.table_name = %(table)s::text
     AND known.record_id = found.record AND known.conflict_type = found.type)
 RETURNING conflict_type
@@ -35,12 +35,12 @@ RETURNING conflict_type
 
 
 class Found(NamedTuple):
-    """A conflict, and who has won it."""
+    """A conflict, and what the mapping's rule made of it."""
 
     type: str
     record: str
-    winner: str | None = None
-    """A database; None leaves it to a person."""
+    action: str = REVIEW
+    """SOURCE_WINS or TARGET_WINS; REVIEW leaves it to a person."""
     incoming: Mapping[str, Any] | None = None
     """The columns that differ, as the source would have them; None where there is no row."""
     current: Mapping[str, Any] | None = None
@@ -63,7 +63,8 @@ class ConflictLog:
 
     def __init__(self, mapping: TableMapping, shown: frozenset[str], trail: Trail) -> None:
         self._table = mapping.target_table.name
-        self._source = system_of(mapping.source_table.database)
+        self._source = mapping.source_table.database
+        self._target = mapping.target_table.database
         self._shown = shown
         self._trail = trail
 
@@ -71,19 +72,17 @@ class ConflictLog:
         """Return how many were new."""
         if not found:
             return 0
-        incoming = [self._masked(one.incoming) for one in found]
-        current = [self._masked(one.current) for one in found]
-        from_warehouse = self._source == "warehouse"
         parameters = {
             "table": self._table,
-            "system": self._source,
+            "source": self._source,
+            "target": self._target,
             "mapping": self._trail.name,
             "review": REVIEW,
             "records": [one.record for one in found],
             "types": [one.type for one in found],
-            "warehouse": incoming if from_warehouse else current,
-            "citizen": current if from_warehouse else incoming,
-            "actions": [_action(one.winner) for one in found],
+            "incoming": [self._masked(one.incoming) for one in found],
+            "current": [self._masked(one.current) for one in found],
+            "actions": [one.action for one in found],
         }
         new = Counter(row[0] for row in connection.execute(_INSERT, parameters).fetchall())
         if new:
@@ -99,7 +98,3 @@ class ConflictLog:
             return None
         shown = {name: str(v) if name in self._shown else MASKED for name, v in values.items()}
         return Jsonb(shown)
-
-
-def _action(winner: str | None) -> str:
-    return REVIEW if winner is None else f"{system_of(winner)}_wins"

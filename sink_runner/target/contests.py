@@ -36,7 +36,7 @@ import psycopg
 
 from ..plugin import Contested, Tie
 from .changes import Key, Round, Write, ordered
-from .conflicts import Found
+from .conflicts import REVIEW, SOURCE_WINS, TARGET_WINS, Found
 from .parameters import key_arrays, position_arrays, run
 from .versions import VersionedWriter, without
 from .writer import Writer
@@ -88,7 +88,7 @@ class ContestedWriter(VersionedWriter):
             kind = self._kind(met, based)
             if kind is None:
                 continue
-            stays, winner = self._outcome(kind)
+            stays, action = self._outcome(kind)
             if stays:
                 lost.add(met.write.key)
             names = [self._names[i] for i in self._differing(met)]
@@ -96,7 +96,7 @@ class ContestedWriter(VersionedWriter):
                 Found(
                     kind,
                     self._conflicts.record(met.write.key),
-                    winner,
+                    action,
                     {name: met.new[self._names.index(name)] for name in names},
                     {name: met.current[self._names.index(name)] for name in names},
                 )
@@ -149,19 +149,17 @@ class ContestedWriter(VersionedWriter):
             return TIMESTAMP if met.newer and base is not None and met.overlaps else None
         return TIMESTAMP if met.older and base is not None else None
 
-    def _outcome(self, kind: str) -> tuple[bool, str | None]:
-        """Does the target's row stay, and which database has won?"""
-        source = self._mapping.source_table.database
-        target = self._mapping.target_table.database
+    def _outcome(self, kind: str) -> tuple[bool, str]:
+        """Return whether the target's row stays, and the action to record."""
         if kind == TIMESTAMP:
-            return not self._merges, source if self._merges else target
+            return (False, SOURCE_WINS) if self._merges else (True, TARGET_WINS)
         match self._rule.tie:
             case Tie.SOURCE:
-                return False, source
+                return False, SOURCE_WINS
             case Tie.TARGET:
-                return True, target
+                return True, TARGET_WINS
             case Tie.REVIEW:
-                return True, None
+                return True, REVIEW
 
     def _differing(self, met: Met) -> list[int]:
         """The columns that the row would change, apart from the version."""

@@ -17,18 +17,6 @@ from .statements import NOW, ORDINAL, POSITION, differ
 
 Connection = psycopg.Connection[Any]
 
-# An earlier version had no ordinal and took no row without a position.  ALTER TABLE locks the
-# table even where it changes nothing, so it is asked first.
-_UPGRADE = f"""
-DO $$ BEGIN
-  IF NOT EXISTS (SELECT FROM pg_attribute
-                 WHERE attrelid = '{{name}}'::regclass AND attname = '{ORDINAL}') THEN
-    ALTER TABLE {{table}} ADD COLUMN {ORDINAL} bigint NOT NULL DEFAULT 0,
-      ALTER COLUMN {POSITION} DROP NOT NULL;
-  END IF;
-END $$
-"""
-
 
 @dataclass(frozen=True)
 class Derivation:
@@ -56,10 +44,7 @@ class Derivation:
         key = names_of(self.candidates.key)
         place = f"{POSITION} bigint, {ORDINAL} bigint NOT NULL DEFAULT 0"
         body = f"{defined}, {place}, PRIMARY KEY ({key})"
-        statements = [
-            f"CREATE TABLE IF NOT EXISTS {self.table} ({body})",
-            _UPGRADE.format(table=self.table, name=self.table.replace("'", "''")),
-        ]
+        statements = [f"CREATE TABLE IF NOT EXISTS {self.table} ({body})"]
         indexed = [self.candidates.group]
         if self.candidates.expire_column is not None:
             indexed.append((self.candidates.expire_column,))

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import psycopg
@@ -18,7 +17,7 @@ from ..postgres.dsn import Dsn
 Connection = psycopg.Connection[Any]
 
 _SECONDS, _LOCK_SECONDS = 300.0, 30.0
-_CONTROL_LOCK = 0x51_4E_4B  # any constant of ours: serialises the creation of our own tables
+_CONTROL_LOCK = 0x51_4E_4B  # any constant of ours: serialises changes of our own tables
 _MAX_SLOTS = 16
 _MARK = "sink.session"
 _POOL_ROUNDS = 5
@@ -57,7 +56,6 @@ WHERE d.classid = 'pg_operator'::regclass AND d.deptype = 'e'
 """
 _SHOW = "SELECT lower(name), setting FROM pg_catalog.pg_settings WHERE lower(name) = ANY (%s)"
 _MARKED = "SELECT pg_catalog.current_setting(%s, true)"
-_SCRIPTS = ("control.sql", "batch.sql", "schema.sql")
 
 
 def connect(dsn: Dsn | str, application: str, seconds: float | None = None) -> Connection:
@@ -173,20 +171,6 @@ def creating(connection: Connection) -> Iterator[None]:
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_CONTROL_LOCK,))
         yield
-
-
-def create_control_tables(connection: Connection) -> None:
-    """Make the runner's own tables, once for all runners that start together."""
-    folder = files(__package__).joinpath("sql")
-    script = "".join(folder.joinpath(name).read_text() for name in _SCRIPTS)
-    try:
-        with creating(connection):
-            connection.execute(script.encode())
-    except (errors.InvalidSchemaName, errors.InsufficientPrivilege) as fault:
-        raise ConfigError(
-            f"the runner's role can't create its tables in database {connection.info.dbname!r}: "
-            "CREATE SCHEMA sink AUTHORIZATION <role>"
-        ) from fault
 
 
 def use_origin(connection: Connection, mapping: str) -> str:

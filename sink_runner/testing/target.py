@@ -18,13 +18,14 @@ from sink_runner.dead_letters.waiting import Waiting
 from sink_runner.dlq.superseding import identify_rows
 from sink_runner.postgres.callback_rows import CallbackRows
 from sink_runner.postgres.dsn import Dsn
+from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.refused_column import RefusedColumn
 from sink_runner.postgres.truncation import truncation
 from sink_runner.target.applier import Applier
 from sink_runner.target.audit import trail
 from sink_runner.target.catalog import read_table
 from sink_runner.target.offsets import Advance, Claim, Offsets, Topic
-from sink_runner.target.session import connect, create_control_tables
+from sink_runner.target.session import connect
 from sink_runner.target.writers import make_writer
 
 from .events import NOW, Sample
@@ -53,7 +54,7 @@ class TargetHarness:
         plain = Harness(name)
         table = plain.mapping.target_table
         with connect(dsn, "harness") as connection:
-            create_control_tables(connection)
+            migrate(connection)
             # The database may be a copy under another name.
             target = read_table(connection, table)
         asked = {table.database: admin_dsn} | dict(reader_dsns or {})
@@ -140,7 +141,7 @@ class TargetHarness:
 
     def dead(self) -> list[Mapping[str, Any]]:
         """The dead letters; those that wait have the status PARKED."""
-        return list(self.admin.execute("SELECT * FROM sync_dlq ORDER BY dlq_id").fetchall())
+        return list(self.admin.execute("SELECT * FROM sink.dead_letter ORDER BY dlq_id").fetchall())
 
     def close(self) -> None:
         self.applier.close()

@@ -73,7 +73,9 @@ class Bench:
         return self.made.scratch.admin.execute(query.encode()).fetchall()
 
     def letters(self) -> list[int]:
-        found = self.sql(f"SELECT \"offset\" FROM sync_dlq WHERE topic = '{self.topic}' ORDER BY 1")
+        found = self.sql(
+            f"SELECT \"offset\" FROM sink.dead_letter WHERE topic = '{self.topic}' ORDER BY 1"
+        )
         return [row[0] for row in found]
 
     def offset(self) -> int | None:

@@ -40,7 +40,9 @@ class TestBadRows:
     )
     @given(bad=st.sets(st.integers(0, 15)))
     def test_wherever_they_stand(self, bench: Bench, bad: set[int]) -> None:
-        bench.sql(f"WITH d AS (DELETE FROM sync_dlq WHERE topic = '{bench.topic}') SELECT 1")
+        bench.sql(
+            f"WITH d AS (DELETE FROM sink.dead_letter WHERE topic = '{bench.topic}') SELECT 1"
+        )
         bench.sql(f"WITH d AS (DELETE FROM {bench.made.table.sql_name}) SELECT 1")
         bench.apply(bench.batch(*("too long" if i in bad else "ok" for i in range(16))))
         bench.at = 100
@@ -51,7 +53,7 @@ class TestBadRows:
         bench.apply(bench.batch(value))
         ((whole, sealed),) = bench.sql(
             "SELECT concat_ws('|', error_class, sqlstate, error_message, stack_trace), source_data "
-            f"FROM sync_dlq WHERE topic = '{bench.topic}'"
+            f"FROM sink.dead_letter WHERE topic = '{bench.topic}'"
         )
         assert SECRET not in whole
         assert bench.sealer.open(sealed, bench.topic, 0, 0).value == str(value).encode()
@@ -111,7 +113,7 @@ class TestSplitting:
 
     def statuses(self, bench: Bench) -> list[tuple]:
         return bench.sql(
-            'SELECT "offset", status, error_message FROM sync_dlq '
+            'SELECT "offset", status, error_message FROM sink.dead_letter '
             f"WHERE topic = '{bench.topic}' ORDER BY dlq_id"
         )
 
@@ -228,7 +230,7 @@ class TestTheBudget:
         bench.applier = bench.another(budget=Budget(bench.name, 3))
         self.stopped(bench, "bad")
         of = f"WHERE flow = '{bench.name}'"
-        bench.made.scratch.admin.execute(f"UPDATE sync_dlq SET status = 'DISCARDED' {of}")
+        bench.made.scratch.admin.execute(f"UPDATE sink.dead_letter SET status = 'DISCARDED' {of}")
         assert bench.applier.apply(bench.batch("bad", "ok"), bench.step(200)) == 1
         bench.applier.close()
 

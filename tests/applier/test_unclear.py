@@ -95,7 +95,9 @@ ROW_DEPENDENT = {
 def test_fault_in_a_trigger_for_one_row_is_the_rows(bench: Bench, state: str) -> None:
     trigger(bench, ROW_DEPENDENT[state])
     kept_apart(bench)
-    assert bench.sql(f"SELECT sqlstate FROM sync_dlq WHERE topic = '{bench.topic}'") == [(state,)]
+    assert bench.sql(f"SELECT sqlstate FROM sink.dead_letter WHERE topic = '{bench.topic}'") == [
+        (state,)
+    ]
 
 
 FOR_EVERY_ROW = {

@@ -9,7 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from sink_runner.postgres.migrations import migrate
 from sink_runner.target.audit import MOST_KEYS, audit, read_audit
+from sink_runner.target.session import connect
 from sink_runner.testing import NOW, TargetHarness, create, delete, update
 
 pytestmark = pytest.mark.postgres
@@ -46,7 +48,7 @@ RAVI = {
     "created_at": NOW - timedelta(days=400),
     "updated_at": NOW,
 }
-_LOG = "SELECT * FROM cdc_audit_log ORDER BY audit_id"
+_LOG = "SELECT * FROM sink.audit_log ORDER BY audit_id"
 
 
 @pytest.fixture
@@ -92,7 +94,8 @@ class TestBatches:
         portal.send(create(**ASHA), create(**ASHA | {"gr_id": GR.format(2)}))
         (row,) = log(portal)
         assert row["event_type"] == "mask"
-        assert (row["source_system"], row["target_system"]) == ("warehouse", "citizen")
+        assert row["source_database"] == "smart_warehouse"
+        assert row["target_database"] == "smart_citizen"
         assert row["table_name"] == "public.profile_data"
         assert {"jan_aadhaar", "mobile_number", "email"} <= set(row["masked_fields"])
         policies = portal.harness.parts.route._masking
@@ -163,22 +166,22 @@ class TestTheLog:
     @pytest.mark.parametrize("statement", ["UPDATE {} SET user_id = 'x'", "DELETE FROM {}"])
     @pytest.mark.parametrize("database", ["smart_citizen", "smart_warehouse"])
     def test_the_sink_cannot_change_it(self, postgres, statement: str, database: str) -> None:
-        with (
-            psycopg.connect(
-                postgres.dsn(postgres.fresh_database(like=database), "sink_writer")
-            ) as it,
-            pytest.raises(psycopg.errors.InsufficientPrivilege),
-        ):
-            it.execute(statement.format("cdc_audit_log").encode())
+        dsn = postgres.dsn(postgres.fresh_database(like=database), "sink_writer")
+        with connect(dsn, "test") as it:
+            migrate(it)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                it.execute(statement.format("sink.audit_log").encode())
 
     @pytest.mark.parametrize("role", ["sink_writer", "sink_reader", "sink_capture"])
     def test_nobody_but_its_owner_can_empty_it(self, postgres, role: str) -> None:
         name = postgres.fresh_database(like="smart_citizen")
+        with connect(postgres.dsn(name, "sink_writer"), "t") as writer:
+            migrate(writer)
         with (
             psycopg.connect(postgres.dsn(name, role)) as session,
             pytest.raises(psycopg.Error) as fault,
         ):
-            session.execute("TRUNCATE cdc_audit_log")
+            session.execute("TRUNCATE sink.audit_log")
         # A reader's session refuses before the grants do.
         assert fault.value.sqlstate in {"42501", "25006"}
 
@@ -189,7 +192,8 @@ class TestTheLog:
 
     def test_the_newest_rows_of_a_mapping_are_read(self, postgres) -> None:
         name = postgres.fresh_database(like="smart_citizen")
-        with psycopg.connect(postgres.dsn(name, "sink_writer")) as session:
+        with connect(postgres.dsn(name, "sink_writer"), "test") as session:
+            migrate(session)
             for number, mapping in enumerate(("one", "one", "two")):
                 audit(
                     session,
@@ -201,21 +205,14 @@ class TestTheLog:
                     details={"mapping": mapping, "rows": number},
                 )
             (entry,) = read_audit(session, mapping="one", since=None, most=1)
-            assert (entry.details["rows"], entry.user, entry.source) == (1, "asha", "warehouse")
+            assert (entry.details["rows"], entry.user, entry.source) == (
+                1,
+                "asha",
+                "smart_warehouse",
+            )
             assert read_audit(session, mapping=None, since=datetime.now(UTC).date(), most=9)
             ahead = datetime.now(UTC).date() + timedelta(days=2)
             assert read_audit(session, mapping=None, since=ahead, most=9) == []
-
-
-def test_long_name_of_a_table_is_shortened(postgres) -> None:
-    """A schema and a table may have 63 bytes each, and the column holds 100 characters."""
-    name = postgres.fresh_database(like="smart_citizen")
-    with psycopg.connect(postgres.dsn(name, "sink_writer")) as session:
-        databases = {"source": "smart_warehouse", "target": "smart_citizen"}
-        table = f"{'s' * 63}.{'t' * 63}"
-        audit(session, event_type="sync", table=table, details={"mapping": "one"}, **databases)
-        (entry,) = read_audit(session, mapping="one", since=None, most=1)
-    assert entry.table == table[:100]
 
 
 def test_a_filter_that_drops_leaves_no_row(portal: TargetHarness) -> None:

@@ -27,5 +27,5 @@ def test_a_full_run_leaves_every_record_alone_that_no_citizen_has(pair) -> None:
         ("Nobody of the portal", False),
         ("Nobody at all", False),
     ]
-    conflicts = "SELECT count(*) FROM cdc_conflict_resolution"
+    conflicts = "SELECT count(*) FROM sink.conflict"
     assert pair.warehouse.execute(conflicts).fetchone() == (0,)

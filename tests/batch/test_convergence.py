@@ -15,11 +15,12 @@ from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import Parts, target_columns
 from sink_runner.plugin import Table, TableMapping
+from sink_runner.postgres.migrations import migrate
 from sink_runner.target.audit import trail
 from sink_runner.target.catalog import read_table
 from sink_runner.target.changes import Leave, Write
 from sink_runner.target.offsets import Offsets, Topic
-from sink_runner.target.session import connect, create_control_tables
+from sink_runner.target.session import connect
 from sink_runner.target.writers import make_writer
 from sink_runner.testing import NOW
 
@@ -96,7 +97,7 @@ class Model:
         published = f"ALTER PUBLICATION sink_publication ADD TABLE model.{name}"
         pair.warehouse.execute(published.encode())
         self.session = connect(pair.config().databases["smart_citizen"].dsn, "model")
-        create_control_tables(self.session)
+        migrate(self.session)
         catalog = read_table(self.session, Table.parse(self.mapping.target))
         nothing = Policies(PolicyFiles(version=0, digest="", policies=()))
         columns = target_columns(self.mapping, catalog.columns, nothing)

@@ -118,6 +118,6 @@ def test_a_bad_one_does_not_keep_the_others(pair) -> None:
     says(pair, "b")
     report = pair.run("feedback")
     assert (report.counts["failed"], report.counts["written"]) == (1, 1)
-    query = "SELECT error_message FROM sync_dlq"
+    query = "SELECT error_message FROM sink.dead_letter"
     assert pair.warehouse.execute(query).fetchall() == [("the row breaks rule 'type is known'",)]
     assert run(pair) == 0

@@ -15,7 +15,7 @@ SELECT md5(n::text)::uuid, 'Person ' || n,
   CASE WHEN n % 5 = 0 THEN timestamp '2999-01-01' ELSE timestamp '2026-01-01' END, '2026-01-02'
 FROM generate_series(1, 14) n
 """
-LETTERS = "SELECT count(*) FROM sync_dlq WHERE flow = 'golden-records'"
+LETTERS = "SELECT count(*) FROM sink.dead_letter WHERE flow = 'golden-records'"
 BROKEN = "SELECT sum(rows) FROM sink.quality_count WHERE rule LIKE '%not before%'"
 
 

@@ -76,7 +76,7 @@ def test_rows_that_fail_stop_no_others_and_are_listed_by_what_is_wrong(pair, bat
     assert "failed 2: QualityError: the row breaks rule 'updated_at not before created_at'" in out
     assert "2019" not in out
     (letters,) = pair.citizen.execute(
-        "SELECT count(*) FROM sync_dlq WHERE status = 'OPEN'"
+        "SELECT count(*) FROM sink.dead_letter WHERE status = 'OPEN'"
     ).fetchone()
     assert letters == 2
 
@@ -91,7 +91,9 @@ def test_a_dead_letter_of_a_batch_can_be_read_again(pair, sealer) -> None:
     wrong(pair, 1)
     report = pair.run("golden-records")
     assert report.counts["failed"] == 1
-    row = pair.citizen.execute('SELECT source_data, topic, partition, "offset" FROM sync_dlq')
+    row = pair.citizen.execute(
+        'SELECT source_data, topic, partition, "offset" FROM sink.dead_letter'
+    )
     sealed, topic, partition, offset = row.fetchone()
     assert partition is None
     message = sealer.open(sealed, topic, -1, offset)

@@ -42,7 +42,7 @@ def number(n: int) -> str:
 def log(connection: Any, mapping: str) -> list[dict[str, Any]]:
     query = """SELECT details || jsonb_build_object('what', event_type, 'operation', operation,
                                                     'masked', masked_fields)
-               FROM cdc_audit_log WHERE details->>'mapping' = %s ORDER BY audit_id"""
+               FROM sink.audit_log WHERE details->>'mapping' = %s ORDER BY audit_id"""
     return [row[0] for row in connection.execute(query, (mapping,)).fetchall()]
 
 

@@ -262,9 +262,11 @@ class TestWaiting:
     def test_they_wait_for_as_long_as_it_takes(self, pair) -> None:
         does(pair, citizen=ASHA)
         run(pair)
-        pair.warehouse.execute("UPDATE sync_dlq SET created_at = now() - interval '1 year'")
+        pair.warehouse.execute("UPDATE sink.dead_letter SET created_at = now() - interval '1 year'")
         run(pair)
-        assert pair.warehouse.execute("SELECT status FROM sync_dlq").fetchall() == [("PARKED",)]
+        assert pair.warehouse.execute("SELECT status FROM sink.dead_letter").fetchall() == [
+            ("PARKED",)
+        ]
         knows(pair, "010000000002", "RJ02")
         run(pair)
         assert counts(pair) == [("RJ02", "PAGE_VIEW", YESTERDAY, 1)]

@@ -25,7 +25,7 @@ _FAILING = 3
 _CHECK, _RAISE, _UNIQUE = "999901", "999902", "999903"
 # What is refused for a value that another row has waits until that row gives it up.
 _LETTERS = """
-SELECT count(*) FROM sync_dlq WHERE partition IS NOT NULL
+SELECT count(*) FROM sink.dead_letter WHERE partition IS NOT NULL
 AND (status = 'OPEN' OR status = 'PARKED' AND error_message LIKE '%unique constraint%')
 """
 _GOLDEN = "SELECT 1 FROM golden_records WHERE jan_aadhaar = %s"

@@ -15,10 +15,10 @@ _TOPIC, _OTHER = "smart_warehouse.public.golden_records", "smart_warehouse.publi
 _SECONDS = 60
 _HEADER = 5
 _NOBODY_S = bytes(1) + (0x7FFF_0001).to_bytes(4, "big")
-_UNREADABLE = """SELECT count(*) FROM sync_dlq
+_UNREADABLE = """SELECT count(*) FROM sink.dead_letter
 WHERE status = ANY (%s) AND error_class = 'DecodeError'"""
 _SETTLED = ("DISCARDED", "SUPERSEDED")
-_DISCARD = "UPDATE sync_dlq SET status = 'DISCARDED' WHERE status = 'OPEN'"
+_DISCARD = "UPDATE sink.dead_letter SET status = 'DISCARDED' WHERE status = 'OPEN'"
 _TRANSACTIONS = itertools.count()
 
 

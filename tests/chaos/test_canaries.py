@@ -34,11 +34,11 @@ _SHOWN = {"public.profile_data"}
 """Where the portal shows a name and a birth date to the person."""
 _PLANTED = (
     (
-        "INSERT INTO sync_processed_event (flow, event_id) VALUES ('planted', %s)",
+        "INSERT INTO sink.callback_row (mapping, key) VALUES ('planted', %s)",
         (WAREHOUSE[5].aadhaar,),
     ),
     (
-        "INSERT INTO sync_processed_event (flow, event_id) VALUES ('planted', %s)",
+        "INSERT INTO sink.callback_row (mapping, key) VALUES ('planted', %s)",
         (WAREHOUSE[5].name,),
     ),
     (

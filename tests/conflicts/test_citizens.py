@@ -61,7 +61,7 @@ def portal(before: dict[str, Any], at: Any, **columns: Any) -> Sample:
 
 
 def conflicts(warehouse: TargetHarness) -> list[dict[str, Any]]:
-    query = "SELECT * FROM cdc_conflict_resolution ORDER BY conflict_id"
+    query = "SELECT * FROM sink.conflict ORDER BY conflict_id"
     return [dict(row) for row in warehouse.admin.execute(query).fetchall()]
 
 
@@ -78,15 +78,18 @@ class TestTimestampConflicts:
         warehouse.send(portal(RAVI, NOW + MINUTE, city="Chomu"))
         (found,) = conflicts(warehouse)
         assert found["conflict_type"] == "timestamp_conflict"
-        assert (found["table_name"], found["source_system"]) == ("golden_records", "citizen")
-        assert found["resolution_action"] == "citizen_wins"
+        assert (found["table_name"], found["source_database"]) == (
+            "golden_records",
+            "smart_citizen",
+        )
+        assert found["resolution_action"] == "source_wins"
         assert found["resolved_at"] is not None
         assert column(warehouse, "city_village") == "Chomu"
 
     def test_so_is_one_of_the_same_second(self, warehouse: TargetHarness) -> None:
         owner(warehouse, at=NOW + MINUTE, city_village="Sanganer")
         warehouse.send(portal(RAVI, NOW + MINUTE + timedelta(microseconds=9), city="Chomu"))
-        assert [found["resolution_action"] for found in conflicts(warehouse)] == ["citizen_wins"]
+        assert [found["resolution_action"] for found in conflicts(warehouse)] == ["source_wins"]
 
     def test_an_earlier_change_of_the_warehouse_has_plainly_lost(
         self, warehouse: TargetHarness
@@ -158,15 +161,15 @@ class TestWhatIsOnRecord:
         warehouse.send(portal(RAVI, NOW + MINUTE, full_name="R", mobile_number="1", city="Chomu"))
         (found,) = conflicts(warehouse)
         names = {"full_name", "mobile_number", "city_village"}
-        assert found["citizen_value"] == dict.fromkeys(names, MASKED)
-        assert found["warehouse_value"] == dict.fromkeys(names, MASKED)
+        assert found["source_value"] == dict.fromkeys(names, MASKED)
+        assert found["target_value"] == dict.fromkeys(names, MASKED)
         number = RAVI["aadhaar_number"].encode()
         assert found["record_id"] == warehouse.sealer.fingerprint(number).hex()
 
     def test_it_is_audited(self, warehouse: TargetHarness) -> None:
         owner(warehouse, city_village="Sanganer")
         warehouse.send(portal(RAVI, NOW + MINUTE, city="Chomu"))
-        query = "SELECT details FROM cdc_audit_log WHERE event_type = 'conflict'"
+        query = "SELECT details FROM sink.audit_log WHERE event_type = 'conflict'"
         (row,) = warehouse.admin.execute(query).fetchall()
         assert row["details"]["conflicts"] == {"timestamp_conflict": 1}
 
@@ -177,10 +180,10 @@ class TestDeletionConflicts:
         warehouse.send(delete(**RAVI))
         (found,) = conflicts(warehouse)
         assert found["resolution_action"] == "manual_review"
-        assert (found["resolved_at"], found["warehouse_value"]) == (None, None)
+        assert (found["resolved_at"], found["target_value"]) == (None, None)
 
     def test_after_it_was_resolved_it_may_come_anew(self, warehouse: TargetHarness) -> None:
         warehouse.send(delete(**RAVI))
-        warehouse.admin.execute("UPDATE cdc_conflict_resolution SET resolved_at = now()")
+        warehouse.admin.execute("UPDATE sink.conflict SET resolved_at = now()")
         warehouse.send(delete(**RAVI))
         assert len(conflicts(warehouse)) == 2

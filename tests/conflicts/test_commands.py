@@ -8,6 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from sink_runner.postgres.migrations import migrate
+from sink_runner.target.session import connect
+
 pytestmark = pytest.mark.postgres
 CONFIG = """
 [kafka]
@@ -27,9 +30,10 @@ key_id = "one"
 enabled = []
 """
 INSERT = """
-INSERT INTO cdc_conflict_resolution (table_name, record_id, source_system, conflict_type,
-  citizen_value, resolution_action, resolved_at)
-VALUES (%s, %s, %s, %s, '{"city_village": "***MASKED***"}', %s, %s) RETURNING conflict_id
+INSERT INTO sink.conflict (table_name, record_id, source_database, target_database,
+  conflict_type, source_value, resolution_action, resolved_at)
+VALUES (%s, %s, 'smart_citizen', 'smart_warehouse', %s, '{"city_village": "***MASKED***"}', %s, %s)
+RETURNING conflict_id
 """
 
 
@@ -43,15 +47,18 @@ class Office:
             for like, name in names.items()
         }
         dsns = {like: postgres.dsn(name, "sink_writer") for like, name in names.items()}
+        for dsn in dsns.values():
+            with connect(dsn, "test") as connection:
+                migrate(connection)
         (folder / "sink-runner.toml").write_text(CONFIG.format(**dsns))
         self._call = call
         self.deletion = self.add("warehouse", "deletion_conflict", "manual_review")
-        self.decided = self.add("warehouse", "timestamp_conflict", "citizen_wins", "2026-01-01")
+        self.decided = self.add("warehouse", "timestamp_conflict", "source_wins", "2026-01-01")
 
     LIKE = ("warehouse", "citizen")
 
     def add(self, like: str, kind: str, action: str, resolved: str | None = None) -> int:
-        given = ("golden_records", "some-record", "citizen", kind, action, resolved)
+        given = ("golden_records", "some-record", kind, action, resolved)
         (number,) = self.admin[like].execute(INSERT, given).fetchone()
         return int(number)
 
@@ -70,7 +77,7 @@ class Office:
 
     def row(self, number: int) -> tuple:
         query = """SELECT resolution_action, resolved_by, resolved_at IS NOT NULL, resolution_notes
-                   FROM cdc_conflict_resolution WHERE conflict_id = %s"""
+                   FROM sink.conflict WHERE conflict_id = %s"""
         return self.admin["warehouse"].execute(query, (number,)).fetchone()
 
 
@@ -103,11 +110,11 @@ def test_filters_narrow_the_list(office: Office) -> None:
 def test_one_is_shown_with_both_sides(office: Office) -> None:
     code, out, _ = office.call("conflicts", "show", str(office.deletion), "--json")
     assert code == 0
-    assert json.loads(out)["citizen"] == {"city_village": "***MASKED***"}
+    assert json.loads(out)["source_value"] == {"city_village": "***MASKED***"}
     assert "city_village" in office.call("conflicts", "show", str(office.deletion))[1]
 
 
-@pytest.mark.parametrize("action", ["warehouse_wins", "citizen_wins", "merged"])
+@pytest.mark.parametrize("action", ["target_wins", "source_wins", "merged"])
 def test_what_was_decided_is_written_down(office: Office, action: str) -> None:
     assert office.resolve(office.deletion, action)[0] == 0
     assert office.row(office.deletion) == (action, "asha", True, "call ***MASKED*** back")
@@ -127,7 +134,7 @@ def test_one_that_is_not_decided_stays_open(office: Office) -> None:
 def test_what_is_decided_is_not_decided_again(office: Office) -> None:
     code, out, _ = office.resolve(office.decided, "merged")
     assert (code, "resolved already" in out) == (1, True)
-    assert office.row(office.decided)[0] == "citizen_wins"
+    assert office.row(office.decided)[0] == "source_wins"
 
 
 def test_a_number_of_two_databases_needs_the_database(office: Office) -> None:
@@ -144,7 +151,7 @@ def test_a_number_of_two_databases_needs_the_database(office: Office) -> None:
         (("show", "999"), "no conflict 999"),
         (("list", "--database", "smart_citizn"), "smart_citizen"),
         (("list", "--type", "deletion"), "deletion_conflict"),
-        (("resolve", "1", "--action", "warehouse", "--notes", ""), "warehouse_wins"),
+        (("resolve", "1", "--action", "target", "--notes", ""), "target_wins"),
         (("resolve", "1", "--action", "merged", "--notes", ""), "--notes is empty"),
         (("resolve", "1", "--action", "merged", "--notes", " \n"), "--notes is empty"),
     ],
@@ -176,8 +183,8 @@ def test_what_was_written_is_shown_as_it_is(office: Office, text: str) -> None:
     assert office.call("conflicts", "resolve", str(office.deletion), *given)[0] == 0
     values = json.dumps({text: text})
     office.admin["warehouse"].execute(
-        """UPDATE cdc_conflict_resolution SET table_name = %s, record_id = %s,
-           warehouse_value = %s""",
+        """UPDATE sink.conflict SET table_name = %s, record_id = %s,
+           target_value = %s""",
         (text, text, values),
     )
     code, out, err = office.call("conflicts", "show", str(office.deletion))
@@ -222,7 +229,7 @@ def test_what_postgresql_can_not_take_is_a_sentence(office: Office, argv: tuple[
 
 def test_a_refusal_names_its_database(office: Office) -> None:
     office.admin["warehouse"].execute(
-        "REVOKE UPDATE (resolution_notes) ON cdc_conflict_resolution FROM sink_writer"
+        "REVOKE UPDATE (resolution_notes) ON sink.conflict FROM sink_writer"
     )
     code, _, err = office.resolve(office.deletion, "merged")
     assert (code, len(err.splitlines())) == (78, 1)

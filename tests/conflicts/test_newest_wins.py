@@ -23,7 +23,7 @@ pytestmark = pytest.mark.postgres
 DDL = "id int PRIMARY KEY, v text, note text, at timestamp"
 T0, T1, T2 = (NOW + timedelta(minutes=minute) for minute in range(3))
 _CONFLICTS = """
-SELECT conflict_type, resolution_action, record_id FROM cdc_conflict_resolution
+SELECT conflict_type, resolution_action, record_id FROM sink.conflict
 WHERE table_name = %s ORDER BY conflict_id
 """
 
@@ -39,7 +39,7 @@ def contested(written: Callable[..., Any]) -> Callable[[Tie], Any]:
             contested=Contested(tie=tie),
             old_row=True,
         )
-        made.scratch.admin.execute("TRUNCATE cdc_conflict_resolution")
+        made.scratch.admin.execute("TRUNCATE sink.conflict")
         return made
 
     return make
@@ -69,7 +69,7 @@ class TestAnyTie:
         made.write(made.row(1, "a", None, T0))
         owner(made, "theirs", T2)
         assert made.write(event(made, "ours", T1, ("a", T0), 2)) == 0
-        assert conflicts(made) == [("timestamp_conflict", "warehouse_wins")]
+        assert conflicts(made) == [("timestamp_conflict", "target_wins")]
         assert made.rows("v") == [("theirs",)]
 
     def test_a_replay_of_what_was_written_is_none(self, contested: Any, tie: Tie) -> None:
@@ -101,8 +101,8 @@ class TestAnyTie:
 @pytest.mark.parametrize(
     ("tie", "stays", "action"),
     [
-        (Tie.SOURCE, "ours", "citizen_wins"),
-        (Tie.TARGET, "theirs", "warehouse_wins"),
+        (Tie.SOURCE, "ours", "source_wins"),
+        (Tie.TARGET, "theirs", "target_wins"),
         (Tie.REVIEW, "theirs", "manual_review"),
     ],
 )

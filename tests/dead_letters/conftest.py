@@ -30,13 +30,14 @@ from sink_runner.kafka.message import Message
 from sink_runner.loading import registry
 from sink_runner.masking.policy import load_policies
 from sink_runner.parts import assemble
+from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.source_checks import columns_before
 from sink_runner.schema_registry.settings import Registry
 from sink_runner.target.applier import Applier
 from sink_runner.target.audit import trail
 from sink_runner.target.catalog import read_table
 from sink_runner.target.offsets import Advance, Claim, Offsets, Topic
-from sink_runner.target.session import connect, create_control_tables
+from sink_runner.target.session import connect
 from sink_runner.target.writers import make_writer
 
 OWN = Path(__file__).parents[2] / "ranger-policies"
@@ -210,7 +211,7 @@ class Office:
         mapping = self.plugin.mapping
         assert mapping is not None
         with connect(self.dsn, "start") as connection:
-            create_control_tables(connection)
+            migrate(connection)
             target = read_table(connection, mapping.target_table)
         with connect(self.reader_dsn, "start") as connection:
             source = read_table(connection, mapping.source_table)
@@ -310,11 +311,13 @@ class Office:
         return [row[0] for row in found]
 
     def letters(self, *columns: str) -> list[Any]:
-        found = self.admin.execute(f"SELECT {', '.join(columns)} FROM sync_dlq ORDER BY dlq_id")
+        found = self.admin.execute(
+            f"SELECT {', '.join(columns)} FROM sink.dead_letter ORDER BY dlq_id"
+        )
         return [row[0] if len(columns) == 1 else row for row in found]
 
     def audited(self, action: str) -> list[dict[str, Any]]:
-        asked = """SELECT details || jsonb_build_object('user', user_id) FROM cdc_audit_log
+        asked = """SELECT details || jsonb_build_object('user', user_id) FROM sink.audit_log
                    WHERE details->>'action' = %s ORDER BY audit_id"""
         return [row[0] for row in self.admin.execute(asked, (action,))]
 
@@ -323,8 +326,9 @@ class Office:
         names = """flow, topic, partition, "offset", event_key_hash, error_class, sqlstate,
           error_message, stack_trace, source_data, key_id, plugin_version, status"""
         self.admin.execute(
-            f"INSERT INTO sync_dlq ({names}) SELECT {names} FROM sync_dlq, generate_series(1, %s) "
-            "WHERE dlq_id = (SELECT min(dlq_id) FROM sync_dlq)",
+            f"INSERT INTO sink.dead_letter ({names}) SELECT {names} "
+            "FROM sink.dead_letter, generate_series(1, %s) "
+            "WHERE dlq_id = (SELECT min(dlq_id) FROM sink.dead_letter)",
             (copies,),
         )
 

@@ -86,7 +86,9 @@ class TestList:
     ) -> None:
         monkeypatch.setenv("COLUMNS", "300")
         spoil(office)
-        office.admin.execute("UPDATE sync_dlq SET flow = %s, error_class = %s", (text, text))
+        office.admin.execute(
+            "UPDATE sink.dead_letter SET flow = %s, error_class = %s", (text, text)
+        )
         code, out, err = office.dlq("list", *options)
         assert (code, err, out.count(text)) == (0, "", 4 if options else 6)
 
@@ -100,7 +102,8 @@ class TestList:
     def test_a_plugin_that_is_gone_may_have_letters(self, office: Any) -> None:
         spoil(office)
         office.admin.execute(
-            "UPDATE sync_dlq SET flow = 'gone' WHERE dlq_id = %s", office.letters("dlq_id")[:1]
+            "UPDATE sink.dead_letter SET flow = 'gone' WHERE dlq_id = %s",
+            office.letters("dlq_id")[:1],
         )
         assert len(office.json("list", "--mapping", "gone")) == 1
         assert office.json("list", "--mapping", "gone", "--status", "DISCARDED") == []
@@ -154,10 +157,10 @@ class TestShow:
 
     def test_not_if_it_can_not_be_written_down(self, office: Any) -> None:
         spoil(office)
-        office.admin.execute("REVOKE INSERT ON cdc_audit_log FROM sink_writer")
+        office.admin.execute("REVOKE INSERT ON sink.audit_log FROM sink_writer")
         code, out, err = office.dlq("show", office.id(), "--as", "judge", "--clear")
         assert (code, out) == (78, "")  # a grant is missing
-        assert "cdc_audit_log" in err
+        assert "audit_log" in err
 
     @pytest.mark.parametrize("user", ["clerk", "nobody-knows-him"])
     def test_not_for_others(self, office: Any, user: str) -> None:
@@ -184,9 +187,9 @@ class TestShow:
     @pytest.mark.parametrize(
         "refuse",
         [
-            "REVOKE INSERT ON cdc_audit_log FROM sink_writer",
+            "REVOKE INSERT ON sink.audit_log FROM sink_writer",
             "ALTER ROLE sink_writer IN DATABASE {} SET default_transaction_read_only = on",
-            "DROP TABLE cdc_audit_log",
+            "DROP TABLE sink.audit_log",
         ],
     )
     def test_masked_it_is_shown_though_it_can_not_be_written_down(
@@ -198,7 +201,7 @@ class TestShow:
         before = office.letters("dlq_id")
         _, out, err = office.dlq(action, office.id())
         assert office.database in out
-        assert err.count(f"not written into cdc_audit_log of {office.database}:") == 1
+        assert err.count(f"not written into the audit log of {office.database}:") == 1
         assert office.letters("dlq_id") == before
 
     def test_nor_without_the_key(self, office: Any) -> None:
@@ -332,7 +335,7 @@ class TestExport:
         spoil(office)
         path = tmp_path / "letters.jsonl"
         path.write_text("older\n")
-        office.admin.execute("REVOKE INSERT ON cdc_audit_log FROM sink_writer")
+        office.admin.execute("REVOKE INSERT ON sink.audit_log FROM sink_writer")
         assert office.dlq(*IN_CLEAR, "--output", str(path))[0] == 78  # a grant is missing
         assert path.read_text() == "older\n"
         assert [one.name for one in tmp_path.glob("*letters*")] == ["letters.jsonl"]
@@ -368,7 +371,9 @@ class TestExport:
         office.multiply(1)
         lost, found = office.letters("dlq_id")
         data = os.urandom(99) if sealed == "other" else bytes.fromhex(sealed)
-        office.admin.execute("UPDATE sync_dlq SET source_data = %s WHERE dlq_id = %s", (data, lost))
+        office.admin.execute(
+            "UPDATE sink.dead_letter SET source_data = %s WHERE dlq_id = %s", (data, lost)
+        )
         path = tmp_path / "letters.jsonl"
         code, _, err = office.dlq(*IN_CLEAR, "--output", str(path))
         without, whole = map(json.loads, path.read_text().splitlines())

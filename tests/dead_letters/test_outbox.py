@@ -189,7 +189,7 @@ def test_a_topic_that_is_not_there_keeps_no_other_waiting(
     log.refusal = kind("not now")
     office.send(office.event(1, "bad"))
     office.send(office.event(2, "bad"))
-    office.admin.execute("UPDATE sync_dlq SET topic = 'elsewhere.a.b' WHERE \"offset\" = 1")
+    office.admin.execute("UPDATE sink.dead_letter SET topic = 'elsewhere.a.b' WHERE \"offset\" = 1")
     log.refuses = {f"sink.dead-letters.elsewhere-to-{office.database}"}
     with pytest.raises(kind):
         outbox.feed()

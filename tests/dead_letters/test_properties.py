@@ -81,6 +81,8 @@ def test_nothing_that_is_told_holds_a_canary(
     assert letter in told.getvalue()
     assert canary not in told.getvalue()
     assert json.dumps(canary) not in told.getvalue()
-    dump = office.admin.execute("SELECT string_agg(t::text, ' ') FROM sync_dlq t").fetchone()
+    dump = office.admin.execute(
+        "SELECT string_agg(t::text, ' ') FROM sink.dead_letter t"
+    ).fetchone()
     assert canary not in dump[0]
     assert canary.encode().hex() not in dump[0]

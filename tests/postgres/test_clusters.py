@@ -10,8 +10,8 @@ from sink_runner.avro.envelope import Decoded
 from sink_runner.errors import ConfigError, FatalError
 from sink_runner.plugin import source_wins
 from sink_runner.postgres.clusters import ClusterWatch, kept_cluster
+from sink_runner.postgres.migrations import migrate
 from sink_runner.recovery.positions import forget
-from sink_runner.target.session import create_control_tables
 
 from .test_preflight import batch
 
@@ -29,7 +29,7 @@ def watch(bench):
     """Give watches of the bench's mapping, as one runner after the other would make them."""
     bench.tables()
     with psycopg.connect(bench.config.databases["south"].dsn.read(), autocommit=True) as writer:
-        create_control_tables(writer)
+        migrate(writer)
         writer.execute("DELETE FROM sink.source_cluster")
 
     def make() -> ClusterWatch:

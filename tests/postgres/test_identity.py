@@ -157,12 +157,12 @@ def test_a_conflict_is_found_whatever_the_old_value_is(
         contested=Contested(tie=tie),
         old_row=True,
     )
-    made.scratch.admin.execute("TRUNCATE cdc_conflict_resolution")
+    made.scratch.admin.execute("TRUNCATE sink.conflict")
     made.write(made.row(1, new, NOW))
     made.scratch.admin.execute(f"UPDATE {made.table.sql_name} SET v = %s".encode(), (old,))
     event = made.row(1, new, NOW, position=2)._replace(base=made.row(1, new, NOW).values)
     made.write(event._replace(base=made.row(1, None, NOW).values))
-    kinds = made.scratch.admin.execute("SELECT conflict_type FROM cdc_conflict_resolution")
+    kinds = made.scratch.admin.execute("SELECT conflict_type FROM sink.conflict")
     assert kinds.fetchall() == [("data_conflict",)]
     ((found,),) = made.rows("v::text")
     ((wanted,),) = made.scratch.admin.execute(

@@ -10,7 +10,7 @@ from sink_runner.recovery.positions import behind, compares, forget, missing, of
 from sink_runner.target.offsets import Topic
 
 LETTER = """
-INSERT INTO sync_dlq (flow, partition, "offset", error_class, error_message, stack_trace,
+INSERT INTO sink.dead_letter (flow, partition, "offset", error_class, error_message, stack_trace,
                       source_data, key_id, plugin_version, status)
 VALUES (%s, %s, 1, 'E', 'm', 't', 'x', 'k', '1', %s) RETURNING dlq_id
 """
@@ -73,7 +73,7 @@ class TestForget:
         ]
         forgotten = forget(connection, "lost", mapping())
         assert (forgotten.letters, forgotten.left) == (2, 0)
-        states = "SELECT status FROM sync_dlq WHERE dlq_id = ANY (%s) ORDER BY dlq_id"
+        states = "SELECT status FROM sink.dead_letter WHERE dlq_id = ANY (%s) ORDER BY dlq_id"
         found = [status for (status,) in connection.execute(states, (ids,))]
         assert found == ["DISCARDED", "DISCARDED", "OPEN"]
 

@@ -11,9 +11,9 @@ import pytest
 
 from sink_runner.avro.schema_registry import SchemaRegistry
 from sink_runner.plugin import Table
+from sink_runner.postgres.migrations import migrate
 from sink_runner.schema_check.contract import Contract, Contracts
 from sink_runner.schema_check.derive import read_shape, value_schema
-from sink_runner.target.session import create_control_tables
 
 from .tables import COLUMNS, envelope, row
 
@@ -31,7 +31,7 @@ def sink_mapping():
     )
 """
 FEELINGS = Table("north", "public", "feelings")
-AUDITED = "SELECT user_id, details FROM cdc_audit_log"
+AUDITED = "SELECT user_id, details FROM sink.audit_log"
 NO_SCHEMAS = [
     "null",
     "[]",
@@ -164,7 +164,7 @@ def databases(postgres, site, configured, monkeypatch):
         psycopg.connect(postgres.dsn(south), autocommit=True) as target,
         psycopg.connect(postgres.dsn(south, "sink_writer"), autocommit=True) as writer,
     ):
-        create_control_tables(writer)
+        migrate(writer)
         source.execute("CREATE TABLE t (id int PRIMARY KEY, title varchar(20), amount bigint)")
         source.execute("GRANT SELECT ON t TO sink_reader, sink_capture")
         source.execute("ALTER PUBLICATION sink_publication ADD TABLE t")

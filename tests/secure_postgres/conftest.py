@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.settings import Database
 from sink_runner.settings import Reader
-from sink_runner.target.session import create_control_tables
 
 from .server import SecureServer, secured
 
@@ -26,7 +26,7 @@ def database(server: SecureServer) -> str:
     name: str = server.postgres.fresh_database("smart_citizen")
     dsn = server.postgres.dsn(name, "sink_writer")
     with psycopg.connect(dsn, autocommit=True) as connection:
-        create_control_tables(connection)
+        migrate(connection)
     return name
 
 

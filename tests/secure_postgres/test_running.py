@@ -107,7 +107,7 @@ def test_refused_login_quarantines_until_the_password_is_right(
         stop.set()
     thread.join(20)
     assert not thread.is_alive()
-    letters = stage.made.scratch.admin.execute("SELECT count(*) FROM sync_dlq")
+    letters = stage.made.scratch.admin.execute("SELECT count(*) FROM sink.dead_letter")
     assert letters.fetchone() == (0,)
 
 

@@ -152,7 +152,9 @@ class Sink:
         return made
 
     def clear(self) -> None:
-        self.admin.execute("TRUNCATE people, sync_dlq, sink.row_version, sink.partition_offset")
+        self.admin.execute(
+            "TRUNCATE people, sink.dead_letter, sink.row_version, sink.partition_offset"
+        )
         for process in self.processes:
             process.claim()
 
@@ -180,7 +182,9 @@ class Sink:
 
     def letters(self) -> list[tuple[str, str]]:
         """The dead letters that wait or have failed."""
-        query = "SELECT status, error_message FROM sync_dlq WHERE status IN ('PARKED', 'OPEN')"
+        query = (
+            "SELECT status, error_message FROM sink.dead_letter WHERE status IN ('PARKED', 'OPEN')"
+        )
         return self.admin.execute(query).fetchall()
 
     def close(self) -> None:

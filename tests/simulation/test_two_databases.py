@@ -12,7 +12,7 @@ from .two_databases import DDL, PLUGIN, Direction, Side, play
 pytestmark = pytest.mark.postgres
 STEPS = 50
 SIDES = ("warehouse", "citizen")
-CONFLICTS = "SELECT count(*) FROM cdc_conflict_resolution WHERE resolved_at IS NULL"
+CONFLICTS = "SELECT count(*) FROM sink.conflict WHERE resolved_at IS NULL"
 
 
 class World:

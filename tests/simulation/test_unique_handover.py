@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sink_runner.target.session import connect, create_control_tables
+from sink_runner.postgres.migrations import migrate
+from sink_runner.target.session import connect
 
 from .orders import interleavings
 from .people import EMAILS, IDS, Op, Sink, Source, Turn, deliver
@@ -82,7 +83,7 @@ def sink(postgres: Any, site: Any) -> Iterator[Callable[..., Sink]]:
                 "GRANT SELECT, INSERT, UPDATE, DELETE ON people TO sink_writer".encode()
             )
         with connect(postgres.dsn(name, role="sink_writer"), "people") as connection:
-            create_control_tables(connection)
+            migrate(connection)
         more = FIRST if strategy == "in order" else ""
         conflict = STRATEGIES[strategy]
         site.plugin("people", MAPPING.format(database=name, conflict=conflict, more=more))

@@ -34,10 +34,10 @@ _CLIENTS = itertools.cycle(("librdkafka", "kafka-python"))
 """A runner may take over from one that reads with the other."""
 _APPLIED = "SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset"
 # What waits for a row that it needs, or once did, is none.
-_DEAD = """SELECT count(*) FROM public.sync_dlq WHERE status NOT IN ('PARKED', 'REPLAYED')
+_DEAD = """SELECT count(*) FROM sink.dead_letter WHERE status NOT IN ('PARKED', 'REPLAYED')
            AND NOT (status = 'SUPERSEDED' AND error_class = 'WaitingError')"""
 _LETTERS = """SELECT dlq_id, flow, partition, "offset", status, error_class, error_message
-              FROM public.sync_dlq ORDER BY dlq_id"""
+              FROM sink.dead_letter ORDER BY dlq_id"""
 _NUMBERS = "SELECT DISTINCT new->>'aadhaar_number' FROM history.change"
 _BEAT = """INSERT INTO cdc.heartbeat (id, at) VALUES (1, now())
            ON CONFLICT (id) DO UPDATE SET at = excluded.at"""

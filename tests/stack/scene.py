@@ -27,21 +27,21 @@ _WAITING_SECONDS = 30
 _PAUSE = 1.0
 _COUNTED = "SELECT mapping, rule, sum(rows)::int FROM sink.quality_count GROUP BY 1, 2"
 _LETTERS = """
-SELECT flow, count(*)::int FROM public.sync_dlq WHERE status = ANY (%s)
+SELECT flow, count(*)::int FROM sink.dead_letter WHERE status = ANY (%s)
 AND (status = 'PARKED' OR error_class <> 'WaitingError') GROUP BY flow
 """
 # As `sink-runner dlq discard` does: a person gives up what the source has changed since.
 _GIVE_UP = """
-UPDATE public.sync_dlq first SET status = 'DISCARDED'
+UPDATE sink.dead_letter first SET status = 'DISCARDED'
 WHERE status = 'OPEN' AND partition IS NOT NULL AND EXISTS (
-  SELECT FROM public.sync_dlq later WHERE later.status = 'PARKED' AND later.dlq_id > first.dlq_id
+  SELECT FROM sink.dead_letter later WHERE later.status = 'PARKED' AND later.dlq_id > first.dlq_id
   AND (later.flow, later.partition, later.event_key_hash)
     = (first.flow, first.partition, first.event_key_hash))
 """
 _BEHIND = """
-SELECT count(*) FROM public.sync_dlq WHERE status = 'PARKED' AND error_message LIKE 'waits behind%'
+SELECT count(*) FROM sink.dead_letter WHERE status = 'PARKED' AND error_message LIKE 'waits behind%'
 """
-_ERRORS = "SELECT error_message FROM public.sync_dlq WHERE status = 'OPEN'"
+_ERRORS = "SELECT error_message FROM sink.dead_letter WHERE status = 'OPEN'"
 _WIDTH = 100
 _WRITERS = {
     table: (in_portal, f"SELECT {key}::text, xmin::text FROM {table}")

@@ -23,7 +23,7 @@ TOPIC = "sink.dead-letters.smart_warehouse-to-smart_citizen"
 MAPPING = "golden-records"
 NUMBER = "019876598765"
 NAME = "Zarathustra Sevenstein"
-STATUSES = "SELECT array_agg(status::text ORDER BY dlq_id) FROM sync_dlq WHERE dlq_id > %s"
+STATUSES = "SELECT array_agg(status::text ORDER BY dlq_id) FROM sink.dead_letter WHERE dlq_id > %s"
 ALL = "SELECT string_agg(t::text, ' ') FROM {} t"
 
 
@@ -48,7 +48,7 @@ class Scene:
 
     def __init__(self, warehouse: Connection, portal: Connection, log: Path) -> None:
         self.warehouse, self.portal, self.log = warehouse, portal, log
-        (self.last,) = row(portal, "SELECT coalesce(max(dlq_id), 0) FROM sync_dlq")
+        (self.last,) = row(portal, "SELECT coalesce(max(dlq_id), 0) FROM sink.dead_letter")
 
     def letters(self) -> list[str] | None:
         found: list[str] | None = row(self.portal, STATUSES, self.last)[0]
@@ -74,7 +74,7 @@ def scene(stack: StackUnderTest, tmp_path: Path) -> Iterator[Scene]:
             gone = "SELECT count(*) FROM profile_data WHERE full_name = %s"
             eventually(lambda: row(portal, gone, NAME) == (0,))
         portal.execute("ALTER TABLE profile_data DROP CONSTRAINT IF EXISTS known")
-        portal.execute("DELETE FROM sync_dlq WHERE dlq_id > %s", (made.last,))
+        portal.execute("DELETE FROM sink.dead_letter WHERE dlq_id > %s", (made.last,))
 
 
 def test_from_the_fault_to_the_replay(stack: StackUnderTest, scene: Scene) -> None:
@@ -118,7 +118,7 @@ def made_dead(scene: Scene) -> tuple[Any, str]:
         NAME,
     )
     eventually(lambda: scene.letters() == ["OPEN"])
-    (number,) = row(scene.portal, "SELECT max(dlq_id) FROM sync_dlq")
+    (number,) = row(scene.portal, "SELECT max(dlq_id) FROM sink.dead_letter")
     return record, f"smart_citizen/{number}"
 
 
@@ -148,7 +148,8 @@ def search(scene: Scene, operator: Operator, heard: bytes) -> None:
     """Neither of the values that policies mask is in clear anywhere."""
     seen = [operator.told, scene.log.read_text(), heard.decode(errors="replace")]
     seen += [
-        row(scene.portal, ALL.format(table))[0] or "" for table in ("sync_dlq", "cdc_audit_log")
+        row(scene.portal, ALL.format(table))[0] or ""
+        for table in ("sink.dead_letter", "sink.audit_log")
     ]
     seen += [
         row(scene.portal, "SELECT jan_aadhaar FROM profile_data WHERE full_name = %s", NAME)[0]

@@ -51,7 +51,7 @@ def arrives(portal: Connection, record: str, name: str = "Asha") -> None:
 
 
 def dead(*connections: Connection) -> int:
-    return sum(row(c, "SELECT count(*) FROM sync_dlq")[0] for c in connections)
+    return sum(row(c, "SELECT count(*) FROM sink.dead_letter")[0] for c in connections)
 
 
 class TestGoldenRecords:
@@ -174,7 +174,7 @@ class TestCitizens:
             "UPDATE citizens SET id = gen_random_uuid(), city = 'Bagru' WHERE id = %s", (citizen,)
         )
         eventually(lambda: row(warehouse, query) == ("Bagru",))
-        conflict = "SELECT 1 FROM cdc_conflict_resolution WHERE record_id = %s"
+        conflict = "SELECT 1 FROM sink.conflict WHERE record_id = %s"
         assert row(warehouse, conflict, citizen) is None
 
     def test_a_deleted_citizen_leaves_a_conflict(
@@ -184,7 +184,7 @@ class TestCitizens:
         query = "SELECT 1 FROM golden_records WHERE jan_aadhaar = '020000000004'"
         eventually(lambda: row(warehouse, query))
         portal.execute("DELETE FROM citizens WHERE id = %s", (citizen,))
-        conflict = "SELECT conflict_type FROM cdc_conflict_resolution WHERE record_id = %s"
+        conflict = "SELECT conflict_type FROM sink.conflict WHERE record_id = %s"
         assert eventually(lambda: row(warehouse, conflict, citizen)) == ("deletion_conflict",)
 
 

@@ -262,4 +262,6 @@ class TestFeedback:
 
 
 def test_nothing_became_a_dead_letter(flow: Flow) -> None:
-    assert row(flow.warehouse, "SELECT count(*) FROM sync_dlq WHERE status = 'OPEN'") == (0,)
+    assert row(flow.warehouse, "SELECT count(*) FROM sink.dead_letter WHERE status = 'OPEN'") == (
+        0,
+    )

@@ -312,10 +312,11 @@ class TestAlerts:
 
 def waiting(flow: Flow, mapping: str) -> int:
     """How many events wait; what they are is sealed."""
-    query = "SELECT count(*) FROM sync_dlq WHERE flow = %s AND status = 'PARKED'"
+    query = "SELECT count(*) FROM sink.dead_letter WHERE flow = %s AND status = 'PARKED'"
     return int(row(flow.portal, query, mapping)[0])
 
 
 def test_nothing_became_a_dead_letter(flow: Flow) -> None:
-    query = "SELECT count(*) FROM sync_dlq WHERE flow = ANY (%s) AND status IN ('OPEN', 'PARKED')"
+    query = """SELECT count(*) FROM sink.dead_letter
+               WHERE flow = ANY (%s) AND status IN ('OPEN', 'PARKED')"""
     assert row(flow.portal, query, list(FLOWS)) == (0,)

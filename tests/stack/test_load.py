@@ -56,7 +56,7 @@ def test_every_action_was_taken(loaded):
 def test_databases_that_nothing_was_carried_between_differ_and_no_value_is_told(loaded):
     found = [str(one) for one in event_differences(loaded.warehouse, loaded.citizen)]
     assert {one.split()[0] for one in found} == {
-        "profile_data", "eligibility_hints", "golden_records", "cdc_conflict_resolution",
+        "profile_data", "eligibility_hints", "golden_records", "sink.conflict",
         *EVENT_FLOWS,
     }  # fmt: skip
     text = "\n".join(found)

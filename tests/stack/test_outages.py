@@ -13,7 +13,7 @@ from .running import eventually, row, running
 pytestmark = pytest.mark.stack
 
 CLIENTS = {"librdkafka": "0450000000", "kafka-python": "0460000000"}
-_LETTERS = "SELECT count(*) FROM public.sync_dlq"
+_LETTERS = "SELECT count(*) FROM sink.dead_letter"
 _MADE = "INSERT INTO golden_records (jan_aadhaar) VALUES (%s) RETURNING gr_id"
 _MOVED = "UPDATE golden_records SET city_village = %s WHERE gr_id = %s"
 _THERE = "SELECT city FROM profile_data WHERE record_id = %s"

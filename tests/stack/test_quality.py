@@ -55,10 +55,10 @@ def operator(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) ->
 def portal(stack: StackUnderTest, operator: Operator) -> Iterator[Connection]:
     """The portal, which afterwards knows of no dead letter and no count from here."""
     with stack.admin("smart_citizen") as connection:
-        (last,) = row(connection, "SELECT coalesce(max(dlq_id), 0) FROM sync_dlq")
+        (last,) = row(connection, "SELECT coalesce(max(dlq_id), 0) FROM sink.dead_letter")
         counts = connection.execute("SELECT * FROM sink.quality_count").fetchall()
         yield connection
-        connection.execute("DELETE FROM sync_dlq WHERE dlq_id > %s", (last,))
+        connection.execute("DELETE FROM sink.dead_letter WHERE dlq_id > %s", (last,))
         connection.execute("DELETE FROM sink.quality_count")
         for count in counts:
             connection.execute("INSERT INTO sink.quality_count VALUES (%s, %s, %s, %s, %s)", count)
@@ -120,7 +120,7 @@ def test_each_rule_is_counted_and_reported(
         )
     )
     assert row(portal, HINTS) == (2,)
-    told = "SELECT string_agg(error_message || stack_trace, ' ') FROM sync_dlq"
+    told = "SELECT string_agg(error_message || stack_trace, ' ') FROM sink.dead_letter"
     assert SECRET not in row(portal, told)[0]
 
 

@@ -95,7 +95,7 @@ class Scene:
         """What a paused mapping must leave alone: its rows and how far it came."""
         rows = "SELECT array_agg(t ORDER BY id) FROM changing t"
         offsets = "SELECT sum(next_offset) FROM sink.partition_offset WHERE mapping = 'changing'"
-        letters = "SELECT count(*) FROM sync_dlq"
+        letters = "SELECT count(*) FROM sink.dead_letter"
         return tuple(row(self.target, query)[0] for query in (rows, offsets, letters))
 
     def ready(self) -> tuple[int, str]:

@@ -64,7 +64,9 @@ class TestCrashes:
         def slow(*given: Any, **options: Any) -> Any:
             found = take(*given, **options)
             monkeypatch.setattr(Parked, "take", take)
-            shop.target.admin.execute("UPDATE sync_dlq SET status = 'DISCARDED' WHERE dlq_id = 1")
+            shop.target.admin.execute(
+                "UPDATE sink.dead_letter SET status = 'DISCARDED' WHERE dlq_id = 1"
+            )
             return found
 
         monkeypatch.setattr(Parked, "take", slow)

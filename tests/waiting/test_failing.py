@@ -23,8 +23,8 @@ def shop(shop: Any) -> Any:
 def decide(shop: Any, status: str, nth: int = 1) -> None:
     """As `sink-runner dlq` does: it changes a letter's status and nothing else."""
     shop.target.admin.execute(
-        "UPDATE sync_dlq SET status = %s WHERE dlq_id = "
-        "(SELECT dlq_id FROM sync_dlq ORDER BY dlq_id OFFSET %s LIMIT 1)",
+        "UPDATE sink.dead_letter SET status = %s WHERE dlq_id = "
+        "(SELECT dlq_id FROM sink.dead_letter ORDER BY dlq_id OFFSET %s LIMIT 1)",
         (status, nth - 1),
     )
 
@@ -158,12 +158,12 @@ class TestReplaying:
 def test_an_index_finds_what_holds_up_others(shop: Any, query: str) -> None:
     """However many letters of the past the table has."""
     shop.target.admin.execute(
-        'INSERT INTO sync_dlq (flow, topic, partition, "offset", event_key_hash, error_class, '
-        "error_message, stack_trace, source_data, key_id, plugin_version, status) SELECT 'orders', "
-        "'t', 0, n, int4send(n), '', '', '', '', '', '', "
+        'INSERT INTO sink.dead_letter (flow, topic, partition, "offset", event_key_hash, '
+        "error_class, error_message, stack_trace, source_data, key_id, plugin_version, status) "
+        "SELECT 'orders', 't', 0, n, int4send(n), '', '', '', '', '', '', "
         "CASE WHEN n % 100 = 0 THEN 'OPEN' ELSE 'REPLAYED' END FROM generate_series(1, 20000) n"
     )
-    shop.target.admin.execute("ANALYZE sync_dlq")
+    shop.target.admin.execute("ANALYZE sink.dead_letter")
     given = {
         _KEYS: ("orders", [0]),
         _KEYS_ANY: ("orders", [0]),
@@ -173,5 +173,5 @@ def test_an_index_finds_what_holds_up_others(shop: Any, query: str) -> None:
     }[query]
     plan = shop.target.admin.execute(f"EXPLAIN {query}", given).fetchall()
     text = "\n".join(row["QUERY PLAN"] for row in plan)
-    assert "sync_dlq_held" in text
+    assert "dead_letter_held" in text
     assert "Seq Scan" not in text

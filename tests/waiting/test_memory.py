@@ -98,12 +98,12 @@ def test_batch_replays_all_rows_in_portions(any_shop: Any) -> None:
     shop = any_shop
     pad(shop, 1_000)
     shop.send(*(order(number) for number in range(20)))
-    shop.target.admin.execute("UPDATE sync_dlq SET partition = NULL")
+    shop.target.admin.execute("UPDATE sink.dead_letter SET partition = NULL")
     sealer = shop.target.waiting._parked._sealer
     for letter in shop.target.dead():
         message = sealer.open(letter["source_data"], letter["topic"], 0, letter["offset"])
         shop.target.admin.execute(
-            "UPDATE sync_dlq SET source_data = %s WHERE dlq_id = %s",
+            "UPDATE sink.dead_letter SET source_data = %s WHERE dlq_id = %s",
             (sealer.seal(message._replace(partition=-1)), letter["dlq_id"]),
         )
     shop.customer("Anna")

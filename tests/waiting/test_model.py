@@ -77,7 +77,7 @@ class Story:
         self.arrived = {"known"}
         self.discarded: set[int] = set()
         self.shop.target.admin.execute(
-            "TRUNCATE customers, orders, written, sync_dlq, sink.row_version"
+            "TRUNCATE customers, orders, written, sink.dead_letter, sink.row_version"
         )
         self.shop.customer("known")
         self.takeover()
@@ -128,13 +128,13 @@ class Story:
     def replay(self) -> None:
         """As `sink-runner dlq replay` does it; what was bad is bad still."""
         self.shop.target.admin.execute(
-            "UPDATE sync_dlq SET status = 'PARKED' WHERE status = 'OPEN'"
+            "UPDATE sink.dead_letter SET status = 'PARKED' WHERE status = 'OPEN'"
         )
 
     def discard(self) -> None:
         target = self.shop.target
         found = target.admin.execute(
-            "UPDATE sync_dlq SET status = 'DISCARDED' WHERE status = 'OPEN' RETURNING *"
+            "UPDATE sink.dead_letter SET status = 'DISCARDED' WHERE status = 'OPEN' RETURNING *"
         )
         self.discarded.update(map(self._number, found))
 

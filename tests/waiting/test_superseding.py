@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from sink_runner.dead_letters.parked import Parked
 from sink_runner.dlq.superseding import RowKeys, can_supersede
@@ -38,8 +37,8 @@ def shop(replacing: Any) -> Any:
 def decide(shop: Any, status: str, nth: int = 1) -> None:
     """Change a dead letter's status, as `sink-runner dlq` does."""
     shop.target.admin.execute(
-        "UPDATE sync_dlq SET status = %s WHERE dlq_id = "
-        "(SELECT dlq_id FROM sync_dlq ORDER BY dlq_id OFFSET %s LIMIT 1)",
+        "UPDATE sink.dead_letter SET status = %s WHERE dlq_id = "
+        "(SELECT dlq_id FROM sink.dead_letter ORDER BY dlq_id OFFSET %s LIMIT 1)",
         (status, nth - 1),
     )
 
@@ -264,23 +263,3 @@ class TestWhichMappings:
         identifies = RowKeys(columns_of, ("id",))
         assert [identifies(bytes(5)) for _ in range(3)] == [False, False, False]
         assert identifies(b"\0\0\0\0\1")
-
-
-class TestOlderTable:
-    """`sync_dlq` belongs to its owner: the runner cannot add a status to it."""
-
-    def test_without_the_status_rows_wait(self, shop: Any) -> None:
-        shop.target.admin.execute(
-            "ALTER TABLE sync_dlq DROP CONSTRAINT sync_dlq_status_check, ADD CONSTRAINT "
-            "sync_dlq_status_check CHECK (status IN ('OPEN', 'PARKED', 'REPLAYED', 'DISCARDED'))"
-        )
-        with capture_logs() as logs:
-            other = shop.another()
-        (event,) = [log for log in logs if log["event"] == "superseding_disabled"]
-        other.send(order(1, "bad", 1))
-        other.send(order(1, "b", 2))
-        assert other.statuses() == ["OPEN", "PARKED"]
-        shop.target.admin.execute(event["reason"].partition(": ")[2])
-        third = shop.another()
-        third.send(order(1, "c", 3))
-        assert (third.notes(), third.statuses()) == ({1: "c"}, ["SUPERSEDED", "SUPERSEDED"])

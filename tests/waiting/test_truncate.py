@@ -152,7 +152,7 @@ def test_dead_letter_from_before_is_stale_when_replayed(make: Make) -> None:
     target.send(thing(1, 1, "bad"))
     target.send(emptied(2))
     target.admin.execute("ALTER TABLE things DROP CONSTRAINT bad")
-    target.admin.execute("UPDATE sync_dlq SET status = 'PARKED'")
+    target.admin.execute("UPDATE sink.dead_letter SET status = 'PARKED'")
     target.retry()
     assert ids(target) == []
 

@@ -120,7 +120,9 @@ class TestFailures:
         shop.customer("Anna")
         shop.send(order(1, "bad"), order(1, "b", "Maya"))
         shop.target.now += timedelta(days=2)
-        shop.target.admin.execute("UPDATE sync_dlq SET status = 'DISCARDED' WHERE status = 'OPEN'")
+        shop.target.admin.execute(
+            "UPDATE sink.dead_letter SET status = 'DISCARDED' WHERE status = 'OPEN'"
+        )
         shop.target.waiting.load({0})
         shop.retry()
         assert shop.statuses() == ["DISCARDED", "PARKED"]
@@ -130,7 +132,7 @@ class TestFailures:
         shop.customer(SECRET)
         shop.retry()
         assert {"PARKED", "REPLAYED"} == set(shop.statuses())
-        dump = shop.target.admin.execute("SELECT sync_dlq::text AS line FROM sync_dlq")
+        dump = shop.target.admin.execute("SELECT dead_letter::text AS line FROM sink.dead_letter")
         lines = [row["line"] for row in dump]
         hidden = SECRET, SECRET.encode().hex()
         assert not [line for line in lines if any(text in line for text in hidden)]

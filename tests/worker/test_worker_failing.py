@@ -33,18 +33,18 @@ class Refusing:
 
 def decide(stage: Any, status: str) -> None:
     stage.made.scratch.admin.execute(
-        f"UPDATE sync_dlq SET status = '{status}' WHERE topic = 'topic' AND status = 'OPEN'"
+        f"UPDATE sink.dead_letter SET status = '{status}' WHERE topic = 'topic' AND status = 'OPEN'"
     )
 
 
 @pytest.fixture
 def stage(stage: Any) -> Any:
     """Ten events of two keys; all stages share one table of dead letters."""
-    stage.made.scratch.admin.execute("DELETE FROM sync_dlq WHERE topic = 'topic'")
+    stage.made.scratch.admin.execute("DELETE FROM sink.dead_letter WHERE topic = 'topic'")
     for number in range(10):
         stage.broker.send(0, number, key=b"even" if number % 2 == 0 else b"odd")
     yield stage
-    stage.made.scratch.admin.execute("DELETE FROM sync_dlq WHERE topic = 'topic'")
+    stage.made.scratch.admin.execute("DELETE FROM sink.dead_letter WHERE topic = 'topic'")
 
 
 def test_a_failing_key_stands_still_and_the_others_go_on(stage: Any) -> None:

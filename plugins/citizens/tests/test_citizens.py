@@ -304,10 +304,10 @@ def test_a_deleted_citizen_leaves_a_conflict_and_the_record(warehouse: TargetHar
     known(warehouse)
     warehouse.send(delete(**RAVI))
     assert record(warehouse)["full_name"] == "Ravi"
-    (conflict,) = warehouse.admin.execute("SELECT * FROM cdc_conflict_resolution").fetchall()
+    (conflict,) = warehouse.admin.execute("SELECT * FROM sink.conflict").fetchall()
     assert conflict["conflict_type"] == "deletion_conflict"
     assert conflict["resolution_action"] == "manual_review"
-    assert conflict["source_system"] == "citizen"
+    assert conflict["source_database"] == "smart_citizen"
     assert conflict["table_name"] == "golden_records"
     assert RAVI["aadhaar_number"] not in str(conflict)
 
