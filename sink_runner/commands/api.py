@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import sys
 
 from .. import log
 from ..api.keys import check_secret, hash_key, new_key
@@ -33,12 +34,13 @@ examples:
   sink-runner api
 """
 KEY_TEACHING = """\
-The key is shown once; what is stored is its keyed hash, which [api] secret makes useless to
+The key is shown once, on standard error; standard output has the lines for sink-runner.toml, and a
+redirect stores no secret.  What is stored is its keyed hash, which [api] secret makes useless to
 whoever reads the configuration.  To take a key back, remove its table and restart the service.
 
 examples:
   sink-runner api-key new forecast-service --scope forecasts:write
-  sink-runner api-key new portal --scope profiles:read --group smart_citizen
+  sink-runner api-key new portal --scope profiles:read --group smart_citizen >> sink-runner.toml
 """
 _NEEDED = ("fastapi", "uvicorn", "joserfc", "psycopg_pool")
 
@@ -83,8 +85,8 @@ def api(args: argparse.Namespace) -> int:
 def new_api_key(args: argparse.Namespace) -> int:
     secret = _section(read_config(args).config())
     key = new_key()
-    print(f"# The key, shown this once; the caller sends it as X-API-Key:\n# {key}\n")
-    print("# For sink-runner.toml:")
+    # Not on standard output, which a redirect appends to the configuration.
+    print(f"The key, shown this once; the caller sends it as X-API-Key:\n{key}", file=sys.stderr)
     print(f"[api.clients.{json.dumps(args.name)}]")
     print(f"key_hash = {json.dumps(hash_key(secret, key))}")
     print(f"scopes = {json.dumps(args.scope)}")

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ COLUMNS = (
     *("stack_trace", "key_id", "plugin_version", "attempts", "status", "created_at"),
     *("op", "key", "before", "after", "unreadable"),
 )
+_BLANK = " \t\r\n\v\f\0\xa0\u200b\u3000\ufeff"
 
 
 class Writes(Protocol):
@@ -110,9 +112,16 @@ def _cell(value: Any) -> Any:
     """A value of its own; a text that a spreadsheet would compute is quoted."""
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False, default=str)
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@"):
-        return "'" + value
-    return value
+    return "'" + value if isinstance(value, str) and _is_formula(value) else value
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a spreadsheet may compute it: also behind blanks, and in another width.
+
+    A tab or an end of line at the start is dropped by some, and what follows is computed.
+    """
+    first = unicodedata.normalize("NFKC", text.lstrip(_BLANK)[:1])
+    return text[:1] in {"\t", "\r", "\n"} or first[:1] in {"=", "+", "-", "@", "\u2212"}
 
 
 @contextmanager
