@@ -50,6 +50,7 @@ from .postgres.dsn import Dsn
 from .postgres.findings import refuse
 from .postgres.key_identity import own_by_events
 from .postgres.migrations import migrate
+from .postgres.origins import read_origins
 from .postgres.preflight import check_mapping, check_topic, log_warnings
 from .postgres.refused_column import RefusedColumn
 from .postgres.settings import Database
@@ -233,6 +234,7 @@ def _assemble(
         around.plugins,
         target.columns,
         around.policies,
+        origins=read_origins(mapping, around.readers),
         shape_of=partial(shape_of, decoder, mapping, source),
         resolve=lookups.resolve,
         resolve_in_target=lookups.resolve,

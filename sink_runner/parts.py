@@ -15,7 +15,10 @@ from .kafka.message import Message
 from .loading import registry
 from .loading.hooks import Hooks
 from .masking.leaks import hidden_sources
+from .masking.lineage import carried
+from .masking.origins import NOT_READ, Origins
 from .masking.policy import Policies
+from .masking.readers import group_reader
 from .masking.returns import refuse_returns
 from .masking.stamp import Masking
 from .plugin import Column, Context, Delete, Mark, TableMapping
@@ -37,6 +40,8 @@ class Parts:
     """The columns that are nobody's: their values may stand where people look for faults."""
     identity: KeyIdentity = KeyIdentity.SOURCE_ROW
     """Which source rows the target's keys come from."""
+    origins: Origins = NOT_READ
+    """Where the values come from, as the databases told at start."""
 
     @property
     def target_lookups(self) -> TargetLookups | None:
@@ -50,6 +55,7 @@ def assemble(
     catalog: Mapping[str, CatalogColumn],
     policies: Policies,
     *,
+    origins: Origins,
     shape_of: Callable[[bytes], Shape],
     resolve: Resolver,
     subject: Callable[[Message], str],
@@ -62,6 +68,8 @@ def assemble(
 ) -> Parts:
     """Freeze the mapping's plugins and compile its columns; `batch` is for `Context.batch`.
 
+    `origins` are where the values come from, NOT_READ in tests without a database.
+
     `resolve_in_target` answers the lookups that read the target itself, in the write transaction;
     without it `resolve` answers them all.
 
@@ -72,8 +80,9 @@ def assemble(
     """
     mapping = plugin.mapping
     assert mapping is not None
-    columns, echoes = target_columns(mapping, catalog, policies), _echoes(mapping, plugins)
-    refuse_returns(plugin.name, mappings_of(plugins), policies)
+    columns = target_columns(mapping, catalog, policies, origins)
+    echoes = _echoes(mapping, plugins)
+    refuse_returns(plugin.name, mappings_of(plugins), policies, origins)
     _refuse_deletes(plugin.name, mapping, echoes)
     manager = registry.manager_for(plugin, plugins)
     contexts = _contexts(manager.list_name_plugin(), mapping, plugins, batch=batch)
@@ -88,13 +97,13 @@ def assemble(
         subject=subject,
         echoes=echoes,
         feeds=feeds,
-        masking=_masking(mapping, columns, chain, policies),
+        masking=_masking(mapping, columns, chain, policies, origins),
         resolve_in_target=resolve_in_target,
         owner_of=owned.owner_of,
         removal=removal,
     )
-    shown = _shown(mapping, policies)
-    return Parts(columns, chain, route, Hooks(manager, contexts), shown, owned.identity)
+    shown = _shown(mapping, policies, origins)
+    return Parts(columns, chain, route, Hooks(manager, contexts), shown, owned.identity, origins)
 
 
 def remask(
@@ -107,21 +116,25 @@ def remask(
     """Mask by other policies from the next batch on; ConfigError where `assemble` would refuse."""
     mapping = plugin.mapping
     assert mapping is not None
-    refuse_returns(plugin.name, mappings_of(plugins), policies)
-    columns = target_columns(mapping, catalog, policies)
-    if told := sorted(parts.shown - _shown(mapping, policies)):
+    refuse_returns(plugin.name, mappings_of(plugins), policies, parts.origins)
+    columns = target_columns(mapping, catalog, policies, parts.origins)
+    if told := sorted(parts.shown - _shown(mapping, policies, parts.origins)):
         raise ConfigError(
             f"columns of {mapping.target} have become personal: {', '.join(told)}; start the "
             "runner again, so that they are kept out of all that it tells"
         )
-    parts.route.remask(columns, _masking(mapping, columns, parts.chain, policies))
+    masking = _masking(mapping, columns, parts.chain, policies, parts.origins)
+    parts.route.remask(columns, masking)
 
 
 # -- columns -----------------------------------------------------------------------------------
 
 
 def target_columns(
-    mapping: TableMapping, catalog: Mapping[str, CatalogColumn], policies: Policies
+    mapping: TableMapping,
+    catalog: Mapping[str, CatalogColumn],
+    policies: Policies,
+    origins: Origins = NOT_READ,
 ) -> list[TargetColumn]:
     """The staged columns with their types and masks; a personal column without one is refused."""
     made = []
@@ -129,54 +142,58 @@ def target_columns(
         type_ = column.type if mapping.candidates else catalog[column.name].type
         assert type_ is not None
         pg = declared_type(type_) if mapping.candidates else catalog[column.name].pg
-        mask = _mask(mapping, column, policies)
+        mask = _mask(mapping, column, policies, origins)
         made.append(TargetColumn(column, type_, stage_type(pg), mask, pg))
     return made
 
 
-def _mask(mapping: TableMapping, column: Column, policies: Policies) -> Converter | None:
-    """The mask that the policies give the column's sources on their way to the target.
+def _mask(
+    mapping: TableMapping, column: Column, policies: Policies, origins: Origins
+) -> Converter | None:
+    """The mask that the policies give a column's origins on their way to the target.
 
     The group that reads a target is named like its database.
     """
-    if column.lookup is not None:
-        return None  # what is looked up never reaches the target
-    source, group = mapping.source_table, mapping.target_table.database
-    masks = [
-        mask.function
-        for name in column.sources
-        if (
-            mask := policies.mask_for_target(
-                source.database, source.schema, source.name, name, group
-            )
-        )
-    ]
-    found = [mask for mask in masks if mask is not None]
+    reader = group_reader(mapping.target_table.database)
+    masks = [origin.decide(policies, reader) for origin in carried(mapping, column, origins)]
+    found = {
+        (mask.kind, mask.expression): mask.function
+        for mask in masks
+        if mask is not None and mask.function is not None
+    }
     if len(found) > 1:
         raise ConfigError(
             f"column {column.name!r} of {mapping.target} comes from several masked columns"
         )
-    return found[0] if found else None
+    return next(iter(found.values()), None)
 
 
 def _masking(
-    mapping: TableMapping, columns: Iterable[TargetColumn], chain: Chain, policies: Policies
+    mapping: TableMapping,
+    columns: Iterable[TargetColumn],
+    chain: Chain,
+    policies: Policies,
+    origins: Origins,
 ) -> Masking:
     masked = tuple(column.name for column in columns if column.mask is not None)
-    hidden = hidden_sources(mapping, policies) if chain.maps else None
+    hidden = hidden_sources(mapping, policies, origins) if chain.maps else None
     return Masking(policies.version, policies.digest, masked, hidden)
 
 
-def _shown(mapping: TableMapping, policies: Policies) -> frozenset[str]:
+def _shown(mapping: TableMapping, policies: Policies, origins: Origins) -> frozenset[str]:
     """The columns that are classified neither here nor there."""
-    source, target = mapping.source_table, mapping.target_table
+    target = mapping.target_table
     return frozenset(
         column.name
         for column in mapping.columns
         if not policies.classified(target.database, target.schema, target.name, column.name)
         and not any(
-            policies.classified(source.database, source.schema, source.name, name)
-            for name in column.sources
+            policies.classified(*name)
+            for origin in [
+                *carried(mapping, column, origins),
+                *(it for name in column.sources for it in origins.of_source(mapping, name)),
+            ]
+            for name in origin.path
         )
     )
 

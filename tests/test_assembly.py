@@ -12,6 +12,7 @@ from sink_runner.assembly import Surroundings, sealer
 from sink_runner.config import Database, DeadLetters
 from sink_runner.errors import ConfigError
 from sink_runner.loading import registry
+from sink_runner.masking.origins import NOT_READ
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import assemble
@@ -60,6 +61,7 @@ def parts(site) -> Callable[..., Any]:
             usable,
             {name: CatalogColumn(name, "text", nullable=True) for name in names},
             Policies(PolicyFiles(version=0, digest="", policies=())),
+            origins=NOT_READ,
             shape_of=lambda _: None,
             resolve=lambda *_: {},
             subject=lambda _: "",

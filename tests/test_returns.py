@@ -8,6 +8,7 @@ import pytest
 
 from sink_runner.errors import PolicyError
 from sink_runner.loading import registry
+from sink_runner.masking.origins import NOT_READ
 from sink_runner.masking.policy import load_policies
 from sink_runner.masking.returns import faults, refuse_returns, returns, told
 from sink_runner.parts import assemble, mappings_of
@@ -210,6 +211,7 @@ def put_together(name, plugins, policies):
         plugins,
         catalog,
         policies,
+        origins=NOT_READ,
         shape_of=lambda _: None,
         resolve=lambda *_: {},
         subject=lambda _: "",

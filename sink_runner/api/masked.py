@@ -20,18 +20,13 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import ConfigError, PolicyError, StalePoliciesError
 from ..masking.masks import MaskFunction, MaskKind, to_null
-from ..masking.policy import ColumnName, Mask, Policies
+from ..masking.origins import Origin
+from ..masking.policy import Mask, Policies
+from ..masking.readers import group_reader
 from ..postgres.loaders import load_any_moment
+from ..postgres.origins import result_columns
 from .problems import forbidden, unavailable
 
-_ORIGIN = """
-SELECT n.nspname, c.relname, a.attname
-FROM unnest(%s::oid[], %s::int[]) WITH ORDINALITY AS o (relation, place, at)
-LEFT JOIN pg_attribute a ON a.attrelid = o.relation AND a.attnum = o.place AND o.place > 0
-LEFT JOIN pg_class c ON c.oid = a.attrelid
-LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
-ORDER BY o.at
-"""
 _CATEGORIES = """
 SELECT oid, CASE WHEN typname IN ('json', 'jsonb') THEN 'json' ELSE typcategory::text END
 FROM pg_catalog.pg_type WHERE oid = ANY(%s)
@@ -54,7 +49,7 @@ class MaskedQuery:
         self._policies = policies
         self._pool = pool
         self._lock = threading.Lock()
-        self._columns: dict[str, ColumnName] = {}
+        self._columns: dict[str, Origin] = {}
         self._categories: dict[str, str] = {}
         self._steps: dict[str, tuple[Policies, Steps]] = {}
 
@@ -86,14 +81,17 @@ class MaskedQuery:
                 self._categories = _categories(connection, cursor)
                 self._columns = _origins(connection, cursor, self._database)
         try:
-            masks = policies.check(self._columns.values(), group)
+            reader = group_reader(group)
+            masks = {
+                name: origin.decide(policies, reader) for name, origin in self._columns.items()
+            }
         except PolicyError:
             raise forbidden(
                 "a masking policy is missing for the caller's group; `sink-runner api` cannot "
                 "show what nobody has decided on"
             ) from None
         steps = tuple(
-            (name, self._fitting(name, masks.get(origin))) for name, origin in self._columns.items()
+            (name, self._fitting(name, mask)) for name, mask in masks.items()
         )
         self._steps[group] = policies, steps
         return steps
@@ -123,17 +121,17 @@ def _of_same_class(mask: MaskFunction) -> MaskFunction:
 
 def _origins(
     connection: psycopg.Connection, cursor: psycopg.Cursor[Any], database: str
-) -> dict[str, ColumnName]:
+) -> dict[str, Origin]:
     """Each column of the answer with the column of a table that it is."""
-    result, names = cursor.pgresult, [column.name for column in cursor.description or ()]
-    assert result is not None
-    tables = [result.ftable(at) for at in range(len(names))]
-    places = [result.ftablecol(at) for at in range(len(names))]
-    found = connection.execute(_ORIGIN, (tables, places)).fetchall()
-    unknown = [name for name, origin in zip(names, found, strict=True) if origin[2] is None]
+    assert cursor.pgresult is not None
+    found = result_columns(connection, database, cursor.pgresult)
+    unknown = [column.name for column in found if not column.path]
     if unknown:
         raise ConfigError(f"columns of no table have no policy: {', '.join(unknown)}")
-    return {name: ColumnName(database, *origin) for name, origin in zip(names, found, strict=True)}
+    return {
+        column.name: Origin(path=column.path, computed="" if column.is_table else "computed")
+        for column in found
+    }
 
 
 def _categories(connection: psycopg.Connection, cursor: psycopg.Cursor[Any]) -> dict[str, str]:

@@ -30,6 +30,7 @@ from ..plugin import Strategy, TableMapping
 from ..postgres.callback_rows import CallbackRows
 from ..postgres.dsn import Dsn
 from ..postgres.migrations import migrate
+from ..postgres.origins import read_origins
 from ..postgres.preflight import check_mapping, database, log_warnings
 from ..postgres.refused_column import RefusedColumn
 from ..postgres.source_checks import columns_before
@@ -120,7 +121,7 @@ class _Around(NamedTuple):
 
 
 def _parts(around: _Around, lookups: Lookups) -> Parts:
-    plugin, plugins, _, source, target, policies, _ = around
+    plugin, plugins, config, source, target, policies, _ = around
     mapping = source.mapping
     types = {column.name: column for column in source.format.columns}
     shape = Shape(source.format.columns, [types[name] for name in columns_before(mapping)])
@@ -129,6 +130,9 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
         plugins,
         target.columns,
         policies,
+        origins=read_origins(
+            mapping, {name: found.reader_dsn for name, found in config.databases.items()}
+        ),
         shape_of=lambda _value: shape,
         resolve=lookups.resolve,
         resolve_in_target=lookups.resolve,

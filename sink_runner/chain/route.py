@@ -10,7 +10,7 @@ from typing import Any
 from ..avro.envelope import Decoded
 from ..dead_letters.dead_letter import DeadLetter
 from ..dlq.superseding import Superseding
-from ..errors import EventError, FatalError, StepError, ValueRefusedError, WaitingError
+from ..errors import EventError, FatalError, ValueRefusedError, WaitingError
 from ..kafka.message import Message
 from ..masking.leaks import refuse_leaks
 from ..masking.stamp import Masking
@@ -22,7 +22,7 @@ from ..target.changes import READ, Change, Key, Leave, Position, Write
 from ..target.faults import own_fault
 from .bases import base_of, looked_up_too
 from .incoming import Incoming, Plans, Shape, position_of
-from .row import RowPlan, TargetColumn, Values, is_whole, to_stage
+from .row import RowPlan, TargetColumn, Values, check_masks, is_whole, to_found
 from .staging import text_key
 from .steps import Chain
 
@@ -346,21 +346,13 @@ class Route:
         if self._chain.masks:
             more = self._chain.mask(dict(zip(self._names, values, strict=True)))
             masked = tuple(more[name] for name in self._names)
-            self._check_masks(clear, values, masked)
+            check_masks(self._columns, clear, values, masked)
             values = masked
         if self._masking and self._masking.hidden and event:
             rows = zip(self._names, values, clear, declared.values(), strict=True)
             moved = {name: value for name, value, new, old in rows if new != old}
             refuse_leaks(self._masking.hidden, event, moved)
         return values
-
-    def _check_masks(self, clear: Sequence[Any], once: Values, more: Values) -> None:
-        """A plugin may mask more, never less."""
-        for at, column in enumerate(self._columns):
-            if column.mask is None or clear[at] is None or more[at] == once[at]:
-                continue
-            if more[at] in (clear[at], to_stage(column)(clear[at])):
-                raise StepError("masks", "sink_mask", f"uncovered column {column.name!r}")
 
     def _compile(self, value: bytes) -> Plans:
         shape = self._shape_of(value)
@@ -409,6 +401,8 @@ class Route:
         column = self._columns[at].column
         if answer is None and (column.required or (column.exists and value is not None)):
             return WaitingError(f"lookup of column {column.name!r} found nothing", column.name)
+        if answer is None and (mask := self._columns[at].mask) is not None:
+            answer = mask(None)  # it may hide that there was nothing to find
         values = (*change.values[:at], answer, *change.values[at + 1 :])
         if at not in self._key_at:
             merges = self._merges and at in self._mergeable
@@ -423,7 +417,7 @@ class Route:
         """What stands for each value, by its text; an EventError where the value is at fault."""
         if not asked:
             return {}
-        stage = to_stage(target)
+        stage = to_found(target)
         try:
             answers = resolve(target.name, set(asked.values()))
             return {text_key(value): stage(it) for value, it in answers.items() if it is not None}

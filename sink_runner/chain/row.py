@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from ..avro.conversion import to_python
 from ..avro.envelope import ColumnType, Kind
-from ..errors import DecodeError, ValueRefusedError
+from ..errors import DecodeError, StepError, ValueRefusedError
 from ..plugin import ABSENT, AllOf, Column, Constant, FirstOf, SyncTime
 from ..postgres.narrowing import narrowing
 from ..postgres.types import UNRESOLVED, PgType, declared_type
@@ -365,3 +365,25 @@ def _used(defaulted: Callable[[str], None], column: str, default: Any) -> Any:
 def to_stage(target: TargetColumn) -> Converter:
     """The function that makes a Python value fit for the column's staging type."""
     return staged_as(target.pg, target.stage_type)
+
+
+def to_found(target: TargetColumn) -> Converter:
+    """The function that stages and masks what a lookup found for the column."""
+    stage, mask = to_stage(target), target.mask
+    return stage if mask is None else lambda value: mask(stage(value))
+
+
+def check_masks(
+    columns: Sequence[TargetColumn], clear: Sequence[Any], once: Values, more: Values
+) -> None:
+    """Raise StepError where a plugin masks less than the policies; it may mask more.
+
+    What is looked up is masked later, once it has been found.
+    """
+    for at, column in enumerate(columns):
+        if column.mask is None or column.column.lookup is not None:
+            continue
+        if clear[at] is None or more[at] == once[at]:
+            continue
+        if more[at] in (clear[at], to_stage(column)(clear[at])):
+            raise StepError("masks", "sink_mask", f"uncovered column {column.name!r}")

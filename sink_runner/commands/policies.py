@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -26,13 +27,14 @@ from . import (
     policies_admin,
     read_config,
 )
-from .policies_admin import mappings_of
+from .policies_admin import known_origins, mappings_of
 
 TEACHING = """\
 The policies are Apache Ranger's own JSON, in the folder that [policies] names; its README.md
 explains them.  A running runner takes up what changes, by itself.
 
-  check  load them, refuse what is ambiguous, and follow every column of the mappings that are on
+  check  load them, refuse what is ambiguous, and follow every column of the mappings that are on,
+         and what their lookups and queries find, as the databases tell
   show   what each reader sees of them; for a group or a person of your choice, too
   pull   replace the folder's policies by those of Ranger Admin
   push   make those of Ranger Admin like the folder's
@@ -101,9 +103,13 @@ def check(args: argparse.Namespace) -> int:
     file = read_config(args)
     settings, mappings = file.policies(), mappings_of(args, file)
     policies = load_policies(settings.directory, settings.key)
-    found = faults(mappings, policies)
-    guessed = undecided(mappings, policies)
-    warnings = [f"{name} looks personal and is not classified" for name in guessed]
+    origins, warnings = known_origins(file, mappings)
+    found = faults(mappings, policies, origins)
+    warnings += [
+        f"{name} looks personal and is not classified; add it to classification.json, or to its "
+        "not_personal"
+        for name in undecided(mappings, policies, origins)
+    ]
     if args.json:
         record = {
             "version": policies.version,
@@ -126,7 +132,7 @@ def _tell_check(
     for fault in found:
         print(f"fault: {fault}")
     for warning in warnings:
-        print(f"warning: {warning}; add it to classification.json, or to its not_personal")
+        print(f"warning: {warning}")
     count = len(policies.files.policies)
     print(
         f"version {policies.version} ({policies.digest}): {count} policies, {len(mappings)} "
@@ -141,9 +147,12 @@ def show(args: argparse.Namespace) -> int:
     for name in {*args.names} - mappings.keys():
         raise ConfigError(f"plugin {name!r} is off, or has no mapping; see `sink-runner plugins`")
     chosen = {name: mappings[name] for name in args.names or mappings}
+    origins, warnings = known_origins(file, chosen)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     found = [
         line
-        for line in lines(chosen, policies, _reader(args, policies))
+        for line in lines(chosen, policies, _reader(args, policies), origins=origins)
         if (args.all or line.concerns) and _named(line, args.column)
     ]
     if args.json:

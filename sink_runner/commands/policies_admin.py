@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..config import ConfigFile
-from ..errors import ConfigError
+from ..errors import ConfigError, SinkError
 from ..masking.admin import Admin
 from ..masking.exchange import Action, Content, Step, changes, local_policies, plan, put, tried
+from ..masking.origins import Origins
 from ..masking.policy import load_policies
 from ..masking.policy_file import SERVICE_DEFINITION
 from ..masking.policy_json import parse_object, read_file
@@ -65,13 +66,38 @@ def mappings_of(args: argparse.Namespace, file: ConfigFile) -> dict[str, TableMa
     return {plugin.name: plugin.mapping for plugin in plugins if plugin.mapping is not None}
 
 
+def known_origins(
+    file: ConfigFile, mappings: Mapping[str, TableMapping]
+) -> tuple[dict[str, Origins], list[str]]:
+    """Ask the databases where values come from; what could not be asked is told in warnings."""
+    # PostgreSQL is not loaded by the commands that need none.
+    from ..postgres.origins import read_origins  # noqa: PLC0415
+
+    found, warnings = {}, []
+    for name, mapping in mappings.items():
+        try:
+            databases = file.config().databases
+            dsns = {database: it.reader_dsn for database, it in databases.items()}
+            found[name] = read_origins(mapping, dsns)
+        except SinkError as fault:
+            if mapping.query or any(column.lookups for column in mapping.columns):
+                warnings.append(
+                    f"mapping {name!r}: what its lookups or query find was not checked: {fault}"
+                )
+    return found, warnings
+
+
 def pull(args: argparse.Namespace) -> int:
     file = read_config(args)
     settings = file.policies()
     ours, found = local_policies(settings.directory), admin_of(settings).download()
     assert found is not None  # it is asked for any version
     policies = tried(settings.directory, found, settings.key)
-    bad = faults(mappings_of(args, file), policies)
+    mappings = mappings_of(args, file)
+    origins, warnings = known_origins(file, mappings)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    bad = faults(mappings, policies, origins)
     for fault in bad:
         print(f"fault: {fault}", file=sys.stderr)
     if bad:

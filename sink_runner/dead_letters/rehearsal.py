@@ -26,6 +26,7 @@ from ..loading.quarantine import require_usable
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
 from ..postgres.key_identity import Ownership, own_by_events
+from ..postgres.origins import read_origins
 from ..postgres.preflight import database
 from ..postgres.refused_column import RefusedColumn
 from ..postgres.source_checks import columns_before
@@ -104,6 +105,7 @@ def rehearsal(
             require_usable(plugin, bench.plugins.values()),
             target.columns,
             bench.policies,
+            origins=read_origins(mapping, dsns),
             shape_of=reading.shape_of,
             resolve=notes.watch_lookups(lookups.resolve),
             resolve_in_target=lookups.resolve,

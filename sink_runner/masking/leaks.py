@@ -6,16 +6,20 @@ plugin's `sink_map` reads of the event and puts elsewhere has left that way.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..errors import PolicyError, StepError
 from ..plugin import ABSENT, Event, Row, TableMapping
+from .origins import Origin, Origins
 from .policy import Policies
+from .readers import group_reader
 from .stamp import Hidden
 
 _SHORTEST = 6
 """Characters; what is shorter may stand in a text by chance."""
 
 
-def hidden_sources(mapping: TableMapping, policies: Policies) -> Hidden:
+def hidden_sources(mapping: TableMapping, policies: Policies, origins: Origins) -> Hidden:
     """A column that is read and that no policy decides on is hidden, too.
 
     Of what is only looked up by, nothing reaches the target.
@@ -23,17 +27,17 @@ def hidden_sources(mapping: TableMapping, policies: Policies) -> Hidden:
     return {
         name: frozenset(c.name for c in mapping.columns if name in c.sources or c.lookup)
         for name in mapping.source_columns
-        if _hidden(mapping, policies, name)
+        if _hidden(mapping, policies, origins.of_source(mapping, name))
     }
 
 
-def _hidden(mapping: TableMapping, policies: Policies, name: str) -> bool:
-    source, group = mapping.source_table, mapping.target_table.database
+def _hidden(mapping: TableMapping, policies: Policies, origins: Iterable[Origin]) -> bool:
+    reader = group_reader(mapping.target_table.database)
     try:
-        mask = policies.mask_for_target(source.database, source.schema, source.name, name, group)
+        masks = [origin.decide(policies, reader) for origin in origins]
     except PolicyError:
         return True
-    return mask is not None and mask.function is not None
+    return any(mask is not None and mask.function is not None for mask in masks)
 
 
 def refuse_leaks(hidden: Hidden, event: Event, row: Row) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ..errors import PolicyError
 from ..plugin import Column, TableMapping
+from .origins import NOT_READ, Origin, Origins
 from .policy import ColumnName, Mask, Policies
 from .readers import Reader, group_reader
 
 HIDDEN = "hidden"
+Known = Mapping[str, Origins]
+"""The origins of those mappings whose databases were asked."""
+NOTHING_KNOWN: Known = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,11 @@ class Line:
 
 
 def lines(
-    mappings: Mapping[str, TableMapping], policies: Policies, reader: Reader | None = None
+    mappings: Mapping[str, TableMapping],
+    policies: Policies,
+    reader: Reader | None = None,
+    *,
+    origins: Known = NOTHING_KNOWN,
 ) -> list[Line]:
     """Every column that is carried over, for the target's group or for `reader`.
 
@@ -51,27 +60,35 @@ def lines(
     """
     making = _Making(policies, reader)
     return [
-        making.line(name, mapping, column, source)
+        making.line(name, mapping, column, origin)
         for name, mapping in mappings.items()
         for column in mapping.columns
-        if column.lookup is None
-        for source in column.sources
+        for origin in carried(mapping, column, origins.get(name, NOT_READ))
     ]
 
 
-def undecided(mappings: Mapping[str, TableMapping], policies: Policies) -> Iterator[ColumnName]:
+def carried(mapping: TableMapping, column: Column, origins: Origins) -> Sequence[Origin]:
+    """Where the values of a target's column come from: for a lookup, what it finds."""
+    if column.lookup is not None:
+        return origins.lookups.get(column.name, ())
+    return [origin for name in column.sources for origin in origins.of_source(mapping, name)]
+
+
+def undecided(
+    mappings: Mapping[str, TableMapping], policies: Policies, origins: Known = NOTHING_KNOWN
+) -> Iterator[ColumnName]:
     """The columns of both sides that look personal and that nobody has classified."""
     seen = set()
-    for mapping in mappings.values():
+    for mapping_name, mapping in mappings.items():
         source, target = mapping.source_table, mapping.target_table
-        names = [
-            *(ColumnName(source.database, source.schema, source.name, name)
-              for name in mapping.source_columns),
-            *(ColumnName(target.database, target.schema, target.name, column.name)
-              for column in mapping.columns if mapping.candidates is None),
-        ]  # fmt: skip
-        for name in names:
-            if name not in seen and policies.undecided(name, ""):
+        types = origins.get(mapping_name, NOT_READ).types
+        columns = [
+            *((source, name, types.get(name, "")) for name in mapping.source_columns),
+            *((target, it.name, "") for it in mapping.columns if mapping.candidates is None),
+        ]
+        for table, column, type_ in columns:
+            name = ColumnName(table.database, table.schema, table.name, column)
+            if name not in seen and policies.undecided(name, type_):
                 yield name
             seen.add(name)
 
@@ -81,22 +98,21 @@ class _Making:
     policies: Policies
     reader: Reader | None
 
-    def line(self, name: str, mapping: TableMapping, column: Column, source: str) -> Line:
-        came, goes = mapping.source_table, mapping.target_table
-        origin = ColumnName(came.database, came.schema, came.name, source)
+    def line(self, name: str, mapping: TableMapping, column: Column, origin: Origin) -> Line:
+        goes = mapping.target_table
         reader = self.reader or group_reader(goes.database)
         mask, fault = None, ""
         try:
-            mask = self.policies.decide_closed(origin, reader)
+            mask = origin.decide(self.policies, reader)
         except PolicyError as exc:
             fault = str(exc)
         return Line(
             mapping=name,
-            source=origin,
+            source=origin.name,
             target=ColumnName(goes.database, goes.schema, goes.name, column.name),
             reader=reader,
-            tags=self.policies.classified(*origin),
+            tags=self.policies.classified(*origin.name),
             mask=mask,
             fault=fault,
-            named=self.policies.named(origin),
+            named=self.policies.named(origin.name),
         )

@@ -102,13 +102,15 @@ class Policies:
         name = tuple(part.lower() for part in (database, schema, table, column))
         return self.files.classification.tags.get(name, frozenset())
 
-    def undecided(self, name: ColumnName, type_: str) -> bool:
-        """Tell whether a column looks personal and nobody has said that it is, or is not."""
+    def is_classified(self, name: ColumnName) -> bool:
+        """Tell whether somebody has said that a column is personal, or that it is not."""
         known = self.files.classification
         key = tuple(part.lower() for part in name)
-        if key in known.tags or key in known.not_personal:
-            return False
-        return looks_personal(name.column, type_)
+        return key in known.tags or key in known.not_personal
+
+    def undecided(self, name: ColumnName, type_: str) -> bool:
+        """Tell whether a column looks personal and nobody has said that it is, or is not."""
+        return not self.is_classified(name) and looks_personal(name.column, type_)
 
     def named(self, name: ColumnName) -> bool:
         """Tell whether any policy speaks of the column, to whomever."""

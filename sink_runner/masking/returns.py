@@ -13,31 +13,50 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..errors import PolicyError
 from ..plugin import TableMapping
-from .lineage import Line, lines
+from .lineage import NOTHING_KNOWN, Known, Line, lines
 from .masks import MaskKind
+from .origins import NOT_READ, Origins
 from .policy import ColumnName, Policies
 
 Way = tuple[Line, ...]
 
 
-def refuse_returns(mapping: str, mappings: Mapping[str, TableMapping], policies: Policies) -> None:
+def refuse_returns(
+    mapping: str,
+    mappings: Mapping[str, TableMapping],
+    policies: Policies,
+    origins: Origins = NOT_READ,
+) -> None:
     """Raise PolicyError if a mapping is part of such a way, however many mappings it takes."""
-    ways = [way for way in returns(mappings, policies) if any(it.mapping == mapping for it in way)]
-    found = [*spoils({mapping: mappings[mapping]}, policies), *map(told, ways)]
+    known = {mapping: origins}
+    ways = [
+        way
+        for way in returns(mappings, policies, known)
+        if any(it.mapping == mapping for it in way)
+    ]
+    found = [*spoils({mapping: mappings[mapping]}, policies, known), *map(told, ways)]
     if found:
         raise PolicyError("\n".join(found))
 
 
-def faults(mappings: Mapping[str, TableMapping], policies: Policies) -> list[str]:
+def faults(
+    mappings: Mapping[str, TableMapping], policies: Policies, origins: Known = NOTHING_KNOWN
+) -> list[str]:
     """All that the policies forbid in these mappings: columns left bare, and ways back."""
-    bare = [line for line in lines(mappings, policies) if line.fault]
+    bare = [line for line in lines(mappings, policies, origins=origins) if line.fault]
     found = [f"mapping {line.mapping!r}: {line.fault}" for line in bare]
-    return [*found, *spoils(mappings, policies), *map(told, returns(mappings, policies))]
+    return [
+        *found,
+        *spoils(mappings, policies, origins),
+        *map(told, returns(mappings, policies, origins)),
+    ]
 
 
-def spoils(mappings: Mapping[str, TableMapping], policies: Policies) -> Iterator[str]:
+def spoils(
+    mappings: Mapping[str, TableMapping], policies: Policies, origins: Known = NOTHING_KNOWN
+) -> Iterator[str]:
     """The masks that make a column useless for what its mapping needs it for."""
-    for line in lines(mappings, policies):
+    for line in lines(mappings, policies, origins=origins):
         if line.mask is not None and line.mask.function is not None:
             why = _spoilt(mappings[line.mapping], line.target.column, line.mask.kind)
             if why:
@@ -51,6 +70,10 @@ def _spoilt(mapping: TableMapping, column: str, kind: MaskKind) -> str:
     keys = {*mapping.key, *(mapping.candidates.key if mapping.candidates else ())}
     if column in keys and kind is not MaskKind.HASH:
         return "is a key: two rows would become one"
+    if kind is MaskKind.NULL and any(
+        it.required or it.exists for it in mapping.columns if it.name == column
+    ):
+        return "is required: no row could be written"
     if column == mapping.conflict.version:
         return "decides which row is newer"
     if mapping.contested is not None and column not in keys:
@@ -58,9 +81,11 @@ def _spoilt(mapping: TableMapping, column: str, kind: MaskKind) -> str:
     return ""
 
 
-def returns(mappings: Mapping[str, TableMapping], policies: Policies) -> Iterator[Way]:
+def returns(
+    mappings: Mapping[str, TableMapping], policies: Policies, origins: Known = NOTHING_KNOWN
+) -> Iterator[Way]:
     """The ways of masked columns back to their own table, over columns that are declared."""
-    found = lines(mappings, policies)
+    found = lines(mappings, policies, origins=origins)
     after: dict[ColumnName, list[Line]] = defaultdict(list)
     for line in found:
         after[line.source].append(line)

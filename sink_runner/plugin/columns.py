@@ -50,10 +50,15 @@ class Lookup:
     what was found.  `database` is where it runs, with the reader's role.  What is not found
     becomes NULL.  Where the table may spell an equal value otherwise (numeric, char, citext),
     select that of the array: ``FROM unnest(%s::text[]) asked JOIN ...``.
+
+    What is found gets the masking policy of the column that it comes from, as PostgreSQL tells it.
     """
 
     query: str
     database: str
+    made_of: tuple[str, ...] = field(default=(), kw_only=True)
+    """The columns, ``database.schema.table.column``, of what the query computes: an expression
+    comes from no column that PostgreSQL could name, and takes over their policies."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -107,6 +108,9 @@ class Query:
     replaces: tuple[str, ...] = ()
     """Columns of the target.  A batch replaces whole what has the same values in them as one
     of its rows: target rows that it did not bring again are retired."""
+    made_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each column that the query computes, the columns (``database.schema.table.column``)
+    whose masking policies it takes over.  The others have that of the column that they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,7 +218,7 @@ class Rules:
         table = self.mapping.source_table
         for name, column in row.columns.items():
             place = ColumnName(table.database, table.schema, table.name, name)
-            if self.policies.undecided(place, column.source_type or column.type.kind.value):
+            if self.policies.undecided(place, column.title):
                 yield self._found(
                     name,
                     Change.PERSONAL,

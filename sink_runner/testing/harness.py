@@ -14,6 +14,7 @@ from sink_runner.chain.row import SourceColumn
 from sink_runner.errors import EventError, QualityError, WaitingError
 from sink_runner.kafka.message import Message
 from sink_runner.loading import registry
+from sink_runner.masking.origins import NOT_READ, Origins
 from sink_runner.masking.policy import Policies, load_policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import assemble
@@ -72,6 +73,7 @@ class Harness:
         resolve: Resolver | None = None,
         beside: Sequence[str] = (),
         resolve_in_target: ResolveInTarget | None = None,
+        origins: Origins = NOT_READ,
     ) -> None:
         plugin = _load(name, config)
         assert plugin.mapping is not None, f"plugin {name!r} declares no mapping"
@@ -90,6 +92,7 @@ class Harness:
             [plugin, *(_load(other, None) for other in beside)],
             catalog,
             _policies(policies),
+            origins=origins,
             shape_of=self._shape,
             resolve=resolve or (lambda column, _asked: answers.get(column, {})),
             subject=lambda _message: "",

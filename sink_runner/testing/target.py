@@ -16,9 +16,12 @@ from sink_runner.dead_letters.dead_letter import DeadLetters
 from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.dead_letters.waiting import Waiting
 from sink_runner.dlq.superseding import identify_rows
+from sink_runner.masking.origins import Origins
+from sink_runner.plugin import TableMapping
 from sink_runner.postgres.callback_rows import CallbackRows
 from sink_runner.postgres.dsn import Dsn
 from sink_runner.postgres.migrations import migrate
+from sink_runner.postgres.origins import lookup_origins
 from sink_runner.postgres.refused_column import RefusedColumn
 from sink_runner.postgres.truncation import truncation
 from sink_runner.target.applier import Applier
@@ -67,6 +70,7 @@ class TargetHarness:
             resolve=lookups.resolve,
             beside=beside,
             resolve_in_target=lookups.resolve,
+            origins=_origins(plain.mapping, asked),
         )
         topic = Topic("test", plain.mapping.source_table.topic, "test")
         self.offsets = Offsets(name, topic, "test")
@@ -147,3 +151,8 @@ class TargetHarness:
         self.applier.close()
         self._lookups.close()
         self.admin.close()
+
+
+def _origins(mapping: TableMapping, dsns: Mapping[str, str]) -> Origins:
+    """Those of the lookups; the source's database may not be there."""
+    return Origins(lookups=lookup_origins(mapping, dsns))

@@ -31,6 +31,7 @@ from sink_runner.loading import registry
 from sink_runner.masking.policy import load_policies
 from sink_runner.parts import assemble
 from sink_runner.postgres.migrations import migrate
+from sink_runner.postgres.origins import read_origins
 from sink_runner.postgres.source_checks import columns_before
 from sink_runner.schema_registry.settings import Registry
 from sink_runner.target.applier import Applier
@@ -226,6 +227,7 @@ class Office:
             [self.plugin],
             target.columns,
             load_policies(self.policies),
+            origins=read_origins(mapping, {self.database: self.reader_dsn}),
             shape_of=partial(shape_of, self.decoder, mapping, source),
             resolve=self.lookups.resolve,
             subject=lambda _: "",

@@ -63,6 +63,11 @@ _SINCE = Lookup(
     ) known ON known.type = asked.type
     """,
     database="smart_warehouse",
+    made_of=(
+        "smart_warehouse.decision.application_events.event_timestamp",
+        "smart_citizen.public.service_applications.updated_at",
+        "smart_citizen.public.service_applications.submission_date",
+    ),
 )
 
 

@@ -29,6 +29,10 @@ _DISTRICT = Lookup(
     ) known WHERE name = ANY (%s) ORDER BY name, rank, district_id
     """,
     database="smart_warehouse",
+    made_of=(
+        "smart_warehouse.public.district_alias.district_id",
+        "smart_warehouse.public.districts.district_id",
+    ),
 )
 
 

@@ -29,6 +29,7 @@ _APPLICATION = Lookup(
     LEFT JOIN public.service_applications named ON named.application_number = asked.number
     """,
     database="smart_citizen",
+    made_of=("smart_citizen.public.service_applications.id",),
 )
 # A deleted application took its decision along: the join keeps it from coming back alone.
 _NEWEST = """

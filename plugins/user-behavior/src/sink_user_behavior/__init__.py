@@ -37,6 +37,14 @@ SELECT citizen_id, event_type, day AS event_date, count(*) AS event_count,
 FROM day JOIN public.user_behavior_events ON occurred_at >= day AND occurred_at < day + 1
 GROUP BY citizen_id, event_type, day
 """
+_EVENTS = "smart_citizen.public.user_behavior_events"
+_MADE_OF = {
+    "event_date": (f"{_EVENTS}.occurred_at",),
+    "event_count": (f"{_EVENTS}.event_id",),
+    "total_duration_seconds": (f"{_EVENTS}.duration_seconds",),
+    "first_event_at": (f"{_EVENTS}.occurred_at",),
+    "last_event_at": (f"{_EVENTS}.occurred_at",),
+}
 _AADHAAR = Lookup(
     "SELECT id::text, aadhaar_number FROM public.citizens WHERE id = ANY (%s::uuid[])",
     database="smart_citizen",
@@ -56,7 +64,7 @@ def sink_mapping() -> TableMapping:
         conflict=source_wins(),
         events=False,
         schedules=(Schedule("0 2 * * *", expected=timedelta(minutes=15)),),
-        query=Query(select=_DAYS, replaces=("event_date",)),
+        query=Query(select=_DAYS, replaces=("event_date",), made_of=_MADE_OF),
         rules=(not_before("last_event_at", "first_event_at"),),
         columns=(
             Column("citizen_id", required=True, lookup=(_AADHAAR, _CITIZEN_ID)),

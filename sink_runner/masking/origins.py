@@ -1,0 +1,72 @@
+"""Where the values of a mapping come from, and what the policies decide on them.
+
+A policy speaks of columns of tables.  A value that a query returns under any name comes from one
+too, and its policy goes with it.  What a query computes comes from no column that the database
+could name: nobody has decided on it until the mapping declares what it is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import PolicyError
+from ..plugin import TableMapping
+from .policy import ColumnName, Mask, Policies
+from .readers import Reader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The column that a value comes from."""
+
+    path: tuple[ColumnName, ...] = ()
+    """The column; where it is a view's, then the column that the view shows, and so on."""
+    type: str | None = None
+    """As PostgreSQL writes it; None where the schema check has looked at the column."""
+    computed: str = ""
+    """What computes the value and the way out, where no column is known at the end of `path`."""
+
+    @property
+    def name(self) -> ColumnName:
+        return self.path[-1] if self.path else ColumnName("", "", "(computed)", "(computed)")
+
+    def decide(self, policies: Policies, reader: Reader) -> Mask | None:
+        """Return the mask of the first column of the path that has been decided on.
+
+        Raises PolicyError where there is none, or where it has no policy for the reader.
+        """
+        for name in self.path:
+            if policies.named(name) or policies.is_classified(name):
+                return policies.decide_closed(name, reader)
+        if self.computed:
+            raise PolicyError(self.computed)
+        if self.type is not None and policies.undecided(self.name, self.type):
+            raise PolicyError(
+                f"{self.name} may hold personal data and is not classified; give it a tag in "
+                "classification.json, or list it under not_personal with the reason"
+            )
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origins:
+    """The origins of a mapping's values, as its databases tell them."""
+
+    sources: Mapping[str, Sequence[Origin]] = field(default_factory=dict)
+    """By source column, where the source is a query or a view."""
+    lookups: Mapping[str, Sequence[Origin]] = field(default_factory=dict)
+    """By target column, of what its last lookup finds; empty where no database was asked."""
+
+    types: Mapping[str, str] = field(default_factory=dict)
+    """Of the source columns, as PostgreSQL writes them."""
+
+    def of_source(self, mapping: TableMapping, column: str) -> Sequence[Origin]:
+        """Return the origins of a source column; a table's column is its own."""
+        table = mapping.source_table
+        own = Origin(path=(ColumnName(table.database, table.schema, table.name, column),))
+        return self.sources.get(column, (own,))
+
+
+NOT_READ = Origins()
+"""Of a mapping whose databases were not asked."""

@@ -1,0 +1,173 @@
+"""Where a query's values come from, as PostgreSQL tells it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sink_runner.errors import ConfigError
+from sink_runner.plugin import Column, Lookup, Query, TableMapping, source_wins
+from sink_runner.postgres.origins import read_origins
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def table(scratch: Any) -> Any:
+    scratch.table("id int PRIMARY KEY, mobile text, city varchar(20)")
+    return scratch
+
+
+@pytest.fixture
+def origin(table: Any) -> Callable[..., Any]:
+    """The one origin of what a lookup finds, by its query."""
+
+    def read(query: str, dsn: str = "", **declared: Any) -> Any:
+        text = query.replace("{s}", table.schema)
+        lookup = Lookup(text, "north", **declared)
+        mapping = TableMapping(
+            source=f"north.{table.schema}.t",
+            target="south.public.t",
+            key=("id",),
+            conflict=source_wins(),
+            columns=(Column("id"), Column("found", "id", lookup=lookup)),
+        )
+        (found,) = read_origins(mapping, {"north": dsn or table.dsn}).lookups["found"]
+        return found
+
+    return read
+
+
+PLAIN = [
+    "SELECT id::text, mobile FROM {s}.t WHERE id = ANY (%s)",
+    "SELECT id::text, mobile AS anything FROM {s}.t WHERE id = ANY (%s)",
+    "SELECT x.id::text, x.a FROM (SELECT id, mobile AS a FROM {s}.t) x WHERE id = ANY (%s)",
+    "WITH c AS (SELECT id, mobile FROM {s}.t) SELECT id::text, mobile FROM c WHERE id = ANY (%s)",
+    (
+        "SELECT DISTINCT ON (a) a, mobile FROM unnest(%s::text[]) a JOIN {s}.t ON id = a::int "
+        "ORDER BY a"
+    ),
+    (
+        "SELECT a, t.mobile FROM unnest(%s::text[]) a LEFT JOIN LATERAL "
+        "(SELECT mobile FROM {s}.t WHERE id = a::int LIMIT 1) t ON true"
+    ),
+    "SELECT a, mobile FROM unnest(%s::text[]) a JOIN {s}.t USING (id)".replace(
+        "a JOIN", "a (id) JOIN"
+    )
+    .replace("SELECT a,", "SELECT a.id,")
+    .replace("USING (id)", "ON t.id = a.id::int"),
+]
+COMPUTED = [
+    "SELECT id::text, mobile || '' FROM {s}.t WHERE id = ANY (%s)",
+    "SELECT id::text, coalesce(mobile, city) FROM {s}.t WHERE id = ANY (%s)",
+    "SELECT id::text, city::text FROM {s}.t WHERE id = ANY (%s)",
+    "SELECT id::text, (SELECT mobile) FROM {s}.t WHERE id = ANY (%s)",
+    "SELECT id::text, max(mobile) FROM {s}.t WHERE id = ANY (%s) GROUP BY id",
+    (
+        "SELECT id::text, x FROM (SELECT id, city AS x FROM {s}.t UNION ALL SELECT id, mobile "
+        "FROM {s}.t) u WHERE id = ANY (%s)"
+    ),
+    "SELECT a, a FROM unnest(%s::text[]) a",
+    "SELECT id::text, reverse(mobile) FROM {s}.t WHERE id = ANY (%s)",
+]
+
+
+@pytest.mark.parametrize("query", PLAIN)
+def test_column_is_followed_through_the_query(origin: Any, table: Any, query: str) -> None:
+    found = origin(query)
+    assert found.path == (("north", table.schema, "t", "mobile"),)
+    assert (found.type, found.computed) == ("text", "")
+
+
+@pytest.mark.parametrize("query", COMPUTED)
+def test_computed_value_has_no_column(origin: Any, query: str) -> None:
+    found = origin(query)
+    assert found.path == ()
+    assert "what the lookup of column 'found' finds in database north is computed" in found.computed
+    assert "made_of=" in found.computed
+
+
+def view(scratch: Any, columns: str, name: str = "v", of: str = "t") -> None:
+    scratch.admin.execute(
+        f"CREATE VIEW {scratch.schema}.{name} AS SELECT {columns} FROM {scratch.schema}.{of}"
+    )
+    scratch.admin.execute(f"GRANT SELECT ON {scratch.schema}.{name} TO sink_writer")
+
+
+THROUGH_VIEW = "SELECT id::text, shown FROM {s}.v WHERE id = ANY (%s)"
+
+
+def test_column_of_a_view_is_what_the_view_shows(origin: Any, table: Any) -> None:
+    view(table, "id, mobile AS inner_name", "inner_view")
+    view(table, "id, inner_name AS shown", of="inner_view")
+    found = origin(THROUGH_VIEW)
+    places = [("v", "shown"), ("inner_view", "inner_name"), ("t", "mobile")]
+    assert found.path == tuple(("north", table.schema, *place) for place in places)
+    assert found.computed == ""
+
+
+def test_expression_of_a_view_is_computed(origin: Any, table: Any) -> None:
+    view(table, "id, mobile || '' AS shown")
+    found = origin(THROUGH_VIEW)
+    assert found.path == (("north", table.schema, "v", "shown"),)
+    assert "made_of=" in found.computed
+
+
+def test_view_over_a_closed_schema_is_computed(origin: Any, table: Any) -> None:
+    """The reader may not look behind the view, so nothing is known of its columns."""
+    table.admin.execute(f"CREATE SCHEMA {table.schema}_closed")
+    table.admin.execute(f"CREATE TABLE {table.schema}_closed.t (id int, mobile text)")
+    table.admin.execute(
+        f"CREATE VIEW {table.schema}.v AS SELECT id, mobile AS shown FROM {table.schema}_closed.t"
+    )
+    table.admin.execute(f"GRANT SELECT ON {table.schema}.v TO sink_writer")
+    found = origin(THROUGH_VIEW)
+    assert found.path == (("north", table.schema, "v", "shown"),)
+    assert found.computed
+
+
+def test_declared_columns_stand_for_a_computed_value(origin: Any, table: Any) -> None:
+    found = origin(COMPUTED[0], made_of=(f"north.{table.schema}.t.mobile",))
+    assert found.path == (("north", table.schema, "t", "mobile"),)
+    assert (found.type, found.computed) == ("text", "")
+
+
+def test_declared_columns_do_not_replace_a_known_one(origin: Any, table: Any) -> None:
+    found = origin(PLAIN[0], made_of=(f"north.{table.schema}.t.city",))
+    assert found.path == (("north", table.schema, "t", "mobile"),)
+
+
+@pytest.mark.parametrize("text", ["north.{s}.t.mobil", "mobile", "north.t.mobile"])
+def test_declared_column_must_exist(origin: Any, table: Any, text: str) -> None:
+    with pytest.raises(ConfigError, match="made_of"):
+        origin(COMPUTED[0], made_of=(text.replace("{s}", table.schema),))
+
+
+def sources(scratch: Any, **declared: Any) -> Any:
+    mapping = TableMapping(
+        **{"source": f"north.{scratch.schema}.t", "target": "south.public.t", "key": ("id",)}
+        | {"conflict": source_wins(), "columns": (Column("id"), Column("shown"))}
+        | declared
+    )
+    return read_origins(mapping, {"north": scratch.dsn}).sources
+
+
+def test_table_column_is_its_own_origin(table: Any) -> None:
+    assert sources(table) == {}
+
+
+def test_view_as_source_is_followed(table: Any) -> None:
+    view(table, "id, mobile AS shown")
+    (shown,) = sources(table, source=f"north.{table.schema}.v")["shown"]
+    assert [name.column for name in shown.path] == ["shown", "mobile"]
+
+
+def test_batch_query_is_followed(table: Any) -> None:
+    select = f"SELECT id, mobile AS shown, count(*) AS n FROM {table.schema}.t GROUP BY 1, 2"
+    query = Query(select=select, made_of={"n": (f"north.{table.schema}.t.id",)})
+    found = sources(table, query=query, events=False)
+    names = {name: [str(it.name.column) for it in origins] for name, origins in found.items()}
+    assert names == {"id": ["id"], "shown": ["mobile"], "n": ["id"]}
+    assert not any(it.computed for origins in found.values() for it in origins)
+    (bare,) = sources(table, query=Query(select=select), events=False)["n"]
+    assert "column 'n' of the mapping's query is computed" in bare.computed
