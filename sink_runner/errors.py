@@ -72,13 +72,24 @@ class UnreadColumnError(KeyError):
         return f"{name} is not read by this mapping: add it to reads"
 
 
+class MaskedColumnError(AttributeError):
+    """A hook asks more of a value that is masked for the target than whether it equals another."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(
+            f"column {column!r} is masked for this target: compare it only, or add it to "
+            "reads_unmasked"
+        )
+        self.column = column
+
+
 def raised(fault: BaseException) -> str:
     """Return which exception a function of a mapping raised, without a value of the row.
 
     The name of a column is no value; any other text of an exception may quote one.
     """
-    text = f": {fault}" if isinstance(fault, UnreadColumnError) else ""
-    name = "KeyError" if text else type(fault).__name__
+    text = f": {fault}" if isinstance(fault, UnreadColumnError | MaskedColumnError) else ""
+    name = "KeyError" if isinstance(fault, UnreadColumnError) else type(fault).__name__
     return f"raised {name}{text}"
 
 

@@ -52,7 +52,9 @@ def sink_filter(event: Event, ctx: Context) -> Verdict:
 def sink_map(event: Event, row: Row, ctx: Context) -> Row:
     """Return the target row.
 
-    `row` holds the declared columns, mapped but not yet masked; change values, not names.
+    `row` holds the declared columns, mapped but not yet masked; change values, not names.  What
+    the policies mask for the target is a `MaskedValue` here and in the event, unless the mapping
+    lists its source column in `reads_unmasked`.
     What one plugin returns is the next one's `row`; the columns' quality rules hold of what
     the first is given and of what the last returns.
     """

@@ -176,7 +176,8 @@ def _masking(
     origins: Origins,
 ) -> Masking:
     masked = tuple(column.name for column in columns if column.mask is not None)
-    hidden = hidden_sources(mapping, policies, origins) if chain.maps else None
+    hooked = chain.filters or chain.maps
+    hidden = hidden_sources(mapping, policies, origins) if hooked else None
     return Masking(policies.version, policies.digest, masked, hidden)
 
 

@@ -12,6 +12,7 @@ from ..errors import UnreadColumnError
 from ..kafka.message import Message
 from ..plugin import ABSENT, Event, Op
 from ..target.changes import Position
+from .hidden_values import Columns
 from .row import RowPlan, SourceColumn
 
 
@@ -64,8 +65,10 @@ class Plans(NamedTuple):
     """The key over the row after it, whatever its other columns hold."""
     whole: bool
     """Whether the writer's schema has every column."""
-    columns: Mapping[str, tuple[int, Callable[[Any], Any] | None]]
+    columns: Columns
     """Where a source column stands and what makes it a Python value."""
+    seen: Columns
+    """The same as hooks see it: what the policies mask is a `MaskedValue`."""
 
 
 def position_of(decoded: Decoded) -> Position | None:
@@ -98,6 +101,7 @@ class Incoming(NamedTuple):
         return position_of(self.decoded)
 
     def row(self, values: Sequence[Any]) -> SourceRow:
+        """A row of the event with all of its values."""
         return SourceRow(values, self.plans.columns)
 
     def event(self, row: Sequence[Any], *, with_before: bool) -> Event:
@@ -107,8 +111,8 @@ class Incoming(NamedTuple):
         committed = datetime.fromtimestamp((decoded.ts_ms or 0) / 1000, UTC)
         return Event(
             op=Op(decoded.op),
-            row=SourceRow(row, plans.columns),
-            before=None if before is None else SourceRow(before, plans.columns),
+            row=SourceRow(row, plans.seen),
+            before=None if before is None else SourceRow(before, plans.seen),
             committed_at=committed.replace(tzinfo=None),
             position=decoded.lsn,
             origin=decoded.origin,

@@ -21,6 +21,7 @@ from ..quality.rules import check_row
 from ..target.changes import READ, Change, Key, Leave, Position, Write
 from ..target.faults import own_fault
 from .bases import base_of, looked_up_too
+from .hidden_values import HiddenValues
 from .incoming import Incoming, Plans, Shape, position_of
 from .row import RowPlan, TargetColumn, Values, check_masks, is_whole, to_found
 from .staging import text_key
@@ -85,6 +86,7 @@ class Route:
         """`resolve_in_target` answers the lookups that read the target; None: `resolve` does."""
         self._mapping = mapping
         self._masking = masking
+        self._hidden = HiddenValues(mapping, masking.hidden if masking else None)
         self._columns = columns
         self._chain = chain
         self._shape_of = shape_of
@@ -115,6 +117,7 @@ class Route:
     def remask(self, columns: Sequence[TargetColumn], masking: Masking) -> None:
         """Mask as these columns say from the next batch on; call it between two batches."""
         self._columns, self._masking = columns, masking
+        self._hidden = HiddenValues(self._mapping, masking.hidden)
         self._plans.clear()
 
     def apply(self, events: Iterable[tuple[Message, Decoded]]) -> Batch:
@@ -340,8 +343,8 @@ class Route:
         row = declared = dict(zip(self._names, typed, strict=True))
         if self._chain.maps:
             event = event or incoming.event(after, with_before=self._mapping.old_row)
-            row = self._chain.map(event, declared)
-        clear = [row[name] for name in self._names]
+            row = self._chain.map(event, self._hidden.target(declared))
+        clear = self._hidden.revealed(row, self._names)
         values = plan.partial_finish(clear) if ABSENT in clear else plan.finish(clear)
         if self._chain.masks:
             more = self._chain.mask(dict(zip(self._names, values, strict=True)))
@@ -351,20 +354,24 @@ class Route:
         if self._masking and self._masking.hidden and event:
             rows = zip(self._names, values, clear, declared.values(), strict=True)
             moved = {name: value for name, value, new, old in rows if new != old}
-            refuse_leaks(self._masking.hidden, event, moved)
+            before = incoming.decoded.before if self._mapping.old_row else None
+            given = [incoming.row(it) for it in (after, before) if it is not None]
+            refuse_leaks(self._masking.hidden, given, moved)
         return values
 
     def _compile(self, value: bytes) -> Plans:
         shape = self._shape_of(value)
         unruled = [column.unruled for column in self._columns]
         key = [unruled[at] for at in self._key_at]
+        columns = {c.name: (i, c.to_python) for i, c in enumerate(shape.after)}
         plans = Plans(
             row=RowPlan(self._columns, shape.after, self._defaulted.append),
             old=RowPlan(unruled, shape.after),
             key=RowPlan(key, shape.before),
             leaving=RowPlan(key, shape.after),
             whole=is_whole(shape.after),
-            columns={c.name: (i, c.to_python) for i, c in enumerate(shape.after)},
+            columns=columns,
+            seen=self._hidden.source(columns),
         )
         self._plans[value[:HEADER]] = plans
         return plans

@@ -40,6 +40,7 @@ def mapping_faults(mapping: TableMapping) -> list[str]:
     return [
         *_tables(mapping),
         *_key(mapping),
+        *_undeclared("reads_unmasked", mapping.reads_unmasked, mapping.source_columns),
         *(fault for column in mapping.columns for fault in _column(column, mapping)),
         *(fault for column in mapping.columns for fault in _column_rules(column)),
         *lookup_faults(mapping),

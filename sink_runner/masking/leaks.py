@@ -6,17 +6,26 @@ plugin's `sink_map` reads of the event and puts elsewhere has left that way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date, time
+from functools import cache
+from html import unescape
+from typing import Any
+from unicodedata import normalize, numeric
+from urllib.parse import unquote
+from uuid import UUID
 
 from ..errors import PolicyError, StepError
-from ..plugin import ABSENT, Event, Row, TableMapping
+from ..plugin import ABSENT, Row, TableMapping
 from .origins import Origin, Origins
 from .policy import Policies
 from .readers import group_reader
 from .stamp import Hidden
 
-_SHORTEST = 6
-"""Characters; what is shorter may stand in a text by chance."""
+_JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[bfnrt])")
+_SHORTEST = 6, 6, 10
+"""Characters of each form; what is shorter may stand in a text by chance."""
 
 
 def hidden_sources(mapping: TableMapping, policies: Policies, origins: Origins) -> Hidden:
@@ -40,18 +49,59 @@ def _hidden(mapping: TableMapping, policies: Policies, origins: Iterable[Origin]
     return any(mask is not None and mask.function is not None for mask in masks)
 
 
-def refuse_leaks(hidden: Hidden, event: Event, row: Row) -> None:
+def refuse_leaks(hidden: Hidden, given: Iterable[Mapping[str, Any]], row: Row) -> None:
     """StepError where a hidden column's value stands in a column of `row` not made of it.
 
-    `row` has the columns that a step has changed; what is declared goes by its own policy.
+    `given` are the source rows of the event; `row` has the columns that a step has changed.  What
+    is declared goes by its own policy.
     """
-    written = {name: str(value) for name, value in row.items() if value}
-    for before_or_after in filter(None, (event.row, event.before)):
+    written = {name: _forms(value) for name, value in row.items() if value}
+    for source_row in given:
         for source, own in hidden.items():
-            clear = before_or_after.get(source)
-            if clear is None or clear is ABSENT or len(text := str(clear)) < _SHORTEST:
+            clear = source_row.get(source)
+            if not written.keys() - own or clear is None or clear is ABSENT:
                 continue
+            looked_for = _forms(clear)
             for name in written.keys() - own:
-                if text in written[name]:
+                # A text that shows a masked value's name is no value of the column either.
+                if f"<masked {source}>" in written[name][0] or any(
+                    map(_stands_in, looked_for, written[name], _SHORTEST)
+                ):
                     fault = f"carries {source!r} to column {name!r} unmasked"
                     raise StepError("maps", "sink_map", fault)
+
+
+def _stands_in(value: str, text: str, shortest: int) -> bool:
+    return len(value) >= shortest and (value in text or value[::-1] in text)
+
+
+def _forms(value: Any) -> tuple[str, str, str]:
+    """A value's text; its letters and digits, however they are spelled and separated; its digits.
+
+    Times and UUIDs are no text: their digits may hold any short number by chance.
+    """
+    text = _text(value)
+    if isinstance(value, date | time | UUID):
+        return text, "", ""
+    plain = "".join(map(_plain, normalize("NFKD", _unescaped(text)).casefold()))
+    return text, plain, "".join(filter(str.isdecimal, plain))
+
+
+def _unescaped(text: str) -> str:
+    """A text without the escapes of JSON, URLs and HTML."""
+    return unescape(unquote(_JSON_ESCAPE.sub(lambda it: chr(int(it[1] or "20", 16)), text)))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    return " ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)
+
+
+@cache
+def _plain(char: str) -> str:
+    """A digit of any script as ASCII's, a letter, or nothing."""
+    number = numeric(char, -1)
+    if number in range(10):
+        return str(int(number))
+    return char if char.isalnum() else ""

@@ -16,4 +16,5 @@ class Masking(NamedTuple):
     digest: str
     columns: tuple[str, ...]
     hidden: Hidden | None = None
-    """What is looked for in every row; None where no step could have carried it elsewhere."""
+    """What hooks do not see, and what is looked for in every row that they change; None where
+    the mapping has no hooks that see rows."""

@@ -40,6 +40,7 @@ from .conflicts import (
 )
 from .events import ABSENT, Change, Changes, Context, Event, Op, Row, Verdict
 from .mapping import Candidates, Query, Schedule, Table, TableMapping
+from .masked_value import MaskedValue
 
 __all__ = [
     "ABSENT",
@@ -61,6 +62,7 @@ __all__ = [
     "Keep",
     "Lookup",
     "Mark",
+    "MaskedValue",
     "OnTruncate",
     "Op",
     "Query",

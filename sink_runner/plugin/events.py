@@ -52,7 +52,8 @@ class Event:
     """One change event, read-only.
 
     `row` holds the columns after the change, and for a delete those before it.  Times
-    without zone are naive and UTC; numerics are Decimal; UUID and JSON are text.
+    without zone are naive and UTC; numerics are Decimal; UUID and JSON are text.  Columns that
+    the policies mask for the target are `MaskedValue`.
     """
 
     op: Op

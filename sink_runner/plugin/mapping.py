@@ -126,6 +126,9 @@ class TableMapping:
     conflict: Conflict
     reads: tuple[str, ...] = ()
     """Source columns that the hooks read besides those the columns name."""
+    reads_unmasked: tuple[str, ...] = ()
+    """Source columns whose values the hooks need, though the policies mask them for the target.
+    A hook gets any other such column as a `MaskedValue`."""
     old_row: bool = False
     """The mapping needs the row before the change: the source has REPLICA IDENTITY FULL."""
     on_delete: Action = field(default_factory=Delete)

@@ -130,7 +130,10 @@ class _Asking(NamedTuple):
         if query is not None:
             text = query.select.replace("{changed}", "true")
             text = text.replace("{since}", "'-infinity'::timestamp")
-        return self._described(table.database, text)
+        found = _prepared(self.session(table.database), table.database, text)
+        if found is None:
+            raise ConfigError(f"source {mapping.source} or the mapping's query cannot be read")
+        return found
 
     def source_origins(
         self, mapping: TableMapping, columns: Sequence[ResultColumn]
@@ -166,20 +169,18 @@ class _Asking(NamedTuple):
     def _lookup(self, column: str, lookup: Lookup) -> list[Origin]:
         empty: list[Any] = [[] for _ in range(lookup.query.count("%s"))]
         return self._origins(
-            self._described(lookup.database, lookup.query, empty)[-1],
+            self._found(lookup, empty)[-1],
             lookup.made_of,
             f"what the lookup of column {column!r} finds in database {lookup.database} is computed",
             'Lookup(made_of=("database.schema.table.column",))',
         )
 
-    def _described(
-        self, database: str, query: str, parameters: Sequence[Any] | None = None
-    ) -> list[ResultColumn]:
-        connection = self.session(database)
-        text = f"SELECT * FROM (\n{query.strip().rstrip(';')}\n) asked LIMIT 0"
-        result = connection.execute(text.encode(), parameters).pgresult
+    def _found(self, lookup: Lookup, nothing: Sequence[Any]) -> list[ResultColumn]:
+        connection = self.session(lookup.database)
+        text = f"SELECT * FROM (\n{lookup.query.strip().rstrip(';')}\n) asked LIMIT 0"
+        result = connection.execute(text.encode(), nothing).pgresult
         assert result is not None
-        return result_columns(connection, database, result)
+        return result_columns(connection, lookup.database, result)
 
     def _origins(
         self, found: ResultColumn, made_of: Sequence[str], computed: str, way: str

@@ -171,3 +171,9 @@ def test_batch_query_is_followed(table: Any) -> None:
     assert not any(it.computed for origins in found.values() for it in origins)
     (bare,) = sources(table, query=Query(select=select), events=False)["n"]
     assert "column 'n' of the mapping's query is computed" in bare.computed
+
+
+def test_reader_of_some_columns_is_enough(table: Any) -> None:
+    table.admin.execute(f"REVOKE ALL ON {table.schema}.t FROM sink_writer")
+    table.admin.execute(f"GRANT SELECT (id) ON {table.schema}.t TO sink_writer")
+    assert sources(table) == {}
