@@ -76,14 +76,14 @@ def test_a_personal_name_looks_personal(column):
     ("column", "type_"),
     [
         ("id", "uuid"),
-        ("scheme_name", "text"),
-        ("district_name", "text"),
-        ("scheme_code", "text"),
-        ("status", "text"),
+        ("scheme_name", "varchar(50)"),
+        ("district_name", "varchar(50)"),
+        ("scheme_code", "varchar(50)"),
+        ("status", "varchar(50)"),
         ("updated_at", "timestamp without time zone"),
-        ("company", "text"),  # holds "pan", but not as a word
+        ("company", "varchar(50)"),  # holds "pan", but not as a word
         ("page_count", "integer"),  # holds "age"
-        ("package", "text"),
+        ("package", "varchar(50)"),
         ("family_id", "uuid"),
         ("citizen_id", "uuid"),  # a surrogate
         ("comment", "integer"),  # no text, so nothing can stand in it
@@ -91,14 +91,40 @@ def test_a_personal_name_looks_personal(column):
         ("risk_score", "numeric"),
         ("scheme_count", "integer"),
         ("uid", "uuid"),
-        ("scheme_name_en", "text"),  # a thing's, in a language
-        ("schemename", "text"),
-        ("fileno", "text"),
-        ("casino", "text"),
-        ("acid", "text"),  # no account
-        ("radar_no", "text"),
+        ("scheme_name_en", "varchar(50)"),  # a thing's, in a language
+        ("schemename", "varchar(50)"),
+        ("fileno", "varchar(50)"),
+        ("casino", "varchar(50)"),
+        ("acid", "varchar(50)"),  # no account
+        ("radar_no", "varchar(50)"),
         ("cell_count", "integer"),
     ],
 )
 def test_other_columns_do_not(column, type_):
     assert not looks_personal(column, type_)
+
+
+KINDS = """
+samagra_id abha_number pmjay_id nrega_card kyc_ref metadata attributes old_value annual_inc
+social_category divyang tehsil latlng newValues householdInc action_url callbackUri
+"""
+UNBOUNDED = """
+text TEXT text[] _text citext json jsonb JSONB xml hstore varchar VARCHAR varchar[]
+"""
+
+
+@pytest.mark.parametrize("column", KINDS.split())
+def test_name_of_a_kind_looks_personal(column):
+    assert looks_personal(column, "character varying(50)")
+
+
+@pytest.mark.parametrize("type_", [*UNBOUNDED.split(), "character varying", "character varying[]"])
+def test_anything_may_stand_in_a_type_without_bounds(type_):
+    assert looks_personal("kind", type_)
+
+
+@pytest.mark.parametrize(
+    "type_", ["varchar(20)", "character varying(20)", "char(3)", "string", "integer", "date", ""]
+)
+def test_bounded_type_says_nothing(type_):
+    assert not looks_personal("kind", type_)

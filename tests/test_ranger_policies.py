@@ -130,6 +130,18 @@ def test_readers_are_the_two_databases():
             f"Call {MOBILE}, income VERY_LOW",
             "Call ***MASKED***, income CONFIDENTIAL",
         ),
+        ("alerts.ml_alert_outbox.alert_type", "BENEFIT_EXPIRY", "BENEFIT_EXPIRY"),
+        ("alerts.ml_alert_outbox.alert_type", f"Call {MOBILE}", "OTHER"),
+        (
+            "alerts.ml_alert_outbox.action_url",
+            f"https://portal.example/benefits?mobile={MOBILE}#{EMAIL}",
+            "https://portal.example/benefits",
+        ),
+        (
+            "forecast.benefit_forecasts.projections",
+            f'[{{"scheme_code":"NREGA","aadhaar":"{AADHAAR}","benefit_amount":12.50}}]',
+            '[{"scheme_code":"NREGA","benefit_amount":12.50}]',
+        ),
     ],
 )
 def test_what_the_portal_sees_of_the_warehouse(source, value, shown):

@@ -90,9 +90,7 @@ class MaskedQuery:
                 "a masking policy is missing for the caller's group; `sink-runner api` cannot "
                 "show what nobody has decided on"
             ) from None
-        steps = tuple(
-            (name, self._fitting(name, mask)) for name, mask in masks.items()
-        )
+        steps = tuple((name, self._fitting(name, mask)) for name, mask in masks.items())
         self._steps[group] = policies, steps
         return steps
 

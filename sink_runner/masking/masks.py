@@ -13,7 +13,7 @@ import hmac
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from typing import Any
 from ..errors import PolicyError
 from .identifiers import normalize_identifier
 from .scrub import scrub_contacts, scrub_contacts_and_income
+from .structured_masks import mask_json, show_code, show_link
 
 MaskFunction = Callable[[Any], Any]
 
@@ -183,13 +184,17 @@ def to_null(_value: Any) -> None:
 jan_aadhaar: MaskFunction = show_last(4, "****-****-")
 mobile: MaskFunction = show_last(4, "******")
 
-# What a CUSTOM policy may call, with the types of the arguments that follow {col}.
-FUNCTIONS: Mapping[str, tuple[tuple[type, ...], Callable[..., MaskFunction]]] = MappingProxyType(
+# What a CUSTOM policy may call, with the types of the arguments that follow {col}; `...` stands for
+# more of the last.
+FUNCTIONS: Mapping[str, tuple[tuple[Any, ...], Callable[..., MaskFunction]]] = MappingProxyType(
     {
         "show_last": ((int, str), show_last),
         "show_email": ((), lambda: show_email),
         "scrub_contacts": ((), lambda: scrub_contacts),
         "scrub_contacts_and_income": ((), lambda: scrub_contacts_and_income),
+        "show_link": ((), lambda: show_link),
+        "show_code": ((str,), show_code),
+        "mask_json": ((str, ...), lambda *rules: mask_json(rules, _compile_expression)),
     }
 )
 
@@ -232,13 +237,21 @@ def _compile_expression(expression: str | None) -> MaskFunction:
         ) if name in FUNCTIONS:
             types, factory = FUNCTIONS[name]
             values = [node.value for node in rest if isinstance(node, ast.Constant)]
-            if len(values) == len(rest) and tuple(map(type, values)) == types:
+            if len(values) == len(rest) and _are(values, types):
                 return factory(*values)
     known = ", ".join(sorted(FUNCTIONS))
     raise PolicyError(
         f"CUSTOM cannot be {expression!r}: write a quoted text, or a call such as "
         f"show_last({{col}}, 4, '****-****-') of one of {known} (see README.md of the policies)"
     )
+
+
+def _are(values: Sequence[Any], types: tuple[Any, ...]) -> bool:
+    """Whether the arguments have the types that a function takes."""
+    found = tuple(map(type, values))
+    if types[-1:] == (...,):
+        return len(found) >= len(types) - 1 and {*found} == {types[-2]}
+    return found == types
 
 
 def _parse(expression: str) -> ast.expr | None:

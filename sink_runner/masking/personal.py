@@ -1,5 +1,8 @@
 """Which columns look personal: a guess by name and type, for what nobody has classified yet.
 
+JSON, XML, hstore, text of any length and links look personal whatever their names are: anything
+may stand in them.
+
 It errs towards yes.  A column that looks so and is not is listed in `classification.json` under
 `not_personal`, with the reason.
 """
@@ -23,7 +26,9 @@ _WORDS = _words(
     father mother husband wife spouse guardian nominee photo photograph portrait signature
     fingerprint biometric iris health diagnosis password secret otp surname nickname
     city lat lon lng geo ip mob tel fname mname lname yob ssn gps blood face marital
-    residence residential landmark house"""
+    residence residential landmark house samagra abha pmjay kyc uan eshram card divyang
+    viklang handicap handicapped pwd tehsil tahsil taluk taluka mandal panchayat ward hamlet
+    latlng latlong coordinate geom geometry"""
 )
 # Things have names, too: a name is a person's where it stands alone or behind one of these.
 _NAMES = _words(
@@ -40,9 +45,23 @@ _NUMBERS = frozenset({"no", "num", "number", "nbr"})
 _FREE = _words(
     """comment comments message messages note notes remark remarks reason reasons explanation
     description subject resolution body content text properties payload details data
-    flags answer question query path hash"""
+    flags answer question query path hash metadata meta attributes attrs extra extras
+    url urls uri link links href"""
 )
 _FREE_TYPES = re.compile(r"text|char|json|xml|string", re.IGNORECASE)
+# Types whose values may be of any length and form, and arrays of them.
+_UNBOUNDED = re.compile(
+    r"_?(?:text|citext|jsonb?|xml|hstore|jsonpath|tsvector|(?:character varying|varchar))(?:\[\])*",
+    re.IGNORECASE,
+)
+_PAIRS = frozenset(
+    [
+        *((when, what) for when in ("old", "new", "previous", "prior", "former", "changed")
+          for what in ("value", "values", "row", "image")),
+        *((whose, "inc") for whose in ("annual", "monthly", "yearly", "family", "household")),
+        *(("social", what) for what in ("category", "class", "group")),
+    ]
+)  # fmt: skip
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _COMPOUNDS = re.compile(
     r"a+dha+r|aada+r|bhamashah|mobile|phone|e_?mail|birth|pincode|income|address|nameof",
@@ -63,7 +82,7 @@ def looks_personal(column: str, type_: str) -> bool:
     Text in which anything may stand counts as personal.  "" is a type that is not known.
     """
     words = [word for part in _PART.findall(column) for word in _apart(part.lower())]
-    if _DEVANAGARI.search(column):
+    if _DEVANAGARI.search(column) or _UNBOUNDED.fullmatch(type_) or _PAIRS & {*pairwise(words)}:
         return True
     if _COMPOUNDS.search(column) or _WORDS.intersection(_singular(words)) or _numbered(words):
         return not _is_flag(words, type_)

@@ -241,7 +241,8 @@ def test_the_newest_forecast_is_told(service, admin):
     for number, day in ((1, "2026-01-01"), (2, "2026-03-01"), (3, "2026-02-01")):
         admin.execute(
             "INSERT INTO forecast.benefit_forecasts (forecast_id, family_id, total_annual_value, "
-            "scheme_count, projections, generated_at) VALUES (%s, %s, 12.5, 1, '[{\"a\": 1}]', %s)",
+            "scheme_count, projections, generated_at) VALUES (%s, %s, 12.5, 1, "
+            '\'[{"benefit_amount": 1, "a": 1}]\', %s)',
             (number, family, day),
         )
     answer = service.get(f"/v1/families/{family}/forecast")
@@ -251,7 +252,7 @@ def test_the_newest_forecast_is_told(service, admin):
         "horizon_months": 12,
         "total_annual_value": 12.5,
         "scheme_count": 1,
-        "projections": [{"a": 1}],
+        "projections": [{"benefit_amount": 1}],
         "generated_at": "2026-03-01T00:00:00Z",
     }
 

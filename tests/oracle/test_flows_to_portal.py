@@ -114,6 +114,12 @@ class TestBenefitForecasts:
         told.insert(FORECASTS, forecast_id=1, generated_at=EARLIER, scheme_count=4)
         assert self.counts(told) == {"1": 4}
 
+    def test_of_a_projection_what_is_specified_alone(self, told):
+        rows = [{"scheme_code": "NREGA", "aadhaar": "1", "metadata": {"scheme_code": "x"}}, 7]
+        told.insert(FORECASTS, forecast_id=1, generated_at=LATER, projections=rows)
+        (row,) = told.expected("benefit_forecasts").values()
+        assert row["projections"] == [{"scheme_code": "NREGA"}]
+
     def test_projections_that_are_no_array_are_set_aside(self, told):
         told.insert(FORECASTS, forecast_id=1, projections={})
         assert not self.counts(told)
@@ -170,8 +176,22 @@ class TestAlerts:
         told.insert(CITIZENS, id=one(name), created_at=created, verification_status=verified)
         told.insert(KNOWN, citizen_id=one(name), **{"family_id": FAMILY, **known})
 
-    def alert(self, told):
-        told.insert(ALERTS, alert_id=one("alert"), family_id=FAMILY)
+    def alert(self, told, **columns):
+        told.insert(ALERTS, alert_id=one("alert"), family_id=FAMILY, **columns)
+
+    @pytest.mark.parametrize(
+        ("kind", "shown"),
+        [
+            ("BENEFIT_EXPIRY", "BENEFIT_EXPIRY"),
+            ("A_1234", "A_1234"),
+            *((text, "OTHER") for text in ("call 0123456789", "A_12345", "a", "")),
+        ],
+    )
+    def test_type_is_a_code_and_link_has_no_query(self, told, kind, shown):
+        self.member(told, "head", EARLIER, is_family_head=True)
+        self.alert(told, alert_type=kind, action_url="/apply?mobile=0123456789#x")
+        row = told.expected("ml_alerts")[one("alert")]
+        assert (row["alert_type"], row["action_url"]) == (shown, "/apply")
 
     def test_the_head_is_told(self, told):
         self.member(told, "first", EARLIER)

@@ -65,7 +65,7 @@ def test_check_says_that_all_holds(policies):
     code, out, _ = policies("check")
     assert code == 0
     assert out.startswith("version 1 (")
-    assert out.endswith("14 policies, 1 mappings, 0 faults, 0 warnings\n")
+    assert out.endswith("17 policies, 1 mappings, 0 faults, 0 warnings\n")
 
 
 def test_check_names_a_personal_column_without_policy(policies):
@@ -196,7 +196,7 @@ def test_push_makes_service_and_policies_and_pull_brings_the_versions(policies, 
     code, out, _ = policies("push", "--yes")
     assert code == 0
     assert "create service 'sink_prod'" in out
-    assert len(ranger.policies) == 1 + 14
+    assert len(ranger.policies) == 1 + 17
     assert ranger.definitions["sink"] == DEFINITION
     code, out, _ = policies("push")
     assert (code, out) == (0, "Ranger's masking policies say the same\n")
@@ -228,10 +228,10 @@ def test_push_shows_and_asks_before_it_sends(policies, ranger, folder):
 def test_push_leaves_what_only_ranger_has_unless_it_is_to_delete_it(policies, ranger, folder):
     policies("push", "--yes")
     edit(folder, lambda content: content["policies"].pop())
-    assert "only in Ranger, and left there: 'identity map" in policies("push", "--yes")[1]
-    assert len(ranger.policies) == 1 + 14
+    assert "only in Ranger, and left there: 'forecast: projections" in policies("push", "--yes")[1]
+    assert len(ranger.policies) == 1 + 17
     assert policies("push", "--yes", "--delete")[0] == 0
-    assert len(ranger.policies) == 1 + 13
+    assert len(ranger.policies) == 1 + 16
 
 
 def test_push_sends_nothing_that_could_not_be_used_here(policies, ranger, folder):

@@ -73,7 +73,8 @@ def envelope(*, told: bool = False, **columns: str) -> dict[str, Any]:
 
 
 def policies(*tagged: str, not_personal: tuple[str, ...] = ()) -> Policies:
-    """Policies that know some columns of the table."""
+    """Policies that know some columns of the table; of its own ones somebody knows already."""
+    not_personal += tuple({"title", "amount", "label", "other"} - {*tagged, *not_personal})
     known = Classification(
         tags={("north", "public", "t", name): frozenset({"NAME"}) for name in tagged},
         not_personal=frozenset(("north", "public", "t", name) for name in not_personal),

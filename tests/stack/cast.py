@@ -14,7 +14,9 @@ LIKE: Mapping[str, Mapping[str, Any]] = {
     "public.profile_360": {"profile_data": {}, "vulnerability_level": "MEDIUM"},
     "public.scheme_master": {"scheme_name": "A scheme", "category": "HEALTH"},
     "eligibility.eligibility_snapshots": {"evaluation_status": "RULE_ELIGIBLE"},
-    "forecast.benefit_forecasts": {"projections": [{"scheme_code": "NREGA", "amount": 500}]},
+    "forecast.benefit_forecasts": {
+        "projections": [{"scheme_code": "NREGA", "benefit_amount": 500, "officer": "Asha"}]
+    },
     "decision.applications": {"decision": "ROUTE_TO_OFFICER", "reasons": ["Decided"]},
     "alerts.ml_alert_outbox": {"alert_type": "NUDGE", "severity": "LOW", "message": "Look here"},
     "public.service_applications": {"service_type": "GENERAL", "status": "SUBMITTED"},

@@ -149,7 +149,7 @@ class ModelLoad:
         return {
             "generated_at": self._recently(),
             "scheme_count": count,
-            "projections": json.dumps([{"amount": count}] * count),
+            "projections": json.dumps([{"benefit_amount": count}] * count),
         }
 
     def _decision(self) -> dict[str, Any]:

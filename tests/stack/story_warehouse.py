@@ -139,6 +139,7 @@ def alerts(cast: Cast, family: str, waiting: str) -> None:
     cast.member(family)
     cast.alert(family, message="Income band VERY_LOW of 012345678901, write to a@example.in")
     cast.alert(family, message="A LOW income, a HIGH risk, call 0123456789")
+    cast.alert(family, alert_type="Call 0123456789", action_url="/apply?mobile=0123456789")
     told = cast.alert(family, severity="CRITICAL")
     cast.update(ALERTS, ("alert_id", told), severity="LOW")
     cast.delete(ALERTS, ("alert_id", told))

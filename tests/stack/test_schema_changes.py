@@ -141,6 +141,10 @@ def environ(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def scene(stack: StackUnderTest, environ: dict[str, str], tmp_path: Path) -> Iterator[Scene]:
     shutil.copytree(ROOT / "ranger-policies", tmp_path / "ranger-policies")
+    classification = tmp_path / "ranger-policies" / "classification.json"
+    known = json.loads(classification.read_text())
+    known["not_personal"][SOURCE] = dict.fromkeys(("label", "title"), "of a thing")
+    classification.write_text(json.dumps(known))
     text = (ROOT / "sink-runner.toml").read_text()
     often = "retry_steps = [0.2, 0.5]\n"
     (tmp_path / "sink-runner.toml").write_text(often + text)

@@ -41,7 +41,7 @@ TRAP_TABLES = {
     "changing": "id INT PRIMARY KEY, label TEXT NOT NULL, amount BIGINT",
     "Odd Names": """"Order No" INT PRIMARY KEY, "a-b" TEXT, a_b TEXT DEFAULT 'd', "1st" TEXT,
                     a_u002db TEXT, "\u043c\u0435\u0440\u0430" TEXT""",
-    "Odd Items": '"Order No" INT PRIMARY KEY, "a-b" TEXT, a_b TEXT',
+    "Odd Items": '"Order No" INT PRIMARY KEY, "a-b" VARCHAR(200), a_b VARCHAR(200)',
     "shapes": """id INT NOT NULL, part SMALLINT NOT NULL, large BIGINT, ratio REAL,
                  precise DOUBLE PRECISION, flag BOOLEAN NOT NULL, code UUID, document JSON,
                  binary_document JSONB, day DATE, clock TIME, clock_zoned TIMETZ, at TIMESTAMP(3),
@@ -53,7 +53,9 @@ TRAP_TABLES = {
                 document JSONB, code UUID, raw BYTEA, span INTERVAL, tags TEXT[]""",
 }
 # The same table in both databases, for two mappings that feed each other.
-_BALL = {"ball": "id INT PRIMARY KEY, v TEXT, hops INT NOT NULL, changed_at TIMESTAMP NOT NULL"}
+_BALL = {
+    "ball": "id INT PRIMARY KEY, v VARCHAR(200), hops INT NOT NULL, changed_at TIMESTAMP NOT NULL"
+}
 TRAPS = {"warehouse": TRAP_TABLES | _BALL, "citizen": _BALL}
 _FULL_IDENTITY = ("toast_full", "gone_full")
 

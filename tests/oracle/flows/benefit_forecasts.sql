@@ -1,8 +1,24 @@
--- Flow 5. The version that was generated last; of two of one time the later one.
+-- Flow 5. The version that was generated last; of two of one time the later one. Of a projection the
+-- specification's columns alone, and of those what is no object or array.
+WITH shown AS (
+  SELECT version.*, (
+    SELECT coalesce(jsonb_agg((
+      SELECT coalesce(jsonb_object_agg(name, value), '{}')
+      FROM jsonb_each(item) AS member (name, value)
+      WHERE jsonb_typeof(value) NOT IN ('object', 'array') AND name IN (
+        'projection_id', 'projection_type', 'scheme_code', 'scheme_name', 'period_start',
+        'period_end', 'period_type', 'benefit_amount', 'benefit_count', 'benefit_frequency',
+        'probability', 'confidence_level', 'eligibility_based_on', 'life_stage_event', 'event_date')
+    ) ORDER BY place), '[]')
+    FROM jsonb_array_elements(data -> 'projections') WITH ORDINALITY AS array_item (item, place)
+    WHERE jsonb_typeof(item) = 'object'
+  ) AS projections
+  FROM version
+  WHERE relation = 'forecast.benefit_forecasts' AND jsonb_typeof(data -> 'projections') = 'array'
+)
 SELECT DISTINCT ON (id) id AS key, jsonb_build_object(
     'family_id', data -> 'family_id', 'horizon_months', data -> 'horizon_months',
     'total_annual_value', data -> 'total_annual_value', 'scheme_count', data -> 'scheme_count',
-    'projections', data -> 'projections', 'generated_at', data -> 'generated_at') AS columns
-FROM version
-WHERE relation = 'forecast.benefit_forecasts' AND jsonb_typeof(data -> 'projections') = 'array'
+    'projections', projections, 'generated_at', data -> 'generated_at') AS columns
+FROM shown
 ORDER BY id, (data ->> 'generated_at')::timestamp DESC, seq DESC

@@ -1,4 +1,5 @@
 -- Flow 7. Once, as it was first; to whom it could first be given. It goes with that citizen.
+-- A type that is no code is OTHER, and a link ends before its query.
 WITH alert AS (
   SELECT DISTINCT ON (id) id, at, data
   FROM step WHERE relation = 'alerts.ml_alert_outbox' AND data IS NOT NULL
@@ -17,6 +18,10 @@ given AS (
   FROM alert
 )
 SELECT given.id AS key, jsonb_build_object(
-    'citizen_id', citizen, 'alert_type', data -> 'alert_type', 'severity', data -> 'severity',
-    'message', data -> 'message', 'action_url', data -> 'action_url', 'created_at', data -> 'created_at') AS columns
+    'citizen_id', citizen,
+    'alert_type', CASE WHEN data ->> 'alert_type' ~ '^[A-Z]([A-Z_]*[0-9]?){0,4}[A-Z_]*$'
+      THEN data ->> 'alert_type' ELSE 'OTHER' END,
+    'severity', data -> 'severity', 'message', data -> 'message',
+    'action_url', regexp_replace(data ->> 'action_url', '[?#].*', ''),
+    'created_at', data -> 'created_at') AS columns
 FROM given JOIN portal_citizens ON portal_citizens.id::text = given.citizen

@@ -148,7 +148,11 @@ def forecasts(draw: Draw, family: Family) -> Iterator[Row]:
             "scheme_count": len(codes),
             "projections": json.dumps(
                 [
-                    {"scheme_code": code, "projection_type": "FUTURE_ENROLMENT", "amount": amount}
+                    {
+                        "scheme_code": code,
+                        "projection_type": "FUTURE_ENROLMENT",
+                        "benefit_amount": amount,
+                    }
                     for code, amount in zip(codes, amounts, strict=True)
                 ]
             ),
