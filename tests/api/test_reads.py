@@ -199,7 +199,7 @@ def test_other_policies_hold_from_the_next_request_on(reader_dsn, person, tmp_pa
 
 
 def test_nothing_is_shown_by_policies_that_are_too_old(reader_dsn, person):
-    watch, pool = PolicyWatch(POLICIES, age=11, max_age=10), _pool(reader_dsn, 5, 1)
+    watch, pool = PolicyWatch(POLICIES, age=11, max_age=10), _pool(Dsn.of(reader_dsn), 5, 1)
     pool.open(wait=True)
     query = MaskedQuery("profile", "smart_warehouse", watch.current, pool)
     with pytest.raises(ProblemError) as caught:
