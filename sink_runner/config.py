@@ -18,6 +18,7 @@ from .avro.envelope import DEFAULT_PLACEHOLDER, Placeholder
 from .errors import ConfigError
 from .health.settings import HealthSettings
 from .kafka.security import Security
+from .masking.settings import RangerAdmin
 from .portions import DEFAULT_BYTES
 from .postgres.settings import Database
 from .schedule.settings import Scheduling
@@ -93,7 +94,7 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policies:
+class Policies(RangerAdmin):
     """What is masked, and how."""
 
     directory: Path = field(
@@ -119,15 +120,6 @@ class Policies:
             minimum=1,
         ),
     )
-    admin: str = field(
-        default="",
-        metadata=doc(
-            "URL of Ranger Admin, which then has the last word: the runner fetches its policies "
-            "into the folder. Empty: the folder alone counts."
-        ),
-    )
-    user: str = field(default="", metadata=doc("Who signs in to Ranger Admin."))
-    password: str = field(default="", repr=False, metadata=doc("The user's password."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

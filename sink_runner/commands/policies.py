@@ -43,7 +43,7 @@ examples:
   sink-runner policies check
   sink-runner policies show --column aadhaar
   sink-runner policies show --user asha --json
-  SINK_RANGER_ADMIN=http://ranger:6080 sink-runner policies push --dry-run
+  SINK_RANGER_ADMIN=https://ranger:6182 sink-runner policies push --dry-run
 """
 CHECK = """\
 The exit code is 1 if a mapping would leave a personal column bare, or if mappings would carry a

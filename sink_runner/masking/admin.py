@@ -6,32 +6,56 @@ sent and received here is the JSON as it stands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import ssl
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, NamedTuple
 
-from ..errors import ConfigError, PolicyError, RetriableError
+from ..errors import AccessError, ConfigError, PolicyError, RetriableError
+from ..tls import Refusal, check_tls
+from .settings import RangerAdmin
 
 Content = dict[str, Any]
 _SECONDS = 20  # to connect, and between two parts of an answer
 _MOST = 300  # characters of what Ranger says is wrong
 _BASE = "service/public/v2/api"
 _DOWNLOAD = "service/plugins/policies/download"
+_SECURE_DOWNLOAD = "service/plugins/secure/policies/download"
+"""As Ranger's plugins ask with Kerberos."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admin:
-    """One service of one Ranger Admin."""
+_ADVICE: Mapping[Refusal, str] = {
+    "untrusted": "check policies.ca_file, and policies.admin for its host name",
+    "certificate": "check policies.certificate_file and policies.key_file",
+    "no TLS": "check policies.admin, which says https://",
+    "TLS": "write policies.admin with https://",
+}
 
+
+class _Session(NamedTuple):
     http: Any
     """`RangerClientHttp`, which has no types."""
-    service: str
+    context: ssl.SSLContext | None
+
+
+class Admin:
+    """One service of one Ranger Admin.
+
+    Secrets and files are read for the first request, and again when Ranger Admin refuses them, so a
+    rotation needs no restart.
+    """
+
+    def __init__(self, settings: RangerAdmin, service: str) -> None:
+        self._settings = settings
+        self.service = service
+        self._session: _Session | None = None
 
     def download(self, known_version: int = -1) -> Content | None:
         """The service's policies as plugins get them; None if those of `known_version` hold."""
         asked = {"lastKnownVersion": known_version, "pluginId": "sink-runner"}
-        path = f"{_DOWNLOAD}/{self.service}"
+        path = _SECURE_DOWNLOAD if self._settings.kerberos else _DOWNLOAD
+        path = f"{path}/{self.service}"
         return self._call("GET", path, params=asked, empty=HTTPStatus.NOT_MODIFIED)
 
     def policies(self) -> list[Content]:
@@ -79,67 +103,147 @@ class Admin:
         expected: HTTPStatus = HTTPStatus.OK,
         empty: HTTPStatus | None = None,
     ) -> Content | None:
-        """None for an answer of status `empty`."""
+        """None for an answer of status `empty`.
+
+        Raises PolicyError where Ranger refuses the request, AccessError where it refuses the client
+        or its certificate is not trusted, RetriableError for an outage.
+        """
         from apache_ranger.client.ranger_client import (  # noqa: PLC0415 - an extra
             API,
             HttpMethod,
         )
-        from requests import RequestException  # noqa: PLC0415
 
         def judge(response: Any, **_: Any) -> None:
             if response.status_code == empty:
                 raise _EmptyError
+            if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+                raise self._refused(response)
             if response.status_code != expected:
                 raise _refusal(method, path, response)
 
-        # Left to itself, the client prints what failed, and says None to what it did not find.
-        self.http.session.hooks["response"] = [judge]
+        def send() -> Content | None:
+            return self._send(API(path, HttpMethod[method], expected), params, content, judge)
+
         try:
-            found: Content | None = self.http.call_api(
-                API(path, HttpMethod[method], expected), params, content
-            )
+            try:
+                return send()
+            except AccessError:
+                self._session = None  # what is read anew may be accepted
+                return send()
         except _EmptyError:
             return None
+
+    def _send(
+        self,
+        api: Any,
+        params: Mapping[str, Any] | None,
+        content: Content | None,
+        judge: Callable[..., None],
+    ) -> Content | None:
+        from requests import RequestException  # noqa: PLC0415
+
+        self._session = session = self._session or self._signed_in()
+        # Left to itself, the client prints what failed, and says None to what it did not find.
+        session.http.session.hooks["response"] = [judge]
+        try:
+            found: Content | None = session.http.call_api(api, params, content)
         except RequestException as fault:
+            check_tls("Ranger Admin", self._settings.admin, session.context, _ADVICE, _SECONDS)
             why = type(fault).__name__
             raise RetriableError(f"Ranger Admin does not answer: {why}") from fault
         return found
+
+    def _signed_in(self) -> _Session:
+        from apache_ranger.client.ranger_client import RangerClientHttp  # noqa: PLC0415
+
+        settings = self._settings
+        try:
+            context = settings.tls_context() if settings.is_encrypted else None
+        except ValueError as fault:
+            raise ConfigError(f"policies: {fault}") from None
+        http = RangerClientHttp(settings.admin, self._login())
+        for scheme in ("http://", "https://"):
+            http.session.mount(scheme, _adapter(context, check_hostname=settings.check_hostname))
+        return _Session(http, context)
+
+    def _login(self) -> Any:
+        """What requests is to sign in with."""
+        settings = self._settings
+        if settings.kerberos:
+            try:
+                from requests_kerberos import HTTPKerberosAuth  # noqa: PLC0415 - not required
+            except ImportError as fault:
+                raise ConfigError(
+                    "policies.kerberos needs a library that is missing: "
+                    "pip install requests-kerberos"
+                ) from fault
+            return HTTPKerberosAuth()
+        if settings.password is not None:
+            return settings.user.encode(), settings.password.read().encode()
+        return lambda request: request  # without any, requests would look into ~/.netrc
+
+    def _refused(self, response: Any) -> AccessError:
+        settings = self._settings
+        who, keys = "a client without credentials", "policies.user and policies.password"
+        if settings.kerberos:
+            who, keys = "the Kerberos ticket", "it with klist, and its principal's rights in Ranger"
+        elif settings.user:
+            who = f"user {settings.user!r}"
+        return AccessError(
+            f"Ranger Admin {settings.admin} refuses {who} (status {response.status_code}"
+            f"{_reason(response)}): check {keys}"
+        )
 
 
 class _EmptyError(Exception):
     """There is nothing, and that is an answer."""
 
 
-def connect(url: str, user: str, password: str, service: str) -> Admin:
+def connect(settings: RangerAdmin, service: str) -> Admin:
     """Make a client; nothing is asked yet.  ConfigError where the extra is not installed."""
-    if not url:
+    if not settings.admin:
         raise ConfigError("policies.admin is not set: the URL of Ranger Admin")
-    try:
-        from apache_ranger.client.ranger_client import RangerClientHttp  # noqa: PLC0415
-        from requests.adapters import HTTPAdapter  # noqa: PLC0415
-    except ImportError as fault:
-        raise ConfigError(
-            "Ranger's client is missing: pip install 'sink-runner[ranger]'"
-        ) from fault
+    if find_spec("apache_ranger") is None:
+        raise ConfigError("Ranger's client is missing: pip install 'sink-runner[ranger]'")
+    return Admin(settings, service)
 
-    class Patient(HTTPAdapter):
-        """The library waits for ever unless it is told not to."""
+
+def _adapter(context: ssl.SSLContext | None, *, check_hostname: bool) -> Any:
+    """Make an adapter of requests that gives up in time and trusts the context's authorities."""
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+
+    tls: dict[str, Any] = {} if context is None else {"ssl_context": context}
+    if context is not None and not check_hostname:
+        tls["assert_hostname"] = False  # urllib3 would check it by itself
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *sizes: Any, **options: Any) -> None:
+            super().init_poolmanager(*sizes, **(options | tls))
+
+        def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+            return super().proxy_manager_for(proxy, **options, **tls)
+
+        def cert_verify(self, *_: Any) -> None:
+            """Add no public authorities to those of the context."""
 
         def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
-            return super().send(request, **options | {"timeout": _SECONDS})
+            # `verify` would name the authorities of REQUESTS_CA_BUNDLE.
+            return super().send(request, **options | {"timeout": _SECONDS, "verify": True})
 
-    http = RangerClientHttp(url, (user, password))
-    for scheme in ("http://", "https://"):
-        http.session.mount(scheme, Patient())
-    return Admin(http=http, service=service)
+    return Adapter()
 
 
 def _refusal(method: str, path: str, response: Any) -> Exception:
     if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
         return RetriableError("Ranger Admin does not answer: it is unavailable")
+    status = response.status_code
+    return PolicyError(f"Ranger Admin answered {status} to {method} {path}{_reason(response)}")
+
+
+def _reason(response: Any) -> str:
+    """What Ranger says is wrong, after a colon; "" where it says nothing."""
     try:
-        reason = str(response.json()["msgDesc"])
+        reason = " ".join(str(response.json()["msgDesc"]).split())
     except (ValueError, KeyError, TypeError):
-        reason = ""
-    why = f": {' '.join(reason.split())[:_MOST]}" if reason else ""
-    return PolicyError(f"Ranger Admin answered {response.status_code} to {method} {path}{why}")
+        return ""
+    return f": {reason[:_MOST]}" if reason else ""

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from ..errors import ConfigError, PolicyError
 from .admin import Admin, connect
@@ -126,17 +125,4 @@ def renewal(settings: Settings) -> Callable[[], None] | None:
 def admin_of(settings: Settings) -> Admin:
     """The Admin of the folder's service; ConfigError where either is not said."""
     service = value_of(local_policies(settings.directory), "serviceName", str, POLICIES)
-    return connect(_url(settings.admin), settings.user, settings.password, service)
-
-
-def _url(text: str) -> str:
-    """Of one that is none, the client's library raises what nobody expects."""
-    try:
-        parts = urlsplit(text)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname)
-        sound = sound and (parts.port is None or parts.port > 0)
-    except ValueError:
-        sound = False
-    if text and not sound:
-        raise ConfigError("policies.admin is no URL such as http://ranger:6080")
-    return text
+    return connect(settings, service)

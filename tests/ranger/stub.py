@@ -8,12 +8,16 @@ import base64
 import copy
 import json
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
+
+from sink_runner.masking.settings import RangerAdmin
+from sink_runner.settings import Reader
 
 USER, PASSWORD = "admin", "rangerR0cks!"
 _API = "/service/public/v2/api"
@@ -32,6 +36,9 @@ class Admin:
         self.down = 0
         """A status that it answers to everything."""
         self.url = ""
+        self.password = PASSWORD
+        self.authorizations: list[str | None] = []
+        """What the requests were signed with."""
 
     def add_service(self, name: str, definition: dict[str, Any]) -> None:
         """A service begins with a policy of access, made for its owner."""
@@ -96,12 +103,26 @@ def _filled(policy: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def signed_in(url: str, **changes: Any) -> RangerAdmin:
+    """Read `[policies]` with the admin's login over plain http, but for what is given."""
+    table = {"admin": url, "user": USER, "password": PASSWORD, "allow_plaintext_credentials": True}
+    merged = {key: value for key, value in (table | changes).items() if value is not None}
+    return Reader().read(RangerAdmin, merged, "policies")
+
+
 @contextmanager
-def admin() -> Iterator[Admin]:
+def admin(context: ssl.SSLContext | None = None) -> Iterator[Admin]:
+    """Serve an Admin; with a context, by https."""
     made = Admin()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"made": made}))
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # of a client that ends a handshake
     made.url = f"http://127.0.0.1:{server.server_port}"
+    if context is not None:
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        made.url = made.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -120,11 +141,12 @@ class _Handler(BaseHTTPRequestHandler):
         size = int(self.headers.get("Content-Length") or 0)
         content = json.loads(self.rfile.read(size)) if size else None
         self.made.asked.append(f"{self.command} {found.path}")
+        self.made.authorizations.append(self.headers.get("Authorization"))
         if self.made.down:
             return self._answer(self.made.down, None)
         path = unquote(found.path)
         # Plugins without Kerberos download unasked; people sign in.
-        if path.startswith("/service/public/") and not _is_known(self.headers):
+        if path.startswith("/service/public/") and not _is_known(self.made, self.headers):
             return self._answer(401, {"statusCode": 1, "msgDesc": "Authentication Failed"})
         return self._answer(*answer(self.made, self.command, path, parse_qs(found.query), content))
 
@@ -155,8 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _is_known(headers: Any) -> bool:
-    token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+def _is_known(made: Admin, headers: Any) -> bool:
+    token = base64.b64encode(f"{USER}:{made.password}".encode()).decode()
     return headers.get("Authorization") == f"Basic {token}"
 
 
@@ -164,7 +186,9 @@ def answer(
     made: Admin, method: str, path: str, query: dict[str, list[str]], content: Any
 ) -> tuple[int, Any]:
     """The status and content of an answer."""
-    if found := re.fullmatch(r"/service/(?:plugins/policies|roles)/download/(.+)", path):
+    if found := re.fullmatch(
+        r"/service/(?:plugins/(?:secure/)?policies|roles)/download/(.+)", path
+    ):
         return _download(made, path, found[1], query)
     rest = path.removeprefix(_API)
     if method == "POST":

@@ -43,7 +43,8 @@ def policies(call, configured, folder, ranger, site):
             site.plugin("people", PLUGIN.format(columns=columns))
         settings = (
             f'\n[policies]\ndirectory = "{folder}"\nadmin = "{ranger.url if url is None else url}"'
-            f'\nuser = "{USER}"\npassword = "{PASSWORD}"\n{more}\n'
+            f'\nuser = "{USER}"\npassword = "{PASSWORD}"\nallow_plaintext_credentials = true'
+            f"\n{more}\n"
         )
         configured("people", more=settings)
         return call("policies", *argv)
@@ -317,5 +318,5 @@ def test_without_a_service_s_name_nothing_can_be_asked(policies, folder, content
 def test_what_is_no_url_is_told(policies, url):
     code, _, err = policies("pull", "--yes", url=url)
     assert code == 78
-    assert "policies.admin is no URL" in err
+    assert "policies: admin: expected http://host:port" in err
     assert len(err.splitlines()) == 1

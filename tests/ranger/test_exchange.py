@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from sink_runner.errors import ConfigError, PolicyError, RetriableError
+from sink_runner.errors import AccessError, ConfigError, PolicyError, RetriableError
 from sink_runner.masking.admin import connect
 from sink_runner.masking.exchange import Action, meant, plan, put, tried
 from sink_runner.masking.policy import load_policies
@@ -14,7 +14,7 @@ from sink_runner.masking.renewal import Renewal
 from sink_runner.masking.watch import PolicyWatch
 
 from .cases import DEFINITION, OWN
-from .stub import PASSWORD, USER, admin
+from .stub import admin, signed_in
 
 SERVICE = "sink_prod"
 OURS = json.loads((OWN / "policies.json").read_text())
@@ -28,7 +28,7 @@ def ranger():
 
 @pytest.fixture
 def client(ranger):
-    return connect(ranger.url, USER, PASSWORD, SERVICE)
+    return connect(signed_in(ranger.url), SERVICE)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_what_is_known_is_not_sent_again(served, client):
     assert client.download(version)["policyVersion"] == version + 1
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 500, 302])
+@pytest.mark.parametrize("status", [400, 404, 500, 302])
 def test_a_refusal_is_told_with_its_status_and_nothing_is_printed(served, client, status, capsys):
     """To the client, 404 and 503 and 304 are all None, and it prints what it cannot parse."""
     served.down = status
@@ -96,18 +96,26 @@ def test_a_refusal_is_told_with_its_status_and_nothing_is_printed(served, client
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_client_is_told_with_its_status(served, client, status, capsys):
+    served.down = status
+    with pytest.raises(AccessError, match=rf"refuses user 'admin' \(status {status}\): check pol"):
+        client.download()
+    assert capsys.readouterr().out == ""
+
+
 def test_an_admin_that_is_away_may_come_back(served, client):
     served.down = 503
     with pytest.raises(RetriableError, match="unavailable"):
         client.download()
-    nobody = connect("http://127.0.0.1:9", USER, PASSWORD, SERVICE)
+    nobody = connect(signed_in("http://127.0.0.1:9"), SERVICE)
     with pytest.raises(RetriableError, match="does not answer: ConnectionError"):
         nobody.download()
 
 
 def test_a_wrong_password_is_refused(served):
-    with pytest.raises(PolicyError, match=r"401.*Authentication Failed"):
-        connect(served.url, USER, "guess", SERVICE).policies()
+    with pytest.raises(AccessError, match=r"refuses user 'admin' .*401.*Authentication Failed"):
+        connect(signed_in(served.url, password="guess"), SERVICE).policies()
 
 
 def test_an_unknown_service_is_a_refusal_and_no_empty_set(ranger, client):
@@ -117,7 +125,7 @@ def test_an_unknown_service_is_a_refusal_and_no_empty_set(ranger, client):
 
 def test_no_url_is_a_fault_of_the_set_up():
     with pytest.raises(ConfigError, match=r"policies\.admin is not set"):
-        connect("", USER, PASSWORD, SERVICE)
+        connect(signed_in(""), SERVICE)
 
 
 # -- comparing ---------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def deployed(folder, *, hours):
 @pytest.fixture
 def settings(folder, ranger):
     def make(**more):
-        return Policies(directory=folder, admin=ranger.url, user=USER, password=PASSWORD, **more)
+        return Policies(directory=folder, admin=ranger.url, **more)
 
     return make
 
@@ -145,7 +145,7 @@ def command(call, configured, folder, ranger, site):
         configured(
             "people",
             more=f'\n[policies]\ndirectory = "{folder}"\nadmin = "{ranger.url}"'
-            f'\nuser = "{USER}"\npassword = "{PASSWORD}"\n',
+            f'\nuser = "{USER}"\npassword = "{PASSWORD}"\nallow_plaintext_credentials = true\n',
         )
         return call(*argv)
 

@@ -9,7 +9,7 @@ from sink_runner.masking.admin import connect
 
 from .cases import DEFINITION
 from .engine import SECONDS, Ranger
-from .stub import PASSWORD, USER, admin
+from .stub import admin, signed_in
 from .test_exchange import OURS, SERVICE
 
 pytestmark = pytest.mark.ranger
@@ -19,7 +19,7 @@ def test_ranger_s_plugin_takes_up_what_we_pushed(ranger: Ranger, tmp_path):
     """It polls, and decides by the policy as it was pushed."""
     with admin() as made:
         made.add_service(SERVICE, DEFINITION)
-        client = connect(made.url, USER, PASSWORD, SERVICE)
+        client = connect(signed_in(made.url), SERVICE)
         policy = OURS["policies"][1]
         stored = client.create(policy)
         column = "smart_warehouse.public.golden_records.mobile_number"
