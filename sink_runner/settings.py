@@ -82,6 +82,8 @@ class Reader:
     def value(self, kind: Any, raw: Any, where: str) -> Any:
         """Return `raw` as a `kind`, or raise `SettingError`; an optional secret may be None."""
         optional, kind = kind, _required(kind)
+        if kind is not optional and self._is_empty(raw):
+            return None
         if _is_secret(kind):
             # A fault is reported now, and not when the value is first needed.
             is_set = bool(self.value(str, raw, where))
@@ -93,9 +95,8 @@ class Reader:
             return self._named(get_args(kind)[1], _table(raw, where), where)
         if isinstance(raw, dict):
             return self._fetch(kind, raw, where)
-        if get_origin(kind) in _LISTS:
-            return self._list(kind, raw, where)
-        return self._scalar(kind, raw, where)
+        read = self._list if get_origin(kind) in _LISTS else self._scalar
+        return read(kind, raw, where)
 
     def _fill(self, cls: Any, table: Mapping[str, Any], where: str) -> Any:
         keys = {key.name: key for key in dataclasses.fields(cls) if key.init}
@@ -127,7 +128,7 @@ class Reader:
         value = self.value(kind, raw, where)
         minimum = key.metadata.get("minimum")
         for number in value if isinstance(value, tuple) else (value,):
-            if minimum is not None and number < minimum:
+            if None not in (minimum, number) and number < minimum:
                 raise SettingError(f"{where} is less than {minimum}")
         return value
 
@@ -142,6 +143,14 @@ class Reader:
         if lines:
             raise SettingError(*lines)
         return values
+
+    def _is_empty(self, raw: Any) -> bool:
+        """Whether an environment variable or its default is empty: an optional key is absent."""
+        match raw:
+            case {"env": str(name), **rest}:
+                return self.environ.get(name, rest.get("default")) == ""
+            case _:
+                return False
 
     def _fetch(self, kind: Any, raw: Mapping[str, Any], where: str) -> Any:
         match raw:
@@ -251,7 +260,7 @@ def keys(cls: type[Any], where: str = "") -> list[Key]:
         elif dataclasses.is_dataclass(kind):
             found += keys(typing.cast("type[Any]", kind), path)
         elif key.init:
-            found.append(_key(key, path, kind))
+            found.append(_key(key, path, hints[key.name]))
     return found
 
 

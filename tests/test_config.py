@@ -12,6 +12,9 @@ from sink_runner import config, settings
 from sink_runner.config import Choice, Config, load
 from sink_runner.errors import ConfigError
 from sink_runner.settings import Reader, Secret, doc, keys, shown
+from sink_runner.tls import Tls
+
+from .certificates import Authority
 
 ROOT = Path(__file__).parents[1]
 SECRET = "s3cret-value"
@@ -298,6 +301,31 @@ def test_the_repository_s_file_needs_what_the_local_stack_sets():
     assert sorted(read.databases) == ["smart_citizen", "smart_warehouse"]
     assert read.policies.directory == ROOT / "ranger-policies"
     assert read.plugins == Choice(enabled=("*",), disabled=())
+
+
+def test_environment_alone_secures_connections(tmp_path: Path) -> None:
+    authority = str(Authority(tmp_path).file)
+    environ = dict.fromkeys(STACK, SECRET) | {
+        "SINK_REGISTRY": "https://127.0.0.1:8081",
+        "SINK_REGISTRY_CA_FILE": authority,
+        "SINK_REGISTRY_USERNAME": "sink",
+        "SINK_REGISTRY_PASSWORD": SECRET,
+        "SINK_KAFKA_PROTOCOL": "SASL_SSL",
+        "SINK_KAFKA_CA_FILE": authority,
+        "SINK_KAFKA_MECHANISM": "SCRAM-SHA-512",
+        "SINK_KAFKA_USERNAME": "sink",
+        "SINK_KAFKA_PASSWORD": SECRET,
+    }
+    read = load(ROOT / config.FILE, environ).config()
+    assert read.kafka.security.password is not None
+    assert read.registry.password is not None
+    assert read.registry.password.read() == SECRET
+
+
+def test_empty_variable_leaves_an_optional_key_out() -> None:
+    reader = Reader({"EMPTY": ""})
+    for raw in ({"env": "EMPTY"}, {"env": "NONE", "default": ""}):
+        assert reader.read(Tls, {"ca_file": raw, "key_password": raw}) == Tls()
 
 
 def test_every_key_is_documented():

@@ -80,6 +80,8 @@ class Registry:
         self.subjects: dict[str, list[tuple[int, str]]] = {}
         self.forestalled: dict[str, str] = {}
         """Schemas by subject that somebody registers at the same moment as the first of ours."""
+        self.refuses = False
+        """Whether it demands a login."""
         self._ids: dict[str, int] = {}
         self._numbers = itertools.count(1)
         registry = self
@@ -87,7 +89,9 @@ class Registry:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 found = registry.subjects.get(self.path.split("/")[2])
-                if found:
+                if registry.refuses:
+                    self.tell(401, {})
+                elif found:
                     self.tell(200, {"id": found[-1][0], "schema": found[-1][1]})
                 else:
                     self.tell(404, {"error_code": 40401})

@@ -229,6 +229,12 @@ def test_a_bulk_request_that_kafka_took_in_part_says_which(service):
     assert problem(answer, 503, "unavailable")["published"] == [0, 1]
 
 
+def test_refusal_by_the_registry_is_told_and_nothing_is_published(service):
+    service.registry.refuses = True
+    problem(service.post(), 503, "unavailable")
+    assert service.topics.records == []
+
+
 def test_the_registry_down_is_told_and_nothing_is_published(service):
     service.registry.close()
     problem(service.post(), 503, "unavailable")
