@@ -89,7 +89,7 @@ class TokenSource(AbstractTokenProvider):  # type: ignore[misc] # kafka-python s
         assert oauth.client_secret is not None
         fields = {"grant_type": "client_credentials"}
         fields |= {"scope": oauth.scope} if oauth.scope else {}
-        login = f"{oauth.client_id}:{oauth.client_secret.read()}"
+        login = f"{oauth.client_id}:{oauth.client_secret.read()}".encode()
         authorities = str(oauth.ca_file) if oauth.ca_file else None
         try:
             with urllib3.PoolManager(retries=False, timeout=_SECONDS, ca_certs=authorities) as pool:
@@ -98,7 +98,7 @@ class TokenSource(AbstractTokenProvider):  # type: ignore[misc] # kafka-python s
                     oauth.token_endpoint,
                     fields=fields,
                     encode_multipart=False,
-                    headers=urllib3.util.make_headers(basic_auth=login),
+                    headers={"Authorization": f"Basic {base64.b64encode(login).decode()}"},
                 )
         except HTTPError as fault:
             raise RetriableError(

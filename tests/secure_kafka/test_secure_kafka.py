@@ -65,7 +65,7 @@ def endpoint(broker: Broker) -> Iterator[tuple[str, list[str]]]:
             assert sent == "grant_type=client_credentials&scope=kafka"
             login = base64.b64decode(self.headers["Authorization"].split()[1]).decode()
             calls.append(login)
-            known = login == "runner:client horse"
+            known = login == "runner:client horse ż"
             self.send_response(200 if known else 401)
             self.end_headers()
             self.wfile.write(json.dumps({"access_token": jwt(USER), "expires_in": 300}).encode())
@@ -110,7 +110,7 @@ def connection(
     return login(mechanism=kind)
 
 
-def credentials(url: str, broker: Broker, secret: str = "client horse") -> dict[str, Any]:
+def credentials(url: str, broker: Broker, secret: str = "client horse ż") -> dict[str, Any]:
     return {
         "token_endpoint": url,
         "client_id": "runner",
