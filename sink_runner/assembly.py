@@ -242,6 +242,7 @@ def _assemble(
         feeds=feeders,
         own=partial(own_by_events, mapping, source, keys),
         removal=TombstoneRemovals(mapping, source, keys).removal,
+        source_key=source.primary_key,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,11 @@ from .loading.hooks import Hooks
 from .masking.leaks import hidden_sources
 from .masking.lineage import carried
 from .masking.origins import NOT_READ, Origins
-from .masking.policy import Policies
+from .masking.policy import ColumnName, Policies
 from .masking.readers import group_reader
 from .masking.returns import refuse_returns
 from .masking.stamp import Masking
-from .plugin import Column, Context, Delete, Mark, TableMapping
+from .plugin import Column, Context, Delete, Mark, Table, TableMapping
 from .postgres.key_identity import KeyIdentity, Ownership
 from .postgres.target_lookups import ResolveInTarget, TargetLookups
 from .postgres.types import PgType, declared_type
@@ -42,6 +42,10 @@ class Parts:
     """Which source rows the target's keys come from."""
     origins: Origins = NOT_READ
     """Where the values come from, as the databases told at start."""
+    source_key: Collection[str] = ()
+    """The source's key columns."""
+    source_key_shown: bool = False
+    """Whether they may stand where people look for faults: none of them is personal."""
 
     @property
     def target_lookups(self) -> TargetLookups | None:
@@ -65,6 +69,7 @@ def assemble(
     resolve_in_target: ResolveInTarget | None = None,
     own: Callable[[Chain, Mapping[str, PgType]], Ownership] = lambda _chain, _target: Ownership(),
     removal: Removal | None = None,
+    source_key: Collection[str] = (),
 ) -> Parts:
     """Freeze the mapping's plugins and compile its columns; `batch` is for `Context.batch`.
 
@@ -76,7 +81,8 @@ def assemble(
     `watch` may put a chain in the chain's place that tells what goes on in it; `feeds` tells of an
     origin that is no plugin's here whether its change would only go back to where it came from;
     `own` tells which source rows the target's keys come from, given the types of its columns;
-    `removal` derives what the tombstone of a compacted topic removes.
+    `removal` derives what the tombstone of a compacted topic removes; `source_key` names the
+    source's key columns, which are hashed wherever they are kept unless none is personal.
     """
     mapping = plugin.mapping
     assert mapping is not None
@@ -103,7 +109,17 @@ def assemble(
         removal=removal,
     )
     shown = _shown(mapping, policies, origins)
-    return Parts(columns, chain, route, Hooks(manager, contexts), shown, owned.identity, origins)
+    return Parts(
+        columns,
+        chain,
+        route,
+        Hooks(manager, contexts),
+        shown,
+        owned.identity,
+        origins,
+        source_key,
+        _is_key_shown(mapping, policies, shown, source_key),
+    )
 
 
 def remask(
@@ -118,10 +134,14 @@ def remask(
     assert mapping is not None
     refuse_returns(plugin.name, mappings_of(plugins), policies, parts.origins)
     columns = target_columns(mapping, catalog, policies, parts.origins)
-    if told := sorted(parts.shown - _shown(mapping, policies, parts.origins)):
+    shown = _shown(mapping, policies, parts.origins)
+    told = parts.shown - shown
+    if parts.source_key_shown and not _is_key_shown(mapping, policies, shown, parts.source_key):
+        told |= set(parts.source_key)
+    if told:
         raise ConfigError(
-            f"columns of {mapping.target} have become personal: {', '.join(told)}; start the "
-            "runner again, so that they are kept out of all that it tells"
+            f"columns of {mapping.target} have become personal: {', '.join(sorted(told))}; start "
+            "the runner again, so that they are kept out of all that it tells"
         )
     masking = _masking(mapping, columns, parts.chain, policies, parts.origins)
     parts.route.remask(columns, masking)
@@ -182,14 +202,14 @@ def _masking(
 
 
 def _shown(mapping: TableMapping, policies: Policies, origins: Origins) -> frozenset[str]:
-    """The columns that are classified neither here nor there."""
+    """The columns that are personal neither here nor there."""
     target = mapping.target_table
     return frozenset(
         column.name
         for column in mapping.columns
-        if not policies.classified(target.database, target.schema, target.name, column.name)
+        if not _hides(policies, target, [column.name])
         and not any(
-            policies.classified(*name)
+            policies.hides(name)
             for origin in [
                 *carried(mapping, column, origins),
                 *(it for name in column.sources for it in origins.of_source(mapping, name)),
@@ -197,6 +217,20 @@ def _shown(mapping: TableMapping, policies: Policies, origins: Origins) -> froze
             for name in origin.path
         )
     )
+
+
+def _is_key_shown(
+    mapping: TableMapping, policies: Policies, shown: Collection[str], key: Collection[str]
+) -> bool:
+    """Tell whether no column of the source's key is personal, nor becomes one in the target."""
+    hidden = {n for column in mapping.columns if column.name not in shown for n in column.sources}
+    free = hidden.isdisjoint(key) and not _hides(policies, mapping.source_table, key)
+    return bool(key) and free
+
+
+def _hides(policies: Policies, table: Table, columns: Iterable[str]) -> bool:
+    place = table.database, table.schema, table.name
+    return any(policies.hides(ColumnName(*place, column)) for column in columns)
 
 
 def mappings_of(plugins: Iterable[registry.Plugin]) -> dict[str, TableMapping]:

@@ -272,9 +272,23 @@ class Written:
         self.connection = scratch.session()
         self.writer = self.another(self.connection)
 
-    def another(self, connection: psycopg.Connection, shown: Collection[str] = ()) -> Any:
-        """A writer for one more session, which may show some columns."""
-        parts = Parts(self.columns, Chain(), None, None, frozenset(shown), self.identity)
+    def another(
+        self,
+        connection: psycopg.Connection,
+        shown: Collection[str] = (),
+        *,
+        source_key_shown: bool = True,
+    ) -> Any:
+        """A writer for one more session, which may show some columns and the source's key."""
+        parts = Parts(
+            self.columns,
+            Chain(),
+            None,
+            None,
+            frozenset(shown),
+            self.identity,
+            source_key_shown=source_key_shown,
+        )
         audited = trail(self.name, self.mapping, parts, Sealer(bytes(32), "test"))
         writer = make_writer(self.name, self.mapping, parts, self.table, audited)
         writer.prepare(connection)

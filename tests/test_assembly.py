@@ -15,7 +15,7 @@ from sink_runner.loading import registry
 from sink_runner.masking.origins import NOT_READ
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
-from sink_runner.parts import assemble
+from sink_runner.parts import _is_key_shown, assemble
 from sink_runner.plugin import Candidates, Column, TableMapping, first_of, source_wins
 from sink_runner.postgres.dsn import Dsn
 from sink_runner.postgres.source_checks import columns_before
@@ -68,6 +68,30 @@ def parts(site) -> Callable[..., Any]:
         )
 
     return build
+
+
+@pytest.mark.parametrize(
+    ("key", "personal", "masked", "shown"),
+    [
+        (("id",), (), (), True),
+        (("id", "unmapped"), (), (), True),
+        ((), (), (), False),
+        (("id",), ("id",), (), False),
+        (("unmapped",), ("unmapped",), (), False),
+        (("id",), (), ("id",), False),
+        (("unmapped",), (), ("unmapped",), False),
+        (("id",), ("name",), ("name",), True),
+    ],
+)
+def test_source_key_is_shown_unless_it_is_personal(
+    key: tuple[str, ...], personal: tuple[str, ...], masked: tuple[str, ...], *, shown: bool
+) -> None:
+    """By classification or since a policy masks it for whomever, be it mapped or not."""
+    policies = SimpleNamespace(hides=lambda name: name.column in {*personal, *masked})
+    columns = frozenset(
+        c.name for c in MAPPING.columns if not {*personal, *masked} & {c.name, *c.sources}
+    )
+    assert _is_key_shown(MAPPING, policies, columns, key) is shown
 
 
 LEAVES = """

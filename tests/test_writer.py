@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.errors import WriteError
 from sink_runner.plugin import (
     ABSENT,
@@ -22,6 +23,7 @@ from sink_runner.plugin import (
     source_wins,
 )
 from sink_runner.target.changes import READ
+from sink_runner.testing import NOW
 
 pytestmark = pytest.mark.postgres
 
@@ -228,6 +230,17 @@ class TestDepartures:
         ).fetchall()
         assert recorded == [("subject", "smart_citizen", "deletion_conflict")]
         assert made.rows("id") == [(1,)]
+
+    def test_review_records_a_personal_key_hashed(self, written: Make) -> None:
+        source, target = "smart_citizen.public.t", "north.public.hashed"
+        made = written(DDL, source=source, target=target, old_row=True)
+        session = made.scratch.session()
+        writer = made.another(session, source_key_shown=False)
+        with session.transaction():
+            writer.write(session, [made.gone(1, action=Review())], NOW)
+        query = "SELECT record_id FROM sink.conflict WHERE table_name = 'hashed'"
+        ((record,),) = made.scratch.admin.execute(query).fetchall()
+        assert record == Sealer(bytes(32), "test").fingerprint(b"subject").hex()
 
     def test_keep_leaves_the_row(self, written: Make) -> None:
         made = written(DDL)

@@ -139,6 +139,7 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
         subject=lambda message: ",".join(source.format.key_of(message)),
         batch=True,
         own=partial(own_by_rows, source),
+        source_key=source.format.key,
     )
 
 
@@ -193,7 +194,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         and not writer.keeps_positions,
         beside=_writers_beside(around),
         touch_orphans=_touch_orphans(around, table, parts),
-        ledger=Ledger(plugin.name, mapping.target),
+        ledger=Ledger(plugin.name, mapping.target, None if parts.source_key_shown else sealing),
         hooks=parts.hooks,
         refresh=Refresh(
             policies, watch.current, partial(remask, parts, plugin, plugins, target.columns)

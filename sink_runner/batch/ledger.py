@@ -6,18 +6,25 @@ was stopped goes on exactly there.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import psycopg
+from cryptography.exceptions import InvalidTag
 from psycopg.rows import class_row
 
+from ..dead_letters.sealing import Sealer
+from ..kafka.message import ROWS, Message
 from .snapshot import Place, Snapshot
 
 Connection = psycopg.Connection[Any]
+
+SEALED = "sealed:"
+"""What an encrypted key begins with, in `last_key`."""
 
 _BEGIN = """
 INSERT INTO sink.batch_run (mapping, target, mode, columns, cluster, seen_before, snapshot_at,
@@ -65,6 +72,11 @@ SELECT array_agg(xmin::text ORDER BY cluster_id, topic, topic_id, partition)
 FROM sink.partition_offset WHERE mapping = %s
 """
 _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s"
+# Of runs of versions that kept every key as it is.
+_HIDE = f"""
+UPDATE sink.batch_run SET last_key = NULL
+WHERE mapping = %s AND outcome IN ('done', 'abandoned') AND NOT last_key[1] LIKE '{SEALED}%%'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +97,11 @@ class Run:
 class Ledger:
     """The runs of one mapping.  Each call is one statement of the caller's transaction."""
 
-    def __init__(self, mapping: str, target: str) -> None:
+    def __init__(self, mapping: str, target: str, sealer: Sealer | None = None) -> None:
+        """`sealer` encrypts the last key of a run; None where the source's key is not personal."""
         self._mapping = mapping
         self._target = target
+        self._sealer = sealer
 
     def interrupted(self, connection: Connection) -> Run | None:
         """The run that was stopped or died before its end, if that was the last one.
@@ -123,13 +137,17 @@ class Ledger:
     def progress(
         self, connection: Connection, run: int, last_key: Sequence[str], counts: Mapping[str, int]
     ) -> None:
-        connection.execute(_PROGRESS, (list(last_key), json.dumps(counts), run))
+        key = list(last_key)
+        if self._sealer is not None:
+            sealed = self._sealer.seal(self._place(run)._replace(value=json.dumps(key).encode()))
+            key = [SEALED + base64.b64encode(sealed).decode()]
+        connection.execute(_PROGRESS, (key, json.dumps(counts), run))
 
     def reached(self, connection: Connection, run: int) -> tuple[list[str] | None, dict[str, int]]:
         """The last key that was committed, and the counts up to it."""
         row = connection.execute(_REACHED, (run,)).fetchone()
         assert row is not None
-        return row[0], row[1]
+        return self._opened(run, row[0]), row[1]
 
     def finish(
         self,
@@ -140,6 +158,8 @@ class Ledger:
         checks: Mapping[str, Any],
     ) -> None:
         connection.execute(_FINISH, (outcome, json.dumps(counts), json.dumps(checks), run))
+        if self._sealer is not None:
+            connection.execute(_HIDE.encode(), (self._mapping,))
 
     def forget_positions(self, connection: Connection) -> None:
         """The log is another than that of the positions that are remembered for the mapping."""
@@ -154,4 +174,20 @@ class Ledger:
 
     def _find(self, connection: Connection, query: str) -> Run | None:
         with connection.cursor(row_factory=class_row(Run)) as cursor:
-            return cursor.execute(query.encode(), (self._mapping,)).fetchone()
+            run = cursor.execute(query.encode(), (self._mapping,)).fetchone()
+        return run and replace(run, last_key=self._opened(run.run, run.last_key))
+
+    def _opened(self, run: int, key: list[str] | None) -> list[str] | None:
+        """Decrypt a key; None where the key that sealed it is gone, so that no run goes on."""
+        if self._sealer is None or not key or not key[0].startswith(SEALED):
+            return key
+        try:
+            sealed = base64.b64decode(key[0].removeprefix(SEALED))
+            value = self._sealer.open(sealed, *self._place(run)[:3]).value
+        except (ValueError, InvalidTag):
+            return None
+        opened: list[str] = json.loads(value or b"null")
+        return opened
+
+    def _place(self, run: int) -> Message:
+        return Message(f"sink.batch_run/{self._mapping}", ROWS, run, None, None)

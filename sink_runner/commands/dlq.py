@@ -96,6 +96,9 @@ By their fingerprints the letters of one row find each other.  All of them are m
 oldest key that is there, so that nothing overtakes while there are two; step 3 makes them anew, all
 at once, and refuses while a runner is connected.  A runner that knows other keys than the letters
 were made with does not start.
+
+A batch run that was interrupted and whose key is personal resumes only with the key that sealed
+its place; without it the next run reads from the beginning.
 """
 STATUSES = ("OPEN", "PARKED", "REPLAYED", "DISCARDED", "SUPERSEDED", "ALL")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -48,6 +48,7 @@ class Reading(NamedTuple):
     shape_of: Callable[[bytes], Shape]
     subject: Callable[[Message], str]
     own: Callable[[Chain, Mapping[str, PgType]], Ownership]
+    source_key: Collection[str]
 
 
 class Rehearsal(NamedTuple):
@@ -111,6 +112,7 @@ def rehearsal(
             resolve_in_target=lookups.resolve,
             subject=reading.subject,
             own=reading.own,
+            source_key=reading.source_key,
             batch=of_batch,
             watch=notes.watch,
         )
@@ -169,6 +171,7 @@ def _of_events(bench: Workbench, mapping: TableMapping, catalog: TableCatalog) -
         partial(shape_of, decoder, mapping, catalog),
         lambda message: ",".join(str(part) for part in keys.decode(message.key)),
         partial(own_by_events, mapping, catalog, keys),
+        catalog.primary_key,
     )
 
 
@@ -180,4 +183,5 @@ def _of_rows(mapping: TableMapping, source: Source) -> Reading:
         lambda _value: shape,
         lambda message: ",".join(source.format.key_of(message)),
         partial(own_by_rows, source),
+        source.format.key,
     )

@@ -102,6 +102,11 @@ class Policies:
         name = tuple(part.lower() for part in (database, schema, table, column))
         return self.files.classification.tags.get(name, frozenset())
 
+    def hides(self, name: ColumnName) -> bool:
+        """Tell whether the column is personal: classified, or masked for whomever."""
+        masked = (item.kind for policy in self._matching(name) for item in policy.items)
+        return bool(self.classified(*name)) or any(kind is not MaskKind.NONE for kind in masked)
+
     def is_classified(self, name: ColumnName) -> bool:
         """Tell whether somebody has said that a column is personal, or that it is not."""
         known = self.files.classification

@@ -178,7 +178,11 @@ class Trail:
 def trail(name: str, mapping: TableMapping, parts: Parts, sealer: Sealer) -> Trail:
     """The trail of a mapping."""
     declared = mapping.candidates or mapping
-    key_text = KeyText(shown=parts.shown.issuperset(declared.key), sealer=sealer)
+    key_text = KeyText(
+        shown=parts.shown.issuperset(declared.key),
+        sealer=sealer,
+        source_shown=parts.source_key_shown,
+    )
     return Trail(name=name, mapping=mapping, key_text=key_text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -46,10 +46,10 @@ class Found(NamedTuple):
     current: Mapping[str, Any] | None = None
 
 
-def reviewed(leaves: Iterable[Leave]) -> list[Found]:
-    """The conflicts of keys whose departure a person has to look at."""
+def reviewed(leaves: Iterable[Leave], name: Callable[[str], str]) -> list[Found]:
+    """The conflicts of keys whose departure a person has to look at, as `name` calls the keys."""
     return [
-        Found(leave.action.conflict_type, leave.subject)
+        Found(leave.action.conflict_type, name(leave.subject))
         for leave in leaves
         if isinstance(leave.action, Review)
     ]
@@ -92,6 +92,10 @@ class ConflictLog:
     def record(self, key: tuple[Any, ...]) -> str:
         """What a key is called here."""
         return self._trail.key_text(key)
+
+    def source_record(self, subject: str) -> str:
+        """What a source row's key is called here."""
+        return self._trail.key_text.of_source(subject)
 
     def _masked(self, values: Mapping[str, Any] | None) -> Jsonb | None:
         if values is None:

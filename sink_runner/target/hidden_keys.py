@@ -39,11 +39,20 @@ class KeyText:
 
     shown: bool
     sealer: Sealer
+    source_shown: bool = False
+    """Whether the source's key is told as it is."""
 
     def __call__(self, key: Key) -> str:
         """For people to read, and to find all that happened to a row."""
         text = ",".join(map(str, key))
-        return text if self.shown else (self.sealer.fingerprint(text.encode()) or b"").hex()
+        return text if self.shown else self._hashed(text)
+
+    def of_source(self, text: str) -> str:
+        """The same of the source's key, as text."""
+        return text if self.source_shown else self._hashed(text)
+
+    def _hashed(self, text: str) -> str:
+        return (self.sealer.fingerprint(text.encode()) or b"").hex()
 
     @staticmethod
     def sql(array: str) -> str:

@@ -173,7 +173,11 @@ class Writer:
         for leave in leaves:
             if isinstance(leave.action, Mark):
                 written += self._mark(connection, leave, leave.action.values)
-        return written + self._conflicts.add(connection, reviewed(leaves))
+        return written + self._review(connection, leaves)
+
+    def _review(self, connection: Connection, leaves: Sequence[Leave]) -> int:
+        found = reviewed(leaves, self._conflicts.source_record)
+        return self._conflicts.add(connection, found)
 
     def delete(self, connection: Connection, leaves: Sequence[Leave]) -> int:
         """Delete the rows, locking them in key order; remember it where an older event may come."""

@@ -99,11 +99,15 @@ def test_a_personal_column_without_policy_is_refused_and_the_old_masks_stay(
 
 
 def test_a_column_that_becomes_personal_stops_the_mapping_until_it_is_started_anew(
-    sink: Harness, folder: Folder, change: Any
+    folder: Folder, request: pytest.FixtureRequest
 ) -> None:
     """Its values may stand where the audit log tells of keys."""
+    folder.say("MASK_NONE")
+    change = request.getfixturevalue("change")
     with pytest.raises(ConfigError, match="name; start the runner again"):
         change(folder.say("MASK_NULL", personal=("name",)))
+    with pytest.raises(ConfigError, match="name; start the runner again"):
+        change(folder.say("MASK_NULL"))
 
 
 class TestRefresh:
