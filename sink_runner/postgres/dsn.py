@@ -41,8 +41,8 @@ _REFUSALS = {
         "check the password in [databases] or in passfile, which must have mode 0600; ALTER ROLE "
         "… PASSWORD sets the role's"
     ),
-    r"pg_hba\.conf": (
-        "let the role in by pg_hba.conf and, if it says so, only with TLS: sslmode=verify-full "
+    r"pg_hba\.conf|SSL required": (
+        "let the role in by pg_hba.conf and, where it says so, by TLS: sslmode=verify-full "
         "and sslrootcert in {key}"
     ),
     "does not support SSL": "set ssl = on in the server, or correct host and port in {key}",

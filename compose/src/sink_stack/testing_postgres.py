@@ -239,8 +239,13 @@ def _answers(server: subprocess.Popen[bytes], dsn: str) -> bool:
 
 
 @contextmanager
-def pooling(server: Postgres, pool_mode: str) -> Iterator[Callable[[str], str]]:
-    """Run PgBouncer in front of a server; yield what leads a connection URI through it."""
+def pooling(
+    server: Postgres, pool_mode: str, settings: Mapping[str, str | Path] | None = None
+) -> Iterator[Callable[[str], str]]:
+    """Run PgBouncer in front of a server; yield what leads a connection URI through it.
+
+    `settings` are more of PgBouncer's; it gets a copy of a file.
+    """
     home = Path(tempfile.mkdtemp(prefix="sink-pgbouncer-"))
     program = apt.ensure_installed("pgbouncer", "pgbouncer", home / "apt.log")
     port = _free_port()
@@ -251,7 +256,11 @@ def pooling(server: Postgres, pool_mode: str) -> Iterator[Callable[[str], str]]:
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
         f"auth_type = scram-sha-256\nauth_file = {users}\npool_mode = {pool_mode}\n"
     )
-    for path in (home, users, home / "pgbouncer.ini"):
+    with (home / "pgbouncer.ini").open("a") as lines:
+        for name, value in (settings or {}).items():
+            text = shutil.copy(value, home) if isinstance(value, Path) else value
+            lines.write(f"{name} = {text}\n")
+    for path in (home, *home.iterdir()):
         _own(path)
     with (home / "log").open("wb") as log:
         command = [program, str(home / "pgbouncer.ini")]
@@ -261,7 +270,7 @@ def pooling(server: Postgres, pool_mode: str) -> Iterator[Callable[[str], str]]:
         return dsn.replace(f":{server.port}/", f":{port}/")
 
     try:
-        if not _answers(pooler, through(server.dsn("postgres", "sink_reader"))):
+        if not _answers(pooler, through(server.dsn("postgres", "sink_writer"))):
             raise RuntimeError(f"PgBouncer did not start:\n{(home / 'log').read_text()}")
         yield through
     finally:
