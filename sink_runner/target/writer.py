@@ -159,11 +159,12 @@ class Writer:
             cursor.execute(self._sql.clear_stage.encode())
             with cursor.copy(self._sql.copy(marked=marked).encode()) as copy:
                 copy.set_types(self._sql.stage_types(marked=marked))
-                try:
-                    for write in writes:
-                        copy.write_row(_marked(write, words) if marked else write.values)
-                except VALUE_FAULTS as fault:
-                    raise judge(fault) from fault
+                for write in writes:
+                    row = _marked(write, words) if marked else write.values
+                    try:
+                        copy.write_row(row)
+                    except VALUE_FAULTS as fault:  # of psycopg's alone: a fault of ours is no row's
+                        raise judge(fault) from fault
 
     # -- departures --------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from sink_runner.errors import (
     RetriableError,
 )
 from sink_runner.kafka.message import ROWS
+from sink_runner.target import writer
 
 from .conftest import SECRET, Bench
 
@@ -253,3 +254,19 @@ class TestTheBudget:
         bench = self.bench(written, share=0.01)
         assert bench.apply(bench.batch(*["bad"] * 3, *["ok"] * 90)) == 90
         bench.applier.close()
+
+
+def test_fault_of_our_own_code_is_no_dead_letter(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A TypeError while a value is sent is the value's; before that it is ours."""
+
+    def broken(*_: object) -> None:
+        raise TypeError
+
+    monkeypatch.setattr(writer, "_marked", broken)
+    batch = bench.batch("ok")
+    batch.changes[0] = batch.changes[0]._replace(partial=True)
+    with pytest.raises(TypeError):
+        bench.apply(batch)
+    assert bench.nothing_happened()
