@@ -32,6 +32,7 @@ from .kafka.message import Message
 from .loading.hooks import Hooks
 from .log import noting, text_of
 from .patience import Insistence, Patience
+from .plugin import Event
 from .portions import byte_size, record_portions
 from .postgres.source_watch import Watch
 from .target.applier import Applier
@@ -277,8 +278,13 @@ class Worker:
         counts = batch.counts + Counter(written=written, dead=len(failed))
         self.counts.update(counts)
         self._health.committed(counts, time.monotonic() - started, batch.last_ms)
-        tell(failed, self._log, self._hooks)
+        tell(failed, self._log, self._hooks, self._event_of)
         self._hooks.committed(len(batch.changes))
+
+    def _event_of(self, message: Message) -> Event | None:
+        """The event of a dead letter for hooks, decoded again; None where that is not possible."""
+        (decoded,) = self._decoder.decode_many([message.value])
+        return self._route.event_of(message, decoded) if isinstance(decoded, Decoded) else None
 
     def _collect(self) -> None:
         """Wait for the batch that is being written."""

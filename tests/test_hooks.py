@@ -1,14 +1,14 @@
 """What runs once a batch or once a worker."""
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from sink_runner.errors import ConfigError, EventError
 from sink_runner.loading.hooks import Hooks
 from sink_runner.loading.registry import new_manager
-from sink_runner.plugin import hookimpl
+from sink_runner.plugin import Event, hookimpl
 
 
 class Plugin:
@@ -70,12 +70,12 @@ def test_each_is_called_with_what_it_takes(seen: list[Any]) -> None:
     made = hooks(Plugin("a", seen))
     made.startup()
     made.committed(7)
-    made.failed(EventError("why"))
+    made.failed(EventError("why"), lambda: cast("Event", "an event"))
     made.shutdown()
     assert seen == [
         ("a", "startup", "ctx"),
         ("a", "committed", 7),
-        ("a", "failed", None, "why"),
+        ("a", "failed", "an event", "why"),
         ("a", "shutdown"),
     ]
 
@@ -87,7 +87,7 @@ def test_a_fault_after_the_commit_stops_nobody_and_is_logged_without_its_words(
     made = hooks(Plugin("a", seen, fails), Plugin("b", seen))
     made.startup()
     made.committed(1)
-    made.failed(EventError("why"))
+    made.failed(EventError("why"), lambda: None)
     made.shutdown()
     assert [name for name, what, *_ in seen if what == fails] == ["a", "b"]
     out = capsys.readouterr().out

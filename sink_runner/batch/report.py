@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..dead_letters.dead_letter import DeadLetter
 from ..errors import WaitingError
+from ..kafka.message import Message
 from ..loading.hooks import Hooks
 from ..log import text_of
+from ..plugin import Event
 
 _FATES = ("carried", "dropped", "retired", "parked", "failed")
 
@@ -48,12 +51,17 @@ class Report:
         fields = self.checks.get("fields")
         return fields is not None and not fields["compared"] and bool(self.counts["carried"])
 
-    def note_failures(self, letters: Iterable[DeadLetter], hooks: Hooks) -> None:
+    def note_failures(
+        self,
+        letters: Iterable[DeadLetter],
+        hooks: Hooks,
+        event_of: Callable[[Message], Event | None] = lambda _message: None,
+    ) -> None:
         """Count the rows that failed by what was wrong with them, and tell the hooks."""
         for letter in letters:
             if not isinstance(letter.error, WaitingError):
                 self.failures[type(letter.error).__name__, text_of(letter.error)] += 1
-                hooks.failed(letter.error)
+                hooks.failed(letter.error, partial(event_of, letter.message))
 
     def good(self, tolerated: int) -> bool:
         """Was all that was read written, but for so many rows, and some of it compared?"""

@@ -18,6 +18,7 @@ from ..dead_letters.dead_letter import DeadLetter
 from ..dead_letters.waiting import replay_rows
 from ..errors import DecodeError, RetriableError, WaitingError
 from ..kafka.message import ROWS, Message
+from ..plugin import Event
 from ..portions import first_portion, portions
 from ..target.applier import Connection
 from ..target.changes import Change, Leave, Write
@@ -126,7 +127,7 @@ class BatchRun:
         if not options.dry_run:
             tools.waiting.note(letters, batch.superseding)
         self._report.counts.update(counts)
-        self._report.note_failures(letters, tools.hooks)
+        self._report.note_failures(letters, tools.hooks, self._event_of)
         tools.hooks.committed(len(batch.changes))
 
     def _follow_policies(self) -> None:
@@ -166,6 +167,14 @@ class BatchRun:
         batch = self._tools.route.apply(events)
         batch.letters.extend(letters)
         return batch
+
+    def _event_of(self, message: Message) -> Event | None:
+        """The event of a dead letter for hooks; None for a row that cannot be decoded."""
+        try:
+            decoded = self._tools.source.format.decode(message.value)
+        except DecodeError:
+            return None
+        return self._tools.route.event_of(message, decoded)
 
     def _write(
         self, batch: Batch, messages: Sequence[Message], connection: Connection

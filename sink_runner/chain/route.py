@@ -146,6 +146,14 @@ class Route:
                 self._look_up(at, batch, self._resolve)
         return batch
 
+    def event_of(self, message: Message, decoded: Decoded) -> Event | None:
+        """The event as hooks see it; None for a record that carries no row."""
+        row = decoded.before if decoded.op == Op.DELETE else decoded.after
+        if message.value is None or row is None:
+            return None
+        plans = self._plans.get(message.value[:HEADER]) or self._compile(message.value)
+        return Incoming(message, decoded, plans).event(row, with_before=self._mapping.old_row)
+
     @property
     def reads_target(self) -> bool:
         """Whether lookups are left to `look_up_in_target`."""

@@ -9,7 +9,8 @@ row: those are applied, and the older dead letters of the row become SUPERSEDED.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import psycopg
@@ -113,8 +114,10 @@ class DeadLetters:
         )
 
 
-def tell(letters: Iterable[DeadLetter], log: Any, hooks: Hooks) -> None:
-    """Log each that failed, and tell the plugins."""
+def tell(
+    letters: Iterable[DeadLetter], log: Any, hooks: Hooks, event_of: Callable[[Message], Any]
+) -> None:
+    """Log each that failed, and tell the plugins, with the event that `event_of` makes of it."""
     for letter in letters:
         log.error(
             "dead_letter",
@@ -123,7 +126,7 @@ def tell(letters: Iterable[DeadLetter], log: Any, hooks: Hooks) -> None:
             partition=letter.message.partition,
             offset=letter.message.offset,
         )
-        hooks.failed(letter.error)
+        hooks.failed(letter.error, partial(event_of, letter.message))
 
 
 def described(error: EventError) -> tuple[str, str | None, str, str]:

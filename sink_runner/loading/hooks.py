@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 
 import pluggy
 import structlog
 
-from ..errors import ConfigError, EventError, FatalError, raised
-from ..plugin import Context
+from ..errors import ConfigError, EventError, FatalError, RetriableError, raised
+from ..plugin import Context, Event
 
 
 class Hooks:
@@ -43,8 +44,14 @@ class Hooks:
     def committed(self, changes: int) -> None:
         self._quietly("sink_batch_committed", changes=changes)
 
-    def failed(self, error: EventError) -> None:
-        self._quietly("sink_event_failed", event=None, error=error)
+    def failed(self, error: EventError, event_of: Callable[[], Event | None]) -> None:
+        """Tell of a dead letter; `event_of` gives its event, and is called if a plugin asks."""
+        asked = any("event" in one.argnames for one in self._implementations("sink_event_failed"))
+        event = None
+        if asked:
+            with suppress(RetriableError):  # the registry does not answer
+                event = event_of()
+        self._quietly("sink_event_failed", event=event, error=error)
 
     def _quietly(self, name: str, but: Collection[str] = (), **arguments: object) -> None:
         for impl in self._implementations(name):

@@ -8,6 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from sink_runner.errors import EventError
+from sink_runner.loading.hooks import Hooks
+from sink_runner.plugin import Event
+
 pytestmark = pytest.mark.postgres
 
 PEOPLE = """
@@ -79,6 +83,21 @@ def test_rows_that_fail_stop_no_others_and_are_listed_by_what_is_wrong(pair, bat
         "SELECT count(*) FROM sink.dead_letter WHERE status = 'OPEN'"
     ).fetchone()
     assert letters == 2
+
+
+def test_hooks_get_the_row_that_failed(pair, batch, monkeypatch) -> None:
+    seen, failed = [], Hooks.failed
+
+    def watched(hooks: Hooks, error: EventError, event_of: Callable[[], Event | None]) -> None:
+        seen.append(event_of())
+        failed(hooks, error, event_of)
+
+    monkeypatch.setattr(Hooks, "failed", watched)
+    wrong(pair, 1)
+    assert batch()[0] == 1
+    (event,) = seen
+    assert event.op == "r"
+    assert str(event.row["gr_id"]).endswith("000000000000")
 
 
 @pytest.mark.parametrize(("tolerated", "code"), [("1", 1), ("2", 0)])

@@ -26,7 +26,7 @@ from sink_runner.kafka.silence import listening
 from sink_runner.loading.hooks import Hooks
 from sink_runner.loading.registry import new_manager
 from sink_runner.patience import Patience
-from sink_runner.plugin import Column, Delete, Lookup, hookimpl
+from sink_runner.plugin import Column, Delete, Event, Lookup, hookimpl
 from sink_runner.target.applier import Applier
 from sink_runner.target.changes import Change, Leave
 from sink_runner.target.offsets import Offsets, Topic
@@ -183,6 +183,7 @@ class Watcher:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.failed: list[str] = []
+        self.events: list[Event | None] = []
 
     @hookimpl
     def sink_startup(self) -> None:
@@ -193,8 +194,9 @@ class Watcher:
         self.seen.append("shutdown")
 
     @hookimpl
-    def sink_event_failed(self, error: EventError) -> None:
+    def sink_event_failed(self, event: Event | None, error: EventError) -> None:
         self.failed.append(type(error).__name__)
+        self.events.append(event)
 
     @hookimpl
     def sink_batch_committed(self, changes: int) -> None:

@@ -53,6 +53,8 @@ def test_a_failing_key_stands_still_and_the_others_go_on(stage: Any) -> None:
         stage.until([0, 1, 2, 3, 5, 7, 9])
         assert running.worker.counts == {"written": 7, "dead": 1, "parked": 2}
     assert stage.watcher.failed == ["WriteError"]
+    (event,) = stage.watcher.events
+    assert (event.offset, event.row["id"], event.op) == (4, 4, "c")
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["after a restart", "while it runs"])
@@ -90,6 +92,7 @@ def test_what_cannot_even_be_read_holds_up_its_key(stage: Any) -> None:
         stage.until([*range(10), 11])
         eventually(lambda: running.worker.counts["parked"] == 1)
     assert stage.watcher.failed == ["DecodeError"]
+    assert stage.watcher.events == [None]
 
 
 def test_above_the_budget_it_stops_with_its_offsets_where_they_were(stage: Any) -> None:
