@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sink_runner.loading.mapping_checks import (
+    candidate_name,
     mapping_cycles,
     mapping_faults,
     name_faults,
@@ -224,23 +225,18 @@ def test_cycles_longer_than_a_pair_are_found_once_each(edges, cycles):
     assert mapping_cycles(edges) == cycles
 
 
-@pytest.mark.parametrize(
-    ("name", "mapping", "said"),
-    [
-        ("n" * 50, GOOD, []),
-        ("n" * 51, GOOD, ["has 51 characters, expected at most 50"]),
-        ("n" * 50, GROUPED, []),
-        ("ñ" * 26, GOOD, []),
-        ("ñ" * 27, GROUPED, ["a name of 65 bytes, expected at most 63"]),
-    ],
-)
-def test_name_that_the_runners_tables_cut_is_refused(
-    name: str, mapping: TableMapping, said: list[str]
-) -> None:
-    """The dead letters hold 50 characters, and PostgreSQL cuts an identifier at 63 bytes."""
-    found = list(name_faults(name, mapping))
-    assert len(found) == len(said)
-    assert all(part in fault for part, fault in zip(said, found, strict=True))
+def test_name_too_long_for_an_origin_is_refused() -> None:
+    assert list(name_faults("ñ" * 100)) == []
+    (fault,) = name_faults("ñ" * 101)
+    assert "has 202 bytes, expected at most 200" in fault
+
+
+def test_long_names_have_candidate_tables_of_their_own() -> None:
+    """PostgreSQL cuts an identifier at 63 bytes, and would give both one table."""
+    one, other = (candidate_name("ñ" * 40 + end) for end in ("-a", "-b"))
+    assert one != other
+    assert all(len(name.encode()) <= 63 for name in (one, other))
+    assert candidate_name("top-hints") == "candidates_top_hints"
 
 
 def test_names_that_would_share_a_candidate_table_are_told() -> None:

@@ -22,10 +22,10 @@ SUPERSEDED  a newer whole row of the same source row was applied; it is never re
 
 examples:
   sink-runner dlq list --summary                     what is there, and why
-  sink-runner dlq show smart_citizen/12              one letter, personal values masked
-  sink-runner dlq explain smart_citizen/12           where the chain of today would stop it
+  sink-runner dlq show south/12              one letter, personal values masked
+  sink-runner dlq explain south/12           where the chain of today would stop it
   sink-runner dlq replay --mapping golden-records --error WriteError --yes --wait
-  sink-runner dlq discard smart_citizen/12 --reason 'test data'
+  sink-runner dlq discard south/12 --reason 'test data'
 """
 LISTING = """\
 examples:
@@ -40,8 +40,8 @@ The row is shown as the masking policies have it for you, and nothing personal i
 Who looked at which letter, masked or in clear, is written into the audit log first.
 
 examples:
-  sink-runner dlq show smart_citizen/12
-  sink-runner dlq show smart_citizen/12 --as portal-operator --clear
+  sink-runner dlq show south/12
+  sink-runner dlq show south/12 --as portal-operator --clear
 """
 EXPLAINING = """\
 Sends the event through the chain as it is now: decode, filter, map, mask, look up, write.  The
@@ -49,8 +49,8 @@ write is done in a transaction that is rolled back, so nothing changes, but for 
 the audit log: you read the letter, masked.  The exit code is 1 if the event would fail.
 
 examples:
-  sink-runner dlq explain smart_citizen/12
-  sink-runner dlq explain smart_citizen/12 --json
+  sink-runner dlq explain south/12
+  sink-runner dlq explain south/12 --json
 """
 
 
@@ -63,7 +63,7 @@ tried by the next `sink-runner batch` of its mapping.
 The exit code is 1 if, with --wait, one has failed again or still waits.
 
 examples:
-  sink-runner dlq replay smart_citizen/12 --wait
+  sink-runner dlq replay south/12 --wait
   sink-runner dlq replay --mapping golden-records --error 23514 --dry-run
   sink-runner dlq replay --mapping golden-records --error 23514 --yes --wait
 """
@@ -72,7 +72,7 @@ The event is given up, and those that wait behind it go on.  The letter stays, a
 when and why is in the audit log.  Write no personal value into the reason.
 
 examples:
-  sink-runner dlq discard smart_citizen/12 --reason 'test data of the migration'
+  sink-runner dlq discard south/12 --reason 'test data of the migration'
   sink-runner dlq discard --mapping feedback --until 2026-01-01 --reason 'too old' --yes
 """
 EXPORTING = """\

@@ -61,7 +61,7 @@ show what others would see of the same source columns; a person's groups are tho
 examples:
   sink-runner policies show
   sink-runner policies show golden-records --all
-  sink-runner policies show --column mobile --user warehouse-operator
+  sink-runner policies show --column mobile --user operator
 """
 
 

@@ -31,8 +31,8 @@ anew.  docs/disaster-recovery.md has every step.  The exit code is 1 if there ar
 before to apply first; nothing is changed then.
 
 examples:
-  sink-runner recover smart_citizen --dry-run   what there is to do
-  sink-runner recover smart_citizen
+  sink-runner recover south --dry-run   what there is to do
+  sink-runner recover south
 """
 
 

@@ -37,7 +37,7 @@ def databases(config: Config) -> list[str]:
 def by_database(config: Config, ids: list[str]) -> Mapping[str, list[int] | None]:
     """Sort the letters that are asked for; None is all of a database.
 
-    Every database counts its own, so ``smart_citizen/12`` is one letter and ``12`` is only where
+    Every database counts its own, so ``south/12`` is one letter and ``12`` is only where
     there is one database.
     """
     known = databases(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -26,8 +27,8 @@ from ..schedule.timetable import Cron
 from .lookup_checks import lookup_faults
 
 _PAIR = 2
-_NAME_CHARACTERS = 50
-"""As the `flow` columns of the dead letters and of the watermarks hold it."""
+_NAME_BYTES = 200
+"""With prefixes, what PostgreSQL takes as the name of a replication origin."""
 _IDENTIFIER_BYTES = 63
 """What PostgreSQL keeps of an identifier; it cuts off the rest in silence."""
 
@@ -53,18 +54,13 @@ def mapping_faults(mapping: TableMapping) -> list[str]:
     ]
 
 
-def name_faults(name: str, mapping: TableMapping) -> Iterator[str]:
+def name_faults(name: str) -> Iterator[str]:
     """What is wrong with the name of a mapping, which names rows and tables of the runner's."""
-    if len(name) > _NAME_CHARACTERS:
+    size = len(name.encode())
+    if size > _NAME_BYTES:
         yield (
-            f"the mapping's name has {len(name)} characters, expected at most {_NAME_CHARACTERS}: "
+            f"the mapping's name has {size} bytes, expected at most {_NAME_BYTES}: "
             "shorten the name of its entry point"
-        )
-    made = len(_candidate_table(name).encode())
-    if mapping.candidates is not None and made > _IDENTIFIER_BYTES:
-        yield (
-            f"the mapping's candidate table {_candidate_table(name)} has a name of {made} bytes, "
-            f"expected at most {_IDENTIFIER_BYTES}: shorten the name of its entry point"
         )
 
 
@@ -73,13 +69,21 @@ def shared_candidates(mappings: Mapping[str, TableMapping]) -> Iterator[tuple[st
     owners: dict[str, list[str]] = {}
     for name, mapping in sorted(mappings.items()):
         if mapping.candidates is not None:
-            owners.setdefault(_candidate_table(name), []).append(name)
+            owners.setdefault(candidate_name(name), []).append(name)
     yield from ((table, names) for table, names in owners.items() if len(names) > 1)
 
 
-def _candidate_table(name: str) -> str:
-    """As `target.candidates` names it."""
-    return "candidates_" + name.replace("-", "_")
+def candidate_name(mapping: str) -> str:
+    """Return the name of the mapping's candidate table."""
+    return shortened("candidates_" + mapping.replace("-", "_"))
+
+
+def shortened(name: str) -> str:
+    """Return an identifier that PostgreSQL does not cut; a long one ends with a hash of itself."""
+    if len(name.encode()) <= _IDENTIFIER_BYTES:
+        return name
+    end = "_" + hashlib.sha256(name.encode()).hexdigest()[:8]
+    return name.encode()[: _IDENTIFIER_BYTES - len(end)].decode(errors="ignore") + end
 
 
 def mapping_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:

@@ -236,7 +236,7 @@ def _mapping(plugin: Plugin, pm: pluggy.PluginManager) -> TableMapping | None:
     (mapping,) = pm.hook.sink_mapping() or (None,)
     if not isinstance(mapping, TableMapping):
         raise PluginError(plugin.name, "sink_mapping must return a TableMapping")
-    if faults := [*name_faults(plugin.name, mapping), *mapping_faults(mapping)]:
+    if faults := [*name_faults(plugin.name), *mapping_faults(mapping)]:
         raise ConfigError("\n".join(f"sink_mapping: {fault}" for fault in faults))
     return mapping
 

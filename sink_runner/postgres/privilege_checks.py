@@ -32,7 +32,7 @@ SELECT p.oid::regprocedure::text FROM pg_proc p
 WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname = ANY (%s)
   AND NOT has_function_privilege(p.oid, 'EXECUTE') ORDER BY 1
 """
-_ORIGIN_FUNCTIONS = [
+ORIGIN_FUNCTIONS = [
     "pg_replication_origin_oid",
     "pg_replication_origin_create",
     "pg_replication_origin_session_setup",
@@ -154,7 +154,7 @@ def check_control(subject: Subject) -> Iterator[Fault]:
 def _origins(subject: Subject) -> Iterator[Fault]:
     session = subject.writing
     role = session.info.user
-    lacking = [name for (name,) in session.execute(_ORIGINS, (_ORIGIN_FUNCTIONS,)).fetchall()]
+    lacking = [name for (name,) in session.execute(_ORIGINS, (ORIGIN_FUNCTIONS,)).fetchall()]
     if lacking:
         yield Fault(
             f"role {role} may not mark its writes with a replication origin",

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 
+from ..loading.mapping_checks import candidate_name
 from ..plugin import TableMapping
 from .catalog import TableCatalog, qualified
 from .changes import Change, Position, Round
@@ -30,7 +31,7 @@ _EXPIRE_AT_ONCE = 5_000  # rows of one transaction of the purge
 
 def candidate_table(mapping: str) -> str:
     """The quoted name of the mapping's candidate table."""
-    return qualified("sink", "candidates_" + mapping.replace("-", "_"))
+    return qualified("sink", candidate_name(mapping))
 
 
 class CandidateWriter:

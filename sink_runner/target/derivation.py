@@ -11,6 +11,7 @@ import psycopg
 
 from ..chain.row import TargetColumn
 from ..errors import ConfigError
+from ..loading.mapping_checks import shortened
 from ..plugin import Candidates, SyncTime, TableMapping
 from .catalog import TableCatalog, quoted
 from .statements import NOW, ORDINAL, POSITION, differ
@@ -50,7 +51,7 @@ class Derivation:
             indexed.append((self.candidates.expire_column,))
         bare = self.table.rsplit(".", 1)[1].strip('"')
         for names in indexed:
-            index = quoted(f"{bare}_{'_'.join(names)}")
+            index = quoted(shortened(f"{bare}_{'_'.join(names)}"))
             statements.append(
                 f"CREATE INDEX IF NOT EXISTS {index} ON {self.table} ({names_of(names)})"
             )

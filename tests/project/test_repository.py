@@ -2,6 +2,7 @@
 
 import ast
 import io
+import re
 import tokenize
 import tomllib
 from pathlib import Path
@@ -130,6 +131,15 @@ def test_the_core_knows_no_table() -> None:
         text = path.read_text()
         # A name of one word is a word like any other, unless its schema stands before it.
         assert not {name for name in tables if name in text and ("_" in name or "." in name)}, path
+
+
+def test_core_knows_neither_database() -> None:
+    """Any two databases will do.  The API's reads and one upgrade are of the two that ship."""
+    own = {"api", "personal.py", "0004_conflicts.sql"}
+    for path in [*(ROOT / "sink_runner").rglob("*.py"), *(ROOT / "sink_runner").rglob("*.sql")]:
+        if not own & {*path.parts, path.name}:
+            found = re.findall(r"\b(?:smart_)?(?:warehouse|citizen)\b", path.read_text())
+            assert path.name == "api.py" or not found, path
 
 
 def test_the_runner_is_thin() -> None:
