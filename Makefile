@@ -6,6 +6,7 @@ PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 # Fills $(VENV) where a requirement, a setting or a plugin under plugins/ came, went or changed.
 INSTALL := python3 compose/install.py
 LOCKED := requirements.txt requirements-dev.txt
+AUDITED := $(LOCKED) compose/airflow/requirements.txt
 TOOLS := .tools
 # Wheels alone: what is built from its source runs a build backend that nothing here pins.
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -90,8 +91,9 @@ lock: $(TOOLS)/.installed ## pin what setup.cfg and every pyproject.toml ask for
 	@printf '%s\n' 'quixstreams[postgresql]' fastavro | $(COMPILE) -o tests/bench/peers/quix.txt -
 	@printf '%s\n' pip-audit uv | $(COMPILE) -o requirements-tools.txt -
 
-audit: $(TOOLS)/.installed ## known vulnerabilities in what is locked; online: fails if one is found or no advisory service answers
-	@$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes $(LOCKED:%=-r %) -r compose/airflow/requirements.txt
+audit: $(if $(ADVISORIES),venv,$(TOOLS)/.installed) ## known vulnerabilities in what is locked; online, or ADVISORIES=folder of a copy of pypa/advisory-database
+	@$(if $(ADVISORIES),$(BIN)/python compose/audit.py $(ADVISORIES) $(AUDITED),\
+		$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes $(AUDITED:%=-r %))
 
 $(TOOLS)/.installed: requirements-tools.txt
 	@python3 -m venv $(TOOLS)
