@@ -124,6 +124,7 @@ def _stated_placeholder(config: Config, database: str) -> str | None:
 
 
 def _pool(dsn: Dsn, seconds: float, sessions: int) -> Pool:
+    dsn.conninfo()  # a pool would only log what is wrong with it
     return ConnectionPool(
         dsn.conninfo,
         min_size=1,

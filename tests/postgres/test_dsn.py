@@ -1,11 +1,13 @@
 """What libpq is given, and the connection strings that are refused before it connects."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+import sink_runner
 from sink_runner.errors import ConfigError
 from sink_runner.postgres.dsn import Dsn
 from sink_runner.postgres.settings import Database
@@ -137,3 +139,14 @@ def test_unusable_connection_string_names_its_key(dsn: str, reason: str) -> None
 def test_no_secret_is_part_of_what_is_printed() -> None:
     made = database(dsn="password=hunter2", password="hunter2", reader_dsn="sslpassword=hunter2")
     assert "hunter2" not in repr(made) + repr(made.dsn)
+
+
+def test_all_connections_are_made_by_dsn() -> None:
+    """Elsewhere a password would not be read again, nor plaintext be refused."""
+    package = Path(sink_runner.__file__).parent
+    found = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if re.search(r"(psycopg|Connection)\.connect\(", path.read_text())
+    }
+    assert found == {"postgres/dsn.py", "testing/target.py"}
