@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -123,6 +123,17 @@ def _stated_placeholder(config: Config, database: str) -> str | None:
     return None if capture is None else capture.stated
 
 
+class _Session(psycopg.Connection[Any]):
+    """Tells the pool, which logs it, why a login is refused and what to do."""
+
+    @classmethod
+    def connect(cls, conninfo: str = "", *, dsn: Dsn, **options: Any) -> Self:  # type: ignore[override]
+        try:
+            return super().connect(conninfo, **options)
+        except psycopg.OperationalError as fault:
+            raise dsn.refusal(fault, conninfo) or fault from None
+
+
 def _pool(dsn: Dsn, seconds: float, sessions: int) -> Pool:
     dsn.conninfo()  # a pool would only log what is wrong with it
     return ConnectionPool(
@@ -134,7 +145,9 @@ def _pool(dsn: Dsn, seconds: float, sessions: int) -> Pool:
         configure=partial(configure, limits={"statement_timeout": seconds}),
         check=ConnectionPool.check_connection,
         open=False,
+        connection_class=_Session,
         kwargs={
+            "dsn": dsn,
             "autocommit": True,
             "application_name": "sink-api",
             "connect_timeout": max(1, int(seconds)),

@@ -126,14 +126,21 @@ class Dsn(Secret):
                 connect_timeout=_CONNECT_SECONDS,
             )
         except psycopg.OperationalError as fault:
-            where = _where(conninfo_to_dict(conninfo))
-            for pattern, advice in _REFUSALS.items():
-                if found := re.search(f"^.*(?:{pattern}).*", str(fault), re.MULTILINE):
-                    reason = re.sub(r"^.*?\bfailed: +(?:FATAL: +)?", "", found[0])
-                    text = f"no login to {where} ({reason}): {advice.format(key=self._key)}"
-                    raise AccessError(text) from None
-            fault.add_note(where)
+            if refused := self.refusal(fault, conninfo):
+                raise refused from None
+            fault.add_note(_where(conninfo_to_dict(conninfo)))
             raise
+
+    def refusal(self, fault: psycopg.OperationalError, conninfo: str) -> AccessError | None:
+        """Return what a failed connection tells of a refusal; None for an outage."""
+        for pattern, advice in _REFUSALS.items():
+            if found := re.search(f"^.*(?:{pattern}).*", str(fault), re.MULTILINE):
+                where = _where(conninfo_to_dict(conninfo))
+                reason = re.sub(r"^.*connection to server .*? failed: +(?:FATAL: +)?", "", found[0])
+                return AccessError(
+                    f"no login to {where} ({reason}): {advice.format(key=self._key)}"
+                )
+        return None
 
 
 def _resolve(conninfo: str, key: str) -> Mapping[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg_pool import PoolTimeout
 from structlog.testing import capture_logs
 
 from sink_runner.api.services import _pool
@@ -146,6 +147,17 @@ def test_pool_of_the_api_uses_the_rotated_password(
         password.write_text("rotated\n")
         with pool.connection(timeout=20) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_pool_of_the_api_logs_the_way_out(
+    configured_database: Configured, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = configured_database(password="hunter2")
+    with _pool(refused.dsn, 2.0, 1) as pool, pytest.raises(PoolTimeout):
+        pool.getconn()
+    assert "as sink_writer (password authentication failed" in caplog.text
+    assert "check the password in [databases]" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 def test_api_does_not_start_with_a_plaintext_password(configured_database: Configured) -> None:
