@@ -1,10 +1,16 @@
 """What Debezium is started with, and what the runner is told of it."""
 
+from dataclasses import fields
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
 from sink_runner.kafka.capture import read_capture
 from sink_runner.plugin import Table
 
 from sink_stack import envfile, settings
-from sink_stack.debezium import write_properties
+from sink_stack.debezium import Debezium, write_properties
+from sink_stack.layout import Layout
+from sink_stack.programs import Programs
 
 
 def included(home, table):
@@ -29,3 +35,19 @@ def test_copied_properties_are_otherwise_those_of_the_repository(home):
         copy = (home.capture / path.name).read_text()
         assert copy.startswith(path.read_text())
         assert ("trap.toast" in copy) == (path.name == "warehouse.properties")
+
+
+def test_locations_are_uris_where_the_path_holds_a_blank(home, tmp_path):
+    """Debezium Server ends with "Illegal character in path" where they are not."""
+    where = Layout(root=home.root, home=tmp_path / "a home", cache=home.cache)
+    where.make()
+    (where.home / "server").mkdir()
+    (where.home / "server" / "debezium-server-runner.jar").touch()
+    programs = Programs(**{one.name: where.home / "server" for one in fields(Programs)})
+    prepared = settings.prepare(where, {}, lambda _: False)
+    argv = Debezium(where, prepared, programs, "warehouse").command().argv
+    option = "-Dquarkus.config.locations="
+    (told,) = [one.removeprefix(option) for one in argv if one.startswith(option)]
+    assert " " not in told
+    paths = [Path(unquote(urlsplit(one).path)) for one in told.split(",")]
+    assert paths == [where.capture / "common.properties", where.capture / "warehouse.properties"]

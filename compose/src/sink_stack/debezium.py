@@ -42,7 +42,7 @@ class Debezium:
     def command(self) -> Command:
         folder = self._layout.capture
         files = (folder / "common.properties", folder / f"{self.name}.properties")
-        locations = ",".join(str(path) for path in files)
+        locations = ",".join(path.as_uri() for path in files)  # a path may hold a blank
         argv = [str(self._programs.java), *_JVM, f"-Dquarkus.config.locations={locations}"]
         argv += ["-cp", self._class_path(), "io.debezium.server.Main"]
         return Command(
