@@ -152,7 +152,7 @@ class Forecast(_Callback):
         description="How many schemes it counts."
     )
     projections: Annotated[list[Json], FailFast(), Field(max_length=_MOST_PROJECTIONS)] = Field(
-        description="One object for each projection, kept as it is."
+        description="One object for each projection; the masking policies choose its members."
     )
     generated_at: Moment = Field(
         description="When it was generated, with its zone; the newest of a number wins."
@@ -184,7 +184,7 @@ class Alert(_Callback):
     alert_id: Uuid = Field(description="Its id; an alert is delivered once.")
     family_id: Uuid = Field(description="The family whose citizen is told.")
     alert_type: Annotated[Text, Field(min_length=1, max_length=50)] = Field(
-        description="What kind of alert it is."
+        description="What kind of alert it is, as a code; the masking policies replace other text."
     )
     severity: Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
     message: Annotated[Text, Field(min_length=1, max_length=5000)] = Field(
@@ -196,7 +196,8 @@ class Alert(_Callback):
         AfterValidator(_storable),
     ] = Field(
         default=None,
-        description="Where the citizen can act: a URL, or a path of the portal.",
+        description="Where the citizen can act: a URL, or a path of the portal. The masking "
+        "policies cut off its query and fragment.",
     )
     created_at: Moment = Field(description="When it was raised, with its zone.")
 

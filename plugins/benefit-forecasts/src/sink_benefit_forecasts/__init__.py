@@ -25,7 +25,7 @@ def sink_mapping() -> TableMapping:
             Column("horizon_months", required=True, minimum=1),
             Column("total_annual_value", minimum=0),
             Column("scheme_count", minimum=0),
-            Column("projections", required=True),  # JSON, as it was written
+            Column("projections", required=True),  # JSON; the policies keep some of its members
             Column("generated_at", required=True),
         ),
     )
