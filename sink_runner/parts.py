@@ -10,7 +10,7 @@ from .chain.incoming import Shape
 from .chain.route import Removal, Resolver, Route
 from .chain.row import Converter, TargetColumn, staged
 from .chain.steps import Chain
-from .errors import ConfigError
+from .errors import ConfigError, PolicyError
 from .kafka.message import Message
 from .loading import registry
 from .loading.hooks import Hooks
@@ -156,14 +156,23 @@ def target_columns(
     policies: Policies,
     origins: Origins = NOT_READ,
 ) -> list[TargetColumn]:
-    """The staged columns with their types and masks; a personal column without one is refused."""
-    made = []
+    """The staged columns with their types and masks.
+
+    Raises PolicyError that names every personal column without a policy.
+    """
+    made, faults = [], []
     for column in staged(mapping.columns):
         type_ = column.type if mapping.candidates else catalog[column.name].type
         assert type_ is not None
         pg = declared_type(type_) if mapping.candidates else catalog[column.name].pg
-        mask = _mask(mapping, column, policies, origins)
+        try:
+            mask = _mask(mapping, column, policies, origins)
+        except PolicyError as fault:
+            faults.append(str(fault))
+            continue
         made.append(TargetColumn(column, type_, stage_type(pg), mask, pg))
+    if faults:
+        raise PolicyError("\n".join(dict.fromkeys(faults)))
     return made
 
 

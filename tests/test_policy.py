@@ -275,14 +275,3 @@ def test_a_column_that_nobody_names_passes(load):
     policies = load(a_policy())
     assert policies.mask_for_target("w", "public", "people", "district_id", "portal") is None
     assert policies.classified("w", "public", "people", "district_id") == frozenset()
-
-
-def test_check_gives_all_masks_or_names_all_faults(load, directory):
-    email, free = JAN_AADHAAR._replace(column="email"), JAN_AADHAAR._replace(column="scheme")
-    classify(directory, {"w.public.people": {"jan_aadhaar": ["ID"], "email": ["ID"]}})
-    policies = load(a_policy())
-    assert set(policies.check([JAN_AADHAAR, free], "portal")) == {JAN_AADHAAR}
-    with pytest.raises(PolicyError) as error:
-        policies.check([JAN_AADHAAR, email, free], "warehouse")
-    assert len(str(error.value).splitlines()) == 2
-    assert str(email) in str(error.value)

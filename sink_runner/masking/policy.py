@@ -142,22 +142,6 @@ class Policies:
                 raise PolicyError(_missing(name, reader, f"is named by policy {policy.id}"))
         return mask
 
-    def check(self, columns: Iterable[ColumnName], group: str) -> dict[ColumnName, Mask]:
-        """Return the masks of all columns that reach `group`; one PolicyError names all faults."""
-        masks: dict[ColumnName, Mask] = {}
-        faults = []
-        for name in columns:
-            try:
-                mask = self.mask_for_target(*name, group)
-            except PolicyError as exc:
-                faults.append(str(exc))
-            else:
-                if mask:
-                    masks[name] = mask
-        if faults:
-            raise PolicyError("\n".join(faults))
-        return masks
-
     def _matching(self, name: ColumnName) -> Iterable[Policy]:
         return (policy for policy in self.files.policies if policy.resource.matches(name))
 

@@ -11,7 +11,10 @@ import pytest
 from sink_runner.errors import ConfigError, PolicyError
 from sink_runner.masking.masks import MaskKind
 from sink_runner.masking.origins import Origin, Origins
-from sink_runner.masking.policy import ColumnName
+from sink_runner.masking.policy import ColumnName, load_policies
+from sink_runner.parts import target_columns
+from sink_runner.plugin import Column, Lookup, TableMapping, source_wins
+from sink_runner.target.catalog import CatalogColumn
 from sink_runner.testing import Harness, create
 
 OWN = Path(__file__).parents[2] / "ranger-policies"
@@ -105,6 +108,27 @@ def test_unmasked_only_by_an_explicit_policy(harness: Any, folder: Any) -> None:
 def test_undecided_column_is_refused(harness: Any, folder: Any) -> None:
     with pytest.raises(PolicyError, match=r"phones\.phone may hold personal data"):
         harness(folder(None, tagged=False))
+
+
+def test_every_column_without_a_policy_is_named(folder: Any) -> None:
+    mapping = TableMapping(
+        source="north.private.phones",
+        target="south.public.people",
+        key=("id",),
+        conflict=source_wins(),
+        columns=(
+            Column("id"),
+            Column("phone"),
+            Column("found", "id", lookup=Lookup("%s", "north")),
+        ),
+    )
+    catalog = {c.name: CatalogColumn(c.name, "text", nullable=True) for c in mapping.columns}
+    origins = Origins(lookups={"found": [Origin(computed="the lookup is computed")]})
+    with pytest.raises(PolicyError) as refused:
+        target_columns(mapping, catalog, load_policies(folder(None)), origins)
+    told = str(refused.value).splitlines()
+    assert told[0].startswith("north.private.phones.phone is classified CONTACT")
+    assert told[1:] == ["the lookup is computed"]
 
 
 def test_computed_value_is_refused(harness: Any, folder: Any) -> None:
