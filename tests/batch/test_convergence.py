@@ -26,7 +26,7 @@ from sink_runner.testing import NOW
 
 pytestmark = pytest.mark.postgres
 
-DDL = "CREATE SCHEMA model; CREATE TABLE model.{} (id int PRIMARY KEY, title text, version int{})"
+DDL = "CREATE SCHEMA model; CREATE TABLE model.{} (id int PRIMARY KEY, title varchar(200), version int{})"
 PLUGIN = """
 from sink_runner.plugin import *
 
