@@ -13,7 +13,7 @@ from sink_stack import health, orphans, runner, settings, status
 from sink_stack.errors import PartDiedError, StackError
 from sink_stack.layout import Layout
 from sink_stack.progress import Reporter
-from sink_stack.stack import Stack
+from sink_stack.stack import Options, Stack
 
 WAIT = [sys.executable, "-c", "import os, time; print(os.environ['SINK_KAFKA']); time.sleep(60)"]
 
@@ -189,6 +189,20 @@ def test_runner_that_ends_a_second_later_is_not_called_up(checked, monkeypatch):
         checked.up()
     assert "runner is up" not in checked.told.getvalue()
     assert checked.pid is None
+
+
+def test_restart_of_an_unknown_part_names_the_known_ones(checked):
+    with pytest.raises(StackError, match=r"unknown part runer; parts: .*runner, schedule"):
+        checked.stack.restart(["runer"], Options())
+
+
+def test_restart_keeps_a_runner_whose_configuration_is_unusable(checked):
+    checked.up()
+    before = checked.pid
+    checked.refuse()
+    with pytest.raises(StackError, match="unknown key: tpoic"):
+        checked.stack.restart(["runner"], Options(runner=[str(checked.program), "run"]))
+    assert checked.pid == before
 
 
 # -- what the runner says of its mappings ------------------------------------------------------

@@ -187,7 +187,7 @@ def test_show_says_that_there_is_nothing_to_show(stack):
         with stack.admin(database) as connection:
             connection.execute(f"TRUNCATE {table} CASCADE")
     with pytest.raises(StackError, match="demo load"):
-        show.show(stack.settings, Console(file=io.StringIO()), patience=0.1, catch_up=0)
+        list(show.show(stack.settings, Console(file=io.StringIO()), patience=0.1, catch_up=0))
 
 
 def test_show_says_where_to_look_when_a_change_does_not_arrive(stack):
@@ -198,7 +198,9 @@ def test_show_says_where_to_look_when_a_change_does_not_arrive(stack):
         )
         try:
             with pytest.raises(StackError, match=r"did not reach smart_citizen.*status"):
-                show.show(stack.settings, Console(file=io.StringIO()), patience=0.1, catch_up=0)
+                list(
+                    show.show(stack.settings, Console(file=io.StringIO()), patience=0.1, catch_up=0)
+                )
         finally:
             connection.execute("DELETE FROM public.golden_records")
 

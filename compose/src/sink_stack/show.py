@@ -1,7 +1,7 @@
 """Shows one change of each direction arriving, as a person would check it by hand."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,16 +103,14 @@ def show(
     *,
     patience: float = _PATIENCE_SECONDS,
     catch_up: float = _CATCH_UP_SECONDS,
-) -> list[Arrival]:
-    """Make each change and wait for it; return both rows with the time it took.
+) -> Iterator[Arrival]:
+    """Make each change and wait for it; yield both rows with the time it took.
 
     The console is told while it waits for older changes.
     """
-    found = []
     for change in CHANGES:
         _wait_until_caught_up(settings, console, catch_up)
-        found.append(_arrival(change, settings, patience))
-    return found
+        yield _arrival(change, settings, patience)
 
 
 def _wait_until_caught_up(settings: Settings, console: Console, seconds: float) -> None:
