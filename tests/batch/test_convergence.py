@@ -26,7 +26,8 @@ from sink_runner.testing import NOW
 
 pytestmark = pytest.mark.postgres
 
-DDL = "CREATE SCHEMA model; CREATE TABLE model.{} (id int PRIMARY KEY, title varchar(200), version int{})"
+COLUMN_DDL = "id int PRIMARY KEY, title varchar(200), version int{}"
+DDL = f"CREATE SCHEMA model; CREATE TABLE model.{{}} ({COLUMN_DDL})"
 PLUGIN = """
 from sink_runner.plugin import *
 

@@ -44,7 +44,8 @@ from sink_runner.target.writers import make_writer
 OWN = Path(__file__).parents[2] / "ranger-policies"
 KEYS = {name: bytes([at]) * 32 for at, name in enumerate(("old", "one", "two"))}
 TABLES = """
-CREATE TABLE person (id int PRIMARY KEY, full_name text, town text, note text, district text);
+CREATE DOMAIN word varchar(200);
+CREATE TABLE person (id int PRIMARY KEY, full_name word, town word, note word, district word);
 CREATE TABLE profile (
   id int PRIMARY KEY, full_name text, town varchar(8), note varchar(30) CHECK (note <> 'bad'),
   district int);
