@@ -11,6 +11,7 @@ import pytest
 from sink_runner.api.masked import MaskedQuery
 from sink_runner.api.services import _pool
 from sink_runner.masking.policy import load_policies
+from sink_runner.postgres.dsn import Dsn
 
 from .conftest import ROOT
 
@@ -75,7 +76,7 @@ def database(postgres):
 
 @pytest.fixture(scope="module")
 def reader(postgres, database):
-    with _pool(postgres.dsn(database, "sink_reader"), 5, 1) as pool:
+    with _pool(Dsn.of(postgres.dsn(database, "sink_reader")), 5, 1) as pool:
         pool.wait()
         yield pool
 
