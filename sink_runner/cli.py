@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, version
 
 from . import log
@@ -30,7 +30,15 @@ from .commands import run as run_command
 from .commands import schedule as schedule_command
 from .commands import schema as schema_command
 from .completion import SHELLS, Completion
-from .errors import ConfigError, EventError, FatalError, PluginError, RetriableError, SinkError
+from .errors import (
+    ConfigError,
+    EventError,
+    FatalError,
+    PluginError,
+    RetriableError,
+    SinkError,
+    raised_in,
+)
 
 INTERRUPTED = 130
 
@@ -77,17 +85,22 @@ def _run(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except (ConfigError, PluginError) as exc:
-        _complain(str(exc))
+        _complain(_text(exc, args.run))
         return EX_CONFIG
     except (EventError, RetriableError, FatalError) as exc:
-        _complain(log.describe(exc))  # a plugin may have raised it, with a row in its text
+        _complain(log.describe(exc))
     except SinkError as exc:
-        _complain(str(exc))
+        _complain(_text(exc, args.run))
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - Python's own traceback would print the text
         _complain("\n".join(log.trace(exc)))
     return FAILURE
+
+
+def _text(exc: SinkError, command: Callable[..., object]) -> str:
+    """The text that the runner or the command's own module gave; a plugin's may quote a row."""
+    return str(exc) if raised_in(exc) == command.__module__ else log.text_of(exc)
 
 
 def add_commands(subparsers: Subparsers) -> None:

@@ -25,6 +25,8 @@ No message of these classes ever holds a row's value.
 
 from __future__ import annotations
 
+import sys
+
 
 class SinkError(Exception):
     """Root of all exceptions raised by the runner."""
@@ -88,9 +90,63 @@ def raised(fault: BaseException) -> str:
 
     The name of a column is no value; any other text of an exception may quote one.
     """
-    text = f": {fault}" if isinstance(fault, UnreadColumnError | MaskedColumnError) else ""
-    name = "KeyError" if isinstance(fault, UnreadColumnError) else type(fault).__name__
-    return f"raised {name}{text}"
+    known = isinstance(fault, UnreadColumnError | MaskedColumnError) and is_ours(fault)
+    name = "KeyError" if isinstance(fault, UnreadColumnError) else class_name(fault)
+    return f"raised {name}" + (f": {fault}" if known else "")
+
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def is_ours(fault: BaseException, *, nested: bool = False) -> bool:
+    """Tell whether the runner itself made the exception, so that its text quotes no row.
+
+    A plugin may raise the classes of this module, too, or subclasses with a text of their own.  One
+    that was never raised is the runner's, but not as a part of a group or a cause (`nested`): a
+    plugin can put it there.
+    """
+    if type(fault).__module__.partition(".")[0] != _PACKAGE:
+        return False
+    if not isinstance(fault, SinkError | UnreadColumnError | MaskedColumnError):
+        return False
+    if fault.__traceback__ is None:
+        return not nested
+    return raised_in(fault).partition(".")[0] == _PACKAGE
+
+
+def raised_in(fault: BaseException) -> str:
+    """Return the module that raised the exception; "" if none did."""
+    traceback = fault.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return "" if traceback is None else str(traceback.tb_frame.f_globals.get("__name__", ""))
+
+
+def class_of(fault: BaseException) -> type[BaseException]:
+    """Return the exception's class, or the nearest base that is found under its name.
+
+    The name of a class that was made while running may hold a value.
+    """
+    return next(kind for kind in type(fault).__mro__ if _is_found(kind))
+
+
+def class_name(fault: BaseException) -> str:
+    """Return the name of the exception's class, which quotes no row."""
+    return class_of(fault).__name__
+
+
+def _is_found(kind: type) -> bool:
+    if "<locals>" in kind.__qualname__:  # by a class statement, whose name is a literal
+        return True
+    found: object = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is kind
+
+
+def own_text(fault: BaseException) -> str:
+    """Return the exception's text if it is the runner's own, else the name of its class."""
+    return str(fault) if is_ours(fault) else class_name(fault)
 
 
 class DecodeError(EventError):
@@ -158,7 +214,7 @@ class ExpiredError(QualityError):
     @classmethod
     def of(cls, error: WaitingError) -> ExpiredError:
         """Return the error of an event that has waited for too long."""
-        return cls(f"gave up: {error}", error.column, sqlstate=error.sqlstate)
+        return cls(f"gave up: {own_text(error)}", error.column, sqlstate=error.sqlstate)
 
 
 class WriteError(EventError):

@@ -7,6 +7,7 @@ class, SQLSTATE, constraint and frames.  Only what the runner raised itself keep
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +19,14 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .config import Log
-from .errors import SinkError
+from .errors import class_of, is_ours
+from .masking.scrub import scrub_contacts
 
 # Libraries whose messages speak of connections and never of what is in a record.
 _TRUSTED = ("kafka",)
+_SQLSTATE = re.compile("[0-9A-Z]{5}")
+RAISING = ("exec_stmt_raise", "PLy_")
+"""The server's functions by which a function of a database raises what it likes."""
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -50,17 +55,36 @@ def configure(log: Log, stream: TextIO | None = None) -> None:
     root.setLevel(logging.WARNING)
 
 
-def describe(exc: BaseException) -> str:
-    """Name the exception's class, SQLSTATE and constraint; its text only if it is our own."""
+def describe(exc: BaseException, *, nested: bool = False) -> str:
+    """Name the exception's class, SQLSTATE and constraint; its text only if it is our own.
+
+    `nested` tells that it was found as a cause or in a group.
+    """
+    ours = is_ours(exc, nested=nested)
     parts = [_class(exc)]
-    if sqlstate := getattr(exc, "sqlstate", None):
+    if sqlstate := sqlstate_of(exc):
         parts.append(f"sqlstate={sqlstate}")
-    constraint = getattr(getattr(exc, "diag", exc), "constraint_name", None)
-    if constraint or (constraint := getattr(exc, "constraint", None)):
+    if constraint := _constraint(exc, ours=ours):
         parts.append(f"constraint={constraint}")
-    if _is_ours(exc):
+    if ours:
         parts.append(f"({exc})")
     return " ".join(parts)
+
+
+def sqlstate_of(exc: BaseException) -> str | None:
+    """Return the SQLSTATE of PostgreSQL's exceptions and ours; whatever else is there is none."""
+    state = getattr(exc, "sqlstate", None)
+    return state if isinstance(state, str) and _SQLSTATE.fullmatch(state) else None
+
+
+def _constraint(exc: BaseException, *, ours: bool) -> Any:
+    """The name that the server's own code gave; a function of the database may give any text."""
+    if ours:
+        return getattr(exc, "constraint", None)
+    diag = getattr(exc, "diag", None) if class_of(exc).__module__ == "psycopg.errors" else None
+    if diag is None or (diag.source_function or "").startswith(RAISING):
+        return None
+    return diag.constraint_name
 
 
 @contextmanager
@@ -74,23 +98,25 @@ def noting(log: Any, event: str, *kinds: type[Exception]) -> Iterator[None]:
 
 def text_of(exc: BaseException) -> str:
     """The exception's text if it is our own; otherwise what it is, and where it was raised."""
-    if _is_ours(exc):
+    if is_ours(exc):
         return str(exc)
     *_, at = "nowhere", *frames(exc.__traceback__)
     return f"a plugin raised {_class(exc)} at {at}"
 
 
-def trace(exc: BaseException) -> list[str]:
+def trace(exc: BaseException, *, nested: bool = False) -> list[str]:
     """Return the exception and its causes, each with its frames, a line for each."""
     lines: list[str] = []
     seen: set[int] = set()
     current: BaseException | None = exc
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        lines.append(f"{'caused by ' if lines else ''}{describe(current)}")
+        told = describe(current, nested=nested or bool(lines))
+        lines.append(f"{'caused by ' if lines else ''}{told}")
         lines += [f"  at {frame}" for frame in frames(current.__traceback__)]
         if isinstance(current, BaseExceptionGroup):
-            lines += [f"  | {line}" for part in current.exceptions for line in trace(part)]
+            parts = [line for part in current.exceptions for line in trace(part, nested=True)]
+            lines += [f"  | {line}" for line in parts]
         hidden = None if current.__suppress_context__ else current.__context__
         current = current.__cause__ or hidden
     return lines
@@ -105,25 +131,12 @@ def frames(traceback: TracebackType | None) -> Iterator[str]:
 
 
 def _class(exc: BaseException) -> str:
-    kind = type(exc)
+    kind = class_of(exc)
     return (
         kind.__qualname__
         if kind.__module__ == "builtins"
         else f"{kind.__module__}.{kind.__qualname__}"
     )
-
-
-def _is_ours(exc: BaseException) -> bool:
-    """A plugin may raise our classes too, with a text of its own making."""
-    traceback = exc.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if not isinstance(exc, SinkError):
-        return False
-    if traceback is None:  # made and never raised: nobody but us does that
-        return True
-    module = str(traceback.tb_frame.f_globals.get("__name__", ""))
-    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 # -- processors --------------------------------------------------------------------------------
@@ -178,6 +191,6 @@ class _Forward(logging.Handler):
             record.levelno,
             "library_warning",
             library=record.name,
-            message=record.getMessage() if trusted else str(record.msg),
+            message=record.getMessage() if trusted else scrub_contacts(record.msg),
             exc_info=record.exc_info,
         )

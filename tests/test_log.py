@@ -6,6 +6,7 @@ import logging
 import re
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 import structlog
 
@@ -18,11 +19,16 @@ from sink_runner.scaffold import scaffold
 VALUE = "9829012345"
 
 
-class UniqueViolationError(Exception):
+class UniqueViolation(psycopg.errors.UniqueViolation):
     """As psycopg's: its text quotes the row."""
 
-    sqlstate = "23505"
-    diag = SimpleNamespace(constraint_name="citizens_mobile_key")
+    diag = SimpleNamespace(
+        constraint_name="citizens_mobile_key", source_function="_bt_check_unique"
+    )
+
+
+# Where `describe` looks for the class of an exception that it trusts.
+UniqueViolation.__module__ = "psycopg.errors"
 
 
 def fail(mobile=VALUE):
@@ -31,7 +37,7 @@ def fail(mobile=VALUE):
     try:
         raise KeyError(row["mobile"])
     except KeyError as cause:
-        error = UniqueViolationError(f"DETAIL: Key (mobile)=({mobile}) already exists.")
+        error = UniqueViolation(f"DETAIL: Key (mobile)=({mobile}) already exists.")
         error.add_note(f"row {row}")
         raise error from cause
 
@@ -77,11 +83,11 @@ def test_an_exception_is_told_without_any_value(output):
     stream = speaking(output)
     try:
         fail()
-    except UniqueViolationError as exc:
+    except psycopg.errors.UniqueViolation as exc:
         structlog.get_logger().exception("write_failed", error=exc, seen=[exc], named={"e": exc})
     text = plain(stream)
     assert VALUE not in text
-    assert "UniqueViolationError sqlstate=23505 constraint=citizens_mobile_key" in text
+    assert "UniqueViolation sqlstate=23505 constraint=citizens_mobile_key" in text
     assert re.search(r"test_log\.py:\d+:fail", text)
     assert "caused by KeyError" in text
 
@@ -136,7 +142,7 @@ def test_warnings_of_other_libraries_lose_their_arguments():
     stream = speaking()
     try:
         fail()
-    except UniqueViolationError as exc:
+    except psycopg.errors.UniqueViolation as exc:
         logging.getLogger("psycopg").warning("error ignored in rollback: %s", exc, exc_info=True)
     assert VALUE not in stream.getvalue()
     assert "error ignored in rollback: %s" in stream.getvalue()

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..dead_letters.dead_letter import DeadLetter
-from ..errors import WaitingError
+from ..errors import WaitingError, class_name
 from ..kafka.message import Message
 from ..loading.hooks import Hooks
 from ..log import text_of
@@ -60,7 +60,7 @@ class Report:
         """Count the rows that failed by what was wrong with them, and tell the hooks."""
         for letter in letters:
             if not isinstance(letter.error, WaitingError):
-                self.failures[type(letter.error).__name__, text_of(letter.error)] += 1
+                self.failures[class_name(letter.error), text_of(letter.error)] += 1
                 hooks.failed(letter.error, partial(event_of, letter.message))
 
     def good(self, tolerated: int) -> bool:

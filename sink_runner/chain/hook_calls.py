@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import pluggy
 import psycopg
 
-from ..errors import PluginError, RetriableError, SinkError, StepError, raised
+from ..errors import PluginError, RetriableError, SinkError, StepError, class_name, raised
 from ..plugin import Context, Row
 from ..target.faults import is_the_world_s
 
@@ -66,7 +66,7 @@ def call(step: Step, name: str, *arguments: Any) -> Any:
         raise
     except BaseException as fault:  # a panic of an extension in Rust, or SystemExit
         if is_the_world_s(fault):
-            reason = f"{name} of plugin {step.plugin!r} raised {type(fault).__name__}"
+            reason = f"{name} of plugin {step.plugin!r} raised {class_name(fault)}"
             raise RetriableError(reason) from fault
         raise StepError(step.plugin, name, raised(fault)) from fault
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..avro.envelope import Decoded
 from ..dead_letters.dead_letter import DeadLetter
 from ..dlq.superseding import Superseding
-from ..errors import EventError, FatalError, ValueRefusedError, WaitingError
+from ..errors import EventError, FatalError, ValueRefusedError, WaitingError, own_text
 from ..kafka.message import Message
 from ..masking.leaks import refuse_leaks
 from ..masking.stamp import Masking
@@ -438,7 +438,7 @@ class Route:
             return {text_key(value): stage(it) for value, it in answers.items() if it is not None}
         except (EventError, TypeError, ValueError) as fault:
             if len(asked) == 1:
-                told = f": {fault}" if isinstance(fault, ValueRefusedError) else ""
+                told = f": {own_text(fault)}" if isinstance(fault, ValueRefusedError) else ""
                 error = EventError(f"lookup of column {target.name!r} failed{told}")
                 error.__cause__ = fault
                 return dict.fromkeys(asked, error)

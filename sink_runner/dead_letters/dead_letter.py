@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from ..errors import EventError, ExpiredError, WaitingError, WriteError
+from ..errors import EventError, ExpiredError, WaitingError, WriteError, class_name
 from ..kafka.message import ROWS, Message
 from ..loading.hooks import Hooks
-from ..log import text_of, trace
+from ..log import sqlstate_of, text_of, trace
 from .sealing import Sealer
 
 _INSERT = """
@@ -122,7 +122,7 @@ def tell(
         log.error(
             "dead_letter",
             error=text_of(letter.error),
-            kind=type(letter.error).__name__,
+            kind=class_name(letter.error),
             partition=letter.message.partition,
             offset=letter.message.offset,
         )
@@ -133,5 +133,5 @@ def described(error: EventError) -> tuple[str, str | None, str, str]:
     """The error's class, SQLSTATE, text and trace, none of which holds a row's value."""
     state = None
     if isinstance(error, WriteError | WaitingError | ExpiredError):
-        state = error.sqlstate
-    return type(error).__name__, state, text_of(error), "\n".join(trace(error))
+        state = sqlstate_of(error)
+    return class_name(error), state, text_of(error), "\n".join(trace(error))

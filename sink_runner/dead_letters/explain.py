@@ -17,7 +17,7 @@ from ..errors import (
     StepError,
     WaitingError,
 )
-from ..log import describe, text_of
+from ..log import describe, sqlstate_of, text_of
 from ..masking.scrub import HIDDEN
 from ..plugin import ABSENT
 from ..target.changes import Change, Write
@@ -166,8 +166,8 @@ def _write(told: Explained, stage: Rehearsal, notes: Notes, batch: Batch) -> Non
 
 
 def _why(error: EventError) -> str:
-    state = getattr(error, "sqlstate", None)
-    cause = f" ({describe(error.__cause__)})" if error.__cause__ is not None else ""
+    state = sqlstate_of(error)
+    cause = f" ({describe(error.__cause__, nested=True)})" if error.__cause__ is not None else ""
     return text_of(error) + (f", SQLSTATE {state}" if state else "") + ("" if state else cause)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..chain.hook_calls import Step
 from ..chain.route import Resolver
 from ..chain.steps import Chain
+from ..errors import class_name
 from ..plugin import Verdict
 
 
@@ -70,7 +71,7 @@ class Notes:
             try:
                 answer = step.call(*given)
             except Exception as fault:
-                self.steps.append(Note(hook, step.plugin, f"raised {type(fault).__name__}"))
+                self.steps.append(Note(hook, step.plugin, f"raised {class_name(fault)}"))
                 raise
             self.steps.append(Note(hook, step.plugin, tell(answer, before)))
             return answer

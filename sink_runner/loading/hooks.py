@@ -8,7 +8,7 @@ from contextlib import suppress
 import pluggy
 import structlog
 
-from ..errors import ConfigError, EventError, FatalError, RetriableError, raised
+from ..errors import ConfigError, EventError, FatalError, RetriableError, class_name, raised
 from ..plugin import Context, Event
 
 
@@ -61,7 +61,7 @@ class Hooks:
                 self._call(impl, **arguments)
             except BaseException as fault:  # noqa: BLE001 - a third party's hook may raise anything
                 self._log.error(
-                    "hook_failed", hook=name, plugin=impl.plugin_name, kind=type(fault).__name__
+                    "hook_failed", hook=name, plugin=impl.plugin_name, kind=class_name(fault)
                 )
 
     def _implementations(self, name: str) -> list[pluggy.HookImpl]:

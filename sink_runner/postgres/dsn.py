@@ -58,6 +58,12 @@ outage: the mapping pauses, and its reason shows the server's words.
 """
 
 
+class ConnectionNote(str):
+    """Where a connection was to lead; no other note of an exception is told to anybody."""
+
+    __slots__ = ()
+
+
 class Dsn(Secret):
     """A connection string; it and the password are read again for every connection."""
 
@@ -128,7 +134,7 @@ class Dsn(Secret):
         except psycopg.OperationalError as fault:
             if refused := self.refusal(fault, conninfo):
                 raise refused from None
-            fault.add_note(_where(conninfo_to_dict(conninfo)))
+            fault.add_note(ConnectionNote(_where(conninfo_to_dict(conninfo))))
             raise
 
     def refusal(self, fault: psycopg.OperationalError, conninfo: str) -> AccessError | None:

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from ..dead_letters.dead_letter import DeadLetter
-from ..errors import QualityError
+from ..errors import QualityError, is_ours
 from ..kafka.message import Message
 from .rules import DEFAULT
 
@@ -38,7 +38,7 @@ def add_counts(
     counts = Counter(
         (letter.error.rule, letter.error.column)
         for letter in letters
-        if isinstance(letter.error, QualityError)
+        if isinstance(letter.error, QualityError) and is_ours(letter.error)
     )
     failed = {id(letter.message) for letter in letters}
     counts.update((DEFAULT, column) for message, column in defaults if id(message) not in failed)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from ..errors import ConfigError, FatalError, RetriableError
+from ..errors import ConfigError, FatalError, RetriableError, class_name
 from ..health.board import MappingHealth
 from ..log import text_of
 
@@ -80,7 +80,7 @@ class MappingThread(threading.Thread):
                 return
             except BaseException as fault:  # noqa: BLE001 - a thread ends in silence with SystemExit
                 reason = (
-                    f"unexpected {type(fault).__name__}: this is a bug of the runner or of a "
+                    f"unexpected {class_name(fault)}: this is a bug of the runner or of a "
                     "plugin; the log holds where it was raised"
                 )
                 self._end(reason)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from ..errors import WaitingError
+from ..errors import WaitingError, class_name
 from ..plugin import Delete, TableMapping
 from .changes import Change, Leave, Write
 from .hidden_keys import KeyText
@@ -131,7 +131,7 @@ class Trail:
 
     def _errors(self, connection: Connection, letters: Sequence[DeadLetter]) -> None:
         counts = Counter(
-            type(letter.error).__name__
+            class_name(letter.error)
             for letter in letters
             if not isinstance(letter.error, WaitingError)
         )

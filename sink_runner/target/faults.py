@@ -32,9 +32,12 @@ from ..errors import (
     UnreadColumnError,
     WaitingError,
     WriteError,
+    class_name,
     raised,
 )
+from ..log import RAISING, sqlstate_of
 from ..plugin import Table
+from ..postgres.dsn import ConnectionNote
 from ..postgres.missing_grant import missing_grant
 
 _PACKAGE = Path(__file__).parents[1]
@@ -227,8 +230,8 @@ def judge(
     if isinstance(fault, SinkError):
         return fault
     if not isinstance(fault, psycopg.Error):
-        return WriteError(f"a value does not fit its column's type ({type(fault).__name__})")
-    state = fault.sqlstate
+        return WriteError(f"a value does not fit its column's type ({class_name(fault)})")
+    state = sqlstate_of(fault)
     if state is None:
         return _without_state(fault)
     found = blame_of(fault)
@@ -278,11 +281,11 @@ def own_fault(fault: BaseException) -> EventError:
     if isinstance(fault, KeyboardInterrupt):
         raise fault
     if is_the_world_s(fault):
-        raise RetriableError(f"a mapping's function raised {type(fault).__name__}") from fault
+        raise RetriableError(f"a mapping's function raised {class_name(fault)}") from fault
     if not isinstance(fault, SinkError | psycopg.Error):
         if where := own_code(fault):
             raise FatalError(
-                f"unexpected {type(fault).__name__} in {where}: this is a bug of sink-runner; the "
+                f"unexpected {class_name(fault)} in {where}: this is a bug of sink-runner; the "
                 "mapping stops with its offsets where they are. Report it with the log"
             ) from fault
         error = StepError("mapping", "columns", raised(fault))
@@ -311,16 +314,18 @@ def transaction_fault(fault: psycopg.Error, mapping: str) -> FatalError | None:
 
 
 def _by_blame(fault: psycopg.Error, state: str, found: Blame) -> SinkError:
-    name = type(fault).__name__
-    if fault.diag.source_function != _RAISED:
+    name = class_name(fault)
+    if not (fault.diag.source_function or "").startswith(RAISING):
         if state in FOREIGN_KEY:
             return _unmet_reference(fault, state)
         if state in TAKEN:
             return _taken_value(fault, state)
     match found:
         case Blame.ROW:
-            constraint = fault.diag.constraint_name or fault.diag.column_name
-            if state == "42501" and (fault.diag.source_function or "") != _RAISED:
+            by_server = not (fault.diag.source_function or "").startswith(RAISING)
+            named = fault.diag.constraint_name or fault.diag.column_name
+            constraint = named if by_server else None
+            if state == "42501" and by_server:
                 constraint = constraint or "row-level security policy"
             if fault.diag.source_function == "ExecFindPartition":
                 constraint = f"no partition of {fault.diag.table_name} for this row"
@@ -393,9 +398,10 @@ def _table_of(fault: psycopg.Error) -> str:
 
 def _without_state(fault: psycopg.Error) -> SinkError:
     if isinstance(fault, psycopg.DataError | psycopg.ProgrammingError):  # the client's refusal
-        return WriteError(f"a value can't be sent to PostgreSQL ({type(fault).__name__})")
-    notes = getattr(fault, "__notes__", ())  # of `session.connect`, where no row was sent yet
-    where = notes[0] if notes else "the target"
+        return WriteError(f"a value can't be sent to PostgreSQL ({class_name(fault)})")
+    # Of an attempt to connect, where no row was sent yet.
+    notes = [it for it in getattr(fault, "__notes__", ()) if isinstance(it, ConnectionNote)]
+    where = str(notes[0]) if notes else "the target"
     if refused := re.search("FATAL: +(.*)", str(fault)) if notes else None:
         where += f" ({refused[1]})"
-    return RetriableError(f"no connection to {where}: {type(fault).__name__}")
+    return RetriableError(f"no connection to {where}: {class_name(fault)}")

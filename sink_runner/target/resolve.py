@@ -11,7 +11,7 @@ import psycopg
 from ..chain.hook_calls import own_copy
 from ..chain.row import TargetColumn, to_stage
 from ..chain.steps import Chain
-from ..errors import ValueRefusedError
+from ..errors import ValueRefusedError, own_text
 from ..plugin import Change as PublicChange
 from ..plugin import Row
 from ..postgres.loaders import load_any_moment
@@ -104,7 +104,7 @@ class Resolver:
             try:
                 return None if value is None else to_stage(column)(value)
             except ValueRefusedError as fault:
-                raise ValueRefusedError(f"column {column.name!r}: {fault}") from None
+                raise ValueRefusedError(f"column {column.name!r}: {own_text(fault)}") from None
 
         pairs = zip(self._sql.columns, write.values, strict=True)
         return write._replace(values=tuple(staged(column, came) for column, came in pairs))
