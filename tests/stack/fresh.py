@@ -36,6 +36,7 @@ def arena(stack: StackUnderTest, log: Path, families: int) -> Iterator[Arena]:
             environment={**os.environ, **stack.env},
             root=stack.stack.layout.root,
             log=log,
+            kafka=stack.kafka,
         )
 
 

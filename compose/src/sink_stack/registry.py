@@ -2,6 +2,7 @@
 
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 
 from .layout import Layout
@@ -32,6 +33,8 @@ class Registry:
         try:
             with urllib.request.urlopen(url, timeout=2):  # noqa: S310
                 return True
+        except urllib.error.HTTPError as answer:
+            return answer.code == HTTPStatus.UNAUTHORIZED  # it is up, and demands a login
         except (urllib.error.URLError, OSError):
             return False
 

@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -133,16 +133,26 @@ class StackUnderTest:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[StackUnderTest]:
     """Every part for real, with empty databases; taken down when the session ends."""
+    with running(StackUnderTest) as found:
+        yield found
+
+
+@contextmanager
+def running(make: Callable[..., StackUnderTest]) -> Iterator[StackUnderTest]:
+    """Start a stack with fresh data in a home of its own, and end it after the block.
+
+    `make` gets the `stack` and its `options` before anything is started.
+    """
     with _own_home(layout.find(os.environ)) as home:
-        yield from _up(home)
+        yield from _up(home, make)
 
 
-def _up(home: Layout) -> Iterator[StackUnderTest]:
+def _up(home: Layout, make: Callable[..., StackUnderTest]) -> Iterator[StackUnderTest]:
     environ = {key: text for key, text in os.environ.items() if not key.startswith("SINK_STACK_")}
     if home.settings.exists():
         Stack(home, environ, Reporter()).clean()  # an earlier session that was cut off
     environ |= _own_ports()
-    under_test = StackUnderTest(stack=Stack(home, environ, Reporter()), options=_options())
+    under_test = make(stack=Stack(home, environ, Reporter()), options=_options())
     try:
         under_test.revive()
         yield under_test
