@@ -24,6 +24,23 @@ def chosen(layout: Layout, environ: Mapping[str, str]) -> str:
 
 def answers() -> bool:
     """Whether a container engine is there and lets us in."""
+    try:
+        import docker  # noqa: PLC0415 - the bootstrap asks before this package is installed
+    except ModuleNotFoundError:
+        return _command_answers()
+    try:
+        client = docker.from_env()
+    except docker.errors.DockerException:
+        return False
+    try:
+        return bool(client.ping())
+    except docker.errors.DockerException:
+        return False
+    finally:
+        client.close()
+
+
+def _command_answers() -> bool:
     command = ["docker", "version", "--format", "{{.Server.Version}}"]
     try:
         return subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
