@@ -50,7 +50,7 @@ class Runner:
             for name, actual in self.names.items()
         )
         self.config.write_text(
-            'shutdown_seconds = 5\n[kafka]\nbootstrap = "x"\n[registry]\nurl = "x"\n'
+            'shutdown_seconds = 5\n[kafka]\nbootstrap = "x"\n[registry]\nurl = "http://x"\n'
             f'[policies]\ndirectory = "{ROOT / "ranger-policies"}"\n{dsns}'
             f'[dead_letters]\nkey = "{"A" * 43}="\nkey_id = "test"\n'
             '[schedule]\nmaintenance = ""\n'

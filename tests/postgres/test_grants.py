@@ -105,14 +105,14 @@ def test_queries_of_lookups_are_told(mappings: dict[str, TableMapping]) -> None:
 # -- from CREATE DATABASE to the first row, as the README has it -----------------------------------
 
 ORDERS = """
-CREATE TABLE orders (id int PRIMARY KEY, customer text, amount numeric, currency text,
-  updated_at timestamptz, state text);
+CREATE TABLE orders (id int PRIMARY KEY, customer varchar(40), amount numeric, currency varchar(3),
+  updated_at timestamptz, state varchar(20));
 INSERT INTO orders VALUES (1, 'c-17', 12.5, 'inr', now(), 'paid'),
   (2, 'c-18', 1, 'inr', now(), 'cancelled');
 """
 TARGET = """
-CREATE TABLE orders (order_id int PRIMARY KEY, customer text, amount numeric, currency varchar(3),
-  changed_at timestamptz, synced_at timestamptz);
+CREATE TABLE orders (order_id int PRIMARY KEY, customer varchar(40), amount numeric,
+  currency varchar(3), changed_at timestamptz, synced_at timestamptz);
 """
 CONFIG = """
 [kafka]
