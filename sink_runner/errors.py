@@ -265,3 +265,11 @@ class FencedError(SinkError):
 
 class FatalError(SinkError):
     """Stop this mapping without committing; what it has not written stays in Kafka."""
+
+
+def lookup_failed(column: str, fault: Exception) -> EventError:
+    """The EventError of a lookup that `fault` ended; a refused value's own text is told."""
+    told = f": {own_text(fault)}" if isinstance(fault, ValueRefusedError) else ""
+    error = EventError(f"lookup of column {column!r} failed{told}")
+    error.__cause__ = fault
+    return error

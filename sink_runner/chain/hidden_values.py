@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import MaskedColumnError, StepError
+from ..masking.leaks import refuse_leaks
 from ..masking.stamp import Hidden
 from ..plugin import ABSENT, MaskedValue, Row, TableMapping
 from ..plugin.masked_value import reveal
@@ -17,14 +18,29 @@ class HiddenValues:
     """Hides the values of a mapping's masked columns from its hooks, and finds them again."""
 
     def __init__(self, mapping: TableMapping, hidden: Hidden | None) -> None:
+        self._hidden = hidden or {}
         unmasked = frozenset(mapping.reads_unmasked)
-        self._sources = {n: own for n, own in (hidden or {}).items() if n not in unmasked}
+        self._sources = {n: own for n, own in self._hidden.items() if n not in unmasked}
         self._targets = {
             column.name: (source, frozenset({column.name}))
             for column in mapping.columns
             for source in column.sources
             if source in self._sources
         }
+
+    def __bool__(self) -> bool:
+        """Whether the policies hide anything."""
+        return bool(self._hidden)
+
+    def refuse_leaks(
+        self, rows: Sequence[Mapping[str, Any]], shown: Iterable[tuple[str, Any, Any, Any]]
+    ) -> None:
+        """StepError where a step put a hidden value of `rows` into a column not made of it.
+
+        `shown` has each column's name, its masked value, and its value after and before the steps.
+        """
+        moved = {name: value for name, value, new, old in shown if new != old}
+        refuse_leaks(self._hidden, rows, moved)
 
     def source(self, columns: Columns) -> Columns:
         """The columns of a source row as hooks get them."""

@@ -10,9 +10,8 @@ from typing import Any
 from ..avro.envelope import Decoded
 from ..dead_letters.dead_letter import DeadLetter
 from ..dlq.superseding import Superseding
-from ..errors import EventError, FatalError, ValueRefusedError, WaitingError, own_text
-from ..kafka.message import Message
-from ..masking.leaks import refuse_leaks
+from ..errors import EventError, FatalError, WaitingError, lookup_failed
+from ..kafka.message import Message, is_moved
 from ..masking.stamp import Masking
 from ..plugin import ABSENT, Action, Event, OnTruncate, Op, Review, Strategy, TableMapping, Verdict
 from ..postgres.target_lookups import Connection, ResolveInTarget, target_lookup_columns, waves
@@ -23,7 +22,7 @@ from ..target.faults import own_fault
 from .bases import base_of, looked_up_too
 from .hidden_values import HiddenValues
 from .incoming import Incoming, Plans, Shape, position_of
-from .row import RowPlan, TargetColumn, Values, check_masks, is_whole, to_found
+from .row import RowPlan, TargetColumn, Values, check_masks, is_same, is_whole, to_found
 from .staging import text_key
 from .steps import Chain
 
@@ -235,7 +234,7 @@ class Route:
             raise EventError("a delete without the old row's key")
         action = self._mapping.on_delete
         if isinstance(action, Review) and (
-            _moved(incoming.message) or not self._belonged(incoming, before)
+            is_moved(incoming.message) or not self._belonged(incoming, before)
         ):
             batch.counts["dropped"] += 1
             return
@@ -324,7 +323,7 @@ class Route:
         if not self._merges:
             return 0
         old = incoming.plans.old.comparable(before)
-        same = [i for i in self._mergeable if _is_same(old[i], values[i])]
+        same = [i for i in self._mergeable if is_same(old[i], values[i])]
         return None if len(same) == len(self._mergeable) else sum(1 << i for i in same)
 
     def _belonged(self, incoming: Incoming, before: Sequence[Any]) -> bool:
@@ -359,12 +358,11 @@ class Route:
             masked = tuple(more[name] for name in self._names)
             check_masks(self._columns, clear, values, masked)
             values = masked
-        if self._masking and self._masking.hidden and event:
-            rows = zip(self._names, values, clear, declared.values(), strict=True)
-            moved = {name: value for name, value, new, old in rows if new != old}
+        if event and self._hidden:
+            shown = zip(self._names, values, clear, declared.values(), strict=True)
             before = incoming.decoded.before if self._mapping.old_row else None
-            given = [incoming.row(it) for it in (after, before) if it is not None]
-            refuse_leaks(self._masking.hidden, given, moved)
+            rows = [incoming.row(it) for it in (after, before) if it is not None]
+            self._hidden.refuse_leaks(rows, shown)
         return values
 
     def _compile(self, value: bytes) -> Plans:
@@ -438,21 +436,8 @@ class Route:
             return {text_key(value): stage(it) for value, it in answers.items() if it is not None}
         except (EventError, TypeError, ValueError) as fault:
             if len(asked) == 1:
-                told = f": {own_text(fault)}" if isinstance(fault, ValueRefusedError) else ""
-                error = EventError(f"lookup of column {target.name!r} failed{told}")
-                error.__cause__ = fault
-                return dict.fromkeys(asked, error)
+                return dict.fromkeys(asked, lookup_failed(target.name, fault))
         half = len(asked) // 2
         parts = list(asked.items())
         one, other = dict(parts[:half]), dict(parts[half:])
         return {**self._found(target, one, resolve), **self._found(target, other, resolve)}
-
-
-def _is_same(old: Any, new: Any) -> bool:
-    """Is nothing changed?  Of doubles 0 equals -0, and NaN not even itself."""
-    return repr(old) == repr(new) if isinstance(new, float) else bool(old == new)
-
-
-def _moved(message: Message) -> bool:
-    """Is the delete half of a change of the primary key?  Then the row lives on."""
-    return any(name == "__debezium.newkey" for name, _ in message.headers)

@@ -387,3 +387,8 @@ def check_masks(
             continue
         if more[at] in (clear[at], to_stage(column)(clear[at])):
             raise StepError("masks", "sink_mask", f"uncovered column {column.name!r}")
+
+
+def is_same(old: Any, new: Any) -> bool:
+    """Is nothing changed?  Of doubles 0 equals -0, and NaN not even itself."""
+    return repr(old) == repr(new) if isinstance(new, float) else bool(old == new)

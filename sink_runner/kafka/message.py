@@ -22,3 +22,8 @@ class Message(NamedTuple):
     headers: Sequence[tuple[str, bytes]] = ()
     leader_epoch: int = NO_LEADER_EPOCH
     """Of the leader that appended the record."""
+
+
+def is_moved(message: Message) -> bool:
+    """Is the delete half of a change of the primary key?  Then the row lives on."""
+    return any(name == "__debezium.newkey" for name, _ in message.headers)
