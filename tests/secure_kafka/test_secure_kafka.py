@@ -277,12 +277,20 @@ def test_wrong_password_names_broker_and_setting(
 
 @ABANDONS
 @pytest.mark.parametrize(
-    ("token", "reason"),
-    [(jwt(USER, seconds=-60), "has expired"), (jwt(""), "refuses the login of the token")],
+    ("user", "seconds", "reason"),
+    [(USER, -60, "has expired"), ("", 300, "refuses the login of the token")],
     ids=["expired", "without a subject"],
 )
-def test_useless_token_names_its_setting(login: Login, token: str, reason: str) -> None:
-    fails(by_oauth(login, token=token), AccessError, reason, "kafka.security.oauth")
+def test_useless_token_names_its_setting(
+    login: Login, user: str, seconds: int, reason: str
+) -> None:
+    # Made here, since a test may run long after it was collected.
+    fails(
+        by_oauth(login, token=jwt(user, seconds=seconds)),
+        AccessError,
+        reason,
+        "kafka.security.oauth",
+    )
 
 
 @ABANDONS
