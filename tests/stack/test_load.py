@@ -7,6 +7,8 @@ import pytest
 from sink_stack.demo import load as demo
 from sink_stack.demo.rows import Plan
 
+from sink_runner.postgres.migrations import migrate
+
 from ..oracle import history
 from ..oracle.twelve import EVENT_FLOWS, event_differences
 from .load import Load
@@ -19,7 +21,11 @@ ACTIONS = 1500
 @pytest.fixture(scope="module")
 def loaded(postgres):
     """Both databases with their history, after demo data and a load without a sink."""
-    dsns = {name: postgres.dsn(postgres.fresh_database(name)) for name in demo.DATABASES}
+    names = {name: postgres.fresh_database(name) for name in demo.DATABASES}
+    for name in names.values():
+        with psycopg.connect(postgres.dsn(name, "sink_writer"), autocommit=True) as writer:
+            migrate(writer)
+    dsns = {name: postgres.dsn(made) for name, made in names.items()}
     with (
         psycopg.connect(dsns["smart_warehouse"], autocommit=True) as warehouse,
         psycopg.connect(dsns["smart_citizen"], autocommit=True) as citizen,
@@ -56,7 +62,7 @@ def test_every_action_was_taken(loaded):
 def test_databases_that_nothing_was_carried_between_differ_and_no_value_is_told(loaded):
     found = [str(one) for one in event_differences(loaded.warehouse, loaded.citizen)]
     assert {one.split()[0] for one in found} == {
-        "profile_data", "eligibility_hints", "golden_records", "sink.conflict",
+        "profile_data", "eligibility_hints", "golden_records", "cdc_conflict_resolution",
         *EVENT_FLOWS,
     }  # fmt: skip
     text = "\n".join(found)

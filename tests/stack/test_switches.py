@@ -120,7 +120,7 @@ def test_an_installed_package_is_in_the_pipeline_after_a_restart(
     package.mkdir()
     (package / "pyproject.toml").write_text(PROJECT)
     (package / "sink_moving.py").write_text(MOVING)
-    portal.execute("CREATE TABLE IF NOT EXISTS dropped_in (id int PRIMARY KEY, label text)")
+    portal.execute("CREATE TABLE IF NOT EXISTS dropped_in (id int PRIMARY KEY, label varchar(200))")
     portal.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON dropped_in TO sink_writer")
     warehouse.execute("GRANT USAGE ON SCHEMA trap TO sink_reader")
     warehouse.execute("GRANT SELECT ON trap.dropped_in TO sink_reader")

@@ -35,7 +35,7 @@ TRAP_TABLES = {
     "moving": "id INT PRIMARY KEY, name TEXT",
     "growing": "id INT PRIMARY KEY, name TEXT",
     "origins": "id INT PRIMARY KEY, name TEXT",
-    "dropped_in": "id INT PRIMARY KEY, label TEXT",
+    "dropped_in": "id INT PRIMARY KEY, label VARCHAR(200)",
     "emptied": "id INT PRIMARY KEY, name TEXT",
     "reread": "id INT PRIMARY KEY, name TEXT",
     "changing": "id INT PRIMARY KEY, label TEXT NOT NULL, amount BIGINT",
