@@ -21,7 +21,7 @@ from ..log import describe, sqlstate_of, text_of
 from ..masking.scrub import HIDDEN
 from ..plugin import ABSENT
 from ..target.changes import Change, Write
-from .letters import SUPERSEDED, Letter
+from .letters import DISCARDED, REPLAYED, SUPERSEDED, Letter
 from .rehearsal import Rehearsal, rehearsal
 from .watched import Notes
 from .workbench import Workbench
@@ -71,16 +71,23 @@ class Explained:
         }
 
 
+_SETTLED = {
+    REPLAYED: "replayed: it was applied, and its payload deleted",
+    DISCARDED: "discarded: it was given up, and its payload deleted",
+    SUPERSEDED: "superseded: a newer row of its source row was applied, and its payload deleted",
+}
+
+
 def explain(bench: Workbench, database: str, letter: Letter) -> Explained:
     """Tell what would become of the letter if it were tried now."""
     told = Explained(f"{database}/{letter.dlq_id}", letter.flow)
     plugin = bench.plugins.get(letter.flow)
     if plugin is None or plugin.mapping is None:
         raise ConfigError(f"mapping {letter.flow!r} is not on: there is no chain to try")
-    message = bench.payloads.message(letter)
-    if letter.status == SUPERSEDED:
-        told.add("status", STOPPED, "superseded: a newer row of its source row was applied")
+    if letter.status in _SETTLED:
+        told.add("status", STOPPED, _SETTLED[letter.status])
         return told
+    message = bench.payloads.message(letter)
     told.add("open", OK, f"sealed with key {letter.key_id!r}, {len(message.value or b'')} bytes")
     notes = Notes()
     with rehearsal(bench, plugin, notes, of_batch=letter.of_batch) as stage:

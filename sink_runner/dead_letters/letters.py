@@ -66,7 +66,8 @@ class Letter:
     status: str
     created_at: datetime
     event_key_hash: bytes | None
-    source_data: bytes
+    source_data: bytes | None
+    """None once the letter is settled."""
 
     @property
     def of_batch(self) -> bool:
@@ -116,7 +117,7 @@ _WITHOUT_PAYLOAD = _COLUMNS.replace('"source_data"', "''::bytea AS source_data")
 _FIND = f"SELECT {_WITHOUT_PAYLOAD} FROM sink.dead_letter {_WHERE} ORDER BY dlq_id LIMIT %(most)s"
 _IDS = f"SELECT dlq_id FROM sink.dead_letter {_WHERE} ORDER BY dlq_id"
 # The size of a value that is stored out of line is known without reading it.
-SIZED = "SELECT dlq_id, octet_length(source_data) FROM sink.dead_letter"
+SIZED = "SELECT dlq_id, coalesce(octet_length(source_data), 0) FROM sink.dead_letter"
 _AFTER = f"{SIZED} {_WHERE} AND dlq_id > %(after)s ORDER BY dlq_id LIMIT 500"
 _READ = f"SELECT {_COLUMNS} FROM sink.dead_letter WHERE dlq_id = ANY (%(ids)s) ORDER BY dlq_id"
 _SUMMARY = f"""

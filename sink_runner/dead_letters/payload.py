@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 
 
 class SealedError(SinkError):
-    """A letter was sealed with a key that is not at hand."""
+    """A letter was sealed with a key that is not at hand, or has no payload any more."""
 
 
 class Payload(NamedTuple):
@@ -68,6 +68,11 @@ class Payloads:
 
     def message(self, letter: Letter) -> Message:
         """The Kafka record, byte by byte; a SealedError if no key at hand opens it."""
+        if letter.source_data is None:
+            raise SealedError(
+                f"dead letter {letter.dlq_id} is {letter.status}, so its payload was deleted: only "
+                "its error and where it came from are kept"
+            )
         try:
             return self._sealer.open(letter.source_data, *letter.place)
         except InvalidTag:

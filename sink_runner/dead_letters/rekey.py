@@ -25,10 +25,11 @@ from .sealing import Sealer
 Connection = psycopg.Connection[Any]
 
 _AT_ONCE = 500
-_COUNT = "SELECT count(*) FROM sink.dead_letter WHERE key_id <> %s"
+_OTHER = "key_id <> %s AND source_data IS NOT NULL"
+_COUNT = f"SELECT count(*) FROM sink.dead_letter WHERE {_OTHER}"
 _PLACE = f'topic, coalesce(partition, {ROWS}), "offset"'
 _OTHERS = f"""
-{SIZED} WHERE key_id <> %s AND dlq_id > %s
+{SIZED} WHERE {_OTHER} AND dlq_id > %s
 ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
 """
 _READ = (
@@ -36,9 +37,12 @@ _READ = (
 )
 _RESEAL = "UPDATE sink.dead_letter SET source_data = %s, key_id = %s WHERE dlq_id = %s"
 _MARKED = f"""
-{SIZED} WHERE event_key_hash IS NOT NULL AND dlq_id > %s ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
+{SIZED} WHERE event_key_hash IS NOT NULL AND source_data IS NOT NULL AND dlq_id > %s
+ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
 """
 _MARK = "UPDATE sink.dead_letter SET event_key_hash = %s WHERE dlq_id = %s"
+# Of a settled letter the key is gone, and nothing waits behind it.
+_FORGET = "UPDATE sink.dead_letter SET event_key_hash = NULL WHERE source_data IS NULL"
 _RUNNERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name LIKE 'sink-runner %%'
@@ -70,7 +74,7 @@ class Done(NamedTuple):
 
 def reseal(connection: Connection, sealer: Sealer, told: Told) -> Done:
     """Seal what other keys have sealed, some at a time; a run that is cut off may be done again."""
-    (total,) = connection.execute(_COUNT, (sealer.key_id,)).fetchone() or (0,)
+    (total,) = connection.execute(_COUNT.encode(), (sealer.key_id,)).fetchone() or (0,)
     told(total=total)
     changed = last = 0
     unopened = int(not hidden_keys.reseal(connection, sealer))
@@ -96,6 +100,7 @@ def fingerprints(connection: Connection, sealer: Sealer, told: Told) -> Done:
     new, changed, last = sealer.renewed(), 0, 0
     with connection.transaction():
         _check_alone(connection, sealer)
+        connection.execute(_FORGET)
         while rows := _some(connection, _MARKED, (last,)):
             made = []
             for row in rows:
@@ -144,7 +149,7 @@ def _check_alone(connection: Connection, sealer: Sealer) -> None:
     (runners,) = connection.execute(_RUNNERS).fetchone() or (0,)
     if runners:
         raise ConfigError(f"{runners} sessions of runners are open: stop the runners first")
-    (others,) = connection.execute(_COUNT, (sealer.key_id,)).fetchone() or (0,)
+    (others,) = connection.execute(_COUNT.encode(), (sealer.key_id,)).fetchone() or (0,)
     if others:
         raise ConfigError(f"{others} letters have other keys: `sink-runner dlq rekey` comes first")
 

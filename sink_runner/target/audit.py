@@ -7,10 +7,13 @@ runner's role has no right to change or delete rows.
 from __future__ import annotations
 
 import hashlib
+import os
+import pwd
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -36,9 +39,18 @@ MOST_KEYS = 20
 much as to write a hundred rows."""
 _INSERT = """
 INSERT INTO sink.audit_log (event_type, source_database, target_database, table_name, record_id,
-                            operation, masked_fields, user_id, details)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+                            operation, masked_fields, user_id, os_user, details)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
+
+
+@cache
+def os_user() -> str:
+    """Return the operating system's name of this process's user, which no variable can change."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may have no name for it
+        return f"uid {os.getuid()}"
 
 
 def audit(
@@ -57,7 +69,8 @@ def audit(
     """Add a row to the audit log, in the caller's transaction.
 
     `event_type` is sync, mask, conflict or error; `source` and `target` are databases.  Nothing
-    that is given may come from a row, but for keys that are no person's.
+    that is given may come from a row, but for keys that are no person's.  `user` is the name that
+    somebody gave; the process's own user and the session's are recorded beside it.
     """
     parameters = (
         event_type,
@@ -68,6 +81,7 @@ def audit(
         operation,
         list(masked_fields) or None,
         user,
+        os_user(),
         Jsonb(details or {}),
     )
     connection.execute(_INSERT, parameters)
@@ -206,12 +220,15 @@ class Entry:
     operation: str | None
     masked: list[str] | None
     user: str | None
+    """The name that somebody gave."""
+    os_user: str | None
+    database_user: str | None
     details: dict[str, Any]
 
 
 _READ = """
 SELECT "timestamp", event_type, source_database, target_database, table_name, operation,
-       masked_fields, user_id, details
+       masked_fields, user_id, os_user, database_user, details
 FROM sink.audit_log
 WHERE (%(mapping)s::text IS NULL OR details->>'mapping' = %(mapping)s)
   AND (%(since)s::date IS NULL OR "timestamp" >= %(since)s)

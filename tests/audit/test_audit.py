@@ -1,6 +1,8 @@
 """What the audit log says of a batch, and that nobody but its owner can change what it says."""
 
 import json
+import os
+import pwd
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -213,6 +215,60 @@ class TestTheLog:
             assert read_audit(session, mapping=None, since=datetime.now(UTC).date(), most=9)
             ahead = datetime.now(UTC).date() + timedelta(days=2)
             assert read_audit(session, mapping=None, since=ahead, most=9) == []
+
+    def test_users_are_recorded_beside_the_claimed_name(
+        self, log_session: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("USER", "somebody-else")
+        monkeypatch.setenv("LOGNAME", "somebody-else")
+        entered(log_session)
+        (entry,) = read_audit(log_session, mapping=None, since=None, most=1)
+        ours = pwd.getpwuid(os.getuid()).pw_name
+        assert (entry.user, entry.os_user, entry.database_user) == ("asha", ours, "sink_writer")
+
+    def test_each_month_has_a_partition_ahead(self, log_session: psycopg.Connection) -> None:
+        entered(log_session)
+        month = f"sink.audit_log_{datetime.now(UTC):%Y_%m}"
+        found = log_session.execute("SELECT tableoid::regclass::text FROM sink.audit_log")
+        assert found.fetchall() == [(month,)]
+        assert len(partitions(log_session)) == 4  # three months and the default one
+
+    def test_row_of_a_month_without_partition_is_moved_later(
+        self, log_session: psycopg.Connection
+    ) -> None:
+        log_session.execute(
+            """INSERT INTO sink.audit_log (event_type, "timestamp") VALUES ('sync', '2020-02-29')"""
+        )
+        where = "SELECT tableoid::regclass::text FROM sink.audit_log"
+        assert log_session.execute(where).fetchall() == [("sink.audit_log_default",)]
+        for _ in range(2):
+            log_session.execute("SELECT sink.add_audit_partitions()")
+        assert log_session.execute(where).fetchall() == [("sink.audit_log_2020_02",)]
+
+    def test_the_sink_cannot_change_a_partition(self, log_session: psycopg.Connection) -> None:
+        log_session.execute("SELECT sink.add_audit_partitions()")
+        for name in partitions(log_session):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                log_session.execute(f"DELETE FROM {name}".encode())
+
+
+@pytest.fixture
+def log_session(postgres) -> Iterator[psycopg.Connection]:
+    with connect(postgres.dsn(postgres.fresh_database("smart_citizen"), "sink_writer"), "t") as it:
+        migrate(it)
+        yield it
+
+
+def entered(session: psycopg.Connection) -> None:
+    audit(session, event_type="sync", source="a", target="b", table="t", user="asha")
+
+
+def partitions(session: psycopg.Connection) -> list[str]:
+    found = session.execute(
+        "SELECT inhrelid::regclass::text FROM pg_inherits "
+        "WHERE inhparent = 'sink.audit_log'::regclass"
+    )
+    return [name for (name,) in found.fetchall()]
 
 
 def test_a_filter_that_drops_leaves_no_row(portal: TargetHarness) -> None:

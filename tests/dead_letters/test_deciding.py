@@ -205,3 +205,39 @@ def test_to_wait_for_ever_is_refused(office: Any, time: str) -> None:
     office.send(office.event(1, "bad"))
     assert office.dlq("replay", office.id(), "--wait", "--timeout", time)[0] == 2
     assert office.letters("status") == ["OPEN"]
+
+
+class TestPayload:
+    """It is deleted by whatever settles the letter, and not before."""
+
+    def test_replayed_and_discarded_letters_have_none(self, office: Any) -> None:
+        failed(office)
+        office.send(office.event(3, "bad"))
+        assert all(office.letters("source_data"))
+        office.dlq("discard", office.id(3), "--reason", "test")
+        assert office.letters("source_data IS NULL") == [False, False, False, True]
+        office.admin.execute(WIDEN)
+        office.dlq("replay", office.id())
+        office.retry()
+        assert office.letters("source_data", "settled_at IS NULL") == [(None, False)] * 4
+
+    def test_superseded_letter_has_none(self, replacing: Any) -> None:
+        replacing.send(replacing.event(1, "bad"))
+        replacing.send(replacing.event(1, "b"))
+        assert replacing.letters("status", "source_data") == [("SUPERSEDED", None)]
+
+    def test_settled_letter_is_shown_without_its_row(self, office: Any) -> None:
+        office.send(office.event(1, "bad"))
+        office.dlq("discard", office.id(), "--reason", "test")
+        assert "its payload was deleted" in office.json("show", office.id())["unreadable"]
+
+    def test_new_key_needs_no_payload_of_settled_letters(self, office: Any) -> None:
+        office.send(office.event(1, "bad"))
+        office.dlq("discard", office.id(), "--reason", "test")
+        office.stop()
+        office.configure("two", "one")
+        (record,) = office.json("rekey")
+        assert (record["changed"], record["unopened"]) == (0, 0)
+        assert office.dlq("rekey", "--fingerprints")[0] == 0
+        assert office.letters("event_key_hash") == [None]
+        office.start()
