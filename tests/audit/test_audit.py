@@ -245,6 +245,33 @@ class TestTheLog:
             log_session.execute("SELECT sink.add_audit_partitions()")
         assert log_session.execute(where).fetchall() == [("sink.audit_log_2020_02",)]
 
+    def test_start_adds_partitions_of_the_next_months(
+        self, log_session: psycopg.Connection
+    ) -> None:
+        before = partitions(log_session)
+        for name in before:
+            log_session.execute(f"DROP TABLE {name}".encode())
+        log_session.execute(
+            "CREATE TABLE sink.audit_log_default PARTITION OF sink.audit_log DEFAULT"
+        )
+        migrate(log_session)
+        assert sorted(partitions(log_session)) == sorted(before)
+
+    def test_start_goes_on_while_the_log_is_locked(
+        self, log_session: psycopg.Connection, postgres
+    ) -> None:
+        *_, last = sorted(set(partitions(log_session)) - {"sink.audit_log_default"})
+        following = sorted(partitions(log_session))[1]
+        for name in {following, last}:
+            log_session.execute(f"DROP TABLE {name}".encode())
+        log_session.execute("SET lock_timeout = '50ms'")
+        with psycopg.connect(postgres.dsn(log_session.info.dbname)) as reader:
+            reader.execute("LOCK TABLE sink.audit_log_default")
+            migrate(log_session)
+            assert following not in partitions(log_session)
+        migrate(log_session)
+        assert following in partitions(log_session)
+
     def test_the_sink_cannot_change_a_partition(self, log_session: psycopg.Connection) -> None:
         log_session.execute("SELECT sink.add_audit_partitions()")
         for name in partitions(log_session):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -41,6 +42,10 @@ _FOREIGN = """
 SELECT relname FROM pg_catalog.pg_class
 WHERE relnamespace = to_regnamespace('public') AND relkind = 'r' AND relname = ANY (%s)
   AND NOT pg_catalog.pg_has_role(relowner, 'USAGE') ORDER BY relname
+"""
+_IS_AHEAD = """
+SELECT to_regclass('sink.audit_log_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month',
+  'YYYY_MM')) IS NOT NULL
 """
 _OLD_TABLES = ["sync_dlq", "cdc_audit_log", "cdc_conflict_resolution"]
 
@@ -100,7 +105,20 @@ def migrate(connection: Connection) -> list[Migration]:
                 "sink that it owns with all that is in it: CREATE SCHEMA sink AUTHORIZATION "
                 f"{quoted(connection.info.user)}"
             ) from fault
+    if connection.execute(_IS_AHEAD).fetchone() == (False,):
+        # Until the next start or purge the default partition takes the rows.
+        with suppress(errors.LockNotAvailable):
+            add_audit_partitions(connection)
     return done
+
+
+def add_audit_partitions(connection: Connection) -> None:
+    """Add the audit log's partitions of this month and the next two.
+
+    Rows of the default partition move to the partitions of their months.
+    """
+    with creating(connection):
+        connection.execute("SELECT sink.add_audit_partitions()")
 
 
 def has_tables(connection: Connection) -> bool:
