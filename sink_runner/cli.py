@@ -24,6 +24,7 @@ from .commands import migrate as migrate_command
 from .commands import new as new_command
 from .commands import plugins as plugins_command
 from .commands import policies as policies_command
+from .commands import purge as purge_command
 from .commands import quality as quality_command
 from .commands import recover as recover_command
 from .commands import run as run_command
@@ -120,6 +121,7 @@ def add_commands(subparsers: Subparsers) -> None:
         schema_command,
         recover_command,
         migrate_command,
+        purge_command,
         grants_command,
         new_command,
     ):

@@ -21,6 +21,7 @@ from .kafka.security import Security
 from .masking.settings import RangerAdmin
 from .portions import DEFAULT_BYTES
 from .postgres.settings import Database
+from .retention.settings import Retention
 from .schedule.settings import Scheduling
 from .schema_registry.settings import Registry
 from .settings import Reader, doc
@@ -334,6 +335,7 @@ class Config:
     log: Log = field(default_factory=Log)
     quality: Quality = field(default_factory=Quality)
     schedule: Scheduling = field(default_factory=Scheduling)
+    retention: Retention = field(default_factory=Retention)
     plugins: Choice = field(default_factory=Choice)
     api: Api | None = field(default=None, metadata=doc("The HTTP service; absent: there is none."))
 

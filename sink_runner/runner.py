@@ -23,6 +23,7 @@ from .loading import registry
 from .log import text_of
 from .masking.renewal import watch_policies
 from .patience import Insistence
+from .retention.daily import purging
 from .runtime.mapping_thread import MappingThread
 from .signals import stopped_by_signals
 from .worker import Worker
@@ -54,6 +55,7 @@ def run(
         tuned(),
         policies.watching(config.policies.refresh_seconds),
         feeding(config, selected, health),
+        purging(config, selected),
     ):
         around = Surroundings(
             config=config,

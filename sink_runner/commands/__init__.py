@@ -107,6 +107,17 @@ def check_installed(names: Iterable[str], plugins: dict[str, registry.Plugin]) -
         raise ConfigError(f"plugin {name!r} is not installed{hint(name, plugins)}")
 
 
+def chosen_databases(databases: Iterable[str], name: str | None) -> list[str]:
+    """Return the database of this name, or all; raise ConfigError where it is not configured."""
+    known = sorted(databases)
+    if name is None:
+        return known
+    if name not in known:
+        told = f"unknown database {name!r}{hint(name, known)}"
+        raise ConfigError(f"{told}; configured databases: {', '.join(known)}")
+    return [name]
+
+
 def plugins_with_mapping(
     names: Sequence[str], plugins: dict[str, registry.Plugin]
 ) -> list[registry.Plugin]:

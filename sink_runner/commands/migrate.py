@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from ..errors import ConfigError
-from ..settings import hint
-from . import OK, Subparsers, add_command, loaded_plugins, read_config, read_plugins
+from . import (
+    OK,
+    Subparsers,
+    add_command,
+    chosen_databases,
+    loaded_plugins,
+    read_config,
+    read_plugins,
+)
 
 TEACHING = """\
 Every command that writes does this when it starts; call it to upgrade before the runners restart.
@@ -49,10 +55,7 @@ def run(args: argparse.Namespace) -> int:
         plugins = loaded_plugins(read_plugins(args, file).values())
         names = {one.mapping.target_table.database for one in plugins if one.mapping is not None}
     for name in sorted(names):
-        if name not in config.databases:
-            known = ", ".join(sorted(config.databases))
-            told = f"unknown database {name!r}{hint(name, config.databases)}"
-            raise ConfigError(f"{told}; configured databases: {known}")
+        chosen_databases(config.databases, name)
         with asking(config, name, "sink-runner migrate") as connection:
             applied = migrate(connection)
         done = ", ".join(f"{one.number} {one.name}" for one in applied)

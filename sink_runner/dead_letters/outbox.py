@@ -32,15 +32,15 @@ from .record import Record, record_of
 _AT_ONCE = 100
 _LONGEST = 30.0  # seconds between attempts while Kafka or the database does not answer
 # The index dead_letter_unpublished is of these very letters.
-_UNPUBLISHED = """error_class <> 'WaitingError'
+UNPUBLISHED = """error_class <> 'WaitingError'
 AND (published_attempts IS NULL
 OR (status IN ('OPEN', 'SUPERSEDED') AND published_attempts < attempts))"""
 _SOURCES = f"""
 SELECT split_part(topic, '.', 1), count(*) FROM sink.dead_letter
-WHERE {_UNPUBLISHED} AND topic IS NOT NULL GROUP BY 1 ORDER BY 1
+WHERE {UNPUBLISHED} AND topic IS NOT NULL GROUP BY 1 ORDER BY 1
 """
 _TAKE = f"""
-{SIZED} WHERE {_UNPUBLISHED} AND split_part(topic, '.', 1) = %s
+{SIZED} WHERE {UNPUBLISHED} AND split_part(topic, '.', 1) = %s
 ORDER BY dlq_id LIMIT {_AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED
 """
 _MARK = "UPDATE sink.dead_letter SET published_attempts = attempts WHERE dlq_id = ANY (%s)"

@@ -1,0 +1,1 @@
+"""How long the runner keeps what it has written for itself."""

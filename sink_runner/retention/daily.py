@@ -1,0 +1,67 @@
+"""Purges the databases of a running runner, once a day unless it is set otherwise."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from ..config import Config
+from ..loading import registry
+from ..log import describe
+from ..postgres.migrations import has_tables
+from ..target.session import connect
+from .purge import Purge, PurgeBusyError
+
+_FIRST = 60.0  # seconds after the start, which has enough to do
+_RETRY = 3600.0
+
+
+@contextmanager
+def purging(config: Config, plugins: Collection[registry.Plugin]) -> Iterator[None]:
+    """Purge every configured database meanwhile, one after another, in a thread."""
+    stop = threading.Event()
+    seconds = config.retention.purge_hours * 3600
+    thread = threading.Thread(
+        target=_loop, args=(config, plugins, seconds, stop), name="purge", daemon=True
+    )
+    try:
+        if seconds:
+            thread.start()
+        yield
+    finally:
+        stop.set()
+        if seconds:
+            thread.join(2.0)
+
+
+def purge_all(config: Config, plugins: Collection[registry.Plugin]) -> bool:
+    """Purge every database that has tables of the runner; False where one could not be purged.
+
+    A database that another process is purging has been purged.
+    """
+    succeeded = True
+    for name, database in config.databases.items():
+        log = structlog.get_logger().bind(database=name)
+        try:
+            with connect(database.dsn, "sink-runner purge") as connection:
+                if has_tables(connection):
+                    for table, rows in Purge(config, name, plugins).run(connection):
+                        if rows:
+                            log.info("rows_purged", table=table, rows=rows)
+        except PurgeBusyError:
+            continue
+        except Exception as fault:  # noqa: BLE001 - nothing else of the runner may end with it
+            log.warning("purge_failed", reason=describe(fault))
+            succeeded = False
+    return succeeded
+
+
+def _loop(
+    config: Config, plugins: Collection[registry.Plugin], seconds: float, stop: threading.Event
+) -> None:
+    pause = min(_FIRST, seconds)
+    while not stop.wait(pause):
+        pause = seconds if purge_all(config, plugins) else min(_RETRY, seconds)

@@ -1,0 +1,187 @@
+"""Delete the runner's own rows that are past their retention and that nothing reads any more.
+
+One predicate a table says which; `count_rows` and `purge` use the same.  Open and deferred dead
+letters, runs that can be resumed and whatever a later run looks up are never deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from ..config import Config
+from ..dead_letters.outbox import UNPUBLISHED
+from ..errors import SinkError
+from ..loading import registry
+from ..postgres.migrations import add_audit_partitions
+from ..schedule.plans import plans_of
+from ..schedule.timetable import Cron
+from ..target.session import Connection
+
+AT_ONCE = 5_000  # rows of one transaction
+_LOCK = 0x50_55_52_47  # any constant of ours: one purge for each database
+_TRY = "SELECT pg_try_advisory_lock(%s)"
+_FREE = "SELECT pg_advisory_unlock(%s)"
+_COUNT = "SELECT count(*) FROM sink.{table} t WHERE {predicate}"
+_DELETE = (
+    "DELETE FROM sink.{table} WHERE ctid = ANY (ARRAY(SELECT t.ctid FROM sink.{table} t "
+    f"WHERE {{predicate}} LIMIT {AT_ONCE} FOR UPDATE SKIP LOCKED))"
+)
+
+_SETTLED = "t.status NOT IN ('OPEN', 'PARKED') AND t.settled_at < now() - %(age)s"
+# The last of each mode tells the scheduler of itself, the last that is done the next run from where
+# to read, and the last hundred of a cluster the places in its log.
+_RUNS = """t.outcome IN ('done', 'abandoned')
+AND coalesce(t.finished, t.progressed) < now() - %(age)s
+AND t.run NOT IN (
+  SELECT max(run) FROM sink.batch_run WHERE mode IN ('full', 'changed') GROUP BY mapping, mode
+  UNION ALL
+  SELECT max(run) FROM sink.batch_run WHERE mode IN ('full', 'changed') AND outcome = 'done'
+  GROUP BY mapping
+  UNION ALL
+  SELECT run FROM (SELECT run, row_number() OVER (PARTITION BY cluster ORDER BY run DESC) AS place
+    FROM sink.batch_run) r WHERE place <= 100)"""
+_TOMBSTONES = "t.deleted_at < now() - %(age)s"
+_ANSWERED = "t.claimed_at < now() - %(age)s"
+
+_SCHEDULES = "SELECT mapping, mode, cron, done_until FROM sink.schedule"
+_FORGET_SCHEDULE = """
+DELETE FROM sink.schedule
+WHERE mapping = %s AND mode = %s AND cron = %s AND done_until = %s
+"""
+# Of whole months alone, and of the default partition what will be moved to such.
+_FIRST_KEPT = "date_trunc('month', now() AT TIME ZONE 'UTC' - %(age)s)"
+_AUDITED = f't."timestamp" < {_FIRST_KEPT}'
+_OLD_MONTHS = f"""
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'sink.audit_log'::regclass AND c.relname ~ '^audit_log_\\d{{4}}_\\d\\d$'
+  AND to_date(right(c.relname, 7), 'YYYY_MM') < {_FIRST_KEPT} ORDER BY 1
+"""
+
+
+class PurgeBusyError(SinkError):
+    """Another process purges the same database."""
+
+
+class Count(NamedTuple):
+    """How many rows a table loses."""
+
+    table: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which rows of a table, named `t`, are past their retention."""
+
+    table: str
+    predicate: str
+    age: timedelta
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return {"age": self.age}
+
+    def count(self, connection: Connection) -> int:
+        query = _COUNT.format(table=self.table, predicate=self.predicate)
+        ((rows,),) = connection.execute(query.encode(), self.parameters).fetchall()
+        return int(rows)
+
+    def delete(self, connection: Connection) -> int:
+        """Delete in transactions of `AT_ONCE` rows; what another session has locked stays."""
+        query = _DELETE.format(table=self.table, predicate=self.predicate).encode()
+        deleted = 0
+        while found := connection.execute(query, self.parameters).rowcount:
+            deleted += found
+        return deleted
+
+
+class Purge:
+    """The retention of one database's tables, by the configuration."""
+
+    def __init__(self, config: Config, database: str, plugins: Collection[registry.Plugin]) -> None:
+        """`plugins` are those that are on: the progress of their schedules is never deleted."""
+        days = config.retention
+        settled = _SETTLED
+        if config.dead_letters.publish_seconds:
+            settled += f" AND NOT ({UNPUBLISHED})"
+        rules = [
+            Rule("dead_letter", settled, timedelta(days=days.dead_letters_days)),
+            Rule("batch_run", _RUNS, timedelta(days=days.runs_days)),
+        ]
+        self._rules = [rule for rule in rules if rule.age]
+        self._rules.append(
+            Rule("row_version", _TOMBSTONES, timedelta(days=config.remember_deletes_days))
+        )
+        if config.api is not None and config.api.database == database:
+            hours = timedelta(hours=config.api.remember_hours)
+            self._rules.append(Rule("api_request", _ANSWERED, hours))
+        self._schedules = timedelta(days=days.schedules_days)
+        self._audit = Rule("audit_log", _AUDITED, timedelta(days=days.audit_days))
+        mappings = {one.name: one.mapping for one in plugins if one.mapping is not None}
+        self._declared = {
+            (plan.mapping, plan.mode, plan.cron.expression)
+            for plan in plans_of(mappings, config.schedule)
+        }
+
+    def count(self, connection: Connection) -> Iterator[Count]:
+        """Yield what `run` would delete."""
+        for rule in self._rules:
+            yield Count(rule.table, rule.count(connection))
+        if self._schedules:
+            yield Count("schedule", len(self._old_schedules(connection)))
+        if self._audit.age:
+            yield Count("audit_log", self._audit.count(connection))
+
+    def run(self, connection: Connection) -> Iterator[Count]:
+        """Delete it, a table at a time; yield how many rows each has lost.
+
+        Adds the audit log's partitions, too.  Raises PurgeBusyError while another process does
+        this in the same database.
+        """
+        if connection.execute(_TRY, (_LOCK,)).fetchone() != (True,):
+            raise PurgeBusyError(
+                f"another process is purging database {connection.info.dbname!r}: try again later"
+            )
+        try:
+            for rule in self._rules:
+                yield Count(rule.table, rule.delete(connection))
+            if self._schedules:
+                yield Count("schedule", self._forget_schedules(connection))
+            add_audit_partitions(connection)
+            if self._audit.age:
+                yield Count("audit_log", self._drop_months(connection))
+        finally:
+            if not connection.closed:
+                connection.execute(_FREE, (_LOCK,))
+
+    def _old_schedules(self, connection: Connection) -> list[tuple[str, str, str, datetime]]:
+        """Those whose first time that nobody dealt with is too long ago: of a yearly one, too."""
+        oldest = datetime.now(UTC) - self._schedules
+        return [
+            row
+            for row in connection.execute(_SCHEDULES).fetchall()
+            if row[:3] not in self._declared and Cron(row[2]).after(row[3]) < oldest
+        ]
+
+    def _forget_schedules(self, connection: Connection) -> int:
+        return sum(
+            connection.execute(_FORGET_SCHEDULE, row).rowcount
+            for row in self._old_schedules(connection)
+        )
+
+    def _drop_months(self, connection: Connection) -> int:
+        """Drop partitions; writers wait for each, and it gives up soon where they would for long.
+
+        What waits for a lock is waited for by all who come later.
+        """
+        rows = 0
+        for (name,) in connection.execute(_OLD_MONTHS.encode(), self._audit.parameters).fetchall():
+            with connection.transaction():
+                connection.execute("SET LOCAL lock_timeout = '3s'")
+                ((found,),) = connection.execute(f"SELECT count(*) FROM sink.{name}".encode())
+                connection.execute(f"DROP TABLE sink.{name}".encode())
+            rows += found
+        return rows
