@@ -19,6 +19,7 @@ from .commands import batch as batch_command
 from .commands import config as config_command
 from .commands import conflicts as conflicts_command
 from .commands import dlq as dlq_command
+from .commands import erase as erase_command
 from .commands import grants as grants_command
 from .commands import migrate as migrate_command
 from .commands import new as new_command
@@ -122,6 +123,7 @@ def add_commands(subparsers: Subparsers) -> None:
         recover_command,
         migrate_command,
         purge_command,
+        erase_command,
         grants_command,
         new_command,
     ):

@@ -14,10 +14,16 @@ from ..target.session import Connection, connect
 
 
 @contextmanager
-def asking(config: Config, database: str, application: str) -> Iterator[Connection]:
-    """A session in which whatever the database refuses is told with its name."""
+def asking(
+    config: Config, database: str, application: str, *, reader: bool = False
+) -> Iterator[Connection]:
+    """A session in which whatever the database refuses is told with its name.
+
+    `reader`: of the role that may only read.
+    """
+    found = config.databases[database]
     try:
-        with connect(config.databases[database].dsn, application) as connection:
+        with connect(found.reader_dsn if reader else found.dsn, application) as connection:
             yield connection
     except psycopg.Error as fault:
         raise named(fault, database) from fault

@@ -1,0 +1,191 @@
+"""Under which keys the runner's tables of one mapping may hold a person.
+
+Every table of the runner tells a row by its key: the source row's, the target row's, or a hash of
+either.  A value of another column is looked up in the source, in the target and in the candidates.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import psycopg
+
+from ..loading.mapping_checks import candidate_name
+from ..plugin import Table, TableMapping
+from ..target.catalog import TableCatalog, qualified, quoted, read_table
+from ..target.hidden_keys import KeyText
+from ..target.session import Connection
+
+Key = tuple[str, ...]
+SHORTEST_PART = 8
+"""Characters of a value that is looked for inside of longer texts: a shorter one is in many."""
+
+
+def mentions(text: str, value: str) -> bool:
+    """Return whether a text is the value or, if that is long enough, contains it."""
+    return text == value or (len(value) >= SHORTEST_PART and value in text)
+
+
+def mentions_sql(text: str) -> str:
+    """The same as SQL; takes the value by name."""
+    return (
+        f"({text} = %(value)s::text OR (length(%(value)s::text) >= {SHORTEST_PART} "
+        f"AND strpos({text}, %(value)s::text) > 0))"
+    )
+
+
+@dataclass
+class Person:
+    """One mapping's keys of the rows that hold the value in one of the columns `subjects`."""
+
+    name: str
+    mapping: TableMapping
+    target: TableCatalog
+    subjects: Collection[str]
+    value: str
+    source_keys: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """The columns of source keys, by their JSON text."""
+    target_keys: set[Key] = field(default_factory=set)
+    keyed: TableCatalog | None = None
+    """The candidates', if there are any: in their table the key is looked up."""
+
+    @cached_property
+    def source_columns(self) -> list[str]:
+        """The columns of the source that hold the value."""
+        made = [c.sources[0] for c in self._copied.values() if c.name in self.subjects]
+        named = [name for name in self.mapping.source_columns if name in self.subjects]
+        return list(dict.fromkeys([*named, *made]))
+
+    @cached_property
+    def target_columns(self) -> list[str]:
+        """The columns of the target, or of the candidates, that are made of those."""
+        return [
+            column.name
+            for column in self.mapping.columns
+            if column.name in self.subjects or {*column.sources} & {*self.source_columns}
+        ]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.mapping.candidates or self.mapping).key
+
+    @property
+    def candidates(self) -> str | None:
+        """The name of the table of candidates, quoted."""
+        if self.mapping.candidates is None:
+            return None
+        return qualified("sink", candidate_name(self.name))
+
+    @cached_property
+    def _copied(self) -> dict[str, Any]:
+        columns = self.mapping.columns
+        return {c.name: c for c in columns if len(c.sources) == 1 and not (c.lookups or c.convert)}
+
+    # -- finding keys ----------------------------------------------------------------------------
+
+    def add_row(self, key: Mapping[str, Any] | None, row: Mapping[str, Any]) -> None:
+        """Add the keys of a source row."""
+        if key is not None:
+            texts = {name: str(value) for name, value in sorted(key.items())}
+            self.source_keys[json.dumps(texts)] = texts
+        sources = [self._copied[name].sources[0] for name in self.key if name in self._copied]
+        if len(sources) == len(self.key) and all(row.get(name) is not None for name in sources):
+            self.target_keys.add(tuple(str(row[name]) for name in sources))
+
+    def ask_source(self, connection: Connection, primary_key: Iterable[str]) -> None:
+        """Add the keys of the source rows that hold the value."""
+        primary = sorted(primary_key)
+        copied = [self._copied[name].sources[0] for name in self.key if name in self._copied]
+        names = list(dict.fromkeys([*primary, *copied]))
+        table = self.mapping.source_table
+        found = self._ask(
+            connection, qualified(table.schema, table.name), names, self.source_columns
+        )
+        for texts in found:
+            row = dict(zip(names, texts, strict=True))
+            self.add_row({name: row[name] for name in primary} if primary else None, row)
+
+    def ask_target(self, connection: Connection) -> None:
+        """Add the keys of the target's rows and candidates that hold the value."""
+        columns = [name for name in self.target_columns if name in self.target.columns]
+        if len(self.key) == 1 and self.key[0] in self.target_columns:
+            self.target_keys.add((self.value,))
+        if self.mapping.candidates is None:
+            found = self._ask(connection, self.target.sql_name, self.key, columns)
+        elif self.has_candidates(connection):
+            table = Table(self.mapping.target_table.database, "sink", candidate_name(self.name))
+            self.keyed = read_table(connection, table)
+            found = self._ask(connection, self.candidates or "", self.key, self.target_columns)
+        else:
+            return
+        self.target_keys |= {key for key in found if None not in key}
+
+    def has_candidates(self, connection: Connection) -> bool:
+        asked = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (self.candidates or "",))
+        return asked.fetchone() == (True,)
+
+    def _ask(
+        self, connection: Connection, table: str, names: Sequence[str], columns: Sequence[str]
+    ) -> list[Any]:
+        if not columns or not names:
+            return []
+        texts = ", ".join(f"{quoted(name)}::text" for name in names)
+        holds = " OR ".join(f"{quoted(name)}::text = %(value)s::text" for name in columns)
+        query = f"SELECT {texts} FROM {table} WHERE {holds}"
+        return connection.execute(query.encode(), {"value": self.value}).fetchall()
+
+    # -- what they are stored as -------------------------------------------------------------------
+
+    def texts(self, key_text: KeyText) -> list[str]:
+        """As the audit log and the conflicts name the rows, in clear or not."""
+        found = {",".join(key) for key in self.target_keys}
+        found |= {",".join(key.values()) for key in self.source_keys.values()}
+        return sorted(found | {key_text.of_source(text) for text in found})
+
+    def owners(self) -> list[str]:
+        """The source rows as `row_version` has them, before they are hashed."""
+        return [json.dumps(list(key.values())) for key in self.source_keys.values()]
+
+    def hashes(self, connection: Connection) -> list[str]:
+        """What `row_version` and `callback_row` store of the target keys, in a prepared session."""
+        plain = self._asked(connection, KeyText.sql(f"jsonb_build_array({self._canonical})"))
+        with_owner = KeyText.sql(f"jsonb_build_array({self._canonical}, o.owner)")
+        owned = self._asked(
+            connection, with_owner, "CROSS JOIN unnest(%(owners)s::text[]) o(owner)"
+        )
+        return [*plain, *owned]
+
+    def owner_hashes(self, connection: Connection) -> list[str]:
+        query = (
+            f"SELECT {KeyText.sql('jsonb_build_array(o.owner)')} FROM unnest(%s::text[]) o(owner)"
+        )
+        return [text for (text,) in connection.execute(query.encode(), (self.owners(),)).fetchall()]
+
+    def batch_keys(self, connection: Connection) -> list[str]:
+        """As `batch_key` has them."""
+        return self._asked(connection, f"jsonb_build_array({self._canonical})::text")
+
+    @property
+    def _canonical(self) -> str:
+        columns = (self.keyed or self.target).columns
+        types = [(name, columns[name].pg) for name in self.key]
+        return ", ".join(pg.canonical(pg.read(f"s.{quoted(name)}")) for name, pg in types)
+
+    def _asked(self, connection: Connection, expression: str, more: str = "") -> list[str]:
+        if not self.target_keys or (self.mapping.candidates and self.keyed is None):
+            return []
+        parts = ", ".join(f"%(k{at})s::text AS {quoted(n)}" for at, n in enumerate(self.key))
+        query = f"SELECT {expression} FROM (SELECT {parts}) s {more}".encode()
+        found = []
+        for key in sorted(self.target_keys):
+            values = {f"k{at}": part for at, part in enumerate(key)}
+            # A value that is none of the key's type is in no key.
+            with suppress(psycopg.DataError), connection.transaction():
+                rows = connection.execute(query, {**values, "owners": self.owners()})
+                found += [text for (text,) in rows.fetchall()]
+        return found
