@@ -165,8 +165,9 @@ def _refusal_of_plaintext(raw: socket.socket) -> tuple[Refusal, str] | None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # nothing is sent but the offer to speak TLS
     try:
-        with context.wrap_socket(raw):
-            return "TLS", ""
+        with context.wrap_socket(raw) as secure:
+            # A connection that has ended is wrapped, too, and has no version.
+            return ("TLS", "") if secure.version() else None
     except ssl.SSLError as fault:
         return ("TLS", "") if "ALERT" in (fault.reason or "") else None
 
