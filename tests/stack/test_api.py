@@ -336,7 +336,7 @@ def test_without_kafka_a_callback_is_refused_and_accepted_when_it_is_back(
     finally:
         stack.revive()
     eventually(lambda: api.post("forecasts", forecast(5_001)).status_code == 202)
-    ready = dict.fromkeys(("kafka", "registry", "database"), "ok")
+    ready = dict.fromkeys(("kafka", "registry", "database", "policies"), "ok")
     eventually(lambda: api.client.get("/readyz").json() == ready)  # asked once a second
 
 
