@@ -132,11 +132,10 @@ class Story:
         )
 
     def discard(self) -> None:
-        target = self.shop.target
-        found = target.admin.execute(
-            "UPDATE sink.dead_letter SET status = 'DISCARDED' WHERE status = 'OPEN' RETURNING *"
-        )
+        admin = self.shop.target.admin
+        found = admin.execute("SELECT * FROM sink.dead_letter WHERE status = 'OPEN'")
         self.discarded.update(map(self._number, found))
+        admin.execute("UPDATE sink.dead_letter SET status = 'DISCARDED' WHERE status = 'OPEN'")
 
     def _number(self, letter: Any) -> int:
         target = self.shop.target
@@ -241,7 +240,8 @@ def check(story: Story) -> None:
     shop = story.shop
     notes, written = shop.notes(), _written(shop)
     kept = defaultdict(Counter)
-    for letter in shop.target.dead():
+    unsettled = (letter for letter in shop.target.dead() if letter["status"] in Ending().kept)
+    for letter in unsettled:  # the payload of a settled one is gone
         kept[story.sent[story._number(letter) - 1].key][letter["status"]] += 1
     stayed = [event for event in story.sent if event.number not in story.discarded]
     for key in range(1, 4):
