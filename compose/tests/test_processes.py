@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sink_stack import restarts
+from sink_stack import ports, restarts
 from sink_stack.errors import PartDiedError
 from sink_stack.processes import Command, Supervisor
 
@@ -261,6 +261,26 @@ def test_crash_of_a_restarting_part_ends_all_of_it(home, supervisor):
     supervisor.kill("dummy")
     assert supervisor.running("dummy") is None
     assert until(lambda: not Path(f"/proc/{pid}").exists() or state(pid) == "Z")
+
+
+LARGE = """
+import socket, time
+server = socket.create_server(("127.0.0.1", 0))
+memory = b"x" * 600_000_000  # the system takes a moment to take it back
+print("port", server.getsockname()[1], flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_port_of_a_killed_part_is_free_at_once(home, supervisor, end):
+    deaf = "import signal; signal.signal(15, signal.SIG_IGN)"
+    supervisor.start(part(home, deaf + LARGE, restart=True, stop_seconds=0.1))
+    supervisor.wait_until("dummy", lambda: "port" in home.log("dummy").read_text(), 10)
+    port = int(home.log("dummy").read_text().split()[1])
+    assert not ports.is_free(port)
+    getattr(supervisor, end)("dummy")
+    assert ports.is_free(port)
 
 
 def test_part_that_waits_for_its_restart_is_started_at_once(home, supervisor):

@@ -20,6 +20,7 @@ from .errors import PartDiedError
 from .layout import Layout
 from .restarts import Restarts, load_restarts, restarting
 
+_KILL_SECONDS = 10
 _TAIL_LINES = 15
 _MOST_REASONS = 5
 
@@ -165,9 +166,9 @@ class Supervisor:
         began = time.monotonic()
         for name, running in leaving:
             bound = began + running.stop_seconds
-            if not self._wait(name, bound) or not _group_ends(running, bound):
-                _kill_session(running)
-                self._wait(name, time.monotonic() + 5)
+            ended = self._wait(name, bound)
+            if not ended or (running.stop_all and not _group_ends(running, bound)):
+                self._kill(name, running)
         for name in names:
             self._pid_file(name).unlink(missing_ok=True)
             self._state_file(name).unlink(missing_ok=True)
@@ -179,8 +180,7 @@ class Supervisor:
     def kill(self, name: str) -> None:
         """End a part the hard way, as a crash does; its pid file stays."""
         if running := self.running(name):
-            _kill_session(running)
-            self._wait(name, time.monotonic() + 5)
+            self._kill(name, running)
 
     def wait_until(
         self, name: str, ready: Callable[[], bool], seconds: float, *, restarts: int = 0
@@ -217,6 +217,14 @@ class Supervisor:
         if self.restarts(command.name).is_waiting:
             reasons.append(f"it ended with {self.restarts(command.name).reason}")
         return sorted(reasons)
+
+    def _kill(self, name: str, running: Running) -> None:
+        """Kill the group that the part leads, and wait until its ports and files are free."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        bound = time.monotonic() + _KILL_SECONDS
+        self._wait(name, bound)
+        _group_ends(running, bound)
 
     def _wait(self, name: str, bound: float) -> bool:
         while self.running(name):
@@ -289,8 +297,8 @@ def _signal(running: Running, number: int) -> None:
 
 
 def _group_ends(running: Running, bound: float) -> bool:
-    """Wait for what a part started, if its signal was for all of that."""
-    while running.stop_all and _members(running.pid):
+    """Wait for what a part started."""
+    while _members(running.pid):
         if time.monotonic() > bound:
             return False
         time.sleep(0.05)
@@ -298,22 +306,19 @@ def _group_ends(running: Running, bound: float) -> bool:
 
 
 def _members(group: int) -> list[int]:
-    """The live processes of a process group."""
+    """The processes of a group that still have a thread, and so may hold a port."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         except OSError:
             continue  # it has just ended
-        if int(fields[2]) == group and fields[0] not in {"Z", "X"}:
+        state, its_group, threads = fields[0], int(fields[2]), int(fields[17])
+        # The first thread of a process may be gone before the others.
+        gone = state in {"Z", "X"} and threads <= 1
+        if its_group == group and not gone:
             found.append(int(path.parent.name))
     return found
-
-
-def _kill_session(running: Running) -> None:
-    """Kill the group that the part leads: what it started goes with it."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(running.pid, signal.SIGKILL)
 
 
 def _group(user: str) -> int:
