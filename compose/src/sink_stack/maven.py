@@ -11,6 +11,7 @@ from urllib.request import Request, urlopen
 
 from .checksums import verify
 from .errors import StackError
+from .progress import PARTIAL
 
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 <modelVersion>4.0.0</modelVersion>
@@ -19,8 +20,6 @@ _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 <dependencies>{dependencies}</dependencies>
 </project>
 """
-# As Maven 3.8 and 3.9 name what they are downloading.
-_PARTIAL = (".part", ".tmp")
 _DOWNLOADING = re.compile(r"Downloading from \S+: (\S+)")
 
 
@@ -94,7 +93,8 @@ class Maven:
 
         Maven's log states where the file comes from.  False leaves it to Maven.
         """
-        begun = [one for one in path.parent.glob(f"{path.name}.*") if one.suffix in _PARTIAL]
+        parts = path.parent.glob(f"{path.name}.*")
+        begun = [one for one in parts if PARTIAL.sub("", one.name) == path.name]
         url = self._origin(path.name)
         if not begun or url is None:
             return False

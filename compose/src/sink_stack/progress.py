@@ -18,7 +18,7 @@ _PLAIN_SECONDS = 5
 _CLEAR = "\r\x1b[K"
 
 # As Maven 3.8 and 3.9 name what they are downloading.
-_PARTIAL = re.compile(r"\.part$|\.\w+\.tmp$")
+PARTIAL = re.compile(r"\.part$|\.\w+\.tmp$")
 
 Describe = Callable[[], str]
 
@@ -116,7 +116,7 @@ def _sizes(folder: Path) -> dict[Path, int]:
     for path in folder.rglob("*"):
         try:
             if path.is_file():
-                final = path.with_name(_PARTIAL.sub("", path.name))
+                final = path.with_name(PARTIAL.sub("", path.name))
                 sizes[final] = path.stat().st_size
         except FileNotFoundError:
             continue  # Maven renames a part file once it is complete
