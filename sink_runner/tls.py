@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from .errors import AccessError
@@ -52,6 +52,36 @@ class Tls:
     key_password: Secret | None = field(
         default=None, repr=False, metadata=doc("Password of an encrypted private key.")
     )
+
+    def __post_init__(self) -> None:
+        if faults := [*self._faults()]:
+            raise ValueError("; ".join(faults))
+        if self.is_encrypted:
+            self.tls_context()  # a missing or unusable file is reported when it is configured
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the other settings ask for TLS."""
+        return False
+
+    def _faults(self) -> Iterator[str]:
+        """Describe impossible combinations, by key."""
+        yield from ()
+
+    def _unused_tls_keys(self, url_key: str) -> Iterator[str]:
+        """Describe the settings of TLS that are given beside a URL with http://."""
+        if not self.is_encrypted:
+            for key in TLS_KEYS:
+                if getattr(self, key):
+                    yield f"{key} needs {url_key} with https://"
+
+    def pool_options(self, context: ssl.SSLContext | None) -> dict[str, Any]:
+        """Return what urllib3's pools are to be given, for a `tls_context` or none."""
+        if context is None:
+            return {}
+        if self.check_hostname:
+            return {"ssl_context": context}
+        return {"ssl_context": context, "assert_hostname": False}  # urllib3 would check it itself
 
     def tls_context(self) -> ssl.SSLContext:
         """Read the files anew.  Raises ValueError that names the key of an unusable one."""

@@ -66,12 +66,6 @@ class Security(Tls):
         metadata=doc("Permit SASL_PLAINTEXT, which sends credentials without encryption."),
     )
 
-    def __post_init__(self) -> None:
-        if faults := [*self._faults()]:
-            raise ValueError("; ".join(faults))
-        if self.is_encrypted:
-            self.tls_context()  # a missing or unusable file is reported when it is configured
-
     @property
     def is_encrypted(self) -> bool:
         return self.protocol.endswith("SSL")

@@ -163,7 +163,7 @@ class Admin:
             raise ConfigError(f"policies: {fault}") from None
         http = RangerClientHttp(settings.admin, self._login())
         for scheme in ("http://", "https://"):
-            http.session.mount(scheme, _adapter(context, check_hostname=settings.check_hostname))
+            http.session.mount(scheme, _adapter(settings.pool_options(context)))
         return _Session(http, context)
 
     def _login(self) -> Any:
@@ -208,13 +208,9 @@ def connect(settings: RangerAdmin, service: str) -> Admin:
     return Admin(settings, service)
 
 
-def _adapter(context: ssl.SSLContext | None, *, check_hostname: bool) -> Any:
+def _adapter(tls: dict[str, Any]) -> Any:
     """Make an adapter of requests that gives up in time and trusts the context's authorities."""
     from requests.adapters import HTTPAdapter  # noqa: PLC0415
-
-    tls: dict[str, Any] = {} if context is None else {"ssl_context": context}
-    if context is not None and not check_hostname:
-        tls["assert_hostname"] = False  # urllib3 would check it by itself
 
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, *sizes: Any, **options: Any) -> None:

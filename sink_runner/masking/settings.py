@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..settings import Secret, doc
-from ..tls import TLS_KEYS, Tls, url_faults
+from ..tls import Tls, url_faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +38,6 @@ class RangerAdmin(Tls):
         metadata=doc("Permit signing in by http://, which sends credentials without encryption."),
     )
 
-    def __post_init__(self) -> None:
-        if faults := [*self._faults()]:
-            raise ValueError("; ".join(faults))
-        if self.is_encrypted:
-            self.tls_context()  # a missing or unusable file is reported when it is configured
-
     @property
     def is_encrypted(self) -> bool:
         return self.admin.lower().startswith("https:")
@@ -61,7 +55,4 @@ class RangerAdmin(Tls):
             yield "user and password need each other"
         if self.kerberos and self.user:
             yield "kerberos needs no user and password: set one of the two"
-        if not self.is_encrypted:
-            for key in TLS_KEYS:
-                if getattr(self, key):
-                    yield f"{key} needs admin with https://"
+        yield from self._unused_tls_keys("admin")

@@ -131,11 +131,9 @@ class RegistryClient:
         with self._lock:
             if self._session is None:
                 context = self._tls_context() if settings.is_encrypted else None
-                tls: dict[str, Any] = {} if context is None else {"ssl_context": context}
-                if context is not None and not settings.check_hostname:
-                    tls["assert_hostname"] = False  # urllib3 would check it by itself
+                options = settings.pool_options(context)
                 pool = urllib3.PoolManager(
-                    retries=False, maxsize=_MAX_CONNECTIONS, block=False, **tls
+                    retries=False, maxsize=_MAX_CONNECTIONS, block=False, **options
                 )
                 self._session = _Session(context, pool, self._login())
             return self._session

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..settings import Secret, doc
-from ..tls import TLS_KEYS, Tls, url_faults
+from ..tls import Tls, url_faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +34,6 @@ class Registry(Tls):
         default=False,
         metadata=doc("Permit password or token with http://, which sends them without encryption."),
     )
-
-    def __post_init__(self) -> None:
-        if faults := [*self._faults()]:
-            raise ValueError("; ".join(faults))
-        if self.is_encrypted:
-            self.tls_context()  # a missing or unusable file is reported when it is configured
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -75,7 +69,4 @@ class Registry(Tls):
             yield "token needs no username and password: set one of the two"
         if len({url.partition(":")[0].lower() for url in self.urls}) > 1:
             yield "url mixes http:// and https://"
-        if not self.is_encrypted:
-            for key in TLS_KEYS:
-                if getattr(self, key):
-                    yield f"{key} needs a url with https://"
+        yield from self._unused_tls_keys("a url")
