@@ -13,8 +13,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.util import find_spec
 
-import psycopg
-
 from .avro import EnvelopeDecoder, KeyDecoder
 from .avro.decoder import schema_id_of
 from .avro.envelope import Kind
@@ -46,10 +44,9 @@ from .patience import Patience
 from .plugin import TableMapping
 from .postgres.callback_rows import CallbackRows
 from .postgres.clusters import ClusterWatch
-from .postgres.dsn import Dsn
 from .postgres.findings import refuse
 from .postgres.key_identity import own_by_events
-from .postgres.migrations import migrate
+from .postgres.migrations import migrate_database
 from .postgres.origins import read_origins
 from .postgres.preflight import check_mapping, check_topic, log_warnings
 from .postgres.refused_column import RefusedColumn
@@ -62,10 +59,8 @@ from .schema_check.build import watch as schema_watch
 from .target.applier import Applier
 from .target.audit import trail
 from .target.catalog import TableCatalog
-from .target.faults import judge
 from .target.feeders import Feeders
 from .target.offsets import Offsets
-from .target.session import connect
 from .target.writers import make_writer
 from .transform.tombstones import TombstoneRemovals
 from .worker import Worker
@@ -91,11 +86,6 @@ class Surroundings:
             known = ", ".join(sorted(self.config.databases))
             raise ConfigError(f"[databases.{name}] is missing; there is {known}") from None
 
-    @property
-    def readers(self) -> dict[str, Dsn]:
-        """How to reach each database as the role that may only read."""
-        return {name: found.reader_dsn for name, found in self.config.databases.items()}
-
 
 def clock() -> datetime:
     """Now, as the databases' columns without zone hold it: UTC."""
@@ -110,7 +100,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
     """
     mapping = plugin.mapping
     assert mapping is not None
-    _make_control_tables(around.database(mapping.target_table.database).dsn)
+    migrate_database(around.database(mapping.target_table.database).dsn)
     policies = around.latest or (lambda: around.policies)
     watch = schema_watch(plugin.name, mapping, around.config, policies, around.schemas)
     sources = SourceWatch(
@@ -224,7 +214,7 @@ def _assemble(
 ) -> Parts:
     """The parts of a mapping that reads change events."""
     timeout = around.config.batch.timeout_seconds
-    lookups = Lookups(mapping.columns, around.readers, timeout, mapping=mapping)
+    lookups = Lookups(mapping.columns, around.config.readers, timeout, mapping=mapping)
     keys = KeyDecoder(around.schemas, sorted(source.primary_key))
     feeders = Feeders(
         around.database(mapping.source_table.database).dsn, mapping.target_table.topic
@@ -234,7 +224,7 @@ def _assemble(
         around.plugins,
         target.columns,
         around.policies,
-        origins=read_origins(mapping, around.readers),
+        origins=read_origins(mapping, around.config.readers),
         shape_of=partial(shape_of, decoder, mapping, source),
         resolve=lookups.resolve,
         resolve_in_target=lookups.resolve,
@@ -338,11 +328,3 @@ def shape_of(
         )
 
     return Shape(columns(mapping.source_columns), columns(columns_before(mapping)))
-
-
-def _make_control_tables(dsn: Dsn) -> None:
-    try:
-        with connect(dsn, "sink-runner start") as connection:
-            migrate(connection)
-    except psycopg.Error as fault:
-        raise judge(fault) from fault

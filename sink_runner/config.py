@@ -20,6 +20,7 @@ from .health.settings import HealthSettings
 from .kafka.security import Security
 from .masking.settings import RangerAdmin
 from .portions import DEFAULT_BYTES
+from .postgres.dsn import Dsn
 from .postgres.settings import Database
 from .retention.settings import Retention
 from .schedule.settings import Scheduling
@@ -342,6 +343,11 @@ class Config:
     def __post_init__(self) -> None:
         if not self.retry_steps:
             raise ValueError("retry_steps is empty")
+
+    @property
+    def readers(self) -> dict[str, Dsn]:
+        """How to reach each database as the role that may only read."""
+        return {name: found.reader_dsn for name, found in self.databases.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

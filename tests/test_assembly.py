@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sink_runner.assembly import Surroundings, sealer
-from sink_runner.config import Database, DeadLetters
+from sink_runner.config import Config, Database, DeadLetters
 from sink_runner.errors import ConfigError
 from sink_runner.loading import registry
 from sink_runner.masking.origins import NOT_READ
@@ -126,14 +126,13 @@ class TestParts:
         parts()
 
 
-def test_lookups_are_the_reader_s_and_nobody_else_s() -> None:
+def test_readers_are_the_roles_that_may_only_read() -> None:
     databases = {
         name: Database(dsn=Dsn.of(f"w {name}"), reader_dsn=Dsn.of(f"r {name}"))
         for name in ("n", "s")
     }
-    config = SimpleNamespace(databases=databases)
-    around = Surroundings(config=config, policies=None, schemas=None, plugins=(), stop=None)
-    found = {name: dsn.read() for name, dsn in around.readers.items()}
+    config = Config(kafka=None, registry=None, databases=databases, dead_letters=None)
+    found = {name: dsn.read() for name, dsn in config.readers.items()}
     assert found == {"n": "r n", "s": "r s"}
 
 

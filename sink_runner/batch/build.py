@@ -28,8 +28,7 @@ from ..masking.watch import PolicyWatch
 from ..parts import Parts, assemble, remask
 from ..plugin import Strategy, TableMapping
 from ..postgres.callback_rows import CallbackRows
-from ..postgres.dsn import Dsn
-from ..postgres.migrations import migrate
+from ..postgres.migrations import migrate_database
 from ..postgres.origins import read_origins
 from ..postgres.preflight import check_mapping, database, log_warnings
 from ..postgres.refused_column import RefusedColumn
@@ -42,7 +41,7 @@ from ..target.candidates import candidate_table
 from ..target.catalog import TableCatalog, read_table
 from ..target.derivation import Derivation
 from ..target.faults import judge
-from ..target.session import Connection, connect
+from ..target.session import Connection
 from ..target.writers import make_writer
 from .applier import Alone, BatchApplier
 from .departures import Departures
@@ -71,7 +70,7 @@ def tools(
     mapping = plugin.mapping
     assert mapping is not None
     try:
-        _make_control_tables(database(config, mapping.target_table.database).dsn)
+        migrate_database(database(config, mapping.target_table.database).dsn)
         preflight = check_mapping(plugin.name, mapping, config)
         log_warnings(preflight.findings)
         _, target = preflight.catalogs(batch=True)
@@ -87,8 +86,7 @@ def tools(
         watch = watch_policies(config.policies)
         policies = watch.current()
         _refuse_harm(plugin.name, mapping, config, policies)
-        readers = {name: found.reader_dsn for name, found in config.databases.items()}
-        lookups = Lookups(mapping.columns, readers, mapping=mapping)
+        lookups = Lookups(mapping.columns, config.readers, mapping=mapping)
         with closing(lookups), watch.watching(config.policies.refresh_seconds):
             around = _Around(plugin, plugins, config, source, target, policies, watch)
             parts = _parts(around, lookups)
@@ -101,11 +99,6 @@ def _refuse_harm(name: str, mapping: TableMapping, config: Config, policies: Pol
     if harm := refused(check(name, mapping, sources)):
         told = "\n".join(f"mapping {name!r}: {finding.text}" for finding in harm)
         raise ConfigError(f"{told}\nsee `sink-runner schema check {name}`")
-
-
-def _make_control_tables(dsn: Dsn) -> None:
-    with connect(dsn, "sink-runner start") as connection:
-        migrate(connection)
 
 
 class _Around(NamedTuple):
@@ -130,9 +123,7 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
         plugins,
         target.columns,
         policies,
-        origins=read_origins(
-            mapping, {name: found.reader_dsn for name, found in config.databases.items()}
-        ),
+        origins=read_origins(mapping, config.readers),
         shape_of=lambda _value: shape,
         resolve=lookups.resolve,
         resolve_in_target=lookups.resolve,

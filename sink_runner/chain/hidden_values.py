@@ -53,6 +53,8 @@ class HiddenValues:
 
     def target(self, row: Row) -> Row:
         """The row as `sink_map` gets it."""
+        if not self._targets:
+            return row
         return {
             name: MaskedValue(value, *self._targets[name])
             if name in self._targets and value is not None and value is not ABSENT

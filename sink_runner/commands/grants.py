@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from ..errors import ConfigError
-from ..settings import hint
-from . import OK, Subparsers, add_command, loaded_plugins, read_config, read_plugins
+from . import (
+    OK,
+    Subparsers,
+    add_command,
+    chosen_databases,
+    loaded_plugins,
+    read_config,
+    read_plugins,
+)
 
 TEACHING = """\
 Paste the output into psql as a superuser, connected to that database; it may run again.  It makes
@@ -41,13 +47,10 @@ def run(args: argparse.Namespace) -> int:
     args.only, args.without = [], []
     file = read_config(args)
     config = file.config()
-    if args.database is not None and args.database not in config.databases:
-        known = ", ".join(sorted(config.databases))
-        told = f"unknown database {args.database!r}{hint(args.database, config.databases)}"
-        raise ConfigError(f"{told}; configured databases: {known}")
+    names = chosen_databases(config.databases, args.database)
     plugins = loaded_plugins(read_plugins(args, file).values())
     mappings = {one.name: one.mapping for one in plugins if one.mapping is not None}
-    for name in [args.database] if args.database else sorted(config.databases):
+    for name in names:
         reach = config.databases[name]
         writer, reader = (
             str(conninfo_to_dict(dsn.conninfo())["user"]) for dsn in (reach.dsn, reach.reader_dsn)

@@ -76,9 +76,7 @@ def known_origins(
     found, warnings = {}, []
     for name, mapping in mappings.items():
         try:
-            databases = file.config().databases
-            dsns = {database: it.reader_dsn for database, it in databases.items()}
-            found[name] = read_origins(mapping, dsns)
+            found[name] = read_origins(mapping, file.config().readers)
         except SinkError as fault:
             if mapping.query or any(column.lookups for column in mapping.columns):
                 warnings.append(

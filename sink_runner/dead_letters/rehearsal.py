@@ -92,7 +92,7 @@ def rehearsal(
     """Everything connected, and `notes` told of each step."""
     mapping, config = plugin.mapping, bench.config
     assert mapping is not None
-    dsns = {name: found.reader_dsn for name, found in config.databases.items()}
+    dsns = config.readers
     target_dsn = database(config, mapping.target_table.database).dsn
     try:
         with connect(target_dsn, "sink-runner dlq") as connection:

@@ -19,7 +19,7 @@ from ..target.audit import audit
 from ..target.catalog import quoted
 from ..target.hidden_keys import KeyText
 from ..target.session import Connection, creating
-from .person import Person, mentions, mentions_sql
+from .person import Person, key_texts, mentions, mentions_sql
 
 _LETTERS = """
 DELETE FROM sink.dead_letter
@@ -116,8 +116,7 @@ class Eraser:
                     found.unreadable += 1
                     continue
                 rows = [row for row in (payload.key, payload.before, payload.after) if row]
-                key = {name: str(value) for name, value in sorted((payload.key or {}).items())}
-                keys[letter.dlq_id] = json.dumps(key)
+                keys[letter.dlq_id] = json.dumps(key_texts(payload.key or {}))
                 texts = (str(value) for row in rows for value in row.values() if value is not None)
                 if any(mentions(text, person.value) for text in texts):
                     mentioned.append(letter.dlq_id)

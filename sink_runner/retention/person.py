@@ -39,6 +39,11 @@ def mentions_sql(text: str) -> str:
     )
 
 
+def key_texts(key: Mapping[str, Any]) -> dict[str, str]:
+    """The columns of a source key as texts, in the order in which all keys have them."""
+    return {name: str(value) for name, value in sorted(key.items())}
+
+
 @dataclass
 class Person:
     """One mapping's keys of the rows that hold the value in one of the columns `subjects`."""
@@ -91,7 +96,7 @@ class Person:
     def add_row(self, key: Mapping[str, Any] | None, row: Mapping[str, Any]) -> None:
         """Add the keys of a source row."""
         if key is not None:
-            texts = {name: str(value) for name, value in sorted(key.items())}
+            texts = key_texts(key)
             self.source_keys[json.dumps(texts)] = texts
         sources = [self._copied[name].sources[0] for name in self.key if name in self._copied]
         if len(sources) == len(self.key) and all(row.get(name) is not None for name in sources):

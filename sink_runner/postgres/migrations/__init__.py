@@ -21,7 +21,9 @@ from psycopg import errors
 
 from ...errors import ConfigError
 from ...target.catalog import quoted
-from ...target.session import Connection, creating
+from ...target.faults import judge
+from ...target.session import Connection, connect, creating
+from ..dsn import Dsn
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS sink.migration (
@@ -110,6 +112,15 @@ def migrate(connection: Connection) -> list[Migration]:
         with suppress(errors.LockNotAvailable):
             add_audit_partitions(connection)
     return done
+
+
+def migrate_database(dsn: Dsn) -> None:
+    """Do so by a session of its own, before a mapping starts; raises RetriableError, too."""
+    try:
+        with connect(dsn, "sink-runner start") as connection:
+            migrate(connection)
+    except psycopg.Error as fault:
+        raise judge(fault) from fault
 
 
 def add_audit_partitions(connection: Connection) -> None:
