@@ -264,7 +264,21 @@ def pseudonym(value):
                 *(Decimal(987612341234), "٩٨٧٦١٢٣٤١٢٣٤"),
             ],
         ),
-        ("9876543210", ["98765 43210", "98765-43210", 9876543210]),
+        (
+            "9876543210",
+            [
+                *("98765 43210", "98765-43210", 9876543210, "+919876543210", "+91 98765 43210"),
+                *("+91-98765-43210", "(+91) 98765 43210", "00919876543210", "0091 98765 43210"),
+                *("09876543210", "0 98765-43210", "919876543210", "91 9876543210"),
+                *("+91 (0) 98765 43210", "0919876543210", 919876543210, "+ 91 98765 43210"),
+                *(
+                    "\uff0b\uff19\uff11 98765 43210",
+                    "+९१ ९८७६५ ४३२१०",
+                    "٠٩٨٧٦٥٤٣٢١٠",
+                    "九八七六五四三二一〇",
+                ),
+            ],
+        ),
         (
             "ravi.kumar@example.in",
             [
@@ -286,10 +300,27 @@ def test_equal_identifiers_have_one_pseudonym(canonical, spellings):
         *("192.168.100.200", "1234567.890", "-9876543210", "2026-01-31 10:00:00", "987-1234", "½"),
         *("2026-01-31", "00000000-0000-4000-8000-000000000001", "987612341234 or 9876543210", ""),
         *("रव@example.in", "APP-20260131-000042", "9" * 20, "2026-01-31 2026-02-01"),
+        *("911234567890", "929876543210", "01412345678", "009876543210", "九龍", "十八"),
     ],
 )
 def test_the_pseudonym_of_another_value_is_of_its_spelling(value):
     assert ALL["MASK_HASH"](value) == pseudonym(value)
+
+
+PREFIXES = ["", "0", "91", "+91", "0091", "091", "+91 (0)", "+91-", "0-", "91 "]
+
+
+@given(
+    digits=st.from_regex("[6-9][0-9]{9}", fullmatch=True),
+    prefix=st.sampled_from(PREFIXES),
+    gaps=st.lists(st.sampled_from(["", " ", "-", "\u200b", "\u00a0", ") "]), min_size=9),
+    zero=st.sampled_from("0\u0966\u0660\uff10\U0001d7ce"),
+)
+def test_prefix_grouping_and_script_keep_a_mobiles_pseudonym(digits, prefix, gaps, zero):
+    grouped = digits[0] + "".join(gap + digit for gap, digit in zip(gaps, digits[1:], strict=False))
+    script = {ord("0") + digit: ord(zero) + digit for digit in range(10)}
+    spelled = (prefix + grouped).translate(script)
+    assert ALL["MASK_HASH"](spelled) == pseudonym(digits)
 
 
 @given(one=texts, other=texts)

@@ -11,6 +11,8 @@ _NUMBER = re.compile(rf"(?!-)(?:[-\s.()+]*[0-9]){{{_FEWEST},{_MOST}}}[-\s.()]*")
 _OTHER_NUMBER = re.compile(  # an amount, an address of IPv4, a date with a time or an interval
     r"-?[0-9]+\.[0-9]+|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]\b.*"
 )
+# India's code or the trunk prefix, or both, before ten digits as only mobile numbers begin.
+_MOBILE = re.compile(r"(?:0{0,2}91)?0?([6-9][0-9]{9})")
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
 
 
@@ -18,11 +20,14 @@ def normalize_identifier(text: str) -> str:
     """Return the digits of a number of 10 to 19 digits, an e-mail in lower case, or `text` itself.
 
     Numbers may be grouped by blanks, dashes, dots or brackets and written in any script's digits.
+    A mobile number of India is its ten digits, with or without `+91`, `0091`, `91` or `0` before.
     """
     plain = text if text.isascii() else _compatible(text)
     plain = plain.strip()
     if _NUMBER.fullmatch(plain) and not _OTHER_NUMBER.fullmatch(plain):
-        return re.sub(r"[^0-9]", "", plain)
+        digits = re.sub(r"[^0-9]", "", plain)
+        mobile = _MOBILE.fullmatch(digits)
+        return mobile[1] if mobile else digits
     return plain.casefold() if _EMAIL.fullmatch(plain) else text
 
 
@@ -38,4 +43,5 @@ def _compatible(text: str) -> str:
 def _plain(char: str) -> str:
     if unicodedata.category(char) == "Pd" or char == "\N{MINUS SIGN}":
         return "-"
-    return str(unicodedata.decimal(char, char))
+    number = unicodedata.numeric(char, -1)  # of Han, too, which has no decimal digits
+    return str(int(number)) if number in range(10) else char
