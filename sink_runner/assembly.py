@@ -50,7 +50,7 @@ from .postgres.migrations import migrate_database
 from .postgres.origins import read_origins
 from .postgres.preflight import check_mapping, check_topic, log_warnings
 from .postgres.refused_column import RefusedColumn
-from .postgres.settings import Database
+from .postgres.settings import Database, find_database
 from .postgres.source_checks import columns_before
 from .postgres.source_watch import SourceWatch
 from .postgres.truncation import truncation
@@ -80,11 +80,7 @@ class Surroundings:
     """The policies as they are now; None where they never change."""
 
     def database(self, name: str) -> Database:
-        try:
-            return self.config.databases[name]
-        except KeyError:
-            known = ", ".join(sorted(self.config.databases))
-            raise ConfigError(f"[databases.{name}] is missing; there is {known}") from None
+        return find_database(self.config.databases, name)
 
 
 def clock() -> datetime:

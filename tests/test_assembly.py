@@ -157,5 +157,5 @@ def test_a_database_that_is_not_configured_is_named() -> None:
         plugins=[],
         stop=None,
     )
-    with pytest.raises(ConfigError, match=r"\[databases.south\] is missing; there is north"):
+    with pytest.raises(ConfigError, match="unknown database 'south'; configured databases: north"):
         around.database("south")

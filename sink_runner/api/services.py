@@ -16,6 +16,7 @@ from ..errors import ConfigError, StalePoliciesError
 from ..kafka.capture import read_capture
 from ..masking.policy import Policies
 from ..postgres.dsn import Dsn
+from ..postgres.settings import find_database
 from ..target.session import configure
 from .callers import Callers
 from .flows import Flow, alerts, forecasts
@@ -69,10 +70,8 @@ def assemble(config: Config, policies: Callable[[], Policies]) -> Services:
     api = config.api
     if api is None:
         raise ConfigError("[api] is missing")
-    if api.database not in config.databases:
-        raise ConfigError(f"[databases.{api.database}] is missing, which api.database names")
+    database = find_database(config.databases, api.database, named_by="api.database")
     check_secret(api.secret)
-    database = config.databases[api.database]
     reading = _pool(database.reader_dsn, api.query_seconds, api.sessions)
     control = _pool(database.dsn, api.query_seconds, _CONTROL_SESSIONS)
     subjects = Subjects(config.registry, keep_seconds=api.schema_seconds)

@@ -30,8 +30,9 @@ from ..plugin import Strategy, TableMapping
 from ..postgres.callback_rows import CallbackRows
 from ..postgres.migrations import migrate_database
 from ..postgres.origins import read_origins
-from ..postgres.preflight import check_mapping, database, log_warnings
+from ..postgres.preflight import check_mapping, log_warnings
 from ..postgres.refused_column import RefusedColumn
+from ..postgres.settings import find_database
 from ..postgres.source_checks import columns_before
 from ..postgres.truncation import truncation
 from ..schema_check.findings import refused
@@ -70,11 +71,11 @@ def tools(
     mapping = plugin.mapping
     assert mapping is not None
     try:
-        migrate_database(database(config, mapping.target_table.database).dsn)
+        migrate_database(find_database(config.databases, mapping.target_table.database).dsn)
         preflight = check_mapping(plugin.name, mapping, config)
         log_warnings(preflight.findings)
         _, target = preflight.catalogs(batch=True)
-        reader = database(config, mapping.source_table.database).reader_dsn
+        reader = find_database(config.databases, mapping.source_table.database).reader_dsn
         asking = open_source(reader, plugin.name)
     except psycopg.Error as fault:
         raise judge(fault) from fault
@@ -138,12 +139,13 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
     plugin, plugins, config, source, target, policies, watch = around
     mapping = source.mapping
     sealing = sealer(config)
-    check_fingerprints(database(config, mapping.target_table.database).dsn, plugin.name, sealing)
+    dsn = find_database(config.databases, mapping.target_table.database).dsn
+    check_fingerprints(dsn, plugin.name, sealing)
     audited = trail(plugin.name, mapping, parts, sealing)
     writer = make_writer(plugin.name, mapping, parts, target, audited)
     applier = BatchApplier(
         plugin.name,
-        dsn=database(config, mapping.target_table.database).dsn,
+        dsn=dsn,
         writer=writer,
         lookups=parts.target_lookups,
         callbacks=CallbackRows(plugin.name, mapping, parts.columns),
@@ -172,7 +174,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         name=plugin.name,
         mapping=mapping,
         source=source,
-        source_dsn=database(config, mapping.source_table.database).reader_dsn,
+        source_dsn=find_database(config.databases, mapping.source_table.database).reader_dsn,
         route=parts.route,
         applier=applier,
         waiting=waiting,

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ..config import Config
 from ..loading import registry
-from ..postgres.preflight import database
+from ..postgres.settings import find_database
 from ..signals import stopped_by_signals
 from .build import tools
 from .lock import BusyError, locked
@@ -38,7 +38,7 @@ def run(
     assert mapping is not None
     stop = threading.Event()
     console = Console(stderr=True)
-    dsn = database(config, mapping.target_table.database).dsn
+    dsn = find_database(config.databases, mapping.target_table.database).dsn
     try:
         with (
             stopped_by_signals(stop),

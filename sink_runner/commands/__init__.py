@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..config import ConfigFile, find, load
 from ..errors import ConfigError
 from ..loading import registry
+from ..postgres.settings import Database, find_database
 from ..settings import hint
 
 GROUP = "sink_runner.commands"
@@ -107,14 +108,11 @@ def check_installed(names: Iterable[str], plugins: dict[str, registry.Plugin]) -
         raise ConfigError(f"plugin {name!r} is not installed{hint(name, plugins)}")
 
 
-def chosen_databases(databases: Iterable[str], name: str | None) -> list[str]:
+def chosen_databases(databases: Mapping[str, Database], name: str | None) -> list[str]:
     """Return the database of this name, or all; raise ConfigError where it is not configured."""
-    known = sorted(databases)
     if name is None:
-        return known
-    if name not in known:
-        told = f"unknown database {name!r}{hint(name, known)}"
-        raise ConfigError(f"{told}; configured databases: {', '.join(known)}")
+        return sorted(databases)
+    find_database(databases, name)
     return [name]
 
 

@@ -9,6 +9,7 @@ import psycopg
 
 from ..config import Config
 from ..errors import SinkError
+from ..postgres.settings import find_database
 from ..target.faults import judge
 from ..target.session import Connection, connect
 
@@ -21,7 +22,7 @@ def asking(
 
     `reader`: of the role that may only read.
     """
-    found = config.databases[database]
+    found = find_database(config.databases, database)
     try:
         with connect(found.reader_dsn if reader else found.dsn, application) as connection:
             yield connection

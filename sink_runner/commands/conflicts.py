@@ -16,7 +16,7 @@ from rich.text import Text
 from ..config import Config
 from ..errors import ConfigError
 from ..settings import hint
-from . import FAILURE, OK, Subparsers, add_command, add_config_option, read_config
+from . import FAILURE, OK, Subparsers, add_command, add_config_option, chosen_databases, read_config
 from .given import add_person, number
 
 if TYPE_CHECKING:
@@ -160,9 +160,8 @@ def _asked(args: argparse.Namespace, work: Callable[[Connection], T]) -> list[tu
     from .asking import asking  # noqa: PLC0415
 
     config: Config = read_config(args).config()
-    _check(args.database, config.databases, "database")
     found = []
-    for name in [args.database] if args.database else sorted(config.databases):
+    for name in chosen_databases(config.databases, args.database):
         with asking(config, name, "sink-runner conflicts") as connection:
             if has_tables(connection):
                 found.append((name, work(connection)))

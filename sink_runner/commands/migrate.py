@@ -8,7 +8,6 @@ from . import (
     OK,
     Subparsers,
     add_command,
-    chosen_databases,
     loaded_plugins,
     read_config,
     read_plugins,
@@ -55,7 +54,6 @@ def run(args: argparse.Namespace) -> int:
         plugins = loaded_plugins(read_plugins(args, file).values())
         names = {one.mapping.target_table.database for one in plugins if one.mapping is not None}
     for name in sorted(names):
-        chosen_databases(config.databases, name)
         with asking(config, name, "sink-runner migrate") as connection:
             applied = migrate(connection)
         done = ", ".join(f"{one.number} {one.name}" for one in applied)

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..config import Config
-from ..errors import ConfigError
 from ..loading import registry
+from ..postgres.settings import find_database
 from . import (
     FAILURE,
     OK,
@@ -121,12 +121,10 @@ def _report(plugin: registry.Plugin, config: Config, days: int) -> Report:
 
     assert plugin.mapping is not None
     name = plugin.mapping.target_table.database
-    if name not in config.databases:
-        raise ConfigError(f"[databases.{name}] is missing, the target of {plugin.name!r}")
     return read_report(
         plugin.name,
         plugin.mapping,
-        config.databases[name].dsn,
+        find_database(config.databases, name, named_by=f"target of {plugin.name!r}").dsn,
         days=days,
         stale_after=config.quality.stale_after(plugin.name),
     )

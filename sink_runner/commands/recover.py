@@ -9,9 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from .. import log
-from ..errors import ConfigError
 from ..loading import registry
-from ..settings import hint
+from ..postgres.settings import find_database
 from . import FAILURE, OK, Subparsers, add_choice_options, add_command, read_config, read_plugins
 
 if TYPE_CHECKING:
@@ -54,9 +53,7 @@ def recover(args: argparse.Namespace) -> int:
     file = read_config(args)
     config = file.config()
     log.configure(config.log)
-    if args.database not in config.databases:
-        known = hint(args.database, config.databases)
-        raise ConfigError(f"[databases.{args.database}] is missing{known}")
+    find_database(config.databases, args.database)
     chosen = [*registry.usable(read_plugins(args, file).values())]
     # PostgreSQL and Kafka are not loaded by the commands that need none of them.
     from ..recovery.recover import forget_positions, look  # noqa: PLC0415

@@ -27,8 +27,8 @@ from ..parts import Parts, assemble
 from ..plugin import TableMapping
 from ..postgres.key_identity import Ownership, own_by_events
 from ..postgres.origins import read_origins
-from ..postgres.preflight import database
 from ..postgres.refused_column import RefusedColumn
+from ..postgres.settings import find_database
 from ..postgres.source_checks import columns_before
 from ..postgres.types import PgType
 from ..target.audit import trail
@@ -93,7 +93,7 @@ def rehearsal(
     mapping, config = plugin.mapping, bench.config
     assert mapping is not None
     dsns = config.readers
-    target_dsn = database(config, mapping.target_table.database).dsn
+    target_dsn = find_database(config.databases, mapping.target_table.database).dsn
     try:
         with connect(target_dsn, "sink-runner dlq") as connection:
             target = read_table(connection, mapping.target_table)
@@ -128,7 +128,7 @@ def _applier(
     audited = trail(plugin.name, mapping, parts, bench.sealer)
     return BatchApplier(
         plugin.name,
-        dsn=database(bench.config, mapping.target_table.database).dsn,
+        dsn=find_database(bench.config.databases, mapping.target_table.database).dsn,
         writer=make_writer(plugin.name, mapping, parts, target, audited),
         lookups=parts.target_lookups,
         refused=RefusedColumn(parts.columns, {n: c.pg for n, c in target.columns.items()}),
@@ -141,7 +141,9 @@ def _applier(
 
 def _reading(bench: Workbench, mapping: TableMapping, *, of_batch: bool) -> Reading:
     table = mapping.source_table
-    with connect(database(bench.config, table.database).reader_dsn, "sink-runner dlq") as asking:
+    with connect(
+        find_database(bench.config.databases, table.database).reader_dsn, "sink-runner dlq"
+    ) as asking:
         catalog = read_table(asking, table)
         return (
             _of_rows(mapping, Source.of(mapping, catalog, asking))

@@ -18,6 +18,7 @@ from ..errors import AccessError, ConfigError, RetriableError, SinkError
 from ..loading import registry
 from ..masking.policy import Policies
 from ..masking.renewal import renewed_policies
+from ..postgres.settings import find_database
 from ..settings import hint
 from ..target.catalog import read_table
 from ..target.session import connect
@@ -217,9 +218,7 @@ class Workbench:
         if plugin is None or plugin.mapping is None:
             raise ConfigError(f"plugin {flow!r} is not on: it says what its batch's rows hold")
         table = plugin.mapping.source_table
-        if table.database not in self.config.databases:
-            raise ConfigError(f"[databases.{table.database}] is missing")
-        dsn = self.config.databases[table.database].reader_dsn
+        dsn = find_database(self.config.databases, table.database).reader_dsn
         with closing(connect(dsn, "sink-runner dlq")) as connection:
             return Source.of(plugin.mapping, read_table(connection, table), connection).format
 

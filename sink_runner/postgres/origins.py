@@ -24,6 +24,7 @@ from ..target.catalog import qualified, quoted
 from ..target.faults import judge
 from ..target.session import Connection, connect
 from .dsn import Dsn
+from .settings import find_database
 
 _COLUMNS = """
 SELECT n.nspname, c.relname, a.attname, format_type(o.type, o.modifier),
@@ -108,9 +109,8 @@ def _asking(dsns: Mapping[str, Dsn | str]) -> Iterator[_Asking]:
 
         @cache
         def session(database: str) -> Connection:
-            if database not in dsns:
-                raise ConfigError(f"unknown database {database!r}: add [databases.{database}]")
-            return stack.enter_context(connect(dsns[database], "sink-runner origins"))
+            dsn = find_database(dsns, database)
+            return stack.enter_context(connect(dsn, "sink-runner origins"))
 
         try:
             yield _Asking(session)

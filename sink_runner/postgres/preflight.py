@@ -15,7 +15,6 @@ import psycopg
 import structlog
 
 from ..config import Config
-from ..errors import ConfigError
 from ..kafka.topic_checks import read_topic, topic_faults
 from ..plugin import Table, TableMapping
 from ..target.catalog import TableCatalog, quoted, read_table
@@ -34,7 +33,7 @@ from . import (
 )
 from .dsn import Dsn
 from .findings import Fault, Finding, refuse
-from .settings import Database
+from .settings import find_database
 from .subject import Subject
 from .table_facts import TableFacts, read_facts
 
@@ -100,8 +99,8 @@ def check_mapping(
     with ExitStack() as stack:
         try:
             open_session = cache(lambda dsn: stack.enter_context(_open(dsn)))
-            reading = open_session(database(config, source.database).reader_dsn)
-            writing = open_session(database(config, target.database).dsn)
+            reading = open_session(find_database(config.databases, source.database).reader_dsn)
+            writing = open_session(find_database(config.databases, target.database).dsn)
             facts = read_facts(reading, source), read_facts(writing, target)
             found = [
                 *_unreachable(name, source, facts[0], reading),
@@ -141,17 +140,6 @@ def check_topic(name: str, mapping: TableMapping, config: Config) -> Sequence[Fi
         Finding(mapping=name, check="topic", fault=fault)
         for fault in topic_faults(config.kafka.connection, mapping.source_table.topic, topic)
     ]
-
-
-def database(config: Config, name: str) -> Database:
-    """The settings of a database.  Raises ConfigError."""
-    try:
-        return config.databases[name]
-    except KeyError:
-        known = ", ".join(sorted(config.databases))
-        raise ConfigError(
-            f"unknown database {name!r}; configured databases: {known}; add [databases.{name}]"
-        ) from None
 
 
 def log_warnings(findings: Iterable[Finding]) -> None:

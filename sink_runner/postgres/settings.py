@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from ..settings import Secret, doc
+from ..errors import ConfigError
+from ..settings import Secret, doc, hint
 from .dsn import Dsn
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +56,18 @@ class Database:
                 allows_plaintext=self.allow_plaintext_credentials,
             )
             object.__setattr__(self, key, dsn)
+
+
+def find_database(databases: Mapping[str, T], name: str, *, named_by: str = "") -> T:
+    """Return what is configured for a database; raise ConfigError where nothing is.
+
+    `named_by`: the setting, or the plugin's, that holds the name.
+    """
+    try:
+        return databases[name]
+    except KeyError:
+        known = ", ".join(sorted(databases))
+        raise ConfigError(
+            f"{named_by}{': ' if named_by else ''}unknown database {name!r}; configured "
+            f"databases: {known}; correct the name or add [databases.{name}]{hint(name, databases)}"
+        ) from None

@@ -13,6 +13,7 @@ from ..kafka.identify import identify
 from ..loading.registry import Plugin
 from ..plugin import Keep, TableMapping
 from ..postgres.migrations import migrate
+from ..postgres.settings import find_database
 from ..target.faults import judge
 from ..target.session import connect
 from .positions import Forgotten, behind, compares, forget, missing, offsets
@@ -54,7 +55,7 @@ def forget_positions(
     for name, mapping, writes in _concerned(database, plugins):
         if writes or not mapping.events:  # a batch notices by itself
             continue
-        dsn = config.databases[mapping.target_table.database].dsn
+        dsn = find_database(config.databases, mapping.target_table.database).dsn
         try:
             with connect(dsn, "sink-runner recover") as connection, connection.transaction():
                 found[name] = forget(connection, name, mapping)
@@ -85,7 +86,7 @@ def _follows(mapping: TableMapping) -> bool:
 def _records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int]:
     topic = identify(config.kafka.connection, mapping.source_table.topic)
     held = bounds(config.kafka.connection, mapping.source_table.topic)
-    dsn = config.databases[mapping.target_table.database].dsn
+    dsn = find_database(config.databases, mapping.target_table.database).dsn
     try:
         with connect(dsn, "sink-runner recover") as connection:
             migrate(connection)

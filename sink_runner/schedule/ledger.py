@@ -17,9 +17,10 @@ import structlog
 from psycopg import errors
 from psycopg.rows import kwargs_row
 
-from ..errors import AccessError, ConfigError, RetriableError
+from ..errors import AccessError, RetriableError
 from ..postgres.dsn import Dsn
 from ..postgres.migrations import migrate
+from ..postgres.settings import find_database
 from ..target.faults import judge
 from ..target.session import connect
 from .plans import Known, Outcome, Plan, Progress
@@ -87,7 +88,7 @@ class PostgresLedger:
 
     def _session(self, database: str) -> Connection:
         if database not in self._sessions:
-            session = connect(_dsn(self._dsns, database), _APPLICATION)
+            session = connect(find_database(self._dsns, database), _APPLICATION)
             self._sessions[database] = session
             migrate(session)
         return self._sessions[database]
@@ -125,7 +126,7 @@ def look_up(plans: Iterable[Plan], dsns: Mapping[str, Dsn]) -> dict[Plan, Known]
     for database, its in _by_database(plans).items():
         with (
             suppress(psycopg.OperationalError),
-            connect(_dsn(dsns, database), _APPLICATION) as session,
+            connect(find_database(dsns, database), _APPLICATION) as session,
         ):
             found |= {plan: _known(session, plan) for plan in its}
     return found
@@ -149,14 +150,6 @@ def _by_database(plans: Iterable[Plan]) -> dict[str, list[Plan]]:
     for plan in plans:
         found[plan.database].append(plan)
     return found
-
-
-def _dsn(dsns: Mapping[str, Dsn], database: str) -> Dsn:
-    try:
-        return dsns[database]
-    except KeyError:
-        known = ", ".join(sorted(dsns))
-        raise ConfigError(f"[databases.{database}] is missing; there is {known}") from None
 
 
 def _read(session: Connection, plan: Plan, now: datetime) -> Progress:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 import psycopg
 
 from ..config import Config
-from ..errors import ConfigError
 from ..masking.policy import Policies
 from ..plugin import Table, TableMapping
 from ..postgres.dsn import Dsn
-from ..postgres.settings import Database
+from ..postgres.settings import find_database
 from ..target.faults import judge
 from ..target.session import connect
 from .contract import Contracts
@@ -35,11 +34,11 @@ def present_row(dsn: Dsn, table: Table) -> RowShape:
 
 def source_row(mapping: TableMapping, config: Config) -> RowShape:
     table = mapping.source_table
-    return present_row(_database(config, table.database).reader_dsn, table)
+    return present_row(find_database(config.databases, table.database).reader_dsn, table)
 
 
 def contracts(mapping: TableMapping, config: Config) -> Contracts:
-    return Contracts(_database(config, mapping.target_table.database).dsn)
+    return Contracts(find_database(config.databases, mapping.target_table.database).dsn)
 
 
 def rules_of(name: str, mapping: TableMapping, config: Config, policies: Policies) -> Rules:
@@ -74,12 +73,4 @@ def _target(mapping: TableMapping, config: Config) -> Mapping[str, ColumnShape] 
     if mapping.candidates is not None:
         return None  # the columns are those of a table of ours
     table = mapping.target_table
-    return present_row(_database(config, table.database).dsn, table).columns
-
-
-def _database(config: Config, name: str) -> Database:
-    try:
-        return config.databases[name]
-    except KeyError:
-        known = ", ".join(sorted(config.databases))
-        raise ConfigError(f"[databases.{name}] is missing; there is {known}") from None
+    return present_row(find_database(config.databases, table.database).dsn, table).columns

@@ -9,8 +9,8 @@ import psycopg
 
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
-from ..errors import ConfigError
 from ..plugin import Table
+from ..postgres.settings import find_database
 from ..target.faults import judge
 from ..target.session import connect
 from .derive import key_schema, read_shape, value_schema
@@ -26,10 +26,9 @@ def of_registry(registry: SchemaRegistry, table: Table) -> dict[str, Any]:
 
 def of_catalog(config: Config, table: Table) -> dict[str, Any]:
     """The same, made of the database's catalog: the row alone, with the types' lengths."""
-    if table.database not in config.databases:
-        raise ConfigError(f"[databases.{table.database}] is missing")
+    dsn = find_database(config.databases, table.database).reader_dsn
     try:
-        with connect(config.databases[table.database].reader_dsn, "sink-runner schema") as session:
+        with connect(dsn, "sink-runner schema") as session:
             shape = read_shape(session, table)
     except psycopg.Error as fault:
         raise judge(fault) from fault

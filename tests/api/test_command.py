@@ -87,7 +87,7 @@ def test_a_database_that_nobody_configured_is_refused(call, configure):
     configure(WHOLE.replace('"north"', '"south"') + policies)
     code, _, err = call("api")
     assert code == 78
-    assert "[databases.south] is missing" in err
+    assert "api.database: unknown database 'south'" in err
 
 
 def test_a_client_cannot_be_given_a_scope_that_does_not_exist(call, configure):
