@@ -108,7 +108,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
         ).catalogs(),
     )
     sources.start()
-    source, target = _check(plugin.name, mapping, around.config, watch.known())
+    source, target = _check(plugin.name, mapping, around, watch.known())
     clusters = ClusterWatch(
         plugin.name,
         mapping.source_table.database,
@@ -186,13 +186,15 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
 
 
 def _check(
-    name: str, mapping: TableMapping, config: Config, known: Collection[str]
+    name: str, mapping: TableMapping, around: Surroundings, known: Collection[str]
 ) -> tuple[TableCatalog, TableCatalog]:
     """The catalogs of source and target.  Raises ConfigError with everything that is refused."""
-    preflight = check_mapping(name, mapping, config, known=known)
+    preflight = check_mapping(
+        name, mapping, around.config, known=known, beside=registry.streaming(around.plugins)
+    )
     findings = [*preflight.findings]
     try:
-        findings += check_topic(name, mapping, config)
+        findings += check_topic(name, mapping, around.config)
     finally:  # Kafka that does not answer keeps no fault of the databases back
         refuse(findings)
     log_warnings(findings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ..config import ConfigFile
+from ..loading import registry
 from ..plugin import TableMapping
 from . import (
     FAILURE,
@@ -160,10 +161,11 @@ def check(args: argparse.Namespace) -> int:
     from ..schema_check import report  # noqa: PLC0415
 
     file = read_config(args)
-    chosen = _chosen(args, file)
-    sources = _sources(args, file)
+    plugins = read_plugins(args, file)
+    chosen = _chosen(args.mapping, plugins)
+    sources, beside = _sources(args, file), registry.streaming(plugins.values())
     found = {
-        name: report.check_start(name, mapping, sources)
+        name: report.check_start(name, mapping, sources, beside)
         for name, mapping in track(chosen.items(), "checking", console=_errors(), transient=True)
     }
     if args.json:
@@ -217,7 +219,10 @@ def pull(args: argparse.Namespace) -> int:
     schemas = SchemaRegistry(config.registry)
     silent = []
     for mapping in track(
-        _chosen(args, file).values(), "pulling", console=_errors(), transient=True
+        _chosen(args.mapping, read_plugins(args, file)).values(),
+        "pulling",
+        console=_errors(),
+        transient=True,
     ):
         source = mapping.source_table
         if args.from_catalog:
@@ -238,8 +243,7 @@ def accept(args: argparse.Namespace) -> int:
 
     file = read_config(args)
     config = file.config()
-    args.mapping = [args.name]
-    ((name, mapping),) = _chosen(args, file).items()
+    ((name, mapping),) = _chosen([args.name], read_plugins(args, file)).items()
     policies = load_policies(config.policies.directory, config.policies.key)
     findings = accepting.accept(name, mapping, config, policies, args.id, user=args.user)
     for finding in findings:
@@ -254,7 +258,7 @@ def _errors() -> Console:
     return Console(stderr=True)
 
 
-def _chosen(args: argparse.Namespace, file: ConfigFile) -> dict[str, TableMapping]:
+def _chosen(names: Sequence[str], plugins: dict[str, registry.Plugin]) -> dict[str, TableMapping]:
     """The mappings named, else all that are on."""
-    chosen = plugins_with_mapping(args.mapping, read_plugins(args, file))
+    chosen = plugins_with_mapping(names, plugins)
     return {plugin.name: plugin.mapping for plugin in chosen if plugin.mapping is not None}

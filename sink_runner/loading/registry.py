@@ -200,6 +200,15 @@ def usable(plugins: Iterable[Plugin]) -> list[Plugin]:
     return [plugin for plugin in plugins if plugin.status is Status.ON]
 
 
+def streaming(plugins: Iterable[Plugin]) -> dict[str, TableMapping]:
+    """Return the mappings that read events, of the plugins that are on."""
+    return {
+        plugin.name: plugin.mapping
+        for plugin in plugins
+        if plugin.status is Status.ON and plugin.mapping is not None and plugin.mapping.events
+    }
+
+
 def _check_claims(plugin: Plugin) -> None:
     if plugin.name in RESERVED:
         raise PluginError(plugin.name, "the name is a key of [plugins]; choose another")

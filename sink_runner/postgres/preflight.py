@@ -24,6 +24,7 @@ from . import (
     capture_checks,
     cast_checks,
     clusters,
+    origin_limit,
     privilege_checks,
     query_checks,
     source_checks,
@@ -65,6 +66,7 @@ CHECKS: Mapping[str, Check] = {
     "reader_privileges": privilege_checks.check_reader,
     "writer_privileges": privilege_checks.check_writer,
     "control": privilege_checks.check_control,
+    "origins": origin_limit.check_origin_limit,
     "target_row_security": target_checks.check_row_security,
 }
 """In the order in which the faults are told."""
@@ -87,13 +89,19 @@ class Preflight:
 
 
 def check_mapping(
-    name: str, mapping: TableMapping, config: Config, *, known: Collection[str] = ()
+    name: str,
+    mapping: TableMapping,
+    config: Config,
+    *,
+    known: Collection[str] = (),
+    beside: Mapping[str, TableMapping] | None = None,
 ) -> Preflight:
     """Run every check of the list.
 
     `known` are columns that the source once had: that one of them is gone is told by the schema
-    check, which knows more of it.  Raises RetriableError where a database does not answer, and
-    ConfigError where the configuration names none.
+    check, which knows more of it.  `beside` are the mappings that run with this one and share the
+    replication origins of the target's server.  Raises RetriableError where a database does not
+    answer, and ConfigError where the configuration names none.
     """
     source, target = mapping.source_table, mapping.target_table
     with ExitStack() as stack:
@@ -120,6 +128,7 @@ def check_mapping(
                 writing=writing,
                 open_session=open_session,
                 known=frozenset(known),
+                beside=beside or {},
             )
             return Preflight(
                 list(_findings(subject)), subject.source_catalog, subject.target_catalog

@@ -41,17 +41,6 @@ ORIGIN_FUNCTIONS = [
     "pg_replication_origin_session_reset",
     "pg_replication_origin_xact_reset",
 ]
-# The state of an origin is kept for good, so that those of other runners count as well.
-_LIMIT = """
-SELECT name, setting::int FROM pg_settings
-WHERE name IN ('max_active_replication_origins', 'max_replication_slots') ORDER BY name LIMIT 1
-"""
-_MAY_COUNT = """
-SELECT bool_and(has_function_privilege(oid, 'EXECUTE')) FROM pg_proc
-WHERE pronamespace = 'pg_catalog'::regnamespace AND proname = 'pg_show_replication_origin_status'
-"""
-_IN_USE = "SELECT count(*), bool_or(external_id LIKE %s) FROM pg_show_replication_origin_status()"
-_NAMED = "SELECT count(*), bool_or(roname LIKE %s) FROM pg_replication_origin"
 
 
 def check_reader(subject: Subject) -> Iterator[Fault]:
@@ -160,20 +149,4 @@ def _origins(subject: Subject) -> Iterator[Fault]:
             f"role {role} may not mark its writes with a replication origin",
             f"EXECUTE on {', '.join(lacking)}",
             f"GRANT EXECUTE ON FUNCTION {', '.join(lacking)} TO {quoted(role)}",
-        )
-    precise = session.execute(_MAY_COUNT).fetchone() == (True,)
-    own = (f"sink/{subject.name}/%",)
-    count, ours = session.execute((_IN_USE if precise else _NAMED).encode(), own).fetchone() or (
-        0,
-        False,
-    )
-    setting, limit = session.execute(_LIMIT).fetchone() or ("max_replication_slots", count + 1)
-    if count >= limit and not ours:
-        yield Fault(
-            f"the server of database {subject.target.table.database} has no free replication "
-            f"origin for mapping {subject.name!r}: {count} of {limit} are in use",
-            f"{setting} greater than the number of mappings that write to the server",
-            f"ALTER SYSTEM SET {setting} = {2 * limit} and restart the server, or drop origins "
-            "that nothing uses (SELECT pg_replication_origin_drop(...))",
-            refused=precise,
         )

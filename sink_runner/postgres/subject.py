@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..chain.row import staged
@@ -36,6 +36,8 @@ class Subject:
     """Open a session by its connection string, once for all checks."""
     known: frozenset[str] = frozenset()
     """Columns that the source once had."""
+    beside: Mapping[str, TableMapping] = field(default_factory=dict)
+    """The mappings that run with this one, by their names."""
 
     @cached_property
     def capture(self) -> CaptureSettings | None:

@@ -95,13 +95,21 @@ def check(name: str, mapping: TableMapping, sources: Sources) -> list[Finding]:
     return list(_once(found))
 
 
-def check_start(name: str, mapping: TableMapping, sources: Sources) -> list[Finding]:
-    """Everything that the start of `run` checks; without databases, the schemas alone."""
+def check_start(
+    name: str,
+    mapping: TableMapping,
+    sources: Sources,
+    beside: Mapping[str, TableMapping] | None = None,
+) -> list[Finding]:
+    """Everything that the start of `run` checks; without databases, the schemas alone.
+
+    `beside` are the mappings that `run` starts with this one.
+    """
     if sources.config is None:
         return check(name, mapping, sources)
     contract = _contract(name, mapping, sources)
     known = () if contract is None else contract.missing | contract.row.columns.keys()
-    preflight = check_mapping(name, mapping, sources.config, known=known)
+    preflight = check_mapping(name, mapping, sources.config, known=known, beside=beside)
     findings = [*preflight.findings]
     if sources.registry is not None:
         findings += _of_topic(name, mapping, sources.config)

@@ -206,13 +206,15 @@ def _try_origin(connection: Connection, name: str) -> bool:
             found = connection.execute("SELECT pg_replication_origin_oid(%s)", (name,)).fetchone()
             if found is None or found[0] is None:
                 connection.execute("SELECT pg_replication_origin_create(%s)", (name,))
-        connection.execute("SELECT pg_replication_origin_session_setup(%s)", (name,))
+            # With its creation, so that a name without a free place for its state does not stay.
+            connection.execute("SELECT pg_replication_origin_session_setup(%s)", (name,))
     except (errors.ObjectInUse, errors.UniqueViolation):
         return False
     except errors.ConfigurationLimitExceeded as fault:
         raise ConfigError(
             f"the server of database {connection.info.dbname} has no free replication origin for "
-            f"{name}, expected one for each mapping: raise max_active_replication_origins "
+            f"{name}, expected one for each mapping and one more for a batch beside its events: "
+            "raise max_active_replication_origins "
             "(PostgreSQL 18 and later) or max_replication_slots with ALTER SYSTEM and restart the "
             "server"
         ) from fault

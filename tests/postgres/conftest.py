@@ -3,7 +3,7 @@
 import base64
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Bench:
     def __init__(self, postgres: Any, databases: tuple[str, str]) -> None:
         self.postgres, self.databases = postgres, databases
         self.schema = f"bench_{next(_NUMBERS)}"
+        self.plugins: list[Plugin] = []
         self.source, self.target = (
             psycopg.connect(postgres.dsn(name), autocommit=True) for name in databases
         )
@@ -112,7 +113,7 @@ class Bench:
             config=self.config,
             policies=policies,
             schemas=SchemaRegistry(Registry(url="http://127.0.0.1:1")),
-            plugins=[plugin],
+            plugins=self.plugins or [plugin],
             stop=threading.Event(),
         )
         with pytest.MonkeyPatch.context() as patch:
@@ -126,10 +127,13 @@ class Bench:
                 return ""
         raise AssertionError
 
-    def schema_check(self) -> list[Finding]:
+    def schema_check(self, beside: Mapping[str, TableMapping] | None = None) -> list[Finding]:
         policies = load_policies(POLICIES, "")
         return check_start(
-            "bench", self.mapping, Sources(policies=policies, strict=False, config=self.config)
+            "bench",
+            self.mapping,
+            Sources(policies=policies, strict=False, config=self.config),
+            beside,
         )
 
     def close(self) -> None:
