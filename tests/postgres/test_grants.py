@@ -1,6 +1,5 @@
 """`sink-runner grants`: it suffices where only CREATE DATABASE has been, and gives no more."""
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from sink_runner.plugin import TableMapping
 from sink_runner.postgres.dsn import Dsn
 from sink_runner.postgres.grants import Roles, grants
 from sink_runner.postgres.preflight import check_mapping
+
+from .. import guide
 
 ROOT = Path(__file__).parents[2]
 ROLES = Roles(capture="sink_capture", writer="sink_writer", reader="sink_reader")
@@ -104,15 +105,9 @@ def test_queries_of_lookups_are_told(mappings: dict[str, TableMapping]) -> None:
 
 # -- from CREATE DATABASE to the first row, as the README has it -----------------------------------
 
-ORDERS = """
-CREATE TABLE orders (id int PRIMARY KEY, customer varchar(40), amount numeric, currency varchar(3),
-  updated_at timestamptz, state varchar(20));
+ROWS = """
 INSERT INTO orders VALUES (1, 'c-17', 12.5, 'inr', now(), 'paid'),
   (2, 'c-18', 1, 'inr', now(), 'cancelled');
-"""
-TARGET = """
-CREATE TABLE orders (order_id int PRIMARY KEY, customer varchar(40), amount numeric,
-  currency varchar(3), changed_at timestamptz, synced_at timestamptz);
 """
 CONFIG = """
 [kafka]
@@ -132,10 +127,8 @@ enabled = ["orders"]
 def test_readme_example_runs_between_two_new_databases(
     postgres: Any, site: Any, call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    guide = (ROOT / "docs" / "databases.md").read_text()
-    (publication,) = re.findall(r"CREATE PUBLICATION[^;]*;", guide)
-    site.plugin("orders", code)
+    files = guide.files()
+    site.plugin("orders", files["orders.py"])
     monkeypatch.delenv("SINK_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
     text = CONFIG.format(key="A" * 43 + "=", policies=ROOT / "ranger-policies")
@@ -144,13 +137,14 @@ def test_readme_example_runs_between_two_new_databases(
         text += f'[databases.{name}]\ndsn = "{writer}"\nreader_dsn = "{reader}"\n'
     (tmp_path / "sink-runner.toml").write_text(text)
     with created(postgres, "north") as north, created(postgres, "south") as south:
-        north.execute(ORDERS)
-        south.execute(TARGET)
+        north.execute(files["north.sql"].encode())
+        north.execute(ROWS)
+        south.execute(files["south.sql"].encode())
         for admin, name in ((north, "north"), (south, "south")):
             code, out, err = call("grants", "--database", name)
             assert (code, err) == (0, "")
             admin.execute(out.encode())
-        north.execute(publication.encode())
+        north.execute(files["capture.sql"].encode())
         code, _, err = call("batch", "orders", "--full")
         assert (code, err) == (0, "")
         query = "SELECT order_id, customer, currency FROM orders"

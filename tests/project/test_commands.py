@@ -3,9 +3,11 @@
 import argparse
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +27,7 @@ ACTING = {
     *("sink-stack up", "sink-stack airflow", "sink-stack down", "sink-stack logs"),
     *("sink-stack stop", "sink-stack start", "sink-stack restart", "sink-stack psql"),
     *("sink-stack backup", "sink-stack restore", "sink-stack clean", "sink-stack init"),
+    "sink-stack debezium",
 }
 WITHOUT_A_STACK = (
     "sink-runner plugins",
@@ -33,6 +36,18 @@ WITHOUT_A_STACK = (
     "sink-runner policies check",
     "sink-runner policies show --group smart_citizen",
 )
+
+_SHOWN = re.compile(
+    r"(?:`|^\$ )((?:sink-runner|sink-stack) [a-z][^`\n]*?)(?:`|\s*[&|]|\s+#|$)", re.MULTILINE
+)
+
+
+def shown() -> list[str]:
+    """The commands in the documentation, but for those that are abridged."""
+    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
+    pages += [*ROOT.glob("sink_runner/*/README.md"), *ROOT.glob("plugins/*/README.md")]
+    found = {one for page in pages for one in _SHOWN.findall(page.read_text(encoding="utf-8"))}
+    return sorted(one for one in found if not re.search(r"\[|…|\.\.\.", one))
 
 
 def leaves(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.Namespace]]:
@@ -83,6 +98,15 @@ def test_json_of_the_configuration_hides_secrets_and_names_sources(monkeypatch):
         {"key": "api.secret", "value": "***", "source": "from env SINK_API_SECRET"}
     ]
     assert keys["kafka.bootstrap"]["required"]
+
+
+@pytest.mark.parametrize("command", shown())
+def test_documented_command_is_one(command, capsys):
+    """A command that is only named may lack what it requires."""
+    program, *arguments = shlex.split(re.sub(r"\bID\b", "1", command))
+    with suppress(SystemExit):
+        PROGRAMS[program]().parse_args(arguments)
+    assert re.search("unrecognized|invalid|expected", capsys.readouterr().err) is None
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -14,8 +14,10 @@ import psycopg
 from rich.console import Console
 from sink_runner.completion import SHELLS, Completion
 
-from . import engine, initialise, layout, logs, orphans, psql, show, status
+from . import debezium, engine, envfile, initialise, layout, logs, orphans, psql, show, status
 from .errors import StackError
+from .programs import Installer
+from .progress import Reporter
 from .settings import DATABASES
 from .stack import Options, Stack, sink_runner
 
@@ -78,6 +80,8 @@ def command_parser() -> argparse.ArgumentParser:
     database = add("psql", _psql, "open psql on one of the databases, as its administrator")
     database.add_argument("database", choices=tuple(DATABASES.values()), metavar="DATABASE")
     database.add_argument("arguments", nargs="*", metavar="-- ARGUMENT", help="passed to psql")
+    capture = add("debezium", _debezium, "run a Debezium Server for a database of your own")
+    capture.add_argument("files", nargs="+", type=Path, metavar="FILE", help="properties")
     add("backup", _backup, "copy the running PostgreSQL cluster").add_argument(
         "folder", type=Path, metavar="FOLDER", help="where to; it must not be there yet"
     )
@@ -203,6 +207,19 @@ def _psql(arguments: argparse.Namespace, environ: Environ) -> int:
 def _start(arguments: argparse.Namespace, environ: Environ) -> int:
     _stack(environ).up_sinks({arguments.part: sink_runner(_SINKS[arguments.part])})
     return 0
+
+
+def _debezium(arguments: argparse.Namespace, environ: Environ) -> int:
+    """Replace this process, so that a signal reaches the server."""
+    if missing := [str(path) for path in arguments.files if not path.is_file()]:
+        raise StackError(f"no file {', '.join(missing)}")
+    where = layout.find(environ)
+    where.make()
+    versions = envfile.load(where.root / "compose" / "versions.env")
+    argv = debezium.server_argv(
+        Installer(where, versions, environ).install(Reporter()), arguments.files
+    )
+    os.execve(argv[0], argv, dict(environ))  # noqa: S606 - no shell is needed
 
 
 def _backup(arguments: argparse.Namespace, environ: Environ) -> int:

@@ -42,12 +42,9 @@ class Debezium:
     def command(self) -> Command:
         folder = self._layout.capture
         files = (folder / "common.properties", folder / f"{self.name}.properties")
-        locations = ",".join(path.as_uri() for path in files)  # a path may hold a blank
-        argv = [str(self._programs.java), *_JVM, f"-Dquarkus.config.locations={locations}"]
-        argv += ["-cp", self._class_path(), "io.debezium.server.Main"]
         return Command(
             name=self.name,
-            argv=argv,
+            argv=server_argv(self._programs, files),
             cwd=self._folder(),
             env=self._env(),
             watched=files,
@@ -66,14 +63,6 @@ class Debezium:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def _class_path(self) -> str:
-        home = self._programs.debezium
-        runner = next(home.glob("debezium-server-*runner.jar"))
-        # Ours comes first: one of its classes replaces Debezium's.  Avro comes last: it completes
-        # the archive and must not replace anything in it.
-        parts = [self._programs.transform, runner, home / "lib" / "*", self._programs.avro / "*"]
-        return os.pathsep.join(str(part) for part in parts)
-
     def _env(self) -> dict[str, str]:
         return {
             "CAPTURE_DATABASE_HOST": "127.0.0.1",
@@ -85,6 +74,22 @@ class Debezium:
             "CAPTURE_HTTP_PORT": str(self._settings.port(self.name)),
             "CAPTURE_OFFSETS": str(self._folder() / "offsets.dat"),
         }
+
+
+def server_argv(programs: Programs, files: Sequence[Path]) -> list[str]:
+    """The command of a Debezium Server with these properties; a later file replaces a line."""
+    locations = ",".join(path.absolute().as_uri() for path in files)  # a path may hold a blank
+    argv = [str(programs.java), *_JVM, f"-Dquarkus.config.locations={locations}"]
+    return [*argv, "-cp", _class_path(programs), "io.debezium.server.Main"]
+
+
+def _class_path(programs: Programs) -> str:
+    home = programs.debezium
+    runner = next(home.glob("debezium-server-*runner.jar"))
+    # Ours comes first: one of its classes replaces Debezium's.  Avro comes last: it completes
+    # the archive and must not replace anything in it.
+    parts = [programs.transform, runner, home / "lib" / "*", programs.avro / "*"]
+    return os.pathsep.join(str(part) for part in parts)
 
 
 def write_properties(layout: Layout, extra_tables: Mapping[str, Sequence[str]]) -> None:
