@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -176,6 +177,15 @@ def test_up_says_why_it_restarts_the_runner(checked, monkeypatch):
     monkeypatch.setenv("SINK_PLUGINS_OFF", "citizens")
     checked.up()
     assert "restarting runner: variable SINK_PLUGINS_OFF is new" in checked.told.getvalue()
+
+
+def test_up_says_that_a_plugin_is_gone(site, checked):
+    checked.up()
+    before = checked.pid
+    shutil.rmtree(site / "sink_dummy-1.0.dist-info")
+    checked.up()
+    assert "restarting runner: plugin dummy is gone" in checked.told.getvalue()
+    assert checked.pid not in (None, before)
 
 
 def test_runner_that_ends_a_second_later_is_not_called_up(checked, monkeypatch):
