@@ -19,6 +19,10 @@ from sink_stack import logs, show, status
 from sink_stack.errors import StackError
 
 pytestmark = pytest.mark.stack
+VIEWS = (
+    *("cdc_conflict_resolution", "cdc_audit_log"),
+    *("sync_dlq", "sync_watermark", "sync_processed_event"),
+)
 PARTS = ("postgres", "kafka", "registry", "warehouse", "citizen")
 
 
@@ -32,6 +36,21 @@ def test_second_up_takes_under_three_seconds_and_restarts_nothing(stack):
     stack.revive()
     assert time.monotonic() - began < 3
     assert pids(stack) == before
+
+
+def test_views_of_the_specification_answer_before_a_runner(stack):
+    """`up` makes the tables that they read, also where the databases are filled already."""
+    for database in ("smart_warehouse", "smart_citizen"):
+        with stack.admin(database) as admin:
+            admin.execute("DROP SCHEMA sink CASCADE")
+            admin.execute("CREATE SCHEMA sink AUTHORIZATION sink_writer")
+    stack.revive()
+    for database in ("smart_warehouse", "smart_citizen"):
+        with stack.admin(database) as admin:
+            for view in VIEWS:
+                assert admin.execute(f"SELECT count(*) FROM {view}").fetchone() == (0,)
+            owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'sink'"
+            assert admin.execute(owners).fetchall() == [("sink_writer",)]
 
 
 def test_killed_part_is_down_until_up_starts_it_again(stack):

@@ -12,7 +12,7 @@ _EXISTS = "SELECT 1 FROM pg_database WHERE datname = %s"
 
 
 def run(layout: Layout, environ: Mapping[str, str]) -> None:
-    """Both steps do nothing where they were done."""
+    """Every step does nothing where it was done."""
     cluster = postgres.Access(
         address=environ["STACK_POSTGRES_ADDRESS"],
         passwords={role: environ[f"STACK_PASSWORD_{role.upper()}"] for role in postgres.PASSWORDS},
@@ -22,4 +22,5 @@ def run(layout: Layout, environ: Mapping[str, str]) -> None:
         filled = connection.execute(_EXISTS, [last]).fetchone() is not None
     if not filled:
         postgres.create_databases(cluster, layout.sql)
+    postgres.migrate_databases(cluster.dsn)
     topics.create(environ["SINK_KAFKA"], topics.declared(layout.topics))

@@ -6,12 +6,16 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from sink_runner.errors import SinkError
+from sink_runner.postgres.migrations import migrate
+from sink_runner.target.session import connect
 
 from . import settings as settings_module
 from .errors import StackError
@@ -208,6 +212,23 @@ def create_databases(cluster: Access, folder: Path) -> None:
         with psycopg.connect(cluster.dsn(database), autocommit=True) as connection:
             for path in scripts(folder, database):
                 _run(connection, path)
+
+
+def migrate_databases(dsn: Callable[[str], str]) -> list[str]:
+    """Make or upgrade the sink's own tables, which views of compose/sql read.
+
+    `dsn` gives an administrator's for a database's name.  Returns the databases that changed.
+    """
+    changed = []
+    for database in DATABASES.values():
+        # As the writer: the tables are to be its own.
+        reached = make_conninfo(dsn(database), options="-c role=sink_writer")
+        try:
+            with connect(reached, "sink-stack") as connection:
+                changed += [database] if migrate(connection) else []
+        except SinkError as exc:
+            raise StackError(f"the sink's tables in {database}: {exc}") from exc
+    return changed
 
 
 def _run(connection: psycopg.Connection, path: Path) -> None:

@@ -12,7 +12,7 @@ from .debezium import Debezium, write_properties
 from .errors import PartDiedError, StackError
 from .kafka import Kafka
 from .layout import Layout
-from .postgres import Postgres
+from .postgres import Postgres, migrate_databases
 from .processes import Command, Supervisor
 from .programs import Installer
 from .progress import Reporter
@@ -213,6 +213,8 @@ class Stack:
             postgres.fill()
             self._reporter.step("PostgreSQL is up")
         recovery.start(self.supervisor, postgres, self.settings)
+        if changed := migrate_databases(self.settings.admin_dsn):
+            self._reporter.step(f"sink-runner's tables are up to date in {', '.join(changed)}")
         if options.prepare:
             options.prepare(self.settings)
         if postgres.outdated():
