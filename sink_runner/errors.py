@@ -4,6 +4,7 @@ SinkError
 |__ConfigError           quarantine this mapping until its configuration is corrected
 |  |__PolicyError        ... because a masking policy is missing, ambiguous or unknown
 |  |__AccessError         ... because a server refuses this client
+|  |__DowngradeError      stop it: a newer version has migrated the database
 |__PluginError           leave this plugin out: it cannot be loaded or is malformed
 |__EventError            this event cannot be applied: dead-letter it, go on
 |  |__DecodeError        ... because its bytes are not what their schema says
@@ -46,6 +47,10 @@ class AccessError(ConfigError):
     As for every ConfigError the mapping is built again after a while, with credentials and files
     that are read anew, so a rotation or a new ACL ends it without a restart.
     """
+
+
+class DowngradeError(ConfigError):
+    """A newer version has migrated the database, so only another program can use it."""
 
 
 class PluginError(SinkError):

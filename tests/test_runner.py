@@ -15,7 +15,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from sink_runner import config, runner
-from sink_runner.errors import ConfigError, FatalError, PolicyError, RetriableError
+from sink_runner.errors import (
+    ConfigError,
+    DowngradeError,
+    FatalError,
+    PolicyError,
+    RetriableError,
+)
 from sink_runner.health.board import Health, State
 from sink_runner.loading import registry
 from sink_runner.masking.policy import load_policies
@@ -118,7 +124,7 @@ def test_one_that_fails_fails_alone_and_is_told_in_the_end(
     assert "mapping_stopped" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("fault", [FatalError("why"), SystemExit(0)])
+@pytest.mark.parametrize("fault", [FatalError("why"), DowngradeError("why"), SystemExit(0)])
 def test_when_all_have_failed_it_ends_by_itself(
     run: Callable[..., int], fault: BaseException
 ) -> None:

@@ -17,8 +17,8 @@ on where this one stopped.
 A mapping that cannot start, or whose plugin cannot be loaded, is quarantined: the others run, and
 the log, /readyz, /metrics and `sink-runner plugins` give the reason.  A mapping that the database
 or Kafka keeps from starting is tried again every 60 seconds; a plugin that cannot be loaded needs
-a restart.  A global plugin that cannot be loaded quarantines every mapping, because its hooks may
-mask columns.
+a restart.  A mapping whose target a newer version has migrated stops: upgrade this runner.  A
+global plugin that cannot be loaded quarantines every mapping, because its hooks may mask columns.
 
 exit codes:
   0   stopped by a signal

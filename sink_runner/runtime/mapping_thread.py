@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from ..errors import ConfigError, FatalError, RetriableError, class_name
+from ..errors import ConfigError, DowngradeError, FatalError, RetriableError, class_name
 from ..health.board import MappingHealth
 from ..log import text_of
 
@@ -42,8 +42,9 @@ class MappingThread(threading.Thread):
 
     A ConfigError, at the start or later, quarantines the mapping: the worker is built again every
     `recheck_seconds`, because a GRANT, a topic or an ALTER TABLE removes the cause without a
-    restart; so does an outage that the worker did not wait out.  A FatalError, or an exception
-    that no part of the runner expects, stops the mapping until the process is restarted.
+    restart; so does an outage that the worker did not wait out.  A FatalError, a DowngradeError,
+    or an exception that no part of the runner expects, stops the mapping until the process is
+    restarted.
     """
 
     def __init__(
@@ -72,12 +73,12 @@ class MappingThread(threading.Thread):
         while True:
             try:
                 self._attempt()
-            except (ConfigError, RetriableError) as fault:
-                self._quarantine(text_of(fault))
-            except FatalError as fault:
+            except (FatalError, DowngradeError) as fault:
                 self._end(text_of(fault))
                 self._log.error("mapping_stopped", reason=text_of(fault))
                 return
+            except (ConfigError, RetriableError) as fault:
+                self._quarantine(text_of(fault))
             except BaseException as fault:  # noqa: BLE001 - a thread ends in silence with SystemExit
                 reason = (
                     f"unexpected {class_name(fault)}: this is a bug of the runner or of a "

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg import errors
 
-from ...errors import ConfigError
+from ...errors import ConfigError, DowngradeError
 from ...target.catalog import quoted
 from ...target.faults import judge
 from ...target.session import Connection, connect, creating
@@ -162,7 +162,7 @@ def _pending(connection: Connection) -> Sequence[Migration]:
 def _check_applied(connection: Connection, row: Applied, expected: Migration | None) -> None:
     database, made = connection.info.dbname, f"migration {row.number} ({row.name})"
     if expected is None:
-        raise ConfigError(
+        raise DowngradeError(
             f"database {database!r} has {made}, made by sink-runner {row.version}; this is "
             f"version {version('sink-runner')}, which does not know it: upgrade this program, a "
             "downgrade is not possible"
