@@ -6,13 +6,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from kafka import KafkaConsumer, TopicPartition
+from sink_stack import health, ports
 from sink_stack.stack import sink_runner
 
 from ..oracle.comparison import Difference
@@ -36,6 +37,25 @@ _APPLIED = "SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partitio
 # What waits for a row that it needs, or once did, is none.
 _DEAD = """SELECT count(*) FROM sink.dead_letter WHERE status NOT IN ('PARKED', 'REPLAYED')
            AND NOT (status = 'SUPERSEDED' AND error_class = 'WaitingError')"""
+# Each batch has its first and last offset in the audit log; what waited is applied later, alone.
+_TWICE = """
+WITH applied AS (
+  SELECT details->>'mapping' AS mapping, details->>'topic' AS topic, partition::int AS partition,
+    (bounds->>0)::int8 AS first, (bounds->>1)::int8 AS last
+  FROM sink.audit_log, jsonb_each(details->'offsets') AS places (partition, bounds)
+  WHERE event_type IN ('sync', 'mask')
+), waited AS (SELECT flow, topic, partition, "offset" AS at FROM sink.dead_letter),
+ordered AS (
+  SELECT *, max(last) OVER (PARTITION BY mapping, topic, partition ORDER BY first, last
+    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
+  FROM applied
+  WHERE NOT ((mapping, topic, partition, first) IN (SELECT * FROM waited)
+    AND (mapping, topic, partition, last) IN (SELECT * FROM waited))
+)
+SELECT concat_ws(' ', mapping, topic, partition, first, last) FROM ordered WHERE first <= reached
+"""
+_OWNED = """SELECT topic, partition, coalesce(next_offset, 0) FROM sink.partition_offset
+            WHERE split_part(owner, ':', 2) = %s"""
 _LETTERS = """SELECT dlq_id, flow, partition, "offset", status, error_class, error_message
               FROM sink.dead_letter ORDER BY dlq_id"""
 _NUMBERS = "SELECT DISTINCT new->>'aadhaar_number' FROM history.change"
@@ -46,6 +66,7 @@ _PAST = """SELECT EXISTS (SELECT FROM pg_replication_slots WHERE database = curr
                AND slot_name LIKE 'sink%%' AND confirmed_flush_lsn >= %s::pg_lsn)"""
 _PAUSE = 0.1
 _WAITING_SECONDS = 20
+_READY_SECONDS = 60
 _SHOWN = 40
 _TAIL = 2000
 _SIGNIFICANT = 8
@@ -67,6 +88,16 @@ class Arena:
     """The full batches: which target, and when."""
 
     @contextmanager
+    def ready_runner(self, **environment: str) -> Iterator["Runner"]:
+        """A runner that says at /readyz, on a port of its own, that every mapping runs."""
+        port = ports.any_free(frozenset())
+        mine = {**self.environment, **environment, "SINK_HEALTH_PORT": str(port)}
+        with replace(self, environment=mine).runner() as runner:
+            assert until(lambda: _is_ready(port) or not runner.running, _READY_SECONDS), self.tail()
+            assert runner.running, self.tail()
+            yield runner
+
+    @contextmanager
     def runner(self) -> Iterator["Runner"]:
         """A runner from its installed command, dead when the block is left."""
         runner = Runner.start(self)
@@ -86,6 +117,17 @@ class Arena:
     def dead_letters(self) -> int:
         found = [connection.execute(_DEAD).fetchall() for connection in self._both()]
         return sum(count for ((count,),) in found)
+
+    def applied_twice(self) -> list[str]:
+        """Batches that hold an event of another batch: mapping, topic, partition and offsets."""
+        return [
+            batch for connection in self._both() for (batch,) in connection.execute(_TWICE.encode())
+        ]
+
+    def versions_that_migrated(self, number: int) -> set[str | None]:
+        """Who applied this migration to the two databases; None where it was not applied."""
+        query = "SELECT max(version) FROM sink.migration WHERE number = %s"
+        return {row[0] for one in self._both() for row in one.execute(query, (number,))}
 
     def letters(self) -> list[str]:
         """What all letters say of themselves, for one who reads why a test failed."""
@@ -154,6 +196,14 @@ class Arena:
             if topic in TOPICS
         }
 
+    def owned(self, runner: "Runner") -> dict[tuple[str, int], int]:
+        """How far each partition is applied that this runner has claimed last."""
+        return {
+            (topic, partition): offset
+            for connection in self._both()
+            for topic, partition, offset in connection.execute(_OWNED, (str(runner.process.pid),))
+        }
+
     def ends(self) -> dict[tuple[str, int], int]:
         consumer = KafkaConsumer(bootstrap_servers=self.kafka)
         try:
@@ -214,6 +264,11 @@ def _applied(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
         return connection.execute(_APPLIED).fetchall()
     except psycopg.errors.UndefinedTable:
         return []
+
+
+def _is_ready(port: int) -> bool:
+    states = health.mapping_states(port) or {}
+    return bool(states) and not health.not_running(states)
 
 
 def until(fact: Callable[[], bool], seconds: float) -> bool:

@@ -1,14 +1,21 @@
-"""A runner that dies at any moment, or is told to stop, leaves both databases exactly right.
+"""A runner that dies at any moment, or is stopped for an upgrade, leaves the databases right.
 
 What is right is computed from the recorded history of the sources, by the specification.
 """
 
 import random
+import subprocess
 import time
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
 
 import pytest
+from sink_stack.stack import sink_runner
 
 from . import fresh, load
+from . import next_version as upgrade
 from .arena import told, until
 
 pytestmark = pytest.mark.stack
@@ -18,6 +25,7 @@ SHORTEST, LONGEST = 0.5, 14.0
 RATE = 20.0
 SETTLE_SECONDS = 120
 STOP_SECONDS = 10
+FAILED = 1  # the exit code of a runner whose mappings have all stopped
 # Longer than the session timeout after which Kafka gives a dead runner's partitions away.
 TAKEOVER_SECONDS = 90
 FAMILIES = 50
@@ -34,11 +42,22 @@ def arena(stack, tmp_path_factory):
         yield made
 
 
+@pytest.fixture(scope="module")
+def next_version(arena, tmp_path_factory):
+    """The environment of the next version; its migration is undone in the end."""
+    folder = tmp_path_factory.mktemp("upgrade")
+    upgrade.make(folder)
+    yield {"PYTHONPATH": str(folder)}
+    for connection in (arena.warehouse, arena.citizen):
+        upgrade.undo(connection)
+
+
 @pytest.fixture(autouse=True)
 def exact(arena):
     """What holds at the end of every test here."""
     yield
     assert arena.dead_letters() == 0
+    assert arena.applied_twice() == []
     assert arena.numbers_in_the_log() == 0
 
 
@@ -63,16 +82,6 @@ def test_twenty_kills_under_load_leave_what_the_specification_says(arena):
     assert not left, told(left)
 
 
-def test_a_runner_told_to_stop_ends_at_once_and_cleanly(arena):
-    with load.running(*arena.dsns, seed=2, rate=RATE), arena.runner() as runner:
-        before = arena.progress()
-        assert until(lambda: arena.progress() > before, TAKEOVER_SECONDS)
-        assert runner.terminate(STOP_SECONDS) == 0
-    with arena.runner():
-        left = arena.settle(SETTLE_SECONDS)
-    assert not left, told(left)
-
-
 def test_a_second_runner_takes_over_when_the_first_is_killed(arena):
     with load.running(*arena.dsns, seed=3, rate=RATE), arena.runner() as first:
         before = arena.progress()
@@ -88,6 +97,46 @@ def test_a_second_runner_takes_over_when_the_first_is_killed(arena):
     with arena.runner():
         left = arena.settle(SETTLE_SECONDS)
     assert not left, told(left)
+
+
+def test_two_runners_restarted_into_the_next_version_go_on(arena, next_version):
+    """Restart one by one under load; the older one writes while the first newer one migrates."""
+    with ExitStack() as runners:
+        first, second = (runners.enter_context(arena.ready_runner()) for _ in range(2))
+        with load.running(*arena.dsns, seed=2, rate=RATE):
+            go_on(arena, first, second)
+            assert first.terminate(STOP_SECONDS) == 0
+            third = runners.enter_context(arena.ready_runner(**next_version))
+            assert arena.versions_that_migrated(upgrade.NUMBER) == {upgrade.VERSION}
+            go_on(arena, second, third)
+            assert second.terminate(STOP_SECONDS) == 0
+            fourth = runners.enter_context(arena.ready_runner(**next_version))
+            go_on(arena, third, fourth)
+        left = arena.settle(SETTLE_SECONDS)
+        assert [one.terminate(STOP_SECONDS) for one in (third, fourth)] == [0, 0]
+    assert not left, told(left)
+
+
+def test_a_runner_of_the_older_version_is_refused_afterwards(arena, next_version, tmp_path):
+    environment = {**arena.environment, **next_version}
+    subprocess.run(sink_runner("migrate"), cwd=arena.root, env=environment, check=True)
+    with replace(arena, log=tmp_path / "log").runner() as older:
+        assert older.process.wait(SETTLE_SECONDS) == FAILED
+    said, mine = (tmp_path / "log").read_text(), version("sink-runner")
+    assert f"made by sink-runner {upgrade.VERSION}; this is version {mine}, which" in said
+    assert "upgrade this program, a downgrade is not possible" in said
+
+
+def go_on(arena, *runners) -> None:
+    """Wait until each of them has applied events of partitions that it owns."""
+    for runner in runners:
+        first: dict[tuple[str, int], int] = {}
+        assert until(partial(advanced, arena, runner, first), TAKEOVER_SECONDS), arena.tail()
+
+
+def advanced(arena, runner, first) -> bool:
+    owned = arena.owned(runner)
+    return any(offset > first.setdefault(partition, offset) for partition, offset in owned.items())
 
 
 def moved(before, after) -> bool:
