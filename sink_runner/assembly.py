@@ -222,7 +222,7 @@ def _assemble(
         around.plugins,
         target.columns,
         around.policies,
-        origins=read_origins(mapping, around.config.readers),
+        origins=read_origins(mapping, around.config.readers, strict=around.config.schema.strict),
         shape_of=partial(shape_of, decoder, mapping, source),
         resolve=lookups.resolve,
         resolve_in_target=lookups.resolve,

@@ -280,8 +280,8 @@ class Schema:
     strict: bool = field(
         default=True,
         metadata=doc(
-            "A column of a source that looks personal and is not classified pauses its mapping; "
-            "false only warns."
+            "A column of a source, table or query, that may be personal and is not classified "
+            "pauses its mapping; false only warns. What a lookup finds has to be classified anyway."
         ),
     )
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 import psycopg
+import structlog
 
 from ..assembly import clock, sealer
 from ..chain.incoming import Shape
@@ -21,6 +22,7 @@ from ..dead_letters.waiting import Waiting
 from ..dlq.superseding import identify_rows
 from ..errors import ConfigError
 from ..loading import registry
+from ..masking.origins import UNDECIDED, Origins
 from ..masking.policy import Policies
 from ..masking.refresh import Refresh
 from ..masking.renewal import watch_policies
@@ -102,6 +104,14 @@ def _refuse_harm(name: str, mapping: TableMapping, config: Config, policies: Pol
         raise ConfigError(f"{told}\nsee `sink-runner schema check {name}`")
 
 
+def _warn_undecided(name: str, origins: Origins, policies: Policies) -> None:
+    for found in origins.sources.values():
+        for origin in found:
+            if not origin.strict and origin.undecided(policies):
+                problem = f"{origin.name} {UNDECIDED}"
+                structlog.get_logger().warning("column_unclassified", mapping=name, problem=problem)
+
+
 class _Around(NamedTuple):
     """A mapping, and what is known before it is put together."""
 
@@ -119,12 +129,14 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
     mapping = source.mapping
     types = {column.name: column for column in source.format.columns}
     shape = Shape(source.format.columns, [types[name] for name in columns_before(mapping)])
+    origins = read_origins(mapping, config.readers, strict=config.schema.strict)
+    _warn_undecided(plugin.name, origins, policies)
     return assemble(
         plugin,
         plugins,
         target.columns,
         policies,
-        origins=read_origins(mapping, config.readers),
+        origins=origins,
         shape_of=lambda _value: shape,
         resolve=lookups.resolve,
         resolve_in_target=lookups.resolve,

@@ -74,9 +74,10 @@ def known_origins(
     from ..postgres.origins import read_origins  # noqa: PLC0415
 
     found, warnings = {}, []
+    strict = file.schema().strict
     for name, mapping in mappings.items():
         try:
-            found[name] = read_origins(mapping, file.config().readers)
+            found[name] = read_origins(mapping, file.config().readers, strict=strict)
         except SinkError as fault:
             if mapping.query or any(column.lookups for column in mapping.columns):
                 warnings.append(

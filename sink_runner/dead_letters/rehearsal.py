@@ -106,7 +106,7 @@ def rehearsal(
             require_usable(plugin, bench.plugins.values()),
             target.columns,
             bench.policies,
-            origins=read_origins(mapping, dsns),
+            origins=read_origins(mapping, dsns, strict=config.schema.strict),
             shape_of=reading.shape_of,
             resolve=notes.watch_lookups(lookups.resolve),
             resolve_in_target=lookups.resolve,

@@ -15,6 +15,11 @@ from ..plugin import TableMapping
 from .policy import ColumnName, Mask, Policies
 from .readers import Reader
 
+UNDECIDED = (
+    "may hold personal data and is not classified; give it a tag in classification.json, or list "
+    "it under not_personal with the reason"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
@@ -26,6 +31,8 @@ class Origin:
     """As PostgreSQL writes it; None where the schema check has looked at the column."""
     computed: str = ""
     """What computes the value and the way out, where no column is known at the end of `path`."""
+    strict: bool = True
+    """Refuse a column that is not classified and may hold personal data; else only warn of it."""
 
     @property
     def name(self) -> ColumnName:
@@ -41,12 +48,13 @@ class Origin:
                 return policies.decide_closed(name, reader)
         if self.computed:
             raise PolicyError(self.computed)
-        if self.type is not None and policies.undecided(self.name, self.type):
-            raise PolicyError(
-                f"{self.name} may hold personal data and is not classified; give it a tag in "
-                "classification.json, or list it under not_personal with the reason"
-            )
+        if self.strict and self.undecided(policies):
+            raise PolicyError(f"{self.name} {UNDECIDED}")
         return None
+
+    def undecided(self, policies: Policies) -> bool:
+        """Whether the column may hold personal data and nobody has classified it."""
+        return self.type is not None and policies.undecided(self.name, self.type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -82,16 +83,23 @@ def _prepared(
     return result_columns(connection, database, session.describe_prepared(b""))
 
 
-def read_origins(mapping: TableMapping, dsns: Mapping[str, Dsn | str]) -> Origins:
+def read_origins(
+    mapping: TableMapping, dsns: Mapping[str, Dsn | str], *, strict: bool = True
+) -> Origins:
     """Ask the databases where a mapping's values come from; `dsns` are those of the readers.
 
+    Without `strict` a column of the source that is not classified is let through; what a lookup
+    finds is refused all the same, since no other check warns of it.
     Raises ConfigError for a query that does not run and RetriableError where a database does not
     answer.
     """
     with _asking(dsns) as asking:
         columns = asking.source(mapping)
         return Origins(
-            sources=asking.source_origins(mapping, columns),
+            sources={
+                name: [replace(origin, strict=strict) for origin in found]
+                for name, found in asking.source_origins(mapping, columns).items()
+            },
             lookups=asking.lookups(mapping),
             types={column.name: column.type for column in columns},
         )
