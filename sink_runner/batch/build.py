@@ -181,7 +181,8 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
         identifies_row=identify_rows(mapping, parts.chain, source.format.key),
     )
     table = candidate_table(plugin.name) if mapping.candidates else target.sql_name
-    keys = TargetKeys(plugin.name, mapping, table, parts.columns)
+    order = () if mapping.candidates else target.index_order.get(frozenset(mapping.key), ())
+    keys = TargetKeys(plugin.name, mapping, table, parts.columns, order)
     return Tools(
         name=plugin.name,
         mapping=mapping,

@@ -29,6 +29,8 @@ class TargetKeys:
     declared: TableMapping
     table: str
     columns: Sequence[TargetColumn]
+    index_order: Sequence[str] = ()
+    """The key's columns as an index orders them; none where the mapping's order is the index's."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -67,7 +69,7 @@ class TargetKeys:
                 found
             ) == rows else None
         # By the columns: a bare name would be the text that is selected under it.
-        key = ", ".join(f"t.{quoted(name)}" for name in self.names)
+        key = ", ".join(f"t.{quoted(name)}" for name in self._order)
         texts = ", ".join(f"t.{quoted(name)}::text" for name in self.names)
         where, parameters = self._only(last, groups)
         query = f"SELECT {texts} FROM {self.table} t {where} ORDER BY {key} LIMIT {rows:d}"
@@ -85,15 +87,19 @@ class TargetKeys:
             f"LEFT JOIN {self.table} t ON {' AND '.join(same)} ORDER BY b.key"
         )
 
+    @property
+    def _order(self) -> Sequence[str]:
+        return self.index_order or self.names
+
     def _only(self, last: Key | None, groups: Collection[Key] | None) -> tuple[str, list[Any]]:
         # A row without a key is none that a mapping brought.
         where = [f"{quoted(name)} IS NOT NULL" for name in self.names]
         parameters: list[Any] = []
         if last is not None:
-            key = ", ".join(quoted(name) for name in self.names)
-            after = ", ".join(f"%s::{self._type(name)}" for name in self.names)
+            key = ", ".join(quoted(name) for name in self._order)
+            after = ", ".join(f"%s::{self._type(name)}" for name in self._order)
             where.append(f"({key}) > ({after})")
-            parameters += last
+            parameters += [last[self.names.index(name)] for name in self._order]
         if groups is not None:
             names = self.replaced
             arrays = ", ".join("%s::text[]" for _ in names)

@@ -20,12 +20,6 @@ from .rows import RowFormat
 
 Connection = psycopg.Connection[Any]
 
-# In the order of the index, by which the rows are read and asked for.
-_KEY = """
-SELECT a.attname FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(attnum, n)
-JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-WHERE i.indrelid = to_regclass(%s) AND i.indisprimary AND k.n <= i.indnkeyatts ORDER BY k.n
-"""
 _ESTIMATE = "SELECT greatest(reltuples, 0)::int8 FROM pg_class WHERE oid = to_regclass(%s)"
 _NUMBERED = """
 SELECT has_column_privilege(oid, 'xmin', 'SELECT') FROM pg_class
@@ -56,7 +50,7 @@ class Source:
         """Learn what columns there are; a column that is not there is a ConfigError."""
         if mapping.query is None:
             found = {name: column.pg for name, column in catalog.columns.items()}
-            key = [name for (name,) in connection.execute(_KEY, (catalog.sql_name,)).fetchall()]
+            key = list(catalog.index_order.get(catalog.primary_key, ()))
             if not key:
                 raise ConfigError(f"{mapping.source} has no primary key to read it by")
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from ..plugin import Table
 from ..postgres.types import UNRESOLVED, PgType, declared_type, read_types
 
 _UNIQUE = """
-SELECT array_agg(a.attname::text), i.indisprimary
+SELECT array_agg(a.attname::text ORDER BY k.place), i.indisprimary
 FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY k(attnum, place)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 WHERE k.place <= i.indnkeyatts AND i.indrelid = to_regclass(%s) AND i.indisunique
@@ -66,6 +67,8 @@ class TableCatalog:
     unique: frozenset[frozenset[str]]
     primary_key: frozenset[str]
     full_identity: bool
+    index_order: Mapping[frozenset[str], tuple[str, ...]] = field(default_factory=dict)
+    """Of each unique key, its columns in the order in which the index has the rows."""
 
     @property
     def toastable(self) -> frozenset[str]:
@@ -108,4 +111,5 @@ def read_table(connection: psycopg.Connection[Any], table: Table) -> TableCatalo
         unique=frozenset(frozenset(key) for key, _ in keys),
         primary_key=frozenset(name for key, primary in keys if primary for name in key),
         full_identity=identity is not None and identity[0] in {"f", b"f"},
+        index_order={frozenset(key): tuple(key) for key, _ in keys},
     )
