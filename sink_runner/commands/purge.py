@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 TEACHING = """\
 Deletes rows of the runner's own tables that are older than [retention], remember_deletes_days and
 api.remember_hours say, in transactions of 5,000 rows; of the audit log whole months.  It never
-deletes open or deferred dead letters, runs of `sink-runner batch` that can be resumed or that a
-later run looks up, nor anything of a target table.
+deletes open or deferred dead letters, open conflicts, runs of `sink-runner batch` that can be
+resumed or that a later run looks up, nor anything of a target table.
 
 `sink-runner run` does the same every [retention] purge_hours.  One process at a time purges a
 database; a second one ends with 1.

@@ -1,7 +1,7 @@
 """Delete the runner's own rows that are past their retention and that nothing reads any more.
 
-One predicate a table says which; `count_rows` and `purge` use the same.  Open and deferred dead
-letters, runs that can be resumed and whatever a later run looks up are never deleted.
+One predicate a table says which; counting and deleting use the same.  Open and deferred dead
+letters, open conflicts, runs that can be resumed and what a later run looks up are never deleted.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ AND t.run NOT IN (
   UNION ALL
   SELECT run FROM (SELECT run, row_number() OVER (PARTITION BY cluster ORDER BY run DESC) AS place
     FROM sink.batch_run) r WHERE place <= 100)"""
+_RESOLVED = "t.resolved_at < now() AT TIME ZONE 'UTC' - %(age)s"
 _TOMBSTONES = "t.deleted_at < now() - %(age)s"
 _ANSWERED = "t.claimed_at < now() - %(age)s"
 
@@ -79,6 +80,8 @@ class Rule:
     table: str
     predicate: str
     age: timedelta
+    append_only: bool = False
+    """The runner's own role may not delete, but for the transaction of a purge."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -93,8 +96,17 @@ class Rule:
         """Delete in transactions of `AT_ONCE` rows; what another session has locked stays."""
         query = _DELETE.format(table=self.table, predicate=self.predicate).encode()
         deleted = 0
-        while found := connection.execute(query, self.parameters).rowcount:
+        while found := self._delete(connection, query):
             deleted += found
+        return deleted
+
+    def _delete(self, connection: Connection, query: bytes) -> int:
+        with connection.transaction():
+            if self.append_only:
+                connection.execute(f"GRANT DELETE ON sink.{self.table} TO CURRENT_USER".encode())
+            deleted = connection.execute(query, self.parameters).rowcount
+            if self.append_only:
+                connection.execute(f"REVOKE DELETE ON sink.{self.table} FROM CURRENT_USER".encode())
         return deleted
 
 
@@ -110,6 +122,7 @@ class Purge:
         rules = [
             Rule("dead_letter", settled, timedelta(days=days.dead_letters_days)),
             Rule("batch_run", _RUNS, timedelta(days=days.runs_days)),
+            Rule("conflict", _RESOLVED, timedelta(days=days.conflicts_days), append_only=True),
         ]
         self._rules = [rule for rule in rules if rule.age]
         self._rules.append(

@@ -36,6 +36,14 @@ class Retention:
             minimum=0,
         ),
     )
+    conflicts_days: float = field(
+        default=90.0,
+        metadata=doc(
+            "How long conflicts are kept that are resolved, by a person or by their mapping's "
+            "rule; what a person decided stays in the audit log. 0 for ever.",
+            minimum=0,
+        ),
+    )
     runs_days: float = field(
         default=90.0,
         metadata=doc(

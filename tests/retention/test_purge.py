@@ -30,6 +30,15 @@ INSERT INTO sink.batch_run (mapping, target, mode, started, progressed, finished
 VALUES (%(mapping)s, 't', %(mode)s, now() - %(age)s, now() - %(age)s, now() - %(age)s, %(outcome)s,
   1, %(cluster)s, 1, now(), 1, %(place)s, 1)
 """
+REVIEW = "manual_review"
+CONFLICT = """
+INSERT INTO sink.conflict (table_name, record_id, source_database, target_database, conflict_type,
+  resolution_action, detected_at, resolved_at, resolution_notes)
+VALUES ('t', '1', 'a', 'b', 'data_conflict', %(action)s, now() AT TIME ZONE 'UTC' - %(age)s,
+  CASE WHEN %(action)s = 'merged' THEN now() AT TIME ZONE 'UTC' - %(age)s END,
+  extract(day FROM %(age)s) || ' days')
+"""
+MAY_DELETE = "SELECT has_table_privilege('sink_writer', 'sink.conflict', 'DELETE')"
 SCHEDULE = "INSERT INTO sink.schedule (mapping, mode, cron, done_until) VALUES (%s, %s, %s, %s)"
 VERSION = "INSERT INTO sink.row_version (mapping, key, position, deleted_at) VALUES (%s, %s, 1, %s)"
 
@@ -111,6 +120,18 @@ class TestOtherTables:
         assert purged(office)["sink.row_version"] == 1
         kept = office.admin.execute("SELECT key FROM sink.row_version ORDER BY key").fetchall()
         assert kept == [("new",), ("row",)]
+
+    def test_resolved_conflicts_go_and_open_ones_stay(self, office: Any) -> None:
+        for days, action in ((91, "merged"), (89, "merged"), (10_000, None), (9_999, REVIEW)):
+            office.admin.execute(CONFLICT, {"age": timedelta(days=days), "action": action})
+        assert purged(office, "--dry-run")["sink.conflict"] == 1
+        assert purged(office)["sink.conflict"] == 1
+        kept = office.admin.execute("SELECT resolution_notes FROM sink.conflict ORDER BY 1")
+        assert [notes for (notes,) in kept] == ["10000 days", "89 days", "9999 days"]
+        (allowed,) = office.admin.execute(MAY_DELETE).fetchone()
+        assert not allowed  # the history is append-only but for the purge
+        write_retention("conflicts_days = 0")
+        assert "sink.conflict" not in purged(office)
 
     def test_yearly_schedule_survives(self, office: Any) -> None:
         """A first time of it that nobody dealt with lies just behind, its last one a year ago."""
