@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 from sink_runner.kafka.capture import read_capture
 from sink_runner.plugin import Table
 
-from sink_stack import envfile, settings
+from sink_stack import cli, envfile, settings
 from sink_stack.debezium import Debezium, write_properties
 from sink_stack.layout import Layout
 from sink_stack.programs import Programs
@@ -51,3 +51,8 @@ def test_locations_are_uris_where_the_path_holds_a_blank(home, tmp_path):
     assert " " not in told
     paths = [Path(unquote(urlsplit(one).path)) for one in told.split(",")]
     assert paths == [where.capture / "common.properties", where.capture / "warehouse.properties"]
+
+
+def test_server_for_own_properties_names_a_missing_file(capsys):
+    assert cli.main(["debezium", "nowhere.properties"]) == 1
+    assert capsys.readouterr().err == "sink-stack: no file nowhere.properties\n"

@@ -228,6 +228,10 @@ def migrate_databases(dsn: Callable[[str], str]) -> list[str]:
                 changed += [database] if migrate(connection) else []
         except SinkError as exc:
             raise StackError(f"the sink's tables in {database}: {exc}") from exc
+        except psycopg.Error as exc:  # a runner of another version holds a lock for too long
+            raise StackError(
+                f"the sink's tables in {database}: {type(exc).__name__}; run `up` again"
+            ) from exc
     return changed
 
 
