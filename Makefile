@@ -8,6 +8,10 @@ INSTALL := python3 compose/install.py
 LOCKED := requirements.txt requirements-dev.txt
 AUDITED := $(LOCKED) compose/airflow/requirements.txt
 TOOLS := .tools
+PYTEST := $(BIN)/python -m pytest
+# One process: these share a stack, or fetch and run JVMs. The others wait more than they compute.
+REAL := stack or airflow or ranger
+PARALLEL := $(PYTEST) -n 4 --dist worksteal
 # Wheels alone: what is built from its source runs a build backend that nothing here pins.
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
@@ -58,16 +62,17 @@ types: venv ## mypy, strict
 	@$(BIN)/mypy sink_runner compose/src $(wildcard plugins/*/src)
 
 test: lint types ## rules, types, then every test against the real parts
-	@$(BIN)/python -m pytest
+	@$(PARALLEL) -m 'not ($(REAL))' --durations=20; others=$$?; \
+		$(PYTEST) -m '$(REAL)' --durations=20; exit $$((others | $$?))
 
 check: lint types ## what needs no stack: rules, types, and the tests without real parts
-	@$(BIN)/python -m pytest -m 'not stack and not postgres and not airflow and not ranger'
+	@$(PARALLEL) -m 'not postgres and not ($(REAL))'
 
 scenario: venv ## all twelve flows on a stack of its own, beside the specification; prints latencies
-	@$(BIN)/python -m pytest -q -s tests/stack/test_twelve_flows.py
+	@$(PYTEST) -q -s tests/stack/test_twelve_flows.py
 
 chaos: venv ## every fault on the real stack, three times under load, then a table; SEED=n ROUNDS=n
-	@SEED=$${SEED:-$$RANDOM} ROUNDS=$${ROUNDS:-3} $(BIN)/python -m pytest -q tests/chaos
+	@SEED=$${SEED:-$$RANDOM} ROUNDS=$${ROUNDS:-3} $(PYTEST) -q tests/chaos
 
 bench: venv ## events a second from Kafka to committed rows
 	@$(BIN)/python -m tests.bench
@@ -82,6 +87,8 @@ bench-peers: venv ## the same beside Debezium's JDBC sink and Quix Streams
 	@$(BIN)/python -m tests.bench --peers
 
 lock: $(TOOLS)/.installed ## pin what setup.cfg and every pyproject.toml ask for, with hashes; UPGRADE=1 for newer versions
+	@# uv builds nothing with wheels alone, this package included: the first line leaves its metadata in uv's cache.
+	@echo '-e .[api,ranger,librdkafka]' | $(TOOLS)/bin/uv pip compile --quiet - > /dev/null
 	@printf '%s\n' '-e .[api,ranger,librdkafka]' '-e compose' 'setuptools>=77' | \
 		$(COMPILE) --no-emit-package sink-runner --no-emit-package sink-stack -o requirements.txt - $(PLUGINS)
 	@printf '%s\n' '-e .[testing,dev]' '-r requirements.txt' | $(COMPILE) --no-emit-package sink-runner \
