@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import psycopg
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from sink_runner.chain.row import to_stage
 from sink_runner.chain.steps import Chain
@@ -32,6 +33,10 @@ from sink_runner.target.changes import Change, Leave, Position, Write
 from sink_runner.target.session import connect
 from sink_runner.target.writers import make_writer
 from sink_runner.testing import NOW
+
+# The time that an example takes depends on the load of the machine.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 MAPPING = """
 from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins

@@ -239,7 +239,7 @@ def same(one, other):
     return repr(one) == repr(other)
 
 
-THOROUGH = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+THOROUGH = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 
 @THOROUGH

@@ -135,9 +135,7 @@ class TestOnce:
         assert sink.counts() == {("default", "level"): 1}
         assert len(sink.dead()) >= 2
 
-    @settings(
-        max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(scores=st.lists(st.sampled_from([None, 3, 7, 99]), max_size=12))
     def test_a_batch_that_is_split_counts_as_one_that_is_not(
         self, make: Callable[..., Sink], scores: list[int | None]

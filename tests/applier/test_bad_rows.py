@@ -36,9 +36,7 @@ class TestBadRows:
         assert bench.letters() == sorted(bad)
         assert bench.offset() == 100
 
-    @settings(
-        max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(bad=st.sets(st.integers(0, 15)))
     def test_wherever_they_stand(self, bench: Bench, bad: set[int]) -> None:
         bench.sql(

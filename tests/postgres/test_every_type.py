@@ -92,7 +92,7 @@ def test_composite_of_narrower_fields_is_refused(
         assert (found is None) if reason is None else (reason in str(found))
 
 
-FUNCTIONS = settings(max_examples=150, deadline=None)
+FUNCTIONS = settings(max_examples=150)
 
 
 @FUNCTIONS

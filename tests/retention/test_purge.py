@@ -244,7 +244,6 @@ RUNS = st.lists(
 @settings(
     max_examples=30,
     phases=[Phase.generate],
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(runs=RUNS, later=st.sampled_from([0, 99, 100]))
@@ -327,9 +326,7 @@ STEPS = st.lists(
 )
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_purging_at_any_time_changes_nothing(office: Any, steps: list[Any]) -> None:
     """The same steps, once without the purges: rows and unsettled letters are the same."""

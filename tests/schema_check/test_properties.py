@@ -127,7 +127,7 @@ def message(schema, after):
     return stream.getvalue()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(evolution=evolutions(), told=st.booleans(), data=st.data())
 def test_what_passes_is_read_as_the_mapping_was_planned(evolution, told, data):
     then, now = evolution
@@ -151,14 +151,14 @@ def test_what_passes_is_read_as_the_mapping_was_planned(evolution, told, data):
             convert(value)  # raises if it is not what the mapping was planned for
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(evolution=evolutions(among=named), told=st.booleans())
 def test_what_touches_no_named_column_passes(evolution, told):
     then, now = evolution
     assert verdict(then, now, told=told) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(evolution=evolutions(), told=st.booleans())
 def test_a_named_column_that_is_not_there_is_always_refused(evolution, told):
     then, now = evolution

@@ -207,7 +207,6 @@ def test_a_history_ends_in_the_same_rows(written: Callable[..., Any], plugin: st
 
     @settings(
         max_examples=30,
-        deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )

@@ -130,7 +130,6 @@ def search(sink: Sink, check: Callable[[Source], None]) -> None:
 
     @settings(
         max_examples=25,
-        deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
