@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from sink_runner.errors import ConfigError
 from sink_runner.postgres import migrations
@@ -120,6 +121,17 @@ def test_programs_that_start_together_apply_each_once(place: Place) -> None:
 
 def test_missing_schema_is_named_with_its_statement(bare: Place) -> None:
     assert 'CREATE SCHEMA sink AUTHORIZATION "sink_writer"' in bare.refusal()
+
+
+def test_statements_are_for_the_role_of_the_session(place: Place) -> None:
+    """It may be set by the DSN or by ALTER ROLE: what the login owns is no use to it."""
+    place.run(LAYOUTS / "8f27f6d.sql")
+    login = make_conninfo(place.admin.info.dsn, password=place.admin.info.password)
+    place.dsn = make_conninfo(login, options="-c role=sink_writer")
+    moved(place)
+    assert place.migrate() == SHIPPED
+    owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'sink'"
+    assert place.rows(owners) == [("sink_writer",)]
 
 
 @pytest.mark.parametrize("layout", ["8f27f6d", "3610236"])

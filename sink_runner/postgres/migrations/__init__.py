@@ -93,19 +93,20 @@ def migrate(connection: Connection) -> list[Migration]:
     """
     done: list[Migration] = []
     while _pending(connection):
-        _check_ownership(connection)
+        role = _current_role(connection)
+        _check_ownership(connection, role)
         try:
             with creating(connection):
                 connection.execute(_CREATE)
                 pending = _pending(connection)
                 if pending:
-                    done.append(_apply(connection, pending[0]))
+                    done.append(_apply(connection, pending[0], role))
         except (errors.InvalidSchemaName, errors.InsufficientPrivilege) as fault:
             raise ConfigError(
-                f"role {connection.info.user} can't make the runner's tables in database "
+                f"role {role} can't make the runner's tables in database "
                 f"{connection.info.dbname!r} ({fault.diag.message_primary}), expected a schema "
                 "sink that it owns with all that is in it: CREATE SCHEMA sink AUTHORIZATION "
-                f"{quoted(connection.info.user)}"
+                f"{quoted(role)}"
             ) from fault
     if connection.execute(_IS_AHEAD).fetchone() == (False,):
         # Until the next start or purge the default partition takes the rows.
@@ -175,7 +176,7 @@ def _check_applied(connection: Connection, row: Applied, expected: Migration | N
         )
 
 
-def _apply(connection: Connection, migration: Migration) -> Migration:
+def _apply(connection: Connection, migration: Migration, role: str) -> Migration:
     """In the caller's transaction."""
     connection.execute("SET LOCAL statement_timeout = 0")  # an index may take long to build
     try:
@@ -188,24 +189,30 @@ def _apply(connection: Connection, migration: Migration) -> Migration:
             f"{connection.info.dbname!r}: {fault.diag.message_primary}. The tables in schema sink "
             "are not of a version that can be upgraded, or other objects depend on them: drop "
             "those, or set the schema aside (ALTER SCHEMA sink RENAME TO sink_before; CREATE "
-            f"SCHEMA sink AUTHORIZATION {quoted(connection.info.user)})"
+            f"SCHEMA sink AUTHORIZATION {quoted(role)})"
         ) from fault
     row = (migration.number, migration.name, migration.checksum, version("sink-runner"))
     connection.execute(_RECORD, row)
     return migration
 
 
-def _check_ownership(connection: Connection) -> None:
+def _current_role(connection: Connection) -> str:
+    """Return whose privileges hold, which the setting `role` makes another one than the login."""
+    ((role,),) = connection.execute("SELECT current_user").fetchall()
+    return str(role)
+
+
+def _check_ownership(connection: Connection, role: str) -> None:
     """Raise ConfigError where tables of an older version are another role's."""
     rows = connection.execute(_FOREIGN, (_OLD_TABLES,)).fetchall()
     if rows:
-        role = quoted(connection.info.user)
         moves = [
-            f"ALTER TABLE public.{name} SET SCHEMA sink; ALTER TABLE sink.{name} OWNER TO {role};"
+            f"ALTER TABLE public.{name} SET SCHEMA sink; "
+            f"ALTER TABLE sink.{name} OWNER TO {quoted(role)};"
             for (name,) in rows
         ]
         raise ConfigError(
-            f"role {connection.info.user} does not own tables of an older version in database "
+            f"role {role} does not own tables of an older version in database "
             f"{connection.info.dbname!r}, so it can't move them to schema sink. Run this as their "
             "owner, who must be a member of that role, or as a superuser, and start again; "
             "runners of the older version stop at their next batch and lose nothing:\n"
