@@ -98,6 +98,11 @@ def test_a_personal_name_looks_personal(column):
         ("acid", "varchar(50)"),  # no account
         ("radar_no", "varchar(50)"),
         ("cell_count", "integer"),
+        ("vehicle_type", "varchar(50)"),
+        ("document_type", "varchar(50)"),
+        ("batch_number", "varchar(50)"),
+        ("pinned", "boolean"),
+        ("national_holiday", "boolean"),
     ],
 )
 def test_other_columns_do_not(column, type_):
@@ -107,6 +112,12 @@ def test_other_columns_do_not(column, type_):
 KINDS = """
 samagra_id abha_number pmjay_id nrega_card kyc_ref metadata attributes old_value annual_inc
 social_category divyang tehsil latlng newValues householdInc action_url callbackUri
+jati dharm bpl_no pm_kisan_id ayushman_no esic_no pf_number national_id tax_id gov_id id_proof
+id_number identity_no driving_licence licence_no vehicle_no rc_number certificate_no document_no
+landline gmail selfie imei imsi device_id vpa gstin pin_code zipcode geohash gali mohalla
+monthly_earnings pension_amt hiv pregnancy khasra khata_no domicile parivar_id hof_name
+before_image row_before prev_value raw_event headers context custom_fields misc answers
+survey_response
 """
 UNBOUNDED = """
 text TEXT text[] _text citext json jsonb JSONB xml hstore varchar VARCHAR varchar[]

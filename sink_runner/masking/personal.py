@@ -28,7 +28,9 @@ _WORDS = _words(
     city lat lon lng geo ip mob tel fname mname lname yob ssn gps blood face marital
     residence residential landmark house samagra abha pmjay kyc uan eshram card divyang
     viklang handicap handicapped pwd tehsil tahsil taluk taluka mandal panchayat ward hamlet
-    latlng latlong coordinate geom geometry"""
+    latlng latlong coordinate geom geometry geohash zipcode gali mohalla landline gmail selfie
+    imei imsi vpa gstin jati dharm bpl apl kisan ayushman esic parivar domicile licence license
+    earning pension hiv pregnancy pregnant khasra khata khatauni"""
 )
 # Things have names, too: a name is a person's where it stands alone or behind one of these.
 _NAMES = _words(
@@ -45,7 +47,8 @@ _NUMBERS = frozenset({"no", "num", "number", "nbr"})
 _FREE = _words(
     """comment comments message messages note notes remark remarks reason reasons explanation
     description subject resolution body content text properties payload details data
-    flags answer question query path hash metadata meta attributes attrs extra extras
+    flags answer answers response responses question query path hash metadata meta attributes attrs
+    extra extras custom misc context header headers raw
     url urls uri link links href"""
 )
 _FREE_TYPES = re.compile(r"text|char|json|xml|string", re.IGNORECASE)
@@ -56,8 +59,16 @@ _UNBOUNDED = re.compile(
 )
 _PAIRS = frozenset(
     [
-        *((when, what) for when in ("old", "new", "previous", "prior", "former", "changed")
+        *((when, what)
+          for when in ("old", "new", "previous", "prev", "prior", "former", "changed", "before",
+                       "after")
           for what in ("value", "values", "row", "image")),
+        *(("row", when) for when in ("before", "after")),
+        *((what, number)
+          for what in ("vehicle", "certificate", "document", "identity", "id", "rc", "pf")
+          for number in ("no", "num", "number", "nbr")),
+        *((whose, "id") for whose in ("national", "tax", "gov", "govt", "device")),
+        ("id", "proof"), ("pin", "code"), ("hof", "name"),
         *((whose, "inc") for whose in ("annual", "monthly", "yearly", "family", "household")),
         *(("social", what) for what in ("category", "class", "group")),
     ]
