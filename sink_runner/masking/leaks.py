@@ -18,14 +18,17 @@ from uuid import UUID
 
 from ..errors import PolicyError, StepError
 from ..plugin import ABSENT, Row, TableMapping
+from .identifiers import normalize_identifier
 from .origins import Origin, Origins
 from .policy import Policies
 from .readers import group_reader
 from .stamp import Hidden
 
 _JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[bfnrt])")
+_Forms = tuple[str, str, str]
 _SHORTEST = 6, 6, 10
 """Characters of each form; what is shorter may stand in a text by chance."""
+_SHORTEST_DATE = 6, 6, 8
 
 
 def hidden_sources(mapping: TableMapping, policies: Policies, origins: Origins) -> Hidden:
@@ -61,11 +64,12 @@ def refuse_leaks(hidden: Hidden, given: Iterable[Mapping[str, Any]], row: Row) -
             clear = source_row.get(source)
             if not written.keys() - own or clear is None or clear is ABSENT:
                 continue
-            looked_for = _forms(clear)
+            looked_for = _looked_for(clear)
             for name in written.keys() - own:
                 # A text that shows a masked value's name is no value of the column either.
                 if f"<masked {source}>" in written[name][0] or any(
-                    map(_stands_in, looked_for, written[name], _SHORTEST)
+                    any(map(_stands_in, forms, written[name], shortest))
+                    for forms, shortest in looked_for
                 ):
                     fault = f"carries {source!r} to column {name!r} unmasked"
                     raise StepError("maps", "sink_map", fault)
@@ -75,7 +79,19 @@ def _stands_in(value: str, text: str, shortest: int) -> bool:
     return len(value) >= shortest and (value in text or value[::-1] in text)
 
 
-def _forms(value: Any) -> tuple[str, str, str]:
+def _looked_for(clear: Any) -> list[tuple[_Forms, tuple[int, int, int]]]:
+    """The forms of a hidden value: its own, of a mobile number without prefix, of a date by day."""
+    found = [(_forms(clear), _SHORTEST)]
+    if isinstance(clear, date):
+        day = clear.strftime("%d"), clear.strftime("%m"), f"{clear.year:04}"
+        orders = [(*day,), (day[1], day[0], day[2]), day[::-1]]
+        found += [(("", "", "".join(order)), _SHORTEST_DATE) for order in orders]
+    elif (bare := normalize_identifier(text := _text(clear))) != text:
+        found.append((_forms(bare), _SHORTEST))
+    return found
+
+
+def _forms(value: Any) -> _Forms:
     """A value's text; its letters and digits, however they are spelled and separated; its digits.
 
     Times and UUIDs are no text: their digits may hold any short number by chance.

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -205,6 +205,9 @@ def test_hidden_value_is_found_in_any_spelling(data: st.DataObject) -> None:
         (CLEAR, "九八七六五四三二一〇"),
         (date(1990, 1, 31), "13-10-0991"),
         ("Zarathustra", "ARTSUHTARAZ"),
+        *((f"{prefix}9876543210", "9876543210") for prefix in ("+91", "0091 ", "0", "91-")),
+        *((date(1990, 1, 31), text) for text in ("31/01/1990", "01-31-1990", "19900131")),
+        (datetime(1990, 1, 31, 7, 5, tzinfo=UTC), "born 31.01.1990"),
     ],
 )
 def test_known_spellings_are_found(hidden: Any, carried: Any) -> None:
@@ -214,7 +217,14 @@ def test_known_spellings_are_found(hidden: Any, carried: Any) -> None:
 
 @pytest.mark.parametrize(
     ("hidden", "carried"),
-    [("302001", date(2024, 3, 2)), ("12345", "12345"), ("Zarathustra", "Zarathus"), (None, "x")],
+    [
+        ("302001", date(2024, 3, 2)),
+        (date(1990, 1, 31), "31/01/1991"),
+        (date(1990, 1, 31), date(1990, 3, 1)),
+        ("12345", "12345"),
+        ("Zarathustra", "Zarathus"),
+        (None, "x"),
+    ],
 )
 def test_what_only_looks_alike_passes(hidden: Any, carried: Any) -> None:
     refuse_leaks({"h": frozenset()}, [{"h": hidden}], {"city": carried})
