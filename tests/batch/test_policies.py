@@ -1,7 +1,10 @@
 """A run may take longer than the policies hold that it began with."""
 
 import json
+import os
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from sink_runner.config import Policies
 from sink_runner.errors import StalePoliciesError
 from sink_runner.masking import renewal
 
+from ..ranger.cases import DEFINITION
+from ..ranger.stub import admin
 from .test_golden_records import PERSON
 
 pytestmark = pytest.mark.postgres
@@ -77,3 +82,32 @@ def test_run_ends_once_its_policies_are_too_old(
     assert pair.run("golden-records", full=True).counts["written"] >= 13
     assert pair.citizen.execute("SELECT count(*) FROM profile_data").fetchone() == (20,)
     assert json.loads((folder / "policies.json").read_text())["policyVersion"]
+
+
+@pytest.fixture
+def ranger(folder: Path) -> Iterator[Any]:
+    """A Ranger Admin with another mask than a folder that was confirmed nine hours ago."""
+    ours = json.loads((folder / "policies.json").read_text())
+    text = json.dumps(ours["policies"]).replace("'****-****-'", "'####-####-'")
+    (folder / "policies.json").write_text(json.dumps({**ours, "policyVersion": 3}))
+    at = time.time() - 9 * 3600
+    os.utime(folder / "policies.json", (at, at))
+    with admin() as made:
+        made.add_service(ours["serviceName"], DEFINITION)
+        for policy in json.loads(text):
+            made.add(policy)
+        yield made
+
+
+def test_batch_asks_ranger_before_its_first_row(pair: Any, folder: Path, ranger: Any) -> None:
+    pair.citizen.execute("ALTER TABLE profile_data DROP CONSTRAINT profile_data_jan_aadhaar_check")
+    pair.policies = Policies(directory=folder, admin=ranger.url)
+    pair.warehouse.execute(PERSON, (1, 5))
+    ranger.down = 503
+    with pytest.raises(StalePoliciesError, match="max_age_seconds"):
+        pair.run("golden-records", full=True)
+    assert pair.citizen.execute("SELECT count(*) FROM profile_data").fetchone() == (0,)
+    ranger.down = 0
+    pair.run("golden-records", full=True)
+    shown = pair.citizen.execute("SELECT DISTINCT left(jan_aadhaar, 10) FROM profile_data")
+    assert shown.fetchall() == [("####-####-",)]
