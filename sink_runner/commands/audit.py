@@ -8,12 +8,12 @@ from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from . import OK, Subparsers, add_command, read_config
 from .given import number
+from .tables import print_table
 
 if TYPE_CHECKING:
     from ..target.audit import Entry
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([asdict(one) | {"at": one.at.isoformat()} for one in entries], indent=2))
     else:
-        Console().print(_table(entries))
+        print_table(_table(entries))
     return OK
 
 

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from ..errors import ConfigError
 from ..settings import hint
 from . import FAILURE, OK, Subparsers, add_command, add_config_option, chosen_databases, read_config
 from .given import add_person, number
+from .tables import print_table
 
 if TYPE_CHECKING:
     from ..target.conflict_book import Conflict, Connection
@@ -116,7 +116,7 @@ def run_list(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([_record(*one) for one in found], indent=2))
     elif found:
-        Console().print(_table(found))
+        print_table(_table(found))
     else:
         print("no conflicts" if args.all else "no open conflicts")
     return OK
@@ -127,7 +127,7 @@ def run_show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_record(name, conflict), indent=2))
     else:
-        Console().print(_sides(name, conflict))
+        print_table(_sides(name, conflict))
     return OK
 
 

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import psycopg
-from rich.console import Console
 
 from .. import log
 from ..dead_letters import explain as explaining
@@ -22,6 +21,7 @@ from ..dead_letters.workbench import Workbench
 from ..errors import ConfigError
 from ..target.faults import judge
 from . import FAILURE, OK, read_config, read_plugins
+from .tables import print_table
 
 Ids = dict[str, list[int]]
 
@@ -294,4 +294,4 @@ def _print(args: argparse.Namespace, record: Any, shown: Callable[[], Any]) -> N
     if isinstance(found, str):
         print(found)  # not rich: a value may look like markup
     else:
-        Console().print(found)
+        print_table(found)

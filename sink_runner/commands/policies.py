@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from rich.console import Console
 from rich.table import Table as Shown
 from rich.text import Text
 
@@ -28,6 +27,7 @@ from . import (
     read_config,
 )
 from .policies_admin import known_origins, mappings_of
+from .tables import print_table
 
 TEACHING = """\
 The policies are Apache Ranger's own JSON, in the folder that [policies] names; its README.md
@@ -158,7 +158,7 @@ def show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([record(line) for line in found], indent=2))
     else:
-        Console().print(table(found, policies))
+        print_table(table(found, policies))
     return OK
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from ..config import Config
@@ -25,6 +24,7 @@ from . import (
     read_config,
     read_plugins,
 )
+from .tables import print_table
 
 if TYPE_CHECKING:
     from ..quality.report import Report
@@ -77,7 +77,7 @@ def quality(args: argparse.Namespace) -> int:
         print(json.dumps([record(report) for report in reports], indent=2))
     else:
         for table in tables(reports, args.days):
-            Console().print(table)
+            print_table(table)
     return FAILURE if args.strict and any(report.broken for report in reports) else OK
 
 

@@ -28,6 +28,7 @@ from . import (
     read_plugins,
 )
 from .given import add_person
+from .tables import print_table
 
 if TYPE_CHECKING:
     from ..schema_check.findings import Finding
@@ -171,7 +172,7 @@ def check(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([report.as_json(*pair) for pair in found.items()], indent=2))
     else:
-        Console().print(table(found))
+        print_table(table(found))
     bad = {"refused", "warning"} if args.strict else {"refused"}
     return FAILURE if any(one.severity in bad for all_ in found.values() for one in all_) else OK
 
