@@ -102,6 +102,14 @@ def test_failed_installation_names_its_log_and_is_repeated(repository):
     assert not Environment(repository, tests=False).is_current()
 
 
+def test_size_is_told_for_the_first_installation_alone(repository):
+    assert "60 MB of Python packages go to" in install(repository)
+    write(repository / "plugins/pears/pyproject.toml", "")
+    told = install(repository)
+    assert "up to date" in told
+    assert "60 MB" not in told
+
+
 def test_progress_counts_the_packages(repository):
     assert "Python packages: 1 of 2, avro" in install(repository)
 

@@ -53,8 +53,9 @@ def _prepare(arguments: argparse.Namespace, environ: Mapping[str, str]) -> None:
     if not steps:
         return
     where.make()
-    with reporter.watching(lambda: "creating .venv"):
-        environment.create()
+    if not environment.python.exists():
+        with reporter.watching(lambda: "creating .venv"):
+            environment.create()
     with ThreadPoolExecutor() as pool:
         done = [pool.submit(step) for step in steps]
         faults = [fault for one in done if (fault := one.exception())]

@@ -36,9 +36,8 @@ class Environment:
         return self._folder / "bin" / "python"
 
     def create(self) -> None:
-        """Make it with pip alone, where there is none."""
-        if not self.python.exists():
-            venv.create(self._folder, with_pip=True, symlinks=True)
+        """Make it with pip alone."""
+        venv.create(self._folder, with_pip=True, symlinks=True)
 
     def is_current(self) -> bool:
         """Whether it holds what the repository's files ask for now."""
@@ -52,7 +51,7 @@ class Environment:
         digests = self._digests()
         files = [part for name in self._files for part in ("-r", name)]
         own = [part for folder in self._own() for part in ("-e", folder)]
-        reporter.step(f"{_MEGABYTES} MB of Python packages go to {self._folder}")
+        reporter.step(self._purpose())
         with log.open("a", encoding="utf-8") as stream:
             doing = _Doing(sum(len(_PIN.findall(self._read(name))) for name in self._files))
             with reporter.watching(doing.text):
@@ -65,6 +64,11 @@ class Environment:
                 stream.writelines(self._pip(log, "install", *without, *own))
             stream.writelines(self._pip(log, "check"))
         self._state.write_text(json.dumps({**self._installed(), **digests}), encoding="ascii")
+
+    def _purpose(self) -> str:
+        if self._installed():
+            return f"bringing the Python packages in {self._folder} up to date"
+        return f"{_MEGABYTES} MB of Python packages go to {self._folder}"
 
     def _pip(self, log: Path, *arguments: str) -> Iterator[str]:
         command = [str(self.python), "-m", "pip", "--disable-pip-version-check", *arguments]
