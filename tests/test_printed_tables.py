@@ -1,6 +1,7 @@
 """Tables on terminals of each width: no word is cut."""
 
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+import sink_runner
 from sink_runner.commands.tables import print_table
 
 HEADS = ("mapping", "source column", "target column", "reader", "sees")
@@ -48,6 +50,16 @@ def test_narrow_terminal_has_a_paragraph_for_each_row() -> None:
     assert lines[:3] == ["policies", "", "mapping        golden-records"]
     assert lines[4] == "target column  profile_data.jan_aadhaar_number"
     assert len(lines) == 1 + 2 * (1 + len(HEADS))
+
+
+def test_every_table_of_the_runner_is_printed_so() -> None:
+    package = Path(sink_runner.__file__).parent
+    printing = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if "Console().print(" in path.read_text() or "console.print(table" in path.read_text()
+    }
+    assert printing == {"commands/tables.py"}
 
 
 @pytest.mark.parametrize("cell", ["[redacted]", "two\nlines", "", "[/b]"])
