@@ -116,8 +116,8 @@ def _written(value: Any) -> str:
 def show_link(value: Any) -> str | None:
     """Show scheme, host and path of a link: query, fragment and user are cut off.
 
-    A path with a number of ten digits or an e-mail is cut off, too.  What is neither http(s) nor a
-    path becomes NULL.
+    A path with an e-mail or a number of ten digits, of which the port may be a part, is cut off,
+    too.  What is neither http(s) nor a path becomes NULL.
     """
     found = None if value is None else _LINK.fullmatch(str(value).strip())
     if found is None:
@@ -126,7 +126,7 @@ def show_link(value: Any) -> str | None:
     if bool(scheme) != bool(host) or path.startswith("//") or _tells(host):
         return None
     start = f"{scheme}://{host}" if scheme else ""
-    return start + ("/" if _tells(path) else path) or None
+    return start + ("/" if _tells(start + path) else path) or None
 
 
 def _tells(text: str) -> bool:

@@ -134,6 +134,7 @@ def test_planted_number_never_passes_projections(
         ("/c/9876%2535432%25310", "/"),
         (f"/c/{WIDE}", "/"),
         (f"https://{NUMBER}.example/", None),
+        ("https://portal.example:98765/43210", "https://portal.example:98765/"),
         ("/a/3f2b8c1e-1234-4123-8123-123456789012",) * 2,
         ("HTTPS://portal.example", "HTTPS://portal.example"),
         (f"javascript:alert({NUMBER})", None),
