@@ -270,6 +270,7 @@ def pseudonym(value):
                 *("98765 43210", "98765-43210", 9876543210, "+919876543210", "+91 98765 43210"),
                 *("+91-98765-43210", "(+91) 98765 43210", "00919876543210", "0091 98765 43210"),
                 *("09876543210", "0 98765-43210", "919876543210", "91 9876543210"),
+                *("987,654,3210", "98765/43210", "98765_43210", "tel:+91-98765-43210"),
                 *("+91 (0) 98765 43210", "0919876543210", 919876543210, "+ 91 98765 43210"),
                 *(
                     "\uff0b\uff19\uff11 98765 43210",
@@ -283,7 +284,8 @@ def pseudonym(value):
             "ravi.kumar@example.in",
             [
                 *("Ravi.Kumar@Example.IN", " ravi.kumar@example.in ", "ravi.kumar\uff20example.in"),
-                "ravi.kumar@exa\u200bmple.in",
+                *("ravi.kumar@exa\u200bmple.in", "ravi.kumar @ example.in"),
+                "MAILTO:Ravi.Kumar@example.in",
             ],
         ),
     ],
@@ -301,6 +303,8 @@ def test_equal_identifiers_have_one_pseudonym(canonical, spellings):
         *("2026-01-31", "00000000-0000-4000-8000-000000000001", "987612341234 or 9876543210", ""),
         *("रव@example.in", "APP-20260131-000042", "9" * 20, "2026-01-31 2026-02-01"),
         *("911234567890", "929876543210", "01412345678", "009876543210", "九龍", "十八"),
+        *("26.912434, 75.787270", "26.912434 75.787270", "1234567,89", "31/01/2026 10:00:00"),
+        *("tel:112", "mailto:asha"),
     ],
 )
 def test_the_pseudonym_of_another_value_is_of_its_spelling(value):
@@ -313,7 +317,7 @@ PREFIXES = ["", "0", "91", "+91", "0091", "091", "+91 (0)", "+91-", "0-", "91 "]
 @given(
     digits=st.from_regex("[6-9][0-9]{9}", fullmatch=True),
     prefix=st.sampled_from(PREFIXES),
-    gaps=st.lists(st.sampled_from(["", " ", "-", "\u200b", "\u00a0", ") "]), min_size=9),
+    gaps=st.lists(st.sampled_from(["", " ", "-", "\u200b", "\u00a0", ") ", "/", ","]), min_size=9),
     zero=st.sampled_from("0\u0966\u0660\uff10\U0001d7ce"),
 )
 def test_prefix_grouping_and_script_keep_a_mobiles_pseudonym(digits, prefix, gaps, zero):
