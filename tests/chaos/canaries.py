@@ -1,6 +1,8 @@
 """People whose values no policy lets through, and all that may go wrong with their rows."""
 
+import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from uuid import UUID, uuid5
 import psycopg
 from confluent_kafka import Producer
 from kafka import KafkaConsumer
+from sink_stack.stack import sink_runner
 
 from ..stack.arena import until
 from ..stack.writes import delete, insert, update
@@ -21,6 +24,8 @@ BAND = "ZQ7CANARYBAND"
 TOPIC = "smart_warehouse.public.golden_records"
 _NAMES = UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 _SECONDS = 20
+_SCHEDULED_SECONDS = 120
+_ENDED = re.compile("batch_(?:finished|failed)")
 _FAILING = 3
 _CHECK, _RAISE, _UNIQUE = "999901", "999902", "999903"
 # What is refused for a value that another row has waits until that row gives it up.
@@ -41,6 +46,14 @@ _ADMIT = """
 DROP FUNCTION canary() CASCADE;
 DROP INDEX canary_once;
 ALTER TABLE golden_records DROP CONSTRAINT canary;
+"""
+_TALKATIVE = """
+[log]
+level = "debug"
+[schedule.mappings.golden-records]
+changed = ["* * * * *"]
+[schedule.mappings.feedback]
+changed = ["* * * * *"]
 """
 _PLUGIN = '''
 """Fails on some rows, and quotes them."""
@@ -204,6 +217,30 @@ def refusing(ground: Ground) -> Iterator[None]:
         ground.arena.warehouse.execute(_ADMIT)
 
 
+@contextmanager
+def scheduling(ground: Ground, more: Mapping[str, str]) -> Iterator[None]:
+    """A schedule beside the runner that has run both batches when the block is left.
+
+    Its log lies beside the runner's.
+    """
+    log = ground.arena.log.with_name("schedule.log")
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            sink_runner("schedule"),
+            cwd=ground.arena.root,
+            env={**ground.arena.environment, **more},
+            stdout=stream,
+            stderr=stream,
+        )
+    try:
+        yield
+        ended = until(lambda: len(_ENDED.findall(log.read_text())) > 1, _SCHEDULED_SECONDS)
+        assert ended, log.read_text()
+    finally:
+        process.terminate()
+        process.wait(_SCHEDULED_SECONDS)
+
+
 def _wait_for_letters(ground: Ground) -> None:
     """Three from the portal's rows, three from the plugin."""
     for connection in (ground.arena.warehouse, ground.arena.citizen):
@@ -246,7 +283,7 @@ def talkative(root: Path, folder: Path) -> Mapping[str, str]:
     """The environment of a runner that says all it can, with a plugin that quotes rows."""
     text = (root / "sink-runner.toml").read_text(encoding="utf-8")
     config = folder / "sink-runner.toml"
-    config.write_text(f'{text}\n[log]\nlevel = "debug"\n', encoding="utf-8")
+    config.write_text(text + _TALKATIVE, encoding="utf-8")
     shutil.copytree(root / "ranger-policies", folder / "ranger-policies")
     site = folder / "site"
     info = site / "sink_quoting-1.0.dist-info"

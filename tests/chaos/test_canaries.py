@@ -17,8 +17,19 @@ from kafka import KafkaConsumer
 from sink_stack import topics
 
 from ..stack.arena import until
-from ..stack.test_api import alert, forecast, serving
-from .canaries import BAND, PORTAL, WAREHOUSE, Person, of, refusing, spoil, talkative, write
+from .api_answers import search_answers, without_mask
+from .canaries import (
+    BAND,
+    PORTAL,
+    WAREHOUSE,
+    Person,
+    of,
+    refusing,
+    scheduling,
+    spoil,
+    talkative,
+    write,
+)
 from .commands import Commands
 from .ground import Ground
 from .search import Find, Search
@@ -63,13 +74,15 @@ def said(ground: Ground, search: Search, tmp_path_factory: Any) -> Iterator[list
     more = talkative(ground.arena.root, folder)
     runner = ground.runner(**more)
     commands = Commands(environment={**ground.arena.environment, **more}, search=search)
-    with refusing(ground):  # what is explained fails as it did
+    with scheduling(ground, more), refusing(ground):  # what is explained fails as it did
         write(ground)
         spoil(ground)
         assert until(lambda: arrived(ground), _SECONDS), ground.arena.tail()
         assert ground.seconds_to_rest() is not None
         found = commands.letters(since)
-    found += [*commands.look(), *commands.work(), *answered(ground, search, folder)]
+    place = folder / "api"
+    place.mkdir()
+    found += [*commands.look(), *commands.work(), *search_answers(ground, search, place)]
     found += [*figures(ground, search)]
     runner.process.send_signal(signal.SIGABRT)
     runner.process.wait()
@@ -82,31 +95,6 @@ def arrived(ground: Ground) -> bool:
     found = ground.arena.citizen.execute(_MASKED, (WAREHOUSE[0].key,)).fetchone()
     person = WAREHOUSE[0]
     return found == (f"****-****-{person.aadhaar[-4:]}", f"******{person.mobile[-4:]}")
-
-
-def answered(ground: Ground, search: Search, folder: Path) -> Iterator[Find]:
-    """What the API answers: a record, what is refused, and what is not there."""
-    place = folder / "api"
-    place.mkdir()
-    person = WAREHOUSE[0]
-    with serving(ground.stack, place) as api:
-        profile = api.client.get(f"/v1/profiles/{person.key}")
-        answers = [
-            api.client.get(f"/v1/families/{person.key}/eligibility"),
-            api.client.get(f"/v1/profiles/{person.aadhaar}"),
-            api.client.get(f"/v1/profiles/{person.name}"),
-            api.post("alerts", alert(message=person.told(), family_id=person.key)),
-            api.post("alerts", alert(message=person.told(), alert_type="x" * 51)),
-            api.post("alerts", alert(severity=person.whole())),
-            api.post("forecasts", forecast(9_100, projections=person.whole())),
-            api.post("forecasts", {person.aadhaar: person.email}),
-        ]
-    assert profile.status_code == 200
-    assert person.name in profile.text  # as the policies have it for the portal
-    yield from Search(of(WAREHOUSE, Person.masked)).in_bytes("API profile", profile.content)
-    for answer in answers:
-        yield from search.in_bytes(f"API {answer.status_code}", answer.content)
-    yield from search.in_files(place, without=["ranger-policies"])
 
 
 def figures(ground: Ground, search: Search) -> Iterator[Find]:
@@ -196,12 +184,15 @@ def in_topics(ground: Ground, search: Search, wanted: Callable[[str], bool]) -> 
 def test_the_search_finds_what_is_planted(
     said: list[Find], ground: Ground, search: Search, tmp_path: Path
 ) -> None:
-    """In a log, in a table of the sink, and in a table that belongs to nobody."""
+    """In each log, in a table of the sink, and in a table that belongs to nobody."""
     planted = f"{PORTAL[5].whole()} {PORTAL[5].born!r}"
-    with ground.arena.log.open("a", encoding="utf-8") as log:
-        log.write(f'{{"event": "planted", "row": "{planted}"}}\n')
-    found = {one.name for one in search.in_files(ground.arena.log.parent)}
-    assert found == set(of(PORTAL[5:6]))
+    logs = {path.name: path for path in ground.arena.log.parent.glob("*.log")}
+    assert logs.keys() >= {"runner.log", "schedule.log"}
+    for path in logs.values():
+        with path.open("a", encoding="utf-8") as log:
+            log.write(f'{{"event": "planted", "row": "{planted}"}}\n')
+    found = {(one.where, one.name) for one in search.in_files(ground.arena.log.parent)}
+    assert found == {(log, name) for log in logs for name in of(PORTAL[5:6])}
     citizen, allowed = ground.arena.citizen, _PORTAL_S | _SHOWN
     for statement, row in _PLANTED:
         with citizen.transaction():
@@ -209,6 +200,14 @@ def test_the_search_finds_what_is_planted(
             assert list(search.in_database(citizen, allowed))
             raise psycopg.Rollback
     assert not list(search.in_database(citizen, allowed))
+
+
+def test_the_search_finds_a_mask_that_is_off(
+    said: list[Find], ground: Ground, search: Search, tmp_path: Path
+) -> None:
+    without_mask(ground.arena.root / "ranger-policies", tmp_path)
+    found = {str(one) for one in search_answers(ground, search, tmp_path)}
+    assert found == {"API GET 200: Aadhaar of person 0 (plain)"}
 
 
 def declared(ground: Ground) -> set[str]:

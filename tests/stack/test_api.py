@@ -71,7 +71,7 @@ def _leaves_no_callback_behind(stack: StackUnderTest) -> Iterator[None]:
 
 
 @contextmanager
-def serving(stack: StackUnderTest, folder: Path) -> Iterator[Api]:
+def serving(stack: StackUnderTest, folder: Path, more: str = "") -> Iterator[Api]:
     """The service of the repository's own configuration, with an issuer of tokens added."""
     keys = RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})
     (folder / "jwks.json").write_text(json.dumps(KeySet([keys]).as_dict(private=False)))
@@ -81,7 +81,7 @@ def serving(stack: StackUnderTest, folder: Path) -> Iterator[Api]:
         f"{text}\n[api.oauth]\n"
         f'issuer = "{ISSUER}"\naudience = "{AUDIENCE}"\njwks_file = "jwks.json"\n'
         '[api.clients.forecast-service]\nsubject = "forecast-service"\n'
-        'scopes = ["forecasts:write"]\n'
+        f'scopes = ["forecasts:write"]\n{more}'
     )
     policies = folder / "ranger-policies"
     if not policies.exists():
