@@ -16,6 +16,8 @@ from sink_stack import cli as stack_cli
 
 from sink_runner import cli
 
+from ..pages import PAGES
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"sink-runner": cli.command_parser, "sink-stack": stack_cli.command_parser}
 # They act, serve or stream, and print no table or state.
@@ -44,9 +46,7 @@ _SHOWN = re.compile(
 
 def shown() -> list[str]:
     """The commands in the documentation, but for those that are abridged."""
-    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]
-    pages += [*ROOT.glob("sink_runner/*/README.md"), *ROOT.glob("plugins/*/README.md")]
-    found = {one for page in pages for one in _SHOWN.findall(page.read_text(encoding="utf-8"))}
+    found = {one for page in PAGES for one in _SHOWN.findall(page.read_text(encoding="utf-8"))}
     return sorted(one for one in found if not re.search(r"\[|…|\.\.\.", one))
 
 
