@@ -10,7 +10,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _FOLDERS = ("sink_runner", "compose", "debezium-config", "ranger-policies")
-_FILES = ("setup.cfg", "pyproject.toml", "README.md", "requirements.txt", "sink-runner.toml")
+_FILES = (
+    *("setup.cfg", "pyproject.toml", "README.md", "LICENSE"),
+    *("requirements.txt", "sink-runner.toml"),
+)
 
 
 class Checkout:
