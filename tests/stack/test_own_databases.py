@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 from sink_stack import ports
+from sink_stack.processes import group_members
 from sink_stack.programs import Installer
 from sink_stack.testing_stack import StackUnderTest
 
@@ -98,16 +99,9 @@ def executed(folder: Path, environment: dict[str, str]) -> Iterator[Path]:
         assert shell.wait(_SCRIPT_SECONDS) == 0, log.read_text()
         yield log
     finally:
-        os.killpg(shell.pid, signal.SIGTERM)
-        eventually(lambda: not _alive(shell.pid), _STOP_SECONDS)
-
-
-def _alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGTERM)
+        eventually(lambda: not group_members(shell.pid), _STOP_SECONDS)
 
 
 @pytest.fixture

@@ -298,14 +298,14 @@ def _signal(running: Running, number: int) -> None:
 
 def _group_ends(running: Running, bound: float) -> bool:
     """Wait for what a part started."""
-    while _members(running.pid):
+    while group_members(running.pid):
         if time.monotonic() > bound:
             return False
         time.sleep(0.05)
     return True
 
 
-def _members(group: int) -> list[int]:
+def group_members(group: int) -> list[int]:
     """The processes of a group that still have a thread, and so may hold a port."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
