@@ -137,5 +137,6 @@ def add_commands(subparsers: Subparsers) -> None:
 
 
 def _complain(text: str) -> None:
+    """Print faults after the program's name; indented statements alone, to be pasted."""
     for line in text.splitlines():
-        print(f"sink-runner: {line}", file=sys.stderr)
+        print(line if line.startswith(" ") else f"sink-runner: {line}", file=sys.stderr)

@@ -181,6 +181,11 @@ def test_an_error_of_the_runner_is_one_line_and_ends_with_1(site, call):
     assert call("greet") == (1, "", "sink-runner: the disk is full\n")
 
 
+def test_statements_of_an_error_can_be_pasted(site, call):
+    command(site, RAISE.format(what=r"SinkError('run this:\n  ALTER TABLE a OWNER TO b;')"))
+    assert call("greet") == (1, "", "sink-runner: run this:\n  ALTER TABLE a OWNER TO b;\n")
+
+
 @pytest.mark.parametrize("what", ["EventError('9829012345')", "ValueError('9829012345')"])
 def test_an_error_that_may_quote_a_row_is_told_by_its_class(site, call, what):
     command(site, RAISE.format(what=what))

@@ -103,7 +103,7 @@ def place(bare: Place) -> Place:
 
 def moved(place: Place) -> None:
     """Paste what the refusal says."""
-    place.run(*[line for line in place.refusal().splitlines() if line.startswith("ALTER TABLE")])
+    place.run(*[line for line in place.refusal().splitlines() if line.startswith("  ALTER TABLE")])
 
 
 def test_bare_database_gets_every_table_once(place: Place) -> None:

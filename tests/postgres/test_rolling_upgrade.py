@@ -108,7 +108,7 @@ def test_older_runners_stop_and_newer_ones_continue(dsns: tuple[str, str]) -> No
             assert not any(one.fault for one in older)  # a refusal leaves them alone
         with psycopg.connect(owner, autocommit=True) as admin:
             for line in str(refused.value).splitlines():
-                if line.startswith("ALTER TABLE"):
+                if line.startswith("  ALTER TABLE"):
                     admin.execute(line.encode())
         newer = [NewerRunner(writer, partition) for partition in (0, 1)]
         with running(*newer):

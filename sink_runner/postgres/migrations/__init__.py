@@ -207,7 +207,7 @@ def _check_ownership(connection: Connection, role: str) -> None:
     rows = connection.execute(_FOREIGN, (_OLD_TABLES,)).fetchall()
     if rows:
         moves = [
-            f"ALTER TABLE public.{name} SET SCHEMA sink; "
+            f"  ALTER TABLE public.{name} SET SCHEMA sink; "
             f"ALTER TABLE sink.{name} OWNER TO {quoted(role)};"
             for (name,) in rows
         ]
