@@ -15,13 +15,13 @@ from importlib.util import find_spec
 
 from .avro import EnvelopeDecoder, KeyDecoder
 from .avro.decoder import schema_id_of
-from .avro.envelope import Kind
 from .avro.schema_registry import SchemaRegistry
 from .chain.incoming import Shape
 from .chain.lookups import Lookups
 from .chain.route import HEADER
 from .chain.row import SourceColumn
 from .config import Config
+from .config.database import Database, find_database
 from .dead_letters.budget import Budget
 from .dead_letters.dead_letter import DeadLetters
 from .dead_letters.payload import key_columns
@@ -30,7 +30,6 @@ from .dead_letters.sealing import Sealer
 from .dead_letters.waiting import Waiting
 from .dlq.superseding import identify_rows
 from .errors import ConfigError
-from .health.board import Health, MappingHealth
 from .kafka.asking import epoch_end
 from .kafka.feed import Feed
 from .kafka.identify import TopicWatch, identify
@@ -39,10 +38,12 @@ from .kafka.silence import listening
 from .loading import registry
 from .masking.policy import Policies
 from .masking.refresh import Refresh, after_polls
+from .model.envelope import Kind
+from .model.status import Health, MappingHealth
 from .parts import Parts, assemble, remask
-from .patience import Patience
 from .plugin import TableMapping
 from .postgres.callback_rows import CallbackRows
+from .postgres.catalog import TableCatalog
 from .postgres.clusters import ClusterWatch
 from .postgres.findings import refuse
 from .postgres.key_identity import own_by_events
@@ -50,20 +51,19 @@ from .postgres.migrations import migrate_database
 from .postgres.origins import read_origins
 from .postgres.preflight import check_mapping, check_topic, log_warnings
 from .postgres.refused_column import RefusedColumn
-from .postgres.settings import Database, find_database
 from .postgres.source_checks import columns_before
 from .postgres.source_watch import SourceWatch
 from .postgres.truncation import truncation
 from .postgres.types import UNRESOLVED
+from .runtime.retry import Patience
+from .runtime.worker import Worker
 from .schema_check.build import watch as schema_watch
 from .target.applier import Applier
 from .target.audit import trail
-from .target.catalog import TableCatalog
 from .target.feeders import Feeders
 from .target.offsets import Offsets
 from .target.writers import make_writer
 from .transform.tombstones import TombstoneRemovals
-from .worker import Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

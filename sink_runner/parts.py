@@ -11,7 +11,6 @@ from .chain.route import Removal, Resolver, Route
 from .chain.row import Converter, TargetColumn, staged
 from .chain.steps import Chain
 from .errors import ConfigError, PolicyError
-from .kafka.message import Message
 from .loading import registry
 from .loading.hooks import Hooks
 from .masking.leaks import hidden_sources
@@ -21,11 +20,12 @@ from .masking.policy import ColumnName, Policies
 from .masking.readers import group_reader
 from .masking.returns import refuse_returns
 from .masking.stamp import Masking
+from .model.message import Message
 from .plugin import Column, Context, Delete, Mark, Table, TableMapping
+from .postgres.catalog import CatalogColumn, stage_type
 from .postgres.key_identity import KeyIdentity, Ownership
 from .postgres.target_lookups import ResolveInTarget, TargetLookups
 from .postgres.types import PgType, declared_type
-from .target.catalog import CatalogColumn, stage_type
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import pytest
 
 from sink_runner.assembly import Surroundings, sealer
 from sink_runner.config import Config, Database, DeadLetters
+from sink_runner.config.dsn import Dsn
 from sink_runner.errors import ConfigError
 from sink_runner.loading import registry
 from sink_runner.masking.origins import NOT_READ
@@ -17,9 +18,8 @@ from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import _is_key_shown, assemble
 from sink_runner.plugin import Candidates, Column, TableMapping, first_of, source_wins
-from sink_runner.postgres.dsn import Dsn
+from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.postgres.source_checks import columns_before
-from sink_runner.target.catalog import CatalogColumn
 
 MAPPING = TableMapping(
     source="north.public.t",

@@ -9,8 +9,8 @@ import fastavro
 import pytest
 
 from sink_runner.avro import EnvelopeDecoder, KeyDecoder, schema_id_of
-from sink_runner.avro.envelope import Decoded, Kind
 from sink_runner.errors import DecodeError, RetriableError
+from sink_runner.model.envelope import Decoded, Kind
 from sink_runner.plugin import ABSENT
 
 FOLDER = Path(__file__).parent / "fixtures" / "debezium"

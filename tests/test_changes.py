@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sink_runner.chain.row import TargetColumn
+from sink_runner.model.changes import Change, Leave, Write, rounds
 from sink_runner.plugin import Column, Conflict, Delete, Keep, Mark, Review, Strategy
-from sink_runner.target.changes import Change, Leave, Write, rounds
 from sink_runner.target.folding import fold_of
 
 KEEPS_SECOND = 1 << 2

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import pytest
 
-from sink_runner import config, settings
+from sink_runner import config
 from sink_runner.config import Choice, Config, load
+from sink_runner.config import values as settings
+from sink_runner.config.tls import Tls
+from sink_runner.config.values import Reader, Secret, doc, keys, shown
 from sink_runner.errors import ConfigError
-from sink_runner.settings import Reader, Secret, doc, keys, shown
-from sink_runner.tls import Tls
 
 from .certificates import Authority
 

@@ -17,8 +17,8 @@ from sink_runner.errors import (
     WaitingError,
     WriteError,
 )
-from sink_runner.kafka.message import NO_LEADER_EPOCH, ROWS, Message
-from sink_runner.target.faults import judge
+from sink_runner.model.message import NO_LEADER_EPOCH, ROWS, Message
+from sink_runner.postgres.error_classes import judge
 
 SEALER = Sealer(b"k" * 32, "one")
 MESSAGES = st.builds(

@@ -7,14 +7,8 @@ import psycopg
 import pytest
 
 from sink_runner.avro.conversion import to_postgres, to_python
-from sink_runner.avro.envelope import (
-    DEFAULT_PLACEHOLDER,
-    ColumnType,
-    Kind,
-    Placeholder,
-    RowSchema,
-)
 from sink_runner.errors import DecodeError
+from sink_runner.model.envelope import DEFAULT_PLACEHOLDER, ColumnType, Kind, Placeholder, RowSchema
 from sink_runner.plugin import ABSENT
 from sink_runner.postgres.types import declared_type
 

@@ -33,10 +33,10 @@ from sink_runner.errors import (
     WriteError,
     raised,
 )
-from sink_runner.health.board import Health
-from sink_runner.kafka.message import Message
+from sink_runner.model.message import Message
+from sink_runner.model.status import Health
+from sink_runner.postgres.error_classes import judge, own_fault
 from sink_runner.runtime.mapping_thread import MappingThread
-from sink_runner.target.faults import judge, own_fault
 
 CANARY = "Zq7canary"
 PARTS = ("args", "notes", "cause", "context", "group", "attributes", "text", "class", "kind")

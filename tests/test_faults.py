@@ -22,7 +22,8 @@ from sink_runner.errors import (
 )
 from sink_runner.kafka.asking import asking
 from sink_runner.kafka.connection import KafkaConnection
-from sink_runner.target.faults import (
+from sink_runner.model.time_limit import TimeLimit
+from sink_runner.postgres.error_classes import (
     CLASSES,
     FOREIGN_KEY,
     ROW_FAULTS,
@@ -34,7 +35,6 @@ from sink_runner.target.faults import (
     judge,
     own_fault,
 )
-from sink_runner.target.time_limit import TimeLimit
 
 KNOWN = sorted({known.sqlstate for known in errors._sqlcodes.values()})
 ROW = {"00", "01", "02", "09", "10", "20", "21", "22", "23", "44", "54", "P0"}

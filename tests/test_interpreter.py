@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sink_runner.interpreter import tuned
+from sink_runner.runtime.interpreter import tuned
 
 
 def test_a_thread_that_comes_back_from_the_database_waits_under_a_millisecond_for_its_turn():

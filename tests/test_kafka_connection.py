@@ -9,12 +9,12 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaTimeoutError
 
 from sink_runner.config import Kafka
+from sink_runner.config.kafka_security import OAuth
+from sink_runner.config.values import Reader, Secret
 from sink_runner.errors import AccessError, ConfigError
 from sink_runner.kafka.connection import KafkaConnection, open_client
 from sink_runner.kafka.identify import TopicWatch
 from sink_runner.kafka.oauth import TokenSource
-from sink_runner.kafka.security import OAuth
-from sink_runner.settings import Reader, Secret
 from sink_runner.target.offsets import Topic
 
 SECRET = "s3cret-value"

@@ -10,10 +10,10 @@ from kafka.errors import KafkaTimeoutError
 from structlog.testing import capture_logs
 
 from sink_runner.errors import FencedError, RetriableError
-from sink_runner.health.board import Health, State
 from sink_runner.kafka.asking import asking
 from sink_runner.kafka.connection import KafkaConnection
-from sink_runner.patience import Insistence, Patience, jittered
+from sink_runner.model.status import Health, State
+from sink_runner.runtime.retry import Insistence, Patience, jittered
 
 STEPS = (1.0, 2.0, 4.0, 8.0, 16.0)
 SECRET = "Zarathustra-17"

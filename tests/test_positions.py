@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from sink_runner.avro.envelope import Decoded
 from sink_runner.chain.incoming import position_of
+from sink_runner.model.changes import Position
+from sink_runner.model.envelope import Decoded
 from sink_runner.plugin import (
     Candidates,
     Column,
@@ -16,7 +17,6 @@ from sink_runner.plugin import (
     newest_wins,
     source_wins,
 )
-from sink_runner.target.changes import Position
 from sink_runner.testing import NOW
 
 pytestmark = pytest.mark.postgres

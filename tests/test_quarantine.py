@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from sink_runner.config.values import Reader
 from sink_runner.errors import ConfigError
 from sink_runner.loading import registry
 from sink_runner.loading.quarantine import may_be_global, require_usable, select_usable
-from sink_runner.settings import Reader
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.usefixtures("configured")

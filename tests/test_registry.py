@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from sink_runner.config.values import Reader
 from sink_runner.errors import ConfigError
 from sink_runner.loading import registry
 from sink_runner.loading.registry import Plugin, Status
 from sink_runner.loading.requires import runner_fault
-from sink_runner.settings import Reader
 
 HOOKS = "from sink_runner.plugin import hookimpl\n"
 

@@ -23,7 +23,7 @@ from sink_runner.plugin import (
     newest_wins,
     source_wins,
 )
-from sink_runner.target.catalog import CatalogColumn
+from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.testing import Harness, update
 
 ROOT = Path(__file__).parents[1]

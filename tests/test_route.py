@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import pytest
 
 from sink_runner.errors import EventError, FatalError, RetriableError, StepError, WaitingError
+from sink_runner.model.changes import READ, Leave, Write
 from sink_runner.plugin import ABSENT, Delete, Mark, Review
-from sink_runner.target.changes import READ, Leave, Write
 from sink_runner.testing import NOW, Harness, Outcome, Sample, create, delete, snapshot, update
 
 MAPPING = """

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sink_runner.avro.envelope import Kind
 from sink_runner.chain.incoming import SourceRow
 from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn
 from sink_runner.errors import EventError, QualityError, RetriableError, StepError
 from sink_runner.log import text_of, trace
+from sink_runner.model.envelope import Kind
 from sink_runner.plugin import ABSENT, Column, Delete, Lookup, Rule, first_of, not_before
+from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.quality.rules import check_row
-from sink_runner.target.catalog import CatalogColumn
 from sink_runner.testing import Harness, create, delete, update
 
 NUMERIC = (Kind.STRING, "numeric")

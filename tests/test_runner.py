@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from sink_runner import config, runner
+from sink_runner import config
 from sink_runner.errors import (
     ConfigError,
     DowngradeError,
@@ -22,10 +22,10 @@ from sink_runner.errors import (
     PolicyError,
     RetriableError,
 )
-from sink_runner.health.board import Health, State
 from sink_runner.loading import registry
 from sink_runner.masking.policy import load_policies
-from sink_runner.runtime import mapping_thread
+from sink_runner.model.status import Health, State
+from sink_runner.runtime import mapping_thread, runner
 from sink_runner.runtime.mapping_thread import MappingThread
 
 ROOT = Path(__file__).parents[1]

@@ -9,11 +9,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from sink_runner.config.schedule import Scheduling, Times
+from sink_runner.model.timetable import Cron
 from sink_runner.plugin import Column, Schedule, TableMapping, source_wins
 from sink_runner.schedule.plans import Outcome, Plan, Progress, next_start, plans_of
 from sink_runner.schedule.scheduler import Scheduler
-from sink_runner.schedule.settings import Scheduling, Times
-from sink_runner.schedule.timetable import Cron
 
 MINUTE = timedelta(minutes=1)
 USUAL = Scheduling()

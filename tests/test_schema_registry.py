@@ -10,8 +10,8 @@ import fastavro
 import pytest
 
 from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.config.registry import Registry
 from sink_runner.errors import DecodeError, RetriableError, TimedOutError
-from sink_runner.schema_registry.settings import Registry
 
 UNKNOWN = (404, {"error_code": 40403, "message": "Schema not found"})
 

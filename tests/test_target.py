@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from sink_runner.target.session import connect, renew_commit_time, use_origin
+from sink_runner.postgres.session import connect, renew_commit_time, use_origin
 
 pytestmark = pytest.mark.postgres
 DISTINCT = "SELECT count(DISTINCT pg_xact_commit_timestamp(xmin)) FROM public.stamped"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sink_runner.schedule.timetable import Cron, Maintenance
+from sink_runner.model.timetable import Cron, Maintenance
 
 FIRST_SUNDAY = Maintenance("0 2 * * SUN#1", timedelta(hours=2))
 TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1)).map(  # noqa: DTZ001

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sink_runner.tls import Refusal, refusal
+from sink_runner.config.tls import Refusal, refusal
 
 ADVICE: dict[Refusal, str] = dict.fromkeys(
     ("untrusted", "certificate", "no TLS", "TLS"), "see the guide"

@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from sink_runner.errors import PolicyError
-from sink_runner.health.board import Health
 from sink_runner.masking.watch import PolicyWatch
+from sink_runner.model.status import Health
 
 OWN = Path(__file__).parents[1] / "ranger-policies"
 

@@ -10,6 +10,7 @@ from psycopg import errors
 
 from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.errors import WriteError
+from sink_runner.model.changes import READ
 from sink_runner.plugin import (
     ABSENT,
     Column,
@@ -22,7 +23,6 @@ from sink_runner.plugin import (
     newest_wins,
     source_wins,
 )
-from sink_runner.target.changes import READ
 from sink_runner.testing import NOW
 
 pytestmark = pytest.mark.postgres

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from sink_runner.api.settings import Api
+from sink_runner.config.api import Api
 
 from sink_stack import ports
 from sink_stack.errors import PortTakenError

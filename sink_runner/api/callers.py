@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..config.api import Api, Client, Scope
 from .keys import hash_key
 from .problems import forbidden, unauthorized
-from .settings import Api, Client, Scope
 from .tokens import Tokens
 
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9_.~+/=-]+)", re.IGNORECASE)

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
+from ..config.api import Api
 from ..errors import SinkError
 from .contract import Accepted
 from .flows import Flow, Item
 from .problems import invalid, too_large, unavailable
 from .publisher import Publisher
-from .settings import Api
 from .subjects import Subjects
 from .wire import envelope, framed, key_schema, parsed, value_schema
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from ..config.api import Scope
 from .answers import FAMILY, RECORD, FamilyEligibility, FamilyForecast, Profile
 from .callers import Caller
 from .contract import Accepted, Alert, BulkAccepted, Forecast, Uuid
@@ -13,7 +14,6 @@ from .flows import Flow
 from .problems import documented, not_found
 from .remembered import Request as Sent
 from .services import Services
-from .settings import Scope
 
 IdempotencyKey = Annotated[
     str | None,

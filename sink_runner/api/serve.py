@@ -14,11 +14,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from ..config import Config
+from ..config.api import Api
 from ..masking.renewal import watch_policies
 from .app import create_app
 from .protocol import LimitedProtocol
 from .services import assemble
-from .settings import Api
 
 _BACKLOG = 512
 

@@ -12,12 +12,13 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..config import Config
+from ..config.api import Api
+from ..config.database import find_database
+from ..config.dsn import Dsn
 from ..errors import ConfigError, StalePoliciesError
 from ..kafka.capture import read_capture
 from ..masking.policy import Policies
-from ..postgres.dsn import Dsn
-from ..postgres.settings import find_database
-from ..target.session import configure
+from ..postgres.session import configure
 from .callers import Callers
 from .flows import Flow, alerts, forecasts
 from .intake import Intake
@@ -26,7 +27,6 @@ from .limits import RateLimit
 from .masked import MaskedQuery
 from .publisher import Publisher
 from .remembered import Remembered
-from .settings import Api
 from .subjects import Subjects
 from .tokens import Tokens
 

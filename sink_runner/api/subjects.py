@@ -10,10 +10,10 @@ from typing import Any
 
 import structlog
 
+from ..config.registry import Registry
 from ..errors import RetriableError, SinkError
 from ..log import text_of
 from ..schema_registry.client import ConflictError, RegistryClient
-from ..schema_registry.settings import Registry
 
 _SECONDS = 2.0
 

@@ -16,8 +16,8 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from urllib3.exceptions import HTTPError
 
+from ..config.api import OAuth
 from .problems import ProblemError, unauthorized, unavailable
-from .settings import OAuth
 
 _OK = 200
 _SECONDS = 3.0

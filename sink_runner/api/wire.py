@@ -16,7 +16,7 @@ from typing import Any
 
 import fastavro
 
-from ..avro.envelope import PLACEHOLDER
+from ..model.envelope import PLACEHOLDER
 from ..plugin import Table
 
 _CONNECTOR = "callback"

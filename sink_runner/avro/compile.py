@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DecodeError
+from ..model.envelope import Decoded, Placeholder
 from ..plugin import ABSENT
-from .envelope import Decoded, Placeholder
 from .schema import Array, Field, Primitive, Record, Type, Union, nullable
 from .source import Source
 

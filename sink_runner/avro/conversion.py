@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..errors import DecodeError
+from ..model.envelope import ColumnType, Kind
 from ..postgres.text import (
     array_literal,
     float4_text,
@@ -31,7 +32,6 @@ from ..postgres.text import (
     parse_hstore,
 )
 from ..postgres.types import UNRESOLVED, PgType
-from .envelope import ColumnType, Kind
 
 _NUMBERS = {"NAN": "NaN", "POSITIVE_INFINITY": "Infinity", "NEGATIVE_INFINITY": "-Infinity"}
 _BY_TYPE = {"numeric": Kind.DECIMAL, "money": Kind.DECIMAL, "bytea": Kind.BASE64}

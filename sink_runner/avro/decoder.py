@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import DecodeError
+from ..model.envelope import DEFAULT_PLACEHOLDER, PLACEHOLDER, Decoded, Placeholder, RowSchema
 from . import reference
 from .compile import HEADER, Wanted, compile_envelope, is_envelope, row_of
-from .envelope import DEFAULT_PLACEHOLDER, PLACEHOLDER, Decoded, Placeholder, RowSchema
 from .row import row_schema
 from .schema import Record, parse
 from .source import MalformedError

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import DecodeError
+from ..model.envelope import ColumnType
 from . import reference
 from .compile import HEADER, compile_row
 from .decoder import FAULTS, Registry, schema_id_of
-from .envelope import ColumnType
 from .row import row_schema
 from .schema import Record, parse
 

@@ -9,9 +9,9 @@ from typing import Any
 import fastavro
 
 from ..errors import DecodeError
+from ..model.envelope import Decoded, Placeholder
 from ..plugin import ABSENT
 from .compile import HEADER, ORDER, SOURCE_FIELDS, Wanted
-from .envelope import Decoded, Placeholder
 
 BAD_BYTES = (
     ArithmeticError,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .envelope import ColumnType, Kind, RowSchema
+from ..model.envelope import ColumnType, Kind, RowSchema
 from .schema import Array, Enum, Fixed, Map, Primitive, Record, Type, nullable
 
 _NOTED = {

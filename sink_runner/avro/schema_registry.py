@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NoReturn
 from urllib.parse import quote
 
+from ..config.registry import Registry
 from ..errors import DecodeError, RetriableError, TimedOutError
+from ..model.time_limit import TimeLimit
 from ..schema_registry.client import RegistryClient, parse_json
-from ..schema_registry.settings import Registry
-from ..target.time_limit import TimeLimit
 from .schema import NAMED, PRIMITIVES
 
 

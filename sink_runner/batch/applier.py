@@ -11,9 +11,9 @@ import psycopg
 from ..chain.route import Batch
 from ..dead_letters.dead_letter import DeadLetter
 from ..dlq.superseding import Superseding
+from ..model.changes import Change
 from ..quality.counts import add_counts
 from ..target.applier import Applier, Connection, Session, Written
-from ..target.changes import Change
 from ..target.offsets import Advance, Offsets, Topic
 
 T = TypeVar("T")

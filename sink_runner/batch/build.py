@@ -16,6 +16,7 @@ from ..assembly import clock, sealer
 from ..chain.incoming import Shape
 from ..chain.lookups import Lookups
 from ..config import Config
+from ..config.database import find_database
 from ..dead_letters.dead_letter import DeadLetters
 from ..dead_letters.rekey import check_fingerprints
 from ..dead_letters.waiting import Waiting
@@ -30,21 +31,20 @@ from ..masking.watch import PolicyWatch
 from ..parts import Parts, assemble, remask
 from ..plugin import Strategy, TableMapping
 from ..postgres.callback_rows import CallbackRows
+from ..postgres.catalog import TableCatalog, read_table
+from ..postgres.error_classes import judge
 from ..postgres.migrations import migrate_database
 from ..postgres.origins import read_origins
 from ..postgres.preflight import check_mapping, log_warnings
 from ..postgres.refused_column import RefusedColumn
-from ..postgres.settings import find_database
+from ..postgres.session import Connection
 from ..postgres.source_checks import columns_before
 from ..postgres.truncation import truncation
 from ..schema_check.findings import refused
 from ..schema_check.report import Sources, check
 from ..target.audit import trail
 from ..target.candidates import candidate_table
-from ..target.catalog import TableCatalog, read_table
 from ..target.derivation import Derivation
-from ..target.faults import judge
-from ..target.session import Connection
 from ..target.writers import make_writer
 from .applier import Alone, BatchApplier
 from .departures import Departures

@@ -11,13 +11,13 @@ import psycopg
 
 from ..chain.row import TargetColumn
 from ..errors import EventError
+from ..model.changes import Write
+from ..model.portions import DEFAULT_BYTES, byte_size
 from ..plugin import Strategy, TableMapping
-from ..portions import DEFAULT_BYTES, byte_size
+from ..postgres.catalog import quoted
+from ..postgres.error_classes import judge
 from ..postgres.types import PgType
 from ..target.applier import Connection
-from ..target.catalog import quoted
-from ..target.changes import Write
-from ..target.faults import judge
 from ..target.statements import as_base, differ, stored
 from .keys import TargetKeys
 

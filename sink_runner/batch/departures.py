@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from ..chain.route import Batch
-from ..kafka.message import ROWS, Message
+from ..model.changes import Change, Leave, Write
+from ..model.message import ROWS, Message
 from ..plugin import Delete, TableMapping
 from ..target.applier import Connection
-from ..target.changes import Change, Leave, Write
 from .keys import Key, TargetKeys
 from .source import Source
 

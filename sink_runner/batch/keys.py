@@ -9,9 +9,9 @@ from typing import Any
 
 from ..chain.row import TargetColumn
 from ..plugin import TableMapping
+from ..postgres.catalog import quoted
 from ..postgres.types import PgType
 from ..target.applier import Connection
-from ..target.catalog import quoted
 
 Key = tuple[str, ...]
 

@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from psycopg.rows import class_row
 
 from ..dead_letters.sealing import Sealer
-from ..kafka.message import ROWS, Message
+from ..model.message import ROWS, Message
 from .snapshot import Place, Snapshot
 
 Connection = psycopg.Connection[Any]

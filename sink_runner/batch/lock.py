@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
+from ..config.dsn import Dsn
 from ..errors import FatalError, SinkError
-from ..postgres.dsn import Dsn
-from ..target.faults import judge
-from ..target.session import Connection, connect
+from ..postgres.error_classes import judge
+from ..postgres.session import Connection, connect
 
 _CLASS = 0x51_4E_4B  # any constant of ours: advisory locks of others don't meet ours
 _TRY = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"

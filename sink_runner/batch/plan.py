@@ -9,10 +9,10 @@ from datetime import datetime
 from functools import partial
 
 from ..chain.route import Route
+from ..config.dsn import Dsn
 from ..dead_letters.waiting import Waiting
 from ..loading.hooks import Hooks
 from ..plugin import TableMapping
-from ..postgres.dsn import Dsn
 from ..target.applier import Connection
 from .applier import BatchApplier
 from .departures import Departures

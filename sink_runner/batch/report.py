@@ -11,9 +11,9 @@ from typing import Any
 
 from ..dead_letters.dead_letter import DeadLetter
 from ..errors import WaitingError, class_name
-from ..kafka.message import Message
 from ..loading.hooks import Hooks
 from ..log import text_of
+from ..model.message import Message
 from ..plugin import Event
 
 _FATES = ("carried", "dropped", "retired", "parked", "failed")

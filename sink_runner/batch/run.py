@@ -12,17 +12,17 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from ..avro.envelope import Decoded
 from ..chain.route import Batch
 from ..dead_letters.dead_letter import DeadLetter
 from ..dead_letters.waiting import replay_rows
 from ..errors import DecodeError, RetriableError, WaitingError
-from ..kafka.message import ROWS, Message
+from ..model.changes import Change, Leave, Write
+from ..model.envelope import Decoded
+from ..model.message import ROWS, Message
+from ..model.portions import first_portion, portions
 from ..plugin import Event
-from ..portions import first_portion, portions
+from ..postgres.error_classes import judge
 from ..target.applier import Connection
-from ..target.changes import Change, Leave, Write
-from ..target.faults import judge
 from .checks import SAMPLE, FieldCheck, Sample
 from .departures import Seen
 from .lock import TargetLock

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from ..config import Config
+from ..config.database import find_database
 from ..loading import registry
-from ..postgres.settings import find_database
 from ..signals import stopped_by_signals
 from .build import tools
 from .lock import BusyError, locked

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from ..postgres.dsn import Dsn
-from ..target.session import connect
+from ..config.dsn import Dsn
+from ..postgres.session import connect
 
 Connection = psycopg.Connection[Any]
 

@@ -13,9 +13,9 @@ from psycopg import sql
 from ..chain.steps import Chain
 from ..errors import ConfigError
 from ..plugin import TableMapping
+from ..postgres.catalog import TableCatalog, quoted
 from ..postgres.key_identity import Ownership, ownership
 from ..postgres.types import PgType, resolve_types
-from ..target.catalog import TableCatalog, quoted
 from .rows import RowFormat
 
 Connection = psycopg.Connection[Any]

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import EventError
+from ..model.changes import Write
 from ..plugin import ABSENT
-from ..target.changes import Write
 from .incoming import Incoming
 from .staging import text_key
 

@@ -11,7 +11,7 @@ import psycopg
 
 from ..errors import PluginError, RetriableError, SinkError, StepError, class_name, raised
 from ..plugin import Context, Row
-from ..target.faults import is_the_world_s
+from ..postgres.error_classes import is_the_world_s
 
 Contexts: TypeAlias = Mapping[str, Context]
 

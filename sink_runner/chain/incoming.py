@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from ..avro.envelope import Decoded
 from ..errors import UnreadColumnError
-from ..kafka.message import Message
+from ..model.changes import Position
+from ..model.envelope import Decoded
+from ..model.message import Message
 from ..plugin import ABSENT, Event, Op
-from ..target.changes import Position
 from .hidden_values import Columns
 from .row import RowPlan, SourceColumn
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import psycopg
 
+from ..config.dsn import Dsn
 from ..errors import ConfigError, FatalError, ValueRefusedError
+from ..model.time_limit import TimeLimit
 from ..plugin import Column, Lookup, TableMapping
-from ..postgres.dsn import Dsn
+from ..postgres.error_classes import judge
 from ..postgres.loaders import load_as_stored
+from ..postgres.session import connect
 from ..postgres.target_lookups import reads_target
-from ..target.faults import judge
-from ..target.session import connect
-from ..target.time_limit import TimeLimit
 from .staging import text_key
 
 

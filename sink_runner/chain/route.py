@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..avro.envelope import Decoded
 from ..dead_letters.dead_letter import DeadLetter
 from ..dlq.superseding import Superseding
 from ..errors import EventError, FatalError, WaitingError, lookup_failed
-from ..kafka.message import Message, is_moved
 from ..masking.stamp import Masking
+from ..model.changes import READ, Change, Key, Leave, Position, Write
+from ..model.envelope import Decoded
+from ..model.message import Message, is_moved
 from ..plugin import ABSENT, Action, Event, OnTruncate, Op, Review, Strategy, TableMapping, Verdict
+from ..postgres.error_classes import own_fault
 from ..postgres.target_lookups import Connection, ResolveInTarget, target_lookup_columns, waves
 from ..postgres.truncation import stop_text
 from ..quality.rules import check_row
-from ..target.changes import READ, Change, Key, Leave, Position, Write
-from ..target.faults import own_fault
 from .bases import base_of, looked_up_too
 from .hidden_values import HiddenValues
 from .incoming import Incoming, Plans, Shape, position_of

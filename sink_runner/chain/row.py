@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from ..avro.conversion import to_python
-from ..avro.envelope import ColumnType, Kind
 from ..errors import DecodeError, StepError, ValueRefusedError
+from ..model.envelope import ColumnType, Kind
 from ..plugin import ABSENT, AllOf, Column, Constant, FirstOf, SyncTime
 from ..postgres.narrowing import narrowing
 from ..postgres.types import UNRESOLVED, PgType, declared_type

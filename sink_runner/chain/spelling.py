@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from ..avro.conversion import to_postgres, to_python
-from ..avro.envelope import ColumnType, Kind
+from ..model.envelope import ColumnType, Kind
 from ..postgres.text import float4_text, moment_text
 from ..postgres.types import UNRESOLVED, PgType
 from .staging import staged_as, to_text

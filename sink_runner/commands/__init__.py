@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..config import ConfigFile, find, load
+from ..config.database import Database, find_database
+from ..config.values import hint
 from ..errors import ConfigError
 from ..loading import registry
-from ..postgres.settings import Database, find_database
-from ..settings import hint
 
 GROUP = "sink_runner.commands"
 

@@ -9,8 +9,8 @@ import sys
 
 from .. import log
 from ..api.keys import check_secret, hash_key, new_key
-from ..api.settings import Scope
 from ..config import Config
+from ..config.api import Scope
 from ..errors import ConfigError
 from . import OK, Subparsers, add_command, add_config_option, read_config
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import psycopg
 
 from ..config import Config
+from ..config.database import find_database
 from ..errors import SinkError
-from ..postgres.settings import find_database
-from ..target.faults import judge
-from ..target.session import Connection, connect
+from ..postgres.error_classes import judge
+from ..postgres.session import Connection, connect
 
 
 @contextmanager

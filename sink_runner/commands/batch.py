@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from .. import log
 from ..config import ConfigFile
+from ..config.values import hint
 from ..errors import ConfigError
 from ..loading import registry
 from ..loading.quarantine import require_usable
-from ..settings import hint
 from . import FAILURE, OK, Subparsers, add_command, read_config, read_plugins
 
 TEACHING = """\

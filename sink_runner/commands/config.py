@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..config import Config, ConfigFile
-from ..settings import Key, Reader, SettingError, keys, shown, type_name
+from ..config.values import Key, Reader, SettingError, keys, shown, type_name
 from . import OK, Subparsers, add_command, read_config
 
 TEACHING = """\

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..config import Config
+from ..config.values import hint
 from ..errors import ConfigError
-from ..settings import hint
 from . import FAILURE, OK, Subparsers, add_command, add_config_option, chosen_databases, read_config
 from .given import add_person, number
 from .tables import print_table

@@ -19,7 +19,7 @@ from ..dead_letters.letters import OPEN, PARKED, STATUSES, Letter, Wanted
 from ..dead_letters.verdicts import Decided, Outcome
 from ..dead_letters.workbench import Workbench
 from ..errors import ConfigError
-from ..target.faults import judge
+from ..postgres.error_classes import judge
 from . import FAILURE, OK, read_config, read_plugins
 from .tables import print_table
 

@@ -25,9 +25,9 @@ from .given import add_person, user_name
 
 if TYPE_CHECKING:
     from ..dead_letters.workbench import Workbench
+    from ..postgres.session import Connection
     from ..retention.erase import Erased
     from ..retention.person import Person
-    from ..target.session import Connection
 
 TEACHING = """\
 COLUMN is a column of a source or target table that a mapping copies.  The person's value in it is
@@ -116,8 +116,8 @@ def _persons(
     bench: Workbench, database: str, subjects: list[str], value: str, connection: Connection
 ) -> list[Person]:
     """The keys of the mappings that write to a database, as source and target know them."""
+    from ..postgres.catalog import read_table  # noqa: PLC0415
     from ..retention.person import Person  # noqa: PLC0415
-    from ..target.catalog import read_table  # noqa: PLC0415
     from .asking import asking  # noqa: PLC0415
 
     found = []

@@ -10,13 +10,13 @@ from types import MappingProxyType
 from typing import Any
 
 from ..config import ConfigFile, load
+from ..config.values import Reader, hint, keys, shown
 from ..errors import ConfigError
 from ..health.client import Reported, reported_states
 from ..loading import registry
 from ..loading.quarantine import select_usable
 from ..plugin import TableMapping
 from ..quality.rules import value_checks
-from ..settings import Reader, hint, keys, shown
 from . import EX_CONFIG, OK, Subparsers, add_choice_options, add_command, find_config, read_plugins
 from .config import HIDDEN, describe
 

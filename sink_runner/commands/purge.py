@@ -19,8 +19,8 @@ from . import (
 )
 
 if TYPE_CHECKING:
+    from ..postgres.session import Connection
     from ..retention.purge import Count, Purge
-    from ..target.session import Connection
 
 TEACHING = """\
 Deletes rows of the runner's own tables that are older than [retention], remember_deletes_days and

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from ..config import Config
+from ..config.database import find_database
 from ..loading import registry
-from ..postgres.settings import find_database
 from . import (
     FAILURE,
     OK,

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from .. import log
+from ..config.database import find_database
 from ..loading import registry
-from ..postgres.settings import find_database
 from . import FAILURE, OK, Subparsers, add_choice_options, add_command, read_config, read_plugins
 
 if TYPE_CHECKING:

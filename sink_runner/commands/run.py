@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         return OK
     log.configure(config.log)
     # Kafka, PostgreSQL and the decoder are not loaded by the commands that need none of them.
-    from .. import runner  # noqa: PLC0415
+    from ..runtime import runner  # noqa: PLC0415
 
     return runner.run(config, selection.usable, selection.quarantined, strict=args.strict)
 

@@ -11,13 +11,13 @@ import structlog
 
 from .. import log
 from ..config import ConfigFile
+from ..config.schedule import Scheduling
+from ..config.values import hint
 from ..errors import ConfigError
 from ..loading import registry
 from ..loading.quarantine import loaded, select_usable
 from ..schedule.as_json import describe
 from ..schedule.plans import Known, Plan, next_start, plans_of
-from ..schedule.settings import Scheduling
-from ..settings import hint
 from . import EX_CONFIG, OK, Subparsers, add_command, read_config, read_plugins
 
 TEACHING = """\

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from ..errors import FatalError
-from ..kafka.message import ROWS
+from ..model.message import ROWS
 from .dead_letter import DeadLetter, fails
 
 Connection = psycopg.Connection[Any]

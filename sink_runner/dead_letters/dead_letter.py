@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import psycopg
 
 from ..errors import EventError, ExpiredError, WaitingError, WriteError, class_name
-from ..kafka.message import ROWS, Message
 from ..loading.hooks import Hooks
 from ..log import sqlstate_of, text_of, trace
+from ..model.message import ROWS, Message
 from .sealing import Sealer
 
 _INSERT = """

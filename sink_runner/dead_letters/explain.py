@@ -19,8 +19,8 @@ from ..errors import (
 )
 from ..log import describe, sqlstate_of, text_of
 from ..masking.scrub import HIDDEN
+from ..model.changes import Change, Write
 from ..plugin import ABSENT
-from ..target.changes import Change, Write
 from .letters import DISCARDED, REPLAYED, SUPERSEDED, Letter
 from .rehearsal import Rehearsal, rehearsal
 from .watched import Notes

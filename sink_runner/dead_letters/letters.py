@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.rows import class_row
 
-from ..kafka.message import ROWS
-from ..portions import DEFAULT_BYTES, first_portion
+from ..model.message import ROWS
+from ..model.portions import DEFAULT_BYTES, first_portion
 
 Connection = psycopg.Connection[Any]
 

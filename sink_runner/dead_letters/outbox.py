@@ -19,12 +19,12 @@ import structlog
 from prometheus_client import Gauge
 
 from ..config import Config
+from ..config.dsn import Dsn
 from ..errors import AccessError, RetriableError
-from ..health.board import Health
 from ..loading import registry
 from ..log import describe
-from ..postgres.dsn import Dsn
-from ..target.session import Connection, connect
+from ..model.status import Health
+from ..postgres.session import Connection, connect
 from .letters import SIZED, first_sized, read
 from .producer import Producer
 from .record import Record, record_of

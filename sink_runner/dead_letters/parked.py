@@ -12,9 +12,9 @@ from cryptography.exceptions import InvalidTag
 
 from ..dlq.superseding import KEY, PLACE, WaitingKey
 from ..errors import RetriableError, WaitingError
-from ..kafka.message import Message
-from ..portions import DEFAULT_BYTES
-from ..target.faults import TAKEN
+from ..model.message import Message
+from ..model.portions import DEFAULT_BYTES
+from ..postgres.error_classes import TAKEN
 from .dead_letter import DeadLetter, described, waits
 from .sealing import Sealer
 

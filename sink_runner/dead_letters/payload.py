@@ -9,12 +9,12 @@ from cryptography.exceptions import InvalidTag
 
 from ..avro import EnvelopeDecoder
 from ..avro.decoder import Registry, schema_id_of
-from ..avro.envelope import Decoded
 from ..avro.keys import KeyDecoder
 from ..avro.row import row_schema
 from ..avro.schema import Record, parse
 from ..errors import DecodeError, SinkError
-from ..kafka.message import Message
+from ..model.envelope import Decoded
+from ..model.message import Message
 from ..plugin import ABSENT, Table
 from .letters import Letter
 from .sealing import Sealer

@@ -9,9 +9,9 @@ import psycopg
 
 from ..config import Config
 from ..errors import ConfigError
+from ..postgres.error_classes import judge
 from ..postgres.migrations import has_tables
-from ..target.faults import judge
-from ..target.session import Connection, connect
+from ..postgres.session import Connection, connect
 
 
 @contextmanager

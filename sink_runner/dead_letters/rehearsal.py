@@ -11,7 +11,6 @@ import psycopg
 
 from ..assembly import clock, shape_of
 from ..avro import EnvelopeDecoder, KeyDecoder
-from ..avro.envelope import Decoded
 from ..batch.applier import Alone, BatchApplier
 from ..batch.source import Source, own_by_rows
 from ..chain.incoming import Shape
@@ -19,22 +18,23 @@ from ..chain.lookups import Lookups
 from ..chain.route import Batch, Route
 from ..chain.row import TargetColumn
 from ..chain.steps import Chain
+from ..config.database import find_database
 from ..errors import DecodeError, EventError
-from ..kafka.message import Message
 from ..loading import registry
 from ..loading.quarantine import require_usable
+from ..model.envelope import Decoded
+from ..model.message import Message
 from ..parts import Parts, assemble
 from ..plugin import TableMapping
+from ..postgres.catalog import TableCatalog, read_table
+from ..postgres.error_classes import judge
 from ..postgres.key_identity import Ownership, own_by_events
 from ..postgres.origins import read_origins
 from ..postgres.refused_column import RefusedColumn
-from ..postgres.settings import find_database
+from ..postgres.session import connect
 from ..postgres.source_checks import columns_before
 from ..postgres.types import PgType
 from ..target.audit import trail
-from ..target.catalog import TableCatalog, read_table
-from ..target.faults import judge
-from ..target.session import connect
 from ..target.writers import make_writer
 from .dead_letter import DeadLetter, DeadLetters
 from .watched import Notes

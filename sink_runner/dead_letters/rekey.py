@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import psycopg
 from cryptography.exceptions import InvalidTag
 
+from ..config.dsn import Dsn
 from ..errors import ConfigError
-from ..kafka.message import ROWS
-from ..postgres.dsn import Dsn
+from ..model.message import ROWS
+from ..postgres.error_classes import judge
+from ..postgres.session import connect
 from ..target import hidden_keys
-from ..target.faults import judge
-from ..target.session import connect
 from .letters import SIZED, first_sized
 from .sealing import Sealer
 

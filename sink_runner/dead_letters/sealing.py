@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..errors import ConfigError
-from ..kafka.message import Message
+from ..model.message import Message
 
 _NONCE = 12  # bytes, as AES-GCM wants it
 _NO_KEY = -1

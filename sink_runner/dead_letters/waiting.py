@@ -25,8 +25,8 @@ import structlog
 from ..chain.route import Batch
 from ..dlq.selection import Selection, expire_refused, keep, select_in_order, select_newest
 from ..dlq.superseding import Superseding, WaitingKey, defer_dependent
-from ..kafka.message import ROWS, Message
-from ..portions import DEFAULT_BYTES
+from ..model.message import ROWS, Message
+from ..model.portions import DEFAULT_BYTES
 from ..target.applier import Applier
 from ..target.offsets import Advance, Claim
 from .dead_letter import DeadLetter, behind, holds, waits

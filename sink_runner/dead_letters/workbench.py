@@ -14,14 +14,14 @@ from psycopg import errors
 from ..assembly import sealer
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
+from ..config.database import find_database
+from ..config.values import hint
 from ..errors import AccessError, ConfigError, RetriableError, SinkError
 from ..loading import registry
 from ..masking.policy import Policies
 from ..masking.renewal import renewed_policies
-from ..postgres.settings import find_database
-from ..settings import hint
-from ..target.catalog import read_table
-from ..target.session import connect
+from ..postgres.catalog import read_table
+from ..postgres.session import connect
 from . import letters as found_letters
 from .key_text import fingerprints
 from .letters import Connection, Count, Letter, Wanted

@@ -9,7 +9,7 @@ from ..chain.route import Batch
 from ..dead_letters.dead_letter import DeadLetter, is_behind
 from ..dead_letters.parked import ParkedEvent
 from ..errors import EventError, ExpiredError, WaitingError
-from ..kafka.message import ROWS, Message
+from ..model.message import ROWS, Message
 from .superseding import Older, Superseding, WaitingKey
 
 

@@ -16,9 +16,9 @@ import psycopg
 
 from ..dead_letters.dead_letter import DeadLetter, holds, line_of
 from ..errors import AccessError, DecodeError, RetriableError
-from ..kafka.message import ROWS, Message
+from ..model.changes import Change, Write
+from ..model.message import ROWS, Message
 from ..plugin import Delete, Mark, TableMapping
-from ..target.changes import Change, Write
 
 if TYPE_CHECKING:
     from ..chain.route import Batch

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from typing import NamedTuple
 
-from .settings import HealthSettings
+from ..config.health import HealthSettings
 
 _SECONDS = 2.0
 

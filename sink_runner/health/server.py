@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from .board import Health
-from .settings import HealthSettings
+from ..config.health import HealthSettings
+from ..model.status import Health
 
 REQUEST_SECONDS = 10.0
 """From the connection to the end of the answer."""

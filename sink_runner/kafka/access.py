@@ -19,8 +19,8 @@ from kafka.errors import (
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 
+from ..config.tls import Refusal, refusal
 from ..errors import AccessError, ConfigError, RetriableError, SinkError
-from ..tls import Refusal, refusal
 from .connection import KafkaConnection
 from .oauth import token_source
 

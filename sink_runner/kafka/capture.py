@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..avro.envelope import DEFAULT_PLACEHOLDER, PLACEHOLDER
 from ..errors import ConfigError
+from ..model.envelope import DEFAULT_PLACEHOLDER, PLACEHOLDER
 from ..plugin import Table
 
 _SOURCE = "debezium.source."

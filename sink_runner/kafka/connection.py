@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeVar
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.net.compat import KafkaNetClient
 
+from ..config.kafka_security import Security
+from ..config.values import Secret, hint
 from ..errors import ConfigError
-from ..settings import Secret, hint
 from .oauth import TokenSource, token_source
-from .security import Security
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from .message import Message
+from ..model.message import Message
 
 PING_SECONDS = 5.0
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 
 from ..errors import AccessError, ConfigError, FatalError
+from ..model.message import NO_LEADER_EPOCH
 from ..target.offsets import Topic
 from .asking import EpochEnd, administration, described
 from .connection import KafkaConnection
-from .message import NO_LEADER_EPOCH
 
 WATCH_SECONDS = 15.0
 """How often a running mapping makes sure that its topic is the one that it started with."""

@@ -11,10 +11,10 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from ..errors import SinkError
+from ..model.message import Message
 from .asking import Asking, asking
 from .connection import KafkaConnection, open_client
 from .limits import FETCHED_BYTES, PARTITION_FETCH_BYTES
-from .message import Message
 
 # kafka-python's numbers, where the default is not ours.
 _SETTINGS: Mapping[str, Any] = {

@@ -21,6 +21,7 @@ from confluent_kafka import (
 )
 
 from ..errors import AccessError, ConfigError, SinkError
+from ..model.message import NO_LEADER_EPOCH, Message
 from .access import access_denied, login_refused, unanswered
 from .connection import KafkaConnection
 from .feed import PING_SECONDS, Bounds
@@ -31,7 +32,6 @@ from .limits import (
     RECEIVED_BYTES,
     STORED_BYTES,
 )
-from .message import NO_LEADER_EPOCH, Message
 
 # librdkafka's numbers, where the default is not ours.
 _SETTINGS: Mapping[str, Any] = {

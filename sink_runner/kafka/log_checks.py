@@ -7,11 +7,11 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
+from ..model.message import Message
 from ..target.offsets import Claim
 from .feed import Bounds
 from .gaps import Gaps
 from .identify import TopicWatch
-from .message import Message
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ import urllib3
 from kafka.net.sasl.oauth import AbstractTokenProvider
 from urllib3.exceptions import HTTPError
 
+from ..config.kafka_security import OAuth
 from ..errors import AccessError, RetriableError
-from .security import OAuth
 
 _SECONDS = 10.0
 _OK, _SERVER_ERROR = 200, 500

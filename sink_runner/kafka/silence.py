@@ -9,8 +9,8 @@ from typing import Any, cast
 import structlog
 
 from ..errors import RetriableError
-from ..health.board import MappingHealth
 from ..log import text_of
+from ..model.status import MappingHealth
 from .feed import Feed
 
 SECONDS = 10.0

@@ -18,9 +18,9 @@ from typing import Any
 import pluggy
 
 from .. import hookspecs
+from ..config.values import Reader, hint
 from ..errors import ConfigError, PluginError
 from ..plugin import PROJECT, TableMapping
-from ..settings import Reader, hint
 from .mapping_checks import mapping_cycles, mapping_faults, name_faults, shared_candidates
 from .requires import runner_fault
 

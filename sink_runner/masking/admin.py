@@ -12,9 +12,9 @@ from http import HTTPStatus
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+from ..config.ranger import RangerAdmin
+from ..config.tls import Refusal, check_tls
 from ..errors import AccessError, ConfigError, PolicyError, RetriableError
-from ..tls import Refusal, check_tls
-from .settings import RangerAdmin
 
 Content = dict[str, Any]
 _SECONDS = 20  # to connect, and between two parts of an answer

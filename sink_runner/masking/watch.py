@@ -23,7 +23,7 @@ from .policy_file import POLICIES, SERVICE_DEFINITION
 from .readers import USERS
 
 if TYPE_CHECKING:
-    from ..health.board import Health
+    from ..model.status import Health
 
 FILES = (SERVICE_DEFINITION, POLICIES, CLASSIFICATION, USERS)
 Stamp = tuple[tuple[int, int, int] | None, ...]

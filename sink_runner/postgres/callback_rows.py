@@ -15,10 +15,10 @@ import psycopg
 
 from ..chain.row import TargetColumn
 from ..dead_letters.dead_letter import DeadLetter
+from ..model.changes import Change, Key, Write
 from ..plugin import TableMapping
-from ..target.catalog import quoted
-from ..target.changes import Change, Key, Write
 from ..target.hidden_keys import KeyText
+from .catalog import quoted
 
 Connection = psycopg.Connection[Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..target.catalog import quoted
+from .catalog import quoted
 from .findings import Fault
 from .subject import Subject
 

@@ -24,13 +24,13 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
-from ..avro.envelope import Decoded
 from ..chain.incoming import position_of
+from ..config.dsn import Dsn
 from ..errors import FatalError, RetriableError
-from ..target.faults import judge
-from ..target.session import connect
-from .dsn import Dsn
+from ..model.envelope import Decoded
+from .error_classes import judge
 from .findings import Fault
+from .session import connect
 from .subject import Subject
 
 Connection = psycopg.Connection[Any]

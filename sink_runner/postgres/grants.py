@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..plugin import Delete, Mark, OnTruncate, Strategy, TableMapping
-from ..target.catalog import qualified, quoted
+from .catalog import qualified, quoted
 from .privilege_checks import ORIGIN_FUNCTIONS
 
 _ROLE = """\

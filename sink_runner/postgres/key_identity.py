@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from ..avro import KeyDecoder
 from ..chain.steps import Chain
 from ..errors import DecodeError
-from ..kafka.message import Message
+from ..model.message import Message
 from ..plugin import Column, TableMapping
-from ..target.catalog import TableCatalog
+from .catalog import TableCatalog
 from .types import PgType
 
 _MOMENTS = frozenset(("date", "timestamp", "timestamptz"))

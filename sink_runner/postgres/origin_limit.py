@@ -13,8 +13,8 @@ from typing import NamedTuple
 import psycopg
 
 from ..errors import SinkError
-from ..target.session import Connection
 from .findings import Fault
+from .session import Connection
 from .subject import Subject
 
 _LIMIT = """

@@ -17,15 +17,15 @@ import psycopg
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
+from ..config.database import find_database
+from ..config.dsn import Dsn
 from ..errors import ConfigError
 from ..masking.origins import Origin, Origins
 from ..masking.policy import ColumnName
 from ..plugin import Lookup, Table, TableMapping
-from ..target.catalog import qualified, quoted
-from ..target.faults import judge
-from ..target.session import Connection, connect
-from .dsn import Dsn
-from .settings import find_database
+from .catalog import qualified, quoted
+from .error_classes import judge
+from .session import Connection, connect
 
 _COLUMNS = """
 SELECT n.nspname, c.relname, a.attname, format_type(o.type, o.modifier),

@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from ..model.changes import Change, Leave, Position, Round, Write
 from ..plugin import ABSENT, Delete, Keep, Review, Strategy
-from ..target.catalog import quoted
-from ..target.changes import Change, Leave, Position, Round, Write
 from ..target.parameters import key_arrays, position_arrays, run
 from ..target.statements import ORDINAL, POSITION, Statements, stored
 from ..target.versions import VersionedWriter
+from .catalog import quoted
 
 Connection = psycopg.Connection[Any]
 

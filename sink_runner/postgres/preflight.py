@@ -15,11 +15,10 @@ import psycopg
 import structlog
 
 from ..config import Config
+from ..config.database import find_database
+from ..config.dsn import Dsn
 from ..kafka.topic_checks import read_topic, topic_faults
 from ..plugin import Table, TableMapping
-from ..target.catalog import TableCatalog, quoted, read_table
-from ..target.faults import judge
-from ..target.session import Connection, connect
 from . import (
     capture_checks,
     cast_checks,
@@ -32,9 +31,10 @@ from . import (
     topic_checks,
     type_checks,
 )
-from .dsn import Dsn
+from .catalog import TableCatalog, quoted, read_table
+from .error_classes import judge
 from .findings import Fault, Finding, refuse
-from .settings import find_database
+from .session import Connection, connect
 from .subject import Subject
 from .table_facts import TableFacts, read_facts
 

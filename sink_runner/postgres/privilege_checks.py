@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import psycopg
 
 from ..plugin import Strategy
-from ..target.catalog import quoted
-from ..target.session import Connection
+from .catalog import quoted
 from .findings import Fault
+from .session import Connection
 from .subject import Subject
 from .table_facts import PARTITIONED, TableFacts
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from ..target.catalog import quoted
+from .catalog import quoted
 from .findings import Fault
 from .table_facts import PARTITIONED, TableFacts
 

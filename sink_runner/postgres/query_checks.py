@@ -15,7 +15,7 @@ from psycopg import errors
 from psycopg.postgres import types as builtin
 
 from ..plugin import AllOf, Column, Lookup
-from ..target.catalog import quoted
+from .catalog import quoted
 from .findings import Fault
 from .subject import Subject
 from .target_lookups import reads_target

@@ -16,9 +16,9 @@ from psycopg.adapt import PyFormat, Transformer
 
 from ..chain.row import TargetColumn
 from ..errors import EventError, WriteError
+from ..model.changes import Change, Write
 from ..plugin import ABSENT
-from ..target.changes import Change, Write
-from ..target.faults import READING_STATES, VALUE_FAULTS, judge
+from .error_classes import READING_STATES, VALUE_FAULTS, judge
 from .types import PgType
 
 Connection = psycopg.Connection[Any]

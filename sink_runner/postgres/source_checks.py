@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..plugin import TableMapping
-from ..target.catalog import quoted
+from .catalog import quoted
 from .findings import Fault
 from .publications import publication_faults
 from .subject import Subject

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 
 import psycopg
 
-from ..avro.envelope import Decoded
+from ..config.dsn import Dsn
 from ..errors import ConfigError, RetriableError
-from ..kafka.message import Message
+from ..model.envelope import Decoded
+from ..model.message import Message
 from ..plugin import Op, TableMapping
-from ..target.faults import judge
-from ..target.session import Connection, connect
-from .dsn import Dsn
+from .error_classes import judge
+from .session import Connection, connect
 
 SECONDS = 600.0
 """How often a running mapping repeats its checks, which take about half a second."""

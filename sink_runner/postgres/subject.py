@@ -8,12 +8,12 @@ from functools import cached_property
 
 from ..chain.row import staged
 from ..config import Config
+from ..config.dsn import Dsn
 from ..kafka.capture import CaptureSettings, read_capture
 from ..plugin import Delete, Keep, Mark, Strategy, TableMapping
-from ..target.catalog import TableCatalog, quoted
-from ..target.session import Connection
-from .dsn import Dsn
+from .catalog import TableCatalog, quoted
 from .publications import Publication, read_publications
+from .session import Connection
 from .table_facts import TableFacts
 
 

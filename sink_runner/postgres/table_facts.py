@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from ..plugin import Table
-from ..target.catalog import qualified
+from .catalog import qualified
 
 Connection = psycopg.Connection[Any]
 

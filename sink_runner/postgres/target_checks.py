@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ..plugin import Delete, TableMapping
-from ..target.catalog import TableCatalog, quoted
+from .catalog import TableCatalog, quoted
 from .findings import Fault
 from .key_identity import KeyIdentity, key_identity
 from .subject import Subject

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import psycopg
 
-from ..kafka.message import Message
+from ..model.changes import Change
+from ..model.message import Message
 from ..plugin import Column, Lookup, TableMapping
-from ..target.changes import Change
 
 if TYPE_CHECKING:
     from ..chain.route import Batch

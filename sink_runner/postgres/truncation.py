@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 
 from ..errors import FatalError
+from ..model.changes import Change, Position
 from ..plugin import OnTruncate, TableMapping
-from ..target.changes import Change, Position
 from ..target.resolve import RowWriter
 
 Connection = psycopg.Connection[Any]

@@ -10,7 +10,7 @@ import psycopg
 from ..chain.staging import staged_as, to_text
 from ..errors import ValueRefusedError
 from ..plugin import Column, Constant, SyncTime
-from ..target.catalog import CatalogColumn
+from .catalog import CatalogColumn
 from .findings import Fault
 from .narrowing import loss, narrowing
 from .subject import Subject

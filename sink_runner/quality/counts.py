@@ -11,7 +11,7 @@ import psycopg
 
 from ..dead_letters.dead_letter import DeadLetter
 from ..errors import QualityError, is_ours
-from ..kafka.message import Message
+from ..model.message import Message
 from .rules import DEFAULT
 
 # Sorted, so that two sessions take their rows in one order; last in its transaction, so that

@@ -8,12 +8,12 @@ from typing import Any
 
 import psycopg
 
+from ..config.dsn import Dsn
 from ..plugin import TableMapping
-from ..postgres.dsn import Dsn
+from ..postgres.catalog import quoted, read_table
+from ..postgres.error_classes import judge
 from ..postgres.migrations import has_tables
-from ..target.catalog import quoted, read_table
-from ..target.faults import judge
-from ..target.session import connect
+from ..postgres.session import connect
 from .rules import DEFAULT
 
 Connection = psycopg.Connection[Any]

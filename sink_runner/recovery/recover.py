@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import psycopg
 
 from ..config import Config
+from ..config.database import find_database
 from ..kafka.asking import bounds
 from ..kafka.identify import identify
 from ..loading.registry import Plugin
 from ..plugin import Keep, TableMapping
+from ..postgres.error_classes import judge
 from ..postgres.migrations import migrate
-from ..postgres.settings import find_database
-from ..target.faults import judge
-from ..target.session import connect
+from ..postgres.session import connect
 from .positions import Forgotten, behind, compares, forget, missing, offsets
 
 

@@ -12,7 +12,7 @@ from ..config import Config
 from ..loading import registry
 from ..log import describe
 from ..postgres.migrations import has_tables
-from ..target.session import connect
+from ..postgres.session import connect
 from .purge import Purge, PurgeBusyError
 
 _FIRST = 60.0  # seconds after the start, which has enough to do

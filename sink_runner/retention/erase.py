@@ -15,10 +15,10 @@ from ..dead_letters.letters import Letter, Wanted
 from ..dead_letters.payload import Payload
 from ..dead_letters.workbench import Workbench
 from ..errors import AccessError, RetriableError, SinkError
+from ..postgres.catalog import quoted
+from ..postgres.session import Connection, creating
 from ..target.audit import audit
-from ..target.catalog import quoted
 from ..target.hidden_keys import KeyText
-from ..target.session import Connection, creating
 from .person import Person, key_texts, mentions, mentions_sql
 
 _LETTERS = """

@@ -17,9 +17,9 @@ import psycopg
 
 from ..loading.mapping_checks import candidate_name
 from ..plugin import Table, TableMapping
-from ..target.catalog import TableCatalog, qualified, quoted, read_table
+from ..postgres.catalog import TableCatalog, qualified, quoted, read_table
+from ..postgres.session import Connection
 from ..target.hidden_keys import KeyText
-from ..target.session import Connection
 
 Key = tuple[str, ...]
 SHORTEST_PART = 8

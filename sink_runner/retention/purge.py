@@ -15,10 +15,10 @@ from ..config import Config
 from ..dead_letters.outbox import UNPUBLISHED
 from ..errors import SinkError
 from ..loading import registry
+from ..model.timetable import Cron
 from ..postgres.migrations import add_audit_partitions
+from ..postgres.session import Connection
 from ..schedule.plans import plans_of
-from ..schedule.timetable import Cron
-from ..target.session import Connection
 
 AT_ONCE = 5_000  # rows of one transaction
 _LOCK = 0x50_55_52_47  # any constant of ours: one purge for each database

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import structlog
 
 from ..errors import ConfigError, DowngradeError, FatalError, RetriableError, class_name
-from ..health.board import MappingHealth
 from ..log import text_of
+from ..model.status import MappingHealth
 
 RECHECK_SECONDS = 60.0
 """How long a quarantined mapping waits before it is built again."""

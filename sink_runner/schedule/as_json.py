@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..config import ConfigFile
+from ..config.schedule import Scheduling
 from ..loading.registry import Plugin
 from .plans import Plan
-from .settings import Scheduling
 
 
 def describe(

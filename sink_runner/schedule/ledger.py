@@ -17,12 +17,12 @@ import structlog
 from psycopg import errors
 from psycopg.rows import kwargs_row
 
+from ..config.database import find_database
+from ..config.dsn import Dsn
 from ..errors import AccessError, RetriableError
-from ..postgres.dsn import Dsn
+from ..postgres.error_classes import judge
 from ..postgres.migrations import migrate
-from ..postgres.settings import find_database
-from ..target.faults import judge
-from ..target.session import connect
+from ..postgres.session import connect
 from .plans import Known, Outcome, Plan, Progress
 
 Connection = psycopg.Connection[Any]

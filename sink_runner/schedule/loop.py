@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from ..config import Config
-from ..postgres.dsn import Dsn
+from ..config.dsn import Dsn
 from ..signals import stopped_by_signals
 from .child import Child
 from .ledger import PostgresLedger

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from ..config.schedule import Scheduling
+from ..model.timetable import Cron
 from ..plugin import TableMapping
-from .settings import Scheduling
-from .timetable import Cron
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

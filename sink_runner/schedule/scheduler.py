@@ -15,8 +15,8 @@ from typing import Protocol
 
 import structlog
 
+from ..config.schedule import Scheduling
 from .plans import Outcome, Plan, Progress, not_before
-from .settings import Scheduling
 
 EX_CONFIG = 78  # a person has to mend something first: trying again would not
 _MOST_COUNTED = 1000

@@ -9,8 +9,8 @@ from ..config import Config
 from ..errors import ConfigError
 from ..masking.policy import Policies
 from ..plugin import TableMapping
+from ..postgres.session import Connection
 from ..target.audit import audit
-from ..target.session import Connection
 from .build import contracts, rules_of, source_row
 from .contract import Contract
 from .findings import Change, Finding, refused

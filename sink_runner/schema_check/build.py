@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 import psycopg
 
 from ..config import Config
+from ..config.database import find_database
+from ..config.dsn import Dsn
 from ..masking.policy import Policies
 from ..plugin import Table, TableMapping
-from ..postgres.dsn import Dsn
-from ..postgres.settings import find_database
-from ..target.faults import judge
-from ..target.session import connect
+from ..postgres.error_classes import judge
+from ..postgres.session import connect
 from .contract import Contracts
 from .derive import key_schema, read_shape, value_schema
 from .rules import Rules

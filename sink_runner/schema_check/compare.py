@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..avro.envelope import ColumnType, Kind
+from ..model.envelope import ColumnType, Kind
 from .findings import Change
 from .shape import ColumnShape
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import psycopg
 
-from ..postgres.dsn import Dsn
-from ..target.faults import judge
-from ..target.session import Connection, connect
+from ..config.dsn import Dsn
+from ..postgres.error_classes import judge
+from ..postgres.session import Connection, connect
 from .shape import ColumnShape, RowShape, row_of
 
 _THERE = "SELECT to_regclass('sink.schema_contract') IS NOT NULL"

@@ -15,7 +15,7 @@ import psycopg
 from ..avro.names import adjust_name
 from ..errors import ConfigError
 from ..plugin import Table
-from ..target.catalog import qualified
+from ..postgres.catalog import qualified
 from .shape import SOURCE_LENGTH, SOURCE_SCALE, SOURCE_TYPE, avro_name
 
 # A domain, at any depth, is written as the type that it is made of; the outermost modifier applies.

@@ -9,10 +9,10 @@ import psycopg
 
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
+from ..config.database import find_database
 from ..plugin import Table
-from ..postgres.settings import find_database
-from ..target.faults import judge
-from ..target.session import connect
+from ..postgres.error_classes import judge
+from ..postgres.session import connect
 from .derive import key_schema, read_shape, value_schema
 from .shape import as_text
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ..avro.envelope import Kind
 from ..masking.policy import ColumnName, Policies
+from ..model.envelope import Kind
 from ..plugin import Column, TableMapping
 from .compare import change_of, fits_target
 from .compatibility import Reading, reading

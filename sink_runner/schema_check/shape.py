@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..avro.conversion import effective_kind
-from ..avro.envelope import ColumnType, Kind
 from ..avro.names import adjust_name, restore_name
 from ..avro.row import row_schema
 from ..avro.schema import Record, parse
 from ..errors import DecodeError
+from ..model.envelope import ColumnType, Kind
 from ..postgres.types import declared_type
 
 SOURCE_TYPE = "__debezium.source.column.type"

@@ -14,9 +14,9 @@ import urllib3
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
+from ..config.registry import Registry
+from ..config.tls import Refusal, check_tls
 from ..errors import AccessError, ConfigError, RetriableError, TimedOutError
-from ..tls import Refusal, check_tls
-from .settings import Registry
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _SERVER_ERROR = 200, 401, 403, 404, 409, 500
 _NO_SUCH = frozenset({40401, 40402, 40403})  # subject, version, schema

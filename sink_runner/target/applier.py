@@ -11,25 +11,25 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 
 from ..chain.route import Batch
+from ..config.dsn import Dsn
 from ..dead_letters.budget import Budget
 from ..dead_letters.dead_letter import DeadLetter, DeadLetters
 from ..dlq.superseding import Superseding
 from ..errors import EventError, FatalError, FencedError, RetriableError, SinkError, WaitingError
+from ..model.changes import Change, Key
+from ..model.time_limit import TimeLimit
 from ..plugin import Table
 from ..postgres.callback_rows import CallbackRows
-from ..postgres.dsn import Dsn
+from ..postgres.error_classes import judge, transaction_fault
 from ..postgres.refused_column import RefusedColumn
+from ..postgres.session import connect, renew_commit_time, use_origin
 from ..postgres.target_lookups import TargetLookups
 from ..postgres.truncation import Truncation
 from ..quality.counts import add_counts
 from .audit import Trail
-from .changes import Change, Key
-from .faults import judge, transaction_fault
 from .isolation import Isolation
 from .offsets import Advance, Claim, Offsets
 from .resolve import RowWriter
-from .session import connect, renew_commit_time, use_origin
-from .time_limit import TimeLimit
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")

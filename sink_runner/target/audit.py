@@ -20,8 +20,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from ..errors import WaitingError, class_name
+from ..model.changes import Change, Leave, Write
 from ..plugin import Delete, TableMapping
-from .changes import Change, Leave, Write
 from .hidden_keys import KeyText
 from .offsets import Advance
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..chain.route import Batch
     from ..dead_letters.dead_letter import DeadLetter
     from ..dead_letters.sealing import Sealer
-    from ..kafka.message import Message
+    from ..model.message import Message
     from ..parts import Parts
 
 Connection = psycopg.Connection[Any]

@@ -14,12 +14,12 @@ from typing import Any
 import psycopg
 
 from ..loading.mapping_checks import candidate_name
+from ..model.changes import Change, Position, Round
 from ..plugin import TableMapping
-from .catalog import TableCatalog, qualified
-from .changes import Change, Position, Round
+from ..postgres.catalog import TableCatalog, qualified
+from ..postgres.session import creating
 from .derivation import Derivation
 from .parameters import key_arrays, run
-from .session import creating
 from .statements import Statements
 from .uniqueness import UniqueConstraints
 from .writer import Writer

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.types.json import Jsonb
 
+from ..model.changes import Leave
 from ..plugin import Review, TableMapping
 from .audit import Trail
-from .changes import Leave
 
 Connection = psycopg.Connection[Any]
 

@@ -34,8 +34,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from ..model.changes import Key, Round, Write, ordered
 from ..plugin import Contested, Tie
-from .changes import Key, Round, Write, ordered
 from .conflicts import REVIEW, SOURCE_WINS, TARGET_WINS, Found
 from .parameters import key_arrays, position_arrays, run
 from .versions import VersionedWriter, without

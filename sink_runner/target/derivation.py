@@ -13,7 +13,7 @@ from ..chain.row import TargetColumn
 from ..errors import ConfigError
 from ..loading.mapping_checks import shortened
 from ..plugin import Candidates, SyncTime, TableMapping
-from .catalog import TableCatalog, quoted
+from ..postgres.catalog import TableCatalog, quoted
 from .statements import NOW, ORDINAL, POSITION, differ
 
 Connection = psycopg.Connection[Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from .changes import Change, Write
+from ..model.changes import Change, Write
 from .parameters import key_arrays, run
 from .statements import Statements
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import psycopg
 
-from ..postgres.dsn import Dsn
-from .faults import judge
-from .session import connect
+from ..config.dsn import Dsn
+from ..postgres.error_classes import judge
+from ..postgres.session import connect
 
 _KEPT = "SELECT to_regclass('sink.partition_offset') IS NOT NULL"
 _FEEDS = "SELECT EXISTS (SELECT FROM sink.partition_offset WHERE mapping = %s AND topic = %s)"

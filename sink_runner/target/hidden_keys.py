@@ -18,9 +18,9 @@ from cryptography.exceptions import InvalidTag
 
 from ..dead_letters.sealing import Sealer
 from ..errors import ConfigError
-from ..kafka.message import Message
-from .changes import Key
-from .session import creating
+from ..model.changes import Key
+from ..model.message import Message
+from ..postgres.session import creating
 
 Connection = psycopg.Connection[Any]
 

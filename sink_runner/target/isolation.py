@@ -19,9 +19,9 @@ import psycopg
 from ..dead_letters.dead_letter import DeadLetter, behind, line_of
 from ..dlq.superseding import Superseding
 from ..errors import EventError, WaitingError
+from ..model.changes import Change, Key
+from ..postgres.error_classes import ROW_FAULTS, Blame, blame_of, is_taken, judge
 from ..postgres.refused_column import RefusedColumn
-from .changes import Change, Key
-from .faults import ROW_FAULTS, Blame, blame_of, is_taken, judge
 
 Connection = psycopg.Connection[Any]
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from ..errors import FencedError
-from ..kafka.message import NO_LEADER_EPOCH
+from ..model.message import NO_LEADER_EPOCH
 
 Connection = psycopg.Connection[Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from .changes import Change, Key
+from ..model.changes import Change, Key
 
 
 def run(

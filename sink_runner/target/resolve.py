@@ -12,10 +12,10 @@ from ..chain.hook_calls import own_copy
 from ..chain.row import TargetColumn, to_stage
 from ..chain.steps import Chain
 from ..errors import ValueRefusedError, own_text
+from ..model.changes import Change, Position, Write
 from ..plugin import Change as PublicChange
 from ..plugin import Row
 from ..postgres.loaders import load_any_moment
-from .changes import Change, Position, Write
 from .statements import Statements
 from .uniqueness import UniqueConstraints
 

@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import Any
 
 from ..chain.row import TargetColumn
+from ..model.changes import KEEP_BITS
 from ..plugin import Column, Conflict, Strategy
+from ..postgres.catalog import quoted
 from ..postgres.types import PgType
-from .catalog import quoted
-from .changes import KEEP_BITS
 from .hidden_keys import KeyText
 
 # An explicit cast to these cuts off in silence what is too long; an assignment complains.

@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 
 from ..errors import WaitingError
-from .catalog import TableCatalog, qualified, quoted
-from .changes import Change, Key
+from ..model.changes import Change, Key
+from ..postgres.catalog import TableCatalog, qualified, quoted
 from .parameters import key_arrays, run
 from .statements import Statements
 

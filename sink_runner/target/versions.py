@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from ..model.changes import Change, Key, Round, ordered
 from ..plugin import Delete
-from .changes import Change, Key, Round, ordered
 from .parameters import key_arrays, position_arrays, run
 from .writer import Writer
 

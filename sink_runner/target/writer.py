@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 
 from ..errors import WriteError
+from ..model.changes import Change, Leave, Position, Round, Write, keep_words, rounds
 from ..plugin import ABSENT, Delete, Mark, Strategy, TableMapping
-from .changes import Change, Leave, Position, Round, Write, keep_words, rounds
+from ..postgres.error_classes import VALUE_FAULTS, judge
 from .conflicts import ConflictLog, reviewed
 from .equal_keys import number_keys
-from .faults import VALUE_FAULTS, judge
 from .folding import Fold
 from .parameters import key_arrays, key_texts, position_arrays, run
 from .resolve import Resolver

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ..errors import ConfigError
 from ..parts import Parts
 from ..plugin import Strategy, SyncTime, TableMapping, source_wins
+from ..postgres.catalog import TableCatalog
 from ..postgres.key_identity import KeyIdentity
 from ..postgres.ownership_writer import OwnershipWriter, SharedKeyWriter
 from .audit import Trail
 from .candidates import CandidateWriter, candidate_table
-from .catalog import TableCatalog
 from .conflicts import ConflictLog
 from .contests import ContestedWriter
 from .folding import Fold, fold_of

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from sink_runner.target.changes import Write
+from sink_runner.model.changes import Write
 
 from .events import Sample
 from .harness import Harness

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sink_runner.avro.envelope import Kind
+from sink_runner.model.envelope import Kind
 
 NOW = datetime(2026, 1, 15, 12, 0)  # noqa: DTZ001 - as the databases hold it: naive, UTC
 

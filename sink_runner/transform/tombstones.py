@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from ..avro import KeyDecoder
-from ..avro.envelope import Decoded
 from ..chain.row import RowPlan, SourceColumn, TargetColumn
-from ..kafka.message import Message
+from ..model.changes import Leave
+from ..model.envelope import Decoded
+from ..model.message import Message
 from ..plugin import Op, Review, TableMapping
-from ..target.catalog import TableCatalog
-from ..target.changes import Leave
+from ..postgres.catalog import TableCatalog
 
 TOMBSTONE = Decoded(Op.DELETE, None, None, None, None, None, None)
 """What a record without a value decodes to: nothing of it is known but its key."""

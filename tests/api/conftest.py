@@ -20,8 +20,8 @@ from sink_runner.api.intake import Intake
 from sink_runner.api.keys import hash_key, new_key
 from sink_runner.api.publisher import Place
 from sink_runner.api.services import Services, assemble
-from sink_runner.api.settings import Scope
 from sink_runner.config import load
+from sink_runner.config.api import Scope
 from sink_runner.masking.policy import load_policies
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from sink_runner.api.serve import configure
-from sink_runner.api.settings import Api
+from sink_runner.config.api import Api
 
 
 @contextlib.contextmanager

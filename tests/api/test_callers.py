@@ -15,9 +15,9 @@ from joserfc.jwk import KeySet, RSAKey
 
 from sink_runner.api.limits import RateLimit
 from sink_runner.api.problems import ProblemError
-from sink_runner.api.settings import OAuth
 from sink_runner.api.tokens import KeyUrl
-from sink_runner.settings import Reader, SettingError
+from sink_runner.config.api import OAuth
+from sink_runner.config.values import Reader, SettingError
 
 from .conftest import FAMILY
 from .test_callbacks import problem

@@ -13,10 +13,10 @@ import pytest
 from sink_runner.api.masked import MaskedQuery
 from sink_runner.api.problems import ProblemError
 from sink_runner.api.services import _pool
+from sink_runner.config.dsn import Dsn
 from sink_runner.errors import ConfigError
 from sink_runner.masking.policy import load_policies
 from sink_runner.masking.watch import PolicyWatch
-from sink_runner.postgres.dsn import Dsn
 
 from .conftest import ROOT
 from .test_callbacks import problem

@@ -10,8 +10,8 @@ import pytest
 
 from sink_runner.api.masked import MaskedQuery
 from sink_runner.api.services import _pool
+from sink_runner.config.dsn import Dsn
 from sink_runner.masking.policy import load_policies
-from sink_runner.postgres.dsn import Dsn
 
 from .conftest import ROOT
 

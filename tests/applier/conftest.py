@@ -8,7 +8,7 @@ import pytest
 from sink_runner.chain.route import Batch
 from sink_runner.dead_letters.dead_letter import DeadLetters
 from sink_runner.dead_letters.sealing import Sealer
-from sink_runner.kafka.message import Message
+from sink_runner.model.message import Message
 from sink_runner.target.applier import Applier
 from sink_runner.target.offsets import Advance, Offsets, Topic
 from sink_runner.testing import NOW

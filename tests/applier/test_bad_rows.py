@@ -16,7 +16,7 @@ from sink_runner.errors import (
     FatalError,
     RetriableError,
 )
-from sink_runner.kafka.message import ROWS
+from sink_runner.model.message import ROWS
 from sink_runner.target import writer
 
 from .conftest import SECRET, Bench

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from sink_runner.errors import ConfigError, RetriableError, TimedOutError
+from sink_runner.postgres.error_classes import judge
 from sink_runner.target.applier import Applier
-from sink_runner.target.faults import judge
 
 from .conftest import Bench
 

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from sink_runner.postgres.migrations import migrate
+from sink_runner.postgres.session import connect
 from sink_runner.target.audit import MOST_KEYS, audit, read_audit
-from sink_runner.target.session import connect
 from sink_runner.testing import NOW, TargetHarness, create, delete, update
 
 pytestmark = pytest.mark.postgres

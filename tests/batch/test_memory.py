@@ -6,9 +6,9 @@ import pytest
 
 from sink_runner.batch.checks import Sample
 from sink_runner.batch.run import BatchRun
-from sink_runner.kafka.message import Message
-from sink_runner.portions import byte_size, portions
-from sink_runner.target.changes import Write
+from sink_runner.model.changes import Write
+from sink_runner.model.message import Message
+from sink_runner.model.portions import byte_size, portions
 
 MIB = 1024 * 1024
 PEOPLE = """

@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from sink_runner.target import session
+from sink_runner.postgres import session
 
 pytestmark = pytest.mark.postgres
 

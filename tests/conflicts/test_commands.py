@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from sink_runner.postgres.migrations import migrate
-from sink_runner.target.session import connect
+from sink_runner.postgres.session import connect
 
 pytestmark = pytest.mark.postgres
 CONFIG = """

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sink_runner.dead_letters.verdicts import replay
-from sink_runner.target.session import connect
+from sink_runner.postgres.session import connect
 
 pytestmark = pytest.mark.postgres
 SECRET = "Zarathustra Sevenstein"

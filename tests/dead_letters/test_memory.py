@@ -8,7 +8,7 @@ from sink_runner.dead_letters import letters, rekey
 from sink_runner.dead_letters.letters import Wanted, find_after
 from sink_runner.dead_letters.outbox import Outbox, unpublished
 from sink_runner.dead_letters.workbench import Workbench
-from sink_runner.health.board import Health
+from sink_runner.model.status import Health
 
 pytestmark = pytest.mark.postgres
 

@@ -17,8 +17,8 @@ from sink_runner.dead_letters.outbox import Outbox
 from sink_runner.dead_letters.producer import Producer
 from sink_runner.dead_letters.record import Record, record_of
 from sink_runner.errors import AccessError, RetriableError
-from sink_runner.health.board import Health
 from sink_runner.kafka.connection import KafkaConnection
+from sink_runner.model.status import Health
 
 pytestmark = pytest.mark.postgres
 SECRET = "Zarathustra Sevenstein"

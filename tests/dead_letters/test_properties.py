@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sink_runner.dead_letters.sealing import Sealer
-from sink_runner.kafka.message import NO_LEADER_EPOCH, Message
+from sink_runner.model.message import NO_LEADER_EPOCH, Message
 
 KEYS = st.binary(min_size=32, max_size=32)
 MESSAGES = st.builds(

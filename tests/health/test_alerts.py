@@ -14,8 +14,8 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sink_runner.dead_letters.outbox import unpublished
-from sink_runner.health.board import Health
 from sink_runner.masking.watch import PolicyWatch
+from sink_runner.model.status import Health
 
 ROOT = Path(__file__).parents[2]
 GROUPS = yaml.safe_load(files("sink_runner.health").joinpath("alerts.yml").read_text())["groups"]

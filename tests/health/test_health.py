@@ -13,10 +13,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from sink_runner.config.health import HealthSettings
 from sink_runner.health import server
-from sink_runner.health.board import Health
 from sink_runner.health.server import answering
-from sink_runner.health.settings import HealthSettings
+from sink_runner.model.status import Health
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ from sink_runner.masking.origins import Origin, Origins
 from sink_runner.masking.policy import ColumnName, load_policies
 from sink_runner.parts import target_columns
 from sink_runner.plugin import Column, Lookup, TableMapping, source_wins
-from sink_runner.target.catalog import CatalogColumn
+from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.testing import Harness, create
 
 OWN = Path(__file__).parents[2] / "ranger-policies"

@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from sink_runner.avro.envelope import Decoded
 from sink_runner.errors import ConfigError, FatalError
+from sink_runner.model.envelope import Decoded
 from sink_runner.plugin import source_wins
 from sink_runner.postgres.clusters import ClusterWatch, kept_cluster
 from sink_runner.postgres.migrations import migrate

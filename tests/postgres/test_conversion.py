@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sink_runner.avro.envelope import ColumnType, Kind
 from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn
 from sink_runner.chain.staging import to_text
 from sink_runner.errors import DecodeError
+from sink_runner.model.envelope import ColumnType, Kind
 from sink_runner.plugin import Column
 from sink_runner.postgres.text import parse_hstore
 

@@ -8,10 +8,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 import sink_runner
+from sink_runner.config.database import Database
+from sink_runner.config.dsn import Dsn
+from sink_runner.config.values import Reader
 from sink_runner.errors import ConfigError
-from sink_runner.postgres.dsn import Dsn
-from sink_runner.postgres.settings import Database
-from sink_runner.settings import Reader
 
 REMOTE = "host=db.example user=sink dbname=north"
 

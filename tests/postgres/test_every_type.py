@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sink_runner.avro.conversion import to_postgres
-from sink_runner.avro.envelope import Kind
+from sink_runner.model.envelope import Kind
 from sink_runner.postgres.text import (
     array_literal,
     float4_text,

@@ -9,9 +9,9 @@ import pytest
 from sink_stack.testing_postgres import DATABASES
 
 from sink_runner.config import Config, Database, DeadLetters, Kafka, Policies, Registry
+from sink_runner.config.dsn import Dsn
 from sink_runner.loading import registry
 from sink_runner.plugin import TableMapping
-from sink_runner.postgres.dsn import Dsn
 from sink_runner.postgres.grants import Roles, grants
 from sink_runner.postgres.preflight import check_mapping
 

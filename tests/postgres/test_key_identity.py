@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import DecodeError
-from sink_runner.kafka.message import ROWS, Message
+from sink_runner.model.message import ROWS, Message
 from sink_runner.plugin import (
     Candidates,
     Column,

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from sink_runner.errors import ConfigError
 from sink_runner.postgres import migrations
 from sink_runner.postgres.migrations import has_tables
-from sink_runner.target.session import connect
+from sink_runner.postgres.session import connect
 
 LAYOUTS = Path(__file__).parent / "layouts"
 COMPOSE = Path(__file__).parents[2] / "compose" / "sql" / "common"

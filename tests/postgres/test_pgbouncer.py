@@ -12,10 +12,10 @@ from sink_stack.testing_postgres import pooling
 from sink_runner.batch import session as batch_session
 from sink_runner.batch.session import Options
 from sink_runner.config import Config
+from sink_runner.config.dsn import Dsn
 from sink_runner.errors import ConfigError
 from sink_runner.loading.registry import Plugin, Status
-from sink_runner.postgres.dsn import Dsn
-from sink_runner.target.session import connect, renew_commit_time, use_origin
+from sink_runner.postgres.session import connect, renew_commit_time, use_origin
 
 from ..worker.conftest import Stage
 from .conftest import Bench

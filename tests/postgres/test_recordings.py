@@ -10,12 +10,12 @@ import psycopg
 import pytest
 
 from sink_runner.avro import EnvelopeDecoder
-from sink_runner.avro.envelope import Kind
 from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn
 from sink_runner.chain.staging import to_text
 from sink_runner.errors import EventError
+from sink_runner.model.envelope import Kind
 from sink_runner.plugin import Column, Table
-from sink_runner.target.catalog import CatalogColumn, read_table
+from sink_runner.postgres.catalog import CatalogColumn, read_table
 
 from ..stack import typed
 

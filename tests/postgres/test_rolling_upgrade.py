@@ -13,9 +13,9 @@ import pytest
 
 from sink_runner.errors import ConfigError
 from sink_runner.postgres.migrations import migrate
+from sink_runner.postgres.session import connect
 from sink_runner.target.audit import audit
 from sink_runner.target.offsets import Advance, Offsets, Topic
-from sink_runner.target.session import connect
 
 LAYOUT = Path(__file__).parent / "layouts" / "3610236.sql"
 LAST = 400

@@ -10,8 +10,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sink_runner.errors import ConfigError, FatalError
-from sink_runner.target.faults import judge
-from sink_runner.target.session import SETTINGS, connect, renew_commit_time, use_origin
+from sink_runner.postgres.error_classes import judge
+from sink_runner.postgres.session import SETTINGS, connect, renew_commit_time, use_origin
 
 pytestmark = pytest.mark.postgres
 

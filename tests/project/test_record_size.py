@@ -8,7 +8,7 @@ import pytest
 import yaml
 from sink_stack import kafka, topics
 
-from sink_runner.api.settings import Api
+from sink_runner.config.api import Api
 from sink_runner.kafka import kafka_python, librdkafka, limits
 
 ROOT = Path(__file__).parents[2]

@@ -8,12 +8,12 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from sink_runner import runner
 from sink_runner.api import serve as api_server
 from sink_runner.config import Policies
 from sink_runner.errors import ConfigError, StalePoliciesError
 from sink_runner.masking.policy import load_policies
 from sink_runner.masking.renewal import CONFIRMED, renewed_policies, watch_policies
+from sink_runner.runtime import runner
 
 from .cases import DEFINITION, OWN
 from .stub import PASSWORD, USER, admin

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from sink_runner.config.ranger import RangerAdmin
+from sink_runner.config.values import Reader, SettingError
 from sink_runner.errors import AccessError, ConfigError, RetriableError
 from sink_runner.masking.admin import connect
-from sink_runner.masking.settings import RangerAdmin
-from sink_runner.settings import Reader, SettingError
 
 from ..certificates import Authority
 from .cases import DEFINITION

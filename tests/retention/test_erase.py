@@ -14,11 +14,11 @@ from sink_runner.batch.keys import TargetKeys
 from sink_runner.dead_letters import letters
 from sink_runner.dead_letters.letters import Wanted
 from sink_runner.postgres.callback_rows import CallbackRows
+from sink_runner.postgres.catalog import read_table
+from sink_runner.postgres.session import connect
 from sink_runner.retention.erase import Eraser
 from sink_runner.retention.person import Person
-from sink_runner.target.catalog import read_table
 from sink_runner.target.hidden_keys import KeyText
-from sink_runner.target.session import connect
 from sink_runner.testing import NOW, TargetHarness, create, delete
 
 pytestmark = pytest.mark.postgres

@@ -15,12 +15,12 @@ from structlog.testing import capture_logs
 
 from sink_runner.batch.ledger import Ledger
 from sink_runner.config import load
+from sink_runner.model.timetable import Cron
+from sink_runner.postgres.session import connect
 from sink_runner.retention import daily, purge
 from sink_runner.retention.purge import Purge
 from sink_runner.schedule.ledger import PostgresLedger, look_up
 from sink_runner.schedule.plans import Plan, Progress
-from sink_runner.schedule.timetable import Cron
-from sink_runner.target.session import connect
 
 pytestmark = pytest.mark.postgres
 NOW = datetime.now(UTC)

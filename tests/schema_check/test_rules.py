@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sink_runner.avro.envelope import ColumnType, Kind
+from sink_runner.model.envelope import ColumnType, Kind
 from sink_runner.plugin import Candidates, Column, Query, Rule, first_of
 from sink_runner.schema_check.compare import change_of
 from sink_runner.schema_check.contract import Contract

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from sink_runner.config.registry import Registry
+from sink_runner.config.values import Reader
 from sink_runner.schema_registry.client import RegistryClient
-from sink_runner.schema_registry.settings import Registry
-from sink_runner.settings import Reader
 
 from .gateway import Gateway, gateway
 from .server import PASSWORD, USER, Server, running

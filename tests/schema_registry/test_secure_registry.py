@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from sink_runner.api.subjects import Subjects
 from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.config.registry import Registry
 from sink_runner.errors import AccessError, ConfigError, RetriableError
-from sink_runner.schema_registry.settings import Registry
 
 from ..certificates import Authority
 from .conftest import SUBJECT, Settings

@@ -8,9 +8,9 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 from kafka.admin import ACLResourcePatternType as Pattern
 
+from sink_runner.config.kafka_security import Security
+from sink_runner.config.values import Reader
 from sink_runner.kafka.connection import KafkaConnection
-from sink_runner.kafka.security import Security
-from sink_runner.settings import Reader
 
 from .broker import PASSWORD, USER, Broker, running
 

@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from sink_runner.config.database import Database
+from sink_runner.config.values import Reader
 from sink_runner.postgres.migrations import migrate
-from sink_runner.postgres.settings import Database
-from sink_runner.settings import Reader
 
 from .server import SecureServer, secured
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sink_runner.config.database import Database
+from sink_runner.config.dsn import Dsn
 from sink_runner.errors import AccessError, ConfigError, RetriableError
-from sink_runner.postgres.dsn import Dsn
-from sink_runner.postgres.settings import Database
-from sink_runner.target.faults import judge
-from sink_runner.target.session import connect
+from sink_runner.postgres.error_classes import judge
+from sink_runner.postgres.session import connect
 
 from ..certificates import Authority
 from .server import SecureServer, standby
@@ -73,7 +73,7 @@ def test_service_with_a_silent_host_goes_on_to_the_next(
     server: SecureServer, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """libpq gives all hosts of a service one time together."""
-    monkeypatch.setattr("sink_runner.postgres.dsn._CONNECT_SECONDS", 2)
+    monkeypatch.setattr("sink_runner.config.dsn._CONNECT_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ports = f"{silent.getsockname()[1]},{server.postgres.port}"
         dsn = server.writer(database, host="127.0.0.1,127.0.0.1", port=ports)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sink_stack.testing_postgres import pooling
 
+from sink_runner.config.database import Database
 from sink_runner.errors import AccessError
-from sink_runner.postgres.settings import Database
-from sink_runner.target.session import connect, renew_commit_time, use_origin
+from sink_runner.postgres.session import connect, renew_commit_time, use_origin
 
 from .server import SecureServer
 

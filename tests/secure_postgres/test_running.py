@@ -20,12 +20,12 @@ from sink_runner.batch import session as batch_session
 from sink_runner.batch.session import Options
 from sink_runner.chain.lookups import Lookups
 from sink_runner.config import Config
+from sink_runner.config.database import Database
+from sink_runner.config.dsn import Dsn
 from sink_runner.errors import AccessError, ConfigError
-from sink_runner.health.board import State
 from sink_runner.loading.registry import Plugin, Status
+from sink_runner.model.status import State
 from sink_runner.plugin import Column, Lookup
-from sink_runner.postgres.dsn import Dsn
-from sink_runner.postgres.settings import Database
 from sink_runner.runtime.mapping_thread import MappingThread
 from sink_runner.schedule.ledger import PostgresLedger
 from sink_runner.schedule.plans import Progress

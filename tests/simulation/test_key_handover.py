@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sink_runner.model.changes import READ, Change
 from sink_runner.plugin import (
     Candidates,
     Column,
@@ -30,7 +31,6 @@ from sink_runner.plugin import (
 )
 from sink_runner.postgres.key_identity import KeyIdentity
 from sink_runner.target.candidates import candidate_table
-from sink_runner.target.changes import READ, Change
 from sink_runner.testing import NOW
 
 from .orders import interleavings

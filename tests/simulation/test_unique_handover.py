@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sink_runner.postgres.migrations import migrate
-from sink_runner.target.session import connect
+from sink_runner.postgres.session import connect
 
 from .orders import interleavings
 from .people import EMAILS, IDS, Op, Sink, Source, Turn, deliver

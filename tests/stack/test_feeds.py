@@ -14,7 +14,7 @@ from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.kafka.feed import Feed
 from sink_runner.kafka.kafka_python import KafkaPythonFeed
 from sink_runner.kafka.limits import PARTITION_FETCH_BYTES, PRODUCED_BYTES, QUEUED_BYTES
-from sink_runner.kafka.message import Message
+from sink_runner.model.message import Message
 
 pytestmark = pytest.mark.stack
 Make = Callable[..., Feed]

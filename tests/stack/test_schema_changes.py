@@ -18,9 +18,9 @@ from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
 from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.config.registry import Registry
 from sink_runner.plugin import Table
 from sink_runner.schema_check.derive import key_schema, read_shape, value_schema
-from sink_runner.schema_registry.settings import Registry
 
 from .running import ROOT, Runner, eventually, row, start
 

@@ -14,7 +14,8 @@ from sink_runner.chain.row import SourceColumn, TargetColumn
 from sink_runner.chain.steps import Chain
 from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.errors import DecodeError
-from sink_runner.kafka.message import Message
+from sink_runner.model.changes import Leave
+from sink_runner.model.message import Message
 from sink_runner.plugin import (
     Action,
     Column,
@@ -25,7 +26,6 @@ from sink_runner.plugin import (
     TableMapping,
     source_wins,
 )
-from sink_runner.target.changes import Leave
 from sink_runner.transform.tombstones import TOMBSTONE, TombstoneFilter, TombstoneRemovals
 
 KEY = {

@@ -16,8 +16,8 @@ import pytest
 from sink_runner.batch import session
 from sink_runner.batch.session import Options, Report
 from sink_runner.config import Batch, Config, Database, DeadLetters, Kafka, Registry, Schema
+from sink_runner.config.dsn import Dsn
 from sink_runner.loading import registry
-from sink_runner.postgres.dsn import Dsn
 
 from .shapes import (
     Shape,

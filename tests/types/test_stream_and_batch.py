@@ -15,7 +15,7 @@ from sink_runner.batch.snapshot import open_source
 from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn
 from sink_runner.errors import EventError
 from sink_runner.plugin import Column
-from sink_runner.target.catalog import CatalogColumn
+from sink_runner.postgres.catalog import CatalogColumn
 
 from ..postgres.test_recordings import Recording, is_known, typed_columns
 from ..stack import typed

@@ -9,7 +9,7 @@ import pytest
 from sink_runner.chain.lookups import Lookups
 from sink_runner.errors import ConfigError, FatalError, StepError
 from sink_runner.plugin import Column, Lookup
-from sink_runner.target.faults import own_fault
+from sink_runner.postgres.error_classes import own_fault
 from sink_runner.testing import Sample, TargetHarness, create
 
 pytestmark = pytest.mark.postgres

@@ -6,7 +6,7 @@ import pytest
 
 from sink_runner.dead_letters import waiting as waiting_module
 from sink_runner.dead_letters.waiting import replay_rows
-from sink_runner.kafka.message import ROWS
+from sink_runner.model.message import ROWS
 from sink_runner.testing import Sample, create
 
 pytestmark = pytest.mark.postgres

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from sink_runner.avro.envelope import Decoded
 from sink_runner.errors import RetriableError
-from sink_runner.target.changes import Write
+from sink_runner.model.changes import Write
+from sink_runner.model.envelope import Decoded
 
 pytestmark = pytest.mark.postgres
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import ConfigError, FatalError, PolicyError, StalePoliciesError
-from sink_runner.health.board import State
 from sink_runner.loading import registry
 from sink_runner.masking.policy import Policies, load_policies
 from sink_runner.masking.refresh import Refresh, after_polls
+from sink_runner.model.status import State
 from sink_runner.parts import remask
-from sink_runner.target.catalog import CatalogColumn
+from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.testing import Harness, create
 
 OWN = Path(__file__).parents[2] / "ranger-policies"

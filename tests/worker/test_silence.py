@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from sink_runner.errors import RetriableError
-from sink_runner.health.board import Health
 from sink_runner.kafka.silence import listening
+from sink_runner.model.status import Health
 
 
 class Kafka:

@@ -7,7 +7,7 @@ import pytest
 from sink_runner.errors import ConfigError, FatalError, RetriableError
 from sink_runner.kafka.asking import EpochEnd
 from sink_runner.kafka.identify import TopicWatch
-from sink_runner.kafka.message import Message
+from sink_runner.model.message import Message
 from sink_runner.target.offsets import Topic
 
 pytestmark = pytest.mark.postgres

@@ -1,6 +1,6 @@
 """When a schedule fires: the minutes of a cron expression, those in maintenance put off to its end.
 
-The same rule as in `sink_runner/schedule/timetable.py`, which lives in another environment; a test
+The same rule as in `sink_runner/model/timetable.py`, which lives in another environment; a test
 compares the two.
 """
 

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sink_runner.schedule.timetable import Cron, Maintenance
+from sink_runner.model.timetable import Cron, Maintenance
 
 pytestmark = pytest.mark.airflow
 

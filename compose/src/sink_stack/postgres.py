@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from sink_runner.errors import SinkError
 from sink_runner.postgres.migrations import migrate
-from sink_runner.target.session import connect
+from sink_runner.postgres.session import connect
 
 from . import settings as settings_module
 from .errors import StackError

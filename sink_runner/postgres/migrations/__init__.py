@@ -19,11 +19,11 @@ from typing import NamedTuple
 import psycopg
 from psycopg import errors
 
+from ...config.dsn import Dsn
 from ...errors import ConfigError, DowngradeError
-from ...target.catalog import quoted
-from ...target.faults import judge
-from ...target.session import Connection, connect, creating
-from ..dsn import Dsn
+from ..catalog import quoted
+from ..error_classes import judge
+from ..session import Connection, connect, creating
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS sink.migration (

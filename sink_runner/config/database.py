@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ..errors import ConfigError
-from ..settings import Secret, doc, hint
 from .dsn import Dsn
+from .values import Secret, doc, hint
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from ..plugin import Action, Delete, Review
-from .folding import Fold
+from ..target.folding import Fold
 
 Key: TypeAlias = tuple[Any, ...]
 Position: TypeAlias = tuple[int, int]

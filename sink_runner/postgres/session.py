@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
+from ..config.dsn import Dsn
 from ..errors import ConfigError, FatalError
-from ..postgres.dsn import Dsn
 
 Connection = psycopg.Connection[Any]
 

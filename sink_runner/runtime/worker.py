@@ -18,26 +18,26 @@ from typing import TypeVar
 
 import structlog
 
-from .avro import EnvelopeDecoder
-from .avro.envelope import Decoded
-from .chain.route import Batch, Route
-from .dead_letters.dead_letter import DeadLetter, fails, tell
-from .dead_letters.waiting import Waiting
-from .errors import AccessError, DecodeError, EventError, FencedError, RetriableError
-from .health.board import MappingHealth
-from .kafka.feed import Bounds, Feed
-from .kafka.identify import TopicWatch
-from .kafka.log_checks import LogChecks
-from .kafka.message import Message
-from .loading.hooks import Hooks
-from .log import noting, text_of
-from .patience import Insistence, Patience
-from .plugin import Event
-from .portions import byte_size, record_portions
-from .postgres.source_watch import Watch
-from .target.applier import Applier
-from .target.offsets import Advance, Claim
-from .transform.tombstones import TOMBSTONE, TombstoneFilter
+from ..avro import EnvelopeDecoder
+from ..chain.route import Batch, Route
+from ..dead_letters.dead_letter import DeadLetter, fails, tell
+from ..dead_letters.waiting import Waiting
+from ..errors import AccessError, DecodeError, EventError, FencedError, RetriableError
+from ..kafka.feed import Bounds, Feed
+from ..kafka.identify import TopicWatch
+from ..kafka.log_checks import LogChecks
+from ..loading.hooks import Hooks
+from ..log import noting, text_of
+from ..model.envelope import Decoded
+from ..model.message import Message
+from ..model.portions import byte_size, record_portions
+from ..model.status import MappingHealth
+from ..plugin import Event
+from ..postgres.source_watch import Watch
+from ..target.applier import Applier
+from ..target.offsets import Advance, Claim
+from ..transform.tombstones import TOMBSTONE, TombstoneFilter
+from .retry import Insistence, Patience
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..settings import Secret, doc
-from ..tls import TLS_KEYS, Tls, url_faults
+from .tls import TLS_KEYS, Tls, url_faults
+from .values import Secret, doc
 
 _SASL_KEYS = ("mechanism", "username", "password", "oauth")
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from ..settings import doc
-from .timetable import Cron, Maintenance
+from ..model.timetable import Cron, Maintenance
+from .values import doc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

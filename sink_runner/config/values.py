@@ -17,7 +17,7 @@ from dataclasses import MISSING, Field, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..settings import doc
+from .values import doc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

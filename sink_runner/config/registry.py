@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..settings import Secret, doc
-from ..tls import Tls, url_faults
+from .tls import Tls, url_faults
+from .values import Secret, doc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
 
-from .kafka.message import Message
+from .message import Message
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from .errors import AccessError
-from .settings import Secret, doc
+from ..errors import AccessError
+from .values import Secret, doc
 
 Refusal = Literal["untrusted", "certificate", "no TLS", "TLS"]
 

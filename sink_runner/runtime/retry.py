@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from .errors import FencedError, RetriableError
-from .health.board import MappingHealth
-from .log import text_of
-from .portions import DEFAULT_BYTES
+from ..errors import FencedError, RetriableError
+from ..log import text_of
+from ..model.portions import DEFAULT_BYTES
+from ..model.status import MappingHealth
 
 T = TypeVar("T")
 

@@ -11,21 +11,21 @@ from dataclasses import replace
 
 import structlog
 
-from .assembly import Surroundings, build, patience
-from .avro.schema_registry import SchemaRegistry
-from .config import Config
-from .dead_letters.outbox import feeding
-from .errors import ConfigError, FencedError
-from .health.board import Health
-from .health.server import answering
+from ..assembly import Surroundings, build, patience
+from ..avro.schema_registry import SchemaRegistry
+from ..config import Config
+from ..dead_letters.outbox import feeding
+from ..errors import ConfigError, FencedError
+from ..health.server import answering
+from ..loading import registry
+from ..log import text_of
+from ..masking.renewal import watch_policies
+from ..model.status import Health
+from ..retention.daily import purging
+from ..signals import stopped_by_signals
 from .interpreter import tuned
-from .loading import registry
-from .log import text_of
-from .masking.renewal import watch_policies
-from .patience import Insistence
-from .retention.daily import purging
-from .runtime.mapping_thread import MappingThread
-from .signals import stopped_by_signals
+from .mapping_thread import MappingThread
+from .retry import Insistence
 from .worker import Worker
 
 _CHECK = 0.2  # seconds between looks at the threads

@@ -10,7 +10,7 @@ import psycopg
 
 from ..errors import ConfigError
 from ..plugin import Table
-from ..postgres.types import UNRESOLVED, PgType, declared_type, read_types
+from .types import UNRESOLVED, PgType, declared_type, read_types
 
 _UNIQUE = """
 SELECT array_agg(a.attname::text ORDER BY k.place), i.indisprimary

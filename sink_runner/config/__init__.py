@@ -13,22 +13,22 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .api.settings import Api
-from .avro.envelope import DEFAULT_PLACEHOLDER, Placeholder
-from .errors import ConfigError
-from .health.settings import HealthSettings
-from .kafka.security import Security
-from .masking.settings import RangerAdmin
-from .portions import DEFAULT_BYTES
-from .postgres.dsn import Dsn
-from .postgres.settings import Database
-from .retention.settings import Retention
-from .schedule.settings import Scheduling
-from .schema_registry.settings import Registry
-from .settings import Reader, doc
+from ..errors import ConfigError
+from ..model.envelope import DEFAULT_PLACEHOLDER, Placeholder
+from ..model.portions import DEFAULT_BYTES
+from .api import Api
+from .database import Database
+from .dsn import Dsn
+from .health import HealthSettings
+from .kafka_security import Security
+from .ranger import RangerAdmin
+from .registry import Registry
+from .retention import Retention
+from .schedule import Scheduling
+from .values import Reader, doc
 
 if TYPE_CHECKING:
-    from .kafka.connection import KafkaConnection
+    from ..kafka.connection import KafkaConnection
 
 FILE = "sink-runner.toml"
 
@@ -58,7 +58,7 @@ class Kafka:
 
     def __post_init__(self) -> None:
         if self.options:
-            from .kafka.connection import option_faults  # noqa: PLC0415 - loads the client
+            from ..kafka.connection import option_faults  # noqa: PLC0415 - loads the client
 
             if faults := [*option_faults(self.options)]:
                 raise ValueError("; ".join(faults))
@@ -66,7 +66,7 @@ class Kafka:
     @property
     def connection(self) -> KafkaConnection:
         """What makes the clients."""
-        from .kafka.connection import KafkaConnection  # noqa: PLC0415 - loads the client
+        from ..kafka.connection import KafkaConnection  # noqa: PLC0415 - loads the client
 
         return KafkaConnection(self.bootstrap, self.security, self.options)
 

@@ -21,6 +21,7 @@ from typing import TypeGuard
 
 import psycopg
 
+from ..config.dsn import ConnectionNote
 from ..errors import (
     ConfigError,
     EventError,
@@ -37,8 +38,7 @@ from ..errors import (
 )
 from ..log import RAISING, sqlstate_of
 from ..plugin import Table
-from ..postgres.dsn import ConnectionNote
-from ..postgres.missing_grant import missing_grant
+from .missing_grant import missing_grant
 
 _PACKAGE = Path(__file__).parents[1]
 

@@ -13,7 +13,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..errors import AccessError, ConfigError
-from ..settings import Secret
+from .values import Secret
 
 Connection = psycopg.Connection[Any]
 

@@ -1,0 +1,1 @@
+"""Value types that the parts share: messages, events, changes of a target, positions."""
