@@ -54,9 +54,10 @@ runtime: ## the Python environment with every plugin under plugins/
 venv: ## the same, and what the tests need
 	@$(INSTALL) --tests
 
-lint: venv ## ruff: rules and format
+lint: venv ## ruff: rules and format; import-linter: the layers of packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
 
 types: venv ## mypy, strict
 	@$(BIN)/mypy sink_runner compose/src $(wildcard plugins/*/src)

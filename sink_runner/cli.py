@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, version
 
-from . import log
+from . import error_text
 from .commands import EX_CONFIG, FAILURE, GROUP, Subparsers, add_config_option
 from .commands import api as api_command
 from .commands import audit as audit_command
@@ -90,19 +90,19 @@ def _run(args: argparse.Namespace) -> int:
         _complain(_text(exc, args.run))
         return EX_CONFIG
     except (EventError, RetriableError, FatalError) as exc:
-        _complain(log.describe(exc))
+        _complain(error_text.describe(exc))
     except SinkError as exc:
         _complain(_text(exc, args.run))
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - Python's own traceback would print the text
-        _complain("\n".join(log.trace(exc)))
+        _complain("\n".join(error_text.trace(exc)))
     return FAILURE
 
 
 def _text(exc: SinkError, command: Callable[..., object]) -> str:
     """The text that the runner or the command's own module gave; a plugin's may quote a row."""
-    return str(exc) if raised_in(exc) == command.__module__ else log.text_of(exc)
+    return str(exc) if raised_in(exc) == command.__module__ else error_text.text_of(exc)
 
 
 def add_commands(subparsers: Subparsers) -> None:

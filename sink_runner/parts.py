@@ -6,10 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .chain.incoming import Shape
-from .chain.route import Removal, Resolver, Route
-from .chain.row import Converter, TargetColumn, staged
-from .chain.steps import Chain
 from .errors import ConfigError, PolicyError
 from .loading import registry
 from .loading.hooks import Hooks
@@ -19,13 +15,17 @@ from .masking.origins import NOT_READ, Origins
 from .masking.policy import ColumnName, Policies
 from .masking.readers import group_reader
 from .masking.returns import refuse_returns
-from .masking.stamp import Masking
+from .model.batch import Masking
 from .model.message import Message
 from .plugin import Column, Context, Delete, Mark, Table, TableMapping
 from .postgres.catalog import CatalogColumn, stage_type
-from .postgres.key_identity import KeyIdentity, Ownership
-from .postgres.target_lookups import ResolveInTarget, TargetLookups
+from .postgres.target_column import Converter, TargetColumn, staged
 from .postgres.types import PgType, declared_type
+from .transform.incoming import Shape
+from .transform.key_identity import KeyIdentity, Ownership
+from .transform.route import Removal, Resolver, Route
+from .transform.steps import Chain
+from .transform.target_lookups import ResolveInTarget, TargetLookups
 
 
 @dataclass(frozen=True, slots=True)

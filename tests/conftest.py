@@ -17,22 +17,22 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from sink_runner.chain.row import to_stage
-from sink_runner.chain.steps import Chain
 from sink_runner.cli import main
-from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.model.changes import Change, Leave, Position, Write
 from sink_runner.parts import Parts, target_columns
 from sink_runner.plugin import ABSENT, Action, Column, Delete, Table, TableMapping, source_wins
 from sink_runner.postgres.catalog import TableCatalog, qualified, read_table
-from sink_runner.postgres.key_identity import KeyIdentity
 from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.session import connect
-from sink_runner.target.audit import trail
-from sink_runner.target.writers import make_writer
 from sink_runner.testing import NOW
+from sink_runner.transform.key_identity import KeyIdentity
+from sink_runner.transform.row import to_stage
+from sink_runner.transform.steps import Chain
+from sink_runner.writer.audit import trail
+from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.writers import make_writer
 
 # The time that an example takes depends on the load of the machine.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from sink_runner.assembly import Surroundings, sealer
 from sink_runner.config import Config, Database, DeadLetters
 from sink_runner.config.dsn import Dsn
 from sink_runner.errors import ConfigError
@@ -19,7 +18,9 @@ from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.parts import _is_key_shown, assemble
 from sink_runner.plugin import Candidates, Column, TableMapping, first_of, source_wins
 from sink_runner.postgres.catalog import CatalogColumn
-from sink_runner.postgres.source_checks import columns_before
+from sink_runner.runtime.assembly import Surroundings
+from sink_runner.transform.before_image import columns_before
+from sink_runner.writer.encryption import sealer
 
 MAPPING = TableMapping(
     source="north.public.t",

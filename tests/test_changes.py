@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sink_runner.chain.row import TargetColumn
 from sink_runner.model.changes import Change, Leave, Write, rounds
 from sink_runner.plugin import Column, Conflict, Delete, Keep, Mark, Review, Strategy
-from sink_runner.target.folding import fold_of
+from sink_runner.postgres.target_column import TargetColumn
+from sink_runner.writer.coalesce import fold_of
 
 KEEPS_SECOND = 1 << 2
 VERSION, FIRST, SECOND = 1, 2, 3

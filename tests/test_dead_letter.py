@@ -7,8 +7,6 @@ from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sink_runner.dead_letters.dead_letter import DeadLetter, DeadLetters
-from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.errors import (
     ConfigError,
     EventError,
@@ -17,8 +15,11 @@ from sink_runner.errors import (
     WaitingError,
     WriteError,
 )
+from sink_runner.model.dead_letter import DeadLetter
 from sink_runner.model.message import NO_LEADER_EPOCH, ROWS, Message
 from sink_runner.postgres.error_classes import judge
+from sink_runner.writer.dead_letters import DeadLetters
+from sink_runner.writer.encryption import Sealer
 
 SEALER = Sealer(b"k" * 32, "one")
 MESSAGES = st.builds(

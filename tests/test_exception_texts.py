@@ -17,7 +17,7 @@ from prometheus_client import generate_latest
 from sink_runner import cli, errors, log
 from sink_runner.batch.report import Report
 from sink_runner.config import Log
-from sink_runner.dead_letters.dead_letter import DeadLetter, described, tell
+from sink_runner.error_text import describe, text_of, trace
 from sink_runner.errors import (
     ConfigError,
     EventError,
@@ -33,10 +33,12 @@ from sink_runner.errors import (
     WriteError,
     raised,
 )
+from sink_runner.model.dead_letter import DeadLetter
 from sink_runner.model.message import Message
 from sink_runner.model.status import Health
 from sink_runner.postgres.error_classes import judge, own_fault
 from sink_runner.runtime.mapping_thread import MappingThread
+from sink_runner.writer.dead_letters import described, tell
 
 CANARY = "Zq7canary"
 PARTS = ("args", "notes", "cause", "context", "group", "attributes", "text", "class", "kind")
@@ -157,8 +159,13 @@ every = given(
 def test_no_part_of_an_exception_is_told(kind, parts):
     fault = caught(kind, parts)
     for one in (fault, judged(fault)):
-        told = [log.describe(one), log.text_of(one), raised(one), errors.own_text(one)]
-        told += [*log.trace(one), *map(str, described(one))]
+        told = [
+            describe(one),
+            text_of(one),
+            raised(one),
+            errors.own_text(one),
+        ]
+        told += [*trace(one), *map(str, described(one))]
         report = Report(mapping="m", mode="full", dry_run=False)
         hooks = SimpleNamespace(failed=lambda *_: None)
         report.note_failures([DeadLetter(Message("t", 0, 1, None, b""), one)], hooks)
@@ -186,7 +193,7 @@ def test_no_part_of_an_exception_is_printed_or_a_status(kind, part, capsys):
 @pytest.mark.parametrize("part", ["cause", "context", "group"])
 def test_classes_of_nested_exceptions_are_told(part):
     """What can be known without a value is."""
-    assert "sink_runner.errors." in "\n".join(log.trace(caught(ValueError, {part})))
+    assert "sink_runner.errors." in "\n".join(trace(caught(ValueError, {part})))
 
 
 @pytest.mark.parametrize(
@@ -201,8 +208,8 @@ def test_classes_of_nested_exceptions_are_told(part):
     ids=lambda fault: type(fault).__name__,
 )
 def test_an_error_of_the_runner_that_was_not_raised_keeps_its_text(fault):
-    assert log.text_of(fault) == str(fault)
-    assert str(fault) in log.describe(fault)
+    assert text_of(fault) == str(fault)
+    assert str(fault) in describe(fault)
 
 
 def test_an_error_that_gave_up_quotes_no_plugin():
@@ -223,7 +230,12 @@ def test_what_a_function_of_the_database_names_is_not_told(postgres, option, sta
     with connecting as connection, pytest.raises(psycopg.Error) as found:
         connection.execute(raising)
     fault = judge(found.value)
-    told = [log.describe(found.value), *log.trace(found.value), log.describe(fault), str(fault)]
+    told = [
+        describe(found.value),
+        *trace(found.value),
+        describe(fault),
+        str(fault),
+    ]
     told += [str(getattr(fault, "constraint", ""))]
     assert [text for text in told if CANARY in text] == []
 
@@ -234,5 +246,5 @@ def test_the_name_of_a_violated_constraint_is_told(postgres):
         connection.execute("CREATE TEMP TABLE t (a int CONSTRAINT small CHECK (a < 5))")
         with pytest.raises(psycopg.Error) as found:
             connection.execute("INSERT INTO t VALUES (7)")
-    assert log.describe(found.value).endswith("CheckViolation sqlstate=23514 constraint=small")
+    assert describe(found.value).endswith("CheckViolation sqlstate=23514 constraint=small")
     assert "(small)" in str(judge(found.value))

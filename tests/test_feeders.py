@@ -4,9 +4,10 @@ import psycopg
 import pytest
 
 from sink_runner.errors import RetriableError
+from sink_runner.model.partition import Topic
 from sink_runner.postgres.migrations import migrate
-from sink_runner.target.feeders import Feeders
-from sink_runner.target.offsets import Offsets, Topic
+from sink_runner.writer.echo_guard import Feeders
+from sink_runner.writer.offsets import Offsets
 
 pytestmark = pytest.mark.postgres
 OURS = "smart_warehouse.public.ours"

@@ -6,11 +6,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from sink_runner.dead_letters import rekey
-from sink_runner.dead_letters.sealing import Sealer
+from sink_runner.dlq import key_rotation as rekey
 from sink_runner.errors import ConfigError
 from sink_runner.plugin import Column
-from sink_runner.target.hidden_keys import KeyText
+from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.key_hashing import KeyText
 
 pytestmark = pytest.mark.postgres
 

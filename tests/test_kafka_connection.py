@@ -15,7 +15,7 @@ from sink_runner.errors import AccessError, ConfigError
 from sink_runner.kafka.connection import KafkaConnection, open_client
 from sink_runner.kafka.identify import TopicWatch
 from sink_runner.kafka.oauth import TokenSource
-from sink_runner.target.offsets import Topic
+from sink_runner.model.partition import Topic
 
 SECRET = "s3cret-value"
 LOGIN = {"mechanism": "PLAIN", "username": "sink", "password": SECRET}
@@ -115,11 +115,11 @@ def test_impossible_security_names_its_key(
 
 def test_plaintext_credentials_may_be_permitted() -> None:
     found = kafka(protocol="SASL_PLAINTEXT", **LOGIN, allow_plaintext_credentials=True)
-    python = found.connection.for_kafka_python("admin", {})
+    python = KafkaConnection.of(found).for_kafka_python("admin", {})
     assert python["security_protocol"] == "SASL_PLAINTEXT"
     assert python["sasl_plain_password"] == SECRET
-    assert found.connection.for_librdkafka({})["sasl.password"] == SECRET
-    assert SECRET not in f"{found}{found.connection}{python}"
+    assert KafkaConnection.of(found).for_librdkafka({})["sasl.password"] == SECRET
+    assert SECRET not in f"{found}{KafkaConnection.of(found)}{python}"
 
 
 def test_plain_connection_sets_no_security() -> None:
@@ -132,9 +132,8 @@ def test_plain_connection_sets_no_security() -> None:
 def test_removed_password_file_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("x")
     login = LOGIN | {"password": {"file": "password"}}
-    found = kafka(
-        tmp_path, protocol="SASL_PLAINTEXT", **login, allow_plaintext_credentials=True
-    ).connection
+    settings = kafka(tmp_path, protocol="SASL_PLAINTEXT", **login, allow_plaintext_credentials=True)
+    found = KafkaConnection.of(settings)
     (tmp_path / "password").unlink()
     with pytest.raises(ConfigError, match=r"^kafka.security.password: password: No such file"):
         found.for_kafka_python("admin", {})
@@ -167,7 +166,7 @@ def test_options_replace_the_runners_numbers() -> None:
         "kafka-python": {"session_timeout_ms": 30_000, "request_timeout_ms": 9_000},
         "librdkafka": {"session.timeout.ms": 30_000},
     }
-    connection = kafka(options=options).connection
+    connection = KafkaConnection.of(kafka(options=options))
     settings = connection.for_kafka_python("consumer", {"session_timeout_ms": 6_000})
     assert settings["session_timeout_ms"] == 30_000
     assert "session_timeout_ms" not in connection.for_kafka_python("producer", {}), "has none"
@@ -179,7 +178,7 @@ def test_unknown_option_of_librdkafka_is_named() -> None:
     pytest.importorskip("confluent_kafka")
     from sink_runner.kafka.librdkafka import LibrdkafkaFeed  # noqa: PLC0415 - an extra
 
-    connection = kafka(options={"librdkafka": {"no.such": SECRET}}).connection
+    connection = KafkaConnection.of(kafka(options={"librdkafka": {"no.such": SECRET}}))
     with pytest.raises(ConfigError, match=r"^kafka.options.librdkafka: .* not accept no.such"):
         LibrdkafkaFeed(connection, "g", "t", max_records=1)
 

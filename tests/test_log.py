@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import structlog
 
-from sink_runner import log
+from sink_runner import error_text, log
 from sink_runner.config import Log
 from sink_runner.errors import EventError, SinkError
 from sink_runner.loading.mapping_checks import mapping_faults
@@ -113,19 +113,19 @@ def test_an_error_of_the_runner_keeps_its_text(tmp_path):
     names = {"source": "a.b.c", "target": "d.e.f", "key": ("id",), "version": "at"}
     with pytest.raises(SinkError) as caught:
         scaffold(tmp_path, "orders", **names)
-    assert "orders exists" in log.describe(caught.value)
+    assert "orders exists" in error_text.describe(caught.value)
 
 
 def test_an_error_that_a_plugin_raised_loses_its_text():
     with pytest.raises(EventError) as caught:
         raise EventError(f"cannot map {VALUE}")
-    assert log.describe(caught.value) == "sink_runner.errors.EventError"
+    assert error_text.describe(caught.value) == "sink_runner.errors.EventError"
 
 
 def test_a_foreign_error_out_of_the_runner_s_code_loses_its_text():
     with pytest.raises(AttributeError) as caught:
         mapping_faults(None)
-    assert log.describe(caught.value) == "AttributeError"
+    assert error_text.describe(caught.value) == "AttributeError"
 
 
 def test_warnings_of_kafka_are_passed_on_and_its_chatter_is_not():

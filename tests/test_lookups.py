@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sink_runner.chain.lookups import Lookups
-from sink_runner.chain.staging import to_text
 from sink_runner.errors import ConfigError, RetriableError, ValueRefusedError, WriteError
 from sink_runner.plugin import Column, Lookup
+from sink_runner.transform.lookups import Lookups
+from sink_runner.transform.pg_encoding import to_text
 
 pytestmark = pytest.mark.postgres
 

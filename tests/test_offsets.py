@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import FencedError
-from sink_runner.target.offsets import Advance, Claim, Offsets, Topic
+from sink_runner.model.partition import Advance, Claim, Topic
+from sink_runner.writer.offsets import Offsets
 
 pytestmark = pytest.mark.postgres
 

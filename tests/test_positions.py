@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from sink_runner.chain.incoming import position_of
 from sink_runner.model.changes import Position
 from sink_runner.model.envelope import Decoded
 from sink_runner.plugin import (
@@ -18,6 +17,7 @@ from sink_runner.plugin import (
     source_wins,
 )
 from sink_runner.testing import NOW
+from sink_runner.transform.incoming import position_of
 
 pytestmark = pytest.mark.postgres
 

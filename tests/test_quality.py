@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sink_runner.errors import FencedError, RetriableError
-from sink_runner.target.offsets import Advance
+from sink_runner.model.partition import Advance
 from sink_runner.testing import NOW, Sample, TargetHarness, create
 
 pytestmark = pytest.mark.postgres

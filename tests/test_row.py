@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn, staged
+from sink_runner.error_text import text_of
 from sink_runner.errors import DecodeError, EventError, ValueRefusedError
-from sink_runner.log import text_of
 from sink_runner.model.envelope import Kind
 from sink_runner.plugin import ABSENT, Column, Constant, Lookup, SyncTime, all_of, first_of
 from sink_runner.postgres.catalog import CatalogColumn
+from sink_runner.postgres.target_column import TargetColumn, staged
+from sink_runner.transform.row import RowPlan, SourceColumn
 
 
 def target(column: Column, type_: str = "text", mask: Callable | None = None) -> TargetColumn:

@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sink_runner.chain.incoming import SourceRow
-from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn
+from sink_runner.error_text import text_of, trace
 from sink_runner.errors import EventError, QualityError, RetriableError, StepError
-from sink_runner.log import text_of, trace
 from sink_runner.model.envelope import Kind
+from sink_runner.model.quality_rules import check_row
 from sink_runner.plugin import ABSENT, Column, Delete, Lookup, Rule, first_of, not_before
 from sink_runner.postgres.catalog import CatalogColumn
-from sink_runner.quality.rules import check_row
+from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.testing import Harness, create, delete, update
+from sink_runner.transform.incoming import SourceRow
+from sink_runner.transform.row import RowPlan, SourceColumn
 
 NUMERIC = (Kind.STRING, "numeric")
 SECRET = "Zarathustra-17"

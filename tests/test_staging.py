@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sink_runner.chain.staging import array_text, text_key, to_text
+from sink_runner.transform.pg_encoding import array_text, text_key, to_text
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from sink_runner.chain.lookups import Lookups
 from sink_runner.errors import WriteError
 from sink_runner.model.changes import Leave, Write
 from sink_runner.model.message import Message
 from sink_runner.plugin import Column, Delete, Lookup, TableMapping, insert_once
-from sink_runner.postgres.target_lookups import reads_target, waves
+from sink_runner.transform.lookups import Lookups
+from sink_runner.transform.target_lookups import reads_target, waves
 
 
 def mapping(target: str = "south.decision.events", **declared: Any) -> TableMapping:

@@ -8,7 +8,6 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.errors import WriteError
 from sink_runner.model.changes import READ
 from sink_runner.plugin import (
@@ -24,6 +23,7 @@ from sink_runner.plugin import (
     source_wins,
 )
 from sink_runner.testing import NOW
+from sink_runner.writer.encryption import Sealer
 
 pytestmark = pytest.mark.postgres
 

@@ -19,12 +19,12 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..errors import ConfigError, PolicyError, StalePoliciesError
+from ..masking.column_origins import result_columns
 from ..masking.masks import MaskFunction, MaskKind, to_null
 from ..masking.origins import Origin
 from ..masking.policy import Mask, Policies
 from ..masking.readers import group_reader
 from ..postgres.loaders import load_any_moment
-from ..postgres.origins import result_columns
 from .problems import forbidden, unavailable
 
 _CATEGORIES = """

@@ -12,11 +12,11 @@ import structlog
 from kafka import KafkaProducer
 from kafka.errors import KafkaConnectionError, KafkaError
 
+from ..error_text import text_of
 from ..errors import SinkError
 from ..kafka.access import failure
 from ..kafka.connection import KafkaConnection, open_client
 from ..kafka.reachable import answers
-from ..log import text_of
 
 _CONNECT_SECONDS = 2.0
 _PAUSE_SECONDS = 1.0

@@ -17,6 +17,7 @@ from ..config.database import find_database
 from ..config.dsn import Dsn
 from ..errors import ConfigError, StalePoliciesError
 from ..kafka.capture import read_capture
+from ..kafka.connection import KafkaConnection
 from ..masking.policy import Policies
 from ..postgres.session import configure
 from .callers import Callers
@@ -76,7 +77,7 @@ def assemble(config: Config, policies: Callable[[], Policies]) -> Services:
     control = _pool(database.dsn, api.query_seconds, _CONTROL_SESSIONS)
     subjects = Subjects(config.registry, keep_seconds=api.schema_seconds)
     publisher = Publisher(
-        config.kafka.connection,
+        KafkaConnection.of(config.kafka),
         delivery_seconds=api.delivery_seconds,
         max_record_bytes=api.max_record_bytes,
     )

@@ -11,8 +11,8 @@ from typing import Any
 import structlog
 
 from ..config.registry import Registry
+from ..error_text import text_of
 from ..errors import RetriableError, SinkError
-from ..log import text_of
 from ..schema_registry.client import ConflictError, RegistryClient
 
 _SECONDS = 2.0

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from ..chain.route import Batch
-from ..dead_letters.dead_letter import DeadLetter
-from ..dlq.superseding import Superseding
+from ..model.batch import Batch, Superseding
 from ..model.changes import Change
+from ..model.dead_letter import DeadLetter
+from ..model.partition import Advance, Topic
 from ..quality.counts import add_counts
-from ..target.applier import Applier, Connection, Session, Written
-from ..target.offsets import Advance, Offsets, Topic
+from ..writer.committer import Applier, Connection, Session, Written
+from ..writer.offsets import Offsets
 
 T = TypeVar("T")
 

@@ -12,40 +12,41 @@ from typing import NamedTuple
 import psycopg
 import structlog
 
-from ..assembly import clock, sealer
-from ..chain.incoming import Shape
-from ..chain.lookups import Lookups
 from ..config import Config
 from ..config.database import find_database
-from ..dead_letters.dead_letter import DeadLetters
-from ..dead_letters.rekey import check_fingerprints
-from ..dead_letters.waiting import Waiting
+from ..dlq.key_rotation import check_fingerprints
+from ..dlq.retry_queue import Waiting
 from ..dlq.superseding import identify_rows
 from ..errors import ConfigError
 from ..loading import registry
+from ..masking.column_origins import read_origins
 from ..masking.origins import UNDECIDED, Origins
 from ..masking.policy import Policies
 from ..masking.refresh import Refresh
 from ..masking.renewal import watch_policies
 from ..masking.watch import PolicyWatch
+from ..model.clock import clock
 from ..parts import Parts, assemble, remask
 from ..plugin import Strategy, TableMapping
-from ..postgres.callback_rows import CallbackRows
 from ..postgres.catalog import TableCatalog, read_table
 from ..postgres.error_classes import judge
 from ..postgres.migrations import migrate_database
-from ..postgres.origins import read_origins
-from ..postgres.preflight import check_mapping, log_warnings
-from ..postgres.refused_column import RefusedColumn
 from ..postgres.session import Connection
-from ..postgres.source_checks import columns_before
-from ..postgres.truncation import truncation
+from ..preflight.preflight import check_mapping, log_warnings
 from ..schema_check.findings import refused
 from ..schema_check.report import Sources, check
-from ..target.audit import trail
-from ..target.candidates import candidate_table
-from ..target.derivation import Derivation
-from ..target.writers import make_writer
+from ..transform.before_image import columns_before
+from ..transform.incoming import Shape
+from ..transform.lookups import Lookups
+from ..writer.audit import trail
+from ..writer.callback_rows import CallbackRows
+from ..writer.candidates import candidate_table
+from ..writer.dead_letters import DeadLetters
+from ..writer.derivation import Derivation
+from ..writer.encryption import sealer
+from ..writer.refused_column import RefusedColumn
+from ..writer.truncation import truncation
+from ..writer.writers import make_writer
 from .applier import Alone, BatchApplier
 from .departures import Departures
 from .keys import TargetKeys

@@ -9,16 +9,16 @@ from typing import Any
 
 import psycopg
 
-from ..chain.row import TargetColumn
 from ..errors import EventError
 from ..model.changes import Write
 from ..model.portions import DEFAULT_BYTES, byte_size
 from ..plugin import Strategy, TableMapping
 from ..postgres.catalog import quoted
 from ..postgres.error_classes import judge
+from ..postgres.target_column import TargetColumn
 from ..postgres.types import PgType
-from ..target.applier import Connection
-from ..target.statements import as_base, differ, stored
+from ..writer.committer import Connection
+from ..writer.statements import as_base, differ, stored
 from .keys import TargetKeys
 
 SAMPLE = 100  # rows

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from ..chain.route import Batch
+from ..model.batch import Batch
 from ..model.changes import Change, Leave, Write
 from ..model.message import ROWS, Message
 from ..plugin import Delete, TableMapping
-from ..target.applier import Connection
+from ..writer.committer import Connection
 from .keys import Key, TargetKeys
 from .source import Source
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..chain.row import TargetColumn
 from ..plugin import TableMapping
 from ..postgres.catalog import quoted
+from ..postgres.target_column import TargetColumn
 from ..postgres.types import PgType
-from ..target.applier import Connection
+from ..writer.committer import Connection
 
 Key = tuple[str, ...]
 

@@ -17,8 +17,8 @@ import psycopg
 from cryptography.exceptions import InvalidTag
 from psycopg.rows import class_row
 
-from ..dead_letters.sealing import Sealer
 from ..model.message import ROWS, Message
+from ..writer.encryption import Sealer
 from .snapshot import Place, Snapshot
 
 Connection = psycopg.Connection[Any]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from ..chain.route import Route
 from ..config.dsn import Dsn
-from ..dead_letters.waiting import Waiting
+from ..dlq.retry_queue import Waiting
 from ..loading.hooks import Hooks
 from ..plugin import TableMapping
-from ..target.applier import Connection
+from ..transform.route import Route
+from ..writer.committer import Connection
 from .applier import BatchApplier
 from .departures import Departures
 from .ledger import Ledger, Run

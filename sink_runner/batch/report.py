@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..dead_letters.dead_letter import DeadLetter
+from ..error_text import text_of
 from ..errors import WaitingError, class_name
 from ..loading.hooks import Hooks
-from ..log import text_of
+from ..model.dead_letter import DeadLetter
 from ..model.message import Message
 from ..plugin import Event
 

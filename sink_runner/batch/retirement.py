@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from ..chain.route import Batch
-from ..dead_letters.dead_letter import DeadLetter, fails
+from ..model.batch import Batch
+from ..model.dead_letter import DeadLetter, fails
 from ..plugin import Keep
-from ..target.applier import Connection
+from ..writer.committer import Connection
 from .departures import Seen
 from .keys import Key
 from .plan import Tools

@@ -17,12 +17,12 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ..chain.row import SourceColumn
 from ..errors import DecodeError
 from ..model.envelope import Decoded, Kind
 from ..model.message import ROWS, Message
 from ..postgres.catalog import quoted
 from ..postgres.types import PgType
+from ..transform.row import SourceColumn
 
 MAGIC = 1
 """The first byte of a batch row's value; a record of Kafka begins with 0."""

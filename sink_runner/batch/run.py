@@ -12,17 +12,17 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from ..chain.route import Batch
-from ..dead_letters.dead_letter import DeadLetter
-from ..dead_letters.waiting import replay_rows
+from ..dlq.retry_queue import replay_rows
 from ..errors import DecodeError, RetriableError, WaitingError
+from ..model.batch import Batch
 from ..model.changes import Change, Leave, Write
+from ..model.dead_letter import DeadLetter
 from ..model.envelope import Decoded
 from ..model.message import ROWS, Message
 from ..model.portions import first_portion, portions
 from ..plugin import Event
 from ..postgres.error_classes import judge
-from ..target.applier import Connection
+from ..writer.committer import Connection
 from .checks import SAMPLE, FieldCheck, Sample
 from .departures import Seen
 from .lock import TargetLock

@@ -10,12 +10,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ..chain.steps import Chain
 from ..errors import ConfigError
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog, quoted
-from ..postgres.key_identity import Ownership, ownership
 from ..postgres.types import PgType, resolve_types
+from ..transform.key_identity import Ownership, ownership
+from ..transform.steps import Chain
 from .rows import RowFormat
 
 Connection = psycopg.Connection[Any]

@@ -16,7 +16,7 @@ from .given import number
 from .tables import print_table
 
 if TYPE_CHECKING:
-    from ..target.audit import Entry
+    from ..writer.audit import Entry
 
 TEACHING = """\
 A line stands for a batch: from which offsets, how many rows, which columns the policies of which
@@ -62,7 +62,7 @@ def _entries(args: argparse.Namespace) -> list[Entry]:
     """The latest of all databases that have a log, the newest first."""
     # PostgreSQL's driver is not loaded by the commands that need none.
     from ..postgres.migrations import has_tables  # noqa: PLC0415
-    from ..target.audit import read_audit  # noqa: PLC0415
+    from ..writer.audit import read_audit  # noqa: PLC0415
     from .asking import asking  # noqa: PLC0415
 
     found: list[Entry] = []

@@ -20,7 +20,7 @@ from .given import add_person, number
 from .tables import print_table
 
 if TYPE_CHECKING:
-    from ..target.conflict_book import Conflict, Connection
+    from ..writer.conflict_store import Conflict, Connection
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ def _add(
 
 def run_list(args: argparse.Namespace) -> int:
     # PostgreSQL's driver is not loaded by the commands that need none.
-    from ..target.conflict_book import TYPES, Wanted, find  # noqa: PLC0415
+    from ..writer.conflict_store import TYPES, Wanted, find  # noqa: PLC0415
 
     _check(args.type, TYPES, "type")
     wanted = Wanted(args.all, args.type, args.table, args.since, args.most)
@@ -132,7 +132,7 @@ def run_show(args: argparse.Namespace) -> int:
 
 
 def run_resolve(args: argparse.Namespace) -> int:
-    from ..target.conflict_book import ACTIONS, resolve  # noqa: PLC0415
+    from ..writer.conflict_store import ACTIONS, resolve  # noqa: PLC0415
 
     _check(args.action, ACTIONS, "action")
     if not args.notes.strip():
@@ -170,7 +170,7 @@ def _asked(args: argparse.Namespace, work: Callable[[Connection], T]) -> list[tu
 
 def _one(args: argparse.Namespace) -> tuple[str, Conflict]:
     """The one conflict of a number, and the database that it is in."""
-    from ..target.conflict_book import get  # noqa: PLC0415
+    from ..writer.conflict_store import get  # noqa: PLC0415
 
     asked = _asked(args, lambda connection: get(connection, args.id))
     found = [(name, conflict) for name, conflict in asked if conflict is not None]

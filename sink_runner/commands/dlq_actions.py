@@ -12,13 +12,17 @@ from typing import Any
 import psycopg
 
 from .. import log
-from ..dead_letters import explain as explaining
-from ..dead_letters import letters, places, rekey, tables, verdicts
-from ..dead_letters.export import export
-from ..dead_letters.letters import OPEN, PARKED, STATUSES, Letter, Wanted
-from ..dead_letters.verdicts import Decided, Outcome
-from ..dead_letters.workbench import Workbench
+from ..dlq import key_rotation as rekey
+from ..dlq import stored_dead_letters as letters
+from ..dlq.stored_dead_letters import OPEN, PARKED, STATUSES, Letter, Wanted
 from ..errors import ConfigError
+from ..inspection import databases as places
+from ..inspection import explain as explaining
+from ..inspection import replay as verdicts
+from ..inspection import tables
+from ..inspection.export import export
+from ..inspection.replay import Decided, Outcome
+from ..inspection.service import Workbench
 from ..postgres.error_classes import judge
 from . import FAILURE, OK, read_config, read_plugins
 from .tables import print_table

@@ -24,7 +24,7 @@ from . import (
 from .given import add_person, user_name
 
 if TYPE_CHECKING:
-    from ..dead_letters.workbench import Workbench
+    from ..inspection.service import Workbench
     from ..postgres.session import Connection
     from ..retention.erase import Erased
     from ..retention.person import Person
@@ -89,7 +89,7 @@ def register(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     # PostgreSQL's driver is not loaded by the commands that need none.
-    from ..dead_letters.workbench import Workbench  # noqa: PLC0415
+    from ..inspection.service import Workbench  # noqa: PLC0415
     from ..postgres.migrations import has_tables  # noqa: PLC0415
     from ..retention.erase import Eraser  # noqa: PLC0415
     from .asking import asking  # noqa: PLC0415

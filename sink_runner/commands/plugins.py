@@ -15,8 +15,8 @@ from ..errors import ConfigError
 from ..health.client import Reported, reported_states
 from ..loading import registry
 from ..loading.quarantine import select_usable
+from ..model.quality_rules import value_checks
 from ..plugin import TableMapping
-from ..quality.rules import value_checks
 from . import EX_CONFIG, OK, Subparsers, add_choice_options, add_command, find_config, read_plugins
 from .config import HIDDEN, describe
 

@@ -71,7 +71,7 @@ def known_origins(
 ) -> tuple[dict[str, Origins], list[str]]:
     """Ask the databases where values come from; what could not be asked is told in warnings."""
     # PostgreSQL is not loaded by the commands that need none.
-    from ..postgres.origins import read_origins  # noqa: PLC0415
+    from ..masking.column_origins import read_origins  # noqa: PLC0415
 
     found, warnings = {}, []
     strict = file.schema().strict

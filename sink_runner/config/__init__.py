@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ..errors import ConfigError
 from ..model.envelope import DEFAULT_PLACEHOLDER, Placeholder
@@ -20,15 +20,13 @@ from .api import Api
 from .database import Database
 from .dsn import Dsn
 from .health import HealthSettings
+from .kafka_options import option_faults
 from .kafka_security import Security
 from .ranger import RangerAdmin
 from .registry import Registry
 from .retention import Retention
 from .schedule import Scheduling
 from .values import Reader, doc
-
-if TYPE_CHECKING:
-    from ..kafka.connection import KafkaConnection
 
 FILE = "sink-runner.toml"
 
@@ -57,18 +55,8 @@ class Kafka:
     )
 
     def __post_init__(self) -> None:
-        if self.options:
-            from ..kafka.connection import option_faults  # noqa: PLC0415 - loads the client
-
-            if faults := [*option_faults(self.options)]:
-                raise ValueError("; ".join(faults))
-
-    @property
-    def connection(self) -> KafkaConnection:
-        """What makes the clients."""
-        from ..kafka.connection import KafkaConnection  # noqa: PLC0415 - loads the client
-
-        return KafkaConnection(self.bootstrap, self.security, self.options)
+        if self.options and (faults := [*option_faults(self.options)]):
+            raise ValueError("; ".join(faults))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

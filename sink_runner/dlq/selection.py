@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ..chain.route import Batch
-from ..dead_letters.dead_letter import DeadLetter, is_behind
-from ..dead_letters.parked import ParkedEvent
 from ..errors import EventError, ExpiredError, WaitingError
+from ..model.batch import Batch, WaitingKey
+from ..model.dead_letter import DeadLetter, is_behind
 from ..model.message import ROWS, Message
-from .superseding import Older, Superseding, WaitingKey
+from .deferred_events import ParkedEvent
+from .superseding import Older, Superseding
 
 
 class Selection(NamedTuple):

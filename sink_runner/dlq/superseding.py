@@ -10,26 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
-from ..dead_letters.dead_letter import DeadLetter, holds, line_of
 from ..errors import AccessError, DecodeError, RetriableError
+from ..model.batch import WaitingKey
 from ..model.changes import Change, Write
+from ..model.dead_letter import DeadLetter, holds, line_of
 from ..model.message import ROWS, Message
 from ..plugin import Delete, Mark, TableMapping
 
 if TYPE_CHECKING:
-    from ..chain.route import Batch
-    from ..chain.steps import Chain
+    from ..model.batch import Batch
+    from ..transform.steps import Chain
 
 Connection = psycopg.Connection[Any]
-WaitingKey: TypeAlias = tuple[int, bytes]
-"""A partition and the fingerprint of a key in it.
-
-Events without a key wait for each other; rows of a batch without one wait by themselves.
-"""
 
 # The index dead_letter_held is over these very expressions, and of these letters.
 PLACE = f"coalesce(partition, {ROWS})"

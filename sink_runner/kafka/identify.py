@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ..errors import AccessError, ConfigError, FatalError
 from ..model.message import NO_LEADER_EPOCH
-from ..target.offsets import Topic
+from ..model.partition import Topic
 from .asking import EpochEnd, administration, described
 from .connection import KafkaConnection
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 from ..model.message import Message
-from ..target.offsets import Claim
+from ..model.partition import Claim
 from .feed import Bounds
 from .gaps import Gaps
 from .identify import TopicWatch

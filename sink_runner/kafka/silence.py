@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import structlog
 
+from ..error_text import text_of
 from ..errors import RetriableError
-from ..log import text_of
 from ..model.status import MappingHealth
 from .feed import Feed
 

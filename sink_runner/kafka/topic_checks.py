@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
-from ..postgres.findings import Fault
+from ..model.findings import Fault
 from .asking import administration, described
 from .connection import KafkaConnection
 

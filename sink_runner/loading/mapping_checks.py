@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from ..errors import QualityError
+from ..model.quality_rules import RESERVED, value_checks
 from ..model.timetable import Cron
 from ..plugin import (
     Action,
@@ -23,7 +24,6 @@ from ..plugin import (
     Table,
     TableMapping,
 )
-from ..quality.rules import RESERVED, value_checks
 from .lookup_checks import lookup_faults
 
 _PAIR = 2

@@ -17,12 +17,12 @@ from urllib.parse import unquote
 from uuid import UUID
 
 from ..errors import PolicyError, StepError
+from ..model.batch import Hidden
 from ..plugin import ABSENT, Row, TableMapping
 from .identifiers import normalize_identifier
 from .origins import Origin, Origins
 from .policy import Policies
 from .readers import group_reader
-from .stamp import Hidden
 
 _JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[bfnrt])")
 _Forms = tuple[str, str, str]

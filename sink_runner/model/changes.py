@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from ..plugin import Action, Delete, Review
-from ..target.folding import Fold
+
+Fold: TypeAlias = Callable[[tuple[Any, ...], tuple[Any, ...]], bool]
+"""Of two whole rows of a key, does the second replace the first?  If not, it changes nothing."""
 
 Key: TypeAlias = tuple[Any, ...]
 Position: TypeAlias = tuple[int, int]

@@ -22,6 +22,7 @@ from typing import TypeGuard
 import psycopg
 
 from ..config.dsn import ConnectionNote
+from ..error_text import RAISING, sqlstate_of
 from ..errors import (
     ConfigError,
     EventError,
@@ -36,7 +37,6 @@ from ..errors import (
     class_name,
     raised,
 )
-from ..log import RAISING, sqlstate_of
 from ..plugin import Table
 from .missing_grant import missing_grant
 
@@ -259,7 +259,9 @@ def _inside_function(fault: psycopg.Error) -> bool:
 
 
 _OWN_BUGS = (TypeError, AttributeError, LookupError, NameError, AssertionError)
-_MACHINERY = frozenset({"route", "incoming", "row", "bases", "steps", "changes", "superseding"})
+_MACHINERY = frozenset(
+    {"route", "incoming", "row", "before_image", "steps", "changes", "superseding"}
+)
 """Modules that move events and look at no value, so that no row can make them fail."""
 
 

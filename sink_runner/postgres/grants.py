@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from ..plugin import Delete, Mark, OnTruncate, Strategy, TableMapping
 from .catalog import qualified, quoted
-from .privilege_checks import ORIGIN_FUNCTIONS
 
 _ROLE = """\
 DO $$ BEGIN
@@ -156,3 +155,14 @@ def _list(names: Sequence[str]) -> str:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+ORIGIN_FUNCTIONS = [
+    "pg_replication_origin_oid",
+    "pg_replication_origin_create",
+    "pg_replication_origin_session_setup",
+    # A session that a pooler had given to another client may have an origin.
+    "pg_replication_origin_session_is_setup",
+    "pg_replication_origin_session_reset",
+    "pg_replication_origin_xact_reset",
+]

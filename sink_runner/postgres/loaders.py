@@ -18,7 +18,7 @@ from psycopg.types.datetime import (
 )
 from psycopg.types.string import TextLoader
 
-from ..avro.conversion import INFINITE_DATES, INFINITE_MOMENTS, INFINITE_ZONED
+from .infinity import INFINITE_DATES, INFINITE_MOMENTS, INFINITE_ZONED
 
 _RANGES = ("int4", "int8", "num", "date", "ts", "tstz")
 _RESPELLED = (

@@ -9,10 +9,10 @@ from typing import Any
 
 import psycopg
 
-from ..dead_letters.dead_letter import DeadLetter
 from ..errors import QualityError, is_ours
+from ..model.dead_letter import DeadLetter
 from ..model.message import Message
-from .rules import DEFAULT
+from ..model.quality_rules import DEFAULT
 
 # Sorted, so that two sessions take their rows in one order; last in its transaction, so that
 # they wait for each other no longer than a commit takes.

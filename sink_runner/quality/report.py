@@ -9,12 +9,12 @@ from typing import Any
 import psycopg
 
 from ..config.dsn import Dsn
+from ..model.quality_rules import DEFAULT
 from ..plugin import TableMapping
 from ..postgres.catalog import quoted, read_table
 from ..postgres.error_classes import judge
 from ..postgres.migrations import has_tables
 from ..postgres.session import connect
-from .rules import DEFAULT
 
 Connection = psycopg.Connection[Any]
 

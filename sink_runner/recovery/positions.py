@@ -13,10 +13,10 @@ from typing import Any
 import psycopg
 
 from ..kafka.feed import Bounds
+from ..model.partition import Topic
 from ..plugin import Strategy, TableMapping
-from ..target.candidates import candidate_table
-from ..target.offsets import Topic
-from ..target.statements import ORDINAL, POSITION
+from ..writer.candidates import candidate_table
+from ..writer.statements import ORDINAL, POSITION
 
 Connection = psycopg.Connection[Any]
 

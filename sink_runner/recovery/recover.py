@@ -10,6 +10,7 @@ import psycopg
 from ..config import Config
 from ..config.database import find_database
 from ..kafka.asking import bounds
+from ..kafka.connection import KafkaConnection
 from ..kafka.identify import identify
 from ..loading.registry import Plugin
 from ..plugin import Keep, TableMapping
@@ -84,8 +85,8 @@ def _follows(mapping: TableMapping) -> bool:
 
 
 def _records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int]:
-    topic = identify(config.kafka.connection, mapping.source_table.topic)
-    held = bounds(config.kafka.connection, mapping.source_table.topic)
+    topic = identify(KafkaConnection.of(config.kafka), mapping.source_table.topic)
+    held = bounds(KafkaConnection.of(config.kafka), mapping.source_table.topic)
     dsn = find_database(config.databases, mapping.target_table.database).dsn
     try:
         with connect(dsn, "sink-runner recover") as connection:

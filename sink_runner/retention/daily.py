@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import structlog
 
 from ..config import Config
+from ..error_text import describe
 from ..loading import registry
-from ..log import describe
 from ..postgres.migrations import has_tables
 from ..postgres.session import connect
 from .purge import Purge, PurgeBusyError

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 
 from psycopg import Rollback
 
-from ..dead_letters import letters
-from ..dead_letters.key_text import fingerprints
-from ..dead_letters.letters import Letter, Wanted
-from ..dead_letters.payload import Payload
-from ..dead_letters.workbench import Workbench
+from ..dlq import stored_dead_letters as letters
+from ..dlq.stored_dead_letters import Letter, Wanted
 from ..errors import AccessError, RetriableError, SinkError
+from ..inspection.key_text import fingerprints
+from ..inspection.payload import Payload
+from ..inspection.service import Workbench
 from ..postgres.catalog import quoted
 from ..postgres.session import Connection, creating
-from ..target.audit import audit
-from ..target.hidden_keys import KeyText
+from ..writer.audit import audit
+from ..writer.key_hashing import KeyText
 from .person import Person, key_texts, mentions, mentions_sql
 
 _LETTERS = """

@@ -19,7 +19,7 @@ from ..loading.mapping_checks import candidate_name
 from ..plugin import Table, TableMapping
 from ..postgres.catalog import TableCatalog, qualified, quoted, read_table
 from ..postgres.session import Connection
-from ..target.hidden_keys import KeyText
+from ..writer.key_hashing import KeyText
 
 Key = tuple[str, ...]
 SHORTEST_PART = 8

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from ..config import Config
-from ..dead_letters.outbox import UNPUBLISHED
+from ..dlq.outbox import UNPUBLISHED
 from ..errors import SinkError
 from ..loading import registry
 from ..model.timetable import Cron

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from ..error_text import text_of
 from ..errors import ConfigError, DowngradeError, FatalError, RetriableError, class_name
-from ..log import text_of
 from ..model.status import MappingHealth
 
 RECHECK_SECONDS = 60.0

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from ..error_text import text_of
 from ..errors import FencedError, RetriableError
-from ..log import text_of
 from ..model.portions import DEFAULT_BYTES
 from ..model.status import MappingHealth
 

@@ -11,18 +11,18 @@ from dataclasses import replace
 
 import structlog
 
-from ..assembly import Surroundings, build, patience
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
-from ..dead_letters.outbox import feeding
+from ..dlq.outbox import feeding
+from ..error_text import text_of
 from ..errors import ConfigError, FencedError
 from ..health.server import answering
 from ..loading import registry
-from ..log import text_of
 from ..masking.renewal import watch_policies
 from ..model.status import Health
 from ..retention.daily import purging
 from ..signals import stopped_by_signals
+from .assembly import Surroundings, build, patience
 from .interpreter import tuned
 from .mapping_thread import MappingThread
 from .retry import Insistence

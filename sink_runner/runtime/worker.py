@@ -19,24 +19,26 @@ from typing import TypeVar
 import structlog
 
 from ..avro import EnvelopeDecoder
-from ..chain.route import Batch, Route
-from ..dead_letters.dead_letter import DeadLetter, fails, tell
-from ..dead_letters.waiting import Waiting
+from ..dlq.retry_queue import Waiting
+from ..error_text import noting, text_of
 from ..errors import AccessError, DecodeError, EventError, FencedError, RetriableError
 from ..kafka.feed import Bounds, Feed
 from ..kafka.identify import TopicWatch
 from ..kafka.log_checks import LogChecks
 from ..loading.hooks import Hooks
-from ..log import noting, text_of
+from ..model.batch import Batch
+from ..model.dead_letter import DeadLetter, fails
 from ..model.envelope import Decoded
 from ..model.message import Message
+from ..model.partition import Advance, Claim
 from ..model.portions import byte_size, record_portions
 from ..model.status import MappingHealth
 from ..plugin import Event
-from ..postgres.source_watch import Watch
-from ..target.applier import Applier
-from ..target.offsets import Advance, Claim
+from ..preflight.source_watch import Watch
+from ..transform.route import Route
 from ..transform.tombstones import TOMBSTONE, TombstoneFilter
+from ..writer.committer import Applier
+from ..writer.dead_letters import tell
 from .retry import Insistence, Patience
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..masking.policy import Policies
 from ..plugin import TableMapping
 from ..postgres.session import Connection
-from ..target.audit import audit
+from ..writer.audit import audit
 from .build import contracts, rules_of, source_row
 from .contract import Contract
 from .findings import Change, Finding, refused

@@ -12,10 +12,10 @@ from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
 from ..errors import AccessError, ConfigError, DecodeError, RetriableError
 from ..masking.policy import Policies
+from ..model.findings import Fault
+from ..model.findings import Finding as PreflightFinding
 from ..plugin import Table, TableMapping
-from ..postgres.findings import Fault
-from ..postgres.findings import Finding as PreflightFinding
-from ..postgres.preflight import check_mapping, check_topic
+from ..preflight.preflight import check_mapping, check_topic
 from .build import contracts, rules_of, source_row
 from .contract import Contract
 from .findings import Change, Finding, Severity, passes, refused

@@ -7,22 +7,23 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sink_runner.chain.incoming import Shape
-from sink_runner.chain.route import Batch, Resolver
-from sink_runner.chain.row import SourceColumn
 from sink_runner.errors import EventError, QualityError, WaitingError
 from sink_runner.loading import registry
 from sink_runner.masking.origins import NOT_READ, Origins
 from sink_runner.masking.policy import Policies, load_policies
 from sink_runner.masking.policy_file import PolicyFiles
+from sink_runner.model.batch import Batch
 from sink_runner.model.changes import Change, Leave, Write
 from sink_runner.model.envelope import Decoded
 from sink_runner.model.message import Message
 from sink_runner.parts import assemble
 from sink_runner.plugin import ABSENT, Action, TableMapping
 from sink_runner.postgres.catalog import CatalogColumn
-from sink_runner.postgres.source_checks import columns_before
-from sink_runner.postgres.target_lookups import ResolveInTarget
+from sink_runner.transform.before_image import columns_before
+from sink_runner.transform.incoming import Shape
+from sink_runner.transform.route import Resolver
+from sink_runner.transform.row import SourceColumn
+from sink_runner.transform.target_lookups import ResolveInTarget
 
 from .events import Sample, kind_of, spelled
 

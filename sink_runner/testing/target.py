@@ -10,26 +10,27 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from sink_runner.chain.lookups import Lookups
-from sink_runner.chain.route import Batch
 from sink_runner.config.dsn import Dsn
-from sink_runner.dead_letters.dead_letter import DeadLetters
-from sink_runner.dead_letters.sealing import Sealer
-from sink_runner.dead_letters.waiting import Waiting
+from sink_runner.dlq.retry_queue import Waiting
 from sink_runner.dlq.superseding import identify_rows
+from sink_runner.masking.column_origins import lookup_origins
 from sink_runner.masking.origins import Origins
+from sink_runner.model.batch import Batch
+from sink_runner.model.partition import Advance, Claim, Topic
 from sink_runner.plugin import TableMapping
-from sink_runner.postgres.callback_rows import CallbackRows
 from sink_runner.postgres.catalog import read_table
 from sink_runner.postgres.migrations import migrate
-from sink_runner.postgres.origins import lookup_origins
-from sink_runner.postgres.refused_column import RefusedColumn
 from sink_runner.postgres.session import connect
-from sink_runner.postgres.truncation import truncation
-from sink_runner.target.applier import Applier
-from sink_runner.target.audit import trail
-from sink_runner.target.offsets import Advance, Claim, Offsets, Topic
-from sink_runner.target.writers import make_writer
+from sink_runner.transform.lookups import Lookups
+from sink_runner.writer.audit import trail
+from sink_runner.writer.callback_rows import CallbackRows
+from sink_runner.writer.committer import Applier
+from sink_runner.writer.dead_letters import DeadLetters
+from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.offsets import Offsets
+from sink_runner.writer.refused_column import RefusedColumn
+from sink_runner.writer.truncation import truncation
+from sink_runner.writer.writers import make_writer
 
 from .events import NOW, Sample
 from .harness import Harness

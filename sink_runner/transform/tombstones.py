@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from ..avro import KeyDecoder
-from ..chain.row import RowPlan, SourceColumn, TargetColumn
 from ..model.changes import Leave
 from ..model.envelope import Decoded
 from ..model.message import Message
 from ..plugin import Op, Review, TableMapping
 from ..postgres.catalog import TableCatalog
+from ..postgres.target_column import TargetColumn
+from .row import RowPlan, SourceColumn
 
 TOMBSTONE = Decoded(Op.DELETE, None, None, None, None, None, None)
 """What a record without a value decodes to: nothing of it is known but its key."""

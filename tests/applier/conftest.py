@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from sink_runner.chain.route import Batch
-from sink_runner.dead_letters.dead_letter import DeadLetters
-from sink_runner.dead_letters.sealing import Sealer
+from sink_runner.model.batch import Batch
 from sink_runner.model.message import Message
-from sink_runner.target.applier import Applier
-from sink_runner.target.offsets import Advance, Offsets, Topic
+from sink_runner.model.partition import Advance, Topic
 from sink_runner.testing import NOW
+from sink_runner.writer.committer import Applier
+from sink_runner.writer.dead_letters import DeadLetters
+from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.offsets import Offsets
 
 SECRET = "Zarathustra-17"
 DDL = "id int PRIMARY KEY, v varchar(5) NOT NULL CHECK (v <> 'bad')"

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sink_runner.chain.route import Batch
-from sink_runner.dead_letters.budget import Budget
-from sink_runner.dead_letters.dead_letter import DeadLetter
 from sink_runner.errors import (
     EventError,
     FatalError,
     RetriableError,
 )
+from sink_runner.model.batch import Batch
+from sink_runner.model.dead_letter import DeadLetter
 from sink_runner.model.message import ROWS
-from sink_runner.target import writer
+from sink_runner.writer import writer
+from sink_runner.writer.budget import Budget
 
 from .conftest import SECRET, Bench
 

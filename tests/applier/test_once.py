@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from sink_runner.chain.route import Batch
 from sink_runner.errors import FencedError
-from sink_runner.masking.stamp import Masking
+from sink_runner.model.batch import Batch, Masking
+from sink_runner.model.partition import Advance
 from sink_runner.plugin import insert_once
-from sink_runner.target.offsets import Advance
 
 from .conftest import Bench
 

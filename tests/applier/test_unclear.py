@@ -8,7 +8,7 @@ import pytest
 
 from sink_runner.errors import ConfigError, RetriableError, TimedOutError
 from sink_runner.postgres.error_classes import judge
-from sink_runner.target.applier import Applier
+from sink_runner.writer.committer import Applier
 
 from .conftest import Bench
 

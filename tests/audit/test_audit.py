@@ -13,8 +13,8 @@ import pytest
 
 from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.session import connect
-from sink_runner.target.audit import MOST_KEYS, audit, read_audit
 from sink_runner.testing import NOW, TargetHarness, create, delete, update
+from sink_runner.writer.audit import MOST_KEYS, audit, read_audit
 
 pytestmark = pytest.mark.postgres
 POLICIES = Path(__file__).parents[2] / "ranger-policies"

@@ -12,8 +12,8 @@ from sink_runner.batch import session
 from sink_runner.batch.session import Options, Report
 from sink_runner.config import Batch, Config, Database, DeadLetters, Kafka, Policies, Registry
 from sink_runner.config.dsn import Dsn
-from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.loading import registry
+from sink_runner.writer.encryption import Sealer
 
 ROOT = Path(__file__).parents[2]
 KEY = base64.b64encode(bytes(32)).decode()

@@ -8,21 +8,22 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sink_runner.chain.steps import Chain
-from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.loading import registry
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.model.changes import Leave, Write
+from sink_runner.model.partition import Topic
 from sink_runner.parts import Parts, target_columns
 from sink_runner.plugin import Table, TableMapping
 from sink_runner.postgres.catalog import read_table
 from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.session import connect
-from sink_runner.target.audit import trail
-from sink_runner.target.offsets import Offsets, Topic
-from sink_runner.target.writers import make_writer
 from sink_runner.testing import NOW
+from sink_runner.transform.steps import Chain
+from sink_runner.writer.audit import trail
+from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.offsets import Offsets
+from sink_runner.writer.writers import make_writer
 
 pytestmark = pytest.mark.postgres
 

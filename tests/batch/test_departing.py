@@ -8,7 +8,7 @@ import time
 import psycopg
 import pytest
 
-from sink_runner.target.hidden_keys import KeyText
+from sink_runner.writer.key_hashing import KeyText
 
 pytestmark = pytest.mark.postgres
 

@@ -9,10 +9,10 @@ import pytest
 
 from sink_runner.batch.keys import TargetKeys
 from sink_runner.batch.source import Source
-from sink_runner.chain.row import TargetColumn
 from sink_runner.plugin import Column, TableMapping, source_wins
 from sink_runner.postgres.catalog import read_table
 from sink_runner.postgres.session import connect
+from sink_runner.postgres.target_column import TargetColumn
 
 pytestmark = pytest.mark.postgres
 

@@ -3,8 +3,8 @@
 import pytest
 
 from sink_runner.batch.keys import TargetKeys
-from sink_runner.chain.row import TargetColumn
 from sink_runner.plugin import Column, TableMapping, source_wins
+from sink_runner.postgres.target_column import TargetColumn
 
 
 def asked_as(column, mask=None):

@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from sink_runner.dead_letters import letters as found_letters
-from sink_runner.dead_letters.record import record_of
+from sink_runner.dlq import stored_dead_letters as found_letters
+from sink_runner.dlq.record import record_of
 
 from .conftest import KEY, STOPPER
 

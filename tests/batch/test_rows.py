@@ -14,12 +14,13 @@ from sink_runner.avro import EnvelopeDecoder
 from sink_runner.batch.rows import RowFormat, is_batch_row
 from sink_runner.batch.snapshot import open_source
 from sink_runner.batch.source import Source
-from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn
 from sink_runner.errors import DecodeError
 from sink_runner.model.envelope import Decoded
 from sink_runner.plugin import Column, TableMapping, source_wins
 from sink_runner.postgres.catalog import CatalogColumn
+from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.postgres.types import declared_type
+from sink_runner.transform.row import RowPlan, SourceColumn
 
 RECORDED = Path(__file__).parents[1] / "fixtures/debezium/kinds.json"
 # As the recording's table and rows were made.

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from sink_runner.masking.policy import load_policies
-from sink_runner.target.audit import MOST_KEYS
+from sink_runner.writer.audit import MOST_KEYS
 
 pytestmark = pytest.mark.postgres
 

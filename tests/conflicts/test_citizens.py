@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sink_runner.target.conflicts import MASKED
 from sink_runner.testing import NOW, Sample, TargetHarness, create, delete, snapshot, update
+from sink_runner.writer.conflicts import MASKED
 
 pytestmark = pytest.mark.postgres
 POLICIES = Path(__file__).parents[2] / "ranger-policies"

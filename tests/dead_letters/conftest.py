@@ -16,30 +16,32 @@ import fastavro
 import psycopg
 import pytest
 
-from sink_runner.assembly import shape_of
 from sink_runner.avro import EnvelopeDecoder
 from sink_runner.avro.schema_registry import SchemaRegistry
-from sink_runner.chain.lookups import Lookups
-from sink_runner.chain.route import Batch
 from sink_runner.config.registry import Registry
-from sink_runner.dead_letters.dead_letter import DeadLetter, DeadLetters
-from sink_runner.dead_letters.sealing import Sealer
-from sink_runner.dead_letters.waiting import Waiting
+from sink_runner.dlq.retry_queue import Waiting
 from sink_runner.errors import DecodeError
 from sink_runner.loading import registry
+from sink_runner.masking.column_origins import read_origins
 from sink_runner.masking.policy import load_policies
+from sink_runner.model.batch import Batch
+from sink_runner.model.dead_letter import DeadLetter
 from sink_runner.model.envelope import Decoded
 from sink_runner.model.message import Message
+from sink_runner.model.partition import Advance, Claim, Topic
 from sink_runner.parts import assemble
 from sink_runner.postgres.catalog import read_table
 from sink_runner.postgres.migrations import migrate
-from sink_runner.postgres.origins import read_origins
 from sink_runner.postgres.session import connect
-from sink_runner.postgres.source_checks import columns_before
-from sink_runner.target.applier import Applier
-from sink_runner.target.audit import trail
-from sink_runner.target.offsets import Advance, Claim, Offsets, Topic
-from sink_runner.target.writers import make_writer
+from sink_runner.transform.before_image import columns_before
+from sink_runner.transform.lookups import Lookups
+from sink_runner.transform.shape import shape_of
+from sink_runner.writer.audit import trail
+from sink_runner.writer.committer import Applier
+from sink_runner.writer.dead_letters import DeadLetters
+from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.offsets import Offsets
+from sink_runner.writer.writers import make_writer
 
 OWN = Path(__file__).parents[2] / "ranger-policies"
 KEYS = {name: bytes([at]) * 32 for at, name in enumerate(("old", "one", "two"))}

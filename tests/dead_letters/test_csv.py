@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dead_letters.export import _writer
+from sink_runner.inspection.export import _writer
 
 HARMLESS = ("", "Asha Devi", "a=1", "1-2", "'quoted", "पेंशन", "₹ 5", 'say "x"', "a,b")
 FORMULAS = (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dead_letters.verdicts import replay
+from sink_runner.inspection.replay import replay
 from sink_runner.postgres.session import connect
 
 pytestmark = pytest.mark.postgres

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dead_letters import letters, rekey
-from sink_runner.dead_letters.letters import Wanted, find_after
-from sink_runner.dead_letters.outbox import Outbox, unpublished
-from sink_runner.dead_letters.workbench import Workbench
+from sink_runner.dlq import key_rotation as rekey
+from sink_runner.dlq import stored_dead_letters as letters
+from sink_runner.dlq.outbox import Outbox, unpublished
+from sink_runner.dlq.stored_dead_letters import Wanted, find_after
+from sink_runner.inspection.service import Workbench
 from sink_runner.model.status import Health
 
 pytestmark = pytest.mark.postgres

@@ -11,11 +11,11 @@ import pytest
 from kafka import KafkaProducer
 from kafka.errors import MessageSizeTooLargeError
 
-from sink_runner.dead_letters import producer as producer_module
-from sink_runner.dead_letters.letters import Wanted, find
-from sink_runner.dead_letters.outbox import Outbox
-from sink_runner.dead_letters.producer import Producer
-from sink_runner.dead_letters.record import Record, record_of
+from sink_runner.dlq import producer as producer_module
+from sink_runner.dlq.outbox import Outbox
+from sink_runner.dlq.producer import Producer
+from sink_runner.dlq.record import Record, record_of
+from sink_runner.dlq.stored_dead_letters import Wanted, find
 from sink_runner.errors import AccessError, RetriableError
 from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.model.status import Health
@@ -90,7 +90,7 @@ def test_a_letter_is_told_once_with_all_that_is_known_of_it(
         "__connect.errors.connector.name": "sink.people",
         "__connect.errors.task.id": "0",
         "__connect.errors.stage": "TASK_PUT",
-        "__connect.errors.class.name": "sink_runner.target.writer.Writer",
+        "__connect.errors.class.name": "sink_runner.writer.writer.Writer",
         "__connect.errors.exception.class.name": "sink_runner.errors.WriteError",
         "__connect.errors.exception.message": office.letters("error_message")[0],
         "sink.mapping": "people",

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.model.message import NO_LEADER_EPOCH, Message
+from sink_runner.writer.encryption import Sealer
 
 KEYS = st.binary(min_size=32, max_size=32)
 MESSAGES = st.builds(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dead_letters.rekey import check_fingerprints
+from sink_runner.dlq.key_rotation import check_fingerprints
 from sink_runner.errors import ConfigError
 
 pytestmark = pytest.mark.postgres

@@ -5,8 +5,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from sink_runner.dead_letters.letters import Wanted, find
-from sink_runner.dead_letters.record import record_of
+from sink_runner.dlq.record import record_of
+from sink_runner.dlq.stored_dead_letters import Wanted, find
 
 pytestmark = pytest.mark.postgres
 SECRET = "Zarathustra Sevenstein"

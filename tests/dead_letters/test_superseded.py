@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dead_letters.budget import Budget
-from sink_runner.dead_letters.dead_letter import DeadLetter
 from sink_runner.errors import QualityError
+from sink_runner.model.dead_letter import DeadLetter
+from sink_runner.writer.budget import Budget
 
 pytestmark = pytest.mark.postgres
 

@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sink_runner.dead_letters.outbox import unpublished
+from sink_runner.dlq.outbox import unpublished
 from sink_runner.masking.watch import PolicyWatch
 from sink_runner.model.status import Health
 

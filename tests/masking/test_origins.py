@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import ConfigError
+from sink_runner.masking.column_origins import read_origins
 from sink_runner.plugin import Column, Lookup, Query, TableMapping, source_wins
-from sink_runner.postgres.origins import read_origins
 
 pytestmark = pytest.mark.postgres
 

@@ -10,7 +10,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from sink_runner.assembly import Surroundings, build
 from sink_runner.avro.schema_registry import SchemaRegistry
 from sink_runner.config import Config, Database, DeadLetters, Kafka, Policies, Registry, Schema
 from sink_runner.config.dsn import Dsn
@@ -18,7 +17,8 @@ from sink_runner.errors import ConfigError
 from sink_runner.loading.registry import Plugin, Status
 from sink_runner.masking.policy import load_policies
 from sink_runner.plugin import Column, TableMapping, source_wins
-from sink_runner.postgres.preflight import Preflight, check_mapping
+from sink_runner.preflight.preflight import Preflight, check_mapping
+from sink_runner.runtime.assembly import Surroundings, build
 from sink_runner.schema_check.findings import Finding
 from sink_runner.schema_check.report import Sources, check_start
 
@@ -117,8 +117,8 @@ class Bench:
             stop=threading.Event(),
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sink_runner.assembly.check_topic", lambda *_: [])
-            patch.setattr("sink_runner.assembly.identify", _reached)
+            patch.setattr("sink_runner.runtime.assembly.check_topic", lambda *_: [])
+            patch.setattr("sink_runner.runtime.assembly.identify", _reached)
             try:
                 build(plugin, around)
             except ConfigError as fault:

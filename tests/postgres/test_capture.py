@@ -9,9 +9,9 @@ import pytest
 from sink_runner.config import Capture
 from sink_runner.kafka.capture import read_capture
 from sink_runner.model.envelope import DEFAULT_PLACEHOLDER
+from sink_runner.model.findings import Finding
 from sink_runner.plugin import Table
-from sink_runner.postgres.findings import Finding
-from sink_runner.postgres.preflight import check_mapping
+from sink_runner.preflight.preflight import check_mapping
 
 pytestmark = pytest.mark.postgres
 ROOT = Path(__file__).parents[2]

@@ -4,8 +4,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from sink_runner.postgres.cast_checks import never_fits
 from sink_runner.postgres.types import read_types
+from sink_runner.preflight.cast_checks import never_fits
 
 from ..types.values import TYPES
 

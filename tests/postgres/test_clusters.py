@@ -9,8 +9,8 @@ import pytest
 from sink_runner.errors import ConfigError, FatalError
 from sink_runner.model.envelope import Decoded
 from sink_runner.plugin import source_wins
-from sink_runner.postgres.clusters import ClusterWatch, kept_cluster
 from sink_runner.postgres.migrations import migrate
+from sink_runner.preflight.clusters import ClusterWatch, kept_cluster
 from sink_runner.recovery.positions import forget
 
 from .test_preflight import batch

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn
-from sink_runner.chain.staging import to_text
 from sink_runner.errors import DecodeError
 from sink_runner.model.envelope import ColumnType, Kind
 from sink_runner.plugin import Column
+from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.postgres.text import parse_hstore
+from sink_runner.transform.pg_encoding import to_text
+from sink_runner.transform.row import RowPlan, SourceColumn
 
 
 def base64_text(raw: bytes) -> str:

@@ -20,8 +20,8 @@ from sink_runner.postgres.text import (
     parse_hstore,
     single,
 )
-from sink_runner.postgres.type_checks import type_refusal
 from sink_runner.postgres.types import declared_type, resolve_types
+from sink_runner.preflight.type_checks import type_refusal
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "debezium" / "types"
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9)

@@ -19,7 +19,7 @@ from sink_runner.plugin import (
     newest_wins,
     source_wins,
 )
-from sink_runner.postgres.target_checks import version_faults
+from sink_runner.preflight.target_checks import version_faults
 from sink_runner.testing import NOW
 
 from ..types.values import TYPES, TypeValues

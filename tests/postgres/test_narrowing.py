@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn
 from sink_runner.errors import ValueRefusedError
 from sink_runner.model.envelope import Kind
 from sink_runner.plugin import Column
 from sink_runner.postgres.catalog import stage_type
 from sink_runner.postgres.narrowing import narrowing
+from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.postgres.types import declared_type
+from sink_runner.transform.row import RowPlan, SourceColumn
 
 KINDS = {
     "int2": Kind.INT, "int4": Kind.INT, "int8": Kind.LONG, "float8": Kind.DOUBLE,

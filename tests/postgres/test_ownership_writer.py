@@ -14,8 +14,8 @@ from sink_runner.plugin import (
     newest_wins,
     source_wins,
 )
-from sink_runner.postgres.key_identity import KeyIdentity
 from sink_runner.testing import NOW
+from sink_runner.transform.key_identity import KeyIdentity
 
 pytestmark = pytest.mark.postgres
 

@@ -28,8 +28,8 @@ from sink_runner.plugin import (
     insert_once,
     newest_wins,
 )
-from sink_runner.postgres.preflight import check_mapping, check_topic
-from sink_runner.postgres.source_checks import check_encoding
+from sink_runner.preflight.preflight import check_mapping, check_topic
+from sink_runner.preflight.source_checks import check_encoding
 
 pytestmark = pytest.mark.postgres
 
@@ -727,7 +727,7 @@ def test_topic_is_asked_for_by_its_own_name(bench, monkeypatch) -> None:
     """Kafka knows fewer characters than PostgreSQL, so a topic is not always named as its table."""
     asked = []
     monkeypatch.setattr(
-        "sink_runner.postgres.preflight.read_topic", lambda _, name: asked.append(name)
+        "sink_runner.preflight.preflight.read_topic", lambda _, name: asked.append(name)
     )
     mapping = replace(bench.mapping, source="north.public.two words")
     (found,) = check_topic("bench", mapping, bench.config)

@@ -10,12 +10,13 @@ import psycopg
 import pytest
 
 from sink_runner.avro import EnvelopeDecoder
-from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn
-from sink_runner.chain.staging import to_text
 from sink_runner.errors import EventError
 from sink_runner.model.envelope import Kind
 from sink_runner.plugin import Column, Table
 from sink_runner.postgres.catalog import CatalogColumn, read_table
+from sink_runner.postgres.target_column import TargetColumn
+from sink_runner.transform.pg_encoding import to_text
+from sink_runner.transform.row import RowPlan, SourceColumn
 
 from ..stack import typed
 

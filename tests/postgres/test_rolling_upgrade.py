@@ -12,10 +12,11 @@ import psycopg
 import pytest
 
 from sink_runner.errors import ConfigError
+from sink_runner.model.partition import Advance, Topic
 from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.session import connect
-from sink_runner.target.audit import audit
-from sink_runner.target.offsets import Advance, Offsets, Topic
+from sink_runner.writer.audit import audit
+from sink_runner.writer.offsets import Offsets
 
 LAYOUT = Path(__file__).parent / "layouts" / "3610236.sql"
 LAST = 400

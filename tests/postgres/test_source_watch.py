@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import ConfigError, RetriableError
-from sink_runner.postgres.source_watch import SECONDS, SourceWatch
+from sink_runner.preflight.source_watch import SECONDS, SourceWatch
 
 pytestmark = pytest.mark.postgres
 

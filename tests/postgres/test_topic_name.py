@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sink_runner.plugin import Column, TableMapping, source_wins
-from sink_runner.postgres import preflight
+from sink_runner.preflight import preflight
 
 
 def test_check_topic_asks_for_debezium_name(monkeypatch: pytest.MonkeyPatch) -> None:

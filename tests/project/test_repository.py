@@ -19,10 +19,11 @@ PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 # meets it.  Not here: `row`, `statements`, `derivation` and `avro.compile`, which make functions
 # and SQL once, at start, and what only an event meets that fails or waits.
 HOT_PATH = (
-    *("worker", "kafka/kafka_python", "avro/decoder"),
-    *("chain/route", "chain/incoming", "chain/steps", "chain/lookups"),
-    *("target/changes", "target/applier", "target/writer", "target/versions", "target/candidates"),
-    *("target/resolve", "target/offsets", "quality/counts"),
+    *("runtime/worker", "kafka/kafka_python", "avro/decoder"),
+    *("transform/route", "transform/incoming", "transform/steps", "transform/lookups"),
+    *("model/changes", "model/partition", "quality/counts"),
+    *("writer/committer", "writer/writer", "writer/versions", "writer/candidates"),
+    *("writer/resolve", "writer/offsets"),
 )
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from sink_runner.kafka.feed import Bounds
+from sink_runner.model.partition import Topic
 from sink_runner.plugin import Candidates, Column, TableMapping, newest_wins, source_wins
 from sink_runner.recovery.positions import behind, compares, forget, missing, offsets
-from sink_runner.target.offsets import Topic
 
 LETTER = """
 INSERT INTO sink.dead_letter (flow, partition, "offset", error_class, error_message, stack_trace,

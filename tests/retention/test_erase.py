@@ -11,15 +11,15 @@ import psycopg
 import pytest
 
 from sink_runner.batch.keys import TargetKeys
-from sink_runner.dead_letters import letters
-from sink_runner.dead_letters.letters import Wanted
-from sink_runner.postgres.callback_rows import CallbackRows
+from sink_runner.dlq import stored_dead_letters as letters
+from sink_runner.dlq.stored_dead_letters import Wanted
 from sink_runner.postgres.catalog import read_table
 from sink_runner.postgres.session import connect
 from sink_runner.retention.erase import Eraser
 from sink_runner.retention.person import Person
-from sink_runner.target.hidden_keys import KeyText
 from sink_runner.testing import NOW, TargetHarness, create, delete
+from sink_runner.writer.callback_rows import CallbackRows
+from sink_runner.writer.key_hashing import KeyText
 
 pytestmark = pytest.mark.postgres
 NAME, OTHER = "Zarathustra Sevenstein", "Somebody Otherwise"

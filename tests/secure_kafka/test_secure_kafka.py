@@ -15,8 +15,8 @@ from kafka import KafkaAdminClient
 from kafka.admin import UserScramCredentialUpsertion
 
 from sink_runner.api.publisher import Publisher
-from sink_runner.dead_letters.producer import Producer
-from sink_runner.dead_letters.record import Record
+from sink_runner.dlq.producer import Producer
+from sink_runner.dlq.record import Record
 from sink_runner.errors import AccessError, RetriableError
 from sink_runner.kafka.asking import bounds, epoch_end
 from sink_runner.kafka.connection import KafkaConnection

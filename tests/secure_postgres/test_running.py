@@ -18,7 +18,6 @@ from structlog.testing import capture_logs
 from sink_runner.api.services import _pool
 from sink_runner.batch import session as batch_session
 from sink_runner.batch.session import Options
-from sink_runner.chain.lookups import Lookups
 from sink_runner.config import Config
 from sink_runner.config.database import Database
 from sink_runner.config.dsn import Dsn
@@ -29,6 +28,7 @@ from sink_runner.plugin import Column, Lookup
 from sink_runner.runtime.mapping_thread import MappingThread
 from sink_runner.schedule.ledger import PostgresLedger
 from sink_runner.schedule.plans import Progress
+from sink_runner.transform.lookups import Lookups
 
 from ..conftest import Scratch, Written
 from ..postgres.conftest import Bench

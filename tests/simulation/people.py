@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from sink_runner.errors import RetriableError
-from sink_runner.target.offsets import Advance
+from sink_runner.model.partition import Advance
 from sink_runner.testing import NOW, Sample, TargetHarness, create, delete, update
 
 IDS = (1, 2, 3, 4)

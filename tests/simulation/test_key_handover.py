@@ -29,9 +29,9 @@ from sink_runner.plugin import (
     newest_wins,
     source_wins,
 )
-from sink_runner.postgres.key_identity import KeyIdentity
-from sink_runner.target.candidates import candidate_table
 from sink_runner.testing import NOW
+from sink_runner.transform.key_identity import KeyIdentity
+from sink_runner.writer.candidates import candidate_table
 
 from .orders import interleavings
 

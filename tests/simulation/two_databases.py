@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from sink_runner.errors import RetriableError
-from sink_runner.target.offsets import Advance
+from sink_runner.model.partition import Advance
 from sink_runner.testing import NOW, Sample, TargetHarness
 
 KEYS = 3

@@ -28,12 +28,12 @@ TOPICS = ("smart_warehouse.trap.ball", "smart_citizen.trap.ball")
 PLUGIN = """
 import os
 import sink_runner.parts
-import sink_runner.target.feeders
+import sink_runner.writer.echo_guard
 from sink_runner.plugin import Column, Keep, OnTruncate, TableMapping, hookimpl, newest_wins
 
 if os.environ.get("PING_PONG_UNGUARDED"):
     sink_runner.parts._echoes = lambda *_: frozenset()
-    sink_runner.target.feeders.Feeders.__call__ = lambda *_: False
+    sink_runner.writer.echo_guard.Feeders.__call__ = lambda *_: False
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from sink_runner.kafka.asking import EpochEnd, epoch_end
 from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.kafka.identify import TopicWatch, identify
 from sink_runner.kafka.topic_checks import read_topic, topic_faults
-from sink_runner.target.offsets import Topic
+from sink_runner.model.partition import Topic
 
 from .running import eventually
 

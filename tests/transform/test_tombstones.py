@@ -8,11 +8,6 @@ import fastavro
 import pytest
 
 from sink_runner.avro import KeyDecoder
-from sink_runner.chain.incoming import Shape
-from sink_runner.chain.route import Route
-from sink_runner.chain.row import SourceColumn, TargetColumn
-from sink_runner.chain.steps import Chain
-from sink_runner.dead_letters.sealing import Sealer
 from sink_runner.errors import DecodeError
 from sink_runner.model.changes import Leave
 from sink_runner.model.message import Message
@@ -26,7 +21,13 @@ from sink_runner.plugin import (
     TableMapping,
     source_wins,
 )
+from sink_runner.postgres.target_column import TargetColumn
+from sink_runner.transform.incoming import Shape
+from sink_runner.transform.route import Route
+from sink_runner.transform.row import SourceColumn
+from sink_runner.transform.steps import Chain
 from sink_runner.transform.tombstones import TOMBSTONE, TombstoneFilter, TombstoneRemovals
+from sink_runner.writer.encryption import Sealer
 
 KEY = {
     "type": "record",

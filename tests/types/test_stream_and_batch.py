@@ -12,10 +12,11 @@ import pytest
 
 from sink_runner.batch.rows import RowFormat
 from sink_runner.batch.snapshot import open_source
-from sink_runner.chain.row import RowPlan, SourceColumn, TargetColumn
 from sink_runner.errors import EventError
 from sink_runner.plugin import Column
 from sink_runner.postgres.catalog import CatalogColumn
+from sink_runner.postgres.target_column import TargetColumn
+from sink_runner.transform.row import RowPlan, SourceColumn
 
 from ..postgres.test_recordings import Recording, is_known, typed_columns
 from ..stack import typed

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dead_letters.parked import Parked
+from sink_runner.dlq.deferred_events import Parked
 from sink_runner.errors import FencedError, RetriableError
 from sink_runner.testing import Sample, create
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dead_letters.parked import _COUNTS, _KEYS, _KEYS_ANY, _NEWEST, _OLDEST
+from sink_runner.dlq.deferred_events import _COUNTS, _KEYS, _KEYS_ANY, _NEWEST, _OLDEST
 from sink_runner.testing import NOW, Sample, create, delete
 
 pytestmark = pytest.mark.postgres

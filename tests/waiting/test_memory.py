@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dead_letters.waiting import replay_rows
+from sink_runner.dlq.retry_queue import replay_rows
 from sink_runner.testing import NOW, Sample, create
 
 pytestmark = pytest.mark.postgres

@@ -6,11 +6,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from sink_runner.chain.lookups import Lookups
 from sink_runner.errors import ConfigError, FatalError, StepError
 from sink_runner.plugin import Column, Lookup
 from sink_runner.postgres.error_classes import own_fault
 from sink_runner.testing import Sample, TargetHarness, create
+from sink_runner.transform.lookups import Lookups
 
 pytestmark = pytest.mark.postgres
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dead_letters import waiting as waiting_module
-from sink_runner.dead_letters.waiting import replay_rows
+from sink_runner.dlq import retry_queue as waiting_module
+from sink_runner.dlq.retry_queue import replay_rows
 from sink_runner.model.message import ROWS
 from sink_runner.testing import Sample, create
 

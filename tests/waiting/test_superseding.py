@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dead_letters.parked import Parked
+from sink_runner.dlq.deferred_events import Parked
 from sink_runner.dlq.superseding import RowKeys, can_supersede
 from sink_runner.errors import DecodeError, RetriableError
 from sink_runner.plugin import (

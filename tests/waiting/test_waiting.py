@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dead_letters import waiting as waiting_module
-from sink_runner.dead_letters.parked import Parked
-from sink_runner.dead_letters.sealing import Sealer
+from sink_runner.dlq import retry_queue as waiting_module
+from sink_runner.dlq.deferred_events import Parked
 from sink_runner.errors import RetriableError
 from sink_runner.testing import NOW, Sample, create, delete
+from sink_runner.writer.encryption import Sealer
 
 pytestmark = pytest.mark.postgres
 SECRET = "Zarathustra-17"

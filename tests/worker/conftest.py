@@ -10,13 +10,7 @@ from typing import Any, Self
 
 import pytest
 
-from sink_runner.chain.incoming import Shape
-from sink_runner.chain.route import Route
-from sink_runner.chain.row import SourceColumn
-from sink_runner.chain.steps import Chain
-from sink_runner.dead_letters.dead_letter import DeadLetters
-from sink_runner.dead_letters.sealing import Sealer
-from sink_runner.dead_letters.waiting import Waiting
+from sink_runner.dlq.retry_queue import Waiting
 from sink_runner.errors import DecodeError, EventError, RetriableError
 from sink_runner.kafka.feed import Bounds
 from sink_runner.kafka.silence import listening
@@ -25,13 +19,20 @@ from sink_runner.loading.registry import new_manager
 from sink_runner.model.changes import Change, Leave
 from sink_runner.model.envelope import Decoded, Kind
 from sink_runner.model.message import NO_LEADER_EPOCH, Message
+from sink_runner.model.partition import Topic
 from sink_runner.model.status import Health
 from sink_runner.plugin import Column, Delete, Event, Lookup, hookimpl
 from sink_runner.runtime.retry import Patience
 from sink_runner.runtime.worker import Worker
-from sink_runner.target.applier import Applier
-from sink_runner.target.offsets import Offsets, Topic
 from sink_runner.testing import NOW
+from sink_runner.transform.incoming import Shape
+from sink_runner.transform.route import Route
+from sink_runner.transform.row import SourceColumn
+from sink_runner.transform.steps import Chain
+from sink_runner.writer.committer import Applier
+from sink_runner.writer.dead_letters import DeadLetters
+from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.offsets import Offsets
 
 SEALER = Sealer(b"k" * 32, "k")
 HEADER = b"\0\0\0\0\1"

@@ -8,7 +8,7 @@ from sink_runner.errors import ConfigError, FatalError, RetriableError
 from sink_runner.kafka.asking import EpochEnd
 from sink_runner.kafka.identify import TopicWatch
 from sink_runner.model.message import Message
-from sink_runner.target.offsets import Topic
+from sink_runner.model.partition import Topic
 
 pytestmark = pytest.mark.postgres
 

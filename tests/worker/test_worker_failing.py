@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from sink_runner.dead_letters.budget import Budget
 from sink_runner.errors import ConfigError, FatalError, RetriableError, WriteError
+from sink_runner.writer.budget import Budget
 
 pytestmark = pytest.mark.postgres
 

@@ -1,1 +1,0 @@
-"""From decoded events to changes of the target, through the plugins' steps."""

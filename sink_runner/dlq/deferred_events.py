@@ -1,0 +1,245 @@
+"""The dead letters that others wait behind: found, opened and settled."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+import psycopg
+from cryptography.exceptions import InvalidTag
+
+from ..errors import RetriableError, WaitingError
+from ..model.batch import WaitingKey
+from ..model.dead_letter import DeadLetter, waits
+from ..model.message import Message
+from ..model.portions import DEFAULT_BYTES
+from ..postgres.error_classes import TAKEN
+from ..writer.dead_letters import described
+from ..writer.encryption import Sealer
+from .superseding import KEY, PLACE
+
+Connection = psycopg.Connection[Any]
+_HELD = "status IN ('OPEN', 'PARKED') AND (status = 'PARKED' OR partition IS NOT NULL)"
+_KEYS = f"""
+SELECT DISTINCT ON (1, 2) {PLACE}, {KEY}, status = 'PARKED' FROM sink.dead_letter
+WHERE flow = %s AND {PLACE} = ANY (%s) AND {_HELD}
+ORDER BY 1, 2, dlq_id -- rows without a key, whose own number is their key: the oldest first
+"""
+# Where newer rows supersede older ones, no event waits for a person to decide on another.
+_KEYS_ANY = f"""
+SELECT {PLACE}, {KEY}, bool_or(status = 'PARKED') FROM sink.dead_letter
+WHERE flow = %s AND {PLACE} = ANY (%s) AND {_HELD}
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+# What waits for another row to give up a value, in whatever partition.
+_CONTENDING = f"""
+SELECT {PLACE}, {KEY} FROM sink.dead_letter
+WHERE flow = %s AND status = 'PARKED' AND sqlstate = ANY (%s) AND (partition IS NULL) = %s
+GROUP BY 1, 2 ORDER BY min(dlq_id) LIMIT %s
+"""
+# The size of a value that is stored out of line is known without reading it.
+_HEADS = """
+SELECT k.n - 1, d.dlq_id, d.size, d.status
+FROM unnest(%s::int[], %s::bytea[]) WITH ORDINALITY AS k (partition, key, n)
+CROSS JOIN LATERAL (
+  SELECT dlq_id, octet_length(source_data) AS size, status FROM sink.dead_letter
+  WHERE flow = %s AND {place} = k.partition AND {key} = k.key AND {held}
+  ORDER BY dlq_id {order} LIMIT %s
+) d
+ORDER BY k.n, d.dlq_id {order}
+"""
+_OLDEST = _HEADS.format(place=PLACE, key=KEY, held=_HELD, order="ASC")
+_NEWEST = _HEADS.format(place=PLACE, key=KEY, held="status = 'PARKED'", order="DESC")
+_READ = f"""
+SELECT dlq_id, {PLACE}, {KEY}, topic, "offset", source_data, created_at < %s
+FROM sink.dead_letter WHERE dlq_id = ANY (%s) AND status = 'PARKED' ORDER BY dlq_id
+"""
+_COUNTS = """
+SELECT count(*) FILTER (WHERE status = 'OPEN'), count(*) FILTER (WHERE status = 'PARKED'),
+  count(partition) FILTER (WHERE status = 'OPEN')
+FROM sink.dead_letter WHERE flow = %s AND status IN ('OPEN', 'PARKED')
+"""
+_REPLAYED = """
+UPDATE sink.dead_letter SET status = 'REPLAYED', attempts = attempts + 1
+WHERE dlq_id = ANY (%s) AND status = 'PARKED'
+"""
+_OPEN = """
+UPDATE sink.dead_letter SET status = 'OPEN', attempts = attempts + 1,
+  error_class = %s, sqlstate = %s, error_message = %s, stack_trace = %s
+WHERE dlq_id = %s AND status = 'PARKED'
+"""
+
+
+class Counts(NamedTuple):
+    """How many letters a mapping has, in all partitions."""
+
+    open: int
+    parked: int
+    failed: int
+    """Those of `open` that are events, and not rows of a batch."""
+
+
+class ParkedEvent(NamedTuple):
+    """A parked letter, opened."""
+
+    dlq_id: int
+    key: WaitingKey
+    message: Message
+    expired: bool
+    """It has waited for longer than it may."""
+    first: bool
+    """No dead letter of its key comes before it, but for those that were taken as well."""
+    fault: WaitingError | None = None
+    """Why it could not be opened; the message is empty then."""
+
+
+class Taken(NamedTuple):
+    """What was found of some keys."""
+
+    events: list[ParkedEvent]
+    blocked: set[WaitingKey]
+    """Those where, after the events, comes one that a person has to decide on."""
+    reached: list[WaitingKey]
+    """The keys that were looked at before there was no more room."""
+    cut: set[WaitingKey]
+    """Those of them of which more events may follow."""
+
+
+class _Heads(NamedTuple):
+    """The dead letters of one key that may be taken, by number and size."""
+
+    oldest: list[tuple[int, int]]
+    newest: list[tuple[int, int]]
+    blocked: bool
+
+    def in_turn(self) -> list[tuple[int, int]]:
+        """The newest and the oldest ones by turns, each once."""
+        turns = zip_longest(self.newest, self.oldest)
+        return list(dict.fromkeys(head for turn in turns for head in turn if head is not None))
+
+
+def _fitting(heads: Sequence[tuple[int, int]], room: int, least: int) -> list[tuple[int, int]]:
+    """The first of these that fit into so many bytes, but at least so many of them."""
+    for at, (_, size) in enumerate(heads):
+        if at >= least and size > room:
+            return list(heads[:at])
+        room -= size
+    return list(heads)
+
+
+class Parked:
+    """One mapping's letters that hold up others."""
+
+    at_once = 10
+    """So many of a key are taken at once."""
+
+    def __init__(self, mapping: str, sealer: Sealer, most_bytes: int = DEFAULT_BYTES) -> None:
+        self._mapping = mapping
+        self._sealer = sealer
+        self.most_bytes = most_bytes
+        """So many bytes of payloads are read at once."""
+
+    def keys(
+        self, partitions: Collection[int], connection: Connection, *, supersedes: bool = False
+    ) -> dict[WaitingKey, bool]:
+        """The keys of these partitions that others wait behind, and whether the runner may try
+        them again: a person decides on the others."""
+        query = _KEYS_ANY if supersedes else _KEYS
+        found = connection.execute(query.encode(), (self._mapping, list(partitions)))
+        return {(place, key): ready for place, key, ready in found}
+
+    def contending(self, connection: Connection, *, rows: bool, most: int) -> list[WaitingKey]:
+        """The keys of events, or of a batch's rows, that wait for a value that another row has.
+
+        Those of other runners' partitions are among them: rows that swap their values have to be
+        written together.
+        """
+        return connection.execute(
+            _CONTENDING.encode(), (self._mapping, list(TAKEN), rows, most)
+        ).fetchall()
+
+    def counts(self, connection: Connection) -> Counts:
+        found = connection.execute(_COUNTS, (self._mapping,)).fetchone()
+        assert found is not None
+        return Counts(*found)
+
+    def take(
+        self,
+        keys: Sequence[WaitingKey],
+        oldest: datetime,
+        connection: Connection,
+        *,
+        supersedes: bool = False,
+    ) -> Taken:
+        """The first few of each key, in the order in which they were parked.
+
+        Where newer events supersede older ones, the last few as well.  Together their payloads
+        have at most `most_bytes`, unless a single one has more.
+        """
+        taken, numbers, first = Taken([], set(), [], set()), list[int](), set[int]()
+        room = self.most_bytes
+        found = self._heads(keys, connection, supersedes=supersedes)
+        for key, heads in zip(keys, found, strict=True):
+            in_turn = heads.in_turn()
+            # Of the first key the newest and the oldest are always taken, so that it goes on.
+            fitting = _fitting(in_turn, room, 0 if numbers else 1 + supersedes)
+            if in_turn and not fitting:
+                break
+            taken.reached.append(key)
+            if heads.blocked:
+                taken.blocked.add(key)
+            windows = len(heads.oldest), len(heads.newest)
+            if len(fitting) < len(in_turn) or self.at_once in windows:
+                taken.cut.add(key)
+            numbers += [number for number, _ in fitting]
+            room -= sum(size for _, size in fitting)
+            first.update(number for number, _ in heads.oldest)
+        for row in connection.execute(_READ.encode(), (oldest, numbers)):
+            taken.events.append(self._opened(row, first=row[0] in first))
+        return taken
+
+    def _heads(
+        self, keys: Sequence[WaitingKey], connection: Connection, *, supersedes: bool
+    ) -> list[_Heads]:
+        found = [_Heads([], [], blocked=False) for _ in keys]
+        given = ([key[0] for key in keys], [key[1] for key in keys], self._mapping, self.at_once)
+        for at, number, size, status in connection.execute(_OLDEST.encode(), given):
+            if status != "PARKED":
+                found[at] = found[at]._replace(blocked=True)
+            elif not found[at].blocked:
+                found[at].oldest.append((number, size))
+        if supersedes:
+            for at, number, size, _ in connection.execute(_NEWEST.encode(), given):
+                found[at].newest.append((number, size))
+        return found
+
+    def _opened(self, row: Sequence[Any], *, first: bool) -> ParkedEvent:
+        dlq_id, at, key, topic, offset, sealed, expired = row
+        fault = None
+        try:
+            message = self._sealer.open(sealed, topic, at, offset)
+        except InvalidTag:  # its key may come back with the next start
+            message = Message(topic, at, offset, None, None)
+            fault = WaitingError("sealed with another key than the dead letters have now")
+        return ParkedEvent(dlq_id, (at, key), message, expired, first, fault)
+
+    def settle(
+        self, ended: Sequence[ParkedEvent], connection: Connection, letters: Sequence[DeadLetter]
+    ) -> None:
+        """Mark those that were applied, and those of the letters as failed; others still wait."""
+        failed = {id(letter.message): letter for letter in letters}
+        replayed = [event.dlq_id for event in ended if id(event.message) not in failed]
+        opened = [
+            (*described(letter.error), event.dlq_id)
+            for event in ended
+            if (letter := failed.get(id(event.message))) and not waits(letter)
+        ]
+        with connection.cursor() as cursor:
+            settled = cursor.execute(_REPLAYED, (replayed,)).rowcount
+            if opened:
+                cursor.executemany(_OPEN, opened)
+                settled += cursor.rowcount
+        if settled != len(replayed) + len(opened):  # by a person; ask again what there is
+            raise RetriableError("parked events were settled by somebody else")

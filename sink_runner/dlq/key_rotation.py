@@ -1,0 +1,162 @@
+"""Change the key of the letters: what they hold is sealed anew, and their fingerprints with it.
+
+The fingerprint says which letters are of one row, so it must be the same for all of them and for
+the runner at every moment.  It is made with the oldest key that is there; only `fingerprints`
+changes it, all at once, while nobody makes any, and a runner looks before it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+from cryptography.exceptions import InvalidTag
+
+from ..config.dsn import Dsn
+from ..errors import ConfigError
+from ..model.message import ROWS
+from ..postgres.error_classes import judge
+from ..postgres.session import connect
+from ..writer import key_hashing as hidden_keys
+from ..writer.encryption import Sealer
+from .stored_dead_letters import SIZED, first_sized
+
+Connection = psycopg.Connection[Any]
+
+_AT_ONCE = 500
+_OTHER = "key_id <> %s AND source_data IS NOT NULL"
+_COUNT = f"SELECT count(*) FROM sink.dead_letter WHERE {_OTHER}"
+_PLACE = f'topic, coalesce(partition, {ROWS}), "offset"'
+_OTHERS = f"""
+{SIZED} WHERE {_OTHER} AND dlq_id > %s
+ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
+"""
+_READ = (
+    f"SELECT dlq_id, source_data, {_PLACE} FROM sink.dead_letter WHERE dlq_id = ANY (%s) ORDER BY 1"
+)
+_RESEAL = "UPDATE sink.dead_letter SET source_data = %s, key_id = %s WHERE dlq_id = %s"
+_MARKED = f"""
+{SIZED} WHERE event_key_hash IS NOT NULL AND source_data IS NOT NULL AND dlq_id > %s
+ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
+"""
+_MARK = "UPDATE sink.dead_letter SET event_key_hash = %s WHERE dlq_id = %s"
+# Of a settled letter the key is gone, and nothing waits behind it.
+_FORGET = "UPDATE sink.dead_letter SET event_key_hash = NULL WHERE source_data IS NULL"
+_RUNNERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name LIKE 'sink-runner %%'
+  AND application_name NOT IN ('sink-runner dlq', 'sink-runner audit', 'sink-runner outbox')
+"""
+_SAMPLE = f"""
+SELECT source_data, {_PLACE}, key_id, event_key_hash FROM sink.dead_letter
+WHERE flow = %s AND event_key_hash IS NOT NULL AND status = ANY (ARRAY['OPEN', 'PARKED'])
+  AND (key_id <> ALL (%s) OR dlq_id = (
+    SELECT max(dlq_id) FROM sink.dead_letter
+    WHERE flow = %s AND event_key_hash IS NOT NULL AND status IN ('OPEN', 'PARKED')))
+ORDER BY key_id <> ALL (%s) DESC LIMIT 1
+"""
+
+Told = Callable[..., None]
+"""Told `total` and `advance`."""
+
+
+class Done(NamedTuple):
+    """How many letters were changed, and how many could not be opened."""
+
+    changed: int
+    unopened: int
+
+    def __str__(self) -> str:
+        left = f", {self.unopened} are sealed with keys that are not in old_keys"
+        return f"{self.changed} letters changed" + (left if self.unopened else "")
+
+
+def reseal(connection: Connection, sealer: Sealer, told: Told) -> Done:
+    """Seal what other keys have sealed, some at a time; a run that is cut off may be done again."""
+    (total,) = connection.execute(_COUNT.encode(), (sealer.key_id,)).fetchone() or (0,)
+    told(total=total)
+    changed = last = 0
+    unopened = int(not hidden_keys.reseal(connection, sealer))
+    while True:
+        with connection.transaction():
+            rows = _some(connection, _OTHERS, (sealer.key_id, last))
+            made = [
+                (sealer.seal(message), sealer.key_id, row[0])
+                for row in rows
+                if (message := _opened(sealer, row[1:])) is not None
+            ]
+            with connection.cursor() as cursor:
+                cursor.executemany(_RESEAL, made)
+        changed, unopened = changed + len(made), unopened + len(rows) - len(made)
+        told(advance=len(rows))
+        if not rows:
+            return Done(changed, unopened)
+        last = rows[-1][0]
+
+
+def fingerprints(connection: Connection, sealer: Sealer, told: Told) -> Done:
+    """Make all fingerprints with the present key, in one transaction; all or none."""
+    new, changed, last = sealer.renewed(), 0, 0
+    with connection.transaction():
+        _check_alone(connection, sealer)
+        connection.execute(_FORGET)
+        while rows := _some(connection, _MARKED, (last,)):
+            made = []
+            for row in rows:
+                message = _opened(new, row[1:])
+                if message is None:
+                    raise ConfigError("a letter can't be opened with the present key alone")
+                made.append((new.fingerprint(message.key), row[0]))
+            with connection.cursor() as cursor:
+                cursor.executemany(_MARK, made)
+            changed, last = changed + len(made), rows[-1][0]
+            told(advance=len(made))
+    return Done(changed, 0)
+
+
+def _some(connection: Connection, query: str, parameters: Sequence[Any]) -> list[Any]:
+    """Read the next letters that a query selects and locks, of bounded size."""
+    numbers = first_sized(connection, query, parameters)
+    return connection.execute(_READ.encode(), (numbers,)).fetchall()
+
+
+def check_fingerprints(dsn: Dsn, mapping: str, sealer: Sealer) -> None:
+    """Refuse to go on with other keys than the letters that wait have their fingerprints from."""
+    try:
+        with connect(dsn, "sink-runner start") as connection:
+            parameters = mapping, list(sealer.key_ids), mapping, list(sealer.key_ids)
+            row = connection.execute(_SAMPLE.encode(), parameters).fetchone()
+    except psycopg.Error as fault:
+        raise judge(fault) from fault
+    if row is None:
+        return
+    *sealed, key_id, mark = row
+    message = _opened(sealer, sealed)
+    if message is None:
+        raise ConfigError(
+            f"dead letters wait that key {key_id!r} has sealed: put it into [dead_letters] "
+            "old_keys, or discard them by `sink-runner dlq discard`"
+        )
+    if sealer.fingerprint(message.key) != bytes(mark):
+        raise ConfigError(
+            "the dead letters' fingerprints were made with another key than the oldest in "
+            "[dead_letters]: see `sink-runner dlq rekey --help`"
+        )
+
+
+def _check_alone(connection: Connection, sealer: Sealer) -> None:
+    (runners,) = connection.execute(_RUNNERS).fetchone() or (0,)
+    if runners:
+        raise ConfigError(f"{runners} sessions of runners are open: stop the runners first")
+    (others,) = connection.execute(_COUNT.encode(), (sealer.key_id,)).fetchone() or (0,)
+    if others:
+        raise ConfigError(f"{others} letters have other keys: `sink-runner dlq rekey` comes first")
+
+
+def _opened(sealer: Sealer, row: Any) -> Any:
+    sealed, *place = row
+    try:
+        return sealer.open(sealed, *place)
+    except InvalidTag:
+        return None

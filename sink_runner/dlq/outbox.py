@@ -1,0 +1,178 @@
+"""Feeds the Kafka topics of the dead letters from the table, which is the truth.
+
+A topic can't take part in the database's transaction, so a letter is sent after it is committed
+and marked when Kafka has it.  Whoever dies in between sends it again: at least once, never lost;
+`sink.dlq-id`, `sink.attempts` and `sink.status` identify a record that came twice.  Two runners
+never send the same one at once, and a Kafka that does not answer only delays it.  What merely
+waits is no dead letter.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, Protocol
+
+import psycopg
+import structlog
+from prometheus_client import Gauge
+
+from ..config import Config
+from ..config.dsn import Dsn
+from ..error_text import describe
+from ..errors import AccessError, RetriableError
+from ..kafka.connection import KafkaConnection
+from ..loading import registry
+from ..model.status import Health
+from ..postgres.session import Connection, connect
+from .producer import Producer
+from .record import Record, record_of
+from .stored_dead_letters import SIZED, first_sized, read
+
+_AT_ONCE = 100
+_LONGEST = 30.0  # seconds between attempts while Kafka or the database does not answer
+# The index dead_letter_unpublished is of these very letters.
+UNPUBLISHED = """error_class <> 'WaitingError'
+AND (published_attempts IS NULL
+OR (status IN ('OPEN', 'SUPERSEDED') AND published_attempts < attempts))"""
+_SOURCES = f"""
+SELECT split_part(topic, '.', 1), count(*) FROM sink.dead_letter
+WHERE {UNPUBLISHED} AND topic IS NOT NULL GROUP BY 1 ORDER BY 1
+"""
+_TAKE = f"""
+{SIZED} WHERE {UNPUBLISHED} AND split_part(topic, '.', 1) = %s
+ORDER BY dlq_id LIMIT {_AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED
+"""
+_MARK = "UPDATE sink.dead_letter SET published_attempts = attempts WHERE dlq_id = ANY (%s)"
+
+
+class Sends(Protocol):
+    """Where records go."""
+
+    def send(self, records: Sequence[Record]) -> None:
+        """Return when they are safe; RetriableError if they may not be."""
+
+    def close(self) -> None: ...
+
+
+class Outbox:
+    """The letters of one target database, on their way to Kafka.  One thread at a time."""
+
+    def __init__(self, database: str, dsn: Dsn, producer: Sends, waiting: Gauge) -> None:
+        self._database = database
+        self._dsn = dsn
+        self._producer = producer
+        self._waiting = waiting
+        self._connection: Connection | None = None
+        self._sources: set[str] = set()
+
+    def feed(self) -> int:
+        """Send what has not been sent; return how many letters that were.
+
+        A topic that can't be written to keeps no other waiting; its error is raised in the end.
+        """
+        sent = 0
+        fault: AccessError | RetriableError | None = None
+        for source in self._left():
+            try:
+                while part := self._some(source):
+                    sent += part
+            except (AccessError, RetriableError) as refused:
+                fault = refused
+        if sent or fault:
+            self._left()
+        if fault is not None:
+            raise fault
+        return sent
+
+    def close(self) -> None:
+        self._producer.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _left(self) -> list[str]:
+        """The source databases of what has to be sent; how much it is, is told."""
+        found = dict(self._session().execute(_SOURCES.encode()).fetchall())
+        self._sources |= found.keys()
+        for source in self._sources:
+            self._waiting.labels(self._database, source).set(found.get(source, 0))
+        return list(found)
+
+    def _some(self, source: str) -> int:
+        """Send some letters of one direction, and mark them in the transaction that holds them."""
+        connection = self._session()
+        with connection.transaction():
+            found = first_sized(connection, _TAKE, (source,))
+            if found:
+                letters = read(connection, found)
+                self._producer.send([record_of(letter, self._database) for letter in letters])
+                connection.execute(_MARK, (found,))
+        return len(found)
+
+    def _session(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._dsn, "sink-runner outbox")
+        return self._connection
+
+
+def unpublished(health: Health) -> Gauge:
+    """The figure of what is still to be told."""
+    return health.gauge(
+        "sink_dead_letters_unpublished",
+        "Dead letters that their Kafka topic was not told of yet.",
+        ("database", "source"),
+    )
+
+
+@contextmanager
+def feeding(config: Config, plugins: Sequence[registry.Plugin], health: Health) -> Iterator[None]:
+    """Feed the topics of every target of these plugins meanwhile, a thread for each database."""
+    seconds = config.dead_letters.publish_seconds
+    mappings = [plugin.mapping for plugin in plugins if plugin.mapping is not None]
+    targets = {mapping.target_table.database for mapping in mappings}
+    gauge = unpublished(health)
+    stop = threading.Event()
+    threads = []
+    for name in sorted(targets & config.databases.keys() if seconds else ()):
+        outbox = Outbox(
+            name, config.databases[name].dsn, Producer(KafkaConnection.of(config.kafka)), gauge
+        )
+        threads.append(
+            threading.Thread(
+                target=_loop, args=(name, outbox, seconds, stop), name=f"outbox-{name}", daemon=True
+            )
+        )
+    try:
+        for thread in threads:
+            thread.start()
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(2.0)
+
+
+def _loop(name: str, outbox: Outbox, seconds: float, stop: threading.Event) -> None:
+    """Until told to stop; whatever goes wrong is told once, and tried again."""
+    log = structlog.get_logger().bind(database=name)
+    pause, told = seconds, False
+    with closing(outbox):
+        while not stop.wait(pause):
+            fault = _fault_of(outbox.feed)
+            if fault is None:
+                pause, told = seconds, False
+                continue
+            if isinstance(fault, psycopg.errors.UndefinedTable):
+                continue  # no mapping has started with this database yet
+            if not told:
+                log.warning("dead_letters_not_published", reason=describe(fault))
+            pause, told = min(pause * 2, _LONGEST), True
+
+
+def _fault_of(work: Callable[[], Any]) -> Exception | None:
+    try:
+        work()
+    except Exception as fault:  # noqa: BLE001 - nothing else of the runner may end with it
+        return fault
+    return None

@@ -1,0 +1,76 @@
+"""A letter as a Kafka record: sealed, with the headers of Kafka Connect's dead letters and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .stored_dead_letters import Letter
+
+TOPIC = "sink.dead-letters.{source}-to-{target}"
+
+_ERRORS = "sink_runner.errors"
+# Connect's names of the stages, and what of ours does them.
+_STAGES = {
+    "DecodeError": ("VALUE_CONVERTER", "sink_runner.avro.decoder.EnvelopeDecoder"),
+    "WriteError": ("TASK_PUT", "sink_runner.writer.writer.Writer"),
+}
+_CHAIN = ("TRANSFORMATION", "sink_runner.transform.route.Route")
+
+
+class Record(NamedTuple):
+    """What is sent."""
+
+    topic: str
+    key: bytes | None
+    """The fingerprint of the event's key, so that the letters of a row are in one partition."""
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+    def without_value(self) -> Record:
+        """For a value that is too large for Kafka: whoever reads it is told where it is."""
+        return self._replace(value=None, headers=[*self.headers, ("sink.too-large", b"true")])
+
+
+def record_of(letter: Letter, target: str) -> Record:
+    """The record for the topic of the letter's direction."""
+    source = letter.topic.partition(".")[0]
+    headers = [
+        *((f"__connect.errors.{name}", value) for name, value in _connect(letter).items()),
+        *((f"sink.{name}", value) for name, value in _ours(letter, target).items()),
+    ]
+    return Record(
+        TOPIC.format(source=source, target=target),
+        letter.event_key_hash,
+        letter.source_data,
+        [(name, value.encode()) for name, value in headers],
+    )
+
+
+def _connect(letter: Letter) -> dict[str, str]:
+    stage, class_ = _STAGES.get(letter.error_class, _CHAIN)
+    partition = "" if letter.partition is None else str(letter.partition)
+    return {
+        "topic": letter.topic,
+        "partition": partition,
+        "offset": str(letter.offset),
+        "connector.name": f"sink.{letter.flow}",
+        "task.id": partition or "batch",
+        "stage": stage,
+        "class.name": class_,
+        "exception.class.name": f"{_ERRORS}.{letter.error_class}",
+        "exception.message": letter.error_message,
+        "exception.stacktrace": letter.stack_trace,
+    }
+
+
+def _ours(letter: Letter, target: str) -> dict[str, str]:
+    return {
+        "mapping": letter.flow,
+        "plugin-version": letter.plugin_version,
+        "key-id": letter.key_id,
+        "dlq-id": f"{target}/{letter.dlq_id}",
+        "sqlstate": letter.sqlstate or "",
+        "attempts": str(letter.attempts),
+        "status": letter.status,
+    }

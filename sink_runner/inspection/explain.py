@@ -1,0 +1,198 @@
+"""Send a letter's event through the chain of today and tell of each step; nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ..dlq.stored_dead_letters import DISCARDED, REPLAYED, SUPERSEDED, Letter
+from ..error_text import describe, sqlstate_of, text_of
+from ..errors import (
+    ConfigError,
+    DecodeError,
+    EventError,
+    ExpiredError,
+    QualityError,
+    SinkError,
+    StepError,
+    WaitingError,
+)
+from ..masking.scrub import HIDDEN
+from ..model.batch import Batch
+from ..model.changes import Change, Write
+from ..plugin import ABSENT
+from .dry_run import Rehearsal, rehearsal
+from .service import Workbench
+from .trace import Notes
+
+OK, STOPPED, FAILED = "ok", "stopped", "FAILED"
+
+_HOOKS = {"sink_filter": "filter", "sink_map": "map", "sink_mask": "mask", "columns": "map"}
+
+
+class Step(NamedTuple):
+    """One step, what it came to and why."""
+
+    name: str
+    state: str
+    told: str
+
+
+@dataclass(slots=True)
+class Explained:
+    """The steps as far as the event went, and what would be written."""
+
+    id: str
+    mapping: str
+    steps: list[Step] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of the target, masked."""
+
+    @property
+    def good(self) -> bool:
+        return all(step.state != FAILED for step in self.steps)
+
+    @property
+    def over(self) -> bool:
+        return any(step.state != OK for step in self.steps)
+
+    def add(self, name: str, state: str, told: str) -> None:
+        self.steps.append(Step(name, state, told))
+
+    def record(self) -> dict[str, Any]:
+        steps = [step._asdict() for step in self.steps]
+        return {
+            "id": self.id,
+            "mapping": self.mapping,
+            "good": self.good,
+            "steps": steps,
+            "rows": self.rows,
+        }
+
+
+_SETTLED = {
+    REPLAYED: "replayed: it was applied, and its payload deleted",
+    DISCARDED: "discarded: it was given up, and its payload deleted",
+    SUPERSEDED: "superseded: a newer row of its source row was applied, and its payload deleted",
+}
+
+
+def explain(bench: Workbench, database: str, letter: Letter) -> Explained:
+    """Tell what would become of the letter if it were tried now."""
+    told = Explained(f"{database}/{letter.dlq_id}", letter.flow)
+    plugin = bench.plugins.get(letter.flow)
+    if plugin is None or plugin.mapping is None:
+        raise ConfigError(f"mapping {letter.flow!r} is not on: there is no chain to try")
+    if letter.status in _SETTLED:
+        told.add("status", STOPPED, _SETTLED[letter.status])
+        return told
+    message = bench.payloads.message(letter)
+    told.add("open", OK, f"sealed with key {letter.key_id!r}, {len(message.value or b'')} bytes")
+    notes = Notes()
+    with rehearsal(bench, plugin, notes, of_batch=letter.of_batch) as stage:
+        try:
+            event = stage.decode(message)
+        except (DecodeError, EventError) as fault:
+            told.add("decode", FAILED, text_of(fault))
+            return told
+        told.add("decode", OK, f"operation {event.op!r}{_origin(event.origin)}")
+        batch = stage.route.apply([(message, event)])
+        _chain(told, stage, notes, batch)
+        told.rows = [_shown(bench, stage, change) for change in batch.changes]
+        if not told.over:
+            _write(told, stage, notes, batch)
+    return told
+
+
+def _origin(origin: str | None) -> str:
+    return f", written by {origin}" if origin else ""
+
+
+def _chain(told: Explained, stage: Rehearsal, notes: Notes, batch: Batch) -> None:
+    """From the filter to the lookups."""
+    error = batch.letters[0].error if batch.letters else None
+    at = None if error is None else _step_of(error, notes)
+    for name, text in _steps(stage, notes, batch):
+        if name == at and error is not None:
+            told.add(name, FAILED, _why(error))
+            return
+        if name == "origin" and batch.counts["echo"]:
+            told.add(name, STOPPED, "it would only go back to where it came from")
+            return
+        told.add(name, OK, text)
+        if name == "filter" and batch.counts["dropped"]:
+            told.add(name, STOPPED, "dropped: it changes nothing in the target")
+            return
+        if name == "map" and batch.counts["unchanged"]:
+            told.add(name, STOPPED, "no mapped column has changed")
+            return
+
+
+def _steps(stage: Rehearsal, notes: Notes, batch: Batch) -> Iterator[tuple[str, str]]:
+    yield "origin", "not an echo of this mapping's own writes"
+    yield "filter", _said(notes, "sink_filter") or "no plugin filters"
+    rules = [rule.name for rule in stage.mapping.rules]
+    yield "rules", ", ".join(rules) or "no rules of the whole row"
+    defaults = [name for _, name in batch.defaults]
+    used = f"; default used: {', '.join(defaults)}" if defaults else ""
+    mapped = _said(notes, "sink_map")
+    yield "map", f"{len(stage.columns)} columns{used}" + (f"; {mapped}" if mapped else "")
+    masked = [column.name for column in stage.columns if column.mask is not None]
+    more = _said(notes, "sink_mask")
+    yield "mask", (", ".join(masked) or "nothing by policy") + (f"; {more}" if more else "")
+    found = [f"{name}: {n} of {of} found" for name, (of, n) in notes.lookups.items()]
+    yield "lookup", ", ".join(found) or "nothing is looked up"
+
+
+def _step_of(error: EventError, notes: Notes) -> str:
+    """Where the chain stopped."""
+    if isinstance(error, StepError):
+        return _HOOKS.get(error.step, "map")
+    if isinstance(error, WaitingError | ExpiredError) or notes.lookups:
+        return "lookup"
+    if isinstance(error, QualityError):
+        return "map" if error.column else "rules"
+    return "map"
+
+
+def _write(told: Explained, stage: Rehearsal, notes: Notes, batch: Batch) -> None:
+    try:
+        written, error = stage.write(batch)
+    except SinkError as fault:  # the world's, or the set-up's
+        told.add("write", FAILED, f"the mapping would wait or stop: {text_of(fault)}")
+        return
+    if resolved := _said(notes, "sink_resolve_conflict"):
+        told.add("resolve", OK, resolved)
+    if error is not None:
+        told.add("write", FAILED, _why(error))
+    elif written:
+        told.add("write", OK, f"would change {written} rows; rolled back")
+    else:
+        told.add("write", OK, "would change nothing: the target holds this, or what is newer")
+
+
+def _why(error: EventError) -> str:
+    state = sqlstate_of(error)
+    cause = f" ({describe(error.__cause__, nested=True)})" if error.__cause__ is not None else ""
+    return text_of(error) + (f", SQLSTATE {state}" if state else "") + ("" if state else cause)
+
+
+def _said(notes: Notes, hook: str) -> str:
+    return ", ".join(f"{note.plugin}: {note.answer}" for note in notes.of(hook))
+
+
+def _shown(bench: Workbench, stage: Rehearsal, change: Change) -> dict[str, Any]:
+    """A target row as this person may see it; what comes from a personal column is personal."""
+    if isinstance(change, Write):
+        names: Sequence[str] = [column.name for column in stage.columns]
+        values, does = change.values, "write"
+    else:
+        names, values, does = stage.key, change.key, type(change.action).__name__.lower()
+    row: Mapping[str, Any] = {
+        name: value for name, value in zip(names, values, strict=True) if value is not ABSENT
+    }
+    sight = bench.viewer.sight(stage.mapping.target_table, row)
+    shown = sight.row(row, clear=False) or {}
+    hidden = [name for name in shown if name not in stage.shown and name not in sight.masks]
+    return {"does": does, "row": shown | dict.fromkeys(hidden, HIDDEN)}

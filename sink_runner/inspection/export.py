@@ -1,0 +1,165 @@
+"""Letters for other programs: JSON lines or CSV, masked like everything else that is shown."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Any, Protocol, TextIO
+
+from ..dlq import stored_dead_letters as letters
+from ..dlq.stored_dead_letters import Connection, Letter, Wanted
+from ..errors import ConfigError
+from .service import Workbench
+from .tables import progress
+
+COLUMNS = (
+    *("id", "flow", "topic", "partition", "offset", "error_class", "sqlstate", "error_message"),
+    *("stack_trace", "key_id", "plugin_version", "attempts", "status", "created_at"),
+    *("op", "key", "before", "after", "unreadable"),
+)
+_BLANK = " \t\r\n\v\f\0\xa0\u200b\u3000\ufeff"
+
+
+class Writes(Protocol):
+    """What puts a record on a line."""
+
+    def __call__(self, record: dict[str, Any]) -> None: ...
+
+
+@dataclass(slots=True)
+class Exported:
+    """What an export has come to."""
+
+    letters: int = 0
+    without: dict[str, str] = field(default_factory=dict)
+    """Letters that were asked for in clear and can't be read, and why."""
+    unaudited: set[str] = field(default_factory=set)
+    """Databases in which it could not be written down."""
+
+
+def export(
+    bench: Workbench,
+    wanted: Wanted,
+    *,
+    ids: Sequence[str],
+    key: str | None,
+    as_csv: bool,
+    output: Path | None,
+    clear: bool,
+) -> Exported:
+    """Write the letters; what is read is written down before."""
+    done = Exported()
+    with _opened(output) as file, progress() as bar:
+        task, write = bar.add_task("exporting", total=None), _writer(file, as_csv=as_csv)
+        for database, connection, here in bench.search(wanted, ids, key):
+            after = 0
+            while page := letters.find_after(connection, here, after):
+                read = _in_clear if clear else _masked
+                for record in read(bench, database, page, connection, done):
+                    write(record)
+                after = page[-1].dlq_id
+                done.letters += len(page)
+                bar.update(task, completed=done.letters)
+    return done
+
+
+def _masked(
+    bench: Workbench, database: str, page: list[Letter], connection: Connection, done: Exported
+) -> Iterator[dict[str, Any]]:
+    if not bench.note_masked(database, page, connection):
+        done.unaudited.add(database)
+    for letter in page:
+        yield bench.shown(database, letter)
+
+
+def _in_clear(
+    bench: Workbench, database: str, page: list[Letter], connection: Connection, done: Exported
+) -> Iterator[dict[str, Any]]:
+    """One that can't be read is there without its payload, and is not said to have been read."""
+    faults = bench.faults(page)
+    bench.allow_clear(database, [one for one in page if one.dlq_id not in faults], connection)
+    for letter in page:
+        fault = faults.get(letter.dlq_id)
+        if fault is None:
+            yield bench.shown(database, letter, clear=True)
+        else:
+            done.without[f"{database}/{letter.dlq_id}"] = fault
+            yield letter.told(database) | {"unreadable": fault}
+
+
+def _writer(file: TextIO, *, as_csv: bool) -> Writes:
+    if not as_csv:
+        return lambda record: print(json.dumps(record, ensure_ascii=False, default=str), file=file)
+    rows = csv.DictWriter(file, COLUMNS)
+    rows.writeheader()
+
+    def write(record: dict[str, Any]) -> None:
+        flat = {name: _cell(value) for name, value in record.items()}
+        rows.writerow(flat)
+
+    return write
+
+
+def _cell(value: Any) -> Any:
+    """A value of its own; a text that a spreadsheet would compute is quoted."""
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return "'" + value if isinstance(value, str) and _is_formula(value) else value
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a spreadsheet may compute it: also behind blanks, and in another width.
+
+    A tab or an end of line at the start is dropped by some, and what follows is computed.
+    """
+    first = unicodedata.normalize("NFKC", text.lstrip(_BLANK)[:1])
+    return text[:1] in {"\t", "\r", "\n"} or first[:1] in {"=", "+", "-", "@", "\u2212"}
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """The file, which nobody else may read; standard output is the caller's own.
+
+    It is a new file, put into its place when it is whole: an older one may be open to others, and
+    stays what it is if the export is broken off.
+    """
+    if output is None:
+        yield sys.stdout
+        return
+    if output.is_symlink() and output.is_file():  # /dev/stdout, too, may be a link to one
+        output = output.resolve()
+    with _told(output):
+        descriptor, fresh = _created(output)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            yield file
+        if fresh:
+            with _told(output):
+                Path(fresh).replace(output)
+    except BaseException:
+        if fresh:
+            Path(fresh).unlink(missing_ok=True)
+        raise
+
+
+def _created(output: Path) -> tuple[int, str | None]:
+    """A file to write to, and its name if it is to replace the other."""
+    if output.exists() and not output.is_file():  # a pipe or a device stays what it is
+        return os.open(output, os.O_WRONLY), None
+    return mkstemp(dir=output.parent, prefix=".sink-runner-")  # 0600
+
+
+@contextmanager
+def _told(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as fault:
+        raise ConfigError(f"cannot write {output}: {fault.strerror}") from fault

@@ -1,0 +1,82 @@
+"""Find the letters of a row by its key, as a person writes it.
+
+Of the keys only fingerprints are kept, so the key has to be made what Kafka's record had.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any, Protocol
+
+import fastavro
+
+from ..avro.names import restore_name
+from ..avro.schema import parse
+from ..writer.encryption import Sealer
+
+
+class Subjects(Protocol):
+    """Where the keys' schemas come from."""
+
+    def latest(self, subject: str) -> tuple[int, Any] | None:
+        """Give the id and the schema that were registered last."""
+
+
+def fingerprints(
+    text: str, topics: Iterable[str], schemas: Subjects, sealer: Sealer
+) -> list[bytes]:
+    """What the key may be stored under: as a key of each topic that it fits, and as it is.
+
+    `text` is a JSON object of the key's columns, or the value of its only column.  As it is, it
+    is the key of a batch's row: its columns, with a tab between.
+    """
+    found = {text.encode(), *_parts(text)}
+    for topic in topics:
+        known = schemas.latest(f"{topic}-key")
+        if known is not None and (record := encoded(text, *known)) is not None:
+            found.add(record)
+    return [mark for key in sorted(found) if (mark := sealer.fingerprint(key)) is not None]
+
+
+def encoded(text: str, schema_id: int, schema: Any) -> bytes | None:
+    """The key as Debezium writes it; None if it is no key of this schema."""
+    columns = [restore_name(field["name"]) for field in schema.get("fields", ())]
+    given = _given(text)
+    if not isinstance(given, dict):
+        given = {columns[0]: text} if len(columns) == 1 else {}
+    if set(given) != set(columns):
+        return None
+    types = [field["type"] for field in schema["fields"]]
+    row = {name: _fitting(given[name], type_) for name, type_ in zip(columns, types, strict=True)}
+    body = BytesIO()
+    try:
+        fastavro.schemaless_writer(body, parse(schema)[0], row)
+    except (TypeError, ValueError, ArithmeticError, AttributeError):
+        return None
+    return b"\0" + schema_id.to_bytes(4) + body.getvalue()
+
+
+def _given(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _parts(text: str) -> Iterable[bytes]:
+    """The key of a batch's row: one of a batch is no JSON."""
+    given = _given(text)
+    if isinstance(given, dict):
+        yield "\t".join(str(given[name]) for name in sorted(given)).encode()
+
+
+def _fitting(value: Any, type_: Any) -> Any:
+    """A value as the type of its column wants it; what does not fit is refused by the writer."""
+    if isinstance(type_, dict):
+        type_ = type_.get("type")
+    try:
+        return int(value) if type_ in ("int", "long") else str(value)
+    except (TypeError, ValueError):
+        return value

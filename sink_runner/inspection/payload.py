@@ -1,0 +1,142 @@
+"""What is in a letter: the event that was sealed, opened and read, every column of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+
+from ..avro import EnvelopeDecoder
+from ..avro.decoder import Registry, schema_id_of
+from ..avro.keys import KeyDecoder
+from ..avro.row import row_schema
+from ..avro.schema import Record, parse
+from ..dlq.stored_dead_letters import Letter
+from ..errors import DecodeError, SinkError
+from ..model.envelope import Decoded
+from ..model.message import Message
+from ..plugin import ABSENT, Table
+from ..writer.encryption import Sealer
+
+if TYPE_CHECKING:
+    from ..batch.rows import RowFormat
+
+Row = Mapping[str, Any]
+
+
+class SealedError(SinkError):
+    """A letter was sealed with a key that is not at hand, or has no payload any more."""
+
+
+class Payload(NamedTuple):
+    """An event as its source wrote it, in clear."""
+
+    op: str
+    key: Row | None
+    before: Row | None
+    after: Row | None
+    committed_ms: int | None
+    position: int | None
+    origin: str | None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the rows and of the key, each once."""
+        return list(dict.fromkeys([*(self.key or ()), *(self.before or ()), *(self.after or ())]))
+
+
+class Payloads:
+    """Opens and reads letters.
+
+    `row_format` is asked for what the rows of a mapping's batches look like, and `placeholder` is
+    the setting of capture.
+    """
+
+    def __init__(
+        self,
+        sealer: Sealer,
+        schemas: Registry,
+        row_format: Callable[[str], RowFormat],
+        placeholder: str,
+    ) -> None:
+        self._sealer = sealer
+        self._schemas = schemas
+        self._row_format = row_format
+        self._placeholder = placeholder
+        self._decoders: dict[int, tuple[EnvelopeDecoder, tuple[str, ...]]] = {}
+
+    def message(self, letter: Letter) -> Message:
+        """The Kafka record, byte by byte; a SealedError if no key at hand opens it."""
+        if letter.source_data is None:
+            raise SealedError(
+                f"dead letter {letter.dlq_id} is {letter.status}, so its payload was deleted: only "
+                "its error and where it came from are kept"
+            )
+        try:
+            return self._sealer.open(letter.source_data, *letter.place)
+        except InvalidTag:
+            raise SealedError(
+                f"the letter was sealed with key {letter.key_id!r}, which does not open it here: "
+                "put that key under its name into [dead_letters] old_keys"
+            ) from None
+
+    def read(self, letter: Letter) -> Payload:
+        """Raises DecodeError for what can't be read, with no word of what it is."""
+        message = self.message(letter)
+        if letter.of_batch:
+            return self._row(letter, message)
+        decoder, names = self._decoder(message.value or b"")
+        event = decoder.decode(message.value)
+        if not isinstance(event, Decoded):
+            raise DecodeError("the record is no change event")
+        return _payload(event, names, self._key(message))
+
+    def table(self, letter: Letter) -> Table:
+        """Where the row is from."""
+        return Table.parse(letter.topic)
+
+    def _row(self, letter: Letter, message: Message) -> Payload:
+        format_ = self._row_format(letter.flow)
+        names = tuple(format_.types)
+        key = None
+        if message.key is not None:
+            key = dict(zip(format_.key, format_.key_of(message), strict=False))
+        return _payload(format_.decode(message.value), names, key)
+
+    def _decoder(self, value: bytes) -> tuple[EnvelopeDecoder, tuple[str, ...]]:
+        """One that gives all columns, and their names."""
+        schema_id = schema_id_of(value)
+        if schema_id not in self._decoders:
+            names = EnvelopeDecoder(self._schemas).plan(schema_id).row.names
+            made = EnvelopeDecoder(
+                self._schemas, after=names, before=names, placeholder=self._placeholder
+            )
+            self._decoders[schema_id] = made, names
+        return self._decoders[schema_id]
+
+    def _key(self, message: Message) -> Row | None:
+        if message.key is None:
+            return None
+        names = key_columns(self._schemas, schema_id_of(message.key))
+        return dict(zip(names, KeyDecoder(self._schemas, names).decode(message.key), strict=True))
+
+
+def key_columns(schemas: Registry, schema_id: int) -> tuple[str, ...]:
+    """The columns of a key's schema."""
+    _, kind = parse(schemas.schema(schema_id))
+    if not isinstance(kind, Record):
+        raise DecodeError(f"the key's schema {schema_id} is not a record")
+    return row_schema(kind).names
+
+
+def _payload(event: Decoded, names: tuple[str, ...], key: Row | None) -> Payload:
+    def row(values: tuple[Any, ...] | None) -> Row | None:
+        if values is None:
+            return None
+        pairs = zip(names, values, strict=True)
+        return {name: value for name, value in pairs if value is not ABSENT}
+
+    return Payload(
+        event.op, key, row(event.before), row(event.after), event.ts_ms, event.lsn, event.origin
+    )

@@ -1,0 +1,225 @@
+"""What a person at the command line works with: letters found, opened and shown as policies say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from psycopg import errors
+
+from ..avro.schema_registry import SchemaRegistry
+from ..config import Config
+from ..config.database import find_database
+from ..config.values import hint
+from ..dlq import stored_dead_letters as found_letters
+from ..dlq.stored_dead_letters import Connection, Count, Letter, Wanted
+from ..errors import AccessError, ConfigError, RetriableError, SinkError
+from ..loading import registry
+from ..masking.policy import Policies
+from ..masking.renewal import renewed_policies
+from ..postgres.catalog import read_table
+from ..postgres.session import connect
+from ..writer.encryption import Sealer, sealer
+from .access import Viewer
+from .databases import asking, by_database, databases
+from .key_text import fingerprints
+from .payload import Payloads
+from .replay import write_down
+
+if TYPE_CHECKING:
+    from ..batch.rows import RowFormat
+
+CLEAR, MASKED = "read_clear", "read_masked"
+_UNWRITABLE = (
+    errors.InsufficientPrivilege,
+    errors.ReadOnlySqlTransaction,
+    errors.UndefinedTable,
+)
+_LAST = 2**63 - 1
+"""The greatest number that a letter may have."""
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """One person's, for the time of a command."""
+
+    config: Config
+    plugins: Mapping[str, registry.Plugin]
+    user: str
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        return sealer(self.config)
+
+    @cached_property
+    def schemas(self) -> SchemaRegistry:
+        return SchemaRegistry(self.config.registry)
+
+    @cached_property
+    def payloads(self) -> Payloads:
+        return Payloads(
+            self.sealer,
+            self.schemas,
+            cache(self._row_format),
+            self.config.capture.placeholder,
+        )
+
+    @cached_property
+    def policies(self) -> Policies:
+        """The masking policies; Ranger Admin, where there is one, was asked for newer ones."""
+        return renewed_policies(self.config.policies)
+
+    @cached_property
+    def viewer(self) -> Viewer:
+        return Viewer(self.policies, self.user)
+
+    # -- which -------------------------------------------------------------------------------
+
+    def search(
+        self, wanted: Wanted, ids: Sequence[str] = (), key: str | None = None
+    ) -> Iterator[tuple[str, Connection, Wanted]]:
+        """Each database that is asked, a session with it and what to look for there."""
+        for database, numbers in by_database(self.config, list(ids)).items():
+            for number in numbers or ():
+                if number > _LAST:
+                    raise ConfigError(f"there is no letter {database}/{number}")
+            with asking(self.config, database) as connection:
+                here = replace(wanted, ids=numbers)
+                if key is not None:
+                    here = replace(here, fingerprints=self._fingerprints(key, wanted, connection))
+                yield database, connection, here
+
+    def find(
+        self, wanted: Wanted, *, most: int, key: str | None = None
+    ) -> list[tuple[str, Letter]]:
+        """The letters of all databases, each with its database and without its payload."""
+        return [
+            (database, letter)
+            for database, connection, here in self.search(wanted, key=key)
+            for letter in found_letters.find(connection, here, most=most)
+        ]
+
+    def summary(self, wanted: Wanted, key: str | None = None) -> list[tuple[str, Count]]:
+        return [
+            (database, count)
+            for database, connection, here in self.search(wanted, key=key)
+            for count in found_letters.summary(connection, here)
+        ]
+
+    def check_mapping(self, name: str | None) -> None:
+        """Refuse a name that nothing has: of a plugin that is gone there may be letters still."""
+        if name is None or name in self.plugins or self.summary(Wanted(mapping=name)):
+            return
+        known = {*self.plugins, *(count.mapping for _, count in self.summary(Wanted()))}
+        raise ConfigError(f"no plugin and no letter is of mapping {name!r}{hint(name, known)}")
+
+    def one(self, text: str) -> tuple[str, Letter]:
+        """The letter of this id."""
+        for database, connection, here in self.search(Wanted(), ids=[text]):
+            for letter in found_letters.read(connection, list(here.ids or ())):
+                return database, letter
+        raise ConfigError(f"there is no letter {text}")
+
+    def _fingerprints(self, key: str, wanted: Wanted, connection: Connection) -> list[bytes]:
+        plugin = self.plugins.get(wanted.mapping or "")
+        if plugin is not None and plugin.mapping is not None:
+            topics = [plugin.mapping.source_table.topic]
+        else:
+            topics = found_letters.topics(connection)
+        return fingerprints(key, topics, self.schemas, self.sealer)
+
+    # -- what is in them ---------------------------------------------------------------------
+
+    def shown(self, database: str, letter: Letter, *, clear: bool = False) -> dict[str, Any]:
+        """All that this person may know of a letter; `clear` only after `allow_clear`."""
+        told = letter.told(database)
+        try:
+            payload = self.payloads.read(letter)
+        except SinkError as fault:
+            return told | {"unreadable": str(fault)}
+        table = self.payloads.table(letter)
+        return told | self.viewer.payload(table, payload, clear=clear)
+
+    def faults(self, letters: Sequence[Letter]) -> dict[int, str]:
+        """Why some of them can't be read, by their numbers.
+
+        Raises AccessError and RetriableError, which say nothing about the letter.
+        """
+        found = {}
+        for letter in letters:
+            try:
+                self.payloads.read(letter)
+            except (AccessError, RetriableError):
+                raise
+            except SinkError as fault:
+                found[letter.dlq_id] = str(fault)
+        return found
+
+    def allow_clear(
+        self, database: str, letters: Sequence[Letter], connection: Connection | None = None
+    ) -> None:
+        """Write down that these will be read in clear, and commit it; else RefusedError."""
+        readable = [(letter, self._clear_columns(letter)) for letter in letters]
+        with self._session(database, connection) as session:
+            self._record(CLEAR, readable, session)
+
+    def note_masked(
+        self, database: str, letters: Sequence[Letter], connection: Connection | None = None
+    ) -> bool:
+        """Write down that these will be read, masked; False if that can't be done by this role.
+
+        It is no reason to show nothing then: nothing personal is shown in clear.
+        """
+        with self._session(database, connection) as session:
+            try:
+                self._record(MASKED, [(letter, []) for letter in letters], session)
+            except _UNWRITABLE:
+                return False
+        return True
+
+    def _session(
+        self, database: str, connection: Connection | None
+    ) -> AbstractContextManager[Connection]:
+        return nullcontext(connection) if connection else asking(self.config, database)
+
+    def _clear_columns(self, letter: Letter) -> list[str]:
+        payload = self.payloads.read(letter)
+        return sorted(self.viewer.check_clear(self.payloads.table(letter), payload.columns))
+
+    def _record(
+        self, action: str, letters: Sequence[tuple[Letter, list[str]]], connection: Connection
+    ) -> None:
+        def mapping(one: tuple[Letter, list[str]]) -> str:
+            return one[0].flow
+
+        with connection.transaction():
+            for _, group in groupby(sorted(letters, key=mapping), mapping):
+                mine = list(group)
+                columns = sorted({column for _, part in mine for column in part})
+                write_down(
+                    connection,
+                    [letter for letter, _ in mine],
+                    user=self.user,
+                    action=action,
+                    **({"columns": columns} if columns else {}),
+                    **({"dlq_id": mine[0][0].dlq_id} if len(mine) == 1 else {}),
+                )
+
+    def _row_format(self, flow: str) -> RowFormat:
+        """What the rows of a mapping's batches look like now."""
+        from ..batch.source import Source  # noqa: PLC0415 - for rows of a batch only
+
+        plugin = self.plugins.get(flow)
+        if plugin is None or plugin.mapping is None:
+            raise ConfigError(f"plugin {flow!r} is not on: it says what its batch's rows hold")
+        table = plugin.mapping.source_table
+        dsn = find_database(self.config.databases, table.database).reader_dsn
+        with closing(connect(dsn, "sink-runner dlq")) as connection:
+            return Source.of(plugin.mapping, read_table(connection, table), connection).format
+
+    def databases(self) -> list[str]:
+        return databases(self.config)

@@ -1,0 +1,100 @@
+"""Letters as a person reads them in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from ..dlq.stored_dead_letters import Count, Letter
+from .explain import Explained
+
+
+def letters_table(found: Iterable[tuple[str, Letter]]) -> Table:
+    """A line for each letter."""
+    table = _table("dead letters, the oldest first", "id", "mapping", "status", "failed", "error")
+    table.add_column("tries", justify="right")
+    for head in ("why", "from"):
+        table.add_column(head, overflow="fold")
+    for database, letter in found:
+        state = f" {letter.sqlstate}" if letter.sqlstate else ""
+        cells = (
+            f"{database}/{letter.dlq_id}",
+            letter.flow,
+            letter.status,
+            _moment(letter.created_at),
+            letter.error_class + state,
+            str(letter.attempts),
+            letter.error_message,
+            _place(letter),
+        )
+        table.add_row(*map(Text, cells))  # what went wrong may look like markup
+    return table
+
+
+def summary_table(found: Iterable[tuple[str, Count]]) -> Table:
+    """A line for each mapping, error and status."""
+    table = _table("dead letters", "database", "mapping", "status", "error")
+    table.add_column("letters", justify="right")
+    for head in ("first", "last"):
+        table.add_column(head)
+    for database, count in found:
+        state = f" {count.sqlstate}" if count.sqlstate else ""
+        error = count.error_class + state
+        moments = _moment(count.first), _moment(count.last)
+        cells = (database, count.mapping, count.status, error, str(count.letters), *moments)
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def shown_lines(shown: Mapping[str, Any]) -> Iterator[str]:
+    """A letter that is shown, headers first, its row and its trace after them."""
+    rows = {"key", "before", "after"}
+    last = rows | {"stack_trace"}
+    for name, value in shown.items():
+        if name not in last and value is not None:
+            yield f"{name:16} {value}"
+    for name in ("key", "before", "after"):
+        if shown.get(name) is not None:
+            yield f"{name}:"
+            yield from (f"  {column:24} {value}" for column, value in shown[name].items())
+    yield "trace:"
+    yield from (f"  {line}" for line in shown["stack_trace"].splitlines())
+
+
+def explained_table(found: Explained) -> str:
+    """A line for each step, then the rows that it came to."""
+    lines = [f"{found.id} of {found.mapping}, through the chain of today; nothing is written"]
+    lines += [f"  {step.name:8} {step.state:8} {step.told}" for step in found.steps]
+    for row in found.rows:
+        lines.append(f"{row['does']}:")
+        lines += [f"  {column:24} {value}" for column, value in row["row"].items()]
+    return "\n".join(lines)
+
+
+def progress() -> Progress:
+    """A bar where somebody looks, and nothing elsewhere."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
+def _table(title: str, *heads: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table
+
+
+def _moment(at: datetime) -> str:
+    return at.isoformat(sep=" ", timespec="seconds")
+
+
+def _place(letter: Letter) -> str:
+    if letter.of_batch:
+        return f"a batch of {letter.topic}"
+    return f"{letter.topic} {letter.partition}@{letter.offset}"

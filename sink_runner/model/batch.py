@@ -1,0 +1,82 @@
+"""What the events of a poll or the rows of a batch run came to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import psycopg
+
+from .changes import Change, Position
+from .dead_letter import DeadLetter
+from .message import Message
+
+Hidden = Mapping[str, frozenset[str]]
+"""Source columns that the target may not have as they are; for each its own columns there."""
+
+
+class Masking(NamedTuple):
+    """The policies' version and digest, and the target's columns that they mask."""
+
+    version: int
+    digest: str
+    columns: tuple[str, ...]
+    hidden: Hidden | None = None
+    """What hooks do not see, and what is looked for in every row that they change; None where
+    the mapping has no hooks that see rows."""
+
+
+WaitingKey: TypeAlias = tuple[int, bytes]
+"""A partition and the fingerprint of a key in it.
+
+Events without a key wait for each other; rows of a batch without one wait by themselves.
+"""
+
+
+class Superseding(Protocol):
+    """What the events of a batch supersede of the stored dead letters."""
+
+    stored: int
+    """How many stored dead letters were superseded by the last attempt."""
+    settled: Collection[WaitingKey]
+    """The keys of those."""
+
+    def settle(
+        self,
+        connection: psycopg.Connection[Any],
+        mapping: str,
+        changes: Sequence[Change],
+        letters: Sequence[DeadLetter],
+    ) -> list[DeadLetter]:
+        """Mark what the applied events supersede, in the caller's transaction."""
+
+    def independent(self, changes: Sequence[Change]) -> dict[int, Message]:
+        """Return the events that need not wait for earlier ones, by their messages' identity."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a poll's events came to."""
+
+    changes: list[Change] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    defaults: list[tuple[Message, str]] = field(default_factory=list)
+    """Where a column's default was used."""
+    masking: Masking | None = None
+    last_ms: int | None = None
+    """When the source committed the last of the events."""
+    callbacks: set[int] = field(default_factory=set)
+    """The events that no table's log has, by the identity of their messages."""
+    truncated: Position | None = None
+    """Where the source table was truncated for the last time, if it was and the target follows."""
+    superseding: Superseding | None = None
+    """What the events supersede; None where events wait for older ones of their row."""
+
+    @property
+    def superseded(self) -> int:
+        """How many dead letters became SUPERSEDED when the batch was committed."""
+        stored = self.superseding.stored if self.superseding else 0
+        return stored + sum(letter.superseded for letter in self.letters)

@@ -1,0 +1,64 @@
+"""An event that could not be applied, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from ..errors import EventError, WaitingError
+from .message import ROWS, Message
+
+_BEHIND = "waits behind an earlier event of its row"
+
+
+class DeadLetter(NamedTuple):
+    """A message and why it can't be applied."""
+
+    message: Message
+    error: EventError
+    superseded: bool = False
+    """A newer whole row of the same source row was applied in the same transaction."""
+
+    @property
+    def status(self) -> str:
+        """The status that it is stored with."""
+        if self.superseded:
+            return "SUPERSEDED"
+        return "PARKED" if isinstance(self.error, WaitingError) else "OPEN"
+
+
+def behind() -> WaitingError:
+    """Why an event waits that nothing is wrong with."""
+    return WaitingError(_BEHIND)
+
+
+def is_behind(error: EventError) -> bool:
+    """Return whether the event waits for nothing but an earlier one of its row."""
+    return error.args == (_BEHIND,)
+
+
+def line_of(message: Message) -> Hashable:
+    """What is equal for two events of which the later must not overtake the earlier.
+
+    What a batch read from the table is the row as it is now, and overtakes nobody.
+    """
+    if message.partition == ROWS:
+        return id(message)
+    return message.partition, message.key
+
+
+def waits(letter: DeadLetter) -> bool:
+    """Is it PARKED, and not OPEN?"""
+    return letter.status == "PARKED"
+
+
+def fails(letter: DeadLetter) -> bool:
+    """Return whether a person has to decide about it: it is OPEN."""
+    return letter.status == "OPEN"
+
+
+def holds(letter: DeadLetter) -> bool:
+    """Do later events of its key wait behind it?  A batch's row that failed holds up nobody."""
+    if letter.superseded:
+        return False
+    return waits(letter) or letter.message.partition != ROWS

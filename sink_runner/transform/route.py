@@ -1,0 +1,424 @@
+"""From decoded events to changes of the target: filter, map, look up, mask, in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ..errors import EventError, FatalError, WaitingError, lookup_failed
+from ..model.batch import Batch, Masking
+from ..model.changes import READ, Change, Key, Leave, Write
+from ..model.dead_letter import DeadLetter
+from ..model.envelope import Decoded
+from ..model.message import Message, is_moved
+from ..model.quality_rules import check_row
+from ..plugin import ABSENT, Action, Event, OnTruncate, Op, Review, Strategy, TableMapping, Verdict
+from ..postgres.error_classes import own_fault
+from ..postgres.target_column import TargetColumn
+from .before_image import base_of, looked_up_too
+from .hidden_values import HiddenValues
+from .incoming import Incoming, Plans, Shape, position_of
+from .pg_encoding import text_key
+from .row import RowPlan, Values, check_masks, is_same, is_whole, to_found
+from .steps import Chain
+from .target_lookups import Connection, ResolveInTarget, target_lookup_columns, waves
+
+Resolver = Callable[[str, set[Any]], Mapping[Any, Any]]
+"""Finds the values of a lookup column, given its name and what to look up."""
+
+
+Removal = Callable[[Message, Sequence[TargetColumn]], Leave | None]
+"""Derives what a tombstone removes from its key, given the columns of the target's key."""
+
+
+HEADER = 5  # bytes that name the writer's schema
+
+
+class Route:
+    """One mapping's way from decoded events to changes.  Pure but for the lookups."""
+
+    def __init__(
+        self,
+        mapping: TableMapping,
+        columns: Sequence[TargetColumn],
+        chain: Chain,
+        *,
+        shape_of: Callable[[bytes], Shape],
+        resolve: Resolver,
+        subject: Callable[[Message], str],
+        echoes: frozenset[str] = frozenset(),
+        feeds: Callable[[str], bool] = lambda _origin: False,
+        masking: Masking | None = None,
+        resolve_in_target: ResolveInTarget | None = None,
+        owner_of: Callable[[Message], str | None] | None = None,
+        removal: Removal | None = None,
+    ) -> None:
+        """`resolve_in_target` answers the lookups that read the target; None: `resolve` does."""
+        self._mapping = mapping
+        self._masking = masking
+        self._hidden = HiddenValues(mapping, masking.hidden if masking else None)
+        self._columns = columns
+        self._chain = chain
+        self._shape_of = shape_of
+        self._resolve = resolve
+        self._subject = subject
+        self._echoes, self._feeds = tuple(f"sink/{name}/" for name in echoes), feeds
+        self._names = tuple(column.name for column in columns)
+        key = mapping.candidates.key if mapping.candidates else mapping.key
+        self._key_at = tuple(self._names.index(name) for name in key)
+        self._lookups = [i for i, c in enumerate(columns) if c.column.lookup is not None]
+        in_target = target_lookup_columns(mapping, [column.column for column in columns])
+        self._resolve_in_target = resolve_in_target
+        self._in_target = [
+            at for at in self._lookups if resolve_in_target and self._names[at] in in_target
+        ]
+        self._known_key = [i for i, at in enumerate(self._key_at) if at not in self._in_target]
+        self._stays = any(at in self._key_at for at in self._lookups)
+        self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
+        self._mergeable = [i for i, c in enumerate(columns) if self._is_mergeable(c)]
+        self._plain = not (chain.maps or chain.masks)
+        compares = mapping.contested is not None or (self._merges and self._lookups)
+        self._compares = self._plain and bool(compares)
+        self._direct = self._plain and not (chain.filters or mapping.old_row or mapping.rules)
+        self._owner_of, self._removal = owner_of, removal
+        self._defaulted: list[str] = []
+        self._plans: dict[bytes, Plans] = {}
+
+    def remask(self, columns: Sequence[TargetColumn], masking: Masking) -> None:
+        """Mask as these columns say from the next batch on; call it between two batches."""
+        self._columns, self._masking = columns, masking
+        self._hidden = HiddenValues(self._mapping, masking.hidden)
+        self._plans.clear()
+
+    def apply(self, events: Iterable[tuple[Message, Decoded]]) -> Batch:
+        """Turn a poll's events into changes; what can't be turned is a dead letter."""
+        batch = Batch(masking=self._masking)
+        defaulted = self._defaulted
+        defaulted.clear()
+        for message, decoded in events:
+            start = len(batch.changes)
+            try:
+                self._event(message, decoded, batch)
+            except BaseException as error:  # noqa: BLE001 - a mapping's own functions may raise anything
+                fault = own_fault(error)
+            else:
+                if defaulted:
+                    batch.defaults += [(message, c) for c in defaulted if batch.changes[start:]]
+                    defaulted.clear()
+                continue
+            del batch.changes[start:], defaulted[:]
+            batch.letters.append(DeadLetter(message, fault))
+        if self._owner_of is not None:
+            owners = self._owners(batch.changes)
+            batch.changes = [c._replace(owner=owners[id(c.source)]) for c in batch.changes]
+        for at in self._lookups:
+            if at not in self._in_target:
+                self._look_up(at, batch, self._resolve)
+        return batch
+
+    def event_of(self, message: Message, decoded: Decoded) -> Event | None:
+        """The event as hooks see it; None for a record that carries no row."""
+        row = decoded.before if decoded.op == Op.DELETE else decoded.after
+        if message.value is None or row is None:
+            return None
+        plans = self._plans.get(message.value[:HEADER]) or self._compile(message.value)
+        return Incoming(message, decoded, plans).event(row, with_before=self._mapping.old_row)
+
+    @property
+    def reads_target(self) -> bool:
+        """Whether lookups are left to `look_up_in_target`."""
+        return bool(self._in_target)
+
+    def target_waves(self, changes: Sequence[Change]) -> list[list[Change]]:
+        """Split changes into what may be looked up in the target and written together."""
+        return waves(changes, self._known_key)
+
+    def look_up_in_target(self, changes: Sequence[Change], connection: Connection) -> Batch:
+        """Look up what the target itself holds, in the transaction that writes these changes."""
+        resolve = self._resolve_in_target
+        assert resolve is not None
+        batch = Batch(changes=list(changes))
+        for at in self._in_target:
+            self._look_up(at, batch, lambda column, asked: resolve(column, asked, connection))
+        return batch
+
+    def _owners(self, changes: Iterable[Change]) -> dict[int, str | None]:
+        """The source rows of the changes, by the identity of their messages."""
+        assert self._owner_of is not None
+        messages = {id(change.source): change.source for change in changes}
+        return {number: self._owner_of(message) for number, message in messages.items()}
+
+    # -- one event ---------------------------------------------------------------------------
+
+    def _event(self, message: Message, decoded: Decoded, batch: Batch) -> None:
+        if message.value is None:
+            self._tombstone(message, batch)
+            return
+        origin = decoded.origin
+        if origin is not None and (origin.startswith(self._echoes) or self._feeds(origin)):
+            batch.counts["echo"] += 1
+            return
+        if decoded.op == Op.TRUNCATE:
+            self._truncated(decoded, batch)
+            return
+        plans = self._plans.get(message.value[:HEADER]) or self._compile(message.value)
+        after = decoded.after
+        if decoded.lsn is None and decoded.op != Op.READ:
+            batch.callbacks.add(id(message))
+        if after is not None and self._direct and plans.whole and not decoded.partial:
+            values = plans.row.flat(after)
+            key, position = self._whole_key(values), position_of(decoded)
+            batch.changes.append(
+                Write(key, values, 0, partial=False, position=position, source=message)
+            )
+            return
+        incoming = Incoming(message, decoded, plans)
+        if decoded.op == Op.DELETE:
+            self._deleted(incoming, batch)
+        elif after is not None:
+            self._changed(incoming, after, batch)
+        else:
+            raise EventError(f"operation {decoded.op!r} carries no row")
+
+    def _truncated(self, decoded: Decoded, batch: Batch) -> None:
+        position = position_of(decoded)
+        match self._mapping.on_truncate:
+            case OnTruncate.EMPTY if position is not None:
+                batch.truncated = max(batch.truncated or position, position)
+            case OnTruncate.KEEP:
+                batch.counts["dropped"] += 1
+            case _:
+                raise FatalError(stop_text(self._mapping))
+
+    def _tombstone(self, message: Message, batch: Batch) -> None:
+        """Remove the row of a key whose delete event is gone from the topic."""
+        columns = [self._columns[at] for at in self._key_at]
+        leave = self._removal(message, columns) if self._removal and not self._stays else None
+        if leave is None:
+            batch.counts["dropped"] += 1
+        else:
+            batch.changes.append(leave)
+
+    def _deleted(self, incoming: Incoming, batch: Batch) -> None:
+        before = incoming.decoded.before
+        if before is None:
+            raise EventError("a delete without the old row's key")
+        action = self._mapping.on_delete
+        if isinstance(action, Review) and (
+            is_moved(incoming.message) or not self._belonged(incoming, before)
+        ):
+            batch.counts["dropped"] += 1
+            return
+        self._leave(incoming, incoming.plans.key.flat(before), action, batch)
+
+    def _changed(self, incoming: Incoming, after: Sequence[Any], batch: Batch) -> None:
+        partial = ABSENT in after
+        event = None
+        if self._chain.filters:
+            event = incoming.event(after, with_before=self._mapping.old_row)
+            verdict = self._chain.verdict(event)
+            if verdict is not Verdict.PASS:
+                self._refused(incoming, after, verdict, batch)
+                return
+        if self._mapping.rules:
+            check_row(self._mapping.rules, incoming.row(after))
+        values = self._map(incoming, after, event, partial=partial)
+        key = self._whole_key(values)
+        keep = self._against_before(incoming, values, key, batch)
+        if keep is None:
+            batch.counts["unchanged"] += 1
+            return
+        if partial:
+            keep |= sum(1 << i for i, value in enumerate(values) if value is ABSENT)
+            partial = ABSENT in values
+        position = incoming.position
+        base, before = None, incoming.decoded.before
+        if self._compares and before is not None and self._belonged(incoming, before):
+            base = base_of(incoming, key, self._key_at, self._lookups)
+        batch.changes.append(Write(key, values, keep, partial, position, incoming.message, base))
+
+    def _whole_key(self, values: Values) -> Key:
+        key = self._key(values)
+        if None in key or ABSENT in key:
+            raise EventError(f"key column {self._lacking(key, None, ABSENT)} is NULL or missing")
+        return key
+
+    def _lacking(self, key: Key, *lacks: Any) -> str:
+        """The first column of the target's key that has none but one of these values."""
+        pairs = zip(self._key_at, key, strict=True)
+        return next(repr(self._names[at]) for at, v in pairs if any(v is one for one in lacks))
+
+    def _refused(
+        self, incoming: Incoming, after: Sequence[Any], verdict: Verdict, batch: Batch
+    ) -> None:
+        if verdict is Verdict.DROP:
+            batch.counts["dropped"] += 1
+            return
+        key = incoming.plans.leaving.partial(after)
+        before = incoming.decoded.before
+        if before is not None and self._mapping.old_row and self._belonged(incoming, before):
+            key = incoming.plans.key.flat(before)  # under this one it was written
+        self._leave(incoming, key, self._mapping.on_retire, batch)
+
+    def _leave(self, incoming: Incoming, key: Key, action: Action, batch: Batch) -> None:
+        if ABSENT in key:
+            raise EventError(
+                f"key column {self._lacking(key, ABSENT)} is not in the event: give the source "
+                "table REPLICA IDENTITY FULL"
+            )
+        # A row without the target's key was never written; where the key is looked up, rows stay.
+        if None in key or self._stays:
+            batch.counts["dropped"] += 1
+            return
+        subject = self._subject(incoming.message) if isinstance(action, Review) else ""
+        position = incoming.position
+        batch.changes.append(Leave(key, action, position, incoming.message, subject))
+
+    def _key(self, values: Values) -> Key:
+        return tuple([values[at] for at in self._key_at])
+
+    # -- the old row -------------------------------------------------------------------------
+
+    def _against_before(
+        self, incoming: Incoming, values: Values, key: Key, batch: Batch
+    ) -> int | None:
+        """Which columns to leave alone, as bits; None if the event changes nothing mapped."""
+        before = incoming.decoded.before
+        if before is None or not self._mapping.old_row or not self._belonged(incoming, before):
+            return READ if self._merges and incoming.decoded.op == Op.READ else 0
+        old_key = incoming.plans.key.flat(before)
+        if old_key != key:
+            action = self._mapping.on_rekey or self._mapping.on_retire
+            self._leave(incoming, old_key, action, batch)
+            return 0
+        if not self._merges:
+            return 0
+        old = incoming.plans.old.comparable(before)
+        same = [i for i in self._mergeable if is_same(old[i], values[i])]
+        return None if len(same) == len(self._mergeable) else sum(1 << i for i in same)
+
+    def _belonged(self, incoming: Incoming, before: Sequence[Any]) -> bool:
+        """Did the row before the change belong in the target?"""
+        if not self._chain.filters:
+            return True
+        event = incoming.event(before, with_before=False)
+        return self._chain.verdict(event) is Verdict.PASS
+
+    def _is_mergeable(self, target: TargetColumn) -> bool:
+        column = target.column
+        fixed = {self._mapping.conflict.version, *self._mapping.key}
+        return bool(column.sources) and not column.on_insert and column.name not in fixed
+
+    # -- mapping and masking -----------------------------------------------------------------
+
+    def _map(
+        self, incoming: Incoming, after: Sequence[Any], event: Event | None, *, partial: bool
+    ) -> Values:
+        plan = incoming.plans.row
+        if self._plain:
+            return plan.partial(after) if partial else plan.flat(after)
+        typed = plan.partial_typed(after) if partial else plan.typed(after)
+        row = declared = dict(zip(self._names, typed, strict=True))
+        if self._chain.maps:
+            event = event or incoming.event(after, with_before=self._mapping.old_row)
+            row = self._chain.map(event, self._hidden.target(declared))
+        clear = self._hidden.revealed(row, self._names)
+        values = plan.partial_finish(clear) if ABSENT in clear else plan.finish(clear)
+        if self._chain.masks:
+            more = self._chain.mask(dict(zip(self._names, values, strict=True)))
+            masked = tuple(more[name] for name in self._names)
+            check_masks(self._columns, clear, values, masked)
+            values = masked
+        if event and self._hidden:
+            shown = zip(self._names, values, clear, declared.values(), strict=True)
+            before = incoming.decoded.before if self._mapping.old_row else None
+            rows = [incoming.row(it) for it in (after, before) if it is not None]
+            self._hidden.refuse_leaks(rows, shown)
+        return values
+
+    def _compile(self, value: bytes) -> Plans:
+        shape = self._shape_of(value)
+        unruled = [column.unruled for column in self._columns]
+        key = [unruled[at] for at in self._key_at]
+        columns = {c.name: (i, c.to_python) for i, c in enumerate(shape.after)}
+        plans = Plans(
+            row=RowPlan(self._columns, shape.after, self._defaulted.append),
+            old=RowPlan(unruled, shape.after),
+            key=RowPlan(key, shape.before),
+            leaving=RowPlan(key, shape.after),
+            whole=is_whole(shape.after),
+            columns=columns,
+            seen=self._hidden.source(columns),
+        )
+        self._plans[value[:HEADER]] = plans
+        return plans
+
+    # -- lookups -----------------------------------------------------------------------------
+
+    def _look_up(self, at: int, batch: Batch, resolve: Resolver) -> None:
+        """Put what was found in place of what was looked up, for the whole batch at once."""
+        target = self._columns[at]
+        writes = [c for c in batch.changes if isinstance(c, Write) and c.values[at] is not ABSENT]
+        values = [value for c in writes for value in (c.values[at], c.base and c.base[at])]
+        asked = {text_key(value): value for value in values if value is not None}
+        found = self._found(target, asked, resolve)
+        failed: dict[int, DeadLetter] = {}
+        changes, batch.changes = batch.changes, []
+        for change in changes:
+            if isinstance(change, Write) and change.values[at] is not ABSENT:
+                answered = self._answered(change, at, found)
+                if isinstance(answered, EventError):
+                    failed[id(change.source)] = DeadLetter(change.source, answered)
+                    continue
+                change = answered  # noqa: PLW2901 - same change
+            batch.changes.append(change)
+        if failed:  # an event is applied as a whole or not at all
+            batch.changes = [c for c in batch.changes if id(c.source) not in failed]
+            batch.letters.extend(failed.values())
+
+    def _answered(self, change: Write, at: int, found: Mapping[Any, Any]) -> Write | EventError:
+        """The change with what was found in it, or why it can't be applied."""
+        value = change.values[at]
+        answer = None if value is None else found.get(text_key(value))
+        if isinstance(answer, EventError):
+            return answer
+        column = self._columns[at].column
+        if answer is None and (column.required or (column.exists and value is not None)):
+            return WaitingError(f"lookup of column {column.name!r} found nothing", column.name)
+        if answer is None and (mask := self._columns[at].mask) is not None:
+            answer = mask(None)  # it may hide that there was nothing to find
+        values = (*change.values[:at], answer, *change.values[at + 1 :])
+        if at not in self._key_at:
+            merges = self._merges and at in self._mergeable
+            return looked_up_too(change._replace(values=values), at, found, merges=merges)
+        if answer is None:
+            return EventError(f"lookup of key column {column.name!r} found nothing")
+        return change._replace(key=self._key(values), values=values)
+
+    def _found(
+        self, target: TargetColumn, asked: Mapping[Any, Any], resolve: Resolver
+    ) -> dict[Any, Any]:
+        """What stands for each value, by its text; an EventError where the value is at fault."""
+        if not asked:
+            return {}
+        stage = to_found(target)
+        try:
+            answers = resolve(target.name, set(asked.values()))
+            return {text_key(value): stage(it) for value, it in answers.items() if it is not None}
+        except (EventError, TypeError, ValueError) as fault:
+            if len(asked) == 1:
+                return dict.fromkeys(asked, lookup_failed(target.name, fault))
+        half = len(asked) // 2
+        parts = list(asked.items())
+        one, other = dict(parts[:half]), dict(parts[half:])
+        return {**self._found(target, one, resolve), **self._found(target, other, resolve)}
+
+
+def stop_text(declared: TableMapping) -> str:
+    """Return why the mapping stops at a TRUNCATE, and the ways out."""
+    return (
+        f"{declared.source} was truncated, and the mapping does not say what becomes of "
+        f"{declared.target}. It stops with its offsets before the TRUNCATE. Declare on_truncate="
+        "OnTruncate.EMPTY to empty the target as well, or on_truncate=OnTruncate.KEEP to leave its "
+        "rows, and start the runner again"
+    )

@@ -1,0 +1,305 @@
+"""One mapping's session with its target: a batch, its dead letters and its offsets at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import psycopg
+
+from ..config.dsn import Dsn
+from ..errors import EventError, FatalError, FencedError, RetriableError, SinkError, WaitingError
+from ..model.batch import Batch, Superseding
+from ..model.changes import Change, Key
+from ..model.dead_letter import DeadLetter
+from ..model.partition import Advance, Claim
+from ..model.time_limit import TimeLimit
+from ..plugin import Table
+from ..postgres.error_classes import judge, transaction_fault
+from ..postgres.session import connect, renew_commit_time, use_origin
+from ..quality.counts import add_counts
+from ..transform.target_lookups import TargetLookups
+from .audit import Trail
+from .budget import Budget
+from .callback_rows import CallbackRows
+from .dead_letters import DeadLetters
+from .isolation import Isolation
+from .offsets import Offsets
+from .refused_column import RefusedColumn
+from .resolve import RowWriter
+from .truncation import Truncation
+
+Connection = psycopg.Connection[Any]
+T = TypeVar("T")
+
+_REMEMBERS = "SELECT EXISTS (SELECT FROM sink.row_version WHERE mapping = %s)"
+# By the clock that has set deleted_at: the runner's may be any time off.
+_FORGET = "DELETE FROM sink.row_version WHERE mapping = %s AND deleted_at < now() - %s"
+
+
+class Written(NamedTuple):
+    """What a write came to."""
+
+    rows: int
+    """How many rows of the target changed."""
+    changes: Sequence[Change]
+    """The changes with all that was looked up."""
+
+
+class Applier:
+    """Applies batches exactly once.  Used by one thread at a time; every call may raise
+    RetriableError, after which the session is opened anew by the next call."""
+
+    def __init__(
+        self,
+        mapping: str,
+        *,
+        dsn: Dsn,
+        writer: RowWriter,
+        offsets: Offsets,
+        dead_letters: DeadLetters,
+        clock: Callable[[], datetime],
+        trail: Trail | None = None,
+        budget: Budget | None = None,
+        timeout: float = 60.0,
+        policies: Callable[[], str] | None = None,
+        table: Table | None = None,
+        lookups: TargetLookups | None = None,
+        callbacks: CallbackRows | None = None,
+        refused: RefusedColumn | None = None,
+        truncation: Truncation | None = None,
+    ) -> None:
+        """`policies` is the digest of those that hold now; `table` is named in messages; `lookups`
+        finish changes in the write transaction with what the target itself holds."""
+        self._lookups = lookups
+        self._refused = refused
+        self._truncation = truncation
+        self.callbacks = callbacks
+        """Which rows of the target are not the source table's; None where nobody asks."""
+        self._mapping = mapping
+        self._trail = trail
+        self._dsn = dsn
+        self._table = table
+        self._writer = writer
+        self._offsets = offsets
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._budget = budget
+        self._policies = policies
+        self._connection: Connection | None = None
+        self._role: str | None = None
+        self._letters: list[DeadLetter] = []
+        """Of the last attempt that came as far as its commit, until another batch is applied."""
+        self.limit = TimeLimit(timeout)
+        self.stale = 0
+        """How many changes of the last write were left out, since something newer was there."""
+        self.immediate = False
+        """Check at once what the target would only check at the commit, where no row is at hand."""
+
+    def claim(self, partitions: Iterable[int]) -> Mapping[int, Claim]:
+        """Become the only one that may write what these partitions hold."""
+        with Session(self) as connection, connection.transaction():
+            claims = self._offsets.claim(connection, partitions)
+            self._writer.remembers = self._remembers(connection)
+            if self.callbacks:
+                self.callbacks.load(connection)
+            return claims
+
+    def ask(self, work: Callable[[Connection], T]) -> T:
+        """Do something else in a transaction of the session."""
+        with Session(self) as connection, connection.transaction():
+            return work(connection)
+
+    def apply(
+        self,
+        batch: Batch,
+        steps: Sequence[Advance],
+        *,
+        again: bool = False,
+        record: Callable[[Connection, list[DeadLetter]], None] | None = None,
+    ) -> int:
+        """Write the batch and return how many rows changed.
+
+        `again` says that an earlier attempt failed, perhaps after its commit.  `record` is
+        given the dead letters, even if there are none, in place of the table that holds them; it
+        may change them.
+        """
+        letters = list(batch.letters)
+        if not again:
+            self._letters = []
+        with Session(self) as connection, connection.transaction():
+            if again and self._offsets.applied(connection, steps):
+                batch.letters = self._letters
+                return 0
+            if self._policies and batch.masking and batch.masking.digest != self._policies():
+                raise FencedError("the masking policies have changed since it was masked")
+            self._offsets.advance(connection, steps)
+            # Another process may have deleted meanwhile.
+            self._writer.remembers = self._writer.remembers or self._remembers(connection)
+            self.check_at_once(connection)
+            emptied = self._empty(connection, batch)
+            written, changes = self._write(connection, batch.changes, letters, batch.superseding)
+            written += emptied
+            if self.stale:
+                batch.counts["stale"] = self.stale
+            if batch.superseding:
+                letters = batch.superseding.settle(
+                    connection, self._mapping, batch.changes, letters
+                )
+            if self.callbacks:
+                self.callbacks.note(connection, batch.callbacks, changes, letters)
+            if letters and self._budget:
+                self._budget.check(connection, letters, len(batch.changes) + len(batch.letters))
+            if letters or record:
+                (record or self._dead_letters.write)(connection, letters)
+            day = self._clock().date()
+            add_counts(connection, self._mapping, letters, batch.defaults, day)
+            if self._trail:
+                self._trail.applied(
+                    connection, batch, changes, letters, written=written, steps=steps
+                )
+            self._letters = letters
+        batch.letters = letters  # not before the commit: another attempt finds them anew
+        return written
+
+    def _empty(self, connection: Connection, batch: Batch) -> int:
+        """Follow a TRUNCATE of the source table, if the batch has one."""
+        if batch.truncated is None:
+            return 0
+        if self._truncation is None:
+            raise FatalError("the batch has a TRUNCATE, and nothing follows it here")
+        return self._truncation.empty(connection, batch.truncated, self._clock())
+
+    def check_at_once(self, connection: Connection) -> None:
+        """Check deferred constraints by statement in this transaction, once a commit has failed."""
+        if self.immediate:
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+    def maintain(self, remember: timedelta) -> int:
+        """Retire what has aged and forget deletions older than `remember`."""
+        now = self._clock()
+        with Session(self) as connection, connection.transaction():
+            connection.execute(_FORGET, (self._mapping, remember))
+            return self._writer.expire(connection, now)
+
+    def cancel(self) -> None:
+        """Stop the statement that is running, from another thread."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(psycopg.Error):  # it has ended by itself
+                connection.cancel_safe(timeout=2.0)
+
+    def classify(self, fault: psycopg.Error) -> SinkError:
+        """Translate what the session raised; the next statement gets more time if it was late."""
+        if ended := transaction_fault(fault, self._mapping):
+            return ended
+        return self.limit.heed(judge(fault, role=self._role, table=self._table))
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _remembers(self, connection: Connection) -> bool:
+        """Are there deletions to heed?"""
+        return connection.execute(_REMEMBERS, (self._mapping,)).fetchone() == (True,)
+
+    def _write(
+        self,
+        connection: Connection,
+        changes: Sequence[Change],
+        letters: list[DeadLetter],
+        superseding: Superseding | None = None,
+    ) -> Written:
+        """Write the changes; events that are at fault and those behind them become letters."""
+        now, self.stale = self._clock(), 0
+        if self._truncation:
+            self._truncation.load(connection)
+            given, changes = changes, self._truncation.newer(changes)
+            self.stale = len(given) - len(changes)
+
+        unique = self._writer.unique
+
+        def write(part: Sequence[Change]) -> int:
+            unique.defer(connection)
+            written = self._writer.write(connection, part, now)
+            unique.check(connection)
+            self.stale += self._writer.stale  # not of a part that failed
+            return written
+
+        def violating(part: Sequence[Change], error: WaitingError) -> Collection[Key]:
+            again = partial(self._writer.write, connection, part, now)
+            return unique.colliding(connection, part, error, again)
+
+        isolation = Isolation(
+            connection,
+            changes,
+            write,
+            letters,
+            violating=violating,
+            superseding=superseding,
+            refused=self._refused,
+        )
+        if self._lookups is None:
+            done = Written(isolation.apply(changes), changes)
+        else:
+            done = self._look_up_and_write(self._lookups, connection, changes, isolation)
+        isolation.check_unclear()
+        return done
+
+    @staticmethod
+    def _look_up_and_write(
+        lookups: TargetLookups,
+        connection: Connection,
+        changes: Sequence[Change],
+        isolation: Isolation,
+    ) -> Written:
+        rows, written = 0, list[Change]()
+        for wave in lookups.target_waves(changes):
+            found = lookups.look_up_in_target(isolation.free(wave), connection)
+            isolation.fail(found.letters)
+            rows += isolation.apply(found.changes)
+            written += found.changes
+        return Written(rows, written)
+
+    def open(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            connection = connect(self._dsn, f"sink-runner {self._mapping}", self.limit.seconds)
+            try:
+                use_origin(connection, self._mapping)
+                self._writer.prepare(connection)
+                self._writer.unique.load(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection, self._role = connection, connection.info.user
+        renew_commit_time(self._connection)
+        return self._connection
+
+
+class Session:
+    """Opens the connection if need be; closes it and tells whose fault it was if it fails."""
+
+    def __init__(self, applier: Applier) -> None:
+        self._applier = applier
+
+    def __enter__(self) -> Connection:
+        try:
+            return self._applier.open()
+        except psycopg.Error as fault:
+            self._applier.close()
+            raise self._applier.classify(fault) from fault
+
+    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+        if isinstance(fault, psycopg.Error):
+            self._applier.close()
+            error = self._applier.classify(fault)
+            if isinstance(error, EventError) and not self._applier.immediate:
+                self._applier.immediate = True
+                error = RetriableError("the target refused a row at the commit: once more")
+            raise error from fault
+        if fault is None:
+            self._applier.limit.enough()

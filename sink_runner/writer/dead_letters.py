@@ -1,0 +1,82 @@
+"""Events that can't be applied, kept in the target database, encrypted.
+
+A dead letter is written in the very transaction that skips its event.  It holds the original
+bytes of key and value, so that it can be replayed, and nothing in clear that came from a row.
+One that only waits is PARKED and will be tried again by itself (`waiting`); the others are OPEN:
+a person decides.  Later events of an event's key wait behind either, unless they carry the whole
+row: those are applied, and the older dead letters of the row become SUPERSEDED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from ..error_text import sqlstate_of, text_of, trace
+from ..errors import EventError, ExpiredError, WaitingError, WriteError, class_name
+from ..loading.hooks import Hooks
+from ..model.dead_letter import DeadLetter
+from ..model.message import ROWS, Message
+from .encryption import Sealer
+
+_INSERT = """
+INSERT INTO sink.dead_letter (flow, topic, partition, "offset", event_key_hash, error_class,
+  sqlstate, error_message, stack_trace, source_data, key_id, plugin_version, status)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+
+class DeadLetters:
+    """Writes one mapping's dead letters."""
+
+    def __init__(self, mapping: str, plugin_version: str, sealer: Sealer) -> None:
+        self._mapping = mapping
+        self._plugin_version = plugin_version
+        self._sealer = sealer
+
+    def write(self, connection: psycopg.Connection[Any], letters: Iterable[DeadLetter]) -> None:
+        """Add them in the order of their events: their numbers tell it to whoever replays them."""
+        ordered = sorted(letters, key=lambda one: (one.message.partition, one.message.offset))
+        with connection.cursor() as cursor:
+            cursor.executemany(_INSERT, [self._row(letter) for letter in ordered])
+
+    def _row(self, letter: DeadLetter) -> tuple[Any, ...]:
+        message, error = letter.message, letter.error
+        return (
+            self._mapping,
+            message.topic,
+            None if message.partition == ROWS else message.partition,
+            message.offset,
+            self._sealer.fingerprint(message.key),
+            *described(error),
+            self._sealer.seal(message),
+            self._sealer.key_id,
+            self._plugin_version,
+            letter.status,
+        )
+
+
+def tell(
+    letters: Iterable[DeadLetter], log: Any, hooks: Hooks, event_of: Callable[[Message], Any]
+) -> None:
+    """Log each that failed, and tell the plugins, with the event that `event_of` makes of it."""
+    for letter in letters:
+        log.error(
+            "dead_letter",
+            error=text_of(letter.error),
+            kind=class_name(letter.error),
+            partition=letter.message.partition,
+            offset=letter.message.offset,
+        )
+        hooks.failed(letter.error, partial(event_of, letter.message))
+
+
+def described(error: EventError) -> tuple[str, str | None, str, str]:
+    """The error's class, SQLSTATE, text and trace, none of which holds a row's value."""
+    state = None
+    if isinstance(error, WriteError | WaitingError | ExpiredError):
+        state = sqlstate_of(error)
+    return class_name(error), state, text_of(error), "\n".join(trace(error))

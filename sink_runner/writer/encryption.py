@@ -1,0 +1,119 @@
+"""Encryption of what may not lie about in clear.
+
+A letter names the key that it was sealed with, so keys can be changed: new letters are sealed with
+the new one while the old ones are still there to open the others.  The fingerprints of Kafka keys
+say which letters are of one row, so all of them are made with one key: the oldest that there is,
+until `rekey` has made them anew.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ..config import Config
+from ..errors import ConfigError
+from ..model.message import Message
+
+_NONCE = 12  # bytes, as AES-GCM wants it
+_NO_KEY = -1
+_WITH_HEADERS = -2
+_WITHOUT_VALUE = -3
+"""Before the rest: the record is a tombstone, which is not one with an empty value."""
+
+
+@dataclass(frozen=True)
+class Sealer:
+    """Encrypts payloads with AES-256-GCM; `key_id` tells which key opens them."""
+
+    key: bytes = field(repr=False)
+    key_id: str
+    old_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """By their names, the oldest first."""
+
+    def __post_init__(self) -> None:
+        if any(len(key) != 32 for key in (self.key, *self.old_keys.values())):  # noqa: PLR2004 - AES-256
+            raise ConfigError("the dead letter key must be 32 bytes, base64 encoded")
+        if self.key_id in self.old_keys:
+            raise ConfigError(f"dead_letters.old_keys has the key {self.key_id!r}, which is in use")
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """What can be opened."""
+        return (self.key_id, *self.old_keys)
+
+    def renewed(self) -> Sealer:
+        """The same without the old keys."""
+        return replace(self, old_keys={})
+
+    def seal(self, message: Message) -> bytes:
+        """Encrypt the record, but for its place and its leader epoch, which no letter needs."""
+        nonce = os.urandom(_NONCE)
+        body = b"" if message.value is not None else struct.pack(">i", _WITHOUT_VALUE)
+        body += _packed(message.headers) if message.headers else b""
+        body += struct.pack(">i", _NO_KEY if message.key is None else len(message.key))
+        body += (message.key or b"") + (message.value or b"")
+        return nonce + AESGCM(self.key).encrypt(nonce, body, _place(message))
+
+    def open(self, sealed: bytes, topic: str, partition: int, offset: int) -> Message:
+        """Raises InvalidTag for what another key has sealed, or somebody has changed."""
+        place = Message(topic, partition, offset, None, None)
+        body = self._decrypted(sealed, _place(place))
+        (length,) = struct.unpack_from(">i", body)
+        tombstone = length == _WITHOUT_VALUE
+        if tombstone:
+            body = body[4:]
+            (length,) = struct.unpack_from(">i", body)
+        if length == _WITH_HEADERS:
+            (end,) = struct.unpack_from(">i", body, 4)
+            pairs = json.loads(body[8 : 8 + end])
+            place = place._replace(headers=tuple((n, bytes.fromhex(v)) for n, v in pairs))
+            body = body[8 + end :]
+            (length,) = struct.unpack_from(">i", body)
+        end = 4 + max(length, 0)
+        key = None if length < 0 else body[4:end]
+        return place._replace(key=key, value=None if tombstone else body[end:])
+
+    def fingerprint(self, key: bytes | None) -> bytes | None:
+        """Finds the letters of one row without telling which row it is."""
+        first = next(iter(self.old_keys.values()), self.key)
+        return None if key is None else hmac.digest(first, key, hashlib.sha256)
+
+    def _decrypted(self, sealed: bytes, place: bytes) -> bytes:
+        for key in (self.key, *self.old_keys.values()):
+            try:
+                return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], place)
+            except (InvalidTag, ValueError):  # the latter for what is no sealed text at all
+                continue
+        raise InvalidTag
+
+
+def _packed(headers: Sequence[tuple[str, bytes]]) -> bytes:
+    """Debezium's tell a new primary key from a deletion."""
+    body = json.dumps([(name, (value or b"").hex()) for name, value in headers]).encode()
+    return struct.pack(">ii", _WITH_HEADERS, len(body)) + body
+
+
+def _place(message: Message) -> bytes:
+    return f"{message.topic}/{message.partition}/{message.offset}".encode()
+
+
+def sealer(config: Config) -> Sealer:
+    """The dead letters' encryption, from the configured keys."""
+    keys = config.dead_letters
+    try:
+        key = base64.b64decode(keys.key, validate=True)
+        old = {name: base64.b64decode(k, validate=True) for name, k in keys.old_keys.items()}
+    except binascii.Error as fault:
+        raise ConfigError("a key of the dead letters is not base64") from fault
+    return Sealer(key, keys.key_id, old)

@@ -1,0 +1,204 @@
+"""Find the events that a batch fails on, by splitting it until each of them stands alone.
+
+An event is applied as a whole or not at all, and what comes after a failing one of its key is
+left out as well: it waits behind it.  One bad event among n costs about 2 log2(n) attempts.
+
+An event whose unique value another row still has is tried again after the rest of the batch, and
+together with the others of its kind: they may give up each other's values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import psycopg
+
+from ..errors import EventError, WaitingError
+from ..model.batch import Superseding
+from ..model.changes import Change, Key
+from ..model.dead_letter import DeadLetter, behind, line_of
+from ..postgres.error_classes import ROW_FAULTS, Blame, blame_of, is_taken, judge
+from .refused_column import RefusedColumn
+
+Connection = psycopg.Connection[Any]
+
+
+class Isolation:
+    """Writes parts of a batch in one go; if a row is at fault, splits them."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        changes: Sequence[Change],
+        write: Callable[[Sequence[Change]], int],
+        letters: list[DeadLetter],
+        *,
+        violating: Callable[[Sequence[Change], WaitingError], Collection[Key]],
+        superseding: Superseding | None = None,
+        refused: RefusedColumn | None = None,
+    ) -> None:
+        """`changes` is the whole batch; `refused` names the column that a row is refused for.
+
+        `letters` gets the events that fail and those that wait behind them; what `superseding`
+        finds independent of earlier events of its row does not wait.  `violating` tells the keys
+        whose rows violate a unique constraint, where that can be found out.
+        """
+        self._connection = connection
+        self._changes = changes
+        self._superseding = superseding
+        self._refused = refused
+        self._named = 0
+        self._write = write
+        self._violating = violating
+        self._letters = letters
+        self._failed: set[Hashable] = set()
+        """The lines that stand still."""
+        self._behind: set[int] = set()
+        self._taken: dict[int, EventError] = {}
+        """Events whose unique value another row has, by the identity of their messages."""
+        self._later: list[Change] = []
+        """Their changes, and those of the events behind them."""
+        self._lines: set[Hashable] = set()
+        self._newest: dict[Hashable, int] = {}
+        """Of these lines the offset of the last event that went on all the same."""
+        self._succeeded = False
+        self._unclear: psycopg.Error | None = None
+        """A fault that may be the row's or the configuration's."""
+
+    @cached_property
+    def _independent(self) -> Collection[int]:
+        """The events that do not wait behind others, by the identity of their messages."""
+        return self._superseding.independent(self._changes) if self._superseding else ()
+
+    def apply(self, changes: Sequence[Change]) -> int:
+        """Return how many rows changed."""
+        written, before = self._apply(changes), len(changes)
+        while self._later and len(self._later) < before:
+            later, taken, before = self._later, self._taken, len(self._later)
+            self._forget_later()
+            overtaken = [change for change in later if self._is_overtaken(change)]
+            self._give_up(overtaken, taken)
+            written += self._apply(_in_order([c for c in later if not self._is_overtaken(c)]))
+        self._give_up(self._later, self._taken)
+        self._forget_later()
+        return written
+
+    def _apply(self, changes: Sequence[Change]) -> int:
+        """As `apply`, but what has to be tried again is left for later."""
+        while changes := self.free(changes):
+            try:
+                with self._connection.transaction():
+                    written = self._write(changes)
+                self._succeeded = True
+                return written  # noqa: TRY300 - an else would come after the handler
+            except ROW_FAULTS as fault:
+                error = judge(fault, unclear=Blame.ROW)
+                if not isinstance(error, EventError):
+                    raise
+                at = _half(changes)
+                if is_taken(error):
+                    error.__cause__ = fault
+                    if self._postpone(changes, error, alone=not at):
+                        continue
+                if not at:
+                    self._note_unclear(fault)
+                    self._fail(changes[0].source, _caused(self._name_column(error, changes), fault))
+                    return 0
+            return self._apply(changes[:at]) + self._apply(changes[at:])
+        return 0
+
+    # -- values that other rows have -----------------------------------------------------------
+
+    def _postpone(self, changes: Sequence[Change], error: WaitingError, *, alone: bool) -> bool:
+        """Leave for later the events that the error is about; False where that is not known."""
+        keys = () if alone else self._violating(changes, error)
+        for change in changes:
+            if alone or change.key in keys:
+                self._taken[id(change.source)] = error
+                self._lines.add(line_of(change.source))
+        return alone or bool(keys)
+
+    def _is_overtaken(self, change: Change) -> bool:
+        """A later event of its row may have been written."""
+        message = change.source
+        return bool(message.offset < self._newest.get(line_of(message), -1))
+
+    def _give_up(self, changes: Sequence[Change], errors: Mapping[int, EventError]) -> None:
+        for message in {id(change.source): change.source for change in changes}.values():
+            self._fail(message, errors.get(id(message)) or behind())
+
+    def _forget_later(self) -> None:
+        self._later, self._taken, self._lines = [], {}, set()
+
+    # -- events at fault -----------------------------------------------------------------------
+
+    def check_unclear(self) -> None:
+        """Raise a fault that may be the configuration's if no other event could be written."""
+        if self._unclear is not None and not self._succeeded:
+            raise self._unclear
+
+    def _note_unclear(self, fault: BaseException) -> None:
+        if isinstance(fault, psycopg.Error) and fault.sqlstate:
+            self._unclear = fault if blame_of(fault) is Blame.UNCLEAR else self._unclear
+
+    def fail(self, letters: Iterable[DeadLetter]) -> None:
+        """Keep these events apart, and those behind them."""
+        for letter in letters:
+            self._fail(letter.message, letter.error)
+
+    def free(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Return the changes that need not wait; the others come to wait."""
+        return self._free(changes) if self._failed or self._lines else changes
+
+    def _name_column(self, error: EventError, changes: Sequence[Change]) -> EventError:
+        if self._refused is None or self._named >= self._refused.most:
+            return error
+        self._named += 1
+        return self._refused.name_in(error, changes, self._connection)
+
+    def _fail(self, message: Any, error: EventError) -> None:
+        self._letters.append(DeadLetter(message, error))
+        self._failed.add(line_of(message))
+
+    def _free(self, changes: Sequence[Change]) -> list[Change]:
+        """Those whose key has not failed; the others come to wait."""
+        found: list[Change] = []
+        for change in changes:
+            message, line = change.source, line_of(change.source)
+            waits = id(message) not in self._independent
+            if id(message) in self._taken or (waits and line in self._lines):
+                self._later.append(change)
+            elif not (waits and line in self._failed):
+                found.append(change)
+                if line in self._lines:
+                    self._newest[line] = message.offset
+            elif id(message) not in self._behind:
+                self._behind.add(id(message))
+                self._letters.append(DeadLetter(message, behind()))
+        return found
+
+
+def _in_order(changes: list[Change]) -> list[Change]:
+    """Sort them as the log has them, if it is known: a value is given up before it is taken."""
+    places = {id(change): change.position for change in changes if change.position is not None}
+    if len(places) < len(changes):
+        return changes
+    return sorted(changes, key=lambda change: places[id(change)])
+
+
+def _half(changes: Sequence[Change]) -> int:
+    """Where to split without taking an event apart; 0 if there is but one."""
+    middle = len(changes) // 2
+    for at in chain(range(middle, 0, -1), range(middle + 1, len(changes))):
+        if changes[at].source is not changes[at - 1].source:
+            return at
+    return 0
+
+
+def _caused(error: EventError, fault: BaseException) -> EventError:
+    if error is not fault:
+        error.__cause__ = fault
+    return error

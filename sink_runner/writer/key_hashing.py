@@ -1,0 +1,105 @@
+"""A target's key as text that is kept beside the rows, long after they are gone.
+
+For people it is told as it is, or as a fingerprint where it may be a person's.  What only the
+target has to find again is a hash of every key, so that it stays what it is whatever policies say
+later.  The hash is made with a secret, for there are so few Aadhaar numbers that anybody could try
+them all; the secret is made once for a database, and lies there sealed.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from cryptography.exceptions import InvalidTag
+
+from ..errors import ConfigError
+from ..model.changes import Key
+from ..model.message import Message
+from ..postgres.session import creating
+from .encryption import Sealer
+
+Connection = psycopg.Connection[Any]
+
+_BYTES = 32
+_SETTING = "sink.key_secret"
+_PLACE = Message(_SETTING, 0, 0, None, None)
+_READ = "SELECT sealed, key_id FROM sink.key_secret"
+_ADD = "INSERT INTO sink.key_secret (sealed, key_id) VALUES (%s, %s)"
+_RESEAL = "UPDATE sink.key_secret SET sealed = %s, key_id = %s"
+_USE = f"SELECT set_config('{_SETTING}', %s, false)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyText:
+    """How one mapping's keys are kept."""
+
+    shown: bool
+    sealer: Sealer
+    source_shown: bool = False
+    """Whether the source's key is told as it is."""
+
+    def __call__(self, key: Key) -> str:
+        """For people to read, and to find all that happened to a row."""
+        text = ",".join(map(str, key))
+        return text if self.shown else self._hashed(text)
+
+    def of_source(self, text: str) -> str:
+        """The same of the source's key, as text."""
+        return text if self.source_shown else self._hashed(text)
+
+    def _hashed(self, text: str) -> str:
+        return (self.sealer.fingerprint(text.encode()) or b"").hex()
+
+    @staticmethod
+    def sql(array: str) -> str:
+        """A hash of a JSON array, in a session of the target that is prepared."""
+        salted = f"convert_to(current_setting('{_SETTING}') || {array}::text, 'UTF8')"
+        return f"encode(sha256({salted}), 'hex')"
+
+    def prepare(self, connection: Connection) -> None:
+        """Tell a session the secret, which is made if there is none."""
+        connection.execute(_USE, (_secret(connection, self.sealer).hex(),))
+
+
+def reseal(connection: Connection, sealer: Sealer) -> bool:
+    """Seal the secret, if there is one, with the present key; False if its own key is gone."""
+    with creating(connection), suppress(ConfigError):
+        row = connection.execute(_READ).fetchone()
+        if row is not None:
+            secret = _opened(sealer, *row)
+            connection.execute(_RESEAL, (_sealed(sealer, secret), sealer.key_id))
+        return True
+    return False
+
+
+def _secret(connection: Connection, sealer: Sealer) -> bytes:
+    row = connection.execute(_READ).fetchone()
+    if row is None:
+        with creating(connection):
+            row = connection.execute(_READ).fetchone()
+            if row is None:
+                secret = os.urandom(_BYTES)
+                connection.execute(_ADD, (_sealed(sealer, secret), sealer.key_id))
+                return secret
+    return _opened(sealer, *row)
+
+
+def _sealed(sealer: Sealer, secret: bytes) -> bytes:
+    return sealer.seal(_PLACE._replace(value=secret))
+
+
+def _opened(sealer: Sealer, sealed: bytes, key_id: str) -> bytes:
+    try:
+        secret = sealer.open(sealed, _PLACE.topic, _PLACE.partition, _PLACE.offset).value
+    except InvalidTag:
+        raise ConfigError(
+            f"key {key_id!r} has sealed what hides the keys of deleted rows in the target: put it "
+            "into [dead_letters] old_keys and call `sink-runner dlq rekey`; if it is lost, DELETE "
+            "FROM sink.key_secret and sink.row_version, and older events may bring back such rows"
+        ) from None
+    assert secret is not None
+    return secret

@@ -1,0 +1,159 @@
+"""The parts of a write that a plugin may take over: which row stays, or the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import psycopg
+
+from ..errors import ValueRefusedError, own_text
+from ..model.changes import Change, Position, Write
+from ..plugin import Change as PublicChange
+from ..plugin import Row
+from ..postgres.loaders import load_any_moment
+from ..postgres.target_column import TargetColumn
+from ..transform.hook_calls import own_copy
+from ..transform.row import to_stage
+from ..transform.steps import Chain
+from .statements import Statements
+from .uniqueness import UniqueConstraints
+
+Connection = psycopg.Connection[Any]
+
+
+class RowWriter(Protocol):
+    """What writes a batch's changes: to the table itself, or by way of candidates."""
+
+    remembers: bool
+    """The target has deletions to heed; set when the partitions are claimed."""
+    unique: UniqueConstraints
+    """Those of the target besides the mapping's key."""
+
+    @property
+    def stale(self) -> int:
+        """How many changes the last call of `write` left out, since something newer was there."""
+
+    def prepare(self, connection: Connection) -> None:
+        """Make what the session needs; outside any transaction."""
+
+    def write(self, connection: Connection, changes: Sequence[Change], now: datetime) -> int:
+        """Write the changes in their order and return how many rows the target changed."""
+
+    @property
+    def keeps_positions(self) -> bool:
+        """Whether it knows where in the log the rows of the target were written."""
+
+    def empty(self, connection: Connection, position: Position, now: datetime) -> int:
+        """Delete the rows of the source table that are not newer; return how many rows."""
+
+    def expire(self, connection: Connection, now: datetime) -> int:
+        """Retire what has aged, if rows of this kind do."""
+
+
+class Resolver:
+    """Asks `sink_resolve_conflict` wherever the target already has a staged key."""
+
+    def __init__(self, statements: Statements, chain: Chain) -> None:
+        self._sql = statements
+        self._chain = chain
+        self._names = [column.name for column in statements.columns]
+
+    def __call__(self, connection: Connection, writes: Sequence[Write]) -> list[Write]:
+        """What is left to write of the staged rows, whose current rows are locked now."""
+        chosen: dict[int, Write | None] = {}
+        width = len(self._names)
+        for number, differs, *values, texts in self._pairs(connection):
+            if not differs:
+                continue
+            incoming = dict(zip(self._names, values[:width], strict=True))
+            current = dict(zip(self._names, values[width:], strict=True))
+            winner = self._chosen(incoming, current)
+            if all(winner[name] is value for name, value in current.items()):
+                chosen[number] = None
+                continue
+            kept = dict(zip(self._names, texts, strict=True))
+            chosen[number] = self._with(writes[number], winner, incoming, current, kept)
+        return [w for i, write in enumerate(writes) if (w := chosen.get(i, write)) is not None]
+
+    def _chosen(self, incoming: Row, current: Row) -> Row:
+        """What the plugin chooses; what it left as it is are the very values of the two rows."""
+        copies = own_copy(incoming), own_copy(current)
+        winner = dict(self._chain.resolve(*copies))
+        for row, copy in zip((incoming, current), copies, strict=True):
+            same = {n: v for n, v in row.items() if winner[n] is copy[n] and v == copy[n]}
+            winner.update(same)
+        return winner
+
+    def _pairs(self, connection: Connection) -> list[tuple[Any, ...]]:
+        cursor = connection.cursor()
+        load_any_moment(cursor)
+        return cursor.execute(self._sql.pairs.encode()).fetchall()
+
+    def _with(
+        self, write: Write, row: Row, incoming: Row, current: Row, kept: Mapping[str, str | None]
+    ) -> Write:
+        """The write of a plugin's row; what it took over from either row stays exactly that."""
+
+        def staged(column: TargetColumn, came: Any) -> Any:
+            value = row[column.name]
+            if value is incoming[column.name]:
+                return came
+            if value is current[column.name]:
+                value = kept[column.name]
+            try:
+                return None if value is None else to_stage(column)(value)
+            except ValueRefusedError as fault:
+                raise ValueRefusedError(f"column {column.name!r}: {own_text(fault)}") from None
+
+        pairs = zip(self._sql.columns, write.values, strict=True)
+        return write._replace(values=tuple(staged(column, came) for column, came in pairs))
+
+
+class PluginWriter:
+    """Offers each batch to `sink_write` first; the built-in writer takes what nobody took."""
+
+    unique: UniqueConstraints
+
+    def __init__(self, chain: Chain, names: Sequence[str], builtin: RowWriter) -> None:
+        self._chain = chain
+        self._names = names
+        self._builtin = builtin
+
+    @property
+    def remembers(self) -> bool:
+        return self._builtin.remembers
+
+    @remembers.setter
+    def remembers(self, value: bool) -> None:
+        self._builtin.remembers = value
+
+    @property
+    def stale(self) -> int:
+        return self._builtin.stale
+
+    @property
+    def keeps_positions(self) -> bool:
+        return self._builtin.keeps_positions
+
+    def empty(self, connection: Connection, position: Position, now: datetime) -> int:
+        return self._builtin.empty(connection, position, now)
+
+    def prepare(self, connection: Connection) -> None:
+        self._builtin.prepare(connection)
+
+    def expire(self, connection: Connection, now: datetime) -> int:
+        return self._builtin.expire(connection, now)
+
+    def write(self, connection: Connection, changes: Sequence[Change], now: datetime) -> int:
+        written = self._chain.write(list(self._public(changes)), connection)
+        return self._builtin.write(connection, changes, now) if written is None else written
+
+    def _public(self, changes: Iterable[Change]) -> Iterable[PublicChange]:
+        for change in changes:
+            if isinstance(change, Write):
+                row = dict(zip(self._names, change.values, strict=True))
+                yield PublicChange(action=None, key=change.key, row=row)
+            else:
+                yield PublicChange(action=change.action, key=change.key, row={})

@@ -1,0 +1,93 @@
+"""Choose and make what writes a mapping's rows."""
+
+from __future__ import annotations
+
+from ..errors import ConfigError
+from ..model.changes import Fold
+from ..parts import Parts
+from ..plugin import Strategy, SyncTime, TableMapping, source_wins
+from ..postgres.catalog import TableCatalog
+from ..transform.key_identity import KeyIdentity
+from .audit import Trail
+from .candidates import CandidateWriter, candidate_table
+from .coalesce import fold_of
+from .conflict_detection import ContestedWriter
+from .conflicts import ConflictLog
+from .ownership_writer import OwnershipWriter, SharedKeyWriter
+from .resolve import PluginWriter, Resolver, RowWriter
+from .statements import Statements
+from .uniqueness import UniqueConstraints
+from .versions import VersionedWriter
+from .writer import Writer
+
+
+def make_writer(
+    name: str,
+    mapping: TableMapping,
+    parts: Parts,
+    target: TableCatalog,
+    trail: Trail,
+) -> RowWriter:
+    """The writer of a mapping: plain or by candidates, and what its plugins add to it."""
+    candidates, chain = mapping.candidates, parts.chain
+    _check_contested(mapping, parts, target)
+    timed = [column for column in mapping.columns if isinstance(column.source, SyncTime)]
+    statements = Statements(
+        mapping=name,
+        target=candidate_table(name) if candidates else target.sql_name,
+        columns=parts.columns,
+        key=candidates.key if candidates else mapping.key,
+        conflict=source_wins() if chain.resolvers else mapping.conflict,
+        key_text=trail.key_text,
+        marked={name: column.pg for name, column in target.columns.items()},
+        unstaged=[] if candidates else timed,  # candidates have no such column, the target has
+        positioned=candidates is not None,
+    )
+    writer = _kind(mapping, parts.identity)(
+        mapping,
+        statements,
+        _fold(mapping, parts),
+        conflicts=ConflictLog(mapping, parts.shown, trail),
+        resolver=Resolver(statements, chain) if chain.resolvers else None,
+    )
+    rows: RowWriter = writer
+    if candidates:
+        rows = CandidateWriter(mapping, statements, target, writer)
+    if chain.writers:
+        rows = PluginWriter(chain, [column.name for column in parts.columns], rows)
+    rows.unique = UniqueConstraints(statements, target)
+    return rows
+
+
+def _check_contested(mapping: TableMapping, parts: Parts, target: TableCatalog) -> None:
+    if mapping.contested is None:
+        return
+    if parts.chain.decides_writes:
+        raise ConfigError(f"{mapping.target} is contested, so no plugin can decide what is written")
+    named = mapping.contested.owner_time
+    if named is not None and named not in target.columns:
+        raise ConfigError(f"{mapping.target} has no column {named!r}, the owner's time")
+
+
+def _kind(mapping: TableMapping, identity: KeyIdentity) -> type[Writer]:
+    if mapping.contested:
+        return ContestedWriter
+    if identity is KeyIdentity.PASSED_ON:
+        return OwnershipWriter
+    if identity is KeyIdentity.SHARED:
+        return SharedKeyWriter
+    return VersionedWriter if _races(mapping) else Writer
+
+
+def _races(mapping: TableMapping) -> bool:
+    """May a batch race with events, and nothing in the target tell which row is newer?"""
+    wins = mapping.conflict.strategy is Strategy.SOURCE_WINS
+    return wins and mapping.events and mapping.candidates is None
+
+
+def _fold(mapping: TableMapping, parts: Parts) -> Fold | None:
+    if parts.chain.resolvers:
+        return None  # the plugin is asked about each row
+    if mapping.contested:
+        return None  # each is looked at beside the target's row
+    return fold_of(mapping.conflict, parts.columns)
