@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, settings
 from sink_runner.cli import main
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
-from sink_runner.model.changes import Change, Leave, Position, Write
-from sink_runner.parts import Parts, target_columns
+from sink_runner.model.changes import Change, Position, Removal, Write
+from sink_runner.pipeline import CompiledMapping, target_columns
 from sink_runner.plugin import ABSENT, Action, Column, Delete, Table, TableMapping, source_wins
 from sink_runner.postgres.catalog import TableCatalog, qualified, read_table
 from sink_runner.postgres.migrations import migrate
@@ -285,7 +285,7 @@ class Written:
         source_key_shown: bool = True,
     ) -> Any:
         """A writer for one more session, which may show some columns and the source's key."""
-        parts = Parts(
+        parts = CompiledMapping(
             self.columns,
             Chain(),
             None,
@@ -318,8 +318,8 @@ class Written:
         action: Action | None = None,
         position: Place = 1,
         owner: str | None = None,
-    ) -> Leave:
-        return Leave(key, action or Delete(), place(position), None, "subject", owner)
+    ) -> Removal:
+        return Removal(key, action or Delete(), place(position), None, "subject", owner)
 
     def write(self, *changes: Change) -> int:
         with self.connection.transaction():

@@ -15,10 +15,10 @@ from sink_runner.loading import registry
 from sink_runner.masking.origins import NOT_READ
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
-from sink_runner.parts import _is_key_shown, assemble
+from sink_runner.pipeline import _is_key_shown, assemble
 from sink_runner.plugin import Candidates, Column, TableMapping, first_of, source_wins
 from sink_runner.postgres.catalog import CatalogColumn
-from sink_runner.runtime.assembly import Surroundings
+from sink_runner.runtime.assembly import RuntimeContext
 from sink_runner.transform.before_image import columns_before
 from sink_runner.writer.encryption import sealer
 
@@ -151,7 +151,7 @@ class TestSealer:
 
 
 def test_a_database_that_is_not_configured_is_named() -> None:
-    around = Surroundings(
+    around = RuntimeContext(
         config=SimpleNamespace(databases={"north": None}),
         policies=None,
         schemas=None,

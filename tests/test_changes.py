@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sink_runner.model.changes import Change, Leave, Write, rounds
+from sink_runner.model.changes import Change, Removal, Write, rounds
 from sink_runner.plugin import Column, Conflict, Delete, Keep, Mark, Review, Strategy
 from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.writer.coalesce import fold_of
@@ -32,7 +32,7 @@ class Table:
 
     def apply(self, change: Change) -> None:
         row = self.rows.get(change.key)
-        if isinstance(change, Leave):
+        if isinstance(change, Removal):
             self._leave(change, row)
         elif row is None:
             assert not change.partial
@@ -41,7 +41,7 @@ class Table:
             for at in (VERSION, FIRST, SECOND):
                 self._set(change, row, at)
 
-    def _leave(self, change: Leave, row: list[Any] | None) -> None:
+    def _leave(self, change: Removal, row: list[Any] | None) -> None:
         match change.action:
             case Delete():
                 self.rows.pop(change.key, None)
@@ -75,7 +75,7 @@ WRITES = st.builds(
     st.sampled_from([0, 0, 0, KEEPS_SECOND]),
 )
 LEAVES = st.builds(
-    lambda key, action: Leave((key,), action, (0, 0), None),
+    lambda key, action: Removal((key,), action, (0, 0), None),
     KEYS,
     st.sampled_from([Delete(), Delete(), Mark({"b": 77}), Keep(), Review()]),
 )
@@ -122,12 +122,12 @@ def test_whole_rows_do(strategy: Strategy) -> None:
 
 
 def test_a_deletion_stands_for_all_that_came_before_it_in_its_round() -> None:
-    (only,) = rounds([write(1), Leave((1,), Delete(), (7, 0), None)], None)
+    (only,) = rounds([write(1), Removal((1,), Delete(), (7, 0), None)], None)
     assert (only.writes, list(only.leaves)) == ({}, [(1,)])
 
 
 def test_a_row_after_its_deletion_waits_for_the_next_round() -> None:
-    first, second = rounds([Leave((1,), Delete(), (7, 0), None), write(2)], None)
+    first, second = rounds([Removal((1,), Delete(), (7, 0), None), write(2)], None)
     assert (list(first.leaves), list(second.writes)) == ([(1,)], [(1,)])
 
 

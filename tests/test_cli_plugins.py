@@ -29,7 +29,7 @@ def sink_filter(event):
 HOOKS = "from sink_runner.plugin import hookimpl\n"
 
 
-def line_of(name: str, text: str) -> str:
+def ordering_key(name: str, text: str) -> str:
     (line,) = [line for line in text.splitlines() if line.split()[:1] == [name]]
     return line
 
@@ -150,7 +150,7 @@ def test_a_plugin_that_is_off_may_be_beyond_import(site, call, configured):
     site.plugin("pears", "raise RuntimeError")
     configured("*", disabled=("pears",))
     _, out, _ = call("plugins")
-    assert line_of("pears", out).split() == ["pears", "off", "1.5"]
+    assert ordering_key("pears", out).split() == ["pears", "off", "1.5"]
     assert not site.was_imported("pears")
 
 
@@ -160,9 +160,9 @@ def test_what_is_on_and_broken_is_listed_with_its_fault_and_ends_with_78(site, c
     configured("apples", "pears")
     code, out, _ = call("plugins")
     assert code == 78
-    assert line_of("pears", out).split()[:2] == ["pears", "broken"]
+    assert ordering_key("pears", out).split()[:2] == ["pears", "broken"]
     assert "    fault: ModuleNotFoundError: No module named 'nope_nope'" in out
-    assert line_of("apples", out).split() == [
+    assert ordering_key("apples", out).split() == [
         *("apples", "on", "1.5", "north.public.apples", "->", "south.public.apples")
     ]
 
@@ -171,7 +171,7 @@ def test_an_incompatible_plugin_is_listed_and_only_a_fault_if_it_is_on(site, cal
     site.plugin("pears", "raise RuntimeError", group="sink_runner.v2")
     code, out, _ = call("plugins")
     assert code == 0
-    assert line_of("pears", out).split()[:2] == ["pears", "incompatible"]
+    assert ordering_key("pears", out).split()[:2] == ["pears", "incompatible"]
     configured("pears")
     code, out, _ = call("plugins")
     assert code == 78
@@ -213,7 +213,7 @@ def test_plugins_are_listed_where_there_is_no_configuration(site, call, configur
     monkeypatch.setenv("SINK_PLUGINS", "apples")
     code, out, _ = call("plugins")
     assert code == 0
-    assert line_of("apples", out).split()[1] == "on"
+    assert ordering_key("apples", out).split()[1] == "on"
 
 
 # -- plugins: chain and configuration ----------------------------------------------------------
@@ -303,5 +303,5 @@ def test_a_mapping_whose_topic_is_not_read_says_so(site, call, configured):
     site.nightly("nightly")
     configured("apples", "nightly")
     _, out, _ = call("plugins")
-    assert line_of("nightly", out).endswith("south.public.nightly (batch only)")
-    assert line_of("apples", out).endswith("south.public.apples")
+    assert ordering_key("nightly", out).endswith("south.public.nightly (batch only)")
+    assert ordering_key("apples", out).endswith("south.public.apples")

@@ -17,7 +17,7 @@ from sink_runner.errors import (
 )
 from sink_runner.model.dead_letter import DeadLetter
 from sink_runner.model.message import NO_LEADER_EPOCH, ROWS, Message
-from sink_runner.postgres.error_classes import judge
+from sink_runner.postgres.error_classes import classify_error
 from sink_runner.writer.dead_letters import DeadLetters
 from sink_runner.writer.encryption import Sealer
 
@@ -70,7 +70,7 @@ class TestSealing:
 
 def letter_of(fault: BaseException) -> tuple[Any, ...]:
     """The columns of the letter that a fault of a write or a step leaves."""
-    error = fault if isinstance(fault, EventError) else judge(fault)
+    error = fault if isinstance(fault, EventError) else classify_error(fault)
     if error is not fault:
         error.__cause__ = fault
     return DeadLetters("m", "1", SEALER)._row(DeadLetter(MESSAGE, error))

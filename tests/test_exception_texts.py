@@ -36,7 +36,7 @@ from sink_runner.errors import (
 from sink_runner.model.dead_letter import DeadLetter
 from sink_runner.model.message import Message
 from sink_runner.model.status import Health
-from sink_runner.postgres.error_classes import judge, own_fault
+from sink_runner.postgres.error_classes import classify_error, event_error
 from sink_runner.runtime.mapping_thread import MappingThread
 from sink_runner.writer.dead_letters import described, tell
 
@@ -138,14 +138,14 @@ def status_of(fault):
     stop.set()
     thread.start()
     thread.join(5)
-    told = [standing.told() for standing in health.standings().values()]
+    told = [status.told() for status in health.statuses().values()]
     return json.dumps(told) + generate_latest(health.registry).decode()
 
 
 def judged(fault):
     """What the route makes of it, as a dead letter or as a reason to pause."""
     try:
-        return own_fault(fault)
+        return event_error(fault)
     except BaseException as found:  # noqa: BLE001 - a pause, or a stop
         return found
 
@@ -203,7 +203,7 @@ def test_classes_of_nested_exceptions_are_told(part):
         StepError("plugin", "sink_map", "raised ValueError"),
         WaitingError("lookup of column 'x' found nothing", "x"),
         ExpiredError.of(WaitingError("lookup of column 'x' found nothing", "x")),
-        judge(psycopg.errors.DataError("no")),
+        classify_error(psycopg.errors.DataError("no")),
     ],
     ids=lambda fault: type(fault).__name__,
 )
@@ -229,7 +229,7 @@ def test_what_a_function_of_the_database_names_is_not_told(postgres, option, sta
     connecting = psycopg.connect(postgres.dsn("smart_citizen"), autocommit=True)
     with connecting as connection, pytest.raises(psycopg.Error) as found:
         connection.execute(raising)
-    fault = judge(found.value)
+    fault = classify_error(found.value)
     told = [
         describe(found.value),
         *trace(found.value),
@@ -247,4 +247,4 @@ def test_the_name_of_a_violated_constraint_is_told(postgres):
         with pytest.raises(psycopg.Error) as found:
             connection.execute("INSERT INTO t VALUES (7)")
     assert describe(found.value).endswith("CheckViolation sqlstate=23514 constraint=small")
-    assert "(small)" in str(judge(found.value))
+    assert "(small)" in str(classify_error(found.value))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sink_runner.masking.personal import looks_personal
+from sink_runner.masking.pii_heuristics import looks_personal
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from sink_runner.errors import PolicyError
 from sink_runner.masking.masks import FUNCTIONS, MaskKind
-from sink_runner.masking.personal import looks_personal
+from sink_runner.masking.pii_heuristics import looks_personal
 from sink_runner.masking.policy import ColumnName, load_policies
 
 ROOT = Path(__file__).parents[1]

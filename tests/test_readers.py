@@ -8,8 +8,8 @@ import pytest
 
 from sink_runner.errors import PolicyError
 from sink_runner.masking.policy import ColumnName, load_policies
-from sink_runner.masking.readers import Reader
-from sink_runner.masking.shown import shown_row
+from sink_runner.masking.principals import Reader
+from sink_runner.masking.redaction import shown_row
 from sink_runner.plugin import Table
 
 OWN = Path(__file__).parents[1] / "ranger-policies"

@@ -10,8 +10,8 @@ from sink_runner.errors import PolicyError
 from sink_runner.loading import registry
 from sink_runner.masking.origins import NOT_READ
 from sink_runner.masking.policy import load_policies
-from sink_runner.masking.returns import faults, refuse_returns, returns, told
-from sink_runner.parts import assemble, mappings_of
+from sink_runner.masking.round_trip_check import faults, refuse_returns, returns, told
+from sink_runner.pipeline import assemble, mappings_of
 from sink_runner.plugin import (
     Candidates,
     Column,

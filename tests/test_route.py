@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from sink_runner.errors import EventError, FatalError, RetriableError, StepError, WaitingError
-from sink_runner.model.changes import READ, Leave, Write
+from sink_runner.model.changes import READ, Removal, Write
 from sink_runner.plugin import ABSENT, Delete, Mark, Review
 from sink_runner.testing import NOW, Harness, Outcome, Sample, create, delete, snapshot, update
 
@@ -507,7 +507,7 @@ def sink_filter(event):
 
 def test_changes_keep_the_order_of_their_events(make: Make) -> None:
     changes = make().changes(create(**ROW), delete(**ROW), create(**ROW))
-    assert [type(change) for change in changes] == [Write, Leave, Write]
+    assert [type(change) for change in changes] == [Write, Removal, Write]
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ class Built:
         threading.Thread(target=watch).start()
 
     def state(self, name: str) -> Any:
-        return self.health.standings()[name]
+        return self.health.statuses()[name]
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_all_quarantined_stays_up_and_not_ready(built: Built, settings: Any) -> 
             bool(seen)
             or (
                 built.health is not None
-                and "one" in built.health.standings()
+                and "one" in built.health.statuses()
                 and built.state("one").state is State.QUARANTINED
                 and seen.append(built.health.ready()) is None
             )
@@ -296,9 +296,9 @@ def test_config_fault_while_running_quarantines(kind: type[Exception]) -> None:
     thread = MappingThread("one", lambda: broken, health.mapping("one"), threading.Event())
     thread.start()
     bound = time.monotonic() + 5
-    while health.standings()["one"].state is not State.QUARANTINED and time.monotonic() < bound:
+    while health.statuses()["one"].state is not State.QUARANTINED and time.monotonic() < bound:
         time.sleep(0.01)
-    assert health.standings()["one"].reason == "GRANT INSERT ON TABLE t TO sink_writer"
+    assert health.statuses()["one"].reason == "GRANT INSERT ON TABLE t TO sink_writer"
     thread._stop_event.set()
     thread.join(5)
     assert thread.failed
@@ -356,7 +356,7 @@ def test_mapping_that_does_not_return_is_paused() -> None:
         for turned, state in ((-1e6, State.PAUSED), (-1e6, State.PAUSED), (inf, State.RUNNING)):
             work.turned = turned
             thread.check_progress()
-            assert health.standings()["one"].state is state
+            assert health.statuses()["one"].state is state
         work.told.set()
         thread.join(5)
     (told,) = [one for one in logs if one["event"] == "mapping_stalled"]
@@ -377,4 +377,4 @@ def test_mapping_that_ends_after_a_stall_stays_stopped() -> None:
     told.set()
     thread.join(5)
     thread.check_progress()
-    assert health.standings()["one"].state is State.STOPPED
+    assert health.statuses()["one"].state is State.STOPPED

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from sink_runner.errors import ConfigError, SinkError
 from sink_runner.model.timetable import Cron
 from sink_runner.postgres.migrations import migrate
-from sink_runner.schedule.ledger import PostgresLedger, look_up
 from sink_runner.schedule.plans import Known, Outcome, Plan, Progress
+from sink_runner.schedule.run_history import PostgresLedger, look_up
 
 pytestmark = pytest.mark.postgres
 

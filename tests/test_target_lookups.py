@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import WriteError
-from sink_runner.model.changes import Leave, Write
+from sink_runner.model.changes import Removal, Write
 from sink_runner.model.message import Message
 from sink_runner.plugin import Column, Delete, Lookup, TableMapping, insert_once
 from sink_runner.transform.lookups import Lookups
@@ -61,7 +61,7 @@ class TestWaves:
 
     def test_changes_of_one_event_stay_together(self) -> None:
         (one,) = self.messages(b"a")
-        changes = [Leave(("x",), Delete(), 1, one), change(("y",), one)]
+        changes = [Removal(("x",), Delete(), 1, one), change(("y",), one)]
         assert waves(changes, [0]) == [changes]
 
     def test_events_without_a_key_follow_their_target_key_only(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sink_runner.errors import PolicyError
-from sink_runner.masking.watch import PolicyWatch
+from sink_runner.masking.policy_watch import PolicyWatch
 from sink_runner.model.status import Health
 
 OWN = Path(__file__).parents[1] / "ranger-policies"

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from .gate import PROTECTED, Gate
+from .auth_middleware import PROTECTED, Gate
 from .operations import callbacks, reads
 from .page import page
 from .problems import ProblemDetails, handle

@@ -23,7 +23,7 @@ from ..masking.column_origins import result_columns
 from ..masking.masks import MaskFunction, MaskKind, to_null
 from ..masking.origins import Origin
 from ..masking.policy import Mask, Policies
-from ..masking.readers import group_reader
+from ..masking.principals import group_reader
 from ..postgres.loaders import load_any_moment
 from .problems import forbidden, unavailable
 

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, Header, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from ..config.api import Scope
-from .answers import FAMILY, RECORD, FamilyEligibility, FamilyForecast, Profile
+from .callbacks import Flow
 from .callers import Caller
-from .contract import Accepted, Alert, BulkAccepted, Forecast, Uuid
-from .flows import Flow
+from .idempotency import Request as Sent
 from .problems import documented, not_found
-from .remembered import Request as Sent
+from .requests import Accepted, Alert, BulkAccepted, Forecast, Uuid
+from .responses import FAMILY, RECORD, FamilyEligibility, FamilyForecast, Profile
 from .services import Services
 
 IdempotencyKey = Annotated[

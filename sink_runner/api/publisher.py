@@ -15,8 +15,8 @@ from kafka.errors import KafkaConnectionError, KafkaError
 from ..error_text import text_of
 from ..errors import SinkError
 from ..kafka.access import failure
+from ..kafka.broker_check import answers
 from ..kafka.connection import KafkaConnection, open_client
-from ..kafka.reachable import answers
 
 _CONNECT_SECONDS = 2.0
 _PAUSE_SECONDS = 1.0

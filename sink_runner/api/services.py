@@ -20,14 +20,14 @@ from ..kafka.capture import read_capture
 from ..kafka.connection import KafkaConnection
 from ..masking.policy import Policies
 from ..postgres.session import configure
+from .callbacks import Flow, alerts, forecasts
 from .callers import Callers
-from .flows import Flow, alerts, forecasts
-from .intake import Intake
+from .idempotency import Remembered
+from .ingest import Intake
 from .keys import check_secret
 from .limits import RateLimit
 from .masked import MaskedQuery
 from .publisher import Publisher
-from .remembered import Remembered
 from .subjects import Subjects
 from .tokens import Tokens
 

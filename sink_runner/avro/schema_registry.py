@@ -55,8 +55,8 @@ class SchemaRegistry:
         try:
             found = self._client.ask(path, seconds=self._limit.seconds)
         except TimedOutError as fault:
-            raise self._limit.heed(fault) from None
-        self._limit.enough()
+            raise self._limit.record_failure(fault) from None
+        self._limit.record_success()
         return found
 
     def _resolved(self, found: Any) -> Any:

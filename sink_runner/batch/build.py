@@ -22,14 +22,14 @@ from ..loading import registry
 from ..masking.column_origins import read_origins
 from ..masking.origins import UNDECIDED, Origins
 from ..masking.policy import Policies
-from ..masking.refresh import Refresh
-from ..masking.renewal import watch_policies
-from ..masking.watch import PolicyWatch
+from ..masking.policy_reload import Refresh
+from ..masking.policy_renewal import watch_policies
+from ..masking.policy_watch import PolicyWatch
 from ..model.clock import clock
-from ..parts import Parts, assemble, remask
+from ..pipeline import CompiledMapping, assemble, remask
 from ..plugin import Strategy, TableMapping
 from ..postgres.catalog import TableCatalog, read_table
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.migrations import migrate_database
 from ..postgres.session import Connection
 from ..preflight.preflight import check_mapping, log_warnings
@@ -48,10 +48,10 @@ from ..writer.refused_column import RefusedColumn
 from ..writer.truncation import truncation
 from ..writer.writers import make_writer
 from .applier import Alone, BatchApplier
-from .departures import Departures
+from .deletions import Departures
 from .keys import TargetKeys
-from .ledger import Ledger
-from .plan import Tools
+from .plan import BatchPipeline
+from .run_store import Ledger
 from .snapshot import open_source
 from .source import Source, own_by_rows
 
@@ -66,7 +66,7 @@ def tools(
     plugins: Sequence[registry.Plugin],
     config: Config,
     stop: threading.Event,
-) -> Iterator[Tools]:
+) -> Iterator[BatchPipeline]:
     """Check and connect everything for one mapping.
 
     Raises ConfigError for what a person must mend, RetriableError for what may come back.
@@ -81,12 +81,12 @@ def tools(
         reader = find_database(config.databases, mapping.source_table.database).reader_dsn
         asking = open_source(reader, plugin.name)
     except psycopg.Error as fault:
-        raise judge(fault) from fault
+        raise classify_error(fault) from fault
     with closing(asking):
         try:
             source = Source.of(mapping, read_table(asking, mapping.source_table), asking)
         except psycopg.Error as fault:
-            raise judge(fault) from fault
+            raise classify_error(fault) from fault
         watch = watch_policies(config.policies)
         policies = watch.current()
         _refuse_harm(plugin.name, mapping, config, policies)
@@ -125,7 +125,7 @@ class _Around(NamedTuple):
     watch: PolicyWatch
 
 
-def _parts(around: _Around, lookups: Lookups) -> Parts:
+def _parts(around: _Around, lookups: Lookups) -> CompiledMapping:
     plugin, plugins, config, source, target, policies, _ = around
     mapping = source.mapping
     types = {column.name: column for column in source.format.columns}
@@ -148,7 +148,9 @@ def _parts(around: _Around, lookups: Lookups) -> Parts:
     )
 
 
-def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Event) -> Tools:
+def _tools(
+    around: _Around, parts: CompiledMapping, asking: Connection, stop: threading.Event
+) -> BatchPipeline:
     plugin, plugins, config, source, target, policies, watch = around
     mapping = source.mapping
     sealing = sealer(config)
@@ -184,7 +186,7 @@ def _tools(around: _Around, parts: Parts, asking: Connection, stop: threading.Ev
     table = candidate_table(plugin.name) if mapping.candidates else target.sql_name
     order = () if mapping.candidates else target.index_order.get(frozenset(mapping.key), ())
     keys = TargetKeys(plugin.name, mapping, table, parts.columns, order)
-    return Tools(
+    return BatchPipeline(
         name=plugin.name,
         mapping=mapping,
         source=source,
@@ -227,13 +229,13 @@ def _writers_beside(around: _Around) -> list[str]:
     )
 
 
-def _key_shown(source: Source, parts: Parts) -> bool:
+def _key_shown(source: Source, parts: CompiledMapping) -> bool:
     """Is the key that rows are read by nobody's, as far as the mapping carries it?"""
     columns = [column for column in source.mapping.columns if column.name in parts.shown]
     return {name for column in columns for name in column.sources}.issuperset(source.format.key)
 
 
-def _touch_orphans(around: _Around, table: str, parts: Parts) -> str | None:
+def _touch_orphans(around: _Around, table: str, parts: CompiledMapping) -> str | None:
     """Notes the groups of the target that come from no candidate; None without candidates."""
     mapping = around.source.mapping
     if mapping.candidates is None:

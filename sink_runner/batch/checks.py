@@ -14,7 +14,7 @@ from ..model.changes import Write
 from ..model.portions import DEFAULT_BYTES, byte_size
 from ..plugin import Strategy, TableMapping
 from ..postgres.catalog import quoted
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.target_column import TargetColumn
 from ..postgres.types import PgType
 from ..writer.committer import Connection
@@ -94,7 +94,7 @@ class FieldCheck:
             with connection.transaction():
                 return self._differences(connection, writes)
         except psycopg.Error as fault:
-            if not isinstance(judge(fault), EventError):
+            if not isinstance(classify_error(fault), EventError):
                 raise
             if len(writes) == 1:
                 return []

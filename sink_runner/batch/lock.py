@@ -11,7 +11,7 @@ import psycopg
 
 from ..config.dsn import Dsn
 from ..errors import FatalError, SinkError
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.session import Connection, connect
 
 _CLASS = 0x51_4E_4B  # any constant of ours: advisory locks of others don't meet ours
@@ -54,7 +54,7 @@ def locked(
     try:
         connection = connect(dsn, f"sink-runner batch {mapping}")
     except psycopg.Error as fault:
-        raise judge(fault) from fault
+        raise classify_error(fault) from fault
     with connection:
         while not _taken(connection, target):
             if not wait or stop.is_set():

@@ -15,10 +15,10 @@ from ..plugin import TableMapping
 from ..transform.route import Route
 from ..writer.committer import Connection
 from .applier import BatchApplier
-from .departures import Departures
-from .ledger import Ledger, Run
+from .deletions import Departures
 from .progress import Progress
 from .report import Report
+from .run_store import Ledger, Run
 from .snapshot import Snapshot, changed_since, take_snapshot
 from .source import Source
 
@@ -45,7 +45,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class BatchPipeline:
     """What a run works with; made by `build`."""
 
     name: str
@@ -97,7 +97,9 @@ class Plan:
 class Planner:
     """Makes the plan of one run and tells the report and the progress bar of it."""
 
-    def __init__(self, tools: Tools, options: Options, report: Report, progress: Progress) -> None:
+    def __init__(
+        self, tools: BatchPipeline, options: Options, report: Report, progress: Progress
+    ) -> None:
         self._tools = tools
         self._options = options
         self._report = report

@@ -13,9 +13,9 @@ from ..model.batch import Batch
 from ..model.dead_letter import DeadLetter, fails
 from ..plugin import Keep
 from ..writer.committer import Connection
-from .departures import Seen
+from .deletions import Seen
 from .keys import Key
-from .plan import Tools
+from .plan import BatchPipeline
 from .report import Report
 
 Missing: TypeAlias = Callable[[Sequence[Key]], list[Key]]
@@ -25,7 +25,7 @@ class Retirement:
     """Retires, page by page, the keys of the target that the source does not have."""
 
     def __init__(
-        self, tools: Tools, report: Report, position: int, tells: Callable[[], bool]
+        self, tools: BatchPipeline, report: Report, position: int, tells: Callable[[], bool]
     ) -> None:
         """`tells`: what the source does not have by a row's key is gone, by all we know."""
         self._tools = tools

@@ -15,18 +15,18 @@ import psycopg
 from ..dlq.retry_queue import replay_rows
 from ..errors import DecodeError, RetriableError, WaitingError
 from ..model.batch import Batch
-from ..model.changes import Change, Leave, Write
+from ..model.changes import Change, Removal, Write
 from ..model.dead_letter import DeadLetter
 from ..model.envelope import Decoded
 from ..model.message import ROWS, Message
 from ..model.portions import first_portion, portions
 from ..plugin import Event
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..writer.committer import Connection
 from .checks import SAMPLE, FieldCheck, Sample
-from .departures import Seen
+from .deletions import Seen
 from .lock import TargetLock
-from .plan import Options, Plan, Planner, Tools
+from .plan import BatchPipeline, Options, Plan, Planner
 from .progress import Progress
 from .report import Report
 from .retirement import Retirement
@@ -39,7 +39,7 @@ class BatchRun:
     """Runs once.  Raises RetriableError, after which another run goes on where this one was."""
 
     def __init__(
-        self, tools: Tools, options: Options, lock: TargetLock, progress: Progress
+        self, tools: BatchPipeline, options: Options, lock: TargetLock, progress: Progress
     ) -> None:
         self._tools = tools
         self._options = options
@@ -60,7 +60,7 @@ class BatchRun:
             with closing(open_source(tools.source_dsn, tools.name)) as reader:
                 self._work(reader)
         except psycopg.Error as fault:
-            raise judge(fault) from fault
+            raise classify_error(fault) from fault
         finally:
             tools.applier.close()
             tools.hooks.shutdown()
@@ -98,7 +98,7 @@ class BatchRun:
         with closing(lines):
             for messages in self._chunks(lines, plan.snapshot):
                 self._lock.held()
-                self._insist(partial(self._chunk, messages, count()))
+                self._retry(partial(self._chunk, messages, count()))
                 self._progress.advance(len(messages))
                 if tools.stop.is_set():
                     return
@@ -183,7 +183,7 @@ class BatchRun:
         tools = self._tools
         letters = list(batch.letters)
         writes = [change for change in batch.changes if isinstance(change, Write)]
-        leaves = [change for change in batch.changes if isinstance(change, Leave)]
+        leaves = [change for change in batch.changes if isinstance(change, Removal)]
         gone = tools.departures.confirmed(connection, leaves, writes, self._prepare)
         writes = self._current(connection, writes)
         removed = tools.applier.put(connection, gone, letters).rows
@@ -251,7 +251,7 @@ class BatchRun:
             last[:] = [change for change in batch.changes if isinstance(change, Write) and see]
             return batch
 
-        done = self._insist(partial(replay_rows, self._tools.waiting, prepare))
+        done = self._retry(partial(replay_rows, self._tools.waiting, prepare))
         self._see(last)
         self._report.counts["replayed"] += done["replayed"]
 
@@ -301,8 +301,8 @@ class BatchRun:
         outcome = "interrupted" if report.interrupted else "done"
         ledger.finish(connection, self._run, outcome, report.counts, report.checks)
 
-    def _insist(self, work: Callable[[], T]) -> T:
-        """Do it; where the world says "not now", again, a few times."""
+    def _retry(self, work: Callable[[], T]) -> T:
+        """Return the result of `work`, retried once for each configured step."""
         for delay in self._tools.retry_steps:
             try:
                 return work()
@@ -319,7 +319,7 @@ def _fates(
     waiting = {id(letter.message) for letter in letters if isinstance(letter.error, WaitingError)}
     failed = {id(letter.message) for letter in letters} - waiting
     carried = _sources(batch.changes, Write) - failed - waiting
-    retired = _sources(batch.changes, Leave) - carried - failed - waiting
+    retired = _sources(batch.changes, Removal) - carried - failed - waiting
     return {
         "read": len(messages),
         "carried": len(carried),

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import OK, Subparsers, add_command, read_config
-from .given import number
+from .arguments import number
 from .tables import print_table
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _entries(args: argparse.Namespace) -> list[Entry]:
     # PostgreSQL's driver is not loaded by the commands that need none.
     from ..postgres.migrations import has_tables  # noqa: PLC0415
     from ..writer.audit import read_audit  # noqa: PLC0415
-    from .asking import asking  # noqa: PLC0415
+    from .database import asking  # noqa: PLC0415
 
     found: list[Entry] = []
     config = read_config(args).config()

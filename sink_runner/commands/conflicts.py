@@ -16,7 +16,7 @@ from ..config import Config
 from ..config.values import hint
 from ..errors import ConfigError
 from . import FAILURE, OK, Subparsers, add_command, add_config_option, chosen_databases, read_config
-from .given import add_person, number
+from .arguments import add_person, number
 from .tables import print_table
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def run_resolve(args: argparse.Namespace) -> int:
 def _asked(args: argparse.Namespace, work: Callable[[Connection], T]) -> list[tuple[str, T]]:
     """What `work` brings from each database that is meant and has conflicts."""
     from ..postgres.migrations import has_tables  # noqa: PLC0415
-    from .asking import asking  # noqa: PLC0415
+    from .database import asking  # noqa: PLC0415
 
     config: Config = read_config(args).config()
     found = []

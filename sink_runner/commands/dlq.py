@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import Subparsers, add_command
-from .given import add_person, number, seconds, user_name
+from .arguments import add_person, number, seconds, user_name
 
 TEACHING = """\
 An event that could not be applied is kept, encrypted, in its target database; later events of its

@@ -14,7 +14,7 @@ import psycopg
 from .. import log
 from ..dlq import key_rotation as rekey
 from ..dlq import stored_dead_letters as letters
-from ..dlq.stored_dead_letters import OPEN, PARKED, STATUSES, Letter, Wanted
+from ..dlq.stored_dead_letters import OPEN, PARKED, STATUSES, StoredDeadLetter, Wanted
 from ..errors import ConfigError
 from ..inspection import databases as places
 from ..inspection import explain as explaining
@@ -22,8 +22,8 @@ from ..inspection import replay as verdicts
 from ..inspection import tables
 from ..inspection.export import export
 from ..inspection.replay import Decided, Outcome
-from ..inspection.service import Workbench
-from ..postgres.error_classes import judge
+from ..inspection.service import DlqService
+from ..postgres.error_classes import classify_error
 from . import FAILURE, OK, read_config, read_plugins
 from .tables import print_table
 
@@ -139,7 +139,7 @@ def run(name: str, args: argparse.Namespace) -> int:
     try:
         return ACTIONS[name](args)
     except psycopg.Error as fault:
-        raise judge(fault) from fault
+        raise classify_error(fault) from fault
 
 
 ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
@@ -156,7 +156,7 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 # -- who looked ------------------------------------------------------------------------------------
 
 
-def _note(bench: Workbench, database: str, letter: Letter) -> None:
+def _note(bench: DlqService, database: str, letter: StoredDeadLetter) -> None:
     if not bench.note_masked(database, [letter]):
         _tell_unaudited(database)
 
@@ -172,18 +172,18 @@ def _tell_unaudited(database: str) -> None:
 # -- which letters ---------------------------------------------------------------------------------
 
 
-def _bench(args: argparse.Namespace) -> Workbench:
+def _bench(args: argparse.Namespace) -> DlqService:
     file = read_config(args)
     args.only, args.without = [], []
     plugins = read_plugins(args, file)
     config = file.config()
     log.configure(config.log)
-    bench = Workbench(config, plugins, args.user)
+    bench = DlqService(config, plugins, args.user)
     _ = bench.policies  # before the first row, whichever action it is
     return bench
 
 
-def _wanted(bench: Workbench, args: argparse.Namespace, every: Sequence[str] = STATUSES) -> Wanted:
+def _wanted(bench: DlqService, args: argparse.Namespace, every: Sequence[str] = STATUSES) -> Wanted:
     bench.check_mapping(args.mapping)
     return Wanted(
         mapping=args.mapping,
@@ -194,7 +194,7 @@ def _wanted(bench: Workbench, args: argparse.Namespace, every: Sequence[str] = S
     )
 
 
-def _chosen(bench: Workbench, args: argparse.Namespace, *every: str) -> Ids:
+def _chosen(bench: DlqService, args: argparse.Namespace, *every: str) -> Ids:
     """The letters that are meant, by database; `every` status is what an action is for."""
     ids = [*args.ids, *args.more_ids]
     filters = (args.mapping, args.error, args.since, args.until, args.key)
@@ -237,7 +237,7 @@ def _count(chosen: Mapping[str, Sequence[Any]]) -> int:
 # -- what became of them ---------------------------------------------------------------------------
 
 
-def _wait(bench: Workbench, args: argparse.Namespace, decided: Mapping[str, list[Decided]]) -> int:
+def _wait(bench: DlqService, args: argparse.Namespace, decided: Mapping[str, list[Decided]]) -> int:
     events = {
         database: [one.dlq_id for one in part if not one.of_batch]
         for database, part in decided.items()

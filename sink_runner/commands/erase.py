@@ -21,10 +21,10 @@ from . import (
     read_config,
     read_plugins,
 )
-from .given import add_person, user_name
+from .arguments import add_person, user_name
 
 if TYPE_CHECKING:
-    from ..inspection.service import Workbench
+    from ..inspection.service import DlqService
     from ..postgres.session import Connection
     from ..retention.erase import Erased
     from ..retention.person import Person
@@ -89,17 +89,17 @@ def register(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     # PostgreSQL's driver is not loaded by the commands that need none.
-    from ..inspection.service import Workbench  # noqa: PLC0415
+    from ..inspection.service import DlqService  # noqa: PLC0415
     from ..postgres.migrations import has_tables  # noqa: PLC0415
     from ..retention.erase import Eraser  # noqa: PLC0415
-    from .asking import asking  # noqa: PLC0415
+    from .database import asking  # noqa: PLC0415
 
     file = read_config(args)
     config = file.config()
     names = chosen_databases(config.databases, args.database)
     plugins = read_plugins(args, file)
     loaded_plugins(plugins.values())
-    bench = Workbench(config, plugins, args.user)
+    bench = DlqService(config, plugins, args.user)
     _check_subjects(bench, args.subject)
     value = _value(args.value_file)
     found: dict[str, Erased] = {}
@@ -113,12 +113,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _persons(
-    bench: Workbench, database: str, subjects: list[str], value: str, connection: Connection
+    bench: DlqService, database: str, subjects: list[str], value: str, connection: Connection
 ) -> list[Person]:
     """The keys of the mappings that write to a database, as source and target know them."""
     from ..postgres.catalog import read_table  # noqa: PLC0415
     from ..retention.person import Person  # noqa: PLC0415
-    from .asking import asking  # noqa: PLC0415
+    from .database import asking  # noqa: PLC0415
 
     found = []
     for name, plugin in sorted(bench.plugins.items()):
@@ -136,7 +136,7 @@ def _persons(
     return found
 
 
-def _check_subjects(bench: Workbench, subjects: list[str]) -> None:
+def _check_subjects(bench: DlqService, subjects: list[str]) -> None:
     """Raise ConfigError for a column that no mapping has."""
     mappings = [one.mapping for one in bench.plugins.values() if one.mapping is not None]
     known = {name for one in mappings for name in one.source_columns}

@@ -43,7 +43,7 @@ def register(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     # PostgreSQL's driver is not loaded by the commands that need none.
     from ..postgres.migrations import migrate  # noqa: PLC0415
-    from .asking import asking  # noqa: PLC0415
+    from .database import asking  # noqa: PLC0415
 
     args.only, args.without = [], []
     file = read_config(args)

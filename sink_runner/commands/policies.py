@@ -14,8 +14,8 @@ from rich.text import Text
 from ..errors import ConfigError
 from ..masking.lineage import Line, lines, undecided
 from ..masking.policy import Policies, load_policies
-from ..masking.readers import Reader
-from ..masking.returns import faults
+from ..masking.principals import Reader
+from ..masking.round_trip_check import faults
 from ..plugin import TableMapping
 from . import (
     FAILURE,

@@ -14,8 +14,8 @@ from ..masking.origins import Origins
 from ..masking.policy import load_policies
 from ..masking.policy_file import SERVICE_DEFINITION
 from ..masking.policy_json import parse_object, read_file
-from ..masking.renewal import admin_of
-from ..masking.returns import faults
+from ..masking.policy_renewal import admin_of
+from ..masking.round_trip_check import faults
 from ..plugin import TableMapping
 from . import (
     FAILURE,

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     # PostgreSQL's driver is not loaded by the commands that need none.
     from ..postgres.migrations import has_tables  # noqa: PLC0415
     from ..retention.purge import Purge  # noqa: PLC0415
-    from .asking import asking  # noqa: PLC0415
+    from .database import asking  # noqa: PLC0415
 
     file = read_config(args)
     config = file.config()

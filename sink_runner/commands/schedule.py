@@ -66,7 +66,7 @@ def schedule(args: argparse.Namespace) -> int:
     dsns = {name: database.dsn for name, database in config.databases.items()}
     # PostgreSQL's driver is not loaded by the commands that need none.
     from ..schedule import loop as schedule_loop  # noqa: PLC0415
-    from ..schedule.ledger import look_up  # noqa: PLC0415
+    from ..schedule.run_history import look_up  # noqa: PLC0415
 
     if args.list:
         known, now = look_up(plans, dsns), datetime.now(UTC)

@@ -27,7 +27,7 @@ from . import (
     read_config,
     read_plugins,
 )
-from .given import add_person
+from .arguments import add_person
 from .tables import print_table
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from ..config.dsn import Dsn
 from ..errors import ConfigError
 from ..model.message import ROWS
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.session import connect
 from ..writer import key_hashing as hidden_keys
 from ..writer.encryption import Sealer
@@ -128,7 +128,7 @@ def check_fingerprints(dsn: Dsn, mapping: str, sealer: Sealer) -> None:
             parameters = mapping, list(sealer.key_ids), mapping, list(sealer.key_ids)
             row = connection.execute(_SAMPLE.encode(), parameters).fetchone()
     except psycopg.Error as fault:
-        raise judge(fault) from fault
+        raise classify_error(fault) from fault
     if row is None:
         return
     *sealed, key_id, mark = row

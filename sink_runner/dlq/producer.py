@@ -15,9 +15,9 @@ from kafka.errors import (
 )
 
 from ..kafka.access import failure
+from ..kafka.broker_check import answers
 from ..kafka.connection import KafkaConnection, open_client
 from ..kafka.limits import PRODUCED_BYTES
-from ..kafka.reachable import answers
 from .record import Record
 
 _SECONDS = 5.0

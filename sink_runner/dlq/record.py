@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .stored_dead_letters import Letter
+from .stored_dead_letters import StoredDeadLetter
 
 TOPIC = "sink.dead-letters.{source}-to-{target}"
 
@@ -32,7 +32,7 @@ class Record(NamedTuple):
         return self._replace(value=None, headers=[*self.headers, ("sink.too-large", b"true")])
 
 
-def record_of(letter: Letter, target: str) -> Record:
+def record_of(letter: StoredDeadLetter, target: str) -> Record:
     """The record for the topic of the letter's direction."""
     source = letter.topic.partition(".")[0]
     headers = [
@@ -47,7 +47,7 @@ def record_of(letter: Letter, target: str) -> Record:
     )
 
 
-def _connect(letter: Letter) -> dict[str, str]:
+def _connect(letter: StoredDeadLetter) -> dict[str, str]:
     stage, class_ = _STAGES.get(letter.error_class, _CHAIN)
     partition = "" if letter.partition is None else str(letter.partition)
     return {
@@ -64,7 +64,7 @@ def _connect(letter: Letter) -> dict[str, str]:
     }
 
 
-def _ours(letter: Letter, target: str) -> dict[str, str]:
+def _ours(letter: StoredDeadLetter, target: str) -> dict[str, str]:
     return {
         "mapping": letter.flow,
         "plugin-version": letter.plugin_version,

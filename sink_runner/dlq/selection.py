@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..errors import EventError, ExpiredError, WaitingError
 from ..model.batch import Batch, WaitingKey
-from ..model.dead_letter import DeadLetter, is_behind
+from ..model.dead_letter import DeadLetter, is_blocked
 from ..model.message import ROWS, Message
 from .deferred_events import ParkedEvent
 from .superseding import Older, Superseding
@@ -129,6 +129,6 @@ def expire_refused(events: Sequence[ParkedEvent], letters: list[DeadLetter]) -> 
         if (
             id(letter.message) in expired
             and isinstance(error, WaitingError)
-            and not is_behind(error)
+            and not is_blocked(error)
         ):
             letters[at] = DeadLetter(letter.message, ExpiredError.of(error))

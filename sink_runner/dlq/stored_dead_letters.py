@@ -48,7 +48,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class StoredDeadLetter:
     """A dead letter, sealed."""
 
     dlq_id: int
@@ -112,7 +112,7 @@ WHERE (%(ids)s::bigint[] IS NULL OR dlq_id = ANY (%(ids)s))
   AND (%(statuses)s::text[] IS NULL OR status = ANY (%(statuses)s))
   AND (%(keys)s::bytea[] IS NULL OR event_key_hash = ANY (%(keys)s))
 """
-_COLUMNS = ", ".join(f'"{field.name}"' for field in fields(Letter))
+_COLUMNS = ", ".join(f'"{field.name}"' for field in fields(StoredDeadLetter))
 _WITHOUT_PAYLOAD = _COLUMNS.replace('"source_data"', "''::bytea AS source_data")
 _FIND = f"SELECT {_WITHOUT_PAYLOAD} FROM sink.dead_letter {_WHERE} ORDER BY dlq_id LIMIT %(most)s"
 _IDS = f"SELECT dlq_id FROM sink.dead_letter {_WHERE} ORDER BY dlq_id"
@@ -127,13 +127,13 @@ FROM sink.dead_letter {_WHERE} GROUP BY 1, 2, 3, 4 ORDER BY 1, 4, 5 DESC
 _TOPICS = "SELECT DISTINCT topic FROM sink.dead_letter WHERE topic IS NOT NULL"
 
 
-def find(connection: Connection, wanted: Wanted, *, most: int) -> list[Letter]:
+def find(connection: Connection, wanted: Wanted, *, most: int) -> list[StoredDeadLetter]:
     """The oldest letters first, without their payloads."""
     parameters = wanted.parameters | {"most": most}
     return _read(connection, _FIND, parameters)
 
 
-def find_after(connection: Connection, wanted: Wanted, after: int) -> list[Letter]:
+def find_after(connection: Connection, wanted: Wanted, after: int) -> list[StoredDeadLetter]:
     """Some that follow the letter of this number, of bounded size."""
     found = first_sized(connection, _AFTER, wanted.parameters | {"after": after})
     return read(connection, found)
@@ -150,7 +150,7 @@ def first_sized(
     return [number for number, _ in first_portion(heads, itemgetter(1), DEFAULT_BYTES)]
 
 
-def read(connection: Connection, numbers: Sequence[int]) -> list[Letter]:
+def read(connection: Connection, numbers: Sequence[int]) -> list[StoredDeadLetter]:
     """The letters of these numbers, with their payloads."""
     return _read(connection, _READ, {"ids": list(numbers)})
 
@@ -170,6 +170,8 @@ def topics(connection: Connection) -> list[str]:
     return [row[0] for row in connection.execute(_TOPICS).fetchall()]
 
 
-def _read(connection: Connection, query: str, parameters: Mapping[str, Any]) -> list[Letter]:
-    with connection.cursor(row_factory=class_row(Letter)) as cursor:
+def _read(
+    connection: Connection, query: str, parameters: Mapping[str, Any]
+) -> list[StoredDeadLetter]:
+    with connection.cursor(row_factory=class_row(StoredDeadLetter)) as cursor:
         return cursor.execute(query.encode(), parameters).fetchall()

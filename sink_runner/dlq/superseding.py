@@ -17,7 +17,7 @@ import psycopg
 from ..errors import AccessError, DecodeError, RetriableError
 from ..model.batch import WaitingKey
 from ..model.changes import Change, Write
-from ..model.dead_letter import DeadLetter, holds, line_of
+from ..model.dead_letter import DeadLetter, holds, ordering_key
 from ..model.message import ROWS, Message
 from ..plugin import Delete, Mark, TableMapping
 
@@ -105,11 +105,11 @@ class Superseding:
         last: dict[Hashable, int] = {}
         for message in self.independent(changes).values():
             if id(message) not in failed:
-                line = line_of(message)
+                line = ordering_key(message)
                 last[line] = max(message.offset, last.get(line, message.offset))
         return [
             letter._replace(
-                superseded=letter.message.offset < last.get(line_of(letter.message), -1)
+                superseded=letter.message.offset < last.get(ordering_key(letter.message), -1)
             )
             for letter in letters
         ]

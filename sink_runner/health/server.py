@@ -122,7 +122,7 @@ def answer(health: Health, path: str) -> tuple[HTTPStatus, str, bytes]:
         case "/readyz":
             ready = health.ready()
             status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-            mappings = {name: one.told() for name, one in sorted(health.standings().items())}
+            mappings = {name: one.told() for name, one in sorted(health.statuses().items())}
             body = json.dumps({"ready": ready, "mappings": mappings}, indent=2)
             return status, "application/json", f"{body}\n".encode()
         case "/metrics":

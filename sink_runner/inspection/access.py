@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from ..errors import PolicyError, SinkError
 from ..masking.policy import ColumnName, Policies
-from ..masking.readers import Reader
+from ..masking.principals import Reader
+from ..masking.redaction import masks_for
 from ..masking.scrub import HIDDEN
-from ..masking.shown import masks_for
 from ..plugin import Table
 from .payload import Payload
 

@@ -9,7 +9,7 @@ import psycopg
 
 from ..config import Config
 from ..errors import ConfigError
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.migrations import has_tables
 from ..postgres.session import Connection, connect
 
@@ -21,7 +21,7 @@ def asking(config: Config, database: str) -> Iterator[Connection]:
         with connect(config.databases[database].dsn, "sink-runner dlq") as connection:
             yield connection
     except psycopg.Error as fault:
-        raise judge(fault) from fault
+        raise classify_error(fault) from fault
 
 
 def databases(config: Config) -> list[str]:

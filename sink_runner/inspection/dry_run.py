@@ -22,10 +22,10 @@ from ..model.clock import clock
 from ..model.dead_letter import DeadLetter
 from ..model.envelope import Decoded
 from ..model.message import Message
-from ..parts import Parts, assemble
+from ..pipeline import CompiledMapping, assemble
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog, read_table
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.session import connect
 from ..postgres.target_column import TargetColumn
 from ..postgres.types import PgType
@@ -40,7 +40,7 @@ from ..writer.audit import trail
 from ..writer.dead_letters import DeadLetters
 from ..writer.refused_column import RefusedColumn
 from ..writer.writers import make_writer
-from .service import Workbench
+from .service import DlqService
 from .trace import Notes
 
 
@@ -58,7 +58,7 @@ class Rehearsal(NamedTuple):
     """A mapping on a stage of its own."""
 
     mapping: TableMapping
-    parts: Parts
+    parts: CompiledMapping
     applier: BatchApplier
     decode: Callable[[Message], Decoded]
 
@@ -90,7 +90,7 @@ class Rehearsal(NamedTuple):
 
 @contextmanager
 def rehearsal(
-    bench: Workbench, plugin: registry.Plugin, notes: Notes, *, of_batch: bool
+    bench: DlqService, plugin: registry.Plugin, notes: Notes, *, of_batch: bool
 ) -> Iterator[Rehearsal]:
     """Everything connected, and `notes` told of each step."""
     mapping, config = plugin.mapping, bench.config
@@ -102,7 +102,7 @@ def rehearsal(
             target = read_table(connection, mapping.target_table)
         reading = _reading(bench, mapping, of_batch=of_batch)
     except psycopg.Error as fault:
-        raise judge(fault) from fault
+        raise classify_error(fault) from fault
     with closing(Lookups(mapping.columns, dsns, mapping=mapping)) as lookups:
         parts = assemble(
             plugin,
@@ -124,7 +124,7 @@ def rehearsal(
 
 
 def _applier(
-    bench: Workbench, plugin: registry.Plugin, parts: Parts, target: TableCatalog
+    bench: DlqService, plugin: registry.Plugin, parts: CompiledMapping, target: TableCatalog
 ) -> BatchApplier:
     mapping = plugin.mapping
     assert mapping is not None
@@ -142,7 +142,7 @@ def _applier(
     )
 
 
-def _reading(bench: Workbench, mapping: TableMapping, *, of_batch: bool) -> Reading:
+def _reading(bench: DlqService, mapping: TableMapping, *, of_batch: bool) -> Reading:
     table = mapping.source_table
     with connect(
         find_database(bench.config.databases, table.database).reader_dsn, "sink-runner dlq"
@@ -155,7 +155,7 @@ def _reading(bench: Workbench, mapping: TableMapping, *, of_batch: bool) -> Read
         )
 
 
-def _of_events(bench: Workbench, mapping: TableMapping, catalog: TableCatalog) -> Reading:
+def _of_events(bench: DlqService, mapping: TableMapping, catalog: TableCatalog) -> Reading:
     decoder = EnvelopeDecoder(
         bench.schemas,
         after=mapping.source_columns,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..dlq.stored_dead_letters import DISCARDED, REPLAYED, SUPERSEDED, Letter
+from ..dlq.stored_dead_letters import DISCARDED, REPLAYED, SUPERSEDED, StoredDeadLetter
 from ..error_text import describe, sqlstate_of, text_of
 from ..errors import (
     ConfigError,
@@ -23,7 +23,7 @@ from ..model.batch import Batch
 from ..model.changes import Change, Write
 from ..plugin import ABSENT
 from .dry_run import Rehearsal, rehearsal
-from .service import Workbench
+from .service import DlqService
 from .trace import Notes
 
 OK, STOPPED, FAILED = "ok", "stopped", "FAILED"
@@ -78,7 +78,7 @@ _SETTLED = {
 }
 
 
-def explain(bench: Workbench, database: str, letter: Letter) -> Explained:
+def explain(bench: DlqService, database: str, letter: StoredDeadLetter) -> Explained:
     """Tell what would become of the letter if it were tried now."""
     told = Explained(f"{database}/{letter.dlq_id}", letter.flow)
     plugin = bench.plugins.get(letter.flow)
@@ -159,7 +159,7 @@ def _step_of(error: EventError, notes: Notes) -> str:
 def _write(told: Explained, stage: Rehearsal, notes: Notes, batch: Batch) -> None:
     try:
         written, error = stage.write(batch)
-    except SinkError as fault:  # the world's, or the set-up's
+    except SinkError as fault:  # transient, or of the configuration
         told.add("write", FAILED, f"the mapping would wait or stop: {text_of(fault)}")
         return
     if resolved := _said(notes, "sink_resolve_conflict"):
@@ -182,7 +182,7 @@ def _said(notes: Notes, hook: str) -> str:
     return ", ".join(f"{note.plugin}: {note.answer}" for note in notes.of(hook))
 
 
-def _shown(bench: Workbench, stage: Rehearsal, change: Change) -> dict[str, Any]:
+def _shown(bench: DlqService, stage: Rehearsal, change: Change) -> dict[str, Any]:
     """A target row as this person may see it; what comes from a personal column is personal."""
     if isinstance(change, Write):
         names: Sequence[str] = [column.name for column in stage.columns]

@@ -15,9 +15,9 @@ from tempfile import mkstemp
 from typing import Any, Protocol, TextIO
 
 from ..dlq import stored_dead_letters as letters
-from ..dlq.stored_dead_letters import Connection, Letter, Wanted
+from ..dlq.stored_dead_letters import Connection, StoredDeadLetter, Wanted
 from ..errors import ConfigError
-from .service import Workbench
+from .service import DlqService
 from .tables import progress
 
 COLUMNS = (
@@ -46,7 +46,7 @@ class Exported:
 
 
 def export(
-    bench: Workbench,
+    bench: DlqService,
     wanted: Wanted,
     *,
     ids: Sequence[str],
@@ -72,7 +72,11 @@ def export(
 
 
 def _masked(
-    bench: Workbench, database: str, page: list[Letter], connection: Connection, done: Exported
+    bench: DlqService,
+    database: str,
+    page: list[StoredDeadLetter],
+    connection: Connection,
+    done: Exported,
 ) -> Iterator[dict[str, Any]]:
     if not bench.note_masked(database, page, connection):
         done.unaudited.add(database)
@@ -81,7 +85,11 @@ def _masked(
 
 
 def _in_clear(
-    bench: Workbench, database: str, page: list[Letter], connection: Connection, done: Exported
+    bench: DlqService,
+    database: str,
+    page: list[StoredDeadLetter],
+    connection: Connection,
+    done: Exported,
 ) -> Iterator[dict[str, Any]]:
     """One that can't be read is there without its payload, and is not said to have been read."""
     faults = bench.faults(page)

@@ -12,7 +12,7 @@ from ..avro.decoder import Registry, schema_id_of
 from ..avro.keys import KeyDecoder
 from ..avro.row import row_schema
 from ..avro.schema import Record, parse
-from ..dlq.stored_dead_letters import Letter
+from ..dlq.stored_dead_letters import StoredDeadLetter
 from ..errors import DecodeError, SinkError
 from ..model.envelope import Decoded
 from ..model.message import Message
@@ -66,7 +66,7 @@ class Payloads:
         self._placeholder = placeholder
         self._decoders: dict[int, tuple[EnvelopeDecoder, tuple[str, ...]]] = {}
 
-    def message(self, letter: Letter) -> Message:
+    def message(self, letter: StoredDeadLetter) -> Message:
         """The Kafka record, byte by byte; a SealedError if no key at hand opens it."""
         if letter.source_data is None:
             raise SealedError(
@@ -81,7 +81,7 @@ class Payloads:
                 "put that key under its name into [dead_letters] old_keys"
             ) from None
 
-    def read(self, letter: Letter) -> Payload:
+    def read(self, letter: StoredDeadLetter) -> Payload:
         """Raises DecodeError for what can't be read, with no word of what it is."""
         message = self.message(letter)
         if letter.of_batch:
@@ -92,11 +92,11 @@ class Payloads:
             raise DecodeError("the record is no change event")
         return _payload(event, names, self._key(message))
 
-    def table(self, letter: Letter) -> Table:
+    def table(self, letter: StoredDeadLetter) -> Table:
         """Where the row is from."""
         return Table.parse(letter.topic)
 
-    def _row(self, letter: Letter, message: Message) -> Payload:
+    def _row(self, letter: StoredDeadLetter, message: Message) -> Payload:
         format_ = self._row_format(letter.flow)
         names = tuple(format_.types)
         key = None

@@ -16,11 +16,11 @@ from ..config import Config
 from ..config.database import find_database
 from ..config.values import hint
 from ..dlq import stored_dead_letters as found_letters
-from ..dlq.stored_dead_letters import Connection, Count, Letter, Wanted
+from ..dlq.stored_dead_letters import Connection, Count, StoredDeadLetter, Wanted
 from ..errors import AccessError, ConfigError, RetriableError, SinkError
 from ..loading import registry
 from ..masking.policy import Policies
-from ..masking.renewal import renewed_policies
+from ..masking.policy_renewal import renewed_policies
 from ..postgres.catalog import read_table
 from ..postgres.session import connect
 from ..writer.encryption import Sealer, sealer
@@ -44,7 +44,7 @@ _LAST = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Workbench:
+class DlqService:
     """One person's, for the time of a command."""
 
     config: Config
@@ -95,7 +95,7 @@ class Workbench:
 
     def find(
         self, wanted: Wanted, *, most: int, key: str | None = None
-    ) -> list[tuple[str, Letter]]:
+    ) -> list[tuple[str, StoredDeadLetter]]:
         """The letters of all databases, each with its database and without its payload."""
         return [
             (database, letter)
@@ -117,7 +117,7 @@ class Workbench:
         known = {*self.plugins, *(count.mapping for _, count in self.summary(Wanted()))}
         raise ConfigError(f"no plugin and no letter is of mapping {name!r}{hint(name, known)}")
 
-    def one(self, text: str) -> tuple[str, Letter]:
+    def one(self, text: str) -> tuple[str, StoredDeadLetter]:
         """The letter of this id."""
         for database, connection, here in self.search(Wanted(), ids=[text]):
             for letter in found_letters.read(connection, list(here.ids or ())):
@@ -134,7 +134,9 @@ class Workbench:
 
     # -- what is in them ---------------------------------------------------------------------
 
-    def shown(self, database: str, letter: Letter, *, clear: bool = False) -> dict[str, Any]:
+    def shown(
+        self, database: str, letter: StoredDeadLetter, *, clear: bool = False
+    ) -> dict[str, Any]:
         """All that this person may know of a letter; `clear` only after `allow_clear`."""
         told = letter.told(database)
         try:
@@ -144,7 +146,7 @@ class Workbench:
         table = self.payloads.table(letter)
         return told | self.viewer.payload(table, payload, clear=clear)
 
-    def faults(self, letters: Sequence[Letter]) -> dict[int, str]:
+    def faults(self, letters: Sequence[StoredDeadLetter]) -> dict[int, str]:
         """Why some of them can't be read, by their numbers.
 
         Raises AccessError and RetriableError, which say nothing about the letter.
@@ -160,7 +162,10 @@ class Workbench:
         return found
 
     def allow_clear(
-        self, database: str, letters: Sequence[Letter], connection: Connection | None = None
+        self,
+        database: str,
+        letters: Sequence[StoredDeadLetter],
+        connection: Connection | None = None,
     ) -> None:
         """Write down that these will be read in clear, and commit it; else RefusedError."""
         readable = [(letter, self._clear_columns(letter)) for letter in letters]
@@ -168,7 +173,10 @@ class Workbench:
             self._record(CLEAR, readable, session)
 
     def note_masked(
-        self, database: str, letters: Sequence[Letter], connection: Connection | None = None
+        self,
+        database: str,
+        letters: Sequence[StoredDeadLetter],
+        connection: Connection | None = None,
     ) -> bool:
         """Write down that these will be read, masked; False if that can't be done by this role.
 
@@ -186,14 +194,17 @@ class Workbench:
     ) -> AbstractContextManager[Connection]:
         return nullcontext(connection) if connection else asking(self.config, database)
 
-    def _clear_columns(self, letter: Letter) -> list[str]:
+    def _clear_columns(self, letter: StoredDeadLetter) -> list[str]:
         payload = self.payloads.read(letter)
         return sorted(self.viewer.check_clear(self.payloads.table(letter), payload.columns))
 
     def _record(
-        self, action: str, letters: Sequence[tuple[Letter, list[str]]], connection: Connection
+        self,
+        action: str,
+        letters: Sequence[tuple[StoredDeadLetter, list[str]]],
+        connection: Connection,
     ) -> None:
-        def mapping(one: tuple[Letter, list[str]]) -> str:
+        def mapping(one: tuple[StoredDeadLetter, list[str]]) -> str:
             return one[0].flow
 
         with connection.transaction():

@@ -11,11 +11,11 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from ..dlq.stored_dead_letters import Count, Letter
+from ..dlq.stored_dead_letters import Count, StoredDeadLetter
 from .explain import Explained
 
 
-def letters_table(found: Iterable[tuple[str, Letter]]) -> Table:
+def letters_table(found: Iterable[tuple[str, StoredDeadLetter]]) -> Table:
     """A line for each letter."""
     table = _table("dead letters, the oldest first", "id", "mapping", "status", "failed", "error")
     table.add_column("tries", justify="right")
@@ -94,7 +94,7 @@ def _moment(at: datetime) -> str:
     return at.isoformat(sep=" ", timespec="seconds")
 
 
-def _place(letter: Letter) -> str:
+def _place(letter: StoredDeadLetter) -> str:
     if letter.of_batch:
         return f"a batch of {letter.topic}"
     return f"{letter.topic} {letter.partition}@{letter.offset}"

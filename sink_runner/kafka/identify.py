@@ -12,8 +12,8 @@ from collections.abc import Callable
 from ..errors import AccessError, ConfigError, FatalError
 from ..model.message import NO_LEADER_EPOCH
 from ..model.partition import Topic
-from .asking import EpochEnd, administration, described
 from .connection import KafkaConnection
+from .offset_queries import EpochEnd, administration, described
 
 WATCH_SECONDS = 15.0
 """How often a running mapping makes sure that its topic is the one that it started with."""

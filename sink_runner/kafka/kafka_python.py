@@ -12,9 +12,9 @@ from kafka.structs import OffsetAndMetadata
 
 from ..errors import SinkError
 from ..model.message import Message
-from .asking import Asking, asking
 from .connection import KafkaConnection, open_client
 from .limits import FETCHED_BYTES, PARTITION_FETCH_BYTES
+from .offset_queries import Asking, asking
 
 # kafka-python's numbers, where the default is not ours.
 _SETTINGS: Mapping[str, Any] = {

@@ -11,8 +11,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from ..model.findings import Fault
-from .asking import administration, described
 from .connection import KafkaConnection
+from .offset_queries import administration, described
 
 _LEAST_RETENTION = timedelta(days=1)
 _LARGEST_ROW = 20 * 1024 * 1024  # bytes; the size that every other limit lets pass

@@ -22,7 +22,7 @@ from ..config.dsn import Dsn
 from ..errors import ConfigError
 from ..plugin import Lookup, Table, TableMapping
 from ..postgres.catalog import qualified, quoted
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.session import Connection, connect
 from .origins import Origin, Origins
 from .policy import ColumnName
@@ -123,7 +123,7 @@ def _asking(dsns: Mapping[str, Dsn | str]) -> Iterator[_Asking]:
         try:
             yield _Asking(session)
         except psycopg.Error as fault:
-            raise judge(fault) from fault
+            raise classify_error(fault) from fault
 
 
 class _Asking(NamedTuple):

@@ -17,7 +17,7 @@ from ..errors import PolicyError
 from .policy import Policies, load_policies
 from .policy_file import POLICIES
 from .policy_json import parse_object, read_file
-from .watch import FILES
+from .policy_watch import FILES
 
 Content = dict[str, Any]
 

@@ -22,7 +22,7 @@ from ..plugin import ABSENT, Row, TableMapping
 from .identifiers import normalize_identifier
 from .origins import Origin, Origins
 from .policy import Policies
-from .readers import group_reader
+from .principals import group_reader
 
 _JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[bfnrt])")
 _Forms = tuple[str, str, str]

@@ -10,7 +10,7 @@ from ..errors import PolicyError
 from ..plugin import Column, TableMapping
 from .origins import NOT_READ, Origin, Origins
 from .policy import ColumnName, Mask, Policies
-from .readers import Reader, group_reader
+from .principals import Reader, group_reader
 
 HIDDEN = "hidden"
 Known = Mapping[str, Origins]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ..errors import PolicyError
 from ..plugin import TableMapping
 from .policy import ColumnName, Mask, Policies
-from .readers import Reader
+from .principals import Reader
 
 UNDECIDED = (
     "may hold personal data and is not classified; give it a tag in classification.json, or list "

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from ..errors import PolicyError
 from .masks import MaskFunction, MaskKind
-from .personal import looks_personal
+from .pii_heuristics import looks_personal
 from .policy_file import MaskItem, Policy, PolicyFiles, read_directory
-from .readers import Reader, group_reader, reader_for_person
+from .principals import Reader, group_reader, reader_for_person
 
 
 class ColumnName(NamedTuple):

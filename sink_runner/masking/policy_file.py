@@ -26,7 +26,7 @@ from .policy_json import (
 )
 from .policy_order import breadth
 from .policy_resource import LEVELS, Pattern, Resource
-from .readers import EVERYBODY, Reader, read_people, read_users_file
+from .principals import EVERYBODY, Reader, read_people, read_users_file
 
 SERVICE_DEFINITION = "servicedef-sink.json"
 POLICIES = "policies.json"

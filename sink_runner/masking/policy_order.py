@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .policy_resource import Pattern
-from .readers import EVERYBODY
+from .principals import EVERYBODY
 
 # As in RangerOptimizedPolicyEvaluator: what lowers a policy's number, and so moves it forward.
 _ANY, _STAR, _MARK, _EXCLUDES = 25, 10, 5, 5

@@ -55,7 +55,7 @@ class Write(NamedTuple):
     """The source row's key, where the target's key may pass from one source row to another."""
 
 
-class Leave(NamedTuple):
+class Removal(NamedTuple):
     """A key that leaves the target, or is marked there."""
 
     key: Key
@@ -68,7 +68,7 @@ class Leave(NamedTuple):
     """As in `Write`."""
 
 
-Change: TypeAlias = Write | Leave
+Change: TypeAlias = Write | Removal
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Round:
     """Changes of distinct keys: they may be written together, in any order."""
 
     writes: dict[Key, Write] = field(default_factory=dict)
-    leaves: dict[Key, Leave] = field(default_factory=dict)
+    leaves: dict[Key, Removal] = field(default_factory=dict)
     outdated: int = 0
     """How many rows are left out, since an earlier one of their key has to stay."""
 
@@ -84,7 +84,7 @@ class Round:
         return key in self.writes or key in self.leaves
 
 
-def ordered(leaves: Iterable[Leave]) -> list[Leave]:
+def ordered(leaves: Iterable[Removal]) -> list[Removal]:
     """Return those that a newer change of their key makes stale.
 
     A Review only records that a source row is gone, whichever row holds the key since.
@@ -140,8 +140,8 @@ def _is_whole(change: Change) -> TypeGuard[Write]:
     return isinstance(change, Write) and not (change.partial or change.keep)
 
 
-def _deletes(change: Change) -> TypeGuard[Leave]:
-    return isinstance(change, Leave) and isinstance(change.action, Delete)
+def _deletes(change: Change) -> TypeGuard[Removal]:
+    return isinstance(change, Removal) and isinstance(change.action, Delete)
 
 
 def _fold(into: Round, change: Change, fold: Fold | None, *, versioned: bool) -> bool:

@@ -32,12 +32,12 @@ def behind() -> WaitingError:
     return WaitingError(_BEHIND)
 
 
-def is_behind(error: EventError) -> bool:
+def is_blocked(error: EventError) -> bool:
     """Return whether the event waits for nothing but an earlier one of its row."""
     return error.args == (_BEHIND,)
 
 
-def line_of(message: Message) -> Hashable:
+def ordering_key(message: Message) -> Hashable:
     """What is equal for two events of which the later must not overtake the earlier.
 
     What a batch read from the table is the row as it is now, and overtakes nobody.

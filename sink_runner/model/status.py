@@ -34,7 +34,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MappingStatus:
     """How a mapping stands, since when and why."""
 
     state: State
@@ -54,7 +54,7 @@ class Health:
         self.registry = CollectorRegistry()
         self.clock = clock
         self._metrics: dict[str, MetricWrapperBase] = {}
-        self._standings: dict[str, Standing] = {}
+        self._statuses: dict[str, MappingStatus] = {}
         self._lock = threading.Lock()
 
     # -- figures -----------------------------------------------------------------------------
@@ -91,20 +91,20 @@ class Health:
         """What a mapping tells of itself; it is starting until it says otherwise."""
         return MappingHealth(self, name)
 
-    def stands(self, name: str, state: State, reason: str = "") -> None:
+    def set_state(self, name: str, state: State, reason: str = "") -> None:
         """Heed what has become of a mapping."""
         with self._lock:
-            known = self._standings.get(name)
+            known = self._statuses.get(name)
             since = known.since if known and known.state is state else self.clock()
-            self._standings[name] = Standing(state, since, reason)
+            self._statuses[name] = MappingStatus(state, since, reason)
 
-    def standings(self) -> Mapping[str, Standing]:
+    def statuses(self) -> Mapping[str, MappingStatus]:
         with self._lock:
-            return dict(self._standings)
+            return dict(self._statuses)
 
     def ready(self) -> bool:
         """Is every mapping at work, and is there one?"""
-        found = self.standings().values()
+        found = self.statuses().values()
         return bool(found) and all(one.state is State.RUNNING for one in found)
 
 
@@ -144,33 +144,33 @@ class MappingHealth:
             "1 while the mapping cannot start because of its configuration or its plugin.",
             mapping,
         ).labels(name).set_function(self._is_quarantined)
-        if name not in health.standings():
-            health.stands(name, State.STARTING)
+        if name not in health.statuses():
+            health.set_state(name, State.STARTING)
 
     def running(self) -> None:
-        self._health.stands(self.name, State.RUNNING)
+        self._health.set_state(self.name, State.RUNNING)
 
     def is_running(self) -> bool:
-        return self._standing().state is State.RUNNING
+        return self._status().state is State.RUNNING
 
     def resumed(self, reason: str) -> bool:
         """It goes on; False if what it was paused for is not what it stands for any more."""
-        resumes = self._standing().reason == reason
+        resumes = self._status().reason == reason
         if resumes:
             self.running()
         return resumes
 
     def paused(self, reason: str) -> None:
         """The world says "not now", and has done so for a while."""
-        self._health.stands(self.name, State.PAUSED, reason)
+        self._health.set_state(self.name, State.PAUSED, reason)
 
     def stopped(self, reason: str) -> None:
         """It ended by itself."""
-        self._health.stands(self.name, State.STOPPED, reason)
+        self._health.set_state(self.name, State.STOPPED, reason)
 
     def quarantined(self, reason: str) -> None:
         """The mapping cannot start until the cause is removed; the others run."""
-        self._health.stands(self.name, State.QUARANTINED, reason)
+        self._health.set_state(self.name, State.QUARANTINED, reason)
 
     def committed(
         self, counts: Mapping[str, int], seconds: float, last_ms: int | None = None
@@ -189,15 +189,15 @@ class MappingHealth:
         self._letters.labels(self.name, "parked").set(parked)
         self._left.labels(self.name).set(budget_left)
 
-    def _standing(self) -> Standing:
-        return self._health.standings()[self.name]
+    def _status(self) -> MappingStatus:
+        return self._health.statuses()[self.name]
 
     def _is_paused(self) -> float:
-        return float(self._standing().state in (State.PAUSED, State.STOPPED))
+        return float(self._status().state in (State.PAUSED, State.STOPPED))
 
     def _is_quarantined(self) -> float:
-        return float(self._standing().state is State.QUARANTINED)
+        return float(self._status().state is State.QUARANTINED)
 
     def _paused_since(self) -> float:
-        standing = self._standing()
-        return standing.since if standing.state in (State.PAUSED, State.STOPPED) else 0.0
+        status = self._status()
+        return status.since if status.state in (State.PAUSED, State.STOPPED) else 0.0

@@ -43,16 +43,16 @@ from .missing_grant import missing_grant
 _PACKAGE = Path(__file__).parents[1]
 
 
-class Blame(StrEnum):
-    """Whose fault it is, and so what happens next."""
+class ErrorKind(StrEnum):
+    """The kind of an error, which decides what happens next."""
 
     ROW = "row"
     """A dead letter; later events of its key wait behind it, other keys go on."""
-    WORLD = "world"
+    TRANSIENT = "transient"
     """The mapping pauses and tries again for as long as it takes."""
     TIMEOUT = "timeout"
-    """So it does here, and each time it gives the target longer."""
-    SETUP = "set-up"
+    """As TRANSIENT; the next attempt has a longer statement timeout."""
+    CONFIGURATION = "configuration"
     """A configuration error: the mapping is quarantined until a person removes the cause."""
     UNCLEAR = "unclear"
     """A function or a trigger of the target failed: because of the row, or for every row.
@@ -60,9 +60,9 @@ class Blame(StrEnum):
     It is the row's if another row of its batch can be written, else a configuration error."""
 
 
-_R, _W, _T, _S = Blame.ROW, Blame.WORLD, Blame.TIMEOUT, Blame.SETUP
+_R, _W, _T, _S = ErrorKind.ROW, ErrorKind.TRANSIENT, ErrorKind.TIMEOUT, ErrorKind.CONFIGURATION
 
-CLASSES: Mapping[str, Blame] = {
+CLASSES: Mapping[str, ErrorKind] = {
     "00": _R,  # successful completion, warning, no data: an error only where a trigger raises it
     "01": _R,
     "02": _R,
@@ -110,7 +110,7 @@ CLASSES: Mapping[str, Blame] = {
 }
 """Every class of the PostgreSQL manual, appendix A."""
 
-STATES: Mapping[str, Blame] = {
+STATES: Mapping[str, ErrorKind] = {
     "25P03": _T,  # idle in transaction session timeout: we took too long in between
     "25P04": _T,  # transaction timeout
     "40002": _R,  # transaction integrity constraint violation
@@ -139,7 +139,7 @@ _READING = {
 """Input functions that raise what a wrong statement raises, too."""
 READING_STATES = frozenset(_READING)
 
-BY_FUNCTION: Mapping[tuple[str, str], Blame] = {
+BY_FUNCTION: Mapping[tuple[str, str], ErrorKind] = {
     # A cached plan's columns were altered meanwhile: the next session has no such plan.
     ("0A000", "RevalidateCachedQuery"): _W,
     # "new row violates row-level security policy": the policy refuses this row.
@@ -172,7 +172,7 @@ TAKEN = {
 """The row waits, too: the one that holds its value may be about to give it up."""
 
 ROW_FAULTS = (psycopg.Error, EventError)
-"""What writing one row may raise; `judge` tells which of them are its fault."""
+"""What writing one row may raise; `classify_error` tells which of them are its fault."""
 
 VALUE_FAULTS = (
     TypeError,
@@ -191,14 +191,14 @@ _OF_THE_ROW = {
 }
 
 
-def is_the_world_s(fault: BaseException) -> bool:
-    """What no row is to blame for, whoever raises it."""
+def is_transient(fault: BaseException) -> bool:
+    """Whether no row can cause the fault: an outage or a lack of memory."""
     if isinstance(fault, OSError):
         return fault.errno not in _OF_THE_ROW
     return isinstance(fault, MemoryError)
 
 
-def blame(state: str, raised_by: str = "", *, inside: bool = False) -> Blame:
+def classify_state(state: str, raised_by: str = "", *, inside: bool = False) -> ErrorKind:
     """Classify a SQLSTATE; one that is not listed is transient.
 
     `raised_by` is the server's function that raised it; `inside` tells that a function or a
@@ -206,21 +206,21 @@ def blame(state: str, raised_by: str = "", *, inside: bool = False) -> Blame:
     """
     if known := BY_FUNCTION.get((state, raised_by)):
         return known
-    found = STATES.get(state) or CLASSES.get(state[:2], Blame.WORLD)
+    found = STATES.get(state) or CLASSES.get(state[:2], ErrorKind.TRANSIENT)
     if raised_by == _RAISED:
         transient = state[:2] in _RAISED_TRANSIENT and state not in STATES
-        return found if transient or found is Blame.TIMEOUT else Blame.ROW
-    if inside and (found is Blame.SETUP or state in _UNCLEAR_STATES):
-        return Blame.UNCLEAR
+        return found if transient or found is ErrorKind.TIMEOUT else ErrorKind.ROW
+    if inside and (found is ErrorKind.CONFIGURATION or state in _UNCLEAR_STATES):
+        return ErrorKind.UNCLEAR
     return found
 
 
-def judge(
+def classify_error(
     fault: BaseException,
     *,
     role: str | None = None,
     table: Table | None = None,
-    unclear: Blame = Blame.SETUP,
+    unclear: ErrorKind = ErrorKind.CONFIGURATION,
 ) -> SinkError:
     """Translate what a write raised into what the runner does next.
 
@@ -234,18 +234,20 @@ def judge(
     state = sqlstate_of(fault)
     if state is None:
         return _without_state(fault)
-    found = blame_of(fault)
-    found = unclear if found is Blame.UNCLEAR else found
-    if found is Blame.SETUP and state == "42501":
+    found = error_kind(fault)
+    found = unclear if found is ErrorKind.UNCLEAR else found
+    if found is ErrorKind.CONFIGURATION and state == "42501":
         grant = missing_grant(fault.diag.message_primary, role, table)
         return ConfigError(f"the database refuses the write, SQLSTATE 42501: {grant}")
-    return _by_blame(fault, state, found)
+    return _by_kind(fault, state, found)
 
 
-def blame_of(fault: psycopg.Error) -> Blame:
+def error_kind(fault: psycopg.Error) -> ErrorKind:
     """Classify a fault that has a SQLSTATE."""
     assert fault.sqlstate is not None
-    return blame(fault.sqlstate, fault.diag.source_function or "", inside=_inside_function(fault))
+    return classify_state(
+        fault.sqlstate, fault.diag.source_function or "", inside=_inside_function(fault)
+    )
 
 
 def _inside_function(fault: psycopg.Error) -> bool:
@@ -278,11 +280,11 @@ def own_code(fault: BaseException) -> str:
     return f"{path.relative_to(_PACKAGE.parent)}, line {frames[-1].lineno}"
 
 
-def own_fault(fault: BaseException) -> EventError:
-    """An event's own fault, of what a mapping's functions raised; raises what is the world's."""
+def event_error(fault: BaseException) -> EventError:
+    """Turn what a mapping's function raised into the event's error; transient errors are raised."""
     if isinstance(fault, KeyboardInterrupt):
         raise fault
-    if is_the_world_s(fault):
+    if is_transient(fault):
         raise RetriableError(f"a mapping's function raised {class_name(fault)}") from fault
     if not isinstance(fault, SinkError | psycopg.Error):
         if where := own_code(fault):
@@ -293,7 +295,7 @@ def own_fault(fault: BaseException) -> EventError:
         error = StepError("mapping", "columns", raised(fault))
         error.__cause__ = fault
         return error
-    judged = judge(fault)
+    judged = classify_error(fault)
     if isinstance(judged, EventError):
         return judged
     if judged is fault:
@@ -315,7 +317,7 @@ def transaction_fault(fault: psycopg.Error, mapping: str) -> FatalError | None:
     )
 
 
-def _by_blame(fault: psycopg.Error, state: str, found: Blame) -> SinkError:
+def _by_kind(fault: psycopg.Error, state: str, found: ErrorKind) -> SinkError:
     name = class_name(fault)
     if not (fault.diag.source_function or "").startswith(RAISING):
         if state in FOREIGN_KEY:
@@ -323,7 +325,7 @@ def _by_blame(fault: psycopg.Error, state: str, found: Blame) -> SinkError:
         if state in TAKEN:
             return _taken_value(fault, state)
     match found:
-        case Blame.ROW:
+        case ErrorKind.ROW:
             by_server = not (fault.diag.source_function or "").startswith(RAISING)
             named = fault.diag.constraint_name or fault.diag.column_name
             constraint = named if by_server else None
@@ -333,9 +335,9 @@ def _by_blame(fault: psycopg.Error, state: str, found: Blame) -> SinkError:
                 constraint = f"no partition of {fault.diag.table_name} for this row"
             reason = f"refused by the target: {name}" + (f" ({constraint})" if constraint else "")
             return WriteError(reason, sqlstate=state, constraint=constraint)
-        case Blame.TIMEOUT:
+        case ErrorKind.TIMEOUT:
             return TimedOutError(f"the target took too long: {name}, SQLSTATE {state}")
-        case Blame.WORLD:
+        case ErrorKind.TRANSIENT:
             return RetriableError(f"the target can't be written to: {name}, SQLSTATE {state}")
         case _:
             return ConfigError(_configuration_text(fault, name, state))

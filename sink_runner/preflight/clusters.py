@@ -28,7 +28,7 @@ from ..config.dsn import Dsn
 from ..errors import FatalError, RetriableError
 from ..model.envelope import Decoded
 from ..model.findings import Fault
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.session import connect
 from ..transform.incoming import position_of
 from .subject import Subject
@@ -190,7 +190,7 @@ class ClusterWatch:
                 if fault is None:
                     keep_cluster(target, self._mapping, now, self._positions or {})
         except psycopg.Error as error:
-            raise judge(error) from error
+            raise classify_error(error) from error
         return fault
 
     def maintain(self) -> None:
@@ -232,5 +232,5 @@ class ClusterWatch:
             with connect(self._target, _APPLICATION) as target:
                 row = target.execute(_POSITIONS, (self._mapping,)).fetchone()
         except psycopg.Error as error:
-            raise judge(error) from error
+            raise classify_error(error) from error
         return {} if row is None else {int(at): position for at, position in row[0].items()}

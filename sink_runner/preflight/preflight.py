@@ -22,7 +22,7 @@ from ..kafka.topic_checks import read_topic, topic_faults
 from ..model.findings import Fault, Finding, refuse
 from ..plugin import Table, TableMapping
 from ..postgres.catalog import TableCatalog, quoted, read_table
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.session import Connection, connect
 from . import (
     capture_checks,
@@ -135,7 +135,7 @@ def check_mapping(
                 list(_findings(subject)), subject.source_catalog, subject.target_catalog
             )
         except psycopg.Error as fault:
-            raise judge(fault) from fault
+            raise classify_error(fault) from fault
 
 
 def check_topic(name: str, mapping: TableMapping, config: Config) -> Sequence[Finding]:

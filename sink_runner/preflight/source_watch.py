@@ -19,7 +19,7 @@ from ..errors import ConfigError, RetriableError
 from ..model.envelope import Decoded
 from ..model.message import Message
 from ..plugin import Op, TableMapping
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.session import Connection, connect
 
 SECONDS = 600.0
@@ -133,7 +133,7 @@ class SourceWatch:
             oid, identity = self._connection.execute(_IDENTITY, asked).fetchone() or (None, None)
         except psycopg.Error as fault:
             self.close()
-            raise judge(fault) from fault
+            raise classify_error(fault) from fault
         self._oid = self._oid or oid
         if oid is not None and oid != self._oid:
             raise ConfigError(

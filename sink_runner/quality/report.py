@@ -12,7 +12,7 @@ from ..config.dsn import Dsn
 from ..model.quality_rules import DEFAULT
 from ..plugin import TableMapping
 from ..postgres.catalog import quoted, read_table
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.migrations import has_tables
 from ..postgres.session import connect
 
@@ -94,7 +94,7 @@ def read_report(
                 stale=_stale(connection, mapping, stale_after),
             )
     except psycopg.Error as fault:
-        raise judge(fault) from fault
+        raise classify_error(fault) from fault
 
 
 def _counts(connection: Connection, name: str, days: int) -> tuple[Count, ...]:

@@ -9,12 +9,12 @@ import psycopg
 
 from ..config import Config
 from ..config.database import find_database
-from ..kafka.asking import bounds
 from ..kafka.connection import KafkaConnection
 from ..kafka.identify import identify
+from ..kafka.offset_queries import bounds
 from ..loading.registry import Plugin
 from ..plugin import Keep, TableMapping
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.migrations import migrate
 from ..postgres.session import connect
 from .positions import Forgotten, behind, compares, forget, missing, offsets
@@ -61,7 +61,7 @@ def forget_positions(
             with connect(dsn, "sink-runner recover") as connection, connection.transaction():
                 found[name] = forget(connection, name, mapping)
         except psycopg.Error as fault:
-            raise judge(fault) from fault
+            raise classify_error(fault) from fault
     return found
 
 
@@ -93,5 +93,5 @@ def _records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int
             migrate(connection)
             applied = offsets(connection, name, topic)
     except psycopg.Error as fault:
-        raise judge(fault) from fault
+        raise classify_error(fault) from fault
     return behind(applied, held), missing(applied, held)

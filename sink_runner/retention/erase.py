@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from psycopg import Rollback
 
 from ..dlq import stored_dead_letters as letters
-from ..dlq.stored_dead_letters import Letter, Wanted
+from ..dlq.stored_dead_letters import StoredDeadLetter, Wanted
 from ..errors import AccessError, RetriableError, SinkError
 from ..inspection.key_text import fingerprints
 from ..inspection.payload import Payload
-from ..inspection.service import Workbench
+from ..inspection.service import DlqService
 from ..postgres.catalog import quoted
 from ..postgres.session import Connection, creating
 from ..writer.audit import audit
@@ -84,7 +84,7 @@ class Eraser:
     Source and target have been asked for the keys; the letters' payloads add theirs.
     """
 
-    bench: Workbench
+    bench: DlqService
     database: str
     persons: Sequence[Person]
 
@@ -126,7 +126,7 @@ class Eraser:
         of_rows = [number for number, key in keys.items() if key in person.source_keys]
         return [*mentioned, *of_rows]
 
-    def _payload(self, letter: Letter) -> Payload | None:
+    def _payload(self, letter: StoredDeadLetter) -> Payload | None:
         try:
             return self.bench.payloads.read(letter)
         except (AccessError, RetriableError):

@@ -21,20 +21,20 @@ from ..dlq.retry_queue import Waiting
 from ..dlq.superseding import identify_rows
 from ..errors import ConfigError
 from ..inspection.payload import key_columns
-from ..kafka.asking import epoch_end
 from ..kafka.connection import KafkaConnection
 from ..kafka.feed import Feed
 from ..kafka.identify import TopicWatch, identify
 from ..kafka.kafka_python import KafkaPythonFeed
-from ..kafka.silence import listening
+from ..kafka.liveness import listening
+from ..kafka.offset_queries import epoch_end
 from ..loading import registry
 from ..masking.column_origins import read_origins
 from ..masking.policy import Policies
-from ..masking.refresh import Refresh, after_polls
+from ..masking.policy_reload import Refresh, after_polls
 from ..model.clock import clock
 from ..model.findings import refuse
 from ..model.status import Health, MappingHealth
-from ..parts import Parts, assemble, remask
+from ..pipeline import CompiledMapping, assemble, remask
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog
 from ..postgres.migrations import migrate_database
@@ -58,12 +58,12 @@ from ..writer.offsets import Offsets
 from ..writer.refused_column import RefusedColumn
 from ..writer.truncation import truncation
 from ..writer.writers import make_writer
-from .retry import Patience
+from .retry import RetryPolicy
 from .worker import Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class RuntimeContext:
     """What all mappings of a runner share."""
 
     config: Config
@@ -79,7 +79,7 @@ class Surroundings:
         return find_database(self.config.databases, name)
 
 
-def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
+def build(plugin: registry.Plugin, around: RuntimeContext) -> Worker:
     """Check and connect everything for one mapping.
 
     Raises ConfigError for what the configuration has to change, RetriableError for what may come
@@ -163,7 +163,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
             identifies_row=identifies_row,
         ),
         hooks=parts.hooks,
-        patience=patience(config),
+        retry_policy=retry_policy(config),
         health=health,
         stop=around.stop,
         watches=(clusters, sources),
@@ -177,7 +177,7 @@ def build(plugin: registry.Plugin, around: Surroundings) -> Worker:
 
 
 def _check(
-    name: str, mapping: TableMapping, around: Surroundings, known: Collection[str]
+    name: str, mapping: TableMapping, around: RuntimeContext, known: Collection[str]
 ) -> tuple[TableCatalog, TableCatalog]:
     """The catalogs of source and target.  Raises ConfigError with everything that is refused."""
     preflight = check_mapping(
@@ -195,12 +195,12 @@ def _check(
 def _assemble(
     plugin: registry.Plugin,
     mapping: TableMapping,
-    around: Surroundings,
+    around: RuntimeContext,
     *,
     decoder: EnvelopeDecoder,
     source: TableCatalog,
     target: TableCatalog,
-) -> Parts:
+) -> CompiledMapping:
     """The parts of a mapping that reads change events."""
     timeout = around.config.batch.timeout_seconds
     lookups = Lookups(mapping.columns, around.config.readers, timeout, mapping=mapping)
@@ -251,14 +251,14 @@ def _waiting(
     )
 
 
-def patience(config: Config) -> Patience:
+def retry_policy(config: Config) -> RetryPolicy:
     """How long a mapping waits, by the settings."""
-    return Patience(
+    return RetryPolicy(
         steps=config.retry_steps,
         maintenance=config.maintenance_seconds,
-        remember=timedelta(days=config.remember_deletes_days),
-        company=config.batch.max_wait_ms / 1000,
-        enough=config.batch.max_rows,
+        tombstone_retention=timedelta(days=config.remember_deletes_days),
+        linger=config.batch.max_wait_ms / 1000,
+        max_batch_rows=config.batch.max_rows,
         max_bytes=config.batch.max_bytes,
     )
 

@@ -1,4 +1,4 @@
-"""What to do while the world says "not now": wait, ask again, and stop when told to."""
+"""Retry with a configured back-off while a dependency is unavailable."""
 
 from __future__ import annotations
 
@@ -20,44 +20,47 @@ _JITTER = 0.2
 
 
 def jittered(seconds: float) -> float:
-    """About so long: mappings that failed together should not all come back together."""
+    """Return `seconds` ± 20 %, so that mappings that failed together do not all return together."""
     return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long a worker waits for what is not its fault; all times in seconds."""
+class RetryPolicy:
+    """When a worker retries, expires tombstones and writes a batch; all times in seconds."""
 
     steps: Sequence[float]
     maintenance: float
-    remember: timedelta
-    company: float = 0.0
-    """How long rows wait for others to be written with."""
-    enough: int = 1
-    """So many rows wait for no others."""
+    tombstone_retention: timedelta
+    linger: float = 0.0
+    """How long rows wait for more rows of their batch."""
+    max_batch_rows: int = 1
+    """A batch of this many rows is written at once."""
     max_bytes: int = DEFAULT_BYTES
     """Bytes of records that are decoded and written as one batch, unless a single one has more."""
     jitter: Callable[[float], float] = jittered
 
 
-class Insistence:
-    """Does something again and again while the world says "not now".
+class Retrier:
+    """Repeats a piece of work while it raises RetriableError.
 
-    Whoever has waited through every step keeps waiting by the last one.  From then on the mapping
-    is paused: told as an error, once, and to whoever asks whether the runner is ready.
+    After the last step it keeps retrying at that interval.  From then on the mapping is paused:
+    that is logged once as an error, and the runner is not ready.
     """
 
     def __init__(
-        self, patience: Patience, stop: threading.Event, log: Any, health: MappingHealth
+        self, retry_policy: RetryPolicy, stop: threading.Event, log: Any, health: MappingHealth
     ) -> None:
-        self._patience = patience
+        self._patience = retry_policy
         self._stop = stop
         self._log = log
         self._health = health
         self._paused = False
 
     def __call__(self, work: Callable[[bool], T]) -> T:
-        """Return what `work` does; it is told whether it is tried again."""
+        """Return the result of `work`, which gets whether this is a repetition.
+
+        Raises FencedError when the runner stops meanwhile.
+        """
         again = False
         for last, step in self._steps():
             try:
@@ -92,7 +95,7 @@ class Insistence:
             self._log.info("mapping_resumed")
 
     def _steps(self) -> Iterator[tuple[bool, float]]:
-        """The seconds to wait, and whether there are no longer ones."""
+        """Yield whether a step is the last one, and its seconds; the last one repeats."""
         *first, longest = self._patience.steps
         yield from ((False, step) for step in first)
         while True:

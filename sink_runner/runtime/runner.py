@@ -18,14 +18,14 @@ from ..error_text import text_of
 from ..errors import ConfigError, FencedError
 from ..health.server import answering
 from ..loading import registry
-from ..masking.renewal import watch_policies
+from ..masking.policy_renewal import watch_policies
 from ..model.status import Health
 from ..retention.daily import purging
 from ..signals import stopped_by_signals
-from .assembly import Surroundings, build, patience
+from .assembly import RuntimeContext, build, retry_policy
 from .interpreter import tuned
 from .mapping_thread import MappingThread
-from .retry import Insistence
+from .retry import Retrier
 from .worker import Worker
 
 _CHECK = 0.2  # seconds between looks at the threads
@@ -57,7 +57,7 @@ def run(
         feeding(config, selected, health),
         purging(config, selected),
     ):
-        around = Surroundings(
+        around = RuntimeContext(
             config=config,
             policies=policies.last_good,
             latest=policies.current,
@@ -81,7 +81,7 @@ def _report_quarantined(quarantined: Mapping[str, str], health: Health) -> None:
         structlog.get_logger().error("mapping_quarantined", mapping=name, reason=reason)
 
 
-def _threads(around: Surroundings, *, strict: bool) -> list[MappingThread]:
+def _threads(around: RuntimeContext, *, strict: bool) -> list[MappingThread]:
     """Make a thread for each mapping that reads events; with `strict`, build its worker first."""
     streaming = [one for one in around.plugins if one.mapping is not None and one.mapping.events]
     healths = {one.name: around.health.mapping(one.name) for one in streaming}
@@ -95,7 +95,7 @@ def _threads(around: Surroundings, *, strict: bool) -> list[MappingThread]:
 
 
 def _build_all(
-    plugins: Iterable[registry.Plugin], around: Surroundings
+    plugins: Iterable[registry.Plugin], around: RuntimeContext
 ) -> dict[str, Worker | None]:
     """Build every mapping's worker; raise all faults together in one ConfigError."""
     workers: dict[str, Worker | None] = {}
@@ -111,24 +111,24 @@ def _build_all(
 
 
 def _builder(
-    plugin: registry.Plugin, around: Surroundings, first: Worker | None
+    plugin: registry.Plugin, around: RuntimeContext, first: Worker | None
 ) -> Callable[[], Worker | None]:
     """Return a function that builds the worker; its first call returns `first` if there is one."""
     ready = [first] if first is not None else []
     return lambda: ready.pop() if ready else _build_patiently(plugin, around)
 
 
-def _build_patiently(plugin: registry.Plugin, around: Surroundings) -> Worker | None:
+def _build_patiently(plugin: registry.Plugin, around: RuntimeContext) -> Worker | None:
     """Build the worker, waiting for databases and Kafka to answer; None if told to stop."""
     log = structlog.get_logger().bind(mapping=plugin.name)
     health = around.health.mapping(plugin.name)
-    insist = Insistence(patience(around.config), around.stop, log, health)
+    retry = Retrier(retry_policy(around.config), around.stop, log, health)
     with suppress(FencedError):  # told to stop
-        return insist(lambda _again: build(plugin, _with_latest_policies(around)))
+        return retry(lambda _again: build(plugin, _with_latest_policies(around)))
     return None
 
 
-def _with_latest_policies(around: Surroundings) -> Surroundings:
+def _with_latest_policies(around: RuntimeContext) -> RuntimeContext:
     """Policies may have been corrected since the process started."""
     return around if around.latest is None else replace(around, policies=around.latest())
 

@@ -39,7 +39,7 @@ from ..transform.route import Route
 from ..transform.tombstones import TOMBSTONE, TombstoneFilter
 from ..writer.committer import Applier
 from ..writer.dead_letters import tell
-from .retry import Insistence, Patience
+from .retry import Retrier, RetryPolicy
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Worker:
         applier: Applier,
         waiting: Waiting,
         hooks: Hooks,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         health: MappingHealth,
         stop: threading.Event,
         watches: Sequence[Watch] = (),
@@ -71,7 +71,7 @@ class Worker:
         self._applier = applier
         self._waiting = waiting
         self._hooks = hooks
-        self._patience = patience
+        self._patience = retry_policy
         self._stop = stop
         self._watches = watches
         self._claims: dict[int, Claim] = {}
@@ -89,8 +89,8 @@ class Worker:
         )
         self._health = health
         # One for each thread: each waits by itself.
-        self._insist, self._insist_writing = (
-            Insistence(patience, stop, self._log, health) for _ in range(2)
+        self._retry, self._retry_writing = (
+            Retrier(retry_policy, stop, self._log, health) for _ in range(2)
         )
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"write-{mapping}")
         self._feed: Feed
@@ -103,7 +103,7 @@ class Worker:
         """Work until told to stop.  Raises FatalError; everything else is waited out."""
         try:
             self._hooks.startup()
-            with suppress(FencedError):  # told to stop while the world said "not now"
+            with suppress(FencedError):  # told to stop while a dependency was unavailable
                 self._work()
         finally:
             self._writer.shutdown(cancel_futures=True)
@@ -140,7 +140,7 @@ class Worker:
             for partition, part in records.items():
                 self._checks.check_epochs(partition, self._claims[partition], part)
             if self._waiting.due():
-                self._retry()
+                self._retry_deferred()
             if records:
                 self._submit_portions(records)
             elif self._pending is not None and self._pending.done():
@@ -155,7 +155,7 @@ class Worker:
     def _gather(self) -> dict[int, list[Message]]:
         """Poll; what came may wait a little for company, if the settings ask for it."""
         found = {partition: list(part) for partition, part in self._feed.poll(_POLL).items()}
-        deadline = time.monotonic() + self._patience.company
+        deadline = time.monotonic() + self._patience.linger
         while found and (left := deadline - time.monotonic()) > 0 and self._has_room(found):
             for partition, part in self._feed.poll(left).items():
                 known = found.setdefault(partition, [])
@@ -166,9 +166,9 @@ class Worker:
 
     def _has_room(self, found: Mapping[int, Sequence[Message]]) -> bool:
         """Whether a batch of these records may get more."""
-        parts, patience = found.values(), self._patience
-        return sum(map(len, parts)) < patience.enough and (
-            sum(byte_size(message) for part in parts for message in part) < patience.max_bytes
+        parts, retry_policy = found.values(), self._patience
+        return sum(map(len, parts)) < retry_policy.max_batch_rows and (
+            sum(byte_size(message) for part in parts for message in part) < retry_policy.max_bytes
         )
 
     # -- ownership ---------------------------------------------------------------------------
@@ -265,7 +265,7 @@ class Worker:
     def _write(self, batch: Batch, steps: Sequence[Advance]) -> int:
         """In the writing thread: try until it is done, fenced off, or we are told to stop."""
         started = time.monotonic()
-        written = self._insist_writing(lambda again: self._applier.apply(batch, steps, again=again))
+        written = self._retry_writing(lambda again: self._applier.apply(batch, steps, again=again))
         if parked := self._waiting.note(batch.letters, batch.superseding):
             batch.counts["parked"] = parked
             self._log.info("events_parked", count=parked)
@@ -301,11 +301,11 @@ class Worker:
         self._collect()
         self._maintained = time.monotonic()
         with noting(self._log, "maintenance_failed", EventError):  # of a row: no event waits for it
-            self._in_background(lambda: self._applier.maintain(self._patience.remember))
+            self._in_background(lambda: self._applier.maintain(self._patience.tombstone_retention))
         for watch in self._watches:
             watch.maintain()
 
-    def _retry(self) -> None:
+    def _retry_deferred(self) -> None:
         """Try again what waits, while nothing is on its way that could overtake it."""
         self._collect()
         started, claims = time.monotonic(), dict(self._claims)
@@ -314,10 +314,10 @@ class Worker:
             self._log.info("events_replayed", count=replayed)
         self._report(*done, started)
 
-    # -- waiting for the world ---------------------------------------------------------------
+    # -- retrying ---------------------------------------------------------------
 
     def _in_background(self, work: Callable[[], T]) -> T:
-        return self._await(self._writer.submit(self._insist_writing, lambda _again: work()))
+        return self._await(self._writer.submit(self._retry_writing, lambda _again: work()))
 
     def _await(self, future: Future[T]) -> T:
         """Wait for the writing thread and stay a member of the group meanwhile."""
@@ -331,4 +331,4 @@ class Worker:
                     self._feed.keep_alive()
 
     def _patiently(self, work: Callable[[], T]) -> T:
-        return self._insist(lambda _again: work())
+        return self._retry(lambda _again: work())

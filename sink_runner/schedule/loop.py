@@ -14,8 +14,8 @@ from ..config import Config
 from ..config.dsn import Dsn
 from ..signals import stopped_by_signals
 from .child import Child
-from .ledger import PostgresLedger
 from .plans import Plan
+from .run_history import PostgresLedger
 from .scheduler import Scheduler
 
 _BUSY = 0.5  # seconds between looks while a batch runs

@@ -11,7 +11,7 @@ from ..config.database import find_database
 from ..config.dsn import Dsn
 from ..masking.policy import Policies
 from ..plugin import Table, TableMapping
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.session import connect
 from .contract import Contracts
 from .derive import key_schema, read_shape, value_schema
@@ -26,7 +26,7 @@ def present_row(dsn: Dsn, table: Table) -> RowShape:
         with connect(dsn, "sink-runner schema") as connection:
             shape = read_shape(connection, table)
     except psycopg.Error as fault:
-        raise judge(fault) from fault
+        raise classify_error(fault) from fault
     row = row_of(value_schema(table, shape, told=True), key=key_schema(table, shape))
     assert row is not None
     return row

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from ..config.dsn import Dsn
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.session import Connection, connect
 from .shape import ColumnShape, RowShape, row_of
 
@@ -140,4 +140,4 @@ def _session(dsn: Dsn) -> Iterator[Connection]:
         with connect(dsn, "sink-runner schema") as connection:
             yield connection
     except psycopg.Error as fault:
-        raise judge(fault) from fault
+        raise classify_error(fault) from fault

@@ -33,7 +33,7 @@ class Change(enum.StrEnum):
     TARGET = "target"
     """The target's column is narrower."""
     KEY = "key"
-    SETUP = "setup"
+    CONFIGURATION = "setup"
     """The set-up is not what the mapping needs: it would not start."""
     SILENT = "silent"
     """There is no schema to look at."""

@@ -11,7 +11,7 @@ from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
 from ..config.database import find_database
 from ..plugin import Table
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.session import connect
 from .derive import key_schema, read_shape, value_schema
 from .shape import as_text
@@ -31,7 +31,7 @@ def of_catalog(config: Config, table: Table) -> dict[str, Any]:
         with connect(dsn, "sink-runner schema") as session:
             shape = read_shape(session, table)
     except psycopg.Error as fault:
-        raise judge(fault) from fault
+        raise classify_error(fault) from fault
     schemas = {f"{table.topic}-value": value_schema(table, shape, told=True)}
     key = key_schema(table, shape)
     return schemas if key is None else schemas | {f"{table.topic}-key": key}

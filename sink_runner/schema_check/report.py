@@ -137,7 +137,7 @@ def _of_preflight(finding: PreflightFinding) -> Finding:
     return Finding(
         mapping=finding.mapping,
         column=finding.fault.column,
-        change=Change.SETUP,
+        change=Change.CONFIGURATION,
         severity=Severity.REFUSED if finding.refused else Severity.WARNING,
         problem=finding.fault.problem,
         advice=finding.advice,

@@ -13,10 +13,10 @@ from sink_runner.masking.origins import NOT_READ, Origins
 from sink_runner.masking.policy import Policies, load_policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.model.batch import Batch
-from sink_runner.model.changes import Change, Leave, Write
+from sink_runner.model.changes import Change, Removal, Write
 from sink_runner.model.envelope import Decoded
 from sink_runner.model.message import Message
-from sink_runner.parts import assemble
+from sink_runner.pipeline import assemble
 from sink_runner.plugin import ABSENT, Action, TableMapping
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.transform.before_image import columns_before
@@ -105,7 +105,7 @@ class Harness:
         batch = self.apply(sample)
         names = [column.name for column in self.parts.columns]
         writes = [change for change in batch.changes if isinstance(change, Write)]
-        leaves = [change for change in batch.changes if isinstance(change, Leave)]
+        leaves = [change for change in batch.changes if isinstance(change, Removal)]
         return Outcome(
             rows=[dict(zip(names, write.values, strict=True)) for write in writes],
             leaves=[(leave.key, leave.action) for leave in leaves],

@@ -11,7 +11,7 @@ import psycopg
 
 from ..errors import PluginError, RetriableError, SinkError, StepError, class_name, raised
 from ..plugin import Context, Row
-from ..postgres.error_classes import is_the_world_s
+from ..postgres.error_classes import is_transient
 
 Contexts: TypeAlias = Mapping[str, Context]
 
@@ -65,7 +65,7 @@ def call(step: Step, name: str, *arguments: Any) -> Any:
     except (SinkError, psycopg.Error, KeyboardInterrupt):
         raise
     except BaseException as fault:  # a panic of an extension in Rust, or SystemExit
-        if is_the_world_s(fault):
+        if is_transient(fault):
             reason = f"{name} of plugin {step.plugin!r} raised {class_name(fault)}"
             raise RetriableError(reason) from fault
         raise StepError(step.plugin, name, raised(fault)) from fault

@@ -11,7 +11,7 @@ from ..config.dsn import Dsn
 from ..errors import ConfigError, FatalError, ValueRefusedError
 from ..model.time_limit import TimeLimit
 from ..plugin import Column, Lookup, TableMapping
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.loaders import load_as_stored
 from ..postgres.session import connect
 from .pg_encoding import text_key
@@ -88,8 +88,10 @@ class Lookups:
             rows = _rows(self._connection(lookup.database), lookup, arrays)
         except psycopg.Error as fault:
             self.close()
-            raise self._limit.heed(judge(fault, role=self._roles.get(lookup.database))) from fault
-        self._limit.enough()
+            raise self._limit.record_failure(
+                classify_error(fault, role=self._roles.get(lookup.database))
+            ) from fault
+        self._limit.record_success()
         return rows
 
     @staticmethod
@@ -101,7 +103,7 @@ class Lookups:
             with target.transaction():
                 return _rows(target, lookup, arrays)
         except psycopg.Error as fault:
-            raise judge(fault) from fault
+            raise classify_error(fault) from fault
 
     def close(self) -> None:
         for connection in self._connections.values():

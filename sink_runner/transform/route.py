@@ -7,13 +7,13 @@ from typing import Any
 
 from ..errors import EventError, FatalError, WaitingError, lookup_failed
 from ..model.batch import Batch, Masking
-from ..model.changes import READ, Change, Key, Leave, Write
+from ..model.changes import READ, Change, Key, Removal, Write
 from ..model.dead_letter import DeadLetter
 from ..model.envelope import Decoded
 from ..model.message import Message, is_moved
 from ..model.quality_rules import check_row
 from ..plugin import ABSENT, Action, Event, OnTruncate, Op, Review, Strategy, TableMapping, Verdict
-from ..postgres.error_classes import own_fault
+from ..postgres.error_classes import event_error
 from ..postgres.target_column import TargetColumn
 from .before_image import base_of, looked_up_too
 from .hidden_values import HiddenValues
@@ -27,7 +27,7 @@ Resolver = Callable[[str, set[Any]], Mapping[Any, Any]]
 """Finds the values of a lookup column, given its name and what to look up."""
 
 
-Removal = Callable[[Message, Sequence[TargetColumn]], Leave | None]
+DeriveRemoval = Callable[[Message, Sequence[TargetColumn]], Removal | None]
 """Derives what a tombstone removes from its key, given the columns of the target's key."""
 
 
@@ -51,7 +51,7 @@ class Route:
         masking: Masking | None = None,
         resolve_in_target: ResolveInTarget | None = None,
         owner_of: Callable[[Message], str | None] | None = None,
-        removal: Removal | None = None,
+        removal: DeriveRemoval | None = None,
     ) -> None:
         """`resolve_in_target` answers the lookups that read the target; None: `resolve` does."""
         self._mapping = mapping
@@ -100,7 +100,7 @@ class Route:
             try:
                 self._event(message, decoded, batch)
             except BaseException as error:  # noqa: BLE001 - a mapping's own functions may raise anything
-                fault = own_fault(error)
+                fault = event_error(error)
             else:
                 if defaulted:
                     batch.defaults += [(message, c) for c in defaulted if batch.changes[start:]]
@@ -272,7 +272,7 @@ class Route:
             return
         subject = self._subject(incoming.message) if isinstance(action, Review) else ""
         position = incoming.position
-        batch.changes.append(Leave(key, action, position, incoming.message, subject))
+        batch.changes.append(Removal(key, action, position, incoming.message, subject))
 
     def _key(self, values: Values) -> Key:
         return tuple([values[at] for at in self._key_at])

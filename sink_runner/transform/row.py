@@ -20,7 +20,7 @@ from ..postgres.narrowing import narrowing
 from ..postgres.target_column import Converter, TargetColumn
 from ..postgres.types import UNRESOLVED, PgType, declared_type
 from .pg_encoding import staged_as
-from .spelling import fitting, restaging, spelling
+from .pg_text import fitting, restaging, spelling
 
 Values: TypeAlias = tuple[Any, ...]
 RowFunction: TypeAlias = Callable[[Sequence[Any]], Values]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from ..avro import KeyDecoder
-from ..model.changes import Leave
+from ..model.changes import Removal
 from ..model.envelope import Decoded
 from ..model.message import Message
 from ..plugin import Op, Review, TableMapping
@@ -66,7 +66,7 @@ class TombstoneRemovals:
         )
         self._plans: dict[bytes, RowPlan] = {}
 
-    def removal(self, message: Message, columns: Sequence[TargetColumn]) -> Leave | None:
+    def removal(self, message: Message, columns: Sequence[TargetColumn]) -> Removal | None:
         """Return the removal, or None where the record's key does not tell the target's.
 
         `columns` are those of the target's key.  A deletion that a person has to review is left
@@ -76,7 +76,7 @@ class TombstoneRemovals:
             return None
         values = self._keys.decode(message.key)
         key = self._plan(message.key, columns).flat(values)
-        return None if None in key else Leave(key, self._action, None, message)
+        return None if None in key else Removal(key, self._action, None, message)
 
     def _plan(self, key: bytes, columns: Sequence[TargetColumn]) -> RowPlan:
         header = key[:5]

@@ -20,7 +20,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from ..errors import WaitingError, class_name
-from ..model.changes import Change, Leave, Write
+from ..model.changes import Change, Removal, Write
 from ..model.partition import Advance
 from ..plugin import Delete, TableMapping
 from .key_hashing import KeyText
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..model.batch import Batch
     from ..model.dead_letter import DeadLetter
     from ..model.message import Message
-    from ..parts import Parts
+    from ..pipeline import CompiledMapping
     from .encryption import Sealer
 
 Connection = psycopg.Connection[Any]
@@ -189,7 +189,7 @@ class Trail:
         )
 
 
-def trail(name: str, mapping: TableMapping, parts: Parts, sealer: Sealer) -> Trail:
+def trail(name: str, mapping: TableMapping, parts: CompiledMapping, sealer: Sealer) -> Trail:
     """The trail of a mapping."""
     declared = mapping.candidates or mapping
     key_text = KeyText(
@@ -205,7 +205,7 @@ def _writes(changes: Sequence[Change]) -> bool:
 
 
 def _deletes(changes: Sequence[Change]) -> bool:
-    return all(isinstance(one, Leave) and isinstance(one.action, Delete) for one in changes)
+    return all(isinstance(one, Removal) and isinstance(one.action, Delete) for one in changes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from ..model.dead_letter import DeadLetter
 from ..model.partition import Advance, Claim
 from ..model.time_limit import TimeLimit
 from ..plugin import Table
-from ..postgres.error_classes import judge, transaction_fault
+from ..postgres.error_classes import classify_error, transaction_fault
 from ..postgres.session import connect, renew_commit_time, use_origin
 from ..quality.counts import add_counts
 from ..transform.target_lookups import TargetLookups
@@ -196,7 +196,7 @@ class Applier:
         """Translate what the session raised; the next statement gets more time if it was late."""
         if ended := transaction_fault(fault, self._mapping):
             return ended
-        return self.limit.heed(judge(fault, role=self._role, table=self._table))
+        return self.limit.record_failure(classify_error(fault, role=self._role, table=self._table))
 
     def close(self) -> None:
         if self._connection is not None:
@@ -302,4 +302,4 @@ class Session:
                 error = RetriableError("the target refused a row at the commit: once more")
             raise error from fault
         if fault is None:
-            self._applier.limit.enough()
+            self._applier.limit.record_success()

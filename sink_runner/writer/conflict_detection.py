@@ -46,7 +46,7 @@ TIMESTAMP = "timestamp_conflict"
 DATA = "data_conflict"
 
 
-class Met(NamedTuple):
+class RowPair(NamedTuple):
     """A row that comes beside the target's row of its key, compared by the database."""
 
     write: Write
@@ -108,7 +108,7 @@ class ContestedWriter(VersionedWriter):
 
     def _news(
         self, connection: Connection, writes: Sequence[Write]
-    ) -> tuple[list[tuple[Met, Met | None]], set[Key]]:
+    ) -> tuple[list[tuple[RowPair, RowPair | None]], set[Key]]:
         """The rows that would change one that is there, each with the row before, if known;
         and the keys of those that have come before: they would undo how a tie was decided, or
         what the owner has changed since."""
@@ -121,12 +121,12 @@ class ContestedWriter(VersionedWriter):
         bases = {one.write.key: one for one in self._beside(connection, known)}
         return [(one, bases.get(one.write.key)) for one in met], again
 
-    def _beside(self, connection: Connection, writes: Sequence[Write]) -> list[Met]:
+    def _beside(self, connection: Connection, writes: Sequence[Write]) -> list[RowPair]:
         if not writes:
             return []
         self._stage(connection, writes)
         found = run(connection, self._comparison).fetchall()
-        return [Met(writes[number], *compared) for number, *compared in found]
+        return [RowPair(writes[number], *compared) for number, *compared in found]
 
     def _seen(self, connection: Connection, writes: Sequence[Write]) -> set[Key]:
         """Those that are no later than what this mapping last wrote under their keys."""
@@ -136,7 +136,7 @@ class ContestedWriter(VersionedWriter):
 
     # -- what it comes to ----------------------------------------------------------------------
 
-    def _kind(self, met: Met, base: Met | None) -> str | None:
+    def _kind(self, met: RowPair, base: RowPair | None) -> str | None:
         """Which conflict it is, if it is one; `base` is the row before the change."""
         contested = self._differing(met)
         if base is not None and (self._merges or base.same_version):
@@ -161,7 +161,7 @@ class ContestedWriter(VersionedWriter):
             case Tie.REVIEW:
                 return True, REVIEW
 
-    def _differing(self, met: Met) -> list[int]:
+    def _differing(self, met: RowPair) -> list[int]:
         """The columns that the row would change, apart from the version."""
         keep = met.write.keep
         return [

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.types.json import Jsonb
 
-from ..model.changes import Leave
+from ..model.changes import Removal
 from ..plugin import Review, TableMapping
 from .audit import Trail
 
@@ -46,7 +46,7 @@ class Found(NamedTuple):
     current: Mapping[str, Any] | None = None
 
 
-def reviewed(leaves: Iterable[Leave], name: Callable[[str], str]) -> list[Found]:
+def reviewed(leaves: Iterable[Removal], name: Callable[[str], str]) -> list[Found]:
     """The conflicts of keys whose departure a person has to look at, as `name` calls the keys."""
     return [
         Found(leave.action.conflict_type, name(leave.subject))

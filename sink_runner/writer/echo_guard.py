@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from ..config.dsn import Dsn
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.session import connect
 
 _KEPT = "SELECT to_regclass('sink.partition_offset') IS NOT NULL"
@@ -42,5 +42,5 @@ class Feeders:
                     return False
                 found = connection.execute(_FEEDS, (mapping, self._target)).fetchone()
         except psycopg.Error as fault:
-            raise judge(fault) from fault
+            raise classify_error(fault) from fault
         return found == (True,)

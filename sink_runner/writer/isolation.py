@@ -19,8 +19,8 @@ import psycopg
 from ..errors import EventError, WaitingError
 from ..model.batch import Superseding
 from ..model.changes import Change, Key
-from ..model.dead_letter import DeadLetter, behind, line_of
-from ..postgres.error_classes import ROW_FAULTS, Blame, blame_of, is_taken, judge
+from ..model.dead_letter import DeadLetter, behind, ordering_key
+from ..postgres.error_classes import ROW_FAULTS, ErrorKind, classify_error, error_kind, is_taken
 from .refused_column import RefusedColumn
 
 Connection = psycopg.Connection[Any]
@@ -95,7 +95,7 @@ class Isolation:
                 self._succeeded = True
                 return written  # noqa: TRY300 - an else would come after the handler
             except ROW_FAULTS as fault:
-                error = judge(fault, unclear=Blame.ROW)
+                error = classify_error(fault, unclear=ErrorKind.ROW)
                 if not isinstance(error, EventError):
                     raise
                 at = _half(changes)
@@ -118,13 +118,13 @@ class Isolation:
         for change in changes:
             if alone or change.key in keys:
                 self._taken[id(change.source)] = error
-                self._lines.add(line_of(change.source))
+                self._lines.add(ordering_key(change.source))
         return alone or bool(keys)
 
     def _is_overtaken(self, change: Change) -> bool:
         """A later event of its row may have been written."""
         message = change.source
-        return bool(message.offset < self._newest.get(line_of(message), -1))
+        return bool(message.offset < self._newest.get(ordering_key(message), -1))
 
     def _give_up(self, changes: Sequence[Change], errors: Mapping[int, EventError]) -> None:
         for message in {id(change.source): change.source for change in changes}.values():
@@ -142,7 +142,7 @@ class Isolation:
 
     def _note_unclear(self, fault: BaseException) -> None:
         if isinstance(fault, psycopg.Error) and fault.sqlstate:
-            self._unclear = fault if blame_of(fault) is Blame.UNCLEAR else self._unclear
+            self._unclear = fault if error_kind(fault) is ErrorKind.UNCLEAR else self._unclear
 
     def fail(self, letters: Iterable[DeadLetter]) -> None:
         """Keep these events apart, and those behind them."""
@@ -161,13 +161,13 @@ class Isolation:
 
     def _fail(self, message: Any, error: EventError) -> None:
         self._letters.append(DeadLetter(message, error))
-        self._failed.add(line_of(message))
+        self._failed.add(ordering_key(message))
 
     def _free(self, changes: Sequence[Change]) -> list[Change]:
         """Those whose key has not failed; the others come to wait."""
         found: list[Change] = []
         for change in changes:
-            message, line = change.source, line_of(change.source)
+            message, line = change.source, ordering_key(change.source)
             waits = id(message) not in self._independent
             if id(message) in self._taken or (waits and line in self._lines):
                 self._later.append(change)

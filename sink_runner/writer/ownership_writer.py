@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from ..model.changes import Change, Leave, Position, Round, Write
+from ..model.changes import Change, Position, Removal, Round, Write
 from ..plugin import ABSENT, Delete, Keep, Review, Strategy
 from ..postgres.catalog import quoted
 from .parameters import key_arrays, position_arrays, run
@@ -218,7 +218,7 @@ class OwnershipWriter(VersionedWriter):
         self._hold(connection, [*marks, *self._holders(connection, fresh)])
         return written
 
-    def delete(self, connection: Connection, leaves: Sequence[Leave]) -> int:
+    def delete(self, connection: Connection, leaves: Sequence[Removal]) -> int:
         """Delete the rows, and remember which source rows have given their keys up."""
         ordered = sorted(leaves, key=lambda leave: str(leave.key))
         keys = key_arrays(leave.key for leave in ordered)
@@ -292,13 +292,13 @@ class OwnershipWriter(VersionedWriter):
             ordered = sorted(changes, key=lambda change: str(change.key))
             run(connection, self._owners.hold, self._parameters(ordered))
 
-    def _give_up_only(self, connection: Connection, leaves: Sequence[Leave]) -> None:
+    def _give_up_only(self, connection: Connection, leaves: Sequence[Removal]) -> None:
         """Of keys that a later row holds, or another one: that one stays."""
         gone = [leave for leave in leaves if isinstance(leave.action, Delete)]
         self._give_up(connection, gone, [None] * len(gone))
 
     def _give_up(
-        self, connection: Connection, leaves: Sequence[Leave], versions: Sequence[str | None]
+        self, connection: Connection, leaves: Sequence[Removal], versions: Sequence[str | None]
     ) -> None:
         known = [(le, v) for le, v in zip(leaves, versions, strict=True) if le.owner is not None]
         if known:
@@ -311,7 +311,7 @@ class OwnershipWriter(VersionedWriter):
         return [self._sql.mapping, *keys, *position_arrays(changes), owners]
 
     def _version_of(self, change: Change) -> str | None:
-        if self._sql.conflict.version is None or isinstance(change, Leave):
+        if self._sql.conflict.version is None or isinstance(change, Removal):
             return None
         value = change.values[self._version_at]
         return None if value is None or value is ABSENT else str(value)

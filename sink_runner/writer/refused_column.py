@@ -17,7 +17,7 @@ from psycopg.adapt import PyFormat, Transformer
 from ..errors import EventError, WriteError
 from ..model.changes import Change, Write
 from ..plugin import ABSENT
-from ..postgres.error_classes import READING_STATES, VALUE_FAULTS, judge
+from ..postgres.error_classes import READING_STATES, VALUE_FAULTS, classify_error
 from ..postgres.target_column import TargetColumn
 from ..postgres.types import PgType
 
@@ -80,7 +80,7 @@ class RefusedColumn:
                 query = f"SELECT %s::text::{self._types[at].base_cast}"
                 connection.execute(query.encode(), (str(value),))
         except psycopg.Error as fault:
-            if not isinstance(judge(fault), EventError):
+            if not isinstance(classify_error(fault), EventError):
                 raise
             return False
         return True

@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 
 from ..errors import WriteError
-from ..model.changes import Change, Fold, Leave, Position, Round, Write, keep_words, rounds
+from ..model.changes import Change, Fold, Position, Removal, Round, Write, keep_words, rounds
 from ..plugin import ABSENT, Delete, Mark, Strategy, TableMapping
-from ..postgres.error_classes import VALUE_FAULTS, judge
+from ..postgres.error_classes import VALUE_FAULTS, classify_error
 from .conflicts import ConflictLog, reviewed
 from .equal_keys import number_keys
 from .parameters import key_arrays, key_texts, position_arrays, run
@@ -163,11 +163,11 @@ class Writer:
                     try:
                         copy.write_row(row)
                     except VALUE_FAULTS as fault:  # of psycopg's alone: a fault of ours is no row's
-                        raise judge(fault) from fault
+                        raise classify_error(fault) from fault
 
     # -- departures --------------------------------------------------------------------------
 
-    def _leave(self, connection: Connection, leaves: Sequence[Leave]) -> int:
+    def _leave(self, connection: Connection, leaves: Sequence[Removal]) -> int:
         deletes = [leave for leave in leaves if isinstance(leave.action, Delete)]
         written = self.delete(connection, deletes) if deletes else 0
         for leave in leaves:
@@ -175,11 +175,11 @@ class Writer:
                 written += self._mark(connection, leave, leave.action.values)
         return written + self._review(connection, leaves)
 
-    def _review(self, connection: Connection, leaves: Sequence[Leave]) -> int:
+    def _review(self, connection: Connection, leaves: Sequence[Removal]) -> int:
         found = reviewed(leaves, self._conflicts.source_record)
         return self._conflicts.add(connection, found)
 
-    def delete(self, connection: Connection, leaves: Sequence[Leave]) -> int:
+    def delete(self, connection: Connection, leaves: Sequence[Removal]) -> int:
         """Delete the rows, locking them in key order; remember it where an older event may come."""
         ordered = sorted(leaves, key=lambda leave: key_texts(leave.key))
         keys = key_arrays(leave.key for leave in ordered)
@@ -191,7 +191,7 @@ class Writer:
             self.remembers = True
         return len(deleted)
 
-    def _mark(self, connection: Connection, leave: Leave, values: Mapping[str, Any]) -> int:
+    def _mark(self, connection: Connection, leave: Removal, values: Mapping[str, Any]) -> int:
         parameters = [*values.values(), *key_arrays([leave.key])]
         return run(connection, self._sql.mark(values), parameters).rowcount
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import ConfigError
 from ..model.changes import Fold
-from ..parts import Parts
+from ..pipeline import CompiledMapping
 from ..plugin import Strategy, SyncTime, TableMapping, source_wins
 from ..postgres.catalog import TableCatalog
 from ..transform.key_identity import KeyIdentity
@@ -24,7 +24,7 @@ from .writer import Writer
 def make_writer(
     name: str,
     mapping: TableMapping,
-    parts: Parts,
+    parts: CompiledMapping,
     target: TableCatalog,
     trail: Trail,
 ) -> RowWriter:
@@ -59,7 +59,7 @@ def make_writer(
     return rows
 
 
-def _check_contested(mapping: TableMapping, parts: Parts, target: TableCatalog) -> None:
+def _check_contested(mapping: TableMapping, parts: CompiledMapping, target: TableCatalog) -> None:
     if mapping.contested is None:
         return
     if parts.chain.decides_writes:
@@ -85,7 +85,7 @@ def _races(mapping: TableMapping) -> bool:
     return wins and mapping.events and mapping.candidates is None
 
 
-def _fold(mapping: TableMapping, parts: Parts) -> Fold | None:
+def _fold(mapping: TableMapping, parts: CompiledMapping) -> Fold | None:
     if parts.chain.resolvers:
         return None  # the plugin is asked about each row
     if mapping.contested:

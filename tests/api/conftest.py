@@ -16,7 +16,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 
 from sink_runner.api.app import create_app
-from sink_runner.api.intake import Intake
+from sink_runner.api.ingest import Intake
 from sink_runner.api.keys import hash_key, new_key
 from sink_runner.api.publisher import Place
 from sink_runner.api.services import Services, assemble

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from sink_runner.api import problems
-from sink_runner.api.wire import KINDS
+from sink_runner.api.debezium_envelope import KINDS
 
 from .test_callbacks import problem
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sink_runner.api.answers import FAMILY, RECORD
+from sink_runner.api.responses import FAMILY, RECORD
 
 from .live import served
 

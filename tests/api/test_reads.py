@@ -16,7 +16,7 @@ from sink_runner.api.services import _pool
 from sink_runner.config.dsn import Dsn
 from sink_runner.errors import ConfigError
 from sink_runner.masking.policy import load_policies
-from sink_runner.masking.watch import PolicyWatch
+from sink_runner.masking.policy_watch import PolicyWatch
 
 from .conftest import ROOT
 from .test_callbacks import problem

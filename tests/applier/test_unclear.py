@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from sink_runner.errors import ConfigError, RetriableError, TimedOutError
-from sink_runner.postgres.error_classes import judge
+from sink_runner.postgres.error_classes import classify_error
 from sink_runner.writer.committer import Applier
 
 from .conftest import Bench
@@ -203,10 +203,10 @@ def test_plan_of_an_altered_table_is_transient(bench: Bench) -> None:
     bench.made.scratch.admin.execute(f"ALTER TABLE {table} ADD w int".encode())
     with pytest.raises(psycopg.errors.FeatureNotSupported) as caught:
         session.execute("EXECUTE planned")
-    assert isinstance(judge(caught.value), RetriableError)
+    assert isinstance(classify_error(caught.value), RetriableError)
     with pytest.raises(psycopg.errors.FeatureNotSupported) as other:
         session.execute("SELECT count(*) FROM pg_class FOR UPDATE")
-    assert isinstance(judge(other.value), ConfigError)
+    assert isinstance(classify_error(other.value), ConfigError)
 
 
 def test_bug_of_the_runner_is_no_dead_letter(bench: Bench) -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sink_runner.loading import registry
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
-from sink_runner.model.changes import Leave, Write
+from sink_runner.model.changes import Removal, Write
 from sink_runner.model.partition import Topic
-from sink_runner.parts import Parts, target_columns
+from sink_runner.pipeline import CompiledMapping, target_columns
 from sink_runner.plugin import Table, TableMapping
 from sink_runner.postgres.catalog import read_table
 from sink_runner.postgres.migrations import migrate
@@ -103,7 +103,7 @@ class Model:
         catalog = read_table(self.session, Table.parse(self.mapping.target))
         nothing = Policies(PolicyFiles(version=0, digest="", policies=()))
         columns = target_columns(self.mapping, catalog.columns, nothing)
-        parts = Parts(columns, Chain(), None, None)
+        parts = CompiledMapping(columns, Chain(), None, None)
         audited = trail(name, self.mapping, parts, Sealer(bytes(32), "test"))
         self.writer = make_writer(name, self.mapping, parts, catalog, audited)
         self.writer.prepare(self.session)
@@ -121,7 +121,7 @@ class Model:
         self.pair.warehouse.execute(insert.encode())
         self.writer.remembers = False
 
-    def happen(self, op: Op, version: int) -> list[Write | Leave]:
+    def happen(self, op: Op, version: int) -> list[Write | Removal]:
         """Change the source; what the change's event, if there is one, will come to."""
         version = 1 if self.name == "tied" else version
         (position,) = self.pair.warehouse.execute(POSITION).fetchone()
@@ -138,7 +138,7 @@ class Model:
             self.pair.warehouse.execute(query.encode(), (op.key, op.name, version))
         if op.name is None or op.name == "x":
             action = self.mapping.on_retire if op.name else self.mapping.on_delete
-            return [Leave((op.key,), action, (position, 0), None)]
+            return [Removal((op.key,), action, (position, 0), None)]
         values = (op.key, op.name, version, "there")
         return [Write((op.key,), values, 0, partial=False, position=(position, 0), source=None)]
 
@@ -149,7 +149,7 @@ class Model:
         report = self.pair.run(self.name, "between", full=True, batch={"max_rows": 2})
         assert report.good(0), list(report.lines())
 
-    def apply(self, events: list[Write | Leave]) -> None:
+    def apply(self, events: list[Write | Removal]) -> None:
         with self.session.transaction():
             self.offsets.claim(self.session, [0])  # touched as by an advance
             self.writer.write(self.session, events, NOW)
@@ -194,7 +194,7 @@ def test_whatever_lags_the_end_is_the_same(model: Model) -> None:
     def converges(ops: list[Op], cuts: list[int]) -> None:
         model.reset()
         early, read, overtaking = cuts
-        events: list[Write | Leave] = []
+        events: list[Write | Removal] = []
 
         def happen(first: int, last: int) -> None:
             for version, op in enumerate(ops[first:last], start=first + 2):

@@ -29,7 +29,7 @@ from sink_runner.model.dead_letter import DeadLetter
 from sink_runner.model.envelope import Decoded
 from sink_runner.model.message import Message
 from sink_runner.model.partition import Advance, Claim, Topic
-from sink_runner.parts import assemble
+from sink_runner.pipeline import assemble
 from sink_runner.postgres.catalog import read_table
 from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.session import connect

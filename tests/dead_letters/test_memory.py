@@ -8,7 +8,7 @@ from sink_runner.dlq import key_rotation as rekey
 from sink_runner.dlq import stored_dead_letters as letters
 from sink_runner.dlq.outbox import Outbox, unpublished
 from sink_runner.dlq.stored_dead_letters import Wanted, find_after
-from sink_runner.inspection.service import Workbench
+from sink_runner.inspection.service import DlqService
 from sink_runner.model.status import Health
 
 pytestmark = pytest.mark.postgres
@@ -73,12 +73,12 @@ def test_key_rotation_reads_bounded_portions(wide: Any, monkeypatch: Any) -> Non
 
 
 def test_list_reads_no_payload(wide: Any, monkeypatch: Any) -> None:
-    found, find = [], Workbench.find
+    found, find = [], DlqService.find
 
     def watched(*args: Any, **options: Any) -> Any:
         found.extend(find(*args, **options))
         return found
 
-    monkeypatch.setattr(Workbench, "find", watched)
+    monkeypatch.setattr(DlqService, "find", watched)
     assert len(wide.json("list")) == COUNT
     assert {letter.source_data for _, letter in found} == {b""}

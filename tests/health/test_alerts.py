@@ -14,7 +14,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sink_runner.dlq.outbox import unpublished
-from sink_runner.masking.watch import PolicyWatch
+from sink_runner.masking.policy_watch import PolicyWatch
 from sink_runner.model.status import Health
 
 ROOT = Path(__file__).parents[2]

@@ -91,8 +91,8 @@ class TestReady:
         one.paused("first")
         now[0] = 2.0
         one.paused("second")
-        standing = health.standings()["one"]
-        assert (standing.since, standing.reason) == (1.0, "second")
+        status = health.statuses()["one"]
+        assert (status.since, status.reason) == (1.0, "second")
 
 
 class TestMetrics:

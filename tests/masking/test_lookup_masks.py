@@ -12,7 +12,7 @@ from sink_runner.errors import ConfigError, PolicyError
 from sink_runner.masking.masks import MaskKind
 from sink_runner.masking.origins import Origin, Origins
 from sink_runner.masking.policy import ColumnName, load_policies
-from sink_runner.parts import target_columns
+from sink_runner.pipeline import target_columns
 from sink_runner.plugin import Column, Lookup, TableMapping, source_wins
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.testing import Harness, create

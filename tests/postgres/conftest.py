@@ -18,7 +18,7 @@ from sink_runner.loading.registry import Plugin, Status
 from sink_runner.masking.policy import load_policies
 from sink_runner.plugin import Column, TableMapping, source_wins
 from sink_runner.preflight.preflight import Preflight, check_mapping
-from sink_runner.runtime.assembly import Surroundings, build
+from sink_runner.runtime.assembly import RuntimeContext, build
 from sink_runner.schema_check.findings import Finding
 from sink_runner.schema_check.report import Sources, check_start
 
@@ -109,7 +109,7 @@ class Bench:
         """What `run` refuses with; "" where it comes as far as Kafka."""
         policies = load_policies(POLICIES, "")
         plugin = Plugin(name="bench", entry_points=(), status=Status.ON, mapping=self.mapping)
-        around = Surroundings(
+        around = RuntimeContext(
             config=self.config,
             policies=policies,
             schemas=SchemaRegistry(Registry(url="http://127.0.0.1:1")),

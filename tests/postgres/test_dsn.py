@@ -149,4 +149,4 @@ def test_all_connections_are_made_by_dsn() -> None:
         for path in package.rglob("*.py")
         if re.search(r"(psycopg|Connection)\.connect\(", path.read_text())
     }
-    assert found == {"postgres/dsn.py", "testing/target.py"}
+    assert found == {"config/dsn.py", "testing/target.py"}

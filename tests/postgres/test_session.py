@@ -10,7 +10,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sink_runner.errors import ConfigError, FatalError
-from sink_runner.postgres.error_classes import judge
+from sink_runner.postgres.error_classes import classify_error
 from sink_runner.postgres.session import SETTINGS, connect, renew_commit_time, use_origin
 
 pytestmark = pytest.mark.postgres
@@ -156,7 +156,7 @@ def test_failed_connection_says_where_it_led(postgres, database) -> None:
     with pytest.raises(psycopg.OperationalError) as caught:
         connect(dsn, "test")
     at = conninfo_to_dict(dsn)
-    assert str(judge(caught.value)) == (
+    assert str(classify_error(caught.value)) == (
         f"no connection to database nowhere at {at['host']}:{at['port']} as sink_writer "
         '(database "nowhere" does not exist): OperationalError'
     )

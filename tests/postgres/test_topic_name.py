@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sink_runner.config import Kafka
 from sink_runner.plugin import Column, TableMapping, source_wins
 from sink_runner.preflight import preflight
 
@@ -20,6 +21,6 @@ def test_check_topic_asks_for_debezium_name(monkeypatch: pytest.MonkeyPatch) -> 
         conflict=source_wins(),
         columns=(Column("id"),),
     )
-    config: Any = SimpleNamespace(kafka=SimpleNamespace(connection=None))
+    config: Any = SimpleNamespace(kafka=Kafka(bootstrap="127.0.0.1:9092"))
     (finding,) = preflight.check_topic("items", mapping, config)
     assert asked == [finding.fault] == ["north.public.Order_Items"]

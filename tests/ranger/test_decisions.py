@@ -10,7 +10,7 @@ import pytest
 
 from sink_runner.errors import PolicyError
 from sink_runner.masking.policy import ColumnName, Policies, load_policies
-from sink_runner.masking.readers import Reader
+from sink_runner.masking.principals import Reader
 
 from .cases import DEFINITION, LEVELS, OWN, common, policy_sets, requests
 from .engine import Decision, Ranger, Request, Suite

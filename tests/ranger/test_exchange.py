@@ -10,8 +10,8 @@ from sink_runner.errors import AccessError, ConfigError, PolicyError, RetriableE
 from sink_runner.masking.admin import connect
 from sink_runner.masking.exchange import Action, meant, plan, put, tried
 from sink_runner.masking.policy import load_policies
-from sink_runner.masking.renewal import Renewal
-from sink_runner.masking.watch import PolicyWatch
+from sink_runner.masking.policy_renewal import Renewal
+from sink_runner.masking.policy_watch import PolicyWatch
 
 from .cases import DEFINITION, OWN
 from .stub import admin, signed_in

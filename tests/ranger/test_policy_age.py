@@ -12,7 +12,7 @@ from sink_runner.api import serve as api_server
 from sink_runner.config import Policies
 from sink_runner.errors import ConfigError, StalePoliciesError
 from sink_runner.masking.policy import load_policies
-from sink_runner.masking.renewal import CONFIRMED, renewed_policies, watch_policies
+from sink_runner.masking.policy_renewal import CONFIRMED, renewed_policies, watch_policies
 from sink_runner.runtime import runner
 
 from .cases import DEFINITION, OWN
@@ -176,7 +176,7 @@ def test_run_and_api_ask_ranger_first(settings, ranger, folder, monkeypatch):
         seen.append(load_policies(folder).version)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "Surroundings", stop_here)
+    monkeypatch.setattr(runner, "RuntimeContext", stop_here)
     monkeypatch.setattr(api_server, "assemble", stop_here)
     config = _config(settings())
     for start in (lambda: runner.run(config, []), lambda: api_server.serve(config)):

@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from sink_runner.batch.ledger import Ledger
+from sink_runner.batch.run_store import Ledger
 from sink_runner.config import load
 from sink_runner.model.timetable import Cron
 from sink_runner.postgres.session import connect
 from sink_runner.retention import daily, purge
 from sink_runner.retention.purge import Purge
-from sink_runner.schedule.ledger import PostgresLedger, look_up
 from sink_runner.schedule.plans import Plan, Progress
+from sink_runner.schedule.run_history import PostgresLedger, look_up
 
 pytestmark = pytest.mark.postgres
 NOW = datetime.now(UTC)

@@ -18,11 +18,11 @@ from sink_runner.api.publisher import Publisher
 from sink_runner.dlq.producer import Producer
 from sink_runner.dlq.record import Record
 from sink_runner.errors import AccessError, RetriableError
-from sink_runner.kafka.asking import bounds, epoch_end
 from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.kafka.feed import Feed
 from sink_runner.kafka.identify import identify
 from sink_runner.kafka.kafka_python import KafkaPythonFeed
+from sink_runner.kafka.offset_queries import bounds, epoch_end
 from sink_runner.kafka.topic_checks import read_topic
 
 from ..certificates import Authority

@@ -11,7 +11,7 @@ import pytest
 from sink_runner.config.database import Database
 from sink_runner.config.dsn import Dsn
 from sink_runner.errors import AccessError, ConfigError, RetriableError
-from sink_runner.postgres.error_classes import judge
+from sink_runner.postgres.error_classes import classify_error
 from sink_runner.postgres.session import connect
 
 from ..certificates import Authority
@@ -209,7 +209,7 @@ def test_outage_is_tried_again(
     dsn = server.writer(database, **parameters, password=server.password)
     with pytest.raises(psycopg.OperationalError, match=expected) as caught:
         connect(Dsn.of(dsn), "test")
-    fault = judge(caught.value)
+    fault = classify_error(caught.value)
     assert isinstance(fault, RetriableError)
     assert not isinstance(fault, ConfigError)
     assert "as sink_writer" in str(fault)

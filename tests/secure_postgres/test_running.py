@@ -26,8 +26,8 @@ from sink_runner.loading.registry import Plugin, Status
 from sink_runner.model.status import State
 from sink_runner.plugin import Column, Lookup
 from sink_runner.runtime.mapping_thread import MappingThread
-from sink_runner.schedule.ledger import PostgresLedger
 from sink_runner.schedule.plans import Progress
+from sink_runner.schedule.run_history import PostgresLedger
 from sink_runner.transform.lookups import Lookups
 
 from ..conftest import Scratch, Written
@@ -58,7 +58,7 @@ def rotate(server: SecureServer, new: str) -> None:
 def wait_for(state: State, stage: Stage, seconds: float = 20) -> str:
     """Wait until the mapping is in a state; return why it is."""
     deadline = time.monotonic() + seconds
-    while (found := stage.health.standings()["staged"]).state is not state:
+    while (found := stage.health.statuses()["staged"]).state is not state:
         assert time.monotonic() < deadline, found
         time.sleep(0.01)
     return found.reason

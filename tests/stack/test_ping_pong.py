@@ -27,12 +27,12 @@ DATABASES = ("smart_warehouse", "smart_citizen")
 TOPICS = ("smart_warehouse.trap.ball", "smart_citizen.trap.ball")
 PLUGIN = """
 import os
-import sink_runner.parts
+import sink_runner.pipeline
 import sink_runner.writer.echo_guard
 from sink_runner.plugin import Column, Keep, OnTruncate, TableMapping, hookimpl, newest_wins
 
 if os.environ.get("PING_PONG_UNGUARDED"):
-    sink_runner.parts._echoes = lambda *_: frozenset()
+    sink_runner.pipeline._echoes = lambda *_: frozenset()
     sink_runner.writer.echo_guard.Feeders.__call__ = lambda *_: False
 
 

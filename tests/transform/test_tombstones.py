@@ -9,7 +9,7 @@ import pytest
 
 from sink_runner.avro import KeyDecoder
 from sink_runner.errors import DecodeError
-from sink_runner.model.changes import Leave
+from sink_runner.model.changes import Removal
 from sink_runner.model.message import Message
 from sink_runner.plugin import (
     Action,
@@ -142,7 +142,7 @@ pytestmark = pytest.mark.postgres
 def test_row_of_the_key_is_removed(route: Any, action: Action) -> None:
     message = record(key(7), None)
     batch = route(mapping("day", "number", on_delete=action)).apply([(message, TOMBSTONE)])
-    assert batch.changes == [Leave(("2024-01-02Z", 7), action, None, message)]
+    assert batch.changes == [Removal(("2024-01-02Z", 7), action, None, message)]
     assert not batch.letters
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from sink_runner.errors import ConfigError, FatalError, StepError
 from sink_runner.plugin import Column, Lookup
-from sink_runner.postgres.error_classes import own_fault
+from sink_runner.postgres.error_classes import event_error
 from sink_runner.testing import Sample, TargetHarness, create
 from sink_runner.transform.lookups import Lookups
 
@@ -186,6 +186,6 @@ class TestOwnCode:
         try:
             convert(SECRET)
         except AttributeError as fault:
-            error = own_fault(fault)
+            error = event_error(fault)
         assert isinstance(error, StepError)
         assert SECRET not in str(error)

@@ -13,16 +13,16 @@ import pytest
 from sink_runner.dlq.retry_queue import Waiting
 from sink_runner.errors import DecodeError, EventError, RetriableError
 from sink_runner.kafka.feed import Bounds
-from sink_runner.kafka.silence import listening
+from sink_runner.kafka.liveness import listening
 from sink_runner.loading.hooks import Hooks
 from sink_runner.loading.registry import new_manager
-from sink_runner.model.changes import Change, Leave
+from sink_runner.model.changes import Change, Removal
 from sink_runner.model.envelope import Decoded, Kind
 from sink_runner.model.message import NO_LEADER_EPOCH, Message
 from sink_runner.model.partition import Topic
 from sink_runner.model.status import Health
 from sink_runner.plugin import Column, Delete, Event, Lookup, hookimpl
-from sink_runner.runtime.retry import Patience
+from sink_runner.runtime.retry import RetryPolicy
 from sink_runner.runtime.worker import Worker
 from sink_runner.testing import NOW
 from sink_runner.transform.incoming import Shape
@@ -244,8 +244,11 @@ class Stage:
         self.broker = Broker()
         self.broker.share(one={0})
         self.watcher = Watcher()
-        self.patience = Patience(
-            steps=(0.01, 0.02), maintenance=0.05, remember=timedelta(days=1), jitter=exactly
+        self.retry_policy = RetryPolicy(
+            steps=(0.01, 0.02),
+            maintenance=0.05,
+            tombstone_retention=timedelta(days=1),
+            jitter=exactly,
         )
         self.health = Health()
         self.silence = 60.0
@@ -277,7 +280,7 @@ class Stage:
             shape_of=lambda _: Shape(shape, shape),
             resolve=lambda _, asked: {need: need for need in asked & self.known},
             subject=lambda _: "",
-            removal=lambda message, _: Leave((int(message.key),), Delete(), None, message),
+            removal=lambda message, _: Removal((int(message.key),), Delete(), None, message),
         )
         return Applier(
             "staged",
@@ -314,7 +317,7 @@ class Stage:
                 clock=lambda: self.now,
             ),
             hooks=Hooks(manager, defaultdict(lambda: None)),
-            patience=self.patience,
+            retry_policy=self.retry_policy,
             health=self.health.mapping("staged"),
             stop=stop,
         )

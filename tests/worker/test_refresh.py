@@ -12,9 +12,9 @@ import pytest
 from sink_runner.errors import ConfigError, FatalError, PolicyError, StalePoliciesError
 from sink_runner.loading import registry
 from sink_runner.masking.policy import Policies, load_policies
-from sink_runner.masking.refresh import Refresh, after_polls
+from sink_runner.masking.policy_reload import Refresh, after_polls
 from sink_runner.model.status import State
-from sink_runner.parts import remask
+from sink_runner.pipeline import remask
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.testing import Harness, create
 
@@ -174,17 +174,17 @@ def test_worker_pauses_while_the_policies_are_too_old(stage: Any) -> None:
     with stage.run(worker, stop):
         deadline = time.monotonic() + 20
         while (
-            stage.health.standings()["staged"].state is not State.PAUSED
+            stage.health.statuses()["staged"].state is not State.PAUSED
             and time.monotonic() < deadline
         ):
             time.sleep(0.01)
         time.sleep(0.1)
         assert stage.audit() == []
-        standing = stage.health.standings()["staged"]
-        assert (standing.state, stage.broker.polled) == (State.PAUSED, 1)
+        status = stage.health.statuses()["staged"]
+        assert (status.state, stage.broker.polled) == (State.PAUSED, 1)
         old = False
         stage.until([1, 2])
-        assert stage.health.standings()["staged"].state is State.RUNNING
+        assert stage.health.statuses()["staged"].state is State.RUNNING
         old = True
         stage.broker.send(0, 3)
         time.sleep(0.2)

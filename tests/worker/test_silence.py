@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sink_runner.errors import RetriableError
-from sink_runner.kafka.silence import listening
+from sink_runner.kafka.liveness import listening
 from sink_runner.model.status import Health
 
 

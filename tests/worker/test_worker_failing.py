@@ -154,7 +154,7 @@ def test_health_tells_what_became_of_the_events(stage: Any) -> None:
 
 
 def test_while_the_world_says_no_it_is_paused_and_then_loses_nothing(stage: Any) -> None:
-    stage.patience = replace(stage.patience, steps=(0.01, 0.02, 0.05))
+    stage.retry_policy = replace(stage.retry_policy, steps=(0.01, 0.02, 0.05))
     down = [True]
 
     def refuse(_: Any) -> None:
@@ -162,7 +162,7 @@ def test_while_the_world_says_no_it_is_paused_and_then_loses_nothing(stage: Any)
             raise RetriableError("not now")
 
     def state() -> str:
-        return stage.health.standings()["staged"].state.value
+        return stage.health.statuses()["staged"].state.value
 
     with capture_logs() as logs, stage.running(before=refuse) as running:
         running.worker._health.running()

@@ -22,7 +22,7 @@ from psycopg import errors
 from ...config.dsn import Dsn
 from ...errors import ConfigError, DowngradeError
 from ..catalog import quoted
-from ..error_classes import judge
+from ..error_classes import classify_error
 from ..session import Connection, connect, creating
 
 _CREATE = """
@@ -121,7 +121,7 @@ def migrate_database(dsn: Dsn) -> None:
         with connect(dsn, "sink-runner start") as connection:
             migrate(connection)
     except psycopg.Error as fault:
-        raise judge(fault) from fault
+        raise classify_error(fault) from fault
 
 
 def add_audit_partitions(connection: Connection) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import PolicyError
 from ..plugin import Table
 from .policy import ColumnName, Policies
-from .readers import Reader
+from .principals import Reader
 from .scrub import HIDDEN
 
 Shown = Callable[[Any], Any]

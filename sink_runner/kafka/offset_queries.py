@@ -12,9 +12,9 @@ from kafka.protocol.consumer import OffsetForLeaderEpochRequest
 
 from ..errors import RetriableError
 from .access import check_access, failure
+from .broker_check import answers
 from .connection import KafkaConnection, open_client
 from .feed import PING_SECONDS, Bounds
-from .reachable import answers
 
 
 @contextmanager

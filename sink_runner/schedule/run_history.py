@@ -20,7 +20,7 @@ from psycopg.rows import kwargs_row
 from ..config.database import find_database
 from ..config.dsn import Dsn
 from ..errors import AccessError, RetriableError
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.migrations import migrate
 from ..postgres.session import connect
 from .plans import Known, Outcome, Plan, Progress
@@ -108,7 +108,7 @@ class PostgresLedger:
         if session := self._sessions.pop(database, None):
             session.close()
         self._ours.discard(database)
-        judged = judge(fault)
+        judged = classify_error(fault)
         if not isinstance(judged, AccessError | RetriableError):
             raise judged from fault
         self._tell(database, str(judged))

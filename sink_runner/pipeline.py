@@ -13,8 +13,8 @@ from .masking.leaks import hidden_sources
 from .masking.lineage import carried
 from .masking.origins import NOT_READ, Origins
 from .masking.policy import ColumnName, Policies
-from .masking.readers import group_reader
-from .masking.returns import refuse_returns
+from .masking.principals import group_reader
+from .masking.round_trip_check import refuse_returns
 from .model.batch import Masking
 from .model.message import Message
 from .plugin import Column, Context, Delete, Mark, Table, TableMapping
@@ -23,13 +23,13 @@ from .postgres.target_column import Converter, TargetColumn, staged
 from .postgres.types import PgType, declared_type
 from .transform.incoming import Shape
 from .transform.key_identity import KeyIdentity, Ownership
-from .transform.route import Removal, Resolver, Route
+from .transform.route import DeriveRemoval, Resolver, Route
 from .transform.steps import Chain
 from .transform.target_lookups import ResolveInTarget, TargetLookups
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class CompiledMapping:
     """A mapping, its plugins frozen and its columns compiled."""
 
     columns: Sequence[TargetColumn]
@@ -68,9 +68,9 @@ def assemble(
     feeds: Callable[[str], bool] = lambda _origin: False,
     resolve_in_target: ResolveInTarget | None = None,
     own: Callable[[Chain, Mapping[str, PgType]], Ownership] = lambda _chain, _target: Ownership(),
-    removal: Removal | None = None,
+    removal: DeriveRemoval | None = None,
     source_key: Collection[str] = (),
-) -> Parts:
+) -> CompiledMapping:
     """Freeze the mapping's plugins and compile its columns; `batch` is for `Context.batch`.
 
     `origins` are where the values come from, NOT_READ in tests without a database.
@@ -109,7 +109,7 @@ def assemble(
         removal=removal,
     )
     shown = _shown(mapping, policies, origins)
-    return Parts(
+    return CompiledMapping(
         columns,
         chain,
         route,
@@ -123,7 +123,7 @@ def assemble(
 
 
 def remask(
-    parts: Parts,
+    parts: CompiledMapping,
     plugin: registry.Plugin,
     plugins: Sequence[registry.Plugin],
     catalog: Mapping[str, CatalogColumn],

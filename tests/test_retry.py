@@ -1,4 +1,4 @@
-"""Waiting for the world: how long, how loud, and until when."""
+"""Retrying: how long, how loud, and until when."""
 
 import threading
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from kafka.errors import KafkaTimeoutError
 from structlog.testing import capture_logs
 
 from sink_runner.errors import FencedError, RetriableError
-from sink_runner.kafka.asking import asking
 from sink_runner.kafka.connection import KafkaConnection
+from sink_runner.kafka.offset_queries import asking
 from sink_runner.model.status import Health, State
-from sink_runner.runtime.retry import Insistence, Patience, jittered
+from sink_runner.runtime.retry import Retrier, RetryPolicy, jittered
 
 STEPS = (1.0, 2.0, 4.0, 8.0, 16.0)
 SECRET = "Zarathustra-17"
@@ -31,7 +31,7 @@ class Stop(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         assert timeout is not None
         self.waited.append(timeout)
-        self.stood.append(self.health.standings()["m"].state)
+        self.stood.append(self.health.statuses()["m"].state)
         return self.is_set()
 
 
@@ -41,8 +41,10 @@ class Runner:
         told = self.health.mapping("m")
         told.running()
         self.stop = Stop(self.health)
-        patience = Patience(steps=STEPS, maintenance=60, remember=timedelta(1), jitter=jitter)
-        self.insist = Insistence(patience, self.stop, structlog.get_logger(), told)
+        retry_policy = RetryPolicy(
+            steps=STEPS, maintenance=60, tombstone_retention=timedelta(1), jitter=jitter
+        )
+        self.retry = Retrier(retry_policy, self.stop, structlog.get_logger(), told)
 
     def work(self, failures: int, fault: Exception | None = None) -> Callable[[object], str]:
         left = [fault or RetriableError("not now")] * failures
@@ -59,7 +61,7 @@ class Runner:
 
 def test_it_waits_longer_each_time_and_then_by_the_longest_step() -> None:
     runner = Runner()
-    assert runner.insist(runner.work(8)) == "done"
+    assert runner.retry(runner.work(8)) == "done"
     assert runner.stop.waited == [*STEPS, 16, 16, 16]
     assert runner.again == [False] + [True] * 8
 
@@ -67,7 +69,7 @@ def test_it_waits_longer_each_time_and_then_by_the_longest_step() -> None:
 def test_from_the_longest_step_on_it_is_paused_and_told_once() -> None:
     runner = Runner()
     with capture_logs() as logs:
-        runner.insist(runner.work(8))
+        runner.retry(runner.work(8))
     assert runner.stop.stood == [State.RUNNING] * 4 + [State.PAUSED] * 4
     assert runner.health.ready()
     told = [(line["log_level"], line["event"]) for line in logs if line["event"] != "waiting"]
@@ -77,7 +79,7 @@ def test_from_the_longest_step_on_it_is_paused_and_told_once() -> None:
 def test_a_short_absence_alarms_nobody() -> None:
     runner = Runner()
     with capture_logs() as logs:
-        runner.insist(runner.work(4))
+        runner.retry(runner.work(4))
     assert runner.stop.stood == [State.RUNNING] * 4
     assert {line["event"] for line in logs} == {"waiting"}
 
@@ -85,7 +87,7 @@ def test_a_short_absence_alarms_nobody() -> None:
 def test_each_fault_begins_with_the_first_step() -> None:
     runner = Runner()
     for _ in range(3):
-        runner.insist(runner.work(2))
+        runner.retry(runner.work(2))
     assert runner.stop.waited == [1, 2] * 3
 
 
@@ -97,7 +99,7 @@ def test_our_own_reason_is_told() -> None:
 
     runner = Runner()
     with capture_logs() as logs:
-        runner.insist(work)
+        runner.retry(work)
     reasons = {line["reason"] for line in logs if "reason" in line}
     assert reasons == {"Kafka does not answer: KafkaTimeoutError"}
 
@@ -105,14 +107,14 @@ def test_our_own_reason_is_told() -> None:
 def test_a_plugin_s_own_words_are_not_for_they_may_quote_a_row() -> None:
     runner = Runner()
     with capture_logs() as logs:
-        runner.insist(runner.work(5, RetriableError(SECRET)))
+        runner.retry(runner.work(5, RetriableError(SECRET)))
     assert "mapping_paused" in str(logs)
     assert SECRET not in str(logs)
 
 
 def test_a_plugin_may_ask_for_more_time() -> None:
     runner = Runner()
-    runner.insist(runner.work(2, RetriableError("full", retry_after=5.0)))
+    runner.retry(runner.work(2, RetriableError("full", retry_after=5.0)))
     assert runner.stop.waited == [5, 5]
 
 
@@ -121,7 +123,7 @@ def test_what_only_a_person_ends_is_a_pause_at_once() -> None:
         lasting = True
 
     runner = Runner()
-    runner.insist(runner.work(1, LastingError("schema")))
+    runner.retry(runner.work(1, LastingError("schema")))
     assert runner.stop.stood == [State.PAUSED]
 
 
@@ -129,7 +131,7 @@ def test_told_to_stop_it_stops() -> None:
     runner = Runner()
     runner.stop.set()
     with pytest.raises(FencedError):
-        runner.insist(runner.work(1))
+        runner.retry(runner.work(1))
 
 
 def test_the_waits_scatter_around_their_step() -> None:
@@ -140,5 +142,5 @@ def test_the_waits_scatter_around_their_step() -> None:
 
 def test_the_scatter_is_what_is_waited() -> None:
     runner = Runner(jitter=lambda seconds: seconds * 1.1)
-    runner.insist(runner.work(2))
+    runner.retry(runner.work(2))
     assert runner.stop.waited == [1.1, 2.2]

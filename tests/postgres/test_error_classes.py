@@ -20,8 +20,8 @@ from sink_runner.errors import (
     WaitingError,
     WriteError,
 )
-from sink_runner.kafka.asking import asking
 from sink_runner.kafka.connection import KafkaConnection
+from sink_runner.kafka.offset_queries import asking
 from sink_runner.model.time_limit import TimeLimit
 from sink_runner.postgres.error_classes import (
     CLASSES,
@@ -30,16 +30,16 @@ from sink_runner.postgres.error_classes import (
     STATES,
     TAKEN,
     VALUE_FAULTS,
-    Blame,
-    blame,
-    judge,
-    own_fault,
+    ErrorKind,
+    classify_error,
+    classify_state,
+    event_error,
 )
 
 KNOWN = sorted({known.sqlstate for known in errors._sqlcodes.values()})
 ROW = {"00", "01", "02", "09", "10", "20", "21", "22", "23", "44", "54", "P0"}
-SETUP = {"0A", "0B", "0F", "0L", "0P", "0Z", "27", "2B", "2D", "2F", "38", "39", "3F", "42"}
-WORLD = {
+CONFIGURATION = {"0A", "0B", "0F", "0L", "0P", "0Z", "27", "2B", "2D", "2F", "38", "39", "3F", "42"}
+TRANSIENT = {
     "03",
     "08",
     "24",
@@ -60,40 +60,40 @@ WORLD = {
     "XX",
 }
 NEXT = {
-    Blame.ROW: WriteError,
-    Blame.WORLD: RetriableError,
-    Blame.TIMEOUT: TimedOutError,
-    Blame.SETUP: ConfigError,
+    ErrorKind.ROW: WriteError,
+    ErrorKind.TRANSIENT: RetriableError,
+    ErrorKind.TIMEOUT: TimedOutError,
+    ErrorKind.CONFIGURATION: ConfigError,
 }
 # What the issue names, and where a whole class would be wrong.
 CERTAIN = {
-    "53100": Blame.WORLD,  # disk full
-    "53200": Blame.WORLD,  # out of memory
-    "53300": Blame.WORLD,  # too many connections
-    "55000": Blame.SETUP,  # a deferrable arbiter
-    "40001": Blame.WORLD,  # serialization failure
-    "40P01": Blame.WORLD,  # deadlock
-    "08006": Blame.WORLD,  # connection failure
-    "57P01": Blame.WORLD,  # admin shutdown
-    "57P03": Blame.WORLD,  # cannot connect now
-    "25006": Blame.WORLD,  # read only
-    "28P01": Blame.WORLD,  # password
-    "3D000": Blame.WORLD,  # no such database
-    "42P05": Blame.WORLD,  # duplicate prepared statement
-    "57014": Blame.TIMEOUT,  # query canceled
-    "55P03": Blame.TIMEOUT,  # lock not available
-    "25P03": Blame.TIMEOUT,  # idle in transaction session timeout
-    "25P04": Blame.TIMEOUT,  # transaction timeout
-    "57P05": Blame.TIMEOUT,  # idle session timeout
-    "23505": Blame.ROW,  # unique violation
-    "22001": Blame.ROW,  # string too long
-    "40002": Blame.ROW,  # integrity constraint at commit
-    "54000": Blame.ROW,  # a key too long for its index
-    "P0001": Blame.ROW,  # a trigger's own
-    "42P01": Blame.SETUP,  # no such table
-    "42703": Blame.SETUP,  # no such column
-    "54011": Blame.SETUP,  # too many columns
-    "54023": Blame.SETUP,  # too many arguments
+    "53100": ErrorKind.TRANSIENT,  # disk full
+    "53200": ErrorKind.TRANSIENT,  # out of memory
+    "53300": ErrorKind.TRANSIENT,  # too many connections
+    "55000": ErrorKind.CONFIGURATION,  # a deferrable arbiter
+    "40001": ErrorKind.TRANSIENT,  # serialization failure
+    "40P01": ErrorKind.TRANSIENT,  # deadlock
+    "08006": ErrorKind.TRANSIENT,  # connection failure
+    "57P01": ErrorKind.TRANSIENT,  # admin shutdown
+    "57P03": ErrorKind.TRANSIENT,  # cannot connect now
+    "25006": ErrorKind.TRANSIENT,  # read only
+    "28P01": ErrorKind.TRANSIENT,  # password
+    "3D000": ErrorKind.TRANSIENT,  # no such database
+    "42P05": ErrorKind.TRANSIENT,  # duplicate prepared statement
+    "57014": ErrorKind.TIMEOUT,  # query canceled
+    "55P03": ErrorKind.TIMEOUT,  # lock not available
+    "25P03": ErrorKind.TIMEOUT,  # idle in transaction session timeout
+    "25P04": ErrorKind.TIMEOUT,  # transaction timeout
+    "57P05": ErrorKind.TIMEOUT,  # idle session timeout
+    "23505": ErrorKind.ROW,  # unique violation
+    "22001": ErrorKind.ROW,  # string too long
+    "40002": ErrorKind.ROW,  # integrity constraint at commit
+    "54000": ErrorKind.ROW,  # a key too long for its index
+    "P0001": ErrorKind.ROW,  # a trigger's own
+    "42P01": ErrorKind.CONFIGURATION,  # no such table
+    "42703": ErrorKind.CONFIGURATION,  # no such column
+    "54011": ErrorKind.CONFIGURATION,  # too many columns
+    "54023": ErrorKind.CONFIGURATION,  # too many arguments
 }
 
 
@@ -105,15 +105,21 @@ class TestByState:
     def test_every_class_of_postgresql_is_decided(self) -> None:
         assert len(KNOWN) > 200
         assert {state[:2] for state in KNOWN} <= CLASSES.keys()
-        assert CLASSES.keys() == ROW | SETUP | WORLD
+        assert CLASSES.keys() == ROW | CONFIGURATION | TRANSIENT
 
     @pytest.mark.parametrize("state", KNOWN)
     def test_every_state_is_as_its_class_or_an_exception_on_purpose(self, state: str) -> None:
         group = state[:2]
-        by_class = Blame.ROW if group in ROW else Blame.SETUP if group in SETUP else Blame.WORLD
+        by_class = (
+            ErrorKind.ROW
+            if group in ROW
+            else ErrorKind.CONFIGURATION
+            if group in CONFIGURATION
+            else ErrorKind.TRANSIENT
+        )
         expected = CERTAIN.get(state, by_class)
-        assert blame(state) is expected
-        judged = judge(errors.lookup(state)("SECRET"))
+        assert classify_state(state) is expected
+        judged = classify_error(errors.lookup(state)("SECRET"))
         assert type(judged) is (WaitingError if state in FOREIGN_KEY | TAKEN else NEXT[expected])
         assert "SECRET" not in str(judged)
         assert state in (getattr(judged, "sqlstate", "") or str(judged))
@@ -122,11 +128,11 @@ class TestByState:
         assert STATES.items() <= CERTAIN.items()
 
     @pytest.mark.parametrize(("state", "expected"), CERTAIN.items())
-    def test_what_the_rest_relies_on(self, state: str, expected: Blame) -> None:
-        assert blame(state) is expected
+    def test_what_the_rest_relies_on(self, state: str, expected: ErrorKind) -> None:
+        assert classify_state(state) is expected
 
     def test_what_nobody_has_heard_of_is_the_world_s_fault(self) -> None:
-        assert blame("ZZ999") is Blame.WORLD
+        assert classify_state("ZZ999") is ErrorKind.TRANSIENT
 
 
 @pytest.mark.parametrize(
@@ -147,7 +153,7 @@ class TestByState:
 )
 def test_what_has_no_state_is_judged_by_its_kind(fault: Any, kind: type) -> None:
     assert isinstance(fault, ROW_FAULTS + VALUE_FAULTS)
-    judged = judge(fault)
+    judged = classify_error(fault)
     assert type(judged) is kind
     assert "SECRET" not in str(judged)
 
@@ -155,7 +161,7 @@ def test_what_has_no_state_is_judged_by_its_kind(fault: Any, kind: type) -> None
 @pytest.mark.parametrize("kind", [EventError, FatalError, RetriableError, FencedError])
 def test_our_own_faults_stay_what_they_are(kind: type[Exception]) -> None:
     fault = kind("why")
-    assert judge(fault) is fault
+    assert classify_error(fault) is fault
 
 
 @pytest.mark.parametrize(
@@ -176,7 +182,7 @@ class TestTimeLimit:
     def timeouts(self, limit: TimeLimit, count: int) -> list[float]:
         found = []
         for _ in range(count):
-            limit.heed(TimedOutError("late"))
+            limit.record_failure(TimedOutError("late"))
             found.append(limit.seconds)
         return found
 
@@ -186,14 +192,14 @@ class TestTimeLimit:
     def test_it_starts_anew_after_a_success(self) -> None:
         limit = TimeLimit(60)
         self.timeouts(limit, 3)
-        limit.enough()
+        limit.record_success()
         assert self.timeouts(limit, 2) == [120, 240]
 
     def test_another_fault_needs_no_more_time(self) -> None:
         limit = TimeLimit(60)
         self.timeouts(limit, 3)
         fault = RetriableError("gone")
-        assert limit.heed(fault) is fault
+        assert limit.record_failure(fault) is fault
         assert limit.seconds == 60
 
 
@@ -205,21 +211,21 @@ class TestOwnFault:
     )
     def test_the_worlds_is_raised_and_told_without_its_words(self, world: Exception) -> None:
         with pytest.raises(RetriableError) as caught:
-            own_fault(world)
+            event_error(world)
         assert "secret" not in str(caught.value)
         assert caught.value.__cause__ is world
 
     def test_the_runners_own_are_what_they_say(self) -> None:
         broken, later = EventError("broken"), RetriableError("later")
-        assert own_fault(broken) is broken
+        assert event_error(broken) is broken
         with pytest.raises(RetriableError) as caught:
-            own_fault(later)
+            event_error(later)
         assert caught.value is later
 
     def test_any_other_is_the_events_own(self) -> None:
         fault = LookupError("secret")
-        error = own_fault(fault)
+        error = event_error(fault)
         assert isinstance(error, StepError)
         assert "secret" not in str(error)
         assert error.__cause__ is fault
-        assert isinstance(own_fault(errors.NumericValueOutOfRange("secret")), WriteError)
+        assert isinstance(event_error(errors.NumericValueOutOfRange("secret")), WriteError)

@@ -17,7 +17,7 @@ from .exchange import Content, local_policies, put, tried
 from .policy import Policies
 from .policy_file import POLICIES
 from .policy_json import value_of
-from .watch import PolicyWatch
+from .policy_watch import PolicyWatch
 
 if TYPE_CHECKING:
     from ..config import Policies as Settings

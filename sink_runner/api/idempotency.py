@@ -15,9 +15,9 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..postgres.migrations import migrate
-from .contract import Accepted
 from .keys import digest
 from .problems import ProblemError, unavailable
+from .requests import Accepted
 
 _UNSETTLED_SECONDS = 30.0
 """Beyond the time that publishing may take, a claim belongs to a process that died."""

@@ -9,8 +9,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Generic, TypeVar
 
 from ..plugin import Table
-from .contract import Alert, Forecast
-from .wire import WireColumn
+from .debezium_envelope import WireColumn
+from .requests import Alert, Forecast
 
 _CENT = Decimal("0.01")
 Item = TypeVar("Item", Forecast, Alert)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from ..model.batch import Batch
-from ..model.changes import Change, Leave, Write
+from ..model.changes import Change, Removal, Write
 from ..model.message import ROWS, Message
 from ..plugin import Delete, TableMapping
 from ..writer.committer import Connection
@@ -35,10 +35,10 @@ class Departures:
     def confirmed(
         self,
         connection: Connection,
-        leaves: Sequence[Leave],
+        leaves: Sequence[Removal],
         writes: Sequence[Write],
         prepare: Prepare,
-    ) -> list[Leave]:
+    ) -> list[Removal]:
         """Those of a chunk's leaves whose row still leaves.  A key that is also written stays."""
         kept = {write.key for write in writes}
         leaves = [leave for leave in leaves if leave.key not in kept]
@@ -49,10 +49,10 @@ class Departures:
         leaving = self._leaving(leaves, prepare) if leaves else set()
         return [leave for leave in leaves if leave.key in leaving]
 
-    def _leaving(self, leaves: Sequence[Leave], prepare: Prepare) -> set[tuple[Any, ...]]:
+    def _leaving(self, leaves: Sequence[Removal], prepare: Prepare) -> set[tuple[Any, ...]]:
         """The keys whose rows leave, as the rows are now."""
         changes = self._mapped([leave.source for leave in leaves], prepare)
-        return {change.key for change in changes if isinstance(change, Leave)}
+        return {change.key for change in changes if isinstance(change, Removal)}
 
     def _mapped(self, messages: Sequence[Message], prepare: Prepare) -> Sequence[Change]:
         """What the rows of these messages come to now."""
@@ -100,16 +100,16 @@ class Departures:
         keys = [_texts(write.key) for write in self.again(writes, prepare)]
         return not keys or self.missing is None or not self.missing(keys)
 
-    def leaves(self, keys: Sequence[Key], position: int) -> list[Leave]:
+    def leaves(self, keys: Sequence[Key], position: int) -> list[Removal]:
         """How these keys leave, by the mapping's `on_retire`."""
         action, made = self._mapping.on_retire, []
         for key in keys:
             text = ",".join(key)
             message = Message(self._mapping.source_table.topic, ROWS, 0, text.encode(), None)
-            made.append(Leave(key, action, (position, 0), message, text))
+            made.append(Removal(key, action, (position, 0), message, text))
         return made
 
-    def left(self, connection: Connection, leaves: Sequence[Leave]) -> None:
+    def left(self, connection: Connection, leaves: Sequence[Removal]) -> None:
         """They are retired: a row that comes under such a key from now on is somebody else's."""
         keys = [leave.key for leave in leaves if not _stays(leave)]
         if keys and self._mapping.shared_target:
@@ -142,7 +142,7 @@ class Seen:
         return [key for key in keys if key not in self.keys]
 
 
-def _stays(leave: Leave) -> bool:
+def _stays(leave: Removal) -> bool:
     """Is the row still there, so that what becomes of it goes on to be the mapping's business?"""
     return not isinstance(leave.action, Delete)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from ..config.api import Api
 from ..errors import SinkError
-from .contract import Accepted
-from .flows import Flow, Item
+from .callbacks import Flow, Item
+from .debezium_envelope import envelope, framed, key_schema, parsed, value_schema
 from .problems import invalid, too_large, unavailable
 from .publisher import Publisher
+from .requests import Accepted
 from .subjects import Subjects
-from .wire import envelope, framed, key_schema, parsed, value_schema
 
 
 class Intake:

@@ -10,7 +10,7 @@ import psycopg
 from ..config import Config
 from ..config.database import find_database
 from ..errors import SinkError
-from ..postgres.error_classes import judge
+from ..postgres.error_classes import classify_error
 from ..postgres.session import Connection, connect
 
 
@@ -39,4 +39,4 @@ def named(fault: psycopg.Error, database: str) -> SinkError:
         reason = f"what is given can't be sent to database {database!r}: {name}"
     else:
         reason = f"no connection to database {database!r}: {name}"
-    return type(judge(fault))(reason)
+    return type(classify_error(fault))(reason)

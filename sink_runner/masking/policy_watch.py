@@ -20,7 +20,7 @@ from ..errors import SinkError, StalePoliciesError
 from .classification import CLASSIFICATION
 from .policy import Policies, load_policies
 from .policy_file import POLICIES, SERVICE_DEFINITION
-from .readers import USERS
+from .principals import USERS
 
 if TYPE_CHECKING:
     from ..model.status import Health
