@@ -1,1 +1,4 @@
-"""How the runner is: whether it lives, whether it is ready, and its figures, over HTTP."""
+"""Serve health checks and metrics over HTTP.
+
+Imports `config` and `model.status`, which collects the figures; `runtime` serves it.
+"""

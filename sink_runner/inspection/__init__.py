@@ -1,1 +1,5 @@
-"""Events that cannot be applied, or not yet: kept encrypted in the target database."""
+"""List, show, explain, replay, discard and export dead letters.
+
+Rows are masked for the reader, and each look is audited. Imports `dlq`, `batch` and what lies
+below; the `dlq` commands and `retention` use it.
+"""

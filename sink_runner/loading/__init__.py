@@ -1,1 +1,4 @@
-"""Find the plugins, check what they declare, freeze their hooks."""
+"""Find plugins, check what they declare, and quarantine those that cannot run.
+
+Imports `plugin`, `hookspecs` and `config`; knows no database.
+"""

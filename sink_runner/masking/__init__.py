@@ -1,1 +1,6 @@
-"""Masks and the policies that ask for them, in Apache Ranger's own form."""
+"""Mask columns by the policies, in the JSON form of Apache Ranger.
+
+Masks, policies with their renewal and maximum age, the origin of each result column, and the
+scrubber of free text. Imports `postgres`, `kafka` and `config`; `transform`, `inspection` and `api`
+use it.
+"""

@@ -1,1 +1,5 @@
-"""Value types that the parts share: messages, events, changes of a target, positions."""
+"""Define the value types that the packages share.
+
+Messages, events, changes of a target, batches, dead letters, positions and findings. Imports
+`plugin` and `errors` only.
+"""

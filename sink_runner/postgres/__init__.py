@@ -1,4 +1,4 @@
-"""What the runner knows of PostgreSQL: the types of its columns and the checks before a row moves.
+"""Know PostgreSQL: sessions, catalog, types, error classes, and the runner's own tables.
 
-Imports the errors and the plugin API only; decoding, writing and the schema check use it.
+Imports `config`, `plugin` and what lies below; everything that reads or writes a database uses it.
 """

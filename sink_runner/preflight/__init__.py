@@ -1,1 +1,5 @@
-"""What is checked in both databases, Kafka and the capture before a mapping moves a row."""
+"""Check both databases, Kafka and the capture before a mapping moves a row.
+
+Each check yields findings that say what is wrong, what was expected and what to run. Imports
+`transform`, `kafka` and what lies below; `runtime`, `batch` and `schema_check` run it.
+"""

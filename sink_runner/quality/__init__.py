@@ -1,1 +1,4 @@
-"""What must hold of rows: the rules, what broke them, and the report."""
+"""Count and report the rows that broke a rule.
+
+The rules themselves are in `model.quality_rules`. Imports `postgres` and what lies below.
+"""

@@ -1,1 +1,4 @@
-"""What a database that came back from a backup means for those who read it and write it."""
+"""Set the offsets of a database that was restored from a backup.
+
+Imports `writer`, `kafka` and what lies below; `sink-runner recover` uses it.
+"""

@@ -1,1 +1,5 @@
-"""The running process: a thread for each mapping, its start, its faults and its end."""
+"""Run the process: one thread for each mapping, its retries, its start and its stop.
+
+`assembly` connects a mapping, `worker` is its loop, `runner` owns all of them. Imports everything
+but `commands`, which starts it.
+"""

@@ -1,1 +1,4 @@
-"""Run the batches that the mappings declare, each when it is due."""
+"""Run the batches that mappings declare, each once when it is due.
+
+Imports `postgres`, `loading` and `config`; starts `sink-runner batch` as a child process.
+"""

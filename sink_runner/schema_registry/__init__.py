@@ -1,1 +1,4 @@
-"""The schema registry's settings, and the client that all its users share."""
+"""Talk to the schema registry: the one client that all its users share.
+
+Imports `config` only; `avro` and `api` use it.
+"""

@@ -1,1 +1,5 @@
-"""From change events to changes of the target: pure functions over batches."""
+"""Turn decoded events into changes of the target: filter, map, look up, mask.
+
+Pure functions over batches, apart from lookups. Imports `avro`, `masking` and what lies below;
+`pipeline` compiles a mapping with it.
+"""

@@ -1,1 +1,5 @@
-"""The target database: what may be written, how, and in which transaction."""
+"""Write a batch to the target in one transaction.
+
+The transaction holds rows, dead letters, offsets, conflicts and the audit record; `committer` owns
+it. Imports `pipeline` and what lies below; `dlq`, `batch` and `runtime` commit by it.
+"""

@@ -2,7 +2,7 @@
 
 A dead letter is written in the very transaction that skips its event.  It holds the original
 bytes of key and value, so that it can be replayed, and nothing in clear that came from a row.
-One that only waits is PARKED and will be tried again by itself (`waiting`); the others are OPEN:
+One that only waits is PARKED and is retried automatically (`dlq.retry_queue`); the others are OPEN:
 a person decides.  Later events of an event's key wait behind either, unless they carry the whole
 row: those are applied, and the older dead letters of the row become SUPERSEDED.
 """
