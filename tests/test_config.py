@@ -355,15 +355,15 @@ def test_output_of_a_command_is_a_value(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "fault"),
+    ("code", "seconds", "fault"),
     [
-        (f"print('{SECRET}'); raise SystemExit(3)", "exited with code 3"),
-        (f"print('{SECRET}', flush=True); import time; time.sleep(60)", "did not end within"),
-        ("import os; os.write(1, b'\\xff')", "must be text"),
+        (f"print('{SECRET}'); raise SystemExit(3)", 30, "exited with code 3"),
+        (f"print('{SECRET}', flush=True); import time; time.sleep(60)", 0.5, "did not end within"),
+        ("import os; os.write(1, b'\\xff')", 30, "must be text"),
     ],
 )
-def test_failed_command_shows_no_output(monkeypatch, code, fault):
-    monkeypatch.setattr(settings, "_COMMAND_SECONDS", 0.5)
+def test_failed_command_shows_no_output(monkeypatch, code, seconds, fault):
+    monkeypatch.setattr(settings, "_COMMAND_SECONDS", seconds)
     with pytest.raises(ConfigError, match=rf"^whole: command .* {fault}") as caught:
         Reader().read(Everything, {"whole": {"command": [sys.executable, "-c", code]}})
     assert SECRET not in str(caught.value)
