@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 
 from ..errors import RetriableError, WaitingError
 from ..model.batch import WaitingKey
-from ..model.dead_letter import DeadLetter, waits
+from ..model.dead_letter import DeadLetter, is_blocked, waits
 from ..model.message import Message
 from ..model.portions import DEFAULT_BYTES
 from ..postgres.error_classes import TAKEN
@@ -64,6 +64,12 @@ FROM sink.dead_letter WHERE flow = %s AND status IN ('OPEN', 'PARKED')
 _REPLAYED = """
 UPDATE sink.dead_letter SET status = 'REPLAYED', attempts = attempts + 1
 WHERE dlq_id = ANY (%s) AND status = 'PARKED'
+"""
+# The reason may be another one by now, and `contending` goes by its SQLSTATE.
+_STILL_WAITS = """
+UPDATE sink.dead_letter
+SET error_class = %s, sqlstate = %s, error_message = %s, stack_trace = %s
+WHERE dlq_id = %s AND status = 'PARKED' AND (sqlstate, error_message) IS DISTINCT FROM (%s, %s)
 """
 _OPEN = """
 UPDATE sink.dead_letter SET status = 'OPEN', attempts = attempts + 1,
@@ -236,8 +242,18 @@ class Parked:
             for event in ended
             if (letter := failed.get(id(event.message))) and not waits(letter)
         ]
+        waiting = [
+            (*told, event.dlq_id, told[1], told[2])
+            for event in ended
+            if (letter := failed.get(id(event.message)))
+            and waits(letter)
+            and not is_blocked(letter.error)
+            and (told := described(letter.error))
+        ]
         with connection.cursor() as cursor:
             settled = cursor.execute(_REPLAYED, (replayed,)).rowcount
+            if waiting:
+                cursor.executemany(_STILL_WAITS, waiting)
             if opened:
                 cursor.executemany(_OPEN, opened)
                 settled += cursor.rowcount

@@ -125,6 +125,22 @@ def test_values_that_are_checked_by_row_end_alike_or_wait(
     search(made, check)
 
 
+def test_reason_of_a_deferred_event_is_the_latest(sink: Callable[..., Sink]) -> None:
+    """It waited behind an event of its row first, and now for a value that another row has."""
+    made, source = sink(IMMEDIATE, "in order", partitions=3), Source()
+    for op in (
+        Op("take", 2, 1, ""),
+        Op("replace", 3, 2, ""),
+        Op("hand", 2, 1, "a"),
+        Op("hand", 1, 2, "b"),
+    ):
+        source.apply(op)
+    deliver(made, source, [Turn("deliver", 0, 1), Turn("deliver", 0, 1)])
+    (first, second) = sorted(text for _, text in made.letters())
+    assert HINT in first
+    assert second.startswith("waits behind")
+
+
 def search(sink: Sink, check: Callable[[Source], None]) -> None:
     """Check what the target holds after a random history was delivered in a random order."""
 
