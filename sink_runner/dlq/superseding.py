@@ -10,20 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 
 from ..errors import AccessError, DecodeError, RetriableError
-from ..model.batch import WaitingKey
+from ..model.batch import Batch, WaitingKey
 from ..model.changes import Change, Write
 from ..model.dead_letter import DeadLetter, holds, ordering_key
 from ..model.message import ROWS, Message
 from ..plugin import Delete, Mark, TableMapping
-
-if TYPE_CHECKING:
-    from ..model.batch import Batch
-    from ..transform.steps import Chain
+from ..transform.steps import Chain
 
 Connection = psycopg.Connection[Any]
 

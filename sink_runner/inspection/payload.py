@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 
@@ -12,15 +12,13 @@ from ..avro.decoder import Registry, schema_id_of
 from ..avro.keys import KeyDecoder
 from ..avro.row import row_schema
 from ..avro.schema import Record, parse
+from ..batch.rows import RowFormat
 from ..dlq.stored_dead_letters import StoredDeadLetter
 from ..errors import DecodeError, SinkError
 from ..model.envelope import Decoded
 from ..model.message import Message
 from ..plugin import ABSENT, Table
 from ..writer.encryption import Sealer
-
-if TYPE_CHECKING:
-    from ..batch.rows import RowFormat
 
 Row = Mapping[str, Any]
 

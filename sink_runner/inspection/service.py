@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from psycopg import errors
 
 from ..avro.schema_registry import SchemaRegistry
+from ..batch.rows import RowFormat
 from ..config import Config
 from ..config.database import find_database
 from ..config.values import hint
@@ -29,9 +30,6 @@ from .databases import asking, by_database, databases
 from .key_text import fingerprints
 from .payload import Payloads
 from .replay import write_down
-
-if TYPE_CHECKING:
-    from ..batch.rows import RowFormat
 
 CLEAR, MASKED = "read_clear", "read_masked"
 _UNWRITABLE = (

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import psycopg
 
+from ..model.batch import Batch
 from ..model.changes import Change
 from ..model.message import Message
 from ..plugin import Column, Lookup, TableMapping
-
-if TYPE_CHECKING:
-    from ..model.batch import Batch
 
 Connection = psycopg.Connection[Any]
 ResolveInTarget: TypeAlias = "Callable[[str, set[Any], Connection], Any]"

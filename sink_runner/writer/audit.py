@@ -14,23 +14,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 from ..errors import WaitingError, class_name
+from ..model.batch import Batch
 from ..model.changes import Change, Removal, Write
+from ..model.dead_letter import DeadLetter
+from ..model.message import Message
 from ..model.partition import Advance
+from ..pipeline import CompiledMapping
 from ..plugin import Delete, TableMapping
+from .encryption import Sealer
 from .key_hashing import KeyText
-
-if TYPE_CHECKING:
-    from ..model.batch import Batch
-    from ..model.dead_letter import DeadLetter
-    from ..model.message import Message
-    from ..pipeline import CompiledMapping
-    from .encryption import Sealer
 
 Connection = psycopg.Connection[Any]
 
