@@ -67,9 +67,12 @@ WHERE dlq_id = ANY (%s) AND status = 'PARKED'
 """
 # The reason may be another one by now, and `contending` goes by its SQLSTATE.
 _STILL_WAITS = """
-UPDATE sink.dead_letter
-SET error_class = %s, sqlstate = %s, error_message = %s, stack_trace = %s
-WHERE dlq_id = %s AND status = 'PARKED' AND (sqlstate, error_message) IS DISTINCT FROM (%s, %s)
+UPDATE sink.dead_letter d SET error_class = now.error_class, sqlstate = now.sqlstate,
+  error_message = now.error_message, stack_trace = now.stack_trace
+FROM (VALUES (%s, %s::text, %s, %s, %s::bigint))
+  AS now (error_class, sqlstate, error_message, stack_trace, dlq_id)
+WHERE d.dlq_id = now.dlq_id AND status = 'PARKED'
+  AND (d.sqlstate, d.error_message) IS DISTINCT FROM (now.sqlstate, now.error_message)
 """
 _OPEN = """
 UPDATE sink.dead_letter SET status = 'OPEN', attempts = attempts + 1,
@@ -237,19 +240,12 @@ class Parked:
         """Mark those that were applied, and those of the letters as failed; others still wait."""
         failed = {id(letter.message): letter for letter in letters}
         replayed = [event.dlq_id for event in ended if id(event.message) not in failed]
-        opened = [
-            (*described(letter.error), event.dlq_id)
-            for event in ended
-            if (letter := failed.get(id(event.message))) and not waits(letter)
-        ]
-        waiting = [
-            (*told, event.dlq_id, told[1], told[2])
-            for event in ended
-            if (letter := failed.get(id(event.message)))
-            and waits(letter)
-            and not is_blocked(letter.error)
-            and (told := described(letter.error))
-        ]
+        opened, waiting = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+        for event in ended:
+            letter = failed.get(id(event.message))
+            if letter is not None and not is_blocked(letter.error):
+                reasons = waiting if waits(letter) else opened
+                reasons.append((*described(letter.error), event.dlq_id))
         with connection.cursor() as cursor:
             settled = cursor.execute(_REPLAYED, (replayed,)).rowcount
             if waiting:
