@@ -15,8 +15,6 @@ from typing import Any
 from .errors import class_of, is_ours
 
 _SQLSTATE = re.compile("[0-9A-Z]{5}")
-
-
 RAISING = ("exec_stmt_raise", "PLy_")
 """The server's functions by which a function of a database raises what it likes."""
 

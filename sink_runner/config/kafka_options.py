@@ -18,8 +18,6 @@ key_serializer value_serializer key_deserializer value_deserializer partitioner
 partition_assignment_strategy default_offset_commit_callback metric_reporters selector
 socket_options kafka_client
 """
-
-
 _OWN_LIBRDKAFKA = """
 bootstrap.servers metadata.broker.list client.id group.id enable.auto.commit
 enable.auto.offset.store auto.offset.reset isolation.level allow.auto.create.topics
@@ -28,8 +26,6 @@ ssl.ca.location ssl.ca.pem ssl.certificate.location ssl.certificate.pem ssl.key.
 ssl.key.pem ssl.key.password ssl.keystore.location ssl.keystore.password
 ssl.endpoint.identification.algorithm enable.ssl.certificate.verification
 """
-
-
 Options = Mapping[str, Mapping[str, Any]]
 
 

@@ -135,9 +135,8 @@ def feeding(config: Config, plugins: Sequence[registry.Plugin], health: Health) 
     stop = threading.Event()
     threads = []
     for name in sorted(targets & config.databases.keys() if seconds else ()):
-        outbox = Outbox(
-            name, config.databases[name].dsn, Producer(KafkaConnection.of(config.kafka)), gauge
-        )
+        producer = Producer(KafkaConnection.of(config.kafka))
+        outbox = Outbox(name, config.databases[name].dsn, producer, gauge)
         threads.append(
             threading.Thread(
                 target=_loop, args=(name, outbox, seconds, stop), name=f"outbox-{name}", daemon=True

@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeAlias
 import structlog
 
 from ..model.batch import Batch, Superseding, WaitingKey
-from ..model.dead_letter import DeadLetter, behind, holds, waits
+from ..model.dead_letter import DeadLetter, blocked_error, holds, waits
 from ..model.message import ROWS, Message
 from ..model.partition import Advance, Claim
 from ..model.portions import DEFAULT_BYTES
@@ -170,7 +170,7 @@ class Waiting:
         if not late:
             return
         first = [letter for letter in batch.letters if id(letter.message) not in late]
-        batch.letters = first + [DeadLetter(message, behind()) for message in late.values()]
+        batch.letters = first + [DeadLetter(message, blocked_error()) for message in late.values()]
         stay = {id(letter.message) for letter in batch.letters}
         keep(batch, lambda message: id(message) not in stay)
 

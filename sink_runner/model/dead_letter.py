@@ -27,8 +27,8 @@ class DeadLetter(NamedTuple):
         return "PARKED" if isinstance(self.error, WaitingError) else "OPEN"
 
 
-def behind() -> WaitingError:
-    """Why an event waits that nothing is wrong with."""
+def blocked_error() -> WaitingError:
+    """Return the error of an event that only waits for an earlier one of its row."""
     return WaitingError(_BEHIND)
 
 

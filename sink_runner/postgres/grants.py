@@ -8,6 +8,15 @@ from dataclasses import dataclass
 from ..plugin import Delete, Mark, OnTruncate, Strategy, TableMapping
 from .catalog import qualified, quoted
 
+ORIGIN_FUNCTIONS = [
+    "pg_replication_origin_oid",
+    "pg_replication_origin_create",
+    "pg_replication_origin_session_setup",
+    # A session that a pooler had given to another client may have an origin.
+    "pg_replication_origin_session_is_setup",
+    "pg_replication_origin_session_reset",
+    "pg_replication_origin_xact_reset",
+]
 _ROLE = """\
 DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {literal}) THEN
@@ -155,14 +164,3 @@ def _list(names: Sequence[str]) -> str:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-ORIGIN_FUNCTIONS = [
-    "pg_replication_origin_oid",
-    "pg_replication_origin_create",
-    "pg_replication_origin_session_setup",
-    # A session that a pooler had given to another client may have an origin.
-    "pg_replication_origin_session_is_setup",
-    "pg_replication_origin_session_reset",
-    "pg_replication_origin_xact_reset",
-]

@@ -30,12 +30,8 @@ INFINITE_DATES = {
     "-infinity": InfiniteDate(1, 1, 1),
     "infinity": InfiniteDate(9999, 12, 31),
 }
-
-
 INFINITE_MOMENTS = {
     "-infinity": InfiniteTimestamp(1, 1, 1),
     "infinity": InfiniteTimestamp(9999, 12, 31, 23, 59, 59, 999_999),
 }
-
-
 INFINITE_ZONED = {name: moment.replace(tzinfo=UTC) for name, moment in INFINITE_MOMENTS.items()}

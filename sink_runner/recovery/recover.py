@@ -85,8 +85,8 @@ def _follows(mapping: TableMapping) -> bool:
 
 
 def _records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int]:
-    topic = identify(KafkaConnection.of(config.kafka), mapping.source_table.topic)
-    held = bounds(KafkaConnection.of(config.kafka), mapping.source_table.topic)
+    kafka, topic_name = KafkaConnection.of(config.kafka), mapping.source_table.topic
+    topic, held = identify(kafka, topic_name), bounds(kafka, topic_name)
     dsn = find_database(config.databases, mapping.target_table.database).dsn
     try:
         with connect(dsn, "sink-runner recover") as connection:

@@ -116,7 +116,8 @@ def build(plugin: registry.Plugin, around: RuntimeContext) -> Worker:
         placeholder=config.capture.placeholder,
     )
     parts = _assemble(plugin, mapping, around, decoder=decoder, source=source, target=target)
-    topic = identify(KafkaConnection.of(config.kafka), mapping.source_table.topic)
+    kafka, topic_name = KafkaConnection.of(config.kafka), mapping.source_table.topic
+    topic = identify(kafka, topic_name)
     sealing = sealer(config)
     check_fingerprints(around.database(mapping.target_table.database).dsn, plugin.name, sealing)
     audited = trail(plugin.name, mapping, parts, sealing)
@@ -170,8 +171,8 @@ def build(plugin: registry.Plugin, around: RuntimeContext) -> Worker:
         topics=TopicWatch(
             plugin.name,
             topic,
-            partial(identify, KafkaConnection.of(config.kafka), mapping.source_table.topic),
-            partial(epoch_end, KafkaConnection.of(config.kafka), mapping.source_table.topic),
+            partial(identify, kafka, topic_name),
+            partial(epoch_end, kafka, topic_name),
         ),
     )
 

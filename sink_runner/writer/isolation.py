@@ -19,7 +19,7 @@ import psycopg
 from ..errors import EventError, WaitingError
 from ..model.batch import Superseding
 from ..model.changes import Change, Key
-from ..model.dead_letter import DeadLetter, behind, ordering_key
+from ..model.dead_letter import DeadLetter, blocked_error, ordering_key
 from ..postgres.error_classes import ROW_FAULTS, ErrorKind, classify_error, error_kind, is_taken
 from .refused_column import RefusedColumn
 
@@ -128,7 +128,7 @@ class Isolation:
 
     def _give_up(self, changes: Sequence[Change], errors: Mapping[int, EventError]) -> None:
         for message in {id(change.source): change.source for change in changes}.values():
-            self._fail(message, errors.get(id(message)) or behind())
+            self._fail(message, errors.get(id(message)) or blocked_error())
 
     def _forget_later(self) -> None:
         self._later, self._taken, self._lines = [], {}, set()
@@ -177,7 +177,7 @@ class Isolation:
                     self._newest[line] = message.offset
             elif id(message) not in self._behind:
                 self._behind.add(id(message))
-                self._letters.append(DeadLetter(message, behind()))
+                self._letters.append(DeadLetter(message, blocked_error()))
         return found
 
 
