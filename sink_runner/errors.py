@@ -76,7 +76,7 @@ class UnreadColumnError(KeyError):
 
     def __str__(self) -> str:
         name = "a column" if self.column is None else f"column {self.column!r}"
-        return f"{name} is not read by this mapping: add it to reads"
+        return f"{name} is not read by this mapping: add it to extra_columns"
 
 
 class MaskedColumnError(AttributeError):
@@ -278,3 +278,13 @@ def lookup_failed(column: str, fault: Exception) -> EventError:
     error = EventError(f"lookup of column {column!r} failed{told}")
     error.__cause__ = fault
     return error
+
+
+def source_truncated(source: str, target: str) -> FatalError:
+    """Return the error that stops a mapping whose source was truncated, with the ways out."""
+    return FatalError(
+        f"{source} was truncated, and the mapping does not say what becomes of {target}. It stops "
+        "with its offsets before the TRUNCATE. Declare on_truncate=OnTruncate.EMPTY to empty the "
+        "target as well, or on_truncate=OnTruncate.KEEP to leave its rows, and start the runner "
+        "again"
+    )

@@ -17,7 +17,7 @@ from .masking.principals import group_reader
 from .masking.round_trip_check import refuse_returns
 from .model.batch import Masking
 from .model.message import Message
-from .plugin import Column, Context, Delete, Mark, Table, TableMapping
+from .plugin import Column, Context, Delete, SetColumns, Table, TableMapping
 from .postgres.catalog import CatalogColumn, stage_type
 from .postgres.target_column import Converter, TargetColumn, staged
 from .postgres.types import PgType, declared_type
@@ -162,9 +162,9 @@ def target_columns(
     """
     made, faults = [], []
     for column in staged(mapping.columns):
-        type_ = column.type if mapping.candidates else catalog[column.name].type
+        type_ = column.type if mapping.derived else catalog[column.name].type
         assert type_ is not None
-        pg = declared_type(type_) if mapping.candidates else catalog[column.name].pg
+        pg = declared_type(type_) if mapping.derived else catalog[column.name].pg
         try:
             mask = _mask(mapping, column, policies, origins)
         except PolicyError as fault:
@@ -260,11 +260,11 @@ def _echoes(mapping: TableMapping, plugins: Iterable[registry.Plugin]) -> frozen
 def _refuse_deletes(name: str, mapping: TableMapping, echoes: Iterable[str]) -> None:
     """Nothing tells, afterwards, what its owner deleted from what has not arrived yet."""
     for other in echoes:
-        if isinstance(mapping.on_delete, Delete | Mark):
+        if isinstance(mapping.on_delete, Delete | SetColumns):
             raise ConfigError(
                 f"mappings {name!r} and {other!r} feed each other: a row that is deleted here "
                 "while it is changed there would stay in one database alone; declare "
-                "on_delete=Review() or Keep(), and delete by a column that both carry"
+                "on_delete=Review() or Ignore(), and delete by a column that both carry"
             )
 
 

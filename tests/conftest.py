@@ -59,7 +59,7 @@ _declared = sink_mapping
 
 @hookimpl
 def sink_mapping():
-    return replace(_declared(), events=False, schedules=(Schedule("0 0 * * *"),))
+    return replace(_declared(), streaming=False, schedules=(Schedule("0 0 * * *"),))
 """
 
 CONFIG = """
@@ -308,7 +308,7 @@ class Written:
             for value, column in zip(values, self.columns, strict=True)
         )
         names = [column.name for column in self.columns]
-        declared = self.mapping.candidates or self.mapping
+        declared = self.mapping.derived or self.mapping
         key = tuple(staged[names.index(name)] for name in declared.key)
         return Write(key, staged, keep, ABSENT in staged, place(position), None, None, owner)
 

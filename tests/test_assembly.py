@@ -16,7 +16,7 @@ from sink_runner.masking.origins import NOT_READ
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.pipeline import _is_key_shown, assemble
-from sink_runner.plugin import Candidates, Column, TableMapping, first_of, source_wins
+from sink_runner.plugin import Column, Derived, TableMapping, first_of, source_wins
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.runtime.assembly import RuntimeContext
 from sink_runner.transform.before_image import columns_before
@@ -37,11 +37,15 @@ class TestColumnsBefore:
         assert columns_before(replace(MAPPING, columns=columns)) == ("a", "b")
 
     def test_everything_if_the_old_row_is_asked_for(self) -> None:
-        assert columns_before(replace(MAPPING, old_row=True, reads=("x",))) == ("id", "title", "x")
+        assert columns_before(replace(MAPPING, needs_before_image=True, extra_columns=("x",))) == (
+            "id",
+            "title",
+            "x",
+        )
 
     def test_of_candidates_it_is_their_key(self) -> None:
-        candidates = Candidates(key=("name",), group=("id",), select="{candidates}")
-        assert columns_before(replace(MAPPING, candidates=candidates)) == ("title",)
+        candidates = Derived(key=("name",), group=("id",), select="{candidates}")
+        assert columns_before(replace(MAPPING, derived=candidates)) == ("title",)
 
 
 @pytest.fixture
@@ -97,7 +101,7 @@ def test_source_key_is_shown_unless_it_is_personal(
 
 LEAVES = """
 from dataclasses import replace
-from sink_runner.plugin import Delete, Keep, Mark
+from sink_runner.plugin import Delete, Ignore, SetColumns
 
 _declared = sink_mapping
 
@@ -111,12 +115,12 @@ class TestParts:
     def test_only_the_opposite_mappings_writes_are_echoes(
         self, site, parts: Callable[..., Any]
     ) -> None:
-        site.mapping("one", "north.public.t", "south.public.t", LEAVES.format("Keep()"))
+        site.mapping("one", "north.public.t", "south.public.t", LEAVES.format("Ignore()"))
         site.mapping("back", "south.public.t", "north.public.t")
         site.mapping("onward", "south.public.t", "west.public.t")
         assert parts("back", "onward").route._echoes == ("sink/back/",)
 
-    @pytest.mark.parametrize("action", ["Delete()", "Mark({'gone': True})"])
+    @pytest.mark.parametrize("action", ["Delete()", "SetColumns({'gone': True})"])
     def test_a_pair_that_feeds_itself_does_not_delete(
         self, site, parts: Callable[..., Any], action: str
     ) -> None:

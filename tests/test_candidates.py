@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import ConfigError
-from sink_runner.plugin import Candidates, Column, SyncTime, newest_wins
+from sink_runner.plugin import Column, Derived, SyncTime, newest_wins
 from sink_runner.testing import NOW
 
 pytestmark = pytest.mark.postgres
@@ -40,14 +40,14 @@ def make(
     ddl: str = DDL,
     **declared: Any,
 ) -> Any:
-    candidates = Candidates(
+    candidates = Derived(
         key=("id",),
         group=("family",),
         select=select,
         expire_column="at",
         expire_after=30 * DAY,
     )
-    return written(ddl, *columns, key=("family", "id"), candidates=candidates, **declared)
+    return written(ddl, *columns, key=("family", "id"), derived=candidates, **declared)
 
 
 def ids(made: Any) -> list[tuple]:

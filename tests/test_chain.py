@@ -99,7 +99,7 @@ class TestAnswers:
 
             return plugin(sink_filter)
 
-        frozen = chain(made(Verdict.RETIRE), made(Verdict.DROP), made(Verdict.PASS))
+        frozen = chain(made(Verdict.REMOVE), made(Verdict.DROP), made(Verdict.PASS))
         assert frozen.verdict(None) is Verdict.DROP
         assert asked == [Verdict.PASS, Verdict.DROP]
 

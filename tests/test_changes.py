@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sink_runner.model.changes import Change, Removal, Write, rounds
-from sink_runner.plugin import Column, Conflict, Delete, Keep, Mark, Review, Strategy
+from sink_runner.plugin import Column, Conflict, Delete, Ignore, Review, SetColumns, Strategy
 from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.writer.coalesce import fold_of
 
@@ -15,19 +15,19 @@ KEEPS_SECOND = 1 << 2
 VERSION, FIRST, SECOND = 1, 2, 3
 
 
-def columns(*, on_insert: bool = False) -> list[TargetColumn]:
+def columns(*, insert_only: bool = False) -> list[TargetColumn]:
     """Columns id, version, a and b of whole numbers."""
     made = [Column(name) for name in ("id", "version", "a")]
-    made.append(Column("b", on_insert=on_insert))
+    made.append(Column("b", insert_only=insert_only))
     return [TargetColumn(column, "integer", "int4") for column in made]
 
 
 class Table:
     """A target in memory: what the writer's SQL does, one change at a time."""
 
-    def __init__(self, strategy: Strategy, *, on_insert: bool) -> None:
+    def __init__(self, strategy: Strategy, *, insert_only: bool) -> None:
         self.strategy = strategy
-        self.on_insert = on_insert
+        self.insert_only = insert_only
         self.rows: dict[Any, list[Any]] = {}
 
     def apply(self, change: Change) -> None:
@@ -45,7 +45,7 @@ class Table:
         match change.action:
             case Delete():
                 self.rows.pop(change.key, None)
-            case Mark(values) if row is not None:
+            case SetColumns(values) if row is not None:
                 row[SECOND] = values["b"]
 
     def _is_newer(self, change: Write, row: list[Any]) -> bool:
@@ -59,7 +59,7 @@ class Table:
         merges = self.strategy is Strategy.MERGE_CHANGED
         if change.keep >> at & 1 or (merges and value is None and at != VERSION):
             return
-        if not (self.on_insert and at == SECOND):
+        if not (self.insert_only and at == SECOND):
             row[at] = value
 
 
@@ -77,18 +77,18 @@ WRITES = st.builds(
 LEAVES = st.builds(
     lambda key, action: Removal((key,), action, (0, 0), None),
     KEYS,
-    st.sampled_from([Delete(), Delete(), Mark({"b": 77}), Keep(), Review()]),
+    st.sampled_from([Delete(), Delete(), SetColumns({"b": 77}), Ignore(), Review()]),
 )
 
 
-@pytest.mark.parametrize("on_insert", [False, True])
+@pytest.mark.parametrize("insert_only", [False, True])
 @pytest.mark.parametrize("strategy", Strategy)
 @given(changes=st.lists(WRITES | WRITES | LEAVES, max_size=12))
 def test_rounds_come_to_what_the_changes_come_to_one_by_one(
-    changes: list[Change], strategy: Strategy, *, on_insert: bool
+    changes: list[Change], strategy: Strategy, *, insert_only: bool
 ) -> None:
-    folded, plain = (Table(strategy, on_insert=on_insert) for _ in range(2))
-    fold = fold_of(Conflict(strategy, "version"), columns(on_insert=on_insert))
+    folded, plain = (Table(strategy, insert_only=insert_only) for _ in range(2))
+    fold = fold_of(Conflict(strategy, "version"), columns(insert_only=insert_only))
     for change in changes:
         plain.apply(change)
     for part in rounds(changes, fold):

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sink_runner.plugin import (
-    Candidates,
     Column,
     Conflict,
+    Derived,
     insert_once,
     merge_changed,
     newest_wins,
@@ -43,12 +43,12 @@ def made(request: pytest.FixtureRequest, written: Callable[..., Any]) -> Any:
     """A row that came at 5 and went at 7."""
     conflict, derived = RULES[request.param]
     select = "SELECT id, v, at FROM {candidates} c"
-    candidates = Candidates(key=("id",), group=("id",), select=select) if derived else None
+    candidates = Derived(key=("id",), group=("id",), select=select) if derived else None
     table = written(
         "id int PRIMARY KEY, v text, at timestamp",
         *(COLUMNS if derived else [Column(column.name) for column in COLUMNS]),
         conflict=conflict,
-        candidates=candidates,
+        derived=candidates,
     )
     table.write(table.row(1, "was", NOW, position=5))
     table.write(table.gone(1, position=7))

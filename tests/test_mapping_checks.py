@@ -15,17 +15,17 @@ from sink_runner.loading.mapping_checks import (
 )
 from sink_runner.loading.registry import Plugin, check_together
 from sink_runner.plugin import (
-    Candidates,
     Column,
     Constant,
     Delete,
-    Keep,
+    Derived,
+    Ignore,
     Lookup,
-    Mark,
     Query,
     Review,
     Rule,
     Schedule,
+    SetColumns,
     SyncTime,
     TableMapping,
     all_of,
@@ -48,7 +48,7 @@ GROUPED = replace(
     columns=(Column("id", type="int8"), Column("family", type="text")),
     conflict=source_wins(),
     key=("family", "rank"),
-    candidates=Candidates(key=("id",), group=("family",), select="SELECT 1 FROM {candidates}"),
+    derived=Derived(key=("id",), group=("family",), select="SELECT 1 FROM {candidates}"),
 )
 WRONG: list[Any] = ["id"]
 LETTERS: Any = "ab"
@@ -60,8 +60,8 @@ TOGETHER = Column("a", all_of("b", "c"), lookup=Lookup("SELECT %s, %s", "north")
 LOOKED_UP = replace(
     GOOD,
     columns=(Column("id", lookup=Lookup("SELECT %s", "north")), Column("changed")),
-    on_delete=Keep(),
-    on_retire=Keep(),
+    on_delete=Ignore(),
+    on_remove=Ignore(),
 )
 
 
@@ -77,21 +77,21 @@ def with_column(*columns: Column) -> TableMapping:
         replace(
             GOOD, schedules=(Schedule("*/5 1-3 * * mon,fri"), Schedule("0 0 * * *", full=True))
         ),
-        replace(GOOD, schedules=DAILY, events=False, query=Query(select="SELECT 1")),
-        replace(GOOD, on_delete=Review(), old_row=True),
-        replace(GOOD, on_delete=Mark({"gone": True})),
-        replace(GOOD, conflict=merge_changed("changed"), old_row=True),
+        replace(GOOD, schedules=DAILY, streaming=False, query=Query(select="SELECT 1")),
+        replace(GOOD, on_delete=Review(), needs_before_image=True),
+        replace(GOOD, on_delete=SetColumns({"gone": True})),
+        replace(GOOD, conflict=merge_changed("changed"), needs_before_image=True),
         with_column(Column("a", lookup=Lookup("SELECT %s", "north"))),
         with_column(TOGETHER),
         with_column(Column("a", all_of("b", "c"), convert=" ".join)),
         with_column(replace(TOGETHER, convert=" ".join, lookup=Lookup("SELECT %s", "north"))),
         LOOKED_UP,
-        replace(LOOKED_UP, old_row=True, on_rekey=Keep()),
+        replace(LOOKED_UP, needs_before_image=True, on_rekey=Ignore()),
         replace(
             LOOKED_UP,
-            on_retire=Delete(),
+            on_remove=Delete(),
             schedules=DAILY,
-            events=False,
+            streaming=False,
             query=Query(select="SELECT 1"),
         ),
         replace(GROUPED, columns=(GROUPED.columns[0], replace(TOGETHER, name="family", type="a"))),
@@ -120,7 +120,7 @@ def test_a_sound_mapping_has_no_fault(mapping):
         (with_column(Column("id", "other")), "column 'id' is declared twice"),
         (with_column(Column("a", first_of())), "first_of() needs a column"),
         (with_column(Column("a", all_of(), convert=str)), "all_of() needs a column"),
-        (with_column(Column("a", exists=True)), "exists needs a lookup"),
+        (with_column(Column("a", must_resolve=True)), "must_resolve needs a lookup"),
         (with_column(Column("a", all_of("b", "c"))), "it needs a lookup"),
         (
             with_column(replace(TOGETHER, lookup=Lookup("SELECT %s", "north"))),
@@ -131,8 +131,11 @@ def test_a_sound_mapping_has_no_fault(mapping):
             "takes 2 arrays and is given 1",
         ),
         (replace(LOOKED_UP, on_delete=Delete()), "on_delete=Delete() needs the target's key"),
-        (replace(LOOKED_UP, on_retire=Mark({"changed": 1})), "and id is looked up, for rows that"),
-        (replace(LOOKED_UP, on_rekey=Delete(), old_row=True), "set on_rekey=Keep()"),
+        (
+            replace(LOOKED_UP, on_remove=SetColumns({"changed": 1})),
+            "and id is looked up, for rows that",
+        ),
+        (replace(LOOKED_UP, on_rekey=Delete(), needs_before_image=True), "set on_rekey=Ignore()"),
         (with_column(Column("a", SyncTime(), convert=str)), "convert and lookup need a source"),
         (with_column(Column("a", required=True, default=0)), "required and default exclude"),
         (with_column(Column("a", max_length=0)), "max_length is less than 1"),
@@ -160,23 +163,26 @@ def test_a_sound_mapping_has_no_fault(mapping):
         (replace(GOOD, conflict=newest_wins("id")), "part of the key"),
         (replace(GOOD, conflict=newest_wins("seen")), "every write would win"),
         (
-            replace(with_column(Column("v", on_insert=True)), conflict=newest_wins("v")),
+            replace(with_column(Column("v", insert_only=True)), conflict=newest_wins("v")),
             "it would never grow",
         ),
         (replace(GOOD, conflict=merge_changed("changed")), "merge_changed compares"),
         (replace(GOOD, on_delete=Review()), "on_delete=Review() asks"),
         (replace(GOOD, on_rekey=Review()), "on_rekey=Review() asks"),
-        (replace(GOOD, on_retire=Mark({})), "on_retire=Mark() sets no column"),
-        (replace(GOOD, on_retire=Mark({"id": 1})), "on_retire=Mark() sets a key column"),
+        (replace(GOOD, on_remove=SetColumns({})), "on_remove=SetColumns() sets no column"),
+        (
+            replace(GOOD, on_remove=SetColumns({"id": 1})),
+            "on_remove=SetColumns() sets a key column",
+        ),
         (replace(GOOD, schedules=(Schedule("daily"),)), "is not a cron expression"),
         (replace(GOOD, schedules=(Schedule("0 1 * *"),)), "is not a cron expression"),
-        (replace(GOOD, events=False), "nothing would ever be written"),
-        (replace(GOOD, query=Query(select="SELECT 1")), "needs events=False"),
+        (replace(GOOD, streaming=False), "nothing would ever be written"),
+        (replace(GOOD, query=Query(select="SELECT 1")), "needs streaming=False"),
         (
             replace(
                 GOOD,
                 schedules=DAILY,
-                events=False,
+                streaming=False,
                 query=Query(select="SELECT 1", replaces=("day",)),
             ),
             "query.replaces column 'day' is not declared",
@@ -192,20 +198,20 @@ def test_an_unsound_mapping_says_what_is_wrong(mapping, fault):
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"key": ("nr",)}, "candidates.key column 'nr' is not declared"),
-        ({"group": ("nr",)}, "candidates.group column 'nr' is not declared"),
-        ({"group": ()}, "candidates.group is empty"),
+        ({"key": ("nr",)}, "derived.key column 'nr' is not declared"),
+        ({"group": ("nr",)}, "derived.group column 'nr' is not declared"),
+        ({"group": ()}, "derived.group is empty"),
         ({"expire_column": "id"}, "expire_column and expire_after go together"),
         (
             {"expire_column": "nr", "expire_after": timedelta(1)},
-            "candidates.expire_column column 'nr' is not declared",
+            "derived.expire_column column 'nr' is not declared",
         ),
         ({"select": "SELECT 1"}, "does not read {candidates}"),
     ],
 )
 def test_unsound_candidates_say_what_is_wrong(change, fault):
-    assert GROUPED.candidates is not None
-    (only,) = mapping_faults(replace(GROUPED, candidates=replace(GROUPED.candidates, **change)))
+    assert GROUPED.derived is not None
+    (only,) = mapping_faults(replace(GROUPED, derived=replace(GROUPED.derived, **change)))
     assert fault in only
 
 

@@ -8,10 +8,10 @@ import pytest
 from sink_runner.model.changes import Position
 from sink_runner.model.envelope import Decoded
 from sink_runner.plugin import (
-    Candidates,
     Column,
     Constant,
-    Mark,
+    Derived,
+    SetColumns,
     merge_changed,
     newest_wins,
     source_wins,
@@ -29,12 +29,12 @@ COLUMNS = (
     Column("v", type="text"),
     Column("at", type="timestamp"),
 )
-MARK = Mark({"v": "gone"})
+MARK = SetColumns({"v": "gone"})
 
 
-def derived() -> Candidates:
+def derived() -> Derived:
     select = "SELECT id, v, at FROM {candidates} c"
-    return Candidates(key=("id",), group=("id",), select=select)
+    return Derived(key=("id",), group=("id",), select=select)
 
 
 # -- within a transaction ----------------------------------------------------------------------
@@ -62,7 +62,7 @@ def test_rows_at_one_lsn_follow_ordinal(written, ordinals: tuple[int, int]) -> N
 def test_candidates_at_one_lsn_follow_ordinal(
     written, ordinals: tuple[int, int], strategy: Any
 ) -> None:
-    made = written(DDL, *COLUMNS, conflict=strategy, candidates=derived())
+    made = written(DDL, *COLUMNS, conflict=strategy, derived=derived())
     for ordinal in ordinals:
         made.write(made.row(1, f"v{ordinal}", NOW, position=(9, ordinal)))
     assert made.rows("v") == [("v2",)]
@@ -173,7 +173,7 @@ def test_delete_without_position_is_applied(written) -> None:
 
 
 def test_candidate_without_position_is_kept(written) -> None:
-    made = written(DDL, *COLUMNS, conflict=newest_wins("at"), candidates=derived())
+    made = written(DDL, *COLUMNS, conflict=newest_wins("at"), derived=derived())
     made.write(made.row(1, "log", NOW, position=5))
     assert made.write(made.row(1, "callback", NOW, position=None)) == 1
     assert made.write(made.row(1, "log", LATER, position=7)) == 1

@@ -13,9 +13,9 @@ from sink_runner.masking.policy import load_policies
 from sink_runner.masking.round_trip_check import faults, refuse_returns, returns, told
 from sink_runner.pipeline import assemble, mappings_of
 from sink_runner.plugin import (
-    Candidates,
     Column,
-    Contested,
+    ConflictDetection,
+    Derived,
     Lookup,
     TableMapping,
     all_of,
@@ -71,7 +71,7 @@ OUT = mapping(NORTH, SOUTH, Column("name"))
         Column("title", first_of("city", "name")),
         Column("title", all_of("city", "name")),
         Column("name", convert=str.upper),
-        Column("name", on_insert=True),
+        Column("name", insert_only=True),
     ],
     ids=repr,
 )
@@ -153,7 +153,7 @@ def of(**declared):
     return TableMapping(**made | declared)
 
 
-PICK = Candidates(key=("name",), group=("id",), select="SELECT 1")
+PICK = Derived(key=("name",), group=("id",), select="SELECT 1")
 TIMED = (Column("id"), Column("name"), Column("at"))
 
 
@@ -161,10 +161,15 @@ TIMED = (Column("id"), Column("name"), Column("at"))
     ("spoilt", "why"),
     [
         (of(key=("name",)), "two rows would become one"),
-        (of(candidates=PICK), "two rows would become one"),
+        (of(derived=PICK), "two rows would become one"),
         (of(conflict=newest_wins("name")), "decides which row is newer"),
         (
-            of(columns=TIMED, conflict=newest_wins("at"), contested=Contested(), old_row=True),
+            of(
+                columns=TIMED,
+                conflict=newest_wins("at"),
+                conflict_detection=ConflictDetection(),
+                needs_before_image=True,
+            ),
             "would overwrite a real one",
         ),
     ],

@@ -12,7 +12,7 @@ import pytest
 
 from sink_runner.errors import EventError, FatalError, RetriableError, StepError, WaitingError
 from sink_runner.model.changes import READ, Removal, Write
-from sink_runner.plugin import ABSENT, Delete, Mark, Review
+from sink_runner.plugin import ABSENT, Delete, Review, SetColumns
 from sink_runner.testing import NOW, Harness, Outcome, Sample, create, delete, snapshot, update
 
 MAPPING = """
@@ -33,8 +33,8 @@ FILTER = """
 def sink_filter(event):
     return Verdict[event.row["verdict"]] if event.row["verdict"] else Verdict.PASS
 """
-FILTERED = 'conflict=source_wins(), reads=("verdict",), old_row=True,'
-MERGED = 'conflict=merge_changed("at"), old_row=True,'
+FILTERED = 'conflict=source_wins(), extra_columns=("verdict",), needs_before_image=True,'
+MERGED = 'conflict=merge_changed("at"), needs_before_image=True,'
 ROW = {"id": "1", "name": "Anna", "city": "Bagru", "at": "5", "verdict": None}
 SECRET = "Zarathustra-17"
 Make = Callable[..., Harness]
@@ -108,16 +108,16 @@ class TestVerdicts:
         assert (batch.changes, batch.letters, batch.counts) == ([], [], {"dropped": 1})
 
     def test_retire_takes_the_row_away(self, sink: Harness) -> None:
-        assert sink.send(update(ROW, verdict="RETIRE")).leaves == [(("1",), Delete())]
+        assert sink.send(update(ROW, verdict="REMOVE")).leaves == [(("1",), Delete())]
 
     def test_retire_under_a_new_key_takes_the_old_one_away(self, sink: Harness) -> None:
-        changed = update(ROW, id="2", verdict="RETIRE")
+        changed = update(ROW, id="2", verdict="REMOVE")
         assert sink.send(changed).leaves == [(("1",), Delete())]
 
     def test_retire_asks_for_the_key_only(self, make: Make) -> None:
         columns = 'Column("id"), Column("name", required=True, convert=int)'
         sink = make(FILTER, FILTERED, columns)
-        gone = update(ROW, name="no number", verdict="RETIRE")
+        gone = update(ROW, name="no number", verdict="REMOVE")
         assert sink.send(gone).leaves == [(("1",), Delete())]
 
     def test_a_delete_is_not_filtered(self, sink: Harness) -> None:
@@ -127,7 +127,7 @@ class TestVerdicts:
         sink = make(FILTER)
         error = refused(sink.send(create(**ROW)))
         assert str(error).startswith("sink_filter of plugin 'people' raised KeyError: column '")
-        assert str(error).endswith("is not read by this mapping: add it to reads")
+        assert str(error).endswith("is not read by this mapping: add it to extra_columns")
 
     @pytest.mark.parametrize("answer", ["True", "None", "'PASS'"])
     def test_anything_but_a_verdict_is_a_fault(self, make: Make, answer: str) -> None:
@@ -139,14 +139,15 @@ class TestVerdicts:
 
 class TestKeys:
     def test_a_new_key_is_a_departure_and_a_row(self, make: Make) -> None:
-        sink = make(declared='conflict=source_wins(), old_row=True, on_rekey=Mark({"name": "x"}),')
+        rekey = 'on_rekey=SetColumns({"name": "x"}),'
+        sink = make(declared="conflict=source_wins(), needs_before_image=True, " + rekey)
         left, written = sink.changes(update(ROW, id="2"))
-        assert (left.key, left.action, written.key) == (("1",), Mark({"name": "x"}), ("2",))
+        assert (left.key, left.action, written.key) == (("1",), SetColumns({"name": "x"}), ("2",))
 
     def test_without_a_rule_of_its_own_it_is_a_retirement(self, make: Make) -> None:
-        sink = make(declared="conflict=source_wins(), old_row=True, on_retire=Keep(),")
+        sink = make(declared="conflict=source_wins(), needs_before_image=True, on_remove=Ignore(),")
         left, _ = sink.changes(update(ROW, id="2"))
-        assert type(left.action).__name__ == "Keep"
+        assert type(left.action).__name__ == "Ignore"
 
     def test_a_row_that_did_not_belong_leaves_nothing(self, make: Make) -> None:
         sink = make(FILTER, FILTERED)
@@ -180,7 +181,7 @@ class TestReview:
     def test_a_row_that_belonged_is_for_review(self, sink: Harness) -> None:
         assert sink.send(delete(**ROW)).leaves == [(("1",), Review())]
 
-    @pytest.mark.parametrize("verdict", ["DROP", "RETIRE"])
+    @pytest.mark.parametrize("verdict", ["DROP", "REMOVE"])
     def test_a_row_that_did_not_is_not(self, sink: Harness, verdict: str) -> None:
         assert sink.send(delete(**ROW | {"verdict": verdict})).leaves == []
 
@@ -188,7 +189,7 @@ class TestReview:
 class TestMerge:
     @pytest.fixture
     def sink(self, make: Make) -> Harness:
-        return make(FILTER, MERGED + 'reads=("verdict",),')
+        return make(FILTER, MERGED + 'extra_columns=("verdict",),')
 
     def test_unchanged_columns_are_kept(self, sink: Harness) -> None:
         (write,) = sink.changes(update(ROW, city="Jaipur", at="6"))
@@ -335,7 +336,10 @@ class TestMasks:
         hook = (
             "\n@hookimpl\ndef sink_map(event, row):\n    return row | {'at': event.row['name']}\n"
         )
-        declared, columns = 'conflict=source_wins(), reads=("name",),', 'Column("id"), Column("at")'
+        declared, columns = (
+            'conflict=source_wins(), extra_columns=("name",),',
+            'Column("id"), Column("at")',
+        )
         sink = make(hook, declared=declared, columns=columns, policies=policies)
         assert SECRET not in str(refused(sink.send(create(**ROW | {"name": SECRET}))))
 
@@ -412,13 +416,13 @@ class TestLookups:
         )
 
     def test_one_that_has_to_exist_may_be_null(self, make: Make) -> None:
-        sink = make(columns=self.columns(", exists=True"), found={"name": {"a": "A"}})
+        sink = make(columns=self.columns(", must_resolve=True"), found={"name": {"a": "A"}})
         rows = [ROW | {"name": name} for name in ("a", None)]
         assert [sink.send(create(**row)).row["name"] for row in rows] == ["A", None]
         assert sink.send(create(**ROW | {"name": "c"})).waiting
 
     def test_an_event_that_fails_does_not_take_its_old_key_away(self, make: Make) -> None:
-        declared = "conflict=source_wins(), old_row=True,"
+        declared = "conflict=source_wins(), needs_before_image=True,"
         sink = make(declared=declared, columns=self.columns(", required=True"))
         refused(sink.send(update(ROW, id="2")))
 
@@ -450,7 +454,7 @@ class TestLookups:
 class TestKeysThatAreLookedUp:
     """Rows are known by what was found before anybody asks which of them are the same."""
 
-    DECLARED = "conflict=source_wins(), on_delete=Keep(), on_retire=Keep(),"
+    DECLARED = "conflict=source_wins(), on_delete=Ignore(), on_remove=Ignore(),"
     COLUMNS = (
         'Column("id", all_of("id", "name"), lookup=Lookup("SELECT %s, %s", database="south")'
         '{more}), Column("city")'
@@ -477,13 +481,13 @@ class TestKeysThatAreLookedUp:
         assert "column 'id' found nothing" in str(error)
 
     def test_no_departure_ever_has_half_a_key(self, make: Make) -> None:
-        sink = self.sink(make, declared=self.DECLARED + "old_row=True,")
+        sink = self.sink(make, declared=self.DECLARED + "needs_before_image=True,")
         moved = sink.apply(update(ROW, id="2"), delete(**ROW))
         assert [(type(change), change.key) for change in moved.changes] == [(Write, ("A",))]
         assert moved.counts == {"dropped": 2}
 
     def test_an_unchanged_large_value_leaves_the_key_alone(self, make: Make) -> None:
-        sink = self.sink(make, declared=self.DECLARED + "old_row=True,")
+        sink = self.sink(make, declared=self.DECLARED + "needs_before_image=True,")
         (change,) = sink.changes(create(id="1", name="Anna"))
         assert (change.key, change.values, change.partial) == (("A",), ("A", ABSENT), True)
 
@@ -502,7 +506,7 @@ def sink_filter(event):
     )
     fault = str(refused(make(beside=["shared"]).send(create(**ROW))))
     assert "sink_filter of plugin 'shared'" in fault
-    assert "column 'colour' is not read by this mapping: add it to reads" in fault
+    assert "column 'colour' is not read by this mapping: add it to extra_columns" in fault
 
 
 def test_changes_keep_the_order_of_their_events(make: Make) -> None:

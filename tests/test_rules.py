@@ -270,9 +270,9 @@ def sink_mapping():
                  Column("at", required=True)),
     )
 """
-MERGED = 'conflict=merge_changed("at"), old_row=True,'
+MERGED = 'conflict=merge_changed("at"), needs_before_image=True,'
 FULL = """
-    conflict=source_wins(), reads=("state",),
+    conflict=source_wins(), extra_columns=("state",),
     rules=(Rule("full", lambda row: row["score"] != 0, ("score",)),),
 """
 ONLY_OPEN = """
@@ -312,7 +312,7 @@ class TestInTheChain:
         sink = make(ONLY_OPEN, FULL)
         bad = ANNA | {"score": 0}
         assert sink.send(create(**bad | {"state": "DROP"})).error is None
-        assert sink.send(create(**bad | {"state": "RETIRE"})).leaves == [(("1",), Delete())]
+        assert sink.send(create(**bad | {"state": "REMOVE"})).leaves == [(("1",), Delete())]
         assert sink.send(create(**bad)).rule == "full"
 
     def test_a_row_that_leaves_may_break_any(self, make: Callable) -> None:

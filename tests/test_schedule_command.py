@@ -31,7 +31,7 @@ def sink_mapping():
         {more}
     )
 """
-SLOW = 'events=False, query=Query(select="SELECT id FROM crates, pg_sleep(60) WHERE {changed}"),'
+SLOW = 'streaming=False, query=Query(select="SELECT id FROM crates, pg_sleep(60) WHERE {changed}"),'
 BEHIND = "UPDATE sink.schedule SET done_until = now() - interval '2 days'"
 
 

@@ -12,7 +12,7 @@ import pytest
 from psycopg import errors
 
 from sink_runner.errors import ConfigError
-from sink_runner.plugin import ABSENT, Column, Delete, Mark, merge_changed, newest_wins
+from sink_runner.plugin import ABSENT, Column, Delete, SetColumns, merge_changed, newest_wins
 
 pytestmark = pytest.mark.postgres
 
@@ -72,7 +72,9 @@ class TestTypes:
 
     def test_a_merge_changes_it(self, written: Make, type_: str, first: Any, second: Any) -> None:
         made = written(
-            f"id int PRIMARY KEY, v {type_}, n int", conflict=merge_changed("n"), old_row=True
+            f"id int PRIMARY KEY, v {type_}, n int",
+            conflict=merge_changed("n"),
+            needs_before_image=True,
         )
         made.write(made.row(1, first, 1))
         assert made.write(made.row(1, first, 1)) == 0
@@ -102,7 +104,7 @@ class TestKeys:
         rows = [made.row(key, "old", "w", position=1) for key in (one, two)]
         made.write(*rows)
         made.write(made.row(one, "new", ABSENT, keep=1 << 2))
-        made.write(made.gone(rows[1].key[0], action=Mark({"v": "marked"})))
+        made.write(made.gone(rows[1].key[0], action=SetColumns({"v": "marked"})))
         assert sorted(made.rows("v, w")) == [("marked", "w"), ("new", "w")]
         assert made.write(made.gone(rows[0].key[0], position=5)) == 1
         assert made.rows("v") == [("marked",)]
@@ -143,7 +145,7 @@ class TestNames:
         quoted = '"' + name.replace('"', '""') + '"'
         made = written(f"id int PRIMARY KEY, {quoted} text")
         made.write(made.row(1, "a"), made.gone(2))
-        made.write(made.row(1, "b"), made.gone(1, action=Mark({name: "marked"})))
+        made.write(made.row(1, "b"), made.gone(1, action=SetColumns({name: "marked"})))
         assert made.rows() == [(1, "marked")]
 
     def test_and_of_a_table_and_its_key(self, written: Make, name: str) -> None:

@@ -5,13 +5,13 @@ import itertools
 import psycopg
 import pytest
 
-from sink_runner.plugin import Column, Constant, Mark, insert_once
+from sink_runner.plugin import Column, Constant, SetColumns, insert_once
 
 pytestmark = pytest.mark.postgres
 
 DDL = "id int PRIMARY KEY, name text, state text NOT NULL"
 COLUMNS = (Column("id"), Column("name"), Column("state", Constant("there")))
-MARK = Mark({"state": "gone"})
+MARK = SetColumns({"state": "gone"})
 
 
 def test_an_older_row_does_not_overwrite_a_newer_one(written) -> None:
@@ -38,7 +38,7 @@ def test_an_older_row_does_not_undo_a_mark(written) -> None:
 
 
 @pytest.mark.parametrize("action", [MARK, None], ids=["mark", "delete"])
-def test_an_older_departure_does_not_touch_a_newer_row(written, action: Mark | None) -> None:
+def test_an_older_departure_does_not_touch_a_newer_row(written, action: SetColumns | None) -> None:
     made = written(DDL, *COLUMNS)
     made.write(made.row(1, "new", "there", position=9))
     assert made.write(made.gone(1, action=action, position=5)) == 0
@@ -76,7 +76,7 @@ def test_what_needs_no_positions_keeps_none(written) -> None:
 
 
 def test_a_mapping_without_events_keeps_none(written) -> None:
-    made = written(DDL, *COLUMNS, events=False)
+    made = written(DDL, *COLUMNS, streaming=False)
     made.write(made.row(1, "one", "there"))
     assert positions(made.connection, made.name) == 0
 

@@ -13,9 +13,9 @@ from sink_runner.model.changes import READ
 from sink_runner.plugin import (
     ABSENT,
     Column,
-    Keep,
-    Mark,
+    Ignore,
     Review,
+    SetColumns,
     SyncTime,
     insert_once,
     merge_changed,
@@ -101,7 +101,7 @@ class TestOtherStrategies:
 
     @pytest.mark.parametrize("together", [True, False])
     def test_on_insert_is_left_alone_afterwards(self, written: Make, *, together: bool) -> None:
-        columns = [Column("id"), Column("a", on_insert=True), Column("b")]
+        columns = [Column("id"), Column("a", insert_only=True), Column("b")]
         made = written(DDL, *columns)
         rows = [made.row(1, "first", "one"), made.row(1, "second", "two")]
         for batch in [rows] if together else [[row] for row in rows]:
@@ -112,7 +112,7 @@ class TestOtherStrategies:
 class TestMergeChanged:
     @pytest.fixture
     def made(self, written: Make) -> Any:
-        return written(DDL, conflict=merge_changed("at"), old_row=True)
+        return written(DDL, conflict=merge_changed("at"), needs_before_image=True)
 
     def test_kept_columns_stay_as_they_are(self, made: Any) -> None:
         made.write(made.row(1, "theirs", "theirs", DAY[1]))
@@ -214,14 +214,14 @@ class TestDepartures:
     def test_a_mark_sets_what_it_says_and_makes_no_row(self, written: Make) -> None:
         made = written(DDL)
         made.write(made.row(1, "a", None, None), made.row(2, "a", None, None))
-        mark = Mark({"b": "gone", "at": DAY[1]})
+        mark = SetColumns({"b": "gone", "at": DAY[1]})
         assert made.write(made.gone(1, action=mark), made.gone(3, action=mark)) == 1
         assert made.write(made.gone(1, action=mark)) == 0  # it says so already
         assert made.rows() == [(1, "a", "gone", DAY[1]), (2, "a", None, None)]
 
     def test_a_review_is_recorded_and_the_row_stays(self, written: Make) -> None:
         source, target = "smart_citizen.public.t", "north.public.reviewed"
-        made = written(DDL, source=source, target=target, old_row=True)
+        made = written(DDL, source=source, target=target, needs_before_image=True)
         made.write(made.row(1, "a", None, None))
         made.write(made.gone(1, action=Review()))
         recorded = made.scratch.admin.execute(
@@ -233,7 +233,7 @@ class TestDepartures:
 
     def test_review_records_a_personal_key_hashed(self, written: Make) -> None:
         source, target = "smart_citizen.public.t", "north.public.hashed"
-        made = written(DDL, source=source, target=target, old_row=True)
+        made = written(DDL, source=source, target=target, needs_before_image=True)
         session = made.scratch.session()
         writer = made.another(session, source_key_shown=False)
         with session.transaction():
@@ -245,7 +245,7 @@ class TestDepartures:
     def test_keep_leaves_the_row(self, written: Make) -> None:
         made = written(DDL)
         made.write(made.row(1, "a", None, None))
-        assert made.write(made.gone(1, action=Keep())) == 0
+        assert made.write(made.gone(1, action=Ignore())) == 0
         assert made.rows("id") == [(1,)]
 
 
@@ -303,7 +303,7 @@ def test_wide_table_keeps_the_columns_it_is_told_to(
     """A bigint has a bit for 63 columns only; the others have theirs in further ones."""
     names = [f"c{at}" for at in range(columns)]
     ddl = ", ".join(["id int PRIMARY KEY", "at timestamp", *(f"{name} int" for name in names)])
-    made = written(ddl, conflict=merge_changed("at"), old_row=True)
+    made = written(ddl, conflict=merge_changed("at"), needs_before_image=True)
     made.write(made.row(1, DAY[1], *range(columns)))
     kept = [at for at in range(columns) if at % 3 == 0]
     keep = sum(1 << at + 2 for at in kept) + (READ if read else 0)

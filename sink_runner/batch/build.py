@@ -183,8 +183,8 @@ def _tools(
         most_bytes=config.waiting.max_bytes,
         identifies_row=identify_rows(mapping, parts.chain, source.format.key),
     )
-    table = candidate_table(plugin.name) if mapping.candidates else target.sql_name
-    order = () if mapping.candidates else target.index_order.get(frozenset(mapping.key), ())
+    table = candidate_table(plugin.name) if mapping.derived else target.sql_name
+    order = () if mapping.derived else target.index_order.get(frozenset(mapping.key), ())
     keys = TargetKeys(plugin.name, mapping, table, parts.columns, order)
     return BatchPipeline(
         name=plugin.name,
@@ -198,7 +198,7 @@ def _tools(
         declared=not (parts.chain.decides_writes or parts.route.reads_target),
         key_shown=_key_shown(source, parts),
         rekeyed=bool(parts.chain.maps or parts.chain.masks),
-        ties=mapping.events
+        ties=mapping.streaming
         and mapping.conflict.strategy is Strategy.NEWEST_WINS
         and not writer.keeps_positions,
         beside=_writers_beside(around),
@@ -238,12 +238,12 @@ def _key_shown(source: Source, parts: CompiledMapping) -> bool:
 def _touch_orphans(around: _Around, table: str, parts: CompiledMapping) -> str | None:
     """Notes the groups of the target that come from no candidate; None without candidates."""
     mapping = around.source.mapping
-    if mapping.candidates is None:
+    if mapping.derived is None:
         return None
     return Derivation(
         mapping=around.plugin.name,
         declared=mapping,
-        candidates=mapping.candidates,
+        candidates=mapping.derived,
         table=table,
         columns=parts.columns,
         target=around.target,

@@ -125,7 +125,7 @@ class FieldCheck:
         new = stored(self._new(column.name), column.pg)
         conditions = [there, differ([as_base(old, column.pg)], [new])]
         version = self._mapping.conflict.version
-        if version is not None and self._mapping.candidates is None:
+        if version is not None and self._mapping.derived is None:
             latest = stored(self._new(version), self._type(version))
             conditions.append(f"coalesce(t.{quoted(version)} <= {latest}, true)")
         if self._mapping.conflict.strategy is Strategy.MERGE_CHANGED:
@@ -142,4 +142,4 @@ class FieldCheck:
         """A column that is written once, or that the first row keeps, may hold anything."""
         once = self._mapping.conflict.strategy is Strategy.INSERT_ONCE
         names = column.name in self._keys.names and column.pg.is_exact
-        return not (once or column.column.on_insert or names)
+        return not (once or column.column.insert_only or names)

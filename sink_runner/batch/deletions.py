@@ -42,7 +42,7 @@ class Departures:
         """Those of a chunk's leaves whose row still leaves.  A key that is also written stays."""
         kept = {write.key for write in writes}
         leaves = [leave for leave in leaves if leave.key not in kept]
-        if not leaves or not self._mapping.events or not self._source.format.key:
+        if not leaves or not self._mapping.streaming or not self._source.format.key:
             return leaves
         found = self.keys.present(connection, [_texts(leave.key) for leave in leaves])
         leaves = [leaves[at] for at in sorted(found)]
@@ -101,8 +101,8 @@ class Departures:
         return not keys or self.missing is None or not self.missing(keys)
 
     def leaves(self, keys: Sequence[Key], position: int) -> list[Removal]:
-        """How these keys leave, by the mapping's `on_retire`."""
-        action, made = self._mapping.on_retire, []
+        """How these keys leave, by the mapping's `on_remove`."""
+        action, made = self._mapping.on_remove, []
         for key in keys:
             text = ",".join(key)
             message = Message(self._mapping.source_table.topic, ROWS, 0, text.encode(), None)

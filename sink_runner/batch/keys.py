@@ -34,7 +34,7 @@ class TargetKeys:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        candidates = self.declared.candidates
+        candidates = self.declared.derived
         return candidates.key if candidates else self.declared.key
 
     @cached_property

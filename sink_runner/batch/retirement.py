@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from ..model.batch import Batch
 from ..model.dead_letter import DeadLetter, fails
-from ..plugin import Keep
+from ..plugin import Ignore
 from ..writer.committer import Connection
 from .deletions import Seen
 from .keys import Key
@@ -55,7 +55,7 @@ class Retirement:
     def _how(self, seen: Seen, *, full: bool) -> tuple[Missing, Collection[Key] | None] | None:
         """What tells that a key is gone, and in which groups; None: nothing is to be retired."""
         mapping, report = self._tools.mapping, self._report
-        if isinstance(mapping.on_retire, Keep):
+        if isinstance(mapping.on_remove, Ignore):
             return None
         if mapping.query is not None:
             if report.counts["failed"]:

@@ -91,7 +91,7 @@ def _differing(
     for name, plugin in installed.items():
         if plugin.status is registry.Status.OFF and name in reported:
             yield name, Reported(reported[name].state, _STILL_ON)
-        if plugin.mapping and plugin.mapping.events and name not in reported:
+        if plugin.mapping and plugin.mapping.streaming and name not in reported:
             yield name, Reported("not running", _NOT_YET_ON)
 
 
@@ -103,7 +103,7 @@ def record(plugin: registry.Plugin, reported: Reported | None = None) -> dict[st
         "version": plugin.version,
         "source": plugin.mapping and plugin.mapping.source,
         "target": plugin.mapping and plugin.mapping.target,
-        "events": plugin.mapping and plugin.mapping.events,
+        "events": plugin.mapping and plugin.mapping.streaming,
         "hooks": plugin.hooks,
         "errors": plugin.errors,
         "state": reported and reported.state,
@@ -133,7 +133,7 @@ def table(
 def _way(plugin: registry.Plugin) -> str:
     if plugin.mapping is not None:
         way = f"{plugin.mapping.source} -> {plugin.mapping.target}"
-        return way if plugin.mapping.events else f"{way} (batch only)"
+        return way if plugin.mapping.streaming else f"{way} (batch only)"
     return "every mapping" if plugin.status is registry.Status.ON else ""
 
 

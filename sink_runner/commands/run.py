@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_any_runs(selection: Selection) -> None:
     """Raise ConfigError unless at least one mapping that reads events can be loaded."""
     mappings = [plugin.mapping for plugin in selection.usable if plugin.mapping is not None]
-    if any(mapping.events for mapping in mappings):
+    if any(mapping.streaming for mapping in mappings):
         return
     if selection.quarantined:
         raise ConfigError("\n".join(selection.faults()))

@@ -229,8 +229,8 @@ def pull(args: argparse.Namespace) -> int:
         if args.from_catalog:
             found = pulling.of_catalog(config, source)
         else:
-            found = pulling.of_registry(schemas, source) if mapping.events else {}
-            silent += [] if found or not mapping.events else [mapping.source]
+            found = pulling.of_registry(schemas, source) if mapping.streaming else {}
+            silent += [] if found or not mapping.streaming else [mapping.source]
         for path in pulling.write(args.folder, found):
             print(path)
     for name in silent:

@@ -19,7 +19,7 @@ from ..model.batch import Batch, WaitingKey
 from ..model.changes import Change, Write
 from ..model.dead_letter import DeadLetter, holds, ordering_key
 from ..model.message import ROWS, Message
-from ..plugin import Delete, Mark, TableMapping
+from ..plugin import Delete, SetColumns, TableMapping
 from ..transform.steps import Chain
 
 Connection = psycopg.Connection[Any]
@@ -130,7 +130,7 @@ def whole_rows(changes: Sequence[Change]) -> dict[int, Message]:
 def _replaces_row(change: Change) -> bool:
     if isinstance(change, Write):
         return not change.partial and not change.keep
-    return isinstance(change.action, Delete | Mark)
+    return isinstance(change.action, Delete | SetColumns)
 
 
 def can_supersede(
@@ -145,11 +145,11 @@ def can_supersede(
     if decides_itself or not mapping.replaces_rows or not source_key:
         return False
     # An update that changes the target's key removes the key that its predecessor wrote.
-    return not mapping.old_row or _is_key_fixed(mapping, source_key)
+    return not mapping.needs_before_image or _is_key_fixed(mapping, source_key)
 
 
 def _is_key_fixed(mapping: TableMapping, source_key: Collection[str]) -> bool:
-    names = mapping.candidates.key if mapping.candidates else mapping.key
+    names = mapping.derived.key if mapping.derived else mapping.key
     keyed = [column for column in mapping.columns if column.name in names]
     return all(set(column.sources) <= set(source_key) and not column.lookups for column in keyed)
 

@@ -72,7 +72,7 @@ class Rehearsal(NamedTuple):
 
     @property
     def key(self) -> Sequence[str]:
-        return (self.mapping.candidates or self.mapping).key
+        return (self.mapping.derived or self.mapping).key
 
     @property
     def shown(self) -> frozenset[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..plugin import AllOf, Column, Keep, TableMapping
+from ..plugin import AllOf, Column, Ignore, TableMapping
 
 
 def lookup_faults(mapping: TableMapping) -> Iterator[str]:
     for column in mapping.columns:
         yield from _column(column)
-    key = mapping.candidates.key if mapping.candidates else mapping.key
+    key = mapping.derived.key if mapping.derived else mapping.key
     keyed = [column.name for column in mapping.columns if column.lookups and column.name in key]
     if keyed and mapping.query is None:  # what a query leaves out is known by the target's own key
         yield from _departures(mapping, ", ".join(keyed))
@@ -19,8 +19,8 @@ def lookup_faults(mapping: TableMapping) -> Iterator[str]:
 def _column(column: Column) -> Iterator[str]:
     at = f"column {column.name!r}"
     together = isinstance(column.source, AllOf)
-    if column.exists and not column.lookups:
-        yield f"{at}: exists needs a lookup"
+    if column.must_resolve and not column.lookups:
+        yield f"{at}: must_resolve needs a lookup"
     if together and not column.sources:
         yield f"{at}: all_of() needs a column"
     if together and not (column.lookups or column.convert):
@@ -36,10 +36,10 @@ def _column(column: Column) -> Iterator[str]:
 
 def _departures(mapping: TableMapping, keyed: str) -> Iterator[str]:
     """A departure is not looked up: what its row was found by may have changed since."""
-    for name in ("on_delete", "on_retire", "on_rekey"):
+    for name in ("on_delete", "on_remove", "on_rekey"):
         action = getattr(mapping, name)
-        if not isinstance(action, Keep | None):
+        if not isinstance(action, Ignore | None):
             yield (
                 f"{name}={type(action).__name__}() needs the target's key, and {keyed} is looked "
-                f"up, for rows that are written only: set {name}=Keep()"
+                f"up, for rows that are written only: set {name}=Ignore()"
             )

@@ -15,10 +15,10 @@ from ..plugin import (
     Column,
     Constant,
     FirstOf,
-    Mark,
     OnTruncate,
     Review,
     Rule,
+    SetColumns,
     Strategy,
     SyncTime,
     Table,
@@ -68,7 +68,7 @@ def shared_candidates(mappings: Mapping[str, TableMapping]) -> Iterator[tuple[st
     """Candidate tables that several mappings would share, each with these mappings."""
     owners: dict[str, list[str]] = {}
     for name, mapping in sorted(mappings.items()):
-        if mapping.candidates is not None:
+        if mapping.derived is not None:
             owners.setdefault(candidate_name(name), []).append(name)
     yield from ((table, names) for table, names in owners.items() if len(names) > 1)
 
@@ -107,14 +107,14 @@ def _cycles_from(path: list[str], after: dict[str, list[str]]) -> Iterator[list[
 
 def _shapes(mapping: TableMapping) -> Iterator[str]:
     tuples = {"key": mapping.key, "columns": mapping.columns}
-    tuples |= {"reads": mapping.reads, "rules": mapping.rules}
-    if mapping.candidates is not None:
-        tuples["candidates.key"] = mapping.candidates.key
-        tuples["candidates.group"] = mapping.candidates.group
+    tuples |= {"extra_columns": mapping.extra_columns, "rules": mapping.rules}
+    if mapping.derived is not None:
+        tuples["derived.key"] = mapping.derived.key
+        tuples["derived.group"] = mapping.derived.group
     for name, value in tuples.items():
         if not isinstance(value, tuple):
             yield f'{name} must be a tuple, as in ("a",), not {type(value).__name__}'
-        elif not value and name not in ("reads", "rules"):
+        elif not value and name not in ("extra_columns", "rules"):
             yield f"{name} is empty"
         elif name == "columns" and not all(isinstance(part, Column) for part in value):
             yield "columns must hold Column values only"
@@ -141,11 +141,11 @@ def _key(mapping: TableMapping) -> Iterator[str]:
     names = [column.name for column in mapping.columns]
     yield from (f"column {name!r} is declared twice" for name in _repeated(names))
     yield from (f"key names column {name!r} twice" for name in _repeated(mapping.key))
-    if mapping.candidates is None:
+    if mapping.derived is None:
         yield from _undeclared("key", mapping.key, names)
         keyed = set(mapping.key)
     else:
-        keyed = set(mapping.candidates.key)
+        keyed = set(mapping.derived.key)
     for column in mapping.columns:
         if column.name in keyed and isinstance(column.source, SyncTime):
             yield f"key column {column.name!r} would be new with every write"
@@ -161,9 +161,9 @@ def _column(column: Column, mapping: TableMapping) -> Iterator[str]:
         yield f"{at}: required and default exclude each other"
     if column.max_length is not None and column.max_length < 1:
         yield f"{at}: max_length is less than 1"
-    if column.type is not None and mapping.candidates is None:
+    if column.type is not None and mapping.derived is None:
         yield f"{at}: type is for candidates only; the target's catalog knows the type"
-    if column.type is None and mapping.candidates is not None:
+    if column.type is None and mapping.derived is not None:
         yield f"{at}: a column of candidates needs a type"
     for lookup in column.lookups:
         if lookup.database not in _databases(mapping):
@@ -213,10 +213,10 @@ def _row_rules(mapping: TableMapping) -> Iterator[str]:
 def _conflict(mapping: TableMapping) -> Iterator[str]:
     strategy, version = mapping.conflict.strategy, mapping.conflict.version
     columns = {column.name: column for column in mapping.columns}
-    if strategy is Strategy.MERGE_CHANGED and not mapping.old_row:
+    if strategy is Strategy.MERGE_CHANGED and not mapping.needs_before_image:
         yield (
-            "merge_changed compares with the row before the change: set old_row=True and give "
-            "the source table REPLICA IDENTITY FULL"
+            "merge_changed compares with the row before the change: set needs_before_image=True "
+            "and give the source table REPLICA IDENTITY FULL"
         )
     if strategy not in (Strategy.NEWEST_WINS, Strategy.MERGE_CHANGED):
         return
@@ -224,60 +224,60 @@ def _conflict(mapping: TableMapping) -> Iterator[str]:
         yield f"{strategy.value} needs a version column"
     elif version not in columns:
         yield from _undeclared("version", (version,), columns)
-    elif mapping.candidates is None and version in mapping.key:
+    elif mapping.derived is None and version in mapping.key:
         yield f"version column {version!r} is part of the key, so it would decide nothing"
-    elif columns[version].on_insert:
-        yield f"version column {version!r} is on_insert, so it would never grow"
+    elif columns[version].insert_only:
+        yield f"version column {version!r} is insert_only, so it would never grow"
     elif isinstance(columns[version].source, SyncTime):
         yield f"version column {version!r} is the time of the write, so every write would win"
 
 
 def _contested(mapping: TableMapping) -> Iterator[str]:
-    if mapping.contested is None:
+    if mapping.conflict_detection is None:
         return
     if mapping.conflict.strategy not in (Strategy.NEWEST_WINS, Strategy.MERGE_CHANGED):
-        yield f"contested: {mapping.conflict.strategy.value} leaves nothing to contest"
-    if mapping.candidates is not None:
-        yield "contested: rows that are derived from candidates are nobody else's"
-    if not mapping.old_row:
+        yield f"conflict_detection: {mapping.conflict.strategy.value} leaves nothing to contest"
+    if mapping.derived is not None:
+        yield "conflict_detection: rows that are derived from candidates are nobody else's"
+    if not mapping.needs_before_image:
         yield (
-            "contested asks what the row was before the change: set old_row=True and give the "
-            "source table REPLICA IDENTITY FULL"
+            "conflict_detection asks what the row was before the change: set "
+            "needs_before_image=True and give the source table REPLICA IDENTITY FULL"
         )
 
 
 def _actions(mapping: TableMapping) -> Iterator[str]:
     actions: dict[str, Action | None] = {
         "on_delete": mapping.on_delete,
-        "on_retire": mapping.on_retire,
+        "on_remove": mapping.on_remove,
         "on_rekey": mapping.on_rekey,
     }
     for name, action in actions.items():
         match action:
-            case Review() if not mapping.old_row:
+            case Review() if not mapping.needs_before_image:
                 yield (
-                    f"{name}=Review() asks whether the row used to belong: set old_row=True and "
-                    "give the source table REPLICA IDENTITY FULL"
+                    f"{name}=Review() asks whether the row used to belong: set "
+                    "needs_before_image=True and give the source table REPLICA IDENTITY FULL"
                 )
-            case Mark(values) if not values:
-                yield f"{name}=Mark() sets no column"
-            case Mark(values) if set(values) & set(mapping.key):
-                yield f"{name}=Mark() sets a key column"
+            case SetColumns(values) if not values:
+                yield f"{name}=SetColumns() sets no column"
+            case SetColumns(values) if set(values) & set(mapping.key):
+                yield f"{name}=SetColumns() sets a key column"
 
 
 def _candidates(mapping: TableMapping) -> Iterator[str]:
-    candidates = mapping.candidates
+    candidates = mapping.derived
     if candidates is None:
         return
     names = [column.name for column in mapping.columns]
-    yield from _undeclared("candidates.key", candidates.key, names)
-    yield from _undeclared("candidates.group", candidates.group, names)
+    yield from _undeclared("derived.key", candidates.key, names)
+    yield from _undeclared("derived.group", candidates.group, names)
     if (candidates.expire_column is None) != (candidates.expire_after is None):
         yield "candidates: expire_column and expire_after go together"
     if candidates.expire_column is not None:
-        yield from _undeclared("candidates.expire_column", (candidates.expire_column,), names)
+        yield from _undeclared("derived.expire_column", (candidates.expire_column,), names)
     if "{candidates}" not in candidates.select:
-        yield "candidates.select does not read {candidates}"
+        yield "derived.select does not read {candidates}"
 
 
 def _batch(mapping: TableMapping) -> Iterator[str]:
@@ -286,12 +286,12 @@ def _batch(mapping: TableMapping) -> Iterator[str]:
             Cron(schedule.cron)
         except ValueError as fault:
             yield f"schedule: {fault}"
-    if not mapping.events and not mapping.schedules:
-        yield "events=False needs a schedule, or nothing would ever be written"
+    if not mapping.streaming and not mapping.schedules:
+        yield "streaming=False needs a schedule, or nothing would ever be written"
     if mapping.query is None:
         return
-    if mapping.events:
-        yield "a query needs events=False: an event knows only its own row"
+    if mapping.streaming:
+        yield "a query needs streaming=False: an event knows only its own row"
     names = [column.name for column in mapping.columns]
     yield from _undeclared("query.replaces", mapping.query.replaces, names)
 

@@ -205,7 +205,7 @@ def streaming(plugins: Iterable[Plugin]) -> dict[str, TableMapping]:
     return {
         plugin.name: plugin.mapping
         for plugin in plugins
-        if plugin.status is Status.ON and plugin.mapping is not None and plugin.mapping.events
+        if plugin.status is Status.ON and plugin.mapping is not None and plugin.mapping.streaming
     }
 
 

@@ -84,7 +84,7 @@ def undecided(
         types = origins.get(mapping_name, NOT_READ).types
         columns = [
             *((source, name, types.get(name, "")) for name in mapping.source_columns),
-            *((target, it.name, "") for it in mapping.columns if mapping.candidates is None),
+            *((target, it.name, "") for it in mapping.columns if mapping.derived is None),
         ]
         for table, column, type_ in columns:
             name = ColumnName(table.database, table.schema, table.name, column)

@@ -67,16 +67,16 @@ def spoils(
 
 
 def _spoilt(mapping: TableMapping, column: str, kind: MaskKind) -> str:
-    keys = {*mapping.key, *(mapping.candidates.key if mapping.candidates else ())}
+    keys = {*mapping.key, *(mapping.derived.key if mapping.derived else ())}
     if column in keys and kind is not MaskKind.HASH:
         return "is a key: two rows would become one"
     if kind is MaskKind.NULL and any(
-        it.required or it.exists for it in mapping.columns if it.name == column
+        it.required or it.must_resolve for it in mapping.columns if it.name == column
     ):
         return "is required: no row could be written"
     if column == mapping.conflict.version:
         return "decides which row is newer"
-    if mapping.contested is not None and column not in keys:
+    if mapping.conflict_detection is not None and column not in keys:
         return "is contested: a masked value would overwrite a real one"
     return ""
 

@@ -25,12 +25,12 @@ from .columns import (
 from .conflicts import (
     Action,
     Conflict,
-    Contested,
+    ConflictDetection,
     Delete,
-    Keep,
-    Mark,
+    Ignore,
     OnTruncate,
     Review,
+    SetColumns,
     Strategy,
     Tie,
     insert_once,
@@ -39,29 +39,28 @@ from .conflicts import (
     source_wins,
 )
 from .events import ABSENT, Change, Changes, Context, Event, Op, Row, Verdict
-from .mapping import Candidates, Query, Schedule, Table, TableMapping
+from .mapping import Derived, Query, Schedule, Table, TableMapping
 from .masked_value import MaskedValue
 
 __all__ = [
     "ABSENT",
     "Action",
     "AllOf",
-    "Candidates",
     "Change",
     "Changes",
     "Column",
     "Conflict",
+    "ConflictDetection",
     "Constant",
-    "Contested",
     "Context",
     "Delete",
+    "Derived",
     "Event",
     "EventError",
     "FatalError",
     "FirstOf",
-    "Keep",
+    "Ignore",
     "Lookup",
-    "Mark",
     "MaskedValue",
     "OnTruncate",
     "Op",
@@ -71,6 +70,7 @@ __all__ = [
     "Row",
     "Rule",
     "Schedule",
+    "SetColumns",
     "Strategy",
     "SyncTime",
     "Table",

@@ -82,7 +82,7 @@ class Column:
     """A pure function of the value, which has its Python type (`Event.row`)."""
     lookup: Lookup | tuple[Lookup, ...] | None = field(default=None, kw_only=True)
     """Of several, each looks up what the one before it found."""
-    exists: bool = field(default=False, kw_only=True)
+    must_resolve: bool = field(default=False, kw_only=True)
     """What is not NULL has to be found by the `lookup`, or the event waits as for `required`."""
     minimum: Any = field(default=None, kw_only=True)
     """Less than this breaks the rule ``minimum``: the event goes to the dead letters."""
@@ -92,10 +92,10 @@ class Column:
     """Anything else breaks the rule ``one_of``."""
     max_length: int | None = field(default=None, kw_only=True)
     """Longer text is cut, counted in characters."""
-    on_insert: bool = field(default=False, kw_only=True)
+    insert_only: bool = field(default=False, kw_only=True)
     """Written when the row is created, left alone afterwards."""
     type: str | None = field(default=None, kw_only=True)
-    """PostgreSQL type; only for the columns of `Candidates`, which has no catalog to ask."""
+    """PostgreSQL type; only for the columns of `Derived`, which has no catalog to ask."""
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def insert_once() -> Conflict:
 def merge_changed(version: str) -> Conflict:
     """As `newest_wins`, but only for the columns that the event changed and that are not NULL.
 
-    Needs the old row (`TableMapping.old_row`).
+    Needs the old row (`TableMapping.needs_before_image`).
     """
     return Conflict(Strategy.MERGE_CHANGED, version)
 
@@ -75,10 +75,10 @@ class Tie(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contested:
+class ConflictDetection:
     """The target's owner changes the same rows: what meets there is recorded as a conflict.
 
-    Needs `old_row`: an event whose row before the change is what the target has contests
+    Needs `needs_before_image`: an event whose row before the change is what the target has contests
     nothing.  For `newest_wins` and `merge_changed` alone; the others leave nothing to contest.
     """
 
@@ -97,7 +97,7 @@ class OnTruncate(enum.Enum):
     """The target is emptied in the transaction that moves the offset past the TRUNCATE.
 
     Rows of the API's callbacks stay.  A topic with several partitions needs `source_wins` or
-    `candidates`, which remember the position of each row."""
+    `derived`, which remember the position of each row."""
     KEEP = "keep"
     """The target keeps its rows."""
 
@@ -108,12 +108,12 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class Ignore:
     """Leave the target row as it is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class SetColumns:
     """Set these columns of the target row, if it is there."""
 
     values: Mapping[str, Any]
@@ -130,4 +130,4 @@ class Review:
     conflict_type: str = "deletion_conflict"
 
 
-Action: TypeAlias = Delete | Keep | Mark | Review
+Action: TypeAlias = Delete | Ignore | SetColumns | Review

@@ -42,8 +42,8 @@ class Verdict(enum.Enum):
     """The row belongs in the target."""
     DROP = enum.auto()
     """This event changes nothing in the target."""
-    RETIRE = enum.auto()
-    """The row no longer belongs in the target: apply the mapping's `on_retire`."""
+    REMOVE = enum.auto()
+    """The row no longer belongs in the target: apply the mapping's `on_remove`."""
 
 
 # Not frozen: assigning through object.__setattr__ would triple the cost of the hot path.
@@ -59,7 +59,7 @@ class Event:
     op: Op
     row: Mapping[str, Any]
     before: Mapping[str, Any] | None = None
-    """The row before an update or delete, if the mapping declares `old_row`."""
+    """The row before an update or delete, if the mapping declares `needs_before_image`."""
     committed_at: datetime
     """When the source committed the change, naive UTC."""
     position: int | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from .columns import Column, Rule
-from .conflicts import Action, Conflict, Contested, Delete, OnTruncate
+from .conflicts import Action, Conflict, ConflictDetection, Delete, OnTruncate
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def _quoted(part: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
+class Derived:
     """Several source rows compete for a target row, so the losers must be remembered.
 
     The mapping's `columns` then describe the candidate table, keyed by `key`; `select` is
@@ -124,31 +124,31 @@ class TableMapping:
     """Columns of the target with a unique constraint over them."""
     columns: tuple[Column, ...]
     conflict: Conflict
-    reads: tuple[str, ...] = ()
+    extra_columns: tuple[str, ...] = ()
     """Source columns that the hooks read besides those the columns name."""
     reads_unmasked: tuple[str, ...] = ()
     """Source columns whose values the hooks need, though the policies mask them for the target.
     A hook gets any other such column as a `MaskedValue`."""
-    old_row: bool = False
+    needs_before_image: bool = False
     """The mapping needs the row before the change: the source has REPLICA IDENTITY FULL."""
     on_delete: Action = field(default_factory=Delete)
     """The source row was deleted."""
-    on_retire: Action = field(default_factory=Delete)
-    """A filter said RETIRE."""
+    on_remove: Action = field(default_factory=Delete)
+    """A filter said REMOVE."""
     on_rekey: Action | None = None
-    """An update gave the row another target key; None means as `on_retire`."""
+    """An update gave the row another target key; None means as `on_remove`."""
     on_truncate: OnTruncate = OnTruncate.STOP
     """The source table was truncated; an event tells so, with no row in it."""
-    candidates: Candidates | None = None
+    derived: Derived | None = None
     rules: tuple[Rule, ...] = ()
     """What must hold of every row, besides what the columns say."""
     schedules: tuple[Schedule, ...] = ()
     """When the batch form runs."""
-    events: bool = True
+    streaming: bool = True
     """False: the topic is not read, and the batch form alone writes."""
     query: Query | None = None
-    """What the batch form reads if it is not the table itself; needs ``events=False``."""
-    contested: Contested | None = None
+    """What the batch form reads if it is not the table itself; needs ``streaming=False``."""
+    conflict_detection: ConflictDetection | None = None
     """The target's rows are changed by their owner as well."""
     shared_target: bool = False
     """The target has rows that others write: a full batch retires only what this mapping once
@@ -173,16 +173,20 @@ class TableMapping:
         """Whether a newer event supersedes older dead letters of its source row.
 
         It does where `Strategy.replaces_rows` holds, unless the first row of a key leaves something
-        behind that later ones do not replace (a column with `on_insert`), or the row before the
-        change decides what a conflict is (`contested`).  Rows derived from `candidates` are derived
-        anew from whole candidates, so they do not depend on earlier events.
+        behind that later ones do not replace (a column with `insert_only`), or the row before the
+        change decides what a conflict is (`conflict_detection`).  `derived` rows are computed from
+        whole candidates, so they do not depend on earlier events.
         """
-        on_insert = any(column.on_insert and column.sources for column in self.columns)
-        return self.conflict.strategy.replaces_rows and self.contested is None and not on_insert
+        insert_only = any(column.insert_only and column.sources for column in self.columns)
+        return (
+            self.conflict.strategy.replaces_rows
+            and self.conflict_detection is None
+            and not insert_only
+        )
 
     @property
     def source_columns(self) -> tuple[str, ...]:
         """Every source column the mapping uses, each once, in order of first use."""
         used = [name for column in self.columns for name in column.sources]
         ruled = [name for rule in self.rules for name in rule.reads]
-        return tuple(dict.fromkeys([*used, *self.reads, *ruled]))
+        return tuple(dict.fromkeys([*used, *self.extra_columns, *ruled]))

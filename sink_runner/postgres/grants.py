@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..plugin import Delete, Mark, OnTruncate, Strategy, TableMapping
+from ..plugin import Delete, OnTruncate, SetColumns, Strategy, TableMapping
 from .catalog import qualified, quoted
 
 ORIGIN_FUNCTIONS = [
@@ -102,7 +102,7 @@ def _source(name: str, mapping: TableMapping, roles: Roles) -> Iterator[str]:
     table = mapping.source_table
     used, schema = qualified(table.schema, table.name), quoted(table.schema)
     yield f"-- mapping {name} reads {table}"
-    if mapping.events:
+    if mapping.streaming:
         yield f"GRANT USAGE ON SCHEMA {schema} TO {quoted(roles.capture)};"
         yield f"GRANT SELECT ON {used} TO {quoted(roles.capture)};"
     yield f"GRANT USAGE ON SCHEMA {schema} TO {quoted(roles.reader)};"
@@ -117,7 +117,7 @@ def _target(name: str, mapping: TableMapping, writer: str) -> Iterator[str]:
     used = qualified(table.schema, table.name)
     yield f"-- mapping {name} writes {table}"
     yield f"GRANT USAGE ON SCHEMA {quoted(table.schema)} TO {role};"
-    if mapping.candidates is not None:  # its SQL decides on the columns
+    if mapping.derived is not None:  # its SQL decides on the columns
         yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {used} TO {role};"
         return
     written = [column.name for column in mapping.columns]
@@ -148,12 +148,12 @@ def _queries(name: str, mapping: TableMapping, database: str, reader: str) -> It
 
 
 def _marked(mapping: TableMapping) -> list[str]:
-    actions = (mapping.on_delete, mapping.on_retire, mapping.on_rekey)
-    return [name for one in actions if isinstance(one, Mark) for name in one.values]
+    actions = (mapping.on_delete, mapping.on_remove, mapping.on_rekey)
+    return [name for one in actions if isinstance(one, SetColumns) for name in one.values]
 
 
 def _deletes(mapping: TableMapping) -> bool:
-    actions = (mapping.on_delete, mapping.on_retire, mapping.on_rekey)
+    actions = (mapping.on_delete, mapping.on_remove, mapping.on_rekey)
     empties = mapping.on_truncate is OnTruncate.EMPTY
     return empties or any(isinstance(one, Delete) for one in actions)
 

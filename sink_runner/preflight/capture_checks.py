@@ -22,7 +22,7 @@ def check_capture(subject: Subject) -> Iterator[Fault]:
     """The connector's lists let the source and every column of the mapping pass."""
     capture, table = subject.capture, subject.source.table
     directory = subject.config.capture.directory
-    if not subject.mapping.events or directory is None:
+    if not subject.mapping.streaming or directory is None:
         return
     if capture is None:
         yield Fault(
@@ -63,7 +63,7 @@ def check_capture(subject: Subject) -> Iterator[Fault]:
 def check_capture_role(subject: Subject) -> Iterator[Fault]:
     """The role of capture may replicate, and read the source for a snapshot."""
     capture, source = subject.capture, subject.source
-    if capture is None or capture.user is None or not subject.mapping.events:
+    if capture is None or capture.user is None or not subject.mapping.streaming:
         return
     role, session = capture.user, subject.reading
     found = session.execute(_ROLE, (role,)).fetchone()

@@ -47,7 +47,7 @@ _PARSED = frozenset({_NUMBER, _TRUTH, _UUID, _MOMENT, _TIME, _SPAN, _ARRAY})
 def check_casts(subject: Subject) -> Iterator[Fault]:
     """Every column that reaches the target as it is can be read by the target's type."""
     mapping = subject.mapping
-    if mapping.candidates is not None or mapping.query is not None:
+    if mapping.derived is not None or mapping.query is not None:
         return
     for column in mapping.columns:
         target = subject.target_catalog.columns.get(column.name)

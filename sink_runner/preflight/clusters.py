@@ -137,7 +137,7 @@ def cluster_fault(mapping: str, database: str, kept: Cluster | None, now: Cluste
 
 def check_cluster(subject: Subject) -> Iterable[Fault]:
     """The check of the list: the source is the cluster that the positions are of."""
-    if not subject.mapping.events:
+    if not subject.mapping.streaming:
         return
     if subject.reading.execute(_MAY_ASK).fetchone() != (True,):
         role = subject.reading.info.user

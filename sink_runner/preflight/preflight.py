@@ -143,7 +143,7 @@ def check_topic(name: str, mapping: TableMapping, config: Config) -> Sequence[Fi
 
     Raises RetriableError where Kafka does not answer.
     """
-    if not mapping.events:
+    if not mapping.streaming:
         return ()
     kafka, name_of_topic = KafkaConnection.of(config.kafka), mapping.source_table.topic
     faults = topic_faults(kafka, name_of_topic, read_topic(kafka, name_of_topic))

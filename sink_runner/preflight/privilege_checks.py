@@ -44,7 +44,7 @@ def check_reader(subject: Subject) -> Iterator[Fault]:
     if source.kind in _GRANTABLE:
         names.append("xmin")  # tells what was written since the last run
     present = [name for name in dict.fromkeys(names) if name in source.columns or name == "xmin"]
-    needed = bool(mapping.schedules) or not mapping.events
+    needed = bool(mapping.schedules) or not mapping.streaming
     for fault in _column_faults(subject.reading, source, "SELECT", present):
         yield Fault(
             f"{fault.problem}, which a batch reads",
@@ -69,14 +69,14 @@ def check_writer(subject: Subject) -> Iterator[Fault]:
         yield Fault(
             f"role {role} may not delete rows of {target.table}",
             "DELETE, since a deleted or retired source row leaves the target",
-            f"GRANT DELETE ON {target.sql_name} TO {quoted(role)}, or declare on_delete=Keep()",
+            f"GRANT DELETE ON {target.sql_name} TO {quoted(role)}, or declare on_delete=Ignore()",
         )
 
 
 def _needed(subject: Subject) -> dict[str, Sequence[str]]:
     """Privileges, and the columns of the target that each is needed on."""
     mapping = subject.mapping
-    if mapping.candidates is not None:
+    if mapping.derived is not None:
         try:
             derived = subject.derived
         except psycopg.Error:

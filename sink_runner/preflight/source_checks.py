@@ -30,19 +30,19 @@ SELECT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = %s AND p.polpermissive
 def check_kind(subject: Subject) -> Iterator[Fault]:
     """A table whose changes are not in the log, or come under another name."""
     source, mapping = subject.source, subject.mapping
-    if mapping.query is None and not source.primary_key and not mapping.events:
+    if mapping.query is None and not source.primary_key and not mapping.streaming:
         yield Fault(
             f"{mapping.source} has no primary key, by which a batch reads it",
             "a primary key, or a query",
             f"ALTER TABLE {source.sql_name} ADD PRIMARY KEY (...)",
         )
-    if not mapping.events:
+    if not mapping.streaming:
         return
     if not source.is_table:
         yield Fault(
             f"{mapping.source} is a {KINDS[source.kind]}: PostgreSQL does not publish its changes",
             "a table",
-            "name the table behind it as source, or declare events=False and a schedule",
+            "name the table behind it as source, or declare streaming=False and a schedule",
         )
     elif source.persistence != "p":
         kind = "an unlogged" if source.persistence == "u" else "a temporary"
@@ -78,7 +78,7 @@ def check_columns(subject: Subject) -> Iterator[Fault]:
     source, mapping = subject.source, subject.mapping
     if mapping.query is not None:
         return  # its columns are those of the query
-    if mapping.events:
+    if mapping.streaming:
         yield from _alike(subject)
     for name in mapping.source_columns:
         column = source.columns.get(name)
@@ -89,7 +89,7 @@ def check_columns(subject: Subject) -> Iterator[Fault]:
                 "correct the name in the plugin",
                 column=name,
             )
-        elif column is not None and column.generated and mapping.events:
+        elif column is not None and column.generated and mapping.streaming:
             yield Fault(
                 f"column {name} of {mapping.source} is generated: logical replication leaves it "
                 "out of every change",
@@ -118,7 +118,7 @@ def _alike(subject: Subject) -> Iterator[Fault]:
 def check_replica_identity(subject: Subject) -> Iterator[Fault]:
     """The old row of a change has to carry the source's key and the target's."""
     mapping, source = subject.mapping, subject.source
-    if not mapping.events or not source.is_table:
+    if not mapping.streaming or not source.is_table:
         return
     wanted = [name for name in columns_before(mapping) if name in source.columns]
     key = source.primary_key
@@ -128,12 +128,12 @@ def check_replica_identity(subject: Subject) -> Iterator[Fault]:
     if subject.follows:
         yield from _deferrable_key(subject)
     beyond = sorted(set(wanted) - set(key))
-    if beyond and not mapping.old_row:
+    if beyond and not mapping.needs_before_image:
         yield Fault(
             f"an update of {', '.join(beyond)} in {mapping.source} gives the row another key in "
             f"{mapping.target} and would leave the old row there",
             "the mapping to ask for the row before the change",
-            "declare old_row=True in the plugin",
+            "declare needs_before_image=True in the plugin",
             column=beyond[0],
         )
 
@@ -164,7 +164,7 @@ def _identity(
     mapping = subject.mapping
     full = f"ALTER TABLE {identity.table} REPLICA IDENTITY FULL"
     carries = _SETTINGS[identity.setting]
-    if mapping.old_row and identity.setting != "f":
+    if mapping.needs_before_image and identity.setting != "f":
         yield Fault(
             f"the replica identity of {identity.table} is {carries}, and the mapping needs the "
             "whole row before a change",
@@ -187,7 +187,7 @@ def _identity(
 def check_publication(subject: Subject) -> Iterator[Fault]:
     """Every change of the source is published, under the name that the mapping reads."""
     source = subject.source
-    if not (subject.mapping.events and source.is_table and source.persistence == "p"):
+    if not (subject.mapping.streaming and source.is_table and source.persistence == "p"):
         return
     yield from publication_faults(
         subject.publications,
@@ -211,6 +211,6 @@ def check_row_security(subject: Subject) -> Iterator[Fault]:
         "a reader that sees every row",
         f'CREATE POLICY sink_reads ON {source.sql_name} FOR SELECT TO "{role}" USING (true), or '
         f'ALTER ROLE "{role}" BYPASSRLS',
-        refused=bool(subject.mapping.schedules) or not subject.mapping.events,
+        refused=bool(subject.mapping.schedules) or not subject.mapping.streaming,
         refuses_batch=True,
     )

@@ -74,7 +74,7 @@ class SourceWatch:
         """
         self._name = name
         self._table = mapping.source_table
-        self._needs_before = {Op.DELETE, Op.UPDATE} if mapping.old_row else {Op.DELETE}
+        self._needs_before = {Op.DELETE, Op.UPDATE} if mapping.needs_before_image else {Op.DELETE}
         self._source = source
         self._check = check
         self._connection: Connection | None = None

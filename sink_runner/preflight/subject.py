@@ -9,7 +9,7 @@ from functools import cached_property
 from ..config import Config
 from ..config.dsn import Dsn
 from ..kafka.capture import CaptureSettings, read_capture
-from ..plugin import Delete, Keep, Mark, Strategy, TableMapping
+from ..plugin import Delete, Ignore, SetColumns, Strategy, TableMapping
 from ..postgres.catalog import TableCatalog, quoted
 from ..postgres.session import Connection
 from ..postgres.target_column import staged
@@ -54,15 +54,15 @@ class Subject:
         """Whether updates and deletes of the source matter, and not its new rows alone."""
         mapping = self.mapping
         kept = all(
-            isinstance(action, Keep | None)
-            for action in (mapping.on_delete, mapping.on_retire, mapping.on_rekey)
+            isinstance(action, Ignore | None)
+            for action in (mapping.on_delete, mapping.on_remove, mapping.on_rekey)
         )
         return not (mapping.conflict.strategy is Strategy.INSERT_ONCE and kept)
 
     @cached_property
     def written(self) -> tuple[str, ...]:
         """The target's columns that the mapping fills; none where a derivation decides."""
-        if self.mapping.candidates is not None:
+        if self.mapping.derived is not None:
             return ()
         return tuple(column.name for column in self.mapping.columns)
 
@@ -70,7 +70,7 @@ class Subject:
     def updated(self) -> tuple[str, ...]:
         """The target's columns that a later row of the same key overwrites."""
         mapping = self.mapping
-        if mapping.conflict.strategy is Strategy.INSERT_ONCE or mapping.candidates is not None:
+        if mapping.conflict.strategy is Strategy.INSERT_ONCE or mapping.derived is not None:
             return ()
         timed = {column.name for column in mapping.columns} - {
             column.name for column in staged(mapping.columns)
@@ -79,7 +79,7 @@ class Subject:
         return tuple(
             column.name
             for column in mapping.columns
-            if column.name not in own and (not column.on_insert or column.name in timed)
+            if column.name not in own and (not column.insert_only or column.name in timed)
         )
 
     def _is_exact(self, name: str) -> bool:
@@ -99,7 +99,7 @@ class Subject:
 
         Raises psycopg.Error where its query does not run.
         """
-        candidates = self.mapping.candidates
+        candidates = self.mapping.derived
         assert candidates is not None
         columns = staged(self.mapping.columns)
         typed = [f"NULL::{column.type} AS {quoted(column.name)}" for column in columns]
@@ -117,18 +117,18 @@ class Subject:
     def marked(self) -> tuple[str, ...]:
         """The target's columns that a row's removal sets."""
         mapping = self.mapping
-        actions = (mapping.on_delete, mapping.on_retire, mapping.on_rekey)
-        names = [name for one in actions if isinstance(one, Mark) for name in one.values]
+        actions = (mapping.on_delete, mapping.on_remove, mapping.on_rekey)
+        names = [name for one in actions if isinstance(one, SetColumns) for name in one.values]
         return tuple(dict.fromkeys(names))
 
     @property
     def deletes(self) -> bool:
         """Whether the mapping is sure to delete rows of the target."""
         mapping = self.mapping
-        if mapping.candidates is not None:
+        if mapping.derived is not None:
             return True
-        if mapping.events:
+        if mapping.streaming:
             return isinstance(mapping.on_delete, Delete)
         whole = any(schedule.full for schedule in mapping.schedules)
         replaced = mapping.query is not None and bool(mapping.query.replaces)
-        return isinstance(mapping.on_retire, Delete) and (whole or replaced)
+        return isinstance(mapping.on_remove, Delete) and (whole or replaced)

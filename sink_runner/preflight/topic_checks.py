@@ -14,7 +14,7 @@ _PUBLISHED = "SELECT DISTINCT schemaname::text, tablename::text FROM pg_publicat
 def check_topic_of_its_own(subject: Subject) -> Iterator[Fault]:
     """Debezium replaces what a topic's name may not hold by an underscore, for every table."""
     mapping = subject.mapping
-    if not mapping.events:
+    if not mapping.streaming:
         return
     source = mapping.source_table
     published = subject.reading.execute(_PUBLISHED).fetchall()

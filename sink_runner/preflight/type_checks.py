@@ -33,7 +33,7 @@ _BITS = "V"
 
 def check_types(subject: Subject) -> Iterator[Fault]:
     """A column whose values would always be refused, or would be read as something else."""
-    if subject.mapping.candidates is not None:
+    if subject.mapping.derived is not None:
         return
     for column in subject.mapping.columns:
         target = subject.target_catalog.columns.get(column.name)
@@ -58,7 +58,7 @@ def check_constants(subject: Subject) -> Iterator[Fault]:
         target = subject.target_catalog.columns.get(column.name)
         constant = column.source.value if isinstance(column.source, Constant) else None
         value = column.default if constant is None else constant
-        if value is None or target is None or subject.mapping.candidates is not None:
+        if value is None or target is None or subject.mapping.derived is not None:
             continue
         reason = _constant_refusal(value, target, subject)
         if reason is not None and column.max_length is None and not column.lookups:

@@ -68,7 +68,7 @@ def missing(applied: Mapping[int, int | None], held: Mapping[int, Bounds]) -> in
 
 def compares(mapping: TableMapping) -> bool:
     """Does a position decide which of two rows stays, time set aside?"""
-    return mapping.candidates is not None or mapping.conflict.strategy is Strategy.SOURCE_WINS
+    return mapping.derived is not None or mapping.conflict.strategy is Strategy.SOURCE_WINS
 
 
 def forget(connection: Connection, name: str, mapping: TableMapping) -> Forgotten:
@@ -78,7 +78,7 @@ def forget(connection: Connection, name: str, mapping: TableMapping) -> Forgotte
     connection.execute(_FORGET_CLUSTER, (name,))
     letters = connection.execute(_DISCARD, (name,)).rowcount if compares(mapping) else 0
     (left,) = connection.execute(_LEFT, (name,)).fetchone() or (0,)
-    if mapping.candidates is not None:
+    if mapping.derived is not None:
         table = candidate_table(name)
         if connection.execute(_KNOWN, (table,)).fetchone() == (True,):
             query = f"UPDATE {table} SET {POSITION} = 0, {ORDINAL} = 0"

@@ -13,7 +13,7 @@ from ..kafka.connection import KafkaConnection
 from ..kafka.identify import identify
 from ..kafka.offset_queries import bounds
 from ..loading.registry import Plugin
-from ..plugin import Keep, TableMapping
+from ..plugin import Ignore, TableMapping
 from ..postgres.error_classes import classify_error
 from ..postgres.migrations import migrate
 from ..postgres.session import connect
@@ -43,7 +43,7 @@ class Finding:
 def look(database: str, plugins: Iterable[Plugin], config: Config) -> Iterator[Finding]:
     """What there is to do, and nothing is done yet."""
     for name, mapping, writes in _concerned(database, plugins):
-        left, lost = _records(name, mapping, config) if mapping.events else (0, 0)
+        left, lost = _records(name, mapping, config) if mapping.streaming else (0, 0)
         batch = lost > 0 or (not writes and _follows(mapping))
         yield Finding(mapping=name, writes=writes, behind=left, missing=lost, batch=batch)
 
@@ -54,7 +54,7 @@ def forget_positions(
     """Forget the positions of the lost log, wherever they are remembered."""
     found = {}
     for name, mapping, writes in _concerned(database, plugins):
-        if writes or not mapping.events:  # a batch notices by itself
+        if writes or not mapping.streaming:  # a batch notices by itself
             continue
         dsn = find_database(config.databases, mapping.target_table.database).dsn
         try:
@@ -80,8 +80,8 @@ def _concerned(
 
 def _follows(mapping: TableMapping) -> bool:
     """Does the target go back to what the source says now, without an event?"""
-    leaves = not isinstance(mapping.on_retire, Keep)
-    return not mapping.events or leaves or compares(mapping)
+    leaves = not isinstance(mapping.on_remove, Ignore)
+    return not mapping.streaming or leaves or compares(mapping)
 
 
 def _records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int]:

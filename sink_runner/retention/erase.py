@@ -182,7 +182,7 @@ class Eraser:
 
     def _marks(self, person: Person) -> list[bytes]:
         """The fingerprints of the keys of Kafka's records and of batch rows."""
-        topics = [person.mapping.source_table.topic] if person.mapping.events else []
+        topics = [person.mapping.source_table.topic] if person.mapping.streaming else []
         return [
             mark
             for key in person.source_keys

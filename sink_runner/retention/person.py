@@ -77,12 +77,12 @@ class Person:
 
     @property
     def key(self) -> tuple[str, ...]:
-        return (self.mapping.candidates or self.mapping).key
+        return (self.mapping.derived or self.mapping).key
 
     @property
     def candidates(self) -> str | None:
         """The name of the table of candidates, quoted."""
-        if self.mapping.candidates is None:
+        if self.mapping.derived is None:
             return None
         return qualified("sink", candidate_name(self.name))
 
@@ -120,7 +120,7 @@ class Person:
         columns = [name for name in self.target_columns if name in self.target.columns]
         if len(self.key) == 1 and self.key[0] in self.target_columns:
             self.target_keys.add((self.value,))
-        if self.mapping.candidates is None:
+        if self.mapping.derived is None:
             found = self._ask(connection, self.target.sql_name, self.key, columns)
         elif self.has_candidates(connection):
             table = Table(self.mapping.target_table.database, "sink", candidate_name(self.name))
@@ -182,7 +182,7 @@ class Person:
         return ", ".join(pg.canonical(pg.read(f"s.{quoted(name)}")) for name, pg in types)
 
     def _asked(self, connection: Connection, expression: str, more: str = "") -> list[str]:
-        if not self.target_keys or (self.mapping.candidates and self.keyed is None):
+        if not self.target_keys or (self.mapping.derived and self.keyed is None):
             return []
         parts = ", ".join(f"%(k{at})s::text AS {quoted(n)}" for at, n in enumerate(self.key))
         query = f"SELECT {expression} FROM (SELECT {parts}) s {more}".encode()

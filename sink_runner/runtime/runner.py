@@ -83,7 +83,7 @@ def _report_quarantined(quarantined: Mapping[str, str], health: Health) -> None:
 
 def _threads(around: RuntimeContext, *, strict: bool) -> list[MappingThread]:
     """Make a thread for each mapping that reads events; with `strict`, build its worker first."""
-    streaming = [one for one in around.plugins if one.mapping is not None and one.mapping.events]
+    streaming = [one for one in around.plugins if one.mapping is not None and one.mapping.streaming]
     healths = {one.name: around.health.mapping(one.name) for one in streaming}
     built = _build_all(streaming, around) if strict else {}
     return [

@@ -70,7 +70,7 @@ def watch(
 
 
 def _target(mapping: TableMapping, config: Config) -> Mapping[str, ColumnShape] | None:
-    if mapping.candidates is not None:
+    if mapping.derived is not None:
         return None  # the columns are those of a table of ours
     table = mapping.target_table
     return present_row(find_database(config.databases, table.database).dsn, table).columns

@@ -90,7 +90,7 @@ def check(name: str, mapping: TableMapping, sources: Sources) -> list[Finding]:
         row = source_row(mapping, sources.config)
         now = rules.check(row, contract, "the database")
         found += now
-    if sources.registry is not None and mapping.events:
+    if sources.registry is not None and mapping.streaming:
         found += _of_registry(rules, mapping, sources.registry, contract, now)
     return list(_once(found))
 

@@ -180,7 +180,7 @@ class Rules:
     @property
     def _never_null(self) -> frozenset[str]:
         mapping = self.mapping
-        key = mapping.candidates.key if mapping.candidates else mapping.key
+        key = mapping.derived.key if mapping.derived else mapping.key
         columns = [c for c in mapping.columns if c.required or c.name in key]
         return frozenset(name for column in columns for name in column.sources)
 
@@ -250,7 +250,7 @@ class Rules:
 
     def _straight(self) -> Iterable[Column]:
         """The columns whose values reach the target as they are."""
-        if self.mapping.candidates is not None or self.mapping.query is not None:
+        if self.mapping.derived is not None or self.mapping.query is not None:
             return ()
         return [
             column

@@ -140,7 +140,7 @@ class Harness:
             Shape(_columns(after, sample, sample.after), _columns(before, sample, sample.before))
         )
         header = b"\0" + (len(self._shapes) - 1).to_bytes(4)
-        seen = sample.before if self.mapping.old_row or sample.op == "d" else None
+        seen = sample.before if self.mapping.needs_before_image or sample.op == "d" else None
         row = _values(after, sample.after)
         event = Decoded(
             op=sample.op,
@@ -160,7 +160,7 @@ class Harness:
 
     def _key(self, sample: Sample) -> bytes:
         """What the target's key is made of stands for the source's."""
-        keyed = self.mapping.candidates or self.mapping
+        keyed = self.mapping.derived or self.mapping
         row = (sample.before if sample.after is None else sample.after) or {}
         keys = [column for column in self.mapping.columns if column.name in keyed.key]
         columns = [column for column in keys if not column.lookups] or keys

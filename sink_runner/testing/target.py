@@ -112,7 +112,7 @@ class TargetHarness:
     def _identifies_row(self) -> Callable[[bytes], bool] | None:
         """What the target's key is made of is the source's key."""
         mapping = self.harness.mapping
-        names = (mapping.candidates or mapping).key
+        names = (mapping.derived or mapping).key
         key = {name for c in mapping.columns if c.name in names for name in c.sources}
         return identify_rows(mapping, self.harness.parts.chain, key)
 

@@ -42,11 +42,11 @@ def looked_up_too(change: Write, at: int, found: Mapping[Any, Any], *, merges: b
 
 def columns_before(mapping: TableMapping) -> tuple[str, ...]:
     """The source columns that the mapping needs of a row before its change."""
-    return mapping.source_columns if mapping.old_row else key_sources(mapping)
+    return mapping.source_columns if mapping.needs_before_image else key_sources(mapping)
 
 
 def key_sources(mapping: TableMapping) -> tuple[str, ...]:
     """The source columns that the target's key is made of."""
-    key = mapping.candidates.key if mapping.candidates else mapping.key
+    key = mapping.derived.key if mapping.derived else mapping.key
     used = [name for c in mapping.columns if c.name in key for name in c.sources]
     return tuple(dict.fromkeys(used))

@@ -97,10 +97,10 @@ def key_identity(
     target: Mapping[str, PgType] = MappingProxyType({}),
 ) -> KeyIdentity:
     """Tell which source rows a target key may come from."""
-    if not mapping.events:
+    if not mapping.streaming:
         return KeyIdentity.SOURCE_ROW  # batch runs come one after the other
     columns = {column.name: column for column in mapping.columns}
-    key = mapping.candidates.key if mapping.candidates else mapping.key
+    key = mapping.derived.key if mapping.derived else mapping.key
     found = [columns[name] for name in key if _is_copied(columns[name], source, target.get(name))]
     copied = {column.sources[0] for column in found}
     if source.primary_key and source.primary_key <= copied:

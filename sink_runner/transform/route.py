@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..errors import EventError, FatalError, WaitingError, lookup_failed
+from ..errors import EventError, WaitingError, lookup_failed, source_truncated
 from ..model.batch import Batch, Masking
 from ..model.changes import READ, Change, Key, Removal, Write
 from ..model.dead_letter import DeadLetter
@@ -54,7 +54,7 @@ class Route:
         removal: DeriveRemoval | None = None,
     ) -> None:
         """`resolve_in_target` answers the lookups that read the target; None: `resolve` does."""
-        self._mapping = mapping
+        self._mapping, self._needs_before = mapping, mapping.needs_before_image
         self._masking = masking
         self._hidden = HiddenValues(mapping, masking.hidden if masking else None)
         self._columns = columns
@@ -64,7 +64,7 @@ class Route:
         self._subject = subject
         self._echoes, self._feeds = tuple(f"sink/{name}/" for name in echoes), feeds
         self._names = tuple(column.name for column in columns)
-        key = mapping.candidates.key if mapping.candidates else mapping.key
+        key = mapping.derived.key if mapping.derived else mapping.key
         self._key_at = tuple(self._names.index(name) for name in key)
         self._lookups = [i for i, c in enumerate(columns) if c.column.lookup is not None]
         in_target = target_lookup_columns(mapping, [column.column for column in columns])
@@ -77,9 +77,9 @@ class Route:
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
         self._mergeable = [i for i, c in enumerate(columns) if self._is_mergeable(c)]
         self._plain = not (chain.maps or chain.masks)
-        compares = mapping.contested is not None or (self._merges and self._lookups)
+        compares = mapping.conflict_detection is not None or (self._merges and self._lookups)
         self._compares = self._plain and bool(compares)
-        self._direct = self._plain and not (chain.filters or mapping.old_row or mapping.rules)
+        self._direct = self._plain and not (chain.filters or self._needs_before or mapping.rules)
         self._owner_of, self._removal = owner_of, removal
         self._defaulted: list[str] = []
         self._plans: dict[bytes, Plans] = {}
@@ -122,7 +122,7 @@ class Route:
         if message.value is None or row is None:
             return None
         plans = self._plans.get(message.value[:HEADER]) or self._compile(message.value)
-        return Incoming(message, decoded, plans).event(row, with_before=self._mapping.old_row)
+        return Incoming(message, decoded, plans).event(row, with_before=self._needs_before)
 
     @property
     def reads_target(self) -> bool:
@@ -188,7 +188,7 @@ class Route:
             case OnTruncate.KEEP:
                 batch.counts["dropped"] += 1
             case _:
-                raise FatalError(stop_text(self._mapping))
+                raise source_truncated(self._mapping.source, self._mapping.target)
 
     def _tombstone(self, message: Message, batch: Batch) -> None:
         """Remove the row of a key whose delete event is gone from the topic."""
@@ -215,7 +215,7 @@ class Route:
         partial = ABSENT in after
         event = None
         if self._chain.filters:
-            event = incoming.event(after, with_before=self._mapping.old_row)
+            event = incoming.event(after, with_before=self._needs_before)
             verdict = self._chain.verdict(event)
             if verdict is not Verdict.PASS:
                 self._refused(incoming, after, verdict, batch)
@@ -256,9 +256,9 @@ class Route:
             return
         key = incoming.plans.leaving.partial(after)
         before = incoming.decoded.before
-        if before is not None and self._mapping.old_row and self._belonged(incoming, before):
+        if before is not None and self._needs_before and self._belonged(incoming, before):
             key = incoming.plans.key.flat(before)  # under this one it was written
-        self._leave(incoming, key, self._mapping.on_retire, batch)
+        self._leave(incoming, key, self._mapping.on_remove, batch)
 
     def _leave(self, incoming: Incoming, key: Key, action: Action, batch: Batch) -> None:
         if ABSENT in key:
@@ -284,11 +284,11 @@ class Route:
     ) -> int | None:
         """Which columns to leave alone, as bits; None if the event changes nothing mapped."""
         before = incoming.decoded.before
-        if before is None or not self._mapping.old_row or not self._belonged(incoming, before):
+        if before is None or not self._needs_before or not self._belonged(incoming, before):
             return READ if self._merges and incoming.decoded.op == Op.READ else 0
         old_key = incoming.plans.key.flat(before)
         if old_key != key:
-            action = self._mapping.on_rekey or self._mapping.on_retire
+            action = self._mapping.on_rekey or self._mapping.on_remove
             self._leave(incoming, old_key, action, batch)
             return 0
         if not self._merges:
@@ -307,7 +307,7 @@ class Route:
     def _is_mergeable(self, target: TargetColumn) -> bool:
         column = target.column
         fixed = {self._mapping.conflict.version, *self._mapping.key}
-        return bool(column.sources) and not column.on_insert and column.name not in fixed
+        return bool(column.sources) and not column.insert_only and column.name not in fixed
 
     # -- mapping and masking -----------------------------------------------------------------
 
@@ -320,7 +320,7 @@ class Route:
         typed = plan.partial_typed(after) if partial else plan.typed(after)
         row = declared = dict(zip(self._names, typed, strict=True))
         if self._chain.maps:
-            event = event or incoming.event(after, with_before=self._mapping.old_row)
+            event = event or incoming.event(after, with_before=self._needs_before)
             row = self._chain.map(event, self._hidden.target(declared))
         clear = self._hidden.revealed(row, self._names)
         values = plan.partial_finish(clear) if ABSENT in clear else plan.finish(clear)
@@ -331,7 +331,7 @@ class Route:
             values = masked
         if event and self._hidden:
             shown = zip(self._names, values, clear, declared.values(), strict=True)
-            before = incoming.decoded.before if self._mapping.old_row else None
+            before = incoming.decoded.before if self._needs_before else None
             rows = [incoming.row(it) for it in (after, before) if it is not None]
             self._hidden.refuse_leaks(rows, shown)
         return values
@@ -383,7 +383,7 @@ class Route:
         if isinstance(answer, EventError):
             return answer
         column = self._columns[at].column
-        if answer is None and (column.required or (column.exists and value is not None)):
+        if answer is None and (column.required or (column.must_resolve and value is not None)):
             return WaitingError(f"lookup of column {column.name!r} found nothing", column.name)
         if answer is None and (mask := self._columns[at].mask) is not None:
             answer = mask(None)  # it may hide that there was nothing to find
@@ -412,13 +412,3 @@ class Route:
         parts = list(asked.items())
         one, other = dict(parts[:half]), dict(parts[half:])
         return {**self._found(target, one, resolve), **self._found(target, other, resolve)}
-
-
-def stop_text(declared: TableMapping) -> str:
-    """Return why the mapping stops at a TRUNCATE, and the ways out."""
-    return (
-        f"{declared.source} was truncated, and the mapping does not say what becomes of "
-        f"{declared.target}. It stops with its offsets before the TRUNCATE. Declare on_truncate="
-        "OnTruncate.EMPTY to empty the target as well, or on_truncate=OnTruncate.KEEP to leave its "
-        "rows, and start the runner again"
-    )

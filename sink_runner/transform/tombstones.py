@@ -59,7 +59,7 @@ class TombstoneRemovals:
         self._names = sorted(source.primary_key)
         self._columns = source.columns
         columns = {column.name: column for column in mapping.columns}
-        key = mapping.candidates.key if mapping.candidates else mapping.key
+        key = mapping.derived.key if mapping.derived else mapping.key
         self._derivable = all(
             set(columns[name].sources) <= source.primary_key and not columns[name].lookups
             for name in key

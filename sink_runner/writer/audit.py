@@ -189,7 +189,7 @@ class Trail:
 
 def trail(name: str, mapping: TableMapping, parts: CompiledMapping, sealer: Sealer) -> Trail:
     """The trail of a mapping."""
-    declared = mapping.candidates or mapping
+    declared = mapping.derived or mapping
     key_text = KeyText(
         shown=parts.shown.issuperset(declared.key),
         sealer=sealer,

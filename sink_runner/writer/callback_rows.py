@@ -32,7 +32,7 @@ class CallbackRows:
         self, mapping: str, declared: TableMapping, columns: Sequence[TargetColumn]
     ) -> None:
         self._mapping = mapping
-        names = (declared.candidates or declared).key
+        names = (declared.derived or declared).key
         self._key = [column for name in names for column in columns if column.name == name]
         self._known = False
 

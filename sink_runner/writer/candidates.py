@@ -42,14 +42,14 @@ class CandidateWriter:
     def __init__(
         self, mapping: TableMapping, statements: Statements, target: TableCatalog, writer: Writer
     ) -> None:
-        assert mapping.candidates is not None
-        self._candidates = mapping.candidates
+        assert mapping.derived is not None
+        self._candidates = mapping.derived
         self._sql = statements
         self._writer = writer
         self._derivation = Derivation(
             mapping=statements.mapping,
             declared=mapping,
-            candidates=mapping.candidates,
+            candidates=mapping.derived,
             table=statements.target,
             columns=statements.columns,
             target=target,

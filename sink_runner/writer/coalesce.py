@@ -26,7 +26,7 @@ def fold_of(conflict: Conflict, columns: Sequence[TargetColumn]) -> Fold | None:
         return _earlier
     if conflict.strategy is Strategy.MERGE_CHANGED:
         return None
-    if any(column.column.on_insert and column.column.sources for column in columns):
+    if any(column.column.insert_only and column.column.sources for column in columns):
         return None
     if conflict.strategy is Strategy.SOURCE_WINS:
         return _later

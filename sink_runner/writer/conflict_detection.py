@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from ..model.changes import Key, Round, Write, ordered
-from ..plugin import Contested, Tie
+from ..plugin import ConflictDetection, Tie
 from .conflicts import REVIEW, SOURCE_WINS, TARGET_WINS, Found
 from .parameters import key_arrays, position_arrays, run
 from .versions import VersionedWriter, without
@@ -173,9 +173,9 @@ class ContestedWriter(VersionedWriter):
     # -- what is declared ----------------------------------------------------------------------
 
     @property
-    def _rule(self) -> Contested:
-        assert self._mapping.contested is not None
-        return self._mapping.contested
+    def _rule(self) -> ConflictDetection:
+        assert self._mapping.conflict_detection is not None
+        return self._mapping.conflict_detection
 
     @property
     def _names(self) -> list[str]:
@@ -196,5 +196,5 @@ class ContestedWriter(VersionedWriter):
             for i, target in enumerate(self._sql.columns)
             if target.name not in left_out
             and target.column.sources
-            and not (target.column.on_insert or target.column.lookups)
+            and not (target.column.insert_only or target.column.lookups)
         ]

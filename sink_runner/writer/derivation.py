@@ -11,7 +11,7 @@ import psycopg
 
 from ..errors import ConfigError
 from ..loading.mapping_checks import shortened
-from ..plugin import Candidates, SyncTime, TableMapping
+from ..plugin import Derived, SyncTime, TableMapping
 from ..postgres.catalog import TableCatalog, quoted
 from ..postgres.target_column import TargetColumn
 from .statements import NOW, ORDINAL, POSITION, differ
@@ -25,7 +25,7 @@ class Derivation:
 
     mapping: str
     declared: TableMapping
-    candidates: Candidates
+    candidates: Derived
     table: str
     columns: Sequence[TargetColumn]
     target: TableCatalog
@@ -99,7 +99,7 @@ class Derivation:
         )
 
     def derive(self, connection: Connection) -> str:
-        """Bring the touched groups of the target to what `Candidates.select` says of them."""
+        """Bring the touched groups of the target to what `Derived.select` says of them."""
         names = self._derived_columns(connection)
         table, key, group = self.target.sql_name, self.declared.key, self.group
         own = {name for name in key if self.target.columns[name].pg.is_exact}

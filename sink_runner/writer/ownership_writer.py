@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from ..model.changes import Change, Position, Removal, Round, Write
-from ..plugin import ABSENT, Delete, Keep, Review, Strategy
+from ..plugin import ABSENT, Delete, Ignore, Review, Strategy
 from ..postgres.catalog import quoted
 from .parameters import key_arrays, position_arrays, run
 from .statements import ORDINAL, POSITION, Statements, stored
@@ -214,7 +214,7 @@ class OwnershipWriter(VersionedWriter):
             outdated=part.outdated,
         )
         written = super(VersionedWriter, self).write_round(connection, kept)
-        marks = [leave for leave in left if not isinstance(leave.action, Delete | Keep | Review)]
+        marks = [leave for leave in left if not isinstance(leave.action, Delete | Ignore | Review)]
         self._hold(connection, [*marks, *self._holders(connection, fresh)])
         return written
 

@@ -389,7 +389,7 @@ class Statements:
     def _updated(self) -> list[TargetColumn]:
         """A key is written, too, where an equal one may be spelled otherwise."""
         own = {name for name in self.key if self.types[name].is_exact}
-        return [c for c in self.columns if c.name not in own and not c.column.on_insert]
+        return [c for c in self.columns if c.name not in own and not c.column.insert_only]
 
     def _also_set(self, source: str) -> list[str]:
         sets = [f"{quoted(c.name)} = {NOW}" for c in self.unstaged]

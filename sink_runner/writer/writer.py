@@ -10,7 +10,7 @@ import psycopg
 
 from ..errors import WriteError
 from ..model.changes import Change, Fold, Position, Removal, Round, Write, keep_words, rounds
-from ..plugin import ABSENT, Delete, Mark, Strategy, TableMapping
+from ..plugin import ABSENT, Delete, SetColumns, Strategy, TableMapping
 from ..postgres.error_classes import VALUE_FAULTS, classify_error
 from .conflicts import ConflictLog, reviewed
 from .equal_keys import number_keys
@@ -82,7 +82,7 @@ class Writer:
 
     def rounds(self, connection: Connection, changes: Iterable[Change]) -> list[Round]:
         """Split changes into sets of distinct keys, which have to be written in this order."""
-        versioned = self._mapping.events and self._sql.conflict.version is not None
+        versioned = self._mapping.streaming and self._sql.conflict.version is not None
         return self.split(connection, list(changes), versioned=versioned)
 
     def split(
@@ -171,7 +171,7 @@ class Writer:
         deletes = [leave for leave in leaves if isinstance(leave.action, Delete)]
         written = self.delete(connection, deletes) if deletes else 0
         for leave in leaves:
-            if isinstance(leave.action, Mark):
+            if isinstance(leave.action, SetColumns):
                 written += self._mark(connection, leave, leave.action.values)
         return written + self._review(connection, leaves)
 
@@ -184,7 +184,7 @@ class Writer:
         ordered = sorted(leaves, key=lambda leave: key_texts(leave.key))
         keys = key_arrays(leave.key for leave in ordered)
         deleted = dict(run(connection, self._sql.delete, keys).fetchall())
-        if self._mapping.events:  # else there are batches only, one after the other
+        if self._mapping.streaming:  # else there are batches only, one after the other
             versions = [deleted.get(at) for at in range(len(ordered))]
             parameters = [self._sql.mapping, *keys, *position_arrays(ordered), versions]
             run(connection, self._sql.remember_deleted, parameters)

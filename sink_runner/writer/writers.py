@@ -29,7 +29,7 @@ def make_writer(
     trail: Trail,
 ) -> RowWriter:
     """The writer of a mapping: plain or by candidates, and what its plugins add to it."""
-    candidates, chain = mapping.candidates, parts.chain
+    candidates, chain = mapping.derived, parts.chain
     _check_contested(mapping, parts, target)
     timed = [column for column in mapping.columns if isinstance(column.source, SyncTime)]
     statements = Statements(
@@ -60,17 +60,17 @@ def make_writer(
 
 
 def _check_contested(mapping: TableMapping, parts: CompiledMapping, target: TableCatalog) -> None:
-    if mapping.contested is None:
+    if mapping.conflict_detection is None:
         return
     if parts.chain.decides_writes:
         raise ConfigError(f"{mapping.target} is contested, so no plugin can decide what is written")
-    named = mapping.contested.owner_time
+    named = mapping.conflict_detection.owner_time
     if named is not None and named not in target.columns:
         raise ConfigError(f"{mapping.target} has no column {named!r}, the owner's time")
 
 
 def _kind(mapping: TableMapping, identity: KeyIdentity) -> type[Writer]:
-    if mapping.contested:
+    if mapping.conflict_detection:
         return ContestedWriter
     if identity is KeyIdentity.PASSED_ON:
         return OwnershipWriter
@@ -82,12 +82,12 @@ def _kind(mapping: TableMapping, identity: KeyIdentity) -> type[Writer]:
 def _races(mapping: TableMapping) -> bool:
     """May a batch race with events, and nothing in the target tell which row is newer?"""
     wins = mapping.conflict.strategy is Strategy.SOURCE_WINS
-    return wins and mapping.events and mapping.candidates is None
+    return wins and mapping.streaming and mapping.derived is None
 
 
 def _fold(mapping: TableMapping, parts: CompiledMapping) -> Fold | None:
     if parts.chain.resolvers:
         return None  # the plugin is asked about each row
-    if mapping.contested:
+    if mapping.conflict_detection:
         return None  # each is looked at beside the target's row
     return fold_of(mapping.conflict, parts.columns)

@@ -43,17 +43,17 @@ def sink_mapping():
 
 @hookimpl
 def sink_filter(event):
-    return Verdict.RETIRE if event.row["title"] == "x" else Verdict.PASS
+    return Verdict.REMOVE if event.row["title"] == "x" else Verdict.PASS
 """
 COLUMNS = 'Column("id"), Column("title"), Column("version")'
 STATE = ', Column("state", Constant("there"))'
-GONE = 'Mark({"state": "gone"})'
+GONE = 'SetColumns({"state": "gone"})'
 RULES = {
     "newest": f'conflict=newest_wins("version"), columns=({COLUMNS}{STATE})',
     "tied": f'conflict=newest_wins("version"), columns=({COLUMNS}{STATE})',
     "source": f"conflict=source_wins(), columns=({COLUMNS}{STATE})",
     "marks": f"conflict=source_wins(), columns=({COLUMNS}{STATE}), "
-    f"on_delete={GONE}, on_retire={GONE}",
+    f"on_delete={GONE}, on_remove={GONE}",
 }
 # Does what it is told to after the first chunk of a run.
 BETWEEN = """
@@ -137,7 +137,7 @@ class Model:
             )
             self.pair.warehouse.execute(query.encode(), (op.key, op.name, version))
         if op.name is None or op.name == "x":
-            action = self.mapping.on_retire if op.name else self.mapping.on_delete
+            action = self.mapping.on_remove if op.name else self.mapping.on_delete
             return [Removal((op.key,), action, (position, 0), None)]
         values = (op.key, op.name, version, "there")
         return [Write((op.key,), values, 0, partial=False, position=(position, 0), source=None)]

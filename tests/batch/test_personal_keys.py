@@ -27,7 +27,8 @@ from sink_runner.plugin import *
 def sink_mapping():
     return TableMapping(
         source="smart_citizen.public.people", target="smart_warehouse.public.people",
-        key=("person",), conflict=source_wins(), on_retire=Review("data_conflict"), old_row=True,
+        key=("person",), conflict=source_wins(), on_remove=Review("data_conflict"),
+        needs_before_image=True,
         columns=(
             Column("person", "aadhaar"), Column("state", maximum="y"), Column("mail"),
             Column("place", required=True, lookup=Lookup(
@@ -41,7 +42,7 @@ def sink_filter(event):
         raise ValueError(f"no: {event.row['aadhaar']}")
     if event.row["state"] == "fails":
         raise EventError(f"no: {event.row['aadhaar']}")
-    return Verdict.RETIRE if event.row["state"] == "left" else Verdict.PASS
+    return Verdict.REMOVE if event.row["state"] == "left" else Verdict.PASS
 """
 TABLES = {
     SOURCE: """

@@ -8,9 +8,9 @@ import pytest
 
 from sink_runner.loading.mapping_checks import mapping_faults
 from sink_runner.plugin import (
-    Candidates,
     Column,
-    Contested,
+    ConflictDetection,
+    Derived,
     Review,
     TableMapping,
     Tie,
@@ -36,8 +36,8 @@ def contested(written: Callable[..., Any]) -> Callable[[Tie], Any]:
             source="smart_citizen.public.t",
             target="smart_warehouse.public.t",
             conflict=newest_wins("at"),
-            contested=Contested(tie=tie),
-            old_row=True,
+            conflict_detection=ConflictDetection(tie=tie),
+            needs_before_image=True,
         )
         made.scratch.admin.execute("TRUNCATE sink.conflict")
         return made
@@ -128,9 +128,9 @@ def test_one_that_waits_for_a_person_is_recorded_once(contested: Any) -> None:
     ("declared", "fault"),
     [
         ({"conflict": source_wins()}, "nothing to contest"),
-        ({"old_row": False}, "old_row=True"),
+        ({"needs_before_image": False}, "needs_before_image=True"),
         (
-            {"candidates": Candidates(key=("id",), group=("id",), select="{candidates}")},
+            {"derived": Derived(key=("id",), group=("id",), select="{candidates}")},
             "nobody else's",
         ),
     ],
@@ -142,8 +142,8 @@ def test_what_cannot_be_contested_is_refused(declared: dict[str, Any], fault: st
         "key": ("id",),
         "columns": (Column("id", type="int"), Column("at", type="timestamp")),
         "conflict": newest_wins("at"),
-        "contested": Contested(),
-        "old_row": True,
+        "conflict_detection": ConflictDetection(),
+        "needs_before_image": True,
     }
     assert any(fault in found for found in mapping_faults(TableMapping(**mapping | declared)))
 

@@ -27,7 +27,7 @@ from sink_runner.plugin import *
 def sink_mapping():
     return TableMapping(
         source="north.public.people", target="south.public.people", key=("id",),
-        conflict=source_wins(), reads=("secret",), old_row=True, {declared}
+        conflict=source_wins(), extra_columns=("secret",), needs_before_image=True, {declared}
         columns=(Column("id"), Column("phone"), Column("city")),
     )
 """

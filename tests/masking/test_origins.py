@@ -165,11 +165,11 @@ def test_view_as_source_is_followed(table: Any) -> None:
 def test_batch_query_is_followed(table: Any) -> None:
     select = f"SELECT id, mobile AS shown, count(*) AS n FROM {table.schema}.t GROUP BY 1, 2"
     query = Query(select=select, made_of={"n": (f"north.{table.schema}.t.id",)})
-    found = sources(table, query=query, events=False)
+    found = sources(table, query=query, streaming=False)
     names = {name: [str(it.name.column) for it in origins] for name, origins in found.items()}
     assert names == {"id": ["id"], "shown": ["mobile"], "n": ["id"]}
     assert not any(it.computed for origins in found.values() for it in origins)
-    (bare,) = sources(table, query=Query(select=select), events=False)["n"]
+    (bare,) = sources(table, query=Query(select=select), streaming=False)["n"]
     assert "column 'n' of the mapping's query is computed" in bare.computed
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from sink_runner.plugin import (
     ABSENT,
-    Candidates,
     Column,
-    Contested,
-    Mark,
+    ConflictDetection,
+    Derived,
+    SetColumns,
     TableMapping,
     Tie,
     merge_changed,
@@ -55,7 +55,7 @@ def pair(request, written: Make) -> Callable[..., Any]:
         made = written(
             f"id int PRIMARY KEY, v {type_}, n int, other text",
             conflict=strategy.get(request.param, source_wins()),
-            old_row=request.param == "merge",
+            needs_before_image=request.param == "merge",
         )
 
         def write(literal: str, version: int) -> int:
@@ -87,7 +87,7 @@ def test_what_the_column_stores_alike_is_written_once(written: Make, type_, one,
         assert made.write(made.row(1, literal, "x", position=position)) == 0
         row = made.row(1, literal, ABSENT, keep=1 << 2, position=position)
         assert made.write(row) == 0
-        mark = Mark({"v": literal})
+        mark = SetColumns({"v": literal})
         assert made.write(made.gone(1, action=mark, position=position)) == 0
 
 
@@ -104,8 +104,8 @@ def test_a_mark_of_another_spelling_is_written(written: Make, values: TypeValues
     made = written(f"id int PRIMARY KEY, v {values.sql}")
     ((one, other), *_) = values.respelled
     made.write(made.row(1, one))
-    assert made.write(made.gone(1, action=Mark({"v": other}), position=2)) == 1
-    assert made.write(made.gone(1, action=Mark({"v": other}), position=3)) == 0
+    assert made.write(made.gone(1, action=SetColumns({"v": other}), position=2)) == 1
+    assert made.write(made.gone(1, action=SetColumns({"v": other}), position=3)) == 0
 
 
 @pytest.mark.parametrize("values", PAIRS, ids=case_id)
@@ -115,9 +115,7 @@ def test_a_derived_row_of_another_spelling_is_written(written: Make, values: Typ
         Column("id", type="integer"),
         Column("v", type=values.sql),
         name=f"c_{values.name}",
-        candidates=Candidates(
-            key=("id",), group=("id",), select="SELECT id, v FROM {candidates} c"
-        ),
+        derived=Derived(key=("id",), group=("id",), select="SELECT id, v FROM {candidates} c"),
     )
     ((one, other), *_) = values.respelled
     assert [made.write(made.row(1, text, position=at)) for at, text in enumerate([one, other])] == [
@@ -154,8 +152,8 @@ def test_a_conflict_is_found_whatever_the_old_value_is(
         source="smart_citizen.public.t",
         target="smart_warehouse.public.t",
         conflict=newest_wins("at"),
-        contested=Contested(tie=tie),
-        old_row=True,
+        conflict_detection=ConflictDetection(tie=tie),
+        needs_before_image=True,
     )
     made.scratch.admin.execute("TRUNCATE sink.conflict")
     made.write(made.row(1, new, NOW))
@@ -186,7 +184,9 @@ def test_versions_are_compared_as_they_are_stored(
 ) -> None:
     """The stored version is rounded up, so that what follows it in truth looks older."""
     made = written(
-        f"id int PRIMARY KEY, v text, at {type_}", conflict=merge_changed("at"), old_row=True
+        f"id int PRIMARY KEY, v text, at {type_}",
+        conflict=merge_changed("at"),
+        needs_before_image=True,
     )
     made.write(made.row(1, "first", earlier_by_a_little, position=1))
     assert made.write(made.row(1, "second", later, position=2)) == 1
@@ -215,7 +215,7 @@ def test_a_version_is_of_a_type_that_grows_with_time(
         key=("id",),
         conflict=strategy,
         columns=(Column("id"), Column("at")),
-        old_row=True,
+        needs_before_image=True,
     )
     faults = [fault.problem for fault in version_faults(mapping, table)]
     if type_ in ORDERED:

@@ -7,9 +7,9 @@ import pytest
 from sink_runner.errors import DecodeError
 from sink_runner.model.message import ROWS, Message
 from sink_runner.plugin import (
-    Candidates,
     Column,
     Constant,
+    Derived,
     Lookup,
     Schedule,
     TableMapping,
@@ -84,14 +84,14 @@ def test_whole_row_hook_makes_a_natural_key_shared(scratch) -> None:
 
 def test_key_of_the_candidates_counts(scratch) -> None:
     source = scratch.table(DDL)
-    candidates = Candidates(key=("id",), group=("code",), select="SELECT 1")
+    candidates = Derived(key=("id",), group=("code",), select="SELECT 1")
     columns = (Column("id", type="integer"), Column("code", type="text"))
-    declared = mapping("code", columns=columns, candidates=candidates)
+    declared = mapping("code", columns=columns, derived=candidates)
     assert key_identity(declared, source) is KeyIdentity.SOURCE_ROW
 
 
 def test_mapping_without_events_needs_no_owners(scratch) -> None:
-    declared = mapping("code", events=False, schedules=(Schedule("0 0 * * *"),))
+    declared = mapping("code", streaming=False, schedules=(Schedule("0 0 * * *"),))
     assert key_identity(declared, scratch.table(DDL)) is KeyIdentity.SOURCE_ROW
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sink_runner.batch.report import Report
-from sink_runner.plugin import ABSENT, Candidates, Column, merge_changed, newest_wins
+from sink_runner.plugin import ABSENT, Column, Derived, merge_changed, newest_wins
 
 pytestmark = pytest.mark.postgres
 
@@ -32,7 +32,7 @@ class TestWholeRows:
     @pytest.fixture
     def made(self, written: Make, versions, strategy) -> Any:
         ddl = f"id int PRIMARY KEY, v text, at {versions[0]}"
-        return written(ddl, conflict=strategy("at"), old_row=strategy is merge_changed)
+        return written(ddl, conflict=strategy("at"), needs_before_image=strategy is merge_changed)
 
     def test_an_older_row_is_counted(self, made: Any, versions) -> None:
         _, later, earlier = versions
@@ -78,9 +78,7 @@ def test_an_older_candidate_is_counted(written: Make, versions) -> None:
         Column("v", type="text"),
         Column("at", type=type_),
         conflict=newest_wins("at"),
-        candidates=Candidates(
-            key=("id",), group=("id",), select="SELECT id, v, at FROM {candidates} c"
-        ),
+        derived=Derived(key=("id",), group=("id",), select="SELECT id, v, at FROM {candidates} c"),
     )
     made.write(made.row(1, "a", later, position=2))
     made.write(made.row(1, "b", earlier, position=3))

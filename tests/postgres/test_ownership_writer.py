@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from sink_runner.plugin import (
-    Candidates,
     Column,
-    Mark,
+    Derived,
     Review,
+    SetColumns,
     insert_once,
     newest_wins,
     source_wins,
@@ -59,7 +59,7 @@ def test_late_mark_leaves_the_new_row(written) -> None:
     made = table(written, source_wins())
     made.write(row(made, 1, "old", 10))
     made.write(row(made, 2, "new", 20))
-    assert made.write(gone(made, 1, 15, action=Mark({"v": "gone"}))) == 0
+    assert made.write(gone(made, 1, 15, action=SetColumns({"v": "gone"}))) == 0
     assert made.rows("v") == [("new",)]
 
 
@@ -155,7 +155,7 @@ def test_rows_without_an_owner_follow_positions(written) -> None:
 
 
 def test_insert_only_columns_do_not_outlive_their_row(written) -> None:
-    columns = (Column("code"), Column("id"), Column("v", on_insert=True), Column("at"))
+    columns = (Column("code"), Column("id"), Column("v", insert_only=True), Column("at"))
     made = written(DDL, *columns, key=("code",), identity=KeyIdentity.PASSED_ON)
     made.write(row(made, 1, "first", 10))
     made.write(row(made, 1, "again", 11))
@@ -175,7 +175,7 @@ def test_candidates_with_a_natural_key_follow_the_log(written) -> None:
         *columns,
         key=("code",),
         conflict=newest_wins("at"),
-        candidates=Candidates(key=("code",), group=("code",), select=select),
+        derived=Derived(key=("code",), group=("code",), select=select),
         identity=KeyIdentity.PASSED_ON,
     )
     made.write(row(made, 1, "old", 10, at=LATER))

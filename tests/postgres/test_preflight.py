@@ -15,16 +15,16 @@ from sink_runner.errors import ConfigError
 from sink_runner.loading import registry
 from sink_runner.loading.registry import Plugin, Status
 from sink_runner.plugin import (
-    Candidates,
     Column,
+    ConflictDetection,
     Constant,
-    Contested,
-    Keep,
+    Derived,
+    Ignore,
     Lookup,
-    Mark,
     Query,
     Review,
     Schedule,
+    SetColumns,
     insert_once,
     newest_wins,
 )
@@ -65,8 +65,8 @@ PASSED_ON = {
     "key": ("v",),
     "columns": (Column("id"), Column("v"), Column("at")),
     "conflict": newest_wins("at"),
-    "contested": Contested(),
-    "old_row": True,
+    "conflict_detection": ConflictDetection(),
+    "needs_before_image": True,
 }
 PASSED_ON_TABLES = {
     "source": "CREATE TABLE {s}.t (id int PRIMARY KEY, v text UNIQUE, at timestamp);"
@@ -149,7 +149,7 @@ FAULTS = {
     "old-row": Case(
         "replica_identity",
         ("needs the whole row", 'ALTER TABLE "{s}"."t" REPLICA IDENTITY FULL'),
-        mapping={"old_row": True},
+        mapping={"needs_before_image": True},
     ),
     "key-of-another-column": Case(
         "replica_identity",
@@ -159,7 +159,7 @@ FAULTS = {
     ),
     "key-that-moves": Case(
         "replica_identity",
-        ("old_row=True",),
+        ("needs_before_image=True",),
         source=KEYED + "; ALTER TABLE {s}.t REPLICA IDENTITY FULL",
         target="CREATE TABLE {s}.t (id int, v text PRIMARY KEY)",
         mapping={"key": ("v",)},
@@ -275,7 +275,7 @@ FAULTS = {
         mapping={"columns": (Column("id"), Column("w", "v"))},
     ),
     "target-marked-column": Case(
-        "target_columns", ("has no column gone",), mapping={"on_delete": Mark({"gone": True})}
+        "target_columns", ("has no column gone",), mapping={"on_delete": SetColumns({"gone": True})}
     ),
     "target-generated": Case(
         "target_columns",
@@ -309,7 +309,7 @@ FAULTS = {
         ("no unique constraint on (id, v)",),
         target="CREATE TABLE {s}.t (id int, v text, PRIMARY KEY (id) INCLUDE (v))",
         source=KEYED + "; ALTER TABLE {s}.t REPLICA IDENTITY FULL",
-        mapping={"key": ("id", "v"), "old_row": True},
+        mapping={"key": ("id", "v"), "needs_before_image": True},
     ),
     "target-deferrable-key": Case(
         "target_key",
@@ -360,13 +360,13 @@ def looked_up(query: str) -> dict[str, Any]:
 
 def computed(query: str) -> dict[str, Any]:
     nightly = (Schedule("0 0 * * *"),)
-    return {"query": Query(select=query), "events": False, "schedules": nightly}
+    return {"query": Query(select=query), "streaming": False, "schedules": nightly}
 
 
 def derived(select: str) -> dict[str, Any]:
     typed = (Column("id", type="int"), Column("v", type="text"))
-    candidates = Candidates(key=("id",), group=("id",), select=select)
-    return {"columns": typed, "candidates": candidates}
+    candidates = Derived(key=("id",), group=("id",), select=select)
+    return {"columns": typed, "derived": candidates}
 
 
 NIGHTLY = {"schedules": (Schedule("0 0 * * *"),)}
@@ -399,7 +399,7 @@ FAULTS |= {
         target="CREATE TABLE {s}.t (id int PRIMARY KEY, v text, w bool)",
         target_later="REVOKE UPDATE ON {s}.t FROM sink_writer;"
         "GRANT UPDATE (v) ON {s}.t TO sink_writer",
-        mapping={"on_delete": Mark({"w": True})},
+        mapping={"on_delete": SetColumns({"w": True})},
     ),
     "writer-origin": Case(
         "control",
@@ -428,7 +428,7 @@ FAULTS |= {
     ),
     "contested-key-that-is-passed-on": Case(
         "contested",
-        ("deleted by (v)", "another row of north.{s}.t", "on_rekey as Mark(...)"),
+        ("deleted by (v)", "another row of north.{s}.t", "on_rekey as SetColumns(...)"),
         mapping=PASSED_ON,
         **PASSED_ON_TABLES,
     ),
@@ -493,7 +493,7 @@ SOUND = {
     "contested-key-whose-rows-stay": Case(
         "",
         (),
-        mapping=PASSED_ON | {"on_delete": Review("gone"), "on_retire": Keep()},
+        mapping=PASSED_ON | {"on_delete": Review("gone"), "on_remove": Ignore()},
         **PASSED_ON_TABLES,
     ),
     "table-with-a-blank-and-a-dot": Case(
@@ -543,7 +543,7 @@ SOUND = {
         (),
         source="CREATE TABLE {s}.t (id int PRIMARY KEY, v int)",
         target="CREATE TABLE {s}.t (id int PRIMARY KEY, v int GENERATED ALWAYS AS IDENTITY)",
-        mapping={"columns": (Column("id"), Column("v", on_insert=True))},
+        mapping={"columns": (Column("id"), Column("v", insert_only=True))},
     ),
     "inserts-alone": Case(
         "",
@@ -551,7 +551,7 @@ SOUND = {
         source=KEYED + "; ALTER TABLE {s}.t REPLICA IDENTITY NOTHING",
         later="ALTER PUBLICATION sink_publication SET (publish = 'insert')",
         undo=ALL_OPERATIONS,
-        mapping={"conflict": insert_once(), "on_delete": Keep(), "on_retire": Keep()},
+        mapping={"conflict": insert_once(), "on_delete": Ignore(), "on_remove": Ignore()},
     ),
     "reader-sees-all": Case(
         "",
@@ -733,4 +733,4 @@ def test_topic_is_asked_for_by_its_own_name(bench, monkeypatch) -> None:
     (found,) = check_topic("bench", mapping, bench.config)
     assert asked == [mapping.source_table.topic] == ["north.public.two_words"]
     assert "--create --topic north.public.two_words" in found.text
-    assert check_topic("bench", replace(mapping, events=False), bench.config) == ()
+    assert check_topic("bench", replace(mapping, streaming=False), bench.config) == ()

@@ -75,7 +75,7 @@ def test_change_before_the_first_delete_is_noticed(bench, watch) -> None:
 
 
 def test_update_without_its_old_row_is_refused(bench, watch) -> None:
-    bench.mapping = replace(bench.mapping, old_row=True)
+    bench.mapping = replace(bench.mapping, needs_before_image=True)
     bench.run(bench.source, "ALTER TABLE {s}.t REPLICA IDENTITY FULL")
     one = watch()
     one.observe(events("u"))

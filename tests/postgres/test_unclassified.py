@@ -52,7 +52,7 @@ def prepare(bench: Bench, type_: str, query: str | None) -> None:
     bench.tables(table, table)
     bench.run(bench.source, f"INSERT INTO {{s}}.t VALUES (1, '{VALUES[type_]}')")
     select = None if query is None else Query(select=query.replace("{s}", bench.schema))
-    bench.mapping = replace(bench.mapping, query=select, events=query is None)
+    bench.mapping = replace(bench.mapping, query=select, streaming=query is None)
 
 
 QUERIES = [None, "SELECT id, v FROM {s}.t WHERE {changed}", "SELECT id, x.v FROM {s}.t x"]

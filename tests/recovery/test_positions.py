@@ -6,7 +6,7 @@ import pytest
 
 from sink_runner.kafka.feed import Bounds
 from sink_runner.model.partition import Topic
-from sink_runner.plugin import Candidates, Column, TableMapping, newest_wins, source_wins
+from sink_runner.plugin import Column, Derived, TableMapping, newest_wins, source_wins
 from sink_runner.recovery.positions import behind, compares, forget, missing, offsets
 
 LETTER = """
@@ -38,8 +38,8 @@ def test_what_kafka_has_deleted_and_the_target_has_not_seen_is_missing() -> None
 def test_positions_decide_where_no_time_does() -> None:
     assert compares(mapping())
     assert not compares(mapping(conflict=newest_wins("at")))
-    candidates = Candidates(key=("id",), group=("family",), select="SELECT 1")
-    assert compares(mapping(conflict=newest_wins("at"), candidates=candidates))
+    candidates = Derived(key=("id",), group=("family",), select="SELECT 1")
+    assert compares(mapping(conflict=newest_wins("at"), derived=candidates))
 
 
 @pytest.mark.postgres
@@ -88,8 +88,8 @@ class TestForget:
             "_ordinal bigint NOT NULL DEFAULT 0)"
         )
         connection.execute("INSERT INTO sink.candidates_lost VALUES (1, 99, 4), (2, 5, 0)")
-        candidates = Candidates(key=("id",), group=("family",), select="SELECT 1")
-        assert forget(connection, "lost", mapping(candidates=candidates)).positions == 2
+        candidates = Derived(key=("id",), group=("family",), select="SELECT 1")
+        assert forget(connection, "lost", mapping(derived=candidates)).positions == 2
         highest = connection.execute("SELECT max(_position) FROM sink.candidates_lost").fetchone()
         assert highest == (0,)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sink_runner.model.envelope import ColumnType, Kind
-from sink_runner.plugin import Candidates, Column, Query, Rule, first_of
+from sink_runner.plugin import Column, Derived, Query, Rule, first_of
 from sink_runner.schema_check.compare import change_of
 from sink_runner.schema_check.contract import Contract
 from sink_runner.schema_check.findings import Change, Severity
@@ -84,7 +84,10 @@ class TestGone:
         columns = (Column("id"),)
         rule = Rule("r", lambda _: True, reads=("title",))
         now = row(id="integer!")
-        for declared in ({"reads": ("title", "amount")}, {"rules": (rule,), "reads": ("amount",)}):
+        for declared in (
+            {"extra_columns": ("title", "amount")},
+            {"rules": (rule,), "extra_columns": ("amount",)},
+        ):
             found = rules(columns=columns, **declared).check(now, PLANNED)
             assert {finding.column for finding in found} == {"title", "amount"}
 
@@ -98,7 +101,7 @@ class TestGone:
         assert found.severity is Severity.WARNING
 
     def test_a_query_s_columns_are_its_own(self):
-        declared = {"query": Query(select="SELECT 1 AS id"), "events": False}
+        declared = {"query": Query(select="SELECT 1 AS id"), "streaming": False}
         assert rules(**declared).check(row(key=(), day="date!"), None) == []
 
 
@@ -243,8 +246,8 @@ class TestTarget:
         assert {finding.column for finding in found} == {"title"}
 
     def test_candidates_have_a_table_of_their_own(self):
-        candidates = Candidates(key=("id",), group=("id",), select="")
-        found = rules(target=self.TARGET, candidates=candidates).check(row(**COLUMNS), None)
+        candidates = Derived(key=("id",), group=("id",), select="")
+        found = rules(target=self.TARGET, derived=candidates).check(row(**COLUMNS), None)
         assert found == []
 
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from sink_runner.model.changes import READ, Change
 from sink_runner.plugin import (
-    Candidates,
     Column,
     Conflict,
-    Contested,
-    Mark,
+    ConflictDetection,
+    Derived,
+    SetColumns,
     Strategy,
     Tie,
     insert_once,
@@ -227,7 +227,7 @@ def deliver(made: Any, source: Source, turns: Sequence[Turn], partitions: int) -
 
 def reset(made: Any) -> None:
     tables = [made.table.sql_name, "sink.row_version"]
-    if made.mapping.candidates:
+    if made.mapping.derived:
         tables.append(candidate_table(made.name))
     made.scratch.admin.execute(f"TRUNCATE {', '.join(tables)}".encode())
 
@@ -261,7 +261,7 @@ def test_key_ends_with_the_row_that_has_it(
     converge(written, conflict, clock, partitions, KeyIdentity.PASSED_ON, reads=reads)
 
 
-CANDIDATES = Candidates(
+CANDIDATES = Derived(
     key=("code",), group=("code",), select="SELECT code, id, v, at FROM {candidates} c"
 )
 TYPES = {"code": "text", "id": "integer", "v": "integer", "at": "timestamp"}
@@ -274,7 +274,7 @@ def test_candidate_ends_with_the_row_that_has_its_key(
 ) -> None:
     conflict, clock = STRATEGIES[name]
     identity = KeyIdentity.PASSED_ON
-    converge(written, conflict, clock, partitions, identity, reads=False, candidates=CANDIDATES)
+    converge(written, conflict, clock, partitions, identity, reads=False, derived=CANDIDATES)
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
@@ -295,11 +295,11 @@ def converge(
     identity: KeyIdentity,
     *,
     reads: bool,
-    candidates: Candidates | None = None,
+    derived: Derived | None = None,
 ) -> None:
-    columns = [Column(name, type=TYPES[name]) for name in TYPES] if candidates else COLUMNS
+    columns = [Column(name, type=TYPES[name]) for name in TYPES] if derived else COLUMNS
     declared = {"key": ("code",), "conflict": conflict, "identity": identity}
-    made = written(DDL, *columns, candidates=candidates, **declared)
+    made = written(DDL, *columns, derived=derived, **declared)
 
     @settings(
         max_examples=60,
@@ -360,9 +360,9 @@ def test_contested_key_ends_with_the_row_that_has_it(
         *COLUMNS,
         key=("code",),
         conflict=STRATEGIES[name][0],
-        contested=Contested(tie=tie),
-        old_row=True,
-        on_rekey=Mark({"gone": True}),
+        conflict_detection=ConflictDetection(tie=tie),
+        needs_before_image=True,
+        on_rekey=SetColumns({"gone": True}),
         identity=KeyIdentity.PASSED_ON,
     )
     source = Source(made, one_clock, reads=False)

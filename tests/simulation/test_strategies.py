@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sink_runner.loading import registry
 from sink_runner.plugin import (
     Action,
-    Candidates,
     Column,
     Conflict,
     Constant,
     Delete,
-    Mark,
+    Derived,
+    SetColumns,
     Strategy,
     TableMapping,
 )
@@ -36,7 +36,7 @@ COLUMNS = (
     Column("state", Constant("there"), type="text"),
     Column("at", type="timestamp"),
 )
-GONE = Mark({"state": "gone"})
+GONE = SetColumns({"state": "gone"})
 # One of each group, the last by its texts: what loses comes back when the winner goes.
 BEST = """
 SELECT DISTINCT ON (v) v, id, w, state, at FROM {candidates} c ORDER BY v, w DESC, id
@@ -99,15 +99,17 @@ class Model:
         mapping = declared(name)
         version = mapping.conflict.version and "at"
         self.conflict = Conflict(mapping.conflict.strategy, version)
-        self.on_delete: Action = GONE if isinstance(mapping.on_delete, Mark) else mapping.on_delete
-        self.derived = mapping.candidates is not None
+        self.on_delete: Action = (
+            GONE if isinstance(mapping.on_delete, SetColumns) else mapping.on_delete
+        )
+        self.derived = mapping.derived is not None
         given_: dict[str, Any] = {"conflict": self.conflict, "on_delete": self.on_delete}
         given_ |= {"source": mapping.source, "target": mapping.target}
         if self.derived:
-            given_["candidates"] = Candidates(key=("id",), group=("v",), select=BEST)
+            given_["derived"] = Derived(key=("id",), group=("v",), select=BEST)
             given_["key"] = ("v",)
-        schedules = mapping.schedules if not mapping.events else ()
-        given_ |= {"events": mapping.events, "schedules": schedules}
+        schedules = mapping.schedules if not mapping.streaming else ()
+        given_ |= {"streaming": mapping.streaming, "schedules": schedules}
         self.made = written(BEST_DDL if self.derived else DDL, *COLUMNS, **given_)
 
     @property
@@ -156,7 +158,7 @@ class Model:
                 rows[op.key] = self._written(old, op, at)
             elif old is not None and isinstance(self.on_delete, Delete):
                 del rows[op.key]
-            elif old is not None and isinstance(self.on_delete, Mark):
+            elif old is not None and isinstance(self.on_delete, SetColumns):
                 rows[op.key] = (*old[:3], "gone", old[4])
         found = best(rows.values()) if self.derived else rows.values()
         return sorted(found, key=str)

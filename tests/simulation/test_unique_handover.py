@@ -28,7 +28,7 @@ from sink_runner.plugin import *
 def sink_mapping():
     return TableMapping(
         source="north.public.people", target="{database}.public.people", key=("id",),
-        conflict={conflict}, old_row=True,
+        conflict={conflict}, needs_before_image=True,
         columns=(Column("id"), Column("email"), Column("v"), Column("at"), {more}),
     )
 """
@@ -39,7 +39,7 @@ STRATEGIES = {
     "in order": "source_wins()",
 }
 """In the last one each event waits for the earlier ones of its row."""
-FIRST = 'Column("first", "v", on_insert=True)'
+FIRST = 'Column("first", "v", insert_only=True)'
 IMMEDIATE, DEFERRABLE = "UNIQUE", "UNIQUE DEFERRABLE INITIALLY IMMEDIATE"
 TIMING = [DEFERRABLE, "UNIQUE DEFERRABLE INITIALLY DEFERRED"]
 

@@ -42,7 +42,8 @@ from sink_runner.plugin import *
 def sink_mapping():
     return TableMapping(
         source="smart_{source}.sim.t", target="smart_{target}.sim.t", key=("id",),
-        conflict=newest_wins("at"), old_row=True, contested=Contested(tie=Tie.{tie}),
+        conflict=newest_wins("at"), needs_before_image=True,
+        conflict_detection=ConflictDetection(tie=Tie.{tie}),
         on_delete=Review(),
         columns=(Column("id", required=True), Column("v"), Column("at", required=True)),
     )

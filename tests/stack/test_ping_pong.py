@@ -29,7 +29,7 @@ PLUGIN = """
 import os
 import sink_runner.pipeline
 import sink_runner.writer.echo_guard
-from sink_runner.plugin import Column, Keep, OnTruncate, TableMapping, hookimpl, newest_wins
+from sink_runner.plugin import Column, Ignore, OnTruncate, TableMapping, hookimpl, newest_wins
 
 if os.environ.get("PING_PONG_UNGUARDED"):
     sink_runner.pipeline._echoes = lambda *_: frozenset()
@@ -43,7 +43,7 @@ def sink_mapping() -> TableMapping:
         target="{target}",
         key=("id",),
         conflict=newest_wins("changed_at"),
-        on_delete=Keep(),
+        on_delete=Ignore(),
         on_truncate=OnTruncate.KEEP,  # each test begins with one
         columns=(
             Column("id", required=True),

@@ -16,8 +16,8 @@ from sink_runner.plugin import (
     Column,
     Delete,
     Lookup,
-    Mark,
     Review,
+    SetColumns,
     TableMapping,
     source_wins,
 )
@@ -138,7 +138,7 @@ def route(scratch: Any) -> Callable[[TableMapping], Route]:
 pytestmark = pytest.mark.postgres
 
 
-@pytest.mark.parametrize("action", [Delete(), Mark({"v": "gone"})])
+@pytest.mark.parametrize("action", [Delete(), SetColumns({"v": "gone"})])
 def test_row_of_the_key_is_removed(route: Any, action: Action) -> None:
     message = record(key(7), None)
     batch = route(mapping("day", "number", on_delete=action)).apply([(message, TOMBSTONE)])

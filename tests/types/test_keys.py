@@ -21,7 +21,7 @@ pytestmark = pytest.mark.postgres
 PLUGIN = """
 from sink_runner.plugin import *
 
-BATCH_ONLY = {{"events": False, "schedules": (Schedule("0 0 * * *"),)}}
+BATCH_ONLY = {{"streaming": False, "schedules": (Schedule("0 0 * * *"),)}}
 
 @hookimpl
 def sink_mapping():
@@ -208,7 +208,7 @@ def test_event_spells_a_key_otherwise(
         f"id int PRIMARY KEY, k {type_}, v text, at timestamp",
         f"k {type_} PRIMARY KEY, v text, at timestamp",
         columns=["k", "v", "at"],
-        declared=f"conflict={conflict}, old_row=True",
+        declared=f"conflict={conflict}, needs_before_image=True",
     )
     row = {"k": one, "v": "old", "at": NOW}
     first = replace(create(**row), position=10)

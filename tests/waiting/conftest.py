@@ -21,13 +21,13 @@ def sink_mapping():
         columns=(
             Column("id"),
             Column("note", maximum="y"),
-            Column("first", "note", on_insert=True, default="-"),
+            Column("first", "note", insert_only=True, default="-"),
             Column("customer", required=True, lookup=Lookup(
                 "SELECT name, number FROM customers WHERE name = ANY (%s)", "{database}")),
         ),
     )
 """
-ON_INSERT = 'Column("first", "note", on_insert=True, default="-"),'
+ON_INSERT = 'Column("first", "note", insert_only=True, default="-"),'
 TABLES = """
 CREATE TABLE customers (name text PRIMARY KEY, number int);
 CREATE TABLE orders (

@@ -109,7 +109,7 @@ def test_column_that_is_not_read_is_named(things: TargetHarness, note: str, wher
     things.send(thing(note=note))
     text = message(things)
     assert where in text
-    assert "column 'colour' is not read by this mapping: add it to reads" in text
+    assert "column 'colour' is not read by this mapping: add it to extra_columns" in text
 
 
 def test_name_computed_from_a_value_is_not_quoted(things: TargetHarness) -> None:

@@ -9,9 +9,9 @@ from sink_runner.dlq.superseding import RowKeys, can_supersede
 from sink_runner.errors import DecodeError, RetriableError
 from sink_runner.plugin import (
     ABSENT,
-    Candidates,
     Column,
-    Contested,
+    ConflictDetection,
+    Derived,
     Lookup,
     TableMapping,
     insert_once,
@@ -225,19 +225,26 @@ class TestWhichMappings:
             ({}, True),
             ({"conflict": newest_wins("at")}, True),
             ({"conflict": insert_once()}, False),
-            ({"conflict": merge_changed("at"), "old_row": True}, False),
-            ({"conflict": newest_wins("at"), "contested": Contested(), "old_row": True}, False),
-            ({"columns": (Column("id"), Column("v", on_insert=True))}, False),
-            ({"old_row": True}, True),
-            ({"old_row": True, "key": ("v",)}, False),
+            ({"conflict": merge_changed("at"), "needs_before_image": True}, False),
             (
                 {
-                    "old_row": True,
+                    "conflict": newest_wins("at"),
+                    "conflict_detection": ConflictDetection(),
+                    "needs_before_image": True,
+                },
+                False,
+            ),
+            ({"columns": (Column("id"), Column("v", insert_only=True))}, False),
+            ({"needs_before_image": True}, True),
+            ({"needs_before_image": True, "key": ("v",)}, False),
+            (
+                {
+                    "needs_before_image": True,
                     "columns": (Column("id", lookup=Lookup("SELECT %s", "x")), Column("v")),
                 },
                 False,
             ),
-            ({"candidates": Candidates(key=("id",), group=("v",), select="")}, True),
+            ({"derived": Derived(key=("id",), group=("v",), select="")}, True),
         ],
     )
     def test_replace_rows(self, declared: Any, *, expected: bool) -> None:

@@ -26,7 +26,7 @@ def sink_mapping():
     )
 """
 SELECT = "SELECT id, v, at FROM {candidates} c"
-CANDIDATES = f'candidates=Candidates(key=("id",), group=("id",), select="{SELECT}")'
+CANDIDATES = f'derived=Derived(key=("id",), group=("id",), select="{SELECT}")'
 STRATEGIES = {
     "source wins": "conflict=source_wins()",
     "newest wins": 'conflict=newest_wins("at")',

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from sink_runner.errors import WaitingError
-from sink_runner.plugin import Keep
+from sink_runner.plugin import Ignore
 from sink_runner.testing import (
     NOW,
     Harness,
@@ -101,8 +101,8 @@ class TestQuality:
 
 
 def test_an_alert_that_is_gone_from_the_outbox_stays(sink: Harness) -> None:
-    assert [action for _, action in sink.send(delete(**ALERT)).leaves] == [Keep()]
-    assert sink.mapping.on_retire == Keep()
+    assert [action for _, action in sink.send(delete(**ALERT)).leaves] == [Ignore()]
+    assert sink.mapping.on_remove == Ignore()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.plugin import Mark, Review
+from sink_runner.plugin import Review, SetColumns
 from sink_runner.testing import (
     NOW,
     Harness,
@@ -128,7 +128,7 @@ class TestColumns:
         outcome = sink.send(update(RAVI, aadhaar_number="012345670000"))
         ((key, action),) = outcome.leaves
         assert key == ("012345671234",)
-        assert isinstance(action, Mark)
+        assert isinstance(action, SetColumns)
         assert outcome.row["jan_aadhaar"] == "012345670000"
 
     def test_a_corrected_number_of_an_unverified_citizen_flags_nothing(self, sink: Harness) -> None:

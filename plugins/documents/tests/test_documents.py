@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from sink_runner.plugin import Mark
+from sink_runner.plugin import SetColumns
 from sink_runner.testing import (
     NOW,
     Harness,
@@ -88,9 +88,9 @@ def test_a_status_keeps_its_case(sink: Harness, status: str | None) -> None:
 
 
 def test_a_delete_marks(sink: Harness) -> None:
-    marked = Mark({"is_deleted": True})
+    marked = SetColumns({"is_deleted": True})
     assert sink.send(GONE).leaves == [((DOCUMENT,), marked)]
-    assert sink.mapping.on_retire == marked
+    assert sink.mapping.on_remove == marked
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.plugin import Keep, insert_once
+from sink_runner.plugin import Ignore, insert_once
 from sink_runner.testing import NOW, Harness, MappingContract, Sample, delete, snapshot
 
 POLICIES = Path(__file__).parents[3] / "ranger-policies"
@@ -52,7 +52,7 @@ def sink() -> Harness:
 
 
 def test_it_is_the_batch_of_half_past_two(sink: Harness) -> None:
-    assert not sink.mapping.events
+    assert not sink.mapping.streaming
     (schedule,) = sink.mapping.schedules
     assert (schedule.cron, schedule.full) == ("30 2 * * *", False)
 
@@ -86,7 +86,7 @@ def test_who_and_what_for_may_be_unknown(sink: Harness) -> None:
 
 def test_what_was_said_stays_said(sink: Harness) -> None:
     assert sink.mapping.conflict == insert_once()
-    assert sink.mapping.on_delete == sink.mapping.on_retire == Keep()
+    assert sink.mapping.on_delete == sink.mapping.on_remove == Ignore()
 
 
 @pytest.mark.parametrize("column", ["subject", "status", "resolution"])

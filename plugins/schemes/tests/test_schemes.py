@@ -9,7 +9,7 @@ from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
 
 import pytest
 
-from sink_runner.plugin import Mark
+from sink_runner.plugin import SetColumns
 from sink_runner.testing import (
     NOW,
     Harness,
@@ -34,7 +34,7 @@ PENSION = {
     "created_at": NOW - timedelta(days=900),
     "updated_at": NOW,
 }
-SWITCHED_OFF = Mark({"status": "INACTIVE"})
+SWITCHED_OFF = SetColumns({"status": "INACTIVE"})
 
 
 def scheme(**changed: Any) -> Sample:
@@ -54,7 +54,7 @@ def sink() -> Harness:
 
 
 def test_it_is_the_batch_of_every_midnight(sink: Harness) -> None:
-    assert not sink.mapping.events
+    assert not sink.mapping.streaming
     (schedule,) = sink.mapping.schedules
     assert (schedule.cron, schedule.full) == ("0 0 * * *", True)
 
@@ -71,7 +71,7 @@ class TestStatus:
 
     def test_one_that_is_gone_is_switched_off(self, sink: Harness) -> None:
         assert sink.mapping.shared_target
-        assert sink.mapping.on_retire == SWITCHED_OFF
+        assert sink.mapping.on_remove == SWITCHED_OFF
         assert sink.send(delete(**PENSION)).leaves == [(("OLD_AGE_PENSION",), SWITCHED_OFF)]
 
 

@@ -56,7 +56,7 @@ def sink() -> Harness:
 
 
 def test_it_is_the_batch_of_two_in_the_night(sink: Harness) -> None:
-    assert not sink.mapping.events
+    assert not sink.mapping.streaming
     (schedule,) = sink.mapping.schedules
     assert (schedule.cron, schedule.full) == ("0 2 * * *", False)
 

@@ -21,7 +21,7 @@ ORDER: tuple[Case, ...] = (
         after=["ALTER TABLE {t} REPLICA IDENTITY FULL"],
         target_ddl="code text PRIMARY KEY, id int, v int",
         key=("code",),
-        more="old_row=True,",
+        more="needs_before_image=True,",
         partitions=3,
     ),
     case(
@@ -33,7 +33,7 @@ ORDER: tuple[Case, ...] = (
         target_ddl="code text PRIMARY KEY, id int, v int, at timestamp",
         key=("code",),
         conflict='newest_wins("at")',
-        more="old_row=True,",
+        more="needs_before_image=True,",
         partitions=3,
     ),
     case(
@@ -51,7 +51,7 @@ ORDER: tuple[Case, ...] = (
         after=["ALTER TABLE {t} REPLICA IDENTITY FULL"],
         target_ddl="code int PRIMARY KEY, id int, v text",
         key=("code",),
-        more="old_row=True,",
+        more="needs_before_image=True,",
         partitions=3,
     ),
     case(

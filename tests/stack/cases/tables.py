@@ -48,7 +48,7 @@ TABLES: tuple[Case, ...] = (
         target_after=["CREATE UNIQUE INDEX ON {t} (code, id) INCLUDE (v)"],
         key=("id", "code"),
         after=["ALTER TABLE {t} REPLICA IDENTITY FULL"],
-        more="old_row=True,",
+        more="needs_before_image=True,",
     ),
     case(
         "deferrable-key",

@@ -1,6 +1,6 @@
 """smart_warehouse.alerts.ml_alert_outbox -> smart_citizen.public.ml_alerts."""
 
-from sink_runner.plugin import Column, Keep, Lookup, TableMapping, hookimpl, insert_once
+from sink_runner.plugin import Column, Ignore, Lookup, TableMapping, hookimpl, insert_once
 
 # The family's head, else the verified member who came first. A head may have no family id: its
 # own record is the family.
@@ -25,8 +25,8 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.ml_alerts",
         key=("alert_id",),
         conflict=insert_once(),
-        on_delete=Keep(),  # an outbox is emptied; what was told stays told
-        on_retire=Keep(),
+        on_delete=Ignore(),  # an outbox is emptied; what was told stays told
+        on_remove=Ignore(),
         columns=(
             Column("alert_id", required=True),
             Column("citizen_id", "family_id", required=True, lookup=_CITIZEN),

@@ -9,7 +9,7 @@ from datetime import datetime
 from sink_runner.plugin import (
     Column,
     Event,
-    Keep,
+    Ignore,
     Lookup,
     Op,
     Row,
@@ -101,14 +101,14 @@ def sink_mapping() -> TableMapping:
         target="smart_warehouse.decision.application_events",
         key=("application_id", "event_type", "event_timestamp"),
         conflict=insert_once(),
-        old_row=True,
-        on_delete=Keep(),
-        on_retire=Keep(),
+        needs_before_image=True,
+        on_delete=Ignore(),
+        on_remove=Ignore(),
         rules=(not_before("updated_at", "created_at"),),
         columns=(
             Column("application_id", "id", required=True),
             Column("citizen_id", lookup=(_AADHAAR, _CITIZEN_ID)),
-            Column("scheme_code", "scheme_id", lookup=(_CODE, _KNOWN_CODE), exists=True),
+            Column("scheme_code", "scheme_id", lookup=(_CODE, _KNOWN_CODE), must_resolve=True),
             Column("event_type", "status", convert=_event_type, required=True),
             Column(
                 "event_timestamp",

@@ -2,13 +2,13 @@
 
 from sink_runner.plugin import (
     Column,
+    ConflictDetection,
     Constant,
-    Contested,
     Event,
-    Keep,
+    Ignore,
     Lookup,
-    Mark,
     Review,
+    SetColumns,
     TableMapping,
     Tie,
     Verdict,
@@ -47,14 +47,14 @@ def sink_mapping() -> TableMapping:
         target="smart_warehouse.public.golden_records",
         key=("jan_aadhaar",),
         conflict=merge_changed("source_updated_at"),
-        contested=Contested(tie=Tie.SOURCE, owner_time="updated_at"),
-        old_row=True,
-        reads=("verification_status", "status"),
+        conflict_detection=ConflictDetection(tie=Tie.SOURCE, owner_time="updated_at"),
+        needs_before_image=True,
+        extra_columns=("verification_status", "status"),
         rules=(not_before("updated_at", "created_at"),),
         on_delete=Review("deletion_conflict"),
         # Most golden records are of nobody in the portal, so that a batch misses one says nothing.
-        on_retire=Keep(),
-        on_rekey=Mark(
+        on_remove=Ignore(),
+        on_rekey=SetColumns(
             {"review_required": True, "review_reason": "Aadhaar corrected in the portal"}
         ),
         columns=(
@@ -69,8 +69,8 @@ def sink_mapping() -> TableMapping:
             Column("pincode"),
             Column("source_updated_at", "updated_at", required=True),
             Column("updated_by", Constant("citizen_portal")),
-            Column("review_required", Constant(value=True), on_insert=True),
-            Column("review_reason", Constant("no golden record has this number"), on_insert=True),
+            Column("review_required", Constant(value=True), insert_only=True),
+            Column("review_reason", Constant("no golden record has this number"), insert_only=True),
         ),
     )
 

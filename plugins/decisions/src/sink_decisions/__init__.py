@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sink_runner.plugin import (
-    Candidates,
     Column,
     Context,
+    Derived,
     Lookup,
     Row,
     Rule,
@@ -75,7 +75,7 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.application_decisions",
         key=("application_id",),
         conflict=newest_wins("decision_date"),
-        candidates=Candidates(key=("decision_id",), group=("application_id",), select=_NEWEST),
+        derived=Derived(key=("decision_id",), group=("application_id",), select=_NEWEST),
         rules=(
             Rule("decision is known", _is_known, reads=("decision",)),
             Rule("reasons is an array", _is_array, reads=("reasons",)),

@@ -7,8 +7,8 @@ from sink_runner.plugin import (
     Column,
     Constant,
     Lookup,
-    Mark,
     Rule,
+    SetColumns,
     SyncTime,
     TableMapping,
     hookimpl,
@@ -25,7 +25,7 @@ _CITIZEN_ID = Lookup(
     database="smart_warehouse",
 )
 _STATUSES = frozenset({"PENDING", "VERIFIED", "REJECTED", "EXPIRED"})
-_DELETED = Mark({"is_deleted": True})
+_DELETED = SetColumns({"is_deleted": True})
 
 
 def _is_known(row: Mapping[str, Any]) -> bool:
@@ -41,7 +41,7 @@ def sink_mapping() -> TableMapping:
         key=("document_id",),
         conflict=source_wins(),
         on_delete=_DELETED,
-        on_retire=_DELETED,
+        on_remove=_DELETED,
         rules=(
             Rule("verification status is known", _is_known, reads=("verification_status",)),
             not_before("updated_at", "created_at"),

@@ -6,7 +6,7 @@ five best schemes of a family, each by its best member, each member by its lates
 
 from datetime import timedelta
 
-from sink_runner.plugin import Candidates, Column, TableMapping, hookimpl, source_wins
+from sink_runner.plugin import Column, Derived, TableMapping, hookimpl, source_wins
 
 _TOP_FIVE = """
 WITH latest AS (
@@ -48,7 +48,7 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.eligibility_hints",
         key=("family_id", "scheme_code"),
         conflict=source_wins(),  # among candidates the log decides; among hints _TOP_FIVE does
-        candidates=Candidates(
+        derived=Derived(
             key=("snapshot_id",),
             group=("family_id",),
             select=_TOP_FIVE,

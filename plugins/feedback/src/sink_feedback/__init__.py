@@ -6,7 +6,7 @@ from typing import Any
 
 from sink_runner.plugin import (
     Column,
-    Keep,
+    Ignore,
     Lookup,
     Rule,
     Schedule,
@@ -47,10 +47,10 @@ def sink_mapping() -> TableMapping:
         target="smart_warehouse.analytics.feedback_analytics",
         key=("feedback_id",),
         conflict=insert_once(),
-        events=False,
+        streaming=False,
         schedules=(Schedule("30 2 * * *", expected=timedelta(minutes=5)),),
-        on_delete=Keep(),
-        on_retire=Keep(),
+        on_delete=Ignore(),
+        on_remove=Ignore(),
         rules=(
             Rule("type is known", _is_known, reads=("type",)),
             not_before("updated_at", "created_at"),

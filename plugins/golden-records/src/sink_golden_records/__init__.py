@@ -24,7 +24,7 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.profile_data",
         key=("record_id",),
         conflict=newest_wins("source_updated_at"),
-        reads=("status",),
+        extra_columns=("status",),
         schedules=(Schedule("0 1 * * *"),),
         rules=(not_before("updated_at", "created_at"),),
         columns=(
@@ -47,6 +47,6 @@ def sink_mapping() -> TableMapping:
 @hookimpl
 def sink_filter(event: Event, ctx: Context) -> Verdict:
     if (event.row["status"] or "active").lower() in {"inactive", "merged"}:
-        return Verdict.RETIRE
+        return Verdict.REMOVE
     fresh = event.age(event.row["updated_at"]) <= timedelta(days=30)
     return Verdict.PASS if ctx.batch or fresh else Verdict.DROP

@@ -6,8 +6,8 @@ Each member of a family has a profile, the family one summary: that of the lates
 from datetime import timedelta
 
 from sink_runner.plugin import (
-    Candidates,
     Column,
+    Derived,
     Schedule,
     SyncTime,
     TableMapping,
@@ -33,7 +33,7 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.profile_summary",
         key=("family_id",),
         conflict=newest_wins("source_updated_at"),  # among one profile's versions
-        candidates=Candidates(key=("profile_id",), group=("family_id",), select=_LATEST),
+        derived=Derived(key=("profile_id",), group=("family_id",), select=_LATEST),
         schedules=(
             Schedule("0 * * * *", expected=timedelta(minutes=10)),
             Schedule("30 0 * * *", full=True, expected=timedelta(minutes=30)),

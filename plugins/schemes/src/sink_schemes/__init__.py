@@ -6,8 +6,8 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from sink_runner.plugin import (
     Column,
     Event,
-    Mark,
     Schedule,
+    SetColumns,
     TableMapping,
     Verdict,
     hookimpl,
@@ -17,7 +17,7 @@ from sink_runner.plugin import (
 
 _CATEGORIES = frozenset({"HEALTH", "FOOD", "EDUCATION", "HOUSING", "SOCIAL_SECURITY", "LIVELIHOOD"})
 # Applications refer to schemes, so a scheme is never deleted.
-_SWITCHED_OFF = Mark({"status": "INACTIVE"})
+_SWITCHED_OFF = SetColumns({"status": "INACTIVE"})
 
 
 def _id(code: str) -> UUID:
@@ -32,14 +32,14 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.schemes",
         key=("code",),
         conflict=source_wins(),
-        events=False,
+        streaming=False,
         schedules=(Schedule("0 0 * * *", full=True, expected=timedelta(minutes=5)),),
         shared_target=True,  # the portal has schemes of its own
         on_delete=_SWITCHED_OFF,
-        on_retire=_SWITCHED_OFF,
+        on_remove=_SWITCHED_OFF,
         rules=(not_before("updated_at", "created_at"),),
         columns=(
-            Column("id", "scheme_code", convert=_id, on_insert=True),
+            Column("id", "scheme_code", convert=_id, insert_only=True),
             Column("code", "scheme_code", required=True),
             Column("name", "scheme_name", required=True),
             Column("description"),
@@ -57,4 +57,4 @@ def sink_mapping() -> TableMapping:
 @hookimpl
 def sink_filter(event: Event) -> Verdict:
     active = (event.row["status"] or "").upper() == "ACTIVE"
-    return Verdict.PASS if active else Verdict.RETIRE
+    return Verdict.PASS if active else Verdict.REMOVE

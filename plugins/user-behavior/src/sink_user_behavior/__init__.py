@@ -62,7 +62,7 @@ def sink_mapping() -> TableMapping:
         target="smart_warehouse.analytics.user_behavior",
         key=("citizen_id", "event_type", "event_date"),
         conflict=source_wins(),
-        events=False,
+        streaming=False,
         schedules=(Schedule("0 2 * * *", expected=timedelta(minutes=15)),),
         query=Query(select=_DAYS, replaces=("event_date",), made_of=_MADE_OF),
         rules=(not_before("last_event_at", "first_event_at"),),
