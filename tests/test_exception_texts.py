@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
-from sink_runner import cli, errors, log
+from sink_runner import errors, log
 from sink_runner.batch.report import Report
+from sink_runner.cli import program
 from sink_runner.config import Log
 from sink_runner.error_text import describe, text_of, trace
 from sink_runner.errors import (
@@ -119,8 +120,8 @@ def command_line(fault, capsys):
     def run(_args):
         raise fault
 
-    run.__module__ = "sink_runner.commands.batch"
-    cli._run(argparse.Namespace(run=run))
+    run.__module__ = "sink_runner.cli.batch"
+    program._run(argparse.Namespace(run=run))
     captured = capsys.readouterr()
     return captured.out + captured.err
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 import sink_runner
-from sink_runner.commands.tables import print_table
+from sink_runner.cli.tables import print_table
 
 HEADS = ("mapping", "source column", "target column", "reader", "sees")
 ROW = (
@@ -59,7 +59,7 @@ def test_every_table_of_the_runner_is_printed_so() -> None:
         for path in package.rglob("*.py")
         if "Console().print(" in path.read_text() or "console.print(table" in path.read_text()
     }
-    assert printing == {"commands/tables.py"}
+    assert printing == {"cli/tables.py"}
 
 
 @pytest.mark.parametrize("cell", ["[redacted]", "two\nlines", "", "[/b]"])

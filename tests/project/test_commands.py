@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from sink_stack import cli as stack_cli
 
-from sink_runner import cli
+from sink_runner.cli import program
 
 from ..pages import PAGES
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = {"sink-runner": cli.command_parser, "sink-stack": stack_cli.command_parser}
+PROGRAMS = {"sink-runner": program.command_parser, "sink-stack": stack_cli.command_parser}
 # They act, serve or stream, and print no table or state.
 ACTING = {
     *("sink-runner run", "sink-runner api", "sink-runner api-key new", "sink-runner new"),

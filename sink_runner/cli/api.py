@@ -12,7 +12,7 @@ from ..api.keys import check_secret, hash_key, new_key
 from ..config import Config
 from ..config.api import Scope
 from ..errors import ConfigError
-from . import OK, Subparsers, add_command, add_config_option, read_config
+from .command import OK, Subparsers, add_command, add_config_option, read_config
 
 TEACHING = """\
 Callbacks of the forecast service and of the models that raise alerts become change events in

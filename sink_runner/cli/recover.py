@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from .. import log
 from ..config.database import find_database
 from ..loading import registry
-from . import FAILURE, OK, Subparsers, add_choice_options, add_command, read_config, read_plugins
+from .command import (
+    FAILURE,
+    OK,
+    Subparsers,
+    add_choice_options,
+    add_command,
+    read_config,
+    read_plugins,
+)
 
 if TYPE_CHECKING:
     from ..recovery.positions import Forgotten

@@ -18,7 +18,7 @@ from ..loading import registry
 from ..loading.quarantine import loaded, select_usable
 from ..schedule.as_json import describe
 from ..schedule.plans import Known, Plan, next_start, plans_of
-from . import EX_CONFIG, OK, Subparsers, add_command, read_config, read_plugins
+from .command import EX_CONFIG, OK, Subparsers, add_command, read_config, read_plugins
 
 TEACHING = """\
 Runs `sink-runner batch` for every schedule of the mappings that are on, until SIGTERM or Ctrl-C.

@@ -13,7 +13,7 @@ from rich.table import Table
 from ..config import Config
 from ..config.database import find_database
 from ..loading import registry
-from . import (
+from .command import (
     FAILURE,
     OK,
     Subparsers,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from . import OK, Subparsers, add_command, read_config
 from .arguments import number
+from .command import OK, Subparsers, add_command, read_config
 from .tables import print_table
 
 if TYPE_CHECKING:

@@ -17,7 +17,15 @@ from ..loading import registry
 from ..loading.quarantine import select_usable
 from ..model.quality_rules import value_checks
 from ..plugin import TableMapping
-from . import EX_CONFIG, OK, Subparsers, add_choice_options, add_command, find_config, read_plugins
+from .command import (
+    EX_CONFIG,
+    OK,
+    Subparsers,
+    add_choice_options,
+    add_command,
+    find_config,
+    read_plugins,
+)
 from .config import HIDDEN, describe
 
 TEACHING = """\

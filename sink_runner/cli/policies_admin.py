@@ -17,7 +17,7 @@ from ..masking.policy_json import parse_object, read_file
 from ..masking.policy_renewal import admin_of
 from ..masking.round_trip_check import faults
 from ..plugin import TableMapping
-from . import (
+from .command import (
     FAILURE,
     OK,
     Subparsers,

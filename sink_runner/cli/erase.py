@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from . import (
+from .arguments import add_person, user_name
+from .command import (
     FAILURE,
     OK,
     Subparsers,
@@ -21,7 +22,6 @@ from . import (
     read_config,
     read_plugins,
 )
-from .arguments import add_person, user_name
 
 if TYPE_CHECKING:
     from ..inspection.service import DlqService

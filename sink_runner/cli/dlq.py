@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import Subparsers, add_command
 from .arguments import add_person, number, seconds, user_name
+from .command import Subparsers, add_command
 
 TEACHING = """\
 An event that could not be applied is kept, encrypted, in its target database; later events of its
@@ -221,7 +221,9 @@ def _add_filters(
 
 def _add_ids(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", metavar="ID", nargs="*", help="as `dlq list` shows them")
-    parser.add_argument("--id", dest="more_ids", action="append", default=[], help="the same")
+    parser.add_argument(
+        "--id", dest="more_ids", metavar="ID", action="append", default=[], help="the same"
+    )
 
 
 def _add_choice(

@@ -11,28 +11,9 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, version
 
-from . import error_text
-from .commands import EX_CONFIG, FAILURE, GROUP, Subparsers, add_config_option
-from .commands import api as api_command
-from .commands import audit as audit_command
-from .commands import batch as batch_command
-from .commands import config as config_command
-from .commands import conflicts as conflicts_command
-from .commands import dlq as dlq_command
-from .commands import erase as erase_command
-from .commands import grants as grants_command
-from .commands import migrate as migrate_command
-from .commands import new as new_command
-from .commands import plugins as plugins_command
-from .commands import policies as policies_command
-from .commands import purge as purge_command
-from .commands import quality as quality_command
-from .commands import recover as recover_command
-from .commands import run as run_command
-from .commands import schedule as schedule_command
-from .commands import schema as schema_command
-from .completion import SHELLS, Completion
-from .errors import (
+from .. import error_text
+from ..completion import SHELLS, Completion
+from ..errors import (
     ConfigError,
     EventError,
     FatalError,
@@ -41,6 +22,25 @@ from .errors import (
     SinkError,
     raised_in,
 )
+from . import api as api_command
+from . import audit as audit_command
+from . import batch as batch_command
+from . import config as config_command
+from . import conflicts as conflicts_command
+from . import dlq as dlq_command
+from . import erase as erase_command
+from . import grants as grants_command
+from . import migrate as migrate_command
+from . import new as new_command
+from . import plugins as plugins_command
+from . import policies as policies_command
+from . import purge as purge_command
+from . import quality as quality_command
+from . import recover as recover_command
+from . import run as run_command
+from . import schedule as schedule_command
+from . import schema as schema_command
+from .command import EX_CONFIG, FAILURE, GROUP, Subparsers, add_config_option
 
 INTERRUPTED = 130
 

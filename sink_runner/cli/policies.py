@@ -17,13 +17,13 @@ from ..masking.policy import Policies, load_policies
 from ..masking.principals import Reader
 from ..masking.round_trip_check import faults
 from ..plugin import TableMapping
-from . import (
+from . import policies_admin
+from .command import (
     FAILURE,
     OK,
     Subparsers,
     add_choice_options,
     add_command,
-    policies_admin,
     read_config,
 )
 from .policies_admin import known_origins, mappings_of

@@ -11,7 +11,7 @@ from ..config.values import hint
 from ..errors import ConfigError
 from ..loading import registry
 from ..loading.quarantine import require_usable
-from . import FAILURE, OK, Subparsers, add_command, read_config, read_plugins
+from .command import FAILURE, OK, Subparsers, add_command, read_config, read_plugins
 
 TEACHING = """\
 Reads the table itself, not Kafka, and sends each row through the very chain that its events

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from . import (
+from .command import (
     OK,
     Subparsers,
     add_choice_options,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..config import names
 from ..scaffold import scaffold
-from . import OK, Subparsers, add_command
+from .command import OK, Subparsers, add_command
 
 TEACHING = """\
 The folder installs, loads and passes its tests as it stands; then declare the columns.

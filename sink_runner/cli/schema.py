@@ -17,7 +17,8 @@ from rich.table import Table
 from ..config import ConfigFile
 from ..loading import registry
 from ..plugin import TableMapping
-from . import (
+from .arguments import add_person
+from .command import (
     FAILURE,
     OK,
     Subparsers,
@@ -27,7 +28,6 @@ from . import (
     read_config,
     read_plugins,
 )
-from .arguments import add_person
 from .tables import print_table
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from ..inspection.export import export
 from ..inspection.replay import Decided, Outcome
 from ..inspection.service import DlqService
 from ..postgres.error_classes import classify_error
-from . import FAILURE, OK, read_config, read_plugins
+from .command import FAILURE, OK, read_config, read_plugins
 from .tables import print_table
 
 Ids = dict[str, list[int]]

@@ -15,8 +15,16 @@ from rich.text import Text
 from ..config import Config
 from ..config.values import hint
 from ..errors import ConfigError
-from . import FAILURE, OK, Subparsers, add_command, add_config_option, chosen_databases, read_config
 from .arguments import add_person, number
+from .command import (
+    FAILURE,
+    OK,
+    Subparsers,
+    add_command,
+    add_config_option,
+    chosen_databases,
+    read_config,
+)
 from .tables import print_table
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from . import (
+from .command import (
     OK,
     Subparsers,
     add_command,

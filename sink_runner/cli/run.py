@@ -8,7 +8,7 @@ from .. import log
 from ..errors import ConfigError
 from ..loading import registry
 from ..loading.quarantine import Selection, select_usable
-from . import OK, Subparsers, add_choice_options, add_command, read_config, read_plugins
+from .command import OK, Subparsers, add_choice_options, add_command, read_config, read_plugins
 
 TEACHING = """\
 Runs until SIGTERM or Ctrl-C: the current batch is finished or rolled back, and the next run goes

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..config import Config, ConfigFile
 from ..config.values import Key, Reader, SettingError, keys, shown, type_name
-from . import OK, Subparsers, add_command, read_config
+from .command import OK, Subparsers, add_command, read_config
 
 TEACHING = """\
 A value may also be written { env = "NAME", default = ... }, { file = "path" } or
