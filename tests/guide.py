@@ -1,11 +1,12 @@
-"""The example of docs/databases.md and of the front page, for the tests that run it."""
+"""The example of docs/guide/databases.md and of the front page, for the tests that run it."""
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGE = (ROOT / "docs" / "databases.md").read_text(encoding="utf-8").partition("\n## The runner")[0]
+_GUIDE = (ROOT / "docs" / "guide" / "databases.md").read_text(encoding="utf-8")
+PAGE = _GUIDE.partition("\n## The runner")[0]
 _FILE = re.compile(r"in `([\w.-]+)`:\n\n```\w+\n(.*?)```", re.DOTALL)
 _CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 

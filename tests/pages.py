@@ -4,7 +4,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _PATTERNS = (
-    *("*.md", "docs/*.md", "docs/adr/*.md"),
-    *("*/README.md", "compose/*/README.md", "plugins/*/README.md", "sink_runner/*/README.md"),
+    *("*.md", "docs/*.md", "docs/*/*.md"),
+    *("[!.]*/README.md", "compose/*/README.md", "plugins/*/README.md", "sink_runner/*/README.md"),
 )
 PAGES = sorted({page for pattern in _PATTERNS for page in ROOT.glob(pattern)})

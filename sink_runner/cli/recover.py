@@ -34,7 +34,7 @@ as a source   its log begins anew, further back.  What is remembered of the lost
               every new change seem old; this command forgets it
 
 Run it while no runner runs, once the events of before are applied, and before Debezium captures
-anew.  docs/disaster-recovery.md has every step.  The exit code is 1 if there are events of
+anew.  docs/guide/disaster-recovery.md has every step.  The exit code is 1 if there are events of
 before to apply first; nothing is changed then.
 
 examples:

@@ -95,7 +95,7 @@ def access_denied(connection: KafkaConnection, name: str) -> AccessError:
         who = f"the subject of kafka.security.certificate_file {security.certificate_file}"
     return AccessError(
         f"Kafka at {connection.bootstrap} denies access ({name}): give {who} the ACLs of "
-        "docs/kafka-security.md with kafka-acls.sh"
+        "docs/guide/kafka-security.md with kafka-acls.sh"
     )
 
 

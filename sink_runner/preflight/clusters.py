@@ -111,7 +111,7 @@ def cluster_fault(mapping: str, database: str, kept: Cluster | None, now: Cluste
     remedy = (
         "let the runner apply the events of the old log and stop it, then run "
         f"`sink-runner recover {database}` and `sink-runner batch {mapping} --full` "
-        "(docs/disaster-recovery.md)"
+        "(docs/guide/disaster-recovery.md)"
     )
     if kept.identifier != now.identifier:
         return Fault(

@@ -1,4 +1,4 @@
-"""The portal's database is lost and comes back from a backup: docs/disaster-recovery.md, run."""
+"""docs/guide/disaster-recovery.md, run: the portal's database comes back from a backup."""
 
 import os
 import re

@@ -65,7 +65,7 @@ _OPERATIONS = {
         (ResourceType.TOPIC, "__debezium-heartbeat.", ACLOperation.DESCRIBE),
     ],
 }
-"""As docs/kafka-security.md and debezium-config/README.md ask for them; names are prefixes."""
+"""As kafka-security.md of the guide and debezium-config/README.md ask; names are prefixes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

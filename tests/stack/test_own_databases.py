@@ -1,4 +1,4 @@
-"""docs/databases.md, as written: from CREATE DATABASE to a row that Debezium has carried."""
+"""docs/guide/databases.md, as written: from CREATE DATABASE to a row that Debezium has carried."""
 
 import base64
 import os

@@ -1,0 +1,95 @@
+"""The documentation site builds without a warning, and needs no other host."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..pages import PAGES, ROOT
+
+# What a browser loads for a page; a link to another site is followed by the reader only.
+_LOADED = re.compile(
+    r"<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)=[\"']?((?:https?:)?//[^\"' >]+)"
+)
+
+
+def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """Build as `make docs` does."""
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", site],
+        cwd=root,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    built = build(ROOT, folder)
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of all that the site is made of."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    for page in [*PAGES, ROOT / "mkdocs.yml"]:
+        copy = folder / page.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(page, copy)
+    return folder
+
+
+def test_every_page_is_in_the_site(site: Path) -> None:
+    for page in PAGES:
+        path = page.relative_to(ROOT)
+        parts = path.parts[1:] if path.parts[0] == "docs" else path.parts
+        name = Path(*parts).with_suffix(".html")
+        name = name.with_name("index.html") if name.name == "README.html" else name
+        assert (site / name).exists() or path == Path("docs/assets/README.md"), path
+
+
+def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert pages
+    for page in pages:
+        assert not _LOADED.findall(page.read_text(encoding="utf-8")), page
+
+
+@pytest.mark.parametrize(
+    ("page", "link"),
+    [
+        ("docs/guide/operations.md", "gone.md"),
+        ("docs/guide/operations.md", "databases.md#gone"),
+        ("README.md", "docs/guide/gone.md"),
+        ("sink_runner/dlq/README.md", "../../docs/guide/operations.md#gone"),
+    ],
+)
+def test_broken_link_fails_the_build(checkout: Path, page: str, link: str) -> None:
+    with (checkout / page).open("a", encoding="utf-8") as stream:
+        stream.write(f"\n[a link]({link})\n")
+    built = build(checkout, checkout / ".site")
+    assert built.returncode == 1
+    assert "gone" in built.stderr
+
+
+def test_bundled_scripts_are_the_published_ones() -> None:
+    rows = re.findall(
+        r"^\| `([\w.-]+)` .* `([0-9a-f]{64})` \|$",
+        (ROOT / "docs/assets/README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    scripts = {path.name: path for path in ROOT.glob("docs/assets/*.js")}
+    assert {name for name, _ in rows} == scripts.keys()
+    for name, digest in rows:
+        assert hashlib.sha256(scripts[name].read_bytes()).hexdigest() == digest
