@@ -54,10 +54,11 @@ runtime: ## the Python environment with every plugin under plugins/
 venv: ## the same, and what the tests need
 	@$(INSTALL) --tests
 
-lint: venv ## ruff: rules and format; import-linter: the layers of packages
+lint: venv ## ruff: rules and format; import-linter: the layers of packages; private words
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m tests.project.words
 
 types: venv ## mypy, strict
 	@$(BIN)/mypy sink_runner compose/src $(wildcard plugins/*/src)

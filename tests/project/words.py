@@ -1,0 +1,123 @@
+"""Refuse private words in code and documentation: `python -m tests.project.words`.
+
+Exit code 1: a line for each word, `file:line: 'word': say ...`.  `words.toml` has what is refused;
+`words_exempt.toml` has the files that keep their words, each with the reason, and the folders that
+are still to be rewritten.
+"""
+
+import io
+import re
+import subprocess
+import sys
+import tokenize
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[2]
+RULES = Path(__file__).with_name("words.toml")
+EXEMPT = Path(__file__).with_name("words_exempt.toml")
+_WORDS_OF_A_NAME = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+")
+
+
+class Finding(NamedTuple):
+    path: PurePath
+    line: int
+    word: str
+    instead: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.word!r}: say {self.instead}"
+
+
+class Rules:
+    """The patterns of one table of `words.toml`, each with what to say instead."""
+
+    def __init__(self, table: Mapping[str, str]) -> None:
+        self._instead = list(table.values())
+        patterns = (f"(?P<w{n}>{pattern})" for n, pattern in enumerate(table))
+        self._pattern = re.compile(rf"\b(?:{'|'.join(patterns)})\b", re.IGNORECASE)
+
+    def search(self, text: str) -> Iterator[tuple[str, str]]:
+        """Yield each refused word of a line with what to say instead."""
+        for match in self._pattern.finditer(text):
+            yield match[0], self._instead_of(match)
+
+    def match(self, name: str) -> str | None:
+        """Return what to say instead of a name that is refused as a whole."""
+        match = self._pattern.fullmatch(name)
+        return match and self._instead_of(match)
+
+    def _instead_of(self, match: re.Match[str]) -> str:
+        groups = match.groupdict()
+        return next(self._instead[int(name[1:])] for name in groups if groups[name] is not None)
+
+
+class Checker:
+    """Checks files against the tables of `words.toml`."""
+
+    def __init__(self, rules: Mapping[str, Any]) -> None:
+        self._public = re.compile("|".join(rules["public"]))
+        self._anywhere, self._names, self._modules = (
+            Rules(rules[table]) for table in ("anywhere", "names", "modules")
+        )
+
+    def check(self, path: PurePath, text: str) -> Iterator[Finding]:
+        """Yield what is refused in a file: the words of its lines, names in it, its own name."""
+        for number, line in enumerate(text.splitlines(), start=1):
+            for word, instead in self._anywhere.search(split_names(self._public.sub("", line))):
+                yield Finding(path, number, word, instead)
+        if path.suffix == ".py":
+            name = path.parent.name if path.stem == "__init__" else path.stem
+            if instead := self._modules.match(name.removeprefix("test_")):
+                yield Finding(path, 1, name, instead)
+            yield from self._check_names(path, text)
+
+    def _check_names(self, path: PurePath, text: str) -> Iterator[Finding]:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.NAME and (
+                instead := self._names.match(token.string.strip("_"))
+            ):
+                yield Finding(path, token.start[0], token.string, instead)
+
+
+def split_names(line: str) -> str:
+    """Separate the words of identifiers: `dead_letterStore` becomes `dead letter Store`."""
+    return _WORDS_OF_A_NAME.sub(" ", line)
+
+
+def report(findings: Iterable[Finding], folders: Sequence[str]) -> Iterator[str]:
+    """Yield a line for each finding outside the folders, and for each folder without one."""
+    rest = set(folders)
+    for finding in findings:
+        folder = str(finding.path.parent)
+        rest.discard(folder)
+        if folder not in folders:
+            yield str(finding)
+    for folder in sorted(rest):
+        yield f"{EXEMPT.name}: {folder} has no private word: remove its line"
+
+
+def tracked_texts(exempt: Iterable[str]) -> Iterator[tuple[PurePath, str]]:
+    """Yield path and content of each text file that Git tracks, but for those that are exempt."""
+    listing = ["git", "ls-files", "-z", *(f":(exclude){path}" for path in exempt)]
+    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, names.split("\0")):
+        content = (ROOT / name).read_bytes()
+        if b"\0" not in content:
+            yield PurePath(name), content.decode(errors="replace")
+
+
+def main() -> int:
+    checker = Checker(tomllib.loads(RULES.read_text()))
+    exempt = tomllib.loads(EXEMPT.read_text())
+    texts = tracked_texts(exempt["files"])
+    findings = (finding for path, text in texts for finding in checker.check(path, text))
+    lines = list(report(findings, exempt["folders"]))
+    print(*lines, sep="\n", end="\n" if lines else "")
+    return bool(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
