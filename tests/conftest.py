@@ -31,7 +31,7 @@ from sink_runner.transform.key_identity import KeyIdentity
 from sink_runner.transform.row import to_stage
 from sink_runner.transform.steps import Chain
 from sink_runner.writer.audit import trail
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.writers import make_writer
 
 # The time that an example takes depends on the load of the machine.
@@ -294,7 +294,7 @@ class Written:
             self.identity,
             source_key_shown=source_key_shown,
         )
-        audited = trail(self.name, self.mapping, parts, Sealer(bytes(32), "test"))
+        audited = trail(self.name, self.mapping, parts, Encryptor(bytes(32), "test"))
         writer = make_writer(self.name, self.mapping, parts, self.table, audited)
         writer.prepare(connection)
         return writer

@@ -20,7 +20,7 @@ from sink_runner.plugin import Column, Derived, TableMapping, first_of, source_w
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.runtime.assembly import RuntimeContext
 from sink_runner.transform.before_image import columns_before
-from sink_runner.writer.encryption import sealer
+from sink_runner.writer.encryption import build_encryptor
 
 MAPPING = TableMapping(
     source="north.public.t",
@@ -141,16 +141,16 @@ def test_readers_are_the_roles_that_may_only_read() -> None:
     assert found == {"n": "r n", "s": "r s"}
 
 
-class TestSealer:
+class TestEncryptor:
     def test_a_key_in_base64(self) -> None:
         key = base64.b64encode(b"k" * 32).decode()
         config = SimpleNamespace(dead_letters=DeadLetters(key=key, key_id="one"))
-        assert sealer(config).key == b"k" * 32
+        assert build_encryptor(config).key == b"k" * 32
 
     @pytest.mark.parametrize("key", ["no base64", "AAAA", ""])
     def test_anything_else_is_refused_and_not_told(self, key: str) -> None:
         with pytest.raises(ConfigError) as caught:
-            sealer(SimpleNamespace(dead_letters=DeadLetters(key=key, key_id="one")))
+            build_encryptor(SimpleNamespace(dead_letters=DeadLetters(key=key, key_id="one")))
         assert not key or key not in str(caught.value)
 
 

@@ -19,9 +19,9 @@ from sink_runner.model.dead_letter import DeadLetter
 from sink_runner.model.message import NO_LEADER_EPOCH, ROWS, Message
 from sink_runner.postgres.error_classes import classify_error
 from sink_runner.writer.dead_letters import DeadLetters
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 
-SEALER = Sealer(b"k" * 32, "one")
+ENCRYPTOR = Encryptor(b"k" * 32, "one")
 MESSAGES = st.builds(
     Message,
     st.sampled_from(["a", "a.b.c"]),
@@ -35,37 +35,44 @@ MESSAGES = st.builds(
 MESSAGE = Message("topic", 1, 2, b"key", b"value")
 
 
-class TestSealing:
+class TestEncryption:
     @given(MESSAGES)
-    def test_what_is_sealed_opens_again(self, message: Message) -> None:
-        sealed = SEALER.seal(message)
-        assert SEALER.open(sealed, message.topic, message.partition, message.offset) == message
+    def test_what_is_encrypted_opens_again(self, message: Message) -> None:
+        encrypted = ENCRYPTOR.encrypt(message)
+        assert (
+            ENCRYPTOR.decrypt(encrypted, message.topic, message.partition, message.offset)
+            == message
+        )
 
     def test_not_with_another_key(self) -> None:
         with pytest.raises(InvalidTag):
-            Sealer(b"x" * 32, "one").open(SEALER.seal(MESSAGE), "topic", 1, 2)
+            Encryptor(b"x" * 32, "one").decrypt(ENCRYPTOR.encrypt(MESSAGE), "topic", 1, 2)
 
     @pytest.mark.parametrize("place", [("other", 1, 2), ("topic", 2, 2), ("topic", 1, 3)])
     def test_nor_in_another_place(self, place: tuple[str, int, int]) -> None:
         with pytest.raises(InvalidTag):
-            SEALER.open(SEALER.seal(MESSAGE), *place)
+            ENCRYPTOR.decrypt(ENCRYPTOR.encrypt(MESSAGE), *place)
 
-    def test_the_same_message_is_never_sealed_alike(self) -> None:
-        assert SEALER.seal(MESSAGE) != SEALER.seal(MESSAGE)
+    def test_the_same_message_is_never_encrypted_alike(self) -> None:
+        assert ENCRYPTOR.encrypt(MESSAGE) != ENCRYPTOR.encrypt(MESSAGE)
 
     def test_nothing_of_it_can_be_read(self) -> None:
         long = MESSAGE._replace(value=b"readable" * 4)
-        assert b"readable" not in SEALER.seal(long)
+        assert b"readable" not in ENCRYPTOR.encrypt(long)
 
     @pytest.mark.parametrize("length", [0, 16, 31, 33])
     def test_a_key_of_another_length_is_refused(self, length: int) -> None:
         with pytest.raises(ConfigError, match="32 bytes"):
-            Sealer(b"k" * length, "one")
+            Encryptor(b"k" * length, "one")
 
     def test_a_fingerprint_tells_rows_apart_and_needs_the_key(self) -> None:
-        assert SEALER.fingerprint(b"a") == SEALER.fingerprint(b"a") != SEALER.fingerprint(b"b")
-        assert Sealer(b"x" * 32, "one").fingerprint(b"a") != SEALER.fingerprint(b"a")
-        assert SEALER.fingerprint(None) is None
+        assert (
+            ENCRYPTOR.fingerprint(b"a")
+            == ENCRYPTOR.fingerprint(b"a")
+            != ENCRYPTOR.fingerprint(b"b")
+        )
+        assert Encryptor(b"x" * 32, "one").fingerprint(b"a") != ENCRYPTOR.fingerprint(b"a")
+        assert ENCRYPTOR.fingerprint(None) is None
 
 
 def letter_of(fault: BaseException) -> tuple[Any, ...]:
@@ -73,7 +80,7 @@ def letter_of(fault: BaseException) -> tuple[Any, ...]:
     error = fault if isinstance(fault, EventError) else classify_error(fault)
     if error is not fault:
         error.__cause__ = fault
-    return DeadLetters("m", "1", SEALER)._row(DeadLetter(MESSAGE, error))
+    return DeadLetters("m", "1", ENCRYPTOR)._row(DeadLetter(MESSAGE, error))
 
 
 def raised(value: str, how: str) -> BaseException:
@@ -130,7 +137,7 @@ def from_a_plugin(error: EventError) -> EventError:
 
 
 def test_the_state_of_the_database_is_kept() -> None:
-    row = DeadLetters("m", "1", SEALER)._row(
+    row = DeadLetters("m", "1", ENCRYPTOR)._row(
         DeadLetter(MESSAGE, WriteError("refused", sqlstate="22001"))
     )
     assert row[5:8] == ("WriteError", "22001", "refused")
@@ -141,9 +148,9 @@ def test_the_state_of_the_database_is_kept() -> None:
     ("error", "status"), [(WaitingError("not yet"), "PARKED"), (ExpiredError("never"), "OPEN")]
 )
 def test_what_only_waits_is_parked(error: EventError, status: str) -> None:
-    assert DeadLetters("m", "1", SEALER)._row(DeadLetter(MESSAGE, error))[-1] == status
+    assert DeadLetters("m", "1", ENCRYPTOR)._row(DeadLetter(MESSAGE, error))[-1] == status
 
 
 def test_a_row_of_a_batch_is_of_no_partition() -> None:
     letter = DeadLetter(MESSAGE._replace(partition=ROWS), EventError("why"))
-    assert DeadLetters("m", "1", SEALER)._row(letter)[2] is None
+    assert DeadLetters("m", "1", ENCRYPTOR)._row(letter)[2] is None

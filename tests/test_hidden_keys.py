@@ -6,10 +6,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from sink_runner.dlq import key_rotation as rekey
+from sink_runner.dlq import key_rotation
 from sink_runner.errors import ConfigError
 from sink_runner.plugin import Column
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.key_hashing import KeyText
 
 pytestmark = pytest.mark.postgres
@@ -18,8 +18,8 @@ DDL = "id text PRIMARY KEY, name text"
 COLUMNS = (Column("id"), Column("name"))
 NUMBER = "991177220055"
 KEPT = "SELECT key FROM sink.row_version WHERE mapping = %s"
-OLD, NEW = Sealer(bytes(32), "test"), Sealer(bytes([1]) * 32, "new")
-BOTH = Sealer(NEW.key, "new", {"test": OLD.key})
+OLD, NEW = Encryptor(bytes(32), "test"), Encryptor(bytes([1]) * 32, "new")
+BOTH = Encryptor(NEW.key, "new", {"test": OLD.key})
 
 
 @pytest.fixture
@@ -50,21 +50,23 @@ def test_another_session_hides_it_alike(made):
     assert len(kept(made)) == 1
 
 
-def test_the_secret_outlives_the_key_that_seals_it(made):
+def test_the_secret_outlives_the_key_that_encrypts_it(made):
     made.write(made.row(NUMBER, "one", position=5), made.gone(NUMBER, position=9))
     try:
-        rekey.reseal(made.connection, BOTH, lambda **_: None)
+        key_rotation.encrypt_again(made.connection, BOTH, lambda **_: None)
         with made.scratch.session() as connection:
             prepared(NEW, connection)
             with pytest.raises(ConfigError, match=r"key 'new' .* old_keys"):
                 prepared(OLD, connection)
     finally:
-        rekey.reseal(made.connection, Sealer(OLD.key, "test", {"new": NEW.key}), lambda **_: None)
+        key_rotation.encrypt_again(
+            made.connection, Encryptor(OLD.key, "test", {"new": NEW.key}), lambda **_: None
+        )
     assert made.write(made.row(NUMBER, "older", position=7)) == 0
 
 
-def prepared(sealer: Sealer, connection: psycopg.Connection) -> None:
-    KeyText(shown=False, sealer=sealer).prepare(connection)
+def prepared(encryptor: Encryptor, connection: psycopg.Connection) -> None:
+    KeyText(shown=False, encryptor=encryptor).prepare(connection)
 
 
 def test_the_secret_is_not_in_the_database_in_clear(made):

@@ -23,7 +23,7 @@ from sink_runner.plugin import (
     source_wins,
 )
 from sink_runner.testing import NOW
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 
 pytestmark = pytest.mark.postgres
 
@@ -240,7 +240,7 @@ class TestDepartures:
             writer.write(session, [made.gone(1, action=Review())], NOW)
         query = "SELECT record_id FROM sink.conflict WHERE table_name = 'hashed'"
         ((record,),) = made.scratch.admin.execute(query).fetchall()
-        assert record == Sealer(bytes(32), "test").fingerprint(b"subject").hex()
+        assert record == Encryptor(bytes(32), "test").fingerprint(b"subject").hex()
 
     def test_keep_leaves_the_row(self, written: Make) -> None:
         made = written(DDL)

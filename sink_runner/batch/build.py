@@ -43,7 +43,7 @@ from ..writer.callback_rows import CallbackRows
 from ..writer.candidates import candidate_table
 from ..writer.dead_letters import DeadLetters
 from ..writer.derivation import Derivation
-from ..writer.encryption import sealer
+from ..writer.encryption import build_encryptor
 from ..writer.refused_column import RefusedColumn
 from ..writer.truncation import truncation
 from ..writer.writers import make_writer
@@ -153,10 +153,10 @@ def _tools(
 ) -> BatchPipeline:
     plugin, plugins, config, source, target, policies, watch = around
     mapping = source.mapping
-    sealing = sealer(config)
+    encryptor = build_encryptor(config)
     dsn = find_database(config.databases, mapping.target_table.database).dsn
-    check_fingerprints(dsn, plugin.name, sealing)
-    audited = trail(plugin.name, mapping, parts, sealing)
+    check_fingerprints(dsn, plugin.name, encryptor)
+    audited = trail(plugin.name, mapping, parts, encryptor)
     writer = make_writer(plugin.name, mapping, parts, target, audited)
     applier = BatchApplier(
         plugin.name,
@@ -167,7 +167,7 @@ def _tools(
         truncation=truncation(plugin.name, mapping, writer),
         refused=RefusedColumn(parts.columns, {n: c.pg for n, c in target.columns.items()}),
         offsets=Alone(plugin.name),
-        dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
+        dead_letters=DeadLetters(plugin.name, plugin.version, encryptor),
         clock=clock,
         timeout=config.batch.timeout_seconds,
         trail=audited,
@@ -176,7 +176,7 @@ def _tools(
     waiting = Waiting(
         plugin.name,
         applier=applier,
-        sealer=sealing,
+        encryptor=encryptor,
         retry=timedelta(seconds=config.waiting.retry_seconds),
         give_up=_NEVER,
         clock=clock,
@@ -203,7 +203,7 @@ def _tools(
         and not writer.keeps_positions,
         beside=_writers_beside(around),
         touch_orphans=_touch_orphans(around, table, parts),
-        ledger=Ledger(plugin.name, mapping.target, None if parts.source_key_shown else sealing),
+        ledger=Ledger(plugin.name, mapping.target, None if parts.source_key_shown else encryptor),
         hooks=parts.hooks,
         refresh=Refresh(
             policies, watch.current, partial(remask, parts, plugin, plugins, target.columns)

@@ -18,12 +18,12 @@ from cryptography.exceptions import InvalidTag
 from psycopg.rows import class_row
 
 from ..model.message import ROWS, Message
-from ..writer.encryption import Sealer
+from ..writer.encryption import Encryptor
 from .snapshot import Place, Snapshot
 
 Connection = psycopg.Connection[Any]
 
-SEALED = "sealed:"
+ENCRYPTED = "sealed:"
 """What an encrypted key begins with, in `last_key`."""
 
 _BEGIN = """
@@ -75,7 +75,7 @@ _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s"
 # Of runs of versions that kept every key as it is.
 _HIDE = f"""
 UPDATE sink.batch_run SET last_key = NULL
-WHERE mapping = %s AND outcome IN ('done', 'abandoned') AND NOT last_key[1] LIKE '{SEALED}%%'
+WHERE mapping = %s AND outcome IN ('done', 'abandoned') AND NOT last_key[1] LIKE '{ENCRYPTED}%%'
 """
 
 
@@ -97,11 +97,11 @@ class Run:
 class Ledger:
     """The runs of one mapping.  Each call is one statement of the caller's transaction."""
 
-    def __init__(self, mapping: str, target: str, sealer: Sealer | None = None) -> None:
-        """`sealer` encrypts the last key of a run; None where the source's key is not personal."""
+    def __init__(self, mapping: str, target: str, encryptor: Encryptor | None = None) -> None:
+        """`encryptor` hides the last key of a run; None where the source's key is not personal."""
         self._mapping = mapping
         self._target = target
-        self._sealer = sealer
+        self._encryptor = encryptor
 
     def interrupted(self, connection: Connection) -> Run | None:
         """The run that was stopped or died before its end, if that was the last one.
@@ -138,9 +138,11 @@ class Ledger:
         self, connection: Connection, run: int, last_key: Sequence[str], counts: Mapping[str, int]
     ) -> None:
         key = list(last_key)
-        if self._sealer is not None:
-            sealed = self._sealer.seal(self._place(run)._replace(value=json.dumps(key).encode()))
-            key = [SEALED + base64.b64encode(sealed).decode()]
+        if self._encryptor is not None:
+            encrypted = self._encryptor.encrypt(
+                self._place(run)._replace(value=json.dumps(key).encode())
+            )
+            key = [ENCRYPTED + base64.b64encode(encrypted).decode()]
         connection.execute(_PROGRESS, (key, json.dumps(counts), run))
 
     def reached(self, connection: Connection, run: int) -> tuple[list[str] | None, dict[str, int]]:
@@ -158,7 +160,7 @@ class Ledger:
         checks: Mapping[str, Any],
     ) -> None:
         connection.execute(_FINISH, (outcome, json.dumps(counts), json.dumps(checks), run))
-        if self._sealer is not None:
+        if self._encryptor is not None:
             connection.execute(_HIDE.encode(), (self._mapping,))
 
     def forget_positions(self, connection: Connection) -> None:
@@ -178,12 +180,12 @@ class Ledger:
         return run and replace(run, last_key=self._opened(run.run, run.last_key))
 
     def _opened(self, run: int, key: list[str] | None) -> list[str] | None:
-        """Decrypt a key; None where the key that sealed it is gone, so that no run goes on."""
-        if self._sealer is None or not key or not key[0].startswith(SEALED):
+        """Decrypt a key; None where the key that encrypted it is gone, so that no run goes on."""
+        if self._encryptor is None or not key or not key[0].startswith(ENCRYPTED):
             return key
         try:
-            sealed = base64.b64decode(key[0].removeprefix(SEALED))
-            value = self._sealer.open(sealed, *self._place(run)[:3]).value
+            encrypted = base64.b64decode(key[0].removeprefix(ENCRYPTED))
+            value = self._encryptor.decrypt(encrypted, *self._place(run)[:3]).value
         except (ValueError, InvalidTag):
             return None
         opened: list[str] = json.loads(value or b"null")

@@ -88,7 +88,7 @@ examples:
 REKEYING = """\
 To change the key of the dead letters:
   1. write the new key into [dead_letters] key and key_id, the old one into old_keys, and restart
-     the runners: new letters are sealed with the new key, the old one still opens the others
+     the runners: new letters are encrypted with the new key, the old one still opens the others
   2. sink-runner dlq rekey                   while they run; it may be stopped and started again
   3. stop the runners, sink-runner dlq rekey --fingerprints, take old_keys away, start them again
 
@@ -97,7 +97,7 @@ oldest key that is there, so that nothing overtakes while there are two; step 3 
 at once, and refuses while a runner is connected.  A runner that knows other keys than the letters
 were made with does not start.
 
-A batch run that was interrupted and whose key is personal resumes only with the key that sealed
+A batch run that was interrupted and whose key is personal resumes only with the key that encrypted
 its place; without it the next run reads from the beginning.
 """
 STATUSES = ("OPEN", "PARKED", "REPLAYED", "DISCARDED", "SUPERSEDED", "ALL")
@@ -167,7 +167,7 @@ def _add_export(actions: Subparsers) -> None:
 
 
 def _add_rekey(actions: Subparsers) -> None:
-    parser = _action(actions, "rekey", "seal all letters with the key of now", REKEYING)
+    parser = _action(actions, "rekey", "encrypt all dead letters with the current key", REKEYING)
     parser.add_argument(
         "--fingerprints",
         action="store_true",

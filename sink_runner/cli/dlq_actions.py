@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from .. import log
-from ..dlq import key_rotation as rekey
+from ..dlq import key_rotation
 from ..dlq import stored_dead_letters as letters
 from ..dlq.stored_dead_letters import OPEN, PARKED, STATUSES, StoredDeadLetter, Wanted
 from ..errors import ConfigError
@@ -122,13 +122,13 @@ def export_(args: argparse.Namespace) -> int:
 
 def rekey_(args: argparse.Namespace) -> int:
     bench = _bench(args)
-    work = rekey.fingerprints if args.fingerprints else rekey.reseal
+    work = key_rotation.fingerprints if args.fingerprints else key_rotation.encrypt_again
     found = {}
     with tables.progress() as bar:
         for database in bench.databases():
             task = bar.add_task(database, total=None)
             with places.asking(bench.config, database) as connection:
-                found[database] = work(connection, bench.sealer, partial(bar.update, task))
+                found[database] = work(connection, bench.encryptor, partial(bar.update, task))
     records = [{"database": name, **done._asdict()} for name, done in found.items()]
     _print(args, records, lambda: "\n".join(f"{n}: {done}" for n, done in found.items()))
     return FAILURE if any(done.unopened for done in found.values()) else OK

@@ -17,7 +17,7 @@ from ..model.message import Message
 from ..model.portions import DEFAULT_BYTES
 from ..postgres.error_classes import TAKEN
 from ..writer.dead_letters import described
-from ..writer.encryption import Sealer
+from ..writer.encryption import Encryptor
 from .superseding import KEY, PLACE
 
 Connection = psycopg.Connection[Any]
@@ -144,9 +144,9 @@ class Parked:
     at_once = 10
     """So many of a key are taken at once."""
 
-    def __init__(self, mapping: str, sealer: Sealer, most_bytes: int = DEFAULT_BYTES) -> None:
+    def __init__(self, mapping: str, encryptor: Encryptor, most_bytes: int = DEFAULT_BYTES) -> None:
         self._mapping = mapping
-        self._sealer = sealer
+        self._encryptor = encryptor
         self.most_bytes = most_bytes
         """So many bytes of payloads are read at once."""
 
@@ -225,13 +225,13 @@ class Parked:
         return found
 
     def _opened(self, row: Sequence[Any], *, first: bool) -> ParkedEvent:
-        dlq_id, at, key, topic, offset, sealed, expired = row
+        dlq_id, at, key, topic, offset, encrypted, expired = row
         fault = None
         try:
-            message = self._sealer.open(sealed, topic, at, offset)
+            message = self._encryptor.decrypt(encrypted, topic, at, offset)
         except InvalidTag:  # its key may come back with the next start
             message = Message(topic, at, offset, None, None)
-            fault = WaitingError("sealed with another key than the dead letters have now")
+            fault = WaitingError("encrypted with another key than the dead letters have now")
         return ParkedEvent(dlq_id, (at, key), message, expired, first, fault)
 
     def settle(

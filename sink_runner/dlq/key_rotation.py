@@ -1,4 +1,4 @@
-"""Change the key of the letters: what they hold is sealed anew, and their fingerprints with it.
+"""Change the key of the dead letters: encrypt them again, and make their fingerprints again.
 
 The fingerprint says which letters are of one row, so it must be the same for all of them and for
 the runner at every moment.  It is made with the oldest key that is there; only `fingerprints`
@@ -19,7 +19,7 @@ from ..model.message import ROWS
 from ..postgres.error_classes import classify_error
 from ..postgres.session import connect
 from ..writer import key_hashing as hidden_keys
-from ..writer.encryption import Sealer
+from ..writer.encryption import Encryptor
 from .stored_dead_letters import SIZED, first_sized
 
 Connection = psycopg.Connection[Any]
@@ -35,7 +35,7 @@ ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
 _READ = (
     f"SELECT dlq_id, source_data, {_PLACE} FROM sink.dead_letter WHERE dlq_id = ANY (%s) ORDER BY 1"
 )
-_RESEAL = "UPDATE sink.dead_letter SET source_data = %s, key_id = %s WHERE dlq_id = %s"
+_REPLACE = "UPDATE sink.dead_letter SET source_data = %s, key_id = %s WHERE dlq_id = %s"
 _MARKED = f"""
 {SIZED} WHERE event_key_hash IS NOT NULL AND source_data IS NOT NULL AND dlq_id > %s
 ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
@@ -68,26 +68,26 @@ class Done(NamedTuple):
     unopened: int
 
     def __str__(self) -> str:
-        left = f", {self.unopened} are sealed with keys that are not in old_keys"
+        left = f", {self.unopened} are encrypted with keys that are not in old_keys"
         return f"{self.changed} letters changed" + (left if self.unopened else "")
 
 
-def reseal(connection: Connection, sealer: Sealer, told: Told) -> Done:
-    """Seal what other keys have sealed, some at a time; a run that is cut off may be done again."""
-    (total,) = connection.execute(_COUNT.encode(), (sealer.key_id,)).fetchone() or (0,)
+def encrypt_again(connection: Connection, encryptor: Encryptor, told: Told) -> Done:
+    """Encrypt with the current key what has another, some at a time; an interrupted run resumes."""
+    (total,) = connection.execute(_COUNT.encode(), (encryptor.key_id,)).fetchone() or (0,)
     told(total=total)
     changed = last = 0
-    unopened = int(not hidden_keys.reseal(connection, sealer))
+    unopened = int(not hidden_keys.rotate_key(connection, encryptor))
     while True:
         with connection.transaction():
-            rows = _some(connection, _OTHERS, (sealer.key_id, last))
+            rows = _some(connection, _OTHERS, (encryptor.key_id, last))
             made = [
-                (sealer.seal(message), sealer.key_id, row[0])
+                (encryptor.encrypt(message), encryptor.key_id, row[0])
                 for row in rows
-                if (message := _opened(sealer, row[1:])) is not None
+                if (message := _decrypt(encryptor, row[1:])) is not None
             ]
             with connection.cursor() as cursor:
-                cursor.executemany(_RESEAL, made)
+                cursor.executemany(_REPLACE, made)
         changed, unopened = changed + len(made), unopened + len(rows) - len(made)
         told(advance=len(rows))
         if not rows:
@@ -95,16 +95,16 @@ def reseal(connection: Connection, sealer: Sealer, told: Told) -> Done:
         last = rows[-1][0]
 
 
-def fingerprints(connection: Connection, sealer: Sealer, told: Told) -> Done:
+def fingerprints(connection: Connection, encryptor: Encryptor, told: Told) -> Done:
     """Make all fingerprints with the present key, in one transaction; all or none."""
-    new, changed, last = sealer.renewed(), 0, 0
+    new, changed, last = encryptor.renewed(), 0, 0
     with connection.transaction():
-        _check_alone(connection, sealer)
+        _check_alone(connection, encryptor)
         connection.execute(_FORGET)
         while rows := _some(connection, _MARKED, (last,)):
             made = []
             for row in rows:
-                message = _opened(new, row[1:])
+                message = _decrypt(new, row[1:])
                 if message is None:
                     raise ConfigError("a letter can't be opened with the present key alone")
                 made.append((new.fingerprint(message.key), row[0]))
@@ -121,42 +121,42 @@ def _some(connection: Connection, query: str, parameters: Sequence[Any]) -> list
     return connection.execute(_READ.encode(), (numbers,)).fetchall()
 
 
-def check_fingerprints(dsn: Dsn, mapping: str, sealer: Sealer) -> None:
+def check_fingerprints(dsn: Dsn, mapping: str, encryptor: Encryptor) -> None:
     """Refuse to go on with other keys than the letters that wait have their fingerprints from."""
     try:
         with connect(dsn, "sink-runner start") as connection:
-            parameters = mapping, list(sealer.key_ids), mapping, list(sealer.key_ids)
+            parameters = mapping, list(encryptor.key_ids), mapping, list(encryptor.key_ids)
             row = connection.execute(_SAMPLE.encode(), parameters).fetchone()
     except psycopg.Error as fault:
         raise classify_error(fault) from fault
     if row is None:
         return
-    *sealed, key_id, mark = row
-    message = _opened(sealer, sealed)
+    *encrypted, key_id, mark = row
+    message = _decrypt(encryptor, encrypted)
     if message is None:
         raise ConfigError(
-            f"dead letters wait that key {key_id!r} has sealed: put it into [dead_letters] "
+            f"dead letters wait that key {key_id!r} has encrypted: put it into [dead_letters] "
             "old_keys, or discard them by `sink-runner dlq discard`"
         )
-    if sealer.fingerprint(message.key) != bytes(mark):
+    if encryptor.fingerprint(message.key) != bytes(mark):
         raise ConfigError(
             "the dead letters' fingerprints were made with another key than the oldest in "
             "[dead_letters]: see `sink-runner dlq rekey --help`"
         )
 
 
-def _check_alone(connection: Connection, sealer: Sealer) -> None:
+def _check_alone(connection: Connection, encryptor: Encryptor) -> None:
     (runners,) = connection.execute(_RUNNERS).fetchone() or (0,)
     if runners:
         raise ConfigError(f"{runners} sessions of runners are open: stop the runners first")
-    (others,) = connection.execute(_COUNT.encode(), (sealer.key_id,)).fetchone() or (0,)
+    (others,) = connection.execute(_COUNT.encode(), (encryptor.key_id,)).fetchone() or (0,)
     if others:
         raise ConfigError(f"{others} letters have other keys: `sink-runner dlq rekey` comes first")
 
 
-def _opened(sealer: Sealer, row: Any) -> Any:
-    sealed, *place = row
+def _decrypt(encryptor: Encryptor, row: Any) -> Any:
+    encrypted, *place = row
     try:
-        return sealer.open(sealed, *place)
+        return encryptor.decrypt(encrypted, *place)
     except InvalidTag:
         return None

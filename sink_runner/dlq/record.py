@@ -1,4 +1,4 @@
-"""A letter as a Kafka record: sealed, with the headers of Kafka Connect's dead letters and ours."""
+"""A dead letter as a Kafka record: encrypted, with Kafka Connect's headers and ours."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from ..model.message import ROWS, Message
 from ..model.partition import Advance, Claim
 from ..model.portions import DEFAULT_BYTES
 from ..writer.committer import Applier
-from ..writer.encryption import Sealer
+from ..writer.encryption import Encryptor
 from . import superseding as rules
 from .deferred_events import Connection, Counts, Parked, ParkedEvent, Taken
 from .selection import Selection, expire_refused, keep, select_in_order, select_newest
@@ -59,7 +59,7 @@ class Waiting:
         mapping: str,
         *,
         applier: Applier,
-        sealer: Sealer,
+        encryptor: Encryptor,
         retry: timedelta,
         give_up: timedelta,
         clock: Callable[[], datetime],
@@ -73,10 +73,10 @@ class Waiting:
         there; None makes every event wait behind the older ones of its key.
         """
         self._applier = applier
-        self._sealer = sealer
+        self._encryptor = encryptor
         self._log = structlog.get_logger().bind(mapping=mapping)
         self._identifies_row = identifies_row
-        self._parked = Parked(mapping, sealer, most_bytes)
+        self._parked = Parked(mapping, encryptor, most_bytes)
         self._retry = retry.total_seconds()
         self._give_up = give_up
         self._clock = clock
@@ -314,7 +314,7 @@ class Waiting:
         """Whose turn it is to wait; None for a batch's row without a key."""
         if message.key is None and message.partition == ROWS:
             return None
-        return message.partition, self._sealer.fingerprint(message.key) or b""
+        return message.partition, self._encryptor.fingerprint(message.key) or b""
 
 
 class _Tried(NamedTuple):

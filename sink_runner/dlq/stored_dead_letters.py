@@ -49,7 +49,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDeadLetter:
-    """A dead letter, sealed."""
+    """A dead letter, encrypted."""
 
     dlq_id: int
     flow: str
@@ -76,7 +76,7 @@ class StoredDeadLetter:
 
     @property
     def place(self) -> tuple[str, int, int]:
-        """What it was sealed for."""
+        """What it was encrypted for."""
         return self.topic, ROWS if self.partition is None else self.partition, self.offset
 
     def told(self, database: str) -> dict[str, Any]:

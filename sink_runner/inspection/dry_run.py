@@ -128,7 +128,7 @@ def _applier(
 ) -> BatchApplier:
     mapping = plugin.mapping
     assert mapping is not None
-    audited = trail(plugin.name, mapping, parts, bench.sealer)
+    audited = trail(plugin.name, mapping, parts, bench.encryptor)
     return BatchApplier(
         plugin.name,
         dsn=find_database(bench.config.databases, mapping.target_table.database).dsn,
@@ -136,7 +136,7 @@ def _applier(
         lookups=parts.target_lookups,
         refused=RefusedColumn(parts.columns, {n: c.pg for n, c in target.columns.items()}),
         offsets=Alone(plugin.name),
-        dead_letters=DeadLetters(plugin.name, plugin.version, bench.sealer),
+        dead_letters=DeadLetters(plugin.name, plugin.version, bench.encryptor),
         clock=clock,
         trail=audited,
     )

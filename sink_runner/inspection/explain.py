@@ -88,7 +88,7 @@ def explain(bench: DlqService, database: str, letter: StoredDeadLetter) -> Expla
         told.add("status", STOPPED, _SETTLED[letter.status])
         return told
     message = bench.payloads.message(letter)
-    told.add("open", OK, f"sealed with key {letter.key_id!r}, {len(message.value or b'')} bytes")
+    told.add("open", OK, f"encrypted with key {letter.key_id!r}, {len(message.value or b'')} bytes")
     notes = Notes()
     with rehearsal(bench, plugin, notes, of_batch=letter.of_batch) as stage:
         try:

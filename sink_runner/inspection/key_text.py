@@ -14,7 +14,7 @@ import fastavro
 
 from ..avro.names import restore_name
 from ..avro.schema import parse
-from ..writer.encryption import Sealer
+from ..writer.encryption import Encryptor
 
 
 class Subjects(Protocol):
@@ -25,7 +25,7 @@ class Subjects(Protocol):
 
 
 def fingerprints(
-    text: str, topics: Iterable[str], schemas: Subjects, sealer: Sealer
+    text: str, topics: Iterable[str], schemas: Subjects, encryptor: Encryptor
 ) -> list[bytes]:
     """What the key may be stored under: as a key of each topic that it fits, and as it is.
 
@@ -37,7 +37,7 @@ def fingerprints(
         known = schemas.latest(f"{topic}-key")
         if known is not None and (record := encoded(text, *known)) is not None:
             found.add(record)
-    return [mark for key in sorted(found) if (mark := sealer.fingerprint(key)) is not None]
+    return [mark for key in sorted(found) if (mark := encryptor.fingerprint(key)) is not None]
 
 
 def encoded(text: str, schema_id: int, schema: Any) -> bytes | None:

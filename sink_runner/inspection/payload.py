@@ -1,4 +1,4 @@
-"""What is in a letter: the event that was sealed, opened and read, every column of it."""
+"""What is in a letter: the event that was encrypted, opened and read, every column of it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ..errors import DecodeError, SinkError
 from ..model.envelope import Decoded
 from ..model.message import Message
 from ..plugin import ABSENT, Table
-from ..writer.encryption import Sealer
+from ..writer.encryption import Encryptor
 
 Row = Mapping[str, Any]
 
 
-class SealedError(SinkError):
-    """A letter was sealed with a key that is not at hand, or has no payload any more."""
+class DecryptionError(SinkError):
+    """A letter was encrypted with a key that is not at hand, or has no payload any more."""
 
 
 class Payload(NamedTuple):
@@ -53,29 +53,29 @@ class Payloads:
 
     def __init__(
         self,
-        sealer: Sealer,
+        encryptor: Encryptor,
         schemas: Registry,
         row_format: Callable[[str], RowFormat],
         placeholder: str,
     ) -> None:
-        self._sealer = sealer
+        self._encryptor = encryptor
         self._schemas = schemas
         self._row_format = row_format
         self._placeholder = placeholder
         self._decoders: dict[int, tuple[EnvelopeDecoder, tuple[str, ...]]] = {}
 
     def message(self, letter: StoredDeadLetter) -> Message:
-        """The Kafka record, byte by byte; a SealedError if no key at hand opens it."""
+        """The Kafka record, byte by byte; a DecryptionError if no key at hand opens it."""
         if letter.source_data is None:
-            raise SealedError(
+            raise DecryptionError(
                 f"dead letter {letter.dlq_id} is {letter.status}, so its payload was deleted: only "
                 "its error and where it came from are kept"
             )
         try:
-            return self._sealer.open(letter.source_data, *letter.place)
+            return self._encryptor.decrypt(letter.source_data, *letter.place)
         except InvalidTag:
-            raise SealedError(
-                f"the letter was sealed with key {letter.key_id!r}, which does not open it here: "
+            raise DecryptionError(
+                f"the dead letter is encrypted with key {letter.key_id!r}, which is missing here: "
                 "put that key under its name into [dead_letters] old_keys"
             ) from None
 

@@ -24,7 +24,7 @@ from ..masking.policy import Policies
 from ..masking.policy_renewal import renewed_policies
 from ..postgres.catalog import read_table
 from ..postgres.session import connect
-from ..writer.encryption import Sealer, sealer
+from ..writer.encryption import Encryptor, build_encryptor
 from .access import Viewer
 from .databases import asking, by_database, databases
 from .key_text import fingerprints
@@ -50,8 +50,8 @@ class DlqService:
     user: str
 
     @cached_property
-    def sealer(self) -> Sealer:
-        return sealer(self.config)
+    def encryptor(self) -> Encryptor:
+        return build_encryptor(self.config)
 
     @cached_property
     def schemas(self) -> SchemaRegistry:
@@ -60,7 +60,7 @@ class DlqService:
     @cached_property
     def payloads(self) -> Payloads:
         return Payloads(
-            self.sealer,
+            self.encryptor,
             self.schemas,
             cache(self._row_format),
             self.config.capture.placeholder,
@@ -128,7 +128,7 @@ class DlqService:
             topics = [plugin.mapping.source_table.topic]
         else:
             topics = found_letters.topics(connection)
-        return fingerprints(key, topics, self.schemas, self.sealer)
+        return fingerprints(key, topics, self.schemas, self.encryptor)
 
     # -- what is in them ---------------------------------------------------------------------
 

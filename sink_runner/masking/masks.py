@@ -28,10 +28,11 @@ MaskFunction = Callable[[Any], Any]
 
 _MOST_SHOWN = 4
 _SHORTEST_KEY = 32
-_SEAL = b"\0seal\0"  # PostgreSQL's text holds no NUL, so no value can look like a sealed digest
+# PostgreSQL's text holds no NUL, so no value can look like a tagged digest.
+_TAG_DOMAIN = b"\0seal\0"
 _STARS = re.compile(r"[*Xx#-]+")
 _DOMAIN = re.compile(r"(?=.*[^\W\d_])[^\s@,;:<>()\[\]\"\\/*]+", re.DOTALL)
-_SEALED = re.compile(r"[0-9a-f]{64}")
+_TAGGED = re.compile(r"[0-9a-f]{64}")
 _UNCOUNTED = frozenset({"Mn", "Mc", "Me", "Cc", "Cf", "Zs", "Zl", "Zp"})
 _YEAR = re.compile(r"[0-9]{4}(?=-[0-9]{2}-[0-9]{2}(?![0-9]))")
 
@@ -143,26 +144,26 @@ def show_edge(count: int, *, last: bool) -> MaskFunction:
 def keyed_hash(key: bytes) -> MaskFunction:
     """Replace a value by 64 hex digits that only the holder of `key` can compute.
 
-    An unkeyed hash of a 12-digit number is found by trying them all. The last 16 digits seal the
-    first 48, so the mask knows its own work and a second pass leaves it alone.  Equal numbers and
+    An unkeyed hash of a 12-digit number is found by trying them all. The last 16 digits are an
+    HMAC of the first 48, so that a second pass leaves a pseudonym as it is.  Equal numbers and
     equal e-mails have one pseudonym, however they are spelled.
     """
     if len(key) < _SHORTEST_KEY:
         raise PolicyError(f"the key of MASK_HASH has less than {_SHORTEST_KEY} bytes")
 
-    def seal(digest: bytes) -> str:
-        return (digest + hmac.digest(key, _SEAL + digest, "sha256")[:8]).hex()
+    def add_tag(digest: bytes) -> str:
+        return (digest + hmac.digest(key, _TAG_DOMAIN + digest, "sha256")[:8]).hex()
 
     def mask(value: Any) -> str | None:
         if value is None:
             return None
         text = str(value)
-        if _SEALED.fullmatch(text):
-            own = seal(bytes.fromhex(text)[:24])
+        if _TAGGED.fullmatch(text):
+            own = add_tag(bytes.fromhex(text)[:24])
             if hmac.compare_digest(own, text):
                 return text
         identifier = normalize_identifier(text).encode("utf-8", "surrogatepass")
-        return seal(hmac.digest(key, identifier, "sha256")[:24])
+        return add_tag(hmac.digest(key, identifier, "sha256")[:24])
 
     return mask
 

@@ -90,7 +90,7 @@ class Eraser:
 
     def run(self, connection: Connection, *, dry_run: bool) -> Erased:
         """Erase in one transaction, with a record in the audit log; `dry_run` rolls it back."""
-        key_text = KeyText(shown=False, sealer=self.bench.sealer)
+        key_text = KeyText(shown=False, encryptor=self.bench.encryptor)
         key_text.prepare(connection)
         found, ids = Erased(), dict[str, list[int]]()
         for person in self.persons:
@@ -186,7 +186,7 @@ class Eraser:
         return [
             mark
             for key in person.source_keys
-            for mark in fingerprints(key, topics, self.bench.schemas, self.bench.sealer)
+            for mark in fingerprints(key, topics, self.bench.schemas, self.bench.encryptor)
         ]
 
     def _record(self, connection: Connection, found: Erased) -> None:

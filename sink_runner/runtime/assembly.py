@@ -53,7 +53,7 @@ from ..writer.callback_rows import CallbackRows
 from ..writer.committer import Applier
 from ..writer.dead_letters import DeadLetters
 from ..writer.echo_guard import Feeders
-from ..writer.encryption import Sealer, sealer
+from ..writer.encryption import Encryptor, build_encryptor
 from ..writer.offsets import Offsets
 from ..writer.refused_column import RefusedColumn
 from ..writer.truncation import truncation
@@ -118,9 +118,9 @@ def build(plugin: registry.Plugin, around: RuntimeContext) -> Worker:
     parts = _assemble(plugin, mapping, around, decoder=decoder, source=source, target=target)
     kafka, topic_name = KafkaConnection.of(config.kafka), mapping.source_table.topic
     topic = identify(kafka, topic_name)
-    sealing = sealer(config)
-    check_fingerprints(around.database(mapping.target_table.database).dsn, plugin.name, sealing)
-    audited = trail(plugin.name, mapping, parts, sealing)
+    encryptor = build_encryptor(config)
+    check_fingerprints(around.database(mapping.target_table.database).dsn, plugin.name, encryptor)
+    audited = trail(plugin.name, mapping, parts, encryptor)
     writer = make_writer(plugin.name, mapping, parts, target, audited)
     applier = Applier(
         plugin.name,
@@ -131,7 +131,7 @@ def build(plugin: registry.Plugin, around: RuntimeContext) -> Worker:
         truncation=truncation(plugin.name, mapping, writer),
         refused=RefusedColumn(parts.columns, {n: c.pg for n, c in target.columns.items()}),
         offsets=Offsets(plugin.name, topic, f"{socket.gethostname()}:{os.getpid()}"),
-        dead_letters=DeadLetters(plugin.name, plugin.version, sealing),
+        dead_letters=DeadLetters(plugin.name, plugin.version, encryptor),
         clock=clock,
         trail=audited,
         budget=Budget(plugin.name, config.dead_letters.budget, config.dead_letters.budget_share),
@@ -160,7 +160,7 @@ def build(plugin: registry.Plugin, around: RuntimeContext) -> Worker:
             config,
             health=health,
             applier=applier,
-            sealing=sealing,
+            encryptor=encryptor,
             identifies_row=identifies_row,
         ),
         hooks=parts.hooks,
@@ -232,7 +232,7 @@ def _waiting(
     *,
     health: MappingHealth,
     applier: Applier,
-    sealing: Sealer,
+    encryptor: Encryptor,
     identifies_row: Callable[[bytes], bool] | None,
 ) -> Waiting:
     """The retry queue of a mapping, by the settings."""
@@ -240,7 +240,7 @@ def _waiting(
     return Waiting(
         name,
         applier=applier,
-        sealer=sealing,
+        encryptor=encryptor,
         retry=timedelta(seconds=config.waiting.retry_seconds),
         give_up=timedelta(hours=config.waiting.give_up_hours),
         clock=clock,

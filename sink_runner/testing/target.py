@@ -26,7 +26,7 @@ from sink_runner.writer.audit import trail
 from sink_runner.writer.callback_rows import CallbackRows
 from sink_runner.writer.committer import Applier
 from sink_runner.writer.dead_letters import DeadLetters
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.offsets import Offsets
 from sink_runner.writer.refused_column import RefusedColumn
 from sink_runner.writer.truncation import truncation
@@ -75,8 +75,10 @@ class TargetHarness:
         )
         topic = Topic("test", plain.mapping.source_table.topic, "test")
         self.offsets = Offsets(name, topic, "test")
-        self.sealer = Sealer(bytes(32), "test")  # another harness takes over what this one parked
-        audited = trail(name, plain.mapping, self.harness.parts, self.sealer)
+        self.encryptor = Encryptor(
+            bytes(32), "test"
+        )  # another harness takes over what this one parked
+        audited = trail(name, plain.mapping, self.harness.parts, self.encryptor)
         writer = make_writer(name, plain.mapping, self.harness.parts, target, audited)
         self.applier = Applier(
             name,
@@ -89,7 +91,7 @@ class TargetHarness:
                 self.harness.parts.columns, {n: c.pg for n, c in target.columns.items()}
             ),
             offsets=self.offsets,
-            dead_letters=DeadLetters(name, "1.0", self.sealer),
+            dead_letters=DeadLetters(name, "1.0", self.encryptor),
             clock=lambda: self.now,
             trail=audited,
         )
@@ -98,7 +100,7 @@ class TargetHarness:
         self.waiting = Waiting(
             name,
             applier=self.applier,
-            sealer=self.sealer,
+            encryptor=self.encryptor,
             retry=timedelta(0),
             give_up=timedelta(days=1),
             clock=lambda: self.now,

@@ -27,7 +27,7 @@ from ..model.message import Message
 from ..model.partition import Advance
 from ..pipeline import CompiledMapping
 from ..plugin import Delete, TableMapping
-from .encryption import Sealer
+from .encryption import Encryptor
 from .key_hashing import KeyText
 
 Connection = psycopg.Connection[Any]
@@ -157,7 +157,7 @@ class Trail:
             return {"keys": [self.key_text(change.key) for change in changes]}
         # Of the sources' keys in their order: whoever reads them again can tell that they are.
         keys = b"".join([getattr(change.source, "key", None) or b"" for change in changes])
-        digest = self.key_text.sealer.fingerprint(hashlib.sha256(keys).digest()) or b""
+        digest = self.key_text.encryptor.fingerprint(hashlib.sha256(keys).digest()) or b""
         return {"keys_digest": digest.hex()}
 
     def _where(self, messages: Sequence[Message], steps: Sequence[Advance]) -> dict[str, Any]:
@@ -187,12 +187,12 @@ class Trail:
         )
 
 
-def trail(name: str, mapping: TableMapping, parts: CompiledMapping, sealer: Sealer) -> Trail:
+def trail(name: str, mapping: TableMapping, parts: CompiledMapping, encryptor: Encryptor) -> Trail:
     """The trail of a mapping."""
     declared = mapping.derived or mapping
     key_text = KeyText(
         shown=parts.shown.issuperset(declared.key),
-        sealer=sealer,
+        encryptor=encryptor,
         source_shown=parts.source_key_shown,
     )
     return Trail(name=name, mapping=mapping, key_text=key_text)

@@ -20,7 +20,7 @@ from ..errors import EventError, ExpiredError, WaitingError, WriteError, class_n
 from ..loading.hooks import Hooks
 from ..model.dead_letter import DeadLetter
 from ..model.message import ROWS, Message
-from .encryption import Sealer
+from .encryption import Encryptor
 
 _INSERT = """
 INSERT INTO sink.dead_letter (flow, topic, partition, "offset", event_key_hash, error_class,
@@ -32,10 +32,10 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 class DeadLetters:
     """Writes one mapping's dead letters."""
 
-    def __init__(self, mapping: str, plugin_version: str, sealer: Sealer) -> None:
+    def __init__(self, mapping: str, plugin_version: str, encryptor: Encryptor) -> None:
         self._mapping = mapping
         self._plugin_version = plugin_version
-        self._sealer = sealer
+        self._encryptor = encryptor
 
     def write(self, connection: psycopg.Connection[Any], letters: Iterable[DeadLetter]) -> None:
         """Add them in the order of their events: their numbers tell it to whoever replays them."""
@@ -50,10 +50,10 @@ class DeadLetters:
             message.topic,
             None if message.partition == ROWS else message.partition,
             message.offset,
-            self._sealer.fingerprint(message.key),
+            self._encryptor.fingerprint(message.key),
             *described(error),
-            self._sealer.seal(message),
-            self._sealer.key_id,
+            self._encryptor.encrypt(message),
+            self._encryptor.key_id,
             self._plugin_version,
             letter.status,
         )

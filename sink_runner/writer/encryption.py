@@ -1,9 +1,9 @@
 """Encryption of what may not lie about in clear.
 
-A letter names the key that it was sealed with, so keys can be changed: new letters are sealed with
-the new one while the old ones are still there to open the others.  The fingerprints of Kafka keys
-say which letters are of one row, so all of them are made with one key: the oldest that there is,
-until `rekey` has made them anew.
+A dead letter names its key, so keys can be rotated: new dead letters are encrypted with the new
+key while the old keys still decrypt the others.  The fingerprints of Kafka keys say which dead
+letters are of one row, so all of them are made with one key: the oldest that there is, until
+`sink-runner dlq rekey --fingerprints` makes all of them with the new one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WITHOUT_VALUE = -3
 
 
 @dataclass(frozen=True)
-class Sealer:
+class Encryptor:
     """Encrypts payloads with AES-256-GCM; `key_id` tells which key opens them."""
 
     key: bytes = field(repr=False)
@@ -52,11 +52,11 @@ class Sealer:
         """What can be opened."""
         return (self.key_id, *self.old_keys)
 
-    def renewed(self) -> Sealer:
+    def renewed(self) -> Encryptor:
         """The same without the old keys."""
         return replace(self, old_keys={})
 
-    def seal(self, message: Message) -> bytes:
+    def encrypt(self, message: Message) -> bytes:
         """Encrypt the record, but for its place and its leader epoch, which no letter needs."""
         nonce = os.urandom(_NONCE)
         body = b"" if message.value is not None else struct.pack(">i", _WITHOUT_VALUE)
@@ -65,10 +65,10 @@ class Sealer:
         body += (message.key or b"") + (message.value or b"")
         return nonce + AESGCM(self.key).encrypt(nonce, body, _place(message))
 
-    def open(self, sealed: bytes, topic: str, partition: int, offset: int) -> Message:
-        """Raises InvalidTag for what another key has sealed, or somebody has changed."""
+    def decrypt(self, encrypted: bytes, topic: str, partition: int, offset: int) -> Message:
+        """Raises InvalidTag for what another key has encrypted, or what was changed."""
         place = Message(topic, partition, offset, None, None)
-        body = self._decrypted(sealed, _place(place))
+        body = self._decrypt_body(encrypted, _place(place))
         (length,) = struct.unpack_from(">i", body)
         tombstone = length == _WITHOUT_VALUE
         if tombstone:
@@ -89,11 +89,11 @@ class Sealer:
         first = next(iter(self.old_keys.values()), self.key)
         return None if key is None else hmac.digest(first, key, hashlib.sha256)
 
-    def _decrypted(self, sealed: bytes, place: bytes) -> bytes:
+    def _decrypt_body(self, encrypted: bytes, place: bytes) -> bytes:
         for key in (self.key, *self.old_keys.values()):
             try:
-                return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], place)
-            except (InvalidTag, ValueError):  # the latter for what is no sealed text at all
+                return AESGCM(key).decrypt(encrypted[:_NONCE], encrypted[_NONCE:], place)
+            except (InvalidTag, ValueError):  # the latter for what is not a ciphertext at all
                 continue
         raise InvalidTag
 
@@ -108,7 +108,7 @@ def _place(message: Message) -> bytes:
     return f"{message.topic}/{message.partition}/{message.offset}".encode()
 
 
-def sealer(config: Config) -> Sealer:
+def build_encryptor(config: Config) -> Encryptor:
     """The dead letters' encryption, from the configured keys."""
     keys = config.dead_letters
     try:
@@ -116,4 +116,4 @@ def sealer(config: Config) -> Sealer:
         old = {name: base64.b64decode(k, validate=True) for name, k in keys.old_keys.items()}
     except binascii.Error as fault:
         raise ConfigError("a key of the dead letters is not base64") from fault
-    return Sealer(key, keys.key_id, old)
+    return Encryptor(key, keys.key_id, old)

@@ -3,7 +3,7 @@
 For people it is told as it is, or as a fingerprint where it may be a person's.  What only the
 target has to find again is a hash of every key, so that it stays what it is whatever policies say
 later.  The hash is made with a secret, for there are so few Aadhaar numbers that anybody could try
-them all; the secret is made once for a database, and lies there sealed.
+them all; the secret is made once for a database, and lies there encrypted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..errors import ConfigError
 from ..model.changes import Key
 from ..model.message import Message
 from ..postgres.session import creating
-from .encryption import Sealer
+from .encryption import Encryptor
 
 Connection = psycopg.Connection[Any]
 
@@ -29,7 +29,7 @@ _SETTING = "sink.key_secret"
 _PLACE = Message(_SETTING, 0, 0, None, None)
 _READ = "SELECT sealed, key_id FROM sink.key_secret"
 _ADD = "INSERT INTO sink.key_secret (sealed, key_id) VALUES (%s, %s)"
-_RESEAL = "UPDATE sink.key_secret SET sealed = %s, key_id = %s"
+_REPLACE = "UPDATE sink.key_secret SET sealed = %s, key_id = %s"
 _USE = f"SELECT set_config('{_SETTING}', %s, false)"
 
 
@@ -38,7 +38,7 @@ class KeyText:
     """How one mapping's keys are kept."""
 
     shown: bool
-    sealer: Sealer
+    encryptor: Encryptor
     source_shown: bool = False
     """Whether the source's key is told as it is."""
 
@@ -52,7 +52,7 @@ class KeyText:
         return text if self.source_shown else self._hashed(text)
 
     def _hashed(self, text: str) -> str:
-        return (self.sealer.fingerprint(text.encode()) or b"").hex()
+        return (self.encryptor.fingerprint(text.encode()) or b"").hex()
 
     @staticmethod
     def sql(array: str) -> str:
@@ -62,42 +62,42 @@ class KeyText:
 
     def prepare(self, connection: Connection) -> None:
         """Tell a session the secret, which is made if there is none."""
-        connection.execute(_USE, (_secret(connection, self.sealer).hex(),))
+        connection.execute(_USE, (_secret(connection, self.encryptor).hex(),))
 
 
-def reseal(connection: Connection, sealer: Sealer) -> bool:
-    """Seal the secret, if there is one, with the present key; False if its own key is gone."""
+def rotate_key(connection: Connection, encryptor: Encryptor) -> bool:
+    """Encrypt the secret, if there is one, with the present key; False if its own key is gone."""
     with creating(connection), suppress(ConfigError):
         row = connection.execute(_READ).fetchone()
         if row is not None:
-            secret = _opened(sealer, *row)
-            connection.execute(_RESEAL, (_sealed(sealer, secret), sealer.key_id))
+            secret = _decrypt(encryptor, *row)
+            connection.execute(_REPLACE, (_encrypt(encryptor, secret), encryptor.key_id))
         return True
     return False
 
 
-def _secret(connection: Connection, sealer: Sealer) -> bytes:
+def _secret(connection: Connection, encryptor: Encryptor) -> bytes:
     row = connection.execute(_READ).fetchone()
     if row is None:
         with creating(connection):
             row = connection.execute(_READ).fetchone()
             if row is None:
                 secret = os.urandom(_BYTES)
-                connection.execute(_ADD, (_sealed(sealer, secret), sealer.key_id))
+                connection.execute(_ADD, (_encrypt(encryptor, secret), encryptor.key_id))
                 return secret
-    return _opened(sealer, *row)
+    return _decrypt(encryptor, *row)
 
 
-def _sealed(sealer: Sealer, secret: bytes) -> bytes:
-    return sealer.seal(_PLACE._replace(value=secret))
+def _encrypt(encryptor: Encryptor, secret: bytes) -> bytes:
+    return encryptor.encrypt(_PLACE._replace(value=secret))
 
 
-def _opened(sealer: Sealer, sealed: bytes, key_id: str) -> bytes:
+def _decrypt(encryptor: Encryptor, encrypted: bytes, key_id: str) -> bytes:
     try:
-        secret = sealer.open(sealed, _PLACE.topic, _PLACE.partition, _PLACE.offset).value
+        secret = encryptor.decrypt(encrypted, _PLACE.topic, _PLACE.partition, _PLACE.offset).value
     except InvalidTag:
         raise ConfigError(
-            f"key {key_id!r} has sealed what hides the keys of deleted rows in the target: put it "
+            f"key {key_id!r} has encrypted the secret of the target's hashes of keys: put that key "
             "into [dead_letters] old_keys and call `sink-runner dlq rekey`; if it is lost, DELETE "
             "FROM sink.key_secret and sink.row_version, and older events may bring back such rows"
         ) from None

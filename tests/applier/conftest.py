@@ -11,7 +11,7 @@ from sink_runner.model.partition import Advance, Topic
 from sink_runner.testing import NOW
 from sink_runner.writer.committer import Applier
 from sink_runner.writer.dead_letters import DeadLetters
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.offsets import Offsets
 
 SECRET = "Zarathustra-17"
@@ -33,7 +33,7 @@ class Bench:
         self.name = name or self.made.name
         self.now = NOW
         self.topic = self.made.scratch.schema
-        self.sealer = Sealer(b"k" * 32, "k")
+        self.encryptor = Encryptor(b"k" * 32, "k")
         self.open: list[Applier] = []
         self.applier = self.another()
         self.at: int | None = None
@@ -47,7 +47,7 @@ class Bench:
             dsn=self.made.scratch.dsn,
             writer=writer,
             offsets=Offsets(self.name, Topic("c", self.topic, "t"), "me"),
-            dead_letters=DeadLetters(self.name, "1", self.sealer),
+            dead_letters=DeadLetters(self.name, "1", self.encryptor),
             clock=lambda: self.now,
             **options,
         )

@@ -50,12 +50,12 @@ class TestBadRows:
     @pytest.mark.parametrize("value", [SECRET, "bad", None, "n\0l"])
     def test_no_value_is_in_clear_in_the_letter(self, bench: Bench, value: Any) -> None:
         bench.apply(bench.batch(value))
-        ((whole, sealed),) = bench.sql(
+        ((whole, encrypted),) = bench.sql(
             "SELECT concat_ws('|', error_class, sqlstate, error_message, stack_trace), source_data "
             f"FROM sink.dead_letter WHERE topic = '{bench.topic}'"
         )
         assert SECRET not in whole
-        assert bench.sealer.open(sealed, bench.topic, 0, 0).value == str(value).encode()
+        assert bench.encryptor.decrypt(encrypted, bench.topic, 0, 0).value == str(value).encode()
 
     def test_two_keys_that_only_the_database_finds_alike_are_no_dead_end(
         self, written: Callable[..., Any]

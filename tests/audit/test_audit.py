@@ -129,7 +129,7 @@ class TestBatches:
         warehouse.send(create(**RAVI))
         (row,) = log(warehouse)
         (key,) = row["details"]["keys"]
-        assert key == warehouse.sealer.fingerprint(b"012345671234").hex()
+        assert key == warehouse.encryptor.fingerprint(b"012345671234").hex()
 
     def test_no_value_is_in_it(self, warehouse: TargetHarness, portal: TargetHarness) -> None:
         warehouse.send(create(**RAVI), create(**RAVI | {"aadhaar_number": "too long by far"}))

@@ -13,7 +13,7 @@ from sink_runner.batch.session import Options, Report
 from sink_runner.config import Batch, Config, Database, DeadLetters, Kafka, Policies, Registry
 from sink_runner.config.dsn import Dsn
 from sink_runner.loading import registry
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 
 ROOT = Path(__file__).parents[2]
 KEY = base64.b64encode(bytes(32)).decode()
@@ -90,9 +90,9 @@ def stopper(site) -> Callable[[int], str]:
 
 
 @pytest.fixture
-def sealer() -> Sealer:
+def encryptor() -> Encryptor:
     """Opens the pair's dead letters."""
-    return Sealer(base64.b64decode(KEY), "test")
+    return Encryptor(base64.b64decode(KEY), "test")
 
 
 @pytest.fixture

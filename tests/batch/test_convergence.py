@@ -21,7 +21,7 @@ from sink_runner.postgres.session import connect
 from sink_runner.testing import NOW
 from sink_runner.transform.steps import Chain
 from sink_runner.writer.audit import trail
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.offsets import Offsets
 from sink_runner.writer.writers import make_writer
 
@@ -104,7 +104,7 @@ class Model:
         nothing = Policies(PolicyFiles(version=0, digest="", policies=()))
         columns = target_columns(self.mapping, catalog.columns, nothing)
         parts = CompiledMapping(columns, Chain(), None, None)
-        audited = trail(name, self.mapping, parts, Sealer(bytes(32), "test"))
+        audited = trail(name, self.mapping, parts, Encryptor(bytes(32), "test"))
         self.writer = make_writer(name, self.mapping, parts, catalog, audited)
         self.writer.prepare(self.session)
         self.offsets = Offsets(name, Topic("model", name, "model"), "model")

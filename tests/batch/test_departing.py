@@ -166,12 +166,12 @@ def test_a_row_that_came_back_after_it_was_read_stays(pair, site, status, stays)
     assert (last in people(pair)) == stays
 
 
-def test_a_deleted_row_does_not_come_back_by_an_older_read(pair, site, sealer) -> None:
+def test_a_deleted_row_does_not_come_back_by_an_older_read(pair, site, encryptor) -> None:
     """The event of the deletion is applied between the snapshot and the row's chunk."""
     pair.run("golden-records")  # makes the runner's own tables
     pair.warehouse.execute(PEOPLE, (1, 14))
     last = last_person(pair)
-    KeyText(shown=False, sealer=sealer).prepare(pair.citizen)
+    KeyText(shown=False, encryptor=encryptor).prepare(pair.citizen)
     key = KeyText.sql(f"jsonb_build_array(md5(substr('{last}', 8))::uuid)")
     (hashed,) = pair.citizen.execute(f"SELECT {key}".encode()).fetchone()
     here = (

@@ -106,16 +106,16 @@ def test_so_many_may_fail(pair, batch, tolerated: str, code: int) -> None:
     assert batch("--tolerate", tolerated)[0] == code
 
 
-def test_a_dead_letter_of_a_batch_can_be_read_again(pair, sealer) -> None:
+def test_a_dead_letter_of_a_batch_can_be_read_again(pair, encryptor) -> None:
     wrong(pair, 1)
     report = pair.run("golden-records")
     assert report.counts["failed"] == 1
     row = pair.citizen.execute(
         'SELECT source_data, topic, partition, "offset" FROM sink.dead_letter'
     )
-    sealed, topic, partition, offset = row.fetchone()
+    encrypted, topic, partition, offset = row.fetchone()
     assert partition is None
-    message = sealer.open(sealed, topic, -1, offset)
+    message = encryptor.decrypt(encrypted, topic, -1, offset)
     assert message.key == b"00000000-0000-0000-0000-000000000000"
     assert message.value[:1] == b"\x01"
     assert b"2019-01-01" in message.value

@@ -184,12 +184,12 @@ def test_personal_key_is_stored_and_shown_nowhere(
 ) -> None:
     monkeypatch.setenv("SINK_PLUGINS", "people,stopper")
     code, _ = shell("batch", "people", "--full")
-    ((outcome, (sealed,)),) = shell.last_keys()
-    assert (code, outcome, sealed[:7]) == (1, "interrupted", "sealed:")
+    ((outcome, (encrypted,)),) = shell.last_keys()
+    assert (code, outcome, encrypted[:7]) == (1, "interrupted", "sealed:")
     monkeypatch.setenv("SINK_PLUGINS", "people")
     code, out = shell("batch", "people", "--full", "--json")
     counts = json.loads(out[out.index("{") :])["counts"]
-    assert counts["read"] == ROWS, "it went on behind the sealed key, and nothing was read twice"
+    assert counts["read"] == ROWS, "it went on behind the encrypted key, and nothing was read twice"
     ((outcome, _),) = shell.last_keys()
     assert outcome == "done"
 
@@ -235,7 +235,7 @@ def test_clear_key_of_an_earlier_version_is_removed(shell: Shell, pair: Any) -> 
     assert len(shell.last_keys()) == 2
 
 
-def test_run_starts_anew_without_the_key_that_sealed_its_place(
+def test_run_starts_anew_without_the_key_that_encrypted_its_place(
     shell: Shell, pair: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a key rotation that did not wait for it; rows that are written stay as they are."""

@@ -86,7 +86,7 @@ def test_a_run_that_goes_on_keeps_its_number(pair, stopper) -> None:
     assert second["source_keys"] == [number(MANY + 1), number(2 * MANY)]
 
 
-def test_where_a_key_may_not_be_told_each_row_has_its_fingerprint(pair, sealer) -> None:
+def test_where_a_key_may_not_be_told_each_row_has_its_fingerprint(pair, encryptor) -> None:
     """Of fingerprints nobody could tell what lies between the first and the last."""
     pair.citizen.execute(CITIZENS, (MANY,))
     pair.warehouse.execute(KNOWN, (MANY,))
@@ -94,7 +94,7 @@ def test_where_a_key_may_not_be_told_each_row_has_its_fingerprint(pair, sealer) 
     (entry,) = log(pair.warehouse, "citizens")
     assert [entry["run"]] == runs(pair.warehouse, "citizens")
     assert "source_keys" not in entry
-    known = {sealer.fingerprint(f"{n:012}".encode()).hex() for n in range(1, MANY + 1)}
+    known = {encryptor.fingerprint(f"{n:012}".encode()).hex() for n in range(1, MANY + 1)}
     assert set(entry["keys"]) == known
     found = pair.citizen.execute("SELECT id::text, aadhaar_number FROM citizens").fetchall()
     assert not any(text in json.dumps(entry) for row in found for text in row)

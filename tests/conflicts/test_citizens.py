@@ -164,7 +164,7 @@ class TestWhatIsOnRecord:
         assert found["source_value"] == dict.fromkeys(names, MASKED)
         assert found["target_value"] == dict.fromkeys(names, MASKED)
         number = RAVI["aadhaar_number"].encode()
-        assert found["record_id"] == warehouse.sealer.fingerprint(number).hex()
+        assert found["record_id"] == warehouse.encryptor.fingerprint(number).hex()
 
     def test_it_is_audited(self, warehouse: TargetHarness) -> None:
         owner(warehouse, city_village="Sanganer")

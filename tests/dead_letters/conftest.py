@@ -39,7 +39,7 @@ from sink_runner.transform.shape import shape_of
 from sink_runner.writer.audit import trail
 from sink_runner.writer.committer import Applier
 from sink_runner.writer.dead_letters import DeadLetters
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.offsets import Offsets
 from sink_runner.writer.writers import make_writer
 
@@ -202,7 +202,7 @@ class Office:
         self.policies = policies
         self.topic = f"{database}.public.person"
         self.offset = 0
-        self.sealer = Sealer(KEYS["one"], "one")
+        self.encryptor = Encryptor(KEYS["one"], "one")
         self.identifies_row: Any = None
         """None: every event waits behind the older ones of its row."""
         plugin = registry.installed()["people"]
@@ -235,20 +235,20 @@ class Office:
             resolve=self.lookups.resolve,
             subject=lambda _: "",
         )
-        audited = trail("people", mapping, self.parts, self.sealer)
+        audited = trail("people", mapping, self.parts, self.encryptor)
         self.applier = Applier(
             "people",
             dsn=self.dsn,
             writer=make_writer("people", mapping, self.parts, target, audited),
             offsets=Offsets("people", Topic("c", self.topic, "t"), "me"),
-            dead_letters=DeadLetters("people", "1.5", self.sealer),
+            dead_letters=DeadLetters("people", "1.5", self.encryptor),
             clock=self._now,
             trail=audited,
         )
         self.waiting = Waiting(
             "people",
             applier=self.applier,
-            sealer=self.sealer,
+            encryptor=self.encryptor,
             retry=timedelta(0),
             give_up=timedelta(days=1),
             clock=self._now,
@@ -402,4 +402,4 @@ old_keys = {{ {lines} }}
 [plugins]
 enabled = ["people"]
 """)
-    office.sealer = Sealer(KEYS[key], key, {name: KEYS[name] for name in old})
+    office.encryptor = Encryptor(KEYS[key], key, {name: KEYS[name] for name in old})

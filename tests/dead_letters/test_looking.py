@@ -363,14 +363,14 @@ class TestExport:
         assert path.is_fifo()
         assert len("".join(came).splitlines()) == 3
 
-    @pytest.mark.parametrize("sealed", ["other", "", "00"])
+    @pytest.mark.parametrize("encrypted", ["other", "", "00"])
     def test_one_that_can_not_be_opened_does_not_break_off_the_others(
-        self, office: Any, tmp_path: Path, sealed: str
+        self, office: Any, tmp_path: Path, encrypted: str
     ) -> None:
         office.send(office.event(1, "bad", full_name=SECRET))
         office.multiply(1)
         lost, found = office.letters("dlq_id")
-        data = os.urandom(99) if sealed == "other" else bytes.fromhex(sealed)
+        data = os.urandom(99) if encrypted == "other" else bytes.fromhex(encrypted)
         office.admin.execute(
             "UPDATE sink.dead_letter SET source_data = %s WHERE dlq_id = %s", (data, lost)
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dlq import key_rotation as rekey
+from sink_runner.dlq import key_rotation
 from sink_runner.dlq import stored_dead_letters as letters
 from sink_runner.dlq.outbox import Outbox, unpublished
 from sink_runner.dlq.stored_dead_letters import Wanted, find_after
@@ -57,14 +57,14 @@ def test_export_reads_bounded_portions(wide: Any) -> None:
 
 
 def test_key_rotation_reads_bounded_portions(wide: Any, monkeypatch: Any) -> None:
-    sizes, some = [], rekey._some
+    sizes, some = [], key_rotation._some
 
     def watched(*args: Any) -> Any:
         rows = some(*args)
         sizes.append(len(rows))
         return rows
 
-    monkeypatch.setattr(rekey, "_some", watched)
+    monkeypatch.setattr(key_rotation, "_some", watched)
     wide.stop()
     wide.configure("two", "one")
     (record,) = wide.json("rekey")

@@ -103,7 +103,7 @@ def test_a_letter_is_told_once_with_all_that_is_known_of_it(
     }
 
 
-def test_what_is_sent_is_sealed_and_can_be_opened_by_what_its_headers_say(
+def test_what_is_sent_is_encrypted_and_can_be_opened_by_what_its_headers_say(
     office: Any, outbox: Outbox, log: Log
 ) -> None:
     event = office.event(1, "bad", full_name=SECRET)
@@ -115,9 +115,9 @@ def test_what_is_sent_is_sealed_and_can_be_opened_by_what_its_headers_say(
     place = [
         heads[f"__connect.errors.{name}"].decode() for name in ("topic", "partition", "offset")
     ]
-    opened = office.sealer.open(record.value, place[0], int(place[1]), int(place[2]))
+    opened = office.encryptor.decrypt(record.value, place[0], int(place[1]), int(place[2]))
     assert opened.value == event.value
-    assert record.key == office.sealer.fingerprint(event.key)
+    assert record.key == office.encryptor.fingerprint(event.key)
 
 
 def test_what_only_waits_is_no_dead_letter(office: Any, outbox: Outbox) -> None:
@@ -272,6 +272,6 @@ def test_a_kafka_that_is_away_is_told_as_such_and_soon() -> None:
     producer, began = Producer(KafkaConnection("127.0.0.1:9")), time.monotonic()
     for _ in range(2):
         with pytest.raises(RetriableError, match="Kafka does not answer"):
-            producer.send([Record("t", None, b"sealed", ())])
+            producer.send([Record("t", None, b"encrypted", ())])
     producer.close()
     assert time.monotonic() - began < 15

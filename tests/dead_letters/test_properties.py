@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sink_runner.model.message import NO_LEADER_EPOCH, Message
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 
 KEYS = st.binary(min_size=32, max_size=32)
 MESSAGES = st.builds(
@@ -25,23 +25,23 @@ MESSAGES = st.builds(
 
 
 @given(MESSAGES, st.lists(KEYS, min_size=1, max_size=4, unique=True))
-def test_each_key_opens_what_it_has_sealed_and_the_newest_all(
+def test_each_key_opens_what_it_has_encrypted_and_the_newest_all(
     message: Message, keys: list[bytes]
 ) -> None:
     """A letter from the time of each key, and what `rekey` makes of it."""
     names = [str(at) for at in range(len(keys))]
     ages = [
-        Sealer(key, names[at], dict(zip(names[:at], keys[:at], strict=True)))
+        Encryptor(key, names[at], dict(zip(names[:at], keys[:at], strict=True)))
         for at, key in enumerate(keys)
     ]
     now = ages[-1]
     place = (message.topic, message.partition, message.offset)
     for age in ages:
-        opened = now.open(age.seal(message), *place)
+        opened = now.decrypt(age.encrypt(message), *place)
         assert opened == message
-        assert now.renewed().open(now.seal(opened), *place) == message
+        assert now.renewed().decrypt(now.encrypt(opened), *place) == message
     assert {age.fingerprint(b"k") for age in ages} == {ages[0].fingerprint(b"k")}
-    assert now.renewed().fingerprint(b"k") == Sealer(keys[-1], "n").fingerprint(b"k")
+    assert now.renewed().fingerprint(b"k") == Encryptor(keys[-1], "n").fingerprint(b"k")
 
 
 CANARIES = st.text("ABCDEFGHJKLMNPQRSTUVWXYZ", min_size=10, max_size=18)

@@ -14,7 +14,7 @@ def rotated(office: Any, key: str, *old: str) -> None:
     """Stop, and start with other keys."""
     office.stop()
     office.configure(key, *old)
-    check_fingerprints(office.dsn, "people", office.sealer)
+    check_fingerprints(office.dsn, "people", office.encryptor)
     office.start()
 
 
@@ -27,7 +27,7 @@ def finish(office: Any) -> None:
 def test_while_there_are_two_keys_nothing_overtakes(office: Any) -> None:
     office.send(office.event(1, "bad"))
     rotated(office, "two", "one")
-    office.send(office.event(1, "b"))  # sealed with the new key, behind one of the old
+    office.send(office.event(1, "b"))  # encrypted with the new key, behind one of the old
     assert office.order(1) == []
     assert office.letters("key_id") == ["one", "two"]
     finish(office)
@@ -35,7 +35,7 @@ def test_while_there_are_two_keys_nothing_overtakes(office: Any) -> None:
     assert office.letters("status") == ["REPLAYED", "REPLAYED"]
 
 
-def test_all_letters_are_sealed_anew_while_the_runner_runs(office: Any) -> None:
+def test_all_letters_are_encrypted_again_while_the_runner_runs(office: Any) -> None:
     office.send(office.event(1, "bad"))
     rotated(office, "two", "one")
     office.send(office.event(1, "b"), office.event(2, "z"))
@@ -69,7 +69,7 @@ def test_the_fingerprints_follow_once_no_runner_runs(office: Any) -> None:
 
 def test_a_runner_with_other_keys_does_not_start(office: Any) -> None:
     office.send(office.event(1, "bad"))
-    with pytest.raises(ConfigError, match="'one' has sealed"):
+    with pytest.raises(ConfigError, match="'one' has encrypted"):
         rotated(office, "two")
     with pytest.raises(ConfigError, match="another key than the oldest"):
         rotated(office, "two", "old", "one")
@@ -84,7 +84,7 @@ def test_a_letter_whose_key_is_gone_is_told_and_left(office: Any) -> None:
     assert office.letters("key_id") == ["one"]
     # It can be given up without its key.
     assert office.dlq("discard", office.id(), "--reason", "lost")[0] == 0
-    check_fingerprints(office.dsn, "people", office.sealer)
+    check_fingerprints(office.dsn, "people", office.encryptor)
 
 
 def test_a_batch_looks_at_the_keys_before_it_starts(office: Any) -> None:
@@ -92,4 +92,4 @@ def test_a_batch_looks_at_the_keys_before_it_starts(office: Any) -> None:
     office.stop()
     office.configure("two")
     code, _, err = office.call("batch", "people", "--full")
-    assert (code, "'one' has sealed" in err) == (78, True)
+    assert (code, "'one' has encrypted" in err) == (78, True)

@@ -48,7 +48,7 @@ def live(office: Any, identity: int, name: str) -> None:
     office.send(office.event(identity, "bad", full_name=name))
     office.send(office.event(identity, full_name="renamed"))  # waits behind, without the name
     office.send(office.event(identity + 10, full_name=name, district="Nowhere"))
-    shown, hidden = str(identity), office.sealer.fingerprint(str(identity).encode()).hex()
+    shown, hidden = str(identity), office.encryptor.fingerprint(str(identity).encode()).hex()
     for record, value, notes in (
         (shown, {"x": "y"}, ""),
         (hidden, {"x": "y"}, ""),
@@ -60,7 +60,7 @@ def live(office: Any, identity: int, name: str) -> None:
     office.admin.execute(RUN, ([shown],))
     mapping, columns = office.plugin.mapping, office.parts.columns
     with connect(office.dsn, "t") as connection:
-        KeyText(shown=False, sealer=office.sealer).prepare(connection)
+        KeyText(shown=False, encryptor=office.encryptor).prepare(connection)
         rows = CallbackRows("people", mapping, columns)
         rows._remember(connection, [(identity,)])
         TargetKeys("people", mapping, "profile", columns).remember(connection, [(shown,)])
@@ -77,7 +77,9 @@ def contents(office: Any) -> dict[str, list[str]]:
     }
     ids = [one.dlq_id for one in letters.find(office.admin, Wanted(), most=1000)]
     opened = [one for one in letters.read(office.admin, ids) if one.source_data]
-    found["payloads"] = [str(office.sealer.open(one.source_data, *one.place)) for one in opened]
+    found["payloads"] = [
+        str(office.encryptor.decrypt(one.source_data, *one.place)) for one in opened
+    ]
     return found
 
 
@@ -85,11 +87,11 @@ def traces(office: Any, identity: int, name: str) -> list[str]:
     """Return what the tables may hold of a person: the value, keys, and hashes of keys."""
     key = office.event(identity).key
     with connect(office.dsn, "t") as connection:
-        KeyText(shown=False, sealer=office.sealer).prepare(connection)
+        KeyText(shown=False, encryptor=office.encryptor).prepare(connection)
         query = f"SELECT {KeyText.sql('jsonb_build_array(%s::int)')}"
         ((hashed,),) = connection.execute(query.encode(), (identity,)).fetchall()
-    text = office.sealer.fingerprint(str(identity).encode()).hex()
-    return [name, str(identity), text, office.sealer.fingerprint(key).hex(), hashed]
+    text = office.encryptor.fingerprint(str(identity).encode()).hex()
+    return [name, str(identity), text, office.encryptor.fingerprint(key).hex(), hashed]
 
 
 def tables_with(office: Any, wanted: list[str]) -> set[str]:
@@ -242,7 +244,7 @@ def test_candidates_go_by_value_and_key(postgres: Any) -> None:
         person.ask_target(connection)
         assert person.target_keys == {("3",)}
         bench = SimpleNamespace(
-            sealer=harness.sealer, user="asha", schemas=SimpleNamespace(latest=lambda _: None)
+            encryptor=harness.encryptor, user="asha", schemas=SimpleNamespace(latest=lambda _: None)
         )
         eraser = Eraser(bench, "smart_citizen", [person])  # type: ignore[arg-type]
         found = eraser.run(connection, dry_run=False)

@@ -164,7 +164,7 @@ def test_queries_and_producers_use_each_listener(connection: KafkaConnection) ->
     assert epoch_end(connection, TOPIC, 0, 0).offset == COUNT
     assert bounds(connection, TOPIC)[0].end == COUNT
     producer = Producer(connection)
-    producer.send([Record("secure.sent", b"k", b"sealed", ())])
+    producer.send([Record("secure.sent", b"k", b"encrypted", ())])
     producer.close()
     publisher = Publisher(connection, delivery_seconds=5, max_record_bytes=1000)
     (place,) = publisher.publish("secure.sent", [(b"k", b"v")])

@@ -311,7 +311,7 @@ class TestAlerts:
 
 
 def waiting(flow: Flow, mapping: str) -> int:
-    """How many events wait; what they are is sealed."""
+    """How many events wait; what they are is encrypted."""
     query = "SELECT count(*) FROM sink.dead_letter WHERE flow = %s AND status = 'PARKED'"
     return int(row(flow.portal, query, mapping)[0])
 

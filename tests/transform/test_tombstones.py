@@ -27,7 +27,7 @@ from sink_runner.transform.route import Route
 from sink_runner.transform.row import SourceColumn
 from sink_runner.transform.steps import Chain
 from sink_runner.transform.tombstones import TOMBSTONE, TombstoneFilter, TombstoneRemovals
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 
 KEY = {
     "type": "record",
@@ -166,7 +166,7 @@ def test_unreadable_key_is_a_dead_letter(route: Any) -> None:
 
 
 def test_tombstone_that_waits_is_opened_as_one() -> None:
-    """It was sealed behind an event of its row that could not be applied yet."""
-    sealer = Sealer(bytes(32), "test")
+    """It was encrypted behind an event of its row that could not be applied yet."""
+    encryptor = Encryptor(bytes(32), "test")
     message = record(key(7), None, offset=3)
-    assert sealer.open(sealer.seal(message), message.topic, 0, 3) == message
+    assert encryptor.decrypt(encryptor.encrypt(message), message.topic, 0, 3) == message

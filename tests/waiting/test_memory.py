@@ -99,12 +99,12 @@ def test_batch_replays_all_rows_in_portions(any_shop: Any) -> None:
     pad(shop, 1_000)
     shop.send(*(order(number) for number in range(20)))
     shop.target.admin.execute("UPDATE sink.dead_letter SET partition = NULL")
-    sealer = shop.target.waiting._parked._sealer
+    encryptor = shop.target.waiting._parked._encryptor
     for letter in shop.target.dead():
-        message = sealer.open(letter["source_data"], letter["topic"], 0, letter["offset"])
+        message = encryptor.decrypt(letter["source_data"], letter["topic"], 0, letter["offset"])
         shop.target.admin.execute(
             "UPDATE sink.dead_letter SET source_data = %s WHERE dlq_id = %s",
-            (sealer.seal(message._replace(partition=-1)), letter["dlq_id"]),
+            (encryptor.encrypt(message._replace(partition=-1)), letter["dlq_id"]),
         )
     shop.customer("Anna")
     Portions(shop)

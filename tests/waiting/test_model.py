@@ -140,7 +140,7 @@ class Story:
     def _number(self, letter: Any) -> int:
         target = self.shop.target
         place = letter["topic"], letter["partition"], letter["offset"]
-        value = target.sealer.open(letter["source_data"], *place).value
+        value = target.encryptor.decrypt(letter["source_data"], *place).value
         return target.harness._decoded[int.from_bytes(value[1:5])].lsn
 
     def crash(self, point: str) -> None:

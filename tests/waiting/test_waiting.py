@@ -9,7 +9,7 @@ from sink_runner.dlq import retry_queue as waiting_module
 from sink_runner.dlq.deferred_events import Parked
 from sink_runner.errors import RetriableError
 from sink_runner.testing import NOW, Sample, create, delete
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 
 pytestmark = pytest.mark.postgres
 SECRET = "Zarathustra-17"
@@ -137,14 +137,14 @@ class TestFailures:
         hidden = SECRET, SECRET.encode().hex()
         assert not [line for line in lines if any(text in line for text in hidden)]
 
-    def test_what_another_key_has_sealed_waits_for_that_key(self, shop: Any) -> None:
+    def test_what_another_key_has_encrypted_waits_for_that_key(self, shop: Any) -> None:
         shop.send(order(1, "a"), order(1, "b"))
         shop.customer("Anna")
-        sealer = shop.target.waiting._parked._sealer
-        shop.target.waiting._parked._sealer = Sealer(b"x" * 32, "test")
+        encryptor = shop.target.waiting._parked._encryptor
+        shop.target.waiting._parked._encryptor = Encryptor(b"x" * 32, "test")
         assert shop.retry() == 0
         assert shop.statuses() == ["PARKED", "PARKED"]
-        shop.target.waiting._parked._sealer = sealer
+        shop.target.waiting._parked._encryptor = encryptor
         assert shop.retry() == 2
 
     def test_a_database_that_does_not_answer_changes_nothing(self, shop: Any) -> None:

@@ -31,10 +31,10 @@ from sink_runner.transform.row import SourceColumn
 from sink_runner.transform.steps import Chain
 from sink_runner.writer.committer import Applier
 from sink_runner.writer.dead_letters import DeadLetters
-from sink_runner.writer.encryption import Sealer
+from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.offsets import Offsets
 
-SEALER = Sealer(b"k" * 32, "k")
+ENCRYPTOR = Encryptor(b"k" * 32, "k")
 HEADER = b"\0\0\0\0\1"
 # Each attempt to write a row leaves a line, even one that would change nothing.
 AUDIT = """
@@ -287,7 +287,7 @@ class Stage:
             dsn=made.scratch.dsn,
             writer=Unlucky(self._writer(), before),
             offsets=self.offsets(name),
-            dead_letters=DeadLetters("staged", "1", SEALER),
+            dead_letters=DeadLetters("staged", "1", ENCRYPTOR),
             clock=lambda: NOW,
         )
 
@@ -311,7 +311,7 @@ class Stage:
             waiting=Waiting(
                 "staged",
                 applier=applier,
-                sealer=SEALER,
+                encryptor=ENCRYPTOR,
                 retry=timedelta(seconds=0.02),
                 give_up=timedelta(hours=24),
                 clock=lambda: self.now,
