@@ -21,12 +21,12 @@ from sink_runner.cli import main
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.model.changes import Change, Position, Removal, Write
-from sink_runner.pipeline import CompiledMapping, target_columns
 from sink_runner.plugin import ABSENT, Action, Column, Delete, Table, TableMapping, source_wins
 from sink_runner.postgres.catalog import TableCatalog, qualified, read_table
 from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.session import connect
 from sink_runner.testing import NOW
+from sink_runner.transform.compiled_mapping import CompiledMapping, target_columns
 from sink_runner.transform.key_identity import KeyIdentity
 from sink_runner.transform.row import to_stage
 from sink_runner.transform.steps import Chain

@@ -15,11 +15,12 @@ from sink_runner.loading import registry
 from sink_runner.masking.origins import NOT_READ
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
-from sink_runner.pipeline import _is_key_shown, assemble
 from sink_runner.plugin import Column, Derived, TableMapping, first_of, source_wins
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.runtime.assembly import RuntimeContext
 from sink_runner.transform.before_image import columns_before
+from sink_runner.transform.compiled_mapping import _is_key_shown, compile_mapping
+from sink_runner.transform.event_source import EventSource
 from sink_runner.writer.encryption import build_encryptor
 
 MAPPING = TableMapping(
@@ -61,15 +62,14 @@ def parts(site) -> Callable[..., Any]:
             many = tuple(Column(f"c{number}") for number in range(columns))
             usable[0].mapping = replace(usable[0].mapping, columns=(Column("id"), *many))
         names = [column.name for column in usable[0].mapping.columns]
-        return assemble(
+        return compile_mapping(
             usable[0],
             usable,
             {name: CatalogColumn(name, "text", nullable=True) for name in names},
             Policies(PolicyFiles(version=0, digest="", policies=())),
+            EventSource(decode=list, shape_of=lambda _: None, subject=lambda _: ""),
             origins=NOT_READ,
-            shape_of=lambda _: None,
             resolve=lambda *_: {},
-            subject=lambda _: "",
         )
 
     return build

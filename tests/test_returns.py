@@ -11,7 +11,6 @@ from sink_runner.loading import registry
 from sink_runner.masking.origins import NOT_READ
 from sink_runner.masking.policy import load_policies
 from sink_runner.masking.round_trip_check import faults, refuse_returns, returns, told
-from sink_runner.pipeline import assemble, mappings_of
 from sink_runner.plugin import (
     Column,
     ConflictDetection,
@@ -25,6 +24,8 @@ from sink_runner.plugin import (
 )
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.testing import Harness, update
+from sink_runner.transform.compiled_mapping import compile_mapping, mappings_of
+from sink_runner.transform.event_source import EventSource
 
 ROOT = Path(__file__).parents[1]
 OWN = ROOT / "ranger-policies"
@@ -211,15 +212,14 @@ def put_together(name, plugins, policies):
     """As the runner and a batch do."""
     catalog = {column: CatalogColumn(column, "text", nullable=True) for column in ("id", "name")}
     (plugin,) = [plugin for plugin in plugins if plugin.name == name]
-    return assemble(
+    return compile_mapping(
         plugin,
         plugins,
         catalog,
         policies,
+        EventSource(decode=list, shape_of=lambda _: None, subject=lambda _: ""),
         origins=NOT_READ,
-        shape_of=lambda _: None,
         resolve=lambda *_: {},
-        subject=lambda _: "",
     )
 
 

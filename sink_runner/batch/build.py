@@ -26,7 +26,6 @@ from ..masking.policy_reload import Refresh
 from ..masking.policy_renewal import watch_policies
 from ..masking.policy_watch import PolicyWatch
 from ..model.clock import clock
-from ..pipeline import CompiledMapping, assemble, remask
 from ..plugin import Strategy, TableMapping
 from ..postgres.catalog import TableCatalog, read_table
 from ..postgres.error_classes import classify_error
@@ -35,8 +34,7 @@ from ..postgres.session import Connection
 from ..preflight.preflight import check_mapping, log_warnings
 from ..schema_check.findings import refused
 from ..schema_check.report import Sources, check
-from ..transform.before_image import columns_before
-from ..transform.incoming import Shape
+from ..transform.compiled_mapping import CompiledMapping, compile_mapping, remask
 from ..transform.lookups import Lookups
 from ..writer.audit import trail
 from ..writer.callback_rows import CallbackRows
@@ -53,7 +51,7 @@ from .keys import TargetKeys
 from .plan import BatchPipeline
 from .run_store import Ledger
 from .snapshot import open_source
-from .source import Source, own_by_rows
+from .source import Source, row_source
 
 # A row is tried again by the next run, of which there may be one a day or none for a month: in
 # hours it can't be told whether it has waited for too long.
@@ -128,23 +126,17 @@ class _Around(NamedTuple):
 def _parts(around: _Around, lookups: Lookups) -> CompiledMapping:
     plugin, plugins, config, source, target, policies, _ = around
     mapping = source.mapping
-    types = {column.name: column for column in source.format.columns}
-    shape = Shape(source.format.columns, [types[name] for name in columns_before(mapping)])
     origins = read_origins(mapping, config.readers, strict=config.schema.strict)
     _warn_undecided(plugin.name, origins, policies)
-    return assemble(
+    return compile_mapping(
         plugin,
         plugins,
         target.columns,
         policies,
+        row_source(source),
         origins=origins,
-        shape_of=lambda _value: shape,
         resolve=lookups.resolve,
         resolve_in_target=lookups.resolve,
-        subject=lambda message: ",".join(source.format.key_of(message)),
-        batch=True,
-        own=partial(own_by_rows, source),
-        source_key=source.format.key,
     )
 
 

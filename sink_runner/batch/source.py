@@ -10,10 +10,15 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DecodeError
+from ..model.envelope import Decoded
+from ..model.message import Message
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog, quoted
 from ..postgres.types import PgType, resolve_types
+from ..transform.before_image import columns_before
+from ..transform.event_source import EventSource
+from ..transform.incoming import Shape
 from ..transform.key_identity import Ownership, ownership
 from ..transform.steps import Chain
 from .rows import RowFormat
@@ -29,10 +34,32 @@ _FIRST = "-infinity"
 _FEW = 100_000  # rows, or what the catalog estimates them to be, that are counted one by one
 
 
-def own_by_rows(source: Source, chain: Chain, target: Mapping[str, PgType]) -> Ownership:
-    """Tell which source rows the target's keys come from, of rows that a batch reads."""
-    key_of, maps = source.format.named_key, bool(chain.maps)
-    return ownership(source.mapping, source.catalog, key_of, has_maps=maps, target=target)
+def row_source(source: Source) -> EventSource:
+    """Read the rows of a mapping's batch runs."""
+    rows = source.format
+    columns = {column.name: column for column in rows.columns}
+    shape = Shape(rows.columns, [columns[name] for name in columns_before(source.mapping)])
+
+    def decode(message: Message) -> Decoded | DecodeError:
+        try:
+            return rows.decode(message.value)
+        except DecodeError as error:
+            return error
+
+    def own(chain: Chain, target: Mapping[str, PgType]) -> Ownership:
+        has_maps = bool(chain.maps)
+        return ownership(
+            source.mapping, source.catalog, rows.named_key, has_maps=has_maps, target=target
+        )
+
+    return EventSource(
+        decode=lambda messages: [decode(message) for message in messages],
+        shape_of=lambda _value: shape,
+        subject=lambda message: ",".join(rows.key_of(message)),
+        own=own,
+        source_key=rows.key,
+        is_batch=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

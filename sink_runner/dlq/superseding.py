@@ -162,7 +162,7 @@ class RowKeys:
     """
 
     def __init__(
-        self, columns_of: Callable[[bytes], Sequence[str]], source_key: Collection[str]
+        self, columns_of: Callable[[bytes], Collection[str]], source_key: Collection[str]
     ) -> None:
         """`columns_of` returns the columns of the schema that a key names."""
         self._columns_of = columns_of
@@ -185,7 +185,7 @@ def identify_rows(
     mapping: TableMapping,
     chain: Chain,
     source_key: Collection[str],
-    columns_of: Callable[[bytes], Sequence[str]] | None = None,
+    columns_of: Callable[[bytes], Collection[str]] | None = None,
 ) -> Callable[[bytes], bool] | None:
     """Return what tells whether an event's key identifies one row of the source.
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
 from typing import NamedTuple
 
 import psycopg
 
-from ..avro import EnvelopeDecoder, KeyDecoder
 from ..batch.applier import Alone, BatchApplier
-from ..batch.source import Source, own_by_rows
+from ..batch.source import Source, row_source
 from ..config.database import find_database
 from ..errors import DecodeError, EventError
 from ..loading import registry
@@ -22,20 +20,15 @@ from ..model.clock import clock
 from ..model.dead_letter import DeadLetter
 from ..model.envelope import Decoded
 from ..model.message import Message
-from ..pipeline import CompiledMapping, assemble
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog, read_table
 from ..postgres.error_classes import classify_error
 from ..postgres.session import connect
 from ..postgres.target_column import TargetColumn
-from ..postgres.types import PgType
-from ..transform.before_image import columns_before
-from ..transform.incoming import Shape
-from ..transform.key_identity import Ownership, own_by_events
+from ..transform.compiled_mapping import CompiledMapping, compile_mapping
+from ..transform.event_source import EventSource, topic_source
 from ..transform.lookups import Lookups
 from ..transform.route import Route
-from ..transform.shape import shape_of
-from ..transform.steps import Chain
 from ..writer.audit import trail
 from ..writer.dead_letters import DeadLetters
 from ..writer.refused_column import RefusedColumn
@@ -44,23 +37,22 @@ from .service import DlqService
 from .trace import Notes
 
 
-class Reading(NamedTuple):
-    """How messages of a mapping are read."""
-
-    decode: Callable[[Message], Decoded]
-    shape_of: Callable[[bytes], Shape]
-    subject: Callable[[Message], str]
-    own: Callable[[Chain, Mapping[str, PgType]], Ownership]
-    source_key: Collection[str]
-
-
 class Rehearsal(NamedTuple):
     """A mapping on a stage of its own."""
 
     mapping: TableMapping
     parts: CompiledMapping
     applier: BatchApplier
-    decode: Callable[[Message], Decoded]
+    source: EventSource
+
+    def decode(self, message: Message) -> Decoded:
+        """Decode the event; DecodeError for anything else."""
+        (decoded,) = self.source.decode([message])
+        if isinstance(decoded, DecodeError):
+            raise decoded
+        if decoded is None:
+            raise DecodeError("the record is no change event")
+        return decoded
 
     @property
     def route(self) -> Route:
@@ -100,27 +92,23 @@ def rehearsal(
     try:
         with connect(target_dsn, "sink-runner dlq") as connection:
             target = read_table(connection, mapping.target_table)
-        reading = _reading(bench, mapping, of_batch=of_batch)
+        source = _event_source(bench, mapping, of_batch=of_batch)
     except psycopg.Error as fault:
         raise classify_error(fault) from fault
     with closing(Lookups(mapping.columns, dsns, mapping=mapping)) as lookups:
-        parts = assemble(
+        parts = compile_mapping(
             plugin,
             require_usable(plugin, bench.plugins.values()),
             target.columns,
             bench.policies,
+            source,
             origins=read_origins(mapping, dsns, strict=config.schema.strict),
-            shape_of=reading.shape_of,
             resolve=notes.watch_lookups(lookups.resolve),
             resolve_in_target=lookups.resolve,
-            subject=reading.subject,
-            own=reading.own,
-            source_key=reading.source_key,
-            batch=of_batch,
-            watch=notes.watch,
+            trace=notes.watch,
         )
         with closing(_applier(bench, plugin, parts, target)) as applier:
-            yield Rehearsal(mapping, parts, applier, reading.decode)
+            yield Rehearsal(mapping, parts, applier, source)
 
 
 def _applier(
@@ -142,51 +130,17 @@ def _applier(
     )
 
 
-def _reading(bench: DlqService, mapping: TableMapping, *, of_batch: bool) -> Reading:
-    table = mapping.source_table
-    with connect(
-        find_database(bench.config.databases, table.database).reader_dsn, "sink-runner dlq"
-    ) as asking:
-        catalog = read_table(asking, table)
-        return (
-            _of_rows(mapping, Source.of(mapping, catalog, asking))
-            if of_batch
-            else _of_events(bench, mapping, catalog)
-        )
-
-
-def _of_events(bench: DlqService, mapping: TableMapping, catalog: TableCatalog) -> Reading:
-    decoder = EnvelopeDecoder(
-        bench.schemas,
-        after=mapping.source_columns,
-        before=columns_before(mapping),
-        toastable=catalog.toastable,
-        placeholder=bench.config.capture.placeholder,
-    )
-    keys = KeyDecoder(bench.schemas, sorted(catalog.primary_key))
-
-    def decode(message: Message) -> Decoded:
-        found = decoder.decode(message.value)
-        if not isinstance(found, Decoded):
-            raise DecodeError("the record is no change event")
-        return found
-
-    return Reading(
-        decode,
-        partial(shape_of, decoder, mapping, catalog),
-        lambda message: ",".join(str(part) for part in keys.decode(message.key)),
-        partial(own_by_events, mapping, catalog, keys),
-        catalog.primary_key,
-    )
-
-
-def _of_rows(mapping: TableMapping, source: Source) -> Reading:
-    types = {column.name: column for column in source.format.columns}
-    shape = Shape(source.format.columns, [types[name] for name in columns_before(mapping)])
-    return Reading(
-        lambda message: source.format.decode(message.value),
-        lambda _value: shape,
-        lambda message: ",".join(source.format.key_of(message)),
-        partial(own_by_rows, source),
-        source.format.key,
+def _event_source(bench: DlqService, mapping: TableMapping, *, of_batch: bool) -> EventSource:
+    table, config = mapping.source_table, bench.config
+    dsn = find_database(config.databases, table.database).reader_dsn
+    with connect(dsn, "sink-runner dlq") as connection:
+        catalog = read_table(connection, table)
+        if of_batch:
+            return row_source(Source.of(mapping, catalog, connection))
+    return topic_source(
+        mapping,
+        catalog,
+        values=bench.schemas,
+        keys=bench.schemas,
+        placeholder=config.capture.placeholder,
     )

@@ -10,8 +10,6 @@ from cryptography.exceptions import InvalidTag
 from ..avro import EnvelopeDecoder
 from ..avro.decoder import Registry, schema_id_of
 from ..avro.keys import KeyDecoder
-from ..avro.row import row_schema
-from ..avro.schema import Record, parse
 from ..batch.rows import RowFormat
 from ..dlq.stored_dead_letters import StoredDeadLetter
 from ..errors import DecodeError, SinkError
@@ -116,16 +114,8 @@ class Payloads:
     def _key(self, message: Message) -> Row | None:
         if message.key is None:
             return None
-        names = key_columns(self._schemas, schema_id_of(message.key))
+        names = tuple(KeyDecoder(self._schemas, ()).columns(message.key))
         return dict(zip(names, KeyDecoder(self._schemas, names).decode(message.key), strict=True))
-
-
-def key_columns(schemas: Registry, schema_id: int) -> tuple[str, ...]:
-    """The columns of a key's schema."""
-    _, kind = parse(schemas.schema(schema_id))
-    if not isinstance(kind, Record):
-        raise DecodeError(f"the key's schema {schema_id} is not a record")
-    return row_schema(kind).names
 
 
 def _payload(event: Decoded, names: tuple[str, ...], key: Row | None) -> Payload:

@@ -11,8 +11,6 @@ from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
 
-from ..avro import EnvelopeDecoder, KeyDecoder
-from ..avro.decoder import schema_id_of
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
 from ..config.database import Database, find_database
@@ -20,7 +18,6 @@ from ..dlq.key_rotation import check_fingerprints
 from ..dlq.retry_queue import Waiting
 from ..dlq.superseding import identify_rows
 from ..errors import ConfigError
-from ..inspection.payload import key_columns
 from ..kafka.connection import KafkaConnection
 from ..kafka.feed import Feed
 from ..kafka.identify import TopicWatch, identify
@@ -34,7 +31,6 @@ from ..masking.policy_reload import Refresh, after_polls
 from ..model.clock import clock
 from ..model.findings import refuse
 from ..model.status import Health, MappingHealth
-from ..pipeline import CompiledMapping, assemble, remask
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog
 from ..postgres.migrations import migrate_database
@@ -42,11 +38,9 @@ from ..preflight.clusters import ClusterWatch
 from ..preflight.preflight import check_mapping, check_topic, log_warnings
 from ..preflight.source_watch import SourceWatch
 from ..schema_check.build import watch as schema_watch
-from ..transform.before_image import columns_before
-from ..transform.key_identity import own_by_events
+from ..transform.compiled_mapping import CompiledMapping, compile_mapping, remask
+from ..transform.event_source import EventSource, topic_source
 from ..transform.lookups import Lookups
-from ..transform.shape import shape_of
-from ..transform.tombstones import TombstoneRemovals
 from ..writer.audit import trail
 from ..writer.budget import Budget
 from ..writer.callback_rows import CallbackRows
@@ -108,14 +102,14 @@ def build(plugin: registry.Plugin, around: RuntimeContext) -> Worker:
     )
     clusters.look()
     config, health = around.config, around.health.mapping(plugin.name)
-    decoder = EnvelopeDecoder(
-        watch,
-        after=mapping.source_columns,
-        before=columns_before(mapping),
-        toastable=source.toastable,
+    events = topic_source(
+        mapping,
+        source,
+        values=watch,
+        keys=around.schemas,
         placeholder=config.capture.placeholder,
     )
-    parts = _assemble(plugin, mapping, around, decoder=decoder, source=source, target=target)
+    parts = _compile(plugin, mapping, around, events, target)
     kafka, topic_name = KafkaConnection.of(config.kafka), mapping.source_table.topic
     topic = identify(kafka, topic_name)
     encryptor = build_encryptor(config)
@@ -147,12 +141,12 @@ def build(plugin: registry.Plugin, around: RuntimeContext) -> Worker:
         mapping,
         parts.chain,
         source.primary_key,
-        lambda key: key_columns(around.schemas, schema_id_of(key)),
+        events.key_columns,
     )
     return Worker(
         plugin.name,
         feed=after_polls(listening(feed, health), refresh),
-        decoder=decoder,
+        decode=events.decode,
         route=parts.route,
         applier=applier,
         waiting=_waiting(
@@ -193,36 +187,28 @@ def _check(
     return preflight.catalogs()
 
 
-def _assemble(
+def _compile(
     plugin: registry.Plugin,
     mapping: TableMapping,
     around: RuntimeContext,
-    *,
-    decoder: EnvelopeDecoder,
-    source: TableCatalog,
+    events: EventSource,
     target: TableCatalog,
 ) -> CompiledMapping:
-    """The parts of a mapping that reads change events."""
     timeout = around.config.batch.timeout_seconds
     lookups = Lookups(mapping.columns, around.config.readers, timeout, mapping=mapping)
-    keys = KeyDecoder(around.schemas, sorted(source.primary_key))
     feeders = Feeders(
         around.database(mapping.source_table.database).dsn, mapping.target_table.topic
     )
-    return assemble(
+    return compile_mapping(
         plugin,
         around.plugins,
         target.columns,
         around.policies,
+        events,
         origins=read_origins(mapping, around.config.readers, strict=around.config.schema.strict),
-        shape_of=partial(shape_of, decoder, mapping, source),
         resolve=lookups.resolve,
         resolve_in_target=lookups.resolve,
-        subject=lambda message: ",".join(str(part) for part in keys.decode(message.key)),
-        feeds=feeders,
-        own=partial(own_by_events, mapping, source, keys),
-        removal=TombstoneRemovals(mapping, source, keys).removal,
-        source_key=source.primary_key,
+        is_echo=feeders,
     )
 
 

@@ -18,7 +18,6 @@ from typing import TypeVar
 
 import structlog
 
-from ..avro import EnvelopeDecoder
 from ..dlq.retry_queue import Waiting
 from ..error_text import noting, text_of
 from ..errors import AccessError, DecodeError, EventError, FencedError, RetriableError
@@ -35,6 +34,7 @@ from ..model.portions import byte_size, record_portions
 from ..model.status import MappingHealth
 from ..plugin import Event
 from ..preflight.source_watch import Watch
+from ..transform.event_source import DecodedValue
 from ..transform.route import Route
 from ..transform.tombstones import TOMBSTONE, TombstoneFilter
 from ..writer.committer import Applier
@@ -54,7 +54,7 @@ class Worker:
         mapping: str,
         *,
         feed: Callable[[], Feed],
-        decoder: EnvelopeDecoder,
+        decode: Callable[[Sequence[Message]], Sequence[DecodedValue]],
         route: Route,
         applier: Applier,
         waiting: Waiting,
@@ -66,7 +66,7 @@ class Worker:
         topics: TopicWatch | None = None,
     ) -> None:
         self._open_feed = feed
-        self._decoder = decoder
+        self._decode = decode
         self._route = route
         self._applier = applier
         self._waiting = waiting
@@ -245,9 +245,7 @@ class Worker:
         )
 
     def _prepare(self, messages: Sequence[Message], *, polled: bool = False) -> Batch:
-        decoded = self._patiently(
-            lambda: self._decoder.decode_many([message.value for message in messages])
-        )
+        decoded = self._patiently(lambda: self._decode(messages))
         events: list[tuple[Message, Decoded]] = []
         letters: list[DeadLetter] = []
         for message, result in zip(messages, decoded, strict=True):
@@ -285,7 +283,7 @@ class Worker:
 
     def _event_of(self, message: Message) -> Event | None:
         """The event of a dead letter for hooks, decoded again; None where that is not possible."""
-        (decoded,) = self._decoder.decode_many([message.value])
+        (decoded,) = self._decode([message])
         return self._route.event_of(message, decoded) if isinstance(decoded, Decoded) else None
 
     def _collect(self) -> None:

@@ -16,10 +16,11 @@ from sink_runner.model.batch import Batch
 from sink_runner.model.changes import Change, Removal, Write
 from sink_runner.model.envelope import Decoded
 from sink_runner.model.message import Message
-from sink_runner.pipeline import assemble
 from sink_runner.plugin import ABSENT, Action, TableMapping
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.transform.before_image import columns_before
+from sink_runner.transform.compiled_mapping import compile_mapping
+from sink_runner.transform.event_source import EventSource
 from sink_runner.transform.incoming import Shape
 from sink_runner.transform.route import Resolver
 from sink_runner.transform.row import SourceColumn
@@ -88,15 +89,19 @@ class Harness:
         answers = found or {}
         self._shapes: list[Shape] = []
         self._decoded: list[Decoded] = []
-        self.parts = assemble(
+        self.source = EventSource(
+            decode=lambda messages: [self._decoded[_number(one.value)] for one in messages],
+            shape_of=self._shape,
+            subject=lambda _message: "",
+        )
+        self.parts = compile_mapping(
             plugin,
             [plugin, *(_load(other, None) for other in beside)],
             catalog,
             _policies(policies),
+            self.source,
             origins=origins,
-            shape_of=self._shape,
             resolve=resolve or (lambda column, _asked: answers.get(column, {})),
-            subject=lambda _message: "",
             resolve_in_target=resolve_in_target,
         )
 

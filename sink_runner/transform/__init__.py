@@ -1,5 +1,5 @@
 """Turn decoded events into changes of the target: filter, map, look up, mask.
 
 Pure functions over batches, apart from lookups. Imports `avro`, `masking` and what lies below;
-`pipeline` compiles a mapping with it.
+`writer` writes what it makes.
 """

@@ -25,8 +25,8 @@ from ..model.changes import Change, Removal, Write
 from ..model.dead_letter import DeadLetter
 from ..model.message import Message
 from ..model.partition import Advance
-from ..pipeline import CompiledMapping
 from ..plugin import Delete, TableMapping
+from ..transform.compiled_mapping import CompiledMapping
 from .encryption import Encryptor
 from .key_hashing import KeyText
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..errors import ConfigError
 from ..model.changes import Fold
-from ..pipeline import CompiledMapping
 from ..plugin import Strategy, SyncTime, TableMapping, source_wins
 from ..postgres.catalog import TableCatalog
+from ..transform.compiled_mapping import CompiledMapping
 from ..transform.key_identity import KeyIdentity
 from .audit import Trail
 from .candidates import CandidateWriter, candidate_table

@@ -13,12 +13,12 @@ from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.model.changes import Removal, Write
 from sink_runner.model.partition import Topic
-from sink_runner.pipeline import CompiledMapping, target_columns
 from sink_runner.plugin import Table, TableMapping
 from sink_runner.postgres.catalog import read_table
 from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.session import connect
 from sink_runner.testing import NOW
+from sink_runner.transform.compiled_mapping import CompiledMapping, target_columns
 from sink_runner.transform.steps import Chain
 from sink_runner.writer.audit import trail
 from sink_runner.writer.encryption import Encryptor

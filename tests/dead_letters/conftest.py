@@ -16,8 +16,8 @@ import fastavro
 import psycopg
 import pytest
 
-from sink_runner.avro import EnvelopeDecoder
 from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.config import Capture
 from sink_runner.config.registry import Registry
 from sink_runner.dlq.retry_queue import Waiting
 from sink_runner.errors import DecodeError
@@ -29,13 +29,12 @@ from sink_runner.model.dead_letter import DeadLetter
 from sink_runner.model.envelope import Decoded
 from sink_runner.model.message import Message
 from sink_runner.model.partition import Advance, Claim, Topic
-from sink_runner.pipeline import assemble
 from sink_runner.postgres.catalog import read_table
 from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.session import connect
-from sink_runner.transform.before_image import columns_before
+from sink_runner.transform.compiled_mapping import compile_mapping
+from sink_runner.transform.event_source import topic_source
 from sink_runner.transform.lookups import Lookups
-from sink_runner.transform.shape import shape_of
 from sink_runner.writer.audit import trail
 from sink_runner.writer.committer import Applier
 from sink_runner.writer.dead_letters import DeadLetters
@@ -219,21 +218,19 @@ class Office:
             target = read_table(connection, mapping.target_table)
         with connect(self.reader_dsn, "start") as connection:
             source = read_table(connection, mapping.source_table)
-        self.decoder = EnvelopeDecoder(
-            SchemaRegistry(Registry(url=self.url)),
-            after=mapping.source_columns,
-            before=columns_before(mapping),
+        schemas = SchemaRegistry(Registry(url=self.url))
+        self.source = topic_source(
+            mapping, source, values=schemas, keys=schemas, placeholder=Capture().placeholder
         )
         self.lookups = Lookups(mapping.columns, {self.database: self.reader_dsn})
-        self.parts = assemble(
+        self.parts = compile_mapping(
             self.plugin,
             [self.plugin],
             target.columns,
             load_policies(self.policies),
+            self.source,
             origins=read_origins(mapping, {self.database: self.reader_dsn}),
-            shape_of=partial(shape_of, self.decoder, mapping, source),
             resolve=self.lookups.resolve,
-            subject=lambda _: "",
         )
         audited = trail("people", mapping, self.parts, self.encryptor)
         self.applier = Applier(
@@ -281,8 +278,7 @@ class Office:
         return Message(self.topic, 0, self.offset, packed(1, KEY, {"id": identity}), value)
 
     def prepare(self, messages: Any) -> Batch:
-        decoded = self.decoder.decode_many([message.value for message in messages])
-        pairs = list(zip(messages, decoded, strict=True))
+        pairs = list(zip(messages, self.source.decode(messages), strict=True))
         batch = self.parts.route.apply([p for p in pairs if isinstance(p[1], Decoded)])
         batch.letters += [DeadLetter(m, d) for m, d in pairs if isinstance(d, DecodeError)]
         return batch

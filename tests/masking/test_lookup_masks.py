@@ -12,10 +12,10 @@ from sink_runner.errors import ConfigError, PolicyError
 from sink_runner.masking.masks import MaskKind
 from sink_runner.masking.origins import Origin, Origins
 from sink_runner.masking.policy import ColumnName, load_policies
-from sink_runner.pipeline import target_columns
 from sink_runner.plugin import Column, Lookup, TableMapping, source_wins
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.testing import Harness, create
+from sink_runner.transform.compiled_mapping import target_columns
 
 OWN = Path(__file__).parents[2] / "ranger-policies"
 PHONE = ColumnName("north", "private", "phones", "phone")

@@ -27,12 +27,12 @@ DATABASES = ("smart_warehouse", "smart_citizen")
 TOPICS = ("smart_warehouse.trap.ball", "smart_citizen.trap.ball")
 PLUGIN = """
 import os
-import sink_runner.pipeline
+import sink_runner.transform.compiled_mapping
 import sink_runner.writer.echo_guard
 from sink_runner.plugin import Column, Ignore, OnTruncate, TableMapping, hookimpl, newest_wins
 
 if os.environ.get("PING_PONG_UNGUARDED"):
-    sink_runner.pipeline._echoes = lambda *_: frozenset()
+    sink_runner.transform.compiled_mapping._echoes = lambda *_: frozenset()
     sink_runner.writer.echo_guard.Feeders.__call__ = lambda *_: False
 
 

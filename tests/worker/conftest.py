@@ -147,8 +147,8 @@ class Decoder:
     def __init__(self, columns: list[str]) -> None:
         self.columns = columns
 
-    def decode_many(self, values: list[bytes | None]) -> list[Decoded | DecodeError | None]:
-        return [None if value is None else self._decode(value) for value in values]
+    def decode(self, messages: list[Message]) -> list[Decoded | DecodeError | None]:
+        return [None if one.value is None else self._decode(one.value) for one in messages]
 
     def _decode(self, value: bytes) -> Decoded | DecodeError:
         try:
@@ -305,7 +305,7 @@ class Stage:
         worker = Worker(
             "staged",
             feed=listening(lambda: consumer, self.health.mapping("staged"), self.silence),
-            decoder=Decoder(self.columns),
+            decode=Decoder(self.columns).decode,
             route=self.route,
             applier=applier,
             waiting=Waiting(

@@ -14,9 +14,9 @@ from sink_runner.loading import registry
 from sink_runner.masking.policy import Policies, load_policies
 from sink_runner.masking.policy_reload import Refresh, after_polls
 from sink_runner.model.status import State
-from sink_runner.pipeline import remask
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.testing import Harness, create
+from sink_runner.transform.compiled_mapping import remask
 
 OWN = Path(__file__).parents[2] / "ranger-policies"
 NAMES = {"database": "north", "schema": "public", "table": "people", "column": "name"}

@@ -128,9 +128,9 @@ def test_a_row_that_can_t_age_stops_no_event(stage: Any) -> None:
 def test_what_waits_does_not_tell_how_far_behind_we_are(needy: Any) -> None:
     needy.health.clock = lambda: 10_000.0
     worker, _, stop = needy.worker()
-    read = worker._decoder.decode_many
-    worker._decoder.decode_many = lambda values: [
-        one._replace(ts_ms=9_999_000 if one.after[0] == 2 else 1_000_000) for one in read(values)
+    read = worker._decode
+    worker._decode = lambda messages: [
+        one._replace(ts_ms=9_999_000 if one.after[0] == 2 else 1_000_000) for one in read(messages)
     ]
     needy.known = {"b"}
     with needy.run(worker, stop):

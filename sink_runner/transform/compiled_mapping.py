@@ -1,4 +1,4 @@
-"""What a mapping is made of, apart from Kafka and the databases."""
+"""Compile a mapping: its plugins frozen, its columns with their types and masks."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import ConfigError, PolicyError
-from .loading import registry
-from .loading.hooks import Hooks
-from .masking.leaks import hidden_sources
-from .masking.lineage import carried
-from .masking.origins import NOT_READ, Origins
-from .masking.policy import ColumnName, Policies
-from .masking.principals import group_reader
-from .masking.round_trip_check import refuse_returns
-from .model.batch import Masking
-from .model.message import Message
-from .plugin import Column, Context, Delete, SetColumns, Table, TableMapping
-from .postgres.catalog import CatalogColumn, stage_type
-from .postgres.target_column import Converter, TargetColumn, staged
-from .postgres.types import PgType, declared_type
-from .transform.incoming import Shape
-from .transform.key_identity import KeyIdentity, Ownership
-from .transform.route import DeriveRemoval, Resolver, Route
-from .transform.steps import Chain
-from .transform.target_lookups import ResolveInTarget, TargetLookups
+from ..errors import ConfigError, PolicyError
+from ..loading import registry
+from ..loading.hooks import Hooks
+from ..masking.leaks import hidden_sources
+from ..masking.lineage import carried
+from ..masking.origins import NOT_READ, Origins
+from ..masking.policy import ColumnName, Policies
+from ..masking.principals import group_reader
+from ..masking.round_trip_check import refuse_returns
+from ..model.batch import Masking
+from ..plugin import Column, Context, Delete, SetColumns, Table, TableMapping
+from ..postgres.catalog import CatalogColumn, stage_type
+from ..postgres.target_column import Converter, TargetColumn, staged
+from ..postgres.types import declared_type
+from .event_source import EventSource
+from .key_identity import KeyIdentity
+from .route import Resolver, Route
+from .steps import Chain
+from .target_lookups import ResolveInTarget, TargetLookups
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +52,26 @@ class CompiledMapping:
         return self.route if self.route.reads_target else None
 
 
-def assemble(
+def compile_mapping(
     plugin: registry.Plugin,
     plugins: Sequence[registry.Plugin],
     catalog: Mapping[str, CatalogColumn],
     policies: Policies,
+    source: EventSource,
     *,
     origins: Origins,
-    shape_of: Callable[[bytes], Shape],
     resolve: Resolver,
-    subject: Callable[[Message], str],
-    batch: bool = False,
-    watch: Callable[[Chain], Chain] = lambda chain: chain,
-    feeds: Callable[[str], bool] = lambda _origin: False,
     resolve_in_target: ResolveInTarget | None = None,
-    own: Callable[[Chain, Mapping[str, PgType]], Ownership] = lambda _chain, _target: Ownership(),
-    removal: DeriveRemoval | None = None,
-    source_key: Collection[str] = (),
+    trace: Callable[[Chain], Chain] = lambda chain: chain,
+    is_echo: Callable[[str], bool] = lambda _origin: False,
 ) -> CompiledMapping:
-    """Freeze the mapping's plugins and compile its columns; `batch` is for `Context.batch`.
+    """Freeze the mapping's plugins and compile its columns.
 
-    `origins` are where the values come from, NOT_READ in tests without a database.
-
-    `resolve_in_target` answers the lookups that read the target itself, in the write transaction;
-    without it `resolve` answers them all.
-
-    `watch` may put a chain in the chain's place that tells what goes on in it; `feeds` tells of an
-    origin that is no plugin's here whether its change would only go back to where it came from;
-    `own` tells which source rows the target's keys come from, given the types of its columns;
-    `removal` derives what the tombstone of a compacted topic removes; `source_key` names the
-    source's key columns, which are hashed wherever they are kept unless none is personal.
+    `catalog` has the columns of the target.  `origins` are where the values come from, NOT_READ in
+    tests without a database.  `resolve_in_target` answers the lookups that read the target itself,
+    in the write transaction; without it `resolve` answers them all.  `trace` may wrap the steps of
+    the chain.  `is_echo` gets a replication origin that no plugin here has, and says whether its
+    changes come from this mapping's target.
     """
     mapping = plugin.mapping
     assert mapping is not None
@@ -91,22 +80,22 @@ def assemble(
     refuse_returns(plugin.name, mappings_of(plugins), policies, origins)
     _refuse_deletes(plugin.name, mapping, echoes)
     manager = registry.manager_for(plugin, plugins)
-    contexts = _contexts(manager.list_name_plugin(), mapping, plugins, batch=batch)
-    chain = watch(Chain.from_manager(manager, contexts))
-    owned = own(chain, {column.name: column.pg for column in columns})
+    contexts = _contexts(manager.list_name_plugin(), mapping, plugins, batch=source.is_batch)
+    chain = trace(Chain.from_manager(manager, contexts))
+    owned = source.own(chain, {column.name: column.pg for column in columns})
     route = Route(
         mapping,
         columns,
         chain,
-        shape_of=shape_of,
+        shape_of=source.shape_of,
         resolve=resolve,
-        subject=subject,
+        subject=source.subject,
         echoes=echoes,
-        feeds=feeds,
+        feeds=is_echo,
         masking=_masking(mapping, columns, chain, policies, origins),
         resolve_in_target=resolve_in_target,
         owner_of=owned.owner_of,
-        removal=removal,
+        removal=source.removal,
     )
     shown = _shown(mapping, policies, origins)
     return CompiledMapping(
@@ -117,34 +106,39 @@ def assemble(
         shown,
         owned.identity,
         origins,
-        source_key,
-        _is_key_shown(mapping, policies, shown, source_key),
+        source.source_key,
+        _is_key_shown(mapping, policies, shown, source.source_key),
     )
 
 
 def remask(
-    parts: CompiledMapping,
+    compiled: CompiledMapping,
     plugin: registry.Plugin,
     plugins: Sequence[registry.Plugin],
     catalog: Mapping[str, CatalogColumn],
     policies: Policies,
 ) -> None:
-    """Mask by other policies from the next batch on; ConfigError where `assemble` would refuse."""
+    """Mask by other policies from the next batch on.
+
+    Raises ConfigError where `compile_mapping` would.
+    """
     mapping = plugin.mapping
     assert mapping is not None
-    refuse_returns(plugin.name, mappings_of(plugins), policies, parts.origins)
-    columns = target_columns(mapping, catalog, policies, parts.origins)
-    shown = _shown(mapping, policies, parts.origins)
-    told = parts.shown - shown
-    if parts.source_key_shown and not _is_key_shown(mapping, policies, shown, parts.source_key):
-        told |= set(parts.source_key)
+    refuse_returns(plugin.name, mappings_of(plugins), policies, compiled.origins)
+    columns = target_columns(mapping, catalog, policies, compiled.origins)
+    shown = _shown(mapping, policies, compiled.origins)
+    told = compiled.shown - shown
+    if compiled.source_key_shown and not _is_key_shown(
+        mapping, policies, shown, compiled.source_key
+    ):
+        told |= set(compiled.source_key)
     if told:
         raise ConfigError(
             f"columns of {mapping.target} have become personal: {', '.join(sorted(told))}; start "
             "the runner again, so that they are kept out of all that it tells"
         )
-    masking = _masking(mapping, columns, parts.chain, policies, parts.origins)
-    parts.route.remask(columns, masking)
+    masking = _masking(mapping, columns, compiled.chain, policies, compiled.origins)
+    compiled.route.remask(columns, masking)
 
 
 # -- columns -----------------------------------------------------------------------------------
