@@ -22,7 +22,7 @@ from .ground import Ground
 pytestmark = [pytest.mark.stack, pytest.mark.chaos]
 
 ROOT = Path(__file__).parents[2]
-RUNBOOK = ROOT / "docs" / "disaster-recovery.md"
+RUNBOOK = ROOT / "docs" / "guide" / "disaster-recovery.md"
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 _SECONDS = 240
 _DOCUMENTS = "sink-runner batch documents --full"
