@@ -80,11 +80,12 @@ key_id = "one"
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """A command configures logging; the next test expects to find none of that."""
-    root = logging.getLogger()
-    handlers, level = [*root.handlers], root.level
+    root, kafka = logging.getLogger(), logging.getLogger("kafka")
+    handlers, levels = [*root.handlers], (root.level, kafka.level)
     yield
     root.handlers[:] = handlers
-    root.setLevel(level)
+    root.setLevel(levels[0])
+    kafka.setLevel(levels[1])
     structlog.reset_defaults()
 
 

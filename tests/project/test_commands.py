@@ -16,7 +16,7 @@ from sink_stack import cli as stack_cli
 
 from sink_runner.cli import program
 
-from ..pages import PAGES
+from ..support.pages import PAGES
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"sink-runner": program.command_parser, "sink-stack": stack_cli.command_parser}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ..pages import PAGES, ROOT
+from ..support.pages import PAGES, ROOT
 
 DECISIONS = sorted(ROOT.glob("docs/adr/[0-9]*.md"))
 SECTIONS = ["Context", "Decision", "Consequences", "Rejected alternatives"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ..pages import PAGES, ROOT
+from ..support.pages import PAGES, ROOT
 
 # What a browser loads for a page; a link to another site is followed by the reader only.
 _LOADED = re.compile(

@@ -18,7 +18,7 @@ from sink_stack.processes import group_members
 from sink_stack.programs import Installer
 from sink_stack.testing_stack import StackUnderTest
 
-from .. import guide
+from ..support import guide
 from .running import ROOT, eventually
 
 pytestmark = pytest.mark.stack

@@ -15,7 +15,7 @@ from sink_stack.recorder import Message, Recorder
 from sink_stack.settings import Settings
 from sink_stack.testing_stack import StackUnderTest
 
-from . import typed
+from ..support import typed_tables as typed
 
 pytestmark = pytest.mark.stack
 RECORDED = Path(__file__).parents[1] / "fixtures" / "debezium" / "types"

@@ -23,3 +23,9 @@ def pytest_configure(config: pytest.Config) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=_KAFKA, category=DeprecationWarning)
         config.pluginmanager.import_plugin("sink_stack.testing_stack")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a test that asks for the fixture `postgres`, directly or through another one."""
+    if "postgres" in getattr(item, "fixturenames", ()):
+        item.add_marker("postgres")

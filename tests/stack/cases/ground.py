@@ -20,7 +20,7 @@ from sink_stack.stack import Options
 from sink_stack.testing_stack import StackUnderTest
 from sink_stack.topics import Topic
 
-from ...types.values import EXTENSION_NAMES
+from ...support.type_values import EXTENSION_NAMES
 from ..running import ROOT, Runner, eventually, start
 from .model import SOURCE, TARGET, Case
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...types.shapes import domains, literal_sql, shaped_literal
-from .. import typed
-from ..typed import Cell
+from ...support import typed_tables as typed
+from ...support.type_shapes import domains, literal_sql, shaped_literal
+from ...support.typed_tables import Cell
 from .model import Case, mapping
 from .order import SIGNAL
 

@@ -1,0 +1,1 @@
+from ...support.api_service import registry, serve, service  # noqa: F401

@@ -1,0 +1,59 @@
+"""The service does what its own OpenAPI description says, as schemathesis finds by trying."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from sink_runner.api.responses import FAMILY, RECORD
+
+from ...support.api_live import served
+
+pytestmark = pytest.mark.postgres
+EXAMPLES = 25
+FAMILY_OF_THE_EXAMPLES = """
+INSERT INTO golden_records (gr_id, full_name, jan_aadhaar) VALUES (%(record)s, 'A', '123412341234');
+INSERT INTO scheme_master (scheme_code, scheme_name, category) VALUES ('S', 'S', 'X');
+INSERT INTO eligibility.eligibility_snapshots (family_id, scheme_code, evaluation_status)
+VALUES (%(family)s, 'S', 'RULE_ELIGIBLE');
+INSERT INTO forecast.benefit_forecasts (forecast_id, family_id) VALUES (1, %(family)s);
+"""
+
+
+def test_the_service_keeps_its_own_description(serve, postgres, tmp_path):
+    database = postgres.fresh_database("smart_warehouse")
+    with psycopg.connect(postgres.dsn(database)) as admin:
+        for statement in FAMILY_OF_THE_EXAMPLES.strip().split(";\n"):
+            admin.execute(statement, {"family": FAMILY, "record": RECORD})
+    service = serve(
+        dsn=postgres.dsn(database, "sink_writer"),
+        reader_dsn=postgres.dsn(database, "sink_reader"),
+        limits="requests_per_second = 100000\nburst = 100000",
+    )
+    with served(service.app, service.services.api) as url:
+        command = [
+            str(Path(sys.executable).with_name("schemathesis")),
+            "run",
+            f"{url}/openapi.json",
+            *("--max-examples", str(EXAMPLES), "--seed", "1", "--checks", "all"),
+            *("--header", f"X-API-Key: {service.keys['all']}"),
+            *("--generation-allow-x00", "false", "--no-color"),
+        ]
+        told = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
+                "PYTHONPATH": str(Path(__file__).parent),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    (tmp_path / "told.txt").write_text(told.stdout)
+    assert told.returncode == 0, (told.stdout + told.stderr)[-4000:]
+    assert len(service.topics.records) > EXAMPLES

@@ -1,0 +1,132 @@
+"""A request under an Idempotency-Key is done once, whatever happens in between."""
+
+import threading
+
+import psycopg
+import pytest
+
+from ...support.api_service import ALERT, FORECAST
+from ...unit.api.test_callbacks import problem
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def database(postgres):
+    return postgres.fresh_database("smart_warehouse")
+
+
+@pytest.fixture
+def service(serve, postgres, database):
+    return serve(dsn=postgres.dsn(database, "sink_writer"))
+
+
+@pytest.fixture
+def admin(postgres, database):
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as connection:
+        yield connection
+
+
+def test_the_same_request_gets_its_first_answer_and_is_published_once(service):
+    answers = [service.post(Idempotency_Key="k-1") for _ in range(3)]
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.text for answer in answers}) == 1
+    assert len(service.topics.records) == 1
+
+
+def test_bulk_requests_are_remembered_too(service):
+    body = {"items": [ALERT, ALERT]}
+    first = service.post("/v1/alerts/bulk", body, Idempotency_Key="k-1")
+    assert service.post("/v1/alerts/bulk", body, Idempotency_Key="k-1").json() == first.json()
+    assert len(service.topics.records) == 2
+
+
+def test_another_body_under_the_same_key_is_refused(service):
+    service.post(Idempotency_Key="k-1")
+    changed = service.post(body=FORECAST | {"scheme_count": 9}, Idempotency_Key="k-1")
+    problem(changed, 422, "idempotency-key-reused")
+    assert len(service.topics.records) == 1
+
+
+def test_a_key_is_the_caller_s_own_and_the_operation_s(service):
+    service.post(Idempotency_Key="k-1")
+    assert service.post(key="groupless", Idempotency_Key="k-1").status_code == 202
+    assert service.post("/v1/alerts", ALERT, Idempotency_Key="k-1").status_code == 202
+    assert len(service.topics.records) == 3
+
+
+def test_a_request_that_failed_is_done_when_it_comes_again(service):
+    service.topics.fails_from = 0
+    problem(service.post(Idempotency_Key="k-1"), 503, "unavailable")
+    service.topics.fails_from = None
+    assert service.post(Idempotency_Key="k-1").status_code == 202
+    assert len(service.topics.records) == 1
+
+
+def test_a_request_that_is_still_being_done_is_not_done_a_second_time(service, monkeypatch):
+    begun, go_on, publish = threading.Event(), threading.Event(), service.topics.publish
+
+    def slowly(topic, records):
+        begun.set()
+        assert go_on.wait(10)
+        return publish(topic, records)
+
+    monkeypatch.setattr(service.topics, "publish", slowly)
+    first = threading.Thread(target=service.post, kwargs={"Idempotency_Key": "k-1"})
+    first.start()
+    assert begun.wait(10)
+    problem(service.post(Idempotency_Key="k-1"), 409, "in-progress")
+    go_on.set()
+    first.join()
+    assert service.post(Idempotency_Key="k-1").status_code == 202
+    assert len(service.topics.records) == 1
+
+
+def test_a_claim_of_a_process_that_died_is_taken_over(service, admin):
+    service.post(Idempotency_Key="k-1")
+    admin.execute("UPDATE sink.api_request SET places = NULL")
+    problem(service.post(Idempotency_Key="k-1"), 409, "in-progress")
+    admin.execute("UPDATE sink.api_request SET claimed_at = now() - interval '1 minute'")
+    assert service.post(Idempotency_Key="k-1").status_code == 202
+
+
+def test_a_key_is_free_again_when_its_time_is_over(service, admin):
+    service.post(Idempotency_Key="k-1")
+    admin.execute("UPDATE sink.api_request SET claimed_at = now() - interval '25 hours'")
+    changed = service.post(body=FORECAST | {"scheme_count": 9}, Idempotency_Key="k-1")
+    assert changed.status_code == 202
+
+
+def test_old_answers_are_purged(service, admin):
+    service.post(Idempotency_Key="k-1")
+    admin.execute("UPDATE sink.api_request SET claimed_at = now() - interval '25 hours'")
+    service.services.remembered._purged = -1e9
+    service.post(Idempotency_Key="k-2")
+    assert admin.execute("SELECT count(*) FROM sink.api_request").fetchone() == (1,)
+
+
+def test_nothing_of_a_request_is_stored_but_keyed_hashes(service, admin):
+    service.post(Idempotency_Key="98765432101")
+    (row,) = admin.execute("SELECT r::text FROM sink.api_request r").fetchall()
+    assert "98765432101" not in row[0]
+    assert "4711" not in row[0]
+    columns = admin.execute("SELECT length(request), length(content), places FROM sink.api_request")
+    assert columns.fetchall() == [(32, 32, [[0, 0]])]
+
+
+def test_without_its_table_a_key_is_refused_and_a_plain_call_is_not(serve):
+    """The database is needed for the keys alone."""
+    service = serve()
+    problem(service.post(Idempotency_Key="k-1"), 503, "unavailable")
+    assert service.topics.records == []
+    assert service.post().status_code == 202
+
+
+@pytest.mark.parametrize("key", ["", "with blank", "x" * 201, "ü"])
+def test_a_key_that_is_none_is_refused(service, key):
+    answer = service.client.post(
+        "/v1/forecasts",
+        json=FORECAST,
+        headers=[(b"x-api-key", service.keys["all"].encode()), (b"idempotency-key", key.encode())],
+    )
+    assert problem(answer, 422, "invalid")["errors"][0]["pointer"] == "/header/Idempotency-Key"

@@ -1,0 +1,102 @@
+"""Two databases of a real PostgreSQL, and the batch form between them."""
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from sink_runner.batch import session
+from sink_runner.batch.session import Options, Report
+from sink_runner.config import Batch, Config, Database, DeadLetters, Kafka, Policies, Registry
+from sink_runner.config.dsn import Dsn
+from sink_runner.loading import registry
+from sink_runner.writer.encryption import Encryptor
+
+ROOT = Path(__file__).parents[3]
+KEY = base64.b64encode(bytes(32)).decode()
+
+
+class Pair:
+    """Fresh copies of both databases, which a test changes as their owner."""
+
+    def __init__(self, postgres) -> None:
+        self.postgres = postgres
+        self.policies = Policies(directory=ROOT / "ranger-policies")
+        self.names = {
+            name: postgres.fresh_database(name) for name in ("smart_warehouse", "smart_citizen")
+        }
+        self.warehouse, self.citizen = (
+            psycopg.connect(postgres.dsn(name), autocommit=True) for name in self.names.values()
+        )
+
+    def config(self, **batch: Any) -> Config:
+        return Config(
+            kafka=Kafka(bootstrap="127.0.0.1:1"),
+            registry=Registry(url="http://127.0.0.1:1"),
+            databases={
+                name: Database(
+                    dsn=Dsn.of(self.postgres.dsn(actual, "sink_writer")),
+                    reader_dsn=Dsn.of(self.postgres.dsn(actual, "sink_reader")),
+                )
+                for name, actual in self.names.items()
+            },
+            dead_letters=DeadLetters(key=KEY, key_id="test"),
+            policies=self.policies,
+            batch=Batch(**{"max_rows": 7, "settle_seconds": 0.3} | batch),
+            retry_steps=(0.05,),
+        )
+
+    def run(self, name: str, *also: str, wait: bool = False, **asked: Any) -> Report:
+        """Run a mapping's batch, `also` with these plugins in its chain; its report."""
+        config = self.config(**asked.pop("batch", {}))
+        installed = registry.installed()
+        for one in (name, *also):
+            registry.load(installed[one])
+        plugins = registry.usable([installed[one] for one in (name, *also)])
+        report = session.run(plugins[0], plugins, config, Options(**asked), wait=wait)
+        assert report is not None
+        return report
+
+    def close(self) -> None:
+        self.warehouse.close()
+        self.citizen.close()
+
+
+STOPPER = """
+import os, signal
+from sink_runner.plugin import hookimpl
+left = [{chunks}]
+
+@hookimpl
+def sink_batch_committed():
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.fixture
+def stopper(site) -> Callable[[int], str]:
+    """A plugin that ends the process, as an operator would, after so many chunks."""
+
+    def install(chunks: int) -> str:
+        site.plugin("stopper", STOPPER.format(chunks=chunks))
+        return "stopper"
+
+    return install
+
+
+@pytest.fixture
+def encryptor() -> Encryptor:
+    """Opens the pair's dead letters."""
+    return Encryptor(base64.b64decode(KEY), "test")
+
+
+@pytest.fixture
+def pair(postgres) -> Iterator[Pair]:
+    made = Pair(postgres)
+    yield made
+    made.close()

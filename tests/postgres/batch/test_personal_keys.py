@@ -1,0 +1,248 @@
+"""A source whose key is a person's number: it stands nowhere but in the source, and hashed."""
+
+import base64
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from sink_runner.dlq import stored_dead_letters as found_letters
+from sink_runner.dlq.record import record_of
+
+from .conftest import KEY, STOPPER
+
+pytestmark = pytest.mark.postgres
+OWN = Path(__file__).parents[3] / "ranger-policies"
+SOURCE, TARGET = "smart_citizen", "smart_warehouse"
+MAPPING = """
+from sink_runner.errors import EventError
+from sink_runner.plugin import *
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="smart_citizen.public.people", target="smart_warehouse.public.people",
+        key=("person",), conflict=source_wins(), on_remove=Review("data_conflict"),
+        needs_before_image=True,
+        columns=(
+            Column("person", "aadhaar"), Column("state", maximum="y"), Column("mail"),
+            Column("place", required=True, lookup=Lookup(
+                "SELECT name, name FROM places WHERE name = ANY (%s)", "smart_citizen")),
+        ),
+    )
+
+@hookimpl
+def sink_filter(event):
+    if event.row["state"] == "raises":
+        raise ValueError(f"no: {event.row['aadhaar']}")
+    if event.row["state"] == "fails":
+        raise EventError(f"no: {event.row['aadhaar']}")
+    return Verdict.REMOVE if event.row["state"] == "left" else Verdict.PASS
+"""
+TABLES = {
+    SOURCE: """
+        CREATE TABLE people (aadhaar text PRIMARY KEY, state text, mail text, place text);
+        CREATE TABLE places (name text PRIMARY KEY);
+        INSERT INTO places VALUES ('Kota');
+        ALTER TABLE people REPLICA IDENTITY FULL;
+        ALTER PUBLICATION sink_publication ADD TABLE people;
+        GRANT SELECT ON people, places TO sink_reader;
+    """,
+    TARGET: """
+        CREATE TABLE people (person text PRIMARY KEY, state text CHECK (state <> 'checked'),
+          mail text UNIQUE, place text);
+        CREATE FUNCTION quoting() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          RAISE EXCEPTION 'of %', new USING DETAIL = new::text, CONSTRAINT = new.person;
+        END $$;
+        CREATE TRIGGER quoting BEFORE INSERT ON people FOR EACH ROW
+          WHEN (new.state = 'quoted') EXECUTE FUNCTION quoting();
+        GRANT SELECT, INSERT, UPDATE, DELETE ON people TO sink_writer;
+    """,
+}
+STATES = ("good", "checked", "raises", "fails", "left", "quoted", "good", "zzz", "good")
+ROWS = 40
+
+
+def number(at: int) -> str:
+    return f"99117722{at:02}55"
+
+
+def canaries() -> list[str]:
+    """As text, and as PostgreSQL and `repr` show bytes."""
+    numbers = [number(at) for at in range(ROWS)]
+    return numbers + [one.encode().hex() for one in numbers]
+
+
+def refuse_canaries(text: str) -> None:
+    assert [one for one in canaries() if one in text] == []
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    folder = tmp_path / "policies"
+    shutil.copytree(OWN, folder)
+    columns = {"smart_citizen.public.people": {"aadhaar": ["ID"]}}
+    free = {
+        f"{name}.public.people": dict.fromkeys(("state", "mail", "place", "person"), "made up")
+        for name in (SOURCE, TARGET)
+    }
+    free["smart_citizen.public.places"] = {"name": "made up"}
+    content = {"tags": {"ID": "a number"}, "columns": columns, "not_personal": free}
+    (folder / "classification.json").write_text(json.dumps(content))
+    names = {"database": SOURCE, "schema": "public", "table": "people", "column": "aadhaar"}
+    item = {
+        "accesses": [{"type": "select", "isAllowed": True}],
+        "groups": [TARGET],
+        "dataMaskInfo": {"dataMaskType": "MASK_HASH"},
+    }
+    policy = {
+        "id": 1,
+        "version": 1,
+        "name": "numbers",
+        "policyType": 1,
+        "resources": {level: {"values": [name]} for level, name in names.items()},
+        "dataMaskPolicyItems": [item],
+    }
+    content = {"serviceName": "s", "policyVersion": 1, "policies": [policy]}
+    (folder / "policies.json").write_text(json.dumps(content))
+    return folder
+
+
+class Shell:
+    """The commands, against both databases; what they print is searched."""
+
+    def __init__(self, pair: Any, call: Any, path: Path) -> None:
+        self.pair, self._call, self._path = pair, call, path
+
+    def __call__(self, command: str, *argv: str) -> tuple[int, str]:
+        code, out, err = self._call(command, "--config", str(self._path), *argv)
+        refuse_canaries(out + err)
+        return code, out + err
+
+    def last_keys(self) -> list[Any]:
+        query = "SELECT outcome, last_key FROM sink.batch_run ORDER BY run"
+        return self.pair.warehouse.execute(query).fetchall()
+
+
+@pytest.fixture
+def shell(
+    *,
+    pair: Any,
+    site: Any,
+    call: Any,
+    policies: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Shell:
+    site.plugin("people", MAPPING)
+    site.plugin("stopper", STOPPER.format(chunks=2))
+    for name, connection in ((SOURCE, pair.citizen), (TARGET, pair.warehouse)):
+        connection.execute(TABLES[name])
+    rows = [
+        (number(at), STATES[at % len(STATES)], f"m{at % 35}", "Kota" if at % 11 else "nowhere")
+        for at in range(ROWS)
+    ]
+    with pair.citizen.cursor() as cursor:
+        cursor.executemany("INSERT INTO people VALUES (%s, %s, %s, %s)", rows)
+    known = pair.config().databases
+    lines = [
+        "retry_steps = [0.05]",
+        '[kafka]\nbootstrap = "127.0.0.1:1"',
+        '[registry]\nurl = "http://127.0.0.1:1"',
+        *(
+            f'[databases.{name}]\ndsn = "{one.dsn.read()}"\nreader_dsn = "{reader}"'
+            for name, one in known.items()
+            for reader in [one.reader_dsn.read()]
+        ),
+        f'[policies]\ndirectory = "{policies}"\nkey = "{"k" * 40}"',
+        f'[dead_letters]\nkey = "{KEY}"\nkey_id = "test"',
+        "[batch]\nmax_rows = 6\nsettle_seconds = 0.1",
+    ]
+    path = policies.parent / "sink-runner.toml"
+    path.write_text("\n".join(lines))
+    monkeypatch.setenv("SINK_PLUGINS", "people")
+    return Shell(pair, call, path)
+
+
+def everything(connection: psycopg.Connection) -> Iterator[tuple[str, str]]:
+    """Each row of each table but the mapping's own, as text."""
+    tables = connection.execute(
+        "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
+        "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+    ).fetchall()
+    for (table,) in tables:
+        for (row,) in connection.execute(f"SELECT t::text FROM {table} t").fetchall():
+            yield table, row
+
+
+def test_personal_key_is_stored_and_shown_nowhere(
+    shell: Shell, pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SINK_PLUGINS", "people,stopper")
+    code, _ = shell("batch", "people", "--full")
+    ((outcome, (encrypted,)),) = shell.last_keys()
+    assert (code, outcome, encrypted[:7]) == (1, "interrupted", "sealed:")
+    monkeypatch.setenv("SINK_PLUGINS", "people")
+    code, out = shell("batch", "people", "--full", "--json")
+    counts = json.loads(out[out.index("{") :])["counts"]
+    assert counts["read"] == ROWS, "it went on behind the encrypted key, and nothing was read twice"
+    ((outcome, _),) = shell.last_keys()
+    assert outcome == "done"
+
+    for at in (pair.citizen, pair.warehouse):
+        own = {"public.people"} if at is pair.citizen else set()
+        for table, row in everything(at):
+            if table not in own:
+                refuse_canaries(row)
+
+    code, out = shell("dlq", "list", "--status", "ALL", "--json", "--most", "500")
+    found = json.loads(out)
+    kinds = {one["error_class"] for one in found}
+    assert {"WriteError", "StepError", "EventError", "WaitingError"} <= kinds
+    for one in found:
+        shell("dlq", "show", one["id"])
+        shell("dlq", "show", one["id"], "--json")
+    for kind in kinds:
+        shell("dlq", "explain", next(one["id"] for one in found if one["error_class"] == kind))
+    for argv in (
+        ("dlq", "list", "--status", "ALL"),
+        ("dlq", "list", "--summary"),
+        ("dlq", "export", "--status", "ALL"),
+        ("dlq", "export", "--status", "ALL", "--format", "csv"),
+        ("conflicts", "list", "--all"),
+        ("conflicts", "list", "--all", "--json"),
+        ("audit", "--json"),
+        ("quality",),
+    ):
+        _, out = shell(*argv)
+        assert out
+    numbers = [int(one["id"].rpartition("/")[2]) for one in found]
+    for letter in found_letters.read(pair.warehouse, numbers):
+        record = record_of(letter, TARGET)
+        refuse_canaries(repr(record))
+        refuse_canaries((record.key or b"").hex() + (record.value or b"").hex())
+
+
+def test_clear_key_of_an_earlier_version_is_removed(shell: Shell, pair: Any) -> None:
+    shell("batch", "people", "--full")
+    pair.warehouse.execute("UPDATE sink.batch_run SET last_key = %s", ([number(3)],))
+    shell("batch", "people", "--full")
+    assert next(key for _, key in shell.last_keys()) is None
+    assert len(shell.last_keys()) == 2
+
+
+def test_run_starts_anew_without_the_key_that_encrypted_its_place(
+    shell: Shell, pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a key rotation that did not wait for it; rows that are written stay as they are."""
+    monkeypatch.setenv("SINK_PLUGINS", "people,stopper")
+    shell("batch", "people", "--full")
+    other = base64.b64encode(os.urandom(80)).decode()
+    pair.warehouse.execute("UPDATE sink.batch_run SET last_key = %s", ([f"sealed:{other}"],))
+    monkeypatch.setenv("SINK_PLUGINS", "people")
+    shell("batch", "people", "--full")
+    assert [outcome for outcome, _ in shell.last_keys()] == ["abandoned", "done"]

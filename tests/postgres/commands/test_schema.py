@@ -1,0 +1,319 @@
+"""``sink-runner schema``: what it prints, and its exit codes."""
+
+import json
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.plugin import Table
+from sink_runner.postgres.migrations import migrate
+from sink_runner.schema_check.contract import Contract, Contracts
+from sink_runner.schema_check.derive import read_shape, value_schema
+
+from ...unit.schema_check.tables import COLUMNS, envelope, row
+
+PLUGIN = """
+from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="north.public.t",
+        target="south.public.t",
+        key=("id",),
+        conflict=source_wins(),
+        columns=(Column("id", required=True), Column("name", "title"), Column("amount")),
+    )
+"""
+FEELINGS = Table("north", "public", "feelings")
+AUDITED = "SELECT user_id, details FROM sink.audit_log"
+NO_SCHEMAS = [
+    "null",
+    "[]",
+    "{}",
+    "3",
+    '"text"',
+    "{",
+    "[" * 100_000,
+    '{"type": "record"}',
+    '{"type": "record", "name": "Value", "fields": "x"}',
+    '{"type": "record", "name": "Value", "fields": [{}]}',
+    '{"type": "record", "name": "Value", "fields": [3]}',
+]
+POLICIES = Path(__file__).parents[3] / "ranger-policies"
+
+
+@pytest.fixture
+def recorded(site, configured, tmp_path):
+    """A folder of recorded schemas, in which a test may write; a plugin `one` reads the table."""
+    site.plugin("one", PLUGIN)
+    configured("one", more=f'[policies]\ndirectory = "{POLICIES}"\n')
+    folder = tmp_path / "schemas"
+    folder.mkdir()
+
+    def write(name: str = "north.public.t-value", **columns: str) -> Path:
+        (folder / f"{name}.avsc").write_text(json.dumps(envelope(told=True, **columns)))
+        return folder
+
+    return write
+
+
+class TestRecorded:
+    def test_all_is_well(self, recorded, call):
+        code, out, _ = call("schema", "check", "--schemas", str(recorded(**COLUMNS)))
+        assert code == 0
+        assert "one" in out
+        assert "ok" in out
+
+    def test_a_column_that_is_gone(self, recorded, call):
+        folder = recorded(id="integer!", amount="bigint")
+        code, out, _ = call("schema", "check", "--json", "--schemas", str(folder))
+        ((verdict),) = json.loads(out)
+        assert (code, verdict["mapping"], verdict["verdict"]) == (1, "one", "refused")
+        (finding,) = verdict["findings"]
+        assert (finding["column"], finding["change"]) == ("title", "removed")
+        assert finding["origin"] == "north.public.t-value.avsc"
+
+    def test_against_another_record(self, recorded, call, tmp_path):
+        folder = recorded(**COLUMNS)
+        earlier = tmp_path / "earlier"
+        folder.rename(earlier)
+        folder.mkdir()
+        recorded(**COLUMNS | {"amount": "integer"})
+        arguments = ("schema", "check", "--schemas", str(folder))
+        assert call(*arguments)[0] == 0
+        code, out, _ = call(*arguments, "--against", str(earlier))
+        assert code == 1
+        assert "narrowed" in out
+
+    def test_what_looks_personal_is_as_the_settings_say(self, recorded, configured, call):
+        arguments = ("schema", "check", "--schemas")
+        folder = str(recorded(**COLUMNS, mobile_no="text"))
+        assert call(*arguments, folder)[0] == 1
+        more = f'[policies]\ndirectory = "{POLICIES}"\n[schema]\nstrict = false\n'
+        configured("one", more=more)
+        assert call(*arguments, folder)[0] == 0
+        assert call(*arguments, folder, "--strict")[0] == 1
+
+    def test_what_nobody_recorded_is_a_warning(self, recorded, call):
+        folder = recorded("another", **COLUMNS)
+        code, out, _ = call("schema", "check", "--schemas", str(folder))
+        assert code == 0
+        assert "-> `sink-runner schema pull` records it" in out
+
+    @pytest.mark.parametrize("option", ["--schemas", "--against"])
+    def test_a_folder_that_is_not_there_is_an_error(self, recorded, call, tmp_path, option):
+        folder = recorded(**COLUMNS)
+        for other in (tmp_path / "nowhere", folder / "north.public.t-value.avsc"):
+            code, _, err = call("schema", "check", "--schemas", str(folder), option, str(other))
+            assert code == 78
+            assert f"{other} is no folder" in err
+
+    @pytest.mark.parametrize("part", ["value", "key"])
+    @pytest.mark.parametrize("text", NO_SCHEMAS)
+    def test_a_file_that_is_no_schema_is_an_error(self, recorded, call, tmp_path, part, text):
+        folder, other = recorded(**COLUMNS), tmp_path / "other"
+        shutil.copytree(folder, other)
+        path = other / f"north.public.t-{part}.avsc"
+        path.write_text(text)
+        for option in ("--schemas", "--against"):
+            code, _, err = call("schema", "check", "--schemas", str(folder), option, str(other))
+            assert code == 78
+            assert str(path) in err
+
+    def test_what_there_is_nothing_to_compare_with_is_a_warning(self, recorded, call, tmp_path):
+        earlier = tmp_path / "earlier"
+        earlier.mkdir()
+        arguments = ("--schemas", str(recorded(**COLUMNS)), "--against", str(earlier))
+        code, out, _ = call("schema", "check", "--json", *arguments)
+        ((verdict),) = json.loads(out)
+        assert (code, verdict["verdict"]) == (0, "warning")
+        assert "has no north.public.t-value.avsc to compare" in verdict["findings"][0]["problem"]
+        assert call("schema", "check", "--strict", *arguments)[0] == 1
+
+    @pytest.mark.parametrize("name", ["nobody", "two"])
+    def test_a_mapping_that_is_not_there_is_an_error(self, recorded, site, call, name):
+        site.mapping("two")
+        folder = str(recorded(**COLUMNS))
+        code, _, err = call("schema", "check", "--schemas", folder, "--mapping", name)
+        assert code == 78
+        assert name in err
+
+
+@pytest.fixture
+def databases(postgres, site, configured, monkeypatch):
+    """Two real databases with the plugin's tables; gives an administrator's source session."""
+    north, south = (postgres.fresh_database("smart_citizen") for _ in range(2))
+    site.plugin("one", PLUGIN)
+    path = configured("one", more=f'[policies]\ndirectory = "{POLICIES}"\n')
+    reach = "".join(
+        f'[databases.{name}]\ndsn = "{postgres.dsn(database, "sink_writer")}"\n'
+        f'reader_dsn = "{postgres.dsn(database, "sink_reader")}"\n'
+        for name, database in (("north", north), ("south", south))
+    )
+    text = path.read_text()
+    first, last = text.index("[databases.north]"), text.index("[dead_letters]")
+    path.write_text(text[:first] + reach + text[last:])
+    with (
+        psycopg.connect(postgres.dsn(north), autocommit=True) as source,
+        psycopg.connect(postgres.dsn(south), autocommit=True) as target,
+        psycopg.connect(postgres.dsn(south, "sink_writer"), autocommit=True) as writer,
+    ):
+        migrate(writer)
+        source.execute("CREATE TABLE t (id int PRIMARY KEY, title varchar(20), amount bigint)")
+        source.execute("GRANT SELECT ON t TO sink_reader, sink_capture")
+        source.execute("ALTER PUBLICATION sink_publication ADD TABLE t")
+        target.execute("CREATE TABLE t (id int PRIMARY KEY, name varchar(20), amount bigint)")
+        target.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON t TO sink_writer")
+        contracts = Contracts(postgres.dsn(south, "sink_writer"))
+        yield source, contracts, lambda: target.execute(AUDITED).fetchall()
+
+
+@pytest.mark.postgres
+class TestCatalog:
+    CHECK = ("schema", "check", "--from-catalog")
+
+    def test_a_database_that_was_migrated(self, databases, call, tmp_path):
+        source, *_ = databases
+        folder = str(tmp_path / "schemas")
+        assert call("schema", "pull", folder, "--from-catalog")[0] == 0
+        assert call(*self.CHECK, "--against", folder)[0] == 0
+        source.execute("ALTER TABLE t ALTER title TYPE varchar(10)")
+        code, out, _ = call(*self.CHECK, "--against", folder, "--json")
+        assert code == 1
+        assert "character varying(20) -> character varying(10)" in out
+
+    def test_a_narrower_target_is_a_warning(self, databases, call):
+        source, *_ = databases
+        source.execute("ALTER TABLE t ALTER title TYPE varchar(30)")
+        assert call(*self.CHECK)[0] == 0
+        code, out, _ = call(*self.CHECK, "--strict", "--json")
+        assert code == 1
+        assert "may hold more than name (character varying(20))" in out
+
+    def test_another_key(self, databases, call, tmp_path):
+        source, *_ = databases
+        folder = str(tmp_path / "schemas")
+        call("schema", "pull", folder, "--from-catalog")
+        source.execute("ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (id, amount)")
+        code, out, _ = call(*self.CHECK, "--against", folder, "--json")
+        assert code == 1
+        assert '"key"' in out
+
+    def test_what_a_runner_remembers_is_compared_and_accepted(self, databases, call):
+        source, contracts, audited = databases
+        contracts.save("one", Contract(row=row(**COLUMNS)))
+        source.execute("ALTER TABLE t DROP COLUMN title, ALTER amount TYPE int")
+        assert call(*self.CHECK)[0] == 1
+        code, out, _ = call("schema", "accept", "one", "--as", "asha")
+        assert code == 0
+        assert out.count("accepted: ") == 2
+        (written,) = audited()
+        assert (written[0], len(written[1]["schema_accepted"])) == ("asha", 2)
+        assert call(*self.CHECK)[0] == 0
+        kept = contracts.load("one")
+        assert kept is not None
+        assert kept.missing == {"title"}
+        assert call("schema", "accept", "one")[1] == "nothing had to be accepted for one\n"
+
+    def test_what_looks_personal_can_t_be_accepted(self, databases, call):
+        source, contracts, _ = databases
+        contracts.save("one", Contract(row=row(**COLUMNS)))
+        source.execute("ALTER TABLE t ADD mobile_no text, ALTER amount TYPE int")
+        code, _, err = call("schema", "accept", "one")
+        assert code == 78
+        assert "classified, not accepted" in err
+        kept = contracts.load("one")
+        assert kept is not None
+        assert "mobile_no" not in kept.row.columns
+
+
+@pytest.mark.postgres
+class TestAcceptedById:
+    NARROW = COLUMNS | {"amount": "integer"}
+
+    def accepted(self, monkeypatch, call, schema):
+        monkeypatch.setattr(SchemaRegistry, "schema", lambda _self, _schema_id: schema)
+        return call("schema", "accept", "one", "--id", "57")
+
+    @pytest.mark.parametrize(
+        "named",
+        [
+            {"namespace": "north.public.other"},
+            {"connect.name": "north.public.other.Envelope"},
+            {"namespace": ""},
+        ],
+    )
+    def test_another_table_s_schema_is_refused(self, databases, call, monkeypatch, named):
+        _, contracts, audited = databases
+        contracts.save("one", Contract(row=row(**COLUMNS)))
+        code, _, err = self.accepted(monkeypatch, call, envelope(weight="text") | named)
+        assert code == 78
+        assert "schema 57 is of" in err
+        assert contracts.load("one") == Contract(row=row(**COLUMNS))
+        assert audited() == []
+
+    @pytest.mark.parametrize("named", [{}, {"connect.name": "north.public.t.Envelope"}])
+    def test_the_table_s_own_is_not(self, databases, call, monkeypatch, named):
+        _, contracts, _ = databases
+        contracts.save("one", Contract(row=row(**COLUMNS)))
+        code, out, _ = self.accepted(monkeypatch, call, envelope(**self.NARROW) | named)
+        assert (code, "accepted: column amount" in out) == (0, True)
+        kept = contracts.load("one")
+        assert kept is not None
+        assert kept.accepted == {57}
+
+
+@pytest.mark.postgres
+def test_two_that_change_a_contract_at_once_both_do(databases):
+    """The second waits until the first is done, even where nothing was kept before."""
+    _, contracts, _ = databases
+    first, second = threading.Event(), threading.Event()
+
+    def slowly(_kept):
+        first.set()
+        second.wait(0.3)  # long enough for the other one, if it did not wait
+        return Contract(row=row(**COLUMNS), accepted=frozenset({1}))
+
+    slow = threading.Thread(target=contracts.update, args=("one", slowly))
+    slow.start()
+    first.wait()
+    contracts.update("one", lambda kept: replace(kept, accepted=kept.accepted | {2}))
+    second.set()
+    slow.join()
+    assert contracts.load("one").accepted == {1, 2}
+
+
+@pytest.mark.postgres
+def test_a_contract_is_kept_whole(databases):
+    _, contracts, _ = databases
+    assert contracts.load("one") is None
+    kept = Contract(
+        row=row(key=("amount", "id"), **COLUMNS, tags="text[]", price="numeric(12,2)"),
+        missing=frozenset({"gone"}),
+        accepted=frozenset({3, 70_000_000_000}),
+    )
+    for _ in range(2):
+        contracts.save("one", kept)
+        found = contracts.load("one")
+        assert found is not None
+        assert found == kept
+        assert [*found.row.columns] == [*kept.row.columns]
+
+
+@pytest.mark.postgres
+def test_a_domain_and_an_enumerated_type_are_what_debezium_writes(databases):
+    source, *_ = databases
+    source.execute("CREATE DOMAIN mark AS numeric(4,1) NOT NULL")
+    source.execute("CREATE TYPE mood AS ENUM ('glad', 'sad')")
+    source.execute("CREATE TABLE feelings (id int PRIMARY KEY, mark mark, mood mood)")
+    schema = value_schema(FEELINGS, read_shape(source, FEELINGS))
+    types = {field["name"]: field["type"] for field in schema["fields"]}
+    assert types["mark"] == "string"
+    assert types["mood"][1]["connect.name"] == "io.debezium.data.Enum"
+    assert types["mood"][1]["connect.parameters"] == {"allowed": "glad,sad"}

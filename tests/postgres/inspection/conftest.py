@@ -1,0 +1,401 @@
+"""People on their way to a database, as Avro and by the real parts; and somebody with a shell."""
+
+import base64
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import psycopg
+import pytest
+
+from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.config import Capture
+from sink_runner.config.registry import Registry
+from sink_runner.dlq.retry_queue import Waiting
+from sink_runner.errors import DecodeError
+from sink_runner.loading import registry
+from sink_runner.masking.column_origins import read_origins
+from sink_runner.masking.policy import load_policies
+from sink_runner.model.batch import Batch
+from sink_runner.model.dead_letter import DeadLetter
+from sink_runner.model.envelope import Decoded
+from sink_runner.model.message import Message
+from sink_runner.model.partition import Advance, Claim, Topic
+from sink_runner.postgres.catalog import read_table
+from sink_runner.postgres.migrations import migrate
+from sink_runner.postgres.session import connect
+from sink_runner.transform.compiled_mapping import compile_mapping
+from sink_runner.transform.event_source import topic_source
+from sink_runner.transform.lookups import Lookups
+from sink_runner.writer.audit import trail
+from sink_runner.writer.committer import Applier
+from sink_runner.writer.dead_letters import DeadLetters
+from sink_runner.writer.encryption import Encryptor
+from sink_runner.writer.offsets import Offsets
+from sink_runner.writer.writers import make_writer
+
+OWN = Path(__file__).parents[3] / "ranger-policies"
+KEYS = {name: bytes([at]) * 32 for at, name in enumerate(("old", "one", "two"))}
+TABLES = """
+CREATE DOMAIN word varchar(200);
+CREATE TABLE person (id int PRIMARY KEY, full_name word, town word, note word, district word);
+CREATE TABLE profile (
+  id int PRIMARY KEY, full_name text, town varchar(8), note varchar(30) CHECK (note <> 'bad'),
+  district int);
+CREATE TABLE district (name text PRIMARY KEY, number int);
+GRANT SELECT, INSERT, UPDATE, DELETE ON profile TO sink_writer;
+GRANT SELECT ON person, district TO sink_reader;
+ALTER PUBLICATION sink_publication ADD TABLE person;
+CREATE TABLE written (n serial, id int, note text);
+CREATE FUNCTION written() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO public.written (id, note) VALUES (new.id, new.note); RETURN new; END $$;
+CREATE TRIGGER written AFTER INSERT OR UPDATE ON profile
+FOR EACH ROW EXECUTE FUNCTION written();
+"""
+MAPPING = """
+from sink_runner.plugin import *
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="{database}.public.person", target="{database}.public.profile", key=("id",),
+        conflict=source_wins(),
+        columns=(
+            Column("id"), Column("full_name"), Column("town"), Column("note", maximum="y"),
+            Column("district", required=True, lookup=Lookup(
+                "SELECT name, number FROM district WHERE name = ANY (%s)", "{database}")),
+        ),
+    )
+
+DROPPED = set()
+
+@hookimpl
+def sink_filter(event):
+    return Verdict.DROP if event.row["note"] in DROPPED else Verdict.PASS
+"""
+COLUMNS = ("id", "full_name", "town", "note", "district")
+
+
+def schema(database: str) -> dict[str, Any]:
+    """Debezium's envelope of a person."""
+    text = ["null", "string"]
+    fields = [{"name": name, "type": "int" if name == "id" else text} for name in COLUMNS]
+    origin = ["null", "string"]
+    source = [
+        {"name": "lsn", "type": ["null", "long"]},
+        {"name": "ts_ms", "type": "long"},
+        {"name": "origin", "type": origin},
+    ]
+    return {
+        "type": "record",
+        "name": "Envelope",
+        "namespace": f"{database}.public.person",
+        "fields": [
+            {
+                "name": "before",
+                "type": ["null", {"type": "record", "name": "Value", "fields": fields}],
+            },
+            {"name": "after", "type": ["null", "Value"]},
+            {"name": "source", "type": {"type": "record", "name": "Source", "fields": source}},
+            {"name": "op", "type": "string"},
+        ],
+    }
+
+
+KEY = {"type": "record", "name": "Key", "fields": [{"name": "id", "type": "int"}]}
+
+
+def packed(schema_id: int, avro: Any, value: Any) -> bytes:
+    body = BytesIO(b"")
+    fastavro.schemaless_writer(body, fastavro.parse_schema(avro), value)
+    return b"\0" + schema_id.to_bytes(4) + body.getvalue()
+
+
+class SchemaServer:
+    """A registry that really listens and knows two schemas."""
+
+    def __init__(self, database: str) -> None:
+        answers = {
+            "/schemas/ids/1": {"schema": json.dumps(KEY)},
+            "/schemas/ids/2": {"schema": json.dumps(schema(database))},
+            "/subjects": ["any"],
+            f"/subjects/{database}.public.person-key/versions/latest": {
+                "id": 1,
+                "schema": json.dumps(KEY),
+            },
+        }
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = answers.get(self.path)
+                text = json.dumps(body or {"error_code": 40403}).encode()
+                self.send_response(200 if body else 404)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_: Any) -> None:
+                """Keep quiet."""
+
+        self.http = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        self._thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.http.shutdown()
+        self._thread.join()
+        self.http.server_close()
+
+
+def policies_in(folder: Path, database: str) -> Path:
+    """The name is masked for the target, nobody but the auditors sees it; a town is nobody's."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(OWN / "servicedef-sink.json", folder)
+    tables = {
+        f"{database}.public.{name}": {"full_name": ["NAME"]} for name in ("person", "profile")
+    }
+    free = {
+        f"{database}.public.{name}": {"note": "made up", "town": "made up"}
+        for name in ("person", "profile")
+    }
+    content = {"tags": {"NAME": "a name"}, "columns": tables, "not_personal": free}
+    (folder / "classification.json").write_text(json.dumps(content))
+
+    def item(group: str, kind: str) -> dict[str, Any]:
+        accesses = [{"type": "select", "isAllowed": True}]
+        return {"accesses": accesses, "groups": [group], "dataMaskInfo": {"dataMaskType": kind}}
+
+    names = {"database": database, "schema": "public", "table": "*", "column": "full_name"}
+    policy = {
+        "id": 1,
+        "version": 1,
+        "name": "names",
+        "policyType": 1,
+        "resources": {level: {"values": [value]} for level, value in names.items()},
+        "dataMaskPolicyItems": [item(database, "MASK"), item("auditors", "MASK_NONE")],
+    }
+    content = {"serviceName": "s", "policyVersion": 1, "policies": [policy]}
+    (folder / "policies.json").write_text(json.dumps(content))
+    people = {"userGroupMapping": {"judge": ["auditors"], "clerk": [database]}}
+    (folder / "users.json").write_text(json.dumps(people))
+    return folder
+
+
+class Office:
+    """A mapping at work, but for Kafka; and what an operator may do beside it."""
+
+    def __init__(self, postgres: Any, database: str, url: str, policies: Path, call: Any) -> None:
+        self.database, self.call, self.url = database, call, url
+        self.dsn = postgres.dsn(database, "sink_writer")
+        self.reader_dsn = postgres.dsn(database, "sink_reader")
+        self.admin = psycopg.connect(postgres.dsn(database), autocommit=True)
+        self.policies = policies
+        self.topic = f"{database}.public.person"
+        self.offset = 0
+        self.encryptor = Encryptor(KEYS["one"], "one")
+        self.identifies_row: Any = None
+        """None: every event waits behind the older ones of its row."""
+        plugin = registry.installed()["people"]
+        registry.load(plugin)
+        (self.plugin,) = registry.usable([plugin])
+        self.start()
+
+    def start(self) -> None:
+        """Begin to run, with the keys that there are now."""
+        mapping = self.plugin.mapping
+        assert mapping is not None
+        with connect(self.dsn, "start") as connection:
+            migrate(connection)
+            target = read_table(connection, mapping.target_table)
+        with connect(self.reader_dsn, "start") as connection:
+            source = read_table(connection, mapping.source_table)
+        schemas = SchemaRegistry(Registry(url=self.url))
+        self.source = topic_source(
+            mapping, source, values=schemas, keys=schemas, placeholder=Capture().placeholder
+        )
+        self.lookups = Lookups(mapping.columns, {self.database: self.reader_dsn})
+        self.parts = compile_mapping(
+            self.plugin,
+            [self.plugin],
+            target.columns,
+            load_policies(self.policies),
+            self.source,
+            origins=read_origins(mapping, {self.database: self.reader_dsn}),
+            resolve=self.lookups.resolve,
+        )
+        audited = trail("people", mapping, self.parts, self.encryptor)
+        self.applier = Applier(
+            "people",
+            dsn=self.dsn,
+            writer=make_writer("people", mapping, self.parts, target, audited),
+            offsets=Offsets("people", Topic("c", self.topic, "t"), "me"),
+            dead_letters=DeadLetters("people", "1.5", self.encryptor),
+            clock=self._now,
+            trail=audited,
+        )
+        self.waiting = Waiting(
+            "people",
+            applier=self.applier,
+            encryptor=self.encryptor,
+            retry=timedelta(0),
+            give_up=timedelta(days=1),
+            clock=self._now,
+            identifies_row=self.identifies_row,
+        )
+        (self.claim,) = self.applier.claim([0]).values()
+        self.waiting.load({0})
+
+    def stop(self) -> None:
+        self.applier.close()
+        self.lookups.close()
+
+    def close(self) -> None:
+        self.stop()
+        self.admin.close()
+
+    @staticmethod
+    def _now() -> datetime:
+        return datetime.now(UTC).replace(tzinfo=None)
+
+    # -- events ------------------------------------------------------------------------------
+
+    def event(self, identity: int, note: str | None = "a", **row: Any) -> Message:
+        after = {"id": identity, "full_name": f"Name {identity}", "town": "Kota", "note": note}
+        after |= {"district": "Kota", **row}
+        self.offset += 1
+        source = {"lsn": self.offset, "ts_ms": 1_800_000_000_000, "origin": None}
+        envelope = {"op": "c", "before": None, "after": after, "source": source}
+        value = packed(2, schema(self.database), envelope)
+        return Message(self.topic, 0, self.offset, packed(1, KEY, {"id": identity}), value)
+
+    def prepare(self, messages: Any) -> Batch:
+        pairs = list(zip(messages, self.source.decode(messages), strict=True))
+        batch = self.parts.route.apply([p for p in pairs if isinstance(p[1], Decoded)])
+        batch.letters += [DeadLetter(m, d) for m, d in pairs if isinstance(d, DecodeError)]
+        return batch
+
+    def send(self, *messages: Message) -> int:
+        free, held = self.waiting.split(messages)
+        batch = self.prepare(free)
+        self.waiting.hold(batch, held)
+        at = self.claim.next_offset
+        step = Advance(0, self.claim.epoch, at, (at or 0) + 1)
+        self.claim = Claim(self.claim.epoch, (at or 0) + 1)
+        written = self.applier.apply(batch, [step])
+        self.waiting.note(batch.letters, batch.superseding)
+        return written
+
+    def retry(self) -> None:
+        """Look for what somebody decided, and try it, until nothing goes on."""
+        for _ in range(5):
+            self.waiting.load({0})
+            self.waiting.retry({0: self.claim}, self.prepare)
+
+    # -- what there is -----------------------------------------------------------------------
+
+    def rows(self) -> dict[int, Any]:
+        found = self.admin.execute("SELECT id, full_name, town, note FROM profile ORDER BY id")
+        return {row[0]: row[1:] for row in found}
+
+    def order(self, identity: int) -> list[str]:
+        """The notes in the order in which they were written."""
+        found = self.admin.execute("SELECT note FROM written WHERE id = %s ORDER BY n", (identity,))
+        return [row[0] for row in found]
+
+    def letters(self, *columns: str) -> list[Any]:
+        found = self.admin.execute(
+            f"SELECT {', '.join(columns)} FROM sink.dead_letter ORDER BY dlq_id"
+        )
+        return [row[0] if len(columns) == 1 else row for row in found]
+
+    def audited(self, action: str) -> list[dict[str, Any]]:
+        asked = """SELECT details || jsonb_build_object('user', user_id) FROM sink.audit_log
+                   WHERE details->>'action' = %s ORDER BY audit_id"""
+        return [row[0] for row in self.admin.execute(asked, (action,))]
+
+    def multiply(self, copies: int) -> None:
+        """Let there be so many more of the first letter."""
+        names = """flow, topic, partition, "offset", event_key_hash, error_class, sqlstate,
+          error_message, stack_trace, source_data, key_id, plugin_version, status"""
+        self.admin.execute(
+            f"INSERT INTO sink.dead_letter ({names}) SELECT {names} "
+            "FROM sink.dead_letter, generate_series(1, %s) "
+            "WHERE dlq_id = (SELECT min(dlq_id) FROM sink.dead_letter)",
+            (copies,),
+        )
+
+    def id(self, at: int = 0) -> str:
+        return f"{self.database}/{self.letters('dlq_id')[at]}"
+
+    def dlq(self, *arguments: str) -> tuple[int, str, str]:
+        code, out, err = self.call("dlq", *arguments)
+        return code, out, err
+
+    def json(self, *arguments: str) -> Any:
+        _, out, err = self.dlq(*arguments, "--json")
+        assert err == "", err
+        return json.loads(out)
+
+
+@pytest.fixture
+def office(
+    postgres: Any, site: Any, configured: Any, call: Any, tmp_path: Path
+) -> Iterator[Office]:
+    database = postgres.fresh_database(like="smart_citizen")
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as admin:
+        admin.execute(TABLES)
+        admin.execute("INSERT INTO district VALUES ('Kota', 7)")
+    site.plugin("people", MAPPING.format(database=database))
+    server = SchemaServer(database)
+    folder = policies_in(tmp_path / "policies", database)
+    made = Office(postgres, database, server.url, folder, call)
+    made.configure = partial(_configure, configured("people"), made)
+    made.configure()
+    yield made
+    made.close()
+    server.stop()
+
+
+@pytest.fixture
+def replacing(office: Office) -> Office:
+    """The same office, whose newer rows supersede older dead letters of their row."""
+    office.stop()
+    office.identifies_row = lambda _key: True
+    office.start()
+    return office
+
+
+def _configure(path: Path, office: Office, key: str = "one", *old: str) -> None:
+    """Write the configuration with these keys and give them to the office."""
+
+    def text(name: str) -> str:
+        return base64.b64encode(KEYS[name]).decode()
+
+    lines = ", ".join(f'{name} = "{text(name)}"' for name in old)
+    path.write_text(f"""
+[kafka]
+bootstrap = "127.0.0.1:9"
+[registry]
+url = "{office.url}"
+[databases.{office.database}]
+dsn = "{office.dsn}"
+reader_dsn = "{office.reader_dsn}"
+[policies]
+directory = "{office.policies}"
+[dead_letters]
+key = "{text(key)}"
+key_id = "{key}"
+old_keys = {{ {lines} }}
+[plugins]
+enabled = ["people"]
+""")
+    office.encryptor = Encryptor(KEYS[key], key, {name: KEYS[name] for name in old})

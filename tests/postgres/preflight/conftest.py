@@ -1,0 +1,154 @@
+"""Two databases of a real PostgreSQL with a mapping between them, for the checks before a start."""
+
+import base64
+import itertools
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.config import Config, Database, DeadLetters, Kafka, Policies, Registry, Schema
+from sink_runner.config.dsn import Dsn
+from sink_runner.errors import ConfigError
+from sink_runner.loading.registry import Plugin, Status
+from sink_runner.masking.policy import load_policies
+from sink_runner.plugin import Column, TableMapping, source_wins
+from sink_runner.preflight.preflight import Preflight, check_mapping
+from sink_runner.runtime.assembly import RuntimeContext, build
+from sink_runner.schema_check.findings import Finding
+from sink_runner.schema_check.report import Sources, check_start
+
+POLICIES = Path(__file__).parents[3] / "ranger-policies"
+KEY = base64.b64encode(bytes(32)).decode()
+TABLE = "(id int PRIMARY KEY, v text)"
+_NUMBERS = itertools.count()
+
+
+class _ReachedKafkaError(Exception):
+    """Every check of the databases has passed."""
+
+
+def _reached(*_arguments: Any) -> None:
+    raise _ReachedKafkaError
+
+
+class Bench:
+    """A mapping from table t of the source to table t of the target, in schema `schema`."""
+
+    def __init__(self, postgres: Any, databases: tuple[str, str]) -> None:
+        self.postgres, self.databases = postgres, databases
+        self.schema = f"bench_{next(_NUMBERS)}"
+        self.plugins: list[Plugin] = []
+        self.source, self.target = (
+            psycopg.connect(postgres.dsn(name), autocommit=True) for name in databases
+        )
+        for admin in (self.source, self.target):
+            admin.execute(f"CREATE SCHEMA {self.schema}".encode())
+            self.run(admin, "GRANT USAGE ON SCHEMA {s} TO sink_writer, sink_reader, sink_capture")
+        self.mapping = TableMapping(
+            source=f"north.{self.schema}.t",
+            target=f"south.{self.schema}.t",
+            key=("id",),
+            conflict=source_wins(),
+            columns=(Column("id"), Column("v")),
+        )
+
+    def run(self, admin: psycopg.Connection, ddl: str) -> None:
+        for statement in filter(str.strip, ddl.replace("{s}", self.schema).split(";")):
+            admin.execute(statement.encode())
+
+    def tables(self, source: str = "", target: str = "", *, publish: bool = True) -> None:
+        """Create both tables by what DDL says, `t` with a key and `v` where it says nothing."""
+        for admin, ddl in ((self.source, source), (self.target, target)):
+            if "{s}.t " not in ddl:
+                self.run(admin, f"CREATE TABLE {{s}}.t {TABLE}")
+            self.run(admin, ddl)
+        self.run(
+            self.source, "GRANT SELECT ON ALL TABLES IN SCHEMA {s} TO sink_reader, sink_capture"
+        )
+        self.run(
+            self.target,
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {s} TO sink_writer",
+        )
+        if publish:
+            self.run(self.source, "ALTER PUBLICATION sink_publication ADD TABLE {s}.t")
+
+    @property
+    def config(self) -> Config:
+        reach = {
+            name: Database(
+                dsn=Dsn.of(self.postgres.dsn(actual, "sink_writer")),
+                reader_dsn=Dsn.of(self.postgres.dsn(actual, "sink_reader")),
+            )
+            for name, actual in zip(("north", "south"), self.databases, strict=True)
+        }
+        return Config(
+            kafka=Kafka(bootstrap="127.0.0.1:1"),
+            registry=Registry(url="http://127.0.0.1:1"),
+            databases=reach,
+            dead_letters=DeadLetters(key=KEY, key_id="test"),
+            policies=Policies(directory=POLICIES),
+            schema=Schema(strict=False),
+        )
+
+    def preflight(self) -> Preflight:
+        return check_mapping("bench", self.mapping, self.config)
+
+    def texts(self) -> list[str]:
+        """What forbids a start."""
+        return [finding.text for finding in self.preflight().findings if finding.refused]
+
+    def warnings(self) -> list[str]:
+        return [finding.text for finding in self.preflight().findings if not finding.refused]
+
+    def start(self) -> str:
+        """What `run` refuses with; "" where it comes as far as Kafka."""
+        policies = load_policies(POLICIES, "")
+        plugin = Plugin(name="bench", entry_points=(), status=Status.ON, mapping=self.mapping)
+        around = RuntimeContext(
+            config=self.config,
+            policies=policies,
+            schemas=SchemaRegistry(Registry(url="http://127.0.0.1:1")),
+            plugins=self.plugins or [plugin],
+            stop=threading.Event(),
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sink_runner.runtime.assembly.check_topic", lambda *_: [])
+            patch.setattr("sink_runner.runtime.assembly.identify", _reached)
+            try:
+                build(plugin, around)
+            except ConfigError as fault:
+                return str(fault)
+            except _ReachedKafkaError:
+                return ""
+        raise AssertionError
+
+    def schema_check(self, beside: Mapping[str, TableMapping] | None = None) -> list[Finding]:
+        policies = load_policies(POLICIES, "")
+        return check_start(
+            "bench",
+            self.mapping,
+            Sources(policies=policies, strict=False, config=self.config),
+            beside,
+        )
+
+    def close(self) -> None:
+        for admin in (self.source, self.target):
+            admin.close()
+
+
+@pytest.fixture(scope="session")
+def bench_databases(postgres) -> tuple[str, str]:
+    return postgres.fresh_database("smart_warehouse"), postgres.fresh_database("smart_citizen")
+
+
+@pytest.fixture
+def bench(postgres, bench_databases: tuple[str, str]) -> Iterator[Bench]:
+    made = Bench(postgres, bench_databases)
+    yield made
+    made.run(made.source, "DROP SCHEMA {s} CASCADE")
+    made.close()

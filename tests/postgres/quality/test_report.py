@@ -1,0 +1,238 @@
+"""``sink-runner quality``: what it says of a target, and with which exit code."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from sink_runner.loading import registry
+from sink_runner.quality.report import read_report
+from sink_runner.testing import TargetHarness, create
+
+pytestmark = pytest.mark.postgres
+PLUGINS = sorted(path.parent for path in Path(__file__).parents[3].glob("plugins/*/pyproject.toml"))
+CODE = """
+from sink_runner.plugin import *
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="north.public.people", target="south.{schema}.t", key=("id",),
+        conflict={conflict},
+        columns=(Column("id"), Column("score", maximum=9), Column("level", default="LOW"),
+                 Column("changed")),
+        rules=(Rule("not both", lambda row: row["score"] or row["level"], ("score", "level")),),
+    )
+"""
+DDL = "id int PRIMARY KEY, score int, level text, changed timestamp"
+NOW = datetime.now(UTC).replace(tzinfo=None)
+ROW = {"id": 1, "score": 1, "level": "LOW", "changed": NOW}
+
+
+class Place:
+    """A target table, the plugin that fills it and the command that reports on it."""
+
+    def __init__(self, name: str, schema: str, sink: TargetHarness, call: Callable) -> None:
+        self.name = name
+        self.schema = schema
+        self.sink = sink
+        self.sink.now = NOW
+        self.call = call
+
+    def report(self, *options: str) -> dict[str, Any]:
+        code, out, err = self.call("quality", "--json", *options)
+        assert (code, err) == (0, "")
+        (found,) = json.loads(out)
+        assert found["mapping"] == self.name
+        return dict(found)
+
+    def counts(self, *options: str) -> set[tuple[str, str, int]]:
+        counts = self.report(*options)["counts"]
+        return {(count["rule"], count["column"], count["rows"]) for count in counts}
+
+    def aged(self, days: float) -> None:
+        self.sink.send(create(**ROW | {"id": 9, "changed": NOW - timedelta(days=days)}))
+
+
+Make = Callable[..., Place]
+
+
+@pytest.fixture
+def make(postgres, site, scratch, configured: Callable, call: Callable) -> Iterator[Make]:
+    sinks: list[TargetHarness] = []
+
+    def make(conflict: str = 'newest_wins("changed")', ddl: str = DDL, settings: str = "") -> Place:
+        scratch.table(ddl)
+        name = f"people-{scratch.schema.replace('_', '-')}"
+        site.plugin(name, CODE.format(schema=scratch.schema, conflict=conflict))
+        dsn = scratch.dsn
+        more = f'[databases.south]\ndsn = "{dsn}"\nreader_dsn = "{dsn}"\n'
+        configured(name, more=more + settings.format(name=name))
+        sinks.append(
+            TargetHarness(name, dsn=dsn, admin_dsn=postgres.dsn(scratch.admin.info.dbname))
+        )
+        return Place(name, scratch.schema, sinks[-1], call)
+
+    yield make
+    for sink in sinks:
+        sink.close()
+
+
+class TestCounts:
+    def test_rules_and_defaults_are_told_apart(self, make: Make) -> None:
+        place = make()
+        wrong = [{"score": 10}, {"score": 11}, {"score": 0, "level": None}]
+        place.sink.send(*(create(**ROW | {"id": i} | row) for i, row in enumerate(wrong)))
+        place.sink.send(create(**ROW | {"id": 9, "level": None}))
+        assert place.counts() == {
+            ("maximum", "score", 2),
+            ("not both", "", 1),
+            ("default", "level", 1),
+        }
+        found = place.report()
+        assert (found["broken"], found["defaults"], found["open_letters"]) == (3, 1, 3)
+        assert found["counts"][0]["last"] == NOW.date().isoformat()
+
+    def test_days_before_the_last_ones_do_not_count(self, make: Make) -> None:
+        place = make()
+        for days in (0, 1, 2):
+            place.sink.now = NOW - timedelta(days=days)
+            place.sink.send(create(**ROW | {"id": days, "score": 10}))
+        found = {place.counts("--days", days).pop()[2]: days for days in ("1", "2", "30")}
+        assert found == {1: "1", 2: "2", 3: "30"}
+
+    def test_what_was_settled_is_not_open_and_what_waits_is_neither(self, make: Make) -> None:
+        place = make()
+        place.sink.send(*(create(**ROW | {"id": i, "score": 10}) for i in range(3)))
+        for status in ("DISCARDED", "PARKED"):
+            place.sink.admin.execute(
+                "UPDATE sink.dead_letter SET status = %s WHERE dlq_id = "
+                "(SELECT min(dlq_id) FROM sink.dead_letter WHERE flow = %s AND status = 'OPEN')",
+                (status, place.name),
+            )
+        found = place.report()
+        assert (found["open_letters"], found["waiting"]) == (1, 1)
+
+    def test_a_database_that_no_runner_has_written_to_has_no_counts(
+        self, make: Make, postgres, configured: Callable
+    ) -> None:
+        place = make()
+        name = postgres.fresh_database("smart_citizen")
+        with psycopg.connect(postgres.dsn(name), autocommit=True) as admin:
+            admin.execute("DROP TABLE IF EXISTS sink.quality_count")
+            admin.execute(f"CREATE SCHEMA {place.schema}".encode())
+            admin.execute(f"CREATE TABLE {place.schema}.t ({DDL})".encode())
+        dsn = postgres.dsn(name)
+        configured(place.name, more=f'[databases.south]\ndsn = "{dsn}"\nreader_dsn = "{dsn}"\n')
+        assert place.counts() == set()
+
+
+class TestStale:
+    @pytest.mark.parametrize(("days", "stale"), [(89.9, 0), (90.1, 1)])
+    def test_a_row_older_than_the_threshold_is_stale(
+        self, make: Make, days: float, stale: int
+    ) -> None:
+        place = make()
+        place.sink.send(create(**ROW))
+        place.aged(days)
+        assert place.report()["stale"] == {"column": "changed", "days": 90, "rows": stale, "of": 2}
+
+    @pytest.mark.parametrize(
+        ("settings", "stale"),
+        [
+            ("[quality]\nstale_after_days = 5", 1),
+            ("[quality]\nstale_after_days = 5\n[quality.mappings.{name}]\nstale_after_days = 7", 0),
+            ("[quality.mappings.{name}]\nstale_after_days = 5.5", 1),
+        ],
+    )
+    def test_the_threshold_is_a_setting_of_all_or_of_one(
+        self, make: Make, settings: str, stale: int
+    ) -> None:
+        place = make(settings=settings)
+        place.aged(6)
+        assert place.report()["stale"]["rows"] == stale
+
+    @pytest.mark.parametrize("type_", ["date", "timestamptz"])
+    def test_whatever_type_the_time_has(self, make: Make, type_: str) -> None:
+        place = make(ddl=DDL.replace("timestamp", type_))
+        place.aged(91)
+        assert place.report()["stale"]["rows"] == 1
+
+    @pytest.mark.parametrize(
+        ("conflict", "type_"), [("source_wins()", "timestamp"), ('newest_wins("changed")', "text")]
+    )
+    def test_a_target_without_such_a_time_is_neither_fresh_nor_stale(
+        self, make: Make, conflict: str, type_: str
+    ) -> None:
+        place = make(conflict, DDL.replace("timestamp", type_))
+        place.aged(91)
+        assert place.report()["stale"] is None
+
+
+class TestTheCommand:
+    def test_strict_fails_for_a_broken_rule_and_not_for_a_default(self, make: Make) -> None:
+        place = make()
+        place.sink.send(create(**ROW | {"level": None}))
+        assert place.call("quality", "--strict")[0] == 0
+        place.sink.send(create(**ROW | {"score": 10}))
+        assert [place.call("quality", *strict)[0] for strict in ([], ["--strict"])] == [0, 1]
+
+    def test_the_table_for_people_holds_the_same(self, make: Make, monkeypatch) -> None:
+        monkeypatch.setenv("COLUMNS", "160")
+        place = make()
+        place.sink.send(create(**ROW | {"score": 10}))
+        place.aged(91)
+        code, out, _ = place.call("quality", place.name)
+        lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()]
+        assert code == 0
+        assert [place.name, "1", "0", "1", "0", "1 of 1 (90 d)"] in lines
+        assert [place.name, "maximum", "score", "1", NOW.date().isoformat()] in lines
+
+    @pytest.mark.parametrize(
+        ("argv", "code", "said"),
+        [
+            (["nobody"], 78, "plugin 'nobody' is not installed"),
+            (["citizens"], 78, "plugin 'citizens' is off"),
+            (["--days", "0"], 2, "invalid"),
+        ],
+    )
+    def test_what_it_cannot_report_on_is_told(
+        self, make: Make, argv: list[str], code: int, said: str
+    ) -> None:
+        found, _, err = make().call("quality", *argv)
+        assert found == code
+        assert said in err
+
+    def test_a_threshold_for_a_mapping_that_is_not_there_is_told(self, make: Make) -> None:
+        place = make(settings="[quality.mappings.{name}s]\nstale_after_days = 5")
+        code, _, err = place.call("quality")
+        assert code == 78
+        assert f"did you mean '{place.name}'?" in err
+
+    def test_a_database_that_is_not_there_is_told_in_a_line(
+        self, make: Make, tmp_path: Path
+    ) -> None:
+        place = make()
+        path = tmp_path / "sink-runner.toml"
+        text = path.read_text().replace(
+            "[databases.south]\ndsn = ", "[databases.south]\ndsn = 'host=127.0.0.1 port=1' #"
+        )
+        path.write_text(text)
+        code, _, err = place.call("quality")
+        assert (code, len(err.splitlines())) == (1, 1)
+        assert "no connection" in err
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
+def test_the_sink_s_role_may_ask_all_of_it_of_every_mapping(postgres, folder: Path) -> None:
+    plugin = registry.installed()[folder.name]
+    registry.load(plugin)
+    assert plugin.mapping is not None
+    name = postgres.fresh_database(like=plugin.mapping.target_table.database)
+    dsn = postgres.dsn(name, role="sink_writer")
+    report = read_report(plugin.name, plugin.mapping, dsn, days=1, stale_after=90)
+    assert (report.broken, report.defaults, report.open_letters) == (0, 0, 0)

@@ -1,0 +1,350 @@
+"""Every use of Kafka by both clients on a real broker with TLS, mTLS, SASL and ACLs."""
+
+import base64
+import http.server
+import json
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import UserScramCredentialUpsertion
+
+from sink_runner.api.publisher import Publisher
+from sink_runner.dlq.producer import Producer
+from sink_runner.dlq.record import Record
+from sink_runner.errors import AccessError, RetriableError
+from sink_runner.kafka.connection import KafkaConnection
+from sink_runner.kafka.feed import Feed
+from sink_runner.kafka.identify import identify
+from sink_runner.kafka.kafka_python import KafkaPythonFeed
+from sink_runner.kafka.offset_queries import bounds, epoch_end
+from sink_runner.kafka.topic_checks import read_topic
+
+from ...support.certificates import Authority
+from .broker import MARK, USER, Broker
+from .conftest import COUNT, TOPIC
+
+pytestmark = pytest.mark.stack
+KEY_PASSWORD = "key horse"
+Login = Callable[..., KafkaConnection]
+
+
+def librdkafka(*args: Any, **options: Any) -> Feed:
+    from sink_runner.kafka.librdkafka import LibrdkafkaFeed  # noqa: PLC0415 - an extra
+
+    return LibrdkafkaFeed(*args, **options)
+
+
+ABANDONS = pytest.mark.usefixtures("abandoned_sockets")
+CLIENTS = pytest.mark.parametrize("client", [KafkaPythonFeed, librdkafka])
+
+
+def jwt(subject: str, seconds: float = 300) -> str:
+    """A token that the broker takes without a signature."""
+
+    def part(table: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(table).encode()).decode().rstrip("=")
+
+    now = int(time.time())
+    return f"{part({'alg': 'none'})}.{part({'sub': subject, 'iat': now, 'exp': now + seconds})}."
+
+
+@pytest.fixture
+def endpoint(broker: Broker) -> Iterator[tuple[str, list[str]]]:
+    """A token endpoint over TLS, and the authorizations that it was called with."""
+    calls: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            sent = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            assert sent == "grant_type=client_credentials&scope=kafka"
+            login = base64.b64decode(self.headers["Authorization"].split()[1]).decode()
+            calls.append(login)
+            known = login == "runner:client horse ż"
+            self.send_response(200 if known else 401)
+            self.end_headers()
+            self.wfile.write(json.dumps({"access_token": jwt(USER), "expires_in": 300}).encode())
+
+        def log_message(self, *_args: Any) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*broker.authority.issue("issuer"))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_address[1]}/token", calls
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(
+    params=["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "token", "client-credentials", "mTLS"]
+)
+def connection(
+    request: pytest.FixtureRequest, broker: Broker, connect: Any, login: Login, endpoint: Any
+) -> KafkaConnection:
+    kind = request.param
+    if kind == "mTLS":
+        certificate, key = broker.authority.issue(USER, password=KEY_PASSWORD)
+        return connect(
+            broker.mtls,
+            protocol="SSL",
+            ca_file=str(broker.authority.file),
+            certificate_file=str(certificate),
+            key_file=str(key),
+            key_password=KEY_PASSWORD,
+        )
+    if kind == "token":
+        code = f"print({jwt(USER)!r})"
+        return by_oauth(login, token={"command": [sys.executable, "-c", code]})
+    if kind == "client-credentials":
+        return by_oauth(login, **credentials(endpoint[0], broker))
+    return login(mechanism=kind)
+
+
+def credentials(url: str, broker: Broker, secret: str = "client horse ż") -> dict[str, Any]:
+    return {
+        "token_endpoint": url,
+        "client_id": "runner",
+        "client_secret": secret,
+        "scope": "kafka",
+        "ca_file": str(broker.authority.file),
+    }
+
+
+def by_oauth(login: Login, **oauth: Any) -> KafkaConnection:
+    return login(mechanism="OAUTHBEARER", username=None, password=None, oauth=oauth)
+
+
+def read(feed: Feed, count: int) -> list[bytes | None]:
+    found: list[bytes | None] = []
+    bound = time.monotonic() + 30
+    while len(found) < count:
+        assert time.monotonic() < bound, f"{len(found)} of {count} came"
+        found += [one.value for part in feed.poll(0.2).values() for one in part]
+    return found
+
+
+def watch(feed: Feed, seconds: float) -> None:
+    """Poll and ping, as a worker without records does."""
+    bound = time.monotonic() + seconds
+    while time.monotonic() < bound:
+        feed.poll(0.5)
+        feed.ping()
+
+
+# -- what works --------------------------------------------------------------------------------
+
+
+@CLIENTS
+def test_feed_reads_over_each_listener(client: Any, connection: KafkaConnection) -> None:
+    feed = client(connection, "sink.reader", TOPIC, max_records=100)
+    try:
+        assert read(feed, COUNT) == [b"%d" % number for number in range(COUNT)]
+        feed.ping()
+        assert feed.bounds(0).end == COUNT
+    finally:
+        feed.close()
+
+
+def test_queries_and_producers_use_each_listener(connection: KafkaConnection) -> None:
+    topic = identify(connection, TOPIC)
+    assert topic.name == TOPIC
+    facts = read_topic(connection, TOPIC)
+    assert facts is not None
+    assert facts.number("max.message.bytes")
+    assert epoch_end(connection, TOPIC, 0, 0).offset == COUNT
+    assert bounds(connection, TOPIC)[0].end == COUNT
+    producer = Producer(connection)
+    producer.send([Record("secure.sent", b"k", b"encrypted", ())])
+    producer.close()
+    publisher = Publisher(connection, delivery_seconds=5, max_record_bytes=1000)
+    (place,) = publisher.publish("secure.sent", [(b"k", b"v")])
+    publisher.close()
+    assert place is not None
+
+
+def test_all_clients_share_one_token(broker: Broker, login: Login, endpoint: Any) -> None:
+    url, calls = endpoint
+    connection = by_oauth(login, **credentials(url, broker))
+    for _ in range(3):
+        identify(connection, TOPIC)
+    assert len(calls) == 1
+
+
+@ABANDONS
+@CLIENTS
+def test_rotated_password_is_read_by_the_next_client(client: Any, login: Login, tmp_path) -> None:
+    file = tmp_path / "password"
+    file.write_text("old")
+    connection = login(password={"file": str(file)})
+    with pytest.raises(AccessError):
+        identify(connection, TOPIC)
+    file.write_text("correct horse")
+    feed = client(connection, "sink.rotated", TOPIC, max_records=100)
+    try:
+        assert len(read(feed, COUNT)) == COUNT
+    finally:
+        feed.close()
+
+
+@ABANDONS
+@CLIENTS
+def test_running_feed_reports_that_its_password_was_changed(
+    client: Any, broker: Broker, login: Login, tmp_path
+) -> None:
+    """The broker asks for a login every 3 seconds by SCRAM-SHA-256."""
+    file, name = tmp_path / "password", f"rotated-{client.__name__}".lower()
+    file.write_text("old horse")
+    set_password(broker, name, "old horse")
+    connection = login(mechanism="SCRAM-SHA-256", username=name, password={"file": str(file)})
+    feed = client(connection, "sink.running", TOPIC, max_records=100)
+    try:
+        read(feed, COUNT)
+        watch(feed, 5)  # signs in again
+        set_password(broker, name, "new horse")
+        with pytest.raises(AccessError, match="refuses the login"):
+            watch(feed, 30)
+    finally:
+        feed.close()
+    file.write_text("new horse")
+    identify(connection, TOPIC)
+
+
+def set_password(broker: Broker, name: str, password: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=broker.internal)
+    change = UserScramCredentialUpsertion(name, "SCRAM-SHA-256", password)
+    assert admin.alter_user_scram_credentials([change]) == {name: None}
+    while admin.describe_user_scram_credentials([name])[name]["error"]:
+        time.sleep(0.1)  # the broker learns of it a little later
+    admin.close()
+
+
+# -- what Kafka refuses ------------------------------------------------------------------------
+
+
+def fails(connection: KafkaConnection, kind: type[Exception], *texts: str) -> None:
+    """Each use raises the error: queries, dead letters, and the feed by both clients."""
+
+    def query() -> None:
+        identify(connection, TOPIC)
+
+    def send() -> None:
+        Producer(connection).send([Record("secure.sent", b"k", b"v", ())])
+
+    def poll(client: Any) -> None:
+        feed = client(connection, "sink.refused", TOPIC, max_records=10)
+        try:
+            watch(feed, 20)
+        finally:
+            feed.close()
+
+    uses: list[Callable[[], None]] = [
+        query,
+        send,
+        lambda: poll(KafkaPythonFeed),
+        lambda: poll(librdkafka),
+    ]
+    for use in uses:
+        with pytest.raises(kind) as caught:
+            use()
+        for text in texts:
+            assert text in str(caught.value)
+        assert "horse" not in str(caught.value)
+
+
+@ABANDONS
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
+def test_wrong_password_names_broker_and_setting(
+    broker: Broker, login: Login, mechanism: str
+) -> None:
+    connection = login(mechanism=mechanism, password="wrong horse")
+    fails(
+        connection,
+        AccessError,
+        f"Kafka at {broker.sasl} refuses the login of user 'sink' by {mechanism}",
+        "kafka.security.password",
+    )
+
+
+@ABANDONS
+@pytest.mark.parametrize(
+    ("user", "seconds", "reason"),
+    [(USER, -60, "has expired"), ("", 300, "refuses the login of the token")],
+    ids=["expired", "without a subject"],
+)
+def test_useless_token_names_its_setting(
+    login: Login, user: str, seconds: int, reason: str
+) -> None:
+    # Made here, since a test may run long after it was collected.
+    fails(
+        by_oauth(login, token=jwt(user, seconds=seconds)),
+        AccessError,
+        reason,
+        "kafka.security.oauth",
+    )
+
+
+@ABANDONS
+def test_refused_client_names_the_token_endpoint(
+    broker: Broker, login: Login, endpoint: Any
+) -> None:
+    connection = by_oauth(login, **credentials(endpoint[0], broker, secret="wrong horse"))
+    fails(connection, AccessError, "grants no token (status 401)", "oauth.client_id")
+
+
+@ABANDONS
+def test_untrusted_certificate_names_the_ca_file(login: Login, tmp_path) -> None:
+    connection = login(ca_file=str(Authority(tmp_path, "other").file))
+    fails(connection, AccessError, "certificate that is not trusted", "kafka.security.ca_file")
+
+
+@ABANDONS
+def test_missing_client_certificate_is_reported(broker: Broker, connect: Any) -> None:
+    connection = connect(broker.mtls, protocol="SSL", ca_file=str(broker.authority.file))
+    fails(connection, AccessError, "refuses the client certificate", "certificate_file")
+
+
+@ABANDONS
+def test_plaintext_to_a_tls_listener_names_the_protocol(broker: Broker, connect: Any) -> None:
+    fails(connect(broker.sasl), AccessError, "expects TLS", "kafka.security.protocol")
+
+
+@ABANDONS
+def test_missing_acl_is_reported_with_its_user(login: Login) -> None:
+    fails(login(mechanism="PLAIN", username=MARK), AccessError, "denies access", f"user {MARK!r}")
+
+
+@ABANDONS
+def test_outage_of_a_secure_broker_stays_transient(connect: Any, broker: Broker) -> None:
+    connection = connect("127.0.0.1:1", protocol="SSL", ca_file=str(broker.authority.file))
+    with pytest.raises(RetriableError, match="does not answer"):
+        identify(connection, TOPIC)
+
+
+@ABANDONS
+def test_publisher_logs_why_it_has_no_kafka(login: Login, capsys: Any) -> None:
+    publisher = Publisher(login(password="wrong horse"), delivery_seconds=5, max_record_bytes=100)
+    assert publisher.publish("secure.sent", [(b"k", b"v")]) == [None]
+    assert publisher.publish("secure.sent", [(b"k", b"v")]) == [None]
+    publisher.close()
+    said = capsys.readouterr().out
+    assert said.count("kafka_connection_failed") == 1
+    assert "refuses the login of user 'sink'" in said
+
+
+def test_password_is_in_no_log(login: Login, caplog: Any) -> None:
+    caplog.set_level("DEBUG", "kafka")
+    connection = login()
+    KafkaAdminClient(**connection.for_kafka_python("admin", {})).close()
+    assert "Starting KafkaAdminClient" in caplog.text
+    assert "horse" not in caplog.text
+    assert "horse" not in repr(connection)

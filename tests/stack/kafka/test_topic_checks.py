@@ -1,0 +1,143 @@
+"""The checks of a topic on the real Kafka."""
+
+from collections.abc import Callable
+from functools import partial
+from uuid import uuid4
+
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+from sink_stack.testing_stack import StackUnderTest
+
+from sink_runner.errors import FatalError, RetriableError
+from sink_runner.kafka.connection import KafkaConnection
+from sink_runner.kafka.identify import TopicWatch, identify
+from sink_runner.kafka.offset_queries import EpochEnd, epoch_end
+from sink_runner.kafka.topic_checks import read_topic, topic_faults
+from sink_runner.model.partition import Topic
+
+from ..running import eventually
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def make(stack: StackUnderTest) -> Callable[..., str]:
+    """Create a topic with these settings; a name may be taken over from one that is gone."""
+
+    def create(name: str = "", **settings: str) -> str:
+        name = name or f"checks.{uuid4().hex}"
+        configs = {key.replace("_", "."): value for key, value in settings.items()}
+        topic = {"num_partitions": 2, "replication_factor": 1, "configs": configs}
+        admin = KafkaAdminClient(bootstrap_servers=stack.kafka)
+        # The broker answers before its own metadata knows the topic.
+        admin.create_topics({name: topic}, wait_for_metadata=True)
+        admin.close()
+        return name
+
+    return create
+
+
+def delete(bootstrap: str, name: str) -> None:
+    """Delete a topic and wait until the broker's metadata no longer knows it."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    admin.delete_topics([name])
+    admin.close()
+    eventually(lambda: read_topic(KafkaConnection(bootstrap), name) is None)
+
+
+def told(stack: StackUnderTest, name: str) -> list[str]:
+    connection = KafkaConnection(stack.kafka)
+    return [
+        f"{fault.problem} {fault.remedy}"
+        for fault in topic_faults(connection, name, read_topic(connection, name))
+    ]
+
+
+def watched(stack: StackUnderTest, topic: Topic) -> TopicWatch:
+    connection = KafkaConnection(stack.kafka)
+    ask = partial(identify, connection, topic.name)
+    return TopicWatch("m", topic, ask, partial(epoch_end, connection, topic.name))
+
+
+def send(stack: StackUnderTest, name: str, count: int) -> None:
+    producer = KafkaProducer(bootstrap_servers=stack.kafka)
+    for number in range(count):
+        producer.send(name, value=b"%d" % number, partition=0)
+    producer.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"cleanup_policy": "compact"}, "is compacted"),
+        ({"cleanup_policy": "compact,delete"}, "is compacted"),
+        ({"retention_ms": "60000"}, "keeps events for 0:01:00"),
+        ({"max_message_bytes": "1048588"}, "records of up to 1048588 bytes"),
+    ],
+    ids=str,
+)
+def test_setting_that_loses_events_is_told(stack, make, settings, said) -> None:
+    found = told(stack, make(**{"max_message_bytes": "68157440"} | settings))
+    assert len(found) == 1
+    assert said in found[0]
+    assert "kafka-configs.sh" in found[0]
+
+
+def test_topics_of_the_stack_are_sound(stack) -> None:
+    assert told(stack, "smart_citizen.public.citizens") == []
+
+
+def test_topic_that_is_missing_is_told(stack) -> None:
+    (found,) = told(stack, "checks.nowhere")
+    assert "does not exist" in found
+    assert "--create --topic checks.nowhere" in found
+
+
+def test_recreated_topic_has_another_identity(stack, make) -> None:
+    name = make()
+    first = identify(KafkaConnection(stack.kafka), name)
+    watch = watched(stack, first)
+    watch.check()
+    delete(stack.kafka, name)
+    with pytest.raises(FatalError, match="was deleted"):
+        watch.check()
+    make(name)
+    with pytest.raises(FatalError, match="deleted and created again"):
+        watch.check()
+
+
+def test_kafka_says_where_a_leader_epoch_ends(stack, make) -> None:
+    name = make()
+    send(stack, name, 5)
+    connection = KafkaConnection(stack.kafka)
+    assert epoch_end(connection, name, 0, 0) == EpochEnd(0, 5)
+    assert epoch_end(connection, name, 0, 99) == EpochEnd(-1, -1), "no such epoch yet"
+    with pytest.raises(RetriableError, match="LeaderNotAvailable"):
+        epoch_end(connection, name, 7, 0)
+    watch = watched(stack, identify(connection, name))
+    watch.check_log(0, 5, 0)
+    with pytest.raises(FatalError, match="ends that epoch at offset 5"):
+        watch.check_log(0, 6, 0)
+    with pytest.raises(FatalError, match="holds no record of that epoch"):
+        watch.check_log(0, 5, 99)
+
+
+def test_truncated_log_that_grew_again_is_noticed(stack, make) -> None:
+    """A broker whose disk was lost: the topic is the same one, and holds more than was applied."""
+    kept, lost = make(), make()
+    for name in (kept, lost):
+        send(stack, name, 5)
+    watches = {
+        name: watched(stack, identify(KafkaConnection(stack.kafka), name)) for name in (kept, lost)
+    }
+    for part in ("warehouse", "citizen", "kafka"):
+        stack.stop(part)
+    for file in (stack.stack.layout.home / "kafka" / f"{lost}-0").iterdir():
+        if file.name != "partition.metadata":
+            file.unlink()
+    stack.revive()
+    for name in (kept, lost):
+        send(stack, name, 10)
+    watches[kept].check_log(0, 5, 0)
+    with pytest.raises(FatalError, match=r"ends that epoch at offset 0.* SET next_offset = 0,"):
+        watches[lost].check_log(0, 5, 0)

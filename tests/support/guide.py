@@ -1,0 +1,30 @@
+"""The example of docs/guide/databases.md and of the front page, for the tests that run it."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+_GUIDE = (ROOT / "docs" / "guide" / "databases.md").read_text(encoding="utf-8")
+PAGE = _GUIDE.partition("\n## The runner")[0]
+_FILE = re.compile(r"in `([\w.-]+)`:\n\n```\w+\n(.*?)```", re.DOTALL)
+_CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
+
+
+def files() -> dict[str, str]:
+    """The files that the example asks for, by name."""
+    (plugin,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    return {"orders.py": plugin, **dict(_FILE.findall(PAGE))}
+
+
+def script() -> str:
+    """Every command of the example, in order, as one shell script."""
+    lines = "".join(_CONSOLE.findall(PAGE)).splitlines(keepends=True)
+    return "".join(line.removeprefix("$ ") for line in lines)
+
+
+def variables() -> set[str]:
+    """The environment that the example asks for."""
+    table = PAGE[PAGE.index("| variable |") : PAGE.index("The tables, in")]
+    cells = [line.split("|")[1] for line in table.splitlines()[2:] if line]
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}

@@ -1,0 +1,10 @@
+"""The Markdown pages of the repository, for the tests that read them."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_PATTERNS = (
+    *("*.md", "docs/*.md", "docs/*/*.md"),
+    *("[!.]*/README.md", "compose/*/README.md", "plugins/*/README.md", "sink_runner/*/README.md"),
+)
+PAGES = sorted({page for pattern in _PATTERNS for page in ROOT.glob(pattern)})

@@ -1,0 +1,85 @@
+"""Around the operations: health, the page, the description, and requests that fit nothing."""
+
+import re
+
+import pytest
+
+from sink_runner.api import problems
+from sink_runner.api.debezium_envelope import KINDS
+
+from .test_callbacks import problem
+
+
+def test_the_process_lives_whatever_is_down(service):
+    service.topics.fails_from = 0
+    assert service.client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_readiness_names_what_is_down(service):
+    answer = service.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "kafka": "ok",
+        "registry": "ok",
+        "database": "down",
+        "policies": "ok",
+    }
+
+
+def test_the_page_shows_every_operation_and_fetches_nothing(service):
+    openapi = service.client.get("/openapi.json").json()
+    page = service.client.get("/docs").text
+    for path in openapi["paths"]:
+        assert path in page
+    assert "OLD_AGE_PENSION" in page
+    assert not re.search(r"<script|<link|src=|https?://(?!schema)", page.split("<h2", 1)[0])
+
+
+def test_every_operation_says_what_it_needs_and_what_can_go_wrong(service):
+    openapi = service.client.get("/openapi.json").json()
+    assert len(openapi["paths"]) == 7
+    for operations in openapi["paths"].values():
+        for operation in operations.values():
+            assert operation["security"] == [{"ApiKey": []}, {"Bearer": []}]
+            assert "Scope `" in operation["description"]
+            assert {"401", "403", "422", "429", "503"} <= operation["responses"].keys()
+            for status, answer in operation["responses"].items():
+                media = problems.MEDIA_TYPE if int(status) >= 400 else "application/json"
+                assert list(answer["content"]) == [media]
+
+
+def test_the_examples_of_the_description_are_accepted(service):
+    schemas = service.client.get("/openapi.json").json()["components"]["schemas"]
+    for path, name in (("forecasts", "Forecast"), ("alerts", "Alert")):
+        assert service.post(f"/v1/{path}", schemas[name]["examples"][0]).status_code == 202
+        bulk = schemas[f"{name}s"]["examples"][0]
+        assert service.post(f"/v1/{path}/bulk", bulk).status_code == 202
+
+
+def test_what_is_not_there_is_a_problem_too(service):
+    problem(service.get("/v1/nothing"), 404, "not-found")
+    problem(service.client.get("/nothing"), 404, "not-found")
+    answer = service.get("/v1/forecasts")
+    problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == "POST"
+
+
+def test_a_path_cannot_be_spelled_past_the_gate(service):
+    for path in (
+        "/v1/forecasts",
+        "/v1//forecasts",
+        "//v1/forecasts",
+        "/V1/forecasts",
+        "/v1/../v1/forecasts",
+        "/%76%31/forecasts",
+        "/v1%2fforecasts",
+    ):
+        answer = service.client.request("POST", path, json={})
+        assert answer.status_code in (401, 404), path
+
+
+@pytest.mark.parametrize("flow", ["forecasts", "alerts"])
+def test_every_column_has_a_kind_that_can_be_written(service, flow):
+    made = getattr(service.services, flow)
+    assert {column.kind for column in made.columns} <= KINDS.keys()
+    assert not made.key.nullable

@@ -1,0 +1,273 @@
+"""A callback becomes the event that Debezium would have written, or a problem that says why not."""
+
+import io
+import json
+
+import fastavro
+import pytest
+
+from ...support.api_service import ALERT, FAMILY, FORECAST
+
+BULK = "/v1/forecasts/bulk"
+FORECASTS = "smart_warehouse.forecast.benefit_forecasts"
+DEBEZIUM_KEY = json.dumps(
+    {
+        "type": "record",
+        "name": "Key",
+        "doc": "another text",
+        "fields": [{"name": "forecast_id", "type": "int"}],
+    }
+)
+ALERTS = "smart_warehouse.alerts.ml_alert_outbox"
+FAULTY = [
+    ({"forecast_id": "4711"}, "/body/forecast_id"),
+    ({"forecast_id": True}, "/body/forecast_id"),
+    ({"forecast_id": 2**31}, "/body/forecast_id"),
+    ({"family_id": "urn:uuid:" + FAMILY}, "/body/family_id"),
+    ({"horizon_months": 0}, "/body/horizon_months"),
+    ({"total_annual_value": -1}, "/body/total_annual_value"),
+    ({"total_annual_value": 1e14}, "/body/total_annual_value"),
+    ({"scheme_count": None}, "/body/scheme_count"),
+    ({"projections": {}}, "/body/projections"),
+    ({"projections": [1]}, "/body/projections/0"),
+    ({"projections": [{"a": "\0"}]}, "/body/projections/0"),
+    ({"projections": [{"a": "\ud800"}]}, "/body/projections/0"),
+    ({"projections": [json.loads('{"a":' * 40 + "1" + "}" * 40)]}, "/body/projections/0"),
+    ({"generated_at": "2026-01-31T04:30:00"}, "/body/generated_at"),
+    ({"generated_at": "2026-02-30T04:30:00Z"}, "/body/generated_at"),
+    ({"generated_at": "0001-01-01T00:00:00+05:30"}, "/body/generated_at"),
+    ({"generated_at": "2999-01-01T00:00:00Z"}, "/body/generated_at"),
+    ({"status": "IN_PROGRESS"}, "/body/status"),
+    ({"status": "FAILED"}, "/body/status"),
+    ({"ifsc_code": "x"}, "/body/*"),
+]
+FAULTY_ALERTS = [
+    ({"severity": "high"}, "/body/severity"),
+    ({"message": ""}, "/body/message"),
+    ({"message": "\0"}, "/body/message"),
+    ({"alert_type": "A" * 51}, "/body/alert_type"),
+    ({"action_url": "javascript:alert(1)"}, "/body/action_url"),
+    ({"action_url": "//elsewhere.example/"}, "/body/action_url"),
+]
+
+
+def published(service):
+    """The records of a service, decoded as the runner decodes them: by the id in the bytes."""
+    schemas = {
+        number: text for versions in service.registry.subjects.values() for number, text in versions
+    }
+    for topic, key, value in service.topics.records:
+        told = []
+        for raw in (key, value):
+            assert raw[0] == 0
+            schema = fastavro.parse_schema(json.loads(schemas[int.from_bytes(raw[1:5], "big")]))
+            told.append(fastavro.schemaless_reader(io.BytesIO(raw[5:]), schema, None))
+        yield topic, *told
+
+
+def problem(answer, status, kind):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert (told["type"], told["status"]) == (f"urn:sink-runner:problem:{kind}", status)
+    return told
+
+
+def test_a_forecast_is_published_as_a_creation_of_its_row(service):
+    answer = service.post(body=FORECAST | {"status": "COMPLETED"})
+    assert (answer.status_code, answer.json()) == (
+        202,
+        {"topic": FORECASTS, "partition": 0, "offset": 0},
+    )
+    ((topic, key, value),) = published(service)
+    assert (topic, key) == (FORECASTS, {"forecast_id": 4711})
+    assert (value["op"], value["before"]) == ("c", None)
+    assert value["after"] == {
+        "forecast_id": 4711,
+        "family_id": FAMILY,
+        "horizon_months": 12,
+        "total_annual_value": "36000.50",
+        "scheme_count": 2,
+        "projections": '[{"scheme_code":"OLD_AGE_PENSION","benefit_amount":12000}]',
+        "generated_at": "2026-01-31T04:30:00Z",
+        "updated_at": None,
+    }
+    source = value["source"]
+    assert (source["db"], source["schema"], source["table"]) == tuple(FORECASTS.split("."))
+    assert source["lsn"] is None
+    assert value["ts_ms"] == source["ts_ms"] > 1_700_000_000_000
+
+
+def test_an_alert_is_published_under_the_id_that_postgresql_would_spell(service):
+    assert service.post("/v1/alerts", ALERT).status_code == 202
+    ((topic, key, value),) = published(service)
+    assert (topic, key) == (ALERTS, {"alert_id": ALERT["alert_id"].lower()})
+    assert value["after"]["message"] == ALERT["message"]
+    assert value["after"]["action_url"] is None
+
+
+def test_a_bulk_request_is_published_in_its_order(service):
+    items = [FORECAST | {"forecast_id": number} for number in (3, 1, 2)]
+    answer = service.post(BULK, {"items": items})
+    assert answer.status_code == 202
+    assert [one["offset"] for one in answer.json()["accepted"]] == [0, 1, 2]
+    assert [key["forecast_id"] for _, key, _ in published(service)] == [3, 1, 2]
+
+
+def test_money_is_rounded_half_up_as_the_database_rounds(service):
+    service.post(body=FORECAST | {"total_annual_value": 0.125})
+    assert next(published(service))[2]["after"]["total_annual_value"] == "0.13"
+
+
+@pytest.mark.parametrize(("change", "pointer"), FAULTY, ids=lambda part: str(part)[:40])
+def test_a_faulty_forecast_is_refused_where_it_is_wrong(service, change, pointer):
+    body = json.dumps(FORECAST | change)
+    answer = service.client.post(
+        "/v1/forecasts",
+        content=body,
+        headers={"X-API-Key": service.keys["all"], "Content-Type": "application/json"},
+    )
+    errors = problem(answer, 422, "invalid")["errors"]
+    assert {error["pointer"].removesuffix("/int").removesuffix("/float") for error in errors} == {
+        pointer
+    }
+    assert service.topics.records == []
+
+
+@pytest.mark.parametrize("missing", FORECAST)
+def test_every_column_of_a_forecast_is_required(service, missing):
+    body = {name: value for name, value in FORECAST.items() if name != missing}
+    (error,) = problem(service.post(body=body), 422, "invalid")["errors"]
+    assert error["pointer"] == f"/body/{missing}"
+
+
+@pytest.mark.parametrize(("change", "pointer"), FAULTY_ALERTS)
+def test_a_faulty_alert_is_refused_where_it_is_wrong(service, change, pointer):
+    told = problem(service.post("/v1/alerts", ALERT | change), 422, "invalid")
+    assert [error["pointer"] for error in told["errors"]] == [pointer]
+
+
+def test_one_faulty_item_refuses_the_whole_request(service):
+    items = [FORECAST, FORECAST | {"status": "FAILED"}, FORECAST | {"generated_at": "2999"}]
+    told = problem(service.post(BULK, {"items": items}), 422, "invalid")
+    pointers = [error["pointer"] for error in told["errors"]]
+    assert pointers == ["/body/items/1/status", "/body/items/2/generated_at"]
+    late = [FORECAST, FORECAST | {"generated_at": "2999-01-01T00:00:00Z"}]
+    told = problem(service.post(BULK, {"items": late}), 422, "invalid")
+    assert [error["pointer"] for error in told["errors"]] == ["/body/items/1/generated_at"]
+    assert service.topics.records == []
+
+
+def test_no_error_repeats_what_was_sent(service):
+    """Neither a value nor a name that the caller made up."""
+    canary = "98765432101"
+    body = dict.fromkeys(FORECAST, canary) | {canary: canary, "status": canary}
+    body["projections"] = [canary]
+    for answer in (
+        service.post(body=body),
+        service.post(BULK, {"items": [body]}),
+        service.get(f"/v1/profiles/{canary}"),
+        service.post(body=FORECAST, Idempotency_Key=canary * 30),
+        service.client.post(
+            "/v1/forecasts",
+            content=canary + "{",
+            headers={"X-API-Key": service.keys["all"], "Content-Type": "application/json"},
+        ),
+    ):
+        assert answer.status_code == 422
+        assert canary not in answer.text
+
+
+@pytest.mark.parametrize("body", ["{", "", "[" * 5000, '{"a": NaN}', "1" * 6000])
+def test_what_is_no_json_is_refused(service, body):
+    headers = {"X-API-Key": service.keys["all"], "Content-Type": "application/json"}
+    answer = service.client.post("/v1/forecasts", content=body, headers=headers)
+    assert answer.status_code in (400, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_too_many_items_are_refused(service):
+    told = problem(service.post(BULK, {"items": [FORECAST] * 4}), 422, "invalid")
+    assert told["errors"][0]["pointer"] == "/body/items"
+
+
+def test_a_body_beyond_the_limit_is_refused_by_its_length(service):
+    problem(service.post(body={"padding": "x" * 20_000}), 413, "too-large")
+
+
+def test_a_body_beyond_the_limit_is_refused_though_it_hides_its_length(service):
+
+    async def chunks():
+        for _ in range(100):
+            yield b"x" * 1000
+
+    answer = service.client.post(
+        "/v1/forecasts", content=chunks(), headers={"X-API-Key": service.keys["all"]}
+    )
+    problem(answer, 413, "too-large")
+
+
+def test_an_event_beyond_the_limit_is_refused_before_anything_is_published(service):
+    """Numbers grow when they are written out: 1E15 takes 18 characters."""
+    long = FORECAST | {"projections": [{"a": [1e15] * 1000}]}
+    text = json.dumps({"items": [FORECAST, long]}).replace("1000000000000000.0", "1E15")
+    headers = {"X-API-Key": service.keys["all"], "Content-Type": "application/json"}
+    problem(service.client.post(BULK, content=text, headers=headers), 413, "too-large")
+    assert service.topics.records == []
+
+
+def test_kafka_down_is_told_with_a_time_to_come_back(service):
+    service.topics.fails_from = 0
+    answer = service.post()
+    assert problem(answer, 503, "unavailable")["published"] == []
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_bulk_request_that_kafka_took_in_part_says_which(service):
+    service.topics.fails_from = 2
+    answer = service.post(BULK, {"items": [FORECAST] * 3})
+    assert problem(answer, 503, "unavailable")["published"] == [0, 1]
+
+
+def test_refusal_by_the_registry_is_told_and_nothing_is_published(service):
+    service.registry.refuses = True
+    problem(service.post(), 503, "unavailable")
+    assert service.topics.records == []
+
+
+def test_the_registry_down_is_told_and_nothing_is_published(service):
+    service.registry.close()
+    problem(service.post(), 503, "unavailable")
+    assert service.topics.records == []
+
+
+def test_the_newest_key_schema_is_used_whoever_registered_it(service):
+    """Its id is in the key's bytes, and they decide the partition."""
+    number = service.registry.add(f"{FORECASTS}-key", DEBEZIUM_KEY)
+    service.post()
+    assert key_id(service) == number
+
+
+def test_a_subject_that_debezium_makes_at_the_same_moment_is_found(service):
+    """Apicurio refuses the later of two: what stands there now is what is wanted."""
+    service.registry.forestalled = {
+        f"{FORECASTS}-key": DEBEZIUM_KEY,
+        f"{FORECASTS}-value": json.dumps("string"),
+    }
+    assert service.post().status_code == 202
+    (number, text), *more = service.registry.subjects[f"{FORECASTS}-key"]
+    assert (key_id(service), text, more) == (number, DEBEZIUM_KEY, [])
+
+
+def key_id(service):
+    return int.from_bytes(service.topics.records[0][1][1:5], "big")
+
+
+def test_an_unexpected_failure_says_nothing_of_its_own(service, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("row 98765432101")
+
+    monkeypatch.setattr(service.topics, "publish", fails)
+    answer = service.post()
+    problem(answer, 500, "internal")
+    assert "98765432101" not in answer.text

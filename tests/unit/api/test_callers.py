@@ -1,0 +1,364 @@
+"""Who gets in, who does not, and how often."""
+
+import hmac
+import json
+import os
+import threading
+import time
+from base64 import urlsafe_b64encode
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from joserfc import jwt
+from joserfc.jwk import KeySet, RSAKey
+
+from sink_runner.api.limits import RateLimit
+from sink_runner.api.problems import ProblemError
+from sink_runner.api.tokens import KeyUrl
+from sink_runner.config.api import OAuth
+from sink_runner.config.values import Reader, SettingError
+
+from ...support.api_service import FAMILY
+from .test_callbacks import problem
+
+ISSUER, AUDIENCE = "https://issuer.example", "sink"
+
+
+@pytest.fixture(scope="module")
+def key():
+    return RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})
+
+
+@pytest.fixture
+def jwks(tmp_path, key):
+    path = tmp_path / "jwks.json"
+    path.write_text(json.dumps(KeySet([key]).as_dict(private=False)))
+    return path
+
+
+@pytest.fixture
+def trusting(serve, jwks):
+    """A service that believes the issuer's tokens."""
+    return serve(
+        f'[api.oauth]\nissuer = "{ISSUER}"\naudience = "{AUDIENCE}"\njwks_file = "{jwks}"\n'
+        "leeway_seconds = 5\n"
+    )
+
+
+def token(key, *, algorithm="RS256", kid="one", typ="at+jwt", **changed):
+    now = int(time.time())
+    claims = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "subject-all",
+        "scope": "forecasts:write profiles:read",
+        "exp": now + 60,
+        "iat": now,
+    }
+    claims |= changed
+    told = {name: value for name, value in claims.items() if value is not None}
+    header = {"alg": algorithm, "kid": kid} | ({"typ": typ} if typ else {})
+    return jwt.encode(header, told, key, algorithms=[algorithm], default_type=None)
+
+
+def with_token(service, text):
+    return service.post(key=None, Authorization=f"Bearer {text}")
+
+
+def test_nobody_gets_in_without_credentials(service):
+    answer = service.post(key=None)
+    problem(answer, 401, "unauthorized")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_an_unknown_key_is_refused_before_the_body_is_looked_at(service):
+    problem(service.post(body={"no": "forecast"}, key="sink_wrong"), 401, "unauthorized")
+
+
+def test_two_credentials_are_refused(service):
+    problem(service.post(Authorization="Bearer x"), 401, "unauthorized")
+
+
+def test_a_caller_without_the_scope_is_refused(service):
+    problem(service.post(key="none"), 403, "forbidden")
+    problem(service.get(f"/v1/profiles/{FAMILY}", key="none"), 403, "forbidden")
+
+
+def test_the_stored_hash_is_no_key(service):
+    stored = service.services.api.clients["all"].key_hash
+    problem(service.post(key=stored), 401, "unauthorized")
+
+
+def test_a_valid_token_gets_in(trusting, key):
+    assert with_token(trusting, token(key)).status_code == 202
+
+
+def test_a_token_has_no_more_scopes_than_it_says(trusting, key):
+    problem(with_token(trusting, token(key, scope="profiles:read")), 403, "forbidden")
+    problem(with_token(trusting, token(key, scope=None)), 403, "forbidden")
+
+
+def test_a_token_has_no_more_scopes_than_its_client(trusting, key):
+    problem(with_token(trusting, token(key, sub="subject-none")), 403, "forbidden")
+
+
+def test_a_token_of_somebody_unknown_is_refused(trusting, key):
+    problem(with_token(trusting, token(key, sub="stranger")), 403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"exp": int(time.time()) - 60},
+        {"exp": None},
+        {"exp": 10**300},
+        {"exp": 1e300},
+        {"exp": int(time.time()) + 2 * 86_400},
+        {"exp": float("nan")},
+        {"exp": float("inf")},
+        {"exp": -1},
+        {"exp": True},
+        {"exp": str(int(time.time()) + 60)},
+        {"exp": [int(time.time()) + 60]},
+        {"iat": float("nan")},
+        {"iat": int(time.time()) + 86_400},
+        {"nbf": float("nan")},
+        {"nonce": "n-0S6_WzA2Mj"},
+        {"at_hash": "MTIzNDU2Nzg5MDEyMzQ1Ng"},
+        {"c_hash": "LDktKdoQak3Pk0cnXxCltA"},
+        {"typ_": "ID"},
+        {"token_use": "id"},
+        {"sub": 1},
+        {"nbf": int(time.time()) + 86_400},
+        {"iss": "https://other.example"},
+        {"iss": None},
+        {"aud": "other"},
+        {"aud": None},
+    ],
+    ids=lambda changed: next(iter(changed)),  # the times are not the same in two processes
+)
+def test_a_token_with_a_wrong_claim_is_refused(trusting, key, changed):
+    changed = {name.rstrip("_"): value for name, value in changed.items()}
+    problem(with_token(trusting, token(key, **changed)), 401, "unauthorized")
+
+
+@pytest.mark.parametrize("typ", ["JWT", None, "id_token+jwt", "logout+jwt", "dpop+jwt", ""])
+def test_a_token_of_another_type_is_refused(trusting, key, typ):
+    """RFC 9068, section 4: an ID token is signed by the same key, and any client may have it."""
+    answer = with_token(trusting, token(key, typ=typ))
+    problem(answer, 401, "unauthorized")
+    assert "api.oauth.token_types" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt"])
+def test_an_access_token_is_told_by_its_type(trusting, key, typ):
+    assert with_token(trusting, token(key, typ=typ)).status_code == 202
+
+
+def test_an_issuer_without_that_type_can_be_believed(serve, jwks, key):
+    old = serve(
+        f'[api.oauth]\nissuer = "{ISSUER}"\naudience = "{AUDIENCE}"\njwks_file = "{jwks}"\n'
+        'token_types = ["at+jwt", "JWT"]\n'
+    )
+    for typ in ("JWT", None, "at+jwt"):
+        assert with_token(old, token(key, typ=typ)).status_code == 202
+    for claim in ({"nonce": "x"}, {"at_hash": "x"}, {"token_use": "id"}):
+        problem(with_token(old, token(key, typ="JWT", **claim)), 401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"scope": ["profiles:read", "forecasts:write"]},
+        {"scope": None, "scp": ["forecasts:write"]},
+        {"scope": None, "scp": "profiles:read forecasts:write"},
+        {"scope": [1, None, {}, "forecasts:write"]},
+    ],
+    ids=["list", "scp-list", "scp-text", "mixed"],
+)
+def test_scopes_may_be_a_list(trusting, key, claims):
+    assert with_token(trusting, token(key, **claims)).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "scope", [1, {"forecasts:write": 1}, "forecasts:writes", ["x"], [[]], True]
+)
+def test_scopes_of_another_form_are_none(trusting, key, scope):
+    problem(with_token(trusting, token(key, scope=scope)), 403, "forbidden")
+
+
+@pytest.mark.filterwarnings("ignore:Key size")
+def test_a_short_rsa_key_is_not_believed(trusting, jwks, key):
+    weak = RSAKey.import_key(rsa.generate_private_key(65537, 1024), {"kid": "weak"})
+    jwks.write_text(json.dumps(KeySet([key, weak]).as_dict(private=False)))
+    os.utime(jwks, ns=(1, 1))
+    problem(with_token(trusting, token(weak, kid="weak")), 401, "unauthorized")
+    assert with_token(trusting, token(key)).status_code == 202
+
+
+def test_a_token_signed_by_another_key_is_refused(trusting):
+    other = RSAKey.generate_key(2048, {"kid": "one"})
+    problem(with_token(trusting, token(other)), 401, "unauthorized")
+    problem(with_token(trusting, token(other, kid="two")), 401, "unauthorized")
+
+
+def test_a_token_signed_with_the_public_key_as_a_password_is_refused(trusting, key):
+    """The oldest trick: the verifier is made to take a public key for a shared secret."""
+    header, payload = '{"alg":"HS256","kid":"one"}', token(key).split(".")[1]
+    signed = f"{urlsafe_b64encode(header.encode()).decode().rstrip('=')}.{payload}"
+    signature = hmac.digest(key.as_pem(private=False), signed.encode(), "sha256")
+    text = f"{signed}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
+    problem(with_token(trusting, text), 401, "unauthorized")
+
+
+def test_a_token_without_signature_is_refused(trusting, key):
+    header, payload, _ = token(key).split(".")
+    none = "eyJhbGciOiJub25lIn0"  # {"alg":"none"}
+    for text in (f"{none}.{payload}.", f"{header}.{payload}.", "a.b.c", "", "x" * 5000):
+        problem(with_token(trusting, text), 401, "unauthorized")
+
+
+def test_a_good_signature_of_an_algorithm_that_is_not_listed_is_refused(trusting, key):
+    problem(with_token(trusting, token(key, algorithm="PS256")), 401, "unauthorized")
+
+
+def test_no_tokens_are_believed_where_no_issuer_is_named(service, key):
+    problem(with_token(service, token(key)), 401, "unauthorized")
+
+
+def test_a_new_key_in_the_file_is_seen(trusting, jwks):
+    new = RSAKey.generate_key(2048, {"kid": "two"})
+    problem(with_token(trusting, token(new, kid="two")), 401, "unauthorized")
+    jwks.write_text(json.dumps(KeySet([new]).as_dict(private=False)))
+    os.utime(jwks, ns=(1, 1))
+    assert with_token(trusting, token(new, kid="two")).status_code == 202
+
+
+def test_a_missing_file_of_keys_is_our_fault_and_not_the_caller_s(trusting, key, jwks):
+    jwks.unlink()
+    problem(with_token(trusting, token(key)), 503, "unavailable")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"jwks_url": "https://x.example", "jwks_file": "x"},
+        {"jwks_url": "https://x.example", "algorithms": ["HS256"]},
+        {"jwks_url": "https://x.example", "algorithms": ["none"]},
+        {"jwks_url": "https://x.example", "algorithms": []},
+        {"jwks_url": "https://x.example", "token_types": []},
+        {"jwks_url": "https://x.example", "token_types": ["id_token"]},
+        {"jwks_url": "http://x.example/keys"},
+        {"jwks_url": "http://127.0.0.1/keys"},
+        {"jwks_url": "http://x.example/keys", "allow_plaintext_jwks": True},
+        {"jwks_url": "http://127.0.0.1@x.example/keys", "allow_plaintext_jwks": True},
+        {"jwks_url": "http://127.0.0.1.x.example/keys", "allow_plaintext_jwks": True},
+        {"jwks_url": "ftp://127.0.0.1/keys", "allow_plaintext_jwks": True},
+        {"jwks_url": "/etc/keys.json"},
+    ],
+)
+def test_an_issuer_that_could_not_be_checked_is_a_fault_of_the_configuration(settings):
+    table = {"issuer": ISSUER, "audience": AUDIENCE, **settings}
+    with pytest.raises(SettingError):
+        Reader().read(OAuth, table, "api.oauth")
+
+
+class TestKeysBehindAUrl:
+    @pytest.fixture
+    def issuer(self, key):
+        """A server of keys that counts how often it is asked, and can fail."""
+        state = {"asked": 0, "status": 200, "keys": KeySet([key]).as_dict(private=False)}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                state["asked"] += 1
+                told = json.dumps(state["keys"]).encode()
+                self.send_response(state["status"])
+                self.send_header("Content-Length", str(len(told)))
+                self.end_headers()
+                self.wfile.write(told)
+
+            def log_message(self, *_):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        state["url"] = f"http://127.0.0.1:{server.server_address[1]}/"
+        yield state
+        server.shutdown()
+        server.server_close()
+
+    @pytest.fixture
+    def source(self, issuer):
+        self.now = 0.0
+        oauth = OAuth(
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            jwks_url=issuer["url"],
+            allow_plaintext_jwks=True,
+            refresh_seconds=300.0,
+        )
+        return KeyUrl(oauth, clock=lambda: self.now)
+
+    def test_are_fetched_once_and_again_when_they_are_old(self, issuer, source):
+        for self.now in (0.0, 100.0, 299.0):
+            source.keys(afresh=False)
+        assert issuer["asked"] == 1
+        self.now = 301.0
+        source.keys(afresh=False)
+        assert issuer["asked"] == 2
+
+    def test_are_fetched_for_an_unknown_one_but_not_as_often_as_a_stranger_likes(
+        self, issuer, source
+    ):
+        source.keys(afresh=False)
+        for self.now in (1.0, 5.0, 11.0, 12.0, 13.0):
+            source.keys(afresh=True)
+        assert issuer["asked"] == 2
+
+    def test_serve_on_while_the_issuer_is_down(self, issuer, source):
+        assert [key.kid for key in source.keys(afresh=False)] == ["one"]
+        issuer["status"], self.now = 500, 400.0
+        assert [key.kid for key in source.keys(afresh=False)] == ["one"]
+
+    def test_that_never_came_are_our_fault(self, issuer, source):
+        issuer["status"] = 500
+        with pytest.raises(ProblemError) as caught:
+            source.keys(afresh=False)
+        assert caught.value.status == 503
+        issuer["keys"], issuer["status"], self.now = {"keys": "nonsense"}, 200, 20.0
+        with pytest.raises(ProblemError):
+            source.keys(afresh=False)
+
+
+def test_a_caller_that_sends_too_much_is_told_when_to_go_on(serve):
+    slow = serve("")
+    slow.services.rates._burst, slow.services.rates._rate = 2, 0.5
+    assert [slow.post().status_code for _ in range(2)] == [202, 202]
+    answer = slow.post()
+    problem(answer, 429, "too-many-requests")
+    assert answer.headers["retry-after"] == "2"
+    assert slow.post(key="groupless").status_code == 202
+
+
+def test_a_bucket_fills_with_time_and_not_beyond_its_brim():
+    now = [0.0]
+    limit = RateLimit(rate=1, burst=2, clock=lambda: now[0])
+
+    def passed(count):
+        done = 0
+        for _ in range(count):
+            try:
+                limit.take("caller")
+            except ProblemError:
+                continue
+            done += 1
+        return done
+
+    assert passed(5) == 2
+    now[0] = 1.0
+    assert passed(5) == 1
+    now[0] = 100.0
+    assert passed(5) == 2

@@ -1,0 +1,322 @@
+"""`sink-runner policies`: check, show, pull and push, as a person types them."""
+
+import json
+import shutil
+
+import pytest
+
+from ...stack.ranger.cases import DEFINITION, OWN
+from ...support.ranger_admin import PASSWORD, USER, admin
+
+PLUGIN = """
+from sink_runner.plugin import *
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="smart_warehouse.public.golden_records", target="smart_citizen.public.profile_data",
+        key=("record_id",), conflict=source_wins(),
+        columns=(Column("record_id", "gr_id"), {columns}),
+    )
+"""
+MASKED = 'Column("jan_aadhaar"), Column("city", "city_village"), Column("district_id")'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shutil.copytree(OWN, tmp_path / "policies")
+    return tmp_path / "policies"
+
+
+@pytest.fixture
+def ranger():
+    with admin() as made:
+        yield made
+
+
+@pytest.fixture
+def policies(call, configured, folder, ranger, site):
+    """Call the command with one mapping, whose columns are given."""
+
+    def run(*argv, columns=MASKED, url=None, more=""):
+        if not (site.folder / "sink_people_people_for_tests.py").exists():
+            site.plugin("people", PLUGIN.format(columns=columns))
+        settings = (
+            f'\n[policies]\ndirectory = "{folder}"\nadmin = "{ranger.url if url is None else url}"'
+            f'\nuser = "{USER}"\npassword = "{PASSWORD}"\nallow_plaintext_credentials = true'
+            f"\n{more}\n"
+        )
+        configured("people", more=settings)
+        return call("policies", *argv)
+
+    return run
+
+
+def edit(folder, change):
+    path = folder / "policies.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+# -- check -------------------------------------------------------------------------------------
+
+
+def test_check_says_that_all_holds(policies):
+    code, out, _ = policies("check")
+    assert code == 0
+    assert out.startswith("version 1 (")
+    assert out.endswith("17 policies, 1 mappings, 0 faults, 0 warnings\n")
+
+
+def test_check_names_a_personal_column_without_policy(policies):
+    code, out, _ = policies("check", columns='Column("age")')
+    assert code == 1
+    assert "mapping 'people': smart_warehouse.public.golden_records.age is classified BIRTH" in out
+
+
+def test_check_warns_of_what_looks_personal_and_fails_if_it_is_to_be_strict(policies):
+    columns = 'Column("nickname")'
+    code, out, _ = policies("check", columns=columns)
+    assert code == 0
+    assert "golden_records.nickname looks personal and is not classified" in out
+    code, out, _ = policies("check", "--strict", "--json")
+    assert code == 1
+    assert len(json.loads(out)["warnings"]) == 2  # the source's column and the target's
+
+
+def test_check_refuses_what_is_ambiguous(policies, folder):
+    def copy_first(content):
+        first = content["policies"][0]
+        item = first["dataMaskPolicyItems"][0] | {"dataMaskInfo": {"dataMaskType": "MASK_NONE"}}
+        both = {**first, "id": 99, "name": "other", "dataMaskPolicyItems": [item]}
+        content["policies"].append(both)
+
+    edit(folder, copy_first)
+    code, _, err = policies("check")
+    assert code == 78
+    assert "policies 1 (golden record: Jan Aadhaar) and 99 (other) decide differently" in err
+
+
+def test_check_takes_the_key_of_a_hash_from_the_configuration(policies, folder):
+    """As the runner does, wherever the file says that it is."""
+
+    def hashed(content):
+        content["policies"][0]["dataMaskPolicyItems"][0]["dataMaskInfo"] = {
+            "dataMaskType": "MASK_HASH"
+        }
+
+    edit(folder, hashed)
+    code, _, err = policies("check")
+    assert code == 78
+    assert "policies.key" in err
+    (folder / "key").write_text("k" * 32)
+    code, _, err = policies("check", more=f'key = {{ file = "{folder}/key" }}')
+    assert (code, err) == (0, "")
+
+
+# -- show --------------------------------------------------------------------------------------
+
+
+def test_show_lists_personal_columns_with_mask_and_policy(policies):
+    code, out, _ = policies("show", "--json")
+    assert code == 0
+    number, city = json.loads(out)
+    assert number == {
+        "mapping": "people",
+        "source": "smart_warehouse.public.golden_records.jan_aadhaar",
+        "target": "smart_citizen.public.profile_data.jan_aadhaar",
+        "user": None,
+        "groups": ["smart_citizen"],
+        "tags": ["AADHAAR"],
+        "seen": "show_last({col}, 4, '****-****-')",
+        "mask": "CUSTOM",
+        "expression": "show_last({col}, 4, '****-****-')",
+        "policy_id": 1,
+        "policy_version": 1,
+        "fault": None,
+    }
+    assert (city["seen"], city["policy_id"]) == ("MASK_NONE", 4)
+
+
+def test_show_all_lists_what_is_nobody_s_as_well(policies):
+    code, out, _ = policies("show", "--all", "--json", "people")
+    assert [line["seen"] for line in json.loads(out)][::3] == ["as it is", "as it is"]
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("whom", "seen"),
+    [
+        (("--user", "portal-operator"), ["show_last({col}, 4, '****-****-')", "MASK_NONE"]),
+        (("--user", "stranger"), ["hidden", "hidden"]),
+        (("--group", "smart_citizen"), ["show_last({col}, 4, '****-****-')", "MASK_NONE"]),
+        (("--group", "analysts"), ["hidden", "hidden"]),
+    ],
+)
+def test_show_tells_what_somebody_else_would_see(policies, whom, seen):
+    _, out, _ = policies("show", "--json", *whom)
+    assert [line["seen"] for line in json.loads(out)] == seen
+
+
+@pytest.mark.parametrize(("text", "found"), [("aadhaar", 1), ("CITY*", 1), ("x", 0), ("c*y", 1)])
+def test_show_finds_columns_by_their_name(policies, text, found):
+    _, out, _ = policies("show", "--json", "--column", text)
+    assert len(json.loads(out)) == found
+
+
+def test_show_is_a_table_for_people(policies):
+    code, out, _ = policies("show")
+    assert code == 0
+    for word in ("mapping", "sees", "policy", "people", "1 v1"):
+        assert word in out
+
+
+@pytest.mark.parametrize("constant", ["[redacted]", "[/]", "[b]x[/b]", ":cat:"])
+def test_show_tells_a_constant_as_it_is(policies, folder, constant):
+    def hide_all(content):
+        mask = {"dataMaskType": "CUSTOM", "valueExpr": f"'{constant}'"}
+        content["policies"][0]["dataMaskPolicyItems"][0]["dataMaskInfo"] = mask
+
+    edit(folder, hide_all)
+    code, out, err = policies("show", "--column", "aadhaar")
+    assert (code, err) == (0, "")
+    assert constant in out
+
+
+def test_show_refuses_a_name_that_is_not_on(policies):
+    code, _, err = policies("show", "peple")
+    assert code == 78
+    assert "'peple' is off" in err
+
+
+# -- push and pull -----------------------------------------------------------------------------
+
+
+def test_push_makes_service_and_policies_and_pull_brings_the_versions(policies, ranger, folder):
+    code, out, _ = policies("push", "--yes")
+    assert code == 0
+    assert "create service 'sink_prod'" in out
+    assert len(ranger.policies) == 1 + 17
+    assert ranger.definitions["sink"] == DEFINITION
+    code, out, _ = policies("push")
+    assert (code, out) == (0, "Ranger's masking policies say the same\n")
+    code, out, _ = policies("pull", "--yes")
+    assert code == 0
+    assert out.startswith("no policy says anything else") or "all - database" in out
+    assert json.loads((folder / "policies.json").read_text()) == ranger.downloaded("sink_prod")
+    assert policies("check")[0] == 0
+    assert policies("push")[1] == "Ranger's masking policies say the same\n"
+
+
+def test_push_shows_and_asks_before_it_sends(policies, ranger, folder):
+    policies("push", "--yes")
+    edit(folder, lambda content: content["policies"][0].update(description="other words"))
+    asked = len(ranger.asked)
+    code, out, _ = policies("push", "--dry-run")
+    assert code == 0
+    assert "update policy 'golden record: Jan Aadhaar'" in out
+    assert '+  "description": "other words",' in out.splitlines()
+    code, _, err = policies("push")  # nobody is at the keyboard
+    assert code == 78
+    assert "--yes" in err
+    assert {line.split()[0] for line in ranger.asked[asked:]} == {"GET"}
+    assert policies("push", "--yes")[0] == 0
+    (changed,) = [policy for policy in ranger.policies if policy["version"] == 2]
+    assert changed["description"] == "other words"
+
+
+def test_push_leaves_what_only_ranger_has_unless_it_is_to_delete_it(policies, ranger, folder):
+    policies("push", "--yes")
+    edit(folder, lambda content: content["policies"].pop())
+    assert "only in Ranger, and left there: 'forecast: projections" in policies("push", "--yes")[1]
+    assert len(ranger.policies) == 1 + 17
+    assert policies("push", "--yes", "--delete")[0] == 0
+    assert len(ranger.policies) == 1 + 16
+
+
+def test_push_sends_nothing_that_could_not_be_used_here(policies, ranger, folder):
+    edit(folder, lambda content: content["policies"][0].update(polcyPriority=1))
+    code, _, err = policies("push", "--yes")
+    assert code == 78
+    assert "polcyPriority" in err
+    assert ranger.asked == []
+
+
+@pytest.mark.parametrize("spoil", ["denied", "bare", "away"])
+def test_pull_replaces_nothing_by_what_cannot_be_used(policies, ranger, folder, spoil):
+    policies("push", "--yes")
+    before = (folder / "policies.json").read_bytes()
+    match spoil:
+        case "denied":
+            ranger.policies[0]["denyPolicyItems"] = [{"users": ["x"]}]
+        case "bare":  # a good set, but one that leaves a column of ours without policy
+            ranger.policies = [
+                it for it in ranger.policies if it["name"] != "golden record: identity"
+            ]
+        case "away":
+            ranger.down = 503
+    code, out, err = policies("pull", "--yes")
+    assert code in (1, 78)
+    assert "replaced" not in out
+    assert {"denied": "denyPolicyItems", "bare": "city_village", "away": "unavailable"}[
+        spoil
+    ] in err
+    assert (folder / "policies.json").read_bytes() == before
+
+
+def test_pull_can_only_show(policies, ranger, folder):
+    policies("push", "--yes")
+    before = (folder / "policies.json").read_bytes()
+    ranger.policies[1]["description"] = "said in Ranger"
+    code, out, _ = policies("pull", "--dry-run")
+    assert code == 0
+    assert "said in Ranger" in out
+    assert (folder / "policies.json").read_bytes() == before
+
+
+def test_without_an_url_there_is_nothing_to_exchange_with(policies):
+    for command in ("pull", "push"):
+        code, _, err = policies(command, url="")
+        assert code == 78
+        assert "policies.admin is not set" in err
+
+
+@pytest.mark.parametrize("command", ["check", "show", "pull", "push"])
+def test_every_command_teaches(call, command):
+    code, out, _ = call("policies", command, "--help")
+    assert code == 0
+    assert f"  sink-runner policies {command}" in out.split("examples:")[1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"policyVersion": 1},
+        {"policyVersion": 1, "policies": None},
+        {"policyVersion": 1, "policies": [{}, 7]},
+    ],
+    ids=str,
+)
+def test_pull_mends_a_folder_that_is_no_good(policies, ranger, folder, content):
+    policies("push", "--yes")
+    (folder / "policies.json").write_text(json.dumps({"serviceName": "sink_prod", **content}))
+    code, _, err = policies("pull", "--yes")
+    assert (code, err) == (0, "")
+    assert json.loads((folder / "policies.json").read_text()) == ranger.downloaded("sink_prod")
+
+
+@pytest.mark.parametrize("content", [{}, {"serviceName": 7}, {"serviceName": ""}], ids=str)
+def test_without_a_service_s_name_nothing_can_be_asked(policies, folder, content):
+    (folder / "policies.json").write_text(json.dumps(content))
+    code, _, err = policies("pull", "--yes")
+    assert code == 78
+    assert "policies.json: serviceName must be given" in err
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "nonsense", "http://", "http://x:99999"])
+def test_what_is_no_url_is_told(policies, url):
+    code, _, err = policies("pull", "--yes", url=url)
+    assert code == 78
+    assert "policies: admin: expected http://host:port" in err
+    assert len(err.splitlines()) == 1

@@ -1,0 +1,248 @@
+"""Policies go to Ranger Admin and come back whole, through Ranger's own client."""
+
+import copy
+import json
+import shutil
+
+import pytest
+
+from sink_runner.errors import AccessError, ConfigError, PolicyError, RetriableError
+from sink_runner.masking.admin import connect
+from sink_runner.masking.exchange import Action, meant, plan, put, tried
+from sink_runner.masking.policy import load_policies
+from sink_runner.masking.policy_renewal import Renewal
+from sink_runner.masking.policy_watch import PolicyWatch
+
+from ...stack.ranger.cases import DEFINITION, OWN
+from ...support.ranger_admin import admin, signed_in
+
+SERVICE = "sink_prod"
+OURS = json.loads((OWN / "policies.json").read_text())
+
+
+@pytest.fixture
+def ranger():
+    with admin() as made:
+        yield made
+
+
+@pytest.fixture
+def client(ranger):
+    return connect(signed_in(ranger.url), SERVICE)
+
+
+@pytest.fixture
+def served(ranger):
+    """An Admin that has our service and our policies."""
+    ranger.add_service(SERVICE, DEFINITION)
+    for policy in OURS["policies"]:
+        ranger.add(policy)
+    return ranger
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shutil.copytree(OWN, tmp_path / "policies")
+    return tmp_path / "policies"
+
+
+# What the client's own models would drop, or turn into something else.
+RICH = {
+    "validitySchedules": [
+        {"timeZone": "UTC", "recurrences": [{"schedule": {"hour": "9"}, "interval": {"hours": 8}}]}
+    ],
+    "additionalResources": [{"table": {"values": ["x"]}}],
+    "policyLabels": ["personal"],
+    "somethingNew": {"deep": [{"er": [1, 2.5, None, False]}]},
+    "options": {"POLICY_VALIDITY_SCHEDULES": "kept"},
+    "description": "नाम — Ünïcode",
+}
+
+
+def test_nothing_is_dropped_on_the_way_there_and_back(served, client):
+    """The JSON is the truth: the client's models know neither these fields nor their order."""
+    sent = {**OURS["policies"][0], "name": "rich", "isEnabled": False, "service": SERVICE, **RICH}
+    stored = client.create(sent)
+    for found in (stored, client.policies()[-1], client.download()["policies"][-1]):
+        assert {name: found[name] for name in RICH} == RICH
+    changed = {**stored, "description": "other"}
+    assert client.update(stored["id"], changed)["somethingNew"] == RICH["somethingNew"]
+
+
+def test_the_client_s_models_would_have_dropped_some_of_it():
+    """Why they are not used; if this fails, they have learnt."""
+    from apache_ranger.model.ranger_policy import RangerPolicy  # noqa: PLC0415
+    from apache_ranger.utils import type_coerce  # noqa: PLC0415
+
+    modelled = json.loads(json.dumps(type_coerce(copy.deepcopy(RICH), RangerPolicy)))
+    assert "somethingNew" not in modelled
+    assert "recurrences" not in str(modelled)
+
+
+def test_what_is_known_is_not_sent_again(served, client):
+    version = client.download()["policyVersion"]
+    assert client.download(version) is None
+    served.add({**OURS["policies"][0], "name": "another"})
+    assert client.download(version)["policyVersion"] == version + 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 302])
+def test_a_refusal_is_told_with_its_status_and_nothing_is_printed(served, client, status, capsys):
+    """To the client, 404 and 503 and 304 are all None, and it prints what it cannot parse."""
+    served.down = status
+    for call in (client.download, client.policies):
+        with pytest.raises(PolicyError, match=f"Ranger Admin answered {status} to GET"):
+            call()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_client_is_told_with_its_status(served, client, status, capsys):
+    served.down = status
+    with pytest.raises(AccessError, match=rf"refuses user 'admin' \(status {status}\): check pol"):
+        client.download()
+    assert capsys.readouterr().out == ""
+
+
+def test_an_admin_that_is_away_may_come_back(served, client):
+    served.down = 503
+    with pytest.raises(RetriableError, match="unavailable"):
+        client.download()
+    nobody = connect(signed_in("http://127.0.0.1:9"), SERVICE)
+    with pytest.raises(RetriableError, match="does not answer: ConnectionError"):
+        nobody.download()
+
+
+def test_a_wrong_password_is_refused(served):
+    with pytest.raises(AccessError, match=r"refuses user 'admin' .*401.*Authentication Failed"):
+        connect(signed_in(served.url, password="guess"), SERVICE).policies()
+
+
+def test_an_unknown_service_is_a_refusal_and_no_empty_set(ranger, client):
+    with pytest.raises(PolicyError, match="404"):
+        client.download()
+
+
+def test_no_url_is_a_fault_of_the_set_up():
+    with pytest.raises(ConfigError, match=r"policies\.admin is not set"):
+        connect(signed_in(""), SERVICE)
+
+
+# -- comparing ---------------------------------------------------------------------------------
+
+
+def test_what_ranger_fills_in_is_no_difference(served, client):
+    assert plan(OURS["policies"], client.policies()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"isEnabled": False},
+        {"policyPriority": 1},
+        {"description": "other"},
+        {"policyLabels": ["x"]},
+        {"resources": {**OURS["policies"][0]["resources"], "table": {"values": ["y"]}}},
+        {"dataMaskPolicyItems": []},
+    ],
+    ids=str,
+)
+def test_what_was_changed_is_found(served, client, change):
+    theirs = client.policies()
+    mine = [{**OURS["policies"][0], **change}, *OURS["policies"][1:]]
+    (step,) = plan(mine, theirs)
+    assert (step.action, step.name) == (Action.UPDATE, OURS["policies"][0]["name"])
+    assert len(step.diff) > 2
+    assert step.sent["guid"] == theirs[1]["guid"]
+
+
+def test_an_access_that_is_denied_is_not_one_that_is_allowed():
+    assert meant([{"isAllowed": False}]) != meant([{}])
+    assert meant([{"level": 0}]) != meant([{}])
+    assert meant({"isExcludes": False, "zoneName": "", "options": {}}) == {}
+
+
+def test_policies_of_one_side_only_are_made_or_left(served, client):
+    theirs = client.policies()
+    created, kept = plan([{**OURS["policies"][0], "name": "new"}], theirs[:2])
+    assert (created.action, kept.action) == (Action.DELETE, Action.CREATE)
+    assert "all - " not in created.name + kept.name  # the access policy is Ranger's own affair
+
+
+# -- following ---------------------------------------------------------------------------------
+
+
+def test_the_folder_follows_what_ranger_says(served, client, folder):
+    renew = Renewal(folder, client)
+    renew()
+    found = json.loads((folder / "policies.json").read_text())
+    assert found == client.download()
+    assert load_policies(folder).version == served.version
+    before = (folder / "policies.json").stat().st_mtime_ns
+    renew()
+    assert (folder / "policies.json").stat().st_mtime_ns == before
+    number = next(policy["id"] for policy in served.policies if "mobile" in policy["name"])
+    changed = json.loads(json.dumps(OURS["policies"][1]))
+    changed["dataMaskPolicyItems"][0]["dataMaskInfo"] = {"dataMaskType": "MASK_NULL"}
+    client.update(number, changed)
+    renew()
+    mask = load_policies(folder).mask_for(
+        "smart_warehouse", "public", "golden_records", "mobile_number", "smart_citizen"
+    )
+    assert (mask.kind, mask.policy_version) == ("MASK_NULL", 2)
+
+
+def test_a_bad_set_from_ranger_leaves_the_folder_as_it_is(served, client, folder):
+    before = (folder / "policies.json").read_bytes()
+    served.add({**OURS["policies"][0], "name": "x", "denyPolicyItems": [{}], "policyType": 0})
+    with pytest.raises(PolicyError, match=r"\(x\)"):
+        Renewal(folder, client)()
+    assert (folder / "policies.json").read_bytes() == before
+    assert [path.name for path in folder.glob(".policies-*")] == []
+
+
+def test_a_set_is_tried_before_it_is_put_in_place(folder):
+    assert tried(folder, OURS | {"policyVersion": 77}).version == 77
+    assert load_policies(folder).version == OURS["policyVersion"]
+    put(folder, OURS | {"policyVersion": 77})
+    assert load_policies(folder).version == 77
+    assert (folder / "policies.json").stat().st_mode & 0o777 == 0o644
+
+
+def drifted(folder):
+    """As a deploy does that puts another set in place."""
+    mine = json.loads((folder / "policies.json").read_text())
+    mine["policies"] = mine["policies"][1:]
+    (folder / "policies.json").write_text(json.dumps(mine))
+
+
+@pytest.mark.parametrize("spoil", [drifted, lambda folder: (folder / "policies.json").unlink()])
+def test_a_folder_that_changes_by_itself_is_put_right(served, client, folder, spoil):
+    """Ranger answers that nothing is newer, which is no word on what the folder has."""
+    renew = Renewal(folder, client)
+    renew()
+    spoil(folder)
+    renew()
+    assert json.loads((folder / "policies.json").read_text()) == served.downloaded(SERVICE)
+
+
+def test_the_policies_that_hold_are_ranger_s_whatever_the_folder_becomes(served, client, folder):
+    watch = PolicyWatch(folder, download=Renewal(folder, client))
+    watch.look()
+    held = watch.current().digest
+    drifted(folder)
+    watch.look()
+    assert watch.current().digest == held
+
+
+def test_while_ranger_is_away_the_folder_is_not_taken_up(served, client, folder):
+    watch = PolicyWatch(folder, download=Renewal(folder, client))
+    watch.look()
+    held = watch.current().digest
+    drifted(folder)
+    served.down = 503
+    watch.look()
+    assert watch.current().digest == held
+    served.down = 0
+    watch.look()
+    assert json.loads((folder / "policies.json").read_text()) == served.downloaded(SERVICE)

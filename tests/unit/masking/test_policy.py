@@ -1,0 +1,277 @@
+"""Policies: who sees what, as Ranger decides it, and what is refused rather than guessed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sink_runner.errors import PolicyError
+from sink_runner.masking.policy import ColumnName, load_policies
+from sink_runner.masking.policy_resource import Pattern
+
+OWN = Path(__file__).parents[3] / "ranger-policies"
+KEY = "0123456789abcdef0123456789abcdef"
+JAN_AADHAAR = ColumnName("w", "public", "people", "jan_aadhaar")
+
+
+def an_item(kind="MASK", expression=None, **changes):
+    info = {"dataMaskType": kind} | ({"valueExpr": expression} if expression else {})
+    accesses = [{"type": "select", "isAllowed": True}]
+    return {"accesses": accesses, "groups": ["portal"], "dataMaskInfo": info} | changes
+
+
+def resources(database="w", schema="public", table="people", column="jan_aadhaar", **excluded):
+    names = {"database": database, "schema": schema, "table": table, "column": column}
+    return {
+        level: {"values": [value] if isinstance(value, str) else value}
+        | ({"isExcludes": True} if excluded.get(f"not_{level}") else {})
+        for level, value in names.items()
+    }
+
+
+def a_policy(number=1, *items, over=None, **changes):
+    return {
+        "id": number,
+        "version": 7,
+        "name": f"policy {number}",
+        "policyType": 1,
+        "resources": over or resources(),
+        "dataMaskPolicyItems": list(items or [an_item()]),
+    } | changes
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A policy directory to spoil: the service definition is the real one."""
+    shutil.copy(OWN / "servicedef-sink.json", tmp_path)
+    classify(tmp_path, {"w.public.people": {"jan_aadhaar": ["ID"]}})
+    return tmp_path
+
+
+def classify(directory, columns, tags=("ID",), **changes):
+    content = {"tags": dict.fromkeys(tags, "what it means"), "columns": columns} | changes
+    (directory / "classification.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def load(directory):
+    def load(*policies, key=KEY, **changes):
+        content = {"serviceName": "s", "policyVersion": 42, "policies": list(policies)} | changes
+        (directory / "policies.json").write_text(json.dumps(content))
+        return load_policies(directory, key)
+
+    return load
+
+
+def kind_for(policies, group="portal", name=JAN_AADHAAR, **reader):
+    mask = policies.mask_for(*name, group, **reader)
+    return mask and str(mask.kind)
+
+
+# --- decisions
+
+
+def test_a_mask_knows_its_policy_and_masks(load):
+    policies = load(a_policy(3, an_item("CUSTOM", "show_last({col}, 4, '****-****-')")))
+    mask = policies.mask_for(*JAN_AADHAAR, "portal")
+    assert (mask.kind, mask.policy_id, mask.policy_version) == ("CUSTOM", 3, 7)
+    assert mask.function("987612341234") == "****-****-1234"
+
+
+def test_mask_none_is_a_decision_without_function(load):
+    mask = load(a_policy(1, an_item("MASK_NONE"))).mask_for(*JAN_AADHAAR, "portal")
+    assert mask.kind == "MASK_NONE"
+    assert mask.function is None
+
+
+def test_no_policy_for_the_reader_is_no_decision(load):
+    policies = load(a_policy())
+    assert kind_for(policies, "warehouse") is None
+    assert kind_for(policies, name=JAN_AADHAAR._replace(column="other")) is None
+
+
+def test_groups_count_case_and_resources_do_not(load):
+    policies = load(a_policy())
+    assert kind_for(policies, "Portal") is None
+    assert kind_for(policies, name=ColumnName("W", "Public", "PEOPLE", "Jan_Aadhaar")) == "MASK"
+
+
+@pytest.mark.parametrize("level", ["database", "schema", "table", "column"])
+def test_every_level_must_match(load, level):
+    policies = load(a_policy())
+    assert kind_for(policies, name=JAN_AADHAAR._replace(**{level: "else"})) is None
+
+
+def test_the_first_item_that_speaks_to_the_reader_decides(load):
+    policies = load(
+        a_policy(
+            1,
+            an_item("MASK_NULL", groups=["other"]),
+            an_item("MASK_NONE", groups=["portal", "other"]),
+            an_item("MASK"),
+        )
+    )
+    assert kind_for(policies) == "MASK_NONE"
+    assert kind_for(policies, "other") == "MASK_NULL"
+
+
+def test_public_is_everybody(load):
+    assert kind_for(load(a_policy(1, an_item(groups=["public"]))), "whoever") == "MASK"
+
+
+def test_a_user_is_named_as_well_as_a_group(load):
+    policies = load(a_policy(1, an_item(groups=[], users=["asha"])))
+    assert kind_for(policies) is None
+    assert kind_for(policies, user="asha") == "MASK"
+
+
+def test_a_disabled_policy_is_not_looked_at(load):
+    policies = load(a_policy(1, isEnabled=False, validitySchedules=[{}]), a_policy(2, name="b"))
+    assert policies.mask_for(*JAN_AADHAAR, "portal").policy_id == 2
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_override_wins_whatever_the_order_and_breadth(load, order):
+    broad = a_policy(1, an_item("MASK"), over=resources("*", "*", "*", "*"))
+    narrow = a_policy(2, an_item("MASK_NONE"), policyPriority=1)
+    assert kind_for(load(*[broad, narrow][::order])) == "MASK_NONE"
+
+
+def test_an_override_that_does_not_speak_to_the_reader_leaves_it_to_the_next(load):
+    override = a_policy(1, an_item("MASK_NONE", groups=["other"]), policyPriority=1)
+    assert kind_for(load(override, a_policy(2))) == "MASK"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        ("*", ["", "a"], []),
+        ("mobile*", ["mobile", "mobile_number"], ["a_mobile"]),
+        ("*name", ["name", "full_name"], ["name_hindi"]),
+        ("c?x", ["c1x", "cXx"], ["cx", "c12x"]),
+        ("a.c", ["a.c"], ["abc"]),
+        ("[ab]", ["[ab]"], ["a"]),
+        ("A_b", ["a_B"], []),
+    ],
+)
+def test_wildcards(pattern, yes, no):
+    assert all(Pattern((pattern,)).matches(name) for name in yes)
+    assert not any(Pattern((pattern,)).matches(name) for name in no)
+
+
+def test_excluded_names_are_all_but_these(load):
+    policies = load(a_policy(over=resources(column=["id", "dist*"], not_column=True)))
+    assert kind_for(policies) == "MASK"
+    assert kind_for(policies, name=JAN_AADHAAR._replace(column="ID")) is None
+    assert kind_for(policies, name=JAN_AADHAAR._replace(column="district")) is None
+
+
+# --- ambiguity
+
+narrower = pytest.mark.parametrize(
+    "over",
+    [
+        resources(),
+        resources(column="*"),
+        resources(column="jan?aad*r"),
+        resources(database="?", schema="p*c", table="*"),
+        resources(column=["full_name"], not_column=True),
+        resources(column=["full_name", "JAN_AADHAAR"]),
+    ],
+)
+
+
+@narrower
+def test_two_policies_that_decide_differently_on_one_column_are_refused(load, over):
+    with pytest.raises(PolicyError, match=r"1 \(policy 1\) and 2 \(policy 2\).*policyPriority"):
+        load(a_policy(1), a_policy(2, an_item("MASK_NONE"), over=over))
+
+
+@narrower
+def test_two_policies_that_decide_alike_are_not(load, over):
+    assert kind_for(load(a_policy(1), a_policy(2, over=over))) == "MASK"
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        resources(table="else"),
+        resources(column="mobile*"),
+        resources(column="jan_aadhaar?"),
+        resources(column=["jan*"], not_column=True),
+        resources(column=["Jan_Aadhaar"], not_column=True),
+    ],
+)
+def test_policies_that_never_meet_may_differ(load, over):
+    load(a_policy(1), a_policy(2, an_item("MASK_NONE"), over=over))
+
+
+def test_policies_for_different_groups_may_differ(load):
+    load(a_policy(1), a_policy(2, an_item("MASK_NONE", groups=["other"])))
+
+
+@pytest.mark.parametrize(
+    "reader", [{"groups": ["public"]}, {"groups": [], "users": ["asha"]}], ids=["public", "user"]
+)
+def test_a_policy_for_all_or_for_a_user_meets_that_for_a_group(load, reader):
+    with pytest.raises(PolicyError, match="decide differently"):
+        load(a_policy(1), a_policy(2, an_item("MASK_NONE", **reader)))
+
+
+patterns = st.text("ab*?", max_size=5)
+
+
+@given(left=patterns, right=patterns, name=st.text("ab", max_size=6))
+def test_patterns_that_match_one_name_are_known_to_meet(left, right, name):
+    one, other = Pattern((left,)), Pattern((right,))
+    if one.matches(name) and other.matches(name):
+        assert one.meets(other)
+        assert other.meets(one)
+
+
+@given(left=patterns, right=patterns, name=st.text("abc", max_size=6), data=st.data())
+def test_exclusions_that_leave_one_name_are_known_to_meet(left, right, name, data):
+    one = Pattern((left,), data.draw(st.booleans()))
+    other = Pattern((right,), data.draw(st.booleans()))
+    if one.matches(name) and other.matches(name):
+        assert one.meets(other)
+
+
+# --- fail closed
+
+
+def test_a_classified_column_without_policy_for_its_group_is_refused(load):
+    policies = load(a_policy(1, an_item(groups=["other"])))
+    with pytest.raises(PolicyError) as error:
+        policies.mask_for_target(*JAN_AADHAAR, "portal")
+    for part in ("w.public.people.jan_aadhaar", "'portal'", "ID", "policies.json", "MASK_NONE"):
+        assert part in str(error.value)
+
+
+def test_classification_does_not_count_case(load):
+    policies = load(a_policy(1, an_item(groups=["other"])))
+    assert policies.classified("W", "Public", "People", "JAN_AADHAAR") == {"ID"}
+    with pytest.raises(PolicyError):
+        policies.mask_for_target("W", "Public", "People", "JAN_AADHAAR", "portal")
+
+
+def test_a_column_that_a_policy_names_for_others_is_refused_though_unclassified(load, directory):
+    """A misspelt group must not open the column."""
+    classify(directory, {})
+    policies = load(a_policy(1, an_item(groups=["portl"])))
+    with pytest.raises(PolicyError, match="named by policy 1 and reaches group 'portal'"):
+        policies.mask_for_target(*JAN_AADHAAR, "portal")
+
+
+def test_an_explicit_mask_none_opens_a_classified_column(load):
+    policies = load(a_policy(1, an_item("MASK_NONE")))
+    assert policies.mask_for_target(*JAN_AADHAAR, "portal").kind == "MASK_NONE"
+
+
+def test_a_column_that_nobody_names_passes(load):
+    policies = load(a_policy())
+    assert policies.mask_for_target("w", "public", "people", "district_id", "portal") is None
+    assert policies.classified("w", "public", "people", "district_id") == frozenset()

@@ -1,0 +1,331 @@
+"""Policy files: everything that would not be decided as it reads is refused, by name."""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sink_runner.errors import PolicyError
+from sink_runner.masking.policy import load_policies
+
+OWN = Path(__file__).parents[3] / "ranger-policies"
+KEY = "0123456789abcdef0123456789abcdef"
+GOOD_ITEM = {
+    "accesses": [{"type": "select", "isAllowed": True}],
+    "groups": ["portal"],
+    "dataMaskInfo": {"dataMaskType": "MASK"},
+}
+HASH = {"dataMaskInfo": {"dataMaskType": "MASK_HASH"}}
+
+
+def resources(**levels):
+    names = {"database": "w", "schema": "public", "table": "people", "column": "jan_aadhaar"}
+    return {level: {"values": [name]} for level, name in names.items()} | levels
+
+
+def a_policy(number=1, item=None, **changes):
+    return {
+        "id": number,
+        "version": 7,
+        "name": f"policy {number}",
+        "policyType": 1,
+        "resources": resources(),
+        "dataMaskPolicyItems": [GOOD_ITEM | (item or {})],
+    } | changes
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A policy directory to spoil: the service definition is the real one."""
+    shutil.copy(OWN / "servicedef-sink.json", tmp_path)
+    classify(tmp_path, {"w.public.people": {"jan_aadhaar": ["ID"]}})
+    return tmp_path
+
+
+def classify(directory, columns, **changes):
+    content = {"tags": {"ID": "what it means"}, "columns": columns} | changes
+    (directory / "classification.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def load(directory):
+    def load(*policies, key=KEY, **changes):
+        content = {"serviceName": "s", "policyVersion": 42, "policies": list(policies)} | changes
+        (directory / "policies.json").write_text(json.dumps(content))
+        return load_policies(directory, key)
+
+    return load
+
+
+@pytest.mark.parametrize("name", ["servicedef-sink.json", "policies.json", "classification.json"])
+def test_a_missing_unreadable_or_broken_file_is_refused(load, directory, name):
+    load(a_policy())
+    good = (directory / name).read_bytes()
+    for content in (b"", b"{", b"[]", b"\xff", b'{"a": 1, "a": 2}', good[:-9]):
+        (directory / name).write_bytes(content)
+        with pytest.raises(PolicyError, match=name):
+            load_policies(directory, KEY)
+    (directory / name).unlink()
+    with pytest.raises(PolicyError, match=name):
+        load_policies(directory, KEY)
+    (directory / name).mkdir()
+    with pytest.raises(PolicyError, match=name):
+        load_policies(directory, KEY)
+
+
+def test_a_missing_directory_is_refused(tmp_path):
+    with pytest.raises(PolicyError, match="nothing may be written"):
+        load_policies(tmp_path / "none", KEY)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"policyType": 0},
+        {"policyType": 2},
+        {"policyType": True},
+        {"policyType": None},
+        {"policyPriority": 2},
+        {"policyPriority": True},
+        {"isEnabled": "true"},
+        {"isEnabled": 0},
+        {"isEnabled": None},
+        {"id": None},
+        {"id": "1"},
+        {"version": None},
+        {"name": ""},
+        {"service": "other"},
+        {"policyItems": [{}]},
+        {"denyPolicyItems": [{}]},
+        {"allowExceptions": [{}]},
+        {"denyExceptions": [{}]},
+        {"rowFilterPolicyItems": [{}]},
+        {"validitySchedules": [{"startTime": "2026/01/01 00:00:00"}]},
+        {"conditions": [{}]},
+        {"isDenyAllElse": True},
+        {"additionalResources": [{}]},
+        {"zoneName": "z"},
+        {"options": {"a": 1}},
+        {"dataMaskPolicyItem": []},
+        {"polcyPriority": 1},
+        {"dataMaskPolicyItems": []},
+        {"dataMaskPolicyItems": [1]},
+        {"dataMaskPolicyItems": None},
+        {"resources": {}},
+        {"resources": {k: v for k, v in resources().items() if k != "schema"}},
+        {"resources": resources(tag={"values": ["a"]})},
+        {"resources": resources(column={"values": []})},
+        {"resources": resources(column={"values": [""]})},
+        {"resources": resources(column={"values": [1]})},
+        {"resources": resources(column={"values": ["{USER}"]})},
+        {"resources": resources(column={"values": ["a"], "isExcludes": 0})},
+        {"resources": resources(column={"values": ["a"], "isRecursive": True})},
+        {"resources": resources(column={"values": ["a"], "isExclude": True})},
+        {"resources": resources(column=["a"])},
+    ],
+    ids=str,
+)
+def test_a_policy_that_means_something_else_in_ranger_is_refused_by_name(load, changes):
+    with pytest.raises(PolicyError, match="policy"):
+        load(a_policy() | changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"accesses": []},
+        {"accesses": [{"type": "write", "isAllowed": True}]},
+        {"accesses": [{"type": "select", "isAllowed": False}]},
+        {"accesses": [{"type": "select"}]},
+        {"accesses": [{"type": "select", "isAllowed": True, "if": 1}]},
+        {"accesses": [{"type": n, "isAllowed": True} for n in ("select", "write")]},
+        {"groups": []},
+        {"groups": "portal"},
+        {"groups": ["*"]},
+        {"users": ["{USER}"]},
+        {"roles": ["steward"]},
+        {"conditions": [{}]},
+        {"group": ["portal"]},
+        {"dataMaskInfo": None},
+        {"dataMaskInfo": {}},
+        {"dataMaskInfo": {"dataMaskType": "mask"}},
+        {"dataMaskInfo": {"dataMaskType": "MASK_ALL"}},
+        {"dataMaskInfo": {"dataMaskType": "CUSTOM"}},
+        {"dataMaskInfo": {"dataMaskType": "CUSTOM", "valueExpr": "right({col}, 4)"}},
+        {"dataMaskInfo": {"dataMaskType": "MASK", "valueExpr": "show_email({col})"}},
+        {"dataMaskInfo": {"dataMaskType": "MASK", "conditionExpr": "a = 1"}},
+        {"dataMaskInfo": {"dataMaskType": "MASK", "transform": "x"}},
+    ],
+    ids=str,
+)
+def test_an_item_that_would_not_mask_as_it_reads_is_refused_by_policy(load, changes):
+    with pytest.raises(PolicyError, match=r"policy 1 \(policy 1\)"):
+        load(a_policy(1, changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"serviceName": ""},
+        {"policyVersion": None},
+        {"policyVersion": "1"},
+        {"policyVersion": True},
+        {"policies": None},
+        {"policies": []},
+        {"policies": [1]},
+        {"tagPolicies": {"policies": [1]}},
+        {"policyDeltas": [1]},
+        {"policy": []},
+        {"serviceDef": {"name": "hive"}},
+    ],
+    ids=str,
+)
+def test_a_file_of_policies_that_means_something_else_is_refused(load, changes):
+    with pytest.raises(PolicyError, match=r"policies\.json"):
+        load(a_policy(), **changes)
+
+
+def test_a_field_that_stands_twice_in_one_object_is_refused(load, directory):
+    """Most readers of JSON would take the last: half of a policy lost without a word."""
+    load(a_policy())
+    path = directory / "policies.json"
+    path.write_text(path.read_text().replace('"isAllowed"', '"type": "select", "isAllowed"'))
+    with pytest.raises(PolicyError, match="used twice"):
+        load_policies(directory, KEY)
+
+
+def test_ids_and_names_are_unique(load):
+    with pytest.raises(PolicyError, match="id used twice: 1"):
+        load(a_policy(1), a_policy(1, name="other"))
+    with pytest.raises(PolicyError, match="name used twice: same"):
+        load(a_policy(1, name="same"), a_policy(2, name="same"))
+
+
+def test_a_hash_needs_its_key_only_where_it_is_used(load):
+    load(a_policy(), key="")
+    hashed = a_policy(1, HASH)
+    load(hashed)
+    with pytest.raises(PolicyError, match=r"policy 1.*policies\.key"):
+        load(hashed, key="")
+    with pytest.raises(PolicyError, match="32 bytes"):
+        load(hashed, key="short")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"public.people": {"name": ["ID"]}},
+        {"w.public.people": {"name": ["NOBODY"]}},
+        {"w.public.people": {"name": []}},
+        {"w.public.people": {"name": "ID"}},
+        {"w.public.people": ["name"]},
+        {"w.public.people": {"name": ["ID"]}, "W.public.people": {"NAME": ["ID"]}},
+    ],
+    ids=str,
+)
+def test_a_classification_that_names_no_column_or_tag_is_refused(load, directory, columns):
+    classify(directory, columns)
+    with pytest.raises(PolicyError, match=r"classification\.json"):
+        load(a_policy())
+
+
+def test_an_unknown_field_of_the_classification_is_refused(load, directory):
+    classify(directory, {}, colums={})
+    with pytest.raises(PolicyError, match="colums"):
+        load(a_policy())
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"public.people": {"name": "why"}},
+        {"w.public.people": {"name": ""}},
+        {"w.public.people": {"name": ["ID"]}},
+        {"w.public.people": ["name"]},
+        {"w.public.people": {"jan_aadhaar": "classified as well"}},
+        {"w.public.people": {"name": "why"}, "W.public.people": {"NAME": "twice"}},
+    ],
+    ids=str,
+)
+def test_a_list_of_what_is_not_personal_that_names_no_column_is_refused(load, directory, columns):
+    classify(directory, {"w.public.people": {"jan_aadhaar": ["ID"]}}, not_personal=columns)
+    with pytest.raises(PolicyError, match=r"classification\.json"):
+        load(a_policy())
+
+
+def spoiled_definitions():
+    good = json.loads((OWN / "servicedef-sink.json").read_text())
+    for spoil in (
+        lambda d: d["resources"].pop(1),
+        lambda d: d["resources"][2].pop("matcherOptions"),
+        lambda d: d["resources"][2]["matcherOptions"].update(ignoreCase="false"),
+        lambda d: d["resources"][2].update(matcher="RangerPathResourceMatcher"),
+        lambda d: d["dataMaskDef"]["resources"].reverse(),
+        lambda d: d["dataMaskDef"]["resources"][0]["matcherOptions"].update(wildCard="false"),
+        lambda d: d["dataMaskDef"]["maskTypes"].append({"name": "MASK_RANDOM"}),
+        lambda d: d["dataMaskDef"].pop("maskTypes"),
+        lambda d: d.pop("dataMaskDef"),
+    ):
+        definition = copy.deepcopy(good)
+        spoil(definition)
+        yield definition
+
+
+@pytest.mark.parametrize("definition", list(spoiled_definitions()), ids=lambda _: "")
+def test_a_service_definition_that_promises_something_else_is_refused(load, directory, definition):
+    (directory / "servicedef-sink.json").write_text(json.dumps(definition))
+    with pytest.raises(PolicyError, match=r"servicedef-sink\.json"):
+        load(a_policy())
+
+
+def test_a_mask_type_that_the_definition_does_not_list_is_refused(load, directory):
+    path = directory / "servicedef-sink.json"
+    definition = json.loads(path.read_text())
+    kinds = definition["dataMaskDef"]["maskTypes"]
+    definition["dataMaskDef"]["maskTypes"] = [kind for kind in kinds if kind["name"] != "MASK"]
+    path.write_text(json.dumps(definition))
+    with pytest.raises(PolicyError, match=r"policy 1.*no mask type 'MASK'"):
+        load(a_policy())
+
+
+def test_what_ranger_admin_adds_and_what_is_empty_is_accepted(load, directory):
+    definition = json.loads((directory / "servicedef-sink.json").read_text())
+    notes = {"guid": "g", "description": "d", "isAuditEnabled": True, "createTime": 1}
+    empty = {"policyItems": [], "isDenyAllElse": False, "options": {}, "zoneName": ""}
+    item = {"users": [], "roles": [], "conditions": [], "delegateAdmin": True}
+    policy = a_policy(1, item, isEnabled=True, policyPriority=0, **notes, **empty)
+    policies = load(policy, serviceDef=definition, serviceId=1)
+    assert policies.mask_for("w", "public", "people", "jan_aadhaar", "portal").kind == "MASK"
+
+
+def test_an_access_policy_that_denies_nobody_is_not_looked_at(load):
+    """Ranger Admin makes such policies for every service; masks do not look at access."""
+    access = {"policyType": 0, "dataMaskPolicyItems": [], "policyItems": [{"accesses": []}]}
+    policies = load(a_policy(1), a_policy(2, **access))
+    assert [policy.id for policy in policies.files.policies] == [1]
+    for denial in ("denyPolicyItems", "denyExceptions", "validitySchedules"):
+        with pytest.raises(PolicyError, match="policy 2"):
+            load(a_policy(1), a_policy(2, **access, **{denial: [{}]}))
+    with pytest.raises(PolicyError, match="policy 2"):
+        load(a_policy(1), a_policy(2, **access, isDenyAllElse=True))
+
+
+def test_what_ranger_admin_adds_to_the_definition_is_accepted_and_other_masks_are_not(
+    load, directory
+):
+    definition = json.loads((directory / "servicedef-sink.json").read_text())
+    load(a_policy(), serviceDef=definition | {"guid": "g", "createTime": 1, "version": 3})
+    definition["dataMaskDef"]["maskTypes"].pop()
+    with pytest.raises(PolicyError, match="differs from servicedef-sink"):
+        load(a_policy(), serviceDef=definition)
+
+
+def test_version_is_the_files_own_and_the_digest_knows_every_change(load, directory):
+    before = load(a_policy())
+    assert before.version == 42
+    assert load(a_policy()).digest == before.digest
+    assert load(a_policy(description="x")).digest != before.digest
+    classify(directory, {})
+    assert load(a_policy()).digest != before.digest

@@ -1,0 +1,183 @@
+"""What the kit gives a plugin's author; above all, that the contract finds what is wrong."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sink_runner.plugin import ABSENT, Delete
+from sink_runner.testing import Harness, MappingContract, create, delete, update
+
+MAPPING = """
+from sink_runner.plugin import *
+
+@hookimpl
+def sink_mapping():
+    return TableMapping(
+        source="north.public.people", target="south.public.people", key=("id",),
+        conflict=source_wins(),
+        columns=(Column("id"), Column("name"), Column("city")),
+    )
+"""
+MASK = """
+@hookimpl
+def sink_mask(row):
+    return row | {"name": "masked"}
+"""
+MAP = """
+@hookimpl
+def sink_map(event, row):
+    return row | {}
+"""
+RULED = """
+from dataclasses import replace
+
+def ruled(mapping):
+    rule = Rule("somebody", lambda row: row["name"] != "Nobody", ("name",))
+    return hookimpl(lambda: replace(mapping(), rules=(rule,)), specname="sink_mapping")
+
+sink_mapping = ruled(sink_mapping)
+"""
+ROW = {"id": "1", "name": "Anna", "city": "Bagru"}
+CHECKS = sorted(name for name in dir(MappingContract) if name.startswith("test_"))
+
+
+@pytest.fixture
+def failures(site) -> Callable[..., list[str]]:
+    """Run the contract for a plugin; give the names of the tests that fail."""
+
+    def run(
+        code: str,
+        *samples: Any,
+        personal: frozenset[str] = frozenset({"name"}),
+        broken: tuple = (),
+    ) -> list[str]:
+        site.plugin("kit", MAPPING + code)
+        kit = type(
+            "Kit",
+            (MappingContract,),
+            {
+                "plugin": "kit",
+                "samples": samples or (create(**ROW), update(ROW, city="Jaipur"), delete(**ROW)),
+                "personal": personal,
+                "broken": broken,
+            },
+        )
+        failed = []
+        for name in CHECKS:
+            contract = kit()
+            sink = Harness("kit")
+            given = {"sink": sink}
+            try:
+                if name in {"test_rows_carry_their_key", "test_personal_values_are_not_in_clear"}:
+                    given["rows"] = MappingContract.rows.__wrapped__(contract, sink)
+                if name == "test_rows_carry_their_key":
+                    del given["sink"]
+                getattr(contract, name)(**given)
+            except AssertionError:
+                failed.append(name)
+        return failed
+
+    return run
+
+
+class TestContract:
+    def test_a_sound_plugin_passes(self, failures: Callable[..., list[str]]) -> None:
+        assert failures(MASK) == []
+
+    def test_a_personal_column_in_clear_is_found(self, failures: Callable[..., list[str]]) -> None:
+        assert failures("") == ["test_personal_values_are_not_in_clear"]
+
+    def test_in_another_column_too(self, failures: Callable[..., list[str]]) -> None:
+        leak = MAP.format("{'city': row['name']}")
+        assert failures(MASK + leak) == ["test_personal_values_are_not_in_clear"]
+
+    def test_and_inside_a_longer_text(self, failures: Callable[..., list[str]]) -> None:
+        leak = MAP.format("{'city': 'of ' + row['name']}")
+        assert failures(MASK + leak) == ["test_personal_values_are_not_in_clear"]
+
+    def test_a_hook_that_remembers_is_found(self, failures: Callable[..., list[str]]) -> None:
+        code = """
+from itertools import count
+NUMBERS = count()
+
+@hookimpl
+def sink_map(event, row):
+    return row | {"city": str(next(NUMBERS))}
+"""
+        assert "test_the_same_event_gives_the_same_change" in failures(MASK + code)
+
+    def test_one_that_remembers_within_a_batch_as_well(
+        self, failures: Callable[..., list[str]]
+    ) -> None:
+        code = """
+SEEN = []
+
+@hookimpl
+def sink_map(event, row):
+    SEEN.append(event.offset)
+    return row | {"city": str(event.offset)}
+"""
+        assert failures(MASK + code) == ["test_masking_does_not_depend_on_the_batch"]
+
+    def test_a_sample_that_fails_is_found(self, failures: Callable[..., list[str]]) -> None:
+        code = MAP.format("{'city': row['city'].upper()}")
+        samples = (create(**ROW), create(**ROW | {"id": "2", "city": None}))
+        assert failures(MASK + code, *samples) == ["test_no_sample_is_a_fault"]
+
+    def test_samples_without_a_row_prove_nothing(self, failures: Callable[..., list[str]]) -> None:
+        found = failures(MASK, delete(**ROW))
+        assert found == ["test_personal_values_are_not_in_clear", "test_rows_carry_their_key"]
+
+    @pytest.mark.parametrize(
+        ("name", "rule", "found"),
+        [
+            ("Nobody", "somebody", []),
+            ("Nobody", "another", ["test_what_breaks_a_rule_is_refused_by_its_name"]),
+            ("Anna", "somebody", ["test_what_breaks_a_rule_is_refused_by_its_name"]),
+        ],
+    )
+    def test_what_should_break_a_rule_and_does_not_is_found(
+        self, failures: Callable[..., list[str]], name: str, rule: str, found: list[str]
+    ) -> None:
+        broken = (create(**ROW | {"name": name}), rule)
+        assert failures(MASK + RULED, broken=(broken,)) == found
+
+
+class TestHarness:
+    def test_it_says_what_an_event_came_to(self, site) -> None:
+        site.plugin("kit", MAPPING)
+        sink = Harness("kit")
+        assert sink.send(create(**ROW)).row == ROW
+        assert sink.send(delete(**ROW)).leaves == [(("1",), Delete())]
+        assert "NULL" in str(sink.send(create(**ROW | {"id": None})).error)
+
+    def test_a_value_that_is_not_in_the_event_is_no_value(self, site) -> None:
+        site.plugin("kit", MAPPING)
+        (change,) = Harness("kit").changes(create(**ROW | {"name": ABSENT}))
+        assert change.partial
+        assert ABSENT in change.values
+
+    def test_one_row_is_asked_for_and_there_is_none(self, site) -> None:
+        site.plugin("kit", MAPPING)
+        with pytest.raises(AssertionError, match="0 rows"):
+            _ = Harness("kit").send(delete(**ROW)).row
+
+    def test_a_plugin_that_is_not_there_is_named(self) -> None:
+        with pytest.raises(AssertionError, match="'nobody' is not installed"):
+            Harness("nobody")
+
+    def test_policies_are_those_of_production(self, site, tmp_path: Path) -> None:
+        folder = tmp_path / "policies"
+        shutil.copytree(Path(__file__).parents[3] / "ranger-policies", folder)
+        document = json.loads((folder / "policies.json").read_text())
+        resource = {"database": "north", "schema": "public", "table": "people", "column": "name"}
+        policy = document["policies"][0]
+        policy["resources"] = {level: {"values": [name]} for level, name in resource.items()}
+        policy["dataMaskPolicyItems"][0]["groups"] = ["south"]
+        (folder / "policies.json").write_text(json.dumps(document | {"policies": [policy]}))
+        site.plugin("kit", MAPPING)
+        assert Harness("kit", policies=folder).send(create(**ROW)).row["name"] != "Anna"

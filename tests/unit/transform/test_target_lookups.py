@@ -1,0 +1,68 @@
+"""Lookups into the mapping's own target, which run inside the write transaction."""
+
+from typing import Any
+
+import pytest
+
+from sink_runner.model.changes import Removal, Write
+from sink_runner.model.message import Message
+from sink_runner.plugin import Column, Delete, Lookup, TableMapping, insert_once
+from sink_runner.transform.target_lookups import reads_target, waves
+
+
+def mapping(target: str = "south.decision.events", **declared: Any) -> TableMapping:
+    given: dict[str, Any] = {
+        "source": "north.public.t",
+        "target": target,
+        "key": ("id",),
+        "conflict": insert_once(),
+        "columns": (Column("id"),),
+    }
+    return TableMapping(**given | declared)
+
+
+@pytest.mark.parametrize(
+    ("query", "database", "expected"),
+    [
+        ("SELECT a, b FROM decision.events WHERE a = ANY (%s)", "south", True),
+        ("SELECT a, b FROM events", "south", True),
+        ('SELECT a, b FROM decision."events" e', "south", True),
+        ("SELECT a, b FROM decision.events", "north", False),
+        ("SELECT a, b FROM decision.more_events", "south", False),
+        ("SELECT a, b FROM decision.events_archive", "south", False),
+    ],
+)
+def test_query_that_names_the_target_reads_it(query: str, database: str, *, expected: bool) -> None:
+    assert reads_target(mapping(), Lookup(query, database)) is expected
+
+
+def change(key: tuple[Any, ...], message: Message) -> Write:
+    return Write(key, key, 0, partial=False, position=1, source=message)
+
+
+class TestWaves:
+    def messages(self, *keys: bytes | None) -> list[Message]:
+        return [Message("t", 0, at, key, b"") for at, key in enumerate(keys)]
+
+    def test_events_of_one_row_follow_each_other(self) -> None:
+        one, two, three = self.messages(b"a", b"b", b"a")
+        changes = [change((at,), m) for at, m in enumerate((one, two, three))]
+        assert waves(changes, [0]) == [changes[:2], changes[2:]]
+
+    def test_events_of_one_target_key_follow_each_other(self) -> None:
+        """Whatever stands in the columns that are looked up."""
+        one, two, three = self.messages(b"a", b"b", b"c")
+        keys = [("x", 1), ("y", 1), ("x", 2)]
+        changes = [change(key, m) for key, m in zip(keys, (one, two, three), strict=True)]
+        assert waves(changes, [0]) == [changes[:2], changes[2:]]
+
+    def test_changes_of_one_event_stay_together(self) -> None:
+        (one,) = self.messages(b"a")
+        changes = [Removal(("x",), Delete(), 1, one), change(("y",), one)]
+        assert waves(changes, [0]) == [changes]
+
+    def test_events_without_a_key_follow_their_target_key_only(self) -> None:
+        one, two = self.messages(None, None)
+        changes = [change(("x",), one), change(("y",), two)]
+        assert waves(changes, [0]) == [changes]
+        assert waves(changes, []) == [changes]
