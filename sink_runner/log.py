@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from .config import Log
+from .config.sections import Log
 from .error_text import describe, trace
 from .masking.scrub import scrub_contacts
 

@@ -16,7 +16,7 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from urllib3.exceptions import HTTPError
 
-from ..config.api import OAuth
+from ..config.api import TokenIssuer
 from .problems import ProblemError, unauthorized, unavailable
 
 _OK = 200
@@ -39,7 +39,7 @@ class KeySource(Protocol):
 class KeyFile:
     """Keys in a file, read again when it changes."""
 
-    def __init__(self, oauth: OAuth) -> None:
+    def __init__(self, oauth: TokenIssuer) -> None:
         assert oauth.jwks_file is not None
         self._path = oauth.jwks_file
         self._read: tuple[int, KeySet] | None = None
@@ -57,7 +57,7 @@ class KeyFile:
 class KeyUrl:
     """Keys behind a URL, fetched at most every few seconds; old ones serve while it is down."""
 
-    def __init__(self, oauth: OAuth, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, oauth: TokenIssuer, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = oauth.jwks_url
         self._refresh = oauth.refresh_seconds
         self._clock = clock
@@ -90,7 +90,7 @@ class KeyUrl:
 class Tokens:
     """Checks tokens and gives their claims."""
 
-    def __init__(self, oauth: OAuth, source: KeySource | None = None) -> None:
+    def __init__(self, oauth: TokenIssuer, source: KeySource | None = None) -> None:
         self._source = source or (KeyUrl(oauth) if oauth.jwks_url else KeyFile(oauth))
         self._algorithms = list(oauth.algorithms)
         self._types = frozenset(kind.lower() for kind in oauth.token_types)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from .. import log
 from ..config import ConfigFile
-from ..config.values import hint
+from ..config.reader import hint
 from ..errors import ConfigError
 from ..loading import registry
 from ..loading.quarantine import require_usable

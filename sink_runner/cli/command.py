@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..config import ConfigFile, find, load
+from ..config import ConfigFile, find_file, load
 from ..config.database import Database, find_database
-from ..config.values import hint
+from ..config.reader import hint
 from ..errors import ConfigError
 from ..loading import registry
 
@@ -69,7 +69,7 @@ def add_choice_options(parser: argparse.ArgumentParser) -> None:
 
 
 def find_config(args: argparse.Namespace) -> Path | None:
-    return getattr(args, "config", None) or find(Path.cwd(), os.environ)
+    return getattr(args, "config", None) or find_file(Path.cwd(), os.environ)
 
 
 def read_config(args: argparse.Namespace) -> ConfigFile:
@@ -83,7 +83,7 @@ def read_config(args: argparse.Namespace) -> ConfigFile:
 def read_plugins(args: argparse.Namespace, file: ConfigFile) -> dict[str, registry.Plugin]:
     """Return the installed plugins, those that are on loaded, faults recorded on each."""
     plugins = registry.installed()
-    choice = file.choice().override(file.environ, args.only, args.without)
+    choice = file.plugins().override(file.environ, args.only, args.without)
     names = registry.select(plugins, choice.enabled, choice.disabled)
     registry.load_selected(plugins, names, file.plugin_tables, file.reader)
     return plugins

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..config import Config, ConfigFile
-from ..config.values import Key, Reader, SettingError, keys, shown, type_name
+from ..config.reader import Reader, SettingError, to_toml, type_name
+from ..config.reference import Key, keys
 from .command import OK, Subparsers, add_command, read_config
 
 TEACHING = """\
@@ -68,7 +69,7 @@ def _record(key: Key, file: ConfigFile) -> dict[str, Any]:
         "key": key.path,
         "type": type_name(key.kind),
         "required": key.required,
-        "default": None if key.required else shown(key.default),
+        "default": None if key.required else to_toml(key.default),
         "meaning": key.doc,
         "values": [
             {"key": path, "value": value, "source": source or None}
@@ -79,7 +80,7 @@ def _record(key: Key, file: ConfigFile) -> dict[str, Any]:
 
 def describe(key: Key) -> Iterator[str]:
     """Yield the key's name, type and default, and what it means."""
-    default = "required" if key.required else f"default {shown(key.default)}"
+    default = "required" if key.required else f"default {to_toml(key.default)}"
     yield f"{key.path}  ({type_name(key.kind)}, {default})"
     if key.doc:
         yield f"    # {key.doc}"
@@ -110,4 +111,4 @@ def _value(key: Key, raw: Any, path: str, reader: Reader) -> tuple[str, str]:
         value = reader.value(key.kind, raw, path)
     except SettingError as fault:
         return f"(not usable: {fault})", ""
-    return HIDDEN if key.secret else _LOGIN.sub(rf"//{HIDDEN}@", shown(value)), source
+    return HIDDEN if key.secret else _LOGIN.sub(rf"//{HIDDEN}@", to_toml(value)), source

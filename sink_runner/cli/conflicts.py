@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..config import Config
-from ..config.values import hint
+from ..config.reader import hint
 from ..errors import ConfigError
 from .arguments import add_person, number
 from .command import (

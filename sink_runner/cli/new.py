@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from ..config import names
+from ..config.sections import split_names
 from ..scaffold import scaffold
 from .command import OK, Subparsers, add_command
 
@@ -54,7 +54,7 @@ def new(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
             args.name,
             source=args.source,
             target=args.target,
-            key=names([args.key]),
+            key=split_names([args.key]),
             version=args.version,
         )
     except ValueError as exc:

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from ..config import ConfigFile, load
-from ..config.values import Reader, hint, keys, shown
+from ..config.reader import Reader, hint, to_toml
+from ..config.reference import keys
 from ..errors import ConfigError
 from ..health.client import Reported, reported_states
 from ..loading import registry
@@ -199,7 +200,7 @@ def _config_of(plugin: registry.Plugin) -> Iterator[str]:
     for key in keys(plugin.config_class, f"plugins.{plugin.name}"):
         yield from describe(key)
         value = _value_of(plugin.config, key.path.split(".")[2:])
-        yield f"    {key.path} = {HIDDEN if key.secret else shown(value)}"
+        yield f"    {key.path} = {HIDDEN if key.secret else to_toml(value)}"
 
 
 def _value_of(config: Any, path: list[str]) -> Any:

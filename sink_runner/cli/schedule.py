@@ -11,8 +11,8 @@ import structlog
 
 from .. import log
 from ..config import ConfigFile
-from ..config.schedule import Scheduling
-from ..config.values import hint
+from ..config.reader import hint
+from ..config.sections import Scheduling
 from ..errors import ConfigError
 from ..loading import registry
 from ..loading.quarantine import loaded, select_usable

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from ..plugin import Table
-from .values import doc
+from .reader import Count, Duration, Minimum, WholeNumber, section
 
 ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"}
 )
-"""Signatures by a private key alone: who can verify a token must not be able to make one."""
+"""Signatures by a private key alone: a key that verifies a token must not be able to sign one."""
 
 TOKEN_TYPES = frozenset({"at+jwt", "JWT"})
+
+AtLeastOne = Annotated[float, Minimum(1)]
 
 
 class Scope(enum.StrEnum):
@@ -29,62 +32,46 @@ class Scope(enum.StrEnum):
     PROFILES_READ = "profiles:read"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@section
 class Client:
     """One caller: known by an API key, by the tokens of an issuer, or by both."""
 
-    key_hash: str = field(
-        default="",
-        repr=False,
-        metadata=doc("Keyed hash of the API key; `sink-runner api-key new` prints it."),
-    )
-    subject: str = field(
-        default="", metadata=doc("Its name in the tokens of [api.oauth]; empty: no token is it.")
-    )
-    scopes: tuple[Scope, ...] = field(
-        default=(), metadata=doc("What it may do; a token narrows this and never widens it.")
-    )
-    group: str = field(
-        default="",
-        metadata=doc("Group of the masking policies that what it reads is masked for."),
-    )
+    key_hash: str = field(default="", repr=False)
+    """Keyed hash of the API key; `sink-runner api-key new` prints it."""
+    subject: str = ""
+    """The client's name in the tokens of [api.oauth]; empty: no token is accepted for it."""
+    scopes: tuple[Scope, ...] = ()
+    """What the client may do; a token narrows this and never widens it."""
+    group: str = ""
+    """Group of the masking policies for which the client's reads are masked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OAuth:
-    """Whose tokens are believed."""
+@section
+class TokenIssuer:
+    """The issuer whose tokens are accepted."""
 
-    issuer: str = field(metadata=doc("`iss` of a token, to the letter."))
-    audience: str = field(metadata=doc("`aud` of a token holds this."))
-    jwks_url: str = field(
-        default="", metadata=doc("Where the issuer's public keys are fetched, by https.")
-    )
-    allow_plaintext_jwks: bool = field(
-        default=False, metadata=doc("Fetch them by http from an address of the loopback.")
-    )
-    jwks_file: Path | None = field(
-        default=None, metadata=doc("Or the file with them; it is read again when it changes.")
-    )
-    algorithms: tuple[str, ...] = field(
-        default=("RS256", "ES256"), metadata=doc("Signatures that are accepted, and no others.")
-    )
-    token_types: tuple[str, ...] = field(
-        default=("at+jwt",),
-        metadata=doc("`typ` of a token's header; add JWT for an issuer older than RFC 9068."),
-    )
-    max_token_seconds: float = field(
-        default=86_400.0,
-        metadata=doc("A token that expires later than this from now is refused.", minimum=1),
-    )
-    caller_claim: str = field(
-        default="sub", metadata=doc("The claim that holds a client's `subject`.")
-    )
-    refresh_seconds: float = field(
-        default=300.0, metadata=doc("How long fetched keys are used unasked.", minimum=1)
-    )
-    leeway_seconds: int = field(
-        default=30, metadata=doc("How far the clocks may be apart.", minimum=0)
-    )
+    issuer: str
+    """`iss` of a token, compared exactly."""
+    audience: str
+    """A value that `aud` of a token must contain."""
+    jwks_url: str = ""
+    """URL of the issuer's public keys, with https."""
+    allow_plaintext_jwks: bool = False
+    """Permit http for jwks_url, for an address of the loopback."""
+    jwks_file: Path | None = None
+    """File with the issuer's public keys, in place of jwks_url; read again when it changes."""
+    algorithms: tuple[str, ...] = ("RS256", "ES256")
+    """Signatures that are accepted; no others are."""
+    token_types: tuple[str, ...] = ("at+jwt",)
+    """`typ` of a token's header; add JWT for an issuer older than RFC 9068."""
+    max_token_seconds: AtLeastOne = 86_400.0
+    """A token that expires later than this from now is refused."""
+    caller_claim: str = "sub"
+    """The claim that contains a client's `subject`."""
+    refresh_seconds: AtLeastOne = 300.0
+    """How long fetched keys are used before they are fetched again."""
+    leeway_seconds: WholeNumber = 30
+    """How far the clocks may be apart."""
 
     def __post_init__(self) -> None:
         if bool(self.jwks_url) == (self.jwks_file is not None):
@@ -108,82 +95,61 @@ class OAuth:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@section
 class Tables:
     """The captured tables whose topics the callbacks write to: database.schema.table."""
 
-    forecasts: str = field(metadata=doc("Where forecasts go."))
-    alerts: str = field(metadata=doc("Where alerts go."))
+    forecasts: str
+    """The table of forecasts."""
+    alerts: str
+    """The table of alerts."""
 
     def __post_init__(self) -> None:
         Table.parse(self.forecasts)
         Table.parse(self.alerts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@section
 class Api:
-    """How `sink-runner api` serves, and whom."""
+    """How `sink-runner api` serves, and which clients."""
 
-    host: str = field(
-        default="127.0.0.1", metadata=doc("Address to listen on; TLS is for a proxy before it.")
-    )
-    port: int = field(default=28093, metadata=doc("Port to listen on.", minimum=1))
-    database: str = field(
-        metadata=doc("The database that is read, and where answers are remembered.")
-    )
-    secret: str = field(
-        default="",
-        repr=False,
-        metadata=doc("Key of all hashes that are stored: 32 characters or more."),
-    )
+    host: str = "127.0.0.1"
+    """Address to listen on; TLS is the task of a proxy in front of it."""
+    port: Count = 28093
+    """Port to listen on."""
+    database: str
+    """The database that is read, and that stores the answers for each Idempotency-Key."""
+    secret: str = field(default="", repr=False)
+    """Key of all hashes that are stored: 32 characters or more."""
     tables: Tables
-    clients: Mapping[str, Client] = field(
-        default_factory=dict, metadata=doc("One table for each caller.")
-    )
-    oauth: OAuth | None = field(default=None, metadata=doc("Whose tokens are believed."))
-    max_body_bytes: int = field(
-        default=1_000_000, metadata=doc("A longer request is refused.", minimum=1)
-    )
-    max_items: int = field(
-        default=500, metadata=doc("Forecasts or alerts in one bulk request.", minimum=1)
-    )
-    max_record_bytes: int = field(
-        default=900_000,
-        metadata=doc("A longer event is refused; Kafka itself takes about 1 MB.", minimum=1),
-    )
-    max_ahead_seconds: float = field(
-        default=300.0,
-        metadata=doc("How far in the future a time of a callback may be.", minimum=0),
-    )
-    requests_per_second: float = field(
-        default=100.0, metadata=doc("How many each caller may send in the long run.", minimum=0.01)
-    )
-    burst: int = field(
-        default=200, metadata=doc("How many at once, after a time of quiet.", minimum=1)
-    )
-    bytes_per_second: float = field(
-        default=5_000_000.0,
-        metadata=doc("How many bytes of bodies each caller may send in the long run.", minimum=1),
-    )
-    request_seconds: float = field(
-        default=15.0,
-        metadata=doc("How long a request may take to arrive, headers and body.", minimum=0.1),
-    )
-    max_connections: int = field(
-        default=1000, metadata=doc("Open connections; one more is closed at once.", minimum=1)
-    )
-    remember_hours: float = field(
-        default=24.0, metadata=doc("How long an Idempotency-Key gives its first answer.", minimum=0)
-    )
-    delivery_seconds: float = field(
-        default=5.0, metadata=doc("How long Kafka may take to confirm.", minimum=1)
-    )
-    schema_seconds: float = field(
-        default=60.0, metadata=doc("How long the registry's answers are used unasked.", minimum=0)
-    )
-    query_seconds: float = field(
-        default=2.0, metadata=doc("How long a read may take.", minimum=0.1)
-    )
-    sessions: int = field(
-        default=8, metadata=doc("Database sessions at most, for reads.", minimum=1)
-    )
+    clients: Mapping[str, Client] = field(default_factory=dict)
+    """One table for each caller."""
+    oauth: TokenIssuer | None = None
+    max_body_bytes: Count = 1_000_000
+    """A longer request is refused."""
+    max_items: Count = 500
+    """Forecasts or alerts in one bulk request."""
+    max_record_bytes: Count = 900_000
+    """A longer event is refused; Kafka itself accepts about 1 MB."""
+    max_ahead_seconds: Duration = 300.0
+    """How far in the future a time of a callback may be."""
+    requests_per_second: Annotated[float, Minimum(0.01)] = 100.0
+    """Requests that each caller may send in the long run."""
+    burst: Count = 200
+    """Requests that each caller may send at once, after a pause."""
+    bytes_per_second: AtLeastOne = 5_000_000.0
+    """Bytes of bodies that each caller may send in the long run."""
+    request_seconds: Annotated[float, Minimum(0.1)] = 15.0
+    """How long a request may take to arrive, headers and body."""
+    max_connections: Count = 1000
+    """Open connections; one more is closed at once."""
+    remember_hours: Duration = 24.0
+    """How long an Idempotency-Key gets its first answer again."""
+    delivery_seconds: AtLeastOne = 5.0
+    """How long Kafka may take to confirm."""
+    schema_seconds: Duration = 60.0
+    """How long the registry's answers are used before it is queried again."""
+    query_seconds: Annotated[float, Minimum(0.1)] = 2.0
+    """How long a read may take."""
+    sessions: Count = 8
+    """Database sessions at most, for reads."""

@@ -1,51 +1,35 @@
-"""Settings of a database: ``[databases.<name>]``."""
+"""The settings of a database: ``[databases.<name>]``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ..errors import ConfigError
 from .dsn import Dsn
-from .values import Secret, doc, hint
+from .reader import Secret, hint, section
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@section
 class Database:
     """How to reach one database; its name is the first part of a mapping's table names."""
 
-    dsn: Dsn = field(
-        repr=False,
-        metadata=doc(
-            "Connection string of the role that writes: a URI or key=value pairs, with any "
-            "parameter of libpq. A pooler on the way needs pool_mode = session, and both roles for "
-            "the runner alone: it keeps their sessions, which carry the mark by which a mapping "
-            "knows its own writes."
-        ),
-    )
-    reader_dsn: Dsn = field(
-        repr=False, metadata=doc("Connection string of the role that reads tables for lookups.")
-    )
-    password: Secret | None = field(
-        default=None,
-        repr=False,
-        metadata=doc("Password of the role that writes; read again for every connection."),
-    )
-    reader_password: Secret | None = field(
-        default=None,
-        repr=False,
-        metadata=doc("Password of the role that reads; read again for every connection."),
-    )
-    allow_plaintext_credentials: bool = field(
-        default=False,
-        metadata=doc(
-            "Permit sslmode disable, allow and prefer with another host, which may send password "
-            "and rows without encryption."
-        ),
-    )
+    dsn: Dsn
+    """Connection string of the role that writes: a URI or key=value pairs, with any parameter of
+    libpq. A pooler on the way needs pool_mode = session, and both roles for the runner alone: it
+    keeps their sessions, which have the replication origin by which a mapping recognizes its own
+    writes."""
+    reader_dsn: Dsn
+    """Connection string of the role that reads tables for lookups."""
+    password: Secret | None = None
+    """Password of the role that writes; read again for every connection."""
+    reader_password: Secret | None = None
+    """Password of the role that reads; read again for every connection."""
+    allow_plaintext_credentials: bool = False
+    """Permit sslmode disable, allow and prefer with another host, which may send password and rows
+    without encryption."""
 
     def __post_init__(self) -> None:
         for key, password in (("dsn", self.password), ("reader_dsn", self.reader_password)):
@@ -59,9 +43,9 @@ class Database:
 
 
 def find_database(databases: Mapping[str, T], name: str, *, named_by: str = "") -> T:
-    """Return what is configured for a database; raise ConfigError where nothing is.
+    """Return what is configured for a database; raise ConfigError where it is not configured.
 
-    `named_by`: the setting, or the plugin's, that holds the name.
+    `named_by`: the setting or the plugin that names the database.
     """
     try:
         return databases[name]

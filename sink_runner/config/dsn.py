@@ -1,4 +1,4 @@
-"""How a role signs in to a database: the connection string, its secrets, and refused logins."""
+"""Connection strings: their secrets, their encryption, and why a server refuses a login."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..errors import AccessError, ConfigError
-from .values import Secret
+from .reader import Secret
 
 Connection = psycopg.Connection[Any]
 
@@ -25,7 +25,8 @@ _FOUND = (
 _UNSAFE = {"disable", "allow", "prefer"}
 _SCHEMES = ("postgresql://", "postgres://")
 _URI = re.compile(r"\w+://([^@/]*@)?[^@/?]*(/[^@?]*)?(\?.*)?", re.DOTALL)
-"""Not one with a password that is taken for a host or a database, which messages name."""
+"""Excludes a password with @ or / in clear, part of which libpq takes for a host or a database:
+messages name those."""
 _PROBE = "ssl_min_protocol_version"
 _CERTIFICATE = "check sslcert, sslkey and sslpassword in {key}"
 _REFUSALS = {
@@ -51,15 +52,15 @@ _REFUSALS = {
         "check the role in {key}; it needs LOGIN, and CONNECT on the database"
     ),
 }
-"""What a refused login says, in English, and what to do.
+"""Patterns of the English messages of refused logins, and what to do.
 
-psycopg gives no SQLSTATE for it, and where a server says it in another language it is taken for an
-outage: the mapping pauses, and its reason shows the server's words.
+psycopg gives no SQLSTATE for them. A message in another language counts as an outage: the mapping
+pauses, and its reason has the server's message.
 """
 
 
 class ConnectionNote(str):
-    """Where a connection was to lead; no other note of an exception is told to anybody."""
+    """Database, host and role of a failed connection; no other note of an exception is logged."""
 
     __slots__ = ()
 
@@ -89,11 +90,11 @@ class Dsn(Secret):
         return cls(lambda: dsn) if isinstance(dsn, str) else dsn
 
     def conninfo(self) -> str:
-        """Return what libpq is given.
+        """Return the connection string for libpq, with the password and the hosts of a service.
 
-        The hosts of a service are part of it, so that each of them has its own time to answer.
-        Raises ConfigError for a string that libpq cannot use, and where a password or rows might
-        travel to another host without encryption.
+        The hosts are part of it so that each of them has a connection timeout of its own. Raises
+        ConfigError for a string that libpq cannot use, and where a password or rows might be sent
+        to another host without encryption.
         """
         text = self.read()
         if text.startswith(_SCHEMES) and not _URI.fullmatch(text):
@@ -118,10 +119,10 @@ class Dsn(Secret):
         )
 
     def open(self, application: str) -> Connection:
-        """Open a connection; a fault says in a note, without a secret, where it was to lead.
+        """Open a connection; a note of the fault names, without a secret, database, host and role.
 
-        Raises ConfigError as `conninfo` does, and AccessError where one of the two sides refuses
-        the other.
+        Raises ConfigError as `conninfo` does, and AccessError where the server refuses the client
+        or the client the server.
         """
         conninfo = self.conninfo()
         try:
@@ -138,7 +139,7 @@ class Dsn(Secret):
             raise
 
     def refusal(self, fault: psycopg.OperationalError, conninfo: str) -> AccessError | None:
-        """Return what a failed connection tells of a refusal; None for an outage."""
+        """Return the refusal that a failed connection reports; None for an outage."""
         for pattern, advice in _REFUSALS.items():
             if found := re.search(f"^.*(?:{pattern}).*", str(fault), re.MULTILINE):
                 where = _where(conninfo_to_dict(conninfo))
@@ -150,10 +151,10 @@ class Dsn(Secret):
 
 
 def _resolve(conninfo: str, key: str) -> Mapping[str, str]:
-    """Return what libpq makes of it, the service, the environment and its defaults.
+    """Return libpq's options from the string, the service, the environment and the defaults.
 
-    It is given a value that it refuses only after it has put all others together, so that it does
-    not connect.
+    libpq gets one value that it refuses only after it has resolved all others, so that it does not
+    connect.
     """
     probe = pq.PGconn.connect_start(make_conninfo(conninfo, **{_PROBE: "none"}).encode())
     try:

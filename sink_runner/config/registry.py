@@ -1,39 +1,28 @@
-"""Settings of the schema registry: ``[registry]``."""
+"""The settings of the schema registry: ``[registry]``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
+from .reader import Secret, section
 from .tls import Tls, url_faults
-from .values import Secret, doc
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@section
 class Registry(Tls):
     """Where the schemas of the events are, and how to sign in there."""
 
-    url: str = field(
-        metadata=doc(
-            "Confluent-compatible API of the schema registry; several URLs of one registry are "
-            "separated by commas, and the next one is asked where one does not answer."
-        )
-    )
-    username: str = field(default="", metadata=doc("User of basic authentication."))
-    password: Secret | None = field(
-        default=None,
-        repr=False,
-        metadata=doc("The user's password; read again when the registry refuses it."),
-    )
-    token: Secret | None = field(
-        default=None,
-        repr=False,
-        metadata=doc("Bearer token, in place of user and password; read again when it is refused."),
-    )
-    allow_plaintext_credentials: bool = field(
-        default=False,
-        metadata=doc("Permit password or token with http://, which sends them without encryption."),
-    )
+    url: str
+    """Confluent-compatible API of the schema registry; several URLs of one registry are separated
+    by commas, and the next one is used where one does not answer."""
+    username: str = ""
+    """User of basic authentication."""
+    password: Secret | None = None
+    """The user's password; read again when the registry refuses it."""
+    token: Secret | None = None
+    """Bearer token, in place of user and password; read again when it is refused."""
+    allow_plaintext_credentials: bool = False
+    """Permit password or token with http://, which sends them without encryption."""
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -45,7 +34,7 @@ class Registry(Tls):
         return self.urls[0].lower().startswith("https:")
 
     def _faults(self) -> Iterator[str]:
-        is_signed = self.password or self.token
+        has_login = self.password or self.token
         found = [
             fault
             for url in self.urls
@@ -53,7 +42,7 @@ class Registry(Tls):
                 "url",
                 url,
                 login="registry.username and registry.password",
-                may_be_plaintext=not is_signed or self.allow_plaintext_credentials,
+                may_be_plaintext=not has_login or self.allow_plaintext_credentials,
             )
         ]
         yield from dict.fromkeys(found)

@@ -6,13 +6,12 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ..errors import AccessError
-from .values import Secret, doc
+from .reader import Secret, section
 
 Refusal = Literal["untrusted", "certificate", "no TLS", "TLS"]
 
@@ -28,30 +27,21 @@ _ALERT_SECONDS = 0.5
 """With TLS 1.3 a server refuses a client certificate only after the client's handshake."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@section
 class Tls:
     """What the two sides of a connection prove their identity with."""
 
-    ca_file: Path | None = field(
-        default=None,
-        metadata=doc(
-            "PEM file of the authorities that sign the servers' certificates; without it the "
-            "system's authorities count."
-        ),
-    )
-    check_hostname: bool = field(
-        default=True, metadata=doc("Whether a certificate must be for the server's host name.")
-    )
-    certificate_file: Path | None = field(
-        default=None, metadata=doc("PEM file of the client certificate (mTLS), with its chain.")
-    )
-    key_file: Path | None = field(
-        default=None,
-        metadata=doc("PEM file of its private key; without it the certificate's file holds it."),
-    )
-    key_password: Secret | None = field(
-        default=None, repr=False, metadata=doc("Password of an encrypted private key.")
-    )
+    ca_file: Path | None = None
+    """PEM file of the authorities that sign the servers' certificates; without it the system's
+    authorities are trusted."""
+    check_hostname: bool = True
+    """Whether a certificate must be for the server's host name."""
+    certificate_file: Path | None = None
+    """PEM file of the client certificate (mTLS), with its chain."""
+    key_file: Path | None = None
+    """PEM file of its private key; without it, certificate_file contains the key."""
+    key_password: Secret | None = None
+    """Password of an encrypted private key."""
 
     def __post_init__(self) -> None:
         if faults := [*self._faults()]:
@@ -61,7 +51,7 @@ class Tls:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the other settings ask for TLS."""
+        """Whether the other settings require TLS."""
         return False
 
     def _faults(self) -> Iterator[str]:
@@ -69,14 +59,14 @@ class Tls:
         yield from ()
 
     def _unused_tls_keys(self, url_key: str) -> Iterator[str]:
-        """Describe the settings of TLS that are given beside a URL with http://."""
+        """Describe the settings of TLS that a URL with http:// does not use."""
         if not self.is_encrypted:
             for key in TLS_KEYS:
                 if getattr(self, key):
                     yield f"{key} needs {url_key} with https://"
 
     def pool_options(self, context: ssl.SSLContext | None) -> dict[str, Any]:
-        """Return what urllib3's pools are to be given, for a `tls_context` or none."""
+        """Return the options of urllib3's pools for a `tls_context`, which may be None."""
         if context is None:
             return {}
         if self.check_hostname:
@@ -84,7 +74,7 @@ class Tls:
         return {"ssl_context": context, "assert_hostname": False}  # urllib3 would check it itself
 
     def tls_context(self) -> ssl.SSLContext:
-        """Read the files anew.  Raises ValueError that names the key of an unusable one."""
+        """Return a context from the current files; ValueError names the key of a bad one."""
         if self.certificate_file is None and (self.key_file or self.key_password):
             raise ValueError("key_file and key_password need certificate_file")
         if self.ca_file is None:
@@ -114,10 +104,10 @@ class Tls:
 
 
 def url_faults(key: str, url: str, *, login: str, may_be_plaintext: bool) -> Iterator[str]:
-    """Describe what is wrong with a setting's URL, which is not quoted: it may hold a password.
+    """Describe what is wrong with a setting's URL, without quoting it: it may have a password.
 
-    `login` names the settings that hold the credentials; `may_be_plaintext` says that there are
-    none, or that they may travel without encryption.
+    `login` names the settings of the credentials. `may_be_plaintext`: there are no credentials, or
+    the configuration permits to send them without encryption.
     """
     try:
         parts = urlsplit(url)
@@ -196,7 +186,7 @@ def _refusal_of_plaintext(raw: socket.socket) -> tuple[Refusal, str] | None:
     context.verify_mode = ssl.CERT_NONE  # nothing is sent but the offer to speak TLS
     try:
         with context.wrap_socket(raw) as secure:
-            # A connection that has ended is wrapped, too, and has no version.
+            # wrap_socket accepts a connection that has ended, too; it has no version.
             return ("TLS", "") if secure.version() else None
     except ssl.SSLError as fault:
         return ("TLS", "") if "ALERT" in (fault.reason or "") else None

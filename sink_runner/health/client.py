@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from typing import NamedTuple
 
-from ..config.health import HealthSettings
+from ..config.sections import HealthSettings
 
 _SECONDS = 2.0
 

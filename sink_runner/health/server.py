@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from ..config.health import HealthSettings
+from ..config.sections import HealthSettings
 from ..model.status import Health
 
 REQUEST_SECONDS = 10.0

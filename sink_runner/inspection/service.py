@@ -15,7 +15,7 @@ from ..avro.schema_registry import SchemaRegistry
 from ..batch.rows import RowFormat
 from ..config import Config
 from ..config.database import find_database
-from ..config.values import hint
+from ..config.reader import hint
 from ..dlq import stored_dead_letters as found_letters
 from ..dlq.stored_dead_letters import Connection, Count, StoredDeadLetter, Wanted
 from ..errors import AccessError, ConfigError, RetriableError, SinkError

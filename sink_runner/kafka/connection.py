@@ -11,10 +11,8 @@ from typing import Any, Literal, TypeVar
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.net.compat import KafkaNetClient
 
-from ..config import Kafka
-from ..config.kafka_options import Options
-from ..config.kafka_security import Security
-from ..config.values import Secret
+from ..config.kafka import Kafka, Options, Security
+from ..config.reader import Secret
 from ..errors import ConfigError
 from .oauth import TokenSource, token_source
 

@@ -15,7 +15,7 @@ import urllib3
 from kafka.net.sasl.oauth import AbstractTokenProvider
 from urllib3.exceptions import HTTPError
 
-from ..config.kafka_security import OAuth
+from ..config.kafka import OAuth
 from ..errors import AccessError, RetriableError
 
 _SECONDS = 10.0

@@ -18,7 +18,7 @@ from typing import Any
 import pluggy
 
 from .. import hookspecs
-from ..config.values import Reader, hint
+from ..config.reader import Reader, hint
 from ..errors import ConfigError, PluginError
 from ..plugin import PROJECT, TableMapping
 from .mapping_checks import mapping_cycles, mapping_faults, name_faults, shared_candidates

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from ..config.ranger import RangerAdmin
+from ..config.policies import RangerAdmin
 from ..config.tls import Refusal, check_tls
 from ..errors import AccessError, ConfigError, PolicyError, RetriableError
 

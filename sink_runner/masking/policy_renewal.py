@@ -20,7 +20,7 @@ from .policy_json import value_of
 from .policy_watch import PolicyWatch
 
 if TYPE_CHECKING:
-    from ..config import Policies as Settings
+    from ..config.policies import Policies as Settings
 
 CONFIRMED = ".ranger-confirmed"
 """Holds the digest of the policies that Ranger confirmed last; its time says when."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import ConfigFile
-from ..config.schedule import Scheduling
+from ..config.sections import Scheduling
 from ..loading.registry import Plugin
 from .plans import Plan
 

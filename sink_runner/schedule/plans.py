@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from ..config.schedule import Scheduling
+from ..config.sections import Scheduling
 from ..model.timetable import Cron
 from ..plugin import TableMapping
 

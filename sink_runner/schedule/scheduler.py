@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from ..config.schedule import Scheduling
+from ..config.sections import Scheduling
 from .plans import Outcome, Plan, Progress, not_before
 
 EX_CONFIG = 78  # a person has to mend something first: trying again would not

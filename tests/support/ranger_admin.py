@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
-from sink_runner.config.ranger import RangerAdmin
-from sink_runner.config.values import Reader
+from sink_runner.config.policies import RangerAdmin
+from sink_runner.config.reader import Reader
 
 USER, PASSWORD = "admin", "rangerR0cks!"
 _API = "/service/public/v2/api"

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from sink_runner.config.database import Database
-from sink_runner.config.values import Reader
+from sink_runner.config.reader import Reader
 from sink_runner.postgres.migrations import migrate
 
 from .server import SecureServer, secured

@@ -5,11 +5,19 @@ from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
-from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
-from kafka.admin import ACLResourcePatternType as Pattern
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ResourcePattern,
+    ResourceType,
+)
+from kafka.admin import (
+    ACLResourcePatternType as Pattern,
+)
 
-from sink_runner.config.kafka_security import Security
-from sink_runner.config.values import Reader
+from sink_runner.config.kafka import Security
+from sink_runner.config.reader import Reader
 from sink_runner.kafka.connection import KafkaConnection
 
 from .broker import PASSWORD, USER, Broker, running

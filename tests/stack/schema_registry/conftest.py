@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from sink_runner.config.reader import Reader
 from sink_runner.config.registry import Registry
-from sink_runner.config.values import Reader
 from sink_runner.schema_registry.client import RegistryClient
 
 from .gateway import Gateway, gateway

@@ -16,8 +16,8 @@ from joserfc.jwk import KeySet, RSAKey
 from sink_runner.api.limits import RateLimit
 from sink_runner.api.problems import ProblemError
 from sink_runner.api.tokens import KeyUrl
-from sink_runner.config.api import OAuth
-from sink_runner.config.values import Reader, SettingError
+from sink_runner.config.api import TokenIssuer
+from sink_runner.config.reader import Reader, SettingError
 
 from ...support.api_service import FAMILY
 from .test_callbacks import problem
@@ -262,7 +262,7 @@ def test_a_missing_file_of_keys_is_our_fault_and_not_the_caller_s(trusting, key,
 def test_an_issuer_that_could_not_be_checked_is_a_fault_of_the_configuration(settings):
     table = {"issuer": ISSUER, "audience": AUDIENCE, **settings}
     with pytest.raises(SettingError):
-        Reader().read(OAuth, table, "api.oauth")
+        Reader().read(TokenIssuer, table, "api.oauth")
 
 
 class TestKeysBehindAUrl:
@@ -293,7 +293,7 @@ class TestKeysBehindAUrl:
     @pytest.fixture
     def source(self, issuer):
         self.now = 0.0
-        oauth = OAuth(
+        oauth = TokenIssuer(
             issuer=ISSUER,
             audience=AUDIENCE,
             jwks_url=issuer["url"],

@@ -9,10 +9,12 @@ from typing import Any, Literal
 import pytest
 
 from sink_runner import config
-from sink_runner.config import Choice, Config, load
-from sink_runner.config import values as settings
+from sink_runner.config import Config, load
+from sink_runner.config import reader as settings
+from sink_runner.config.reader import Count, Reader, Secret, to_toml
+from sink_runner.config.reference import keys
+from sink_runner.config.sections import PluginSelection
 from sink_runner.config.tls import Tls
-from sink_runner.config.values import Reader, Secret, doc, keys, shown
 from sink_runner.errors import ConfigError
 
 from ...support.certificates import Authority
@@ -65,7 +67,7 @@ def test_a_short_file_is_filled_up_with_defaults(write, tmp_path):
     assert (read.shutdown_seconds, read.maintenance_seconds) == (10, 60)
     assert read.remember_deletes_days == 30
     assert (read.log.format, read.log.level) == ("auto", "info")
-    assert read.plugins == Choice(enabled=("*",), disabled=())
+    assert read.plugins == PluginSelection(enabled=("*",), disabled=())
 
 
 def test_secrets_come_from_the_environment_and_from_files(write):
@@ -107,7 +109,7 @@ def test_an_empty_file_is_told_every_key_it_lacks(write):
     [
         ("kafak = 1", "kafak is unknown; did you mean 'kafka'?"),
         ("shutdown_seconds = -1", "shutdown_seconds is less than 0"),
-        ("retry_steps = [1, -2]", "retry_steps is less than 0"),
+        ("retry_steps = [1, -2]", "retry_steps[1] is less than 0"),
         ("retry_steps = []", "retry_steps is empty"),
         ("batch.max_rows = 0", "batch.max_rows is less than 1"),
         ("batch.max_rows = true", "batch.max_rows must be an integer, not bool"),
@@ -147,11 +149,11 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
 def test_tables_of_plugins_are_kept_apart(write):
     file = load(write(f"{WHOLE}[plugins]\ndisabled = []\n[plugins.apples]\nx = 1"), {"NORTH": ""})
     assert file.plugin_tables == {"apples": {"x": 1}}
-    assert file.config().plugins == Choice()
+    assert file.config().plugins == PluginSelection()
 
 
 def test_the_choice_of_plugins_needs_nothing_else_of_the_file(write):
-    assert load(write('[plugins]\nenabled = ["a"]'), {}).choice().enabled == ("a",)
+    assert load(write('[plugins]\nenabled = ["a"]'), {}).plugins().enabled == ("a",)
 
 
 # -- values from elsewhere ---------------------------------------------------------------------
@@ -255,14 +257,14 @@ def test_the_file_is_found_here_or_in_a_parent_or_by_the_environment(write, tmp_
     path = write()
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
-    assert config.find(tmp_path, {}) == path
-    assert config.find(below, {}) == path
-    assert config.find(below, {"SINK_CONFIG": "/else/where.toml"}) == Path("/else/where.toml")
+    assert config.find_file(tmp_path, {}) == path
+    assert config.find_file(below, {}) == path
+    assert config.find_file(below, {"SINK_CONFIG": "/else/where.toml"}) == Path("/else/where.toml")
 
 
 # -- on and off --------------------------------------------------------------------------------
 
-FILE = Choice(enabled=("a", "b"), disabled=("x",))
+FILE = PluginSelection(enabled=("a", "b"), disabled=("x",))
 
 
 @pytest.mark.parametrize(
@@ -279,7 +281,9 @@ FILE = Choice(enabled=("a", "b"), disabled=("x",))
 def test_on_is_replaced_by_who_speaks_last_and_off_adds_up(
     environ, only, without, enabled, disabled
 ):
-    assert FILE.override(environ, only, without) == Choice(enabled=enabled, disabled=disabled)
+    assert FILE.override(environ, only, without) == PluginSelection(
+        enabled=enabled, disabled=disabled
+    )
 
 
 # -- the repository's own file -----------------------------------------------------------------
@@ -301,7 +305,7 @@ def test_the_repository_s_file_needs_what_the_local_stack_sets():
     read = load(ROOT / config.FILE, environ).config()
     assert sorted(read.databases) == ["smart_citizen", "smart_warehouse"]
     assert read.policies.directory == ROOT / "ranger-policies"
-    assert read.plugins == Choice(enabled=("*",), disabled=())
+    assert read.plugins == PluginSelection(enabled=("*",), disabled=())
 
 
 def test_environment_alone_secures_connections(tmp_path: Path) -> None:
@@ -338,11 +342,38 @@ def test_the_reference_knows_types_defaults_and_secrets():
     assert found["databases.<name>.dsn"].secret
     assert found["databases.<name>.dsn"].required
     assert found["batch.max_rows"].default == 5000
-    assert shown(found["plugins.enabled"].default) == '["*"]'
+    assert to_toml(found["plugins.enabled"].default) == '["*"]'
 
 
-def test_metadata_of_a_key_is_its_text_and_its_least_number():
-    assert doc("Text.", minimum=1) == {"doc": "Text.", "minimum": 1}
+@dataclass(frozen=True)
+class Documented:
+    limit: Count = 5
+    """How many
+    at most."""
+    plain: int = field(default=1, metadata={"doc": "From metadata."})
+    bare: int = 2
+
+
+@dataclass(frozen=True)
+class Inherited(Documented):
+    own: str = ""
+    """Its own."""
+
+
+def test_description_is_the_docstring_below_a_field():
+    assert {key.path: key.doc for key in keys(Inherited, "x")} == {
+        "x.limit": "How many at most.",
+        "x.plain": "From metadata.",
+        "x.bare": "",
+        "x.own": "Its own.",
+    }
+
+
+def test_minimum_holds_for_values_of_the_environment():
+    table = {"limit": {"env": "NAME"}}
+    assert Reader({"NAME": "1"}).read(Documented, table).limit == 1
+    with pytest.raises(ConfigError, match=r"^limit is less than 1$"):
+        Reader({"NAME": "0"}).read(Documented, table)
 
 
 # -- values of commands ------------------------------------------------------------------------

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from sink_runner.config.reader import Reader, SettingError
 from sink_runner.config.registry import Registry
-from sink_runner.config.values import Reader, SettingError
 
 SECRET = "hunter2"
 

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from sink_runner.config.health import HealthSettings
+from sink_runner.config.sections import HealthSettings
 from sink_runner.health import server
 from sink_runner.health.server import answering
 from sink_runner.model.status import Health

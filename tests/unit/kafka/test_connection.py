@@ -9,8 +9,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaTimeoutError
 
 from sink_runner.config import Kafka
-from sink_runner.config.kafka_security import OAuth
-from sink_runner.config.values import Reader, Secret
+from sink_runner.config.kafka import OAuth
+from sink_runner.config.reader import Reader, Secret
 from sink_runner.errors import AccessError, ConfigError
 from sink_runner.kafka.connection import KafkaConnection, open_client
 from sink_runner.kafka.identify import TopicWatch

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sink_runner.config.values import Reader
+from sink_runner.config.reader import Reader
 from sink_runner.errors import ConfigError
 from sink_runner.loading import registry
 from sink_runner.loading.quarantine import may_be_global, require_usable, select_usable

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.config.values import Reader
+from sink_runner.config.reader import Reader
 from sink_runner.errors import ConfigError
 from sink_runner.loading import registry
 from sink_runner.loading.registry import Plugin, Status

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from sink_runner.config.ranger import RangerAdmin
-from sink_runner.config.values import Reader, SettingError
+from sink_runner.config.policies import RangerAdmin
+from sink_runner.config.reader import Reader, SettingError
 from sink_runner.errors import AccessError, ConfigError, RetriableError
 from sink_runner.masking.admin import connect
 

@@ -9,7 +9,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from sink_runner.config.schedule import Scheduling, Times
+from sink_runner.config.sections import MappingSchedule, Scheduling
 from sink_runner.model.timetable import Cron
 from sink_runner.plugin import Column, Schedule, TableMapping, source_wins
 from sink_runner.schedule.plans import Outcome, Plan, Progress, next_start, plans_of
@@ -380,8 +380,8 @@ def test_a_mapping_s_schedules_become_the_batch_commands():
 
 
 def test_the_settings_may_give_a_mapping_other_times():
-    other = Scheduling(mappings={"apples": Times(full=("0 5 * * *",))})
+    other = Scheduling(mappings={"apples": MappingSchedule(full=("0 5 * * *",))})
     (found,) = plans_of({"apples": MAPPING}, other)
     assert (found.cron.expression, found.full) == ("0 5 * * *", True)
     assert found.expected == timedelta(minutes=40)
-    assert plans_of({"apples": MAPPING}, Scheduling(mappings={"apples": Times()})) == []
+    assert plans_of({"apples": MAPPING}, Scheduling(mappings={"apples": MappingSchedule()})) == []
