@@ -59,12 +59,12 @@ class BatchApplier(Applier):
         self,
         connection: Connection,
         changes: Sequence[Change],
-        letters: list[DeadLetter],
+        dead_letters: list[DeadLetter],
         superseding: Superseding | None = None,
     ) -> Written:
-        """Write the changes; those that are refused become letters."""
+        """Write the changes; those that are refused become dead letters."""
         self._writer.remembers = True
-        return self._write(connection, changes, letters, superseding)
+        return self._write(connection, changes, dead_letters, superseding)
 
     def derive(self, touch: str, connection: Connection) -> int:
         """Derive the groups of candidates that the statement notes."""
@@ -75,7 +75,7 @@ class BatchApplier(Applier):
         self,
         connection: Connection,
         batch: Batch,
-        letters: Sequence[DeadLetter],
+        dead_letters: Sequence[DeadLetter],
         changes: Sequence[Change],
         written: int,
         *,
@@ -86,11 +86,15 @@ class BatchApplier(Applier):
         `read` is where the rows were read, if that tells which they are.
         """
         if batch.superseding:
-            letters = batch.superseding.settle(connection, self._mapping, changes, letters)
-        if letters:
-            self._dead_letters.write(connection, letters)
-        if letters or batch.defaults:
+            dead_letters = batch.superseding.settle(
+                connection, self._mapping, changes, dead_letters
+            )
+        if dead_letters:
+            self._dead_letters.write(connection, dead_letters)
+        if dead_letters or batch.defaults:
             day = self._clock().date()
-            add_counts(connection, self._mapping, letters, batch.defaults, day)
+            add_counts(connection, self._mapping, dead_letters, batch.defaults, day)
         if self._trail:
-            self._trail.applied(connection, batch, changes, letters, written=written, read=read)
+            self._trail.applied(
+                connection, batch, changes, dead_letters, written=written, read=read
+            )

@@ -53,15 +53,15 @@ class Report:
 
     def note_failures(
         self,
-        letters: Iterable[DeadLetter],
+        dead_letters: Iterable[DeadLetter],
         hooks: Hooks,
         event_of: Callable[[Message], Event | None] = lambda _message: None,
     ) -> None:
         """Count the rows that failed by what was wrong with them, and tell the hooks."""
-        for letter in letters:
-            if not isinstance(letter.error, WaitingError):
-                self.failures[class_name(letter.error), text_of(letter.error)] += 1
-                hooks.failed(letter.error, partial(event_of, letter.message))
+        for dead_letter in dead_letters:
+            if not isinstance(dead_letter.error, WaitingError):
+                self.failures[class_name(dead_letter.error), text_of(dead_letter.error)] += 1
+                hooks.failed(dead_letter.error, partial(event_of, dead_letter.message))
 
     def good(self, tolerated: int) -> bool:
         """Was all that was read written, but for so many rows, and some of it compared?"""

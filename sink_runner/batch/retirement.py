@@ -108,21 +108,21 @@ class Retirement:
     def _retire(
         self, keys: Sequence[Key], missing: Missing, connection: Connection
     ) -> tuple[int, int, list[DeadLetter]]:
-        tools, letters = self._tools, list[DeadLetter]()
+        tools, dead_letters = self._tools, list[DeadLetter]()
         keys = missing(keys)
         if callbacks := tools.applier.callbacks:
             kept = callbacks.among(connection, keys)
             keys = [key for at, key in enumerate(keys) if at not in kept]
         leaves = tools.departures.leaves(keys, self._position)
-        removed = tools.applier.put(connection, leaves, letters).rows
+        removed = tools.applier.put(connection, leaves, dead_letters).rows
         # What rows of another table still refer to is found again by the next full run.
-        refused = [letter for letter in letters if fails(letter)]
+        refused = [dead_letter for dead_letter in dead_letters if fails(dead_letter)]
         tools.applier.settle(connection, Batch(), refused, leaves, removed)
-        failed = {id(letter.message) for letter in letters}
+        failed = {id(dead_letter.message) for dead_letter in dead_letters}
         left = [leave for leave in leaves if id(leave.source) not in failed]
         tools.departures.left(connection, left)
-        return removed, len(left), letters
+        return removed, len(left), dead_letters
 
-    def _count(self, removed: int, gone: int, letters: Sequence[DeadLetter]) -> None:
-        self._report.counts.update(removed=removed, gone=gone, unretired=len(letters))
-        self._report.note_failures(letters, self._tools.hooks)
+    def _count(self, removed: int, gone: int, dead_letters: Sequence[DeadLetter]) -> None:
+        self._report.counts.update(removed=removed, gone=gone, unretired=len(dead_letters))
+        self._report.note_failures(dead_letters, self._tools.hooks)

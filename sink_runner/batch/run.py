@@ -120,14 +120,14 @@ class BatchRun:
         free, held = tools.waiting.split(messages)
         batch = self._prepare(free)
         tools.waiting.hold(batch, held)
-        counts, letters, landed = tools.applier.transact(
+        counts, dead_letters, landed = tools.applier.transact(
             partial(self._write, batch, messages), dry=options.dry_run
         )
         self._sample.add(landed)  # not before the commit, which may refuse them
         if not options.dry_run:
-            tools.waiting.note(letters, batch.superseding)
+            tools.waiting.note(dead_letters, batch.superseding)
         self._report.counts.update(counts)
-        self._report.note_failures(letters, tools.hooks, self._event_of)
+        self._report.note_failures(dead_letters, tools.hooks, self._event_of)
         tools.hooks.committed(len(batch.changes))
 
     def _follow_policies(self) -> None:
@@ -158,14 +158,14 @@ class BatchRun:
     def _prepare(self, messages: Sequence[Message]) -> Batch:
         """Decode rows and send them through the chain."""
         events: list[tuple[Message, Decoded]] = []
-        letters: list[DeadLetter] = []
+        dead_letters: list[DeadLetter] = []
         for message in messages:
             try:
                 events.append((message, self._tools.source.format.decode(message.value)))
             except DecodeError as fault:
-                letters.append(DeadLetter(message, fault))
+                dead_letters.append(DeadLetter(message, fault))
         batch = self._tools.route.apply(events)
-        batch.letters.extend(letters)
+        batch.dead_letters.extend(dead_letters)
         return batch
 
     def _event_of(self, message: Message) -> Event | None:
@@ -181,19 +181,19 @@ class BatchRun:
     ) -> tuple[dict[str, int], list[DeadLetter], list[Write]]:
         """Write a chunk; return what became of its rows, the dead letters and what landed."""
         tools = self._tools
-        letters = list(batch.letters)
+        dead_letters = list(batch.dead_letters)
         writes = [change for change in batch.changes if isinstance(change, Write)]
         leaves = [change for change in batch.changes if isinstance(change, Removal)]
         gone = tools.departures.confirmed(connection, leaves, writes, self._prepare)
         writes = self._current(connection, writes)
-        removed = tools.applier.put(connection, gone, letters).rows
+        removed = tools.applier.put(connection, gone, dead_letters).rows
         stale = tools.applier.stale
-        written, made = tools.applier.put(connection, writes, letters)
+        written, made = tools.applier.put(connection, writes, dead_letters)
         stale += tools.applier.stale
         changes: list[Change] = [*gone, *made]
         read = self._place(messages)
-        tools.applier.settle(connection, batch, letters, changes, removed + written, read=read)
-        failed = {id(letter.message) for letter in letters}
+        tools.applier.settle(connection, batch, dead_letters, changes, removed + written, read=read)
+        failed = {id(dead_letter.message) for dead_letter in dead_letters}
         landed = [w for w in made if isinstance(w, Write) and id(w.source) not in failed]
         tools.departures.wrote(connection, [*gone, *landed])
         if callbacks := tools.applier.callbacks:  # what was read is in the table
@@ -201,7 +201,7 @@ class BatchRun:
         if self._tools.mapping.query is not None:
             self._seen.add(connection, landed)
         counts = {
-            **_fates(batch, messages, letters),
+            **_fates(batch, messages, dead_letters),
             "written": written,
             "removed": removed,
             "stale": stale,
@@ -211,7 +211,7 @@ class BatchRun:
             total.update(counts)
             last = tools.source.format.key_of(messages[-1])
             tools.ledger.progress(connection, self._run, last, total)
-        return counts, letters, landed
+        return counts, dead_letters, landed
 
     def _current(self, connection: Connection, writes: list[Write]) -> list[Write]:
         """Read the rows again, as they are now, if an event was applied since the snapshot.
@@ -313,11 +313,15 @@ class BatchRun:
 
 
 def _fates(
-    batch: Batch, messages: Sequence[Message], letters: Sequence[DeadLetter]
+    batch: Batch, messages: Sequence[Message], dead_letters: Sequence[DeadLetter]
 ) -> dict[str, int]:
     """How many rows came to what."""
-    waiting = {id(letter.message) for letter in letters if isinstance(letter.error, WaitingError)}
-    failed = {id(letter.message) for letter in letters} - waiting
+    waiting = {
+        id(dead_letter.message)
+        for dead_letter in dead_letters
+        if isinstance(dead_letter.error, WaitingError)
+    }
+    failed = {id(dead_letter.message) for dead_letter in dead_letters} - waiting
     carried = _sources(batch.changes, Write) - failed - waiting
     retired = _sources(batch.changes, Removal) - carried - failed - waiting
     return {

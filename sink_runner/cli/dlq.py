@@ -12,7 +12,7 @@ from .command import Subparsers, add_command
 
 TEACHING = """\
 An event that could not be applied is kept, encrypted, in its target database; later events of its
-row wait behind it unless they carry the whole row, all others go on.  Letters have a status:
+row wait behind it unless they carry the whole row, all others go on.  Dead letters have a status:
 
 OPEN        decide about it: remove the cause and replay it, or discard it
 PARKED      the runner tries it again, in order
@@ -22,7 +22,7 @@ SUPERSEDED  a newer whole row of the same source row was applied; it is never re
 
 examples:
   sink-runner dlq list --summary                     what is there, and why
-  sink-runner dlq show south/12              one letter, personal values masked
+  sink-runner dlq show south/12              one dead letter, personal values masked
   sink-runner dlq explain south/12           where the chain of today would stop it
   sink-runner dlq replay --mapping golden-records --error WriteError --yes --wait
   sink-runner dlq discard south/12 --reason 'test data'
@@ -37,7 +37,7 @@ examples:
 SHOWING = """\
 The row is shown as the masking policies have it for you, and nothing personal in clear.  With
 --clear you see in clear what a policy opens to you by MASK_NONE; that needs the dead letters' key.
-Who looked at which letter, masked or in clear, is written into the audit log first.
+Who looked at which dead letter, masked or in clear, is written into the audit log first.
 
 examples:
   sink-runner dlq show south/12
@@ -46,7 +46,7 @@ examples:
 EXPLAINING = """\
 Sends the event through the chain as it is now: decode, filter, map, mask, look up, write.  The
 write is done in a transaction that is rolled back, so nothing changes, but for a row in
-the audit log: you read the letter, masked.  The exit code is 1 if the event would fail.
+the audit log: you read the dead letter, masked.  The exit code is 1 if the event would fail.
 
 examples:
   sink-runner dlq explain south/12
@@ -55,10 +55,10 @@ examples:
 
 
 REPLAYING = """\
-Open letters become parked, and the running `sink-runner run` applies them through the chain as it
-is now, and what waits behind them, in order.  Nothing is masked twice: what was kept is the event
-itself.  A letter that fails again is open again, with one more try.  A letter of a batch's row is
-tried by the next `sink-runner batch` of its mapping.
+Open dead letters become deferred, and the running `sink-runner run` applies them, and what waits
+behind them, in order, through the mapping as it is now.  Nothing is masked twice: what was kept is
+the event itself.  A dead letter that fails again is open again, with one more try.  The next
+`sink-runner batch` of the mapping tries those of a batch's rows.
 
 The exit code is 1 if, with --wait, one has failed again or still waits.
 
@@ -68,7 +68,7 @@ examples:
   sink-runner dlq replay --mapping golden-records --error 23514 --yes --wait
 """
 DISCARDING = """\
-The event is given up, and those that wait behind it go on.  The letter stays, and who gave it up,
+The event is given up, and those that wait behind it go on.  The dead letter stays; who gave it up,
 when and why is in the audit log.  Write no personal value into the reason.
 
 examples:
@@ -76,26 +76,26 @@ examples:
   sink-runner dlq discard --mapping feedback --until 2026-01-01 --reason 'too old' --yes
 """
 EXPORTING = """\
-One line a letter, with its row masked as `dlq show` masks it.  The audit log names each.
+One line a dead letter, with its row masked as `dlq show` masks it.  The audit log names each.
 
-FILE is nobody's but yours, and is replaced when all is written.  With --clear a letter that can't
-be read is there without its row, `unreadable` says why, and the exit code is 1.
+FILE is nobody's but yours, and is replaced when all is written.  With --clear a dead letter that
+can't be read is there without its row, `unreadable` says why, and the exit code is 1.
 
 examples:
-  sink-runner dlq export --mapping golden-records > letters.jsonl
-  sink-runner dlq export --format csv --output letters.csv
+  sink-runner dlq export --mapping golden-records > dead-letters.jsonl
+  sink-runner dlq export --format csv --output dead-letters.csv
 """
 REKEYING = """\
 To change the key of the dead letters:
   1. write the new key into [dead_letters] key and key_id, the old one into old_keys, and restart
-     the runners: new letters are encrypted with the new key, the old one still opens the others
+     the runners: new dead letters get the new key, the old one still decrypts the others
   2. sink-runner dlq rekey                   while they run; it may be stopped and started again
   3. stop the runners, sink-runner dlq rekey --fingerprints, take old_keys away, start them again
 
-By their fingerprints the letters of one row find each other.  All of them are made with the
+By their fingerprints the dead letters of one row find each other.  All of them are made with the
 oldest key that is there, so that nothing overtakes while there are two; step 3 makes them anew, all
-at once, and refuses while a runner is connected.  A runner that knows other keys than the letters
-were made with does not start.
+at once, and refuses while a runner is connected.  A runner that knows other keys than those
+of the dead letters does not start.
 
 A batch run that was interrupted and whose key is personal resumes only with the key that encrypted
 its place; without it the next run reads from the beginning.
@@ -130,7 +130,7 @@ def _add_list(actions: Subparsers) -> None:
 
 
 def _add_show(actions: Subparsers) -> None:
-    parser = _action(actions, "show", "show one letter, masked", SHOWING)
+    parser = _action(actions, "show", "show one dead letter, masked", SHOWING)
     parser.add_argument("id", metavar="ID", help="as `dlq list` shows it")
     _add_reader(parser, clear=True)
 
@@ -142,7 +142,7 @@ def _add_explain(actions: Subparsers) -> None:
 
 
 def _add_replay(actions: Subparsers) -> None:
-    parser = _action(actions, "replay", "have letters tried again, in order", REPLAYING)
+    parser = _action(actions, "replay", "have dead letters tried again, in order", REPLAYING)
     _add_choice(parser, ("OPEN",), "the only one there is to replay (OPEN)", default="OPEN")
     parser.add_argument("--wait", action="store_true", help="wait for what becomes of them")
     parser.add_argument(
@@ -151,14 +151,16 @@ def _add_replay(actions: Subparsers) -> None:
 
 
 def _add_discard(actions: Subparsers) -> None:
-    parser = _action(actions, "discard", "give letters up", DISCARDING)
-    told = "ALL is both of the others (of letters named by their ids: ALL; else OPEN)"
+    parser = _action(actions, "discard", "give dead letters up", DISCARDING)
+    told = "ALL is both of the others (of dead letters named by their ids: ALL; else OPEN)"
     _add_choice(parser, ("OPEN", "PARKED", "ALL"), told, default=None)
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why; it is written down")
 
 
 def _add_export(actions: Subparsers) -> None:
-    parser = _action(actions, "export", "write letters to a file, masked", EXPORTING, json=False)
+    parser = _action(
+        actions, "export", "write dead letters to a file, masked", EXPORTING, json=False
+    )
     _add_filters(parser)
     _add_ids(parser)
     _add_reader(parser, clear=True)
@@ -229,7 +231,7 @@ def _add_ids(parser: argparse.ArgumentParser) -> None:
 def _add_choice(
     parser: argparse.ArgumentParser, statuses: Sequence[str], told: str, *, default: str | None
 ) -> None:
-    """Which letters; of a status that the action is not for, none are chosen in their place."""
+    """Add the options that choose dead letters; those of another status are never chosen."""
     _add_ids(parser)
     _add_filters(parser, statuses, told, status=default)
     parser.add_argument("--dry-run", action="store_true", help="say which they are, and no more")

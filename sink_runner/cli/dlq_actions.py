@@ -13,7 +13,7 @@ import psycopg
 
 from .. import log
 from ..dlq import key_rotation
-from ..dlq import stored_dead_letters as letters
+from ..dlq import stored_dead_letters as dead_letters
 from ..dlq.stored_dead_letters import OPEN, PARKED, STATUSES, StoredDeadLetter, Wanted
 from ..errors import ConfigError
 from ..inspection import databases as places
@@ -39,28 +39,28 @@ def list_(args: argparse.Namespace) -> int:
         _print(args, records, lambda: tables.summary_table(counts))
         return OK
     found = bench.find(wanted, most=args.most, key=args.key)
-    records = [letter.told(name) for name, letter in found]
-    _print(args, records, lambda: tables.letters_table(found))
+    records = [dead_letter.told(name) for name, dead_letter in found]
+    _print(args, records, lambda: tables.dead_letters_table(found))
     return OK
 
 
 def show(args: argparse.Namespace) -> int:
     bench = _bench(args)
-    database, letter = bench.one(args.id)
+    database, dead_letter = bench.one(args.id)
     if args.clear:
-        bench.allow_clear(database, [letter])
+        bench.allow_clear(database, [dead_letter])
     else:
-        _note(bench, database, letter)
-    shown = bench.shown(database, letter, clear=args.clear)
+        _note(bench, database, dead_letter)
+    shown = bench.shown(database, dead_letter, clear=args.clear)
     _print(args, shown, lambda: "\n".join(tables.shown_lines(shown)))
     return OK
 
 
 def explain(args: argparse.Namespace) -> int:
     bench = _bench(args)
-    database, letter = bench.one(args.id)
-    _note(bench, database, letter)
-    told = explaining.explain(bench, database, letter)
+    database, dead_letter = bench.one(args.id)
+    _note(bench, database, dead_letter)
+    told = explaining.explain(bench, database, dead_letter)
     _print(args, told.record(), lambda: tables.explained_table(told))
     return OK if told.good else FAILURE
 
@@ -116,7 +116,7 @@ def export_(args: argparse.Namespace) -> int:
         print(f"sink-runner: {name} is without its payload: {why}", file=sys.stderr)
     for database in sorted(done.unaudited):
         _tell_unaudited(database)
-    print(f"sink-runner: {done.letters} letters exported", file=sys.stderr)
+    print(f"sink-runner: {done.dead_letters} dead letters exported", file=sys.stderr)
     return FAILURE if done.without else OK
 
 
@@ -156,8 +156,8 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 # -- who looked ------------------------------------------------------------------------------------
 
 
-def _note(bench: DlqService, database: str, letter: StoredDeadLetter) -> None:
-    if not bench.note_masked(database, [letter]):
+def _note(bench: DlqService, database: str, dead_letter: StoredDeadLetter) -> None:
+    if not bench.note_masked(database, [dead_letter]):
         _tell_unaudited(database)
 
 
@@ -169,7 +169,7 @@ def _tell_unaudited(database: str) -> None:
     )
 
 
-# -- which letters ---------------------------------------------------------------------------------
+# -- which dead letters ----------------------------------------------------------------------------
 
 
 def _bench(args: argparse.Namespace) -> DlqService:
@@ -195,31 +195,31 @@ def _wanted(bench: DlqService, args: argparse.Namespace, every: Sequence[str] = 
 
 
 def _chosen(bench: DlqService, args: argparse.Namespace, *every: str) -> Ids:
-    """The letters that are meant, by database; `every` status is what an action is for."""
+    """The dead letters that are meant, by database; `every` status is what an action is for."""
     ids = [*args.ids, *args.more_ids]
     filters = (args.mapping, args.error, args.since, args.until, args.key)
     if not ids and not any(filters):
-        raise ConfigError("say which letters: their ids, --mapping, --error, --since or --key")
+        raise ConfigError("say which dead letters: their ids, --mapping, --error, --since or --key")
     wanted = _wanted(bench, args, every)
     found = {
-        database: letters.ids(connection, here)
+        database: dead_letters.ids(connection, here)
         for database, connection, here in bench.search(wanted, ids, args.key)
     }
     return {database: numbers for database, numbers in found.items() if numbers}
 
 
 def _may(args: argparse.Namespace, chosen: Ids, verb: str) -> bool:
-    """Is it to be done?  If not, say which letters it is about."""
+    """Is it to be done?  If not, say which dead letters it is about."""
     count = _count(chosen)
     if count and not args.dry_run and (args.yes or count == 1):
         return True
     names = [f"{database}/{number}" for database, ids in chosen.items() for number in ids]
     if args.json:
-        print(json.dumps({"letters": names}, indent=2))
+        print(json.dumps({"dead_letters": names}, indent=2))
     else:
         print("\n".join(names) or "no such letter")
     if count > 1 and not args.dry_run:
-        print(f"sink-runner: to {verb} these {count} letters add --yes", file=sys.stderr)
+        print(f"sink-runner: to {verb} these {count} dead letters add --yes", file=sys.stderr)
     return False
 
 

@@ -40,8 +40,8 @@ event type erase in the audit log that has the counts and no value.
 
 The deletion of a row leaves its key as well, so do it in this order: note the keys of the person's
 rows; delete the rows in source and target, and let the runners apply that; then call this for each
-key column with the key, and for the columns that letters of other rows may hold.  Where rows are
-still there, a value of any column finds their keys.  It does not reach:
+key column with the key, and for the columns that dead letters of other rows may hold.  Where rows
+are still there, a value of any column finds their keys.  It does not reach:
 
   the rows of the target and source tables, Kafka's topics and the backups
   what was kept for mappings whose plugin is off or gone

@@ -94,7 +94,7 @@ def tables(reports: Iterable[Report], days: int) -> Iterator[Table]:
     for head in ("mapping", "broke a rule", "defaults", "open dead letters", "waiting", "stale"):
         whole.add_column(head, justify="left" if head == "mapping" else "right", overflow="fold")
     for report in reports:
-        numbers = (report.broken, report.defaults, report.open_letters, report.waiting)
+        numbers = (report.broken, report.defaults, report.open_dead_letters, report.waiting)
         whole.add_row(report.mapping, *map(str, numbers), _stale(report))
     yield whole
     if not any(report.counts for report in reports):

@@ -113,8 +113,8 @@ def _line(one: Finding, forgotten: Forgotten | None) -> str:
     if forgotten is None:
         return f"{one.mapping}: all events of before are applied"
     told = f"{forgotten.positions:,} positions forgotten"
-    if forgotten.letters:
-        told += f", {forgotten.letters:,} dead letters of before discarded"
+    if forgotten.dead_letters:
+        told += f", {forgotten.dead_letters:,} dead letters of before discarded"
     if forgotten.left:
         told += f"; {forgotten.left:,} are left: `sink-runner dlq` replays or discards them first"
     return f"{one.mapping}: {told}"

@@ -82,7 +82,7 @@ WHERE dlq_id = %s AND status = 'PARKED'
 
 
 class Counts(NamedTuple):
-    """How many letters a mapping has, in all partitions."""
+    """How many dead letters a mapping has, in all partitions."""
 
     open: int
     parked: int
@@ -91,7 +91,7 @@ class Counts(NamedTuple):
 
 
 class ParkedEvent(NamedTuple):
-    """A parked letter, opened."""
+    """A parked dead letter, opened."""
 
     dlq_id: int
     key: WaitingKey
@@ -139,7 +139,7 @@ def _fitting(heads: Sequence[tuple[int, int]], room: int, least: int) -> list[tu
 
 
 class Parked:
-    """One mapping's letters that hold up others."""
+    """One mapping's dead letters that hold up others."""
 
     at_once = 10
     """So many of a key are taken at once."""
@@ -235,17 +235,20 @@ class Parked:
         return ParkedEvent(dlq_id, (at, key), message, expired, first, fault)
 
     def settle(
-        self, ended: Sequence[ParkedEvent], connection: Connection, letters: Sequence[DeadLetter]
+        self,
+        ended: Sequence[ParkedEvent],
+        connection: Connection,
+        dead_letters: Sequence[DeadLetter],
     ) -> None:
-        """Mark those that were applied, and those of the letters as failed; others still wait."""
-        failed = {id(letter.message): letter for letter in letters}
+        """Mark events as applied, or as failed where they have a dead letter; others still wait."""
+        failed = {id(dead_letter.message): dead_letter for dead_letter in dead_letters}
         replayed = [event.dlq_id for event in ended if id(event.message) not in failed]
         opened, waiting = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
         for event in ended:
-            letter = failed.get(id(event.message))
-            if letter is not None and not is_blocked(letter.error):
-                reasons = waiting if waits(letter) else opened
-                reasons.append((*described(letter.error), event.dlq_id))
+            dead_letter = failed.get(id(event.message))
+            if dead_letter is not None and not is_blocked(dead_letter.error):
+                reasons = waiting if waits(dead_letter) else opened
+                reasons.append((*described(dead_letter.error), event.dlq_id))
         with connection.cursor() as cursor:
             settled = cursor.execute(_REPLAYED, (replayed,)).rowcount
             if waiting:

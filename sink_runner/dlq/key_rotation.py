@@ -1,7 +1,7 @@
 """Change the key of the dead letters: encrypt them again, and make their fingerprints again.
 
-The fingerprint says which letters are of one row, so it must be the same for all of them and for
-the runner at every moment.  It is made with the oldest key that is there; only `fingerprints`
+The fingerprint says which dead letters are of one row, so it must be the same for all of them and
+for the runner at every moment.  It is made with the oldest key that is there; only `fingerprints`
 changes it, all at once, while nobody makes any, and a runner looks before it starts.
 """
 
@@ -41,7 +41,7 @@ _MARKED = f"""
 ORDER BY dlq_id LIMIT {_AT_ONCE} FOR UPDATE
 """
 _MARK = "UPDATE sink.dead_letter SET event_key_hash = %s WHERE dlq_id = %s"
-# Of a settled letter the key is gone, and nothing waits behind it.
+# Of a settled dead letter the key is gone, and nothing waits behind it.
 _FORGET = "UPDATE sink.dead_letter SET event_key_hash = NULL WHERE source_data IS NULL"
 _RUNNERS = """
 SELECT count(*) FROM pg_stat_activity
@@ -62,14 +62,14 @@ Told = Callable[..., None]
 
 
 class Done(NamedTuple):
-    """How many letters were changed, and how many could not be opened."""
+    """How many dead letters were changed, and how many could not be opened."""
 
     changed: int
     unopened: int
 
     def __str__(self) -> str:
         left = f", {self.unopened} are encrypted with keys that are not in old_keys"
-        return f"{self.changed} letters changed" + (left if self.unopened else "")
+        return f"{self.changed} dead letters changed" + (left if self.unopened else "")
 
 
 def encrypt_again(connection: Connection, encryptor: Encryptor, told: Told) -> Done:
@@ -106,7 +106,7 @@ def fingerprints(connection: Connection, encryptor: Encryptor, told: Told) -> Do
             for row in rows:
                 message = _decrypt(new, row[1:])
                 if message is None:
-                    raise ConfigError("a letter can't be opened with the present key alone")
+                    raise ConfigError("a dead letter can't be opened with the present key alone")
                 made.append((new.fingerprint(message.key), row[0]))
             with connection.cursor() as cursor:
                 cursor.executemany(_MARK, made)
@@ -116,13 +116,13 @@ def fingerprints(connection: Connection, encryptor: Encryptor, told: Told) -> Do
 
 
 def _some(connection: Connection, query: str, parameters: Sequence[Any]) -> list[Any]:
-    """Read the next letters that a query selects and locks, of bounded size."""
+    """Read the next dead letters that a query selects and locks, of bounded size."""
     numbers = first_sized(connection, query, parameters)
     return connection.execute(_READ.encode(), (numbers,)).fetchall()
 
 
 def check_fingerprints(dsn: Dsn, mapping: str, encryptor: Encryptor) -> None:
-    """Refuse to go on with other keys than the letters that wait have their fingerprints from."""
+    """Refuse keys that did not make the fingerprints of the deferred dead letters."""
     try:
         with connect(dsn, "sink-runner start") as connection:
             parameters = mapping, list(encryptor.key_ids), mapping, list(encryptor.key_ids)
@@ -151,7 +151,9 @@ def _check_alone(connection: Connection, encryptor: Encryptor) -> None:
         raise ConfigError(f"{runners} sessions of runners are open: stop the runners first")
     (others,) = connection.execute(_COUNT.encode(), (encryptor.key_id,)).fetchone() or (0,)
     if others:
-        raise ConfigError(f"{others} letters have other keys: `sink-runner dlq rekey` comes first")
+        raise ConfigError(
+            f"{others} dead letters have other keys: `sink-runner dlq rekey` comes first"
+        )
 
 
 def _decrypt(encryptor: Encryptor, row: Any) -> Any:

@@ -1,6 +1,6 @@
 """Feeds the Kafka topics of the dead letters from the table, which is the truth.
 
-A topic can't take part in the database's transaction, so a letter is sent after it is committed
+A topic can't take part in the database's transaction, so a dead letter is sent after its commit
 and marked when Kafka has it.  Whoever dies in between sends it again: at least once, never lost;
 `sink.dlq-id`, `sink.attempts` and `sink.status` identify a record that came twice.  Two runners
 never send the same one at once, and a Kafka that does not answer only delays it.  What merely
@@ -32,7 +32,7 @@ from .stored_dead_letters import SIZED, first_sized, read
 
 _AT_ONCE = 100
 _LONGEST = 30.0  # seconds between attempts while Kafka or the database does not answer
-# The index dead_letter_unpublished is of these very letters.
+# The index dead_letter_unpublished is of these very dead letters.
 UNPUBLISHED = """error_class <> 'WaitingError'
 AND (published_attempts IS NULL
 OR (status IN ('OPEN', 'SUPERSEDED') AND published_attempts < attempts))"""
@@ -57,7 +57,7 @@ class Sends(Protocol):
 
 
 class Outbox:
-    """The letters of one target database, on their way to Kafka.  One thread at a time."""
+    """The dead letters of one target database, on their way to Kafka.  One thread at a time."""
 
     def __init__(self, database: str, dsn: Dsn, producer: Sends, waiting: Gauge) -> None:
         self._database = database
@@ -68,7 +68,7 @@ class Outbox:
         self._sources: set[str] = set()
 
     def feed(self) -> int:
-        """Send what has not been sent; return how many letters that were.
+        """Send what has not been sent; return how many dead letters that were.
 
         A topic that can't be written to keeps no other waiting; its error is raised in the end.
         """
@@ -100,13 +100,15 @@ class Outbox:
         return list(found)
 
     def _some(self, source: str) -> int:
-        """Send some letters of one direction, and mark them in the transaction that holds them."""
+        """Send some dead letters of one direction; mark them in the transaction that locks them."""
         connection = self._session()
         with connection.transaction():
             found = first_sized(connection, _TAKE, (source,))
             if found:
-                letters = read(connection, found)
-                self._producer.send([record_of(letter, self._database) for letter in letters])
+                dead_letters = read(connection, found)
+                self._producer.send(
+                    [record_of(dead_letter, self._database) for dead_letter in dead_letters]
+                )
                 connection.execute(_MARK, (found,))
         return len(found)
 

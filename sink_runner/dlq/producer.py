@@ -1,4 +1,4 @@
-"""Sends letters to Kafka and says which are safe there."""
+"""Sends dead letters to Kafka and says which are safe there."""
 
 from __future__ import annotations
 

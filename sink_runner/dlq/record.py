@@ -23,7 +23,7 @@ class Record(NamedTuple):
 
     topic: str
     key: bytes | None
-    """The fingerprint of the event's key, so that the letters of a row are in one partition."""
+    """The fingerprint of the event's key: the dead letters of a row are in one partition."""
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
 
@@ -32,45 +32,45 @@ class Record(NamedTuple):
         return self._replace(value=None, headers=[*self.headers, ("sink.too-large", b"true")])
 
 
-def record_of(letter: StoredDeadLetter, target: str) -> Record:
+def record_of(dead_letter: StoredDeadLetter, target: str) -> Record:
     """The record for the topic of the letter's direction."""
-    source = letter.topic.partition(".")[0]
+    source = dead_letter.topic.partition(".")[0]
     headers = [
-        *((f"__connect.errors.{name}", value) for name, value in _connect(letter).items()),
-        *((f"sink.{name}", value) for name, value in _ours(letter, target).items()),
+        *((f"__connect.errors.{name}", value) for name, value in _connect(dead_letter).items()),
+        *((f"sink.{name}", value) for name, value in _ours(dead_letter, target).items()),
     ]
     return Record(
         TOPIC.format(source=source, target=target),
-        letter.event_key_hash,
-        letter.source_data,
+        dead_letter.event_key_hash,
+        dead_letter.source_data,
         [(name, value.encode()) for name, value in headers],
     )
 
 
-def _connect(letter: StoredDeadLetter) -> dict[str, str]:
-    stage, class_ = _STAGES.get(letter.error_class, _CHAIN)
-    partition = "" if letter.partition is None else str(letter.partition)
+def _connect(dead_letter: StoredDeadLetter) -> dict[str, str]:
+    stage, class_ = _STAGES.get(dead_letter.error_class, _CHAIN)
+    partition = "" if dead_letter.partition is None else str(dead_letter.partition)
     return {
-        "topic": letter.topic,
+        "topic": dead_letter.topic,
         "partition": partition,
-        "offset": str(letter.offset),
-        "connector.name": f"sink.{letter.flow}",
+        "offset": str(dead_letter.offset),
+        "connector.name": f"sink.{dead_letter.flow}",
         "task.id": partition or "batch",
         "stage": stage,
         "class.name": class_,
-        "exception.class.name": f"{_ERRORS}.{letter.error_class}",
-        "exception.message": letter.error_message,
-        "exception.stacktrace": letter.stack_trace,
+        "exception.class.name": f"{_ERRORS}.{dead_letter.error_class}",
+        "exception.message": dead_letter.error_message,
+        "exception.stacktrace": dead_letter.stack_trace,
     }
 
 
-def _ours(letter: StoredDeadLetter, target: str) -> dict[str, str]:
+def _ours(dead_letter: StoredDeadLetter, target: str) -> dict[str, str]:
     return {
-        "mapping": letter.flow,
-        "plugin-version": letter.plugin_version,
-        "key-id": letter.key_id,
-        "dlq-id": f"{target}/{letter.dlq_id}",
-        "sqlstate": letter.sqlstate or "",
-        "attempts": str(letter.attempts),
-        "status": letter.status,
+        "mapping": dead_letter.flow,
+        "plugin-version": dead_letter.plugin_version,
+        "key-id": dead_letter.key_id,
+        "dlq-id": f"{target}/{dead_letter.dlq_id}",
+        "sqlstate": dead_letter.sqlstate or "",
+        "attempts": str(dead_letter.attempts),
+        "status": dead_letter.status,
     }

@@ -7,7 +7,7 @@ read when a partition is claimed, and again every so often, for `sink-runner dlq
 letter's status; otherwise they change after a commit, never before.
 
 A retry is one more transaction of the partition's owner: it writes the rows and settles their
-letters, or does neither, and finds itself fenced off where another runner has taken over.
+dead letters, or does neither, and finds itself fenced off where another runner has taken over.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .selection import Selection, expire_refused, keep, select_in_order, select_
 Prepare: TypeAlias = Callable[[Sequence[Message]], Batch]
 """Decode messages and send them through the chain."""
 Told: TypeAlias = Callable[[Counts], None]
-"""Told how many letters there are."""
+"""Told how many dead letters there are."""
 
 _KEYS_AT_ONCE = 500
 _SECOND = 1.0
@@ -92,7 +92,7 @@ class Waiting:
         self._fresh: set[WaitingKey] = set()
         """Those that came after `split` was last called."""
         self._tried: dict[int, datetime] = {}
-        """Since when the first of each line is tried, by its letter."""
+        """Since when the first of each line is tried, by its dead letter."""
         self._due = 0.0
         self._stale = float("inf")
         """When to read the keys again."""
@@ -151,7 +151,9 @@ class Waiting:
             self._defer(batch, {id(message): message for message in late})
             return
         since: dict[WaitingKey, int] = {}
-        for message in (letter.message for letter in batch.letters if holds(letter)):
+        for message in (
+            dead_letter.message for dead_letter in batch.dead_letters if holds(dead_letter)
+        ):
             if (key := self._key(message)) is not None:
                 since[key] = min(message.offset, since.get(key, message.offset))
         if not (since or held or self._fresh):
@@ -169,13 +171,19 @@ class Waiting:
         """Have these messages wait, and leave nothing else of them in the batch."""
         if not late:
             return
-        first = [letter for letter in batch.letters if id(letter.message) not in late]
-        batch.letters = first + [DeadLetter(message, blocked_error()) for message in late.values()]
-        stay = {id(letter.message) for letter in batch.letters}
+        first = [
+            dead_letter for dead_letter in batch.dead_letters if id(dead_letter.message) not in late
+        ]
+        batch.dead_letters = first + [
+            DeadLetter(message, blocked_error()) for message in late.values()
+        ]
+        stay = {id(dead_letter.message) for dead_letter in batch.dead_letters}
         keep(batch, lambda message: id(message) not in stay)
 
-    def note(self, letters: Iterable[DeadLetter], superseding: Superseding | None = None) -> int:
-        """Heed the letters of a transaction that is committed; return how many are parked.
+    def note(
+        self, dead_letters: Iterable[DeadLetter], superseding: Superseding | None = None
+    ) -> int:
+        """Heed the dead letters of a transaction that is committed; return how many are parked.
 
         `superseding` is the batch's: what it superseded holds up nothing any more.
         """
@@ -183,10 +191,10 @@ class Waiting:
         for settled in superseding.settled if superseding else ():
             self._held.discard(settled)
             self._line.pop(settled, None)
-        for letter in letters:
-            parked += waits(letter)
-            if holds(letter) and (key := self._key(letter.message)) is not None:
-                if waits(letter) and (self._supersedes or key not in self._held):
+        for dead_letter in dead_letters:
+            parked += waits(dead_letter)
+            if holds(dead_letter) and (key := self._key(dead_letter.message)) is not None:
+                if waits(dead_letter) and (self._supersedes or key not in self._held):
                     self._line[key] = None
                 self._held.add(key)
                 self._places.add(key[0])
@@ -239,14 +247,18 @@ class Waiting:
             written = self._applier.apply(batch, steps, record=settle)
         settled = batch.superseding.settled if batch.superseding else ()
         gone = [event for event in obsolete if event.key in settled]
-        still = {id(letter.message) for letter in batch.letters if waits(letter)}
-        batch.letters = [letter for letter in batch.letters if not waits(letter)]
+        still = {
+            id(dead_letter.message) for dead_letter in batch.dead_letters if waits(dead_letter)
+        }
+        batch.dead_letters = [
+            dead_letter for dead_letter in batch.dead_letters if not waits(dead_letter)
+        ]
         done = [event for event in ended if id(event.message) not in still]
         for event in (*done, *gone):
             self._tried.pop(event.dlq_id, None)
-        batch.counts = Counter(replayed=len(done) - len(batch.letters))
+        batch.counts = Counter(replayed=len(done) - len(batch.dead_letters))
         batch.last_ms = None  # how long these have waited is not how far behind we are
-        self._rotate(_Tried(taken, [*done, *gone], _failed(done, batch.letters)))
+        self._rotate(_Tried(taken, [*done, *gone], _failed(done, batch.dead_letters)))
         self._due = time.monotonic() + (0 if done else self._retry)
         return batch, written
 
@@ -254,10 +266,10 @@ class Waiting:
         return partial(self._parked.take, keys, oldest, supersedes=self._supersedes)
 
     def _settle(
-        self, ended: Sequence[ParkedEvent], connection: Connection, letters: list[DeadLetter]
+        self, ended: Sequence[ParkedEvent], connection: Connection, dead_letters: list[DeadLetter]
     ) -> None:
-        expire_refused(ended, letters)
-        self._parked.settle(ended, connection, letters)
+        expire_refused(ended, dead_letters)
+        self._parked.settle(ended, connection, dead_letters)
 
     def _select(self, events: Sequence[ParkedEvent], batch: Batch) -> Selection:
         if self._identifies_row is None:
@@ -339,17 +351,17 @@ def replay_rows(waiting: Waiting, prepare: Prepare) -> Counter[str]:
     idle = 0
     while idle < waiting.keys:
         batch, written = waiting.retry({ROWS: Claim(0, None)}, prepare)
-        counts.update(batch.counts, written=written, dead=len(batch.letters))
-        idle = 0 if batch.counts["replayed"] or batch.letters else idle + waiting.tried
+        counts.update(batch.counts, written=written, dead=len(batch.dead_letters))
+        idle = 0 if batch.counts["replayed"] or batch.dead_letters else idle + waiting.tried
     return counts
 
 
-def _failed(events: Iterable[ParkedEvent], letters: Iterable[DeadLetter]) -> set[WaitingKey]:
+def _failed(events: Iterable[ParkedEvent], dead_letters: Iterable[DeadLetter]) -> set[WaitingKey]:
     """The keys that an event holds up now that has just failed."""
-    failed = {id(letter.message) for letter in letters if holds(letter)}
+    failed = {id(dead_letter.message) for dead_letter in dead_letters if holds(dead_letter)}
     return {event.key for event in events if id(event.message) in failed}
 
 
 def _messages(batch: Batch) -> Iterator[Message]:
     yield from (change.source for change in batch.changes)
-    yield from (letter.message for letter in batch.letters if holds(letter))
+    yield from (dead_letter.message for dead_letter in batch.dead_letters if holds(dead_letter))

@@ -27,7 +27,9 @@ class _Pass:
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
-        self.errors = {id(letter.message): letter.error for letter in batch.letters}
+        self.errors = {
+            id(dead_letter.message): dead_letter.error for dead_letter in batch.dead_letters
+        }
         self.stopped: set[WaitingKey] = set()
         self.ended: dict[int, ParkedEvent] = {}
         self._final: dict[int, EventError] = {}
@@ -56,7 +58,7 @@ class _Pass:
     def finish(self, obsolete: Sequence[ParkedEvent] = ()) -> Selection:
         """Leave in the batch what the ended events came to, and nothing of the others."""
         batch = self.batch
-        batch.letters = [
+        batch.dead_letters = [
             DeadLetter(self.ended[at].message, error) for at, error in self._final.items()
         ]
         keep(batch, lambda message: id(message) in self.ended)
@@ -118,17 +120,17 @@ def keep(batch: Batch, wanted: Callable[[Message], bool]) -> None:
     batch.defaults = [(message, name) for message, name in batch.defaults if wanted(message)]
 
 
-def expire_refused(events: Sequence[ParkedEvent], letters: list[DeadLetter]) -> None:
+def expire_refused(events: Sequence[ParkedEvent], dead_letters: list[DeadLetter]) -> None:
     """Give up, among these dead letters, the events that the target has refused for too long.
 
     They wait for a row that a foreign key or a lookup needs, which only the write can tell.
     """
     expired = {id(event.message) for event in events if event.expired}
-    for at, letter in enumerate(letters):
-        error = letter.error
+    for at, dead_letter in enumerate(dead_letters):
+        error = dead_letter.error
         if (
-            id(letter.message) in expired
+            id(dead_letter.message) in expired
             and isinstance(error, WaitingError)
             and not is_blocked(error)
         ):
-            letters[at] = DeadLetter(letter.message, ExpiredError.of(error))
+            dead_letters[at] = DeadLetter(dead_letter.message, ExpiredError.of(error))

@@ -22,7 +22,7 @@ OPEN, PARKED, REPLAYED, DISCARDED, SUPERSEDED = STATUSES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which letters; what is None or empty does not matter."""
+    """Which dead letters; what is None or empty does not matter."""
 
     ids: Collection[int] | None = None
     mapping: str | None = None
@@ -67,7 +67,7 @@ class StoredDeadLetter:
     created_at: datetime
     event_key_hash: bytes | None
     source_data: bytes | None
-    """None once the letter is settled."""
+    """None once the dead letter is settled."""
 
     @property
     def of_batch(self) -> bool:
@@ -88,13 +88,13 @@ class StoredDeadLetter:
 
 
 class Count(NamedTuple):
-    """How many letters of a mapping have failed for one reason."""
+    """How many dead letters of a mapping have failed for one reason."""
 
     mapping: str
     error_class: str
     sqlstate: str | None
     status: str
-    letters: int
+    dead_letters: int
     first: datetime
     last: datetime
 
@@ -128,13 +128,13 @@ _TOPICS = "SELECT DISTINCT topic FROM sink.dead_letter WHERE topic IS NOT NULL"
 
 
 def find(connection: Connection, wanted: Wanted, *, most: int) -> list[StoredDeadLetter]:
-    """The oldest letters first, without their payloads."""
+    """The oldest dead letters first, without their payloads."""
     parameters = wanted.parameters | {"most": most}
     return _read(connection, _FIND, parameters)
 
 
 def find_after(connection: Connection, wanted: Wanted, after: int) -> list[StoredDeadLetter]:
-    """Some that follow the letter of this number, of bounded size."""
+    """Some that follow the dead letter of this number, of bounded size."""
     found = first_sized(connection, _AFTER, wanted.parameters | {"after": after})
     return read(connection, found)
 
@@ -142,7 +142,7 @@ def find_after(connection: Connection, wanted: Wanted, after: int) -> list[Store
 def first_sized(
     connection: Connection, query: str, parameters: Mapping[str, Any] | Sequence[Any]
 ) -> list[int]:
-    """Of the letters that a query selects as `SIZED`, the first whose payloads may be held.
+    """Of the dead letters that a query selects as `SIZED`, the first whose payloads may be held.
 
     They are read by another statement, so that a query may lock them and read what it has locked.
     """
@@ -151,7 +151,7 @@ def first_sized(
 
 
 def read(connection: Connection, numbers: Sequence[int]) -> list[StoredDeadLetter]:
-    """The letters of these numbers, with their payloads."""
+    """The dead letters of these numbers, with their payloads."""
     return _read(connection, _READ, {"ids": list(numbers)})
 
 

@@ -24,7 +24,7 @@ from ..transform.steps import Chain
 
 Connection = psycopg.Connection[Any]
 
-# The index dead_letter_held is over these very expressions, and of these letters.
+# The index dead_letter_held is over these very expressions, and of these dead letters.
 PLACE = f"coalesce(partition, {ROWS})"
 KEY = (
     "coalesce(event_key_hash, CASE WHEN partition IS NULL THEN int8send(dlq_id) ELSE ''::bytea END)"
@@ -66,13 +66,13 @@ class Superseding:
         connection: Connection,
         mapping: str,
         changes: Sequence[Change],
-        letters: Sequence[DeadLetter],
+        dead_letters: Sequence[DeadLetter],
     ) -> list[DeadLetter]:
         """Mark what the applied events supersede, in the caller's transaction.
 
-        Return `letters`, in which those are marked that a later event of the batch supersedes.
+        Return `dead_letters`, in which those are marked that a later event of the batch supersedes.
         """
-        failed = {id(letter.message) for letter in letters}
+        failed = {id(dead_letter.message) for dead_letter in dead_letters}
         older = [one for message, one in self.rows.items() if message not in failed]
         self.stored = 0
         if older:
@@ -82,7 +82,7 @@ class Superseding:
             done = connection.execute(_SUPERSEDE.encode(), (*arrays, mapping))
             self.stored = done.rowcount
         self.settled = {one.key for one in older}
-        return self._mark(changes, letters, failed) if letters else list(letters)
+        return self._mark(changes, dead_letters, failed) if dead_letters else list(dead_letters)
 
     def independent(self, changes: Sequence[Change]) -> dict[int, Message]:
         """Return the events that need not wait for earlier ones, by their messages' identity."""
@@ -95,7 +95,7 @@ class Superseding:
     def _mark(
         self,
         changes: Sequence[Change],
-        letters: Sequence[DeadLetter],
+        dead_letters: Sequence[DeadLetter],
         failed: Collection[int],
     ) -> list[DeadLetter]:
         """Mark the dead letters of the batch that a later event of it supersedes."""
@@ -105,10 +105,11 @@ class Superseding:
                 line = ordering_key(message)
                 last[line] = max(message.offset, last.get(line, message.offset))
         return [
-            letter._replace(
-                superseded=letter.message.offset < last.get(ordering_key(letter.message), -1)
+            dead_letter._replace(
+                superseded=dead_letter.message.offset
+                < last.get(ordering_key(dead_letter.message), -1)
             )
-            for letter in letters
+            for dead_letter in dead_letters
         ]
 
 
@@ -208,7 +209,11 @@ def defer_dependent(
     Those are the events whose effect depends on their predecessors.  The others are noted in
     `superseding`, so that they supersede what is stored for their keys.
     """
-    failed = {id(letter.message): letter.message for letter in batch.letters if holds(letter)}
+    failed = {
+        id(dead_letter.message): dead_letter.message
+        for dead_letter in batch.dead_letters
+        if holds(dead_letter)
+    }
     blocked = {*held, *(key_of(message) for message in failed.values())} - {None}
     if not blocked:
         return []

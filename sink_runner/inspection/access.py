@@ -1,4 +1,4 @@
-"""Who looks at a letter, and what the policies show of it.
+"""Who looks at a dead letter, and what the policies show of it.
 
 By default nothing personal is shown in clear, not even to those whom a policy lets see it: they
 have to ask for it, and that is written down before they are answered.

@@ -1,4 +1,4 @@
-"""The databases that have dead letters, and how a letter of one is called."""
+"""The databases that have dead letters, and how a dead letter of one is called."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def databases(config: Config) -> list[str]:
 
 
 def by_database(config: Config, ids: list[str]) -> Mapping[str, list[int] | None]:
-    """Sort the letters that are asked for; None is all of a database.
+    """Sort the dead letters that are asked for; None is all of a database.
 
-    Every database counts its own, so ``south/12`` is one letter and ``12`` is only where
+    Every database counts its own, so ``south/12`` is one dead letter and ``12`` is only where
     there is one database.
     """
     known = databases(config)

@@ -73,11 +73,12 @@ class Rehearsal(NamedTuple):
 
     def write(self, batch: Batch) -> tuple[int, EventError | None]:
         """Write and roll back; how many rows changed, and why it was refused."""
-        letters: list[DeadLetter] = []
+        dead_letters: list[DeadLetter] = []
         written = self.applier.transact(
-            lambda connection: self.applier.put(connection, batch.changes, letters).rows, dry=True
+            lambda connection: self.applier.put(connection, batch.changes, dead_letters).rows,
+            dry=True,
         )
-        return written, letters[0].error if letters else None
+        return written, dead_letters[0].error if dead_letters else None
 
 
 @contextmanager

@@ -78,19 +78,21 @@ _SETTLED = {
 }
 
 
-def explain(bench: DlqService, database: str, letter: StoredDeadLetter) -> Explained:
-    """Tell what would become of the letter if it were tried now."""
-    told = Explained(f"{database}/{letter.dlq_id}", letter.flow)
-    plugin = bench.plugins.get(letter.flow)
+def explain(bench: DlqService, database: str, dead_letter: StoredDeadLetter) -> Explained:
+    """Tell what would become of the dead letter if it were tried now."""
+    told = Explained(f"{database}/{dead_letter.dlq_id}", dead_letter.flow)
+    plugin = bench.plugins.get(dead_letter.flow)
     if plugin is None or plugin.mapping is None:
-        raise ConfigError(f"mapping {letter.flow!r} is not on: there is no chain to try")
-    if letter.status in _SETTLED:
-        told.add("status", STOPPED, _SETTLED[letter.status])
+        raise ConfigError(f"mapping {dead_letter.flow!r} is not on: there is no chain to try")
+    if dead_letter.status in _SETTLED:
+        told.add("status", STOPPED, _SETTLED[dead_letter.status])
         return told
-    message = bench.payloads.message(letter)
-    told.add("open", OK, f"encrypted with key {letter.key_id!r}, {len(message.value or b'')} bytes")
+    message = bench.payloads.message(dead_letter)
+    told.add(
+        "open", OK, f"encrypted with key {dead_letter.key_id!r}, {len(message.value or b'')} bytes"
+    )
     notes = Notes()
-    with rehearsal(bench, plugin, notes, of_batch=letter.of_batch) as stage:
+    with rehearsal(bench, plugin, notes, of_batch=dead_letter.of_batch) as stage:
         try:
             event = stage.decode(message)
         except (DecodeError, EventError) as fault:
@@ -111,7 +113,7 @@ def _origin(origin: str | None) -> str:
 
 def _chain(told: Explained, stage: Rehearsal, notes: Notes, batch: Batch) -> None:
     """From the filter to the lookups."""
-    error = batch.letters[0].error if batch.letters else None
+    error = batch.dead_letters[0].error if batch.dead_letters else None
     at = None if error is None else _step_of(error, notes)
     for name, text in _steps(stage, notes, batch):
         if name == at and error is not None:

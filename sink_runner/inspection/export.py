@@ -1,4 +1,4 @@
-"""Letters for other programs: JSON lines or CSV, masked like everything else that is shown."""
+"""Dead letters for other programs: JSON lines or CSV, masked like everything else that is shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import Any, Protocol, TextIO
 
-from ..dlq import stored_dead_letters as letters
+from ..dlq import stored_dead_letters as dead_letters
 from ..dlq.stored_dead_letters import Connection, StoredDeadLetter, Wanted
 from ..errors import ConfigError
 from .service import DlqService
@@ -38,9 +38,9 @@ class Writes(Protocol):
 class Exported:
     """What an export has come to."""
 
-    letters: int = 0
+    dead_letters: int = 0
     without: dict[str, str] = field(default_factory=dict)
-    """Letters that were asked for in clear and can't be read, and why."""
+    """Dead letters that were asked for in clear and can't be read, and why."""
     unaudited: set[str] = field(default_factory=set)
     """Databases in which it could not be written down."""
 
@@ -55,19 +55,19 @@ def export(
     output: Path | None,
     clear: bool,
 ) -> Exported:
-    """Write the letters; what is read is written down before."""
+    """Write the dead letters; what is read is written down before."""
     done = Exported()
     with _opened(output) as file, progress() as bar:
         task, write = bar.add_task("exporting", total=None), _writer(file, as_csv=as_csv)
         for database, connection, here in bench.search(wanted, ids, key):
             after = 0
-            while page := letters.find_after(connection, here, after):
+            while page := dead_letters.find_after(connection, here, after):
                 read = _in_clear if clear else _masked
                 for record in read(bench, database, page, connection, done):
                     write(record)
                 after = page[-1].dlq_id
-                done.letters += len(page)
-                bar.update(task, completed=done.letters)
+                done.dead_letters += len(page)
+                bar.update(task, completed=done.dead_letters)
     return done
 
 
@@ -80,8 +80,8 @@ def _masked(
 ) -> Iterator[dict[str, Any]]:
     if not bench.note_masked(database, page, connection):
         done.unaudited.add(database)
-    for letter in page:
-        yield bench.shown(database, letter)
+    for dead_letter in page:
+        yield bench.shown(database, dead_letter)
 
 
 def _in_clear(
@@ -94,13 +94,13 @@ def _in_clear(
     """One that can't be read is there without its payload, and is not said to have been read."""
     faults = bench.faults(page)
     bench.allow_clear(database, [one for one in page if one.dlq_id not in faults], connection)
-    for letter in page:
-        fault = faults.get(letter.dlq_id)
+    for dead_letter in page:
+        fault = faults.get(dead_letter.dlq_id)
         if fault is None:
-            yield bench.shown(database, letter, clear=True)
+            yield bench.shown(database, dead_letter, clear=True)
         else:
-            done.without[f"{database}/{letter.dlq_id}"] = fault
-            yield letter.told(database) | {"unreadable": fault}
+            done.without[f"{database}/{dead_letter.dlq_id}"] = fault
+            yield dead_letter.told(database) | {"unreadable": fault}
 
 
 def _writer(file: TextIO, *, as_csv: bool) -> Writes:

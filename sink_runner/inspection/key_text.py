@@ -1,4 +1,4 @@
-"""Find the letters of a row by its key, as a person writes it.
+"""Find the dead letters of a row by its key, as a person writes it.
 
 Of the keys only fingerprints are kept, so the key has to be made what Kafka's record had.
 """

@@ -1,4 +1,4 @@
-"""What is in a letter: the event that was encrypted, opened and read, every column of it."""
+"""What is in a dead letter: the event that was encrypted, opened and read, every column of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 
 class DecryptionError(SinkError):
-    """A letter was encrypted with a key that is not at hand, or has no payload any more."""
+    """A dead letter was encrypted with a key that is not at hand, or has no payload any more."""
 
 
 class Payload(NamedTuple):
@@ -43,7 +43,7 @@ class Payload(NamedTuple):
 
 
 class Payloads:
-    """Opens and reads letters.
+    """Opens and reads dead letters.
 
     `row_format` is asked for what the rows of a mapping's batches look like, and `placeholder` is
     the setting of capture.
@@ -62,38 +62,38 @@ class Payloads:
         self._placeholder = placeholder
         self._decoders: dict[int, tuple[EnvelopeDecoder, tuple[str, ...]]] = {}
 
-    def message(self, letter: StoredDeadLetter) -> Message:
+    def message(self, dead_letter: StoredDeadLetter) -> Message:
         """The Kafka record, byte by byte; a DecryptionError if no key at hand opens it."""
-        if letter.source_data is None:
+        if dead_letter.source_data is None:
             raise DecryptionError(
-                f"dead letter {letter.dlq_id} is {letter.status}, so its payload was deleted: only "
-                "its error and where it came from are kept"
+                f"dead letter {dead_letter.dlq_id} is {dead_letter.status}, so its payload was "
+                "deleted: only its error and where it came from are kept"
             )
         try:
-            return self._encryptor.decrypt(letter.source_data, *letter.place)
+            return self._encryptor.decrypt(dead_letter.source_data, *dead_letter.place)
         except InvalidTag:
             raise DecryptionError(
-                f"the dead letter is encrypted with key {letter.key_id!r}, which is missing here: "
+                f"key {dead_letter.key_id!r}, which the dead letter is encrypted with, is missing: "
                 "put that key under its name into [dead_letters] old_keys"
             ) from None
 
-    def read(self, letter: StoredDeadLetter) -> Payload:
+    def read(self, dead_letter: StoredDeadLetter) -> Payload:
         """Raises DecodeError for what can't be read, with no word of what it is."""
-        message = self.message(letter)
-        if letter.of_batch:
-            return self._row(letter, message)
+        message = self.message(dead_letter)
+        if dead_letter.of_batch:
+            return self._row(dead_letter, message)
         decoder, names = self._decoder(message.value or b"")
         event = decoder.decode(message.value)
         if not isinstance(event, Decoded):
             raise DecodeError("the record is no change event")
         return _payload(event, names, self._key(message))
 
-    def table(self, letter: StoredDeadLetter) -> Table:
+    def table(self, dead_letter: StoredDeadLetter) -> Table:
         """Where the row is from."""
-        return Table.parse(letter.topic)
+        return Table.parse(dead_letter.topic)
 
-    def _row(self, letter: StoredDeadLetter, message: Message) -> Payload:
-        format_ = self._row_format(letter.flow)
+    def _row(self, dead_letter: StoredDeadLetter, message: Message) -> Payload:
+        format_ = self._row_format(dead_letter.flow)
         names = tuple(format_.types)
         key = None
         if message.key is not None:

@@ -1,4 +1,4 @@
-"""What a person decides about letters: to have them tried again, or to give them up.
+"""What a person decides about dead letters: to have them tried again, or to give them up.
 
 Either is one statement for each database, written down in the same transaction.  The runner that
 owns a letter's partition notices by itself, and applies it and those that wait behind it in order.
@@ -20,7 +20,7 @@ from ..writer.audit import audit
 Connection = psycopg.Connection[Any]
 
 _MOST_IDS = 100
-"""In one row of the audit log; of more letters there are more rows."""
+"""In one row of the audit log; of more dead letters there are more rows."""
 _REPLAY = """
 UPDATE sink.dead_letter SET status = 'PARKED' WHERE dlq_id = ANY (%s) AND status = 'OPEN'
 RETURNING dlq_id, flow, topic, partition IS NULL, attempts
@@ -34,7 +34,7 @@ _STATUSES = "SELECT dlq_id, status, attempts FROM sink.dead_letter WHERE dlq_id 
 
 
 class Decided(NamedTuple):
-    """A letter that a decision was made about."""
+    """A dead letter that a decision was made about."""
 
     dlq_id: int
     mapping: str
@@ -44,7 +44,7 @@ class Decided(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What has become of a letter that was to be tried again."""
+    """What has become of a dead letter that was to be tried again."""
 
     dlq_id: int
     status: str
@@ -66,18 +66,18 @@ class Outcome(NamedTuple):
 
 
 def replay(connection: Connection, ids: Sequence[int], *, user: str) -> list[Decided]:
-    """Have open letters tried again, in the order of their events."""
+    """Have open dead letters tried again, in the order of their events."""
     return _decide(connection, _REPLAY, ids, user=user, action="replay")
 
 
 def discard(connection: Connection, ids: Sequence[int], *, user: str, reason: str) -> list[Decided]:
-    """Give letters up; what waits behind them goes on."""
+    """Give dead letters up; what waits behind them goes on."""
     told = scrub_contacts(reason)
     return _decide(connection, _DISCARD, ids, user=user, action="discard", reason=told)
 
 
 def outcomes(connection: Connection, ids: Sequence[int]) -> list[Outcome]:
-    """How they stand now; a letter that somebody has deleted is not among them."""
+    """How they stand now; a dead letter that somebody has deleted is not among them."""
     return [Outcome(*row) for row in connection.execute(_STATUSES, (list(ids),)).fetchall()]
 
 
@@ -108,13 +108,13 @@ def _decide(
 
 
 def write_down(
-    connection: Connection, letters: Sequence[Any], *, user: str, **details: Any
+    connection: Connection, dead_letters: Sequence[Any], *, user: str, **details: Any
 ) -> None:
-    """Audit what somebody did with letters of one mapping, each named, in the caller's
+    """Audit what somebody did with dead letters of one mapping, each named, in the caller's
     transaction."""
-    first = letters[0]
+    first = dead_letters[0]
     mapping = getattr(first, "mapping", None) or first.flow
-    ids = [letter.dlq_id for letter in letters]
+    ids = [dead_letter.dlq_id for dead_letter in dead_letters]
     topic = first.topic or "unknown"
     for at in range(0, len(ids), _MOST_IDS):
         part = ids[at : at + _MOST_IDS]

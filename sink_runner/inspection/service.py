@@ -1,4 +1,4 @@
-"""What a person at the command line works with: letters found, opened and shown as policies say."""
+"""Find, decrypt and show dead letters, for the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..batch.rows import RowFormat
 from ..config import Config
 from ..config.database import find_database
 from ..config.reader import hint
-from ..dlq import stored_dead_letters as found_letters
+from ..dlq import stored_dead_letters as found_dead_letters
 from ..dlq.stored_dead_letters import Connection, Count, StoredDeadLetter, Wanted
 from ..errors import AccessError, ConfigError, RetriableError, SinkError
 from ..loading import registry
@@ -38,7 +38,7 @@ _UNWRITABLE = (
     errors.UndefinedTable,
 )
 _LAST = 2**63 - 1
-"""The greatest number that a letter may have."""
+"""The greatest number that a dead letter may have."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class DlqService:
         for database, numbers in by_database(self.config, list(ids)).items():
             for number in numbers or ():
                 if number > _LAST:
-                    raise ConfigError(f"there is no letter {database}/{number}")
+                    raise ConfigError(f"there is no dead letter {database}/{number}")
             with asking(self.config, database) as connection:
                 here = replace(wanted, ids=numbers)
                 if key is not None:
@@ -94,86 +94,86 @@ class DlqService:
     def find(
         self, wanted: Wanted, *, most: int, key: str | None = None
     ) -> list[tuple[str, StoredDeadLetter]]:
-        """The letters of all databases, each with its database and without its payload."""
+        """The dead letters of all databases, each with its database and without its payload."""
         return [
-            (database, letter)
+            (database, dead_letter)
             for database, connection, here in self.search(wanted, key=key)
-            for letter in found_letters.find(connection, here, most=most)
+            for dead_letter in found_dead_letters.find(connection, here, most=most)
         ]
 
     def summary(self, wanted: Wanted, key: str | None = None) -> list[tuple[str, Count]]:
         return [
             (database, count)
             for database, connection, here in self.search(wanted, key=key)
-            for count in found_letters.summary(connection, here)
+            for count in found_dead_letters.summary(connection, here)
         ]
 
     def check_mapping(self, name: str | None) -> None:
-        """Refuse a name that nothing has: of a plugin that is gone there may be letters still."""
+        """Refuse an unknown name; a plugin that is gone may still have dead letters."""
         if name is None or name in self.plugins or self.summary(Wanted(mapping=name)):
             return
         known = {*self.plugins, *(count.mapping for _, count in self.summary(Wanted()))}
-        raise ConfigError(f"no plugin and no letter is of mapping {name!r}{hint(name, known)}")
+        raise ConfigError(f"no plugin and no dead letter is of mapping {name!r}{hint(name, known)}")
 
     def one(self, text: str) -> tuple[str, StoredDeadLetter]:
-        """The letter of this id."""
+        """The dead letter of this id."""
         for database, connection, here in self.search(Wanted(), ids=[text]):
-            for letter in found_letters.read(connection, list(here.ids or ())):
-                return database, letter
-        raise ConfigError(f"there is no letter {text}")
+            for dead_letter in found_dead_letters.read(connection, list(here.ids or ())):
+                return database, dead_letter
+        raise ConfigError(f"there is no dead letter {text}")
 
     def _fingerprints(self, key: str, wanted: Wanted, connection: Connection) -> list[bytes]:
         plugin = self.plugins.get(wanted.mapping or "")
         if plugin is not None and plugin.mapping is not None:
             topics = [plugin.mapping.source_table.topic]
         else:
-            topics = found_letters.topics(connection)
+            topics = found_dead_letters.topics(connection)
         return fingerprints(key, topics, self.schemas, self.encryptor)
 
     # -- what is in them ---------------------------------------------------------------------
 
     def shown(
-        self, database: str, letter: StoredDeadLetter, *, clear: bool = False
+        self, database: str, dead_letter: StoredDeadLetter, *, clear: bool = False
     ) -> dict[str, Any]:
-        """All that this person may know of a letter; `clear` only after `allow_clear`."""
-        told = letter.told(database)
+        """All that this person may know of a dead letter; `clear` only after `allow_clear`."""
+        told = dead_letter.told(database)
         try:
-            payload = self.payloads.read(letter)
+            payload = self.payloads.read(dead_letter)
         except SinkError as fault:
             return told | {"unreadable": str(fault)}
-        table = self.payloads.table(letter)
+        table = self.payloads.table(dead_letter)
         return told | self.viewer.payload(table, payload, clear=clear)
 
-    def faults(self, letters: Sequence[StoredDeadLetter]) -> dict[int, str]:
+    def faults(self, dead_letters: Sequence[StoredDeadLetter]) -> dict[int, str]:
         """Why some of them can't be read, by their numbers.
 
-        Raises AccessError and RetriableError, which say nothing about the letter.
+        Raises AccessError and RetriableError, which say nothing about the dead letter.
         """
         found = {}
-        for letter in letters:
+        for dead_letter in dead_letters:
             try:
-                self.payloads.read(letter)
+                self.payloads.read(dead_letter)
             except (AccessError, RetriableError):
                 raise
             except SinkError as fault:
-                found[letter.dlq_id] = str(fault)
+                found[dead_letter.dlq_id] = str(fault)
         return found
 
     def allow_clear(
         self,
         database: str,
-        letters: Sequence[StoredDeadLetter],
+        dead_letters: Sequence[StoredDeadLetter],
         connection: Connection | None = None,
     ) -> None:
         """Write down that these will be read in clear, and commit it; else RefusedError."""
-        readable = [(letter, self._clear_columns(letter)) for letter in letters]
+        readable = [(dead_letter, self._clear_columns(dead_letter)) for dead_letter in dead_letters]
         with self._session(database, connection) as session:
             self._record(CLEAR, readable, session)
 
     def note_masked(
         self,
         database: str,
-        letters: Sequence[StoredDeadLetter],
+        dead_letters: Sequence[StoredDeadLetter],
         connection: Connection | None = None,
     ) -> bool:
         """Write down that these will be read, masked; False if that can't be done by this role.
@@ -182,7 +182,7 @@ class DlqService:
         """
         with self._session(database, connection) as session:
             try:
-                self._record(MASKED, [(letter, []) for letter in letters], session)
+                self._record(MASKED, [(dead_letter, []) for dead_letter in dead_letters], session)
             except _UNWRITABLE:
                 return False
         return True
@@ -192,26 +192,26 @@ class DlqService:
     ) -> AbstractContextManager[Connection]:
         return nullcontext(connection) if connection else asking(self.config, database)
 
-    def _clear_columns(self, letter: StoredDeadLetter) -> list[str]:
-        payload = self.payloads.read(letter)
-        return sorted(self.viewer.check_clear(self.payloads.table(letter), payload.columns))
+    def _clear_columns(self, dead_letter: StoredDeadLetter) -> list[str]:
+        payload = self.payloads.read(dead_letter)
+        return sorted(self.viewer.check_clear(self.payloads.table(dead_letter), payload.columns))
 
     def _record(
         self,
         action: str,
-        letters: Sequence[tuple[StoredDeadLetter, list[str]]],
+        dead_letters: Sequence[tuple[StoredDeadLetter, list[str]]],
         connection: Connection,
     ) -> None:
         def mapping(one: tuple[StoredDeadLetter, list[str]]) -> str:
             return one[0].flow
 
         with connection.transaction():
-            for _, group in groupby(sorted(letters, key=mapping), mapping):
+            for _, group in groupby(sorted(dead_letters, key=mapping), mapping):
                 mine = list(group)
                 columns = sorted({column for _, part in mine for column in part})
                 write_down(
                     connection,
-                    [letter for letter, _ in mine],
+                    [dead_letter for dead_letter, _ in mine],
                     user=self.user,
                     action=action,
                     **({"columns": columns} if columns else {}),

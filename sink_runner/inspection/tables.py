@@ -1,4 +1,4 @@
-"""Letters as a person reads them in a terminal."""
+"""Dead letters as a person reads them in a terminal."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ..dlq.stored_dead_letters import Count, StoredDeadLetter
 from .explain import Explained
 
 
-def letters_table(found: Iterable[tuple[str, StoredDeadLetter]]) -> Table:
-    """A line for each letter."""
+def dead_letters_table(found: Iterable[tuple[str, StoredDeadLetter]]) -> Table:
+    """A line for each dead letter."""
     table = _table("dead letters, the oldest first", "id", "mapping", "status", "failed", "error")
     table.add_column("tries", justify="right")
     for head in ("why", "from"):
         table.add_column(head, overflow="fold")
-    for database, letter in found:
-        state = f" {letter.sqlstate}" if letter.sqlstate else ""
+    for database, dead_letter in found:
+        state = f" {dead_letter.sqlstate}" if dead_letter.sqlstate else ""
         cells = (
-            f"{database}/{letter.dlq_id}",
-            letter.flow,
-            letter.status,
-            _moment(letter.created_at),
-            letter.error_class + state,
-            str(letter.attempts),
-            letter.error_message,
-            _place(letter),
+            f"{database}/{dead_letter.dlq_id}",
+            dead_letter.flow,
+            dead_letter.status,
+            _moment(dead_letter.created_at),
+            dead_letter.error_class + state,
+            str(dead_letter.attempts),
+            dead_letter.error_message,
+            _place(dead_letter),
         )
         table.add_row(*map(Text, cells))  # what went wrong may look like markup
     return table
@@ -40,20 +40,20 @@ def letters_table(found: Iterable[tuple[str, StoredDeadLetter]]) -> Table:
 def summary_table(found: Iterable[tuple[str, Count]]) -> Table:
     """A line for each mapping, error and status."""
     table = _table("dead letters", "database", "mapping", "status", "error")
-    table.add_column("letters", justify="right")
+    table.add_column("count", justify="right")
     for head in ("first", "last"):
         table.add_column(head)
     for database, count in found:
         state = f" {count.sqlstate}" if count.sqlstate else ""
         error = count.error_class + state
         moments = _moment(count.first), _moment(count.last)
-        cells = (database, count.mapping, count.status, error, str(count.letters), *moments)
+        cells = (database, count.mapping, count.status, error, str(count.dead_letters), *moments)
         table.add_row(*map(Text, cells))
     return table
 
 
 def shown_lines(shown: Mapping[str, Any]) -> Iterator[str]:
-    """A letter that is shown, headers first, its row and its trace after them."""
+    """A dead letter that is shown, headers first, its row and its trace after them."""
     rows = {"key", "before", "after"}
     last = rows | {"stack_trace"}
     for name, value in shown.items():
@@ -94,7 +94,7 @@ def _moment(at: datetime) -> str:
     return at.isoformat(sep=" ", timespec="seconds")
 
 
-def _place(letter: StoredDeadLetter) -> str:
-    if letter.of_batch:
-        return f"a batch of {letter.topic}"
-    return f"{letter.topic} {letter.partition}@{letter.offset}"
+def _place(dead_letter: StoredDeadLetter) -> str:
+    if dead_letter.of_batch:
+        return f"a batch of {dead_letter.topic}"
+    return f"{dead_letter.topic} {dead_letter.partition}@{dead_letter.offset}"

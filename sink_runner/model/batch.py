@@ -48,7 +48,7 @@ class Superseding(Protocol):
         connection: psycopg.Connection[Any],
         mapping: str,
         changes: Sequence[Change],
-        letters: Sequence[DeadLetter],
+        dead_letters: Sequence[DeadLetter],
     ) -> list[DeadLetter]:
         """Mark what the applied events supersede, in the caller's transaction."""
 
@@ -61,7 +61,7 @@ class Batch:
     """What a poll's events came to."""
 
     changes: list[Change] = field(default_factory=list)
-    letters: list[DeadLetter] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     defaults: list[tuple[Message, str]] = field(default_factory=list)
     """Where a column's default was used."""
@@ -79,4 +79,4 @@ class Batch:
     def superseded(self) -> int:
         """How many dead letters became SUPERSEDED when the batch was committed."""
         stored = self.superseding.stored if self.superseding else 0
-        return stored + sum(letter.superseded for letter in self.letters)
+        return stored + sum(dead_letter.superseded for dead_letter in self.dead_letters)

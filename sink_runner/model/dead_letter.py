@@ -47,18 +47,18 @@ def ordering_key(message: Message) -> Hashable:
     return message.partition, message.key
 
 
-def waits(letter: DeadLetter) -> bool:
+def waits(dead_letter: DeadLetter) -> bool:
     """Is it PARKED, and not OPEN?"""
-    return letter.status == "PARKED"
+    return dead_letter.status == "PARKED"
 
 
-def fails(letter: DeadLetter) -> bool:
+def fails(dead_letter: DeadLetter) -> bool:
     """Return whether a person has to decide about it: it is OPEN."""
-    return letter.status == "OPEN"
+    return dead_letter.status == "OPEN"
 
 
-def holds(letter: DeadLetter) -> bool:
+def holds(dead_letter: DeadLetter) -> bool:
     """Do later events of its key wait behind it?  A batch's row that failed holds up nobody."""
-    if letter.superseded:
+    if dead_letter.superseded:
         return False
-    return waits(letter) or letter.message.partition != ROWS
+    return waits(dead_letter) or dead_letter.message.partition != ROWS

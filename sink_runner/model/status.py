@@ -127,11 +127,11 @@ class MappingHealth:
         self._last = health.gauge(
             "sink_last_event_timestamp_seconds", "When the source committed it.", mapping
         ).labels(name)
-        self._letters = health.gauge(
+        self._dead_letters = health.gauge(
             "sink_dead_letters", "Dead letters by status.", ("mapping", "status")
         )
         self._left = health.gauge(
-            "sink_failure_budget_left", "Letters until the mapping stops.", mapping
+            "sink_failure_budget_left", "Dead letters until the mapping stops.", mapping
         )
         health.gauge("sink_paused", "1 while the mapping waits or is stopped.", mapping).labels(
             name
@@ -183,10 +183,10 @@ class MappingHealth:
             self._last.set(last_ms / 1000)
             self._lag.set(max(0.0, self._health.clock() - last_ms / 1000))
 
-    def letters(self, waiting: int, parked: int, budget_left: int) -> None:
+    def dead_letters(self, waiting: int, parked: int, budget_left: int) -> None:
         """How many dead letters wait for a person, how many for their turn."""
-        self._letters.labels(self.name, "open").set(waiting)
-        self._letters.labels(self.name, "parked").set(parked)
+        self._dead_letters.labels(self.name, "open").set(waiting)
+        self._dead_letters.labels(self.name, "parked").set(parked)
         self._left.labels(self.name).set(budget_left)
 
     def _status(self) -> MappingStatus:

@@ -65,7 +65,7 @@ KINDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnFacts:
-    """One column; `identity` and `generated` are the catalog's letters, "" for neither."""
+    """One column; `identity` and `generated` are the catalog's dead letters, "" for neither."""
 
     name: str
     not_null: bool
@@ -104,7 +104,7 @@ class ReplicaIdentity:
     table: str
     """Quoted, with its schema."""
     setting: str
-    """The catalog's letter: d, i, f or n."""
+    """The catalog's dead letter: d, i, f or n."""
     columns: frozenset[str] | None
     """None for all of them."""
 

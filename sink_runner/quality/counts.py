@@ -28,19 +28,19 @@ ON CONFLICT (mapping, rule, column_name, day) DO UPDATE SET rows = known.rows + 
 def add_counts(
     connection: psycopg.Connection[Any],
     mapping: str,
-    letters: Collection[DeadLetter],
+    dead_letters: Collection[DeadLetter],
     defaults: Collection[tuple[Message, str]],
     day: date,
 ) -> None:
-    """A default counts only where its event was written: `letters` are those that were not."""
-    if not (letters or defaults):
+    """A default counts only where its event was written: `dead_letters` are those that were not."""
+    if not (dead_letters or defaults):
         return
     counts = Counter(
-        (letter.error.rule, letter.error.column)
-        for letter in letters
-        if isinstance(letter.error, QualityError) and is_ours(letter.error)
+        (dead_letter.error.rule, dead_letter.error.column)
+        for dead_letter in dead_letters
+        if isinstance(dead_letter.error, QualityError) and is_ours(dead_letter.error)
     )
-    failed = {id(letter.message) for letter in letters}
+    failed = {id(dead_letter.message) for dead_letter in dead_letters}
     counts.update((DEFAULT, column) for message, column in defaults if id(message) not in failed)
     if counts:
         rules, columns = zip(*counts, strict=True)

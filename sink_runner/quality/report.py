@@ -60,7 +60,7 @@ class Report:
     mapping: str
     target: str
     counts: tuple[Count, ...]
-    open_letters: int
+    open_dead_letters: int
     waiting: int
     stale: Stale | None
     """None where the target has no column that tells a row's age."""
@@ -84,13 +84,13 @@ def read_report(
     try:
         with connect(dsn, "sink-runner quality") as connection:
             written = has_tables(connection)
-            letters = connection.execute(_LETTERS, (name,)).fetchone() if written else None
+            dead_letters = connection.execute(_LETTERS, (name,)).fetchone() if written else None
             return Report(
                 mapping=name,
                 target=mapping.target,
                 counts=_counts(connection, name, days) if written else (),
-                open_letters=letters[0] if letters else 0,
-                waiting=letters[1] if letters else 0,
+                open_dead_letters=dead_letters[0] if dead_letters else 0,
+                waiting=dead_letters[1] if dead_letters else 0,
                 stale=_stale(connection, mapping, stale_after),
             )
     except psycopg.Error as fault:

@@ -39,7 +39,7 @@ class Forgotten:
     """What was removed of a mapping that compares positions."""
 
     positions: int
-    letters: int
+    dead_letters: int
     """Dead letters and parked events with a position of before, which were discarded."""
     left: int
     """Those that a person has to decide on, for no batch would bring their rows anew."""
@@ -76,11 +76,11 @@ def forget(connection: Connection, name: str, mapping: TableMapping) -> Forgotte
     positions = connection.execute(_FORGET, (name,)).rowcount
     connection.execute(_FORGET_TRUNCATION, (name,))
     connection.execute(_FORGET_CLUSTER, (name,))
-    letters = connection.execute(_DISCARD, (name,)).rowcount if compares(mapping) else 0
+    dead_letters = connection.execute(_DISCARD, (name,)).rowcount if compares(mapping) else 0
     (left,) = connection.execute(_LEFT, (name,)).fetchone() or (0,)
     if mapping.derived is not None:
         table = candidate_table(name)
         if connection.execute(_KNOWN, (table,)).fetchone() == (True,):
             query = f"UPDATE {table} SET {POSITION} = 0, {ORDINAL} = 0"
             positions += connection.execute(query.encode()).rowcount
-    return Forgotten(positions, letters, left)
+    return Forgotten(positions, dead_letters, left)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from psycopg import Rollback
 
-from ..dlq import stored_dead_letters as letters
+from ..dlq import stored_dead_letters as dead_letters
 from ..dlq.stored_dead_letters import StoredDeadLetter, Wanted
 from ..errors import AccessError, RetriableError, SinkError
 from ..inspection.key_text import fingerprints
@@ -94,7 +94,7 @@ class Eraser:
         key_text.prepare(connection)
         found, ids = Erased(), dict[str, list[int]]()
         for person in self.persons:
-            ids[person.name] = self._read_letters(connection, person, found)
+            ids[person.name] = self._read_dead_letters(connection, person, found)
         with creating(connection):
             connection.execute(_OPEN)
             for person in self.persons:
@@ -105,30 +105,32 @@ class Eraser:
                 raise Rollback
         return found
 
-    def _read_letters(self, connection: Connection, person: Person, found: Erased) -> list[int]:
-        """Return the letters that hold the value or are of a row that does; note their keys."""
+    def _read_dead_letters(
+        self, connection: Connection, person: Person, found: Erased
+    ) -> list[int]:
+        """Return the dead letters of the person, and note the keys of their rows."""
         wanted, last = Wanted(mapping=person.name, statuses=["OPEN", "PARKED"]), 0
         mentioned, keys = list[int](), dict[int, str]()
-        while part := letters.find_after(connection, wanted, last):
-            for letter in part:
-                payload = self._payload(letter)
+        while part := dead_letters.find_after(connection, wanted, last):
+            for dead_letter in part:
+                payload = self._payload(dead_letter)
                 if payload is None:
                     found.unreadable += 1
                     continue
                 rows = [row for row in (payload.key, payload.before, payload.after) if row]
-                keys[letter.dlq_id] = json.dumps(key_texts(payload.key or {}))
+                keys[dead_letter.dlq_id] = json.dumps(key_texts(payload.key or {}))
                 texts = (str(value) for row in rows for value in row.values() if value is not None)
                 if any(mentions(text, person.value) for text in texts):
-                    mentioned.append(letter.dlq_id)
+                    mentioned.append(dead_letter.dlq_id)
                     for row in rows:
                         person.add_row(payload.key, row)
             last = part[-1].dlq_id
         of_rows = [number for number, key in keys.items() if key in person.source_keys]
         return [*mentioned, *of_rows]
 
-    def _payload(self, letter: StoredDeadLetter) -> Payload | None:
+    def _payload(self, dead_letter: StoredDeadLetter) -> Payload | None:
         try:
-            return self.bench.payloads.read(letter)
+            return self.bench.payloads.read(dead_letter)
         except (AccessError, RetriableError):
             raise
         except SinkError:

@@ -232,7 +232,7 @@ def _waiting(
         clock=clock,
         most_bytes=config.waiting.max_bytes,
         identifies_row=identifies_row,
-        told=lambda counts: health.letters(
+        told=lambda counts: health.dead_letters(
             counts.open, counts.parked, max(0, budget - counts.failed)
         ),
     )

@@ -247,16 +247,16 @@ class Worker:
     def _prepare(self, messages: Sequence[Message], *, polled: bool = False) -> Batch:
         decoded = self._patiently(lambda: self._decode(messages))
         events: list[tuple[Message, Decoded]] = []
-        letters: list[DeadLetter] = []
+        dead_letters: list[DeadLetter] = []
         for message, result in zip(messages, decoded, strict=True):
             if isinstance(result, DecodeError):
-                letters.append(DeadLetter(message, result))
+                dead_letters.append(DeadLetter(message, result))
             else:
                 events.append((message, result or TOMBSTONE))
         for watch in self._watches if polled else ():
             self._patiently(partial(watch.observe, events))
         batch = self._patiently(lambda: self._route.apply(events))
-        batch.letters.extend(letters)
+        batch.dead_letters.extend(dead_letters)
         batch.last_ms = events[-1][1].ts_ms if events else None
         return batch
 
@@ -264,14 +264,14 @@ class Worker:
         """In the writing thread: try until it is done, fenced off, or we are told to stop."""
         started = time.monotonic()
         written = self._retry_writing(lambda again: self._applier.apply(batch, steps, again=again))
-        if parked := self._waiting.note(batch.letters, batch.superseding):
+        if parked := self._waiting.note(batch.dead_letters, batch.superseding):
             batch.counts["parked"] = parked
             self._log.info("events_parked", count=parked)
         self._report(batch, written, started)
         return written
 
     def _report(self, batch: Batch, written: int, started: float) -> None:
-        failed = [letter for letter in batch.letters if fails(letter)]
+        failed = [dead_letter for dead_letter in batch.dead_letters if fails(dead_letter)]
         if superseded := batch.superseded:
             batch.counts["superseded"] = superseded
             self._log.info("dead_letters_superseded", count=superseded)

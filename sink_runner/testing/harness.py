@@ -114,15 +114,15 @@ class Harness:
         return Outcome(
             rows=[dict(zip(names, write.values, strict=True)) for write in writes],
             leaves=[(leave.key, leave.action) for leave in leaves],
-            error=batch.letters[0].error if batch.letters else None,
+            error=batch.dead_letters[0].error if batch.dead_letters else None,
             defaults=tuple(column for _, column in batch.defaults),
         )
 
     def changes(self, *samples: Sample) -> list[Change]:
         """What several events came to; a fault is raised."""
         batch = self.apply(*samples)
-        for letter in batch.letters:
-            raise letter.error
+        for dead_letter in batch.dead_letters:
+            raise dead_letter.error
         return batch.changes
 
     def apply(self, *samples: Sample) -> Batch:

@@ -134,10 +134,10 @@ class TargetHarness:
         return written
 
     def apply(self, batch: Batch) -> int:
-        next_offset = (self.at or 0) + len(batch.changes) + len(batch.letters) + 1
+        next_offset = (self.at or 0) + len(batch.changes) + len(batch.dead_letters) + 1
         written = self.applier.apply(batch, [Advance(0, self.epoch, self.at, next_offset)])
         self.at = next_offset
-        self.waiting.note(batch.letters, batch.superseding)
+        self.waiting.note(batch.dead_letters, batch.superseding)
         return written
 
     def rows(self, *columns: str, order: str = "1") -> list[Mapping[str, Any]]:

@@ -107,7 +107,7 @@ class Route:
                     defaulted.clear()
                 continue
             del batch.changes[start:], defaulted[:]
-            batch.letters.append(DeadLetter(message, fault))
+            batch.dead_letters.append(DeadLetter(message, fault))
         if self._owner_of is not None:
             owners = self._owners(batch.changes)
             batch.changes = [c._replace(owner=owners[id(c.source)]) for c in batch.changes]
@@ -374,7 +374,7 @@ class Route:
             batch.changes.append(change)
         if failed:  # an event is applied as a whole or not at all
             batch.changes = [c for c in batch.changes if id(c.source) not in failed]
-            batch.letters.extend(failed.values())
+            batch.dead_letters.extend(failed.values())
 
     def _answered(self, change: Write, at: int, found: Mapping[Any, Any]) -> Write | EventError:
         """The change with what was found in it, or why it can't be applied."""

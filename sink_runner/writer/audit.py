@@ -100,7 +100,7 @@ class Trail:
         connection: Connection,
         batch: Batch,
         changes: Sequence[Change],
-        letters: Sequence[DeadLetter],
+        dead_letters: Sequence[DeadLetter],
         *,
         written: int,
         steps: Sequence[Advance] = (),
@@ -110,9 +110,9 @@ class Trail:
 
         `read` is where rows were read that have no offsets; rows without either are named.
         """
-        failed = {id(letter.message) for letter in letters}
+        failed = {id(dead_letter.message) for dead_letter in dead_letters}
         if failed:
-            self._errors(connection, letters)
+            self._errors(connection, dead_letters)
             changes = [change for change in changes if id(change.source) not in failed]
         if not written:
             return
@@ -141,14 +141,14 @@ class Trail:
         details = {"mapping": self.name, "conflicts": dict(types)}
         self._add(connection, event_type="conflict", details=details)
 
-    def _errors(self, connection: Connection, letters: Sequence[DeadLetter]) -> None:
+    def _errors(self, connection: Connection, dead_letters: Sequence[DeadLetter]) -> None:
         counts = Counter(
-            class_name(letter.error)
-            for letter in letters
-            if not isinstance(letter.error, WaitingError)
+            class_name(dead_letter.error)
+            for dead_letter in dead_letters
+            if not isinstance(dead_letter.error, WaitingError)
         )
         if counts:
-            where = self._where([letter.message for letter in letters], ())
+            where = self._where([dead_letter.message for dead_letter in dead_letters], ())
             details = {"mapping": self.name, "errors": dict(counts), **where}
             self._add(connection, event_type="error", details=details)
 

@@ -31,12 +31,17 @@ class Budget:
         self._most = most
         self._share = share
 
-    def check(self, connection: Connection, letters: Sequence[DeadLetter], events: int) -> None:
-        """Raise FatalError if these letters of a batch of so many events are too many.
+    def check(
+        self, connection: Connection, dead_letters: Sequence[DeadLetter], events: int
+    ) -> None:
+        """Raise FatalError if these dead letters of a batch of so many events are too many.
 
         The caller's transaction, which is to write them, ends with it: the offsets stay.
         """
-        failed = sum(fails(letter) and letter.message.partition != ROWS for letter in letters)
+        failed = sum(
+            fails(dead_letter) and dead_letter.message.partition != ROWS
+            for dead_letter in dead_letters
+        )
         if not failed:
             return
         found = self.open(connection) + failed

@@ -45,7 +45,7 @@ class CallbackRows:
         connection: Connection,
         callbacks: Collection[int],
         changes: Sequence[Change],
-        letters: Sequence[DeadLetter],
+        dead_letters: Sequence[DeadLetter],
     ) -> None:
         """Remember what callbacks have written, and forget what events of the table have.
 
@@ -53,7 +53,7 @@ class CallbackRows:
         """
         if not (callbacks or self._known) or not changes:
             return
-        failed = {id(letter.message) for letter in letters}
+        failed = {id(dead_letter.message) for dead_letter in dead_letters}
         last: dict[Key, bool] = {}
         for change in changes:
             if id(change.source) not in failed:

@@ -91,7 +91,7 @@ class Applier:
         self._policies = policies
         self._connection: Connection | None = None
         self._role: str | None = None
-        self._letters: list[DeadLetter] = []
+        self._last_dead_letters: list[DeadLetter] = []
         """Of the last attempt that came as far as its commit, until another batch is applied."""
         self.limit = TimeLimit(timeout)
         self.stale = 0
@@ -127,12 +127,12 @@ class Applier:
         given the dead letters, even if there are none, in place of the table that holds them; it
         may change them.
         """
-        letters = list(batch.letters)
+        dead_letters = list(batch.dead_letters)
         if not again:
-            self._letters = []
+            self._last_dead_letters = []
         with Session(self) as connection, connection.transaction():
             if again and self._offsets.applied(connection, steps):
-                batch.letters = self._letters
+                batch.dead_letters = self._last_dead_letters
                 return 0
             if self._policies and batch.masking and batch.masking.digest != self._policies():
                 raise FencedError("the masking policies have changed since it was masked")
@@ -141,28 +141,32 @@ class Applier:
             self._writer.remembers = self._writer.remembers or self._remembers(connection)
             self.check_at_once(connection)
             emptied = self._empty(connection, batch)
-            written, changes = self._write(connection, batch.changes, letters, batch.superseding)
+            written, changes = self._write(
+                connection, batch.changes, dead_letters, batch.superseding
+            )
             written += emptied
             if self.stale:
                 batch.counts["stale"] = self.stale
             if batch.superseding:
-                letters = batch.superseding.settle(
-                    connection, self._mapping, batch.changes, letters
+                dead_letters = batch.superseding.settle(
+                    connection, self._mapping, batch.changes, dead_letters
                 )
             if self.callbacks:
-                self.callbacks.note(connection, batch.callbacks, changes, letters)
-            if letters and self._budget:
-                self._budget.check(connection, letters, len(batch.changes) + len(batch.letters))
-            if letters or record:
-                (record or self._dead_letters.write)(connection, letters)
+                self.callbacks.note(connection, batch.callbacks, changes, dead_letters)
+            if dead_letters and self._budget:
+                self._budget.check(
+                    connection, dead_letters, len(batch.changes) + len(batch.dead_letters)
+                )
+            if dead_letters or record:
+                (record or self._dead_letters.write)(connection, dead_letters)
             day = self._clock().date()
-            add_counts(connection, self._mapping, letters, batch.defaults, day)
+            add_counts(connection, self._mapping, dead_letters, batch.defaults, day)
             if self._trail:
                 self._trail.applied(
-                    connection, batch, changes, letters, written=written, steps=steps
+                    connection, batch, changes, dead_letters, written=written, steps=steps
                 )
-            self._letters = letters
-        batch.letters = letters  # not before the commit: another attempt finds them anew
+            self._last_dead_letters = dead_letters
+        batch.dead_letters = dead_letters  # not before the commit: another attempt finds them anew
         return written
 
     def _empty(self, connection: Connection, batch: Batch) -> int:
@@ -211,10 +215,10 @@ class Applier:
         self,
         connection: Connection,
         changes: Sequence[Change],
-        letters: list[DeadLetter],
+        dead_letters: list[DeadLetter],
         superseding: Superseding | None = None,
     ) -> Written:
-        """Write the changes; events that are at fault and those behind them become letters."""
+        """Write the changes; events that are at fault and those behind them become dead letters."""
         now, self.stale = self._clock(), 0
         if self._truncation:
             self._truncation.load(connection)
@@ -238,7 +242,7 @@ class Applier:
             connection,
             changes,
             write,
-            letters,
+            dead_letters,
             violating=violating,
             superseding=superseding,
             refused=self._refused,
@@ -260,7 +264,7 @@ class Applier:
         rows, written = 0, list[Change]()
         for wave in lookups.target_waves(changes):
             found = lookups.look_up_in_target(isolation.free(wave), connection)
-            isolation.fail(found.letters)
+            isolation.fail(found.dead_letters)
             rows += isolation.apply(found.changes)
             written += found.changes
         return Written(rows, written)

@@ -37,14 +37,16 @@ class DeadLetters:
         self._plugin_version = plugin_version
         self._encryptor = encryptor
 
-    def write(self, connection: psycopg.Connection[Any], letters: Iterable[DeadLetter]) -> None:
+    def write(
+        self, connection: psycopg.Connection[Any], dead_letters: Iterable[DeadLetter]
+    ) -> None:
         """Add them in the order of their events: their numbers tell it to whoever replays them."""
-        ordered = sorted(letters, key=lambda one: (one.message.partition, one.message.offset))
+        ordered = sorted(dead_letters, key=lambda one: (one.message.partition, one.message.offset))
         with connection.cursor() as cursor:
-            cursor.executemany(_INSERT, [self._row(letter) for letter in ordered])
+            cursor.executemany(_INSERT, [self._row(dead_letter) for dead_letter in ordered])
 
-    def _row(self, letter: DeadLetter) -> tuple[Any, ...]:
-        message, error = letter.message, letter.error
+    def _row(self, dead_letter: DeadLetter) -> tuple[Any, ...]:
+        message, error = dead_letter.message, dead_letter.error
         return (
             self._mapping,
             message.topic,
@@ -55,23 +57,23 @@ class DeadLetters:
             self._encryptor.encrypt(message),
             self._encryptor.key_id,
             self._plugin_version,
-            letter.status,
+            dead_letter.status,
         )
 
 
 def tell(
-    letters: Iterable[DeadLetter], log: Any, hooks: Hooks, event_of: Callable[[Message], Any]
+    dead_letters: Iterable[DeadLetter], log: Any, hooks: Hooks, event_of: Callable[[Message], Any]
 ) -> None:
     """Log each that failed, and tell the plugins, with the event that `event_of` makes of it."""
-    for letter in letters:
+    for dead_letter in dead_letters:
         log.error(
             "dead_letter",
-            error=text_of(letter.error),
-            kind=class_name(letter.error),
-            partition=letter.message.partition,
-            offset=letter.message.offset,
+            error=text_of(dead_letter.error),
+            kind=class_name(dead_letter.error),
+            partition=dead_letter.message.partition,
+            offset=dead_letter.message.offset,
         )
-        hooks.failed(letter.error, partial(event_of, letter.message))
+        hooks.failed(dead_letter.error, partial(event_of, dead_letter.message))
 
 
 def described(error: EventError) -> tuple[str, str | None, str, str]:

@@ -57,7 +57,7 @@ class Encryptor:
         return replace(self, old_keys={})
 
     def encrypt(self, message: Message) -> bytes:
-        """Encrypt the record, but for its place and its leader epoch, which no letter needs."""
+        """Encrypt a record without its position and leader epoch, which no dead letter needs."""
         nonce = os.urandom(_NONCE)
         body = b"" if message.value is not None else struct.pack(">i", _WITHOUT_VALUE)
         body += _packed(message.headers) if message.headers else b""
@@ -85,7 +85,7 @@ class Encryptor:
         return place._replace(key=key, value=None if tombstone else body[end:])
 
     def fingerprint(self, key: bytes | None) -> bytes | None:
-        """Finds the letters of one row without telling which row it is."""
+        """Finds the dead letters of one row without telling which row it is."""
         first = next(iter(self.old_keys.values()), self.key)
         return None if key is None else hmac.digest(first, key, hashlib.sha256)
 

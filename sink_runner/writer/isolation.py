@@ -34,7 +34,7 @@ class Isolation:
         connection: Connection,
         changes: Sequence[Change],
         write: Callable[[Sequence[Change]], int],
-        letters: list[DeadLetter],
+        dead_letters: list[DeadLetter],
         *,
         violating: Callable[[Sequence[Change], WaitingError], Collection[Key]],
         superseding: Superseding | None = None,
@@ -42,7 +42,7 @@ class Isolation:
     ) -> None:
         """`changes` is the whole batch; `refused` names the column that a row is refused for.
 
-        `letters` gets the events that fail and those that wait behind them; what `superseding`
+        `dead_letters` gets the events that fail and those that wait behind them; what `superseding`
         finds independent of earlier events of its row does not wait.  `violating` tells the keys
         whose rows violate a unique constraint, where that can be found out.
         """
@@ -53,7 +53,7 @@ class Isolation:
         self._named = 0
         self._write = write
         self._violating = violating
-        self._letters = letters
+        self._dead_letters = dead_letters
         self._failed: set[Hashable] = set()
         """The lines that stand still."""
         self._behind: set[int] = set()
@@ -144,10 +144,10 @@ class Isolation:
         if isinstance(fault, psycopg.Error) and fault.sqlstate:
             self._unclear = fault if error_kind(fault) is ErrorKind.UNCLEAR else self._unclear
 
-    def fail(self, letters: Iterable[DeadLetter]) -> None:
+    def fail(self, dead_letters: Iterable[DeadLetter]) -> None:
         """Keep these events apart, and those behind them."""
-        for letter in letters:
-            self._fail(letter.message, letter.error)
+        for dead_letter in dead_letters:
+            self._fail(dead_letter.message, dead_letter.error)
 
     def free(self, changes: Sequence[Change]) -> Sequence[Change]:
         """Return the changes that need not wait; the others come to wait."""
@@ -160,7 +160,7 @@ class Isolation:
         return self._refused.name_in(error, changes, self._connection)
 
     def _fail(self, message: Any, error: EventError) -> None:
-        self._letters.append(DeadLetter(message, error))
+        self._dead_letters.append(DeadLetter(message, error))
         self._failed.add(ordering_key(message))
 
     def _free(self, changes: Sequence[Change]) -> list[Change]:
@@ -177,7 +177,7 @@ class Isolation:
                     self._newest[line] = message.offset
             elif id(message) not in self._behind:
                 self._behind.add(id(message))
-                self._letters.append(DeadLetter(message, blocked_error()))
+                self._dead_letters.append(DeadLetter(message, blocked_error()))
         return found
 
 

@@ -16,21 +16,23 @@ class Outcome:
     changes: int
     lost: int
     doubled: int
-    letters: int
+    dead_letters: int
     expected: int
     """As many dead letters as there were messages that nobody could read."""
     seconds: float | None
 
     @property
     def held(self) -> bool:
-        right = not self.lost and not self.doubled and self.letters == self.expected
+        right = not self.lost and not self.doubled and self.dead_letters == self.expected
         return right and self.seconds is not None
 
     def cells(self) -> tuple[str, ...]:
-        letters = f"{self.letters} of {self.expected}" if self.expected else str(self.letters)
+        dead_letters = (
+            f"{self.dead_letters} of {self.expected}" if self.expected else str(self.dead_letters)
+        )
         lag = "never" if self.seconds is None else f"{self.seconds:.1f} s"
         counted = (str(n) for n in (self.times, self.changes, self.lost, self.doubled))
-        return (self.fault, *counted, letters, lag, "held" if self.held else "BROKEN")
+        return (self.fault, *counted, dead_letters, lag, "held" if self.held else "BROKEN")
 
 
 @dataclass(slots=True)

@@ -167,7 +167,7 @@ def write(ground: Ground) -> None:
     pincodes = ("302001", _CHECK, _RAISE, _UNIQUE, _UNIQUE)
     for person, pincode in zip(PORTAL, pincodes, strict=False):
         _register(citizen, person, pincode)
-    _wait_for_letters(ground)
+    _wait_for_dead_letters(ground)
     family = {"citizen_id": PORTAL[0].key, "family_id": WAREHOUSE[0].key, "is_family_head": True}
     insert(citizen, "public.citizen_identity_map", family)
     alert = {"alert_id": PORTAL[0].key, "family_id": WAREHOUSE[0].key, "alert_type": "NUDGE"}
@@ -241,14 +241,14 @@ def scheduling(ground: Ground, more: Mapping[str, str]) -> Iterator[None]:
         process.wait(_SCHEDULED_SECONDS)
 
 
-def _wait_for_letters(ground: Ground) -> None:
+def _wait_for_dead_letters(ground: Ground) -> None:
     """Three from the portal's rows, three from the plugin."""
     for connection in (ground.arena.warehouse, ground.arena.citizen):
-        found = until(partial(_has_letters, connection), _SECONDS)
-        assert found, "\n".join([connection.info.dbname, *ground.arena.letters()])
+        found = until(partial(_has_dead_letters, connection), _SECONDS)
+        assert found, "\n".join([connection.info.dbname, *ground.arena.describe_dead_letters()])
 
 
-def _has_letters(connection: psycopg.Connection) -> bool:
+def _has_dead_letters(connection: psycopg.Connection) -> bool:
     ((count,),) = connection.execute(_LETTERS).fetchall()
     return bool(count >= _FAILING)
 

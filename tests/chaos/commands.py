@@ -58,8 +58,8 @@ class Commands:
     def look(self) -> list[Find]:
         return self._all([*_LOOKING, *self._conflicts()])
 
-    def letters(self, since: str) -> list[Find]:
-        """Each letter since then: shown, and sent through the chain once more."""
+    def dead_letters(self, since: str) -> list[Find]:
+        """Each dead letter since then: shown, and sent through the chain once more."""
         found = self._records(f"dlq list --status ALL --since {since} --json")
         faults = {(one["flow"], one["error_class"]) for one in found}
         print(f"letters: {sorted(faults)}")

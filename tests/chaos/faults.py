@@ -18,11 +18,11 @@ _TIMESTAMP = re.compile(r'"timestamp": "([^"]+)"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One way in which the world may fail; `letters` are those of a single time."""
+    """One way in which the world may fail; `dead_letters` are those of a single time."""
 
     name: str
     strike: Callable[[Ground], None]
-    letters: int = 0
+    dead_letters: int = 0
 
 
 def kill(part: str) -> Callable[[Ground], None]:
@@ -80,8 +80,8 @@ FAULTS = (
     Fault(name="disk full on the target", strike=target_faults.fill_disk),
     Fault(name="lock held on the target", strike=target_faults.hold_lock),
     Fault(name="target answers slowly", strike=target_faults.answer_slowly),
-    Fault(name="poisoned message", strike=kafka_faults.poison, letters=2),
-    Fault(name="corrupt schema id", strike=kafka_faults.corrupt_schema_ids, letters=3),
+    Fault(name="poisoned message", strike=kafka_faults.poison, dead_letters=2),
+    Fault(name="corrupt schema id", strike=kafka_faults.corrupt_schema_ids, dead_letters=3),
     Fault(name="gap in the topic", strike=kafka_faults.leave_gap),
     Fault(name="records deleted behind the offset", strike=kafka_faults.delete_behind),
     Fault(name="clock skew", strike=wrong_clock),

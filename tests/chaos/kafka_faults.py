@@ -11,7 +11,7 @@ from ..stack.arena import until
 from .ground import Ground
 
 _TOPIC, _OTHER = "smart_warehouse.public.golden_records", "smart_warehouse.public.profile_360"
-# A verdict on a letter is noticed after half a minute where nothing waited before.
+# A verdict on a dead letter is noticed after half a minute where nothing waited before.
 _SECONDS = 60
 _HEADER = 5
 _NOBODY_S = bytes(1) + (0x7FFF_0001).to_bytes(4, "big")
@@ -42,9 +42,9 @@ def _with_schema_of(other: bytes, value: bytes) -> bytes:
 
 
 def _spoil(ground: Ground, made: Callable[[bytes, bytes], list[bytes]]) -> None:
-    """Send what `made` makes of a record; discard the letters that come of it, one by one.
+    """Send what `made` makes of a record; discard the dead letters that come of it, one by one.
 
-    Real changes of the same key are whole rows: they do not wait, and supersede a letter.
+    Real changes of the same key are whole rows: they do not wait, and supersede a dead letter.
     """
     citizen, (key, value, partition) = ground.arena.citizen, _record(ground)
     spoilt, before, said = made(key, value), _unreadable(citizen, *_SETTLED), ground.listen()
@@ -64,7 +64,7 @@ def _spoil(ground: Ground, made: Callable[[bytes, bytes], list[bytes]]) -> None:
 
 
 def _unreadable(connection: psycopg.Connection, *statuses: str) -> int:
-    """How many letters of messages that can't be decoded."""
+    """How many dead letters of messages that can't be decoded."""
     ((count,),) = connection.execute(_UNREADABLE, (list(statuses),)).fetchall()
     return int(count)
 

@@ -79,7 +79,7 @@ def said(ground: Ground, search: Search, tmp_path_factory: Any) -> Iterator[list
         spoil(ground)
         assert until(lambda: arrived(ground), _SECONDS), ground.arena.tail()
         assert ground.seconds_to_rest() is not None
-        found = commands.letters(since)
+        found = commands.dead_letters(since)
     place = folder / "api"
     place.mkdir()
     found += [*commands.look(), *commands.work(), *search_answers(ground, search, place)]

@@ -134,7 +134,7 @@ def test_a_restored_target_that_is_a_source_catches_up_by_the_runbook(
     backup, *recovery = commands()
     assert _DOCUMENTS in recovery
     ground.runner()
-    acting, letters = prepared(ground), ground.arena.dead_letters()
+    acting, dead_letters = prepared(ground), ground.arena.dead_letters()
     portal = Portal(People(_SEED + 1))
     portal.before(ground.arena.citizen)
     assert ground.seconds_to_rest() is not None
@@ -154,7 +154,7 @@ def test_a_restored_target_that_is_a_source_catches_up_by_the_runbook(
     assert ground.seconds_to_rest() is not None
     left = [one for one in ground.differences() if one.key not in {portal.new, late}]
     assert not left, told(left)
-    assert ground.arena.dead_letters() == letters
+    assert ground.arena.dead_letters() == dead_letters
 
 
 def prepared(ground: Ground) -> load.Load:

@@ -129,8 +129,8 @@ class Arena:
         query = "SELECT max(version) FROM sink.migration WHERE number = %s"
         return {row[0] for one in self._both() for row in one.execute(query, (number,))}
 
-    def letters(self) -> list[str]:
-        """What all letters say of themselves, for one who reads why a test failed."""
+    def describe_dead_letters(self) -> list[str]:
+        """Return a line for each dead letter, for the message of a test that fails."""
         return [
             " ".join(map(str, row))
             for connection in self._both()

@@ -116,8 +116,8 @@ class Scene:
                 found[mapping] += rows if rule != "default" else 0
         return +found
 
-    def letters(self, *statuses: str) -> Counter[str]:
-        """How many letters there are, by flow; unless told otherwise, of those that failed."""
+    def dead_letters(self, *statuses: str) -> Counter[str]:
+        """How many dead letters there are, by flow; unless told otherwise, of those that failed."""
         wanted = list(statuses or ("OPEN", "DISCARDED", "SUPERSEDED"))
         found: Counter[str] = Counter()
         for connection in (self.arena.warehouse, self.arena.citizen):

@@ -50,7 +50,7 @@ class Scene:
         self.warehouse, self.portal, self.log = warehouse, portal, log
         (self.last,) = row(portal, "SELECT coalesce(max(dlq_id), 0) FROM sink.dead_letter")
 
-    def letters(self) -> list[str] | None:
+    def dead_letters(self) -> list[str] | None:
         found: list[str] | None = row(self.portal, STATUSES, self.last)[0]
         return found
 
@@ -68,7 +68,7 @@ def scene(stack: StackUnderTest, tmp_path: Path) -> Iterator[Scene]:
     with stack.admin("smart_warehouse") as warehouse, stack.admin("smart_citizen") as portal:
         portal.execute("ALTER TABLE profile_data ADD CONSTRAINT known CHECK (district_id < 900)")
         with running(stack.env, log, "--only", MAPPING, mappings=1):
-            made = Scene(warehouse, portal, log)  # a first runner makes the table of letters
+            made = Scene(warehouse, portal, log)  # a first runner makes the table of dead letters
             yield made
             warehouse.execute("DELETE FROM golden_records WHERE jan_aadhaar = %s", (NUMBER,))
             gone = "SELECT count(*) FROM profile_data WHERE full_name = %s"
@@ -79,37 +79,37 @@ def scene(stack: StackUnderTest, tmp_path: Path) -> Iterator[Scene]:
 
 def test_from_the_fault_to_the_replay(stack: StackUnderTest, scene: Scene) -> None:
     operator = Operator(stack)
-    record, letter = made_dead(scene)
-    heard = heard_of(stack, letter)
+    record, dead_letter = made_dead(scene)
+    heard = heard_of(stack, dead_letter)
     code, out = operator.dlq("list", "--mapping", MAPPING, "--json")
-    assert letter in [one["id"] for one in json.loads(out)]
-    code, out = operator.dlq("show", letter)
+    assert dead_letter in [one["id"] for one in json.loads(out)]
+    code, out = operator.dlq("show", dead_letter)
     assert "***MASKED***" in out
-    code, out = operator.dlq("explain", letter, "--json")
+    code, out = operator.dlq("explain", dead_letter, "--json")
     assert code == 1
     assert {one["name"]: one["state"] for one in json.loads(out)["steps"]}["write"] == "FAILED"
 
     assert scene.district(record) is None
     scene.portal.execute("ALTER TABLE profile_data DROP CONSTRAINT known")
-    assert operator.dlq("explain", letter)[0] == 0
-    code, out = operator.dlq("replay", letter, "--wait")
-    assert (code, out) == (0, f"{letter}: replayed (1 tries)\n")
-    assert scene.letters() == ["REPLAYED"]
+    assert operator.dlq("explain", dead_letter)[0] == 0
+    code, out = operator.dlq("replay", dead_letter, "--wait")
+    assert (code, out) == (0, f"{dead_letter}: replayed (1 tries)\n")
+    assert scene.dead_letters() == ["REPLAYED"]
     assert scene.district(record) == 999
     search(scene, operator, heard)
 
 
 def test_correction_supersedes_the_dead_letter(stack: StackUnderTest, scene: Scene) -> None:
-    record, letter = made_dead(scene)
+    record, dead_letter = made_dead(scene)
     scene.warehouse.execute("UPDATE golden_records SET district_id = 8 WHERE gr_id = %s", (record,))
-    eventually(lambda: scene.letters() == ["SUPERSEDED"])
+    eventually(lambda: scene.dead_letters() == ["SUPERSEDED"])
     assert scene.district(record) == 8
-    code, out = Operator(stack).dlq("show", letter, "--json")
+    code, out = Operator(stack).dlq("show", dead_letter, "--json")
     assert (code, json.loads(out)["status"]) == (0, "SUPERSEDED")
 
 
 def made_dead(scene: Scene) -> tuple[Any, str]:
-    """A golden record that the portal refuses, and its letter."""
+    """A golden record that the portal refuses, and its dead letter."""
     (record,) = row(
         scene.warehouse,
         "INSERT INTO golden_records (jan_aadhaar, full_name, district_id) "
@@ -117,13 +117,13 @@ def made_dead(scene: Scene) -> tuple[Any, str]:
         NUMBER,
         NAME,
     )
-    eventually(lambda: scene.letters() == ["OPEN"])
+    eventually(lambda: scene.dead_letters() == ["OPEN"])
     (number,) = row(scene.portal, "SELECT max(dlq_id) FROM sink.dead_letter")
     return record, f"smart_citizen/{number}"
 
 
-def heard_of(stack: StackUnderTest, letter: str) -> bytes:
-    """What the topic says of the letter."""
+def heard_of(stack: StackUnderTest, dead_letter: str) -> bytes:
+    """What the topic says of the dead letter."""
     consumer = KafkaConsumer(bootstrap_servers=stack.kafka, enable_auto_commit=False)
     place = TopicPartition(TOPIC, 0)
     consumer.assign([place])
@@ -133,7 +133,7 @@ def heard_of(stack: StackUnderTest, letter: str) -> bytes:
         while time.monotonic() < bound:
             for record in consumer.poll(timeout_ms=200).get(place, ()):
                 heads = dict(record.headers)
-                if heads["sink.dlq-id"].decode() == letter:
+                if heads["sink.dlq-id"].decode() == dead_letter:
                     assert (
                         heads["__connect.errors.topic"] == b"smart_warehouse.public.golden_records"
                     )

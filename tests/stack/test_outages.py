@@ -47,7 +47,7 @@ def test_while_kafka_is_away_the_runner_is_not_ready_and_then_goes_on(
     with running(environ, log, "--only", "golden-records", mappings=1):
         arrives("A")
         eventually(lambda: asked().status_code == 200)
-        letters = row(portal, _LETTERS)
+        dead_letters = row(portal, _LETTERS)
         for part in ("warehouse", "citizen"):
             stack.stop(part)  # Debezium ends by itself where Kafka is away for long
         stack.kill("kafka")
@@ -56,4 +56,4 @@ def test_while_kafka_is_away_the_runner_is_not_ready_and_then_goes_on(
         stack.revive()
         arrives("B")
         eventually(lambda: asked().status_code == 200)
-        assert row(portal, _LETTERS) == letters
+        assert row(portal, _LETTERS) == dead_letters

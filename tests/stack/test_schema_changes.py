@@ -95,8 +95,8 @@ class Scene:
         """What a paused mapping must leave alone: its rows and how far it came."""
         rows = "SELECT array_agg(t ORDER BY id) FROM changing t"
         offsets = "SELECT sum(next_offset) FROM sink.partition_offset WHERE mapping = 'changing'"
-        letters = "SELECT count(*) FROM sink.dead_letter"
-        return tuple(row(self.target, query)[0] for query in (rows, offsets, letters))
+        dead_letters = "SELECT count(*) FROM sink.dead_letter"
+        return tuple(row(self.target, query)[0] for query in (rows, offsets, dead_letters))
 
     def ready(self) -> tuple[int, str]:
         """What the runner answers to whoever asks whether it is ready."""

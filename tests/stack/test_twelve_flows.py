@@ -68,18 +68,18 @@ def test_the_twelve_flows_agree_and_each_event_flow_keeps_its_limit(scene, begun
 @pytest.mark.usefixtures("begun")
 def test_every_broken_rule_is_a_dead_letter_and_counted(scene):
     """Once for each event, and once more for each batch that finds the row still broken."""
-    assert scene.letters() == scene.counted()
+    assert scene.dead_letters() == scene.counted()
     again = {name for name in BROKEN if name in BATCHES}
-    assert {name: rows for name, rows in scene.letters().items() if name not in again} == {
+    assert {name: rows for name, rows in scene.dead_letters().items() if name not in again} == {
         name: rows for name, rows in BROKEN.items() if name not in again
     }
-    assert all(scene.letters()[name] > BROKEN[name] for name in again)
+    assert all(scene.dead_letters()[name] > BROKEN[name] for name in again)
     assert all("breaks rule '" in error for error in scene.errors())
 
 
 @pytest.mark.usefixtures("begun")
 def test_an_alert_for_nobody_is_parked_and_not_dropped(scene):
-    assert scene.letters("PARKED")["alerts"] == 1
+    assert scene.dead_letters("PARKED")["alerts"] == 1
 
 
 def test_changes_that_carry_nothing_write_nothing(scene, begun):

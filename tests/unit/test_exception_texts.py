@@ -110,9 +110,9 @@ def logged(output, fault):
     stream = io.StringIO()
     log.configure(Log(format=output, level="info"), stream)
     structlog.get_logger().error("failed", exc_info=fault, error=fault, seen=[{"e": fault}])
-    letter = DeadLetter(Message("t", 0, 1, None, b""), fault)
+    dead_letter = DeadLetter(Message("t", 0, 1, None, b""), fault)
     hooks = SimpleNamespace(failed=lambda *_: None)
-    tell([letter], structlog.get_logger(), hooks, lambda _: None)
+    tell([dead_letter], structlog.get_logger(), hooks, lambda _: None)
     return stream.getvalue()
 
 

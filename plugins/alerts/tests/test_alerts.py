@@ -144,8 +144,8 @@ def told(portal: TargetHarness) -> list[str]:
 
 
 def waits(portal: TargetHarness, sample: Sample) -> bool:
-    letters = portal.harness.apply(sample).letters
-    return len(letters) == 1 and isinstance(letters[0].error, WaitingError)
+    dead_letters = portal.harness.apply(sample).dead_letters
+    return len(dead_letters) == 1 and isinstance(dead_letters[0].error, WaitingError)
 
 
 @pytest.mark.postgres

@@ -308,7 +308,7 @@ class TestUnknownScheme:
         warehouse.send(create(**own))
         warehouse.send(update(own, status="REJECTED", updated_at=NOW).at(NOW))
         assert warehouse.rows() == []
-        assert [letter["status"] for letter in warehouse.dead()] == ["PARKED", "PARKED"]
+        assert [dead_letter["status"] for dead_letter in warehouse.dead()] == ["PARKED", "PARKED"]
         known(warehouse, "OWN")
         warehouse.retry()
         assert events(warehouse) == [("SUBMITTED", SUBMITTED), ("REJECTED", NOW)]

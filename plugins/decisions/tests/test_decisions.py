@@ -181,8 +181,8 @@ class TestMatching:
     @pytest.mark.parametrize("number", [None, "APP-20260101-999999", NUMBER.lower()])
     def test_without_either_it_waits(self, portal: TargetHarness, number: str | None) -> None:
         batch = portal.harness.apply(decided(application_id=STRANGE, application_number=number))
-        (letter,) = batch.letters
-        assert isinstance(letter.error, WaitingError)
+        (dead_letter,) = batch.dead_letters
+        assert isinstance(dead_letter.error, WaitingError)
 
     def test_a_corrected_number_takes_the_decision_along(self, portal: TargetHarness) -> None:
         strange = APPROVED | {"application_id": STRANGE}
@@ -193,7 +193,7 @@ class TestMatching:
     def test_one_strange_decision_does_not_hold_up_the_others(self, portal: TargetHarness) -> None:
         strange = decided(application_id=STRANGE, application_number=None)
         batch = portal.harness.apply(strange, decided())
-        assert (len(batch.letters), len(batch.changes)) == (1, 1)
+        assert (len(batch.dead_letters), len(batch.changes)) == (1, 1)
 
 
 @pytest.mark.postgres
@@ -280,19 +280,19 @@ class TestCorrection:
         portal.send(decided(decision="AUTO_MAYBE").at(NOW, 1))
         assert portal.send(update(APPROVED, decision="AUTO_REJECTED").at(NOW, 2)) == 1
         assert [row["decision_status"] for row in portal.rows()] == ["AUTO_REJECTED"]
-        assert [letter["status"] for letter in portal.dead()] == ["SUPERSEDED"]
+        assert [dead_letter["status"] for dead_letter in portal.dead()] == ["SUPERSEDED"]
 
     def test_deletion_supersedes_broken_decision(self, portal: TargetHarness) -> None:
         portal.send(decided().at(NOW, 1))
         portal.send(update(APPROVED, decision="AUTO_MAYBE").at(NOW, 2))
         portal.send(delete(**APPROVED).at(NOW, 3))
         assert portal.rows() == []
-        assert [letter["status"] for letter in portal.dead()] == ["SUPERSEDED"]
+        assert [dead_letter["status"] for dead_letter in portal.dead()] == ["SUPERSEDED"]
 
     def test_correction_of_waiting_decision_is_applied(self, portal: TargetHarness) -> None:
         portal.send(decided(application_id=STRANGE, application_number="none").at(NOW, 1))
-        assert [letter["status"] for letter in portal.dead()] == ["PARKED"]
+        assert [dead_letter["status"] for dead_letter in portal.dead()] == ["PARKED"]
         named = APPROVED | {"application_id": STRANGE}
         portal.send(update(named, decision="AUTO_REJECTED").at(NOW, 2))
         assert [row["decision_status"] for row in portal.rows()] == ["AUTO_REJECTED"]
-        assert [letter["status"] for letter in portal.dead()] == ["SUPERSEDED"]
+        assert [dead_letter["status"] for dead_letter in portal.dead()] == ["SUPERSEDED"]

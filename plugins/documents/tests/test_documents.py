@@ -185,11 +185,11 @@ class TestCorrection:
         warehouse.send(document(file_size=-1).at(NOW, 1))
         assert warehouse.send(update(CARD, file_size=7).at(NOW, 2)) == 1
         assert [row["file_size"] for row in warehouse.rows()] == [7]
-        assert [letter["status"] for letter in warehouse.dead()] == ["SUPERSEDED"]
+        assert [dead_letter["status"] for dead_letter in warehouse.dead()] == ["SUPERSEDED"]
 
     def test_deletion_supersedes_broken_document(self, warehouse: TargetHarness) -> None:
         warehouse.send(document().at(NOW, 1))
         warehouse.send(update(CARD, file_size=-1).at(NOW, 2))
         warehouse.send(GONE.at(NOW, 3))
         assert [row["is_deleted"] for row in warehouse.rows()] == [True]
-        assert [letter["status"] for letter in warehouse.dead()] == ["SUPERSEDED"]
+        assert [dead_letter["status"] for dead_letter in warehouse.dead()] == ["SUPERSEDED"]

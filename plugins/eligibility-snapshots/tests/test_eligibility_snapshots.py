@@ -262,4 +262,4 @@ def test_correction_supersedes_broken_evaluation(portal: TargetHarness) -> None:
     assert schemes(portal) == ["PMAY"]
     portal.send(create(**snapshot(1, **score("0.7000"))).at(NOW, 3))
     assert schemes(portal) == ["NREGA", "PMAY"]
-    assert [letter["status"] for letter in portal.dead()] == ["SUPERSEDED"]
+    assert [dead_letter["status"] for dead_letter in portal.dead()] == ["SUPERSEDED"]

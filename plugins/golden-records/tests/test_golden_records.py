@@ -160,6 +160,6 @@ class TestInTheDatabase:
         bad = create(**ASHA | {"full_name": "x" * 301})
         portal.send(*others[:4], bad, *others[4:])
         assert len(portal.rows("record_id")) == len(others)
-        (letter,) = portal.dead()
-        assert letter["sqlstate"] == "22001"
-        assert "x" * 20 not in str(letter)
+        (dead_letter,) = portal.dead()
+        assert dead_letter["sqlstate"] == "22001"
+        assert "x" * 20 not in str(dead_letter)

@@ -79,10 +79,10 @@ def test_rows_that_fail_stop_no_others_and_are_listed_by_what_is_wrong(pair, bat
     assert "written 5" in out
     assert "failed 2: QualityError: the row breaks rule 'updated_at not before created_at'" in out
     assert "2019" not in out
-    (letters,) = pair.citizen.execute(
+    (dead_letters,) = pair.citizen.execute(
         "SELECT count(*) FROM sink.dead_letter WHERE status = 'OPEN'"
     ).fetchone()
-    assert letters == 2
+    assert dead_letters == 2
 
 
 def test_hooks_get_the_row_that_failed(pair, batch, monkeypatch) -> None:

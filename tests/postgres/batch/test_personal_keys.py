@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from sink_runner.dlq import stored_dead_letters as found_letters
+from sink_runner.dlq import stored_dead_letters as found_dead_letters
 from sink_runner.dlq.record import record_of
 
 from .conftest import KEY, STOPPER
@@ -221,8 +221,8 @@ def test_personal_key_is_stored_and_shown_nowhere(
         _, out = shell(*argv)
         assert out
     numbers = [int(one["id"].rpartition("/")[2]) for one in found]
-    for letter in found_letters.read(pair.warehouse, numbers):
-        record = record_of(letter, TARGET)
+    for dead_letter in found_dead_letters.read(pair.warehouse, numbers):
+        record = record_of(dead_letter, TARGET)
         refuse_canaries(repr(record))
         refuse_canaries((record.key or b"").hex() + (record.value or b"").hex())
 

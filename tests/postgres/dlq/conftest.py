@@ -63,12 +63,12 @@ class Shop:
     def notes(self) -> dict[int, str]:
         return {row["id"]: row["note"] for row in self.target.rows()}
 
-    def letters(self, *columns: str) -> list[Any]:
+    def dead_letters(self, *columns: str) -> list[Any]:
         found = [[row[column] for column in columns] for row in self.target.dead()]
         return [row[0] if len(columns) == 1 else tuple(row) for row in found]
 
     def statuses(self) -> list[str]:
-        return self.letters("status")
+        return self.dead_letters("status")
 
     def crash(self, point: str) -> None:
         """Let the session that writes die at a point of what is done next."""

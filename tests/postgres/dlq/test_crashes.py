@@ -33,7 +33,7 @@ class TestCrashes:
         left.retry()
         assert left.notes() == {1: "b"}
         expected = [("REPLAYED", 1), ("REPLAYED", 1), ("OPEN", 1), ("PARKED", 0)]
-        assert left.letters("status", "attempts") == expected
+        assert left.dead_letters("status", "attempts") == expected
         assert not left.target.waiting.due()
 
     def test_whoever_lost_the_partition_replays_nothing(self, shop: Any) -> None:

@@ -27,7 +27,7 @@ class TestOrder:
         shop.customer("Anna", 7)
         assert shop.retry() == 1
         assert shop.target.rows() == [{"id": 1, "note": "a", "first": "a", "customer": 7}]
-        assert shop.letters("status", "attempts") == [("REPLAYED", 1)]
+        assert shop.dead_letters("status", "attempts") == [("REPLAYED", 1)]
         assert shop.retry() == 0
 
     def test_later_events_of_the_row_wait_behind_it(self, shop: Any) -> None:
@@ -84,7 +84,7 @@ class TestFailures:
         shop.customer("Anna")
         assert shop.retry() == 1
         assert shop.notes() == {1: "a"}
-        assert shop.letters("status", "attempts", "error_class", "sqlstate") == [
+        assert shop.dead_letters("status", "attempts", "error_class", "sqlstate") == [
             ("REPLAYED", 1, "WaitingError", None),
             ("OPEN", 1, kind, state),
             ("PARKED", 0, "WaitingError", None),
@@ -98,7 +98,7 @@ class TestFailures:
         shop.target.now += timedelta(hours=2)
         assert shop.retry() == 0
         assert (shop.notes(), shop.statuses()) == ({}, ["OPEN", "PARKED"])
-        ((status, kind, text), _) = shop.letters("status", "error_class", "error_message")
+        ((status, kind, text), _) = shop.dead_letters("status", "error_class", "error_message")
         assert (status, kind) == ("OPEN", "ExpiredError")
         assert text == "gave up: lookup of column 'customer' found nothing"
 

@@ -51,7 +51,7 @@ class TestHolding:
         shop.send(order(1, bad), order(1, "b"))
         for _ in range(3):
             assert shop.retry() == 0
-        assert shop.letters("status", "attempts") == [("OPEN", 0), ("PARKED", 0)]
+        assert shop.dead_letters("status", "attempts") == [("OPEN", 0), ("PARKED", 0)]
         assert (shop.target.waiting.held, shop.target.waiting.keys) == (1, 0)
 
     def test_what_is_discarded_lets_the_others_go_on_in_order(self, shop: Any, bad: str) -> None:
@@ -69,7 +69,7 @@ class TestHolding:
             decide(shop, "PARKED")
             assert shop.retry() == 0
             expected = [("OPEN", attempts), ("PARKED", 0)]
-            assert shop.letters("status", "attempts") == expected
+            assert shop.dead_letters("status", "attempts") == expected
         assert shop.retry() == 0
         shop.send(order(1, "c"))
         assert (shop.notes(), shop.statuses()) == ({}, ["OPEN", "PARKED", "PARKED"])
@@ -107,7 +107,7 @@ class TestReplaying:
         assert shop.retry() == 4
         written = shop.target.admin.execute("SELECT note FROM written ORDER BY n").fetchall()
         assert [row["note"] for row in written] == ["a", "bad", "c", "bad", "e"]
-        assert shop.letters("status", "attempts") == [("REPLAYED", 1)] * 4
+        assert shop.dead_letters("status", "attempts") == [("REPLAYED", 1)] * 4
 
     def test_what_waits_for_a_row_goes_before_what_a_person_decides_on(self, shop: Any) -> None:
         shop.send(order(1, "a", "Maya"), order(1, "bad"), order(1, "c"))
@@ -156,7 +156,7 @@ class TestReplaying:
     ids=["keys", "keys of any status", "oldest", "newest", "counts"],
 )
 def test_an_index_finds_what_holds_up_others(shop: Any, query: str) -> None:
-    """However many letters of the past the table has."""
+    """However many dead letters of the past the table has."""
     shop.target.admin.execute(
         'INSERT INTO sink.dead_letter (flow, topic, partition, "offset", event_key_hash, '
         "error_class, error_message, stack_trace, source_data, key_id, plugin_version, status) "

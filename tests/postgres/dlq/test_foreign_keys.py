@@ -53,7 +53,7 @@ def account(shop: Any, number: int = 1) -> None:
 def test_child_waits_for_its_parent(shop: Any) -> None:
     send(shop, order(1, "a"), order(2, "b", 2, "Maya"))
     assert (shop.notes(), shop.statuses()) == ({2: "b"}, ["PARKED"])
-    ((kind, state, text),) = shop.letters("error_class", "sqlstate", "error_message")
+    ((kind, state, text),) = shop.dead_letters("error_class", "sqlstate", "error_message")
     assert (kind, state) == ("WaitingError", "23503")
     assert CONSTRAINT in text
     assert "public.orders" in text
@@ -72,7 +72,7 @@ def test_child_is_given_up_by_the_same_clock(shop: Any) -> None:
     shop.retry()
     shop.target.now += timedelta(hours=2)
     shop.retry()
-    ((status, kind, state, text),) = shop.letters(
+    ((status, kind, state, text),) = shop.dead_letters(
         "status", "error_class", "sqlstate", "error_message"
     )
     assert (status, kind, state) == ("OPEN", "ExpiredError", "23503")
@@ -116,18 +116,18 @@ def test_batch_checks_deferred_constraints_at_once(shop: Any) -> None:
         clock=lambda: target.now,
     )
     batch = target.harness.prepare(target.harness.messages(order(1, "a"), order(2, "b", 2, "Maya")))
-    letters: list[Any] = []
+    dead_letters: list[Any] = []
 
     def chunk(connection: Any) -> int:
-        letters.clear()
-        return applier.put(connection, batch.changes, letters).rows
+        dead_letters.clear()
+        return applier.put(connection, batch.changes, dead_letters).rows
 
     try:
         written = applier.transact(chunk)
     except Exception:  # noqa: BLE001 - whatever it is, the second attempt must get through
         written = applier.transact(chunk)
     applier.close()
-    assert (written, [letter.status for letter in letters]) == (1, ["PARKED"])
+    assert (written, [dead_letter.status for dead_letter in dead_letters]) == (1, ["PARKED"])
     assert shop.notes() == {2: "b"}
 
 

@@ -100,11 +100,13 @@ def test_batch_replays_all_rows_in_portions(any_shop: Any) -> None:
     shop.send(*(order(number) for number in range(20)))
     shop.target.admin.execute("UPDATE sink.dead_letter SET partition = NULL")
     encryptor = shop.target.waiting._parked._encryptor
-    for letter in shop.target.dead():
-        message = encryptor.decrypt(letter["source_data"], letter["topic"], 0, letter["offset"])
+    for dead_letter in shop.target.dead():
+        message = encryptor.decrypt(
+            dead_letter["source_data"], dead_letter["topic"], 0, dead_letter["offset"]
+        )
         shop.target.admin.execute(
             "UPDATE sink.dead_letter SET source_data = %s WHERE dlq_id = %s",
-            (encryptor.encrypt(message._replace(partition=-1)), letter["dlq_id"]),
+            (encryptor.encrypt(message._replace(partition=-1)), dead_letter["dlq_id"]),
         )
     shop.customer("Anna")
     Portions(shop)

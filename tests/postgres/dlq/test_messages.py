@@ -69,8 +69,8 @@ def thing(number: int = 1, **changed: Any) -> Sample:
 
 
 def message(things: TargetHarness) -> str:
-    (letter,) = things.dead()
-    return str(letter["error_message"])
+    (dead_letter,) = things.dead()
+    return str(dead_letter["error_message"])
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class Ending(NamedTuple):
     may: Sequence[str] = ()
     """What may have been written on the way, in this order."""
 
-    def with_letter(self, status: str) -> "Ending":
+    def with_dead_letter(self, status: str) -> "Ending":
         return self._replace(kept={**self.kept, status: self.kept[status] + 1})
 
 
@@ -137,10 +137,10 @@ class Story:
         self.discarded.update(map(self._number, found))
         admin.execute("UPDATE sink.dead_letter SET status = 'DISCARDED' WHERE status = 'OPEN'")
 
-    def _number(self, letter: Any) -> int:
+    def _number(self, dead_letter: Any) -> int:
         target = self.shop.target
-        place = letter["topic"], letter["partition"], letter["offset"]
-        value = target.encryptor.decrypt(letter["source_data"], *place).value
+        place = dead_letter["topic"], dead_letter["partition"], dead_letter["offset"]
+        value = target.encryptor.decrypt(dead_letter["source_data"], *place).value
         return target.harness._decoded[int.from_bytes(value[1:5])].lsn
 
     def crash(self, point: str) -> None:
@@ -178,9 +178,9 @@ class Story:
 
     def _after(self, event: Event, ending: Ending) -> Ending:
         if not self._is_ready(event, ending):
-            return ending.with_letter("PARKED")
+            return ending.with_dead_letter("PARKED")
         if event.what == "bad":
-            return ending.with_letter("OPEN")
+            return ending.with_dead_letter("OPEN")
         if event.what == "gone":
             return ending._replace(note=None)
         return ending._replace(note=event.note, may=[*ending.may, event.note])
@@ -200,7 +200,7 @@ class Replacing(Story):
             elif event.what == "gone":
                 settled = True
             elif not settled:
-                ending = ending.with_letter("OPEN" if arrived else "PARKED")
+                ending = ending.with_dead_letter("OPEN" if arrived else "PARKED")
         return [ending]
 
 
@@ -236,9 +236,11 @@ def check(story: Story) -> None:
     shop = story.shop
     notes, written = shop.notes(), _written(shop)
     kept = defaultdict(Counter)
-    unsettled = (letter for letter in shop.target.dead() if letter["status"] in Ending().kept)
-    for letter in unsettled:  # the payload of a settled one is gone
-        kept[story.sent[story._number(letter) - 1].key][letter["status"]] += 1
+    unsettled = (
+        dead_letter for dead_letter in shop.target.dead() if dead_letter["status"] in Ending().kept
+    )
+    for dead_letter in unsettled:  # the payload of a settled one is gone
+        kept[story.sent[story._number(dead_letter) - 1].key][dead_letter["status"]] += 1
     stayed = [event for event in story.sent if event.number not in story.discarded]
     for key in range(1, 4):
         endings = story.endings([event for event in stayed if event.key == key])

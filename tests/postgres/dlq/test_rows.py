@@ -61,7 +61,7 @@ class TestRowsOfABatch:
         self.park(shop, order(2, "c"), order(3, "bad"), order(4, "d", "Maya"), key=None)
         shop.customer("Anna")
         assert shop.retry() == 0  # the partition's owner leaves them alone
-        assert shop.letters("partition") == [None] * 5
+        assert shop.dead_letters("partition") == [None] * 5
         counts = replay_rows(shop.target.waiting, shop.target.harness.prepare)
         assert counts == {"replayed": 3, "written": 3, "dead": 1}
         assert shop.notes() == {1: "b", 2: "c"}

@@ -280,7 +280,7 @@ class Office:
     def prepare(self, messages: Any) -> Batch:
         pairs = list(zip(messages, self.source.decode(messages), strict=True))
         batch = self.parts.route.apply([p for p in pairs if isinstance(p[1], Decoded)])
-        batch.letters += [DeadLetter(m, d) for m, d in pairs if isinstance(d, DecodeError)]
+        batch.dead_letters += [DeadLetter(m, d) for m, d in pairs if isinstance(d, DecodeError)]
         return batch
 
     def send(self, *messages: Message) -> int:
@@ -291,7 +291,7 @@ class Office:
         step = Advance(0, self.claim.epoch, at, (at or 0) + 1)
         self.claim = Claim(self.claim.epoch, (at or 0) + 1)
         written = self.applier.apply(batch, [step])
-        self.waiting.note(batch.letters, batch.superseding)
+        self.waiting.note(batch.dead_letters, batch.superseding)
         return written
 
     def retry(self) -> None:
@@ -311,7 +311,7 @@ class Office:
         found = self.admin.execute("SELECT note FROM written WHERE id = %s ORDER BY n", (identity,))
         return [row[0] for row in found]
 
-    def letters(self, *columns: str) -> list[Any]:
+    def dead_letters(self, *columns: str) -> list[Any]:
         found = self.admin.execute(
             f"SELECT {', '.join(columns)} FROM sink.dead_letter ORDER BY dlq_id"
         )
@@ -323,7 +323,7 @@ class Office:
         return [row[0] for row in self.admin.execute(asked, (action,))]
 
     def multiply(self, copies: int) -> None:
-        """Let there be so many more of the first letter."""
+        """Let there be so many more of the first dead letter."""
         names = """flow, topic, partition, "offset", event_key_hash, error_class, sqlstate,
           error_message, stack_trace, source_data, key_id, plugin_version, status"""
         self.admin.execute(
@@ -334,7 +334,7 @@ class Office:
         )
 
     def id(self, at: int = 0) -> str:
-        return f"{self.database}/{self.letters('dlq_id')[at]}"
+        return f"{self.database}/{self.dead_letters('dlq_id')[at]}"
 
     def dlq(self, *arguments: str) -> tuple[int, str, str]:
         code, out, err = self.call("dlq", *arguments)

@@ -37,7 +37,7 @@ def test_once_mended_it_would_be_written_and_is_not(office: Any) -> None:
     assert "would change 1 rows; rolled back" in out
     assert "***MASKED***" in out
     assert office.rows() == {}
-    assert office.letters("status", "attempts") == [("OPEN", 0)]
+    assert office.dead_letters("status", "attempts") == [("OPEN", 0)]
 
 
 @pytest.mark.parametrize(

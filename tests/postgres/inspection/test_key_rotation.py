@@ -1,4 +1,4 @@
-"""Another key for the letters: nothing is lost, and nothing overtakes."""
+"""Another key for the dead letters: nothing is lost, and nothing overtakes."""
 
 from typing import Any
 
@@ -29,19 +29,19 @@ def test_while_there_are_two_keys_nothing_overtakes(office: Any) -> None:
     rotated(office, "two", "one")
     office.send(office.event(1, "b"))  # encrypted with the new key, behind one of the old
     assert office.order(1) == []
-    assert office.letters("key_id") == ["one", "two"]
+    assert office.dead_letters("key_id") == ["one", "two"]
     finish(office)
     assert office.order(1)[-1] == "b"
-    assert office.letters("status") == ["REPLAYED", "REPLAYED"]
+    assert office.dead_letters("status") == ["REPLAYED", "REPLAYED"]
 
 
-def test_all_letters_are_encrypted_again_while_the_runner_runs(office: Any) -> None:
+def test_all_dead_letters_are_encrypted_again_while_the_runner_runs(office: Any) -> None:
     office.send(office.event(1, "bad"))
     rotated(office, "two", "one")
     office.send(office.event(1, "b"), office.event(2, "z"))
     (record,) = office.json("rekey")
     assert record == {"database": office.database, "changed": 1, "unopened": 0}
-    assert set(office.letters("key_id")) == {"two"}
+    assert set(office.dead_letters("key_id")) == {"two"}
     office.send(office.event(1, "c"))
     assert office.order(1) == []
     finish(office)
@@ -57,9 +57,9 @@ def test_the_fingerprints_follow_once_no_runner_runs(office: Any) -> None:
     code, _, err = office.dlq("rekey", "--fingerprints")
     assert (code, "comes first" in err) == (78, True)
     office.dlq("rekey")
-    before = office.letters("event_key_hash")
+    before = office.dead_letters("event_key_hash")
     assert office.dlq("rekey", "--fingerprints")[0] == 0
-    assert office.letters("event_key_hash") != before
+    assert office.dead_letters("event_key_hash") != before
     rotated(office, "two")
     office.send(office.event(1, "b"))
     assert office.order(1) == []
@@ -76,12 +76,12 @@ def test_a_runner_with_other_keys_does_not_start(office: Any) -> None:
     rotated(office, "two", "one")
 
 
-def test_a_letter_whose_key_is_gone_is_told_and_left(office: Any) -> None:
+def test_a_dead_letter_whose_key_is_gone_is_told_and_left(office: Any) -> None:
     office.send(office.event(1, "bad"))
     office.configure("two")
     code, out, _ = office.dlq("rekey")
     assert (code, "not in old_keys" in out) == (1, True)
-    assert office.letters("key_id") == ["one"]
+    assert office.dead_letters("key_id") == ["one"]
     # It can be given up without its key.
     assert office.dlq("discard", office.id(), "--reason", "lost")[0] == 0
     check_fingerprints(office.dsn, "people", office.encryptor)

@@ -1,4 +1,4 @@
-"""``sink-runner dlq list`` and ``show``: which letters there are, and what is seen of them."""
+"""``sink-runner dlq list`` and ``show``: which dead letters there are, and what is seen of them."""
 
 import json
 import os
@@ -15,7 +15,7 @@ IN_CLEAR = ("export", "--as", "judge", "--clear")
 
 
 def spoil(office: Any) -> None:
-    """One letter of each kind: refused by the target, by a rule, not decoded; one that waits."""
+    """A dead letter of each kind: refused by the target, by a rule, not decoded; one that waits."""
     office.send(office.event(1, "bad", full_name=SECRET))
     office.send(office.event(1, "b", full_name=SECRET))
     office.send(office.event(2, "z"), office.event(3)._replace(value=b"\0\0\0\0\2" + b"\xff" * 9))
@@ -65,7 +65,7 @@ class TestList:
     def test_summary_counts(self, office: Any) -> None:
         spoil(office)
         found = office.json("list", "--summary", "--status", "ALL")
-        assert {(one["error_class"], one["status"], one["letters"]) for one in found} == {
+        assert {(one["error_class"], one["status"], one["dead_letters"]) for one in found} == {
             ("WriteError", "OPEN", 1),
             ("QualityError", "OPEN", 1),
             ("DecodeError", "OPEN", 1),
@@ -99,17 +99,17 @@ class TestList:
             assert (code, out) == (78, "")
             assert "did you mean 'people'?" in err
 
-    def test_a_plugin_that_is_gone_may_have_letters(self, office: Any) -> None:
+    def test_a_plugin_that_is_gone_may_have_dead_letters(self, office: Any) -> None:
         spoil(office)
         office.admin.execute(
             "UPDATE sink.dead_letter SET flow = 'gone' WHERE dlq_id = %s",
-            office.letters("dlq_id")[:1],
+            office.dead_letters("dlq_id")[:1],
         )
         assert len(office.json("list", "--mapping", "gone")) == 1
         assert office.json("list", "--mapping", "gone", "--status", "DISCARDED") == []
         assert "did you mean 'gone'?" in office.dlq("list", "--mapping", "gonne")[2]
 
-    def test_of_a_plugin_without_letters_there_are_none(self, office: Any) -> None:
+    def test_of_a_plugin_without_dead_letters_there_are_none(self, office: Any) -> None:
         assert office.json("list", "--mapping", "people") == []
 
     @pytest.mark.parametrize("most", ["-1", "0", "99999999999999999999", "x"])
@@ -152,7 +152,7 @@ class TestShow:
         found = office.json("show", office.id(), "--as", "judge", "--clear")
         assert found["after"]["full_name"] == SECRET
         (entry,) = office.audited("read_clear")
-        assert (entry["user"], entry["dlq_id"]) == ("judge", office.letters("dlq_id")[0])
+        assert (entry["user"], entry["dlq_id"]) == ("judge", office.dead_letters("dlq_id")[0])
         assert entry["columns"] == ["full_name"]
 
     def test_not_if_it_can_not_be_written_down(self, office: Any) -> None:
@@ -174,7 +174,7 @@ class TestShow:
         spoil(office)
         office.json("show", office.id(), "--as", "clerk")
         (entry,) = office.audited("read_masked")
-        assert (entry["user"], entry["dlq_ids"]) == ("clerk", office.letters("dlq_id")[:1])
+        assert (entry["user"], entry["dlq_ids"]) == ("clerk", office.dead_letters("dlq_id")[:1])
         assert (entry["mapping"], entry["letters"]) == ("people", 1)
         assert SECRET not in json.dumps(entry)
 
@@ -198,11 +198,11 @@ class TestShow:
         """A role that may only read sees no more than what the policies show anybody."""
         spoil(office)
         office.admin.execute(refuse.format(office.database))
-        before = office.letters("dlq_id")
+        before = office.dead_letters("dlq_id")
         _, out, err = office.dlq(action, office.id())
         assert office.database in out
         assert err.count(f"not written into the audit log of {office.database}:") == 1
-        assert office.letters("dlq_id") == before
+        assert office.dead_letters("dlq_id") == before
 
     def test_nor_without_the_key(self, office: Any) -> None:
         spoil(office)
@@ -232,7 +232,7 @@ class TestShow:
         "name",
         ["nowhere/1", "x", "{database}/x", "{database}/99", "{database}/99999999999999999999"],
     )
-    def test_a_letter_that_is_not_there_is_told(self, office: Any, name: str) -> None:
+    def test_a_dead_letter_that_is_not_there_is_told(self, office: Any, name: str) -> None:
         code, out, err = office.dlq("show", name.format(database=office.database))
         assert (code, out) == (78, "")
         assert err
@@ -251,25 +251,25 @@ class TestWhoLooked:
         spoil(office)
         office.json("explain", office.id(), "--as", "clerk")
         (entry,) = office.audited("read_masked")
-        assert (entry["user"], entry["dlq_ids"]) == ("clerk", office.letters("dlq_id")[:1])
+        assert (entry["user"], entry["dlq_ids"]) == ("clerk", office.dead_letters("dlq_id")[:1])
 
-    def test_an_export_names_each_letter(self, office: Any) -> None:
+    def test_an_export_names_each_dead_letter(self, office: Any) -> None:
         office.send(office.event(1, "bad", full_name=SECRET))
         office.multiply(620)
         assert office.dlq("export", "--status", "ALL")[0] == 0
         entries = office.audited("read_masked")
         assert max(len(entry["dlq_ids"]) for entry in entries) == 100
         named = [number for entry in entries for number in entry["dlq_ids"]]
-        assert named == office.letters("dlq_id")
+        assert named == office.dead_letters("dlq_id")
 
-    def test_an_export_in_clear_names_each_letter(self, office: Any) -> None:
+    def test_an_export_in_clear_names_each_dead_letter(self, office: Any) -> None:
         office.send(office.event(1, "bad", full_name=SECRET))
         office.multiply(620)
         assert office.dlq("export", "--as", "judge", "--clear")[0] == 0
         entries = office.audited("read_clear")
         assert {tuple(entry["columns"]) for entry in entries} == {("full_name",)}
         named = [number for entry in entries for number in entry["dlq_ids"]]
-        assert named == office.letters("dlq_id")
+        assert named == office.dead_letters("dlq_id")
         assert office.audited("read_masked") == []
 
     def test_the_log_is_told_with_what_was_done(
@@ -283,7 +283,7 @@ class TestWhoLooked:
 
 
 class TestExport:
-    def test_a_line_a_letter_masked(self, office: Any) -> None:
+    def test_a_line_a_dead_letter_masked(self, office: Any) -> None:
         spoil(office)
         code, out, _ = office.dlq("export", "--status", "ALL")
         assert code == 0
@@ -313,7 +313,7 @@ class TestExport:
         code, out, _ = office.dlq("export", "--error", "WriteError", "--as", "judge", "--clear")
         assert (code, SECRET in out) == (0, True)
         (entry,) = office.audited("read_clear")
-        assert entry["dlq_ids"] == [office.letters("dlq_id")[0]]
+        assert entry["dlq_ids"] == [office.dead_letters("dlq_id")[0]]
 
     def test_a_file_that_others_could_read_is_not_left_to_them(
         self, office: Any, tmp_path: Path
@@ -369,7 +369,7 @@ class TestExport:
     ) -> None:
         office.send(office.event(1, "bad", full_name=SECRET))
         office.multiply(1)
-        lost, found = office.letters("dlq_id")
+        lost, found = office.dead_letters("dlq_id")
         data = os.urandom(99) if encrypted == "other" else bytes.fromhex(encrypted)
         office.admin.execute(
             "UPDATE sink.dead_letter SET source_data = %s WHERE dlq_id = %s", (data, lost)
@@ -394,7 +394,7 @@ class TestExport:
         assert err.count("without its payload") == 1
 
     def test_a_registry_that_is_away_breaks_it_off(self, office: Any, tmp_path: Path) -> None:
-        """It says nothing of the letters: the same command is right in a minute."""
+        """It says nothing of the dead letters: the same command is right in a minute."""
         spoil(office)
         office.url = "http://127.0.0.1:9"
         office.configure()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sink_runner.dlq import key_rotation
-from sink_runner.dlq import stored_dead_letters as letters
+from sink_runner.dlq import stored_dead_letters as dead_letters
 from sink_runner.dlq.outbox import Outbox, unpublished
 from sink_runner.dlq.stored_dead_letters import Wanted, find_after
 from sink_runner.inspection.service import DlqService
@@ -20,9 +20,9 @@ COUNT = 6
 @pytest.fixture
 def wide(office: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Open dead letters of which two may be held at once."""
-    monkeypatch.setattr(letters, "DEFAULT_BYTES", 2 * LARGE + LARGE // 2)
+    monkeypatch.setattr(dead_letters, "DEFAULT_BYTES", 2 * LARGE + LARGE // 2)
     office.send(*(office.event(number, "bad", town="x" * LARGE) for number in range(COUNT)))
-    assert len(office.letters("status")) == COUNT
+    assert len(office.dead_letters("status")) == COUNT
     return office
 
 
@@ -81,4 +81,4 @@ def test_list_reads_no_payload(wide: Any, monkeypatch: Any) -> None:
 
     monkeypatch.setattr(DlqService, "find", watched)
     assert len(wide.json("list")) == COUNT
-    assert {letter.source_data for _, letter in found} == {b""}
+    assert {dead_letter.source_data for _, dead_letter in found} == {b""}

@@ -74,7 +74,7 @@ def left(health: Health, office: Any) -> float | None:
     return health.registry.get_sample_value("unpublished", labels)
 
 
-def test_a_letter_is_told_once_with_all_that_is_known_of_it(
+def test_a_dead_letter_is_told_once_with_all_that_is_known_of_it(
     office: Any, outbox: Outbox, log: Log
 ) -> None:
     office.send(office.event(1, "bad", full_name=SECRET))
@@ -92,7 +92,7 @@ def test_a_letter_is_told_once_with_all_that_is_known_of_it(
         "__connect.errors.stage": "TASK_PUT",
         "__connect.errors.class.name": "sink_runner.writer.writer.Writer",
         "__connect.errors.exception.class.name": "sink_runner.errors.WriteError",
-        "__connect.errors.exception.message": office.letters("error_message")[0],
+        "__connect.errors.exception.message": office.dead_letters("error_message")[0],
         "sink.mapping": "people",
         "sink.plugin-version": "1.5",
         "sink.key-id": "one",
@@ -123,7 +123,7 @@ def test_what_is_sent_is_encrypted_and_can_be_opened_by_what_its_headers_say(
 def test_what_only_waits_is_no_dead_letter(office: Any, outbox: Outbox) -> None:
     office.send(office.event(1, district="Nowhere"))
     office.send(office.event(1))
-    assert office.letters("status") == ["PARKED", "PARKED"]
+    assert office.dead_letters("status") == ["PARKED", "PARKED"]
     assert outbox.feed() == 0
 
 
@@ -138,9 +138,9 @@ def test_one_that_fails_again_is_told_again_and_one_that_is_replayed_is_not(
     office.admin.execute("ALTER TABLE profile DROP CONSTRAINT profile_note_check")
     office.dlq("replay", office.id())
     office.retry()
-    assert office.letters("status") == ["REPLAYED"]
+    assert office.dead_letters("status") == ["REPLAYED"]
     outbox.feed()
-    (number,) = office.letters("dlq_id")
+    (number,) = office.dead_letters("dlq_id")
     assert log.ids() == [(number, 0), (number, 1)]
 
 
@@ -158,7 +158,7 @@ def test_one_that_is_superseded_is_told_once_more(replacing: Any, outbox: Outbox
 def test_waiting_one_that_is_superseded_is_not_told(replacing: Any, outbox: Outbox) -> None:
     replacing.send(replacing.event(1, district="Nowhere"))
     replacing.send(replacing.event(1, "b"))
-    assert replacing.letters("status") == ["SUPERSEDED"]
+    assert replacing.dead_letters("status") == ["SUPERSEDED"]
     assert outbox.feed() == 0
 
 
@@ -206,7 +206,7 @@ def test_whoever_dies_after_sending_sends_again(office: Any, outbox: Outbox, log
     assert log.ids()[0] == log.ids()[1]
 
 
-def test_two_runners_send_each_letter_once(office: Any, log: Log, health: Health) -> None:
+def test_two_runners_send_each_dead_letter_once(office: Any, log: Log, health: Health) -> None:
     for number in range(250):
         office.send(office.event(number, "bad"))
     gauge = health.gauge("unpublished", "Letters.", ("database", "source"))
@@ -219,7 +219,7 @@ def test_two_runners_send_each_letter_once(office: Any, log: Log, health: Health
     boxes[0].feed()
     for box in boxes:
         box.close()
-    assert sorted(log.ids()) == [(number, 0) for number in sorted(office.letters("dlq_id"))]
+    assert sorted(log.ids()) == [(number, 0) for number in sorted(office.dead_letters("dlq_id"))]
 
 
 class Refusing:
@@ -239,7 +239,7 @@ class Refusing:
         return SimpleNamespace(get=get)
 
 
-def test_letter_that_its_topic_refuses_is_sent_without_its_value(office: Any) -> None:
+def test_dead_letter_that_its_topic_refuses_is_sent_without_its_value(office: Any) -> None:
     producer = Producer(KafkaConnection("127.0.0.1:1"))
     producer._producer = refusing = Refusing()
     producer.send([Record("sink.dead-letters.a-to-b", b"k", b"value", [("sink.dlq-id", b"1")])])
@@ -262,8 +262,8 @@ def test_settings_of_the_producer_are_known_to_the_client(monkeypatch: Any) -> N
 def test_a_value_too_large_for_kafka_is_told_without_it(office: Any) -> None:
     office.send(office.event(1, "bad"))
     with psycopg.connect(office.dsn, autocommit=True) as connection:
-        (letter,) = find(connection, Wanted(), most=1)
-    told = record_of(letter, "t").without_value()
+        (dead_letter,) = find(connection, Wanted(), most=1)
+    told = record_of(dead_letter, "t").without_value()
     assert told.value is None
     assert ("sink.too-large", b"true") in told.headers
 

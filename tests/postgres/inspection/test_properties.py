@@ -1,4 +1,4 @@
-"""What holds of every letter: it opens again whatever key was changed, and shows no canary."""
+"""What holds of every dead letter: it opens again whatever key was changed, and shows no canary."""
 
 import io
 import json
@@ -28,7 +28,7 @@ MESSAGES = st.builds(
 def test_each_key_opens_what_it_has_encrypted_and_the_newest_all(
     message: Message, keys: list[bytes]
 ) -> None:
-    """A letter from the time of each key, and what `rekey` makes of it."""
+    """A dead letter from the time of each key, and what `rekey` makes of it."""
     names = [str(at) for at in range(len(keys))]
     ages = [
         Encryptor(key, names[at], dict(zip(names[:at], keys[:at], strict=True)))
@@ -59,24 +59,24 @@ CANARIES = st.text("ABCDEFGHJKLMNPQRSTUVWXYZ", min_size=10, max_size=18)
 def test_nothing_that_is_told_holds_a_canary(
     office: Any, canary: str, spoilt: dict[str, Any], user: str
 ) -> None:
-    """A value of a classified column, in a letter of any kind, asked for by anybody."""
+    """A value of a classified column, in a dead letter of any kind, asked for by anybody."""
     office.send(office.event(office.offset + 1, full_name=canary, **({"note": "a"} | spoilt)))
-    letter = f"{office.database}/{office.letters('dlq_id')[-1]}"
+    dead_letter = f"{office.database}/{office.dead_letters('dlq_id')[-1]}"
     told = io.StringIO()
     for arguments in (
         ("list", "--status", "ALL"),
         ("list", "--status", "ALL", "--json"),
         ("list", "--summary", "--status", "ALL"),
-        ("show", letter, "--as", user),
-        ("show", letter, "--as", user, "--json"),
-        ("explain", letter, "--as", user),
-        ("explain", letter, "--as", user, "--json"),
+        ("show", dead_letter, "--as", user),
+        ("show", dead_letter, "--as", user, "--json"),
+        ("explain", dead_letter, "--as", user),
+        ("explain", dead_letter, "--as", user, "--json"),
         ("export", "--status", "ALL", "--as", user),
         ("export", "--status", "ALL", "--as", user, "--format", "csv"),
     ):
         _, out, err = office.dlq(*arguments)
         told.write(out + err)
-    assert letter in told.getvalue()
+    assert dead_letter in told.getvalue()
     assert canary not in told.getvalue()
     assert json.dumps(canary) not in told.getvalue()
     dump = office.admin.execute(

@@ -30,10 +30,10 @@ class TestReplay:
         assert office.dlq("replay", office.id())[0] == 0
         office.retry()
         assert office.order(1)[-1] == "c"
-        assert office.letters("status") == ["REPLAYED"] * 3
+        assert office.dead_letters("status") == ["REPLAYED"] * 3
 
     def test_replayed_is_what_direct_would_have_been(self, office: Any) -> None:
-        """The letter holds the event itself, so what a policy masks is masked once."""
+        """The dead letter holds the event itself, so what a policy masks is masked once."""
         office.send(office.event(1, "bad", full_name=SECRET))
         office.admin.execute(WIDEN)
         office.dlq("replay", office.id())
@@ -47,7 +47,7 @@ class TestReplay:
         for tries in (1, 2):
             assert office.dlq("replay", office.id())[0] == 0
             office.retry()
-            (first, *_) = office.letters("status", "attempts", "error_class")
+            (first, *_) = office.dead_letters("status", "attempts", "error_class")
             assert first == ("OPEN", tries, "WriteError")
         assert office.order(1) == []
 
@@ -57,15 +57,15 @@ class TestReplay:
         code, out, err = office.dlq("replay", "--mapping", "people")
         assert (code, out.split()) == (1, [office.id(0), office.id(1)])
         assert "--yes" in err
-        assert office.letters("status") == ["OPEN", "OPEN"]
+        assert office.dead_letters("status") == ["OPEN", "OPEN"]
         assert office.dlq("replay", "--mapping", "people", "--yes")[0] == 0
-        assert office.letters("status") == ["PARKED", "PARKED"]
+        assert office.dead_letters("status") == ["PARKED", "PARKED"]
 
     def test_a_dry_run_says_which(self, office: Any) -> None:
         failed(office)
         code, out, err = office.dlq("replay", "--error", "23514", "--dry-run")
         assert (code, out, err) == (0, office.id() + "\n", "")
-        assert office.letters("status")[0] == "OPEN"
+        assert office.dead_letters("status")[0] == "OPEN"
 
     def test_all_of_everything_has_to_be_meant(self, office: Any) -> None:
         failed(office)
@@ -98,16 +98,16 @@ class TestReplay:
         failed(office)
         office.dlq("replay", office.id())
         (entry,) = office.audited("replay")
-        assert entry["dlq_ids"] == [office.letters("dlq_id")[0]]
+        assert entry["dlq_ids"] == [office.dead_letters("dlq_id")[0]]
 
     def test_what_somebody_has_settled_meanwhile_is_left_alone(self, office: Any) -> None:
-        """Letters are chosen first and decided on later."""
+        """Dead letters are chosen first and decided on later."""
         office.send(office.event(1, "bad"))
-        ids = office.letters("dlq_id")
+        ids = office.dead_letters("dlq_id")
         office.dlq("discard", office.id(), "--reason", "made up")
         with connect(office.dsn, "test") as connection:
             assert replay(connection, ids, user="me") == []
-        assert office.letters("status") == ["DISCARDED"]
+        assert office.dead_letters("status") == ["DISCARDED"]
         assert office.audited("replay") == []
 
 
@@ -117,7 +117,7 @@ class TestDiscard:
         assert office.dlq("discard", office.id(), "--reason", "made up")[0] == 0
         office.retry()
         assert office.order(1)[-1] == "c"
-        assert office.letters("status") == ["DISCARDED", "REPLAYED", "REPLAYED"]
+        assert office.dead_letters("status") == ["DISCARDED", "REPLAYED", "REPLAYED"]
 
     def test_who_and_why_is_written_down_without_numbers(self, office: Any) -> None:
         failed(office)
@@ -126,7 +126,7 @@ class TestDiscard:
         assert entry["reason"] == "caller ***MASKED*** asked"
         assert entry["user"]
 
-    def test_of_many_letters_each_is_written_down(self, office: Any) -> None:
+    def test_of_many_dead_letters_each_is_written_down(self, office: Any) -> None:
         office.send(office.event(1, "bad"))
         office.multiply(204)
         given = ("--mapping", "people", "--reason", "made up", "--yes")
@@ -134,13 +134,13 @@ class TestDiscard:
         entries = office.audited("discard")
         assert [entry["letters"] for entry in entries] == [100, 100, 5]
         named = [number for entry in entries for number in entry["dlq_ids"]]
-        assert named == office.letters("dlq_id")
+        assert named == office.dead_letters("dlq_id")
 
     def test_not_without_a_reason(self, office: Any) -> None:
         failed(office)
         assert office.dlq("discard", office.id())[0] == 2
         assert office.dlq("discard", office.id(), "--reason", " ")[0] == 78
-        assert office.letters("status")[0] == "OPEN"
+        assert office.dead_letters("status")[0] == "OPEN"
 
     def test_one_that_is_applied_already_can_not_be_given_up(self, office: Any) -> None:
         failed(office)
@@ -148,7 +148,7 @@ class TestDiscard:
         office.dlq("replay", office.id())
         office.retry()
         assert office.dlq("discard", office.id(), "--reason", "late")[0] == 1
-        assert office.letters("status") == ["REPLAYED"] * 3
+        assert office.dead_letters("status") == ["REPLAYED"] * 3
 
     @pytest.mark.parametrize(
         ("options", "left"),
@@ -166,16 +166,16 @@ class TestDiscard:
         office.send(office.event(1, "b"))
         given = ("discard", "--mapping", "people", "--reason", "made up", "--yes")
         assert office.dlq(*given, *options)[0] == 0
-        assert office.letters("status") == left
+        assert office.dead_letters("status") == left
 
-    def test_letters_that_are_named_are_those_of_the_status_too(self, office: Any) -> None:
+    def test_dead_letters_that_are_named_are_those_of_the_status_too(self, office: Any) -> None:
         office.send(office.event(1, "bad"))
         office.send(office.event(1, "b"))
         ids = (office.id(0), office.id(1))
         office.dlq("discard", *ids, "--reason", "made up", "--yes", "--status", "PARKED")
-        assert office.letters("status") == ["OPEN", "DISCARDED"]
+        assert office.dead_letters("status") == ["OPEN", "DISCARDED"]
         office.dlq("discard", *ids, "--reason", "made up", "--yes")
-        assert office.letters("status") == ["DISCARDED", "DISCARDED"]
+        assert office.dead_letters("status") == ["DISCARDED", "DISCARDED"]
 
 
 @pytest.mark.parametrize(
@@ -189,11 +189,11 @@ class TestDiscard:
     ],
 )
 def test_a_status_that_the_action_is_not_for_is_refused(office: Any, argv: tuple[str, ...]) -> None:
-    """Nor are open letters taken in their place: it can't be undone."""
+    """Nor are open dead letters taken in their place: it can't be undone."""
     office.send(office.event(1, "bad"), office.event(2, "bad"))
     code, _, err = office.dlq(*argv, "--mapping", "people", "--yes")
     assert (code, "invalid choice" in err) == (2, True)
-    assert office.letters("status") == ["OPEN", "OPEN"]
+    assert office.dead_letters("status") == ["OPEN", "OPEN"]
 
 
 def test_help_says_what_all_of_them_are(call: Any) -> None:
@@ -204,34 +204,34 @@ def test_help_says_what_all_of_them_are(call: Any) -> None:
 def test_to_wait_for_ever_is_refused(office: Any, time: str) -> None:
     office.send(office.event(1, "bad"))
     assert office.dlq("replay", office.id(), "--wait", "--timeout", time)[0] == 2
-    assert office.letters("status") == ["OPEN"]
+    assert office.dead_letters("status") == ["OPEN"]
 
 
 class TestPayload:
-    """It is deleted by whatever settles the letter, and not before."""
+    """It is deleted by whatever settles the dead letter, and not before."""
 
-    def test_replayed_and_discarded_letters_have_none(self, office: Any) -> None:
+    def test_replayed_and_discarded_dead_letters_have_none(self, office: Any) -> None:
         failed(office)
         office.send(office.event(3, "bad"))
-        assert all(office.letters("source_data"))
+        assert all(office.dead_letters("source_data"))
         office.dlq("discard", office.id(3), "--reason", "test")
-        assert office.letters("source_data IS NULL") == [False, False, False, True]
+        assert office.dead_letters("source_data IS NULL") == [False, False, False, True]
         office.admin.execute(WIDEN)
         office.dlq("replay", office.id())
         office.retry()
-        assert office.letters("source_data", "settled_at IS NULL") == [(None, False)] * 4
+        assert office.dead_letters("source_data", "settled_at IS NULL") == [(None, False)] * 4
 
-    def test_superseded_letter_has_none(self, replacing: Any) -> None:
+    def test_superseded_dead_letter_has_none(self, replacing: Any) -> None:
         replacing.send(replacing.event(1, "bad"))
         replacing.send(replacing.event(1, "b"))
-        assert replacing.letters("status", "source_data") == [("SUPERSEDED", None)]
+        assert replacing.dead_letters("status", "source_data") == [("SUPERSEDED", None)]
 
-    def test_settled_letter_is_shown_without_its_row(self, office: Any) -> None:
+    def test_settled_dead_letter_is_shown_without_its_row(self, office: Any) -> None:
         office.send(office.event(1, "bad"))
         office.dlq("discard", office.id(), "--reason", "test")
         assert "its payload was deleted" in office.json("show", office.id())["unreadable"]
 
-    def test_new_key_needs_no_payload_of_settled_letters(self, office: Any) -> None:
+    def test_new_key_needs_no_payload_of_settled_dead_letters(self, office: Any) -> None:
         office.send(office.event(1, "bad"))
         office.dlq("discard", office.id(), "--reason", "test")
         office.stop()
@@ -239,5 +239,5 @@ class TestPayload:
         (record,) = office.json("rekey")
         assert (record["changed"], record["unopened"]) == (0, 0)
         assert office.dlq("rekey", "--fingerprints")[0] == 0
-        assert office.letters("event_key_hash") == [None]
+        assert office.dead_letters("event_key_hash") == [None]
         office.start()

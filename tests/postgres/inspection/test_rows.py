@@ -1,4 +1,4 @@
-"""Letters of a batch's rows: shown and explained like an event's, and tried by the next batch."""
+"""Dead letters of a batch's rows: shown like an event's, and tried by the next batch."""
 
 from typing import Any
 
@@ -51,13 +51,13 @@ def test_the_next_batch_tries_it(office: Any, batch: Any) -> None:
     code, _, err = office.dlq("replay", office.id())
     assert (code, "the next `sink-runner batch people`" in err) == (0, True)
     assert batch() == 0
-    assert office.letters("status") == ["REPLAYED"]
+    assert office.dead_letters("status") == ["REPLAYED"]
     assert office.rows()[2] == ("Xxxxxxxxxxx Xxxxxxxxxx", "Kota", "bad")
 
 
 def test_the_topic_is_told_of_it_as_of_no_partition(office: Any, batch: Any) -> None:
     with psycopg.connect(office.dsn, autocommit=True) as connection:
-        (letter,) = find(connection, Wanted(), most=1)
-    heads = dict(record_of(letter, office.database).headers)
+        (dead_letter,) = find(connection, Wanted(), most=1)
+    heads = dict(record_of(dead_letter, office.database).headers)
     assert heads["__connect.errors.partition"] == b""
     assert heads["__connect.errors.task.id"] == b"batch"

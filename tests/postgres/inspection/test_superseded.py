@@ -15,7 +15,7 @@ pytestmark = pytest.mark.postgres
 def superseded(replacing: Any) -> Any:
     replacing.send(replacing.event(1, "bad"), replacing.event(2, "bad"))
     replacing.send(replacing.event(1, "b"))
-    assert replacing.letters("status") == ["SUPERSEDED", "OPEN"]
+    assert replacing.dead_letters("status") == ["SUPERSEDED", "OPEN"]
     return replacing
 
 
@@ -28,7 +28,7 @@ def test_list_shows_them_by_status(superseded: Any) -> None:
 
 def test_summary_counts_them_apart(superseded: Any) -> None:
     found = superseded.json("list", "--summary", "--status", "ALL")
-    assert {one["status"]: one["letters"] for one in found} == {"OPEN": 1, "SUPERSEDED": 1}
+    assert {one["status"]: one["dead_letters"] for one in found} == {"OPEN": 1, "SUPERSEDED": 1}
 
 
 def test_explain_says_that_they_are_not_replayed(superseded: Any) -> None:
@@ -44,13 +44,13 @@ def test_nothing_can_be_decided_about_them(superseded: Any, action: tuple[str, .
     code, _, _ = superseded.dlq(name, superseded.id(), *options)
     assert code == 1
     superseded.retry()
-    assert superseded.letters("status") == ["SUPERSEDED", "OPEN"]
+    assert superseded.dead_letters("status") == ["SUPERSEDED", "OPEN"]
     assert superseded.order(1) == ["b"]
 
 
 def test_budget_does_not_count_them(superseded: Any) -> None:
     message = superseded.event(3, "bad")
-    letter = DeadLetter(message, QualityError("maximum", "note"))
+    dead_letter = DeadLetter(message, QualityError("maximum", "note"))
     budget = Budget("people", 1, 0.0)
-    budget.check(superseded.admin, [letter._replace(superseded=True)], 100)
+    budget.check(superseded.admin, [dead_letter._replace(superseded=True)], 100)
     assert budget.open(superseded.admin) == 1

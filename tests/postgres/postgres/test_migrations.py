@@ -144,9 +144,11 @@ class TestOlderLayouts:
     def test_their_rows_are_kept(self, old: Place) -> None:
         moved(old)
         assert old.migrate() == SHIPPED
-        letters = "SELECT flow, \"offset\", status, source_data = '\\x01' FROM sink.dead_letter"
+        dead_letters = (
+            "SELECT flow, \"offset\", status, source_data = '\\x01' FROM sink.dead_letter"
+        )
         statuses = enumerate(["OPEN", "PARKED", "DISCARDED"], 1)
-        assert old.rows(letters) == [
+        assert old.rows(dead_letters) == [
             ("orders", n, status, None if status == "DISCARDED" else True) for n, status in statuses
         ]
         audited = "SELECT source_database, target_database, operation FROM sink.audit_log"

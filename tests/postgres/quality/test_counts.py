@@ -162,8 +162,8 @@ class TestOnce:
         steps = [Advance(0, sink.epoch, sink.at, 5)]
         write = sink.applier._dead_letters.write
 
-        def broken(connection: Any, letters: Any) -> None:
-            write(connection, letters)
+        def broken(connection: Any, dead_letters: Any) -> None:
+            write(connection, dead_letters)
             sink.admin.execute(
                 "SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid]
             )

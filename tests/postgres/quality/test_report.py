@@ -94,7 +94,7 @@ class TestCounts:
             ("default", "level", 1),
         }
         found = place.report()
-        assert (found["broken"], found["defaults"], found["open_letters"]) == (3, 1, 3)
+        assert (found["broken"], found["defaults"], found["open_dead_letters"]) == (3, 1, 3)
         assert found["counts"][0]["last"] == NOW.date().isoformat()
 
     def test_days_before_the_last_ones_do_not_count(self, make: Make) -> None:
@@ -115,7 +115,7 @@ class TestCounts:
                 (status, place.name),
             )
         found = place.report()
-        assert (found["open_letters"], found["waiting"]) == (1, 1)
+        assert (found["open_dead_letters"], found["waiting"]) == (1, 1)
 
     def test_a_database_that_no_runner_has_written_to_has_no_counts(
         self, make: Make, postgres, configured: Callable
@@ -235,4 +235,4 @@ def test_the_sink_s_role_may_ask_all_of_it_of_every_mapping(postgres, folder: Pa
     name = postgres.fresh_database(like=plugin.mapping.target_table.database)
     dsn = postgres.dsn(name, role="sink_writer")
     report = read_report(plugin.name, plugin.mapping, dsn, days=1, stale_after=90)
-    assert (report.broken, report.defaults, report.open_letters) == (0, 0, 0)
+    assert (report.broken, report.defaults, report.open_dead_letters) == (0, 0, 0)

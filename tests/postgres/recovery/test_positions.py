@@ -72,7 +72,7 @@ class TestForget:
             for given in (("lost", 0, "OPEN"), ("lost", 1, "PARKED"), ("lost", None, "OPEN"))
         ]
         forgotten = forget(connection, "lost", mapping())
-        assert (forgotten.letters, forgotten.left) == (2, 0)
+        assert (forgotten.dead_letters, forgotten.left) == (2, 0)
         states = "SELECT status FROM sink.dead_letter WHERE dlq_id = ANY (%s) ORDER BY dlq_id"
         found = [status for (status,) in connection.execute(states, (ids,))]
         assert found == ["DISCARDED", "DISCARDED", "OPEN"]
@@ -80,7 +80,7 @@ class TestForget:
     def test_where_time_decides_they_wait_on(self, connection: Any) -> None:
         connection.execute(LETTER, ("lost", 0, "PARKED"))
         forgotten = forget(connection, "lost", mapping(conflict=newest_wins("at")))
-        assert (forgotten.letters, forgotten.left) == (0, 1)
+        assert (forgotten.dead_letters, forgotten.left) == (0, 1)
 
     def test_candidates_begin_anew(self, connection: Any) -> None:
         connection.execute(

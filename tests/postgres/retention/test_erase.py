@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from sink_runner.batch.keys import TargetKeys
-from sink_runner.dlq import stored_dead_letters as letters
+from sink_runner.dlq import stored_dead_letters as dead_letters
 from sink_runner.dlq.stored_dead_letters import Wanted
 from sink_runner.postgres.catalog import read_table
 from sink_runner.postgres.session import connect
@@ -75,8 +75,8 @@ def contents(office: Any) -> dict[str, list[str]]:
         name: [row[0] for row in office.admin.execute(f'SELECT t::text FROM sink."{name}" t')]
         for (name,) in tables
     }
-    ids = [one.dlq_id for one in letters.find(office.admin, Wanted(), most=1000)]
-    opened = [one for one in letters.read(office.admin, ids) if one.source_data]
+    ids = [one.dlq_id for one in dead_letters.find(office.admin, Wanted(), most=1000)]
+    opened = [one for one in dead_letters.read(office.admin, ids) if one.source_data]
     found["payloads"] = [
         str(office.encryptor.decrypt(one.source_data, *one.place)) for one in opened
     ]
@@ -189,10 +189,12 @@ def test_payload_tells_its_row_without_fingerprint(
     live(office, PERSON, NAME)
     monkeypatch.setattr(Eraser, "_marks", lambda *_: [])
     erase(office, monkeypatch, NAME)
-    assert office.letters("status") == ["DISCARDED"]
+    assert office.dead_letters("status") == ["DISCARDED"]
 
 
-def test_letter_that_cannot_be_read_is_told(office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_letter_that_cannot_be_read_is_told(
+    office: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live(office, PERSON, NAME)
     office.admin.execute(
         "UPDATE sink.dead_letter SET source_data = 'x' WHERE status = 'PARKED' AND "
@@ -217,7 +219,7 @@ def test_runner_goes_on_beside_it(office: Any, monkeypatch: pytest.MonkeyPatch) 
     erase(office, monkeypatch, NAME)
     office.retry()
     office.send(office.event(PERSON, full_name="Another"))
-    assert office.letters("status") == []
+    assert office.dead_letters("status") == []
     assert len(office.order(PERSON)) == 2
 
 

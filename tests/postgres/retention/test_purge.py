@@ -55,7 +55,7 @@ def purged(office: Any, *arguments: str) -> dict[str, int]:
     return found
 
 
-def age_letters(office: Any, days: int) -> None:
+def age_dead_letters(office: Any, days: int) -> None:
     office.admin.execute(
         "UPDATE sink.dead_letter SET settled_at = settled_at - %(age)s, "
         "created_at = created_at - %(age)s",
@@ -64,31 +64,31 @@ def age_letters(office: Any, days: int) -> None:
 
 
 def settle(office: Any, identity: int) -> None:
-    """Let there be one discarded letter."""
+    """Let there be one discarded dead letter."""
     office.send(office.event(identity, "bad"))
     office.dlq("discard", office.id(-1), "--reason", "test")
     office.admin.execute("UPDATE sink.dead_letter SET published_attempts = attempts")
 
 
-class TestLetters:
+class TestDeadLetters:
     def test_settled_ones_go_after_their_days(self, office: Any) -> None:
         settle(office, 1)
         assert purged(office)["sink.dead_letter"] == 0
-        age_letters(office, 91)
+        age_dead_letters(office, 91)
         assert purged(office, "--dry-run")["sink.dead_letter"] == 1
-        assert office.letters("status") == ["DISCARDED"]
+        assert office.dead_letters("status") == ["DISCARDED"]
         assert purged(office)["sink.dead_letter"] == 1
-        assert office.letters("status") == []
+        assert office.dead_letters("status") == []
 
     def test_open_and_deferred_ones_stay(self, office: Any) -> None:
         office.send(office.event(1, "bad"), office.event(2, district="Nowhere"))
-        age_letters(office, 10_000)
+        age_dead_letters(office, 10_000)
         assert purged(office)["sink.dead_letter"] == 0
-        assert sorted(office.letters("status")) == ["OPEN", "PARKED"]
+        assert sorted(office.dead_letters("status")) == ["OPEN", "PARKED"]
 
-    def test_letter_stays_until_its_topic_is_told(self, office: Any) -> None:
+    def test_dead_letter_stays_until_its_topic_is_told(self, office: Any) -> None:
         settle(office, 1)
-        age_letters(office, 91)
+        age_dead_letters(office, 91)
         office.admin.execute("UPDATE sink.dead_letter SET published_attempts = NULL")
         assert purged(office)["sink.dead_letter"] == 0
         write_retention(publish=0)
@@ -96,10 +96,10 @@ class TestLetters:
 
     def test_zero_days_keep_them(self, office: Any) -> None:
         settle(office, 1)
-        age_letters(office, 10_000)
+        age_dead_letters(office, 10_000)
         write_retention("dead_letters_days = 0")
         assert "sink.dead_letter" not in purged(office)
-        assert office.letters("status") == ["DISCARDED"]
+        assert office.dead_letters("status") == ["DISCARDED"]
 
     def test_more_rows_than_one_transaction_go(
         self, office: Any, monkeypatch: pytest.MonkeyPatch
@@ -108,7 +108,7 @@ class TestLetters:
         settle(office, 1)
         office.multiply(10)
         office.admin.execute("UPDATE sink.dead_letter SET published_attempts = attempts")
-        age_letters(office, 91)
+        age_dead_letters(office, 91)
         assert purged(office)["sink.dead_letter"] == 11
 
 
@@ -192,13 +192,13 @@ class TestProcesses:
     def test_runner_purges_meanwhile(self, office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(daily, "_FIRST", 0.01)
         settle(office, 1)
-        age_letters(office, 91)
+        age_dead_letters(office, 91)
         with daily.purging(load(Path("sink-runner.toml")).config(), [office.plugin]):
-            until(lambda: office.letters("status") == [])
+            until(lambda: office.dead_letters("status") == [])
 
     def test_database_that_does_not_answer_keeps_no_other(self, office: Any) -> None:
         settle(office, 1)
-        age_letters(office, 91)
+        age_dead_letters(office, 91)
         config = load(Path("sink-runner.toml")).config()
         (database,) = config.databases.values()
         gone = SimpleNamespace(dsn="host=127.0.0.1 port=1 connect_timeout=1")
@@ -329,24 +329,24 @@ STEPS = st.lists(
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_purging_at_any_time_changes_nothing(office: Any, steps: list[Any]) -> None:
-    """The same steps, once without the purges: rows and unsettled letters are the same."""
+    """The same steps, once without the purges: rows and unsettled dead letters are the same."""
     plain = outcome(office, [step for step in steps if step[0] != "purge"])
     assert outcome(office, steps) == plain
 
 
 def outcome(office: Any, steps: list[Any]) -> tuple[Any, Any]:
-    """Begin anew, take the steps, and return the target's rows and the letters that count."""
+    """Begin anew, take the steps, and return the target's rows and the dead letters that count."""
     office.stop()
     office.admin.execute("TRUNCATE sink.dead_letter, profile, sink.row_version")
     office.start()
     with connect(office.dsn, "t") as connection:
         for step in steps:
             take(office, connection, *step)
-    letters = office.admin.execute(
+    dead_letters = office.admin.execute(
         "SELECT status, event_key_hash, attempts, error_class FROM sink.dead_letter "
         "WHERE status IN ('OPEN', 'PARKED') ORDER BY dlq_id"
     )
-    return office.rows(), letters.fetchall()
+    return office.rows(), dead_letters.fetchall()
 
 
 def take(office: Any, connection: psycopg.Connection, kind: str, *given: Any) -> None:
@@ -364,7 +364,7 @@ def take(office: Any, connection: psycopg.Connection, kind: str, *given: Any) ->
         case "retry":
             office.retry()
         case "age":
-            age_letters(office, given[0])
+            age_dead_letters(office, given[0])
             office.admin.execute("UPDATE sink.dead_letter SET published_attempts = attempts")
         case "purge":
             purge_now(office, connection)

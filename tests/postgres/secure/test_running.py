@@ -107,8 +107,8 @@ def test_refused_login_quarantines_until_the_password_is_right(
         stop.set()
     thread.join(20)
     assert not thread.is_alive()
-    letters = stage.made.scratch.admin.execute("SELECT count(*) FROM sink.dead_letter")
-    assert letters.fetchone() == (0,)
+    dead_letters = stage.made.scratch.admin.execute("SELECT count(*) FROM sink.dead_letter")
+    assert dead_letters.fetchone() == (0,)
 
 
 def test_refused_lookup_is_no_events_fault(

@@ -143,7 +143,7 @@ def test_row_of_the_key_is_removed(route: Any, action: Action) -> None:
     message = record(key(7), None)
     batch = route(mapping("day", "number", on_delete=action)).apply([(message, TOMBSTONE)])
     assert batch.changes == [Removal(("2024-01-02Z", 7), action, None, message)]
-    assert not batch.letters
+    assert not batch.dead_letters
 
 
 def test_review_is_left_out(route: Any) -> None:
@@ -162,7 +162,7 @@ def test_key_that_the_record_lacks_is_left_out(route: Any, column: Column) -> No
 
 def test_unreadable_key_is_a_dead_letter(route: Any) -> None:
     batch = route(mapping("number", "day")).apply([(record(b"\0\0\0\0\1", None), TOMBSTONE)])
-    assert [type(letter.error) for letter in batch.letters] == [DecodeError]
+    assert [type(dead_letter.error) for dead_letter in batch.dead_letters] == [DecodeError]
 
 
 def test_tombstone_that_waits_is_opened_as_one() -> None:

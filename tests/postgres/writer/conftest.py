@@ -73,7 +73,7 @@ class Bench:
     def sql(self, query: str) -> list[tuple]:
         return self.made.scratch.admin.execute(query.encode()).fetchall()
 
-    def letters(self) -> list[int]:
+    def dead_letters(self) -> list[int]:
         found = self.sql(
             f"SELECT \"offset\" FROM sink.dead_letter WHERE topic = '{self.topic}' ORDER BY 1"
         )
@@ -84,7 +84,7 @@ class Bench:
         return self.sql(query)[0][0]
 
     def nothing_happened(self) -> bool:
-        return (self.ids(), self.letters(), self.offset()) == ([], [], None)
+        return (self.ids(), self.dead_letters(), self.offset()) == ([], [], None)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def trigger(bench: Bench, body: str) -> None:
 def kept_apart(bench: Bench) -> None:
     """Only the row 'bad' is refused."""
     assert bench.apply(bench.batch("ok", "bad", "ok")) == 2
-    assert (bench.ids(), bench.letters()) == ([0, 2], [1])
+    assert (bench.ids(), bench.dead_letters()) == ([0, 2], [1])
 
 
 def refused_whole(bench: Bench, match: str) -> None:
@@ -58,7 +58,7 @@ def test_raise_of_a_trigger_is_the_rows(bench: Bench, state: str, count: int) ->
     trigger(bench, f"IF NEW.v = 'bad' THEN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END IF;")
     values = ["bad"] if count == 1 else ["ok", "bad", "ok"]
     bench.apply(bench.batch(*values))
-    assert len(bench.letters()) == 1
+    assert len(bench.dead_letters()) == 1
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01", "53100", "57P03"])
@@ -149,8 +149,8 @@ def test_row_of_no_partition_says_so(bench: Bench) -> None:
     )
     batch = bench.batch("a", "b", "c")
     assert bench.apply(batch) == 2
-    (letter,) = batch.letters
-    assert "(no partition of t for this row)" in str(letter.error)
+    (dead_letter,) = batch.dead_letters
+    assert "(no partition of t for this row)" in str(dead_letter.error)
 
 
 def test_view_check_option_is_the_rows(bench: Bench) -> None:

@@ -33,7 +33,7 @@ class TestBadRows:
         values = [odd[i % 4] if i in bad else "ok" for i in range(50)]
         assert bench.apply(bench.batch(*values)) == 50 - len(bad)
         assert set(bench.ids()) == set(range(50)) - bad
-        assert bench.letters() == sorted(bad)
+        assert bench.dead_letters() == sorted(bad)
         assert bench.offset() == 100
 
     @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -45,10 +45,10 @@ class TestBadRows:
         bench.sql(f"WITH d AS (DELETE FROM {bench.made.table.sql_name}) SELECT 1")
         bench.apply(bench.batch(*("too long" if i in bad else "ok" for i in range(16))))
         bench.at = 100
-        assert (set(bench.ids()), bench.letters()) == (set(range(16)) - bad, sorted(bad))
+        assert (set(bench.ids()), bench.dead_letters()) == (set(range(16)) - bad, sorted(bad))
 
     @pytest.mark.parametrize("value", [SECRET, "bad", None, "n\0l"])
-    def test_no_value_is_in_clear_in_the_letter(self, bench: Bench, value: Any) -> None:
+    def test_no_value_is_in_clear_in_the_dead_letter(self, bench: Bench, value: Any) -> None:
         bench.apply(bench.batch(value))
         ((whole, encrypted),) = bench.sql(
             "SELECT concat_ws('|', error_class, sqlstate, error_message, stack_trace), source_data "
@@ -73,20 +73,20 @@ class TestBadRows:
             changes=[row._replace(source=bench.change(n, "").source) for n, row in enumerate(rows)]
         )
         assert bench.apply(batch) == 1
-        assert bench.letters() == [1]
+        assert bench.dead_letters() == [1]
         bench.applier.close()
 
     def test_a_value_of_a_type_that_nobody_expected_is_the_rows_fault(self, bench: Bench) -> None:
         batch = bench.batch("ok", "ok")
         batch.changes[0] = batch.changes[0]._replace(values=(0, 5))
         assert bench.apply(batch) == 1
-        assert bench.letters() == [0]
+        assert bench.dead_letters() == [0]
 
-    def test_letters_of_the_route_are_written_with_the_batch(self, bench: Bench) -> None:
+    def test_dead_letters_of_the_route_are_written_with_the_batch(self, bench: Bench) -> None:
         batch = bench.batch("ok")
-        batch.letters = [DeadLetter(bench.change(7, "x").source, EventError("why"))]
+        batch.dead_letters = [DeadLetter(bench.change(7, "x").source, EventError("why"))]
         bench.apply(batch)
-        assert (bench.ids(), bench.letters()) == ([0], [7])
+        assert (bench.ids(), bench.dead_letters()) == ([0], [7])
 
 
 class TestSplitting:
@@ -107,7 +107,7 @@ class TestSplitting:
         attempts = self.attempts(bench)
         values = ["bad" if i == at else "ok" for i in range(5_000)]
         assert bench.apply(bench.batch(*values)) == 4_999
-        assert bench.letters() == [at]
+        assert bench.dead_letters() == [at]
         assert len(attempts) <= 2 * math.ceil(math.log2(5_000)) + 1
 
     def statuses(self, bench: Bench) -> list[tuple]:
@@ -144,12 +144,14 @@ class TestSplitting:
         batch = Batch(changes=[*before, gone, moved, bench.change(30, "ok")])
         bench.applier.apply(batch, bench.step(200))
         assert bench.ids() == [0, *range(20, 20 + others), 30]
-        assert bench.letters() == [9]
+        assert bench.dead_letters() == [9]
 
-    def test_letters_are_numbered_in_the_order_of_their_events(self, bench: Bench) -> None:
+    def test_dead_letters_are_numbered_in_the_order_of_their_events(self, bench: Bench) -> None:
         """Their numbers are what they are replayed by."""
         batch = Batch(changes=[bench.change(1, "bad"), bench.change(3, "ok")])
-        batch.letters = [DeadLetter(bench.change(i, "x").source, EventError("y")) for i in (2, 0)]
+        batch.dead_letters = [
+            DeadLetter(bench.change(i, "x").source, EventError("y")) for i in (2, 0)
+        ]
         bench.apply(batch)
         assert [offset for offset, *_ in self.statuses(bench)] == [0, 1, 2]
 
@@ -161,13 +163,15 @@ class TestSplitting:
         bench.apply(batch)
         again = bench.batch("ok", "bad")
         assert bench.apply(again, again=True) == 0
-        assert [letter.message.offset for letter in again.letters] == [1]
+        assert [dead_letter.message.offset for dead_letter in again.dead_letters] == [1]
 
-    def test_next_batch_releases_the_letters(self, bench: Bench) -> None:
+    def test_next_batch_releases_the_dead_letters(self, bench: Bench) -> None:
         bench.apply(bench.batch("ok", "bad"))
         held, bench.at = [], 100
         batch, step = bench.batch("ok"), bench.step(200)
-        bench.applier.apply(batch, step, record=lambda *_: held.append(bench.applier._letters))
+        bench.applier.apply(
+            batch, step, record=lambda *_: held.append(bench.applier._last_dead_letters)
+        )
         assert held == [[]]
 
     def test_a_constraint_that_is_checked_at_the_commit_finds_its_row(
@@ -183,14 +187,14 @@ class TestSplitting:
             bench.apply(bench.batch(0, 1, 5))
         assert bench.nothing_happened()
         assert bench.apply(bench.batch(0, 1, 5), again=True) == 2
-        assert (bench.ids(), bench.letters()) == ([0, 1], [2])
+        assert (bench.ids(), bench.dead_letters()) == ([0, 1], [2])
         bench.applier.close()
 
     @pytest.mark.parametrize("timing", ["", "DEFERRABLE", "DEFERRABLE INITIALLY DEFERRED"])
     def test_first_row_keeps_a_unique_value(self, written: Callable[..., Any], timing: str) -> None:
         bench = Bench(written, f"id int PRIMARY KEY, v int UNIQUE {timing}")
         assert bench.apply(bench.batch(5, 6, 5)) == 2
-        assert (bench.ids(), bench.letters()) == ([0, 1], [2])
+        assert (bench.ids(), bench.dead_letters()) == ([0, 1], [2])
         bench.applier.close()
 
 
@@ -202,13 +206,13 @@ class TestTheBudget:
         return bench
 
     def stopped(self, bench: Bench, *values: str) -> str:
-        before = bench.ids(), bench.letters(), bench.offset()
+        before = bench.ids(), bench.dead_letters(), bench.offset()
         with pytest.raises(FatalError) as caught:
             bench.applier.apply(bench.batch(*values), bench.step((bench.at or 0) + 100))
-        assert (bench.ids(), bench.letters(), bench.offset()) == before
+        assert (bench.ids(), bench.dead_letters(), bench.offset()) == before
         return str(caught.value)
 
-    def test_one_letter_too_many_stops_the_mapping_and_writes_nothing(
+    def test_one_dead_letter_too_many_stops_the_mapping_and_writes_nothing(
         self, written: Callable[..., Any]
     ) -> None:
         bench = self.bench(written)
@@ -219,7 +223,7 @@ class TestTheBudget:
         assert bench.apply(bench.batch("ok", "bad", "bad", "bad")) == 1
         bench.applier.close()
 
-    def test_letters_of_earlier_runs_count_until_somebody_decides(
+    def test_dead_letters_of_earlier_runs_count_until_somebody_decides(
         self, written: Callable[..., Any]
     ) -> None:
         bench = self.bench(written)

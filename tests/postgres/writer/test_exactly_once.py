@@ -22,7 +22,7 @@ class TestOnce:
     def test_a_lost_answer_to_a_commit_is_found_out(self, bench: Bench) -> None:
         assert bench.apply(bench.batch("ok", "too long")) == 1
         assert bench.apply(bench.batch("ok", "too long"), again=True) == 0
-        assert bench.letters() == [1]
+        assert bench.dead_letters() == [1]
 
     def test_an_attempt_that_never_committed_is_made_again(self, bench: Bench) -> None:
         assert bench.apply(bench.batch("ok"), again=True) == 1

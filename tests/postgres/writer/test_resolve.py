@@ -130,8 +130,8 @@ class TestResolve:
         target = make(WORDY)
         target.send(scored(5))
         target.send(scored(6))
-        (letter,) = target.dead()
-        assert letter["error_message"] == "column 'best': expected a whole number"
+        (dead_letter,) = target.dead()
+        assert dead_letter["error_message"] == "column 'best': expected a whole number"
 
     def test_no_opinion_takes_the_incoming_row(self, make: Make) -> None:
         target = make(SILENT)
@@ -143,17 +143,17 @@ class TestResolve:
         target = make(HIGHEST)
         target.send(scored(5), scored(8, identity=2))
         target.send(create(id=1, best=None, note="secret", at=None), scored(9, identity=2))
-        (letter,) = target.dead()
-        assert letter["error_message"].startswith("sink_resolve_conflict of plugin 'scores'")
-        assert "secret" not in letter["stack_trace"]
+        (dead_letter,) = target.dead()
+        assert dead_letter["error_message"].startswith("sink_resolve_conflict of plugin 'scores'")
+        assert "secret" not in dead_letter["stack_trace"]
         assert target.rows("best") == [{"best": 5}, {"best": 9}]
 
     def test_a_row_that_lacks_a_column_is_a_dead_letter_that_names_it(self, make: Make) -> None:
         target = make(FORGETFUL)
         target.send(scored(5), scored(8, identity=2))
         target.send(scored(6), scored(9, identity=2))
-        (letter,) = target.dead()
-        assert "'best'" in letter["error_message"]
+        (dead_letter,) = target.dead()
+        assert "'best'" in dead_letter["error_message"]
         assert target.rows("best") == [{"best": 5}, {"best": 9}]
 
 
@@ -177,9 +177,9 @@ class TestWrite:
     def test_answer_that_is_no_number_is_a_dead_letter(self, make: Make) -> None:
         target = make(NO_COUNT)
         assert target.send(scored(5)) == 0
-        (letter,) = target.dead()
+        (dead_letter,) = target.dead()
         told = "sink_write of plugin 'scores' returned a list, not a number"
-        assert (letter["error_message"], target.rows()) == (told, [])
+        assert (dead_letter["error_message"], target.rows()) == (told, [])
 
     @pytest.mark.parametrize("ending", ["COMMIT", "ROLLBACK", "COMMIT; BEGIN"])
     def test_end_of_the_transaction_stops_the_mapping(self, make: Make, ending: str) -> None:
@@ -192,4 +192,4 @@ class TestWrite:
         target = make(OWN_WRITE)
         target.send(scored(5))
         target.send(scored(6))
-        assert [letter["sqlstate"] for letter in target.dead()] == ["23505"]
+        assert [dead_letter["sqlstate"] for dead_letter in target.dead()] == ["23505"]

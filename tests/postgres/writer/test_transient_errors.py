@@ -1,4 +1,4 @@
-"""The world refuses: no letter, no row, no offset; and the next attempt is a good one."""
+"""The world refuses: no dead letter, no row, no offset; and the next attempt is a good one."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ class TestTooLate:
                 seconds.append(bench.applier.limit.seconds)
         assert seconds == [0.8, 1.6]
         assert bench.apply(bench.batch("ok", "ok")) == 2
-        assert bench.letters() == []
+        assert bench.dead_letters() == []
 
     def test_a_statement_that_takes_long_gets_more_time(self, bench: Bench) -> None:
         bench.applier.close()
@@ -74,14 +74,14 @@ class TestTheWorld:
         with pytest.raises(RetriableError):
             bench.apply(batch)
         assert bench.nothing_happened()
-        assert batch.letters == []
+        assert batch.dead_letters == []
 
     def test_and_the_next_attempt_opens_another(self, bench: Bench) -> None:
         bench.sql(f"SELECT pg_terminate_backend({bench.applier.open().info.backend_pid}, 5000)")
         with pytest.raises(RetriableError):
             bench.apply(bench.batch("ok", "too long"))
         assert bench.apply(bench.batch("ok", "too long"), again=True) == 1
-        assert (bench.ids(), bench.letters()) == ([0], [1])
+        assert (bench.ids(), bench.dead_letters()) == ([0], [1])
 
     def test_a_row_that_someone_holds_is_waited_for(self, bench: Bench) -> None:
         bench.applier.open().execute("SET lock_timeout = '100ms'")

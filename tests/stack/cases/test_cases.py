@@ -60,12 +60,12 @@ def difference(ground: Ground, case: Case) -> list[tuple[str, Any]]:
     if expected is None:
         expected = ground.source.execute(case.show.encode()).fetchall()
     rows = ground.target.execute(case.show.encode()).fetchall()
-    letters = ground.dead_letters(case)
+    dead_letters = ground.dead_letters(case)
     found = {
         "states": [state for state in states.values() if state["state"] != "running"],
         "late": [ground.late[name] for name in case.mappings if name in ground.late],
         "missing": [row for row in expected if row not in rows],
         "extra": [row for row in rows if row not in expected],
-        "dead letters": letters if len(letters) != len(case.dead_letters) else [],
+        "dead letters": dead_letters if len(dead_letters) != len(case.dead_letters) else [],
     }
     return [(name, one) for name, all_ in found.items() for one in all_[:MOST]]

@@ -39,14 +39,14 @@ class Runner:
     def well(self) -> None:
         self.mapping.running()
         self.other.running()
-        self.mapping.letters(0, 3, 1000)
+        self.mapping.dead_letters(0, 3, 1000)
         self.mapping.committed({}, 0.1, int(NOW * 1000) - 20)
         self.untold.set(0)
 
     def in_trouble(self) -> None:
         self.mapping.paused("the disk is full")
         self.other.quarantined("its topic does not exist")
-        self.mapping.letters(950, 20_000, 50)
+        self.mapping.dead_letters(950, 20_000, 50)
         self.mapping.committed({}, 0.1, int(NOW * 1000) - 600_000)
         self.untold.set(3)
         self.seconds = 4000.0

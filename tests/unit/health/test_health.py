@@ -119,7 +119,7 @@ class TestMetrics:
         self, asked: httpx.Client, health: Health
     ) -> None:
         one = health.mapping("one")
-        one.letters(3, 0, budget_left=997)
+        one.dead_letters(3, 0, budget_left=997)
         found = figures(asked)
         assert found[("sink_dead_letters", "one", "open")] == 3
         assert found[("sink_dead_letters", "one", "parked")] == 0

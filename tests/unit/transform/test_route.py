@@ -105,7 +105,7 @@ class TestVerdicts:
 
     def test_drop_changes_nothing_and_is_counted(self, sink: Harness) -> None:
         batch = sink.apply(create(**ROW | {"verdict": "DROP"}))
-        assert (batch.changes, batch.letters, batch.counts) == ([], [], {"dropped": 1})
+        assert (batch.changes, batch.dead_letters, batch.counts) == ([], [], {"dropped": 1})
 
     def test_retire_takes_the_row_away(self, sink: Harness) -> None:
         assert sink.send(update(ROW, verdict="REMOVE")).leaves == [(("1",), Delete())]
@@ -160,7 +160,7 @@ class TestKeys:
 
     def test_and_deleting_it_is_none(self, make: Make) -> None:
         batch = make().apply(delete(**ROW | {"id": None}))
-        assert (batch.changes, batch.letters) == ([], [])
+        assert (batch.changes, batch.dead_letters) == ([], [])
 
     def test_a_delete_that_does_not_carry_the_key_is_a_fault(self, make: Make) -> None:
         sink = make()
@@ -244,7 +244,7 @@ class TestFaults:
         ok = create(**ROW | {"id": "2"})
         batch = sink.apply(ok, sample, ok)
         assert len(batch.changes) == 2
-        assert [str(letter.error) for letter in batch.letters] == [
+        assert [str(dead_letter.error) for dead_letter in batch.dead_letters] == [
             "columns of plugin 'mapping' raised ValueError"
         ]
 
@@ -441,7 +441,7 @@ class TestLookups:
         names = ["a", "b", SECRET, "c", SECRET]
         batch = sink.apply(*(create(**ROW | {"name": name}) for name in names))
         assert [c.values[1] for c in batch.changes] == ["A", "B", "C"]
-        assert [letter.message.offset for letter in batch.letters] == [2, 4]
+        assert [dead_letter.message.offset for dead_letter in batch.dead_letters] == [2, 4]
 
     def test_a_database_that_does_not_answer_is_nobodys_fault(self, make: Make) -> None:
         def resolve(_column: str, _values: set[Any]) -> dict[Any, Any]:

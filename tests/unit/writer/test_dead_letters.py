@@ -75,8 +75,8 @@ class TestEncryption:
         assert ENCRYPTOR.fingerprint(None) is None
 
 
-def letter_of(fault: BaseException) -> tuple[Any, ...]:
-    """The columns of the letter that a fault of a write or a step leaves."""
+def dead_letter_of(fault: BaseException) -> tuple[Any, ...]:
+    """The columns of the dead letter that a fault of a write or a step leaves."""
     error = fault if isinstance(fault, EventError) else classify_error(fault)
     if error is not fault:
         error.__cause__ = fault
@@ -102,14 +102,14 @@ def raised(value: str, how: str) -> BaseException:
     st.text("abcdefghijklmnopqrstuvwxyz\n\"'\\{}\u0905", min_size=12, max_size=30),
     st.sampled_from(["step", "value"]),
 )
-def test_no_value_is_in_clear_in_a_letter(value: str, how: str) -> None:
-    row = letter_of(raised(value, how))
+def test_no_value_is_in_clear_in_a_dead_letter(value: str, how: str) -> None:
+    row = dead_letter_of(raised(value, how))
     assert not [part for part in row if isinstance(part, str) and value in part]
     assert not [p for p in row if isinstance(p, bytes) and value.encode() in p]
 
 
 def test_the_trace_tells_the_whole_chain() -> None:
-    trace = letter_of(raised("secret", "step"))[8].splitlines()
+    trace = dead_letter_of(raised("secret", "step"))[8].splitlines()
     told = [line for line in trace if not line.startswith(" ")]
     assert [line.split(" (")[0].rsplit(".", 1)[-1] for line in told] == [
         "StepError",
@@ -121,7 +121,7 @@ def test_the_trace_tells_the_whole_chain() -> None:
 
 def test_the_text_of_a_plugin_s_own_error_is_not_kept() -> None:
     """An author may write anything into an EventError, a row's value too."""
-    row = letter_of(from_a_plugin(EventError("number 012345678901 is odd")))
+    row = dead_letter_of(from_a_plugin(EventError("number 012345678901 is odd")))
     assert row[7] == "a plugin raised sink_runner.errors.EventError at <string>:1:<module>"
     assert "012345678901" not in row[8]
 
@@ -152,5 +152,5 @@ def test_what_only_waits_is_parked(error: EventError, status: str) -> None:
 
 
 def test_a_row_of_a_batch_is_of_no_partition() -> None:
-    letter = DeadLetter(MESSAGE._replace(partition=ROWS), EventError("why"))
-    assert DeadLetters("m", "1", ENCRYPTOR)._row(letter)[2] is None
+    dead_letter = DeadLetter(MESSAGE._replace(partition=ROWS), EventError("why"))
+    assert DeadLetters("m", "1", ENCRYPTOR)._row(dead_letter)[2] is None

@@ -116,7 +116,7 @@ class Process:
             if claim != before[p]
         ]
         self.target.applier.apply(batch, steps)
-        waiting.note(batch.letters, batch.superseding)
+        waiting.note(batch.dead_letters, batch.superseding)
 
     def retry(self) -> None:
         waiting = self.target.waiting
@@ -173,14 +173,14 @@ class Sink:
     def drain(self) -> None:
         """Retry until nothing changes any more."""
         before: object = None
-        while before != (before := (self.rows(), self.letters())):
+        while before != (before := (self.rows(), self.dead_letters())):
             for process in self.processes:
                 process.retry()
 
     def rows(self) -> list[tuple[int, str, int]]:
         return self.admin.execute("SELECT id, email, v FROM people ORDER BY 1").fetchall()
 
-    def letters(self) -> list[tuple[str, str]]:
+    def dead_letters(self) -> list[tuple[str, str]]:
         """The dead letters that wait or have failed."""
         query = (
             "SELECT status, error_message FROM sink.dead_letter WHERE status IN ('PARKED', 'OPEN')"

@@ -104,7 +104,7 @@ def test_deferrable_values_end_as_in_the_source(
     made = sink(TIMING[partitions % 2], strategy, partitions=partitions, processes=processes)
 
     def check(source: Source) -> None:
-        assert (made.rows(), made.letters()) == (source.expected(), [])
+        assert (made.rows(), made.dead_letters()) == (source.expected(), [])
 
     search(made, check)
 
@@ -117,10 +117,10 @@ def test_values_that_are_checked_by_row_end_alike_or_wait(
     made = sink(IMMEDIATE, strategy, partitions=3)
 
     def check(source: Source) -> None:
-        letters = made.letters()
-        assert letters or made.rows() == source.expected()
-        assert all(status == "PARKED" for status, _ in letters)
-        assert not letters or any(HINT in text for _, text in letters)
+        dead_letters = made.dead_letters()
+        assert dead_letters or made.rows() == source.expected()
+        assert all(status == "PARKED" for status, _ in dead_letters)
+        assert not dead_letters or any(HINT in text for _, text in dead_letters)
 
     search(made, check)
 
@@ -136,7 +136,7 @@ def test_reason_of_a_deferred_event_is_the_latest(sink: Callable[..., Sink]) -> 
     ):
         source.apply(op)
     deliver(made, source, [Turn("deliver", 0, 1), Turn("deliver", 0, 1)])
-    (first, second) = sorted(text for _, text in made.letters())
+    (first, second) = sorted(text for _, text in made.dead_letters())
     assert HINT in first
     assert second.startswith("waits behind")
 
@@ -166,7 +166,7 @@ def test_two_runners_apply_a_swap(sink: Callable[..., Sink]) -> None:
     made, source = sink(DEFERRABLE, partitions=2, processes=2), Source()
     source.apply(Op("swap", 1, 2, ""))
     deliver(made, source, [])
-    assert (made.rows(), made.letters()) == (source.expected(), [])
+    assert (made.rows(), made.dead_letters()) == (source.expected(), [])
 
 
 # -- a constraint that is checked row by row ---------------------------------------------------
@@ -209,7 +209,7 @@ def test_every_order_of_partitions_ends_alike(
     made = sink(IMMEDIATE, strategy, partitions=4)
     for name, ops in SCENARIOS.items():
         for source in every_order(made, ops, together=together):
-            assert (made.rows(), made.letters()) == (source.expected(), []), name
+            assert (made.rows(), made.dead_letters()) == (source.expected(), []), name
 
 
 @pytest.mark.parametrize("timing", [IMMEDIATE, DEFERRABLE])
@@ -221,10 +221,10 @@ def test_value_that_a_later_row_has_already(
     made = sink(timing, strategy, partitions=4)
     for source in every_order(made, PASSED_ON_TWICE, together=False):
         if timing == DEFERRABLE or strategy in {"source", "newest"}:
-            assert (made.rows(), made.letters()) == (source.expected(), [])
-        elif made.letters():
-            assert all(status == "PARKED" for status, _ in made.letters())
-            assert any(HINT in text for _, text in made.letters())
+            assert (made.rows(), made.dead_letters()) == (source.expected(), [])
+        elif made.dead_letters():
+            assert all(status == "PARKED" for status, _ in made.dead_letters())
+            assert any(HINT in text for _, text in made.dead_letters())
 
 
 def test_swap_waits_until_the_constraint_is_deferrable(sink: Callable[..., Sink]) -> None:
@@ -233,13 +233,15 @@ def test_swap_waits_until_the_constraint_is_deferrable(sink: Callable[..., Sink]
     source.apply(Op("swap", 1, 2, ""))
     deliver(made, source, [])
     assert made.rows() == [(1, "a", 1), (2, "b", 2), (3, "c", 3)]
-    assert [(status, HINT in text) for status, text in made.letters()] == [("PARKED", True)] * 2
+    assert [(status, HINT in text) for status, text in made.dead_letters()] == [
+        ("PARKED", True)
+    ] * 2
     made.admin.execute(
         "ALTER TABLE public.people DROP CONSTRAINT emails, "
         "ADD CONSTRAINT emails UNIQUE (email) DEFERRABLE"
     )
     made.drain()
-    assert (made.rows(), made.letters()) == (source.expected(), [])
+    assert (made.rows(), made.dead_letters()) == (source.expected(), [])
 
 
 HELD = "INSERT INTO people VALUES (9, 'e', 0)"
@@ -260,10 +262,10 @@ def test_swap_is_applied_beside_an_event_that_waits(sink: Callable[..., Sink], c
     one, other, waits = source.events
     for events in (source.first, [one], [waits], [other]):
         made.processes[0].send(events)
-    assert len(made.letters()) == 3
+    assert len(made.dead_letters()) == 3
     made.drain()
     assert made.rows()[:3] == [(1, "b", 4), (2, "a", 5), (3, "c", 3)]
-    assert [status for status, _ in made.letters()] == ["PARKED"]
+    assert [status for status, _ in made.dead_letters()] == ["PARKED"]
 
 
 def test_row_that_moved_on_is_not_written_by_the_other_runner(sink: Callable[..., Sink]) -> None:
@@ -286,4 +288,4 @@ def test_row_that_moved_on_is_not_written_by_the_other_runner(sink: Callable[...
     process.retry()
     assert made.rows() == [(1, "e", 6), (2, "b", 2), (3, "c", 3)]
     made.drain()
-    assert (made.rows(), made.letters()) == (source.expected(), [])
+    assert (made.rows(), made.dead_letters()) == (source.expected(), [])

@@ -105,7 +105,7 @@ class Direction:
             return 0
         sink = self._sink
         batch = sink.harness.prepare(sink.harness.messages(*samples))
-        assert not batch.letters
+        assert not batch.dead_letters
         ends = self._at + len(samples)
         steps = [Advance(0, sink.epoch, self._at or sink.at, ends)]
         match fate:
