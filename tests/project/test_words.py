@@ -34,6 +34,7 @@ def test_repository_has_no_private_words() -> None:
         ("a.sql", "-- A settled letter", "letter"),
         ("README.md", "A dead letter is sealed anew.", "sealed"),
         ("README.md", "the value is no number", "is no number"),
+        ("a.py", "# It goes on by\n    # itself.", "by itself"),
         ("Makefile", "up: ## mend what is broken", "mend"),
     ],
 )
@@ -45,6 +46,7 @@ def test_private_word_is_refused(checker: words.Checker, path: str, line: str, w
     "line",
     [
         "# A dead letter in the dead-letter queue: dead_letters, DeadLetter",
+        "# a dead\n# letter, and every dead\n# letter's payload",
         "# letters, digits and underscores; a letter or a digit",
         "# It wraps around. That is enough. Which department recommends an amendment?",
         "mark(record)  # marked and recorded",

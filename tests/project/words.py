@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[2]
 RULES = Path(__file__).with_name("words.toml")
 EXEMPT = Path(__file__).with_name("words_exempt.toml")
+# What stands before the text of a line, so that a phrase may go on in the next one.
+_MARGIN = re.compile(r"^[ \t]*(?:#|--)?[ \t]*", re.MULTILINE)
 _WORDS_OF_A_NAME = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_+")
 
 
@@ -36,13 +38,14 @@ class Rules:
 
     def __init__(self, table: Mapping[str, str]) -> None:
         self._instead = list(table.values())
-        patterns = (f"(?P<w{n}>{pattern})" for n, pattern in enumerate(table))
+        patterns = (f"(?P<w{n}>{pattern})".replace(" ", r"\s") for n, pattern in enumerate(table))
         self._pattern = re.compile(rf"\b(?:{'|'.join(patterns)})\b", re.IGNORECASE)
 
-    def search(self, text: str) -> Iterator[tuple[str, str]]:
-        """Yield each refused word of a line with what to say instead."""
+    def search(self, text: str) -> Iterator[tuple[int, str, str]]:
+        """Yield line and text of each refused word, and what to say instead."""
         for match in self._pattern.finditer(text):
-            yield match[0], self._instead_of(match)
+            line = text.count("\n", 0, match.start()) + 1
+            yield line, " ".join(match[0].split()), self._instead_of(match)
 
     def match(self, name: str) -> str | None:
         """Return what to say instead of a name that is refused as a whole."""
@@ -64,10 +67,10 @@ class Checker:
         )
 
     def check(self, path: PurePath, text: str) -> Iterator[Finding]:
-        """Yield what is refused in a file: the words of its lines, names in it, its own name."""
-        for number, line in enumerate(text.splitlines(), start=1):
-            for word, instead in self._anywhere.search(split_names(self._public.sub("", line))):
-                yield Finding(path, number, word, instead)
+        """Yield what is refused in a file: words and phrases, names in it, its own name."""
+        prose = split_names(self._public.sub("", _MARGIN.sub("", text)))
+        for line, word, instead in self._anywhere.search(prose):
+            yield Finding(path, line, word, instead)
         if path.suffix == ".py":
             name = path.parent.name if path.stem == "__init__" else path.stem
             if instead := self._modules.match(name.removeprefix("test_")):
@@ -82,9 +85,9 @@ class Checker:
                 yield Finding(path, token.start[0], token.string, instead)
 
 
-def split_names(line: str) -> str:
+def split_names(text: str) -> str:
     """Separate the words of identifiers: `dead_letterStore` becomes `dead letter Store`."""
-    return _WORDS_OF_A_NAME.sub(" ", line)
+    return _WORDS_OF_A_NAME.sub(" ", text)
 
 
 def report(findings: Iterable[Finding], folders: Sequence[str]) -> Iterator[str]:
