@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from ..model.batch import Batch
-from ..model.changes import Change, Removal, Write
+from ..model.changes import BATCH_ORDINAL, Change, Removal, Write
 from ..model.message import ROWS, Message
 from ..plugin import Delete, TableMapping
 from ..writer.committer import Connection
@@ -106,7 +106,7 @@ class Departures:
         for key in keys:
             text = ",".join(key)
             message = Message(self._mapping.source_table.topic, ROWS, 0, text.encode(), None)
-            made.append(Removal(key, action, (position, 0), message, text))
+            made.append(Removal(key, action, (position, BATCH_ORDINAL), message, text))
         return made
 
     def left(self, connection: Connection, leaves: Sequence[Removal]) -> None:

@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..errors import DecodeError
+from ..model.changes import BATCH_ORDINAL
 from ..model.envelope import Decoded, Kind
 from ..model.message import ROWS, Message
 from ..postgres.catalog import quoted
@@ -172,6 +173,7 @@ class RowFormat:
             ts_ms=milliseconds,
             origin=None,
             snapshot=None,
+            order=BATCH_ORDINAL,
         )
 
     def _values(self, line: bytes) -> tuple[Any, ...]:

@@ -19,6 +19,9 @@ that is later, and its number within the transaction.  Both follow the order of 
 The changes of a multi-row statement, and both halves of a change of the primary key, share an LSN.
 """
 
+BATCH_ORDINAL = -1
+"""The number in the position of a batch run's row or removal: every change at its LSN is later."""
+
 KEEP_BITS = 63
 """So many columns one bigint of the staging table tells of."""
 READ = -(1 << 2048)
@@ -148,13 +151,12 @@ def _fold(into: Round, change: Change, fold: Fold | None, *, versioned: bool) ->
     before = into.writes.get(change.key) or into.leaves.get(change.key)
     if before is None or before.owner != change.owner or is_older(change, before):
         return False
+    if change.position is None and before.position is not None:
+        return False  # older changes are told by the position of the one before
     if isinstance(change, Write):
         if fold is None or not (_is_whole(before) and _is_whole(change)):
             return False
         if fold(before.values, change.values):
-            if change.position is None and change.owner is not None:
-                # By the position of its last change a row's hold on its key is compared.
-                change = change._replace(position=before.position)
             into.writes[change.key] = change
         else:
             into.outdated += 1

@@ -69,21 +69,23 @@ class ContestedWriter(VersionedWriter):
     """Records conflicts before it writes, and leaves out what the tie rule says has lost."""
 
     def write_round(self, connection: Connection, part: Round) -> int:
-        whole = [write for write in part.writes.values() if not write.partial]
-        lost = self._settle(connection, whole) if whole else set()
+        writes = list(part.writes.values())
+        seen = self._seen(connection, writes)
+        whole = [write for write in writes if not write.partial]
+        lost = self._settle(connection, whole, seen) if whole else set()
         late = self._stale(connection, ordered(part.leaves.values()))
         self.stale += len(late)
         leaves = without(part.leaves, late)
         kept = Round(without(part.writes, lost), leaves, part.outdated)
         written = Writer.write_round(self, connection, kept)
         # A read has the place of its whole snapshot, and may have left an event's change to it.
-        self._remember(connection, [w for w in part.writes.values() if w.keep >= 0])
+        self._remember(connection, [w for w in writes if w.keep >= 0 and w.key not in seen])
         return written
 
-    def _settle(self, connection: Connection, writes: Sequence[Write]) -> set[Key]:
+    def _settle(self, connection: Connection, writes: Sequence[Write], seen: set[Key]) -> set[Key]:
         """Record what is contested; return the keys whose rows stay as they are."""
         found = []
-        news, lost = self._news(connection, writes)
+        news, lost = self._news(connection, writes, seen)
         for met, based in news:
             kind = self._kind(met, based)
             if kind is None:
@@ -107,13 +109,12 @@ class ContestedWriter(VersionedWriter):
     # -- what meets ----------------------------------------------------------------------------
 
     def _news(
-        self, connection: Connection, writes: Sequence[Write]
+        self, connection: Connection, writes: Sequence[Write], seen: set[Key]
     ) -> tuple[list[tuple[RowPair, RowPair | None]], set[Key]]:
         """The rows that would change one that is there, each with the row before, if known;
         and the keys of those that have come before: they would undo how a tie was decided, or
         what the owner has changed since."""
         met = [one for one in self._beside(connection, writes) if self._differing(one)]
-        seen = self._seen(connection, [one.write for one in met]) if met else set[Key]()
         again = {one.write.key for one in met if one.write.key in seen and one.same_version}
         gone = again if self._merges else seen  # two sources of a row are not in one order
         met = [one for one in met if one.write.key not in gone]
@@ -130,6 +131,8 @@ class ContestedWriter(VersionedWriter):
 
     def _seen(self, connection: Connection, writes: Sequence[Write]) -> set[Key]:
         """Those that are no later than what this mapping last wrote under their keys."""
+        if not writes:
+            return set()
         keys = key_arrays(write.key for write in writes)
         arrays = [*keys, *position_arrays(writes), self._sql.mapping]
         return {writes[at].key for (at,) in run(connection, self._sql.seen, arrays).fetchall()}

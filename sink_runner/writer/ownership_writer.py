@@ -24,16 +24,26 @@ from ..model.changes import Change, Position, Removal, Round, Write
 from ..plugin import ABSENT, Delete, Ignore, Review, Strategy
 from ..postgres.catalog import quoted
 from .parameters import key_arrays, position_arrays, run
-from .statements import ORDINAL, POSITION, Statements, stored
+from .statements import (
+    EXCLUDED,
+    KEEP_POSITION,
+    ORDINAL,
+    POSITION,
+    REMEMBERED,
+    STAGED,
+    Statements,
+    ordinal_of,
+    place_of,
+    precedes,
+    replace_position,
+    stored,
+)
 from .versions import VersionedWriter
 
 Connection = psycopg.Connection[Any]
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sink/keys/' || %s, 0))"
 _FIRST: Position = (-1, 0)
-_ARRIVED = -1
-"""In place of the ordinal: the last change of the row that holds the key had no position, and the
-position is that of the change before."""
 
 
 class Standing(NamedTuple):
@@ -44,7 +54,11 @@ class Standing(NamedTuple):
     foreign: bool
     """It is another than the change's."""
     later: bool
-    """Its last change is later."""
+    """Its last change is later.
+
+    After a read without a position this holds for changes of other source rows and of batch runs
+    only: what follows the read in its partition is later than it.
+    """
     gone: bool
     """The change's own source row has given the key up since, or a batch run has removed it."""
 
@@ -64,16 +78,15 @@ class OwnershipStatements:
         if sql.conflict.version is not None:
             pg = sql.types[sql.conflict.version]
             older = f"{stored(f's._version::{pg.unbound_cast}', pg)} <= g.version::{pg.base_cast}"
-        place = f"(s.{POSITION}, s.{ORDINAL})"
+        place, held = place_of(STAGED), place_of(REMEMBERED)
         return (
             "SELECT s._number - 1, v.key IS NOT NULL AND v.deleted_at IS NULL, "
             f"coalesce(v.owner <> {self._owner}, false), "
-            f"coalesce((v.position, v.ordinal) > {place} "
-            f"AND (v.ordinal <> {_ARRIVED} OR v.owner <> {self._owner}), false), "
-            "coalesce(v.deleted_at IS NOT NULL AND v.owner IS NULL "
-            f"AND (v.position, v.ordinal) >= {place}, false) "
+            f"{precedes(STAGED, REMEMBERED)} "
+            f"OR coalesce({place} < {held} AND v.owner <> {self._owner}, false), "
+            f"coalesce(v.deleted_at IS NOT NULL AND v.owner IS NULL AND {place} <= {held}, false) "
             f"OR coalesce(CASE WHEN s.{POSITION} IS NULL THEN {older} "
-            f"ELSE (g.position, g.ordinal) >= {place} END, false) "
+            f"ELSE {place} <= (g.position, g.ordinal) END, false) "
             f"FROM {self._changes('_version')} "
             f"LEFT JOIN sink.row_version v ON v.mapping = %s AND v.key = {sql.key_hash} "
             f"LEFT JOIN sink.row_version g ON g.mapping = %s AND g.key = {self._given_up}"
@@ -81,19 +94,12 @@ class OwnershipStatements:
 
     @cached_property
     def hold(self) -> str:
-        """Takes the mapping's name, keys, positions and owners: these source rows hold the keys.
-
-        A row without a position leaves that of its own last change, by which older rows of others
-        are told, but not its own: those that follow it in their partition are later.
-        """
-        same = "excluded.position IS NULL AND v.owner = excluded.owner AND v.deleted_at IS NULL"
-        position = f"CASE WHEN {same} THEN v.position ELSE excluded.position END"
-        ordinal = f"CASE WHEN {same} THEN {_ARRIVED} ELSE excluded.ordinal END"
+        """Takes the mapping's name, keys, positions and owners: these source rows hold the keys."""
         return (
             "INSERT INTO sink.row_version AS v (mapping, key, position, ordinal, owner) "
-            f"SELECT %s, {self.statements.key_hash}, s.{POSITION}, s.{ORDINAL}, {self._owner} "
-            f"FROM {self._changes()} ON CONFLICT (mapping, key) DO UPDATE SET "
-            f"position = {position}, ordinal = {ordinal}, owner = excluded.owner, "
+            f"SELECT %s, {self.statements.key_hash}, s.{POSITION}, {ordinal_of(STAGED)}, "
+            f"{self._owner} FROM {self._changes()} ON CONFLICT (mapping, key) DO UPDATE SET "
+            f"{replace_position(EXCLUDED, REMEMBERED)}, owner = excluded.owner, "
             "version = NULL, deleted_at = NULL"
         )
 
@@ -102,12 +108,9 @@ class OwnershipStatements:
         """Takes the mapping's name, keys, positions and owners: nobody holds the keys any more."""
         return (
             "INSERT INTO sink.row_version AS v (mapping, key, position, ordinal, owner, deleted_at)"
-            f" SELECT %s, {self.statements.key_hash}, s.{POSITION}, s.{ORDINAL}, {self._owner}, "
-            f"now() FROM {self._changes()} ON CONFLICT (mapping, key) DO UPDATE SET "
-            "position = coalesce(excluded.position, v.position), "
-            "ordinal = CASE WHEN excluded.position IS NULL THEN v.ordinal "
-            "ELSE excluded.ordinal END, "
-            "owner = excluded.owner, deleted_at = excluded.deleted_at"
+            f" SELECT %s, {self.statements.key_hash}, s.{POSITION}, {ordinal_of(STAGED)}, "
+            f"{self._owner}, now() FROM {self._changes()} ON CONFLICT (mapping, key) DO UPDATE SET "
+            f"{KEEP_POSITION}, owner = excluded.owner, deleted_at = excluded.deleted_at"
         )
 
     @cached_property
@@ -117,12 +120,10 @@ class OwnershipStatements:
         return (
             "INSERT INTO sink.row_version AS v "
             "(mapping, key, position, ordinal, version, deleted_at) "
-            f"SELECT %s, {self._given_up}, s.{POSITION}, s.{ORDINAL}, s._version, now() "
+            f"SELECT %s, {self._given_up}, s.{POSITION}, {ordinal_of(STAGED)}, s._version, now() "
             f"FROM {self._changes('_version')} ON CONFLICT (mapping, key) DO UPDATE SET "
-            "position = coalesce(excluded.position, v.position), "
-            "ordinal = CASE WHEN excluded.position IS NULL THEN v.ordinal "
-            "ELSE excluded.ordinal END, "
-            "version = coalesce(excluded.version, v.version), deleted_at = excluded.deleted_at "
+            f"{KEEP_POSITION}, version = coalesce(excluded.version, v.version), "
+            "deleted_at = excluded.deleted_at "
             "WHERE coalesce((v.position, v.ordinal) "
             "< (excluded.position, excluded.ordinal), true)"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..model.changes import KEEP_BITS
 from ..plugin import Column, Conflict, Strategy
@@ -23,10 +23,27 @@ _CUT_OFF = ("varchar", "bpchar", "bit", "varbit")
 
 POSITION = "_position"
 ORDINAL = "_ordinal"
-_PLACE_S = f"s.{POSITION}, s.{ORDINAL}"
-_PLACE_V = "v.position, v.ordinal"
-_PLACE_NEW = "excluded.position, excluded.ordinal"
 NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
+
+Place: TypeAlias = tuple[str, str]
+"""The SQL of a position and of its ordinal.
+
+Where the last change of a row had no position (a read of an incremental snapshot), the position of
+the change before is kept, with the complement of its ordinal, which is negative.  Events that
+follow such a read in their partition are later than it, even if a batch run had brought a later
+position before; but the rows of an older batch run are still older.
+
+A batch run's own rows and removals come with `BATCH_ORDINAL`, whose complement is stored.
+"""
+STAGED: Place = (f"s.{POSITION}", f"s.{ORDINAL}")
+REMEMBERED: Place = ("v.position", "v.ordinal")
+EXCLUDED: Place = ("excluded.position", "excluded.ordinal")
+TARGET: Place = (f"t.{POSITION}", f"t.{ORDINAL}")
+KEEP_POSITION = (
+    "position = coalesce(excluded.position, v.position), "
+    "ordinal = CASE WHEN excluded.position IS NULL THEN v.ordinal ELSE excluded.ordinal END"
+)
+"""Set the position of a deletion, unless it has none."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +153,14 @@ class Statements:
 
     # -- rows that are whole ---------------------------------------------------------------
 
+    @property
+    def updates(self) -> bool:
+        """Whether a row that is there may be updated."""
+        return self.conflict.strategy is not Strategy.INSERT_ONCE and bool(self._updated)
+
     @cached_property
     def upsert(self) -> str:
-        """Insert the staged rows, or let the newer of two win."""
+        """Insert the staged rows, or let the newer of two win; not where it is `positioned`."""
         return f"{self._insert} ON CONFLICT ({self._key}) {self._on_conflict}"
 
     @cached_property
@@ -152,7 +174,7 @@ class Statements:
         values = [self._cast(c) for c in self.columns] + [NOW for _ in self.unstaged]
         if self.positioned:
             names += [POSITION, ORDINAL]
-            values += [f"s.{POSITION}", f"s.{ORDINAL}"]
+            values += [f"s.{POSITION}", ordinal_of(STAGED)]
         order = ", ".join(str(names.index(name) + 1) for name in self.key)
         return (
             f"INSERT INTO {self.target} AS t ({_list(names)}) OVERRIDING SYSTEM VALUE "
@@ -161,12 +183,12 @@ class Statements:
 
     @cached_property
     def _on_conflict(self) -> str:
-        if self.conflict.strategy is Strategy.INSERT_ONCE or not self._updated:
+        if not self.updates:
             return "DO NOTHING"
         sets = [f"{quoted(c.name)} = excluded.{quoted(c.name)}" for c in self._updated]
-        sets += self._also_set("excluded")
+        sets += self._also_set()
         new = {c.name: f"excluded.{quoted(c.name)}" for c in self._updated}
-        newer = self._newer(new, "excluded")
+        newer = self._newer(new)
         changed = differ([f"t.{quoted(name)}" for name in new], list(new.values()))
         return f"DO UPDATE SET {', '.join(sets)} WHERE {newer} AND {changed}"
 
@@ -182,9 +204,9 @@ class Statements:
         """
         new = {c.name: self._kept(c, merge=merge) for c in self._updated}
         sets = [f"{quoted(name)} = {value}" for name, value in new.items()]
-        sets += self._also_set("s")
+        sets += self._also_set()
         fresh = {c.name: self._kept(c, merge=merge, as_stored=True) for c in self._updated}
-        newer = self._newer(fresh, "s")
+        newer = self._newer(fresh)
         old = [as_base(f"t.{quoted(c.name)}", c.pg) for c in self._updated]
         where = [self.same_key, newer, differ(old, list(fresh.values()))]
         if merge:
@@ -228,7 +250,7 @@ class Statements:
         for column in self.columns:
             if column.name == self.conflict.version:
                 new = self._kept(column, merge=False, as_stored=True)
-                newer = self._newer({column.name: new}, "s")
+                newer = self._newer({column.name: new})
         return (
             f"SELECT count(*) FROM {self.stage} s JOIN {self.target} t ON {self.same_key} "
             f"WHERE ({newer}) IS NOT TRUE"
@@ -259,7 +281,7 @@ class Statements:
             f"DELETE FROM {self.stage} s USING sink.row_version v "
             f"WHERE v.mapping = %s AND v.key = {self.key_hash} AND v.deleted_at IS NOT NULL AND "
             f"CASE WHEN s.{POSITION} IS NULL THEN {older} "
-            f"ELSE ({_PLACE_V}) >= ({_PLACE_S}) END"
+            f"ELSE {precedes(STAGED, REMEMBERED, or_equals=True)} END"
         )
 
     # -- keys that leave; each key column is an array of text ---------------------------------
@@ -295,14 +317,13 @@ class Statements:
         return (
             "INSERT INTO sink.row_version AS v "
             "(mapping, key, position, ordinal, version, deleted_at) "
-            f"SELECT %s, {self.key_hash}, {_PLACE_S}, s._version, now() "
+            f"SELECT %s, {self.key_hash}, s.{POSITION}, {ordinal_of(STAGED)}, s._version, now() "
             f"FROM {self._keys_and('_version text')} "
             "ON CONFLICT (mapping, key) DO UPDATE SET "
-            "position = coalesce(excluded.position, v.position), "
-            "ordinal = CASE WHEN excluded.position IS NULL THEN v.ordinal "
-            "ELSE excluded.ordinal END, "
+            f"{KEEP_POSITION}, "
             "version = coalesce(excluded.version, v.version), deleted_at = excluded.deleted_at "
-            f"WHERE coalesce(({_PLACE_V}) < ({_PLACE_NEW}), true)"
+            f"WHERE coalesce({place_of(REMEMBERED)} < {place_of(EXCLUDED)}, true) "
+            "OR v.ordinal < 0"
         )
 
     @cached_property
@@ -314,10 +335,10 @@ class Statements:
         key = self.key_text.sql(f"jsonb_build_array({parts})")
         place = "(%(position)s::int8, %(ordinal)s::int8)"
         newer = (
-            f"coalesce((t.{POSITION}, t.{ORDINAL}) > {place}, false)"
+            f"coalesce({place_of(TARGET)} > {place}, false)"
             if self.positioned
             else "EXISTS (SELECT FROM sink.row_version v WHERE v.mapping = %(mapping)s "
-            f"AND v.key = {key} AND v.deleted_at IS NULL AND (v.position, v.ordinal) > {place})"
+            f"AND v.key = {key} AND v.deleted_at IS NULL AND {place_of(REMEMBERED)} > {place})"
         )
         return (
             f"DELETE FROM {self.target} t WHERE NOT {newer} AND NOT EXISTS (SELECT "
@@ -331,8 +352,8 @@ class Statements:
         """Takes the keys, the positions (two arrays) and the mapping's name; numbers, from 0, those
         for which something later is remembered.  A change without a position is never one."""
         return (
-            f"{self._remembered} WHERE ({_PLACE_V}) > ({_PLACE_S}) "
-            f"OR (({_PLACE_V}) = ({_PLACE_S}) AND v.deleted_at IS NOT NULL)"
+            f"{self._remembered} WHERE {precedes(STAGED, REMEMBERED)} OR (v.deleted_at IS NOT NULL "
+            f"AND {precedes(STAGED, REMEMBERED, or_equals=True)})"
         )
 
     @property
@@ -347,21 +368,18 @@ class Statements:
     @cached_property
     def seen(self) -> str:
         """As `stale`, but for those too that are themselves what is remembered."""
-        return f"{self._remembered} WHERE ({_PLACE_V}) >= ({_PLACE_S})"
+        return f"{self._remembered} WHERE {precedes(STAGED, REMEMBERED, or_equals=True)}"
 
     @cached_property
     def remember(self) -> str:
-        """Takes the mapping's name, the keys and the positions (two arrays).
-
-        A row without a position is as late as it arrived: what follows it in its partition counts
-        as later, whatever a batch run had remembered of the key before.
-        """
+        """Takes the mapping's name, the keys and the positions (two arrays); for changes that are
+        not stale."""
         return (
             "INSERT INTO sink.row_version AS v (mapping, key, position, ordinal) "
-            f"SELECT %s, {self.key_hash}, {_PLACE_S} FROM {self._keys_and()} "
-            "ON CONFLICT (mapping, key) DO UPDATE SET position = excluded.position, "
-            "ordinal = excluded.ordinal, version = NULL, deleted_at = NULL "
-            f"WHERE coalesce(({_PLACE_V}) <= ({_PLACE_NEW}), true)"
+            f"SELECT %s, {self.key_hash}, s.{POSITION}, {ordinal_of(STAGED)} "
+            f"FROM {self._keys_and()} ON CONFLICT (mapping, key) DO UPDATE SET "
+            f"{replace_position(EXCLUDED, REMEMBERED)}, "
+            "version = NULL, deleted_at = NULL"
         )
 
     @cached_property
@@ -391,10 +409,10 @@ class Statements:
         own = {name for name in self.key if self.types[name].is_exact}
         return [c for c in self.columns if c.name not in own and not c.column.insert_only]
 
-    def _also_set(self, source: str) -> list[str]:
+    def _also_set(self) -> list[str]:
         sets = [f"{quoted(c.name)} = {NOW}" for c in self.unstaged]
         if self.positioned:
-            sets += [f"{name} = {source}.{name}" for name in (POSITION, ORDINAL)]
+            sets.append(replace_position(STAGED, TARGET))
         return sets
 
     @property
@@ -441,12 +459,11 @@ class Statements:
         parts += more
         return self.key_text.sql(f"jsonb_build_array({', '.join(parts)})")
 
-    def _newer(self, new: Mapping[str, str], source: str) -> str:
-        """Is the row of `source`, whose columns are `new`, as late as the target's, or later?"""
+    def _newer(self, new: Mapping[str, str]) -> str:
+        """Is the staged row, whose columns are `new`, as late as the target's, or later?"""
         later = "true"
-        if self.positioned:  # what has no position is as late as it arrived
-            places = [f"({alias}.{POSITION}, {alias}.{ORDINAL})" for alias in (source, "t")]
-            later = f"coalesce({places[0]} >= {places[1]}, true)"
+        if self.positioned:
+            later = f"NOT {precedes(STAGED, TARGET)}"
         version = self.conflict.version
         if version is None:
             return later
@@ -462,6 +479,31 @@ class Statements:
         if column.stage_type == column.pg.name:
             return value
         return column.pg.read(value)
+
+
+def ordinal_of(place: Place) -> str:
+    """SQL of the ordinal, whether its complement is there or itself."""
+    return f"greatest({place[1]}, ~{place[1]})"
+
+
+def place_of(place: Place) -> str:
+    """SQL of a position that can be compared with others."""
+    return f"({place[0]}, {ordinal_of(place)})"
+
+
+def precedes(change: Place, last: Place, *, or_equals: bool = False) -> str:
+    """SQL: is a change older than the last one of its row?  Never NULL."""
+    compared = f"{place_of(change)} {'<=' if or_equals else '<'} {place_of(last)}"
+    return f"coalesce({compared} AND ({last[1]} >= 0 OR {change[1]} < 0), false)"
+
+
+def replace_position(change: Place, last: Place) -> str:
+    """SQL that sets the position of a row's last change to that of a change."""
+    names = [name.partition(".")[2] for name in last]
+    return (
+        f"{names[0]} = coalesce({change[0]}, {last[0]}), {names[1]} = CASE "
+        f"WHEN {change[0]} IS NULL THEN least({last[1]}, ~{last[1]}) ELSE {ordinal_of(change)} END"
+    )
 
 
 def differ(old: Sequence[str], new: Sequence[str]) -> str:

@@ -112,7 +112,7 @@ class Writer:
             writes = self._resolver(connection, writes)
             self._stage(connection, writes)
         self._discard_deleted(connection)
-        if self._merges:
+        if self._marks:
             written = run(connection, self._sql.insert).rowcount + self._patch(connection)
         else:
             written = run(connection, self._sql.upsert).rowcount
@@ -129,14 +129,14 @@ class Writer:
                 "an unchanged large value is not in the event and the target has no such row; "
                 "give the source table REPLICA IDENTITY FULL"
             )
-        if self._mapping.conflict.strategy is Strategy.INSERT_ONCE:
-            return 0
         written = self._patch(connection)
         if written < len(writes):
             self._count_outdated(connection)
         return written
 
     def _patch(self, connection: Connection) -> int:
+        if not self._sql.updates:
+            return 0
         return run(connection, self._sql.patch(merge=self._merges)).rowcount
 
     def _discard_deleted(self, connection: Connection) -> None:

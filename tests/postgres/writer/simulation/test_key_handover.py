@@ -12,10 +12,10 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sink_runner.model.changes import READ, Change
+from sink_runner.model.changes import BATCH_ORDINAL, READ, Change
 from sink_runner.plugin import (
     Column,
     Conflict,
@@ -83,6 +83,7 @@ OPS = st.lists(
 )
 FULL = [Op("insert", id_, id_, code) for id_, code in zip(IDS, CODES, strict=False)]
 """The table at first: each key has a row, and one row number is free."""
+READ_AFTER_CHANGE = [Op("change", 2, 2, "b"), Op("read", 2, 2, "b")]
 TURNS = st.lists(
     st.builds(
         Turn,
@@ -94,6 +95,7 @@ TURNS = st.lists(
     min_size=2,
     max_size=10,
 )
+THEN_OLDER_BATCH = [*[Turn(0, 1, 0, None)] * 3, Turn(0, 1, 0, 0.3)]
 
 
 class Source:
@@ -198,12 +200,12 @@ class Source:
     def batch(self, share: float) -> list[Change]:
         """The rows as a snapshot saw them, after a share of the history."""
         lsn, rows = self.states[round(share * (len(self.states) - 1))]
-        return [self._change(row, (lsn + 1, 0), read=True) for row in rows]
+        return [self._change(row, (lsn + 1, BATCH_ORDINAL), read=True) for row in rows]
 
     def removals(self, keys: Sequence[str]) -> list[Change]:
         """What a full batch run removes: it has asked the source again, which is ahead of all."""
         there = {row.code for row in self.rows.values()}
-        position = (self._lsn + 1, 0)
+        position = (self._lsn + 1, BATCH_ORDINAL)
         return [self._made.gone(key, position=position) for key in keys if key not in there]
 
 
@@ -307,6 +309,7 @@ def converge(
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
     @given(ops=OPS, turns=TURNS)
+    @example(ops=READ_AFTER_CHANGE, turns=THEN_OLDER_BATCH)
     def run(ops: list[Op], turns: list[Turn]) -> None:
         reset(made)
         source = Source(made, clock, reads=reads)
