@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from .errors import SinkError
-from .loading.registry import RESERVED
+from .loading.discovery import RESERVED
 from .plugin import Table
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -18,7 +18,7 @@ from ..dlq.key_rotation import check_fingerprints
 from ..dlq.retry_queue import Waiting
 from ..dlq.superseding import identify_rows
 from ..errors import ConfigError
-from ..loading import registry
+from ..loading import discovery
 from ..masking.column_origins import read_origins
 from ..masking.origins import UNDECIDED, Origins
 from ..masking.policy import Policies
@@ -60,8 +60,8 @@ _NEVER = timedelta(days=36_500)
 
 @contextmanager
 def tools(
-    plugin: registry.Plugin,
-    plugins: Sequence[registry.Plugin],
+    plugin: discovery.Plugin,
+    plugins: Sequence[discovery.Plugin],
     config: Config,
     stop: threading.Event,
 ) -> Iterator[BatchPipeline]:
@@ -114,8 +114,8 @@ def _warn_undecided(name: str, origins: Origins, policies: Policies) -> None:
 class _Around(NamedTuple):
     """A mapping, and what is known before it is put together."""
 
-    plugin: registry.Plugin
-    plugins: Sequence[registry.Plugin]
+    plugin: discovery.Plugin
+    plugins: Sequence[discovery.Plugin]
     config: Config
     source: Source
     target: TableCatalog

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ..config import Config
 from ..config.database import find_database
-from ..loading import registry
+from ..loading import discovery
 from ..signals import stopped_by_signals
 from .build import tools
 from .lock import BusyError, locked
@@ -26,8 +26,8 @@ BUSY = 75
 
 
 def run(
-    plugin: registry.Plugin,
-    plugins: Sequence[registry.Plugin],
+    plugin: discovery.Plugin,
+    plugins: Sequence[discovery.Plugin],
     config: Config,
     options: Options,
     *,

@@ -9,7 +9,7 @@ from .. import log
 from ..config import ConfigFile
 from ..config.reader import hint
 from ..errors import ConfigError
-from ..loading import registry
+from ..loading import discovery
 from ..loading.quarantine import require_usable
 from .command import FAILURE, OK, Subparsers, add_command, read_config, read_plugins
 
@@ -108,15 +108,15 @@ def run(args: argparse.Namespace) -> int:
     return FAILURE if report.interrupted or not report.good(args.tolerate) else OK
 
 
-def _chosen(args: argparse.Namespace, file: ConfigFile) -> dict[str, registry.Plugin]:
+def _chosen(args: argparse.Namespace, file: ConfigFile) -> dict[str, discovery.Plugin]:
     """The plugins that are on, the named one among them, which must have a mapping."""
     args.only, args.without = [], []
     plugins = read_plugins(args, file)
     if args.name not in plugins:
         raise ConfigError(f"plugin {args.name!r} is not installed{hint(args.name, plugins)}")
     plugin = plugins[args.name]
-    registry.usable([plugin])
-    if plugin.status is not registry.Status.ON:
+    discovery.usable([plugin])
+    if plugin.status is not discovery.Status.ON:
         raise ConfigError(f"plugin {args.name!r} is {plugin.status}; see `sink-runner plugins`")
     if plugin.mapping is None:
         raise ConfigError(f"plugin {args.name!r} is global: it has no table to read")

@@ -18,7 +18,7 @@ from ..config import ConfigFile, find_file, load
 from ..config.database import Database, find_database
 from ..config.reader import hint
 from ..errors import ConfigError
-from ..loading import registry
+from ..loading import discovery
 
 GROUP = "sink_runner.commands"
 
@@ -80,16 +80,16 @@ def read_config(args: argparse.Namespace) -> ConfigFile:
     return load(path, os.environ)
 
 
-def read_plugins(args: argparse.Namespace, file: ConfigFile) -> dict[str, registry.Plugin]:
+def read_plugins(args: argparse.Namespace, file: ConfigFile) -> dict[str, discovery.Plugin]:
     """Return the installed plugins, those that are on loaded, faults recorded on each."""
-    plugins = registry.installed()
+    plugins = discovery.installed()
     choice = file.plugins().override(file.environ, args.only, args.without)
-    names = registry.select(plugins, choice.enabled, choice.disabled)
-    registry.load_selected(plugins, names, file.plugin_tables, file.reader)
+    names = discovery.select(plugins, choice.enabled, choice.disabled)
+    discovery.load_selected(plugins, names, file.plugin_tables, file.reader)
     return plugins
 
 
-def loaded_plugins(plugins: Iterable[registry.Plugin]) -> list[registry.Plugin]:
+def loaded_plugins(plugins: Iterable[discovery.Plugin]) -> list[discovery.Plugin]:
     """Return the plugins that are on and could be loaded; name the others on stderr.
 
     For commands that only report: they do not run the hooks of a global plugin.
@@ -99,10 +99,10 @@ def loaded_plugins(plugins: Iterable[registry.Plugin]) -> list[registry.Plugin]:
         if plugin.errors:
             reason = "; ".join(plugin.errors)
             print(f"sink-runner: plugin {plugin.name!r} is left out: {reason}", file=sys.stderr)
-    return [plugin for plugin in plugins if plugin.status is registry.Status.ON]
+    return [plugin for plugin in plugins if plugin.status is discovery.Status.ON]
 
 
-def check_installed(names: Iterable[str], plugins: dict[str, registry.Plugin]) -> None:
+def check_installed(names: Iterable[str], plugins: dict[str, discovery.Plugin]) -> None:
     """Raise ConfigError for a name that no plugin has."""
     for name in {*names} - plugins.keys():
         raise ConfigError(f"plugin {name!r} is not installed{hint(name, plugins)}")
@@ -117,8 +117,8 @@ def chosen_databases(databases: Mapping[str, Database], name: str | None) -> lis
 
 
 def plugins_with_mapping(
-    names: Sequence[str], plugins: dict[str, registry.Plugin]
-) -> list[registry.Plugin]:
+    names: Sequence[str], plugins: dict[str, discovery.Plugin]
+) -> list[discovery.Plugin]:
     """Return the plugins with these names, or where there is none all that could be loaded.
 
     Those without a mapping are left out.  Raises ConfigError for a name whose plugin is not
@@ -126,7 +126,7 @@ def plugins_with_mapping(
     """
     check_installed(names, plugins)
     chosen = [plugins[name] for name in names]
-    usable = registry.usable(chosen) if chosen else loaded_plugins(plugins.values())
+    usable = discovery.usable(chosen) if chosen else loaded_plugins(plugins.values())
     found = [plugin for plugin in usable if plugin.mapping is not None]
     for name in {*names} - {plugin.name for plugin in found}:
         raise ConfigError(f"plugin {name!r} is off, or has no mapping; see `sink-runner plugins`")

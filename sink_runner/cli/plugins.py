@@ -14,7 +14,7 @@ from ..config.reader import Reader, hint, to_toml
 from ..config.reference import keys
 from ..errors import ConfigError
 from ..health.client import Reported, reported_states
-from ..loading import registry
+from ..loading import discovery
 from ..loading.quarantine import select_usable
 from ..model.quality_rules import value_checks
 from ..plugin import TableMapping
@@ -83,7 +83,7 @@ def plugins(args: argparse.Namespace) -> int:
     return EX_CONFIG if any(plugin.errors for plugin in installed.values()) else OK
 
 
-def _states(installed: Mapping[str, registry.Plugin], file: ConfigFile) -> Mapping[str, Reported]:
+def _states(installed: Mapping[str, discovery.Plugin], file: ConfigFile) -> Mapping[str, Reported]:
     """Return what the running runner reports, else which plugins would be quarantined."""
     blocked = select_usable(installed.values()).quarantined
     expected = {name: Reported("quarantined", reason) for name, reason in blocked.items()}
@@ -94,17 +94,17 @@ def _states(installed: Mapping[str, registry.Plugin], file: ConfigFile) -> Mappi
 
 
 def _differing(
-    installed: Mapping[str, registry.Plugin], reported: Mapping[str, Reported]
+    installed: Mapping[str, discovery.Plugin], reported: Mapping[str, Reported]
 ) -> Iterator[tuple[str, Reported]]:
     """Yield the mappings that the runner has on and these settings have off, or the reverse."""
     for name, plugin in installed.items():
-        if plugin.status is registry.Status.OFF and name in reported:
+        if plugin.status is discovery.Status.OFF and name in reported:
             yield name, Reported(reported[name].state, _STILL_ON)
         if plugin.mapping and plugin.mapping.streaming and name not in reported:
             yield name, Reported("not running", _NOT_YET_ON)
 
 
-def record(plugin: registry.Plugin, reported: Reported | None = None) -> dict[str, object]:
+def record(plugin: discovery.Plugin, reported: Reported | None = None) -> dict[str, object]:
     return {
         "name": plugin.name,
         "status": plugin.status,
@@ -121,7 +121,7 @@ def record(plugin: registry.Plugin, reported: Reported | None = None) -> dict[st
 
 
 def table(
-    plugins: list[registry.Plugin], states: Mapping[str, Reported] = MappingProxyType({})
+    plugins: list[discovery.Plugin], states: Mapping[str, Reported] = MappingProxyType({})
 ) -> Iterator[str]:
     if not plugins:
         yield "no plugin is installed; `sink-runner new` writes one"
@@ -139,28 +139,28 @@ def table(
             yield f"    {reported}"
 
 
-def _way(plugin: registry.Plugin) -> str:
+def _way(plugin: discovery.Plugin) -> str:
     if plugin.mapping is not None:
         way = f"{plugin.mapping.source} -> {plugin.mapping.target}"
         return way if plugin.mapping.streaming else f"{way} (batch only)"
-    return "every mapping" if plugin.status is registry.Status.ON else ""
+    return "every mapping" if plugin.status is discovery.Status.ON else ""
 
 
-def _loaded(name: str, installed: dict[str, registry.Plugin]) -> registry.Plugin:
+def _loaded(name: str, installed: dict[str, discovery.Plugin]) -> discovery.Plugin:
     if name not in installed:
         raise ConfigError(f"plugin {name!r} is not installed{hint(name, installed)}")
     plugin = installed[name]
-    registry.usable([plugin])
-    if plugin.status is not registry.Status.ON:
+    discovery.usable([plugin])
+    if plugin.status is not discovery.Status.ON:
         raise ConfigError(f"plugin {name!r} is {plugin.status}, so it is not imported")
     return plugin
 
 
-def _chain(owner: registry.Plugin, installed: Iterable[registry.Plugin]) -> Iterator[str]:
+def _chain(owner: discovery.Plugin, installed: Iterable[discovery.Plugin]) -> Iterator[str]:
     if owner.mapping is None:
         raise ConfigError(f"plugin {owner.name!r} is global: it joins the chain of every mapping")
-    on = [plugin for plugin in installed if plugin.status is registry.Status.ON]
-    manager = registry.manager_for(owner, on)
+    on = [plugin for plugin in installed if plugin.status is discovery.Status.ON]
+    manager = discovery.manager_for(owner, on)
     yield f"{owner.name}: {owner.mapping.source} -> {owner.mapping.target}"
     for step, (does, hook) in enumerate(steps(owner.mapping), start=1):
         if hook is None:
@@ -193,7 +193,7 @@ def steps(mapping: TableMapping) -> Iterator[tuple[str, str | None]]:
     yield "", "sink_event_failed"
 
 
-def _config_of(plugin: registry.Plugin) -> Iterator[str]:
+def _config_of(plugin: discovery.Plugin) -> Iterator[str]:
     if plugin.config_class is None:
         yield f"{plugin.name} takes no configuration"
         return

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..config import Config
 from ..config.database import find_database
-from ..loading import registry
+from ..loading import discovery
 from .command import (
     FAILURE,
     OK,
@@ -115,7 +115,7 @@ def _stale(report: Report) -> str:
     return "-" if stale is None else f"{stale.rows} of {stale.of} ({stale.days:g} d)"
 
 
-def _report(plugin: registry.Plugin, config: Config, days: int) -> Report:
+def _report(plugin: discovery.Plugin, config: Config, days: int) -> Report:
     # PostgreSQL's driver is not loaded by the commands that need none.
     from ..quality.report import read_report  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import log
 from ..config.database import find_database
-from ..loading import registry
+from ..loading import discovery
 from .command import (
     FAILURE,
     OK,
@@ -62,7 +62,7 @@ def recover(args: argparse.Namespace) -> int:
     config = file.config()
     log.configure(config.log)
     find_database(config.databases, args.database)
-    chosen = [*registry.usable(read_plugins(args, file).values())]
+    chosen = [*discovery.usable(read_plugins(args, file).values())]
     # PostgreSQL and Kafka are not loaded by the commands that need none of them.
     from ..recovery.recover import forget_positions, look  # noqa: PLC0415
 

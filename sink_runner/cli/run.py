@@ -6,7 +6,7 @@ import argparse
 
 from .. import log
 from ..errors import ConfigError
-from ..loading import registry
+from ..loading import discovery
 from ..loading.quarantine import Selection, select_usable
 from .command import OK, Subparsers, add_choice_options, add_command, read_config, read_plugins
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     config = file.config()
     plugins = read_plugins(args, file).values()
     if args.strict:
-        registry.usable(plugins)
+        discovery.usable(plugins)
     selection = select_usable(plugins)
     _check_any_runs(selection)
     if args.check:

@@ -14,7 +14,7 @@ from ..config import ConfigFile
 from ..config.reader import hint
 from ..config.sections import Scheduling
 from ..errors import ConfigError
-from ..loading import registry
+from ..loading import discovery
 from ..loading.quarantine import loaded, select_usable
 from ..schedule.as_json import describe
 from ..schedule.plans import Known, Plan, next_start, plans_of
@@ -86,7 +86,7 @@ def schedule(args: argparse.Namespace) -> int:
 
 
 def _plans(
-    file: ConfigFile, plugins: dict[str, registry.Plugin], chosen: Iterable[registry.Plugin]
+    file: ConfigFile, plugins: dict[str, discovery.Plugin], chosen: Iterable[discovery.Plugin]
 ) -> list[Plan]:
     """Return the schedules of the chosen plugins."""
     settings = file.scheduling()

@@ -15,7 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ..config import ConfigFile
-from ..loading import registry
+from ..loading import discovery
 from ..plugin import TableMapping
 from .arguments import add_person
 from .command import (
@@ -164,7 +164,7 @@ def check(args: argparse.Namespace) -> int:
     file = read_config(args)
     plugins = read_plugins(args, file)
     chosen = _chosen(args.mapping, plugins)
-    sources, beside = _sources(args, file), registry.streaming(plugins.values())
+    sources, beside = _sources(args, file), discovery.streaming(plugins.values())
     found = {
         name: report.check_start(name, mapping, sources, beside)
         for name, mapping in track(chosen.items(), "checking", console=_errors(), transient=True)
@@ -259,7 +259,7 @@ def _errors() -> Console:
     return Console(stderr=True)
 
 
-def _chosen(names: Sequence[str], plugins: dict[str, registry.Plugin]) -> dict[str, TableMapping]:
+def _chosen(names: Sequence[str], plugins: dict[str, discovery.Plugin]) -> dict[str, TableMapping]:
     """The mappings named, else all that are on."""
     chosen = plugins_with_mapping(names, plugins)
     return {plugin.name: plugin.mapping for plugin in chosen if plugin.mapping is not None}

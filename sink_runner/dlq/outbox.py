@@ -23,7 +23,7 @@ from ..config.dsn import Dsn
 from ..error_text import describe
 from ..errors import AccessError, RetriableError
 from ..kafka.connection import KafkaConnection
-from ..loading import registry
+from ..loading import discovery
 from ..model.status import Health
 from ..postgres.session import Connection, connect
 from .producer import Producer
@@ -128,7 +128,7 @@ def unpublished(health: Health) -> Gauge:
 
 
 @contextmanager
-def feeding(config: Config, plugins: Sequence[registry.Plugin], health: Health) -> Iterator[None]:
+def feeding(config: Config, plugins: Sequence[discovery.Plugin], health: Health) -> Iterator[None]:
     """Feed the topics of every target of these plugins meanwhile, a thread for each database."""
     seconds = config.dead_letters.publish_seconds
     mappings = [plugin.mapping for plugin in plugins if plugin.mapping is not None]

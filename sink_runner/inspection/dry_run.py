@@ -12,7 +12,7 @@ from ..batch.applier import Alone, BatchApplier
 from ..batch.source import Source, row_source
 from ..config.database import find_database
 from ..errors import DecodeError, EventError
-from ..loading import registry
+from ..loading import discovery
 from ..loading.quarantine import require_usable
 from ..masking.column_origins import read_origins
 from ..model.batch import Batch
@@ -83,7 +83,7 @@ class Rehearsal(NamedTuple):
 
 @contextmanager
 def rehearsal(
-    bench: DlqService, plugin: registry.Plugin, notes: Notes, *, of_batch: bool
+    bench: DlqService, plugin: discovery.Plugin, notes: Notes, *, of_batch: bool
 ) -> Iterator[Rehearsal]:
     """Everything connected, and `notes` told of each step."""
     mapping, config = plugin.mapping, bench.config
@@ -113,7 +113,7 @@ def rehearsal(
 
 
 def _applier(
-    bench: DlqService, plugin: registry.Plugin, parts: CompiledMapping, target: TableCatalog
+    bench: DlqService, plugin: discovery.Plugin, parts: CompiledMapping, target: TableCatalog
 ) -> BatchApplier:
     mapping = plugin.mapping
     assert mapping is not None

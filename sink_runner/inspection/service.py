@@ -19,7 +19,7 @@ from ..config.reader import hint
 from ..dlq import stored_dead_letters as found_dead_letters
 from ..dlq.stored_dead_letters import Connection, Count, StoredDeadLetter, Wanted
 from ..errors import AccessError, ConfigError, RetriableError, SinkError
-from ..loading import registry
+from ..loading import discovery
 from ..masking.policy import Policies
 from ..masking.policy_renewal import renewed_policies
 from ..postgres.catalog import read_table
@@ -46,7 +46,7 @@ class DlqService:
     """One person's, for the time of a command."""
 
     config: Config
-    plugins: Mapping[str, registry.Plugin]
+    plugins: Mapping[str, discovery.Plugin]
     user: str
 
     @cached_property

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import ConfigError
-from .registry import Plugin, Status
+from .discovery import Plugin, Status
 
 _WAYS_OUT = (
     "repair it, or turn it off with [plugins] disabled, SINK_PLUGINS_OFF or --without, or "

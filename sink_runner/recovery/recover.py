@@ -12,7 +12,7 @@ from ..config.database import find_database
 from ..kafka.connection import KafkaConnection
 from ..kafka.identify import identify
 from ..kafka.offset_queries import bounds
-from ..loading.registry import Plugin
+from ..loading.discovery import Plugin
 from ..plugin import Ignore, TableMapping
 from ..postgres.error_classes import classify_error
 from ..postgres.migrations import migrate

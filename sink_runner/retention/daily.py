@@ -10,7 +10,7 @@ import structlog
 
 from ..config import Config
 from ..error_text import describe
-from ..loading import registry
+from ..loading import discovery
 from ..postgres.migrations import has_tables
 from ..postgres.session import connect
 from .purge import Purge, PurgeBusyError
@@ -20,7 +20,7 @@ _RETRY = 3600.0
 
 
 @contextmanager
-def purging(config: Config, plugins: Collection[registry.Plugin]) -> Iterator[None]:
+def purging(config: Config, plugins: Collection[discovery.Plugin]) -> Iterator[None]:
     """Purge every configured database meanwhile, one after another, in a thread."""
     stop = threading.Event()
     seconds = config.retention.purge_hours * 3600
@@ -37,7 +37,7 @@ def purging(config: Config, plugins: Collection[registry.Plugin]) -> Iterator[No
             thread.join(2.0)
 
 
-def purge_all(config: Config, plugins: Collection[registry.Plugin]) -> bool:
+def purge_all(config: Config, plugins: Collection[discovery.Plugin]) -> bool:
     """Purge every database that has tables of the runner; False where one could not be purged.
 
     A database that another process is purging has been purged.
@@ -60,7 +60,7 @@ def purge_all(config: Config, plugins: Collection[registry.Plugin]) -> bool:
 
 
 def _loop(
-    config: Config, plugins: Collection[registry.Plugin], seconds: float, stop: threading.Event
+    config: Config, plugins: Collection[discovery.Plugin], seconds: float, stop: threading.Event
 ) -> None:
     pause = min(_FIRST, seconds)
     while not stop.wait(pause):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..config import Config
 from ..dlq.outbox import UNPUBLISHED
 from ..errors import SinkError
-from ..loading import registry
+from ..loading import discovery
 from ..model.timetable import Cron
 from ..postgres.migrations import add_audit_partitions
 from ..postgres.session import Connection
@@ -113,7 +113,9 @@ class Rule:
 class Purge:
     """The retention of one database's tables, by the configuration."""
 
-    def __init__(self, config: Config, database: str, plugins: Collection[registry.Plugin]) -> None:
+    def __init__(
+        self, config: Config, database: str, plugins: Collection[discovery.Plugin]
+    ) -> None:
         """`plugins` are those that are on: the progress of their schedules is never deleted."""
         days = config.retention
         settled = _SETTLED

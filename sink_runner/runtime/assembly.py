@@ -24,7 +24,7 @@ from ..kafka.identify import TopicWatch, identify
 from ..kafka.kafka_python import KafkaPythonFeed
 from ..kafka.liveness import listening
 from ..kafka.offset_queries import epoch_end
-from ..loading import registry
+from ..loading import discovery
 from ..masking.column_origins import read_origins
 from ..masking.policy import Policies
 from ..masking.policy_reload import Refresh, after_polls
@@ -63,7 +63,7 @@ class RuntimeContext:
     config: Config
     policies: Policies
     schemas: SchemaRegistry
-    plugins: Sequence[registry.Plugin]
+    plugins: Sequence[discovery.Plugin]
     stop: threading.Event
     health: Health = field(default_factory=Health)
     latest: Callable[[], Policies] | None = None
@@ -73,7 +73,7 @@ class RuntimeContext:
         return find_database(self.config.databases, name)
 
 
-def build(plugin: registry.Plugin, around: RuntimeContext) -> Worker:
+def build(plugin: discovery.Plugin, around: RuntimeContext) -> Worker:
     """Check and connect everything for one mapping.
 
     Raises ConfigError for what the configuration has to change, RetriableError for what may come
@@ -176,7 +176,7 @@ def _check(
 ) -> tuple[TableCatalog, TableCatalog]:
     """The catalogs of source and target.  Raises ConfigError with everything that is refused."""
     preflight = check_mapping(
-        name, mapping, around.config, known=known, beside=registry.streaming(around.plugins)
+        name, mapping, around.config, known=known, beside=discovery.streaming(around.plugins)
     )
     findings = [*preflight.findings]
     try:
@@ -188,7 +188,7 @@ def _check(
 
 
 def _compile(
-    plugin: registry.Plugin,
+    plugin: discovery.Plugin,
     mapping: TableMapping,
     around: RuntimeContext,
     events: EventSource,

@@ -17,7 +17,7 @@ from ..dlq.outbox import feeding
 from ..error_text import text_of
 from ..errors import ConfigError, FencedError
 from ..health.server import answering
-from ..loading import registry
+from ..loading import discovery
 from ..masking.policy_renewal import watch_policies
 from ..model.status import Health
 from ..retention.daily import purging
@@ -33,7 +33,7 @@ _CHECK = 0.2  # seconds between looks at the threads
 
 def run(
     config: Config,
-    selected: Sequence[registry.Plugin],
+    selected: Sequence[discovery.Plugin],
     quarantined: Mapping[str, str] | None = None,
     *,
     strict: bool = False,
@@ -95,7 +95,7 @@ def _threads(around: RuntimeContext, *, strict: bool) -> list[MappingThread]:
 
 
 def _build_all(
-    plugins: Iterable[registry.Plugin], around: RuntimeContext
+    plugins: Iterable[discovery.Plugin], around: RuntimeContext
 ) -> dict[str, Worker | None]:
     """Build every mapping's worker; raise all faults together in one ConfigError."""
     workers: dict[str, Worker | None] = {}
@@ -111,14 +111,14 @@ def _build_all(
 
 
 def _builder(
-    plugin: registry.Plugin, around: RuntimeContext, first: Worker | None
+    plugin: discovery.Plugin, around: RuntimeContext, first: Worker | None
 ) -> Callable[[], Worker | None]:
     """Return a function that builds the worker; its first call returns `first` if there is one."""
     ready = [first] if first is not None else []
     return lambda: ready.pop() if ready else _build_patiently(plugin, around)
 
 
-def _build_patiently(plugin: registry.Plugin, around: RuntimeContext) -> Worker | None:
+def _build_patiently(plugin: discovery.Plugin, around: RuntimeContext) -> Worker | None:
     """Build the worker, waiting for databases and Kafka to answer; None if told to stop."""
     log = structlog.get_logger().bind(mapping=plugin.name)
     health = around.health.mapping(plugin.name)

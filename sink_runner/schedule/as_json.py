@@ -10,7 +10,7 @@ from typing import Any
 
 from ..config import ConfigFile
 from ..config.sections import Scheduling
-from ..loading.registry import Plugin
+from ..loading.discovery import Plugin
 from .plans import Plan
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sink_runner.errors import EventError, QualityError, WaitingError
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.masking.origins import NOT_READ, Origins
 from sink_runner.masking.policy import Policies, load_policies
 from sink_runner.masking.policy_file import PolicyFiles
@@ -185,11 +185,11 @@ def _number(value: bytes | None) -> int:
     return int.from_bytes(value[1:5])
 
 
-def _load(name: str, config: Mapping[str, Any] | None) -> registry.Plugin:
-    plugins = registry.installed()
+def _load(name: str, config: Mapping[str, Any] | None) -> discovery.Plugin:
+    plugins = discovery.installed()
     assert name in plugins, f"plugin {name!r} is not installed: pip install -e plugins/{name}"
-    registry.load(plugins[name], config)
-    (plugin,) = registry.usable([plugins[name]])
+    discovery.load(plugins[name], config)
+    (plugin,) = discovery.usable([plugins[name]])
     return plugin
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError, PolicyError
-from ..loading import registry
+from ..loading import discovery
 from ..loading.hooks import Hooks
 from ..masking.leaks import hidden_sources
 from ..masking.lineage import carried
@@ -53,8 +53,8 @@ class CompiledMapping:
 
 
 def compile_mapping(
-    plugin: registry.Plugin,
-    plugins: Sequence[registry.Plugin],
+    plugin: discovery.Plugin,
+    plugins: Sequence[discovery.Plugin],
     catalog: Mapping[str, CatalogColumn],
     policies: Policies,
     source: EventSource,
@@ -79,7 +79,7 @@ def compile_mapping(
     echoes = _echoes(mapping, plugins)
     refuse_returns(plugin.name, mappings_of(plugins), policies, origins)
     _refuse_deletes(plugin.name, mapping, echoes)
-    manager = registry.manager_for(plugin, plugins)
+    manager = discovery.manager_for(plugin, plugins)
     contexts = _contexts(manager.list_name_plugin(), mapping, plugins, batch=source.is_batch)
     chain = trace(Chain.from_manager(manager, contexts))
     owned = source.own(chain, {column.name: column.pg for column in columns})
@@ -113,8 +113,8 @@ def compile_mapping(
 
 def remask(
     compiled: CompiledMapping,
-    plugin: registry.Plugin,
-    plugins: Sequence[registry.Plugin],
+    plugin: discovery.Plugin,
+    plugins: Sequence[discovery.Plugin],
     catalog: Mapping[str, CatalogColumn],
     policies: Policies,
 ) -> None:
@@ -236,11 +236,11 @@ def _hides(policies: Policies, table: Table, columns: Iterable[str]) -> bool:
     return any(policies.hides(ColumnName(*place, column)) for column in columns)
 
 
-def mappings_of(plugins: Iterable[registry.Plugin]) -> dict[str, TableMapping]:
+def mappings_of(plugins: Iterable[discovery.Plugin]) -> dict[str, TableMapping]:
     return {plugin.name: plugin.mapping for plugin in plugins if plugin.mapping is not None}
 
 
-def _echoes(mapping: TableMapping, plugins: Iterable[registry.Plugin]) -> frozenset[str]:
+def _echoes(mapping: TableMapping, plugins: Iterable[discovery.Plugin]) -> frozenset[str]:
     """The mappings whose writes this one would only carry back to where they came from."""
     return frozenset(
         plugin.name
@@ -268,7 +268,7 @@ def _refuse_deletes(name: str, mapping: TableMapping, echoes: Iterable[str]) -> 
 def _contexts(
     members: Iterable[tuple[str, Any]],
     mapping: TableMapping,
-    plugins: Iterable[registry.Plugin],
+    plugins: Iterable[discovery.Plugin],
     *,
     batch: bool,
 ) -> dict[str, Context]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.plugin import Delete
 from sink_runner.testing import Harness, create
 
@@ -46,8 +46,8 @@ class TestThePlugin:
         assert len(code.splitlines()) <= 40
 
     def test_it_loads(self) -> None:
-        plugin = registry.installed()["orders"]
-        registry.load(plugin)
+        plugin = discovery.installed()["orders"]
+        discovery.load(plugin)
         assert plugin.errors == []
 
     def test_it_does_what_it_says(self) -> None:

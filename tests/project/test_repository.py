@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sink_runner import hookspecs
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.plugin import TableMapping
 
 ROOT = Path(__file__).parents[2]
@@ -28,8 +28,8 @@ HOT_PATH = (
 
 
 def mapping(folder: Path) -> TableMapping:
-    plugin = registry.installed()[folder.name]
-    registry.load(plugin)
+    plugin = discovery.installed()[folder.name]
+    discovery.load(plugin)
     assert plugin.errors == []
     assert plugin.mapping is not None
     return plugin.mapping

@@ -12,7 +12,7 @@ from sink_runner.batch import session
 from sink_runner.batch.session import Options, Report
 from sink_runner.config import Batch, Config, Database, DeadLetters, Kafka, Policies, Registry
 from sink_runner.config.dsn import Dsn
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.writer.encryption import Encryptor
 
 ROOT = Path(__file__).parents[3]
@@ -52,10 +52,10 @@ class Pair:
     def run(self, name: str, *also: str, wait: bool = False, **asked: Any) -> Report:
         """Run a mapping's batch, `also` with these plugins in its chain; its report."""
         config = self.config(**asked.pop("batch", {}))
-        installed = registry.installed()
+        installed = discovery.installed()
         for one in (name, *also):
-            registry.load(installed[one])
-        plugins = registry.usable([installed[one] for one in (name, *also)])
+            discovery.load(installed[one])
+        plugins = discovery.usable([installed[one] for one in (name, *also)])
         report = session.run(plugins[0], plugins, config, Options(**asked), wait=wait)
         assert report is not None
         return report

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.model.changes import Removal, Write
@@ -85,8 +85,8 @@ class Model:
         site.plugin(name, PLUGIN.format(name=name, declared=RULES[name]))
         site.plugin("between", BETWEEN)
         self._between = site.modules[-1]
-        plugin = registry.installed()[name]
-        registry.load(plugin)
+        plugin = discovery.installed()[name]
+        discovery.load(plugin)
         assert plugin.mapping is not None, plugin.errors
         self.mapping: TableMapping = plugin.mapping
         for admin, more, role in (
@@ -144,7 +144,7 @@ class Model:
 
     def batch(self, meanwhile: Callable[[], None]) -> None:
         """Run it in full, and do this after its first chunk."""
-        registry.load(registry.installed()["between"])
+        discovery.load(discovery.installed()["between"])
         sys.modules[self._between].told.append(meanwhile)
         report = self.pair.run(self.name, "between", full=True, batch={"max_rows": 2})
         assert report.good(0), list(report.lines())

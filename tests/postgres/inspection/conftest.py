@@ -21,7 +21,7 @@ from sink_runner.config import Capture
 from sink_runner.config.registry import Registry
 from sink_runner.dlq.retry_queue import Waiting
 from sink_runner.errors import DecodeError
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.masking.column_origins import read_origins
 from sink_runner.masking.policy import load_policies
 from sink_runner.model.batch import Batch
@@ -204,9 +204,9 @@ class Office:
         self.encryptor = Encryptor(KEYS["one"], "one")
         self.identifies_row: Any = None
         """None: every event waits behind the older ones of its row."""
-        plugin = registry.installed()["people"]
-        registry.load(plugin)
-        (self.plugin,) = registry.usable([plugin])
+        plugin = discovery.installed()["people"]
+        discovery.load(plugin)
+        (self.plugin,) = discovery.usable([plugin])
         self.start()
 
     def start(self) -> None:

@@ -10,7 +10,7 @@ from sink_stack.testing_postgres import DATABASES
 
 from sink_runner.config import Config, Database, DeadLetters, Kafka, Policies, Registry
 from sink_runner.config.dsn import Dsn
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.plugin import TableMapping
 from sink_runner.postgres.grants import Roles, grants
 from sink_runner.preflight.preflight import check_mapping
@@ -36,10 +36,10 @@ def created(postgres, name: str) -> psycopg.Connection:
 
 @pytest.fixture(scope="module")
 def mappings() -> dict[str, TableMapping]:
-    installed = registry.installed()
+    installed = discovery.installed()
     names = {path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml")}
     for name in names:
-        registry.load(installed[name])
+        discovery.load(installed[name])
     return {name: found for name in names if (found := installed[name].mapping) is not None}
 
 

@@ -14,7 +14,7 @@ from sink_runner.avro.schema_registry import SchemaRegistry
 from sink_runner.config import Config, Database, DeadLetters, Kafka, Policies, Registry, Schema
 from sink_runner.config.dsn import Dsn
 from sink_runner.errors import ConfigError
-from sink_runner.loading.registry import Plugin, Status
+from sink_runner.loading.discovery import Plugin, Status
 from sink_runner.masking.policy import load_policies
 from sink_runner.plugin import Column, TableMapping, source_wins
 from sink_runner.preflight.preflight import Preflight, check_mapping

@@ -9,7 +9,7 @@ from sink_stack import testing_postgres
 from sink_stack.testing_postgres import installed, running
 
 from sink_runner.errors import ConfigError
-from sink_runner.loading.registry import Plugin, Status, streaming
+from sink_runner.loading.discovery import Plugin, Status, streaming
 from sink_runner.plugin import TableMapping
 from sink_runner.postgres.session import connect, use_origin
 from sink_runner.preflight.preflight import check_mapping

@@ -14,7 +14,7 @@ from sink_runner.batch.session import Options
 from sink_runner.config import Config
 from sink_runner.config.dsn import Dsn
 from sink_runner.errors import ConfigError
-from sink_runner.loading.registry import Plugin, Status
+from sink_runner.loading.discovery import Plugin, Status
 from sink_runner.postgres.session import connect, renew_commit_time, use_origin
 
 from ..runtime.conftest import Stage

@@ -12,8 +12,8 @@ from psycopg.conninfo import make_conninfo
 
 from sink_runner.batch import session
 from sink_runner.errors import ConfigError
-from sink_runner.loading import registry
-from sink_runner.loading.registry import Plugin, Status
+from sink_runner.loading import discovery
+from sink_runner.loading.discovery import Plugin, Status
 from sink_runner.plugin import (
     Column,
     ConflictDetection,
@@ -710,10 +710,10 @@ def test_twelve_mappings_pass_every_check(postgres, bench) -> None:
         for name in ("smart_warehouse", "smart_citizen")
     }
     config = replace(bench.config, databases=databases)
-    installed = registry.installed()
+    installed = discovery.installed()
     for plugin in installed.values():
-        registry.load(plugin)
-    mappings = {p.name: p.mapping for p in registry.usable(installed.values()) if p.mapping}
+        discovery.load(plugin)
+    mappings = {p.name: p.mapping for p in discovery.usable(installed.values()) if p.mapping}
     assert len(mappings) >= 12
     found = [
         f"{name}: {one.text}"

@@ -13,7 +13,7 @@ from sink_runner.batch import session
 from sink_runner.batch.plan import Options
 from sink_runner.config import Schema
 from sink_runner.errors import ConfigError, PolicyError
-from sink_runner.loading.registry import Plugin, Status
+from sink_runner.loading.discovery import Plugin, Status
 from sink_runner.plugin import Query
 
 from .conftest import Bench

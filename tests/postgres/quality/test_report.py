@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.quality.report import read_report
 from sink_runner.testing import TargetHarness, create
 
@@ -229,8 +229,8 @@ class TestTheCommand:
 
 @pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
 def test_the_sink_s_role_may_ask_all_of_it_of_every_mapping(postgres, folder: Path) -> None:
-    plugin = registry.installed()[folder.name]
-    registry.load(plugin)
+    plugin = discovery.installed()[folder.name]
+    discovery.load(plugin)
     assert plugin.mapping is not None
     name = postgres.fresh_database(like=plugin.mapping.target_table.database)
     dsn = postgres.dsn(name, role="sink_writer")

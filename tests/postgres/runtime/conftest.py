@@ -14,8 +14,8 @@ from sink_runner.dlq.retry_queue import Waiting
 from sink_runner.errors import DecodeError, EventError, RetriableError
 from sink_runner.kafka.feed import Bounds
 from sink_runner.kafka.liveness import listening
+from sink_runner.loading.discovery import new_manager
 from sink_runner.loading.hooks import Hooks
-from sink_runner.loading.registry import new_manager
 from sink_runner.model.changes import Change, Removal
 from sink_runner.model.envelope import Decoded, Kind
 from sink_runner.model.message import NO_LEADER_EPOCH, Message

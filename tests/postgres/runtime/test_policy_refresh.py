@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import ConfigError, FatalError, PolicyError, StalePoliciesError
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.masking.policy import Policies, load_policies
 from sink_runner.masking.policy_reload import Refresh, after_polls
 from sink_runner.model.status import State
@@ -71,8 +71,8 @@ def sink(site: Any, folder: Folder) -> Harness:
 def change(sink: Harness) -> Any:
     """Give the mapping other policies."""
     catalog = {name: CatalogColumn(name, "text", nullable=True) for name in ("id", "name", "city")}
-    plugin = registry.installed()["people"]
-    registry.load(plugin)
+    plugin = discovery.installed()["people"]
+    discovery.load(plugin)
     return lambda policies: remask(sink.parts, plugin, [plugin], catalog, policies)
 
 

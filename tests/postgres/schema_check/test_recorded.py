@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.masking.policy import load_policies
 from sink_runner.plugin import TableMapping
 from sink_runner.schema_check.derive import key_schema, read_shape, value_schema
@@ -19,9 +19,9 @@ PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.tom
 
 
 @pytest.fixture(params=PLUGINS)
-def plugin(request) -> registry.Plugin:
-    found = registry.installed()[request.param]
-    registry.load(found)
+def plugin(request) -> discovery.Plugin:
+    found = discovery.installed()[request.param]
+    discovery.load(found)
     return found
 
 
@@ -58,9 +58,9 @@ def test_every_mapping_is_read_from_them(plugin, mapping: TableMapping) -> None:
 
 
 def test_nothing_is_recorded_that_nobody_reads() -> None:
-    plugins = [registry.installed()[name] for name in PLUGINS]
+    plugins = [discovery.installed()[name] for name in PLUGINS]
     for found in plugins:
-        registry.load(found)
+        discovery.load(found)
     sources = {found.mapping.source for found in plugins if found.mapping is not None}
     names = {f"{source}-{part}.avsc" for source in sources for part in ("value", "key")}
     assert {path.name for path in FOLDER.iterdir()} == names

@@ -22,7 +22,7 @@ from sink_runner.config import Config
 from sink_runner.config.database import Database
 from sink_runner.config.dsn import Dsn
 from sink_runner.errors import AccessError, ConfigError
-from sink_runner.loading.registry import Plugin, Status
+from sink_runner.loading.discovery import Plugin, Status
 from sink_runner.model.status import State
 from sink_runner.plugin import Column, Lookup
 from sink_runner.runtime.mapping_thread import MappingThread

@@ -17,7 +17,7 @@ from sink_runner.batch import session
 from sink_runner.batch.session import Options, Report
 from sink_runner.config import Batch, Config, Database, DeadLetters, Kafka, Registry, Schema
 from sink_runner.config.dsn import Dsn
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 
 from ...support.type_shapes import (
     Shape,
@@ -98,9 +98,9 @@ class Databases:
         )
 
     def run(self, mapping: str) -> Report:
-        installed = registry.installed()
-        registry.load(installed[mapping])
-        plugins = registry.usable([installed[mapping]])
+        installed = discovery.installed()
+        discovery.load(installed[mapping])
+        plugins = discovery.usable([installed[mapping]])
         report = session.run(plugins[0], plugins, self.config, Options(full=True), wait=False)
         assert report is not None
         return report

@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 
 from sink_runner.errors import ConfigError, EventError
+from sink_runner.loading.discovery import new_manager
 from sink_runner.loading.hooks import Hooks
-from sink_runner.loading.registry import new_manager
 from sink_runner.plugin import Event, hookimpl
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sink_runner.loading.discovery import Plugin, check_together
 from sink_runner.loading.mapping_checks import (
     candidate_name,
     mapping_cycles,
@@ -13,7 +14,6 @@ from sink_runner.loading.mapping_checks import (
     name_faults,
     shared_candidates,
 )
-from sink_runner.loading.registry import Plugin, check_together
 from sink_runner.plugin import (
     Column,
     Constant,

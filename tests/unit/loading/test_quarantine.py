@@ -7,7 +7,7 @@ import pytest
 
 from sink_runner.config.reader import Reader
 from sink_runner.errors import ConfigError
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.loading.quarantine import may_be_global, require_usable, select_usable
 
 ROOT = Path(__file__).parents[3]
@@ -37,8 +37,8 @@ BROKEN = {
 
 
 def selected(*names: str):
-    plugins = {name: one for name, one in registry.installed().items() if name in names}
-    registry.load_selected(plugins, names, {}, Reader())
+    plugins = {name: one for name, one in discovery.installed().items() if name in names}
+    discovery.load_selected(plugins, names, {}, Reader())
     return plugins
 
 

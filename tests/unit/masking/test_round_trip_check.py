@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sink_runner.errors import PolicyError
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.masking.origins import NOT_READ
 from sink_runner.masking.policy import load_policies
 from sink_runner.masking.round_trip_check import faults, refuse_returns, returns, told
@@ -134,10 +134,10 @@ def test_what_is_shown_in_clear_may_come_home(folder):
 
 
 def test_no_pair_that_we_ship_does_it():
-    plugins = registry.installed()
+    plugins = discovery.installed()
     names = [path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml")]
     for name in names:
-        registry.load(plugins[name])
+        discovery.load(plugins[name])
     shipped = mappings_of(plugins[name] for name in names)
     assert len(shipped) == 12
     assert [told(way) for way in returns(shipped, load_policies(OWN))] == []
@@ -226,10 +226,10 @@ def put_together(name, plugins, policies):
 def test_the_mappings_do_not_start(site, policies):
     for name, (source, target) in {"out": (NORTH, SOUTH), "back": (SOUTH, NORTH)}.items():
         site.plugin(name, CODE.format(source=source, target=target))
-    installed = registry.installed()
+    installed = discovery.installed()
     plugins = [installed["out"], installed["back"]]
     for plugin in plugins:
-        registry.load(plugin)
+        discovery.load(plugin)
     for plugin in plugins:
         assert put_together(plugin.name, [plugin], policies).columns  # alone it may
         with pytest.raises(PolicyError, match="a masked value would overwrite a real one"):

@@ -11,7 +11,7 @@ import pytest
 from sink_runner.config import Config, Database, DeadLetters
 from sink_runner.config.dsn import Dsn
 from sink_runner.errors import ConfigError
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.masking.origins import NOT_READ
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
@@ -54,9 +54,9 @@ def parts(site) -> Callable[..., Any]:
     """Assemble the plugin `one`, with the others that are installed."""
 
     def build(*others: str, columns: int = 0) -> Any:
-        plugins = registry.installed()
+        plugins = discovery.installed()
         for name in ("one", *others):
-            registry.load(plugins[name])
+            discovery.load(plugins[name])
         usable = [plugins[name] for name in ("one", *others)]
         if columns:
             many = tuple(Column(f"c{number}") for number in range(columns))

@@ -22,7 +22,7 @@ from sink_runner.errors import (
     PolicyError,
     RetriableError,
 )
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.masking.policy import load_policies
 from sink_runner.model.status import Health, State
 from sink_runner.runtime import mapping_thread, runner
@@ -144,11 +144,11 @@ def test_whoever_does_not_finish_in_time_is_cancelled(
 
 def test_told_to_stop_while_a_database_does_not_answer_it_ends(site, settings: Any) -> None:
     site.mapping("waits")
-    plugins = registry.installed()
-    registry.load(plugins["waits"])
+    plugins = discovery.installed()
+    discovery.load(plugins["waits"])
     started = time.monotonic()
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    assert runner.run(settings, registry.usable([plugins["waits"]])) == 0
+    assert runner.run(settings, discovery.usable([plugins["waits"]])) == 0
     assert 0.5 <= time.monotonic() - started < 10
 
 
@@ -185,9 +185,9 @@ class Built:
     def plugins(self, *names: str) -> list[Any]:
         for name in names:
             self._site.mapping(name)
-        installed = registry.installed()
+        installed = discovery.installed()
         for name in names:
-            registry.load(installed[name])
+            discovery.load(installed[name])
         return [installed[name] for name in names]
 
     def until(self, holds: Callable[[], bool]) -> None:
@@ -338,8 +338,8 @@ def test_mapping_without_events_gets_no_thread(
 ) -> None:
     (one,) = built.plugins("one")
     site.nightly("two")
-    two = registry.installed()["two"]
-    registry.load(two)
+    two = discovery.installed()["two"]
+    discovery.load(two)
     built.until(lambda: built.ran == ["one"])
     assert runner.run(settings, [one, two]) == 0
     assert built.built == ["one"]

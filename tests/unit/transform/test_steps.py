@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import EventError, FatalError, PluginError, RetriableError, StepError
-from sink_runner.loading.registry import new_manager
+from sink_runner.loading.discovery import new_manager
 from sink_runner.plugin import Context, Verdict, hookimpl
 from sink_runner.transform.steps import Chain
 

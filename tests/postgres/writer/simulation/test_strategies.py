@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sink_runner.loading import registry
+from sink_runner.loading import discovery
 from sink_runner.plugin import (
     Action,
     Column,
@@ -86,8 +86,8 @@ BATCHES = st.lists(
 
 
 def declared(name: str) -> TableMapping:
-    plugin = registry.installed()[name]
-    registry.load(plugin)
+    plugin = discovery.installed()[name]
+    discovery.load(plugin)
     assert plugin.mapping is not None
     return plugin.mapping
 

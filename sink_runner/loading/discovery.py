@@ -1,7 +1,7 @@
 """Find plugins, decide which are on, load those, and build one plugin manager per mapping.
 
-A plugin that is off is not imported.  A fault of a plugin is recorded on it, so that the others
-can be used: `quarantine.select_usable` leaves it out, `usable` raises every fault at once.
+A plugin that is off is not imported. A fault of a plugin is recorded on it, so that the others can
+run: `quarantine.select_usable` leaves it out, `usable` raises every fault at once.
 """
 
 from __future__ import annotations
@@ -12,21 +12,24 @@ import inspect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any
 
 import pluggy
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from .. import hookspecs
 from ..config.reader import Reader, hint
 from ..errors import ConfigError, PluginError
 from ..plugin import PROJECT, TableMapping
 from .mapping_checks import mapping_cycles, mapping_faults, name_faults, shared_candidates
-from .requires import runner_fault
 
 FAMILY = "sink_runner.v"
 GROUP = f"{FAMILY}1"
 """The entry-point group; the plugin API's version is part of its name."""
+
+RUNNER = "sink-runner"
 
 RESERVED = frozenset({"enabled", "disabled", "*"})
 
@@ -221,6 +224,32 @@ def _check_claims(plugin: Plugin) -> None:
         raise PluginError(plugin.name, f"provided twice, by {both}")
     if dists[0] and (fault := runner_fault(dists[0])):
         raise PluginError(plugin.name, fault)
+
+
+def runner_fault(dist: Distribution) -> str | None:
+    """Return why the installed runner is not one that `dist` requires, None if it is.
+
+    pip checks this when it installs the plugin, but not when the runner is upgraded later.
+    """
+    try:
+        installed_version = version(RUNNER)
+    except PackageNotFoundError:
+        return None  # run from a source tree: there is no version to compare with
+    for text in dist.requires or ():
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            return f"has a requirement that pip cannot read, {text!r}: correct its metadata"
+        if canonicalize_name(requirement.name) != RUNNER:
+            continue
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue  # wanted by the plugin's tests, not by the plugin
+        if not requirement.specifier.contains(installed_version, prereleases=True):
+            return (
+                f"requires {text}, and this is {RUNNER} {installed_version}: install a version of "
+                "the plugin for it"
+            )
+    return None
 
 
 def _alone(plugin: Plugin, module: object) -> pluggy.PluginManager:

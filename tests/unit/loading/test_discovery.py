@@ -8,16 +8,15 @@ import pytest
 
 from sink_runner.config.reader import Reader
 from sink_runner.errors import ConfigError
-from sink_runner.loading import registry
-from sink_runner.loading.registry import Plugin, Status
-from sink_runner.loading.requires import runner_fault
+from sink_runner.loading import discovery
+from sink_runner.loading.discovery import Plugin, Status, runner_fault
 
 HOOKS = "from sink_runner.plugin import hookimpl\n"
 
 
 def loaded(name: str, table: dict[str, Any] | None = None) -> Plugin:
-    plugin = registry.installed()[name]
-    registry.load(plugin, table, Reader({"PIN": "4711"}))
+    plugin = discovery.installed()[name]
+    discovery.load(plugin, table, Reader({"PIN": "4711"}))
     return plugin
 
 
@@ -34,7 +33,7 @@ def faults(name: str, table: dict[str, Any] | None = None) -> str:
 def test_installed_plugins_are_listed_by_name_without_import(site):
     for name in ("quinces", "apples", "pears"):
         site.mapping(name)
-    names = [name for name in registry.installed() if name in ("quinces", "apples", "pears")]
+    names = [name for name in discovery.installed() if name in ("quinces", "apples", "pears")]
     assert names == ["apples", "pears", "quinces"]
     assert not any(map(site.was_imported, names))
 
@@ -87,7 +86,7 @@ KNOWN = ("apples", "pears")
     ],
 )
 def test_off_beats_on(enabled, disabled, on):
-    assert registry.select(KNOWN, enabled, disabled) == on
+    assert discovery.select(KNOWN, enabled, disabled) == on
 
 
 @pytest.mark.parametrize(
@@ -100,13 +99,13 @@ def test_off_beats_on(enabled, disabled, on):
 )
 def test_a_name_that_is_not_installed_refuses_to_start(enabled, disabled, message):
     with pytest.raises(ConfigError) as caught:
-        registry.select(KNOWN, enabled, disabled)
+        discovery.select(KNOWN, enabled, disabled)
     assert str(caught.value) == message
 
 
 def test_all_wrong_names_are_told_at_once():
     with pytest.raises(ConfigError) as caught:
-        registry.select(KNOWN, ["aples"], ["pear"])
+        discovery.select(KNOWN, ["aples"], ["pear"])
     assert len(str(caught.value).splitlines()) == 2
 
 
@@ -200,13 +199,13 @@ def test_settings_for_a_plugin_that_takes_none_break_it(site):
 def test_settings_for_a_name_that_looks_like_a_plugin_are_refused(site):
     site.mapping("apples")
     with pytest.raises(ConfigError, match="did you mean 'apples'"):
-        registry.load_selected(registry.installed(), [], {"aples": {}}, Reader())
+        discovery.load_selected(discovery.installed(), [], {"aples": {}}, Reader())
 
 
 def test_settings_for_a_plugin_that_is_off_are_left_alone(site):
     site.mapping("apples")
-    plugins = registry.installed()
-    registry.load_selected(plugins, [], {"apples": {"any": 1}, "unheard-of": {}}, Reader())
+    plugins = discovery.installed()
+    discovery.load_selected(plugins, [], {"apples": {"any": 1}, "unheard-of": {}}, Reader())
     assert plugins["apples"].errors == []
 
 
@@ -232,6 +231,8 @@ def test_settings_for_a_plugin_that_is_off_are_left_alone(site):
         ('sink-runner>=9; extra == "testing"', True),
         ("sink-runner", True),
         ("pluggy>=99", True),
+        ('sink-runner>=9; python_version < "3"', True),
+        ("sink-runner>=one", False),
     ],
 )
 def test_the_runner_is_held_against_what_the_plugin_requires(site, requires, met):
@@ -244,7 +245,10 @@ def test_the_runner_is_held_against_what_the_plugin_requires(site, requires, met
 def test_a_plugin_for_another_runner_is_broken_and_not_imported(site):
     site.distribution("sink-runner", "1.4")
     site.plugin("apples", "raise RuntimeError", requires="sink-runner>=2,<3")
-    assert faults("apples") == "requires sink-runner >=2,<3, and this is 1.4"
+    assert faults("apples") == (
+        "requires sink-runner>=2,<3, and this is sink-runner 1.4: install a version of the plugin "
+        "for it"
+    )
 
 
 # -- several plugins ---------------------------------------------------------------------------
@@ -254,15 +258,15 @@ def together(site, *ways: tuple[str, str, str]) -> dict[str, Plugin]:
     for name, source, target in ways:
         site.mapping(name, f"{source}.public.t", f"{target}.public.t")
     names = [name for name, _, _ in ways]
-    plugins = {name: plugin for name, plugin in registry.installed().items() if name in names}
-    registry.load_selected(plugins, names, {}, Reader())
+    plugins = {name: plugin for name, plugin in discovery.installed().items() if name in names}
+    discovery.load_selected(plugins, names, {}, Reader())
     return plugins
 
 
 def test_two_plugins_with_the_same_source_and_target_are_refused(site):
     plugins = together(site, ("apples", "a", "b"), ("pears", "a", "b"))
     with pytest.raises(ConfigError) as caught:
-        registry.usable(plugins.values())
+        discovery.usable(plugins.values())
     assert str(caught.value).splitlines() == [
         "plugin 'apples': a.public.t -> b.public.t is also mapped by pears",
         "plugin 'pears': a.public.t -> b.public.t is also mapped by apples",
@@ -271,12 +275,12 @@ def test_two_plugins_with_the_same_source_and_target_are_refused(site):
 
 def test_one_source_may_have_several_targets(site):
     plugins = together(site, ("apples", "a", "b"), ("pears", "a", "c"))
-    assert [plugin.name for plugin in registry.usable(plugins.values())] == ["apples", "pears"]
+    assert [plugin.name for plugin in discovery.usable(plugins.values())] == ["apples", "pears"]
 
 
 def test_two_mappings_may_oppose_each_other(site):
     plugins = together(site, ("apples", "a", "b"), ("pears", "b", "a"), ("plums", "b", "c"))
-    assert len(registry.usable(plugins.values())) == 3
+    assert len(discovery.usable(plugins.values())) == 3
 
 
 def test_a_cycle_of_three_mappings_is_refused_and_named(site):
@@ -288,8 +292,8 @@ def test_a_cycle_of_three_mappings_is_refused_and_named(site):
 def test_a_plugin_that_is_off_takes_no_part_in_clashes(site):
     for name in ("apples", "pears"):
         site.mapping(name, "a.b.c", "d.e.f")
-    plugins = registry.installed()
-    registry.load_selected(plugins, ["apples"], {}, Reader())
+    plugins = discovery.installed()
+    discovery.load_selected(plugins, ["apples"], {}, Reader())
     assert plugins["apples"].errors == []
 
 
@@ -306,7 +310,7 @@ def test_a_chain_calls_first_the_owner_then_globals_by_name_then_built_ins(site)
     site.plugin("built-in", HOOKS + FILTER.format(how="", name="built-in"))
     plugins = {name: loaded(name) for name in ("apples", "other", "zebra", "yak", "ant")}
     builtin = loaded("built-in")
-    manager = registry.manager_for(
+    manager = discovery.manager_for(
         plugins["apples"], plugins.values(), [("built-in", builtin.module)]
     )
     order = manager.hook.sink_filter(event=None, ctx=None)
