@@ -15,6 +15,7 @@ PAGES = {
     "errors": operation.errors_page,
     "tables": operation.tables_page,
     "make": operation.make_page,
+    "packages": operation.packages_page,
 }
 
 

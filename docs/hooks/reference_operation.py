@@ -1,10 +1,11 @@
-"""Reference of metrics, log events, errors, control tables and Makefile targets."""
+"""Reference of metrics, log events, errors, control tables, Makefile targets and packages."""
 
 import ast
 import inspect
 import re
 import tomllib
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 from typing import NamedTuple
 
@@ -216,3 +217,33 @@ def make_page() -> str:
         "Makefile targets",
         table(("command", "what it does"), ((f"`make {name}`", what) for name, what in targets)),
     )
+
+
+# -- packages --------------------------------------------------------------------------------------
+
+
+def layers() -> list[list[str]]:
+    """Return the packages and modules of each layer, the highest first, as `setup.cfg` has them."""
+    parser = ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    text = parser["importlinter:contract:layers"]["layers"]
+    return [[name.strip() for name in line.split("|")] for line in text.strip().splitlines()]
+
+
+def packages_page() -> str:
+    rows = [
+        (str(number), f"`{name}`", _summary(name))
+        for number, names in enumerate(layers(), start=1)
+        for name in names
+    ]
+    return page(
+        "Packages",
+        "A package or module of `sink_runner` imports only those of layers with a higher number.",
+        table(("layer", "package", "what it does"), rows),
+    )
+
+
+def _summary(name: str) -> str:
+    path = ROOT / "sink_runner" / name
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return sentence(ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))))

@@ -122,6 +122,11 @@ def test_make_targets_are_in_the_reference(pages) -> None:
     assert rows(pages["make"]) == {f"make {target}" for target in phony.split()}
 
 
+def test_packages_are_in_the_reference(pages) -> None:
+    packages = {path.parent.name for path in ROOT.glob("sink_runner/*/__init__.py")}
+    assert packages <= set(re.findall(r"^\| \d+ \| `(\w+)` \| \S", pages["packages"], re.MULTILINE))
+
+
 def test_alerts_and_dead_letter_classes_have_runbooks() -> None:
     alerts = {rule["alert"] for group in ALERTS["groups"] for rule in group["rules"]}
     classes = {

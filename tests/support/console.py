@@ -1,0 +1,65 @@
+"""The console blocks of the documentation: which a test runs, and running them."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_BLOCK = re.compile(
+    r"(?:^<!-- not run: (?P<reason>[^>]+) -->\n)?^```(?:console|sh|bash)\n(?P<text>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
+)
+_FILE = re.compile(r"(?:in|is\n?) ?`([\w.-]+)`[^\n]*(?:\n[^\n]+)?:\n\n```\w+\n(.*?)```", re.DOTALL)
+_MARK = "-- end of command"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A console block, and the reason if it is not to be run."""
+
+    text: str
+    reason: str | None
+
+    def commands(self) -> Iterator[tuple[str, str]]:
+        """Yield each command with the output that the page shows below it."""
+        for part in re.split(r"^\$ ", self.text, flags=re.MULTILINE)[1:]:
+            lines = part.splitlines(keepends=True)
+            end = next(n for n, line in enumerate(lines) if not line.endswith("\\\n")) + 1
+            yield "".join(lines[:end]), "".join(lines[end:])
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    return [Block(found["text"], found["reason"]) for found in _BLOCK.finditer(text)]
+
+
+def files(page: Path) -> dict[str, str]:
+    """The files that a page asks for, by name."""
+    return dict(_FILE.findall(page.read_text(encoding="utf-8")))
+
+
+def run(page: Path, folder: Path, environment: Mapping[str, str]) -> None:
+    """Run a page's blocks in one shell; a command that fails, or prints something else, fails."""
+    steps = [step for block in blocks(page) if not block.reason for step in block.commands()]
+    script = "".join(f"{command}echo '{_MARK}'\n" for command, _ in steps)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    outputs = done.stdout.split(f"{_MARK}\n")
+    assert done.returncode == 0, f"{steps[len(outputs) - 1][0]}{outputs[-1]}"
+    for (command, expected), output in zip(steps, outputs, strict=False):
+        assert matches(expected, output), f"$ {command}{output}"
+
+
+def matches(expected: str, output: str) -> bool:
+    """Whether an output is the one of the page: an ellipsis is any text, and no line any output."""
+    pattern = ".*".join(re.escape(part.strip()) for part in expected.split("…"))
+    return not expected or re.fullmatch(pattern, output.strip(), re.DOTALL) is not None
