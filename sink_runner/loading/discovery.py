@@ -35,7 +35,7 @@ RESERVED = frozenset({"enabled", "disabled", "*"})
 
 
 class Status(enum.StrEnum):
-    """What became of an installed plugin."""
+    """State of an installed plugin."""
 
     ON = "on"
     OFF = "off"
@@ -99,8 +99,8 @@ def installed() -> dict[str, Plugin]:
 def select(names: Iterable[str], enabled: Iterable[str], disabled: Iterable[str]) -> set[str]:
     """Return the names that are on.  ``*`` means every installed plugin; off beats on.
 
-    A name that is not installed is an error where it is turned on, and where it is turned
-    off if it looks like one that is installed: someone believes that a flow is off.
+    A name that is not installed is an error where it is turned on. Where it is turned off, it is an
+    error if it resembles an installed one: a flow that you believe to be off would run.
     """
     known, on, off = set(names), set(enabled), set(disabled)
     faults = [
@@ -130,7 +130,7 @@ def load(
     try:
         _check_claims(plugin)
         module = plugin.entry_points[0].load()
-        pm = _alone(plugin, module)
+        pm = _manager_of(plugin, module)
         plugin.hooks = tuple(sorted(caller.name for caller in pm.get_hookcallers(module) or ()))
         plugin.mapping = _mapping(plugin, pm)
         plugin.config_class = _config_class(plugin, pm)
@@ -154,7 +154,7 @@ def load_selected(
     tables: Mapping[str, Mapping[str, Any]],
     reader: Reader,
 ) -> None:
-    """Load the plugins named, then check what only shows when they are seen together."""
+    """Load the named plugins, then check each against the others."""
     for name in sorted(tables.keys() - plugins.keys()):
         if close := hint(name, plugins):
             raise ConfigError(f"[plugins.{name}]: no such plugin is installed{close}")
@@ -164,7 +164,7 @@ def load_selected(
 
 
 def check_together(plugins: Iterable[Plugin]) -> None:
-    """Record on each plugin where its mapping clashes with another's."""
+    """Record on each plugin the conflicts of its mapping with those of others."""
     mappings = {plugin: plugin.mapping for plugin in plugins if plugin.mapping is not None}
     by_name = {plugin.name: plugin for plugin in mappings}
     ways: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -184,13 +184,12 @@ def check_together(plugins: Iterable[Plugin]) -> None:
             )
     edges = {way: owners[0] for way, owners in ways.items()}
     for tables in mapping_cycles(edges):
-        around = list(zip(tables, [*tables[1:], tables[0]], strict=True))
-        members = [edges[way] for way in around]
+        members = [edges[way] for way in zip(tables, [*tables[1:], tables[0]], strict=True)]
         path = " -> ".join([*tables, tables[0]])
         for name in members:
             by_name[name].fail(
-                f"the mappings {', '.join(members)} form a cycle, {path}: changes would go "
-                "round for ever; only two mappings may oppose each other"
+                f"the mappings {', '.join(members)} form a cycle, {path}: changes would "
+                "circulate for ever; only two mappings may oppose each other"
             )
 
 
@@ -252,7 +251,7 @@ def runner_fault(dist: Distribution) -> str | None:
     return None
 
 
-def _alone(plugin: Plugin, module: object) -> pluggy.PluginManager:
+def _manager_of(plugin: Plugin, module: object) -> pluggy.PluginManager:
     if inspect.isclass(module):
         raise PluginError(plugin.name, "the entry point is a class; point it at an instance")
     pm = new_manager()
@@ -313,10 +312,10 @@ def new_manager() -> pluggy.PluginManager:
 def manager_for(
     owner: Plugin, others: Iterable[Plugin], builtins: Iterable[tuple[str, object]] = ()
 ) -> pluggy.PluginManager:
-    """Return a manager that holds `owner`, the global plugins among `others`, and the built-ins.
+    """Return a manager of `owner`, the global plugins among `others`, and the built-ins.
 
-    pluggy calls the last registered first: so the owner, the globals by name, the built-ins,
-    but for what asks for ``tryfirst`` or ``trylast``.
+    pluggy calls the last registered first: the owner, the global plugins by name, the built-ins,
+    unless a hook declares ``tryfirst`` or ``trylast``.
     """
     pm = new_manager()
     for name, module in builtins:

@@ -1,4 +1,4 @@
-"""The hooks that run once a batch or once a worker: ordinary pluggy calls."""
+"""The hooks that run once for a batch or a worker, as ordinary pluggy calls."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ..plugin import Context, Event
 
 
 class Hooks:
-    """One mapping's batch and lifecycle hooks.  What runs after a commit can't undo it, so
-    its faults are logged and that is all."""
+    """One mapping's batch and lifecycle hooks. A hook that runs after a commit cannot undo it, so
+    its faults are only logged."""
 
     def __init__(self, manager: pluggy.PluginManager, contexts: Mapping[str, Context]) -> None:
         self._manager = manager
         self._contexts = contexts
         self._log = structlog.get_logger()
-        self._asleep: set[str] = set()
-        """Plugins whose startup was not called yet."""
+        self._not_started: set[str] = set()
+        """Plugins whose sink_startup was not called yet."""
 
     def startup(self) -> None:
         starting = self._implementations("sink_startup")
-        self._asleep = {impl.plugin_name for impl in starting}
+        self._not_started = {impl.plugin_name for impl in starting}
         for impl in starting:
-            self._asleep.discard(impl.plugin_name)
+            self._not_started.discard(impl.plugin_name)
             try:
                 self._call(impl)
             except (ConfigError, FatalError, KeyboardInterrupt):
@@ -39,23 +39,22 @@ class Hooks:
                 ) from fault
 
     def shutdown(self) -> None:
-        self._quietly("sink_shutdown", but=self._asleep)
+        self._call_all("sink_shutdown", except_for=self._not_started)
 
     def committed(self, changes: int) -> None:
-        self._quietly("sink_batch_committed", changes=changes)
+        self._call_all("sink_batch_committed", changes=changes)
 
     def failed(self, error: EventError, event_of: Callable[[], Event | None]) -> None:
-        """Tell of a dead letter; `event_of` gives its event, and is called if a plugin asks."""
-        asked = any("event" in one.argnames for one in self._implementations("sink_event_failed"))
+        """Report a dead letter; `event_of` returns its event, and is called if a hook takes it."""
         event = None
-        if asked:
+        if any("event" in one.argnames for one in self._implementations("sink_event_failed")):
             with suppress(RetriableError):  # the registry does not answer
                 event = event_of()
-        self._quietly("sink_event_failed", event=event, error=error)
+        self._call_all("sink_event_failed", event=event, error=error)
 
-    def _quietly(self, name: str, but: Collection[str] = (), **arguments: object) -> None:
+    def _call_all(self, name: str, except_for: Collection[str] = (), **arguments: object) -> None:
         for impl in self._implementations(name):
-            if impl.plugin_name in but:
+            if impl.plugin_name in except_for:
                 continue
             try:
                 self._call(impl, **arguments)

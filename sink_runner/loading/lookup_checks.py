@@ -1,4 +1,4 @@
-"""What the lookups of a `TableMapping` can be found wrong in before any database is asked."""
+"""Check the lookups of a `TableMapping` without a database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def lookup_faults(mapping: TableMapping) -> Iterator[str]:
     key = mapping.derived.key if mapping.derived else mapping.key
     keyed = [column.name for column in mapping.columns if column.lookups and column.name in key]
     if keyed and mapping.query is None:  # what a query leaves out is known by the target's own key
-        yield from _departures(mapping, ", ".join(keyed))
+        yield from _removals(mapping, ", ".join(keyed))
 
 
 def _column(column: Column) -> Iterator[str]:
@@ -26,7 +26,7 @@ def _column(column: Column) -> Iterator[str]:
     if together and not (column.lookups or column.convert):
         yield f"{at}: all_of() makes a tuple, so it needs a lookup"
     if column.convert is not None:
-        return  # what it returns, and so how many arrays there are, nobody can tell
+        return  # its result is unknown, and with it the number of arrays
     arrays = [len(column.sources) if together else 1, *(1 for _ in column.lookups[1:])]
     for lookup, wanted in zip(column.lookups, arrays, strict=False):
         taken = lookup.query.count("%s")
@@ -34,8 +34,8 @@ def _column(column: Column) -> Iterator[str]:
             yield f"{at}: the lookup's query takes {taken} arrays and is given {wanted}"
 
 
-def _departures(mapping: TableMapping, keyed: str) -> Iterator[str]:
-    """A departure is not looked up: what its row was found by may have changed since."""
+def _removals(mapping: TableMapping, keyed: str) -> Iterator[str]:
+    """The row of a removal is not looked up: the values of its lookup may have changed since."""
     for name in ("on_delete", "on_remove", "on_rekey"):
         action = getattr(mapping, name)
         if not isinstance(action, Ignore | None):

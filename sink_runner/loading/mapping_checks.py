@@ -1,4 +1,4 @@
-"""What a `TableMapping` can be found wrong in before any database is asked."""
+"""Check a `TableMapping` without a database."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from .lookup_checks import lookup_faults
 
 _PAIR = 2
 _NAME_BYTES = 200
-"""With prefixes, what PostgreSQL takes as the name of a replication origin."""
+"""With a prefix, the longest name of a replication origin in PostgreSQL."""
 _IDENTIFIER_BYTES = 63
-"""What PostgreSQL keeps of an identifier; it cuts off the rest in silence."""
+"""The longest identifier of PostgreSQL, which truncates a longer one without an error."""
 
 
 def mapping_faults(mapping: TableMapping) -> list[str]:
     """Return every fault of the declaration, in the order in which its fields are declared."""
-    # Where the shapes are wrong, all further checks would be about characters of a string.
+    # With a string in place of a tuple, all further checks would be about its characters.
     if shapes := list(_shapes(mapping)):
         return shapes
     return [
@@ -55,7 +55,7 @@ def mapping_faults(mapping: TableMapping) -> list[str]:
 
 
 def name_faults(name: str) -> Iterator[str]:
-    """What is wrong with the name of a mapping, which names rows and tables of the runner's."""
+    """Describe faults of a mapping's name, which is part of names of the runner's own tables."""
     size = len(name.encode())
     if size > _NAME_BYTES:
         yield (
@@ -65,7 +65,7 @@ def name_faults(name: str) -> Iterator[str]:
 
 
 def shared_candidates(mappings: Mapping[str, TableMapping]) -> Iterator[tuple[str, list[str]]]:
-    """Candidate tables that several mappings would share, each with these mappings."""
+    """Yield the candidate tables that several mappings would share, each with these mappings."""
     owners: dict[str, list[str]] = {}
     for name, mapping in sorted(mappings.items()):
         if mapping.derived is not None:
@@ -238,10 +238,10 @@ def _contested(mapping: TableMapping) -> Iterator[str]:
     if mapping.conflict.strategy not in (Strategy.NEWEST_WINS, Strategy.MERGE_CHANGED):
         yield f"conflict_detection: {mapping.conflict.strategy.value} leaves nothing to contest"
     if mapping.derived is not None:
-        yield "conflict_detection: rows that are derived from candidates are nobody else's"
+        yield "conflict_detection: no other writer may change rows that are derived from candidates"
     if not mapping.needs_before_image:
         yield (
-            "conflict_detection asks what the row was before the change: set "
+            "conflict_detection compares with the row before the change: set "
             "needs_before_image=True and give the source table REPLICA IDENTITY FULL"
         )
 

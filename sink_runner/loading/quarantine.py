@@ -17,7 +17,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from .discovery import Plugin, Status
 
-_WAYS_OUT = (
+_REMEDY = (
     "repair it, or turn it off with [plugins] disabled, SINK_PLUGINS_OFF or --without, or "
     "uninstall it"
 )
@@ -70,10 +70,10 @@ def require_usable(plugin: Plugin, plugins: Iterable[Plugin]) -> list[Plugin]:
 
 
 def may_be_global(plugin: Plugin) -> bool:
-    """Tell whether a plugin that cannot be loaded may have hooks that join every mapping.
+    """Whether a plugin that cannot be loaded may have hooks that join every mapping.
 
     The plugin's source code is read, not imported: it is a mapping if it declares `sink_mapping`.
-    Where that cannot be found out, the answer is True.
+    Where the source cannot be found, the answer is True.
     """
     if plugin.mapping is not None or "sink_mapping" in plugin.hooks:
         return False
@@ -86,7 +86,7 @@ def _blocks(plugin: Plugin) -> str:
     fault = "; ".join(plugin.errors)
     return (
         f"global plugin {plugin.name!r} cannot be loaded ({fault}); it takes part in every "
-        f"mapping, so no mapping runs without it: {_WAYS_OUT}"
+        f"mapping, so no mapping runs without it: {_REMEDY}"
     )
 
 

@@ -131,7 +131,7 @@ def test_one_that_waits_for_a_person_is_recorded_once(contested: Any) -> None:
         ({"needs_before_image": False}, "needs_before_image=True"),
         (
             {"derived": Derived(key=("id",), group=("id",), select="{candidates}")},
-            "nobody else's",
+            "no other writer",
         ),
     ],
 )
