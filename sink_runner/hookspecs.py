@@ -13,7 +13,7 @@ import pluggy
 import psycopg
 
 from .errors import EventError
-from .plugin import PROJECT, Changes, Context, Event, Row, TableMapping, Verdict
+from .plugin import PROJECT, Changes, Context, Event, HttpApi, Row, TableMapping, Verdict
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 
@@ -25,6 +25,16 @@ def sink_mapping() -> TableMapping:
     """Declare the table mapping that this plugin serves.
 
     A plugin without this hook is global: its hooks join every mapping's chain.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def sink_api() -> HttpApi:
+    """Declare routes of `sink-runner api`: events to publish, masked queries to answer.
+
+    A plugin with this hook is not global.  Without a mapping it has no other hook than
+    `sink_config`.
     """
     raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""The ASGI application: the operations behind the gate, the health of the parts, the page."""
+"""The ASGI application: the operations behind authentication, the health of the parts, the page."""
 
 from __future__ import annotations
 
@@ -13,17 +13,13 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from .auth_middleware import PROTECTED, Gate
+from .auth_middleware import PROTECTED, AuthMiddleware
 from .operations import callbacks, reads
 from .page import page
 from .problems import ProblemDetails, handle
 from .readiness import Readiness
 from .services import Services
 
-_DESCRIPTION = """\
-Callbacks of the forecast service and of the models that raise alerts, and reads of the warehouse
-on demand. Every call needs an API key or a bearer token, and a scope; every answer that leaves
-the warehouse is masked for the caller's group. Errors are problem details (RFC 9457)."""
 _SECURITY = {
     "ApiKey": {
         "type": "apiKey",
@@ -54,7 +50,7 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(
         title="sink-runner",
         version=version("sink-runner"),
-        description=_DESCRIPTION,
+        description=services.routes.description,
         lifespan=lifespan,
         docs_url=None,  # these two load their scripts from a server of somebody else's
         redoc_url=None,
@@ -63,7 +59,7 @@ def create_app(services: Services) -> FastAPI:
     )
     handle(app)
     app.add_middleware(
-        Gate,
+        AuthMiddleware,
         callers=services.callers,
         rates=services.rates,
         byte_rates=services.byte_rates,

@@ -18,7 +18,7 @@ _TOKEN_THREADS = 4
 """Of their own: tokens of strangers make threads wait for the issuer, and callbacks must not."""
 
 
-class Gate:
+class AuthMiddleware:
     """ASGI middleware; a framework would parse the body of a stranger first."""
 
     def __init__(

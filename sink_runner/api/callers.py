@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..config.api import Api, Client, Scope
+from ..config.api import Api, Client
 from .keys import hash_key
 from .problems import forbidden, unauthorized
 from .tokens import Tokens
@@ -19,12 +19,12 @@ class Caller:
     """Who was let in, and what for."""
 
     name: str
-    scopes: frozenset[Scope]
+    scopes: frozenset[str]
     group: str
 
-    def need(self, scope: Scope) -> None:
+    def need(self, scope: str) -> None:
         if scope not in self.scopes:
-            raise forbidden(f"the caller has no scope {scope.value}")
+            raise forbidden(f"the caller has no scope {scope}")
 
 
 class Callers:
@@ -72,8 +72,5 @@ def _scopes(claims: Mapping[str, object]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _caller(name: str, client: Client, scopes: object) -> Caller:
-    assert isinstance(scopes, (frozenset, tuple))
-    return Caller(
-        name=name, scopes=frozenset(client.scopes) & frozenset(scopes), group=client.group
-    )
+def _caller(name: str, client: Client, scopes: Iterable[str]) -> Caller:
+    return Caller(name=name, scopes=frozenset(client.scopes) & set(scopes), group=client.group)

@@ -11,24 +11,16 @@ import io
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import fastavro
+from pydantic_core import to_jsonable_python
 
 from ..model.envelope import PLACEHOLDER
-from ..plugin import Table
+from ..plugin import CapturedColumn, Table
 
 _CONNECTOR = "callback"
-
-
-@dataclass(frozen=True, slots=True)
-class WireColumn:
-    """A column of the captured table; `kind` is one of `KINDS`."""
-
-    name: str
-    kind: str
-    nullable: bool = False
 
 
 def _named(name: str) -> dict[str, Any]:
@@ -45,7 +37,24 @@ KINDS: Mapping[str, Any] = {
 }
 
 
-def key_schema(table: Table, column: WireColumn) -> str:
+def encode(column: CapturedColumn, value: Any) -> Any:
+    """A value of a model as Debezium writes it in the column."""
+    if value is None:
+        return None
+    match column.kind:
+        case "json":
+            plain = to_jsonable_python(value)
+            return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+        case "decimal":
+            number = Decimal(str(value))
+            if column.scale is not None:
+                number = number.quantize(Decimal(1).scaleb(-column.scale), ROUND_HALF_UP)
+            return str(number)
+        case _:
+            return value
+
+
+def key_schema(table: Table, column: CapturedColumn) -> str:
     return _text(
         {
             "type": "record",
@@ -58,7 +67,7 @@ def key_schema(table: Table, column: WireColumn) -> str:
 
 
 def value_schema(
-    table: Table, columns: Sequence[WireColumn], placeholder: str | None = None
+    table: Table, columns: Sequence[CapturedColumn], placeholder: str | None = None
 ) -> str:
     """The schema of an event; `placeholder` is what Debezium's transform states in its own."""
     stated = {"connect.parameters": {PLACEHOLDER: placeholder}} if placeholder else {}

@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from ..postgres.migrations import migrate
 from .keys import digest
 from .problems import ProblemError, unavailable
-from .requests import Accepted
+from .responses import Accepted
 
 _UNSETTLED_SECONDS = 30.0
 """Beyond the time that publishing may take, a claim belongs to a process that died."""
@@ -47,7 +47,7 @@ class Request(NamedTuple):
     body: bytes
 
 
-class Remembered:
+class IdempotencyStore:
     """The table of answered requests; threads share it."""
 
     def __init__(

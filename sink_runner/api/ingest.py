@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
 from ..config.api import Api
 from ..errors import SinkError
-from .callbacks import Flow, Item
-from .debezium_envelope import envelope, framed, key_schema, parsed, value_schema
+from ..plugin import EventRoute, Table
+from .debezium_envelope import encode, envelope, framed, key_schema, parsed, value_schema
 from .problems import invalid, too_large, unavailable
 from .publisher import Publisher
-from .requests import Accepted
+from .responses import Accepted
 from .subjects import Subjects
 
+Row = Mapping[str, Any]
 
-class Intake:
-    """The way of a callback from a valid item to Kafka; threads share it."""
+
+class EventIngest:
+    """Brings valid items to Kafka; threads share it."""
 
     def __init__(
         self,
@@ -36,56 +38,58 @@ class Intake:
         self._parsed: dict[str, Any] = {}
         self._version = version("sink-runner")
 
-    def accept(self, flow: Flow[Item], items: Sequence[Item], *, place: str) -> list[Accepted]:
+    def accept(self, route: EventRoute, items: Sequence[Any], *, place: str) -> list[Accepted]:
         """Publish the items and return when all are durable, else raise a problem.
 
         `place` is where an item stands in the request, for what is wrong with it: `{}` is its
         number.
         """
-        self._check_times(flow, items, place)
-        records = self._encoded(flow, items)
-        places = self._publisher.publish(flow.topic, records)
+        topic = Table.parse(route.table).topic
+        rows = [
+            {one.name: encode(one, getattr(item, one.name, None)) for one in route.columns}
+            for item in items
+        ]
+        self._check_times(route, rows, place)
+        records = self._encoded(route, rows)
+        places = self._publisher.publish(topic, records)
         if None in places:
             done = [at for at, place in enumerate(places) if place is not None]
             raise unavailable("Kafka", published=done)
         return [
-            Accepted(topic=flow.topic, partition=place.partition, offset=place.offset)
+            Accepted(topic=topic, partition=place.partition, offset=place.offset)
             for place in places
             if place is not None
         ]
 
-    def _encoded(self, flow: Flow[Item], items: Sequence[Item]) -> list[tuple[bytes, bytes]]:
+    def _encoded(self, route: EventRoute, rows: Sequence[Row]) -> list[tuple[bytes, bytes]]:
         """All records or a problem: nothing is published before the last is known to be good."""
+        table, key = Table.parse(route.table), route.columns[0]
         try:
             # Whoever made the newest key schema, Debezium or we, its id is in every key.
-            key_id, key_text = self._subjects.newest(
-                f"{flow.topic}-key", key_schema(flow.table, flow.key)
-            )
+            key_id, key_text = self._subjects.newest(f"{table.topic}-key", key_schema(table, key))
             value_id, value_text = self._subjects.exactly(
-                f"{flow.topic}-value",
-                value_schema(flow.table, flow.columns, self._placeholder_of(flow.table.database)),
+                f"{table.topic}-value",
+                value_schema(table, route.columns, self._placeholder_of(table.database)),
             )
         except SinkError:
             raise unavailable("the schema registry") from None
         key_avro, value_avro = self._avro(key_text), self._avro(value_text)
         records = []
-        for item in items:
-            row = flow.row(item)
-            key = framed(key_id, key_avro, {flow.key.name: row[flow.key.name]})
-            value = framed(value_id, value_avro, envelope(flow.table, row, self._version))
+        for row in rows:
+            value = framed(value_id, value_avro, envelope(table, row, self._version))
             if len(value) > self._api.max_record_bytes:
                 raise too_large(f"an event has at most {self._api.max_record_bytes} bytes")
-            records.append((key, value))
+            records.append((framed(key_id, key_avro, {key.name: row[key.name]}), value))
         return records
 
-    def _check_times(self, flow: Flow[Item], items: Sequence[Item], place: str) -> None:
+    def _check_times(self, route: EventRoute, rows: Sequence[Row], place: str) -> None:
         """A time far ahead would beat every true one until it comes."""
         latest = datetime.now(UTC) + timedelta(seconds=self._api.max_ahead_seconds)
-        name = next(column.name for column in flow.columns if column.kind == "timestamp")
+        name = next((one.name for one in route.columns if one.kind == "timestamp"), None)
         late = [
             at
-            for at, item in enumerate(items)
-            if datetime.fromisoformat(flow.moment(item)) > latest
+            for at, row in enumerate(rows)
+            if name and row[name] and datetime.fromisoformat(row[name]) > latest
         ]
         if late:
             raise invalid(

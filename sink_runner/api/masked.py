@@ -1,4 +1,4 @@
-"""Reads of the warehouse, masked for the group of whoever asks.
+"""Queries of a database, masked for the caller's group.
 
 Which column a value comes from is not ours to say: PostgreSQL tells it for every column of an
 answer, whatever it is called there.  What comes from no column, such as an expression, has no
@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from importlib.resources import files
 from math import isfinite
 from typing import Any
 
@@ -35,16 +34,16 @@ Steps = tuple[tuple[str, MaskFunction | None], ...]
 
 
 class MaskedQuery:
-    """One query of one id; its columns' masks are looked up once for each group and policies."""
+    """One query; its columns' masks are looked up once for each group and policies."""
 
     def __init__(
         self,
-        name: str,
+        sql: str,
         database: str,
         policies: Callable[[], Policies],
         pool: ConnectionPool[psycopg.Connection],
     ) -> None:
-        self._sql = files(__package__).joinpath("sql", f"{name}.sql").read_bytes()
+        self._sql = sql.encode()
         self._database = database
         self._policies = policies
         self._pool = pool
@@ -53,13 +52,13 @@ class MaskedQuery:
         self._categories: dict[str, str] = {}
         self._steps: dict[str, tuple[Policies, Steps]] = {}
 
-    def rows(self, wanted: str, group: str) -> list[dict[str, Any]]:
-        """The rows under an id as `group` may see them; a missing policy refuses them all."""
+    def rows(self, parameters: Mapping[str, Any], group: str) -> list[dict[str, Any]]:
+        """The rows as `group` may see them; a missing policy refuses them all."""
         try:
             with self._pool.connection() as connection:
                 cursor = connection.cursor()
                 load_any_moment(cursor)
-                found = cursor.execute(self._sql, {"id": wanted}).fetchall()
+                found = cursor.execute(self._sql, parameters).fetchall()
                 steps = self._steps_for(connection, cursor, group)
         except StalePoliciesError:
             raise unavailable("the source of the masking policies", seconds=60) from None

@@ -1,18 +1,17 @@
-"""The operations: what each takes, what it answers, and what its caller must be allowed."""
+"""The operations of the routes: what each takes, what it answers, which scope it needs."""
 
 from collections.abc import Callable, Sequence
+from inspect import Parameter, Signature
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from ..config.api import Scope
-from .callbacks import Flow
+from ..plugin import EventRoute, PathParameter, QueryRoute, Table
 from .callers import Caller
 from .idempotency import Request as Sent
 from .problems import documented, not_found
-from .requests import Accepted, Alert, BulkAccepted, Forecast, Uuid
-from .responses import FAMILY, RECORD, FamilyEligibility, FamilyForecast, Profile
+from .responses import Accepted, BulkAccepted
 from .services import Services
 
 IdempotencyKey = Annotated[
@@ -24,14 +23,12 @@ IdempotencyKey = Annotated[
         "as it was at first and published once.",
     ),
 ]
-FamilyId = Annotated[Uuid, Path(description="The family.", examples=[FAMILY])]
-RecordId = Annotated[Uuid, Path(description="The person's golden record.", examples=[RECORD])]
 _WRITE = documented(400, 401, 403, 409, 413, 422, 429, 503)
 _READ = documented(401, 403, 404, 422, 429, 503)
 
 
-def needs(scope: Scope) -> Callable[[Request], Caller]:
-    """The caller, whom the gate has let in, if it may do this."""
+def needs(scope: str) -> Callable[[Request], Caller]:
+    """The caller, whom the middleware has let in, if it may do this."""
 
     def caller(request: Request) -> Caller:
         found: Caller = request.scope["state"]["caller"]
@@ -41,145 +38,115 @@ def needs(scope: Scope) -> Callable[[Request], Caller]:
     return caller
 
 
-class Callbacks:
-    """Accepts the items of a request."""
+def callbacks(services: Services) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["Callbacks"])
+    for route in services.routes.events:
+        _add_callback(router, services, route)
+    return router
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+
+def _add_callback(router: APIRouter, services: Services, route: EventRoute) -> None:
+    """Add the single and the bulk form of a route."""
+    model, allowed = route.model, Depends(needs(route.scope))
+    one, name = model.__name__.lower(), f"{model.__name__.lower()}s"
+    bulk_model = _bulk(model, services.api.max_items)
 
     def accept(
-        self,
-        flow: Flow[Any],
-        items: Sequence[Any],
-        sent: tuple[Request, Caller, str | None],
-        place: str,
+        items: Sequence[Any], request: Request, caller: Caller, key: str | None, place: str
     ) -> list[Accepted]:
-        request, caller, key = sent
-
         def publish() -> list[Accepted]:
-            return self._services.intake.accept(flow, items, place=place)
+            return services.ingest.accept(route, items, place=place)
 
         if key is None:
             return publish()
         body = request.scope["state"]["body"]
-        return self._services.remembered.once(
-            Sent(f"{caller.name} {request.url.path}", flow.topic, key, body), publish
-        )
-
-
-def callbacks(services: Services) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["Callbacks"])
-    _callback(router, services, services.forecasts, Forecast, Scope.FORECASTS_WRITE)
-    _callback(router, services, services.alerts, Alert, Scope.ALERTS_WRITE)
-    return router
-
-
-def _callback(
-    router: APIRouter, services: Services, flow: Flow[Any], model: type[BaseModel], scope: Scope
-) -> None:
-    """Add the single and the bulk form of one kind of callback."""
-    one, name = model.__name__.lower(), f"{model.__name__.lower()}s"
-    taking, allowed = Callbacks(services), Depends(needs(scope))
-    bulk_model = _bulk(model, services.api.max_items)
+        topic = Table.parse(route.table).topic
+        sent = Sent(f"{caller.name} {request.url.path}", topic, key, body)
+        return services.idempotency.once(sent, publish)
 
     @router.post(
-        f"/{name}",
+        f"/{route.name}",
         status_code=202,
         responses=_WRITE,
         operation_id=f"post_{one}",
         summary=f"Accept one {one}",
-        description=_ACCEPTED.format(one=one, scope=scope.value),
+        description=_ACCEPTED.format(one=one, scope=route.scope),
     )
     def single(
         request: Request,
-        item: model,  # type: ignore[valid-type]  # made for each kind of callback
+        item: model,  # type: ignore[valid-type]  # a plugin's
         caller: Caller = allowed,
         key: IdempotencyKey = None,
     ) -> Accepted:
-        (accepted,) = taking.accept(flow, [item], (request, caller, key), "/body")
+        (accepted,) = accept([item], request, caller, key, "/body")
         return accepted
 
     @router.post(
-        f"/{name}/bulk",
+        f"/{route.name}/bulk",
         status_code=202,
         responses=_WRITE,
         operation_id=f"post_{name}",
         summary=f"Accept many {name}",
-        description=_ACCEPTED.format(one=one, scope=scope.value) + _ALL.format(name=name),
+        description=_ACCEPTED.format(one=one, scope=route.scope) + _ALL.format(name=name),
     )
     def bulk(
         request: Request,
-        items: bulk_model,  # type: ignore[valid-type]  # made for each kind of callback
+        items: bulk_model,  # type: ignore[valid-type]  # made for each route
         caller: Caller = allowed,
         key: IdempotencyKey = None,
     ) -> BulkAccepted:
         found: Sequence[Any] = items.items  # type: ignore[attr-defined]
-        sent = (request, caller, key)
-        return BulkAccepted(accepted=taking.accept(flow, found, sent, "/body/items/{}"))
+        return BulkAccepted(accepted=accept(found, request, caller, key, "/body/items/{}"))
 
 
 def _bulk(model: type[BaseModel], at_most: int) -> type[BaseModel]:
-    example = {"items": model.model_config["json_schema_extra"]["examples"]}  # type: ignore[index]  # ours have examples
+    told: Any = model.model_config.get("json_schema_extra") or {}
+    extra: Any = {"examples": [{"items": told["examples"]}]} if "examples" in told else None
     return create_model(
         f"{model.__name__}s",
-        __config__=ConfigDict(extra="forbid", json_schema_extra={"examples": [example]}),
+        __config__=ConfigDict(extra="forbid", json_schema_extra=extra),
         items=(list[model], Field(min_length=1, max_length=at_most)),  # type: ignore[valid-type]
     )
 
 
 def reads(services: Services) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["Reads"])
-    queries = services.reads
-
-    @router.get(
-        "/families/{family_id}/eligibility",
-        responses=_READ,
-        operation_id="get_family_eligibility",
-        summary="Eligibility of a family, now",
-        description="The latest evaluation of each member and scheme; of each scheme the best "
-        f"member's. Scope `{Scope.ELIGIBILITY_READ.value}`.",
-    )
-    def eligibility(
-        family_id: FamilyId, caller: Annotated[Caller, Depends(needs(Scope.ELIGIBILITY_READ))]
-    ) -> FamilyEligibility:
-        rows = queries["eligibility"].rows(family_id, caller.group)
-        if not rows:
-            raise not_found("this family was never evaluated")
-        return FamilyEligibility.model_validate({"family_id": family_id, "schemes": rows})
-
-    @router.get(
-        "/families/{family_id}/forecast",
-        responses=_READ,
-        operation_id="get_family_forecast",
-        summary="Latest forecast of a family",
-        description="The newest forecast that the warehouse has. "
-        f"Scope `{Scope.FORECASTS_READ.value}`.",
-    )
-    def forecast(
-        family_id: FamilyId, caller: Annotated[Caller, Depends(needs(Scope.FORECASTS_READ))]
-    ) -> FamilyForecast:
-        rows = queries["forecast"].rows(family_id, caller.group)
-        if not rows:
-            raise not_found("there is no forecast for this family")
-        return FamilyForecast.model_validate(rows[0])
-
-    @router.get(
-        "/profiles/{gr_id}",
-        responses=_READ,
-        operation_id="get_profile",
-        summary="Profile of a person",
-        description="Masked for the caller's group, as everything that leaves the warehouse. "
-        f"Scope `{Scope.PROFILES_READ.value}`.",
-    )
-    def profile(
-        gr_id: RecordId, caller: Annotated[Caller, Depends(needs(Scope.PROFILES_READ))]
-    ) -> Profile:
-        rows = queries["profile"].rows(gr_id, caller.group)
-        if not rows:
-            raise not_found("there is no record, or it was merged or given up")
-        return Profile.model_validate(rows[0])
-
+    for route in services.routes.queries:
+        router.get(
+            route.path,
+            responses=_READ,
+            operation_id=f"get_{route.name}",
+            summary=route.summary,
+            description=f"{route.description} Scope `{route.scope}`.".strip(),
+        )(_read(services, route))
     return router
+
+
+def _read(services: Services, route: QueryRoute) -> Callable[..., Any]:
+    """A function with the signature from which FastAPI makes the operation of a route."""
+    query = services.queries[route.name]
+
+    def read(caller: Caller, **parameters: Any) -> Any:
+        rows = query.rows(parameters, caller.group)
+        if not rows:
+            raise not_found(route.not_found)
+        return route.model.model_validate(route.answer(parameters, rows))
+
+    allowed = Annotated[Caller, Depends(needs(route.scope))]
+    taken = [
+        *(
+            Parameter(one.name, Parameter.KEYWORD_ONLY, annotation=_path(one))
+            for one in route.parameters
+        ),
+        Parameter("caller", Parameter.KEYWORD_ONLY, annotation=allowed),
+    ]
+    read.__signature__ = Signature(taken, return_annotation=route.model)  # type: ignore[attr-defined]
+    return read
+
+
+def _path(parameter: PathParameter) -> Any:
+    examples = None if parameter.example is None else [parameter.example]
+    return Annotated[parameter.type, Path(description=parameter.description, examples=examples)]
 
 
 _ACCEPTED = """\

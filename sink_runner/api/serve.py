@@ -18,6 +18,7 @@ from ..config.api import Api
 from ..masking.policy_renewal import watch_policies
 from .app import create_app
 from .protocol import LimitedProtocol
+from .routes import Routes
 from .services import assemble
 
 _BACKLOG = 512
@@ -40,13 +41,18 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def serve(config: Config) -> int:
+def serve(config: Config, routes: Routes) -> int:
     """Serve, then let the requests in flight end; 1 if the port could not be had."""
     policies = watch_policies(config.policies)
-    services = assemble(config, policies.current)
+    services = assemble(config, routes, policies.current)
     api = services.api
     server = _Server(configure(create_app(services), api, config.shutdown_seconds))
     structlog.get_logger().info("api_started", host=api.host, port=api.port)
+    if not routes.events and not routes.queries:
+        structlog.get_logger().warning(
+            "api_routes_missing",
+            reason="no plugin that is on has the hook sink_api: /v1/ has no routes",
+        )
     try:
         with policies.watching(config.policies.refresh_seconds):
             server.run()

@@ -20,14 +20,14 @@ from ..kafka.capture import read_capture
 from ..kafka.connection import KafkaConnection
 from ..masking.policy import Policies
 from ..postgres.session import configure
-from .callbacks import Flow, alerts, forecasts
 from .callers import Callers
-from .idempotency import Remembered
-from .ingest import Intake
+from .idempotency import IdempotencyStore
+from .ingest import EventIngest
 from .keys import check_secret
 from .limits import RateLimit
 from .masked import MaskedQuery
 from .publisher import Publisher
+from .routes import Routes
 from .subjects import Subjects
 from .tokens import Tokens
 
@@ -43,11 +43,11 @@ class Services:
     callers: Callers
     rates: RateLimit
     byte_rates: RateLimit
-    forecasts: Flow[Any]
-    alerts: Flow[Any]
-    intake: Intake
-    remembered: Remembered
-    reads: Mapping[str, MaskedQuery]
+    routes: Routes
+    ingest: EventIngest
+    idempotency: IdempotencyStore
+    queries: Mapping[str, MaskedQuery]
+    """By the names of their routes."""
     parts: Mapping[str, Callable[[], bool]]
     """Whether each part that is needed answers now."""
     pools: tuple[Pool, ...]
@@ -66,7 +66,7 @@ class Services:
         self.subjects.close()
 
 
-def assemble(config: Config, policies: Callable[[], Policies]) -> Services:
+def assemble(config: Config, routes: Routes, policies: Callable[[], Policies]) -> Services:
     """Check the configuration and connect nothing yet: a part that is down is no reason to die."""
     api = config.api
     if api is None:
@@ -90,20 +90,19 @@ def assemble(config: Config, policies: Callable[[], Policies]) -> Services:
             max(api.max_body_bytes, api.bytes_per_second * api.burst / api.requests_per_second),
             unit="bytes",
         ),
-        forecasts=forecasts(api.tables.forecasts),
-        alerts=alerts(api.tables.alerts),
-        intake=Intake(
+        routes=routes,
+        ingest=EventIngest(
             api, subjects, publisher, placeholder_of=cache(partial(_stated_placeholder, config))
         ),
-        remembered=Remembered(
+        idempotency=IdempotencyStore(
             control,
             secret=api.secret,
             keep=timedelta(hours=api.remember_hours),
             delivery_seconds=api.delivery_seconds,
         ),
-        reads={
-            name: MaskedQuery(name, api.database, policies, reading)
-            for name in ("eligibility", "forecast", "profile")
+        queries={
+            route.name: MaskedQuery(route.sql, api.database, policies, reading)
+            for route in routes.queries
         },
         parts={
             "kafka": publisher.answers,

@@ -130,7 +130,9 @@ def table(
     for plugin, head in zip(plugins, heads, strict=True):
         cells = [cell.ljust(width) for cell, width in zip(head, widths, strict=True)]
         yield "  ".join([*cells, _way(plugin)]).rstrip()
-        own = [hook for hook in plugin.hooks if hook not in ("sink_mapping", "sink_config")]
+        own = [
+            hook for hook in plugin.hooks if hook not in ("sink_mapping", "sink_config", "sink_api")
+        ]
         if own:
             yield f"    hooks: {', '.join(own)}"
         yield from (f"    fault: {error}" for error in plugin.errors)
@@ -143,6 +145,8 @@ def _way(plugin: discovery.Plugin) -> str:
     if plugin.mapping is not None:
         way = f"{plugin.mapping.source} -> {plugin.mapping.target}"
         return way if plugin.mapping.streaming else f"{way} (batch only)"
+    if plugin.http_api is not None:
+        return f"HTTP API: {', '.join(plugin.http_api.operations)}"
     return "every mapping" if plugin.status is discovery.Status.ON else ""
 
 
@@ -158,7 +162,12 @@ def _loaded(name: str, installed: dict[str, discovery.Plugin]) -> discovery.Plug
 
 def _chain(owner: discovery.Plugin, installed: Iterable[discovery.Plugin]) -> Iterator[str]:
     if owner.mapping is None:
-        raise ConfigError(f"plugin {owner.name!r} is global: it joins the chain of every mapping")
+        why = (
+            "is global: it joins the chain of every mapping"
+            if owner.is_global
+            else "has no mapping"
+        )
+        raise ConfigError(f"plugin {owner.name!r} {why}")
     on = [plugin for plugin in installed if plugin.status is discovery.Status.ON]
     manager = discovery.manager_for(owner, on)
     yield f"{owner.name}: {owner.mapping.source} -> {owner.mapping.target}"

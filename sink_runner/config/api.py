@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from ..plugin import Table
 from .reader import Count, Duration, Minimum, WholeNumber, section
 
 ALGORITHMS = frozenset(
@@ -22,16 +20,6 @@ TOKEN_TYPES = frozenset({"at+jwt", "JWT"})
 AtLeastOne = Annotated[float, Minimum(1)]
 
 
-class Scope(enum.StrEnum):
-    """What a caller may do."""
-
-    FORECASTS_WRITE = "forecasts:write"
-    ALERTS_WRITE = "alerts:write"
-    ELIGIBILITY_READ = "eligibility:read"
-    FORECASTS_READ = "forecasts:read"
-    PROFILES_READ = "profiles:read"
-
-
 @section
 class Client:
     """One caller: known by an API key, by the tokens of an issuer, or by both."""
@@ -40,7 +28,7 @@ class Client:
     """Keyed hash of the API key; `sink-runner api-key new` prints it."""
     subject: str = ""
     """The client's name in the tokens of [api.oauth]; empty: no token is accepted for it."""
-    scopes: tuple[Scope, ...] = ()
+    scopes: tuple[str, ...] = ()
     """What the client may do; a token narrows this and never widens it."""
     group: str = ""
     """Group of the masking policies for which the client's reads are masked."""
@@ -96,20 +84,6 @@ class TokenIssuer:
 
 
 @section
-class Tables:
-    """The captured tables whose topics the callbacks write to: database.schema.table."""
-
-    forecasts: str
-    """The table of forecasts."""
-    alerts: str
-    """The table of alerts."""
-
-    def __post_init__(self) -> None:
-        Table.parse(self.forecasts)
-        Table.parse(self.alerts)
-
-
-@section
 class Api:
     """How `sink-runner api` serves, and which clients."""
 
@@ -121,14 +95,15 @@ class Api:
     """The database that is read, and that stores the answers for each Idempotency-Key."""
     secret: str = field(default="", repr=False)
     """Key of all hashes that are stored: 32 characters or more."""
-    tables: Tables
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """Captured tables in place of those that plugins declare: database.schema.table by route."""
     clients: Mapping[str, Client] = field(default_factory=dict)
     """One table for each caller."""
     oauth: TokenIssuer | None = None
     max_body_bytes: Count = 1_000_000
     """A longer request is refused."""
     max_items: Count = 500
-    """Forecasts or alerts in one bulk request."""
+    """Events in one bulk request."""
     max_record_bytes: Count = 900_000
     """A longer event is refused; Kafka itself accepts about 1 MB."""
     max_ahead_seconds: Duration = 300.0

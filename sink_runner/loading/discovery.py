@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from .. import hookspecs
 from ..config.reader import Reader, hint
 from ..errors import ConfigError, PluginError
-from ..plugin import PROJECT, TableMapping
+from ..plugin import PROJECT, HttpApi, TableMapping
 from .mapping_checks import mapping_cycles, mapping_faults, name_faults, shared_candidates
 
 FAMILY = "sink_runner.v"
@@ -54,11 +54,16 @@ class Plugin:
     module: object | None = field(default=None, repr=False)
     """What is registered with pluggy: usually a module."""
     mapping: TableMapping | None = field(default=None, repr=False)
-    """None for a global plugin."""
+    http_api: HttpApi | None = field(default=None, repr=False)
     config: Any = field(default=None, repr=False)
     config_class: type[Any] | None = None
     hooks: tuple[str, ...] = ()
     errors: list[str] = field(default_factory=list)
+
+    @property
+    def is_global(self) -> bool:
+        """Whether the hooks of this loaded plugin join every mapping."""
+        return self.mapping is None and self.http_api is None
 
     @property
     def distribution(self) -> str:
@@ -133,6 +138,7 @@ def load(
         pm = _manager_of(plugin, module)
         plugin.hooks = tuple(sorted(caller.name for caller in pm.get_hookcallers(module) or ()))
         plugin.mapping = _mapping(plugin, pm)
+        plugin.http_api = _http_api(plugin, pm)
         plugin.config_class = _config_class(plugin, pm)
         plugin.config = _config(plugin, table, reader or Reader())
     except PluginError as exc:
@@ -164,7 +170,8 @@ def load_selected(
 
 
 def check_together(plugins: Iterable[Plugin]) -> None:
-    """Record on each plugin the conflicts of its mapping with those of others."""
+    """Record on each plugin the conflicts of its mapping or routes with those of others."""
+    plugins = list(plugins)
     mappings = {plugin: plugin.mapping for plugin in plugins if plugin.mapping is not None}
     by_name = {plugin.name: plugin for plugin in mappings}
     ways: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -174,6 +181,7 @@ def check_together(plugins: Iterable[Plugin]) -> None:
         for name in owners if len(owners) > 1 else ():
             others = ", ".join(sorted(set(owners) - {name}))
             by_name[name].fail(f"{source} -> {target} is also mapped by {others}")
+    _check_operations(plugins)
     declared = {plugin.name: mapping for plugin, mapping in mappings.items()}
     for table, names in shared_candidates(declared):
         for name in names:
@@ -191,6 +199,16 @@ def check_together(plugins: Iterable[Plugin]) -> None:
                 f"the mappings {', '.join(members)} form a cycle, {path}: changes would "
                 "circulate for ever; only two mappings may oppose each other"
             )
+
+
+def _check_operations(plugins: Iterable[Plugin]) -> None:
+    owners: dict[str, list[Plugin]] = defaultdict(list)
+    for plugin in plugins:
+        for operation in plugin.http_api.operations if plugin.http_api else ():
+            owners[operation].append(plugin)
+    for operation, claims in owners.items():
+        for plugin in claims if len(claims) > 1 else ():
+            plugin.fail(f"{operation} is declared by {', '.join(one.name for one in claims)}")
 
 
 def usable(plugins: Iterable[Plugin]) -> list[Plugin]:
@@ -278,6 +296,23 @@ def _mapping(plugin: Plugin, pm: pluggy.PluginManager) -> TableMapping | None:
     return mapping
 
 
+def _http_api(plugin: Plugin, pm: pluggy.PluginManager) -> HttpApi | None:
+    if not pm.hook.sink_api.get_hookimpls():
+        return None
+    (http_api,) = pm.hook.sink_api() or (None,)
+    if not isinstance(http_api, HttpApi):
+        raise PluginError(plugin.name, "sink_api must return an HttpApi")
+    # If it could not be loaded, no mapping would be held back: its hooks may not be missed.
+    others = set(plugin.hooks) - {"sink_api", "sink_config"}
+    if plugin.mapping is None and others:
+        raise PluginError(
+            plugin.name,
+            f"has sink_api and no mapping, so it cannot have {', '.join(sorted(others))}: put "
+            "hooks for every mapping into a plugin of their own",
+        )
+    return http_api
+
+
 def _config_class(plugin: Plugin, pm: pluggy.PluginManager) -> type[Any] | None:
     if not pm.hook.sink_config.get_hookimpls():
         return None
@@ -321,7 +356,7 @@ def manager_for(
     for name, module in builtins:
         pm.register(module, name)
     for plugin in sorted(others, key=lambda plugin: plugin.name, reverse=True):
-        if plugin.mapping is None:
+        if plugin.is_global:
             pm.register(plugin.module, plugin.name)
     pm.register(owner.module, owner.name)
     return pm

@@ -14,6 +14,7 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
+from .. import hookspecs
 from ..errors import ConfigError
 from .discovery import Plugin, Status
 
@@ -21,12 +22,9 @@ _REMEDY = (
     "repair it, or turn it off with [plugins] disabled, SINK_PLUGINS_OFF or --without, or "
     "uninstall it"
 )
-_DECLARATION = re.compile(
-    r"""^[^#\n]*(?:\bdef\s+sink_mapping\b
-                 |\bsink_mapping\s*(?::[^=\n]+)?=(?!=)
-                 |\bimport\b[^#\n]*\bsink_mapping\b
-                 |\bspecname\s*=\s*["']sink_mapping["'])""",
-    re.MULTILINE | re.VERBOSE,
+_API_HOOKS = frozenset({"sink_api", "sink_config"})
+_JOINING = re.compile(
+    "|".join({name for name in vars(hookspecs) if name.startswith("sink_")} - _API_HOOKS)
 )
 _STAR_IMPORT = re.compile(r"^\s*from\s+\.[\w.]*\s+import\s+\*", re.MULTILINE)
 _PARENTHESES = re.compile(r"\bimport\s*\(([^)]*)\)")
@@ -72,14 +70,19 @@ def require_usable(plugin: Plugin, plugins: Iterable[Plugin]) -> list[Plugin]:
 def may_be_global(plugin: Plugin) -> bool:
     """Whether a plugin that cannot be loaded may have hooks that join every mapping.
 
-    The plugin's source code is read, not imported: it is a mapping if it declares `sink_mapping`.
-    Where the source cannot be found, the answer is True.
+    The plugin's source code is read, not imported: it is a mapping if it declares `sink_mapping`,
+    and it has only routes if it declares `sink_api` and names no other hook.  Where the source
+    cannot be found, the answer is True.
     """
     if plugin.mapping is not None or "sink_mapping" in plugin.hooks:
         return False
-    return not any(
-        _declares_mapping(path) for point in plugin.entry_points for path in _sources(point.module)
-    )
+    if plugin.hooks:
+        return "sink_api" not in plugin.hooks or not _API_HOOKS.issuperset(plugin.hooks)
+    texts = [_text(path) for point in plugin.entry_points for path in _sources(point.module)]
+    if any(_declares("sink_mapping", text) for text in texts):
+        return False
+    has_routes = any(_declares("sink_api", text) for text in texts)
+    return not has_routes or any(_JOINING.search(text) for text in texts)
 
 
 def _blocks(plugin: Plugin) -> str:
@@ -90,13 +93,20 @@ def _blocks(plugin: Plugin) -> str:
     )
 
 
-def _declares_mapping(path: Path) -> bool:
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return False
+        return ""
+
+
+def _declares(hook: str, text: str) -> bool:
     one_line = _PARENTHESES.sub(lambda found: "import " + " ".join(found[1].split()), text)
-    return _DECLARATION.search(one_line) is not None
+    declaration = rf"""^[^#\n]*(?:\bdef\s+{hook}\b
+                                |\b{hook}\s*(?::[^=\n]+)?=(?!=)
+                                |\bimport\b[^#\n]*\b{hook}\b
+                                |\bspecname\s*=\s*["']{hook}["'])"""
+    return re.search(declaration, one_line, re.MULTILINE | re.VERBOSE) is not None
 
 
 def _sources(module: str) -> list[Path]:
@@ -119,10 +129,6 @@ def _sources(module: str) -> list[Path]:
 
 def _star_imported(path: Path) -> Iterable[Path]:
     """Return a package's other files where its `__init__` takes all names of one of them."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    if path.name != "__init__.py" or not _STAR_IMPORT.search(text):
+    if path.name != "__init__.py" or not _STAR_IMPORT.search(_text(path)):
         return []
     return sorted(path.parent.rglob("*.py"))

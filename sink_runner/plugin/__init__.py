@@ -39,6 +39,7 @@ from .conflicts import (
     source_wins,
 )
 from .events import ABSENT, Change, Changes, Context, Event, Op, Row, Verdict
+from .http_api import CapturedColumn, EventRoute, HttpApi, PathParameter, QueryRoute
 from .mapping import Derived, Query, Schedule, Table, TableMapping
 from .masked_value import MaskedValue
 
@@ -46,6 +47,7 @@ __all__ = [
     "ABSENT",
     "Action",
     "AllOf",
+    "CapturedColumn",
     "Change",
     "Changes",
     "Column",
@@ -57,14 +59,18 @@ __all__ = [
     "Derived",
     "Event",
     "EventError",
+    "EventRoute",
     "FatalError",
     "FirstOf",
+    "HttpApi",
     "Ignore",
     "Lookup",
     "MaskedValue",
     "OnTruncate",
     "Op",
+    "PathParameter",
     "Query",
+    "QueryRoute",
     "RetriableError",
     "Review",
     "Row",

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sink_citizen_api
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 
 from sink_runner.api.app import create_app
-from sink_runner.api.ingest import Intake
+from sink_runner.api.ingest import EventIngest
 from sink_runner.api.keys import hash_key, new_key
 from sink_runner.api.publisher import Place
+from sink_runner.api.routes import collect_routes
 from sink_runner.api.services import Services, assemble
 from sink_runner.config import load
-from sink_runner.config.api import Scope
 from sink_runner.masking.policy import load_policies
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,7 @@ ALERT = {
     "created_at": "2026-01-31T04:30:00Z",
 }
 
+APIS = (sink_citizen_api.sink_api(),)
 LIMITS = "max_body_bytes = 20000\nmax_record_bytes = 15000\nmax_items = 3"
 CONFIG = """
 [kafka]
@@ -67,9 +69,6 @@ secret = "{secret}"
 query_seconds = {seconds}
 delivery_seconds = 1
 schema_seconds = 0
-[api.tables]
-forecasts = "smart_warehouse.forecast.benefit_forecasts"
-alerts = "smart_warehouse.alerts.ml_alert_outbox"
 """
 
 
@@ -216,6 +215,7 @@ def serve(tmp_path, registry):
             policies=ROOT / "ranger-policies",
             limits=LIMITS,
             seconds=0.5,
+            apis=APIS,
         ):
             keys = {name: new_key() for name in ("all", "none", "groupless")}
             text = CONFIG.format(
@@ -227,7 +227,7 @@ def serve(tmp_path, registry):
                 limits=limits,
                 seconds=seconds,
             )
-            scopes = json.dumps([scope.value for scope in Scope])
+            scopes = json.dumps([route.scope for api in apis for route in api.routes])
             for name, granted, group in (
                 ("all", scopes, "smart_citizen"),
                 ("none", "[]", "smart_citizen"),
@@ -239,11 +239,12 @@ def serve(tmp_path, registry):
             path.write_text(text + more)
             config = load(path, {}).config()
             policies = functools.partial(load_policies, config.policies.directory)
-            made, topics = assemble(config, policies), Topics()
+            routes = collect_routes(apis, config.api)
+            made, topics = assemble(config, routes, policies), Topics()
             made = dataclasses.replace(
                 made,
                 publisher=topics,
-                intake=Intake(made.api, made.subjects, topics),
+                ingest=EventIngest(made.api, made.subjects, topics),
                 parts={**made.parts, "kafka": topics.answers},
             )
             app = create_app(made)

@@ -8,12 +8,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sink_runner.api.responses import FAMILY, RECORD
-
 from ...support.api_live import served
 
 pytestmark = pytest.mark.postgres
 EXAMPLES = 25
+FAMILY = "6f1c1e2a-6d0b-4f57-9a55-0d6c1c1f0a11"
+RECORD = "0b7c9d54-4a58-4d0e-8a39-8f3f1f0d2c55"
 FAMILY_OF_THE_EXAMPLES = """
 INSERT INTO golden_records (gr_id, full_name, jan_aadhaar) VALUES (%(record)s, 'A', '123412341234');
 INSERT INTO scheme_master (scheme_code, scheme_name, category) VALUES ('S', 'S', 'X');

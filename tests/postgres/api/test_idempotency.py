@@ -100,7 +100,7 @@ def test_a_key_is_free_again_when_its_time_is_over(service, admin):
 def test_old_answers_are_purged(service, admin):
     service.post(Idempotency_Key="k-1")
     admin.execute("UPDATE sink.api_request SET claimed_at = now() - interval '25 hours'")
-    service.services.remembered._purged = -1e9
+    service.services.idempotency._purged = -1e9
     service.post(Idempotency_Key="k-2")
     assert admin.execute("SELECT count(*) FROM sink.api_request").fetchone() == (1,)
 

@@ -23,6 +23,7 @@ from ...unit.api.test_callbacks import problem
 
 pytestmark = pytest.mark.postgres
 POLICIES = ROOT / "ranger-policies"
+AADHAAR_OF = "SELECT jan_aadhaar AS x FROM golden_records WHERE gr_id = %(id)s::uuid"
 AADHAAR, MOBILE, EMAIL = "123412341234", "9876543210", "asha@example.com"
 
 
@@ -165,16 +166,16 @@ def test_another_name_for_a_column_does_not_hide_where_it_comes_from(reader_dsn,
     """The origin is PostgreSQL's word, through aliases and subqueries alike."""
     pool = _pool(Dsn.of(reader_dsn), 5, 1)
     pool.open(wait=True)
-    query = MaskedQuery("profile", "smart_warehouse", partial(load_policies, POLICIES), pool)
-    query._sql = (
-        b"WITH x AS (SELECT jan_aadhaar AS town, gr_id FROM golden_records) "
-        b"SELECT q.town AS harmless FROM (SELECT DISTINCT * FROM x) q WHERE gr_id = %(id)s::uuid"
+    sql = (
+        "WITH x AS (SELECT jan_aadhaar AS town, gr_id FROM golden_records) "
+        "SELECT q.town AS harmless FROM (SELECT DISTINCT * FROM x) q WHERE gr_id = %(id)s::uuid"
     )
-    assert query.rows(person, "smart_citizen") == [{"harmless": "****-****-1234"}]
-    query = MaskedQuery("profile", "smart_warehouse", partial(load_policies, POLICIES), pool)
-    query._sql = b"SELECT upper(jan_aadhaar) AS x FROM golden_records WHERE gr_id = %(id)s::uuid"
+    query = MaskedQuery(sql, "smart_warehouse", partial(load_policies, POLICIES), pool)
+    assert query.rows({"id": person}, "smart_citizen") == [{"harmless": "****-****-1234"}]
+    sql = "SELECT upper(jan_aadhaar) AS x FROM golden_records WHERE gr_id = %(id)s::uuid"
+    query = MaskedQuery(sql, "smart_warehouse", partial(load_policies, POLICIES), pool)
     with pytest.raises(ConfigError, match="no policy: x"):
-        query.rows(person, "smart_citizen")
+        query.rows({"id": person}, "smart_citizen")
     pool.close()
 
 
@@ -184,29 +185,28 @@ def test_other_policies_hold_from_the_next_request_on(reader_dsn, person, tmp_pa
     shutil.copytree(POLICIES, folder)
     watch, pool = PolicyWatch(folder), _pool(Dsn.of(reader_dsn), 5, 1)
     pool.open(wait=True)
-    query = MaskedQuery("profile", "smart_warehouse", watch.current, pool)
-    query._sql = b"SELECT jan_aadhaar AS x FROM golden_records WHERE gr_id = %(id)s::uuid"
+    query = MaskedQuery(AADHAAR_OF, "smart_warehouse", watch.current, pool)
     text = (folder / "policies.json").read_text()
-    assert query.rows(person, "smart_citizen") == [{"x": "****-****-1234"}]
+    assert query.rows({"id": person}, "smart_citizen") == [{"x": "****-****-1234"}]
     (folder / "policies.json").write_text(text.replace("'****-****-'", "'XX'", 1))
     watch.look()
-    assert query.rows(person, "smart_citizen") == [{"x": "XX1234"}]
+    assert query.rows({"id": person}, "smart_citizen") == [{"x": "XX1234"}]
     (folder / "policies.json").write_text(text.replace('["smart_citizen"]', '["analysts"]'))
     watch.look()
     with pytest.raises(ProblemError):
-        query.rows(person, "smart_citizen")
+        query.rows({"id": person}, "smart_citizen")
     pool.close()
 
 
 def test_nothing_is_shown_by_policies_that_are_too_old(reader_dsn, person):
     watch, pool = PolicyWatch(POLICIES, age=11, max_age=10), _pool(Dsn.of(reader_dsn), 5, 1)
     pool.open(wait=True)
-    query = MaskedQuery("profile", "smart_warehouse", watch.current, pool)
+    query = MaskedQuery(AADHAAR_OF, "smart_warehouse", watch.current, pool)
     with pytest.raises(ProblemError) as caught:
-        query.rows(person, "smart_citizen")
+        query.rows({"id": person}, "smart_citizen")
     assert (caught.value.status, caught.value.headers["Retry-After"]) == (503, "60")
     watch.look()
-    assert query.rows(person, "smart_citizen")
+    assert query.rows({"id": person}, "smart_citizen")
     pool.close()
 
 

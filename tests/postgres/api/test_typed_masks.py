@@ -143,9 +143,9 @@ def test_values_in_clear_are_json_of_their_kind(reader, policies):
 
 
 def rows(reader, folder, kind):
-    query = MaskedQuery("profile", "smart_warehouse", partial(load, folder), reader)
-    query._sql = f'SELECT "{kind}" AS value FROM typed WHERE id = %(id)s::uuid'.encode()
-    found = query.rows(str(uuid.UUID(int=0)), "smart_citizen")
+    sql = f'SELECT "{kind}" AS value FROM typed WHERE id = %(id)s::uuid'
+    query = MaskedQuery(sql, "smart_warehouse", partial(load, folder), reader)
+    found = query.rows({"id": uuid.UUID(int=0)}, "smart_citizen")
     return [row["value"] for row in found]
 
 

@@ -13,8 +13,9 @@ from sink_runner.loading import discovery
 from sink_runner.quality.report import read_report
 from sink_runner.testing import TargetHarness, create
 
+from ...support.shipped import MAPPINGS
+
 pytestmark = pytest.mark.postgres
-PLUGINS = sorted(path.parent for path in Path(__file__).parents[3].glob("plugins/*/pyproject.toml"))
 CODE = """
 from sink_runner.plugin import *
 
@@ -227,7 +228,7 @@ class TestTheCommand:
         assert "no connection" in err
 
 
-@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", MAPPINGS, ids=lambda folder: folder.name)
 def test_the_sink_s_role_may_ask_all_of_it_of_every_mapping(postgres, folder: Path) -> None:
     plugin = discovery.installed()[folder.name]
     discovery.load(plugin)

@@ -13,9 +13,11 @@ from sink_runner.schema_check.derive import key_schema, read_shape, value_schema
 from sink_runner.schema_check.pull import write
 from sink_runner.schema_check.report import Recorded, Sources, check
 
+from ...support.shipped import MAPPINGS
+
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "tests" / "fixtures" / "schemas"
-PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
+PLUGINS = [folder.name for folder in MAPPINGS]
 
 
 @pytest.fixture(params=PLUGINS)

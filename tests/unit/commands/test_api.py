@@ -70,7 +70,10 @@ def test_an_unknown_scope_is_refused(call, configure):
         ("", "[api] is missing"),
         (API.format(secret=""), "api.secret has less than 32 characters"),
         (API.format(secret="short"), "api.secret has less than 32 characters"),
-        (WHOLE.replace("north.public.alerts", "alerts"), "api.tables: 'alerts' is not of the form"),
+        (
+            WHOLE.replace("north.public.alerts", "alerts"),
+            "api.tables.alerts: 'alerts' is not of the form",
+        ),
         (API.replace("alerts =", "alarms =").format(secret=SECRET), "api.tables.alarms is unknown"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sink_runner.api import serve as api_server
+from sink_runner.api.routes import Routes
 from sink_runner.config import Policies
 from sink_runner.errors import ConfigError, StalePoliciesError
 from sink_runner.masking.policy import load_policies
@@ -179,7 +180,7 @@ def test_run_and_api_ask_ranger_first(settings, ranger, folder, monkeypatch):
     monkeypatch.setattr(runner, "RuntimeContext", stop_here)
     monkeypatch.setattr(api_server, "assemble", stop_here)
     config = _config(settings())
-    for start in (lambda: runner.run(config, []), lambda: api_server.serve(config)):
+    for start in (lambda: runner.run(config, []), lambda: api_server.serve(config, Routes())):
         shutil.copy(OWN / "policies.json", folder)
         with pytest.raises(KeyboardInterrupt):
             start()

@@ -27,6 +27,8 @@ from sink_runner.testing import Harness, update
 from sink_runner.transform.compiled_mapping import compile_mapping, mappings_of
 from sink_runner.transform.event_source import EventSource
 
+from ...support.shipped import MAPPINGS
+
 ROOT = Path(__file__).parents[3]
 OWN = ROOT / "ranger-policies"
 NORTH, SOUTH, WEST = "north.public.people", "south.public.people", "west.public.people"
@@ -135,7 +137,7 @@ def test_what_is_shown_in_clear_may_come_home(folder):
 
 def test_no_pair_that_we_ship_does_it():
     plugins = discovery.installed()
-    names = [path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml")]
+    names = [folder.name for folder in MAPPINGS]
     for name in names:
         discovery.load(plugins[name])
     shipped = mappings_of(plugins[name] for name in names)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -23,10 +22,9 @@ from sink_runner.plugin import (
 )
 from sink_runner.testing import NOW
 
+from ....support.shipped import MAPPINGS
+
 pytestmark = pytest.mark.postgres
-PLUGINS = sorted(
-    path.parent.name for path in Path(__file__).parents[4].glob("plugins/*/pyproject.toml")
-)
 KEYS = (1, 2, 3)
 DDL = "id int PRIMARY KEY, v text, w text, state text, at timestamp"
 COLUMNS = (
@@ -203,7 +201,7 @@ def best(rows: Any) -> list[tuple[Any, ...]]:
     return [min(group, key=lambda row: (-first[row[2]], row[0])) for group in groups.values()]
 
 
-@pytest.mark.parametrize("plugin", PLUGINS)
+@pytest.mark.parametrize("plugin", [folder.name for folder in MAPPINGS])
 def test_a_history_ends_in_the_same_rows(written: Callable[..., Any], plugin: str) -> None:
     model = Model(written, plugin)
 

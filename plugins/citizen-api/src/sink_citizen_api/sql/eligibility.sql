@@ -9,7 +9,7 @@ FROM (
            family_id, scheme_code, member_id, evaluation_status, eligibility_score,
            confidence_score, explanation, evaluation_timestamp
     FROM eligibility.eligibility_snapshots
-    WHERE family_id = %(id)s::uuid
+    WHERE family_id = %(family_id)s::uuid
     ORDER BY member_id, scheme_code, evaluation_timestamp DESC,
              evaluation_version DESC NULLS LAST, snapshot_id DESC
   ) AS latest

@@ -1,0 +1,110 @@
+"""Field types for the models of an `EventRoute`: values that PostgreSQL can store, in its spelling.
+
+Needs pydantic, which comes with ``sink-runner[api]``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    model_validator,
+)
+
+_DEEPEST = 32
+_MOST_UNKNOWN = 20
+_NO_NUL = r"^[^\x00]*$"
+_MOMENT = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}"
+    r"(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+)
+_UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+_FRACTION = re.compile(r"(\.[0-9]{1,6})[0-9]*")
+
+
+class EventModel(BaseModel):
+    """An event that callers send: unknown fields are refused, and no error quotes their names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_names(cls, value: Any) -> Any:
+        """An error for each of 80,000 unknown names would take a second to build."""
+        if isinstance(value, dict) and len(value) > len(cls.model_fields) + _MOST_UNKNOWN:
+            raise ValueError(f"has more than {_MOST_UNKNOWN} unknown names")
+        return value
+
+
+def _moment(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(_FRACTION.sub(r"\1", text.upper()))
+        return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        raise ValueError("is no moment") from None
+
+
+def _whole(value: Any) -> Any:
+    """In JSON 12.0 is an integer like 12; in Python it is not."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _storable(value: Any) -> Any:
+    for depth, part in _parts(value):
+        if depth > _DEEPEST:
+            raise ValueError(f"is nested deeper than {_DEEPEST}")
+        if isinstance(part, str) and ("\0" in part or not _is_text(part)):
+            raise ValueError("holds a character that is none")
+        if isinstance(part, float) and part - part != 0:
+            raise ValueError("holds a number that is none")
+    return value
+
+
+def _parts(value: Any) -> Iterator[tuple[int, Any]]:
+    waiting = [(0, value)]
+    while waiting:
+        depth, part = waiting.pop()
+        yield depth, part
+        if depth <= _DEEPEST and isinstance(part, Mapping):
+            waiting += [(depth + 1, inner) for pair in part.items() for inner in pair]
+        elif depth <= _DEEPEST and isinstance(part, list):
+            waiting += [(depth + 1, inner) for inner in part]
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+Uuid = Annotated[
+    str,
+    Field(strict=True, pattern=_UUID, json_schema_extra={"format": "uuid"}),
+    AfterValidator(str.lower),
+]
+"""A UUID, spelled as PostgreSQL spells it."""
+Moment = Annotated[
+    str,
+    Field(strict=True, pattern=_MOMENT, json_schema_extra={"format": "date-time"}),
+    AfterValidator(_moment),
+]
+"""A time with its zone, as ISO 8601 in UTC."""
+Text = Annotated[str, Field(strict=True, pattern=_NO_NUL), AfterValidator(_storable)]
+"""Text without NUL and without half a surrogate pair."""
+Json = Annotated[dict[str, Any], AfterValidator(_storable)]
+"""A JSON object whose texts and numbers PostgreSQL stores, at most 32 levels deep."""
+WHOLE = BeforeValidator(_whole)
+"""Accepts 12.0 for 12.  Last in an annotation, or the OpenAPI document lacks the limits."""
+Int = Annotated[StrictInt, Field(ge=-(2**31), le=2**31 - 1), WHOLE]
+"""An integer of 32 bits."""
