@@ -11,12 +11,14 @@ TOOLS := .tools
 PYTEST := $(BIN)/python -m pytest
 # One process: these share a stack, or fetch and run JVMs. The others wait more than they compute.
 REAL := stack or airflow or ranger
-PARALLEL := $(PYTEST) -n 4 --dist worksteal
+PARALLEL := $(PYTEST) -n 4 --dist worksteal --durations=20
+# Where the tests that need no stack report until those on the stack are done.
+BESIDE := .pytest_cache/beside.log
 # Wheels alone: what is built from its source runs a build backend that nothing here pins.
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up airflow down status restart psql logs clean runtime venv lint types test check scenario chaos bench bench-api bench-batch bench-peers lock audit docs
+.PHONY: help up airflow down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos bench bench-api bench-batch bench-peers lock audit docs
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -63,12 +65,19 @@ lint: venv ## ruff: rules and format; import-linter: the layers of packages; pri
 types: venv ## mypy, strict
 	@$(BIN)/mypy sink_runner compose/src $(wildcard plugins/*/src)
 
-test: lint types ## rules, types, then every test against the real parts
-	@$(PARALLEL) -m 'not ($(REAL))' --durations=20; others=$$?; \
-		$(PYTEST) -m '$(REAL)' --durations=20; exit $$((others | $$?))
+test: lint types ## rules, types, then every test; those without the stack run beside those on it
+	@mkdir -p $(dir $(BESIDE))
+	@nice $(PARALLEL) -m 'not ($(REAL))' > $(BESIDE) 2>&1 & beside=$$!; trap "kill $$beside" INT TERM; \
+		$(PYTEST) -m '$(REAL)' --durations=20; real=$$?; \
+		wait $$beside; beside=$$?; cat $(BESIDE); exit $$((real | beside))
 
-check: lint types ## what needs no stack: rules, types, and the tests without real parts
+test-unit: venv ## the tests that need nothing but Python
 	@$(PARALLEL) -m 'not postgres and not ($(REAL))'
+
+test-postgres: venv ## the tests that need PostgreSQL
+	@$(PARALLEL) -m 'postgres and not ($(REAL))'
+
+check: lint types test-unit ## what needs no server: rules, types, tests
 
 scenario: venv ## all twelve flows on a stack of its own, beside the specification; prints latencies
 	@$(PYTEST) -q -s tests/stack/test_twelve_flows.py

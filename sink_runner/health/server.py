@@ -64,6 +64,7 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = MAX_CONNECTIONS  # a longer burst waits for seconds until TCP tries again
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

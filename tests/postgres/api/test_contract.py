@@ -11,7 +11,7 @@ import pytest
 from ...support.api_live import served
 
 pytestmark = pytest.mark.postgres
-EXAMPLES = 25
+EXAMPLES = 10
 FAMILY = "6f1c1e2a-6d0b-4f57-9a55-0d6c1c1f0a11"
 RECORD = "0b7c9d54-4a58-4d0e-8a39-8f3f1f0d2c55"
 FAMILY_OF_THE_EXAMPLES = """

@@ -186,7 +186,7 @@ OPS = st.lists(
 def test_whatever_lags_the_end_is_the_same(model: Model) -> None:
     """Events of before the snapshot come after it; others overtake the rows that it has read."""
 
-    @settings(max_examples=25, database=None)
+    @settings(max_examples=8, database=None)
     @example(ops=[Op(1, "a"), Op(1, "b")], cuts=[1, 1, 2])
     @example(ops=[Op(1, "a"), Op(1, "b"), Op(1, None)], cuts=[1, 1, 2])
     @example(ops=[Op(1, "a"), Op(1, "x")], cuts=[1, 1, 2])

@@ -282,15 +282,15 @@ class TestWaiting:
         assert [count for *_, count in counts(pair)] == [2] * len(days)
 
 
-def test_half_a_million_events_take_seconds(pair) -> None:
-    """They are counted where they are; what travels are 50,000 rows."""
+def test_events_are_counted_in_the_source(pair) -> None:
+    """One row is read for each ten of 50,000 events, in more than one batch."""
     pair.citizen.execute(
         "INSERT INTO citizens (aadhaar_number, full_name, mobile_number) "
-        "SELECT '9' || lpad(n::text, 11, '0'), 'A', '1' FROM generate_series(1, 10000) n"
+        "SELECT '9' || lpad(n::text, 11, '0'), 'A', '1' FROM generate_series(1, 1000) n"
     )
     pair.warehouse.execute(
         "INSERT INTO golden_records (jan_aadhaar, citizen_id) "
-        "SELECT '9' || lpad(n::text, 11, '0'), 'RJ3' || n FROM generate_series(1, 10000) n"
+        "SELECT '9' || lpad(n::text, 11, '0'), 'RJ3' || n FROM generate_series(1, 1000) n"
     )
     pair.citizen.execute("SET session_replication_role = replica")  # no foreign key is checked
     pair.citizen.execute(
@@ -300,8 +300,6 @@ def test_half_a_million_events_take_seconds(pair) -> None:
         "FROM citizens, generate_series(0, 49) n WHERE full_name = 'A'",
         (datetime.combine(YESTERDAY, time.min),),
     )
-    report = run(pair, batch={"max_rows": 5_000})
-    assert report.counts["written"] == 50_000
+    report = run(pair, batch={"max_rows": 500})
+    assert report.counts["read"] == report.counts["written"] == 5_000
     assert {count for *_, count in counts(pair)} == {10}
-    assert report.seconds < 60
-    print(f"500,000 events in {report.seconds:.1f} s")

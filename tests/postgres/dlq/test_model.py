@@ -204,7 +204,7 @@ class Replacing(Story):
         return [ending]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_it_ends_as_if_each_event_had_waited_in_its_place(
     shop: Any, steps: Sequence[tuple[Any, ...]]
@@ -219,7 +219,7 @@ def test_it_ends_as_if_each_event_had_waited_in_its_place(
         story.shop.target.close()
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_newest_applicable_row_stays(replacing: Any, steps: Sequence[tuple[Any, ...]]) -> None:
     story = Replacing(replacing)

@@ -48,7 +48,7 @@ CANARIES = st.text("ABCDEFGHJKLMNPQRSTUVWXYZ", min_size=10, max_size=18)
 
 
 @pytest.mark.postgres
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     canary=CANARIES,
     spoilt=st.sampled_from(

@@ -242,7 +242,7 @@ RUNS = st.lists(
 
 
 @settings(
-    max_examples=30,
+    max_examples=10,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -326,7 +326,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_purging_at_any_time_changes_nothing(office: Any, steps: list[Any]) -> None:
     """The same steps, once without the purges: rows and unsettled dead letters are the same."""

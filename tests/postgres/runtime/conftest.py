@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import pytest
 
+from sink_runner.dlq import retry_queue
 from sink_runner.dlq.retry_queue import Waiting
 from sink_runner.errors import DecodeError, EventError, RetriableError
 from sink_runner.kafka.feed import Bounds
@@ -337,6 +338,12 @@ class Stage:
         while len(self.audit()) < len(expected) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert self.audit() == expected
+
+
+@pytest.fixture(autouse=True)
+def quick_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the keys of deferred events more often than once a second."""
+    monkeypatch.setattr(retry_queue, "_SECOND", 0.02)
 
 
 @pytest.fixture

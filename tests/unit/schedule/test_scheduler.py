@@ -160,7 +160,7 @@ SCHEDULES = st.lists(
 )
 
 
-@settings(max_examples=10, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=4, phases=[Phase.explicit, Phase.generate])
 @given(st.integers(2020, 2035), st.integers(1, 12), SCHEDULES)
 def test_over_any_month_each_time_is_run_exactly_once(year, month, crons):
     """Those that maintenance covers are run once together when it is over."""

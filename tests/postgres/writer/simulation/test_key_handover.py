@@ -304,7 +304,7 @@ def converge(
     made = written(DDL, *columns, derived=derived, **declared)
 
     @settings(
-        max_examples=60,
+        max_examples=20,
         database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )

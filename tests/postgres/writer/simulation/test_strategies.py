@@ -206,7 +206,7 @@ def test_a_history_ends_in_the_same_rows(written: Callable[..., Any], plugin: st
     model = Model(written, plugin)
 
     @settings(
-        max_examples=30,
+        max_examples=12,
         database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )

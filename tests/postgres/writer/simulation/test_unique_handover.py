@@ -145,7 +145,7 @@ def search(sink: Sink, check: Callable[[Source], None]) -> None:
     """Check what the target holds after a random history was delivered in a random order."""
 
     @settings(
-        max_examples=25,
+        max_examples=8,
         database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
