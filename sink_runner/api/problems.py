@@ -31,9 +31,7 @@ class Fault(BaseModel):
     """One thing that is wrong with a request."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "example": {"pointer": "/body/horizon_months", "detail": "Field required"}
-        }
+        json_schema_extra={"example": {"pointer": "/body/quantity", "detail": "Field required"}}
     )
 
     pointer: str = Field(description="Where it is wrong; `*` stands for a name that is unknown.")

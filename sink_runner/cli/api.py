@@ -41,7 +41,7 @@ Runs until SIGTERM or Ctrl-C; requests in flight are finished first.
 
 examples:
   pip install 'sink-runner[api]'
-  sink-runner api-key new forecast-service --scope forecasts:write
+  sink-runner api-key new shop --scope orders:write
   sink-runner api
 """
 KEY_TEACHING = """\
@@ -50,8 +50,8 @@ redirect stores no secret.  What is stored is its keyed hash, which [api] secret
 whoever reads the configuration.  To take a key back, remove its table and restart the service.
 
 examples:
-  sink-runner api-key new forecast-service --scope forecasts:write
-  sink-runner api-key new portal --scope profiles:read --group smart_citizen >> sink-runner.toml
+  sink-runner api-key new shop --scope orders:write
+  sink-runner api-key new portal --scope orders:read --group analysts >> sink-runner.toml
 """
 _NEEDED = ("fastapi", "uvicorn", "joserfc", "psycopg_pool")
 

@@ -32,7 +32,7 @@ examples:
   sink-runner dlq list
   sink-runner dlq list --summary
   sink-runner dlq list --mapping golden-records --error 23514 --since 2026-03-01
-  sink-runner dlq list --key '{"gr_id": "6f9619ff-8b86-d011-b42d-00c04fc964ff"}' --status ALL --json
+  sink-runner dlq list --key '{"id": "6f9619ff-8b86-d011-b42d-00c04fc964ff"}' --status ALL --json
 """
 SHOWING = """\
 The row is shown as the masking policies have it for you, and nothing personal in clear.  With

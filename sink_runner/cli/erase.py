@@ -57,7 +57,7 @@ Values of 8 characters or more are found within longer texts of dead letters and
 Dead letters that can't be decrypted or decoded are kept and counted, and the command ends with 1.
 
 examples:
-  sink-runner erase --subject aadhaar_number --dry-run
+  sink-runner erase --subject tax_number --dry-run
   sink-runner erase --subject email --value-file /run/secrets/person
 """
 

@@ -182,9 +182,6 @@ def to_null(_value: Any) -> None:
     """Replace every value by NULL."""
 
 
-jan_aadhaar: MaskFunction = show_last(4, "****-****-")
-mobile: MaskFunction = show_last(4, "******")
-
 # What a CUSTOM policy may call, with the types of the arguments that follow {col}; `...` stands for
 # more of the last.
 FUNCTIONS: Mapping[str, tuple[tuple[Any, ...], Callable[..., MaskFunction]]] = MappingProxyType(
