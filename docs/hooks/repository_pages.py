@@ -19,7 +19,7 @@ _FENCE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    _section(config, "Plugins").extend(_below("plugins/*/README.md"))
+    _section(config, "Plugins").extend(["plugins/README.md", *_below("plugins/*/README.md")])
     _section(config, "Runbooks").extend(_below("docs/runbooks/*.md"))
     _section(config, "Decisions").extend(_below("docs/adr/*.md"))
     return config

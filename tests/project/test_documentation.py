@@ -101,7 +101,7 @@ def test_decisions_are_numbered_without_gaps() -> None:
 
 
 def test_front_page_links_to_project_pages() -> None:
-    for page in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "docs/adr"):
+    for page in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "docs/adr/README.md"):
         assert f"({page})" in read("README.md")
 
 

@@ -23,6 +23,17 @@ def test_it_is_one_page() -> None:
     assert len(README.splitlines()) <= 120
 
 
+def test_promises_name_tests_that_exist() -> None:
+    table = README.split("| promise | proven by |", 1)[1].split("\n\n", 1)[0]
+    rows = [row for row in table.splitlines() if row.startswith("| ") and "---" not in row]
+    assert len(rows) > 8
+    for row in rows:
+        paths = re.findall(r"`(tests/[\w/]+\.py)`", row.split("|")[2])
+        assert paths, row
+        for path in paths:
+            assert re.search(r"^ *def test_", (ROOT / path).read_text(), re.MULTILINE), path
+
+
 @pytest.mark.parametrize("command", re.findall(r"^\$ (.+?)(?:\s+#.*)?$", README, re.MULTILINE))
 def test_every_make_command_is_a_target(command: str) -> None:
     program, target = shlex.split(command)
@@ -75,8 +86,9 @@ def test_the_command_for_a_new_plugin_works(call, tmp_path: Path, monkeypatch) -
 
 def test_the_table_of_switches_names_real_ones(call, configured) -> None:
     configured()
+    page = (ROOT / "docs/guide/plugins.md").read_text()
     code, out, _ = call("run", "--help")
     assert code == 0
     for switch in ("--only", "--without", "SINK_PLUGINS_OFF"):
         assert switch in out
-        assert switch in README
+        assert switch in page

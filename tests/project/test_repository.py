@@ -90,8 +90,8 @@ class TestEveryPlugin:
             ours = {name for name in imports(path) if name.startswith("sink_runner")}
             assert ours <= {"sink_runner.plugin", "sink_runner.plugin.field_types"}
 
-    def test_is_on_the_front_page(self, folder: Path) -> None:
-        assert f"[`{folder.name}`](plugins/{folder.name})" in (ROOT / "README.md").read_text()
+    def test_is_in_the_list_of_plugins(self, folder: Path) -> None:
+        assert f"[`{folder.name}`]({folder.name})" in (ROOT / "plugins/README.md").read_text()
 
 
 @pytest.mark.parametrize("folder", MAPPINGS, ids=lambda folder: folder.name)
@@ -111,8 +111,8 @@ class TestEveryMapping:
 
     def test_is_in_the_table_of_mappings(self, folder: Path) -> None:
         made = mapping(folder)
-        row = f"| [`{folder.name}`](plugins/{folder.name}) | `{made.source}` | `{made.target}` |"
-        assert row in (ROOT / "README.md").read_text()
+        row = f"| [`{folder.name}`]({folder.name}) | `{made.source}` | `{made.target}` |"
+        assert row in (ROOT / "plugins/README.md").read_text()
 
     def test_reads_a_table_that_is_captured(self, folder: Path) -> None:
         """Debezium, the publication and the topics know the mapping's source."""
