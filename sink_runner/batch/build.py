@@ -31,7 +31,7 @@ from ..postgres.catalog import TableCatalog, read_table
 from ..postgres.error_classes import classify_error
 from ..postgres.migrations import migrate_database
 from ..postgres.session import Connection
-from ..preflight.preflight import check_mapping, log_warnings
+from ..preflight.checklist import check_mapping, log_warnings
 from ..schema_check.findings import refused
 from ..schema_check.report import Sources, check
 from ..transform.compiled_mapping import CompiledMapping, compile_mapping, remask

@@ -1,4 +1,4 @@
-"""Checks of what capture is told, where the setting `capture.directory` names its properties."""
+"""Check the configuration of Debezium, in the folder that setting `capture.directory` names."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ WHERE NOT has_column_privilege(%s::name, %s::oid, name, 'SELECT') ORDER BY place
 
 
 def check_capture(subject: Subject) -> Iterator[Fault]:
-    """The connector's lists let the source and every column of the mapping pass."""
+    """A connector whose lists leave out the source or a column of the mapping."""
     capture, table = subject.capture, subject.source.table
     directory = subject.config.capture.directory
     if not subject.mapping.streaming or directory is None:
         return
     if capture is None:
         yield Fault(
-            f"setting capture.directory: {directory} holds no properties of a connector with "
-            f"topic.prefix={table.database}, so what capture reads was not checked",
+            f"setting capture.directory: {directory} has no properties of a connector with "
+            f"topic.prefix={table.database}, so the configuration of capture was not checked",
             "the folder of Debezium's properties",
             "correct the setting, or leave it out",
             refused=False,
@@ -54,14 +54,14 @@ def check_capture(subject: Subject) -> Iterator[Fault]:
         yield Fault(
             f"unavailable.value.placeholder of {capture.path.name} is {capture.placeholder!r}, and "
             f"setting capture.placeholder is {subject.config.capture.placeholder!r}: a large value "
-            "that an update leaves as it is would be overwritten by the placeholder",
+            "that an update does not change would be overwritten by the placeholder",
             "the same placeholder in both",
             f'set placeholder = "{capture.placeholder}" in [capture] of sink-runner.toml',
         )
 
 
 def check_capture_role(subject: Subject) -> Iterator[Fault]:
-    """The role of capture may replicate, and read the source for a snapshot."""
+    """A role of capture that may not replicate, or not read the source for a snapshot."""
     capture, source = subject.capture, subject.source
     if capture is None or capture.user is None or not subject.mapping.streaming:
         return
@@ -95,7 +95,7 @@ def check_capture_role(subject: Subject) -> Iterator[Fault]:
         lacking = ", ".join(quoted(name) for (name,) in rows)
         yield Fault(
             f"role {role} of capture may not read {source.table}: a snapshot of the table would "
-            "end the capture of its database",
+            "stop the capture of its database",
             "SELECT on every column that is captured",
             f"GRANT SELECT ({lacking}) ON {source.sql_name} TO {quoted(role)}",
             refused=False,

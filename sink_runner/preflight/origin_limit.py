@@ -1,7 +1,7 @@
-"""Whether the target's server has a replication origin for each mapping that writes to it.
+"""Check that the target's server has a replication origin for each mapping that writes to it.
 
-The server keeps the state of an origin for good, so that those of other runners and of batches
-count as well; its limit changes only with a restart.
+The server keeps the state of an origin permanently, so those of other runners and of batches count
+as well. Its limit changes only with a restart.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SERVER = "SELECT pg_postmaster_start_time(), current_setting('port')"
 
 
 class _Origins(NamedTuple):
-    """The origins that a server has, by their names; None where a name is not to be seen."""
+    """The names of a server's origins; None where the role may not see a name."""
 
     setting: str
     limit: int
@@ -42,9 +42,9 @@ class _Origins(NamedTuple):
 
 
 def check_origin_limit(subject: Subject) -> Iterator[Fault]:
-    """An origin is free for the mapping once those before it in the alphabet have taken theirs.
+    """Too few free origins, if the mappings get theirs in the order of their names.
 
-    So the mappings that do not fit are told before any of them starts, and always the same ones.
+    So the same mappings are reported each time, before any of them starts.
     """
     found = _read(subject.writing)
     waiting = sorted(
@@ -81,7 +81,7 @@ def _read(session: Connection) -> _Origins:
 
 
 def _writing_to_the_server(subject: Subject) -> Iterator[str]:
-    """The mappings that run beside this one and write to the same server."""
+    """Yield the mappings that run with this one and write to the same server."""
     own = subject.target.table.database
     server = _server(subject.writing)
     same: dict[str, bool] = {own: True}
@@ -94,7 +94,7 @@ def _writing_to_the_server(subject: Subject) -> Iterator[str]:
 
 
 def _is_on(subject: Subject, database: str, server: object) -> bool:
-    """Whether a database is on the server; not one that cannot be asked."""
+    """Whether a database is on the server; False where it does not answer."""
     with suppress(psycopg.Error, SinkError, KeyError):
         return _server(subject.open_session(subject.config.databases[database].dsn)) == server
     return False

@@ -1,4 +1,4 @@
-"""Checks of what the runner's roles may do: each fault is the GRANT to paste."""
+"""Check the privileges of the runner's roles; the remedy of a fault is the GRANT to run."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname = ANY (%s)
 
 
 def check_reader(subject: Subject) -> Iterator[Fault]:
-    """The reader sees what a batch and a repair read of the source."""
+    """A reader without a privilege that a batch needs on the source."""
     source, mapping = subject.source, subject.mapping
     if mapping.query is not None:
         return  # the query itself is checked
     names = [*mapping.source_columns, *source.primary_key]
     if source.kind in _GRANTABLE:
-        names.append("xmin")  # tells what was written since the last run
+        names.append("xmin")  # by which a batch finds what was written since the last run
     present = [name for name in dict.fromkeys(names) if name in source.columns or name == "xmin"]
     needed = bool(mapping.schedules) or not mapping.streaming
     for fault in _column_faults(subject.reading, source, "SELECT", present):
@@ -57,7 +57,7 @@ def check_reader(subject: Subject) -> Iterator[Fault]:
 
 
 def check_writer(subject: Subject) -> Iterator[Fault]:
-    """The writer may do to the target what the mapping's strategy does."""
+    """A writer without a privilege that the mapping's strategy needs on the target."""
     target, session = subject.target, subject.writing
     if target.kind not in _GRANTABLE:
         return
@@ -68,7 +68,7 @@ def check_writer(subject: Subject) -> Iterator[Fault]:
         role = session.info.user
         yield Fault(
             f"role {role} may not delete rows of {target.table}",
-            "DELETE, since a deleted or retired source row leaves the target",
+            "DELETE, since the row of a deleted or removed source row is deleted",
             f"GRANT DELETE ON {target.sql_name} TO {quoted(role)}, or declare on_delete=Ignore()",
         )
 
@@ -80,7 +80,7 @@ def _needed(subject: Subject) -> dict[str, Sequence[str]]:
         try:
             derived = subject.derived
         except psycopg.Error:
-            return {}  # told by the check of the derivation
+            return {}  # check_derivation reports it
         updated = [name for name in derived if name not in mapping.key]
         return {"INSERT": derived, "UPDATE": updated, "SELECT": derived}
     once = mapping.conflict.strategy is Strategy.INSERT_ONCE
@@ -110,13 +110,13 @@ def _column_faults(
 
 
 def check_control(subject: Subject) -> Iterator[Fault]:
-    """The writer may make its own tables, stage a batch and mark what it writes."""
+    """A writer that may not create the runner's tables, stage a batch or use an origin."""
     session = subject.writing
     role, database = session.info.user, subject.target.table.database
     exists, allowed = session.execute(_CONTROL).fetchone() or (False, False)
     if not allowed:
         yield Fault(
-            f"role {role} can't make the runner's tables in schema sink of database {database}",
+            f"role {role} can't create the runner's tables in schema sink of database {database}",
             "a schema sink that belongs to the role",
             f"ALTER SCHEMA sink OWNER TO {quoted(role)}"
             if exists
@@ -125,7 +125,7 @@ def check_control(subject: Subject) -> Iterator[Fault]:
     temporary, actual = session.execute(_TEMPORARY).fetchone() or (False, database)
     if not temporary:
         yield Fault(
-            f"role {role} may not make temporary tables in database {database}",
+            f"role {role} may not create temporary tables in database {database}",
             "TEMPORARY, since a batch is staged in one",
             f"GRANT TEMPORARY ON DATABASE {quoted(actual)} TO {quoted(role)}",
         )

@@ -1,4 +1,4 @@
-"""Which publications carry a table's changes, and what they leave out."""
+"""Read the publications of a table, and check that they publish all of its changes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import psycopg
-
 from ..model.findings import Fault
 from ..postgres.catalog import quoted
+from ..postgres.session import Connection
 from .table_facts import PARTITIONED, TableFacts
 
-Connection = psycopg.Connection[Any]
-
-# to_jsonb: older servers have neither column lists nor row filters.
+# to_jsonb, because older servers have neither column lists nor row filters.
 _PUBLICATIONS = """
 SELECT p.pubname::text, p.pubviaroot, p.pubinsert, p.pubupdate, p.pubdelete,
        (SELECT to_jsonb(t) FROM pg_publication_tables t
@@ -36,7 +33,7 @@ _ALL = "insert, update, delete, truncate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """One publication, as far as it is about one table."""
+    """What one publication publishes of one table."""
 
     name: str
     via_root: bool
@@ -91,10 +88,10 @@ def publication_faults(
     named: str | None,
     follows: bool,
 ) -> list[Fault]:
-    """Say why the table's changes are not published whole; nothing where they are.
+    """Return why the table's changes are not all published; empty where they are.
 
-    `named` is the publication that capture reads, None where no setting tells: then one that
-    publishes the table whole is enough.  `follows`: updates and deletes matter to the mapping.
+    `named` is the publication that capture reads. None: no setting names it, and it suffices that
+    one publication has all changes. `follows`: the mapping applies updates and deletes.
     """
     if named is not None:
         publications = [one for one in publications if one.name == named]

@@ -1,7 +1,7 @@
-"""Checks of a plugin's SQL: lookups, the query of a batch, the derivation from candidates.
+"""Check a plugin's SQL: lookups, the query of a batch, the derivation from candidates.
 
-Each is prepared and started with LIMIT 0 by the role that will run it, so that a misspelt name, a
-missing grant or an impossible cast shows before a row moves.  Nothing is read.
+Each statement runs with LIMIT 0 as the role that will run it. So a misspelt name, a missing grant
+or an impossible cast is found before a row is written, and no row is read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..transform.target_lookups import reads_target
 from .subject import Subject
 
 _OF_THE_QUERY = frozenset({"0A", "22", "3F", "42"})
-"""Classes of SQLSTATE: what the query says is wrong, and not the server's state."""
+"""Classes of SQLSTATE that are faults of the query, and not of the server's state."""
 _DENIED = re.compile(r"^permission denied for (table|view|schema|function|sequence) (\S+)$")
 _GRANTS = {
     "table": "SELECT ON {}",
@@ -34,7 +34,7 @@ _TEXTS = {builtin[name].oid for name in ("text", "varchar", "bpchar", "name")}
 
 
 def check_lookups(subject: Subject) -> Iterator[Fault]:
-    """Every lookup runs, and returns as text what it was asked for."""
+    """A lookup that does not run, or does not return the requested values as text."""
     for column in subject.mapping.columns:
         for place, lookup in enumerate(column.lookups):
             yield from _lookup(subject, column, lookup, place)
@@ -44,7 +44,7 @@ def _lookup(subject: Subject, column: Column, lookup: Lookup, place: int) -> Ite
     where = f"lookup of column {column.name} in database {lookup.database}"
     configured = subject.config.databases.get(lookup.database)
     if configured is None:
-        return  # told where the mapping's databases are resolved
+        return  # check_mapping has reported it
     found: list[tuple[str, int]] = []
     dsns = [configured.reader_dsn]
     if reads_target(subject.mapping, lookup):
@@ -57,28 +57,28 @@ def _lookup(subject: Subject, column: Column, lookup: Lookup, place: int) -> Ite
             yield described
             return
         found = described
-    if column.convert is None:  # else the number of values that are asked for is not known
+    if column.convert is None:  # else the number of requested values is not known
         together = isinstance(column.source, AllOf) and place == 0
         yield from _answer(found, where, column, len(column.sources) if together else 1)
 
 
 def _answer(
-    found: Sequence[tuple[str, int]], where: str, column: Column, asked: int
+    found: Sequence[tuple[str, int]], where: str, column: Column, requested: int
 ) -> Iterator[Fault]:
-    if len(found) != asked + 1:
+    if len(found) != requested + 1:
         yield Fault(
             f"the {where} returns {len(found)} columns",
-            f"{asked + 1}: the values that were asked for, then what was found",
+            f"{requested + 1}: the requested values, then the result",
             "correct the query in the plugin",
             column=column.name,
         )
         return
-    for name, oid in found[:asked]:
+    for name, oid in found[:requested]:
         if oid not in _TEXTS and oid in _KNOWN:
             yield Fault(
-                f"the {where} returns {name} as {_KNOWN[oid]}, which never equals the text that "
-                "was asked for",
-                "the values that were asked for as text",
+                f"the {where} returns {name} as {_KNOWN[oid]}, which never equals the "
+                "requested text",
+                "the requested values as text",
                 f"select {name}::text in the plugin's query",
                 column=column.name,
             )
@@ -88,7 +88,7 @@ _KNOWN = {info.oid: info.regtype for info in builtin}
 
 
 def check_query(subject: Subject) -> Iterator[Fault]:
-    """The query of a batch runs, and has the columns that the mapping reads."""
+    """A query of a batch that does not run, or lacks columns that the mapping reads."""
     query = subject.mapping.query
     if query is None:
         return
@@ -109,7 +109,7 @@ def check_query(subject: Subject) -> Iterator[Fault]:
 
 
 def check_derivation(subject: Subject) -> Iterator[Fault]:
-    """The derivation runs, and returns columns of the target with its key and its group."""
+    """A derivation that does not run, or does not return columns of the target with its key."""
     candidates = subject.mapping.derived
     if candidates is None:
         return
@@ -151,7 +151,7 @@ def _describe(
     what: str,
     column: str = "",
 ) -> list[tuple[str, int]] | Fault:
-    """The names and types of the columns that a query returns, or why it does not run."""
+    """Return names and types of the columns that a query returns, or why it does not run."""
     text = query.strip().rstrip(";")
     whole = f"SELECT * FROM (\n{text}\n) checked LIMIT 0"
     try:
@@ -162,9 +162,9 @@ def _describe(
 
 
 def _query_fault(fault: psycopg.Error, query: str, what: str, role: str, column: str = "") -> Fault:
-    """Why a query does not run, in PostgreSQL's own words: no row was read that they could quote.
+    """Return why a query does not run, with PostgreSQL's message: it cannot quote a row.
 
-    Raises what is no fault of the query.
+    Raises the error again where it is not a fault of the query.
     """
     state = fault.sqlstate or ""
     if state[:2] not in _OF_THE_QUERY:
@@ -182,6 +182,6 @@ def _query_fault(fault: psycopg.Error, query: str, what: str, role: str, column:
 
 
 def _qualified(name: str, query: str) -> str:
-    """The name with the schema that the query gives it; PostgreSQL's message leaves it out."""
+    """Return the name with its schema in the query, which PostgreSQL's message leaves out."""
     found = re.search(rf"[\w\"]+\.\"?{re.escape(name)}\b\"?", query)
     return found[0] if found else name

@@ -1,10 +1,11 @@
-"""Checks of a mapping's source: what its log carries, and who may see which of its rows."""
+"""Check a mapping's source: what its change events contain, and which rows the reader sees."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from ..model.findings import Fault
+from ..plugin import Table
 from ..postgres.catalog import quoted
 from ..transform.before_image import columns_before, key_sources
 from .publications import publication_faults
@@ -25,10 +26,11 @@ SELECT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = %s AND p.polpermissive
    AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = %s AND NOT p.polpermissive
          AND p.polcmd IN ('r', '*'))
 """
+_PUBLISHED = "SELECT DISTINCT schemaname::text, tablename::text FROM pg_publication_tables"
 
 
 def check_kind(subject: Subject) -> Iterator[Fault]:
-    """A table whose changes are not in the log, or come under another name."""
+    """A table whose changes are not captured, or are captured under another name."""
     source, mapping = subject.source, subject.mapping
     if mapping.query is None and not source.primary_key and not mapping.streaming:
         yield Fault(
@@ -61,13 +63,13 @@ def check_kind(subject: Subject) -> Iterator[Fault]:
 
 
 def check_encoding(subject: Subject) -> Iterator[Fault]:
-    """Bytes of no known encoding: the server refuses to send a text that is not UTF-8."""
+    """A database without an encoding: the server refuses to send a text that is not UTF-8."""
     if subject.reading.info.parameter_status("server_encoding") == "SQL_ASCII":
         database = subject.mapping.source_table.database
         yield Fault(
             f"database {database} has the encoding SQL_ASCII: one text that is not UTF-8 stops its "
             "capture and every batch",
-            "a database that knows the encoding of its texts",
+            "a database with an encoding",
             "restore it with pg_restore into a database made by createdb -E UTF8 -T template0",
             refused=False,
         )
@@ -79,7 +81,7 @@ def check_columns(subject: Subject) -> Iterator[Fault]:
     if mapping.query is not None:
         return  # its columns are those of the query
     if mapping.streaming:
-        yield from _alike(subject)
+        yield from _names_differing_by_case(subject)
     for name in mapping.source_columns:
         column = source.columns.get(name)
         if column is None and name not in subject.known:
@@ -100,15 +102,15 @@ def check_columns(subject: Subject) -> Iterator[Fault]:
             )
 
 
-def _alike(subject: Subject) -> Iterator[Fault]:
-    """Debezium takes such names for one column, and ends."""
+def _names_differing_by_case(subject: Subject) -> Iterator[Fault]:
+    """Debezium treats such names as one column, and stops."""
     source, found = subject.source, dict[str, str]()
     for name in source.columns:
         other = found.setdefault(name.lower(), name)
         if other != name:
             yield Fault(
                 f"columns {other} and {name} of {subject.mapping.source} differ by case alone: "
-                "Debezium reads no such table, and the capture of the whole database ends",
+                "Debezium refuses such a table, and the capture of the whole database stops",
                 "names that differ in more than their case",
                 f"ALTER TABLE {source.sql_name} RENAME COLUMN {quoted(name)} TO ...",
                 column=name,
@@ -116,7 +118,7 @@ def _alike(subject: Subject) -> Iterator[Fault]:
 
 
 def check_replica_identity(subject: Subject) -> Iterator[Fault]:
-    """The old row of a change has to carry the source's key and the target's."""
+    """A before image without the source's key or the target's."""
     mapping, source = subject.mapping, subject.source
     if not mapping.streaming or not source.is_table:
         return
@@ -131,15 +133,15 @@ def check_replica_identity(subject: Subject) -> Iterator[Fault]:
     if beyond and not mapping.needs_before_image:
         yield Fault(
             f"an update of {', '.join(beyond)} in {mapping.source} gives the row another key in "
-            f"{mapping.target} and would leave the old row there",
-            "the mapping to ask for the row before the change",
+            f"{mapping.target} and would leave the row with the previous key there",
+            "a mapping that uses the before image",
             "declare needs_before_image=True in the plugin",
             column=beyond[0],
         )
 
 
 def _deferrable_key(subject: Subject) -> Iterator[Fault]:
-    """In one statement a row may take the key of another before that one gives it up."""
+    """In one statement a row may get the key of another row before that row's key changes."""
     mapping, source = subject.mapping, subject.source
     used = set(key_sources(mapping))
     for index in source.indexes:
@@ -147,8 +149,8 @@ def _deferrable_key(subject: Subject) -> Iterator[Fault]:
             key = ", ".join(map(quoted, index.columns))
             yield Fault(
                 f"the primary key of {mapping.source} is deferrable: rows may exchange their keys "
-                f"in one statement, and no event tells which of them is left in {mapping.target}",
-                "a primary key that is checked at once",
+                f"in one statement, and no event says which row of {mapping.target} remains",
+                "a primary key that is not deferrable",
                 f"ALTER TABLE {source.sql_name} DROP CONSTRAINT {quoted(index.name)}, "
                 f"ADD PRIMARY KEY ({key})",
             )
@@ -176,8 +178,8 @@ def _identity(
     if lacking or (identity.columns == frozenset() and not key):
         whole = not lacking or bool(set(lacking) - set(key))
         yield Fault(
-            f"the replica identity of {identity.table} is {carries}: a delete does not carry "
-            f"{', '.join(lacking) or 'any column'}, so the row of {mapping.target} can't be told",
+            f"the replica identity of {identity.table} is {carries}: the event of a delete lacks "
+            f"{', '.join(lacking) or 'every column'}, so the row of {mapping.target} is not known",
             f"a replica identity with {', '.join(dict.fromkeys([*key, *wanted]))}",
             full if whole else f"ALTER TABLE {identity.table} REPLICA IDENTITY DEFAULT",
             column=", ".join(lacking),
@@ -185,7 +187,7 @@ def _identity(
 
 
 def check_publication(subject: Subject) -> Iterator[Fault]:
-    """Every change of the source is published, under the name that the mapping reads."""
+    """A change of the source that is not published under the name that the mapping reads."""
     source = subject.source
     if not (subject.mapping.streaming and source.is_table and source.persistence == "p"):
         return
@@ -198,8 +200,27 @@ def check_publication(subject: Subject) -> Iterator[Fault]:
     )
 
 
+def check_topic(subject: Subject) -> Iterator[Fault]:
+    """Two tables with one topic: Debezium writes _ for a character that a topic may not contain."""
+    mapping = subject.mapping
+    if not mapping.streaming:
+        return
+    source = mapping.source_table
+    published = subject.reading.execute(_PUBLISHED).fetchall()
+    for schema, name in sorted(published):
+        other = Table(source.database, schema, name)
+        if other != source and other.topic == source.topic:
+            yield Fault(
+                f"tables {source} and {other} have one topic, {source.topic}: a mapping would "
+                "read the rows of both",
+                "a topic for each captured table",
+                "rename one of the tables, or take the other out of every publication and of "
+                "table.include.list in debezium-config",
+            )
+
+
 def check_row_security(subject: Subject) -> Iterator[Fault]:
-    """A reader that sees a part of the rows would take the others for deleted."""
+    """A reader that sees some of the rows only: a batch would delete the others."""
     source, role = subject.source, subject.reading.info.user
     if not source.row_security_active:
         return
@@ -207,7 +228,7 @@ def check_row_security(subject: Subject) -> Iterator[Fault]:
         return
     yield Fault(
         f"row-level security of {subject.mapping.source} hides rows from role {role}: a batch "
-        "would take them for deleted",
+        "would delete them from the target",
         "a reader that sees every row",
         f'CREATE POLICY sink_reads ON {source.sql_name} FOR SELECT TO "{role}" USING (true), or '
         f'ALTER ROLE "{role}" BYPASSRLS',

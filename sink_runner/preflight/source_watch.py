@@ -1,8 +1,8 @@
-"""Notice under a running mapping that its source is no longer what was checked at the start.
+"""Detect while a mapping runs that its source differs from what was checked at the start.
 
-What an event carries of the row before its change follows from the table's replica identity.
-Where that lacks a column of the key, Debezium writes 0 or an empty text in its place: a deletion of
-any row then looks like one of row 0.
+The replica identity of a table decides what an event has of the before image. Where it lacks a
+column of the key, Debezium writes 0 or an empty text in its place, and the deletion of any row
+looks like that of row 0.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..postgres.error_classes import classify_error
 from ..postgres.session import Connection, connect
 
 SECONDS = 600.0
-"""How often a running mapping repeats its checks, which take about half a second."""
+"""Interval of the checks of a running mapping; they take about half a second."""
 _IDENTITY = """
 SELECT c.oid::int8,
        array_agg(concat_ws(' ', part.oid, part.relreplident, i.indexrelid, i.indisreplident)
@@ -36,27 +36,20 @@ WHERE n.nspname = %s AND c.relname = %s GROUP BY c.oid
 """
 
 
-class Operation(Protocol):
-    """An event, as far as its kind is concerned."""
-
-    @property
-    def op(self) -> str: ...
-
-
 class Watch(Protocol):
-    """What notices, under a running mapping, that its source has changed."""
+    """Detects while a mapping runs that its source has changed."""
 
     def observe(self, events: Sequence[tuple[Message, Decoded]]) -> None:
         """Raise an error if these events must not be applied."""
 
     def maintain(self) -> None:
-        """Do what is due now and then, between two batches."""
+        """Do what is due, between two batches."""
 
     def close(self) -> None: ...
 
 
 class SourceWatch:
-    """Repeats a mapping's checks of its source: now and then, and once its identity has changed."""
+    """Repeats the checks of a mapping's source regularly, and when its identity has changed."""
 
     def __init__(
         self,
@@ -69,8 +62,8 @@ class SourceWatch:
     ) -> None:
         """`source` is the reader's connection string.
 
-        `check` raises ConfigError for what forbids a start, RetriableError where a database does
-        not answer.
+        `check` raises ConfigError for what prevents a start, RetriableError where a database
+        does not answer.
         """
         self._name = name
         self._table = mapping.source_table
@@ -80,20 +73,20 @@ class SourceWatch:
         self._connection: Connection | None = None
         self._oid: int | None = None
         self._checked: Any = None
-        """The identity that a check has found good."""
+        """The identity at the last check without a fault."""
         self._clock = clock
         self._due = clock() + SECONDS
 
     def start(self) -> None:
-        """Remember the source as it is before its first check."""
+        """Read the identity of the source before its first check."""
         self._checked = self._identity()
         self.close()
 
-    def observe(self, events: Iterable[tuple[object, Operation]]) -> None:
-        """Check the source if it is altered and an event depends on the row before its change.
+    def observe(self, events: Iterable[tuple[Message, Decoded]]) -> None:
+        """Check the source if it was altered and one of the events needs a before image.
 
-        Raises ConfigError where the source does not carry that row any more, RetriableError where
-        it can't be asked.
+        Raises ConfigError where the events lack that image now, RetriableError where the source
+        does not answer.
         """
         if all(event.op not in self._needs_before for _, event in events):
             return
@@ -104,14 +97,14 @@ class SourceWatch:
             self._check()
         except ConfigError as fault:
             raise ConfigError(
-                f"{fault}; then run `sink-runner batch {self._name} --full`, since changes that "
-                "were captured meanwhile do not tell which row they are of"
+                f"{fault}; then run `sink-runner batch {self._name} --full`, since the changes "
+                "captured in between do not identify their rows"
             ) from fault
         self._checked = identity
 
     def maintain(self) -> None:
-        """Check if it is due; a database that is away is no reason to stop.  Raises ConfigError."""
-        self.close()  # a delete now and then is no reason to hold a session
+        """Check if it is due; a database that does not answer does not stop the mapping."""
+        self.close()  # deletes may be rare: no session is kept for them
         if self._clock() < self._due:
             return
         self._due = self._clock() + SECONDS
@@ -125,12 +118,12 @@ class SourceWatch:
             self._connection = None
 
     def _identity(self) -> Any:
-        """Ask for the table's identity.  Raises ConfigError where it is another table."""
+        """Return the table's identity; ConfigError where another table has its name."""
         try:
             if self._connection is None:
                 self._connection = connect(self._source, "sink-runner source")
-            asked = (self._table.schema, self._table.name)
-            oid, identity = self._connection.execute(_IDENTITY, asked).fetchone() or (None, None)
+            names = (self._table.schema, self._table.name)
+            oid, identity = self._connection.execute(_IDENTITY, names).fetchone() or (None, None)
         except psycopg.Error as fault:
             self.close()
             raise classify_error(fault) from fault
@@ -138,7 +131,7 @@ class SourceWatch:
         if oid is not None and oid != self._oid:
             raise ConfigError(
                 f"{self._table} was dropped and created again, or another table has its name now: "
-                "no event tells which rows are gone; run "
-                f"`sink-runner batch {self._name} --full`. The mapping goes on with the new table"
+                "no event says which rows were deleted; run "
+                f"`sink-runner batch {self._name} --full`. The mapping continues with the new table"
             )
         return identity

@@ -41,7 +41,7 @@ class Subject:
 
     @cached_property
     def capture(self) -> CaptureSettings | None:
-        """What Debezium is told; None where no setting names its properties."""
+        """The configuration of Debezium; None where no setting names its properties."""
         directory = self.config.capture.directory
         return None if directory is None else read_capture(directory, self.source.table.database)
 

@@ -1,21 +1,17 @@
-"""What the catalog says of a table that matters before a row moves: keys, identity, policies.
+"""Read from the catalog what the checks need of a table: keys, replica identity, policies.
 
-Everything is asked by the table's oid, which any role may look up: a table whose schema the role
-may not use is told apart from one that does not exist.
+The queries use the table's oid, which any role may look up. So a table whose schema the role may
+not use differs from one that does not exist.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import psycopg
 
 from ..plugin import Table
 from ..postgres.catalog import qualified
-
-Connection = psycopg.Connection[Any]
+from ..postgres.session import Connection
 
 _TABLE = """
 SELECT c.oid::int8, c.relkind::text, c.relpersistence::text,
@@ -34,7 +30,7 @@ SELECT a.attname::text, a.attnotnull OR t.typnotnull, a.attidentity::text, a.att
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
-# The columns that are stored beside a key (INCLUDE) are no part of it.
+# The columns that an index includes (INCLUDE) are not part of its key.
 _INDEXES = """
 SELECT x.relname::text,
        ARRAY(SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY k (attnum, place)
@@ -45,7 +41,7 @@ SELECT x.relname::text,
 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
 WHERE i.indrelid = %s AND i.indisunique ORDER BY x.relname
 """
-# Each partition has an identity of its own; that of the root is written for none of them.
+# Each partition has a replica identity of its own; that of the root applies to none of them.
 _PARTS = """
 SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relreplident::text
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -65,7 +61,7 @@ KINDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnFacts:
-    """One column; `identity` and `generated` are the catalog's dead letters, "" for neither."""
+    """One column; `identity` and `generated` are the catalog's codes, "" for neither."""
 
     name: str
     not_null: bool
@@ -99,12 +95,12 @@ class UniqueIndex:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaIdentity:
-    """What the old row of an update or delete carries in the log, of one table or partition."""
+    """What the log has of the row before an update or delete, for one table or partition."""
 
     table: str
     """Quoted, with its schema."""
     setting: str
-    """The catalog's dead letter: d, i, f or n."""
+    """The catalog's code: d, i, f or n."""
     columns: frozenset[str] | None
     """None for all of them."""
 
@@ -114,7 +110,7 @@ class ReplicaIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFacts:
-    """A table as it was when it was asked about."""
+    """A table at the time of the queries."""
 
     table: Table
     oid: int
@@ -122,13 +118,13 @@ class TableFacts:
     persistence: str
     row_security: bool
     row_security_active: bool
-    """Its policies apply to the role that asks."""
+    """Its policies apply to the role of the session."""
     usable_schema: bool
     has_children: bool
     fills_rows: bool
     """It has a BEFORE INSERT trigger, which may give a column its value."""
     rules: Sequence[str]
-    """Its rewrite rules, but for the one that makes a view."""
+    """Its rewrite rules, except for the one of a view."""
     columns: Mapping[str, ColumnFacts]
     indexes: Sequence[UniqueIndex]
     identities: Sequence[ReplicaIdentity]
@@ -152,7 +148,7 @@ class TableFacts:
 
 
 def read_facts(connection: Connection, table: Table) -> TableFacts | None:
-    """Ask the database that `connection` is open to; None if there is no such table."""
+    """Return the facts of a table; None if there is no such table."""
     found = connection.execute(_TABLE, (table.schema, table.name)).fetchone()
     if found is None:
         return None
@@ -189,7 +185,7 @@ def _identities(connection: Connection, oid: int) -> list[ReplicaIdentity]:
 
 
 def _carried(indexes: Sequence[UniqueIndex], setting: str) -> frozenset[str] | None:
-    """The columns of the old row, by PostgreSQL's own rules (RelationGetIndexList)."""
+    """The columns of the before image, by PostgreSQL's own rules (RelationGetIndexList)."""
     if setting == "f":
         return None
     chosen = {"d": lambda one: one.primary, "i": lambda one: one.replica_identity}.get(setting)

@@ -1,4 +1,4 @@
-"""Checks of a mapping's target: can its rows be written, told apart and kept?"""
+"""Check a mapping's target: whether its rows can be written, distinguished and kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .subject import Subject
 from .table_facts import KINDS, UniqueIndex
 from .type_checks import is_copied
 
-# Types of which a later change has a greater value, if the column counts or tells the time.
+# Types of which a later change has a greater value, if the column is a counter or a time.
 _GROWING = ("int2", "int4", "int8", "numeric", "date", "timestamp", "timestamptz")
 _OF_THE_STAGE = re.compile(r"_position|_ordinal|_keep(_\d+)?")
 _ADMITS_INSERTS = """
@@ -26,7 +26,7 @@ SELECT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = %s AND p.polpermissive
 
 
 def check_kind(subject: Subject) -> Iterator[Fault]:
-    """A relation that can't be written by key, or that a crash empties."""
+    """A relation that can't be written by key, or that is empty after a crash."""
     target, name = subject.target, subject.mapping.target
     if not target.is_table:
         yield Fault(
@@ -37,22 +37,22 @@ def check_kind(subject: Subject) -> Iterator[Fault]:
     elif target.persistence != "p":
         kind = "an unlogged" if target.persistence == "u" else "a temporary"
         yield Fault(
-            f"{name} is {kind} table: a crash empties it, and the offsets say that its rows are "
-            "there",
+            f"{name} is {kind} table: a crash empties it, and its offsets would still count the "
+            "lost rows as written",
             "a table that is logged",
             f"ALTER TABLE {target.sql_name} SET LOGGED",
         )
     elif target.rules:
         yield Fault(
-            f"{name} has the rewrite rule {target.rules[0]}, which puts another statement in the "
-            "place of the runner's: rows may be missing without an error",
+            f"{name} has the rewrite rule {target.rules[0]}, which replaces the runner's "
+            "statement: rows may be missing without an error",
             "a table without rules for INSERT, UPDATE and DELETE",
             f"DROP RULE {quoted(target.rules[0])} ON {target.sql_name}, and use a trigger instead",
         )
 
 
 def check_columns(subject: Subject) -> Iterator[Fault]:
-    """A column that does not exist, can't be written, or has to be and is not."""
+    """A column that does not exist, can't be written, or must be written and is not."""
     target, mapping = subject.target, subject.mapping
     for own in mapping.columns:
         if _OF_THE_STAGE.fullmatch(own.name):
@@ -111,7 +111,7 @@ def _unfilled(subject: Subject) -> Iterator[Fault]:
 
 
 def check_key(subject: Subject) -> Iterator[Fault]:
-    """ON CONFLICT needs a unique index over exactly the key, which is checked at once."""
+    """A key without a unique index over exactly its columns, as ON CONFLICT needs it."""
     target, mapping = subject.target, subject.mapping
     if not target.is_table:
         return
@@ -139,7 +139,7 @@ def check_key(subject: Subject) -> Iterator[Fault]:
 
 
 def _merged_keys(subject: Subject) -> Iterator[Fault]:
-    """Keys that the source tells apart and the target does not."""
+    """Keys that differ in the source and are equal in the target."""
     for column in subject.mapping.columns:
         name = column.name
         source = subject.source_catalog.columns.get(next(iter(column.sources), ""))
@@ -150,8 +150,8 @@ def _merged_keys(subject: Subject) -> Iterator[Fault]:
             yield Fault(
                 f"key {name} of {subject.mapping.target} is {target.pg.declared}, and "
                 f"{source.name} of {subject.mapping.source} is {source.pg.declared}: rows whose "
-                "keys differ in the source alone share one row of the target",
-                "a type that tells as many keys apart",
+                "keys differ in the source only share one row of the target",
+                "a type in which such keys differ",
                 f"change the type of {name}, or make such rows impossible in the source",
                 column=name,
                 refused=False,
@@ -167,7 +167,7 @@ def _unusable(index: UniqueIndex) -> str:
 
 
 def check_unique(subject: Subject) -> Iterator[Fault]:
-    """Rows that swap values, as the source's constraint allows, would wait for each other."""
+    """A unique index by which rows that swap values would wait for each other."""
     target, mapping = subject.target, subject.mapping
     if mapping.derived is not None:
         return
@@ -189,7 +189,7 @@ def check_unique(subject: Subject) -> Iterator[Fault]:
 
 
 def check_contested(subject: Subject) -> Iterator[Fault]:
-    """Of two rows that swap their keys, one would be deleted by the departure of the other."""
+    """Contested rows: of two that swap their keys, the removal of one would delete the other."""
     mapping = subject.mapping
     actions = (mapping.on_delete, mapping.on_remove, mapping.on_rekey)
     if mapping.conflict_detection is None or not any(
@@ -203,26 +203,26 @@ def check_contested(subject: Subject) -> Iterator[Fault]:
         yield Fault(
             f"{mapping.target} is contested and its rows are deleted by ({key}), which may belong "
             f"to another row of {mapping.source} by then",
-            "actions that delete no row, or a key that holds the source's primary key",
+            "actions that delete no row, or a key that contains the source's primary key",
             "declare on_delete, on_remove and on_rekey as SetColumns(...), Ignore() or Review(...) "
             "in the plugin",
         )
 
 
 def check_version(subject: Subject) -> Iterator[Fault]:
-    """A version column whose order is not the order of time loses updates."""
+    """A version column whose order is not the order of time: updates would be lost."""
     yield from version_faults(subject.mapping, subject.target_catalog)
 
 
 def version_faults(mapping: TableMapping, target: TableCatalog) -> Iterator[Fault]:
-    """As text 9 is greater than 10, and of two random uuids either may be."""
+    """Check the version column: as text 9 is greater than 10, and uuids are random."""
     version = mapping.conflict.version
     if version is None:
         return
     declared = {column.name: column.type for column in mapping.columns}[version]
     found = target.columns.get(version)
     if mapping.derived is None and found is None:
-        return  # told as a missing column
+        return  # check_columns reports it
     pg = declared_type(declared or "") if mapping.derived or not found else found.pg
     if not pg.is_builtin(*_GROWING):
         yield Fault(

@@ -34,8 +34,8 @@ from ..model.status import Health, MappingHealth
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog
 from ..postgres.migrations import migrate_database
-from ..preflight.clusters import ClusterWatch
-from ..preflight.preflight import check_mapping, check_topic, log_warnings
+from ..preflight.checklist import check_mapping, check_topic, log_warnings
+from ..preflight.source_cluster import ClusterWatch
 from ..preflight.source_watch import SourceWatch
 from ..schema_check.build import watch as schema_watch
 from ..transform.compiled_mapping import CompiledMapping, compile_mapping, remask
@@ -100,7 +100,7 @@ def build(plugin: discovery.Plugin, around: RuntimeContext) -> Worker:
         source=around.database(mapping.source_table.database).reader_dsn,
         target=around.database(mapping.target_table.database).dsn,
     )
-    clusters.look()
+    clusters.check()
     config, health = around.config, around.health.mapping(plugin.name)
     events = topic_source(
         mapping,

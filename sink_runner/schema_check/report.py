@@ -15,7 +15,7 @@ from ..masking.policy import Policies
 from ..model.findings import Fault
 from ..model.findings import Finding as PreflightFinding
 from ..plugin import Table, TableMapping
-from ..preflight.preflight import check_mapping, check_topic
+from ..preflight.checklist import check_mapping, check_topic
 from .build import contracts, rules_of, source_row
 from .contract import Contract
 from .findings import Change, Finding, Severity, passes, refused

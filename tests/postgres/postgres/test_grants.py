@@ -13,7 +13,7 @@ from sink_runner.config.dsn import Dsn
 from sink_runner.loading import discovery
 from sink_runner.plugin import TableMapping
 from sink_runner.postgres.grants import Roles, grants
-from sink_runner.preflight.preflight import check_mapping
+from sink_runner.preflight.checklist import check_mapping
 
 from ...support import guide
 

@@ -17,7 +17,7 @@ from sink_runner.errors import ConfigError
 from sink_runner.loading.discovery import Plugin, Status
 from sink_runner.masking.policy import load_policies
 from sink_runner.plugin import Column, TableMapping, source_wins
-from sink_runner.preflight.preflight import Preflight, check_mapping
+from sink_runner.preflight.checklist import Preflight, check_mapping
 from sink_runner.runtime.assembly import RuntimeContext, build
 from sink_runner.schema_check.findings import Finding
 from sink_runner.schema_check.report import Sources, check_start

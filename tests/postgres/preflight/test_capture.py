@@ -11,7 +11,7 @@ from sink_runner.kafka.capture import read_capture
 from sink_runner.model.envelope import DEFAULT_PLACEHOLDER
 from sink_runner.model.findings import Finding
 from sink_runner.plugin import Table
-from sink_runner.preflight.preflight import check_mapping
+from sink_runner.preflight.checklist import check_mapping
 
 pytestmark = pytest.mark.postgres
 ROOT = Path(__file__).parents[3]

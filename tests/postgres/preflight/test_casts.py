@@ -5,7 +5,7 @@ import pytest
 from psycopg import errors
 
 from sink_runner.postgres.types import read_types
-from sink_runner.preflight.cast_checks import never_fits
+from sink_runner.preflight.type_checks import never_fits
 
 from ...support.type_values import TYPES
 

@@ -10,7 +10,7 @@ from sink_runner.errors import ConfigError, FatalError
 from sink_runner.model.envelope import Decoded
 from sink_runner.plugin import source_wins
 from sink_runner.postgres.migrations import migrate
-from sink_runner.preflight.clusters import ClusterWatch, kept_cluster
+from sink_runner.preflight.source_cluster import ClusterWatch, stored_cluster
 from sink_runner.recovery.positions import forget
 
 from .test_preflight import batch
@@ -46,8 +46,8 @@ def change(bench: Any, settings: str) -> None:
 
 
 def test_first_look_remembers_the_cluster(bench, watch) -> None:
-    assert watch().look() is None
-    found = kept_cluster(bench.target, "bench")
+    assert watch().check() is None
+    found = stored_cluster(bench.target, "bench")
     (identifier,) = bench.source.execute(
         "SELECT system_identifier::text FROM pg_control_system()"
     ).fetchone()
@@ -60,7 +60,7 @@ def test_first_look_remembers_the_cluster(bench, watch) -> None:
 def test_event_of_another_cluster_stops_the_mapping(bench, watch) -> None:
     """Without the check it would be dropped as older than what was applied."""
     one = watch()
-    one.look()
+    one.check()
     one.observe([event(0, 500), event(1, 90), event(0, 600)])
     change(bench, "system_identifier = '1'")
     one.observe([event(0, 700), event(1, 100)])
@@ -70,7 +70,7 @@ def test_event_of_another_cluster_stops_the_mapping(bench, watch) -> None:
 
 def test_positions_outlive_a_restart(bench, watch) -> None:
     first = watch()
-    first.look()
+    first.check()
     first.observe([event(0, 500)])
     first.maintain()
     change(bench, "system_identifier = '1'")
@@ -82,7 +82,7 @@ def test_positions_outlive_a_restart(bench, watch) -> None:
 
 def test_capture_that_sends_again_is_no_other_cluster(watch) -> None:
     one = watch()
-    one.look()
+    one.check()
     one.observe([event(0, 500)])
     one.observe([event(0, 400), event(0, None)])
 
@@ -90,7 +90,7 @@ def test_capture_that_sends_again_is_no_other_cluster(watch) -> None:
 def test_transaction_that_began_first_does_not_go_back(bench, watch) -> None:
     """Each look costs two connections, and transactions overlap all the time."""
     one = watch()
-    one.look()
+    one.check()
     one.observe([event(0, 500)])
     change(bench, "system_identifier = '1'")
     one.observe([event(0, 400, committed=600)])
@@ -100,9 +100,9 @@ def test_transaction_that_began_first_does_not_go_back(bench, watch) -> None:
 
 def test_log_that_is_shorter_is_another_one(bench, watch) -> None:
     one = watch()
-    one.look()
+    one.check()
     change(bench, "position = position + 1000000000000")
-    assert "restored" in one.look().problem
+    assert "restored" in one.check().problem
     one.observe([event(0, 500)])
     with pytest.raises(FatalError, match="restored"):
         one.observe([event(0, 400)])
@@ -110,16 +110,16 @@ def test_log_that_is_shorter_is_another_one(bench, watch) -> None:
 
 def test_promoted_standby_goes_on(bench, watch) -> None:
     one = watch()
-    one.look()
+    one.check()
     change(bench, "timeline = 7, position = position - 5")
-    assert one.look() is None
-    assert kept_cluster(bench.target, "bench").timeline == 1
+    assert one.check() is None
+    assert stored_cluster(bench.target, "bench").timeline == 1
 
 
 def test_unanswered_question_is_asked_again(bench, watch) -> None:
     """While the cluster can't be asked no event that lies before another is applied."""
     one = watch()
-    one.look()
+    one.check()
     one.observe([event(0, 500)])
     change(bench, "system_identifier = '1'")
     dsn, one._source = one._source, "host=127.0.0.1 port=1 connect_timeout=1"
@@ -134,7 +134,7 @@ def test_unanswered_question_is_asked_again(bench, watch) -> None:
 
 def test_start_warns_and_batch_refuses(bench, watch) -> None:
     """The runner has to apply what is left of the old log; a batch would come in between."""
-    watch().look()
+    watch().check()
     change(bench, "system_identifier = '1'")
     assert bench.texts() == []
     assert any("of cluster 1" in text for text in bench.warnings())
@@ -144,12 +144,12 @@ def test_start_warns_and_batch_refuses(bench, watch) -> None:
 
 
 def test_recover_forgets_the_cluster(bench, watch) -> None:
-    watch().look()
+    watch().check()
     change(bench, "system_identifier = '1'")
     with psycopg.connect(bench.config.databases["south"].dsn.read()) as writer:
         forget(writer, "bench", bench.mapping)
     assert bench.mapping.conflict == source_wins()
-    assert watch().look() is None
+    assert watch().check() is None
 
 
 def test_reader_without_the_right_to_ask_is_told_the_grant(bench, watch) -> None:

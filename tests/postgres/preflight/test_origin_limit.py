@@ -12,7 +12,7 @@ from sink_runner.errors import ConfigError
 from sink_runner.loading.discovery import Plugin, Status, streaming
 from sink_runner.plugin import TableMapping
 from sink_runner.postgres.session import connect, use_origin
-from sink_runner.preflight.preflight import check_mapping
+from sink_runner.preflight.checklist import check_mapping
 
 from .conftest import Bench
 

@@ -28,7 +28,7 @@ from sink_runner.plugin import (
     insert_once,
     newest_wins,
 )
-from sink_runner.preflight.preflight import check_mapping, check_topic
+from sink_runner.preflight.checklist import check_mapping, check_topic
 from sink_runner.preflight.source_checks import check_encoding
 
 pytestmark = pytest.mark.postgres
@@ -103,7 +103,7 @@ FAULTS = {
     ),
     "type-without-input": Case(
         "types",
-        ("PostgreSQL reads no value of type pg_node_tree",),
+        ("PostgreSQL accepts no input for type pg_node_tree",),
         source="CREATE TABLE {s}.t (id int PRIMARY KEY, v pg_node_tree)",
         target="CREATE TABLE {s}.t (id int PRIMARY KEY, v pg_node_tree)",
     ),
@@ -115,18 +115,18 @@ FAULTS = {
     ),
     "identity-of-an-index": Case(
         "replica_identity",
-        ("the columns of an index", "does not carry id", "REPLICA IDENTITY DEFAULT"),
+        ("the columns of an index", "of a delete lacks id", "REPLICA IDENTITY DEFAULT"),
         source="CREATE TABLE {s}.t (id int PRIMARY KEY, v text NOT NULL CONSTRAINT vs UNIQUE);"
         "ALTER TABLE {s}.t REPLICA IDENTITY USING INDEX vs",
     ),
     "identity-nothing": Case(
         "replica_identity",
-        ("is nothing", "does not carry id", "REPLICA IDENTITY DEFAULT"),
+        ("is nothing", "of a delete lacks id", "REPLICA IDENTITY DEFAULT"),
         source=KEYED + "; ALTER TABLE {s}.t REPLICA IDENTITY NOTHING",
     ),
     "identity-of-a-deferrable-key": Case(
         "replica_identity",
-        ("does not carry id",),
+        ("of a delete lacks id",),
         source="CREATE TABLE {s}.t (id int PRIMARY KEY DEFERRABLE, v text)",
     ),
     "deferrable-key-of-the-source": Case(
@@ -137,12 +137,12 @@ FAULTS = {
     ),
     "identity-of-no-key": Case(
         "replica_identity",
-        ("does not carry id", "REPLICA IDENTITY FULL"),
+        ("of a delete lacks id", "REPLICA IDENTITY FULL"),
         source="CREATE TABLE {s}.t (id int, v text)",
     ),
     "identity-of-one-partition": Case(
         "replica_identity",
-        ('{s}"."high" is nothing', "does not carry id"),
+        ('{s}"."high" is nothing', "of a delete lacks id"),
         source=PARTS + "ALTER TABLE {s}.high REPLICA IDENTITY NOTHING;" + VIA_ROOT,
         undo=VIA_ROOT.replace("true", "false"),
     ),
@@ -153,7 +153,7 @@ FAULTS = {
     ),
     "key-of-another-column": Case(
         "replica_identity",
-        ("does not carry v", "REPLICA IDENTITY FULL"),
+        ("of a delete lacks v", "REPLICA IDENTITY FULL"),
         target="CREATE TABLE {s}.t (id int, v text PRIMARY KEY)",
         mapping={"key": ("v",)},
     ),
@@ -421,7 +421,7 @@ FAULTS |= {
     ),
     "cast-of-a-domain": Case(
         "casts",
-        ("takes none of its values",),
+        ("accepts none of its values",),
         source="CREATE DOMAIN {s}.day AS date; CREATE DOMAIN {s}.when AS {s}.day;"
         "CREATE TABLE {s}.t (id int PRIMARY KEY, v {s}.when)",
         target="CREATE TABLE {s}.t (id int PRIMARY KEY, v uuid)",
@@ -446,7 +446,7 @@ FAULTS |= {
     ),
     "default-that-is-no-label": Case(
         "constants",
-        ("the default of column v", "PostgreSQL does not read it"),
+        ("the default of column v", "PostgreSQL does not parse it"),
         target="CREATE TYPE {s}.mood AS ENUM ('sad');"
         "CREATE TABLE {s}.t (id int PRIMARY KEY, v {s}.mood)",
         mapping={"columns": (Column("id"), Column("v", default="glad"))},
@@ -648,7 +648,7 @@ def test_keys_that_become_one_are_warned(bench) -> None:
     )
     (finding,) = check_mapping("t", bench.mapping, bench.config).findings
     assert not finding.refused
-    assert "rows whose keys differ in the source alone" in finding.fault.problem
+    assert "rows whose keys differ in the source only" in finding.fault.problem
 
 
 def test_reader_of_events_alone_is_warned(bench) -> None:
@@ -727,7 +727,7 @@ def test_topic_is_asked_for_by_its_own_name(bench, monkeypatch) -> None:
     """Kafka knows fewer characters than PostgreSQL, so a topic is not always named as its table."""
     asked = []
     monkeypatch.setattr(
-        "sink_runner.preflight.preflight.read_topic", lambda _, name: asked.append(name)
+        "sink_runner.preflight.checklist.read_topic", lambda _, name: asked.append(name)
     )
     mapping = replace(bench.mapping, source="north.public.two words")
     (found,) = check_topic("bench", mapping, bench.config)

@@ -82,7 +82,7 @@ ORDER: tuple[Case, ...] = (
         ],
         target_ddl="id int PRIMARY KEY, code text",
         rows=[("0", "k0"), ("1", "k1"), ("2", "k2")],
-        refusal=("does not carry id", "--full"),
+        refusal=("delete lacks id", "--full"),
     ),
     case(
         "incremental-snapshot",

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from sink_runner.config import Kafka
+from sink_runner.config.kafka import Kafka
 from sink_runner.plugin import Column, TableMapping, source_wins
-from sink_runner.preflight import preflight
+from sink_runner.preflight import checklist
 
 
 def test_check_topic_asks_for_debezium_name(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(preflight, "read_topic", lambda _connection, name: asked.append(name))
-    monkeypatch.setattr(preflight, "topic_faults", lambda _connection, name, _topic: [name])
+    monkeypatch.setattr(checklist, "read_topic", lambda _connection, name: asked.append(name))
+    monkeypatch.setattr(checklist, "topic_faults", lambda _connection, name, _topic: [name])
     mapping = TableMapping(
         source='north.public."Order Items"',
         target="south.public.items",
@@ -22,5 +22,5 @@ def test_check_topic_asks_for_debezium_name(monkeypatch: pytest.MonkeyPatch) -> 
         columns=(Column("id"),),
     )
     config: Any = SimpleNamespace(kafka=Kafka(bootstrap="127.0.0.1:9092"))
-    (finding,) = preflight.check_topic("items", mapping, config)
+    (finding,) = checklist.check_topic("items", mapping, config)
     assert asked == [finding.fault] == ["north.public.Order_Items"]

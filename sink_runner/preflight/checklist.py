@@ -1,7 +1,7 @@
 """The checks that a mapping passes before a row moves: one list, the same for every command.
 
 `run`, `batch` and `schema check` call `check_mapping`, so that none of them accepts what another
-one refuses; `check_topic` is for those that ask Kafka.  All faults of a mapping are told at once.
+one refuses. `check_topic` needs Kafka. All faults of a mapping are reported at once.
 """
 
 from __future__ import annotations
@@ -26,14 +26,12 @@ from ..postgres.error_classes import classify_error
 from ..postgres.session import Connection, connect
 from . import (
     capture_checks,
-    cast_checks,
-    clusters,
     origin_limit,
     privilege_checks,
     query_checks,
     source_checks,
+    source_cluster,
     target_checks,
-    topic_checks,
     type_checks,
 )
 from .subject import Subject
@@ -47,11 +45,11 @@ CHECKS: Mapping[str, Check] = {
     "source_columns": source_checks.check_columns,
     "replica_identity": source_checks.check_replica_identity,
     "publication": source_checks.check_publication,
-    "topic": topic_checks.check_topic_of_its_own,
+    "topic": source_checks.check_topic,
     "capture": capture_checks.check_capture,
     "capture_role": capture_checks.check_capture_role,
     "source_row_security": source_checks.check_row_security,
-    "source_cluster": clusters.check_cluster,
+    "source_cluster": source_cluster.check_cluster,
     "target_kind": target_checks.check_kind,
     "target_columns": target_checks.check_columns,
     "types": type_checks.check_types,
@@ -60,7 +58,7 @@ CHECKS: Mapping[str, Check] = {
     "target_unique": target_checks.check_unique,
     "contested": target_checks.check_contested,
     "version": target_checks.check_version,
-    "casts": cast_checks.check_casts,
+    "casts": type_checks.check_casts,
     "lookups": query_checks.check_lookups,
     "query": query_checks.check_query,
     "derivation": query_checks.check_derivation,
@@ -70,19 +68,19 @@ CHECKS: Mapping[str, Check] = {
     "origins": origin_limit.check_origin_limit,
     "target_row_security": target_checks.check_row_security,
 }
-"""In the order in which the faults are told."""
+"""In the order of the report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What was found of a mapping; the catalogs are None where the table does not exist."""
+    """The findings of a mapping; the catalogs are None where a table does not exist."""
 
     findings: Sequence[Finding]
     source: TableCatalog | None
     target: TableCatalog | None
 
     def catalogs(self, *, batch: bool = False) -> tuple[TableCatalog, TableCatalog]:
-        """The source's and the target's catalog.  Raises ConfigError with all that is refused."""
+        """Return the source's and the target's catalog; ConfigError names all that is refused."""
         refuse(self.findings, batch=batch)
         assert self.source is not None
         assert self.target is not None
@@ -97,12 +95,12 @@ def check_mapping(
     known: Collection[str] = (),
     beside: Mapping[str, TableMapping] | None = None,
 ) -> Preflight:
-    """Run every check of the list.
+    """Run every check of `CHECKS`.
 
-    `known` are columns that the source once had: that one of them is gone is told by the schema
-    check, which knows more of it.  `beside` are the mappings that run with this one and share the
-    replication origins of the target's server.  Raises RetriableError where a database does not
-    answer, and ConfigError where the configuration names none.
+    `known` are columns that the source once had: the schema check, which knows their changes,
+    reports that one is missing. `beside` are the mappings that run with this one and share the
+    replication origins of the target's server. Raises RetriableError where a database does not
+    answer, and ConfigError where the configuration has no such database.
     """
     source, target = mapping.source_table, mapping.target_table
     with ExitStack() as stack:
@@ -139,19 +137,19 @@ def check_mapping(
 
 
 def check_topic(name: str, mapping: TableMapping, config: Config) -> Sequence[Finding]:
-    """Check the mapping's topic; nothing for a mapping that reads none.
+    """Check the topic of a mapping that reads one.
 
     Raises RetriableError where Kafka does not answer.
     """
     if not mapping.streaming:
         return ()
-    kafka, name_of_topic = KafkaConnection.of(config.kafka), mapping.source_table.topic
-    faults = topic_faults(kafka, name_of_topic, read_topic(kafka, name_of_topic))
+    kafka, topic = KafkaConnection.of(config.kafka), mapping.source_table.topic
+    faults = topic_faults(kafka, topic, read_topic(kafka, topic))
     return [Finding(mapping=name, check="topic", fault=fault) for fault in faults]
 
 
 def log_warnings(findings: Iterable[Finding]) -> None:
-    """Tell what does not forbid a start."""
+    """Log the findings that do not prevent a start."""
     for finding in findings:
         if not finding.refused:
             structlog.get_logger().warning(
