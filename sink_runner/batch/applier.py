@@ -63,7 +63,7 @@ class BatchApplier(Applier):
         superseding: Superseding | None = None,
     ) -> Written:
         """Write the changes; those that are refused become dead letters."""
-        self._writer.remembers = True
+        self._writer.has_tombstones = True
         return self._write(connection, changes, dead_letters, superseding)
 
     def derive(self, touch: str, connection: Connection) -> int:

@@ -14,11 +14,11 @@ from ..model.changes import Write
 from ..model.portions import DEFAULT_BYTES, byte_size
 from ..plugin import Strategy, TableMapping
 from ..postgres.catalog import quoted
+from ..postgres.comparison import as_base, differ, stored
 from ..postgres.error_classes import classify_error
 from ..postgres.target_column import TargetColumn
 from ..postgres.types import PgType
 from ..writer.committer import Connection
-from ..writer.statements import as_base, differ, stored
 from .keys import TargetKeys
 
 SAMPLE = 100  # rows

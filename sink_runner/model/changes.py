@@ -1,4 +1,4 @@
-"""What a batch of events comes to, and in which order it may be written as sets."""
+"""The changes that a batch of events makes in the target, and in which order they are written."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ Fold: TypeAlias = Callable[[tuple[Any, ...], tuple[Any, ...]], bool]
 
 Key: TypeAlias = tuple[Any, ...]
 Position: TypeAlias = tuple[int, int]
-"""Where a change stands in the source's log: its LSN, or the last commit before its transaction if
-that is later, and its number within the transaction.  Both follow the order of the commits.
+"""The position of a change in the source's log: an LSN and an ordinal.
 
-The changes of a multi-row statement, and both halves of a change of the primary key, share an LSN.
+The LSN is the change's own, or that of the last commit before its transaction if that is later.
+The ordinal is the change's number within its transaction, which tells apart the changes of a
+multi-row statement and both halves of a primary-key change; these share an LSN.  Positions are in
+the order of the commits.
 """
 
 BATCH_ORDINAL = -1
-"""The number in the position of a batch run's row or removal: every change at its LSN is later."""
+"""The ordinal of a batch run's rows and removals: every change at their LSN is later."""
 
 KEEP_BITS = 63
-"""So many columns one bigint of the staging table tells of."""
+"""The number of columns whose bits fit into one bigint of the staging table."""
 READ = -(1 << 2048)
-"""The sign of `Write.keep`, beyond the bit of any column (PostgreSQL allows 1,600): the row was
-read as it stands, so nothing tells which of its columns its version changed."""
+"""The sign of `Write.keep`, beyond the bit of any column (PostgreSQL allows 1,600 columns).
+
+The row was read from the table, so it is not known which columns its version has changed.
+"""
 
 
 def keep_words(keep: int, count: int) -> list[int]:
@@ -42,31 +46,31 @@ class Write(NamedTuple):
 
     key: Key
     values: tuple[Any, ...]
-    """One for each staged column, in their order; ABSENT where it is not known."""
+    """One for each staged column, in their order; ABSENT where the value is not known."""
     keep: int
-    """Bit i set: leave column i of an existing row alone."""
+    """Bit i set: do not change column i of an existing row."""
     partial: bool
     """Some values are ABSENT: the row can be changed but not created."""
     position: Position | None
-    """None for an event that has no place in the log (an API callback, a row of an incremental
-    snapshot): its version orders it, else its arrival in its partition."""
+    """None for an event without a position in the log: an API callback or a row of an incremental
+    snapshot.  Its version orders it, or else its arrival in its partition."""
     source: Any
-    """Whatever identifies the event; the writer only hands it back."""
+    """The event's message; the changes of one event have the same one."""
     base: tuple[Any, ...] | None = None
-    """The row before the change, where it is known and something is compared with it."""
+    """The before image, mapped, where the writer compares it with the target's row."""
     owner: str | None = None
-    """The source row's key, where the target's key may pass from one source row to another."""
+    """The source row's key, where a target key may pass from one source row to another."""
 
 
 class Removal(NamedTuple):
-    """A key that leaves the target, or is marked there."""
+    """A key to remove from the target, by one of the actions of a mapping."""
 
     key: Key
     action: Action
     position: Position | None
     source: Any
     subject: str = ""
-    """The source row's key as text, for a person to find it."""
+    """The source row's key as text, by which a person finds the row."""
     owner: str | None = None
     """As in `Write`."""
 
@@ -75,65 +79,65 @@ Change: TypeAlias = Write | Removal
 
 
 @dataclass(slots=True)
-class Round:
-    """Changes of distinct keys: they may be written together, in any order."""
+class Wave:
+    """Changes of distinct keys, which can be written together and in any order."""
 
     writes: dict[Key, Write] = field(default_factory=dict)
-    leaves: dict[Key, Removal] = field(default_factory=dict)
+    removals: dict[Key, Removal] = field(default_factory=dict)
     outdated: int = 0
-    """How many rows are left out, since an earlier one of their key has to stay."""
+    """How many rows were left out because an earlier one of their key stays."""
 
     def __contains__(self, key: Key) -> bool:
-        return key in self.writes or key in self.leaves
+        return key in self.writes or key in self.removals
 
 
-def ordered(leaves: Iterable[Removal]) -> list[Removal]:
-    """Return those that a newer change of their key makes stale.
+def without_reviews(removals: Iterable[Removal]) -> list[Removal]:
+    """Return the removals that a newer change of their key makes stale.
 
-    A Review only records that a source row is gone, whichever row holds the key since.
+    A Review only records that a source row is gone, whichever row has the key now.
     """
-    return [leave for leave in leaves if not isinstance(leave.action, Review)]
+    return [removal for removal in removals if not isinstance(removal.action, Review)]
 
 
-def rounds(
+def split_waves(
     changes: Iterable[Change],
     fold: Fold | None,
     *,
     versioned: bool = False,
-    same: Sequence[Hashable] | None = None,
-) -> list[Round]:
-    """Split a batch so that each key occurs once a round and its order is kept.
+    numbers: Sequence[Hashable] | None = None,
+) -> list[Wave]:
+    """Split a batch into waves that keep the order of each key's changes.
 
-    `same` tells by equal values which changes have keys that the database finds equal, where
-    Python may tell them apart.
+    `numbers` has a number for each change, which is the same for keys that the database finds
+    equal, even if Python does not.
 
-    Where the outcome is the same, two changes of a key become one instead: one of two whole
-    rows, as `fold` says (None: neither stands for both), or a deletion instead of the row
-    before it, unless its tombstone has to know the row's version (`versioned`).
+    Two changes of a key become one where the outcome is the same: one of two whole rows, as
+    `fold` says (None: never), or a deletion instead of the row before it, unless its tombstone
+    needs the row's version (`versioned`).
     """
-    made = [Round()]
+    waves = [Wave()]
     last: dict[Hashable, int] = {}
     for number, change in enumerate(changes):
-        key = change.key if same is None else same[number]
+        key = change.key if numbers is None else numbers[number]
         at = last.get(key)
         if at is None:
             at = 0
-        elif _fold(made[at], change, fold, versioned=versioned):
+        elif _fold(waves[at], change, fold, versioned=versioned):
             continue
         else:
             at += 1
-            if at == len(made):
-                made.append(Round())
+            if at == len(waves):
+                waves.append(Wave())
         last[key] = at
         if isinstance(change, Write):
-            made[at].writes[change.key] = change
+            waves[at].writes[change.key] = change
         else:
-            made[at].leaves[change.key] = change
-    return made
+            waves[at].removals[change.key] = change
+    return waves
 
 
 def is_older(change: Change, other: Change) -> bool:
-    """Tell whether the log has `change` before `other`; False where either has no position."""
+    """Return whether the log has `change` before `other`; False if either has no position."""
     if change.position is None or other.position is None:
         return False
     return change.position < other.position
@@ -143,16 +147,16 @@ def _is_whole(change: Change) -> TypeGuard[Write]:
     return isinstance(change, Write) and not (change.partial or change.keep)
 
 
-def _deletes(change: Change) -> TypeGuard[Removal]:
+def _is_deletion(change: Change) -> TypeGuard[Removal]:
     return isinstance(change, Removal) and isinstance(change.action, Delete)
 
 
-def _fold(into: Round, change: Change, fold: Fold | None, *, versioned: bool) -> bool:
-    before = into.writes.get(change.key) or into.leaves.get(change.key)
+def _fold(into: Wave, change: Change, fold: Fold | None, *, versioned: bool) -> bool:
+    before = into.writes.get(change.key) or into.removals.get(change.key)
     if before is None or before.owner != change.owner or is_older(change, before):
         return False
     if change.position is None and before.position is not None:
-        return False  # older changes are told by the position of the one before
+        return False  # the position of `before` has to be remembered
     if isinstance(change, Write):
         if fold is None or not (_is_whole(before) and _is_whole(change)):
             return False
@@ -161,9 +165,9 @@ def _fold(into: Round, change: Change, fold: Fold | None, *, versioned: bool) ->
         else:
             into.outdated += 1
         return True
-    replaced = _deletes(before) or (isinstance(before, Write) and not versioned)
-    if not (_deletes(change) and replaced):
+    replaceable = _is_deletion(before) or (isinstance(before, Write) and not versioned)
+    if not (_is_deletion(change) and replaceable):
         return False
     into.writes.pop(change.key, None)
-    into.leaves[change.key] = change
+    into.removals[change.key] = change
     return True

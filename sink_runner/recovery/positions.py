@@ -16,7 +16,7 @@ from ..kafka.feed import Bounds
 from ..model.partition import Topic
 from ..plugin import Strategy, TableMapping
 from ..writer.candidates import candidate_table
-from ..writer.statements import ORDINAL, POSITION
+from ..writer.log_position import LSN_COLUMN, ORDINAL_COLUMN
 
 Connection = psycopg.Connection[Any]
 
@@ -81,6 +81,6 @@ def forget(connection: Connection, name: str, mapping: TableMapping) -> Forgotte
     if mapping.derived is not None:
         table = candidate_table(name)
         if connection.execute(_KNOWN, (table,)).fetchone() == (True,):
-            query = f"UPDATE {table} SET {POSITION} = 0, {ORDINAL} = 0"
+            query = f"UPDATE {table} SET {LSN_COLUMN} = 0, {ORDINAL_COLUMN} = 0"
             positions += connection.execute(query.encode()).rowcount
     return Forgotten(positions, dead_letters, left)

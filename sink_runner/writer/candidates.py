@@ -1,8 +1,9 @@
-"""Many source rows to one target row: remember the losers, derive a group's rows anew.
+"""Derive target rows from groups of source rows, which are kept as candidates.
 
-The candidates live in a table of the runner in the target database and change in the same
-transaction as what is derived from them.  One advisory lock a group, taken in sorted order,
-keeps two runners from deriving a group at once, each without the other's rows.
+The candidates are in a table of the runner in the target database and change in the same
+transaction as the rows that are derived from them.  One advisory lock for each group, taken in
+sorted order, keeps two runners from deriving a group at the same time, each without the other's
+rows.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import psycopg
 
 from ..loading.mapping_checks import candidate_name
-from ..model.changes import Change, Position, Round
+from ..model.changes import Change, Position, Wave
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog, qualified
 from ..postgres.session import creating
@@ -26,7 +27,7 @@ from .writer import Writer
 
 Connection = psycopg.Connection[Any]
 
-_EXPIRE_AT_ONCE = 5_000  # rows of one transaction of the purge
+_EXPIRED_AT_ONCE = 5_000  # rows of one transaction of the purge
 
 
 def candidate_table(mapping: str) -> str:
@@ -57,19 +58,19 @@ class CandidateWriter:
         self._derive = ""
 
     @property
-    def remembers(self) -> bool:
-        return self._writer.remembers
+    def has_tombstones(self) -> bool:
+        return self._writer.has_tombstones
 
-    @remembers.setter
-    def remembers(self, value: bool) -> None:
-        self._writer.remembers = value
+    @has_tombstones.setter
+    def has_tombstones(self, value: bool) -> None:
+        self._writer.has_tombstones = value
 
     @property
     def stale(self) -> int:
         return self._writer.stale
 
     def prepare(self, connection: Connection) -> None:
-        """Make the candidate table and the session's temporary tables."""
+        """Create the candidate table and the session's temporary tables."""
         with creating(connection):
             for statement in self._derivation.create:
                 run(connection, statement)
@@ -81,31 +82,31 @@ class CandidateWriter:
     def keeps_positions(self) -> bool:
         return True  # each candidate has its own
 
-    def empty(self, connection: Connection, position: Position, now: datetime) -> int:
+    def truncate(self, connection: Connection, position: Position, now: datetime) -> int:
         """Delete the candidates that are not newer, and derive their groups."""
         run(connection, self._derivation.touch(f"{self._sql.target} t"))
-        self._writer.empty(connection, position, now)
+        self._writer.truncate(connection, position, now)
         return self._derive_touched(connection, now)
 
     def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
         """Apply the changes to the candidates, then derive every group they touched."""
         self._writer.begin(connection)
-        for part in self._writer.rounds(connection, changes):
-            self._touch(connection, part)
-            self._writer.write_round(connection, part)
-            self._touch(connection, part)
+        for wave in self._writer.waves(connection, changes):
+            self._touch(connection, wave)
+            self._writer.write_wave(connection, wave)
+            self._touch(connection, wave)
         return self._derive_touched(connection, now)
 
     def expire(self, connection: Connection, now: datetime) -> int:
-        """Forget candidates that are past their age and derive their groups; once is not all."""
+        """Delete some of the expired candidates and derive their groups."""
         age = self._candidates.expire_after
         if age is None:
             return 0
-        aged = run(connection, self._derivation.expire, (now - age, _EXPIRE_AT_ONCE)).rowcount
+        aged = run(connection, self._derivation.expire, (now - age, _EXPIRED_AT_ONCE)).rowcount
         return self._derive_touched(connection, now) if aged else 0
 
-    def _touch(self, connection: Connection, part: Round) -> None:
-        keys = sorted([*part.writes, *part.leaves], key=str)
+    def _touch(self, connection: Connection, wave: Wave) -> None:
+        keys = sorted([*wave.writes, *wave.removals], key=str)
         if keys:
             run(connection, self._derivation.touch(self._sql.existing), key_arrays(keys))
 

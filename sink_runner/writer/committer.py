@@ -35,7 +35,7 @@ from .truncation import Truncation
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
 
-_REMEMBERS = "SELECT EXISTS (SELECT FROM sink.row_version WHERE mapping = %s)"
+_HAS_TOMBSTONES = "SELECT EXISTS (SELECT FROM sink.row_version WHERE mapping = %s)"
 # By the clock that has set deleted_at: the runner's may be any time off.
 _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s AND deleted_at < now() - %s"
 
@@ -103,7 +103,7 @@ class Applier:
         """Become the only one that may write what these partitions hold."""
         with Session(self) as connection, connection.transaction():
             claims = self._offsets.claim(connection, partitions)
-            self._writer.remembers = self._remembers(connection)
+            self._find_tombstones(connection)
             if self.callbacks:
                 self.callbacks.load(connection)
             return claims
@@ -137,8 +137,7 @@ class Applier:
             if self._policies and batch.masking and batch.masking.digest != self._policies():
                 raise FencedError("the masking policies have changed since it was masked")
             self._offsets.advance(connection, steps)
-            # Another process may have deleted meanwhile.
-            self._writer.remembers = self._writer.remembers or self._remembers(connection)
+            self._find_tombstones(connection)
             self.check_at_once(connection)
             emptied = self._empty(connection, batch)
             written, changes = self._write(
@@ -207,9 +206,11 @@ class Applier:
             self._connection.close()
             self._connection = None
 
-    def _remembers(self, connection: Connection) -> bool:
-        """Are there deletions to heed?"""
-        return connection.execute(_REMEMBERS, (self._mapping,)).fetchone() == (True,)
+    def _find_tombstones(self, connection: Connection) -> None:
+        """Tell the writer whether there are any; another process may have deleted a row."""
+        if not self._writer.has_tombstones:
+            found = connection.execute(_HAS_TOMBSTONES, (self._mapping,)).fetchone()
+            self._writer.has_tombstones = found == (True,)
 
     def _write(
         self,

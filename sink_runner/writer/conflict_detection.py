@@ -34,10 +34,11 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from ..model.changes import Key, Round, Write, ordered
+from ..model.changes import Key, Wave, Write, without_reviews
 from ..plugin import ConflictDetection, Tie
 from .conflicts import REVIEW, SOURCE_WINS, TARGET_WINS, Found
-from .parameters import key_arrays, position_arrays, run
+from .parameters import run
+from .row_comparison import RowComparison
 from .versions import VersionedWriter, without
 from .writer import Writer
 
@@ -68,16 +69,16 @@ class RowPair(NamedTuple):
 class ContestedWriter(VersionedWriter):
     """Records conflicts before it writes, and leaves out what the tie rule says has lost."""
 
-    def write_round(self, connection: Connection, part: Round) -> int:
-        writes = list(part.writes.values())
-        seen = self._seen(connection, writes)
+    def write_wave(self, connection: Connection, wave: Wave) -> int:
+        writes = list(wave.writes.values())
+        seen = self._compare(connection, self._versions.seen, writes)
         whole = [write for write in writes if not write.partial]
         lost = self._settle(connection, whole, seen) if whole else set()
-        late = self._stale(connection, ordered(part.leaves.values()))
+        removals = without_reviews(wave.removals.values())
+        late = self._compare(connection, self._versions.stale, removals)
         self.stale += len(late)
-        leaves = without(part.leaves, late)
-        kept = Round(without(part.writes, lost), leaves, part.outdated)
-        written = Writer.write_round(self, connection, kept)
+        kept = Wave(without(wave.writes, lost), without(wave.removals, late), wave.outdated)
+        written = Writer.write_wave(self, connection, kept)
         # A read has the place of its whole snapshot, and may have left an event's change to it.
         self._remember(connection, [w for w in writes if w.keep >= 0 and w.key not in seen])
         return written
@@ -128,14 +129,6 @@ class ContestedWriter(VersionedWriter):
         self._stage(connection, writes)
         found = run(connection, self._comparison).fetchall()
         return [RowPair(writes[number], *compared) for number, *compared in found]
-
-    def _seen(self, connection: Connection, writes: Sequence[Write]) -> set[Key]:
-        """Those that are no later than what this mapping last wrote under their keys."""
-        if not writes:
-            return set()
-        keys = key_arrays(write.key for write in writes)
-        arrays = [*keys, *position_arrays(writes), self._sql.mapping]
-        return {writes[at].key for (at,) in run(connection, self._sql.seen, arrays).fetchall()}
 
     # -- what it comes to ----------------------------------------------------------------------
 
@@ -188,7 +181,8 @@ class ContestedWriter(VersionedWriter):
     def _comparison(self) -> str:
         version = self._mapping.conflict.version
         assert version is not None
-        return self._sql.comparison(version=version, owner_time=self._rule.owner_time)
+        owner_time = self._rule.owner_time
+        return RowComparison(self._sql).differences(version=version, owner_time=owner_time)
 
     @property
     def _compared(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""Conflicts for a person, or for the record: `sink.conflict`, without an unmasked value."""
+"""Records conflicts in `sink.conflict`, without an unmasked value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Connection = psycopg.Connection[Any]
 
 REVIEW, SOURCE_WINS, TARGET_WINS = "manual_review", "source_wins", "target_wins"
 MASKED = "***MASKED***"
-"""Stands for a value that is somebody's, whatever the policies let its reader see."""
+"""Stands for a personal value, whatever the policies show to its reader."""
 _INSERT = """
 INSERT INTO sink.conflict (table_name, record_id, source_database, target_database, conflict_type,
   source_value, target_value, resolution_action, resolved_by, resolved_at)
@@ -35,30 +35,33 @@ RETURNING conflict_type
 
 
 class Found(NamedTuple):
-    """A conflict, and what the mapping's rule made of it."""
+    """A conflict and its outcome."""
 
     type: str
     record: str
     action: str = REVIEW
     """SOURCE_WINS or TARGET_WINS; REVIEW leaves it to a person."""
     incoming: Mapping[str, Any] | None = None
-    """The columns that differ, as the source would have them; None where there is no row."""
+    """The source's values of the columns that differ; None where there is no row."""
     current: Mapping[str, Any] | None = None
 
 
-def reviewed(leaves: Iterable[Removal], name: Callable[[str], str]) -> list[Found]:
-    """The conflicts of keys whose departure a person has to look at, as `name` calls the keys."""
+def review_conflicts(removals: Iterable[Removal], record_of: Callable[[str], str]) -> list[Found]:
+    """Return the conflicts of removals that a person has to review.
+
+    `record_of` returns the text by which the log names a source row.
+    """
     return [
-        Found(leave.action.conflict_type, name(leave.subject))
-        for leave in leaves
-        if isinstance(leave.action, Review)
+        Found(removal.action.conflict_type, record_of(removal.subject))
+        for removal in removals
+        if isinstance(removal.action, Review)
     ]
 
 
 class ConflictLog:
     """Records the conflicts of one mapping, in the transaction that finds them.
 
-    One that waits for a person is recorded once, however often it is found.
+    A conflict that waits for a person is recorded only once.
     """
 
     def __init__(self, mapping: TableMapping, shown: frozenset[str], trail: Trail) -> None:
@@ -69,7 +72,7 @@ class ConflictLog:
         self._trail = trail
 
     def add(self, connection: Connection, found: Sequence[Found]) -> int:
-        """Return how many were new."""
+        """Record the conflicts; return how many of them were new."""
         if not found:
             return 0
         parameters = {
@@ -90,11 +93,11 @@ class ConflictLog:
         return new.total()
 
     def record(self, key: tuple[Any, ...]) -> str:
-        """What a key is called here."""
+        """Return the text by which the log names a row of the target."""
         return self._trail.key_text(key)
 
     def source_record(self, subject: str) -> str:
-        """What a source row's key is called here."""
+        """Return the text by which the log names a source row."""
         return self._trail.key_text.of_source(subject)
 
     def _masked(self, values: Mapping[str, Any] | None) -> Jsonb | None:

@@ -13,8 +13,10 @@ from ..errors import ConfigError
 from ..loading.mapping_checks import shortened
 from ..plugin import Derived, SyncTime, TableMapping
 from ..postgres.catalog import TableCatalog, quoted
+from ..postgres.comparison import differ
 from ..postgres.target_column import TargetColumn
-from .statements import NOW, ORDINAL, POSITION, differ
+from .log_position import LSN_COLUMN, ORDINAL_COLUMN
+from .statements import NOW
 
 Connection = psycopg.Connection[Any]
 
@@ -43,8 +45,8 @@ class Derivation:
         """The candidate table and its indexes."""
         defined = ", ".join(f"{quoted(column.name)} {column.type}" for column in self.columns)
         key = names_of(self.candidates.key)
-        place = f"{POSITION} bigint, {ORDINAL} bigint NOT NULL DEFAULT 0"
-        body = f"{defined}, {place}, PRIMARY KEY ({key})"
+        position = f"{LSN_COLUMN} bigint, {ORDINAL_COLUMN} bigint NOT NULL DEFAULT 0"
+        body = f"{defined}, {position}, PRIMARY KEY ({key})"
         statements = [f"CREATE TABLE IF NOT EXISTS {self.table} ({body})"]
         indexed = [self.candidates.group]
         if self.candidates.expire_column is not None:

@@ -17,6 +17,7 @@ from ..postgres.target_column import TargetColumn
 from ..transform.hook_calls import own_copy
 from ..transform.row import to_stage
 from ..transform.steps import Chain
+from .row_comparison import RowComparison
 from .statements import Statements
 from .uniqueness import UniqueConstraints
 
@@ -26,30 +27,30 @@ Connection = psycopg.Connection[Any]
 class RowWriter(Protocol):
     """What writes a batch's changes: to the table itself, or by way of candidates."""
 
-    remembers: bool
-    """The target has deletions to heed; set when the partitions are claimed."""
+    has_tombstones: bool
+    """Rows may be older than a deletion; set when the partitions are claimed."""
     unique: UniqueConstraints
     """Those of the target besides the mapping's key."""
 
     @property
     def stale(self) -> int:
-        """How many changes the last call of `write` left out, since something newer was there."""
+        """How many changes the last call of `write` left out because the target had newer ones."""
 
     def prepare(self, connection: Connection) -> None:
-        """Make what the session needs; outside any transaction."""
+        """Create what the session needs; outside any transaction."""
 
     def write(self, connection: Connection, changes: Sequence[Change], now: datetime) -> int:
         """Write the changes in their order and return how many rows the target changed."""
 
     @property
     def keeps_positions(self) -> bool:
-        """Whether it knows where in the log the rows of the target were written."""
+        """Whether the log position of each row of the target is remembered."""
 
-    def empty(self, connection: Connection, position: Position, now: datetime) -> int:
-        """Delete the rows of the source table that are not newer; return how many rows."""
+    def truncate(self, connection: Connection, position: Position, now: datetime) -> int:
+        """Delete the source table's rows that are not newer than `position`; return how many."""
 
     def expire(self, connection: Connection, now: datetime) -> int:
-        """Retire what has aged, if rows of this kind do."""
+        """Delete candidates that have expired; return how many rows of the target changed."""
 
 
 class Resolver:
@@ -57,6 +58,7 @@ class Resolver:
 
     def __init__(self, statements: Statements, chain: Chain) -> None:
         self._sql = statements
+        self._comparison = RowComparison(statements)
         self._chain = chain
         self._names = [column.name for column in statements.columns]
 
@@ -89,7 +91,7 @@ class Resolver:
     def _pairs(self, connection: Connection) -> list[tuple[Any, ...]]:
         cursor = connection.cursor()
         load_any_moment(cursor)
-        return cursor.execute(self._sql.pairs.encode()).fetchall()
+        return cursor.execute(self._comparison.values.encode()).fetchall()
 
     def _with(
         self, write: Write, row: Row, incoming: Row, current: Row, kept: Mapping[str, str | None]
@@ -122,12 +124,12 @@ class PluginWriter:
         self._builtin = builtin
 
     @property
-    def remembers(self) -> bool:
-        return self._builtin.remembers
+    def has_tombstones(self) -> bool:
+        return self._builtin.has_tombstones
 
-    @remembers.setter
-    def remembers(self, value: bool) -> None:
-        self._builtin.remembers = value
+    @has_tombstones.setter
+    def has_tombstones(self, value: bool) -> None:
+        self._builtin.has_tombstones = value
 
     @property
     def stale(self) -> int:
@@ -137,8 +139,8 @@ class PluginWriter:
     def keeps_positions(self) -> bool:
         return self._builtin.keeps_positions
 
-    def empty(self, connection: Connection, position: Position, now: datetime) -> int:
-        return self._builtin.empty(connection, position, now)
+    def truncate(self, connection: Connection, position: Position, now: datetime) -> int:
+        return self._builtin.truncate(connection, position, now)
 
     def prepare(self, connection: Connection) -> None:
         self._builtin.prepare(connection)

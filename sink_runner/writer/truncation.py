@@ -1,7 +1,7 @@
-"""Follow a TRUNCATE of the source table: empty the target, and heed no older event after it.
+"""Follow a TRUNCATE of the source table: empty the target and ignore older events after it.
 
-Kafka orders nothing between partitions, so events from before the TRUNCATE may still come from
-other partitions.  The position of the last TRUNCATE is remembered, and what is older is stale.
+Kafka does not order events of different partitions, so events from before the TRUNCATE may still
+come from other partitions.  What is older than the last TRUNCATE is stale.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PARTITIONS = "SELECT count(DISTINCT partition) FROM sink.partition_offset WHERE
 
 
 class Truncation:
-    """What one mapping does about a TRUNCATE; for `OnTruncate.EMPTY` only."""
+    """Empties the target of a mapping with `OnTruncate.EMPTY`."""
 
     def __init__(self, mapping: str, declared: TableMapping, writer: RowWriter) -> None:
         self._mapping = mapping
@@ -38,23 +38,23 @@ class Truncation:
         self._floor: Position | None = None
 
     def load(self, connection: Connection) -> None:
-        """Read how far the table was truncated; another process may have applied it."""
+        """Read the position of the last TRUNCATE, which another process may have applied."""
         found = connection.execute(_FLOOR, (self._mapping,)).fetchone()
         self._floor = None if found is None else (found[0], found[1])
 
     def empty(self, connection: Connection, position: Position, now: datetime) -> int:
-        """Empty the target in the caller's transaction; return how many rows that were.
+        """Empty the target in the caller's transaction; return how many rows were deleted.
 
-        Rows that are newer than the TRUNCATE, and those that came by a callback, stay.
+        Rows that are newer than the TRUNCATE stay, and so do those of callbacks.
         """
         if not self._writer.keeps_positions and self._partitions(connection) > 1:
             raise FatalError(
-                f"{self._declared.source} was truncated, and its topic has several partitions: "
-                f"nothing tells which rows of {self._declared.target} are newer. Set on_truncate="
-                "OnTruncate.KEEP, start the runner again, and run `sink-runner batch "
-                f"{self._mapping} --full`, which removes what the table does not have"
+                f"{self._declared.source} was truncated, and its topic has several partitions: the "
+                f"runner cannot tell which rows of {self._declared.target} are newer. Set "
+                "on_truncate=OnTruncate.KEEP, start the runner again, and run `sink-runner batch "
+                f"{self._mapping} --full`, which removes the rows that the table does not have"
             )
-        emptied = self._writer.empty(connection, position, now)
+        emptied = self._writer.truncate(connection, position, now)
         connection.execute(_REMEMBER, (self._mapping, *position))
         return emptied
 
@@ -72,7 +72,7 @@ class Truncation:
 
 
 def truncation(mapping: str, declared: TableMapping, writer: RowWriter) -> Truncation | None:
-    """Return what follows a TRUNCATE; None where the mapping never empties its target."""
+    """Return the `Truncation` of a mapping; None if it never empties its target."""
     if declared.on_truncate is not OnTruncate.EMPTY:
         return None
     return Truncation(mapping, declared, writer)

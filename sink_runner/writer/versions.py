@@ -1,58 +1,53 @@
-"""Rows of a target that has no column for a version: their places in the log are kept beside it.
+"""Write to a target without a version column; a table beside it has the rows' log positions.
 
-Events come in order and once, but the rows of a batch may race with them, and so may a batch of
-an older snapshot.  Only a mapping whose source always wins needs this, and pays for it.
+Events arrive in order and once, but rows of a batch run may overtake them, and so may the rows of
+an older snapshot.  Only a mapping with the strategy `source_wins` needs these positions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import psycopg
-
-from ..model.changes import Change, Key, Round, ordered
+from ..model.changes import Change, Key, Wave, without_reviews
 from ..plugin import Delete
 from .parameters import key_arrays, position_arrays, run
-from .writer import Writer
+from .writer import Connection, Writer
 
-Connection = psycopg.Connection[Any]
 T = TypeVar("T")
 
 
 class VersionedWriter(Writer):
-    """Leaves out what is older than what was last written or marked under its key."""
+    """Leaves out the changes that are older than the last one of their key."""
 
     @property
     def keeps_positions(self) -> bool:
         return True
 
-    def write_round(self, connection: Connection, part: Round) -> int:
-        stale = self._stale(connection, [*ordered(part.leaves.values()), *part.writes.values()])
+    def write_wave(self, connection: Connection, wave: Wave) -> int:
+        removals = without_reviews(wave.removals.values())
+        stale = self._compare(connection, self._versions.stale, [*removals, *wave.writes.values()])
         self.stale += len(stale)
-        fresh = Round(
-            writes=without(part.writes, stale),
-            leaves=without(part.leaves, stale),
-            outdated=part.outdated,
-        )
-        written = super().write_round(connection, fresh)
-        marks = [leave for leave in fresh.leaves.values() if not isinstance(leave.action, Delete)]
-        self._remember(connection, [*marks, *fresh.writes.values()])
+        fresh = Wave(without(wave.writes, stale), without(wave.removals, stale), wave.outdated)
+        written = super().write_wave(connection, fresh)
+        kept = [one for one in fresh.removals.values() if not isinstance(one.action, Delete)]
+        self._remember(connection, [*kept, *fresh.writes.values()])
         return written
 
-    def _stale(self, connection: Connection, changes: Sequence[Change]) -> set[Key]:
+    def _compare(self, connection: Connection, query: str, changes: Sequence[Change]) -> set[Key]:
+        """Return the keys of the changes whose numbers the query returns."""
         if not changes:
             return set()
         arrays = [*key_arrays(change.key for change in changes), *position_arrays(changes)]
-        found = run(connection, self._sql.stale, [*arrays, self._sql.mapping])
+        found = run(connection, query, [*arrays, self._sql.mapping])
         return {changes[at].key for (at,) in found.fetchall()}
 
     def _remember(self, connection: Connection, changes: Sequence[Change]) -> None:
         if changes:
             by_key = sorted(changes, key=lambda change: str(change.key))
             arrays = [*key_arrays(change.key for change in by_key), *position_arrays(by_key)]
-            run(connection, self._sql.remember, [self._sql.mapping, *arrays])
+            run(connection, self._versions.remember, [self._sql.mapping, *arrays])
 
 
-def without(changes: Mapping[Key, T], stale: set[Key]) -> dict[Key, T]:
-    return {key: change for key, change in changes.items() if key not in stale}
+def without(changes: Mapping[Key, T], keys: set[Key]) -> dict[Key, T]:
+    return {key: change for key, change in changes.items() if key not in keys}

@@ -1,4 +1,4 @@
-"""Write a batch of changes into the target table, inside the caller's transaction."""
+"""Write the changes of a batch to the target table, inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 import psycopg
 
 from ..errors import WriteError
-from ..model.changes import Change, Fold, Position, Removal, Round, Write, keep_words, rounds
+from ..model.changes import Change, Fold, Position, Removal, Wave, Write, keep_words, split_waves
 from ..plugin import ABSENT, Delete, SetColumns, Strategy, TableMapping
 from ..postgres.error_classes import VALUE_FAULTS, classify_error
-from .conflicts import ConflictLog, reviewed
+from .conflicts import ConflictLog, review_conflicts
 from .equal_keys import number_keys
 from .parameters import key_arrays, key_texts, position_arrays, run
 from .resolve import Resolver
+from .row_version import RowVersionStatements
 from .statements import Statements
 from .uniqueness import UniqueConstraints
 
@@ -23,7 +24,7 @@ Connection = psycopg.Connection[Any]
 
 
 class Writer:
-    """Sets of rows for one table: staged by COPY, merged in one statement, deleted in one."""
+    """Writes sets of rows: staged by COPY, merged in one statement, deleted in one."""
 
     unique: UniqueConstraints
 
@@ -38,66 +39,68 @@ class Writer:
     ) -> None:
         self._mapping = mapping
         self._sql = statements
+        self._versions = RowVersionStatements(statements)
         self.fold = fold
         self._conflicts = conflicts
         self._resolver = resolver
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
-        self._marks = self._merges or statements.positioned
-        self.remembers = False
-        """The target has deletions to heed; set when the partitions are claimed."""
+        self.has_tombstones = False
+        """Rows may be older than a deletion; set when the partitions are claimed."""
         self.stale = 0
-        """How many changes the last call of `write` left out, since something newer was there."""
+        """How many changes the last call of `write` left out because the target had newer ones."""
 
     def prepare(self, connection: Connection) -> None:
-        """Make the session's staging table, and let it tell keys as they are kept."""
+        """Create the session's staging table and prepare the session for hashes of keys."""
         run(connection, self._sql.create_stage)
         self._sql.key_text.prepare(connection)
 
     def expire(self, connection: Connection, now: datetime) -> int:
-        """Rows of this kind don't age."""
+        """Do nothing: rows of a target do not expire."""
         del connection, now
         return 0
 
     @property
     def keeps_positions(self) -> bool:
-        """Whether it knows where in the log the rows of the target were written."""
+        """Whether the log position of each row of the target is remembered."""
         return False
 
-    def empty(self, connection: Connection, position: Position, now: datetime) -> int:
-        """Delete the rows of the source table that are not newer; return how many rows."""
+    def truncate(self, connection: Connection, position: Position, now: datetime) -> int:
+        """Delete the source table's rows that are not newer than `position`; return how many."""
         del now
-        given = {"mapping": self._sql.mapping, "position": position[0], "ordinal": position[1]}
-        return run(connection, self._sql.empty, given).rowcount
+        lsn, ordinal = position
+        parameters = {"mapping": self._sql.mapping, "position": lsn, "ordinal": ordinal}
+        return run(connection, self._versions.truncate, parameters).rowcount
 
     def write(self, connection: Connection, changes: Iterable[Change], now: datetime) -> int:
         """Write the changes in their order and return how many rows the target changed."""
         del now
         self.begin(connection)
-        return sum(self.write_round(connection, part) for part in self.rounds(connection, changes))
+        return sum(self.write_wave(connection, wave) for wave in self.waves(connection, changes))
 
     def begin(self, connection: Connection) -> None:
         """Prepare for the changes of one call of `write`."""
         del connection
         self.stale = 0
 
-    def rounds(self, connection: Connection, changes: Iterable[Change]) -> list[Round]:
-        """Split changes into sets of distinct keys, which have to be written in this order."""
+    def waves(self, connection: Connection, changes: Iterable[Change]) -> list[Wave]:
+        """Split changes into waves, which have to be written in their order."""
         versioned = self._mapping.streaming and self._sql.conflict.version is not None
         return self.split(connection, list(changes), versioned=versioned)
 
     def split(
         self, connection: Connection, changes: Sequence[Change], *, versioned: bool
-    ) -> list[Round]:
-        """Split changes into rounds, as the target tells their keys apart."""
-        told_apart, same = number_keys(connection, self._sql, changes)
-        return rounds(told_apart, self.fold, versioned=versioned, same=same)
+    ) -> list[Wave]:
+        """Split changes into waves; keys that the target finds equal are one key."""
+        kept, numbers = number_keys(connection, self._sql, changes)
+        return split_waves(kept, self.fold, versioned=versioned, numbers=numbers)
 
-    def write_round(self, connection: Connection, part: Round) -> int:
+    def write_wave(self, connection: Connection, wave: Wave) -> int:
+        """Write one wave and return how many rows the target changed."""
         if self._sql.conflict.version is not None:
-            self.stale += part.outdated
-        written = self._leave(connection, list(part.leaves.values()))
-        whole = [w for w in part.writes.values() if not w.partial]
-        partial = [w for w in part.writes.values() if w.partial]
+            self.stale += wave.outdated
+        written = self._remove(connection, list(wave.removals.values()))
+        whole = [w for w in wave.writes.values() if not w.partial]
+        partial = [w for w in wave.writes.values() if w.partial]
         if whole:
             written += self._write_whole(connection, whole)
         if partial:
@@ -112,7 +115,7 @@ class Writer:
             writes = self._resolver(connection, writes)
             self._stage(connection, writes)
         self._discard_deleted(connection)
-        if self._marks:
+        if self._merges or self._sql.positioned:
             written = run(connection, self._sql.insert).rowcount + self._patch(connection)
         else:
             written = run(connection, self._sql.upsert).rowcount
@@ -140,63 +143,67 @@ class Writer:
         return run(connection, self._sql.patch(merge=self._merges)).rowcount
 
     def _discard_deleted(self, connection: Connection) -> None:
-        """Leave out what is older than the deletion of its key, if there are deletions."""
-        if self.remembers:
-            found = run(connection, self._sql.discard_deleted, [self._sql.mapping])
-            self.stale += found.rowcount
+        """Leave out the staged rows that are older than the tombstone of their key."""
+        if self.has_tombstones:
+            discarded = run(connection, self._versions.discard_deleted, [self._sql.mapping])
+            self.stale += discarded.rowcount
 
     def _count_outdated(self, connection: Connection) -> None:
-        """Count the rows that lost against a newer version; the others were there already."""
+        """Count the rows that lost to a newer version; the others were already there."""
         if self._sql.conflict.version is not None:
             ((outdated,),) = run(connection, self._sql.outdated).fetchall()
             self.stale += outdated
 
     def _stage(self, connection: Connection, writes: Sequence[Write]) -> None:
-        marked = self._marks or self.remembers or any(write.partial for write in writes)
+        controlled = (
+            self._merges
+            or self._sql.positioned
+            or self.has_tombstones
+            or any(write.partial for write in writes)
+        )
         words = len(self._sql.keeps)
         with connection.cursor() as cursor:
             cursor.execute(self._sql.clear_stage.encode())
-            with cursor.copy(self._sql.copy(marked=marked).encode()) as copy:
-                copy.set_types(self._sql.stage_types(marked=marked))
+            with cursor.copy(self._sql.copy(controlled=controlled).encode()) as copy:
+                copy.set_types(self._sql.stage_types(controlled=controlled))
                 for write in writes:
-                    row = _marked(write, words) if marked else write.values
+                    row = _with_controls(write, words) if controlled else write.values
                     try:
                         copy.write_row(row)
-                    except VALUE_FAULTS as fault:  # of psycopg's alone: a fault of ours is no row's
+                    except VALUE_FAULTS as fault:  # psycopg's only: ours are not data errors
                         raise classify_error(fault) from fault
 
-    # -- departures --------------------------------------------------------------------------
+    # -- removals ----------------------------------------------------------------------------
 
-    def _leave(self, connection: Connection, leaves: Sequence[Removal]) -> int:
-        deletes = [leave for leave in leaves if isinstance(leave.action, Delete)]
-        written = self.delete(connection, deletes) if deletes else 0
-        for leave in leaves:
-            if isinstance(leave.action, SetColumns):
-                written += self._mark(connection, leave, leave.action.values)
-        return written + self._review(connection, leaves)
+    def _remove(self, connection: Connection, removals: Sequence[Removal]) -> int:
+        deletions = [removal for removal in removals if isinstance(removal.action, Delete)]
+        written = self.delete(connection, deletions) if deletions else 0
+        for removal in removals:
+            if isinstance(removal.action, SetColumns):
+                written += self._set_columns(connection, removal, removal.action.values)
+        found = review_conflicts(removals, self._conflicts.source_record)
+        return written + self._conflicts.add(connection, found)
 
-    def _review(self, connection: Connection, leaves: Sequence[Removal]) -> int:
-        found = reviewed(leaves, self._conflicts.source_record)
-        return self._conflicts.add(connection, found)
-
-    def delete(self, connection: Connection, leaves: Sequence[Removal]) -> int:
-        """Delete the rows, locking them in key order; remember it where an older event may come."""
-        ordered = sorted(leaves, key=lambda leave: key_texts(leave.key))
-        keys = key_arrays(leave.key for leave in ordered)
+    def delete(self, connection: Connection, removals: Sequence[Removal]) -> int:
+        """Delete rows, locking them in key order; leave tombstones if older events may come."""
+        ordered = sorted(removals, key=lambda removal: key_texts(removal.key))
+        keys = key_arrays(removal.key for removal in ordered)
         deleted = dict(run(connection, self._sql.delete, keys).fetchall())
-        if self._mapping.streaming:  # else there are batches only, one after the other
+        if self._mapping.streaming:  # otherwise there are only batches, one after the other
             versions = [deleted.get(at) for at in range(len(ordered))]
             parameters = [self._sql.mapping, *keys, *position_arrays(ordered), versions]
-            run(connection, self._sql.remember_deleted, parameters)
-            self.remembers = True
+            run(connection, self._versions.remember_deleted, parameters)
+            self.has_tombstones = True
         return len(deleted)
 
-    def _mark(self, connection: Connection, leave: Removal, values: Mapping[str, Any]) -> int:
-        parameters = [*values.values(), *key_arrays([leave.key])]
-        return run(connection, self._sql.mark(values), parameters).rowcount
+    def _set_columns(
+        self, connection: Connection, removal: Removal, values: Mapping[str, Any]
+    ) -> int:
+        parameters = [*values.values(), *key_arrays([removal.key])]
+        return run(connection, self._sql.set_columns(values), parameters).rowcount
 
 
-def _marked(write: Write, words: int) -> tuple[Any, ...]:
+def _with_controls(write: Write, words: int) -> tuple[Any, ...]:
     values = write.values
     if write.partial:
         values = tuple(None if value is ABSENT else value for value in values)

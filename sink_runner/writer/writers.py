@@ -39,7 +39,7 @@ def make_writer(
         key=candidates.key if candidates else mapping.key,
         conflict=source_wins() if chain.resolvers else mapping.conflict,
         key_text=trail.key_text,
-        marked={name: column.pg for name, column in target.columns.items()},
+        target_types={name: column.pg for name, column in target.columns.items()},
         unstaged=[] if candidates else timed,  # candidates have no such column, the target has
         positioned=candidates is not None,
     )

@@ -165,7 +165,7 @@ class Unlucky:
 
     def __init__(self, writer: Any, before: Callable[[list[Change]], None]) -> None:
         self.writer, self.before = writer, before
-        self.remembers = False
+        self.has_tombstones = False
         self.stale = 0
         self.unique = writer.unique
 

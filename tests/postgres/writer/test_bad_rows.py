@@ -266,7 +266,7 @@ def test_fault_of_our_own_code_is_no_dead_letter(
     def broken(*_: object) -> None:
         raise TypeError
 
-    monkeypatch.setattr(writer, "_marked", broken)
+    monkeypatch.setattr(writer, "_with_controls", broken)
     batch = bench.batch("ok")
     batch.changes[0] = batch.changes[0]._replace(partial=True)
     with pytest.raises(TypeError):

@@ -69,7 +69,7 @@ def test_not_by_a_replay_that_ends_before_the_deletion(made: Any) -> None:
     """Another life of the runner, that has asked whether there is anything to heed."""
     made.connection = made.scratch.session()
     made.writer = made.another(made.connection)
-    made.writer.remembers = True
+    made.writer.has_tombstones = True
     made.write(made.row(1, "was", NOW, position=5), made.row(1, "then", LATER, position=6))
     assert made.rows() == []
 

@@ -81,5 +81,5 @@ def test_what_policies_say_of_a_key_changes_nothing_that_is_remembered(made):
     made.write(made.row(NUMBER, "one", position=5), made.gone(NUMBER, position=9))
     connection = made.scratch.session()
     made.writer = made.another(connection, shown={"id", "name"})
-    made.connection, made.writer.remembers = connection, True
+    made.connection, made.writer.has_tombstones = connection, True
     assert made.write(made.row(NUMBER, "older", position=7)) == 0

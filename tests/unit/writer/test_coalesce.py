@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sink_runner.model.changes import Change, Removal, Write, rounds
+from sink_runner.model.changes import Change, Removal, Write, split_waves
 from sink_runner.plugin import Column, Conflict, Delete, Ignore, Review, SetColumns, Strategy
 from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.writer.coalesce import fold_of
@@ -91,16 +91,16 @@ def test_rounds_come_to_what_the_changes_come_to_one_by_one(
     fold = fold_of(Conflict(strategy, "version"), columns(insert_only=insert_only))
     for change in changes:
         plain.apply(change)
-    for part in rounds(changes, fold):
-        for change in [*part.leaves.values(), *part.writes.values()]:
+    for part in split_waves(changes, fold):
+        for change in [*part.removals.values(), *part.writes.values()]:
             folded.apply(change)
     assert folded.rows == plain.rows
 
 
 @given(changes=st.lists(WRITES | WRITES | LEAVES, max_size=12))
 def test_a_key_occurs_once_a_round(changes: list[Change]) -> None:
-    for part in rounds(changes, None):
-        assert not part.writes.keys() & part.leaves.keys()
+    for part in split_waves(changes, None):
+        assert not part.writes.keys() & part.removals.keys()
 
 
 def write(version: int, *, keep: int = 0, partial: bool = False) -> Write:
@@ -111,29 +111,29 @@ def write(version: int, *, keep: int = 0, partial: bool = False) -> Write:
 def test_rows_that_are_not_whole_never_become_one(odd: dict[str, Any]) -> None:
     fold = fold_of(Conflict(Strategy.SOURCE_WINS), columns())
     for pair in ([write(1), write(2, **odd)], [write(1, **odd), write(2)]):
-        assert len(rounds(pair, fold)) == 2
+        assert len(split_waves(pair, fold)) == 2
 
 
 @pytest.mark.parametrize("strategy", [Strategy.SOURCE_WINS, Strategy.NEWEST_WINS])
 def test_whole_rows_do(strategy: Strategy) -> None:
     fold = fold_of(Conflict(strategy, "version"), columns())
-    (only,) = rounds([write(1), write(2), write(2, keep=0)], fold)
+    (only,) = split_waves([write(1), write(2), write(2, keep=0)], fold)
     assert [row.values[VERSION] for row in only.writes.values()] == [2]
 
 
 def test_a_deletion_stands_for_all_that_came_before_it_in_its_round() -> None:
-    (only,) = rounds([write(1), Removal((1,), Delete(), (7, 0), None)], None)
-    assert (only.writes, list(only.leaves)) == ({}, [(1,)])
+    (only,) = split_waves([write(1), Removal((1,), Delete(), (7, 0), None)], None)
+    assert (only.writes, list(only.removals)) == ({}, [(1,)])
 
 
 def test_a_row_after_its_deletion_waits_for_the_next_round() -> None:
-    first, second = rounds([Removal((1,), Delete(), (7, 0), None), write(2)], None)
-    assert (list(first.leaves), list(second.writes)) == ([(1,)], [(1,)])
+    first, second = split_waves([Removal((1,), Delete(), (7, 0), None), write(2)], None)
+    assert (list(first.removals), list(second.writes)) == ([(1,)], [(1,)])
 
 
 def test_other_keys_go_on_in_the_first_round() -> None:
     other = write(1)._replace(key=(2,))
-    first, second = rounds([write(1, keep=1), write(2, keep=1), other], None)
+    first, second = split_waves([write(1, keep=1), write(2, keep=1), other], None)
     assert list(first.writes) == [(1,), (2,)]
     assert list(second.writes) == [(1,)]
 

@@ -218,5 +218,5 @@ def test_read_row_outlives_older_truncate(written: Callable[..., Any], kind: str
     told = Told(made)
     ends(made, [told.first(), told.read()])
     with made.connection.transaction():
-        made.writer.empty(made.connection, (40, 1), NOW)
+        made.writer.truncate(made.connection, (40, 1), NOW)
     assert made.rows("v") == [("read",)]
