@@ -35,6 +35,11 @@ def blocks(page: Path) -> list[Block]:
     return [Block(found["text"], found["reason"]) for found in _BLOCK.finditer(text)]
 
 
+def code_blocks(page: Path) -> list[tuple[str, str]]:
+    """The language and the text of each block of a page."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
 def files(page: Path) -> dict[str, str]:
     """The files that a page asks for, by name."""
     return dict(_FILE.findall(page.read_text(encoding="utf-8")))
