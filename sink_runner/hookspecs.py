@@ -13,7 +13,7 @@ import pluggy
 import psycopg
 
 from .errors import EventError
-from .plugin import PROJECT, Changes, Context, Event, HttpApi, Row, TableMapping, Verdict
+from .plugin import PROJECT, Changes, Context, Event, FilterResult, HttpApi, Row, TableMapping
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 
@@ -49,7 +49,7 @@ def sink_config() -> type[Any]:
 
 
 @hookspec
-def sink_filter(event: Event, ctx: Context) -> Verdict:
+def sink_filter(event: Event, ctx: Context) -> FilterResult:
     """Say whether the row belongs in the target.
 
     The first answer that is not PASS holds.  Called for rows; a delete comes here only as

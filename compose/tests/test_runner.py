@@ -100,10 +100,10 @@ def test_runner_that_refuses_its_configuration_is_reported_with_its_words(home, 
 
 PROGRAM = """#!{python}
 import pathlib, sys, time
-verdict = pathlib.Path({verdict!r})
+refusal = pathlib.Path({refusal!r})
 if "--check" in sys.argv:
-    print(verdict.read_text(), file=sys.stderr)
-    sys.exit(78 if verdict.read_text() else 0)
+    print(refusal.read_text(), file=sys.stderr)
+    sys.exit(78 if refusal.read_text() else 0)
 time.sleep(60)
 """
 
@@ -115,17 +115,17 @@ class Checked:
         settings.prepare(home, {}, lambda _: False)
         self.told = io.StringIO()
         self.stack = Stack(home, {}, Reporter(self.told))
-        self.verdict = folder / "verdict"
+        self.refusal = folder / "refusal"
         self.program = folder / "sink-runner"
-        self.program.write_text(PROGRAM.format(python=sys.executable, verdict=str(self.verdict)))
+        self.program.write_text(PROGRAM.format(python=sys.executable, refusal=str(self.refusal)))
         self.program.chmod(0o755)
         self.allow()
 
     def allow(self):
-        self.verdict.write_text("")
+        self.refusal.write_text("")
 
     def refuse(self):
-        self.verdict.write_text("sink-runner: unknown key: tpoic")
+        self.refusal.write_text("sink-runner: unknown key: tpoic")
 
     def up(self, *more):
         self.stack.up_sinks({"runner": [str(self.program), "run", *more]})

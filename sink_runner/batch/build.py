@@ -189,7 +189,7 @@ def _tools(
         departures=Departures(mapping, source, keys, asking),
         declared=not (parts.chain.decides_writes or parts.route.reads_target),
         key_shown=_key_shown(source, parts),
-        rekeyed=bool(parts.chain.maps or parts.chain.masks),
+        maps_rows=bool(parts.chain.maps or parts.chain.masks),
         ties=mapping.streaming
         and mapping.conflict.strategy is Strategy.NEWEST_WINS
         and not writer.keeps_positions,

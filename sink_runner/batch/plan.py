@@ -61,7 +61,7 @@ class BatchPipeline:
     is all declared."""
     key_shown: bool
     """The source's key is nobody's: it may stand where people look."""
-    rekeyed: bool
+    maps_rows: bool
     """A plugin sees whole rows on their way and might change a key."""
     ties: bool
     """Nothing in the target tells which of two rows of the same version is the newer one."""

@@ -266,7 +266,7 @@ class BatchRun:
         """Are the rows just written found in the source by their keys in the target?"""
         tools, writes = self._tools, self._sample.writes
         if not writes:  # all of them were read by the run that this one goes on with, or none is
-            return not tools.rekeyed
+            return not tools.maps_rows
         return tools.departures.tells(writes, self._prepare)
 
     def _check(self, reader: Connection, plan: Plan) -> None:

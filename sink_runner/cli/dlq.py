@@ -85,7 +85,7 @@ examples:
   sink-runner dlq export --mapping golden-records > dead-letters.jsonl
   sink-runner dlq export --format csv --output dead-letters.csv
 """
-REKEYING = """\
+KEY_ROTATION = """\
 To change the key of the dead letters:
   1. write the new key into [dead_letters] key and key_id, the old one into old_keys, and restart
      the runners: new dead letters get the new key, the old one still decrypts the others
@@ -117,7 +117,7 @@ def register(subparsers: Subparsers) -> None:
     _add_replay(actions)
     _add_discard(actions)
     _add_export(actions)
-    _add_rekey(actions)
+    _add_key_rotation(actions)
 
 
 def _add_list(actions: Subparsers) -> None:
@@ -168,8 +168,8 @@ def _add_export(actions: Subparsers) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="(default: standard output)")
 
 
-def _add_rekey(actions: Subparsers) -> None:
-    parser = _action(actions, "rekey", "encrypt all dead letters with the current key", REKEYING)
+def _add_key_rotation(actions: Subparsers) -> None:
+    parser = _action(actions, "rekey", "encrypt all with the current key", KEY_ROTATION)
     parser.add_argument(
         "--fingerprints",
         action="store_true",

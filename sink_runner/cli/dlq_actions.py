@@ -18,7 +18,7 @@ from ..dlq.stored_dead_letters import OPEN, PARKED, STATUSES, StoredDeadLetter, 
 from ..errors import ConfigError
 from ..inspection import databases as places
 from ..inspection import explain as explaining
-from ..inspection import replay as verdicts
+from ..inspection import replay as replay_queue
 from ..inspection import tables
 from ..inspection.export import export
 from ..inspection.replay import Decided, Outcome
@@ -73,7 +73,7 @@ def replay(args: argparse.Namespace) -> int:
     decided: dict[str, list[Decided]] = {}
     for database, ids in chosen.items():
         with places.asking(bench.config, database) as connection:
-            decided[database] = verdicts.replay(connection, ids, user=bench.user)
+            decided[database] = replay_queue.replay(connection, ids, user=bench.user)
     _tell_batches(decided)
     if not args.wait:
         _print(args, _records(decided, "parked"), lambda: _told(decided, "will be tried again"))
@@ -93,7 +93,7 @@ def discard(args: argparse.Namespace) -> int:
     decided = {}
     for database, ids in chosen.items():
         with places.asking(bench.config, database) as connection:
-            decided[database] = verdicts.discard(
+            decided[database] = replay_queue.discard(
                 connection, ids, user=bench.user, reason=args.reason
             )
     _print(args, _records(decided, "discarded"), lambda: _told(decided, "discarded"))
@@ -120,7 +120,7 @@ def export_(args: argparse.Namespace) -> int:
     return FAILURE if done.without else OK
 
 
-def rekey_(args: argparse.Namespace) -> int:
+def rotate_keys(args: argparse.Namespace) -> int:
     bench = _bench(args)
     work = key_rotation.fingerprints if args.fingerprints else key_rotation.encrypt_again
     found = {}
@@ -149,7 +149,7 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "replay": replay,
     "discard": discard,
     "export": export_,
-    "rekey": rekey_,
+    "rekey": rotate_keys,
 }
 
 
@@ -247,12 +247,12 @@ def _wait(bench: DlqService, args: argparse.Namespace, decided: Mapping[str, lis
         found = {}
         for database, ids in events.items():
             with places.asking(bench.config, database) as connection:
-                found[database] = verdicts.outcomes(connection, ids)
+                found[database] = replay_queue.outcomes(connection, ids)
         return found
 
     with tables.progress() as bar:
         task = bar.add_task("replaying", total=_count(events))
-        found = verdicts.wait(ask, args.timeout, lambda done: bar.update(task, completed=done))
+        found = replay_queue.wait(ask, args.timeout, lambda done: bar.update(task, completed=done))
     records = [
         {"id": f"{name}/{one.dlq_id}", "outcome": one.word, "tries": one.attempts}
         for name, part in found.items()
@@ -284,7 +284,7 @@ def _told(decided: Mapping[str, list[Decided]], word: str) -> str:
     lines = [
         f"{name}: {count} of {mapping} {word}"
         for name, part in decided.items()
-        for mapping, count in verdicts.by_mapping(part).items()
+        for mapping, count in replay_queue.by_mapping(part).items()
     ]
     return "\n".join(lines) or "nothing to do: somebody else was faster"
 

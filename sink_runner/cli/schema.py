@@ -179,7 +179,7 @@ def check(args: argparse.Namespace) -> int:
 
 def table(found: Mapping[str, list[Finding]]) -> Table:
     made = Table(title="schemas", title_justify="left")
-    for head in ("mapping", "verdict", "what was found, and what to do"):
+    for head in ("mapping", "result", "what was found, and what to do"):
         made.add_column(head, overflow="fold")
     for name, findings in found.items():
         if not findings:

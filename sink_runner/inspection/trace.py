@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ..errors import class_name
-from ..plugin import Verdict
+from ..plugin import FilterResult
 from ..transform.hook_calls import Step
 from ..transform.route import Resolver
 from ..transform.steps import Chain
@@ -33,7 +33,7 @@ class Notes:
         """The chain, watched."""
         return replace(
             chain,
-            filters=self._all("sink_filter", chain.filters, _verdict),
+            filters=self._all("sink_filter", chain.filters, _result_name),
             maps=self._all("sink_map", chain.maps, _changed(1)),
             masks=self._all("sink_mask", chain.masks, _changed(0)),
             resolvers=self._all("sink_resolve_conflict", chain.resolvers, _opinion),
@@ -79,8 +79,8 @@ class Notes:
         return call
 
 
-def _verdict(answer: Any, _given: tuple[Any, ...]) -> str:
-    return answer.name if isinstance(answer, Verdict) else "no verdict"
+def _result_name(answer: Any, _given: tuple[Any, ...]) -> str:
+    return answer.name if isinstance(answer, FilterResult) else "no result"
 
 
 def _changed(at: int) -> Callable[[Any, tuple[Any, ...]], str]:

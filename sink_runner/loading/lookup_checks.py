@@ -36,7 +36,7 @@ def _column(column: Column) -> Iterator[str]:
 
 def _removals(mapping: TableMapping, keyed: str) -> Iterator[str]:
     """The row of a removal is not looked up: the values of its lookup may have changed since."""
-    for name in ("on_delete", "on_remove", "on_rekey"):
+    for name in ("on_delete", "on_remove", "on_key_change"):
         action = getattr(mapping, name)
         if not isinstance(action, Ignore | None):
             yield (

@@ -250,7 +250,7 @@ def _actions(mapping: TableMapping) -> Iterator[str]:
     actions: dict[str, Action | None] = {
         "on_delete": mapping.on_delete,
         "on_remove": mapping.on_remove,
-        "on_rekey": mapping.on_rekey,
+        "on_key_change": mapping.on_key_change,
     }
     for name, action in actions.items():
         match action:

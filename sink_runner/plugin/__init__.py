@@ -38,7 +38,7 @@ from .conflicts import (
     newest_wins,
     source_wins,
 )
-from .events import ABSENT, Change, Changes, Context, Event, Op, Row, Verdict
+from .events import ABSENT, Change, Changes, Context, Event, FilterResult, Op, Row
 from .http_api import CapturedColumn, EventRoute, HttpApi, PathParameter, QueryRoute
 from .mapping import Derived, Query, Schedule, Table, TableMapping
 from .masked_value import MaskedValue
@@ -61,6 +61,7 @@ __all__ = [
     "EventError",
     "EventRoute",
     "FatalError",
+    "FilterResult",
     "FirstOf",
     "HttpApi",
     "Ignore",
@@ -82,7 +83,6 @@ __all__ = [
     "Table",
     "TableMapping",
     "Tie",
-    "Verdict",
     "all_of",
     "first_of",
     "hookimpl",

@@ -35,7 +35,7 @@ class Op(enum.StrEnum):
     TRUNCATE = "t"
 
 
-class Verdict(enum.Enum):
+class FilterResult(enum.Enum):
     """A filter's answer."""
 
     PASS = enum.auto()

@@ -135,7 +135,7 @@ class TableMapping:
     """The source row was deleted."""
     on_remove: Action = field(default_factory=Delete)
     """A filter said REMOVE."""
-    on_rekey: Action | None = None
+    on_key_change: Action | None = None
     """An update gave the row another target key; None means as `on_remove`."""
     on_truncate: OnTruncate = OnTruncate.STOP
     """The source table was truncated; an event tells so, with no row in it."""

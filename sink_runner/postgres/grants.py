@@ -148,12 +148,12 @@ def _queries(name: str, mapping: TableMapping, database: str, reader: str) -> It
 
 
 def _marked(mapping: TableMapping) -> list[str]:
-    actions = (mapping.on_delete, mapping.on_remove, mapping.on_rekey)
+    actions = (mapping.on_delete, mapping.on_remove, mapping.on_key_change)
     return [name for one in actions if isinstance(one, SetColumns) for name in one.values]
 
 
 def _deletes(mapping: TableMapping) -> bool:
-    actions = (mapping.on_delete, mapping.on_remove, mapping.on_rekey)
+    actions = (mapping.on_delete, mapping.on_remove, mapping.on_key_change)
     empties = mapping.on_truncate is OnTruncate.EMPTY
     return empties or any(isinstance(one, Delete) for one in actions)
 

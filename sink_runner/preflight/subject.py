@@ -55,7 +55,7 @@ class Subject:
         mapping = self.mapping
         kept = all(
             isinstance(action, Ignore | None)
-            for action in (mapping.on_delete, mapping.on_remove, mapping.on_rekey)
+            for action in (mapping.on_delete, mapping.on_remove, mapping.on_key_change)
         )
         return not (mapping.conflict.strategy is Strategy.INSERT_ONCE and kept)
 
@@ -117,7 +117,7 @@ class Subject:
     def marked(self) -> tuple[str, ...]:
         """The target's columns that a row's removal sets."""
         mapping = self.mapping
-        actions = (mapping.on_delete, mapping.on_remove, mapping.on_rekey)
+        actions = (mapping.on_delete, mapping.on_remove, mapping.on_key_change)
         names = [name for one in actions if isinstance(one, SetColumns) for name in one.values]
         return tuple(dict.fromkeys(names))
 

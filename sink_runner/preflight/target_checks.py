@@ -191,7 +191,7 @@ def check_unique(subject: Subject) -> Iterator[Fault]:
 def check_contested(subject: Subject) -> Iterator[Fault]:
     """Contested rows: of two that swap their keys, the removal of one would delete the other."""
     mapping = subject.mapping
-    actions = (mapping.on_delete, mapping.on_remove, mapping.on_rekey)
+    actions = (mapping.on_delete, mapping.on_remove, mapping.on_key_change)
     if mapping.conflict_detection is None or not any(
         isinstance(action, Delete) for action in actions
     ):
@@ -204,7 +204,7 @@ def check_contested(subject: Subject) -> Iterator[Fault]:
             f"{mapping.target} is contested and its rows are deleted by ({key}), which may belong "
             f"to another row of {mapping.source} by then",
             "actions that delete no row, or a key that contains the source's primary key",
-            "declare on_delete, on_remove and on_rekey as SetColumns(...), Ignore() or Review(...) "
+            "declare on_delete, on_remove and on_key_change as SetColumns(...), Ignore() or Review(...) "
             "in the plugin",
         )
 

@@ -231,10 +231,10 @@ def _once(found: list[Finding]) -> Iterator[Finding]:
 def as_json(name: str, found: list[Finding]) -> Mapping[str, Any]:
     harm = any(finding.severity is Severity.REFUSED for finding in found)
     warned = any(finding.severity is Severity.WARNING for finding in found)
-    verdict = Severity.REFUSED if harm else Severity.WARNING if warned else Severity.OK
+    result = Severity.REFUSED if harm else Severity.WARNING if warned else Severity.OK
     return {
         "mapping": name,
-        "verdict": verdict,
+        "result": result,
         "findings": [
             {
                 "column": finding.column,

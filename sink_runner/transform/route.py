@@ -12,7 +12,17 @@ from ..model.dead_letter import DeadLetter
 from ..model.envelope import Decoded
 from ..model.message import Message, is_moved
 from ..model.quality_rules import check_row
-from ..plugin import ABSENT, Action, Event, OnTruncate, Op, Review, Strategy, TableMapping, Verdict
+from ..plugin import (
+    ABSENT,
+    Action,
+    Event,
+    FilterResult,
+    OnTruncate,
+    Op,
+    Review,
+    Strategy,
+    TableMapping,
+)
 from ..postgres.error_classes import event_error
 from ..postgres.target_column import TargetColumn
 from .before_image import base_of, looked_up_too
@@ -216,9 +226,9 @@ class Route:
         event = None
         if self._chain.filters:
             event = incoming.event(after, with_before=self._needs_before)
-            verdict = self._chain.verdict(event)
-            if verdict is not Verdict.PASS:
-                self._refused(incoming, after, verdict, batch)
+            result = self._chain.filter(event)
+            if result is not FilterResult.PASS:
+                self._refused(incoming, after, result, batch)
                 return
         if self._mapping.rules:
             check_row(self._mapping.rules, incoming.row(after))
@@ -249,9 +259,9 @@ class Route:
         return next(repr(self._names[at]) for at, v in pairs if any(v is one for one in lacks))
 
     def _refused(
-        self, incoming: Incoming, after: Sequence[Any], verdict: Verdict, batch: Batch
+        self, incoming: Incoming, after: Sequence[Any], result: FilterResult, batch: Batch
     ) -> None:
-        if verdict is Verdict.DROP:
+        if result is FilterResult.DROP:
             batch.counts["dropped"] += 1
             return
         key = incoming.plans.leaving.partial(after)
@@ -288,7 +298,7 @@ class Route:
             return READ if self._merges and incoming.decoded.op == Op.READ else 0
         old_key = incoming.plans.key.flat(before)
         if old_key != key:
-            action = self._mapping.on_rekey or self._mapping.on_remove
+            action = self._mapping.on_key_change or self._mapping.on_remove
             self._leave(incoming, old_key, action, batch)
             return 0
         if not self._merges:
@@ -302,7 +312,7 @@ class Route:
         if not self._chain.filters:
             return True
         event = incoming.event(before, with_before=False)
-        return self._chain.verdict(event) is Verdict.PASS
+        return self._chain.filter(event) is FilterResult.PASS
 
     def _is_mergeable(self, target: TargetColumn) -> bool:
         column = target.column

@@ -13,7 +13,7 @@ import pluggy
 import psycopg
 
 from ..errors import StepError
-from ..plugin import Changes, Event, Row, Verdict
+from ..plugin import Changes, Event, FilterResult, Row
 from .hook_calls import Contexts, Step, call, checked_row, own_copy, steps_of
 
 
@@ -42,15 +42,15 @@ class Chain:
         """Whether a plugin resolves conflicts or writes the rows."""
         return bool(self.resolvers or self.writers)
 
-    def verdict(self, event: Event) -> Verdict:
+    def filter(self, event: Event) -> FilterResult:
         """The first answer that is not PASS."""
         for step in self.filters:
             answer = call(step, "sink_filter", event)
-            if answer is not Verdict.PASS:
-                if not isinstance(answer, Verdict):
-                    raise StepError(step.plugin, "sink_filter", "did not return a Verdict")
+            if answer is not FilterResult.PASS:
+                if not isinstance(answer, FilterResult):
+                    raise StepError(step.plugin, "sink_filter", "did not return a FilterResult")
                 return answer
-        return Verdict.PASS
+        return FilterResult.PASS
 
     def map(self, event: Event, row: Row) -> Row:
         for step in self.maps:

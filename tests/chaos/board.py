@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_HEAD = ("fault", "times", "changes", "lost", "doubled", "dead letters", "lag 0 after", "verdict")
+_HEAD = ("fault", "times", "changes", "lost", "doubled", "dead letters", "lag 0 after", "result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

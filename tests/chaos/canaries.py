@@ -58,7 +58,7 @@ changed = ["* * * * *"]
 _PLUGIN = '''
 """Fails on some rows, and quotes them."""
 from sink_runner.errors import EventError
-from sink_runner.plugin import Verdict, hookimpl
+from sink_runner.plugin import FilterResult, hookimpl
 
 @hookimpl
 def sink_filter(event):
@@ -74,7 +74,7 @@ def sink_filter(event):
             except KeyError as fault:
                 fault.add_note(str(row))
                 raise RuntimeError(str(row)) from fault
-    return Verdict.PASS
+    return FilterResult.PASS
 
 @hookimpl
 def sink_event_failed(event, error):

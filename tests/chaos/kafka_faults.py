@@ -11,7 +11,7 @@ from ..stack.arena import until
 from .ground import Ground
 
 _TOPIC, _OTHER = "smart_warehouse.public.golden_records", "smart_warehouse.public.profile_360"
-# A verdict on a dead letter is noticed after half a minute where nothing waited before.
+# A decision about a dead letter is noticed after half a minute where nothing waited before.
 _SECONDS = 60
 _HEADER = 5
 _NOBODY_S = bytes(1) + (0x7FFF_0001).to_bytes(4, "big")

@@ -21,7 +21,7 @@ APPLICATIONS, DOCUMENTS = "public.service_applications", "public.documents"
 _CITIZENS = 5
 _LEVELS = ("VERY_HIGH", "HIGH", "MEDIUM", "LOW", "VERY_LOW", None)
 _BANDS = ("LOW", "UNCERTAIN", None)
-_VERDICTS = ("AUTO_APPROVE", "ROUTE_TO_OFFICER", "OFFICER_REJECTED")
+_DECISIONS = ("AUTO_APPROVE", "ROUTE_TO_OFFICER", "OFFICER_REJECTED")
 _STATES = ("SUBMITTED", "submitted", "UNDER_REVIEW", "APPROVED", "Rejected", "withdrawn", None)
 _MESSAGES = ("A benefit ends soon.", "Income band LOW of 012345678901.", "Write to a@example.in")
 _CHECKED = ("PENDING", "verified", "REJECTED", "EXPIRED")
@@ -154,7 +154,7 @@ class ModelLoad:
 
     def _decision(self) -> dict[str, Any]:
         return {
-            "decision": self.people.one(_VERDICTS),
+            "decision": self.people.one(_DECISIONS),
             "risk_score": self.people.one((None, "0.1234", "1")),
             "decision_timestamp": self._recently(),
         }

@@ -52,7 +52,7 @@ class SnapshotLoad:
     def evaluate_twice(self, connection: psycopg.Connection) -> Remember:
         """Two evaluations of one time: the version tells them apart."""
         first = self._row()
-        again = {**first, **self._verdict(), "evaluation_version": 2}
+        again = {**first, **self._decision(), "evaluation_version": 2}
         return self._insert(connection, self.people.random.sample([first, again], 2))
 
     def load_old(self, connection: psycopg.Connection) -> Remember:
@@ -61,7 +61,7 @@ class SnapshotLoad:
         return self._insert(connection, [{**self._row(), "age": days * _DAY}])
 
     def evaluate_in_place(self, connection: psycopg.Connection) -> None:
-        row = {**self._verdict(), "evaluation_timestamp": _ago(connection, 0)}
+        row = {**self._decision(), "evaluation_timestamp": _ago(connection, 0)}
         update(connection, TABLE, ("snapshot_id", self._pick()), row)
 
     def delete(self, connection: psycopg.Connection) -> Remember:
@@ -106,10 +106,10 @@ class SnapshotLoad:
             "family_id": family,
             "member_id": family if people.chance(40) else None,
             "scheme_code": people.one(self.schemes),
-            **self._verdict(),
+            **self._decision(),
         }
 
-    def _verdict(self) -> dict[str, Any]:
+    def _decision(self) -> dict[str, Any]:
         people = self.people
         explanations = (None, "Every rule is met.", "é" * 700, f"Note {people.random.random()}")
         return {

@@ -205,8 +205,8 @@ def test_a_renamed_column_pauses_before_a_row_is_harmed_and_loses_nothing(scene:
         )
         scene.pauses("changing", "label (text)", "renamed, it seems to title", "schema")
         code, said = scene.call("check", "--mapping", "changing", "--json")
-        (verdict,) = json.loads(said)
-        assert (code, verdict["verdict"]) == (1, "refused")
+        (result,) = json.loads(said)
+        assert (code, result["result"]) == (1, "refused")
         assert scene.state() == state
         scene.change(
             "ALTER TABLE trap.changing RENAME COLUMN title TO label",

@@ -43,7 +43,7 @@ def sink_mapping():
 
 @hookimpl
 def sink_filter(event):
-    return Verdict.REMOVE if event.row["title"] == "x" else Verdict.PASS
+    return FilterResult.REMOVE if event.row["title"] == "x" else FilterResult.PASS
 """
 COLUMNS = 'Column("id"), Column("title"), Column("version")'
 STATE = ', Column("state", Constant("there"))'

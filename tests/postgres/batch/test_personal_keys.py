@@ -42,7 +42,7 @@ def sink_filter(event):
         raise ValueError(f"no: {event.row['aadhaar']}")
     if event.row["state"] == "fails":
         raise EventError(f"no: {event.row['aadhaar']}")
-    return Verdict.REMOVE if event.row["state"] == "left" else Verdict.PASS
+    return FilterResult.REMOVE if event.row["state"] == "left" else FilterResult.PASS
 """
 TABLES = {
     SOURCE: """

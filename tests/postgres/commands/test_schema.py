@@ -73,9 +73,9 @@ class TestRecorded:
     def test_a_column_that_is_gone(self, recorded, call):
         folder = recorded(id="integer!", amount="bigint")
         code, out, _ = call("schema", "check", "--json", "--schemas", str(folder))
-        ((verdict),) = json.loads(out)
-        assert (code, verdict["mapping"], verdict["verdict"]) == (1, "one", "refused")
-        (finding,) = verdict["findings"]
+        ((result),) = json.loads(out)
+        assert (code, result["mapping"], result["result"]) == (1, "one", "refused")
+        (finding,) = result["findings"]
         assert (finding["column"], finding["change"]) == ("title", "removed")
         assert finding["origin"] == "north.public.t-value.avsc"
 
@@ -131,9 +131,9 @@ class TestRecorded:
         earlier.mkdir()
         arguments = ("--schemas", str(recorded(**COLUMNS)), "--against", str(earlier))
         code, out, _ = call("schema", "check", "--json", *arguments)
-        ((verdict),) = json.loads(out)
-        assert (code, verdict["verdict"]) == (0, "warning")
-        assert "has no north.public.t-value.avsc to compare" in verdict["findings"][0]["problem"]
+        ((result),) = json.loads(out)
+        assert (code, result["result"]) == (0, "warning")
+        assert "has no north.public.t-value.avsc to compare" in result["findings"][0]["problem"]
         assert call("schema", "check", "--strict", *arguments)[0] == 1
 
     @pytest.mark.parametrize("name", ["nobody", "two"])

@@ -79,7 +79,7 @@ DROPPED = set()
 
 @hookimpl
 def sink_filter(event):
-    return Verdict.DROP if event.row["note"] in DROPPED else Verdict.PASS
+    return FilterResult.DROP if event.row["note"] in DROPPED else FilterResult.PASS
 """
 COLUMNS = ("id", "full_name", "town", "note", "district")
 

@@ -28,7 +28,7 @@ MESSAGES = st.builds(
 def test_each_key_opens_what_it_has_encrypted_and_the_newest_all(
     message: Message, keys: list[bytes]
 ) -> None:
-    """A dead letter from the time of each key, and what `rekey` makes of it."""
+    """A dead letter from the time of each key, and what `dlq rekey` makes of it."""
     names = [str(at) for at in range(len(keys))]
     ages = [
         Encryptor(key, names[at], dict(zip(names[:at], keys[:at], strict=True)))

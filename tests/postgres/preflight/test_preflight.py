@@ -428,7 +428,7 @@ FAULTS |= {
     ),
     "contested-key-that-is-passed-on": Case(
         "contested",
-        ("deleted by (v)", "another row of north.{s}.t", "on_rekey as SetColumns(...)"),
+        ("deleted by (v)", "another row of north.{s}.t", "declare SetColumns(...)"),
         mapping=PASSED_ON,
         **PASSED_ON_TABLES,
     ),

@@ -9,7 +9,7 @@ from sink_runner.errors import FatalError
 from sink_runner.testing import TargetHarness, create, delete
 
 MAPPING = """
-from sink_runner.plugin import Column, TableMapping, Verdict, hookimpl, newest_wins
+from sink_runner.plugin import Column, TableMapping, FilterResult, hookimpl, newest_wins
 
 @hookimpl
 def sink_mapping():

@@ -86,7 +86,7 @@ def with_column(*columns: Column) -> TableMapping:
         with_column(Column("a", all_of("b", "c"), convert=" ".join)),
         with_column(replace(TOGETHER, convert=" ".join, lookup=Lookup("SELECT %s", "north"))),
         LOOKED_UP,
-        replace(LOOKED_UP, needs_before_image=True, on_rekey=Ignore()),
+        replace(LOOKED_UP, needs_before_image=True, on_key_change=Ignore()),
         replace(
             LOOKED_UP,
             on_remove=Delete(),
@@ -135,7 +135,10 @@ def test_a_sound_mapping_has_no_fault(mapping):
             replace(LOOKED_UP, on_remove=SetColumns({"changed": 1})),
             "and id is looked up, for rows that",
         ),
-        (replace(LOOKED_UP, on_rekey=Delete(), needs_before_image=True), "set on_rekey=Ignore()"),
+        (
+            replace(LOOKED_UP, on_key_change=Delete(), needs_before_image=True),
+            "set on_key_change=Ignore()",
+        ),
         (with_column(Column("a", SyncTime(), convert=str)), "convert and lookup need a source"),
         (with_column(Column("a", required=True, default=0)), "required and default exclude"),
         (with_column(Column("a", max_length=0)), "max_length is less than 1"),
@@ -168,7 +171,7 @@ def test_a_sound_mapping_has_no_fault(mapping):
         ),
         (replace(GOOD, conflict=merge_changed("changed")), "merge_changed compares"),
         (replace(GOOD, on_delete=Review()), "on_delete=Review() asks"),
-        (replace(GOOD, on_rekey=Review()), "on_rekey=Review() asks"),
+        (replace(GOOD, on_key_change=Review()), "on_key_change=Review() asks"),
         (replace(GOOD, on_remove=SetColumns({})), "on_remove=SetColumns() sets no column"),
         (
             replace(GOOD, on_remove=SetColumns({"id": 1})),

@@ -34,7 +34,7 @@ def sink_mapping():
 FILTER = """
 @hookimpl
 def sink_filter(event):
-    return Verdict.PASS if {} else Verdict.DROP
+    return FilterResult.PASS if {} else FilterResult.DROP
 """
 MAP = """
 @hookimpl

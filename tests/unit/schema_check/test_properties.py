@@ -104,7 +104,7 @@ def named(then):
     return tuple(then)[: (len(then) + 1) // 2]
 
 
-def verdict(then, now, *, told):
+def compare(then, now, *, told):
     mapping = replace(MAPPING, columns=tuple(Column(name) for name in named(then)))
     held = replace(rules(strict=False), mapping=mapping)
     return refused(held.check(row(key=(), told=told, **now), Contract(row=row(key=(), **then))))
@@ -131,7 +131,7 @@ def message(schema, after):
 @given(evolution=evolutions(), told=st.booleans(), data=st.data())
 def test_what_passes_is_read_as_the_mapping_was_planned(evolution, told, data):
     then, now = evolution
-    passes = not verdict(then, now, told=told)
+    passes = not compare(then, now, told=told)
     event("passes" if passes else "is refused")
     if not passes:
         return
@@ -155,12 +155,12 @@ def test_what_passes_is_read_as_the_mapping_was_planned(evolution, told, data):
 @given(evolution=evolutions(among=named), told=st.booleans())
 def test_what_touches_no_named_column_passes(evolution, told):
     then, now = evolution
-    assert verdict(then, now, told=told) == []
+    assert compare(then, now, told=told) == []
 
 
 @settings(max_examples=200)
 @given(evolution=evolutions(), told=st.booleans())
 def test_a_named_column_that_is_not_there_is_always_refused(evolution, told):
     then, now = evolution
-    gone = {finding.column for finding in verdict(then, now, told=told)} & set(NAMES)
+    gone = {finding.column for finding in compare(then, now, told=told)} & set(NAMES)
     assert set(named(then)) - now.keys() <= gone

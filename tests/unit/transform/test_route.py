@@ -31,11 +31,11 @@ COLUMNS = 'Column("id"), Column("name"), Column("city"), Column("at")'
 FILTER = """
 @hookimpl
 def sink_filter(event):
-    return Verdict[event.row["verdict"]] if event.row["verdict"] else Verdict.PASS
+    return FilterResult[event.row["result"]] if event.row["result"] else FilterResult.PASS
 """
-FILTERED = 'conflict=source_wins(), extra_columns=("verdict",), needs_before_image=True,'
+FILTERED = 'conflict=source_wins(), extra_columns=("result",), needs_before_image=True,'
 MERGED = 'conflict=merge_changed("at"), needs_before_image=True,'
-ROW = {"id": "1", "name": "Anna", "city": "Bagru", "at": "5", "verdict": None}
+ROW = {"id": "1", "name": "Anna", "city": "Bagru", "at": "5", "result": None}
 SECRET = "Zarathustra-17"
 Make = Callable[..., Harness]
 
@@ -95,7 +95,7 @@ class TestEchoes:
         assert sink.apply(delete(**ROW).by("sink/back/0")).changes == []
 
 
-class TestVerdicts:
+class TestFilterResults:
     @pytest.fixture
     def sink(self, make: Make) -> Harness:
         return make(FILTER, FILTERED)
@@ -104,24 +104,24 @@ class TestVerdicts:
         assert sink.send(create(**ROW)).row["name"] == "Anna"
 
     def test_drop_changes_nothing_and_is_counted(self, sink: Harness) -> None:
-        batch = sink.apply(create(**ROW | {"verdict": "DROP"}))
+        batch = sink.apply(create(**ROW | {"result": "DROP"}))
         assert (batch.changes, batch.dead_letters, batch.counts) == ([], [], {"dropped": 1})
 
     def test_retire_takes_the_row_away(self, sink: Harness) -> None:
-        assert sink.send(update(ROW, verdict="REMOVE")).leaves == [(("1",), Delete())]
+        assert sink.send(update(ROW, result="REMOVE")).leaves == [(("1",), Delete())]
 
     def test_retire_under_a_new_key_takes_the_old_one_away(self, sink: Harness) -> None:
-        changed = update(ROW, id="2", verdict="REMOVE")
+        changed = update(ROW, id="2", result="REMOVE")
         assert sink.send(changed).leaves == [(("1",), Delete())]
 
     def test_retire_asks_for_the_key_only(self, make: Make) -> None:
         columns = 'Column("id"), Column("name", required=True, convert=int)'
         sink = make(FILTER, FILTERED, columns)
-        gone = update(ROW, name="no number", verdict="REMOVE")
+        gone = update(ROW, name="no number", result="REMOVE")
         assert sink.send(gone).leaves == [(("1",), Delete())]
 
     def test_a_delete_is_not_filtered(self, sink: Harness) -> None:
-        assert len(sink.send(delete(**ROW | {"verdict": "DROP"})).leaves) == 1
+        assert len(sink.send(delete(**ROW | {"result": "DROP"})).leaves) == 1
 
     def test_reads_that_were_not_declared_are_named(self, make: Make) -> None:
         sink = make(FILTER)
@@ -130,7 +130,7 @@ class TestVerdicts:
         assert str(error).endswith("is not read by this mapping: add it to extra_columns")
 
     @pytest.mark.parametrize("answer", ["True", "None", "'PASS'"])
-    def test_anything_but_a_verdict_is_a_fault(self, make: Make, answer: str) -> None:
+    def test_anything_but_a_filter_result_is_a_fault(self, make: Make, answer: str) -> None:
         sink = make(f"\n@hookimpl\ndef sink_filter(event):\n    return {answer}\n")
         error = refused(sink.send(create(**ROW)))
         assert isinstance(error, StepError)
@@ -139,8 +139,8 @@ class TestVerdicts:
 
 class TestKeys:
     def test_a_new_key_is_a_departure_and_a_row(self, make: Make) -> None:
-        rekey = 'on_rekey=SetColumns({"name": "x"}),'
-        sink = make(declared="conflict=source_wins(), needs_before_image=True, " + rekey)
+        key_change = 'on_key_change=SetColumns({"name": "x"}),'
+        sink = make(declared="conflict=source_wins(), needs_before_image=True, " + key_change)
         left, written = sink.changes(update(ROW, id="2"))
         assert (left.key, left.action, written.key) == (("1",), SetColumns({"name": "x"}), ("2",))
 
@@ -151,7 +151,7 @@ class TestKeys:
 
     def test_a_row_that_did_not_belong_leaves_nothing(self, make: Make) -> None:
         sink = make(FILTER, FILTERED)
-        (only,) = sink.changes(update(ROW | {"verdict": "DROP"}, id="2", verdict=None))
+        (only,) = sink.changes(update(ROW | {"result": "DROP"}, id="2", result=None))
         assert isinstance(only, Write)
 
     def test_a_row_without_a_key_is_a_fault(self, make: Make) -> None:
@@ -181,15 +181,15 @@ class TestReview:
     def test_a_row_that_belonged_is_for_review(self, sink: Harness) -> None:
         assert sink.send(delete(**ROW)).leaves == [(("1",), Review())]
 
-    @pytest.mark.parametrize("verdict", ["DROP", "REMOVE"])
-    def test_a_row_that_did_not_is_not(self, sink: Harness, verdict: str) -> None:
-        assert sink.send(delete(**ROW | {"verdict": verdict})).leaves == []
+    @pytest.mark.parametrize("result", ["DROP", "REMOVE"])
+    def test_a_row_that_did_not_is_not(self, sink: Harness, result: str) -> None:
+        assert sink.send(delete(**ROW | {"result": result})).leaves == []
 
 
 class TestMerge:
     @pytest.fixture
     def sink(self, make: Make) -> Harness:
-        return make(FILTER, MERGED + 'extra_columns=("verdict",),')
+        return make(FILTER, MERGED + 'extra_columns=("result",),')
 
     def test_unchanged_columns_are_kept(self, sink: Harness) -> None:
         (write,) = sink.changes(update(ROW, city="Jaipur", at="6"))
@@ -203,10 +203,10 @@ class TestMerge:
         "sample",
         [
             create(**ROW),
-            update(ROW | {"verdict": "DROP"}, verdict=None),
+            update(ROW | {"result": "DROP"}, result=None),
             update(ROW, id="2"),
         ],
-        ids=["create", "re-entry", "rekey"],
+        ids=["create", "re-entry", "key change"],
     )
     def test_a_row_that_is_new_to_the_target_is_whole(self, sink: Harness, sample: Sample) -> None:
         assert [w.keep for w in sink.changes(sample) if isinstance(w, Write)] == [0]
@@ -293,7 +293,7 @@ class TestFaults:
         assert str(error) == f"{name} of plugin 'people' returned no value for column 'city'"
 
     def test_filter_cannot_change_an_array(self, make: Make) -> None:
-        code = "event.row['name'].append('x')\n    return Verdict.PASS"
+        code = "event.row['name'].append('x')\n    return FilterResult.PASS"
         sink = make(f"\n@hookimpl\ndef sink_filter(event):\n    {code}\n", types={"name": "text[]"})
         assert sink.send(create(**ROW | {"name": ["a", None]})).row["name"] == '{"a",NULL}'
 
@@ -497,11 +497,11 @@ def test_fault_of_a_global_plugin_names_it(make: Make, site: Any) -> None:
     site.plugin(
         "shared",
         """
-from sink_runner.plugin import Verdict, hookimpl
+from sink_runner.plugin import FilterResult, hookimpl
 
 @hookimpl
 def sink_filter(event):
-    return Verdict.PASS if event.row["colour"] else Verdict.DROP
+    return FilterResult.PASS if event.row["colour"] else FilterResult.DROP
 """,
     )
     fault = str(refused(make(beside=["shared"]).send(create(**ROW))))

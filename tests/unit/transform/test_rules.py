@@ -278,7 +278,7 @@ FULL = """
 ONLY_OPEN = """
 @hookimpl
 def sink_filter(event):
-    return Verdict[event.row["state"]]
+    return FilterResult[event.row["state"]]
 """
 NOT_NOW = """
 _seen = []

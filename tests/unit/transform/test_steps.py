@@ -11,7 +11,7 @@ import pytest
 
 from sink_runner.errors import EventError, FatalError, PluginError, RetriableError, StepError
 from sink_runner.loading.discovery import new_manager
-from sink_runner.plugin import Context, Verdict, hookimpl
+from sink_runner.plugin import Context, FilterResult, hookimpl
 from sink_runner.transform.steps import Chain
 
 CONTEXTS = defaultdict(lambda: "ctx")
@@ -35,9 +35,9 @@ def test_the_order_is_pluggys_own(seed: int) -> None:
     called: list[int] = []
 
     def made(number: int) -> Any:
-        def sink_filter(event: Any) -> Verdict:
+        def sink_filter(event: Any) -> FilterResult:
             called.append(number)
-            return Verdict.PASS
+            return FilterResult.PASS
 
         first, last = rng.choice([(False, False), (True, False), (False, True)])
         return plugin(sink_filter, tryfirst=first, trylast=last)
@@ -56,24 +56,24 @@ class TestArguments:
     def test_a_hook_takes_those_it_names_in_its_own_order(self) -> None:
         seen = []
 
-        def none() -> Verdict:
-            return Verdict.PASS
+        def none() -> FilterResult:
+            return FilterResult.PASS
 
-        def one(event: Any) -> Verdict:
+        def one(event: Any) -> FilterResult:
             seen.append(event)
-            return Verdict.PASS
+            return FilterResult.PASS
 
-        def context(ctx: Context) -> Verdict:
+        def context(ctx: Context) -> FilterResult:
             seen.append(ctx)
-            return Verdict.PASS
+            return FilterResult.PASS
 
-        def turned(ctx: Context, event: Any) -> Verdict:
+        def turned(ctx: Context, event: Any) -> FilterResult:
             seen.append((ctx, event))
-            return Verdict.PASS
+            return FilterResult.PASS
 
         for function in (none, one, context, turned):
             function.__name__ = "sink_filter"
-            chain(plugin(function)).verdict("event")
+            chain(plugin(function)).filter("event")
         assert seen == ["event", "ctx", ("ctx", "event")]
 
     def test_each_gets_what_the_one_before_returned(self) -> None:
@@ -92,28 +92,28 @@ class TestAnswers:
     def test_the_first_that_is_not_pass_holds(self) -> None:
         asked = []
 
-        def made(verdict: Verdict) -> Any:
-            def sink_filter(event: Any) -> Verdict:
-                asked.append(verdict)
-                return verdict
+        def made(result: FilterResult) -> Any:
+            def sink_filter(event: Any) -> FilterResult:
+                asked.append(result)
+                return result
 
             return plugin(sink_filter)
 
-        frozen = chain(made(Verdict.REMOVE), made(Verdict.DROP), made(Verdict.PASS))
-        assert frozen.verdict(None) is Verdict.DROP
-        assert asked == [Verdict.PASS, Verdict.DROP]
+        frozen = chain(made(FilterResult.REMOVE), made(FilterResult.DROP), made(FilterResult.PASS))
+        assert frozen.filter(None) is FilterResult.DROP
+        assert asked == [FilterResult.PASS, FilterResult.DROP]
 
     def test_nobody_means_pass_and_the_incoming_row(self) -> None:
-        assert chain().verdict(None) is Verdict.PASS
+        assert chain().filter(None) is FilterResult.PASS
         assert chain().resolve({"a": 1}, {"a": 2}) == {"a": 1}
 
     @pytest.mark.parametrize("answer", [True, False, None, 1, "PASS"])
-    def test_a_filter_says_a_verdict_or_it_is_at_fault(self, answer: Any) -> None:
+    def test_filter_without_a_result_is_at_fault(self, answer: Any) -> None:
         def sink_filter(event: Any) -> Any:
             return answer
 
-        with pytest.raises(StepError, match="'p0' did not return a Verdict"):
-            chain(plugin(sink_filter)).verdict(None)
+        with pytest.raises(StepError, match="'p0' did not return a FilterResult"):
+            chain(plugin(sink_filter)).filter(None)
 
     @pytest.mark.parametrize("answer", [None, True, [("a", 1)], "row"])
     def test_a_map_gives_a_row_or_it_is_at_fault(self, answer: Any) -> None:
@@ -127,11 +127,11 @@ class TestAnswers:
 class TestFaults:
     @pytest.mark.parametrize("kind", [EventError, RetriableError, FatalError])
     def test_the_runners_own_pass(self, kind: type[Exception]) -> None:
-        def sink_filter(event: Any) -> Verdict:
+        def sink_filter(event: Any) -> FilterResult:
             raise kind("why")
 
         with pytest.raises(kind, match=r"^why$"):
-            chain(plugin(sink_filter)).verdict(None)
+            chain(plugin(sink_filter)).filter(None)
 
     @pytest.mark.parametrize("kind", [ConnectionError, TimeoutError, OSError, MemoryError])
     def test_what_no_row_is_to_blame_for_is_tried_again(self, kind: type[Exception]) -> None:
@@ -155,11 +155,11 @@ class TestFaults:
             chain(plugin(sink_map)).map(None, row)
 
     def test_any_other_is_named_without_its_words(self) -> None:
-        def sink_filter(event: Any) -> Verdict:
+        def sink_filter(event: Any) -> FilterResult:
             raise LookupError("secret")
 
         with pytest.raises(StepError) as caught:
-            chain(plugin(sink_filter)).verdict(None)
+            chain(plugin(sink_filter)).filter(None)
         assert str(caught.value) == "sink_filter of plugin 'p0' raised LookupError"
         assert isinstance(caught.value.__cause__, LookupError)
 

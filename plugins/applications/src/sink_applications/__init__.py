@@ -9,12 +9,12 @@ from datetime import datetime
 from sink_runner.plugin import (
     Column,
     Event,
+    FilterResult,
     Ignore,
     Lookup,
     Op,
     Row,
     TableMapping,
-    Verdict,
     all_of,
     hookimpl,
     insert_once,
@@ -127,12 +127,12 @@ def sink_mapping() -> TableMapping:
 
 
 @hookimpl
-def sink_filter(event: Event) -> Verdict:
+def sink_filter(event: Event) -> FilterResult:
     """Only what brings an application to a status that has an event."""
     status = (event.row["status"] or "").upper()
     before = event.before
     same = before is not None and (before["status"] or "").upper() == status
-    return Verdict.DROP if same or status not in _EVENTS else Verdict.PASS
+    return FilterResult.DROP if same or status not in _EVENTS else FilterResult.PASS
 
 
 @hookimpl

@@ -5,13 +5,13 @@ from sink_runner.plugin import (
     ConflictDetection,
     Constant,
     Event,
+    FilterResult,
     Ignore,
     Lookup,
     Review,
     SetColumns,
     TableMapping,
     Tie,
-    Verdict,
     hookimpl,
     merge_changed,
     not_before,
@@ -54,7 +54,7 @@ def sink_mapping() -> TableMapping:
         on_delete=Review("deletion_conflict"),
         # Most golden records are of nobody in the portal, so that a batch misses one says nothing.
         on_remove=Ignore(),
-        on_rekey=SetColumns(
+        on_key_change=SetColumns(
             {"review_required": True, "review_reason": "Aadhaar corrected in the portal"}
         ),
         columns=(
@@ -76,9 +76,9 @@ def sink_mapping() -> TableMapping:
 
 
 @hookimpl
-def sink_filter(event: Event) -> Verdict:
+def sink_filter(event: Event) -> FilterResult:
     """Only verified, active citizens with a number ever touch a golden record."""
     row = event.row
     verified = (row["verification_status"] or "").upper() == "VERIFIED"
     active = (row["status"] or "").upper() in {"ACTIVE", "VERIFIED"}
-    return Verdict.PASS if verified and active and row["aadhaar_number"] else Verdict.DROP
+    return FilterResult.PASS if verified and active and row["aadhaar_number"] else FilterResult.DROP

@@ -6,10 +6,10 @@ from sink_runner.plugin import (
     Column,
     Context,
     Event,
+    FilterResult,
     Schedule,
     SyncTime,
     TableMapping,
-    Verdict,
     first_of,
     hookimpl,
     newest_wins,
@@ -45,8 +45,8 @@ def sink_mapping() -> TableMapping:
 
 
 @hookimpl
-def sink_filter(event: Event, ctx: Context) -> Verdict:
+def sink_filter(event: Event, ctx: Context) -> FilterResult:
     if (event.row["status"] or "active").lower() in {"inactive", "merged"}:
-        return Verdict.REMOVE
+        return FilterResult.REMOVE
     fresh = event.age(event.row["updated_at"]) <= timedelta(days=30)
-    return Verdict.PASS if ctx.batch or fresh else Verdict.DROP
+    return FilterResult.PASS if ctx.batch or fresh else FilterResult.DROP

@@ -6,10 +6,10 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from sink_runner.plugin import (
     Column,
     Event,
+    FilterResult,
     Schedule,
     SetColumns,
     TableMapping,
-    Verdict,
     hookimpl,
     not_before,
     source_wins,
@@ -55,6 +55,6 @@ def sink_mapping() -> TableMapping:
 
 
 @hookimpl
-def sink_filter(event: Event) -> Verdict:
+def sink_filter(event: Event) -> FilterResult:
     active = (event.row["status"] or "").upper() == "ACTIVE"
-    return Verdict.PASS if active else Verdict.REMOVE
+    return FilterResult.PASS if active else FilterResult.REMOVE

@@ -178,7 +178,7 @@ class Source:
         self._event(id_, [self._gone(row.code, self._next(), id_)])
 
     def _gone(self, code: str, position: tuple[int, int], id_: int) -> Change:
-        action = self._made.mapping.on_rekey
+        action = self._made.mapping.on_key_change
         leave: Change = self._made.gone(code, action=action, position=position, owner=str(id_))
         return leave
 
@@ -365,7 +365,7 @@ def test_contested_key_ends_with_the_row_that_has_it(
         conflict=STRATEGIES[name][0],
         conflict_detection=ConflictDetection(tie=tie),
         needs_before_image=True,
-        on_rekey=SetColumns({"gone": True}),
+        on_key_change=SetColumns({"gone": True}),
         identity=KeyIdentity.PASSED_ON,
     )
     source = Source(made, one_clock, reads=False)
