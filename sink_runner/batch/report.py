@@ -23,7 +23,7 @@ _FATES = ("carried", "dropped", "retired", "parked", "failed")
 class Report:
     """Counts of rows, by what became of them.
 
-    Each row that was read is carried, dropped, retired, parked or failed; `written` counts the
+    Each row that was read is carried, dropped, retired, deferred or failed; `written` counts the
     rows of the target that changed, `removed` those that left it or were marked there.
     """
 

@@ -236,7 +236,7 @@ class BatchRun:
         return {"source_keys": [",".join(form.key_of(message)) for message in ends]}
 
     def _replay(self, *, see: bool = False) -> None:
-        """What earlier runs parked, and then this one: what it needs may have come.
+        """What earlier runs deferred, and then this one: what it needs may have come.
 
         `see`: a row that waited while others were read is as little gone as they are.
         """

@@ -85,13 +85,13 @@ class Counts(NamedTuple):
     """How many dead letters a mapping has, in all partitions."""
 
     open: int
-    parked: int
+    deferred: int
     failed: int
     """Those of `open` that are events, and not rows of a batch."""
 
 
-class ParkedEvent(NamedTuple):
-    """A parked dead letter, opened."""
+class DeferredEvent(NamedTuple):
+    """A deferred dead letter, opened."""
 
     dlq_id: int
     key: WaitingKey
@@ -107,7 +107,7 @@ class ParkedEvent(NamedTuple):
 class Taken(NamedTuple):
     """What was found of some keys."""
 
-    events: list[ParkedEvent]
+    events: list[DeferredEvent]
     blocked: set[WaitingKey]
     """Those where, after the events, comes one that a person has to decide on."""
     reached: list[WaitingKey]
@@ -138,7 +138,7 @@ def _fitting(heads: Sequence[tuple[int, int]], room: int, least: int) -> list[tu
     return list(heads)
 
 
-class Parked:
+class DeferredEvents:
     """One mapping's dead letters that hold up others."""
 
     at_once = 10
@@ -182,7 +182,7 @@ class Parked:
         *,
         supersedes: bool = False,
     ) -> Taken:
-        """The first few of each key, in the order in which they were parked.
+        """The first few of each key, in the order in which they were deferred.
 
         Where newer events supersede older ones, the last few as well.  Together their payloads
         have at most `most_bytes`, unless a single one has more.
@@ -224,7 +224,7 @@ class Parked:
                 found[at].newest.append((number, size))
         return found
 
-    def _opened(self, row: Sequence[Any], *, first: bool) -> ParkedEvent:
+    def _opened(self, row: Sequence[Any], *, first: bool) -> DeferredEvent:
         dlq_id, at, key, topic, offset, encrypted, expired = row
         fault = None
         try:
@@ -232,11 +232,11 @@ class Parked:
         except InvalidTag:  # its key may come back with the next start
             message = Message(topic, at, offset, None, None)
             fault = WaitingError("encrypted with another key than the dead letters have now")
-        return ParkedEvent(dlq_id, (at, key), message, expired, first, fault)
+        return DeferredEvent(dlq_id, (at, key), message, expired, first, fault)
 
     def settle(
         self,
-        ended: Sequence[ParkedEvent],
+        ended: Sequence[DeferredEvent],
         connection: Connection,
         dead_letters: Sequence[DeadLetter],
     ) -> None:
@@ -257,4 +257,4 @@ class Parked:
                 cursor.executemany(_OPEN, opened)
                 settled += cursor.rowcount
         if settled != len(replayed) + len(opened):  # by a person; ask again what there is
-            raise RetriableError("parked events were settled by somebody else")
+            raise RetriableError("deferred events were settled by another process")

@@ -30,7 +30,7 @@ from ..model.portions import DEFAULT_BYTES
 from ..writer.committer import Applier
 from ..writer.encryption import Encryptor
 from . import superseding as rules
-from .deferred_events import Connection, Counts, Parked, ParkedEvent, Taken
+from .deferred_events import Connection, Counts, DeferredEvent, DeferredEvents, Taken
 from .selection import Selection, expire_refused, keep, select_in_order, select_newest
 
 Prepare: TypeAlias = Callable[[Sequence[Message]], Batch]
@@ -76,7 +76,7 @@ class Waiting:
         self._encryptor = encryptor
         self._log = structlog.get_logger().bind(mapping=mapping)
         self._identifies_row = identifies_row
-        self._parked = Parked(mapping, encryptor, most_bytes)
+        self._deferred = DeferredEvents(mapping, encryptor, most_bytes)
         self._retry = retry.total_seconds()
         self._give_up = give_up
         self._clock = clock
@@ -116,11 +116,11 @@ class Waiting:
     def _ask(
         self, partitions: Collection[int], connection: Connection
     ) -> tuple[dict[WaitingKey, bool], list[WaitingKey], Counts]:
-        keys = self._parked.keys(partitions, connection, supersedes=self._supersedes)
-        contending = self._parked.contending(
+        keys = self._deferred.keys(partitions, connection, supersedes=self._supersedes)
+        contending = self._deferred.contending(
             connection, rows=ROWS in partitions, most=_KEYS_AT_ONCE
         )
-        return keys, contending, self._parked.counts(connection)
+        return keys, contending, self._deferred.counts(connection)
 
     @property
     def _supersedes(self) -> bool:
@@ -141,7 +141,7 @@ class Waiting:
         return free, held
 
     def hold(self, batch: Batch, held: Sequence[Message] = ()) -> None:
-        """Park, with what the batch itself found at fault or waiting, all that comes after it.
+        """Defer, with what the batch itself found at fault or waiting, all that comes after it.
 
         Call it once the batch before this one is committed, with what `split` held back.
         """
@@ -183,23 +183,23 @@ class Waiting:
     def note(
         self, dead_letters: Iterable[DeadLetter], superseding: Superseding | None = None
     ) -> int:
-        """Heed the dead letters of a transaction that is committed; return how many are parked.
+        """Heed the dead letters of a transaction that is committed; return how many are deferred.
 
         `superseding` is the batch's: what it superseded holds up nothing any more.
         """
-        parked = 0
+        deferred = 0
         for settled in superseding.settled if superseding else ():
             self._held.discard(settled)
             self._line.pop(settled, None)
         for dead_letter in dead_letters:
-            parked += waits(dead_letter)
+            deferred += waits(dead_letter)
             if holds(dead_letter) and (key := self._key(dead_letter.message)) is not None:
                 if waits(dead_letter) and (self._supersedes or key not in self._held):
                     self._line[key] = None
                 self._held.add(key)
                 self._places.add(key[0])
                 self._fresh.add(key)  # after the keys; see `split`
-        return parked
+        return deferred
 
     # -- retries -------------------------------------------------------------------------------
 
@@ -263,23 +263,23 @@ class Waiting:
         return batch, written
 
     def _take(self, keys: Sequence[WaitingKey], oldest: datetime) -> Callable[[Connection], Taken]:
-        return partial(self._parked.take, keys, oldest, supersedes=self._supersedes)
+        return partial(self._deferred.take, keys, oldest, supersedes=self._supersedes)
 
     def _settle(
-        self, ended: Sequence[ParkedEvent], connection: Connection, dead_letters: list[DeadLetter]
+        self, ended: Sequence[DeferredEvent], connection: Connection, dead_letters: list[DeadLetter]
     ) -> None:
         expire_refused(ended, dead_letters)
-        self._parked.settle(ended, connection, dead_letters)
+        self._deferred.settle(ended, connection, dead_letters)
 
-    def _select(self, events: Sequence[ParkedEvent], batch: Batch) -> Selection:
+    def _select(self, events: Sequence[DeferredEvent], batch: Batch) -> Selection:
         if self._identifies_row is None:
             return select_in_order(events, batch)
         batch.superseding = made = rules.Superseding(self._identifies_row)
         return select_newest(events, batch, made)
 
     def _with_grace(
-        self, events: Sequence[ParkedEvent], claims: Collection[int]
-    ) -> list[ParkedEvent]:
+        self, events: Sequence[DeferredEvent], claims: Collection[int]
+    ) -> list[DeferredEvent]:
         """Only what has been the first of its line for a while may be given up, by its owner."""
         now, first = self._clock(), dict[tuple[WaitingKey, int], int]()
         for event in events:
@@ -333,12 +333,12 @@ class _Tried(NamedTuple):
     """What came of one try."""
 
     taken: Taken
-    done: Sequence[ParkedEvent]
+    done: Sequence[DeferredEvent]
     failed: Collection[WaitingKey]
 
 
 def replay_rows(waiting: Waiting, prepare: Prepare) -> Counter[str]:
-    """Try again every row that earlier batch runs parked, until none of them goes on.
+    """Try again every row that earlier batch runs deferred, until none of them goes on.
 
     For a batch run, the only one of its mapping.  What it reads is a `Message` of partition
     ROWS whose offset rises from row to row and whose value, from ``b"\\x01"`` on, `prepare` can
@@ -356,7 +356,7 @@ def replay_rows(waiting: Waiting, prepare: Prepare) -> Counter[str]:
     return counts
 
 
-def _failed(events: Iterable[ParkedEvent], dead_letters: Iterable[DeadLetter]) -> set[WaitingKey]:
+def _failed(events: Iterable[DeferredEvent], dead_letters: Iterable[DeadLetter]) -> set[WaitingKey]:
     """The keys that an event holds up now that has just failed."""
     failed = {id(dead_letter.message) for dead_letter in dead_letters if holds(dead_letter)}
     return {event.key for event in events if id(event.message) in failed}

@@ -9,16 +9,16 @@ from ..errors import EventError, ExpiredError, WaitingError
 from ..model.batch import Batch, WaitingKey
 from ..model.dead_letter import DeadLetter, is_blocked
 from ..model.message import ROWS, Message
-from .deferred_events import ParkedEvent
+from .deferred_events import DeferredEvent
 from .superseding import Older, Superseding
 
 
 class Selection(NamedTuple):
     """What becomes of the events that were tried again; the others stay deferred."""
 
-    ended: list[ParkedEvent]
+    ended: list[DeferredEvent]
     """They are applied, or fail for good."""
-    obsolete: Sequence[ParkedEvent] = ()
+    obsolete: Sequence[DeferredEvent] = ()
     """A newer one of their row is among those that are applied."""
 
 
@@ -31,13 +31,13 @@ class _Pass:
             id(dead_letter.message): dead_letter.error for dead_letter in batch.dead_letters
         }
         self.stopped: set[WaitingKey] = set()
-        self.ended: dict[int, ParkedEvent] = {}
+        self.ended: dict[int, DeferredEvent] = {}
         self._final: dict[int, EventError] = {}
 
-    def error(self, event: ParkedEvent) -> EventError | None:
+    def error(self, event: DeferredEvent) -> EventError | None:
         return event.fault or self.errors.get(id(event.message))
 
-    def end(self, event: ParkedEvent, error: EventError | None = None) -> None:
+    def end(self, event: DeferredEvent, error: EventError | None = None) -> None:
         """Apply the event or, with an error, make it a dead letter that a person decides on.
 
         A dead letter stops its key, unless it is a batch's row: that one stops no other.
@@ -48,14 +48,14 @@ class _Pass:
             if event.key[0] != ROWS:
                 self.stopped.add(event.key)
 
-    def expire_or_stop(self, event: ParkedEvent, error: WaitingError) -> None:
+    def expire_or_stop(self, event: DeferredEvent, error: WaitingError) -> None:
         """Give the event up if it has waited for too long; else its key goes on waiting."""
         if event.expired:
             self.end(event, ExpiredError.of(error))
         else:
             self.stopped.add(event.key)
 
-    def finish(self, obsolete: Sequence[ParkedEvent] = ()) -> Selection:
+    def finish(self, obsolete: Sequence[DeferredEvent] = ()) -> Selection:
         """Leave in the batch what the ended events came to, and nothing of the others."""
         batch = self.batch
         batch.dead_letters = [
@@ -65,7 +65,7 @@ class _Pass:
         return Selection(list(self.ended.values()), obsolete)
 
 
-def select_in_order(events: Sequence[ParkedEvent], batch: Batch) -> Selection:
+def select_in_order(events: Sequence[DeferredEvent], batch: Batch) -> Selection:
     """Select what may be applied where each event waits for the ones before it.
 
     The first of a key that still waits stops that key, and so does one that fails or has waited
@@ -84,7 +84,7 @@ def select_in_order(events: Sequence[ParkedEvent], batch: Batch) -> Selection:
 
 
 def select_newest(
-    events: Sequence[ParkedEvent], batch: Batch, superseding: Superseding
+    events: Sequence[DeferredEvent], batch: Batch, superseding: Superseding
 ) -> Selection:
     """Select what may be applied where a whole row supersedes older dead letters of its row.
 
@@ -120,7 +120,7 @@ def keep(batch: Batch, wanted: Callable[[Message], bool]) -> None:
     batch.defaults = [(message, name) for message, name in batch.defaults if wanted(message)]
 
 
-def expire_refused(events: Sequence[ParkedEvent], dead_letters: list[DeadLetter]) -> None:
+def expire_refused(events: Sequence[DeferredEvent], dead_letters: list[DeadLetter]) -> None:
     """Give up, among these dead letters, the events that the target has refused for too long.
 
     They wait for a row that a foreign key or a lookup needs, which only the write can tell.

@@ -1,7 +1,7 @@
-"""Who looks at a dead letter, and what the policies show of it.
+"""Redact the rows of dead letters as the policies say for the reader.
 
-By default nothing personal is shown in clear, not even to those whom a policy lets see it: they
-have to ask for it, and that is written down before they are answered.
+A personal value is shown unmasked only on request, and only if a policy permits it for the reader;
+the audit log gets an entry before the value is shown.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from .payload import Payload
 
 
 class RefusedError(SinkError):
-    """No policy lets this person see anything in clear that is hidden by default."""
+    """No policy shows this reader any personal column unmasked."""
 
 
-class Sight(NamedTuple):
-    """What is done to the columns of a table before somebody sees them."""
+class RowRedactor(NamedTuple):
+    """The masks of one table's columns for one reader."""
 
     masks: Mapping[str, Any]
     cleared: Collection[str]
-    """Personal columns that a policy opens to the reader."""
+    """Personal columns that a policy shows the reader unmasked; they are hidden until requested."""
 
     def row(self, row: Mapping[str, Any] | None, *, clear: bool) -> dict[str, Any] | None:
-        """The row as it may be shown."""
+        """Return the row, masked; with `clear`, the columns of `cleared` unmasked."""
         if row is None:
             return None
-        return {name: self._shown(name, value, clear=clear) for name, value in row.items()}
+        return {name: self._redact(name, value, clear=clear) for name, value in row.items()}
 
-    def _shown(self, name: str, value: Any, *, clear: bool) -> Any:
+    def _redact(self, name: str, value: Any, *, clear: bool) -> Any:
         if name in self.cleared:
             return value if clear else HIDDEN
         mask = self.masks.get(name)
@@ -47,43 +47,42 @@ class Sight(NamedTuple):
             return HIDDEN
 
 
-class Viewer:
-    """A person, as Ranger knows him."""
+class ReaderAccess:
+    """What the policies show one user."""
 
     def __init__(self, policies: Policies, user: str) -> None:
         self.user = user
         self._policies = policies
         self._reader: Reader = policies.person(user)
 
-    def sight(self, table: Table, columns: Iterable[str]) -> Sight:
-        """What he sees of a table's columns."""
+    def redactor(self, table: Table, columns: Iterable[str]) -> RowRedactor:
+        """Return the masks of a table's columns for the reader."""
         columns = list(columns)
         masks = dict(masks_for(self._policies, table, columns, self._reader))
         names = {c: ColumnName(table.database, table.schema, table.name, c) for c in columns}
         open_ = [column for column in columns if column not in masks]
         cleared = [c for c in open_ if self._personal(names[c]) and self._decided(names[c])]
         for column in set(open_) - set(cleared):
-            if self._personal(names[column]):  # and nobody has decided
+            if self._personal(names[column]):  # and no policy decides
                 masks[column] = _hide
-        return Sight(masks, cleared)
+        return RowRedactor(masks, cleared)
 
     def payload(self, table: Table, payload: Payload, *, clear: bool) -> dict[str, Any]:
-        """The event as he may see it."""
-        sight = self.sight(table, payload.columns)
+        redactor = self.redactor(table, payload.columns)
         return {
             "op": payload.op,
-            "key": sight.row(payload.key, clear=clear),
-            "before": sight.row(payload.before, clear=clear),
-            "after": sight.row(payload.after, clear=clear),
+            "key": redactor.row(payload.key, clear=clear),
+            "before": redactor.row(payload.before, clear=clear),
+            "after": redactor.row(payload.after, clear=clear),
         }
 
     def check_clear(self, table: Table, columns: Iterable[str]) -> Collection[str]:
-        """The columns that he may see in clear; a RefusedError if there is none."""
-        found = self.sight(table, columns).cleared
+        """Return the columns that the reader may see unmasked; raise RefusedError for none."""
+        found = self.redactor(table, columns).cleared
         if not found:
             raise RefusedError(
                 f"no policy shows {self._reader} a personal column of {table} in clear: "
-                "add an item with MASK_NONE to policies.json, or ask somebody else"
+                "add an item with MASK_NONE to policies.json, or use another account"
             )
         return found
 
@@ -94,7 +93,7 @@ class Viewer:
             return False
 
     def _personal(self, name: ColumnName) -> bool:
-        """Personal, or perhaps: as long as nobody has said that it is not.
+        """Whether the column is personal, or unclassified with a type that can hold PII.
 
         The type is not known here; where it has no bounds, the schema check lets no mapping start.
         """

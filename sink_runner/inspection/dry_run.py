@@ -34,7 +34,7 @@ from ..writer.dead_letters import DeadLetters
 from ..writer.refused_column import RefusedColumn
 from ..writer.writers import make_writer
 from .service import DlqService
-from .trace import Notes
+from .trace import Trace
 
 
 class Rehearsal(NamedTuple):
@@ -83,9 +83,9 @@ class Rehearsal(NamedTuple):
 
 @contextmanager
 def rehearsal(
-    bench: DlqService, plugin: discovery.Plugin, notes: Notes, *, of_batch: bool
+    bench: DlqService, plugin: discovery.Plugin, trace: Trace, *, of_batch: bool
 ) -> Iterator[Rehearsal]:
-    """Everything connected, and `notes` told of each step."""
+    """Everything connected, and `trace` told of each step."""
     mapping, config = plugin.mapping, bench.config
     assert mapping is not None
     dsns = config.readers
@@ -104,9 +104,9 @@ def rehearsal(
             bench.policies,
             source,
             origins=read_origins(mapping, dsns, strict=config.schema.strict),
-            resolve=notes.watch_lookups(lookups.resolve),
+            resolve=trace.watch_lookups(lookups.resolve),
             resolve_in_target=lookups.resolve,
-            trace=notes.watch,
+            trace=trace.watch,
         )
         with closing(_applier(bench, plugin, parts, target)) as applier:
             yield Rehearsal(mapping, parts, applier, source)

@@ -24,7 +24,7 @@ from ..model.changes import Change, Write
 from ..plugin import ABSENT
 from .dry_run import Rehearsal, rehearsal
 from .service import DlqService
-from .trace import Notes
+from .trace import Trace
 
 OK, STOPPED, FAILED = "ok", "stopped", "FAILED"
 
@@ -91,8 +91,8 @@ def explain(bench: DlqService, database: str, dead_letter: StoredDeadLetter) -> 
     told.add(
         "open", OK, f"encrypted with key {dead_letter.key_id!r}, {len(message.value or b'')} bytes"
     )
-    notes = Notes()
-    with rehearsal(bench, plugin, notes, of_batch=dead_letter.of_batch) as stage:
+    trace = Trace()
+    with rehearsal(bench, plugin, trace, of_batch=dead_letter.of_batch) as stage:
         try:
             event = stage.decode(message)
         except (DecodeError, EventError) as fault:
@@ -100,10 +100,10 @@ def explain(bench: DlqService, database: str, dead_letter: StoredDeadLetter) -> 
             return told
         told.add("decode", OK, f"operation {event.op!r}{_origin(event.origin)}")
         batch = stage.route.apply([(message, event)])
-        _chain(told, stage, notes, batch)
+        _chain(told, stage, trace, batch)
         told.rows = [_shown(bench, stage, change) for change in batch.changes]
         if not told.over:
-            _write(told, stage, notes, batch)
+            _write(told, stage, trace, batch)
     return told
 
 
@@ -111,11 +111,11 @@ def _origin(origin: str | None) -> str:
     return f", written by {origin}" if origin else ""
 
 
-def _chain(told: Explained, stage: Rehearsal, notes: Notes, batch: Batch) -> None:
+def _chain(told: Explained, stage: Rehearsal, trace: Trace, batch: Batch) -> None:
     """From the filter to the lookups."""
     error = batch.dead_letters[0].error if batch.dead_letters else None
-    at = None if error is None else _step_of(error, notes)
-    for name, text in _steps(stage, notes, batch):
+    at = None if error is None else _step_of(error, trace)
+    for name, text in _steps(stage, trace, batch):
         if name == at and error is not None:
             told.add(name, FAILED, _why(error))
             return
@@ -131,40 +131,40 @@ def _chain(told: Explained, stage: Rehearsal, notes: Notes, batch: Batch) -> Non
             return
 
 
-def _steps(stage: Rehearsal, notes: Notes, batch: Batch) -> Iterator[tuple[str, str]]:
+def _steps(stage: Rehearsal, trace: Trace, batch: Batch) -> Iterator[tuple[str, str]]:
     yield "origin", "not an echo of this mapping's own writes"
-    yield "filter", _said(notes, "sink_filter") or "no plugin filters"
+    yield "filter", _answers(trace, "sink_filter") or "no plugin filters"
     rules = [rule.name for rule in stage.mapping.rules]
     yield "rules", ", ".join(rules) or "no rules of the whole row"
     defaults = [name for _, name in batch.defaults]
     used = f"; default used: {', '.join(defaults)}" if defaults else ""
-    mapped = _said(notes, "sink_map")
+    mapped = _answers(trace, "sink_map")
     yield "map", f"{len(stage.columns)} columns{used}" + (f"; {mapped}" if mapped else "")
     masked = [column.name for column in stage.columns if column.mask is not None]
-    more = _said(notes, "sink_mask")
+    more = _answers(trace, "sink_mask")
     yield "mask", (", ".join(masked) or "nothing by policy") + (f"; {more}" if more else "")
-    found = [f"{name}: {n} of {of} found" for name, (of, n) in notes.lookups.items()]
+    found = [f"{name}: {n} of {of} found" for name, (of, n) in trace.lookups.items()]
     yield "lookup", ", ".join(found) or "nothing is looked up"
 
 
-def _step_of(error: EventError, notes: Notes) -> str:
+def _step_of(error: EventError, trace: Trace) -> str:
     """Where the chain stopped."""
     if isinstance(error, StepError):
         return _HOOKS.get(error.step, "map")
-    if isinstance(error, WaitingError | ExpiredError) or notes.lookups:
+    if isinstance(error, WaitingError | ExpiredError) or trace.lookups:
         return "lookup"
     if isinstance(error, QualityError):
         return "map" if error.column else "rules"
     return "map"
 
 
-def _write(told: Explained, stage: Rehearsal, notes: Notes, batch: Batch) -> None:
+def _write(told: Explained, stage: Rehearsal, trace: Trace, batch: Batch) -> None:
     try:
         written, error = stage.write(batch)
     except SinkError as fault:  # transient, or of the configuration
         told.add("write", FAILED, f"the mapping would wait or stop: {text_of(fault)}")
         return
-    if resolved := _said(notes, "sink_resolve_conflict"):
+    if resolved := _answers(trace, "sink_resolve_conflict"):
         told.add("resolve", OK, resolved)
     if error is not None:
         told.add("write", FAILED, _why(error))
@@ -180,8 +180,8 @@ def _why(error: EventError) -> str:
     return text_of(error) + (f", SQLSTATE {state}" if state else "") + ("" if state else cause)
 
 
-def _said(notes: Notes, hook: str) -> str:
-    return ", ".join(f"{note.plugin}: {note.answer}" for note in notes.of(hook))
+def _answers(trace: Trace, hook: str) -> str:
+    return ", ".join(f"{answer.plugin}: {answer.answer}" for answer in trace.of(hook))
 
 
 def _shown(bench: DlqService, stage: Rehearsal, change: Change) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _shown(bench: DlqService, stage: Rehearsal, change: Change) -> dict[str, Any
     row: Mapping[str, Any] = {
         name: value for name, value in zip(names, values, strict=True) if value is not ABSENT
     }
-    sight = bench.viewer.sight(stage.mapping.target_table, row)
-    shown = sight.row(row, clear=False) or {}
-    hidden = [name for name in shown if name not in stage.shown and name not in sight.masks]
+    redactor = bench.access.redactor(stage.mapping.target_table, row)
+    shown = redactor.row(row, clear=False) or {}
+    hidden = [name for name in shown if name not in stage.shown and name not in redactor.masks]
     return {"does": does, "row": shown | dict.fromkeys(hidden, HIDDEN)}

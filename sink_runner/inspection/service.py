@@ -25,7 +25,7 @@ from ..masking.policy_renewal import renewed_policies
 from ..postgres.catalog import read_table
 from ..postgres.session import connect
 from ..writer.encryption import Encryptor, build_encryptor
-from .access import Viewer
+from .access import ReaderAccess
 from .databases import asking, by_database, databases
 from .key_text import fingerprints
 from .payload import Payloads
@@ -72,8 +72,8 @@ class DlqService:
         return renewed_policies(self.config.policies)
 
     @cached_property
-    def viewer(self) -> Viewer:
-        return Viewer(self.policies, self.user)
+    def access(self) -> ReaderAccess:
+        return ReaderAccess(self.policies, self.user)
 
     # -- which -------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class DlqService:
         except SinkError as fault:
             return told | {"unreadable": str(fault)}
         table = self.payloads.table(dead_letter)
-        return told | self.viewer.payload(table, payload, clear=clear)
+        return told | self.access.payload(table, payload, clear=clear)
 
     def faults(self, dead_letters: Sequence[StoredDeadLetter]) -> dict[int, str]:
         """Why some of them can't be read, by their numbers.
@@ -194,7 +194,7 @@ class DlqService:
 
     def _clear_columns(self, dead_letter: StoredDeadLetter) -> list[str]:
         payload = self.payloads.read(dead_letter)
-        return sorted(self.viewer.check_clear(self.payloads.table(dead_letter), payload.columns))
+        return sorted(self.access.check_clear(self.payloads.table(dead_letter), payload.columns))
 
     def _record(
         self,

@@ -1,4 +1,4 @@
-"""A chain that notes what each plugin's part in it answered, without a value of the row."""
+"""Record what each plugin's hooks answered for an event, without a value of the row."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..transform.route import Resolver
 from ..transform.steps import Chain
 
 
-class Note(NamedTuple):
-    """What one plugin said in one step."""
+class HookAnswer(NamedTuple):
+    """What one plugin returned from one hook."""
 
     hook: str
     plugin: str
@@ -22,15 +22,15 @@ class Note(NamedTuple):
 
 
 @dataclass(slots=True)
-class Notes:
-    """What was noted, in its order."""
+class Trace:
+    """The answers of the hooks in the order of the calls, and what was looked up."""
 
-    steps: list[Note] = field(default_factory=list)
+    steps: list[HookAnswer] = field(default_factory=list)
     lookups: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """By column: how many values were asked for, and how many were found."""
+    """By column: how many values were looked up, and how many were found."""
 
     def watch(self, chain: Chain) -> Chain:
-        """The chain, watched."""
+        """Return the chain with hooks that record their answers here."""
         return replace(
             chain,
             filters=self._all("sink_filter", chain.filters, _result_name),
@@ -41,58 +41,58 @@ class Notes:
         )
 
     def watch_lookups(self, resolve: Resolver) -> Resolver:
-        def resolved(column: str, asked: set[Any]) -> Mapping[Any, Any]:
-            self.lookups[column] = len(asked), 0
-            found = resolve(column, asked)
-            self.lookups[column] = len(asked), sum(it is not None for it in found.values())
+        def resolved(column: str, values: set[Any]) -> Mapping[Any, Any]:
+            self.lookups[column] = len(values), 0
+            found = resolve(column, values)
+            self.lookups[column] = len(values), sum(it is not None for it in found.values())
             return found
 
         return resolved
 
-    def of(self, hook: str) -> list[Note]:
-        """Each plugin's first answer: a filter may be asked about the row before, too."""
-        first: dict[str, Note] = {}
-        for note in self.steps:
-            if note.hook == hook:
-                first.setdefault(note.plugin, note)
+    def of(self, hook: str) -> list[HookAnswer]:
+        """Return each plugin's first answer: a filter may be called for the before image, too."""
+        first: dict[str, HookAnswer] = {}
+        for answer in self.steps:
+            if answer.hook == hook:
+                first.setdefault(answer.plugin, answer)
         return list(first.values())
 
     def _all(
-        self, hook: str, steps: Collection[Step], tell: Callable[[Any, tuple[Any, ...]], str]
+        self, hook: str, steps: Collection[Step], describe: Callable[[Any, tuple[Any, ...]], str]
     ) -> tuple[Step, ...]:
-        return tuple(Step(self._watched(hook, step, tell), step.plugin) for step in steps)
+        return tuple(Step(self._watched(hook, step, describe), step.plugin) for step in steps)
 
     def _watched(
-        self, hook: str, step: Step, tell: Callable[[Any, tuple[Any, ...]], str]
+        self, hook: str, step: Step, describe: Callable[[Any, tuple[Any, ...]], str]
     ) -> Callable[..., Any]:
-        def call(*given: Any) -> Any:
-            # A hook may change the row that it is given.
-            before = tuple(dict(it) if isinstance(it, dict) else it for it in given)
+        def call(*arguments: Any) -> Any:
+            # A hook may change the row that it gets.
+            before = tuple(dict(it) if isinstance(it, dict) else it for it in arguments)
             try:
-                answer = step.call(*given)
+                answer = step.call(*arguments)
             except Exception as fault:
-                self.steps.append(Note(hook, step.plugin, f"raised {class_name(fault)}"))
+                self.steps.append(HookAnswer(hook, step.plugin, f"raised {class_name(fault)}"))
                 raise
-            self.steps.append(Note(hook, step.plugin, tell(answer, before)))
+            self.steps.append(HookAnswer(hook, step.plugin, describe(answer, before)))
             return answer
 
         return call
 
 
-def _result_name(answer: Any, _given: tuple[Any, ...]) -> str:
+def _result_name(answer: Any, _arguments: tuple[Any, ...]) -> str:
     return answer.name if isinstance(answer, FilterResult) else "no result"
 
 
 def _changed(at: int) -> Callable[[Any, tuple[Any, ...]], str]:
-    def tell(answer: Any, given: tuple[Any, ...]) -> str:
+    def describe(answer: Any, arguments: tuple[Any, ...]) -> str:
         if not isinstance(answer, dict):
             return "no row"
-        row = given[at]
+        row = arguments[at]
         names = sorted(name for name in answer if name not in row or answer[name] != row[name])
         return f"changed {', '.join(names)}" if names else "changed nothing"
 
-    return tell
+    return describe
 
 
-def _opinion(answer: Any, _given: tuple[Any, ...]) -> str:
+def _opinion(answer: Any, _arguments: tuple[Any, ...]) -> str:
     return "left it to the others" if answer is None else "decided"

@@ -183,10 +183,10 @@ class MappingHealth:
             self._last.set(last_ms / 1000)
             self._lag.set(max(0.0, self._health.clock() - last_ms / 1000))
 
-    def dead_letters(self, waiting: int, parked: int, budget_left: int) -> None:
+    def dead_letters(self, waiting: int, deferred: int, budget_left: int) -> None:
         """How many dead letters wait for a person, how many for their turn."""
         self._dead_letters.labels(self.name, "open").set(waiting)
-        self._dead_letters.labels(self.name, "parked").set(parked)
+        self._dead_letters.labels(self.name, "parked").set(deferred)
         self._left.labels(self.name).set(budget_left)
 
     def _status(self) -> MappingStatus:

@@ -204,8 +204,8 @@ def check_contested(subject: Subject) -> Iterator[Fault]:
             f"{mapping.target} is contested and its rows are deleted by ({key}), which may belong "
             f"to another row of {mapping.source} by then",
             "actions that delete no row, or a key that contains the source's primary key",
-            "declare on_delete, on_remove and on_key_change as SetColumns(...), Ignore() or Review(...) "
-            "in the plugin",
+            "declare SetColumns(...), Ignore() or Review(...) in the plugin: on_delete, on_remove, "
+            "on_key_change",
         )
 
 

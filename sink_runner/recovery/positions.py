@@ -40,7 +40,7 @@ class Forgotten:
 
     positions: int
     dead_letters: int
-    """Dead letters and parked events with a position of before, which were discarded."""
+    """Dead letters and deferred events with a position of before, which were discarded."""
     left: int
     """Those that a person has to decide on, for no batch would bring their rows anew."""
 

@@ -233,7 +233,7 @@ def _waiting(
         most_bytes=config.waiting.max_bytes,
         identifies_row=identifies_row,
         told=lambda counts: health.dead_letters(
-            counts.open, counts.parked, max(0, budget - counts.failed)
+            counts.open, counts.deferred, max(0, budget - counts.failed)
         ),
     )
 

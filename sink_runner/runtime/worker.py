@@ -264,9 +264,9 @@ class Worker:
         """In the writing thread: try until it is done, fenced off, or we are told to stop."""
         started = time.monotonic()
         written = self._retry_writing(lambda again: self._applier.apply(batch, steps, again=again))
-        if parked := self._waiting.note(batch.dead_letters, batch.superseding):
-            batch.counts["parked"] = parked
-            self._log.info("events_parked", count=parked)
+        if deferred := self._waiting.note(batch.dead_letters, batch.superseding):
+            batch.counts["parked"] = deferred
+            self._log.info("events_deferred", count=deferred)
         self._report(batch, written, started)
         return written
 

@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
 
     @property
     def waiting(self) -> bool:
-        """A lookup found nothing: the event is parked and will be tried again."""
+        """A lookup found nothing: the event is deferred and will be tried again."""
         return isinstance(self.error, WaitingError)
 
     @property

@@ -77,7 +77,7 @@ class TargetHarness:
         self.offsets = Offsets(name, topic, "test")
         self.encryptor = Encryptor(
             bytes(32), "test"
-        )  # another harness takes over what this one parked
+        )  # another harness takes over what this one deferred
         audited = trail(name, plain.mapping, self.harness.parts, self.encryptor)
         writer = make_writer(name, plain.mapping, self.harness.parts, target, audited)
         self.applier = Applier(
@@ -126,7 +126,7 @@ class TargetHarness:
         return self.apply(batch)
 
     def retry(self) -> int:
-        """Try again what is parked, as the runner does every few seconds; heed what `sink-runner
+        """Try again what is deferred, as the runner does every few seconds; heed what `sink-runner
         dlq` has changed."""
         self.waiting.load({0})
         claims = {0: Claim(self.epoch, self.at)}

@@ -20,7 +20,7 @@ FAMILIES = 20
 RATE = 12.0
 LAG_SECONDS = 60
 SHORT_LOCK, LONG_LOCK = 5.0, 62.0
-_PARKED_SECONDS = 20
+_DEFERRED_SECONDS = 20
 _SETTLE_SECONDS = 120
 _TOUCH = "UPDATE golden_records SET age = coalesce(age, 0) + 1"
 _CONFIG = """
@@ -127,7 +127,7 @@ class Ground:
 
     def differences(self) -> list[Difference]:
         """What is left once all that waits for another row was tried again."""
-        until(lambda: not self.arena.differences(), _PARKED_SECONDS)
+        until(lambda: not self.arena.differences(), _DEFERRED_SECONDS)
         return self.arena.differences()
 
 

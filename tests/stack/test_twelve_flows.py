@@ -78,7 +78,7 @@ def test_every_broken_rule_is_a_dead_letter_and_counted(scene):
 
 
 @pytest.mark.usefixtures("begun")
-def test_an_alert_for_nobody_is_parked_and_not_dropped(scene):
+def test_alert_without_recipient_is_deferred(scene):
     assert scene.dead_letters("PARKED")["alerts"] == 1
 
 

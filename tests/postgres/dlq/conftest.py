@@ -72,12 +72,12 @@ class Shop:
 
     def crash(self, point: str) -> None:
         """Let the session that writes die at a point of what is done next."""
-        applier, parked = self.target.applier, self.target.waiting._parked
+        applier, deferred = self.target.applier, self.target.waiting._deferred
         owner, name = {
-            "taken": (parked, "take"),
+            "taken": (deferred, "take"),
             "written": (applier._writer, "write"),
             "recorded": (applier._dead_letters, "write"),
-            "settled": (parked, "settle"),
+            "settled": (deferred, "settle"),
             "committed": (applier, "apply"),
         }[point]
         original = getattr(owner, name)

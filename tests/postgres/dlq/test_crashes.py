@@ -1,11 +1,11 @@
-"""Whatever dies at whatever moment: no parked event is lost, doubled or overtaken."""
+"""Whatever dies at whatever moment: no deferred event is lost, doubled or overtaken."""
 
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from sink_runner.dlq.deferred_events import Parked
+from sink_runner.dlq.deferred_events import DeferredEvents
 from sink_runner.errors import FencedError, RetriableError
 from sink_runner.testing import Sample, create
 
@@ -59,17 +59,17 @@ class TestCrashes:
     ) -> None:
         shop.send(order(1, "a"), order(2, "b"))
         shop.customer("Anna")
-        take = Parked.take
+        take = DeferredEvents.take
 
         def slow(*given: Any, **options: Any) -> Any:
             found = take(*given, **options)
-            monkeypatch.setattr(Parked, "take", take)
+            monkeypatch.setattr(DeferredEvents, "take", take)
             shop.target.admin.execute(
                 "UPDATE sink.dead_letter SET status = 'DISCARDED' WHERE dlq_id = 1"
             )
             return found
 
-        monkeypatch.setattr(Parked, "take", slow)
+        monkeypatch.setattr(DeferredEvents, "take", slow)
         with pytest.raises(RetriableError):
             shop.retry()
         assert shop.notes() == {}

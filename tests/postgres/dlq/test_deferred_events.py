@@ -1,4 +1,4 @@
-"""Events that wait for a row they need: parked in order and tried again in order."""
+"""Events that wait for a row they need: deferred in order and tried again in order."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sink_runner.dlq import retry_queue as waiting_module
-from sink_runner.dlq.deferred_events import Parked
+from sink_runner.dlq.deferred_events import DeferredEvents
 from sink_runner.errors import RetriableError
 from sink_runner.testing import NOW, Sample, create, delete
 from sink_runner.writer.encryption import Encryptor
@@ -127,7 +127,7 @@ class TestFailures:
         shop.retry()
         assert shop.statuses() == ["DISCARDED", "PARKED"]
 
-    def test_no_value_is_in_clear_in_what_is_parked(self, shop: Any) -> None:
+    def test_no_value_is_in_clear_in_what_is_deferred(self, shop: Any) -> None:
         shop.send(order(1, "a", SECRET), order(1, SECRET), order(2, "bad" + SECRET, SECRET))
         shop.customer(SECRET)
         shop.retry()
@@ -140,11 +140,11 @@ class TestFailures:
     def test_what_another_key_has_encrypted_waits_for_that_key(self, shop: Any) -> None:
         shop.send(order(1, "a"), order(1, "b"))
         shop.customer("Anna")
-        encryptor = shop.target.waiting._parked._encryptor
-        shop.target.waiting._parked._encryptor = Encryptor(b"x" * 32, "test")
+        encryptor = shop.target.waiting._deferred._encryptor
+        shop.target.waiting._deferred._encryptor = Encryptor(b"x" * 32, "test")
         assert shop.retry() == 0
         assert shop.statuses() == ["PARKED", "PARKED"]
-        shop.target.waiting._parked._encryptor = encryptor
+        shop.target.waiting._deferred._encryptor = encryptor
         assert shop.retry() == 2
 
     def test_a_database_that_does_not_answer_changes_nothing(self, shop: Any) -> None:
@@ -165,7 +165,7 @@ class TestFailures:
 class TestTwoBatchesAtOnce:
     """The next batch is decoded and routed while the one before it is being written."""
 
-    def test_what_the_first_parks_the_second_does_not_overtake(self, shop: Any) -> None:
+    def test_what_the_first_defers_the_second_does_not_overtake(self, shop: Any) -> None:
         shop.customer("Maya")
         target = shop.target
         first = target.harness.prepare(
@@ -198,7 +198,7 @@ class TestTwoBatchesAtOnce:
 
 class TestMany:
     def test_a_long_line_keeps_its_order(self, shop: Any) -> None:
-        count = 3 * Parked.at_once + 1
+        count = 3 * DeferredEvents.at_once + 1
         shop.send(*(order(1, f"{number:02}") for number in range(count)))
         shop.customer("Anna")
         seen = []

@@ -23,7 +23,7 @@ class Portions:
         self.sizes: list[int] = []
         self._prepare = shop.target.harness.prepare
         shop.target.harness.prepare = self._watched
-        shop.target.waiting._parked.most_bytes = room
+        shop.target.waiting._deferred.most_bytes = room
 
     def _watched(self, messages: Any) -> Any:
         self.sizes.append(sum(len(one.value) for one in messages))
@@ -99,7 +99,7 @@ def test_batch_replays_all_rows_in_portions(any_shop: Any) -> None:
     pad(shop, 1_000)
     shop.send(*(order(number) for number in range(20)))
     shop.target.admin.execute("UPDATE sink.dead_letter SET partition = NULL")
-    encryptor = shop.target.waiting._parked._encryptor
+    encryptor = shop.target.waiting._deferred._encryptor
     for dead_letter in shop.target.dead():
         message = encryptor.decrypt(
             dead_letter["source_data"], dead_letter["topic"], 0, dead_letter["offset"]

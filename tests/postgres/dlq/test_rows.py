@@ -50,15 +50,15 @@ class TestRowsWithoutKeys:
 
 
 class TestRowsOfABatch:
-    def park(self, shop: Any, *samples: Sample, key: bytes | None = b"k") -> None:
+    def defer(self, shop: Any, *samples: Sample, key: bytes | None = b"k") -> None:
         messages = shop.target.harness.messages(*samples)
         batch = shop.target.harness.prepare([m._replace(partition=ROWS, key=key) for m in messages])
         shop.target.waiting.hold(batch)
         shop.target.apply(batch)
 
     def test_they_are_tried_again_when_their_batch_says_so(self, shop: Any) -> None:
-        self.park(shop, order(1, "a"), order(1, "b"))
-        self.park(shop, order(2, "c"), order(3, "bad"), order(4, "d", "Maya"), key=None)
+        self.defer(shop, order(1, "a"), order(1, "b"))
+        self.defer(shop, order(2, "c"), order(3, "bad"), order(4, "d", "Maya"), key=None)
         shop.customer("Anna")
         assert shop.retry() == 0  # the partition's owner leaves them alone
         assert shop.dead_letters("partition") == [None] * 5
@@ -71,7 +71,7 @@ class TestRowsOfABatch:
         self, shop: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(waiting_module, "_KEYS_AT_ONCE", 2)
-        self.park(shop, *(order(n, "a", f"c{n}") for n in range(7)), key=None)
+        self.defer(shop, *(order(n, "a", f"c{n}") for n in range(7)), key=None)
         shop.customer("c6")
         counts = replay_rows(shop.target.waiting, shop.target.harness.prepare)
         assert counts["replayed"] == 1

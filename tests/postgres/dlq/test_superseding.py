@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.dlq.deferred_events import Parked
+from sink_runner.dlq.deferred_events import DeferredEvents
 from sink_runner.dlq.superseding import RowKeys, can_supersede
 from sink_runner.errors import DecodeError, RetriableError
 from sink_runner.plugin import (
@@ -152,7 +152,7 @@ class TestPartialRow:
         assert shop.statuses() == ["REPLAYED", "REPLAYED"]
 
     def test_long_line_of_them_does_not_block_replay(self, shop: Any) -> None:
-        count = 3 * Parked.at_once
+        count = 3 * DeferredEvents.at_once
         shop.send(order(1, "bad", 1), *(self.partial(1, 2 + n) for n in range(count)))
         allow_bad_notes(shop)
         decide(shop, "PARKED")
@@ -199,7 +199,7 @@ class TestRetry:
         assert (shop.notes(), shop.statuses()) == ({1: "c"}, ["REPLAYED", "SUPERSEDED"])
 
     def test_many_versions_of_a_row_end_with_the_last(self, shop: Any) -> None:
-        count = 5 * Parked.at_once
+        count = 5 * DeferredEvents.at_once
         shop.send(*(order(1, f"{n:02}", n + 1, "Maya") for n in range(count)))
         shop.customer("Maya")
         assert shop.retry() == 1

@@ -88,7 +88,7 @@ def test_what_came_to_nothing_is_told_once_when_it_is_given_up(needy: Any) -> No
         time.sleep(0.2)
     assert needy.watcher.failed == ["ExpiredError"]
     told = [(line["event"], line.get("count"), line.get("kind")) for line in logs]
-    assert ("events_parked", 1, None) in told
+    assert ("events_deferred", 1, None) in told
     assert told.count(("dead_letter", None, "ExpiredError")) == 1
     assert SECRET not in str(logs)
 

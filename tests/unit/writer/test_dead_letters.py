@@ -147,7 +147,7 @@ def test_the_state_of_the_database_is_kept() -> None:
 @pytest.mark.parametrize(
     ("error", "status"), [(WaitingError("not yet"), "PARKED"), (ExpiredError("never"), "OPEN")]
 )
-def test_what_only_waits_is_parked(error: EventError, status: str) -> None:
+def test_what_only_waits_is_deferred(error: EventError, status: str) -> None:
     assert DeadLetters("m", "1", ENCRYPTOR)._row(DeadLetter(MESSAGE, error))[-1] == status
 
 
