@@ -93,7 +93,7 @@ def test_broken_compose_file_is_caught(resolve, right, wrong):
         broken.unlink()
 
 
-def test_missing_version_is_an_error_and_not_an_empty_tag(resolve):
+def test_missing_version_is_error_and_not_empty_tag(resolve):
     assert resolve(COMPOSE, KAFKA_VERSION=None).returncode != 0
 
 
@@ -142,6 +142,6 @@ def test_every_port_is_published_on_the_loopback_only(project):
             assert port["host_ip"] == "127.0.0.1"
 
 
-def test_every_lasting_part_has_a_healthcheck_or_needs_none(project):
+def test_every_lasting_part_has_healthcheck_or_needs_none(project):
     without = {name for name, one in project["services"].items() if "healthcheck" not in one}
     assert without == {"init", "schedule"}

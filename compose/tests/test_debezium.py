@@ -37,7 +37,7 @@ def test_copied_properties_are_otherwise_those_of_the_repository(home):
         assert ("trap.toast" in copy) == (path.name == "warehouse.properties")
 
 
-def test_locations_are_uris_where_the_path_holds_a_blank(home, tmp_path):
+def test_locations_are_uris_where_path_holds_blank(home, tmp_path):
     """Debezium Server ends with "Illegal character in path" where they are not."""
     where = Layout(root=home.root, home=tmp_path / "a home", cache=home.cache)
     where.make()

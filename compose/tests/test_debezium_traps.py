@@ -53,7 +53,7 @@ def until(recorded, table, keys):
     return [one for one in found if one.key["id"] in keys]
 
 
-def test_explicit_null_in_a_column_with_a_default_stays_null(database, recorded, keep):
+def test_explicit_null_in_column_with_default_stays_null(database, recorded, keep):
     database.execute("INSERT INTO trap.defaults VALUES (1, NULL, NULL)")
     database.execute("INSERT INTO trap.defaults (id) VALUES (2)")
     database.execute("UPDATE trap.defaults SET note = NULL WHERE id = 2")
@@ -91,7 +91,7 @@ def test_names_that_avro_forbids_are_told_apart(database, recorded):
     assert tombstone.value is None
 
 
-def test_unchanged_toast_column_is_a_placeholder_with_default_identity(database, recorded, keep):
+def test_unchanged_toast_column_is_placeholder_with_default_identity(database, recorded, keep):
     database.execute(
         "INSERT INTO trap.toast SELECT 1, 1, string_agg(md5(i::text), '') "
         "FROM generate_series(1, 500) i"
@@ -145,7 +145,7 @@ def test_delete_with_full_identity_has_the_true_row(database, recorded, keep):
     keep("delete-full-identity", "with FULL a delete has the true row", messages)
 
 
-def test_delete_is_followed_by_a_tombstone_under_the_same_key(database, recorded):
+def test_delete_is_followed_by_tombstone_under_same_key(database, recorded):
     database.execute("INSERT INTO trap.gone VALUES (8, 'x', 1, NULL)")
     database.execute("DELETE FROM trap.gone WHERE id = 8")
     found = [one for one in recorded("gone", 6) if one.key == {"id": 8}]
@@ -154,7 +154,7 @@ def test_delete_is_followed_by_a_tombstone_under_the_same_key(database, recorded
     assert found[2].raw_key == found[1].raw_key
 
 
-def test_primary_key_change_is_a_delete_a_tombstone_and_a_create(database, recorded, keep):
+def test_primary_key_change_is_delete_tombstone_and_create(database, recorded, keep):
     database.execute("INSERT INTO trap.moving VALUES (1, 'x')")
     database.execute("UPDATE trap.moving SET id = 2")
     messages = recorded("moving", 4)[:4]
@@ -167,7 +167,7 @@ def test_primary_key_change_is_a_delete_a_tombstone_and_a_create(database, recor
     keep("primary-key-change", "a key change is delete, tombstone and create", messages)
 
 
-def test_later_commit_follows_an_earlier_one_whatever_the_lsn(stack, database, recorded):
+def test_later_commit_follows_earlier_one_whatever_lsn(stack, database, recorded):
     with stack.admin("smart_warehouse") as other:
         other.execute("BEGIN")
         other.execute("INSERT INTO trap.moving VALUES (20, 'begins first')")
@@ -216,7 +216,7 @@ def rows(kinds, column):
     return [kinds[number].value["after"][column] for number in sorted(kinds)]
 
 
-def test_timestamps_without_zone_end_in_z_all_the_same(kinds, keep):
+def test_timestamps_without_zone_end_in_z_all_same(kinds, keep):
     assert kinds[1].value["after"]["at"] == "2024-02-29T12:34:56.123456Z"
     assert kinds[6].value["after"]["at"] == "2024-02-29T00:00:00Z"
     keep("kinds", "how each type and special value is written", list(kinds.values()))
@@ -259,7 +259,7 @@ def test_decimals_are_strings_with_their_scale(kinds):
     assert kinds[1].value["after"]["free"] == "0.0000000001"
 
 
-def test_decimals_that_are_not_numbers_keep_postgresql_s_spelling(kinds):
+def test_decimals_that_are_not_numbers_keep_postgresql_spelling(kinds):
     assert kinds[2].value["after"]["amount"] == "NaN"
     assert rows(kinds, "free")[1:4] == ["NaN", "Infinity", "-Infinity"]
 
@@ -352,7 +352,7 @@ def test_truncate_is_an_event_without_rows_and_key(database, recorded, keep):
     keep("truncate", "a TRUNCATE has neither rows nor a key", messages)
 
 
-def test_capture_goes_on_where_it_was_after_a_crash(stack, database, recorded):
+def test_capture_goes_on_where_it_was_after_crash(stack, database, recorded):
     database.execute("INSERT INTO trap.moving VALUES (10, 'before')")
     stack.kill("warehouse")
     database.execute("INSERT INTO trap.moving VALUES (11, 'meanwhile')")

@@ -49,7 +49,7 @@ def test_the_check_digit_is_verhoeffs(digits: str, check: int) -> None:
     assert identities.check_digit(digits) == check
 
 
-def test_no_number_is_or_could_be_an_aadhaar_number(made: Tables) -> None:
+def test_no_number_is_or_could_be_aadhaar_number(made: Tables) -> None:
     numbers = [row["jan_aadhaar"] for row in made["public.golden_records"]]
     numbers += [row["aadhaar_number"] for row in made["public.citizens"]]
     numbers += [identities.aadhaar(serial, seed) for seed in range(5) for serial in range(5_000)]
@@ -79,7 +79,7 @@ def test_no_two_people_share_a_number() -> None:
 # Alike
 
 
-def test_the_same_seed_gives_the_same_rows_whatever_the_batch() -> None:
+def test_same_seed_gives_same_rows_whatever_batch() -> None:
     assert list(rows.batches(PLAN, 600)) == list(rows.batches(PLAN, 600))
     assert rows.of_family(PLAN, 150) == rows.of_family(Plan(families=151, seed=1, as_of=AS_OF), 150)
 
@@ -231,7 +231,7 @@ def test_the_portal_has_every_scheme_in_hindi_and_some_of_its_own() -> None:
 # Whole
 
 
-def test_keys_that_no_constraint_guards_lead_to_a_row(made: Tables) -> None:
+def test_keys_that_no_constraint_guards_lead_to_row(made: Tables) -> None:
     people = {row["gr_id"]: row for row in made["public.golden_records"]}
     heads = {gr_id for gr_id, row in people.items() if row["family_id"] is None}
     for table, some in made.items():

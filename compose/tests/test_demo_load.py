@@ -118,7 +118,7 @@ def test_new_rows_after_a_load_meet_no_number_that_was_given(empty: dict[str, st
     assert serial > 20 * 16
 
 
-def test_the_command_says_what_is_missing_from_the_environment(
+def test_command_says_what_is_missing_from_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("STACK_SMART_CITIZEN_ADMIN_DSN", raising=False)

@@ -119,7 +119,7 @@ def test_bytes_count_once_although_files_are_renamed_and_dropped(tmp_path):
     assert arrived.bytes() == 110
 
 
-def test_progress_is_shown_from_the_first_second_without_a_terminal():
+def test_progress_is_shown_from_first_second_without_terminal():
     told = io.StringIO()
     reporter = Reporter(told)
     with reporter.watching(lambda: "fetching"), reporter.watching(lambda: "installing"):

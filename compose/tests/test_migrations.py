@@ -17,7 +17,7 @@ def dsn(postgres):
     return lambda name: postgres.dsn(names[name])
 
 
-def test_tables_are_made_once_and_are_the_writer_s(dsn):
+def test_tables_are_made_once_and_are_writer(dsn):
     assert migrate_databases(dsn) == ["smart_warehouse", "smart_citizen"]
     assert migrate_databases(dsn) == []
     with psycopg.connect(dsn("smart_citizen")) as admin:
@@ -34,7 +34,7 @@ def test_layout_of_another_version_is_refused(dsn):
         migrate_databases(dsn)
 
 
-def test_refusal_of_the_database_is_named_without_its_words(dsn):
+def test_refusal_of_database_is_named_without_its_words(dsn):
     migrate_databases(dsn)
     with psycopg.connect(dsn("smart_citizen")) as admin:
         admin.execute("REVOKE USAGE ON SCHEMA sink FROM sink_writer")

@@ -174,7 +174,7 @@ def test_part_outlives_the_session_of_its_starter(home, supervisor):
     assert os.getsid(pid) == pid
 
 
-def test_death_before_ready_is_an_error_with_the_last_lines(home, supervisor):
+def test_death_before_ready_is_error_with_last_lines(home, supervisor):
     supervisor.start(part(home, "print('no such topic'); raise SystemExit(3)"))
     with pytest.raises(PartDiedError, match="no such topic"):
         supervisor.wait_until("dummy", lambda: False, 10)
@@ -245,7 +245,7 @@ def test_stop_ends_a_restarting_part_for_good(home, supervisor):
     assert home.log("dummy").read_text().split() == ["on", "asked"]
 
 
-def test_stop_ends_a_part_that_waits_for_its_restart(home, supervisor):
+def test_stop_ends_part_that_waits_for_its_restart(home, supervisor):
     supervisor.start(part(home, "raise SystemExit(1)", restart=True))
     assert until(lambda: supervisor.restarts("dummy").count > 1)
     began = time.monotonic()
@@ -254,7 +254,7 @@ def test_stop_ends_a_part_that_waits_for_its_restart(home, supervisor):
     assert supervisor.running("dummy") is None
 
 
-def test_crash_of_a_restarting_part_ends_all_of_it(home, supervisor):
+def test_crash_of_restarting_part_ends_all_of_it(home, supervisor):
     supervisor.start(part(home, restart=True))
     supervisor.wait_until("dummy", lambda: supervisor.restarts("dummy").pid, 10)
     pid = supervisor.restarts("dummy").pid
@@ -273,7 +273,7 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
-def test_port_of_a_killed_part_is_free_at_once(home, supervisor, end):
+def test_port_of_killed_part_is_free_at_once(home, supervisor, end):
     deaf = "import signal; signal.signal(15, signal.SIG_IGN)"
     supervisor.start(part(home, deaf + LARGE, restart=True, stop_seconds=0.1))
     supervisor.wait_until("dummy", lambda: "port" in home.log("dummy").read_text(), 10)
@@ -296,7 +296,7 @@ def test_refused_configuration_is_not_tried_again(home, supervisor):
     assert supervisor.restarts("dummy").count == 0
 
 
-def test_end_before_ready_is_an_error_although_it_restarts(home, supervisor):
+def test_end_before_ready_is_error_although_it_restarts(home, supervisor):
     supervisor.start(part(home, "print('no slot'); raise SystemExit(1)", restart=True))
     with pytest.raises(PartDiedError, match="no slot"):
         supervisor.wait_until("dummy", lambda: False, 10)

@@ -74,7 +74,7 @@ def test_changed_shell_makes_the_runner_outdated(home, monkeypatch, variable):
     assert after.keys() - before.keys() == {f"variable {variable}"}
 
 
-def test_variable_that_the_configuration_reads_makes_the_runner_outdated(tmp_path, monkeypatch):
+def test_variable_that_configuration_reads_makes_runner_outdated(tmp_path, monkeypatch):
     (tmp_path / "sink-runner.toml").write_text('bootstrap = { env = "OUR_KAFKA" }\n')
     layout = Layout(root=tmp_path, home=tmp_path, cache=tmp_path)
     monkeypatch.setenv("OUR_KAFKA", "a:1")
@@ -201,7 +201,7 @@ def test_runner_that_ends_a_second_later_is_not_called_up(checked, monkeypatch):
     assert checked.pid is None
 
 
-def test_restart_of_an_unknown_part_names_the_known_ones(checked):
+def test_restart_of_unknown_part_names_known_ones(checked):
     with pytest.raises(StackError, match=r"unknown part runer; parts: .*runner, schedule"):
         checked.stack.restart(["runer"], Options())
 

@@ -37,7 +37,7 @@ def test_file_is_for_its_owner_only(home):
     assert stat.S_IMODE(home.settings.stat().st_mode) == 0o600
 
 
-def test_port_of_a_running_part_is_kept_without_looking(home):
+def test_port_of_running_part_is_kept_without_looking(home):
     """Its port is taken, by ourselves."""
     first = prepare(home)
     again = prepare(home, {"SINK_STACK_PORT_KAFKA": "1"}, ours=lambda _: True)
@@ -67,7 +67,7 @@ def test_exports_are_what_programs_need_and_no_administrator_by_accident(home):
     assert "://sink_reader:" in exported["SINK_SMART_CITIZEN_READER_DSN"]
 
 
-def test_a_restored_database_is_where_its_own_server_is(home):
+def test_restored_database_is_where_its_own_server_is(home):
     known = prepare(home)
     before = known.exported()
     found = settings.remember(home, known, **{settings.own_port("smart_citizen"): "12345"})

@@ -257,7 +257,7 @@ def test_an_update_stamps_the_time_of_its_transaction_whatever_the_writer_says(
     assert stored.fetchall() == [(True,)]
 
 
-def test_the_time_that_the_portal_gave_survives_the_trigger(session: Sessions) -> None:
+def test_time_that_portal_gave_survives_trigger(session: Sessions) -> None:
     connection = session(WAREHOUSE, "sink_writer")
     connection.execute("INSERT INTO golden_records (full_name) VALUES ('A')")
     connection.execute("UPDATE golden_records SET source_updated_at = '2020-01-01'")
@@ -282,7 +282,7 @@ def test_an_application_without_a_number_gets_one_and_keeps_its_own_otherwise(
     assert numbers == [f"APP-{today}-000001", "APP-OWN", f"APP-{today}-000002"]
 
 
-def test_an_application_number_beyond_six_digits_is_not_cut(session: Sessions) -> None:
+def test_application_number_beyond_six_digits_is_not_cut(session: Sessions) -> None:
     connection = session(CITIZEN, "admin")
     citizen = insert_citizen(connection)
     connection.execute("ALTER SEQUENCE application_number_seq RESTART WITH 1234567")

@@ -166,7 +166,7 @@ def test_writer_can_lock_and_merge_each_target_of_the_portal(session: Sessions) 
 
 
 @pytest.mark.parametrize("database", [WAREHOUSE, CITIZEN])
-def test_writer_owns_a_schema_and_stages_in_temporary_tables(
+def test_writer_owns_schema_and_stages_in_temporary_tables(
     session: Sessions, database: str
 ) -> None:
     connection = session(database, "sink_writer")

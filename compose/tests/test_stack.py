@@ -192,7 +192,7 @@ def test_logs_hold_no_password(stack):
         assert not any(secret in text for secret in secrets), path.name
 
 
-def test_error_of_a_statement_leaves_no_row_in_the_log(stack):
+def test_error_of_statement_leaves_no_row_in_log(stack):
     with stack.admin("smart_warehouse") as connection, pytest.raises(psycopg.Error):
         connection.execute("INSERT INTO trap.gone VALUES (99, 'secret of a row', NULL, NULL)")
     assert "secret of a row" not in stack.stack.layout.log("postgres").read_text()
@@ -224,6 +224,6 @@ def test_show_says_where_to_look_when_a_change_does_not_arrive(stack):
             connection.execute("DELETE FROM public.golden_records")
 
 
-def test_log_of_an_unknown_part_names_the_known_ones(stack):
+def test_log_of_unknown_part_names_known_ones(stack):
     with pytest.raises(StackError, match="kafka"):
         logs.files(stack.stack.layout, "kafak")

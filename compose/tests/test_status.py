@@ -28,7 +28,7 @@ def test_the_schedules_are_a_part(stack):
     assert not names(stack) & set(airflow.PARTS)
 
 
-def test_airflow_s_parts_take_the_place_of_the_schedule(stack):
+def test_airflow_parts_take_place_of_schedule(stack):
     argv = [sys.executable, "-c", "import time; time.sleep(60)"]
     stack.supervisor.start(Command(name="airflow-api", argv=argv, cwd=stack.layout.home))
     assert names(stack) > set(airflow.PARTS)

@@ -106,11 +106,11 @@ def figures(ground: Ground, search: Search) -> Iterator[Find]:
         yield from search.in_bytes(path, answer.content)
 
 
-def test_neither_commands_nor_the_api_nor_the_figures_tell_a_value(said: list[Find]) -> None:
+def test_neither_commands_nor_api_nor_figures_tell_value(said: list[Find]) -> None:
     assert not said, lines(said)
 
 
-def test_no_table_holds_a_value_that_policy_forbids_it(said: list[Find], ground: Ground) -> None:
+def test_no_table_holds_value_that_policy_forbids_it(said: list[Find], ground: Ground) -> None:
     ours, theirs = (
         Search({**of(WAREHOUSE, Person.masked), "income band": BAND}),
         Search(of(PORTAL, Person.masked)),

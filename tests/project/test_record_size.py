@@ -34,7 +34,7 @@ CONTAINER = {
 BROKERS = {"native": properties(kafka._SERVER), "container": CONTAINER}
 
 
-def test_binary_row_with_its_before_image_fits_the_producer() -> None:
+def test_binary_row_with_its_before_image_fits_producer() -> None:
     record = 2 * ROW * 4 // 3
     assert record < int(PRODUCER["max.request.size"]) == limits.PRODUCED_BYTES
     assert int(PRODUCER["buffer.memory"]) >= 2 * limits.PRODUCED_BYTES

@@ -162,7 +162,7 @@ def alert(**changed: Any) -> dict[str, Any]:
     }
 
 
-def test_a_row_is_in_the_same_partition_whoever_writes_it(stack: StackUnderTest, api: Api) -> None:
+def test_row_is_in_same_partition_whoever_writes_it(stack: StackUnderTest, api: Api) -> None:
     """Debezium's key and ours are the same bytes, and Java's partitioner and ours agree."""
     numbers = range(1_000, 1_020)
     with stack.admin("smart_warehouse") as warehouse:
@@ -202,9 +202,7 @@ def test_a_row_is_in_the_same_partition_whoever_writes_it(stack: StackUnderTest,
             assert len({one.value_schema_id for one in messages}) == 1
 
 
-def test_schemas_that_we_registered_first_are_debezium_s_own(
-    stack: StackUnderTest, api: Api
-) -> None:
+def test_schemas_that_we_registered_first_are_debezium_own(stack: StackUnderTest, api: Api) -> None:
     """Were they not, its first event would get another id, and its key another partition."""
     api.post("forecasts", forecast(1)), api.post("alerts", alert())
     with stack.admin("smart_warehouse") as warehouse:
@@ -264,7 +262,7 @@ def test_what_was_accepted_survives_the_death_of_service_and_runner(
         eventually(lambda: row(portal, count, numbers) == (60,))
 
 
-def test_an_alert_reaches_the_citizen_of_the_family_scrubbed(
+def test_alert_reaches_citizen_of_family_scrubbed(
     stack: StackUnderTest, api: Api, portal: Any, tmp_path: Path
 ) -> None:
     family, told = str(uuid4()), alert()
@@ -340,7 +338,7 @@ def test_without_kafka_a_callback_is_refused_and_accepted_when_it_is_back(
     eventually(lambda: api.client.get("/readyz").json() == ready)  # asked once a second
 
 
-def test_told_to_end_it_finishes_the_requests_in_flight(api: Api) -> None:
+def test_told_to_end_it_finishes_requests_in_flight(api: Api) -> None:
     items = {"items": [forecast(number) for number in range(6_000, 6_200)]}
     with ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(api.post, "forecasts/bulk", items) for _ in range(4)]

@@ -61,7 +61,7 @@ class TestGoldenRecords:
         found = profile(portal, record, "jan_aadhaar, mobile_number, email, family_id::text")
         assert found == ("****-****-0001", "******5678", "a***@example.in", record)
 
-    def test_two_updates_of_one_transaction_end_with_the_last(
+    def test_two_updates_of_one_transaction_end_with_last(
         self, warehouse: Connection, portal: Connection
     ) -> None:
         record = golden(warehouse, "010000000002")
@@ -86,7 +86,7 @@ class TestGoldenRecords:
         # The deletion under the old key comes from another partition.
         eventually(lambda: profile(portal, record) is None)
 
-    def test_a_null_where_the_table_has_a_default_is_a_null(
+    def test_null_where_table_has_default_is_null(
         self, warehouse: Connection, portal: Connection
     ) -> None:
         record = golden(warehouse, "010000000005", status="merged", updated_at="2026-01-01")
@@ -241,7 +241,7 @@ class TestEligibility:
         )
         eventually(lambda: self.hints(portal, family) == ["T2", "T3", "T4", "T6", "T7"])
 
-    def test_a_large_text_that_an_update_leaves_alone_is_kept(
+    def test_large_text_that_update_leaves_alone_is_kept(
         self, warehouse: Connection, portal: Connection
     ) -> None:
         family, text = str(uuid4()), "".join(str(uuid4()) for _ in range(500))

@@ -76,7 +76,7 @@ class TestProfiles:
         insert(flow.warehouse, self.TABLE, profile)
         return record
 
-    def test_a_head_s_profile_is_the_family_s_summary(self, flow: Flow) -> None:
+    def test_head_profile_is_family_summary(self, flow: Flow) -> None:
         head = self.person(flow, None, cluster_id="C1", vulnerability_level="HIGH")
         flow.arrives(
             "profile_summary",
@@ -87,7 +87,7 @@ class TestProfiles:
             income_category="CONFIDENTIAL",
         )
 
-    def test_the_latest_of_the_family_speaks_whatever_comes_last(self, flow: Flow) -> None:
+    def test_latest_of_family_speaks_whatever_comes_last(self, flow: Flow) -> None:
         family = self.person(flow, None, cluster_id="head")
         key = ("family_id", family)
         flow.arrives("profile_summary", key, region="head")
@@ -155,7 +155,7 @@ class TestForecasts:
         delete(flow.warehouse, self.TABLE, key)
         flow.leaves("benefit_forecasts", key)
 
-    def test_a_newer_one_wins_and_an_older_one_does_not(self, flow: Flow) -> None:
+    def test_newer_one_wins_and_older_one_does_not(self, flow: Flow) -> None:
         key = self.forecast(flow, 2)
         with flow.applied(self.TOPIC):
             update(flow.warehouse, self.TABLE, key, {"scheme_count": 9, "generated_at": EARLIER})

@@ -61,7 +61,7 @@ def exact(arena):
     assert arena.numbers_in_the_log() == 0
 
 
-def test_twenty_kills_under_load_leave_what_the_specification_says(arena):
+def test_twenty_kills_under_load_leave_what_specification_says(arena):
     moments = random.Random(20)
     progress, lives = arena.progress(), []
     with load.running(*arena.dsns, seed=1, rate=RATE) as acting:
@@ -82,7 +82,7 @@ def test_twenty_kills_under_load_leave_what_the_specification_says(arena):
     assert not left, told(left)
 
 
-def test_a_second_runner_takes_over_when_the_first_is_killed(arena):
+def test_second_runner_takes_over_when_first_is_killed(arena):
     with load.running(*arena.dsns, seed=3, rate=RATE), arena.runner() as first:
         before = arena.progress()
         assert until(lambda: arena.progress() > before, TAKEOVER_SECONDS)
@@ -99,7 +99,7 @@ def test_a_second_runner_takes_over_when_the_first_is_killed(arena):
     assert not left, told(left)
 
 
-def test_two_runners_restarted_into_the_next_version_go_on(arena, next_version):
+def test_two_runners_restarted_into_next_version_go_on(arena, next_version):
     """Restart one by one under load; the older one writes while the first newer one migrates."""
     with ExitStack() as runners:
         first, second = (runners.enter_context(arena.ready_runner()) for _ in range(2))
@@ -117,7 +117,7 @@ def test_two_runners_restarted_into_the_next_version_go_on(arena, next_version):
     assert not left, told(left)
 
 
-def test_a_runner_of_the_older_version_is_refused_afterwards(arena, next_version, tmp_path):
+def test_runner_of_older_version_is_refused_afterwards(arena, next_version, tmp_path):
     environment = {**arena.environment, **next_version}
     subprocess.run(sink_runner("migrate"), cwd=arena.root, env=environment, check=True)
     with replace(arena, log=tmp_path / "log").runner() as older:

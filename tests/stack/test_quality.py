@@ -124,7 +124,7 @@ def test_each_rule_is_counted_and_reported(
     assert SECRET not in row(portal, told)[0]
 
 
-def test_an_operator_reads_it_and_a_script_fails_for_it(operator: Operator) -> None:
+def test_operator_reads_it_and_script_fails_for_it(operator: Operator) -> None:
     seen = operator.quality()
     assert (seen.returncode, seen.stderr) == (0, "")
     assert "maximum" in seen.stdout

@@ -218,7 +218,7 @@ def test_a_renamed_column_pauses_before_a_row_is_harmed_and_loses_nothing(scene:
         assert scene.call("check", "--mapping", "changing")[0] == 0
 
 
-def test_a_dropped_one_as_well_even_over_a_restart(scene: Scene) -> None:
+def test_dropped_one_as_well_even_over_restart(scene: Scene) -> None:
     with scene.running():
         scene.change("INSERT INTO trap.changing VALUES (31, 'before', 1)")
         scene.arrives(31, "before")

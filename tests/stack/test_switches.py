@@ -111,7 +111,7 @@ py-modules = ["sink_moving"]
 """
 
 
-def test_an_installed_package_is_in_the_pipeline_after_a_restart(
+def test_installed_package_is_in_pipeline_after_restart(
     stack: StackUnderTest, databases: Any, tmp_path: Path
 ) -> None:
     """`pip install ./anything` and a restart, and no other edit anywhere."""

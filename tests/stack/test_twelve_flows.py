@@ -66,7 +66,7 @@ def test_the_twelve_flows_agree_and_each_event_flow_keeps_its_limit(scene, begun
 
 
 @pytest.mark.usefixtures("begun")
-def test_every_broken_rule_is_a_dead_letter_and_counted(scene):
+def test_every_broken_rule_is_dead_letter_and_counted(scene):
     """Once for each event, and once more for each batch that finds the row still broken."""
     assert scene.dead_letters() == scene.counted()
     again = {name for name in BROKEN if name in BATCHES}
@@ -93,7 +93,7 @@ def test_changes_that_carry_nothing_write_nothing(scene, begun):
     assert scene.writers() == before
 
 
-def test_batches_stand_in_for_a_capture_that_is_down(scene, begun, stack):
+def test_batches_stand_in_for_capture_that_is_down(scene, begun, stack):
     _, warehouse, portal = begun
     for part in CAPTURE:
         stack.stop(part)

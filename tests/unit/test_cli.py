@@ -83,7 +83,7 @@ def test_config_prints_what_it_can_and_tells_what_is_wrong(call, configured):
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_the_file_may_be_named_before_and_after_the_command(call, configured, tmp_path, before):
+def test_file_may_be_named_before_and_after_command(call, configured, tmp_path, before):
     named = configured().rename(tmp_path / "other.toml")
     option = ("--config", str(named))
     code, out, _ = call(*option, "config") if before else call("config", *option)
@@ -201,7 +201,7 @@ def test_an_interrupted_command_ends_with_130(site, call):
     assert call("greet")[0] == 130
 
 
-def test_a_reader_that_has_seen_enough_is_no_error():
+def test_reader_that_has_seen_enough_is_no_error():
     command = [sys.executable, "-m", "sink_runner", "config"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         running.stdout.close()

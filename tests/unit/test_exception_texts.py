@@ -185,7 +185,7 @@ def test_no_part_of_an_exception_is_logged(output, kind, parts):
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_no_part_of_an_exception_is_printed_or_a_status(kind, part, capsys):
+def test_no_part_of_exception_is_printed_or_status(kind, part, capsys):
     fault = caught(kind, {part, "args"})
     assert CANARY not in command_line(fault, capsys)
     assert CANARY not in status_of(fault)

@@ -72,7 +72,7 @@ def test_nothing_below_the_level_is_said():
 
 
 @pytest.mark.parametrize(("stream", "json_line"), [(io.StringIO(), True), (Terminal(), False)])
-def test_auto_is_console_on_a_terminal_and_json_elsewhere(stream, json_line):
+def test_auto_is_console_on_terminal_and_json_elsewhere(stream, json_line):
     speaking("auto", stream=stream)
     structlog.get_logger().info("runner_started")
     assert stream.getvalue().startswith("{") is json_line
@@ -116,7 +116,7 @@ def test_an_error_of_the_runner_keeps_its_text(tmp_path):
     assert "orders exists" in error_text.describe(caught.value)
 
 
-def test_an_error_that_a_plugin_raised_loses_its_text():
+def test_error_that_plugin_raised_loses_its_text():
     with pytest.raises(EventError) as caught:
         raise EventError(f"cannot map {VALUE}")
     assert error_text.describe(caught.value) == "sink_runner.errors.EventError"

@@ -22,7 +22,7 @@ ORDERS = {
 
 
 @pytest.mark.parametrize("key", ["order_id", "shop_id,order_id"])
-def test_a_new_plugin_installs_loads_and_passes_its_tests(tmp_path, capsys, key):
+def test_new_plugin_installs_loads_and_passes_its_tests(tmp_path, capsys, key):
     argv = ["new", "late-orders", "--root", str(tmp_path), "--key", key, "--version", "updated_at"]
     assert main([*argv, "--source", ORDERS["source"], "--target", ORDERS["target"]]) == 0
     folder = tmp_path / "late-orders"
@@ -98,7 +98,7 @@ def test_a_name_that_cannot_be_is_refused_and_nothing_written(tmp_path, change, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_name_on_the_command_line_is_wrong_usage(tmp_path, capsys):
+def test_wrong_name_on_command_line_is_wrong_usage(tmp_path, capsys):
     argv = ["new", "Orders", "--root", str(tmp_path), "--key", "id", "--version", "at"]
     with pytest.raises(SystemExit) as caught:
         main([*argv, "--source", "a.b.c", "--target", "d.e.f"])

@@ -110,7 +110,7 @@ def test_a_sink_runner_that_does_not_answer_is_an_error_that_airflow_shows(home)
     assert "no such option" in str(read["errors"])
 
 
-def test_each_target_has_a_pool_once_the_pools_were_made(home):
+def test_each_target_has_pool_once_pools_were_made(home):
     told = home.script(POOLS).answer
     targets = sorted({one["target"] for one in scheduled(home)})
     assert sorted(told) == targets
@@ -130,7 +130,7 @@ print(json.dumps(json.loads(told.getvalue())))
 """
 
 
-def test_a_broken_plugin_is_told_and_hides_no_other(home):
+def test_broken_plugin_is_told_and_hides_no_other(home):
     home.plugin("pears", "", code="import nope_nope")
     read = home.script(READ + PRINT).answer
     assert read["errors"] == {}

@@ -41,7 +41,7 @@ VALUES ('OLD-AGE', 'Old age pension', 'SOCIAL_SECURITY', 'active')
         ("exit 78", "AirflowFailException"),  # not tried again
     ],
 )
-def test_the_exit_code_decides_whether_it_is_tried_again(home, line, wanted):
+def test_exit_code_decides_whether_it_is_tried_again(home, line, wanted):
     home.runner(line)
     assert home.script(EXECUTE + "print(json.dumps(outcome()))").answer == wanted
 
@@ -60,7 +60,7 @@ def test_the_product_gets_its_own_variables_and_none_of_airflow_s(home):
     assert "AIRFLOW" not in text
 
 
-def test_a_task_that_is_stopped_asks_the_batch_to_end(home):
+def test_task_that_is_stopped_asks_batch_to_end(home):
     home.runner(f"trap 'echo asked > \"{home.folder}/told\"; exit 1' TERM; sleep 60 & wait")
     code = """
 import threading, time

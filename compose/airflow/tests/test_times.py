@@ -37,7 +37,7 @@ print(json.dumps({{cron: all_of(cron) for cron in {crons!r}}}))
 """
 
 
-def test_the_times_are_those_of_sink_runner_s_own_scheduler(home):
+def test_times_are_those_of_sink_runner_own_scheduler(home):
     rule, seconds = RULE
     code = TIMES.format(rule=rule, seconds=seconds, start=START, end=END, crons=CRONS)
     told = home.script(code).answer

@@ -100,7 +100,7 @@ class TestQuality:
         assert "URGENT" not in error
 
 
-def test_an_alert_that_is_gone_from_the_outbox_stays(sink: Harness) -> None:
+def test_alert_that_is_gone_from_outbox_stays(sink: Harness) -> None:
     assert [action for _, action in sink.send(delete(**ALERT)).leaves] == [Ignore()]
     assert sink.mapping.on_remove == Ignore()
 
@@ -156,13 +156,13 @@ class TestWhoIsTold:
         portal.send(alert())
         assert told(portal) == [HEAD]
 
-    def test_a_head_without_family_id_is_its_own_family(self, portal: TargetHarness) -> None:
+    def test_head_without_family_id_is_its_own_family(self, portal: TargetHarness) -> None:
         citizen(portal, ANNA)
         citizen(portal, HEAD, is_family_head=True, family_id=None, gr_id=FAMILY)
         portal.send(alert())
         assert told(portal) == [HEAD]
 
-    def test_a_head_who_is_not_verified_is_the_head(self, portal: TargetHarness) -> None:
+    def test_head_who_is_not_verified_is_head(self, portal: TargetHarness) -> None:
         citizen(portal, ANNA)
         citizen(portal, HEAD, "PENDING", is_family_head=True)
         portal.send(alert())

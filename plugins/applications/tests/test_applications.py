@@ -144,7 +144,7 @@ class TestTime:
 
     @pytest.mark.parametrize("status", ["APPROVED", "approved"])
     @pytest.mark.parametrize(("given", "time"), [(APPROVED, APPROVED), (None, NOW)])
-    def test_an_approval_has_its_own_or_that_of_the_change(
+    def test_approval_has_its_own_or_that_of_change(
         self, sink: Harness, status: str, given: datetime | None, time: datetime
     ) -> None:
         event = sink.send(becomes(status, approved_at=given)).row
@@ -291,7 +291,7 @@ class TestInTheDatabase:
         assert warehouse.dead() == []
 
     @pytest.mark.parametrize("citizen", [STRANGER, APPLICATION, None])
-    def test_a_citizen_whom_the_warehouse_does_not_know_is_null(
+    def test_citizen_whom_warehouse_does_not_know_is_null(
         self, warehouse: TargetHarness, citizen: str | None
     ) -> None:
         warehouse.send(form(citizen_id=citizen))
@@ -331,7 +331,7 @@ class TestRead:
         assert events(warehouse) == [("SUBMITTED", SUBMITTED), ("REJECTED", NOW)]
 
     @pytest.mark.parametrize("status", ["REJECTED", "CANCELLED", "APPROVED"])
-    def test_it_is_none_where_the_last_one_says_the_same(
+    def test_it_is_none_where_last_one_says_same(
         self, warehouse: TargetHarness, status: str
     ) -> None:
         warehouse.send(form(), becomes(status).at(NOW, 2))
@@ -340,7 +340,7 @@ class TestRead:
         assert warehouse.send(snapshot(**touched).at(NOW, 3)) == 0
         assert events(warehouse) == before
 
-    def test_time_of_approval_is_not_that_of_the_event(self, warehouse: TargetHarness) -> None:
+    def test_time_of_approval_is_not_that_of_event(self, warehouse: TargetHarness) -> None:
         warehouse.send(becomes("APPROVED", approved_at=APPROVED))
         again = FORM | {"status": "APPROVED", "approved_at": APPROVED, "updated_at": LATER}
         assert warehouse.send(snapshot(**again).at(NOW, 3)) == 0
@@ -354,7 +354,7 @@ class TestRead:
         warehouse.send(snapshot(**rejected | {"updated_at": latest}).at(NOW, 4))
         assert events(warehouse) == [("REJECTED", NOW), ("WITHDRAWN", LATER), ("REJECTED", latest)]
 
-    def test_the_event_that_comes_after_it_is_the_same_one(self, warehouse: TargetHarness) -> None:
+    def test_event_that_comes_after_it_is_same_one(self, warehouse: TargetHarness) -> None:
         """The capture lags: the batch has read the row after another change of it."""
         warehouse.send(form())
         touched = FORM | {"status": "REJECTED", "updated_at": LATER}
@@ -370,7 +370,7 @@ class TestRead:
         assert warehouse.send(becomes("REJECTED").at(NOW, 2)) == 1
         assert events(warehouse) == [("REJECTED", NOW), ("WITHDRAWN", LATER)]
 
-    def test_a_replay_of_several_of_one_type_makes_none(self, warehouse: TargetHarness) -> None:
+    def test_replay_of_several_of_one_type_makes_none(self, warehouse: TargetHarness) -> None:
         history = (
             becomes("REJECTED").at(NOW, 2),
             update(FORM | {"status": "UNDER_REVIEW"}, status="REJECTED", updated_at=LATER).at(

@@ -131,7 +131,7 @@ class TestColumns:
         assert isinstance(action, SetColumns)
         assert outcome.row["jan_aadhaar"] == "012345670000"
 
-    def test_a_corrected_number_of_an_unverified_citizen_flags_nothing(self, sink: Harness) -> None:
+    def test_corrected_number_of_unverified_citizen_flags_nothing(self, sink: Harness) -> None:
         before = RAVI | {"verification_status": "PENDING"}
         changed = {"aadhaar_number": "012345670000", "verification_status": "VERIFIED"}
         assert sink.send(update(before, **changed)).leaves == []
@@ -189,7 +189,7 @@ class TestMatching:
         assert row["citizen_id"] is None
         assert row["family_id"] is None
 
-    def test_the_review_of_a_record_is_not_opened_again(self, warehouse: TargetHarness) -> None:
+    def test_review_of_record_is_not_opened_again(self, warehouse: TargetHarness) -> None:
         warehouse.send(create(**RAVI))
         warehouse.admin.execute("UPDATE golden_records SET review_required = false")
         warehouse.send(update(RAVI, city="Jaipur", updated_at=LATER))
@@ -243,7 +243,7 @@ class TestConflicts:
         assert warehouse.send(update(nowhere, district=None, updated_at=LATER)) == 0
         assert record(warehouse)["source_updated_at"] == NOW
 
-    def test_what_the_portal_did_not_change_is_left_alone(self, warehouse: TargetHarness) -> None:
+    def test_what_portal_did_not_change_is_left_alone(self, warehouse: TargetHarness) -> None:
         known(warehouse, pincode="999999")
         warehouse.send(update(RAVI, city="Jaipur", updated_at=LATER))
         row = record(warehouse)
@@ -259,7 +259,7 @@ class TestConflicts:
         row = record(warehouse)
         assert (row["city_village"], row["full_name"]) == ("Jaipur", "R. Kumar")
 
-    def test_the_warehouse_s_clock_is_left_to_the_warehouse(self, warehouse: TargetHarness) -> None:
+    def test_warehouse_clock_is_left_to_warehouse(self, warehouse: TargetHarness) -> None:
         before = datetime.now(UTC).replace(tzinfo=None)
         warehouse.send(create(**RAVI))
         assert abs(record(warehouse)["updated_at"] - before) < timedelta(minutes=5)
@@ -300,7 +300,7 @@ class TestDistricts:
 
 
 @pytest.mark.postgres
-def test_a_deleted_citizen_leaves_a_conflict_and_the_record(warehouse: TargetHarness) -> None:
+def test_deleted_citizen_leaves_conflict_and_record(warehouse: TargetHarness) -> None:
     known(warehouse)
     warehouse.send(delete(**RAVI))
     assert record(warehouse)["full_name"] == "Ravi"

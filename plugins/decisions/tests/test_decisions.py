@@ -111,9 +111,7 @@ class TestQuality:
         assert "MAYBE" not in error
 
     @pytest.mark.parametrize("score", [Decimal("0.0000"), Decimal("1.0000"), None])
-    def test_the_ends_of_the_scale_and_no_score_pass(
-        self, sink: Harness, score: Decimal | None
-    ) -> None:
+    def test_ends_of_scale_and_no_score_pass(self, sink: Harness, score: Decimal | None) -> None:
         assert sink.send(decided(risk_score=score, confidence=score)).error is None
 
 
@@ -190,7 +188,7 @@ class TestMatching:
         portal.send(update(strange, application_number="APP-20260101-000002").at(NOW, 5))
         assert list(statuses(portal)) == [SECOND]
 
-    def test_one_strange_decision_does_not_hold_up_the_others(self, portal: TargetHarness) -> None:
+    def test_one_strange_decision_does_not_hold_up_others(self, portal: TargetHarness) -> None:
         strange = decided(application_id=STRANGE, application_number=None)
         batch = portal.harness.apply(strange, decided())
         assert (len(batch.dead_letters), len(batch.changes)) == (1, 1)
@@ -242,7 +240,7 @@ class TestTwoOfOneApplication:
             portal.send(*order)
             assert statuses(portal) == {FIRST: stands or "AUTO_APPROVED"}
 
-    def test_at_one_time_the_later_in_the_log_stands(self, portal: TargetHarness) -> None:
+    def test_at_one_time_later_in_log_stands(self, portal: TargetHarness) -> None:
         events = [decided().at(NOW, 3), create(**self.BY_NUMBER).at(NOW, 4)]
         for order in itertools.permutations(events):
             portal.send(*order)

@@ -74,7 +74,7 @@ def sink() -> Harness:
 
 
 @pytest.mark.parametrize("column", ["file_path", "file_hash", "verification_notes"])
-def test_what_leads_to_the_content_is_not_even_read(sink: Harness, column: str) -> None:
+def test_what_leads_to_content_is_not_even_read(sink: Harness, column: str) -> None:
     assert column not in sink.mapping.source_columns
 
 
@@ -152,7 +152,7 @@ class TestInTheDatabase:
         assert warehouse.send(update(CARD, updated_at=NOW + timedelta(days=1)).at(NOW)) == 0
 
     @pytest.mark.parametrize("citizen", [STRANGER, DOCUMENT, None])
-    def test_a_citizen_whom_the_warehouse_does_not_know_is_null(
+    def test_citizen_whom_warehouse_does_not_know_is_null(
         self, warehouse: TargetHarness, citizen: str | None
     ) -> None:
         warehouse.send(document(citizen_id=citizen))

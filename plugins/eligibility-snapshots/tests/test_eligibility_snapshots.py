@@ -100,7 +100,7 @@ class TestTopFive:
         portal.send(*[evaluated(i, f"S{i}", **score(f"0.{i}000")) for i in range(1, 7)])
         assert schemes(portal) == ["S2", "S3", "S4", "S5", "S6"]
 
-    def test_the_sixth_moves_up_when_a_scheme_falls_out(self, portal: TargetHarness) -> None:
+    def test_sixth_moves_up_when_scheme_falls_out(self, portal: TargetHarness) -> None:
         portal.send(*[evaluated(i, f"S{i}", **score(f"0.{i}000")) for i in range(1, 7)])
         portal.send(evaluated(7, "S6", evaluation_status="NOT_ELIGIBLE", evaluation_timestamp=NOW))
         assert schemes(portal) == ["S1", "S2", "S3", "S4", "S5"]
@@ -168,7 +168,7 @@ class TestMembers:
         portal.send(evaluated(1, **score("0.9000")))
         assert [row["eligibility_score"] for row in portal.rows()] == [Decimal("0.30")]
 
-    def test_of_two_at_one_time_the_higher_version_counts(self, portal: TargetHarness) -> None:
+    def test_of_two_at_one_time_higher_version_counts(self, portal: TargetHarness) -> None:
         portal.send(
             evaluated(2, evaluation_version=1, **score("0.1000")),
             evaluated(1, evaluation_version=2, **score("0.2000")),
@@ -178,7 +178,7 @@ class TestMembers:
 
 @pytest.mark.postgres
 class TestChanges:
-    def test_a_deleted_evaluation_gives_way_to_the_one_before(self, portal: TargetHarness) -> None:
+    def test_deleted_evaluation_gives_way_to_one_before(self, portal: TargetHarness) -> None:
         newest = snapshot(2, evaluation_timestamp=NOW, **score("0.3000"))
         portal.send(evaluated(1, **score("0.9000")), create(**newest))
         portal.send(delete(**newest).at(NOW, 5))
@@ -194,13 +194,13 @@ class TestChanges:
         portal.send(update(snapshot(1), family_id=OTHER).at(NOW, 5))
         assert [str(row["family_id"]) for row in portal.rows()] == [OTHER]
 
-    def test_a_hint_goes_when_its_evaluation_is_too_old(self, portal: TargetHarness) -> None:
+    def test_hint_goes_when_its_evaluation_is_too_old(self, portal: TargetHarness) -> None:
         portal.send(evaluated(1, "OLD"), evaluated(2, "NEW", evaluation_timestamp=NOW))
         portal.now = NOW + timedelta(days=29, hours=1)
         portal.applier.maintain(remember=timedelta(days=30))
         assert schemes(portal) == ["NEW"]
 
-    def test_an_old_evaluation_is_no_hint_to_begin_with(self, portal: TargetHarness) -> None:
+    def test_old_evaluation_is_no_hint_to_begin_with(self, portal: TargetHarness) -> None:
         portal.send(evaluated(1, evaluation_timestamp=NOW - timedelta(days=30, seconds=1)))
         assert portal.rows() == []
         portal.send(evaluated(2, evaluation_timestamp=NOW - timedelta(days=30)))

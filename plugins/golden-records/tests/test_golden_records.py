@@ -77,13 +77,13 @@ def test_an_active_record_stays(sink: Harness, status: str | None) -> None:
     assert sink.send(update(ASHA, status=status)).row["record_id"] == MEMBER
 
 
-def test_an_old_change_is_left_to_the_daily_run(sink: Harness) -> None:
+def test_old_change_is_left_to_daily_run(sink: Harness) -> None:
     old = NOW - timedelta(days=30, seconds=1)
     assert sink.send(create(**ASHA | {"updated_at": old})).rows == []
     assert sink.send(create(**ASHA | {"updated_at": NOW - timedelta(days=30)})).rows
 
 
-def test_a_record_without_a_time_is_a_dead_letter(sink: Harness) -> None:
+def test_record_without_time_is_dead_letter(sink: Harness) -> None:
     assert "source_updated_at" in str(sink.send(create(**ASHA | {"updated_at": None})).error)
 
 
@@ -153,7 +153,7 @@ class TestInTheDatabase:
         assert portal.rows() == []
         assert portal.send(create(**ASHA).at(NOW, 10)) == 1
 
-    def test_a_bad_row_is_a_dead_letter_and_the_others_arrive(self, portal: TargetHarness) -> None:
+    def test_bad_row_is_dead_letter_and_others_arrive(self, portal: TargetHarness) -> None:
         others = [
             create(**ASHA | {"gr_id": f"{i:08d}-0000-4000-8000-000000000000"}) for i in range(9)
         ]

@@ -189,9 +189,7 @@ class TestRunnerUp:
         assert (row["region"], row["under_coverage"]) == ("up", None)
         assert row["source_updated_at"] == NOW
 
-    def test_it_returns_when_the_winner_moves_to_another_family(
-        self, portal: TargetHarness
-    ) -> None:
+    def test_it_returns_when_winner_moves_to_another_family(self, portal: TargetHarness) -> None:
         portal.send(update(self.best(), family_id=OTHER).at(NOW, 5))
         assert regions(portal) == ["up", "best"]
 
@@ -228,9 +226,7 @@ class TestHybrid:
         portal.send(profile().at(NOW, 5))
         assert portal.send(snapshot(**values()).at(NOW, 9)) == 0
 
-    def test_an_event_that_the_batch_saw_already_writes_nothing(
-        self, portal: TargetHarness
-    ) -> None:
+    def test_event_that_batch_saw_already_writes_nothing(self, portal: TargetHarness) -> None:
         portal.send(snapshot(**values(cluster_id="new", updated_at=LATER)).at(NOW, 9))
         assert portal.send(profile().at(NOW, 5)) == 0
         assert regions(portal) == ["new"]

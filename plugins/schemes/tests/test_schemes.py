@@ -168,7 +168,7 @@ class TestInTheDatabase:
         portal.send(scheme())
         assert found(portal)["name"] == "Old Age Pension"
 
-    def test_an_inactive_scheme_is_switched_off_and_on_again(self, portal: TargetHarness) -> None:
+    def test_inactive_scheme_is_switched_off_and_on_again(self, portal: TargetHarness) -> None:
         portal.send(scheme())
         portal.send(scheme(status="Inactive"))
         assert found(portal)["status"] == "INACTIVE"
@@ -182,7 +182,7 @@ class TestInTheDatabase:
         portal.send(scheme(status="inactive"))
         assert found(portal)["status"] == "INACTIVE"
 
-    def test_an_inactive_one_that_the_portal_lacks_is_not_made(self, portal: TargetHarness) -> None:
+    def test_inactive_one_that_portal_lacks_is_not_made(self, portal: TargetHarness) -> None:
         portal.send(scheme(status="inactive"))
         assert portal.rows() == []
 

@@ -55,7 +55,7 @@ def sink() -> Harness:
     return Harness("user-behavior", policies=POLICIES, found=FOUND)
 
 
-def test_it_is_the_batch_of_two_in_the_night(sink: Harness) -> None:
+def test_it_is_batch_of_two_in_night(sink: Harness) -> None:
     assert not sink.mapping.streaming
     (schedule,) = sink.mapping.schedules
     assert (schedule.cron, schedule.full) == ("0 2 * * *", False)

@@ -48,7 +48,7 @@ def test_another_body_under_the_same_key_is_refused(service):
     assert len(service.topics.records) == 1
 
 
-def test_a_key_is_the_caller_s_own_and_the_operation_s(service):
+def test_key_is_caller_own_and_operation(service):
     service.post(Idempotency_Key="k-1")
     assert service.post(key="groupless", Idempotency_Key="k-1").status_code == 202
     assert service.post("/v1/alerts", ALERT, Idempotency_Key="k-1").status_code == 202
@@ -82,7 +82,7 @@ def test_a_request_that_is_still_being_done_is_not_done_a_second_time(service, m
     assert len(service.topics.records) == 1
 
 
-def test_a_claim_of_a_process_that_died_is_taken_over(service, admin):
+def test_claim_of_process_that_died_is_taken_over(service, admin):
     service.post(Idempotency_Key="k-1")
     admin.execute("UPDATE sink.api_request SET places = NULL")
     problem(service.post(Idempotency_Key="k-1"), 409, "in-progress")
@@ -105,7 +105,7 @@ def test_old_answers_are_purged(service, admin):
     assert admin.execute("SELECT count(*) FROM sink.api_request").fetchone() == (1,)
 
 
-def test_nothing_of_a_request_is_stored_but_keyed_hashes(service, admin):
+def test_nothing_of_request_is_stored_but_keyed_hashes(service, admin):
     service.post(Idempotency_Key="98765432101")
     (row,) = admin.execute("SELECT r::text FROM sink.api_request r").fetchall()
     assert "98765432101" not in row[0]

@@ -94,7 +94,7 @@ def eligibility(service, family):
     ]
 
 
-def test_a_profile_is_masked_for_the_caller_s_group(service, person):
+def test_profile_is_masked_for_caller_group(service, person):
     answer = service.get(f"/v1/profiles/{person.upper()}")
     told = answer.json()
     assert answer.status_code == 200
@@ -129,7 +129,7 @@ def test_a_missing_income_band_looks_like_any_other(service, admin, person):
 
 
 @pytest.mark.parametrize("status", ["merged", "INACTIVE"])
-def test_a_record_that_was_given_up_is_not_shown(service, admin, person, status):
+def test_record_that_was_given_up_is_not_shown(service, admin, person, status):
     admin.execute("UPDATE golden_records SET status = %s", (status,))
     problem(service.get(f"/v1/profiles/{person}"), 404, "not-found")
 
@@ -138,9 +138,7 @@ def test_a_caller_without_a_group_sees_nothing(service, person):
     problem(service.get(f"/v1/profiles/{person}", key="groupless"), 403, "forbidden")
 
 
-def test_a_personal_column_without_a_policy_refuses_the_whole_answer(
-    serve, tmp_path, reader_dsn, person
-):
+def test_personal_column_without_policy_refuses_whole_answer(serve, tmp_path, reader_dsn, person):
     """It fails closed: for want of a mask nothing is shown, not even the other columns."""
     folder = tmp_path / "policies"
     shutil.copytree(POLICIES, folder)
@@ -153,7 +151,7 @@ def test_a_personal_column_without_a_policy_refuses_the_whole_answer(
     assert "Asha" not in answer.text
 
 
-def test_a_policy_of_another_group_is_none_of_the_caller_s(serve, tmp_path, reader_dsn, person):
+def test_policy_of_another_group_is_none_of_caller(serve, tmp_path, reader_dsn, person):
     folder = tmp_path / "policies"
     shutil.copytree(POLICIES, folder)
     text = (folder / "policies.json").read_text()
@@ -217,7 +215,7 @@ def test_the_latest_evaluation_of_a_member_counts(service, evaluate):
     assert eligibility(service, family) == [("PENSION", member, "NOT_ELIGIBLE", 0.1)]
 
 
-def test_of_a_scheme_the_best_member_s_evaluation_is_told(service, evaluate):
+def test_of_scheme_best_member_evaluation_is_told(service, evaluate):
     family, one, other = (str(uuid.uuid4()) for _ in range(3))
     evaluate(family, "PENSION", one, "POSSIBLE_ELIGIBLE", "0.99", 1)
     evaluate(family, "PENSION", other, "RULE_ELIGIBLE", "0.5", 9)
@@ -262,7 +260,7 @@ def test_nothing_known_is_not_found(service, admin):
         problem(service.get("/v1/" + path.format(uuid.uuid4())), 404, "not-found")
 
 
-def test_a_query_that_takes_too_long_is_given_up(service, admin, person):
+def test_query_that_takes_too_long_is_given_up(service, admin, person):
     with admin.transaction():
         admin.execute("LOCK golden_records")
         problem(service.get(f"/v1/profiles/{person}"), 503, "unavailable")

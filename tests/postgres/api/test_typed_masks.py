@@ -111,7 +111,7 @@ def load(folder):
 
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("kind", VALUES)
-def test_masked_value_has_the_column_s_type_or_is_null(reader, policies, kind, mask):
+def test_masked_value_has_column_type_or_is_null(reader, policies, kind, mask):
     answers = rows(reader, policies(mask, "typed"), kind)
     json.dumps(answers, allow_nan=False)
     if mask in ("MASK", "LAST", "FIRST", "HASH", "NULL", "CONSTANT", "EMAIL", "SCRUB"):

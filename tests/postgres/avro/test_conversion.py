@@ -10,7 +10,7 @@ from ...unit.avro.test_conversion import SPELLINGS
 
 
 @pytest.mark.postgres
-def test_postgresql_reads_every_spelling_as_the_value_it_was(postgres):
+def test_postgresql_reads_every_spelling_as_value_it_was(postgres):
     found = []
     with psycopg.connect(postgres.dsn("smart_warehouse", "admin")) as connection:
         connection.execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET bytea_output = 'hex'")

@@ -47,7 +47,7 @@ def events(pair: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_each_status_that_a_run_meets_is_one_event(pair, *, full: bool) -> None:
+def test_each_status_that_run_meets_is_one_event(pair, *, full: bool) -> None:
     expected = ["RJ01 APPLICATION_SUBMITTED"]
     run(pair, "applications", full=full)
     assert events(pair) == expected

@@ -100,7 +100,7 @@ def test_where_a_key_may_not_be_told_each_row_has_its_fingerprint(pair, encrypto
     assert not any(text in json.dumps(entry) for row in found for text in row)
 
 
-def test_of_a_query_s_rows_each_has_its_fingerprint(pair) -> None:
+def test_of_query_rows_each_has_its_fingerprint(pair) -> None:
     """It has no key to be read by."""
     pair.citizen.execute(CITIZENS, (MANY,))
     pair.warehouse.execute(KNOWN, (MANY,))

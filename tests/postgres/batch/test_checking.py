@@ -75,7 +75,7 @@ def test_a_check_that_compared_nothing_fails_the_run(fields, carried: int, is_go
 
 
 @pytest.mark.postgres
-def test_a_row_refused_at_the_commit_is_a_dead_letter(pair, site) -> None:
+def test_row_refused_at_commit_is_dead_letter(pair, site) -> None:
     target = "id int PRIMARY KEY, n int UNIQUE DEFERRABLE INITIALLY DEFERRED"
     counted(pair, site, "id int PRIMARY KEY, n int", target)
     pair.warehouse.execute("INSERT INTO counted SELECT n, n % 9 FROM generate_series(1, 10) n")
@@ -101,7 +101,7 @@ def test_every_row_that_is_gone_is_removed(pair, site, rows: int) -> None:
 
 
 @pytest.mark.postgres
-def test_rows_are_read_in_the_order_of_the_index(pair, site) -> None:
+def test_rows_are_read_in_order_of_index(pair, site) -> None:
     """ORDER BY (n, id) cannot use an index on (id, n) backwards: it would sort the table."""
     counted(pair, site, "n int, id int, PRIMARY KEY (n, id)", "id int PRIMARY KEY, n int")
     pair.warehouse.execute(

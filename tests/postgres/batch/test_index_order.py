@@ -61,7 +61,7 @@ def calls(postgres: Any) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.mark.parametrize("after", [(), ("500", "3")])
-def test_source_is_read_in_the_order_of_its_index(calls: Any, after: tuple[str, ...]) -> None:
+def test_source_is_read_in_order_of_its_index(calls: Any, after: tuple[str, ...]) -> None:
     source = Source.of(MAPPING, read_table(calls, MAPPING.source_table), calls)
     explained = Explained(calls)
     list(source.lines(explained, "true", after=after, most=1000))
@@ -70,7 +70,7 @@ def test_source_is_read_in_the_order_of_its_index(calls: Any, after: tuple[str, 
 
 
 @pytest.mark.parametrize("last", [None, ("3", "500")])
-def test_target_keys_are_read_in_the_order_of_an_index(calls: Any, last: Any) -> None:
+def test_target_keys_are_read_in_order_of_index(calls: Any, last: Any) -> None:
     keys = target_keys(calls)
     explained = Explained(calls)
     keys.page(last, 1000, None, explained)

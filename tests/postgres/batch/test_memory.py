@@ -53,7 +53,7 @@ def test_chunks_of_large_rows_are_split_by_bytes(wide: Any, chunks: list[list[in
 
 
 @pytest.mark.postgres
-def test_row_larger_than_the_bound_is_its_own_chunk(wide: Any, chunks: list[list[int]]) -> None:
+def test_row_larger_than_bound_is_its_own_chunk(wide: Any, chunks: list[list[int]]) -> None:
     wide.warehouse.execute(PEOPLE, (3 * MIB, 3))
     report = wide.run("golden-records", batch={"max_rows": 5000, "max_bytes": MIB})
     assert [len(chunk) for chunk in chunks] == [1, 1, 1]

@@ -106,7 +106,7 @@ def test_so_many_may_fail(pair, batch, tolerated: str, code: int) -> None:
     assert batch("--tolerate", tolerated)[0] == code
 
 
-def test_a_dead_letter_of_a_batch_can_be_read_again(pair, encryptor) -> None:
+def test_dead_letter_of_batch_can_be_read_again(pair, encryptor) -> None:
     wrong(pair, 1)
     report = pair.run("golden-records")
     assert report.counts["failed"] == 1
@@ -211,7 +211,7 @@ def holding(pair) -> psycopg.Connection:
     return held
 
 
-def test_a_table_that_would_harm_people_is_not_read(pair, batch) -> None:
+def test_table_that_would_harm_people_is_not_read(pair, batch) -> None:
     """What pauses the mapping's events must not come by its batch instead."""
     pair.warehouse.execute(PEOPLE, (1, 3))
     pair.warehouse.execute("ALTER TABLE golden_records ADD mothers_mobile_number text")

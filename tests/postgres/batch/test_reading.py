@@ -22,7 +22,7 @@ def names(pair) -> set[str]:
     return {name for (name,) in pair.citizen.execute("SELECT full_name FROM profile_data")}
 
 
-def test_a_run_reads_what_was_written_since_the_last(pair) -> None:
+def test_run_reads_what_was_written_since_last(pair) -> None:
     pair.warehouse.execute(PEOPLE, (1, 20))
     assert pair.run("golden-records").counts["read"] == 20
     pair.warehouse.execute(PEOPLE, (21, 23))
@@ -33,7 +33,7 @@ def test_a_run_reads_what_was_written_since_the_last(pair) -> None:
     assert pair.run("golden-records").counts["read"] == 0
 
 
-def test_a_transaction_that_outlives_a_run_is_not_missed(pair) -> None:
+def test_transaction_that_outlives_run_is_not_missed(pair) -> None:
     """Its rows look older than the run that could not see them: by time and by number."""
     pair.warehouse.execute(PEOPLE, (1, 3))
     pair.run("golden-records")

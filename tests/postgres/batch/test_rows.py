@@ -202,7 +202,7 @@ def test_the_target_gets_what_it_gets_by_events(table) -> None:
 
 
 @pytest.mark.postgres
-def test_a_time_with_zone_is_the_same_moment_in_utc(table) -> None:
+def test_time_with_zone_is_same_moment_in_utc(table) -> None:
     """As Debezium writes it."""
     made = table("id int PRIMARY KEY, v timetz", "(1, '12:30:00+05:30')")
     (row,) = made.decoded()

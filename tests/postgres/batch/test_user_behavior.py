@@ -84,7 +84,7 @@ def versions(pair: Any) -> list[Any]:
 
 
 class TestCounting:
-    def test_a_row_has_the_count_the_durations_and_the_times(self, pair) -> None:
+    def test_row_has_count_durations_and_times(self, pair) -> None:
         does(pair, clock="08:00:00.25", seconds="1.125")
         does(pair, clock="23:59:59.999999", seconds=None)
         does(pair, clock="00:00", seconds="2.250")
@@ -136,7 +136,7 @@ class TestReplacing:
             assert run(pair, full=full).counts["written"] == 0
         assert versions(pair) == before
 
-    def test_a_late_event_is_counted_in_its_own_day(self, pair) -> None:
+    def test_late_event_is_counted_in_its_own_day(self, pair) -> None:
         for day in (BEFORE, YESTERDAY):
             does(pair, day)
         run(pair)
@@ -149,7 +149,7 @@ class TestReplacing:
             ("RJ01", "SEARCH_QUERY", BEFORE - timedelta(days=40), 1),
         ]
 
-    def test_a_replaced_day_loses_what_it_no_longer_has(self, pair) -> None:
+    def test_replaced_day_loses_what_it_no_longer_has(self, pair) -> None:
         for day in (BEFORE, YESTERDAY):
             does(pair, day)
             does(pair, day, kind="SEARCH_QUERY")
@@ -232,7 +232,7 @@ def tomorrow(pair: Any, days: int = 1) -> None:
 
 
 class TestWaiting:
-    def test_a_citizen_s_rows_wait_until_the_id_exists(self, pair) -> None:
+    def test_citizen_rows_wait_until_id_exists(self, pair) -> None:
         does(pair, citizen=ASHA)
         does(pair)
         assert run(pair).counts["parked"] == 1

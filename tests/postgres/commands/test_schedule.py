@@ -142,7 +142,7 @@ class TestWithDatabases:
         again = runner.call("--once")
         assert "batch_started" not in again.stderr
 
-    def test_the_list_tells_the_last_run_and_the_next(self, runner):
+    def test_list_tells_last_run_and_next(self, runner):
         runner.plugin()
         head, line = runner.call("--list").stdout.splitlines()
         assert head.split("  ")[0] == "NAME"
@@ -165,7 +165,7 @@ class TestWithDatabases:
         (failed,) = [event for event in events(told.stderr) if event["event"] == "batch_failed"]
         assert (failed["exit_code"], failed["gave_up"]) == (1, False)
 
-    def test_sigterm_ends_the_running_batch_and_then_the_scheduler(self, runner):
+    def test_sigterm_ends_running_batch_and_then_scheduler(self, runner):
         runner.plugin(SLOW)
         runner.call("--once")
         runner.behind()
@@ -245,7 +245,7 @@ def test_the_schedules_for_programs(site, call, configured):
     assert any("apples_for_tests.py" in file for file in told["depends_on"])
 
 
-def test_a_broken_plugin_is_told_among_the_schedules_of_the_others(site, call, configured):
+def test_broken_plugin_is_told_among_schedules_of_others(site, call, configured):
     site.mapping("apples", code=DAILY)
     site.plugin("pears", "import nope_nope")
     configured("apples", "pears")
@@ -264,7 +264,7 @@ def test_other_times_of_an_unknown_mapping_are_refused(site, call, configured):
     assert "did you mean 'apples'" in err
 
 
-def test_a_schedule_that_is_no_cron_expression_is_refused(call, configured):
+def test_schedule_that_is_no_cron_expression_is_refused(call, configured):
     configured(more='[schedule]\nmaintenance = "sunday"\n')
     code, _, err = call("schedule", "--json")
     assert code == 78

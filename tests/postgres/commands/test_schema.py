@@ -107,7 +107,7 @@ class TestRecorded:
         assert "-> `sink-runner schema pull` records it" in out
 
     @pytest.mark.parametrize("option", ["--schemas", "--against"])
-    def test_a_folder_that_is_not_there_is_an_error(self, recorded, call, tmp_path, option):
+    def test_folder_that_is_not_there_is_error(self, recorded, call, tmp_path, option):
         folder = recorded(**COLUMNS)
         for other in (tmp_path / "nowhere", folder / "north.public.t-value.avsc"):
             code, _, err = call("schema", "check", "--schemas", str(folder), option, str(other))
@@ -116,7 +116,7 @@ class TestRecorded:
 
     @pytest.mark.parametrize("part", ["value", "key"])
     @pytest.mark.parametrize("text", NO_SCHEMAS)
-    def test_a_file_that_is_no_schema_is_an_error(self, recorded, call, tmp_path, part, text):
+    def test_file_that_is_no_schema_is_error(self, recorded, call, tmp_path, part, text):
         folder, other = recorded(**COLUMNS), tmp_path / "other"
         shutil.copytree(folder, other)
         path = other / f"north.public.t-{part}.avsc"
@@ -137,7 +137,7 @@ class TestRecorded:
         assert call("schema", "check", "--strict", *arguments)[0] == 1
 
     @pytest.mark.parametrize("name", ["nobody", "two"])
-    def test_a_mapping_that_is_not_there_is_an_error(self, recorded, site, call, name):
+    def test_mapping_that_is_not_there_is_error(self, recorded, site, call, name):
         site.mapping("two")
         folder = str(recorded(**COLUMNS))
         code, _, err = call("schema", "check", "--schemas", folder, "--mapping", name)
@@ -270,7 +270,7 @@ class TestAcceptedById:
 
 
 @pytest.mark.postgres
-def test_two_that_change_a_contract_at_once_both_do(databases):
+def test_two_that_change_contract_at_once_both_do(databases):
     """The second waits until the first is done, even where nothing was kept before."""
     _, contracts, _ = databases
     first, second = threading.Event(), threading.Event()
@@ -307,7 +307,7 @@ def test_a_contract_is_kept_whole(databases):
 
 
 @pytest.mark.postgres
-def test_a_domain_and_an_enumerated_type_are_what_debezium_writes(databases):
+def test_domain_and_enumerated_type_are_what_debezium_writes(databases):
     source, *_ = databases
     source.execute("CREATE DOMAIN mark AS numeric(4,1) NOT NULL")
     source.execute("CREATE TYPE mood AS ENUM ('glad', 'sad')")

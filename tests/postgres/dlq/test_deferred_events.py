@@ -61,7 +61,7 @@ class TestOrder:
         assert shop.notes() == {2: "b"}
         assert shop.statuses() == ["PARKED", "REPLAYED", "PARKED", "PARKED"]
 
-    def test_a_row_is_stopped_again_by_the_next_that_waits(self, shop: Any) -> None:
+    def test_row_is_stopped_again_by_next_that_waits(self, shop: Any) -> None:
         shop.send(order(1, "a"), order(1, "b", "Maya"), order(1, "c"))
         shop.customer("Anna")
         shop.retry()
@@ -165,7 +165,7 @@ class TestFailures:
 class TestTwoBatchesAtOnce:
     """The next batch is decoded and routed while the one before it is being written."""
 
-    def test_what_the_first_defers_the_second_does_not_overtake(self, shop: Any) -> None:
+    def test_what_first_defers_second_does_not_overtake(self, shop: Any) -> None:
         shop.customer("Maya")
         target = shop.target
         first = target.harness.prepare(
@@ -181,7 +181,7 @@ class TestTwoBatchesAtOnce:
         target.apply(second)
         assert (shop.notes(), shop.statuses()) == ({2: "c"}, ["PARKED", "PARKED"])
 
-    def test_and_the_second_s_own_keep_their_places_among_themselves(self, shop: Any) -> None:
+    def test_and_second_own_keep_their_places_among_themselves(self, shop: Any) -> None:
         shop.customer("Maya")
         target = shop.target
         target.waiting.split([])

@@ -36,7 +36,7 @@ def mend(shop: Any) -> None:
 # "bad" is refused by the table, "z" by the mapping's own rule.
 @pytest.mark.parametrize("bad", ["bad", "z"])
 class TestHolding:
-    def test_later_events_of_the_batch_and_of_others_wait(self, shop: Any, bad: str) -> None:
+    def test_later_events_of_batch_and_of_others_wait(self, shop: Any, bad: str) -> None:
         shop.send(order(1, "a"), order(1, bad), order(1, "c"), order(2, "d"))
         shop.send(order(1, "e"), order(2, "f"))
         shop.send(delete(id=1, note="e", customer="Anna"))
@@ -74,7 +74,7 @@ class TestHolding:
         shop.send(order(1, "c"))
         assert (shop.notes(), shop.statuses()) == ({}, ["OPEN", "PARKED", "PARKED"])
 
-    def test_the_next_that_fails_holds_up_those_behind_it(self, shop: Any, bad: str) -> None:
+    def test_next_that_fails_holds_up_those_behind_it(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad), order(1, "b"), order(1, bad), order(1, "d"))
         decide(shop, "DISCARDED")
         assert shop.retry() == 1

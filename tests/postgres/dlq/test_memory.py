@@ -69,7 +69,7 @@ def test_keys_beyond_the_room_have_their_turn(any_shop: Any) -> None:
     assert shop.notes() == {11: "a"}
 
 
-def test_one_event_larger_than_the_room_is_tried_alone(any_shop: Any) -> None:
+def test_one_event_larger_than_room_is_tried_alone(any_shop: Any) -> None:
     shop = any_shop
     pad(shop, 3 * ROOM)
     shop.send(order(1), order(2))

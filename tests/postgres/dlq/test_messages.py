@@ -179,7 +179,7 @@ class TestOwnCode:
             things.send(thing())
         assert (things.dead(), things.rows()) == ([], [])
 
-    def test_fault_of_a_function_of_the_mapping_is_its_own(self) -> None:
+    def test_fault_of_function_of_mapping_is_its_own(self) -> None:
         def convert(value: Any) -> Any:
             return value.nothing
 

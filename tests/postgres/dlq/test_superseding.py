@@ -198,7 +198,7 @@ class TestRetry:
         shop.send(order(1, "c", 3))
         assert (shop.notes(), shop.statuses()) == ({1: "c"}, ["REPLAYED", "SUPERSEDED"])
 
-    def test_many_versions_of_a_row_end_with_the_last(self, shop: Any) -> None:
+    def test_many_versions_of_row_end_with_last(self, shop: Any) -> None:
         count = 5 * DeferredEvents.at_once
         shop.send(*(order(1, f"{n:02}", n + 1, "Maya") for n in range(count)))
         shop.customer("Maya")

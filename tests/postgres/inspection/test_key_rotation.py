@@ -87,7 +87,7 @@ def test_a_dead_letter_whose_key_is_gone_is_told_and_left(office: Any) -> None:
     check_fingerprints(office.dsn, "people", office.encryptor)
 
 
-def test_a_batch_looks_at_the_keys_before_it_starts(office: Any) -> None:
+def test_batch_looks_at_keys_before_it_starts(office: Any) -> None:
     office.send(office.event(1, "bad"))
     office.stop()
     office.configure("two")

@@ -99,7 +99,7 @@ class TestList:
             assert (code, out) == (78, "")
             assert "did you mean 'people'?" in err
 
-    def test_a_plugin_that_is_gone_may_have_dead_letters(self, office: Any) -> None:
+    def test_plugin_that_is_gone_may_have_dead_letters(self, office: Any) -> None:
         spoil(office)
         office.admin.execute(
             "UPDATE sink.dead_letter SET flow = 'gone' WHERE dlq_id = %s",
@@ -109,7 +109,7 @@ class TestList:
         assert office.json("list", "--mapping", "gone", "--status", "DISCARDED") == []
         assert "did you mean 'gone'?" in office.dlq("list", "--mapping", "gonne")[2]
 
-    def test_of_a_plugin_without_dead_letters_there_are_none(self, office: Any) -> None:
+    def test_of_plugin_without_dead_letters_there_are_none(self, office: Any) -> None:
         assert office.json("list", "--mapping", "people") == []
 
     @pytest.mark.parametrize("most", ["-1", "0", "99999999999999999999", "x"])
@@ -232,7 +232,7 @@ class TestShow:
         "name",
         ["nowhere/1", "x", "{database}/x", "{database}/99", "{database}/99999999999999999999"],
     )
-    def test_a_dead_letter_that_is_not_there_is_told(self, office: Any, name: str) -> None:
+    def test_dead_letter_that_is_not_there_is_told(self, office: Any, name: str) -> None:
         code, out, err = office.dlq("show", name.format(database=office.database))
         assert (code, out) == (78, "")
         assert err
@@ -290,7 +290,7 @@ class TestExport:
         assert [json.loads(line)["offset"] for line in out.splitlines()] == [1, 2, 3, 4]
         assert SECRET not in out
 
-    def test_csv_to_a_file_that_is_nobody_else_s(self, office: Any, tmp_path: Path) -> None:
+    def test_csv_to_file_that_is_nobody_else(self, office: Any, tmp_path: Path) -> None:
         spoil(office)
         path = tmp_path / "letters.csv"
         code, _, err = office.dlq("export", "--format", "csv", "--output", str(path))
@@ -301,7 +301,7 @@ class TestExport:
         assert SECRET not in path.read_text()
 
     @pytest.mark.parametrize("name", ["nowhere/letters", "."])
-    def test_a_file_that_can_not_be_written_is_told(
+    def test_file_that_can_not_be_written_is_told(
         self, office: Any, tmp_path: Path, name: str
     ) -> None:
         code, _, err = office.dlq("export", "--output", str(tmp_path / name))

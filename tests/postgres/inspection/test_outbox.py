@@ -249,7 +249,7 @@ def test_dead_letter_that_its_topic_refuses_is_sent_without_its_value(office: An
     ]
 
 
-def test_settings_of_the_producer_are_known_to_the_client(monkeypatch: Any) -> None:
+def test_settings_of_producer_are_known_to_client(monkeypatch: Any) -> None:
     """The client refuses a setting that it does not know."""
     given: dict[str, Any] = {}
     monkeypatch.setattr(producer_module, "answers", lambda *_: True)

@@ -188,7 +188,7 @@ class TestDiscard:
         ("replay", "--status", "ALL"),
     ],
 )
-def test_a_status_that_the_action_is_not_for_is_refused(office: Any, argv: tuple[str, ...]) -> None:
+def test_status_that_action_is_not_for_is_refused(office: Any, argv: tuple[str, ...]) -> None:
     """Nor are open dead letters taken in their place: it can't be undone."""
     office.send(office.event(1, "bad"), office.event(2, "bad"))
     code, _, err = office.dlq(*argv, "--mapping", "people", "--yes")

@@ -97,7 +97,7 @@ def view(scratch: Any, columns: str, name: str = "v", of: str = "t") -> None:
 THROUGH_VIEW = "SELECT id::text, shown FROM {s}.v WHERE id = ANY (%s)"
 
 
-def test_column_of_a_view_is_what_the_view_shows(origin: Any, table: Any) -> None:
+def test_column_of_view_is_what_view_shows(origin: Any, table: Any) -> None:
     view(table, "id, mobile AS inner_name", "inner_view")
     view(table, "id, inner_name AS shown", of="inner_view")
     found = origin(THROUGH_VIEW)

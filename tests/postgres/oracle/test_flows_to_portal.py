@@ -92,7 +92,7 @@ class TestProfileSummary:
     @pytest.mark.parametrize(
         "broken", [{"vulnerability_level": "AWFUL"}, {"created_at": "2027-01-01"}]
     )
-    def test_a_version_that_breaks_a_rule_is_set_aside(self, told, broken):
+    def test_version_that_breaks_rule_is_set_aside(self, told, broken):
         self.golden(told, "head")
         told.insert(PROFILES, gr_id=one("head"), updated_at=EARLIER, cluster_id="1")
         told.update(PROFILES, ("gr_id", one("head")), updated_at=LATER, cluster_id="2", **broken)
@@ -103,7 +103,7 @@ class TestBenefitForecasts:
     def counts(self, told):
         return {key: row["scheme_count"] for key, row in told.expected("benefit_forecasts").items()}
 
-    def test_the_newer_generation_wins_and_a_deleted_one_goes(self, told):
+    def test_newer_generation_wins_and_deleted_one_goes(self, told):
         told.insert(FORECASTS, forecast_id=1, generated_at=LATER, scheme_count=1)
         told.update(FORECASTS, ("forecast_id", 1), generated_at=EARLIER, scheme_count=2)
         assert self.counts(told) == {"1": 1}
@@ -138,7 +138,7 @@ class TestApplicationDecisions:
     def decide(self, told, name, when, **columns):
         told.insert(DECISIONS, application_id=one(name), decision_timestamp=when, **columns)
 
-    def test_an_application_is_known_by_id_else_by_number(self, told):
+    def test_application_is_known_by_id_else_by_number(self, told):
         self.decide(told, "app", EARLIER, application_number="N2")
         assert self.decided(told) == {one("app"): "AUTO_APPROVE"}
         told.delete(DECISIONS, application_id=one("app"))
@@ -151,14 +151,14 @@ class TestApplicationDecisions:
         told.insert(APPLICATIONS, id=one("new"), citizen_id=one("c"))
         assert self.decided(told)
 
-    def test_of_two_decisions_the_newer_stands_and_then_the_other(self, told):
+    def test_of_two_decisions_newer_stands_and_then_other(self, told):
         self.decide(told, "app", EARLIER, decision="ROUTE_TO_FRAUD")
         self.decide(told, "else", LATER, application_number="N1")
         assert self.decided(told) == {one("app"): "AUTO_APPROVE"}
         told.delete(DECISIONS, application_id=one("else"))
         assert self.decided(told) == {one("app"): "ROUTE_TO_FRAUD"}
 
-    def test_an_application_that_is_gone_takes_its_decision_along(self, told):
+    def test_application_that_is_gone_takes_its_decision_along(self, told):
         self.decide(told, "app", EARLIER)
         told.delete(CITIZENS, id=one("c"))
         assert not self.decided(told)
@@ -187,7 +187,7 @@ class TestAlerts:
             *((text, "OTHER") for text in ("call 0123456789", "A_12345", "a", "")),
         ],
     )
-    def test_type_is_a_code_and_link_has_no_query(self, told, kind, shown):
+    def test_type_is_code_and_link_has_no_query(self, told, kind, shown):
         self.member(told, "head", EARLIER, is_family_head=True)
         self.alert(told, alert_type=kind, action_url="/apply?mobile=0123456789#x")
         row = told.expected("ml_alerts")[one("alert")]
@@ -206,7 +206,7 @@ class TestAlerts:
         self.alert(told)
         assert self.given(told) == {one("alert"): one("first")}
 
-    def test_an_alert_waits_for_somebody_and_stays_with_them(self, told):
+    def test_alert_waits_for_somebody_and_stays_with_them(self, told):
         self.alert(told)
         assert not self.given(told)
         self.member(told, "member", LATER)

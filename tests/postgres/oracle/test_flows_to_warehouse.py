@@ -61,7 +61,7 @@ class TestApplicationEvents:
         assert min(found).endswith(APPROVED)
         assert [found[key]["approval_timestamp"] for key in sorted(found)] == [APPROVED, SUBMITTED]
 
-    def test_an_approval_without_a_time_has_that_of_its_change(self, told):
+    def test_approval_without_time_has_that_of_its_change(self, told):
         self.apply(told, status="APPROVED", updated_at=APPROVED)
         (row,) = told.expected("application_events").values()
         assert row["approval_timestamp"] == APPROVED
@@ -86,7 +86,7 @@ class TestApplicationEvents:
         (row,) = told.expected("application_events").values()
         assert row["citizen_id"] == "RJ1"
 
-    def test_one_whom_the_warehouse_does_not_know_is_null(self, told):
+    def test_one_whom_warehouse_does_not_know_is_null(self, told):
         told.insert(CITIZENS, id=one("d"), aadhaar_number="1")
         self.apply(told, citizen_id=one("d"), status="SUBMITTED")
         (row,) = told.expected("application_events").values()
@@ -129,7 +129,7 @@ class TestDocumentMetadata:
     @pytest.mark.parametrize(
         ("found", "wanted"), [("RJ1", "RJ1"), ("RJ2", "RJ2"), (None, None), ("RJ9", "RJ1")], ids=str
     )
-    def test_a_runner_may_be_late_and_find_a_later_id(self, told, found, wanted):
+    def test_runner_may_be_late_and_find_later_id(self, told, found, wanted):
         """But none that the citizen never had since."""
         told.delete(GOLDEN, gr_id=one("g"))
         told.insert(GOLDEN, gr_id=one("other"), jan_aadhaar=NUMBER, citizen_id="RJ2")
@@ -140,14 +140,14 @@ class TestDocumentMetadata:
         )
         assert self.row(told)["citizen_id"] == wanted
 
-    def test_a_batch_asks_for_no_document_that_is_gone(self, told):
+    def test_batch_asks_for_no_document_that_is_gone(self, told):
         told.delete(DOCUMENTS, id=one("doc"))
         told.update(GOLDEN, ("gr_id", one("g")), citizen_id="RJ2")
         told.run("document_metadata")
         assert self.row(told)["citizen_id"] == "RJ1"
 
     @pytest.mark.parametrize("broken", [{"file_size": -1}, {"verification_status": "LOST"}])
-    def test_a_version_that_breaks_a_rule_is_set_aside(self, told, broken):
+    def test_version_that_breaks_rule_is_set_aside(self, told, broken):
         told.update(DOCUMENTS, ("id", one("doc")), document_name="b.pdf", **broken)
         assert self.row(told)["file_name"] == "a.pdf"
 
@@ -175,7 +175,7 @@ class TestUserBehavior:
             },
         }  # fmt: skip
 
-    def test_the_running_day_is_left_to_the_next_run(self, told):
+    def test_running_day_is_left_to_next_run(self, told):
         self.event(told, "2199-01-01")
         assert not self.rows(told)
 
@@ -194,7 +194,7 @@ class TestFeedbackAnalytics:
     def rows(self, told):
         return told.expected("feedback_analytics")
 
-    def test_it_is_told_as_the_first_run_found_it(self, told):
+    def test_it_is_told_as_first_run_found_it(self, told):
         told.insert(APPLICATIONS, id=one("a"), citizen_id=one("c"), scheme_id=one("A"))
         self.say(told, application_id=one("a"), rating=5, created_at="2001-01-01T00:00:00")
         assert not self.rows(told)

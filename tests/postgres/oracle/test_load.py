@@ -45,12 +45,12 @@ def loaded(postgres):
     ("table", "key"),
     [("public.golden_records", "gr_id"), ("eligibility.eligibility_snapshots", "snapshot_id")],
 )
-def test_the_history_of_the_warehouse_ends_in_its_tables(loaded, table, key):
+def test_history_of_warehouse_ends_in_its_tables(loaded, table, key):
     there = {row[key]: row for row in history.rows(loaded.warehouse, f"SELECT * FROM {table}")}
     assert history.final(history.read(loaded.warehouse, table), key) == there
 
 
-def test_the_history_of_the_portal_ends_in_its_table(loaded):
+def test_history_of_portal_ends_in_its_table(loaded):
     there = {row["id"]: row for row in history.rows(loaded.citizen, "SELECT * FROM citizens")}
     assert history.final(history.read(loaded.citizen, "public.citizens"), "id") == there
 

@@ -87,9 +87,7 @@ def test_printed_grants_suffice_for_every_mapping(
     assert faults == []
 
 
-def test_grants_let_the_writer_delete_no_more_than_the_stack(
-    postgres, granted: dict[str, str]
-) -> None:
+def test_grants_let_writer_delete_no_more_than_stack(postgres, granted: dict[str, str]) -> None:
     for database, name in granted.items():
         found = []
         for one in (name, database):

@@ -293,7 +293,7 @@ def test_views_use_the_tables_indexes(upgraded: Place) -> None:
     assert "Index Scan using dead_letter_pkey" in plan
 
 
-def test_new_names_are_told_as_the_specification_has_them(upgraded: Place) -> None:
+def test_new_names_are_told_as_specification_has_them(upgraded: Place) -> None:
     upgraded.run(
         """INSERT INTO sink.conflict (table_name, record_id, source_database, target_database,
            conflict_type, source_value, resolution_action) VALUES ('t', '9', 'smart_citizen',

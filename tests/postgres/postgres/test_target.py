@@ -27,7 +27,7 @@ def test_every_commit_of_a_session_with_an_origin_has_its_own_time(writer):
         assert session.execute(DISTINCT).fetchone() == (3,)
 
 
-def test_postgres_stamps_later_commits_with_the_first_ones_time(writer):
+def test_postgres_stamps_later_commits_with_first_ones_time(writer):
     """Why it has to be renewed; when this fails, PostgreSQL has changed."""
     with connect(writer, "test") as session:
         use_origin(session, "stamped")

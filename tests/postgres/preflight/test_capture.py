@@ -91,9 +91,7 @@ def test_excluded_column_is_refused(findings) -> None:
         (IN_SOURCE + IN_TRANSFORM.format("hex:0062"), DEFAULT_PLACEHOLDER, True),
     ],
 )
-def test_placeholder_that_the_runner_does_not_know_is_refused(
-    told, lines, setting, refused
-) -> None:
+def test_placeholder_that_runner_does_not_know_is_refused(told, lines, setting, refused) -> None:
     """A transform that writes the placeholder into the schema makes the setting unnecessary."""
     texts = told(common=COMMON + lines, placeholder=setting)
     assert [("in [capture] of sink-runner.toml" in one) for one in texts] == [True] * refused

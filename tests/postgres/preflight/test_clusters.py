@@ -152,7 +152,7 @@ def test_recover_forgets_the_cluster(bench, watch) -> None:
     assert watch().check() is None
 
 
-def test_reader_without_the_right_to_ask_is_told_the_grant(bench, watch) -> None:
+def test_reader_without_right_to_ask_is_told_grant(bench, watch) -> None:
     functions = "FUNCTION pg_control_system(), pg_control_checkpoint()"
     bench.run(bench.source, f"REVOKE EXECUTE ON {functions} FROM PUBLIC")
     try:

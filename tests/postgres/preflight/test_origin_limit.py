@@ -93,7 +93,7 @@ def test_origins_are_counted_for_all_mappings_before_one_starts(bench) -> None:
     assert "1 of 2 replication origins free" in text
 
 
-def test_origins_count_mappings_of_other_databases_of_the_server(bench) -> None:
+def test_origins_count_mappings_of_other_databases_of_server(bench) -> None:
     other = replace(bench.mapping, target=f"north.{bench.schema}.t")
     (text,) = refused(bench, "gamma", {"alpha": other, "beta": bench.mapping})
     assert "expected 3" in text
@@ -101,7 +101,7 @@ def test_origins_count_mappings_of_other_databases_of_the_server(bench) -> None:
     assert refused(bench, "gamma", {"alpha": elsewhere, "beta": bench.mapping}) == []
 
 
-def test_start_and_schema_check_count_the_origins_of_all(bench) -> None:
+def test_start_and_schema_check_count_origins_of_all(bench) -> None:
     use(bench, "one")
     plugins = [
         Plugin(name=name, entry_points=(), status=Status.ON, mapping=bench.mapping)

@@ -122,14 +122,12 @@ class TestWhatIsCounted:
 class TestOnce:
     sent = 0
 
-    def test_a_default_of_an_event_that_breaks_a_rule_is_none(
-        self, make: Callable[..., Sink]
-    ) -> None:
+    def test_default_of_event_that_breaks_rule_is_none(self, make: Callable[..., Sink]) -> None:
         sink = make()
         sink.send(person(1, score=None, level="MID"))
         assert sink.counts() == {("one_of", "level"): 1}
 
-    def test_nor_is_that_of_a_row_that_the_target_refuses(self, make: Callable[..., Sink]) -> None:
+    def test_nor_is_that_of_row_that_target_refuses(self, make: Callable[..., Sink]) -> None:
         sink = make()
         sink.send(person(1, level=None), person(2, score=7, level=None), person(3, score=7))
         assert sink.counts() == {("default", "level"): 1}
@@ -176,7 +174,7 @@ class TestOnce:
         sink.applier.apply(batch, steps, again=True)
         assert sink.counts() == {("default", "score"): 1, ("maximum", "score"): 1}
 
-    def test_a_commit_that_fails_takes_the_counts_with_it(
+    def test_commit_that_fails_takes_counts_with_it(
         self, make: Callable[..., Sink], scratch
     ) -> None:
         sink = make(

@@ -150,7 +150,7 @@ class TestStale:
             ("[quality.mappings.{name}]\nstale_after_days = 5.5", 1),
         ],
     )
-    def test_the_threshold_is_a_setting_of_all_or_of_one(
+    def test_threshold_is_setting_of_all_or_of_one(
         self, make: Make, settings: str, stale: int
     ) -> None:
         place = make(settings=settings)

@@ -151,7 +151,7 @@ class TestOtherTables:
         office.admin.execute(SCHEDULE, ("people", "full", "0 0 * * *", NOW - timedelta(days=900)))
         assert purged(office)["sink.schedule"] == 0
 
-    def test_idempotency_keys_go_by_the_settings_of_the_api(self, office: Any) -> None:
+    def test_idempotency_keys_go_by_settings_of_api(self, office: Any) -> None:
         office.admin.execute(
             "INSERT INTO sink.api_request (request, content, claimed_at) "
             "VALUES ('a', 'a', now() - interval '25 hours'), ('b', 'b', now())"

@@ -87,7 +87,7 @@ def test_small_records_share_a_batch(wide: Any) -> None:
     assert watch.batches == [12]
 
 
-def test_records_do_not_linger_once_they_fill_a_batch(wide: Any) -> None:
+def test_records_do_not_linger_once_they_fill_batch(wide: Any) -> None:
     wide.retry_policy = replace(wide.retry_policy, linger=60.0, max_batch_rows=100)
     send(wide, 6)
     worker, _, stop = wide.worker(most=1)

@@ -134,7 +134,7 @@ class TestRefresh:
 
 
 @pytest.mark.postgres
-def test_a_worker_stops_with_its_offsets_where_they_were(stage: Any) -> None:
+def test_worker_stops_with_its_offsets_where_they_were(stage: Any) -> None:
     """What was polled before is written, what comes after is not; another mapping goes on."""
     bad = False
 

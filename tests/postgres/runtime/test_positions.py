@@ -27,7 +27,7 @@ class TestPositions:
             stage.until([0, 1, 2, 3, 4, 5])
         assert consumer.sought[0] == (0, 3)
 
-    def test_a_position_that_moves_by_itself_is_put_right(self, stage: Any) -> None:
+    def test_position_that_moves_by_itself_is_put_right(self, stage: Any) -> None:
         stage.broker.send(0, 0)
         worker, consumer, stop = stage.worker(most=1)
         with stage.run(worker, stop):
@@ -65,7 +65,7 @@ class TestPositions:
         with stage.run(worker, stop):
             stage.until(list(range(applied or 0, 4)))
 
-    def test_a_rebalance_while_rows_wait_for_company_repeats_nothing(self, stage: Any) -> None:
+    def test_rebalance_while_rows_wait_for_company_repeats_nothing(self, stage: Any) -> None:
         stage.retry_policy = replace(stage.retry_policy, linger=0.2, max_batch_rows=100)
         for number in range(4):
             stage.broker.send(0, number)
@@ -96,7 +96,7 @@ class TestPositions:
         assert running.fault is None
 
     @pytest.mark.parametrize("sent", [True, False])
-    def test_records_that_kafka_no_longer_holds_stop_the_mapping(
+    def test_records_that_kafka_no_longer_holds_stop_mapping(
         self, stage: Any, *, sent: bool
     ) -> None:
         stage.broker.send(0, 0)
@@ -150,7 +150,7 @@ class TestOwnership:
             running.join(5)
         assert isinstance(running.fault, FatalError)
 
-    def test_a_fenced_worker_claims_again_what_is_its_own(self, stage: Any) -> None:
+    def test_fenced_worker_claims_again_what_is_its_own(self, stage: Any) -> None:
         stage.log(2)
         with stage.running() as running:
             for number in range(6):

@@ -44,7 +44,7 @@ def test_row_after_a_lone_tombstone_stays(stage: Stage) -> None:
         until(stage, [1, 2])
 
 
-def test_tombstone_after_a_record_of_its_key_changes_nothing(stage: Stage) -> None:
+def test_tombstone_after_record_of_its_key_changes_nothing(stage: Stage) -> None:
     """As Debezium sends it: the record before it has said that the row is gone."""
     stage.broker.send(0, 1, key=b"1")
     send_tombstone(stage, b"1")

@@ -61,7 +61,7 @@ def test_recreated_topic_stops_the_mapping(stage: Any, rows: range) -> None:
     assert stage.audit() == list(range(5))
 
 
-def test_offsets_that_jump_in_the_same_topic_go_on(stage: Any) -> None:
+def test_offsets_that_jump_in_same_topic_go_on(stage: Any) -> None:
     asked = [OLD]
     stage.broker.send(0, 0)
     worker, _, stop = watched(stage, asked, 1e9)

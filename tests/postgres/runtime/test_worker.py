@@ -84,7 +84,7 @@ class TestWaiting:
             gate.set()
             stage.until(list(range(30)))
 
-    def test_the_world_is_asked_again_after_the_configured_times(self, stage: Any) -> None:
+    def test_world_is_asked_again_after_configured_times(self, stage: Any) -> None:
         stage.retry_policy = replace(stage.retry_policy, steps=(0.05, 0.2), maintenance=60)
         tried: list[float] = []
 
@@ -100,7 +100,7 @@ class TestWaiting:
         assert [0.05 <= waited[0] < 0.2, waited[1] >= 0.2, waited[2] >= 0.2] == [True] * 3
 
     @pytest.mark.parametrize("where", ["open", "poll", "write"])
-    def test_being_told_to_stop_ends_the_waiting_at_once(self, stage: Any, where: str) -> None:
+    def test_being_told_to_stop_ends_waiting_at_once(self, stage: Any, where: str) -> None:
         stage.retry_policy = replace(stage.retry_policy, steps=(60,), maintenance=60)
         waiting = threading.Event()
 
@@ -124,7 +124,7 @@ class TestWaiting:
         assert stage.watcher.seen == ["startup", "shutdown"]
         assert stage.audit() == []
 
-    def test_an_answer_just_after_the_wait_is_an_answer(self, stage: Any) -> None:
+    def test_answer_just_after_wait_is_answer(self, stage: Any) -> None:
         class Late(Future):
             def result(self, timeout: float | None = None) -> Any:
                 if not self.done():
@@ -156,7 +156,7 @@ def test_what_is_no_event_of_ours_is_kept_and_the_rest_goes_on(stage: Any) -> No
     assert stage.watcher.seen == ["startup", "committed 2", "shutdown"]
 
 
-def test_told_to_stop_it_finishes_the_batch_at_hand(stage: Any) -> None:
+def test_told_to_stop_it_finishes_batch_at_hand(stage: Any) -> None:
     inside = threading.Event()
 
     def slow(_: Any) -> None:

@@ -47,7 +47,7 @@ def stage(stage: Any) -> Any:
     stage.made.scratch.admin.execute("DELETE FROM sink.dead_letter WHERE topic = 'topic'")
 
 
-def test_a_failing_key_stands_still_and_the_others_go_on(stage: Any) -> None:
+def test_failing_key_stands_still_and_others_go_on(stage: Any) -> None:
     with stage.running(before=Refusing(4)) as running:
         eventually(lambda: running.worker.counts["parked"] == 2)
         stage.until([0, 1, 2, 3, 5, 7, 9])
@@ -107,7 +107,7 @@ def test_above_the_budget_it_stops_with_its_offsets_where_they_were(stage: Any) 
         stage.until([0, 1, 2, 3])
 
 
-def test_a_row_that_can_t_age_stops_no_event(stage: Any) -> None:
+def test_row_that_can_t_age_stops_no_event(stage: Any) -> None:
     worker, _, stop = stage.worker()
     asked = []
 

@@ -56,7 +56,7 @@ def test_a_new_schedule_is_done_until_now_and_stays_so(ledger, dsns):
     assert ledger.read([plan()], NOW + timedelta(days=1)) == {plan(): Progress(done_until=NOW)}
 
 
-def test_what_is_written_is_read_by_the_next_scheduler(ledger, dsns):
+def test_what_is_written_is_read_by_next_scheduler(ledger, dsns):
     ledger.read([plan()], NOW)
     progress = Progress(
         done_until=NOW,
@@ -77,7 +77,7 @@ def test_what_is_written_is_read_by_the_next_scheduler(ledger, dsns):
     assert look_up([plan()], dsns) == {plan(): told}
 
 
-def test_a_run_that_another_started_is_the_last_one_too(ledger, dsns, postgres):
+def test_run_that_another_started_is_last_one_too(ledger, dsns, postgres):
     ledger.read([plan()], NOW)
     with psycopg.connect(dsns["one"]) as connection:
         migrate(connection)
@@ -96,7 +96,7 @@ def test_schedules_of_one_mapping_are_kept_apart(ledger):
     assert [found[one].done_until for one in plans] == [later.done_until, NOW, NOW, NOW]
 
 
-def test_a_second_scheduler_waits_until_the_first_is_gone(ledger, dsns):
+def test_second_scheduler_waits_until_first_is_gone(ledger, dsns):
     ledger.read([plan()], NOW)
     second = PostgresLedger(dsns)
     try:

@@ -48,7 +48,7 @@ def test_restricted_interval_is_an_interval(scratch, session) -> None:
     assert names == ["io.debezium.time.Interval"] * 2
 
 
-def test_columns_named_like_those_of_an_event_are_a_row() -> None:
+def test_columns_named_like_those_of_event_are_row() -> None:
     names = ("id", "before", "after", "op", "source")
     shape = TableShape([TableColumn(name, "text", nullable=True) for name in names], ("id",))
     row = row_of(value_schema(Table("north", "public", "t"), shape, told=True))

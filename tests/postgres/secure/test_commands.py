@@ -30,7 +30,7 @@ def test_command_signs_in_by_the_file(call: Call, secure_file: Path) -> None:
     assert call("dlq", "list")[::2] == (0, "")
 
 
-def test_refused_login_ends_a_command_with_its_way_out(
+def test_refused_login_ends_command_with_its_way_out(
     call: Call, secure_file: Path, password: Path, database: str
 ) -> None:
     password.write_text("hunter3")

@@ -69,7 +69,7 @@ def test_standby_is_passed_over(
             assert session.info.port == server.postgres.port
 
 
-def test_service_with_a_silent_host_goes_on_to_the_next(
+def test_service_with_silent_host_goes_on_to_next(
     server: SecureServer, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """libpq gives all hosts of a service one time together."""

@@ -209,7 +209,7 @@ def test_mapping_starts_and_runs_its_batch(bench: SecureBench) -> None:
     assert (report.counts["read"], report.counts["written"]) == (20, 20)
 
 
-def test_mapping_with_a_refused_login_is_a_configuration_error(bench: SecureBench) -> None:
+def test_mapping_with_refused_login_is_configuration_error(bench: SecureBench) -> None:
     bench.password = "wrong"
     with pytest.raises(AccessError, match=r"no login to database smart_citizen_\d+ at 127.0.0.1:"):
         bench.preflight()

@@ -118,7 +118,7 @@ def test_owner_is_spelled_alike_by_stream_and_batch(scratch) -> None:
     assert stream.owner_of(message(b"k")) == batch.owner_of(message(b"k", ROWS))
 
 
-def test_text_of_a_key_is_left_as_it_is(scratch) -> None:
+def test_text_of_key_is_left_as_it_is(scratch) -> None:
     source = scratch.table("id text PRIMARY KEY, code text UNIQUE")
     declared = mapping("code", columns=(Column("code"),))
     owners = [

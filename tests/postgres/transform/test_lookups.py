@@ -119,7 +119,7 @@ def test_a_connection_that_broke_is_opened_anew(lookups: Any) -> None:
     assert ask({1}) == {"1": f"{lookups.key}1"}
 
 
-def test_a_database_that_does_not_answer_is_waited_for(lookups: Any) -> None:
+def test_database_that_does_not_answer_is_waited_for(lookups: Any) -> None:
     with pytest.raises(RetriableError):
         lookups(BY_NUMBER, dsn="postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")({1})
 

@@ -92,7 +92,7 @@ ROW_DEPENDENT = {
 
 
 @pytest.mark.parametrize("state", ROW_DEPENDENT)
-def test_fault_in_a_trigger_for_one_row_is_the_rows(bench: Bench, state: str) -> None:
+def test_fault_in_trigger_for_one_row_is_rows(bench: Bench, state: str) -> None:
     trigger(bench, ROW_DEPENDENT[state])
     kept_apart(bench)
     assert bench.sql(f"SELECT sqlstate FROM sink.dead_letter WHERE topic = '{bench.topic}'") == [
@@ -110,7 +110,7 @@ FOR_EVERY_ROW = {
 
 
 @pytest.mark.parametrize("state", FOR_EVERY_ROW)
-def test_fault_in_a_trigger_for_every_row_is_the_configuration(bench: Bench, state: str) -> None:
+def test_fault_in_trigger_for_every_row_is_configuration(bench: Bench, state: str) -> None:
     trigger(bench, FOR_EVERY_ROW[state])
     refused_whole(bench, state)
     with pytest.raises(ConfigError, match=state):

@@ -107,7 +107,7 @@ class TestBatches:
         assert row["details"]["topic"] == "smart_warehouse.public.golden_records"
         assert row["details"]["offsets"] == {"0": [0, 1]}
 
-    def test_the_next_batch_has_a_row_of_its_own(self, portal: TargetHarness) -> None:
+    def test_next_batch_has_row_of_its_own(self, portal: TargetHarness) -> None:
         portal.send(create(**ASHA))
         at = portal.at
         portal.send(update(ASHA, full_name="New", updated_at=NOW + timedelta(1)))
@@ -233,7 +233,7 @@ class TestTheLog:
         assert found.fetchall() == [(month,)]
         assert len(partitions(log_session)) == 4  # three months and the default one
 
-    def test_row_of_a_month_without_partition_is_moved_later(
+    def test_row_of_month_without_partition_is_moved_later(
         self, log_session: psycopg.Connection
     ) -> None:
         log_session.execute(

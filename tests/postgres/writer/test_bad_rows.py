@@ -48,7 +48,7 @@ class TestBadRows:
         assert (set(bench.ids()), bench.dead_letters()) == (set(range(16)) - bad, sorted(bad))
 
     @pytest.mark.parametrize("value", [SECRET, "bad", None, "n\0l"])
-    def test_no_value_is_in_clear_in_the_dead_letter(self, bench: Bench, value: Any) -> None:
+    def test_no_value_is_in_clear_in_dead_letter(self, bench: Bench, value: Any) -> None:
         bench.apply(bench.batch(value))
         ((whole, encrypted),) = bench.sql(
             "SELECT concat_ws('|', error_class, sqlstate, error_message, stack_trace), source_data "
@@ -66,7 +66,7 @@ class TestBadRows:
         assert bench.made.rows("v") == [("b",)]
         bench.applier.close()
 
-    def test_a_key_that_no_index_holds_is_the_rows_fault(self, written: Callable[..., Any]) -> None:
+    def test_key_that_no_index_holds_is_rows_fault(self, written: Callable[..., Any]) -> None:
         bench = Bench(written, "id text PRIMARY KEY, v text")
         rows = [bench.made.row(key, "v") for key in ("ok", "".join(map(chr, range(256, 9000))))]
         batch = Batch(
@@ -82,7 +82,7 @@ class TestBadRows:
         assert bench.apply(batch) == 1
         assert bench.dead_letters() == [0]
 
-    def test_dead_letters_of_the_route_are_written_with_the_batch(self, bench: Bench) -> None:
+    def test_dead_letters_of_route_are_written_with_batch(self, bench: Bench) -> None:
         batch = bench.batch("ok")
         batch.dead_letters = [DeadLetter(bench.change(7, "x").source, EventError("why"))]
         bench.apply(batch)
@@ -130,7 +130,7 @@ class TestSplitting:
         assert (first, text.startswith(refused)) == ("OPEN", True)
         assert rest == [(4, "PARKED", why), (6, "PARKED", why)]
 
-    def test_a_second_bad_one_of_the_key_only_waits(self, bench: Bench) -> None:
+    def test_second_bad_one_of_key_only_waits(self, bench: Bench) -> None:
         bench.apply(Batch(changes=[bench.change(i, "bad", b"k") for i in range(4)]))
         assert [status for _, status, _ in self.statuses(bench)] == ["OPEN", *["PARKED"] * 3]
 
@@ -245,7 +245,7 @@ class TestTheBudget:
         assert bench.applier._budget.open(bench.applier.open()) == 1
         bench.applier.close()
 
-    def test_a_share_of_a_batch_stops_it_as_well(self, written: Callable[..., Any]) -> None:
+    def test_share_of_batch_stops_it_as_well(self, written: Callable[..., Any]) -> None:
         bench = self.bench(written, share=0.01)
         told = self.stopped(bench, *["bad"] * 2, *["ok"] * 98)
         assert "2 of 100 events failed, more than 1%" in told

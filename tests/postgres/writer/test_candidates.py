@@ -98,7 +98,7 @@ class TestNewestWins:
         return make(written, conflict=newest_wins("at"))
 
     @pytest.mark.parametrize("together", [True, False])
-    def test_an_older_version_changes_nothing_though_it_comes_later(
+    def test_older_version_changes_nothing_though_it_comes_later(
         self, made: Any, *, together: bool
     ) -> None:
         rows = [made.row(1, "f", 9, NOW), made.row(1, "g", 1, NOW - DAY, position=2)]

@@ -71,7 +71,7 @@ def column(warehouse: TargetHarness, name: str) -> Any:
 
 
 class TestTimestampConflicts:
-    def test_a_column_that_the_warehouse_changed_later_is_on_record(
+    def test_column_that_warehouse_changed_later_is_on_record(
         self, warehouse: TargetHarness
     ) -> None:
         owner(warehouse, at=NOW + 2 * MINUTE, city_village="Sanganer")
@@ -91,9 +91,7 @@ class TestTimestampConflicts:
         warehouse.send(portal(RAVI, NOW + MINUTE + timedelta(microseconds=9), city="Chomu"))
         assert [found["resolution_action"] for found in conflicts(warehouse)] == ["source_wins"]
 
-    def test_an_earlier_change_of_the_warehouse_has_plainly_lost(
-        self, warehouse: TargetHarness
-    ) -> None:
+    def test_earlier_change_of_warehouse_has_plainly_lost(self, warehouse: TargetHarness) -> None:
         owner(warehouse, at=NOW + MINUTE, city_village="Sanganer")
         warehouse.send(portal(RAVI, NOW + 2 * MINUTE, city="Chomu"))
         assert conflicts(warehouse) == []
@@ -110,7 +108,7 @@ class TestTimestampConflicts:
         warehouse.send(portal(RAVI, NOW + MINUTE, city="Chomu"))
         assert conflicts(warehouse) == []
 
-    def test_the_portal_s_own_changes_in_a_row_are_none(self, warehouse: TargetHarness) -> None:
+    def test_portal_own_changes_in_row_are_none(self, warehouse: TargetHarness) -> None:
         """The sink's write is later than the change that comes next, and yet no one else's."""
         one = portal(RAVI, NOW + MINUTE, city="Chomu")
         warehouse.send(one)
@@ -144,7 +142,7 @@ class TestTimestampConflicts:
 
 
 class TestDataConflicts:
-    def test_a_read_of_the_version_that_is_there_is_none(self, warehouse: TargetHarness) -> None:
+    def test_read_of_version_that_is_there_is_none(self, warehouse: TargetHarness) -> None:
         owner(warehouse, city_village="Sanganer")
         warehouse.send(snapshot(**RAVI))
         assert column(warehouse, "city_village") == "Sanganer"

@@ -65,7 +65,7 @@ def test_not_by_an_older_event_however_new_it_says_it_is(
     assert made.rows() == []
 
 
-def test_not_by_a_replay_that_ends_before_the_deletion(made: Any) -> None:
+def test_not_by_replay_that_ends_before_deletion(made: Any) -> None:
     """Another life of the runner, that has asked whether there is anything to heed."""
     made.connection = made.scratch.session()
     made.writer = made.another(made.connection)

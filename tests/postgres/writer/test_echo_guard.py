@@ -39,7 +39,7 @@ def test_what_came_from_our_target_would_only_go_back(dsn: str, origin: str, *, 
     assert Feeders(dsn, OURS)(origin) == echo
 
 
-def test_a_database_that_no_runner_has_written_has_none(postgres) -> None:
+def test_database_that_no_runner_has_written_has_none(postgres) -> None:
     found = postgres.dsn(postgres.fresh_database("smart_citizen"), "sink_writer")
     assert not Feeders(found, OURS)("sink/back/0")
 

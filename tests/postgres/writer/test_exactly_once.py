@@ -19,7 +19,7 @@ pytestmark = pytest.mark.postgres
 
 
 class TestOnce:
-    def test_a_lost_answer_to_a_commit_is_found_out(self, bench: Bench) -> None:
+    def test_lost_answer_to_commit_is_found_out(self, bench: Bench) -> None:
         assert bench.apply(bench.batch("ok", "too long")) == 1
         assert bench.apply(bench.batch("ok", "too long"), again=True) == 0
         assert bench.dead_letters() == [1]
@@ -27,7 +27,7 @@ class TestOnce:
     def test_an_attempt_that_never_committed_is_made_again(self, bench: Bench) -> None:
         assert bench.apply(bench.batch("ok"), again=True) == 1
 
-    def test_an_offset_that_moved_on_is_no_longer_ours(self, bench: Bench) -> None:
+    def test_offset_that_moved_on_is_no_longer_ours(self, bench: Bench) -> None:
         bench.apply(bench.batch("ok"))
         bench.at = 50
         with pytest.raises(FencedError):
@@ -62,7 +62,7 @@ class TestOnce:
         bench.epoch = claim.epoch
         assert other.apply(bench.batch("ok"), bench.step(1)) == 1
 
-    def test_a_claim_waits_for_the_batch_that_is_being_written(self, bench: Bench) -> None:
+    def test_claim_waits_for_batch_that_is_being_written(self, bench: Bench) -> None:
         claims: list[Any] = []
         other = bench.another()
         thread = threading.Thread(target=lambda: claims.append(other.claim([0])[0]))

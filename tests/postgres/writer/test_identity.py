@@ -144,7 +144,7 @@ OLD_VALUES = [
 
 @pytest.mark.parametrize(("type_", "old", "new"), OLD_VALUES, ids=case_id)
 @pytest.mark.parametrize("tie", Tie)
-def test_a_conflict_is_found_whatever_the_old_value_is(
+def test_conflict_is_found_whatever_old_value_is(
     written: Make, tie: Tie, type_: str, old: str, new: str
 ) -> None:
     made = written(
@@ -200,9 +200,7 @@ UNORDERED = ["text", "varchar(9)", "uuid", "json", "boolean", "time", "interval"
 @pytest.mark.parametrize("strategy", [newest_wins("at"), merge_changed("at")], ids=case_id)
 @pytest.mark.parametrize("type_", [*ORDERED, *UNORDERED])
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_a_version_is_of_a_type_that_grows_with_time(
-    scratch, strategy, type_: str, depth: int
-) -> None:
+def test_version_is_of_type_that_grows_with_time(scratch, strategy, type_: str, depth: int) -> None:
     declared = type_
     for number in range(depth):
         domain = f"{scratch.schema}.version_{number}"

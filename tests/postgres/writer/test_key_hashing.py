@@ -69,7 +69,7 @@ def prepared(encryptor: Encryptor, connection: psycopg.Connection) -> None:
     KeyText(shown=False, encryptor=encryptor).prepare(connection)
 
 
-def test_the_secret_is_not_in_the_database_in_clear(made):
+def test_secret_is_not_in_database_in_clear(made):
     (secret,) = made.connection.execute("SELECT current_setting('sink.key_secret')").fetchone()
     found = made.connection.execute("SELECT sealed FROM sink.key_secret").fetchall()
     assert len(found) == 1

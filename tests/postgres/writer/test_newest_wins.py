@@ -115,7 +115,7 @@ def test_a_tie_goes_by_the_rule(contested: Any, tie: Tie, stays: str, action: st
     assert conflicts(made) == [("data_conflict", action)]
 
 
-def test_one_that_waits_for_a_person_is_recorded_once(contested: Any) -> None:
+def test_one_that_waits_for_person_is_recorded_once(contested: Any) -> None:
     made = contested(Tie.REVIEW)
     made.write(made.row(1, "a", None, T0))
     owner(made, "theirs", T1)

@@ -22,9 +22,7 @@ def offsets(scratch: Any, **changed: str) -> Offsets:
     return Offsets(mapping, Topic(**named), "me")
 
 
-def test_a_first_claim_knows_nothing_and_a_second_raises_the_epoch(
-    scratch: Any, session: Any
-) -> None:
+def test_first_claim_knows_nothing_and_second_raises_epoch(scratch: Any, session: Any) -> None:
     mine = offsets(scratch)
     assert mine.claim(session, [1, 0]) == {0: Claim(1, None), 1: Claim(1, None)}
     mine.advance(session, [Advance(1, 1, None, 7)])

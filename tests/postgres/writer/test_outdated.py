@@ -52,7 +52,7 @@ class TestWholeRows:
         assert made.write(made.row(1, "a", versions[1]), made.row(2, "a", None)) == 0
         assert made.writer.stale == 0
 
-    def test_an_older_row_of_the_same_batch_is_counted(self, made: Any, versions) -> None:
+    def test_older_row_of_same_batch_is_counted(self, made: Any, versions) -> None:
         _, later, earlier = versions
         made.write(made.row(1, "a", later), made.row(1, "b", earlier))
         assert (made.writer.stale, made.rows("v")) == (1, [("a",)])

@@ -98,7 +98,7 @@ def test_removal_by_an_older_batch_run_is_stale(written) -> None:
     assert made.write(made.gone("c", position=20)) == 0
 
 
-def test_row_of_a_former_owner_from_a_snapshot_is_stale(written) -> None:
+def test_row_of_former_owner_from_snapshot_is_stale(written) -> None:
     made = table(written, source_wins())
     made.write(row(made, 2, "new", 20))
     assert made.write(row(made, 1, "old", None)) == 0
@@ -114,7 +114,7 @@ def test_read_of_the_owner_keeps_its_position(written) -> None:
     assert made.rows("v") == [("read",)]
 
 
-def test_read_in_the_batch_of_its_change_keeps_the_position(written) -> None:
+def test_read_in_batch_of_its_change_keeps_position(written) -> None:
     made = table(written, newest_wins("at"))
     made.write(row(made, 2, "new", 20), row(made, 2, "read", None))
     assert made.write(row(made, 1, "old", 10, at=LATER)) == 0
@@ -129,7 +129,7 @@ def test_change_after_a_read_is_not_stale(written) -> None:
     assert made.rows("v") == [("then",)]
 
 
-def test_newer_version_wins_among_rows_that_share_a_key(written) -> None:
+def test_newer_version_wins_among_rows_that_share_key(written) -> None:
     made = table(written, newest_wins("at"), KeyIdentity.SHARED)
     made.write(row(made, 1, "newest", 10, at=LATER))
     assert made.write(row(made, 2, "older", 20, at=NOW)) == 0

@@ -174,7 +174,7 @@ class TestWrite:
         target.send(delete(id=3))
         assert target.rows("note") == [{"note": "own: Delete()"}]
 
-    def test_answer_that_is_no_number_is_a_dead_letter(self, make: Make) -> None:
+    def test_answer_that_is_no_number_is_dead_letter(self, make: Make) -> None:
         target = make(NO_COUNT)
         assert target.send(scored(5)) == 0
         (dead_letter,) = target.dead()

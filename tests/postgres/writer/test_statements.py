@@ -61,7 +61,7 @@ class TestTypes:
         found = [stripped(value) for _, value in made.rows()]
         assert str(found) == str([first, second, None])
 
-    def test_the_same_value_is_no_change_and_another_is(
+    def test_same_value_is_no_change_and_another_is(
         self, written: Make, type_: str, first: Any, second: Any
     ) -> None:
         made = written(f"id int PRIMARY KEY, v {type_}")

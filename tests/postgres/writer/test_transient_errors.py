@@ -91,7 +91,7 @@ class TestTheWorld:
                 bench.apply(bench.batch("ok", "ok"))
             assert bench.nothing_happened()
 
-    def test_a_privilege_that_was_taken_away_is_nobodys_row(self, bench: Bench) -> None:
+    def test_privilege_that_was_taken_away_is_nobodys_row(self, bench: Bench) -> None:
         bench.made.scratch.admin.execute(
             f"REVOKE INSERT ON {bench.made.table.sql_name} FROM sink_writer"
         )
@@ -123,7 +123,7 @@ class TestTheWorld:
         bench.applier.close()
         bench.applier.cancel()
 
-    def test_a_session_that_cannot_be_made_ready_is_closed(self, bench: Bench) -> None:
+    def test_session_that_cannot_be_made_ready_is_closed(self, bench: Bench) -> None:
         bench.applier.close()
         bench.applier._writer.prepare = lambda connection: connection.execute("SELECT 1/0")
         for _ in range(3):

@@ -14,14 +14,14 @@ COLUMNS = (Column("id"), Column("name"), Column("state", Constant("there")))
 MARK = SetColumns({"state": "gone"})
 
 
-def test_an_older_row_does_not_overwrite_a_newer_one(written) -> None:
+def test_older_row_does_not_overwrite_newer_one(written) -> None:
     made = written(DDL, *COLUMNS)
     made.write(made.row(1, "new", "there", position=9))
     assert made.write(made.row(1, "old", "there", position=5)) == 0
     assert made.rows() == [(1, "new", "there")]
 
 
-def test_of_two_reads_of_one_place_the_later_stays(written) -> None:
+def test_of_two_reads_of_one_place_later_stays(written) -> None:
     """Two runs may stand at the same place of the log, if a transaction outlives both."""
     made = written(DDL, *COLUMNS)
     made.write(made.row(1, "one", "there", position=5))
@@ -38,14 +38,14 @@ def test_an_older_row_does_not_undo_a_mark(written) -> None:
 
 
 @pytest.mark.parametrize("action", [MARK, None], ids=["mark", "delete"])
-def test_an_older_departure_does_not_touch_a_newer_row(written, action: SetColumns | None) -> None:
+def test_older_departure_does_not_touch_newer_row(written, action: SetColumns | None) -> None:
     made = written(DDL, *COLUMNS)
     made.write(made.row(1, "new", "there", position=9))
     assert made.write(made.gone(1, action=action, position=5)) == 0
     assert made.rows() == [(1, "new", "there")]
 
 
-def test_an_older_row_does_not_bring_a_deleted_one_back(written) -> None:
+def test_older_row_does_not_bring_deleted_one_back(written) -> None:
     made = written(DDL, *COLUMNS)
     made.write(made.row(1, "one", "there", position=5), made.gone(1, position=9))
     assert made.write(made.row(1, "one", "there", position=9)) == 0

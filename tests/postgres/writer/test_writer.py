@@ -54,7 +54,7 @@ class TestNewestWins:
         ],
         ids=str,
     )
-    def test_the_newer_stays_and_of_two_equal_ones_the_later(
+    def test_newer_stays_and_of_two_equal_ones_later(
         self, made: Any, first: datetime | None, second: datetime | None, stays: str
     ) -> None:
         rows = [made.row(1, "first", None, first), made.row(1, "second", None, second)]
@@ -140,7 +140,7 @@ class TestMergeChanged:
         assert made.write(made.row(1, "old", "old", version)) == 0
         assert made.rows("id, a, b") == [(1, "new", None)]
 
-    def test_the_target_without_a_time_is_older_than_any(self, made: Any) -> None:
+    def test_target_without_time_is_older_than_any(self, made: Any) -> None:
         made.write(made.row(1, "old", None, None))
         assert made.write(made.row(1, "new", None, DAY[1])) == 1
 
@@ -158,7 +158,7 @@ class TestPartialRows:
         assert made.write(made.row(1, ABSENT, "new", keep=1 << 1)) == 1
         assert made.rows() == [(1, "large", "new")]
 
-    def test_a_row_that_is_not_there_cannot_be_made(self, written: Make) -> None:
+    def test_row_that_is_not_there_cannot_be_made(self, written: Make) -> None:
         made = written(DDL)
         with pytest.raises(WriteError, match="REPLICA IDENTITY FULL"):
             made.write(made.row(1, ABSENT, "new", DAY[1], keep=1 << 1))
@@ -249,7 +249,7 @@ class TestDepartures:
         assert made.rows("id") == [(1,)]
 
 
-def test_the_time_of_the_write_alone_is_no_change(written: Make) -> None:
+def test_time_of_write_alone_is_no_change(written: Make) -> None:
     made = written(DDL, Column("id"), Column("a"), Column("at", SyncTime()))
     made.write(made.row(1, "a"))
     ((_, first),) = made.rows("id, at")
@@ -297,9 +297,7 @@ def test_identity_column_takes_the_sources_value(written: Make, kind: str, confl
 
 @pytest.mark.parametrize("columns", [62, 63, 64, 130, 400])
 @pytest.mark.parametrize("read", [False, True], ids=["changed", "read"])
-def test_wide_table_keeps_the_columns_it_is_told_to(
-    written: Make, columns: int, read: object
-) -> None:
+def test_wide_table_keeps_columns_it_is_told_to(written: Make, columns: int, read: object) -> None:
     """A bigint has a bit for 63 columns only; the others have theirs in further ones."""
     names = [f"c{at}" for at in range(columns)]
     ddl = ", ".join(["id int PRIMARY KEY", "at timestamp", *(f"{name} int" for name in names)])

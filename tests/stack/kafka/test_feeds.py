@@ -133,7 +133,7 @@ def test_keeping_alive_loses_no_record(make: Make) -> None:
     assert [record.offset for record in read(feed, COUNT)] == list(range(COUNT))
 
 
-def test_a_second_member_takes_over_when_the_first_leaves(make: Make) -> None:
+def test_second_member_takes_over_when_first_leaves(make: Make) -> None:
     first, second = assigned(make()), make()
     second.poll(0.5)
     first.close()

@@ -98,7 +98,7 @@ def test_certificate_of_another_host_is_refused(
     assert reader(settings(**LOGIN, url=url, check_hostname=False)).latest(SUBJECT)
 
 
-def test_scheme_that_does_not_fit_the_port_is_named(
+def test_scheme_that_does_not_fit_port_is_named(
     settings: Settings, reader: Reading, server: Server
 ) -> None:
     plain = f"https://127.0.0.1:{server.plaintext}/apis/ccompat/v7"
@@ -219,7 +219,7 @@ def test_redirection_gets_no_credentials(
     assert len(front.requests) == 1
 
 
-def test_api_logs_a_refusal_once_and_is_not_ready(settings: Settings) -> None:
+def test_api_logs_refusal_once_and_is_not_ready(settings: Settings) -> None:
     subjects = Subjects(settings(username=USER, password="wrong"), keep_seconds=0)
     with capture_logs() as logs:
         assert [subjects.answers(), subjects.answers()] == [False, False]

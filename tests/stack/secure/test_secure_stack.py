@@ -14,9 +14,9 @@ from ...chaos.test_canaries import (
     lines,
     said,
     search,
-    test_neither_commands_nor_the_api_nor_the_figures_tell_a_value,
+    test_neither_commands_nor_api_nor_figures_tell_value,
     test_no_log_and_no_file_of_the_stack_holds_a_value,
-    test_no_table_holds_a_value_that_policy_forbids_it,
+    test_no_table_holds_value_that_policy_forbids_it,
     test_no_topic_holds_what_is_not_captured,
     test_no_topic_that_is_not_a_table_s_own_holds_a_value,
 )
@@ -32,9 +32,9 @@ pytestmark = pytest.mark.stack
 __all__ = [
     "said",
     "search",
-    "test_neither_commands_nor_the_api_nor_the_figures_tell_a_value",
+    "test_neither_commands_nor_api_nor_figures_tell_value",
     "test_no_log_and_no_file_of_the_stack_holds_a_value",
-    "test_no_table_holds_a_value_that_policy_forbids_it",
+    "test_no_table_holds_value_that_policy_forbids_it",
     "test_no_topic_holds_what_is_not_captured",
     "test_no_topic_that_is_not_a_table_s_own_holds_a_value",
 ]

@@ -73,7 +73,7 @@ def problem(answer, status, kind):
     return told
 
 
-def test_a_forecast_is_published_as_a_creation_of_its_row(service):
+def test_forecast_is_published_as_creation_of_its_row(service):
     answer = service.post(body=FORECAST | {"status": "COMPLETED"})
     assert (answer.status_code, answer.json()) == (
         202,
@@ -114,13 +114,13 @@ def test_a_bulk_request_is_published_in_its_order(service):
     assert [key["forecast_id"] for _, key, _ in published(service)] == [3, 1, 2]
 
 
-def test_money_is_rounded_half_up_as_the_database_rounds(service):
+def test_money_is_rounded_half_up_as_database_rounds(service):
     service.post(body=FORECAST | {"total_annual_value": 0.125})
     assert next(published(service))[2]["after"]["total_annual_value"] == "0.13"
 
 
 @pytest.mark.parametrize(("change", "pointer"), FAULTY, ids=lambda part: str(part)[:40])
-def test_a_faulty_forecast_is_refused_where_it_is_wrong(service, change, pointer):
+def test_faulty_forecast_is_refused_where_it_is_wrong(service, change, pointer):
     body = json.dumps(FORECAST | change)
     answer = service.client.post(
         "/v1/forecasts",
@@ -142,7 +142,7 @@ def test_every_column_of_a_forecast_is_required(service, missing):
 
 
 @pytest.mark.parametrize(("change", "pointer"), FAULTY_ALERTS)
-def test_a_faulty_alert_is_refused_where_it_is_wrong(service, change, pointer):
+def test_faulty_alert_is_refused_where_it_is_wrong(service, change, pointer):
     told = problem(service.post("/v1/alerts", ALERT | change), 422, "invalid")
     assert [error["pointer"] for error in told["errors"]] == [pointer]
 
@@ -191,7 +191,7 @@ def test_too_many_items_are_refused(service):
     assert told["errors"][0]["pointer"] == "/body/items"
 
 
-def test_a_body_beyond_the_limit_is_refused_by_its_length(service):
+def test_body_beyond_limit_is_refused_by_its_length(service):
     problem(service.post(body={"padding": "x" * 20_000}), 413, "too-large")
 
 
@@ -235,13 +235,13 @@ def test_refusal_by_the_registry_is_told_and_nothing_is_published(service):
     assert service.topics.records == []
 
 
-def test_the_registry_down_is_told_and_nothing_is_published(service):
+def test_registry_down_is_told_and_nothing_is_published(service):
     service.registry.close()
     problem(service.post(), 503, "unavailable")
     assert service.topics.records == []
 
 
-def test_the_newest_key_schema_is_used_whoever_registered_it(service):
+def test_newest_key_schema_is_used_whoever_registered_it(service):
     """Its id is in the key's bytes, and they decide the partition."""
     number = service.registry.add(f"{FORECASTS}-key", DEBEZIUM_KEY)
     service.post()

@@ -94,12 +94,12 @@ def test_a_valid_token_gets_in(trusting, key):
     assert with_token(trusting, token(key)).status_code == 202
 
 
-def test_a_token_has_no_more_scopes_than_it_says(trusting, key):
+def test_token_has_no_more_scopes_than_it_says(trusting, key):
     problem(with_token(trusting, token(key, scope="profiles:read")), 403, "forbidden")
     problem(with_token(trusting, token(key, scope=None)), 403, "forbidden")
 
 
-def test_a_token_has_no_more_scopes_than_its_client(trusting, key):
+def test_token_has_no_more_scopes_than_its_client(trusting, key):
     problem(with_token(trusting, token(key, sub="subject-none")), 403, "forbidden")
 
 

@@ -38,7 +38,7 @@ def test_an_absent_kafka_confirms_nothing_and_leaves_no_thread_behind(publisher)
     assert not publisher.answers()
 
 
-def test_after_a_failure_kafka_is_left_alone_for_a_while(publisher, port):
+def test_after_failure_kafka_is_left_alone_for_while(publisher, port):
     assert publisher.publish("t", RECORDS) == [None, None]
     port.listen()
     port.settimeout(0)

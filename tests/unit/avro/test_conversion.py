@@ -157,7 +157,7 @@ def test_what_a_plugin_takes_as_it_is_has_no_converter(kind):
         (Kind.DECIMAL, "twelve"),
     ],
 )
-def test_a_value_that_python_cannot_hold_is_an_error(kind, value):
+def test_value_that_python_cannot_hold_is_error(kind, value):
     with pytest.raises(DecodeError):
         to_python(kind)(value)
 

@@ -116,7 +116,7 @@ def test_every_recorded_schema_compiles():
         assert all(decoder.plan(number).quick is not None for number in numbers)
 
 
-def test_a_row_has_the_wanted_columns_in_the_wanted_order():
+def test_row_has_wanted_columns_in_wanted_order():
     schemas, messages = recorded("delete-full-identity")
     decoder = EnvelopeDecoder(schemas, after=("amount", "id"), before=("name",))
     created, deleted, tombstone = decoder.decode_many(values(messages))
@@ -137,7 +137,7 @@ def test_a_column_may_be_wanted_twice():
     assert both_ways(schema, encoded(schema, {"a": 5}), after=("a", "a")).after == (5, 5)
 
 
-def test_the_origin_of_a_change_is_the_session_s():
+def test_origin_of_change_is_session():
     schemas, messages = recorded("origin")
     decoded = EnvelopeDecoder(schemas).decode_many(values(messages))
     assert [event.origin for event in decoded] == ["sink/trap/0", None]
@@ -240,7 +240,7 @@ def test_placeholder_of_the_schema_is_absent():
     assert (update.after, update.partial) == ((1, ABSENT, row["b"]), True)
 
 
-def test_placeholder_of_the_setting_counts_without_the_schemas_word():
+def test_placeholder_of_setting_counts_without_schemas_word():
     schema = envelope(field("id", "int"), field("a", "string"), field("b", "string"))
     row = {"id": 1, "a": "none", "b": "__debezium_unavailable_value"}
     message = encoded(schema, row, row, op="u")
@@ -333,7 +333,7 @@ def test_an_impossible_length_is_refused_without_making_room_for_it(size, wanted
 
 
 @pytest.mark.parametrize("wanted", [("a",), ()])
-def test_an_array_may_come_in_blocks_with_their_size(wanted):
+def test_array_may_come_in_blocks_with_their_size(wanted):
     schema = envelope(field("a", {"type": "array", "items": "int"}))
     good = encoded(schema, {"a": [1, 2, 3]})
     at = good.index(b"\x06\x02\x04\x06\x00")
@@ -385,13 +385,13 @@ def test_a_schema_too_deep_for_python_is_left_to_fastavro():
     assert decoder.decode(encoded(schema, {"a": deep})).after == (deep,)
 
 
-def test_a_schema_that_is_no_avro_is_the_message_s_fault():
+def test_schema_that_is_no_avro_is_message_fault():
     for schema in ({"type": "nonsense"}, {"type": "record", "fields": []}, "Unknown", 7, {}):
         with pytest.raises(DecodeError):
             EnvelopeDecoder(Schemas({1: schema})).decode(b"\0\0\0\0\1")
 
 
-def test_a_logical_type_leaves_the_value_as_it_was_written():
+def test_logical_type_leaves_value_as_it_was_written():
     schema = envelope(field("a", {"type": "int", "logicalType": "date"}))
     assert both_ways(schema, encoded(schema, {"a": 19000}), after=("a",)).after == (19000,)
 
@@ -435,7 +435,7 @@ def test_a_key_gives_its_columns_by_name():
     assert schemas.asked == [7]
 
 
-def test_a_key_that_cannot_be_read_is_an_error():
+def test_key_that_cannot_be_read_is_error():
     schemas, messages = recorded("explicit-null")
     key = base64.b64decode(messages[0]["key"])
     decoder = KeyDecoder(schemas, ["id"])

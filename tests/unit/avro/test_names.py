@@ -74,7 +74,7 @@ def message(schema_id: int, schema: object, value: object) -> bytes:
     return b"\0" + schema_id.to_bytes(4, "big") + body.getvalue()
 
 
-def test_columns_that_only_a_minus_tells_apart_are_two() -> None:
+def test_columns_that_only_minus_tells_apart_are_two() -> None:
     row = {adjust_name(name): f"of {name}" for name in COLUMNS}
     event = {"before": None, "after": row, "source": {"lsn": 1}, "op": "c"}
     found = EnvelopeDecoder(Schemas(), after=COLUMNS).decode(message(1, ENVELOPE, event))

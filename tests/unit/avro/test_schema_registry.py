@@ -184,7 +184,7 @@ def test_a_missing_reference_is_the_registry_s_fault(server, registry):
             registry.schema(1)
 
 
-def test_a_schema_of_another_language_is_the_message_s_fault(server, registry):
+def test_schema_of_another_language_is_message_fault(server, registry):
     server.holds("/schemas/ids/1", {"type": "object"}, schemaType="JSON")
     with pytest.raises(DecodeError, match="not an Avro schema"):
         registry.schema(1)
@@ -214,7 +214,7 @@ def test_silence_is_to_be_tried_again(server):
     registry.close()
 
 
-def test_one_that_needs_longer_gets_longer_the_next_time(server):
+def test_one_that_needs_longer_gets_longer_next_time(server):
     schema = record("Key", ("id", "long"))
     server.holds("/schemas/ids/7", schema)
     server.delay = 0.6

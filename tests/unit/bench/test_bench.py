@@ -65,7 +65,7 @@ def test_table_tells_ratios_and_rows_that_differ(report: Report) -> None:
     assert cells[7] == "DIFFER"
 
 
-def test_the_report_has_the_batch_beside_a_plain_copy(report: Report) -> None:
+def test_report_has_batch_beside_plain_copy(report: Report) -> None:
     report.batches = Batches(rows=100_000, first=20_000.4, again=25_000, copy=100_000)
     assert report.as_json()["batch"] == {
         "rows": 100_000,

@@ -14,7 +14,7 @@ _GOOD = {
 }
 
 
-def test_every_address_of_the_sink_s_is_the_relay_s() -> None:
+def test_every_address_of_sink_is_relay() -> None:
     assert relayed(_GOOD, _RELAYS) == {
         "SINK_A_DSN": "postgresql://sink@127.0.0.1:6001/a",
         "SINK_B_DSN": "postgresql://sink@127.0.0.1:6001/b",
@@ -31,8 +31,6 @@ def test_every_address_of_the_sink_s_is_the_relay_s() -> None:
         ("SINK_B_DSN", "postgresql://sink@localhost:5001/b", "'SINK_B_DSN'. lead past"),
     ],
 )
-def test_an_address_that_no_relay_stands_before_is_an_error(
-    name: str, text: str, told: str
-) -> None:
+def test_address_that_no_relay_stands_before_is_error(name: str, text: str, told: str) -> None:
     with pytest.raises(AssertionError, match=told):
         relayed({**_GOOD, name: text}, _RELAYS)

@@ -43,7 +43,7 @@ def client(relay: Proxy) -> socket.socket:
     return socket.create_connection(("127.0.0.1", relay.port), timeout=2)
 
 
-def test_a_relay_that_nobody_breaks_counts_what_it_carries(relay: Proxy) -> None:
+def test_relay_that_nobody_breaks_counts_what_it_carries(relay: Proxy) -> None:
     assert relay.done == Done()
     with client(relay) as one:
         one.sendall(b"three")

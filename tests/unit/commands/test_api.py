@@ -77,7 +77,7 @@ def test_an_unknown_scope_is_refused(call, configure):
         (API.replace("alerts =", "alarms =").format(secret=SECRET), "api.tables.alarms is unknown"),
     ],
 )
-def test_what_is_wrong_with_the_set_up_is_told(call, configure, command, more, words):
+def test_what_is_wrong_with_set_up_is_told(call, configure, command, more, words):
     configure(more)
     code, _, err = call(*command)
     assert code == 78

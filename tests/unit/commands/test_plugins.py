@@ -44,7 +44,7 @@ def states(call, *argv: str) -> dict[str, str]:
     return {record["name"]: record["status"] for record in known}
 
 
-def test_each_of_the_three_ways_turns_a_plugin_off(site, call, configured, monkeypatch):
+def test_each_of_three_ways_turns_plugin_off(site, call, configured, monkeypatch):
     site.mapping("apples")
     site.mapping("pears")
     configured("apples", "pears")
@@ -91,7 +91,7 @@ def runner():
     thread.join()
 
 
-def test_mappings_that_the_running_runner_has_otherwise_are_named(site, call, configured, runner):
+def test_mappings_that_running_runner_has_otherwise_are_named(site, call, configured, runner):
     site.mapping("apples")
     site.mapping("pears")
     path = configured("apples", "pears")
@@ -110,7 +110,7 @@ def test_mappings_that_the_running_runner_has_otherwise_are_named(site, call, co
     assert "other settings" not in out
 
 
-def test_environment_turns_plugins_on_and_off_without_a_file(site, call, tmp_path, monkeypatch):
+def test_environment_turns_plugins_on_and_off_without_file(site, call, tmp_path, monkeypatch):
     site.mapping("pears")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SINK_CONFIG", raising=False)
@@ -146,7 +146,7 @@ def test_a_misspelt_name_is_told_in_one_line_with_the_nearest(site, call, how):
     )
 
 
-def test_a_plugin_that_is_off_may_be_beyond_import(site, call, configured):
+def test_plugin_that_is_off_may_be_beyond_import(site, call, configured):
     site.plugin("pears", "raise RuntimeError")
     configured("*", disabled=("pears",))
     _, out, _ = call("plugins")
@@ -219,7 +219,7 @@ def test_plugins_are_listed_where_there_is_no_configuration(site, call, configur
 # -- plugins: chain and configuration ----------------------------------------------------------
 
 
-def test_a_chain_is_printed_in_the_order_of_its_steps(site, call, configured):
+def test_chain_is_printed_in_order_of_its_steps(site, call, configured):
     site.mapping("apples", code="\n@hookimpl\ndef sink_map(row): return row")
     site.plugin("zebra", HOOKS + "@hookimpl(tryfirst=True)\ndef sink_map(row): return row")
     site.plugin("ant", HOOKS + "@hookimpl\ndef sink_filter(event): ...")
@@ -254,7 +254,7 @@ sink_mapping = ruled(sink_mapping)
 """
 
 
-def test_a_chain_names_what_the_quality_rules_look_at(site, call, configured):
+def test_chain_names_what_quality_rules_look_at(site, call, configured):
     site.mapping("apples", code=RULES)
     configured("apples")
     _, out, _ = call("plugins", "--chain", "apples")
@@ -298,7 +298,7 @@ def test_the_keys_of_a_plugin_are_printed_with_values_but_secrets(site, call, co
     ]
 
 
-def test_a_mapping_whose_topic_is_not_read_says_so(site, call, configured):
+def test_mapping_whose_topic_is_not_read_says_so(site, call, configured):
     site.mapping("apples")
     site.nightly("nightly")
     configured("apples", "nightly")

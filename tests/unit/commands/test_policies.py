@@ -98,7 +98,7 @@ def test_check_refuses_what_is_ambiguous(policies, folder):
     assert "policies 1 (golden record: Jan Aadhaar) and 99 (other) decide differently" in err
 
 
-def test_check_takes_the_key_of_a_hash_from_the_configuration(policies, folder):
+def test_check_takes_key_of_hash_from_configuration(policies, folder):
     """As the runner does, wherever the file says that it is."""
 
     def hashed(content):
@@ -139,7 +139,7 @@ def test_show_lists_personal_columns_with_mask_and_policy(policies):
     assert (city["seen"], city["policy_id"]) == ("MASK_NONE", 4)
 
 
-def test_show_all_lists_what_is_nobody_s_as_well(policies):
+def test_show_all_lists_what_is_nobody_as_well(policies):
     code, out, _ = policies("show", "--all", "--json", "people")
     assert [line["seen"] for line in json.loads(out)][::3] == ["as it is", "as it is"]
     assert code == 0
@@ -275,7 +275,7 @@ def test_pull_can_only_show(policies, ranger, folder):
     assert (folder / "policies.json").read_bytes() == before
 
 
-def test_without_an_url_there_is_nothing_to_exchange_with(policies):
+def test_without_url_there_is_nothing_to_exchange_with(policies):
     for command in ("pull", "push"):
         code, _, err = policies(command, url="")
         assert code == 78
@@ -307,7 +307,7 @@ def test_pull_mends_a_folder_that_is_no_good(policies, ranger, folder, content):
 
 
 @pytest.mark.parametrize("content", [{}, {"serviceName": 7}, {"serviceName": ""}], ids=str)
-def test_without_a_service_s_name_nothing_can_be_asked(policies, folder, content):
+def test_without_service_name_nothing_can_be_asked(policies, folder, content):
     (folder / "policies.json").write_text(json.dumps(content))
     code, _, err = policies("pull", "--yes")
     assert code == 78

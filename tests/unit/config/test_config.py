@@ -94,7 +94,7 @@ def test_all_faults_are_told_at_once_and_quote_no_value(write):
     ]
 
 
-def test_an_empty_file_is_told_every_key_it_lacks(write):
+def test_empty_file_is_told_every_key_it_lacks(write):
     assert faults(write("")) == [
         "databases is missing",
         "dead_letters.key is missing",
@@ -152,7 +152,7 @@ def test_tables_of_plugins_are_kept_apart(write):
     assert file.config().plugins == PluginSelection()
 
 
-def test_the_choice_of_plugins_needs_nothing_else_of_the_file(write):
+def test_choice_of_plugins_needs_nothing_else_of_file(write):
     assert load(write('[plugins]\nenabled = ["a"]'), {}).plugins().enabled == ("a",)
 
 
@@ -194,7 +194,7 @@ class Everything:
         ("maybe", "3", 3),
     ],
 )
-def test_a_text_from_the_environment_becomes_what_the_key_needs(key, text, value):
+def test_text_from_environment_becomes_what_key_needs(key, text, value):
     reader = Reader({"NAME": text}, Path("/base"))
     assert getattr(reader.read(Everything, {key: {"env": "NAME"}}), key) == value
 
@@ -202,12 +202,12 @@ def test_a_text_from_the_environment_becomes_what_the_key_needs(key, text, value
 @pytest.mark.parametrize(
     ("key", "text"), [("whole", "x"), ("number", ""), ("flag", "maybe"), ("several", "1,x")]
 )
-def test_a_text_that_cannot_become_it_is_a_fault(key, text):
+def test_text_that_cannot_become_it_is_fault(key, text):
     with pytest.raises(ConfigError, match=rf"^{key} must be"):
         Reader({"NAME": text}).read(Everything, {key: {"env": "NAME"}})
 
 
-def test_the_default_of_an_environment_variable_has_the_key_s_type():
+def test_default_of_environment_variable_has_key_type():
     table: dict[str, Any] = {"whole": {"env": "NAME", "default": 5}}
     assert Reader().read(Everything, table).whole == 5
     table["whole"]["default"] = "5"
@@ -228,7 +228,7 @@ def test_a_default_path_starts_where_the_file_is():
 # -- the env file ------------------------------------------------------------------------------
 
 
-def test_the_env_file_fills_in_and_the_real_environment_wins(write, tmp_path):
+def test_env_file_fills_in_and_real_environment_wins(write, tmp_path):
     (tmp_path / "stack.env").write_text("# ports\n\nNORTH=file\nexport OTHER='a b'\nEMPTY=\n")
     path = write(f'env_file = "stack.env"\n{WHOLE}')
     assert load(path, {}).config().databases["north"].dsn.read() == "file"
@@ -300,7 +300,7 @@ STACK = (
 )
 
 
-def test_the_repository_s_file_needs_what_the_local_stack_sets():
+def test_repository_file_needs_what_local_stack_sets():
     environ = dict.fromkeys(STACK, SECRET) | {"SINK_REGISTRY": "http://127.0.0.1:8081"}
     read = load(ROOT / config.FILE, environ).config()
     assert sorted(read.databases) == ["smart_citizen", "smart_warehouse"]

@@ -108,14 +108,14 @@ class TestMetrics:
         assert found[("sink_batch_seconds_count", "one")] == 2
         assert found[("sink_lag_seconds", "one")] == 10
 
-    def test_a_budget_that_nobody_has_counted_is_not_told(
+    def test_budget_that_nobody_has_counted_is_not_told(
         self, asked: httpx.Client, health: Health
     ) -> None:
         """A runner without partitions must not look like one that is about to stop."""
         health.mapping("one")
         assert ("sink_failure_budget_left", "one") not in figures(asked)
 
-    def test_dead_letters_and_what_is_left_of_the_budget(
+    def test_dead_letters_and_what_is_left_of_budget(
         self, asked: httpx.Client, health: Health
     ) -> None:
         one = health.mapping("one")

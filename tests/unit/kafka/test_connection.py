@@ -194,7 +194,7 @@ def test_failed_client_leaves_no_thread() -> None:
 # -- brokers -----------------------------------------------------------------------------------
 
 
-def test_brokers_have_a_default_port_and_may_be_ipv6() -> None:
+def test_brokers_have_default_port_and_may_be_ipv6() -> None:
     bootstrap = "one, two:9093,[::1]:9094,[::1],::1"
     assert [*KafkaConnection(bootstrap).brokers()] == [
         ("one", 9092),

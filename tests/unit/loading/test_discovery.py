@@ -38,7 +38,7 @@ def test_installed_plugins_are_listed_by_name_without_import(site):
     assert not any(map(site.was_imported, names))
 
 
-def test_a_loaded_plugin_knows_its_distribution_mapping_and_hooks(site):
+def test_loaded_plugin_knows_its_distribution_mapping_and_hooks(site):
     site.mapping("apples")
     plugin = loaded("apples")
     assert (plugin.status, plugin.errors) == (Status.ON, [])
@@ -97,7 +97,7 @@ def test_off_beats_on(enabled, disabled, on):
         (["*"], ["pear"], "disabled plugin 'pear' is not installed; did you mean 'pears'?"),
     ],
 )
-def test_a_name_that_is_not_installed_refuses_to_start(enabled, disabled, message):
+def test_name_that_is_not_installed_refuses_to_start(enabled, disabled, message):
     with pytest.raises(ConfigError) as caught:
         discovery.select(KNOWN, enabled, disabled)
     assert str(caught.value) == message
@@ -133,7 +133,7 @@ def test_a_malformed_plugin_is_broken_and_says_why(site, code, fault):
     assert fault in faults("apples")
 
 
-def test_a_class_is_refused_and_an_instance_is_fine(site):
+def test_class_is_refused_and_instance_is_fine(site):
     code = f"{HOOKS}\nclass P:\n @hookimpl\n def sink_startup(self): ...\nplugin = P()"
     site.plugin("apples", code, attribute="P")
     site.plugin("pears", code, attribute="plugin")
@@ -141,13 +141,13 @@ def test_a_class_is_refused_and_an_instance_is_fine(site):
     assert loaded("pears").hooks == ("sink_startup",)
 
 
-def test_faults_of_the_mapping_are_told_all_at_once(site):
+def test_faults_of_mapping_are_told_all_at_once(site):
     site.mapping("apples", source="apples", target="pears")
     assert len(faults("apples").splitlines()) == 2
 
 
 @pytest.mark.parametrize("name", ["enabled", "disabled"])
-def test_a_plugin_cannot_be_named_like_a_key_of_the_configuration(site, name):
+def test_plugin_cannot_be_named_like_key_of_configuration(site, name):
     site.mapping(name)
     assert "choose another" in faults(name)
 
@@ -169,7 +169,7 @@ def sink_config():
 """
 
 
-def test_a_plugin_gets_its_table_as_its_own_dataclass(site):
+def test_plugin_gets_its_table_as_its_own_dataclass(site):
     site.plugin("apples", CONFIGURED)
     plugin = loaded("apples", {"districts": [1, 12], "pin": {"env": "PIN"}})
     assert plugin.config.districts == (1, 12)
@@ -191,7 +191,7 @@ def test_a_missing_setting_breaks_the_plugin(site):
     assert faults("apples") == "plugins.apples.districts is missing"
 
 
-def test_settings_for_a_plugin_that_takes_none_break_it(site):
+def test_settings_for_plugin_that_takes_none_break_it(site):
     site.mapping("apples")
     assert "takes no configuration" in faults("apples", {})
 
@@ -235,7 +235,7 @@ def test_settings_for_a_plugin_that_is_off_are_left_alone(site):
         ("sink-runner>=one", False),
     ],
 )
-def test_the_runner_is_held_against_what_the_plugin_requires(site, requires, met):
+def test_runner_is_held_against_what_plugin_requires(site, requires, met):
     site.distribution("sink-runner", "1.4")
     site.distribution("sink-apples", "1.0", requires=requires)
     dist = PathDistribution(Path(site.folder / "sink_apples-1.0.dist-info"))
@@ -283,7 +283,7 @@ def test_two_mappings_may_oppose_each_other(site):
     assert len(discovery.usable(plugins.values())) == 3
 
 
-def test_a_cycle_of_three_mappings_is_refused_and_named(site):
+def test_cycle_of_three_mappings_is_refused_and_named(site):
     plugins = together(site, ("apples", "a", "b"), ("pears", "b", "c"), ("plums", "c", "a"))
     assert all(plugin.status is Status.BROKEN for plugin in plugins.values())
     assert "the mappings apples, pears, plums form a cycle" in plugins["pears"].errors[0]

@@ -230,7 +230,7 @@ def test_unsound_candidates_say_what_is_wrong(change, fault):
         ),
     ],
 )
-def test_cycles_longer_than_a_pair_are_found_once_each(edges, cycles):
+def test_cycles_longer_than_pair_are_found_once_each(edges, cycles):
     assert mapping_cycles(edges) == cycles
 
 
@@ -248,12 +248,12 @@ def test_long_names_have_candidate_tables_of_their_own() -> None:
     assert candidate_name("top-hints") == "candidates_top_hints"
 
 
-def test_names_that_would_share_a_candidate_table_are_told() -> None:
+def test_names_that_would_share_candidate_table_are_told() -> None:
     mappings = {"a-b": GROUPED, "a_b": GROUPED, "c": GROUPED, "a-c": GOOD, "a_c": GROUPED}
     assert list(shared_candidates(mappings)) == [("candidates_a_b", ["a-b", "a_b"])]
 
 
-def test_plugins_that_would_share_a_candidate_table_are_broken() -> None:
+def test_plugins_that_would_share_candidate_table_are_broken() -> None:
     plugins = [
         Plugin(name=name, entry_points=(), mapping=replace(GROUPED, source=f"north.public.{at}"))
         for at, name in enumerate(("a-b", "a_b"))

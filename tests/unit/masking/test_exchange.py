@@ -59,7 +59,7 @@ RICH = {
 }
 
 
-def test_nothing_is_dropped_on_the_way_there_and_back(served, client):
+def test_nothing_is_dropped_on_way_there_and_back(served, client):
     """The JSON is the truth: the client's models know neither these fields nor their order."""
     sent = {**OURS["policies"][0], "name": "rich", "isEnabled": False, "service": SERVICE, **RICH}
     stored = client.create(sent)
@@ -69,7 +69,7 @@ def test_nothing_is_dropped_on_the_way_there_and_back(served, client):
     assert client.update(stored["id"], changed)["somethingNew"] == RICH["somethingNew"]
 
 
-def test_the_client_s_models_would_have_dropped_some_of_it():
+def test_client_models_would_have_dropped_some_of_it():
     """Why they are not used; if this fails, they have learnt."""
     from apache_ranger.model.ranger_policy import RangerPolicy  # noqa: PLC0415
     from apache_ranger.utils import type_coerce  # noqa: PLC0415
@@ -118,12 +118,12 @@ def test_a_wrong_password_is_refused(served):
         connect(signed_in(served.url, password="guess"), SERVICE).policies()
 
 
-def test_an_unknown_service_is_a_refusal_and_no_empty_set(ranger, client):
+def test_unknown_service_is_refusal_and_no_empty_set(ranger, client):
     with pytest.raises(PolicyError, match="404"):
         client.download()
 
 
-def test_no_url_is_a_fault_of_the_set_up():
+def test_no_url_is_fault_of_set_up():
     with pytest.raises(ConfigError, match=r"policies\.admin is not set"):
         connect(signed_in(""), SERVICE)
 
@@ -217,7 +217,7 @@ def drifted(folder):
 
 
 @pytest.mark.parametrize("spoil", [drifted, lambda folder: (folder / "policies.json").unlink()])
-def test_a_folder_that_changes_by_itself_is_put_right(served, client, folder, spoil):
+def test_folder_that_changes_by_itself_is_put_right(served, client, folder, spoil):
     """Ranger answers that nothing is newer, which is no word on what the folder has."""
     renew = Renewal(folder, client)
     renew()
@@ -226,7 +226,7 @@ def test_a_folder_that_changes_by_itself_is_put_right(served, client, folder, sp
     assert json.loads((folder / "policies.json").read_text()) == served.downloaded(SERVICE)
 
 
-def test_the_policies_that_hold_are_ranger_s_whatever_the_folder_becomes(served, client, folder):
+def test_policies_that_hold_are_ranger_whatever_folder_becomes(served, client, folder):
     watch = PolicyWatch(folder, download=Renewal(folder, client))
     watch.look()
     held = watch.current().digest

@@ -83,7 +83,7 @@ def test_equal_identifiers_have_one_pseudonym(canonical, spellings):
         *("tel:112", "mailto:asha"),
     ],
 )
-def test_the_pseudonym_of_another_value_is_of_its_spelling(value):
+def test_pseudonym_of_another_value_is_of_its_spelling(value):
     assert MASK(value) == pseudonym(value)
 
 

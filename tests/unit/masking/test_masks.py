@@ -122,7 +122,7 @@ def test_no_mask_shows_more_than_four_characters_and_never_all(name, value):
     assert letters("".join(kept)) < max(letters(value.replace(" ", "")), 1)
 
 
-def test_a_constant_hides_that_there_is_nothing_to_hide():
+def test_constant_hides_that_there_is_nothing_to_hide():
     assert ALL["'CONFIDENTIAL'"](None) == "CONFIDENTIAL"
 
 
@@ -173,7 +173,7 @@ def test_show_last_reads_other_values_by_their_text(value, shown):
 
 
 @given(value=values)
-def test_the_checks_of_the_target_tables_hold_for_every_value(value):
+def test_checks_of_target_tables_hold_for_every_value(value):
     """`.` of PostgreSQL matches a line feed too."""
     assert re.fullmatch(r"\*{4}-\*{4}-.{4}", jan_aadhaar(value), re.DOTALL)
     assert re.fullmatch(r"\*{6}.{4}", mobile(value), re.DOTALL)
@@ -245,7 +245,7 @@ def test_a_hash_depends_on_value_and_key_and_shows_nothing_of_either():
 
 
 @given(text=st.text("0123456789abcdef", min_size=64, max_size=64))
-def test_a_value_that_looks_like_a_hash_is_hashed(text):
+def test_value_that_looks_like_hash_is_hashed(text):
     assert ALL["MASK_HASH"](text) != text
 
 
@@ -323,6 +323,6 @@ def test_any_other_expression_is_refused(expression):
         compile_mask(MaskKind.CUSTOM, expression)
 
 
-def test_an_expression_beside_a_type_that_takes_none_is_refused():
+def test_expression_beside_type_that_takes_none_is_refused():
     with pytest.raises(PolicyError, match="takes no valueExpr"):
         compile_mask(MaskKind.MASK, EMAIL)

@@ -105,7 +105,7 @@ def test_every_level_must_match(load, level):
     assert kind_for(policies, name=JAN_AADHAAR._replace(**{level: "else"})) is None
 
 
-def test_the_first_item_that_speaks_to_the_reader_decides(load):
+def test_first_item_that_speaks_to_reader_decides(load):
     policies = load(
         a_policy(
             1,
@@ -122,7 +122,7 @@ def test_public_is_everybody(load):
     assert kind_for(load(a_policy(1, an_item(groups=["public"]))), "whoever") == "MASK"
 
 
-def test_a_user_is_named_as_well_as_a_group(load):
+def test_user_is_named_as_well_as_group(load):
     policies = load(a_policy(1, an_item(groups=[], users=["asha"])))
     assert kind_for(policies) is None
     assert kind_for(policies, user="asha") == "MASK"

@@ -70,7 +70,7 @@ class TestFirstUse:
         assert watch_policies(settings()).current().version == ranger.version
         assert renewed_policies(settings()).version == ranger.version
 
-    def test_a_fresh_folder_is_used_while_ranger_is_away(self, settings, ranger, folder):
+    def test_fresh_folder_is_used_while_ranger_is_away(self, settings, ranger, folder):
         ranger.down = 503
         deployed(folder, hours=0.9)
         with capture_logs() as logs:
@@ -80,7 +80,7 @@ class TestFirstUse:
         ]
 
     @pytest.mark.parametrize("status", [503, 401, 500])
-    def test_an_old_folder_is_refused_while_ranger_is_away(self, settings, ranger, status):
+    def test_old_folder_is_refused_while_ranger_is_away(self, settings, ranger, status):
         ranger.down = status
         with pytest.raises(StalePoliciesError, match=r"3600 seconds .*Ranger Admin.*max_age_sec"):
             renewed_policies(settings())
@@ -109,7 +109,7 @@ class TestFirstUse:
         assert renewed_policies(Policies(directory=folder)).version == 3
         assert not (folder / CONFIRMED).exists()
 
-    def test_a_refresh_that_never_comes_in_time_is_refused(self, settings):
+    def test_refresh_that_never_comes_in_time_is_refused(self, settings):
         for more in ({"refresh_seconds": 0}, {"refresh_seconds": 9, "max_age_seconds": 8}):
             with pytest.raises(ConfigError, match=r"policies\.refresh_seconds must be more than 0"):
                 renewed_policies(settings(**more))

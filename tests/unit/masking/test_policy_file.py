@@ -274,7 +274,7 @@ def spoiled_definitions():
 
 
 @pytest.mark.parametrize("definition", list(spoiled_definitions()), ids=lambda _: "")
-def test_a_service_definition_that_promises_something_else_is_refused(load, directory, definition):
+def test_service_definition_that_promises_something_else_is_refused(load, directory, definition):
     (directory / "servicedef-sink.json").write_text(json.dumps(definition))
     with pytest.raises(PolicyError, match=r"servicedef-sink\.json"):
         load(a_policy())

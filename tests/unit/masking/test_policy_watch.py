@@ -107,7 +107,7 @@ def test_a_file_that_is_gone_opens_nothing(folder):
     assert watch.current() is before
 
 
-def test_the_age_is_that_of_the_last_good_look(folder):
+def test_age_is_that_of_last_good_look(folder):
     clock = Clock()
     watch = PolicyWatch(folder, clock=clock)
     clock.now += 4
@@ -116,7 +116,7 @@ def test_the_age_is_that_of_the_last_good_look(folder):
     assert watch.age_seconds == 0
 
 
-def test_version_and_age_are_among_the_runner_s_figures(folder):
+def test_version_and_age_are_among_runner_figures(folder):
     clock, health = Clock(), Health()
     watch = PolicyWatch(folder, clock=clock)
     watch.show(health)
@@ -141,7 +141,7 @@ def test_an_admin_that_does_not_answer_leaves_what_is_there(folder):
     assert watch.age_seconds == 9
 
 
-def test_a_fault_that_nobody_foresaw_does_not_end_the_watch(folder):
+def test_fault_that_nobody_foresaw_does_not_end_watch(folder):
     watch = PolicyWatch(folder, download=lambda: {}["nothing"])
     with capture_logs() as logs:
         watch.look()

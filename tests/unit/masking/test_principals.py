@@ -71,7 +71,7 @@ def test_without_a_users_file_nobody_has_a_group(load):
     assert load(a_policy(1, "MASK", groups=["north"])).person("asha").groups == frozenset()
 
 
-def test_a_person_whose_groups_disagree_is_refused_at_the_load(load):
+def test_person_whose_groups_disagree_is_refused_at_load(load):
     rules = a_policy(1, "MASK", groups=["north"]), a_policy(2, "MASK_NONE", groups=["east"])
     load(*rules, people={"asha": ["north"], "ravi": ["east"]})
     with pytest.raises(PolicyError, match=r"1 \(policy 1\) and 2 .*'asha' of group 'east' and"):
@@ -85,7 +85,7 @@ def test_a_reader_of_groups_that_disagree_is_refused_when_it_asks(load):
         policies.decide(NUMBER, Reader("asha", frozenset({"n", "e"})))
 
 
-def test_an_override_decides_for_a_person_of_several_groups(load):
+def test_override_decides_for_person_of_several_groups(load):
     rules = a_policy(1, "MASK", groups=["n"], priority=1), a_policy(2, "MASK_NONE", groups=["e"])
     policies = load(*rules, people={"asha": ["n", "e"]})
     assert policies.decide(NUMBER, policies.person("asha")).policy_id == 1
@@ -96,7 +96,7 @@ def test_an_override_decides_for_a_person_of_several_groups(load):
     [{"": ["a"]}, {"{USER}": ["a"]}, {"asha": "north"}, {"asha": [""]}, {"asha": [1]}, ["asha"]],
     ids=str,
 )
-def test_a_users_file_that_says_something_else_is_refused(load, people):
+def test_users_file_that_says_something_else_is_refused(load, people):
     with pytest.raises(PolicyError, match=r"users\.json"):
         load(a_policy(1, "MASK", groups=["n"]), people=people)
 
@@ -106,7 +106,7 @@ def test_the_digest_knows_the_people(load):
     assert load(rule, people={"asha": ["n"]}).digest != load(rule, people={}).digest
 
 
-def test_a_row_is_shown_as_the_reader_may_see_it(load):
+def test_row_is_shown_as_reader_may_see_it(load):
     policies = load(a_policy(1, "MASK_SHOW_LAST_4", groups=["n"]), people={"asha": ["n"]})
     row = {"number": "987612341234", "name": None, "state": "new"}
     seen = shown_row(policies, PEOPLE, row, policies.person("asha"))
@@ -120,7 +120,7 @@ def test_a_stranger_sees_nothing_personal(load):
     assert seen == {"number": "***MASKED***", "x": "***MASKED***"}
 
 
-def test_a_person_whose_groups_disagree_sees_nothing_of_the_column(load):
+def test_person_whose_groups_disagree_sees_nothing_of_column(load):
     policies = load(a_policy(1, "MASK", groups=["n"]), a_policy(2, "MASK_NONE", groups=["e"]))
     reader = Reader("asha", frozenset({"n", "e"}))
     assert shown_row(policies, PEOPLE, {"number": "1"}, reader) == {"number": "***MASKED***"}

@@ -78,7 +78,7 @@ OUT = mapping(NORTH, SOUTH, Column("name"))
     ],
     ids=repr,
 )
-def test_a_pair_that_brings_a_masked_column_home_is_refused(policies, back):
+def test_pair_that_brings_masked_column_home_is_refused(policies, back):
     pair = {"out": OUT, "back": mapping(SOUTH, NORTH, back)}
     for name in pair:
         with pytest.raises(PolicyError) as error:
@@ -96,7 +96,7 @@ def test_a_pair_that_brings_a_masked_column_home_is_refused(policies, back):
     ],
     ids=repr,
 )
-def test_a_pair_that_leaves_the_masked_column_out_is_not(policies, back):
+def test_pair_that_leaves_masked_column_out_is_not(policies, back):
     pair = {"out": OUT, "back": mapping(SOUTH, NORTH, back)}
     for name in pair:
         refuse_returns(name, pair, policies)
@@ -178,7 +178,7 @@ TIMED = (Column("id"), Column("name"), Column("at"))
     ],
     ids=["key", "key of candidates", "version", "contested"],
 )
-def test_a_mask_where_the_value_is_needed_is_refused(policies, spoilt, why):
+def test_mask_where_value_is_needed_is_refused(policies, spoilt, why):
     with pytest.raises(PolicyError, match=rf"'out' masks north.public.people.name .*{why}"):
         refuse_returns("out", {"out": spoilt}, policies)
     assert len(faults({"out": spoilt}, policies)) == 1

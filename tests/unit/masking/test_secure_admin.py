@@ -124,7 +124,7 @@ def test_rotated_password_is_read_when_the_old_one_is_refused(
     assert client.policies()
 
 
-def test_rotated_authority_is_read_when_the_certificate_is_refused(
+def test_rotated_authority_is_read_when_certificate_is_refused(
     serve, authority: Authority, tmp_path: Path
 ) -> None:
     made, path = serve(), tmp_path / "current.pem"

@@ -18,14 +18,14 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def test_the_minute_itself_is_the_latest_and_not_the_next():
+def test_minute_itself_is_latest_and_not_next():
     hourly = Cron("0 * * * *")
     assert hourly.latest(utc("2026-11-21 06:00")) == utc("2026-11-21 06:00")
     assert hourly.latest(utc("2026-11-21 05:59:59.999")) == utc("2026-11-21 05:00")
     assert hourly.after(utc("2026-11-21 06:00")) == utc("2026-11-21 07:00")
 
 
-def test_an_expression_is_about_utc_wherever_the_clock_stands():
+def test_expression_is_about_utc_wherever_clock_stands():
     india = timezone(timedelta(hours=5, minutes=30))
     assert Cron("0 1 * * *").after(utc("2026-11-21 00:59").astimezone(india)) == utc(
         "2026-11-21 01:00"
@@ -62,7 +62,7 @@ def test_what_never_comes_or_is_no_expression_is_refused(text):
         ("2026-12-06 03:00", "2026-12-06 04:00"),
     ],
 )
-def test_maintenance_is_the_first_sunday_from_two_to_four(time, end):
+def test_maintenance_is_first_sunday_from_two_to_four(time, end):
     assert FIRST_SUNDAY.end(utc(time)) == (utc(end) if end else None)
     assert FIRST_SUNDAY.shift(utc(time)) == utc(end or time)
 

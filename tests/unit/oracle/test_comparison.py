@@ -64,7 +64,7 @@ def record(**columns):
     return [str(one) for one in compare_golden(expected, [{"jan_aadhaar": NUMBER, **row}])]
 
 
-def test_a_record_of_the_sink_is_known_by_its_citizen():
+def test_record_of_sink_is_known_by_its_citizen():
     assert record() == []
     assert record(email="x@example.in") == ["golden_records of citizen c: email differs"]
     assert record(review_required=False) == [

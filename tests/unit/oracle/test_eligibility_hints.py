@@ -137,7 +137,7 @@ def test_the_runner_up_returns_although_it_is_older(status):
     assert (hint["eligibility_score"], hint["updated_at"]) == (D("0.40"), "2026-02-28T00:00:00")
 
 
-def test_the_latest_snapshot_of_a_member_counts_whenever_it_arrives():
+def test_latest_snapshot_of_member_counts_whenever_it_arrives():
     story = two_members().insert(
         3, member_id="best", evaluation_status="ERROR", evaluation_timestamp="2026-02-20T00:00:00"
     )
@@ -178,7 +178,7 @@ def test_hints_age():
     assert not expected(story, moment("2026-03-31T10:00:00.000001"))
 
 
-def test_an_aged_snapshot_still_covers_the_ones_before_it():
+def test_aged_snapshot_still_covers_ones_before_it():
     story = scored("0.5").insert(
         1, scheme_code="S0", evaluation_status="ERROR", evaluation_timestamp="2026-03-01T10:00:01"
     )
@@ -193,7 +193,7 @@ def test_an_aged_snapshot_still_covers_the_ones_before_it():
         {"evaluation_status": "SPLENDID"},
     ],
 )
-def test_a_version_that_breaks_a_rule_is_set_aside(column):
+def test_version_that_breaks_rule_is_set_aside(column):
     assert not expected(snapshots().insert(1, **column))
     later = {"evaluation_timestamp": "2026-03-01T10:00:01", **column}
     (hint,) = expected(scored("0.5").update(0, **later)).values()

@@ -81,12 +81,12 @@ def test_only_what_changed_is_asked_for():
         {"district": " JAIPUR"},
     ],
 )
-def test_an_update_that_changes_nothing_mapped_asks_for_nothing(columns):
+def test_update_that_changes_nothing_mapped_asks_for_nothing(columns):
     assert len(changed(citizens().insert("c").update("c", updated_at=LATER, **columns))) == 1
 
 
 @pytest.mark.parametrize("columns", [{"email": None}, {"district": "Unknown"}])
-def test_a_value_that_is_gone_is_not_asked_for(columns):
+def test_value_that_is_gone_is_not_asked_for(columns):
     story = citizens().insert("c").update("c", updated_at=LATER, **columns)
     assert changed(story)[1:] == [{}]
     assert times(matched(), story) == {"2026-03-01T10:00:00", LATER}
@@ -111,7 +111,7 @@ def test_what_changed_while_a_citizen_was_not_verified_is_not_lost():
     assert changed(story)[-1]["full_name"] == "Asha"
 
 
-def test_a_corrected_number_is_a_new_match_and_abandons_the_old():
+def test_corrected_number_is_new_match_and_abandons_old():
     story = citizens().insert("c").update("c", aadhaar_number="1")
     assert set(changed(story, "1")[0]) == ALL
     assert wanted(story).abandoned == {NUMBER}
@@ -128,7 +128,7 @@ def test_a_deleted_verified_citizen_is_a_conflict():
     assert wanted(citizens().insert("c").delete("c")).deletions == [("c", NUMBER)]
 
 
-def test_a_match_takes_the_values_and_the_portals_time():
+def test_match_takes_values_and_portals_time():
     columns = record(matched(full_name="A. Devi", email="old@example.in"), citizens().insert("c"))
     assert columns == {
         "full_name": "Asha Devi",
@@ -193,7 +193,7 @@ def test_an_unmatched_citizen_makes_a_record_for_review():
     assert made.columns["full_name"] == "Asha Devi"
 
 
-def test_a_corrected_number_flags_the_old_record_and_no_more():
+def test_corrected_number_flags_old_record_and_no_more():
     warehouse = matched(full_name="A. Devi", source_updated_at="2026-03-09T00:00:00")
     portal = citizens().insert("c").update("c", aadhaar_number="1")
     expected = golden_records(warehouse.changes, wanted(portal))
@@ -202,7 +202,7 @@ def test_a_corrected_number_flags_the_old_record_and_no_more():
     assert expected["1"].gr_id is None
 
 
-def test_the_later_of_two_writers_of_a_column_wins():
+def test_later_of_two_writers_of_column_wins():
     portal = citizens().insert("c")
     sink = {"writer": SINK, "source_updated_at": "2026-03-01T10:00:00"}
     before = matched().update("a", full_name="Operator").update("a", **sink)
@@ -211,7 +211,7 @@ def test_the_later_of_two_writers_of_a_column_wins():
     assert record(after, portal)["full_name"] == "Operator"
 
 
-def test_a_version_may_be_written_together_with_the_next():
+def test_version_may_be_written_together_with_next():
     portal = citizens().insert("c").update("c", email="new@example.in", updated_at=LATER)
     warehouse = matched().update("a", SINK, source_updated_at=LATER)
     warehouse.update("a", full_name="Operator")

@@ -82,13 +82,13 @@ def test_a_deleted_record_goes_and_may_come_back_with_an_older_time():
     assert expected(story.insert("a", updated_at="2026-02-28T00:00:00"))
 
 
-def test_a_record_under_a_new_key_is_there_once():
+def test_record_under_new_key_is_there_once():
     story = golden().insert("a").update("a", gr_id="b")
     assert list(expected(story)) == ["b"]
     assert expected(story)["b"]["family_id"] == "b"
 
 
-def test_a_version_older_than_thirty_days_is_not_carried():
+def test_version_older_than_thirty_days_is_not_carried():
     old = "2026-02-17T23:59:59"
     assert not expected(golden().insert("a", updated_at=old))
     story = golden().insert("a", updated_at=old).update("a", updated_at="2026-03-02T00:00:00")
@@ -103,7 +103,7 @@ def test_a_version_whose_time_went_backwards_loses():
     assert expected(story)
 
 
-def test_of_two_versions_of_one_time_the_later_wins():
+def test_of_two_versions_of_one_time_later_wins():
     story = golden().insert("a").update("a", full_name="Asha")
     assert expected(story)["a"]["full_name"] == "Asha"
 

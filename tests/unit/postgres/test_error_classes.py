@@ -131,7 +131,7 @@ class TestByState:
     def test_what_the_rest_relies_on(self, state: str, expected: ErrorKind) -> None:
         assert classify_state(state) is expected
 
-    def test_what_nobody_has_heard_of_is_the_world_s_fault(self) -> None:
+    def test_what_nobody_has_heard_of_is_world_fault(self) -> None:
         assert classify_state("ZZ999") is ErrorKind.TRANSIENT
 
 
@@ -209,7 +209,7 @@ class TestOwnFault:
     @pytest.mark.parametrize(
         "world", [psycopg.OperationalError("secret"), OSError("secret"), MemoryError("secret")]
     )
-    def test_the_worlds_is_raised_and_told_without_its_words(self, world: Exception) -> None:
+    def test_worlds_is_raised_and_told_without_its_words(self, world: Exception) -> None:
         with pytest.raises(RetriableError) as caught:
             event_error(world)
         assert "secret" not in str(caught.value)

@@ -18,7 +18,7 @@ def test_the_collector_lets_several_batches_pass():
         assert gc.get_threshold()[0] > 50_000
 
 
-def test_the_settings_are_as_before_even_after_a_fault():
+def test_settings_are_as_before_even_after_fault():
     before = (sys.getswitchinterval(), gc.get_threshold())
     with pytest.raises(ValueError, match="now"), tuned():
         raise ValueError("now")

@@ -118,7 +118,7 @@ def test_a_plugin_may_ask_for_more_time() -> None:
     assert runner.stop.waited == [5, 5]
 
 
-def test_what_only_a_person_ends_is_a_pause_at_once() -> None:
+def test_what_only_person_ends_is_pause_at_once() -> None:
     class LastingError(RetriableError):
         lasting = True
 

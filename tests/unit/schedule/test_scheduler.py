@@ -230,13 +230,13 @@ def test_retries_are_counted_anew_for_the_next_time():
     assert world.run("2026-11-21 07:14") == ["06:45", "06:51", "06:57", "07:00", "07:06", "07:12"]
 
 
-def test_what_a_person_must_mend_is_not_tried_again():
+def test_what_person_must_mend_is_not_tried_again():
     world = World("2026-11-21 06:30", plan("0 7 * * *"))
     world.codes["apples"] = [78]
     assert world.run("2026-11-21 09:00") == ["07:00"]
 
 
-def test_a_failure_of_one_mapping_is_no_other_s():
+def test_failure_of_one_mapping_is_no_other():
     world = World("2026-11-21 06:30", plan(), plan(name="pears"))
     world.codes["apples"] = [1] * 4
     world.run("2026-11-21 07:30")
@@ -275,7 +275,7 @@ def test_a_stopped_scheduler_starts_nothing():
     assert world.run("2026-11-21 07:30") == []
 
 
-def test_a_run_whose_scheduler_was_killed_counts_as_failed():
+def test_run_whose_scheduler_was_killed_counts_as_failed():
     world = World("2026-11-21 06:30", plan("0 7 * * *"))
     world.takes["apples"] = timedelta(hours=9)
     world.run("2026-11-21 07:05")
@@ -287,7 +287,7 @@ def test_a_run_whose_scheduler_was_killed_counts_as_failed():
     ]
 
 
-def test_a_database_that_is_away_delays_and_loses_nothing():
+def test_database_that_is_away_delays_and_loses_nothing():
     world = World("2026-11-21 06:30", plan())
     world.run("2026-11-21 06:50")
     world.ledger.away = True
@@ -351,7 +351,7 @@ def test_a_run_longer_than_expected_and_then_than_the_limit_is_told_once_each():
         ),
     ],
 )
-def test_the_next_start_knows_of_maintenance_misses_and_retries(progress, following):
+def test_next_start_knows_of_maintenance_misses_and_retries(progress, following):
     now = utc("2026-11-01 01:40")
     assert next_start(plan(), progress, USUAL, now) == utc(following)
 

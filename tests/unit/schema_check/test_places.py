@@ -51,7 +51,7 @@ def columns(*names, **types):
     ],
 )
 @pytest.mark.parametrize("told", [True, False], ids=["catalog", "registry"])
-def test_a_name_that_another_column_has_taken_is_refused(then, now, told):
+def test_name_that_another_column_has_taken_is_refused(then, now, told):
     found = harm(then, now, told=told, schema_id=9, later=True)
     assert ("title", Change.RENAMED) in found
     assert "sink-runner schema accept one" in found["title", Change.RENAMED].text

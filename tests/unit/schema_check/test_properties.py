@@ -129,7 +129,7 @@ def message(schema, after):
 
 @settings(max_examples=400)
 @given(evolution=evolutions(), told=st.booleans(), data=st.data())
-def test_what_passes_is_read_as_the_mapping_was_planned(evolution, told, data):
+def test_what_passes_is_read_as_mapping_was_planned(evolution, told, data):
     then, now = evolution
     passes = not compare(then, now, told=told)
     event("passes" if passes else "is refused")

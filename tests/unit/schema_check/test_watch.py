@@ -77,7 +77,7 @@ class TestStart:
         scene.table = row(**COLUMNS)
         again.start()
 
-    def test_a_wider_type_is_what_the_next_is_compared_with(self, scene):
+    def test_wider_type_is_what_next_is_compared_with(self, scene):
         scene.table = row(**COLUMNS | {"title": "text"})
         scene.another().start()
         scene.table = row(**COLUMNS)
@@ -212,7 +212,7 @@ class TestTheTableIsAsItWas:
         decoded = scene.decoder().decode(scene.event(2, id=2, amount=2))
         assert decoded.after == (2, ABSENT, 2)
 
-    def test_it_is_not_what_the_next_is_compared_with(self, scene):
+    def test_it_is_not_what_next_is_compared_with(self, scene):
         scene.decoder().decode(scene.event(2, id=2, amount=2))
         assert [*scene.memory.kept["one"].row.columns] == [*COLUMNS]
 
@@ -247,7 +247,7 @@ class TestTheTableIsAsItWas:
 
 
 class TestAccepted:
-    def test_a_schema_that_a_person_accepted_meanwhile_is_read(self, scene):
+    def test_schema_that_person_accepted_meanwhile_is_read(self, scene):
         scene.table = row(**GONE)
         with pytest.raises(SchemaError):
             scene.watch.schema(2)
@@ -291,7 +291,7 @@ class TestAccepted:
         with pytest.raises(SchemaError, match=r"title.*gone"):
             scene.another().start()
 
-    def test_nor_does_a_start_that_a_person_was_faster_than(self, scene):
+    def test_nor_does_start_that_person_was_faster_than(self, scene):
         scene.table = row(**COLUMNS | {"amount": "numeric(30)"})
         scene.memory.kept["one"] = Contract(row=row(**COLUMNS | {"amount": "numeric(20)"}))
         watch, load = scene.another(), scene.memory.load

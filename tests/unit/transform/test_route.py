@@ -110,7 +110,7 @@ class TestFilterResults:
     def test_retire_takes_the_row_away(self, sink: Harness) -> None:
         assert sink.send(update(ROW, result="REMOVE")).leaves == [(("1",), Delete())]
 
-    def test_retire_under_a_new_key_takes_the_old_one_away(self, sink: Harness) -> None:
+    def test_retire_under_new_key_takes_old_one_away(self, sink: Harness) -> None:
         changed = update(ROW, id="2", result="REMOVE")
         assert sink.send(changed).leaves == [(("1",), Delete())]
 
@@ -138,13 +138,13 @@ class TestFilterResults:
 
 
 class TestKeys:
-    def test_a_new_key_is_a_departure_and_a_row(self, make: Make) -> None:
+    def test_new_key_is_departure_and_row(self, make: Make) -> None:
         key_change = 'on_key_change=SetColumns({"name": "x"}),'
         sink = make(declared="conflict=source_wins(), needs_before_image=True, " + key_change)
         left, written = sink.changes(update(ROW, id="2"))
         assert (left.key, left.action, written.key) == (("1",), SetColumns({"name": "x"}), ("2",))
 
-    def test_without_a_rule_of_its_own_it_is_a_retirement(self, make: Make) -> None:
+    def test_without_rule_of_its_own_it_is_retirement(self, make: Make) -> None:
         sink = make(declared="conflict=source_wins(), needs_before_image=True, on_remove=Ignore(),")
         left, _ = sink.changes(update(ROW, id="2"))
         assert type(left.action).__name__ == "Ignore"
@@ -162,7 +162,7 @@ class TestKeys:
         batch = make().apply(delete(**ROW | {"id": None}))
         assert (batch.changes, batch.dead_letters) == ([], [])
 
-    def test_a_delete_that_does_not_carry_the_key_is_a_fault(self, make: Make) -> None:
+    def test_delete_that_does_not_carry_key_is_fault(self, make: Make) -> None:
         sink = make()
         error = refused(sink.send(Sample("d", None, {"name": "Anna"})))
         assert str(error).startswith("key column 'id' is not in the event: give the source table")
@@ -208,7 +208,7 @@ class TestMerge:
         ],
         ids=["create", "re-entry", "key change"],
     )
-    def test_a_row_that_is_new_to_the_target_is_whole(self, sink: Harness, sample: Sample) -> None:
+    def test_row_that_is_new_to_target_is_whole(self, sink: Harness, sample: Sample) -> None:
         assert [w.keep for w in sink.changes(sample) if isinstance(w, Write)] == [0]
 
     def test_a_row_that_was_read_is_whole_and_says_so(self, sink: Harness) -> None:
@@ -324,7 +324,7 @@ class TestMasks:
     @pytest.mark.parametrize(
         "carried", ["event.row['name']", "f'of {event.row[\"name\"]}'", "event.before['name']"]
     )
-    def test_a_step_may_not_carry_a_masked_value_elsewhere(
+    def test_step_may_not_carry_masked_value_elsewhere(
         self, make: Make, policies: Path, carried: str
     ) -> None:
         hook = f"\n@hookimpl\ndef sink_map(event, row):\n    return row | {{'city': {carried}}}\n"
@@ -368,9 +368,7 @@ class TestMasks:
         assert sink.send(create(**ROW | {"name": "Asha"})).row["at"] == "Asha is away"
         assert sink.send(create(**ROW | {"name": "****-****-1234"})).row["name"]
 
-    def test_a_row_that_lacks_a_value_goes_through_the_hooks_too(
-        self, make: Make, policies: Path
-    ) -> None:
+    def test_row_that_lacks_value_goes_through_hooks_too(self, make: Make, policies: Path) -> None:
         hooks = "\n@hookimpl\ndef sink_map(event, row):\n    return row | {'at': 'mapped'}\n"
         sink = make(hooks + self.mask("{'city': 'x'}"), policies=policies)
         (write,) = sink.changes(create(id="1", name=SECRET, at="5"))
@@ -443,7 +441,7 @@ class TestLookups:
         assert [c.values[1] for c in batch.changes] == ["A", "B", "C"]
         assert [dead_letter.message.offset for dead_letter in batch.dead_letters] == [2, 4]
 
-    def test_a_database_that_does_not_answer_is_nobodys_fault(self, make: Make) -> None:
+    def test_database_that_does_not_answer_is_nobodys_fault(self, make: Make) -> None:
         def resolve(_column: str, _values: set[Any]) -> dict[Any, Any]:
             raise RetriableError("not now")
 

@@ -94,13 +94,13 @@ class TestSteps:
         made = plan(target(Column("a", convert=lambda day: day.year)), a=Kind.DATE)
         assert [both(made, value) for value in ("2026-01-15Z", None)] == ["2026", None]
 
-    def test_the_default_comes_after_convert_and_is_not_converted(self) -> None:
+    def test_default_comes_after_convert_and_is_not_converted(self) -> None:
         made = plan(target(Column("a", convert=lambda _: None, default="d")))
         assert both(made, "x") == "d"
         made = plan(target(Column("a", convert=str.upper, default="d")))
         assert both(made, None) == "d"
 
-    def test_the_mask_comes_after_the_default_and_before_the_cut(self) -> None:
+    def test_mask_comes_after_default_and_before_cut(self) -> None:
         column = Column("a", default="secret", max_length=4)
         made = plan(target(column, mask=lambda text: f"<{text}>" if text else None))
         assert both(made, None) == "<sec"
@@ -121,7 +121,7 @@ class TestSteps:
         with pytest.raises(EventError, match="'a'"):
             made.flat(("x",))
 
-    def test_a_lookup_takes_the_converted_value_as_it_is(self) -> None:
+    def test_lookup_takes_converted_value_as_it_is(self) -> None:
         column = Column("a", convert=str.lower, default="d", lookup=Lookup("%s", "n"))
         made = plan(target(column, "integer"))
         assert [both(made, value) for value in ("X", None)] == ["x", "d"]
@@ -222,7 +222,7 @@ class TestTypes:
             with pytest.raises(ValueRefusedError, match=r"column 'a': .*(whole|boolean|float)"):
                 function((value,))
 
-    def test_a_form_that_debezium_should_not_use_is_refused(self) -> None:
+    def test_form_that_debezium_should_not_use_is_refused(self) -> None:
         for type_ in ("text", "integer"):
             with pytest.raises(DecodeError):
                 plan(target(Column("a"), type_), a=Kind.OPAQUE).flat((5,))

@@ -84,7 +84,7 @@ class TestColumns:
         assert outcome(plan(SCORE, NUMERIC, "numeric"), value) == found
 
     @pytest.mark.parametrize("value", [math.nan, 1.5, -0.1])
-    def test_a_double_that_is_no_number_breaks_a_bound(self, value: float) -> None:
+    def test_double_that_is_no_number_breaks_bound(self, value: float) -> None:
         assert isinstance(outcome(plan(SCORE, (Kind.DOUBLE, None)), value), tuple)
 
     @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ class TestColumns:
         made = plan(Column("a", first_of("a", "b"), maximum=1), NUMERIC)
         assert [outcome(made, *row) for row in (("1", "9"), (None, "9"))] == ["1", ("maximum", "a")]
 
-    def test_a_column_that_the_event_lacks_is_not_judged(self) -> None:
+    def test_column_that_event_lacks_is_not_judged(self) -> None:
         made = plan(Column("a", maximum=1, required=True), NUMERIC)
         assert came_to(made.partial, ABSENT) is ABSENT
 
@@ -151,7 +151,7 @@ class TestColumns:
         made = plan(column, (Kind.TIMESTAMP, None), "timestamp")
         assert made.flat(("infinity",)) == ("infinity",)
 
-    def test_what_a_plugin_makes_of_it_is_checked_again(self) -> None:
+    def test_what_plugin_makes_of_it_is_checked_again(self) -> None:
         made = plan(SCORE, NUMERIC)
         assert came_to(made.finish, Decimal(2)) == ("maximum", "a")
         assert came_to(made.partial_finish, Decimal(2)) == ("maximum", "a")
@@ -245,7 +245,7 @@ class TestRows:
             with pytest.raises(QualityError, match="'a not before b'"):
                 check()
 
-    def test_a_rule_that_fails_is_the_mapping_s_fault_and_named(self) -> None:
+    def test_rule_that_fails_is_mapping_fault_and_named(self) -> None:
         with pytest.raises(StepError, match="rule 'odd' of plugin 'mapping' raised KeyError") as e:
             check_row([Rule("odd", lambda row: row[SECRET], ("a",))], self.row(a=1))
         assert SECRET not in text_of(e.value)
@@ -302,13 +302,13 @@ class TestInTheChain:
 
         return build
 
-    def test_a_row_that_breaks_a_rule_is_not_written(self, make: Callable) -> None:
+    def test_row_that_breaks_rule_is_not_written(self, make: Callable) -> None:
         sink = make(declared=FULL)
         broken = sink.send(create(**ANNA | {"score": 0}))
         assert (broken.rows, broken.leaves, broken.rule) == ([], [], "full")
         assert sink.send(create(**ANNA)).rule is None
 
-    def test_a_row_that_the_filter_refuses_may_break_it(self, make: Callable) -> None:
+    def test_row_that_filter_refuses_may_break_it(self, make: Callable) -> None:
         sink = make(ONLY_OPEN, FULL)
         bad = ANNA | {"score": 0}
         assert sink.send(create(**bad | {"state": "DROP"})).error is None
@@ -321,13 +321,13 @@ class TestInTheChain:
         assert sink.send(delete(**gone)).leaves == [(("1",), Delete())]
         assert sink.send(delete(**gone | {"id": None})).error is None
 
-    def test_a_row_that_was_bad_before_can_be_mended(self, make: Callable) -> None:
+    def test_row_that_was_bad_before_can_be_mended(self, make: Callable) -> None:
         sink = make(declared=MERGED)
         mended = sink.send(update(ANNA | {"score": -1, "at": None}, score=2, at="6"))
         assert mended.row["score"] == "2"
         assert sink.send(update(ANNA, score=-1)).rule == "minimum"
 
-    def test_the_default_of_the_row_before_is_not_counted(self, make: Callable) -> None:
+    def test_default_of_row_before_is_not_counted(self, make: Callable) -> None:
         sink = make(declared=MERGED)
         assert sink.send(update(ANNA | {"score": None}, score=2, at="6")).defaults == ()
 
@@ -343,7 +343,7 @@ class TestInTheChain:
         wrong = create(**ANNA | {"score": None, "at": None})
         assert sink.apply(wrong, create(**ANNA)).defaults == []
 
-    def test_that_of_an_event_which_changes_nothing_is_not(self, make: Callable) -> None:
+    def test_that_of_event_which_changes_nothing_is_not(self, make: Callable) -> None:
         sink = make(declared=MERGED)
         same = ANNA | {"score": None}
         assert sink.apply(update(same, at="6")).defaults == []

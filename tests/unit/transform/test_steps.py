@@ -116,7 +116,7 @@ class TestAnswers:
             chain(plugin(sink_filter)).filter(None)
 
     @pytest.mark.parametrize("answer", [None, True, [("a", 1)], "row"])
-    def test_a_map_gives_a_row_or_it_is_at_fault(self, answer: Any) -> None:
+    def test_map_gives_row_or_it_is_at_fault(self, answer: Any) -> None:
         def sink_map(event: Any, row: dict) -> Any:
             return answer
 
@@ -143,7 +143,7 @@ class TestFaults:
         assert str(caught.value) == f"sink_map of plugin 'p0' raised {kind.__name__}"
 
     @pytest.mark.parametrize("row", [{"at": 2**62}, {"file": "nowhere"}], ids=str)
-    def test_an_os_error_may_be_the_row_s_own(self, row: Any) -> None:
+    def test_os_error_may_be_row_own(self, row: Any) -> None:
         def sink_map(event: Any, row: Any) -> Any:
             return (
                 datetime.fromtimestamp(row["at"], UTC)

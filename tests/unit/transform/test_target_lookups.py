@@ -61,7 +61,7 @@ class TestWaves:
         changes = [Removal(("x",), Delete(), 1, one), change(("y",), one)]
         assert waves(changes, [0]) == [changes]
 
-    def test_events_without_a_key_follow_their_target_key_only(self) -> None:
+    def test_events_without_key_follow_their_target_key_only(self) -> None:
         one, two = self.messages(None, None)
         changes = [change(("x",), one), change(("y",), two)]
         assert waves(changes, [0]) == [changes]

@@ -126,7 +126,7 @@ def test_a_deletion_stands_for_all_that_came_before_it_in_its_round() -> None:
     assert (only.writes, list(only.removals)) == ({}, [(1,)])
 
 
-def test_a_row_after_its_deletion_waits_for_the_next_round() -> None:
+def test_row_after_its_deletion_waits_for_next_round() -> None:
     first, second = split_waves([Removal((1,), Delete(), (7, 0), None), write(2)], None)
     assert (list(first.removals), list(second.writes)) == ([(1,)], [(1,)])
 

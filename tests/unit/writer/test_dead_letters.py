@@ -65,7 +65,7 @@ class TestEncryption:
         with pytest.raises(ConfigError, match="32 bytes"):
             Encryptor(b"k" * length, "one")
 
-    def test_a_fingerprint_tells_rows_apart_and_needs_the_key(self) -> None:
+    def test_fingerprint_tells_rows_apart_and_needs_key(self) -> None:
         assert (
             ENCRYPTOR.fingerprint(b"a")
             == ENCRYPTOR.fingerprint(b"a")
@@ -102,7 +102,7 @@ def raised(value: str, how: str) -> BaseException:
     st.text("abcdefghijklmnopqrstuvwxyz\n\"'\\{}\u0905", min_size=12, max_size=30),
     st.sampled_from(["step", "value"]),
 )
-def test_no_value_is_in_clear_in_a_dead_letter(value: str, how: str) -> None:
+def test_no_value_is_in_clear_in_dead_letter(value: str, how: str) -> None:
     row = dead_letter_of(raised(value, how))
     assert not [part for part in row if isinstance(part, str) and value in part]
     assert not [p for p in row if isinstance(p, bytes) and value.encode() in p]
@@ -119,7 +119,7 @@ def test_the_trace_tells_the_whole_chain() -> None:
     assert "secret" not in "".join(trace)
 
 
-def test_the_text_of_a_plugin_s_own_error_is_not_kept() -> None:
+def test_text_of_plugin_own_error_is_not_kept() -> None:
     """An author may write anything into an EventError, a row's value too."""
     row = dead_letter_of(from_a_plugin(EventError("number 012345678901 is odd")))
     assert row[7] == "a plugin raised sink_runner.errors.EventError at <string>:1:<module>"
@@ -151,6 +151,6 @@ def test_what_only_waits_is_deferred(error: EventError, status: str) -> None:
     assert DeadLetters("m", "1", ENCRYPTOR)._row(DeadLetter(MESSAGE, error))[-1] == status
 
 
-def test_a_row_of_a_batch_is_of_no_partition() -> None:
+def test_row_of_batch_is_of_no_partition() -> None:
     dead_letter = DeadLetter(MESSAGE._replace(partition=ROWS), EventError("why"))
     assert DeadLetters("m", "1", ENCRYPTOR)._row(dead_letter)[2] is None

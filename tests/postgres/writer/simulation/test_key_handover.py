@@ -271,7 +271,7 @@ TYPES = {"code": "text", "id": "integer", "v": "integer", "at": "timestamp"}
 
 @pytest.mark.parametrize("partitions", [1, 2, 5])
 @pytest.mark.parametrize("name", ["source", "newest", "newest-own-clocks"])
-def test_candidate_ends_with_the_row_that_has_its_key(
+def test_candidate_ends_with_row_that_has_its_key(
     written: Callable[..., Any], name: str, partitions: int
 ) -> None:
     conflict, clock = STRATEGIES[name]
@@ -281,7 +281,7 @@ def test_candidate_ends_with_the_row_that_has_its_key(
 
 @pytest.mark.parametrize("partitions", [1, 3])
 @pytest.mark.parametrize("name", ["source", "newest"])
-def test_shared_key_ends_with_the_row_that_has_it(
+def test_shared_key_ends_with_row_that_has_it(
     written: Callable[..., Any], name: str, partitions: int
 ) -> None:
     """The source has no constraint that says so, but each transaction leaves the key to one row."""
@@ -354,7 +354,7 @@ def test_every_order_of_partitions_ends_alike(
 @pytest.mark.parametrize("tie", [Tie.SOURCE, Tie.TARGET])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("name", ["newest", "merge"])
-def test_contested_key_ends_with_the_row_that_has_it(
+def test_contested_key_ends_with_row_that_has_it(
     written: Callable[..., Any], name: str, scenario: str, tie: Tie, *, together: bool
 ) -> None:
     """Where a departure marks the row; the checks of the start refuse that it deletes it."""
