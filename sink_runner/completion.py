@@ -1,20 +1,32 @@
-"""The option `--completion`, for the parser of any program."""
+"""The option ``--completion``, for the command line of any program."""
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
+
+import click
+from click.shell_completion import get_completion_class
 
 SHELLS = ("bash", "zsh", "fish")
 
 
-class Completion(argparse.Action):
-    """print the completion script of a shell, and end"""
+def _print_script(ctx: click.Context, _: click.Parameter, shell: Any) -> None:
+    if not shell or ctx.resilient_parsing:
+        return
+    found = get_completion_class(shell)
+    assert found is not None
+    program = ctx.info_name or ""
+    # The variable that click's `main` looks for.
+    variable = f"_{program.replace('-', '_')}_COMPLETE".upper()
+    click.echo(found(ctx.command, {}, program, variable).source())
+    ctx.exit()
 
-    def __call__(
-        self, parser: argparse.ArgumentParser, _: Any, values: Any, __: Any = None
-    ) -> None:
-        import shtab  # noqa: PLC0415 - no other command needs it
 
-        print(shtab.complete(parser, values))
-        parser.exit()
+completion_option = click.option(
+    "--completion",
+    type=click.Choice(SHELLS),
+    is_eager=True,
+    expose_value=False,
+    callback=_print_script,
+    help="Print the completion script of a shell, and exit.",
+)

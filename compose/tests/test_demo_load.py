@@ -1,13 +1,13 @@
 """The command that loads the demo data, on a real server."""
 
-import argparse
 import re
 
+import click
 import psycopg
 import pytest
 
 from sink_stack import demo
-from sink_stack.demo import command
+from sink_stack.demo import actions
 from sink_stack.testing_postgres import DATABASES, Postgres
 
 
@@ -35,10 +35,7 @@ def content(dsn: str) -> dict[str, str]:
 
 
 def run(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    demo.register(parser.add_subparsers())
-    args = parser.parse_args(["demo", *words])
-    return int(args.run(args))
+    return int(demo.demo.main(words, standalone_mode=False))
 
 
 @pytest.mark.postgres
@@ -123,7 +120,7 @@ def test_command_says_what_is_missing_from_environment(
 ) -> None:
     monkeypatch.delenv("STACK_SMART_CITIZEN_ADMIN_DSN", raising=False)
     monkeypatch.setenv("STACK_SMART_WAREHOUSE_ADMIN_DSN", "postgresql://127.0.0.1:1/none")
-    assert run("status") == command.EX_CONFIG
+    assert run("status") == actions.EX_CONFIG
     assert "STACK_SMART_CITIZEN_ADMIN_DSN must be set" in capsys.readouterr().err
 
 
@@ -132,6 +129,5 @@ def test_command_says_what_is_missing_from_environment(
     [("--families", "0"), ("--families", "many"), ("--as-of", "noon"), ("--scale", "huge")],
 )
 def test_the_command_refuses_what_it_cannot_mean(words: tuple[str, str]) -> None:
-    with pytest.raises(SystemExit) as told:
+    with pytest.raises(click.UsageError):
         run("load", *words)
-    assert told.value.code == 2

@@ -3,23 +3,19 @@
 import ast
 import enum
 import inspect
-import io
 import json
-import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
+import click
 from reference_text import ROOT, docstring_after, page, prose, table
-from sink_stack.cli import main as sink_stack_main
+from sink_stack.cli import program as sink_stack_program
 
 from sink_runner import hookspecs, plugin
-from sink_runner.cli import main as sink_runner_main
+from sink_runner.cli.program import program as sink_runner_program
 
 # -- settings and commands ------------------------------------------------------------------------
 
@@ -62,26 +58,27 @@ def settings_page() -> str:
     )
 
 
-PROGRAMS: Mapping[str, Callable[[list[str]], object]] = {
-    "sink-runner": sink_runner_main,
-    "sink-stack": sink_stack_main,
+PROGRAMS: Mapping[str, click.Group] = {
+    "sink-runner": sink_runner_program,
+    "sink-stack": sink_stack_program,
 }
-_SUBCOMMAND = re.compile(r"^ {4}([a-z][a-z-]*)(?: {2}.*)?$", re.MULTILINE)
 
 
 def commands() -> dict[str, str]:
     """Return the help text of each command of both programs, after that of its group."""
-    with patch.dict(os.environ, {"COLUMNS": "80"}):
-        return {name: text for program in PROGRAMS for name, text in _commands(program)}
+    return {name: text for program in PROGRAMS.items() for name, text in _commands(*program)}
 
 
-def _commands(program: str, *words: str) -> Iterator[tuple[str, str]]:
-    printed = io.StringIO()
-    with redirect_stdout(printed), suppress(SystemExit):
-        PROGRAMS[program]([*words, "--help"])
-    yield " ".join((program, *words)), printed.getvalue()
-    for word in _SUBCOMMAND.findall(printed.getvalue()):
-        yield from _commands(program, *words, word)
+def _commands(
+    word: str, command: click.Command, parent: click.Context | None = None
+) -> Iterator[tuple[str, str]]:
+    ctx = click.Context(command, parent, info_name=word, terminal_width=80)
+    yield ctx.command_path, f"{command.get_help(ctx)}\n"
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(ctx):
+            found = command.get_command(ctx, inner)
+            assert found is not None
+            yield from _commands(inner, found, ctx)
 
 
 def commands_page() -> str:

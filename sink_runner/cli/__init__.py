@@ -1,4 +1,9 @@
-"""The command line: `program` finds and runs the commands, each in a module named after it."""
+"""The command line.
+
+`program` finds the commands and runs one.  Each is a module named after it that is imported when
+the command is called.  `command`, `arguments`, `configuration`, `database` and `tables` hold what
+they share.
+"""
 
 from .program import main
 

@@ -1,19 +1,27 @@
-"""What a person gives on the command line, checked before anything is asked with it."""
+"""Options that several commands have, and the checks of their values."""
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import math
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any, TypeVar
 
-_MOST_NAME = 100
-"""Characters of a name in the audit log and in conflicts."""
-_LAST = 2**63 - 1
-"""A bigint's."""
+import click
+
+from .command import remember
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MAX_NAME_LENGTH = 100
+"""Of a name in the audit log and in conflicts."""
+_MAX_BIGINT = 2**63 - 1
 
 
 def user_name() -> str:
-    """Who calls; a container may have no name for its user."""
+    """Return the user's name; a container may have none for its user."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -21,30 +29,83 @@ def user_name() -> str:
 
 
 def person(text: str) -> str:
-    """A name to write something down under: whole, or the trace would lead to somebody else."""
-    if not text.strip() or len(text) > _MOST_NAME:
-        raise argparse.ArgumentTypeError(f"a name has 1 to {_MOST_NAME} characters")
+    """Return the name that an action is recorded under; a shortened one would mislead."""
+    if not text.strip() or len(text) > _MAX_NAME_LENGTH:
+        raise click.BadParameter(f"a name has 1 to {_MAX_NAME_LENGTH} characters")
     return text
 
 
-def add_person(parser: argparse.ArgumentParser, told: str) -> None:
-    """``--as USER``: under whose name it is done."""
-    parser.add_argument(
-        "--as", dest="user", metavar="USER", type=person, default=user_name(), help=told
-    )
-
-
-def number(text: str) -> int:
-    """How many to show, or a row's own number: what PostgreSQL can count to."""
-    found = int(text)
-    if not 1 <= found <= _LAST:
-        raise argparse.ArgumentTypeError(f"{text} is not from 1 to {_LAST}")
-    return found
+def number(text: str | int) -> int:
+    """Return a number of rows, or of one row, that fits PostgreSQL's bigint."""
+    if not str(text).isdecimal() or not 1 <= int(text) <= _MAX_BIGINT:
+        raise click.BadParameter(f"expected a number from 1 to {_MAX_BIGINT}, got {text!r}")
+    return int(text)
 
 
 def seconds(text: str) -> float:
-    """How long to wait; what is no number would never be over."""
-    found = float(text)
+    """Return a time to wait; NaN and infinity would never be over."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
     if not math.isfinite(found) or found < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time to wait, in seconds")
+        raise click.BadParameter(f"expected a non-negative number of seconds, got {text!r}")
     return found
+
+
+def day(text: str) -> date:
+    """Return a day of ISO 8601."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"expected a date such as 2026-01-31, got {text!r}") from None
+
+
+def moment(text: str) -> datetime:
+    """Return a time of ISO 8601, in UTC, which it is in if it names no zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"expected a time such as 2026-01-31T12:00, got {text!r}"
+        ) from None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+flag = partial(click.option, is_flag=True)
+json_option = flag("--json", "as_json", help="Print JSON.")
+database_option = click.option("--database", metavar="NAME", help="Only this database.")
+
+
+def most_option(default: int) -> Callable[[F], F]:
+    return click.option("--most", type=number, default=default, metavar="N", help="At most N.")
+
+
+def user_option(text: str) -> Callable[[F], F]:
+    """``--as USER``: under whose name the command acts."""
+    return click.option(
+        "--as",
+        "user",
+        metavar="USER",
+        type=person,
+        default=user_name,
+        show_default="$USER",
+        help=text,
+    )
+
+
+def plugin_options(command: F) -> F:
+    """``--only`` and ``--without``, which `read_plugins` obeys."""
+    for name, text in (
+        ("--without", "Turn these plugins off, whatever else turns them on."),
+        ("--only", "Turn on these plugins and no others; name global ones, too."),
+    ):
+        command = click.option(
+            name,
+            metavar="NAME[,NAME]",
+            multiple=True,
+            expose_value=False,
+            callback=remember,
+            help=text,
+        )(command)
+    return command

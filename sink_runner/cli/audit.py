@@ -2,78 +2,60 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import click
 from rich.table import Table
 from rich.text import Text
 
-from .arguments import number
-from .command import OK, Subparsers, add_command, read_config
+from ..postgres.migrations import has_tables
+from ..writer.audit import Entry, read_audit
+from .arguments import day, json_option, most_option
+from .command import OK, Command
+from .configuration import read_config
+from .database import database_session
 from .tables import print_table
 
-if TYPE_CHECKING:
-    from ..writer.audit import Entry
 
-TEACHING = """\
-A line stands for a batch: from which offsets, how many rows, which columns the policies of which
-version masked.  A batch of few rows names their keys; personal ones are fingerprints.  Of a run of
-`sink-runner batch` a line has the run's number and, for many rows, from which key of the source to
-which they were read (source_keys); rows of which that would not tell are named one by one.
+@click.command(cls=Command)
+@click.option("--mapping", metavar="NAME", help="Only this mapping.")
+@click.option("--since", type=day, metavar="DATE", help="On this day, UTC, or later.")
+@most_option(50)
+@json_option
+def audit(*, mapping: str | None, since: date | None, most: int, as_json: bool) -> int:
+    """Show what was written, and which policies masked it.
 
-Or it stands for what somebody did with at most 100 dead letters, each named: read_masked,
-read_clear, replay, discard.  The log holds no value of a row.
+    An entry describes one batch: its offsets, how many rows, which columns were masked, by which
+    version of the policies. A batch of few rows names their keys; personal keys are fingerprints.
+    An entry of `sink-runner batch` has the number of the run. If it wrote many rows, it has the
+    range of keys that were read from the source (source_keys), and names the rows outside of it.
 
-It is in sink.audit_log of each target database, which the runner adds to and does not change.
+    Or it says what a person did with up to 100 dead letters: read_masked, read_clear, replay or
+    discard. The log holds no value of a row.
 
-examples:
-  sink-runner audit
-  sink-runner audit --mapping golden-records --since 2026-01-31
-  sink-runner audit --json --most 1000
-"""
+    The entries are in sink.audit_log of each target database. The runner adds to it and changes
+    nothing.
 
-
-def register(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers, "audit", summary="show what was written, by which policies", teaching=TEACHING
-    )
-    parser.add_argument("--mapping", metavar="NAME", help="of this mapping (default: all)")
-    parser.add_argument(
-        "--since", type=date.fromisoformat, metavar="DATE", help="of this day, UTC, and later"
-    )
-    parser.add_argument("--most", type=number, default=50, metavar="N", help="the last N (50)")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    entries = _entries(args)
-    if args.json:
+    examples:
+      sink-runner audit
+      sink-runner audit --mapping golden-records --since 2026-01-31
+      sink-runner audit --json --most 1000
+    """
+    found: list[Entry] = []
+    config = read_config().config()
+    for name in config.databases:
+        with database_session(config, name, "sink-runner audit") as connection:
+            if has_tables(connection):
+                found += read_audit(connection, mapping=mapping, since=since, most=most)
+    entries = sorted(found, key=lambda entry: entry.at, reverse=True)[:most]
+    if as_json:
         print(json.dumps([asdict(one) | {"at": one.at.isoformat()} for one in entries], indent=2))
     else:
         print_table(_table(entries))
     return OK
-
-
-def _entries(args: argparse.Namespace) -> list[Entry]:
-    """The latest of all databases that have a log, the newest first."""
-    # PostgreSQL's driver is not loaded by the commands that need none.
-    from ..postgres.migrations import has_tables  # noqa: PLC0415
-    from ..writer.audit import read_audit  # noqa: PLC0415
-    from .database import asking  # noqa: PLC0415
-
-    found: list[Entry] = []
-    config = read_config(args).config()
-    for name in config.databases:
-        with asking(config, name, "sink-runner audit") as connection:
-            if has_tables(connection):
-                found += read_audit(
-                    connection, mapping=args.mapping, since=args.since, most=args.most
-                )
-    return sorted(found, key=lambda one: one.at, reverse=True)[: args.most]
 
 
 def _table(entries: list[Entry]) -> Table:

@@ -1,136 +1,99 @@
-"""``sink-runner batch``: carry a source table into its target, all of it or what changed."""
+"""``sink-runner batch``: copy a source table to its target, all of it or what changed."""
 
 from __future__ import annotations
 
-import argparse
-from datetime import UTC, datetime
+from datetime import datetime
+
+import click
 
 from .. import log
-from ..config import ConfigFile
-from ..config.reader import hint
+from ..batch import session
 from ..errors import ConfigError
-from ..loading import discovery
 from ..loading.quarantine import require_usable
-from .command import FAILURE, OK, Subparsers, add_command, read_config, read_plugins
-
-TEACHING = """\
-Reads the table itself, not Kafka, and sends each row through the very chain that its events
-take: filter, map, look up, mask, resolve, write.  It may run while the runner does: the newer of
-two rows stays, whichever way it came.  Without an option it reads what was written since the last
-run, however late it was committed; the first run reads all.  One run at a time writes a target
-table; a second one says who it is and exits with 75.
-
-A row that can't be carried is kept as a dead letter and the run goes on.  SIGTERM and Ctrl-C
-finish the rows at hand; the next run goes on from there.  The exit code is 1 if more rows failed
-than --tolerate allows, if the counts do not add up, if rows were written and none of them could be
-compared with the source, or if the run was stopped before its end.
-
-examples:
-  sink-runner batch golden-records                  what has changed since the last run
-  sink-runner batch golden-records --full           all rows; what is gone leaves the target
-  sink-runner batch golden-records --full --dry-run what that would do, and nothing else
-  sink-runner batch golden-records --since 2026-03-01 --until 2026-03-02T12:00
-                                                    the rows of a time: while capture is down, or
-                                                    to mend what went wrong then
-  sink-runner batch citizens --wait --tolerate 10   when its turn comes; ten bad rows are no fault
-"""
+from .arguments import flag, json_option, moment
+from .command import FAILURE, OK, Command
+from .configuration import find_plugin, read_config, read_plugins
 
 
-def register(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers,
-        "batch",
-        summary="carry a source table into its target, all of it or what has changed",
-        teaching=TEACHING,
-    )
-    parser.add_argument("name", metavar="NAME", help="the mapping, as `sink-runner plugins` has it")
-    _add_rows(parser)
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="do all of it, but roll every transaction back; says what would be written, retired "
-        "and failed",
-    )
-    parser.add_argument(
-        "--wait",
-        action="store_true",
-        help="wait while another run writes the target table, instead of exiting with 75",
-    )
-    parser.add_argument(
-        "--tolerate",
-        metavar="N",
-        type=_count,
-        default=0,
-        help="so many rows may fail before the exit code is 1 (default: 0)",
-    )
-    parser.add_argument("--json", action="store_true", help="the report, for programs")
-    parser.set_defaults(run=run)
+@click.command(cls=Command)
+@click.argument("name")
+@flag("--full", help="Read every row, and remove from the target what the source has not.")
+@click.option(
+    "--since",
+    metavar="T",
+    type=moment,
+    help="Read rows from this time on: the time that the mapping compares versions by, or "
+    "updated_at, or created_at. ISO 8601, UTC if it has no zone.",
+)
+@click.option("--until", metavar="T", type=moment, help="Read rows before this time.")
+@flag(
+    "--dry-run",
+    help="Do all of it, but roll every transaction back; print what would be written, removed and "
+    "failed.",
+)
+@flag("--wait", help="Wait while another run writes the target table; otherwise exit with 75.")
+@click.option(
+    "--tolerate",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Rows that may fail before the exit code is 1.",
+)
+@json_option
+def batch(
+    *,
+    name: str,
+    full: bool,
+    since: datetime | None,
+    until: datetime | None,
+    dry_run: bool,
+    wait: bool,
+    tolerate: int,
+    as_json: bool,
+) -> int:
+    """Copy a source table to its target: all rows or the changed ones.
 
+    NAME is a mapping of `sink-runner plugins`. Its table is read from the database, not from Kafka,
+    and each row is filtered, mapped, looked up, masked and written as its events are. You can run
+    it while the runner runs: the newer version of a row wins, whichever way it came.
 
-def _add_rows(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--full",
-        action="store_true",
-        help="read every row, and retire from the target what is gone from the source",
-    )
-    parser.add_argument(
-        "--since",
-        metavar="T",
-        type=_time,
-        help="read the rows from this time on, by the time that the mapping compares versions by, "
-        "or updated_at, or created_at; ISO 8601, UTC if no zone is given",
-    )
-    parser.add_argument(
-        "--until", metavar="T", type=_time, help="... and before this time; retires nothing"
-    )
+    Without an option it reads what was committed since the last run; the first run reads all rows.
+    With a time range nothing is removed from the target. One run at a time writes a target table;
+    a second one names the first and exits with 75.
 
+    A row that fails is kept as a dead letter, and the run continues. SIGTERM and Ctrl-C finish the
+    rows at hand; the next run continues there. The exit code is 1 if more rows failed than
+    --tolerate allows, if the counts do not add up, if rows were written and none of them could be
+    compared with the source, or if the run was stopped.
 
-def run(args: argparse.Namespace) -> int:
-    if args.full and (args.since or args.until):
+    examples:
+      sink-runner batch golden-records                   changes since the last run
+      sink-runner batch golden-records --full            all rows
+      sink-runner batch golden-records --full --dry-run  what that would change
+      sink-runner batch golden-records --since 2026-03-01 --until 2026-03-02T12:00
+      sink-runner batch citizens --wait --tolerate 10
+    """
+    if full and (since or until):
         raise ConfigError("--full reads every row: it goes with neither --since nor --until")
-    file = read_config(args)
+    file = read_config()
     config = file.config()
-    plugins = _chosen(args, file)
+    plugins = read_plugins(file)
+    plugin = find_plugin(name, plugins)
+    if plugin.mapping is None:
+        raise ConfigError(f"plugin {name!r} is global: it has no table to read")
     log.configure(config.log)
-    # PostgreSQL and the chain are not loaded by the commands that need none of them.
-    from ..batch import session  # noqa: PLC0415
-
     options = session.Options(
-        full=args.full, since=args.since, until=args.until, dry_run=args.dry_run
+        full=full, since=_stored(since), until=_stored(until), dry_run=dry_run
     )
-    plugin = plugins[args.name]
     usable = require_usable(plugin, plugins.values())
-    report = session.run(plugin, usable, config, options, wait=args.wait)
+    report = session.run(plugin, usable, config, options, wait=wait)
     if report is None:
         return session.BUSY
-    for line in [report.json()] if args.json else report.lines():
+    for line in [report.json()] if as_json else report.lines():
         print(line)
-    return FAILURE if report.interrupted or not report.good(args.tolerate) else OK
+    return FAILURE if report.interrupted or not report.good(tolerate) else OK
 
 
-def _chosen(args: argparse.Namespace, file: ConfigFile) -> dict[str, discovery.Plugin]:
-    """The plugins that are on, the named one among them, which must have a mapping."""
-    args.only, args.without = [], []
-    plugins = read_plugins(args, file)
-    if args.name not in plugins:
-        raise ConfigError(f"plugin {args.name!r} is not installed{hint(args.name, plugins)}")
-    plugin = plugins[args.name]
-    discovery.usable([plugin])
-    if plugin.status is not discovery.Status.ON:
-        raise ConfigError(f"plugin {args.name!r} is {plugin.status}; see `sink-runner plugins`")
-    if plugin.mapping is None:
-        raise ConfigError(f"plugin {args.name!r} is global: it has no table to read")
-    return plugins
-
-
-def _time(text: str) -> datetime:
-    """A time in UTC, as the databases' columns hold it."""
-    time = datetime.fromisoformat(text)
-    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+def _stored(time: datetime | None) -> datetime | None:
+    """Return the time as the databases' columns hold it: UTC without a zone."""
+    return time and time.replace(tzinfo=None)

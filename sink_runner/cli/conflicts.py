@@ -1,202 +1,190 @@
-"""``sink-runner conflicts``: what both sides changed, for a person to look at and decide."""
+"""``sink-runner conflicts``: what both databases changed, for a person to decide."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import date
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+import click
 from rich.table import Table
 from rich.text import Text
 
-from ..config import Config
 from ..config.reader import hint
 from ..errors import ConfigError
-from .arguments import add_person, number
-from .command import (
-    FAILURE,
-    OK,
-    Subparsers,
-    add_command,
-    add_config_option,
-    chosen_databases,
-    read_config,
+from ..postgres.migrations import has_tables
+from ..writer import conflict_store
+from ..writer.conflict_store import ACTIONS, TYPES, Conflict, Connection, Wanted
+from .arguments import (
+    database_option,
+    day,
+    flag,
+    json_option,
+    most_option,
+    number,
+    user_option,
 )
+from .command import FAILURE, OK, Group
+from .configuration import chosen_databases, read_config
+from .database import database_session
 from .tables import print_table
-
-if TYPE_CHECKING:
-    from ..writer.conflict_store import Conflict, Connection
 
 T = TypeVar("T")
 
-TEACHING = """\
-timestamp_conflict  both sides changed a row, and the older change lost, or the times are a tie
-data_conflict       the same version of a row, with other values on each side
-deletion_conflict   a row was deleted that the other side keeps; always for a person
 
-Those that the mapping's rule decided are resolved from the start (--all lists them); the others
-wait for `resolve`.  Personal values are masked where they are stored, so nothing here shows them,
-and a record that would be known by a personal number has a fingerprint in its place.
+@click.group(cls=Group)
+def conflicts() -> None:
+    """List conflicts between both databases, and resolve them.
 
-A number may occur in several databases; --database says which is meant.
+      timestamp_conflict  both sides changed a row; the older change lost, or
+                          both have the same time
+      data_conflict       both sides have the same version with other values
+      deletion_conflict   a row was deleted that the other side keeps; always
+                          for a person
 
-examples:
-  sink-runner conflicts list
-  sink-runner conflicts list --all --type timestamp_conflict --since 2026-01-31 --json
-  sink-runner conflicts show 17 --database south
-  sink-runner conflicts resolve 17 --action target_wins --notes "moved abroad, record kept"
-"""
-RESOLVING = """\
-It writes down who decided what, and when, and adds a line to the audit log.  It changes no other
-row, whatever the action: what follows from the decision is done where the row belongs.
+    Those that the mapping's rule decided are resolved from the start (`list --all` shows them); the
+    others wait for `resolve`. Personal values are stored masked, and a record whose key is a
+    personal number has a fingerprint instead.
 
-  target_wins    the row of the target database is right.  In a deletion_conflict: the record
-                 stays, and nothing is left to do
-  source_wins    the row of the source database is right.  In a deletion_conflict: the record
-                 should go, and its owner removes or deactivates it; the runner has no right to
-  merged         a person has made one row of both, where it belongs
-  manual_review  not decided: it stays open, with these notes
+    A number may occur in several databases; --database says which one you mean.
 
-Numbers and e-mail addresses in the notes are hidden before they are stored.
-"""
+    examples:
+      sink-runner conflicts list
+      sink-runner conflicts list --all --type timestamp_conflict --json
+      sink-runner conflicts show 17 --database south
+      sink-runner conflicts resolve 17 --action target_wins \\
+          --notes "moved abroad, record kept"
+    """
 
 
-def register(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers,
-        "conflicts",
-        summary="list what both sides changed, and record what was decided",
-        teaching=TEACHING,
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    listing = _add(commands, "list", "the open conflicts, newest first", run_list)
-    listing.add_argument("--all", action="store_true", help="those that are resolved, too")
-    listing.add_argument("--type", metavar="TYPE", help="such as deletion_conflict")
-    listing.add_argument("--table", metavar="NAME", help="of this target table")
-    listing.add_argument(
-        "--since", type=date.fromisoformat, metavar="DATE", help="found on this day, UTC, or later"
-    )
-    listing.add_argument("--most", type=number, default=100, metavar="N", help="at most N (100)")
-    shown = _add(commands, "show", "one conflict with both sides", run_show)
-    shown.add_argument("id", type=number, metavar="ID")
-    resolving = _add(commands, "resolve", "record what was decided", run_resolve, RESOLVING)
-    resolving.add_argument("id", type=number, metavar="ID")
-    resolving.add_argument("--action", required=True, metavar="ACTION", help="see below")
-    resolving.add_argument("--notes", required=True, help="why, for those who ask later")
-    add_person(resolving, "who decides ($USER)")
-
-
-def _add(
-    commands: Any,
-    name: str,
-    text: str,
-    run: Callable[[argparse.Namespace], int],
-    teaching: str = "",
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        epilog=teaching,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_config_option(parser)
-    parser.add_argument("--database", metavar="NAME", help="in this target database (default: all)")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(run=run)
-    return parser
-
-
-def run_list(args: argparse.Namespace) -> int:
-    # PostgreSQL's driver is not loaded by the commands that need none.
-    from ..writer.conflict_store import TYPES, Wanted, find  # noqa: PLC0415
-
-    _check(args.type, TYPES, "type")
-    wanted = Wanted(args.all, args.type, args.table, args.since, args.most)
+@conflicts.command("list")
+@flag("--all", "resolved", help="List the resolved ones, too.")
+@click.option("--type", "kind", metavar="TYPE", help="Only this type, such as deletion_conflict.")
+@click.option("--table", metavar="NAME", help="Only this target table.")
+@click.option("--since", type=day, metavar="DATE", help="Found on this day, UTC, or later.")
+@most_option(100)
+@database_option
+@json_option
+def list_(
+    *,
+    resolved: bool,
+    kind: str | None,
+    table: str | None,
+    since: date | None,
+    most: int,
+    database: str | None,
+    as_json: bool,
+) -> int:
+    """List the open conflicts, newest first."""
+    _check(kind, TYPES, "type")
+    wanted = Wanted(resolved, kind, table, since, most)
     found = [
         (name, conflict)
-        for name, conflicts in _asked(args, lambda connection: find(connection, wanted))
-        for conflict in conflicts
+        for name, here in _ask(database, lambda connection: conflict_store.find(connection, wanted))
+        for conflict in here
     ]
-    if args.json:
+    if as_json:
         print(json.dumps([_record(*one) for one in found], indent=2))
     elif found:
         print_table(_table(found))
     else:
-        print("no conflicts" if args.all else "no open conflicts")
+        print("no conflicts" if resolved else "no open conflicts")
     return OK
 
 
-def run_show(args: argparse.Namespace) -> int:
-    name, conflict = _one(args)
-    if args.json:
+@conflicts.command()
+@click.argument("conflict_id", type=number, metavar="ID")
+@database_option
+@json_option
+def show(*, conflict_id: int, database: str | None, as_json: bool) -> int:
+    """Show one conflict with both sides."""
+    name, conflict = _find_one(conflict_id, database)
+    if as_json:
         print(json.dumps(_record(name, conflict), indent=2))
     else:
         print_table(_sides(name, conflict))
     return OK
 
 
-def run_resolve(args: argparse.Namespace) -> int:
-    from ..writer.conflict_store import ACTIONS, resolve  # noqa: PLC0415
+@conflicts.command()
+@click.argument("conflict_id", type=number, metavar="ID")
+@click.option("--action", required=True, metavar="ACTION", help="One of those below.")
+@click.option("--notes", required=True, help="Why, for those who ask later.")
+@user_option("Who decides.")
+@database_option
+@json_option
+def resolve(
+    *,
+    conflict_id: int,
+    action: str,
+    notes: str,
+    user: str,
+    database: str | None,
+    as_json: bool,
+) -> int:
+    """Record what was decided about a conflict.
 
-    _check(args.action, ACTIONS, "action")
-    if not args.notes.strip():
-        raise ConfigError("--notes is empty")
-    name, conflict = _one(args)
-    args.database = name
-    given = {"action": args.action, "notes": args.notes, "user": args.user}
-    ((_, done),) = _asked(args, lambda connection: resolve(connection, name, conflict.id, **given))
-    if args.json:
-        result = {"database": name, "id": conflict.id, "action": args.action, "done": done}
-        print(json.dumps(result))
+    It records who decided what, and when, and adds an entry to the audit log. It changes no other
+    row: what follows from the decision is done by the owner of the row.
+
+      target_wins    the row of the target database is right; a deleted record
+                     stays there
+      source_wins    the row of the source database is right; a deleted record
+                     should go, and its owner removes or deactivates it
+      merged         a person has made one row of both
+      manual_review  not decided: it stays open, with these notes
+
+    Numbers and e-mail addresses in the notes are redacted before they are stored.
+    """
+    _check(action, ACTIONS, "action")
+    if not notes.strip():
+        raise ConfigError("--notes is empty: say why, for those who ask later")
+    name, conflict = _find_one(conflict_id, database)
+    ((_, done),) = _ask(
+        name,
+        lambda connection: conflict_store.resolve(
+            connection, name, conflict.id, action=action, notes=notes, user=user
+        ),
+    )
+    if as_json:
+        print(json.dumps({"database": name, "id": conflict.id, "action": action, "done": done}))
     elif done:
-        print(f"conflict {conflict.id} of {name}: {args.action}, by {args.user}")
+        print(f"conflict {conflict.id} of {name}: {action}, by {user}")
     else:
         print(f"conflict {conflict.id} of {name} is resolved already: {conflict.action}")
     return OK if done else FAILURE
 
 
-# -- where they are --------------------------------------------------------------------------------
-
-
-def _asked(args: argparse.Namespace, work: Callable[[Connection], T]) -> list[tuple[str, T]]:
-    """What `work` brings from each database that is meant and has conflicts."""
-    from ..postgres.migrations import has_tables  # noqa: PLC0415
-    from .database import asking  # noqa: PLC0415
-
-    config: Config = read_config(args).config()
+def _ask(database: str | None, work: Callable[[Connection], T]) -> list[tuple[str, T]]:
+    """Return what `work` finds in each database that is meant and has the runner's tables."""
+    config = read_config().config()
     found = []
-    for name in chosen_databases(config.databases, args.database):
-        with asking(config, name, "sink-runner conflicts") as connection:
+    for name in chosen_databases(config.databases, database):
+        with database_session(config, name, "sink-runner conflicts") as connection:
             if has_tables(connection):
                 found.append((name, work(connection)))
     return found
 
 
-def _one(args: argparse.Namespace) -> tuple[str, Conflict]:
-    """The one conflict of a number, and the database that it is in."""
-    from ..writer.conflict_store import get  # noqa: PLC0415
-
-    asked = _asked(args, lambda connection: get(connection, args.id))
+def _find_one(number: int, database: str | None) -> tuple[str, Conflict]:
+    """Return the conflict of this number, and its database."""
+    asked = _ask(database, lambda connection: conflict_store.get(connection, number))
     found = [(name, conflict) for name, conflict in asked if conflict is not None]
     if not found:
-        raise ConfigError(f"there is no conflict {args.id}; see `sink-runner conflicts list --all`")
+        raise ConfigError(f"there is no conflict {number}; see `sink-runner conflicts list --all`")
     if len(found) > 1:
         names = " and ".join(name for name, _ in found)
-        raise ConfigError(f"conflict {args.id} is in {names}: say which by --database")
+        raise ConfigError(f"conflict {number} is in {names}: say which by --database")
     return found[0]
 
 
-def _check(given: str | None, known: Iterable[str], what: str) -> None:
-    if given is not None and given not in known:
-        told = ", ".join(known)
-        raise ConfigError(f"{what} {given!r} is unknown{hint(given, known)}; there is {told}")
-
-
-# -- what is told ----------------------------------------------------------------------------------
+def _check(value: str | None, known: Iterable[str], what: str) -> None:
+    if value is not None and value not in known:
+        raise ConfigError(
+            f"unknown {what} {value!r}{hint(value, known)}; expected one of {', '.join(known)}"
+        )
 
 
 def _record(database: str, conflict: Conflict) -> dict[str, Any]:
@@ -219,7 +207,7 @@ def _table(found: Iterable[tuple[str, Conflict]]) -> Table:
 
 
 def _sides(database: str, conflict: Conflict) -> Table:
-    state = f"{conflict.action or 'open'}"
+    state = conflict.action or "open"
     state += f" by {conflict.resolved_by}" if conflict.resolved_by else ""
     title = f"{conflict.type} {conflict.id} of {database}: {conflict.table} {conflict.record}"
     table = Table(

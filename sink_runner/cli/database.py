@@ -1,4 +1,4 @@
-"""A session with one of the configured databases, for a command that looks into it."""
+"""A session with one of the configured databases, for a command that reads or changes it."""
 
 from __future__ import annotations
 
@@ -15,28 +15,25 @@ from ..postgres.session import Connection, connect
 
 
 @contextmanager
-def asking(
+def database_session(
     config: Config, database: str, application: str, *, reader: bool = False
 ) -> Iterator[Connection]:
-    """A session in which whatever the database refuses is told with its name.
-
-    `reader`: of the role that may only read.
-    """
+    """Open a session, of the role that may only read if `reader`; its errors name the database."""
     found = find_database(config.databases, database)
     try:
         with connect(found.reader_dsn if reader else found.dsn, application) as connection:
             yield connection
     except psycopg.Error as fault:
-        raise named(fault, database) from fault
+        raise _named(fault, database) from fault
 
 
-def named(fault: psycopg.Error, database: str) -> SinkError:
-    """Whose fault it is, and where; never the database's own words, which quote rows."""
+def _named(fault: psycopg.Error, database: str) -> SinkError:
+    """Return an error of the same kind without PostgreSQL's own text, which may quote a row."""
     name = type(fault).__name__
     if fault.sqlstate:
         reason = f"database {database!r} refuses: {name}, SQLSTATE {fault.sqlstate}"
     elif isinstance(fault, psycopg.DataError | psycopg.ProgrammingError):
-        reason = f"what is given can't be sent to database {database!r}: {name}"
+        reason = f"a value of the command line can't be sent to database {database!r}: {name}"
     else:
         reason = f"no connection to database {database!r}: {name}"
     return type(classify_error(fault))(reason)

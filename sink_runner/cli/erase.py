@@ -2,143 +2,148 @@
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import click
 
 from ..errors import ConfigError
-from .arguments import add_person, user_name
-from .command import (
-    FAILURE,
-    OK,
-    Subparsers,
-    add_choice_options,
-    add_command,
+from ..inspection.service import DlqService
+from ..postgres.catalog import read_table
+from ..postgres.migrations import has_tables
+from ..postgres.session import Connection
+from ..retention.erase import Erased, Eraser
+from ..retention.person import Person
+from .arguments import database_option, flag, json_option, plugin_options, user_option
+from .command import FAILURE, OK, Command
+from .configuration import (
     chosen_databases,
     loaded_plugins,
+    mappings_of,
     read_config,
     read_plugins,
 )
-
-if TYPE_CHECKING:
-    from ..inspection.service import DlqService
-    from ..postgres.session import Connection
-    from ..retention.erase import Erased
-    from ..retention.person import Person
-
-TEACHING = """\
-COLUMN is a column of a source or target table that a mapping copies.  The person's value in it is
-read from a terminal without being shown, from standard input or from a file, and never from the
-command line, which other users see.  Source, target and candidates are asked for the keys of the
-rows that hold it; then what the runner keeps under these keys or of this value is removed: dead
-letters, deferred ones included (their payloads are decrypted), conflicts, candidates, keys in the
-audit log, positions, callback and batch keys.  Each database is one transaction, with a record of
-event type erase in the audit log that has the counts and no value.
-
-The deletion of a row leaves its key as well, so do it in this order: note the keys of the person's
-rows; delete the rows in source and target, and let the runners apply that; then call this for each
-key column with the key, and for the columns that dead letters of other rows may hold.  Where rows
-are still there, a value of any column finds their keys.  It does not reach:
-
-  the rows of the target and source tables, Kafka's topics and the backups
-  what was kept for mappings whose plugin is off or gone
-  hashes of a key of which only a part is known, where no source or target row has the rest
-  keys that a mask or a plugin has changed on the way to the target
-  keys_digest of large batches in the audit log, and encrypted keys of interrupted batch runs
-  fingerprints of settled dead letters whose Kafka key had an older schema than the latest
-  answers to Idempotency-Keys, which are hashes of what the caller chose; they expire
-  names of operators in the audit log and in conflicts
-
-Positions of deleted rows go with it: an older event that Kafka still has may bring the row back.
-Values of 8 characters or more are found within longer texts of dead letters and conflicts, too.
-Dead letters that can't be decrypted or decoded are kept and counted, and the command ends with 1.
-
-examples:
-  sink-runner erase --subject tax_number --dry-run
-  sink-runner erase --subject email --value-file /run/secrets/person
-"""
+from .database import database_session
 
 
-def register(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers,
-        "erase",
-        summary="remove one person's data from the runner's own tables",
-        teaching=TEACHING,
-    )
-    parser.add_argument(
-        "--subject",
-        metavar="COLUMN",
-        action="append",
-        required=True,
-        help="a column that holds the value; may be given more than once",
-    )
-    parser.add_argument(
-        "--value-file", type=Path, metavar="FILE", help="read the value from this file"
-    )
-    parser.add_argument("--database", metavar="NAME", help="in this database (default: in all)")
-    parser.add_argument("--dry-run", action="store_true", help="count the rows, and change nothing")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    add_person(parser, f"the name for the audit log ({user_name()})")
-    add_choice_options(parser)
-    parser.set_defaults(run=run)
+@click.command(cls=Command)
+@click.option(
+    "--subject",
+    "subjects",
+    metavar="COLUMN",
+    multiple=True,
+    required=True,
+    help="A column that holds the value; may be repeated.",
+)
+@click.option(
+    "--value-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Read the value from this file.",
+)
+@database_option
+@flag("--dry-run", help="Count the rows, and change nothing.")
+@user_option("The name for the audit log.")
+@plugin_options
+@json_option
+def erase(
+    *,
+    subjects: tuple[str, ...],
+    value_file: Path | None,
+    database: str | None,
+    dry_run: bool,
+    user: str,
+    as_json: bool,
+) -> int:
+    """Remove one person's data from the runner's tables.
 
+    COLUMN is a column of a source or target table that a mapping copies. The person's value in it
+    is read from the terminal without an echo, from standard input or from a file, and never from
+    the command line, which other users see.
 
-def run(args: argparse.Namespace) -> int:
-    # PostgreSQL's driver is not loaded by the commands that need none.
-    from ..inspection.service import DlqService  # noqa: PLC0415
-    from ..postgres.migrations import has_tables  # noqa: PLC0415
-    from ..retention.erase import Eraser  # noqa: PLC0415
-    from .database import asking  # noqa: PLC0415
+    The command looks the value up in source, target and candidate tables, and takes the keys of the
+    rows that hold it. Then it removes what the runner keeps under these keys or of this value: dead
+    letters and deferred events (it decrypts their payloads), conflicts, candidates, keys in the
+    audit log, positions, keys of callbacks and of batch runs. Each database is one transaction, and
+    its audit log gets an entry of type erase with the counts and no value.
 
-    file = read_config(args)
+    Deleting a row leaves its key in these tables, too. So do it in this order:
+
+      1. Note the keys of the person's rows.
+      2. Delete the rows in source and target; let the runners apply that.
+      3. Call this for each key column with the key, and for the columns that
+         dead letters of other rows may hold.
+
+    While the rows are still there, a value of any column finds their keys.
+
+    It does not erase:
+
+      - rows of the source and target tables, Kafka's topics and backups
+      - what was kept for mappings whose plugin is off or uninstalled
+      - hashes of a key of which only a part is known, where no source or target
+        row has the rest
+      - keys that a mask or a plugin changed on the way to the target
+      - keys_digest of large batches in the audit log, and encrypted keys of
+        interrupted batch runs
+      - fingerprints of settled dead letters whose Kafka key had an older schema
+        than the latest
+      - hashes of Idempotency-Keys, which the caller chose; they expire
+      - names of operators in the audit log and in conflicts
+
+    Positions of deleted rows are removed as well: an older event that Kafka still has may bring the
+    row back. Values of 8 characters or more are also found within longer texts of dead letters and
+    conflicts. Dead letters that cannot be decrypted or decoded are kept and counted, and the exit
+    code is 1.
+
+    examples:
+      sink-runner erase --subject tax_number --dry-run
+      sink-runner erase --subject email --value-file /run/secrets/person
+    """
+    file = read_config()
     config = file.config()
-    names = chosen_databases(config.databases, args.database)
-    plugins = read_plugins(args, file)
+    names = chosen_databases(config.databases, database)
+    plugins = read_plugins(file)
     loaded_plugins(plugins.values())
-    bench = DlqService(config, plugins, args.user)
-    _check_subjects(bench, args.subject)
-    value = _value(args.value_file)
+    service = DlqService(config, plugins, user)
+    _check_columns(service, subjects)
+    value = _read_value(value_file)
     found: dict[str, Erased] = {}
     for name in names:
-        with asking(config, name, "sink-runner erase") as connection:
+        with database_session(config, name, "sink-runner erase") as connection:
             if has_tables(connection):
-                persons = _persons(bench, name, args.subject, value, connection)
-                found[name] = Eraser(bench, name, persons).run(connection, dry_run=args.dry_run)
-    _print(found, as_json=args.json, dry_run=args.dry_run)
+                persons = _persons(service, name, subjects, value, connection)
+                found[name] = Eraser(service, name, persons).run(connection, dry_run=dry_run)
+    _print(found, as_json=as_json, dry_run=dry_run)
     return FAILURE if any(one.unreadable for one in found.values()) else OK
 
 
 def _persons(
-    bench: DlqService, database: str, subjects: list[str], value: str, connection: Connection
+    service: DlqService, database: str, subjects: Sequence[str], value: str, connection: Connection
 ) -> list[Person]:
-    """The keys of the mappings that write to a database, as source and target know them."""
-    from ..postgres.catalog import read_table  # noqa: PLC0415
-    from ..retention.person import Person  # noqa: PLC0415
-    from .database import asking  # noqa: PLC0415
-
+    """Return the person's keys in the mappings that write to the database."""
     found = []
-    for name, plugin in sorted(bench.plugins.items()):
-        mapping = plugin.mapping
-        if mapping is None or mapping.target_table.database != database:
+    for name, mapping in sorted(mappings_of(service.plugins.values()).items()):
+        if mapping.target_table.database != database:
             continue
         target = read_table(connection, mapping.target_table)
-        person = Person(name, mapping, target, subjects, value)
+        person = Person(name, mapping, target, list(subjects), value)
         person.ask_target(connection)
         source = mapping.source_table
-        if source.database in bench.config.databases and mapping.query is None:
-            with asking(bench.config, source.database, "sink-runner erase", reader=True) as reader:
+        if source.database in service.config.databases and mapping.query is None:
+            with database_session(
+                service.config, source.database, "sink-runner erase", reader=True
+            ) as reader:
                 person.ask_source(reader, read_table(reader, source).primary_key)
         found.append(person)
     return found
 
 
-def _check_subjects(bench: DlqService, subjects: list[str]) -> None:
+def _check_columns(service: DlqService, subjects: Sequence[str]) -> None:
     """Raise ConfigError for a column that no mapping has."""
-    mappings = [one.mapping for one in bench.plugins.values() if one.mapping is not None]
+    mappings = mappings_of(service.plugins.values()).values()
     known = {name for one in mappings for name in one.source_columns}
     known |= {column.name for one in mappings for column in one.columns}
     if unknown := sorted({*subjects} - known):
@@ -148,8 +153,8 @@ def _check_subjects(bench: DlqService, subjects: list[str]) -> None:
         )
 
 
-def _value(path: Path | None) -> str:
-    """Read the value; a line's end behind it is not part of it."""
+def _read_value(path: Path | None) -> str:
+    """Return the value, without the end of its line."""
     try:
         if path is not None:
             text = path.read_text()
@@ -167,11 +172,11 @@ def _value(path: Path | None) -> str:
 
 def _print(found: dict[str, Erased], *, as_json: bool, dry_run: bool) -> None:
     if as_json:
-        told = [
+        records = [
             {"database": name, "rows": dict(one.rows), "unreadable": one.unreadable}
             for name, one in found.items()
         ]
-        print(json.dumps(told, indent=2))
+        print(json.dumps(records, indent=2))
         return
     done = "would be erased" if dry_run else "erased"
     for name, one in found.items():

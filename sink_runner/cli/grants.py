@@ -2,60 +2,48 @@
 
 from __future__ import annotations
 
-import argparse
+import click
+from psycopg.conninfo import conninfo_to_dict
 
-from .command import (
-    OK,
-    Subparsers,
-    add_command,
+from ..postgres.grants import Roles
+from ..postgres.grants import grants as grant_statements
+from .arguments import database_option
+from .command import OK, Command
+from .configuration import (
     chosen_databases,
     loaded_plugins,
+    mappings_of,
     read_config,
     read_plugins,
 )
 
-TEACHING = """\
-Paste the output into psql as a superuser, connected to that database; it may run again.  It makes
-the roles without passwords (`\\password ROLE` sets one), and schema sink for the runner's tables.
-The roles that write and read are those of [databases.NAME] dsn and reader_dsn; capture is
-Debezium's.  What the SQL of a lookup or of a batch query reads is in a comment;
-`sink-runner schema check` names what is still missing.
 
-examples:
-  sink-runner grants
-  sink-runner grants --database south | psql -d south
-"""
+@click.command(cls=Command)
+@database_option
+@click.option("--capture", metavar="ROLE", default="sink_capture", help="Debezium's role.")
+def grants(*, database: str | None, capture: str) -> int:
+    """Print the GRANT statements for the roles.
 
+    Paste the output into psql as a superuser, connected to the database; you can repeat it. It
+    creates the roles without passwords (`\\password ROLE` sets one), and schema sink for the
+    runner's tables. The roles that write and read are those of [databases.NAME] dsn and reader_dsn.
+    What the SQL of a lookup or of a batch query reads is in a comment; `sink-runner schema check`
+    names what is still missing.
 
-def register(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers, "grants", summary="print the GRANT statements for the roles", teaching=TEACHING
-    )
-    parser.add_argument("--database", metavar="NAME", help="of this database (default: all)")
-    parser.add_argument(
-        "--capture", metavar="ROLE", default="sink_capture", help="Debezium's role (sink_capture)"
-    )
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    # PostgreSQL's driver is not loaded by the commands that need none.
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
-
-    from ..postgres.grants import Roles, grants  # noqa: PLC0415
-
-    args.only, args.without = [], []
-    file = read_config(args)
+    examples:
+      sink-runner grants
+      sink-runner grants --database south | psql -d south
+    """
+    file = read_config()
     config = file.config()
-    names = chosen_databases(config.databases, args.database)
-    plugins = loaded_plugins(read_plugins(args, file).values())
-    mappings = {one.name: one.mapping for one in plugins if one.mapping is not None}
+    names = chosen_databases(config.databases, database)
+    mappings = mappings_of(loaded_plugins(read_plugins(file).values()))
     for name in names:
-        reach = config.databases[name]
+        found = config.databases[name]
         writer, reader = (
-            str(conninfo_to_dict(dsn.conninfo())["user"]) for dsn in (reach.dsn, reach.reader_dsn)
+            str(conninfo_to_dict(dsn.conninfo())["user"]) for dsn in (found.dsn, found.reader_dsn)
         )
         print(f"-- database {name}")
-        roles = Roles(capture=args.capture, writer=writer, reader=reader)
-        print("\n".join(grants(name, mappings, roles)))
+        roles = Roles(capture=capture, writer=writer, reader=reader)
+        print("\n".join(grant_statements(name, mappings, roles)))
     return OK

@@ -2,60 +2,45 @@
 
 from __future__ import annotations
 
-import argparse
+import click
 
-from .command import (
-    OK,
-    Subparsers,
-    add_command,
-    loaded_plugins,
-    read_config,
-    read_plugins,
+from ..postgres import migrations
+from .command import OK, Command
+from .configuration import loaded_plugins, mappings_of, read_config, read_plugins
+from .database import database_session
+
+
+@click.command(cls=Command)
+@click.option(
+    "--database", metavar="NAME", help="This database; otherwise the targets of all mappings."
 )
+def migrate(*, database: str | None) -> int:
+    """Upgrade the runner's own tables.
 
-TEACHING = """\
-Every command that writes does this when it starts; call it to upgrade before the runners restart.
-The tables are in schema sink of each target database, which its role owns:
+    Every command that writes does this when it starts; call it to upgrade before the runners
+    restart. The tables are in schema sink of each target database, which the runner's role owns:
 
-  CREATE SCHEMA sink AUTHORIZATION <role of [databases.NAME] dsn>
+      CREATE SCHEMA sink AUTHORIZATION <role of [databases.NAME] dsn>
 
-Each migration is one transaction, applied once and recorded in sink.migration.  Runners of an
-older version may be running: a migration waits for their batches and they wait for it.  If it
-moved a table that they use, their next batch is rolled back and they stop; a runner of this
-version continues at the offset that they reached.  A downgrade is not possible.
+    Each migration is one transaction, applied once and recorded in sink.migration. Runners of an
+    older version may run: a migration and their batches wait for each other. If it moved a table
+    that they use, their next batch is rolled back and they stop; a runner of this version continues
+    at their offset. A downgrade is not possible.
 
-examples:
-  sink-runner migrate
-  sink-runner migrate --database south
-"""
-
-
-def register(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers, "migrate", summary="upgrade the runner's own tables", teaching=TEACHING
-    )
-    parser.add_argument(
-        "--database", metavar="NAME", help="in this database (default: the targets of all mappings)"
-    )
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    # PostgreSQL's driver is not loaded by the commands that need none.
-    from ..postgres.migrations import migrate  # noqa: PLC0415
-    from .database import asking  # noqa: PLC0415
-
-    args.only, args.without = [], []
-    file = read_config(args)
+    examples:
+      sink-runner migrate
+      sink-runner migrate --database south
+    """
+    file = read_config()
     config = file.config()
-    if args.database is not None:
-        names = {args.database}
+    if database is not None:
+        names = {database}
     else:
-        plugins = loaded_plugins(read_plugins(args, file).values())
-        names = {one.mapping.target_table.database for one in plugins if one.mapping is not None}
+        mappings = mappings_of(loaded_plugins(read_plugins(file).values()))
+        names = {mapping.target_table.database for mapping in mappings.values()}
     for name in sorted(names):
-        with asking(config, name, "sink-runner migrate") as connection:
-            applied = migrate(connection)
+        with database_session(config, name, "sink-runner migrate") as connection:
+            applied = migrations.migrate(connection)
         done = ", ".join(f"{one.number} {one.name}" for one in applied)
         print(f"{name}: applied {done}" if applied else f"{name}: nothing to do")
     return OK

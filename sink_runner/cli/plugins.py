@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import click
+
 from ..config import ConfigFile, load
-from ..config.reader import Reader, hint, to_toml
+from ..config.reader import Reader, to_toml
 from ..config.reference import keys
 from ..errors import ConfigError
 from ..health.client import Reported, reported_states
@@ -18,66 +18,53 @@ from ..loading import discovery
 from ..loading.quarantine import select_usable
 from ..model.quality_rules import value_checks
 from ..plugin import TableMapping
-from .command import (
-    EX_CONFIG,
-    OK,
-    Subparsers,
-    add_choice_options,
-    add_command,
-    find_config,
-    read_plugins,
-)
+from .arguments import json_option, plugin_options
+from .command import EX_CONFIG, OK, Command
 from .config import HIDDEN, describe
+from .configuration import find_config, find_plugin, read_plugins
 
-TEACHING = """\
-state is what the running runner says of a mapping, where [health] gives it a port: running,
-paused, stopped or quarantined, with the reason.  A broken plugin is quarantined: the others run.
-on and off are what the file, this shell's variables and the options say; a runner that was
-started with others is named until it is restarted.
-
-A plugin is off unless [plugins] in sink-runner.toml, SINK_PLUGINS or --only turns it on, and
-off whenever [plugins], SINK_PLUGINS_OFF or --without turns it off.  One that is off is not
-imported.  The exit code is 78 while anything that is on has a fault.
-
-examples:
-  sink-runner plugins
-  sink-runner plugins --json
-  sink-runner plugins --chain golden-records
-  sink-runner plugins --config-of golden-records
-"""
+_DECLARING = ("sink_mapping", "sink_config", "sink_api")
+"""Hooks that declare what a plugin is, and take no part in the processing of an event."""
 _STILL_ON = "on in the running runner, which was started with other settings: restart it"
 _NOT_YET_ON = "off in the running runner, which was started with other settings: restart it"
 
 
-def register(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers,
-        "plugins",
-        summary="list the installed plugins: on, off, broken and why, incompatible",
-        teaching=TEACHING,
-    )
-    add_choice_options(parser)
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--json", action="store_true", help="the list, for programs")
-    what.add_argument("--chain", metavar="NAME", help="every step of one mapping, in order")
-    what.add_argument("--config-of", metavar="NAME", help="the keys of [plugins.NAME]")
-    parser.set_defaults(run=plugins)
+@click.command(cls=Command, exclusive=("--json", "--chain", "--config-of"))
+@plugin_options
+@json_option
+@click.option("--chain", metavar="NAME", help="Print each step of one mapping, in order.")
+@click.option("--config-of", metavar="NAME", help="Print the settings of [plugins.NAME].")
+def plugins(*, as_json: bool, chain: str | None, config_of: str | None) -> int:
+    """List the installed plugins: on, off, broken and why.
 
+    A plugin is off unless [plugins] in sink-runner.toml, SINK_PLUGINS or --only turns it on, and
+    off whenever [plugins], SINK_PLUGINS_OFF or --without turns it off. One that is off is not
+    imported. The exit code is 78 while a plugin that is on has a fault.
 
-def plugins(args: argparse.Namespace) -> int:
-    path = find_config(args)
+    If [health] has a port, the state of each mapping comes from the running runner: running,
+    paused, stopped or quarantined, with the reason. If that runner was started with other settings
+    than this call sees, the list says so until you restart it. A mapping whose plugin is broken is
+    quarantined; the others run.
+
+    examples:
+      sink-runner plugins
+      sink-runner plugins --json
+      sink-runner plugins --chain golden-records
+      sink-runner plugins --config-of golden-records
+    """
+    path = find_config()
     file = load(path) if path else ConfigFile(reader=Reader(os.environ))
-    installed = read_plugins(args, file)
-    if args.chain:
-        lines: Iterable[str] = _chain(_loaded(args.chain, installed), installed.values())
-    elif args.config_of:
-        lines = _config_of(_loaded(args.config_of, installed))
-    elif args.json:
+    installed = read_plugins(file)
+    if chain:
+        lines: Iterable[str] = _chain(find_plugin(chain, installed), installed.values())
+    elif config_of:
+        lines = _config_of(find_plugin(config_of, installed))
+    elif as_json:
         states = _states(installed, file)
-        records = [record(plugin, states.get(plugin.name)) for plugin in installed.values()]
+        records = [_record(plugin, states.get(plugin.name)) for plugin in installed.values()]
         lines = [json.dumps(records, indent=2)]
     else:
-        lines = table(list(installed.values()), _states(installed, file))
+        lines = _table([*installed.values()], _states(installed, file))
     for line in lines:
         print(line)
     return EX_CONFIG if any(plugin.errors for plugin in installed.values()) else OK
@@ -104,7 +91,7 @@ def _differing(
             yield name, Reported("not running", _NOT_YET_ON)
 
 
-def record(plugin: discovery.Plugin, reported: Reported | None = None) -> dict[str, object]:
+def _record(plugin: discovery.Plugin, reported: Reported | None) -> dict[str, object]:
     return {
         "name": plugin.name,
         "status": plugin.status,
@@ -120,19 +107,15 @@ def record(plugin: discovery.Plugin, reported: Reported | None = None) -> dict[s
     }
 
 
-def table(
-    plugins: list[discovery.Plugin], states: Mapping[str, Reported] = MappingProxyType({})
-) -> Iterator[str]:
+def _table(plugins: Sequence[discovery.Plugin], states: Mapping[str, Reported]) -> Iterator[str]:
     if not plugins:
         yield "no plugin is installed; `sink-runner new` writes one"
     heads = [(plugin.name, str(plugin.status), plugin.version) for plugin in plugins]
     widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
     for plugin, head in zip(plugins, heads, strict=True):
         cells = [cell.ljust(width) for cell, width in zip(head, widths, strict=True)]
-        yield "  ".join([*cells, _way(plugin)]).rstrip()
-        own = [
-            hook for hook in plugin.hooks if hook not in ("sink_mapping", "sink_config", "sink_api")
-        ]
+        yield "  ".join([*cells, _route(plugin)]).rstrip()
+        own = [hook for hook in plugin.hooks if hook not in _DECLARING]
         if own:
             yield f"    hooks: {', '.join(own)}"
         yield from (f"    fault: {error}" for error in plugin.errors)
@@ -143,35 +126,32 @@ def table(
 
 def _way(plugin: discovery.Plugin) -> str:
     if plugin.mapping is not None:
-        way = f"{plugin.mapping.source} -> {plugin.mapping.target}"
-        return way if plugin.mapping.streaming else f"{way} (batch only)"
+        route = f"{plugin.mapping.source} -> {plugin.mapping.target}"
+        return route if plugin.mapping.streaming else f"{route} (batch only)"
     if plugin.http_api is not None:
         return f"HTTP API: {', '.join(plugin.http_api.operations)}"
     return "every mapping" if plugin.status is discovery.Status.ON else ""
 
 
-def _loaded(name: str, installed: dict[str, discovery.Plugin]) -> discovery.Plugin:
-    if name not in installed:
-        raise ConfigError(f"plugin {name!r} is not installed{hint(name, installed)}")
-    plugin = installed[name]
-    discovery.usable([plugin])
-    if plugin.status is not discovery.Status.ON:
-        raise ConfigError(f"plugin {name!r} is {plugin.status}, so it is not imported")
-    return plugin
+def _route(plugin: discovery.Plugin) -> str:
+    if plugin.mapping is not None:
+        route = f"{plugin.mapping.source} -> {plugin.mapping.target}"
+        return route if plugin.mapping.streaming else f"{route} (batch only)"
+    if plugin.http_api is not None:
+        return f"HTTP API: {', '.join(plugin.http_api.operations)}"
+    return "every mapping" if plugin.status is discovery.Status.ON else ""
 
 
 def _chain(owner: discovery.Plugin, installed: Iterable[discovery.Plugin]) -> Iterator[str]:
     if owner.mapping is None:
-        why = (
-            "is global: it joins the chain of every mapping"
-            if owner.is_global
-            else "has no mapping"
+        is_global = "is global: it joins the chain of every mapping"
+        raise ConfigError(
+            f"plugin {owner.name!r} {is_global if owner.is_global else 'has no mapping'}"
         )
-        raise ConfigError(f"plugin {owner.name!r} {why}")
     on = [plugin for plugin in installed if plugin.status is discovery.Status.ON]
     manager = discovery.manager_for(owner, on)
     yield f"{owner.name}: {owner.mapping.source} -> {owner.mapping.target}"
-    for step, (does, hook) in enumerate(steps(owner.mapping), start=1):
+    for step, (does, hook) in enumerate(_steps(owner.mapping), start=1):
         if hook is None:
             yield f"{step:3}  {'(built in)':24} {does}"
             continue
@@ -180,9 +160,9 @@ def _chain(owner: discovery.Plugin, installed: Iterable[discovery.Plugin]) -> It
         yield f"{step:3}  {hook:24} {', '.join(names) or '-'}"
 
 
-def steps(mapping: TableMapping) -> Iterator[tuple[str, str | None]]:
+def _steps(mapping: TableMapping) -> Iterator[tuple[str, str | None]]:
     """Yield what happens to an event, in order: the runner's own steps and the hooks."""
-    yield "drop what would go back to where it came from", None
+    yield "drop echoes of the runner's own writes", None
     yield "", "sink_filter"
     if mapping.rules:
         yield f"check the row: {', '.join(rule.name for rule in mapping.rules)}", None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+
+import click
 
 from ..config import ConfigFile
 from ..errors import ConfigError, SinkError
 from ..masking.admin import Admin
+from ..masking.column_origins import read_origins
 from ..masking.exchange import Action, Content, Step, changes, local_policies, plan, put, tried
 from ..masking.origins import Origins
 from ..masking.policy import load_policies
@@ -17,62 +19,96 @@ from ..masking.policy_json import parse_object, read_file
 from ..masking.policy_renewal import admin_of
 from ..masking.round_trip_check import faults
 from ..plugin import TableMapping
-from .command import (
-    FAILURE,
-    OK,
-    Subparsers,
-    add_choice_options,
-    add_command,
-    loaded_plugins,
-    read_config,
-    read_plugins,
-)
+from .arguments import flag, plugin_options
+from .command import FAILURE, OK, Command
+from .configuration import loaded_plugins, mappings_of, read_config, read_plugins
 
-PULL = """\
-What would change is shown first.  Nothing is replaced by policies that cannot be used, or that
-would leave a personal column of a mapping bare.  [policies] admin is Ranger's URL; user and
-password come from the environment, as sink-runner.toml says.
-
-examples:
-  sink-runner policies pull --dry-run
-  sink-runner policies pull --yes
-"""
-PUSH = """\
-Policies are recognised by their names.  What would change is shown first, policy by policy; those
-that only Ranger has stay, unless --delete is given.  Ranger numbers and dates what it gets: pull
-afterwards, so that both say the same versions.
-
-examples:
-  sink-runner policies push --dry-run
-  sink-runner policies push --yes --delete
-"""
+dry_run_option = flag("--dry-run", help="Print what would change, and change nothing.")
+yes_option = flag("--yes", help="Do not ask.")
 
 
-def register(inner: Subparsers) -> None:
-    one = add_command(inner, "pull", summary="fetch Ranger Admin's policies", teaching=PULL)
-    add_choice_options(one)
-    one.set_defaults(run=pull)
-    other = add_command(inner, "push", summary="send the policies to Ranger Admin", teaching=PUSH)
-    other.add_argument("--delete", action="store_true", help="delete what only Ranger has")
-    other.set_defaults(run=push)
-    for parser in (one, other):
-        parser.add_argument("--dry-run", action="store_true", help="show what would change, only")
-        parser.add_argument("--yes", action="store_true", help="do not ask")
+@click.command(cls=Command)
+@plugin_options
+@dry_run_option
+@yes_option
+def pull(*, dry_run: bool, yes: bool) -> int:
+    """Replace the folder's policies by those of Ranger Admin.
+
+    What would change is printed first. Policies that cannot be used, or that would leave a personal
+    column of a mapping unmasked, replace nothing. [policies] admin is Ranger's URL; user and
+    password come from the environment, as sink-runner.toml says.
+
+    examples:
+      sink-runner policies pull --dry-run
+      sink-runner policies pull --yes
+    """
+    file = read_config()
+    settings = file.policies()
+    ours, found = local_policies(settings.directory), admin_of(settings).download()
+    assert found is not None  # it is asked for any version
+    policies = tried(settings.directory, found, settings.key)
+    mappings = mappings_of(loaded_plugins(read_plugins(file).values()))
+    origins, warnings = known_origins(file, mappings)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    bad = faults(mappings, policies, origins)
+    for fault in bad:
+        print(f"fault: {fault}", file=sys.stderr)
+    if bad:
+        print("nothing is replaced", file=sys.stderr)
+        return FAILURE
+    print("\n".join(changes(ours, found)) or "the policies have the same content")
+    print(f"version {ours.get('policyVersion')} here, {policies.version} in Ranger")
+    if found == ours or dry_run:
+        return OK
+    if not _confirm(f"replace the policies of {settings.directory}?", yes=yes):
+        return FAILURE
+    put(settings.directory, found)
+    print("replaced")
+    return OK
 
 
-def mappings_of(args: argparse.Namespace, file: ConfigFile) -> dict[str, TableMapping]:
-    """The mappings of the plugins that are on and could be loaded."""
-    plugins = loaded_plugins(read_plugins(args, file).values())
-    return {plugin.name: plugin.mapping for plugin in plugins if plugin.mapping is not None}
+@click.command(cls=Command)
+@flag("--delete", help="Delete the policies that only Ranger has.")
+@dry_run_option
+@yes_option
+def push(*, delete: bool, dry_run: bool, yes: bool) -> int:
+    """Make the policies of Ranger Admin equal to the folder's.
+
+    Policies are identified by their names. What would change is printed first, policy by policy;
+    those that only Ranger has stay unless you pass --delete. Ranger gives each policy a number and
+    a time: pull afterwards, so that both have the same versions.
+
+    examples:
+      sink-runner policies push --dry-run
+      sink-runner policies push --yes --delete
+      SINK_RANGER_ADMIN=https://ranger:6182 sink-runner policies push --dry-run
+    """
+    settings = read_config().policies()
+    load_policies(settings.directory, settings.key)  # raises for policies that cannot be used
+    path = settings.directory / SERVICE_DEFINITION
+    definition = parse_object(read_file(path), SERVICE_DEFINITION)
+    ours, admin = local_policies(settings.directory), admin_of(settings)
+    is_new = not admin.exists()
+    found = plan(ours["policies"], [] if is_new else admin.policies())
+    steps = [step for step in found if delete or step.action is not Action.DELETE]
+    kept = [step for step in found if step not in steps]
+    _print_plan(admin.service if is_new else "", steps, kept)
+    if not (is_new or steps) or dry_run:
+        return OK
+    if not _confirm("send this to Ranger Admin?", yes=yes):
+        return FAILURE
+    if is_new:
+        _create_service(admin, definition)
+    _send(admin, steps)
+    print("sent; `sink-runner policies pull` fetches the versions that Ranger gave")
+    return OK
 
 
 def known_origins(
     file: ConfigFile, mappings: Mapping[str, TableMapping]
 ) -> tuple[dict[str, Origins], list[str]]:
-    """Ask the databases where values come from; what could not be asked is told in warnings."""
-    # PostgreSQL is not loaded by the commands that need none.
-    from ..masking.column_origins import read_origins  # noqa: PLC0415
-
+    """Return where values come from, as the databases say, and a warning for what they did not."""
     found, warnings = {}, []
     strict = file.schema().strict
     for name, mapping in mappings.items():
@@ -86,67 +122,19 @@ def known_origins(
     return found, warnings
 
 
-def pull(args: argparse.Namespace) -> int:
-    file = read_config(args)
-    settings = file.policies()
-    ours, found = local_policies(settings.directory), admin_of(settings).download()
-    assert found is not None  # it is asked for any version
-    policies = tried(settings.directory, found, settings.key)
-    mappings = mappings_of(args, file)
-    origins, warnings = known_origins(file, mappings)
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    bad = faults(mappings, policies, origins)
-    for fault in bad:
-        print(f"fault: {fault}", file=sys.stderr)
-    if bad:
-        print("nothing is replaced", file=sys.stderr)
-        return FAILURE
-    print("\n".join(changes(ours, found)) or "no policy says anything else")
-    print(f"version {ours.get('policyVersion')} here, {policies.version} in Ranger")
-    if found == ours or args.dry_run:
-        return OK
-    if not _agreed(args, f"replace the policies of {settings.directory}?"):
-        return FAILURE
-    put(settings.directory, found)
-    print("replaced")
-    return OK
-
-
-def push(args: argparse.Namespace) -> int:
-    settings = read_config(args).policies()
-    load_policies(settings.directory, settings.key)  # what cannot be used here is sent nowhere
-    path = settings.directory / SERVICE_DEFINITION
-    definition = parse_object(read_file(path), SERVICE_DEFINITION)
-    ours, admin = local_policies(settings.directory), admin_of(settings)
-    is_new = not admin.exists()
-    found = plan(ours["policies"], [] if is_new else admin.policies())
-    steps = [step for step in found if args.delete or step.action is not Action.DELETE]
-    _tell(admin.service if is_new else "", steps, [step for step in found if step not in steps])
-    if not (is_new or steps) or args.dry_run:
-        return OK
-    if not _agreed(args, "send this to Ranger Admin?"):
-        return FAILURE
-    if is_new:
-        _make_service(admin, definition)
-    _send(admin, steps)
-    print("sent; `sink-runner policies pull` fetches the versions that Ranger gave")
-    return OK
-
-
-def _tell(new: str, steps: Sequence[Step], kept: Iterable[Step]) -> None:
-    if new:
-        print(f"create service {new!r}")
+def _print_plan(new_service: str, steps: Sequence[Step], kept: Iterable[Step]) -> None:
+    if new_service:
+        print(f"create service {new_service!r}")
     for step in steps:
         print(f"{step.action} policy {step.name!r}")
         print("\n".join(step.diff))
     for step in kept:
         print(f"only in Ranger, and left there: {step.name!r}")
-    if not (new or steps):
+    if not (new_service or steps):
         print("Ranger's masking policies say the same")
 
 
-def _make_service(admin: Admin, definition: Content) -> None:
+def _create_service(admin: Admin, definition: Content) -> None:
     name = str(definition["name"])
     if admin.definition(name) is None:
         admin.create_definition(definition)
@@ -164,9 +152,9 @@ def _send(admin: Admin, steps: Iterable[Step]) -> None:
                 admin.delete(step.number)
 
 
-def _agreed(args: argparse.Namespace, question: str) -> bool:
-    if args.yes:
+def _confirm(question: str, *, yes: bool) -> bool:
+    if yes:
         return True
     if not sys.stdin.isatty():
-        raise ConfigError("nobody can be asked here: say --yes, or --dry-run")
+        raise ConfigError("stdin is not a terminal: pass --yes to confirm or --dry-run to preview")
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

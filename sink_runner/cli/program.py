@@ -1,18 +1,22 @@
-"""The ``sink-runner`` command: finds the commands, runs one, turns errors into exit codes.
+"""The program ``sink-runner``: loads the command that is called, turns errors into exit codes.
 
-0 is success, 1 failure, 2 wrong usage, 78 (EX_CONFIG) anything wrong with the set-up.
+0 is success, 1 failure, 2 wrong usage, 78 (EX_CONFIG) a fault of the configuration or a plugin.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points, version
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
 
 from .. import error_text
-from ..completion import SHELLS, Completion
+from ..completion import completion_option
 from ..errors import (
     ConfigError,
     EventError,
@@ -22,121 +26,163 @@ from ..errors import (
     SinkError,
     raised_in,
 )
-from . import api as api_command
-from . import audit as audit_command
-from . import batch as batch_command
-from . import config as config_command
-from . import conflicts as conflicts_command
-from . import dlq as dlq_command
-from . import erase as erase_command
-from . import grants as grants_command
-from . import migrate as migrate_command
-from . import new as new_command
-from . import plugins as plugins_command
-from . import policies as policies_command
-from . import purge as purge_command
-from . import quality as quality_command
-from . import recover as recover_command
-from . import run as run_command
-from . import schedule as schedule_command
-from . import schema as schema_command
-from .command import EX_CONFIG, FAILURE, GROUP, Subparsers, add_config_option
+from .command import EX_CONFIG, FAILURE, OK, Command, Group
 
+GROUP = "sink_runner.commands"
+"""Entry points of other distributions; each names a `click.Command`."""
 INTERRUPTED = 130
+NAME = "sink-runner"
 
-TEACHING = """\
-start here:
-  sink-runner plugins               what is installed, and what is on
-  sink-runner config                what can be set, and what is
-  sink-runner run                   go
-  sink-runner COMMAND --help        each command's help ends with examples
-"""
+COMMANDS = {
+    "plugins": "List the installed plugins: on, off, broken and why.",
+    "run": "Apply change events to the target databases.",
+    "batch": "Copy a source table to its target: all rows or the changed ones.",
+    "schedule": "Run each mapping's batch when it is due.",
+    "api": "Serve callbacks and masked reads over HTTP.",
+    "api-key": "Make keys for the callers of the API.",
+    "config": "Print each setting: type, default, meaning, present value.",
+    "quality": "Report rows that broke a rule, defaults used, stale rows.",
+    "dlq": "List, explain, replay or discard dead letters.",
+    "policies": "Check, show and exchange the masking policies.",
+    "conflicts": "List conflicts between both databases, and resolve them.",
+    "audit": "Show what was written, and which policies masked it.",
+    "schema": "Check the source tables against the mappings.",
+    "recover": "Prepare the mappings of a database that was restored.",
+    "migrate": "Upgrade the runner's own tables.",
+    "purge": "Delete what is past its retention from the runner's tables.",
+    "erase": "Remove one person's data from the runner's tables.",
+    "grants": "Print the GRANT statements for the roles.",
+    "new": "Write a new plugin that maps one table to another.",
+}
+"""Each is a module of this package, and its help begins with this sentence."""
+
+
+class Program(Group):
+    """Imports a command's module when it is called; the list of commands needs none of ours."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *sorted(_extensions())]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in COMMANDS:
+            module = name.replace("-", "_")
+            command: click.Command = getattr(import_module(f"{__package__}.{module}"), module)
+            return command
+        if found := _extensions().get(name):
+            return _load(found)
+        if ctx.resilient_parsing:
+            return None
+        raise click.exceptions.NoSuchCommand(name, possibilities=self.list_commands(ctx), ctx=ctx)
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items(), *_summaries()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        return [
+            *(CompletionItem(one) for one in self.list_commands(ctx) if one.startswith(incomplete)),
+            *Command.shell_complete(self, ctx, incomplete),
+        ]
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Run the command and return its exit code; errors of usage are raised."""
+        try:
+            code = int(super().invoke(ctx))
+            sys.stdout.flush()
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except BrokenPipeError:
+            # A reader such as `head` has closed the pipe; the flush at exit must not fail either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return OK
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except Exception as fault:  # noqa: BLE001 - Python's own traceback would print its text
+            return report(fault, _module(self, ctx))
+        return code
+
+
+@click.command(cls=Program, context_settings={"show_default": True})
+@click.version_option(package_name=NAME, message="%(prog)s %(version)s")
+@completion_option
+def program() -> None:
+    """Apply Debezium change events from Kafka, through plugins, to PostgreSQL.
+
+    start here:
+      sink-runner plugins               what is installed, and what is on
+      sink-runner config                what can be set, and what is
+      sink-runner run                   apply events until it is stopped
+      sink-runner COMMAND --help        ends with examples of the command
+    """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; `argparse` itself exits with 2."""
-    args = command_parser().parse_args(argv)
+    """Run one command and return its exit code."""
     try:
-        code = _run(args)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever reads has seen enough, as `head` does; nor is the rest flushed at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return code
+        return int(program.main(argv, prog_name=NAME, standalone_mode=False))
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
 
 
-def command_parser() -> argparse.ArgumentParser:
-    """Return the parser of every command."""
-    parser = argparse.ArgumentParser(
-        prog="sink-runner",
-        description="Carry Debezium change events from Kafka through plugins into PostgreSQL.",
-        epilog=TEACHING,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('sink-runner')}")
-    parser.add_argument("--completion", action=Completion, choices=SHELLS, help=Completion.__doc__)
-    add_config_option(parser)
-    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
-    return parser
-
-
-def _run(args: argparse.Namespace) -> int:
-    try:
-        return int(args.run(args))
-    except BrokenPipeError:
-        raise
-    except (ConfigError, PluginError) as exc:
-        _complain(_text(exc, args.run))
-        return EX_CONFIG
-    except (EventError, RetriableError, FatalError) as exc:
-        _complain(error_text.describe(exc))
-    except SinkError as exc:
-        _complain(_text(exc, args.run))
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except Exception as exc:  # noqa: BLE001 - Python's own traceback would print the text
-        _complain("\n".join(error_text.trace(exc)))
+def report(fault: Exception, module: str) -> int:
+    """Print what is wrong, and return the exit code; `module` defines the command."""
+    # The text of an exception that a plugin raised may quote a row.
+    trusted = raised_in(fault) == module
+    match fault:
+        case ConfigError() | PluginError():
+            _complain(str(fault) if trusted else error_text.text_of(fault))
+            return EX_CONFIG
+        case EventError() | RetriableError() | FatalError():
+            _complain(error_text.describe(fault))
+        case SinkError():
+            _complain(str(fault) if trusted else error_text.text_of(fault))
+        case _:
+            _complain("\n".join(error_text.trace(fault)))
     return FAILURE
 
 
-def _text(exc: SinkError, command: Callable[..., object]) -> str:
-    """The text that the runner or the command's own module gave; a plugin's may quote a row."""
-    return str(exc) if raised_in(exc) == command.__module__ else error_text.text_of(exc)
+def _module(program: Program, ctx: click.Context) -> str:
+    """Return the module that defines the called command; "" if it could not be loaded."""
+    try:
+        command = program.get_command(ctx, ctx.invoked_subcommand or "")
+    except (click.ClickException, ConfigError):
+        return ""
+    return command.callback.__module__ if command and command.callback else ""
 
 
-def add_commands(subparsers: Subparsers) -> None:
-    """Add our own commands, then the other distributions'; a broken one is told and left out."""
-    for command in (
-        plugins_command,
-        run_command,
-        batch_command,
-        schedule_command,
-        api_command,
-        config_command,
-        quality_command,
-        dlq_command,
-        policies_command,
-        conflicts_command,
-        audit_command,
-        schema_command,
-        recover_command,
-        migrate_command,
-        purge_command,
-        erase_command,
-        grants_command,
-        new_command,
-    ):
-        command.register(subparsers)
-    for ep in sorted(entry_points(group=GROUP), key=lambda ep: ep.name):
+# -- commands of other distributions ---------------------------------------------------------------
+
+
+def _extensions() -> dict[str, EntryPoint]:
+    return {found.name: found for found in entry_points(group=GROUP) if found.name not in COMMANDS}
+
+
+def _summaries() -> Iterator[tuple[str, str]]:
+    """Yield the lines of the extensions; print why one of them is left out."""
+    for found in sorted(entry_points(group=GROUP), key=lambda found: found.name):
         try:
-            ep.load()(subparsers)
-        except Exception as exc:  # noqa: BLE001 - a third party's import may raise anything
-            dist = f"{ep.dist.name} {ep.dist.version}" if ep.dist else ep.value
-            _complain(f"command {ep.name!r} of {dist} is left out: {type(exc).__name__}: {exc}")
+            yield found.name, _load(found).get_short_help_str(limit=60)
+        except ConfigError as fault:
+            _complain(str(fault))
+
+
+def _load(found: EntryPoint) -> click.Command:
+    """Return the command that an entry point names; raise ConfigError if it cannot be used."""
+    named = f"{found.dist.name} {found.dist.version}" if found.dist else found.value
+    left_out = f"command {found.name!r} of {named} is left out:"
+    if found.name in COMMANDS:
+        raise ConfigError(f"{left_out} {NAME} has a command of this name")
+    try:
+        command = found.load()
+    except Exception as fault:
+        raise ConfigError(f"{left_out} {type(fault).__name__}: {fault}") from fault
+    if not isinstance(command, click.Command):
+        raise ConfigError(f"{left_out} {found.value} is no click.Command")
+    return command
 
 
 def _complain(text: str) -> None:
-    """Print faults after the program's name; indented statements alone, to be pasted."""
+    """Print errors after the program's name; indented statements alone, to be pasted."""
     for line in text.splitlines():
-        print(line if line.startswith(" ") else f"sink-runner: {line}", file=sys.stderr)
+        print(line if line.startswith(" ") else f"{NAME}: {line}", file=sys.stderr)

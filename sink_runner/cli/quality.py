@@ -1,95 +1,87 @@
-"""``sink-runner quality``: what broke a rule, what was given a default, what has grown old."""
+"""``sink-runner quality``: what broke a rule, which defaults were used, what is stale."""
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
+import click
 from rich.table import Table
 
 from ..config import Config
 from ..config.database import find_database
-from ..loading import discovery
-from .command import (
-    FAILURE,
-    OK,
-    Subparsers,
-    add_choice_options,
-    add_command,
-    check_installed,
-    plugins_with_mapping,
-    read_config,
-    read_plugins,
-)
+from ..plugin import TableMapping
+from ..quality.report import Report, read_report
+from .arguments import flag, json_option, plugin_options
+from .command import FAILURE, OK, Command
+from .configuration import check_installed, chosen_mappings, read_config, read_plugins
 from .tables import print_table
 
-if TYPE_CHECKING:
-    from ..quality.report import Report
 
-TEACHING = """\
-A mapping declares its rules on its columns (required, minimum, maximum, one_of) and on the row
-(rules).  A row that breaks one is a dead letter, under the rule's name; a NULL in a column with
-a default gets it.  Both are counted by day, UTC, in the target database.  The rule "found" is
-broken by an event whose required lookup found nothing in all the time that it was given.
+@click.command(cls=Command)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option(
+    "--days", type=click.IntRange(min=1), default=30, metavar="N", help="Count the last N days."
+)
+@flag("--strict", help="Exit with 1 if a rule was broken.")
+@plugin_options
+@json_option
+def quality(*, names: tuple[str, ...], days: int, strict: bool, as_json: bool) -> int:
+    """Report rows that broke a rule, defaults used, stale rows.
 
-open dead letters  are for a person to look at: the rules' and all others
-waiting            events whose required lookup has found nothing yet
-stale              rows of the target whose version is older than [quality] stale_after_days
+    NAME is a mapping; without one all are reported. A mapping declares rules on its columns
+    (required, minimum, maximum, one_of) and on the row (rules). A row that breaks one becomes a
+    dead letter that names the rule; a NULL gets the column's default, if there is one. Both are
+    counted by day, UTC, in the target database. Rule "found" is broken by an event whose required
+    lookup found nothing until its time was over.
 
-The exit code is 0 whatever is found; with --strict it is 1 if anything broke a rule.
+      open dead letters  a person has to decide about: the rules' and all others
+      waiting            events whose required lookup has found nothing yet
+      stale              rows of the target whose version is older than
+                         [quality] stale_after_days
 
-examples:
-  sink-runner quality
-  sink-runner quality --days 1 --strict
-  sink-runner quality --json decisions citizens
-"""
-DAYS = 30
+    The exit code is 0 unless you pass --strict.
 
-
-def register(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers,
-        "quality",
-        summary="report the rows that broke a rule, the defaults used and what is stale",
-        teaching=TEACHING,
-    )
-    add_choice_options(parser)
-    parser.add_argument("names", metavar="NAME", nargs="*", help="these mappings (default: all)")
-    parser.add_argument(
-        "--days", type=_days, default=DAYS, metavar="N", help=f"count the last N days ({DAYS})"
-    )
-    parser.add_argument("--json", action="store_true", help="the report, for programs")
-    parser.add_argument("--strict", action="store_true", help="fail if anything broke a rule")
-    parser.set_defaults(run=quality)
-
-
-def quality(args: argparse.Namespace) -> int:
-    file = read_config(args)
+    examples:
+      sink-runner quality
+      sink-runner quality --days 1 --strict
+      sink-runner quality --json decisions citizens
+    """
+    file = read_config()
     config = file.config()
-    plugins = read_plugins(args, file)
+    plugins = read_plugins(file)
     check_installed(config.quality.mappings, plugins)
-    chosen = plugins_with_mapping(args.names, plugins)
-    reports = [_report(plugin, config, args.days) for plugin in chosen]
-    if args.json:
-        print(json.dumps([record(report) for report in reports], indent=2))
+    reports = [
+        _report(name, mapping, config, days)
+        for name, mapping in chosen_mappings(names, plugins).items()
+    ]
+    if as_json:
+        print(json.dumps([_record(report) for report in reports], indent=2))
     else:
-        for table in tables(reports, args.days):
+        for table in _tables(reports, days):
             print_table(table)
-    return FAILURE if args.strict and any(report.broken for report in reports) else OK
+    return FAILURE if strict and any(report.broken for report in reports) else OK
 
 
-def record(report: Report) -> dict[str, object]:
-    """The report as JSON has it: `asdict`, the sums and days as text."""
+def _report(name: str, mapping: TableMapping, config: Config, days: int) -> Report:
+    database = mapping.target_table.database
+    return read_report(
+        name,
+        mapping,
+        find_database(config.databases, database, named_by=f"target of {name!r}").dsn,
+        days=days,
+        stale_after=config.quality.stale_after(name),
+    )
+
+
+def _record(report: Report) -> dict[str, object]:
     counts = [asdict(count) | {"last": count.last.isoformat()} for count in report.counts]
     sums = {"broken": report.broken, "defaults": report.defaults}
     return asdict(report) | {"counts": counts} | sums
 
 
-def tables(reports: Iterable[Report], days: int) -> Iterator[Table]:
-    reports = list(reports)
+def _tables(reports: Sequence[Report], days: int) -> Iterator[Table]:
     whole = Table(title=f"quality, last {days} days", title_justify="left")
     for head in ("mapping", "broke a rule", "defaults", "open dead letters", "waiting", "stale"):
         whole.add_column(head, justify="left" if head == "mapping" else "right", overflow="fold")
@@ -113,25 +105,3 @@ def tables(reports: Iterable[Report], days: int) -> Iterator[Table]:
 def _stale(report: Report) -> str:
     stale = report.stale
     return "-" if stale is None else f"{stale.rows} of {stale.of} ({stale.days:g} d)"
-
-
-def _report(plugin: discovery.Plugin, config: Config, days: int) -> Report:
-    # PostgreSQL's driver is not loaded by the commands that need none.
-    from ..quality.report import read_report  # noqa: PLC0415
-
-    assert plugin.mapping is not None
-    name = plugin.mapping.target_table.database
-    return read_report(
-        plugin.name,
-        plugin.mapping,
-        find_database(config.databases, name, named_by=f"target of {plugin.name!r}").dsn,
-        days=days,
-        stale_after=config.quality.stale_after(plugin.name),
-    )
-
-
-def _days(text: str) -> int:
-    days = int(text)
-    if days < 1:
-        raise ValueError("a day at least")
-    return days

@@ -1,81 +1,63 @@
-"""``sink-runner recover``: make the mappings of a database fit that came back from a backup."""
+"""``sink-runner recover``: prepare the mappings of a database that was restored from a backup."""
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+
+import click
 
 from .. import log
 from ..config.database import find_database
 from ..loading import discovery
-from .command import (
-    FAILURE,
-    OK,
-    Subparsers,
-    add_choice_options,
-    add_command,
-    read_config,
-    read_plugins,
-)
-
-if TYPE_CHECKING:
-    from ..recovery.positions import Forgotten
-    from ..recovery.recover import Finding
-
-TEACHING = """\
-A database that came back from a backup is older than what was told of it, in two ways.
-
-as a target   its rows and the offsets they came from are of one moment, so the runner goes on from
-              there by itself; this command says how much that is, and whether Kafka still has it
-as a source   its log begins anew, further back.  What is remembered of the lost log would make
-              every new change seem old; this command forgets it
-
-Run it while no runner runs, once the events of before are applied, and before Debezium captures
-anew.  docs/guide/disaster-recovery.md has every step.  The exit code is 1 if there are events of
-before to apply first; nothing is changed then.
-
-examples:
-  sink-runner recover south --dry-run   what there is to do
-  sink-runner recover south
-"""
+from ..recovery.positions import Forgotten
+from ..recovery.recover import Finding, forget_positions, look
+from .arguments import flag, json_option, plugin_options
+from .command import FAILURE, OK, Command
+from .configuration import read_config, read_plugins
 
 
-def register(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers,
-        "recover",
-        summary="make the mappings of a database fit that was restored from a backup",
-        teaching=TEACHING,
-    )
-    add_choice_options(parser)
-    parser.add_argument("database", metavar="DATABASE", help="the one that was restored")
-    parser.add_argument("--dry-run", action="store_true", help="look, and change nothing")
-    parser.add_argument("--json", action="store_true", help="the report, for programs")
-    parser.set_defaults(run=recover)
+@click.command(cls=Command)
+@click.argument("database")
+@flag("--dry-run", help="Print what there is to do, and change nothing.")
+@plugin_options
+@json_option
+def recover(*, database: str, dry_run: bool, as_json: bool) -> int:
+    """Prepare the mappings of a database that was restored.
 
+    A restored DATABASE is older than what was recorded about it, in two ways:
 
-def recover(args: argparse.Namespace) -> int:
-    file = read_config(args)
+      as a target  its rows and their offsets are of the same moment, so the
+                   runner continues there; this command prints how many events
+                   that is, and whether Kafka still has them
+      as a source  its log starts further back. Positions that were recorded
+                   from the lost log would make every new change look old; this
+                   command forgets them
+
+    Run it while no runner runs, after the events from before the restore are applied, and before
+    Debezium captures again: see docs/guide/disaster-recovery.md. The exit code is 1 if such
+    events are still to be applied; nothing is changed then.
+
+    examples:
+      sink-runner recover south --dry-run
+      sink-runner recover south
+    """
+    file = read_config()
     config = file.config()
     log.configure(config.log)
-    find_database(config.databases, args.database)
-    chosen = [*discovery.usable(read_plugins(args, file).values())]
-    # PostgreSQL and Kafka are not loaded by the commands that need none of them.
-    from ..recovery.recover import forget_positions, look  # noqa: PLC0415
-
-    findings = list(look(args.database, chosen, config))
+    find_database(config.databases, database)
+    chosen = [*discovery.usable(read_plugins(file).values())]
+    findings = list(look(database, chosen, config))
     blocked = any(finding.blocks for finding in findings)
     forgotten: Mapping[str, Forgotten] = {}
-    if not blocked and not args.dry_run:
-        forgotten = forget_positions(args.database, chosen, config)
-    if args.json:
+    if not blocked and not dry_run:
+        forgotten = forget_positions(database, chosen, config)
+    if as_json:
         print(json.dumps(_record(findings, forgotten), indent=2))
     else:
-        for line in _lines(args.database, findings, forgotten):
-            print(line)
+        lines = [*_lines(findings, forgotten)]
+        print("\n".join(lines) or f"no mapping reads or writes {database}")
     return FAILURE if blocked else OK
 
 
@@ -87,34 +69,33 @@ def _record(findings: Sequence[Finding], forgotten: Mapping[str, Forgotten]) -> 
     ]
 
 
-def _lines(
-    database: str, findings: Sequence[Finding], forgotten: Mapping[str, Forgotten]
-) -> list[str]:
-    lines = [_line(one, forgotten.get(one.mapping)) for one in findings]
+def _lines(findings: Sequence[Finding], forgotten: Mapping[str, Forgotten]) -> Iterator[str]:
+    for one in findings:
+        yield f"{one.mapping}: {_state(one, forgotten.get(one.mapping))}"
     if any(one.blocks for one in findings):
-        lines.append("nothing was changed: let the runner apply these, stop it, and run this again")
-    batches = [f"then run: sink-runner batch {one.mapping} --full" for one in findings if one.batch]
+        yield "nothing was changed: let the runner apply these, stop it, and run this again"
+    batches = [one for one in findings if one.batch]
+    for one in batches:
+        yield f"then run: sink-runner batch {one.mapping} --full"
     if batches:
-        batches.append(
+        yield (
             "a full batch removes what the source table does not have; rows that came by a "
             "callback of the API stay"
         )
-    lines += batches
-    return lines or [f"no mapping reads or writes {database}"]
 
 
-def _line(one: Finding, forgotten: Forgotten | None) -> str:
+def _state(one: Finding, forgotten: Forgotten | None) -> str:
     if one.blocks:
-        return f"{one.mapping}: {one.behind:,} events of before are not applied yet"
+        return f"{one.behind:,} events from before the restore are not applied yet"
     if one.missing:
-        return f"{one.mapping}: Kafka no longer has {one.missing:,} events that are missing here"
+        return f"Kafka no longer has {one.missing:,} events that are missing here"
     if one.writes:
-        return f"{one.mapping}: {one.behind:,} events to apply again"
+        return f"{one.behind:,} events to apply again"
     if forgotten is None:
-        return f"{one.mapping}: all events of before are applied"
-    told = f"{forgotten.positions:,} positions forgotten"
+        return "all events from before the restore are applied"
+    text = f"{forgotten.positions:,} positions forgotten"
     if forgotten.dead_letters:
-        told += f", {forgotten.dead_letters:,} dead letters of before discarded"
+        text += f", {forgotten.dead_letters:,} dead letters from before the restore discarded"
     if forgotten.left:
-        told += f"; {forgotten.left:,} are left: `sink-runner dlq` replays or discards them first"
-    return f"{one.mapping}: {told}"
+        text += f"; {forgotten.left:,} are left: `sink-runner dlq` replays or discards them first"
+    return text

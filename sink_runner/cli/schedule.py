@@ -2,87 +2,71 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+import click
 import structlog
 
 from .. import log
-from ..config import ConfigFile
+from ..config import Config, ConfigFile
 from ..config.reader import hint
 from ..config.sections import Scheduling
 from ..errors import ConfigError
 from ..loading import discovery
 from ..loading.quarantine import loaded, select_usable
+from ..schedule import loop
 from ..schedule.as_json import describe
 from ..schedule.plans import Known, Plan, next_start, plans_of
-from .command import EX_CONFIG, OK, Subparsers, add_command, read_config, read_plugins
+from ..schedule.run_history import look_up
+from .arguments import flag, json_option
+from .command import EX_CONFIG, OK, Command
+from .configuration import mappings_of, read_config, read_plugins
 
-TEACHING = """\
-Runs `sink-runner batch` for every schedule of the mappings that are on, until SIGTERM or Ctrl-C.
-What fails is tried again; what was missed, by maintenance or because this was not running, is
-caught up once.  [schedule] in sink-runner.toml says how; `sink-runner config` explains it.
-Where Apache Airflow does this instead, let it be the only one that does.
-
-examples:
-  sink-runner schedule
-  sink-runner schedule --once
-  sink-runner schedule --list
-  sink-runner schedule --list --json
-  SINK_PLUGINS=schemes sink-runner schedule
-"""
 HEADS = ("NAME", "CRON", "MODE", "LAST RUN", "OUTCOME", "NEXT RUN")
 
 
-def register(subparsers: Subparsers) -> None:
-    parser = add_command(
-        subparsers,
-        "schedule",
-        summary="run each mapping's batch when it is due",
-        teaching=TEACHING,
-    )
-    alone = parser.add_mutually_exclusive_group()
-    alone.add_argument("--once", action="store_true", help="run what is due now, then end")
-    alone.add_argument("--list", action="store_true", help="each schedule, its last and next run")
-    parser.add_argument(
-        "--json", action="store_true", help="print the schedules as JSON; --list adds their runs"
-    )
-    parser.set_defaults(run=schedule)
+@click.command(cls=Command, exclusive=("--once", "--list"))
+@flag("--once", help="Run what is due now, then exit.")
+@flag("--list", "as_list", help="Print each schedule with its last and next run.")
+@json_option
+def schedule(*, once: bool, as_list: bool, as_json: bool) -> int:
+    """Run each mapping's batch when it is due.
 
+    Runs `sink-runner batch` for every schedule of the mappings that are on, until SIGTERM or
+    Ctrl-C. A run that fails is tried again. Runs that were missed, by maintenance or because this
+    program was stopped, are made up for by one. [schedule] in sink-runner.toml has the settings;
+    `sink-runner config` explains them. If Apache Airflow runs the batches, do not run this as well.
 
-def schedule(args: argparse.Namespace) -> int:
-    file = read_config(args)
-    args.only, args.without = [], []  # which a batch would not be told
-    plugins = read_plugins(args, file)
+    --json prints the schedules instead of running them; with --list, their runs, too.
+
+    examples:
+      sink-runner schedule
+      sink-runner schedule --once
+      sink-runner schedule --list
+      sink-runner schedule --list --json
+      SINK_PLUGINS=schemes sink-runner schedule
+    """
+    file = read_config()
+    plugins = read_plugins(file)
     plans = _plans(file, plugins, loaded(plugins.values()))
-    if args.json and args.once:
+    if as_json and once:
         raise ConfigError("--json prints the schedules, so --once has no meaning beside it")
-    if args.json and not args.list:
+    if as_json and not as_list:
         print(json.dumps(describe(plans, plugins, file), indent=2))
         return EX_CONFIG if any(plugin.errors for plugin in plugins.values()) else OK
     config = file.config()
     dsns = {name: database.dsn for name, database in config.databases.items()}
-    # PostgreSQL's driver is not loaded by the commands that need none.
-    from ..schedule import loop as schedule_loop  # noqa: PLC0415
-    from ..schedule.run_history import look_up  # noqa: PLC0415
-
-    if args.list:
-        known, now = look_up(plans, dsns), datetime.now(UTC)
-        if args.json:
-            rows = [_row(plan, known.get(plan), config.schedule, now) for plan in plans]
-            print(json.dumps([_record(row) for row in rows], indent=2))
-            return OK
-        for line in table(plans, known, config.schedule, now):
-            print(line)
+    if as_list:
+        _print(plans, look_up(plans, dsns), config, as_json=as_json)
         return OK
     log.configure(config.log)
     selection = select_usable(plugins.values())
     for name, reason in sorted(selection.quarantined.items()):
         structlog.get_logger().error("mapping_quarantined", mapping=name, reason=reason)
     plans = _plans(file, plugins, selection.usable)
-    return schedule_loop.run(plans, config, dsns, file.path, once=args.once)
+    return loop.run(plans, config, dsns, file.path, once=once)
 
 
 def _plans(
@@ -92,21 +76,26 @@ def _plans(
     settings = file.scheduling()
     for name in sorted(settings.mappings.keys() - plugins.keys()):
         raise ConfigError(f"[schedule.mappings.{name}]: not installed{hint(name, plugins)}")
-    on = {plugin.name: plugin.mapping for plugin in chosen if plugin.mapping}
-    return plans_of(on, settings)
+    return plans_of(mappings_of(chosen), settings)
 
 
-def table(
-    plans: Sequence[Plan],
-    known: Mapping[Plan, Known],
-    settings: Scheduling,
-    now: datetime,
-) -> Iterator[str]:
+def _print(
+    plans: Sequence[Plan], known: Mapping[Plan, Known], config: Config, *, as_json: bool
+) -> None:
+    now = datetime.now(UTC)
+    rows = [_row(plan, known.get(plan), config.schedule, now) for plan in plans]
+    if as_json:
+        print(json.dumps([_record(row) for row in rows], indent=2))
+    else:
+        print("\n".join(_lines(rows)))
+
+
+def _lines(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     """Yield a head and a line for each schedule; times are UTC."""
-    if not plans:
+    if not rows:
         yield "no mapping that is on has a schedule"
         return
-    rows = [HEADS, *(_row(plan, known.get(plan), settings, now) for plan in plans)]
+    rows = [HEADS, *rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

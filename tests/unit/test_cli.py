@@ -23,12 +23,46 @@ def test_every_command_teaches_with_an_example(call, command):
 def test_help_lists_the_commands(call):
     code, out, _ = call("--help")
     assert code == 0
-    assert all(re.search(rf"^    {command} ", out, re.MULTILINE) for command in COMMANDS)
+    assert all(re.search(rf"^  {command} ", out, re.MULTILINE) for command in COMMANDS)
 
 
-@pytest.mark.parametrize("argv", [[], ["plugin"], ["plugins", "--jsn"], ["new", "x"]])
-def test_wrong_usage_ends_with_2(call, argv):
-    assert call(*argv)[0] == 2
+@pytest.mark.parametrize(
+    ("argv", "way_out"),
+    [
+        ([], "Commands:"),
+        (["plugin"], "Did you mean 'plugins'?"),
+        (["plugins", "--jsn"], "Did you mean '--json'?"),
+        (["new", "x"], "Try 'sink-runner new --help' for help."),
+        (["plugins", "--json", "--chain", "x"], "give only one of --json and --chain"),
+        (["schedule", "--once", "--list"], "give only one of --once and --list"),
+        (["audit", "--most", "0"], "expected a number from 1 to"),
+        (["audit", "--since", "today"], "expected a date such as 2026-01-31, got 'today'"),
+        (["batch", "x", "--since", "now"], "expected a time such as 2026-01-31T12:00, got 'now'"),
+        (["dlq", "replay", "--timeout", "nan"], "expected a non-negative number of seconds"),
+    ],
+)
+def test_wrong_usage_names_the_way_out(call, argv, way_out):
+    code, out, err = call(*argv)
+    assert (code, out) == (2, "")
+    assert way_out in err
+
+
+LISTING = """
+import sys
+from sink_runner.cli import main
+main(sys.argv[1:])
+print(*sorted(name for name in sys.modules if name.startswith("sink_runner.") or name == "psycopg"))
+"""
+
+
+def test_help_imports_no_command():
+    """`demo` of sink-stack, whose summary is printed as well, needs the arguments."""
+    done = subprocess.run(
+        [sys.executable, "-c", LISTING, "--help"], capture_output=True, text=True, check=True
+    )
+    light = ("cli", "cli.arguments", "cli.command", "cli.program", "completion", "error_text")
+    expected = {f"sink_runner.{name}" for name in (*light, "errors")}
+    assert set(done.stdout.splitlines()[-1].split()) == expected
 
 
 # -- config ------------------------------------------------------------------------------------
@@ -138,28 +172,26 @@ def test_run_tells_what_is_wrong_with_the_configuration(call, configured):
 # -- commands of other distributions -----------------------------------------------------------
 
 GREET = """
-def register(subparsers):
-    parser = subparsers.add_parser("greet", help="say hello")
-    parser.set_defaults(run=greet)
+import click
 
-def greet(args):
+@click.command()
+def greet():
+    '''Say hello.'''
     print("hello")
     return 3
 """
 RAISE = """
+import click
 from sink_runner.errors import EventError, SinkError
 
-def register(subparsers):
-    parser = subparsers.add_parser("greet")
-    parser.set_defaults(run=greet)
-
-def greet(args):
+@click.command()
+def greet():
     raise {what}
 """
 
 
-def command(site, code: str) -> None:
-    site.plugin("greet", code, group="sink_runner.commands", attribute="register")
+def command(site, code: str, name: str = "greet") -> None:
+    site.plugin(name, code, group="sink_runner.commands", attribute="greet")
 
 
 def test_another_distribution_may_bring_a_command(site, call):
@@ -167,13 +199,33 @@ def test_another_distribution_may_bring_a_command(site, call):
     assert call("greet") == (3, "hello\n", "")
 
 
-@pytest.mark.parametrize("code", ["import nope_nope", GREET.replace('"greet"', '"run"')])
-def test_a_broken_command_is_told_and_left_out(site, call, code):
-    command(site, code)
-    status, _, err = call("plugins")
-    assert status == 0
-    assert err.startswith("sink-runner: command 'greet' of sink-greet 1.5 is left out: ")
+def test_help_lists_commands_of_other_distributions(site, call):
+    command(site, GREET)
+    assert "  greet      Say hello." in call("--help")[1].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [("import nope_nope", "greet"), ("greet = print", "greet"), (GREET, "run")],
+)
+def test_help_tells_why_a_command_is_left_out(site, call, code, name):
+    command(site, code, name)
+    status, out, err = call("--help")
+    assert (status, "hello" in out) == (0, False)
+    assert err.startswith(f"sink-runner: command {name!r} of sink-{name} 1.5 is left out: ")
     assert len(err.splitlines()) == 1
+
+
+def test_broken_command_ends_with_78(site, call):
+    command(site, "import nope_nope")
+    code, out, err = call("greet")
+    assert (code, out) == (78, "")
+    assert err.startswith("sink-runner: command 'greet' of sink-greet 1.5 is left out: ")
+
+
+def test_other_commands_do_not_load_a_broken_one(site, call):
+    command(site, "import nope_nope")
+    assert call("plugins")[::2] == (0, "")
 
 
 def test_an_error_of_the_runner_is_one_line_and_ends_with_1(site, call):

@@ -1,6 +1,5 @@
 """Whatever an exception of a plugin or of a database holds, no value leaves the process with it."""
 
-import argparse
 import io
 import json
 import threading
@@ -117,11 +116,7 @@ def logged(output, fault):
 
 
 def command_line(fault, capsys):
-    def run(_args):
-        raise fault
-
-    run.__module__ = "sink_runner.cli.batch"
-    program._run(argparse.Namespace(run=run))
+    program.report(fault, "sink_runner.cli.batch")
     captured = capsys.readouterr()
     return captured.out + captured.err
 

@@ -209,7 +209,7 @@ def test_what_was_written_is_shown_as_it_is(office: Office, text: str) -> None:
 )
 def test_what_can_not_be_meant_is_refused(office: Office, argv: tuple[str, ...]) -> None:
     code, _, err = office.call(*argv)
-    assert (code, "usage:" in err) == (2, True)
+    assert (code, "Usage:" in err) == (2, True)
     assert office.row(office.deletion)[1] is None
 
 

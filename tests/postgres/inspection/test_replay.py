@@ -192,7 +192,7 @@ def test_status_that_action_is_not_for_is_refused(office: Any, argv: tuple[str, 
     """Nor are open dead letters taken in their place: it can't be undone."""
     office.send(office.event(1, "bad"), office.event(2, "bad"))
     code, _, err = office.dlq(*argv, "--mapping", "people", "--yes")
-    assert (code, "invalid choice" in err) == (2, True)
+    assert (code, "'--status'" in err) == (2, True)
     assert office.dead_letters("status") == ["OPEN", "OPEN"]
 
 

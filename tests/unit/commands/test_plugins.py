@@ -230,7 +230,7 @@ def test_chain_is_printed_in_order_of_its_steps(site, call, configured):
     assert head == "north.public.apples -> south.public.apples"
     named = [" ".join(step.split()) for step in steps]
     assert named[:6] == [
-        "(built in) drop what would go back to where it came from",
+        "(built in) drop echoes of the runner's own writes",
         "sink_filter ant",
         "(built in) read 1 declared columns: source, convert, default",
         "sink_map zebra, apples",
@@ -267,7 +267,7 @@ def test_chain_names_what_quality_rules_look_at(site, call, configured):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("pears", "plugin 'pears' is off, so it is not imported"),
+        ("pears", "plugin 'pears' is off; see `sink-runner plugins`"),
         ("aples", "plugin 'aples' is not installed; did you mean 'apples'?"),
         ("ant", "plugin 'ant' is global: it joins the chain of every mapping"),
         ("bad", "plugin 'bad': implements no hook; is @hookimpl missing?"),

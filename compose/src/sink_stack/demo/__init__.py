@@ -1,5 +1,5 @@
 """Demo data for both databases: made up, alike for one seed, and never anybody's."""
 
-from .command import register
+from .command import demo
 
-__all__ = ["register"]
+__all__ = ["demo"]
