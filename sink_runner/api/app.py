@@ -1,4 +1,4 @@
-"""The ASGI application: the operations behind authentication, the health of the parts, the page."""
+"""The ASGI application: routes behind authentication, health endpoints, documentation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from .auth_middleware import PROTECTED, AuthMiddleware
 from .operations import callbacks, reads
 from .page import page
-from .problems import ProblemDetails, handle
+from .problems import ProblemDetails, add_handlers
 from .readiness import Readiness
 from .services import Services
 
@@ -37,7 +37,7 @@ _SECURITY = {
 
 
 def create_app(services: Services) -> FastAPI:
-    """The service; its connections open when it starts and close when it ends."""
+    """Return the application; its connections open when it starts and close when it stops."""
     readiness = Readiness(services.parts)
 
     @asynccontextmanager
@@ -52,12 +52,12 @@ def create_app(services: Services) -> FastAPI:
         version=version("sink-runner"),
         description=services.routes.description,
         lifespan=lifespan,
-        docs_url=None,  # these two load their scripts from a server of somebody else's
+        docs_url=None,  # both pages load scripts from another host
         redoc_url=None,
-        openapi_url=None,  # FastAPI would encode it again for each call
+        openapi_url=None,  # FastAPI encodes the document for each request
         redirect_slashes=False,
     )
-    handle(app)
+    add_handlers(app)
     app.add_middleware(
         AuthMiddleware,
         callers=services.callers,
@@ -67,13 +67,16 @@ def create_app(services: Services) -> FastAPI:
     )
     app.include_router(callbacks(services))
     app.include_router(reads(services))
-    app.openapi = _described(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
-    _add_surroundings(app, readiness)
+    app.openapi = _document_builder(app)  # type: ignore[method-assign]  # as FastAPI documents it
+    _add_unprotected(app, readiness)
     return app
 
 
-def _add_surroundings(app: FastAPI, readiness: Readiness) -> None:
-    """What a load balancer asks, and what a person reads: without credentials, so made once."""
+def _add_unprotected(app: FastAPI, readiness: Readiness) -> None:
+    """Add the health endpoints and the documentation, which need no credentials.
+
+    The documents are encoded once, so that anonymous requests cost little.
+    """
 
     @cache
     def document() -> bytes:
@@ -89,9 +92,9 @@ def _add_surroundings(app: FastAPI, readiness: Readiness) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
-        told = await readiness.check()
-        words = {name: "ok" if up else "down" for name, up in told.items()}
-        return JSONResponse(words, 200 if all(told.values()) else 503)
+        parts = await readiness.check()
+        states = {name: "ok" if is_up else "down" for name, is_up in parts.items()}
+        return JSONResponse(states, 200 if all(parts.values()) else 503)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
@@ -102,18 +105,18 @@ def _add_surroundings(app: FastAPI, readiness: Readiness) -> None:
         return Response(document(), media_type="application/json")
 
 
-def _described(app: FastAPI) -> Callable[[], dict[str, Any]]:
+def _document_builder(app: FastAPI) -> Callable[[], dict[str, Any]]:
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            told = generate()
-            components = told.setdefault("components", {})
+            document = generate()
+            components = document.setdefault("components", {})
             components["securitySchemes"] = _SECURITY
             schema = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
             inner = schema.pop("$defs", {})
             components.setdefault("schemas", {}).update({"ProblemDetails": schema, **inner})
-            for path, operations in told["paths"].items():
+            for path, operations in document["paths"].items():
                 if path.startswith(PROTECTED):
                     for operation in operations.values():
                         operation["security"] = [{name: []} for name in _SECURITY]

@@ -1,4 +1,4 @@
-"""What every call under /v1/ passes before its body is looked at: credentials, rate and size."""
+"""Checks each request under /v1/ before its body is parsed: credentials, rate and size."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .problems import ProblemError, too_large, unauthorized
 
 PROTECTED = "/v1/"
 _TOKEN_THREADS = 4
-"""Of their own: tokens of strangers make threads wait for the issuer, and callbacks must not."""
+"""Threads that verify tokens: they may wait for the issuer, so they are not those of the routes."""
 
 
 class AuthMiddleware:
-    """ASGI middleware; a framework would parse the body of a stranger first."""
+    """ASGI middleware, because FastAPI parses the body before it authenticates the caller."""
 
     def __init__(
         self,
@@ -42,16 +42,16 @@ class AuthMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            caller = await self._caller(Headers(scope=scope))
+            caller = await self._authenticate(Headers(scope=scope))
             self._rates.take(caller.name)
-            body = await self._body(caller, Headers(scope=scope), receive)
+            body = await self._read_body(caller, Headers(scope=scope), receive)
         except ProblemError as problem:
             await problem.response()(scope, receive, send)
             return
         scope.setdefault("state", {}).update(caller=caller, body=body)
-        await self._app(scope, _replayed(body, receive), _private(send))
+        await self._app(scope, _replay(body, receive), _without_caching(send))
 
-    async def _caller(self, headers: Headers) -> Caller:
+    async def _authenticate(self, headers: Headers) -> Caller:
         match headers.getlist("authorization"), headers.getlist("x-api-key"):
             case [], [key]:
                 return self._callers.by_key(key)
@@ -63,48 +63,49 @@ class AuthMiddleware:
             case _:
                 raise unauthorized("send one credential, once")
 
-    async def _body(self, caller: Caller, headers: Headers, receive: Receive) -> bytes:
-        """The body, whole: refused by its announced length, and by what really comes."""
-        announced = headers.get("content-length", "")
-        counted = self._counted(caller, 0, int(announced)) if announced.isdecimal() else 0
+    async def _read_body(self, caller: Caller, headers: Headers, receive: Receive) -> bytes:
+        """Read the body; refuse it by its Content-Length, and again by the bytes received."""
+        length = headers.get("content-length", "")
+        charged = self._charge(caller, 0, int(length)) if length.isdecimal() else 0
         parts, size, more = [], 0, True
         while more:
             message = await receive()
             if message["type"] != "http.request":
-                raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", "the body is not whole")
+                raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", "the body is incomplete")
             part = message.get("body", b"")
             size += len(part)
-            counted = self._counted(caller, counted, size)
+            charged = self._charge(caller, charged, size)
             parts.append(part)
             more = message.get("more_body", False)
         return b"".join(parts)
 
-    def _counted(self, caller: Caller, counted: int, size: int) -> int:
-        """Count a body's bytes beyond those that are counted, and return how many are now."""
+    def _charge(self, caller: Caller, charged: int, size: int) -> int:
+        """Take the bytes beyond `charged` from the caller's rate; return how many are charged."""
         if size > self._max:
             raise too_large(f"a request has at most {self._max} bytes")
-        if size > counted:
-            self._byte_rates.take(caller.name, size - counted)
-        return max(size, counted)
+        if size > charged:
+            self._byte_rates.take(caller.name, size - charged)
+        return max(size, charged)
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    waiting = [body]
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives the body again, which has been read."""
+    bodies = [body]
 
     async def replay() -> Message:
-        if waiting:
-            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
+        if bodies:
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
         return await receive()
 
     return replay
 
 
-def _private(send: Send) -> Send:
-    """What is answered here is nobody else's: no cache keeps it."""
+def _without_caching(send: Send) -> Send:
+    """Return a `send` that forbids caches to store the response: it is for one caller."""
 
-    async def told(message: Message) -> None:
+    async def send_uncached(message: Message) -> None:
         if message["type"] == "http.response.start":
             MutableHeaders(scope=message)["Cache-Control"] = "no-store"
         await send(message)
 
-    return told
+    return send_uncached

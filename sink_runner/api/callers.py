@@ -1,4 +1,4 @@
-"""Who calls: an API key or a bearer token, found among the configured clients."""
+"""Finds the configured client of an API key or a bearer token."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _BEARER = re.compile(r"Bearer +([A-Za-z0-9_.~+/=-]+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who was let in, and what for."""
+    """An authenticated client, with the scopes of its request."""
 
     name: str
     scopes: frozenset[str]
     group: str
 
-    def need(self, scope: str) -> None:
+    def require(self, scope: str) -> None:
         if scope not in self.scopes:
             raise forbidden(f"the caller has no scope {scope}")
 
 
 class Callers:
-    """The configured clients by what they show."""
+    """The configured clients, by the hash of their key and by the subject of their tokens."""
 
     def __init__(self, api: Api, tokens: Tokens | None) -> None:
         self._secret = api.secret
         self._tokens = tokens
         self._claim = api.oauth.caller_claim if api.oauth else ""
-        # Found by its keyed hash: how long a look-up takes says nothing about the key.
+        # Keyed hashes, so that the time of a look-up reveals nothing about a key.
         self._by_hash = {
             client.key_hash: (name, client)
             for name, client in api.clients.items()
@@ -51,22 +51,22 @@ class Callers:
         return _caller(*found, found[1].scopes)
 
     def by_token(self, authorization: str) -> Caller:
-        """May ask the issuer for its keys, so it may block."""
+        """Return the caller; may block while the issuer's keys are fetched."""
         token = _BEARER.fullmatch(authorization)
         if token is None or self._tokens is None:
             raise unauthorized("send X-API-Key, or Authorization: Bearer where tokens are used")
         claims = self._tokens.claims(token[1])
         found = self._by_subject.get(str(claims.get(self._claim, "")))
         if found is None:
-            raise forbidden("the token is valid, but its subject is no client of this service")
+            raise forbidden("the token is valid, but its subject is not a client of this service")
         return _caller(*found, _scopes(claims))
 
 
 def _scopes(claims: Mapping[str, object]) -> frozenset[str]:
-    """`scope` of RFC 9068 or `scp` of older issuers: names between blanks, or a list of them."""
+    """Return the names in `scope` (RFC 9068) or `scp` (older issuers): a text or a list."""
     found: set[str] = set()
-    for told in (claims.get("scope"), claims.get("scp")):
-        names = told.split() if isinstance(told, str) else told
+    for claim in (claims.get("scope"), claims.get("scp")):
+        names = claim.split() if isinstance(claim, str) else claim
         if isinstance(names, list):
             found.update(name for name in names if isinstance(name, str))
     return frozenset(found)

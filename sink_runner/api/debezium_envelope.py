@@ -1,8 +1,8 @@
-"""A callback's record as Debezium writes a captured row: Confluent's framing, Avro, envelope.
+"""Encodes an event as Debezium encodes a captured row: Confluent's framing, Avro, envelope.
 
-The schemas are made to the letter as Debezium makes them for the same table, so the registry
-gives them the same ids, whoever registers first.  For the key that is vital: its bytes, id
-included, decide the partition, and a row's changes have to be in one.
+The schemas are character for character those of Debezium for the same table, so the registry gives
+them the same ids.  The key depends on it: its bytes include the id and
+decide the partition, and all changes of a row must be in one partition.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..plugin import CapturedColumn, Table
 _CONNECTOR = "callback"
 
 
-def _named(name: str) -> dict[str, Any]:
+def _logical_type(name: str) -> dict[str, Any]:
     return {"type": "string", "connect.version": 1, "connect.name": name}
 
 
@@ -31,14 +31,14 @@ KINDS: Mapping[str, Any] = {
     "int": "int",
     "text": "string",
     "decimal": "string",
-    "uuid": _named("io.debezium.data.Uuid"),
-    "json": _named("io.debezium.data.Json"),
-    "timestamp": _named("io.debezium.time.IsoTimestamp"),
+    "uuid": _logical_type("io.debezium.data.Uuid"),
+    "json": _logical_type("io.debezium.data.Json"),
+    "timestamp": _logical_type("io.debezium.time.IsoTimestamp"),
 }
 
 
-def encode(column: CapturedColumn, value: Any) -> Any:
-    """A value of a model as Debezium writes it in the column."""
+def encode_value(column: CapturedColumn, value: Any) -> Any:
+    """Return a field's value as Debezium writes it for the column."""
     if value is None:
         return None
     match column.kind:
@@ -55,7 +55,7 @@ def encode(column: CapturedColumn, value: Any) -> Any:
 
 
 def key_schema(table: Table, column: CapturedColumn) -> str:
-    return _text(
+    return _to_json(
         {
             "type": "record",
             "name": "Key",
@@ -69,8 +69,8 @@ def key_schema(table: Table, column: CapturedColumn) -> str:
 def value_schema(
     table: Table, columns: Sequence[CapturedColumn], placeholder: str | None = None
 ) -> str:
-    """The schema of an event; `placeholder` is what Debezium's transform states in its own."""
-    stated = {"connect.parameters": {PLACEHOLDER: placeholder}} if placeholder else {}
+    """Return the schema of an event; `placeholder` is the parameter that our transform adds."""
+    parameters = {"connect.parameters": {PLACEHOLDER: placeholder}} if placeholder else {}
     row = {
         "type": "record",
         "name": "Value",
@@ -85,23 +85,23 @@ def value_schema(
         {"name": "op", "type": "string"},
         *[_field(name, "long", nullable=True) for name in ("ts_ms", "ts_us", "ts_ns")],
     ]
-    return _text(
+    return _to_json(
         {
             "type": "record",
             "name": "Envelope",
             "namespace": str(table),
             "fields": fields,
             "connect.version": 2,
-            **stated,
+            **parameters,
             "connect.name": f"{table}.Envelope",
         }
     )
 
 
 def envelope(table: Table, row: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """A creation of `row`, now.  It has no place in a log, so the row's own time decides."""
+    """Return an insert of `row` at this moment.  It has no log position, so only times order it."""
     now = time.time_ns()
-    moment = {"ts_ms": now // 1_000_000, "ts_us": now // 1_000, "ts_ns": now}
+    times = {"ts_ms": now // 1_000_000, "ts_us": now // 1_000, "ts_ns": now}
     source = {
         "version": version,
         "connector": _CONNECTOR,
@@ -111,15 +111,15 @@ def envelope(table: Table, row: Mapping[str, Any], version: str) -> dict[str, An
         "schema": table.schema,
         "table": table.name,
     }
-    return {"before": None, "after": dict(row), "source": source | moment, "op": "c", **moment}
+    return {"before": None, "after": dict(row), "source": source | times, "op": "c", **times}
 
 
-def parsed(schema: str) -> Any:
+def parse_schema(schema: str) -> Any:
     return fastavro.parse_schema(json.loads(schema))
 
 
-def framed(schema_id: int, schema: Any, value: Mapping[str, Any]) -> bytes:
-    """Confluent's framing: a zero, the id in four bytes, then Avro."""
+def encode_record(schema_id: int, schema: Any, value: Mapping[str, Any]) -> bytes:
+    """Return the Avro bytes behind Confluent's framing: a zero byte, then the id in four bytes."""
     stream = io.BytesIO()
     stream.write(b"\0" + schema_id.to_bytes(4, "big"))
     fastavro.schemaless_writer(stream, schema, value)
@@ -134,7 +134,7 @@ def _field(name: str, kind: Any, nullable: bool) -> dict[str, Any]:  # noqa: FBT
     )
 
 
-def _text(schema: Any) -> str:
+def _to_json(schema: Any) -> str:
     return json.dumps(schema, separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""Idempotency keys: a request that is sent again gets its first answer and is done once."""
+"""Idempotency keys: a repeated request gets the first answer and publishes nothing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .problems import ProblemError, unavailable
 from .responses import Accepted
 
 _UNSETTLED_SECONDS = 30.0
-"""Beyond the time that publishing may take, a claim belongs to a process that died."""
+"""A claim that is this much older than publishing may take belongs to a process that died."""
 _PURGE_SECONDS = 60.0
 
-# A key is free if nobody has it, if its time is over, or if whoever claimed it has died.
+# A key can be claimed if it is unknown, has expired, or was claimed by a process that died.
 _CLAIM = """
 INSERT INTO sink.api_request AS r (request, content) VALUES (%(request)s, %(content)s)
 ON CONFLICT (request) DO UPDATE
@@ -33,13 +33,13 @@ WHERE r.claimed_at < now() - %(keep)s
 RETURNING true
 """
 _FIND = "SELECT content, places FROM sink.api_request WHERE request = %s"
-_SETTLE = "UPDATE sink.api_request SET places = %s WHERE request = %s"
-_FORGET = "DELETE FROM sink.api_request WHERE request = %s AND places IS NULL"
+_STORE_ANSWER = "UPDATE sink.api_request SET places = %s WHERE request = %s"
+_RELEASE = "DELETE FROM sink.api_request WHERE request = %s AND places IS NULL"
 _PURGE = "DELETE FROM sink.api_request WHERE claimed_at < now() - %s"
 
 
-class Request(NamedTuple):
-    """What makes two requests the same one."""
+class KeyedRequest(NamedTuple):
+    """A request with an Idempotency-Key: caller, topic and key identify it."""
 
     caller: str
     topic: str
@@ -48,7 +48,7 @@ class Request(NamedTuple):
 
 
 class IdempotencyStore:
-    """The table of answered requests; threads share it."""
+    """The table sink.api_request; threads share it."""
 
     def __init__(
         self,
@@ -66,37 +66,38 @@ class IdempotencyStore:
         self._created = False
         self._purged = -float("inf")
 
-    def once(self, request: Request, publish: Callable[[], list[Accepted]]) -> list[Accepted]:
-        """Publish, or give the answer of the first time."""
+    def once(self, request: KeyedRequest, publish: Callable[[], list[Accepted]]) -> list[Accepted]:
+        """Publish and store the answer, or return the stored answer of the first request."""
         caller, topic, key = (part.encode() for part in request[:3])
         name = digest(self._secret, b"request", caller, topic, key)
         content = digest(self._secret, b"body", request.body)
         try:
-            found = self._claimed(name, content)
+            places = self._claim(name, content)
         except (psycopg.Error, PoolTimeout):
             raise unavailable("the database that remembers Idempotency-Keys") from None
-        if found is not None:
-            return [
-                Accepted(topic=request.topic, partition=partition, offset=offset)
-                for partition, offset in found
-            ]
-        return self._published(name, publish)
+        if places is None:
+            return self._publish(name, publish)
+        return [
+            Accepted(topic=request.topic, partition=partition, offset=offset)
+            for partition, offset in places
+        ]
 
-    def _published(self, name: bytes, publish: Callable[[], list[Accepted]]) -> list[Accepted]:
+    def _publish(self, name: bytes, publish: Callable[[], list[Accepted]]) -> list[Accepted]:
         try:
             accepted = publish()
         except BaseException:
             with suppress(psycopg.Error, PoolTimeout), self._pool.connection() as connection:
-                connection.execute(_FORGET, (name,))
+                connection.execute(_RELEASE, (name,))
             raise
         places = json.dumps([[one.partition, one.offset] for one in accepted])
-        # It is durable, so it is accepted; unsettled, the key only delays who sends it again.
+        # The events are durable whether or not this succeeds.  If it fails, a repeated request is
+        # refused until the claim expires.
         with suppress(psycopg.Error, PoolTimeout), self._pool.connection() as connection:
-            connection.execute(_SETTLE, (places, name))
+            connection.execute(_STORE_ANSWER, (places, name))
         return accepted
 
-    def _claimed(self, name: bytes, content: bytes) -> list[list[int]] | None:
-        """None if the request is ours to do now, else where its events are."""
+    def _claim(self, name: bytes, content: bytes) -> list[list[int]] | None:
+        """Claim the key and return None, or return the places of the first request's events."""
         values = {"request": name, "content": content, "keep": self._keep}
         values["unsettled"] = self._unsettled
         with self._pool.connection() as connection:

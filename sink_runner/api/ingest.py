@@ -1,4 +1,4 @@
-"""Takes callbacks in: encodes all of a request, then publishes it, then says where it is."""
+"""Accepts events: encodes all of a request, publishes them, returns their places in Kafka."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from typing import Any
 from ..config.api import Api
 from ..errors import SinkError
 from ..plugin import EventRoute, Table
-from .debezium_envelope import encode, envelope, framed, key_schema, parsed, value_schema
+from .debezium_envelope import (
+    encode_record,
+    encode_value,
+    envelope,
+    key_schema,
+    parse_schema,
+    value_schema,
+)
 from .problems import invalid, too_large, unavailable
 from .publisher import Publisher
 from .responses import Accepted
@@ -20,7 +27,7 @@ Row = Mapping[str, Any]
 
 
 class EventIngest:
-    """Brings valid items to Kafka; threads share it."""
+    """Publishes valid items; threads share it."""
 
     def __init__(
         self,
@@ -30,7 +37,7 @@ class EventIngest:
         *,
         placeholder_of: Callable[[str], str | None] = lambda _database: None,
     ) -> None:
-        """`placeholder_of` tells what Debezium's schemas of a database state in their parameter."""
+        """`placeholder_of` returns the placeholder that Debezium's schemas of a database name."""
         self._api = api
         self._subjects = subjects
         self._publisher = publisher
@@ -38,19 +45,19 @@ class EventIngest:
         self._parsed: dict[str, Any] = {}
         self._version = version("sink-runner")
 
-    def accept(self, route: EventRoute, items: Sequence[Any], *, place: str) -> list[Accepted]:
-        """Publish the items and return when all are durable, else raise a problem.
+    def accept(self, route: EventRoute, items: Sequence[Any], *, pointer: str) -> list[Accepted]:
+        """Publish the items and return when all are durable.
 
-        `place` is where an item stands in the request, for what is wrong with it: `{}` is its
-        number.
+        Raises ProblemError.  `pointer` is the JSON pointer of an item in the request, for errors;
+        `{}` in it stands for the item's number.
         """
         topic = Table.parse(route.table).topic
         rows = [
-            {one.name: encode(one, getattr(item, one.name, None)) for one in route.columns}
+            {one.name: encode_value(one, getattr(item, one.name, None)) for one in route.columns}
             for item in items
         ]
-        self._check_times(route, rows, place)
-        records = self._encoded(route, rows)
+        self._check_times(route, rows, pointer)
+        records = self._encode(route, rows)
         places = self._publisher.publish(topic, records)
         if None in places:
             done = [at for at, place in enumerate(places) if place is not None]
@@ -61,29 +68,31 @@ class EventIngest:
             if place is not None
         ]
 
-    def _encoded(self, route: EventRoute, rows: Sequence[Row]) -> list[tuple[bytes, bytes]]:
-        """All records or a problem: nothing is published before the last is known to be good."""
+    def _encode(self, route: EventRoute, rows: Sequence[Row]) -> list[tuple[bytes, bytes]]:
+        """Return keys and values.  All are encoded before the first is published."""
         table, key = Table.parse(route.table), route.columns[0]
         try:
-            # Whoever made the newest key schema, Debezium or we, its id is in every key.
-            key_id, key_text = self._subjects.newest(f"{table.topic}-key", key_schema(table, key))
-            value_id, value_text = self._subjects.exactly(
+            # Debezium may have registered the newest key schema; its id is in every key.
+            key_id, key_text = self._subjects.find_newest(
+                f"{table.topic}-key", key_schema(table, key)
+            )
+            value_id, value_text = self._subjects.find_or_register(
                 f"{table.topic}-value",
                 value_schema(table, route.columns, self._placeholder_of(table.database)),
             )
         except SinkError:
             raise unavailable("the schema registry") from None
-        key_avro, value_avro = self._avro(key_text), self._avro(value_text)
+        key_avro, value_avro = self._parse(key_text), self._parse(value_text)
         records = []
         for row in rows:
-            value = framed(value_id, value_avro, envelope(table, row, self._version))
+            value = encode_record(value_id, value_avro, envelope(table, row, self._version))
             if len(value) > self._api.max_record_bytes:
                 raise too_large(f"an event has at most {self._api.max_record_bytes} bytes")
-            records.append((framed(key_id, key_avro, {key.name: row[key.name]}), value))
+            records.append((encode_record(key_id, key_avro, {key.name: row[key.name]}), value))
         return records
 
-    def _check_times(self, route: EventRoute, rows: Sequence[Row], place: str) -> None:
-        """A time far ahead would beat every true one until it comes."""
+    def _check_times(self, route: EventRoute, rows: Sequence[Row], pointer: str) -> None:
+        """Refuse times in the future: such a row would win over every newer one until then."""
         latest = datetime.now(UTC) + timedelta(seconds=self._api.max_ahead_seconds)
         name = next((one.name for one in route.columns if one.kind == "timestamp"), None)
         late = [
@@ -93,11 +102,11 @@ class EventIngest:
         ]
         if late:
             raise invalid(
-                {"pointer": f"{place.format(at)}/{name}", "detail": "is in the future"}
+                {"pointer": f"{pointer.format(at)}/{name}", "detail": "is in the future"}
                 for at in late
             )
 
-    def _avro(self, text: str) -> Any:
+    def _parse(self, text: str) -> Any:
         if text not in self._parsed:
-            self._parsed[text] = parsed(text)
+            self._parsed[text] = parse_schema(text)
         return self._parsed[text]

@@ -1,7 +1,7 @@
-"""API keys: made once, shown once, stored as a keyed hash.
+"""API keys: printed once, stored as a keyed hash.
 
-A key is 256 bits of chance, so nobody can guess it and a slow hash would only be slow; the
-secret makes a stolen configuration useless for checking guesses of any kind.
+A key has 256 random bits, so a slow hash would add nothing.  Without the secret, the hashes of a
+stolen configuration cannot be compared with guesses.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ import secrets
 
 from ..errors import ConfigError
 
-SHORTEST_SECRET = 32
+MIN_SECRET_LENGTH = 32
 _PREFIX = "sink_"
 _FORM = "hmac-sha256:"
 
 
 def new_key() -> str:
-    """A key to hand to a caller; the prefix lets scanners of leaked secrets find it."""
+    """Return a new key; scanners of leaked secrets find it by the prefix."""
     return _PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_key(secret: str, key: str) -> str:
-    """What is stored of a key."""
+    """Return what the configuration stores of a key."""
     return _FORM + digest(secret, b"api-key", key.encode()).hex()
 
 
 def digest(secret: str, purpose: bytes, *parts: bytes) -> bytes:
-    """A keyed hash of the parts, of no use for another purpose."""
-    told = b"".join(len(part).to_bytes(8, "big") + part for part in (purpose, *parts))
-    return hmac.digest(secret.encode(), told, "sha256")
+    """Return a keyed hash of the parts; that of another purpose is a different one."""
+    message = b"".join(len(part).to_bytes(8, "big") + part for part in (purpose, *parts))
+    return hmac.digest(secret.encode(), message, "sha256")
 
 
 def check_secret(secret: str) -> None:
-    """Refuse a secret that is missing or could be guessed."""
-    if len(secret) < SHORTEST_SECRET:
-        raise ConfigError(f"api.secret has less than {SHORTEST_SECRET} characters")
+    """Raise ConfigError where the secret is missing or short enough to guess."""
+    if len(secret) < MIN_SECRET_LENGTH:
+        raise ConfigError(f"api.secret has less than {MIN_SECRET_LENGTH} characters")

@@ -1,4 +1,4 @@
-"""How much each caller may send: token buckets of requests and of bytes."""
+"""Rate limits for each caller: token buckets of requests and of bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .problems import ProblemError
 
 
 class RateLimit:
-    """Lets `burst` units through at once and `rate` a second in the long run, by caller."""
+    """Permits each caller `burst` units at once and `rate` units a second in the long run."""
 
     def __init__(
         self,
@@ -30,11 +30,11 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def take(self, caller: str, amount: float = 1) -> None:
-        """Count `amount`, at most the burst, or raise; a refused call has spent nothing."""
+        """Spend `amount`, at most the burst.  Raises ProblemError, and then spends nothing."""
         now = self._clock()
         with self._lock:
-            tokens, seen = self._buckets.get(caller, (self._burst, now))
-            tokens = min(self._burst, tokens + (now - seen) * self._rate)
+            tokens, updated = self._buckets.get(caller, (self._burst, now))
+            tokens = min(self._burst, tokens + (now - updated) * self._rate)
             if tokens >= amount:
                 self._buckets[caller] = (tokens - amount, now)
                 return

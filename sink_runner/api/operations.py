@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from ..plugin import EventRoute, PathParameter, QueryRoute, Table
 from .callers import Caller
-from .idempotency import Request as Sent
+from .idempotency import KeyedRequest
 from .problems import documented, not_found
 from .responses import Accepted, BulkAccepted
 from .services import Services
@@ -27,13 +27,13 @@ _WRITE = documented(400, 401, 403, 409, 413, 422, 429, 503)
 _READ = documented(401, 403, 404, 422, 429, 503)
 
 
-def needs(scope: str) -> Callable[[Request], Caller]:
-    """The caller, whom the middleware has let in, if it may do this."""
+def require_scope(scope: str) -> Callable[[Request], Caller]:
+    """Return a dependency: the authenticated caller, refused with 403 without the scope."""
 
     def caller(request: Request) -> Caller:
-        found: Caller = request.scope["state"]["caller"]
-        found.need(scope)
-        return found
+        authenticated: Caller = request.scope["state"]["caller"]
+        authenticated.require(scope)
+        return authenticated
 
     return caller
 
@@ -47,22 +47,22 @@ def callbacks(services: Services) -> APIRouter:
 
 def _add_callback(router: APIRouter, services: Services, route: EventRoute) -> None:
     """Add the single and the bulk form of a route."""
-    model, allowed = route.model, Depends(needs(route.scope))
+    model, allowed = route.model, Depends(require_scope(route.scope))
     one, name = model.__name__.lower(), f"{model.__name__.lower()}s"
-    bulk_model = _bulk(model, services.api.max_items)
+    bulk_model = _bulk_model(model, services.api.max_items)
 
     def accept(
-        items: Sequence[Any], request: Request, caller: Caller, key: str | None, place: str
+        items: Sequence[Any], request: Request, caller: Caller, key: str | None, pointer: str
     ) -> list[Accepted]:
         def publish() -> list[Accepted]:
-            return services.ingest.accept(route, items, place=place)
+            return services.ingest.accept(route, items, pointer=pointer)
 
         if key is None:
             return publish()
         body = request.scope["state"]["body"]
         topic = Table.parse(route.table).topic
-        sent = Sent(f"{caller.name} {request.url.path}", topic, key, body)
-        return services.idempotency.once(sent, publish)
+        keyed = KeyedRequest(f"{caller.name} {request.url.path}", topic, key, body)
+        return services.idempotency.once(keyed, publish)
 
     @router.post(
         f"/{route.name}",
@@ -74,7 +74,7 @@ def _add_callback(router: APIRouter, services: Services, route: EventRoute) -> N
     )
     def single(
         request: Request,
-        item: model,  # type: ignore[valid-type]  # a plugin's
+        item: model,  # type: ignore[valid-type]  # from a plugin
         caller: Caller = allowed,
         key: IdempotencyKey = None,
     ) -> Accepted:
@@ -91,7 +91,7 @@ def _add_callback(router: APIRouter, services: Services, route: EventRoute) -> N
     )
     def bulk(
         request: Request,
-        items: bulk_model,  # type: ignore[valid-type]  # made for each route
+        items: bulk_model,  # type: ignore[valid-type]  # created above
         caller: Caller = allowed,
         key: IdempotencyKey = None,
     ) -> BulkAccepted:
@@ -99,13 +99,13 @@ def _add_callback(router: APIRouter, services: Services, route: EventRoute) -> N
         return BulkAccepted(accepted=accept(found, request, caller, key, "/body/items/{}"))
 
 
-def _bulk(model: type[BaseModel], at_most: int) -> type[BaseModel]:
-    told: Any = model.model_config.get("json_schema_extra") or {}
-    extra: Any = {"examples": [{"items": told["examples"]}]} if "examples" in told else None
+def _bulk_model(model: type[BaseModel], max_items: int) -> type[BaseModel]:
+    extra: Any = model.model_config.get("json_schema_extra") or {}
+    examples: Any = {"examples": [{"items": extra["examples"]}]} if "examples" in extra else None
     return create_model(
         f"{model.__name__}s",
-        __config__=ConfigDict(extra="forbid", json_schema_extra=extra),
-        items=(list[model], Field(min_length=1, max_length=at_most)),  # type: ignore[valid-type]
+        __config__=ConfigDict(extra="forbid", json_schema_extra=examples),
+        items=(list[model], Field(min_length=1, max_length=max_items)),  # type: ignore[valid-type]
     )
 
 
@@ -123,7 +123,7 @@ def reads(services: Services) -> APIRouter:
 
 
 def _read(services: Services, route: QueryRoute) -> Callable[..., Any]:
-    """A function with the signature from which FastAPI makes the operation of a route."""
+    """Return the handler of a route, with the signature from which FastAPI takes its parameters."""
     query = services.queries[route.name]
 
     def read(caller: Caller, **parameters: Any) -> Any:
@@ -132,7 +132,7 @@ def _read(services: Services, route: QueryRoute) -> Callable[..., Any]:
             raise not_found(route.not_found)
         return route.model.model_validate(route.answer(parameters, rows))
 
-    allowed = Annotated[Caller, Depends(needs(route.scope))]
+    allowed = Annotated[Caller, Depends(require_scope(route.scope))]
     taken = [
         *(
             Parameter(one.name, Parameter.KEYWORD_ONLY, annotation=_path(one))

@@ -1,4 +1,4 @@
-"""The OpenAPI description as a page to read: plain HTML, nothing fetched from anywhere."""
+"""The OpenAPI document as one HTML page, which loads nothing from another host."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ text-align: left; vertical-align: top } .method { text-transform: uppercase; col
 
 
 def page(openapi: Mapping[str, Any]) -> str:
-    """The whole description, an operation after the other."""
+    """Return the page, with a section for each operation."""
     info = openapi["info"]
     body = [
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>",
-        _text(info["description"]),
+        _paragraphs(info["description"]),
         '<p>For programs: <a href="openapi.json">openapi.json</a></p>',
     ]
     for path, operations in openapi["paths"].items():
@@ -38,10 +38,10 @@ def _operation(
 ) -> Iterator[str]:
     yield f'<h2 id="{operation["operationId"]}"><span class="method">{method}</span> '
     yield f"<code>{escape(path)}</code> {escape(operation['summary'])}</h2>"
-    yield _text(operation["description"])
+    yield _paragraphs(operation["description"])
     for parameter in operation.get("parameters", ()):
-        told = escape(parameter.get("description", ""))
-        yield f"<p><code>{escape(parameter['name'])}</code> ({parameter['in']}) {told}</p>"
+        description = escape(parameter.get("description", ""))
+        yield f"<p><code>{escape(parameter['name'])}</code> ({parameter['in']}) {description}</p>"
     for content in operation.get("requestBody", {}).get("content", {}).values():
         yield from _schema(openapi, content["schema"], "Request")
     for status, answer in operation["responses"].items():
@@ -52,28 +52,28 @@ def _operation(
 
 
 def _schema(openapi: Mapping[str, Any], schema: Mapping[str, Any], title: str) -> Iterator[str]:
-    """The fields of a model, then its example."""
-    found = _resolved(openapi, schema)
+    """Yield a table of a model's fields, then its example."""
+    found = _resolve(openapi, schema)
     required = found.get("required", ())
     yield f"<table><tr><th>{title}</th><th></th><th></th></tr>"
     for name, field in found.get("properties", {}).items():
-        inner = _resolved(openapi, field)
+        inner = _resolve(openapi, field)
         kind = inner.get("format") or inner.get("type") or "one of several"
-        told = field.get("description") or inner.get("description", "")
-        need = "" if name in required else " (optional)"
-        yield f"<tr><td><code>{escape(name)}</code></td><td>{escape(str(kind))}{need}</td>"
-        yield f"<td>{escape(told)}</td></tr>"
+        description = field.get("description") or inner.get("description", "")
+        optional = "" if name in required else " (optional)"
+        yield f"<tr><td><code>{escape(name)}</code></td><td>{escape(str(kind))}{optional}</td>"
+        yield f"<td>{escape(description)}</td></tr>"
     yield "</table>"
     example = found.get("example") or next(iter(found.get("examples", ())), None)
     if example is not None:
         yield f"<pre>{escape(json.dumps(example, indent=2))}</pre>"
 
 
-def _resolved(openapi: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resolve(openapi: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
     name = schema.get("$ref", "").rpartition("/")[2]
     found: Mapping[str, Any] = openapi["components"]["schemas"][name] if name else schema
     return found
 
 
-def _text(text: str) -> str:
+def _paragraphs(text: str) -> str:
     return "".join(f"<p>{escape(part)}</p>" for part in text.split("\n\n"))

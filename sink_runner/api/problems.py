@@ -1,4 +1,4 @@
-"""Errors as RFC 9457's problem details: what went wrong and what to do, never what was sent."""
+"""Errors as problem details (RFC 9457).  They never quote a value that was sent."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
-MOST_ERRORS = 50
-# What pydantic says of these quotes nothing that was sent.
-_QUOTING_NOTHING = frozenset(
+MAX_ERRORS = 50
+# Types of pydantic errors whose messages quote no value.
+_WITHOUT_VALUES = frozenset(
     {
         *("missing", "extra_forbidden", "literal_error", "string_pattern_mismatch"),
         *("string_type", "string_too_short", "string_too_long", "int_type", "float_type"),
@@ -46,7 +46,7 @@ class ProblemDetails(BaseModel):
     status: int
     detail: str = Field(description="What to do about it.")
     errors: list[Fault] | None = Field(
-        default=None, description=f"What is wrong, the first {MOST_ERRORS} faults."
+        default=None, description=f"What is wrong, the first {MAX_ERRORS} faults."
     )
     published: list[int] | None = Field(
         default=None, description="Positions in a bulk request that were published all the same."
@@ -54,7 +54,7 @@ class ProblemDetails(BaseModel):
 
 
 class ProblemError(Exception):
-    """An error that a caller is told of."""
+    """An error that is sent to the caller."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class ProblemError(Exception):
         self.more = more
 
     def response(self) -> Response:
-        told = {
+        body = {
             "type": f"urn:sink-runner:problem:{self.kind}",
             "title": self.status.phrase,
             "status": int(self.status),
@@ -81,12 +81,12 @@ class ProblemError(Exception):
             **self.more,
         }
         return Response(
-            json.dumps(told), int(self.status), headers=self.headers, media_type=MEDIA_TYPE
+            json.dumps(body), int(self.status), headers=self.headers, media_type=MEDIA_TYPE
         )
 
 
 def unavailable(what: str, *, seconds: float = 5, **more: Any) -> ProblemError:
-    """Something that is needed does not answer."""
+    """A dependency does not answer."""
     return ProblemError(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "unavailable",
@@ -114,12 +114,12 @@ def too_large(detail: str) -> ProblemError:
 
 
 def invalid(faults: Iterable[Mapping[str, str]]) -> ProblemError:
-    """What is wrong with a request; a caller is told the first faults only."""
+    """A faulty request; the caller gets the first faults only."""
     return ProblemError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid",
         "correct what `errors` names",
-        errors=list(islice(faults, MOST_ERRORS)),
+        errors=list(islice(faults, MAX_ERRORS)),
     )
 
 
@@ -128,7 +128,7 @@ def not_found(detail: str) -> ProblemError:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What an operation may answer besides success, for its OpenAPI description."""
+    """Return the error responses of an operation for its OpenAPI document."""
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     return {
         status: {
@@ -152,8 +152,8 @@ _DESCRIPTIONS = {
 }
 
 
-def handle(app: FastAPI) -> None:
-    """Turn whatever goes wrong in `app` into problem details."""
+def add_handlers(app: FastAPI) -> None:
+    """Answer every exception in `app` with problem details."""
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -172,15 +172,15 @@ def _invalid(_request: Request, fault: Exception) -> Response:
 
 def _fault(error: Mapping[str, Any]) -> dict[str, str]:
     kind = error["type"]
-    detail = error["msg"] if kind in _QUOTING_NOTHING else "is not valid"
+    detail = error["msg"] if kind in _WITHOUT_VALUES else "is not valid"
     if kind == "json_invalid":
         return {"pointer": "/body", "detail": "is not JSON"}
     return {"pointer": _pointer(error["loc"], unknown=kind == "extra_forbidden"), "detail": detail}
 
 
-def _pointer(place: Sequence[str | int], *, unknown: bool) -> str:
-    """A name that nobody declared is the caller's own text: it may be anything."""
-    parts = [*place[:-1], "*"] if unknown else [*place]
+def _pointer(location: Sequence[str | int], *, unknown: bool) -> str:
+    """Return a JSON pointer.  An unknown name is text of the caller, so `*` replaces it."""
+    parts = [*location[:-1], "*"] if unknown else [*location]
     return "".join(f"/{part}" for part in parts)
 
 
@@ -192,6 +192,8 @@ def _http(_request: Request, fault: Exception) -> Response:
 
 
 def _unexpected(_request: Request, _fault: Exception) -> Response:
-    """The server logs it with its frames, for Starlette raises it again after the answer."""
+    """Starlette raises the exception again after the response, and the server logs its frames."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
-    return ProblemError(status, "internal", "this is our fault and is being logged").response()
+    return ProblemError(
+        status, "internal", "the service failed and has logged the reason"
+    ).response()

@@ -1,4 +1,4 @@
-"""HTTP/1.1 with limits that uvicorn lacks: time for a request to arrive, and open connections."""
+"""HTTP/1.1 with two limits that uvicorn lacks: time to receive a request, open connections."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class LimitedProtocol(H11Protocol):
-    """Closes connections that are one too many, and those whose client is too slow.
+    """Closes connections beyond the limit, and those of slow clients.
 
-    A request has `request_seconds` from its first byte, or from the connection, to its last one;
-    an answer has as long to leave once the client's window is full.
+    A request must arrive within `request_seconds` of its first byte or of the connection.  Once the
+    client's window is full, it must accept the response within the same time.
     """
 
     def __init__(
@@ -30,35 +30,35 @@ class LimitedProtocol(H11Protocol):
             structlog.get_logger().warning("api_connection_refused", connections=self._max)
             transport.abort()
         else:
-            self._start("request")
+            self._start_deadline("request")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop("request")
-        self._stop("answer")
+        self._stop_deadline("request")
+        self._stop_deadline("response")
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._start("request")
+        self._start_deadline("request")
         super().data_received(data)
         if self.cycle is not None and not self.cycle.more_body:
-            self._stop("request")
+            self._stop_deadline("request")
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._start("answer")
+        self._start_deadline("response")
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop("answer")
+        self._stop_deadline("response")
 
     def timeout_keep_alive_handler(self) -> None:
-        self.transport.abort()  # a close would wait for a client that does not read
+        self.transport.abort()  # close() waits for a client that does not read
 
-    def _start(self, what: str) -> None:
+    def _start_deadline(self, what: str) -> None:
         if what not in self._deadlines:
             end = self.transport.abort
             self._deadlines[what] = self.loop.call_later(self._seconds, end)
 
-    def _stop(self, what: str) -> None:
+    def _stop_deadline(self, what: str) -> None:
         if what in self._deadlines:
             self._deadlines.pop(what).cancel()

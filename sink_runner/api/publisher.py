@@ -1,4 +1,4 @@
-"""Writes records to Kafka and tells which of them are safe: confirmed by every replica."""
+"""Writes records to Kafka and reports which of them every replica has confirmed."""
 
 from __future__ import annotations
 
@@ -20,86 +20,86 @@ from ..kafka.connection import KafkaConnection, open_client
 
 _CONNECT_SECONDS = 2.0
 _PAUSE_SECONDS = 1.0
-"""After a failure nobody tries: a thread that waits for Kafka is one that no read can have."""
+"""Pause between two attempts to connect: a thread that waits for Kafka serves no query."""
 
 
 class Place(NamedTuple):
-    """Where a record is."""
+    """Partition and offset of a record."""
 
     partition: int
     offset: int
 
 
 class Publisher:
-    """One producer for all threads, made when it is first needed and anew after a failure."""
+    """One producer for all threads, created when it is first needed and again after a failure."""
 
     def __init__(
         self, connection: KafkaConnection, *, delivery_seconds: float, max_record_bytes: int
     ) -> None:
         self._connection = connection
         self._seconds = delivery_seconds
-        self._max_request = 2 * max_record_bytes  # the caller has checked; this leaves room
+        self._max_request = 2 * max_record_bytes  # records are checked before; this leaves room
         self._producer: Any = None
-        self._again = 0.0
+        self._retry_at = 0.0
         self._reason = ""
         self._lock = threading.Lock()
 
     def publish(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> list[Place | None]:
-        """Write (key, value) records in their order; None for one that was not confirmed.
+        """Write (key, value) records in order; return None for each that was not confirmed.
 
-        Such a one may be written all the same: sending it again must do no harm.
+        An unconfirmed record may still be in Kafka, so sending it again must do no harm.
         """
-        bound = time.monotonic() + self._seconds
+        deadline = time.monotonic() + self._seconds
         try:
-            producer = self._connected()
+            producer = self._connect()
         except (KafkaError, SinkError):
             return [None] * len(records)
-        waiting: list[Any] = []
+        futures: list[Any] = []
         for record in records:
-            # What is refused has been waited for, and the next one would be for as long again.
-            stuck = bool(waiting) and waiting[-1] is None
-            waiting.append(None if stuck else _sent(producer, topic, *record))
-        places = [_confirmed(future, bound) for future in waiting]
+            # A refused send() has waited for its whole timeout, and the next would wait as long.
+            is_stuck = bool(futures) and futures[-1] is None
+            futures.append(None if is_stuck else _send(producer, topic, *record))
+        places = [_wait_for(future, deadline) for future in futures]
         if None in places:
             self._discard(producer)
         return places
 
     def answers(self) -> bool:
-        """Whether a broker answers now: the producer itself only learns of it by failing."""
+        """Whether a broker answers now; the producer notices an outage only by a failed send."""
         return answers(self._connection, _CONNECT_SECONDS)
 
     def close(self) -> None:
-        """Give what is being written its time, then end."""
+        """Wait for records in flight, then close the producer."""
         with self._lock:
             if self._producer is not None:
-                _end(self._producer, self._seconds)
+                _close(self._producer, self._seconds)
                 self._producer = None
 
-    def _connected(self) -> Any:
+    def _connect(self) -> Any:
         with self._lock:
-            if time.monotonic() < self._again:
+            if time.monotonic() < self._retry_at:
                 raise KafkaConnectionError
             if self._producer is None:
                 try:
-                    # A producer that finds no broker leaves its sockets to the garbage collector.
+                    # A producer without a broker leaves its sockets to the garbage collector.
                     if not self.answers():
                         raise KafkaConnectionError
-                    self._producer = self._producer_made()
+                    self._producer = self._create_producer()
                 except (KafkaError, SinkError) as fault:
-                    self._again = time.monotonic() + _PAUSE_SECONDS
+                    self._retry_at = time.monotonic() + _PAUSE_SECONDS
                     self._log_failure(fault)
                     raise
                 self._reason = ""
             return self._producer
 
     def _log_failure(self, fault: KafkaError | SinkError) -> None:
-        """Log why, once for each reason: a caller only learns that Kafka cannot be had."""
+        """Log each new reason once; a caller only gets a 503."""
         found = failure(self._connection, fault) if isinstance(fault, KafkaError) else fault
         if (reason := text_of(found)) != self._reason:
             structlog.get_logger().error("kafka_connection_failed", reason=reason)
         self._reason = reason
 
-    def _producer_made(self) -> Any:
+    def _create_producer(self) -> Any:
         milliseconds = int(self._seconds * 1000)
         settings = {
             "client_id": "sink-api",
@@ -117,33 +117,33 @@ class Publisher:
         return open_client(KafkaProducer, self._connection.for_kafka_python("producer", settings))
 
     def _discard(self, producer: Any) -> None:
-        """After a record was given up, the numbers by which brokers know duplicates have a gap."""
+        """Replace a producer that gave up a record: its sequence numbers have a gap now."""
         with self._lock:
             if self._producer is not producer:
                 return
             self._producer = None
-            self._again = time.monotonic() + _PAUSE_SECONDS
-        # Other threads may wait for records of theirs: these are confirmed or given up first.
-        threading.Thread(target=_end, args=(producer, 2 * self._seconds), daemon=True).start()
+            self._retry_at = time.monotonic() + _PAUSE_SECONDS
+        # Other threads may wait for their records, which are confirmed or given up first.
+        threading.Thread(target=_close, args=(producer, 2 * self._seconds), daemon=True).start()
 
 
-def _end(producer: Any, seconds: float) -> None:
+def _close(producer: Any, seconds: float) -> None:
     with suppress(KafkaError):
         producer.close(timeout=seconds)
 
 
-def _sent(producer: Any, topic: str, key: bytes, value: bytes) -> Any:
+def _send(producer: Any, topic: str, key: bytes, value: bytes) -> Any:
     try:
         return producer.send(topic, key=key, value=value)
     except KafkaError:
         return None
 
 
-def _confirmed(future: Any, bound: float) -> Place | None:
+def _wait_for(future: Any, deadline: float) -> Place | None:
     if future is None:
         return None
     try:
-        found = future.get(timeout=max(0.0, bound - time.monotonic()))
+        found = future.get(timeout=max(0.0, deadline - time.monotonic()))
     except KafkaError:
         return None
     return Place(found.partition, found.offset)

@@ -1,4 +1,4 @@
-"""Whether the parts that the service needs answer: asked at most once a second, by one thread."""
+"""Checks whether the dependencies answer, at most once a second and in a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ _KEEP_SECONDS = 1.0
 
 
 class Readiness:
-    """Anyone may ask, so however many do, the parts and the threads of callbacks do not notice."""
+    """The endpoint needs no credentials, so its load must not reach dependencies or routes."""
 
     def __init__(self, parts: Mapping[str, Callable[[], bool]]) -> None:
         self._parts = parts
         self._executor = ThreadPoolExecutor(1, "readiness")
-        self._asked: asyncio.Future[dict[str, bool]] | None = None
+        self._check: asyncio.Future[dict[str, bool]] | None = None
         self._valid_until = 0.0
 
     async def check(self) -> dict[str, bool]:
-        """Return whether each part answers, as of at most a second ago."""
-        if self._asked is None or (self._asked.done() and time.monotonic() >= self._valid_until):
+        """Return whether each dependency answers; the result is at most a second old."""
+        if self._check is None or (self._check.done() and time.monotonic() >= self._valid_until):
             loop = asyncio.get_running_loop()
-            self._asked = loop.run_in_executor(self._executor, self._ask)
-        return await asyncio.shield(self._asked)
+            self._check = loop.run_in_executor(self._executor, self._run_checks)
+        return await asyncio.shield(self._check)
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(self) -> dict[str, bool]:
+    def _run_checks(self) -> dict[str, bool]:
         found = {name: answers() for name, answers in self._parts.items()}
         self._valid_until = time.monotonic() + _KEEP_SECONDS
         return found

@@ -1,4 +1,4 @@
-"""The routes of the plugins that are on, held against the settings of ``[api]``."""
+"""Collects the routes of the plugins that are on, and checks ``[api]`` against them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ the caller's group. Errors are problem details (RFC 9457)."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """What can be called under /v1/."""
+    """The routes under /v1/."""
 
     events: Sequence[EventRoute] = ()
     queries: Sequence[QueryRoute] = ()
@@ -32,8 +32,8 @@ class Routes:
 def collect_routes(apis: Iterable[HttpApi], settings: Api) -> Routes:
     """Return the routes, with the tables of `[api.tables]`.
 
-    Raises ConfigError for a table or scope in the settings that looks like a misspelt one.  What
-    resembles nothing may belong to a plugin that is off.
+    Raises ConfigError for an unknown table or scope in the settings that resembles a known one.
+    Any other may belong to a plugin that is off.
     """
     apis = list(apis)
     routes = [route for api in apis for route in api.routes]

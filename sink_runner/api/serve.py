@@ -1,4 +1,4 @@
-"""Runs the service in this process, until SIGTERM or Ctrl-C."""
+"""Serves the API in this process until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _BACKLOG = 512
 
 
 class _Server(uvicorn.Server):
-    """Ends with 0 when it is told to end: the original raises the signal a second time."""
+    """Returns after a signal; uvicorn raises the signal again, so the exit code would not be 0."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        def told(_number: int, _frame: Any) -> None:
-            self.force_exit = self.should_exit  # told twice, it waits for nobody
+        def stop(_number: int, _frame: Any) -> None:
+            self.force_exit = self.should_exit  # a second signal does not wait for requests
             self.should_exit = True
 
-        before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
@@ -42,7 +42,7 @@ class _Server(uvicorn.Server):
 
 
 def serve(config: Config, routes: Routes) -> int:
-    """Serve, then let the requests in flight end; 1 if the port could not be had."""
+    """Serve until a signal, then finish the requests in flight; return 1 if the port is taken."""
     policies = watch_policies(config.policies)
     services = assemble(config, routes, policies.current)
     api = services.api
@@ -56,7 +56,7 @@ def serve(config: Config, routes: Routes) -> int:
     try:
         with policies.watching(config.policies.refresh_seconds):
             server.run()
-    except SystemExit:  # how uvicorn says that it could not start
+    except SystemExit:  # uvicorn could not listen
         structlog.get_logger().error("api_not_started", host=api.host, port=api.port)
         return 1
     structlog.get_logger().info("api_finished")

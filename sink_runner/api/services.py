@@ -1,4 +1,4 @@
-"""What the operations share: connections that open when they are needed and close in the end."""
+"""What the routes share: settings, limits, and connections that open with the application."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .idempotency import IdempotencyStore
 from .ingest import EventIngest
 from .keys import check_secret
 from .limits import RateLimit
-from .masked import MaskedQuery
+from .masked_query import MaskedQuery
 from .publisher import Publisher
 from .routes import Routes
 from .subjects import Subjects
@@ -37,7 +37,7 @@ _CONTROL_SESSIONS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that an operation needs; made once, used by all threads."""
+    """Created once, used by all threads."""
 
     api: Api
     callers: Callers
@@ -49,7 +49,7 @@ class Services:
     queries: Mapping[str, MaskedQuery]
     """By the names of their routes."""
     parts: Mapping[str, Callable[[], bool]]
-    """Whether each part that is needed answers now."""
+    """For each dependency, whether it answers now."""
     pools: tuple[Pool, ...]
     publisher: Publisher
     subjects: Subjects
@@ -59,7 +59,7 @@ class Services:
             pool.open(wait=False)
 
     def close(self) -> None:
-        """End in an order that loses nothing: what was sent to Kafka is confirmed first."""
+        """Wait for the records in flight, then close all connections."""
         self.publisher.close()
         for pool in self.pools:
             pool.close(timeout=1)
@@ -67,7 +67,10 @@ class Services:
 
 
 def assemble(config: Config, routes: Routes, policies: Callable[[], Policies]) -> Services:
-    """Check the configuration and connect nothing yet: a part that is down is no reason to die."""
+    """Check the settings, connecting to nothing: the API starts while a dependency is down.
+
+    Raises ConfigError.
+    """
     api = config.api
     if api is None:
         raise ConfigError("[api] is missing")
@@ -92,7 +95,7 @@ def assemble(config: Config, routes: Routes, policies: Callable[[], Policies]) -
         ),
         routes=routes,
         ingest=EventIngest(
-            api, subjects, publisher, placeholder_of=cache(partial(_stated_placeholder, config))
+            api, subjects, publisher, placeholder_of=cache(partial(_read_placeholder, config))
         ),
         idempotency=IdempotencyStore(
             control,
@@ -108,7 +111,7 @@ def assemble(config: Config, routes: Routes, policies: Callable[[], Policies]) -
             "kafka": publisher.answers,
             "registry": subjects.answers,
             "database": lambda: _answers(reading),
-            "policies": lambda: _hold(policies),
+            "policies": lambda: _are_current(policies),
         },
         pools=(reading, control),
         publisher=publisher,
@@ -116,14 +119,14 @@ def assemble(config: Config, routes: Routes, policies: Callable[[], Policies]) -
     )
 
 
-def _stated_placeholder(config: Config, database: str) -> str | None:
+def _read_placeholder(config: Config, database: str) -> str | None:
     directory = config.capture.directory
     capture = read_capture(directory, database) if directory is not None else None
     return None if capture is None else capture.stated
 
 
 class _Session(psycopg.Connection[Any]):
-    """Tells the pool, which logs it, why a login is refused and what to do."""
+    """Raises a login error with its reason and remedy, which the pool logs."""
 
     @classmethod
     def connect(cls, conninfo: str = "", *, dsn: Dsn, **options: Any) -> Self:  # type: ignore[override]
@@ -134,12 +137,12 @@ class _Session(psycopg.Connection[Any]):
 
 
 def _pool(dsn: Dsn, seconds: float, sessions: int) -> Pool:
-    dsn.conninfo()  # a pool would only log what is wrong with it
+    dsn.conninfo()  # raises ConfigError here; the pool would log it only
     return ConnectionPool(
         dsn.conninfo,
         min_size=1,
         max_size=sessions,
-        max_waiting=2 * sessions,  # of the threads, some are left for what needs no database
+        max_waiting=2 * sessions,  # leaves threads for routes that need no database
         timeout=seconds,
         configure=partial(configure, limits={"statement_timeout": seconds}),
         check=ConnectionPool.check_connection,
@@ -154,7 +157,7 @@ def _pool(dsn: Dsn, seconds: float, sessions: int) -> Pool:
     )
 
 
-def _hold(policies: Callable[[], Policies]) -> bool:
+def _are_current(policies: Callable[[], Policies]) -> bool:
     try:
         policies()
     except StalePoliciesError:

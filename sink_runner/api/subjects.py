@@ -1,4 +1,4 @@
-"""The schema registry as a writer sees it: finds the id of a schema, or registers it."""
+"""Finds the ids of schemas in the registry, and registers new ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECONDS = 2.0
 
 
 class Subjects:
-    """Ids of schemas by subject, remembered for a while and then asked for again."""
+    """Ids of schemas by subject, cached for `keep_seconds`."""
 
     def __init__(
         self,
@@ -31,19 +31,17 @@ class Subjects:
         self._client = RegistryClient(settings)
         self._keep = keep_seconds
         self._clock = clock
-        self._known: dict[tuple[str, str], tuple[float, int, str]] = {}
+        self._cache: dict[tuple[str, str], tuple[float, int, str]] = {}
         self._reason = ""
         self._lock = threading.Lock()
 
-    def newest(self, subject: str, schema: str) -> tuple[int, str]:
-        """The subject's newest schema with its id; `schema` becomes that if there is none."""
-        return self._remembered(subject, "newest", lambda: self._newest(subject, schema))
+    def find_newest(self, subject: str, schema: str) -> tuple[int, str]:
+        """Return id and text of the subject's newest schema; register `schema` if there is none."""
+        return self._cached(subject, "newest", lambda: self._newest(subject, schema))
 
-    def exactly(self, subject: str, schema: str) -> tuple[int, str]:
-        """This very schema with its id, registered if it is new."""
-        return self._remembered(
-            subject, schema, lambda: (self._registered(subject, schema), schema)
-        )
+    def find_or_register(self, subject: str, schema: str) -> tuple[int, str]:
+        """Return id and text of this schema; register it if it is new."""
+        return self._cached(subject, schema, lambda: (self._register(subject, schema), schema))
 
     def answers(self) -> bool:
         """Whether the registry answers now."""
@@ -56,11 +54,11 @@ class Subjects:
     def close(self) -> None:
         self._client.close()
 
-    def _remembered(
+    def _cached(
         self, subject: str, what: str, ask: Callable[[], tuple[int, str]]
     ) -> tuple[int, str]:
         with self._lock:
-            known = self._known.get((subject, what))
+            known = self._cache.get((subject, what))
         if known is not None and self._clock() - known[0] < self._keep:
             return known[1], known[2]
         try:
@@ -68,16 +66,16 @@ class Subjects:
         except ConflictError:  # another client registered it between two requests
             schema_id, schema = ask()
         with self._lock:
-            self._known[subject, what] = (self._clock(), schema_id, schema)
+            self._cache[subject, what] = (self._clock(), schema_id, schema)
         return schema_id, schema
 
     def _newest(self, subject: str, schema: str) -> tuple[int, str]:
         found = self._ask(f"/subjects/{subject}/versions/latest")
         if found is None:
-            return self._registered(subject, schema), schema
+            return self._register(subject, schema), schema
         return int(found["id"]), str(found["schema"])
 
-    def _registered(self, subject: str, schema: str) -> int:
+    def _register(self, subject: str, schema: str) -> int:
         body = json.dumps({"schema": schema}).encode()
         answer = self._ask(f"/subjects/{subject}/versions", body)
         if answer is None:
@@ -98,7 +96,7 @@ class Subjects:
         return found
 
     def _log_failure(self, reason: str) -> None:
-        """Log why, once for each reason: a caller only learns that the registry cannot be had."""
+        """Log each new reason once; a caller only gets a 503."""
         if reason != self._reason:
             structlog.get_logger().error("schema_registry_failed", reason=reason)
         self._reason = reason

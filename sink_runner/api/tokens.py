@@ -1,4 +1,4 @@
-"""Bearer tokens: signed JWTs of one issuer, checked against its public keys."""
+"""Verifies bearer tokens: JWTs of one issuer, signed by one of its public keys."""
 
 from __future__ import annotations
 
@@ -21,80 +21,82 @@ from .problems import ProblemError, unauthorized, unavailable
 
 _OK = 200
 _SECONDS = 3.0
-_APART = 10.0
-"""Seconds between two fetches, however many unknown keys are asked for: a guard for the issuer."""
-_SHORTEST_RSA = 2048
-"""Bits of an RSA key (RFC 7518, section 3.3)."""
-_OF_ID_TOKENS = ("nonce", "at_hash", "c_hash", "s_hash")
+_MIN_FETCH_INTERVAL = 10.0
+"""Seconds between two fetches, so that tokens with unknown keys cannot flood the issuer."""
+_MIN_RSA_BITS = 2048
+"""RFC 7518, section 3.3."""
+_ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash", "s_hash")
 _INVALID = "the bearer token is not valid: its signature, issuer, audience or time"
 
 
 class KeySource(Protocol):
-    """Gives the issuer's keys."""
+    """Provides the issuer's keys."""
 
-    def keys(self, *, afresh: bool) -> KeySet:
-        """The keys; `afresh` if a token names one that was not among them."""
+    def keys(self, *, refresh: bool) -> KeySet:
+        """Return the keys; `refresh` if a token names one that was not among them."""
 
 
 class KeyFile:
-    """Keys in a file, read again when it changes."""
+    """Reads the keys from a file, again after each change."""
 
     def __init__(self, oauth: TokenIssuer) -> None:
         assert oauth.jwks_file is not None
         self._path = oauth.jwks_file
         self._read: tuple[int, KeySet] | None = None
 
-    def keys(self, *, afresh: bool) -> KeySet:  # noqa: ARG002 - a file's time tells more
+    def keys(self, *, refresh: bool) -> KeySet:  # noqa: ARG002 - the modification time decides
         try:
             changed = self._path.stat().st_mtime_ns
             if self._read is None or self._read[0] != changed:
-                self._read = changed, _parsed(self._path.read_bytes())
+                self._read = changed, _parse_keys(self._path.read_bytes())
         except OSError:
             raise unavailable("the file of the issuer's keys") from None
         return self._read[1]
 
 
 class KeyUrl:
-    """Keys behind a URL, fetched at most every few seconds; old ones serve while it is down."""
+    """Fetches the keys from a URL, at most every ten seconds; keeps them through an outage."""
 
     def __init__(self, oauth: TokenIssuer, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = oauth.jwks_url
-        self._refresh = oauth.refresh_seconds
+        self._interval = oauth.refresh_seconds
         self._clock = clock
         self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(_SECONDS), retries=False)
         self._lock = threading.Lock()
         self._keys: KeySet | None = None
-        self._tried = -float("inf")
+        self._fetched_at = -float("inf")
 
-    def keys(self, *, afresh: bool) -> KeySet:
+    def keys(self, *, refresh: bool) -> KeySet:
         with self._lock:
-            age = self._clock() - self._tried
-            if age >= self._refresh or (age >= _APART and (afresh or self._keys is None)):
-                self._tried = self._clock()
-                self._keys = self._fetched() or self._keys
+            age = self._clock() - self._fetched_at
+            if age >= self._interval or (
+                age >= _MIN_FETCH_INTERVAL and (refresh or self._keys is None)
+            ):
+                self._fetched_at = self._clock()
+                self._keys = self._fetch() or self._keys
             if self._keys is None:
-                raise unavailable("the issuer of the tokens", seconds=_APART)
+                raise unavailable("the issuer of the tokens", seconds=_MIN_FETCH_INTERVAL)
             return self._keys
 
-    def _fetched(self) -> KeySet | None:
+    def _fetch(self) -> KeySet | None:
         try:
             answer = self._pool.request("GET", self._url)
         except HTTPError:
             return None
         try:
-            return _parsed(answer.data) if answer.status == _OK else None
+            return _parse_keys(answer.data) if answer.status == _OK else None
         except ProblemError:
             return None
 
 
 class Tokens:
-    """Checks tokens and gives their claims."""
+    """Verifies tokens and returns their claims."""
 
     def __init__(self, oauth: TokenIssuer, source: KeySource | None = None) -> None:
         self._source = source or (KeyUrl(oauth) if oauth.jwks_url else KeyFile(oauth))
         self._algorithms = list(oauth.algorithms)
         self._types = frozenset(kind.lower() for kind in oauth.token_types)
-        self._most_seconds = oauth.max_token_seconds + oauth.leeway_seconds
+        self._max_seconds = oauth.max_token_seconds + oauth.leeway_seconds
         self._claims = jwt.JWTClaimsRegistry(
             leeway=oauth.leeway_seconds,
             iss={"essential": True, "value": oauth.issuer},
@@ -103,45 +105,45 @@ class Tokens:
         )
 
     def claims(self, token: str) -> Mapping[str, Any]:
-        """The claims of a valid token, else a problem that does not say which check failed."""
+        """Return the claims of a valid token.  The ProblemError does not say which check failed."""
         try:
             try:
-                found = self._decoded(token, afresh=False)
+                found = self._decode(token, refresh=False)
             except InvalidKeyIdError:  # the issuer may have a new key
-                found = self._decoded(token, afresh=True)
+                found = self._decode(token, refresh=True)
             self._claims.validate(found.claims)
         except (JoseError, ValueError, TypeError):
             raise unauthorized(_INVALID) from None
         self._check_purpose(found)
-        if found.claims["exp"] > time.time() + self._most_seconds:
+        if found.claims["exp"] > time.time() + self._max_seconds:
             raise unauthorized("the bearer token expires later than api.oauth.max_token_seconds")
         return found.claims
 
     def _check_purpose(self, token: jwt.Token) -> None:
-        """Refuse an ID token: it tells a client who signed in, and any client may have it."""
+        """Refuse an ID token: it is meant for the client, and proves no right to call an API."""
         kind = str(token.header.get("typ", "JWT")).lower().removeprefix("application/")
         if kind not in self._types:
             raise unauthorized(
                 "the type in the bearer token's header is not one of api.oauth.token_types"
             )
-        claims = token.claims  # Keycloak and Cognito say what a token is for in a claim
+        claims = token.claims  # Keycloak and Cognito name the purpose in a claim
         named = {str(claims.get("typ")).lower(), str(claims.get("token_use")).lower()}
-        if "id" in named or any(name in claims for name in _OF_ID_TOKENS):
+        if "id" in named or any(name in claims for name in _ID_TOKEN_CLAIMS):
             raise unauthorized("the bearer token is an ID token: send an access token")
 
-    def _decoded(self, token: str, *, afresh: bool) -> jwt.Token:
-        keys = self._source.keys(afresh=afresh)
+    def _decode(self, token: str, *, refresh: bool) -> jwt.Token:
+        keys = self._source.keys(refresh=refresh)
         return jwt.decode(token, keys, algorithms=self._algorithms)
 
 
-def _parsed(text: bytes) -> KeySet:
-    """The keys of a set; those that are too short to be believed are left out."""
+def _parse_keys(text: bytes) -> KeySet:
+    """Return the keys of a JSON Web Key Set without RSA keys that are too short."""
     try:
         found = json.loads(text)["keys"]
         usable = [key for key in found if not _is_weak(key)]
         if len(usable) < len(found):
             structlog.get_logger().warning(
-                "weak_keys_refused", count=len(found) - len(usable), shortest_bits=_SHORTEST_RSA
+                "weak_keys_refused", count=len(found) - len(usable), shortest_bits=_MIN_RSA_BITS
             )
         return KeySet.import_key_set({"keys": usable})
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
@@ -149,8 +151,8 @@ def _parsed(text: bytes) -> KeySet:
 
 
 def _is_weak(key: Mapping[str, Any]) -> bool:
-    """Before the import, which warns and accepts."""
+    """Check before the import, which only warns."""
     if key["kty"] != "RSA":
         return False
     modulus = urlsafe_b64decode(key["n"] + "==")
-    return int.from_bytes(modulus, "big").bit_length() < _SHORTEST_RSA
+    return int.from_bytes(modulus, "big").bit_length() < _MIN_RSA_BITS

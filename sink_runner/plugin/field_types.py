@@ -20,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-_DEEPEST = 32
-_MOST_UNKNOWN = 20
+_MAX_DEPTH = 32
+_MAX_UNKNOWN = 20
 _NO_NUL = r"^[^\x00]*$"
 _MOMENT = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}"
@@ -38,49 +38,50 @@ class EventModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _few_names(cls, value: Any) -> Any:
-        """An error for each of 80,000 unknown names would take a second to build."""
-        if isinstance(value, dict) and len(value) > len(cls.model_fields) + _MOST_UNKNOWN:
-            raise ValueError(f"has more than {_MOST_UNKNOWN} unknown names")
+    def _limit_unknown_names(cls, value: Any) -> Any:
+        """Refuse them at once: errors for 80,000 unknown names take a second to build."""
+        if isinstance(value, dict) and len(value) > len(cls.model_fields) + _MAX_UNKNOWN:
+            raise ValueError(f"must not have more than {_MAX_UNKNOWN} unknown names")
         return value
 
 
-def _moment(text: str) -> str:
+def _to_utc(text: str) -> str:
     try:
         moment = datetime.fromisoformat(_FRACTION.sub(r"\1", text.upper()))
         return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError):
-        raise ValueError("is no moment") from None
+        raise ValueError("must be a time between the years 1 and 9999 in UTC") from None
 
 
-def _whole(value: Any) -> Any:
+def _to_integer(value: Any) -> Any:
     """In JSON 12.0 is an integer like 12; in Python it is not."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _storable(value: Any) -> Any:
+def _check_storable(value: Any) -> Any:
     for depth, part in _parts(value):
-        if depth > _DEEPEST:
-            raise ValueError(f"is nested deeper than {_DEEPEST}")
-        if isinstance(part, str) and ("\0" in part or not _is_text(part)):
-            raise ValueError("holds a character that is none")
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"must not be nested deeper than {_MAX_DEPTH}")
+        if isinstance(part, str) and ("\0" in part or not _is_encodable(part)):
+            raise ValueError("must not contain NUL or half a surrogate pair")
         if isinstance(part, float) and part - part != 0:
-            raise ValueError("holds a number that is none")
+            raise ValueError("must not contain NaN or Infinity")
     return value
 
 
 def _parts(value: Any) -> Iterator[tuple[int, Any]]:
-    waiting = [(0, value)]
-    while waiting:
-        depth, part = waiting.pop()
+    """Yield the value and all parts of it with their depth, without recursion."""
+    stack = [(0, value)]
+    while stack:
+        depth, part = stack.pop()
         yield depth, part
-        if depth <= _DEEPEST and isinstance(part, Mapping):
-            waiting += [(depth + 1, inner) for pair in part.items() for inner in pair]
-        elif depth <= _DEEPEST and isinstance(part, list):
-            waiting += [(depth + 1, inner) for inner in part]
+        if depth <= _MAX_DEPTH and isinstance(part, Mapping):
+            stack += [(depth + 1, inner) for pair in part.items() for inner in pair]
+        elif depth <= _MAX_DEPTH and isinstance(part, list):
+            stack += [(depth + 1, inner) for inner in part]
 
 
-def _is_text(text: str) -> bool:
+def _is_encodable(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -97,14 +98,14 @@ Uuid = Annotated[
 Moment = Annotated[
     str,
     Field(strict=True, pattern=_MOMENT, json_schema_extra={"format": "date-time"}),
-    AfterValidator(_moment),
+    AfterValidator(_to_utc),
 ]
 """A time with its zone, as ISO 8601 in UTC."""
-Text = Annotated[str, Field(strict=True, pattern=_NO_NUL), AfterValidator(_storable)]
+Text = Annotated[str, Field(strict=True, pattern=_NO_NUL), AfterValidator(_check_storable)]
 """Text without NUL and without half a surrogate pair."""
-Json = Annotated[dict[str, Any], AfterValidator(_storable)]
+Json = Annotated[dict[str, Any], AfterValidator(_check_storable)]
 """A JSON object whose texts and numbers PostgreSQL stores, at most 32 levels deep."""
-WHOLE = BeforeValidator(_whole)
+WHOLE = BeforeValidator(_to_integer)
 """Accepts 12.0 for 12.  Last in an annotation, or the OpenAPI document lacks the limits."""
 Int = Annotated[StrictInt, Field(ge=-(2**31), le=2**31 - 1), WHOLE]
 """An integer of 32 bits."""

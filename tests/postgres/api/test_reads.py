@@ -10,7 +10,7 @@ from functools import partial
 import psycopg
 import pytest
 
-from sink_runner.api.masked import MaskedQuery
+from sink_runner.api.masked_query import MaskedQuery
 from sink_runner.api.problems import ProblemError
 from sink_runner.api.services import _pool
 from sink_runner.config.dsn import Dsn

@@ -58,9 +58,9 @@ def test_schemas_are_read_with_a_login(settings: Settings, reader: Reading) -> N
 def test_api_registers_schemas_with_a_login(settings: Settings) -> None:
     subjects = Subjects(settings(**LOGIN), keep_seconds=0)
     assert subjects.answers()
-    first = subjects.newest("secure.sent-key", '"string"')
-    assert subjects.newest("secure.sent-key", '"long"') == first
-    assert subjects.exactly("secure.sent-value", '"long"')[1] == '"long"'
+    first = subjects.find_newest("secure.sent-key", '"string"')
+    assert subjects.find_newest("secure.sent-key", '"long"') == first
+    assert subjects.find_or_register("secure.sent-value", '"long"')[1] == '"long"'
     subjects.close()
 
 

@@ -304,33 +304,33 @@ class TestKeysBehindAUrl:
 
     def test_are_fetched_once_and_again_when_they_are_old(self, issuer, source):
         for self.now in (0.0, 100.0, 299.0):
-            source.keys(afresh=False)
+            source.keys(refresh=False)
         assert issuer["asked"] == 1
         self.now = 301.0
-        source.keys(afresh=False)
+        source.keys(refresh=False)
         assert issuer["asked"] == 2
 
     def test_are_fetched_for_an_unknown_one_but_not_as_often_as_a_stranger_likes(
         self, issuer, source
     ):
-        source.keys(afresh=False)
+        source.keys(refresh=False)
         for self.now in (1.0, 5.0, 11.0, 12.0, 13.0):
-            source.keys(afresh=True)
+            source.keys(refresh=True)
         assert issuer["asked"] == 2
 
     def test_serve_on_while_the_issuer_is_down(self, issuer, source):
-        assert [key.kid for key in source.keys(afresh=False)] == ["one"]
+        assert [key.kid for key in source.keys(refresh=False)] == ["one"]
         issuer["status"], self.now = 500, 400.0
-        assert [key.kid for key in source.keys(afresh=False)] == ["one"]
+        assert [key.kid for key in source.keys(refresh=False)] == ["one"]
 
     def test_that_never_came_are_our_fault(self, issuer, source):
         issuer["status"] = 500
         with pytest.raises(ProblemError) as caught:
-            source.keys(afresh=False)
+            source.keys(refresh=False)
         assert caught.value.status == 503
         issuer["keys"], issuer["status"], self.now = {"keys": "nonsense"}, 200, 20.0
         with pytest.raises(ProblemError):
-            source.keys(afresh=False)
+            source.keys(refresh=False)
 
 
 def test_a_caller_that_sends_too_much_is_told_when_to_go_on(serve):

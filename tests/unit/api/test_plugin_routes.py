@@ -6,7 +6,7 @@ import re
 import pytest
 
 from sink_runner.api import serve as server
-from sink_runner.api.debezium_envelope import encode
+from sink_runner.api.debezium_envelope import encode_value
 from sink_runner.api.routes import collect_routes
 from sink_runner.config.api import Api, Client
 from sink_runner.config.reader import Reader
@@ -228,4 +228,4 @@ class TestQuarantine:
     ],
 )
 def test_decimal_is_rounded_as_postgresql_does(value, scale, written):
-    assert encode(CapturedColumn("v", "decimal", scale=scale), value) == written
+    assert encode_value(CapturedColumn("v", "decimal", scale=scale), value) == written

@@ -1,8 +1,7 @@
 """Queries of a database, masked for the caller's group.
 
-Which column a value comes from is not ours to say: PostgreSQL tells it for every column of an
-answer, whatever it is called there.  What comes from no column, such as an expression, has no
-policy and is refused.
+PostgreSQL reports the table column of each result column, whatever alias the query gives it.  An
+expression comes from no column, so it has no policy and the query is refused.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ _CATEGORIES = """
 SELECT oid, CASE WHEN typname IN ('json', 'jsonb') THEN 'json' ELSE typcategory::text END
 FROM pg_catalog.pg_type WHERE oid = ANY(%s)
 """
-Steps = tuple[tuple[str, MaskFunction | None], ...]
+ColumnMasks = tuple[tuple[str, MaskFunction | None], ...]
 
 
 class MaskedQuery:
-    """One query; its columns' masks are looked up once for each group and policies."""
+    """One query; its masks are determined once for each group and version of the policies."""
 
     def __init__(
         self,
@@ -50,29 +49,29 @@ class MaskedQuery:
         self._lock = threading.Lock()
         self._columns: dict[str, Origin] = {}
         self._categories: dict[str, str] = {}
-        self._steps: dict[str, tuple[Policies, Steps]] = {}
+        self._masks: dict[str, tuple[Policies, ColumnMasks]] = {}
 
     def rows(self, parameters: Mapping[str, Any], group: str) -> list[dict[str, Any]]:
-        """The rows as `group` may see them; a missing policy refuses them all."""
+        """Return the rows, masked for `group`; ProblemError where a policy is missing."""
         try:
             with self._pool.connection() as connection:
                 cursor = connection.cursor()
                 load_any_moment(cursor)
                 found = cursor.execute(self._sql, parameters).fetchall()
-                steps = self._steps_for(connection, cursor, group)
+                masks = self._masks_for(connection, cursor, group)
         except StalePoliciesError:
             raise unavailable("the source of the masking policies", seconds=60) from None
         except (psycopg.OperationalError, PoolTimeout):
             raise unavailable("the database") from None
-        return [_masked(row, steps) for row in found]
+        return [_mask_row(row, masks) for row in found]
 
-    def _steps_for(
+    def _masks_for(
         self, connection: psycopg.Connection, cursor: psycopg.Cursor[Any], group: str
-    ) -> Steps:
+    ) -> ColumnMasks:
         policies = self._policies()
-        known, steps = self._steps.get(group, (None, ()))
+        known, masks = self._masks.get(group, (None, ()))
         if known is policies:
-            return steps
+            return masks
         if not group:
             raise forbidden("the caller belongs to no group of the masking policies")
         with self._lock:
@@ -81,20 +80,17 @@ class MaskedQuery:
                 self._columns = _origins(connection, cursor, self._database)
         try:
             reader = group_reader(group)
-            masks = {
-                name: origin.decide(policies, reader) for name, origin in self._columns.items()
-            }
+            decided = [
+                (name, origin.decide(policies, reader)) for name, origin in self._columns.items()
+            ]
         except PolicyError:
-            raise forbidden(
-                "a masking policy is missing for the caller's group; `sink-runner api` cannot "
-                "show what nobody has decided on"
-            ) from None
-        steps = tuple((name, self._fitting(name, mask)) for name, mask in masks.items())
-        self._steps[group] = policies, steps
-        return steps
+            raise forbidden("a masking policy is missing for the caller's group") from None
+        masks = tuple((name, self._fit_type(name, mask)) for name, mask in decided)
+        self._masks[group] = policies, masks
+        return masks
 
-    def _fitting(self, name: str, mask: Mask | None) -> MaskFunction | None:
-        """A mask that answers the column's own type, or NULL: callers parse by the type."""
+    def _fit_type(self, name: str, mask: Mask | None) -> MaskFunction | None:
+        """Return a mask whose result has the column's type, else one that returns NULL."""
         if mask is None or mask.function is None:
             return None
         match self._categories[name]:
@@ -103,23 +99,23 @@ class MaskedQuery:
             case "D" if mask.kind is MaskKind.DATE_SHOW_YEAR:
                 return mask.function
             case "json":
-                return _of_same_class(mask.function)
+                return _null_unless_same_class(mask.function)
             case _:
                 return to_null
 
 
-def _of_same_class(mask: MaskFunction) -> MaskFunction:
-    def fitting(value: Any) -> Any:
+def _null_unless_same_class(mask: MaskFunction) -> MaskFunction:
+    def masked_or_null(value: Any) -> Any:
         masked = None if value is None else mask(value)
         return masked if isinstance(masked, type(value)) else None
 
-    return fitting
+    return masked_or_null
 
 
 def _origins(
     connection: psycopg.Connection, cursor: psycopg.Cursor[Any], database: str
 ) -> dict[str, Origin]:
-    """Each column of the answer with the column of a table that it is."""
+    """Return the table column of each result column."""
     assert cursor.pgresult is not None
     found = result_columns(connection, database, cursor.pgresult)
     unknown = [column.name for column in found if not column.path]
@@ -132,23 +128,23 @@ def _origins(
 
 
 def _categories(connection: psycopg.Connection, cursor: psycopg.Cursor[Any]) -> dict[str, str]:
-    """The category of each column's type, as pg_type has it, or `json`."""
+    """Return the category of each column's type: that of pg_type, or `json`."""
     columns = cursor.description or ()
-    numbers = [column.type_code for column in columns]  # a domain's is that of its base type
-    found: dict[int, str] = dict(connection.execute(_CATEGORIES, (numbers,)).fetchall())
+    types = [column.type_code for column in columns]  # of a domain, the base type
+    found: dict[int, str] = dict(connection.execute(_CATEGORIES, (types,)).fetchall())
     return {column.name: found[column.type_code] for column in columns}
 
 
-def _masked(row: Sequence[Any], steps: Steps) -> dict[str, Any]:
+def _mask_row(row: Sequence[Any], masks: ColumnMasks) -> dict[str, Any]:
     return {
-        name: plain(value if mask is None else mask(value))
-        for (name, mask), value in zip(steps, row, strict=True)
+        name: to_json(value if mask is None else mask(value))
+        for (name, mask), value in zip(masks, row, strict=True)
     }
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON has it; times without zone are UTC, what is no number is NULL."""
-    convert = next((known for kind, known in _PLAIN.items() if isinstance(value, kind)), str)
+def to_json(value: Any) -> Any:
+    """Return a value for JSON: a time without zone is UTC, NaN and Infinity are null."""
+    convert = next((known for kind, known in _TO_JSON.items() if isinstance(value, kind)), str)
     return convert(value)
 
 
@@ -156,15 +152,11 @@ def _number(value: Decimal | float) -> float | None:
     return float(value) if isfinite(value) else None
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-_PLAIN: Mapping[type | tuple[type, ...], Callable[[Any], Any]] = {
-    (type(None), bool, int, str): _same,
+_TO_JSON: Mapping[type | tuple[type, ...], Callable[[Any], Any]] = {
+    (type(None), bool, int, str): lambda value: value,
     (Decimal, float): _number,
-    list: lambda items: [plain(item) for item in items],
-    dict: lambda members: {name: plain(value) for name, value in members.items()},
+    list: lambda items: [to_json(item) for item in items],
+    dict: lambda members: {name: to_json(value) for name, value in members.items()},
     bytes: lambda octets: "\\x" + octets.hex(),
     datetime: lambda moment: moment.isoformat() + ("" if moment.tzinfo else "Z"),
     date: date.isoformat,
