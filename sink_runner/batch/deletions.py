@@ -1,8 +1,8 @@
-"""What leaves the target because a batch did not find it in the source.
+"""Decide what a batch run removes from the target because it did not find it in the source.
 
-A row that a batch saw leave, or did not see at all, may be back by now, and the event that
-brought it back may have been applied.  So the source is asked once more, while no event of the
-mapping can be applied; only what is still gone leaves.
+A row that no longer qualified, or was missing, when the run read it may be back by now, and the
+event that brought it back may have been applied.  So the source is asked once more, while no event
+of the mapping can be applied; only what is still gone is removed.
 """
 
 from __future__ import annotations
@@ -21,103 +21,108 @@ from .source import Source
 Prepare: TypeAlias = Callable[[Sequence[Message]], Batch]
 
 
-class Departures:
-    """Decides what leaves.  `asking` is a session with the source that sees what is so now."""
+class Deletions:
+    """The removals of one mapping's batch run."""
 
     def __init__(
-        self, mapping: TableMapping, source: Source, keys: TargetKeys, asking: Connection
+        self,
+        mapping: TableMapping,
+        source: Source,
+        keys: TargetKeys,
+        connection: Connection,
+        prepare: Prepare,
     ) -> None:
+        """`connection` is a session with the source that sees the rows as they are now."""
         self._mapping = mapping
         self._source = source
         self.keys = keys
-        self._asking = asking
+        self._connection = connection
+        self._prepare = prepare
 
-    def confirmed(
-        self,
-        connection: Connection,
-        leaves: Sequence[Removal],
-        writes: Sequence[Write],
-        prepare: Prepare,
+    def confirm(
+        self, connection: Connection, removals: Sequence[Removal], writes: Sequence[Write]
     ) -> list[Removal]:
-        """Those of a chunk's leaves whose row still leaves.  A key that is also written stays."""
-        kept = {write.key for write in writes}
-        leaves = [leave for leave in leaves if leave.key not in kept]
-        if not leaves or not self._mapping.streaming or not self._source.format.key:
-            return leaves
-        found = self.keys.present(connection, [_texts(leave.key) for leave in leaves])
-        leaves = [leaves[at] for at in sorted(found)]
-        leaving = self._leaving(leaves, prepare) if leaves else set()
-        return [leave for leave in leaves if leave.key in leaving]
+        """Return those of a chunk's removals whose row still has to go and is not written too.
 
-    def _leaving(self, leaves: Sequence[Removal], prepare: Prepare) -> set[tuple[Any, ...]]:
-        """The keys whose rows leave, as the rows are now."""
-        changes = self._mapped([leave.source for leave in leaves], prepare)
-        return {change.key for change in changes if isinstance(change, Removal)}
+        `connection` is a session with the target.
+        """
+        written = {write.key for write in writes}
+        removals = [removal for removal in removals if removal.key not in written]
+        if not removals or not self._mapping.streaming or not self._source.format.key:
+            return removals
+        found = self.keys.present(connection, [_texts(removal.key) for removal in removals])
+        removals = [removals[at] for at in sorted(found)]
+        if not removals:
+            return removals
+        changes = self._changes_now([removal.source for removal in removals])
+        still = {change.key for change in changes if isinstance(change, Removal)}
+        return [removal for removal in removals if removal.key in still]
 
-    def _mapped(self, messages: Sequence[Message], prepare: Prepare) -> Sequence[Change]:
-        """What the rows of these messages come to now."""
-        form = self._source.format
+    def _changes_now(self, messages: Sequence[Message]) -> Sequence[Change]:
+        """Read the source rows of these messages again, and return their changes."""
+        rows = self._source.format
         value = messages[0].value
         assert value is not None
-        keys = [form.key_of(message) for message in messages]
-        lines = self._source.again(self._asking, keys)
-        return prepare([form.message(value[: form.head_size], line, 0) for line in lines]).changes
+        keys = [rows.key_of(message) for message in messages]
+        lines = self._source.again(self._connection, keys)
+        head = value[: rows.head_size]
+        return self._prepare([rows.message(head, line, 0) for line in lines]).changes
 
-    def again(self, writes: Sequence[Write], prepare: Prepare) -> list[Write]:
-        """The source rows of these, as they are now, mapped anew."""
+    def read_again(self, writes: Sequence[Write]) -> list[Write]:
+        """Return the writes of the same source rows as they are now."""
         if not writes or not self._source.format.key:
-            return list(writes)  # what a query makes of the table is not asked for row by row
-        changes = self._mapped([write.source for write in writes], prepare)
+            return list(writes)  # a query is not asked for single rows
+        changes = self._changes_now([write.source for write in writes])
         return [change for change in changes if isinstance(change, Write)]
 
-    def wrote(self, connection: Connection, changes: Sequence[Change]) -> None:
-        """Remember what is the mapping's business, where others write the target, too."""
+    def note_written(self, connection: Connection, changes: Sequence[Change]) -> None:
+        """Remember the keys that the mapping is responsible for in a shared target."""
         if self._mapping.shared_target:
-            keys = [_texts(c.key) for c in changes if isinstance(c, Write) or _stays(c)]
+            keys = [_texts(c.key) for c in changes if isinstance(c, Write) or _keeps_row(c)]
             if keys:
                 self.keys.remember(connection, keys)
 
-    # -- what was not there to be read -----------------------------------------------------------
+    # -- rows that were not read -----------------------------------------------------------------
 
     @property
-    def missing(self) -> Callable[[Sequence[Key]], list[Key]] | None:
-        """Tells which of some keys are gone; None where the source can't be asked by key."""
-        columns = self.keys.asked_as
+    def find_missing(self) -> Callable[[Sequence[Key]], list[Key]] | None:
+        """What returns the keys that the source lacks; None where it cannot be asked by key."""
+        columns = self.keys.source_columns
         if columns is None or self._mapping.query is not None:
             return None
 
-        def missing(keys: Sequence[Key]) -> list[Key]:
-            there = self._source.has(self._asking, columns, keys)
-            return [key for at, key in enumerate(keys) if at not in there]
+        def find_missing(keys: Sequence[Key]) -> list[Key]:
+            present = self._source.has(self._connection, columns, keys)
+            return [key for at, key in enumerate(keys) if at not in present]
 
-        return missing
+        return find_missing
 
-    def tells(self, writes: Sequence[Write], prepare: Prepare) -> bool:
-        """Does the source know these rows by the keys that they have in the target?
+    def finds(self, writes: Sequence[Write]) -> bool:
+        """Return whether the source has these rows under the keys that they have in the target.
 
-        Not if a hook changes a key on its way; then a key that is missing says nothing.
+        It has not where a hook changes a key; then a missing key says nothing.
         """
-        keys = [_texts(write.key) for write in self.again(writes, prepare)]
-        return not keys or self.missing is None or not self.missing(keys)
+        keys = [_texts(write.key) for write in self.read_again(writes)]
+        return not keys or self.find_missing is None or not self.find_missing(keys)
 
-    def leaves(self, keys: Sequence[Key], position: int) -> list[Removal]:
-        """How these keys leave, by the mapping's `on_remove`."""
-        action, made = self._mapping.on_remove, []
+    def removals_of(self, keys: Sequence[Key], position: int) -> list[Removal]:
+        """Return the removals of these keys, by the mapping's `on_remove`."""
+        action, removals = self._mapping.on_remove, []
         for key in keys:
             text = ",".join(key)
             message = Message(self._mapping.source_table.topic, ROWS, 0, text.encode(), None)
-            made.append(Removal(key, action, (position, BATCH_ORDINAL), message, text))
-        return made
+            removals.append(Removal(key, action, (position, BATCH_ORDINAL), message, text))
+        return removals
 
-    def left(self, connection: Connection, leaves: Sequence[Removal]) -> None:
-        """They are retired: a row that comes under such a key from now on is somebody else's."""
-        keys = [leave.key for leave in leaves if not _stays(leave)]
+    def note_removed(self, connection: Connection, removals: Sequence[Removal]) -> None:
+        """Forget the removed keys: a later row under one may be another mapping's."""
+        keys = [removal.key for removal in removals if not _keeps_row(removal)]
         if keys and self._mapping.shared_target:
             self.keys.forget(connection, keys)
 
 
-class Seen:
-    """The keys that a query has brought, as the target spells them, and the groups they are in.
+class SeenKeys:
+    """The keys that a query has returned, as the target spells them, and their groups.
 
     They are kept in memory: what a query returns is aggregated, so there are few of them.
     """
@@ -142,9 +147,9 @@ class Seen:
         return [key for key in keys if key not in self.keys]
 
 
-def _stays(leave: Removal) -> bool:
-    """Is the row still there, so that what becomes of it goes on to be the mapping's business?"""
-    return not isinstance(leave.action, Delete)
+def _keeps_row(removal: Removal) -> bool:
+    """Return whether the row stays in the target, so that the mapping remains responsible."""
+    return not isinstance(removal.action, Delete)
 
 
 def _texts(key: Sequence[Any]) -> Key:

@@ -42,7 +42,7 @@ class TargetKeys:
         return frozenset(column.name for column in self.columns if column.mask is not None)
 
     @cached_property
-    def asked_as(self) -> tuple[str, ...] | None:
+    def source_columns(self) -> tuple[str, ...] | None:
         """The source columns that hold the key as it is; None if it is made of something else."""
         by_name = {column.name: column.column for column in self.columns}
         found = []

@@ -38,7 +38,7 @@ class TargetLock:
         self._connection = connection
         self._target = target
 
-    def held(self) -> None:
+    def check(self) -> None:
         """Raise FatalError if the session, and with it the lock, is gone."""
         try:
             self._connection.execute("SELECT 1")

@@ -9,16 +9,13 @@ from datetime import datetime
 from functools import partial
 
 from ..config.dsn import Dsn
-from ..dlq.retry_queue import Waiting
-from ..loading.hooks import Hooks
-from ..plugin import TableMapping
-from ..transform.route import Route
-from ..writer.committer import Connection
-from .applier import BatchApplier
-from .deletions import Departures
+from ..pipeline import Pipeline
+from ..plugin import Strategy, TableMapping
+from ..writer.committer import Applier, Connection
+from .deletions import Deletions
 from .progress import Progress
 from .report import Report
-from .run_store import Ledger, Run
+from .run_store import Run, RunStore
 from .snapshot import Snapshot, changed_since, take_snapshot
 from .source import Source
 
@@ -46,38 +43,69 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPipeline:
-    """What a run works with; made by `build`."""
+    """The pipeline of a batch run, with what such a run needs beside it."""
 
-    name: str
-    mapping: TableMapping
+    pipeline: Pipeline
     source: Source
     source_dsn: Dsn
-    route: Route
-    applier: BatchApplier
-    waiting: Waiting
-    departures: Departures
-    declared: bool
-    """No plugin resolves conflicts or writes, and no lookup reads the target: what a row comes to
-    is all declared."""
-    key_shown: bool
-    """The source's key is nobody's: it may stand where people look."""
-    maps_rows: bool
-    """A plugin sees whole rows on their way and might change a key."""
-    ties: bool
-    """Nothing in the target tells which of two rows of the same version is the newer one."""
+    deletions: Deletions
     beside: Sequence[str]
     """Other mappings that write the target, whose rows this one cannot tell from its own."""
     touch_orphans: str | None
-    """SQL that notes the target's rows that come from no candidate."""
-    ledger: Ledger
-    hooks: Hooks
+    """SQL that notes the target's groups that come from no candidate."""
+    run_store: RunStore
     refresh: Callable[[], bool]
-    """Mask by the policies of now; tells whether they are others than before."""
+    """Masks by the current policies from now on; returns whether they have changed."""
     chunk_rows: int
     chunk_bytes: int
     settle_seconds: float
     retry_steps: Sequence[float]
     stop: threading.Event
+
+    @property
+    def name(self) -> str:
+        return self.pipeline.name
+
+    @property
+    def mapping(self) -> TableMapping:
+        return self.pipeline.mapping
+
+    @property
+    def committer(self) -> Applier:
+        return self.pipeline.committer
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether the mapping alone decides what is written.
+
+        That is, no plugin resolves conflicts or writes, and no lookup reads the target.
+        """
+        compiled = self.pipeline.compiled
+        return not (compiled.chain.decides_writes or compiled.route.reads_target)
+
+    @property
+    def is_key_shown(self) -> bool:
+        """Whether the mapping carries the key that rows are read by, and it is not personal."""
+        shown = self.pipeline.compiled.shown
+        columns = [column for column in self.mapping.columns if column.name in shown]
+        return {name for column in columns for name in column.sources}.issuperset(
+            self.source.format.key
+        )
+
+    @property
+    def may_change_keys(self) -> bool:
+        """Whether a plugin sees whole rows, and so might change a key."""
+        chain = self.pipeline.compiled.chain
+        return bool(chain.maps or chain.masks)
+
+    @property
+    def has_ties(self) -> bool:
+        """Whether nothing in the target tells which of two rows of one version is newer."""
+        return (
+            self.mapping.streaming
+            and self.mapping.conflict.strategy is Strategy.NEWEST_WINS
+            and not self.pipeline.writer.keeps_positions
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,37 +113,37 @@ class Plan:
     """Which rows to read."""
 
     run: int
-    """Its number in the ledger; 0 for a dry run."""
+    """Its number in the run store; 0 for a dry run."""
     snapshot: Snapshot
     condition: str
     since: str
     resumed: Run | None
     applied: list[str] | None
-    """What `Ledger.applied` was before the snapshot."""
+    """What `RunStore.applied` was before the snapshot."""
 
 
 class Planner:
     """Makes the plan of one run and tells the report and the progress bar of it."""
 
     def __init__(
-        self, tools: BatchPipeline, options: Options, report: Report, progress: Progress
+        self, batch: BatchPipeline, options: Options, report: Report, progress: Progress
     ) -> None:
-        self._tools = tools
+        self._batch = batch
         self._options = options
         self._report = report
         self._progress = progress
 
     def plan(self, reader: Connection) -> Plan:
         """Decide, from a snapshot that `reader` holds from now on, and enter the run."""
-        tools, options, run = self._tools, self._options, 0
-        resumed = tools.applier.ask(tools.ledger.interrupted)
-        previous = tools.applier.ask(tools.ledger.finished)
-        applied = tools.applier.ask(tools.ledger.applied)
+        batch, options, run = self._batch, self._options, 0
+        resumed = batch.committer.ask(batch.run_store.interrupted)
+        previous = batch.committer.ask(batch.run_store.finished)
+        applied = batch.committer.ask(batch.run_store.applied)
         snapshot = take_snapshot(
             reader,
-            patience=tools.settle_seconds,
-            earlier=lambda cluster: tools.applier.ask(partial(tools.ledger.places, cluster)),
-            stopped=tools.stop.is_set,
+            patience=batch.settle_seconds,
+            earlier=lambda cluster: batch.committer.ask(partial(batch.run_store.places, cluster)),
+            stopped=batch.stop.is_set,
         )
         if not snapshot.settled:
             self._note(
@@ -125,12 +153,12 @@ class Planner:
         if resumed is not None and not self._goes_on(resumed, snapshot):
             resumed = None
         condition, since = self._condition(previous, snapshot)
-        self._progress.expect(tools.source.estimate(reader, condition, since))
+        self._progress.expect(batch.source.estimate(reader, condition, since))
         if not options.dry_run:
             if previous is not None and previous.cluster != snapshot.cluster:
                 self._note("the source is another cluster, or was restored, since the last run")
-                tools.applier.ask(tools.ledger.forget_positions)
-            run = tools.applier.ask(partial(self._enter, resumed, snapshot))
+                batch.committer.ask(batch.run_store.forget_positions)
+            run = batch.committer.ask(partial(self._enter, resumed, snapshot))
         return Plan(
             run=run,
             snapshot=snapshot,
@@ -146,13 +174,13 @@ class Planner:
             not self._options.dry_run
             and run.mode == self._options.mode
             and run.cluster == snapshot.cluster
-            and run.columns == self._tools.source.format.number
+            and run.columns == self._batch.source.format.number
             and bool(run.last_key)
         )
 
     def _condition(self, previous: Run | None, snapshot: Snapshot) -> tuple[str, str]:
         """The condition on a row, and since when it may have changed."""
-        options, source = self._options, self._tools.source
+        options, source = self._options, self._batch.source
         if options.mode == FULL:
             return "true", "-infinity"
         if options.mode != CHANGED:
@@ -169,13 +197,13 @@ class Planner:
         return changed, str(previous.snapshot_at)
 
     def _enter(self, resumed: Run | None, snapshot: Snapshot, connection: Connection) -> int:
-        ledger, number = self._tools.ledger, self._tools.source.format.number
+        run_store, number = self._batch.run_store, self._batch.source.format.number
         if resumed is None:
-            return ledger.begin(connection, self._options.mode, number, snapshot)
+            return run_store.begin(connection, self._options.mode, number, snapshot)
         self._note("goes on where an interrupted run of the same kind stopped")
         self._report.counts.update(resumed.counts)
         self._progress.advance(resumed.counts.get("read", 0))
-        return ledger.resume(connection, resumed, snapshot)
+        return run_store.resume(connection, resumed, snapshot)
 
     def _note(self, text: str) -> None:
         self._report.notes.append(text)

@@ -81,7 +81,7 @@ WHERE mapping = %s AND outcome IN ('done', 'abandoned') AND NOT last_key[1] LIKE
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run as the ledger has it."""
+    """One run as the table has it."""
 
     run: int
     mode: str
@@ -94,7 +94,7 @@ class Run:
     counts: dict[str, int]
 
 
-class Ledger:
+class RunStore:
     """The runs of one mapping.  Each call is one statement of the caller's transaction."""
 
     def __init__(self, mapping: str, target: str, encryptor: Encryptor | None = None) -> None:

@@ -12,7 +12,7 @@ from ..config import Config
 from ..config.database import find_database
 from ..loading import discovery
 from ..signals import stopped_by_signals
-from .build import tools
+from .build import open_pipeline
 from .lock import BusyError, locked
 from .plan import Options
 from .progress import Progress
@@ -43,10 +43,10 @@ def run(
         with (
             stopped_by_signals(stop),
             locked(dsn, plugin.name, mapping.target, wait=wait, stop=stop) as lock,
-            tools(plugin, plugins, config, stop) as made,
+            open_pipeline(plugin, plugins, config, stop) as batch,
             Progress(plugin.name, console) as progress,
         ):
-            return BatchRun(made, options, lock, progress).run()
+            return BatchRun(batch, options, lock, progress).run()
     except BusyError as fault:
         print(f"sink-runner: {fault}", file=sys.stderr)
         return None

@@ -21,8 +21,9 @@ from ..errors import (
 from ..masking.scrub import HIDDEN
 from ..model.batch import Batch
 from ..model.changes import Change, Write
+from ..pipeline import Pipeline
 from ..plugin import ABSENT
-from .dry_run import Rehearsal, rehearsal
+from .dry_run import open_pipeline, write_and_roll_back
 from .service import DlqService
 from .trace import Trace
 
@@ -71,6 +72,7 @@ class Explained:
         }
 
 
+_NO_EVENT = DecodeError("the record is no change event")
 _SETTLED = {
     REPLAYED: "replayed: it was applied, and its payload deleted",
     DISCARDED: "discarded: it was given up, and its payload deleted",
@@ -92,18 +94,19 @@ def explain(bench: DlqService, database: str, dead_letter: StoredDeadLetter) -> 
         "open", OK, f"encrypted with key {dead_letter.key_id!r}, {len(message.value or b'')} bytes"
     )
     trace = Trace()
-    with rehearsal(bench, plugin, trace, of_batch=dead_letter.of_batch) as stage:
-        try:
-            event = stage.decode(message)
-        except (DecodeError, EventError) as fault:
-            told.add("decode", FAILED, text_of(fault))
+    with open_pipeline(bench, plugin, trace, of_batch=dead_letter.of_batch) as pipeline:
+        decoded = pipeline.decode([message])
+        if decoded.dead_letters or message.value is None:
+            error = decoded.dead_letters[0].error if decoded.dead_letters else _NO_EVENT
+            told.add("decode", FAILED, text_of(error))
             return told
+        ((_, event),) = decoded.events
         told.add("decode", OK, f"operation {event.op!r}{_origin(event.origin)}")
-        batch = stage.route.apply([(message, event)])
-        _chain(told, stage, trace, batch)
-        told.rows = [_shown(bench, stage, change) for change in batch.changes]
+        batch = pipeline.transform(decoded)
+        _chain(told, pipeline, trace, batch)
+        told.rows = [_shown(bench, pipeline, change) for change in batch.changes]
         if not told.over:
-            _write(told, stage, trace, batch)
+            _write(told, pipeline, trace, batch)
     return told
 
 
@@ -111,11 +114,11 @@ def _origin(origin: str | None) -> str:
     return f", written by {origin}" if origin else ""
 
 
-def _chain(told: Explained, stage: Rehearsal, trace: Trace, batch: Batch) -> None:
+def _chain(told: Explained, pipeline: Pipeline, trace: Trace, batch: Batch) -> None:
     """From the filter to the lookups."""
     error = batch.dead_letters[0].error if batch.dead_letters else None
     at = None if error is None else _step_of(error, trace)
-    for name, text in _steps(stage, trace, batch):
+    for name, text in _steps(pipeline, trace, batch):
         if name == at and error is not None:
             told.add(name, FAILED, _why(error))
             return
@@ -131,16 +134,19 @@ def _chain(told: Explained, stage: Rehearsal, trace: Trace, batch: Batch) -> Non
             return
 
 
-def _steps(stage: Rehearsal, trace: Trace, batch: Batch) -> Iterator[tuple[str, str]]:
+def _steps(pipeline: Pipeline, trace: Trace, batch: Batch) -> Iterator[tuple[str, str]]:
     yield "origin", "not an echo of this mapping's own writes"
     yield "filter", _answers(trace, "sink_filter") or "no plugin filters"
-    rules = [rule.name for rule in stage.mapping.rules]
+    rules = [rule.name for rule in pipeline.mapping.rules]
     yield "rules", ", ".join(rules) or "no rules of the whole row"
     defaults = [name for _, name in batch.defaults]
     used = f"; default used: {', '.join(defaults)}" if defaults else ""
-    mapped = _answers(trace, "sink_map")
-    yield "map", f"{len(stage.columns)} columns{used}" + (f"; {mapped}" if mapped else "")
-    masked = [column.name for column in stage.columns if column.mask is not None]
+    mapped, columns = _answers(trace, "sink_map"), pipeline.compiled.columns
+    yield (
+        "map",
+        f"{len(columns)} columns{used}" + (f"; {mapped}" if mapped else ""),
+    )
+    masked = [column.name for column in columns if column.mask is not None]
     more = _answers(trace, "sink_mask")
     yield "mask", (", ".join(masked) or "nothing by policy") + (f"; {more}" if more else "")
     found = [f"{name}: {n} of {of} found" for name, (of, n) in trace.lookups.items()]
@@ -158,9 +164,9 @@ def _step_of(error: EventError, trace: Trace) -> str:
     return "map"
 
 
-def _write(told: Explained, stage: Rehearsal, trace: Trace, batch: Batch) -> None:
+def _write(told: Explained, pipeline: Pipeline, trace: Trace, batch: Batch) -> None:
     try:
-        written, error = stage.write(batch)
+        written, error = write_and_roll_back(pipeline, batch)
     except SinkError as fault:  # transient, or of the configuration
         told.add("write", FAILED, f"the mapping would wait or stop: {text_of(fault)}")
         return
@@ -184,17 +190,19 @@ def _answers(trace: Trace, hook: str) -> str:
     return ", ".join(f"{answer.plugin}: {answer.answer}" for answer in trace.of(hook))
 
 
-def _shown(bench: DlqService, stage: Rehearsal, change: Change) -> dict[str, Any]:
+def _shown(bench: DlqService, pipeline: Pipeline, change: Change) -> dict[str, Any]:
     """A target row as this person may see it; what comes from a personal column is personal."""
+    keyed = pipeline.mapping.derived or pipeline.mapping
     if isinstance(change, Write):
-        names: Sequence[str] = [column.name for column in stage.columns]
+        names: Sequence[str] = [column.name for column in pipeline.compiled.columns]
         values, does = change.values, "write"
     else:
-        names, values, does = stage.key, change.key, type(change.action).__name__.lower()
+        names, values, does = keyed.key, change.key, type(change.action).__name__.lower()
     row: Mapping[str, Any] = {
         name: value for name, value in zip(names, values, strict=True) if value is not ABSENT
     }
-    redactor = bench.access.redactor(stage.mapping.target_table, row)
+    redactor = bench.access.redactor(pipeline.mapping.target_table, row)
     shown = redactor.row(row, clear=False) or {}
-    hidden = [name for name in shown if name not in stage.shown and name not in redactor.masks]
+    known = pipeline.compiled.shown | redactor.masks.keys()
+    hidden = [name for name in shown if name not in known]
     return {"does": does, "row": shown | dict.fromkeys(hidden, HIDDEN)}

@@ -29,7 +29,7 @@ class Trace:
     lookups: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By column: how many values were looked up, and how many were found."""
 
-    def watch(self, chain: Chain) -> Chain:
+    def trace_steps(self, chain: Chain) -> Chain:
         """Return the chain with hooks that record their answers here."""
         return replace(
             chain,
@@ -40,7 +40,7 @@ class Trace:
             writers=self._all("sink_write", chain.writers, _opinion),
         )
 
-    def watch_lookups(self, resolve: Resolver) -> Resolver:
+    def trace_lookups(self, resolve: Resolver) -> Resolver:
         def resolved(column: str, values: set[Any]) -> Mapping[Any, Any]:
             self.lookups[column] = len(values), 0
             found = resolve(column, values)

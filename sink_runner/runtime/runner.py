@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import structlog
 
@@ -22,7 +21,7 @@ from ..masking.policy_renewal import watch_policies
 from ..model.status import Health
 from ..retention.daily import purging
 from ..signals import stopped_by_signals
-from .assembly import RuntimeContext, build, retry_policy
+from .builder import RuntimeContext, build_worker, retry_policy
 from .interpreter import tuned
 from .mapping_thread import MappingThread
 from .retry import Retrier
@@ -57,17 +56,16 @@ def run(
         feeding(config, selected, health),
         purging(config, selected),
     ):
-        around = RuntimeContext(
+        context = RuntimeContext(
             config=config,
-            policies=policies.last_good,
-            latest=policies.current,
+            policies=policies.current,
             schemas=SchemaRegistry(config.registry),
             plugins=selected,
             stop=stop,
             health=health,
         )
         _report_quarantined(quarantined or {}, health)
-        threads = _threads(around, strict=strict)
+        threads = _threads(context, strict=strict)
         for thread in threads:
             thread.start()
         _wait(threads, stop)
@@ -81,28 +79,30 @@ def _report_quarantined(quarantined: Mapping[str, str], health: Health) -> None:
         structlog.get_logger().error("mapping_quarantined", mapping=name, reason=reason)
 
 
-def _threads(around: RuntimeContext, *, strict: bool) -> list[MappingThread]:
+def _threads(context: RuntimeContext, *, strict: bool) -> list[MappingThread]:
     """Make a thread for each mapping that reads events; with `strict`, build its worker first."""
-    streaming = [one for one in around.plugins if one.mapping is not None and one.mapping.streaming]
-    healths = {one.name: around.health.mapping(one.name) for one in streaming}
-    built = _build_all(streaming, around) if strict else {}
+    streaming = [
+        one for one in context.plugins if one.mapping is not None and one.mapping.streaming
+    ]
+    healths = {one.name: context.health.mapping(one.name) for one in streaming}
+    built = _build_all(streaming, context) if strict else {}
     return [
         MappingThread(
-            one.name, _builder(one, around, built.get(one.name)), healths[one.name], around.stop
+            one.name, _builder(one, context, built.get(one.name)), healths[one.name], context.stop
         )
         for one in streaming
     ]
 
 
 def _build_all(
-    plugins: Iterable[discovery.Plugin], around: RuntimeContext
+    plugins: Iterable[discovery.Plugin], context: RuntimeContext
 ) -> dict[str, Worker | None]:
     """Build every mapping's worker; raise all faults together in one ConfigError."""
     workers: dict[str, Worker | None] = {}
     faults = []
     for plugin in plugins:
         try:
-            workers[plugin.name] = _build_patiently(plugin, around)
+            workers[plugin.name] = _build_with_retries(plugin, context)
         except ConfigError as fault:
             faults.append(f"mapping {plugin.name!r}: {text_of(fault)}")
     if faults:
@@ -111,26 +111,21 @@ def _build_all(
 
 
 def _builder(
-    plugin: discovery.Plugin, around: RuntimeContext, first: Worker | None
+    plugin: discovery.Plugin, context: RuntimeContext, first: Worker | None
 ) -> Callable[[], Worker | None]:
     """Return a function that builds the worker; its first call returns `first` if there is one."""
     ready = [first] if first is not None else []
-    return lambda: ready.pop() if ready else _build_patiently(plugin, around)
+    return lambda: ready.pop() if ready else _build_with_retries(plugin, context)
 
 
-def _build_patiently(plugin: discovery.Plugin, around: RuntimeContext) -> Worker | None:
+def _build_with_retries(plugin: discovery.Plugin, context: RuntimeContext) -> Worker | None:
     """Build the worker, waiting for databases and Kafka to answer; None if told to stop."""
     log = structlog.get_logger().bind(mapping=plugin.name)
-    health = around.health.mapping(plugin.name)
-    retry = Retrier(retry_policy(around.config), around.stop, log, health)
+    health = context.health.mapping(plugin.name)
+    retry = Retrier(retry_policy(context.config), context.stop, log, health)
     with suppress(FencedError):  # told to stop
-        return retry(lambda _again: build(plugin, _with_latest_policies(around)))
+        return retry(lambda _again: build_worker(plugin, context))
     return None
-
-
-def _with_latest_policies(around: RuntimeContext) -> RuntimeContext:
-    """Policies may have been corrected since the process started."""
-    return around if around.latest is None else replace(around, policies=around.latest())
 
 
 def _wait(threads: Sequence[MappingThread], stop: threading.Event) -> None:

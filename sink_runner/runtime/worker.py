@@ -18,26 +18,20 @@ from typing import TypeVar
 
 import structlog
 
-from ..dlq.retry_queue import Waiting
 from ..error_text import noting, text_of
-from ..errors import AccessError, DecodeError, EventError, FencedError, RetriableError
+from ..errors import AccessError, EventError, FencedError, RetriableError
 from ..kafka.feed import Bounds, Feed
 from ..kafka.identify import TopicWatch
 from ..kafka.log_checks import LogChecks
-from ..loading.hooks import Hooks
 from ..model.batch import Batch
-from ..model.dead_letter import DeadLetter, fails
-from ..model.envelope import Decoded
+from ..model.dead_letter import fails
 from ..model.message import Message
 from ..model.partition import Advance, Claim
 from ..model.portions import byte_size, record_portions
 from ..model.status import MappingHealth
-from ..plugin import Event
+from ..pipeline import Pipeline
 from ..preflight.source_watch import Watch
-from ..transform.event_source import DecodedValue
-from ..transform.route import Route
-from ..transform.tombstones import TOMBSTONE, TombstoneFilter
-from ..writer.committer import Applier
+from ..transform.tombstones import TombstoneFilter
 from ..writer.dead_letters import tell
 from .retry import Retrier, RetryPolicy
 
@@ -51,14 +45,9 @@ class Worker:
 
     def __init__(
         self,
-        mapping: str,
+        pipeline: Pipeline,
         *,
         feed: Callable[[], Feed],
-        decode: Callable[[Sequence[Message]], Sequence[DecodedValue]],
-        route: Route,
-        applier: Applier,
-        waiting: Waiting,
-        hooks: Hooks,
         retry_policy: RetryPolicy,
         health: MappingHealth,
         stop: threading.Event,
@@ -66,11 +55,10 @@ class Worker:
         topics: TopicWatch | None = None,
     ) -> None:
         self._open_feed = feed
-        self._decode = decode
-        self._route = route
-        self._applier = applier
-        self._waiting = waiting
-        self._hooks = hooks
+        self._pipeline = pipeline
+        self._committer = pipeline.committer
+        self._retry_queue = pipeline.retry_queue
+        self._hooks = pipeline.compiled.hooks
         self._patience = retry_policy
         self._stop = stop
         self._watches = watches
@@ -78,10 +66,10 @@ class Worker:
         self._sought: dict[int, int | None] = {}
         self._pending: Future[int] | None = None
         self._maintained = time.monotonic()
-        self._log = structlog.get_logger().bind(mapping=mapping)
+        self._log = structlog.get_logger().bind(mapping=pipeline.name)
         self._tombstones = TombstoneFilter()
         self._checks = LogChecks(
-            mapping,
+            pipeline.name,
             topics=topics,
             bounds=self._bounds,
             patiently=self._patiently,
@@ -92,7 +80,7 @@ class Worker:
         self._retry, self._retry_writing = (
             Retrier(retry_policy, stop, self._log, health) for _ in range(2)
         )
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"write-{mapping}")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"write-{pipeline.name}")
         self._feed: Feed
         self.counts: Counter[str] = Counter()
         """What became of the events so far, by outcome."""
@@ -107,7 +95,7 @@ class Worker:
                 self._work()
         finally:
             self._writer.shutdown(cancel_futures=True)
-            self._applier.close()
+            self._pipeline.close()
             for watch in self._watches:
                 watch.close()
             self._hooks.shutdown()
@@ -123,7 +111,7 @@ class Worker:
 
     def cancel(self) -> None:
         """Roll back what is being written, from another thread, after `stop` was set."""
-        self._applier.cancel()
+        self._committer.cancel()
 
     def _turn(self) -> None:
         self.turned = time.monotonic()
@@ -139,7 +127,7 @@ class Worker:
             }
             for partition, part in records.items():
                 self._checks.check_epochs(partition, self._claims[partition], part)
-            if self._waiting.due():
+            if self._retry_queue.due():
                 self._retry_deferred()
             if records:
                 self._submit_portions(records)
@@ -180,8 +168,8 @@ class Worker:
         if not new:
             return new
         self._collect()
-        self._claims.update(self._in_background(lambda: self._applier.claim(new)))
-        self._in_background(lambda: self._waiting.load(new))
+        self._claims.update(self._in_background(lambda: self._committer.claim(new)))
+        self._in_background(lambda: self._retry_queue.load(new))
         self._drop_lost()  # while we waited, the group may have moved on
         self._tombstones.forget(new)
         for partition in new & self._claims.keys():
@@ -229,10 +217,10 @@ class Worker:
 
     def _submit(self, records: Mapping[int, Sequence[Message]]) -> None:
         messages = self._tombstones.select(records)
-        free, held = self._waiting.split(messages)
+        free, held = self._retry_queue.split(messages)
         batch = self._prepare(free, polled=True)
         self._collect()
-        self._waiting.hold(batch, held)
+        self._retry_queue.hold(batch, held)
         steps = [self._step(partition, part[-1]) for partition, part in records.items()]
         self._pending = self._writer.submit(self._write, batch, steps)
 
@@ -245,26 +233,18 @@ class Worker:
         )
 
     def _prepare(self, messages: Sequence[Message], *, polled: bool = False) -> Batch:
-        decoded = self._patiently(lambda: self._decode(messages))
-        events: list[tuple[Message, Decoded]] = []
-        dead_letters: list[DeadLetter] = []
-        for message, result in zip(messages, decoded, strict=True):
-            if isinstance(result, DecodeError):
-                dead_letters.append(DeadLetter(message, result))
-            else:
-                events.append((message, result or TOMBSTONE))
+        decoded = self._patiently(partial(self._pipeline.decode, messages))
         for watch in self._watches if polled else ():
-            self._patiently(partial(watch.observe, events))
-        batch = self._patiently(lambda: self._route.apply(events))
-        batch.dead_letters.extend(dead_letters)
-        batch.last_ms = events[-1][1].ts_ms if events else None
-        return batch
+            self._patiently(partial(watch.observe, decoded.events))
+        return self._patiently(partial(self._pipeline.transform, decoded))
 
     def _write(self, batch: Batch, steps: Sequence[Advance]) -> int:
         """In the writing thread: try until it is done, fenced off, or we are told to stop."""
         started = time.monotonic()
-        written = self._retry_writing(lambda again: self._applier.apply(batch, steps, again=again))
-        if deferred := self._waiting.note(batch.dead_letters, batch.superseding):
+        written = self._retry_writing(
+            lambda again: self._committer.apply(batch, steps, again=again)
+        )
+        if deferred := self._retry_queue.note(batch.dead_letters, batch.superseding):
             batch.counts["parked"] = deferred
             self._log.info("events_deferred", count=deferred)
         self._report(batch, written, started)
@@ -278,13 +258,8 @@ class Worker:
         counts = batch.counts + Counter(written=written, dead=len(failed))
         self.counts.update(counts)
         self._health.committed(counts, time.monotonic() - started, batch.last_ms)
-        tell(failed, self._log, self._hooks, self._event_of)
+        tell(failed, self._log, self._hooks, self._pipeline.event_of)
         self._hooks.committed(len(batch.changes))
-
-    def _event_of(self, message: Message) -> Event | None:
-        """The event of a dead letter for hooks, decoded again; None where that is not possible."""
-        (decoded,) = self._decode([message])
-        return self._route.event_of(message, decoded) if isinstance(decoded, Decoded) else None
 
     def _collect(self) -> None:
         """Wait for the batch that is being written."""
@@ -299,7 +274,9 @@ class Worker:
         self._collect()
         self._maintained = time.monotonic()
         with noting(self._log, "maintenance_failed", EventError):  # of a row: no event waits for it
-            self._in_background(lambda: self._applier.maintain(self._patience.tombstone_retention))
+            self._in_background(
+                lambda: self._committer.maintain(self._patience.tombstone_retention)
+            )
         for watch in self._watches:
             watch.maintain()
 
@@ -307,7 +284,7 @@ class Worker:
         """Try again what waits, while nothing is on its way that could overtake it."""
         self._collect()
         started, claims = time.monotonic(), dict(self._claims)
-        done = self._in_background(lambda: self._waiting.retry(claims, self._prepare))
+        done = self._in_background(lambda: self._retry_queue.retry(claims, self._prepare))
         if replayed := done[0].counts["replayed"]:
             self._log.info("events_replayed", count=replayed)
         self._report(*done, started)

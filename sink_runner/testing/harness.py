@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,19 +13,13 @@ from sink_runner.masking.policy import Policies, load_policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.model.batch import Batch
 from sink_runner.model.changes import Change, Removal, Write
-from sink_runner.model.envelope import Decoded
-from sink_runner.model.message import Message
-from sink_runner.plugin import ABSENT, Action, TableMapping
+from sink_runner.plugin import Action, TableMapping
 from sink_runner.postgres.catalog import CatalogColumn
-from sink_runner.transform.before_image import columns_before
 from sink_runner.transform.compiled_mapping import compile_mapping
-from sink_runner.transform.event_source import EventSource
-from sink_runner.transform.incoming import Shape
 from sink_runner.transform.route import Resolver
-from sink_runner.transform.row import SourceColumn
-from sink_runner.transform.target_lookups import ResolveInTarget
 
-from .events import Sample, kind_of, spelled
+from .events import Sample
+from .samples import Samples
 
 
 class Outcome(NamedTuple):
@@ -71,38 +64,30 @@ class Harness:
         policies: Path | None = None,
         config: Mapping[str, Any] | None = None,
         found: Mapping[str, Mapping[Any, Any]] | None = None,
-        types: Mapping[str, str | CatalogColumn] | None = None,
+        types: Mapping[str, str] | None = None,
         resolve: Resolver | None = None,
         beside: Sequence[str] = (),
-        resolve_in_target: ResolveInTarget | None = None,
         origins: Origins = NOT_READ,
     ) -> None:
-        plugin = _load(name, config)
+        plugin = load_plugin(name, config)
         assert plugin.mapping is not None, f"plugin {name!r} declares no mapping"
         self.mapping: TableMapping = plugin.mapping
         catalog = {
-            column.name: _catalog_column(
-                column.name, (types or {}).get(column.name, column.type or "text")
+            column.name: CatalogColumn(
+                column.name, (types or {}).get(column.name, column.type or "text"), nullable=True
             )
             for column in self.mapping.columns
         }
         answers = found or {}
-        self._shapes: list[Shape] = []
-        self._decoded: list[Decoded] = []
-        self.source = EventSource(
-            decode=lambda messages: [self._decoded[_number(one.value)] for one in messages],
-            shape_of=self._shape,
-            subject=lambda _message: "",
-        )
+        self._samples = Samples(self.mapping)
         self.parts = compile_mapping(
             plugin,
-            [plugin, *(_load(other, None) for other in beside)],
+            [plugin, *(load_plugin(other) for other in beside)],
             catalog,
-            _policies(policies),
-            self.source,
+            read_policies(policies),
+            self._samples.source,
             origins=origins,
             resolve=resolve or (lambda column, _asked: answers.get(column, {})),
-            resolve_in_target=resolve_in_target,
         )
 
     def send(self, sample: Sample) -> Outcome:
@@ -127,65 +112,11 @@ class Harness:
 
     def apply(self, *samples: Sample) -> Batch:
         """Send events through the chain, as one batch."""
-        return self.prepare(self.messages(*samples))
-
-    def prepare(self, messages: Sequence[Message]) -> Batch:
-        """Send messages of this harness through the chain."""
-        decoded = [self._decoded[_number(message.value)] for message in messages]
-        return self.parts.route.apply(zip(messages, decoded, strict=True))
-
-    def messages(self, *samples: Sample) -> list[Message]:
-        """The events as they would come from Kafka, in one batch."""
-        return [self._message(offset, sample) for offset, sample in enumerate(samples)]
-
-    def _message(self, offset: int, sample: Sample) -> Message:
-        """Each event has a schema of its own, so that each may use other Python types."""
-        after, before = self.mapping.source_columns, columns_before(self.mapping)
-        self._shapes.append(
-            Shape(_columns(after, sample, sample.after), _columns(before, sample, sample.before))
-        )
-        header = b"\0" + (len(self._shapes) - 1).to_bytes(4)
-        seen = sample.before if self.mapping.needs_before_image or sample.op == "d" else None
-        row = _values(after, sample.after)
-        event = Decoded(
-            op=sample.op,
-            after=row,
-            before=_values(before, seen),
-            lsn=sample.position,
-            ts_ms=round(sample.committed_at.replace(tzinfo=UTC).timestamp() * 1000),
-            origin=sample.origin,
-            snapshot=None,
-            partial=ABSENT in (row or ()),
-        )
-        self._decoded.append(event)
-        headers = [("__debezium.newkey", b"{}")] if sample.moved else []
-        return Message(
-            self.mapping.source_table.topic, 0, offset, self._key(sample), header, headers
-        )
-
-    def _key(self, sample: Sample) -> bytes:
-        """What the target's key is made of stands for the source's."""
-        keyed = self.mapping.derived or self.mapping
-        row = (sample.before if sample.after is None else sample.after) or {}
-        keys = [column for column in self.mapping.columns if column.name in keyed.key]
-        columns = [column for column in keys if not column.lookups] or keys
-        return repr([row.get(name) for column in columns for name in column.sources]).encode()
-
-    def _shape(self, value: bytes) -> Shape:
-        return self._shapes[_number(value)]
+        messages = self._samples.messages(*samples)
+        return self.parts.route.apply(zip(messages, self._samples.decode(messages), strict=True))
 
 
-def _catalog_column(name: str, type_: str | CatalogColumn) -> CatalogColumn:
-    """A column as the target's catalog has it, or as its declared type alone says it."""
-    return CatalogColumn(name, type_, nullable=True) if isinstance(type_, str) else type_
-
-
-def _number(value: bytes | None) -> int:
-    assert value is not None
-    return int.from_bytes(value[1:5])
-
-
-def _load(name: str, config: Mapping[str, Any] | None) -> discovery.Plugin:
+def load_plugin(name: str, config: Mapping[str, Any] | None = None) -> discovery.Plugin:
     plugins = discovery.installed()
     assert name in plugins, f"plugin {name!r} is not installed: pip install -e plugins/{name}"
     discovery.load(plugins[name], config)
@@ -193,27 +124,7 @@ def _load(name: str, config: Mapping[str, Any] | None) -> discovery.Plugin:
     return plugin
 
 
-def _policies(folder: Path | None) -> Policies:
+def read_policies(folder: Path | None) -> Policies:
     if folder is not None:
         return load_policies(folder)
     return Policies(PolicyFiles(version=0, digest="", policies=()))
-
-
-def _columns(
-    names: Sequence[str], sample: Sample, row: Mapping[str, Any] | None
-) -> list[SourceColumn]:
-    values = row or {}
-    return [
-        SourceColumn(name, sample.kinds.get(name) or kind_of(values.get(name)), _type(values, name))
-        for name in names
-    ]
-
-
-def _type(values: Mapping[str, Any], name: str) -> str | None:
-    return "numeric" if type(values.get(name)).__name__ == "Decimal" else None
-
-
-def _values(names: Sequence[str], row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
-    if row is None:
-        return None
-    return tuple(spelled(row.get(name, ABSENT)) for name in names)

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 from psycopg.rows import dict_row
 
 from sink_runner.config.dsn import Dsn
-from sink_runner.dlq.retry_queue import Waiting
-from sink_runner.dlq.superseding import identify_rows
 from sink_runner.masking.column_origins import lookup_origins
 from sink_runner.masking.origins import Origins
 from sink_runner.model.batch import Batch
 from sink_runner.model.partition import Advance, Claim, Topic
-from sink_runner.plugin import TableMapping
+from sink_runner.pipeline import MappingSetup, build_pipeline
 from sink_runner.postgres.catalog import read_table
 from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.session import connect
-from sink_runner.transform.lookups import Lookups
-from sink_runner.writer.audit import trail
-from sink_runner.writer.callback_rows import CallbackRows
-from sink_runner.writer.committer import Applier
-from sink_runner.writer.dead_letters import DeadLetters
 from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.offsets import Offsets
-from sink_runner.writer.refused_column import RefusedColumn
-from sink_runner.writer.truncation import truncation
-from sink_runner.writer.writers import make_writer
 
 from .events import NOW, Sample
-from .harness import Harness
+from .harness import load_plugin, read_policies
+from .samples import Samples
 
 
 class TargetHarness:
@@ -42,6 +33,9 @@ class TargetHarness:
     `now` is the clock, to be set by the test.  Rows are read back with `admin_dsn`; lookups ask
     `reader_dsns`, by the database's name, and else the target by way of `admin_dsn`.
     """
+
+    encryptor: ClassVar = Encryptor(bytes(32), "test")
+    """The same for all, so that one harness takes over the deferred events of another."""
 
     def __init__(
         self,
@@ -55,82 +49,53 @@ class TargetHarness:
     ) -> None:
         self.now: datetime = NOW
         self.admin = psycopg.connect(admin_dsn, autocommit=True, row_factory=dict_row)
-        plain = Harness(name)
-        table = plain.mapping.target_table
+        plugin = load_plugin(name)
+        assert plugin.mapping is not None, f"plugin {name!r} declares no mapping"
+        mapping = plugin.mapping
         with connect(dsn, "harness") as connection:
             migrate(connection)
             # The database may be a copy under another name.
-            target = read_table(connection, table)
-        asked = {table.database: admin_dsn} | dict(reader_dsns or {})
-        dsns = {name: Dsn.of(text) for name, text in asked.items()}
-        lookups = Lookups(plain.mapping.columns, dsns, mapping=plain.mapping)
-        self.harness = Harness(
-            name,
-            policies=policies,
-            types=target.columns,
-            resolve=lookups.resolve,
-            beside=beside,
-            resolve_in_target=lookups.resolve,
-            origins=_origins(plain.mapping, asked),
-        )
-        topic = Topic("test", plain.mapping.source_table.topic, "test")
-        self.offsets = Offsets(name, topic, "test")
-        self.encryptor = Encryptor(
-            bytes(32), "test"
-        )  # another harness takes over what this one deferred
-        audited = trail(name, plain.mapping, self.harness.parts, self.encryptor)
-        writer = make_writer(name, plain.mapping, self.harness.parts, target, audited)
-        self.applier = Applier(
-            name,
-            dsn=Dsn.of(dsn),
-            writer=writer,
-            lookups=self.harness.parts.target_lookups,
-            callbacks=CallbackRows(name, plain.mapping, self.harness.parts.columns),
-            truncation=truncation(name, plain.mapping, writer),
-            refused=RefusedColumn(
-                self.harness.parts.columns, {n: c.pg for n, c in target.columns.items()}
-            ),
-            offsets=self.offsets,
-            dead_letters=DeadLetters(name, "1.0", self.encryptor),
-            clock=lambda: self.now,
-            trail=audited,
-        )
-        self._lookups = lookups
-        self._table = table
-        self.waiting = Waiting(
-            name,
-            applier=self.applier,
+            target = read_table(connection, mapping.target_table)
+        readers = {mapping.target_table.database: admin_dsn} | dict(reader_dsns or {})
+        self.samples = Samples(mapping)
+        setup = MappingSetup(
+            plugin=plugin,
+            plugins=[plugin, *(load_plugin(other) for other in beside)],
+            policies=read_policies(policies),
+            origins=Origins(lookups=lookup_origins(mapping, readers)),
+            target=target,
+            target_dsn=Dsn.of(dsn),
+            readers={database: Dsn.of(text) for database, text in readers.items()},
             encryptor=self.encryptor,
-            retry=timedelta(0),
-            give_up=timedelta(days=1),
             clock=lambda: self.now,
-            identifies_row=self._identifies_row(),
         )
+        topic = Topic("test", mapping.source_table.topic, "test")
+        self.pipeline = build_pipeline(setup, self.samples.source, Offsets(name, topic, "test"))
+        self.messages, self.prepare = self.samples.messages, self.pipeline.prepare
+        self.applier, self.waiting = self.pipeline.committer, self.pipeline.retry_queue
+        self._table = mapping.target_table
         (claim,) = self.applier.claim([0]).values()
         self.waiting.load({0})
         self.epoch = claim.epoch
         self.at = claim.next_offset
 
-    def _identifies_row(self) -> Callable[[bytes], bool] | None:
-        """What the target's key is made of is the source's key."""
-        mapping = self.harness.mapping
-        names = (mapping.derived or mapping).key
-        key = {name for c in mapping.columns if c.name in names for name in c.sources}
-        return identify_rows(mapping, self.harness.parts.chain, key)
-
     def send(self, *samples: Sample) -> int:
         """Apply the events as one batch; return how many rows of the target changed."""
-        free, held = self.waiting.split(self.harness.messages(*samples))
-        batch = self.harness.prepare(free)
+        free, held = self.waiting.split(self.messages(*samples))
+        batch = self.prepare(free)
         self.waiting.hold(batch, held)
         return self.apply(batch)
+
+    def batch(self, *samples: Sample) -> Batch:
+        """Return what the events come to, with nothing written."""
+        return self.prepare(self.messages(*samples))
 
     def retry(self) -> int:
         """Try again what is deferred, as the runner does every few seconds; heed what `sink-runner
         dlq` has changed."""
         self.waiting.load({0})
         claims = {0: Claim(self.epoch, self.at)}
-        _, written = self.waiting.retry(claims, self.harness.prepare)
+        _, written = self.waiting.retry(claims, self.prepare)
         return written
 
     def apply(self, batch: Batch) -> int:
@@ -151,11 +116,5 @@ class TargetHarness:
         return list(self.admin.execute("SELECT * FROM sink.dead_letter ORDER BY dlq_id").fetchall())
 
     def close(self) -> None:
-        self.applier.close()
-        self._lookups.close()
+        self.pipeline.close()
         self.admin.close()
-
-
-def _origins(mapping: TableMapping, dsns: Mapping[str, str]) -> Origins:
-    """Those of the lookups; the source's database may not be there."""
-    return Origins(lookups=lookup_origins(mapping, dsns))

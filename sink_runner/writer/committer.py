@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -27,7 +28,7 @@ from .budget import Budget
 from .callback_rows import CallbackRows
 from .dead_letters import DeadLetters
 from .isolation import Isolation
-from .offsets import Offsets
+from .offsets import OffsetStore
 from .refused_column import RefusedColumn
 from .resolve import RowWriter
 from .truncation import Truncation
@@ -59,7 +60,7 @@ class Applier:
         *,
         dsn: Dsn,
         writer: RowWriter,
-        offsets: Offsets,
+        offsets: OffsetStore,
         dead_letters: DeadLetters,
         clock: Callable[[], datetime],
         trail: Trail | None = None,
@@ -113,6 +114,22 @@ class Applier:
         with Session(self) as connection, connection.transaction():
             return work(connection)
 
+    def transact(self, work: Callable[[Connection], T], *, dry: bool = False) -> T:
+        """Do the work of a batch run in one transaction; `dry` rolls it back."""
+        with Session(self) as connection, connection.transaction() as transaction:
+            self._begin(connection, ())
+            if self.callbacks:
+                self.callbacks.load(connection)
+            done = work(connection)
+            if dry:
+                raise psycopg.Rollback(transaction)
+        return done
+
+    def audit_run(self, run: int) -> None:
+        """Audit what follows as part of this batch run."""
+        if self._trail:
+            self._trail = replace(self._trail, run=run)
+
     def apply(
         self,
         batch: Batch,
@@ -136,11 +153,9 @@ class Applier:
                 return 0
             if self._policies and batch.masking and batch.masking.digest != self._policies():
                 raise FencedError("the masking policies have changed since it was masked")
-            self._offsets.advance(connection, steps)
-            self._find_tombstones(connection)
-            self.check_at_once(connection)
+            self._begin(connection, steps)
             emptied = self._empty(connection, batch)
-            written, changes = self._write(
+            written, changes = self.write(
                 connection, batch.changes, dead_letters, batch.superseding
             )
             written += emptied
@@ -158,15 +173,53 @@ class Applier:
                 )
             if dead_letters or record:
                 (record or self._dead_letters.write)(connection, dead_letters)
-            day = self._clock().date()
-            add_counts(connection, self._mapping, dead_letters, batch.defaults, day)
-            if self._trail:
-                self._trail.applied(
-                    connection, batch, changes, dead_letters, written=written, steps=steps
-                )
+            self._account_for(
+                connection, batch, changes, dead_letters, written=written, steps=steps
+            )
             self._last_dead_letters = dead_letters
         batch.dead_letters = dead_letters  # not before the commit: another attempt finds them anew
         return written
+
+    def store(
+        self,
+        connection: Connection,
+        batch: Batch,
+        changes: Sequence[Change],
+        dead_letters: Sequence[DeadLetter],
+        *,
+        written: int,
+        read: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Store a chunk's dead letters, count and audit it, in the caller's transaction.
+
+        `read` says where the rows were read.
+        """
+        if batch.superseding:
+            dead_letters = batch.superseding.settle(
+                connection, self._mapping, changes, dead_letters
+            )
+        if dead_letters:
+            self._dead_letters.write(connection, dead_letters)
+        self._account_for(connection, batch, changes, dead_letters, written=written, read=read)
+
+    def _account_for(
+        self,
+        connection: Connection,
+        batch: Batch,
+        changes: Sequence[Change],
+        dead_letters: Sequence[DeadLetter],
+        **where: Any,
+    ) -> None:
+        """Count broken rules and defaults, and audit what was written."""
+        add_counts(connection, self._mapping, dead_letters, batch.defaults, self._clock().date())
+        if self._trail:
+            self._trail.applied(connection, batch, changes, dead_letters, **where)
+
+    def _begin(self, connection: Connection, steps: Sequence[Advance]) -> None:
+        self._offsets.advance(connection, steps)
+        self._find_tombstones(connection)
+        if self.immediate:
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     def _empty(self, connection: Connection, batch: Batch) -> int:
         """Follow a TRUNCATE of the source table, if the batch has one."""
@@ -175,11 +228,6 @@ class Applier:
         if self._truncation is None:
             raise FatalError("the batch has a TRUNCATE, and nothing follows it here")
         return self._truncation.empty(connection, batch.truncated, self._clock())
-
-    def check_at_once(self, connection: Connection) -> None:
-        """Check deferred constraints by statement in this transaction, once a commit has failed."""
-        if self.immediate:
-            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     def maintain(self, remember: timedelta) -> int:
         """Retire what has aged and forget deletions older than `remember`."""
@@ -212,14 +260,14 @@ class Applier:
             found = connection.execute(_HAS_TOMBSTONES, (self._mapping,)).fetchone()
             self._writer.has_tombstones = found == (True,)
 
-    def _write(
+    def write(
         self,
         connection: Connection,
         changes: Sequence[Change],
         dead_letters: list[DeadLetter],
         superseding: Superseding | None = None,
     ) -> Written:
-        """Write the changes; events that are at fault and those behind them become dead letters."""
+        """Write the changes; add events that fail, and those behind them, to `dead_letters`."""
         now, self.stale = self._clock(), 0
         if self._truncation:
             self._truncation.load(connection)

@@ -32,9 +32,9 @@ def measure(postgres: Postgres, rows: int) -> tuple[float, float]:
     plain, audited = list[float](), list[float]()
     for turn in range(2 * _TURNS):
         portal.applier._trail = trail if turn % 2 else None
-        messages = portal.harness.messages(*(_sample(n, turn) for n in range(rows)))
+        messages = portal.messages(*(_sample(n, turn) for n in range(rows)))
         start = time.perf_counter()
-        portal.apply(portal.harness.prepare(messages))
+        portal.apply(portal.prepare(messages))
         (audited if turn % 2 else plain).append((time.perf_counter() - start) * 1e3)
     portal.close()
     differences = [after - before for before, after in zip(plain, audited, strict=True)]

@@ -144,7 +144,7 @@ def told(portal: TargetHarness) -> list[str]:
 
 
 def waits(portal: TargetHarness, sample: Sample) -> bool:
-    dead_letters = portal.harness.apply(sample).dead_letters
+    dead_letters = portal.batch(sample).dead_letters
     return len(dead_letters) == 1 and isinstance(dead_letters[0].error, WaitingError)
 
 

@@ -178,7 +178,7 @@ class TestMatching:
 
     @pytest.mark.parametrize("number", [None, "APP-20260101-999999", NUMBER.lower()])
     def test_without_either_it_waits(self, portal: TargetHarness, number: str | None) -> None:
-        batch = portal.harness.apply(decided(application_id=STRANGE, application_number=number))
+        batch = portal.batch(decided(application_id=STRANGE, application_number=number))
         (dead_letter,) = batch.dead_letters
         assert isinstance(dead_letter.error, WaitingError)
 
@@ -190,7 +190,7 @@ class TestMatching:
 
     def test_one_strange_decision_does_not_hold_up_others(self, portal: TargetHarness) -> None:
         strange = decided(application_id=STRANGE, application_number=None)
-        batch = portal.harness.apply(strange, decided())
+        batch = portal.batch(strange, decided())
         assert (len(batch.dead_letters), len(batch.changes)) == (1, 1)
 
 

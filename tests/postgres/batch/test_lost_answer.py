@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sink_runner.batch.applier import BatchApplier
 from sink_runner.errors import RetriableError
+from sink_runner.writer.committer import Applier
 
 pytestmark = pytest.mark.postgres
 PEOPLE = """
@@ -22,17 +22,17 @@ BROKEN = "SELECT sum(rows) FROM sink.quality_count WHERE rule LIKE '%not before%
 @pytest.fixture
 def once(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
     """Let the first transaction that writes rows come to this instead."""
-    real = BatchApplier.transact
+    real = Applier.transact
     asked: list[int] = []
 
     def install(instead: Callable[..., Any]) -> None:
-        def transact(self: BatchApplier, work: Any, *, dry: bool = False) -> Any:
+        def transact(self: Applier, work: Any, *, dry: bool = False) -> Any:
             asked.append(1)
             if len(asked) == 1:
                 return instead(lambda: real(self, work, dry=dry))
             return real(self, work, dry=dry)
 
-        monkeypatch.setattr(BatchApplier, "transact", transact)
+        monkeypatch.setattr(Applier, "transact", transact)
 
     return install
 

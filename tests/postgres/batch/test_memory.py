@@ -35,7 +35,7 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     def watched(self: Any, batch: Any, messages: Any, connection: Any) -> Any:
         seen.append([byte_size(message) for message in messages])
         sample = sum(byte_size(one.source) for one in self._sample.writes)
-        assert sample <= self._tools.chunk_bytes or len(self._sample.writes) == 1
+        assert sample <= self._batch.chunk_bytes or len(self._sample.writes) == 1
         return write(self, batch, messages, connection)
 
     monkeypatch.setattr(BatchRun, "_write", watched)

@@ -120,8 +120,8 @@ def shops(postgres, site, mapping: str) -> Iterator[Shop]:
         """One more runner, which takes the partition over."""
         made.append(Shop(postgres, name))
         # What one has decoded the other can decode as well.
-        made[-1].target.harness._shapes = made[0].target.harness._shapes
-        made[-1].target.harness._decoded = made[0].target.harness._decoded
+        made[-1].target.samples._shapes = made[0].target.samples._shapes
+        made[-1].target.samples._decoded = made[0].target.samples._decoded
         made[-1].another = another
         return made[-1]
 

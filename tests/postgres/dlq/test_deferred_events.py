@@ -154,10 +154,10 @@ class TestFailures:
         def refuse(_: Any) -> Any:
             raise RetriableError("not now")
 
-        prepare, shop.target.harness.prepare = shop.target.harness.prepare, refuse
+        prepare, shop.target.prepare = shop.target.prepare, refuse
         with pytest.raises(RetriableError):
             shop.retry()
-        shop.target.harness.prepare = prepare
+        shop.target.prepare = prepare
         assert shop.statuses() == ["PARKED"]
         assert shop.retry() == 1
 
@@ -168,14 +168,12 @@ class TestTwoBatchesAtOnce:
     def test_what_first_defers_second_does_not_overtake(self, shop: Any) -> None:
         shop.customer("Maya")
         target = shop.target
-        first = target.harness.prepare(
-            target.waiting.split(target.harness.messages(order(1, "a")))[0]
-        )
+        first = target.prepare(target.waiting.split(target.messages(order(1, "a")))[0])
         target.waiting.hold(first)
-        messages = target.harness.messages(order(1, "b", "Maya"), order(2, "c", "Maya"))
+        messages = target.messages(order(1, "b", "Maya"), order(2, "c", "Maya"))
         free, held = target.waiting.split(messages)
         assert (len(free), held) == (2, [])
-        second = target.harness.prepare(free)
+        second = target.prepare(free)
         target.apply(first)
         target.waiting.hold(second, held)
         target.apply(second)
@@ -185,8 +183,8 @@ class TestTwoBatchesAtOnce:
         shop.customer("Maya")
         target = shop.target
         target.waiting.split([])
-        first = target.harness.apply(order(1, "a"))
-        second = target.harness.apply(order(1, "b", "Maya"), order(1, "c", "Nina"))
+        first = target.batch(order(1, "a"))
+        second = target.batch(order(1, "b", "Maya"), order(1, "c", "Nina"))
         target.apply(first)
         target.waiting.hold(second)
         target.apply(second)

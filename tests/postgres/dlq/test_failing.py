@@ -90,8 +90,8 @@ class TestHolding:
     def test_so_does_the_batch_that_was_decoded_meanwhile(self, shop: Any, bad: str) -> None:
         target, batches = shop.target, []
         for samples in ([order(1, bad)], [order(1, "b"), order(1, bad), order(2, "c")]):
-            free, held = target.waiting.split(target.harness.messages(*samples))
-            batches.append((target.harness.prepare(free), held))
+            free, held = target.waiting.split(target.messages(*samples))
+            batches.append((target.prepare(free), held))
         for batch, held in batches:
             target.waiting.hold(batch, held)
             target.apply(batch)
@@ -121,14 +121,14 @@ class TestReplaying:
 
     def test_many_keys_keep_their_turns_while_the_keys_are_read_anew(self, shop: Any) -> None:
         """Whoever began with the first each time would never come to the last."""
-        prepare, tried = shop.target.harness.prepare, set[int]()
+        prepare, tried = shop.target.prepare, set[int]()
 
         def seen(messages: Any) -> Any:
             tried.update(message.offset for message in messages)
             return prepare(messages)
 
         shop.send(*(order(number, "a", f"c{number}") for number in range(1_200)))
-        shop.target.harness.prepare = seen
+        shop.target.prepare = seen
         for _ in range(3):
             shop.retry()  # reads the keys first
         assert len(tried) == 1_200

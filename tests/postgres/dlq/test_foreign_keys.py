@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from sink_runner.batch.applier import Alone, BatchApplier
 from sink_runner.testing import NOW, Sample, create, delete
+from sink_runner.writer.committer import Applier
+from sink_runner.writer.offsets import MappingLock
 
 pytestmark = pytest.mark.postgres
 
@@ -38,7 +39,7 @@ def shop(request: Any, any_shop: Any) -> Any:
 
 def send(shop: Any, *samples: Sample) -> None:
     """As the worker does: what only the commit refuses is tried again."""
-    batch = shop.target.harness.prepare(shop.target.harness.messages(*samples))
+    batch = shop.target.prepare(shop.target.messages(*samples))
     shop.target.waiting.hold(batch)
     try:
         shop.target.apply(batch)
@@ -107,20 +108,20 @@ def test_many_children_arrive_before_their_parents(shop: Any) -> None:
 def test_batch_checks_deferred_constraints_at_once(shop: Any) -> None:
     """A chunk that fails at its commit is tried again, by the same session's rules."""
     target = shop.target
-    applier = BatchApplier(
+    applier = Applier(
         "orders",
         dsn=target.applier._dsn,
         writer=target.applier._writer,
-        offsets=Alone("orders"),
+        offsets=MappingLock("orders"),
         dead_letters=target.applier._dead_letters,
         clock=lambda: target.now,
     )
-    batch = target.harness.prepare(target.harness.messages(order(1, "a"), order(2, "b", 2, "Maya")))
+    batch = target.prepare(target.messages(order(1, "a"), order(2, "b", 2, "Maya")))
     dead_letters: list[Any] = []
 
     def chunk(connection: Any) -> int:
         dead_letters.clear()
-        return applier.put(connection, batch.changes, dead_letters).rows
+        return applier.write(connection, batch.changes, dead_letters).rows
 
     try:
         written = applier.transact(chunk)

@@ -21,8 +21,8 @@ class Portions:
 
     def __init__(self, shop: Any, room: int = ROOM) -> None:
         self.sizes: list[int] = []
-        self._prepare = shop.target.harness.prepare
-        shop.target.harness.prepare = self._watched
+        self._prepare = shop.target.prepare
+        shop.target.prepare = self._watched
         shop.target.waiting._deferred.most_bytes = room
 
     def _watched(self, messages: Any) -> Any:
@@ -32,12 +32,12 @@ class Portions:
 
 def pad(shop: Any, size: int) -> None:
     """Let each event from now on be so many bytes long."""
-    messages = shop.target.harness.messages
+    messages = shop.target.messages
 
     def padded(*samples: Sample) -> Any:
         return [m._replace(value=m.value + bytes(size)) for m in messages(*samples)]
 
-    shop.target.harness.messages = padded
+    shop.target.messages = padded
 
 
 @pytest.fixture(params=["shop", "replacing"])
@@ -110,6 +110,6 @@ def test_batch_replays_all_rows_in_portions(any_shop: Any) -> None:
         )
     shop.customer("Anna")
     Portions(shop)
-    counts = replay_rows(shop.target.waiting, shop.target.harness.prepare)
+    counts = replay_rows(shop.target.waiting, shop.target.prepare)
     assert counts["replayed"] == 20
     assert len(shop.notes()) == 20

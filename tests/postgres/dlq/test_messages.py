@@ -158,7 +158,7 @@ class TestOwnCode:
     def test_fault_of_the_route_stops_the_mapping(
         self, things: TargetHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        route = things.harness.parts.route
+        route = things.pipeline.compiled.route
         monkeypatch.setattr(route, "_key_at", (SECRET,))
         with pytest.raises(FatalError) as caught:
             things.send(thing())

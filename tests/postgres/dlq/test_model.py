@@ -108,8 +108,8 @@ class Story:
         target = self.shop.target
         batches = []
         for specs in (first, second):
-            free, held = target.waiting.split(target.harness.messages(*self.samples(specs)))
-            batches.append((target.harness.prepare(free), held))
+            free, held = target.waiting.split(target.messages(*self.samples(specs)))
+            batches.append((target.prepare(free), held))
         for batch, held in batches:
             target.waiting.hold(batch, held)
             target.apply(batch)
@@ -141,7 +141,7 @@ class Story:
         target = self.shop.target
         place = dead_letter["topic"], dead_letter["partition"], dead_letter["offset"]
         value = target.encryptor.decrypt(dead_letter["source_data"], *place).value
-        return target.harness._decoded[int.from_bytes(value[1:5])].lsn
+        return target.samples._decoded[int.from_bytes(value[1:5])].lsn
 
     def crash(self, point: str) -> None:
         self.shop.crash(point)

@@ -20,10 +20,10 @@ class TestRowsWithoutKeys:
     def nameless(self, shop: Any, partition: int, *samples: Sample) -> None:
         messages = [
             message._replace(key=None, partition=partition)
-            for message in shop.target.harness.messages(*samples)
+            for message in shop.target.messages(*samples)
         ]
         free, held = shop.target.waiting.split(messages)
-        batch = shop.target.harness.prepare(free)
+        batch = shop.target.prepare(free)
         shop.target.waiting.hold(batch, held)
         shop.target.apply(batch)
 
@@ -38,7 +38,7 @@ class TestRowsWithoutKeys:
 
     def test_a_tombstone_waits_behind_its_row(self, shop: Any) -> None:
         shop.send(order(1, "a"))
-        (message,) = shop.target.harness.messages(order(1, "b"))
+        (message,) = shop.target.messages(order(1, "b"))
         assert shop.target.waiting.split([message]) == ([], [message])
         tombstone = message._replace(value=None)
         assert shop.target.waiting.split([tombstone]) == ([], [tombstone])
@@ -50,9 +50,9 @@ class TestRowsWithoutKeys:
 
 
 class TestRowsOfABatch:
-    def defer(self, shop: Any, *samples: Sample, key: bytes | None = b"k") -> None:
-        messages = shop.target.harness.messages(*samples)
-        batch = shop.target.harness.prepare([m._replace(partition=ROWS, key=key) for m in messages])
+    def park(self, shop: Any, *samples: Sample, key: bytes | None = b"k") -> None:
+        messages = shop.target.messages(*samples)
+        batch = shop.target.prepare([m._replace(partition=ROWS, key=key) for m in messages])
         shop.target.waiting.hold(batch)
         shop.target.apply(batch)
 
@@ -62,7 +62,7 @@ class TestRowsOfABatch:
         shop.customer("Anna")
         assert shop.retry() == 0  # the partition's owner leaves them alone
         assert shop.dead_letters("partition") == [None] * 5
-        counts = replay_rows(shop.target.waiting, shop.target.harness.prepare)
+        counts = replay_rows(shop.target.waiting, shop.target.prepare)
         assert counts == {"replayed": 3, "written": 3, "dead": 1}
         assert shop.notes() == {1: "b", 2: "c"}
         assert shop.statuses() == ["REPLAYED"] * 3 + ["OPEN", "PARKED"]
@@ -73,7 +73,7 @@ class TestRowsOfABatch:
         monkeypatch.setattr(waiting_module, "_KEYS_AT_ONCE", 2)
         self.defer(shop, *(order(n, "a", f"c{n}") for n in range(7)), key=None)
         shop.customer("c6")
-        counts = replay_rows(shop.target.waiting, shop.target.harness.prepare)
+        counts = replay_rows(shop.target.waiting, shop.target.prepare)
         assert counts["replayed"] == 1
         assert shop.notes() == {6: "a"}
-        assert replay_rows(shop.target.waiting, shop.target.harness.prepare)["replayed"] == 0
+        assert replay_rows(shop.target.waiting, shop.target.prepare)["replayed"] == 0

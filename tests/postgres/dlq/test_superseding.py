@@ -114,8 +114,8 @@ class TestNewerRow:
         """The worker decodes a batch while the one before it is being written."""
         target, batches = shop.target, []
         for samples in ([order(1, bad, 1)], [order(1, "b", 2), order(2, "c", 3)]):
-            free, held = target.waiting.split(target.harness.messages(*samples))
-            batches.append((target.harness.prepare(free), held))
+            free, held = target.waiting.split(target.messages(*samples))
+            batches.append((target.prepare(free), held))
         for batch, held in batches:
             target.waiting.hold(batch, held)
             target.apply(batch)

@@ -158,7 +158,7 @@ def test_dead_letter_from_before_is_stale_when_replayed(make: Make) -> None:
 
 
 def test_shared_target_is_never_emptied(make: Make) -> None:
-    mapping = make().harness.mapping
+    mapping = make().pipeline.mapping
     shared = replace(mapping, shared_target=True)
     assert any("on_truncate" in fault for fault in mapping_faults(shared))
     kept = replace(shared, on_truncate=OnTruncate.KEEP)

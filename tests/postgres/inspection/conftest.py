@@ -5,7 +5,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
@@ -19,28 +19,18 @@ import pytest
 from sink_runner.avro.schema_registry import SchemaRegistry
 from sink_runner.config import Capture
 from sink_runner.config.registry import Registry
-from sink_runner.dlq.retry_queue import Waiting
-from sink_runner.errors import DecodeError
 from sink_runner.loading import discovery
 from sink_runner.masking.column_origins import read_origins
 from sink_runner.masking.policy import load_policies
-from sink_runner.model.batch import Batch
-from sink_runner.model.dead_letter import DeadLetter
-from sink_runner.model.envelope import Decoded
 from sink_runner.model.message import Message
 from sink_runner.model.partition import Advance, Claim, Topic
+from sink_runner.pipeline import MappingSetup, build_pipeline
 from sink_runner.postgres.catalog import read_table
 from sink_runner.postgres.migrations import migrate
 from sink_runner.postgres.session import connect
-from sink_runner.transform.compiled_mapping import compile_mapping
 from sink_runner.transform.event_source import topic_source
-from sink_runner.transform.lookups import Lookups
-from sink_runner.writer.audit import trail
-from sink_runner.writer.committer import Applier
-from sink_runner.writer.dead_letters import DeadLetters
 from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.offsets import Offsets
-from sink_runner.writer.writers import make_writer
 
 OWN = Path(__file__).parents[3] / "ranger-policies"
 KEYS = {name: bytes([at]) * 32 for at, name in enumerate(("old", "one", "two"))}
@@ -219,44 +209,30 @@ class Office:
         with connect(self.reader_dsn, "start") as connection:
             source = read_table(connection, mapping.source_table)
         schemas = SchemaRegistry(Registry(url=self.url))
-        self.source = topic_source(
+        events = topic_source(
             mapping, source, values=schemas, keys=schemas, placeholder=Capture().placeholder
         )
-        self.lookups = Lookups(mapping.columns, {self.database: self.reader_dsn})
-        self.parts = compile_mapping(
-            self.plugin,
-            [self.plugin],
-            target.columns,
-            load_policies(self.policies),
-            self.source,
+        setup = MappingSetup(
+            plugin=self.plugin,
+            plugins=[self.plugin],
+            policies=load_policies(self.policies),
             origins=read_origins(mapping, {self.database: self.reader_dsn}),
-            resolve=self.lookups.resolve,
-        )
-        audited = trail("people", mapping, self.parts, self.encryptor)
-        self.applier = Applier(
-            "people",
-            dsn=self.dsn,
-            writer=make_writer("people", mapping, self.parts, target, audited),
-            offsets=Offsets("people", Topic("c", self.topic, "t"), "me"),
-            dead_letters=DeadLetters("people", "1.5", self.encryptor),
-            clock=self._now,
-            trail=audited,
-        )
-        self.waiting = Waiting(
-            "people",
-            applier=self.applier,
+            target=target,
+            target_dsn=self.dsn,
+            readers={self.database: self.reader_dsn},
             encryptor=self.encryptor,
-            retry=timedelta(0),
-            give_up=timedelta(days=1),
             clock=self._now,
-            identifies_row=self.identifies_row,
         )
+        offsets = Offsets("people", Topic("c", self.topic, "t"), "me")
+        self.pipeline = build_pipeline(setup, events, offsets)
+        self.applier, self.waiting = self.pipeline.committer, self.pipeline.retry_queue
+        self.waiting._identifies_row = self.identifies_row
+        self.prepare = self.pipeline.prepare
         (self.claim,) = self.applier.claim([0]).values()
         self.waiting.load({0})
 
     def stop(self) -> None:
-        self.applier.close()
-        self.lookups.close()
+        self.pipeline.close()
 
     def close(self) -> None:
         self.stop()
@@ -276,12 +252,6 @@ class Office:
         envelope = {"op": "c", "before": None, "after": after, "source": source}
         value = packed(2, schema(self.database), envelope)
         return Message(self.topic, 0, self.offset, packed(1, KEY, {"id": identity}), value)
-
-    def prepare(self, messages: Any) -> Batch:
-        pairs = list(zip(messages, self.source.decode(messages), strict=True))
-        batch = self.parts.route.apply([p for p in pairs if isinstance(p[1], Decoded)])
-        batch.dead_letters += [DeadLetter(m, d) for m, d in pairs if isinstance(d, DecodeError)]
-        return batch
 
     def send(self, *messages: Message) -> int:
         free, held = self.waiting.split(messages)

@@ -16,9 +16,10 @@ from sink_runner.config.dsn import Dsn
 from sink_runner.errors import ConfigError
 from sink_runner.loading.discovery import Plugin, Status
 from sink_runner.masking.policy import load_policies
+from sink_runner.model.partition import Topic
 from sink_runner.plugin import Column, TableMapping, source_wins
 from sink_runner.preflight.checklist import Preflight, check_mapping
-from sink_runner.runtime.assembly import RuntimeContext, build
+from sink_runner.runtime.builder import RuntimeContext, build_worker
 from sink_runner.schema_check.findings import Finding
 from sink_runner.schema_check.report import Sources, check_start
 
@@ -32,7 +33,11 @@ class _ReachedKafkaError(Exception):
     """Every check of the databases has passed."""
 
 
-def _reached(*_arguments: Any) -> None:
+def _topic(_connection: Any, name: str) -> Topic:
+    return Topic("cluster", name, "topic")
+
+
+def _reached(*_arguments: Any, **_options: Any) -> None:
     raise _ReachedKafkaError
 
 
@@ -109,18 +114,19 @@ class Bench:
         """What `run` refuses with; "" where it comes as far as Kafka."""
         policies = load_policies(POLICIES, "")
         plugin = Plugin(name="bench", entry_points=(), status=Status.ON, mapping=self.mapping)
-        around = RuntimeContext(
+        context = RuntimeContext(
             config=self.config,
-            policies=policies,
+            policies=lambda: policies,
             schemas=SchemaRegistry(Registry(url="http://127.0.0.1:1")),
             plugins=self.plugins or [plugin],
             stop=threading.Event(),
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sink_runner.runtime.assembly.check_topic", lambda *_: [])
-            patch.setattr("sink_runner.runtime.assembly.identify", _reached)
+            patch.setattr("sink_runner.runtime.builder.check_topic", lambda *_: [])
+            patch.setattr("sink_runner.runtime.builder.identify", _topic)
+            patch.setattr("sink_runner.runtime.builder.Worker", _reached)
             try:
-                build(plugin, around)
+                build_worker(plugin, context)
             except ConfigError as fault:
                 return str(fault)
             except _ReachedKafkaError:

@@ -52,7 +52,7 @@ class Sink(TargetHarness):
 
     def attempt(self, *samples: Sample, again: bool = False, to: int = 100) -> int:
         """Write without noting how far that came, as if the answer had been lost."""
-        batch = self.harness.apply(*samples)
+        batch = self.batch(*samples)
         return self.applier.apply(batch, [Advance(0, self.epoch, self.at, to)], again=again)
 
 
@@ -156,7 +156,7 @@ class TestOnce:
 
     def test_a_connection_that_breaks_counts_nothing(self, make: Callable[..., Sink]) -> None:
         sink = make()
-        batch = sink.harness.apply(person(1, score=None), person(2, score=99))
+        batch = sink.batch(person(1, score=None), person(2, score=99))
         steps = [Advance(0, sink.epoch, sink.at, 5)]
         write = sink.applier._dead_letters.write
 

@@ -58,7 +58,7 @@ def live(office: Any, identity: int, name: str) -> None:
         given = (record, office.database, json.dumps(value), office.database, notes)
         office.admin.execute(CONFLICT, given)
     office.admin.execute(RUN, ([shown],))
-    mapping, columns = office.plugin.mapping, office.parts.columns
+    mapping, columns = office.plugin.mapping, office.pipeline.compiled.columns
     with connect(office.dsn, "t") as connection:
         KeyText(shown=False, encryptor=office.encryptor).prepare(connection)
         rows = CallbackRows("people", mapping, columns)
@@ -240,7 +240,7 @@ def test_candidates_go_by_value_and_key(postgres: Any) -> None:
             harness.send(create(**PROFILE | {"profile_id": number, "family_id": str(of)}))
         harness.send(delete(**PROFILE | {"profile_id": 1, "family_id": str(family)}))
         harness.send(create(**PROFILE | {"profile_id": 3, "family_id": str(family)}))
-        mapping = harness.harness.mapping
+        mapping = harness.pipeline.mapping
         target = read_table(connection, mapping.target_table)
         person = Person("profiles", mapping, target, ["family_id"], str(family))
         person.ask_target(connection)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from sink_runner.batch.run_store import Ledger
+from sink_runner.batch.run_store import RunStore
 from sink_runner.config import load
 from sink_runner.model.timetable import Cron
 from sink_runner.postgres.session import connect
@@ -272,13 +272,13 @@ def read_runs(office: Any, connection: psycopg.Connection) -> list[Any]:
     """Return all that later runs and the scheduler look up, without changing it."""
     found: list[Any] = []
     for name in ("a", "b"):
-        ledger = Ledger(name, "t")
+        store = RunStore(name, "t")
         with connection.transaction(force_rollback=True):
-            found += [ledger.finished(connection), ledger.interrupted(connection)]
+            found += [store.finished(connection), store.interrupted(connection)]
         for full in (True, False):
             found += look_up([plan(office, name, full=full)], {office.database: office.dsn}).items()
     for cluster in ("x/1", "y/1"):
-        found.append(sorted(Ledger("a", "t").places(cluster, connection)))
+        found.append(sorted(RunStore("a", "t").places(cluster, connection)))
     return found
 
 

@@ -22,11 +22,15 @@ from sink_runner.model.envelope import Decoded, Kind
 from sink_runner.model.message import NO_LEADER_EPOCH, Message
 from sink_runner.model.partition import Topic
 from sink_runner.model.status import Health
+from sink_runner.pipeline import Pipeline
 from sink_runner.plugin import Column, Delete, Event, Lookup, hookimpl
 from sink_runner.runtime.retry import RetryPolicy
 from sink_runner.runtime.worker import Worker
 from sink_runner.testing import NOW
+from sink_runner.transform.compiled_mapping import CompiledMapping
+from sink_runner.transform.event_source import EventSource
 from sink_runner.transform.incoming import Shape
+from sink_runner.transform.lookups import Lookups
 from sink_runner.transform.route import Route
 from sink_runner.transform.row import SourceColumn
 from sink_runner.transform.steps import Chain
@@ -304,25 +308,32 @@ class Stage:
         manager = new_manager()
         manager.register(self.watcher, "watcher")
         worker = Worker(
-            "staged",
+            self.pipeline(applier, Hooks(manager, defaultdict(lambda: None))),
             feed=listening(lambda: consumer, self.health.mapping("staged"), self.silence),
-            decode=Decoder(self.columns).decode,
-            route=self.route,
-            applier=applier,
-            waiting=Waiting(
-                "staged",
-                applier=applier,
-                encryptor=ENCRYPTOR,
-                retry=timedelta(seconds=0.02),
-                give_up=timedelta(hours=24),
-                clock=lambda: self.now,
-            ),
-            hooks=Hooks(manager, defaultdict(lambda: None)),
             retry_policy=self.retry_policy,
             health=self.health.mapping("staged"),
             stop=stop,
         )
         return worker, consumer, stop
+
+    def pipeline(self, committer: Applier, hooks: Hooks) -> Pipeline:
+        return Pipeline(
+            name="staged",
+            mapping=self.made.mapping,
+            source=EventSource(decode=Decoder(self.columns).decode, shape_of=None, subject=None),
+            compiled=CompiledMapping(self.made.columns, Chain(), self.route, hooks),
+            writer=None,
+            committer=committer,
+            retry_queue=Waiting(
+                "staged",
+                applier=committer,
+                encryptor=ENCRYPTOR,
+                retry=timedelta(seconds=0.02),
+                give_up=timedelta(hours=24),
+                clock=lambda: self.now,
+            ),
+            lookups=Lookups((), {}),
+        )
 
     def audit(self) -> list[int]:
         return sorted(self.written())

@@ -205,7 +205,7 @@ def test_batch_masked_by_old_policies_is_not_written(stage: Any) -> None:
 
     worker, _, stop = stage.worker()
     stage.route._masking = SimpleNamespace(digest="one", version=1, masked=(), hidden=None)
-    worker._applier._policies = digest
+    worker._committer._policies = digest
     stage.broker.send(0, 1)
     with stage.run(worker, stop):
         stage.until([1])

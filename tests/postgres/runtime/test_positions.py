@@ -174,14 +174,14 @@ class TestOwnership:
         stage.broker.send(0, 0)
         stage.broker.send(1, 1)
         worker, _, stop = stage.worker()
-        claim = worker._applier.claim
+        claim = worker._committer.claim
 
         def slow(partitions: set[int]) -> Any:
             stage.broker.share(one={0})
             time.sleep(0.5)
             return claim(partitions)
 
-        worker._applier.claim = slow
+        worker._committer.claim = slow
         with stage.run(worker, stop) as running:
             stage.until([0])
         assert running.fault is None

@@ -33,14 +33,14 @@ def test_crashes_neither_lose_nor_repeat_a_row(stage: Any, seed: int) -> None:
     crashes = 0
     while len(stage.audit()) < 60:
         worker, _, stop = stage.worker(before=crash_at(rng, 0.25), most=rng.randint(1, 2))
-        apply, after = worker._applier.apply, crash_at(rng, 0.25)
+        apply, after = worker._committer.apply, crash_at(rng, 0.25)
 
         def dies_late(*args: Any, apply: Any = apply, after: Any = after, **options: Any) -> int:
             written = apply(*args, **options)
             after(written)
             return written
 
-        worker._applier.apply = dies_late
+        worker._committer.apply = dies_late
         with stage.run(worker, stop) as running:
             while running.is_alive() and len(stage.audit()) < 60:
                 time.sleep(0.005)

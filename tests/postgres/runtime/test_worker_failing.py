@@ -97,7 +97,7 @@ def test_what_cannot_even_be_read_holds_up_its_key(stage: Any) -> None:
 
 def test_above_the_budget_it_stops_with_its_offsets_where_they_were(stage: Any) -> None:
     worker, _, stop = stage.worker(before=Refusing(4, 5), most=100)
-    worker._applier._budget = Budget("staged", 1)
+    worker._committer._budget = Budget("staged", 1)
     with stage.run(worker, stop) as running:
         running.join(20)
     assert isinstance(running.fault, FatalError)
@@ -115,7 +115,7 @@ def test_row_that_can_t_age_stops_no_event(stage: Any) -> None:
         asked.append(1)
         raise WriteError("refused by the target: CheckViolation (score)")
 
-    worker._applier.maintain = refuses
+    worker._committer.maintain = refuses
     with capture_logs() as logs, stage.run(worker, stop) as running:
         while len(asked) < 2:
             time.sleep(0.01)
@@ -128,10 +128,17 @@ def test_row_that_can_t_age_stops_no_event(stage: Any) -> None:
 def test_what_waits_does_not_tell_how_far_behind_we_are(needy: Any) -> None:
     needy.health.clock = lambda: 10_000.0
     worker, _, stop = needy.worker()
-    read = worker._decode
-    worker._decode = lambda messages: [
-        one._replace(ts_ms=9_999_000 if one.after[0] == 2 else 1_000_000) for one in read(messages)
-    ]
+    source = worker._pipeline.source
+    worker._pipeline = replace(
+        worker._pipeline,
+        source=replace(
+            source,
+            decode=lambda messages: [
+                one._replace(ts_ms=9_999_000 if one.after[0] == 2 else 1_000_000)
+                for one in source.decode(messages)
+            ],
+        ),
+    )
     needy.known = {"b"}
     with needy.run(worker, stop):
         needy.broker.send(0, 1, need="a", key=b"1")

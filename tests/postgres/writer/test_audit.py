@@ -100,7 +100,7 @@ class TestBatches:
         assert row["target_database"] == "smart_citizen"
         assert row["table_name"] == "public.profile_data"
         assert {"jan_aadhaar", "mobile_number", "email"} <= set(row["masked_fields"])
-        policies = portal.harness.parts.route._masking
+        policies = portal.pipeline.compiled.route._masking
         assert row["details"]["policy_version"] == policies.version
         assert row["details"]["policy_digest"] == policies.digest
         assert row["details"]["keys"] == [GR.format(1), GR.format(2)]

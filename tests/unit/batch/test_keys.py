@@ -7,7 +7,7 @@ from sink_runner.plugin import Column, TableMapping, source_wins
 from sink_runner.postgres.target_column import TargetColumn
 
 
-def asked_as(column, mask=None):
+def source_columns(column, mask=None):
     mapping = TableMapping(
         source="a.b.source",
         target="c.d.target",
@@ -17,12 +17,12 @@ def asked_as(column, mask=None):
     )
     return TargetKeys(
         "one", mapping, "target", [TargetColumn(column, "text", "text", mask)]
-    ).asked_as
+    ).source_columns
 
 
 def test_a_key_is_asked_for_by_the_column_that_it_is() -> None:
-    assert asked_as(Column("code")) == ("code",)
-    assert asked_as(Column("code", "scheme_code")) == ("scheme_code",)
+    assert source_columns(Column("code")) == ("code",)
+    assert source_columns(Column("code", "scheme_code")) == ("scheme_code",)
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def test_a_key_is_asked_for_by_the_column_that_it_is() -> None:
     ],
 )
 def test_one_that_is_made_of_something_else_is_not_asked_for(column) -> None:
-    assert asked_as(column) is None
+    assert source_columns(column) is None
 
 
 def test_a_masked_one_is_not_asked_for() -> None:
     """The source has no row by a mask, so every row of the target would pass for gone."""
-    assert asked_as(Column("code"), mask=lambda _: "***") is None
+    assert source_columns(Column("code"), mask=lambda _: "***") is None

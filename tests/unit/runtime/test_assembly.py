@@ -17,7 +17,7 @@ from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.plugin import Column, Derived, TableMapping, first_of, source_wins
 from sink_runner.postgres.catalog import CatalogColumn
-from sink_runner.runtime.assembly import RuntimeContext
+from sink_runner.runtime.builder import RuntimeContext
 from sink_runner.transform.before_image import columns_before
 from sink_runner.transform.compiled_mapping import _is_key_shown, compile_mapping
 from sink_runner.transform.event_source import EventSource
@@ -155,7 +155,7 @@ class TestEncryptor:
 
 
 def test_a_database_that_is_not_configured_is_named() -> None:
-    around = RuntimeContext(
+    context = RuntimeContext(
         config=SimpleNamespace(databases={"north": None}),
         policies=None,
         schemas=None,
@@ -163,4 +163,4 @@ def test_a_database_that_is_not_configured_is_named() -> None:
         stop=None,
     )
     with pytest.raises(ConfigError, match="unknown database 'south'; configured databases: north"):
-        around.database("south")
+        context.target(MAPPING)

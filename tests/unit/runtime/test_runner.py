@@ -81,9 +81,9 @@ def run(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run these in place of workers; a signal comes as soon as they do."""
 
     def run(*works: Work, signalled: int | None = None) -> int:
-        def threads(around: Any, *, strict: bool) -> list[MappingThread]:
+        def threads(context: Any, *, strict: bool) -> list[MappingThread]:
             def tell() -> None:
-                around.stop.wait(20)
+                context.stop.wait(20)
                 for work in works:
                     work.told.set()
 
@@ -94,8 +94,8 @@ def run(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
                 MappingThread(
                     f"w{number}",
                     lambda work=work: work,
-                    around.health.mapping(f"w{number}"),
-                    around.stop,
+                    context.health.mapping(f"w{number}"),
+                    context.stop,
                 )
                 for number, work in enumerate(works)
             ]
@@ -159,7 +159,7 @@ raise_as_the_runner: Callable[[Exception], None] = _RUNNER["raise_as_the_runner"
 
 
 class Built:
-    """Stands where `build` stands: what it does for each mapping is set by the test."""
+    """Stands where `build_worker` stands: what it does for each mapping is set by the test."""
 
     def __init__(self, site, monkeypatch: pytest.MonkeyPatch) -> None:
         self._site = site
@@ -168,17 +168,17 @@ class Built:
         self.built: list[str] = []
         self.ran: list[str] = []
         self.health: Any = None
-        monkeypatch.setattr(runner, "build", self)
+        monkeypatch.setattr(runner, "build_worker", self)
 
-    def __call__(self, plugin: Any, around: Any) -> Any:
-        self.health = around.health
+    def __call__(self, plugin: Any, context: Any) -> Any:
+        self.health = context.health
         self.built.append(plugin.name)
         if faults := self.faults.get(plugin.name):
             raise_as_the_runner(faults.pop(0))
 
         def work() -> None:
             self.ran.append(plugin.name)
-            around.stop.wait(20)
+            context.stop.wait(20)
 
         return SimpleNamespace(run=work, counts={}, cancel=lambda: None, turned=inf)
 

@@ -122,7 +122,7 @@ class Process:
         waiting = self.target.waiting
         waiting.load(self._partitions)
         with suppress(RetriableError):
-            waiting.retry(self._claims, self.target.harness.prepare)
+            waiting.retry(self._claims, self.target.prepare)
 
     def restart(self) -> "Process":
         self.target.close()
@@ -148,7 +148,7 @@ class Sink:
         dsn = self._postgres.dsn(self.name, role="sink_writer")
         made = TargetHarness("people", dsn=dsn, admin_dsn=self._postgres.dsn(self.name))
         # What one runner has decoded the others can decode as well.
-        made.harness._shapes, made.harness._decoded = self._shapes, self._decoded
+        made.samples._shapes, made.samples._decoded = self._shapes, self._decoded
         return made
 
     def clear(self) -> None:

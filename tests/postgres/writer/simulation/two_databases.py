@@ -104,7 +104,7 @@ class Direction:
         if not samples:
             return 0
         sink = self._sink
-        batch = sink.harness.prepare(sink.harness.messages(*samples))
+        batch = sink.prepare(sink.messages(*samples))
         assert not batch.dead_letters
         ends = self._at + len(samples)
         steps = [Advance(0, sink.epoch, self._at or sink.at, ends)]

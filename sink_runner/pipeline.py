@@ -1,0 +1,282 @@
+"""Build the pipeline of a mapping: from the messages of a source of events to its target.
+
+`runtime` builds one for a topic, `batch` for the rows of a run, `inspection` to try a dead letter
+again, and `testing` for the samples of a test.  They differ in the source of the events, in what
+fences the writes, and in who is told; all else is the same.
+
+The way of an event: `Pipeline.decode`, `Pipeline.transform`, `Waiting.hold`, `Applier.apply`,
+`Waiting.note`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from .config import Config
+from .config.database import find_database
+from .config.dsn import Dsn
+from .dlq.retry_queue import Told, Waiting
+from .dlq.superseding import identify_rows
+from .errors import DecodeError
+from .loading import discovery
+from .masking.column_origins import read_origins
+from .masking.origins import Origins
+from .masking.policy import Policies
+from .masking.policy_reload import Refresh
+from .model.batch import Batch
+from .model.clock import clock
+from .model.dead_letter import DeadLetter
+from .model.envelope import Decoded
+from .model.message import Message
+from .model.portions import DEFAULT_BYTES
+from .plugin import Event, TableMapping
+from .postgres.catalog import TableCatalog
+from .transform.compiled_mapping import CompiledMapping, compile_mapping, remask
+from .transform.event_source import EventSource
+from .transform.lookups import Lookups
+from .transform.route import Resolver
+from .transform.steps import Chain
+from .transform.tombstones import TOMBSTONE
+from .writer.audit import Trail, trail
+from .writer.budget import Budget
+from .writer.callback_rows import CallbackRows
+from .writer.committer import Applier
+from .writer.dead_letters import DeadLetters
+from .writer.encryption import Encryptor, build_encryptor
+from .writer.offsets import OffsetStore
+from .writer.refused_column import RefusedColumn
+from .writer.resolve import RowWriter
+from .writer.truncation import truncation
+from .writer.writers import make_writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingSetup:
+    """A mapping with all that its pipeline needs, whatever the source of the events."""
+
+    plugin: discovery.Plugin
+    plugins: Sequence[discovery.Plugin]
+    """Those that run together, `plugin` among them."""
+    policies: Policies
+    origins: Origins
+    target: TableCatalog
+    target_dsn: Dsn
+    readers: Mapping[str, Dsn]
+    """Where lookups are answered, by database."""
+    encryptor: Encryptor
+    clock: Callable[[], datetime] = clock
+    timeout: float = 60.0
+    """Seconds that a statement may take."""
+    retry: timedelta = timedelta(0)
+    """How long a deferred event waits before it is tried again."""
+    give_up: timedelta = timedelta(days=1)
+    """How long a deferred event is tried before a person has to decide."""
+    max_bytes: int = DEFAULT_BYTES
+    """Bytes of deferred events that are tried again at once."""
+
+    @property
+    def mapping(self) -> TableMapping:
+        assert self.plugin.mapping is not None
+        return self.plugin.mapping
+
+    @classmethod
+    def of_config(
+        cls,
+        plugin: discovery.Plugin,
+        plugins: Sequence[discovery.Plugin],
+        config: Config,
+        policies: Policies,
+        target: TableCatalog,
+    ) -> MappingSetup:
+        """Take everything else from the settings, and the origins from the databases."""
+        mapping = plugin.mapping
+        assert mapping is not None
+        return cls(
+            plugin=plugin,
+            plugins=plugins,
+            policies=policies,
+            origins=read_origins(mapping, config.readers, strict=config.schema.strict),
+            target=target,
+            target_dsn=find_database(config.databases, mapping.target_table.database).dsn,
+            readers=config.readers,
+            encryptor=build_encryptor(config),
+            timeout=config.batch.timeout_seconds,
+            retry=timedelta(seconds=config.waiting.retry_seconds),
+            give_up=timedelta(hours=config.waiting.give_up_hours),
+            max_bytes=config.waiting.max_bytes,
+        )
+
+
+class Tracer(Protocol):
+    """Notes what the steps of a pipeline answer."""
+
+    def trace_steps(self, chain: Chain) -> Chain: ...
+
+    def trace_lookups(self, resolve: Resolver) -> Resolver: ...
+
+
+class DecodedMessages(NamedTuple):
+    """Messages with their events, and dead letters for those that cannot be decoded."""
+
+    events: list[tuple[Message, Decoded]]
+    dead_letters: list[DeadLetter]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """Takes the messages of one source of events to the target of one mapping."""
+
+    name: str
+    mapping: TableMapping
+    source: EventSource
+    compiled: CompiledMapping
+    writer: RowWriter
+    committer: Applier
+    retry_queue: Waiting
+    lookups: Lookups
+
+    def decode(self, messages: Sequence[Message]) -> DecodedMessages:
+        """Decode messages; a tombstone becomes a deletion."""
+        found = DecodedMessages([], [])
+        for message, decoded in zip(messages, self.source.decode(messages), strict=True):
+            if isinstance(decoded, DecodeError):
+                found.dead_letters.append(DeadLetter(message, decoded))
+            else:
+                found.events.append((message, decoded or TOMBSTONE))
+        return found
+
+    def transform(self, decoded: DecodedMessages) -> Batch:
+        """Filter, map, look up and mask events."""
+        batch = self.compiled.route.apply(decoded.events)
+        batch.dead_letters.extend(decoded.dead_letters)
+        batch.last_ms = decoded.events[-1][1].ts_ms if decoded.events else None
+        return batch
+
+    def prepare(self, messages: Sequence[Message]) -> Batch:
+        """Decode and transform messages."""
+        return self.transform(self.decode(messages))
+
+    def event_of(self, message: Message) -> Event | None:
+        """Return the event of a dead letter for hooks; None for one that cannot be decoded."""
+        (decoded,) = self.source.decode([message])
+        if not isinstance(decoded, Decoded):
+            return None
+        return self.compiled.route.event_of(message, decoded)
+
+    def close(self) -> None:
+        self.committer.close()
+        self.lookups.close()
+
+
+def build_pipeline(
+    setup: MappingSetup,
+    source: EventSource,
+    offsets: OffsetStore,
+    *,
+    budget: Budget | None = None,
+    policy_digest: Callable[[], str] | None = None,
+    is_echo: Callable[[str], bool] = lambda _origin: False,
+    report_counts: Told = lambda _counts: None,
+    tracer: Tracer | None = None,
+) -> Pipeline:
+    """Connect a mapping to a source of events; nothing is read or written yet.
+
+    `offsets` fence the writes.  `budget` limits how many events may fail.  `policy_digest` names
+    the policies that are in force: a batch that was masked by others is refused.  `is_echo` gets a
+    replication origin of a process elsewhere.  `report_counts` gets the numbers of dead letters
+    whenever they are counted.
+    """
+    lookups = Lookups(setup.mapping.columns, setup.readers, setup.timeout, mapping=setup.mapping)
+    compiled = compile_mapping(
+        setup.plugin,
+        setup.plugins,
+        setup.target.columns,
+        setup.policies,
+        source,
+        origins=setup.origins,
+        resolve=tracer.trace_lookups(lookups.resolve) if tracer else lookups.resolve,
+        resolve_in_target=lookups.resolve,
+        trace=tracer.trace_steps if tracer else lambda chain: chain,
+        is_echo=is_echo,
+    )
+    audit_trail = trail(setup.plugin.name, setup.mapping, compiled, setup.encryptor)
+    writer = make_writer(setup.plugin.name, setup.mapping, compiled, setup.target, audit_trail)
+    committer = _build_committer(
+        setup, compiled, writer, offsets, audit_trail, budget=budget, policy_digest=policy_digest
+    )
+    return Pipeline(
+        name=setup.plugin.name,
+        mapping=setup.mapping,
+        source=source,
+        compiled=compiled,
+        writer=writer,
+        committer=committer,
+        retry_queue=_build_retry_queue(setup, source, compiled, committer, report_counts),
+        lookups=lookups,
+    )
+
+
+def follow_policies(
+    setup: MappingSetup, pipeline: Pipeline, current: Callable[[], Policies]
+) -> Refresh:
+    """Return what masks by the current policies, to be called between two batches."""
+    columns = setup.target.columns
+    mask_by = partial(remask, pipeline.compiled, setup.plugin, setup.plugins, columns)
+    return Refresh(setup.policies, current, mask_by)
+
+
+def _build_committer(
+    setup: MappingSetup,
+    compiled: CompiledMapping,
+    writer: RowWriter,
+    offsets: OffsetStore,
+    audit_trail: Trail,
+    *,
+    budget: Budget | None,
+    policy_digest: Callable[[], str] | None,
+) -> Applier:
+    name, mapping = setup.plugin.name, setup.mapping
+    types = {name: column.pg for name, column in setup.target.columns.items()}
+    return Applier(
+        name,
+        dsn=setup.target_dsn,
+        writer=writer,
+        offsets=offsets,
+        dead_letters=DeadLetters(name, setup.plugin.version, setup.encryptor),
+        clock=setup.clock,
+        trail=audit_trail,
+        budget=budget,
+        timeout=setup.timeout,
+        policies=policy_digest,
+        table=mapping.target_table,
+        lookups=compiled.target_lookups,
+        callbacks=CallbackRows(name, mapping, compiled.columns),
+        refused=RefusedColumn(compiled.columns, types),
+        truncation=truncation(name, mapping, writer),
+    )
+
+
+def _build_retry_queue(
+    setup: MappingSetup,
+    source: EventSource,
+    compiled: CompiledMapping,
+    committer: Applier,
+    report_counts: Told,
+) -> Waiting:
+    return Waiting(
+        setup.plugin.name,
+        applier=committer,
+        encryptor=setup.encryptor,
+        retry=setup.retry,
+        give_up=setup.give_up,
+        clock=setup.clock,
+        told=report_counts,
+        most_bytes=setup.max_bytes,
+        identifies_row=identify_rows(
+            setup.mapping, compiled.chain, source.source_key, source.key_columns
+        ),
+    )
