@@ -34,10 +34,10 @@ def test_layout_of_another_version_is_refused(dsn):
         migrate_databases(dsn)
 
 
-def test_refusal_of_database_is_named_without_its_words(dsn):
+def test_missing_privilege_is_named_without_the_message(dsn):
     migrate_databases(dsn)
     with psycopg.connect(dsn("smart_citizen")) as admin:
         admin.execute("REVOKE USAGE ON SCHEMA sink FROM sink_writer")
         admin.execute("ALTER SCHEMA sink OWNER TO postgres")
-    with pytest.raises(StackError, match="smart_citizen: InsufficientPrivilege; run `up` again"):
+    with pytest.raises(StackError, match=r"smart_citizen: .* SQLSTATE 42501: "):
         migrate_databases(dsn)

@@ -13,7 +13,7 @@ import psycopg.errors
 from reference_text import ROOT, docstring_after, method_calls, page, sentence, table
 
 from sink_runner import errors
-from sink_runner.postgres import error_classes, migrations
+from sink_runner.postgres import migrations, sqlstates
 
 _DESCRIPTIONS = tomllib.loads(
     Path(__file__).with_name("descriptions.toml").read_text(encoding="utf-8")
@@ -100,13 +100,13 @@ def errors_page() -> str:
         (_error_link(kind), f"`{kind.__bases__[0].__name__}`", sentence(kind.__doc__))
         for kind in error_types()
     ]
-    kinds = [(f"`{kind.value}`", _documented(kind)) for kind in error_classes.ErrorKind]
+    kinds = [(f"`{kind.value}`", _documented(kind)) for kind in sqlstates.ErrorKind]
     states = [
-        *((f"{code}xxx", "", kind.value) for code, kind in error_classes.CLASSES.items()),
-        *((code, _state_name(code), kind.value) for code, kind in error_classes.STATES.items()),
+        *((f"{code}xxx", "", kind.value) for code, kind in sqlstates.CLASSES.items()),
+        *((code, _state_name(code), kind.value) for code, kind in sqlstates.STATES.items()),
         *(
             (code, f"raised by `{function}`", kind.value)
-            for (code, function), kind in error_classes.BY_FUNCTION.items()
+            for (code, function), kind in sqlstates.BY_FUNCTION.items()
         ),
     ]
     return page(
@@ -128,8 +128,8 @@ def _error_link(kind: type[errors.SinkError]) -> str:
     return f"[{name}](../runbooks/{kind.__name__}.md)" if runbook.exists() else name
 
 
-def _documented(kind: error_classes.ErrorKind) -> str:
-    (body,) = ast.parse(inspect.getsource(error_classes.ErrorKind)).body
+def _documented(kind: sqlstates.ErrorKind) -> str:
+    (body,) = ast.parse(inspect.getsource(sqlstates.ErrorKind)).body
     assert isinstance(body, ast.ClassDef)
     for node, after in zip(body.body, [*body.body[1:], None], strict=True):
         match node:

@@ -15,7 +15,8 @@ from ..model.envelope import Decoded
 from ..model.message import Message
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog, quoted
-from ..postgres.types import PgType, resolve_types
+from ..postgres.type_catalog import resolve_types
+from ..postgres.types import PgType
 from ..transform.before_image import columns_before
 from ..transform.event_source import EventSource
 from ..transform.incoming import Shape

@@ -10,7 +10,9 @@ import psycopg
 
 from ..errors import ConfigError
 from ..plugin import Table
-from .types import UNRESOLVED, PgType, declared_type, read_types
+from .declared_types import declared_type
+from .type_catalog import read_types
+from .types import UNRESOLVED, PgType
 
 _UNIQUE = """
 SELECT array_agg(a.attname::text ORDER BY k.place), i.indisprimary

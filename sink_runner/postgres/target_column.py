@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from ..plugin import Column, SyncTime
-from .types import UNRESOLVED, PgType, declared_type
+from .declared_types import declared_type
+from .types import UNRESOLVED, PgType
 
 Converter: TypeAlias = Callable[[Any], Any]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..model.findings import Fault
 from ..plugin import Delete, TableMapping
 from ..postgres.catalog import TableCatalog, quoted
-from ..postgres.types import declared_type
+from ..postgres.declared_types import declared_type
 from ..transform.key_identity import KeyIdentity, key_identity
 from .subject import Subject
 from .table_facts import KINDS, UniqueIndex

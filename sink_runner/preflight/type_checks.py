@@ -15,8 +15,9 @@ from ..errors import ValueRefusedError
 from ..model.findings import Fault
 from ..plugin import Column, Constant, SyncTime
 from ..postgres.catalog import CatalogColumn
+from ..postgres.declared_types import declared_type
 from ..postgres.narrowing import loss, narrowing
-from ..postgres.types import PgType, declared_type
+from ..postgres.types import PgType
 from ..transform.pg_encoding import staged_as, to_text
 from .subject import Subject
 

@@ -14,7 +14,7 @@ from ..avro.row import row_schema
 from ..avro.schema import Record, parse
 from ..errors import DecodeError
 from ..model.envelope import ColumnType, Kind
-from ..postgres.types import declared_type
+from ..postgres.declared_types import declared_type
 
 SOURCE_TYPE = "__debezium.source.column.type"
 SOURCE_LENGTH = "__debezium.source.column.length"

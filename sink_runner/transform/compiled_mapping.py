@@ -18,8 +18,8 @@ from ..masking.round_trip_check import refuse_returns
 from ..model.batch import Masking
 from ..plugin import Column, Context, Delete, SetColumns, Table, TableMapping
 from ..postgres.catalog import CatalogColumn, stage_type
+from ..postgres.declared_types import declared_type
 from ..postgres.target_column import Converter, TargetColumn, staged
-from ..postgres.types import declared_type
 from .event_source import EventSource
 from .key_identity import KeyIdentity
 from .route import Resolver, Route

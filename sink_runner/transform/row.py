@@ -16,9 +16,10 @@ from ..errors import DecodeError, StepError, ValueRefusedError
 from ..model.envelope import ColumnType, Kind
 from ..model.quality_rules import required, value_checks
 from ..plugin import ABSENT, AllOf, Column, Constant, FirstOf
+from ..postgres.declared_types import declared_type
 from ..postgres.narrowing import narrowing
 from ..postgres.target_column import Converter, TargetColumn
-from ..postgres.types import UNRESOLVED, PgType, declared_type
+from ..postgres.types import UNRESOLVED, PgType
 from .pg_encoding import staged_as
 from .pg_text import fitting, restaging, spelling
 

@@ -20,7 +20,8 @@ from ..errors import EventError, WaitingError
 from ..model.batch import Superseding
 from ..model.changes import Change, Key
 from ..model.dead_letter import DeadLetter, blocked_error, ordering_key
-from ..postgres.error_classes import ROW_FAULTS, ErrorKind, classify_error, error_kind, is_taken
+from ..postgres.error_classes import ROW_FAULTS, classify_error, error_kind, is_taken
+from ..postgres.sqlstates import ErrorKind
 from .refused_column import RefusedColumn
 
 Connection = psycopg.Connection[Any]

@@ -17,7 +17,8 @@ from psycopg.adapt import PyFormat, Transformer
 from ..errors import EventError, WriteError
 from ..model.changes import Change, Write
 from ..plugin import ABSENT
-from ..postgres.error_classes import READING_STATES, VALUE_FAULTS, classify_error
+from ..postgres.error_classes import VALUE_FAULTS, classify_error
+from ..postgres.sqlstates import READING_STATES
 from ..postgres.target_column import TargetColumn
 from ..postgres.types import PgType
 

@@ -19,7 +19,7 @@ from sink_runner import errors, hookspecs, plugin
 from sink_runner.dlq.outbox import unpublished
 from sink_runner.masking.policy_watch import PolicyWatch
 from sink_runner.model.status import Health
-from sink_runner.postgres import error_classes
+from sink_runner.postgres import sqlstates
 
 from ..support.pages import ROOT
 
@@ -106,9 +106,9 @@ def test_errors_are_in_the_reference(pages) -> None:
         if inspect.isclass(kind) and issubclass(kind, errors.SinkError)
     }
     assert kinds <= rows(pages["errors"])
-    for kind in error_classes.ErrorKind:
+    for kind in sqlstates.ErrorKind:
         assert f"| `{kind}` |" in pages["errors"]
-    for state in (*error_classes.STATES, *(code for code, _ in error_classes.BY_FUNCTION)):
+    for state in (*sqlstates.STATES, *(code for code, _ in sqlstates.BY_FUNCTION)):
         assert f"| {state} |" in pages["errors"]
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from sink_runner.errors import SinkError
-from sink_runner.postgres.migrations import migrate
-from sink_runner.postgres.session import connect
+from sink_runner.errors import RetriableError, SinkError
+from sink_runner.postgres.migrations import migrate_database
 
 from . import settings as settings_module
 from .errors import StackError
@@ -215,23 +214,21 @@ def create_databases(cluster: Access, folder: Path) -> None:
 
 
 def migrate_databases(dsn: Callable[[str], str]) -> list[str]:
-    """Make or upgrade the sink's own tables, which views of compose/sql read.
+    """Create or upgrade the runner's own tables, which views of compose/sql read.
 
-    `dsn` gives an administrator's for a database's name.  Returns the databases that changed.
+    `dsn` returns an administrator's for the name of a database.  Returns the databases that
+    changed.
     """
     changed = []
     for database in DATABASES.values():
-        # As the writer: the tables are to be its own.
-        reached = make_conninfo(dsn(database), options="-c role=sink_writer")
+        # As the writer, so that it owns the tables.
+        as_writer = make_conninfo(dsn(database), options="-c role=sink_writer")
         try:
-            with connect(reached, "sink-stack") as connection:
-                changed += [database] if migrate(connection) else []
+            changed += [database] if migrate_database(as_writer, "sink-stack") else []
+        except RetriableError as exc:  # a runner of another version holds a lock for too long
+            raise StackError(f"the sink's tables in {database}: {exc}; run `up` again") from exc
         except SinkError as exc:
             raise StackError(f"the sink's tables in {database}: {exc}") from exc
-        except psycopg.Error as exc:  # a runner of another version holds a lock for too long
-            raise StackError(
-                f"the sink's tables in {database}: {type(exc).__name__}; run `up` again"
-            ) from exc
     return changed
 
 

@@ -1,7 +1,7 @@
 """The runner's own tables in a database: numbered SQL files, each applied once, in their order.
 
 All of them are in schema `sink`.  `sink.migration` records which were applied, when and by which
-version, so that an older program and a layout that nobody knows are refused before they harm.
+version, so that an older program refuses a newer layout, and every program an unknown one.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Applied(NamedTuple):
 
 @cache
 def migrations() -> Sequence[Migration]:
-    """Those that this version ships, in their order."""
+    """Return the migrations of this version, in their order."""
     found = [path for path in files(__package__).iterdir() if path.name.endswith(".sql")]
     return [
         Migration(int(path.name[:4]), path.name[5:-4], path.read_bytes())
@@ -103,7 +103,7 @@ def migrate(connection: Connection) -> list[Migration]:
                     done.append(_apply(connection, pending[0], role))
         except (errors.InvalidSchemaName, errors.InsufficientPrivilege) as fault:
             raise ConfigError(
-                f"role {role} can't make the runner's tables in database "
+                f"role {role} can't create the runner's tables in database "
                 f"{connection.info.dbname!r} ({fault.diag.message_primary}), expected a schema "
                 "sink that it owns with all that is in it: CREATE SCHEMA sink AUTHORIZATION "
                 f"{quoted(role)}"
@@ -115,11 +115,11 @@ def migrate(connection: Connection) -> list[Migration]:
     return done
 
 
-def migrate_database(dsn: Dsn) -> None:
-    """Do so by a session of its own, before a mapping starts; raises RetriableError, too."""
+def migrate_database(dsn: Dsn | str, application: str = "sink-runner start") -> list[Migration]:
+    """As `migrate`, in a session of its own; also raises RetriableError."""
     try:
-        with connect(dsn, "sink-runner start") as connection:
-            migrate(connection)
+        with connect(dsn, application) as connection:
+            return migrate(connection)
     except psycopg.Error as fault:
         raise classify_error(fault) from fault
 
@@ -150,7 +150,7 @@ def has_tables(connection: Connection) -> bool:
 
 
 def _pending(connection: Connection) -> Sequence[Migration]:
-    """What has to be applied; ConfigError where this version does not know what was."""
+    """Return the migrations to apply; raise ConfigError for an unknown one that was applied."""
     recorded, _ = connection.execute(_TABLES).fetchone() or (False, False)
     rows = connection.execute(_APPLIED).fetchall() if recorded else []
     shipped = migrations()
@@ -177,7 +177,7 @@ def _check_applied(connection: Connection, row: Applied, expected: Migration | N
 
 
 def _apply(connection: Connection, migration: Migration, role: str) -> Migration:
-    """In the caller's transaction."""
+    """Apply a migration in the caller's transaction."""
     connection.execute("SET LOCAL statement_timeout = 0")  # an index may take long to build
     try:
         connection.execute(migration.sql)
@@ -197,7 +197,7 @@ def _apply(connection: Connection, migration: Migration, role: str) -> Migration
 
 
 def _current_role(connection: Connection) -> str:
-    """Return whose privileges hold, which the setting `role` makes another one than the login."""
+    """Return the role whose privileges hold; the setting `role` makes it differ from the login."""
     ((role,),) = connection.execute("SELECT current_user").fetchall()
     return str(role)
 

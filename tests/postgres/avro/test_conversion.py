@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from sink_runner.avro.conversion import to_postgres
-from sink_runner.postgres.types import declared_type
+from sink_runner.postgres.declared_types import declared_type
 
 from ...unit.avro.test_conversion import SPELLINGS
 

@@ -18,8 +18,8 @@ from sink_runner.errors import DecodeError
 from sink_runner.model.envelope import Decoded
 from sink_runner.plugin import Column, TableMapping, source_wins
 from sink_runner.postgres.catalog import CatalogColumn
+from sink_runner.postgres.declared_types import declared_type
 from sink_runner.postgres.target_column import TargetColumn
-from sink_runner.postgres.types import declared_type
 from sink_runner.transform.row import RowPlan, SourceColumn
 
 RECORDED = Path(__file__).parents[2] / "fixtures/debezium/kinds.json"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sink_runner.avro.conversion import to_postgres
 from sink_runner.model.envelope import Kind
+from sink_runner.postgres.declared_types import declared_type
 from sink_runner.postgres.text import (
     array_literal,
     float4_text,
@@ -20,7 +21,7 @@ from sink_runner.postgres.text import (
     parse_hstore,
     single,
 )
-from sink_runner.postgres.types import declared_type, resolve_types
+from sink_runner.postgres.type_catalog import resolve_types
 from sink_runner.preflight.type_checks import type_refusal
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "debezium" / "types"

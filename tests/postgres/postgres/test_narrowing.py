@@ -8,9 +8,9 @@ from sink_runner.errors import ValueRefusedError
 from sink_runner.model.envelope import Kind
 from sink_runner.plugin import Column
 from sink_runner.postgres.catalog import stage_type
+from sink_runner.postgres.declared_types import declared_type
 from sink_runner.postgres.narrowing import narrowing
 from sink_runner.postgres.target_column import TargetColumn
-from sink_runner.postgres.types import declared_type
 from sink_runner.transform.row import RowPlan, SourceColumn
 
 KINDS = {

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from sink_runner.postgres.types import PgType, declared_type, resolve_types
+from sink_runner.postgres.declared_types import declared_type
+from sink_runner.postgres.type_catalog import resolve_types
+from sink_runner.postgres.types import PgType
 
 
 def columns(scratch: Any, ddl: str, *before: str) -> dict[str, PgType]:

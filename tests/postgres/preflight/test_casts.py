@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from sink_runner.postgres.types import read_types
+from sink_runner.postgres.type_catalog import read_types
 from sink_runner.preflight.type_checks import never_fits
 
 from ...support.type_values import TYPES

@@ -15,7 +15,7 @@ from sink_runner.plugin import (
     TableMapping,
     source_wins,
 )
-from sink_runner.postgres.types import declared_type
+from sink_runner.postgres.declared_types import declared_type
 from sink_runner.transform.key_identity import KeyIdentity, key_identity, ownership
 
 pytestmark = pytest.mark.postgres

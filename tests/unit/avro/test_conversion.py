@@ -9,7 +9,7 @@ from sink_runner.avro.conversion import to_postgres, to_python
 from sink_runner.errors import DecodeError
 from sink_runner.model.envelope import DEFAULT_PLACEHOLDER, ColumnType, Kind, Placeholder, RowSchema
 from sink_runner.plugin import ABSENT
-from sink_runner.postgres.types import declared_type
+from sink_runner.postgres.declared_types import declared_type
 
 SPELLINGS = [
     (Kind.DATE, "date", "2024-02-29Z", "2024-02-29"),

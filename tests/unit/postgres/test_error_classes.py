@@ -24,17 +24,14 @@ from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.kafka.offset_queries import asking
 from sink_runner.model.time_limit import TimeLimit
 from sink_runner.postgres.error_classes import (
-    CLASSES,
     FOREIGN_KEY,
     ROW_FAULTS,
-    STATES,
     TAKEN,
     VALUE_FAULTS,
-    ErrorKind,
     classify_error,
-    classify_state,
     event_error,
 )
+from sink_runner.postgres.sqlstates import CLASSES, STATES, ErrorKind, classify_state
 
 KNOWN = sorted({known.sqlstate for known in errors._sqlcodes.values()})
 ROW = {"00", "01", "02", "09", "10", "20", "21", "22", "23", "44", "54", "P0"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sink_runner.avro import EnvelopeDecoder
 from sink_runner.avro.conversion import to_python
 from sink_runner.plugin import Column
-from sink_runner.postgres.types import declared_type
+from sink_runner.postgres.declared_types import declared_type
 from sink_runner.schema_check.contract import Contract
 from sink_runner.schema_check.findings import refused
 
