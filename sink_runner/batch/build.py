@@ -27,8 +27,8 @@ from ..postgres.error_classes import classify_error
 from ..postgres.migrations import migrate_database
 from ..postgres.session import Connection
 from ..preflight.checklist import check_mapping, log_warnings
-from ..schema_check.findings import refused
-from ..schema_check.report import Sources, check
+from ..schema_check.checker import Sources, check
+from ..schema_check.schema_findings import refused
 from ..writer.candidates import candidate_table
 from ..writer.derivation import Derivation
 from ..writer.offsets import MappingLock

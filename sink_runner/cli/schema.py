@@ -18,11 +18,11 @@ from ..avro.schema_registry import SchemaRegistry
 from ..config import ConfigFile
 from ..loading import discovery
 from ..masking.policy import load_policies
-from ..schema_check import accept as accepting
-from ..schema_check import pull as pulling
-from ..schema_check import report
-from ..schema_check.findings import Finding
-from ..schema_check.report import Recorded, Sources
+from ..schema_check import checker, schema_files
+from ..schema_check.acceptance import accept_changes
+from ..schema_check.checker import Sources
+from ..schema_check.schema_files import Recorded
+from ..schema_check.schema_findings import Finding
 from .arguments import flag, json_option, plugin_options, user_option
 from .command import FAILURE, OK, Command, Group
 from .configuration import chosen_mappings, read_config, read_plugins
@@ -107,11 +107,11 @@ def check(
     sources = _sources(file, from_catalog=from_catalog, schemas=schemas, against=against)
     beside = discovery.streaming(plugins.values())
     found = {
-        name: report.check_start(name, mapping, sources, beside)
+        name: checker.check_start(name, mapping, sources, beside)
         for name, mapping in _progress("checking", chosen.items())
     }
     if as_json:
-        print(json.dumps([report.as_json(*pair) for pair in found.items()], indent=2))
+        print(json.dumps([checker.as_json(*pair) for pair in found.items()], indent=2))
     else:
         print_table(_table(found))
     bad = {"refused", "warning"} if strict else {"refused"}
@@ -171,11 +171,11 @@ def pull(*, names: tuple[str, ...], folder: Path, from_catalog: bool) -> int:
     for mapping in _progress("pulling", chosen.values()):
         source = mapping.source_table
         if from_catalog:
-            found = pulling.of_catalog(config, source)
+            found = schema_files.of_catalog(config, source)
         else:
-            found = pulling.of_registry(schemas, source) if mapping.streaming else {}
+            found = schema_files.of_registry(schemas, source) if mapping.streaming else {}
             silent += [] if found or not mapping.streaming else [mapping.source]
-        for path in pulling.write(folder, found):
+        for path in schema_files.write(folder, found):
             print(path)
     for name in silent:
         print(f"sink-runner: the registry has no schema of {name} yet", file=sys.stderr)
@@ -202,7 +202,7 @@ def accept(*, name: str, schema_id: int | None, user: str) -> int:
     config = file.config()
     mapping = chosen_mappings([name], read_plugins(file))[name]
     policies = load_policies(config.policies.directory, config.policies.key)
-    findings = accepting.accept(name, mapping, config, policies, schema_id, user=user)
+    findings = accept_changes(name, mapping, config, policies, schema_id, user=user)
     for finding in findings:
         print(f"accepted: {finding.problem}")
     if not findings:

@@ -36,8 +36,8 @@ from ..postgres.migrations import migrate_database
 from ..preflight.checklist import check_mapping, check_topic, log_warnings
 from ..preflight.source_cluster import ClusterWatch
 from ..preflight.source_watch import SourceWatch
-from ..schema_check.build import watch as schema_watch
-from ..schema_check.watch import SchemaWatch
+from ..schema_check.factory import watch as schema_watch
+from ..schema_check.schema_watch import SchemaWatch
 from ..transform.event_source import topic_source
 from ..writer.budget import Budget
 from ..writer.echo_guard import Feeders

@@ -1,6 +1,6 @@
-"""Does what a source table has become still fit the mapping that reads it?
+"""Check that a changed source table still fits the mapping that reads it.
 
-What counts is the writer's schema against the columns that the mapping names: a rule between two
-versions in the registry would refuse what does no harm (a new column without a default) and pass
-what does (a column that is gone).
+The writer's schema is compared with the columns that the mapping names. A compatibility rule
+between two versions in the registry would refuse harmless changes (a new column without a default)
+and permit harmful ones (a removed column).
 """

@@ -1,4 +1,4 @@
-"""Avro's own rules: can what was planned for one schema read what another one writes?"""
+"""Check by Avro's rules whether a column planned for one schema can be read from another."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from avro.compatibility import (
 from ..avro.names import adjust_name
 from .shape import ColumnShape
 
-# What a column was planned for reads narrower numbers as well as wider ones: Python's do not end.
+# A planned column reads wider numbers, too: those of Python are unlimited.
 _WIDEST = {"int": "long", "float": "double"}
 
 
 class Reading(enum.Enum):
-    """How a planned column fares with a writer's row."""
+    """Whether a planned column can be read from a writer's row."""
 
     READS = enum.auto()
     MISSING = enum.auto()
@@ -30,10 +30,9 @@ class Reading(enum.Enum):
 
 
 def reading(planned: ColumnShape, written: ColumnShape | None) -> Reading:
-    """Ask Avro whether the planned column can be read; `written` is None if it is not there.
+    """Return whether the planned column can be read; `written` is None if it is missing.
 
-    NULL is read, whether it was planned for or not: it is a value like others, which the
-    mapping's rules judge.
+    NULL can be read even if it was not planned for: the mapping's rules decide on it.
     """
     reader = _record([(planned.name, ["null", *map(_widest, _branches(planned.avro))])])
     writer = _record([] if written is None else [(written.name, written.avro)])

@@ -1,6 +1,7 @@
-"""What a mapping was planned with: the row of its source, kept in its target's database.
+"""Contracts: the row of a source for which a mapping was planned, stored in the target's database.
 
-It outlives restarts: a table that changed while nobody looked is compared with what it was.
+A contract survives restarts, so a table that changed while no runner was running is compared with
+its previous state.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from ..postgres.error_classes import classify_error
 from ..postgres.session import Connection, connect
 from .shape import ColumnShape, RowShape, row_of
 
-_THERE = "SELECT to_regclass('sink.schema_contract') IS NOT NULL"
+_EXISTS = "SELECT to_regclass('sink.schema_contract') IS NOT NULL"
 _LOAD = "SELECT columns, key, missing, accepted FROM sink.schema_contract WHERE mapping = %s"
-# A mapping's first row can't be locked before it is there.
+# A mapping's first row can't be locked before it exists.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sink.schema_contract ' || %s, 0))"
 _SAVE = """
 INSERT INTO sink.schema_contract (mapping, columns, key, missing, accepted)
@@ -32,19 +33,19 @@ ON CONFLICT (mapping) DO UPDATE SET columns = excluded.columns, key = excluded.k
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """The row as it was last found good, and what a person accepted that is not."""
+    """The last row without a refused finding, and the changes that a person accepted."""
 
     row: RowShape
     missing: frozenset[str] = frozenset()
-    """Columns that the mapping names and that are gone for good."""
+    """Columns that the mapping names and whose removal was accepted."""
     accepted: frozenset[int] = frozenset()
-    """Schemas that are read as they are."""
+    """Schemas that are read without a check."""
 
     def followed_by(self, row: RowShape, present: RowShape | None = None) -> Contract:
-        """The same after a row that was found good; what it does not tell stays.
+        """Return the contract after an unrefused row; what the row does not contain is kept.
 
-        A column that is back is missed again when it goes, but only the table as it is, `present`,
-        tells that it is: a row of the past has what is gone for good.
+        A column that exists again is no longer an accepted removal. Only `present`, the current
+        table, shows that: a row of an earlier schema still has the removed column.
         """
         columns = {
             name: _newer(self.row.columns.get(name), now) for name, now in row.columns.items()
@@ -57,14 +58,14 @@ class Contract:
         )
 
     def accepting(self, row: RowShape, named: frozenset[str]) -> Contract:
-        """The same after a person said that this row is meant; `named`: what the mapping names."""
+        """Return the contract after a person accepted `row`; `named` are the mapping's columns."""
         ids = self.accepted | ({row.schema_id} if row.schema_id is not None else frozenset())
         missing = (self.missing | named) - row.columns.keys()
         return replace(self.followed_by(row), missing=missing, accepted=frozenset(ids))
 
 
 def _newer(then: ColumnShape | None, now: ColumnShape) -> ColumnShape:
-    """A registry does not tell the lengths that the catalog told."""
+    """Return the newer shape, but keep lengths: the registry has none, the catalog had them."""
     if then is None or now.source_type or not then.source_type:
         return now
     same = (then.type.kind, then.bits) == (now.type.kind, now.bits)
@@ -78,16 +79,16 @@ class Contracts:
         self._dsn = dsn
 
     def load(self, mapping: str) -> Contract | None:
-        """What is kept of a mapping; None for a new one."""
+        """Return the contract of a mapping; None for a new one."""
         with _session(self._dsn) as connection:
-            if connection.execute(_THERE).fetchone() == (False,):
-                return None  # no runner was here yet
+            if connection.execute(_EXISTS).fetchone() == (False,):
+                return None  # no runner has used this database yet
             found = connection.execute(_LOAD, (mapping,)).fetchone()
         return None if found is None else _contract(*found)
 
     def save(self, mapping: str, contract: Contract) -> None:
-        """Keep it, whatever was kept."""
-        self.update(mapping, lambda _kept: contract)
+        """Store a contract in place of the stored one."""
+        self.update(mapping, lambda _stored: contract)
 
     def update(
         self,
@@ -95,9 +96,9 @@ class Contracts:
         change: Callable[[Contract | None], Contract],
         also: Callable[[Connection], None] = lambda _connection: None,
     ) -> Contract:
-        """Keep what `change` makes of what is kept, and do something else in the same transaction.
+        """Store what `change` returns for the stored contract; call `also` in the transaction.
 
-        A runner and a person may both be at it: neither undoes what the other has just done.
+        A lock keeps a runner and a person from overwriting each other's change.
         """
         with _session(self._dsn) as connection, connection.transaction():
             connection.execute(_LOCK, (mapping,))

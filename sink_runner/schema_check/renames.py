@@ -1,6 +1,6 @@
-"""A column under another name: told by its place, which a table's column never changes.
+"""Find renamed columns by their positions, which never change in a table.
 
-The decoder is given a schema in which the columns have the names that the mapping knows.
+The decoder gets a schema in which the columns have the names that the mapping knows.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .compare import change_of
-from .findings import Change
+from .schema_findings import Change
 from .shape import RowShape
+from .type_changes import change_of
 
 
 def renamed(name: str, then: RowShape, now: RowShape) -> str | None:
-    """What `name` is called now, if only names differ; None if that is not certain.
+    """Return the current name of `name`, if only names differ; None if that is not certain.
 
-    A column that is dropped and added again stands at the end, so a place tells which is which.
+    A column that is dropped and added again is the last, so positions distinguish the two cases.
     """
     if name not in then.columns or name in now.columns or len(then.columns) != len(now.columns):
         return None
@@ -31,13 +31,13 @@ def renamed(name: str, then: RowShape, now: RowShape) -> str | None:
 
 
 def old_names(then: RowShape, now: RowShape) -> dict[str, str]:
-    """New names and what the columns were called before."""
+    """Return the previous name of each new name."""
     found = {renamed(name, then, now): name for name in then.columns}
     return {new: old for new, old in found.items() if new is not None}
 
 
 def with_names(schema: Any, names: Mapping[str, str]) -> Any:
-    """An envelope's schema in which the rows' columns have these names; bytes do not know any."""
+    """Return an envelope's schema with these names of columns; the encoding contains no names."""
     return _with_fields(
         schema,
         lambda fields: [one | {"name": names.get(one["name"], one["name"])} for one in fields],
@@ -45,7 +45,7 @@ def with_names(schema: Any, names: Mapping[str, str]) -> Any:
 
 
 def with_nulls(schema: Any, columns: Iterable[str]) -> Any:
-    """An envelope's schema in which the rows have these columns too: a null takes no bytes."""
+    """Return an envelope's schema with these columns added: a null has no bytes."""
     nulls = [{"name": name, "type": "null"} for name in sorted(columns)]
     return _with_fields(schema, lambda fields: [*fields, *nulls])
 

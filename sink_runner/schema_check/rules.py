@@ -1,4 +1,4 @@
-"""One mapping's rules: a writer's row against the declared columns, the target, the policies."""
+"""Check a writer's row against a mapping's columns, its target and the policies."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from ..masking.policy import ColumnName, Policies
 from ..model.envelope import Kind
 from ..plugin import Column, TableMapping
-from .compare import change_of, fits_target
+from .column_order import reused_names
 from .compatibility import Reading, reading
 from .contract import Contract
-from .findings import Change, Finding, Severity
-from .places import passed_on
 from .renames import renamed
+from .schema_findings import Change, Finding, Severity
 from .shape import ColumnShape, RowShape
+from .type_changes import change_of, fits_target
 
 _HARM = {
     Change.NARROWED: "was narrowed",
@@ -39,19 +39,19 @@ _UNSUPPORTED = {
         f"run Debezium with {_AS_TEXT}, which writes an array as PostgreSQL's text",
     ),
 }
-"""What is wrong with a form, and the way out."""
+"""For each kind that cannot be decoded: the problem, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What holds of a row for one mapping; every part that is None is not looked at."""
+    """The rules of one mapping; a part that is None is not checked."""
 
     name: str
     mapping: TableMapping
     policies: Policies | None = None
     strict: bool = True
     target: Mapping[str, ColumnShape] | None = None
-    """The target's columns, as a schema would have them."""
+    """The target's columns, in the form of a schema."""
 
     def check(
         self,
@@ -61,15 +61,16 @@ class Rules:
         *,
         later: bool | None = None,
     ) -> list[Finding]:
-        """Everything that can be said of `row`; nothing where all is well.
+        """Return the findings of `row`; empty where there are none.
 
-        `contract` is what the mapping was planned with; without it, types are new to us.  A
-        registry's schema may be of a time before it, unless the caller knows that it is `later`.
+        `contract` is the row for which the mapping was planned; without it, no type is compared.
+        A registry's schema may be older than the contract, unless the caller knows that it is
+        `later`.
         """
         later = row.schema_id is None if later is None else later
         found = [
             *self._columns(row, contract),
-            *self._passed_on(row, contract, later=later),
+            *self._reused(row, contract, later=later),
             *self._key(row, contract),
             *self._added(row, contract),
             *self._personal(row),
@@ -81,7 +82,7 @@ class Rules:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The table's columns that the mapping names; those of a query are the query's."""
+        """The table's columns that the mapping names; none for a query, which has its own."""
         return () if self.mapping.query is not None else self.mapping.source_columns
 
     def _columns(self, row: RowShape, contract: Contract | None) -> Iterator[Finding]:
@@ -109,7 +110,7 @@ class Rules:
             return self._found(
                 name,
                 Change.REMOVED,
-                f"{source} has no column {name}, as was accepted; it is NULL to the mapping",
+                f"{source} has no column {name}, which was accepted; the mapping reads NULL",
                 f"take the column out of plugin {self.name!r}",
                 Severity.WARNING,
             )
@@ -118,7 +119,7 @@ class Rules:
             return self._found(
                 name,
                 Change.RENAMED,
-                f"column {name} ({planned.title}) of {source} was renamed, it seems to {other}",
+                f"column {name} ({planned.title}) of {source} was probably renamed to {other}",
                 f"rename it back, or name {other} in plugin {self.name!r} and restart",
             )
         was = f" ({planned.title})" if planned is not None else ""
@@ -127,22 +128,22 @@ class Rules:
             Change.REMOVED,
             f"column {name}{was} of {source} is gone, and the mapping names it",
             f"bring it back, or take it out of plugin {self.name!r} and restart, or "
-            f"{self._accept(row)}: it is NULL from then on",
+            f"{self._accept(row)}: the mapping then reads NULL",
         )
 
-    def _passed_on(
+    def _reused(
         self, row: RowShape, contract: Contract | None, *, later: bool
     ) -> Iterator[Finding]:
-        found = {} if contract is None else passed_on(contract.row, row, later=later)
+        found = {} if contract is None else reused_names(contract.row, row, later=later)
         for name in self.named:
             if (other := found.get(name)) is None:
                 continue
-            seems = f", and its own is called {other} now" if other else ""
+            seems = f"; the column that had it is probably {other} now" if other else ""
             yield self._found(
                 name,
                 Change.RENAMED,
-                f"column {name} of {self.mapping.source} stands where another column stood: it "
-                f"seems that the name was given to another one{seems}",
+                f"column {name} of {self.mapping.source} is at the position of another "
+                f"column, which was probably given this name{seems}",
                 f"rename it back; if it is the same column, {self._accept(row)}",
             )
 
@@ -173,7 +174,7 @@ class Rules:
                 Change.NULLABLE,
                 f"column {name} of {self.mapping.source} may be NULL now, and the mapping "
                 "requires it",
-                "a row without it will be a dead letter; set it NOT NULL again",
+                "a row without it becomes a dead letter; set it NOT NULL again",
                 Severity.WARNING,
             )
 
@@ -194,8 +195,8 @@ class Rules:
             ", ".join(sorted(set(then) ^ set(now))),
             Change.KEY,
             f"the primary key of {self.mapping.source} was ({', '.join(then)}) and is "
-            f"({', '.join(now)}): events of one row may overtake each other, and a delete "
-            "carries other columns",
+            f"({', '.join(now)}): events of one row may overtake each other, and the "
+            "event of a delete has other columns",
             f"change it back, or let the events before it be applied and {self._accept()}",
         )
 
@@ -208,7 +209,7 @@ class Rules:
             yield self._found(
                 name,
                 Change.ADDED,
-                f"column {name} ({title}) is new in {self.mapping.source}; nobody reads it",
+                f"column {name} ({title}) of {self.mapping.source} is new and not in the mapping",
                 severity=Severity.OK,
             )
 
@@ -232,7 +233,7 @@ class Rules:
     # -- the target ---------------------------------------------------------------------------
 
     def _against_target(self, row: RowShape) -> Iterator[Finding]:
-        for column in self._straight():
+        for column in self._unchanged():
             target = (self.target or {}).get(column.name)
             for name in column.sources if target is not None else ():
                 source = row.columns.get(name)
@@ -243,13 +244,13 @@ class Rules:
                     Change.TARGET,
                     f"column {name} ({source.title}) may hold more than {column.name} "
                     f"({target.title}) of {self.mapping.target}",
-                    "a row that does not fit will be a dead letter; widen the target's column, "
+                    "a row that does not fit becomes a dead letter; widen the target's column, "
                     "or declare max_length",
                     Severity.WARNING,
                 )
 
-    def _straight(self) -> Iterable[Column]:
-        """The columns whose values reach the target as they are."""
+    def _unchanged(self) -> Iterable[Column]:
+        """Return the columns whose values are written unchanged."""
         if self.mapping.derived is not None or self.mapping.query is not None:
             return ()
         return [

@@ -1,4 +1,4 @@
-"""A source table as a schema has it: what is compared of each column."""
+"""The shape of a source table in a schema: what is compared of each column."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class ColumnShape:
     """Its type in the writer's schema, as JSON."""
     type: ColumnType
     source_type: str = ""
-    """Its type in the database, in lower case; "" where the schema does not tell."""
+    """Its type in the database, in lower case; "" where the schema does not contain it."""
     length: int | None = None
-    """Characters of a text or digits of a number; None for any number of them."""
+    """Characters of a text or digits of a number; None: unlimited."""
     scale: int | None = None
     bits: int | None = None
     """Width of a number in binary."""
@@ -47,7 +47,7 @@ class ColumnShape:
 
     @property
     def title(self) -> str:
-        """The type for a person to read."""
+        """The type as messages name it."""
         name = self.source_type or {_SMALL: "smallint"}.get(self.bits or 0, self.type.kind.value)
         if self.length is None:
             return name
@@ -65,13 +65,13 @@ class RowShape:
     columns: Mapping[str, ColumnShape]
     key: tuple[str, ...] | None = None
     schema_id: int | None = None
-    """Its id in the registry; None where it is made of the catalog or of a file."""
+    """Its id in the registry; None where it is from the catalog or a file."""
     fields: Iterable[Mapping[str, Any]] = field(default=(), compare=False, repr=False)
     """The columns as Avro's JSON has them."""
 
 
 def row_of(schema: Any, *, key: Any = None, schema_id: int | None = None) -> RowShape | None:
-    """Read an envelope's schema, or a bare row's; None for what is no change event."""
+    """Read the schema of an envelope or of a row; None for another schema."""
     record = _record(schema)
     if record is None:
         return None
@@ -88,13 +88,13 @@ def key_of(schema: Any) -> tuple[str, ...] | None:
 
 
 def source_of(schema: Any) -> str:
-    """The table that an event's schema is of, as Avro can write it; "" where it does not tell."""
+    """Return the table of an event's schema, with its Avro name; "" where it has none."""
     name = schema.get("connect.name") or schema["name"]
     return avro_name(name.rpartition(".")[0] or schema.get("namespace") or "")
 
 
 def avro_name(table: str) -> str:
-    """A table's full name as Debezium writes it into a schema: Avro knows few characters."""
+    """Return a table's full name as Debezium writes it into a schema, with Avro's characters."""
     return re.sub(r"[^A-Za-z0-9_.]", "_", table)
 
 
@@ -118,15 +118,15 @@ def _column(entry: Mapping[str, Any]) -> ColumnShape:
     name = entry["name"]
     written = {**entry, "name": adjust_name(name)}  # `parse` restores it
     found = row_schema(_parsed([written])).columns[name]
-    told = inner.get("connect.parameters", {}) if isinstance(inner, dict) else {}
+    parameters = inner.get("connect.parameters", {}) if isinstance(inner, dict) else {}
     small = isinstance(inner, dict) and inner.get("connect.type") == "int16"
     return ColumnShape(
         name=name,
         avro=entry["type"],
         type=found,
-        source_type=told.get(SOURCE_TYPE, "").lower(),
-        length=_number(told.get(SOURCE_LENGTH)),
-        scale=_number(told.get(SOURCE_SCALE)),
+        source_type=parameters.get(SOURCE_TYPE, "").lower(),
+        length=_number(parameters.get(SOURCE_LENGTH)),
+        scale=_number(parameters.get(SOURCE_SCALE)),
         bits=_SMALL if small else _BITS.get(found.kind),
     )
 
@@ -134,7 +134,7 @@ def _column(entry: Mapping[str, Any]) -> ColumnShape:
 def _parsed(fields: list[Mapping[str, Any]]) -> Record:
     _, kind = parse({"type": "record", "name": "Row", "fields": fields})
     if not isinstance(kind, Record):
-        raise DecodeError("the schema of a row is no record")
+        raise DecodeError("the schema of a row is not a record")
     return kind
 
 
@@ -149,7 +149,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _self_contained(fields: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each field with the definitions of the types that it names: it will stand alone."""
+    """Return each field with the definitions of the types that it names."""
     named: dict[str, Any] = {}
     return [
         {"name": restore_name(one["name"]), "type": _defined(one["type"], named)} for one in fields
@@ -172,5 +172,5 @@ def _defined(kind: Any, named: dict[str, Any]) -> Any:
 
 
 def as_text(schema: Any) -> str:
-    """A schema as it is kept in a file: the same for the same schema."""
+    """Return a schema as text for a file: equal schemas give equal texts."""
     return json.dumps(schema, indent=1) + "\n"

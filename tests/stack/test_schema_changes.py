@@ -20,7 +20,7 @@ from sink_stack.testing_stack import StackUnderTest
 from sink_runner.avro.schema_registry import SchemaRegistry
 from sink_runner.config.registry import Registry
 from sink_runner.plugin import Table
-from sink_runner.schema_check.derive import key_schema, read_shape, value_schema
+from sink_runner.schema_check.catalog_schema import key_schema, read_shape, value_schema
 
 from .running import ROOT, Runner, eventually, row, start
 
@@ -203,7 +203,7 @@ def test_a_renamed_column_pauses_before_a_row_is_harmed_and_loses_nothing(scene:
             "UPDATE trap.changing SET title = 'meanwhile'",
             "INSERT INTO trap.changing VALUES (22, 'new meanwhile', 2)",
         )
-        scene.pauses("changing", "label (text)", "renamed, it seems to title", "schema")
+        scene.pauses("changing", "label (text)", "probably renamed to title", "schema")
         code, said = scene.call("check", "--mapping", "changing", "--json")
         (result,) = json.loads(said)
         assert (code, result["result"]) == (1, "refused")

@@ -20,8 +20,8 @@ from sink_runner.model.partition import Topic
 from sink_runner.plugin import Column, TableMapping, source_wins
 from sink_runner.preflight.checklist import Preflight, check_mapping
 from sink_runner.runtime.builder import RuntimeContext, build_worker
-from sink_runner.schema_check.findings import Finding
-from sink_runner.schema_check.report import Sources, check_start
+from sink_runner.schema_check.checker import Sources, check_start
+from sink_runner.schema_check.schema_findings import Finding
 
 POLICIES = Path(__file__).parents[3] / "ranger-policies"
 KEY = base64.b64encode(bytes(32)).decode()

@@ -4,7 +4,12 @@ import psycopg
 import pytest
 
 from sink_runner.plugin import Table
-from sink_runner.schema_check.derive import TableColumn, TableShape, read_shape, value_schema
+from sink_runner.schema_check.catalog_schema import (
+    TableColumn,
+    TableShape,
+    read_shape,
+    value_schema,
+)
 from sink_runner.schema_check.shape import row_of
 
 pytestmark = pytest.mark.postgres
@@ -51,6 +56,6 @@ def test_restricted_interval_is_an_interval(scratch, session) -> None:
 def test_columns_named_like_those_of_event_are_row() -> None:
     names = ("id", "before", "after", "op", "source")
     shape = TableShape([TableColumn(name, "text", nullable=True) for name in names], ("id",))
-    row = row_of(value_schema(Table("north", "public", "t"), shape, told=True))
+    row = row_of(value_schema(Table("north", "public", "t"), shape, with_source_types=True))
     assert row is not None
     assert tuple(row.columns) == names

@@ -9,9 +9,9 @@ import pytest
 from sink_runner.loading import discovery
 from sink_runner.masking.policy import load_policies
 from sink_runner.plugin import TableMapping
-from sink_runner.schema_check.derive import key_schema, read_shape, value_schema
-from sink_runner.schema_check.pull import write
-from sink_runner.schema_check.report import Recorded, Sources, check
+from sink_runner.schema_check.catalog_schema import key_schema, read_shape, value_schema
+from sink_runner.schema_check.checker import Sources, check
+from sink_runner.schema_check.schema_files import Recorded, write
 
 from ...support.shipped import MAPPINGS
 
@@ -40,7 +40,7 @@ def test_they_are_what_the_tables_are(mapping: TableMapping, postgres, request) 
     with psycopg.connect(postgres.dsn(table.database)) as connection:
         shape = read_shape(connection, table)
     schemas = {
-        f"{table}-value": value_schema(table, shape, told=True),
+        f"{table}-value": value_schema(table, shape, with_source_types=True),
         f"{table}-key": key_schema(table, shape),
     }
     if request.config.getoption("--record"):

@@ -9,8 +9,13 @@ from sink_runner.masking.classification import Classification
 from sink_runner.masking.policy import Policies
 from sink_runner.masking.policy_file import PolicyFiles
 from sink_runner.plugin import Column, Table, TableMapping, source_wins
+from sink_runner.schema_check.catalog_schema import (
+    TableColumn,
+    TableShape,
+    key_schema,
+    value_schema,
+)
 from sink_runner.schema_check.contract import Contract
-from sink_runner.schema_check.derive import TableColumn, TableShape, key_schema, value_schema
 from sink_runner.schema_check.rules import Rules
 from sink_runner.schema_check.shape import RowShape, row_of
 
@@ -38,7 +43,8 @@ def row(key: tuple[str, ...] = ("id",), *, told: bool = True, **columns: str) ->
     """The row of a table; without `told` as a registry has it, which knows no lengths."""
     table = shape(key, **columns)
     made = row_of(
-        value_schema(TABLE, table, told=told), key=key_schema(TABLE, table) if told else None
+        value_schema(TABLE, table, with_source_types=told),
+        key=key_schema(TABLE, table) if told else None,
     )
     assert made is not None
     return made
@@ -46,7 +52,7 @@ def row(key: tuple[str, ...] = ("id",), *, told: bool = True, **columns: str) ->
 
 def envelope(*, told: bool = False, **columns: str) -> dict[str, Any]:
     """The schema of the events of a table."""
-    record = value_schema(TABLE, shape(**columns), told=told)
+    record = value_schema(TABLE, shape(**columns), with_source_types=told)
     source = [
         ("ts_ms", "long"),
         ("snapshot", ["null", "string"]),

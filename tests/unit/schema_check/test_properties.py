@@ -13,7 +13,7 @@ from sink_runner.avro.conversion import to_python
 from sink_runner.plugin import Column
 from sink_runner.postgres.declared_types import declared_type
 from sink_runner.schema_check.contract import Contract
-from sink_runner.schema_check.findings import refused
+from sink_runner.schema_check.schema_findings import refused
 
 from .tables import MAPPING, Schemas, envelope, row, rules
 

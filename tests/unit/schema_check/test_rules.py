@@ -6,10 +6,10 @@ import pytest
 
 from sink_runner.model.envelope import ColumnType, Kind
 from sink_runner.plugin import Column, Derived, Query, Rule, first_of
-from sink_runner.schema_check.compare import change_of
 from sink_runner.schema_check.contract import Contract
-from sink_runner.schema_check.findings import Change, Severity
+from sink_runner.schema_check.schema_findings import Change, Severity
 from sink_runner.schema_check.shape import ColumnShape, row_of
+from sink_runner.schema_check.type_changes import change_of
 
 from .tables import COLUMNS, PLANNED, envelope, policies, row, rules
 
@@ -110,7 +110,7 @@ class TestRenamed:
         now = row(id="integer!", label="character varying(20)", amount="bigint")
         found = rules().check(now, PLANNED)
         assert changes(found) == {("title", Change.RENAMED, Severity.REFUSED)}
-        assert "renamed, it seems to label" in only(found).text
+        assert "probably renamed to label" in only(found).text
 
     @pytest.mark.parametrize(
         "columns",

@@ -11,7 +11,7 @@ from sink_runner.avro import EnvelopeDecoder
 from sink_runner.errors import DecodeError, RetriableError, SchemaError
 from sink_runner.plugin import ABSENT, Column
 from sink_runner.schema_check.contract import Contract
-from sink_runner.schema_check.watch import SchemaWatch
+from sink_runner.schema_check.schema_watch import SchemaWatch
 
 from .tables import COLUMNS, Memory, Schemas, envelope, policies, row, rules
 

@@ -1,7 +1,7 @@
-"""Looks at every schema before a row of it is read, and pauses the mapping where one would do harm.
+"""Check each schema before a row of it is read, and pause the mapping where it does harm.
 
-It stands between the decoder and the registry, so it is asked once for each new schema id, when
-the decoder plans for it; what is planned for costs nothing.
+The watch is between the decoder and the registry. So it checks a schema id once, when the decoder
+plans for it.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import structlog
 
 from ..errors import DecodeError, SchemaError
 from .contract import Contract
-from .findings import Change, Finding, Severity, passes, refused
 from .renames import old_names, with_names, with_nulls
 from .rules import Rules
+from .schema_findings import Change, Finding, Severity, passes, refused
 from .shape import RowShape, avro_name, row_of, source_of
 
 T = TypeVar("T")
 
 
 class Registry(Protocol):
-    """Where schemas come from."""
+    """Returns schemas."""
 
     def schema(self, schema_id: int) -> Any:
-        """Give a writer's schema as parsed JSON, references inlined."""
+        """Return a writer's schema as parsed JSON, references inlined."""
 
 
 class Store(Protocol):
-    """Where contracts are kept."""
+    """Stores contracts."""
 
     def load(self, mapping: str) -> Contract | None: ...
 
@@ -38,7 +38,7 @@ class Store(Protocol):
 
 
 class SchemaWatch:
-    """One mapping's registry, as the decoder sees it.  One thread at a time."""
+    """The registry of one mapping's decoder. Not thread-safe."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class SchemaWatch:
         present: Callable[[], RowShape],
         store: Store,
     ) -> None:
-        """`rules` are those of this moment, `present` is the source table as it is now.
+        """`rules` and `present` return the current rules and the current source table.
 
         Both may raise RetriableError.
         """
@@ -60,7 +60,7 @@ class SchemaWatch:
         self._store = store
         self._contract: Contract | None = None
         self._spellings: set[str] = set()
-        """Of the table's name, in the schemas that were found to be its own."""
+        """Spellings of the table's name in its schemas."""
         self._log = structlog.get_logger().bind(mapping=name)
 
     def known(self) -> frozenset[str]:
@@ -69,7 +69,7 @@ class SchemaWatch:
         return frozenset() if contract is None else contract.missing | contract.row.columns.keys()
 
     def before(self, work: Callable[[], T]) -> Callable[[], T]:
-        """`work`, once the table was found good."""
+        """Return `work`, preceded by the check of the table."""
 
         def checked() -> T:
             self.start()
@@ -78,20 +78,20 @@ class SchemaWatch:
         return checked
 
     def start(self) -> None:
-        """Check the table as it is, before anything is read.  Raises SchemaError."""
+        """Check the current table before an event is read. Raises SchemaError."""
         rules, row = self._rules(), self._present()
         self._contract = contract = self._store.load(self._name)
         found = rules.check(row, contract, "the database")
         if harm := refused(found):
-            raise SchemaError(self._told(harm))
-        self._tell(found)
+            raise SchemaError(self._text(harm))
+        self._log_warnings(found)
         if contract is None or _stale(rules, contract, row):
             self._follow(row, row)
 
     def schema(self, schema_id: int) -> Any:
-        """The registry's answer.  Raises SchemaError: the batch is tried again, none of it lost.
+        """Return the schema. Raises SchemaError where it does harm: the batch is retried.
 
-        DecodeError where it is another table's: then the event is broken, not the table.
+        Raises DecodeError where it is another table's: the event is wrong, not the table.
         """
         raw = self._registry.schema(schema_id)
         row = row_of(raw, schema_id=schema_id)
@@ -101,34 +101,34 @@ class SchemaWatch:
         self._refuse_others(raw, row, rules)
         if self._contract is None:
             self._contract = self._store.load(self._name)
-        found = self._look(rules, row)
+        found = self._check(rules, row)
         if refused(found):
             self._contract = self._store.load(self._name)  # a person may have accepted it
-            found = self._look(rules, row)
+            found = self._check(rules, row)
         if harm := refused(found):
             return self._past(raw, row, harm, rules)
-        self._tell(found)
+        self._log_warnings(found)
         return self._whole(raw, row, rules)
 
     def _refuse_others(self, raw: Any, row: RowShape, rules: Rules) -> None:
-        """Another table's, by its name; where it is only spelt otherwise, the columns tell."""
-        whose, ours = source_of(raw), rules.mapping.source_table.topic
-        if not whose or whose in {avro_name(ours), *self._spellings}:
+        """Raise DecodeError for another table's schema; compare columns where the name differs."""
+        owner, ours = source_of(raw), rules.mapping.source_table.topic
+        if not owner or owner in {avro_name(ours), *self._spellings}:
             return
         theirs, present = row.columns.keys(), self._present().columns.keys()
         if not (set(rules.named) <= theirs and (theirs <= present or present <= theirs)):
-            raise DecodeError(f"schema {row.schema_id} is of {whose}, not of {ours}")
-        self._spellings.add(whose)
+            raise DecodeError(f"schema {row.schema_id} is of {owner}, not of {ours}")
+        self._spellings.add(owner)
 
-    def _look(self, rules: Rules, row: RowShape) -> list[Finding]:
-        """What is found of a schema; what is found good is what the next is compared with."""
+    def _check(self, rules: Rules, row: RowShape) -> list[Finding]:
+        """Return the findings of a schema; without a refused one it becomes the contract."""
         contract, origin = self._contract, f"schema {row.schema_id}"
         if contract is not None and row.schema_id in contract.accepted:
             return []
         found = rules.check(row, contract, origin)
         if refused(found) or not _differ(contract, row):
             return found
-        # A schema of rows does not tell the primary key, which may have changed with them.
+        # The schema of a row lacks the primary key, which may have changed, too.
         present = self._present()
         row = replace(row, key=present.key)
         later = True if [*row.columns] == [*present.columns] else None
@@ -138,50 +138,50 @@ class SchemaWatch:
         return found
 
     def _past(self, raw: Any, row: RowShape, harm: list[Finding], rules: Rules) -> Any:
-        """Read a schema of a time that is over; pause where the table is still like that.
+        """Return a harmful schema if the change was undone; else raise SchemaError.
 
-        A column that was renamed and has its name and place again is read under its name.
+        A column that was renamed and renamed back is read under its name.
         """
         now = rules.check(self._present(), self._contract, "the database")
         lasting = [finding for finding in harm if not passes(finding, row.columns)]
         if lasting or refused(now):
-            raise SchemaError(self._told(harm))
+            raise SchemaError(self._text(harm))
         names = {} if self._contract is None else old_names(self._contract.row, row)
         self._log.warning(
             "schema_passed",
             schema_id=row.schema_id,
             problems=[finding.problem for finding in harm],
             renamed=names,
-            advice=f"the table is as it was; what these events lack is brought by "
-            f"`sink-runner batch {self._name} --full`",
+            advice=f"the change was undone; `sink-runner batch {self._name} --full` writes what "
+            "these events lack",
         )
         return with_names(raw, names) if names else raw
 
     def _whole(self, raw: Any, row: RowShape, rules: Rules) -> Any:
-        """What a person accepted to be gone is NULL."""
+        """Add a column as NULL whose removal a person accepted."""
         accepted = frozenset() if self._contract is None else self._contract.missing
         gone = accepted.intersection(rules.named) - row.columns.keys()
         return with_nulls(raw, gone) if gone else raw
 
     def _follow(self, row: RowShape, present: RowShape) -> None:
-        """A row was found good; what a person has accepted since we looked is kept, too."""
+        """Store a row as the contract, with what a person has accepted in between."""
 
-        def change(kept: Contract | None) -> Contract:
-            return Contract(row=row) if kept is None else kept.followed_by(row, present)
+        def change(stored: Contract | None) -> Contract:
+            return Contract(row=row) if stored is None else stored.followed_by(row, present)
 
         self._contract = self._store.update(self._name, change)
 
-    def _tell(self, found: list[Finding]) -> None:
+    def _log_warnings(self, found: list[Finding]) -> None:
         for finding in found:
             if finding.severity is Severity.WARNING and finding.change is not Change.TARGET:
                 self._log.warning("schema_changed", problem=finding.problem, advice=finding.advice)
 
-    def _told(self, harm: list[Finding]) -> str:
+    def _text(self, harm: list[Finding]) -> str:
         return f"mapping {self._name!r}: " + "; ".join(finding.text for finding in harm)
 
 
 def _stale(rules: Rules, contract: Contract, row: RowShape) -> bool:
-    """Whether the table is another to the mapping than what is kept of it."""
+    """Whether the stored contract differs from the table in what the mapping uses."""
     back = not contract.missing.isdisjoint(row.columns)
     changed = _shapes(rules, contract.row) != _shapes(rules, row)
     return back or changed or contract.row.key != row.key

@@ -1,74 +1,30 @@
-"""`sink-runner schema check`: which schemas to hold against which, and what came of it."""
+"""`sink-runner schema check`: choose the schemas to compare, and report the findings."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
-from ..errors import AccessError, ConfigError, DecodeError, RetriableError
+from ..errors import AccessError, RetriableError
 from ..masking.policy import Policies
 from ..model.findings import Fault
 from ..model.findings import Finding as PreflightFinding
-from ..plugin import Table, TableMapping
+from ..plugin import TableMapping
 from ..preflight.checklist import check_mapping, check_topic
-from .build import contracts, rules_of, source_row
 from .contract import Contract
-from .findings import Change, Finding, Severity, passes, refused
+from .factory import contracts, rules_of, source_row
 from .rules import Rules
-from .shape import RowShape, key_of, row_of
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
-    """A folder with a registry's schemas: ``<topic>-value.avsc`` and ``<topic>-key.avsc``."""
-
-    folder: Path
-
-    def __post_init__(self) -> None:
-        """A folder that is not there has no schema that could be refused."""
-        if not self.folder.is_dir():
-            raise ConfigError(f"{self.folder} is no folder")
-
-    def row(self, table: Table) -> RowShape | None:
-        """The row that was recorded; None if none was."""
-        value, key = self.path(table), self.folder / f"{table}-key.avsc"
-        if not value.exists():
-            return None
-        row = _shape(value, row_of)
-        if row is None:
-            raise ConfigError(f"{value} is no schema of a table's rows")
-        return replace(row, key=_shape(key, _key) if key.exists() else None)
-
-    def path(self, table: Table) -> Path:
-        return self.folder / f"{table}-value.avsc"
-
-
-def _shape(path: Path, read: Callable[[Any], T]) -> T:
-    """What a file says; a file may hold anything."""
-    try:
-        return read(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as fault:
-        raise ConfigError(f"{path} is no schema: {type(fault).__name__}") from fault
-    except DecodeError as fault:
-        raise ConfigError(f"{path}: {fault}") from fault
-
-
-def _key(schema: Any) -> tuple[str, ...] | None:
-    if schema is None:
-        raise TypeError  # a file is there and says nothing
-    return key_of(schema)
+from .schema_files import Recorded
+from .schema_findings import Change, Finding, Severity, passes, refused, worst
+from .shape import row_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where a check takes its schemas from; without `config` no database is asked."""
+    """Where a check reads its schemas; without `config` it queries no database."""
 
     policies: Policies
     strict: bool
@@ -76,11 +32,11 @@ class Sources:
     registry: SchemaRegistry | None = None
     recorded: Recorded | None = None
     against: Recorded | None = None
-    """What the mapping was planned with, in place of what its runner remembers."""
+    """The schemas to compare with, in place of the mapping's stored contract."""
 
 
 def check(name: str, mapping: TableMapping, sources: Sources) -> list[Finding]:
-    """Everything that can be said of one mapping; nothing where all is well."""
+    """Return the findings of one mapping; empty where there are none."""
     rules, contract = _rules(name, mapping, sources), _contract(name, mapping, sources)
     found = _uncompared(rules, mapping, sources)
     if sources.recorded is not None:
@@ -101,7 +57,7 @@ def check_start(
     sources: Sources,
     beside: Mapping[str, TableMapping] | None = None,
 ) -> list[Finding]:
-    """Everything that the start of `run` checks; without databases, the schemas alone.
+    """Return the findings of all checks at the start of `run`; without databases, of schemas.
 
     `beside` are the mappings that `run` starts with this one.
     """
@@ -120,7 +76,7 @@ def check_start(
 
 
 def _of_topic(name: str, mapping: TableMapping, config: Config) -> Sequence[PreflightFinding]:
-    """What is found of the topic; that Kafka does not answer is no fault of the mapping."""
+    """Return the findings of the topic; without an answer of Kafka, a warning."""
     try:
         return check_topic(name, mapping, config)
     except (AccessError, RetriableError) as away:
@@ -159,7 +115,7 @@ def _contract(name: str, mapping: TableMapping, sources: Sources) -> Contract | 
 
 
 def _uncompared(rules: Rules, mapping: TableMapping, sources: Sources) -> list[Finding]:
-    """A mapping of which the other record has nothing: it can't have changed, for all we know."""
+    """Warn of a mapping that the other record lacks: its changes cannot be found."""
     against = sources.against
     if against is None or against.path(mapping.source_table).exists():
         return []
@@ -183,7 +139,7 @@ def _of_registry(
     contract: Contract | None,
     now: list[Finding],
 ) -> list[Finding]:
-    """The latest schema; it may be of a time that is over, when the table was another."""
+    """Check the latest schema, which may be older than the current table."""
     value = registry.latest(f"{mapping.source_table.topic}-value")
     if value is None:
         return []  # no row was captured yet
@@ -204,7 +160,7 @@ def _past(finding: Finding) -> Finding:
     return replace(
         finding,
         severity=Severity.WARNING,
-        advice=f"the table is as it was; `sink-runner batch {finding.mapping} --full` brings what "
+        advice=f"the change was undone; `sink-runner batch {finding.mapping} --full` writes what "
         "the events in between lack",
     )
 
@@ -220,7 +176,7 @@ def _silent(rules: Rules, problem: str) -> Finding:
 
 
 def _once(found: list[Finding]) -> Iterator[Finding]:
-    """The database and the registry mostly say the same: keep what the database says."""
+    """Drop a finding of the registry that the database has, too."""
     seen: set[tuple[str, Change]] = set()
     for finding in found:
         if (finding.column, finding.change) not in seen:
@@ -229,12 +185,9 @@ def _once(found: list[Finding]) -> Iterator[Finding]:
 
 
 def as_json(name: str, found: list[Finding]) -> Mapping[str, Any]:
-    harm = any(finding.severity is Severity.REFUSED for finding in found)
-    warned = any(finding.severity is Severity.WARNING for finding in found)
-    result = Severity.REFUSED if harm else Severity.WARNING if warned else Severity.OK
     return {
         "mapping": name,
-        "result": result,
+        "result": worst(found),
         "findings": [
             {
                 "column": finding.column,

@@ -1,25 +1,25 @@
-"""One column then and now: did its type change, and which way?"""
+"""Compare the previous and the current type of a column."""
 
 from __future__ import annotations
 
 from ..model.envelope import ColumnType, Kind
-from .findings import Change
+from .schema_findings import Change
 from .shape import ColumnShape
 
 _SIZES = frozenset({Kind.STRING, Kind.DECIMAL})
 _NUMBERS = (frozenset({Kind.INT, Kind.LONG}), frozenset({Kind.FLOAT, Kind.DOUBLE}))
-# Each of the first can be read as the second, by Avro's rules and without loss.
+# By Avro's rules the first can be read as the second without loss.
 _FITS = frozenset({(Kind.INT, Kind.DOUBLE)})
 
 
 def change_of(then: ColumnShape, now: ColumnShape) -> Change:
-    """What became of the type of a column that Avro can still read."""
+    """Return the change of the type of a column that Avro can still read."""
     if not (then.source_type and now.source_type):
-        # A number in decimals is a string to Avro: it takes both sides to tell.
+        # For Avro a decimal number is a string: the kinds differ only with both source types.
         one, other = then.type.kind, now.type.kind
         if {one, other} == {Kind.ENUM, Kind.STRING}:
-            # Debezium finds a type by its name alone.  An enum that is called like a table of
-            # another schema is a text to it, and the value is the label all the same.
+            # Debezium looks up a type by its name alone. It takes an enum with the name of a
+            # table in another schema for a text; the value is the label in both cases.
             return Change.NONE
     else:
         one, other = then.kind, now.kind
@@ -53,7 +53,7 @@ def _by_width(then: int | None, now: int | None) -> Change:
 
 
 def _by_size(then: ColumnShape, now: ColumnShape) -> Change:
-    """Digits before and behind the point are counted apart; None is without limit."""
+    """Compare sizes: digits before and after the point separately; None is unlimited."""
     pairs = [(then.length, now.length)]
     if then.kind is Kind.DECIMAL:
         pairs = [(_whole(then), _whole(now)), (then.scale, now.scale)]
@@ -71,16 +71,16 @@ def _whole(column: ColumnShape) -> int | None:
 
 
 def _one_form(then: ColumnShape, now: ColumnShape) -> bool:
-    """Do both look the same on the wire, so that only the meaning is another?"""
+    """Whether both have the same encoding, so that only the meaning differs."""
     texts = {Kind.STRING, Kind.UUID, Kind.JSON, Kind.XML, Kind.ENUM, Kind.INTERVAL, Kind.DATE}
     texts |= {Kind.TIME, Kind.TIME_TZ, Kind.TIMESTAMP, Kind.TIMESTAMP_TZ}
     return {then.type.kind, now.type.kind} <= texts
 
 
 def fits_target(column: ColumnShape, target: ColumnShape) -> bool:
-    """Whether all that the source may hold fits the target's type, as far as widths tell."""
+    """Whether each value of the source fits the target's type, by the widths of the types."""
     if target.kind is not column.kind and not any(
         column.kind in family and target.kind in family for family in _NUMBERS
     ):
-        return True  # another kind is the database's to cast, and the mapping's to convert
+        return True  # the database casts another kind, or the mapping converts it
     return change_of(column, target) is not Change.NARROWED

@@ -1,4 +1,4 @@
-"""Put together what a check of one mapping needs from the databases and the policies."""
+"""Build what a check of one mapping needs from the databases and the policies."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ..masking.policy import Policies
 from ..plugin import Table, TableMapping
 from ..postgres.error_classes import classify_error
 from ..postgres.session import connect
+from .catalog_schema import key_schema, read_shape, value_schema
 from .contract import Contracts
-from .derive import key_schema, read_shape, value_schema
 from .rules import Rules
+from .schema_watch import Registry, SchemaWatch
 from .shape import ColumnShape, RowShape, row_of
-from .watch import Registry, SchemaWatch
 
 
 def present_row(dsn: Dsn, table: Table) -> RowShape:
-    """A table as it is now.  Raises RetriableError where its database does not answer."""
+    """Return the current row of a table; RetriableError where its database does not answer."""
     try:
         with connect(dsn, "sink-runner schema") as connection:
             shape = read_shape(connection, table)
     except psycopg.Error as fault:
         raise classify_error(fault) from fault
-    row = row_of(value_schema(table, shape, told=True), key=key_schema(table, shape))
+    row = row_of(value_schema(table, shape, with_source_types=True), key=key_schema(table, shape))
     assert row is not None
     return row
 
@@ -42,7 +42,7 @@ def contracts(mapping: TableMapping, config: Config) -> Contracts:
 
 
 def rules_of(name: str, mapping: TableMapping, config: Config, policies: Policies) -> Rules:
-    """The rules of a mapping whose databases can be asked."""
+    """Return the rules of a mapping whose databases are configured."""
     return Rules(
         name=name,
         mapping=mapping,
@@ -59,7 +59,7 @@ def watch(
     policies: Callable[[], Policies],
     registry: Registry,
 ) -> SchemaWatch:
-    """The mapping's watch; it asks for the policies at each look, as they may have been mended."""
+    """Return the mapping's watch; it gets the policies for each check, as they may be corrected."""
     return SchemaWatch(
         name,
         registry,
@@ -71,6 +71,6 @@ def watch(
 
 def _target(mapping: TableMapping, config: Config) -> Mapping[str, ColumnShape] | None:
     if mapping.derived is not None:
-        return None  # the columns are those of a table of ours
+        return None  # its columns are those of the runner's candidate table
     table = mapping.target_table
     return present_row(find_database(config.databases, table.database).dsn, table).columns

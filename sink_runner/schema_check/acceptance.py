@@ -1,4 +1,4 @@
-"""A person says that a change is meant."""
+"""Accept a change of a source table, as a person decides."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..masking.policy import Policies
 from ..plugin import TableMapping
 from ..postgres.session import Connection
 from ..writer.audit import audit
-from .build import contracts, rules_of, source_row
 from .contract import Contract
-from .findings import Change, Finding, refused
+from .factory import contracts, rules_of, source_row
 from .rules import Rules
+from .schema_findings import Change, Finding, refused
 from .shape import RowShape, avro_name, row_of, source_of
 
 _NEVER = {
-    Change.PERSONAL: "what looks personal is classified, not accepted",
-    Change.FORM: "no setting of ours reads it",
+    Change.PERSONAL: "a person classifies such a column; it cannot be accepted",
+    Change.FORM: "the runner cannot decode it",
 }
 
 
-def accept(
+def accept_changes(
     name: str,
     mapping: TableMapping,
     config: Config,
@@ -32,29 +32,29 @@ def accept(
     *,
     user: str,
 ) -> list[Finding]:
-    """Plan the mapping with the table as it is, or with a schema; return what was accepted.
+    """Store the current table, or a schema, as the mapping's contract; return what was accepted.
 
-    The audit log says who did.
+    The audit log has the user.
     """
     row = source_row(mapping, config)
     if schema_id is not None:
         row = replace(_registered(config, schema_id, mapping.source_table.topic), key=row.key)
-    kept = contracts(mapping, config)
-    contract = kept.load(name) or Contract(row=row)
+    store = contracts(mapping, config)
+    contract = store.load(name) or Contract(row=row)
     rules = rules_of(name, mapping, config, policies)
     found = refused(rules.check(row, contract))
     for finding in found:
         if finding.change in _NEVER:
             raise ConfigError(f"{finding.text} ({_NEVER[finding.change]})")
-    kept.update(
+    store.update(
         name,
         lambda now: (now or contract).accepting(row, frozenset(rules.named)),
-        also=lambda connection: _write_down(connection, rules, found, schema_id, user),
+        also=lambda connection: _audit(connection, rules, found, schema_id, user),
     )
     return found
 
 
-def _write_down(
+def _audit(
     connection: Connection, rules: Rules, found: list[Finding], schema_id: int | None, user: str
 ) -> None:
     target = rules.mapping.target_table
@@ -77,8 +77,8 @@ def _registered(config: Config, schema_id: int, source: str) -> RowShape:
     schema = SchemaRegistry(config.registry).schema(schema_id)
     row = row_of(schema, schema_id=schema_id)
     if row is None:
-        raise ConfigError(f"schema {schema_id} is no change event's")
-    whose = source_of(schema)
-    if whose != avro_name(source):
-        raise ConfigError(f"schema {schema_id} is of {whose or 'no table'}, not of {source}")
+        raise ConfigError(f"schema {schema_id} is not a Debezium envelope")
+    owner = source_of(schema)
+    if owner != avro_name(source):
+        raise ConfigError(f"schema {schema_id} is of {owner or 'no table'}, not of {source}")
     return row

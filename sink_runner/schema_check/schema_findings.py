@@ -1,4 +1,4 @@
-"""What a check found: a fact about one column, how bad it is, and the way out."""
+"""Findings of the schema check: a change of one column, its severity, and what to do."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Severity(enum.StrEnum):
 
 
 class Change(enum.StrEnum):
-    """What became of a column."""
+    """The change of a column."""
 
     NONE = "none"
     ADDED = "added"
     PERSONAL = "personal"
-    """It looks personal, and nobody has said whether it is."""
+    """It looks personal and is not classified."""
     REMOVED = "removed"
     RENAMED = "renamed"
     NARROWED = "narrowed"
@@ -34,12 +34,12 @@ class Change(enum.StrEnum):
     """The target's column is narrower."""
     KEY = "key"
     CONFIGURATION = "setup"
-    """The set-up is not what the mapping needs: it would not start."""
+    """A preflight check failed: the mapping would not start."""
     SILENT = "silent"
-    """There is no schema to look at."""
+    """There is no schema to check."""
 
 
-# What no event in between can harm once the table is as it was: what is missing is left alone.
+# Changes after which events are harmless once the change was undone: they lack a column at most.
 PASSING = frozenset(
     {Change.PERSONAL, Change.REMOVED, Change.RENAMED, Change.NARROWED, Change.KEY, Change.ADDED}
 )
@@ -47,7 +47,7 @@ PASSING = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of the report.  Names and types only, never a row's value."""
+    """One line of the report, with names and types and never a row's value."""
 
     mapping: str
     column: str = ""
@@ -56,19 +56,19 @@ class Finding:
     problem: str
     advice: str = ""
     origin: str = ""
-    """Where the schema came from: the registry with its id, the database, or a file."""
+    """Origin of the schema: the registry with its id, the database, or a file."""
 
     @property
     def text(self) -> str:
-        """All of it as one sentence."""
+        """The finding as one sentence."""
         where = f" ({self.origin})" if self.origin else ""
         return f"{self.problem}{where}; {self.advice}" if self.advice else f"{self.problem}{where}"
 
 
 def passes(finding: Finding, columns: Container[str]) -> bool:
-    """Whether rows of such columns may be read once the table is as it was.
+    """Whether rows with such columns may be read after the change was undone.
 
-    Not where a name stood for another column: what it held then would be read as its own.
+    Not where a name was given to another column: its values would be read as those of the first.
     """
     if finding.change is Change.RENAMED and finding.column in columns:
         return False

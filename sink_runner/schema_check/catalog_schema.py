@@ -1,7 +1,7 @@
-"""The schemas that Debezium will write for a table, made of the database's catalog.
+"""Derive from the database's catalog the schemas that Debezium writes for a table.
 
-Where no registry is at hand, and for what a table is at this moment: a registry only tells what
-it once was.
+They serve where there is no registry, and for the current table: the registry has the schema of
+the last captured row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..plugin import Table
 from ..postgres.catalog import qualified
 from .shape import SOURCE_LENGTH, SOURCE_SCALE, SOURCE_TYPE, avro_name
 
-# A domain, at any depth, is written as the type that it is made of; the outermost modifier applies.
+# A domain, at any depth, is written as its base type; the outermost modifier applies.
 _COLUMNS = """
 SELECT a.attname, format_type(b.oid, b.modifier), NOT (a.attnotnull OR b.required),
        (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder)
@@ -72,7 +72,7 @@ _SIZED = frozenset({"character varying", "character", "numeric", "bit", "bit var
 
 
 class TableColumn(NamedTuple):
-    """One column as the catalog has it."""
+    """One column of the catalog."""
 
     name: str
     type: str
@@ -90,7 +90,7 @@ class TableShape(NamedTuple):
 
 
 def read_shape(connection: psycopg.Connection[Any], table: Table) -> TableShape:
-    """Ask the database that `connection` is open to."""
+    """Return columns and key of a table; ConfigError where it does not exist."""
     name = qualified(table.schema, table.name)
     columns = [TableColumn(*row) for row in connection.execute(_COLUMNS, (name,)).fetchall()]
     if not columns:
@@ -99,18 +99,25 @@ def read_shape(connection: psycopg.Connection[Any], table: Table) -> TableShape:
     return TableShape(columns, key)
 
 
-def value_schema(table: Table, shape: TableShape, *, told: bool = False) -> dict[str, Any]:
-    """The row's record; `told` adds each column's type in the database.
+def value_schema(
+    table: Table, shape: TableShape, *, with_source_types: bool = False
+) -> dict[str, Any]:
+    """Return the schema of a row.
 
-    With it the record says what Debezium's says where ``column.propagate.source.type`` is set.
+    `with_source_types` adds each column's type in the database, as Debezium does where
+    ``column.propagate.source.type`` is set.
     """
-    return _record(table, "Value", [_field(column, told=told) for column in shape.columns])
+    return _record(
+        table,
+        "Value",
+        [_field(column, with_source_type=with_source_types) for column in shape.columns],
+    )
 
 
 def key_schema(table: Table, shape: TableShape) -> dict[str, Any] | None:
-    """The record of the primary key; None if there is none."""
+    """Return the schema of the primary key; None if there is none."""
     columns = {column.name: column for column in shape.columns}
-    fields = [_field(columns[name], told=False) for name in shape.key]
+    fields = [_field(columns[name], with_source_type=False) for name in shape.key]
     return _record(table, "Key", fields) if fields else None
 
 
@@ -124,11 +131,11 @@ def _record(table: Table, name: str, fields: list[dict[str, Any]]) -> dict[str, 
     }
 
 
-def _field(column: TableColumn, *, told: bool) -> dict[str, Any]:
+def _field(column: TableColumn, *, with_source_type: bool) -> dict[str, Any]:
     kind = _type(column)
-    if told:
+    if with_source_type:
         kind = ({"type": kind} if isinstance(kind, str) else kind) | {
-            "connect.parameters": _told(column)
+            "connect.parameters": _source_type(column)
         }
     if column.nullable:
         return {"name": adjust_name(column.name), "type": ["null", kind], "default": None}
@@ -153,18 +160,18 @@ def _named(name: str) -> dict[str, Any]:
     return {"type": "string", "connect.version": 1, "connect.name": name}
 
 
-def _told(column: TableColumn) -> dict[str, str]:
+def _source_type(column: TableColumn) -> dict[str, str]:
     name, length, scale, rest = _parts(column.type)
-    told = {SOURCE_TYPE: name + ("[]" if rest.endswith("[]") else "")}
+    found = {SOURCE_TYPE: name + ("[]" if rest.endswith("[]") else "")}
     if length is not None and name in _SIZED:
-        told[SOURCE_LENGTH] = length
+        found[SOURCE_LENGTH] = length
         if name == "numeric":
-            told[SOURCE_SCALE] = scale or "0"
-    return told
+            found[SOURCE_SCALE] = scale or "0"
+    return found
 
 
 def _parts(text: str) -> tuple[str, str | None, str | None, str]:
-    """``timestamp(3) without time zone`` -> name without the number, the number, the rest."""
+    """Split ``timestamp(3) without time zone`` into name, length, scale and the rest."""
     found = _SHAPE.fullmatch(text)
     assert found is not None
     rest = found["rest"]
