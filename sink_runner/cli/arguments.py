@@ -73,6 +73,7 @@ def moment(text: str) -> datetime:
 
 
 flag = partial(click.option, is_flag=True)
+wide_option = flag("--wide", help="Print all columns of the table.")
 json_option = flag("--json", "as_json", help="Print JSON.")
 database_option = click.option("--database", metavar="NAME", help="Only this database.")
 

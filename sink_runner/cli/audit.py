@@ -13,19 +13,23 @@ from rich.text import Text
 
 from ..postgres.migrations import has_tables
 from ..writer.audit import Entry, read_audit
-from .arguments import day, json_option, most_option
+from .arguments import day, json_option, most_option, wide_option
 from .command import OK, Command
 from .configuration import read_config
 from .database import database_session
 from .tables import print_table
+
+EXTRA = ("target", "masked", "policies")
+"""Columns that --wide adds."""
 
 
 @click.command(cls=Command)
 @click.option("--mapping", metavar="NAME", help="Only this mapping.")
 @click.option("--since", type=day, metavar="DATE", help="On this day, UTC, or later.")
 @most_option(50)
+@wide_option
 @json_option
-def audit(*, mapping: str | None, since: date | None, most: int, as_json: bool) -> int:
+def audit(*, mapping: str | None, since: date | None, most: int, wide: bool, as_json: bool) -> int:
     """Show what was written, and which policies masked it.
 
     An entry describes one batch: its offsets, how many rows, which columns were masked, by which
@@ -54,7 +58,7 @@ def audit(*, mapping: str | None, since: date | None, most: int, as_json: bool) 
     if as_json:
         print(json.dumps([asdict(one) | {"at": one.at.isoformat()} for one in entries], indent=2))
     else:
-        print_table(_table(entries))
+        print_table(_table(entries), extra=EXTRA, wide=wide)
     return OK
 
 

@@ -25,12 +25,15 @@ from .arguments import (
     most_option,
     number,
     user_option,
+    wide_option,
 )
 from .command import FAILURE, OK, Group
 from .configuration import chosen_databases, read_config
 from .database import database_session
 from .tables import print_table
 
+EXTRA = ("table", "record", "by")
+"""Columns that --wide adds."""
 T = TypeVar("T")
 
 
@@ -66,6 +69,7 @@ def conflicts() -> None:
 @click.option("--since", type=day, metavar="DATE", help="Found on this day, UTC, or later.")
 @most_option(100)
 @database_option
+@wide_option
 @json_option
 def list_(
     *,
@@ -75,6 +79,7 @@ def list_(
     since: date | None,
     most: int,
     database: str | None,
+    wide: bool,
     as_json: bool,
 ) -> int:
     """List the open conflicts, newest first."""
@@ -88,7 +93,7 @@ def list_(
     if as_json:
         print(json.dumps([_record(*one) for one in found], indent=2))
     elif found:
-        print_table(_table(found))
+        print_table(_table(found), extra=EXTRA, wide=wide)
     else:
         print("no conflicts" if resolved else "no open conflicts")
     return OK

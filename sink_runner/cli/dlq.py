@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ..dlq.stored_dead_letters import STATUSES
 from ..inspection import tables
 from ..inspection.explain import explain as explain_dead_letter
 from ..inspection.export import export as export_dead_letters
-from .arguments import flag, json_option, most_option, user_option
+from .arguments import flag, json_option, most_option, user_option, wide_option
 from .command import FAILURE, OK, Group
 from .dlq_decide import discard, rekey, replay
 from .dlq_options import (
@@ -23,6 +24,11 @@ from .dlq_options import (
     selection_options,
     warn_unaudited,
 )
+from .tables import print_table
+
+EXTRA_OF_LIST = ["failed", "tries", "why", "from"]
+EXTRA_OF_SUMMARY = ["first", "last"]
+"""Columns that --wide adds."""
 
 reader_option = user_option("The user that the masking policies know you as.")
 clear_option = flag("--clear", help="Unmasked, where a policy allows it; audited.")
@@ -54,8 +60,9 @@ def dlq() -> None:
 @selection_options(*STATUSES, ALL, with_ids=False)
 @flag("--summary", help="Count them by mapping, error and status.")
 @most_option(100)
+@wide_option
 @json_option
-def list_(*, selection: Selection, summary: bool, most: int, as_json: bool) -> int:
+def list_(*, selection: Selection, summary: bool, most: int, wide: bool, as_json: bool) -> int:
     """List dead letters, the oldest first.
 
     examples:
@@ -69,11 +76,15 @@ def list_(*, selection: Selection, summary: bool, most: int, as_json: bool) -> i
         if summary:
             counts = service.summary(wanted, selection.key)
             records = [{"database": name, **count.told()} for name, count in counts]
-            print_result(records, lambda: tables.summary_table(counts), as_json=as_json)
+            table, extra = tables.summary_table(counts), EXTRA_OF_SUMMARY
         else:
             found = service.find(wanted, most=most, key=selection.key)
             records = [dead_letter.told(name) for name, dead_letter in found]
-            print_result(records, lambda: tables.dead_letters_table(found), as_json=as_json)
+            table, extra = tables.dead_letters_table(found), EXTRA_OF_LIST
+    if as_json:
+        print(json.dumps(records, indent=2, ensure_ascii=False, default=str))
+    else:
+        print_table(table, extra=extra, wide=wide)
     return OK
 
 

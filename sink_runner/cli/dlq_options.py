@@ -20,7 +20,6 @@ from ..inspection.service import DlqService
 from ..postgres.error_classes import classify_error
 from .arguments import moment, user_name
 from .configuration import read_config, read_plugins
-from .tables import print_table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -116,16 +115,10 @@ def dlq_service(user: str | None = None) -> Iterator[DlqService]:
         raise classify_error(fault) from fault
 
 
-def print_result(record: Any, render: Callable[[], Any], *, as_json: bool) -> None:
-    """Print the record as JSON, or what `render` makes for people: text or a table."""
-    if as_json:
-        print(json.dumps(record, indent=2, ensure_ascii=False, default=str))
-        return
-    made = render()
-    if isinstance(made, str):
-        print(made)  # not by rich: a value may look like markup
-    else:
-        print_table(made)
+def print_result(record: Any, render: Callable[[], str], *, as_json: bool) -> None:
+    """Print the record as JSON, or the text that `render` makes for people."""
+    # Not by rich: a value may look like markup.
+    print(json.dumps(record, indent=2, ensure_ascii=False, default=str) if as_json else render())
 
 
 def record_reading(service: DlqService, database: str, dead_letter: StoredDeadLetter) -> None:

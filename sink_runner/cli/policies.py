@@ -16,7 +16,7 @@ from ..masking.lineage import Line, lines, undecided
 from ..masking.policy import Policies, load_policies
 from ..masking.principals import Reader
 from ..masking.round_trip_check import faults
-from .arguments import flag, json_option, plugin_options
+from .arguments import flag, json_option, plugin_options, wide_option
 from .command import FAILURE, OK, Command, Group
 from .configuration import loaded_plugins, mappings_of, read_config, read_plugins
 from .policies_admin import known_origins, pull, push
@@ -92,6 +92,7 @@ def check(*, as_json: bool, strict: bool) -> int:
 @click.option("--group", help="As this group sees it.")
 @click.option("--user", help="As this person sees it.")
 @click.option("--column", metavar="TEXT", help="Only columns whose name contains TEXT; * matches.")
+@wide_option
 @flag("--all", "with_public", help="Columns that are not personal, too.")
 def show(
     *,
@@ -100,6 +101,7 @@ def show(
     group: str | None,
     user: str | None,
     column: str | None,
+    wide: bool,
     with_public: bool,
 ) -> int:
     """Show who sees what.
@@ -132,7 +134,7 @@ def show(
     if as_json:
         print(json.dumps([_record(line) for line in found], indent=2))
     else:
-        print_table(_table(found, loaded))
+        print_table(_table(found, loaded), extra=("source column", "reader", "policy"), wide=wide)
     return OK
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
@@ -13,10 +13,13 @@ from ..config import Config
 from ..config.database import find_database
 from ..plugin import TableMapping
 from ..quality.report import Report, read_report
-from .arguments import flag, json_option, plugin_options
+from .arguments import flag, json_option, plugin_options, wide_option
 from .command import FAILURE, OK, Command
 from .configuration import check_installed, chosen_mappings, read_config, read_plugins
 from .tables import print_table
+
+EXTRA = ("defaults", "waiting")
+"""Columns that --wide adds."""
 
 
 @click.command(cls=Command)
@@ -26,8 +29,9 @@ from .tables import print_table
 )
 @flag("--strict", help="Exit with 1 if a rule was broken.")
 @plugin_options
+@wide_option
 @json_option
-def quality(*, names: tuple[str, ...], days: int, strict: bool, as_json: bool) -> int:
+def quality(*, names: tuple[str, ...], days: int, strict: bool, wide: bool, as_json: bool) -> int:
     """Report rows that broke a rule, defaults used, stale rows.
 
     NAME is a mapping; without one all are reported. A mapping declares rules on its columns
@@ -59,8 +63,9 @@ def quality(*, names: tuple[str, ...], days: int, strict: bool, as_json: bool) -
     if as_json:
         print(json.dumps([_record(report) for report in reports], indent=2))
     else:
-        for table in _tables(reports, days):
-            print_table(table)
+        print_table(_totals(reports, days), extra=EXTRA, wide=wide)
+        if any(report.counts for report in reports):
+            print_table(_rules(reports))
     return FAILURE if strict and any(report.broken for report in reports) else OK
 
 
@@ -81,16 +86,17 @@ def _record(report: Report) -> dict[str, object]:
     return asdict(report) | {"counts": counts} | sums
 
 
-def _tables(reports: Sequence[Report], days: int) -> Iterator[Table]:
+def _totals(reports: Sequence[Report], days: int) -> Table:
     whole = Table(title=f"quality, last {days} days", title_justify="left")
     for head in ("mapping", "broke a rule", "defaults", "open dead letters", "waiting", "stale"):
         whole.add_column(head, justify="left" if head == "mapping" else "right", overflow="fold")
     for report in reports:
         numbers = (report.broken, report.defaults, report.open_dead_letters, report.waiting)
         whole.add_row(report.mapping, *map(str, numbers), _stale(report))
-    yield whole
-    if not any(report.counts for report in reports):
-        return
+    return whole
+
+
+def _rules(reports: Sequence[Report]) -> Table:
     rules = Table(title="by rule", title_justify="left")
     for head in ("mapping", "rule", "column", "rows", "last"):
         rules.add_column(head, justify="right" if head == "rows" else "left", overflow="fold")
@@ -99,7 +105,7 @@ def _tables(reports: Sequence[Report], days: int) -> Iterator[Table]:
             rules.add_row(
                 report.mapping, count.rule, count.column, str(count.rows), str(count.last)
             )
-    yield rules
+    return rules
 
 
 def _stale(report: Report) -> str:

@@ -20,7 +20,7 @@ from ..schedule import loop
 from ..schedule.as_json import describe
 from ..schedule.plans import Known, Plan, next_start, plans_of
 from ..schedule.run_history import look_up
-from .arguments import flag, json_option
+from .arguments import flag, json_option, wide_option
 from .command import EX_CONFIG, OK, Command
 from .configuration import mappings_of, read_config, read_plugins
 
@@ -30,8 +30,9 @@ HEADS = ("NAME", "CRON", "MODE", "LAST RUN", "OUTCOME", "NEXT RUN")
 @click.command(cls=Command, exclusive=("--once", "--list"))
 @flag("--once", help="Run what is due now, then exit.")
 @flag("--list", "as_list", help="Print each schedule with its last and next run.")
+@wide_option
 @json_option
-def schedule(*, once: bool, as_list: bool, as_json: bool) -> int:
+def schedule(*, once: bool, as_list: bool, wide: bool, as_json: bool) -> int:
     """Run each mapping's batch when it is due.
 
     Runs `sink-runner batch` for every schedule of the mappings that are on, until SIGTERM or
@@ -59,7 +60,7 @@ def schedule(*, once: bool, as_list: bool, as_json: bool) -> int:
     config = file.config()
     dsns = {name: database.dsn for name, database in config.databases.items()}
     if as_list:
-        _print(plans, look_up(plans, dsns), config, as_json=as_json)
+        _print(plans, look_up(plans, dsns), config, wide=wide, as_json=as_json)
         return OK
     log.configure(config.log)
     selection = select_usable(plugins.values())
@@ -80,22 +81,24 @@ def _plans(
 
 
 def _print(
-    plans: Sequence[Plan], known: Mapping[Plan, Known], config: Config, *, as_json: bool
+    plans: Sequence[Plan], known: Mapping[Plan, Known], config: Config, *, wide: bool, as_json: bool
 ) -> None:
     now = datetime.now(UTC)
     rows = [_row(plan, known.get(plan), config.schedule, now) for plan in plans]
     if as_json:
         print(json.dumps([_record(row) for row in rows], indent=2))
     else:
-        print("\n".join(_lines(rows)))
+        print("\n".join(_lines(rows, wide=wide)))
 
 
-def _lines(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Yield a head and a line for each schedule; times are UTC."""
+def _lines(rows: Sequence[tuple[str, ...]], *, wide: bool) -> Iterator[str]:
+    """Yield a head and a line for each schedule, with its times in UTC; its cron text if `wide`."""
     if not rows:
         yield "no mapping that is on has a schedule"
         return
     rows = [HEADS, *rows]
+    if not wide:
+        rows = [(name, *rest) for name, _, *rest in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

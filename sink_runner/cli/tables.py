@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console, Group
@@ -13,9 +13,18 @@ from rich.text import Text
 _ANY_WIDTH = 10_000
 
 
-def print_table(table: Table, console: Console | None = None) -> None:
-    """Print the table; where it would have to cut words, a paragraph for each row."""
+def print_table(
+    table: Table, console: Console | None = None, *, extra: Sequence[str] = (), wide: bool = False
+) -> None:
+    """Print the table; where it would have to cut words, a paragraph for each row.
+
+    The columns that `extra` names are printed if `wide`.
+    """
     console = console or Console()
+    if extra and not wide:
+        table.columns = [column for column in table.columns if column.header not in extra]
+        table.caption = Text(f"--wide adds {', '.join(extra)}", "table.caption")
+        table.caption_justify = "left"
     _wrap_widest(table)
     options = console.options.update(width=_ANY_WIDTH, max_width=_ANY_WIDTH)
     narrowest = Measurement.get(console, options, table).minimum

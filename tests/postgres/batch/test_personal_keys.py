@@ -209,11 +209,11 @@ def test_personal_key_is_stored_and_shown_nowhere(
     for kind in kinds:
         shell("dlq", "explain", next(one["id"] for one in found if one["error_class"] == kind))
     for argv in (
-        ("dlq", "list", "--status", "ALL"),
+        ("dlq", "list", "--status", "ALL", "--wide"),
         ("dlq", "list", "--summary"),
         ("dlq", "export", "--status", "ALL"),
         ("dlq", "export", "--status", "ALL", "--format", "csv"),
-        ("conflicts", "list", "--all"),
+        ("conflicts", "list", "--all", "--wide"),
         ("conflicts", "list", "--all", "--json"),
         ("audit", "--json"),
         ("quality",),

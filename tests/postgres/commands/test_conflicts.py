@@ -163,7 +163,7 @@ def test_what_is_wrong_is_told(office: Office, argv: tuple[str, ...], said: str)
 
 def test_the_log_is_told_in_a_table(office: Office) -> None:
     office.resolve(office.deletion, "merged")
-    assert "golden_records" in office.call("audit")[1]
+    assert "golden_records" in office.call("audit", "--wide")[1]
 
 
 def test_help_says_what_resolving_does_to_rows(call: Callable) -> None:
@@ -189,9 +189,9 @@ def test_what_was_written_is_shown_as_it_is(office: Office, text: str) -> None:
     )
     code, out, err = office.call("conflicts", "show", str(office.deletion))
     assert (code, err, out.count(text)) == (0, "", 6)
-    code, out, err = office.call("conflicts", "list", "--all")
+    code, out, err = office.call("conflicts", "list", "--all", "--wide")
     assert (code, err, out.count(text)) == (0, "", 5)
-    code, out, err = office.call("audit")
+    code, out, err = office.call("audit", "--wide")
     assert (code, err, text in out) == (0, "", True)
 
 

@@ -89,7 +89,7 @@ class TestList:
         office.admin.execute(
             "UPDATE sink.dead_letter SET flow = %s, error_class = %s", (text, text)
         )
-        code, out, err = office.dlq("list", *options)
+        code, out, err = office.dlq("list", "--wide", *options)
         assert (code, err, out.count(text)) == (0, "", 4 if options else 6)
 
     def test_a_mapping_that_nothing_is_of_is_told_with_the_nearest(self, office: Any) -> None:

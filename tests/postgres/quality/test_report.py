@@ -187,7 +187,7 @@ class TestTheCommand:
         place = make()
         place.sink.send(create(**ROW | {"score": 10}))
         place.aged(91)
-        code, out, _ = place.call("quality", place.name)
+        code, out, _ = place.call("quality", "--wide", place.name)
         lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()]
         assert code == 0
         assert [place.name, "1", "0", "1", "0", "1 of 1 (90 d)"] in lines
