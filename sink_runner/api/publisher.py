@@ -14,8 +14,7 @@ from kafka.errors import KafkaConnectionError, KafkaError
 
 from ..error_text import text_of
 from ..errors import SinkError
-from ..kafka.access import failure
-from ..kafka.broker_check import answers
+from ..kafka.access import client_error, is_reachable
 from ..kafka.connection import KafkaConnection, open_client
 
 _CONNECT_SECONDS = 2.0
@@ -66,7 +65,7 @@ class Publisher:
 
     def answers(self) -> bool:
         """Whether a broker answers now; the producer notices an outage only by a failed send."""
-        return answers(self._connection, _CONNECT_SECONDS)
+        return is_reachable(self._connection, _CONNECT_SECONDS)
 
     def close(self) -> None:
         """Wait for records in flight, then close the producer."""
@@ -94,7 +93,7 @@ class Publisher:
 
     def _log_failure(self, fault: KafkaError | SinkError) -> None:
         """Log each new reason once; a caller only gets a 503."""
-        found = failure(self._connection, fault) if isinstance(fault, KafkaError) else fault
+        found = client_error(self._connection, fault) if isinstance(fault, KafkaError) else fault
         if (reason := text_of(found)) != self._reason:
             structlog.get_logger().error("kafka_connection_failed", reason=reason)
         self._reason = reason

@@ -47,7 +47,7 @@ class Wanted:
 
 
 def is_envelope(kind: Type) -> bool:
-    """Tell a change event from Debezium's other records by its schema."""
+    """Whether the schema is of a change event and not of Debezium's other records."""
     if not isinstance(kind, Record):
         return False
     source = kind.field("source")
@@ -62,7 +62,7 @@ def is_envelope(kind: Type) -> bool:
 
 
 def row_of(envelope: Record, side: str) -> Record | None:
-    """Give the row's record type of `before` or `after`."""
+    """Return the row's record type of `before` or `after`."""
     field = envelope.field(side)
     if field is None or not isinstance(field.type, Union):
         return None

@@ -56,7 +56,7 @@ Convert = Callable[[Any], Any]
 
 
 def effective_kind(kind: Kind, pg: PgType) -> Kind:
-    """Tell a numeric or a bytea from a text: the writer's schema calls all of them strings."""
+    """Return the kind by PostgreSQL's type: a writer's schema calls numeric and bytea strings."""
     if kind is Kind.STRING and pg.schema == "pg_catalog":
         return _BY_TYPE.get(pg.name, kind)
     return kind

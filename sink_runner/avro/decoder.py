@@ -24,7 +24,7 @@ class Registry(Protocol):
     """Where schemas come from."""
 
     def schema(self, schema_id: int) -> Any:
-        """Give a writer's schema as parsed JSON, references inlined."""
+        """Return a writer's schema as parsed JSON, references inlined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Plan:
     missing: tuple[str, ...] = ()
     """Wanted columns that the writer does not have; they are ABSENT in every row."""
     extra: tuple[str, ...] = ()
-    """The writer's columns that nobody wants."""
+    """The writer's columns that the mapping does not read."""
     source: str = ""
     """Source of the compiled decoder."""
 
@@ -86,7 +86,7 @@ class EnvelopeDecoder:
         return plan
 
     def decode(self, value: bytes | None) -> Decoded | None:
-        """Decode one record's value; DecodeError is its own fault, RetriableError is not.
+        """Decode one record's value.  Raises DecodeError for the record, else RetriableError.
 
         A tombstone, which has no value and only lets Kafka forget the key, is None.
         """
@@ -114,11 +114,11 @@ class EnvelopeDecoder:
                     continue
                 except FAULTS:
                     pass
-            batch.append(self._carefully(value, unknown))
+            batch.append(self._decode_by_fastavro(value, unknown))
         return batch
 
-    def _carefully(self, value: bytes, unknown: dict[int, str]) -> Decoded | DecodeError:
-        """Decode with fastavro.  `unknown` saves asking again for what the batch did not find."""
+    def _decode_by_fastavro(self, value: bytes, unknown: dict[int, str]) -> Decoded | DecodeError:
+        """Decode with fastavro.  `unknown` has the schemas that the batch did not find."""
         try:
             plan = self._plan_of(value, unknown)
             return reference.decode_envelope(value, plan.parsed, self._wanted, plan.placeholder)
@@ -141,7 +141,7 @@ class EnvelopeDecoder:
         parsed, kind = parse(raw)
         if not is_envelope(kind):
             # Heartbeats and their like have topics of their own: here, an id was corrupted.
-            raise DecodeError(f"schema {schema_id} is no change event's")
+            raise DecodeError(f"schema {schema_id} is not a Debezium envelope")
         assert isinstance(kind, Record)
         record = row_of(kind, "after")
         assert record is not None
@@ -156,7 +156,7 @@ class EnvelopeDecoder:
         return Plan(schema_id, row, quick, parsed, placeholder, *gaps, source)
 
     def _placeholder_of(self, raw: Any) -> Placeholder:
-        """What the schema says; the setting where it does not."""
+        """Return the placeholder that the schema states, otherwise that of the setting."""
         try:
             setting = raw["connect.parameters"][PLACEHOLDER]
         except (KeyError, TypeError):

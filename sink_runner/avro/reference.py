@@ -35,7 +35,7 @@ def read(message: bytes, parsed: Any) -> Any:
     except BAD_BYTES as exc:
         # Not chained: a UnicodeDecodeError carries the bytes.
         raise DecodeError(f"the bytes do not fit the schema: {type(exc).__name__}") from None
-    if body.tell() != len(message):
+    if body.read(1):
         raise DecodeError("bytes are left over after the value")
     return value
 
@@ -43,7 +43,7 @@ def read(message: bytes, parsed: Any) -> Any:
 def decode_envelope(
     message: bytes, parsed: Any, wanted: Wanted, placeholder: Placeholder
 ) -> Decoded:
-    """Do what the compiled decoder does."""
+    """Decode an event to the same value as the compiled decoder."""
     event = read(message, parsed)
     source = {name: event["source"].get(field) for field, name in SOURCE_FIELDS.items()}
     whole = project(event["after"], wanted.after)
@@ -65,5 +65,5 @@ def _order(event: dict[str, Any]) -> int:
 
 
 def project(row: dict[str, Any] | None, columns: tuple[str, ...]) -> tuple[Any, ...] | None:
-    """Give the wanted columns of a row."""
+    """Return the wanted columns of a row."""
     return None if row is None else tuple(row.get(name, ABSENT) for name in columns)

@@ -110,7 +110,7 @@ def _prepared(raw: Any) -> Any:
 
 
 def _fields(raw: Any) -> list[Any]:
-    """Return a record's fields; two that get the same name are told apart by nothing."""
+    """Return a record's fields; refuse two of one name."""
     fields = [_prepared(field) | {"name": restore_name(field["name"])} for field in raw]
     names = [field["name"] for field in fields]
     if len(set(names)) < len(names):

@@ -1,8 +1,8 @@
 """A writer of Python source that reads Avro: one method a type, once to read and once to skip.
 
 The code it writes has two variables: `buf`, the message, and `p`, the position in it.  It checks
-no bounds.  A position only ever grows, so whoever ran past the end either finds no byte to
-index or ends at a position that is not the end; the caller compares the two once a message.
+no bounds.  A position only ever grows, so a read past the end either finds no byte to index
+or ends at a position that is not the end; the caller compares the two once a message.
 What the quick code does not know (a length of many bytes, a number of ten) it hands to a slower
 helper, or fails on, and the message is then read by fastavro.
 """
@@ -57,7 +57,7 @@ def length(buf: bytes, p: int) -> tuple[int, int]:
 
 
 def pattern(kind: Type) -> bytes | None:
-    """Give a regular expression that matches any value of a type, if one can.
+    """Return a regular expression that matches any value of a type, if one can.
 
     The regex engine steps over a run of numbers three times as fast as Python does.  A string
     has no such expression, as its length is in its bytes.

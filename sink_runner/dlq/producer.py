@@ -14,8 +14,7 @@ from kafka.errors import (
     RecordListTooLargeError,
 )
 
-from ..kafka.access import failure
-from ..kafka.broker_check import answers
+from ..kafka.access import client_error, is_reachable
 from ..kafka.connection import KafkaConnection, open_client
 from ..kafka.limits import PRODUCED_BYTES
 from .record import Record
@@ -45,7 +44,7 @@ class Producer:
         except KafkaError as fault:
             # What is still on its way would come after what is sent next.
             self.close()
-            raise failure(self._connection, fault) from fault
+            raise client_error(self._connection, fault) from fault
 
     def close(self) -> None:
         producer, self._producer = self._producer, None
@@ -55,7 +54,7 @@ class Producer:
 
     def _connected(self) -> Any:
         if self._producer is None:
-            if not answers(self._connection, _SECONDS):
+            if not is_reachable(self._connection, _SECONDS):
                 raise KafkaConnectionError
             milliseconds = int(_SECONDS * 1000)
             settings = {

@@ -1,13 +1,14 @@
 """Why a client cannot use Kafka: credentials, certificates and ACLs, as opposed to an outage.
 
 The clients retry a refused login and an untrusted certificate for as long as a lost connection, and
-then tell of a timeout.  So after a failure each broker to ask first is asked once more, here.
+then report a timeout.  So after a failure this module connects to each bootstrap broker once more.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from kafka.errors import (
@@ -33,17 +34,17 @@ _ADVICE: Mapping[Refusal, str] = {
 }
 
 
-def failure(connection: KafkaConnection, fault: KafkaError) -> SinkError:
+def client_error(connection: KafkaConnection, fault: KafkaError) -> SinkError:
     """Return what to raise for an error of kafka-python: an AccessError or a RetriableError."""
     if isinstance(fault, SaslAuthenticationFailedError | UnsupportedSaslMechanismError):
-        return login_refused(connection)
+        return login_error(connection)
     if isinstance(fault, AuthorizationError):
-        return access_denied(connection, type(fault).__name__)
-    return unanswered(connection, type(fault).__name__)
+        return acl_error(connection, type(fault).__name__)
+    return outage_error(connection, type(fault).__name__)
 
 
-def unanswered(connection: KafkaConnection, name: str) -> SinkError:
-    """Return what to raise where Kafka does not answer: the reason, if it can be found."""
+def outage_error(connection: KafkaConnection, name: str) -> SinkError:
+    """Return the error for a client that got no answer: the reason, if it can be found."""
     try:
         check_access(connection)
     except ConfigError as found:
@@ -53,8 +54,19 @@ def unanswered(connection: KafkaConnection, name: str) -> SinkError:
     return RetriableError(f"Kafka does not answer: {name}")
 
 
+def is_reachable(connection: KafkaConnection, seconds: float) -> bool:
+    """Whether a bootstrap broker accepts a connection within `seconds`.
+
+    A producer learns that only by failing, and leaves its sockets open.
+    """
+    for address in connection.brokers():
+        with suppress(OSError), socket.create_connection(address, seconds):
+            return True
+    return False
+
+
 def check_access(connection: KafkaConnection) -> None:
-    """Ask each broker that is there for a TLS connection and a login.
+    """Check TLS and login at each bootstrap broker that can be reached.
 
     Raises AccessError; RetriableError if no broker answers.
     """
@@ -64,7 +76,7 @@ def check_access(connection: KafkaConnection) -> None:
             with socket.create_connection((host, port), _SECONDS) as raw:
                 answered = True
                 _check_tls(connection, host, port, raw)
-        except OSError:  # it is not there, or ends connections: an outage
+        except OSError:  # not reachable, or it ends connections: an outage
             continue
     if not answered:
         raise RetriableError("Kafka does not answer")
@@ -72,8 +84,8 @@ def check_access(connection: KafkaConnection) -> None:
         _check_login(connection)
 
 
-def login_refused(connection: KafkaConnection) -> AccessError:
-    """Kafka does not accept the credentials, or not by this mechanism."""
+def login_error(connection: KafkaConnection) -> AccessError:
+    """Return the error for credentials, or a mechanism, that Kafka does not accept."""
     security = connection.security
     if security.oauth is not None:
         token_source(security.oauth).forget()
@@ -87,8 +99,8 @@ def login_refused(connection: KafkaConnection) -> AccessError:
     )
 
 
-def access_denied(connection: KafkaConnection, name: str) -> AccessError:
-    """An ACL is missing; `name` is the client's name of the error, which tells of what."""
+def acl_error(connection: KafkaConnection, name: str) -> AccessError:
+    """Return the error for a missing ACL; `name` is the client's name of it."""
     security = connection.security
     who = f"user {security.username!r}" if security.username else "the runner's principal"
     if not security.has_login and security.certificate_file:
@@ -147,7 +159,7 @@ def _check_login(connection: KafkaConnection) -> None:
             try:
                 net.run(connect, broker.node_id)
             except (SaslAuthenticationFailedError, UnsupportedSaslMechanismError):
-                raise login_refused(connection) from None
+                raise login_error(connection) from None
             except KafkaError:
                 continue
     finally:

@@ -1,4 +1,4 @@
-"""What Debezium is told to capture, read from its properties."""
+"""Read what Debezium captures from its properties."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SOURCE = "debezium.source."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureSettings:
-    """The settings of the connector of one database; None where no file tells one."""
+    """The settings of one database's connector; None where no file has the setting."""
 
     path: Path
     publication: str | None
@@ -32,7 +32,7 @@ class CaptureSettings:
     """What the schema of an event says of it."""
 
     def captures(self, table: Table) -> bool:
-        """Whether the lists of tables let the table pass."""
+        """Whether the connector captures the table."""
         name = f"{table.schema}.{table.name}"
         if self.included is not None and not _matches(self.included, name):
             return False
@@ -43,7 +43,7 @@ class CaptureSettings:
 
 
 def read_capture(directory: Path, database: str) -> CaptureSettings | None:
-    """The settings of the connector whose topics begin with the database's name; None: no file.
+    """Return the settings of the connector whose topic prefix is the database's name.
 
     A file without a topic prefix holds what all connectors share.
     """
@@ -66,7 +66,9 @@ def _capture(path: Path, found: Mapping[str, str]) -> CaptureSettings:
 
     def plain(name: str) -> str | None:
         value = found.get(_SOURCE + name)
-        return None if value is None or "${" in value else value  # the process's environment says
+        return (
+            None if value is None or "${" in value else value
+        )  # only the connector's environment has it
 
     placeholder, is_stated = _placeholder(found)
     return CaptureSettings(
@@ -82,15 +84,15 @@ def _capture(path: Path, found: Mapping[str, str]) -> CaptureSettings:
 
 
 def _placeholder(found: Mapping[str, str]) -> tuple[str, bool]:
-    """The setting, and whether the transform writes it into the schema of each event."""
+    """Return the setting, and whether the transform writes it into the schema of each event."""
     name = _SOURCE + PLACEHOLDER
     setting = found.get(name, DEFAULT_PLACEHOLDER)
-    told = [
+    stated = [
         value
         for key, value in found.items()
         if key.startswith("debezium.transforms.") and key.endswith(f".{PLACEHOLDER}")
     ]
-    return setting, told in ([setting], [f"${{{name}}}"])
+    return setting, stated in ([setting], [f"${{{name}}}"])
 
 
 def _properties(path: Path) -> Iterator[tuple[str, str]]:
@@ -106,4 +108,6 @@ def _matches(patterns: Sequence[str], name: str) -> bool:
     try:
         return any(re.fullmatch(one, name, re.IGNORECASE) for one in patterns)
     except re.error as fault:
-        raise ConfigError(f"a list of Debezium's properties holds no pattern: {fault}") from fault
+        raise ConfigError(
+            f"Debezium's properties have a list that is not of regular expressions: {fault}"
+        ) from fault

@@ -1,4 +1,4 @@
-"""How every client of the runner reaches Kafka: brokers, security and client options."""
+"""Connect clients to Kafka: brokers, security and client options."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Hidden(str):
 
 @dataclass(frozen=True, slots=True)
 class KafkaConnection:
-    """The value that is passed to whatever makes a client."""
+    """Brokers, security and client options: what every client is made from."""
 
     bootstrap: str
     security: Security = field(default_factory=Security)
@@ -46,7 +46,7 @@ class KafkaConnection:
         return cls(settings.bootstrap, settings.security, settings.options)
 
     def brokers(self) -> Iterator[tuple[str, int]]:
-        """Host and port of each broker to ask first."""
+        """Yield host and port of each bootstrap broker."""
         for broker in self.bootstrap.split(","):
             yield _host_and_port(broker.strip())
 
@@ -55,7 +55,7 @@ class KafkaConnection:
     ) -> dict[str, Any]:
         """Return the arguments of a client: `settings`, the user's options over them, security.
 
-        Secrets are read anew; ConfigError where one cannot be had.
+        Secrets are read again at each call; raises ConfigError where one cannot be read.
         """
         known = _CLIENTS[client].DEFAULT_CONFIG
         options = self.options.get("kafka-python", {})
@@ -96,8 +96,8 @@ class KafkaConnection:
     ) -> dict[str, Any]:
         """Return librdkafka's properties: `settings`, the user's options over them, security.
 
-        Secrets are read anew; ConfigError where one cannot be had.  `report` gets what later keeps
-        a token from being renewed, since an exception in a callback confuses the client.
+        Secrets are read again at each call; raises ConfigError where one cannot be read.  `report`
+        gets the later failures to renew a token, since librdkafka's callbacks must not raise.
         """
         return {
             "bootstrap.servers": self.bootstrap,
@@ -130,7 +130,7 @@ class KafkaConnection:
         return found
 
     def tls_context(self) -> ssl.SSLContext:
-        """Read certificates and keys anew.  Raises ConfigError."""
+        """Load certificates and keys.  Raises ConfigError."""
         try:
             return self.security.tls_context()
         except ValueError as fault:
@@ -177,7 +177,7 @@ def _callback(
             last = source.current()
         except Exception as fault:  # noqa: BLE001 - librdkafka's callbacks must not raise
             report(fault)
-            # The broker decides about the old one; librdkafka asks again before this time.
+            # The broker decides about the old token; librdkafka calls again before this time.
             return last.text, max(last.expires, time.time() + _RETRY_SECONDS)
         return last.text, last.expires
 

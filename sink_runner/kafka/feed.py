@@ -1,4 +1,4 @@
-"""What the worker needs of Kafka: one topic, read in a consumer group.
+"""The protocol of a consumer: one topic, read in a consumer group.
 
 Kafka's own offsets only mirror what the target database holds, for tools that watch lag:
 the worker seeks to what the database says and never trusts a position it did not set.
@@ -25,7 +25,7 @@ class Feed(Protocol):
     """The records of one topic's partitions that the group gave to this member."""
 
     def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
-        """Wait for records, at most so long; what is there comes at once."""
+        """Wait up to `seconds` for records; return at once what has arrived."""
 
     def keep_alive(self) -> None:
         """Stay a member of the group without taking records."""
@@ -36,12 +36,12 @@ class Feed(Protocol):
         """Go to `offset`, or to the partition's first record if None."""
 
     def bounds(self, partition: int) -> Bounds:
-        """From where to where Kafka holds the partition now."""
+        """Return the offsets that Kafka holds of the partition."""
 
     def ping(self) -> None:
-        """RetriableError unless a broker answers within seconds."""
+        """Raise RetriableError unless a broker answers within `PING_SECONDS`."""
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
-        """Tell Kafka how far the target is.  A failure is of no consequence."""
+        """Commit the target's offsets to Kafka, for tools that watch lag.  Errors are ignored."""
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Offsets without a record: passed over where Kafka gave them to none, a fault where it lost it."""
+"""Offsets without a record: skipped where they never had one, FatalError where Kafka lost it."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from .feed import Bounds
 
 
 class Gaps:
-    """What one worker knows of the gaps in its partitions."""
+    """The gaps in the offsets of one worker's partitions."""
 
     def __init__(self, mapping: str, bounds: Callable[[int], Bounds], log: Any) -> None:
-        """`bounds` asks Kafka, for as long as it takes."""
+        """`bounds` returns a partition's offsets in Kafka, and retries until Kafka answers."""
         self._mapping = mapping
         self._bounds = bounds
         self._log = log
-        self._met: dict[int, tuple[int, int]] = {}
+        self._seen: dict[int, tuple[int, int]] = {}
 
     def passes(self, partition: int, expected: int | None, offset: int) -> bool:
-        """May we go on with `offset`, which came after a seek to `expected`?
+        """Whether to go on with a record at `offset` that came after a seek to `expected`.
 
-        Once may be a rebalance between the seek and the poll; twice is a gap.  FatalError if the
-        records between the two were there and are no more.  `expected` is None for the first
-        record of the partition.
+        The first time it may be a rebalance between the seek and the poll; the second time it is a
+        gap.  Raises FatalError if Kafka no longer holds the records between the two.  `expected` is
+        None for the first record of the partition.
         """
         first, _ = self._bounds(partition)
         if expected is None:
             expected = first
             if offset <= first:
                 return True
-        if self._met.pop(partition, None) != (expected, offset):
-            self._met[partition] = (expected, offset)
+        if self._seen.pop(partition, None) != (expected, offset):
+            self._seen[partition] = (expected, offset)
             return False
         self._check_first(partition, first, expected)
         self._log.warning("offsets_skipped", partition=partition, count=offset - expected)
         return True
 
     def check_first(self, partition: int, expected: int | None) -> None:
-        """FatalError if Kafka no longer holds the partition from `expected`.
+        """Raise FatalError if Kafka no longer holds the partition from `expected`.
 
-        Where no record follows, no poll would tell.
+        Without this check, the loss is found only when a record follows.
         """
         if expected is not None:
             self._check_first(partition, self._bounds(partition).first, expected)
 
     def check_end(self, partition: int, applied: int | None) -> None:
-        """FatalError if Kafka lost the end of its log: what comes there now would be skipped."""
+        """Raise FatalError if Kafka lost the end of its log, since new records would be skipped."""
         if applied is None:
             return
         _, end = self._bounds(partition)

@@ -10,11 +10,13 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from ..errors import SinkError
+from ..errors import RetriableError, SinkError
 from ..model.message import Message
+from .access import check_access, is_reachable
 from .connection import KafkaConnection, open_client
+from .feed import PING_SECONDS, Bounds
 from .limits import FETCHED_BYTES, PARTITION_FETCH_BYTES
-from .offset_queries import Asking, asking
+from .offset_queries import kafka_errors, partition_bounds
 
 # kafka-python's numbers, where the default is not ours.
 _SETTINGS: Mapping[str, Any] = {
@@ -24,7 +26,7 @@ _SETTINGS: Mapping[str, Any] = {
     "allow_auto_create_topics": False,
     "isolation_level": "read_committed",  # what a transaction took back never happened
     "fetch_max_bytes": FETCHED_BYTES,
-    # A poll gives what one fetch brought of one partition: enough for a whole batch.
+    # A poll gives what one fetch brought of one partition: as much as a whole batch.
     "max_partition_fetch_bytes": PARTITION_FETCH_BYTES,
     "session_timeout_ms": 6_000,  # the least that brokers allow: takeover is this fast
     "heartbeat_interval_ms": 1_500,
@@ -32,8 +34,8 @@ _SETTINGS: Mapping[str, Any] = {
 }
 
 
-class KafkaPythonFeed(Asking):
-    """A feed that needs no more than what is always installed."""
+class KafkaPythonFeed:
+    """A feed by the client that needs no extra."""
 
     def __init__(
         self, connection: KafkaConnection, group: str, topic: str, *, max_records: int
@@ -41,12 +43,12 @@ class KafkaPythonFeed(Asking):
         self._connection, self._topic = connection, topic
         names = {"group_id": group, "client_id": group, "max_poll_records": max_records}
         settings = connection.for_kafka_python("consumer", {**names, **_SETTINGS})
-        with asking(connection):
+        with kafka_errors(connection):
             self._consumer = open_client(KafkaConsumer, settings)
         try:
             # A group's leader that joins before it knows the topic's partitions hands out none,
             # and looks again only when its metadata is minutes old.
-            with asking(connection):
+            with kafka_errors(connection):
                 self._consumer.partitions_for_topic(topic)
                 self._consumer.subscribe([topic])
         except SinkError:
@@ -54,7 +56,7 @@ class KafkaPythonFeed(Asking):
             raise
 
     def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
-        with asking(self._connection):
+        with kafka_errors(self._connection):
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
         # A ConsumerRecord has all that a Message has; copying each would cost as much as a mask.
         return {place.partition: records for place, records in polled.items()}
@@ -62,7 +64,7 @@ class KafkaPythonFeed(Asking):
     def keep_alive(self) -> None:
         self._consumer.pause(*self._consumer.assignment())
         try:
-            with asking(self._connection):
+            with kafka_errors(self._connection):
                 self._consumer.poll(timeout_ms=0)
         finally:
             self._consumer.resume(*self._consumer.paused())
@@ -76,6 +78,25 @@ class KafkaPythonFeed(Asking):
             self._consumer.seek_to_beginning(place)
         else:
             self._consumer.seek(place, offset)
+
+    def bounds(self, partition: int) -> Bounds:
+        with kafka_errors(self._connection):
+            place = TopicPartition(self._topic, partition)
+            return partition_bounds(self._consumer, [place])[partition]
+
+    def ping(self) -> None:
+        """Query the leader of an assigned partition, or connect to any broker."""
+        some = [*self._consumer.assignment()][:1]
+        if not some:
+            self._ping_any()
+        with kafka_errors(self._connection):
+            self._consumer.end_offsets(some, timeout_ms=int(PING_SECONDS * 1000))
+
+    def _ping_any(self) -> None:
+        if self._connection.security.protocol != "PLAINTEXT":
+            check_access(self._connection)
+        elif not is_reachable(self._connection, PING_SECONDS):
+            raise RetriableError("Kafka does not answer")
 
     def mirror(self, offsets: Mapping[int, int]) -> None:
         assigned = self.assignment()

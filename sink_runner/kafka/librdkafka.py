@@ -22,7 +22,7 @@ from confluent_kafka import (
 
 from ..errors import AccessError, ConfigError, SinkError
 from ..model.message import NO_LEADER_EPOCH, Message
-from .access import access_denied, login_refused, unanswered
+from .access import acl_error, login_error, outage_error
 from .connection import KafkaConnection
 from .feed import PING_SECONDS, Bounds
 from .limits import (
@@ -48,7 +48,7 @@ _SETTINGS: Mapping[str, Any] = {
     "receive.message.max.bytes": RECEIVED_BYTES,
     # When that much is ahead, the next fetch waits so long and not a second.
     "fetch.queue.backoff.ms": 5,
-    "log_level": 2,  # it writes to stderr by itself; what matters comes as an error
+    "log_level": 2,  # it would write to stderr; errors are raised here
 }
 _ASK_SECONDS = 10.0
 _SEEK_SECONDS = 10.0
@@ -58,8 +58,8 @@ _NOT_READ_YET = "_STATE"
 
 
 _LOGIN_REFUSED = "_AUTHENTICATION"
-_TOLD = frozenset({_LOGIN_REFUSED, "_SSL"})
-"""What librdkafka tells only its callback, and then tries again for ever."""
+_CALLBACK_ONLY = frozenset({_LOGIN_REFUSED, "_SSL"})
+"""Errors that librdkafka reports only to its callback, and then retries for ever."""
 _PROPERTY = re.compile(r'property: "([^"]+)"|property "([^"]+)"')
 
 
@@ -67,14 +67,14 @@ def _failure(connection: KafkaConnection, error: KafkaError) -> SinkError:
     """Return what to raise for an error: an AccessError or a RetriableError."""
     name = error.name()
     if name == _LOGIN_REFUSED:
-        return login_refused(connection)
+        return login_error(connection)
     if name.endswith("AUTHORIZATION_FAILED"):
-        return access_denied(connection, name)
-    return unanswered(connection, name)
+        return acl_error(connection, name)
+    return outage_error(connection, name)
 
 
 class LibrdkafkaFeed:
-    """A feed whose records are fetched and taken apart by threads outside of Python."""
+    """A feed whose records are fetched and parsed by threads outside of Python."""
 
     def __init__(
         self, connection: KafkaConnection, group: str, topic: str, *, max_records: int
@@ -82,19 +82,19 @@ class LibrdkafkaFeed:
         self._connection, self._topic = connection, topic
         self._most = max_records
         self._held: list[Any] = []
-        """Came while nobody asked for records."""
+        """Records that `keep_alive` received; the next poll returns them."""
         self._paused: set[int] = set()
         self._busy_since = 0.0
         """When `keep_alive` was first called after the last `poll`; 0 if it was not."""
-        self._told: KafkaError | None = None
+        self._reported: KafkaError | None = None
         self._token_fault: Exception | None = None
-        self._consumer = self._opened(group)
-        with self._asking():
+        self._consumer = self._open(group)
+        with self._raise_errors():
             self._consumer.subscribe([topic])
 
-    def _opened(self, group: str) -> Consumer:
-        names = {"group.id": group, "client.id": group, "error_cb": self._tell}
-        settings = self._connection.for_librdkafka({**names, **_SETTINGS}, self._tell_token_fault)
+    def _open(self, group: str) -> Consumer:
+        names = {"group.id": group, "client.id": group, "error_cb": self._keep_error}
+        settings = self._connection.for_librdkafka({**names, **_SETTINGS}, self._keep_token_fault)
         try:
             return Consumer(settings)
         except KafkaException as fault:
@@ -106,44 +106,44 @@ class LibrdkafkaFeed:
                 "compare it with CONFIGURATION.md of librdkafka"
             ) from fault
 
-    def _tell(self, error: KafkaError) -> None:
+    def _keep_error(self, error: KafkaError) -> None:
         """Keep an error of a connection until the next poll; librdkafka calls it from there."""
-        if error.name() in _TOLD:
-            self._told = error
+        if error.name() in _CALLBACK_ONLY:
+            self._reported = error
 
-    def _tell_token_fault(self, fault: Exception) -> None:
+    def _keep_token_fault(self, fault: Exception) -> None:
         self._token_fault = fault
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
+    def _raise_errors(self) -> Iterator[None]:
         """Raise AccessError where Kafka refuses the client, RetriableError for other errors."""
         try:
             yield
         except KafkaException as fault:
-            told, self._told = self._told, None
-            raise self._reason(told or fault.args[0]) from fault
+            reported, self._reported = self._reported, None
+            raise self._reason(reported or fault.args[0]) from fault
 
     def _reason(self, error: KafkaError) -> SinkError:
-        """Prefer why there is no new token to that the broker refuses the old one."""
+        """Return the error to raise: a token that was not renewed explains a refused login."""
         fault, self._token_fault = self._token_fault, None
         return fault if isinstance(fault, SinkError) else _failure(self._connection, error)
 
-    def _check_told(self) -> None:
-        """Raise AccessError if librdkafka told of a refusal that lasts."""
-        told, self._told = self._told, None
-        if told is not None and isinstance(reason := self._reason(told), AccessError):
+    def _check_reported(self) -> None:
+        """Raise AccessError if librdkafka reported a refusal that lasts."""
+        reported, self._reported = self._reported, None
+        if reported is not None and isinstance(reason := self._reason(reported), AccessError):
             raise reason
 
     def poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
-        with self._asking():
+        with self._raise_errors():
             self._resume()
-            # Asked for many, it would wait for as many until the time is up.
+            # For one record, since consume(n) waits until it has n or the time is up.
             came = self._held or self._consumer.consume(1, seconds)
             self._held = []
             if came and len(came[0].value() or b"") < PARTITION_FETCH_BYTES:
                 came += self._consumer.consume(max(self._most - len(came), 0), 0.0)
         if not came:
-            self._check_told()
+            self._check_reported()
         return self._by_partition(came)
 
     def _by_partition(self, came: Sequence[Any]) -> Mapping[int, Sequence[Message]]:
@@ -164,14 +164,13 @@ class LibrdkafkaFeed:
     def keep_alive(self) -> None:
         """Stay a member of the group without taking records.
 
-        While a writer retries, the partitions are paused: it would get all that came as one batch.
-
-        A pause drops what was fetched ahead, so a write of usual length must not cause one.
+        While a writer retries, the partitions are paused: what arrives would become one batch.  A
+        pause drops what was fetched ahead, so a write of usual length must not cause one.
         """
         self._busy_since = self._busy_since or time.monotonic()
         if time.monotonic() - self._busy_since < _PAUSE_AFTER:
             return  # the heartbeats come from a thread of librdkafka
-        with self._asking():
+        with self._raise_errors():
             self._pause()
             # Rebalances are served here; what a new partition brings before it is paused is held.
             self._held += self._consumer.consume(1, 0.0)
@@ -191,7 +190,7 @@ class LibrdkafkaFeed:
             self._consumer.resume(self._consumer.assignment())
 
     def assignment(self) -> set[int]:
-        with self._asking():
+        with self._raise_errors():
             return {place.partition for place in self._consumer.assignment()}
 
     def seek(self, partition: int, offset: int | None) -> None:
@@ -215,12 +214,12 @@ class LibrdkafkaFeed:
 
     def bounds(self, partition: int) -> Bounds:
         place = TopicPartition(self._topic, partition)
-        with self._asking():
+        with self._raise_errors():
             first, end = self._consumer.get_watermark_offsets(place, timeout=_ASK_SECONDS)
         return Bounds(first, end)
 
     def ping(self) -> None:
-        with self._asking():
+        with self._raise_errors():
             self._consumer.list_topics(self._topic, timeout=PING_SECONDS)
 
     def mirror(self, offsets: Mapping[int, int]) -> None:

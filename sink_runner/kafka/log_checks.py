@@ -11,13 +11,13 @@ from ..model.message import Message
 from ..model.partition import Claim
 from .feed import Bounds
 from .gaps import Gaps
-from .identify import TopicWatch
+from .topic_identity import TopicWatch
 
 T = TypeVar("T")
 
 
-class Patiently(Protocol):
-    """Calls until Kafka answers."""
+class Retry(Protocol):
+    """Calls `work` until Kafka answers."""
 
     def __call__(self, work: Callable[[], T]) -> T: ...
 
@@ -31,23 +31,23 @@ class LogChecks:
         *,
         topics: TopicWatch | None,
         bounds: Callable[[int], Bounds],
-        patiently: Patiently,
+        retry: Retry,
         log: Any,
     ) -> None:
-        """`topics` is None where nothing tells one topic from another of its name."""
+        """`topics` is None where topics of one name cannot be distinguished."""
         self.topics = topics
-        self._patiently = patiently
-        self._gaps = Gaps(mapping, lambda at: patiently(partial(bounds, at)), log)
+        self._retry = retry
+        self._gaps = Gaps(mapping, lambda at: retry(partial(bounds, at)), log)
 
     def check_when_due(self) -> None:
-        """Check now and then that the topic is the one that the offsets are of."""
+        """Check that the topic is the one of the offsets, if the last check was long enough ago."""
         if self.topics is not None:
-            self._patiently(self.topics.check_when_due)
+            self._retry(self.topics.check_when_due)
 
     def check_topic(self) -> None:
-        """Check it now."""
+        """Check that the topic is the one of the offsets."""
         if self.topics is not None:
-            self._patiently(self.topics.check)
+            self._retry(self.topics.check)
 
     def check_claim(self, partition: int, claim: Claim) -> None:
         """Check that Kafka holds all before the claimed offset, and the first record from there."""
@@ -57,7 +57,7 @@ class LogChecks:
     def check_log(self, partition: int, applied: int | None, leader_epoch: int) -> None:
         """Check that Kafka lost no record before offset `applied`, whatever replaced it."""
         if applied is not None and self.topics is not None:
-            self._patiently(partial(self.topics.check_log, partition, applied, leader_epoch))
+            self._retry(partial(self.topics.check_log, partition, applied, leader_epoch))
         self._gaps.check_end(partition, applied)
 
     def check_epochs(self, partition: int, claim: Claim, part: Sequence[Message]) -> None:
@@ -70,5 +70,5 @@ class LogChecks:
                 self.check_log(partition, first.offset, last.leader_epoch)
 
     def passes(self, partition: int, expected: int | None, offset: int) -> bool:
-        """As `Gaps.passes`."""
+        """See `Gaps.passes`."""
         return self._gaps.passes(partition, expected, offset)

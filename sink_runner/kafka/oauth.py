@@ -43,18 +43,18 @@ class TokenSource(AbstractTokenProvider):  # type: ignore[misc] # kafka-python s
         self._renew_at = 0.0
 
     def token(self) -> str:
-        """The text of a valid token, as kafka-python asks for it."""
+        """Return the text of a valid token, for kafka-python."""
         return self.current().text
 
     def current(self) -> Token:
-        """A valid token.
+        """Return a valid token.
 
-        Raises ConfigError where the setting, the client's secret or the token is of no use,
-        RetriableError where the token endpoint does not answer.
+        Raises ConfigError for an unusable setting, secret or token, RetriableError where the token
+        endpoint does not answer.
         """
         with self._lock:
             if self._token is None or self._clock() >= self._renew_at:
-                fetched = self._fetched()
+                fetched = self._fetch()
                 left = fetched.expires - self._clock()
                 if left <= 0:
                     raise AccessError(
@@ -64,15 +64,15 @@ class TokenSource(AbstractTokenProvider):  # type: ignore[misc] # kafka-python s
             return self._token
 
     def forget(self) -> None:
-        """Fetch another token next time: the broker does not accept this one."""
+        """Fetch another token next time, since the broker refuses this one."""
         with self._lock:
             self._token = None
 
-    def _fetched(self) -> Token:
+    def _fetch(self) -> Token:
         if self._oauth.token is not None:
             text = self._oauth.token.read()
             return Token(text, _expiry(text) or self._clock() + _UNKNOWN_LIFETIME)
-        answer = self._asked()
+        answer = self._request_token()
         try:
             text = str(answer["access_token"])
             lifetime = float(answer.get("expires_in", _UNKNOWN_LIFETIME))
@@ -84,7 +84,7 @@ class TokenSource(AbstractTokenProvider):  # type: ignore[misc] # kafka-python s
     def _endpoint(self) -> str:
         return f"kafka.security.oauth.token_endpoint {self._oauth.token_endpoint}"
 
-    def _asked(self) -> Any:
+    def _request_token(self) -> Any:
         oauth = self._oauth
         assert oauth.client_secret is not None
         fields = {"grant_type": "client_credentials"}
@@ -119,7 +119,7 @@ class TokenSource(AbstractTokenProvider):  # type: ignore[misc] # kafka-python s
 
 @cache
 def token_source(oauth: OAuth) -> TokenSource:
-    """The source that all clients of these settings share, so that each token is used by all."""
+    """Return the source that all clients of these settings share."""
     return TokenSource(oauth)
 
 

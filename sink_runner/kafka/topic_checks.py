@@ -1,4 +1,4 @@
-"""Checks of a mapping's topic: is it there, and does it keep every event?"""
+"""Check that a mapping's topic exists and keeps every event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 
 from ..model.findings import Fault
 from .connection import KafkaConnection
-from .offset_queries import administration, described
+from .offset_queries import admin_client, describe_topic
 
 _LEAST_RETENTION = timedelta(days=1)
 _LARGEST_ROW = 20 * 1024 * 1024  # bytes; the size that every other limit lets pass
@@ -21,7 +21,7 @@ _MILLISECONDS = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
-    """A topic; `settings` is empty where the client may not ask for them."""
+    """A topic; `settings` is empty where an ACL denies them."""
 
     name: str
     partitions: int
@@ -33,9 +33,9 @@ class TopicFacts:
 
 
 def read_topic(connection: KafkaConnection, topic: str) -> TopicFacts | None:
-    """Ask Kafka; None where there is no such topic.  Raises AccessError and RetriableError."""
-    with administration(connection) as admin:
-        found = described(admin, topic)
+    """Return the topic's facts, or None.  Raises AccessError and RetriableError."""
+    with admin_client(connection) as admin:
+        found = describe_topic(admin, topic)
         if found is None:
             return None
         return TopicFacts(topic, len(found["partitions"]), _settings(admin, topic))
@@ -53,7 +53,7 @@ def _settings(admin: KafkaAdminClient, topic: str) -> Mapping[str, str]:
 def topic_faults(
     connection: KafkaConnection, name: str, topic: TopicFacts | None
 ) -> Iterator[Fault]:
-    """What keeps the topic from bringing every event."""
+    """Yield what would make the topic lose or refuse events."""
     tool = f"--bootstrap-server {connection.bootstrap}"
     if connection.security.protocol != "PLAINTEXT":
         tool += " --command-config client.properties"

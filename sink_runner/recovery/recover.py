@@ -10,8 +10,8 @@ import psycopg
 from ..config import Config
 from ..config.database import find_database
 from ..kafka.connection import KafkaConnection
-from ..kafka.identify import identify
-from ..kafka.offset_queries import bounds
+from ..kafka.offset_queries import topic_bounds
+from ..kafka.topic_identity import identify
 from ..loading.discovery import Plugin
 from ..plugin import Ignore, TableMapping
 from ..postgres.error_classes import classify_error
@@ -86,7 +86,7 @@ def _follows(mapping: TableMapping) -> bool:
 
 def _records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int]:
     kafka, topic_name = KafkaConnection.of(config.kafka), mapping.source_table.topic
-    topic, held = identify(kafka, topic_name), bounds(kafka, topic_name)
+    topic, held = identify(kafka, topic_name), topic_bounds(kafka, topic_name)
     dsn = find_database(config.databases, mapping.target_table.database).dsn
     try:
         with connect(dsn, "sink-runner recover") as connection:

@@ -19,10 +19,10 @@ from ..dlq.key_rotation import check_fingerprints
 from ..errors import ConfigError
 from ..kafka.connection import KafkaConnection
 from ..kafka.feed import Feed
-from ..kafka.identify import TopicWatch, identify
 from ..kafka.kafka_python import KafkaPythonFeed
 from ..kafka.liveness import listening
 from ..kafka.offset_queries import epoch_end
+from ..kafka.topic_identity import TopicWatch, identify
 from ..loading import discovery
 from ..masking.policy import Policies
 from ..masking.policy_reload import after_polls

@@ -21,8 +21,8 @@ import structlog
 from ..error_text import noting, text_of
 from ..errors import AccessError, EventError, FencedError, RetriableError
 from ..kafka.feed import Bounds, Feed
-from ..kafka.identify import TopicWatch
 from ..kafka.log_checks import LogChecks
+from ..kafka.topic_identity import TopicWatch
 from ..model.batch import Batch
 from ..model.dead_letter import fails
 from ..model.message import Message
@@ -72,7 +72,7 @@ class Worker:
             pipeline.name,
             topics=topics,
             bounds=self._bounds,
-            patiently=self._patiently,
+            retry=self._patiently,
             log=self._log,
         )
         self._health = health

@@ -94,7 +94,7 @@ class RegistryClient:
                 try:
                     found = self._send(urls[at], path, seconds, method, body)
                 except AccessError:
-                    self.close()  # what is read anew may be accepted
+                    self.close()  # credentials that are read again may be accepted
                     found = self._send(urls[at], path, seconds, method, body)
             except (AccessError, RetriableError) as fault:
                 faults.append(fault)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import ConfigError, FatalError, RetriableError
-from sink_runner.kafka.identify import TopicWatch
 from sink_runner.kafka.offset_queries import EpochEnd
+from sink_runner.kafka.topic_identity import TopicWatch
 from sink_runner.model.message import Message
 from sink_runner.model.partition import Topic
 

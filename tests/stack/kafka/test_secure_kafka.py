@@ -20,10 +20,10 @@ from sink_runner.dlq.record import Record
 from sink_runner.errors import AccessError, RetriableError
 from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.kafka.feed import Feed
-from sink_runner.kafka.identify import identify
 from sink_runner.kafka.kafka_python import KafkaPythonFeed
-from sink_runner.kafka.offset_queries import bounds, epoch_end
+from sink_runner.kafka.offset_queries import epoch_end, topic_bounds
 from sink_runner.kafka.topic_checks import read_topic
+from sink_runner.kafka.topic_identity import identify
 
 from ...support.certificates import Authority
 from .broker import MARK, USER, Broker
@@ -162,7 +162,7 @@ def test_queries_and_producers_use_each_listener(connection: KafkaConnection) ->
     assert facts is not None
     assert facts.number("max.message.bytes")
     assert epoch_end(connection, TOPIC, 0, 0).offset == COUNT
-    assert bounds(connection, TOPIC)[0].end == COUNT
+    assert topic_bounds(connection, TOPIC)[0].end == COUNT
     producer = Producer(connection)
     producer.send([Record("secure.sent", b"k", b"encrypted", ())])
     producer.close()

@@ -10,9 +10,9 @@ from sink_stack.testing_stack import StackUnderTest
 
 from sink_runner.errors import FatalError, RetriableError
 from sink_runner.kafka.connection import KafkaConnection
-from sink_runner.kafka.identify import TopicWatch, identify
 from sink_runner.kafka.offset_queries import EpochEnd, epoch_end
 from sink_runner.kafka.topic_checks import read_topic, topic_faults
+from sink_runner.kafka.topic_identity import TopicWatch, identify
 from sink_runner.model.partition import Topic
 
 from ..running import eventually

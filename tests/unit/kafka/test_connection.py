@@ -13,8 +13,8 @@ from sink_runner.config.kafka import OAuth
 from sink_runner.config.reader import Reader, Secret
 from sink_runner.errors import AccessError, ConfigError
 from sink_runner.kafka.connection import KafkaConnection, open_client
-from sink_runner.kafka.identify import TopicWatch
 from sink_runner.kafka.oauth import TokenSource
+from sink_runner.kafka.topic_identity import TopicWatch
 from sink_runner.model.partition import Topic
 
 SECRET = "s3cret-value"

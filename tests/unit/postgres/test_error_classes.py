@@ -21,7 +21,7 @@ from sink_runner.errors import (
     WriteError,
 )
 from sink_runner.kafka.connection import KafkaConnection
-from sink_runner.kafka.offset_queries import asking
+from sink_runner.kafka.offset_queries import kafka_errors
 from sink_runner.model.time_limit import TimeLimit
 from sink_runner.postgres.error_classes import (
     FOREIGN_KEY,
@@ -171,7 +171,7 @@ def test_error_of_kafka_is_transient_or_denies_access(kind: type[Exception]) -> 
         expected = AccessError
     elif kind.__name__ in {"SaslAuthenticationFailedError", "UnsupportedSaslMechanismError"}:
         expected, names = AccessError, "refuses the login"
-    with pytest.raises(expected, match=names), asking(connection):
+    with pytest.raises(expected, match=names), kafka_errors(connection):
         raise kind.__new__(kind)
 
 

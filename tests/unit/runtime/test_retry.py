@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from sink_runner.errors import FencedError, RetriableError
 from sink_runner.kafka.connection import KafkaConnection
-from sink_runner.kafka.offset_queries import asking
+from sink_runner.kafka.offset_queries import kafka_errors
 from sink_runner.model.status import Health, State
 from sink_runner.runtime.retry import Retrier, RetryPolicy, jittered
 
@@ -94,7 +94,7 @@ def test_each_fault_begins_with_the_first_step() -> None:
 def test_our_own_reason_is_told() -> None:
     def work(_again: object) -> None:
         if len(runner.stop.waited) < 5:
-            with asking(KafkaConnection("127.0.0.1:1")):
+            with kafka_errors(KafkaConnection("127.0.0.1:1")):
                 raise KafkaTimeoutError
 
     runner = Runner()

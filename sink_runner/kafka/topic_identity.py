@@ -1,7 +1,7 @@
-"""Is it the topic whose records were applied?
+"""Check that a topic is the one whose records were applied.
 
-A name alone does not tell: a topic may be deleted and created again, and a partition's log may lose
-its end and grow past it with other records.
+The name is not enough: a topic may be deleted and created again, and a partition's log may lose its
+end and grow past it with other records.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from ..errors import AccessError, ConfigError, FatalError
 from ..model.message import NO_LEADER_EPOCH
 from ..model.partition import Topic
 from .connection import KafkaConnection
-from .offset_queries import EpochEnd, administration, described
+from .offset_queries import EpochEnd, admin_client, describe_topic
 
 WATCH_SECONDS = 15.0
-"""How often a running mapping makes sure that its topic is the one that it started with."""
+"""How often a running mapping checks that its topic is the one that it started with."""
 
 
 def identify(connection: KafkaConnection, topic: str) -> Topic:
@@ -25,16 +25,16 @@ def identify(connection: KafkaConnection, topic: str) -> Topic:
     Raises ConfigError where there is no such topic, AccessError where Kafka refuses the client,
     RetriableError where it does not answer.
     """
-    with administration(connection) as admin:
+    with admin_client(connection) as admin:
         cluster = admin.describe_cluster()["cluster_id"]
-        found = described(admin, topic)
+        found = describe_topic(admin, topic)
     if found is None:
         raise ConfigError(f"topic {topic!r} does not exist: create it with its partitions first")
     return Topic(cluster_id=cluster, name=topic, topic_id=str(found["topic_id"]))
 
 
 class TopicWatch:
-    """Notices under a running mapping that its topic is another one of the same name.
+    """Detects that the topic of a running mapping was replaced by another of its name.
 
     The new topic's offsets begin at 0 again.  Once it holds as many records as were applied of the
     old one, the consumer would go on there, and all records before that would be skipped.
@@ -50,8 +50,8 @@ class TopicWatch:
         seconds: float = WATCH_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`topic` is the one that the offsets are of, `ask` identifies it anew, `epoch_end` says
-        where a leader epoch of a partition ends."""
+        """`topic` is the one that the offsets are of, `ask` identifies the current one,
+        `epoch_end` returns where a leader epoch of a partition ends."""
         self._mapping = mapping
         self._topic = topic
         self._ask = ask
@@ -68,7 +68,7 @@ class TopicWatch:
     def check(self) -> None:
         """Raise FatalError if the topic is not the one that the offsets are of any more.
 
-        Raises AccessError and RetriableError where Kafka cannot be asked.
+        Raises AccessError and RetriableError where Kafka does not answer.
         """
         try:
             now = self._ask()
@@ -91,9 +91,9 @@ class TopicWatch:
     def check_log(self, partition: int, applied: int, leader_epoch: int) -> None:
         """As `check`, and FatalError if the partition no longer holds what was applied of it.
 
-        After an unclean leader election, or with a disk of before, its log is shorter.  Once it has
-        grown past `applied`, only the leader epoch of the last record that was applied tells.
-        Nothing is checked where that is unknown.
+        After an unclean leader election, or with a restored disk, its log is shorter.  Once it has
+        grown past `applied`, only the leader epoch of the last applied record shows the loss.
+        Nothing is checked where that epoch is unknown.
         """
         self.check()
         if leader_epoch == NO_LEADER_EPOCH:
