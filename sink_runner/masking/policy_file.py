@@ -1,7 +1,7 @@
-"""Read the masking policies of a directory: Ranger's JSON in, policies or a PolicyError out.
+"""Read the masking policies of a directory, in Ranger's JSON.
 
-Ranger ignores what it does not know; here an unknown field stops the load, since a misspelt one
-might be what keeps a column hidden.
+Ranger ignores an unknown field. Here it is a PolicyError: a misspelt field might be the one that
+masks a column.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .policy_json import (
 )
 from .policy_order import breadth
 from .policy_resource import LEVELS, Pattern, Resource
-from .principals import EVERYBODY, Reader, read_people, read_users_file
+from .principals import PUBLIC_GROUP, Reader, read_people, read_users_file
 
 SERVICE_DEFINITION = "servicedef-sink.json"
 POLICIES = "policies.json"
@@ -36,13 +36,13 @@ _OPTIONS = {"wildCard": "true", "ignoreCase": "true"}
 _MATCHER = "org.apache.ranger.plugin.resourcematcher.RangerDefaultResourceMatcher"
 _PRIORITIES = {0, 1}  # normal, override
 
-# Fields that tell people or Ranger Admin something but decide nothing.
+# Fields for people or for Ranger Admin, which decide nothing.
 _FILE_NOTES = {"serviceId", "policyUpdateTime", "auditMode"}
 _POLICY_NOTES = {
     "guid", "description", "isAuditEnabled", "policyLabels", "serviceType", "resourceSignature",
     "createdBy", "updatedBy", "createTime", "updateTime",
 }  # fmt: skip
-# Fields that would decide something in Ranger and are not supported here: they must be empty.
+# Fields that decide something in Ranger and are not supported here: they must be empty.
 _FILE_EMPTY = {"tagPolicies", "securityZones", "policyDeltas", "gdsPolicies"}
 _POLICY_EMPTY = {
     "policyItems", "denyPolicyItems", "allowExceptions", "denyExceptions", "rowFilterPolicyItems",
@@ -61,7 +61,7 @@ _ITEM_EMPTY = {"roles", "conditions"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskItem:
-    """One line of a policy: who sees the column, and how. `function` is None for MASK_NONE."""
+    """One item of a policy: its principals and their mask. `function` is None for MASK_NONE."""
 
     users: frozenset[str]
     groups: frozenset[str]
@@ -69,9 +69,9 @@ class MaskItem:
     expression: str | None
     function: MaskFunction | None
 
-    def speaks_to(self, reader: Reader) -> bool:
-        mine = reader.user in self.users or not self.groups.isdisjoint(reader.groups)
-        return mine or EVERYBODY in self.groups
+    def applies_to(self, reader: Reader) -> bool:
+        groups = {*reader.groups, PUBLIC_GROUP}
+        return reader.user in self.users or not self.groups.isdisjoint(groups)
 
     @property
     def outcome(self) -> tuple[MaskKind, str | None]:
@@ -90,20 +90,20 @@ class Policy:
     items: tuple[MaskItem, ...]
 
     @property
-    def place(self) -> tuple[int, int, str]:
-        """Where the policy stands in Ranger's order."""
+    def sort_key(self) -> tuple[int, int, str]:
+        """Ranger's order of evaluation."""
         users = frozenset[str]().union(*(item.users for item in self.items))
         groups = frozenset[str]().union(*(item.groups for item in self.items))
         return -self.priority, -breadth(self.resource.patterns, users, groups), self.name
 
     def item_for(self, reader: Reader) -> MaskItem | None:
-        """The first item that speaks to the reader, as in Ranger."""
-        return next((item for item in self.items if item.speaks_to(reader)), None)
+        """Return the first item that applies to the reader, as Ranger does."""
+        return next((item for item in self.items if item.applies_to(reader)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyFiles:
-    """All that a policy directory says. `people` are the groups of each user."""
+    """The content of a policy directory. `people` has the groups of each user."""
 
     version: int
     digest: str
@@ -113,7 +113,7 @@ class PolicyFiles:
 
 
 def read_directory(directory: Path, key: bytes | None) -> PolicyFiles:
-    """Read and check all files; `key` is for MASK_HASH."""
+    """Read and check all files; `key` is the key of MASK_HASH."""
     contents = {
         name: read_file(directory / name) for name in (SERVICE_DEFINITION, POLICIES, CLASSIFICATION)
     }
@@ -139,7 +139,7 @@ class _PolicyReader:
 
     def read(self, content: dict[str, Any]) -> tuple[Policy, ...]:
         check_fields(content, POLICIES, _FILE_FIELDS, _FILE_NOTES | {"serviceDef"}, _FILE_EMPTY)
-        # Ranger Admin adds to a definition what decides nothing; its mask types and levels count.
+        # Ranger Admin adds to a definition; only mask types and levels must be equal.
         if "serviceDef" in content and self.kinds != _mask_kinds(
             value_of(content, "serviceDef", dict, POLICIES), f"{POLICIES}, serviceDef"
         ):
@@ -148,15 +148,15 @@ class _PolicyReader:
         found = [
             self._policy(policy, service)
             for policy in objects_of(content, "policies", POLICIES)
-            # As in Ranger, a disabled policy is not looked at, nor one that lets people in.
-            if policy.get("isEnabled", True) is not False and not _only_opens(policy)
+            # Ranger, too, ignores a disabled policy, and masks do not depend on access policies.
+            if policy.get("isEnabled", True) is not False and not _only_grants_access(policy)
         ]
         for what in ("id", "name"):
             values = [getattr(policy, what) for policy in found]
             twice = {str(value) for value in values if values.count(value) > 1}
             if twice:
                 raise PolicyError(f"{POLICIES}: {what} used twice: {', '.join(sorted(twice))}")
-        return tuple(sorted(found, key=lambda policy: policy.place))
+        return tuple(sorted(found, key=lambda policy: policy.sort_key))
 
     def _policy(self, content: dict[str, Any], service: str) -> Policy:
         where = f"policy {content.get('id')} ({content.get('name')})"
@@ -185,7 +185,9 @@ class _PolicyReader:
         if not users | groups:
             raise PolicyError(f"{where}: an item without users and groups never applies; name one")
         if "*" in users | groups:
-            raise PolicyError(f"{where}: '*' is nobody's name; the group of all is {EVERYBODY!r}")
+            raise PolicyError(
+                f"{where}: '*' is not a name; the group of all users is {PUBLIC_GROUP!r}"
+            )
         info = value_of(content, "dataMaskInfo", dict, where)
         check_fields(info, where, {"dataMaskType", "valueExpr"}, set(), {"conditionExpr"})
         expression = info.get("valueExpr") or None
@@ -202,17 +204,17 @@ class _PolicyReader:
         )  # fmt: skip
 
 
-def _only_opens(policy: dict[str, Any]) -> bool:
-    """Is it an access policy that denies nobody, such as Ranger Admin makes for every service?
+def _only_grants_access(policy: dict[str, Any]) -> bool:
+    """Whether it is an access policy without denials, as Ranger Admin creates for each service.
 
-    Masks do not look at access.  One that denies is refused: its author means to hide something.
+    One with denials is refused: its author means to protect a column, and masks ignore access.
     """
     filled = {name for name in _POLICY_EMPTY | {"dataMaskPolicyItems"} if policy.get(name)}
     return policy.get("policyType") == _ACCESS_POLICY and filled <= {"policyItems"}
 
 
 def _mask_kinds(definition: dict[str, Any], where: str = SERVICE_DEFINITION) -> frozenset[str]:
-    """Check that the service definition promises what is implemented; return its mask types."""
+    """Check that the service definition has only what is implemented; return its mask types."""
     masking = value_of(definition, "dataMaskDef", dict, where)
     for owner in (definition, masking):
         resources = objects_of(owner, "resources", where)

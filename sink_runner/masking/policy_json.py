@@ -1,4 +1,4 @@
-"""Strict access to parsed JSON: what is missing, unknown or of another type is a PolicyError."""
+"""Strict access to parsed JSON: a missing, unknown or mistyped field is a PolicyError."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import PolicyError
 def check_fields(
     content: Any, where: str, used: set[str], notes: set[str], empty: set[str]
 ) -> None:
-    """Refuse what is unknown, and what is filled though it must be `empty`."""
+    """Refuse unknown fields, and values in those that must be `empty`."""
     if not isinstance(content, dict):
         raise PolicyError(f"{where}: an object is expected")
     unknown = set(content) - used - notes - empty
@@ -31,13 +31,13 @@ def check_one_of(
 ) -> None:
     """Refuse a field whose value is not `allowed`."""
     found = content.get(name, default)
-    # JSON's true is no 1, though Python's is.
+    # In JSON true differs from 1, in Python it does not.
     if not any(type(found) is type(value) and found == value for value in allowed):
         raise PolicyError(f"{where}: {name} must be one of {sorted(allowed)}")
 
 
 def objects_of(content: dict[str, Any], name: str, where: str) -> list[dict[str, Any]]:
-    """The list of objects under `name`, with at least one."""
+    """Return the list of objects under `name`, which must not be empty."""
     found: list[dict[str, Any]] = value_of(content, name, list, where)
     if not found or not all(isinstance(value, dict) for value in found):
         raise PolicyError(f"{where}: {name} must be a list of objects, with at least one")
@@ -45,7 +45,7 @@ def objects_of(content: dict[str, Any], name: str, where: str) -> list[dict[str,
 
 
 def texts_of(content: dict[str, Any], name: str, where: str) -> list[str]:
-    """The list of texts under `name`, with at least one, none of them a macro of Ranger."""
+    """Return the list of texts under `name`: not empty, and without macros of Ranger."""
     found: list[str] = value_of(content, name, list, where)
     if not found or not all(isinstance(value, str) and value for value in found):
         raise PolicyError(f"{where}: {name} must be a list of texts, with at least one")
@@ -55,7 +55,7 @@ def texts_of(content: dict[str, Any], name: str, where: str) -> list[str]:
 
 
 def value_of(content: dict[str, Any], name: str, kind: type, where: str) -> Any:
-    """The value under `name`, of exactly this type."""
+    """Return the value under `name`, of exactly this type."""
     found = content.get(name)
     if type(found) is not kind or (kind is str and not found):
         raise PolicyError(f"{where}: {name} must be given, as {kind.__name__}")
@@ -63,7 +63,7 @@ def value_of(content: dict[str, Any], name: str, kind: type, where: str) -> Any:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file; PolicyError if there are none to be had."""
+    """Return the bytes of a file; PolicyError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as exc:
@@ -73,11 +73,11 @@ def read_file(path: Path) -> bytes:
 
 
 def parse_object(content: bytes, name: str) -> dict[str, Any]:
-    """The object that a file holds; a name that stands in it twice is refused."""
+    """Return the object in a file; a repeated name is a PolicyError."""
     try:
         found = json.loads(content, object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as exc:
-        raise PolicyError(f"{name} is no JSON: {exc}") from exc
+        raise PolicyError(f"{name} is not JSON: {exc}") from exc
     if not isinstance(found, dict):
         raise PolicyError(f"{name}: an object is expected")
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .policy_resource import Pattern
-from .principals import EVERYBODY
+from .principals import PUBLIC_GROUP
 
 # As in RangerOptimizedPolicyEvaluator: what lowers a policy's number, and so moves it forward.
 _ANY, _STAR, _MARK, _EXCLUDES = 25, 10, 5, 5
@@ -20,7 +20,7 @@ _MOST_FOR_READERS = 25
 def breadth(patterns: Iterable[Pattern], users: frozenset[str], groups: frozenset[str]) -> int:
     """How broad a policy is in Ranger's count."""
     resources = min(_MOST_FOR_RESOURCES, sum(map(_of_level, patterns)))
-    if any(group.lower() == EVERYBODY for group in groups):
+    if any(group.lower() == PUBLIC_GROUP for group in groups):
         return resources + _MOST_FOR_READERS
     return resources + min(_MOST_FOR_READERS, len(users) + len(groups))
 

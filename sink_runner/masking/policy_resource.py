@@ -1,4 +1,4 @@
-"""Which columns a policy speaks of: Ranger's resource matching, and whether two policies meet."""
+"""Match the columns of a policy as Ranger does, and find policies that overlap."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ LEVELS = ("database", "schema", "table", "column")
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """The names of one level. `*` is any text, `?` any character; case does not count.
+    """The names of one level. `*` is any text, `?` any character; case is ignored.
 
-    With `excludes` it means every name but these.
+    With `excludes`, every name but these.
     """
 
     values: tuple[str, ...]
@@ -22,7 +22,7 @@ class Pattern:
         return any(_matches(value, name) for value in self.values) is not self.excludes
 
     def meets(self, other: Pattern) -> bool:
-        """Tell whether some name may match both; in doubt, yes."""
+        """Whether some name may match both; True where that is uncertain."""
         if self._is_empty or other._is_empty:
             return False
         if self.excludes and other.excludes:
@@ -38,14 +38,14 @@ class Pattern:
         return self.excludes and "*" in self.values
 
     def covers(self, pattern: str) -> bool:
-        """Tell whether one value surely matches all that `pattern` does."""
-        # What a star stands for may be longer than a question mark can match.
+        """Whether one value certainly matches each name that `pattern` matches."""
+        # A star may match more than the one character of a question mark.
         return any(_matches(value, pattern, one="[^*]") for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """The columns that a policy speaks of: a pattern for each of `LEVELS`."""
+    """The columns of a policy: a pattern for each of `LEVELS`."""
 
     patterns: tuple[Pattern, ...]
 
@@ -63,7 +63,10 @@ def _matches(pattern: str, name: str, *, one: str = ".") -> bool:
 
 
 def _meet(left: str, right: str) -> bool:
-    """Walk both patterns at once; a pair of places is looked at once, or stars would multiply."""
+    """Whether a name matches both patterns.
+
+    Each pair of positions is visited once: the time grows with the product of the lengths.
+    """
     left, right = left.lower(), right.lower()
     todo, seen = [(0, 0)], {(0, 0)}
     while todo:
@@ -71,15 +74,15 @@ def _meet(left: str, right: str) -> bool:
         if at == len(left) and to == len(right):
             return True
         for step in _steps(left[at : at + 1], right[to : to + 1]):
-            place = (at + step[0], to + step[1])
-            if place not in seen:
-                seen.add(place)
-                todo.append(place)
+            pair = (at + step[0], to + step[1])
+            if pair not in seen:
+                seen.add(pair)
+                todo.append(pair)
     return False
 
 
 def _steps(left: str, right: str) -> list[tuple[int, int]]:
-    """How far both may go on; a star stays while the other side passes a character, or ends."""
+    """Return the steps of both; a star stays while the other side passes a character."""
     steps = []
     if left == "*":
         steps += [(1, 0), (0, 1)] if right else [(1, 0)]

@@ -15,7 +15,7 @@ from ..errors import PolicyError
 from .policy_json import check_fields, parse_object, texts_of, value_of
 
 USERS = "users.json"
-EVERYBODY = "public"  # Ranger's group that all belong to
+PUBLIC_GROUP = "public"  # Ranger's group that all belong to
 
 # Ranger's user store, as its plugins download it; attributes decide nothing here.
 _NOTES = {
