@@ -23,9 +23,10 @@ def find_known(advisories: Path, files: Sequence[Path]) -> Iterator[str]:
     pins = {(canonicalize_name(n), v) for file in files for n, v in _PIN.findall(file.read_text())}
     for name, version in sorted(pins):
         for path in sorted((advisories / "vulns" / name).glob("*.yaml")):
-            told = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
-            if told.get("withdrawn") is None and _is_affected(told, Version(version)):
-                yield f"{name} {version}: {', '.join([told['id'], *told.get('aliases', ())])}"
+            advisory = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+            if advisory.get("withdrawn") is None and _is_affected(advisory, Version(version)):
+                known_as = [advisory["id"], *advisory.get("aliases", ())]
+                yield f"{name} {version}: {', '.join(known_as)}"
 
 
 def _is_affected(advisory: Mapping[str, Any], version: Version) -> bool:

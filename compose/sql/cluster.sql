@@ -1,4 +1,4 @@
--- Roles of the pipeline, once per cluster. Passwords are set by whoever runs this: none is stored here.
+-- Roles of the pipeline, once per cluster. The caller sets their passwords; this file stores none.
 DO $$
 DECLARE
   wanted text;
@@ -11,10 +11,10 @@ BEGIN
 END
 $$;
 
--- ALTER and not only CREATE: a role that was there already is brought back to these attributes.
+-- ALTER as well as CREATE: an existing role gets these attributes again.
 ALTER ROLE sink_capture LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOINHERIT;
 ALTER ROLE sink_writer LOGIN NOREPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOINHERIT;
 ALTER ROLE sink_reader LOGIN NOREPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOINHERIT;
 
--- A reader that writes is a mistake of ours, so the session refuses it before the grants do.
+-- A write by the reader would be a bug, so its sessions are read-only, in addition to the grants.
 ALTER ROLE sink_reader SET default_transaction_read_only = on;

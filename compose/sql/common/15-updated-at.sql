@@ -1,4 +1,4 @@
--- updated_at is the database's own: whatever a writer puts there is replaced by the time of its transaction.
+-- updated_at belongs to the database: a trigger replaces the writer's value by the time of the transaction.
 CREATE FUNCTION public.set_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   NEW.updated_at := pg_catalog.timezone('UTC', pg_catalog.now());

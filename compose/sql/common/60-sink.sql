@@ -1,7 +1,7 @@
--- The sink's own place, and the right to mark what it wrote.
+-- The runner's own schema, and the privileges for replication origins, which mark its writes.
 CREATE SCHEMA sink AUTHORIZATION sink_writer;
 
--- An ordinary role may use a replication origin once it may call these. By name, because signatures differ by version.
+-- A role that may call these functions may use a replication origin. By name, because signatures differ by version.
 DO $$
 DECLARE
   origin_function regprocedure;

@@ -1,5 +1,5 @@
--- Rights and settings of the database itself. A copy made with CREATE DATABASE … TEMPLATE lacks exactly these, so this
--- file is by itself and may run again.
+-- Rights and settings of the database itself. A copy made with CREATE DATABASE … TEMPLATE lacks exactly these, so they
+-- are in a file of their own, which may be run again.
 DO $$
 DECLARE
   db text := pg_catalog.quote_ident(pg_catalog.current_database());

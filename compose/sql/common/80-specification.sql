@@ -1,10 +1,10 @@
--- The names that the specification gives to the sink's tables: read-only views, but for how a conflict
--- was resolved. sink-runner makes its tables in schema sink when it starts; each view reads them through a
--- function, which PostgreSQL inlines, so the views may be made before the tables and hold up none of their
--- migrations. May run again.
+-- Views of the runner's tables under the names of the specification, read-only except for the resolution of a
+-- conflict. sink-runner creates its tables in schema sink when it starts. Each view reads them through a function,
+-- which PostgreSQL inlines, so the views may be created before the tables and do not block their migrations. May
+-- be run again.
 SET check_function_bodies = off;
 
--- What sink-runner no longer keeps: the watermarks are in sink.batch_run, and nothing was ever put in the other.
+-- Tables that sink-runner no longer uses: the watermarks are in sink.batch_run, and the other was always empty.
 DO $$
 DECLARE
   old regclass;
@@ -19,7 +19,7 @@ BEGIN
 END
 $$;
 
--- What the specification calls a database.
+-- The name of a database in the specification.
 CREATE OR REPLACE FUNCTION public.system_of(database TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE AS $$
   SELECT CASE database WHEN 'smart_warehouse' THEN 'warehouse' WHEN 'smart_citizen' THEN 'citizen' ELSE database END
 $$;
@@ -43,7 +43,7 @@ CREATE OR REPLACE FUNCTION public.cdc_conflict_resolution() RETURNS TABLE (
 $$;
 CREATE OR REPLACE VIEW public.cdc_conflict_resolution AS SELECT * FROM public.cdc_conflict_resolution();
 
--- A person decides a conflict here, too; everything else about it stays as it was found.
+-- A conflict can be resolved through the view, too; its other columns do not change.
 CREATE OR REPLACE FUNCTION public.resolve_conflict() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE sink.conflict SET
@@ -83,7 +83,7 @@ CREATE OR REPLACE FUNCTION public.sync_dlq() RETURNS TABLE (
 $$;
 CREATE OR REPLACE VIEW public.sync_dlq AS SELECT * FROM public.sync_dlq();
 
--- Up to when the target has all that the source had.
+-- The time up to which the target has all rows of the source.
 CREATE OR REPLACE FUNCTION public.sync_watermark() RETURNS TABLE (flow TEXT, last_synced_at TIMESTAMP)
 LANGUAGE sql STABLE AS $$
   SELECT DISTINCT ON (mapping) mapping, snapshot_at FROM sink.batch_run
@@ -91,7 +91,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 CREATE OR REPLACE VIEW public.sync_watermark AS SELECT * FROM public.sync_watermark();
 
--- The last event of each partition: whatever came before it was processed, too.
+-- The last event of each partition. All events before it were processed as well.
 CREATE OR REPLACE FUNCTION public.sync_processed_event() RETURNS TABLE (
   flow TEXT, event_id TEXT, processed_at TIMESTAMP
 ) LANGUAGE sql STABLE AS $$

@@ -1,18 +1,18 @@
--- What the change capture sees: a list of tables, never "all tables".
+-- The tables of the change capture, as a list, never FOR ALL TABLES.
 CREATE SCHEMA cdc;
--- An idle database writes no WAL, so its slot would hold the log of the whole cluster. A row here moves it on.
+-- The slot of an idle database would retain the WAL of the whole cluster. A write to this table advances it.
 CREATE TABLE cdc.heartbeat (
   id INT PRIMARY KEY,
   at TIMESTAMPTZ NOT NULL
 );
--- A row here asks Debezium for an incremental snapshot of a table; see debezium-config/README.md.
+-- A row in this table requests an incremental snapshot; see debezium-config/README.md.
 CREATE TABLE cdc.debezium_signal (
   id VARCHAR(64) PRIMARY KEY,
   type VARCHAR(32) NOT NULL,
   data VARCHAR(2048)
 );
 
--- A change of a partition is published as one of its root, whose topic and mapping there are.
+-- A change of a partition is published under its root, which has a topic and a mapping.
 CREATE PUBLICATION sink_publication FOR TABLE
 public.citizens,
 public.service_applications,
@@ -23,13 +23,13 @@ cdc.heartbeat,
 cdc.debezium_signal
 WITH (publish_via_partition_root = true);
 
--- Flow 8 matches by aadhaar_number, writes only the columns that changed, and judges a deleted row by its old status.
+-- Flow 8 matches by aadhaar_number, writes only the columns that changed, and filters a deleted row by its previous status.
 ALTER TABLE public.citizens REPLICA IDENTITY FULL;
--- Flow 9 makes an event only when the status changed.
+-- Flow 9 writes a row only when the status has changed.
 ALTER TABLE public.service_applications REPLICA IDENTITY FULL;
--- Flow 11 is keyed by citizen, type and day. The table is append-only, so the old row costs nothing until one is deleted.
+-- Flow 11 is keyed by citizen, type and day. The table is append-only, so the before image costs nothing unless a row is deleted.
 ALTER TABLE public.user_behavior_events REPLICA IDENTITY FULL;
 -- Flow 12 maps message, which can be TOASTed.
 ALTER TABLE public.feedback REPLICA IDENTITY FULL;
--- public.documents keeps the default: flow 10 has the same key, its mapped columns are short, and the old row would
--- only carry file_path, file_hash and verification_notes once more, which must not leave the portal.
+-- public.documents keeps the default: flow 10 has the same key, its mapped columns are short, and the before
+-- image would only add file_path, file_hash and verification_notes, which must not leave the portal.

@@ -1,13 +1,13 @@
--- Who may do what in smart_citizen; the README beside this folder says why.
+-- The privileges in smart_citizen; the README beside this folder has the reasons.
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 
--- Capture: reads what is published, and beats its own heart.
+-- Capture: reads the published tables and writes the heartbeat.
 GRANT USAGE ON SCHEMA public, cdc TO sink_capture;
 GRANT SELECT ON public.citizens, public.service_applications, public.documents, public.feedback,
 public.user_behavior_events TO sink_capture;
 GRANT SELECT, INSERT, UPDATE ON cdc.heartbeat TO sink_capture;
--- It marks what it reads for an incremental snapshot, and takes the marks away.
+-- An incremental snapshot inserts rows that mark its chunks, and deletes them.
 GRANT SELECT, INSERT, DELETE ON cdc.debezium_signal TO sink_capture;
 
 -- Writer: flows 1 to 7, column by column.

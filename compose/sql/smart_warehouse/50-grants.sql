@@ -1,14 +1,14 @@
--- Who may do what in smart_warehouse; the README beside this folder says why.
+-- The privileges in smart_warehouse; the README beside this folder has the reasons.
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 
--- Capture: reads what is published, and beats its own heart.
+-- Capture: reads the published tables and writes the heartbeat.
 GRANT USAGE ON SCHEMA public, eligibility, forecast, decision, alerts, cdc TO sink_capture;
 GRANT SELECT ON public.golden_records, public.profile_360, public.scheme_master,
 eligibility.eligibility_snapshots, forecast.benefit_forecasts, decision.applications,
 alerts.ml_alert_outbox TO sink_capture;
 GRANT SELECT, INSERT, UPDATE ON cdc.heartbeat TO sink_capture;
--- It marks what it reads for an incremental snapshot, and takes the marks away.
+-- An incremental snapshot inserts rows that mark its chunks, and deletes them.
 GRANT SELECT, INSERT, DELETE ON cdc.debezium_signal TO sink_capture;
 
 -- Writer: flows 8 to 12, column by column.

@@ -29,7 +29,7 @@ import org.apache.kafka.connect.transforms.Transformation;
  * <p>The rest of the envelope stays as it is: {@code source.snapshot} has a default that is meant. Its
  * schema gets a parameter, {@code unavailable.value.placeholder}, with the setting of that name: what
  * stands for an unchanged TOASTed value in the rows of this schema. A topic keeps records that were
- * written before that setting of the connector was changed, and their schema tells them apart.
+ * written before that setting of the connector was changed; their schema has the old placeholder.
  */
 public final class DropDefaults<R extends ConnectRecord<R>> implements Transformation<R> {
     /** More schemas than this were never alive at once; a table that is altered leaves old ones. */
@@ -83,8 +83,8 @@ public final class DropDefaults<R extends ConnectRecord<R>> implements Transform
         StringBuilder adjusted = null;
         for (int at = 0; at < name.length(); at++) {
             char one = name.charAt(at);
-            boolean letter = one == '_' || (one >= 'a' && one <= 'z') || (one >= 'A' && one <= 'Z');
-            boolean kept = letter || (at > 0 && one >= '0' && one <= '9');
+            boolean alphabetic = one == '_' || (one >= 'a' && one <= 'z') || (one >= 'A' && one <= 'Z');
+            boolean kept = alphabetic || (at > 0 && one >= '0' && one <= '9');
             if (kept && !(one == '_' && isCode(name, at))) {
                 if (adjusted != null) {
                     adjusted.append(one);

@@ -29,9 +29,9 @@ import org.apache.kafka.connect.data.SchemaBuilder;
  * <p>Without it Debezium turns what it cannot convert into NULL and logs a warning ({@code
  * numeric[]} with NaN, every inner array of two dimensions), leaves columns out (composite types,
  * {@code xid8}, arrays of {@code interval}), rewrites values ({@code timetz} in UTC, time 24:00 as
- * 00:00), or cannot tell two values apart ({@code date 'infinity'} and a day long ago, {@code
+ * 00:00), or writes two values as one ({@code date 'infinity'} and a day long ago, {@code
  * timestamp 'infinity'} and one of the year 294247). None of this is an error, so {@code
- * event.converting.failure.handling.mode} finds none of it.
+ * event.converting.failure.handling.mode} does not apply.
  *
  * <p>A column whose type is in {@link #KEPT}, or an enum, stays as Debezium writes it: that form
  * loses nothing. A date, a time and a timestamp keep Debezium's schema, so that readers know
@@ -84,10 +84,10 @@ public final class PostgresText implements CustomConverter<SchemaBuilder, Relati
 
     @Override
     public void configure(Properties settings) {
-        String told = settings.getProperty("unavailable.value.placeholder", "__debezium_unavailable_value");
-        placeholder = told.startsWith(HEX)
-                ? new String(HexFormat.of().parseHex(told.substring(HEX.length())), StandardCharsets.UTF_8)
-                : told;
+        String configured = settings.getProperty("unavailable.value.placeholder", "__debezium_unavailable_value");
+        placeholder = configured.startsWith(HEX)
+                ? new String(HexFormat.of().parseHex(configured.substring(HEX.length())), StandardCharsets.UTF_8)
+                : configured;
     }
 
     @Override
