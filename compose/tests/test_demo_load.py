@@ -39,7 +39,7 @@ def run(*words: str) -> int:
 
 
 @pytest.mark.postgres
-def test_a_thousand_families_load_and_every_table_of_a_source_has_rows(
+def test_thousand_families_fill_every_source_table(
     empty: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("load") == 0
@@ -59,7 +59,7 @@ def test_a_thousand_families_load_and_every_table_of_a_source_has_rows(
 
 
 @pytest.mark.postgres
-def test_two_loads_of_one_seed_and_time_leave_equal_databases(
+def test_same_seed_and_time_load_equal_databases(
     postgres: Postgres, empty: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("load", "--families", "60", "--as-of", "2026-01-31T12:00:00")
@@ -74,7 +74,7 @@ def test_two_loads_of_one_seed_and_time_leave_equal_databases(
 
 
 @pytest.mark.postgres
-def test_a_second_load_is_refused_or_with_if_empty_does_nothing(
+def test_second_load_is_refused_or_skipped(
     empty: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("load", "--families", "5") == 0
@@ -86,7 +86,7 @@ def test_a_second_load_is_refused_or_with_if_empty_does_nothing(
 
 
 @pytest.mark.postgres
-def test_a_load_that_fails_leaves_both_databases_empty_and_tells_no_value(
+def test_failed_load_leaves_both_databases_empty(
     empty: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with psycopg.connect(empty["smart_citizen"]) as admin:
@@ -100,7 +100,7 @@ def test_a_load_that_fails_leaves_both_databases_empty_and_tells_no_value(
 
 
 @pytest.mark.postgres
-def test_new_rows_after_a_load_meet_no_number_that_was_given(empty: dict[str, str]) -> None:
+def test_new_rows_after_load_get_unused_numbers(empty: dict[str, str]) -> None:
     assert run("load", "--families", "20") == 0
     with psycopg.connect(empty["smart_warehouse"]) as admin:
         admin.execute("INSERT INTO districts (district_code, district_name) VALUES ('X', 'X')")

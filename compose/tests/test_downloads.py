@@ -74,7 +74,7 @@ def test_interrupted_download_goes_on_where_it_stopped(maven, suffix):
     assert Mirror.asked == ["bytes=300000-"]
 
 
-def test_download_that_is_cut_off_again_keeps_what_arrived(maven):
+def test_download_cut_off_twice_keeps_what_arrived(maven):
     path = maven.repository / ARCHIVE.path
     part = path.with_name(path.name + ".part")
     part.write_bytes(CONTENT[:300_000])
@@ -86,7 +86,7 @@ def test_download_that_is_cut_off_again_keeps_what_arrived(maven):
     assert maven.get(ARCHIVE).read_bytes() == CONTENT
 
 
-def test_download_is_left_to_maven_where_nothing_is_known(maven):
+def test_unknown_download_is_left_to_maven(maven):
     with pytest.raises(StackError, match="Maven could not fetch"):
         maven.get(ARCHIVE)
     assert Mirror.asked == []
@@ -106,7 +106,7 @@ def test_unknown_machine_is_refused_with_the_known_ones():
         programs.postgres_binaries("riscv64")
 
 
-def test_bytes_count_once_although_files_are_renamed_and_dropped(tmp_path):
+def test_bytes_of_renamed_files_count_once(tmp_path):
     (tmp_path / "before.jar").write_bytes(bytes(500))
     arrived = Arrivals(tmp_path)
     (tmp_path / "a.tar.gz.part").write_bytes(bytes(100))

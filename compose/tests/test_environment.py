@@ -58,7 +58,7 @@ def calls(root):
     return [" ".join(json.loads(line)) for line in lines]
 
 
-def test_packages_are_pinned_and_ours_are_built_with_them(repository):
+def test_packages_are_pinned_for_our_builds(repository):
     install(repository)
     fetched, own, checked = calls(repository)
     assert fetched.endswith("install --require-hashes -r requirements.txt")
@@ -66,7 +66,7 @@ def test_packages_are_pinned_and_ours_are_built_with_them(repository):
     assert checked.endswith("check")
 
 
-def test_what_only_the_tests_need_is_not_fetched_for_the_stack(repository):
+def test_stack_fetches_no_packages_of_tests(repository):
     install(repository)
     assert "requirements-dev.txt" not in "".join(calls(repository))
     assert not Environment(repository, tests=True).is_current()

@@ -52,7 +52,7 @@ def test_port_that_the_user_fixed_is_used(free):
     assert choose({"SINK_STACK_PORT_KAFKA": str(free)}, remembered=1) == free
 
 
-def test_taken_port_that_the_user_fixed_names_port_variable_and_process(taken):
+def test_taken_fixed_port_names_variable_and_process(taken):
     with pytest.raises(PortTakenError) as caught:
         choose({"SINK_STACK_PORT_KAFKA": str(taken)})
     assert str(taken) in str(caught.value)

@@ -77,7 +77,7 @@ def test_restart_names_what_changed(home):
     )
 
 
-def test_pid_file_is_for_its_owner_and_holds_no_value(home, supervisor):
+def test_pid_file_is_private_without_values(home, supervisor):
     supervisor.start(part(home, env={"A": "secret-1"}))
     file = home.run / "dummy.pid"
     assert "secret-1" not in file.read_text()
@@ -180,7 +180,7 @@ def test_death_before_ready_is_error_with_last_lines(home, supervisor):
         supervisor.wait_until("dummy", lambda: False, 10)
 
 
-def test_not_ready_in_time_is_an_error_that_names_the_part(home, supervisor):
+def test_error_names_part_not_ready_in_time(home, supervisor):
     supervisor.start(part(home))
     with pytest.raises(PartDiedError, match="dummy was not ready"):
         supervisor.wait_until("dummy", lambda: False, 0.1)
@@ -192,7 +192,7 @@ LEADER = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!
 
 
 @pytest.mark.parametrize("how", ["signal.SIG_DFL", "signal.SIG_IGN"])
-def test_whole_group_ends_where_the_leader_does_not_see_to_it(home, supervisor, how):
+def test_whole_group_ends_without_help_of_leader(home, supervisor, how):
     code = LEADER.replace("{how}", how)
     supervisor.ensure(part(home, code, stop_all=True, stop_seconds=1))
     supervisor.wait_until("dummy", lambda: "child" in home.log("dummy").read_text(), 10)
@@ -283,7 +283,7 @@ def test_port_of_killed_part_is_free_at_once(home, supervisor, end):
     assert ports.is_free(port)
 
 
-def test_part_that_waits_for_its_restart_is_started_at_once(home, supervisor):
+def test_part_awaiting_restart_starts_at_once(home, supervisor):
     broken = part(home, "import time; time.sleep(0.1); raise SystemExit(1)", restart=True)
     supervisor.start(broken)
     assert until(lambda: supervisor.restarts("dummy").reason and not supervisor.current(broken))
@@ -315,7 +315,7 @@ def test_part_that_ends_once_may_become_ready(home, supervisor):
     assert supervisor.restarts("dummy").count == 1
 
 
-def test_pauses_double_up_to_a_minute_and_reset_when_healthy():
+def test_pauses_double_until_healthy():
     waits = [0.0]
     for _ in range(8):
         waits.append(restarts.pause(waits[-1], lived=5))

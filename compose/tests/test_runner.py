@@ -89,7 +89,7 @@ def test_stack_s_variables_are_above_the_shell_s(home, monkeypatch):
     assert command.env["SINK_KAFKA"] == "127.0.0.1:1"
 
 
-def test_runner_that_refuses_its_configuration_is_reported_with_its_words(home, supervisor):
+def test_runner_report_quotes_refused_configuration(home, supervisor):
     argv = [sys.executable, "-c", "raise SystemExit('unknown key: tpoic')"]
     supervisor.ensure(runner.command(home, argv, {}))
     with pytest.raises(PartDiedError, match="unknown key: tpoic"):
@@ -165,7 +165,7 @@ def test_unusable_configuration_starts_no_runner(checked):
     assert checked.pid is None
 
 
-def test_runner_that_is_up_to_date_is_not_asked(checked):
+def test_up_to_date_runner_is_not_checked(checked):
     checked.up()
     checked.refuse()
     checked.up()
@@ -188,7 +188,7 @@ def test_up_says_that_a_plugin_is_gone(site, checked):
     assert checked.pid not in (None, before)
 
 
-def test_runner_that_ends_a_second_later_is_not_called_up(checked, monkeypatch):
+def test_runner_that_ends_soon_is_not_up(checked, monkeypatch):
     """It outlives the first look, and its mappings are not yet started."""
     monkeypatch.setattr(health, "_STARTED_SECONDS", 5)
     checked.program.write_text(

@@ -26,7 +26,7 @@ def test_dead_letter_key_is_32_bytes(home):
     assert len(base64.b64decode(prepare(home).exported()["SINK_DEAD_LETTER_KEY"])) == 32
 
 
-def test_local_key_of_the_api_is_known_to_it_by_its_hash(home):
+def test_api_knows_local_key_by_hash(home):
     exported = prepare(home).exported()
     told = hash_key(exported["SINK_API_SECRET"], exported["SINK_API_LOCAL_KEY"])
     assert exported["SINK_API_LOCAL_KEY_HASH"] == told
@@ -44,7 +44,7 @@ def test_port_of_running_part_is_kept_without_looking(home):
     assert again.port("kafka") == first.port("kafka")
 
 
-def test_exports_are_what_programs_need_and_no_administrator_by_accident(home):
+def test_exports_hold_no_administrator_password(home):
     exported = prepare(home).exported()
     assert set(exported) == {
         "SINK_KAFKA",
@@ -88,7 +88,7 @@ def test_every_port_is_on_the_loopback(home):
         assert "localhost" not in value
 
 
-def test_line_that_is_no_assignment_is_an_error_with_its_number(tmp_path):
+def test_line_without_assignment_is_error_with_number(tmp_path):
     path = tmp_path / "versions.env"
     path.write_text("# fine\nA=1\nB 2\n")
     with pytest.raises(StackError, match=r"versions.env:3"):

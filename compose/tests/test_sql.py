@@ -32,7 +32,7 @@ def session(databases: Sessions) -> Iterator[Sessions]:
 # Roles
 
 
-def test_no_role_of_ours_is_a_superuser_or_may_create_roles_or_databases(session: Sessions) -> None:
+def test_no_role_is_superuser_or_creates_roles(session: Sessions) -> None:
     rows = session(WAREHOUSE, "admin").execute(
         """SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication,
                   rolcanlogin FROM pg_roles WHERE rolname LIKE 'sink%' ORDER BY rolname"""
@@ -44,7 +44,7 @@ def test_no_role_of_ours_is_a_superuser_or_may_create_roles_or_databases(session
     ]
 
 
-def test_cluster_sql_can_run_again_and_takes_back_what_a_role_was_given(postgres: Postgres) -> None:
+def test_cluster_sql_revokes_extra_rights_when_rerun(postgres: Postgres) -> None:
     script = (layout.find(os.environ).sql / "cluster.sql").read_bytes()
     with psycopg.connect(postgres.dsn("postgres")) as admin:
         admin.execute("ALTER ROLE sink_writer CREATEDB")
@@ -129,7 +129,7 @@ def test_capture_writes_nothing_but_heartbeat_and_signals(session: Sessions, dat
         ),
     ],
 )
-def test_published_tables_carry_the_old_row_where_a_flow_needs_it(
+def test_published_tables_carry_before_image_if_needed(
     session: Sessions, database: str, full: set[str], default: set[str]
 ) -> None:
     rows = session(database, "admin").execute(
@@ -243,7 +243,7 @@ def insert_citizen(connection: psycopg.Connection) -> object:
         (CITIZEN, "feedback", "INSERT INTO feedback (type, message) VALUES ('RATING', 'm')"),
     ],
 )
-def test_an_update_stamps_the_time_of_its_transaction_whatever_the_writer_says(
+def test_update_stamps_time_of_its_transaction(
     session: Sessions, database: str, relation: str, insert: LiteralString
 ) -> None:
     connection = session(database, "admin")
@@ -267,7 +267,7 @@ def test_time_that_portal_gave_survives_trigger(session: Sessions) -> None:
     assert abs(row[1].replace(tzinfo=UTC) - datetime.now(UTC)) < timedelta(minutes=5)
 
 
-def test_an_application_without_a_number_gets_one_and_keeps_its_own_otherwise(
+def test_application_gets_number_unless_it_has_one(
     session: Sessions,
 ) -> None:
     connection = session(CITIZEN, "admin")

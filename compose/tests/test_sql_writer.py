@@ -71,15 +71,13 @@ def test_writer_cannot_write_what_the_portal_owns(session: Sessions, relation: s
         "alerts.ml_alert_outbox",
     ],
 )
-def test_writer_in_the_warehouse_cannot_touch_what_no_flow_writes(
-    session: Sessions, relation: str
-) -> None:
+def test_writer_cannot_touch_other_tables_in_warehouse(session: Sessions, relation: str) -> None:
     for privilege in ("SELECT", "INSERT", "UPDATE"):
         assert session.columns(WAREHOUSE, "sink_writer", privilege, relation) == set()
     assert not session.tables(WAREHOUSE, "sink_writer", "DELETE") & {relation}
 
 
-def test_writer_leaves_the_hindi_texts_and_dates_of_schemes_alone(session: Sessions) -> None:
+def test_writer_leaves_hindi_texts_and_dates_alone(session: Sessions) -> None:
     connection = session(CITIZEN, "sink_writer")
     theirs = {"name_hindi", "description_hindi", "start_date", "end_date"}
     for privilege in ("INSERT", "UPDATE"):
@@ -88,7 +86,7 @@ def test_writer_leaves_the_hindi_texts_and_dates_of_schemes_alone(session: Sessi
     assert denied(connection, "UPDATE schemes SET name_hindi = 'x'")
 
 
-def test_writer_updates_no_key_number_or_clock_of_a_golden_record(session: Sessions) -> None:
+def test_writer_updates_no_key_of_golden_record(session: Sessions) -> None:
     allowed = session.columns(WAREHOUSE, "sink_writer", "UPDATE", "golden_records")
     assert not allowed & {"gr_id", "family_id", "citizen_id", "jan_aadhaar", "status", "updated_at"}
     assert {"full_name", "district_id", "source_updated_at", "review_required"} <= allowed
@@ -142,7 +140,7 @@ def test_writer_can_stage_and_merge_golden_records(session: Sessions) -> None:
     assert row.fetchall() == [("B",)]
 
 
-def test_writer_can_lock_and_merge_each_target_of_the_portal(session: Sessions) -> None:
+def test_writer_can_merge_each_portal_target(session: Sessions) -> None:
     connection = session(CITIZEN, "sink_writer")
     family = uuid4()
     connection.execute(
@@ -201,7 +199,7 @@ def check_origin_is_exclusive(dsn: str) -> None:
             second.execute("SELECT pg_replication_origin_session_setup('sink/test/0')")
 
 
-def test_writer_uses_a_replication_origin_that_one_session_holds_at_a_time(
+def test_one_session_holds_replication_origin_of_writer(
     postgres: Postgres,
 ) -> None:
     dsn = postgres.dsn(postgres.fresh_database(CITIZEN), "sink_writer")
@@ -210,7 +208,7 @@ def test_writer_uses_a_replication_origin_that_one_session_holds_at_a_time(
 
 
 @pytest.mark.parametrize("programs", testing_postgres.installed(os.environ)[1:], ids=str)
-def test_the_sql_and_the_origins_work_on_every_other_postgresql_of_this_machine(
+def test_sql_and_origins_work_on_other_postgresql_versions(
     programs: Path,
 ) -> None:
     with testing_postgres.running(programs) as other:

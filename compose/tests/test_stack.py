@@ -30,7 +30,7 @@ def pids(stack):
     return {name: stack.stack.supervisor.running(name).pid for name in PARTS}
 
 
-def test_second_up_takes_under_three_seconds_and_restarts_nothing(stack):
+def test_second_up_is_quick_and_restarts_nothing(stack):
     stack.revive()
     before, began = pids(stack), time.monotonic()
     stack.revive()
@@ -53,7 +53,7 @@ def test_views_of_the_specification_answer_before_a_runner(stack):
             assert admin.execute(owners).fetchall() == [("sink_writer",)]
 
 
-def test_killed_part_is_down_until_up_starts_it_again(stack):
+def test_killed_part_is_down_until_next_up(stack):
     before = pids(stack)
     stack.kill("registry")
     assert stack.stack.supervisor.running("registry") is None
@@ -90,7 +90,7 @@ def warehouse(stack):
     return next(part for part in parts if part["name"] == "warehouse")
 
 
-def test_schema_that_was_just_registered_survives_a_crash_of_the_registry(stack):
+def test_new_schema_survives_crash_of_registry(stack):
     """Its id is in records already: given to another schema, it would decode them as nonsense."""
     texts = [json.dumps({"type": "record", "name": f"R{n}", "fields": []}) for n in range(20)]
     numbers = [register(stack, text) for text in texts]
@@ -125,7 +125,7 @@ def test_status_tells_parts_ports_versions_memory_and_lag(stack):
     }
 
 
-def test_lag_of_a_mapping_is_what_its_group_has_not_committed(stack):
+def test_lag_is_what_group_has_not_committed(stack):
     topic = TopicPartition("smart_citizen.cdc.heartbeat", 0)
     stack.recorder().read(topic.topic, 2)
     consumer = KafkaConsumer(bootstrap_servers=stack.kafka, group_id="sink.lagging")
@@ -209,7 +209,7 @@ def test_show_says_that_there_is_nothing_to_show(stack):
         list(show.show(stack.settings, Console(file=io.StringIO()), patience=0.1, catch_up=0))
 
 
-def test_show_says_where_to_look_when_a_change_does_not_arrive(stack):
+def test_show_explains_a_change_that_never_arrives(stack):
     with stack.admin("smart_warehouse") as connection:
         connection.execute(
             "INSERT INTO public.golden_records (gr_id, jan_aadhaar)"

@@ -22,7 +22,7 @@ def test_every_captured_table_has_a_topic(direction):
         assert f"{DATABASES[direction]}.{table}" in names
 
 
-def test_every_topic_is_written_by_debezium_or_holds_the_dead_letters_of_a_direction():
+def test_every_topic_is_debezium_or_dead_letters():
     one, other = DATABASES.values()
     expected = {f"sink.dead-letters.{a}-to-{b}" for a, b in ((one, other), (other, one))}
     expected |= {f"__debezium-heartbeat.{database}" for database in DATABASES.values()}
@@ -33,7 +33,7 @@ def test_every_topic_is_written_by_debezium_or_holds_the_dead_letters_of_a_direc
     assert {topic.name for topic in topics.declared(TOPICS)} == expected
 
 
-def test_rows_can_be_read_for_as_long_as_the_longest_window_of_a_flow():
+def test_topics_retain_longest_window_of_a_flow():
     rows = [
         topic
         for topic in topics.declared(TOPICS)
@@ -48,7 +48,7 @@ def test_rows_can_be_read_for_as_long_as_the_longest_window_of_a_flow():
     "entry",
     ["key = ['id']\npartition = 3", "partitions = 3", "key = ['id']\nretention_days = 1\nx = 1"],
 )
-def test_misspelt_or_missing_word_is_an_error_that_names_the_topic(tmp_path, entry):
+def test_misspelt_word_is_error_that_names_topic(tmp_path, entry):
     path = tmp_path / "topics.toml"
     path.write_text(f"[defaults]\npartitions = 1\nretention_days = 1\n[topics.'a.b.c']\n{entry}\n")
     with pytest.raises(StackError, match=r"a\.b\.c"):

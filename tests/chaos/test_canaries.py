@@ -133,7 +133,7 @@ def test_no_table_holds_value_that_policy_forbids_it(said: list[Find], ground: G
     assert not found, lines(found)
 
 
-def test_no_log_and_no_file_of_the_stack_holds_a_value(
+def test_no_log_or_file_of_stack_holds_value(
     said: list[Find], ground: Ground, search: Search
 ) -> None:
     """But for the files of the databases, a restored one too, and of the tables' own topics."""
@@ -151,9 +151,7 @@ def test_no_log_and_no_file_of_the_stack_holds_a_value(
     assert not found, lines(found)
 
 
-def test_no_topic_that_is_not_a_table_s_own_holds_a_value(
-    said: list[Find], ground: Ground, search: Search
-) -> None:
+def test_no_other_topic_holds_a_value(said: list[Find], ground: Ground, search: Search) -> None:
     found = list(in_topics(ground, search, lambda topic: topic not in declared(ground)))
     assert not found, lines(found)
 

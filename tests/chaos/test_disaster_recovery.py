@@ -128,9 +128,7 @@ class Portal:
         insert(citizen, "public.documents", {**row, "document_type": "PHOTO"})
 
 
-def test_a_restored_target_that_is_a_source_catches_up_by_the_runbook(
-    ground: Ground, operator: Operator
-) -> None:
+def test_restored_database_catches_up_by_the_runbook(ground: Ground, operator: Operator) -> None:
     backup, *recovery = commands()
     assert _DOCUMENTS in recovery
     ground.runner()

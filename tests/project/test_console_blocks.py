@@ -54,7 +54,7 @@ def test_masking_commands_run_as_written() -> None:
     console.run(ROOT / "ranger-policies/README.md", ROOT, {"PATH": path})
 
 
-def test_command_that_fails_or_prints_something_else_is_noticed(tmp_path: Path) -> None:
+def test_failed_or_unexpected_command_is_noticed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     for text in ("$ false\n", "$ echo one\ntwo\n", "$ echo one\n…\ntwo\n"):
         page.write_text(f"```console\n{text}```\n")

@@ -243,7 +243,7 @@ def test_a_forecast_is_in_the_portal_soon(
     assert late < 10
 
 
-def test_what_was_accepted_survives_the_death_of_service_and_runner(
+def test_accepted_callback_survives_kills(
     stack: StackUnderTest, api: Api, portal: Any, tmp_path: Path
 ) -> None:
     """Both are killed between the answer and the write."""
@@ -322,9 +322,7 @@ def test_a_repeated_request_is_one_event(stack: StackUnderTest, api: Api) -> Non
     assert place == first.json()["offset"] + 1
 
 
-def test_without_kafka_a_callback_is_refused_and_accepted_when_it_is_back(
-    stack: StackUnderTest, api: Api
-) -> None:
+def test_callback_is_refused_while_kafka_is_away(stack: StackUnderTest, api: Api) -> None:
     assert api.post("forecasts", forecast(5_000)).status_code == 202
     stack.kill("kafka")
     try:

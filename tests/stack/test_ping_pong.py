@@ -168,7 +168,7 @@ def test_both_ends_end_equal_and_the_traffic_rests(table: Table, tmp_path: Path)
         assert table.hops() == 1
 
 
-def test_so_they_do_in_runners_that_do_not_know_of_each_other(table: Table, tmp_path: Path) -> None:
+def test_separate_runners_end_equal_too(table: Table, tmp_path: Path) -> None:
     with playing(table, tmp_path, "ping", "pong"):
         table.play(SECONDS / 5)
         eventually(table.rests)

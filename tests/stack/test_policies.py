@@ -61,7 +61,7 @@ def databases(stack: StackUnderTest) -> Iterator[tuple[psycopg.Connection, psyco
         yield warehouse, portal
 
 
-def test_a_change_holds_from_the_next_batch_on_and_stops_only_whom_it_leaves_bare(
+def test_policy_change_applies_from_next_batch(
     stack: StackUnderTest, databases: Any, tmp_path: Path
 ) -> None:
     warehouse, portal = databases

@@ -193,7 +193,7 @@ def test_one_that_looks_personal_pauses_until_somebody_decides(scene: Scene) -> 
     assert "0123456789" not in (scene.folder / "runner.log").read_text()
 
 
-def test_a_renamed_column_pauses_before_a_row_is_harmed_and_loses_nothing(scene: Scene) -> None:
+def test_renamed_column_pauses_and_loses_nothing(scene: Scene) -> None:
     with scene.running():
         scene.change("INSERT INTO trap.changing VALUES (21, 'before', 1)")
         scene.arrives(21, "before")

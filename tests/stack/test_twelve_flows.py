@@ -53,7 +53,7 @@ def begun(scene):
     return keys, warehouse, portal
 
 
-def test_the_twelve_flows_agree_and_each_event_flow_keeps_its_limit(scene, begun, stack):
+def test_twelve_flows_agree_within_their_limits(scene, begun, stack):
     keys, *_ = begun
     taken = dict(latency.measured(scene.cast, keys))
     scene.report(taken, stack.stack.layout.home / "scenario.txt")

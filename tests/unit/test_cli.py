@@ -107,7 +107,7 @@ token = "hunter2"
     assert "hunter2" not in out + err
 
 
-def test_config_prints_what_it_can_and_tells_what_is_wrong(call, configured):
+def test_config_prints_valid_part_and_errors(call, configured):
     path = configured()
     path.write_text(path.read_text().replace(', default = "password=hunter2"', ""))
     code, out, err = call("config")
@@ -136,7 +136,7 @@ def test_a_configuration_that_is_nowhere_is_told(call, configured, monkeypatch):
 # -- run ---------------------------------------------------------------------------------------
 
 
-def test_run_tells_every_fault_of_every_plugin_before_it_starts(site, call, configured):
+def test_run_reports_all_plugin_faults_before_start(site, call, configured):
     site.mapping("apples", source="nowhere")
     site.plugin("pears", "import nope_nope")
     configured("apples", "pears")
@@ -156,7 +156,7 @@ def test_run_without_any_mapping_is_refused(site, call, configured):
     assert "no plugin with a mapping is on" in err
 
 
-def test_run_with_mappings_that_read_no_events_says_so(site, call, configured):
+def test_run_reports_mappings_without_events(site, call, configured):
     site.nightly("nightly")
     configured("nightly")
     code, _, err = call("run")
@@ -228,7 +228,7 @@ def test_other_commands_do_not_load_a_broken_one(site, call):
     assert call("plugins")[::2] == (0, "")
 
 
-def test_an_error_of_the_runner_is_one_line_and_ends_with_1(site, call):
+def test_error_is_one_line_with_exit_1(site, call):
     command(site, RAISE.format(what="SinkError('the disk is full')"))
     assert call("greet") == (1, "", "sink-runner: the disk is full\n")
 
@@ -239,7 +239,7 @@ def test_statements_of_an_error_can_be_pasted(site, call):
 
 
 @pytest.mark.parametrize("what", ["EventError('9829012345')", "ValueError('9829012345')"])
-def test_an_error_that_may_quote_a_row_is_told_by_its_class(site, call, what):
+def test_error_that_may_quote_shows_class(site, call, what):
     command(site, RAISE.format(what=what))
     code, out, err = call("greet")
     assert (code, out) == (1, "")

@@ -203,7 +203,7 @@ def test_classes_of_nested_exceptions_are_told(part):
     ],
     ids=lambda fault: type(fault).__name__,
 )
-def test_an_error_of_the_runner_that_was_not_raised_keeps_its_text(fault):
+def test_unraised_error_of_runner_keeps_text(fault):
     assert text_of(fault) == str(fault)
     assert str(fault) in describe(fault)
 

@@ -57,7 +57,7 @@ def plain(stream):
     return re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
 
 
-def test_a_json_line_has_event_level_utc_time_and_fields():
+def test_json_line_has_level_time_and_fields():
     stream = speaking()
     structlog.get_logger().info("runner_started", mappings=3)
     line = json.loads(stream.getvalue())
@@ -92,7 +92,7 @@ def test_an_exception_is_told_without_any_value(output):
     assert "caused by KeyError" in text
 
 
-def test_every_exception_of_a_group_is_told_without_any_value():
+def test_exception_group_is_logged_without_values():
     stream = speaking()
     group = ExceptionGroup(f"group of {VALUE}", [ValueError(VALUE), TypeError(VALUE)])
     structlog.get_logger().error("several", exc_info=group)
@@ -122,13 +122,13 @@ def test_error_that_plugin_raised_loses_its_text():
     assert error_text.describe(caught.value) == "sink_runner.errors.EventError"
 
 
-def test_a_foreign_error_out_of_the_runner_s_code_loses_its_text():
+def test_foreign_error_in_runner_loses_text():
     with pytest.raises(AttributeError) as caught:
         mapping_faults(None)
     assert error_text.describe(caught.value) == "AttributeError"
 
 
-def test_warnings_of_kafka_are_passed_on_and_its_chatter_is_not():
+def test_only_warnings_of_kafka_are_logged():
     stream = speaking()
     logging.getLogger("kafka.conn").warning("node %s went away", 1)
     logging.getLogger("kafka.conn").info("connected")

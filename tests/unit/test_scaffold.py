@@ -92,7 +92,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path):
         ({"version": 'x")'}, "is not a plain SQL name"),
     ],
 )
-def test_a_name_that_cannot_be_is_refused_and_nothing_written(tmp_path, change, fault):
+def test_invalid_name_writes_nothing(tmp_path, change, fault):
     with pytest.raises(ValueError, match=fault):
         scaffold(tmp_path, **({"name": "orders"} | ORDERS | change))
     assert list(tmp_path.iterdir()) == []

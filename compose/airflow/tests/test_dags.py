@@ -49,7 +49,7 @@ def scheduled(home) -> list[dict]:
     return json.loads(told.stdout)["schedules"]
 
 
-def test_there_is_a_dag_for_each_schedule_of_the_installed_plugins(home):
+def test_each_schedule_of_installed_plugins_has_a_dag(home):
     read = home.script(READ + PRINT, SINK_DEADLINES="").answer
     assert read["errors"] == {}
     wanted = scheduled(home)
@@ -72,7 +72,7 @@ THREE = """(
 )"""
 
 
-def test_a_plugin_that_is_installed_brings_its_dags_without_an_edit(home):
+def test_installed_plugin_brings_its_dags(home):
     """Also where the answer of `sink-runner` was kept from the time before."""
     before = home.script(READ + PRINT).answer["dags"]
     home.plugin("apples", THREE)
@@ -82,7 +82,7 @@ def test_a_plugin_that_is_installed_brings_its_dags_without_an_edit(home):
     assert after["sink.apples"]["doc"] == "# apples"
 
 
-def test_sink_runner_is_asked_again_only_when_something_has_changed(home):
+def test_sink_runner_is_called_only_after_a_change(home):
     ask = "import json, sink_schedules\nprint(json.dumps(sink_schedules.load()['schedules']))"
     first = home.script(ask).answer
     assert home.script(ask).answer == first
@@ -93,7 +93,7 @@ def test_sink_runner_is_asked_again_only_when_something_has_changed(home):
     assert home.asked == ["schedule"] * 3
 
 
-def test_airflow_s_environment_has_neither_kafka_nor_postgresql_of_the_product(home):
+def test_airflow_environment_lacks_clients_of_the_product(home):
     """The DAG file asks another program, and imports nothing of it."""
     modules = home.script(READ + "read()\nprint(json.dumps(sorted(sys.modules)))").answer
     assert "sink_batch" in modules
@@ -103,7 +103,7 @@ def test_airflow_s_environment_has_neither_kafka_nor_postgresql_of_the_product(h
 FOREIGN = {"sink_runner", "psycopg", "kafka", "confluent_kafka", "sink_schemes"}
 
 
-def test_a_sink_runner_that_does_not_answer_is_an_error_that_airflow_shows(home):
+def test_airflow_shows_error_of_silent_sink_runner(home):
     home.runner("echo 'no such option' >&2; exit 2")
     read = home.script(READ + PRINT).answer
     assert read["dags"] == {}

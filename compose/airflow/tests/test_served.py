@@ -109,7 +109,7 @@ def served(environment, databases, tmp_path_factory) -> Iterator[Served]:
         assert [pid for group in groups for pid in members(group)] == []
 
 
-def test_its_scheduler_runs_a_batch_in_the_pool_of_its_target(served, databases):
+def test_scheduler_runs_batch_in_pool_of_target(served, databases):
     with psycopg.connect(databases["STACK_SMART_WAREHOUSE_ADMIN_DSN"]) as warehouse:
         warehouse.execute(SCHEME)
     served.until(lambda: DAG in [dag["dag_id"] for dag in served.dags()])
@@ -126,7 +126,7 @@ def test_its_scheduler_runs_a_batch_in_the_pool_of_its_target(served, databases)
         assert ("WIDOW",) in citizen.execute("SELECT code FROM public.schemes").fetchall()
 
 
-def test_its_password_is_in_a_file_of_ours_and_in_no_log(served):
+def test_password_is_in_a_file_and_no_log(served):
     (password,) = json.loads(served.airflow.passwords.read_text()).values()
     assert served.airflow.passwords.stat().st_mode & 0o077 == 0
     assert password not in texts(served.airflow.home, served.airflow.layout.log("airflow-api"))
@@ -137,7 +137,7 @@ def test_its_scheduler_starts_what_is_due_by_itself(served):
     assert run["logical_date"].endswith(":00Z")
 
 
-def test_a_run_that_takes_too_long_is_told_by_the_triggerer(served):
+def test_triggerer_reports_run_that_takes_too_long(served):
     """Here all of them do: the limit is less than a second."""
     run = served.trigger("sink.feedback")
     log = served.airflow.layout.log("airflow-triggerer")

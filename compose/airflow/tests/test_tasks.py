@@ -52,7 +52,7 @@ def test_nothing_starts_in_maintenance_not_even_a_retry(home):
     assert home.asked == []
 
 
-def test_the_product_gets_its_own_variables_and_none_of_airflow_s(home):
+def test_product_gets_no_variable_of_airflow(home):
     home.runner(f'env > "{home.folder}/env"')
     home.script(EXECUTE + "outcome()", SINK_PLUGINS="schemes")
     text = (home.folder / "env").read_text()

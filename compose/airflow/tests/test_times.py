@@ -92,7 +92,7 @@ ASKED = (
 )
 
 
-def test_what_was_missed_is_one_run_and_maintenance_is_waited_for(home):
+def test_missed_times_are_one_run_after_maintenance(home):
     told = home.script(
         f"ASKED = {json.dumps([one for one, _ in ASKED])}\n".replace("null", "None") + NEXT
     )

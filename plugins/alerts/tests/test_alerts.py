@@ -91,7 +91,7 @@ class TestQuality:
             ({"created_at": None}, "required"),
         ],
     )
-    def test_a_row_that_breaks_a_rule_is_refused_by_its_name(
+    def test_row_that_breaks_rule_is_refused_by_name(
         self, sink: Harness, changed: dict[str, Any], rule: str
     ) -> None:
         error = str(sink.send(alert(**changed)).error)

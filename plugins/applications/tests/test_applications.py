@@ -362,9 +362,7 @@ class TestRead:
         assert warehouse.send(becomes("REJECTED").at(NOW, 2)) == 0
         assert events(warehouse) == [("SUBMITTED", SUBMITTED), ("REJECTED", LATER)]
 
-    def test_an_event_before_one_of_another_type_is_one_of_its_own(
-        self, warehouse: TargetHarness
-    ) -> None:
+    def test_event_before_another_type_is_separate(self, warehouse: TargetHarness) -> None:
         withdrawn = FORM | {"status": "WITHDRAWN", "updated_at": LATER}
         warehouse.send(snapshot(**withdrawn).at(NOW, 4))
         assert warehouse.send(becomes("REJECTED").at(NOW, 2)) == 1
@@ -389,7 +387,7 @@ class TestRead:
         warehouse.send(snapshot(**self.REJECTED).at(NOW, 2), snapshot(**touched).at(NOW, 3))
         assert events(warehouse) == [("REJECTED", NOW)]
 
-    def test_read_beside_its_event_in_one_poll_is_one(self, warehouse: TargetHarness) -> None:
+    def test_read_and_event_of_one_poll_are_one(self, warehouse: TargetHarness) -> None:
         touched = self.REJECTED | {"updated_at": LATER}
         warehouse.send(becomes("REJECTED").at(NOW, 2), snapshot(**touched).at(NOW, 3))
         assert events(warehouse) == [("REJECTED", NOW)]

@@ -88,7 +88,7 @@ class TestQuality:
             ({"generated_at": None}, "required"),
         ],
     )
-    def test_a_row_that_breaks_a_rule_is_refused_by_its_name(
+    def test_row_that_breaks_rule_is_refused_by_name(
         self, sink: Harness, changed: dict[str, Any], rule: str
     ) -> None:
         error = str(sink.send(forecast(**changed)).error)
@@ -147,7 +147,7 @@ class TestInTheDatabase:
             portal.send(*batch)
         assert portal.rows("scheme_count") == [{"scheme_count": 2}]
 
-    def test_of_two_of_one_time_the_later_in_the_log_stays(self, portal: TargetHarness) -> None:
+    def test_later_position_wins_at_equal_times(self, portal: TargetHarness) -> None:
         portal.send(forecast(), forecast(scheme_count=3).at(NOW, 2))
         portal.send(forecast(scheme_count=4).at(NOW, 3))
         assert portal.rows("scheme_count") == [{"scheme_count": 4}]

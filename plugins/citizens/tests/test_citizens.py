@@ -92,9 +92,7 @@ class TestWhoCounts:
     def test_case_does_not_matter(self, sink: Harness, changed: dict[str, Any]) -> None:
         assert sink.send(create(**RAVI | changed)).row["full_name"] == "Ravi Kumar"
 
-    def test_a_verified_citizen_who_is_deleted_is_for_a_person_to_judge(
-        self, sink: Harness
-    ) -> None:
+    def test_deleted_verified_citizen_is_a_conflict(self, sink: Harness) -> None:
         assert sink.send(delete(**RAVI)).leaves == [
             (("012345671234",), Review("deletion_conflict"))
         ]
@@ -221,9 +219,7 @@ class TestConflicts:
         warehouse.send(create(**RAVI))
         assert record(warehouse)["full_name"] == "Ravi Kumar"
 
-    def test_a_read_of_what_is_there_leaves_what_the_warehouse_changed_since(
-        self, warehouse: TargetHarness
-    ) -> None:
+    def test_read_keeps_newer_changes_of_warehouse(self, warehouse: TargetHarness) -> None:
         known(warehouse, source_updated_at=NOW, full_name="Corrected")
         assert warehouse.send(snapshot(**RAVI)) == 0
         assert record(warehouse)["full_name"] == "Corrected"
@@ -235,9 +231,7 @@ class TestConflicts:
         warehouse.send(create(**RAVI | {"email": None}))
         assert record(warehouse)["email"] == "r@example.in"
 
-    def test_one_unknown_district_instead_of_another_is_no_change(
-        self, warehouse: TargetHarness
-    ) -> None:
+    def test_another_unknown_district_is_no_change(self, warehouse: TargetHarness) -> None:
         known(warehouse, source_updated_at=NOW)
         nowhere = RAVI | {"district": "Nowhere"}
         assert warehouse.send(update(nowhere, district=None, updated_at=LATER)) == 0
@@ -278,7 +272,7 @@ class TestDistricts:
         assert record(warehouse)["district_id"] == found
 
     @pytest.mark.parametrize(("spelling", "found"), [("Sri  Ganganagar", 9), ("Jaipur", 7)])
-    def test_another_spelling_of_the_same_one_is_no_change_of_it(
+    def test_another_spelling_of_district_is_no_change(
         self, warehouse: TargetHarness, spelling: str, found: int
     ) -> None:
         known(warehouse)

@@ -103,7 +103,7 @@ class TestQuality:
             ({"reasons": "null"}, "reasons is an array"),
         ],
     )
-    def test_a_row_that_breaks_a_rule_is_refused_by_its_name(
+    def test_row_that_breaks_rule_is_refused_by_name(
         self, sink: Harness, changed: dict[str, Any], rule: str
     ) -> None:
         error = str(sink.send(decided(**changed)).error)
@@ -214,7 +214,7 @@ class TestNewest:
         (row,) = portal.rows()
         assert (row["decision_status"], row["decision_reasons"]) == ("OFFICER_APPROVED", [])
 
-    def test_of_two_of_one_time_the_later_in_the_log_stays(self, portal: TargetHarness) -> None:
+    def test_later_position_wins_at_equal_times(self, portal: TargetHarness) -> None:
         portal.send(decided(), decided(decision="AUTO_REJECTED").at(NOW, 2))
         portal.send(decided(decision="ROUTE_TO_FRAUD").at(NOW, 3))
         assert statuses(portal) == {FIRST: "ROUTE_TO_FRAUD"}

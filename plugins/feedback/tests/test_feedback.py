@@ -63,7 +63,7 @@ def test_columns_have_the_warehouse_s_names(sink: Harness) -> None:
     assert (row["citizen_id"], row["scheme_code"]) == ("RJ00000001", "NREGA")
 
 
-def test_numbers_and_e_mails_are_scrubbed_and_the_rest_stays(sink: Harness) -> None:
+def test_numbers_and_emails_are_scrubbed_from_text(sink: Harness) -> None:
     hidden = "***MASKED***"
     expected = f"My number is {hidden}, or {hidden}, or {hidden}. It takes 45 days."
     assert sink.send(said()).row["comment"] == expected

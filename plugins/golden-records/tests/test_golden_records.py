@@ -117,9 +117,7 @@ class TestInTheDatabase:
         assert portal.send(update(ASHA, **older)) == 0
         assert portal.rows("full_name") == [{"full_name": "Asha Devi"}]
 
-    def test_of_two_versions_of_one_time_the_later_in_the_log_stays(
-        self, portal: TargetHarness
-    ) -> None:
+    def test_later_version_in_log_wins_equal_times(self, portal: TargetHarness) -> None:
         first, second = update(ASHA, full_name="One"), update(ASHA, full_name="Two")
         portal.send(first, second)
         assert portal.rows("full_name") == [{"full_name": "Two"}]
@@ -145,9 +143,7 @@ class TestInTheDatabase:
         )
         assert portal.rows("full_name") == [{"full_name": "Back"}]
 
-    def test_a_deleted_record_does_not_come_back_by_an_older_event(
-        self, portal: TargetHarness
-    ) -> None:
+    def test_older_event_never_restores_deleted_record(self, portal: TargetHarness) -> None:
         portal.send(create(**ASHA), delete(**ASHA).at(NOW, 9))
         assert portal.send(create(**ASHA).at(NOW, 5)) == 0
         assert portal.rows() == []

@@ -92,7 +92,7 @@ class TestQuality:
             ({"created_at": LATER}, "updated_at not before created_at"),
         ],
     )
-    def test_a_row_that_breaks_a_rule_is_refused_by_its_name(
+    def test_row_that_breaks_rule_is_refused_by_name(
         self, sink: Harness, changed: dict[str, Any], rule: str
     ) -> None:
         error = str(sink.send(profile(**changed)).error)
@@ -153,16 +153,14 @@ class TestFamily:
         portal.send(profile(3, cluster_id="older", updated_at=NOW - timedelta(days=1)))
         assert regions(portal) == ["new"]
 
-    def test_of_two_at_one_time_the_later_in_the_log_speaks(self, portal: TargetHarness) -> None:
+    def test_later_position_decides_at_equal_times(self, portal: TargetHarness) -> None:
         places = ((9, 3), (10, 1), (8, 2))
         rows = [profile(number, cluster_id=f"C{number}").at(NOW, at) for number, at in places]
         for order in itertools.permutations(rows):
             portal.send(*order)
             assert regions(portal) == ["C9"]
 
-    def test_of_two_of_one_batch_at_one_time_the_higher_number_speaks(
-        self, portal: TargetHarness
-    ) -> None:
+    def test_higher_number_decides_at_equal_batch_times(self, portal: TargetHarness) -> None:
         rows = [snapshot(**values(n, cluster_id=f"C{n}")).at(NOW, 5) for n in (9, 10, 8)]
         for order in itertools.permutations(rows):
             portal.send(*order)
@@ -212,9 +210,7 @@ class TestRunnerUp:
         assert portal.send(update(values(1), cluster_id="other").at(NOW, 5)) == 0
         assert regions(portal) == ["best"]
 
-    def test_a_deleted_profile_does_not_come_back_by_an_older_event(
-        self, portal: TargetHarness
-    ) -> None:
+    def test_older_event_never_restores_deleted_profile(self, portal: TargetHarness) -> None:
         portal.send(delete(**self.best()).at(NOW, 9))
         assert portal.send(create(**self.best()).at(NOW, 5)) == 0
         assert regions(portal) == ["up"]

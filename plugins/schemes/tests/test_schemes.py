@@ -175,9 +175,7 @@ class TestInTheDatabase:
         portal.send(scheme(status="ACTIVE"))
         assert found(portal)["status"] == "ACTIVE"
 
-    def test_one_that_the_portal_alone_brought_is_switched_off_too(
-        self, portal: TargetHarness
-    ) -> None:
+    def test_scheme_of_portal_alone_is_switched_off(self, portal: TargetHarness) -> None:
         known(portal, status="ACTIVE")
         portal.send(scheme(status="inactive"))
         assert found(portal)["status"] == "INACTIVE"
@@ -213,7 +211,7 @@ class TestQuality:
             ({"created_at": NOW + timedelta(seconds=1)}, "updated_at not before created_at"),
         ],
     )
-    def test_a_row_that_breaks_a_rule_is_refused_by_its_name(
+    def test_row_that_breaks_rule_is_refused_by_name(
         self, sink: Harness, changed: dict[str, Any], rule: str
     ) -> None:
         error = str(sink.send(scheme(**changed)).error)

@@ -27,7 +27,7 @@ def admin(postgres, database):
         yield connection
 
 
-def test_the_same_request_gets_its_first_answer_and_is_published_once(service):
+def test_repeated_request_is_published_once(service):
     answers = [service.post(Idempotency_Key="k-1") for _ in range(3)]
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.text for answer in answers}) == 1
@@ -55,7 +55,7 @@ def test_key_is_caller_own_and_operation(service):
     assert len(service.topics.records) == 3
 
 
-def test_a_request_that_failed_is_done_when_it_comes_again(service):
+def test_failed_request_is_done_when_repeated(service):
     service.topics.fails_from = 0
     problem(service.post(Idempotency_Key="k-1"), 503, "unavailable")
     service.topics.fails_from = None
@@ -63,7 +63,7 @@ def test_a_request_that_failed_is_done_when_it_comes_again(service):
     assert len(service.topics.records) == 1
 
 
-def test_a_request_that_is_still_being_done_is_not_done_a_second_time(service, monkeypatch):
+def test_request_in_progress_is_not_done_twice(service, monkeypatch):
     begun, go_on, publish = threading.Event(), threading.Event(), service.topics.publish
 
     def slowly(topic, records):
@@ -90,7 +90,7 @@ def test_claim_of_process_that_died_is_taken_over(service, admin):
     assert service.post(Idempotency_Key="k-1").status_code == 202
 
 
-def test_a_key_is_free_again_when_its_time_is_over(service, admin):
+def test_key_is_free_after_its_time(service, admin):
     service.post(Idempotency_Key="k-1")
     admin.execute("UPDATE sink.api_request SET claimed_at = now() - interval '25 hours'")
     changed = service.post(body=FORECAST | {"scheme_count": 9}, Idempotency_Key="k-1")
@@ -114,7 +114,7 @@ def test_nothing_of_request_is_stored_but_keyed_hashes(service, admin):
     assert columns.fetchall() == [(32, 32, [[0, 0]])]
 
 
-def test_without_its_table_a_key_is_refused_and_a_plain_call_is_not(serve):
+def test_key_is_refused_without_its_table(serve):
     """The database is needed for the keys alone."""
     service = serve()
     problem(service.post(Idempotency_Key="k-1"), 503, "unavailable")

@@ -160,7 +160,7 @@ def test_policy_of_another_group_is_none_of_caller(serve, tmp_path, reader_dsn, 
     problem(service.get(f"/v1/profiles/{person}"), 403, "forbidden")
 
 
-def test_another_name_for_a_column_does_not_hide_where_it_comes_from(reader_dsn, person):
+def test_alias_of_column_keeps_its_origin(reader_dsn, person):
     """The origin is PostgreSQL's word, through aliases and subqueries alike."""
     pool = _pool(Dsn.of(reader_dsn), 5, 1)
     pool.open(wait=True)
@@ -196,7 +196,7 @@ def test_other_policies_hold_from_the_next_request_on(reader_dsn, person, tmp_pa
     pool.close()
 
 
-def test_nothing_is_shown_by_policies_that_are_too_old(reader_dsn, person):
+def test_outdated_policies_show_nothing(reader_dsn, person):
     watch, pool = PolicyWatch(POLICIES, age=11, max_age=10), _pool(Dsn.of(reader_dsn), 5, 1)
     pool.open(wait=True)
     query = MaskedQuery(AADHAAR_OF, "smart_warehouse", watch.current, pool)
@@ -270,7 +270,7 @@ def test_a_database_that_is_down_is_told(serve, person):
     problem(serve().get(f"/v1/profiles/{person}"), 503, "unavailable")
 
 
-def test_reads_that_wait_for_a_database_leave_threads_for_callbacks(serve):
+def test_waiting_reads_leave_threads_for_callbacks(serve):
     """Everybody's threads are forty: an outage must not take them all."""
     service = serve(seconds=4)
     with ThreadPoolExecutor(60) as pool:

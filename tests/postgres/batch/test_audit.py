@@ -51,7 +51,7 @@ def runs(connection: Any, mapping: str) -> list[int]:
     return [row[0] for row in connection.execute(query, (mapping,)).fetchall()]
 
 
-def test_each_chunk_says_from_which_key_to_which_it_read(pair) -> None:
+def test_each_chunk_records_its_range_of_keys(pair) -> None:
     """They are read in the order of their key: whoever has a key finds its policies."""
     pair.warehouse.execute(PERSON, (2 * MANY,))
     pair.run("golden-records", full=True, batch={"max_rows": MANY})
@@ -86,7 +86,7 @@ def test_a_run_that_goes_on_keeps_its_number(pair, stopper) -> None:
     assert second["source_keys"] == [number(MANY + 1), number(2 * MANY)]
 
 
-def test_where_a_key_may_not_be_told_each_row_has_its_fingerprint(pair, encryptor) -> None:
+def test_rows_have_fingerprints_instead_of_personal_keys(pair, encryptor) -> None:
     """Of fingerprints nobody could tell what lies between the first and the last."""
     pair.citizen.execute(CITIZENS, (MANY,))
     pair.warehouse.execute(KNOWN, (MANY,))
@@ -125,7 +125,7 @@ def test_each_row_that_a_run_retires_is_named(pair) -> None:
     assert entry["keys"] == gone
 
 
-def test_rows_that_are_tried_again_are_named_with_the_run_that_did_it(pair) -> None:
+def test_retried_rows_name_run_that_retried(pair) -> None:
     """They come from earlier runs, wherever they stood there."""
     pair.citizen.execute(CITIZENS, (MANY,))
     pair.citizen.execute(VISITS)

@@ -37,7 +37,7 @@ def counted(pair, site, source: str, target: str, key: str = "id") -> None:
 
 
 @pytest.mark.postgres
-def test_a_run_that_failed_at_its_check_is_checked_again(pair, monkeypatch) -> None:
+def test_run_failed_by_its_check_checks_again(pair, monkeypatch) -> None:
     """The next run has nothing left to read, and must not pass for checked because of that."""
     pair.warehouse.execute(PEOPLE, (1, 20))
     genuine = FieldCheck.run

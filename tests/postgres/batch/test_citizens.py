@@ -16,7 +16,7 @@ VALUES ('012345678901', 'Asha Devi', '0123456789', 'VERIFIED')
 RECORDS = "SELECT full_name, review_required FROM golden_records ORDER BY jan_aadhaar"
 
 
-def test_a_full_run_leaves_every_record_alone_that_no_citizen_has(pair) -> None:
+def test_full_run_keeps_records_without_a_citizen(pair) -> None:
     pair.warehouse.execute(KNOWN)
     pair.citizen.execute(CITIZEN)
     report = pair.run("citizens", full=True)

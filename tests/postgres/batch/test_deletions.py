@@ -61,7 +61,7 @@ def remembered(pair) -> int:
     return count
 
 
-def test_what_is_gone_leaves_and_what_is_new_stays(pair) -> None:
+def test_missing_rows_are_removed_and_new_stay(pair) -> None:
     pair.warehouse.execute(PEOPLE, (1, 20))
     pair.run("golden-records", full=True)
     pair.warehouse.execute("DELETE FROM golden_records WHERE full_name IN ('Person 3', 'Person 9')")
@@ -72,7 +72,7 @@ def test_what_is_gone_leaves_and_what_is_new_stays(pair) -> None:
     assert remembered(pair) == 2
 
 
-def test_a_run_that_is_stopped_while_it_retires_is_not_done(pair) -> None:
+def test_run_stopped_during_removals_is_not_done(pair) -> None:
     """What it left behind leaves with the next one, which goes on there."""
     pair.warehouse.execute(PEOPLE, (1, 20))
     pair.run("golden-records", full=True)
@@ -155,7 +155,7 @@ def test_a_row_that_came_after_the_snapshot_stays(pair, site) -> None:
 
 
 @pytest.mark.parametrize(("status", "stays"), [("active", True), ("merged", False)])
-def test_a_row_that_came_back_after_it_was_read_stays(pair, site, status, stays) -> None:
+def test_row_that_returns_after_read_stays(pair, site, status, stays) -> None:
     """The chunk with the inactive row comes after the event that made it active again."""
     pair.warehouse.execute(PEOPLE, (1, 14))
     pair.run("golden-records")
@@ -166,7 +166,7 @@ def test_a_row_that_came_back_after_it_was_read_stays(pair, site, status, stays)
     assert (last in people(pair)) == stays
 
 
-def test_a_deleted_row_does_not_come_back_by_an_older_read(pair, site, encryptor) -> None:
+def test_older_read_never_restores_deleted_row(pair, site, encryptor) -> None:
     """The event of the deletion is applied between the snapshot and the row's chunk."""
     pair.run("golden-records")  # makes the runner's own tables
     pair.warehouse.execute(PEOPLE, (1, 14))
@@ -183,7 +183,7 @@ def test_a_deleted_row_does_not_come_back_by_an_older_read(pair, site, encryptor
     assert people(pair) == {f"Person {n}" for n in range(1, 15)} - {last}
 
 
-def test_an_event_older_than_the_run_does_not_bring_back_what_is_gone(pair) -> None:
+def test_older_event_never_restores_row_removed_by_run(pair) -> None:
     """What is remembered of it is the run's place in the log."""
     pair.warehouse.execute(PEOPLE, (1, 3))
     pair.run("golden-records", full=True)
@@ -196,7 +196,7 @@ def test_an_event_older_than_the_run_does_not_bring_back_what_is_gone(pair) -> N
     assert position >= before
 
 
-def test_a_snapshot_that_is_gone_takes_its_family_s_hints_with_it(pair) -> None:
+def test_deleted_snapshot_removes_hints_of_family(pair) -> None:
     """The candidates are what is retired; what was derived from them is derived anew."""
     pair.warehouse.execute(
         "INSERT INTO scheme_master (scheme_code, scheme_name, category) VALUES "

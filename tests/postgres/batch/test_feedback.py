@@ -52,7 +52,7 @@ def found(pair: Any, columns: str = "comment") -> list[Any]:
     return [row[0] if len(row) == 1 else row for row in pair.warehouse.execute(query).fetchall()]
 
 
-def test_what_is_new_arrives_scrubbed_and_with_the_warehouse_s_names(pair) -> None:
+def test_new_feedback_arrives_scrubbed_with_warehouse_names(pair) -> None:
     said = "I am 010000000001, call 0123456789 or mail r@example.in"
     says(pair, said, application_id=APPLICATION, rating=4, created_at="2026-01-02 03:04:05")
     assert run(pair) == 1
@@ -73,7 +73,7 @@ def test_a_run_without_news_reads_and_writes_nothing(pair) -> None:
     assert (report.counts["read"], report.counts["written"]) == (0, 0)
 
 
-def test_what_was_written_late_with_an_old_time_is_new(pair) -> None:
+def test_row_written_late_with_old_time_is_new(pair) -> None:
     says(pair, "new")
     run(pair)
     says(pair, "old", created_at="2020-01-01", updated_at="2020-01-01")
@@ -81,7 +81,7 @@ def test_what_was_written_late_with_an_old_time_is_new(pair) -> None:
     assert found(pair) == ["new", "old"]
 
 
-def test_what_is_committed_after_a_later_one_is_not_lost(pair) -> None:
+def test_row_committed_out_of_order_is_kept(pair) -> None:
     with psycopg.connect(pair.postgres.dsn(pair.names["smart_citizen"])) as slow:
         slow.execute("INSERT INTO feedback (type, message) VALUES ('RATING', 'slow')")
         says(pair, "fast")
@@ -92,7 +92,7 @@ def test_what_is_committed_after_a_later_one_is_not_lost(pair) -> None:
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_how_it_is_handled_and_what_becomes_of_it_is_not_told(pair, *, full: bool) -> None:
+def test_handling_of_feedback_is_not_carried(pair, *, full: bool) -> None:
     says(pair, "a")
     says(pair, "b")
     run(pair)

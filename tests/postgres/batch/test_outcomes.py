@@ -71,7 +71,7 @@ def runs(pair) -> list[Any]:
     return pair.citizen.execute(query).fetchall()
 
 
-def test_rows_that_fail_stop_no_others_and_are_listed_by_what_is_wrong(pair, batch) -> None:
+def test_failed_rows_stop_no_others_and_are_listed(pair, batch) -> None:
     pair.warehouse.execute(PEOPLE, (1, 5))
     wrong(pair, 2)
     code, out, err = batch()
@@ -142,7 +142,7 @@ def test_what_was_done_is_kept(pair) -> None:
     assert flow == "golden-records"
 
 
-def test_a_column_that_is_not_what_it_should_be_is_named(pair) -> None:
+def test_wrong_column_is_named(pair) -> None:
     pair.citizen.execute(
         "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$"
         "BEGIN new.city := 'elsewhere'; RETURN new; END $$"
@@ -157,7 +157,7 @@ def test_a_column_that_is_not_what_it_should_be_is_named(pair) -> None:
     assert "3 rows compared, 3 differ in city" in "\n".join(report.lines())
 
 
-def test_a_second_run_says_who_is_first_and_is_told_to_try_later(pair, batch) -> None:
+def test_second_run_names_first_and_ends(pair, batch) -> None:
     with holding(pair):
         code, out, err = batch()
     assert (code, out) == (75, "")

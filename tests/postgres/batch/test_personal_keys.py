@@ -235,7 +235,7 @@ def test_clear_key_of_an_earlier_version_is_removed(shell: Shell, pair: Any) -> 
     assert len(shell.last_keys()) == 2
 
 
-def test_run_starts_anew_without_the_key_that_encrypted_its_place(
+def test_run_restarts_without_key_of_its_position(
     shell: Shell, pair: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a key rotation that did not wait for it; rows that are written stay as they are."""

@@ -68,7 +68,7 @@ def test_nothing_that_runs_keep_has_a_band(pair) -> None:
         assert not [row for (row,) in rows if "VERY_LOW" in row], table
 
 
-def test_a_summary_stays_while_a_profile_of_its_family_cannot_be_read(pair) -> None:
+def test_summary_stays_while_a_profile_is_unreadable(pair) -> None:
     """Even where the candidates were lost: it comes from one that only failed to become one."""
     pair.warehouse.execute(
         "INSERT INTO golden_records (gr_id) SELECT md5(n::text)::uuid FROM generate_series(1, 3) n"

@@ -50,7 +50,7 @@ def test_transaction_that_outlives_run_is_not_missed(pair) -> None:
     assert pair.run("golden-records").counts["read"] == 0
 
 
-def test_the_newest_transaction_is_waited_for_though_none_after_it_has_ended(pair) -> None:
+def test_run_waits_for_the_newest_transaction(pair) -> None:
     """Its events come before the place; a row that it changes must not pass for a later one."""
     dsn, password = pair.warehouse.info.dsn, pair.warehouse.info.password
     with (
@@ -88,7 +88,7 @@ def test_a_table_without_a_time_has_no_range(pair) -> None:
 
 
 @pytest.mark.parametrize("asked", [{"full": True}, {}], ids=["full", "changed"])
-def test_a_run_that_was_stopped_goes_on_where_it_was(pair, stopper, asked) -> None:
+def test_stopped_run_continues_at_its_position(pair, stopper, asked) -> None:
     pair.warehouse.execute(PEOPLE, (1, 30))
     stopped = pair.run("golden-records", stopper(2), **asked)
     assert stopped.interrupted
@@ -100,7 +100,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(pair, stopper, asked) -> No
     assert pair.run("golden-records").counts["read"] == 0
 
 
-def test_what_changes_behind_a_stopped_run_is_read_by_the_next_but_one(pair, stopper) -> None:
+def test_changes_behind_stopped_run_are_read_later(pair, stopper) -> None:
     """The second half is of a later snapshot; the next run starts from the first one."""
     pair.warehouse.execute(PEOPLE, (1, 30))
     pair.run("golden-records", stopper(2))
@@ -116,7 +116,7 @@ def test_what_changes_behind_a_stopped_run_is_read_by_the_next_but_one(pair, sto
     assert "Renamed" in names(pair)
 
 
-def test_a_run_of_another_kind_does_not_go_on_there(pair, stopper) -> None:
+def test_run_of_another_kind_starts_over(pair, stopper) -> None:
     pair.warehouse.execute(PEOPLE, (1, 30))
     pair.run("golden-records", stopper(1), full=True)
     report = pair.run("golden-records")
@@ -139,7 +139,7 @@ def test_numbers_that_can_t_be_compared_tell_nothing(pair, shift: int) -> None:
     assert pair.run("golden-records").counts["read"] == 5
 
 
-def test_a_reader_that_may_not_see_the_numbers_says_what_it_lacks(pair) -> None:
+def test_reader_without_rights_names_missing_rights(pair) -> None:
     pair.warehouse.execute("REVOKE SELECT (xmin) ON golden_records FROM sink_reader")
     with pytest.raises(
         ConfigError, match=r"GRANT SELECT \(\"xmin\"\) ON \"public\".\"golden_records\""

@@ -37,7 +37,7 @@ def full(pair: Any) -> Any:
     return report
 
 
-def test_each_scheme_is_on_or_off_as_the_warehouse_says(pair) -> None:
+def test_warehouse_switches_each_scheme_on_or_off(pair) -> None:
     listed(pair, "NEW", "KNOWN")
     listed(pair, "LOUD", status="ACTIVE")
     listed(pair, "STOPPED", "NEVER_SENT", status="Inactive")
@@ -83,7 +83,7 @@ def test_a_scheme_that_gets_another_code_is_two(pair) -> None:
 
 
 @pytest.mark.parametrize("end", ["DELETE FROM scheme_master", None])
-def test_what_the_portal_switches_on_again_is_switched_off_again(pair, end: str | None) -> None:
+def test_scheme_switched_on_by_portal_is_switched_off(pair, end: str | None) -> None:
     """Has or had: a code that the warehouse once listed stays its business."""
     listed(pair, "ONCE")
     full(pair)

@@ -209,7 +209,7 @@ class TestRunningDay:
         tomorrow(pair)
         assert counts(pair) == [("RJ01", "PAGE_VIEW", TODAY, 1 + events)]
 
-    def test_what_was_ahead_of_its_time_is_not_lost(self, pair) -> None:
+    def test_events_of_the_future_are_kept(self, pair) -> None:
         does(pair, TODAY + timedelta(days=1))
         run(pair)
         tomorrow(pair)
@@ -242,7 +242,7 @@ class TestWaiting:
         assert run(pair).counts["replayed"] == 1
         assert counts(pair)[1:] == [("RJ02", "PAGE_VIEW", YESTERDAY, 1)]
 
-    def test_of_two_that_waited_for_one_day_the_later_stands(self, pair) -> None:
+    def test_later_of_two_deferred_rows_wins(self, pair) -> None:
         for _ in range(3):
             does(pair, citizen=ASHA)
             run(pair)
@@ -250,7 +250,7 @@ class TestWaiting:
         run(pair)
         assert counts(pair) == [("RJ02", "PAGE_VIEW", YESTERDAY, 3)]
 
-    def test_what_comes_while_the_others_of_its_day_are_read_stays(self, pair, site) -> None:
+    def test_event_during_read_of_its_day_stays(self, pair, site) -> None:
         does(pair)
         does(pair, citizen=ASHA)
         info = pair.warehouse.info

@@ -8,7 +8,7 @@ SECRET = "991122334455"
 
 
 @pytest.mark.postgres
-def test_a_planted_row_is_found_and_one_where_it_belongs_is_not(scratch) -> None:
+def test_row_is_found_except_where_it_belongs(scratch) -> None:
     planted = scratch.table("id int, note bytea", 'quo"te')
     belongs = scratch.table("id int, note text", "belongs")
     for table in (planted, belongs):

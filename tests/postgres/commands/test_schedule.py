@@ -182,7 +182,7 @@ class TestWithDatabases:
             ("interrupted", 0)
         ]
 
-    def test_a_scheduler_that_can_not_go_on_leaves_no_batch_behind(self, runner):
+    def test_failed_scheduler_leaves_no_batch_running(self, runner):
         runner.plugin(SLOW, 'Schedule("0 0 * * *"), Schedule("0 0 1 1 *", full=True)')
         runner.call("--once")
         runner.sql("smart_citizen", f"{BEHIND} WHERE mode = 'changed'")

@@ -126,7 +126,7 @@ class TestRecorded:
             assert code == 78
             assert str(path) in err
 
-    def test_what_there_is_nothing_to_compare_with_is_a_warning(self, recorded, call, tmp_path):
+    def test_missing_counterpart_is_a_warning(self, recorded, call, tmp_path):
         earlier = tmp_path / "earlier"
         earlier.mkdir()
         arguments = ("--schemas", str(recorded(**COLUMNS)), "--against", str(earlier))

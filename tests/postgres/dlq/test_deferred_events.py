@@ -41,7 +41,7 @@ class TestOrder:
         assert shop.retry() == 4
         assert (shop.notes(), shop.statuses()) == ({1: "d"}, ["REPLAYED"] * 5)
 
-    def test_and_are_written_at_once_when_nothing_waits_any_more(self, shop: Any) -> None:
+    def test_rows_are_written_once_nothing_waits(self, shop: Any) -> None:
         shop.send(order(1, "a"))
         shop.customer("Anna")
         shop.retry()
@@ -54,7 +54,7 @@ class TestOrder:
         shop.send(order(3, "d", "Maya"))
         assert shop.notes() == {1: "a", 2: "c", 3: "d"}
 
-    def test_the_first_that_still_waits_stops_its_own_row_only(self, shop: Any) -> None:
+    def test_deferred_event_stops_only_its_row(self, shop: Any) -> None:
         shop.send(order(1, "a"), order(2, "b", "Maya"), order(1, "c", "Maya"), order(1, "d"))
         shop.customer("Maya")
         assert shop.retry() == 1
@@ -76,7 +76,7 @@ class TestFailures:
         ("note", "kind", "state"),
         [("bad", "WriteError", "23514"), ("z" + SECRET, "QualityError", None)],
     )
-    def test_what_fails_for_another_reason_is_a_dead_letter_and_holds_up_its_row(
+    def test_other_failure_is_dead_letter_and_blocks_row(
         self, shop: Any, note: str, kind: str, state: str | None
     ) -> None:
         shop.send(order(1, "a"))
@@ -90,7 +90,7 @@ class TestFailures:
             ("PARKED", 0, "WaitingError", None),
         ]
 
-    def test_what_has_waited_for_too_long_is_one_too(self, shop: Any) -> None:
+    def test_event_that_waits_too_long_is_dead(self, shop: Any) -> None:
         shop.customer("Maya")
         shop.send(order(1, "a"), order(1, "b", "Maya"))
         shop.target.now += timedelta(hours=23)
@@ -102,7 +102,7 @@ class TestFailures:
         assert (status, kind) == ("OPEN", "ExpiredError")
         assert text == "gave up: lookup of column 'customer' found nothing"
 
-    def test_not_before_this_very_process_has_tried_it_for_a_while(self, shop: Any) -> None:
+    def test_event_expires_only_after_tries_of_process(self, shop: Any) -> None:
         """Nobody ran for two days; what it waits for comes with what has piled up."""
         shop.send(order(1, "a"), order(2, "b", "Maya"))
         shop.target.now += timedelta(days=2)
@@ -114,9 +114,7 @@ class TestFailures:
         shop.retry()
         assert (shop.notes(), shop.statuses()) == ({1: "a"}, ["REPLAYED", "OPEN"])
 
-    def test_nor_what_stood_behind_one_that_a_person_took_long_to_decide_on(
-        self, shop: Any
-    ) -> None:
+    def test_event_behind_late_decision_does_not_expire(self, shop: Any) -> None:
         shop.customer("Anna")
         shop.send(order(1, "bad"), order(1, "b", "Maya"))
         shop.target.now += timedelta(days=2)
@@ -127,7 +125,7 @@ class TestFailures:
         shop.retry()
         assert shop.statuses() == ["DISCARDED", "PARKED"]
 
-    def test_no_value_is_in_clear_in_what_is_deferred(self, shop: Any) -> None:
+    def test_deferred_event_holds_no_unmasked_value(self, shop: Any) -> None:
         shop.send(order(1, "a", SECRET), order(1, SECRET), order(2, "bad" + SECRET, SECRET))
         shop.customer(SECRET)
         shop.retry()
@@ -137,7 +135,7 @@ class TestFailures:
         hidden = SECRET, SECRET.encode().hex()
         assert not [line for line in lines if any(text in line for text in hidden)]
 
-    def test_what_another_key_has_encrypted_waits_for_that_key(self, shop: Any) -> None:
+    def test_event_of_another_encryption_key_waits(self, shop: Any) -> None:
         shop.send(order(1, "a"), order(1, "b"))
         shop.customer("Anna")
         encryptor = shop.target.waiting._deferred._encryptor

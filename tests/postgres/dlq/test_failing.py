@@ -54,7 +54,7 @@ class TestHolding:
         assert shop.dead_letters("status", "attempts") == [("OPEN", 0), ("PARKED", 0)]
         assert (shop.target.waiting.held, shop.target.waiting.keys) == (1, 0)
 
-    def test_what_is_discarded_lets_the_others_go_on_in_order(self, shop: Any, bad: str) -> None:
+    def test_discarded_event_lets_others_go_on(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad), order(1, "b"), order(1, "c"))
         decide(shop, "DISCARDED")
         assert shop.retry() == 2
@@ -63,7 +63,7 @@ class TestHolding:
         assert shop.notes() == {1: "d"}
         assert shop.target.waiting.held == 0
 
-    def test_what_is_replayed_and_fails_again_is_open_again(self, shop: Any, bad: str) -> None:
+    def test_replayed_event_that_fails_is_open(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad), order(1, "b"))
         for attempts in (1, 2):
             decide(shop, "PARKED")
@@ -109,7 +109,7 @@ class TestReplaying:
         assert [row["note"] for row in written] == ["a", "bad", "c", "bad", "e"]
         assert shop.dead_letters("status", "attempts") == [("REPLAYED", 1)] * 4
 
-    def test_what_waits_for_a_row_goes_before_what_a_person_decides_on(self, shop: Any) -> None:
+    def test_waiting_event_precedes_event_to_decide(self, shop: Any) -> None:
         shop.send(order(1, "a", "Maya"), order(1, "bad"), order(1, "c"))
         decide(shop, "OPEN", nth=2)
         assert shop.retry() == 0
@@ -119,7 +119,7 @@ class TestReplaying:
         assert shop.notes() == {1: "a"}
         assert shop.statuses() == ["REPLAYED", "OPEN", "PARKED", "PARKED"]
 
-    def test_many_keys_keep_their_turns_while_the_keys_are_read_anew(self, shop: Any) -> None:
+    def test_many_keys_keep_their_turns_after_reload(self, shop: Any) -> None:
         """Whoever began with the first each time would never come to the last."""
         prepare, tried = shop.target.prepare, set[int]()
 

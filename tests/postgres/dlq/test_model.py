@@ -206,9 +206,7 @@ class Replacing(Story):
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-def test_it_ends_as_if_each_event_had_waited_in_its_place(
-    shop: Any, steps: Sequence[tuple[Any, ...]]
-) -> None:
+def test_target_ends_as_if_events_kept_order(shop: Any, steps: Sequence[tuple[Any, ...]]) -> None:
     story = Story(shop)
     try:
         for name, *rest in steps:

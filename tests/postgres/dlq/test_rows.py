@@ -56,7 +56,7 @@ class TestRowsOfABatch:
         shop.target.waiting.hold(batch)
         shop.target.apply(batch)
 
-    def test_they_are_tried_again_when_their_batch_says_so(self, shop: Any) -> None:
+    def test_rows_are_retried_when_their_batch_asks(self, shop: Any) -> None:
         self.defer(shop, order(1, "a"), order(1, "b"))
         self.defer(shop, order(2, "c"), order(3, "bad"), order(4, "d", "Maya"), key=None)
         shop.customer("Anna")

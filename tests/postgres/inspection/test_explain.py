@@ -29,7 +29,7 @@ def test_a_write_that_is_refused(office: Any) -> None:
     assert office.dlq("explain", office.id())[0] == 1
 
 
-def test_once_mended_it_would_be_written_and_is_not(office: Any) -> None:
+def test_explain_writes_nothing_after_the_repair(office: Any) -> None:
     office.send(office.event(1, "bad", full_name=SECRET))
     office.admin.execute("ALTER TABLE profile DROP CONSTRAINT profile_note_check")
     code, out, err = office.dlq("explain", office.id())

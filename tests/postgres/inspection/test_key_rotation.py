@@ -35,7 +35,7 @@ def test_while_there_are_two_keys_nothing_overtakes(office: Any) -> None:
     assert office.dead_letters("status") == ["REPLAYED", "REPLAYED"]
 
 
-def test_all_dead_letters_are_encrypted_again_while_the_runner_runs(office: Any) -> None:
+def test_key_rotation_works_beside_the_runner(office: Any) -> None:
     office.send(office.event(1, "bad"))
     rotated(office, "two", "one")
     office.send(office.event(1, "b"), office.event(2, "z"))
@@ -76,7 +76,7 @@ def test_a_runner_with_other_keys_does_not_start(office: Any) -> None:
     rotated(office, "two", "one")
 
 
-def test_a_dead_letter_whose_key_is_gone_is_told_and_left(office: Any) -> None:
+def test_dead_letter_without_key_is_reported(office: Any) -> None:
     office.send(office.event(1, "bad"))
     office.configure("two")
     code, out, _ = office.dlq("rekey")

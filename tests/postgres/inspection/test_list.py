@@ -81,7 +81,7 @@ class TestList:
 
     @pytest.mark.parametrize("text", ["[/ops]", "[redacted]", "[b]x[/b]", ":cat:"])
     @pytest.mark.parametrize("options", [(), ("--summary",)])
-    def test_what_looks_like_markup_is_told_as_it_is(
+    def test_markup_is_printed_as_text(
         self, office: Any, text: str, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("COLUMNS", "300")
@@ -92,7 +92,7 @@ class TestList:
         code, out, err = office.dlq("list", "--wide", *options)
         assert (code, err, out.count(text)) == (0, "", 4 if options else 6)
 
-    def test_a_mapping_that_nothing_is_of_is_told_with_the_nearest(self, office: Any) -> None:
+    def test_unknown_mapping_is_reported_with_nearest(self, office: Any) -> None:
         spoil(office)
         for action in (("list",), ("list", "--summary"), ("export",), ("replay", "--dry-run")):
             code, out, err = office.dlq(*action, "--mapping", "peopel")
@@ -145,9 +145,7 @@ class TestShow:
         spoil(office)
         assert office.json("show", office.id(), "--as", user)["after"]["full_name"] == name
 
-    def test_in_clear_for_whom_a_policy_opens_it_and_only_after_it_is_written_down(
-        self, office: Any
-    ) -> None:
+    def test_unmasked_access_is_recorded_first(self, office: Any) -> None:
         spoil(office)
         found = office.json("show", office.id(), "--as", "judge", "--clear")
         assert found["after"]["full_name"] == SECRET
@@ -178,7 +176,7 @@ class TestShow:
         assert (entry["mapping"], entry["letters"]) == ("people", 1)
         assert SECRET not in json.dumps(entry)
 
-    def test_in_clear_it_is_not_said_to_be_masked(self, office: Any) -> None:
+    def test_unmasked_value_is_not_called_masked(self, office: Any) -> None:
         spoil(office)
         office.json("show", office.id(), "--as", "judge", "--clear")
         assert office.audited("read_masked") == []
@@ -192,9 +190,7 @@ class TestShow:
             "DROP TABLE sink.audit_log",
         ],
     )
-    def test_masked_it_is_shown_though_it_can_not_be_written_down(
-        self, office: Any, action: str, refuse: str
-    ) -> None:
+    def test_masked_row_needs_no_record(self, office: Any, action: str, refuse: str) -> None:
         """A role that may only read sees no more than what the policies show anybody."""
         spoil(office)
         office.admin.execute(refuse.format(office.database))
@@ -212,7 +208,7 @@ class TestShow:
         assert "'one'" in err
         assert "old_keys" in office.json("show", office.id())["unreadable"]
 
-    def test_what_nobody_has_classified_and_looks_personal_is_hidden(self, office: Any) -> None:
+    def test_unclassified_personal_column_is_hidden(self, office: Any) -> None:
         spoil(office)
         path: Path = office.policies / "classification.json"
         content = json.loads(path.read_text())
@@ -222,7 +218,7 @@ class TestShow:
             shown = office.json("show", office.id(), "--as", user)["after"]
             assert (shown["note"], shown["id"]) == ("***MASKED***", 1)
 
-    def test_what_can_not_be_decoded_is_not_shown_at_all(self, office: Any) -> None:
+    def test_undecodable_payload_is_not_shown(self, office: Any) -> None:
         spoil(office)
         found = office.json("show", office.id(3))
         assert "unreadable" in found
@@ -239,7 +235,7 @@ class TestShow:
 
 
 class TestWhoLooked:
-    def test_a_list_shows_no_row_and_is_not_written_down(self, office: Any) -> None:
+    def test_list_shows_no_row_and_records_nothing(self, office: Any) -> None:
         spoil(office)
         shown = json.dumps(office.json("list", "--status", "ALL")) + office.dlq("list")[1]
         for value in (SECRET, "Kota", "Zarathustra"):
@@ -315,9 +311,7 @@ class TestExport:
         (entry,) = office.audited("read_clear")
         assert entry["dlq_ids"] == [office.dead_letters("dlq_id")[0]]
 
-    def test_a_file_that_others_could_read_is_not_left_to_them(
-        self, office: Any, tmp_path: Path
-    ) -> None:
+    def test_export_file_is_private(self, office: Any, tmp_path: Path) -> None:
         """Not even to who holds it open, or has another name for it."""
         spoil(office)
         path, other = tmp_path / "letters.jsonl", tmp_path / "other"
@@ -329,9 +323,7 @@ class TestExport:
         assert (path.stat().st_mode & 0o777) == 0o600
         assert other.read_text() == "older\n"
 
-    def test_one_that_is_broken_off_leaves_the_file_as_it_was(
-        self, office: Any, tmp_path: Path
-    ) -> None:
+    def test_interrupted_export_keeps_the_file(self, office: Any, tmp_path: Path) -> None:
         spoil(office)
         path = tmp_path / "letters.jsonl"
         path.write_text("older\n")
@@ -364,7 +356,7 @@ class TestExport:
         assert len("".join(came).splitlines()) == 3
 
     @pytest.mark.parametrize("encrypted", ["other", "", "00"])
-    def test_one_that_can_not_be_opened_does_not_break_off_the_others(
+    def test_undecryptable_dead_letter_stops_no_others(
         self, office: Any, tmp_path: Path, encrypted: str
     ) -> None:
         office.send(office.event(1, "bad", full_name=SECRET))

@@ -74,9 +74,7 @@ def left(health: Health, office: Any) -> float | None:
     return health.registry.get_sample_value("unpublished", labels)
 
 
-def test_a_dead_letter_is_told_once_with_all_that_is_known_of_it(
-    office: Any, outbox: Outbox, log: Log
-) -> None:
+def test_dead_letter_is_published_once_with_metadata(office: Any, outbox: Outbox, log: Log) -> None:
     office.send(office.event(1, "bad", full_name=SECRET))
     assert [outbox.feed(), outbox.feed()] == [1, 0]
     (record,) = log.records
@@ -103,7 +101,7 @@ def test_a_dead_letter_is_told_once_with_all_that_is_known_of_it(
     }
 
 
-def test_what_is_sent_is_encrypted_and_can_be_opened_by_what_its_headers_say(
+def test_published_payload_is_decrypted_by_its_headers(
     office: Any, outbox: Outbox, log: Log
 ) -> None:
     event = office.event(1, "bad", full_name=SECRET)
@@ -127,9 +125,7 @@ def test_what_only_waits_is_no_dead_letter(office: Any, outbox: Outbox) -> None:
     assert outbox.feed() == 0
 
 
-def test_one_that_fails_again_is_told_again_and_one_that_is_replayed_is_not(
-    office: Any, outbox: Outbox, log: Log
-) -> None:
+def test_failure_after_replay_is_published_again(office: Any, outbox: Outbox, log: Log) -> None:
     office.send(office.event(1, "bad"))
     outbox.feed()
     office.dlq("replay", office.id())
@@ -162,9 +158,7 @@ def test_waiting_one_that_is_superseded_is_not_told(replacing: Any, outbox: Outb
     assert outbox.feed() == 0
 
 
-def test_one_that_is_settled_before_it_was_told_is_told_all_the_same(
-    office: Any, outbox: Outbox, log: Log
-) -> None:
+def test_settled_dead_letter_is_published_too(office: Any, outbox: Outbox, log: Log) -> None:
     office.send(office.event(1, "bad"))
     office.dlq("discard", office.id(), "--reason", "made up")
     assert outbox.feed() == 1
@@ -183,7 +177,7 @@ def test_an_outage_only_delays(office: Any, outbox: Outbox, log: Log, health: He
 
 
 @pytest.mark.parametrize("kind", [RetriableError, AccessError])
-def test_a_topic_that_is_not_there_keeps_no_other_waiting(
+def test_missing_topic_delays_no_other(
     office: Any, outbox: Outbox, log: Log, kind: type[Exception]
 ) -> None:
     log.refusal = kind("not now")
@@ -239,7 +233,7 @@ class Refusing:
         return SimpleNamespace(get=get)
 
 
-def test_dead_letter_that_its_topic_refuses_is_sent_without_its_value(office: Any) -> None:
+def test_refused_dead_letter_is_sent_without_value(office: Any) -> None:
     producer = Producer(KafkaConnection("127.0.0.1:1"))
     producer._producer = refusing = Refusing()
     producer.send([Record("sink.dead-letters.a-to-b", b"k", b"value", [("sink.dlq-id", b"1")])])
@@ -259,7 +253,7 @@ def test_settings_of_producer_are_known_to_client(monkeypatch: Any) -> None:
     assert given.keys() <= KafkaProducer.DEFAULT_CONFIG.keys()
 
 
-def test_a_value_too_large_for_kafka_is_told_without_it(office: Any) -> None:
+def test_too_large_value_is_left_out(office: Any) -> None:
     office.send(office.event(1, "bad"))
     with psycopg.connect(office.dsn, autocommit=True) as connection:
         (dead_letter,) = find(connection, Wanted(), most=1)
@@ -268,7 +262,7 @@ def test_a_value_too_large_for_kafka_is_told_without_it(office: Any) -> None:
     assert ("sink.too-large", b"true") in told.headers
 
 
-def test_a_kafka_that_is_away_is_told_as_such_and_soon() -> None:
+def test_unavailable_kafka_is_reported_soon() -> None:
     producer, began = Producer(KafkaConnection("127.0.0.1:9")), time.monotonic()
     for _ in range(2):
         with pytest.raises(RetriableError, match="Kafka does not answer"):

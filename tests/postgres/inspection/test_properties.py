@@ -25,9 +25,7 @@ MESSAGES = st.builds(
 
 
 @given(MESSAGES, st.lists(KEYS, min_size=1, max_size=4, unique=True))
-def test_each_key_opens_what_it_has_encrypted_and_the_newest_all(
-    message: Message, keys: list[bytes]
-) -> None:
+def test_each_key_decrypts_its_own_after_rotation(message: Message, keys: list[bytes]) -> None:
     """A dead letter from the time of each key, and what `dlq rekey` makes of it."""
     names = [str(at) for at in range(len(keys))]
     ages = [

@@ -21,7 +21,7 @@ def failed(office: Any) -> None:
 
 
 class TestReplay:
-    def test_what_was_mended_is_applied_in_order_with_all_that_waits(self, office: Any) -> None:
+    def test_repaired_event_is_applied_in_order(self, office: Any) -> None:
         failed(office)
         assert office.order(1) == []
         office.admin.execute(WIDEN)
@@ -42,7 +42,7 @@ class TestReplay:
         rows = office.rows()
         assert rows[1] == rows[2] == ("Xxxxxxxxxxx Xxxxxxxxxx", "Kota", "bad")
 
-    def test_one_that_fails_again_is_open_with_its_count(self, office: Any) -> None:
+    def test_failed_replay_is_open_with_count(self, office: Any) -> None:
         office.send(office.event(1, "bad"))
         for tries in (1, 2):
             assert office.dlq("replay", office.id())[0] == 0
@@ -142,7 +142,7 @@ class TestDiscard:
         assert office.dlq("discard", office.id(), "--reason", " ")[0] == 78
         assert office.dead_letters("status")[0] == "OPEN"
 
-    def test_one_that_is_applied_already_can_not_be_given_up(self, office: Any) -> None:
+    def test_applied_dead_letter_cannot_be_discarded(self, office: Any) -> None:
         failed(office)
         office.admin.execute(WIDEN)
         office.dlq("replay", office.id())
@@ -168,7 +168,7 @@ class TestDiscard:
         assert office.dlq(*given, *options)[0] == 0
         assert office.dead_letters("status") == left
 
-    def test_dead_letters_that_are_named_are_those_of_the_status_too(self, office: Any) -> None:
+    def test_named_dead_letters_must_have_the_status(self, office: Any) -> None:
         office.send(office.event(1, "bad"))
         office.send(office.event(1, "b"))
         ids = (office.id(0), office.id(1))
@@ -231,7 +231,7 @@ class TestPayload:
         office.dlq("discard", office.id(), "--reason", "test")
         assert "its payload was deleted" in office.json("show", office.id())["unreadable"]
 
-    def test_new_key_needs_no_payload_of_settled_dead_letters(self, office: Any) -> None:
+    def test_settled_dead_letters_need_no_key(self, office: Any) -> None:
         office.send(office.event(1, "bad"))
         office.dlq("discard", office.id(), "--reason", "test")
         office.stop()

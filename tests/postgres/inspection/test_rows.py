@@ -55,7 +55,7 @@ def test_the_next_batch_tries_it(office: Any, batch: Any) -> None:
     assert office.rows()[2] == ("Xxxxxxxxxxx Xxxxxxxxxx", "Kota", "bad")
 
 
-def test_the_topic_is_told_of_it_as_of_no_partition(office: Any, batch: Any) -> None:
+def test_batch_dead_letter_is_published_without_partition(office: Any, batch: Any) -> None:
     with psycopg.connect(office.dsn, autocommit=True) as connection:
         (dead_letter,) = find(connection, Wanted(), most=1)
     heads = dict(record_of(dead_letter, office.database).headers)

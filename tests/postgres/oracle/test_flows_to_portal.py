@@ -24,7 +24,7 @@ class TestSchemes:
         row = told.expected("schemes")["A"]
         assert (row["status"], row["benefits"], row["name_hindi"]) == ("ACTIVE", [1], None)
 
-    def test_one_that_was_dropped_or_ended_is_off_and_the_portals_own_stay(self, told):
+    def test_ended_schemes_are_off_and_others_stay(self, told):
         for code in "ABC":
             told.insert(MASTER, scheme_code=code)
             told.insert(SCHEMES, code=code)
@@ -58,7 +58,7 @@ class TestProfileSummary:
     def regions(self, told):
         return {key: row["region"] for key, row in told.expected("profile_summary").items()}
 
-    def test_a_head_is_its_own_family_and_the_band_is_never_told(self, told):
+    def test_income_band_of_family_is_hidden(self, told):
         self.golden(told, "head")
         told.insert(PROFILES, gr_id=one("head"), updated_at=EARLIER)
         assert told.expected("profile_summary") == {
@@ -81,7 +81,7 @@ class TestProfileSummary:
         told.delete(GOLDEN, gr_id=head)
         assert self.regions(told) == {head: "2"}
 
-    def test_a_time_that_went_backwards_loses_and_of_equal_ones_the_later_wins(self, told):
+    def test_older_time_loses_and_later_tie_wins(self, told):
         self.golden(told, "head")
         told.insert(PROFILES, gr_id=one("head"), updated_at=LATER, cluster_id="1")
         told.update(PROFILES, ("gr_id", one("head")), updated_at=EARLIER, cluster_id="2")

@@ -43,7 +43,7 @@ class TestApplicationEvents:
             }
         }  # fmt: skip
 
-    def test_every_change_of_status_is_an_event_of_its_own_time(self, told):
+    def test_every_status_change_is_an_event(self, told):
         self.apply(told, status="SUBMITTED")
         self.change(told, status="rejected")
         self.change(told, status="APPROVED", approved_at=APPROVED)
@@ -92,7 +92,7 @@ class TestApplicationEvents:
         (row,) = told.expected("application_events").values()
         assert row["citizen_id"] is None
 
-    def test_a_scheme_that_the_warehouse_does_not_have_is_waited_for(self, told):
+    def test_event_waits_for_scheme_in_warehouse(self, told):
         told.insert(SCHEMES, id=one("OWN"), code="OWN")
         self.apply(told, status="SUBMITTED", scheme_id=one("OWN"))
         assert not self.types(told)
@@ -119,7 +119,7 @@ class TestDocumentMetadata:
         row = self.row(told)
         assert (row["is_deleted"], row["file_name"]) == (True, "a.pdf")
 
-    def test_the_id_is_the_one_of_the_event_until_a_full_batch_asks_anew(self, told):
+    def test_id_is_kept_until_full_batch(self, told):
         told.update(GOLDEN, ("gr_id", one("g")), citizen_id="RJ2")
         assert self.row(told)["citizen_id"] == "RJ1"
         told.run("document_metadata")
@@ -160,7 +160,7 @@ class TestUserBehavior:
         told.run("user_behavior")
         return told.expected("user_behavior")
 
-    def test_events_are_counted_by_citizen_type_and_utc_day(self, told):
+    def test_events_count_by_citizen_type_and_day(self, told):
         self.event(told, "2026-03-01T00:00:00", duration_seconds="1.5")
         self.event(told, "2026-03-01T23:59:59")
         self.event(told, "2026-03-02T00:00:00", event_type="SEARCH_QUERY")

@@ -59,7 +59,7 @@ def test_every_action_was_taken(loaded):
     assert {action.__qualname__ for action in loaded.actions} <= set(loaded.done)
 
 
-def test_databases_that_nothing_was_carried_between_differ_and_no_value_is_told(loaded):
+def test_differences_hold_no_value(loaded):
     found = [str(one) for one in event_differences(loaded.warehouse, loaded.citizen)]
     assert {one.split()[0] for one in found} == {
         "profile_data", "eligibility_hints", "golden_records", "cdc_conflict_resolution",

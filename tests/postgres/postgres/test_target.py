@@ -18,7 +18,7 @@ def writer(postgres):
     return postgres.dsn(name, "sink_writer")
 
 
-def test_every_commit_of_a_session_with_an_origin_has_its_own_time(writer):
+def test_commits_with_origin_have_distinct_times(writer):
     with connect(writer, "test") as session:
         use_origin(session, "stamped")
         for _ in range(3):

@@ -68,7 +68,7 @@ def test_mapping_without_a_free_origin_names_the_setting(bench) -> None:
     assert "0 of 2 replication origins free" in bench.texts()[0]
 
 
-def test_origins_of_others_only_warn_where_states_are_hidden(bench) -> None:
+def test_hidden_origins_of_others_only_warn(bench) -> None:
     """A name need not have a state, and only a role with a GRANT sees which have."""
     for name in ("theirs", "others"):
         bench.target.execute("SELECT pg_replication_origin_create(%s)", (name,))
@@ -79,7 +79,7 @@ def test_origins_of_others_only_warn_where_states_are_hidden(bench) -> None:
     assert bench.preflight().findings == []
 
 
-def test_origins_are_counted_for_all_mappings_before_one_starts(bench) -> None:
+def test_origins_of_all_mappings_are_counted_first(bench) -> None:
     mappings = beside(bench, "alpha", "beta", "gamma", "delta")
     assert refused(bench, "alpha", mappings) == refused(bench, "beta", mappings) == []
     for late in ("delta", "gamma"):

@@ -107,9 +107,7 @@ class TestWhatIsCounted:
         sink.send(person(1))
         assert sink.counts() == {}
 
-    def test_days_are_kept_apart_and_batches_of_one_day_add_up(
-        self, make: Callable[..., Sink]
-    ) -> None:
+    def test_batches_of_one_day_add_up(self, make: Callable[..., Sink]) -> None:
         sink = make()
         sink.send(person(1, score=None), person(2, score=99))
         sink.send(person(3, score=None))
@@ -135,7 +133,7 @@ class TestOnce:
 
     @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(scores=st.lists(st.sampled_from([None, 3, 7, 99]), max_size=12))
-    def test_a_batch_that_is_split_counts_as_one_that_is_not(
+    def test_split_batch_counts_the_same(
         self, make: Callable[..., Sink], scores: list[int | None]
     ) -> None:
         sink = self.known = getattr(self, "known", None) or make()
@@ -196,9 +194,7 @@ class TestOnce:
         assert sink.counts() == {}
 
 
-def test_two_runners_of_one_mapping_wait_for_each_other_and_lose_nothing(
-    make: Callable[..., Sink], scratch
-) -> None:
+def test_two_runners_of_mapping_lose_nothing(make: Callable[..., Sink], scratch) -> None:
     sink = make()
     add = "SELECT rows FROM sink.quality_count WHERE mapping = %s FOR UPDATE"
     sink.send(person(1, score=None))

@@ -106,7 +106,7 @@ class TestCounts:
         found = {place.counts("--days", days).pop()[2]: days for days in ("1", "2", "30")}
         assert found == {1: "1", 2: "2", 3: "30"}
 
-    def test_what_was_settled_is_not_open_and_what_waits_is_neither(self, make: Make) -> None:
+    def test_settled_and_deferred_events_are_not_open(self, make: Make) -> None:
         place = make()
         place.sink.send(*(create(**ROW | {"id": i, "score": 10}) for i in range(3)))
         for status in ("DISCARDED", "PARKED"):
@@ -118,7 +118,7 @@ class TestCounts:
         found = place.report()
         assert (found["open_dead_letters"], found["waiting"]) == (1, 1)
 
-    def test_a_database_that_no_runner_has_written_to_has_no_counts(
+    def test_untouched_database_has_no_counts(
         self, make: Make, postgres, configured: Callable
     ) -> None:
         place = make()
@@ -166,7 +166,7 @@ class TestStale:
     @pytest.mark.parametrize(
         ("conflict", "type_"), [("source_wins()", "timestamp"), ('newest_wins("changed")', "text")]
     )
-    def test_a_target_without_such_a_time_is_neither_fresh_nor_stale(
+    def test_target_without_sync_time_has_no_freshness(
         self, make: Make, conflict: str, type_: str
     ) -> None:
         place = make(conflict, DDL.replace("timestamp", type_))
@@ -175,7 +175,7 @@ class TestStale:
 
 
 class TestTheCommand:
-    def test_strict_fails_for_a_broken_rule_and_not_for_a_default(self, make: Make) -> None:
+    def test_strict_fails_for_broken_rules_only(self, make: Make) -> None:
         place = make()
         place.sink.send(create(**ROW | {"level": None}))
         assert place.call("quality", "--strict")[0] == 0
@@ -208,15 +208,13 @@ class TestTheCommand:
         assert found == code
         assert said in err
 
-    def test_a_threshold_for_a_mapping_that_is_not_there_is_told(self, make: Make) -> None:
+    def test_threshold_of_unknown_mapping_is_reported(self, make: Make) -> None:
         place = make(settings="[quality.mappings.{name}s]\nstale_after_days = 5")
         code, _, err = place.call("quality")
         assert code == 78
         assert f"did you mean '{place.name}'?" in err
 
-    def test_a_database_that_is_not_there_is_told_in_a_line(
-        self, make: Make, tmp_path: Path
-    ) -> None:
+    def test_unavailable_database_is_one_line(self, make: Make, tmp_path: Path) -> None:
         place = make()
         path = tmp_path / "sink-runner.toml"
         text = path.read_text().replace(
@@ -229,7 +227,7 @@ class TestTheCommand:
 
 
 @pytest.mark.parametrize("folder", MAPPINGS, ids=lambda folder: folder.name)
-def test_the_sink_s_role_may_ask_all_of_it_of_every_mapping(postgres, folder: Path) -> None:
+def test_sink_role_reads_report_of_every_mapping(postgres, folder: Path) -> None:
     plugin = discovery.installed()[folder.name]
     discovery.load(plugin)
     assert plugin.mapping is not None

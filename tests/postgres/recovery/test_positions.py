@@ -22,13 +22,13 @@ def mapping(**declared: Any) -> TableMapping:
     return TableMapping(**usual | {"columns": columns, "conflict": source_wins()} | declared)
 
 
-def test_what_is_behind_is_counted_from_where_the_target_stands() -> None:
+def test_lag_is_counted_from_target_offset() -> None:
     held = {0: Bounds(0, 10), 1: Bounds(5, 7), 2: Bounds(3, 3)}
     assert behind({0: 4, 1: None}, held) == 6 + 2
     assert behind({0: 10, 1: 7, 2: 3}, held) == 0
 
 
-def test_what_kafka_has_deleted_and_the_target_has_not_seen_is_missing() -> None:
+def test_records_deleted_before_applied_are_missing() -> None:
     held = {0: Bounds(8, 10), 1: Bounds(0, 7)}
     assert missing({0: 5, 1: 0}, held) == 3
     assert missing({0: 8, 1: 7}, held) == 0
@@ -63,9 +63,7 @@ class TestForget:
         left = "SELECT mapping FROM sink.row_version WHERE mapping IN ('lost', 'other')"
         assert connection.execute(left).fetchall() == [("other",)]
 
-    def test_events_of_before_are_given_up_where_a_position_would_decide(
-        self, connection: Any
-    ) -> None:
+    def test_older_events_expire_where_positions_decide(self, connection: Any) -> None:
         """A full run brings their rows anew; a row of a batch has no such position."""
         ids = [
             connection.execute(LETTER, given).fetchone()[0]

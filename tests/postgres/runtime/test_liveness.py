@@ -46,7 +46,7 @@ def eventually(what: Callable[[], Any], seconds: float = 20) -> None:
     assert what()
 
 
-def test_kafka_is_asked_once_in_a_while_of_silence_and_never_while_records_come() -> None:
+def test_silence_makes_worker_ping_kafka() -> None:
     kafka = Kafka()
     feed = kafka.listened_to(Health())
     kafka.brings = True
@@ -58,7 +58,7 @@ def test_kafka_is_asked_once_in_a_while_of_silence_and_never_while_records_come(
 
 
 @pytest.mark.parametrize("brings", [True, False])
-def test_a_kafka_that_is_away_is_told_once_and_that_it_is_back(brings: bool) -> None:  # noqa: FBT001
+def test_outage_of_kafka_is_logged_once(brings: bool) -> None:  # noqa: FBT001
     kafka, health = Kafka(), Health()
     feed = kafka.listened_to(health)
     kafka.away = True
@@ -83,7 +83,7 @@ def test_who_is_paused_for_another_reason_stays_so() -> None:
 
 
 @pytest.mark.postgres
-def test_a_mapping_that_kafka_left_is_paused_until_it_is_back(stage: Any) -> None:
+def test_mapping_is_paused_while_kafka_is_away(stage: Any) -> None:
     stage.silence = 0.05
     with stage.running():
         stage.broker.send(0, 1)

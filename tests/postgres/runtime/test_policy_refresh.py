@@ -76,9 +76,7 @@ def change(sink: Harness) -> Any:
     return lambda policies: remask(sink.parts, plugin, [plugin], catalog, policies)
 
 
-def test_the_next_batch_is_masked_by_the_new_policies_and_says_so(
-    sink: Harness, folder: Folder, change: Any
-) -> None:
+def test_next_batch_uses_the_new_policies(sink: Harness, folder: Folder, change: Any) -> None:
     row = create(id="1", name="Anna Raman", city="Bagru")
     assert sink.send(row).row["name"] is None
     found = folder.say("MASK_SHOW_LAST_4")
@@ -90,7 +88,7 @@ def test_the_next_batch_is_masked_by_the_new_policies_and_says_so(
     assert sink.send(row).row["name"] == "Anna Raman"
 
 
-def test_a_personal_column_without_policy_is_refused_and_the_old_masks_stay(
+def test_unmasked_personal_column_keeps_old_masks(
     sink: Harness, folder: Folder, change: Any
 ) -> None:
     with pytest.raises(PolicyError, match=r"north\.public\.people\.name"):
@@ -98,7 +96,7 @@ def test_a_personal_column_without_policy_is_refused_and_the_old_masks_stay(
     assert sink.send(create(id="1", name="Anna", city="Bagru")).row["name"] is None
 
 
-def test_a_column_that_becomes_personal_stops_the_mapping_until_it_is_started_anew(
+def test_column_that_becomes_personal_stops_mapping(
     folder: Folder, request: pytest.FixtureRequest
 ) -> None:
     """Its values may stand where the audit log tells of keys."""
@@ -124,7 +122,7 @@ class TestRefresh:
         refresh()
         assert told == [new]
 
-    def test_those_that_leave_a_column_bare_are_fatal_for_the_mapping(self, folder: Folder) -> None:
+    def test_policies_without_needed_mask_stop_mapping(self, folder: Folder) -> None:
         def refuse(_: Policies) -> None:
             raise PolicyError("name has no policy")
 

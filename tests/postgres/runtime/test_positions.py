@@ -121,9 +121,7 @@ class TestPositions:
 
 class TestOwnership:
     @pytest.mark.parametrize("sent", [0, 2])
-    def test_a_log_that_ends_before_what_was_applied_stops_the_mapping(
-        self, stage: Any, sent: int
-    ) -> None:
+    def test_log_shorter_than_offset_stops_mapping(self, stage: Any, sent: int) -> None:
         """Kafka lost its end while nobody looked; new records would be taken for old ones."""
         for number in range(5):
             stage.broker.send(0, number)
@@ -138,7 +136,7 @@ class TestOwnership:
         assert f"log ends at {1 + sent}" in str(running.fault)
         assert stage.audit() == [0, 1, 2, 3, 4]
 
-    def test_one_that_loses_its_end_before_our_eyes_too(self, stage: Any) -> None:
+    def test_log_truncated_while_read_stops_mapping(self, stage: Any) -> None:
         for number in range(5):
             stage.broker.send(0, number)
         worker, consumer, stop = stage.worker()

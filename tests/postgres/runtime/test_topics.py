@@ -93,7 +93,7 @@ def _answer(now: Any) -> Topic:
     return found
 
 
-def test_topic_is_asked_for_no_more_often_than_it_is_due() -> None:
+def test_topic_is_checked_when_due() -> None:
     now, asked = [0.0], []
 
     def ask() -> Topic:

@@ -135,7 +135,7 @@ class TestWaiting:
         worker, *_ = stage.worker()
         assert worker._await(Late()) == "late"
 
-    def test_a_group_that_does_not_answer_meanwhile_is_no_fault(self, stage: Any) -> None:
+    def test_silent_group_is_no_fault(self, stage: Any) -> None:
         def refuse() -> None:
             raise RetriableError("not now")
 
@@ -147,7 +147,7 @@ class TestWaiting:
         assert running.fault is None
 
 
-def test_what_is_no_event_of_ours_is_kept_and_the_rest_goes_on(stage: Any) -> None:
+def test_foreign_record_is_kept_and_others_continue(stage: Any) -> None:
     for number, value in enumerate((0, b"garbage", 2)):
         stage.broker.send(0, value, key=b"%d" % number)
     with stage.running() as running:

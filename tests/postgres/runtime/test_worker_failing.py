@@ -83,7 +83,7 @@ def test_what_is_replayed_is_written_in_its_place(stage: Any) -> None:
     assert [number for number in stage.written() if number % 2 == 0] == [0, 2, 4, 6, 8, 10]
 
 
-def test_what_cannot_even_be_read_holds_up_its_key(stage: Any) -> None:
+def test_undecodable_record_blocks_its_key(stage: Any) -> None:
     """Kafka's key tells whose it is; its value does not have to."""
     stage.broker.send(0, b"garbage", key=b"even")
     stage.broker.send(0, 11, key=b"odd")
@@ -95,7 +95,7 @@ def test_what_cannot_even_be_read_holds_up_its_key(stage: Any) -> None:
     assert stage.watcher.events == [None]
 
 
-def test_above_the_budget_it_stops_with_its_offsets_where_they_were(stage: Any) -> None:
+def test_exceeded_budget_keeps_offsets(stage: Any) -> None:
     worker, _, stop = stage.worker(before=Refusing(4, 5), most=100)
     worker._committer._budget = Budget("staged", 1)
     with stage.run(worker, stop) as running:
@@ -125,7 +125,7 @@ def test_row_that_can_t_age_stops_no_event(stage: Any) -> None:
     assert "maintenance_failed" in {line["event"] for line in logs}
 
 
-def test_what_waits_does_not_tell_how_far_behind_we_are(needy: Any) -> None:
+def test_deferred_events_do_not_count_as_lag(needy: Any) -> None:
     needy.health.clock = lambda: 10_000.0
     worker, _, stop = needy.worker()
     source = worker._pipeline.source
@@ -160,7 +160,7 @@ def test_health_tells_what_became_of_the_events(stage: Any) -> None:
     assert (told("written"), told("dead"), told("parked")) == (7, 1, 2)
 
 
-def test_while_the_world_says_no_it_is_paused_and_then_loses_nothing(stage: Any) -> None:
+def test_worker_pauses_in_outage_and_loses_nothing(stage: Any) -> None:
     stage.retry_policy = replace(stage.retry_policy, steps=(0.01, 0.02, 0.05))
     down = [True]
 

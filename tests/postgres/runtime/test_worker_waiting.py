@@ -20,7 +20,7 @@ def eventually(what: Any, seconds: float = 20) -> None:
     assert what()
 
 
-def test_others_go_on_and_what_waits_follows_in_order(needy: Any) -> None:
+def test_deferred_events_follow_in_order(needy: Any) -> None:
     needy.known = {"a"}
     needy.broker.send(0, 0, key=b"one", need="b")
     for number in range(1, 9):
@@ -52,7 +52,7 @@ def test_replayed_event_keeps_the_stored_leader_epoch(needy: Any) -> None:
     assert (claim.next_offset, claim.leader_epoch) == (1, 3)
 
 
-def test_a_runner_that_starts_anew_goes_on_with_what_waits(needy: Any) -> None:
+def test_restarted_runner_applies_deferred_events(needy: Any) -> None:
     needy.broker.send(0, 0, key=b"one", need="a")
     with needy.running() as first:
         eventually(lambda: first.worker.counts["parked"] == 1)
@@ -77,7 +77,7 @@ def test_what_waits_moves_with_its_partition(needy: Any) -> None:
     assert (one.fault, two.fault) == (None, None)
 
 
-def test_what_came_to_nothing_is_told_once_when_it_is_given_up(needy: Any) -> None:
+def test_expired_event_is_reported_once(needy: Any) -> None:
     needy.broker.send(0, 0, key=b"one", need=SECRET)
     with capture_logs() as logs, needy.running() as running:
         eventually(lambda: running.worker.counts["parked"] == 1)

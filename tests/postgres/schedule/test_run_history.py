@@ -51,7 +51,7 @@ def ledger(dsns) -> Iterator[PostgresLedger]:
     made.close()
 
 
-def test_a_new_schedule_is_done_until_now_and_stays_so(ledger, dsns):
+def test_new_schedule_starts_as_done(ledger, dsns):
     assert ledger.read([plan()], NOW) == {plan(): Progress(done_until=NOW)}
     assert ledger.read([plan()], NOW + timedelta(days=1)) == {plan(): Progress(done_until=NOW)}
 
@@ -133,7 +133,7 @@ def test_a_lost_session_is_opened_again(ledger, dsns, postgres):
     assert until_read(ledger) == {plan(): Progress(done_until=NOW)}
 
 
-def test_a_database_that_does_not_answer_is_told_once_and_stops_no_other(ledger, dsns):
+def test_silent_database_is_logged_once(ledger, dsns):
     away = {**dsns, "two": "host=127.0.0.1 port=1 dbname=x"}
     both = PostgresLedger(away)
     plans = [plan(), plan(database="two")]

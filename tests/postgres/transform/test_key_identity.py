@@ -152,7 +152,7 @@ def test_plain_mapping_asks_for_no_owner(scratch) -> None:
         ("char(5)", KeyIdentity.SOURCE_ROW),
     ],
 )
-def test_key_of_a_type_that_tells_fewer_apart_is_shared(scratch, type_: str, identity: Any) -> None:
+def test_key_of_coarser_type_is_shared(scratch, type_: str, identity: Any) -> None:
     source = scratch.table("code text PRIMARY KEY, id int, kind text")
     target = {"code": declared_type(type_)}
     assert key_identity(mapping("code"), source, target=target) is identity

@@ -51,7 +51,7 @@ def test_numbers_are_asked_as_numbers(lookups: Any) -> None:
     assert lookups(BY_NUMBER)({1, 2, 40_000}) == {str(n): f"{lookups.key}{n}" for n in (1, 2)}
 
 
-def test_each_lookup_of_a_chain_looks_up_what_the_one_before_it_found(lookups: Any) -> None:
+def test_lookup_uses_result_of_previous_lookup(lookups: Any) -> None:
     key = lookups.key
     found = lookups(BY_ID, BY_NUMBER)({f"{key}0", f"{key}1", f"{key}2", f"{key}9"})
     assert {value: it for value, it in found.items() if it} == {
@@ -92,7 +92,7 @@ def test_what_several_values_found_is_looked_up_further(lookups: Any) -> None:
     assert found == {(None, "2"): 2, (f"{lookups.key}1", None): 1}
 
 
-def test_a_value_that_the_query_refuses_is_the_rows_fault_and_the_next_is_answered(
+def test_value_refused_by_query_is_data_error(
     lookups: Any,
 ) -> None:
     ask = lookups(BY_ID)

@@ -57,9 +57,7 @@ class TestBadRows:
         assert SECRET not in whole
         assert bench.encryptor.decrypt(encrypted, bench.topic, 0, 0).value == str(value).encode()
 
-    def test_two_keys_that_only_the_database_finds_alike_are_no_dead_end(
-        self, written: Callable[..., Any]
-    ) -> None:
+    def test_keys_equal_only_to_database_are_written(self, written: Callable[..., Any]) -> None:
         bench = Bench(written, "id numeric PRIMARY KEY, v text")
         alike = {"key": ("1.0",), "values": ("1.0", "b")}
         bench.apply(Batch(changes=[bench.change(1, "a"), bench.change(2, "b")._replace(**alike)]))
@@ -76,7 +74,7 @@ class TestBadRows:
         assert bench.dead_letters() == [1]
         bench.applier.close()
 
-    def test_a_value_of_a_type_that_nobody_expected_is_the_rows_fault(self, bench: Bench) -> None:
+    def test_unexpected_type_is_data_error(self, bench: Bench) -> None:
         batch = bench.batch("ok", "ok")
         batch.changes[0] = batch.changes[0]._replace(values=(0, 5))
         assert bench.apply(batch) == 1
@@ -103,7 +101,7 @@ class TestSplitting:
         return found
 
     @pytest.mark.parametrize("at", [0, 2_500, 3_333, 4_999])
-    def test_a_bad_row_among_thousands_is_found_in_few_steps(self, bench: Bench, at: int) -> None:
+    def test_bad_row_is_found_in_few_steps(self, bench: Bench, at: int) -> None:
         attempts = self.attempts(bench)
         values = ["bad" if i == at else "ok" for i in range(5_000)]
         assert bench.apply(bench.batch(*values)) == 4_999
@@ -116,7 +114,7 @@ class TestSplitting:
             f"WHERE topic = '{bench.topic}' ORDER BY dlq_id"
         )
 
-    def test_what_comes_later_of_its_key_waits_and_nothing_else(self, bench: Bench) -> None:
+    def test_only_later_events_of_key_wait(self, bench: Bench) -> None:
         keys = b"kkokkok"
         changes = [
             bench.change(i, "bad" if i == 3 else "ok", keys[i : i + 1]) for i in range(len(keys))
@@ -135,7 +133,7 @@ class TestSplitting:
         assert [status for _, status, _ in self.statuses(bench)] == ["OPEN", *["PARKED"] * 3]
 
     @pytest.mark.parametrize("others", range(4))
-    def test_an_event_is_applied_as_a_whole_or_not_at_all(self, bench: Bench, others: int) -> None:
+    def test_event_is_applied_whole_or_not(self, bench: Bench, others: int) -> None:
         bench.apply(bench.batch("ok"))
         bench.at = 100
         moved = bench.change(9, "bad")
@@ -146,7 +144,7 @@ class TestSplitting:
         assert bench.ids() == [0, *range(20, 20 + others), 30]
         assert bench.dead_letters() == [9]
 
-    def test_dead_letters_are_numbered_in_the_order_of_their_events(self, bench: Bench) -> None:
+    def test_dead_letters_are_numbered_in_event_order(self, bench: Bench) -> None:
         """Their numbers are what they are replayed by."""
         batch = Batch(changes=[bench.change(1, "bad"), bench.change(3, "ok")])
         batch.dead_letters = [
@@ -155,9 +153,7 @@ class TestSplitting:
         bench.apply(batch)
         assert [offset for offset, *_ in self.statuses(bench)] == [0, 1, 2]
 
-    def test_what_was_refused_is_known_though_the_commit_s_answer_was_lost(
-        self, bench: Bench
-    ) -> None:
+    def test_refused_rows_survive_a_lost_commit_answer(self, bench: Bench) -> None:
         """Whoever did not know would let the later events of the key overtake it."""
         batch = bench.batch("ok", "bad")
         bench.apply(batch)
@@ -174,9 +170,7 @@ class TestSplitting:
         )
         assert held == [[]]
 
-    def test_a_constraint_that_is_checked_at_the_commit_finds_its_row(
-        self, written: Callable[..., Any]
-    ) -> None:
+    def test_deferred_constraint_finds_its_row(self, written: Callable[..., Any]) -> None:
         bench = Bench(written, "id int PRIMARY KEY, v int")
         name = bench.made.table.sql_name
         bench.made.scratch.admin.execute(
@@ -212,9 +206,7 @@ class TestTheBudget:
         assert (bench.ids(), bench.dead_letters(), bench.offset()) == before
         return str(caught.value)
 
-    def test_one_dead_letter_too_many_stops_the_mapping_and_writes_nothing(
-        self, written: Callable[..., Any]
-    ) -> None:
+    def test_dead_letter_above_budget_writes_nothing(self, written: Callable[..., Any]) -> None:
         bench = self.bench(written)
         told = self.stopped(bench, "ok", "bad", "bad", "bad", "bad")
         assert f"mapping {bench.name!r}" in told
@@ -223,9 +215,7 @@ class TestTheBudget:
         assert bench.apply(bench.batch("ok", "bad", "bad", "bad")) == 1
         bench.applier.close()
 
-    def test_dead_letters_of_earlier_runs_count_until_somebody_decides(
-        self, written: Callable[..., Any]
-    ) -> None:
+    def test_open_dead_letters_of_earlier_runs_count(self, written: Callable[..., Any]) -> None:
         bench = self.bench(written)
         bench.apply(bench.batch("bad", "bad", "bad"))
         bench.at = 100
@@ -237,7 +227,7 @@ class TestTheBudget:
         assert bench.applier.apply(bench.batch("bad", "ok"), bench.step(200)) == 1
         bench.applier.close()
 
-    def test_what_waits_and_rows_of_batches_do_not_count(self, written: Callable[..., Any]) -> None:
+    def test_deferred_events_and_batch_rows_do_not_count(self, written: Callable[..., Any]) -> None:
         bench = self.bench(written)
         same = [bench.change(i, "bad", b"k") for i in range(6)]
         rows = [change._replace(source=change.source._replace(partition=ROWS)) for change in same]
@@ -258,9 +248,7 @@ class TestTheBudget:
         bench.applier.close()
 
 
-def test_fault_of_our_own_code_is_no_dead_letter(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_programming_error_is_no_dead_letter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A TypeError while a value is sent is the value's; before that it is ours."""
 
     def broken(*_: object) -> None:

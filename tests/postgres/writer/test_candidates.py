@@ -107,9 +107,7 @@ class TestNewestWins:
         assert made.rows("family, score") == [("f", 9)]
 
     @pytest.mark.parametrize(("position", "score"), [(4, 9), (5, 1), (6, 1)])
-    def test_of_two_of_one_time_the_later_in_the_log_stays(
-        self, made: Any, position: int, score: int
-    ) -> None:
+    def test_later_position_wins_at_equal_times(self, made: Any, position: int, score: int) -> None:
         made.write(made.row(1, "f", 9, NOW, position=5))
         made.write(made.row(1, "f", 1, NOW, position=position))
         assert made.rows("score") == [(score,)]

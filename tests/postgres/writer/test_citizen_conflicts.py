@@ -119,9 +119,7 @@ class TestTimestampConflicts:
         assert conflicts(warehouse) == []
         assert column(warehouse, "city_village") == "Phagi"
 
-    def test_an_event_that_comes_again_undoes_nothing_that_the_warehouse_did_since(
-        self, warehouse: TargetHarness
-    ) -> None:
+    def test_repeated_event_keeps_newer_warehouse_change(self, warehouse: TargetHarness) -> None:
         moved = portal(RAVI, NOW + MINUTE, city="Bassi").at(NOW + MINUTE, 7)
         warehouse.send(moved)
         owner(warehouse, NOW + 2 * MINUTE, city_village="Sanganer")

@@ -58,9 +58,7 @@ def made(request: pytest.FixtureRequest, written: Callable[..., Any]) -> Any:
 
 @pytest.mark.parametrize("keep", [0, 0b10], ids=["whole", "changed"])
 @pytest.mark.parametrize("position", [5, 6, 7])
-def test_not_by_an_older_event_however_new_it_says_it_is(
-    made: Any, position: int, keep: int
-) -> None:
+def test_older_position_never_restores_deleted_row(made: Any, position: int, keep: int) -> None:
     assert made.write(made.row(1, "back", LATER, position=position, keep=keep)) == 0
     assert made.rows() == []
 

@@ -35,7 +35,7 @@ def dsn(postgres) -> str:
         ("back", False),
     ],
 )
-def test_what_came_from_our_target_would_only_go_back(dsn: str, origin: str, *, echo: bool) -> None:
+def test_echo_of_target_is_dropped(dsn: str, origin: str, *, echo: bool) -> None:
     assert Feeders(dsn, OURS)(origin) == echo
 
 

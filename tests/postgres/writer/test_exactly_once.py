@@ -34,9 +34,7 @@ class TestOnce:
             bench.apply(bench.batch("ok", "ok"))
         assert bench.ids() == [0]
 
-    def test_what_old_policies_masked_is_not_written_but_what_was_is_not_done_again(
-        self, bench: Bench
-    ) -> None:
+    def test_rows_of_old_policies_are_rejected(self, bench: Bench) -> None:
         held = "old"
         bench.applier = bench.another(policies=lambda: held)
         bench.epoch = bench.applier.claim([0])[0].epoch

@@ -91,7 +91,7 @@ def test_what_the_column_stores_alike_is_written_once(written: Make, type_, one,
         assert made.write(made.gone(1, action=mark, position=position)) == 0
 
 
-def test_a_value_that_is_too_long_is_refused_by_a_patch(written: Make) -> None:
+def test_patch_refuses_too_long_value(written: Make) -> None:
     """Cut off, it would equal the stored one and pass for unchanged."""
     made = written("id int PRIMARY KEY, v varchar(3), other text")
     made.write(made.row(1, "abc", "x"))

@@ -76,7 +76,7 @@ def test_secret_is_not_in_database_in_clear(made):
     assert bytes.fromhex(secret) not in found[0][0]
 
 
-def test_what_policies_say_of_a_key_changes_nothing_that_is_remembered(made):
+def test_policies_of_key_keep_remembered_rows(made):
     """It may be classified today and not tomorrow, and two runners may not know it at once."""
     made.write(made.row(NUMBER, "one", position=5), made.gone(NUMBER, position=9))
     connection = made.scratch.session()

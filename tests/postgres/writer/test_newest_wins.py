@@ -62,9 +62,7 @@ def conflicts(made: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("tie", Tie)
 class TestAnyTie:
-    def test_the_older_of_two_that_did_not_know_of_each_other_has_lost(
-        self, contested: Any, tie: Tie
-    ) -> None:
+    def test_older_concurrent_change_loses(self, contested: Any, tie: Tie) -> None:
         made = contested(tie)
         made.write(made.row(1, "a", None, T0))
         owner(made, "theirs", T2)
@@ -83,7 +81,7 @@ class TestAnyTie:
         made.write(*history)
         assert conflicts(made) == []
 
-    def test_two_changes_of_one_time_in_a_row_are_none(self, contested: Any, tie: Tie) -> None:
+    def test_changes_in_sequence_are_no_conflict(self, contested: Any, tie: Tie) -> None:
         made = contested(tie)
         made.write(made.row(1, "a", None, T0))
         made.write(event(made, "b", T1, ("a", T0), 2))
@@ -149,7 +147,7 @@ def test_what_cannot_be_contested_is_refused(declared: dict[str, Any], fault: st
 
 
 @pytest.mark.parametrize("tie", [Tie.TARGET, Tie.REVIEW])
-def test_what_has_lost_a_tie_has_lost_it_when_it_comes_again(contested: Any, tie: Tie) -> None:
+def test_lost_tie_stays_lost_when_repeated(contested: Any, tie: Tie) -> None:
     made = contested(tie)
     made.write(made.row(1, "a", None, T0))
     owner(made, "theirs", T1)
@@ -159,7 +157,7 @@ def test_what_has_lost_a_tie_has_lost_it_when_it_comes_again(contested: Any, tie
     assert len(conflicts(made)) == 1
 
 
-def test_a_row_of_the_same_values_and_another_version_is_another_row(contested: Any) -> None:
+def test_equal_values_of_another_version_differ(contested: Any) -> None:
     """The owner has touched it, so the change that comes does not know of that."""
     made = contested(Tie.TARGET)
     made.write(made.row(1, "a", None, T0))

@@ -115,7 +115,7 @@ class TestResolve:
         target.send(scored(5, "kept"))
         assert target.send(scored(3, "lower")) == 0
 
-    def test_each_event_of_a_batch_is_a_conflict_of_its_own(self, make: Make) -> None:
+    def test_each_event_is_a_separate_conflict(self, make: Make) -> None:
         target = make(HIGHEST)
         target.send(scored(9, "high"), scored(1, "low"), scored(4, "middle"))
         assert target.rows("best", "note") == [{"best": 9, "note": "kept"}]
@@ -139,7 +139,7 @@ class TestResolve:
         target.send(scored(3, "second"))
         assert target.rows("best") == [{"best": 3}]
 
-    def test_a_plugin_that_fails_sends_its_event_to_the_dead_letters(self, make: Make) -> None:
+    def test_failing_plugin_makes_dead_letter(self, make: Make) -> None:
         target = make(HIGHEST)
         target.send(scored(5), scored(8, identity=2))
         target.send(create(id=1, best=None, note="secret", at=None), scored(9, identity=2))
@@ -148,7 +148,7 @@ class TestResolve:
         assert "secret" not in dead_letter["stack_trace"]
         assert target.rows("best") == [{"best": 5}, {"best": 9}]
 
-    def test_a_row_that_lacks_a_column_is_a_dead_letter_that_names_it(self, make: Make) -> None:
+    def test_dead_letter_names_missing_column(self, make: Make) -> None:
         target = make(FORGETFUL)
         target.send(scored(5), scored(8, identity=2))
         target.send(scored(6), scored(9, identity=2))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.postgres
 
 
 class TestTooLate:
-    def test_a_lock_that_is_held_gets_more_time_and_no_dead_letter(self, bench: Bench) -> None:
+    def test_held_lock_gets_more_time(self, bench: Bench) -> None:
         bench.applier.close()
         bench.applier = bench.another(timeout=0.4)
         seconds = []

@@ -126,7 +126,7 @@ class TestMergeChanged:
             made.write(*batch)
         assert made.rows("id, a, b") == [(1, "a", "b")]
 
-    def test_what_brings_no_value_leaves_the_row_s_version_as_it_is(self, made: Any) -> None:
+    def test_change_without_value_keeps_version(self, made: Any) -> None:
         made.write(made.row(1, "a", "b", DAY[1]))
         assert made.write(made.row(1, "other", None, DAY[3], keep=1 << 1)) == 0
         assert made.write(made.row(1, "c", None, DAY[2])) == 1
@@ -164,7 +164,7 @@ class TestPartialRows:
             made.write(made.row(1, ABSENT, "new", DAY[1], keep=1 << 1))
         assert made.rows() == []
 
-    def test_but_one_that_was_deleted_since_is_not_missed(self, written: Make) -> None:
+    def test_row_deleted_since_is_not_missing(self, written: Make) -> None:
         made = written("id int PRIMARY KEY, a text, b text", conflict=insert_once())
         made.write(made.row(1, "x", "y", position=5), made.gone(1, position=9))
         assert made.write(made.row(1, ABSENT, "new", keep=1 << 1, position=7)) == 0
@@ -179,7 +179,7 @@ class TestPartialRows:
 
 
 class TestDepartures:
-    def test_a_deleted_row_does_not_come_back_by_an_older_event(self, written: Make) -> None:
+    def test_older_event_never_restores_deleted_row(self, written: Make) -> None:
         made = written(DDL)
         made.write(made.row(1, "a", None, None, position=5))
         assert made.write(made.gone(1, position=7)) == 1
@@ -211,7 +211,7 @@ class TestDepartures:
         made.write(*changes)
         assert made.rows("id, a") == [(1, "b")]
 
-    def test_a_mark_sets_what_it_says_and_makes_no_row(self, written: Make) -> None:
+    def test_marking_updates_and_inserts_nothing(self, written: Make) -> None:
         made = written(DDL)
         made.write(made.row(1, "a", None, None), made.row(2, "a", None, None))
         mark = SetColumns({"b": "gone", "at": DAY[1]})
@@ -261,7 +261,7 @@ def test_time_of_write_alone_is_no_change(written: Make) -> None:
     assert timedelta(0) < second - first < timedelta(minutes=1)
 
 
-def test_text_that_is_too_long_is_refused_and_never_cut(written: Make) -> None:
+def test_too_long_text_is_refused(written: Make) -> None:
     made = written("id int PRIMARY KEY, a varchar(3), b char(3)")
     for values in (("four", "b"), ("a", "four")):
         with pytest.raises(errors.StringDataRightTruncation):
@@ -269,7 +269,7 @@ def test_text_that_is_too_long_is_refused_and_never_cut(written: Make) -> None:
     assert made.rows() == []
 
 
-def test_two_writers_of_the_same_keys_wait_for_each_other(written: Make) -> None:
+def test_writers_of_equal_keys_wait(written: Make) -> None:
     made = written(DDL)
     other = made.scratch.session()
     other.execute("SET lock_timeout = '100ms'")

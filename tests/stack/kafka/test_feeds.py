@@ -84,7 +84,7 @@ def read(feed: Feed, count: int, *, most: int = COUNT) -> list[Message]:
     return found
 
 
-def test_records_carry_their_place_key_value_headers_and_epoch(
+def test_records_carry_position_content_and_epoch(
     make: Make, stack: StackUnderTest, topic: str
 ) -> None:
     feed = assigned(make())

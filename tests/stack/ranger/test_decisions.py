@@ -44,7 +44,7 @@ def ours(policies: Policies, asked: Request) -> Decision:
     return Decision(mask.kind.value, mask.expression, mask.policy_id, mask.policy_version)
 
 
-def test_a_thousand_random_cases_are_decided_as_ranger_decides_them(ranger: Ranger, read, tmp_path):
+def test_random_cases_are_decided_as_by_ranger(ranger: Ranger, read, tmp_path):
     """The same mask, expression, policy and version for the same reader and column.
 
     The one difference is on purpose: for a person whose groups two policies tell apart, Ranger
@@ -96,7 +96,7 @@ def refused_pairs(read) -> tuple[list[list[Suite]], int]:
     return pairs, doubted
 
 
-def test_what_we_refuse_as_ambiguous_is_so_for_ranger_too(ranger: Ranger, read, tmp_path):
+def test_refused_policies_are_ambiguous_for_ranger(ranger: Ranger, read, tmp_path):
     """Each of the two policies, alone, makes Ranger decide otherwise for one reader.
 
     The rest is for names longer than those tried, and where several excluded names together leave
@@ -132,7 +132,7 @@ def catalog() -> list[ColumnName]:
     return found
 
 
-def test_the_shipped_policies_decide_every_column_for_every_reader_as_ranger_does(ranger, tmp_path):
+def test_shipped_policies_decide_as_ranger_does(ranger, tmp_path):
     policies = load_policies(OWN)
     people = policies.files.people
     readers = [Reader(groups=frozenset({g})) for g in ("smart_citizen", "smart_warehouse", "else")]
@@ -169,9 +169,7 @@ def an_item(kind: str, **changes) -> dict:
     return item | {"dataMaskInfo": {"dataMaskType": kind}} | changes
 
 
-def test_an_unknown_mask_type_leaves_ranger_s_column_bare_and_ours_does_not_start(
-    ranger, read, tmp_path
-):
+def test_unknown_mask_type_is_refused(ranger, read, tmp_path):
     """Ranger answers with the type and no way to compute it; Hive then shows the value."""
     policies = one_policy(dataMaskPolicyItems=[an_item("MASK_RANDOM")])
     assert ranger.decide([Suite(policies, [NORTH])], tmp_path)[0][0].kind == "MASK_RANDOM"
@@ -179,9 +177,7 @@ def test_an_unknown_mask_type_leaves_ranger_s_column_bare_and_ours_does_not_star
         read(policies)
 
 
-def test_a_validity_window_opens_ranger_s_column_by_the_clock_and_ours_does_not_start(
-    ranger, read, tmp_path
-):
+def test_validity_window_is_refused(ranger, read, tmp_path):
     window = {"startTime": "2026/01/01 00:00:00", "endTime": "2026/06/30 23:59:59"}
     policies = one_policy(validitySchedules=[window | {"timeZone": "UTC"}])
     during, after = (
@@ -194,7 +190,7 @@ def test_a_validity_window_opens_ranger_s_column_by_the_clock_and_ours_does_not_
         read(policies)
 
 
-def test_a_misspelt_field_is_ignored_by_ranger_and_refused_by_us(ranger, read, tmp_path):
+def test_field_ignored_by_ranger_is_refused(ranger, read, tmp_path):
     """The override that was meant never happens, and nobody is told."""
     policies = one_policy(polcyPriority=1)
     assert ranger.decide([Suite(policies, [NORTH])], tmp_path)[0][0].kind == "MASK_NULL"
@@ -202,9 +198,7 @@ def test_a_misspelt_field_is_ignored_by_ranger_and_refused_by_us(ranger, read, t
         read(policies)
 
 
-def test_of_two_policies_that_differ_ranger_takes_the_broader_and_ours_does_not_start(
-    ranger, read, tmp_path
-):
+def test_contradicting_policies_are_refused(ranger, read, tmp_path):
     """An exact NULL beside a broad MASK_NONE: in Ranger, the column is shown."""
     narrow = one_policy()["policies"][0] | {"policyPriority": 0}
     wide = {level: {"values": ["*"]} for level in LEVELS}

@@ -199,7 +199,7 @@ def test_next_url_is_asked_during_an_outage(
         one.latest(SUBJECT)
 
 
-def test_refusal_by_one_url_is_told_when_none_answers(
+def test_refusal_is_reported_when_no_url_answers(
     settings: Settings, reader: Reading, gateways: Gateways
 ) -> None:
     front = gateways()

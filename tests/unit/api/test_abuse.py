@@ -37,7 +37,7 @@ class TestErrors:
         ],
         ids=["numbers", "objects", "fields", "bulk", "bulk-fields", "items", "only-fields"],
     )
-    def test_answer_is_small_and_quick_however_much_is_wrong(self, wide, path, body):
+    def test_answer_to_many_faults_is_small(self, wide, path, body):
         content = json.dumps(body, separators=(",", ":"))
         headers = {"X-API-Key": wide.keys["all"], "Content-Type": "application/json"}
         began = time.perf_counter()

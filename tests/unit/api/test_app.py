@@ -35,7 +35,7 @@ def test_the_page_shows_every_operation_and_fetches_nothing(service):
     assert not re.search(r"<script|<link|src=|https?://(?!schema)", page.split("<h2", 1)[0])
 
 
-def test_every_operation_says_what_it_needs_and_what_can_go_wrong(service):
+def test_operations_describe_requirements_and_errors(service):
     openapi = service.client.get("/openapi.json").json()
     assert len(openapi["paths"]) == 7
     for operations in openapi["paths"].values():

@@ -98,7 +98,7 @@ def test_forecast_is_published_as_creation_of_its_row(service):
     assert value["ts_ms"] == source["ts_ms"] > 1_700_000_000_000
 
 
-def test_an_alert_is_published_under_the_id_that_postgresql_would_spell(service):
+def test_alert_id_is_spelled_as_by_postgresql(service):
     assert service.post("/v1/alerts", ALERT).status_code == 202
     ((topic, key, value),) = published(service)
     assert (topic, key) == (ALERTS, {"alert_id": ALERT["alert_id"].lower()})
@@ -195,7 +195,7 @@ def test_body_beyond_limit_is_refused_by_its_length(service):
     problem(service.post(body={"padding": "x" * 20_000}), 413, "too-large")
 
 
-def test_a_body_beyond_the_limit_is_refused_though_it_hides_its_length(service):
+def test_too_large_body_without_length_is_refused(service):
 
     async def chunks():
         for _ in range(100):
@@ -207,7 +207,7 @@ def test_a_body_beyond_the_limit_is_refused_though_it_hides_its_length(service):
     problem(answer, 413, "too-large")
 
 
-def test_an_event_beyond_the_limit_is_refused_before_anything_is_published(service):
+def test_too_large_event_publishes_nothing(service):
     """Numbers grow when they are written out: 1E15 takes 18 characters."""
     long = FORECAST | {"projections": [{"a": [1e15] * 1000}]}
     text = json.dumps({"items": [FORECAST, long]}).replace("1000000000000000.0", "1E15")
@@ -216,20 +216,20 @@ def test_an_event_beyond_the_limit_is_refused_before_anything_is_published(servi
     assert service.topics.records == []
 
 
-def test_kafka_down_is_told_with_a_time_to_come_back(service):
+def test_kafka_outage_answers_with_retry_after(service):
     service.topics.fails_from = 0
     answer = service.post()
     assert problem(answer, 503, "unavailable")["published"] == []
     assert int(answer.headers["retry-after"]) >= 1
 
 
-def test_a_bulk_request_that_kafka_took_in_part_says_which(service):
+def test_partial_bulk_answer_lists_accepted_items(service):
     service.topics.fails_from = 2
     answer = service.post(BULK, {"items": [FORECAST] * 3})
     assert problem(answer, 503, "unavailable")["published"] == [0, 1]
 
 
-def test_refusal_by_the_registry_is_told_and_nothing_is_published(service):
+def test_refusal_by_registry_publishes_nothing(service):
     service.registry.refuses = True
     problem(service.post(), 503, "unavailable")
     assert service.topics.records == []
@@ -248,7 +248,7 @@ def test_newest_key_schema_is_used_whoever_registered_it(service):
     assert key_id(service) == number
 
 
-def test_a_subject_that_debezium_makes_at_the_same_moment_is_found(service):
+def test_subject_registered_concurrently_is_found(service):
     """Apicurio refuses the later of two: what stands there now is what is wanted."""
     service.registry.forestalled = {
         f"{FORECASTS}-key": DEBEZIUM_KEY,

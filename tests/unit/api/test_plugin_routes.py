@@ -151,7 +151,7 @@ class TestSettings:
         with pytest.raises(ConfigError, match=message):
             collect_routes([HttpApi(routes=(event_route(),))], settings(**changed))
 
-    def test_settings_of_a_plugin_that_is_off_are_left_alone(self):
+    def test_settings_of_disabled_plugin_are_ignored(self):
         changed = {"tables": {"items": "a.b.c"}, "clients": {"a": Client(scopes=("items:write",))}}
         assert collect_routes([], settings(**changed)).scopes == []
 

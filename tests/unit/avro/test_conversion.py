@@ -75,7 +75,7 @@ def test_a_spelling_that_postgresql_refuses_is_replaced(kind, type_, value, spel
 @pytest.mark.parametrize(
     "kind", [Kind.STRING, Kind.UUID, Kind.JSON, Kind.TIME, Kind.INTERVAL, Kind.LONG, Kind.BYTES]
 )
-def test_what_postgresql_reads_as_it_is_has_no_converter(kind):
+def test_native_spelling_needs_no_converter(kind):
     assert to_postgres(kind, declared_type("text")) is None
 
 
@@ -94,7 +94,7 @@ def test_what_postgresql_reads_as_it_is_has_no_converter(kind):
         (Kind.BASE64, "no base64!"),
     ],
 )
-def test_what_is_not_certain_is_refused_without_being_quoted(kind, value):
+def test_uncertain_value_is_refused_without_quoting(kind, value):
     for convert in (to_postgres(kind), to_python(kind)):
         with pytest.raises(DecodeError) as caught:
             convert(value)
@@ -137,12 +137,12 @@ def test_python_values_are_of_python_s_types(kind, value, expected):
     assert getattr(found, "tzinfo", None) == getattr(expected, "tzinfo", None)
 
 
-def test_a_numeric_that_is_no_number_is_none_in_python_either():
+def test_numeric_nan_stays_nan_in_python():
     assert to_python(Kind.STRING, declared_type("numeric(5,2)"))("NAN").is_nan()
 
 
 @pytest.mark.parametrize("kind", [Kind.STRING, Kind.UUID, Kind.JSON, Kind.INTERVAL, Kind.INT])
-def test_what_a_plugin_takes_as_it_is_has_no_converter(kind):
+def test_native_python_value_needs_no_converter(kind):
     assert to_python(kind, declared_type("text")) is None
 
 
@@ -162,7 +162,7 @@ def test_value_that_python_cannot_hold_is_error(kind, value):
         to_python(kind)(value)
 
 
-def test_the_placeholder_is_known_in_a_row_and_nothing_else_is_touched():
+def test_only_placeholder_in_row_is_replaced():
     text = DEFAULT_PLACEHOLDER
     placeholder = Placeholder.of_debezium(text)
     row = (1, text, None, [text, "x"], b"raw", {}, [], True, f"{text} ")
@@ -179,7 +179,7 @@ def test_placeholder_in_hexadecimal_digits_is_its_bytes():
         Placeholder.of_text("hex:0g")
 
 
-def test_a_row_schema_knows_what_lacks_and_what_nobody_wants():
+def test_row_schema_lists_missing_and_unused():
     text = ColumnType(Kind.STRING)
     schema = RowSchema({"a": text, "b": text})
     assert schema.names == ("a", "b")

@@ -125,7 +125,7 @@ def test_row_has_wanted_columns_in_wanted_order():
     assert tombstone is None
 
 
-def test_a_side_of_which_nothing_is_wanted_still_tells_that_it_is_there():
+def test_unread_side_still_shows_its_presence():
     schemas, messages = recorded("delete-full-identity")
     created, deleted, _ = EnvelopeDecoder(schemas).decode_many(values(messages))
     assert (created.after, created.before) == ((), None)
@@ -143,7 +143,7 @@ def test_origin_of_change_is_session():
     assert [event.origin for event in decoded] == ["sink/trap/0", None]
 
 
-def test_what_is_not_wanted_of_the_source_block_is_none():
+def test_unread_source_fields_are_none():
     schema = envelope(field("a", "int"))
     message = encoded(schema, {"a": 5})
     whole = both_ways(schema, message, source=EVERYTHING)
@@ -155,7 +155,7 @@ def test_what_is_not_wanted_of_the_source_block_is_none():
     )
 
 
-def test_a_column_that_the_writer_lacks_is_absent_and_known_to_be():
+def test_column_missing_in_schema_is_absent():
     schemas, messages = recorded("added-column")
     decoder = EnvelopeDecoder(schemas, after=("id", "grade"))
     assert [event.after for event in decoder.decode_many(values(messages))] == [
@@ -256,7 +256,7 @@ def test_malformed_placeholder_in_a_schema_is_an_error():
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_is_no_change_event_is_an_error_and_never_passes_by(name):
+def test_other_record_is_decode_error(name):
     """They have topics of their own: on a table's, the schema's id was corrupted."""
     schemas, messages = recorded(name)
     decoded = EnvelopeDecoder(schemas, after=("id",)).decode_many(values(messages))
@@ -274,7 +274,7 @@ def test_a_schema_is_asked_for_once():
     assert schemas.asked == [8]
 
 
-def test_a_bad_message_is_an_error_in_its_place_and_the_rest_is_decoded():
+def test_bad_message_fails_alone():
     schema = envelope(field("a", "string"))
     good = encoded(schema, {"a": "text"})
     bad = [
@@ -291,7 +291,7 @@ def test_a_bad_message_is_an_error_in_its_place_and_the_rest_is_decoded():
         assert [type(result) for result in results] == [Decoded, *[DecodeError] * len(bad), Decoded]
 
 
-def test_an_unknown_schema_is_asked_for_once_a_batch_and_again_in_the_next():
+def test_unknown_schema_is_fetched_once_a_batch():
     schemas = Schemas({})
     message = encoded(envelope(field("a", "int")), {"a": 1}, None, 9)
     decoder = EnvelopeDecoder(schemas)
@@ -301,7 +301,7 @@ def test_an_unknown_schema_is_asked_for_once_a_batch_and_again_in_the_next():
     assert decoder.decode(message).op == "u"
 
 
-def test_a_registry_that_does_not_answer_fails_the_batch_and_not_the_message():
+def test_silent_registry_fails_the_batch():
     class Silent:
         def schema(self, _schema_id):
             raise RetriableError("the schema registry does not answer")
@@ -322,7 +322,7 @@ def test_an_error_quotes_nothing_of_the_message():
 
 @pytest.mark.parametrize("size", [2**31, 2**40, 2**62, -1, -(2**40)])
 @pytest.mark.parametrize("wanted", [("a",), ()])
-def test_an_impossible_length_is_refused_without_making_room_for_it(size, wanted):
+def test_impossible_length_is_refused_without_allocation(size, wanted):
     schema = envelope(field("a", "string"))
     good = encoded(schema, {"a": "0123456789"})
     at = good.index(b"\x140123456789")
@@ -354,7 +354,7 @@ def test_an_array_of_more_items_than_bytes_ends(count):
         assert isinstance(error, DecodeError)
 
 
-def test_a_union_of_more_than_sixty_four_branches_is_read():
+def test_union_of_many_branches_is_read():
     enums = [{"type": "enum", "name": f"E{i}", "symbols": [f"S{i}"]} for i in range(70)]
     schema = envelope(field("a", ["null", *enums]), field("b", "int"))
     for symbol in ("S3", "S62", "S63", "S69"):
@@ -363,7 +363,7 @@ def test_a_union_of_more_than_sixty_four_branches_is_read():
         assert both_ways(schema, message, after=("b",)).after == (1,)
 
 
-def test_an_array_without_width_is_refused_for_it_could_never_end():
+def test_endless_array_is_refused():
     schema = envelope(field("a", {"type": "array", "items": "null"}))
     with pytest.raises(DecodeError, match="without width"):
         EnvelopeDecoder(Schemas({1: schema})).decode(b"\0\0\0\0\1")
@@ -375,7 +375,7 @@ def test_a_type_that_contains_itself_is_refused():
         EnvelopeDecoder(Schemas({1: envelope(field("a", chain))})).decode(b"\0\0\0\0\1")
 
 
-def test_a_schema_too_deep_for_python_is_left_to_fastavro():
+def test_too_deep_schema_is_left_to_fastavro():
     kind, deep = "int", 1
     for _ in range(30):
         kind, deep = {"type": "array", "items": kind}, [deep]

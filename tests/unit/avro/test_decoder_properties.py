@@ -253,7 +253,7 @@ def test_what_is_compiled_reads_what_fastavro_wrote(case):
 
 @THOROUGH
 @given(events())
-def test_the_quick_way_is_taken_for_all_but_the_largest_numbers(case):
+def test_only_largest_numbers_take_slow_path(case):
     """Otherwise a decoder that always gave up would pass the other tests."""
     schema, event, after, before = case
     message = encoded(schema, event)
@@ -304,7 +304,7 @@ def damages(draw):
 
 @settings(THOROUGH, max_examples=300)
 @given(damages())
-def test_damage_gives_a_decode_error_or_what_fastavro_makes_of_it(case):
+def test_damage_gives_error_or_result_of_fastavro(case):
     schema, message, after, before = case
     result = compiled(schema, after, before).decode_many([message])[0]
     try:
@@ -320,7 +320,7 @@ def test_damage_gives_a_decode_error_or_what_fastavro_makes_of_it(case):
 
 @settings(THOROUGH, max_examples=60)
 @given(st.binary(max_size=300), events())
-def test_bytes_of_any_kind_give_a_decoded_event_or_a_decode_error(body, case):
+def test_any_bytes_give_event_or_decode_error(body, case):
     schema, _, after, before = case
     result = compiled(schema, after, before).decode_many([HEADER + body, body])
     assert all(isinstance(one, Decoded | DecodeError) for one in result)
@@ -340,6 +340,6 @@ def test_doubles_keep_every_bit(value):
     assert struct.pack("<d", decoded.after[0]) == struct.pack("<d", value)
 
 
-def test_a_text_has_no_pattern_for_its_length_is_in_its_bytes():
+def test_text_length_is_counted_in_bytes():
     assert pattern(parse("string")[1]) is None
     assert pattern(parse(["null", "string"])[1]) is None

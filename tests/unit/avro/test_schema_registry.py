@@ -129,7 +129,7 @@ def test_a_shared_reference_is_fetched_once(server, registry):
     assert server.asked.count("/subjects/leaf/versions/1") == 1
 
 
-def test_an_id_that_the_registry_does_not_know_is_the_message_s_fault(server, registry):
+def test_unknown_schema_id_is_data_error(server, registry):
     server.answers["/schemas/ids/9"] = UNKNOWN
     server.answers["/subjects"] = (200, ["some-value"])
     with pytest.raises(DecodeError, match="schema 9"):

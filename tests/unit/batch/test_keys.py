@@ -20,7 +20,7 @@ def source_columns(column, mask=None):
     ).source_columns
 
 
-def test_a_key_is_asked_for_by_the_column_that_it_is() -> None:
+def test_key_is_queried_by_its_column() -> None:
     assert source_columns(Column("code")) == ("code",)
     assert source_columns(Column("code", "scheme_code")) == ("scheme_code",)
 
@@ -33,7 +33,7 @@ def test_a_key_is_asked_for_by_the_column_that_it_is() -> None:
         Column("code", default="none"),
     ],
 )
-def test_one_that_is_made_of_something_else_is_not_asked_for(column) -> None:
+def test_computed_key_is_not_queried(column) -> None:
     assert source_columns(column) is None
 
 

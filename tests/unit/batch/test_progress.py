@@ -9,7 +9,7 @@ from sink_runner.batch.progress import Progress
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_it_shows_how_far_a_run_is_on_a_terminal_only(terminal) -> None:
+def test_progress_is_shown_on_terminals_only(terminal) -> None:
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=terminal, width=120, _environ={})
     with Progress("apples", console) as progress:
@@ -19,7 +19,7 @@ def test_it_shows_how_far_a_run_is_on_a_terminal_only(terminal) -> None:
     assert terminal or not shown.getvalue()
 
 
-def test_more_rows_than_were_expected_are_no_more_than_all() -> None:
+def test_progress_never_exceeds_all() -> None:
     shown = io.StringIO()
     with Progress("apples", Console(file=shown, force_terminal=True, width=120)) as progress:
         progress.expect(10)

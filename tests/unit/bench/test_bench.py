@@ -28,7 +28,7 @@ def report() -> Report:
     return made
 
 
-def test_first_commit_starts_the_clock_and_its_own_changes_do_not_count() -> None:
+def test_changes_of_first_commit_do_not_count() -> None:
     assert Timeline(began=10.0, ended=12.0, first=1000, last=5000).rate == 2000
 
 
@@ -39,7 +39,7 @@ def test_cpu_is_read_between_two_samples(tmp_path: Path) -> None:
     assert watched.cpu_between(0.5, 1.5) == 1.5
 
 
-def test_a_program_that_failed_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_failed_program_is_reported_with_output(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("no such topic")
     with subprocess.Popen(["false"]) as process:

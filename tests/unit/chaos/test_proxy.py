@@ -51,7 +51,7 @@ def test_relay_that_nobody_breaks_counts_what_it_carries(relay: Proxy) -> None:
         assert until(lambda: relay.done == Done(carried=10), 2)
 
 
-def test_what_is_cut_ends_and_what_is_healed_begins_anew(relay: Proxy) -> None:
+def test_cut_connections_end_until_healed(relay: Proxy) -> None:
     with client(relay) as before:
         before.sendall(b"one")
         assert before.recv(10) == b"one"

@@ -30,7 +30,7 @@ def configure(configured):
     return write
 
 
-def test_a_new_key_is_shown_once_with_the_lines_that_let_it_in(call, configure):
+def test_new_key_is_shown_once_with_settings(call, configure):
     path = configure()
     code, out, err = call(
         "api-key", "new", "portal", "--scope", "profiles:read", "--group", "smart_citizen"
@@ -50,7 +50,7 @@ def test_two_keys_are_never_the_same(call, configure):
     assert told[0] != told[1]
 
 
-def test_a_name_of_any_kind_makes_lines_that_can_be_read(call, configure):
+def test_any_name_makes_readable_settings(call, configure):
     configure()
     _, out, _ = call("api-key", "new", 'a "b".c', "--scope", "alerts:write")
     assert set(tomllib.loads(out)["api"]["clients"]) == {'a "b".c'}
@@ -93,7 +93,7 @@ def test_a_database_that_nobody_configured_is_refused(call, configure):
     assert "api.database: unknown database 'south'" in err
 
 
-def test_a_client_cannot_be_given_a_scope_that_does_not_exist(call, configure):
+def test_unknown_scope_of_client_is_refused(call, configure):
     configure(WHOLE + '[api.clients.a]\nscopes = ["forecasts:all"]\n')
     code, _, err = call("api")
     assert code == 78

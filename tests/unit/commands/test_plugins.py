@@ -57,9 +57,7 @@ def test_each_of_three_ways_turns_plugin_off(site, call, configured, monkeypatch
     assert states(call) == {"apples": "off", "pears": "on"}
 
 
-def test_the_environment_and_then_the_command_line_replace_what_is_on(
-    site, call, configured, monkeypatch
-):
+def test_command_line_overrides_environment_overrides_file(site, call, configured, monkeypatch):
     site.mapping("apples")
     site.mapping("pears")
     configured("apples")
@@ -127,7 +125,7 @@ def test_off_beats_on_at_every_level(site, call, configured):
     assert states(call, "--only", "apples,pears") == {"apples": "off", "pears": "on"}
 
 
-def test_the_env_file_turns_plugins_on_and_off_as_well(site, call, configured, tmp_path):
+def test_env_file_turns_plugins_on_and_off(site, call, configured, tmp_path):
     site.mapping("apples")
     site.mapping("pears")
     path = configured("apples", "pears")
@@ -137,7 +135,7 @@ def test_the_env_file_turns_plugins_on_and_off_as_well(site, call, configured, t
 
 
 @pytest.mark.parametrize("how", ["only", "without"])
-def test_a_misspelt_name_is_told_in_one_line_with_the_nearest(site, call, how):
+def test_misspelt_name_is_reported_with_nearest(site, call, how):
     site.mapping("apples")
     code, out, err = call("plugins", f"--{how}", "aples")
     assert (code, out) == (78, "")
@@ -154,7 +152,7 @@ def test_plugin_that_is_off_may_be_beyond_import(site, call, configured):
     assert not site.was_imported("pears")
 
 
-def test_what_is_on_and_broken_is_listed_with_its_fault_and_ends_with_78(site, call, configured):
+def test_broken_enabled_plugin_exits_with_78(site, call, configured):
     site.mapping("apples")
     site.plugin("pears", "import nope_nope")
     configured("apples", "pears")
@@ -167,7 +165,7 @@ def test_what_is_on_and_broken_is_listed_with_its_fault_and_ends_with_78(site, c
     ]
 
 
-def test_an_incompatible_plugin_is_listed_and_only_a_fault_if_it_is_on(site, call, configured):
+def test_incompatible_plugin_fails_only_if_enabled(site, call, configured):
     site.plugin("pears", "raise RuntimeError", group="sink_runner.v2")
     code, out, _ = call("plugins")
     assert code == 0
@@ -273,9 +271,7 @@ def test_chain_names_what_quality_rules_look_at(site, call, configured):
         ("bad", "plugin 'bad': implements no hook; is @hookimpl missing?"),
     ],
 )
-def test_there_is_no_chain_of_what_is_not_a_mapping_that_is_on(
-    site, call, configured, name, message
-):
+def test_chain_needs_an_enabled_mapping(site, call, configured, name, message):
     site.mapping("apples")
     site.mapping("pears")
     site.plugin("ant", HOOKS + "@hookimpl\ndef sink_filter(event): ...")
@@ -284,7 +280,7 @@ def test_there_is_no_chain_of_what_is_not_a_mapping_that_is_on(
     assert call("plugins", "--chain", name) == (78, "", f"sink-runner: {message}\n")
 
 
-def test_the_keys_of_a_plugin_are_printed_with_values_but_secrets(site, call, configured):
+def test_settings_of_plugin_are_printed_without_secrets(site, call, configured):
     site.plugin("ant", CONFIGURED)
     configured("ant", more='[plugins.ant]\nlimit = 7\npin = "hunter2"')
     code, out, _ = call("plugins", "--config-of", "ant")

@@ -75,7 +75,7 @@ def test_check_names_a_personal_column_without_policy(policies):
     assert "mapping 'people': smart_warehouse.public.golden_records.age is classified BIRTH" in out
 
 
-def test_check_warns_of_what_looks_personal_and_fails_if_it_is_to_be_strict(policies):
+def test_check_warns_of_personal_columns_unless_strict(policies):
     columns = 'Column("nickname")'
     code, out, _ = policies("check", columns=columns)
     assert code == 0
@@ -193,7 +193,7 @@ def test_show_refuses_a_name_that_is_not_on(policies):
 # -- push and pull -----------------------------------------------------------------------------
 
 
-def test_push_makes_service_and_policies_and_pull_brings_the_versions(policies, ranger, folder):
+def test_pull_returns_versions_after_push(policies, ranger, folder):
     code, out, _ = policies("push", "--yes")
     assert code == 0
     assert "create service 'sink_prod'" in out
@@ -226,7 +226,7 @@ def test_push_shows_and_asks_before_it_sends(policies, ranger, folder):
     assert changed["description"] == "other words"
 
 
-def test_push_leaves_what_only_ranger_has_unless_it_is_to_delete_it(policies, ranger, folder):
+def test_push_deletes_only_when_asked(policies, ranger, folder):
     policies("push", "--yes")
     edit(folder, lambda content: content["policies"].pop())
     assert "only in Ranger, and left there: 'forecast: projections" in policies("push", "--yes")[1]
@@ -235,7 +235,7 @@ def test_push_leaves_what_only_ranger_has_unless_it_is_to_delete_it(policies, ra
     assert len(ranger.policies) == 1 + 16
 
 
-def test_push_sends_nothing_that_could_not_be_used_here(policies, ranger, folder):
+def test_push_sends_no_unusable_policy(policies, ranger, folder):
     edit(folder, lambda content: content["policies"][0].update(polcyPriority=1))
     code, _, err = policies("push", "--yes")
     assert code == 78

@@ -82,7 +82,7 @@ def test_secrets_are_in_no_repr(write):
     assert SECRET not in repr(file.config())
 
 
-def test_all_faults_are_told_at_once_and_quote_no_value(write):
+def test_all_faults_are_reported_without_values(write):
     wrong = WHOLE.replace("bootstrap", "bootstrp").replace('"one"', "[1]")
     told = faults(write(f'retry_steps = ["{SECRET}"]\n{wrong}'), {"OTHER": ""})
     assert told == [
@@ -134,7 +134,7 @@ def test_a_wrong_line_is_told_by_its_key(write, line, fault):
     ("text", "fault"),
     [("kafka = ", "Invalid value"), ("[kafka]\n[kafka]", "Cannot declare")],
 )
-def test_what_is_no_toml_is_told_with_its_file(write, text, fault):
+def test_invalid_toml_is_reported_with_file(write, text, fault):
     path = write(text)
     with pytest.raises(ConfigError, match=fault) as caught:
         load(path, {})
@@ -215,7 +215,7 @@ def test_default_of_environment_variable_has_key_type():
         Reader().read(Everything, table)
 
 
-def test_tables_with_names_of_their_own_are_checked_too():
+def test_named_tables_are_checked_too():
     assert Reader().read(Everything, {"named": {"a": 1}}).named == {"a": 1}
     with pytest.raises(ConfigError, match=r"named\.a must be an integer"):
         Reader().read(Everything, {"named": {"a": "x"}})
@@ -242,7 +242,7 @@ def test_an_env_file_may_be_missing(write):
     assert load(path, {"NORTH": "real"}).config().databases["north"].dsn.read() == "real"
 
 
-def test_a_line_of_the_env_file_that_sets_nothing_is_told_but_not_quoted(write, tmp_path):
+def test_invalid_env_file_line_is_not_quoted(write, tmp_path):
     (tmp_path / "stack.env").write_text(f"A=1\n{SECRET}\n")
     path = write('env_file = "stack.env"')
     with pytest.raises(ConfigError, match="line 2: not of the form KEY=VALUE") as caught:
@@ -253,7 +253,7 @@ def test_a_line_of_the_env_file_that_sets_nothing_is_told_but_not_quoted(write, 
 # -- finding the file --------------------------------------------------------------------------
 
 
-def test_the_file_is_found_here_or_in_a_parent_or_by_the_environment(write, tmp_path):
+def test_file_is_found_by_folder_or_environment(write, tmp_path):
     path = write()
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
@@ -278,9 +278,7 @@ FILE = PluginSelection(enabled=("a", "b"), disabled=("x",))
         ({"SINK_PLUGINS_OFF": "c"}, [], ["d", "e,f"], ("a", "b"), ("x", "c", "d", "e", "f")),
     ],
 )
-def test_on_is_replaced_by_who_speaks_last_and_off_adds_up(
-    environ, only, without, enabled, disabled
-):
+def test_last_list_wins_and_disabled_adds_up(environ, only, without, enabled, disabled):
     assert FILE.override(environ, only, without) == PluginSelection(
         enabled=enabled, disabled=disabled
     )

@@ -83,7 +83,7 @@ def test_it_fires_in_trouble_and_only_then(runner: Runner, rule: str) -> None:
     assert runner.fires(rule)
 
 
-def test_every_rule_is_understood_and_says_what_it_is_about() -> None:
+def test_every_alert_rule_parses_with_summary() -> None:
     for rule in RULES.values():
         assert promql.parse(rule["expr"])
         assert rule["labels"]["severity"] in {"page", "ticket"}

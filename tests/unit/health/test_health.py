@@ -63,7 +63,7 @@ class TestReady:
         assert asked.get("/readyz").status_code == 200
 
     @pytest.mark.parametrize("state", ["paused", "stopped"])
-    def test_one_that_does_not_work_is_named_with_its_reason(
+    def test_broken_mapping_is_named_with_reason(
         self, asked: httpx.Client, health: Health, state: str
     ) -> None:
         one = health.mapping("one")
@@ -96,9 +96,7 @@ class TestReady:
 
 
 class TestMetrics:
-    def test_a_batch_counts_its_events_by_what_became_of_them(
-        self, asked: httpx.Client, health: Health
-    ) -> None:
+    def test_batch_counts_events_by_result(self, asked: httpx.Client, health: Health) -> None:
         one = health.mapping("one")
         one.committed({"written": 3, "dead": 1}, 0.2, last_ms=1_799_999_990_000)
         one.committed({"written": 2}, 0.1)
@@ -148,7 +146,7 @@ class TestServer:
         with answering(HealthSettings(), health) as address:
             assert address == ""
 
-    def test_a_port_that_is_taken_is_told_and_stops_nobody(self, health: Health) -> None:
+    def test_taken_port_is_logged_only(self, health: Health) -> None:
         with socket.socket() as taken, capture_logs() as logs:
             taken.bind(("127.0.0.1", 0))
             taken.listen()

@@ -213,7 +213,7 @@ def test_broker_with_a_wrong_port_is_named() -> None:
 # -- what follows ------------------------------------------------------------------------------
 
 
-def test_topic_watch_does_not_take_a_refusal_for_a_deleted_topic() -> None:
+def test_refused_access_is_no_deleted_topic() -> None:
     def ask() -> Topic:
         raise AccessError("Kafka denies access")
 

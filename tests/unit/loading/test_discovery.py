@@ -48,7 +48,7 @@ def test_loaded_plugin_knows_its_distribution_mapping_and_hooks(site):
     assert plugin.hooks == ("sink_mapping",)
 
 
-def test_a_plugin_of_another_api_version_is_incompatible_and_not_imported(site):
+def test_plugin_of_other_api_version_is_incompatible(site):
     site.plugin("apples", "raise RuntimeError", group="sink_runner.v2")
     plugin = loaded("apples")
     assert plugin.status is Status.INCOMPATIBLE
@@ -56,13 +56,13 @@ def test_a_plugin_of_another_api_version_is_incompatible_and_not_imported(site):
     assert not site.was_imported("apples")
 
 
-def test_a_plugin_of_this_and_another_api_version_is_loaded(site):
+def test_plugin_of_two_api_versions_is_loaded(site):
     site.mapping("apples")
     site.plugin("apples", "raise RuntimeError", group="sink_runner.v2", dist="sink-next")
     assert loaded("apples").status is Status.ON
 
 
-def test_two_distributions_with_one_name_are_refused_and_both_named(site):
+def test_distributions_sharing_a_name_are_refused(site):
     site.mapping("apples")
     site.plugin("apples", "", dist="other-apples")
     assert faults("apples") == "provided twice, by other-apples 1.5 and sink-apples 1.5"
@@ -177,7 +177,7 @@ def test_plugin_gets_its_table_as_its_own_dataclass(site):
     assert "4711" not in repr(plugin.config)
 
 
-def test_wrong_settings_of_a_plugin_are_told_all_at_once_without_values(site):
+def test_wrong_plugin_settings_are_reported_together(site):
     site.plugin("apples", CONFIGURED)
     assert faults("apples", {"distrits": 1, "districts": ["secret"], "pin": 99}).splitlines() == [
         "plugins.apples.districts[0] must be an integer, not str",
@@ -196,13 +196,13 @@ def test_settings_for_plugin_that_takes_none_break_it(site):
     assert "takes no configuration" in faults("apples", {})
 
 
-def test_settings_for_a_name_that_looks_like_a_plugin_are_refused(site):
+def test_settings_of_misspelt_plugin_are_refused(site):
     site.mapping("apples")
     with pytest.raises(ConfigError, match="did you mean 'apples'"):
         discovery.load_selected(discovery.installed(), [], {"aples": {}}, Reader())
 
 
-def test_settings_for_a_plugin_that_is_off_are_left_alone(site):
+def test_settings_of_disabled_plugin_are_ignored(site):
     site.mapping("apples")
     plugins = discovery.installed()
     discovery.load_selected(plugins, [], {"apples": {"any": 1}, "unheard-of": {}}, Reader())
@@ -242,7 +242,7 @@ def test_runner_is_held_against_what_plugin_requires(site, requires, met):
     assert (runner_fault(dist) is None) is met
 
 
-def test_a_plugin_for_another_runner_is_broken_and_not_imported(site):
+def test_plugin_of_other_runner_is_not_imported(site):
     site.distribution("sink-runner", "1.4")
     site.plugin("apples", "raise RuntimeError", requires="sink-runner>=2,<3")
     assert faults("apples") == (
@@ -263,7 +263,7 @@ def together(site, *ways: tuple[str, str, str]) -> dict[str, Plugin]:
     return plugins
 
 
-def test_two_plugins_with_the_same_source_and_target_are_refused(site):
+def test_equal_source_and_target_are_refused(site):
     plugins = together(site, ("apples", "a", "b"), ("pears", "a", "b"))
     with pytest.raises(ConfigError) as caught:
         discovery.usable(plugins.values())
@@ -289,7 +289,7 @@ def test_cycle_of_three_mappings_is_refused_and_named(site):
     assert "the mappings apples, pears, plums form a cycle" in plugins["pears"].errors[0]
 
 
-def test_a_plugin_that_is_off_takes_no_part_in_clashes(site):
+def test_disabled_plugin_causes_no_clash(site):
     for name in ("apples", "pears"):
         site.mapping(name, "a.b.c", "d.e.f")
     plugins = discovery.installed()
@@ -302,7 +302,7 @@ def test_a_plugin_that_is_off_takes_no_part_in_clashes(site):
 FILTER = "\n@hookimpl{how}\ndef sink_filter(event): return '{name}'"
 
 
-def test_a_chain_calls_first_the_owner_then_globals_by_name_then_built_ins(site):
+def test_chain_calls_owner_then_globals_then_builtins(site):
     site.mapping("apples", code=FILTER.format(how="", name="apples"))
     site.mapping("other", code=FILTER.format(how="", name="other"))
     for name, how in (("zebra", "(tryfirst=True)"), ("yak", ""), ("ant", "")):

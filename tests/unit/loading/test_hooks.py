@@ -81,7 +81,7 @@ def test_each_is_called_with_what_it_takes(seen: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("fails", ["committed", "failed", "shutdown"])
-def test_a_fault_after_the_commit_stops_nobody_and_is_logged_without_its_words(
+def test_fault_after_commit_is_logged_without_text(
     seen: list[Any], fails: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = hooks(Plugin("a", seen, fails), Plugin("b", seen))

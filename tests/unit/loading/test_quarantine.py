@@ -191,7 +191,7 @@ def test_broken_mapping_itself_cannot_be_named(one_broken, call):
         assert "nope_nope" in err
 
 
-def test_check_says_what_would_be_quarantined_and_starts_nothing(one_broken, call):
+def test_check_reports_quarantine_without_starting(one_broken, call):
     code, out, _ = call("run", "--check", "--without", "nightly")
     assert code == 0
     assert out == (

@@ -87,7 +87,7 @@ def test_what_is_known_is_not_sent_again(served, client):
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 302])
-def test_a_refusal_is_told_with_its_status_and_nothing_is_printed(served, client, status, capsys):
+def test_refusal_is_an_error_with_status(served, client, status, capsys):
     """To the client, 404 and 503 and 304 are all None, and it prints what it cannot parse."""
     served.down = status
     for call in (client.download, client.policies):
@@ -156,13 +156,13 @@ def test_what_was_changed_is_found(served, client, change):
     assert step.sent["guid"] == theirs[1]["guid"]
 
 
-def test_an_access_that_is_denied_is_not_one_that_is_allowed():
+def test_denied_access_is_not_exported_as_allowed():
     assert meant([{"isAllowed": False}]) != meant([{}])
     assert meant([{"level": 0}]) != meant([{}])
     assert meant({"isExcludes": False, "zoneName": "", "options": {}}) == {}
 
 
-def test_policies_of_one_side_only_are_made_or_left(served, client):
+def test_one_sided_policies_are_created_or_kept(served, client):
     theirs = client.policies()
     created, kept = plan([{**OURS["policies"][0], "name": "new"}], theirs[:2])
     assert (created.action, kept.action) == (Action.DELETE, Action.CREATE)
@@ -192,7 +192,7 @@ def test_the_folder_follows_what_ranger_says(served, client, folder):
     assert (mask.kind, mask.policy_version) == ("MASK_NULL", 2)
 
 
-def test_a_bad_set_from_ranger_leaves_the_folder_as_it_is(served, client, folder):
+def test_invalid_policies_of_ranger_keep_the_folder(served, client, folder):
     before = (folder / "policies.json").read_bytes()
     served.add({**OURS["policies"][0], "name": "x", "denyPolicyItems": [{}], "policyType": 0})
     with pytest.raises(PolicyError, match=r"\(x\)"):
@@ -201,7 +201,7 @@ def test_a_bad_set_from_ranger_leaves_the_folder_as_it_is(served, client, folder
     assert [path.name for path in folder.glob(".policies-*")] == []
 
 
-def test_a_set_is_tried_before_it_is_put_in_place(folder):
+def test_policies_are_validated_before_use(folder):
     assert tried(folder, OURS | {"policyVersion": 77}).version == 77
     assert load_policies(folder).version == OURS["policyVersion"]
     put(folder, OURS | {"policyVersion": 77})
@@ -235,7 +235,7 @@ def test_policies_that_hold_are_ranger_whatever_folder_becomes(served, client, f
     assert watch.current().digest == held
 
 
-def test_while_ranger_is_away_the_folder_is_not_taken_up(served, client, folder):
+def test_folder_is_not_used_while_ranger_is_away(served, client, folder):
     watch = PolicyWatch(folder, download=Renewal(folder, client))
     watch.look()
     held = watch.current().digest

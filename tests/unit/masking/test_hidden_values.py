@@ -94,7 +94,7 @@ def test_hook_may_compare_a_masked_value(send: Any, test: str) -> None:
         *('int(event.row["phone"])', '"".join(event.row["phone"])', '[*event.row["phone"]]'),
     ],
 )
-def test_hook_that_reads_a_masked_value_is_told_the_way_out(send: Any, use: str) -> None:
+def test_hook_reading_masked_value_gets_advice(send: Any, use: str) -> None:
     outcome = send(FILTER.format(use))
     assert isinstance(outcome.error, StepError)
     told = "column 'phone' is masked for this target: compare it only, or add it to reads_unmasked"

@@ -140,7 +140,7 @@ def test_an_override_wins_whatever_the_order_and_breadth(load, order):
     assert kind_for(load(*[broad, narrow][::order])) == "MASK_NONE"
 
 
-def test_an_override_that_does_not_speak_to_the_reader_leaves_it_to_the_next(load):
+def test_override_for_others_defers_to_next_policy(load):
     override = a_policy(1, an_item("MASK_NONE", groups=["other"]), policyPriority=1)
     assert kind_for(load(override, a_policy(2))) == "MASK"
 
@@ -185,7 +185,7 @@ narrower = pytest.mark.parametrize(
 
 
 @narrower
-def test_two_policies_that_decide_differently_on_one_column_are_refused(load, over):
+def test_contradicting_policies_of_a_column_are_refused(load, over):
     with pytest.raises(PolicyError, match=r"1 \(policy 1\) and 2 \(policy 2\).*policyPriority"):
         load(a_policy(1), a_policy(2, an_item("MASK_NONE"), over=over))
 
@@ -216,7 +216,7 @@ def test_policies_for_different_groups_may_differ(load):
 @pytest.mark.parametrize(
     "reader", [{"groups": ["public"]}, {"groups": [], "users": ["asha"]}], ids=["public", "user"]
 )
-def test_a_policy_for_all_or_for_a_user_meets_that_for_a_group(load, reader):
+def test_policies_of_user_and_group_overlap(load, reader):
     with pytest.raises(PolicyError, match="decide differently"):
         load(a_policy(1), a_policy(2, an_item("MASK_NONE", **reader)))
 
@@ -225,7 +225,7 @@ patterns = st.text("ab*?", max_size=5)
 
 
 @given(left=patterns, right=patterns, name=st.text("ab", max_size=6))
-def test_patterns_that_match_one_name_are_known_to_meet(left, right, name):
+def test_overlapping_patterns_are_detected(left, right, name):
     one, other = Pattern((left,)), Pattern((right,))
     if one.matches(name) and other.matches(name):
         assert one.meets(other)
@@ -233,7 +233,7 @@ def test_patterns_that_match_one_name_are_known_to_meet(left, right, name):
 
 
 @given(left=patterns, right=patterns, name=st.text("abc", max_size=6), data=st.data())
-def test_exclusions_that_leave_one_name_are_known_to_meet(left, right, name, data):
+def test_overlapping_exclusions_are_detected(left, right, name, data):
     one = Pattern((left,), data.draw(st.booleans()))
     other = Pattern((right,), data.draw(st.booleans()))
     if one.matches(name) and other.matches(name):
@@ -243,7 +243,7 @@ def test_exclusions_that_leave_one_name_are_known_to_meet(left, right, name, dat
 # --- fail closed
 
 
-def test_a_classified_column_without_policy_for_its_group_is_refused(load):
+def test_classified_column_without_policy_is_refused(load):
     policies = load(a_policy(1, an_item(groups=["other"])))
     with pytest.raises(PolicyError) as error:
         policies.mask_for_target(*JAN_AADHAAR, "portal")
@@ -258,7 +258,7 @@ def test_classification_does_not_count_case(load):
         policies.mask_for_target("W", "Public", "People", "JAN_AADHAAR", "portal")
 
 
-def test_a_column_that_a_policy_names_for_others_is_refused_though_unclassified(load, directory):
+def test_column_masked_for_others_is_refused(load, directory):
     """A misspelt group must not open the column."""
     classify(directory, {})
     policies = load(a_policy(1, an_item(groups=["portl"])))

@@ -115,7 +115,7 @@ class TestFirstUse:
                 renewed_policies(settings(**more))
 
 
-def test_old_policies_are_given_out_again_once_ranger_answers(settings, ranger):
+def test_old_policies_return_once_ranger_answers(settings, ranger):
     ranger.down = 503
     watch = watch_policies(settings())
     for _ in range(2):

@@ -127,7 +127,7 @@ def test_a_missing_directory_is_refused(tmp_path):
     ],
     ids=str,
 )
-def test_a_policy_that_means_something_else_in_ranger_is_refused_by_name(load, changes):
+def test_policy_that_ranger_reads_differently_is_refused(load, changes):
     with pytest.raises(PolicyError, match="policy"):
         load(a_policy() | changes)
 
@@ -160,7 +160,7 @@ def test_a_policy_that_means_something_else_in_ranger_is_refused_by_name(load, c
     ],
     ids=str,
 )
-def test_an_item_that_would_not_mask_as_it_reads_is_refused_by_policy(load, changes):
+def test_ambiguous_mask_item_is_refused(load, changes):
     with pytest.raises(PolicyError, match=r"policy 1 \(policy 1\)"):
         load(a_policy(1, changes))
 
@@ -182,12 +182,12 @@ def test_an_item_that_would_not_mask_as_it_reads_is_refused_by_policy(load, chan
     ],
     ids=str,
 )
-def test_a_file_of_policies_that_means_something_else_is_refused(load, changes):
+def test_file_that_ranger_reads_differently_is_refused(load, changes):
     with pytest.raises(PolicyError, match=r"policies\.json"):
         load(a_policy(), **changes)
 
 
-def test_a_field_that_stands_twice_in_one_object_is_refused(load, directory):
+def test_duplicate_field_is_refused(load, directory):
     """Most readers of JSON would take the last: half of a policy lost without a word."""
     load(a_policy())
     path = directory / "policies.json"
@@ -203,7 +203,7 @@ def test_ids_and_names_are_unique(load):
         load(a_policy(1, name="same"), a_policy(2, name="same"))
 
 
-def test_a_hash_needs_its_key_only_where_it_is_used(load):
+def test_hash_key_is_needed_only_when_used(load):
     load(a_policy(), key="")
     hashed = a_policy(1, HASH)
     load(hashed)
@@ -225,7 +225,7 @@ def test_a_hash_needs_its_key_only_where_it_is_used(load):
     ],
     ids=str,
 )
-def test_a_classification_that_names_no_column_or_tag_is_refused(load, directory, columns):
+def test_classification_without_column_or_tag_is_refused(load, directory, columns):
     classify(directory, columns)
     with pytest.raises(PolicyError, match=r"classification\.json"):
         load(a_policy())
@@ -249,7 +249,7 @@ def test_an_unknown_field_of_the_classification_is_refused(load, directory):
     ],
     ids=str,
 )
-def test_a_list_of_what_is_not_personal_that_names_no_column_is_refused(load, directory, columns):
+def test_not_personal_list_without_columns_is_refused(load, directory, columns):
     classify(directory, {"w.public.people": {"jan_aadhaar": ["ID"]}}, not_personal=columns)
     with pytest.raises(PolicyError, match=r"classification\.json"):
         load(a_policy())
@@ -280,7 +280,7 @@ def test_service_definition_that_promises_something_else_is_refused(load, direct
         load(a_policy())
 
 
-def test_a_mask_type_that_the_definition_does_not_list_is_refused(load, directory):
+def test_unlisted_mask_type_is_refused(load, directory):
     path = directory / "servicedef-sink.json"
     definition = json.loads(path.read_text())
     kinds = definition["dataMaskDef"]["maskTypes"]
@@ -290,7 +290,7 @@ def test_a_mask_type_that_the_definition_does_not_list_is_refused(load, director
         load(a_policy())
 
 
-def test_what_ranger_admin_adds_and_what_is_empty_is_accepted(load, directory):
+def test_fields_added_by_ranger_admin_are_accepted(load, directory):
     definition = json.loads((directory / "servicedef-sink.json").read_text())
     notes = {"guid": "g", "description": "d", "isAuditEnabled": True, "createTime": 1}
     empty = {"policyItems": [], "isDenyAllElse": False, "options": {}, "zoneName": ""}
@@ -300,7 +300,7 @@ def test_what_ranger_admin_adds_and_what_is_empty_is_accepted(load, directory):
     assert policies.mask_for("w", "public", "people", "jan_aadhaar", "portal").kind == "MASK"
 
 
-def test_an_access_policy_that_denies_nobody_is_not_looked_at(load):
+def test_access_policy_without_denial_is_ignored(load):
     """Ranger Admin makes such policies for every service; masks do not look at access."""
     access = {"policyType": 0, "dataMaskPolicyItems": [], "policyItems": [{"accesses": []}]}
     policies = load(a_policy(1), a_policy(2, **access))
@@ -312,9 +312,7 @@ def test_an_access_policy_that_denies_nobody_is_not_looked_at(load):
         load(a_policy(1), a_policy(2, **access, isDenyAllElse=True))
 
 
-def test_what_ranger_admin_adds_to_the_definition_is_accepted_and_other_masks_are_not(
-    load, directory
-):
+def test_definition_of_ranger_admin_may_add_fields(load, directory):
     definition = json.loads((directory / "servicedef-sink.json").read_text())
     load(a_policy(), serviceDef=definition | {"guid": "g", "createTime": 1, "version": 3})
     definition["dataMaskDef"]["maskTypes"].pop()
@@ -322,7 +320,7 @@ def test_what_ranger_admin_adds_to_the_definition_is_accepted_and_other_masks_ar
         load(a_policy(), serviceDef=definition)
 
 
-def test_version_is_the_files_own_and_the_digest_knows_every_change(load, directory):
+def test_digest_reflects_every_change(load, directory):
     before = load(a_policy())
     assert before.version == 42
     assert load(a_policy()).digest == before.digest

@@ -68,7 +68,7 @@ def test_the_same_policies_stay_the_same_object(folder):
 @pytest.mark.parametrize(
     "name", ["policies.json", "classification.json", "servicedef-sink.json", "users.json"]
 )
-def test_a_bad_file_is_told_once_and_the_last_good_policies_stay(folder, name):
+def test_bad_file_keeps_last_good_policies(folder, name):
     clock = Clock()
     watch = PolicyWatch(folder, clock=clock)
     before, good = watch.current(), (folder / name).read_bytes()
@@ -86,7 +86,7 @@ def test_a_bad_file_is_told_once_and_the_last_good_policies_stay(folder, name):
     assert watch.age_seconds == 0
 
 
-def test_what_is_hashed_is_hashed_with_the_key_before_and_after_a_change(folder):
+def test_reload_keeps_the_hash_key(folder):
     content = json.loads((folder / "policies.json").read_text())
     info = {"dataMaskType": "MASK_HASH"}
     content["policies"][0]["dataMaskPolicyItems"][0]["dataMaskInfo"] = info
@@ -127,7 +127,7 @@ def test_version_and_age_are_among_runner_figures(folder):
     assert health.registry.get_sample_value("sink_policy_age_seconds") == 3
 
 
-def test_an_admin_that_does_not_answer_leaves_what_is_there(folder):
+def test_silent_ranger_admin_keeps_policies(folder):
     def fail():
         raise PolicyError("Ranger Admin does not answer")
 

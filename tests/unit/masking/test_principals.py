@@ -78,7 +78,7 @@ def test_person_whose_groups_disagree_is_refused_at_load(load):
         load(*rules, people={"asha": ["north", "east"]})
 
 
-def test_a_reader_of_groups_that_disagree_is_refused_when_it_asks(load):
+def test_reader_of_contradicting_groups_is_refused(load):
     """Nobody could know of it at the load, and Ranger would let the broader policy win."""
     policies = load(a_policy(1, "MASK", groups=["n"]), a_policy(2, "MASK_NONE", groups=["e"]))
     with pytest.raises(PolicyError, match="1 and 2 decide differently"):

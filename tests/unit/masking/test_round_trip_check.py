@@ -102,7 +102,7 @@ def test_pair_that_leaves_masked_column_out_is_not(policies, back):
         refuse_returns(name, pair, policies)
 
 
-def test_a_longer_way_home_is_found_and_only_its_mappings_are_refused(policies):
+def test_longer_masked_round_trip_is_refused(policies):
     around = {
         "out": OUT,
         "on": mapping(SOUTH, WEST, Column("label", "name")),
@@ -115,7 +115,7 @@ def test_a_longer_way_home_is_found_and_only_its_mappings_are_refused(policies):
     refuse_returns("aside", around, policies)
 
 
-def test_columns_that_go_round_without_coming_home_end_the_search(policies):
+def test_cycle_without_round_trip_ends_search(policies):
     loop = {
         "out": OUT,
         "there": mapping(SOUTH, WEST, Column("name")),
@@ -238,7 +238,7 @@ def test_the_mappings_do_not_start(site, policies):
             put_together(plugin.name, plugins, policies)
 
 
-def test_forced_it_would_happen_by_a_hand_that_edits_the_masked_row(site, folder):
+def test_edited_masked_row_would_round_trip(site, folder):
     """The runner's own writes are echoes and go nowhere; anybody else's carry the mask home."""
     for name, (source, target) in {"out": (NORTH, SOUTH), "back": (SOUTH, NORTH)}.items():
         site.plugin(name, CODE.format(source=source, target=target))

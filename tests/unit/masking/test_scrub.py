@@ -196,7 +196,7 @@ def test_the_sentence_behind_an_e_mail_stays():
         ("income known; HIGH priority", "income known; HIGH priority"),
     ],
 )
-def test_income_bands_are_scrubbed_and_levels_only_beside_income(text, shown):
+def test_levels_are_scrubbed_only_beside_income(text, shown):
     assert scrub_contacts_and_income(text) == shown
 
 
@@ -353,7 +353,7 @@ def _reads_as_a_date_or_time(text):
     encoding=encodings,
     around=surroundings,
 )
-def test_a_known_e_mail_is_gone_however_it_is_written(local, at, dot, encoding, around):
+def test_known_email_is_scrubbed_in_any_spelling(local, at, dot, encoding, around):
     text = f"{local}{at}quxmail{dot}org"
     shown = scrub_contacts(around[0] + ENCODINGS[encoding](text) + around[1])
     assert "qu" not in html.unescape(unquote(shown))
@@ -381,7 +381,7 @@ gaps = st.text("   -\u2013._/()\u200b\u200d\ufeff\u00a0", max_size=4)
     parts=st.lists(st.tuples(st.integers(0, 9), zeros, gaps), min_size=10, max_size=16),
     before=st.sampled_from(["", "call ", "नाम ", "x:"]),
 )
-def test_a_number_is_hidden_however_it_is_grouped_and_in_whatever_digits(parts, before):
+def test_number_is_hidden_in_any_grouping(parts, before):
     """But for what reads as a time stamp or an application's number: those begin with a year."""
     assume(parts[0][0] not in (1, 2))
     text = before + "".join(chr(zero + digit) + gap for digit, zero, gap in parts)

@@ -109,7 +109,7 @@ def test_admin_that_is_away_is_an_outage(authority: Authority) -> None:
         connect(settings, SERVICE).download()
 
 
-def test_rotated_password_is_read_when_the_old_one_is_refused(
+def test_rotated_password_is_read_after_refusal(
     serve, authority: Authority, tmp_path: Path
 ) -> None:
     made, path = serve(), tmp_path / "password"

@@ -91,7 +91,7 @@ def listed_as_not_personal():
             yield ColumnName(*f"{table}.{column}".split("."))
 
 
-def test_every_column_that_looks_personal_is_classified_or_listed_as_not_personal():
+def test_every_personal_looking_column_is_classified():
     """Both catalogs, sources and targets alike; the guess is by name and type."""
     looks = {name for name, type_ in TYPES.items() if looks_personal(name.column, type_)}
     assert len(looks) > 60
@@ -154,7 +154,7 @@ def test_what_the_warehouse_sees_of_free_text():
     assert mask.function(f"{AADHAAR} {EMAIL} thanks") == "***MASKED*** ***MASKED*** thanks"
 
 
-def test_the_portals_aadhaar_is_hidden_whole_from_its_own_readers():
+def test_aadhaar_is_hidden_from_portal_readers():
     mask = POLICIES.mask_for_target(CITIZEN, "public", "citizens", "aadhaar_number", CITIZEN)
     assert mask.function(AADHAAR) == "***MASKED***"
 

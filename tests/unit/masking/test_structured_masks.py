@@ -63,7 +63,7 @@ def test_json_keeps_its_paths_alone(value: str | None, kept: str | None) -> None
     assert mask(PATHS)(found) == found
 
 
-def test_json_that_is_no_text_stays_what_it_is() -> None:
+def test_json_that_is_no_text_stays() -> None:
     """The API gets it from the database as objects."""
     assert mask(PATHS)([{"c": 1.5, "x": 2}]) == [{"c": 1.5}]
     assert mask(PATHS)({"x": NUMBER}) == {}

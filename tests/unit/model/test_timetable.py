@@ -46,7 +46,7 @@ def test_between_leaves_none_out_and_none_twice(one, other):
 @pytest.mark.parametrize(
     "text", ["", "daily", "0 1 * *", "0 0 1 1 * *", "60 * * * *", "0 0 30 2 *"]
 )
-def test_what_never_comes_or_is_no_expression_is_refused(text):
+def test_impossible_or_invalid_expression_is_refused(text):
     with pytest.raises(ValueError, match="cron expression"):
         Cron(text)
 

@@ -48,7 +48,7 @@ def test_missing_rows_and_rows_too_many_are_told():
     assert found == ["profile_data a: row missing", "profile_data b: row too many"]
 
 
-def test_a_hint_is_known_by_family_and_scheme_and_its_score_may_be_told():
+def test_difference_names_hint_by_family_and_scheme():
     expected = eligibility_hints(snapshots().insert(1).changes, NOW)
     (row,) = expected.values()
     (one,) = compare_hints(expected, [{**row, "confidence": 1}])
@@ -73,7 +73,7 @@ def test_record_of_sink_is_known_by_its_citizen():
     assert record(review_reason=None) == ["golden_records of citizen c: review without a reason"]
 
 
-def test_a_record_that_nobody_asked_for_is_told_by_its_own_key():
+def test_unexpected_record_is_named_by_its_key():
     row = {"gr_id": "g", "jan_aadhaar": "999999999999"}
     assert [str(one) for one in compare_golden({}, [row])] == ["golden_records g: row too many"]
 
@@ -84,7 +84,7 @@ def conflicts(*rows):
     return [str(one) for one in found]
 
 
-def test_each_deletion_leaves_one_conflict_under_the_citizen_or_its_record():
+def test_each_deletion_leaves_one_conflict():
     assert conflicts(CONFLICT) == []
     assert conflicts({**CONFLICT, "record_id": "g"}) == []
     assert conflicts() == ["cdc_conflict_resolution c: deletion without a conflict row"]

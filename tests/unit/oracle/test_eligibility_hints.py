@@ -106,7 +106,7 @@ def tied(**last):
     return story.insert(5, scheme_code="S5", **{"eligibility_score": D("0.5"), **last})
 
 
-def test_ties_are_broken_by_confidence_then_by_time_then_by_code():
+def test_confidence_time_and_code_break_ties():
     assert codes(tied()) == {f"S{n}" for n in range(5)}
     assert codes(tied(evaluation_timestamp="2026-03-01T10:00:00.000001")) == {
         "S0", "S1", "S2", "S3", "S5"
@@ -145,7 +145,7 @@ def test_latest_snapshot_of_member_counts_whenever_it_arrives():
     assert hint["eligibility_score"] == D("0.90")
 
 
-def test_of_one_time_the_higher_version_is_the_latest_then_the_higher_id():
+def test_higher_version_then_id_breaks_ties():
     story = snapshots().insert(3, eligibility_score=D("0.1"), evaluation_version=2)
     story.insert(4, eligibility_score=D("0.2"))
     (hint,) = expected(story).values()
@@ -166,7 +166,7 @@ def test_a_snapshot_under_another_id_counts_once():
     assert len(expected(scored("0.5").update(0, snapshot_id=7))) == 1
 
 
-def test_a_snapshot_updated_in_place_counts_with_a_newer_evaluation_only():
+def test_snapshot_update_needs_a_newer_evaluation():
     story = scored("0.5").update(0, evaluation_status="ERROR")
     assert expected(story)
     assert not expected(story.update(0, evaluation_timestamp="2026-03-01T10:00:01"))

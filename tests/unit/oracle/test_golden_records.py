@@ -36,7 +36,7 @@ def matched(**columns) -> Story:
     return golden().insert("a", jan_aadhaar=NUMBER, **columns)
 
 
-def test_a_new_verified_citizen_brings_every_column_that_it_has():
+def test_new_verified_citizen_brings_every_column():
     (values,) = changed(citizens().insert("c"))
     assert set(values) == ALL
     assert (values["gender"], values["district_id"]) == ("Female", 17)
@@ -54,7 +54,7 @@ def test_a_new_verified_citizen_brings_every_column_that_it_has():
         {"aadhaar_number": None},
     ],
 )
-def test_a_citizen_that_is_not_verified_active_and_numbered_changes_nothing(columns):
+def test_ineligible_citizen_changes_nothing(columns):
     story = citizens().insert("c", **columns)
     assert wanted(story) == Asked()
     assert not wanted(story.delete("c")).deletions
@@ -104,7 +104,7 @@ def test_a_citizen_verified_later_brings_everything():
     assert set(values) == ALL
 
 
-def test_what_changed_while_a_citizen_was_not_verified_is_not_lost():
+def test_change_of_unverified_citizen_is_kept():
     story = citizens().insert("c").update("c", verification_status="PENDING")
     story.update("c", full_name="Asha").update("c", verification_status="VERIFIED")
     assert len(changed(story)) == 2
@@ -152,7 +152,7 @@ def test_null_never_replaces_a_value():
     )  # fmt: skip
 
 
-def test_a_record_that_nobody_matches_stays_as_the_warehouse_has_it():
+def test_unmatched_record_stays():
     warehouse = golden().insert("a", jan_aadhaar="9").update("a", full_name="Other")
     columns = record(warehouse, citizens().insert("c"))
     assert (columns["full_name"], columns["updated_by"]) == ("Other", None)
@@ -176,7 +176,7 @@ def test_the_latest_wins(known, name):
     assert times(warehouse, portal) == {max(known or "", "2026-03-01T10:00:00")}
 
 
-def test_who_wrote_a_record_that_took_a_time_alone_is_open():
+def test_writer_of_time_only_change_is_open():
     warehouse = matched(source_updated_at="2026-03-01T10:00:01")
     portal = citizens().insert("c")
     assert record(warehouse, portal)["updated_by"] is None
@@ -226,7 +226,7 @@ def test_what_the_sink_wrote_is_not_believed():
     assert record(warehouse, citizens().insert("c"))["full_name"] == "Asha Devi"
 
 
-def test_a_record_of_the_sink_that_nobody_asked_for_is_not_expected():
+def test_unrequested_record_of_sink_is_unexpected():
     warehouse = golden().insert("a", SINK, jan_aadhaar="7")
     assert not golden_records(warehouse.changes, Asked())
 

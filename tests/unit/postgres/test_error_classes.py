@@ -105,7 +105,7 @@ class TestByState:
         assert CLASSES.keys() == ROW | CONFIGURATION | TRANSIENT
 
     @pytest.mark.parametrize("state", KNOWN)
-    def test_every_state_is_as_its_class_or_an_exception_on_purpose(self, state: str) -> None:
+    def test_every_sqlstate_follows_class_or_listed_exception(self, state: str) -> None:
         group = state[:2]
         by_class = (
             ErrorKind.ROW
@@ -148,7 +148,7 @@ class TestByState:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_has_no_state_is_judged_by_its_kind(fault: Any, kind: type) -> None:
+def test_error_without_sqlstate_is_classified_by_type(fault: Any, kind: type) -> None:
     assert isinstance(fault, ROW_FAULTS + VALUE_FAULTS)
     judged = classify_error(fault)
     assert type(judged) is kind

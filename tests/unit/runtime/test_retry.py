@@ -59,14 +59,14 @@ class Runner:
         return work
 
 
-def test_it_waits_longer_each_time_and_then_by_the_longest_step() -> None:
+def test_backoff_grows_to_the_longest_step() -> None:
     runner = Runner()
     assert runner.retry(runner.work(8)) == "done"
     assert runner.stop.waited == [*STEPS, 16, 16, 16]
     assert runner.again == [False] + [True] * 8
 
 
-def test_from_the_longest_step_on_it_is_paused_and_told_once() -> None:
+def test_pause_is_reported_once_after_longest_step() -> None:
     runner = Runner()
     with capture_logs() as logs:
         runner.retry(runner.work(8))
@@ -104,7 +104,7 @@ def test_our_own_reason_is_told() -> None:
     assert reasons == {"Kafka does not answer: KafkaTimeoutError"}
 
 
-def test_a_plugin_s_own_words_are_not_for_they_may_quote_a_row() -> None:
+def test_text_of_plugin_error_is_not_shown() -> None:
     runner = Runner()
     with capture_logs() as logs:
         runner.retry(runner.work(5, RetriableError(SECRET)))

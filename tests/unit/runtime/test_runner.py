@@ -114,7 +114,7 @@ def test_a_signal_ends_it_well(run: Callable[..., int], number: int) -> None:
 
 
 @pytest.mark.parametrize("fault", [FatalError("why"), RuntimeError("secret"), SystemExit(0)])
-def test_one_that_fails_fails_alone_and_is_told_in_the_end(
+def test_failed_mapping_stops_no_other(
     run: Callable[..., int], fault: BaseException, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = Work()
@@ -142,7 +142,7 @@ def test_whoever_does_not_finish_in_time_is_cancelled(
     assert time.monotonic() - started < 5
 
 
-def test_told_to_stop_while_a_database_does_not_answer_it_ends(site, settings: Any) -> None:
+def test_stop_works_while_database_is_silent(site, settings: Any) -> None:
     site.mapping("waits")
     plugins = discovery.installed()
     discovery.load(plugins["waits"])

@@ -107,12 +107,12 @@ class World:
 # -- what is run when --------------------------------------------------------------------------
 
 
-def test_each_time_is_run_once_and_a_new_schedule_has_missed_nothing():
+def test_each_due_time_runs_once():
     world = World("2026-11-21 06:30", plan())
     assert world.run("2026-11-21 09:30") == ["07:00", "08:00", "09:00"]
 
 
-def test_what_was_missed_while_the_scheduler_was_away_is_run_once():
+def test_missed_times_are_one_run():
     world = World("2026-11-21 06:30", plan())
     world.run("2026-11-21 07:10")
     world.now = utc("2026-11-21 11:20")
@@ -124,7 +124,7 @@ def test_what_was_missed_while_the_scheduler_was_away_is_run_once():
     )
 
 
-def test_nothing_starts_in_maintenance_and_what_was_missed_runs_once_after():
+def test_times_in_maintenance_run_once_after():
     world = World("2026-11-01 00:30", plan(), plan("30 2 * * *", "pears"))
     world.run("2026-11-01 05:30")
     starts = [(f"{batch.began:%H:%M}", batch.plan.mapping) for batch in world.batches]
@@ -143,7 +143,7 @@ def test_a_start_after_maintenance_is_not_late():
     assert not [line for line in told if line["event"] == "batch_late"]
 
 
-def test_a_run_goes_on_in_maintenance_but_its_retry_waits():
+def test_retry_waits_for_end_of_maintenance():
     world = World("2026-11-01 01:30", plan("50 1 * * *"))
     world.takes["apples"] = timedelta(minutes=15)
     world.codes["apples"] = [1]
@@ -162,7 +162,7 @@ SCHEDULES = st.lists(
 
 @settings(max_examples=4, phases=[Phase.explicit, Phase.generate])
 @given(st.integers(2020, 2035), st.integers(1, 12), SCHEDULES)
-def test_over_any_month_each_time_is_run_exactly_once(year, month, crons):
+def test_each_time_of_any_month_runs_once(year, month, crons):
     """Those that maintenance covers are run once together when it is over."""
     start = datetime(year, month, 1, tzinfo=UTC) - 30 * MINUTE
     end = start + timedelta(days=31)
@@ -183,7 +183,7 @@ def test_over_any_month_each_time_is_run_exactly_once(year, month, crons):
 # -- one for a target --------------------------------------------------------------------------
 
 
-def test_two_schedules_of_one_target_run_one_after_the_other():
+def test_schedules_of_one_target_run_in_turn():
     hourly, daily = plan(), plan("0 7 * * *", full=True)
     world = World("2026-11-21 06:30", hourly, daily)
     world.takes["apples"] = timedelta(minutes=4)
@@ -191,14 +191,14 @@ def test_two_schedules_of_one_target_run_one_after_the_other():
     assert [batch.plan.full for batch in world.batches] == [False, True]
 
 
-def test_other_targets_do_not_wait_unless_too_many_run():
+def test_other_targets_wait_only_for_the_limit():
     plans = [plan(name=name) for name in ("a", "b", "c")]
     world = World("2026-11-21 06:30", *plans, rules=Scheduling(at_once=2))
     world.takes = dict.fromkeys("abc", timedelta(minutes=3))
     assert world.run("2026-11-21 07:30") == ["07:00", "07:00", "07:03"]
 
 
-def test_a_run_that_outlasts_its_next_time_is_followed_by_one_run():
+def test_overlong_run_is_followed_by_one():
     world = World("2026-11-21 06:30", plan("*/10 * * * *"), rules=NEVER)
     world.takes["apples"] = timedelta(minutes=35)
     assert world.run("2026-11-21 07:20") == ["06:40", "07:15"]
@@ -207,7 +207,7 @@ def test_a_run_that_outlasts_its_next_time_is_followed_by_one_run():
 # -- failures ----------------------------------------------------------------------------------
 
 
-def test_a_failed_run_is_tried_three_times_more_five_minutes_apart():
+def test_failed_run_is_retried_three_times():
     world = World("2026-11-21 06:30", plan("0 7 * * *"))
     world.codes["apples"] = [1, 1, 1, 1, 1]
     with capture_logs() as told:
@@ -255,7 +255,7 @@ def test_the_count_of_retries_survives_a_restart():
 # -- stops and crashes -------------------------------------------------------------------------
 
 
-def test_a_run_that_was_interrupted_is_run_again_at_once_and_not_counted():
+def test_interrupted_run_restarts_without_counting():
     world = World("2026-11-21 06:30", plan("0 7 * * *"))
     world.takes["apples"] = timedelta(minutes=30)
     world.run("2026-11-21 07:05")
@@ -296,7 +296,7 @@ def test_database_that_is_away_delays_and_loses_nothing():
     assert world.run("2026-11-21 09:10") == ["08:11", "09:00"]
 
 
-def test_an_end_that_could_not_be_kept_is_kept_later():
+def test_unrecorded_end_is_recorded_later():
     world = World("2026-11-21 06:30", plan())
     world.run("2026-11-21 07:00")
     world.ledger.away = True
@@ -310,7 +310,7 @@ def test_an_end_that_could_not_be_kept_is_kept_later():
 # -- what is told ------------------------------------------------------------------------------
 
 
-def test_a_start_that_is_late_by_more_than_fifteen_minutes_is_told():
+def test_late_start_is_reported():
     world = World("2026-11-21 06:30", plan())
     world.run("2026-11-21 06:50")
     for minute, late in ((15, []), (16, [16.0])):
@@ -322,7 +322,7 @@ def test_a_start_that_is_late_by_more_than_fifteen_minutes_is_told():
         world.restart()
 
 
-def test_a_run_longer_than_expected_and_then_than_the_limit_is_told_once_each():
+def test_overlong_run_is_reported_once():
     world = World("2026-11-21 06:30", plan("0 7 * * *", expected=timedelta(minutes=20)))
     world.takes["apples"] = timedelta(minutes=90)
     with capture_logs() as told:

@@ -95,7 +95,7 @@ def test_what_places_explain_is_not(then, now, told):
     assert not {change for _, change in harm(then, now, told=told)} & {Change.RENAMED}
 
 
-def test_a_schema_of_before_a_drop_is_no_harm_where_it_may_be_one():
+def test_schema_before_drop_is_accepted():
     """A runner that was stopped knows the table without the column, and reads events with it."""
     then = columns("id", "amount", "title")
     now = columns("id", "amount", "old", "title", old="text")
@@ -103,7 +103,7 @@ def test_a_schema_of_before_a_drop_is_no_harm_where_it_may_be_one():
     assert ("title", Change.RENAMED) in harm(then, now, schema_id=3, later=True)
 
 
-def test_what_capture_leaves_out_is_none_of_a_table_s_harm():
+def test_uncaptured_columns_do_not_matter():
     """The contract is of events; the table has columns that no event ever had."""
     then = columns("id", "title", "amount")
     now = columns("id", "hidden", "title", "also", "amount", hidden="text", also="text")

@@ -36,7 +36,7 @@ class TestAdded:
         found = only(rules().check(row(**COLUMNS, grade="integer"), PLANNED))
         assert (found.change, found.severity) == (Change.ADDED, Severity.OK)
 
-    def test_even_one_that_may_not_be_null_and_has_no_default(self):
+    def test_new_required_column_is_accepted(self):
         """A registry under BACKWARD would refuse it; what is not read does no harm."""
         found = only(rules().check(row(told=False, **COLUMNS, grade="integer!"), PLANNED))
         assert found.severity is Severity.OK
@@ -80,7 +80,7 @@ class TestGone:
         met = replace(row(id="integer!", amount="bigint"), schema_id=57)
         assert "accept one --id 57" in only(rules().check(met, PLANNED)).text
 
-    def test_a_column_that_only_a_rule_or_a_hook_reads_as_well(self):
+    def test_column_read_by_rule_or_hook_counts(self):
         columns = (Column("id"),)
         rule = Rule("r", lambda _: True, reads=("title",))
         now = row(id="integer!")
@@ -180,7 +180,7 @@ class TestType:
         past = Contract(row=row(**COLUMNS | {"amount": "json"}))
         assert rules().check(row(**COLUMNS | {"amount": "jsonb"}), past) == []
 
-    def test_what_is_required_and_may_be_null_now_is_told(self):
+    def test_required_column_that_becomes_nullable_is_reported(self):
         found = only(rules().check(row(**COLUMNS | {"id": "integer"}), PLANNED))
         assert (found.change, found.severity) == (Change.NULLABLE, Severity.WARNING)
         past = Contract(row=row(**COLUMNS | {"title": "text!"}))

@@ -115,7 +115,7 @@ class TestNewSchema:
         with pytest.raises(SchemaError, match=r"\(20\) -> character varying\(5\)"):
             scene.another().start()
 
-    def test_an_event_with_another_table_s_schema_is_broken_and_pauses_nothing(self, scene):
+    def test_schema_of_other_table_pauses_nothing(self, scene):
         foreign = json.dumps(envelope(**OTHER)).replace("north.public.t", "north.public.other")
         scene.schemas.held[4] = json.loads(foreign)
         good = scene.event(1, id=1, title="a", amount=1)
@@ -136,7 +136,7 @@ class TestNewSchema:
         with pytest.raises(SchemaError):
             scene.watch.schema(5)
 
-    def test_an_event_with_the_schema_of_a_key_is_broken_and_pauses_nothing(self, scene):
+    def test_schema_of_key_pauses_nothing(self, scene):
         key = {"name": "Key", "type": "record", "fields": [{"name": "id", "type": "int"}]}
         scene.schemas.held[4] = key
         (fault,) = scene.decoder().decode_many([b"\0\0\0\0\4\2"])
@@ -160,7 +160,7 @@ class TestNewSchema:
         with pytest.raises(SchemaError, match="bigint -> int"):
             scene.watch.schema(4)
 
-    def test_another_primary_key_pauses_where_the_rows_tell_of_it(self, scene):
+    def test_other_primary_key_pauses_mapping(self, scene):
         columns = COLUMNS | {"amount": "bigint!"}
         scene.table = row(key=("id", "amount"), **columns)
         scene.schemas.held[4] = envelope(**columns)
@@ -177,7 +177,7 @@ class TestNewSchema:
         scene.rules = rules(known=policies("mobile_no"))
         assert scene.watch.schema(4) is scene.schemas.held[4]
 
-    def test_a_schema_that_was_planned_for_is_not_looked_at_again(self, scene):
+    def test_known_schema_is_not_checked_again(self, scene):
         decoder = scene.decoder()
         event = scene.event(1, id=1, title="a", amount=1)
         decoder.decode_many([event] * 3)
@@ -198,7 +198,7 @@ class TestTheTableIsAsItWas:
         twice = [decoder.decode(event).after for _ in range(2)]
         assert twice == [(2, "while renamed", 2)] * 2
 
-    def test_nor_does_one_whose_new_name_the_plugin_has_learnt(self, scene):
+    def test_renamed_column_known_to_plugin_passes(self, scene):
         """What was written under the old name is read under the new one."""
         event = scene.event(1, id=2, title="before", amount=2)
         scene.table = row(**OTHER)
@@ -225,7 +225,7 @@ class TestTheTableIsAsItWas:
         with pytest.raises(SchemaError, match="another type"):
             scene.watch.schema(4)
 
-    def test_what_was_written_while_two_names_were_swapped_is_for_a_person(self, scene):
+    def test_swapped_names_need_a_decision(self, scene):
         """Read as it is, each column would have the other's values."""
         swapped = {"id": "integer!", "other": "text", "title": "text"}
         scene.memory.kept["one"] = Contract(row=row(id="integer!", title="text", other="text"))
@@ -235,7 +235,7 @@ class TestTheTableIsAsItWas:
         with pytest.raises(SchemaError, match=r"title.*other"):
             scene.another().schema(4)
 
-    def test_nor_is_a_name_that_went_to_a_new_column_taken_for_an_old_schema(self, scene):
+    def test_reused_name_is_no_old_schema(self, scene):
         now = {"id": "integer!", "amount": "bigint", "old": "text", "title": "text"}
         scene.memory.kept["one"] = Contract(row=row(id="integer!", amount="bigint", title="text"))
         scene.schemas.held[4] = envelope(**now)
@@ -256,7 +256,7 @@ class TestAccepted:
         decoder, event = scene.decoder(), scene.event(2, id=2, amount=2)
         assert [decoder.decode(event).after for _ in range(2)] == [(2, None, 2)] * 2
 
-    def test_and_so_are_those_after_it_that_are_alike(self, scene):
+    def test_equal_later_schemas_are_decided_alike(self, scene):
         scene.table, kept = row(**GONE), scene.memory.kept["one"]
         scene.memory.kept["one"] = kept.accepting(scene.table, frozenset(COLUMNS))
         assert scene.decoder().decode(scene.event(2, id=2, amount=2)).after == (2, None, 2)
@@ -270,7 +270,7 @@ class TestAccepted:
         with pytest.raises(SchemaError, match="amount"):
             scene.watch.schema(4)
 
-    def test_a_runner_that_follows_an_older_schema_does_not_undo_it(self, scene):
+    def test_older_runner_keeps_newer_decision(self, scene):
         """It looks at what is kept only once in a while; a person may be faster."""
         grown = COLUMNS | {"grade": "integer"}
         scene.schemas.held |= {4: envelope(**grown), 5: envelope(**GONE, grade="integer")}
@@ -282,7 +282,7 @@ class TestAccepted:
         assert scene.memory.kept["one"].missing == {"title"}
         assert scene.decoder().decode(scene.event(5, id=2, amount=2, grade=1)).after == (2, None, 2)
 
-    def test_a_column_that_came_back_is_missed_when_it_goes_again(self, scene):
+    def test_returned_column_is_missed_when_dropped(self, scene):
         kept = scene.memory.kept["one"]
         scene.memory.kept["one"] = kept.accepting(row(**GONE), frozenset(COLUMNS))
         scene.another().start()

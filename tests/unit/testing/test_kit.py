@@ -140,7 +140,7 @@ def sink_map(event, row):
             ("Anna", "somebody", ["test_what_breaks_a_rule_is_refused_by_its_name"]),
         ],
     )
-    def test_what_should_break_a_rule_and_does_not_is_found(
+    def test_contract_finds_rule_that_never_fails(
         self, failures: Callable[..., list[str]], name: str, rule: str, found: list[str]
     ) -> None:
         broken = (create(**ROW | {"name": name}), rule)
@@ -155,13 +155,13 @@ class TestHarness:
         assert sink.send(delete(**ROW)).leaves == [(("1",), Delete())]
         assert "NULL" in str(sink.send(create(**ROW | {"id": None})).error)
 
-    def test_a_value_that_is_not_in_the_event_is_no_value(self, site) -> None:
+    def test_value_missing_in_event_is_absent(self, site) -> None:
         site.plugin("kit", MAPPING)
         (change,) = Harness("kit").changes(create(**ROW | {"name": ABSENT}))
         assert change.partial
         assert ABSENT in change.values
 
-    def test_one_row_is_asked_for_and_there_is_none(self, site) -> None:
+    def test_expected_single_row_is_missing(self, site) -> None:
         site.plugin("kit", MAPPING)
         with pytest.raises(AssertionError, match="0 rows"):
             _ = Harness("kit").send(delete(**ROW)).row

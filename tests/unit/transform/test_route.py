@@ -83,7 +83,7 @@ class TestEchoes:
         for origin in ("sink/backwards/0", "sink/bac/0", "xsink/back/0", "other", None):
             assert len(sink.apply(create(**ROW).by(origin)).changes) == 1
 
-    def test_so_are_those_of_a_mapping_that_another_runner_runs(self, make: Make) -> None:
+    def test_echoes_of_mappings_elsewhere_are_dropped(self, make: Make) -> None:
         sink = make()
         sink.parts.route._feeds = "sink/away/0".__eq__
         assert sink.apply(create(**ROW).by("sink/away/0")).counts == {"echo": 1}
@@ -211,7 +211,7 @@ class TestMerge:
     def test_row_that_is_new_to_target_is_whole(self, sink: Harness, sample: Sample) -> None:
         assert [w.keep for w in sink.changes(sample) if isinstance(w, Write)] == [0]
 
-    def test_a_row_that_was_read_is_whole_and_says_so(self, sink: Harness) -> None:
+    def test_read_row_is_marked_as_whole(self, sink: Harness) -> None:
         assert [w.keep for w in sink.changes(snapshot(**ROW)) if isinstance(w, Write)] == [READ]
 
     def test_a_column_that_neither_row_carries_is_kept(self, make: Make) -> None:
@@ -349,9 +349,7 @@ class TestMasks:
         row = sink.send(create(**ROW | {"name": "Jaipur City", "city": "Jaipur"})).row
         assert (row["name"], row["city"], row["at"]) == ("****-****-City", "Jaipur", "7")
 
-    def test_nothing_of_what_is_only_looked_up_by_reaches_the_target(
-        self, make: Make, policies: Path
-    ) -> None:
+    def test_lookup_keys_do_not_reach_target(self, make: Make, policies: Path) -> None:
         hook = (
             "\n@hookimpl\ndef sink_map(event, row):\n    return {**row, 'at': event.row['name']}\n"
         )
@@ -360,9 +358,7 @@ class TestMasks:
         sink = make(hook, columns=columns, policies=policies, found={"at": {SECRET: "found"}})
         assert sink.send(create(**ROW | {"name": SECRET})).row["at"] == "found"
 
-    def test_its_own_column_and_what_stands_there_by_chance_are_no_leak(
-        self, make: Make, policies: Path
-    ) -> None:
+    def test_own_column_and_coincidence_are_no_leak(self, make: Make, policies: Path) -> None:
         hook = "\n@hookimpl\ndef sink_map(event, row):\n    return row | {'at': 'Asha is away'}\n"
         sink = make(hook, policies=policies)
         assert sink.send(create(**ROW | {"name": "Asha"})).row["at"] == "Asha is away"
@@ -407,7 +403,7 @@ class TestLookups:
         assert sink.send(create(**ROW | {"name": "a"})).row["name"] == "A"
         assert "'name' found nothing" in str(refused(sink.send(create(**ROW | {"name": "c"}))))
 
-    def test_a_required_one_that_is_null_is_not_looked_up(self, make: Make) -> None:
+    def test_required_null_is_not_looked_up(self, make: Make) -> None:
         sink = make(columns=self.columns(", required=True"), found={"name": {None: "wrong"}})
         assert "'name' breaks rule 'required'" in str(
             refused(sink.send(create(**ROW | {"name": None})))
@@ -419,7 +415,7 @@ class TestLookups:
         assert [sink.send(create(**row)).row["name"] for row in rows] == ["A", None]
         assert sink.send(create(**ROW | {"name": "c"})).waiting
 
-    def test_an_event_that_fails_does_not_take_its_old_key_away(self, make: Make) -> None:
+    def test_failed_event_keeps_its_old_key(self, make: Make) -> None:
         declared = "conflict=source_wins(), needs_before_image=True,"
         sink = make(declared=declared, columns=self.columns(", required=True"))
         refused(sink.send(update(ROW, id="2")))
@@ -429,7 +425,7 @@ class TestLookups:
         sink = make(columns=self.columns(), found={"name": found})
         assert sink.send(create(**ROW | {"name": 5})).row["name"] == "A"
 
-    def test_one_value_that_cannot_be_looked_up_fails_alone(self, make: Make) -> None:
+    def test_failed_lookup_value_fails_alone(self, make: Make) -> None:
         def resolve(_: str, values: set[Any]) -> dict[Any, Any]:
             if SECRET in values:
                 raise EventError("refused")

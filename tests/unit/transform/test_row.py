@@ -67,9 +67,7 @@ class TestSteps:
             ((None, None), None),
         ],
     )
-    def test_all_of_several_is_a_tuple_of_what_python_has(
-        self, values: tuple, found: tuple | None
-    ) -> None:
+    def test_several_columns_are_a_python_tuple(self, values: tuple, found: tuple | None) -> None:
         column = Column("a", all_of("a", "b"), lookup=Lookup("%s %s", "n"))
         made = plan(target(column), a=(Kind.STRING, "numeric"))
         assert both(made, *values) == found
@@ -90,7 +88,7 @@ class TestSteps:
         made = plan(target(Column("a", default="d")))
         assert [both(made, value) for value in (None, "", "x")] == ["d", "", "x"]
 
-    def test_convert_is_called_with_the_python_value_and_never_with_null(self) -> None:
+    def test_convert_gets_python_value_never_null(self) -> None:
         made = plan(target(Column("a", convert=lambda day: day.year)), a=Kind.DATE)
         assert [both(made, value) for value in ("2026-01-15Z", None)] == ["2026", None]
 
@@ -214,9 +212,7 @@ class TestTypes:
             (Kind.STRING, "double precision", "x"),
         ],
     )
-    def test_what_does_not_fit_is_refused_and_not_rounded(
-        self, kind: Any, type_: str, value: Any
-    ) -> None:
+    def test_value_that_does_not_fit_is_refused(self, kind: Any, type_: str, value: Any) -> None:
         made = plan(target(Column("a"), type_), a=kind)
         for function in (made.flat, lambda v: made.finish(made.typed(v))):
             with pytest.raises(ValueRefusedError, match=r"column 'a': .*(whole|boolean|float)"):

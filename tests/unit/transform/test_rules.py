@@ -121,19 +121,19 @@ class TestColumns:
         made = plan(Column("a", minimum=0, default=0), NUMERIC)
         assert [outcome(made, value) for value in (None, "-1")] == ["0", ("minimum", "a")]
 
-    def test_the_rule_sees_the_clear_value_and_the_mask_still_covers_it(self) -> None:
+    def test_rule_sees_unmasked_value(self) -> None:
         made = plan(LEVEL, mask=lambda text: text and "***")
         assert [outcome(made, value) for value in ("LOW", "MID")] == ["***", ("one_of", "a")]
 
-    def test_the_rule_sees_the_whole_text_and_not_what_is_left_of_it(self) -> None:
+    def test_rule_sees_text_before_truncation(self) -> None:
         made = plan(Column("a", one_of=frozenset({"LOW"}), max_length=3))
         assert outcome(made, "LOWER") == ("one_of", "a")
 
-    def test_the_rule_sees_what_is_looked_up_and_not_what_is_found(self) -> None:
+    def test_rule_sees_lookup_key(self) -> None:
         made = plan(Column("a", minimum=5, lookup=Lookup("%s", "n")), (Kind.INT, None))
         assert [outcome(made, value) for value in (5, 4)] == [5, ("minimum", "a")]
 
-    def test_the_first_that_is_not_null_is_the_one_that_counts(self) -> None:
+    def test_first_value_not_null_counts(self) -> None:
         made = plan(Column("a", first_of("a", "b"), maximum=1), NUMERIC)
         assert [outcome(made, *row) for row in (("1", "9"), (None, "9"))] == ["1", ("maximum", "a")]
 
@@ -184,7 +184,7 @@ VALUES = st.one_of(
 
 class TestWhateverTheValue:
     @given(value=st.none() | VALUES, low=st.integers(-1, 1), span=st.integers(0, 2), data=st.data())
-    def test_nothing_out_of_bounds_is_written_and_nothing_within_is_refused(
+    def test_bounds_decide_what_is_written(
         self, value: Decimal | None, low: int, span: int, data: st.DataObject
     ) -> None:
         more = data.draw(st.sampled_from([{}, {"convert": lambda it: it}, {"default": low}]))
@@ -227,7 +227,7 @@ class TestRows:
         assert (caught.value.rule, caught.value.column) == ("more", "")
         assert str(caught.value) == "the row breaks rule 'more'"
 
-    def test_a_rule_over_a_column_that_the_event_lacks_is_not_asked(self) -> None:
+    def test_rule_of_missing_column_is_skipped(self) -> None:
         def ask(_row: Any) -> bool:
             raise AssertionError
 

@@ -53,7 +53,7 @@ def test_the_order_is_pluggys_own(seed: int) -> None:
 
 
 class TestArguments:
-    def test_a_hook_takes_those_it_names_in_its_own_order(self) -> None:
+    def test_hook_gets_columns_in_named_order(self) -> None:
         seen = []
 
         def none() -> FilterResult:
@@ -134,7 +134,7 @@ class TestFaults:
             chain(plugin(sink_filter)).filter(None)
 
     @pytest.mark.parametrize("kind", [ConnectionError, TimeoutError, OSError, MemoryError])
-    def test_what_no_row_is_to_blame_for_is_tried_again(self, kind: type[Exception]) -> None:
+    def test_error_of_no_row_is_retried(self, kind: type[Exception]) -> None:
         def sink_map(event: Any, row: Any) -> Any:
             raise kind("secret")
 

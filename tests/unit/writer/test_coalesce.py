@@ -84,7 +84,7 @@ LEAVES = st.builds(
 @pytest.mark.parametrize("insert_only", [False, True])
 @pytest.mark.parametrize("strategy", Strategy)
 @given(changes=st.lists(WRITES | WRITES | LEAVES, max_size=12))
-def test_rounds_come_to_what_the_changes_come_to_one_by_one(
+def test_waves_equal_single_changes(
     changes: list[Change], strategy: Strategy, *, insert_only: bool
 ) -> None:
     folded, plain = (Table(strategy, insert_only=insert_only) for _ in range(2))
@@ -121,7 +121,7 @@ def test_whole_rows_do(strategy: Strategy) -> None:
     assert [row.values[VERSION] for row in only.writes.values()] == [2]
 
 
-def test_a_deletion_stands_for_all_that_came_before_it_in_its_round() -> None:
+def test_deletion_replaces_earlier_changes_of_wave() -> None:
     (only,) = split_waves([write(1), Removal((1,), Delete(), (7, 0), None)], None)
     assert (only.writes, list(only.removals)) == ({}, [(1,)])
 
@@ -164,5 +164,5 @@ def test_versions_compare_as_the_database_compares_them(
 
 
 @pytest.mark.parametrize("type_", ["numeric", "text", "uuid"])
-def test_versions_of_other_types_are_left_for_the_database_to_compare(type_: str) -> None:
+def test_database_compares_versions_of_other_types(type_: str) -> None:
     assert fold_of(Conflict(Strategy.NEWEST_WINS, "at"), moments(type_)) is None

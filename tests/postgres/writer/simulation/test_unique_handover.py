@@ -110,9 +110,7 @@ def test_deferrable_values_end_as_in_the_source(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_values_that_are_checked_by_row_end_alike_or_wait(
-    sink: Callable[..., Sink], strategy: str
-) -> None:
+def test_immediate_constraint_converges_or_defers(sink: Callable[..., Sink], strategy: str) -> None:
     """What waits says how it can be written; what does not wait is as the source has it."""
     made = sink(IMMEDIATE, strategy, partitions=3)
 
@@ -268,7 +266,7 @@ def test_swap_is_applied_beside_an_event_that_waits(sink: Callable[..., Sink], c
     assert [status for status, _ in made.dead_letters()] == ["PARKED"]
 
 
-def test_row_that_moved_on_is_not_written_by_the_other_runner(sink: Callable[..., Sink]) -> None:
+def test_moved_row_is_not_written_by_other_runner(sink: Callable[..., Sink]) -> None:
     """A newer event of its row is applied while the other runner tries what waited."""
     made, source = sink(DEFERRABLE, partitions=2, processes=2), Source()
     source.apply(Op("swap", 1, 2, ""))
