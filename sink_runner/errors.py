@@ -18,7 +18,10 @@ SinkError
 |  |__TimedOutError      ... because it took too long: give it longer the next time
 |  |__StalePoliciesError  ... because nobody has confirmed the masking policies for too long
 |  |__SchemaError         ... because the source table has become one that would harm rows
-|__FencedError           not ours any more, or masked by old policies: drop the batch, claim again
+|__BatchDroppedError     roll this batch back; read it again if its partitions are still ours
+|  |__FencedError         ... because another runner owns the partition
+|  |__PoliciesChangedError ... because it was masked by policies that were replaced
+|  |__StoppedError        ... because the runner stops
 |__FatalError            stop this mapping, offsets intact; the others go on
 
 No message of these classes ever holds a row's value.
@@ -263,9 +266,20 @@ class SchemaError(RetriableError):
     lasting = True
 
 
-class FencedError(SinkError):
-    """Whoever holds this batch may not write it: another runner owns the partition, or it is to be
-    read and masked anew."""
+class BatchDroppedError(SinkError):
+    """The batch is not written and its offsets are not stored."""
+
+
+class FencedError(BatchDroppedError):
+    """Another runner owns a partition of the batch."""
+
+
+class PoliciesChangedError(BatchDroppedError):
+    """The masking policies were replaced after the batch was masked; read and mask it again."""
+
+
+class StoppedError(BatchDroppedError):
+    """The runner was told to stop while it waited for a dependency."""
 
 
 class FatalError(SinkError):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from ..error_text import text_of
-from ..errors import FencedError, RetriableError
+from ..errors import RetriableError, StoppedError
 from ..model.portions import DEFAULT_BYTES
 from ..model.status import MappingHealth
 
@@ -59,7 +59,7 @@ class Retrier:
     def __call__(self, work: Callable[[bool], T]) -> T:
         """Return the result of `work`, which gets whether this is a repetition.
 
-        Raises FencedError when the runner stops meanwhile.
+        Raises StoppedError when the runner stops meanwhile.
         """
         again = False
         for last, step in self._steps():
@@ -80,7 +80,7 @@ class Retrier:
         if last or fault.lasting:
             self._pause(reason)
         if self._stop.wait(delay):
-            raise FencedError("told to stop while waiting") from fault
+            raise StoppedError("told to stop while waiting") from fault
 
     def _pause(self, reason: str) -> None:
         self._health.paused(reason)

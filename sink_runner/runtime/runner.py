@@ -14,7 +14,7 @@ from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
 from ..dlq.outbox import feeding
 from ..error_text import text_of
-from ..errors import ConfigError, FencedError
+from ..errors import ConfigError, StoppedError
 from ..health.server import answering
 from ..loading import discovery
 from ..masking.policy_renewal import watch_policies
@@ -123,7 +123,7 @@ def _build_with_retries(plugin: discovery.Plugin, context: RuntimeContext) -> Wo
     log = structlog.get_logger().bind(mapping=plugin.name)
     health = context.health.mapping(plugin.name)
     retry = Retrier(retry_policy(context.config), context.stop, log, health)
-    with suppress(FencedError):  # told to stop
+    with suppress(StoppedError):
         return retry(lambda _again: build_worker(plugin, context))
     return None
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 import structlog
 
 from ..error_text import noting, text_of
-from ..errors import AccessError, EventError, FencedError, RetriableError
+from ..errors import AccessError, BatchDroppedError, EventError, RetriableError, StoppedError
 from ..kafka.feed import Bounds, Feed
 from ..kafka.log_checks import LogChecks
 from ..kafka.topic_identity import TopicWatch
@@ -91,7 +91,7 @@ class Worker:
         """Work until told to stop.  Raises FatalError; everything else is waited out."""
         try:
             self._hooks.startup()
-            with suppress(FencedError):  # told to stop while a dependency was unavailable
+            with suppress(StoppedError):
                 self._work()
         finally:
             self._writer.shutdown(cancel_futures=True)
@@ -135,7 +135,7 @@ class Worker:
                 self._collect()
             if time.monotonic() - self._maintained > self._patience.maintenance:
                 self._maintain()
-        except FencedError as fault:
+        except BatchDroppedError as fault:
             self._log.warning("batch_dropped", reason=text_of(fault))
             self._pending = None
             self._claims.clear()

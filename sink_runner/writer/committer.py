@@ -12,7 +12,14 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 
 from ..config.dsn import Dsn
-from ..errors import EventError, FatalError, FencedError, RetriableError, SinkError, WaitingError
+from ..errors import (
+    EventError,
+    FatalError,
+    PoliciesChangedError,
+    RetriableError,
+    SinkError,
+    WaitingError,
+)
 from ..model.batch import Batch, Superseding
 from ..model.changes import Change, Key
 from ..model.dead_letter import DeadLetter
@@ -152,7 +159,7 @@ class Applier:
                 batch.dead_letters = self._last_dead_letters
                 return 0
             if self._policies and batch.masking and batch.masking.digest != self._policies():
-                raise FencedError("the masking policies have changed since it was masked")
+                raise PoliciesChangedError("the masking policies have changed since it was masked")
             self._begin(connection, steps)
             emptied = self._empty(connection, batch)
             written, changes = self.write(

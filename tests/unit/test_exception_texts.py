@@ -24,10 +24,12 @@ from sink_runner.errors import (
     ExpiredError,
     FatalError,
     FencedError,
+    PoliciesChangedError,
     QualityError,
     RetriableError,
     SinkError,
     StepError,
+    StoppedError,
     UnreadColumnError,
     WaitingError,
     WriteError,
@@ -42,7 +44,16 @@ from sink_runner.writer.dead_letters import described, tell
 
 CANARY = "Zq7canary"
 PARTS = ("args", "notes", "cause", "context", "group", "attributes", "text", "class", "kind")
-OURS = (EventError, RetriableError, ConfigError, FatalError, FencedError, SinkError)
+OURS = (
+    EventError,
+    RetriableError,
+    ConfigError,
+    FatalError,
+    FencedError,
+    PoliciesChangedError,
+    StoppedError,
+    SinkError,
+)
 KINDS = (
     *OURS,
     *(ValueError, KeyError, OSError, UnicodeError, StopIteration, UnreadColumnError, psycopg.Error),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.errors import FencedError
+from sink_runner.errors import FencedError, PoliciesChangedError
 from sink_runner.model.batch import Batch, Masking
 from sink_runner.model.partition import Advance
 from sink_runner.plugin import insert_once
@@ -42,7 +42,7 @@ class TestOnce:
         batch.masking = Masking(1, "old", ("v",))
         held = "new"
         for again in (False, True):
-            with pytest.raises(FencedError, match="masking policies have changed"):
+            with pytest.raises(PoliciesChangedError, match="masking policies have changed"):
                 bench.apply(batch, again=again)
         assert bench.nothing_happened()
         held = "old"

@@ -166,7 +166,7 @@ def test_show_finds_columns_by_their_name(policies, text, found):
 
 
 def test_show_is_a_table_for_people(policies):
-    code, out, _ = policies("show")
+    code, out, _ = policies("show", "--wide")
     assert code == 0
     for word in ("mapping", "sees", "policy", "people", "1 v1"):
         assert word in out

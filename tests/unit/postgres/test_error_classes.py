@@ -14,6 +14,7 @@ from sink_runner.errors import (
     EventError,
     FatalError,
     FencedError,
+    PoliciesChangedError,
     RetriableError,
     StepError,
     TimedOutError,
@@ -155,7 +156,9 @@ def test_error_without_sqlstate_is_classified_by_type(fault: Any, kind: type) ->
     assert "SECRET" not in str(judged)
 
 
-@pytest.mark.parametrize("kind", [EventError, FatalError, RetriableError, FencedError])
+@pytest.mark.parametrize(
+    "kind", [EventError, FatalError, RetriableError, FencedError, PoliciesChangedError]
+)
 def test_our_own_faults_stay_what_they_are(kind: type[Exception]) -> None:
     fault = kind("why")
     assert classify_error(fault) is fault

@@ -9,7 +9,7 @@ import structlog
 from kafka.errors import KafkaTimeoutError
 from structlog.testing import capture_logs
 
-from sink_runner.errors import FencedError, RetriableError
+from sink_runner.errors import RetriableError, StoppedError
 from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.kafka.offset_queries import kafka_errors
 from sink_runner.model.status import Health, State
@@ -130,7 +130,7 @@ def test_what_only_person_ends_is_pause_at_once() -> None:
 def test_told_to_stop_it_stops() -> None:
     runner = Runner()
     runner.stop.set()
-    with pytest.raises(FencedError):
+    with pytest.raises(StoppedError):
         runner.retry(runner.work(1))
 
 
