@@ -1,8 +1,8 @@
 """The hooks a plugin may implement.
 
-Every hook is optional, may be a module function or a method, and may take any subset of its
-parameters.  None can be a wrapper: hooks are frozen into plain functions at start.  The event
-hooks run once per event, inside the worker's loop: they must be pure and must not block.
+Every hook is optional, is a function of a module or a method, and takes any subset of its
+parameters.  A hook cannot be a pluggy wrapper.  The event hooks run once per event in the worker's
+loop, so they must be pure and must not block.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .plugin import PROJECT, Changes, Context, Event, FilterResult, HttpApi, Row
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 
-# -- load: called once per plugin, before anything is consumed -----------------------------------
+# -- load: once per plugin, before the first event is read ----------------------------------------
 
 
 @hookspec
 def sink_mapping() -> TableMapping:
-    """Declare the table mapping that this plugin serves.
+    """Declare the plugin's mapping of a source table to a target table.
 
-    A plugin without this hook is global: its hooks join every mapping's chain.
+    A plugin without `sink_mapping` and `sink_api` is global: its hooks run for every mapping.
     """
     raise NotImplementedError
 
@@ -33,27 +33,26 @@ def sink_mapping() -> TableMapping:
 def sink_api() -> HttpApi:
     """Declare routes of `sink-runner api`: events to publish, masked queries to answer.
 
-    A plugin with this hook is not global.  Without a mapping it has no other hook than
-    `sink_config`.
+    Without a mapping, the plugin may have no other hook than `sink_config`.
     """
     raise NotImplementedError
 
 
 @hookspec
 def sink_config() -> type[Any]:
-    """Return the frozen dataclass that the plugin's ``[plugins.<name>]`` table is read into."""
+    """Return a frozen dataclass: the settings that ``[plugins.<name>]`` has for the plugin."""
     raise NotImplementedError
 
 
-# -- event: once per event; frozen into the route at start ---------------------------------------
+# -- event: once per event -------------------------------------------------------------------------
 
 
 @hookspec
 def sink_filter(event: Event, ctx: Context) -> FilterResult:
-    """Say whether the row belongs in the target.
+    """Return whether the row belongs in the target.
 
-    The first answer that is not PASS holds.  Called for rows; a delete comes here only as
-    the question whether the deleted row used to belong (`Review`).
+    The first result that is not PASS applies.  Called for a delete only where the mapping declares
+    `Review`: then the result says whether the deleted row belonged in the target.
     """
     raise NotImplementedError
 
@@ -62,29 +61,30 @@ def sink_filter(event: Event, ctx: Context) -> FilterResult:
 def sink_map(event: Event, row: Row, ctx: Context) -> Row:
     """Return the target row.
 
-    `row` holds the declared columns, mapped but not yet masked; change values, not names.  What
-    the policies mask for the target is a `MaskedValue` here and in the event, unless the mapping
-    lists its source column in `reads_unmasked`.
-    What one plugin returns is the next one's `row`; the columns' quality rules hold of what
-    the first is given and of what the last returns.
+    `row` holds the declared columns, mapped but not yet masked; change values, not names.  A value
+    that the policies mask for the target is a `MaskedValue` in `row` and in the event, unless
+    `reads_unmasked` of the mapping lists its source column.
+    The next plugin gets the returned row.  The quality rules of the columns are checked before the
+    first plugin and after the last.
     """
     raise NotImplementedError
 
 
 @hookspec
 def sink_mask(row: Row, ctx: Context) -> Row:
-    """Return `row` with more of it masked than the policies ask for; never with less."""
+    """Return `row` with more values masked than the policies demand, never fewer."""
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
 def sink_resolve_conflict(incoming: Row, current: Row, ctx: Context) -> Row | None:
-    """Choose between the row about to be written and the one the target holds.
+    """Choose between the incoming row and the current row of the target.
 
-    Only for a rule that no `Conflict` value expresses: every key of the batch is then read
-    from the target first, locked.  Called when both exist and differ.  Return either of
-    them, or a merged row; `current` skips the write; None has no opinion.  Stops at the
-    first answer.  Must not depend on which side is which, or the databases will not converge.
+    Called when both exist and differ.  Return one of them or a merged row; `current` skips the
+    write, and None asks the next plugin.  The result must not depend on which row is the incoming
+    one, or the databases do not converge.
+    Use a strategy of `Conflict` where one fits: with this hook, every batch first reads and locks
+    the rows of its keys.
     """
 
 
@@ -95,22 +95,22 @@ def sink_resolve_conflict(incoming: Row, current: Row, ctx: Context) -> Row | No
 def sink_write(changes: Changes, connection: psycopg.Connection[Any], ctx: Context) -> int | None:
     """Write the batch inside the open transaction and return the number of rows written.
 
-    Stops at the first answer; None leaves the batch to the built-in writer.  Never commit.
-    If the rows are at fault the transaction is rolled back and the batch comes again in parts.
+    None leaves the batch to the next plugin, and at last to the built-in writer.  Never commit.
+    After a data error the transaction is rolled back, and the batch is written again in parts.
     """
 
 
 @hookspec
 def sink_batch_committed(changes: int, ctx: Context) -> None:
-    """So many changes are durable in the target, their offsets with them."""
+    """Called after a commit with the number of changes that are durable, with their offsets."""
 
 
 @hookspec
 def sink_event_failed(event: Event | None, error: EventError, ctx: Context) -> None:
-    """An event became a dead letter; `event` is None if it could not be decoded.
+    """Called when an event became a dead letter; `event` is None if it could not be decoded.
 
-    Called once, when it is one for good: not while it waits for a row that it needs.
-    Raising here is logged and otherwise ignored.
+    Not called for a deferred event, which waits for a row that it refers to.  An exception of this
+    hook is logged and otherwise ignored.
     """
 
 
@@ -119,9 +119,9 @@ def sink_event_failed(event: Event | None, error: EventError, ctx: Context) -> N
 
 @hookspec
 def sink_startup(ctx: Context) -> None:
-    """Acquire resources.  Raising quarantines the mapping, which starts again a minute later."""
+    """Acquire resources.  An exception quarantines the mapping; it is retried after a minute."""
 
 
 @hookspec
 def sink_shutdown(ctx: Context) -> None:
-    """Release them.  Called once for every plugin whose startup was called."""
+    """Release resources.  Called once for each plugin whose `sink_startup` was called."""

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C, as an event that loops look at."""
+"""Turns SIGTERM and Ctrl-C into an event that loops check."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 @contextmanager
 def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Set `stop` at the first of them; afterwards the signals do what they did before."""
+    """Set `stop` at a signal during the block; restore the previous handlers after it."""
 
-    def told(_number: int, _frame: Any) -> None:
+    def handle(_number: int, _frame: Any) -> None:
         stop.set()
 
-    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

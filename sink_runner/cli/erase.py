@@ -130,13 +130,13 @@ def _persons(
             continue
         target = read_table(connection, mapping.target_table)
         person = Person(name, mapping, target, list(subjects), value)
-        person.ask_target(connection)
+        person.find_in_target(connection)
         source = mapping.source_table
         if source.database in service.config.databases and mapping.query is None:
             with database_session(
                 service.config, source.database, "sink-runner erase", reader=True
             ) as reader:
-                person.ask_source(reader, read_table(reader, source).primary_key)
+                person.find_in_source(reader, read_table(reader, source).primary_key)
         found.append(person)
     return found
 

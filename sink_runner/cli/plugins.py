@@ -13,7 +13,7 @@ from ..config import ConfigFile, load
 from ..config.reader import Reader, to_toml
 from ..config.reference import keys
 from ..errors import ConfigError
-from ..health.client import Reported, reported_states
+from ..health.client import Reported, read_states
 from ..loading import discovery
 from ..loading.quarantine import select_usable
 from ..model.quality_rules import value_checks
@@ -74,7 +74,7 @@ def _states(installed: Mapping[str, discovery.Plugin], file: ConfigFile) -> Mapp
     """Return what the running runner reports, else which plugins would be quarantined."""
     blocked = select_usable(installed.values()).quarantined
     expected = {name: Reported("quarantined", reason) for name, reason in blocked.items()}
-    reported = reported_states(file.health())
+    reported = read_states(file.health())
     if reported is None:
         return expected
     return {**expected, **reported, **dict(_differing(installed, reported))}

@@ -1,4 +1,4 @@
 """Serve health checks and metrics over HTTP.
 
-Imports `config` and `model.status`, which collects the figures; `runtime` serves it.
+Imports `config` and `model.status`, which collects the metrics; used by `runtime` and `cli`.
 """

@@ -1,4 +1,4 @@
-"""Ask a running runner for the state of its mappings."""
+"""Reads the states of the mappings from a running runner."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Reported(NamedTuple):
         return f"{self.state}: {self.reason}" if self.reason else self.state
 
 
-def reported_states(settings: HealthSettings) -> dict[str, Reported] | None:
-    """Return the state of each mapping of the runner at this address; None if none answers."""
+def read_states(settings: HealthSettings) -> dict[str, Reported] | None:
+    """Return the state of each mapping; None if no runner answers at the configured address."""
     if not settings.port:
         return None
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
     try:
         with urllib.request.urlopen(
             f"http://{host}:{settings.port}/readyz", timeout=_SECONDS
-        ) as answer:
-            body = answer.read()
-    except urllib.error.HTTPError as refused:  # 503 while a mapping does not run
-        body = refused.read()
+        ) as response:
+            body = response.read()
+    except urllib.error.HTTPError as response:  # 503 while a mapping does not run
+        body = response.read()
     except OSError:
         return None
     try:

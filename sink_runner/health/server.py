@@ -1,4 +1,4 @@
-"""Answers who asks how the runner is, in a thread of its own."""
+"""Serves /healthz, /readyz and /metrics in a thread of its own."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ..config.sections import HealthSettings
 from ..model.status import Health
 
 REQUEST_SECONDS = 10.0
-"""From the connection to the end of the answer."""
+"""Time from the connection to the end of the response."""
 MAX_CONNECTIONS = 50
 
 
 @contextmanager
-def answering(settings: HealthSettings, health: Health) -> Iterator[str]:
-    """Answer while the block runs, at the address that is given.
+def serving(settings: HealthSettings, health: Health) -> Iterator[str]:
+    """Serve during the block; yield the address.
 
-    "" if nothing is answered: the settings say so, or somebody else has the port, which is told
-    and no reason to carry no events.
+    Yields "" if the settings turn it off.  So it does if the port is taken, which is logged: the
+    runner applies events without health checks.
     """
-    server = _listening(settings, health) if settings.port else None
+    server = _listen(settings, health) if settings.port else None
     if server is None:
         yield ""
         return
@@ -45,7 +45,7 @@ def answering(settings: HealthSettings, health: Health) -> Iterator[str]:
         thread.join()
 
 
-def _listening(settings: HealthSettings, health: Health) -> _Server | None:
+def _listen(settings: HealthSettings, health: Health) -> _Server | None:
     try:
         return _Server((settings.host, settings.port), _handler(health))
     except OSError as fault:
@@ -56,15 +56,15 @@ def _listening(settings: HealthSettings, health: Health) -> _Server | None:
 
 
 class _Server(ThreadingHTTPServer):
-    """A client that hangs keeps neither the others nor the runner's end waiting.
+    """A client that hangs delays neither other clients nor the end of the runner.
 
-    One connection beyond the limit closes the oldest: anyone may connect, and a probe that is
-    refused restarts a healthy runner.
+    A connection beyond the limit is accepted and closes the oldest one, because an orchestrator
+    restarts a runner whose probe is refused.
     """
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = MAX_CONNECTIONS  # a longer burst waits for seconds until TCP tries again
+    request_queue_size = MAX_CONNECTIONS  # connections beyond it wait for seconds until TCP retries
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -72,13 +72,13 @@ class _Server(ThreadingHTTPServer):
         self._lock = threading.Lock()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        timer = threading.Timer(REQUEST_SECONDS, _cut, [request])
+        timer = threading.Timer(REQUEST_SECONDS, _shut_down, [request])
         timer.daemon = True
         with self._lock:
             if len(self._open) >= MAX_CONNECTIONS:
-                oldest, waiting = self._open.popitem(last=False)
-                waiting.cancel()
-                _cut(oldest)
+                oldest, its_timer = self._open.popitem(last=False)
+                its_timer.cancel()
+                _shut_down(oldest)
             self._open[request] = timer
         timer.start()
         super().process_request(request, client_address)
@@ -91,8 +91,8 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
 
-def _cut(connection: socket.socket) -> None:
-    """End a connection; the thread that reads from it closes it."""
+def _shut_down(connection: socket.socket) -> None:
+    """Shut a connection down; the thread that reads from it closes it."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
@@ -102,7 +102,7 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
         server_version, sys_version = "sink-runner", ""
 
         def do_GET(self) -> None:
-            status, kind, body = answer(health, urlsplit(self.path).path)
+            status, kind, body = respond(health, urlsplit(self.path).path)
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -110,13 +110,13 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """A quiet run is quiet, and who asks is nobody's business."""
+            """Log no requests."""
 
     return Handler
 
 
-def answer(health: Health, path: str) -> tuple[HTTPStatus, str, bytes]:
-    """The status, content type and body for a path."""
+def respond(health: Health, path: str) -> tuple[HTTPStatus, str, bytes]:
+    """Return status, content type and body for a path."""
     match path:
         case "/healthz":
             return HTTPStatus.OK, "text/plain; charset=utf-8", b"ok\n"

@@ -1,4 +1,4 @@
-"""Count what broke a rule or was given a default, in the transaction that settles it."""
+"""Counts broken rules and used defaults, in the transaction of the batch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..model.dead_letter import DeadLetter
 from ..model.message import Message
 from ..model.quality_rules import DEFAULT
 
-# Sorted, so that two sessions take their rows in one order; last in its transaction, so that
-# they wait for each other no longer than a commit takes.
+# Sorted, so that two sessions lock rows in the same order.  The last statement of its transaction,
+# so that sessions wait for each other no longer than a commit takes.
 _ADD = """
 INSERT INTO sink.quality_count AS known (mapping, rule, column_name, day, rows)
 SELECT %s, rule, column_name, %s, rows
@@ -32,7 +32,7 @@ def add_counts(
     defaults: Collection[tuple[Message, str]],
     day: date,
 ) -> None:
-    """A default counts only where its event was written: `dead_letters` are those that were not."""
+    """Add the counts of a batch; the defaults of dead letters are not counted."""
     if not (dead_letters or defaults):
         return
     counts = Counter(

@@ -1,4 +1,4 @@
-"""What a target database knows of a mapping's quality: counts by rule, dead letters, age."""
+"""Reads the quality report of a mapping: counts for each rule, dead letters, stale rows."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ SELECT rule, column_name, sum(rows)::bigint, max(day) FROM sink.quality_count
 WHERE mapping = %s AND day > (now() AT TIME ZONE 'UTC')::date - %s::int
 GROUP BY rule, column_name ORDER BY rule, column_name
 """
-_LETTERS = """
+_DEAD_LETTERS = """
 SELECT count(*) FILTER (WHERE status = 'OPEN'), count(*) FILTER (WHERE status = 'PARKED')
 FROM sink.dead_letter WHERE flow = %s
 """
-# The session's zone is UTC, so a column without zone compares as what it is.
+# The session's time zone is UTC, so columns without zone are compared as UTC.
 _STALE = "SELECT count(*) FILTER (WHERE {version} < now() - %s), count(*) FROM {table}"
-_MOMENTS = ("date", "timestamp", "timestamptz")
+_TIME_TYPES = ("date", "timestamp", "timestamptz")
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many rows broke a rule; under the rule ``default``, how often one was used."""
+    """Rows that broke a rule; for the rule ``default``, rows in which a default was used."""
 
     rule: str
     column: str
@@ -45,7 +45,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """How many of the target's rows have a version older than the threshold."""
+    """Rows of the target whose version is older than `days`."""
 
     column: str
     days: float
@@ -63,7 +63,7 @@ class Report:
     open_dead_letters: int
     waiting: int
     stale: Stale | None
-    """None where the target has no column that tells a row's age."""
+    """None where the target has no column with the time of a row's version."""
 
     @property
     def broken(self) -> int:
@@ -77,14 +77,16 @@ class Report:
 def read_report(
     name: str, mapping: TableMapping, dsn: Dsn, *, days: int, stale_after: float
 ) -> Report:
-    """Ask the mapping's target for the last `days` days; a row older than `stale_after` is stale.
+    """Read the counts of the last `days` days; a row older than `stale_after` days is stale.
 
-    Raises ConfigError for a target that is not there, RetriableError for a database that is not.
+    Raises ConfigError for a missing target table, RetriableError for a database that is down.
     """
     try:
         with connect(dsn, "sink-runner quality") as connection:
             written = has_tables(connection)
-            dead_letters = connection.execute(_LETTERS, (name,)).fetchone() if written else None
+            dead_letters = (
+                connection.execute(_DEAD_LETTERS, (name,)).fetchone() if written else None
+            )
             return Report(
                 mapping=name,
                 target=mapping.target,
@@ -105,7 +107,7 @@ def _stale(connection: Connection, mapping: TableMapping, days: float) -> Stale 
     version = mapping.conflict.version
     table = read_table(connection, mapping.target_table)
     column = None if version is None else table.columns.get(version)
-    if column is None or not column.pg.is_builtin(*_MOMENTS):
+    if column is None or not column.pg.is_builtin(*_TIME_TYPES):
         return None
     query = _STALE.format(version=quoted(column.name), table=table.sql_name)
     found = connection.execute(query.encode(), (timedelta(days=days),)).fetchone()

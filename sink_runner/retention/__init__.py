@@ -1,4 +1,4 @@
-"""Delete what the runner no longer has to keep, and all data of one person.
+"""Purges expired rows of the runner's own tables, and erases the data of one person from them.
 
 Imports `inspection`, `schedule` and what lies below; `purge`, `erase` and `runtime` use it.
 """

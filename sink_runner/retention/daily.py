@@ -1,4 +1,4 @@
-"""Purges the databases of a running runner, once a day unless it is set otherwise."""
+"""Purges the configured databases while a runner runs, every `retention.purge_hours`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..postgres.migrations import has_tables
 from ..postgres.session import connect
 from .purge import Purge, PurgeBusyError
 
-_FIRST = 60.0  # seconds after the start, which has enough to do
-_RETRY = 3600.0
+_FIRST_SECONDS = 60.0  # after the start of the mappings
+_RETRY_SECONDS = 3600.0
 
 
 @contextmanager
 def purging(config: Config, plugins: Collection[discovery.Plugin]) -> Iterator[None]:
-    """Purge every configured database meanwhile, one after another, in a thread."""
+    """Purge all configured databases during the block, one after another, in a thread."""
     stop = threading.Event()
     seconds = config.retention.purge_hours * 3600
     thread = threading.Thread(
@@ -38,9 +38,9 @@ def purging(config: Config, plugins: Collection[discovery.Plugin]) -> Iterator[N
 
 
 def purge_all(config: Config, plugins: Collection[discovery.Plugin]) -> bool:
-    """Purge every database that has tables of the runner; False where one could not be purged.
+    """Purge every database that has the runner's tables; return False if one failed.
 
-    A database that another process is purging has been purged.
+    A database that another process is purging counts as purged.
     """
     succeeded = True
     for name, database in config.databases.items():
@@ -53,7 +53,7 @@ def purge_all(config: Config, plugins: Collection[discovery.Plugin]) -> bool:
                             log.info("rows_purged", table=table, rows=rows)
         except PurgeBusyError:
             continue
-        except Exception as fault:  # noqa: BLE001 - nothing else of the runner may end with it
+        except Exception as fault:  # noqa: BLE001 - a failed purge must not end the runner
             log.warning("purge_failed", reason=describe(fault))
             succeeded = False
     return succeeded
@@ -62,6 +62,6 @@ def purge_all(config: Config, plugins: Collection[discovery.Plugin]) -> bool:
 def _loop(
     config: Config, plugins: Collection[discovery.Plugin], seconds: float, stop: threading.Event
 ) -> None:
-    pause = min(_FIRST, seconds)
+    pause = min(_FIRST_SECONDS, seconds)
     while not stop.wait(pause):
-        pause = seconds if purge_all(config, plugins) else min(_RETRY, seconds)
+        pause = seconds if purge_all(config, plugins) else min(_RETRY_SECONDS, seconds)

@@ -1,4 +1,4 @@
-"""Remove one person's data from the runner's own tables of one database."""
+"""Erases one person's data from the runner's own tables in one database."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ..writer.audit import audit
 from ..writer.key_hashing import KeyText
 from .person import Person, key_texts, mentions, mentions_sql
 
-_LETTERS = """
+_DEAD_LETTERS = """
 DELETE FROM sink.dead_letter
-WHERE dlq_id = ANY (%(ids)s) OR (flow = %(mapping)s AND event_key_hash = ANY (%(marks)s))
+WHERE dlq_id = ANY (%(ids)s) OR (flow = %(mapping)s AND event_key_hash = ANY (%(fingerprints)s))
 """
 _VERSIONS = """
 DELETE FROM sink.row_version
@@ -31,7 +31,7 @@ WHERE mapping = %(mapping)s AND (key = ANY (%(hashes)s) OR owner = ANY (%(owners
 """
 _CALLBACKS = "DELETE FROM sink.callback_row WHERE mapping = %(mapping)s AND key = ANY (%(hashes)s)"
 _BATCH_KEYS = "DELETE FROM sink.batch_key WHERE mapping = %(mapping)s AND key = ANY (%(keys)s)"
-# An interrupted run without its last key begins anew.
+# An interrupted run without its last key starts again at the first row.
 _RUNS = """
 UPDATE sink.batch_run SET last_key = NULL
 WHERE mapping = %(mapping)s AND array_to_string(last_key, ',') = ANY (%(texts)s)
@@ -44,7 +44,7 @@ _CONFLICTS = f"""
 DELETE FROM sink.conflict WHERE {mentions_sql("coalesce(resolution_notes, '')")} OR {_VALUES}
 OR (table_name = %(table)s AND %(source)s = source_database AND record_id = ANY (%(texts)s))
 """
-# Of a batch with other rows the rest of the record stays.
+# The record of a batch keeps the keys of its other rows.
 _AUDIT_KEYS = """
 UPDATE sink.audit_log SET
   record_id = CASE WHEN NOT record_id = ANY (%(texts)s) THEN record_id END,
@@ -70,27 +70,27 @@ _CLOSE = (
 
 @dataclass
 class Erased:
-    """How many rows each table lost, or had a part of them removed."""
+    """The number of rows that were deleted or changed in each table."""
 
     rows: Counter[str] = field(default_factory=Counter)
     unreadable: int = 0
-    """Dead letters that could not be decrypted or decoded; whose they are is not known."""
+    """Dead letters that could not be decrypted or decoded, so they may hold the person's data."""
 
 
 @dataclass(frozen=True)
 class Eraser:
-    """Erases one person from one database, whose mappings' keys are `persons`.
+    """Erases one person from one database; `persons` has the keys of each mapping.
 
-    Source and target have been asked for the keys; the letters' payloads add theirs.
+    The keys are those found in source and target; the payloads of dead letters add more.
     """
 
-    bench: DlqService
+    service: DlqService
     database: str
     persons: Sequence[Person]
 
     def run(self, connection: Connection, *, dry_run: bool) -> Erased:
-        """Erase in one transaction, with a record in the audit log; `dry_run` rolls it back."""
-        key_text = KeyText(shown=False, encryptor=self.bench.encryptor)
+        """Erase in one transaction and record it in the audit log; `dry_run` rolls back."""
+        key_text = KeyText(shown=False, encryptor=self.service.encryptor)
         key_text.prepare(connection)
         found, ids = Erased(), dict[str, list[int]]()
         for person in self.persons:
@@ -108,7 +108,7 @@ class Eraser:
     def _read_dead_letters(
         self, connection: Connection, person: Person, found: Erased
     ) -> list[int]:
-        """Return the dead letters of the person, and note the keys of their rows."""
+        """Return the ids of the person's dead letters; add the keys of their rows to `person`."""
         wanted, last = Wanted(mapping=person.name, statuses=["OPEN", "PARKED"]), 0
         mentioned, keys = list[int](), dict[int, str]()
         while part := dead_letters.find_after(connection, wanted, last):
@@ -130,7 +130,7 @@ class Eraser:
 
     def _payload(self, dead_letter: StoredDeadLetter) -> Payload | None:
         try:
-            return self.bench.payloads.read(dead_letter)
+            return self.service.payloads.read(dead_letter)
         except (AccessError, RetriableError):
             raise
         except SinkError:
@@ -149,7 +149,7 @@ class Eraser:
             "mapping": person.name,
             "value": person.value,
             "ids": list(ids),
-            "marks": self._marks(person),
+            "fingerprints": self._fingerprints(person),
             "texts": person.texts(key_text),
             "hashes": person.hashes(connection),
             "owners": person.owner_hashes(connection),
@@ -158,7 +158,7 @@ class Eraser:
             "source": mapping.source_table.database,
         }
         statements = [
-            ("dead_letter", _LETTERS),
+            ("dead_letter", _DEAD_LETTERS),
             ("row_version", _VERSIONS),
             ("callback_row", _CALLBACKS),
             ("batch_key", _BATCH_KEYS),
@@ -182,13 +182,15 @@ class Eraser:
             holds.append(f"({key}) IN (SELECT * FROM unnest({arrays}))")
         return f"DELETE FROM {person.candidates} WHERE {' OR '.join(holds)}"
 
-    def _marks(self, person: Person) -> list[bytes]:
-        """The fingerprints of the keys of Kafka's records and of batch rows."""
+    def _fingerprints(self, person: Person) -> list[bytes]:
+        """Return the fingerprints of the keys of Kafka records and of batch rows."""
         topics = [person.mapping.source_table.topic] if person.mapping.streaming else []
         return [
-            mark
+            fingerprint
             for key in person.source_keys
-            for mark in fingerprints(key, topics, self.bench.schemas, self.bench.encryptor)
+            for fingerprint in fingerprints(
+                key, topics, self.service.schemas, self.service.encryptor
+            )
         ]
 
     def _record(self, connection: Connection, found: Erased) -> None:
@@ -199,6 +201,6 @@ class Eraser:
             source=self.database,
             target=self.database,
             table="sink",
-            user=self.bench.user,
+            user=self.service.user,
             details={"columns": columns, "rows": dict(+found.rows)},
         )

@@ -1,7 +1,7 @@
-"""Under which keys the runner's tables of one mapping may hold a person.
+"""Finds the keys under which the runner's tables may hold a person, for one mapping.
 
-Every table of the runner tells a row by its key: the source row's, the target row's, or a hash of
-either.  A value of another column is looked up in the source, in the target and in the candidates.
+The runner's tables identify a row by the key of the source row, by that of the target row, or by a
+hash of one of them.  A value of another column is looked up in source, target and candidates.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from ..postgres.session import Connection
 from ..writer.key_hashing import KeyText
 
 Key = tuple[str, ...]
-SHORTEST_PART = 8
-"""Characters of a value that is looked for inside of longer texts: a shorter one is in many."""
+MIN_PART_LENGTH = 8
+"""Characters of a value that is searched within longer texts; a shorter one is in too many."""
 
 
 def mentions(text: str, value: str) -> bool:
     """Return whether a text is the value or, if that is long enough, contains it."""
-    return text == value or (len(value) >= SHORTEST_PART and value in text)
+    return text == value or (len(value) >= MIN_PART_LENGTH and value in text)
 
 
 def mentions_sql(text: str) -> str:
-    """The same as SQL; takes the value by name."""
+    """Return `mentions` as SQL, with the parameter ``value``."""
     return (
-        f"({text} = %(value)s::text OR (length(%(value)s::text) >= {SHORTEST_PART} "
+        f"({text} = %(value)s::text OR (length(%(value)s::text) >= {MIN_PART_LENGTH} "
         f"AND strpos({text}, %(value)s::text) > 0))"
     )
 
 
 def key_texts(key: Mapping[str, Any]) -> dict[str, str]:
-    """The columns of a source key as texts, in the order in which all keys have them."""
+    """Return the columns of a source key as texts, in the order in which keys are stored."""
     return {name: str(value) for name, value in sorted(key.items())}
 
 
 @dataclass
 class Person:
-    """One mapping's keys of the rows that hold the value in one of the columns `subjects`."""
+    """The keys of a mapping's rows that hold the value in one of the columns `subjects`."""
 
     name: str
     mapping: TableMapping
@@ -56,19 +56,19 @@ class Person:
     source_keys: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """The columns of source keys, by their JSON text."""
     target_keys: set[Key] = field(default_factory=set)
-    keyed: TableCatalog | None = None
-    """The candidates', if there are any: in their table the key is looked up."""
+    candidate_catalog: TableCatalog | None = None
+    """The catalog of the candidate table, if the target is derived."""
 
     @cached_property
     def source_columns(self) -> list[str]:
         """The columns of the source that hold the value."""
-        made = [c.sources[0] for c in self._copied.values() if c.name in self.subjects]
+        copied = [c.sources[0] for c in self._copied.values() if c.name in self.subjects]
         named = [name for name in self.mapping.source_columns if name in self.subjects]
-        return list(dict.fromkeys([*named, *made]))
+        return list(dict.fromkeys([*named, *copied]))
 
     @cached_property
     def target_columns(self) -> list[str]:
-        """The columns of the target, or of the candidates, that are made of those."""
+        """The columns of the target, or of the candidates, that are made from them."""
         return [
             column.name
             for column in self.mapping.columns
@@ -81,7 +81,7 @@ class Person:
 
     @property
     def candidates(self) -> str | None:
-        """The name of the table of candidates, quoted."""
+        """The quoted name of the candidate table."""
         if self.mapping.derived is None:
             return None
         return qualified("sink", candidate_name(self.name))
@@ -102,39 +102,39 @@ class Person:
         if len(sources) == len(self.key) and all(row.get(name) is not None for name in sources):
             self.target_keys.add(tuple(str(row[name]) for name in sources))
 
-    def ask_source(self, connection: Connection, primary_key: Iterable[str]) -> None:
+    def find_in_source(self, connection: Connection, primary_key: Iterable[str]) -> None:
         """Add the keys of the source rows that hold the value."""
         primary = sorted(primary_key)
         copied = [self._copied[name].sources[0] for name in self.key if name in self._copied]
         names = list(dict.fromkeys([*primary, *copied]))
         table = self.mapping.source_table
-        found = self._ask(
+        found = self._select(
             connection, qualified(table.schema, table.name), names, self.source_columns
         )
         for texts in found:
             row = dict(zip(names, texts, strict=True))
             self.add_row({name: row[name] for name in primary} if primary else None, row)
 
-    def ask_target(self, connection: Connection) -> None:
+    def find_in_target(self, connection: Connection) -> None:
         """Add the keys of the target's rows and candidates that hold the value."""
         columns = [name for name in self.target_columns if name in self.target.columns]
         if len(self.key) == 1 and self.key[0] in self.target_columns:
             self.target_keys.add((self.value,))
         if self.mapping.derived is None:
-            found = self._ask(connection, self.target.sql_name, self.key, columns)
+            found = self._select(connection, self.target.sql_name, self.key, columns)
         elif self.has_candidates(connection):
             table = Table(self.mapping.target_table.database, "sink", candidate_name(self.name))
-            self.keyed = read_table(connection, table)
-            found = self._ask(connection, self.candidates or "", self.key, self.target_columns)
+            self.candidate_catalog = read_table(connection, table)
+            found = self._select(connection, self.candidates or "", self.key, self.target_columns)
         else:
             return
         self.target_keys |= {key for key in found if None not in key}
 
     def has_candidates(self, connection: Connection) -> bool:
-        asked = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (self.candidates or "",))
-        return asked.fetchone() == (True,)
+        found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (self.candidates or "",))
+        return found.fetchone() == (True,)
 
-    def _ask(
+    def _select(
         self, connection: Connection, table: str, names: Sequence[str], columns: Sequence[str]
     ) -> list[Any]:
         if not columns or not names:
@@ -144,23 +144,26 @@ class Person:
         query = f"SELECT {texts} FROM {table} WHERE {holds}"
         return connection.execute(query.encode(), {"value": self.value}).fetchall()
 
-    # -- what they are stored as -------------------------------------------------------------------
+    # -- stored forms of the keys ------------------------------------------------------------------
 
     def texts(self, key_text: KeyText) -> list[str]:
-        """As the audit log and the conflicts name the rows, in clear or not."""
+        """Return the keys as the audit log and conflicts store them, plain and hashed."""
         found = {",".join(key) for key in self.target_keys}
         found |= {",".join(key.values()) for key in self.source_keys.values()}
         return sorted(found | {key_text.of_source(text) for text in found})
 
     def owners(self) -> list[str]:
-        """The source rows as `row_version` has them, before they are hashed."""
+        """Return the source keys as `row_version` stores them, before they are hashed."""
         return [json.dumps(list(key.values())) for key in self.source_keys.values()]
 
     def hashes(self, connection: Connection) -> list[str]:
-        """What `row_version` and `callback_row` store of the target keys, in a prepared session."""
-        plain = self._asked(connection, KeyText.sql(f"jsonb_build_array({self._canonical})"))
+        """Return the hashes of the target keys in `row_version` and `callback_row`.
+
+        `KeyText.prepare` must have been called for the session.
+        """
+        plain = self._evaluate(connection, KeyText.sql(f"jsonb_build_array({self._canonical})"))
         with_owner = KeyText.sql(f"jsonb_build_array({self._canonical}, o.owner)")
-        owned = self._asked(
+        owned = self._evaluate(
             connection, with_owner, "CROSS JOIN unnest(%(owners)s::text[]) o(owner)"
         )
         return [*plain, *owned]
@@ -172,24 +175,24 @@ class Person:
         return [text for (text,) in connection.execute(query.encode(), (self.owners(),)).fetchall()]
 
     def batch_keys(self, connection: Connection) -> list[str]:
-        """As `batch_key` has them."""
-        return self._asked(connection, f"jsonb_build_array({self._canonical})::text")
+        """Return the target keys as `batch_key` stores them."""
+        return self._evaluate(connection, f"jsonb_build_array({self._canonical})::text")
 
     @property
     def _canonical(self) -> str:
-        columns = (self.keyed or self.target).columns
+        columns = (self.candidate_catalog or self.target).columns
         types = [(name, columns[name].pg) for name in self.key]
         return ", ".join(pg.canonical(pg.read(f"s.{quoted(name)}")) for name, pg in types)
 
-    def _asked(self, connection: Connection, expression: str, more: str = "") -> list[str]:
-        if not self.target_keys or (self.mapping.derived and self.keyed is None):
+    def _evaluate(self, connection: Connection, expression: str, more: str = "") -> list[str]:
+        if not self.target_keys or (self.mapping.derived and self.candidate_catalog is None):
             return []
         parts = ", ".join(f"%(k{at})s::text AS {quoted(n)}" for at, n in enumerate(self.key))
         query = f"SELECT {expression} FROM (SELECT {parts}) s {more}".encode()
         found = []
         for key in sorted(self.target_keys):
             values = {f"k{at}": part for at, part in enumerate(key)}
-            # A value that is none of the key's type is in no key.
+            # A value that does not fit the key's type is in no key.
             with suppress(psycopg.DataError), connection.transaction():
                 rows = connection.execute(query, {**values, "owners": self.owners()})
                 found += [text for (text,) in rows.fetchall()]

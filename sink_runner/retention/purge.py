@@ -1,7 +1,7 @@
-"""Delete the runner's own rows that are past their retention and that nothing reads any more.
+"""Deletes rows of the runner's own tables whose retention is over and that nothing needs.
 
-One predicate a table says which; counting and deleting use the same.  Open and deferred dead
-letters, open conflicts, runs that can be resumed and what a later run looks up are never deleted.
+Each table has one predicate, for counting and for deleting.  Never deleted are open and deferred
+dead letters, open conflicts, runs that can be resumed, and what a later run reads.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from ..postgres.migrations import add_audit_partitions
 from ..postgres.session import Connection
 from ..schedule.plans import plans_of
 
-AT_ONCE = 5_000  # rows of one transaction
-_LOCK = 0x50_55_52_47  # any constant of ours: one purge for each database
-_TRY = "SELECT pg_try_advisory_lock(%s)"
-_FREE = "SELECT pg_advisory_unlock(%s)"
+ROWS_PER_TRANSACTION = 5_000
+_LOCK = 0x50_55_52_47  # any constant: one purge at a time in a database
+_TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
+_UNLOCK = "SELECT pg_advisory_unlock(%s)"
 _COUNT = "SELECT count(*) FROM sink.{table} t WHERE {predicate}"
 _DELETE = (
     "DELETE FROM sink.{table} WHERE ctid = ANY (ARRAY(SELECT t.ctid FROM sink.{table} t "
-    f"WHERE {{predicate}} LIMIT {AT_ONCE} FOR UPDATE SKIP LOCKED))"
+    f"WHERE {{predicate}} LIMIT {ROWS_PER_TRANSACTION} FOR UPDATE SKIP LOCKED))"
 )
 
 _SETTLED = "t.status NOT IN ('OPEN', 'PARKED') AND t.settled_at < now() - %(age)s"
-# The last of each mode tells the scheduler of itself, the last that is done the next run from where
-# to read, and the last hundred of a cluster the places in its log.
+# Kept are the last run of each mode, which the scheduler reads; the last finished run, from which
+# the next one continues; and the last hundred of a cluster, for the positions in its log.
 _RUNS = """t.outcome IN ('done', 'abandoned')
 AND coalesce(t.finished, t.progressed) < now() - %(age)s
 AND t.run NOT IN (
@@ -45,14 +45,14 @@ AND t.run NOT IN (
     FROM sink.batch_run) r WHERE place <= 100)"""
 _RESOLVED = "t.resolved_at < now() AT TIME ZONE 'UTC' - %(age)s"
 _TOMBSTONES = "t.deleted_at < now() - %(age)s"
-_ANSWERED = "t.claimed_at < now() - %(age)s"
+_EXPIRED_REQUESTS = "t.claimed_at < now() - %(age)s"
 
 _SCHEDULES = "SELECT mapping, mode, cron, done_until FROM sink.schedule"
-_FORGET_SCHEDULE = """
+_DELETE_SCHEDULE = """
 DELETE FROM sink.schedule
 WHERE mapping = %s AND mode = %s AND cron = %s AND done_until = %s
 """
-# Of whole months alone, and of the default partition what will be moved to such.
+# Whole months only; in the default partition, the rows of such months.
 _FIRST_KEPT = "date_trunc('month', now() AT TIME ZONE 'UTC' - %(age)s)"
 _AUDITED = f't."timestamp" < {_FIRST_KEPT}'
 _OLD_MONTHS = f"""
@@ -67,7 +67,7 @@ class PurgeBusyError(SinkError):
 
 
 class Count(NamedTuple):
-    """How many rows a table loses."""
+    """The number of rows to delete from a table, or deleted."""
 
     table: str
     rows: int
@@ -75,13 +75,13 @@ class Count(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which rows of a table, named `t`, are past their retention."""
+    """The predicate of the rows of a table, named `t`, whose retention is over."""
 
     table: str
     predicate: str
     age: timedelta
     append_only: bool = False
-    """The runner's own role may not delete, but for the transaction of a purge."""
+    """The runner's role may delete only in the transaction of a purge."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -93,7 +93,7 @@ class Rule:
         return int(rows)
 
     def delete(self, connection: Connection) -> int:
-        """Delete in transactions of `AT_ONCE` rows; what another session has locked stays."""
+        """Delete in small transactions; rows that another session has locked stay."""
         query = _DELETE.format(table=self.table, predicate=self.predicate).encode()
         deleted = 0
         while found := self._delete(connection, query):
@@ -111,7 +111,7 @@ class Rule:
 
 
 class Purge:
-    """The retention of one database's tables, by the configuration."""
+    """The rules of one database, from the settings."""
 
     def __init__(
         self, config: Config, database: str, plugins: Collection[discovery.Plugin]
@@ -132,7 +132,7 @@ class Purge:
         )
         if config.api is not None and config.api.database == database:
             hours = timedelta(hours=config.api.remember_hours)
-            self._rules.append(Rule("api_request", _ANSWERED, hours))
+            self._rules.append(Rule("api_request", _EXPIRED_REQUESTS, hours))
         self._schedules = timedelta(days=days.schedules_days)
         self._audit = Rule("audit_log", _AUDITED, timedelta(days=days.audit_days))
         mappings = {one.name: one.mapping for one in plugins if one.mapping is not None}
@@ -151,12 +151,12 @@ class Purge:
             yield Count("audit_log", self._audit.count(connection))
 
     def run(self, connection: Connection) -> Iterator[Count]:
-        """Delete it, a table at a time; yield how many rows each has lost.
+        """Delete table by table; yield the rows deleted from each.
 
-        Adds the audit log's partitions, too.  Raises PurgeBusyError while another process does
-        this in the same database.
+        Also adds the partitions of the audit log.  Raises PurgeBusyError while another process
+        purges the same database.
         """
-        if connection.execute(_TRY, (_LOCK,)).fetchone() != (True,):
+        if connection.execute(_TRY_LOCK, (_LOCK,)).fetchone() != (True,):
             raise PurgeBusyError(
                 f"another process is purging database {connection.info.dbname!r}: try again later"
             )
@@ -164,16 +164,16 @@ class Purge:
             for rule in self._rules:
                 yield Count(rule.table, rule.delete(connection))
             if self._schedules:
-                yield Count("schedule", self._forget_schedules(connection))
+                yield Count("schedule", self._delete_schedules(connection))
             add_audit_partitions(connection)
             if self._audit.age:
                 yield Count("audit_log", self._drop_months(connection))
         finally:
             if not connection.closed:
-                connection.execute(_FREE, (_LOCK,))
+                connection.execute(_UNLOCK, (_LOCK,))
 
     def _old_schedules(self, connection: Connection) -> list[tuple[str, str, str, datetime]]:
-        """Those whose first time that nobody dealt with is too long ago: of a yearly one, too."""
+        """Return undeclared schedules whose first missed time is older than the retention."""
         oldest = datetime.now(UTC) - self._schedules
         return [
             row
@@ -181,16 +181,16 @@ class Purge:
             if row[:3] not in self._declared and Cron(row[2]).after(row[3]) < oldest
         ]
 
-    def _forget_schedules(self, connection: Connection) -> int:
+    def _delete_schedules(self, connection: Connection) -> int:
         return sum(
-            connection.execute(_FORGET_SCHEDULE, row).rowcount
+            connection.execute(_DELETE_SCHEDULE, row).rowcount
             for row in self._old_schedules(connection)
         )
 
     def _drop_months(self, connection: Connection) -> int:
-        """Drop partitions; writers wait for each, and it gives up soon where they would for long.
+        """Drop partitions; give up after 3 s without a lock.
 
-        What waits for a lock is waited for by all who come later.
+        Later sessions queue behind a session that waits for a lock, so writers would wait as well.
         """
         rows = 0
         for (name,) in connection.execute(_OLD_MONTHS.encode(), self._audit.parameters).fetchall():

@@ -15,7 +15,7 @@ from ..config import Config
 from ..dlq.outbox import feeding
 from ..error_text import text_of
 from ..errors import ConfigError, StoppedError
-from ..health.server import answering
+from ..health.server import serving
 from ..loading import discovery
 from ..masking.policy_renewal import watch_policies
 from ..model.status import Health
@@ -50,7 +50,7 @@ def run(
     policies.show(health)
     with (
         stopped_by_signals(stop),
-        answering(config.health, health),
+        serving(config.health, health),
         tuned(),
         policies.watching(config.policies.refresh_seconds),
         feeding(config, selected, health),

@@ -187,7 +187,7 @@ def test_payload_tells_its_row_without_fingerprint(
 ) -> None:
     """The key's schema has another number since: its fingerprint can't be made from the key."""
     live(office, PERSON, NAME)
-    monkeypatch.setattr(Eraser, "_marks", lambda *_: [])
+    monkeypatch.setattr(Eraser, "_fingerprints", lambda *_: [])
     erase(office, monkeypatch, NAME)
     assert office.dead_letters("status") == ["DISCARDED"]
 
@@ -243,7 +243,7 @@ def test_candidates_go_by_value_and_key(postgres: Any) -> None:
         mapping = harness.pipeline.mapping
         target = read_table(connection, mapping.target_table)
         person = Person("profiles", mapping, target, ["family_id"], str(family))
-        person.ask_target(connection)
+        person.find_in_target(connection)
         assert person.target_keys == {("3",)}
         bench = SimpleNamespace(
             encryptor=harness.encryptor, user="asha", schemas=SimpleNamespace(latest=lambda _: None)

@@ -183,14 +183,14 @@ class TestOtherTables:
 class TestProcesses:
     def test_one_process_purges_at_a_time(self, office: Any) -> None:
         with connect(office.dsn, "t") as other:
-            other.execute(purge._TRY, (purge._LOCK,))
+            other.execute(purge._TRY_LOCK, (purge._LOCK,))
             code, _, err = office.call("purge")
             assert (code, "another process is purging" in err) == (1, True)
             assert daily.purge_all(load(Path("sink-runner.toml")).config(), [])
         assert office.call("purge")[0] == 0
 
     def test_runner_purges_meanwhile(self, office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(daily, "_FIRST", 0.01)
+        monkeypatch.setattr(daily, "_FIRST_SECONDS", 0.01)
         settle(office, 1)
         age_dead_letters(office, 91)
         with daily.purging(load(Path("sink-runner.toml")).config(), [office.plugin]):

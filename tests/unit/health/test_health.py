@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from sink_runner.config.sections import HealthSettings
 from sink_runner.health import server
-from sink_runner.health.server import answering
+from sink_runner.health.server import serving
 from sink_runner.model.status import Health
 
 
@@ -33,7 +33,7 @@ def health() -> Health:
 @pytest.fixture
 def asked(health: Health) -> Iterator[httpx.Client]:
     with (
-        answering(HealthSettings(port=free_port()), health) as address,
+        serving(HealthSettings(port=free_port()), health) as address,
         httpx.Client(base_url=address) as client,
     ):
         yield client
@@ -143,14 +143,14 @@ class TestServer:
         assert asked.get("/").status_code == 404
 
     def test_without_a_port_nothing_is_answered(self, health: Health) -> None:
-        with answering(HealthSettings(), health) as address:
+        with serving(HealthSettings(), health) as address:
             assert address == ""
 
     def test_taken_port_is_logged_only(self, health: Health) -> None:
         with socket.socket() as taken, capture_logs() as logs:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
-            with answering(HealthSettings(port=taken.getsockname()[1]), health) as address:
+            with serving(HealthSettings(port=taken.getsockname()[1]), health) as address:
                 assert address == ""
         assert [line["event"] for line in logs] == ["health_not_answered"]
 
@@ -166,7 +166,7 @@ class TestServer:
         monkeypatch.setattr(server, "REQUEST_SECONDS", 0.5)
         settings, began = HealthSettings(port=free_port()), time.perf_counter()
         with (
-            answering(settings, health),
+            serving(settings, health),
             socket.create_connection((settings.host, settings.port)) as connection,
         ):
             connection.sendall(sent)
@@ -193,5 +193,5 @@ class TestServer:
     def test_the_address_is_free_again_afterwards(self, health: Health) -> None:
         settings = HealthSettings(port=free_port())
         for _ in range(2):
-            with answering(settings, health) as address:
+            with serving(settings, health) as address:
                 assert httpx.get(f"{address}/healthz").status_code == 200
