@@ -16,7 +16,7 @@ _TOO_MANY = ("row too many", "conflict row without a deletion")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
 def test_nothing_is_lost_and_nothing_doubled(ground: Ground, board: Board, fault: Fault) -> None:
     board.file = ground.stack.stack.layout.home / "faults.txt"
-    dead_letters, changes = ground.arena.describe_dead_letters(), ground.changes
+    dead_letters, changes = ground.arena.dead_letters(), ground.changes
     for _ in range(ground.rounds):
         ground.runner()
         with ground.loaded():
@@ -33,7 +33,7 @@ def test_nothing_is_lost_and_nothing_doubled(ground: Ground, board: Board, fault
         changes=ground.changes - changes,
         lost=len(left) - doubled,
         doubled=doubled,
-        dead_letters=ground.arena.describe_dead_letters() - dead_letters,
+        dead_letters=ground.arena.dead_letters() - dead_letters,
         expected=fault.dead_letters * ground.rounds,
         seconds=seconds,
     )
