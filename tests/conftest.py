@@ -38,6 +38,11 @@ from sink_runner.writer.writers import make_writer
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+_STACK_FIRST = ("stack/secure/test_secure_stack", "stack/test_api", "stack/test_kill")
+"""The secure stack has ended when the session's own starts.  The API's callbacks stay in topics,
+which the next module deletes: it needs fresh databases."""
+_STACK_LAST = ("chaos/test_faults", "chaos/test_disaster_recovery", "chaos/test_canaries")
+"""What breaks the stack is last, and its remains are searched."""
 MAPPING = """
 from sink_runner.plugin import Column, TableMapping, hookimpl, source_wins
 
@@ -75,6 +80,17 @@ key = "hunter2"
 key_id = "one"
 [plugins]
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the modules that use the stack."""
+    places = {_module(name): at for at, name in enumerate(_STACK_FIRST, -len(_STACK_FIRST))}
+    places |= {_module(name): at for at, name in enumerate(_STACK_LAST, 1)}
+    items.sort(key=lambda item: places.get(item.path, 0))
+
+
+def _module(name: str) -> Path:
+    return Path(__file__).parent / f"{name}.py"
 
 
 @pytest.fixture(autouse=True)

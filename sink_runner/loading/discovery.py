@@ -66,17 +66,14 @@ class Plugin:
         return self.mapping is None and self.http_api is None
 
     @property
-    def _installed_by(self) -> Distribution | None:
-        """None for a plugin that no distribution provides, as in a test."""
-        return self.entry_points[0].dist if self.entry_points else None
-
-    @property
     def distribution(self) -> str:
-        return self._installed_by.name if self._installed_by else ""
+        dist = self.entry_points[0].dist
+        return dist.name if dist else ""
 
     @property
     def version(self) -> str:
-        return self._installed_by.version if self._installed_by else ""
+        dist = self.entry_points[0].dist
+        return dist.version if dist else ""
 
     def fail(self, reason: str) -> None:
         if self.status is not Status.INCOMPATIBLE:
@@ -177,10 +174,10 @@ def check_together(plugins: Iterable[Plugin]) -> None:
     plugins = list(plugins)
     mappings = {plugin: plugin.mapping for plugin in plugins if plugin.mapping is not None}
     by_name = {plugin.name: plugin for plugin in mappings}
-    owners_of: dict[tuple[str, str], list[str]] = defaultdict(list)
+    ways: dict[tuple[str, str], list[str]] = defaultdict(list)
     for plugin, mapping in mappings.items():
-        owners_of[mapping.source, mapping.target].append(plugin.name)
-    for (source, target), owners in owners_of.items():
+        ways[mapping.source, mapping.target].append(plugin.name)
+    for (source, target), owners in ways.items():
         for name in owners if len(owners) > 1 else ():
             others = ", ".join(sorted(set(owners) - {name}))
             by_name[name].fail(f"{source} -> {target} is also mapped by {others}")
@@ -193,9 +190,9 @@ def check_together(plugins: Iterable[Plugin]) -> None:
                 f"shares the candidate table sink.{table} with {others}: names that differ in - "
                 "and _ alone can't both have candidates; rename one entry point"
             )
-    edges = {tables: owners[0] for tables, owners in owners_of.items()}
+    edges = {way: owners[0] for way, owners in ways.items()}
     for tables in mapping_cycles(edges):
-        members = [edges[pair] for pair in zip(tables, [*tables[1:], tables[0]], strict=True)]
+        members = [edges[way] for way in zip(tables, [*tables[1:], tables[0]], strict=True)]
         path = " -> ".join([*tables, tables[0]])
         for name in members:
             by_name[name].fail(
@@ -237,14 +234,11 @@ def _check_claims(plugin: Plugin) -> None:
         raise PluginError(plugin.name, "the name is a key of [plugins]; choose another")
     if plugin.status is Status.INCOMPATIBLE:
         group = plugin.entry_points[0].group
-        raise PluginError(
-            plugin.name,
-            f"is made for {group}, and this runner has plugin API {GROUP}: upgrade one of them",
-        )
+        raise PluginError(plugin.name, f"is made for {group}, and this runner speaks {GROUP}")
     dists = [ep.dist for ep in plugin.entry_points]
     if len(dists) > 1:
         both = " and ".join(sorted(f"{d.name} {d.version}" for d in dists if d))
-        raise PluginError(plugin.name, f"two distributions provide it, {both}: uninstall one")
+        raise PluginError(plugin.name, f"provided twice, by {both}")
     if dists[0] and (fault := runner_fault(dists[0])):
         raise PluginError(plugin.name, fault)
 
@@ -282,7 +276,7 @@ def _manager_of(plugin: Plugin, module: object) -> pluggy.PluginManager:
     pm.register(module, plugin.name)
     pm.check_pending()
     if not pm.get_hookcallers(module):
-        raise PluginError(plugin.name, "implements no hook: decorate a function with @hookimpl")
+        raise PluginError(plugin.name, "implements no hook; is @hookimpl missing?")
     # Hooks are frozen into plain functions, so a wrapper around one would never be called.
     for hook in pm.get_hookcallers(module) or ():
         if any(impl.wrapper or impl.hookwrapper for impl in hook.get_hookimpls()):
@@ -324,9 +318,7 @@ def _config_class(plugin: Plugin, pm: pluggy.PluginManager) -> type[Any] | None:
         return None
     (cls,) = pm.hook.sink_config() or (None,)
     if not (inspect.isclass(cls) and dataclasses.is_dataclass(cls)) or not _frozen(cls):
-        raise PluginError(
-            plugin.name, "sink_config must return a frozen dataclass, the class and not an instance"
-        )
+        raise PluginError(plugin.name, "sink_config must return a frozen dataclass, the class")
     return cls
 
 

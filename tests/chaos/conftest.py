@@ -5,7 +5,6 @@ SEED chooses the moments and the load, ROUNDS how often each fault strikes.
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sink_stack.testing_stack import StackUnderTest
@@ -16,22 +15,10 @@ from .ground import Ground, prepared
 SEED, ROUNDS = "SEED", "ROUNDS"
 _BOARD = pytest.StashKey[Board]()
 _USUAL = 20
-_ORDER = ("test_faults", "test_disaster_recovery", "test_canaries")
 
 
 def pytest_report_header() -> str:
     return f"faults: SEED={os.environ.get(SEED) or _USUAL}"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is broken here on purpose is broken last, and then searched."""
-    here = Path(__file__).parent
-
-    def place(item: pytest.Item) -> int:
-        ours = item.path.parent == here and item.get_closest_marker("chaos") is not None
-        return 1 + _ORDER.index(item.path.stem) if ours else 0
-
-    items.sort(key=place)
 
 
 def pytest_terminal_summary(

@@ -13,7 +13,7 @@ from sink_stack.testing_stack import StackUnderTest
 
 from ..oracle.comparison import Difference
 from ..stack import fresh, load
-from ..stack.arena import Arena, Runner, told, until
+from ..stack.arena import Arena, Runner, told
 from .proxy import Proxy
 
 FAMILIES = 20
@@ -126,9 +126,7 @@ class Ground:
         return self.arena.seconds_to_rest(LAG_SECONDS)
 
     def differences(self) -> list[Difference]:
-        """What is left once all that waits for another row was tried again."""
-        until(lambda: not self.arena.differences(), _DEFERRED_SECONDS)
-        return self.arena.differences()
+        return self.arena.remaining_differences(_DEFERRED_SECONDS)
 
 
 def relayed(environment: Mapping[str, str], relays: Mapping[int, int]) -> dict[str, str]:
@@ -174,8 +172,8 @@ def prepared(stack: StackUnderTest, log: Path, *, seed: int, rounds: int) -> Ite
 
 
 def impatient(root: Path, folder: Path) -> None:
-    """The repository's configuration, with less time for a statement."""
+    """The repository's configuration, with less time for a statement and between attempts."""
     text = (root / "sink-runner.toml").read_text(encoding="utf-8")
-    config = text + _CONFIG.format(seconds=TIMEOUT_SECONDS)
+    config = "retry_steps = [0.5, 1.0, 2.0]\n" + text + _CONFIG.format(seconds=TIMEOUT_SECONDS)
     (folder / "sink-runner.toml").write_text(config, encoding="utf-8")
     (folder / "ranger-policies").symlink_to(root / "ranger-policies")

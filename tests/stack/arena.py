@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -146,9 +146,14 @@ class Arena:
         Equality alone is not enough: an event that is still to come may break it.
         """
         self.apply_all(seconds)
-        # What waits for a row that it needs is tried again every few seconds.
-        until(lambda: not self.differences(), _WAITING_SECONDS)
-        return self.differences()
+        return self.remaining_differences()
+
+    def remaining_differences(self, seconds: float = _WAITING_SECONDS) -> list[Difference]:
+        """The differences that are left once what waits for another row was tried again."""
+        bound = time.monotonic() + seconds
+        while (left := self.differences()) and time.monotonic() < bound:
+            time.sleep(_PAUSE)
+        return left
 
     def apply_all(self, seconds: float) -> None:
         """Wait until every change is applied, and none comes of it."""
@@ -162,14 +167,16 @@ class Arena:
         while nothing waited, found nothing new.
         """
         began = time.monotonic()
-        while time.monotonic() < began + seconds:
-            ends, idle = self.ends(), self.waiting() == 0
-            reached = time.monotonic()
-            if not until(self._captured(), seconds):
-                return None
-            if idle and self.ends() == ends and self.waiting() == 0:
-                return reached - began
-            time.sleep(_PAUSE)
+        with closing(KafkaConsumer(bootstrap_servers=self.kafka)) as consumer:
+            while time.monotonic() < began + seconds:
+                ends = _ends(consumer)
+                idle = self._behind(ends) == 0
+                reached = time.monotonic()
+                if not until(self._captured(), seconds):
+                    return None
+                if idle and _ends(consumer) == ends and self._behind(ends) == 0:
+                    return reached - began
+                time.sleep(_PAUSE)
         return None
 
     def _captured(self) -> Callable[[], bool]:
@@ -184,7 +191,10 @@ class Arena:
 
     def waiting(self) -> int:
         """How many events Kafka holds that no target has applied."""
-        ends, applied = self.ends(), self.partitions()
+        return self._behind(self.ends())
+
+    def _behind(self, ends: Mapping[tuple[str, int], int]) -> int:
+        applied = self.partitions()
         return sum(end - applied.get(partition, 0) for partition, end in ends.items())
 
     def partitions(self) -> dict[tuple[str, int], int]:
@@ -205,17 +215,8 @@ class Arena:
         }
 
     def ends(self) -> dict[tuple[str, int], int]:
-        consumer = KafkaConsumer(bootstrap_servers=self.kafka)
-        try:
-            partitions = [
-                TopicPartition(topic, partition)
-                for topic in TOPICS
-                for partition in consumer.partitions_for_topic(topic)
-            ]
-            ends = consumer.end_offsets(partitions)
-        finally:
-            consumer.close()
-        return {(one.topic, one.partition): end for one, end in ends.items()}
+        with closing(KafkaConsumer(bootstrap_servers=self.kafka)) as consumer:
+            return _ends(consumer)
 
     def numbers_in_the_log(self) -> int:
         """How many lines of the runners' log hold some citizen's Aadhaar number."""
@@ -257,6 +258,16 @@ class Runner:
         """Ask it to end, and return its exit code; a runner that does not end is an error."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=seconds)
+
+
+def _ends(consumer: KafkaConsumer) -> dict[tuple[str, int], int]:
+    partitions = [
+        TopicPartition(topic, partition)
+        for topic in TOPICS
+        for partition in consumer.partitions_for_topic(topic)
+    ]
+    ends = consumer.end_offsets(partitions)
+    return {(one.topic, one.partition): end for one, end in ends.items()}
 
 
 def _applied(connection: psycopg.Connection) -> list[tuple[Any, ...]]:

@@ -62,14 +62,6 @@ class Api:
         return jwt.encode(header, claims | changed, self.tokens)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _leaves_no_callback_behind(stack: StackUnderTest) -> Iterator[None]:
-    """The topics keep them, and any runner that comes after would read them."""
-    yield
-    stack.stack.clean()
-    stack.revive()
-
-
 @contextmanager
 def serving(stack: StackUnderTest, folder: Path, more: str = "") -> Iterator[Api]:
     """The service of the repository's own configuration, with an issuer of tokens added."""

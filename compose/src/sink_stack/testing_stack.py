@@ -24,6 +24,8 @@ from .settings import Settings
 from .stack import Options, Stack
 from .topics import Topic
 
+# Parts live for seconds and carry little: the second compiler takes more time than it saves.
+_JAVA_OPTIONS = "-XX:TieredStopAtLevel=1"
 SCHEMA = "trap"
 # Scratch tables: each belongs to the tests of one fact about Debezium.
 TRAP_TABLES = {
@@ -153,11 +155,13 @@ def _up(home: Layout, make: Callable[..., StackUnderTest]) -> Iterator[StackUnde
         Stack(home, environ, Reporter()).clean()  # an earlier session that was cut off
     environ |= _own_ports()
     under_test = make(stack=Stack(home, environ, Reporter()), options=_options())
-    try:
-        under_test.revive()
-        yield under_test
-    finally:
-        under_test.stack.down()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("JDK_JAVA_OPTIONS", _JAVA_OPTIONS)
+        try:
+            under_test.revive()
+            yield under_test
+        finally:
+            under_test.stack.down()
 
 
 @contextmanager
