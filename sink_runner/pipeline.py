@@ -4,8 +4,8 @@
 again, and `testing` for the samples of a test.  They differ in the source of the events, in what
 fences the writes, and in who is told; all else is the same.
 
-The way of an event: `Pipeline.decode`, `Pipeline.transform`, `Waiting.hold`, `Applier.apply`,
-`Waiting.note`.
+The way of an event: `Pipeline.decode`, `Pipeline.transform`, `RetryQueue.hold`, `Applier.apply`,
+`RetryQueue.record_committed`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from .config import Config
 from .config.database import find_database
 from .config.dsn import Dsn
-from .dlq.retry_queue import Told, Waiting
+from .dlq.retry_queue import ReportCounts, RetryQueue
 from .dlq.superseding import identify_rows
 from .errors import DecodeError
 from .loading import discovery
@@ -136,7 +136,7 @@ class Pipeline:
     compiled: CompiledMapping
     writer: RowWriter
     committer: Applier
-    retry_queue: Waiting
+    retry_queue: RetryQueue
     lookups: Lookups
 
     def decode(self, messages: Sequence[Message]) -> DecodedMessages:
@@ -180,7 +180,7 @@ def build_pipeline(
     budget: Budget | None = None,
     policy_digest: Callable[[], str] | None = None,
     is_echo: Callable[[str], bool] = lambda _origin: False,
-    report_counts: Told = lambda _counts: None,
+    report_counts: ReportCounts = lambda _counts: None,
     tracer: Tracer | None = None,
 ) -> Pipeline:
     """Connect a mapping to a source of events; nothing is read or written yet.
@@ -265,16 +265,16 @@ def _build_retry_queue(
     source: EventSource,
     compiled: CompiledMapping,
     committer: Applier,
-    report_counts: Told,
-) -> Waiting:
-    return Waiting(
+    report_counts: ReportCounts,
+) -> RetryQueue:
+    return RetryQueue(
         setup.plugin.name,
         applier=committer,
         encryptor=setup.encryptor,
         retry=setup.retry,
         give_up=setup.give_up,
         clock=setup.clock,
-        told=report_counts,
+        report_counts=report_counts,
         most_bytes=setup.max_bytes,
         identifies_row=identify_rows(
             setup.mapping, compiled.chain, source.source_key, source.key_columns

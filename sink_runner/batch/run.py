@@ -123,7 +123,7 @@ class BatchRun:
         )
         self._sample.add(landed)  # not before the commit, which may refuse them
         if not self._options.dry_run:
-            retry_queue.note(dead_letters, chunk.superseding)
+            retry_queue.record_committed(dead_letters, chunk.superseding)
         self._report.counts.update(counts)
         self._report.note_failures(dead_letters, hooks, self._pipeline.event_of)
         hooks.committed(len(chunk.changes))

@@ -75,11 +75,11 @@ def list_(*, selection: Selection, summary: bool, most: int, wide: bool, as_json
         wanted = selection.wanted(service)
         if summary:
             counts = service.summary(wanted, selection.key)
-            records = [{"database": name, **count.told()} for name, count in counts]
+            records = [{"database": name, **count.as_json()} for name, count in counts]
             table, extra = tables.summary_table(counts), EXTRA_OF_SUMMARY
         else:
             found = service.find(wanted, most=most, key=selection.key)
-            records = [dead_letter.told(name) for name, dead_letter in found]
+            records = [dead_letter.as_json(name) for name, dead_letter in found]
             table, extra = tables.dead_letters_table(found), EXTRA_OF_LIST
     if as_json:
         print(json.dumps(records, indent=2, ensure_ascii=False, default=str))

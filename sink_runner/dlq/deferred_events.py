@@ -1,4 +1,4 @@
-"""The dead letters that others wait behind: found, opened and settled."""
+"""Find, decrypt and settle the deferred events of a mapping, and what blocks others."""
 
 from __future__ import annotations
 
@@ -91,29 +91,29 @@ class Counts(NamedTuple):
 
 
 class DeferredEvent(NamedTuple):
-    """A deferred dead letter, opened."""
+    """A deferred event, decrypted."""
 
     dlq_id: int
     key: WaitingKey
     message: Message
     expired: bool
-    """It has waited for longer than it may."""
+    """It has waited for longer than `[waiting] give_up_hours`."""
     first: bool
     """No dead letter of its key comes before it, but for those that were taken as well."""
     fault: WaitingError | None = None
-    """Why it could not be opened; the message is empty then."""
+    """Why it could not be decrypted; the message is empty then."""
 
 
 class Taken(NamedTuple):
-    """What was found of some keys."""
+    """The events of some keys that `take` returns."""
 
     events: list[DeferredEvent]
     blocked: set[WaitingKey]
-    """Those where, after the events, comes one that a person has to decide on."""
+    """Keys with an open dead letter after the events; a person has to decide on it."""
     reached: list[WaitingKey]
-    """The keys that were looked at before there was no more room."""
+    """The keys whose events fitted into `most_bytes`."""
     cut: set[WaitingKey]
-    """Those of them of which more events may follow."""
+    """Those of `reached` that may have more events."""
 
 
 class _Heads(NamedTuple):
@@ -124,13 +124,13 @@ class _Heads(NamedTuple):
     blocked: bool
 
     def in_turn(self) -> list[tuple[int, int]]:
-        """The newest and the oldest ones by turns, each once."""
+        """Return newest and oldest alternately, each once."""
         turns = zip_longest(self.newest, self.oldest)
         return list(dict.fromkeys(head for turn in turns for head in turn if head is not None))
 
 
 def _fitting(heads: Sequence[tuple[int, int]], room: int, least: int) -> list[tuple[int, int]]:
-    """The first of these that fit into so many bytes, but at least so many of them."""
+    """Return the first heads whose sizes fit into `room` bytes, but at least `least` of them."""
     for at, (_, size) in enumerate(heads):
         if at >= least and size > room:
             return list(heads[:at])
@@ -139,28 +139,30 @@ def _fitting(heads: Sequence[tuple[int, int]], room: int, least: int) -> list[tu
 
 
 class DeferredEvents:
-    """One mapping's dead letters that hold up others."""
+    """One mapping's dead letters that block other events."""
 
     at_once = 10
-    """So many of a key are taken at once."""
+    """How many events of a key are taken at once."""
 
     def __init__(self, mapping: str, encryptor: Encryptor, most_bytes: int = DEFAULT_BYTES) -> None:
         self._mapping = mapping
         self._encryptor = encryptor
         self.most_bytes = most_bytes
-        """So many bytes of payloads are read at once."""
+        """The bytes of payloads that are read at once."""
 
     def keys(
         self, partitions: Collection[int], connection: Connection, *, supersedes: bool = False
     ) -> dict[WaitingKey, bool]:
-        """The keys of these partitions that others wait behind, and whether the runner may try
-        them again: a person decides on the others."""
+        """Return the blocked keys of these partitions.
+
+        True: the runner may retry the key.  False: a person has to decide on its first event.
+        """
         query = _KEYS_ANY if supersedes else _KEYS
         found = connection.execute(query.encode(), (self._mapping, list(partitions)))
         return {(place, key): ready for place, key, ready in found}
 
     def contending(self, connection: Connection, *, rows: bool, most: int) -> list[WaitingKey]:
-        """The keys of events, or of a batch's rows, that wait for a value that another row has.
+        """Return the keys of events, or of a batch's rows, that wait for a unique value.
 
         Those of other runners' partitions are among them: rows that swap their values have to be
         written together.
@@ -182,7 +184,7 @@ class DeferredEvents:
         *,
         supersedes: bool = False,
     ) -> Taken:
-        """The first few of each key, in the order in which they were deferred.
+        """Return the first events of each key, in the order in which they were deferred.
 
         Where newer events supersede older ones, the last few as well.  Together their payloads
         have at most `most_bytes`, unless a single one has more.
@@ -192,7 +194,7 @@ class DeferredEvents:
         found = self._heads(keys, connection, supersedes=supersedes)
         for key, heads in zip(keys, found, strict=True):
             in_turn = heads.in_turn()
-            # Of the first key the newest and the oldest are always taken, so that it goes on.
+            # Always take the newest and oldest of the first key, so that there is progress.
             fitting = _fitting(in_turn, room, 0 if numbers else 1 + supersedes)
             if in_turn and not fitting:
                 break
@@ -206,32 +208,37 @@ class DeferredEvents:
             room -= sum(size for _, size in fitting)
             first.update(number for number, _ in heads.oldest)
         for row in connection.execute(_READ.encode(), (oldest, numbers)):
-            taken.events.append(self._opened(row, first=row[0] in first))
+            taken.events.append(self._decrypt(row, first=row[0] in first))
         return taken
 
     def _heads(
         self, keys: Sequence[WaitingKey], connection: Connection, *, supersedes: bool
     ) -> list[_Heads]:
         found = [_Heads([], [], blocked=False) for _ in keys]
-        given = ([key[0] for key in keys], [key[1] for key in keys], self._mapping, self.at_once)
-        for at, number, size, status in connection.execute(_OLDEST.encode(), given):
+        parameters = (
+            [key[0] for key in keys],
+            [key[1] for key in keys],
+            self._mapping,
+            self.at_once,
+        )
+        for at, number, size, status in connection.execute(_OLDEST.encode(), parameters):
             if status != "PARKED":
                 found[at] = found[at]._replace(blocked=True)
             elif not found[at].blocked:
                 found[at].oldest.append((number, size))
         if supersedes:
-            for at, number, size, _ in connection.execute(_NEWEST.encode(), given):
+            for at, number, size, _ in connection.execute(_NEWEST.encode(), parameters):
                 found[at].newest.append((number, size))
         return found
 
-    def _opened(self, row: Sequence[Any], *, first: bool) -> DeferredEvent:
+    def _decrypt(self, row: Sequence[Any], *, first: bool) -> DeferredEvent:
         dlq_id, at, key, topic, offset, encrypted, expired = row
         fault = None
         try:
             message = self._encryptor.decrypt(encrypted, topic, at, offset)
-        except InvalidTag:  # its key may come back with the next start
+        except InvalidTag:  # the next start may have its key again
             message = Message(topic, at, offset, None, None)
-            fault = WaitingError("encrypted with another key than the dead letters have now")
+            fault = WaitingError("it is encrypted with a key that is not in [dead_letters]")
         return DeferredEvent(dlq_id, (at, key), message, expired, first, fault)
 
     def settle(
@@ -243,18 +250,18 @@ class DeferredEvents:
         """Mark events as applied, or as failed where they have a dead letter; others still wait."""
         failed = {id(dead_letter.message): dead_letter for dead_letter in dead_letters}
         replayed = [event.dlq_id for event in ended if id(event.message) not in failed]
-        opened, waiting = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+        failed_again, waiting = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
         for event in ended:
             dead_letter = failed.get(id(event.message))
             if dead_letter is not None and not is_blocked(dead_letter.error):
-                reasons = waiting if waits(dead_letter) else opened
+                reasons = waiting if waits(dead_letter) else failed_again
                 reasons.append((*described(dead_letter.error), event.dlq_id))
         with connection.cursor() as cursor:
             settled = cursor.execute(_REPLAYED, (replayed,)).rowcount
             if waiting:
                 cursor.executemany(_STILL_WAITS, waiting)
-            if opened:
-                cursor.executemany(_OPEN, opened)
+            if failed_again:
+                cursor.executemany(_OPEN, failed_again)
                 settled += cursor.rowcount
-        if settled != len(replayed) + len(opened):  # by a person; ask again what there is
+        if settled != len(replayed) + len(failed_again):  # by a person: read again what there is
             raise RetriableError("deferred events were settled by another process")

@@ -2,7 +2,7 @@
 
 The fingerprint says which dead letters are of one row, so it must be the same for all of them and
 for the runner at every moment.  It is made with the oldest key that is there; only `fingerprints`
-changes it, all at once, while nobody makes any, and a runner looks before it starts.
+changes it, for all of them at once and with no runner connected; a runner checks it at its start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from ..model.message import ROWS
 from ..postgres.error_classes import classify_error
 from ..postgres.session import connect
-from ..writer import key_hashing as hidden_keys
+from ..writer import key_hashing
 from ..writer.encryption import Encryptor
 from .stored_dead_letters import SIZED, first_sized
 
@@ -57,12 +57,12 @@ WHERE flow = %s AND event_key_hash IS NOT NULL AND status = ANY (ARRAY['OPEN', '
 ORDER BY key_id <> ALL (%s) DESC LIMIT 1
 """
 
-Told = Callable[..., None]
-"""Told `total` and `advance`."""
+ReportProgress = Callable[..., None]
+"""Called with `total` or `advance`, as a progress bar."""
 
 
 class Done(NamedTuple):
-    """How many dead letters were changed, and how many could not be opened."""
+    """How many dead letters were changed, and how many could not be decrypted."""
 
     changed: int
     unopened: int
@@ -72,12 +72,12 @@ class Done(NamedTuple):
         return f"{self.changed} dead letters changed" + (left if self.unopened else "")
 
 
-def encrypt_again(connection: Connection, encryptor: Encryptor, told: Told) -> Done:
+def encrypt_again(connection: Connection, encryptor: Encryptor, report: ReportProgress) -> Done:
     """Encrypt with the current key what has another, some at a time; an interrupted run resumes."""
     (total,) = connection.execute(_COUNT.encode(), (encryptor.key_id,)).fetchone() or (0,)
-    told(total=total)
+    report(total=total)
     changed = last = 0
-    unopened = int(not hidden_keys.rotate_key(connection, encryptor))
+    unopened = int(not key_hashing.rotate_key(connection, encryptor))
     while True:
         with connection.transaction():
             rows = _some(connection, _OTHERS, (encryptor.key_id, last))
@@ -89,29 +89,29 @@ def encrypt_again(connection: Connection, encryptor: Encryptor, told: Told) -> D
             with connection.cursor() as cursor:
                 cursor.executemany(_REPLACE, made)
         changed, unopened = changed + len(made), unopened + len(rows) - len(made)
-        told(advance=len(rows))
+        report(advance=len(rows))
         if not rows:
             return Done(changed, unopened)
         last = rows[-1][0]
 
 
-def fingerprints(connection: Connection, encryptor: Encryptor, told: Told) -> Done:
-    """Make all fingerprints with the present key, in one transaction; all or none."""
+def fingerprints(connection: Connection, encryptor: Encryptor, report: ReportProgress) -> Done:
+    """Make all fingerprints with the current key, in one transaction."""
     new, changed, last = encryptor.renewed(), 0, 0
     with connection.transaction():
-        _check_alone(connection, encryptor)
+        _check_no_runner(connection, encryptor)
         connection.execute(_FORGET)
         while rows := _some(connection, _MARKED, (last,)):
             made = []
             for row in rows:
                 message = _decrypt(new, row[1:])
                 if message is None:
-                    raise ConfigError("a dead letter can't be opened with the present key alone")
+                    raise ConfigError("other keys are in use: `sink-runner dlq rekey` comes first")
                 made.append((new.fingerprint(message.key), row[0]))
             with connection.cursor() as cursor:
                 cursor.executemany(_MARK, made)
             changed, last = changed + len(made), rows[-1][0]
-            told(advance=len(made))
+            report(advance=len(made))
     return Done(changed, 0)
 
 
@@ -145,7 +145,7 @@ def check_fingerprints(dsn: Dsn, mapping: str, encryptor: Encryptor) -> None:
         )
 
 
-def _check_alone(connection: Connection, encryptor: Encryptor) -> None:
+def _check_no_runner(connection: Connection, encryptor: Encryptor) -> None:
     (runners,) = connection.execute(_RUNNERS).fetchone() or (0,)
     if runners:
         raise ConfigError(f"{runners} sessions of runners are open: stop the runners first")

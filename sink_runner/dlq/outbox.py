@@ -1,10 +1,10 @@
-"""Feeds the Kafka topics of the dead letters from the table, which is the truth.
+"""Publish dead letters from the table to their Kafka topics.
 
 A topic can't take part in the database's transaction, so a dead letter is sent after its commit
-and marked when Kafka has it.  Whoever dies in between sends it again: at least once, never lost;
+and marked when Kafka has it.  After a crash in between it is sent again: at least once, never lost;
 `sink.dlq-id`, `sink.attempts` and `sink.status` identify a record that came twice.  Two runners
-never send the same one at once, and a Kafka that does not answer only delays it.  What merely
-waits is no dead letter.
+never send the same one at once, and a Kafka that does not answer only delays it.  Deferred
+events are not published.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ ORDER BY dlq_id LIMIT {_AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED
 _MARK = "UPDATE sink.dead_letter SET published_attempts = attempts WHERE dlq_id = ANY (%s)"
 
 
-class Sends(Protocol):
-    """Where records go."""
+class RecordSender(Protocol):
+    """Sends records to Kafka."""
 
     def send(self, records: Sequence[Record]) -> None:
-        """Return when they are safe; RetriableError if they may not be."""
+        """Return when Kafka has them; raise RetriableError if it may not."""
 
     def close(self) -> None: ...
 
@@ -59,7 +59,7 @@ class Sends(Protocol):
 class Outbox:
     """The dead letters of one target database, on their way to Kafka.  One thread at a time."""
 
-    def __init__(self, database: str, dsn: Dsn, producer: Sends, waiting: Gauge) -> None:
+    def __init__(self, database: str, dsn: Dsn, producer: RecordSender, waiting: Gauge) -> None:
         self._database = database
         self._dsn = dsn
         self._producer = producer
@@ -67,21 +67,21 @@ class Outbox:
         self._connection: Connection | None = None
         self._sources: set[str] = set()
 
-    def feed(self) -> int:
+    def publish(self) -> int:
         """Send what has not been sent; return how many dead letters that were.
 
-        A topic that can't be written to keeps no other waiting; its error is raised in the end.
+        A topic that refuses records does not delay the others; its error is raised at the end.
         """
         sent = 0
         fault: AccessError | RetriableError | None = None
-        for source in self._left():
+        for source in self._pending_sources():
             try:
-                while part := self._some(source):
+                while part := self._publish_portion(source):
                     sent += part
             except (AccessError, RetriableError) as refused:
                 fault = refused
         if sent or fault:
-            self._left()
+            self._pending_sources()
         if fault is not None:
             raise fault
         return sent
@@ -91,15 +91,15 @@ class Outbox:
         if self._connection is not None:
             self._connection.close()
 
-    def _left(self) -> list[str]:
-        """The source databases of what has to be sent; how much it is, is told."""
+    def _pending_sources(self) -> list[str]:
+        """Return the source databases of unpublished dead letters, and set the gauge of each."""
         found = dict(self._session().execute(_SOURCES.encode()).fetchall())
         self._sources |= found.keys()
         for source in self._sources:
             self._waiting.labels(self._database, source).set(found.get(source, 0))
         return list(found)
 
-    def _some(self, source: str) -> int:
+    def _publish_portion(self, source: str) -> int:
         """Send some dead letters of one direction; mark them in the transaction that locks them."""
         connection = self._session()
         with connection.transaction():
@@ -118,22 +118,24 @@ class Outbox:
         return self._connection
 
 
-def unpublished(health: Health) -> Gauge:
-    """The figure of what is still to be told."""
+def unpublished_gauge(health: Health) -> Gauge:
+    """Return the gauge of the dead letters that are not yet published."""
     return health.gauge(
         "sink_dead_letters_unpublished",
-        "Dead letters that their Kafka topic was not told of yet.",
+        "Dead letters that are not yet in their Kafka topic.",
         ("database", "source"),
     )
 
 
 @contextmanager
-def feeding(config: Config, plugins: Sequence[discovery.Plugin], health: Health) -> Iterator[None]:
-    """Feed the topics of every target of these plugins meanwhile, a thread for each database."""
+def publishing(
+    config: Config, plugins: Sequence[discovery.Plugin], health: Health
+) -> Iterator[None]:
+    """Publish dead letters while the block runs, by a thread for each target database."""
     seconds = config.dead_letters.publish_seconds
     mappings = [plugin.mapping for plugin in plugins if plugin.mapping is not None]
     targets = {mapping.target_table.database for mapping in mappings}
-    gauge = unpublished(health)
+    gauge = unpublished_gauge(health)
     stop = threading.Event()
     threads = []
     for name in sorted(targets & config.databases.keys() if seconds else ()):
@@ -155,20 +157,20 @@ def feeding(config: Config, plugins: Sequence[discovery.Plugin], health: Health)
 
 
 def _loop(name: str, outbox: Outbox, seconds: float, stop: threading.Event) -> None:
-    """Until told to stop; whatever goes wrong is told once, and tried again."""
+    """Publish until `stop` is set; log the first of consecutive failures, and retry."""
     log = structlog.get_logger().bind(database=name)
-    pause, told = seconds, False
+    pause, logged = seconds, False
     with closing(outbox):
         while not stop.wait(pause):
-            fault = _fault_of(outbox.feed)
+            fault = _fault_of(outbox.publish)
             if fault is None:
-                pause, told = seconds, False
+                pause, logged = seconds, False
                 continue
             if isinstance(fault, psycopg.errors.UndefinedTable):
                 continue  # no mapping has started with this database yet
-            if not told:
+            if not logged:
                 log.warning("dead_letters_not_published", reason=describe(fault))
-            pause, told = min(pause * 2, _LONGEST), True
+            pause, logged = min(pause * 2, _LONGEST), True
 
 
 def _fault_of(work: Callable[[], Any]) -> Exception | None:

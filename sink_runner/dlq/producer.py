@@ -1,4 +1,4 @@
-"""Sends dead letters to Kafka and says which are safe there."""
+"""Send dead letters to Kafka, and wait for its confirmation."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 class Producer:
-    """One producer, made when there is something to send and anew after a failure."""
+    """Sends records by one client, which is replaced after a failure."""
 
     def __init__(self, connection: KafkaConnection) -> None:
         self._connection = connection
         self._producer: Any = None
 
     def send(self, records: Sequence[Record]) -> None:
-        """Return when all are confirmed by every replica.
+        """Return when every replica has confirmed all records.
 
-        Raises RetriableError if some may not be, AccessError where Kafka refuses the client.
+        Raises RetriableError where one is not confirmed, AccessError where Kafka refuses access.
         """
         try:
             producer = self._connected()
@@ -42,7 +42,7 @@ class Producer:
             for record, future in sent:
                 _confirm(producer, record, future)
         except KafkaError as fault:
-            # What is still on its way would come after what is sent next.
+            # A record in flight would arrive after those of the next attempt.
             self.close()
             raise client_error(self._connection, fault) from fault
 
@@ -84,7 +84,7 @@ def _send(producer: Any, record: Record) -> Any:
 
 
 def _confirm(producer: Any, record: Record, future: Any) -> None:
-    """Wait until the record is safe; without its value where the broker finds it too large."""
+    """Wait for the confirmation; send it without its value where the broker finds it too large."""
     try:
         future.get(timeout=_SECONDS)
     except _REFUSED:

@@ -10,7 +10,7 @@ from .stored_dead_letters import StoredDeadLetter
 TOPIC = "sink.dead-letters.{source}-to-{target}"
 
 _ERRORS = "sink_runner.errors"
-# Connect's names of the stages, and what of ours does them.
+# Kafka Connect's names of the stages, and the classes of ours that do them.
 _STAGES = {
     "DecodeError": ("VALUE_CONVERTER", "sink_runner.avro.decoder.EnvelopeDecoder"),
     "WriteError": ("TASK_PUT", "sink_runner.writer.writer.Writer"),
@@ -19,7 +19,7 @@ _CHAIN = ("TRANSFORMATION", "sink_runner.transform.route.Route")
 
 
 class Record(NamedTuple):
-    """What is sent."""
+    """A record for Kafka."""
 
     topic: str
     key: bytes | None
@@ -28,12 +28,12 @@ class Record(NamedTuple):
     headers: Sequence[tuple[str, bytes]]
 
     def without_value(self) -> Record:
-        """For a value that is too large for Kafka: whoever reads it is told where it is."""
+        """Return the record for a value that is too large for Kafka; a header says so."""
         return self._replace(value=None, headers=[*self.headers, ("sink.too-large", b"true")])
 
 
 def record_of(dead_letter: StoredDeadLetter, target: str) -> Record:
-    """The record for the topic of the letter's direction."""
+    """Make the record for the topic of the dead letter's direction."""
     source = dead_letter.topic.partition(".")[0]
     headers = [
         *((f"__connect.errors.{name}", value) for name, value in _connect(dead_letter).items()),

@@ -1,13 +1,13 @@
-"""Events that wait, and those of the same key that wait behind them.
+"""Retry deferred events, and keep later events of the same key in order behind them.
 
-What waits is a dead letter with the status PARKED, written in the transaction that moves the
-offset past it; what failed is one with the status OPEN, which a person decides on, and holds up
-its key just so.  The database alone says what waits: the keys here only save asking it.  They are
-read when a partition is claimed, and again every so often, for `sink-runner dlq` only changes a
-letter's status; otherwise they change after a commit, never before.
+A deferred event is a dead letter with the status PARKED, written in the transaction that moves the
+offset past it.  A failed one has the status OPEN, waits for a person, and blocks its key as well.
+The database is authoritative; the keys here are a cache of it.  They are read when a partition is
+claimed, and again at intervals, since `sink-runner dlq` only changes a status in the database;
+otherwise they change after a commit, never before.
 
-A retry is one more transaction of the partition's owner: it writes the rows and settles their
-dead letters, or does neither, and finds itself fenced off where another runner has taken over.
+A retry is a transaction of the partition's owner, fenced like any other: it writes the rows and
+settles their dead letters, or does neither.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from .deferred_events import Connection, Counts, DeferredEvent, DeferredEvents, 
 from .selection import Selection, expire_refused, keep, select_in_order, select_newest
 
 Prepare: TypeAlias = Callable[[Sequence[Message]], Batch]
-"""Decode messages and send them through the chain."""
-Told: TypeAlias = Callable[[Counts], None]
-"""Told how many dead letters there are."""
+"""Decode and transform messages."""
+ReportCounts: TypeAlias = Callable[[Counts], None]
+"""Called with the numbers of dead letters."""
 
 _KEYS_AT_ONCE = 500
-_SECOND = 1.0
-"""More often the keys are not read again ..."""
-_IDLE = 15
-"""... so many times less often while nothing is held ..."""
-_COST = 20
-"""... and with so many times the time in between that it took."""
+_RELOAD_SECONDS = 1.0
+"""The shortest interval between two reads of the keys."""
+_IDLE_FACTOR = 15
+"""Multiplies the interval while no key is blocked."""
+_COST_FACTOR = 20
+"""The interval is at least this many times the duration of the last read."""
 _GRACE = timedelta(minutes=10)
-"""So long an event is tried by this very process before it is given up, however old it is: what
-it waits for may come with what piled up while nobody ran, or a person decides on what is before it
-only now."""
+"""How long this process retries an event before it gives it up, however old the event is: the row
+that it needs may be in the backlog of a stopped runner, or a person may only now have decided on
+the event before it."""
 
 
-class Waiting:
-    """The keys of one mapping that others wait behind, in the partitions that it has claimed."""
+class RetryQueue:
+    """The blocked keys of one mapping, in the partitions that it has claimed."""
 
     def __init__(
         self,
@@ -63,14 +63,14 @@ class Waiting:
         retry: timedelta,
         give_up: timedelta,
         clock: Callable[[], datetime],
-        told: Told = lambda _: None,
+        report_counts: ReportCounts = lambda _: None,
         most_bytes: int = DEFAULT_BYTES,
         identifies_row: Callable[[bytes], bool] | None = None,
     ) -> None:
-        """`identifies_row` tells whether an event's key identifies one row of the source.
+        """`identifies_row` returns whether an event's key identifies one row of the source.
 
-        It is given where newer whole rows supersede older dead letters of their row, and only
-        there; None makes every event wait behind the older ones of its key.
+        None: newer whole rows do not supersede older dead letters of their row, and every event
+        waits behind the older ones of its key.
         """
         self._applier = applier
         self._encryptor = encryptor
@@ -80,19 +80,19 @@ class Waiting:
         self._retry = retry.total_seconds()
         self._give_up = give_up
         self._clock = clock
-        self._told = told
+        self._report_counts = report_counts
         self._held: set[WaitingKey] = set()
-        """All of them; about 200 bytes each."""
-        self._line: dict[WaitingKey, None] = {}
-        """Those that may be tried again, in the order in which they are; a set has none."""
+        """The blocked keys; about 200 bytes each."""
+        self._retriable: dict[WaitingKey, None] = {}
+        """Keys to retry, in that order; a dict, since a set has none."""
         self._places: set[int] = set()
-        """The partitions of what is held."""
+        """The partitions of the blocked keys."""
         self._contending: list[WaitingKey] = []
-        """Those that wait for other rows' values; of other runners' partitions, too."""
+        """Keys that wait for other rows' unique values; of other runners' partitions, too."""
         self._fresh: set[WaitingKey] = set()
-        """Those that came after `split` was last called."""
+        """Keys that were blocked after the last call of `split`."""
         self._tried: dict[int, datetime] = {}
-        """Since when the first of each line is tried, by its dead letter."""
+        """When the first event of each key was first tried, by its dlq_id."""
         self._due = 0.0
         self._stale = float("inf")
         """When to read the keys again."""
@@ -100,18 +100,18 @@ class Waiting:
         """How many keys the last retry looked at."""
 
     def load(self, partitions: Collection[int]) -> None:
-        """Learn what waits in these partitions; no batch of theirs may be on its way."""
+        """Read the blocked keys of these partitions, of which no batch may be in flight."""
         started = time.monotonic()
         found, self._contending, counts = self._applier.ask(partial(self._ask, partitions))
         self._held = {key for key in self._held if key[0] not in partitions} | found.keys()
-        # Those that have waited for their turn keep it.
-        stay = [key for key in self._line if key[0] not in partitions or found.get(key)]
-        self._line = dict.fromkeys([*stay, *(key for key, ready in found.items() if ready)])
+        # Keys that were already queued keep their turn.
+        stay = [key for key in self._retriable if key[0] not in partitions or found.get(key)]
+        self._retriable = dict.fromkeys([*stay, *(key for key, ready in found.items() if ready)])
         self._places = {key[0] for key in self._held}
-        self._told(counts)
+        self._report_counts(counts)
         took = time.monotonic() - started
-        often = max(self._retry, _SECOND) * (1 if self._held else _IDLE)
-        self._stale = started + took + max(often, _COST * took)
+        interval = max(self._retry, _RELOAD_SECONDS) * (1 if self._held else _IDLE_FACTOR)
+        self._stale = started + took + max(interval, _COST_FACTOR * took)
 
     def _ask(
         self, partitions: Collection[int], connection: Connection
@@ -129,9 +129,9 @@ class Waiting:
     # -- new events ----------------------------------------------------------------------------
 
     def split(self, messages: Sequence[Message]) -> tuple[Sequence[Message], list[Message]]:
-        """Tell the messages that may go on from those that have to wait behind others."""
+        """Divide messages into those to apply now and those to defer behind others."""
         self._fresh.clear()  # before the keys are looked at: another thread may be adding some
-        if not self._held or self._supersedes:  # what an event holds says whether it has to wait
+        if not self._held or self._supersedes:  # `hold` decides by what the event holds
             return messages, []
         free: list[Message] = []
         held: list[Message] = []
@@ -141,7 +141,7 @@ class Waiting:
         return free, held
 
     def hold(self, batch: Batch, held: Sequence[Message] = ()) -> None:
-        """Defer, with what the batch itself found at fault or waiting, all that comes after it.
+        """Defer what comes after an event that is deferred or that failed.
 
         Call it once the batch before this one is committed, with what `split` held back.
         """
@@ -168,7 +168,7 @@ class Waiting:
 
     @staticmethod
     def _defer(batch: Batch, late: Mapping[int, Message]) -> None:
-        """Have these messages wait, and leave nothing else of them in the batch."""
+        """Make these messages deferred dead letters, and remove their changes from the batch."""
         if not late:
             return
         first = [
@@ -180,22 +180,22 @@ class Waiting:
         stay = {id(dead_letter.message) for dead_letter in batch.dead_letters}
         keep(batch, lambda message: id(message) not in stay)
 
-    def note(
+    def record_committed(
         self, dead_letters: Iterable[DeadLetter], superseding: Superseding | None = None
     ) -> int:
-        """Heed the dead letters of a transaction that is committed; return how many are deferred.
+        """Block the keys of a committed batch's dead letters; return how many are deferred.
 
-        `superseding` is the batch's: what it superseded holds up nothing any more.
+        `superseding` is the batch's: the keys that it superseded are no longer blocked.
         """
         deferred = 0
         for settled in superseding.settled if superseding else ():
             self._held.discard(settled)
-            self._line.pop(settled, None)
+            self._retriable.pop(settled, None)
         for dead_letter in dead_letters:
             deferred += waits(dead_letter)
             if holds(dead_letter) and (key := self._key(dead_letter.message)) is not None:
                 if waits(dead_letter) and (self._supersedes or key not in self._held):
-                    self._line[key] = None
+                    self._retriable[key] = None
                 self._held.add(key)
                 self._places.add(key[0])
                 self._fresh.add(key)  # after the keys; see `split`
@@ -205,29 +205,29 @@ class Waiting:
 
     @property
     def keys(self) -> int:
-        """How many may be tried again."""
-        return len(self._line)
+        """How many keys may be retried."""
+        return len(self._retriable)
 
     @property
     def held(self) -> int:
-        """How many others wait behind."""
+        """How many keys are blocked."""
         return len(self._held)
 
     def due(self) -> bool:
         now = time.monotonic()
-        return now >= self._stale or (bool(self._line) and now >= self._due)
+        return now >= self._stale or (bool(self._retriable) and now >= self._due)
 
     def retry(self, claims: Mapping[int, Claim], prepare: Prepare) -> tuple[Batch, int]:
         """Try the oldest events of some keys again, and next time those of the next keys.
 
-        Returns what was applied, with its dead letters, and how many rows changed.  No batch
-        may be on its way that `split` has already seen.
+        Returns what was applied, with its dead letters, and how many rows changed.  No batch that
+        `split` has seen may be in flight.
         """
         self._drop(self._places - claims.keys())
         if time.monotonic() >= self._stale:
             self.load(list(claims))
-        keys = list(islice(self._line, _KEYS_AT_ONCE))
-        if not self._line.keys().isdisjoint(self._contending):
+        keys = list(islice(self._retriable, _KEYS_AT_ONCE))
+        if not self._retriable.keys().isdisjoint(self._contending):
             keys = list(dict.fromkeys([*keys, *self._contending]))
         oldest = self._clock() - self._give_up
         taken = self._applier.ask(self._take(keys, oldest))
@@ -257,7 +257,7 @@ class Waiting:
         for event in (*done, *gone):
             self._tried.pop(event.dlq_id, None)
         batch.counts = Counter(replayed=len(done) - len(batch.dead_letters))
-        batch.last_ms = None  # how long these have waited is not how far behind we are
+        batch.last_ms = None  # the age of deferred events is not the lag
         self._rotate(_Tried(taken, [*done, *gone], _failed(done, batch.dead_letters)))
         self._due = time.monotonic() + (0 if done else self._retry)
         return batch, written
@@ -280,84 +280,83 @@ class Waiting:
     def _with_grace(
         self, events: Sequence[DeferredEvent], claims: Collection[int]
     ) -> list[DeferredEvent]:
-        """Only what has been the first of its line for a while may be given up, by its owner."""
+        """Let only the partition's owner expire an event, after retrying it for `_GRACE`."""
         now, first = self._clock(), dict[tuple[WaitingKey, int], int]()
         for event in events:
             # Where events do not wait for each other, each has its own time.
             first.setdefault((event.key, self._supersedes and event.dlq_id), event.dlq_id)
         for dlq_id in first.values():
             self._tried.setdefault(dlq_id, now)
-        enough = min(self._give_up, _GRACE)
+        grace = min(self._give_up, _GRACE)
         return [
             event._replace(
                 expired=event.expired
                 and event.key[0] in claims
-                and now - self._tried.get(event.dlq_id, now) >= enough
+                and now - self._tried.get(event.dlq_id, now) >= grace
             )
             for event in events
         ]
 
     def _drop(self, partitions: Collection[int]) -> None:
-        """Forget what waits in partitions that somebody else has now."""
+        """Forget the keys of partitions that the group took away."""
         if partitions:
             self._held = {key for key in self._held if key[0] not in partitions}
-            self._line = {key: None for key in self._line if key[0] not in partitions}
+            self._retriable = {key: None for key in self._retriable if key[0] not in partitions}
             self._places.difference_update(partitions)
 
     def _rotate(self, tried: _Tried) -> None:
-        """Put the keys that were tried to the end, unless a person has to decide first or nothing
-        of them waits any more."""
+        """Move the tried keys to the end, or remove those with nothing left that may be retried."""
         taken = tried.taken
         left = Counter(event.key for event in taken.events)
         left -= Counter(event.key for event in tried.done)
         for key in taken.reached:
-            if key not in self._line:
-                continue  # another runner's, or one that came before a dead letter
-            del self._line[key]
-            stopped = key in taken.blocked  # perhaps by a newer one; `load` will tell
+            if key not in self._retriable:
+                continue  # a key of another runner, or one that was queued before a dead letter
+            del self._retriable[key]
+            stopped = key in taken.blocked  # perhaps by a newer one; `load` finds that out
             if not self._supersedes and (key in tried.failed or (stopped and not left[key])):
                 continue
             if left[key] or key in taken.cut:
-                self._line[key] = None
+                self._retriable[key] = None
             elif not (stopped or key in tried.failed):
                 self._held.discard(key)
 
     def _key(self, message: Message) -> WaitingKey | None:
-        """Whose turn it is to wait; None for a batch's row without a key."""
+        """Return the key that orders the message; None for a batch's row without a key."""
         if message.key is None and message.partition == ROWS:
             return None
         return message.partition, self._encryptor.fingerprint(message.key) or b""
 
 
 class _Tried(NamedTuple):
-    """What came of one try."""
+    """The result of one retry."""
 
     taken: Taken
     done: Sequence[DeferredEvent]
     failed: Collection[WaitingKey]
 
 
-def replay_rows(waiting: Waiting, prepare: Prepare) -> Counter[str]:
+def replay_rows(queue: RetryQueue, prepare: Prepare) -> Counter[str]:
     """Try again every row that earlier batch runs deferred, until none of them goes on.
 
     For a batch run, the only one of its mapping.  What it reads is a `Message` of partition
     ROWS whose offset rises from row to row and whose value, from ``b"\\x01"`` on, `prepare` can
-    decode.  A row goes the way of an event: `split` before the chain, `hold` after it, `note`
-    after the commit.  Call this before the first row is read, so that older reads of a row come
-    first, and after the last.
+    decode.  A row is handled as an event is: `split` before the transform, `hold` after it,
+    `record_committed` after the commit.  Call this before the first row is read, so that older
+    reads of a row come first, and after the last.
     """
-    waiting.load({ROWS})
+    queue.load({ROWS})
     counts: Counter[str] = Counter()
     idle = 0
-    while idle < waiting.keys:
-        batch, written = waiting.retry({ROWS: Claim(0, None)}, prepare)
+    while idle < queue.keys:
+        batch, written = queue.retry({ROWS: Claim(0, None)}, prepare)
         counts.update(batch.counts, written=written, dead=len(batch.dead_letters))
-        idle = 0 if batch.counts["replayed"] or batch.dead_letters else idle + waiting.tried
+        idle = 0 if batch.counts["replayed"] or batch.dead_letters else idle + queue.tried
     return counts
 
 
 def _failed(events: Iterable[DeferredEvent], dead_letters: Iterable[DeadLetter]) -> set[WaitingKey]:
-    """The keys that an event holds up now that has just failed."""
+    """Return the keys of the events that have failed."""
     failed = {id(dead_letter.message) for dead_letter in dead_letters if holds(dead_letter)}
     return {event.key for event in events if id(event.message) in failed}
 

@@ -88,8 +88,8 @@ def select_newest(
 ) -> Selection:
     """Select what may be applied where a whole row supersedes older dead letters of its row.
 
-    Of each key the newest event that can be applied makes all older ones obsolete.  Events that
-    are newer still wait or fail by themselves; what depends on its predecessors waits for them.
+    Of each key the newest event that can be applied makes all older ones obsolete.  Newer
+    events wait or fail on their own; what depends on its predecessors waits for them.
     """
     tried, obsolete = _Pass(batch), []
     whole = superseding.independent(batch.changes)
@@ -115,7 +115,7 @@ def select_newest(
 
 
 def keep(batch: Batch, wanted: Callable[[Message], bool]) -> None:
-    """Leave in the batch what these messages came to, and nothing of the others."""
+    """Keep only the changes and defaults of the wanted messages."""
     batch.changes = [change for change in batch.changes if wanted(change.source)]
     batch.defaults = [(message, name) for message, name in batch.defaults if wanted(message)]
 
@@ -123,7 +123,7 @@ def keep(batch: Batch, wanted: Callable[[Message], bool]) -> None:
 def expire_refused(events: Sequence[DeferredEvent], dead_letters: list[DeadLetter]) -> None:
     """Give up, among these dead letters, the events that the target has refused for too long.
 
-    They wait for a row that a foreign key or a lookup needs, which only the write can tell.
+    They wait for a row that a foreign key or a lookup needs, which only the write finds out.
     """
     expired = {id(event.message) for event in events if event.expired}
     for at, dead_letter in enumerate(dead_letters):

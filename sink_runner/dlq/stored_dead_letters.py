@@ -1,4 +1,4 @@
-"""The dead letters as a person asks for them: which there are, of whom, and why."""
+"""Query stored dead letters by id, mapping, error, time, status or key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPEN, PARKED, REPLAYED, DISCARDED, SUPERSEDED = STATUSES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which dead letters; what is None or empty does not matter."""
+    """A filter of dead letters; None or empty: any."""
 
     ids: Collection[int] | None = None
     mapping: str | None = None
@@ -32,7 +32,7 @@ class Wanted:
     until: datetime | None = None
     statuses: Collection[str] = ()
     fingerprints: Collection[bytes] | None = None
-    """Of the keys that are asked for."""
+    """Fingerprints of the wanted keys."""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -71,16 +71,16 @@ class StoredDeadLetter:
 
     @property
     def of_batch(self) -> bool:
-        """Was it a row that a batch read, and no event?"""
+        """Whether it is a row that a batch read, and not an event."""
         return self.partition is None
 
     @property
     def place(self) -> tuple[str, int, int]:
-        """What it was encrypted for."""
+        """Return topic, partition and offset, which the encryption authenticates."""
         return self.topic, ROWS if self.partition is None else self.partition, self.offset
 
-    def told(self, database: str) -> dict[str, Any]:
-        """All of it that anybody may read."""
+    def as_json(self, database: str) -> dict[str, Any]:
+        """Return the fields that are readable without a key."""
         hidden = {"dlq_id", "event_key_hash", "source_data"}
         found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
         moment = self.created_at.isoformat(timespec="seconds")
@@ -98,7 +98,7 @@ class Count(NamedTuple):
     first: datetime
     last: datetime
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         moments = {name: getattr(self, name).isoformat() for name in ("first", "last")}
         return self._asdict() | moments
 
@@ -128,13 +128,13 @@ _TOPICS = "SELECT DISTINCT topic FROM sink.dead_letter WHERE topic IS NOT NULL"
 
 
 def find(connection: Connection, wanted: Wanted, *, most: int) -> list[StoredDeadLetter]:
-    """The oldest dead letters first, without their payloads."""
+    """Return the oldest dead letters, without their payloads."""
     parameters = wanted.parameters | {"most": most}
     return _read(connection, _FIND, parameters)
 
 
 def find_after(connection: Connection, wanted: Wanted, after: int) -> list[StoredDeadLetter]:
-    """Some that follow the dead letter of this number, of bounded size."""
+    """Return the next dead letters after a number, of bounded size."""
     found = first_sized(connection, _AFTER, wanted.parameters | {"after": after})
     return read(connection, found)
 
@@ -142,7 +142,7 @@ def find_after(connection: Connection, wanted: Wanted, after: int) -> list[Store
 def first_sized(
     connection: Connection, query: str, parameters: Mapping[str, Any] | Sequence[Any]
 ) -> list[int]:
-    """Of the dead letters that a query selects as `SIZED`, the first whose payloads may be held.
+    """Return the first dead letters of a `SIZED` query whose payloads fit into memory.
 
     They are read by another statement, so that a query may lock them and read what it has locked.
     """
@@ -151,22 +151,21 @@ def first_sized(
 
 
 def read(connection: Connection, numbers: Sequence[int]) -> list[StoredDeadLetter]:
-    """The dead letters of these numbers, with their payloads."""
+    """Return the dead letters of these numbers, with their payloads."""
     return _read(connection, _READ, {"ids": list(numbers)})
 
 
 def ids(connection: Connection, wanted: Wanted) -> list[int]:
-    """The numbers of all of them."""
     return [row[0] for row in connection.execute(_IDS.encode(), wanted.parameters).fetchall()]
 
 
 def summary(connection: Connection, wanted: Wanted) -> list[Count]:
-    """How many of each mapping, error and status."""
+    """Count by mapping, error and status."""
     return [Count(*row) for row in connection.execute(_SUMMARY.encode(), wanted.parameters)]
 
 
 def topics(connection: Connection) -> list[str]:
-    """Where the letters' events came from."""
+    """Return the topics of all dead letters."""
     return [row[0] for row in connection.execute(_TOPICS).fetchall()]
 
 

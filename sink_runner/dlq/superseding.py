@@ -31,7 +31,7 @@ KEY = (
 )
 NEWEST = 2**63 - 1
 """A number that no stored dead letter exceeds: supersede whatever is stored for the key."""
-# `published_attempts` lags behind `attempts`, so that the Kafka topic is told of the new status.
+# `published_attempts` lags behind `attempts`, so that the Kafka topic gets the new status.
 _SUPERSEDE = f"""
 UPDATE sink.dead_letter d SET status = 'SUPERSEDED', published_attempts = attempts - 1
 FROM unnest(%s::int[], %s::bytea[], %s::int8[]) AS k (partition, key, before)
@@ -140,8 +140,8 @@ def can_supersede(
     """Return whether newer events of the mapping supersede older dead letters.
 
     `source_key` are the columns of the source's primary key, which is also the key of its events.
-    `decides_itself` says that a plugin resolves conflicts or writes the rows: then nobody but the
-    plugin knows what the effect of an event depends on.
+    `decides_itself` says that a plugin resolves conflicts or writes the rows: then the runner
+    does not know what the effect of an event depends on.
     """
     if decides_itself or not mapping.replaces_rows or not source_key:
         return False
@@ -156,7 +156,7 @@ def _is_key_fixed(mapping: TableMapping, source_key: Collection[str]) -> bool:
 
 
 class RowKeys:
-    """Tells whether an event's key identifies one row of the source table.
+    """Decides whether an event's key identifies one row of the source table.
 
     Debezium's `message.key.columns` may give several rows one key.  The dead letters of such a key
     are of different rows, so none supersedes another.
@@ -188,7 +188,7 @@ def identify_rows(
     source_key: Collection[str],
     columns_of: Callable[[bytes], Collection[str]] | None = None,
 ) -> Callable[[bytes], bool] | None:
-    """Return what tells whether an event's key identifies one row of the source.
+    """Return a function that says whether an event's key identifies one row of the source.
 
     None where no newer event of the mapping supersedes an older one.  Without `columns_of`, which
     is that of `RowKeys`, every key identifies its row.

@@ -100,7 +100,7 @@ def _in_clear(
             yield bench.shown(database, dead_letter, clear=True)
         else:
             done.without[f"{database}/{dead_letter.dlq_id}"] = fault
-            yield dead_letter.told(database) | {"unreadable": fault}
+            yield dead_letter.as_json(database) | {"unreadable": fault}
 
 
 def _writer(file: TextIO, *, as_csv: bool) -> Writes:

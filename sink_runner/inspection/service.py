@@ -136,7 +136,7 @@ class DlqService:
         self, database: str, dead_letter: StoredDeadLetter, *, clear: bool = False
     ) -> dict[str, Any]:
         """All that this person may know of a dead letter; `clear` only after `allow_clear`."""
-        told = dead_letter.told(database)
+        told = dead_letter.as_json(database)
         try:
             payload = self.payloads.read(dead_letter)
         except SinkError as fault:

@@ -12,7 +12,7 @@ import structlog
 
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
-from ..dlq.outbox import feeding
+from ..dlq.outbox import publishing
 from ..error_text import text_of
 from ..errors import ConfigError, StoppedError
 from ..health.server import serving
@@ -53,7 +53,7 @@ def run(
         serving(config.health, health),
         tuned(),
         policies.watching(config.policies.refresh_seconds),
-        feeding(config, selected, health),
+        publishing(config, selected, health),
         purging(config, selected),
     ):
         context = RuntimeContext(

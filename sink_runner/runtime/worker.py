@@ -244,7 +244,7 @@ class Worker:
         written = self._retry_writing(
             lambda again: self._committer.apply(batch, steps, again=again)
         )
-        if deferred := self._retry_queue.note(batch.dead_letters, batch.superseding):
+        if deferred := self._retry_queue.record_committed(batch.dead_letters, batch.superseding):
             batch.counts["parked"] = deferred
             self._log.info("events_deferred", count=deferred)
         self._report(batch, written, started)

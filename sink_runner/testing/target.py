@@ -102,7 +102,7 @@ class TargetHarness:
         next_offset = (self.at or 0) + len(batch.changes) + len(batch.dead_letters) + 1
         written = self.applier.apply(batch, [Advance(0, self.epoch, self.at, next_offset)])
         self.at = next_offset
-        self.waiting.note(batch.dead_letters, batch.superseding)
+        self.waiting.record_committed(batch.dead_letters, batch.superseding)
         return written
 
     def rows(self, *columns: str, order: str = "1") -> list[Mapping[str, Any]]:

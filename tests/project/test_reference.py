@@ -16,7 +16,7 @@ from reference_interface import settings
 from reference_operation import tables
 
 from sink_runner import errors, hookspecs, plugin
-from sink_runner.dlq.outbox import unpublished
+from sink_runner.dlq.outbox import unpublished_gauge
 from sink_runner.masking.policy_watch import PolicyWatch
 from sink_runner.model.status import Health
 from sink_runner.postgres import sqlstates
@@ -81,7 +81,7 @@ def test_plugin_api_is_in_the_reference(pages) -> None:
 def test_metrics_are_in_the_reference(pages, tmp_path: Path) -> None:
     health = Health()
     health.mapping("one")
-    unpublished(health)
+    unpublished_gauge(health)
     (tmp_path / "policies.json").write_bytes((ROOT / "ranger-policies/policies.json").read_bytes())
     PolicyWatch(ROOT / "ranger-policies").show(health)
     exported = generate_latest(health.registry).decode()

@@ -50,7 +50,7 @@ class TestRowsWithoutKeys:
 
 
 class TestRowsOfABatch:
-    def park(self, shop: Any, *samples: Sample, key: bytes | None = b"k") -> None:
+    def defer(self, shop: Any, *samples: Sample, key: bytes | None = b"k") -> None:
         messages = shop.target.messages(*samples)
         batch = shop.target.prepare([m._replace(partition=ROWS, key=key) for m in messages])
         shop.target.waiting.hold(batch)

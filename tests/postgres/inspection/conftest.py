@@ -261,7 +261,7 @@ class Office:
         step = Advance(0, self.claim.epoch, at, (at or 0) + 1)
         self.claim = Claim(self.claim.epoch, (at or 0) + 1)
         written = self.applier.apply(batch, [step])
-        self.waiting.note(batch.dead_letters, batch.superseding)
+        self.waiting.record_committed(batch.dead_letters, batch.superseding)
         return written
 
     def retry(self) -> None:

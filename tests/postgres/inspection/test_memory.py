@@ -6,7 +6,7 @@ import pytest
 
 from sink_runner.dlq import key_rotation
 from sink_runner.dlq import stored_dead_letters as dead_letters
-from sink_runner.dlq.outbox import Outbox, unpublished
+from sink_runner.dlq.outbox import Outbox, unpublished_gauge
 from sink_runner.dlq.stored_dead_letters import Wanted, find_after
 from sink_runner.inspection.service import DlqService
 from sink_runner.model.status import Health
@@ -41,8 +41,8 @@ class Log:
 
 def test_outbox_sends_bounded_portions(wide: Any) -> None:
     log = Log()
-    outbox = Outbox(wide.database, wide.dsn, log, unpublished(Health()))
-    assert outbox.feed() == COUNT
+    outbox = Outbox(wide.database, wide.dsn, log, unpublished_gauge(Health()))
+    assert outbox.publish() == COUNT
     assert log.sizes == [2, 2, 2]
     outbox.close()
 

@@ -76,7 +76,7 @@ def left(health: Health, office: Any) -> float | None:
 
 def test_dead_letter_is_published_once_with_metadata(office: Any, outbox: Outbox, log: Log) -> None:
     office.send(office.event(1, "bad", full_name=SECRET))
-    assert [outbox.feed(), outbox.feed()] == [1, 0]
+    assert [outbox.publish(), outbox.publish()] == [1, 0]
     (record,) = log.records
     heads = {name: value.decode() for name, value in record.headers}
     assert record.topic == f"sink.dead-letters.{office.database}-to-{office.database}"
@@ -106,7 +106,7 @@ def test_published_payload_is_decrypted_by_its_headers(
 ) -> None:
     event = office.event(1, "bad", full_name=SECRET)
     office.send(event)
-    outbox.feed()
+    outbox.publish()
     (record,) = log.records
     assert SECRET.encode() not in record.value + record.key
     heads = dict(record.headers)
@@ -122,29 +122,29 @@ def test_what_only_waits_is_no_dead_letter(office: Any, outbox: Outbox) -> None:
     office.send(office.event(1, district="Nowhere"))
     office.send(office.event(1))
     assert office.dead_letters("status") == ["PARKED", "PARKED"]
-    assert outbox.feed() == 0
+    assert outbox.publish() == 0
 
 
 def test_failure_after_replay_is_published_again(office: Any, outbox: Outbox, log: Log) -> None:
     office.send(office.event(1, "bad"))
-    outbox.feed()
+    outbox.publish()
     office.dlq("replay", office.id())
     office.retry()
-    outbox.feed()
+    outbox.publish()
     office.admin.execute("ALTER TABLE profile DROP CONSTRAINT profile_note_check")
     office.dlq("replay", office.id())
     office.retry()
     assert office.dead_letters("status") == ["REPLAYED"]
-    outbox.feed()
+    outbox.publish()
     (number,) = office.dead_letters("dlq_id")
     assert log.ids() == [(number, 0), (number, 1)]
 
 
 def test_one_that_is_superseded_is_told_once_more(replacing: Any, outbox: Outbox, log: Log) -> None:
     replacing.send(replacing.event(1, "bad"))
-    outbox.feed()
+    outbox.publish()
     replacing.send(replacing.event(1, "b"))
-    assert [outbox.feed(), outbox.feed()] == [1, 0]
+    assert [outbox.publish(), outbox.publish()] == [1, 0]
     assert [dict(record.headers)["sink.status"] for record in log.records] == [
         b"OPEN",
         b"SUPERSEDED",
@@ -155,13 +155,13 @@ def test_waiting_one_that_is_superseded_is_not_told(replacing: Any, outbox: Outb
     replacing.send(replacing.event(1, district="Nowhere"))
     replacing.send(replacing.event(1, "b"))
     assert replacing.dead_letters("status") == ["SUPERSEDED"]
-    assert outbox.feed() == 0
+    assert outbox.publish() == 0
 
 
 def test_settled_dead_letter_is_published_too(office: Any, outbox: Outbox, log: Log) -> None:
     office.send(office.event(1, "bad"))
     office.dlq("discard", office.id(), "--reason", "made up")
-    assert outbox.feed() == 1
+    assert outbox.publish() == 1
 
 
 def test_an_outage_only_delays(office: Any, outbox: Outbox, log: Log, health: Health) -> None:
@@ -169,10 +169,10 @@ def test_an_outage_only_delays(office: Any, outbox: Outbox, log: Log, health: He
     log.refuses = {topic}
     office.send(office.event(1, "bad"))
     with pytest.raises(RetriableError):
-        outbox.feed()
+        outbox.publish()
     assert left(health, office) == 1
     log.refuses = set()
-    assert outbox.feed() == 1
+    assert outbox.publish() == 1
     assert left(health, office) == 0
 
 
@@ -186,7 +186,7 @@ def test_missing_topic_delays_no_other(
     office.admin.execute("UPDATE sink.dead_letter SET topic = 'elsewhere.a.b' WHERE \"offset\" = 1")
     log.refuses = {f"sink.dead-letters.elsewhere-to-{office.database}"}
     with pytest.raises(kind):
-        outbox.feed()
+        outbox.publish()
     assert len(log.records) == 1
 
 
@@ -194,9 +194,9 @@ def test_whoever_dies_after_sending_sends_again(office: Any, outbox: Outbox, log
     office.send(office.event(1, "bad"))
     log.dies_after_sending = True
     with pytest.raises(RuntimeError):
-        outbox.feed()
+        outbox.publish()
     log.dies_after_sending = False
-    assert outbox.feed() == 1
+    assert outbox.publish() == 1
     assert log.ids()[0] == log.ids()[1]
 
 
@@ -205,12 +205,12 @@ def test_two_runners_send_each_dead_letter_once(office: Any, log: Log, health: H
         office.send(office.event(number, "bad"))
     gauge = health.gauge("unpublished", "Letters.", ("database", "source"))
     boxes = [Outbox(office.database, office.dsn, log, gauge) for _ in range(3)]
-    threads = [threading.Thread(target=box.feed) for box in boxes]
+    threads = [threading.Thread(target=box.publish) for box in boxes]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    boxes[0].feed()
+    boxes[0].publish()
     for box in boxes:
         box.close()
     assert sorted(log.ids()) == [(number, 0) for number in sorted(office.dead_letters("dlq_id"))]
@@ -246,7 +246,7 @@ def test_refused_dead_letter_is_sent_without_value(office: Any) -> None:
 def test_settings_of_producer_are_known_to_client(monkeypatch: Any) -> None:
     """The client refuses a setting that it does not know."""
     given: dict[str, Any] = {}
-    monkeypatch.setattr(producer_module, "answers", lambda *_: True)
+    monkeypatch.setattr(producer_module, "is_reachable", lambda *_: True)
     monkeypatch.setattr(producer_module, "KafkaProducer", lambda **settings: given.update(settings))
     Producer(KafkaConnection("127.0.0.1:1")).send([])
     assert given

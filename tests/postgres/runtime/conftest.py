@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 
 from sink_runner.dlq import retry_queue
-from sink_runner.dlq.retry_queue import Waiting
+from sink_runner.dlq.retry_queue import RetryQueue
 from sink_runner.errors import DecodeError, EventError, RetriableError
 from sink_runner.kafka.feed import Bounds
 from sink_runner.kafka.liveness import listening
@@ -324,7 +324,7 @@ class Stage:
             compiled=CompiledMapping(self.made.columns, Chain(), self.route, hooks),
             writer=None,
             committer=committer,
-            retry_queue=Waiting(
+            retry_queue=RetryQueue(
                 "staged",
                 applier=committer,
                 encryptor=ENCRYPTOR,
@@ -354,7 +354,7 @@ class Stage:
 @pytest.fixture(autouse=True)
 def quick_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the keys of deferred events more often than once a second."""
-    monkeypatch.setattr(retry_queue, "_SECOND", 0.02)
+    monkeypatch.setattr(retry_queue, "_RELOAD_SECONDS", 0.02)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sink_runner.dlq.outbox import unpublished
+from sink_runner.dlq.outbox import unpublished_gauge
 from sink_runner.masking.policy_watch import PolicyWatch
 from sink_runner.model.status import Health
 
@@ -33,7 +33,7 @@ class Runner:
         self.mapping = self.health.mapping("one")
         self.other = self.health.mapping("other")
         self.seconds = 0.0
-        self.untold = unpublished(self.health).labels("smart_citizen", "smart_warehouse")
+        self.untold = unpublished_gauge(self.health).labels("smart_citizen", "smart_warehouse")
         PolicyWatch(policies, clock=lambda: self.seconds).show(self.health)
 
     def well(self) -> None:

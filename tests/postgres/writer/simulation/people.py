@@ -116,7 +116,7 @@ class Process:
             if claim != before[p]
         ]
         self.target.applier.apply(batch, steps)
-        waiting.note(batch.dead_letters, batch.superseding)
+        waiting.record_committed(batch.dead_letters, batch.superseding)
 
     def retry(self) -> None:
         waiting = self.target.waiting
