@@ -57,7 +57,7 @@ def recorded(site, configured, tmp_path):
     folder.mkdir()
 
     def write(name: str = "north.public.t-value", **columns: str) -> Path:
-        (folder / f"{name}.avsc").write_text(json.dumps(envelope(told=True, **columns)))
+        (folder / f"{name}.avsc").write_text(json.dumps(envelope(with_types=True, **columns)))
         return folder
 
     return write

@@ -84,8 +84,8 @@ def test_secrets_are_in_no_repr(write):
 
 def test_all_faults_are_reported_without_values(write):
     wrong = WHOLE.replace("bootstrap", "bootstrp").replace('"one"', "[1]")
-    told = faults(write(f'retry_steps = ["{SECRET}"]\n{wrong}'), {"OTHER": ""})
-    assert told == [
+    found = faults(write(f'retry_steps = ["{SECRET}"]\n{wrong}'), {"OTHER": ""})
+    assert found == [
         "databases.north.dsn: environment variable NORTH is not set",
         "dead_letters.key_id must be a string, not list",
         "kafka.bootstrap is missing",
@@ -94,7 +94,7 @@ def test_all_faults_are_reported_without_values(write):
     ]
 
 
-def test_empty_file_is_told_every_key_it_lacks(write):
+def test_empty_file_lacks_every_required_key(write):
     assert faults(write("")) == [
         "databases is missing",
         "dead_letters.key is missing",
@@ -124,7 +124,7 @@ def test_empty_file_is_told_every_key_it_lacks(write):
         ('shutdown_seconds = { file = "none" }', "none: No such file or directory"),
     ],
 )
-def test_a_wrong_line_is_told_by_its_key(write, line, fault):
+def test_fault_names_its_key(write, line, fault):
     (only,) = faults(write(f"{line}\n{WHOLE}"))
     assert fault in only
     assert SECRET not in only
@@ -141,7 +141,7 @@ def test_invalid_toml_is_reported_with_file(write, text, fault):
     assert str(path) in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_missing_file_is_reported(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         load(tmp_path / "none.toml", {})
 

@@ -1,4 +1,4 @@
-"""Why a client and a server cannot agree on TLS, told apart from a server that goes away."""
+"""Refusals of TLS, and a server that goes away, which is not one."""
 
 import socket
 import ssl
@@ -33,6 +33,6 @@ def ended_connection() -> socket.socket:
 
 
 @pytest.mark.parametrize("context", [None, ssl.create_default_context()], ids=["plain", "tls"])
-def test_ended_connection_is_no_refusal(context: ssl.SSLContext | None) -> None:
+def test_ended_connection_is_not_refused(context: ssl.SSLContext | None) -> None:
     with ended_connection() as client:
         assert refusal(client, "127.0.0.1", context, ADVICE) is None

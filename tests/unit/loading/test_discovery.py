@@ -103,7 +103,7 @@ def test_name_that_is_not_installed_refuses_to_start(enabled, disabled, message)
     assert str(caught.value) == message
 
 
-def test_all_wrong_names_are_told_at_once():
+def test_all_wrong_names_are_reported_at_once():
     with pytest.raises(ConfigError) as caught:
         discovery.select(KNOWN, ["aples"], ["pear"])
     assert len(str(caught.value).splitlines()) == 2
@@ -141,7 +141,7 @@ def test_class_is_refused_and_instance_is_fine(site):
     assert loaded("pears").hooks == ("sink_startup",)
 
 
-def test_faults_of_mapping_are_told_all_at_once(site):
+def test_all_faults_of_mapping_are_reported(site):
     site.mapping("apples", source="apples", target="pears")
     assert len(faults("apples").splitlines()) == 2
 

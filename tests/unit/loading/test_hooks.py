@@ -96,8 +96,8 @@ def test_fault_after_commit_is_logged_without_text(
 
 
 def test_a_fault_at_startup_is_raised(seen: list[Any]) -> None:
-    told = "sink_startup of plugin 'p0' raised ValueError"
-    with pytest.raises(ConfigError, match=told) as caught:
+    message = "sink_startup of plugin 'p0' raised ValueError"
+    with pytest.raises(ConfigError, match=message) as caught:
         hooks(Plugin("a", seen, "startup")).startup()
     assert "secret" not in str(caught.value)
 

@@ -51,7 +51,7 @@ GROUPED = replace(
     derived=Derived(key=("id",), group=("family",), select="SELECT 1 FROM {candidates}"),
 )
 WRONG: list[Any] = ["id"]
-LETTERS: Any = "ab"
+TEXT: Any = "ab"
 SOUND: Any = Rule("sound", lambda row: row["id"] is not None, ("id",))
 DAILY = (Schedule("0 0 * * *"),)
 
@@ -116,7 +116,7 @@ def test_a_sound_mapping_has_no_fault(mapping):
         (replace(GOOD, columns=tuple(WRONG)), "columns must hold Column values only"),
         (replace(GOOD, key=("nr",)), "key column 'nr' is not declared"),
         (replace(GOOD, key=("id", "id")), "key names column 'id' twice"),
-        (replace(GOOD, key=("seen",)), "key column 'seen' would be new with every write"),
+        (replace(GOOD, key=("seen",)), "key column 'seen' would differ with every write"),
         (with_column(Column("id", "other")), "column 'id' is declared twice"),
         (with_column(Column("a", first_of())), "first_of() needs a column"),
         (with_column(Column("a", all_of(), convert=str)), "all_of() needs a column"),
@@ -145,7 +145,7 @@ def test_a_sound_mapping_has_no_fault(mapping):
         (with_column(Column("a", minimum=2, maximum=1)), "minimum is more than maximum"),
         (with_column(Column("a", minimum=2, maximum="b")), "cannot be compared"),
         (with_column(Column("a", one_of=frozenset())), "one_of is empty"),
-        (with_column(Column("a", one_of=LETTERS)), "one_of must be a set, not str"),
+        (with_column(Column("a", one_of=TEXT)), "one_of must be a set, not str"),
         (with_column(Column("a", minimum=0, default=-1)), "default breaks rule 'minimum'"),
         (with_column(Column("a", maximum=0, default="x")), "default breaks rule 'maximum'"),
         (with_column(Column("a", one_of=frozenset("x"), default="y")), "breaks rule 'one_of'"),
@@ -154,8 +154,11 @@ def test_a_sound_mapping_has_no_fault(mapping):
         (with_column(replace(TOGETHER, maximum=0)), "need a source column"),
         (replace(GOOD, rules=(replace(SOUND, name=" "),)), "a rule has no name"),
         (replace(GOOD, rules=(SOUND, SOUND)), "rule 'sound' is declared twice"),
-        (replace(GOOD, rules=(replace(SOUND, name="minimum"),)), "called like a rule of columns"),
-        (replace(GOOD, rules=(replace(SOUND, reads=LETTERS),)), "reads must be a tuple"),
+        (
+            replace(GOOD, rules=(replace(SOUND, name="minimum"),)),
+            "has the name of a rule of columns",
+        ),
+        (replace(GOOD, rules=(replace(SOUND, reads=TEXT),)), "reads must be a tuple"),
         (replace(GOOD, rules=(replace(SOUND, reads=()),)), "reads must be a tuple"),
         (replace(GOOD, rules=SOUND), "rules must be a tuple"),
         (replace(GOOD, rules=(len,)), "rules must hold Rule values only"),
@@ -167,7 +170,7 @@ def test_a_sound_mapping_has_no_fault(mapping):
         (replace(GOOD, conflict=newest_wins("seen")), "every write would win"),
         (
             replace(with_column(Column("v", insert_only=True)), conflict=newest_wins("v")),
-            "it would never grow",
+            "it never changes",
         ),
         (replace(GOOD, conflict=merge_changed("changed")), "merge_changed compares"),
         (replace(GOOD, on_delete=Review()), "on_delete=Review() asks"),
@@ -179,7 +182,7 @@ def test_a_sound_mapping_has_no_fault(mapping):
         ),
         (replace(GOOD, schedules=(Schedule("daily"),)), "is not a cron expression"),
         (replace(GOOD, schedules=(Schedule("0 1 * *"),)), "is not a cron expression"),
-        (replace(GOOD, streaming=False), "nothing would ever be written"),
+        (replace(GOOD, streaming=False), "without events and batches"),
         (replace(GOOD, query=Query(select="SELECT 1")), "needs streaming=False"),
         (
             replace(
@@ -248,7 +251,7 @@ def test_long_names_have_candidate_tables_of_their_own() -> None:
     assert candidate_name("top-hints") == "candidates_top_hints"
 
 
-def test_names_that_would_share_candidate_table_are_told() -> None:
+def test_names_sharing_a_candidate_table_are_found() -> None:
     mappings = {"a-b": GROUPED, "a_b": GROUPED, "c": GROUPED, "a-c": GOOD, "a_c": GROUPED}
     assert list(shared_candidates(mappings)) == [("candidates_a_b", ["a-b", "a_b"])]
 

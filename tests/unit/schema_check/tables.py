@@ -39,20 +39,20 @@ def shape(key: tuple[str, ...] = ("id",), **columns: str) -> TableShape:
     return TableShape(made, key)
 
 
-def row(key: tuple[str, ...] = ("id",), *, told: bool = True, **columns: str) -> RowShape:
-    """The row of a table; without `told` as a registry has it, which knows no lengths."""
+def row(key: tuple[str, ...] = ("id",), *, with_types: bool = True, **columns: str) -> RowShape:
+    """The row of a table; without `with_types` as in a registry, which has no lengths."""
     table = shape(key, **columns)
     made = row_of(
-        value_schema(TABLE, table, with_source_types=told),
-        key=key_schema(TABLE, table) if told else None,
+        value_schema(TABLE, table, with_source_types=with_types),
+        key=key_schema(TABLE, table) if with_types else None,
     )
     assert made is not None
     return made
 
 
-def envelope(*, told: bool = False, **columns: str) -> dict[str, Any]:
+def envelope(*, with_types: bool = False, **columns: str) -> dict[str, Any]:
     """The schema of the events of a table."""
-    record = value_schema(TABLE, shape(**columns), with_source_types=told)
+    record = value_schema(TABLE, shape(**columns), with_source_types=with_types)
     source = [
         ("ts_ms", "long"),
         ("snapshot", ["null", "string"]),
@@ -79,7 +79,7 @@ def envelope(*, told: bool = False, **columns: str) -> dict[str, Any]:
 
 
 def policies(*tagged: str, not_personal: tuple[str, ...] = ()) -> Policies:
-    """Policies that know some columns of the table; of its own ones somebody knows already."""
+    """Policies that classify some columns of the table; its own ones are decided."""
     not_personal += tuple({"title", "amount", "label", "other"} - {*tagged, *not_personal})
     known = Classification(
         tags={("north", "public", "t", name): frozenset({"NAME"}) for name in tagged},
@@ -108,10 +108,10 @@ class Schemas:
 
     def __init__(self) -> None:
         self.held: dict[int, Any] = {}
-        self.asked: list[int] = []
+        self.requested: list[int] = []
 
     def schema(self, schema_id: int) -> Any:
-        self.asked.append(schema_id)
+        self.requested.append(schema_id)
         if schema_id not in self.held:
             raise DecodeError("no such schema")
         return self.held[schema_id]

@@ -104,10 +104,12 @@ def named(then):
     return tuple(then)[: (len(then) + 1) // 2]
 
 
-def compare(then, now, *, told):
+def compare(then, now, *, with_types):
     mapping = replace(MAPPING, columns=tuple(Column(name) for name in named(then)))
     held = replace(rules(strict=False), mapping=mapping)
-    return refused(held.check(row(key=(), told=told, **now), Contract(row=row(key=(), **then))))
+    return refused(
+        held.check(row(key=(), with_types=with_types, **now), Contract(row=row(key=(), **then)))
+    )
 
 
 def values_of(columns):
@@ -128,15 +130,15 @@ def message(schema, after):
 
 
 @settings(max_examples=400)
-@given(evolution=evolutions(), told=st.booleans(), data=st.data())
-def test_what_passes_is_read_as_mapping_was_planned(evolution, told, data):
+@given(evolution=evolutions(), with_types=st.booleans(), data=st.data())
+def test_what_passes_is_read_as_mapping_was_planned(evolution, with_types, data):
     then, now = evolution
-    passes = not compare(then, now, told=told)
+    passes = not compare(then, now, with_types=with_types)
     event("passes" if passes else "is refused")
     if not passes:
         return
     schemas, wanted = Schemas(), named(then)
-    schemas.held[1] = envelope(told=told, **now)
+    schemas.held[1] = envelope(with_types=with_types, **now)
     after = data.draw(values_of(now))
     decoder = EnvelopeDecoder(schemas, after=wanted)
     decoded = decoder.decode(message(schemas.held[1], after))
@@ -145,22 +147,22 @@ def test_what_passes_is_read_as_mapping_was_planned(evolution, told, data):
     for name, value in zip(wanted, decoded.after, strict=True):
         assert value == after[name]
         convert = to_python(
-            planned[name].type.kind, declared_type(planned[name].source_type if told else "")
+            planned[name].type.kind, declared_type(planned[name].source_type if with_types else "")
         )
         if value is not None and convert is not None:
             convert(value)  # raises if it is not what the mapping was planned for
 
 
 @settings(max_examples=200)
-@given(evolution=evolutions(among=named), told=st.booleans())
-def test_what_touches_no_named_column_passes(evolution, told):
+@given(evolution=evolutions(among=named), with_types=st.booleans())
+def test_what_touches_no_named_column_passes(evolution, with_types):
     then, now = evolution
-    assert compare(then, now, told=told) == []
+    assert compare(then, now, with_types=with_types) == []
 
 
 @settings(max_examples=200)
-@given(evolution=evolutions(), told=st.booleans())
-def test_missing_named_column_is_refused(evolution, told):
+@given(evolution=evolutions(), with_types=st.booleans())
+def test_missing_named_column_is_refused(evolution, with_types):
     then, now = evolution
-    gone = {finding.column for finding in compare(then, now, told=told)} & set(NAMES)
+    gone = {finding.column for finding in compare(then, now, with_types=with_types)} & set(NAMES)
     assert set(named(then)) - now.keys() <= gone

@@ -11,8 +11,8 @@ from sink_runner.preflight import checklist
 
 
 def test_check_topic_asks_for_debezium_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(checklist, "read_topic", lambda _connection, name: asked.append(name))
+    requested: list[str] = []
+    monkeypatch.setattr(checklist, "read_topic", lambda _connection, name: requested.append(name))
     monkeypatch.setattr(checklist, "topic_faults", lambda _connection, name, _topic: [name])
     mapping = TableMapping(
         source='north.public."Order Items"',
@@ -23,4 +23,4 @@ def test_check_topic_asks_for_debezium_name(monkeypatch: pytest.MonkeyPatch) -> 
     )
     config: Any = SimpleNamespace(kafka=Kafka(bootstrap="127.0.0.1:9092"))
     (finding,) = checklist.check_topic("items", mapping, config)
-    assert asked == [finding.fault] == ["north.public.Order_Items"]
+    assert requested == [finding.fault] == ["north.public.Order_Items"]

@@ -108,7 +108,7 @@ class TestNewSchema:
         assert scene.watch.schema(4) is scene.schemas.held[4]
         assert [*scene.memory.kept["one"].row.columns] == [*COLUMNS, "grade"]
 
-    def test_lengths_that_it_does_not_tell_stay_known(self, scene):
+    def test_missing_lengths_stay_known(self, scene):
         scene.schemas.held[4] = envelope(**COLUMNS, grade="integer!")
         scene.watch.schema(4)
         scene.table = row(**COLUMNS | {"title": "character varying(5)"}, grade="integer!")
@@ -182,7 +182,7 @@ class TestNewSchema:
         event = scene.event(1, id=1, title="a", amount=1)
         decoder.decode_many([event] * 3)
         decoder.decode_many([event] * 3)
-        assert scene.schemas.asked == [1]
+        assert scene.schemas.requested == [1]
 
 
 class TestTheTableIsAsItWas:
@@ -216,7 +216,7 @@ class TestTheTableIsAsItWas:
         scene.decoder().decode(scene.event(2, id=2, amount=2))
         assert [*scene.memory.kept["one"].row.columns] == [*COLUMNS]
 
-    def test_a_narrower_one_of_before_is_read(self, scene):
+    def test_previous_narrower_schema_is_read(self, scene):
         scene.schemas.held[4] = envelope(**COLUMNS | {"amount": "integer"})
         assert scene.decoder().decode(scene.event(4, id=1, title=None, amount=3)).after[2] == 3
 
@@ -235,7 +235,7 @@ class TestTheTableIsAsItWas:
         with pytest.raises(SchemaError, match=r"title.*other"):
             scene.another().schema(4)
 
-    def test_reused_name_is_no_old_schema(self, scene):
+    def test_reused_name_differs_from_previous_schema(self, scene):
         now = {"id": "integer!", "amount": "bigint", "old": "text", "title": "text"}
         scene.memory.kept["one"] = Contract(row=row(id="integer!", amount="bigint", title="text"))
         scene.schemas.held[4] = envelope(**now)

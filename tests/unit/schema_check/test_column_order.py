@@ -14,10 +14,10 @@ THEN = {"id": "integer!", "title": "text", "other": "text", "amount": "bigint"}
 ENDING = {"id": "integer!", "amount": "bigint", "title": "text"}
 
 
-def harm(then, now, *, told=True, schema_id=None, later=None):
+def harm(then, now, *, with_types=True, schema_id=None, later=None):
     """What is refused of a mapping that names all that the two have in common."""
     held = rules(strict=False, columns=tuple(Column(name) for name in then if name in now))
-    seen = replace(row(told=told, **now), schema_id=schema_id)
+    seen = replace(row(with_types=with_types, **now), schema_id=schema_id)
     found = refused(held.check(seen, Contract(row=row(**then)), later=later))
     return {(finding.column, finding.change): finding for finding in found}
 
@@ -42,7 +42,7 @@ def columns(*names, **types):
     ids=[
         "swapped",
         "passed on",
-        "renamed and made anew",
+        "renamed and created again",
         "the last one, too",
         "swapped and one dropped",
         "swapped, dropped and added",
@@ -50,14 +50,14 @@ def columns(*names, **types):
         "passed on and one added",
     ],
 )
-@pytest.mark.parametrize("told", [True, False], ids=["catalog", "registry"])
-def test_name_that_another_column_has_taken_is_refused(then, now, told):
-    found = harm(then, now, told=told, schema_id=9, later=True)
+@pytest.mark.parametrize("with_types", [True, False], ids=["catalog", "registry"])
+def test_name_that_another_column_has_taken_is_refused(then, now, with_types):
+    found = harm(then, now, with_types=with_types, schema_id=9, later=True)
     assert ("title", Change.RENAMED) in found
     assert "sink-runner schema accept one" in found["title", Change.RENAMED].text
 
 
-def test_both_of_two_that_were_swapped_are_told():
+def test_two_swapped_columns_are_reported():
     found = harm(THEN, columns("id", "other", "title", "amount"))
     assert {column for column, _ in found} == {"title", "other"}
     assert "the column that had it is probably other now" in found["title", Change.RENAMED].text
@@ -83,16 +83,16 @@ def test_both_of_two_that_were_swapped_are_told():
         "dropped and added",
         "renamed and added",
         "one dropped, one added",
-        "made anew",
+        "created again",
         "two dropped",
-        "the first made anew",
+        "the first created again",
         "types only",
-        "made anew as a whole",
+        "created again as a whole",
     ],
 )
-@pytest.mark.parametrize("told", [True, False], ids=["catalog", "registry"])
-def test_what_places_explain_is_not(then, now, told):
-    assert not {change for _, change in harm(then, now, told=told)} & {Change.RENAMED}
+@pytest.mark.parametrize("with_types", [True, False], ids=["catalog", "registry"])
+def test_what_places_explain_is_not(then, now, with_types):
+    assert not {change for _, change in harm(then, now, with_types=with_types)} & {Change.RENAMED}
 
 
 def test_schema_before_drop_is_accepted():
