@@ -27,6 +27,7 @@ from ..postgres.error_classes import classify_error
 from ..postgres.migrations import migrate_database
 from ..postgres.session import Connection
 from ..preflight.checklist import check_mapping, log_warnings
+from ..retry import Retrier, RetryPolicy
 from ..schema_check.checker import Sources, check
 from ..schema_check.schema_findings import refused
 from ..writer.candidates import candidate_table
@@ -125,6 +126,7 @@ def _of_batch(
     table = candidate_table(name) if mapping.derived else setup.target.sql_name
     order = () if mapping.derived else setup.target.index_order.get(frozenset(mapping.key), ())
     keys = TargetKeys(name, mapping, table, compiled.columns, order)
+    log = structlog.get_logger().bind(mapping=name)
     encryptor = None if compiled.source_key_shown else setup.encryptor
     return BatchPipeline(
         pipeline=pipeline,
@@ -138,7 +140,7 @@ def _of_batch(
         chunk_rows=config.batch.max_rows,
         chunk_bytes=config.batch.max_bytes,
         settle_seconds=config.batch.settle_seconds,
-        retry_steps=config.retry_steps,
+        retry=Retrier(RetryPolicy(steps=config.retry_steps, forever=False), stop, log),
         stop=stop,
     )
 

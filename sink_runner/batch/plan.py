@@ -11,6 +11,7 @@ from functools import partial
 from ..config.dsn import Dsn
 from ..pipeline import Pipeline
 from ..plugin import Strategy, TableMapping
+from ..retry import Retrier
 from ..writer.committer import Applier, Connection
 from .deletions import Deletions
 from .progress import Progress
@@ -59,7 +60,7 @@ class BatchPipeline:
     chunk_rows: int
     chunk_bytes: int
     settle_seconds: float
-    retry_steps: Sequence[float]
+    retry: Retrier
     stop: threading.Event
 
     @property

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 
 from ..dlq.retry_queue import replay_rows
-from ..errors import RetriableError, WaitingError
+from ..errors import WaitingError
 from ..model.batch import Batch
 from ..model.changes import Change, Removal, Write
 from ..model.dead_letter import DeadLetter
@@ -29,8 +28,6 @@ from .plan import BatchPipeline, Options, Plan, Planner
 from .progress import Progress
 from .report import Report
 from .snapshot import Snapshot, open_source
-
-T = TypeVar("T")
 
 
 class BatchRun:
@@ -96,7 +93,7 @@ class BatchRun:
         with closing(lines):
             for messages in self._chunks(lines, plan.snapshot):
                 self._lock.check()
-                self._retry(partial(self._carry, messages, count()))
+                self._batch.retry(partial(self._carry, messages))
                 self._progress.advance(len(messages))
                 if self._batch.stop.is_set():
                     return
@@ -109,9 +106,9 @@ class BatchRun:
             self._number = numbers.stop
             yield [rows.message(head, line, n) for n, line in zip(numbers, chunk, strict=True)]
 
-    def _carry(self, messages: Sequence[Message], attempts: Iterator[int]) -> None:
+    def _carry(self, messages: Sequence[Message], again: bool) -> None:  # noqa: FBT001 - a Retrier's
         """Take a chunk of rows to the target."""
-        if next(attempts) and self._is_committed(messages):
+        if again and self._is_committed(messages):
             return
         self._follow_policies()
         hooks, retry_queue = self._pipeline.compiled.hooks, self._pipeline.retry_queue
@@ -236,7 +233,7 @@ class BatchRun:
             last[:] = [one for one in chunk.changes if isinstance(one, Write) and note_keys]
             return chunk
 
-        done = self._retry(partial(replay_rows, self._pipeline.retry_queue, prepare))
+        done = self._batch.retry(lambda _again: replay_rows(self._pipeline.retry_queue, prepare))
         self._note_seen(last)
         self._report.counts["replayed"] += done["replayed"]
 
@@ -285,16 +282,6 @@ class BatchRun:
         report = self._report
         outcome = "interrupted" if report.interrupted else "done"
         self._batch.run_store.finish(connection, self._run, outcome, report.counts, report.checks)
-
-    def _retry(self, work: Callable[[], T]) -> T:
-        """Return the result of `work`, retried once for each configured step."""
-        for delay in self._batch.retry_steps:
-            try:
-                return work()
-            except RetriableError:
-                if self._batch.stop.wait(delay):
-                    raise
-        return work()
 
 
 def _count_outcomes(

@@ -66,14 +66,17 @@ class Plugin:
         return self.mapping is None and self.http_api is None
 
     @property
+    def _installed_by(self) -> Distribution | None:
+        """None for a plugin that no distribution provides, as in a test."""
+        return self.entry_points[0].dist if self.entry_points else None
+
+    @property
     def distribution(self) -> str:
-        dist = self.entry_points[0].dist
-        return dist.name if dist else ""
+        return self._installed_by.name if self._installed_by else ""
 
     @property
     def version(self) -> str:
-        dist = self.entry_points[0].dist
-        return dist.version if dist else ""
+        return self._installed_by.version if self._installed_by else ""
 
     def fail(self, reason: str) -> None:
         if self.status is not Status.INCOMPATIBLE:
@@ -174,10 +177,10 @@ def check_together(plugins: Iterable[Plugin]) -> None:
     plugins = list(plugins)
     mappings = {plugin: plugin.mapping for plugin in plugins if plugin.mapping is not None}
     by_name = {plugin.name: plugin for plugin in mappings}
-    ways: dict[tuple[str, str], list[str]] = defaultdict(list)
+    owners_of: dict[tuple[str, str], list[str]] = defaultdict(list)
     for plugin, mapping in mappings.items():
-        ways[mapping.source, mapping.target].append(plugin.name)
-    for (source, target), owners in ways.items():
+        owners_of[mapping.source, mapping.target].append(plugin.name)
+    for (source, target), owners in owners_of.items():
         for name in owners if len(owners) > 1 else ():
             others = ", ".join(sorted(set(owners) - {name}))
             by_name[name].fail(f"{source} -> {target} is also mapped by {others}")
@@ -190,9 +193,9 @@ def check_together(plugins: Iterable[Plugin]) -> None:
                 f"shares the candidate table sink.{table} with {others}: names that differ in - "
                 "and _ alone can't both have candidates; rename one entry point"
             )
-    edges = {way: owners[0] for way, owners in ways.items()}
+    edges = {tables: owners[0] for tables, owners in owners_of.items()}
     for tables in mapping_cycles(edges):
-        members = [edges[way] for way in zip(tables, [*tables[1:], tables[0]], strict=True)]
+        members = [edges[pair] for pair in zip(tables, [*tables[1:], tables[0]], strict=True)]
         path = " -> ".join([*tables, tables[0]])
         for name in members:
             by_name[name].fail(
@@ -234,11 +237,14 @@ def _check_claims(plugin: Plugin) -> None:
         raise PluginError(plugin.name, "the name is a key of [plugins]; choose another")
     if plugin.status is Status.INCOMPATIBLE:
         group = plugin.entry_points[0].group
-        raise PluginError(plugin.name, f"is made for {group}, and this runner speaks {GROUP}")
+        raise PluginError(
+            plugin.name,
+            f"is made for {group}, and this runner has plugin API {GROUP}: upgrade one of them",
+        )
     dists = [ep.dist for ep in plugin.entry_points]
     if len(dists) > 1:
         both = " and ".join(sorted(f"{d.name} {d.version}" for d in dists if d))
-        raise PluginError(plugin.name, f"provided twice, by {both}")
+        raise PluginError(plugin.name, f"two distributions provide it, {both}: uninstall one")
     if dists[0] and (fault := runner_fault(dists[0])):
         raise PluginError(plugin.name, fault)
 
@@ -276,7 +282,7 @@ def _manager_of(plugin: Plugin, module: object) -> pluggy.PluginManager:
     pm.register(module, plugin.name)
     pm.check_pending()
     if not pm.get_hookcallers(module):
-        raise PluginError(plugin.name, "implements no hook; is @hookimpl missing?")
+        raise PluginError(plugin.name, "implements no hook: decorate a function with @hookimpl")
     # Hooks are frozen into plain functions, so a wrapper around one would never be called.
     for hook in pm.get_hookcallers(module) or ():
         if any(impl.wrapper or impl.hookwrapper for impl in hook.get_hookimpls()):
@@ -318,7 +324,9 @@ def _config_class(plugin: Plugin, pm: pluggy.PluginManager) -> type[Any] | None:
         return None
     (cls,) = pm.hook.sink_config() or (None,)
     if not (inspect.isclass(cls) and dataclasses.is_dataclass(cls)) or not _frozen(cls):
-        raise PluginError(plugin.name, "sink_config must return a frozen dataclass, the class")
+        raise PluginError(
+            plugin.name, "sink_config must return a frozen dataclass, the class and not an instance"
+        )
     return cls
 
 

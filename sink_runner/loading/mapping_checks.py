@@ -34,10 +34,10 @@ _IDENTIFIER_BYTES = 63
 
 
 def mapping_faults(mapping: TableMapping) -> list[str]:
-    """Return every fault of the declaration, in the order in which its fields are declared."""
+    """Return every fault of the declaration, in the order of its fields."""
     # With a string in place of a tuple, all further checks would be about its characters.
-    if shapes := list(_shapes(mapping)):
-        return shapes
+    if wrong_types := list(_field_types(mapping)):
+        return wrong_types
     return [
         *_tables(mapping),
         *_key(mapping),
@@ -46,7 +46,7 @@ def mapping_faults(mapping: TableMapping) -> list[str]:
         *(fault for column in mapping.columns for fault in _column_rules(column)),
         *lookup_faults(mapping),
         *_conflict(mapping),
-        *_contested(mapping),
+        *_conflict_detection(mapping),
         *_actions(mapping),
         *_candidates(mapping),
         *_row_rules(mapping),
@@ -105,7 +105,7 @@ def _cycles_from(path: list[str], after: dict[str, list[str]]) -> Iterator[list[
             yield from _cycles_from([*path, table], after)
 
 
-def _shapes(mapping: TableMapping) -> Iterator[str]:
+def _field_types(mapping: TableMapping) -> Iterator[str]:
     tuples = {"key": mapping.key, "columns": mapping.columns}
     tuples |= {"extra_columns": mapping.extra_columns, "rules": mapping.rules}
     if mapping.derived is not None:
@@ -132,8 +132,8 @@ def _tables(mapping: TableMapping) -> Iterator[str]:
         yield f"source and target are the same table, {mapping.source}"
     if mapping.on_truncate is OnTruncate.EMPTY and mapping.shared_target:
         yield (
-            "on_truncate=OnTruncate.EMPTY would delete rows that others write, as shared_target "
-            "says: set OnTruncate.KEEP and run a full batch after a TRUNCATE"
+            "on_truncate=OnTruncate.EMPTY would delete rows of other writers, which "
+            "shared_target declares: set OnTruncate.KEEP and run a full batch after a TRUNCATE"
         )
 
 
@@ -148,7 +148,7 @@ def _key(mapping: TableMapping) -> Iterator[str]:
         keyed = set(mapping.derived.key)
     for column in mapping.columns:
         if column.name in keyed and isinstance(column.source, SyncTime):
-            yield f"key column {column.name!r} would be new with every write"
+            yield f"key column {column.name!r} would differ with every write"
 
 
 def _column(column: Column, mapping: TableMapping) -> Iterator[str]:
@@ -181,14 +181,14 @@ def _column_rules(column: Column) -> Iterator[str]:
     if checks and isinstance(column.source, SyncTime | Constant | AllOf):
         yield f"{at}: minimum, maximum and one_of need a source column, and one only"
     if column.one_of is not None and not column.one_of:
-        yield f"{at}: one_of is empty, so every value would break it"
+        yield f"{at}: one_of is empty, so every value breaks it"
     try:
         crossed = None not in (column.minimum, column.maximum) and column.minimum > column.maximum
     except TypeError:
         yield f"{at}: minimum and maximum cannot be compared"
         return
     if crossed:
-        yield f"{at}: minimum is more than maximum, so every value would break one"
+        yield f"{at}: minimum is more than maximum, so every value breaks one of them"
     if column.default is None:
         return
     try:
@@ -203,9 +203,9 @@ def _row_rules(mapping: TableMapping) -> Iterator[str]:
         if not rule.name.strip():
             yield "a rule has no name"
         elif rule.name in RESERVED:
-            yield f"rule {rule.name!r} is called like a rule of columns"
+            yield f"rule {rule.name!r} has the name of a rule of columns"
         if not isinstance(rule.reads, tuple) or not rule.reads:
-            yield f"rule {rule.name!r}: reads must be a tuple of the source columns it looks at"
+            yield f"rule {rule.name!r}: reads must be a tuple of the source columns that it needs"
     repeated = _repeated([rule.name for rule in mapping.rules])
     yield from (f"rule {name!r} is declared twice" for name in repeated)
 
@@ -225,14 +225,14 @@ def _conflict(mapping: TableMapping) -> Iterator[str]:
     elif version not in columns:
         yield from _undeclared("version", (version,), columns)
     elif mapping.derived is None and version in mapping.key:
-        yield f"version column {version!r} is part of the key, so it would decide nothing"
+        yield f"version column {version!r} is part of the key, so it never changes"
     elif columns[version].insert_only:
-        yield f"version column {version!r} is insert_only, so it would never grow"
+        yield f"version column {version!r} is insert_only, so it never changes"
     elif isinstance(columns[version].source, SyncTime):
         yield f"version column {version!r} is the time of the write, so every write would win"
 
 
-def _contested(mapping: TableMapping) -> Iterator[str]:
+def _conflict_detection(mapping: TableMapping) -> Iterator[str]:
     if mapping.conflict_detection is None:
         return
     if mapping.conflict.strategy not in (Strategy.NEWEST_WINS, Strategy.MERGE_CHANGED):
@@ -287,11 +287,11 @@ def _batch(mapping: TableMapping) -> Iterator[str]:
         except ValueError as fault:
             yield f"schedule: {fault}"
     if not mapping.streaming and not mapping.schedules:
-        yield "streaming=False needs a schedule, or nothing would ever be written"
+        yield "streaming=False needs a schedule: without events and batches no row is written"
     if mapping.query is None:
         return
     if mapping.streaming:
-        yield "a query needs streaming=False: an event knows only its own row"
+        yield "a query needs streaming=False: an event contains only its own row"
     names = [column.name for column in mapping.columns]
     yield from _undeclared("query.replaces", mapping.query.replaces, names)
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, cast
 
-from ..errors import AccessError, ConfigError, FatalError, RetriableError
-from ..kafka.feed import Feed
+from ..errors import ConfigError, FatalError
 from .policy import Policies
 
 
@@ -45,34 +42,3 @@ class Refresh:
             ) from fault
         self._seen = found
         return True
-
-
-def after_polls(open_feed: Callable[[], Feed], refresh: Callable[[], object]) -> Callable[[], Feed]:
-    """A feed that calls `refresh` whenever it was polled, which is between two batches.
-
-    After a poll, not before: what came while it waited is masked as the policies say by now.
-    """
-    # It has all that the feed has, but that can't be told to the type checker.
-    return lambda: cast("Feed", _PolledFeed(open_feed(), refresh))
-
-
-class _PolledFeed:
-    def __init__(self, feed: Feed, refresh: Callable[[], object]) -> None:
-        self._feed = feed
-        self._refresh = refresh
-        self._held: Any = None
-        """What was polled and must wait, since the policies cannot be used now."""
-
-    def poll(self, seconds: float) -> Any:
-        found, self._held = self._held or self._feed.poll(seconds), None
-        try:
-            self._refresh()
-        except RetriableError:
-            self._held = found
-            with suppress(AccessError, RetriableError):  # the next poll will tell
-                self._feed.keep_alive()
-            raise
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._feed, name)

@@ -9,6 +9,8 @@ import errno
 import re
 import struct
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeGuard
 
@@ -76,6 +78,15 @@ def is_transient(fault: BaseException) -> bool:
     if isinstance(fault, OSError):
         return fault.errno not in _OF_THE_ROW
     return isinstance(fault, MemoryError)
+
+
+@contextmanager
+def classified_errors() -> Iterator[None]:
+    """Raise the error of `classify_error` for an error of psycopg in the block."""
+    try:
+        yield
+    except psycopg.Error as fault:
+        raise classify_error(fault) from fault
 
 
 def classify_error(

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 
-import psycopg
 import structlog
 
 from ..config import Config
@@ -22,7 +21,7 @@ from ..kafka.topic_checks import read_topic, topic_faults
 from ..model.findings import Fault, Finding, refuse
 from ..plugin import Table, TableMapping
 from ..postgres.catalog import TableCatalog, quoted, read_table
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from ..postgres.session import Connection, connect
 from . import (
     capture_checks,
@@ -103,37 +102,32 @@ def check_mapping(
     answer, and ConfigError where the configuration has no such database.
     """
     source, target = mapping.source_table, mapping.target_table
-    with ExitStack() as stack:
-        try:
-            open_session = cache(lambda dsn: stack.enter_context(_open(dsn)))
-            reading = open_session(find_database(config.databases, source.database).reader_dsn)
-            writing = open_session(find_database(config.databases, target.database).dsn)
-            facts = read_facts(reading, source), read_facts(writing, target)
-            found = [
-                *_unreachable(name, source, facts[0], reading),
-                *_unreachable(name, target, facts[1], writing),
-            ]
-            if found or facts[0] is None or facts[1] is None:
-                return Preflight(found, None, None)
-            subject = Subject(
-                name=name,
-                mapping=mapping,
-                config=config,
-                source=facts[0],
-                target=facts[1],
-                source_catalog=read_table(reading, source),
-                target_catalog=read_table(writing, target),
-                reading=reading,
-                writing=writing,
-                open_session=open_session,
-                known=frozenset(known),
-                beside=beside or {},
-            )
-            return Preflight(
-                list(_findings(subject)), subject.source_catalog, subject.target_catalog
-            )
-        except psycopg.Error as fault:
-            raise classify_error(fault) from fault
+    with classified_errors(), ExitStack() as stack:
+        open_session = cache(lambda dsn: stack.enter_context(_open(dsn)))
+        reading = open_session(find_database(config.databases, source.database).reader_dsn)
+        writing = open_session(find_database(config.databases, target.database).dsn)
+        facts = read_facts(reading, source), read_facts(writing, target)
+        found = [
+            *_unreachable(name, source, facts[0], reading),
+            *_unreachable(name, target, facts[1], writing),
+        ]
+        if found or facts[0] is None or facts[1] is None:
+            return Preflight(found, None, None)
+        subject = Subject(
+            name=name,
+            mapping=mapping,
+            config=config,
+            source=facts[0],
+            target=facts[1],
+            source_catalog=read_table(reading, source),
+            target_catalog=read_table(writing, target),
+            reading=reading,
+            writing=writing,
+            open_session=open_session,
+            known=frozenset(known),
+            beside=beside or {},
+        )
+        return Preflight(list(_findings(subject)), subject.source_catalog, subject.target_catalog)
 
 
 def check_topic(name: str, mapping: TableMapping, config: Config) -> Sequence[Finding]:

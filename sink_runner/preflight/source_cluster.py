@@ -20,7 +20,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
@@ -29,7 +28,7 @@ from ..errors import FatalError, RetriableError
 from ..model.envelope import Decoded
 from ..model.findings import Fault
 from ..model.message import Message
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from ..postgres.session import Connection, connect
 from ..transform.incoming import position_of
 from .subject import Subject
@@ -175,7 +174,7 @@ class ClusterWatch:
 
         Raises RetriableError where a database does not answer.
         """
-        try:
+        with classified_errors():
             with connect(self._source, _APPLICATION) as source:
                 now = read_cluster(source)
             with connect(self._target, _APPLICATION) as target, target.transaction():
@@ -183,8 +182,6 @@ class ClusterWatch:
                 fault = cluster_fault(self._mapping, self._database, stored, now)
                 if fault is None:
                     store_cluster(target, self._mapping, now, self._positions or {})
-        except psycopg.Error as error:
-            raise classify_error(error) from error
         return fault
 
     def maintain(self) -> None:
@@ -207,7 +204,7 @@ class ClusterWatch:
         self._suspect = False
 
     def close(self) -> None:
-        """Do nothing: no session is stored between two checks."""
+        """Do nothing: no session stays open between two checks."""
 
     def _goes_back(self, events: Iterable[tuple[Message, Decoded]]) -> bool:
         """Whether an event is older than the last one of its partition, in the order of commits."""
@@ -222,9 +219,6 @@ class ClusterWatch:
         return back
 
     def _stored_positions(self) -> dict[int, int]:
-        try:
-            with connect(self._target, _APPLICATION) as target:
-                row = target.execute(_POSITIONS, (self._mapping,)).fetchone()
-        except psycopg.Error as error:
-            raise classify_error(error) from error
+        with classified_errors(), connect(self._target, _APPLICATION) as target:
+            row = target.execute(_POSITIONS, (self._mapping,)).fetchone()
         return {} if row is None else {int(at): position for at, position in row[0].items()}

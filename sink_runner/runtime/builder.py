@@ -20,12 +20,11 @@ from ..errors import ConfigError
 from ..kafka.connection import KafkaConnection
 from ..kafka.feed import Feed
 from ..kafka.kafka_python import KafkaPythonFeed
-from ..kafka.liveness import listening
+from ..kafka.liveness import BrokerLiveness
 from ..kafka.offset_queries import epoch_end
 from ..kafka.topic_identity import TopicWatch, identify
 from ..loading import discovery
 from ..masking.policy import Policies
-from ..masking.policy_reload import after_polls
 from ..model.findings import refuse
 from ..model.partition import Topic
 from ..model.status import Health, MappingHealth
@@ -36,14 +35,14 @@ from ..postgres.migrations import migrate_database
 from ..preflight.checklist import check_mapping, check_topic, log_warnings
 from ..preflight.source_cluster import ClusterWatch
 from ..preflight.source_watch import SourceWatch
+from ..retry import RetryPolicy
 from ..schema_check.factory import watch as schema_watch
 from ..schema_check.schema_watch import SchemaWatch
 from ..transform.event_source import topic_source
 from ..writer.budget import Budget
 from ..writer.echo_guard import Feeders
 from ..writer.offsets import Offsets
-from .retry import RetryPolicy
-from .worker import Worker
+from .worker import Worker, WorkerSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +83,12 @@ def build_worker(plugin: discovery.Plugin, context: RuntimeContext) -> Worker:
     check_fingerprints(setup.target_dsn, plugin.name, setup.encryptor)
     pipeline = _build_pipeline(setup, context, source, schemas, topic)
     health = context.health.mapping(plugin.name)
-    feed = schemas.before(_feed(config, plugin.name, topic_name))
-    refresh = follow_policies(setup, pipeline, context.policies)
     return Worker(
         pipeline,
-        feed=after_polls(listening(feed, health), refresh),
-        retry_policy=retry_policy(config),
+        feed=schemas.before(_feed(config, plugin.name, topic_name)),
+        liveness=BrokerLiveness(health),
+        refresh=follow_policies(setup, pipeline, context.policies),
+        settings=_settings(config),
         health=health,
         stop=context.stop,
         watches=(clusters, source_watch),
@@ -185,10 +184,14 @@ def _report_counts(health: MappingHealth, budget: int, counts: Counts) -> None:
 
 
 def retry_policy(config: Config) -> RetryPolicy:
-    """Return the settings of a worker's retries and batches."""
-    return RetryPolicy(
-        steps=config.retry_steps,
-        maintenance=config.maintenance_seconds,
+    """Return how a worker retries: without end."""
+    return RetryPolicy(steps=config.retry_steps, forever=True)
+
+
+def _settings(config: Config) -> WorkerSettings:
+    return WorkerSettings(
+        retry=retry_policy(config),
+        maintenance_seconds=config.maintenance_seconds,
         tombstone_retention=timedelta(days=config.remember_deletes_days),
         linger=config.batch.max_wait_ms / 1000,
         max_batch_rows=config.batch.max_rows,

@@ -20,11 +20,11 @@ from ..loading import discovery
 from ..masking.policy_renewal import watch_policies
 from ..model.status import Health
 from ..retention.daily import purging
+from ..retry import Retrier
 from ..signals import stopped_by_signals
 from .builder import RuntimeContext, build_worker, retry_policy
 from .interpreter import tuned
 from .mapping_thread import MappingThread
-from .retry import Retrier
 from .worker import Worker
 
 _CHECK = 0.2  # seconds between looks at the threads

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -21,23 +23,40 @@ import structlog
 from ..error_text import noting, text_of
 from ..errors import AccessError, BatchDroppedError, EventError, RetriableError, StoppedError
 from ..kafka.feed import Bounds, Feed
+from ..kafka.liveness import BrokerLiveness
 from ..kafka.log_checks import LogChecks
 from ..kafka.topic_identity import TopicWatch
 from ..model.batch import Batch
 from ..model.dead_letter import fails
 from ..model.message import Message
 from ..model.partition import Advance, Claim
-from ..model.portions import byte_size, record_portions
+from ..model.portions import DEFAULT_BYTES, byte_size, record_portions
 from ..model.status import MappingHealth
 from ..pipeline import Pipeline
 from ..preflight.source_watch import Watch
+from ..retry import Retrier, RetryPolicy
 from ..transform.tombstones import TombstoneFilter
 from ..writer.dead_letters import tell
-from .retry import Retrier, RetryPolicy
 
 T = TypeVar("T")
 
 _POLL = 0.2  # seconds; how soon an idle worker sees that it should stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """How a worker retries, fills its batches and does its maintenance."""
+
+    retry: RetryPolicy
+    maintenance_seconds: float
+    """Seconds between two rounds of maintenance."""
+    tombstone_retention: timedelta
+    linger: float = 0.0
+    """Seconds that records wait for more records of their batch."""
+    max_batch_rows: int = 1
+    """A batch of this many rows is written at once."""
+    max_bytes: int = DEFAULT_BYTES
+    """Bytes of records that are decoded and written as one batch, unless a single one has more."""
 
 
 class Worker:
@@ -48,7 +67,9 @@ class Worker:
         pipeline: Pipeline,
         *,
         feed: Callable[[], Feed],
-        retry_policy: RetryPolicy,
+        liveness: BrokerLiveness,
+        refresh: Callable[[], object],
+        settings: WorkerSettings,
         health: MappingHealth,
         stop: threading.Event,
         watches: Sequence[Watch] = (),
@@ -59,7 +80,9 @@ class Worker:
         self._committer = pipeline.committer
         self._retry_queue = pipeline.retry_queue
         self._hooks = pipeline.compiled.hooks
-        self._patience = retry_policy
+        self._liveness = liveness
+        self._refresh = refresh
+        self._settings = settings
         self._stop = stop
         self._watches = watches
         self._claims: dict[int, Claim] = {}
@@ -78,7 +101,7 @@ class Worker:
         self._health = health
         # One for each thread: each waits by itself.
         self._retry, self._retry_writing = (
-            Retrier(retry_policy, stop, self._log, health) for _ in range(2)
+            Retrier(settings.retry, stop, self._log, health) for _ in range(2)
         )
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"write-{pipeline.name}")
         self._feed: Feed
@@ -116,6 +139,8 @@ class Worker:
     def _turn(self) -> None:
         self.turned = time.monotonic()
         polled = self._patiently(self._gather)
+        # After the poll: what came while it waited is masked by the policies of this moment.
+        self._patiently(self._follow_policies)
         try:
             self._checks.check_when_due()
             # What was polled before the seek is from wherever Kafka thought we were.
@@ -133,7 +158,7 @@ class Worker:
                 self._submit_portions(records)
             elif self._pending is not None and self._pending.done():
                 self._collect()
-            if time.monotonic() - self._maintained > self._patience.maintenance:
+            if time.monotonic() - self._maintained > self._settings.maintenance_seconds:
                 self._maintain()
         except BatchDroppedError as fault:
             self._log.warning("batch_dropped", reason=text_of(fault))
@@ -141,22 +166,39 @@ class Worker:
             self._claims.clear()
 
     def _gather(self) -> dict[int, list[Message]]:
-        """Poll; what came may wait a little for company, if the settings ask for it."""
-        found = {partition: list(part) for partition, part in self._feed.poll(_POLL).items()}
-        deadline = time.monotonic() + self._patience.linger
+        """Poll, and wait for more records of a batch as long as the settings let them linger."""
+        found = {partition: list(part) for partition, part in self._poll(_POLL).items()}
+        deadline = time.monotonic() + self._settings.linger
         while found and (left := deadline - time.monotonic()) > 0 and self._has_room(found):
-            for partition, part in self._feed.poll(left).items():
+            for partition, part in self._poll(left).items():
                 known = found.setdefault(partition, [])
                 # After a rebalance Kafka may go on elsewhere; then `_is_next` will seek.
                 if not known or part[0].offset == known[-1].offset + 1:
                     known.extend(part)
         return found
 
+    def _poll(self, seconds: float) -> Mapping[int, Sequence[Message]]:
+        found = self._feed.poll(seconds)
+        self._liveness.observe(self._feed, received=bool(found))
+        return found
+
+    def _follow_policies(self) -> None:
+        """Mask by the current policies; records that were polled wait while there are none."""
+        try:
+            self._refresh()
+        except RetriableError:
+            self._stay_member()
+            raise
+
+    def _stay_member(self) -> None:
+        with suppress(AccessError, RetriableError):  # the next poll raises it again
+            self._feed.keep_alive()
+
     def _has_room(self, found: Mapping[int, Sequence[Message]]) -> bool:
         """Whether a batch of these records may get more."""
-        parts, retry_policy = found.values(), self._patience
-        return sum(map(len, parts)) < retry_policy.max_batch_rows and (
-            sum(byte_size(message) for part in parts for message in part) < retry_policy.max_bytes
+        parts, settings = found.values(), self._settings
+        return sum(map(len, parts)) < settings.max_batch_rows and (
+            sum(byte_size(message) for part in parts for message in part) < settings.max_bytes
         )
 
     # -- ownership ---------------------------------------------------------------------------
@@ -210,7 +252,7 @@ class Worker:
     # -- one batch ---------------------------------------------------------------------------
 
     def _submit_portions(self, records: Mapping[int, Sequence[Message]]) -> None:
-        for portion in record_portions(records, self._patience.max_bytes):
+        for portion in record_portions(records, self._settings.max_bytes):
             if self._stop.is_set():  # the next start reads the rest again
                 return
             self._submit(portion)
@@ -275,7 +317,7 @@ class Worker:
         self._maintained = time.monotonic()
         with noting(self._log, "maintenance_failed", EventError):  # of a row: no event waits for it
             self._in_background(
-                lambda: self._committer.maintain(self._patience.tombstone_retention)
+                lambda: self._committer.maintain(self._settings.tombstone_retention)
             )
         for watch in self._watches:
             watch.maintain()
@@ -302,8 +344,7 @@ class Worker:
             except TimeoutError:
                 if future.done():  # just now, or by a TimeoutError of its own
                     return future.result()
-                with suppress(AccessError, RetriableError):  # the next poll will tell
-                    self._feed.keep_alive()
+                self._stay_member()
 
     def _patiently(self, work: Callable[[], T]) -> T:
         return self._retry(lambda _again: work())

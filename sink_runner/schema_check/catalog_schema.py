@@ -10,12 +10,13 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import psycopg
-
 from ..avro.names import adjust_name
+from ..config.dsn import Dsn
 from ..errors import ConfigError
 from ..plugin import Table
 from ..postgres.catalog import qualified
+from ..postgres.error_classes import classified_errors
+from ..postgres.session import Connection, connect
 from .shape import SOURCE_LENGTH, SOURCE_SCALE, SOURCE_TYPE, avro_name
 
 # A domain, at any depth, is written as its base type; the outermost modifier applies.
@@ -89,7 +90,7 @@ class TableShape(NamedTuple):
     key: Sequence[str]
 
 
-def read_shape(connection: psycopg.Connection[Any], table: Table) -> TableShape:
+def read_shape(connection: Connection, table: Table) -> TableShape:
     """Return columns and key of a table; ConfigError where it does not exist."""
     name = qualified(table.schema, table.name)
     columns = [TableColumn(*row) for row in connection.execute(_COLUMNS, (name,)).fetchall()]
@@ -97,6 +98,12 @@ def read_shape(connection: psycopg.Connection[Any], table: Table) -> TableShape:
         raise ConfigError(f"table {table} does not exist, or its schema may not be used")
     key = [row[0] for row in connection.execute(_KEY, (name,)).fetchall()]
     return TableShape(columns, key)
+
+
+def read_current_shape(dsn: Dsn, table: Table) -> TableShape:
+    """Return the same by a connection string; RetriableError where the database does not answer."""
+    with classified_errors(), connect(dsn, "sink-runner schema") as connection:
+        return read_shape(connection, table)
 
 
 def value_schema(

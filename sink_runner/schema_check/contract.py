@@ -12,10 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import psycopg
-
 from ..config.dsn import Dsn
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from ..postgres.session import Connection, connect
 from .shape import ColumnShape, RowShape, row_of
 
@@ -136,9 +134,6 @@ def _contract(
 
 @contextmanager
 def _session(dsn: Dsn) -> Iterator[Connection]:
-    """Raises RetriableError where the target does not answer."""
-    try:
-        with connect(dsn, "sink-runner schema") as connection:
-            yield connection
-    except psycopg.Error as fault:
-        raise classify_error(fault) from fault
+    """Open a session; RetriableError where the target does not answer."""
+    with classified_errors(), connect(dsn, "sink-runner schema") as connection:
+        yield connection

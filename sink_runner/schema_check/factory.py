@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import psycopg
-
 from ..config import Config
 from ..config.database import find_database
 from ..config.dsn import Dsn
 from ..masking.policy import Policies
 from ..plugin import Table, TableMapping
-from ..postgres.error_classes import classify_error
-from ..postgres.session import connect
-from .catalog_schema import key_schema, read_shape, value_schema
+from .catalog_schema import key_schema, read_current_shape, value_schema
 from .contract import Contracts
 from .rules import Rules
 from .schema_watch import Registry, SchemaWatch
@@ -22,11 +18,7 @@ from .shape import ColumnShape, RowShape, row_of
 
 def present_row(dsn: Dsn, table: Table) -> RowShape:
     """Return the current row of a table; RetriableError where its database does not answer."""
-    try:
-        with connect(dsn, "sink-runner schema") as connection:
-            shape = read_shape(connection, table)
-    except psycopg.Error as fault:
-        raise classify_error(fault) from fault
+    shape = read_current_shape(dsn, table)
     row = row_of(value_schema(table, shape, with_source_types=True), key=key_schema(table, shape))
     assert row is not None
     return row

@@ -8,16 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psycopg
-
 from ..avro.schema_registry import SchemaRegistry
 from ..config import Config
 from ..config.database import find_database
 from ..errors import ConfigError, DecodeError
 from ..plugin import Table
-from ..postgres.error_classes import classify_error
-from ..postgres.session import connect
-from .catalog_schema import key_schema, read_shape, value_schema
+from .catalog_schema import key_schema, read_current_shape, value_schema
 from .shape import RowShape, as_text, key_of, row_of
 
 T = TypeVar("T")
@@ -32,12 +28,7 @@ def of_registry(registry: SchemaRegistry, table: Table) -> dict[str, Any]:
 
 def of_catalog(config: Config, table: Table) -> dict[str, Any]:
     """Return the same from the database's catalog: the row without envelope, with lengths."""
-    dsn = find_database(config.databases, table.database).reader_dsn
-    try:
-        with connect(dsn, "sink-runner schema") as session:
-            shape = read_shape(session, table)
-    except psycopg.Error as fault:
-        raise classify_error(fault) from fault
+    shape = read_current_shape(find_database(config.databases, table.database).reader_dsn, table)
     schemas = {f"{table.topic}-value": value_schema(table, shape, with_source_types=True)}
     key = key_schema(table, shape)
     return schemas if key is None else schemas | {f"{table.topic}-key": key}

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from sink_runner.dlq import retry_queue
 from sink_runner.dlq.retry_queue import RetryQueue
 from sink_runner.errors import DecodeError, EventError, RetriableError
 from sink_runner.kafka.feed import Bounds
-from sink_runner.kafka.liveness import listening
+from sink_runner.kafka.liveness import BrokerLiveness
 from sink_runner.loading.discovery import new_manager
 from sink_runner.loading.hooks import Hooks
 from sink_runner.model.changes import Change, Removal
@@ -24,8 +25,8 @@ from sink_runner.model.partition import Topic
 from sink_runner.model.status import Health
 from sink_runner.pipeline import Pipeline
 from sink_runner.plugin import Column, Delete, Event, Lookup, hookimpl
-from sink_runner.runtime.retry import RetryPolicy
-from sink_runner.runtime.worker import Worker
+from sink_runner.retry import RetryPolicy
+from sink_runner.runtime.worker import Worker, WorkerSettings
 from sink_runner.testing import NOW
 from sink_runner.transform.compiled_mapping import CompiledMapping
 from sink_runner.transform.event_source import EventSource
@@ -249,14 +250,16 @@ class Stage:
         self.broker = Broker()
         self.broker.share(one={0})
         self.watcher = Watcher()
-        self.retry_policy = RetryPolicy(
-            steps=(0.01, 0.02),
-            maintenance=0.05,
+        self.settings = WorkerSettings(
+            retry=RetryPolicy(steps=(0.01, 0.02), forever=True, jitter=exactly),
+            maintenance_seconds=0.05,
             tombstone_retention=timedelta(days=1),
-            jitter=exactly,
         )
         self.health = Health()
         self.silence = 60.0
+
+    def retry_after(self, *steps: float) -> None:
+        self.settings = replace(self.settings, retry=replace(self.settings.retry, steps=steps))
 
     def log(self, partitions: int) -> None:
         """Have so many partitions instead of one, all of them the first worker's."""
@@ -301,7 +304,11 @@ class Stage:
             return self.made.another(session)
 
     def worker(
-        self, name: str = "one", before: Callable = lambda _: None, most: int = 3
+        self,
+        name: str = "one",
+        before: Callable = lambda _: None,
+        most: int = 3,
+        refresh: Callable = lambda: None,
     ) -> tuple[Worker, Consumer, threading.Event]:
         applier = self.applier(name, before)
         consumer, stop = Consumer(self.broker, name, most), threading.Event()
@@ -309,8 +316,10 @@ class Stage:
         manager.register(self.watcher, "watcher")
         worker = Worker(
             self.pipeline(applier, Hooks(manager, defaultdict(lambda: None))),
-            feed=listening(lambda: consumer, self.health.mapping("staged"), self.silence),
-            retry_policy=self.retry_policy,
+            feed=lambda: consumer,
+            liveness=BrokerLiveness(self.health.mapping("staged"), self.silence),
+            refresh=refresh,
+            settings=self.settings,
             health=self.health.mapping("staged"),
             stop=stop,
         )

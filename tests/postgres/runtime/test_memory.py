@@ -48,7 +48,7 @@ class Watch:
 @pytest.fixture
 def wide(wide: Any) -> Any:
     """Two large records fit into a batch."""
-    wide.retry_policy = replace(wide.retry_policy, max_bytes=2 * LARGE + MIB)
+    wide.settings = replace(wide.settings, max_bytes=2 * LARGE + MIB)
     return wide
 
 
@@ -65,12 +65,12 @@ def test_two_batches_of_bounded_bytes_are_held(wide: Any, failures: int) -> None
     with wide.run(worker, stop):
         wide.until(list(range(12)))
     assert watch.batches[failures:] == [2] * 6
-    assert 2 * LARGE < watch.peak <= 2 * wide.retry_policy.max_bytes
+    assert 2 * LARGE < watch.peak <= 2 * wide.settings.max_bytes
 
 
 def test_record_larger_than_the_bound_is_written_alone(wide: Any) -> None:
     watch = Watch()
-    wide.retry_policy = replace(wide.retry_policy, max_bytes=MIB)
+    wide.settings = replace(wide.settings, max_bytes=MIB)
     send(wide, 3)
     worker, _, stop = wide.worker(before=watch)
     with wide.run(worker, stop):
@@ -88,7 +88,7 @@ def test_small_records_share_a_batch(wide: Any) -> None:
 
 
 def test_records_do_not_linger_once_they_fill_batch(wide: Any) -> None:
-    wide.retry_policy = replace(wide.retry_policy, linger=60.0, max_batch_rows=100)
+    wide.settings = replace(wide.settings, linger=60.0, max_batch_rows=100)
     send(wide, 6)
     worker, _, stop = wide.worker(most=1)
     with wide.run(worker, stop):

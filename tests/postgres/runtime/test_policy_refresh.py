@@ -12,7 +12,7 @@ import pytest
 from sink_runner.errors import ConfigError, FatalError, PolicyError, StalePoliciesError
 from sink_runner.loading import discovery
 from sink_runner.masking.policy import Policies, load_policies
-from sink_runner.masking.policy_reload import Refresh, after_polls
+from sink_runner.masking.policy_reload import Refresh
 from sink_runner.model.status import State
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.testing import Harness, create
@@ -140,8 +140,7 @@ def test_worker_stops_with_its_offsets_where_they_were(stage: Any) -> None:
         if bad:
             raise FatalError("the masking policies have changed")
 
-    worker, _, stop = stage.worker()
-    worker._open_feed = after_polls(worker._open_feed, refresh)
+    worker, _, stop = stage.worker(refresh=refresh)
     stage.broker.send(0, 1)
     with stage.run(worker, stop) as running:
         stage.until([1])
@@ -165,8 +164,7 @@ def test_worker_pauses_while_the_policies_are_too_old(stage: Any) -> None:
         if old:
             raise StalePoliciesError("the masking policies have not been confirmed")
 
-    worker, _, stop = stage.worker()
-    worker._open_feed = after_polls(worker._open_feed, refresh)
+    worker, _, stop = stage.worker(refresh=refresh)
     stage.broker.send(0, 1)
     stage.broker.send(0, 2)
     with stage.run(worker, stop):

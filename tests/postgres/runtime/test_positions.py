@@ -66,7 +66,7 @@ class TestPositions:
             stage.until(list(range(applied or 0, 4)))
 
     def test_rebalance_while_rows_wait_for_company_repeats_nothing(self, stage: Any) -> None:
-        stage.retry_policy = replace(stage.retry_policy, linger=0.2, max_batch_rows=100)
+        stage.settings = replace(stage.settings, linger=0.2, max_batch_rows=100)
         for number in range(4):
             stage.broker.send(0, number)
         worker, consumer, stop = stage.worker(most=2)

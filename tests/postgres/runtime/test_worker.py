@@ -85,7 +85,8 @@ class TestWaiting:
             stage.until(list(range(30)))
 
     def test_world_is_asked_again_after_configured_times(self, stage: Any) -> None:
-        stage.retry_policy = replace(stage.retry_policy, steps=(0.05, 0.2), maintenance=60)
+        stage.retry_after(0.05, 0.2)
+        stage.settings = replace(stage.settings, maintenance_seconds=60)
         tried: list[float] = []
 
         def refuse(_: Any) -> None:
@@ -101,7 +102,8 @@ class TestWaiting:
 
     @pytest.mark.parametrize("where", ["open", "poll", "write"])
     def test_being_told_to_stop_ends_waiting_at_once(self, stage: Any, where: str) -> None:
-        stage.retry_policy = replace(stage.retry_policy, steps=(60,), maintenance=60)
+        stage.retry_after(60)
+        stage.settings = replace(stage.settings, maintenance_seconds=60)
         waiting = threading.Event()
 
         def refuse(*_: Any) -> Any:

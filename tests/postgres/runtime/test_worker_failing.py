@@ -161,7 +161,7 @@ def test_health_tells_what_became_of_the_events(stage: Any) -> None:
 
 
 def test_worker_pauses_in_outage_and_loses_nothing(stage: Any) -> None:
-    stage.retry_policy = replace(stage.retry_policy, steps=(0.01, 0.02, 0.05))
+    stage.retry_after(0.01, 0.02, 0.05)
     down = [True]
 
     def refuse(_: Any) -> None:

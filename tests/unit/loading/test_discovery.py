@@ -52,7 +52,9 @@ def test_plugin_of_other_api_version_is_incompatible(site):
     site.plugin("apples", "raise RuntimeError", group="sink_runner.v2")
     plugin = loaded("apples")
     assert plugin.status is Status.INCOMPATIBLE
-    assert "made for sink_runner.v2, and this runner speaks sink_runner.v1" in plugin.errors[0]
+    assert (
+        "made for sink_runner.v2, and this runner has plugin API sink_runner.v1" in plugin.errors[0]
+    )
     assert not site.was_imported("apples")
 
 
@@ -65,7 +67,9 @@ def test_plugin_of_two_api_versions_is_loaded(site):
 def test_distributions_sharing_a_name_are_refused(site):
     site.mapping("apples")
     site.plugin("apples", "", dist="other-apples")
-    assert faults("apples") == "provided twice, by other-apples 1.5 and sink-apples 1.5"
+    assert faults("apples") == (
+        "two distributions provide it, other-apples 1.5 and sink-apples 1.5: uninstall one"
+    )
 
 
 # -- select ------------------------------------------------------------------------------------
@@ -116,7 +120,7 @@ def test_all_wrong_names_are_reported_at_once():
     ("code", "fault"),
     [
         ("import nope_nope", "ModuleNotFoundError: No module named 'nope_nope'"),
-        ("", "implements no hook; is @hookimpl missing?"),
+        ("", "implements no hook: decorate a function with @hookimpl"),
         ("@hookimpl\ndef sink_fliter(event): ...", "unknown hook 'sink_fliter'"),
         ("@hookimpl\ndef sink_filter(evnet): ...", "evnet"),
         ("@hookimpl(wrapper=True)\ndef sink_map(): yield", "sink_map cannot be a wrapper"),

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
 import structlog
@@ -13,7 +12,7 @@ from sink_runner.errors import RetriableError, StoppedError
 from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.kafka.offset_queries import kafka_errors
 from sink_runner.model.status import Health, State
-from sink_runner.runtime.retry import Retrier, RetryPolicy, jittered
+from sink_runner.retry import Retrier, RetryPolicy, jittered
 
 STEPS = (1.0, 2.0, 4.0, 8.0, 16.0)
 SECRET = "Zarathustra-17"
@@ -36,15 +35,15 @@ class Stop(threading.Event):
 
 
 class Runner:
-    def __init__(self, jitter: Callable[[float], float] = lambda seconds: seconds) -> None:
+    def __init__(
+        self, jitter: Callable[[float], float] = lambda seconds: seconds, *, forever: bool = True
+    ) -> None:
         self.health = Health()
         told = self.health.mapping("m")
         told.running()
         self.stop = Stop(self.health)
-        retry_policy = RetryPolicy(
-            steps=STEPS, maintenance=60, tombstone_retention=timedelta(1), jitter=jitter
-        )
-        self.retry = Retrier(retry_policy, self.stop, structlog.get_logger(), told)
+        policy = RetryPolicy(steps=STEPS, forever=forever, jitter=jitter)
+        self.retry = Retrier(policy, self.stop, structlog.get_logger(), told)
 
     def work(self, failures: int, fault: Exception | None = None) -> Callable[[object], str]:
         left = [fault or RetriableError("not now")] * failures
@@ -132,6 +131,23 @@ def test_told_to_stop_it_stops() -> None:
     runner.stop.set()
     with pytest.raises(StoppedError):
         runner.retry(runner.work(1))
+
+
+def test_policy_with_an_end_raises_after_its_steps() -> None:
+    runner = Runner(forever=False)
+    with pytest.raises(RetriableError):
+        runner.retry(runner.work(6))
+    assert runner.stop.waited == [*STEPS]
+    assert runner.again == [False] + [True] * 5
+    assert runner.retry(runner.work(5)) == "done"
+
+
+def test_policy_with_an_end_raises_the_error_when_stopped() -> None:
+    runner = Runner(forever=False)
+    runner.stop.set()
+    with pytest.raises(RetriableError):
+        runner.retry(runner.work(1))
+    assert len(runner.stop.waited) == 1
 
 
 def test_the_waits_scatter_around_their_step() -> None:

@@ -1,0 +1,104 @@
+"""Retry with a configured back-off while a dependency is unavailable."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .error_text import text_of
+from .errors import RetriableError, StoppedError
+from .model.status import MappingHealth
+
+T = TypeVar("T")
+
+_JITTER = 0.2
+
+
+def jittered(seconds: float) -> float:
+    """Return `seconds` ± 20 %, so that mappings that failed together do not all return together."""
+    return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How long to wait before each repetition, and when to give up."""
+
+    steps: Sequence[float]
+    """Seconds before each repetition."""
+    forever: bool
+    """Whether to keep retrying at the interval of the last step, instead of raising the error."""
+    jitter: Callable[[float], float] = jittered
+
+
+class Retrier:
+    """Repeats a piece of work while it raises RetriableError.
+
+    At the last step of a policy that retries forever the mapping is paused: that is logged once as
+    an error, and the runner is not ready.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        stop: threading.Event,
+        log: Any,
+        health: MappingHealth | None = None,
+    ) -> None:
+        """`health` is told of the pause; None for a process that reports no state."""
+        self._policy = policy
+        self._stop = stop
+        self._log = log
+        self._health = health
+        self._paused = False
+
+    def __call__(self, work: Callable[[bool], T]) -> T:
+        """Return the result of `work`, which gets whether this is a repetition.
+
+        Raises StoppedError when the process stops meanwhile.  A policy that does not retry forever
+        makes it raise the RetriableError, when the process stops or after the last step.
+        """
+        again = False
+        for step, is_last in self._steps():
+            try:
+                result = work(again)
+            except RetriableError as error:
+                again = True
+                self._wait(error, step, is_last=is_last)
+            else:
+                self._resume()
+                return result
+        return work(again)
+
+    def _wait(self, error: RetriableError, step: float, *, is_last: bool) -> None:
+        reason = text_of(error)
+        delay = max(self._policy.jitter(step), error.retry_after)
+        self._log.warning("waiting", reason=reason, seconds=round(delay, 3))
+        if self._health and (is_last or error.lasting):
+            self._pause(self._health, reason)
+        if self._stop.wait(delay):
+            if not self._policy.forever:
+                raise error
+            raise StoppedError("stopped while waiting") from error
+
+    def _pause(self, health: MappingHealth, reason: str) -> None:
+        health.paused(reason)
+        if not self._paused:
+            self._paused = True
+            self._log.error("mapping_paused", reason=reason)
+
+    def _resume(self) -> None:
+        if self._health and self._paused:
+            self._paused = False
+            self._health.running()
+            self._log.info("mapping_resumed")
+
+    def _steps(self) -> Iterator[tuple[float, bool]]:
+        """Yield the seconds of each step, and whether it is the last one."""
+        *first, longest = self._policy.steps
+        yield from ((step, False) for step in first)
+        yield longest, True
+        while self._policy.forever:
+            yield longest, True
