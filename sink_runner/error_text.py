@@ -1,7 +1,7 @@
-"""What an exception says without quoting a row: its class, SQLSTATE, constraint and frames.
+"""Describe an exception without quoting a row: its class, SQLSTATE, constraint and frames.
 
-The text of an exception may quote a row (PostgreSQL does), so only what the runner raised itself
-keeps its text.
+The text of an exception may quote a row (PostgreSQL's does), so only exceptions that the runner
+raised itself keep their text.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .errors import class_of, is_ours
 
 _SQLSTATE = re.compile("[0-9A-Z]{5}")
 RAISING = ("exec_stmt_raise", "PLy_")
-"""The server's functions by which a function of a database raises what it likes."""
+"""Server functions that raise an exception of a database function, with any text."""
 
 
 def describe(exc: BaseException, *, nested: bool = False) -> str:
     """Name the exception's class, SQLSTATE and constraint; its text only if it is our own.
 
-    `nested` tells that it was found as a cause or in a group.
+    `nested`: it was found as a cause or in a group.
     """
     ours = is_ours(exc, nested=nested)
     parts = [_class(exc)]
@@ -36,13 +36,13 @@ def describe(exc: BaseException, *, nested: bool = False) -> str:
 
 
 def sqlstate_of(exc: BaseException) -> str | None:
-    """Return the SQLSTATE of PostgreSQL's exceptions and ours; whatever else is there is none."""
+    """Return the SQLSTATE of an exception of PostgreSQL or of ours, else None."""
     state = getattr(exc, "sqlstate", None)
     return state if isinstance(state, str) and _SQLSTATE.fullmatch(state) else None
 
 
 def _constraint(exc: BaseException, *, ours: bool) -> Any:
-    """The name that the server's own code gave; a function of the database may give any text."""
+    """Return the name that the server gave; a database function may put any text there."""
     if ours:
         return getattr(exc, "constraint", None)
     diag = getattr(exc, "diag", None) if class_of(exc).__module__ == "psycopg.errors" else None
@@ -53,7 +53,7 @@ def _constraint(exc: BaseException, *, ours: bool) -> Any:
 
 @contextmanager
 def noting(log: Any, event: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Log a fault of these kinds under the event's name, and go on after the block."""
+    """Log an exception of these kinds as this event, and continue after the block."""
     try:
         yield
     except kinds as error:
@@ -61,7 +61,7 @@ def noting(log: Any, event: str, *kinds: type[Exception]) -> Iterator[None]:
 
 
 def text_of(exc: BaseException) -> str:
-    """The exception's text if it is our own; otherwise what it is, and where it was raised."""
+    """Return the text of an exception of ours, else its class and where it was raised."""
     if is_ours(exc):
         return str(exc)
     *_, at = "nowhere", *frames(exc.__traceback__)
@@ -75,8 +75,8 @@ def trace(exc: BaseException, *, nested: bool = False) -> list[str]:
     current: BaseException | None = exc
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        told = describe(current, nested=nested or bool(lines))
-        lines.append(f"{'caused by ' if lines else ''}{told}")
+        described = describe(current, nested=nested or bool(lines))
+        lines.append(f"{'caused by ' if lines else ''}{described}")
         lines += [f"  at {frame}" for frame in frames(current.__traceback__)]
         if isinstance(current, BaseExceptionGroup):
             parts = [line for part in current.exceptions for line in trace(part, nested=True)]

@@ -10,13 +10,13 @@ SinkError
 |  |__DecodeError        ... because its bytes are not what their schema says
 |  |__ValueRefusedError  ... because a value does not fit its column in the target unchanged
 |  |__QualityError       ... because it breaks a rule of its mapping; knows rule and column
-|  |  |__ExpiredError    ... because what it waited for did not come
+|  |  |__ExpiredError    ... because the row it needs did not come in time
 |  |__StepError          ... because a plugin's step failed; knows the plugin and the step
-|  |__WaitingError       ... yet: what it needs is not there, so it waits, and its row with it
+|  |__WaitingError       ... yet: a row that it needs is missing, so it is deferred
 |  |__WriteError         ... because the target refused the row; knows the SQLSTATE
-|__RetriableError        the outside world said "not now": pause the mapping, try again
+|__RetriableError        a dependency is unavailable: pause the mapping, try again
 |  |__TimedOutError      ... because it took too long: give it longer the next time
-|  |__StalePoliciesError  ... because nobody has confirmed the masking policies for too long
+|  |__StalePoliciesError  ... because the masking policies were not confirmed for too long
 |  |__SchemaError         ... because the source table has become one that would harm rows
 |__BatchDroppedError     roll this batch back; read it again if its partitions are still ours
 |  |__FencedError         ... because another runner owns the partition
@@ -47,8 +47,8 @@ class PolicyError(ConfigError):
 class AccessError(ConfigError):
     """A server refuses this client, or this client does not trust the server's certificate.
 
-    As for every ConfigError the mapping is built again after a while, with credentials and files
-    that are read anew, so a rotation or a new ACL ends it without a restart.
+    Like after every ConfigError, the mapping is built again later and reads credentials and files
+    again, so no restart is needed after a rotation or a new ACL.
     """
 
 
@@ -83,7 +83,7 @@ class UnreadColumnError(KeyError):
 
 
 class MaskedColumnError(AttributeError):
-    """A hook asks more of a value that is masked for the target than whether it equals another."""
+    """A hook uses a value that is masked for the target for more than a comparison."""
 
     def __init__(self, column: str) -> None:
         super().__init__(
@@ -96,7 +96,7 @@ class MaskedColumnError(AttributeError):
 def raised(fault: BaseException) -> str:
     """Return which exception a function of a mapping raised, without a value of the row.
 
-    The name of a column is no value; any other text of an exception may quote one.
+    The text of an exception may quote a value, unless it only names a column.
     """
     known = isinstance(fault, UnreadColumnError | MaskedColumnError) and is_ours(fault)
     name = "KeyError" if isinstance(fault, UnreadColumnError) else class_name(fault)
@@ -107,11 +107,11 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def is_ours(fault: BaseException, *, nested: bool = False) -> bool:
-    """Tell whether the runner itself made the exception, so that its text quotes no row.
+    """Return whether the runner itself made the exception, so that its text quotes no row.
 
-    A plugin may raise the classes of this module, too, or subclasses with a text of their own.  One
-    that was never raised is the runner's, but not as a part of a group or a cause (`nested`): a
-    plugin can put it there.
+    A plugin may raise the classes of this module, or subclasses with a text of their own, so the
+    module that raised it decides.  One that was never raised is the runner's, unless it is a cause
+    or part of a group (`nested`), where a plugin can put it.
     """
     if type(fault).__module__.partition(".")[0] != _PACKAGE:
         return False
@@ -162,7 +162,7 @@ class DecodeError(EventError):
 
 
 class ValueRefusedError(EventError):
-    """A value can't be written as it is: the target's column would hold another one."""
+    """A value does not fit the target's column unchanged."""
 
 
 class QualityError(EventError):
@@ -178,7 +178,7 @@ class QualityError(EventError):
 class StepError(EventError):
     """A plugin failed on one event.
 
-    `fault` says how without quoting the row, so it may be logged; the cause may not.
+    `fault` quotes no row, so it may be logged; the cause may not.
     """
 
     def __init__(self, plugin: str, step: str, fault: str) -> None:
@@ -189,10 +189,10 @@ class StepError(EventError):
 
 
 class WaitingError(EventError):
-    """A row that the event needs is not there yet; later events of its key wait behind it.
+    """A row that the event needs is missing; it is deferred, and with it later events of its key.
 
-    `column` is "" where it waits behind another.  `sqlstate` and `constraint` are those of a
-    foreign key or unique constraint that the target refused it for.
+    `column` is "" where it waits for an earlier event of its key.  `sqlstate` and `constraint` are
+    those of a foreign key or unique constraint that the target refused it for.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class WaitingError(EventError):
 
 
 class ExpiredError(QualityError):
-    """What the event needed did not come in all the time that it was given."""
+    """The row that the event needs did not come before its time was over."""
 
     rule = "found"
 
@@ -221,12 +221,12 @@ class ExpiredError(QualityError):
 
     @classmethod
     def of(cls, error: WaitingError) -> ExpiredError:
-        """Return the error of an event that has waited for too long."""
+        """Return the error of an event that was deferred for too long."""
         return cls(f"gave up: {own_text(error)}", error.column, sqlstate=error.sqlstate)
 
 
 class WriteError(EventError):
-    """The target database refused one row for what it holds."""
+    """The target database refused the values of one row."""
 
     def __init__(
         self, reason: str, *, sqlstate: str | None = None, constraint: str | None = None
@@ -239,11 +239,11 @@ class WriteError(EventError):
 class RetriableError(SinkError):
     """Raise from a plugin or the writer to pause this mapping and retry the batch.
 
-    `retry_after` is the least to wait, in seconds; otherwise the settings say how long.
+    `retry_after` is the shortest wait in seconds; the settings may say longer.
     """
 
     lasting = False
-    """Does it end only where a person ends it?  Then it is told as a pause at once."""
+    """Only a person can remove the cause: the mapping is reported as paused at once."""
 
     def __init__(self, reason: str, *, retry_after: float = 0.0) -> None:
         super().__init__(reason)
@@ -261,7 +261,7 @@ class StalePoliciesError(RetriableError):
 
 
 class SchemaError(RetriableError):
-    """The source's schema does not fit the mapping; the text says what a person may do."""
+    """The source's schema does not fit the mapping; the text says what to do."""
 
     lasting = True
 
@@ -287,9 +287,9 @@ class FatalError(SinkError):
 
 
 def lookup_failed(column: str, fault: Exception) -> EventError:
-    """The EventError of a lookup that `fault` ended; a refused value's own text is told."""
-    told = f": {own_text(fault)}" if isinstance(fault, ValueRefusedError) else ""
-    error = EventError(f"lookup of column {column!r} failed{told}")
+    """Return the EventError of a lookup that failed, with the text of a ValueRefusedError."""
+    reason = f": {own_text(fault)}" if isinstance(fault, ValueRefusedError) else ""
+    error = EventError(f"lookup of column {column!r} failed{reason}")
     error.__cause__ = fault
     return error
 

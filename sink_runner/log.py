@@ -1,7 +1,6 @@
-"""What the runner says: structlog, JSON or console, UTC, and never a row's value.
+"""Logging: structlog, JSON or console, in UTC, and never with a value of a row.
 
-The text of an exception may quote a row (PostgreSQL's does), so an exception is told by its
-class, SQLSTATE, constraint and frames.  Only what the runner raised itself keeps its text.
+An exception is logged with its class, SQLSTATE, constraint and frames; `error_text` says why.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from .config.sections import Log
 from .error_text import describe, trace
 from .masking.scrub import scrub_contacts
 
-# Libraries whose messages speak of connections and never of what is in a record.
+# Libraries whose messages are about connections and never quote a record.
 _TRUSTED = ("kafka",)
 _SCALARS = (str, int, float, bool, type(None))
 
 
 def configure(log: Log, stream: TextIO | None = None) -> None:
-    """Set up structlog and the standard library's logging for this process, on stderr."""
+    """Configure structlog and the standard library's logging for this process, on stderr."""
     stream = stream or sys.stderr
     terminal = stream.isatty()
     json = log.format == "json" or (log.format == "auto" and not terminal)
@@ -70,7 +69,7 @@ def _plain_values(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
 
 
 def _plain(value: Any) -> Any:
-    """An object's repr may hold anything, an exception's text included."""
+    """Return the value without any object's repr, which may hold a row."""
     if isinstance(value, _SCALARS):
         return value
     if isinstance(value, BaseException):
@@ -93,7 +92,7 @@ def _console(*, colors: bool) -> Processor:
 
 
 class _Forward(logging.Handler):
-    """Passes the libraries' warnings on; those of an untrusted one without their arguments."""
+    """Logs the warnings of libraries; those of an untrusted one without their arguments."""
 
     def emit(self, record: logging.LogRecord) -> None:
         trusted = record.name.partition(".")[0] in _TRUSTED

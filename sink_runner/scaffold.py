@@ -1,4 +1,4 @@
-"""Write a new plugin distribution that installs, loads and passes its tests as it stands."""
+"""Write a new plugin distribution that can be installed, loaded and tested unchanged."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def scaffold(
     root: Path, name: str, *, source: str, target: str, key: Sequence[str], version: str
 ) -> Path:
-    """Create ``root/name`` and return it; raise ValueError if one of the names cannot be."""
+    """Create ``root/name`` and return it; raise ValueError for a name that cannot be used."""
     if not _NAME.fullmatch(name) or name in RESERVED:
-        raise ValueError(f"{name!r} is not a plugin name: kebab-case, as in golden-records")
+        raise ValueError(f"{name!r} is not a plugin name: write kebab-case, as in golden-records")
     _check_tables(source, target)
     _check_columns(key, version)
     folder = root / name
     if folder.exists():
-        raise SinkError(f"{folder} exists")
+        raise SinkError(f"{folder} exists: choose another name or --root, or remove it")
     module = "sink_" + name.replace("-", "_")
     values = {
         "name": name,
@@ -76,7 +76,7 @@ def _check_columns(key: Sequence[str], version: str) -> None:
     if not key or len(set(key)) < len(key):
         raise ValueError("the key needs at least one column, and each of them once")
     if version in key:
-        raise ValueError(f"version {version!r} is part of the key, so it would decide nothing")
+        raise ValueError(f"version {version!r} is part of the key: name a column that changes")
     for column in (*key, version):
         if not _IDENTIFIER.fullmatch(column):
             raise ValueError(f"column {column!r} is not a plain SQL name")

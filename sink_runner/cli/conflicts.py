@@ -175,8 +175,8 @@ def _ask(database: str | None, work: Callable[[Connection], T]) -> list[tuple[st
 
 def _find_one(number: int, database: str | None) -> tuple[str, Conflict]:
     """Return the conflict of this number, and its database."""
-    asked = _ask(database, lambda connection: conflict_store.get(connection, number))
-    found = [(name, conflict) for name, conflict in asked if conflict is not None]
+    results = _ask(database, lambda connection: conflict_store.get(connection, number))
+    found = [(name, conflict) for name, conflict in results if conflict is not None]
     if not found:
         raise ConfigError(f"there is no conflict {number}; see `sink-runner conflicts list --all`")
     if len(found) > 1:

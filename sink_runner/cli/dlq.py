@@ -14,7 +14,7 @@ from ..inspection.explain import explain as explain_dead_letter
 from ..inspection.export import export as export_dead_letters
 from .arguments import flag, json_option, most_option, user_option, wide_option
 from .command import FAILURE, OK, Group
-from .dlq_decide import discard, rekey, replay
+from .dlq_decide import discard, replay, rotate_keys
 from .dlq_options import (
     ALL,
     Selection,
@@ -110,8 +110,8 @@ def show(*, dead_letter_id: str, user: str, clear: bool, as_json: bool) -> int:
             service.allow_clear(database, [dead_letter])
         else:
             record_reading(service, database, dead_letter)
-        shown = service.shown(database, dead_letter, clear=clear)
-        print_result(shown, lambda: "\n".join(tables.shown_lines(shown)), as_json=as_json)
+        record = service.readable(database, dead_letter, clear=clear)
+        print_result(record, lambda: "\n".join(tables.shown_lines(record)), as_json=as_json)
     return OK
 
 
@@ -179,5 +179,5 @@ def export(*, selection: Selection, user: str, clear: bool, form: str, output: P
     return FAILURE if done.without else OK
 
 
-for _command in (replay, discard, rekey):
+for _command in (replay, discard, rotate_keys):
     dlq.add_command(_command)

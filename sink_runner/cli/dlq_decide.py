@@ -16,7 +16,7 @@ from ..dlq.stored_dead_letters import OPEN, PARKED
 from ..errors import ConfigError
 from ..inspection import replay as replaying
 from ..inspection import tables
-from ..inspection.databases import asking
+from ..inspection.databases import dlq_session
 from ..inspection.replay import Decided, Outcome
 from ..inspection.service import DlqService
 from .arguments import flag, json_option, seconds
@@ -68,7 +68,7 @@ def replay(
             return _not_done(selection, chosen, dry_run=dry_run)
         decided: dict[str, list[Decided]] = {}
         for database, ids in chosen.items():
-            with asking(service.config, database) as connection:
+            with dlq_session(service.config, database) as connection:
                 decided[database] = replaying.replay(connection, ids, user=service.user)
         _name_batches(decided)
         if wait:
@@ -110,7 +110,7 @@ def discard(*, selection: Selection, dry_run: bool, yes: bool, reason: str, as_j
             return _not_done(selection, chosen, dry_run=dry_run)
         decided: dict[str, list[Decided]] = {}
         for database, ids in chosen.items():
-            with asking(service.config, database) as connection:
+            with dlq_session(service.config, database) as connection:
                 decided[database] = replaying.discard(
                     connection, ids, user=service.user, reason=reason
                 )
@@ -118,14 +118,14 @@ def discard(*, selection: Selection, dry_run: bool, yes: bool, reason: str, as_j
     return OK
 
 
-@click.command(cls=Command)
+@click.command("rekey", cls=Command)
 @flag(
     "--fingerprints",
     help="Make the fingerprints with the present key; no runner may run, and old_keys must go "
     "afterwards.",
 )
 @json_option
-def rekey(*, fingerprints: bool, as_json: bool) -> int:
+def rotate_keys(*, fingerprints: bool, as_json: bool) -> int:
     """Encrypt all dead letters with the present key.
 
     To change the key of the dead letters:
@@ -138,7 +138,7 @@ def rekey(*, fingerprints: bool, as_json: bool) -> int:
       3. Stop the runners, call sink-runner dlq rekey --fingerprints, remove
          old_keys, and start the runners.
 
-    Fingerprints tell which dead letters belong to one row. All are made with the oldest key that is
+    Dead letters of one row have the same fingerprint. All are made with the oldest key that is
     configured, so that their order holds while there are two keys. Step 3 makes them with the new
     one, all at once, and refuses to while a runner is connected. A runner whose keys differ from
     those of the fingerprints does not start.
@@ -151,7 +151,7 @@ def rekey(*, fingerprints: bool, as_json: bool) -> int:
     with dlq_service() as service, tables.progress() as bar:
         for database in service.databases():
             task = bar.add_task(database, total=None)
-            with asking(service.config, database) as connection:
+            with dlq_session(service.config, database) as connection:
                 found[database] = work(connection, service.encryptor, partial(bar.update, task))
     records = [{"database": name, **done._asdict()} for name, done in found.items()]
     lines = [f"{name}: {done}" for name, done in found.items()]
@@ -201,7 +201,7 @@ def _wait(
     def ask() -> Mapping[str, list[Outcome]]:
         found = {}
         for database, ids in events.items():
-            with asking(service.config, database) as connection:
+            with dlq_session(service.config, database) as connection:
                 found[database] = replaying.outcomes(connection, ids)
         return found
 

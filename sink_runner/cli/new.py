@@ -24,7 +24,7 @@ _TABLE = "database.schema.table"
     help="Columns of the target with a unique constraint.",
 )
 @click.option(
-    "--version", required=True, metavar="COLUMN", help="The column that tells which row is newer."
+    "--version", required=True, metavar="COLUMN", help="The column that decides which row is newer."
 )
 @click.option(
     "--root",

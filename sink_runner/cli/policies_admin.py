@@ -45,7 +45,7 @@ def pull(*, dry_run: bool, yes: bool) -> int:
     file = read_config()
     settings = file.policies()
     ours, found = local_policies(settings.directory), admin_of(settings).download()
-    assert found is not None  # it is asked for any version
+    assert found is not None  # any version was requested
     policies = tried(settings.directory, found, settings.key)
     mappings = mappings_of(loaded_plugins(read_plugins(file).values()))
     origins, warnings = known_origins(file, mappings)

@@ -178,7 +178,7 @@ def _load(found: EntryPoint) -> click.Command:
     except Exception as fault:
         raise ConfigError(f"{left_out} {type(fault).__name__}: {fault}") from fault
     if not isinstance(command, click.Command):
-        raise ConfigError(f"{left_out} {found.value} is no click.Command")
+        raise ConfigError(f"{left_out} {found.value} is not a click.Command")
     return command
 
 

@@ -59,7 +59,7 @@ def schema() -> None:
 @plugin_options
 @mapping_option
 @flag("--from-catalog", help="Ask the databases only, not the registry.")
-@_folder_option("--schemas", "Recorded schemas; nothing else is asked.")
+@_folder_option("--schemas", "Recorded schemas, instead of registry and databases.")
 @_folder_option("--against", "Compare with these, not with what the mapping was planned with.")
 @json_option
 @flag("--strict", help="Exit with 1 for a warning, too.")

@@ -15,7 +15,7 @@ from ..postgres.session import Connection, connect
 
 
 @contextmanager
-def asking(config: Config, database: str) -> Iterator[Connection]:
+def dlq_session(config: Config, database: str) -> Iterator[Connection]:
     """A session in which a refusal of the database says whose fault it is."""
     try:
         with connect(config.databases[database].dsn, "sink-runner dlq") as connection:
@@ -28,7 +28,7 @@ def databases(config: Config) -> list[str]:
     """Those of the configured databases that have a table of dead letters."""
     found = []
     for name in config.databases:
-        with asking(config, name) as connection:
+        with dlq_session(config, name) as connection:
             if has_tables(connection):
                 found.append(name)
     return found

@@ -81,7 +81,7 @@ def _masked(
     if not bench.note_masked(database, page, connection):
         done.unaudited.add(database)
     for dead_letter in page:
-        yield bench.shown(database, dead_letter)
+        yield bench.readable(database, dead_letter)
 
 
 def _in_clear(
@@ -97,7 +97,7 @@ def _in_clear(
     for dead_letter in page:
         fault = faults.get(dead_letter.dlq_id)
         if fault is None:
-            yield bench.shown(database, dead_letter, clear=True)
+            yield bench.readable(database, dead_letter, clear=True)
         else:
             done.without[f"{database}/{dead_letter.dlq_id}"] = fault
             yield dead_letter.as_json(database) | {"unreadable": fault}

@@ -26,7 +26,7 @@ from ..postgres.catalog import read_table
 from ..postgres.session import connect
 from ..writer.encryption import Encryptor, build_encryptor
 from .access import ReaderAccess
-from .databases import asking, by_database, databases
+from .databases import by_database, databases, dlq_session
 from .key_text import fingerprints
 from .payload import Payloads
 from .replay import write_down
@@ -85,7 +85,7 @@ class DlqService:
             for number in numbers or ():
                 if number > _LAST:
                     raise ConfigError(f"there is no dead letter {database}/{number}")
-            with asking(self.config, database) as connection:
+            with dlq_session(self.config, database) as connection:
                 here = replace(wanted, ids=numbers)
                 if key is not None:
                     here = replace(here, fingerprints=self._fingerprints(key, wanted, connection))
@@ -132,7 +132,7 @@ class DlqService:
 
     # -- what is in them ---------------------------------------------------------------------
 
-    def shown(
+    def readable(
         self, database: str, dead_letter: StoredDeadLetter, *, clear: bool = False
     ) -> dict[str, Any]:
         """All that this person may know of a dead letter; `clear` only after `allow_clear`."""
@@ -190,7 +190,7 @@ class DlqService:
     def _session(
         self, database: str, connection: Connection | None
     ) -> AbstractContextManager[Connection]:
-        return nullcontext(connection) if connection else asking(self.config, database)
+        return nullcontext(connection) if connection else dlq_session(self.config, database)
 
     def _clear_columns(self, dead_letter: StoredDeadLetter) -> list[str]:
         payload = self.payloads.read(dead_letter)
