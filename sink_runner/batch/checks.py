@@ -1,4 +1,4 @@
-"""After a run: do rows of the target hold what their source rows, mapped anew, say they should?"""
+"""After a run, compare rows of the target with their source rows, mapped again."""
 
 from __future__ import annotations
 
@@ -22,14 +22,11 @@ from ..writer.committer import Connection
 from .keys import TargetKeys
 
 SAMPLE = 100  # rows
-_PAUSE = 1.0  # seconds; an event may have changed the source a moment ago
+_PAUSE = 1.0  # seconds; an event of a recent change of the source may be on its way
 
 
 class Sample:
-    """Some of a run's writes, each as likely as any other to be among them.
-
-    It gets smaller where `size` of them would have more than `max_bytes`.
-    """
+    """A random sample of a run's writes, of at most `size` rows and `max_bytes` bytes."""
 
     def __init__(self, size: int = SAMPLE, max_bytes: int = DEFAULT_BYTES) -> None:
         self._size = size
@@ -58,7 +55,7 @@ class Sample:
 
 
 class FieldCheck:
-    """Compares rows column by column, as far as the mapping's conflict rule lets them be equal."""
+    """Compares rows in the columns that the mapping's conflict rule keeps equal."""
 
     def __init__(self, mapping: TableMapping, keys: TargetKeys) -> None:
         self._mapping = mapping
@@ -70,7 +67,7 @@ class FieldCheck:
         fresh: Callable[[], Sequence[Write]],
         ask: Callable[[Callable[[Connection], list[tuple[Any, ...]]]], list[tuple[Any, ...]]],
     ) -> dict[str, Any]:
-        """`fresh` maps the sample's rows as they are now; `ask` works in a target session."""
+        """`fresh` maps the sample's current source rows; `ask` runs a query in the target."""
         found = self._once(fresh(), ask)
         if found["different"]:
             time.sleep(_PAUSE)
@@ -89,7 +86,7 @@ class FieldCheck:
         }
 
     def _compare(self, connection: Connection, writes: Sequence[Write]) -> list[tuple[Any, ...]]:
-        """The differences of all rows; a row that the target's types refuse now is left out."""
+        """Return the differences of all rows; rows that the target's types refuse are left out."""
         try:
             with connection.transaction():
                 return self._differences(connection, writes)
@@ -104,7 +101,7 @@ class FieldCheck:
     def _differences(
         self, connection: Connection, writes: Sequence[Write]
     ) -> list[tuple[Any, ...]]:
-        """For each row: is it there, and which of its columns differ."""
+        """Return for each row whether it exists, and which of its columns differ."""
         columns = self._keys.columns
         arrays = [
             [None if w.values[at] is None else str(w.values[at]) for w in writes]
@@ -120,7 +117,7 @@ class FieldCheck:
         return connection.execute(query.encode(), arrays).fetchall()
 
     def _differs(self, column: TargetColumn) -> str:
-        """SQL: is the column's stored value another than the mapping would write?"""
+        """Return SQL for whether the stored value differs from what the mapping would write."""
         there, old = f"t.{quoted(self._keys.names[0])} IS NOT NULL", f"t.{quoted(column.name)}"
         new = stored(self._new(column.name), column.pg)
         conditions = [there, differ([as_base(old, column.pg)], [new])]
@@ -139,7 +136,7 @@ class FieldCheck:
         return next(column.pg for column in self._keys.columns if column.name == name)
 
     def _is_compared(self, column: TargetColumn) -> bool:
-        """A column that is written once, or that the first row keeps, may hold anything."""
+        """Return False for a column that is written only once: it may hold an older value."""
         once = self._mapping.conflict.strategy is Strategy.INSERT_ONCE
-        names = column.name in self._keys.names and column.pg.is_exact
-        return not (once or column.column.insert_only or names)
+        is_key = column.name in self._keys.names and column.pg.is_exact
+        return not (once or column.column.insert_only or is_key)

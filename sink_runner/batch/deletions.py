@@ -64,7 +64,7 @@ class Deletions:
         value = messages[0].value
         assert value is not None
         keys = [rows.key_of(message) for message in messages]
-        lines = self._source.again(self._connection, keys)
+        lines = self._source.read_keys(self._connection, keys)
         head = value[: rows.head_size]
         return self._prepare([rows.message(head, line, 0) for line in lines]).changes
 
@@ -122,7 +122,7 @@ class Deletions:
 
 
 class SeenKeys:
-    """The keys that a query has returned, as the target spells them, and their groups.
+    """The keys that a query has returned, as the target formats them, and their groups.
 
     They are kept in memory: what a query returns is aggregated, so there are few of them.
     """
@@ -139,7 +139,7 @@ class SeenKeys:
         """Note rows that have been written."""
         if writes:
             keys = [_texts([write.values[i] for i in self._key_at]) for write in writes]
-            self.keys.update(self._table.spelled(connection, keys))
+            self.keys.update(self._table.format_keys(connection, keys))
         groups = {tuple(write.values[i] for i in self._group_at) for write in writes}
         self.groups.update(_texts(group) for group in groups if group and None not in group)
 

@@ -1,4 +1,4 @@
-"""The keys of the table that a batch writes, and those that its mapping brought there."""
+"""Read the keys of the table that a batch run writes, and remember those of its mapping."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..writer.committer import Connection
 
 Key = tuple[str, ...]
 
-_BROUGHT = """
+_REMEMBERED = """
 SELECT key, ARRAY(SELECT jsonb_array_elements_text(key::jsonb)) AS parts FROM sink.batch_key
 WHERE mapping = %s AND key > %s ORDER BY key LIMIT %s
 """
@@ -30,7 +30,7 @@ class TargetKeys:
     table: str
     columns: Sequence[TargetColumn]
     index_order: Sequence[str] = ()
-    """The key's columns as an index orders them; none where the mapping's order is the index's."""
+    """The key's columns in the order of an index; empty where the mapping has that order."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ class TargetKeys:
 
     @cached_property
     def source_columns(self) -> tuple[str, ...] | None:
-        """The source columns that hold the key as it is; None if it is made of something else."""
+        """The source columns that hold the key unchanged; None if it is computed."""
         by_name = {column.name: column.column for column in self.columns}
         found = []
         for name in self.names:
@@ -58,17 +58,17 @@ class TargetKeys:
     def page(
         self, last: Key | None, rows: int, groups: Collection[Key] | None, connection: Connection
     ) -> tuple[list[Key], Key | None]:
-        """Some of the keys that the mapping may retire, as text, and where the next page begins.
+        """Return keys that the mapping may remove, as text, and the key after which to continue.
 
-        `groups`: only those of rows whose `Query.replaces` are among them.
+        With `groups`, only keys of rows whose `Query.replaces` are among them.
         """
         if self.declared.shared_target:
             parameters = [self.mapping, *(last or ("",)), rows]
-            found = connection.execute(self._brought.encode(), parameters).fetchall()
+            found = connection.execute(self._remembered.encode(), parameters).fetchall()
             return [tuple(key) for _, *key in found], (found[-1][0],) if len(
                 found
             ) == rows else None
-        # By the columns: a bare name would be the text that is selected under it.
+        # Qualified: a bare name would mean the text that is selected under this name.
         key = ", ".join(f"t.{quoted(name)}" for name in self._order)
         texts = ", ".join(f"t.{quoted(name)}::text" for name in self.names)
         where, parameters = self._only(last, groups)
@@ -77,13 +77,13 @@ class TargetKeys:
         return page, page[-1] if len(page) == rows else None
 
     @cached_property
-    def _brought(self) -> str:
-        """What the mapping brought, as the table spells it where it has it: JSON has no time."""
+    def _remembered(self) -> str:
+        """SQL for the remembered keys, as the table formats them: JSON has no type for time."""
         parts = {name: f"b.parts[{at}]" for at, name in enumerate(self.names, start=1)}
         texts = [f"coalesce(t.{quoted(name)}::text, {part})" for name, part in parts.items()]
         same = [f"t.{quoted(n)} = {part}::{self._type(n)}" for n, part in parts.items()]
         return (
-            f"SELECT b.key, {', '.join(texts)} FROM ({_BROUGHT}) b "
+            f"SELECT b.key, {', '.join(texts)} FROM ({_REMEMBERED}) b "
             f"LEFT JOIN {self.table} t ON {' AND '.join(same)} ORDER BY b.key"
         )
 
@@ -92,7 +92,7 @@ class TargetKeys:
         return self.index_order or self.names
 
     def _only(self, last: Key | None, groups: Collection[Key] | None) -> tuple[str, list[Any]]:
-        # A row without a key is none that a mapping brought.
+        # No mapping writes a row without a key.
         where = [f"{quoted(name)} IS NOT NULL" for name in self.names]
         parameters: list[Any] = []
         if last is not None:
@@ -106,8 +106,8 @@ class TargetKeys:
             same = " AND ".join(
                 f"t.{quoted(name)} = g.{quoted(name)}::{self._type(name)}" for name in names
             )
-            given = f"unnest({arrays}) g({', '.join(map(quoted, names))})"
-            where.append(f"EXISTS (SELECT FROM {given} WHERE {same})")
+            wanted = f"unnest({arrays}) g({', '.join(map(quoted, names))})"
+            where.append(f"EXISTS (SELECT FROM {wanted} WHERE {same})")
             parameters += [list(column) for column in zip(*groups, strict=True)]
         return f"WHERE {' AND '.join(where)}", parameters
 
@@ -115,30 +115,30 @@ class TargetKeys:
     def replaced(self) -> tuple[str, ...]:
         return self.declared.query.replaces if self.declared.query else ()
 
-    def spelled(self, connection: Connection, keys: Sequence[Key]) -> list[Key]:
-        """Those of the keys that the table has, as it spells them: a numeric(10,2) 1 as 1.00."""
+    def format_keys(self, connection: Connection, keys: Sequence[Key]) -> list[Key]:
+        """Return the keys that the table has, in its format: 1 of a numeric(10,2) as 1.00."""
         texts = ", ".join(f"t.{quoted(name)}::text" for name in self.names)
-        query = f"SELECT {texts} FROM {self._given} JOIN {self.table} t ON {self._same}"
+        query = f"SELECT {texts} FROM {self._keys_as_rows} JOIN {self.table} t ON {self._same}"
         return connection.execute(query.encode(), self._arrays(keys)).fetchall()
 
     def present(self, connection: Connection, keys: Sequence[Key]) -> set[int]:
-        """Which of the keys, by their place, the table has."""
-        query = f"SELECT s._n - 1 FROM {self._given} JOIN {self.table} t ON {self._same}"
+        """Return the positions of the keys that the table has."""
+        query = f"SELECT s._n - 1 FROM {self._keys_as_rows} JOIN {self.table} t ON {self._same}"
         return {n for (n,) in connection.execute(query.encode(), self._arrays(keys)).fetchall()}
 
     def remember(self, connection: Connection, keys: Sequence[Key]) -> None:
-        """Note that the mapping brought these."""
+        """Store these as the mapping's keys."""
         query = (
-            f"INSERT INTO sink.batch_key SELECT %s, {self._json} FROM {self._given} "
+            f"INSERT INTO sink.batch_key SELECT %s, {self._json} FROM {self._keys_as_rows} "
             "ON CONFLICT DO NOTHING"
         )
         connection.execute(query.encode(), [self.mapping, *self._arrays(keys)])
 
     def forget(self, connection: Connection, keys: Sequence[Key]) -> None:
-        """They are retired: what comes under these keys from now on is somebody else's."""
+        """Forget removed keys: a later row under one may be another mapping's."""
         query = (
             f"DELETE FROM sink.batch_key WHERE mapping = %s AND key IN "
-            f"(SELECT {self._json} FROM {self._given})"
+            f"(SELECT {self._json} FROM {self._keys_as_rows})"
         )
         connection.execute(query.encode(), [self.mapping, *self._arrays(keys)])
 
@@ -147,7 +147,7 @@ class TargetKeys:
         return " AND ".join(f"t.{quoted(n)} = s.{quoted(n)}::{self._type(n)}" for n in self.names)
 
     @cached_property
-    def _given(self) -> str:
+    def _keys_as_rows(self) -> str:
         arrays = ", ".join("%s::text[]" for _ in self.names)
         names = ", ".join(quoted(name) for name in self.names)
         return f"unnest({arrays}) WITH ORDINALITY s({names}, _n)"

@@ -1,4 +1,4 @@
-"""One batch at a time for a target table, whoever starts it."""
+"""Lock a target table, so that one batch run at a time writes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import FatalError, SinkError
 from ..postgres.error_classes import classify_error
 from ..postgres.session import Connection, connect
 
-_CLASS = 0x51_4E_4B  # any constant of ours: advisory locks of others don't meet ours
+_CLASS = 0x51_4E_4B  # keeps the lock apart from other applications' advisory locks
 _TRY = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
 _FREE = "SELECT pg_advisory_unlock(%s, hashtext(%s))"
 _WHO = """
@@ -28,18 +28,18 @@ _PAUSE = 0.5
 
 
 class BusyError(SinkError):
-    """Another run writes the target table; try later."""
+    """Another run is writing the target table."""
 
 
 class TargetLock:
-    """The right to write a target table by batch, for as long as a session lives."""
+    """The lock of a target table, which is lost with its session."""
 
     def __init__(self, connection: Connection, target: str) -> None:
         self._connection = connection
         self._target = target
 
     def check(self) -> None:
-        """Raise FatalError if the session, and with it the lock, is gone."""
+        """Raise FatalError if the session, and with it the lock, is lost."""
         try:
             self._connection.execute("SELECT 1")
         except psycopg.Error as fault:
@@ -50,7 +50,7 @@ class TargetLock:
 def locked(
     dsn: Dsn, mapping: str, target: str, *, wait: bool, stop: threading.Event
 ) -> Iterator[TargetLock]:
-    """Hold the table's lock, or raise BusyError that says who does."""
+    """Hold the table's lock for the block.  Raises BusyError, which names the holder."""
     try:
         connection = connect(dsn, f"sink-runner batch {mapping}")
     except psycopg.Error as fault:
@@ -62,7 +62,7 @@ def locked(
             time.sleep(_PAUSE)
         try:
             yield TargetLock(connection, target)
-        finally:  # the session ends a moment after it was closed, and the next run may be quicker
+        finally:  # the server ends the session only after close() returns
             with suppress(psycopg.Error):
                 connection.execute(_FREE, (_CLASS, target))
 

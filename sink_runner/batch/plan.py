@@ -1,4 +1,4 @@
-"""Which rows a run reads: all, what has changed, or a time; from where one stopped."""
+"""Plan a run: which rows it reads, and from which key it resumes an interrupted one."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FULL, CHANGED = "full", "changed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a run is asked to do."""
+    """The options of a run."""
 
     full: bool = False
     since: datetime | None = None
-    """UTC, like every time here."""
+    """Naive, UTC; so is `until`."""
     until: datetime | None = None
     dry_run: bool = False
 
@@ -120,11 +120,11 @@ class Plan:
     since: str
     resumed: Run | None
     applied: list[str] | None
-    """What `RunStore.applied` was before the snapshot."""
+    """The value of `RunStore.applied` before the snapshot."""
 
 
 class Planner:
-    """Makes the plan of one run and tells the report and the progress bar of it."""
+    """Makes the plan of one run, and notes it in the report and the progress bar."""
 
     def __init__(
         self, batch: BatchPipeline, options: Options, report: Report, progress: Progress
@@ -135,31 +135,35 @@ class Planner:
         self._progress = progress
 
     def plan(self, reader: Connection) -> Plan:
-        """Decide, from a snapshot that `reader` holds from now on, and enter the run."""
+        """Take a snapshot, which `reader` keeps, decide what to read, and store the run."""
         batch, options, run = self._batch, self._options, 0
         resumed = batch.committer.ask(batch.run_store.interrupted)
         previous = batch.committer.ask(batch.run_store.finished)
         applied = batch.committer.ask(batch.run_store.applied)
         snapshot = take_snapshot(
             reader,
-            patience=batch.settle_seconds,
-            earlier=lambda cluster: batch.committer.ask(partial(batch.run_store.places, cluster)),
+            settle_seconds=batch.settle_seconds,
+            earlier=lambda cluster: batch.committer.ask(
+                partial(batch.run_store.log_places, cluster)
+            ),
             stopped=batch.stop.is_set,
         )
         if not snapshot.settled:
             self._note(
-                "a transaction of the source goes on since before the run: what it wrote is for "
-                "the next one"
+                "a transaction of the source began before the run and is still open: the next run "
+                "reads what it writes"
             )
-        if resumed is not None and not self._goes_on(resumed, snapshot):
+        if resumed is not None and not self._can_resume(resumed, snapshot):
             resumed = None
         condition, since = self._condition(previous, snapshot)
         self._progress.expect(batch.source.estimate(reader, condition, since))
         if not options.dry_run:
             if previous is not None and previous.cluster != snapshot.cluster:
-                self._note("the source is another cluster, or was restored, since the last run")
+                self._note(
+                    "the source is another cluster than in the last run, or was restored since"
+                )
                 batch.committer.ask(batch.run_store.forget_positions)
-            run = batch.committer.ask(partial(self._enter, resumed, snapshot))
+            run = batch.committer.ask(partial(self._store, resumed, snapshot))
         return Plan(
             run=run,
             snapshot=snapshot,
@@ -169,8 +173,8 @@ class Planner:
             applied=applied,
         )
 
-    def _goes_on(self, run: Run, snapshot: Snapshot) -> bool:
-        """Was that run to do the same, of the same rows, and can it be told where it was?"""
+    def _can_resume(self, run: Run, snapshot: Snapshot) -> bool:
+        """Return whether that run had the same mode and rows, and left the key it had reached."""
         return (
             not self._options.dry_run
             and run.mode == self._options.mode
@@ -180,7 +184,7 @@ class Planner:
         )
 
     def _condition(self, previous: Run | None, snapshot: Snapshot) -> tuple[str, str]:
-        """The condition on a row, and since when it may have changed."""
+        """Return the condition on a row, and since when it may have changed."""
         options, source = self._options, self._batch.source
         if options.mode == FULL:
             return "true", "-infinity"
@@ -193,15 +197,15 @@ class Planner:
         changed = changed_since(previous.seen_before, snapshot)
         same = (previous.cluster, previous.columns) == (snapshot.cluster, source.format.number)
         if changed is None or not same or not source.numbered:
-            self._note("what has changed can't be told from the last run: reads all rows")
+            self._note("the changes since the last run cannot be determined: reads all rows")
             return "true", "-infinity"
         return changed, str(previous.snapshot_at)
 
-    def _enter(self, resumed: Run | None, snapshot: Snapshot, connection: Connection) -> int:
+    def _store(self, resumed: Run | None, snapshot: Snapshot, connection: Connection) -> int:
         run_store, number = self._batch.run_store, self._batch.source.format.number
         if resumed is None:
             return run_store.begin(connection, self._options.mode, number, snapshot)
-        self._note("goes on where an interrupted run of the same kind stopped")
+        self._note("resumes an interrupted run of the same mode")
         self._report.counts.update(resumed.counts)
         self._progress.advance(resumed.counts.get("read", 0))
         return run_store.resume(connection, resumed, snapshot)

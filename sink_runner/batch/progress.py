@@ -1,4 +1,4 @@
-"""How far a run is: a bar with rate and time left, where somebody looks."""
+"""Show how far a run is: a bar with its rate and the time left."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Progress:
         self._bar.stop()
 
     def expect(self, rows: int) -> None:
-        """There will be about so many rows."""
+        """Set the estimated number of rows."""
         self._bar.update(self._task, total=rows)
 
     def advance(self, rows: int) -> None:
-        """So many more are done; there may be more of them than were expected."""
+        """Count more rows as done; there may be more than estimated."""
         self._bar.update(self._task, advance=rows)
         task = self._bar.tasks[0]
         if task.total is not None and task.completed > task.total:

@@ -1,4 +1,4 @@
-"""What a run of the batch form came to, for people and for programs."""
+"""Report the result of a batch run as text and as JSON."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..model.dead_letter import DeadLetter
 from ..model.message import Message
 from ..plugin import Event
 
-_FATES = ("carried", "dropped", "retired", "parked", "failed")
+_OUTCOMES = ("carried", "dropped", "retired", "parked", "failed")
 
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """Counts of rows, by what became of them.
+    """Counts of rows, by outcome.
 
     Each row that was read is carried, dropped, retired, deferred or failed; `written` counts the
     rows of the target that changed, `removed` those that left it or were marked there.
@@ -32,7 +32,7 @@ class Report:
     dry_run: bool
     counts: Counter[str] = field(default_factory=Counter)
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How many rows failed, by class and text of the error, neither of which quotes a row."""
+    """How many rows failed, by class and text of the error; neither contains a row's value."""
     notes: list[str] = field(default_factory=list)
     checks: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
@@ -40,14 +40,14 @@ class Report:
 
     @property
     def adds_up(self) -> bool:
-        """Was every row of the source read, and did each come to something?"""
+        """Whether every row of the source was read, and each has an outcome."""
         read = self.counts["read"]
         there: int = self.checks.get("source_rows", read)
-        return read == there == sum(self.counts[fate] for fate in _FATES)
+        return read == there == sum(self.counts[outcome] for outcome in _OUTCOMES)
 
     @property
     def is_unchecked(self) -> bool:
-        """Were rows carried, none of which the check after the run could compare?"""
+        """Whether rows were carried, and the check after the run could compare none of them."""
         fields = self.checks.get("fields")
         return fields is not None and not fields["compared"] and bool(self.counts["carried"])
 
@@ -57,14 +57,14 @@ class Report:
         hooks: Hooks,
         event_of: Callable[[Message], Event | None] = lambda _message: None,
     ) -> None:
-        """Count the rows that failed by what was wrong with them, and tell the hooks."""
+        """Count the rows that failed by error, and call the hooks."""
         for dead_letter in dead_letters:
             if not isinstance(dead_letter.error, WaitingError):
                 self.failures[class_name(dead_letter.error), text_of(dead_letter.error)] += 1
                 hooks.failed(dead_letter.error, partial(event_of, dead_letter.message))
 
-    def good(self, tolerated: int) -> bool:
-        """Was all that was read written, but for so many rows, and some of it compared?"""
+    def is_good(self, tolerated: int) -> bool:
+        """Return whether the counts add up, rows were compared, and at most `tolerated` failed."""
         return (
             self.adds_up
             and not self.is_unchecked
@@ -72,7 +72,7 @@ class Report:
         )
 
     def json(self) -> str:
-        """The report as one line for programs."""
+        """Return the report as one line of JSON."""
         return json.dumps(
             {
                 "mapping": self.mapping,
@@ -91,10 +91,10 @@ class Report:
         )
 
     def lines(self) -> Iterator[str]:
-        """The report as text."""
+        """Return the report as text."""
         counts, would = self.counts, "would be " if self.dry_run else ""
         rate = counts["read"] / self.seconds if self.seconds else 0.0
-        state = "interrupted; the next run goes on from here" if self.interrupted else "done"
+        state = "interrupted; the next run resumes here" if self.interrupted else "done"
         yield (
             f"{self.mapping}: {self.mode}: {state}: {counts['read']:,} rows read "
             f"in {self.seconds:.1f} s ({rate:,.0f} rows/s)"
@@ -120,7 +120,7 @@ class Report:
 
     @property
     def unchanged(self) -> str:
-        """Of the rows carried; where they compete for a target row, nobody can say."""
+        """The carried rows that changed nothing; - where rows compete for a target row."""
         left = self.counts["carried"] - self.counts["written"] - self.counts["stale"]
         return f"{left:,}" if left >= 0 else "-"
 

@@ -1,8 +1,8 @@
-"""Rows of a batch: how they are asked for, how they travel, and how they become events.
+"""Read rows of a batch run from COPY, as messages and as events.
 
-A row comes as a line of COPY's text form.  Its values are made what Debezium's would be for the
-same row, so that everything behind the decoder is the same for both.  A message of a batch holds
-the line itself behind a short head; a dead letter made of it can be read again.
+A row is a line of COPY's text format.  Its values are converted to what Debezium sends for the same
+row, so that all steps after the decoder are the same for both.  A message holds a short head and
+the line, so that a dead letter of it can be decoded again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Convert = Callable[[str], Any]
 
 
 class _Form(NamedTuple):
-    """How values of a type are asked for and read."""
+    """How values of a type are selected and read."""
 
     kind: Kind
     read: Convert | None
@@ -65,7 +65,7 @@ def _moment(text: str) -> str:
 
 
 def _far(text: str) -> str:
-    """Spell a year before 1 or after 9999 as Debezium does; infinities are alike in both."""
+    """Format a year before 1 or after 9999 as Debezium does; infinities are the same in both."""
     found = _FAR.fullmatch(text)
     if found is None:
         return text
@@ -99,7 +99,7 @@ _FORMS: Mapping[str, _Form] = {
     "xml": _Form(Kind.XML, _plain),
     "bytea": _Form(Kind.STRING, None, "translate(encode({}, 'base64'), E'\\n', '')"),
 }
-"""By the name of the base type in pg_catalog.  Every other type travels as PostgreSQL's text:
+"""By the name of the base type in pg_catalog.  Every other type is read as PostgreSQL's text:
 arrays with their lower bounds, enums, ranges, composites, and the types of extensions."""
 _ONE_BIT = _Form(Kind.BOOLEAN, "1".__eq__)
 """A bit(1), which Debezium writes as a boolean."""
@@ -113,14 +113,14 @@ def _form(pg: PgType) -> _Form:
 
 @dataclass(frozen=True)
 class RowFormat:
-    """The wanted columns of one table or query, and the key that orders its rows."""
+    """The columns that are read of one table or query, and the key that orders its rows."""
 
     source: str
     """``database.schema.table``, which is the topic of the rows' messages."""
     types: Mapping[str, PgType]
-    """Of every wanted column, in the wanted order."""
+    """The columns' types, in the order in which they are read."""
     key: Sequence[str] = ()
-    """Columns that tell a row from all others; none for a query."""
+    """The columns of the primary key; empty for a query."""
 
     @cached_property
     def columns(self) -> list[SourceColumn]:
@@ -130,13 +130,13 @@ class RowFormat:
 
     @cached_property
     def select(self) -> str:
-        """The list of expressions to select, of a row called ``r``."""
+        """The list of expressions to select from a row named ``r``."""
         asked = [_form(pg).ask.format(f"r.{quoted(name)}") for name, pg in self.types.items()]
         return ", ".join([*asked, *(f"r.{quoted(name)}" for name in self.key)])
 
     @cached_property
     def number(self) -> int:
-        """Tells these columns and types from others."""
+        """A checksum of the columns and their types."""
         types = [(name, f"{pg.schema}.{pg.name}") for name, pg in self.types.items()]
         return zlib.crc32(json.dumps([self.source, *types]).encode())
 
@@ -145,7 +145,7 @@ class RowFormat:
         return [_form(pg).read for pg in self.types.values()]
 
     def head(self, position: int, at: datetime) -> bytes:
-        """What the values of a run's messages begin with; `at` is UTC."""
+        """Return the head of a run's messages; `at` is naive, UTC."""
         milliseconds = round((at - datetime(1970, 1, 1)).total_seconds() * 1000)  # noqa: DTZ001 - naive UTC
         return _HEAD.pack(MAGIC, self.number, position, milliseconds)
 
@@ -154,17 +154,19 @@ class RowFormat:
         return _HEAD.size
 
     def message(self, head: bytes, line: bytes, number: int) -> Message:
-        """A line as a message: the runner's place for a row and its bytes."""
+        """Return a line as a message with the key in its last columns."""
         key = b"\t".join(line.split(b"\t")[len(self.types) :]) if self.key else None
         return Message(self.source, ROWS, number, key, head + line)
 
     def decode(self, value: bytes | None) -> Decoded:
-        """The read event of a message's value; DecodeError if it is not of these columns."""
+        """Decode a message's value.  Raises DecodeError if it is not of these columns."""
         if value is None or len(value) < _HEAD.size or value[0] != MAGIC:
-            raise DecodeError("the message does not hold a row of a batch")
+            raise DecodeError("the message does not contain a row of a batch run")
         _, number, position, milliseconds = _HEAD.unpack_from(value)
         if number != self.number:
-            raise DecodeError("the row was read for other columns than the mapping has now")
+            raise DecodeError(
+                "the row was read with other columns than the mapping has now: run the batch again"
+            )
         return Decoded(
             op="r",
             after=self._values(value[_HEAD.size :]),
@@ -192,15 +194,15 @@ class RowFormat:
         )
 
     def named_key(self, message: Message) -> dict[str, str]:
-        """The key of a message's row, by column."""
+        """Return the key of a message's row, by column."""
         return dict(zip(self.key, self.key_of(message), strict=True))
 
     def key_of(self, message: Message) -> list[str]:
-        """The key of a message's row, as text that PostgreSQL reads."""
+        """Return the key of a message's row, as text that PostgreSQL reads."""
         assert message.key is not None
         return [_plain(text) for text in message.key.decode().split("\t")]
 
 
 def is_batch_row(value: bytes | None) -> bool:
-    """Is this a message's value that a batch made?"""
+    """Return whether a message's value is a row of a batch run."""
     return value is not None and value[:1] == bytes([MAGIC])

@@ -1,7 +1,7 @@
-"""What the runs of the batch form have done, kept in the target database.
+"""Store the progress of batch runs in the target database.
 
-A run's progress is written in the transaction of the rows that it tells of, so that a run that
-was stopped goes on exactly there.
+The progress is written in the transaction of the rows it covers, so that the next run resumes
+exactly there.
 """
 
 from __future__ import annotations
@@ -59,20 +59,20 @@ _REACHED = "SELECT last_key, counts FROM sink.batch_run WHERE run = %s"
 _FINISH = """
 UPDATE sink.batch_run SET outcome = %s, finished = now(), counts = %s, checks = %s WHERE run = %s
 """
-# Of the places that are sure the latest is taken, so that older ones count only while a transaction
-# stays open for that many runs.  None left means place 0: the rows lose to all that is remembered.
+# The latest safe place is used, so older ones count only while a transaction stays open for that
+# many runs.  Without any the position is 0: the rows lose to every version that is stored.
 _PLACES = """
 SELECT DISTINCT sample_position, sample_before FROM (
   SELECT sample_position, sample_before FROM sink.batch_run WHERE cluster = %s
   ORDER BY run DESC LIMIT 100) s
 """
-# Each write of an offset row, whatever it writes, leaves its number.
+# Each write of an offset row changes its xmin.
 _APPLIED = """
 SELECT array_agg(xmin::text ORDER BY cluster_id, topic, topic_id, partition)
 FROM sink.partition_offset WHERE mapping = %s
 """
 _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s"
-# Of runs of versions that kept every key as it is.
+# Earlier versions stored every key unencrypted.
 _HIDE = f"""
 UPDATE sink.batch_run SET last_key = NULL
 WHERE mapping = %s AND outcome IN ('done', 'abandoned') AND NOT last_key[1] LIKE '{ENCRYPTED}%%'
@@ -81,7 +81,7 @@ WHERE mapping = %s AND outcome IN ('done', 'abandoned') AND NOT last_key[1] LIKE
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run as the table has it."""
+    """One row of sink.batch_run."""
 
     run: int
     mode: str
@@ -95,7 +95,7 @@ class Run:
 
 
 class RunStore:
-    """The runs of one mapping.  Each call is one statement of the caller's transaction."""
+    """The runs of one mapping.  Each call runs in the caller's transaction."""
 
     def __init__(self, mapping: str, target: str, encryptor: Encryptor | None = None) -> None:
         """`encryptor` hides the last key of a run; None where the source's key is not personal."""
@@ -104,23 +104,23 @@ class RunStore:
         self._encryptor = encryptor
 
     def interrupted(self, connection: Connection) -> Run | None:
-        """The run that was stopped or died before its end, if that was the last one.
+        """Return the last run if it did not reach its end.
 
-        Only for whoever holds the target's lock: what is running then has died.
+        Call it with the target's lock held: then a run that is marked as running has crashed.
         """
         connection.execute(_STALE, (self._mapping,))
         return self._find(connection, _OPEN)
 
     def finished(self, connection: Connection) -> Run | None:
-        """The last run that read to its end all rows, or all that had changed."""
+        """Return the last run that read all rows, or all changes, to the end."""
         return self._find(connection, _DONE)
 
-    def places(self, cluster: str, connection: Connection) -> Sequence[Place]:
-        """Places in the source's log that earlier runs noted."""
+    def log_places(self, cluster: str, connection: Connection) -> Sequence[Place]:
+        """Return the places in the source's log that earlier runs stored."""
         return [Place(*row) for row in connection.execute(_PLACES, (cluster,)).fetchall()]
 
     def begin(self, connection: Connection, mode: str, columns: int, snapshot: Snapshot) -> int:
-        """Enter a new run; one that was interrupted will not be taken up again."""
+        """Store a new run; an interrupted one will not be resumed any more."""
         connection.execute(_SUPERSEDE, (self._mapping,))
         parameters = (self._mapping, self._target, mode, columns, snapshot.cluster)
         seen = (snapshot.seen_before, snapshot.at, snapshot.place.position, *snapshot.sampled)
@@ -129,7 +129,7 @@ class RunStore:
         return int(row[0])
 
     def resume(self, connection: Connection, run: Run, snapshot: Snapshot) -> int:
-        """Go on with a run: what it had read it had read as of its first snapshot."""
+        """Continue a run; the rows it has read are as of its first snapshot."""
         places = (snapshot.place.position, *snapshot.sampled)
         connection.execute(_RESUME, (*places, run.run))
         return run.run
@@ -146,7 +146,7 @@ class RunStore:
         connection.execute(_PROGRESS, (key, json.dumps(counts), run))
 
     def reached(self, connection: Connection, run: int) -> tuple[list[str] | None, dict[str, int]]:
-        """The last key that was committed, and the counts up to it."""
+        """Return the last key that was committed, and the counts up to it."""
         row = connection.execute(_REACHED, (run,)).fetchone()
         assert row is not None
         return self._opened(run, row[0]), row[1]
@@ -164,11 +164,11 @@ class RunStore:
             connection.execute(_HIDE.encode(), (self._mapping,))
 
     def forget_positions(self, connection: Connection) -> None:
-        """The log is another than that of the positions that are remembered for the mapping."""
+        """Forget the mapping's positions: they belong to another log."""
         connection.execute(_FORGET, (self._mapping,))
 
     def applied(self, connection: Connection) -> list[str] | None:
-        """What is another list once an event of the mapping has been applied."""
+        """Return a value that changes whenever an event of the mapping is applied."""
         row = connection.execute(_APPLIED, (self._mapping,)).fetchone()
         assert row is not None
         found: list[str] | None = row[0]
@@ -180,7 +180,7 @@ class RunStore:
         return run and replace(run, last_key=self._opened(run.run, run.last_key))
 
     def _opened(self, run: int, key: list[str] | None) -> list[str] | None:
-        """Decrypt a key; None where the key that encrypted it is gone, so that no run goes on."""
+        """Decrypt a key; None where its encryption key is gone, so that the run is not resumed."""
         if self._encryptor is None or not key or not key[0].startswith(ENCRYPTED):
             return key
         try:

@@ -1,4 +1,4 @@
-"""A run from the command line: signals, the target's lock, the progress bar and the report."""
+"""Run a batch from the command line: signals, lock, progress bar and report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .run import BatchRun
 __all__ = ["BUSY", "Options", "Report", "run"]
 
 BUSY = 75
-"""The exit code where another run has the table: EX_TEMPFAIL, try later."""
+"""The exit code where another run holds the table: EX_TEMPFAIL."""
 
 
 def run(
@@ -33,7 +33,7 @@ def run(
     *,
     wait: bool,
 ) -> Report | None:
-    """Run the mapping's batch; None, and a line on stderr, if another run has the target."""
+    """Run the mapping's batch; print to stderr and return None if another run holds the target."""
     mapping = plugin.mapping
     assert mapping is not None
     stop = threading.Event()

@@ -1,9 +1,9 @@
-"""What a batch sees of its source: one snapshot, its place in the log, and what has changed since.
+"""Take the snapshot that a batch run reads, with its position in the log.
 
 A row carries the number of the transaction that wrote it, ``xmin``.  What the snapshot of an
 earlier run did not see was written by a transaction from that snapshot's own xmin on; so the
-rows with such a number are all that changed, however late they were committed.  Some that are
-read so were seen before; that does no harm.
+rows with such a number are all that changed, however late they were committed.  Some rows are
+read twice that way, which is harmless.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ..postgres.session import connect
 
 Connection = psycopg.Connection[Any]
 
-_ROUND = 2**32  # so many numbers there are before they begin anew
-_RECENT = 2**31  # within so many, of two transactions it is certain which is the older
+_ROUND = 2**32  # transaction numbers wrap around after this many
+_RECENT = 2**31  # of two numbers at most this far apart, it is certain which is older
 _PAUSE = 0.05
 
 _SETTINGS = (
@@ -33,7 +33,8 @@ _SETTINGS = (
     "SET extra_float_digits = 1",
     "SET bytea_output = 'hex'",
 )
-# First the place, then a number of our own: what is written before the place has a smaller one.
+# First the place, then the number of this session's transaction: every transaction that wrote
+# before the place has a smaller one.
 # A snapshot's xmax would not do: it follows the last number that has ended, and the numbers of
 # transactions that go on may be greater.
 _PLACE = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::int8"
@@ -49,8 +50,11 @@ FROM pg_current_snapshot() s
 
 
 class Place(NamedTuple):
-    """A position of the log, and the number below which every transaction must have ended
-    before a snapshot is sure to see all that was written up to there."""
+    """A position in the log, and a transaction number.
+
+    A snapshot sees all that was written up to the position if every transaction with a smaller
+    number has ended.
+    """
 
     position: int
     before: int
@@ -58,28 +62,28 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What one read sees."""
+    """What one run reads."""
 
     xmin: int
-    """The oldest transaction that it may not see, as a 64-bit number."""
+    """The oldest transaction that it may lack, as a 64-bit number."""
     xmax: int
     at: datetime
     """UTC."""
     cluster: str
-    """Which servers' numbers these are: system identifier and timeline."""
+    """System identifier and timeline of the server that the numbers belong to."""
     sampled: Place
-    """Taken before the snapshot; later ones may rely on it."""
+    """The place when the run began, which later runs may use."""
     place: Place
     """The snapshot sees every change up to this position."""
 
     @property
     def settled(self) -> bool:
-        """Had everything ended in time that was running when the run began?"""
+        """Whether all transactions that were running when the run began have ended."""
         return self.place == self.sampled
 
     @property
     def seen_before(self) -> int:
-        """What has a smaller number need not be read again."""
+        """The next run need not read rows of transactions with smaller numbers."""
         return min(self.xmin, self.place.before)
 
 
@@ -87,7 +91,7 @@ NOWHERE = Place(0, 0)
 
 
 def open_source(dsn: Dsn, mapping: str) -> Connection:
-    """A session that reads as long as it takes, and spells values as the rows' reader expects."""
+    """Open a session without time limits that formats values as `RowFormat` reads them."""
     connection = connect(dsn, f"sink-runner batch {mapping}")
     for setting in _SETTINGS:
         connection.execute(setting.encode())
@@ -97,17 +101,17 @@ def open_source(dsn: Dsn, mapping: str) -> Connection:
 def take_snapshot(
     connection: Connection,
     *,
-    patience: float,
+    settle_seconds: float,
     earlier: Callable[[str], Sequence[Place]],
     stopped: Callable[[], bool],
 ) -> Snapshot:
     """Begin a transaction that sees one moment of the source.
 
-    Waits up to `patience` seconds for the transactions now running to end.  If one goes on, the
-    best of the `earlier` places of the cluster is taken: one before which all has ended.
+    Waits up to `settle_seconds` for the running transactions to end.  If one does not, the latest
+    of the `earlier` places is taken before which all have ended.
     """
     sampled = Place(_number(connection, _PLACE), _number(connection, _NEXT))
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + settle_seconds
     while _number(connection, _OLDEST) < sampled.before:
         if time.monotonic() > deadline or stopped():
             break
@@ -122,10 +126,7 @@ def take_snapshot(
 
 
 def changed_since(seen_before: int, now: Snapshot) -> str | None:
-    """A condition on a row: written since then.  None: only reading all of them would tell.
-
-    It has no parameters; what is compared are numbers of ours.
-    """
+    """Return the SQL condition that a row was written since then; None where all must be read."""
     span = now.xmax - seen_before
     if not 0 <= span < _RECENT:
         return None

@@ -1,4 +1,4 @@
-"""Reads a mapping's source: the table, or what its query makes of it, as a stream of lines."""
+"""Read a mapping's source, a table or a query on it, as a stream of lines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SELECT has_column_privilege(oid, 'xmin', 'SELECT') FROM pg_class
 WHERE oid = to_regclass(%s) AND relkind IN ('r', 'p')
 """
 _FIRST = "-infinity"
-_FEW = 100_000  # rows, or what the catalog estimates them to be, that are counted one by one
+_FEW = 100_000  # a table with fewer rows, by the catalog's estimate, is counted
 
 
 def row_source(source: Source) -> EventSource:
@@ -65,24 +65,26 @@ def row_source(source: Source) -> EventSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a mapping's rows come from: `relation` is SQL that may have ``{changed}`` in it."""
+    """The table or the query that a mapping's batch runs read."""
 
     mapping: TableMapping
     catalog: TableCatalog
     format: RowFormat
     numbered: bool
-    """Do the rows carry the number of the transaction that wrote them?  A view's don't."""
+    """Whether the rows have an `xmin`, the number of their transaction; a view's have not."""
 
     @classmethod
     def of(cls, mapping: TableMapping, catalog: TableCatalog, connection: Connection) -> Source:
-        """Learn what columns there are; a column that is not there is a ConfigError."""
+        """Read the columns.  Raises ConfigError where the mapping's are missing."""
         if mapping.query is None:
             found = {name: column.pg for name, column in catalog.columns.items()}
             key = list(catalog.index_order.get(catalog.primary_key, ()))
             if not key:
-                raise ConfigError(f"{mapping.source} has no primary key to read it by")
+                raise ConfigError(
+                    f"{mapping.source} has no primary key, and batch runs read by it: add one"
+                )
         else:
-            found, key = _described(_filled(mapping.query.select, "true", _FIRST), connection), []
+            found, key = _describe(_filled(mapping.query.select, "true", _FIRST), connection), []
         missing = sorted(set(mapping.source_columns) - found.keys())
         if missing:
             raise ConfigError(f"{mapping.source} has no column {', '.join(missing)}")
@@ -102,7 +104,7 @@ class Source:
         after: Sequence[str] = (),
         most: int | None = None,
     ) -> Generator[bytes, None, None]:
-        """The rows that fulfil the condition, in the order of the key, from `after` on."""
+        """Yield the rows that fulfil the condition, by key, after the key `after`."""
         where, order = [], ""
         if self.mapping.query is None:
             where.append(condition)
@@ -113,10 +115,10 @@ class Source:
             order += f" LIMIT {most:d}"
         return self._copy(connection, self._relation(condition, since), where, order)
 
-    def again(
+    def read_keys(
         self, connection: Connection, keys: Sequence[Sequence[str]]
     ) -> Generator[bytes, None, None]:
-        """The rows of these keys, as they are now."""
+        """Yield the current rows of these keys."""
         key = self.format.key
         arrays = ", ".join(
             f"{_literal([one[at] for one in keys])}::text[]" for at, _ in enumerate(key)
@@ -128,7 +130,7 @@ class Source:
     def has(
         self, connection: Connection, columns: Sequence[str], keys: Sequence[Sequence[str]]
     ) -> set[int]:
-        """Which of the keys, by their place in `keys`, the source has rows of now."""
+        """Return the positions of the keys that the source has now."""
         arrays = [[key[at] for key in keys] for at, _ in enumerate(columns)]
         query = (
             f"SELECT DISTINCT u.n - 1 FROM unnest({', '.join('%s::text[]' for _ in columns)}) "
@@ -138,9 +140,9 @@ class Source:
         return {number for (number,) in connection.execute(query.encode(), arrays).fetchall()}
 
     def _same(self, columns: Sequence[str]) -> str:
-        """The condition that a row `r` has in these columns the texts of `u`, one by one.
+        """Return the condition that a row `r` has the texts of `u` in these columns.
 
-        To unnest an array of the type would take arrays and composite values apart.
+        The texts are not cast to an array of the type: unnest would expand arrays within it.
         """
         types = [self.catalog.columns[name].pg for name in columns]
         return " AND ".join(
@@ -149,7 +151,7 @@ class Source:
         )
 
     def estimate(self, connection: Connection, condition: str, since: str = _FIRST) -> int:
-        """How many rows there will be, about."""
+        """Return about how many rows there are."""
         if self.mapping.query is None and condition == "true":
             row = connection.execute(_ESTIMATE, (self.catalog.sql_name,)).fetchone()
             if row is not None and row[0] > _FEW:
@@ -157,7 +159,7 @@ class Source:
         return self.count(connection, condition, since)
 
     def count(self, connection: Connection, condition: str, since: str = _FIRST) -> int:
-        """How many rows there are."""
+        """Return how many rows there are."""
         where = "" if self.mapping.query else f" WHERE {condition}"
         query = f"SELECT count(*) FROM {self._relation(condition, since)}{where}"
         row = connection.execute(query.encode()).fetchone()
@@ -165,7 +167,7 @@ class Source:
         return int(row[0])
 
     def between(self, since: datetime | None, until: datetime | None) -> str:
-        """The condition that a row is of this time, by what its mapping calls its version."""
+        """Return the condition that a row's time, its version column, is in the range."""
         column = self._time_column()
         if column is None:
             return self._by_query(until)
@@ -175,7 +177,7 @@ class Source:
     def _by_query(self, until: datetime | None) -> str:
         query = self.mapping.query
         if query is not None and "{since}" in query.select and until is None:
-            return "false"  # the query itself knows what is of that time
+            return "false"  # the query itself selects the rows of that time
         raise ConfigError(
             f"--since and --until need a time: {self.mapping.source} has neither updated_at "
             "nor created_at, and the mapping's conflict rule names no version column"
@@ -233,7 +235,7 @@ def _bounds(since: datetime | None, until: datetime | None) -> Iterator[tuple[st
 
 
 def _filled(select: str, condition: str, since: str) -> str:
-    """A query with its placeholders filled."""
+    """Return a query with its placeholders replaced."""
     filled = select.strip().rstrip(";").replace("{changed}", condition)
     return filled.replace("{since}", f"{_literal(since)}::timestamp")
 
@@ -242,7 +244,7 @@ def _literal(value: str | list[str]) -> str:
     return sql.Literal(value).as_string(None)
 
 
-def _described(query: str, connection: Connection) -> dict[str, PgType]:
+def _describe(query: str, connection: Connection) -> dict[str, PgType]:
     cursor = connection.execute(f"SELECT * FROM ({query}) r LIMIT 0".encode())
     result, names = cursor.pgresult, [column.name for column in cursor.description or ()]
     assert result is not None
@@ -255,7 +257,7 @@ def _numbered(catalog: TableCatalog, connection: Connection) -> bool:
     row = connection.execute(_NUMBERED, (catalog.sql_name,)).fetchone()
     if row is not None and not row[0]:
         raise ConfigError(
-            "what has changed is told by the transaction that wrote a row: "
+            f"no right to read xmin of {catalog.sql_name}, by which changed rows are found: "
             f"GRANT SELECT (xmin) ON {catalog.sql_name} TO {connection.info.user}"
         )
     return row is not None

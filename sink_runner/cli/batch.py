@@ -91,7 +91,7 @@ def batch(
         return session.BUSY
     for line in [report.json()] if as_json else report.lines():
         print(line)
-    return FAILURE if report.interrupted or not report.good(tolerate) else OK
+    return FAILURE if report.interrupted or not report.is_good(tolerate) else OK
 
 
 def _stored(time: datetime | None) -> datetime | None:

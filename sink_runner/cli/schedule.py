@@ -18,8 +18,8 @@ from ..loading import discovery
 from ..loading.quarantine import loaded, select_usable
 from ..schedule import loop
 from ..schedule.as_json import describe
-from ..schedule.plans import Known, Plan, next_start, plans_of
-from ..schedule.run_history import look_up
+from ..schedule.plans import Plan, PlanState, next_start, plans_of
+from ..schedule.run_history import read_states
 from .arguments import flag, json_option, wide_option
 from .command import EX_CONFIG, OK, Command
 from .configuration import mappings_of, read_config, read_plugins
@@ -60,7 +60,7 @@ def schedule(*, once: bool, as_list: bool, wide: bool, as_json: bool) -> int:
     config = file.config()
     dsns = {name: database.dsn for name, database in config.databases.items()}
     if as_list:
-        _print(plans, look_up(plans, dsns), config, wide=wide, as_json=as_json)
+        _print(plans, read_states(plans, dsns), config, wide=wide, as_json=as_json)
         return OK
     log.configure(config.log)
     selection = select_usable(plugins.values())
@@ -81,7 +81,12 @@ def _plans(
 
 
 def _print(
-    plans: Sequence[Plan], known: Mapping[Plan, Known], config: Config, *, wide: bool, as_json: bool
+    plans: Sequence[Plan],
+    known: Mapping[Plan, PlanState],
+    config: Config,
+    *,
+    wide: bool,
+    as_json: bool,
 ) -> None:
     now = datetime.now(UTC)
     rows = [_row(plan, known.get(plan), config.schedule, now) for plan in plans]
@@ -105,7 +110,9 @@ def _lines(rows: Sequence[tuple[str, ...]], *, wide: bool) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _row(plan: Plan, known: Known | None, settings: Scheduling, now: datetime) -> tuple[str, ...]:
+def _row(
+    plan: Plan, known: PlanState | None, settings: Scheduling, now: datetime
+) -> tuple[str, ...]:
     return (
         plan.mapping,
         plan.cron.expression,

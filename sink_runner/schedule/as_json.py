@@ -1,4 +1,4 @@
-"""The schedules for another scheduler, which lives in an environment of its own."""
+"""Describe the schedules as JSON, for a scheduler in another environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .plans import Plan
 def describe(
     plans: Sequence[Plan], plugins: Mapping[str, Plugin], file: ConfigFile
 ) -> dict[str, Any]:
-    """All that a scheduler has to know; `depends_on` are the files that may change it."""
+    """Return all that a scheduler needs; `depends_on` are the files that it follows from."""
     return {
         "rules": _rules(file.scheduling()),
         "schedules": [_schedule(plan, plugins[plan.mapping]) for plan in plans],
@@ -56,15 +56,15 @@ def _schedule(plan: Plan, plugin: Plugin) -> dict[str, Any]:
 
 
 def _readme(plugin: Plugin) -> str:
-    """What the distribution says of itself, Markdown."""
+    """Return the distribution's description, as Markdown."""
     dist = plugin.entry_points[0].dist
     return dist.metadata["Description"] if dist and "Description" in dist.metadata else ""
 
 
 def _depends_on(file: ConfigFile, plugins: Iterable[Plugin]) -> Iterator[Path]:
-    """The configuration, where packages are installed, and the code of the plugins.
+    """Yield the configuration, the folders of installed packages, and the code of the plugins.
 
-    A folder that packages are installed into changes with each of them.
+    The modification time of a folder changes with every package that is installed there.
     """
     if file.path is not None:
         yield file.path.resolve()

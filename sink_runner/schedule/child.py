@@ -1,4 +1,4 @@
-"""Another ``sink-runner`` command as a process of its own: its memory and its crash are its own."""
+"""Run another ``sink-runner`` command as a process, so that its crash does not end this one."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 
 
 class Child:
-    """A command that was started; what it prints goes where ours goes."""
+    """A command that was started; it inherits stdout and stderr."""
 
     def __init__(self, arguments: Iterable[str], config: Path | None) -> None:
-        # -P: the folder that we stand in is no place to import from.
+        # -P: do not import from the current folder.
         program = [sys.executable, "-P", "-m", "sink_runner"]
-        told = ["--config", str(config)] if config else []
-        # A session of its own: Ctrl-C is for us, and we tell the child in our own words.
-        self._process = subprocess.Popen(  # noqa: S603 - our own program, by its own path
-            [*program, *told, *arguments], stdin=subprocess.DEVNULL, start_new_session=True
+        option = ["--config", str(config)] if config else []
+        # A session of its own: Ctrl-C reaches this process alone, which then ends the child.
+        self._process = subprocess.Popen(  # noqa: S603 - this program, by its own path
+            [*program, *option, *arguments], stdin=subprocess.DEVNULL, start_new_session=True
         )
 
     def poll(self) -> int | None:
-        """The exit code, as a shell gives it; None while it runs."""
+        """Return the exit code as a shell reports it; None while the process runs."""
         code = self._process.poll()
         return 128 - code if code is not None and code < 0 else code
 

@@ -1,4 +1,4 @@
-"""The process around the scheduler: the clock, the signals and the children."""
+"""Run the scheduler's process: clock, signals and children."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..config.dsn import Dsn
 from ..signals import stopped_by_signals
 from .child import Child
 from .plans import Plan
-from .run_history import PostgresLedger
+from .run_history import PostgresRunHistory
 from .scheduler import Scheduler
 
-_BUSY = 0.5  # seconds between looks while a batch runs
-_IDLE = 60.0  # ... and otherwise: cron knows nothing finer than a minute
-_KILL = 0.2  # of the time to stop, what is left for a child that does not end when asked
+_BUSY = 0.5  # seconds between two ticks while a batch runs
+_IDLE = 60.0  # ... and otherwise: cron's unit is the minute
+_KILL = 0.2  # share of the time to stop that is left for killing children
 
 
 def run(
@@ -31,10 +31,10 @@ def run(
     *,
     once: bool,
 ) -> int:
-    """Run what is due, until told to stop or, `once`, until nothing is left of it."""
+    """Run what is due until a signal; with `once`, until all that is due has run."""
     stop = threading.Event()
-    ledger = PostgresLedger(dsns)
-    scheduler = Scheduler(plans, config.schedule, ledger, lambda plan: Child(plan.arguments, path))
+    history = PostgresRunHistory(dsns)
+    scheduler = Scheduler(plans, config.schedule, history, lambda plan: Child(plan.arguments, path))
     log = structlog.get_logger()
     try:
         with stopped_by_signals(stop):
@@ -43,27 +43,27 @@ def run(
             _finish(scheduler, config.shutdown_seconds)
             log.info("schedule_stopped")
     finally:
-        scheduler.kill()  # what is left where we can't go on: nobody would look after it
-        ledger.close()
+        scheduler.kill()  # after an error, children would run unattended
+        history.close()
     return 1 if once and scheduler.failures else 0
 
 
 def _watch(scheduler: Scheduler, stop: threading.Event, *, once: bool) -> None:
     while not stop.is_set():
-        scheduler.look(_now())
+        scheduler.tick(_now())
         if once and not scheduler.busy:
             return
         stop.wait(_BUSY if scheduler.busy else _until_next_minute(_now()))
 
 
 def _finish(scheduler: Scheduler, seconds: float) -> None:
-    """Let the children end; those that do not are killed before our own time is over."""
+    """Let the children end; kill those that have not when most of the time is used up."""
     scheduler.stop()
     end = time.monotonic() + seconds
     while scheduler.busy and time.monotonic() < end:
         if time.monotonic() > end - _KILL * seconds:
             scheduler.kill()
-        scheduler.look(_now())
+        scheduler.tick(_now())
         time.sleep(0.05)
 
 

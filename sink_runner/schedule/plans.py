@@ -1,4 +1,4 @@
-"""The schedules that the mappings declare, and how far each has come."""
+"""The schedules that the mappings declare, and the progress of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Plan:
     full: bool
     expected: timedelta
     tolerated: int
-    """Rows that may fail before the run counts as failed."""
+    """How many rows may fail before the run counts as failed."""
 
     @property
     def mode(self) -> str:
@@ -35,7 +35,7 @@ class Plan:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What follows ``sink-runner``."""
+        """The command that runs it, after ``sink-runner``."""
         full = ("--full",) if self.full else ()
         return ("batch", self.mapping, *full, "--wait", "--tolerate", str(self.tolerated))
 
@@ -51,32 +51,32 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a schedule has come, and its last run."""
+    """Which times of a schedule are settled, and its last run."""
 
     done_until: datetime
-    """Every time that is not later has been dealt with."""
+    """Every due time up to this one is settled."""
     due: datetime | None = None
     """The time that the last run was for."""
     failures: int = 0
-    """Runs for that time that failed."""
+    """How many runs for that time failed."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What a database tells of a plan."""
+class PlanState:
+    """What a database holds of a plan."""
 
     progress: Progress | None
-    """None if no scheduler has met the plan yet."""
+    """None if no scheduler has read the plan yet."""
     started_at: datetime | None
-    """The last run, by whomever."""
+    """Start of the last run, whether a scheduler or a person started it."""
     outcome: str
 
 
 def plans_of(mappings: Mapping[str, TableMapping], settings: Scheduling) -> list[Plan]:
-    """Every schedule of the mappings, which the settings may have changed, in order of names."""
+    """Return the schedules of the mappings, as changed by the settings, in order of names."""
     found: dict[Plan, None] = {}
     for name, mapping in sorted(mappings.items()):
         for cron, full, expected in _times(name, mapping, settings):
@@ -106,7 +106,7 @@ def _times(
 
 
 def not_before(progress: Progress, due: datetime, settings: Scheduling) -> datetime:
-    """When a time that is due may be tried: some minutes after it last failed."""
+    """Return when a due time may be tried: some minutes after its last failure."""
     failed = progress.due == due and progress.outcome is Outcome.FAILED
     if failed and progress.ended_at is not None:
         return progress.ended_at + timedelta(minutes=settings.retry_minutes)
@@ -116,7 +116,7 @@ def not_before(progress: Progress, due: datetime, settings: Scheduling) -> datet
 def next_start(
     plan: Plan, progress: Progress | None, settings: Scheduling, now: datetime
 ) -> datetime:
-    """When the plan starts next, if no other run is in its way."""
+    """Return when the plan starts next, unless another run delays it."""
     due = plan.cron.latest(now)
     if progress is None or due <= progress.done_until:
         return settings.window.shift(plan.cron.after(now))

@@ -1,7 +1,7 @@
-"""The progress of the schedules, each in the database that its mapping writes to.
+"""Store the progress of each schedule in the target database of its mapping.
 
-One scheduler at a time has the word in a database: it holds an advisory lock there.  Another
-waits, and takes over when the first is gone.
+One scheduler at a time runs the schedules of a database: it holds an advisory lock there.  Another
+waits, and takes over when the first ends.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ..errors import AccessError, RetriableError
 from ..postgres.error_classes import classify_error
 from ..postgres.migrations import migrate
 from ..postgres.session import connect
-from .plans import Known, Outcome, Plan, Progress
+from .plans import Outcome, Plan, PlanState, Progress
 
 Connection = psycopg.Connection[Any]
 
 _APPLICATION = "sink-runner schedule"
 _OUTCOMES = {"done": "ok"}
-_LOCK = 0x5C_4E_D0  # any constant of ours: one scheduler for each database
+_LOCK = 0x5C_4E_D0  # keeps the lock apart from other applications'
 _COLUMNS = "done_until, due, failures, started_at, ended_at, outcome"
 _WHICH = "mapping = %(mapping)s AND mode = %(mode)s AND cron = %(cron)s"
 _SELECT = f"SELECT {_COLUMNS} FROM sink.schedule WHERE {_WHICH}"
@@ -43,36 +43,36 @@ UPDATE sink.schedule
      = (%(done_until)s, %(due)s, %(failures)s, %(started_at)s, %(ended_at)s, %(outcome)s)
  WHERE {_WHICH}
 """
-# The batch itself keeps account, whoever started it: this scheduler, Airflow or a person.
+# Every batch run is stored there, whether this scheduler, Airflow or a person started it.
 _LAST = """
 SELECT started, outcome FROM sink.batch_run WHERE mapping = %(mapping)s AND mode = %(mode)s
 ORDER BY run DESC LIMIT 1
 """
 
 
-class PostgresLedger:
-    """Keeps a session with every target database, as long as that answers."""
+class PostgresRunHistory:
+    """Keeps a session with every target database while it answers."""
 
     def __init__(self, dsns: Mapping[str, Dsn]) -> None:
         self._dsns = dsns
         self._sessions: dict[str, Connection] = {}
-        self._ours: set[str] = set()
-        self._told: dict[str, str] = {}
+        self._locked: set[str] = set()
+        self._warned: dict[str, str] = {}
 
     def read(self, plans: Sequence[Plan], now: datetime) -> dict[Plan, Progress]:
-        """The progress of the plans whose database answers and has no other scheduler."""
+        """Return the progress of the plans whose database answers and has no other scheduler."""
         found: dict[Plan, Progress] = {}
-        for database, its in _by_database(plans).items():
+        for database, local in _by_database(plans).items():
             try:
                 session = self._session(database)
-                if self._may_run(database, session):
-                    found |= {plan: _read(session, plan, now) for plan in its}
+                if self._has_lock(database, session):
+                    found |= {plan: _read(session, plan, now) for plan in local}
             except (psycopg.Error, AccessError) as fault:
                 self._lose(database, fault)
         return found
 
     def write(self, plan: Plan, progress: Progress) -> bool:
-        """Keep the progress; False if the database does not answer."""
+        """Store the progress; return False if the database does not answer."""
         values = {name: getattr(progress, name) for name in _COLUMNS.split(", ")}
         try:
             self._session(plan.database).execute(_UPDATE, {**_key(plan), **values})
@@ -82,7 +82,7 @@ class PostgresLedger:
         return True
 
     def close(self) -> None:
-        """End the sessions, and with them the word."""
+        """End the sessions, and release their locks."""
         for session in self._sessions.values():
             session.close()
 
@@ -93,46 +93,46 @@ class PostgresLedger:
             migrate(session)
         return self._sessions[database]
 
-    def _may_run(self, database: str, session: Connection) -> bool:
-        if database not in self._ours:
+    def _has_lock(self, database: str, session: Connection) -> bool:
+        if database not in self._locked:
             got = session.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
             if got is not None and got[0]:
-                self._ours.add(database)
-                self._told.pop(database, None)
+                self._locked.add(database)
+                self._warned.pop(database, None)
             else:
-                self._tell(database, "another scheduler is at work there")
-        return database in self._ours
+                self._warn(database, "another scheduler holds the lock of this database")
+        return database in self._locked
 
     def _lose(self, database: str, fault: psycopg.Error | AccessError) -> None:
-        """The session is of no use any more, and the lock went with it."""
+        """Close the session, which releases the lock."""
         if session := self._sessions.pop(database, None):
             session.close()
-        self._ours.discard(database)
-        judged = classify_error(fault)
-        if not isinstance(judged, AccessError | RetriableError):
-            raise judged from fault
-        self._tell(database, str(judged))
+        self._locked.discard(database)
+        error = classify_error(fault)
+        if not isinstance(error, AccessError | RetriableError):
+            raise error from fault
+        self._warn(database, str(error))
 
-    def _tell(self, database: str, reason: str) -> None:
-        """Once, however often it is found so."""
-        if self._told.get(database) != reason:
-            self._told[database] = reason
+    def _warn(self, database: str, reason: str) -> None:
+        """Log a reason once, however often it recurs."""
+        if self._warned.get(database) != reason:
+            self._warned[database] = reason
             structlog.get_logger().warning("schedule_waiting", database=database, reason=reason)
 
 
-def look_up(plans: Iterable[Plan], dsns: Mapping[str, Dsn]) -> dict[Plan, Known]:
-    """What the databases that answer know of the plans; nothing is changed there."""
-    found: dict[Plan, Known] = {}
-    for database, its in _by_database(plans).items():
+def read_states(plans: Iterable[Plan], dsns: Mapping[str, Dsn]) -> dict[Plan, PlanState]:
+    """Return what the databases that answer hold of the plans; nothing is changed there."""
+    found: dict[Plan, PlanState] = {}
+    for database, local in _by_database(plans).items():
         with (
             suppress(psycopg.OperationalError),
             connect(find_database(dsns, database), _APPLICATION) as session,
         ):
-            found |= {plan: _known(session, plan) for plan in its}
+            found |= {plan: _state(session, plan) for plan in local}
     return found
 
 
-def _known(session: Connection, plan: Plan) -> Known:
+def _state(session: Connection, plan: Plan) -> PlanState:
     progress, started, outcome = None, None, ""
     with suppress(errors.UndefinedTable):
         progress = _find(session, plan)
@@ -142,7 +142,7 @@ def _known(session: Connection, plan: Plan) -> Known:
         last = session.execute(_LAST, _key(plan)).fetchone()
         if last is not None and (started is None or last[0] > started):
             started, outcome = last[0], _OUTCOMES.get(last[1], last[1])
-    return Known(progress=progress, started_at=started, outcome=outcome)
+    return PlanState(progress=progress, started_at=started, outcome=outcome)
 
 
 def _by_database(plans: Iterable[Plan]) -> dict[str, list[Plan]]:

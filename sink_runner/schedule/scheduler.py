@@ -1,8 +1,8 @@
 """Run the batches that the mappings schedule: each when it is due, one for a target table at once.
 
-How far a schedule has come is in its target database (`schedule_ledger`), so whatever was missed
-while this process, the database or the machine was away is caught up: once, not once for each
-time that was missed.
+The progress of a schedule is stored in its target database (`run_history`), so times that were
+missed while this process, the database or the machine was down are caught up, with one run for all
+of them.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ import structlog
 from ..config.sections import Scheduling
 from .plans import Outcome, Plan, Progress, not_before
 
-EX_CONFIG = 78  # a person has to mend something first: trying again would not
+EX_CONFIG = 78  # the configuration is wrong: a retry would fail, too
 _MOST_COUNTED = 1000
 
 
-class Ledger(Protocol):
-    """Where the progress of the schedules is kept."""
+class RunHistory(Protocol):
+    """Stores the progress of the schedules."""
 
     def read(self, plans: Sequence[Plan], now: datetime) -> Mapping[Plan, Progress]:
-        """The progress of those plans that this scheduler may run at present.
+        """Return the progress of the plans that this scheduler may run now.
 
-        A plan that is new has nothing to catch up: it is done until now.
+        A new plan has nothing to catch up: it is done until now.
         """
 
     def write(self, plan: Plan, progress: Progress) -> bool:
-        """Keep the progress; False if that is not possible now."""
+        """Store the progress; return False if that is not possible now."""
 
 
 class Run(Protocol):
     """A batch that was started."""
 
     def poll(self) -> int | None:
-        """The exit code; None while it runs."""
+        """Return the exit code; None while it runs."""
 
     def terminate(self) -> None:
         """Ask it to end."""
@@ -53,22 +53,22 @@ class _Running:
     run: Run
     progress: Progress
     code: int | None = None
-    told: set[str] = field(default_factory=set)
+    warned: set[str] = field(default_factory=set)
 
 
 class Scheduler:
-    """Decides what to start; a look at the clock at a time, and nothing in between."""
+    """Decides at each tick of the clock what to start."""
 
     def __init__(
         self,
         plans: Sequence[Plan],
         settings: Scheduling,
-        ledger: Ledger,
+        history: RunHistory,
         start: Callable[[Plan], Run],
     ) -> None:
         self._plans = plans
         self._settings = settings
-        self._ledger = ledger
+        self._history = history
         self._launch = start
         self._running: dict[Plan, _Running] = {}
         self._maintenance = settings.window
@@ -79,20 +79,20 @@ class Scheduler:
     def busy(self) -> bool:
         return bool(self._running)
 
-    def look(self, now: datetime) -> None:
-        """Take note of what ended, then start what is due; both may have to wait."""
+    def tick(self, now: datetime) -> None:
+        """Store which runs have ended, then start what is due."""
         for plan, running in list(self._running.items()):
             self._follow(plan, running, now)
         if self._stopping or self._maintenance.end(now):
             return
         idle = [plan for plan in self._plans if plan not in self._running]
-        known = self._recovered(self._ledger.read(idle, now), now)
+        known = self._recovered(self._history.read(idle, now), now)
         for due, plan in sorted(self._due(known, now), key=lambda pair: pair[0]):
             if self._has_room(plan):
                 self._start(plan, known[plan], due, now)
 
     def stop(self) -> None:
-        """Ask what runs to end; nothing starts any more."""
+        """Ask the running batches to end; start no more."""
         self._stopping = True
         for running in self._running.values():
             running.run.terminate()
@@ -102,13 +102,13 @@ class Scheduler:
             running.run.kill()
 
     def _recovered(self, known: Mapping[Plan, Progress], now: datetime) -> dict[Plan, Progress]:
-        """A run that nobody waited for, because its scheduler was killed, counts as failed."""
+        """Count a run as failed if its scheduler was killed meanwhile."""
         found = dict(known)
         for plan, progress in known.items():
             if progress.outcome is not Outcome.RUNNING:
                 continue
             found[plan] = self._failed(progress, now)
-            if self._ledger.write(plan, found[plan]):
+            if self._history.write(plan, found[plan]):
                 self._log(plan).error("batch_failed", reason="its scheduler was killed")
             else:
                 del found[plan]
@@ -136,7 +136,7 @@ class Scheduler:
             ended_at=None,
             outcome=Outcome.RUNNING,
         )
-        if not self._ledger.write(plan, progress):
+        if not self._history.write(plan, progress):
             return
         log = self._log(plan)
         if not failures:
@@ -153,12 +153,12 @@ class Scheduler:
         if running.code is None:
             running.code = running.run.poll()
         if running.code is None:
-            self._tell_slow(plan, running, now)
+            self._warn_if_slow(plan, running, now)
             return
         progress = self._ended(running, now)
-        if self._ledger.write(plan, progress):
+        if self._history.write(plan, progress):
             del self._running[plan]
-            self._tell_end(plan, progress, running.code)
+            self._log_end(plan, progress, running.code)
 
     def _ended(self, running: _Running, now: datetime) -> Progress:
         progress = replace(running.progress, ended_at=now)
@@ -170,7 +170,7 @@ class Scheduler:
         return self._failed(progress, now, final=running.code == EX_CONFIG)
 
     def _failed(self, progress: Progress, now: datetime, *, final: bool = False) -> Progress:
-        """The time stays due, until it was tried often enough."""
+        """Return the progress after a failure: the time stays due until its retries are used up."""
         assert progress.due is not None
         final = final or progress.failures >= self._settings.retries
         return replace(
@@ -181,17 +181,17 @@ class Scheduler:
             done_until=progress.due if final else progress.done_until,
         )
 
-    def _tell_slow(self, plan: Plan, running: _Running, now: datetime) -> None:
+    def _warn_if_slow(self, plan: Plan, running: _Running, now: datetime) -> None:
         assert running.progress.started_at is not None
         took = now - running.progress.started_at
         limit = timedelta(minutes=self._settings.limit_minutes)
         for name, allowed in (("expected", plan.expected), ("limit", limit)):
-            if took > allowed and name not in running.told:
-                running.told.add(name)
+            if took > allowed and name not in running.warned:
+                running.warned.add(name)
                 minutes = round(allowed.total_seconds() / 60, 1)
                 self._log(plan).warning("batch_slow", longer_than=name, minutes=minutes)
 
-    def _tell_end(self, plan: Plan, progress: Progress, code: int) -> None:
+    def _log_end(self, plan: Plan, progress: Progress, code: int) -> None:
         assert progress.started_at is not None
         assert progress.ended_at is not None
         took = progress.ended_at - progress.started_at

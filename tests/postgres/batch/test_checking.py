@@ -70,7 +70,7 @@ def test_a_check_that_compared_nothing_fails_the_run(fields, carried: int, is_go
     checks = {} if fields is None else {"fields": fields}
     counts = Counter(read=carried, carried=carried)
     report = Report(mapping="m", mode="full", dry_run=False, counts=counts, checks=checks)
-    assert report.good(0) is is_good
+    assert report.is_good(0) is is_good
     assert any("NOT CHECKED" in line for line in report.lines()) is not is_good
 
 

@@ -147,7 +147,7 @@ class Model:
         discovery.load(discovery.installed()["between"])
         sys.modules[self._between].told.append(meanwhile)
         report = self.pair.run(self.name, "between", full=True, batch={"max_rows": 2})
-        assert report.good(0), list(report.lines())
+        assert report.is_good(0), list(report.lines())
 
     def apply(self, events: list[Write | Removal]) -> None:
         with self.session.transaction():

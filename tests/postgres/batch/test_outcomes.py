@@ -179,7 +179,7 @@ def test_a_run_that_was_stopped_is_no_success(pair, batch, stopper, monkeypatch)
     monkeypatch.setenv("SINK_PLUGINS", f"golden-records,{stopper(1)}")
     code, out, _ = batch()
     assert code == 1
-    assert "interrupted; the next run goes on from here" in out
+    assert "interrupted; the next run resumes here" in out
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_run_masks_by_the_policies_of_now(pair: Any, site: Any, folder: Path) ->
     shown = "SELECT left(jan_aadhaar, 10), count(*) FROM profile_data GROUP BY 1"
     rows = pair.citizen.execute(shown).fetchall()
     assert dict(rows) == {"****-****-"[:10]: 7, "####-####-"[:10]: 13}
-    assert report.good(0)
+    assert report.is_good(0)
     assert any("policies changed during the run" in note for note in report.notes)
 
 

@@ -44,7 +44,7 @@ def test_transaction_that_outlives_run_is_not_missed(pair) -> None:
         pair.warehouse.execute(PEOPLE, (6, 6))
         report = pair.run("golden-records")
         assert names(pair) == {f"Person {n}" for n in (1, 2, 3, 6)}
-        assert any("goes on since before the run" in note for note in report.notes)
+        assert any("began before the run" in note for note in report.notes)
     pair.run("golden-records")
     assert names(pair) == {f"Person {n}" for n in range(1, 7)}
     assert pair.run("golden-records").counts["read"] == 0
@@ -58,7 +58,7 @@ def test_run_waits_for_the_newest_transaction(pair) -> None:
         psycopg.connect(dsn, password=password, autocommit=True) as reader,
     ):
         late.execute(PEOPLE, (1, 1))
-        asked = {"patience": 0.1, "earlier": lambda _: (), "stopped": lambda: False}
+        asked = {"settle_seconds": 0.1, "earlier": lambda _: (), "stopped": lambda: False}
         snapshot = take_snapshot(reader, **asked)
         assert not snapshot.settled
         assert snapshot.place == NOWHERE

@@ -271,7 +271,7 @@ def test_keys_can_be_asked_for_again(table) -> None:
     lines = list(made.source.lines(made.reader, "true"))
     keys = [form.key_of(form.message(b"", line, 0)) for line in lines]
     assert keys == [["a\tb\\c"], ["d"]]
-    assert sorted(made.source.again(made.reader, keys)) == sorted(lines)
+    assert sorted(made.source.read_keys(made.reader, keys)) == sorted(lines)
     assert list(made.source.lines(made.reader, "true", after=keys[0])) == lines[1:]
     assert made.source.has(made.reader, ("id",), [("x",), *map(tuple, keys)]) == {1, 2}
 
@@ -293,7 +293,7 @@ def test_a_row_that_is_not_utf8_is_refused() -> None:
 
 @pytest.mark.parametrize("value", [None, b"", b"\x01", b"\0" * 40])
 def test_what_is_no_row_is_not_read(value: bytes | None) -> None:
-    with pytest.raises(DecodeError, match="does not hold a row"):
+    with pytest.raises(DecodeError, match="does not contain a row"):
         FORM.decode(value)
 
 

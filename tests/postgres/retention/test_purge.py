@@ -20,7 +20,7 @@ from sink_runner.postgres.session import connect
 from sink_runner.retention import daily, purge
 from sink_runner.retention.purge import Purge
 from sink_runner.schedule.plans import Plan, Progress
-from sink_runner.schedule.run_history import PostgresLedger, look_up
+from sink_runner.schedule.run_history import PostgresRunHistory, read_states
 
 pytestmark = pytest.mark.postgres
 NOW = datetime.now(UTC)
@@ -276,9 +276,11 @@ def read_runs(office: Any, connection: psycopg.Connection) -> list[Any]:
         with connection.transaction(force_rollback=True):
             found += [store.finished(connection), store.interrupted(connection)]
         for full in (True, False):
-            found += look_up([plan(office, name, full=full)], {office.database: office.dsn}).items()
+            found += read_states(
+                [plan(office, name, full=full)], {office.database: office.dsn}
+            ).items()
     for cluster in ("x/1", "y/1"):
-        found.append(sorted(RunStore("a", "t").places(cluster, connection)))
+        found.append(sorted(RunStore("a", "t").log_places(cluster, connection)))
     return found
 
 
@@ -301,11 +303,11 @@ def test_scheduler_goes_on_where_it_was(office: Any) -> None:
     office.admin.execute(SCHEDULE, ("a", "full", "0 0 1 1 *", done))
     with connect(office.dsn, "t") as connection:
         purge_now(office, connection)
-    ledger = PostgresLedger({office.database: office.dsn})
+    history = PostgresRunHistory({office.database: office.dsn})
     try:
-        assert ledger.read([known], NOW) == {known: Progress(done_until=done)}
+        assert history.read([known], NOW) == {known: Progress(done_until=done)}
     finally:
-        ledger.close()
+        history.close()
 
 
 STEPS = st.lists(

@@ -27,7 +27,7 @@ from sink_runner.model.status import State
 from sink_runner.plugin import Column, Lookup
 from sink_runner.runtime.mapping_thread import MappingThread
 from sink_runner.schedule.plans import Progress
-from sink_runner.schedule.run_history import PostgresLedger
+from sink_runner.schedule.run_history import PostgresRunHistory
 from sink_runner.transform.lookups import Lookups
 
 from ...conftest import Scratch, Written
@@ -127,14 +127,14 @@ def test_refused_scheduler_waits_for_the_password(
     """It goes on with the schedules of other databases meanwhile."""
     dsns = {"one": configured_database().dsn, "two": configured_database(password="wrong").dsn}
     plans, now = [plan(), plan(database="two")], datetime.now(UTC)
-    with closing(PostgresLedger(dsns)) as ledger, capture_logs() as logs:
-        assert ledger.read(plans, now) == {plans[0]: Progress(done_until=now)}
+    with closing(PostgresRunHistory(dsns)) as history, capture_logs() as logs:
+        assert history.read(plans, now) == {plans[0]: Progress(done_until=now)}
         (told,) = [log["reason"] for log in logs if log["event"] == "schedule_waiting"]
         assert "password authentication failed" in told
         rotate(server, "rotated")
-        assert ledger.read(plans[:1], now) == {}
+        assert history.read(plans[:1], now) == {}
         password.write_text("rotated\n")
-        assert ledger.read(plans[:1], now) == {plans[0]: Progress(done_until=now)}
+        assert history.read(plans[:1], now) == {plans[0]: Progress(done_until=now)}
 
 
 def test_pool_of_the_api_uses_the_rotated_password(

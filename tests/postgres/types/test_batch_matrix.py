@@ -202,7 +202,7 @@ class Table:
 def is_clean(report: Report) -> bool:
     """Whether every row was written and the check after the run compared some and found none."""
     fields = report.checks["fields"]
-    return report.good(0) and fields["different"] == 0 and fields["compared"] > 0
+    return report.is_good(0) and fields["different"] == 0 and fields["compared"] > 0
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group[0].name)

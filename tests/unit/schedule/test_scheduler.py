@@ -32,7 +32,7 @@ def plan(cron: str = "0 * * * *", name: str = "apples", target: str = "", **more
 
 @dataclass
 class Memory:
-    """A ledger that outlives its schedulers, and can be away."""
+    """A run history that outlives its schedulers, and can be unavailable."""
 
     kept: dict[Plan, Progress] = field(default_factory=dict)
     away: bool = False
@@ -75,7 +75,7 @@ class World:
 
     def __init__(self, now: str | datetime, *plans: Plan, rules: Scheduling = USUAL) -> None:
         self.now = utc(now) if isinstance(now, str) else now
-        self.ledger = Memory()
+        self.history = Memory()
         self.takes: dict[str, timedelta] = {}
         self.codes: dict[str, list[int]] = {}
         self.batches: list[Batch] = []
@@ -85,7 +85,7 @@ class World:
 
     def restart(self) -> None:
         """The scheduler is another process from here on."""
-        self.scheduler = Scheduler(self.plans, self.rules, self.ledger, self._start)
+        self.scheduler = Scheduler(self.plans, self.rules, self.history, self._start)
 
     def _start(self, plan: Plan) -> Batch:
         codes = self.codes.get(plan.mapping)
@@ -99,7 +99,7 @@ class World:
         end = utc(until) if isinstance(until, str) else until
         before = len(self.batches)
         while self.now <= end:
-            self.scheduler.look(self.now)
+            self.scheduler.tick(self.now)
             self.now += step
         return [f"{batch.began:%H:%M}" for batch in self.batches[before:]]
 
@@ -170,7 +170,7 @@ def test_each_time_of_any_month_runs_once(year, month, crons):
     rules = Scheduling(at_once=9)
     world = World(start, *plans, rules=rules)
     while world.now <= end:
-        world.scheduler.look(world.now)
+        world.scheduler.tick(world.now)
         # By the minute where the expressions are fine, else a look at each time and one after it.
         world.now += MINUTE if world.now.hour < 5 or world.now.minute % 30 == 0 else 29 * MINUTE
     for one in plans:
@@ -221,7 +221,7 @@ def test_a_retry_that_succeeds_ends_the_matter():
     world = World("2026-11-21 06:30", plan())
     world.codes["apples"] = [1, 1]
     assert world.run("2026-11-21 08:30") == ["07:00", "07:06", "07:12", "08:00"]
-    assert world.ledger.kept[world.plans[0]].outcome is Outcome.OK
+    assert world.history.kept[world.plans[0]].outcome is Outcome.OK
 
 
 def test_retries_are_counted_anew_for_the_next_time():
@@ -260,9 +260,9 @@ def test_interrupted_run_restarts_without_counting():
     world.takes["apples"] = timedelta(minutes=30)
     world.run("2026-11-21 07:05")
     world.scheduler.stop()
-    world.scheduler.look(world.now)
+    world.scheduler.tick(world.now)
     assert not world.scheduler.busy
-    kept = world.ledger.kept[world.plans[0]]
+    kept = world.history.kept[world.plans[0]]
     assert (kept.outcome, kept.failures) == (Outcome.INTERRUPTED, 0)
     world.restart()
     assert world.run("2026-11-21 08:00") == ["07:06"]
@@ -290,21 +290,21 @@ def test_run_whose_scheduler_was_killed_counts_as_failed():
 def test_database_that_is_away_delays_and_loses_nothing():
     world = World("2026-11-21 06:30", plan())
     world.run("2026-11-21 06:50")
-    world.ledger.away = True
+    world.history.away = True
     assert world.run("2026-11-21 08:10") == []
-    world.ledger.away = False
+    world.history.away = False
     assert world.run("2026-11-21 09:10") == ["08:11", "09:00"]
 
 
 def test_unrecorded_end_is_recorded_later():
     world = World("2026-11-21 06:30", plan())
     world.run("2026-11-21 07:00")
-    world.ledger.away = True
+    world.history.away = True
     world.run("2026-11-21 07:10")
     assert world.scheduler.busy
-    world.ledger.away = False
+    world.history.away = False
     assert world.run("2026-11-21 07:30") == []
-    assert world.ledger.kept[world.plans[0]].outcome is Outcome.OK
+    assert world.history.kept[world.plans[0]].outcome is Outcome.OK
 
 
 # -- what is told ------------------------------------------------------------------------------
@@ -315,9 +315,9 @@ def test_late_start_is_reported():
     world.run("2026-11-21 06:50")
     for minute, late in ((15, []), (16, [16.0])):
         world.now = utc(f"2026-11-21 07:{minute}")
-        world.ledger.kept[world.plans[0]] = Progress(done_until=utc("2026-11-21 06:50"))
+        world.history.kept[world.plans[0]] = Progress(done_until=utc("2026-11-21 06:50"))
         with capture_logs() as told:
-            world.scheduler.look(world.now)
+            world.scheduler.tick(world.now)
         assert [line["minutes"] for line in told if line["event"] == "batch_late"] == late
         world.restart()
 
