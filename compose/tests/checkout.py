@@ -43,13 +43,13 @@ class Checkout:
         self.run(self._python, "-I", "compose/install.py")
 
     def plugins(self):
-        told = self.run(".venv/bin/sink-runner", "plugins", "--json")
-        return {one["name"]: one["status"] for one in json.loads(told.stdout)}
+        completed = self.run(".venv/bin/sink-runner", "plugins", "--json")
+        return {one["name"]: one["status"] for one in json.loads(completed.stdout)}
 
     def run(self, *command, check=True, **more):
         """Run a command in the folder, with no more of the environment than a shell has."""
         kept = {name: text for name, text in os.environ.items() if not name.startswith("SINK_")}
-        told = subprocess.run(
+        completed = subprocess.run(
             command,
             cwd=self.root,
             env=kept | more,
@@ -59,5 +59,5 @@ class Checkout:
             text=True,
             check=False,
         )
-        assert not (check and told.returncode), told.stdout + told.stderr
-        return told
+        assert not (check and completed.returncode), completed.stdout + completed.stderr
+        return completed

@@ -68,6 +68,6 @@ def test_withdrawn_advisory_does_not_count(folder):
     assert audit(folder, "urllib3==2.0.0").returncode == 0
 
 
-def test_folder_without_advisories_is_told(tmp_path):
+def test_folder_without_advisories_is_reported(tmp_path):
     done = audit(tmp_path, "urllib3==2.0.0")
     assert (done.returncode, "has no folder vulns" in done.stdout) == (2, True)

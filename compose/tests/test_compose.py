@@ -52,9 +52,9 @@ def resolve(parser, home):
 
 @pytest.fixture
 def project(resolve):
-    told = resolve(COMPOSE)
-    assert told.returncode == 0, told.stderr
-    return json.loads(told.stdout)
+    completed = resolve(COMPOSE)
+    assert completed.returncode == 0, completed.stderr
+    return json.loads(completed.stdout)
 
 
 def test_compose_file_is_valid_and_holds_every_part(project):
@@ -118,9 +118,9 @@ def test_no_version_is_written_anywhere_else():
 
 def test_postgresql_is_set_up_as_the_native_one(project):
     command = project["services"]["postgres"]["command"]
-    told = dict(one.split("=", 1) for one in command if "=" in one)
+    completed = dict(one.split("=", 1) for one in command if "=" in one)
     native = {name: text for name, text in SERVER_SETTINGS.items() if name not in ONLY_NATIVE}
-    assert told == native
+    assert completed == native
 
 
 @pytest.mark.parametrize("direction", settings.DATABASES)

@@ -1,4 +1,4 @@
-"""What Debezium is started with, and what the runner is told of it."""
+"""What Debezium is started with, and what the runner knows about it."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -47,9 +47,9 @@ def test_locations_are_uris_where_path_holds_blank(home, tmp_path):
     prepared = settings.prepare(where, {}, lambda _: False)
     argv = Debezium(where, prepared, programs, "warehouse").command().argv
     option = "-Dquarkus.config.locations="
-    (told,) = [one.removeprefix(option) for one in argv if one.startswith(option)]
-    assert " " not in told
-    paths = [Path(unquote(urlsplit(one).path)) for one in told.split(",")]
+    (completed,) = [one.removeprefix(option) for one in argv if one.startswith(option)]
+    assert " " not in completed
+    paths = [Path(unquote(urlsplit(one).path)) for one in completed.split(",")]
     assert paths == [where.capture / "common.properties", where.capture / "warehouse.properties"]
 
 

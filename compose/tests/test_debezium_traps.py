@@ -67,7 +67,7 @@ def test_explicit_null_in_column_with_default_stays_null(database, recorded, kee
     keep("explicit-null", "an explicit NULL in a column with a DEFAULT stays NULL", messages)
 
 
-def test_names_that_avro_forbids_are_told_apart(database, recorded):
+def test_names_that_avro_forbids_stay_distinct(database, recorded):
     """Debezium's own adjustment gives "a-b" and "a_b" one name, and its capture ends."""
     database.execute(
         """INSERT INTO trap."Odd Names" VALUES (1, 'minus', NULL, 'one', 'code', 'n')"""
@@ -280,7 +280,7 @@ def test_other_types_are_text_of_postgresql_or_iso(kinds):
     assert row["flag"] is True
 
 
-def test_source_tells_the_origin_that_the_session_set(database, recorded, keep):
+def test_source_has_the_origin_of_the_session(database, recorded, keep):
     database.execute("SELECT pg_replication_origin_create('sink/trap/0')")
     database.execute("SELECT pg_replication_origin_session_setup('sink/trap/0')")
     database.execute("INSERT INTO trap.origins VALUES (1, 'written by a sink')")
@@ -291,7 +291,7 @@ def test_source_tells_the_origin_that_the_session_set(database, recorded, keep):
     keep("origin", "a session's replication origin arrives in the source block", messages)
 
 
-def test_source_tells_transaction_and_position_of_each_change(database, recorded):
+def test_source_has_transaction_and_position(database, recorded):
     database.execute("INSERT INTO trap.origins VALUES (3, 'x'), (4, 'y')")
     changes = [one.value for one in until(recorded, "origins", {3, 4})]
     sources = [change["source"] for change in changes]

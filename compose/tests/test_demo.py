@@ -256,6 +256,6 @@ def test_decision_is_found_by_id_or_number(made: Tables) -> None:
     assert {row["application_id"] in ids for row in decisions} == {True, False}
 
 
-def test_every_alert_finds_somebody_in_the_portal(made: Tables) -> None:
+def test_every_alert_finds_a_citizen_in_the_portal(made: Tables) -> None:
     reachable = set(values(made, "public.citizen_identity_map", "family_id"))
     assert set(values(made, "alerts.ml_alert_outbox", "family_id")) <= reachable

@@ -43,10 +43,10 @@ def test_thousand_families_fill_every_source_table(
     empty: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("load") == 0
-    told = capsys.readouterr().out
-    assert "1,000 families in" in told
+    completed = capsys.readouterr().out
+    assert "1,000 families in" in completed
     with capsys.disabled():
-        print(f"\n{told.splitlines()[-1]}")
+        print(f"\n{completed.splitlines()[-1]}")
     assert run("status") == 0
     counted = dict(re.findall(r"^  (\S+) +([\d,]+)$", capsys.readouterr().out, re.MULTILINE))
     for dsn in empty.values():
@@ -93,9 +93,9 @@ def test_failed_load_leaves_both_databases_empty(
         admin.execute("ALTER TABLE feedback ADD CHECK (message NOT LIKE 'It takes%')")
     before = {name: content(dsn) for name, dsn in empty.items()}
     assert run("load", "--families", "200") == 1
-    told = capsys.readouterr().err
-    assert "CheckViolation (23514) on feedback" in told
-    assert "It takes" not in told
+    completed = capsys.readouterr().err
+    assert "CheckViolation (23514) on feedback" in completed
+    assert "It takes" not in completed
     assert {name: content(dsn) for name, dsn in empty.items()} == before
 
 

@@ -20,11 +20,11 @@ CONTENT = bytes(range(256)) * 4000
 class Mirror(BaseHTTPRequestHandler):
     """One file, in ranges, as a Maven repository serves it."""
 
-    asked: list[str | None] = []  # noqa: RUF012 - the server makes a handler for each request
+    requested: list[str | None] = []  # noqa: RUF012 - the server makes a handler for each request
     cut_off = False
 
     def do_GET(self):
-        self.asked.append(self.headers["Range"])
+        self.requested.append(self.headers["Range"])
         begin = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
         self.send_response(206)
         self.send_header("Content-Range", f"bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}")
@@ -39,7 +39,7 @@ class Mirror(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def mirror():
-    Mirror.asked.clear()
+    Mirror.requested.clear()
     Mirror.cut_off = False
     server = HTTPServer(("127.0.0.1", 0), Mirror)
     thread = threading.Thread(target=server.serve_forever)
@@ -52,7 +52,7 @@ def mirror():
 
 @pytest.fixture
 def maven(tmp_path, monkeypatch, mirror):
-    """An interrupted download of Maven's, whose `mvn` fails when it is asked."""
+    """An interrupted download of Maven's, whose `mvn` fails when it is called."""
     sums = tmp_path / "checksums.txt"
     sums.write_text(f"{hashlib.sha256(CONTENT).hexdigest()}  server-1.0.tar.gz\n")
     made = Maven(repository=tmp_path / "m2", plugin_version="1", checksums=sums, log=tmp_path / "l")
@@ -71,7 +71,7 @@ def test_interrupted_download_goes_on_where_it_stopped(maven, suffix):
     path = maven.repository / ARCHIVE.path
     path.with_name(path.name + suffix).write_bytes(CONTENT[:300_000])
     assert maven.get(ARCHIVE).read_bytes() == CONTENT
-    assert Mirror.asked == ["bytes=300000-"]
+    assert Mirror.requested == ["bytes=300000-"]
 
 
 def test_download_cut_off_twice_keeps_what_arrived(maven):
@@ -89,7 +89,7 @@ def test_download_cut_off_twice_keeps_what_arrived(maven):
 def test_unknown_download_is_left_to_maven(maven):
     with pytest.raises(StackError, match="Maven could not fetch"):
         maven.get(ARCHIVE)
-    assert Mirror.asked == []
+    assert Mirror.requested == []
 
 
 @pytest.mark.parametrize(
@@ -120,22 +120,22 @@ def test_bytes_of_renamed_files_count_once(tmp_path):
 
 
 def test_progress_is_shown_from_first_second_without_terminal():
-    told = io.StringIO()
-    reporter = Reporter(told)
+    completed = io.StringIO()
+    reporter = Reporter(completed)
     with reporter.watching(lambda: "fetching"), reporter.watching(lambda: "installing"):
         time.sleep(0.2)
-    first = told.getvalue().splitlines()[0]
+    first = completed.getvalue().splitlines()[0]
     assert "0.0s  fetching" in first
 
 
 def test_progress_on_a_terminal_stays_on_one_line(monkeypatch):
-    told = io.StringIO()
-    told.isatty = lambda: True
+    completed = io.StringIO()
+    completed.isatty = lambda: True
     monkeypatch.setenv("COLUMNS", "40")
-    reporter = Reporter(told)
+    reporter = Reporter(completed)
     with reporter.watching(lambda: "x" * 100):
         time.sleep(0.2)
-        live = told.getvalue()
+        live = completed.getvalue()
     assert live.startswith("\r\x1b[K")
     assert "\n" not in live
     assert len(live) < 50

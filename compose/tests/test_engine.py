@@ -14,7 +14,7 @@ def test_engine_that_does_not_listen_does_not_answer(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_command_is_asked_before_the_package_is_installed(
+def test_command_runs_before_the_package_is_installed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int
 ) -> None:
     command = tmp_path / "docker"

@@ -48,9 +48,9 @@ def write(path, text):
 
 
 def install(root, *, tests=False):
-    told = io.StringIO()
-    Environment(root, tests=tests).install(Reporter(told), root / "log")
-    return told.getvalue()
+    completed = io.StringIO()
+    Environment(root, tests=tests).install(Reporter(completed), root / "log")
+    return completed.getvalue()
 
 
 def calls(root):
@@ -102,12 +102,12 @@ def test_failed_installation_names_its_log_and_is_repeated(repository):
     assert not Environment(repository, tests=False).is_current()
 
 
-def test_size_is_told_for_the_first_installation_alone(repository):
+def test_size_is_printed_for_the_first_installation(repository):
     assert "60 MB of Python packages go to" in install(repository)
     write(repository / "plugins/pears/pyproject.toml", "")
-    told = install(repository)
-    assert "up to date" in told
-    assert "60 MB" not in told
+    completed = install(repository)
+    assert "up to date" in completed
+    assert "60 MB" not in completed
 
 
 def test_progress_counts_the_packages(repository):
@@ -132,7 +132,7 @@ def test_deleted_plugin_is_named_and_the_others_stay(tmp_path):
     shutil.rmtree(checkout.root / "plugins/feedback")
     checkout.install()
     # It ends before a part is started.
-    told = checkout.run(".venv/bin/sink-stack", "up", check=False, STACK="neither")
-    assert "it is native or compose" in told.stderr
-    assert told.stdout == "uninstalled sink-feedback: its folder is gone\n"
+    completed = checkout.run(".venv/bin/sink-stack", "up", check=False, STACK="neither")
+    assert "expected native or compose" in completed.stderr
+    assert completed.stdout == "uninstalled sink-feedback: its folder is gone\n"
     assert checkout.plugins() == {"schemes": "on"}

@@ -39,15 +39,17 @@ print(*migrate_databases(current.admin_dsn))
 def may_run(python):
     """Whether the other user may."""
     command = ["env", python, "-c", "import venv"]
-    told = subprocess.run(command, user=NAME, extra_groups=[], capture_output=True, check=False)
-    return told.returncode == 0
+    completed = subprocess.run(
+        command, user=NAME, extra_groups=[], capture_output=True, check=False
+    )
+    return completed.returncode == 0
 
 
 @pytest.fixture
 def python():
     """A Python of this version that every user may run: root's own may be in its home."""
     if os.geteuid() != 0:
-        pytest.skip("the user of this session is no root, and all tests run as that user")
+        pytest.skip("the user of this session is not root, and all tests run as that user")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     found = [os.path.realpath(sys.executable), f"/usr/bin/{version}", f"/usr/local/bin/{version}"]
     usable = [path for path in found if may_run(path)]

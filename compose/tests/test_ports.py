@@ -61,8 +61,8 @@ def test_taken_fixed_port_names_variable_and_process(taken):
 
 
 @pytest.mark.parametrize("text", ["kafka", "0", "70000", "-1"])
-def test_what_is_no_port_is_refused(text):
-    with pytest.raises(PortTakenError, match="no port number"):
+def test_value_that_is_not_a_port_is_refused(text):
+    with pytest.raises(PortTakenError, match="expected a port number"):
         choose({"SINK_STACK_PORT_KAFKA": text})
 
 

@@ -44,15 +44,19 @@ def test_second_ensure_leaves_the_process_alone(home, supervisor):
 def test_changed_command_environment_file_or_fingerprint_restarts(home, supervisor):
     config = home.home / "config"
     config.write_text("a")
-    supervisor.ensure(part(home, watched=(config,)))
+    supervisor.ensure(part(home, watched_files=(config,)))
     seen = {supervisor.running("dummy").pid}
     config.write_text("b")
     for command in (
-        part(home, watched=(config,)),
-        part(home, watched=(config,), env={"A": "1"}),
-        part(home, watched=(config,), env={"A": "1"}, fingerprint={"plugin a": "1"}),
+        part(home, watched_files=(config,)),
+        part(home, watched_files=(config,), env={"A": "1"}),
+        part(home, watched_files=(config,), env={"A": "1"}, fingerprint={"plugin a": "1"}),
         part(
-            home, code=SLEEP + " ", watched=(config,), env={"A": "1"}, fingerprint={"plugin a": "1"}
+            home,
+            code=SLEEP + " ",
+            watched_files=(config,),
+            env={"A": "1"},
+            fingerprint={"plugin a": "1"},
         ),
     ):
         assert supervisor.ensure(command)
@@ -61,17 +65,19 @@ def test_changed_command_environment_file_or_fingerprint_restarts(home, supervis
 
 
 def test_restart_names_what_changed(home):
-    told = []
-    supervisor = Supervisor(home, told.append)
+    completed = []
+    supervisor = Supervisor(home, completed.append)
     config = home.home / "my.toml"
     config.write_text("a")
     before = {"A": "secret-1", "B": "1"}
-    supervisor.ensure(part(home, watched=(config,), env=before, fingerprint={"plugin a": "1"}))
+    supervisor.ensure(
+        part(home, watched_files=(config,), env=before, fingerprint={"plugin a": "1"})
+    )
     config.write_text("b")
     after = {"A": "secret-2", "C": "1"}
-    supervisor.ensure(part(home, watched=(config,), env=after, fingerprint={"plugin b": "1"}))
+    supervisor.ensure(part(home, watched_files=(config,), env=after, fingerprint={"plugin b": "1"}))
     supervisor.stop("dummy")
-    assert "".join(told) == (
+    assert "".join(completed) == (
         "restarting dummy: file my.toml changed, plugin a is gone, plugin b is new,"
         " variable A changed, variable B is gone and 1 more"
     )
@@ -149,7 +155,7 @@ def with_its_pid(home, supervisor, pid, **other):
 def test_stop_ends_by_the_part_s_own_signal(home, supervisor):
     code = (
         "import signal, sys, time\n"
-        "signal.signal(signal.SIGINT, lambda *_: sys.exit(print('asked', flush=True)))\n"
+        "signal.signal(signal.SIGINT, lambda *_: sys.exit(print('requested', flush=True)))\n"
         "print('on', flush=True)\n"
         "time.sleep(60)"
     )
@@ -157,7 +163,7 @@ def test_stop_ends_by_the_part_s_own_signal(home, supervisor):
     supervisor.wait_until("dummy", lambda: "on" in home.log("dummy").read_text(), 10)
     supervisor.stop("dummy")
     assert supervisor.running("dummy") is None
-    assert "asked" in home.log("dummy").read_text()
+    assert "requested" in home.log("dummy").read_text()
 
 
 def test_stop_kills_what_does_not_listen(home, supervisor):
@@ -187,7 +193,7 @@ def test_error_names_part_not_ready_in_time(home, supervisor):
 
 
 CHILD = "import signal, time; signal.signal(15, {how}); print('child', flush=True); time.sleep(60)"
-# Ends at once when it is told, and leaves its child to itself, as Airflow's processes do.
+# Ends at once when it is completed, and leaves its child to itself, as Airflow's processes do.
 LEADER = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}])"
 
 
@@ -235,14 +241,14 @@ def test_ended_part_is_started_again(home, supervisor):
 
 
 def test_stop_ends_a_restarting_part_for_good(home, supervisor):
-    code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(print('asked')));"
+    code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(print('requested')));"
     supervisor.start(part(home, code + "print('on', flush=True); time.sleep(60)", restart=True))
     supervisor.wait_until("dummy", lambda: "on" in home.log("dummy").read_text(), 10)
     pid = supervisor.restarts("dummy").pid
     supervisor.stop("dummy")
     assert supervisor.running("dummy") is None
     assert not Path(f"/proc/{pid}").exists()
-    assert home.log("dummy").read_text().split() == ["on", "asked"]
+    assert home.log("dummy").read_text().split() == ["on", "requested"]
 
 
 def test_stop_ends_part_that_waits_for_its_restart(home, supervisor):

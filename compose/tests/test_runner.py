@@ -109,12 +109,12 @@ time.sleep(60)
 
 
 class Checked:
-    """A stack without servers whose runner is a program that can be told to refuse."""
+    """A stack without servers whose runner is a program that can be made to refuse."""
 
     def __init__(self, home, folder):
         settings.prepare(home, {}, lambda _: False)
-        self.told = io.StringIO()
-        self.stack = Stack(home, {}, Reporter(self.told))
+        self.completed = io.StringIO()
+        self.stack = Stack(home, {}, Reporter(self.completed))
         self.refusal = folder / "refusal"
         self.program = folder / "sink-runner"
         self.program.write_text(PROGRAM.format(python=sys.executable, refusal=str(self.refusal)))
@@ -176,7 +176,7 @@ def test_up_says_why_it_restarts_the_runner(checked, monkeypatch):
     checked.up()
     monkeypatch.setenv("SINK_PLUGINS_OFF", "citizens")
     checked.up()
-    assert "restarting runner: variable SINK_PLUGINS_OFF is new" in checked.told.getvalue()
+    assert "restarting runner: variable SINK_PLUGINS_OFF is new" in checked.completed.getvalue()
 
 
 def test_up_says_that_a_plugin_is_gone(site, checked):
@@ -184,7 +184,7 @@ def test_up_says_that_a_plugin_is_gone(site, checked):
     before = checked.pid
     shutil.rmtree(site / "sink_dummy-1.0.dist-info")
     checked.up()
-    assert "restarting runner: plugin dummy is gone" in checked.told.getvalue()
+    assert "restarting runner: plugin dummy is gone" in checked.completed.getvalue()
     assert checked.pid not in (None, before)
 
 
@@ -197,7 +197,7 @@ def test_runner_that_ends_soon_is_not_up(checked, monkeypatch):
     )
     with pytest.raises(PartDiedError, match="the table is gone"):
         checked.up()
-    assert "runner is up" not in checked.told.getvalue()
+    assert "runner is up" not in checked.completed.getvalue()
     assert checked.pid is None
 
 
@@ -251,11 +251,11 @@ def readyz(checked):
 @pytest.mark.usefixtures("readyz")
 def test_up_names_the_mappings_that_do_not_run(checked):
     checked.up()
-    told = checked.told.getvalue()
-    assert "runner is up" in told
-    assert "mapping pears is quarantined: topic 'pears' does not exist" in told
-    assert "mapping plums is stopped: more dead letters than the budget" in told
-    assert "apples" not in told
+    completed = checked.completed.getvalue()
+    assert "runner is up" in completed
+    assert "mapping pears is quarantined: topic 'pears' does not exist" in completed
+    assert "mapping plums is stopped: more dead letters than the budget" in completed
+    assert "apples" not in completed
 
 
 @pytest.mark.usefixtures("readyz")
@@ -264,10 +264,10 @@ def test_status_shows_quarantined_and_stopped_mappings(checked):
     assert {name: one["state"] for name, one in found.items()} == {
         name: one["state"] for name, one in STATES.items()
     }
-    shown = io.StringIO()
-    status.show(checked.stack, Console(file=shown, width=200))
-    assert "mappings: 1 of 3 running" in shown.getvalue()
-    assert "mapping pears is quarantined: topic 'pears' does not exist" in shown.getvalue()
+    printed = io.StringIO()
+    status.show(checked.stack, Console(file=printed, width=200))
+    assert "mappings: 1 of 3 running" in printed.getvalue()
+    assert "mapping pears is quarantined: topic 'pears' does not exist" in printed.getvalue()
     assert status.broken(checked.stack.settings) == ["pears", "plums"]
 
 

@@ -28,8 +28,8 @@ def test_dead_letter_key_is_32_bytes(home):
 
 def test_api_knows_local_key_by_hash(home):
     exported = prepare(home).exported()
-    told = hash_key(exported["SINK_API_SECRET"], exported["SINK_API_LOCAL_KEY"])
-    assert exported["SINK_API_LOCAL_KEY_HASH"] == told
+    completed = hash_key(exported["SINK_API_SECRET"], exported["SINK_API_LOCAL_KEY"])
+    assert exported["SINK_API_LOCAL_KEY_HASH"] == completed
 
 
 def test_file_is_for_its_owner_only(home):

@@ -110,16 +110,16 @@ def register(stack, text):
         return json.load(answer)["id"]
 
 
-def test_status_tells_parts_ports_versions_memory_and_lag(stack):
-    told = json.loads(status.as_json(stack.stack))
-    parts = {part["name"]: part for part in told["parts"]}
+def test_status_has_parts_ports_versions_memory_lag(stack):
+    completed = json.loads(status.as_json(stack.stack))
+    parts = {part["name"]: part for part in completed["parts"]}
     for name in PARTS:
         assert parts[name]["up"]
         assert parts[name]["port"] == stack.settings.port(name)
         assert parts[name]["version"]
         assert parts[name]["memory"] > 10_000_000
     assert not parts["runner"]["up"]
-    assert set(told["slot_lag_bytes"]) == {
+    assert set(completed["slot_lag_bytes"]) == {
         "smart_warehouse/sink_warehouse",
         "smart_citizen/sink_citizen",
     }
@@ -206,7 +206,7 @@ def test_show_says_that_there_is_nothing_to_show(stack):
         with stack.admin(database) as connection:
             connection.execute(f"TRUNCATE {table} CASCADE")
     with pytest.raises(StackError, match="demo load"):
-        list(show.show(stack.settings, Console(file=io.StringIO()), patience=0.1, catch_up=0))
+        list(show.show(stack.settings, Console(file=io.StringIO()), timeout=0.1, catch_up=0))
 
 
 def test_show_explains_a_change_that_never_arrives(stack):
@@ -218,7 +218,7 @@ def test_show_explains_a_change_that_never_arrives(stack):
         try:
             with pytest.raises(StackError, match=r"did not reach smart_citizen.*status"):
                 list(
-                    show.show(stack.settings, Console(file=io.StringIO()), patience=0.1, catch_up=0)
+                    show.show(stack.settings, Console(file=io.StringIO()), timeout=0.1, catch_up=0)
                 )
         finally:
             connection.execute("DELETE FROM public.golden_records")

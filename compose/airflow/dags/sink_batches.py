@@ -21,7 +21,7 @@ POOLS = Path(os.environ.get("AIRFLOW_HOME", Path.home() / "airflow")) / "sink-po
 
 
 def dags() -> Iterator[DAG]:
-    """Build the DAGs; a plugin that can't be read is told of and hides no other."""
+    """Build the DAGs; a plugin that can't be read is reported and does not hide the others."""
     answer = sink_schedules.load()
     for error in answer["errors"]:
         warnings.warn(f"sink-runner: {error}", UserWarning, stacklevel=1)
@@ -88,7 +88,7 @@ def pool(target: str) -> str:
     """The pool of the target table, with its one place, if it was made.
 
     Airflow never starts a task whose pool is missing.  Without one, a batch waits for the lock of
-    its target by itself, and takes up a worker meanwhile.
+    its target automatically, and takes up a worker meanwhile.
     """
     try:
         made = json.loads(POOLS.read_text(encoding="utf-8"))

@@ -35,11 +35,11 @@ class BatchOperator(BaseOperator):
         """Wait for the end of maintenance; fail for good where trying again would not help."""
         if over := self.times.maintenance_end(datetime.now(UTC)):
             raise AirflowRescheduleException(over)
-        told = self._hook.run_command([runner(), *self.arguments], env=own_environment())
-        if told.exit_code == _EX_CONFIG:
+        completed = self._hook.run_command([runner(), *self.arguments], env=own_environment())
+        if completed.exit_code == _EX_CONFIG:
             raise AirflowFailException("sink-runner is not set up as it must be; the log says how")
-        if told.exit_code:
-            raise AirflowException(f"sink-runner ended with {told.exit_code}")
+        if completed.exit_code:
+            raise AirflowException(f"sink-runner ended with {completed.exit_code}")
 
     def on_kill(self) -> None:
         """Ask the batch to end: it finishes the rows at hand."""

@@ -1,6 +1,6 @@
-"""What the installed plugins schedule, asked of `sink-runner` in its own environment.
+"""The schedules of the installed plugins, as `sink-runner` in its own environment reports them.
 
-The answer is kept in a file and asked for again once anything that it depends on has changed:
+The answer is kept in a file and requested again once anything that it depends on has changed:
 the configuration, a plugin's code, or what is installed.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 _SECONDS = 60
 _EX_CONFIG = 78
-# What Airflow's own environment sets up is no business of a program in another one.
+# What Airflow's own environment sets up must not reach a program in another one.
 _FOREIGN = ("AIRFLOW", "_AIRFLOW", "PYTHONPATH", "VIRTUAL_ENV", "SUPERVISOR_COMMS")
 
 
@@ -35,12 +35,12 @@ def own_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def load(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The rules and schedules; `errors` tells which plugins could not be read."""
+    """The rules and schedules; `errors` has the plugins that could not be read."""
     kept = Path(environ.get("AIRFLOW_HOME", Path.home() / "airflow")) / "sink-schedules.json"
-    asked = _question(environ)
-    answer = _fresh(kept, asked)
+    request = _question(environ)
+    answer = _fresh(kept, request)
     if answer is None:
-        answer = {**_ask(environ), "asked": asked}
+        answer = {**_ask(environ), "request": request}
         _keep(kept, answer)
     return answer
 
@@ -51,7 +51,7 @@ def _question(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in names if name in environ}
 
 
-def _fresh(kept: Path, asked: dict[str, str]) -> dict[str, Any] | None:
+def _fresh(kept: Path, request: dict[str, str]) -> dict[str, Any] | None:
     """The answer that was kept, unless something it depends on is newer, or gone."""
     try:
         answer: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
@@ -59,11 +59,11 @@ def _fresh(kept: Path, asked: dict[str, str]) -> dict[str, Any] | None:
         since = kept.stat().st_mtime_ns
     except (OSError, ValueError, KeyError):
         return None
-    return answer if newest < since and answer.get("asked") == asked else None
+    return answer if newest < since and answer.get("request") == request else None
 
 
 def _ask(environ: Mapping[str, str]) -> dict[str, Any]:
-    told = subprocess.run(
+    completed = subprocess.run(
         [runner(environ), "schedule", "--json"],
         env=own_environment(environ),
         capture_output=True,
@@ -71,10 +71,12 @@ def _ask(environ: Mapping[str, str]) -> dict[str, Any]:
         timeout=_SECONDS,
         check=False,
     )
-    if told.returncode not in (0, _EX_CONFIG) or not told.stdout:
-        lines = "\n".join(told.stderr.splitlines()[-5:])
-        raise ScheduleError(f"`sink-runner schedule --json` ended with {told.returncode}\n{lines}")
-    answer: dict[str, Any] = json.loads(told.stdout)
+    if completed.returncode not in (0, _EX_CONFIG) or not completed.stdout:
+        lines = "\n".join(completed.stderr.splitlines()[-5:])
+        raise ScheduleError(
+            f"`sink-runner schedule --json` ended with {completed.returncode}\n{lines}"
+        )
+    answer: dict[str, Any] = json.loads(completed.stdout)
     return answer
 
 

@@ -49,7 +49,7 @@ def environment() -> Path:
 
 
 @dataclass
-class Told:
+class Completed:
     code: int
     out: str
     err: str
@@ -71,7 +71,7 @@ class Home:
 
     def __post_init__(self) -> None:
         self.site.mkdir(parents=True, exist_ok=True)
-        # Counts how often it is asked, and finds the plugins of the site besides the installed.
+        # Counts how often it is called, and finds the plugins of the site besides the installed.
         self.runner("exec " + f'"{RUNNER}" "$@"')
 
     @property
@@ -83,15 +83,15 @@ class Home:
         return self.folder / "site"
 
     @property
-    def asked(self) -> list[str]:
-        log = self.folder / "asked"
+    def requested(self) -> list[str]:
+        log = self.folder / "requested"
         return log.read_text().splitlines() if log.exists() else []
 
     def runner(self, line: str) -> None:
         """Make a `sink-runner` of one line of shell."""
         path = self.folder / "sink-runner"
         path.write_text(
-            f'#!/bin/sh\necho "$1" >> "{self.folder}/asked"\n'
+            f'#!/bin/sh\necho "$1" >> "{self.folder}/requested"\n'
             f'PYTHONPATH="{self.site}"; export PYTHONPATH\n{line}\n'
         )
         path.chmod(0o755)
@@ -118,16 +118,16 @@ class Home:
         )
         return {**made.variables(), "SINK_DEADLINES": "off"} | self.more
 
-    def script(self, code: str, seconds: int = 120, **more: str) -> Told:
+    def script(self, code: str, seconds: int = 120, **more: str) -> Completed:
         """Run Python inside Airflow's environment, with Airflow's own paths set."""
         before = "import airflow.plugins_manager\n"
         argv = [str(self.environment / "bin" / "python"), "-c", before + textwrap.dedent(code)]
         return self._run(argv, seconds, more)
 
-    def airflow(self, *arguments: str, seconds: int = 120) -> Told:
+    def airflow(self, *arguments: str, seconds: int = 120) -> Completed:
         return self._run([str(self.environment / "bin" / "airflow"), *arguments], seconds, {})
 
-    def _run(self, argv: list[str], seconds: int, more: Mapping[str, str]) -> Told:
+    def _run(self, argv: list[str], seconds: int, more: Mapping[str, str]) -> Completed:
         child = subprocess.Popen(
             argv,
             env={**os.environ, **self.variables, **more},
@@ -142,7 +142,7 @@ class Home:
             os.killpg(child.pid, signal.SIGKILL)
             child.communicate()
             raise
-        return Told(child.returncode, out, err)
+        return Completed(child.returncode, out, err)
 
 
 @pytest.fixture

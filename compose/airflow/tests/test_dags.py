@@ -14,11 +14,11 @@ import json, os, sys, warnings
 from airflow.dag_processing.dagbag import DagBag
 
 def read():
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as reported:
         warnings.simplefilter("always")
         bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     dags = {dag.dag_id: seen(dag) for dag in bag.dags.values()}
-    texts = [str(one.message) for one in told if "sink-runner" in str(one.message)]
+    texts = [str(one.message) for one in reported if "sink-runner" in str(one.message)]
     return {"dags": dags, "errors": bag.import_errors, "warnings": texts}
 
 def seen(dag):
@@ -40,13 +40,13 @@ PRINT = "\nprint(json.dumps(read()))\n"
 
 
 def scheduled(home) -> list[dict]:
-    told = subprocess.run(
+    reported = subprocess.run(
         [home.folder / "sink-runner", "schedule", "--json"],
         env=home.variables,
         capture_output=True,
         check=True,
     )
-    return json.loads(told.stdout)["schedules"]
+    return json.loads(reported.stdout)["schedules"]
 
 
 def test_each_schedule_of_installed_plugins_has_a_dag(home):
@@ -86,11 +86,11 @@ def test_sink_runner_is_called_only_after_a_change(home):
     ask = "import json, sink_schedules\nprint(json.dumps(sink_schedules.load()['schedules']))"
     first = home.script(ask).answer
     assert home.script(ask).answer == first
-    assert home.asked == ["schedule"]
+    assert home.requested == ["schedule"]
     (home.site / "new-1.0.dist-info").mkdir()
     home.script(ask)
     home.script(ask, SINK_PLUGINS="schemes")
-    assert home.asked == ["schedule"] * 3
+    assert home.requested == ["schedule"] * 3
 
 
 def test_airflow_environment_lacks_clients_of_the_product(home):
@@ -111,26 +111,26 @@ def test_airflow_shows_error_of_silent_sink_runner(home):
 
 
 def test_each_target_has_pool_once_pools_were_made(home):
-    told = home.script(POOLS).answer
+    reported = home.script(POOLS).answer
     targets = sorted({one["target"] for one in scheduled(home)})
-    assert sorted(told) == targets
-    assert all(pool["slots"] == 1 for pool in told.values())
+    assert sorted(reported) == targets
+    assert all(pool["slots"] == 1 for pool in reported.values())
     before = home.script(READ + PRINT).answer["dags"]
     assert {dag["pool"] for dag in before.values()} == {"default_pool"}
-    (home.folder / "airflow" / "sink-pools.json").write_text(json.dumps(told))
+    (home.folder / "airflow" / "sink-pools.json").write_text(json.dumps(reported))
     after = home.script(READ + PRINT).answer["dags"]
     assert sorted({dag["pool"] for dag in after.values()}) == targets
 
 
 POOLS = f"""
 import contextlib, io, json, runpy
-with contextlib.redirect_stdout(io.StringIO()) as told:
+with contextlib.redirect_stdout(io.StringIO()) as reported:
     runpy.run_path({str(ROOT / "compose" / "airflow" / "pools.py")!r})
-print(json.dumps(json.loads(told.getvalue())))
+print(json.dumps(json.loads(reported.getvalue())))
 """
 
 
-def test_broken_plugin_is_told_and_hides_no_other(home):
+def test_broken_plugin_is_reported_and_hides_no_other(home):
     home.plugin("pears", "", code="import nope_nope")
     read = home.script(READ + PRINT).answer
     assert read["errors"] == {}

@@ -49,7 +49,7 @@ def test_exit_code_decides_whether_it_is_tried_again(home, line, wanted):
 def test_nothing_starts_in_maintenance_not_even_a_retry(home):
     code = 'print(json.dumps(outcome(Times("0 * * * *", "* * * * *", 7200))))'
     assert home.script(EXECUTE + code).answer == "AirflowRescheduleException"
-    assert home.asked == []
+    assert home.requested == []
 
 
 def test_product_gets_no_variable_of_airflow(home):
@@ -61,7 +61,7 @@ def test_product_gets_no_variable_of_airflow(home):
 
 
 def test_task_that_is_stopped_asks_batch_to_end(home):
-    home.runner(f"trap 'echo asked > \"{home.folder}/told\"; exit 1' TERM; sleep 60 & wait")
+    home.runner(f"trap 'echo requested > \"{home.folder}/reported\"; exit 1' TERM; sleep 60 & wait")
     code = """
 import threading, time
 task = BatchOperator(task_id="batch", arguments=["batch"], times=Times("0 * * * *"))
@@ -75,7 +75,7 @@ except AirflowException:
     print(json.dumps("ended"))
 """
     assert home.script(EXECUTE + code, seconds=30).answer == "ended"
-    assert (home.folder / "told").read_text() == "asked\n"
+    assert (home.folder / "reported").read_text() == "requested\n"
 
 
 @pytest.mark.postgres

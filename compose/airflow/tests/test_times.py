@@ -40,12 +40,12 @@ print(json.dumps({{cron: all_of(cron) for cron in {crons!r}}}))
 def test_times_are_those_of_sink_runner_own_scheduler(home):
     rule, seconds = RULE
     code = TIMES.format(rule=rule, seconds=seconds, start=START, end=END, crons=CRONS)
-    told = home.script(code).answer
+    reported = home.script(code).answer
     window = Maintenance(rule, timedelta(seconds=seconds))
     for cron in CRONS:
         moved = [window.shift(time) for time in Cron(cron).between(START, END)]
         wanted = [time.isoformat() for time in dict.fromkeys(moved) if time <= END]
-        assert told[cron] == wanted
+        assert reported[cron] == wanted
 
 
 NEXT = """
@@ -75,9 +75,9 @@ def following(now, last, cron="0 * * * *", earliest=None):
     )
     return f"{info.run_after:%d %H:%M}"
 
-print(json.dumps([following(*one) for one in ASKED]))
+print(json.dumps([following(*one) for one in QUESTIONS]))
 """
-ASKED = (
+QUESTIONS = (
     # now, the last run, then what comes
     (("2026-11-21 06:30", None), "21 07:00"),
     (("2026-11-21 07:01", None), "21 07:00"),
@@ -93,7 +93,7 @@ ASKED = (
 
 
 def test_missed_times_are_one_run_after_maintenance(home):
-    told = home.script(
-        f"ASKED = {json.dumps([one for one, _ in ASKED])}\n".replace("null", "None") + NEXT
+    reported = home.script(
+        f"QUESTIONS = {json.dumps([one for one, _ in QUESTIONS])}\n".replace("null", "None") + NEXT
     )
-    assert told.answer == [then for _, then in ASKED]
+    assert reported.answer == [then for _, then in QUESTIONS]

@@ -1,7 +1,7 @@
 """Apache Airflow as parts of the stack: an environment of its own, processes on the loopback.
 
 Not `airflow standalone`: that serves logs on every interface, and leaves its children behind when
-it is asked to end.
+it is requested to end.
 """
 
 import hashlib
@@ -89,7 +89,7 @@ class Airflow:
                 argv=[str(self.environment / "bin" / "airflow"), *argv[name]],
                 cwd=self.layout.root,
                 env=self.variables(),
-                watched=self._watched(),
+                watched_files=self._watched_files(),
                 stop_all=True,
             )
             for name in PARTS
@@ -118,7 +118,7 @@ class Airflow:
                 supervisor.ensure(command)
             supervisor.wait_until("airflow-api", self.healthy, _READY_SECONDS)
         except PartDiedError:
-            supervisor.stop(*PARTS)  # half of it would start batches that nobody sees
+            supervisor.stop(*PARTS)  # half of it would start batches that no user interface shows
             raise
         reporter.step(f"Airflow is up at {self.url}, user {_USER}, password in {self.passwords}")
 
@@ -128,34 +128,34 @@ class Airflow:
             with urllib.request.urlopen(  # noqa: S310 - our own address
                 f"{self.url}/api/v2/monitor/health", timeout=_HEALTH_SECONDS
             ) as answer:
-                told = json.load(answer)
+                report = json.load(answer)
         except (OSError, ValueError):
             return False
-        return all(part["status"] == "healthy" for part in told.values())
+        return all(part["status"] == "healthy" for part in report.values())
 
     def _make_password(self) -> None:
-        """Airflow would make one as well, but tell it in its log."""
+        """Airflow would make one as well, but write it to its log."""
         if not self.passwords.exists():
             self.passwords.touch(mode=0o600)
-            told = json.dumps({_USER: secrets.token_urlsafe(16)})
-            self.passwords.write_text(told, encoding="ascii")
+            passwords = json.dumps({_USER: secrets.token_urlsafe(16)})
+            self.passwords.write_text(passwords, encoding="ascii")
 
-    def _watched(self) -> tuple[Path, ...]:
+    def _watched_files(self) -> tuple[Path, ...]:
         return tuple(sorted((self.layout.root / FOLDER / "plugins").glob("*.py")))
 
     def _pools(self) -> str:
         script = self.layout.root / FOLDER / "pools.py"
-        return self._told([str(self.environment / "bin" / "python"), str(script)])
+        return self._output([str(self.environment / "bin" / "python"), str(script)])
 
     def _airflow(self, *arguments: str) -> None:
-        self._told([str(self.environment / "bin" / "airflow"), *arguments])
+        self._output([str(self.environment / "bin" / "airflow"), *arguments])
 
-    def _told(self, argv: list[str]) -> str:
+    def _output(self, argv: list[str]) -> str:
         environ = {**os.environ, **self.variables()}
-        told = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
-        if told.returncode:
-            raise StackError(f"{Path(argv[0]).name} {argv[1]} failed:\n{told.stderr[-2000:]}")
-        return told.stdout
+        completed = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
+        if completed.returncode:
+            raise StackError(f"{Path(argv[0]).name} {argv[1]} failed:\n{completed.stderr[-2000:]}")
+        return completed.stdout
 
 
 def install(layout: Layout, environment: Path, reporter: Reporter) -> None:
@@ -172,9 +172,9 @@ def install(layout: Layout, environment: Path, reporter: Reporter) -> None:
             [sys.executable, "-m", "venv", "--clear", str(environment)],
             [*pip, "--require-hashes", "-r", str(requirements)],
         ):
-            told = subprocess.run(argv, capture_output=True, text=True, check=False)
-            if told.returncode:
-                raise StackError(f"Airflow could not be installed:\n{told.stderr[-2000:]}")
+            completed = subprocess.run(argv, capture_output=True, text=True, check=False)
+            if completed.returncode:
+                raise StackError(f"Airflow could not be installed:\n{completed.stderr[-2000:]}")
     mark.write_text(digest, encoding="ascii")
 
 

@@ -258,6 +258,6 @@ def _load_demo(stack: Stack) -> None:
         if connection.execute("SELECT 1 FROM public.golden_records LIMIT 1").fetchone():
             return
     command = sink_runner("demo", "load")
-    told = subprocess.run(command, env={**os.environ, **stack.environment()}, check=False)
-    if told.returncode:
+    completed = subprocess.run(command, env={**os.environ, **stack.environment()}, check=False)
+    if completed.returncode:
         raise StackError("the demonstration data could not be loaded")

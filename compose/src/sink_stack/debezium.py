@@ -18,7 +18,7 @@ _JVM = (
     # A row of 20 MB is in memory several times: as text, as Avro, and in the producer's buffer.
     "-Xmx1g",
     "-XX:+UseSerialGC",
-    # Quarkus resets thread locals by reflection, which Java 24 and later must be told to allow.
+    # Quarkus resets thread locals by reflection, which Java 24 and later must be made to allow.
     "--add-opens=java.base/java.lang=ALL-UNNAMED",
 )
 _INCLUDED = "debezium.source.table.include.list"
@@ -47,7 +47,7 @@ class Debezium:
             argv=server_argv(self._programs, files),
             cwd=self._folder(),
             env=self._env(),
-            watched=files,
+            watched_files=files,
             restart=True,
         )
 

@@ -13,10 +13,10 @@ WAYS = ("native", "compose")
 
 def chosen(layout: Layout, environ: Mapping[str, str]) -> str:
     """What STACK says, else how this home was started, else compose where an engine answers."""
-    if told := environ.get("STACK"):
-        if told not in WAYS:
-            raise StackError(f"STACK={told}: it is native or compose")
-        return told
+    if choice := environ.get("STACK"):
+        if choice not in WAYS:
+            raise StackError(f"STACK={choice}: expected native or compose")
+        return choice
     if known := settings.load(layout):
         return "compose" if "STACK_COMPOSE" in known.values else "native"
     return "compose" if answers() else "native"

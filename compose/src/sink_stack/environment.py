@@ -81,7 +81,7 @@ class Environment:
             raise StackError(f"pip {arguments[0]} failed: see {log}")
 
     def _own(self) -> list[str]:
-        """The folders of our own packages; relative, so that a path with a blank is no matter."""
+        """The folders of our own packages; relative, so that a path may have blanks."""
         plugins = sorted(self._root.glob("plugins/*/pyproject.toml"))
         return [".", "compose", *(str(path.parent.relative_to(self._root)) for path in plugins)]
 

@@ -2,7 +2,7 @@
 
 
 class StackError(Exception):
-    """The stack cannot do what was asked; the text says what to do about it."""
+    """The stack cannot do what was requested; the text says what to do next."""
 
 
 class PortTakenError(StackError):

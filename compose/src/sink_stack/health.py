@@ -1,4 +1,4 @@
-"""What the running runner says of its mappings, asked at /readyz."""
+"""The state of the mappings that the running runner reports at /readyz."""
 
 import json
 import time

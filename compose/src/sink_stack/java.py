@@ -34,8 +34,8 @@ def major(java: Path) -> int | None:
     if release.is_file():
         text = release.read_text(encoding="utf-8")
     else:
-        told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-        text = told.stderr + told.stdout
+        completed = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+        text = completed.stderr + completed.stdout
     match = _VERSION.search(text)
     return int(match[1] or match[2]) if match else None
 

@@ -36,7 +36,7 @@ message.max.bytes=68157440
 replica.fetch.max.bytes=69206016
 replica.fetch.response.max.bytes=69206016
 socket.request.max.bytes=104857600
-# A topic that nobody declared in compose/topics.toml is a mistake.
+# A topic that is not declared in compose/topics.toml is a mistake.
 auto.create.topics.enable=false
 """
 _LOGGING = """status=error
@@ -69,7 +69,7 @@ class Kafka:
             name="kafka",
             argv=[*self._jvm(), "kafka.Kafka", str(self._server)],
             cwd=self._layout.home,
-            watched=(self._server, self._logging),
+            watched_files=(self._server, self._logging),
             stop_seconds=30,
         )
 
@@ -81,9 +81,11 @@ class Kafka:
         cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
         command = [*self._jvm(), "kafka.tools.StorageTool", "format", "-t", f"A{cluster[1:]}"]
         command += ["-c", str(self._server)]
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
-        if told.returncode:
-            raise StackError(f"Kafka's storage could not be formatted: {told.stdout}{told.stderr}")
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+        if completed.returncode:
+            raise StackError(
+                f"Kafka's storage could not be formatted: {completed.stdout}{completed.stderr}"
+            )
 
     def ready(self) -> bool:
         return ports.answers(self._settings.port("kafka"))

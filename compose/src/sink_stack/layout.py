@@ -82,8 +82,8 @@ def find(environ: Mapping[str, str]) -> Layout:
 
 
 def _repository(environ: Mapping[str, str]) -> Path:
-    told = environ.get("SINK_STACK_ROOT")
-    here = Path(told).absolute() if told else Path(__file__).resolve().parents[3]
+    root = environ.get("SINK_STACK_ROOT")
+    here = Path(root).absolute() if root else Path(__file__).resolve().parents[3]
     if not (here / "compose" / "versions.env").is_file():
         raise StackError(
             f"no compose/versions.env under {here}: install sink-stack from the repository with"

@@ -23,11 +23,11 @@ def uninstall() -> list[str]:
     names = orphaned()
     if names:
         command = [sys.executable, "-m", "pip", "uninstall", "--yes", "--quiet", *names]
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
-        if told.returncode:
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+        if completed.returncode:
             raise StackError(
                 f"the folders of {', '.join(names)} are gone, and pip could not uninstall them: "
-                f"{told.stderr.strip()}"
+                f"{completed.stderr.strip()}"
             )
     return names
 

@@ -33,18 +33,18 @@ def choose(
     `in_use` are the ports already given to other parts of this stack.
     """
     variable = f"SINK_STACK_PORT_{name.upper()}"
-    if told := environ.get(variable):
-        return _fixed(variable, told, in_use)
+    if text := environ.get(variable):
+        return _fixed(variable, text, in_use)
     wanted = remembered or PREFERRED[name]
     if wanted not in in_use and is_free(wanted):
         return wanted
     return any_free(in_use)
 
 
-def _fixed(variable: str, told: str, in_use: frozenset[int]) -> int:
-    if not told.isdecimal() or not 0 < int(told) < 65536:  # noqa: PLR2004
-        raise PortTakenError(f"{variable}={told} is no port number")
-    port = int(told)
+def _fixed(variable: str, text: str, in_use: frozenset[int]) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:  # noqa: PLR2004
+        raise PortTakenError(f"{variable}={text}: expected a port number")
+    port = int(text)
     if port in in_use:
         raise PortTakenError(f"port {port} ({variable}) is already given to another part")
     if not is_free(port):

@@ -37,7 +37,7 @@ SERVER_SETTINGS = {
     "max_wal_size": "2GB",
     "autovacuum": "on",
     # A log is read by more people than a table: no statement, no DETAIL, which quotes rows, and no
-    # message of a statement that failed, which may quote a value. Its client is told all the same.
+    # message of a statement that failed, which may quote a value. Its client gets it nevertheless.
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
@@ -49,7 +49,7 @@ _DATA = "STACK_POSTGRES_DATA"
 
 
 def user() -> str | None:
-    """Whom the server runs as when we are root; None keeps the user who calls."""
+    """The user that the server runs as if the caller is root; None keeps the caller."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -156,7 +156,7 @@ class Postgres:
         command += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8"]
         command += ["--locale-provider=builtin", "--locale=C.UTF-8", "--no-sync"]
         try:
-            told = subprocess.run(
+            completed = subprocess.run(
                 command,
                 cwd="/",
                 user=self._user,
@@ -167,8 +167,8 @@ class Postgres:
             )
         finally:
             password.unlink()
-        if told.returncode:
-            raise StackError(f"initdb failed: {told.stderr.strip()}")
+        if completed.returncode:
+            raise StackError(f"initdb failed: {completed.stderr.strip()}")
 
 
 def scripts(folder: Path, database: str) -> list[Path]:

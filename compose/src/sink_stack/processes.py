@@ -34,7 +34,7 @@ class Command:
     cwd: Path
     env: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
-    watched: tuple[Path, ...] = ()
+    watched_files: tuple[Path, ...] = ()
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     """What else makes a running process outdated, by the name that is shown for it."""
     stop_signal: signal.Signals = signal.SIGTERM
@@ -46,13 +46,13 @@ class Command:
 
     def digests(self) -> dict[str, str]:
         """What a restart would pick up: its name, and a digest that changes with it."""
-        told = {
+        facts = {
             "its command line": json.dumps([list(self.argv), self.restart]),
             **{f"variable {name}": text for name, text in self.env.items()},
             **self.fingerprint,
         }
-        digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in told.items()}
-        for path in self.watched:
+        digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in facts.items()}
+        for path in self.watched_files:
             if path.exists():
                 digests[f"file {path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
         return digests
@@ -60,7 +60,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A live process as its pid file tells."""
+    """A live process as its pid file describes it."""
 
     pid: int
     ticks: int
@@ -79,7 +79,7 @@ class Supervisor:
     """The processes of one stack home."""
 
     def __init__(self, layout: Layout, report: Callable[[str], None] | None = None) -> None:
-        """`report` is told why a part is restarted."""
+        """`report` is called with the reason of each restart."""
         self._layout = layout
         self._report = report or (lambda _: None)
         self._children: dict[int, subprocess.Popen[bytes]] = {}

@@ -223,9 +223,9 @@ class Installer:
         command += ["-source", "17", "-target", "17"]
         command += ["-cp", os.pathsep.join(needed), "-d", str(classes)]
         command += map(str, self._sources())
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
-        if told.returncode:
-            raise StackError(f"debezium-config/transforms does not compile:\n{told.stderr}")
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+        if completed.returncode:
+            raise StackError(f"debezium-config/transforms does not compile:\n{completed.stderr}")
         with zipfile.ZipFile(target / "transforms.jar", "w") as jar:
             for path in sorted(classes.rglob("*.class")):
                 jar.write(path, path.relative_to(classes))

@@ -1,4 +1,4 @@
-"""Tells a waiting person what goes on: a live line on a terminal, plain lines elsewhere.
+"""Reports progress: a live line on a terminal, plain lines elsewhere.
 
 With the standard library alone: it also runs before anything is installed.
 """
@@ -31,7 +31,7 @@ class Reporter:
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self.steps = 0
-        self._watched: list[Describe] = []
+        self._descriptions: list[Describe] = []
         self._thread: threading.Thread | None = None
 
     def step(self, text: str) -> None:
@@ -45,7 +45,7 @@ class Reporter:
         Blocks of several threads share one line.
         """
         with self._lock:
-            self._watched.append(describe)
+            self._descriptions.append(describe)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, daemon=True)
                 self._thread.start()
@@ -53,12 +53,12 @@ class Reporter:
             yield
         finally:
             with self._lock:
-                self._watched.remove(describe)
+                self._descriptions.remove(describe)
             self.step(describe())
 
     @contextmanager
     def downloading(self, label: str, folder: Path, expected: int | None = None) -> Iterator[None]:
-        """Show how many bytes arrive in `folder` while the block runs, of so many MB."""
+        """Show how many bytes arrive in `folder` while the block runs, out of a number of MB."""
         began, arrived = time.monotonic(), Arrivals(folder)
         of = f" of {expected:,}" if expected else ""
 
@@ -73,11 +73,11 @@ class Reporter:
         live = self._stream.isatty()
         while True:
             with self._lock:
-                watched = list(self._watched)
-                if not watched:
+                descriptions = list(self._descriptions)
+                if not descriptions:
                     self._thread = None
                     return
-            line = f"{self._stamp()}  {'; '.join(describe() for describe in watched)}"
+            line = f"{self._stamp()}  {'; '.join(describe() for describe in descriptions)}"
             if live:
                 self._print(line[: shutil.get_terminal_size().columns - 1])
             else:

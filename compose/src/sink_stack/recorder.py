@@ -112,13 +112,13 @@ class Recorder:
 
     def save(self, path: Path, fact: str, messages: Sequence[Message]) -> None:
         """Write messages and the schemas they need; bytes are base64."""
-        told = {
+        record = {
             "fact": fact,
             "schemas": dict(sorted(self._schemas_of(messages))),
             "messages": [_as_json(message) for message in messages],
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
     def _schemas_of(self, messages: Sequence[Message]) -> Iterator[tuple[str, Any]]:
         for message in messages:

@@ -1,7 +1,7 @@
 """A backup of the cluster's files, and one database of it brought back on a server of its own.
 
 As a database is lost in earnest: the other one goes on, and what comes back is older.  Its log
-begins where the backup ended, on a new timeline, and nobody's slot is in it.
+begins where the backup ended, on a new timeline, and it has no replication slot.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ def back_up(postgres: Postgres, settings: Settings, folder: Path) -> None:
 def restore(
     supervisor: Supervisor, postgres: Postgres, layout: Layout, database: str, folder: Path
 ) -> Settings:
-    """Bring a database back; everybody finds it where it is from now on."""
+    """Restore a database; all parts use the restored one from now on."""
     if database not in DATABASES.values():
         raise StackError(f"{database} is none of {', '.join(DATABASES.values())}")
     if not (folder / "backup_label").exists():

@@ -42,7 +42,7 @@ def command(
         argv=argv,
         cwd=layout.root,
         env={**shell, **environ},
-        watched=(file, *sorted((layout.root / POLICIES).glob("*.json"))),
+        watched_files=(file, *sorted((layout.root / POLICIES).glob("*.json"))),
         fingerprint=fingerprint(),
         stop_seconds=15,
         restart=True,
@@ -52,12 +52,12 @@ def command(
 def check(command: Command) -> None:
     """Raise StackError, with what the runner says, if it would refuse to run.
 
-    It is asked before the running process is stopped: an unusable configuration must not end a
+    It runs before the running process is stopped: an unusable configuration must not end a
     runner that works.
     """
     if not _checks(command):
         return
-    told = subprocess.run(
+    completed = subprocess.run(
         [*command.argv, "--check"],
         cwd=command.cwd,
         env={**os.environ, **command.env},
@@ -65,8 +65,8 @@ def check(command: Command) -> None:
         text=True,
         check=False,
     )
-    if told.returncode:
-        words = (told.stderr or told.stdout).strip()
+    if completed.returncode:
+        words = (completed.stderr or completed.stdout).strip()
         raise StackError(
             f"the sink {command.name} would not start with this configuration\n{words}"
         )
@@ -96,8 +96,8 @@ def fingerprint() -> dict[str, str]:
         for entry in distribution.entry_points:
             if entry.group == GROUP:
                 files = sorted({*_files(entry.module.partition(".")[0])})
-                told = [entry.value, distribution.version, *files]
-                found[f"plugin {entry.name}"] = "\n".join(told)
+                facts = [entry.value, distribution.version, *files]
+                found[f"plugin {entry.name}"] = "\n".join(facts)
     return found
 
 

@@ -123,5 +123,5 @@ def remember(layout: Layout, settings: Settings, **fresh: str) -> Settings:
 def _hash(secret: str, key: str) -> str:
     """What the API knows a key by: as `sink-runner api-key new` prints it."""
     parts = (b"api-key", key.encode())
-    told = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
-    return "hmac-sha256:" + hmac.digest(secret.encode(), told, "sha256").hex()
+    content = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    return "hmac-sha256:" + hmac.digest(secret.encode(), content, "sha256").hex()

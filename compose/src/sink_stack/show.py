@@ -14,7 +14,7 @@ from . import status
 from .errors import StackError
 from .settings import Settings
 
-_PATIENCE_SECONDS = 30
+_TIMEOUT_SECONDS = 30
 _CATCH_UP_SECONDS = 120
 _LOOK_AGAIN_SECONDS = 0.3
 _QUIET_LOOKS = 3
@@ -101,34 +101,34 @@ def show(
     settings: Settings,
     console: Console,
     *,
-    patience: float = _PATIENCE_SECONDS,
+    timeout: float = _TIMEOUT_SECONDS,
     catch_up: float = _CATCH_UP_SECONDS,
 ) -> Iterator[Arrival]:
     """Make each change and wait for it; yield both rows with the time it took.
 
-    The console is told while it waits for older changes.
+    The console says so while it waits for older changes.
     """
     for change in CHANGES:
         _wait_until_caught_up(settings, console, catch_up)
-        yield _arrival(change, settings, patience)
+        yield _arrival(change, settings, timeout)
 
 
 def _wait_until_caught_up(settings: Settings, console: Console, seconds: float) -> None:
     """Rows that were just loaded are on their way, and an older one could undo the change shown."""
     bound, quiet = time.monotonic() + seconds, 0
-    told = False
+    reported = False
     while quiet < _QUIET_LOOKS and time.monotonic() < bound:
         records = sum(status.group_lag(settings).values())
         unread = max((lag or 0 for lag in status.slot_lag(settings).values()), default=0)
         busy = records > 0 or unread > _IDLE_SLOT_BYTES
         quiet = 0 if busy else quiet + 1
-        if busy and not told:
+        if busy and not reported:
             console.print("waiting until the changes that are on their way have arrived")
-            told = True
+            reported = True
         time.sleep(_LOOK_AGAIN_SECONDS)
 
 
-def _arrival(change: Change, settings: Settings, patience: float) -> Arrival:
+def _arrival(change: Change, settings: Settings, timeout: float) -> Arrival:
     mark = f"Shown {time.strftime('%H:%M:%S')}"
     with psycopg.connect(settings.admin_dsn(change.source), row_factory=dict_row) as source:
         picked = source.execute(change.pick).fetchone()
@@ -140,14 +140,14 @@ def _arrival(change: Change, settings: Settings, patience: float) -> Arrival:
         before = source.execute(change.update, names).fetchone()
         source.commit()
     began = time.monotonic()
-    after = _wait(change, settings, names, patience)
+    after = _wait(change, settings, names, timeout)
     milliseconds = (time.monotonic() - began) * 1000
     assert before is not None
     return Arrival(change=change, before=before, after=after, milliseconds=milliseconds)
 
 
-def _wait(change: Change, settings: Settings, names: Mapping[str, Any], patience: float) -> Row:
-    bound = time.monotonic() + patience
+def _wait(change: Change, settings: Settings, names: Mapping[str, Any], timeout: float) -> Row:
+    bound = time.monotonic() + timeout
     with psycopg.connect(
         settings.admin_dsn(change.target), row_factory=dict_row, autocommit=True
     ) as target:
@@ -156,7 +156,7 @@ def _wait(change: Change, settings: Settings, names: Mapping[str, Any], patience
                 return row
             time.sleep(0.005)
     raise StackError(
-        f"a change in {change.source} did not reach {change.target} in {patience:.0f} s."
+        f"a change in {change.source} did not reach {change.target} in {timeout:.0f} s."
         " Look at `sink-stack status` (is every part up, does a lag grow?),"
         " `sink-runner plugins` (is the mapping on?) and `sink-stack logs runner`"
     )

@@ -95,7 +95,7 @@ class Stack:
             del sinks["schedule"]
         self.up_sinks({name: argv for name, argv in sinks.items() if argv})
         if self._reporter.steps == steps:
-            self._reporter.step("every part is up, with the configuration of now")
+            self._reporter.step("every part is up, with the current configuration")
 
     def down(self) -> None:
         """Stop every part that this home started, readers first."""
@@ -220,7 +220,7 @@ class Stack:
         if postgres.outdated():
             self._reporter.step(
                 "compose/sql changed since the databases were made:"
-                " `sink-stack clean` and `up` make them anew"
+                " `sink-stack clean` and `up` create them again"
             )
 
     def _up_kafka(self, kafka: Kafka, options: Options) -> None:

@@ -93,8 +93,8 @@ def slot_lag(settings: Settings) -> dict[str, int | None]:
             contextlib.suppress(psycopg.OperationalError),
             psycopg.connect(settings.admin_dsn(database), connect_timeout=2) as connection,
         ):
-            for slot, behind in connection.execute(_SLOT_LAG, [database]).fetchall():
-                lag[f"{database}/{slot}"] = behind
+            for slot, lag_bytes in connection.execute(_SLOT_LAG, [database]).fetchall():
+                lag[f"{database}/{slot}"] = lag_bytes
     return lag
 
 
@@ -109,12 +109,12 @@ def group_lag(settings: Settings) -> dict[str, int]:
                 for group in client.list_groups()
                 if group["group_id"].startswith(_GROUP_PREFIX)
             ]
-            return {group: _behind(client, group) for group in sorted(groups)}
+            return {group: _records_behind(client, group) for group in sorted(groups)}
     except KafkaError:
         return {}
 
 
-def _behind(client: Any, group: str) -> int:
+def _records_behind(client: Any, group: str) -> int:
     committed: Mapping[TopicPartition, Any] = client.list_group_offsets(group)[group]
     ends = client.list_partition_offsets(dict.fromkeys(committed, OffsetSpec.LATEST))
     return sum(max(0, ends[one].offset - committed[one].offset) for one in committed)
@@ -134,13 +134,13 @@ def broken(settings: Settings) -> list[str]:
 
 def as_json(stack: Stack) -> str:
     settings = stack.settings
-    told = {
+    report = {
         "parts": [asdict(part) for part in parts(stack, settings)],
         "mappings": {name: asdict(one) for name, one in mappings(settings).items()},
         "slot_lag_bytes": slot_lag(settings),
         "group_lag_records": group_lag(settings),
     }
-    return json.dumps(told, indent=2)
+    return json.dumps(report, indent=2)
 
 
 def show(stack: Stack, console: Console) -> None:
@@ -155,11 +155,11 @@ def show(stack: Stack, console: Console) -> None:
         table.add_row(part.name, state, pid, port, part.version, size, restarts)
     console.print(table)
     _show_mappings(mappings(settings), console)
-    for slot, behind in slot_lag(settings).items():
-        text = "never confirmed" if behind is None else f"{behind:,} bytes behind"
+    for slot, lag in slot_lag(settings).items():
+        text = "never confirmed" if lag is None else f"{lag:,} bytes behind"
         console.print(f"slot {slot}: {text}", highlight=False)
-    for group, behind in group_lag(settings).items():
-        console.print(f"group {group}: {behind:,} records behind", highlight=False)
+    for group, lag in group_lag(settings).items():
+        console.print(f"group {group}: {lag:,} records behind", highlight=False)
 
 
 def _show_mappings(found: Mapping[str, MappingState], console: Console) -> None:

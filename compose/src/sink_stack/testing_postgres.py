@@ -112,9 +112,9 @@ class Postgres:
 
 
 def installed(environ: Mapping[str, str]) -> list[Path]:
-    """The folders with PostgreSQL's programs, best first: told, the stack's own, the machine's."""
-    if told := environ.get("SINK_TEST_POSTGRES_BIN"):
-        return [Path(told)]
+    """The folders with PostgreSQL's programs: configured, else the stack's, then the machine's."""
+    if configured := environ.get("SINK_TEST_POSTGRES_BIN"):
+        return [Path(configured)]
     found = layout.find(environ)
     versions = envfile.load(found.root / "compose" / "versions.env")
     own = found.programs / f"postgres-{versions['POSTGRES_VERSION']}" / "bin"
@@ -189,12 +189,12 @@ def _initialise(programs: Path, home: Path, password: str) -> None:
     command = [str(programs / "initdb"), f"--pgdata={cluster}", f"--username={_SUPERUSER}"]
     command += [f"--pwfile={secret}", "--auth=scram-sha-256", "--no-sync"]
     command += ["--encoding=UTF8", "--locale=C.UTF-8"]
-    told = subprocess.run(
+    completed = subprocess.run(
         command, cwd=home, capture_output=True, text=True, check=False, **_identity()
     )
     secret.unlink()
-    if told.returncode:
-        raise RuntimeError(f"initdb failed:\n{told.stderr}")
+    if completed.returncode:
+        raise RuntimeError(f"initdb failed:\n{completed.stderr}")
     with (cluster / "postgresql.conf").open("a", encoding="utf-8") as conf:
         conf.writelines(f"{name} = '{value}'\n" for name, value in _SETTINGS.items())
         if int((cluster / "PG_VERSION").read_text(encoding="ascii")) >= _ORIGINS_APART:

@@ -98,7 +98,7 @@ def _check(client: KafkaAdminClient, topics: Sequence[Topic]) -> None:
             raise StackError(
                 f"topic {topic.name} has {counts[topic.name]} partitions and compose/topics.toml"
                 f" says {topic.partitions}: changing it moves keys; run `sink-stack clean` to begin"
-                " anew"
+                " again"
             )
 
 

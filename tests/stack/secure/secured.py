@@ -197,7 +197,7 @@ class SecureSupervisor(Supervisor):
             for part in command.argv
         ]
         env = {**command.env, **self._doors.capture_environment()}
-        return replace(command, argv=argv, env=env, watched=(*command.watched, secure))
+        return replace(command, argv=argv, env=env, watched_files=(*command.watched_files, secure))
 
     def _admit_users(self) -> None:
         admin = KafkaAdminClient(bootstrap_servers=self._stack.settings.kafka)

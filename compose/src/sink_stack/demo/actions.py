@@ -32,7 +32,7 @@ def fill(families: int, seed: int, as_of: datetime, *, if_empty: bool) -> int:
     except _SetupError as exc:
         return _complain(str(exc), EX_CONFIG)
     except psycopg.Error as exc:
-        return _complain(_told(exc), FAILURE)
+        return _complain(_text_of(exc), FAILURE)
     if not loaded:
         console.print("both databases hold data already: nothing loaded")
         return OK
@@ -51,7 +51,7 @@ def count_rows(*, as_json: bool) -> int:
     except _SetupError as exc:
         return _complain(str(exc), EX_CONFIG)
     except psycopg.Error as exc:
-        return _complain(_told(exc), FAILURE)
+        return _complain(_text_of(exc), FAILURE)
     if as_json:
         print(json.dumps(found, indent=2))
         return OK
@@ -70,7 +70,7 @@ def _dsns(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[variable] for name, variable in names.items()}
 
 
-def _told(exc: psycopg.Error) -> str:
+def _text_of(exc: psycopg.Error) -> str:
     """What failed, without PostgreSQL's text, which may quote a row."""
     place = f" on {exc.diag.table_name}" if exc.diag.table_name else ""
     return f"PostgreSQL refused: {type(exc).__name__} ({exc.sqlstate or 'no connection'}){place}"

@@ -33,7 +33,7 @@ def load(
     """Fill both databases, each in one transaction.
 
     The same --seed and --as-of give the same rows. The numbers look like a person's, but belong to
-    nobody. A load that fails leaves both databases as they were.
+    no real person. A load that fails leaves both databases as they were.
 
     examples:
       sink-runner demo load --scale large

@@ -84,7 +84,7 @@ def make(draw: Draw, seed: int, index: int) -> Family:
 
 
 def stranger(draw: Draw, seed: int, family: Family) -> Person:
-    """A neighbour whom only the portal knows."""
+    """A neighbour that only the portal has."""
     surname = draw.one_of(names.SURNAMES)
     return _person(draw, seed, family.index, SERIALS - 1, surname)
 

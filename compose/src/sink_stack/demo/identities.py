@@ -1,4 +1,4 @@
-"""Numbers and addresses that look like a person's and can belong to nobody.
+"""Numbers and addresses that look like a person's and cannot belong to a real person.
 
 A real Aadhaar number never starts with 0 or 1 and ends in a Verhoeff check digit; these start
 with one of the two and end in a wrong digit. A real Indian mobile number starts with 6 to 9;

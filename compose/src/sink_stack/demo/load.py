@@ -28,7 +28,7 @@ class NotEmptyError(Exception):
 def load(
     dsns: Mapping[str, str], plan: Plan, *, if_empty: bool, advance: Callable[[int], None]
 ) -> tuple[str, ...]:
-    """Fill the databases and return their names; `advance` is told of each batch of families.
+    """Fill the databases and return their names; `advance` is called with each batch of families.
 
     With `if_empty` a database that holds data is left alone; without it that is an error.
     """

@@ -117,7 +117,7 @@ def citizens(draw: Draw, family: Family, found: Sequence[Citizen]) -> Iterator[R
 
 
 def identity_map(family: Family, found: Sequence[Citizen]) -> Iterator[Row]:
-    """The portal knows the family of those whom it has verified."""
+    """The portal knows the family of citizens that it has verified."""
     for citizen in found:
         if citizen.verification == "VERIFIED" and citizen.person in family.registered:
             yield {
@@ -231,7 +231,7 @@ def feedback(draw: Draw, found: Sequence[Citizen], made: Sequence[Application]) 
 
 
 def _spelling(draw: Draw, name: str) -> str:
-    """A district as somebody would type it."""
+    """A district as a citizen would type it."""
     others = places.SPELLINGS.get(name, ())
     if draw.chance(2):
         return draw.one_of(places.UNKNOWN)

@@ -1,4 +1,4 @@
-"""Tells how far a load is: a bar on a terminal, a line now and then elsewhere."""
+"""Reports how far a load is: a bar on a terminal, a line now and then elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 @contextmanager
 def families(console: Console, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield what is to be told of each batch of families."""
+    """Yield what to call with each batch of families."""
     if not console.is_terminal:
         yield _Lines(console, total).advance
         return
@@ -41,14 +41,14 @@ class _Lines:
         self._console = console
         self._total = total
         self._done = 0
-        self._began = self._told = time.monotonic()
+        self._began = self._reported = time.monotonic()
 
     def advance(self, count: int) -> None:
         self._done += count
         now = time.monotonic()
-        if self._done < self._total and now - self._told < _SECONDS_BETWEEN_LINES:
+        if self._done < self._total and now - self._reported < _SECONDS_BETWEEN_LINES:
             return
-        self._told = now
+        self._reported = now
         rate = self._done / max(now - self._began, 1e-9)
         left = (self._total - self._done) / rate
         self._console.print(

@@ -183,7 +183,7 @@ def decisions(draw: Draw, family: Family, applications: Sequence[Application]) -
 
 
 def alerts(draw: Draw, family: Family, *, reachable: bool) -> Iterator[Row]:
-    """Alerts for families that somebody in the portal belongs to."""
+    """Alerts for families with a member in the portal."""
     for _ in range(draw.weighted(((0, 45), (1, 40), (2, 15))) if reachable else 0):
         kind, message, source = draw.one_of(ALERTS)
         yield {

@@ -1,4 +1,4 @@
-"""Airflow as parts of the stack: its own scheduler runs a batch, and all of it ends when told."""
+"""Airflow as parts of the stack: its own scheduler runs a batch, and all of it ends on a signal."""
 
 import json
 import socket
@@ -69,7 +69,7 @@ class Served:
         return [(run["dag_id"], run["run_type"], run["state"]) for run in self.dag_runs()]
 
     def ended(self, dag: str) -> list[dict]:
-        """Its runs that the scheduler began by itself, and that went well."""
+        """Its runs that the scheduler began, and that succeeded."""
         how = {"dag_id": dag, "run_type": "scheduled", "state": "success"}
         return [run for run in self.dag_runs() if how.items() <= run.items()]
 
@@ -132,7 +132,7 @@ def test_password_is_in_a_file_and_no_log(served):
     assert password not in texts(served.airflow.home, served.airflow.layout.log("airflow-api"))
 
 
-def test_its_scheduler_starts_what_is_due_by_itself(served):
+def test_its_scheduler_starts_runs_that_are_due(served):
     run, *_ = served.until(lambda: served.ended("sink.user-behavior.full"), seconds=180)
     assert run["logical_date"].endswith(":00Z")
 
@@ -141,8 +141,8 @@ def test_triggerer_reports_run_that_takes_too_long(served):
     """Here all of them do: the limit is less than a second."""
     run = served.trigger("sink.feedback")
     log = served.airflow.layout.log("airflow-triggerer")
-    told = "batch_slow mapping=feedback mode=changed longer_than=limit minutes=0.01"
-    served.until(lambda: told in texts(served.airflow.home, log))
+    reported = "batch_slow mapping=feedback mode=changed longer_than=limit minutes=0.01"
+    served.until(lambda: reported in texts(served.airflow.home, log))
     served.until(lambda: served.state("sink.feedback", run) == "success")
 
 
