@@ -96,7 +96,7 @@ def store_cluster(
 
 
 def cluster_fault(
-    mapping: str, database: str, stored: Cluster | None, now: Cluster
+    mapping: str, database: str, stored: Cluster | None, current: Cluster
 ) -> Fault | None:
     """Return why stored positions can't be compared with new ones; None where they can."""
     if stored is None:
@@ -106,9 +106,9 @@ def cluster_fault(
         f"`sink-runner recover {database}` and `sink-runner batch {mapping} --full` "
         "(docs/guide/disaster-recovery.md)"
     )
-    if stored.identifier != now.identifier:
+    if stored.identifier != current.identifier:
         return Fault(
-            f"database {database} is on cluster {now.identifier}, and the positions of mapping "
+            f"database {database} is on cluster {current.identifier}, and the positions of mapping "
             f"{mapping!r} are of cluster {stored.identifier}: new events would seem older than "
             "those that were applied",
             "the same cluster, or no stored positions",
@@ -116,10 +116,11 @@ def cluster_fault(
             refused=False,
             refuses_batch=True,
         )
-    if now.position is not None and now.position < (stored.position or 0):
+    if current.position is not None and current.position < (stored.position or 0):
         return Fault(
-            f"the log of database {database} ends at {now.position} and was at {stored.position}: "
-            "the cluster was restored, or a standby was promoted that lacked its end",
+            f"the log of database {database} ends at {current.position} and was at "
+            f"{stored.position}: the cluster was restored, or a standby was promoted that lacked "
+            "its end",
             "a log that continues",
             remedy,
             refused=False,
@@ -142,8 +143,8 @@ def check_cluster(subject: Subject) -> Iterable[Fault]:
         )
         return
     stored = stored_cluster(subject.writing, subject.name)
-    now = read_cluster(subject.reading)
-    if fault := cluster_fault(subject.name, subject.source.table.database, stored, now):
+    current = read_cluster(subject.reading)
+    if fault := cluster_fault(subject.name, subject.source.table.database, stored, current):
         yield fault
 
 
@@ -176,12 +177,12 @@ class ClusterWatch:
         """
         with classified_errors():
             with connect(self._source, _APPLICATION) as source:
-                now = read_cluster(source)
+                current = read_cluster(source)
             with connect(self._target, _APPLICATION) as target, target.transaction():
                 stored = stored_cluster(target, self._mapping)
-                fault = cluster_fault(self._mapping, self._database, stored, now)
+                fault = cluster_fault(self._mapping, self._database, stored, current)
                 if fault is None:
-                    store_cluster(target, self._mapping, now, self._positions or {})
+                    store_cluster(target, self._mapping, current, self._positions or {})
         return fault
 
     def maintain(self) -> None:

@@ -48,7 +48,7 @@ def accept_changes(
             raise ConfigError(f"{finding.text} ({_NEVER[finding.change]})")
     store.update(
         name,
-        lambda now: (now or contract).accepting(row, frozenset(rules.named)),
+        lambda current: (current or contract).accepting(row, frozenset(rules.named)),
         also=lambda connection: _audit(connection, rules, found, schema_id, user),
     )
     return found

@@ -41,13 +41,13 @@ def check(name: str, mapping: TableMapping, sources: Sources) -> list[Finding]:
     found = _uncompared(rules, mapping, sources)
     if sources.recorded is not None:
         return found + _of_files(rules, mapping, sources.recorded, contract)
-    now: list[Finding] = []
+    current: list[Finding] = []
     if sources.config is not None:
         row = source_row(mapping, sources.config)
-        now = rules.check(row, contract, "the database")
-        found += now
+        current = rules.check(row, contract, "the database")
+        found += current
     if sources.registry is not None and mapping.streaming:
-        found += _of_registry(rules, mapping, sources.registry, contract, now)
+        found += _of_registry(rules, mapping, sources.registry, contract, current)
     return list(_once(found))
 
 
@@ -137,7 +137,7 @@ def _of_registry(
     mapping: TableMapping,
     registry: SchemaRegistry,
     contract: Contract | None,
-    now: list[Finding],
+    current: list[Finding],
 ) -> list[Finding]:
     """Check the latest schema, which may be older than the current table."""
     value = registry.latest(f"{mapping.source_table.topic}-value")
@@ -149,12 +149,12 @@ def _of_registry(
     row = row_of(schema, schema_id=schema_id)  # its events may have another key than the table
     assert row is not None
     found = rules.check(row, contract, f"schema {schema_id}")
-    if refused(now):
+    if refused(current):
         return found
-    return [_past(one) if passes(one, row.columns) else one for one in found]
+    return [_after_undo(one) if passes(one, row.columns) else one for one in found]
 
 
-def _past(finding: Finding) -> Finding:
+def _after_undo(finding: Finding) -> Finding:
     if finding.severity is not Severity.REFUSED:
         return finding
     return replace(

@@ -14,13 +14,13 @@ from .shape import ColumnShape, RowShape
 from .type_changes import change_of
 
 
-def reused_names(then: RowShape, now: RowShape, *, later: bool) -> dict[str, str]:
+def reused_names(previous: RowShape, current: RowShape, *, later: bool) -> dict[str, str]:
     """Return names of both rows that seem to belong to another column now, with their new names.
 
-    The new name is "" where it is uncertain. Without `later`, `now` may be older than `then`.
+    The new name is "" where it is uncertain. Without `later`, `current` may be the older one.
     """
-    before, after = _comparable(then, now)
-    if len(before) == len(after) and (found := _by_place(before, after)):
+    before, after = _comparable(previous, current)
+    if len(before) == len(after) and (found := _moved_names(before, after)):
         return found
     if found := dict(_reordered(before, after)):
         return found
@@ -29,20 +29,22 @@ def reused_names(then: RowShape, now: RowShape, *, later: bool) -> dict[str, str
     return dict(_displaced(before, after))
 
 
-def _comparable(then: RowShape, now: RowShape) -> tuple[list[ColumnShape], list[ColumnShape]]:
+def _comparable(
+    previous: RowShape, current: RowShape
+) -> tuple[list[ColumnShape], list[ColumnShape]]:
     """Return their columns without those that are new in a table: its events may lack them.
 
     A column that capture leaves out looks like a new one of the table.
     """
-    of_events = now.schema_id is not None
-    after = [one for one in now.columns.values() if of_events or one.name in then.columns]
-    return list(then.columns.values()), after
+    of_events = current.schema_id is not None
+    after = [one for one in current.columns.values() if of_events or one.name in previous.columns]
+    return list(previous.columns.values()), after
 
 
-def _by_place(before: Sequence[ColumnShape], after: Sequence[ColumnShape]) -> dict[str, str]:
+def _moved_names(before: Sequence[ColumnShape], after: Sequence[ColumnShape]) -> dict[str, str]:
     """Compare by position, where only names differ: names that moved to another position."""
     pairs = list(zip(before, after, strict=True))
-    if not all(_same_type(was, is_) for was, is_ in pairs):
+    if not all(_same_type(old_column, new_column) for old_column, new_column in pairs):
         return {}
     names = {column.name for column in after}
     return {a.name: b.name for a, b in pairs if a.name != b.name and a.name in names}

@@ -46,7 +46,8 @@ class Contract:
         table, shows that: a row of an earlier schema still has the removed column.
         """
         columns = {
-            name: _newer(self.row.columns.get(name), now) for name, now in row.columns.items()
+            name: _newer(self.row.columns.get(name), current)
+            for name, current in row.columns.items()
         }
         fields = tuple({"name": name, "type": it.avro} for name, it in columns.items())
         return replace(
@@ -62,12 +63,12 @@ class Contract:
         return replace(self.followed_by(row), missing=missing, accepted=frozenset(ids))
 
 
-def _newer(then: ColumnShape | None, now: ColumnShape) -> ColumnShape:
+def _newer(previous: ColumnShape | None, current: ColumnShape) -> ColumnShape:
     """Return the newer shape, but keep lengths: the registry has none, the catalog had them."""
-    if then is None or now.source_type or not then.source_type:
-        return now
-    same = (then.type.kind, then.bits) == (now.type.kind, now.bits)
-    return then if same and then.type.nullable == now.type.nullable else now
+    if previous is None or current.source_type or not previous.source_type:
+        return current
+    same = (previous.type.kind, previous.bits) == (current.type.kind, current.bits)
+    return previous if same and previous.type.nullable == current.type.nullable else current
 
 
 class Contracts:

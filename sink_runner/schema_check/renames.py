@@ -13,26 +13,30 @@ from .shape import RowShape
 from .type_changes import change_of
 
 
-def renamed(name: str, then: RowShape, now: RowShape) -> str | None:
+def renamed(name: str, previous: RowShape, current: RowShape) -> str | None:
     """Return the current name of `name`, if only names differ; None if that is not certain.
 
     A column that is dropped and added again is the last, so positions distinguish the two cases.
     """
-    if name not in then.columns or name in now.columns or len(then.columns) != len(now.columns):
+    if (
+        name not in previous.columns
+        or name in current.columns
+        or len(previous.columns) != len(current.columns)
+    ):
         return None
-    before, after = list(then.columns.values()), list(now.columns.values())
+    before, after = list(previous.columns.values()), list(current.columns.values())
     pairs = list(zip(before, after, strict=True))
-    if any(a.name != b.name and b.name in then.columns for a, b in pairs):
+    if any(a.name != b.name and b.name in previous.columns for a, b in pairs):
         return None
-    for was, is_ in pairs:
-        if was.name == name:
-            return is_.name if change_of(was, is_) is Change.NONE else None
+    for old_column, new_column in pairs:
+        if old_column.name == name:
+            return new_column.name if change_of(old_column, new_column) is Change.NONE else None
     return None
 
 
-def old_names(then: RowShape, now: RowShape) -> dict[str, str]:
+def old_names(previous: RowShape, current: RowShape) -> dict[str, str]:
     """Return the previous name of each new name."""
-    found = {renamed(name, then, now): name for name in then.columns}
+    found = {renamed(name, previous, current): name for name in previous.columns}
     return {new: old for new, old in found.items() if new is not None}
 
 

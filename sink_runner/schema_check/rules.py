@@ -122,11 +122,11 @@ class Rules:
                 f"column {name} ({planned.title}) of {source} was probably renamed to {other}",
                 f"rename it back, or name {other} in plugin {self.name!r} and restart",
             )
-        was = f" ({planned.title})" if planned is not None else ""
+        planned_type = f" ({planned.title})" if planned is not None else ""
         return self._found(
             name,
             Change.REMOVED,
-            f"column {name}{was} of {source} is gone, and the mapping names it",
+            f"column {name}{planned_type} of {source} is gone, and the mapping names it",
             f"bring it back, or take it out of plugin {self.name!r} and restart, or "
             f"{self._accept(row)}: the mapping then reads NULL",
         )
@@ -188,14 +188,14 @@ class Rules:
     # -- the row as a whole -------------------------------------------------------------------
 
     def _key(self, row: RowShape, contract: Contract | None) -> Iterator[Finding]:
-        then, now = None if contract is None else contract.row.key, row.key
-        if then is None or now is None or set(then) == set(now):
+        previous, current = None if contract is None else contract.row.key, row.key
+        if previous is None or current is None or set(previous) == set(current):
             return
         yield self._found(
-            ", ".join(sorted(set(then) ^ set(now))),
+            ", ".join(sorted(set(previous) ^ set(current))),
             Change.KEY,
-            f"the primary key of {self.mapping.source} was ({', '.join(then)}) and is "
-            f"({', '.join(now)}): events of one row may overtake each other, and the "
+            f"the primary key of {self.mapping.source} was ({', '.join(previous)}) and is "
+            f"({', '.join(current)}): events of one row may overtake each other, and the "
             "event of a delete has other columns",
             f"change it back, or let the events before it be applied and {self._accept()}",
         )

@@ -82,11 +82,11 @@ class SchemaWatch:
         rules, row = self._rules(), self._present()
         self._contract = contract = self._store.load(self._name)
         found = rules.check(row, contract, "the database")
-        if harm := refused(found):
-            raise SchemaError(self._text(harm))
+        if refusals := refused(found):
+            raise SchemaError(self._text(refusals))
         self._log_warnings(found)
         if contract is None or _stale(rules, contract, row):
-            self._follow(row, row)
+            self._store_row(row, row)
 
     def schema(self, schema_id: int) -> Any:
         """Return the schema. Raises SchemaError where it does harm: the batch is retried.
@@ -105,10 +105,10 @@ class SchemaWatch:
         if refused(found):
             self._contract = self._store.load(self._name)  # a person may have accepted it
             found = self._check(rules, row)
-        if harm := refused(found):
-            return self._past(raw, row, harm, rules)
+        if refusals := refused(found):
+            return self._after_undo(raw, row, refusals, rules)
         self._log_warnings(found)
-        return self._whole(raw, row, rules)
+        return self._with_accepted(raw, row, rules)
 
     def _refuse_others(self, raw: Any, row: RowShape, rules: Rules) -> None:
         """Raise DecodeError for another table's schema; compare columns where the name differs."""
@@ -134,36 +134,36 @@ class SchemaWatch:
         later = True if [*row.columns] == [*present.columns] else None
         found = rules.check(row, contract, origin, later=later)
         if not refused(found):
-            self._follow(row, present)
+            self._store_row(row, present)
         return found
 
-    def _past(self, raw: Any, row: RowShape, harm: list[Finding], rules: Rules) -> Any:
+    def _after_undo(self, raw: Any, row: RowShape, refusals: list[Finding], rules: Rules) -> Any:
         """Return a harmful schema if the change was undone; else raise SchemaError.
 
         A column that was renamed and renamed back is read under its name.
         """
-        now = rules.check(self._present(), self._contract, "the database")
-        lasting = [finding for finding in harm if not passes(finding, row.columns)]
-        if lasting or refused(now):
-            raise SchemaError(self._text(harm))
+        current = rules.check(self._present(), self._contract, "the database")
+        lasting = [finding for finding in refusals if not passes(finding, row.columns)]
+        if lasting or refused(current):
+            raise SchemaError(self._text(refusals))
         names = {} if self._contract is None else old_names(self._contract.row, row)
         self._log.warning(
             "schema_passed",
             schema_id=row.schema_id,
-            problems=[finding.problem for finding in harm],
+            problems=[finding.problem for finding in refusals],
             renamed=names,
             advice=f"the change was undone; `sink-runner batch {self._name} --full` writes what "
             "these events lack",
         )
         return with_names(raw, names) if names else raw
 
-    def _whole(self, raw: Any, row: RowShape, rules: Rules) -> Any:
+    def _with_accepted(self, raw: Any, row: RowShape, rules: Rules) -> Any:
         """Add a column as NULL whose removal a person accepted."""
         accepted = frozenset() if self._contract is None else self._contract.missing
         gone = accepted.intersection(rules.named) - row.columns.keys()
         return with_nulls(raw, gone) if gone else raw
 
-    def _follow(self, row: RowShape, present: RowShape) -> None:
+    def _store_row(self, row: RowShape, present: RowShape) -> None:
         """Store a row as the contract, with what a person has accepted in between."""
 
         def change(stored: Contract | None) -> Contract:
@@ -176,8 +176,8 @@ class SchemaWatch:
             if finding.severity is Severity.WARNING and finding.change is not Change.TARGET:
                 self._log.warning("schema_changed", problem=finding.problem, advice=finding.advice)
 
-    def _text(self, harm: list[Finding]) -> str:
-        return f"mapping {self._name!r}: " + "; ".join(finding.text for finding in harm)
+    def _text(self, refusals: list[Finding]) -> str:
+        return f"mapping {self._name!r}: " + "; ".join(finding.text for finding in refusals)
 
 
 def _stale(rules: Rules, contract: Contract, row: RowShape) -> bool:

@@ -12,51 +12,54 @@ _NUMBERS = (frozenset({Kind.INT, Kind.LONG}), frozenset({Kind.FLOAT, Kind.DOUBLE
 _FITS = frozenset({(Kind.INT, Kind.DOUBLE)})
 
 
-def change_of(then: ColumnShape, now: ColumnShape) -> Change:
+def change_of(previous: ColumnShape, current: ColumnShape) -> Change:
     """Return the change of the type of a column that Avro can still read."""
-    if not (then.source_type and now.source_type):
+    if not (previous.source_type and current.source_type):
         # For Avro a decimal number is a string: the kinds differ only with both source types.
-        one, other = then.type.kind, now.type.kind
+        one, other = previous.type.kind, current.type.kind
         if {one, other} == {Kind.ENUM, Kind.STRING}:
             # Debezium looks up a type by its name alone. It takes an enum with the name of a
             # table in another schema for a text; the value is the label in both cases.
             return Change.NONE
     else:
-        one, other = then.kind, now.kind
+        one, other = previous.kind, current.kind
     if one is other:
-        return _same_kind(then, now, one)
+        return _same_kind(previous, current, one)
     if any(one in family and other in family for family in _NUMBERS):
-        return _by_width(then.bits, now.bits)
+        return _by_width(previous.bits, current.bits)
     if (other, one) in _FITS:
         return Change.NARROWED
-    return Change.MEANING if _one_form(then, now) else Change.TYPE
+    return Change.MEANING if _same_encoding(previous, current) else Change.TYPE
 
 
-def _same_kind(then: ColumnShape, now: ColumnShape, kind: Kind) -> Change:
+def _same_kind(previous: ColumnShape, current: ColumnShape, kind: Kind) -> Change:
     if kind is Kind.ARRAY:
-        return Change.NONE if _items(then.type, now.type) else Change.TYPE
-    if kind is Kind.OPAQUE and then.type.note != now.type.note:
+        return Change.NONE if _items(previous.type, current.type) else Change.TYPE
+    if kind is Kind.OPAQUE and previous.type.note != current.type.note:
         return Change.MEANING
-    if kind in _SIZES and then.source_type and now.source_type:
-        return _by_size(then, now)
-    return _by_width(then.bits, now.bits)
+    if kind in _SIZES and previous.source_type and current.source_type:
+        return _by_size(previous, current)
+    return _by_width(previous.bits, current.bits)
 
 
-def _items(then: ColumnType, now: ColumnType) -> bool:
-    return (then.item and then.item.kind) == (now.item and now.item.kind)
+def _items(previous: ColumnType, current: ColumnType) -> bool:
+    return (previous.item and previous.item.kind) == (current.item and current.item.kind)
 
 
-def _by_width(then: int | None, now: int | None) -> Change:
-    if then == now or then is None or now is None:
+def _by_width(previous: int | None, current: int | None) -> Change:
+    if previous == current or previous is None or current is None:
         return Change.NONE
-    return Change.NARROWED if now < then else Change.WIDENED
+    return Change.NARROWED if current < previous else Change.WIDENED
 
 
-def _by_size(then: ColumnShape, now: ColumnShape) -> Change:
+def _by_size(previous: ColumnShape, current: ColumnShape) -> Change:
     """Compare sizes: digits before and after the point separately; None is unlimited."""
-    pairs = [(then.length, now.length)]
-    if then.kind is Kind.DECIMAL:
-        pairs = [(_whole(then), _whole(now)), (then.scale, now.scale)]
+    pairs = [(previous.length, current.length)]
+    if previous.kind is Kind.DECIMAL:
+        pairs = [
+            (_whole_digits(previous), _whole_digits(current)),
+            (previous.scale, current.scale),
+        ]
     if any(smaller(new, old) for old, new in pairs):
         return Change.NARROWED
     return Change.WIDENED if any(smaller(old, new) for old, new in pairs) else Change.NONE
@@ -66,15 +69,15 @@ def smaller(one: int | None, other: int | None) -> bool:
     return one is not None and (other is None or one < other)
 
 
-def _whole(column: ColumnShape) -> int | None:
+def _whole_digits(column: ColumnShape) -> int | None:
     return None if column.length is None else column.length - (column.scale or 0)
 
 
-def _one_form(then: ColumnShape, now: ColumnShape) -> bool:
+def _same_encoding(previous: ColumnShape, current: ColumnShape) -> bool:
     """Whether both have the same encoding, so that only the meaning differs."""
     texts = {Kind.STRING, Kind.UUID, Kind.JSON, Kind.XML, Kind.ENUM, Kind.INTERVAL, Kind.DATE}
     texts |= {Kind.TIME, Kind.TIME_TZ, Kind.TIMESTAMP, Kind.TIMESTAMP_TZ}
-    return {then.type.kind, now.type.kind} <= texts
+    return {previous.type.kind, current.type.kind} <= texts
 
 
 def fits_target(column: ColumnShape, target: ColumnShape) -> bool:
