@@ -294,7 +294,7 @@ class Written:
     def another(
         self,
         connection: psycopg.Connection,
-        shown: Collection[str] = (),
+        unmasked: Collection[str] = (),
         *,
         source_key_shown: bool = True,
     ) -> Any:
@@ -304,7 +304,7 @@ class Written:
             Chain(),
             None,
             None,
-            frozenset(shown),
+            frozenset(unmasked),
             self.identity,
             source_key_shown=source_key_shown,
         )

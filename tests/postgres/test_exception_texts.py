@@ -12,7 +12,7 @@ from ..unit.test_exception_texts import CANARY
 @pytest.mark.postgres
 @pytest.mark.parametrize("option", ["CONSTRAINT", "COLUMN", "TABLE", "SCHEMA", "DATATYPE", "HINT"])
 @pytest.mark.parametrize("state", ["P0001", "23505", "23503", "23514", "42501", "22000"])
-def test_what_function_of_database_names_is_not_told(postgres, option, state):
+def test_names_set_by_database_function_are_hidden(postgres, option, state):
     """PL/pgSQL may set every field of the diagnostics to a value of the row."""
     raising = (
         f"DO $$ BEGIN RAISE EXCEPTION '{CANARY}' USING ERRCODE = '{state}', {option} = '{CANARY}', "
@@ -22,18 +22,18 @@ def test_what_function_of_database_names_is_not_told(postgres, option, state):
     with connecting as connection, pytest.raises(psycopg.Error) as found:
         connection.execute(raising)
     fault = classify_error(found.value)
-    told = [
+    texts = [
         describe(found.value),
         *trace(found.value),
         describe(fault),
         str(fault),
     ]
-    told += [str(getattr(fault, "constraint", ""))]
-    assert [text for text in told if CANARY in text] == []
+    texts += [str(getattr(fault, "constraint", ""))]
+    assert [text for text in texts if CANARY in text] == []
 
 
 @pytest.mark.postgres
-def test_the_name_of_a_violated_constraint_is_told(postgres):
+def test_name_of_violated_constraint_is_reported(postgres):
     with psycopg.connect(postgres.dsn("smart_citizen"), autocommit=True) as connection:
         connection.execute("CREATE TEMP TABLE t (a int CONSTRAINT small CHECK (a < 5))")
         with pytest.raises(psycopg.Error) as found:

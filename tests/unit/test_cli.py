@@ -125,7 +125,7 @@ def test_file_may_be_named_before_and_after_command(call, configured, tmp_path, 
     assert out.startswith(f"# {named}")
 
 
-def test_a_configuration_that_is_nowhere_is_told(call, configured, monkeypatch):
+def test_missing_configuration_is_reported(call, configured, monkeypatch):
     configured().unlink()
     monkeypatch.chdir("/")
     code, _, err = call("config")
@@ -164,7 +164,7 @@ def test_run_reports_mappings_without_events(site, call, configured):
     assert "no mapping that is on reads events: `sink-runner batch`" in err
 
 
-def test_run_tells_what_is_wrong_with_the_configuration(call, configured):
+def test_run_reports_faults_of_configuration(call, configured):
     configured(more="[batch]\nmax_rows = 0")
     assert call("run")[::2] == (78, "sink-runner: batch.max_rows is less than 1\n")
 
@@ -208,7 +208,7 @@ def test_help_lists_commands_of_other_distributions(site, call):
     ("code", "name"),
     [("import nope_nope", "greet"), ("greet = print", "greet"), (GREET, "run")],
 )
-def test_help_tells_why_a_command_is_left_out(site, call, code, name):
+def test_help_says_why_command_is_missing(site, call, code, name):
     command(site, code, name)
     status, out, err = call("--help")
     assert (status, "hello" in out) == (0, False)
@@ -253,7 +253,7 @@ def test_an_interrupted_command_ends_with_130(site, call):
     assert call("greet")[0] == 130
 
 
-def test_reader_that_has_seen_enough_is_no_error():
+def test_closed_pipe_is_not_an_error():
     command = [sys.executable, "-m", "sink_runner", "config"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         running.stdout.close()

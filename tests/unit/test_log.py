@@ -79,7 +79,7 @@ def test_auto_is_console_on_terminal_and_json_elsewhere(stream, json_line):
 
 
 @pytest.mark.parametrize("output", ["json", "console"])
-def test_an_exception_is_told_without_any_value(output):
+def test_exception_is_logged_without_values(output):
     stream = speaking(output)
     try:
         fail()
@@ -101,7 +101,7 @@ def test_exception_group_is_logged_without_values():
     assert "TypeError" in stream.getvalue()
 
 
-def test_an_object_is_told_by_its_class_only():
+def test_object_is_logged_by_class():
     stream = speaking()
     structlog.get_logger().warning("odd", row=SimpleNamespace(mobile=VALUE), raw=VALUE.encode())
     line = json.loads(stream.getvalue())

@@ -1,5 +1,5 @@
 -- One person's record, in both databases alike.
--- revision numbers the recorded changes, so a row tells which of them it holds; 0 is none.
+-- revision numbers the recorded changes, so a row says which of them it holds; 0 is none.
 CREATE SCHEMA bench;
 CREATE TABLE bench.account (
   id BIGINT PRIMARY KEY,

@@ -1,4 +1,4 @@
--- Flow 9. One event for each change of status, in any case of letters, to one that has an event type.
+-- Flow 9. One event for each change of status, in upper or lower case, to one that has an event type.
 -- Its time is that of the change (a submission keeps its own); when an approval was given is a column.
 -- An application for a scheme that the warehouse does not have waits.
 WITH status_change AS (

@@ -84,7 +84,7 @@ def make(postgres, site, scratch, configured: Callable, call: Callable) -> Itera
 
 
 class TestCounts:
-    def test_rules_and_defaults_are_told_apart(self, make: Make) -> None:
+    def test_rules_and_defaults_are_distinguished(self, make: Make) -> None:
         place = make()
         wrong = [{"score": 10}, {"score": 11}, {"score": 0, "level": None}]
         place.sink.send(*(create(**ROW | {"id": i} | row) for i, row in enumerate(wrong)))
@@ -196,12 +196,12 @@ class TestTheCommand:
     @pytest.mark.parametrize(
         ("argv", "code", "said"),
         [
-            (["nobody"], 78, "plugin 'nobody' is not installed"),
+            (["unknown"], 78, "plugin 'unknown' is not installed"),
             (["citizens"], 78, "plugin 'citizens' is off"),
-            (["--days", "0"], 2, "invalid"),
+            (["--days", "0"], 2, "Invalid value for '--days'"),
         ],
     )
-    def test_what_it_cannot_report_on_is_told(
+    def test_what_it_cannot_report_on_is_named(
         self, make: Make, argv: list[str], code: int, said: str
     ) -> None:
         found, _, err = make().call("quality", *argv)

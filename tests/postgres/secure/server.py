@@ -128,7 +128,7 @@ def _data(admin: psycopg.Connection) -> Path:
 
 
 def _until_encrypted(dsn: str) -> None:
-    """The server takes its new configuration a moment after it was told to."""
+    """The server takes its new configuration a moment after the signal."""
     while True:
         try:
             psycopg.connect(f"{dsn}?sslmode=disable").close()

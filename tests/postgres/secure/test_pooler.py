@@ -44,7 +44,7 @@ def test_session_passes_a_pooler_over_tls(
         renew_commit_time(session)
 
 
-def test_pooler_that_refuses_is_told_from_an_outage(
+def test_refusing_pooler_is_distinct_from_outage(
     configured_database: Configured, pooled: Callable[..., str]
 ) -> None:
     wrong = configured_database(dsn=pooled(), password="hunter2").dsn

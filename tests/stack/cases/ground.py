@@ -28,7 +28,7 @@ _STEP_SECONDS = 30.0
 _PAUSE = 0.2
 _SETTLED = ("running", "quarantined", "stopped", "paused")
 _APPLIED = "SELECT mapping, topic, sum(next_offset) FROM sink.partition_offset GROUP BY 1, 2"
-_LETTERS = """SELECT error_message FROM sink.dead_letter
+_DEAD_LETTERS = """SELECT error_message FROM sink.dead_letter
               WHERE flow = %s AND status IN ('OPEN', 'PARKED') ORDER BY dlq_id"""
 _BEAT = """INSERT INTO cdc.heartbeat (id, at) VALUES (1, now())
            ON CONFLICT (id) DO UPDATE SET at = excluded.at"""
@@ -125,7 +125,7 @@ class Ground:
     """By case: what was wrong before statements ran on its target."""
 
     def states(self) -> Mapping[str, Mapping[str, str]]:
-        """State and reason of each mapping, as the runner tells them."""
+        """State and reason of each mapping, as the runner reports them."""
         try:
             with urllib.request.urlopen(f"{self.health}/readyz", timeout=10) as answer:
                 return dict(json.load(answer)["mappings"])
@@ -163,11 +163,11 @@ class Ground:
         self.source.execute(_BEAT)
         eventually(lambda: self.source.execute(_PAST, [reached]).fetchone() == (True,))
         bound = time.monotonic() + _STEP_SECONDS
-        while (behind := self._behind()) and time.monotonic() < bound:
+        while (lagging := self._lagging()) and time.monotonic() < bound:
             time.sleep(_PAUSE)
-        self.late |= {name: f"step {number}" for name in behind if name not in self.late}
+        self.late |= {name: f"step {number}" for name in lagging if name not in self.late}
 
-    def _behind(self) -> set[str]:
+    def _lagging(self) -> set[str]:
         states = self.states()
         ends = self._ends()
         applied = {
@@ -210,24 +210,24 @@ class Ground:
 
     def wrong(self, case: Case) -> list[str]:
         """Each cell of a case's rows that differs, as `row column: source -> target`."""
-        told = []
+        wrong = []
         cursors = [one.execute(case.show.encode()) for one in (self.source, self.target)]
         names = [column.name for column in cursors[0].description or ()]
         source, target = ({row[0]: row for row in one.fetchall()} for one in cursors)
         for key in sorted(source.keys() | target.keys()):
             if key not in source or key not in target:
-                told.append(f"row {key} is only in the {'source' if key in source else 'target'}")
+                wrong.append(f"row {key} is only in the {'source' if key in source else 'target'}")
                 continue
             cells = zip(names, source[key], target[key], strict=True)
-            told += [f"{key} {name}: {a!r} -> {b!r}" for name, a, b in cells if a != b]
-        return told
+            wrong += [f"{key} {name}: {a!r} -> {b!r}" for name, a, b in cells if a != b]
+        return wrong
 
     def dead_letters(self, case: Case) -> list[str]:
         """The messages of a case's dead letters that are not settled."""
         return [
             message
             for name in case.mappings
-            for (message,) in self.target.execute(_LETTERS, [name]).fetchall()
+            for (message,) in self.target.execute(_DEAD_LETTERS, [name]).fetchall()
         ]
 
 

@@ -31,7 +31,7 @@ def _case(group: str, number: int, cells: Sequence[Cell]) -> Case:
     columns = ", ".join(f'"{cell.name}" {cell.type_sql}' for cell in cells)
     made = [f"SET search_path = {SCHEMA}, extras", *(_types(group) if number == 0 else ())]
     ddl = [*made, f"CREATE TABLE {name} (id int PRIMARY KEY, {columns})", "RESET search_path"]
-    shown = ", ".join(f'"{one}"::text' for one in names)
+    selected = ", ".join(f'"{one}"::text' for one in names)
     return Case(
         name=table.replace("_", "-"),
         schema=SCHEMA,
@@ -52,7 +52,7 @@ def _case(group: str, number: int, cells: Sequence[Cell]) -> Case:
                 f"UPDATE {name} SET " + ", ".join(f'"{one}" = NULL' for one in names),
             ]
         },
-        show=f"SELECT id, {shown} FROM {name} ORDER BY id",
+        show=f"SELECT id, {selected} FROM {name} ORDER BY id",
     )
 
 

@@ -105,7 +105,7 @@ def case(
     table = name.replace("-", "_")
     columns = _columns(ddl)
     qualified = f"{SCHEMA}.{table}"
-    shown = ", ".join(f"{column}::text" for column in columns)
+    selected = ", ".join(f"{column}::text" for column in columns)
     filled = [[one.replace("{t}", qualified) for one in step] for step in steps]
     return Case(
         name=name,
@@ -118,7 +118,7 @@ def case(
         tables=[table],
         mappings={name: mapping(table, columns, key=key, conflict=conflict, more=more)},
         steps=filled,
-        show=show or f"SELECT {shown} FROM {qualified} ORDER BY {', '.join(key)}",
+        show=show or f"SELECT {selected} FROM {qualified} ORDER BY {', '.join(key)}",
         **rest,  # type: ignore[arg-type] - the fields of Case, by their names
     )
 

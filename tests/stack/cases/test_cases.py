@@ -47,7 +47,7 @@ def test_case(ground: Ground, case: Case) -> None:
 
 
 def eventually_settled(ground: Ground, case: Case) -> None:
-    """Wait for what was deferred; what is still wrong then is told by `difference`."""
+    """Wait for what was deferred; what is still wrong then is found by `difference`."""
     bound = time.monotonic() + SECONDS
     while difference(ground, case) and time.monotonic() < bound:
         time.sleep(PAUSE)

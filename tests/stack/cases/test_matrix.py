@@ -22,7 +22,7 @@ def ground(stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_value_arrives_as_it_is(ground: Ground, case: Case) -> None:
-    """After the stream, and again after the target was emptied and a snapshot was asked for."""
+    """After the stream, and again after the target was emptied and a snapshot was requested."""
     assert ground.wrong_before.get(case.name, []) == []
     assert [ground.late[name] for name in case.mappings if name in ground.late] == []
     eventually_settled(ground, case)

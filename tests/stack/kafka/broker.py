@@ -69,7 +69,7 @@ class Broker:
     """Where its listeners are, and the files of the clients."""
 
     internal: str
-    """Without encryption; whoever comes this way may do everything."""
+    """Without encryption; clients of this listener may do everything."""
     sasl: str
     mtls: str
     authority: Authority

@@ -108,7 +108,7 @@ def test_seek_goes_back_and_to_the_beginning(make: Make) -> None:
         assert [record.offset for record in records] == list(range(offset or 0, COUNT))
 
 
-def test_a_poll_brings_no_more_than_asked_for(make: Make) -> None:
+def test_poll_returns_at_most_the_limit(make: Make) -> None:
     feed = assigned(make(max_records=8))
     feed.seek(0, None)
     assert len(read(feed, COUNT, most=8)) == COUNT

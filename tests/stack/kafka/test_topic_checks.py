@@ -45,7 +45,7 @@ def delete(bootstrap: str, name: str) -> None:
     eventually(lambda: read_topic(KafkaConnection(bootstrap), name) is None)
 
 
-def told(stack: StackUnderTest, name: str) -> list[str]:
+def reported(stack: StackUnderTest, name: str) -> list[str]:
     connection = KafkaConnection(stack.kafka)
     return [
         f"{fault.problem} {fault.remedy}"
@@ -53,7 +53,7 @@ def told(stack: StackUnderTest, name: str) -> list[str]:
     ]
 
 
-def watched(stack: StackUnderTest, topic: Topic) -> TopicWatch:
+def watch_of(stack: StackUnderTest, topic: Topic) -> TopicWatch:
     connection = KafkaConnection(stack.kafka)
     ask = partial(identify, connection, topic.name)
     return TopicWatch("m", topic, ask, partial(epoch_end, connection, topic.name))
@@ -76,19 +76,19 @@ def send(stack: StackUnderTest, name: str, count: int) -> None:
     ],
     ids=str,
 )
-def test_setting_that_loses_events_is_told(stack, make, settings, said) -> None:
-    found = told(stack, make(**{"max_message_bytes": "68157440"} | settings))
+def test_setting_that_loses_events_is_reported(stack, make, settings, said) -> None:
+    found = reported(stack, make(**{"max_message_bytes": "68157440"} | settings))
     assert len(found) == 1
     assert said in found[0]
     assert "kafka-configs.sh" in found[0]
 
 
 def test_topics_of_the_stack_are_sound(stack) -> None:
-    assert told(stack, "smart_citizen.public.citizens") == []
+    assert reported(stack, "smart_citizen.public.citizens") == []
 
 
-def test_topic_that_is_missing_is_told(stack) -> None:
-    (found,) = told(stack, "checks.nowhere")
+def test_missing_topic_is_reported(stack) -> None:
+    (found,) = reported(stack, "checks.nowhere")
     assert "does not exist" in found
     assert "--create --topic checks.nowhere" in found
 
@@ -96,7 +96,7 @@ def test_topic_that_is_missing_is_told(stack) -> None:
 def test_recreated_topic_has_another_identity(stack, make) -> None:
     name = make()
     first = identify(KafkaConnection(stack.kafka), name)
-    watch = watched(stack, first)
+    watch = watch_of(stack, first)
     watch.check()
     delete(stack.kafka, name)
     with pytest.raises(FatalError, match="was deleted"):
@@ -114,7 +114,7 @@ def test_kafka_says_where_a_leader_epoch_ends(stack, make) -> None:
     assert epoch_end(connection, name, 0, 99) == EpochEnd(-1, -1), "no such epoch yet"
     with pytest.raises(RetriableError, match="LeaderNotAvailable"):
         epoch_end(connection, name, 7, 0)
-    watch = watched(stack, identify(connection, name))
+    watch = watch_of(stack, identify(connection, name))
     watch.check_log(0, 5, 0)
     with pytest.raises(FatalError, match="ends that epoch at offset 5"):
         watch.check_log(0, 6, 0)
@@ -128,7 +128,7 @@ def test_truncated_log_that_grew_again_is_noticed(stack, make) -> None:
     for name in (kept, lost):
         send(stack, name, 5)
     watches = {
-        name: watched(stack, identify(KafkaConnection(stack.kafka), name)) for name in (kept, lost)
+        name: watch_of(stack, identify(KafkaConnection(stack.kafka), name)) for name in (kept, lost)
     }
     for part in ("warehouse", "citizen", "kafka"):
         stack.stop(part)

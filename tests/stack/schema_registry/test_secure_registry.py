@@ -75,19 +75,19 @@ def test_api_registers_schemas_with_a_login(settings: Settings) -> None:
 def test_wrong_login_is_refused(
     settings: Settings, reader: Reading, server: Server, login: Any, message: str
 ) -> None:
-    told = refused(reader, settings(**login))
-    assert message in told
-    assert f"{server.url} refuses" in told
-    assert "check registry." in told
+    message_text = refused(reader, settings(**login))
+    assert message in message_text
+    assert f"{server.url} refuses" in message_text
+    assert "check registry." in message_text
 
 
 def test_untrusted_certificate_is_refused(
     settings: Settings, reader: Reading, tmp_path: Path
 ) -> None:
     other = Authority(tmp_path, "other")
-    told = refused(reader, settings(**LOGIN, ca_file=str(other.file)))
-    assert "has a certificate that is not trusted" in told
-    assert "check registry.ca_file" in told
+    message_text = refused(reader, settings(**LOGIN, ca_file=str(other.file)))
+    assert "has a certificate that is not trusted" in message_text
+    assert "check registry.ca_file" in message_text
 
 
 def test_certificate_of_another_host_is_refused(
@@ -104,8 +104,8 @@ def test_scheme_that_does_not_fit_port_is_named(
     plain = f"https://127.0.0.1:{server.plaintext}/apis/ccompat/v7"
     assert "does not speak TLS" in refused(reader, settings(**LOGIN, url=plain))
     secure = server.url.replace("https:", "http:")
-    told = refused(reader, settings(**LOGIN, url=secure, allow_plaintext_credentials=True))
-    assert "expects TLS: write registry.url with https://" in told
+    message_text = refused(reader, settings(**LOGIN, url=secure, allow_plaintext_credentials=True))
+    assert "expects TLS: write registry.url with https://" in message_text
 
 
 def test_bearer_token_of_a_command_is_sent(
@@ -135,7 +135,7 @@ def test_rotated_secret_is_read_when_it_is_refused(
         one.latest(SUBJECT)
 
 
-def test_token_that_is_no_header_is_not_quoted(
+def test_token_unfit_for_header_is_not_quoted(
     settings: Settings, reader: Reading, tmp_path: Path
 ) -> None:
     secret = tmp_path / "token"
@@ -160,8 +160,8 @@ def test_client_certificate_is_presented(
     assert "refuses the client certificate" in refused(reader, settings(url=front.url))
     stranger = Authority(tmp_path, "stranger").issue("stranger")
     files = {"certificate_file": str(stranger[0]), "key_file": str(stranger[1])}
-    told = refused(reader, settings(url=front.url, **files))
-    assert "check registry.certificate_file and registry.key_file" in told
+    message_text = refused(reader, settings(url=front.url, **files))
+    assert "check registry.certificate_file and registry.key_file" in message_text
 
 
 def test_rotated_authority_is_read_when_it_is_refused(
@@ -181,7 +181,7 @@ def test_rotated_authority_is_read_when_it_is_refused(
     assert one.latest(SUBJECT)
 
 
-def test_next_url_is_asked_during_an_outage(
+def test_next_url_is_used_during_outage(
     settings: Settings, reader: Reading, gateways: Gateways
 ) -> None:
     broken, front = gateways(), gateways()
@@ -191,7 +191,7 @@ def test_next_url_is_asked_during_an_outage(
     assert one.latest(SUBJECT)
     assert len(broken.requests) == 1
     assert one.latest(SUBJECT)
-    assert len(broken.requests) == 1, "the one that answered is asked first"
+    assert len(broken.requests) == 1, "the one that answered comes first"
     broken.status, front.status = None, 503
     assert one.latest(SUBJECT)
     broken.status = 503
@@ -205,8 +205,8 @@ def test_refusal_is_reported_when_no_url_answers(
     front = gateways()
     nothing = f"https://127.0.0.1:{ports.any_free(frozenset())}"
     front.logins = {"none"}
-    told = refused(reader, settings(**LOGIN, url=f"{front.url},{nothing}"))
-    assert f"{front.url} refuses user" in told
+    message_text = refused(reader, settings(**LOGIN, url=f"{front.url},{nothing}"))
+    assert f"{front.url} refuses user" in message_text
 
 
 def test_redirection_gets_no_credentials(

@@ -1,4 +1,4 @@
-"""Which keys of the target a source can be asked for."""
+"""Which keys of the target are queried in a source."""
 
 import pytest
 
@@ -37,6 +37,6 @@ def test_computed_key_is_not_queried(column) -> None:
     assert source_columns(column) is None
 
 
-def test_a_masked_one_is_not_asked_for() -> None:
+def test_masked_key_is_not_queried() -> None:
     """The source has no row by a mask, so every row of the target would pass for gone."""
     assert source_columns(Column("code"), mask=lambda _: "***") is None

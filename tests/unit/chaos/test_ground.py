@@ -24,13 +24,13 @@ def test_every_address_of_sink_is_relay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("SINK_KAFKA", "localhost:5002", "no address has port 5002"),
         ("SINK_KAFKA", "", "no address has port 5002"),
         ("SINK_B_DSN", "postgresql://sink@localhost:5001/b", "'SINK_B_DSN'. lead past"),
     ],
 )
-def test_address_that_no_relay_stands_before_is_error(name: str, text: str, told: str) -> None:
-    with pytest.raises(AssertionError, match=told):
+def test_address_that_no_relay_stands_before_is_error(name: str, text: str, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
         relayed({**_GOOD, name: text}, _RELAYS)

@@ -43,7 +43,7 @@ def client(relay: Proxy) -> socket.socket:
     return socket.create_connection(("127.0.0.1", relay.port), timeout=2)
 
 
-def test_relay_that_nobody_breaks_counts_what_it_carries(relay: Proxy) -> None:
+def test_intact_relay_counts_what_it_carries(relay: Proxy) -> None:
     assert relay.done == Done()
     with client(relay) as one:
         one.sendall(b"three")
@@ -108,7 +108,7 @@ def test_what_is_slow_takes_its_time(relay: Proxy) -> None:
         assert relay.done.delayed == 8
 
 
-def test_kafka_is_told_to_be_at_the_relay(echo: int) -> None:
+def test_kafka_is_announced_at_the_relay(echo: int) -> None:
     """A broker's answer holds its address; the length of the answer stays."""
     relay = Proxy(echo, kafka=True)
     here = b"127.0.0.1" + echo.to_bytes(4, "big")

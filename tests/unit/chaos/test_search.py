@@ -24,7 +24,7 @@ def test_a_value_inside_of_base64_is_found(search: Search, before: bytes, after:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "content",
     [
         b"for 991122334455.",
         b"9911-2233-4455",
@@ -34,8 +34,8 @@ def test_a_value_inside_of_base64_is_found(search: Search, before: bytes, after:
         hashlib.sha256(SECRET.encode()).hexdigest().encode(),
     ],
 )
-def test_each_form_is_found(search: Search, told: bytes) -> None:
-    assert search.in_bytes("here", told)
+def test_each_form_is_found(search: Search, content: bytes) -> None:
+    assert search.in_bytes("here", content)
 
 
 def test_a_masked_value_is_none(search: Search) -> None:

@@ -213,12 +213,12 @@ def test_broker_with_a_wrong_port_is_named() -> None:
 # -- what follows ------------------------------------------------------------------------------
 
 
-def test_refused_access_is_no_deleted_topic() -> None:
+def test_refused_access_is_not_a_deleted_topic() -> None:
     def ask() -> Topic:
         raise AccessError("Kafka denies access")
 
     topic = Topic(cluster_id="c", name="t", topic_id="i")
-    watch = TopicWatch("m", topic, ask, lambda *_: pytest.fail("not asked"))
+    watch = TopicWatch("m", topic, ask, lambda *_: pytest.fail("not called"))
     with pytest.raises(AccessError):
         watch.check()
 

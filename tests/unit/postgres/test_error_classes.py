@@ -117,10 +117,12 @@ class TestByState:
         )
         expected = CERTAIN.get(state, by_class)
         assert classify_state(state) is expected
-        judged = classify_error(errors.lookup(state)("SECRET"))
-        assert type(judged) is (WaitingError if state in FOREIGN_KEY | TAKEN else NEXT[expected])
-        assert "SECRET" not in str(judged)
-        assert state in (getattr(judged, "sqlstate", "") or str(judged))
+        classified = classify_error(errors.lookup(state)("SECRET"))
+        assert type(classified) is (
+            WaitingError if state in FOREIGN_KEY | TAKEN else NEXT[expected]
+        )
+        assert "SECRET" not in str(classified)
+        assert state in (getattr(classified, "sqlstate", "") or str(classified))
 
     def test_every_exception_is_named_here(self) -> None:
         assert STATES.items() <= CERTAIN.items()
@@ -129,7 +131,7 @@ class TestByState:
     def test_what_the_rest_relies_on(self, state: str, expected: ErrorKind) -> None:
         assert classify_state(state) is expected
 
-    def test_what_nobody_has_heard_of_is_world_fault(self) -> None:
+    def test_unknown_state_is_transient_error(self) -> None:
         assert classify_state("ZZ999") is ErrorKind.TRANSIENT
 
 
@@ -151,9 +153,9 @@ class TestByState:
 )
 def test_error_without_sqlstate_is_classified_by_type(fault: Any, kind: type) -> None:
     assert isinstance(fault, ROW_FAULTS + VALUE_FAULTS)
-    judged = classify_error(fault)
-    assert type(judged) is kind
-    assert "SECRET" not in str(judged)
+    classified = classify_error(fault)
+    assert type(classified) is kind
+    assert "SECRET" not in str(classified)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ class TestTimeLimit:
     def test_it_doubles_up_to_a_bound(self) -> None:
         assert self.timeouts(TimeLimit(60), 6) == [120, 240, 480, 960, 960, 960]
 
-    def test_it_starts_anew_after_a_success(self) -> None:
+    def test_success_resets_it(self) -> None:
         limit = TimeLimit(60)
         self.timeouts(limit, 3)
         limit.record_success()
@@ -209,7 +211,7 @@ class TestOwnFault:
     @pytest.mark.parametrize(
         "world", [psycopg.OperationalError("secret"), OSError("secret"), MemoryError("secret")]
     )
-    def test_worlds_is_raised_and_told_without_its_words(self, world: Exception) -> None:
+    def test_transient_error_is_raised_without_its_text(self, world: Exception) -> None:
         with pytest.raises(RetriableError) as caught:
             event_error(world)
         assert "secret" not in str(caught.value)

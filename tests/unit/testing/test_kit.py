@@ -36,7 +36,7 @@ RULED = """
 from dataclasses import replace
 
 def ruled(mapping):
-    rule = Rule("somebody", lambda row: row["name"] != "Nobody", ("name",))
+    rule = Rule("named", lambda row: row["name"] != "Unknown", ("name",))
     return hookimpl(lambda: replace(mapping(), rules=(rule,)), specname="sink_mapping")
 
 sink_mapping = ruled(sink_mapping)
@@ -135,9 +135,9 @@ def sink_map(event, row):
     @pytest.mark.parametrize(
         ("name", "rule", "found"),
         [
-            ("Nobody", "somebody", []),
-            ("Nobody", "another", ["test_what_breaks_a_rule_is_refused_by_its_name"]),
-            ("Anna", "somebody", ["test_what_breaks_a_rule_is_refused_by_its_name"]),
+            ("Unknown", "named", []),
+            ("Unknown", "another", ["test_what_breaks_a_rule_is_refused_by_its_name"]),
+            ("Anna", "named", ["test_what_breaks_a_rule_is_refused_by_its_name"]),
         ],
     )
     def test_contract_finds_rule_that_never_fails(
@@ -167,8 +167,8 @@ class TestHarness:
             _ = Harness("kit").send(delete(**ROW)).row
 
     def test_a_plugin_that_is_not_there_is_named(self) -> None:
-        with pytest.raises(AssertionError, match="'nobody' is not installed"):
-            Harness("nobody")
+        with pytest.raises(AssertionError, match="'unknown' is not installed"):
+            Harness("unknown")
 
     def test_policies_are_those_of_production(self, site, tmp_path: Path) -> None:
         folder = tmp_path / "policies"

@@ -65,7 +65,7 @@ class TestEncryption:
         with pytest.raises(ConfigError, match="32 bytes"):
             Encryptor(b"k" * length, "one")
 
-    def test_fingerprint_tells_rows_apart_and_needs_key(self) -> None:
+    def test_fingerprint_distinguishes_rows_and_needs_key(self) -> None:
         assert (
             ENCRYPTOR.fingerprint(b"a")
             == ENCRYPTOR.fingerprint(b"a")
@@ -108,10 +108,10 @@ def test_no_value_is_in_clear_in_dead_letter(value: str, how: str) -> None:
     assert not [p for p in row if isinstance(p, bytes) and value.encode() in p]
 
 
-def test_the_trace_tells_the_whole_chain() -> None:
+def test_trace_has_the_whole_chain() -> None:
     trace = dead_letter_of(raised("secret", "step"))[8].splitlines()
-    told = [line for line in trace if not line.startswith(" ")]
-    assert [line.split(" (")[0].rsplit(".", 1)[-1] for line in told] == [
+    classes = [line for line in trace if not line.startswith(" ")]
+    assert [line.split(" (")[0].rsplit(".", 1)[-1] for line in classes] == [
         "StepError",
         "caused by ValueError",
     ]
