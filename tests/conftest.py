@@ -296,7 +296,7 @@ class Written:
         connection: psycopg.Connection,
         unmasked: Collection[str] = (),
         *,
-        source_key_shown: bool = True,
+        source_key_unmasked: bool = True,
     ) -> Any:
         """A writer for one more session, which may show some columns and the source's key."""
         parts = CompiledMapping(
@@ -306,7 +306,7 @@ class Written:
             None,
             frozenset(unmasked),
             self.identity,
-            source_key_shown=source_key_shown,
+            source_key_unmasked=source_key_unmasked,
         )
         audited = trail(self.name, self.mapping, parts, Encryptor(bytes(32), "test"))
         writer = make_writer(self.name, self.mapping, parts, self.table, audited)

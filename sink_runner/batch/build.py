@@ -127,7 +127,7 @@ def _of_batch(
     order = () if mapping.derived else setup.target.index_order.get(frozenset(mapping.key), ())
     keys = TargetKeys(name, mapping, table, compiled.columns, order)
     log = structlog.get_logger().bind(mapping=name)
-    encryptor = None if compiled.source_key_shown else setup.encryptor
+    encryptor = None if compiled.source_key_unmasked else setup.encryptor
     return BatchPipeline(
         pipeline=pipeline,
         source=source,

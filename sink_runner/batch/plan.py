@@ -87,7 +87,7 @@ class BatchPipeline:
     @property
     def is_key_shown(self) -> bool:
         """Whether the mapping carries the key that rows are read by, and it is not personal."""
-        shown = self.pipeline.compiled.shown
+        shown = self.pipeline.compiled.unmasked
         columns = [column for column in self.mapping.columns if column.name in shown]
         return {name for column in columns for name in column.sources}.issuperset(
             self.source.format.key

@@ -123,7 +123,7 @@ def respond(health: Health, path: str) -> tuple[HTTPStatus, str, bytes]:
         case "/readyz":
             ready = health.ready()
             status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-            mappings = {name: one.told() for name, one in sorted(health.statuses().items())}
+            mappings = {name: one.as_dict() for name, one in sorted(health.statuses().items())}
             body = json.dumps({"ready": ready, "mappings": mappings}, indent=2)
             return status, "application/json", f"{body}\n".encode()
         case "/metrics":

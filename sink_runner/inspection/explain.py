@@ -203,6 +203,6 @@ def _shown(bench: DlqService, pipeline: Pipeline, change: Change) -> dict[str, A
     }
     redactor = bench.access.redactor(pipeline.mapping.target_table, row)
     shown = redactor.row(row, clear=False) or {}
-    known = pipeline.compiled.shown | redactor.masks.keys()
+    known = pipeline.compiled.unmasked | redactor.masks.keys()
     hidden = [name for name in shown if name not in known]
     return {"does": does, "row": shown | dict.fromkeys(hidden, HIDDEN)}

@@ -1,4 +1,4 @@
-"""What the events of a poll or the rows of a batch run came to."""
+"""The changes and dead letters that the events of a poll or the rows of a batch run result in."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Masking(NamedTuple):
 WaitingKey: TypeAlias = tuple[int, bytes]
 """A partition and the fingerprint of a key in it.
 
-Events without a key wait for each other; rows of a batch without one wait by themselves.
+Events without a key wait for each other; rows of a batch run without one wait for nothing.
 """
 
 
@@ -58,7 +58,7 @@ class Superseding(Protocol):
 
 @dataclass(slots=True)
 class Batch:
-    """What a poll's events came to."""
+    """The changes and dead letters of a poll's events."""
 
     changes: list[Change] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)

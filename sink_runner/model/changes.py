@@ -16,9 +16,9 @@ Position: TypeAlias = tuple[int, int]
 """The position of a change in the source's log: an LSN and an ordinal.
 
 The LSN is the change's own, or that of the last commit before its transaction if that is later.
-The ordinal is the change's number within its transaction, which tells apart the changes of a
-multi-row statement and both halves of a primary-key change; these share an LSN.  Positions are in
-the order of the commits.
+The ordinal is the change's number within its transaction, which orders the changes of a
+multi-row statement and both halves of a primary-key change, as these share an LSN.  Positions
+are in the order of the commits.
 """
 
 BATCH_ORDINAL = -1

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..errors import EventError, WaitingError
 from .message import ROWS, Message
 
-_BEHIND = "waits behind an earlier event of its row"
+_BLOCKED = "waits behind an earlier event of its row"
 
 
 class DeadLetter(NamedTuple):
@@ -29,18 +29,18 @@ class DeadLetter(NamedTuple):
 
 def blocked_error() -> WaitingError:
     """Return the error of an event that only waits for an earlier one of its row."""
-    return WaitingError(_BEHIND)
+    return WaitingError(_BLOCKED)
 
 
 def is_blocked(error: EventError) -> bool:
     """Return whether the event waits for nothing but an earlier one of its row."""
-    return error.args == (_BEHIND,)
+    return error.args == (_BLOCKED,)
 
 
 def ordering_key(message: Message) -> Hashable:
-    """What is equal for two events of which the later must not overtake the earlier.
+    """Return a value that is equal for two events of which the later must not overtake the earlier.
 
-    What a batch read from the table is the row as it is now, and overtakes nobody.
+    A row of a batch run is the current row of the table and overtakes no event.
     """
     if message.partition == ROWS:
         return id(message)
@@ -48,17 +48,17 @@ def ordering_key(message: Message) -> Hashable:
 
 
 def waits(dead_letter: DeadLetter) -> bool:
-    """Is it PARKED, and not OPEN?"""
+    """Return whether it is retried automatically: its status is PARKED."""
     return dead_letter.status == "PARKED"
 
 
 def fails(dead_letter: DeadLetter) -> bool:
-    """Return whether a person has to decide about it: it is OPEN."""
+    """Return whether a person has to decide about it: its status is OPEN."""
     return dead_letter.status == "OPEN"
 
 
 def holds(dead_letter: DeadLetter) -> bool:
-    """Do later events of its key wait behind it?  A batch's row that failed holds up nobody."""
+    """Return whether later events of its key wait behind it; a batch's row blocks no event."""
     if dead_letter.superseded:
         return False
     return waits(dead_letter) or dead_letter.message.partition != ROWS

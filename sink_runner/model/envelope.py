@@ -39,7 +39,7 @@ class Decoded(NamedTuple):
     sequence: str | None = None
     """JSON text of the last commit's and this change's log positions."""
     order: int = 0
-    """The change's number within its transaction; 0 where the event does not tell it."""
+    """The change's number within its transaction; 0 where the event does not have it."""
     partial: bool = False
     """Whether a column of `after` is ABSENT because the update left it as it was."""
 
@@ -66,7 +66,7 @@ class Kind(enum.StrEnum):
     INTERVAL = "interval"
     DECIMAL = "decimal"
     BASE64 = "base64"
-    """These two no schema tells from a string; they follow from the database's type."""
+    """DECIMAL and BASE64 are strings in the schema; they follow from the database's type."""
     BITS = "bits"
     """A bit string as bytes, the last bit of the string first."""
     ARRAY = "array"
@@ -98,11 +98,11 @@ class RowSchema:
         return tuple(self.columns)
 
     def missing(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
-        """Wanted columns that the writer does not have."""
+        """Return the wanted columns that the writer does not have."""
         return tuple(name for name in wanted if name not in self.columns)
 
     def unwanted(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
-        """The writer's columns that nobody wants."""
+        """Return the writer's columns that are not wanted."""
         return tuple(name for name in self.columns if name not in set(wanted))
 
 

@@ -10,7 +10,7 @@ from .message import NO_LEADER_EPOCH
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic by more than its name: one that was deleted and made anew starts at 0 again."""
+    """A topic by more than its name: one that was deleted and created again starts at 0."""
 
     cluster_id: str
     name: str
@@ -18,19 +18,19 @@ class Topic:
 
 
 class Claim(NamedTuple):
-    """A partition that is ours for as long as its epoch holds."""
+    """A claimed partition, which is ours until its epoch changes."""
 
     epoch: int
     next_offset: int | None
-    """None: nothing of this partition was ever applied."""
+    """None: no event of this partition has been applied."""
     leader_epoch: int = NO_LEADER_EPOCH
     """Kafka's, of the last record that was applied."""
 
 
 class Advance(NamedTuple):
-    """One partition's step forward: what it stood at, where it goes.
+    """A partition's step from its expected offset to the next one.
 
-    A step to where it stands moves nothing, and still makes sure that nobody else does.
+    A step to the same offset still makes sure that no other process has moved the partition.
     """
 
     partition: int

@@ -69,7 +69,7 @@ def _check(rule: str, column: str, holds: Callable[[Any], bool]) -> Check:
 def check_row(rules: Iterable[Rule], row: Mapping[str, Any]) -> None:
     """Raise for the first rule that the source row breaks.
 
-    One that looks at a column which the event does not carry cannot be judged, and passes.
+    A rule that reads a column which the event does not carry passes.
     """
     for rule in rules:
         if any(row[name] is ABSENT for name in rule.reads):

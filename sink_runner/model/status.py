@@ -1,7 +1,6 @@
-"""What a running process knows of itself: figures for Prometheus, and what keeps it from working.
+"""The state of a running process: metrics for Prometheus and the state of each mapping.
 
-One `Health` belongs to one run and is handed around.  Any thread may write to it; a label never
-holds a row's value.
+A run has one `Health`.  Any thread may write to it; a label never holds a row's value.
 """
 
 from __future__ import annotations
@@ -23,32 +22,32 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class State(StrEnum):
-    """What a mapping is doing; all but RUNNING keep the process from being ready."""
+    """The state of a mapping; the process is ready if all of them are RUNNING."""
 
     STARTING = "starting"
     RUNNING = "running"
     PAUSED = "paused"
     STOPPED = "stopped"
     QUARANTINED = "quarantined"
-    """It cannot start: the configuration, a table, a topic or its plugin is wrong."""
+    """It cannot start because of the configuration, a table, a topic or its plugin."""
 
 
 @dataclass(frozen=True, slots=True)
 class MappingStatus:
-    """How a mapping stands, since when and why."""
+    """The state of a mapping, since when (Unix time) and why."""
 
     state: State
     since: float
     reason: str = ""
 
-    def told(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, str]:
         since = datetime.fromtimestamp(self.since, UTC).isoformat(timespec="seconds")
         found = {"state": self.state.value, "since": since}
         return {**found, "reason": self.reason} if self.reason else found
 
 
 class Health:
-    """The figures and the mappings of one run."""
+    """The metrics and the states of one run."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.registry = CollectorRegistry()
@@ -57,21 +56,18 @@ class Health:
         self._statuses: dict[str, MappingStatus] = {}
         self._lock = threading.Lock()
 
-    # -- figures -----------------------------------------------------------------------------
+    # -- metrics -----------------------------------------------------------------------------
 
     def gauge(self, name: str, meaning: str, labels: Collection[str] = ()) -> Gauge:
-        """A figure that goes up and down; the same one for whoever asks for its name again.
-
-        `set_function` has it computed whenever somebody looks.
-        """
+        """Return the gauge of this name, which is created once."""
         return self._metric(Gauge, name, meaning, labels)
 
     def counter(self, name: str, meaning: str, labels: Collection[str] = ()) -> Counter:
-        """A figure that only grows."""
+        """Return the counter of this name, which is created once."""
         return self._metric(Counter, name, meaning, labels)
 
     def histogram(self, name: str, meaning: str, labels: Collection[str] = ()) -> Histogram:
-        """How often something took how many seconds."""
+        """Return the histogram of this name, in seconds, which is created once."""
         return self._metric(Histogram, name, meaning, labels, buckets=_SECONDS)
 
     def _metric(
@@ -88,11 +84,11 @@ class Health:
     # -- mappings ----------------------------------------------------------------------------
 
     def mapping(self, name: str) -> MappingHealth:
-        """What a mapping tells of itself; it is starting until it says otherwise."""
+        """Return the health of a mapping, which is STARTING until it is set."""
         return MappingHealth(self, name)
 
     def set_state(self, name: str, state: State, reason: str = "") -> None:
-        """Heed what has become of a mapping."""
+        """Set the state of a mapping; an unchanged one keeps its time."""
         with self._lock:
             known = self._statuses.get(name)
             since = known.since if known and known.state is state else self.clock()
@@ -103,13 +99,13 @@ class Health:
             return dict(self._statuses)
 
     def ready(self) -> bool:
-        """Is every mapping at work, and is there one?"""
+        """Return whether there is a mapping and all of them are RUNNING."""
         found = self.statuses().values()
         return bool(found) and all(one.state is State.RUNNING for one in found)
 
 
 class MappingHealth:
-    """One mapping's part of it."""
+    """The metrics and the state of one mapping."""
 
     def __init__(self, health: Health, name: str) -> None:
         self._health = health
@@ -154,18 +150,18 @@ class MappingHealth:
         return self._status().state is State.RUNNING
 
     def resumed(self, reason: str) -> bool:
-        """It goes on; False if what it was paused for is not what it stands for any more."""
+        """Set RUNNING if the mapping is paused for this reason; return whether it was."""
         resumes = self._status().reason == reason
         if resumes:
             self.running()
         return resumes
 
     def paused(self, reason: str) -> None:
-        """The world says "not now", and has done so for a while."""
+        """A transient error has lasted for a while."""
         self._health.set_state(self.name, State.PAUSED, reason)
 
     def stopped(self, reason: str) -> None:
-        """It ended by itself."""
+        """The mapping ended because of an error."""
         self._health.set_state(self.name, State.STOPPED, reason)
 
     def quarantined(self, reason: str) -> None:
@@ -184,7 +180,7 @@ class MappingHealth:
             self._lag.set(max(0.0, self._health.clock() - last_ms / 1000))
 
     def dead_letters(self, waiting: int, deferred: int, budget_left: int) -> None:
-        """How many dead letters wait for a person, how many for their turn."""
+        """Set the number of OPEN dead letters, of PARKED ones, and what the budget has left."""
         self._dead_letters.labels(self.name, "open").set(waiting)
         self._dead_letters.labels(self.name, "parked").set(deferred)
         self._left.labels(self.name).set(budget_left)

@@ -25,7 +25,7 @@ class Cron:
     expression: str
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no such expression, or names no minute at all."""
+        """Raise ValueError if the expression is not valid or never matches."""
         if len(self.expression.split()) != _FIELDS:
             raise ValueError(f"{self.expression!r} is not a cron expression of five fields")
         try:

@@ -1,8 +1,8 @@
 """The plugin author's API: import from here and from nowhere else in sink_runner.
 
-A mapping *declares* what can be declared (source, target, key, columns, conflict rule) and
-codes only what cannot.  What is declared is checked against both databases and the masking
-policies at start, and compiled into one flat step.
+A `TableMapping` declares source, target, key, columns and the conflict rule; hooks add code where a
+declaration does not suffice.  Declarations are checked against both databases and the masking
+policies before a mapping starts.
 """
 
 from __future__ import annotations

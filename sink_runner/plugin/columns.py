@@ -1,4 +1,4 @@
-"""A target's columns: where their values come from and what must hold of them."""
+"""The columns of a target: where their values come from and which rules they must meet."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class FirstOf:
-    """The first of these source columns that is not NULL."""
+    """The value of the first of these source columns that is not NULL."""
 
     columns: tuple[str, ...]
 
 
 def first_of(*columns: str) -> FirstOf:
+    """Take the first of these source columns that is not NULL, else NULL."""
     return FirstOf(columns)
 
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """These source columns together, as a tuple: for a lookup by more than one value."""
+    """The values of these source columns as a tuple, for a lookup by several values."""
 
     columns: tuple[str, ...]
 
 
 def all_of(*columns: str) -> AllOf:
+    """Take these source columns together, for a lookup by several values."""
     return AllOf(columns)
 
 
@@ -38,27 +40,29 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class SyncTime:
-    """The time of the write, UTC.  Alone it never makes a row count as changed."""
+    """The time of the write, UTC.  A row that differs by this time only is not written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Values found in a database by other values, asked once for each batch.
+    """Finds the value of a column in a database, with one query for each batch.
 
-    `query` takes one array parameter, ``%s``, for each source column of its column (one, but
-    for `all_of`), the arrays side by side, and returns rows of those very values, as text, and
-    what was found.  `database` is where it runs, with the reader's role.  What is not found
-    becomes NULL.  Where the table may spell an equal value otherwise (numeric, char, citext),
-    select that of the array: ``FROM unnest(%s::text[]) asked JOIN ...``.
+    `query` takes one array parameter, ``%s``, for each source column of the column: one, or with
+    `all_of` one for each, in the same order.  It returns a row for each value that it finds: the
+    values looked up, as text, and the value found.  It runs in `database` with the reader's role.
+    A value that is not found becomes NULL.  Where the table may spell an equal value differently
+    (numeric, char, citext), return the value of the array:
+    ``FROM unnest(%s::text[]) wanted JOIN ...``.
 
-    What is found gets the masking policy of the column that it comes from, as PostgreSQL tells it.
+    The found value gets the masking policy of its column, which PostgreSQL reports.
     """
 
     query: str
     database: str
     made_of: tuple[str, ...] = field(default=(), kw_only=True)
-    """The columns, ``database.schema.table.column``, of what the query computes: an expression
-    comes from no column that PostgreSQL could name, and takes over their policies."""
+    """The columns, ``database.schema.table.column``, from which the query computes the value.
+
+    PostgreSQL reports no column for an expression; it gets the policies of these columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,36 +70,39 @@ class Column:
     """One column of the target and where its value comes from.
 
     The steps run in this order: `source`, `convert`, `default`, the quality rules (`minimum`,
-    `maximum`, `one_of`), `lookup`, the masking policies, `max_length`.  NULL passes by
-    `convert`, the rules, `lookup` and `max_length`.
+    `maximum`, `one_of`), `lookup`, the masking policies, `max_length`.  NULL skips `convert`,
+    the rules, `lookup` and `max_length`.
     """
 
     name: str
     source: str | FirstOf | AllOf | Constant | SyncTime | None = None
     """A source column; the column of the same name if None."""
     required: bool = field(default=False, kw_only=True)
-    """NULL sends the event to the dead letters; where a `lookup` found nothing, the event
-    first waits, and the later ones of its row behind it: what it needs may be on its way."""
+    """An event with NULL here becomes a dead letter.
+
+    If the `lookup` found nothing, the event is deferred first, and so are later events of its row:
+    the row that it needs may arrive."""
     default: Any = field(default=None, kw_only=True)
-    """Written in place of NULL, and counted under the rule ``default``."""
+    """Written instead of NULL, and counted under the rule ``default``."""
     convert: Callable[[Any], Any] | None = field(default=None, kw_only=True)
-    """A pure function of the value, which has its Python type (`Event.row`)."""
+    """A pure function of the value, which has its Python type (see `Event`)."""
     lookup: Lookup | tuple[Lookup, ...] | None = field(default=None, kw_only=True)
-    """Of several, each looks up what the one before it found."""
+    """With several, each looks up the value that the one before it found."""
     must_resolve: bool = field(default=False, kw_only=True)
-    """What is not NULL has to be found by the `lookup`, or the event waits as for `required`."""
+    """A value that is not NULL has to be found by the `lookup`, or the event is deferred as for
+    `required`."""
     minimum: Any = field(default=None, kw_only=True)
-    """Less than this breaks the rule ``minimum``: the event goes to the dead letters."""
+    """A smaller value breaks the rule ``minimum``: the event becomes a dead letter."""
     maximum: Any = field(default=None, kw_only=True)
-    """More than this breaks the rule ``maximum``."""
+    """A larger value breaks the rule ``maximum``."""
     one_of: frozenset[Any] | None = field(default=None, kw_only=True)
-    """Anything else breaks the rule ``one_of``."""
+    """Any other value breaks the rule ``one_of``."""
     max_length: int | None = field(default=None, kw_only=True)
-    """Longer text is cut, counted in characters."""
+    """Longer text is cut to this number of characters."""
     insert_only: bool = field(default=False, kw_only=True)
-    """Written when the row is created, left alone afterwards."""
+    """Written when the row is created, and never changed afterwards."""
     type: str | None = field(default=None, kw_only=True)
-    """PostgreSQL type; only for the columns of `Derived`, which has no catalog to ask."""
+    """PostgreSQL type; only with `Derived`, whose candidate table the runner creates."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -112,7 +119,7 @@ class Column:
 
     @property
     def lookups(self) -> tuple[Lookup, ...]:
-        """The chain of lookups, often of one, mostly empty."""
+        """The lookups in their order."""
         match self.lookup:
             case None:
                 return ()
@@ -124,17 +131,18 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What must hold of a source row; a row that breaks it is a dead letter, under its name."""
+    """A quality rule for source rows: the event of a row that breaks it becomes a dead letter."""
 
     name: str
     check: Callable[[Mapping[str, Any]], bool]
-    """A pure function of the row's columns, which have their Python types (`Event.row`)."""
+    """A pure function of the row's columns, which have their Python types (see `Event`); False
+    breaks the rule."""
     reads: tuple[str, ...]
-    """The source columns that it looks at."""
+    """The source columns that `check` reads."""
 
 
 def not_before(later: str, earlier: str) -> Rule:
-    """One time of the row is not before another; NULL is neither."""
+    """Require that the time in column `later` is not before that in `earlier`; NULL passes."""
 
     def holds(row: Mapping[str, Any]) -> bool:
         one, other = row[later], row[earlier]

@@ -1,4 +1,4 @@
-"""What happens where two rows meet, and where one departs."""
+"""What happens to a target row that exists already, and to one whose source row is removed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 
 class Strategy(enum.Enum):
-    """How an incoming row and the target's row become one."""
+    """Which of two rows stays: the incoming one or the target's."""
 
     NEWEST_WINS = "newest wins"
     SOURCE_WINS = "source wins"
@@ -30,7 +30,7 @@ class Strategy(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A conflict rule: a value that the writer compiles into SQL."""
+    """A conflict rule: `newest_wins`, `source_wins`, `insert_once` or `merge_changed`."""
 
     strategy: Strategy
     version: str | None = None
@@ -38,11 +38,11 @@ class Conflict:
 
 
 def newest_wins(version: str) -> Conflict:
-    """The row with the later `version` stays; of two equal ones the one that comes later.
+    """The row with the later `version` stays; with equal versions, the one that arrives later.
 
-    Events come in the order of the log; a batch's row is as late as the batch.  So a version has
-    to move with every change (two of one transaction may share it): a change that leaves it where
-    it was can be undone by a batch that had read the row before, until the row changes again.
+    Events arrive in the order of the log, but a batch run may write a row that it read before the
+    last event.  So every change must increase the version (changes of one transaction may share
+    it): a change that does not can be undone by a batch run until the row changes again.
     """
     return Conflict(Strategy.NEWEST_WINS, version)
 
@@ -53,46 +53,49 @@ def source_wins() -> Conflict:
 
 
 def insert_once() -> Conflict:
-    """The first row of a key stays for good."""
+    """The first row of a key stays unchanged."""
     return Conflict(Strategy.INSERT_ONCE)
 
 
 def merge_changed(version: str) -> Conflict:
     """As `newest_wins`, but only for the columns that the event changed and that are not NULL.
 
-    Needs the old row (`TableMapping.needs_before_image`).
+    Needs the before image (`TableMapping.needs_before_image`).
     """
     return Conflict(Strategy.MERGE_CHANGED, version)
 
 
 class Tie(enum.Enum):
-    """Which side stays where both changed a row at the same time."""
+    """Which row stays if both sides changed it at the same time."""
 
     SOURCE = "source"
     TARGET = "target"
     REVIEW = "review"
-    """A person decides; until then the target's row stays as it is."""
+    """A person decides; until then the target's row stays unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConflictDetection:
-    """The target's owner changes the same rows: what meets there is recorded as a conflict.
+    """Records a conflict if the target's owner has changed the same row.
 
-    Needs `needs_before_image`: an event whose row before the change is what the target has contests
-    nothing.  For `newest_wins` and `merge_changed` alone; the others leave nothing to contest.
+    Needs `TableMapping.needs_before_image`: there is no conflict if the target has the before image
+    of the event.  Only for `newest_wins` and `merge_changed`; with the other strategies it is clear
+    which row stays.
     """
 
     tie: Tie = Tie.REVIEW
     owner_time: str | None = None
-    """The target column with the time of its last write, whoever wrote; where the version
-    column knows the source's time alone, it tells whether the owner's change is later."""
+    """The target column with the time of the row's last write by any writer.
+
+    It decides whether the owner's change is later if the version column has only the source's
+    time."""
 
 
 class OnTruncate(enum.Enum):
-    """What becomes of the target when the source table is truncated."""
+    """What happens to the target when the source table is truncated."""
 
     STOP = "stop"
-    """The mapping stops with its offsets before the TRUNCATE, until you declare another choice."""
+    """The mapping stops before the TRUNCATE, until you declare another choice."""
     EMPTY = "empty"
     """The target is emptied in the transaction that moves the offset past the TRUNCATE.
 
@@ -104,27 +107,28 @@ class OnTruncate(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove the target row.  Not for two mappings that feed each other: see `Review`."""
+    """Delete the target row.  Not where two mappings write to each other: see `Review`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """Leave the target row as it is."""
+    """Leave the target row unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetColumns:
-    """Set these columns of the target row, if it is there."""
+    """Set these columns of the target row, if it exists."""
 
     values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Leave the target row and record a conflict for a person to resolve.
+    """Leave the target row unchanged and record a conflict for a person to resolve.
 
-    Of two mappings that feed each other one may delete a row while the other changes it, and
-    nothing tells afterwards which was meant: let both review, or delete by a column they carry.
+    If two mappings write to each other's source table, one may delete a row while the other
+    changes it, and the order of the two is lost.  Use `Review` in both, or mark deleted rows with a
+    column that both mappings carry.
     """
 
     conflict_type: str = "deletion_conflict"

@@ -1,4 +1,4 @@
-"""What hooks are given, and what they answer."""
+"""The arguments and the results of hooks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class _Absent(enum.Enum):
 
 
 ABSENT = _Absent.ABSENT
-"""A column whose value the event does not carry; the target keeps what it has.  Not NULL."""
+"""The value of a column that the event does not carry: the target keeps its value.  Not NULL."""
 
 
 class Op(enum.StrEnum):
-    """What Debezium says happened, by its one-letter code."""
+    """The operation of a change event; the values are Debezium's codes."""
 
     CREATE = "c"
     UPDATE = "u"
@@ -71,27 +71,27 @@ class Event:
     offset: int = 0
 
     def age(self, moment: datetime | None) -> timedelta:
-        """How long before the change `moment` was; NULL counts as the very moment."""
+        """Return the time from `moment` to the change; 0 if `moment` is None."""
         return timedelta(0) if moment is None else self.committed_at - moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a hook may know besides its event; one per plugin and mapping, made at start."""
+    """What a hook may need besides its event; one for each plugin and mapping, created at start."""
 
     plugin: str
     mapping: TableMapping
     config: Any = None
     batch: bool = False
-    """The rows come from a batch read of the table and not from Kafka."""
+    """The rows come from a batch run and not from Kafka."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A row on its way to the target, after mapping and masking."""
+    """A change for the target, after mapping and masking."""
 
     action: Action | None
-    """None writes the row; anything else says how the key leaves."""
+    """None: `row` is written.  Otherwise the key is removed by this action, and `row` is empty."""
     key: tuple[Any, ...]
     row: Row
 

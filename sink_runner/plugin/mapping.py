@@ -1,4 +1,4 @@
-"""Which table feeds which."""
+"""The declaration of a mapping: source, target, columns, conflict rule, batch runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .conflicts import Action, Conflict, ConflictDetection, Delete, OnTruncate
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table's full name: a bare table name may exist in several schemas."""
+    """The full name of a table: database, schema and name."""
 
     database: str
     schema: str
@@ -64,20 +64,20 @@ def _quoted(part: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derived:
-    """Several source rows compete for a target row, so the losers must be remembered.
+    """Target rows that are derived from several source rows, which are kept as candidates.
 
-    The mapping's `columns` then describe the candidate table, keyed by `key`; `select` is
-    the SQL that derives the target's rows from it.  It may use ``{candidates}`` (the rows of
-    the groups to derive, masked, each with its place in the log as ``_position``,
-    NULL where the event had none, and ``_ordinal``, its number in the transaction) and ``{now}``
-    (a timestamp, UTC), and must return the target's columns by name.  Whenever a candidate
-    changes, and when one ages past `expire_after`, its group is derived anew, alone and in one
-    transaction.
+    The mapping's `columns` describe the candidate table, whose primary key is `key`.  `select` is
+    the SQL that derives the target's rows.  It may use ``{candidates}``, the masked rows of the
+    groups to derive, and ``{now}``, a timestamp in UTC, and must return the target's columns by
+    name.  Each candidate also has the columns ``_position``, the LSN of its last change (NULL if
+    the event had none), and ``_ordinal``, which is internal.  When a candidate changes or is older
+    than `expire_after`, its group is derived again, in one transaction.
     """
 
     key: tuple[str, ...]
     group: tuple[str, ...]
-    """Columns that the candidate table and the target have in common; a group never mixes."""
+    """Columns of both the candidate table and the target: rows are derived for each group of equal
+    values."""
     select: str
     expire_column: str | None = None
     expire_after: timedelta | None = None
@@ -85,77 +85,78 @@ class Derived:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When the batch form runs by itself."""
+    """When batch runs start automatically."""
 
     cron: str
     """Five fields, UTC."""
     full: bool = field(default=False, kw_only=True)
-    """The whole table, and what is gone from it leaves the target; else what has changed."""
+    """True: a full run, which also removes rows that the table does not have.  False: an
+    incremental run."""
     expected: timedelta = field(default=timedelta(hours=1), kw_only=True)
     """A run that takes longer is late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What a batch reads in place of the source table: rows computed in the source database.
+    """A query in the source database that batch runs read instead of the source table.
 
-    `select` may use ``{changed}``, a condition on a row of the source table (all rows, or
-    those written since the last run), and ``{since}``, when the last run began (``-infinity``
-    before the first).  Its columns are the mapping's source columns.
+    `select` may use ``{changed}``, a condition on a row of the source table (true for all rows,
+    or for those written since the last run), and ``{since}``, the start of the last run
+    (``-infinity`` before the first).  Its columns are the mapping's source columns.
     """
 
     select: str
     replaces: tuple[str, ...] = ()
-    """Columns of the target.  A batch replaces whole what has the same values in them as one
-    of its rows: target rows that it did not bring again are retired."""
+    """Columns of the target.  A batch run replaces all target rows that have the same values in
+    them as one of its rows: those that it does not bring again are removed."""
     made_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """For each column that the query computes, the columns (``database.schema.table.column``)
-    whose masking policies it takes over.  The others have that of the column that they are."""
+    """For each computed column of the query, the columns (``database.schema.table.column``) whose
+    masking policies it gets.  Any other column has its own policy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableMapping:
-    """Which table feeds which, and how rows are recognised on both sides."""
+    """Maps a source table to a target table."""
 
     source: str
     """``database.schema.table``; `Table.topic` is its Kafka topic."""
     target: str
     key: tuple[str, ...]
-    """Columns of the target with a unique constraint over them."""
+    """Columns of the target that a unique constraint covers."""
     columns: tuple[Column, ...]
     conflict: Conflict
     extra_columns: tuple[str, ...] = ()
-    """Source columns that the hooks read besides those the columns name."""
+    """Source columns that the hooks read, besides those of `columns`."""
     reads_unmasked: tuple[str, ...] = ()
-    """Source columns whose values the hooks need, though the policies mask them for the target.
-    A hook gets any other such column as a `MaskedValue`."""
+    """Source columns that hooks read unmasked although the policies mask them for the target.
+    Hooks get any other such column as a `MaskedValue`."""
     needs_before_image: bool = False
-    """The mapping needs the row before the change: the source has REPLICA IDENTITY FULL."""
+    """Events must have the before image: the source table needs REPLICA IDENTITY FULL."""
     on_delete: Action = field(default_factory=Delete)
-    """The source row was deleted."""
+    """What to do when the source row is deleted."""
     on_remove: Action = field(default_factory=Delete)
     """A filter said REMOVE."""
     on_key_change: Action | None = None
     """An update gave the row another target key; None means as `on_remove`."""
     on_truncate: OnTruncate = OnTruncate.STOP
-    """The source table was truncated; an event tells so, with no row in it."""
+    """What to do when the source table is truncated."""
     derived: Derived | None = None
     rules: tuple[Rule, ...] = ()
-    """What must hold of every row, besides what the columns say."""
+    """Quality rules for rows, besides those of the columns."""
     schedules: tuple[Schedule, ...] = ()
-    """When the batch form runs."""
+    """When batch runs start automatically."""
     streaming: bool = True
-    """False: the topic is not read, and the batch form alone writes."""
+    """False: the topic is not read, and only batch runs write."""
     query: Query | None = None
-    """What the batch form reads if it is not the table itself; needs ``streaming=False``."""
+    """What batch runs read instead of the table; needs ``streaming=False``."""
     conflict_detection: ConflictDetection | None = None
-    """The target's rows are changed by their owner as well."""
+    """Set it if other programs change the target's rows, too."""
     shared_target: bool = False
-    """The target has rows that others write: a full batch retires only what this mapping once
-    brought."""
+    """Other programs add rows to the target: a full batch run removes only rows that this mapping
+    has written."""
 
     def __post_init__(self) -> None:
-        """Write both tables in one way, so that equal ones are equal; faults are told later."""
+        """Normalise the names of both tables; the mapping's checks report an invalid name."""
         for name in ("source", "target"):
             with suppress(ValueError, TypeError):
                 object.__setattr__(self, name, str(Table.parse(getattr(self, name))))
@@ -186,7 +187,7 @@ class TableMapping:
 
     @property
     def source_columns(self) -> tuple[str, ...]:
-        """Every source column the mapping uses, each once, in order of first use."""
+        """Return every source column that the mapping uses, once, in the order of first use."""
         used = [name for column in self.columns for name in column.sources]
         ruled = [name for rule in self.rules for name in rule.reads]
         return tuple(dict.fromkeys([*used, *self.extra_columns, *ruled]))

@@ -1,4 +1,4 @@
-"""A value that a hook may carry and compare, but not read."""
+"""A value that hooks may pass on and compare, but not read."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ..errors import MaskedColumnError
 
 
 class MaskedValue:
-    """Stands for a value that the policies mask on its way to the target.
+    """A value that the policies mask for the target.
 
-    It equals what its value equals and hashes like it, is true where its value is, and stays
-    masked in any text.  Everything else raises MaskedColumnError: declare the column in
-    `TableMapping.reads_unmasked` where a hook needs the value itself.
+    It is equal to what its value is equal to, has its value's hash and truth, and is masked in any
+    text.  Every other operation raises MaskedColumnError: declare the column in
+    `TableMapping.reads_unmasked` if a hook needs the value.
     """
 
     __slots__ = ("_column", "_own", "_value")
 
     def __init__(self, value: Any, column: str, own: frozenset[str]) -> None:
-        """`own` are the target's columns that may hold the value, where it is masked."""
+        """`own` are the target's columns to which the value may be written, as they are masked."""
         self._value = value
         self._column = column
         self._own = own
@@ -57,9 +57,9 @@ class MaskedValue:
 
 
 def reveal(value: Any, column: str) -> Any:
-    """Return what may be written to a target's column, masked values revealed at any depth.
+    """Return the value to write to a target's column, with every `MaskedValue` in it revealed.
 
-    Raises MaskedColumnError where one belongs to other columns.
+    Raises MaskedColumnError if one may not be written to this column.
     """
     if isinstance(value, MaskedValue):
         if column not in value._own:  # noqa: SLF001 - of this module

@@ -1,4 +1,4 @@
-"""What PostgreSQL knows of a table: asked once at start, so that faults show before any row."""
+"""Reads a table's columns and keys from pg_catalog, once at start, before any row is written."""
 
 from __future__ import annotations
 

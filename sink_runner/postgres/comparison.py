@@ -14,7 +14,7 @@ def differ(old: Sequence[str], new: Sequence[str]) -> str:
     """SQL: whether two rows of the same types are not identical, byte for byte.
 
     PostgreSQL's record image operators need no equality operator of the types, cannot raise on
-    a value, and tell apart what `=` calls equal: 1.5 and 1.50, 0 and -0, `alice` and `Alice` of
+    a value, and distinguish what `=` calls equal: 1.5 and 1.50, 0 and -0, `alice` and `Alice` of
     citext, `1 mon` and `30 days`.
     """
     return f"ROW({', '.join(old)})::record *<> ROW({', '.join(new)})::record"

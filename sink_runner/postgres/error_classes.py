@@ -54,13 +54,13 @@ TAKEN = {
 """The row waits, too: the one that holds its value may be about to give it up."""
 
 ROW_FAULTS = (psycopg.Error, EventError)
-"""What writing one row may raise; `classify_error` tells which of them are its fault."""
+"""What writing one row may raise; `classify_error` finds the data errors among them."""
 
 VALUE_FAULTS = (
     TypeError,
     ValueError,
     OverflowError,
-    AttributeError,  # psycopg's dumpers, of a value that is no text where text is wanted
+    AttributeError,  # psycopg's dumpers, for another value than the text that they expect
     struct.error,
 )
 """What psycopg raises for a value that its column's type cannot hold, and our own bugs raise as
@@ -125,7 +125,7 @@ def error_kind(fault: psycopg.Error) -> ErrorKind:
 
 
 def _inside_function(fault: psycopg.Error) -> bool:
-    """Tell whether a function or a trigger of the target was running.
+    """Return whether a function or a trigger of the target was running.
 
     The context names it, in the server's language; for a COPY it names the line that was read,
     and COPY is used only for tables of our own, which have no trigger.
@@ -166,19 +166,19 @@ def event_error(fault: BaseException) -> EventError:
                 f"unexpected {class_name(fault)} in {where}: this is a bug of sink-runner; the "
                 "mapping stops with its offsets where they are. Report it with the log"
             ) from fault
-        error = StepError("mapping", "columns", raised(fault))
-        error.__cause__ = fault
+        step_error = StepError("mapping", "columns", raised(fault))
+        step_error.__cause__ = fault
+        return step_error
+    error = classify_error(fault)
+    if isinstance(error, EventError):
         return error
-    judged = classify_error(fault)
-    if isinstance(judged, EventError):
-        return judged
-    if judged is fault:
+    if error is fault:
         raise fault
-    raise judged from fault
+    raise error from fault
 
 
 def transaction_fault(fault: psycopg.Error, mapping: str) -> FatalError | None:
-    """Return why a write that somebody else has ended must not be tried again, if it is that.
+    """Return the error of a transaction that a plugin has ended; None for any other fault.
 
     The next attempt would find the offsets committed, and take the rows for written.
     """
@@ -254,7 +254,7 @@ def _taken_value(fault: psycopg.Error, state: str) -> WaitingError:
 
 
 def is_taken(error: EventError) -> TypeGuard[WaitingError]:
-    """Tell whether an event waits for a value that another row has."""
+    """Return whether an event waits for a value that another row has."""
     return isinstance(error, WaitingError) and error.sqlstate in TAKEN
 
 

@@ -135,15 +135,15 @@ def _target(name: str, mapping: TableMapping, writer: str) -> Iterator[str]:
 
 
 def _queries(name: str, mapping: TableMapping, database: str, reader: str) -> Iterator[str]:
-    asked = [
+    queries = [
         lookup.query
         for column in mapping.columns
         for lookup in column.lookups
         if lookup.database == database
     ]
     if mapping.query is not None and mapping.source_table.database == database:
-        asked.append(mapping.query.select)
-    for query in asked:
+        queries.append(mapping.query.select)
+    for query in queries:
         yield f"-- mapping {name}: let role {reader} read for this: {' '.join(query.split())}"
 
 

@@ -23,7 +23,7 @@ WHOLE_NUMBERS = {"int2": 1 << 15, "int4": 1 << 31, "int8": 1 << 63}
 """The first number that is too large for each type."""
 _WHOLE = tuple(WHOLE_NUMBERS)
 _EXACT_DIGITS = {"float4": 6, "float8": 15}
-"""So many decimal digits survive each type."""
+"""The number of decimal digits that each type keeps."""
 _WHOLE_DIGITS = {"int2": 5, "int4": 10, "int8": 19}
 _NAME_BYTES = 63
 _DATED = ("timestamp", "timestamptz", "date")

@@ -61,8 +61,8 @@ _MARKED = "SELECT pg_catalog.current_setting(%s, true)"
 def connect(dsn: Dsn | str, application: str, seconds: float | None = None) -> Connection:
     """Open a session in which values mean the same everywhere; each transaction is explicit.
 
-    `seconds` bounds a statement, and half of them the wait for one lock: both end as errors that
-    tell the one from the other.
+    `seconds` bounds a statement, and half of them the wait for one lock: the two end with
+    different errors.
 
     Every setting that changes how values are read, written or seen is set here and then verified:
     a database, a role or a pooler may bring another default.  They are set after the connection is
@@ -125,7 +125,7 @@ def _whose(connection: Connection) -> str:
 
 
 def _mark(connection: Connection) -> str:
-    """What tells this session from others that a pooler may put in its place."""
+    """Identifies this session; a pooler may put another one in its place."""
     return f"{os.getpid()}/{connection.fileno()}/{connection.info.backend_pid}"
 
 

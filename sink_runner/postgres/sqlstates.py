@@ -95,7 +95,7 @@ STATES: Mapping[str, ErrorKind] = {
 """The SQLSTATEs of another kind than their class."""
 
 _READING = {
-    "42601": (  # a text that is no tsvector, tsquery, jsonpath, hstore, ltree and the like
+    "42601": (  # of text for tsvector, tsquery, jsonpath, hstore, ltree and the like
         *("prssyntaxerror", "prseof", "makepol", "gettoken_query", "gettoken_query_standard"),
         *("jsonpath_yyerror", "seg_yyerror", "parse_ltree", "parse_lquery", "finish_nodeitem"),
     ),

@@ -112,7 +112,7 @@ class PgType:
         return (self.schema, self.name) == (other.schema, other.name)
 
     def makes_equal(self, source: PgType) -> bool:
-        """Whether values that the source's type tells apart may be equal here: a and A in citext.
+        """Whether values that the source's type distinguishes may be equal here: a and A in citext.
 
         Only texts are read so freely; numbers and times of two types are equal in both.
         """

@@ -90,7 +90,7 @@ class Eraser:
 
     def run(self, connection: Connection, *, dry_run: bool) -> Erased:
         """Erase in one transaction and record it in the audit log; `dry_run` rolls back."""
-        key_text = KeyText(shown=False, encryptor=self.service.encryptor)
+        key_text = KeyText(unmasked=False, encryptor=self.service.encryptor)
         key_text.prepare(connection)
         found, ids = Erased(), dict[str, list[int]]()
         for person in self.persons:

@@ -40,7 +40,7 @@ from ..schema_check.factory import watch as schema_watch
 from ..schema_check.schema_watch import SchemaWatch
 from ..transform.event_source import topic_source
 from ..writer.budget import Budget
-from ..writer.echo_guard import Feeders
+from ..writer.echo_guard import EchoGuard
 from ..writer.offsets import Offsets
 from .worker import Worker, WorkerSettings
 
@@ -171,7 +171,7 @@ def _build_pipeline(
         Offsets(name, topic, f"{socket.gethostname()}:{os.getpid()}"),
         budget=Budget(name, limits.budget, limits.budget_share),
         policy_digest=lambda: context.policies().digest,
-        is_echo=Feeders(context.source(mapping).dsn, mapping.target_table.topic),
+        is_echo=EchoGuard(context.source(mapping).dsn, mapping.target_table.topic),
         report_counts=partial(_report_counts, context.health.mapping(name), limits.budget),
     )
 

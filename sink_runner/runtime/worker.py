@@ -36,7 +36,7 @@ from ..pipeline import Pipeline
 from ..preflight.source_watch import Watch
 from ..retry import Retrier, RetryPolicy
 from ..transform.tombstones import TombstoneFilter
-from ..writer.dead_letters import tell
+from ..writer.dead_letters import report
 
 T = TypeVar("T")
 
@@ -300,7 +300,7 @@ class Worker:
         counts = batch.counts + Counter(written=written, dead=len(failed))
         self.counts.update(counts)
         self._health.committed(counts, time.monotonic() - started, batch.last_ms)
-        tell(failed, self._log, self._hooks, self._pipeline.event_of)
+        report(failed, self._log, self._hooks, self._pipeline.event_of)
         self._hooks.committed(len(batch.changes))
 
     def _collect(self) -> None:

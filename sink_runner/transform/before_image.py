@@ -28,7 +28,7 @@ def base_of(
 def looked_up_too(change: Write, at: int, found: Mapping[Any, Any], *, merges: bool) -> Write:
     """The change with what was found for the row before; by `found`'s texts, as for the row itself.
 
-    Where changes are merged, another name of the same is no change.
+    Where changes are merged, another spelling of an equal value does not count as a change.
     """
     if change.base is None:
         return change

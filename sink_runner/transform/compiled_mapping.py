@@ -35,20 +35,20 @@ class CompiledMapping:
     chain: Chain
     route: Route
     hooks: Hooks
-    shown: frozenset[str] = frozenset()
-    """The columns that are nobody's: their values may stand where people look for faults."""
+    unmasked: frozenset[str] = frozenset()
+    """The columns without personal data, whose values people may see in reports."""
     identity: KeyIdentity = KeyIdentity.SOURCE_ROW
     """Which source rows the target's keys come from."""
     origins: Origins = NOT_READ
-    """Where the values come from, as the databases told at start."""
+    """Where the values come from, as the databases reported at start."""
     source_key: Collection[str] = ()
     """The source's key columns."""
-    source_key_shown: bool = False
-    """Whether they may stand where people look for faults: none of them is personal."""
+    source_key_unmasked: bool = False
+    """Whether people may see them in reports: none of them is personal."""
 
     @property
     def target_lookups(self) -> TargetLookups | None:
-        """What finishes changes in the write transaction; None where nothing is left to do."""
+        """The lookups to do in the write transaction, if there are any."""
         return self.route if self.route.reads_target else None
 
 
@@ -97,17 +97,17 @@ def compile_mapping(
         owner_of=owned.owner_of,
         removal=source.removal,
     )
-    shown = _shown(mapping, policies, origins)
+    unmasked = _unmasked_columns(mapping, policies, origins)
     return CompiledMapping(
         columns,
         chain,
         route,
         Hooks(manager, contexts),
-        shown,
+        unmasked,
         owned.identity,
         origins,
         source.source_key,
-        _is_key_shown(mapping, policies, shown, source.source_key),
+        _is_key_unmasked(mapping, policies, unmasked, source.source_key),
     )
 
 
@@ -126,16 +126,16 @@ def remask(
     assert mapping is not None
     refuse_returns(plugin.name, mappings_of(plugins), policies, compiled.origins)
     columns = target_columns(mapping, catalog, policies, compiled.origins)
-    shown = _shown(mapping, policies, compiled.origins)
-    told = compiled.shown - shown
-    if compiled.source_key_shown and not _is_key_shown(
-        mapping, policies, shown, compiled.source_key
+    unmasked = _unmasked_columns(mapping, policies, compiled.origins)
+    personal = compiled.unmasked - unmasked
+    if compiled.source_key_unmasked and not _is_key_unmasked(
+        mapping, policies, unmasked, compiled.source_key
     ):
-        told |= set(compiled.source_key)
-    if told:
+        personal |= set(compiled.source_key)
+    if personal:
         raise ConfigError(
-            f"columns of {mapping.target} have become personal: {', '.join(sorted(told))}; start "
-            "the runner again, so that they are kept out of all that it tells"
+            f"columns of {mapping.target} have become personal: {', '.join(sorted(personal))}; "
+            "start the runner again, so that logs, reports and dead letters leave them out"
         )
     masking = _masking(mapping, columns, compiled.chain, policies, compiled.origins)
     compiled.route.remask(columns, masking)
@@ -204,8 +204,10 @@ def _masking(
     return Masking(policies.version, policies.digest, masked, hidden)
 
 
-def _shown(mapping: TableMapping, policies: Policies, origins: Origins) -> frozenset[str]:
-    """The columns that are personal neither here nor there."""
+def _unmasked_columns(
+    mapping: TableMapping, policies: Policies, origins: Origins
+) -> frozenset[str]:
+    """Return the target's columns that are personal on neither side."""
     target = mapping.target_table
     return frozenset(
         column.name
@@ -222,11 +224,13 @@ def _shown(mapping: TableMapping, policies: Policies, origins: Origins) -> froze
     )
 
 
-def _is_key_shown(
-    mapping: TableMapping, policies: Policies, shown: Collection[str], key: Collection[str]
+def _is_key_unmasked(
+    mapping: TableMapping, policies: Policies, unmasked: Collection[str], key: Collection[str]
 ) -> bool:
-    """Tell whether no column of the source's key is personal, nor becomes one in the target."""
-    hidden = {n for column in mapping.columns if column.name not in shown for n in column.sources}
+    """Return whether no column of the source's key is personal or becomes so in the target."""
+    hidden = {
+        n for column in mapping.columns if column.name not in unmasked for n in column.sources
+    }
     free = hidden.isdisjoint(key) and not _hides(policies, mapping.source_table, key)
     return bool(key) and free
 
@@ -252,7 +256,7 @@ def _echoes(mapping: TableMapping, plugins: Iterable[discovery.Plugin]) -> froze
 
 
 def _refuse_deletes(name: str, mapping: TableMapping, echoes: Iterable[str]) -> None:
-    """Nothing tells, afterwards, what its owner deleted from what has not arrived yet."""
+    """Raise ConfigError: a row that the owner deleted looks like one that has not arrived yet."""
     for other in echoes:
         if isinstance(mapping.on_delete, Delete | SetColumns):
             raise ConfigError(

@@ -33,13 +33,13 @@ class HiddenValues:
         return bool(self._hidden)
 
     def refuse_leaks(
-        self, rows: Sequence[Mapping[str, Any]], shown: Iterable[tuple[str, Any, Any, Any]]
+        self, rows: Sequence[Mapping[str, Any]], mapped: Iterable[tuple[str, Any, Any, Any]]
     ) -> None:
         """StepError where a step put a hidden value of `rows` into a column not made of it.
 
         `shown` has each column's name, its masked value, and its value after and before the steps.
         """
-        moved = {name: value for name, value, new, old in shown if new != old}
+        moved = {name: value for name, value, new, old in mapped if new != old}
         refuse_leaks(self._hidden, rows, moved)
 
     def source(self, columns: Columns) -> Columns:
@@ -71,8 +71,8 @@ class HiddenValues:
             try:
                 values.append(reveal(row[name], name))
             except MaskedColumnError as fault:
-                told = f"carries {fault.column!r} to column {name!r} unmasked"
-                raise StepError("maps", "sink_map", told) from fault
+                text = f"carries {fault.column!r} to column {name!r} unmasked"
+                raise StepError("maps", "sink_map", text) from fault
         return values
 
 

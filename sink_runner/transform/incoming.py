@@ -24,7 +24,7 @@ class Shape(NamedTuple):
 
 
 class SourceRow(Mapping[str, Any]):
-    """A source row for hooks: values become Python objects when they are asked for."""
+    """A source row for hooks: values become Python objects when they are read."""
 
     __slots__ = ("_columns", "_values")
 

@@ -36,7 +36,7 @@ class KeyIdentity(enum.Enum):
 
 
 class Ownership(NamedTuple):
-    """Which source rows a mapping's target keys come from, and how an event tells its own."""
+    """Which source rows a mapping's target keys come from."""
 
     identity: KeyIdentity = KeyIdentity.SOURCE_ROW
     owner_of: Callable[[Message], str | None] | None = None
@@ -96,7 +96,7 @@ def key_identity(
     has_maps: bool = False,
     target: Mapping[str, PgType] = MappingProxyType({}),
 ) -> KeyIdentity:
-    """Tell which source rows a target key may come from."""
+    """Return which source rows a target key may come from."""
     if not mapping.streaming:
         return KeyIdentity.SOURCE_ROW  # batch runs come one after the other
     columns = {column.name: column for column in mapping.columns}

@@ -37,7 +37,7 @@ class Lookups:
         self._limit = TimeLimit(timeout)
 
     def resolve(
-        self, column: str, asked: set[Any], target: psycopg.Connection[Any] | None = None
+        self, column: str, values: set[Any], target: psycopg.Connection[Any] | None = None
     ) -> Mapping[Any, Any]:
         """What stands for each value, by its text; a value not found is missing or None.
 
@@ -45,15 +45,15 @@ class Lookups:
         run in it.
         """
         try:
-            return self._resolve(column, asked, target)
+            return self._resolve(column, values, target)
         except (ConfigError, FatalError) as fault:
             raise type(fault)(f"lookup of column {column!r}: {fault}") from fault
 
     def _resolve(
-        self, column: str, asked: set[Any], target: psycopg.Connection[Any] | None
+        self, column: str, values: set[Any], target: psycopg.Connection[Any] | None
     ) -> Mapping[Any, Any]:
         first, *others = self._lookups[column]
-        found = self._ask(first, asked, target)
+        found = self._ask(first, values, target)
         for lookup in others:
             wanted = {value for value in found.values() if value is not None}
             next_ = self._ask(lookup, wanted, target)
@@ -63,11 +63,11 @@ class Lookups:
         return found
 
     def _ask(
-        self, lookup: Lookup, asked: set[Any], target: psycopg.Connection[Any] | None
+        self, lookup: Lookup, values: set[Any], target: psycopg.Connection[Any] | None
     ) -> dict[Any, Any]:
-        if not asked:
+        if not values:
             return {}
-        ordered = sorted(asked, key=str)
+        ordered = sorted(values, key=str)
         several = isinstance(ordered[0], tuple)
         arrays = [list(part) for part in zip(*ordered, strict=True)] if several else [ordered]
         if target is not None and self._mapping and reads_target(self._mapping, lookup):
@@ -75,10 +75,10 @@ class Lookups:
         else:
             rows = self._ask_reader(lookup, arrays)
         found = {row[:-1] if several else row[0]: row[-1] for row in rows}
-        told, wanted = set(map(text_key, found)), set(map(text_key, asked))
-        if told - wanted and wanted - told:
+        returned, wanted = set(map(text_key, found)), set(map(text_key, values))
+        if returned - wanted and wanted - returned:
             raise ValueRefusedError(
-                "its query returns a value in another spelling than it was asked for: select the "
+                "its query returns a value in another spelling than the one looked up: select the "
                 "value of the array, by unnest(%s), and not the table's"
             )
         return found

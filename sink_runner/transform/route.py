@@ -149,7 +149,7 @@ class Route:
         assert resolve is not None
         batch = Batch(changes=list(changes))
         for at in self._in_target:
-            self._look_up(at, batch, lambda column, asked: resolve(column, asked, connection))
+            self._look_up(at, batch, lambda column, values: resolve(column, values, connection))
         return batch
 
     def _owners(self, changes: Iterable[Change]) -> dict[int, str | None]:
@@ -212,7 +212,7 @@ class Route:
     def _deleted(self, incoming: Incoming, batch: Batch) -> None:
         before = incoming.decoded.before
         if before is None:
-            raise EventError("a delete without the old row's key")
+            raise EventError("a delete event without the before image's key")
         action = self._mapping.on_delete
         if isinstance(action, Review) and (
             is_moved(incoming.message) or not self._belonged(incoming, before)
@@ -340,10 +340,10 @@ class Route:
             check_masks(self._columns, clear, values, masked)
             values = masked
         if event and self._hidden:
-            shown = zip(self._names, values, clear, declared.values(), strict=True)
+            mapped = zip(self._names, values, clear, declared.values(), strict=True)
             before = incoming.decoded.before if self._needs_before else None
             rows = [incoming.row(it) for it in (after, before) if it is not None]
-            self._hidden.refuse_leaks(rows, shown)
+            self._hidden.refuse_leaks(rows, mapped)
         return values
 
     def _compile(self, value: bytes) -> Plans:
@@ -370,8 +370,8 @@ class Route:
         target = self._columns[at]
         writes = [c for c in batch.changes if isinstance(c, Write) and c.values[at] is not ABSENT]
         values = [value for c in writes for value in (c.values[at], c.base and c.base[at])]
-        asked = {text_key(value): value for value in values if value is not None}
-        found = self._found(target, asked, resolve)
+        wanted = {text_key(value): value for value in values if value is not None}
+        found = self._found(target, wanted, resolve)
         failed: dict[int, DeadLetter] = {}
         changes, batch.changes = batch.changes, []
         for change in changes:
@@ -406,19 +406,19 @@ class Route:
         return change._replace(key=self._key(values), values=values)
 
     def _found(
-        self, target: TargetColumn, asked: Mapping[Any, Any], resolve: Resolver
+        self, target: TargetColumn, wanted: Mapping[Any, Any], resolve: Resolver
     ) -> dict[Any, Any]:
         """What stands for each value, by its text; an EventError where the value is at fault."""
-        if not asked:
+        if not wanted:
             return {}
         stage = to_found(target)
         try:
-            answers = resolve(target.name, set(asked.values()))
+            answers = resolve(target.name, set(wanted.values()))
             return {text_key(value): stage(it) for value, it in answers.items() if it is not None}
         except (EventError, TypeError, ValueError) as fault:
-            if len(asked) == 1:
-                return dict.fromkeys(asked, lookup_failed(target.name, fault))
-        half = len(asked) // 2
-        parts = list(asked.items())
+            if len(wanted) == 1:
+                return dict.fromkeys(wanted, lookup_failed(target.name, fault))
+        half = len(wanted) // 2
+        parts = list(wanted.items())
         one, other = dict(parts[:half]), dict(parts[half:])
         return {**self._found(target, one, resolve), **self._found(target, other, resolve)}

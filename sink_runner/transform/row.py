@@ -63,7 +63,7 @@ class RowPlan:
         source: Sequence[SourceColumn],
         defaulted: Callable[[str], None] | None = None,
     ) -> None:
-        """`defaulted` is told the column whenever a default is used."""
+        """`defaulted` is called with the column whenever a default is used."""
         self._columns = columns
         self._code = _Code({column.name: i for i, column in enumerate(source)}, source, defaulted)
         self._cells: dict[tuple[int, str], RowFunction] = {}
@@ -131,11 +131,11 @@ def row(v):
     try:
         return ({})
     except Exception as fault:
-        raise blamed(v, fault) from fault
+        raise value_error(v, fault) from fault
 """
 
 
-def _blamed(
+def _value_error(
     columns: Sequence[str],
     cells: Callable[[], Sequence[RowFunction]],
     row: Sequence[Any],
@@ -173,7 +173,11 @@ class _Code:
         code = _FUNCTION.format("".join(e + ", " for e in expressions))
         cells = partial(self._cells, expressions)
         # The log shows the text of what this module raises: it knows it by the module's name.
-        names = {**self._names, "blamed": partial(_blamed, columns, cells), "__name__": __name__}
+        names = {
+            **self._names,
+            "value_error": partial(_value_error, columns, cells),
+            "__name__": __name__,
+        }
         exec(code, names)  # noqa: S102 - our own text only
         made: RowFunction = names["row"]
         return made

@@ -63,7 +63,7 @@ class Chain:
         return row
 
     def resolve(self, incoming: Row, current: Row) -> Row:
-        """The row that the target should hold; the incoming one if nobody has an opinion."""
+        """Return the row that the target should have; the incoming one if no plugin decides."""
         for step in self.resolvers:
             winner = call(step, "sink_resolve_conflict", incoming, current)
             if winner is not None:
@@ -73,7 +73,7 @@ class Chain:
     def write(self, changes: Changes, connection: psycopg.Connection[Any]) -> int | None:
         """What a plugin wrote of the batch itself; None if it is left to the runner.
 
-        Faults of the database pass as they are: whose fault they are is judged elsewhere.
+        Errors of the database are raised unchanged; the writer classifies them.
         """
         for step in self.writers:
             written = call(step, "sink_write", changes, connection)

@@ -1,6 +1,6 @@
 """Lookups that read the mapping's own target run inside the write transaction.
 
-What such a lookup finds depends on what the mapping has written so far.  Asked before the
+What such a lookup finds depends on what the mapping has written so far.  Looked up before the
 transaction, a batch beside a live event, or two reads of one row in a poll, would both find
 nothing and write the same thing twice.  Inside, the mapping's lock is held: events share it, and a
 batch run holds it alone.  Events of one source row are written one after the other, in waves, so

@@ -2,7 +2,7 @@
 
 Debezium sends a tombstone, a record without a value, right after each delete event, so that a
 compacted topic can forget the key.  Compaction keeps the tombstone for a while and drops the delete
-event before it: then the tombstone alone tells that the row is gone.
+event before it: then only the tombstone shows that the row is gone.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class TombstoneRemovals:
         self._plans: dict[bytes, RowPlan] = {}
 
     def removal(self, message: Message, columns: Sequence[TargetColumn]) -> Removal | None:
-        """Return the removal, or None where the record's key does not tell the target's.
+        """Return the removal, or None if the target's key does not follow from the record's.
 
         `columns` are those of the target's key.  A deletion that a person has to review is left
         out: the record does not say whether the row ever belonged in the target.

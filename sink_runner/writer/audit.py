@@ -1,4 +1,4 @@
-"""What was done to a target, for those who have to answer for it; never a row's value.
+"""The audit log: what was done to a target, and by which user; never a row's value.
 
 A row of `sink.audit_log` stands for a whole batch and is written in the batch's transaction.  The
 runner's role has no right to change or delete rows.
@@ -33,8 +33,8 @@ from .key_hashing import KeyText
 Connection = psycopg.Connection[Any]
 
 MOST_KEYS = 20
-"""Of a batch with more rows its place tells which they were: to list a thousand keys costs as
-much as to write a hundred rows."""
+"""A batch with more rows is identified by its offsets: to list a thousand keys takes as long as to
+write a hundred rows."""
 _INSERT = """
 INSERT INTO sink.audit_log (event_type, source_database, target_database, table_name, record_id,
                             operation, masked_fields, user_id, os_user, details)
@@ -66,9 +66,9 @@ def audit(
 ) -> None:
     """Add a row to the audit log, in the caller's transaction.
 
-    `event_type` is sync, mask, conflict or error; `source` and `target` are databases.  Nothing
-    that is given may come from a row, but for keys that are no person's.  `user` is the name that
-    somebody gave; the process's own user and the session's are recorded beside it.
+    `event_type` is sync, mask, conflict or error; `source` and `target` are databases.  No argument
+    may hold a row's value, except for keys that are not personal.  `user` is the name that the
+    user gave; the process's own user and the session's are recorded as well.
     """
     parameters = (
         event_type,
@@ -87,13 +87,13 @@ def audit(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trail:
-    """Audits what one mapping's transactions did."""
+    """Records the transactions of one mapping."""
 
     name: str
     mapping: TableMapping
     key_text: KeyText
     run: int | None = None
-    """The run of the batch form that it tells of."""
+    """The batch run whose transactions are recorded."""
 
     def applied(
         self,
@@ -106,7 +106,7 @@ class Trail:
         steps: Sequence[Advance] = (),
         read: Mapping[str, Any] | None = None,
     ) -> None:
-        """Tell of a batch that changed `written` rows, and of what could not be applied.
+        """Record a batch that changed `written` rows, and its dead letters.
 
         `read` is where rows were read that have no offsets; rows without either are named.
         """
@@ -137,7 +137,7 @@ class Trail:
         )
 
     def conflicts(self, connection: Connection, types: Mapping[str, int]) -> None:
-        """Tell how many conflicts of which type were found."""
+        """Record the number of conflicts of each type."""
         details = {"mapping": self.name, "conflicts": dict(types)}
         self._add(connection, event_type="conflict", details=details)
 
@@ -155,13 +155,13 @@ class Trail:
     def _which(self, changes: Sequence[Change], *, placed: bool) -> dict[str, Any]:
         if len(changes) <= MOST_KEYS or not placed:
             return {"keys": [self.key_text(change.key) for change in changes]}
-        # Of the sources' keys in their order: whoever reads them again can tell that they are.
+        # Of the sources' keys in their order: a later read of these rows can be compared with it.
         keys = b"".join([getattr(change.source, "key", None) or b"" for change in changes])
         digest = self.key_text.encryptor.fingerprint(hashlib.sha256(keys).digest()) or b""
         return {"keys_digest": digest.hex()}
 
     def _where(self, messages: Sequence[Message], steps: Sequence[Advance]) -> dict[str, Any]:
-        """The offsets, first and last; those of events that were tried again have no step."""
+        """Return the first and last offset of each partition; retried events have no step."""
         places: dict[str, list[int]] = {}
         for step in steps:
             if step.expected is not None and step.next_offset != step.expected:
@@ -188,12 +188,12 @@ class Trail:
 
 
 def trail(name: str, mapping: TableMapping, parts: CompiledMapping, encryptor: Encryptor) -> Trail:
-    """The trail of a mapping."""
+    """Return the trail of a mapping."""
     declared = mapping.derived or mapping
     key_text = KeyText(
-        shown=parts.shown.issuperset(declared.key),
+        unmasked=parts.unmasked.issuperset(declared.key),
         encryptor=encryptor,
-        source_shown=parts.source_key_shown,
+        source_unmasked=parts.source_key_unmasked,
     )
     return Trail(name=name, mapping=mapping, key_text=key_text)
 
@@ -218,7 +218,7 @@ class Entry:
     operation: str | None
     masked: list[str] | None
     user: str | None
-    """The name that somebody gave."""
+    """The name that the user gave."""
     os_user: str | None
     database_user: str | None
     details: dict[str, Any]
@@ -237,7 +237,7 @@ ORDER BY audit_id DESC LIMIT %(most)s
 def read_audit(
     connection: Connection, *, mapping: str | None, since: date | None, most: int
 ) -> list[Entry]:
-    """The latest rows of the log, the newest first."""
+    """Return the latest rows of the log, the newest first."""
     found = connection.execute(_READ, {"mapping": mapping, "since": since, "most": most})
     names = Entry.__dataclass_fields__
     return [Entry(**dict(zip(names, row, strict=True))) for row in found.fetchall()]

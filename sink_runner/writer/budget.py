@@ -1,4 +1,4 @@
-"""How many events of a mapping may fail before it is the mapping that fails."""
+"""The failure budget: how many dead letters a mapping may have before it stops."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..model.message import ROWS
 
 Connection = psycopg.Connection[Any]
 
-_ENOUGH = 100  # events: of fewer, a share says little
-# No more are counted than it takes to know.
+_SHARE_FROM = 100  # events: a share of fewer says little
+# Counts no more than are needed to compare with the budget.
 _OPEN = """
 SELECT count(*) FROM (
   SELECT FROM sink.dead_letter
@@ -24,7 +24,7 @@ SELECT count(*) FROM (
 
 
 class Budget:
-    """Stops one mapping before it drains its topic into the dead letters."""
+    """Stops a mapping before all of its topic becomes dead letters."""
 
     def __init__(self, mapping: str, most: int, share: float | None = None) -> None:
         self._mapping = mapping
@@ -34,9 +34,9 @@ class Budget:
     def check(
         self, connection: Connection, dead_letters: Sequence[DeadLetter], events: int
     ) -> None:
-        """Raise FatalError if these dead letters of a batch of so many events are too many.
+        """Raise FatalError if a batch of `events` with these dead letters exceeds the budget.
 
-        The caller's transaction, which is to write them, ends with it: the offsets stay.
+        The error ends the caller's transaction, so the offsets stay.
         """
         failed = sum(
             fails(dead_letter) and dead_letter.message.partition != ROWS
@@ -47,22 +47,22 @@ class Budget:
         found = self.open(connection) + failed
         if found > self._most:
             self._stop(f"it has more than {self._most} open dead letters")
-        if self._share is not None and events >= _ENOUGH and failed > self._share * events:
+        if self._share is not None and events >= _SHARE_FROM and failed > self._share * events:
             self._stop(f"{failed} of {events} events failed, more than {self._share:.0%}")
 
     def open(self, connection: Connection) -> int:
-        """How many of the mapping's events are dead letters that a person has to decide on."""
+        """Return the number of the mapping's OPEN dead letters of events."""
         found = connection.execute(_OPEN, (self._mapping, self._most + 1)).fetchone()
         assert found is not None
         return int(found[0])
 
     def left(self, connection: Connection) -> int:
-        """How many more may fail."""
+        """Return how many more events may fail."""
         return max(0, self._most - self.open(connection))
 
     def _stop(self, reason: str) -> None:
         raise FatalError(
-            f"the failure budget of mapping {self._mapping!r} is used up: {reason}.  Nothing of "
-            f"the batch was written; see `sink-runner dlq list --mapping {self._mapping}`, mend "
-            "what is wrong, replay or discard, and start again"
+            f"the failure budget of mapping {self._mapping!r} is used up: {reason}. Nothing of "
+            f"the batch was written; see `sink-runner dlq list --mapping {self._mapping}`, fix the "
+            "cause, replay or discard the dead letters, and start again"
         )

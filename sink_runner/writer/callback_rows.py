@@ -1,8 +1,8 @@
 """Rows of a target that came by a callback of the API and not from the source table.
 
-Nothing in the target tells such a row from others, and a full batch removes what the source table
-does not have.  So the runner remembers, by a hash of the target's key, which rows were written by
-an event that no table's log has; an event or a batch that finds the row in the table forgets it.
+Such a row looks like any other, and a full batch run removes rows that the source table does not
+have.  So the runner remembers, by a hash of the target's key, which rows were written by an event
+without a log position; an event or a batch run that finds the row in the table forgets it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CallbackRows:
         self._known = False
 
     def load(self, connection: Connection) -> None:
-        """Learn whether there are any; until then events of the table forget nothing."""
+        """Read whether there are any; before that, events of the table forget none."""
         self._known = connection.execute(_ANY, (self._mapping,)).fetchone() == (True,)
 
     def note(
@@ -73,7 +73,7 @@ class CallbackRows:
         return {at for (at,) in found.fetchall()}
 
     def forget(self, connection: Connection, keys: Sequence[Sequence[Any]]) -> None:
-        """These rows are in the source table, or nowhere."""
+        """Forget rows that are in the source table or were removed."""
         if keys and self._known:
             query = (
                 "DELETE FROM sink.callback_row WHERE mapping = %s AND key IN "

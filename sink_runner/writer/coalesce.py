@@ -1,4 +1,4 @@
-"""When one of two rows of a batch can stand for both, without the target being any different."""
+"""Decides when one of two rows of a batch can replace both without a different outcome."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 def fold_of(conflict: Conflict, columns: Sequence[TargetColumn]) -> Fold | None:
-    """The rule for a mapping; None where each row has to be written by itself.
+    """Return the rule of a mapping; None if every row has to be written.
 
-    That is where the first row leaves something behind: columns written on insert only, or
-    values that a later NULL does not overwrite; and where only the database can compare.
+    That is so if the second row does not replace all of the first one (columns that are written on
+    insert only, values that a later NULL does not overwrite), or if only the database can compare
+    the versions.
     """
     if conflict.strategy is Strategy.INSERT_ONCE:
         return _earlier

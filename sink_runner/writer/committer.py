@@ -1,4 +1,4 @@
-"""One mapping's session with its target: a batch, its dead letters and its offsets at once."""
+"""One mapping's session with its target: writes a batch, its dead letters and its offsets."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s AND deleted_at < now(
 
 
 class Written(NamedTuple):
-    """What a write came to."""
+    """The result of a write."""
 
     rows: int
     """How many rows of the target changed."""
@@ -58,8 +58,11 @@ class Written(NamedTuple):
 
 
 class Applier:
-    """Applies batches exactly once.  Used by one thread at a time; every call may raise
-    RetriableError, after which the session is opened anew by the next call."""
+    """Applies batches exactly once.
+
+    It is used by one thread at a time.  Every call may raise RetriableError; the next call then
+    opens a new session.
+    """
 
     def __init__(
         self,
@@ -86,7 +89,7 @@ class Applier:
         self._refused = refused
         self._truncation = truncation
         self.callbacks = callbacks
-        """Which rows of the target are not the source table's; None where nobody asks."""
+        """The rows of callbacks; None where batch runs do not need them."""
         self._mapping = mapping
         self._trail = trail
         self._dsn = dsn
@@ -108,7 +111,7 @@ class Applier:
         """Check at once what the target would only check at the commit, where no row is at hand."""
 
     def claim(self, partitions: Iterable[int]) -> Mapping[int, Claim]:
-        """Become the only one that may write what these partitions hold."""
+        """Claim the partitions, so that no other process can write their events."""
         with Session(self) as connection, connection.transaction():
             claims = self._offsets.claim(connection, partitions)
             self._find_tombstones(connection)
@@ -117,7 +120,7 @@ class Applier:
             return claims
 
     def ask(self, work: Callable[[Connection], T]) -> T:
-        """Do something else in a transaction of the session."""
+        """Call `work` in a transaction of the session."""
         with Session(self) as connection, connection.transaction():
             return work(connection)
 
@@ -184,7 +187,7 @@ class Applier:
                 connection, batch, changes, dead_letters, written=written, steps=steps
             )
             self._last_dead_letters = dead_letters
-        batch.dead_letters = dead_letters  # not before the commit: another attempt finds them anew
+        batch.dead_letters = dead_letters  # after the commit only: another attempt finds them again
         return written
 
     def store(
@@ -237,7 +240,7 @@ class Applier:
         return self._truncation.empty(connection, batch.truncated, self._clock())
 
     def maintain(self, remember: timedelta) -> int:
-        """Retire what has aged and forget deletions older than `remember`."""
+        """Delete expired candidates, and tombstones older than `remember`."""
         now = self._clock()
         with Session(self) as connection, connection.transaction():
             connection.execute(_FORGET, (self._mapping, remember))
@@ -247,7 +250,7 @@ class Applier:
         """Stop the statement that is running, from another thread."""
         connection = self._connection
         if connection is not None:
-            with suppress(psycopg.Error):  # it has ended by itself
+            with suppress(psycopg.Error):  # it has ended already
                 connection.cancel_safe(timeout=2.0)
 
     def classify(self, fault: psycopg.Error) -> SinkError:
@@ -262,7 +265,7 @@ class Applier:
             self._connection = None
 
     def _find_tombstones(self, connection: Connection) -> None:
-        """Tell the writer whether there are any; another process may have deleted a row."""
+        """Set `has_tombstones`; another process may have deleted a row."""
         if not self._writer.has_tombstones:
             found = connection.execute(_HAS_TOMBSTONES, (self._mapping,)).fetchone()
             self._writer.has_tombstones = found == (True,)
@@ -341,7 +344,7 @@ class Applier:
 
 
 class Session:
-    """Opens the connection if need be; closes it and tells whose fault it was if it fails."""
+    """Opens the connection if needed; closes it and classifies the error if it fails."""
 
     def __init__(self, applier: Applier) -> None:
         self._applier = applier

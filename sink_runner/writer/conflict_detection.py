@@ -1,29 +1,28 @@
-"""Rows that two sides write: tell a conflict from what only comes late.
+"""Detect conflicts in rows that two sides write.
 
-What counts as a conflict follows from what can win.
+What counts as a conflict depends on the strategy.
 
-newest wins     Both sides set the version, which must never go backwards in a row, whatever the
-                clock says.  Where the incoming row has the older one, or the same with other
-                values, and the row that the event changed is not the one that the target has, the
-                owner's change and this one do not know of each other.  The older one has lost
-                (timestamp_conflict); of two equal ones the tie rule decides (data_conflict).  What
-                has come before, its place in the log tells: a replay is no conflict, and what has
-                lost a tie stays lost.  Two mappings that feed each other end equal if one has the
-                tie rule SOURCE and the other TARGET.
-merge changed   The version is the source's time alone, so an older one is history and never a
-                conflict; nor is one that has come before, whose place in the log tells.  What
-                counts is each column that the event changes: if the target has neither the value
-                before nor the one after, the owner has set it.  Where the
-                owner's change is not the earlier one by the clock of `owner_time`, to the second,
-                the newer version still wins, and it is a timestamp_conflict on record; where the
-                version is the same, it is a data_conflict and the tie rule decides.
-source wins     The owner's changes are overwritten by design: none.
-insert once     The row that is there stays by design: none.
-candidates      What is derived from them is nobody else's: none.
+newest wins     Both sides set the version, which must never decrease in a row, whatever the clock
+                says.  It is a conflict if the incoming row has an older version, or the same
+                version with other values, and the event's before image is not the target's row:
+                then each side changed the row without the other's change.  The older version
+                loses (timestamp_conflict); with equal versions the tie rule decides
+                (data_conflict).  A replay, which the log position shows, causes none, and a row
+                that has lost a tie stays lost.  Two mappings that write to each other's source
+                end with equal rows if one has the tie rule SOURCE and the other TARGET.
+merge changed   Only the source sets the version, so an older version or a replay is never a
+                conflict.  What counts is each column that the event changes: if the target has
+                neither the value before nor the value after the change, the owner has set it.  If
+                the owner's change is not earlier by `owner_time`, to the second, the newer version
+                still wins, and a timestamp_conflict is recorded; with equal versions it is a
+                data_conflict and the tie rule decides.
+source wins     None: the owner's changes are overwritten by design.
+insert once     None: the existing row stays by design.
+candidates      None: only the runner writes rows that are derived from them.
 
-A row that was read from the table has no row before the change; it conflicts only by a version
-that is the same.  Where changes are merged such a read says nothing new, and is none.
-A deletion is a conflict where the mapping says Review, and always a person's.
+A row that was read from the table has no before image; it conflicts only with a row of the same
+version, and with merge changed not even then.  A deletion is a conflict if the mapping has Review,
+and a person always decides it.
 """
 
 from __future__ import annotations

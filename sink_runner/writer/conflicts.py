@@ -64,11 +64,11 @@ class ConflictLog:
     A conflict that waits for a person is recorded only once.
     """
 
-    def __init__(self, mapping: TableMapping, shown: frozenset[str], trail: Trail) -> None:
+    def __init__(self, mapping: TableMapping, unmasked: frozenset[str], trail: Trail) -> None:
         self._table = mapping.target_table.name
         self._source = mapping.source_table.database
         self._target = mapping.target_table.database
-        self._shown = shown
+        self._unmasked = unmasked
         self._trail = trail
 
     def add(self, connection: Connection, found: Sequence[Found]) -> int:
@@ -103,5 +103,4 @@ class ConflictLog:
     def _masked(self, values: Mapping[str, Any] | None) -> Jsonb | None:
         if values is None:
             return None
-        shown = {name: str(v) if name in self._shown else MASKED for name, v in values.items()}
-        return Jsonb(shown)
+        return Jsonb({n: str(v) if n in self._unmasked else MASKED for n, v in values.items()})

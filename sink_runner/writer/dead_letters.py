@@ -1,9 +1,9 @@
-"""Events that can't be applied, kept in the target database, encrypted.
+"""Writes events that cannot be applied to the target database, encrypted.
 
-A dead letter is written in the very transaction that skips its event.  It holds the original
-bytes of key and value, so that it can be replayed, and nothing in clear that came from a row.
-One that only waits is PARKED and is retried automatically (`dlq.retry_queue`); the others are OPEN:
-a person decides.  Later events of an event's key wait behind either, unless they carry the whole
+A dead letter is written in the transaction that skips its event.  It has the original bytes of key
+and value, so that it can be replayed, and no unencrypted value of a row.  A deferred event is
+PARKED and is retried automatically (`dlq.retry_queue`); a person decides on the others, which are
+OPEN.  Later events of an event's key wait behind either, unless they carry the whole
 row: those are applied, and the older dead letters of the row become SUPERSEDED.
 """
 
@@ -40,7 +40,7 @@ class DeadLetters:
     def write(
         self, connection: psycopg.Connection[Any], dead_letters: Iterable[DeadLetter]
     ) -> None:
-        """Add them in the order of their events: their numbers tell it to whoever replays them."""
+        """Insert them in the order of their events, so that their ids have it for a replay."""
         ordered = sorted(dead_letters, key=lambda one: (one.message.partition, one.message.offset))
         with connection.cursor() as cursor:
             cursor.executemany(_INSERT, [self._row(dead_letter) for dead_letter in ordered])
@@ -61,10 +61,10 @@ class DeadLetters:
         )
 
 
-def tell(
+def report(
     dead_letters: Iterable[DeadLetter], log: Any, hooks: Hooks, event_of: Callable[[Message], Any]
 ) -> None:
-    """Log each that failed, and tell the plugins, with the event that `event_of` makes of it."""
+    """Log each dead letter and call the plugins' hook with the event that `event_of` returns."""
     for dead_letter in dead_letters:
         log.error(
             "dead_letter",
@@ -77,7 +77,7 @@ def tell(
 
 
 def described(error: EventError) -> tuple[str, str | None, str, str]:
-    """The error's class, SQLSTATE, text and trace, none of which holds a row's value."""
+    """Return the error's class, SQLSTATE, text and trace, without a row's value."""
     state = None
     if isinstance(error, WriteError | WaitingError | ExpiredError):
         state = sqlstate_of(error)

@@ -136,7 +136,7 @@ class Derivation:
 
     @cached_property
     def _timed(self) -> list[str]:
-        """Columns of the target that tell when a row was written; candidates have none."""
+        """Columns of the target with the time of the write; candidates have none."""
         return [c.name for c in self.declared.columns if isinstance(c.source, SyncTime)]
 
     def _derived_columns(self, connection: Connection) -> list[str]:

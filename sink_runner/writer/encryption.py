@@ -1,4 +1,4 @@
-"""Encryption of what may not lie about in clear.
+"""Encryption of dead letters and of the secret of key hashes.
 
 A dead letter names its key, so keys can be rotated: new dead letters are encrypted with the new
 key while the old keys still decrypt the others.  The fingerprints of Kafka keys say which dead
@@ -34,7 +34,7 @@ _WITHOUT_VALUE = -3
 
 @dataclass(frozen=True)
 class Encryptor:
-    """Encrypts payloads with AES-256-GCM; `key_id` tells which key opens them."""
+    """Encrypts payloads with AES-256-GCM; `key_id` is the key that decrypts them."""
 
     key: bytes = field(repr=False)
     key_id: str
@@ -49,7 +49,7 @@ class Encryptor:
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """What can be opened."""
+        """The keys that can decrypt."""
         return (self.key_id, *self.old_keys)
 
     def renewed(self) -> Encryptor:
@@ -85,7 +85,7 @@ class Encryptor:
         return place._replace(key=key, value=None if tombstone else body[end:])
 
     def fingerprint(self, key: bytes | None) -> bytes | None:
-        """Finds the dead letters of one row without telling which row it is."""
+        """Return a keyed hash of a Kafka key, which finds the dead letters of its row."""
         first = next(iter(self.old_keys.values()), self.key)
         return None if key is None else hmac.digest(first, key, hashlib.sha256)
 
@@ -99,7 +99,7 @@ class Encryptor:
 
 
 def _packed(headers: Sequence[tuple[str, bytes]]) -> bytes:
-    """Debezium's tell a new primary key from a deletion."""
+    """Debezium's headers distinguish a change of the primary key from a deletion."""
     body = json.dumps([(name, (value or b"").hex()) for name, value in headers]).encode()
     return struct.pack(">ii", _WITH_HEADERS, len(body)) + body
 

@@ -44,8 +44,8 @@ class Isolation:
         """`changes` is the whole batch; `refused` names the column that a row is refused for.
 
         `dead_letters` gets the events that fail and those that wait behind them; what `superseding`
-        finds independent of earlier events of its row does not wait.  `violating` tells the keys
-        whose rows violate a unique constraint, where that can be found out.
+        finds independent of earlier events of its row does not wait.  `violating` returns the keys
+        whose rows violate a unique constraint, if they can be found.
         """
         self._connection = connection
         self._changes = changes
@@ -56,15 +56,16 @@ class Isolation:
         self._violating = violating
         self._dead_letters = dead_letters
         self._failed: set[Hashable] = set()
-        """The lines that stand still."""
-        self._behind: set[int] = set()
+        """The ordering keys of failed events."""
+        self._blocked: set[int] = set()
         self._taken: dict[int, EventError] = {}
         """Events whose unique value another row has, by the identity of their messages."""
         self._later: list[Change] = []
         """Their changes, and those of the events behind them."""
-        self._lines: set[Hashable] = set()
+        self._ordering_keys: set[Hashable] = set()
+        """Their ordering keys."""
         self._newest: dict[Hashable, int] = {}
-        """Of these lines the offset of the last event that went on all the same."""
+        """By such a key, the offset of the last event that did not wait."""
         self._succeeded = False
         self._unclear: psycopg.Error | None = None
         """A fault that may be the row's or the configuration's."""
@@ -102,7 +103,7 @@ class Isolation:
                 at = _half(changes)
                 if is_taken(error):
                     error.__cause__ = fault
-                    if self._postpone(changes, error, alone=not at):
+                    if self._postpone(changes, error, single=not at):
                         continue
                 if not at:
                     self._note_unclear(fault)
@@ -113,14 +114,14 @@ class Isolation:
 
     # -- values that other rows have -----------------------------------------------------------
 
-    def _postpone(self, changes: Sequence[Change], error: WaitingError, *, alone: bool) -> bool:
+    def _postpone(self, changes: Sequence[Change], error: WaitingError, *, single: bool) -> bool:
         """Leave for later the events that the error is about; False where that is not known."""
-        keys = () if alone else self._violating(changes, error)
+        keys = () if single else self._violating(changes, error)
         for change in changes:
-            if alone or change.key in keys:
+            if single or change.key in keys:
                 self._taken[id(change.source)] = error
-                self._lines.add(ordering_key(change.source))
-        return alone or bool(keys)
+                self._ordering_keys.add(ordering_key(change.source))
+        return single or bool(keys)
 
     def _is_overtaken(self, change: Change) -> bool:
         """A later event of its row may have been written."""
@@ -132,7 +133,7 @@ class Isolation:
             self._fail(message, errors.get(id(message)) or blocked_error())
 
     def _forget_later(self) -> None:
-        self._later, self._taken, self._lines = [], {}, set()
+        self._later, self._taken, self._ordering_keys = [], {}, set()
 
     # -- events at fault -----------------------------------------------------------------------
 
@@ -152,7 +153,7 @@ class Isolation:
 
     def free(self, changes: Sequence[Change]) -> Sequence[Change]:
         """Return the changes that need not wait; the others come to wait."""
-        return self._free(changes) if self._failed or self._lines else changes
+        return self._free(changes) if self._failed or self._ordering_keys else changes
 
     def _name_column(self, error: EventError, changes: Sequence[Change]) -> EventError:
         if self._refused is None or self._named >= self._refused.most:
@@ -170,14 +171,14 @@ class Isolation:
         for change in changes:
             message, line = change.source, ordering_key(change.source)
             waits = id(message) not in self._independent
-            if id(message) in self._taken or (waits and line in self._lines):
+            if id(message) in self._taken or (waits and line in self._ordering_keys):
                 self._later.append(change)
             elif not (waits and line in self._failed):
                 found.append(change)
-                if line in self._lines:
+                if line in self._ordering_keys:
                     self._newest[line] = message.offset
-            elif id(message) not in self._behind:
-                self._behind.add(id(message))
+            elif id(message) not in self._blocked:
+                self._blocked.add(id(message))
                 self._dead_letters.append(DeadLetter(message, blocked_error()))
         return found
 

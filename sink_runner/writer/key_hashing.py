@@ -1,9 +1,9 @@
-"""A target's key as text that is kept beside the rows, long after they are gone.
+"""The text of a target's keys in the runner's tables, which remains after the rows are deleted.
 
-For people it is told as it is, or as a fingerprint where it may be a person's.  What only the
-target has to find again is a hash of every key, so that it stays what it is whatever policies say
-later.  The hash is made with a secret, for there are so few Aadhaar numbers that anybody could try
-them all; the secret is made once for a database, and lies there encrypted.
+People see the key itself, or a fingerprint if it may be personal.  The runner's own tables have a
+hash of every key, which does not depend on the policies.  The hash is made with a secret, because
+there are so few Aadhaar numbers that an attacker could try them all; the secret is created once for
+a database, and is stored there encrypted.
 """
 
 from __future__ import annotations
@@ -35,33 +35,34 @@ _USE = f"SELECT set_config('{_SETTING}', %s, false)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyText:
-    """How one mapping's keys are kept."""
+    """The text of one mapping's keys."""
 
-    shown: bool
+    unmasked: bool
+    """Whether people may see the key."""
     encryptor: Encryptor
-    source_shown: bool = False
-    """Whether the source's key is told as it is."""
+    source_unmasked: bool = False
+    """Whether people may see the source's key."""
 
     def __call__(self, key: Key) -> str:
-        """For people to read, and to find all that happened to a row."""
+        """Return the text by which people find all that happened to a row."""
         text = ",".join(map(str, key))
-        return text if self.shown else self._hashed(text)
+        return text if self.unmasked else self._hashed(text)
 
     def of_source(self, text: str) -> str:
-        """The same of the source's key, as text."""
-        return text if self.source_shown else self._hashed(text)
+        """Return the same for the source's key, as text."""
+        return text if self.source_unmasked else self._hashed(text)
 
     def _hashed(self, text: str) -> str:
         return (self.encryptor.fingerprint(text.encode()) or b"").hex()
 
     @staticmethod
     def sql(array: str) -> str:
-        """A hash of a JSON array, in a session of the target that is prepared."""
+        """Return SQL of the hash of a JSON array; the session has to be prepared."""
         salted = f"convert_to(current_setting('{_SETTING}') || {array}::text, 'UTF8')"
         return f"encode(sha256({salted}), 'hex')"
 
     def prepare(self, connection: Connection) -> None:
-        """Tell a session the secret, which is made if there is none."""
+        """Set the secret in a session; it is created if there is none."""
         connection.execute(_USE, (_secret(connection, self.encryptor).hex(),))
 
 

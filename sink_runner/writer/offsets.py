@@ -75,7 +75,7 @@ class MappingLock:
         connection.execute(_LOCK, (self._mapping,))
 
     def applied(self, connection: Connection, steps: Iterable[Advance]) -> bool:
-        """Return False: no offset tells whether the rows of a batch were written."""
+        """Return False: there are no offsets that show whether rows of a batch were written."""
         del connection, steps
         return False
 
@@ -116,7 +116,7 @@ class Offsets:
             raise FencedError(f"{len(ordered) - moved} of {len(ordered)} partitions moved on")
 
     def applied(self, connection: Connection, steps: Iterable[Advance]) -> bool:
-        """Were these very steps taken already?  Asked when a commit's answer was lost."""
+        """Return whether these steps were committed, in case the answer of a commit was lost."""
         ordered = sorted(steps)
         found = connection.execute(
             _APPLIED,

@@ -32,7 +32,7 @@ class RefusedColumn:
     """Finds the refused columns of one mapping's rows."""
 
     most = 50
-    """So many events of a transaction are looked into: each costs a query for each column."""
+    """At most this many events of a transaction: each takes a query for each column."""
 
     def __init__(self, columns: Sequence[TargetColumn], target: Mapping[str, PgType]) -> None:
         """`target` has the target table's types, which may be narrower than the candidates'."""

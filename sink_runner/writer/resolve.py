@@ -114,7 +114,7 @@ class Resolver:
 
 
 class PluginWriter:
-    """Offers each batch to `sink_write` first; the built-in writer takes what nobody took."""
+    """Offers each batch to `sink_write` first; the built-in writer writes what no plugin does."""
 
     unique: UniqueConstraints
 

@@ -170,7 +170,7 @@ class Statements:
 
     @cached_property
     def outdated(self) -> str:
-        """Count the staged rows that are older than the target's row; asked after the write."""
+        """Count the staged rows that are older than the target's row; run it after the write."""
         newer = "true"
         for column in self.columns:
             if column.name == self.conflict.version:

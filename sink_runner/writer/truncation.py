@@ -50,7 +50,7 @@ class Truncation:
         if not self._writer.keeps_positions and self._partitions(connection) > 1:
             raise FatalError(
                 f"{self._declared.source} was truncated, and its topic has several partitions: the "
-                f"runner cannot tell which rows of {self._declared.target} are newer. Set "
+                f"runner does not know which rows of {self._declared.target} are newer. Set "
                 "on_truncate=OnTruncate.KEEP, start the runner again, and run `sink-runner batch "
                 f"{self._mapping} --full`, which removes the rows that the table does not have"
             )

@@ -1,4 +1,4 @@
-"""Choose and make what writes a mapping's rows."""
+"""Builds the writer of a mapping."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_writer(
     target: TableCatalog,
     trail: Trail,
 ) -> RowWriter:
-    """The writer of a mapping: plain or by candidates, and what its plugins add to it."""
+    """Return the writer of a mapping, with candidates and plugins if it has them."""
     candidates, chain = mapping.derived, parts.chain
     _check_contested(mapping, parts, target)
     timed = [column for column in mapping.columns if isinstance(column.source, SyncTime)]
@@ -47,7 +47,7 @@ def make_writer(
         mapping,
         statements,
         _fold(mapping, parts),
-        conflicts=ConflictLog(mapping, parts.shown, trail),
+        conflicts=ConflictLog(mapping, parts.unmasked, trail),
         resolver=Resolver(statements, chain) if chain.resolvers else None,
     )
     rows: RowWriter = writer
@@ -80,14 +80,14 @@ def _kind(mapping: TableMapping, identity: KeyIdentity) -> type[Writer]:
 
 
 def _races(mapping: TableMapping) -> bool:
-    """May a batch race with events, and nothing in the target tell which row is newer?"""
+    """Whether batch rows may overtake events, with no version that shows which is newer."""
     wins = mapping.conflict.strategy is Strategy.SOURCE_WINS
     return wins and mapping.streaming and mapping.derived is None
 
 
 def _fold(mapping: TableMapping, parts: CompiledMapping) -> Fold | None:
     if parts.chain.resolvers:
-        return None  # the plugin is asked about each row
+        return None  # the plugin decides on each row
     if mapping.conflict_detection:
-        return None  # each is looked at beside the target's row
+        return None  # each is compared with the target's row
     return fold_of(mapping.conflict, parts.columns)

@@ -33,7 +33,7 @@ from sink_runner.plugin import Column, Ignore, OnTruncate, TableMapping, hookimp
 
 if os.environ.get("PING_PONG_UNGUARDED"):
     sink_runner.transform.compiled_mapping._echoes = lambda *_: frozenset()
-    sink_runner.writer.echo_guard.Feeders.__call__ = lambda *_: False
+    sink_runner.writer.echo_guard.EchoGuard.__call__ = lambda *_: False
 
 
 @hookimpl

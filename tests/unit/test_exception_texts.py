@@ -40,7 +40,7 @@ from sink_runner.model.message import Message
 from sink_runner.model.status import Health
 from sink_runner.postgres.error_classes import classify_error, event_error
 from sink_runner.runtime.mapping_thread import MappingThread
-from sink_runner.writer.dead_letters import described, tell
+from sink_runner.writer.dead_letters import described, report
 
 CANARY = "Zq7canary"
 PARTS = ("args", "notes", "cause", "context", "group", "attributes", "text", "class", "kind")
@@ -122,7 +122,7 @@ def logged(output, fault):
     structlog.get_logger().error("failed", exc_info=fault, error=fault, seen=[{"e": fault}])
     dead_letter = DeadLetter(Message("t", 0, 1, None, b""), fault)
     hooks = SimpleNamespace(failed=lambda *_: None)
-    tell([dead_letter], structlog.get_logger(), hooks, lambda _: None)
+    report([dead_letter], structlog.get_logger(), hooks, lambda _: None)
     return stream.getvalue()
 
 
@@ -145,7 +145,7 @@ def status_of(fault):
     stop.set()
     thread.start()
     thread.join(5)
-    told = [status.told() for status in health.statuses().values()]
+    told = [status.as_dict() for status in health.statuses().values()]
     return json.dumps(told) + generate_latest(health.registry).decode()
 
 

@@ -171,7 +171,7 @@ def test_older_read_never_restores_deleted_row(pair, site, encryptor) -> None:
     pair.run("golden-records")  # makes the runner's own tables
     pair.warehouse.execute(PEOPLE, (1, 14))
     last = last_person(pair)
-    KeyText(shown=False, encryptor=encryptor).prepare(pair.citizen)
+    KeyText(unmasked=False, encryptor=encryptor).prepare(pair.citizen)
     key = KeyText.sql(f"jsonb_build_array(md5(substr('{last}', 8))::uuid)")
     (hashed,) = pair.citizen.execute(f"SELECT {key}".encode()).fetchone()
     here = (

@@ -60,7 +60,7 @@ def live(office: Any, identity: int, name: str) -> None:
     office.admin.execute(RUN, ([shown],))
     mapping, columns = office.plugin.mapping, office.pipeline.compiled.columns
     with connect(office.dsn, "t") as connection:
-        KeyText(shown=False, encryptor=office.encryptor).prepare(connection)
+        KeyText(unmasked=False, encryptor=office.encryptor).prepare(connection)
         rows = CallbackRows("people", mapping, columns)
         rows._remember(connection, [(identity,)])
         TargetKeys("people", mapping, "profile", columns).remember(connection, [(shown,)])
@@ -87,7 +87,7 @@ def traces(office: Any, identity: int, name: str) -> list[str]:
     """Return what the tables may hold of a person: the value, keys, and hashes of keys."""
     key = office.event(identity).key
     with connect(office.dsn, "t") as connection:
-        KeyText(shown=False, encryptor=office.encryptor).prepare(connection)
+        KeyText(unmasked=False, encryptor=office.encryptor).prepare(connection)
         query = f"SELECT {KeyText.sql('jsonb_build_array(%s::int)')}"
         ((hashed,),) = connection.execute(query.encode(), (identity,)).fetchall()
     text = office.encryptor.fingerprint(str(identity).encode()).hex()

@@ -6,7 +6,7 @@ import pytest
 from sink_runner.errors import RetriableError
 from sink_runner.model.partition import Topic
 from sink_runner.postgres.migrations import migrate
-from sink_runner.writer.echo_guard import Feeders
+from sink_runner.writer.echo_guard import EchoGuard
 from sink_runner.writer.offsets import Offsets
 
 pytestmark = pytest.mark.postgres
@@ -36,16 +36,16 @@ def dsn(postgres) -> str:
     ],
 )
 def test_echo_of_target_is_dropped(dsn: str, origin: str, *, echo: bool) -> None:
-    assert Feeders(dsn, OURS)(origin) == echo
+    assert EchoGuard(dsn, OURS)(origin) == echo
 
 
 def test_database_that_no_runner_has_written_has_none(postgres) -> None:
     found = postgres.dsn(postgres.fresh_database("smart_citizen"), "sink_writer")
-    assert not Feeders(found, OURS)("sink/back/0")
+    assert not EchoGuard(found, OURS)("sink/back/0")
 
 
 def test_each_is_asked_about_once(dsn: str) -> None:
-    feeders = Feeders(dsn, OURS)
+    feeders = EchoGuard(dsn, OURS)
     assert feeders("sink/back/0")
     feeders._dsn = "host=127.0.0.1 port=1"
     assert feeders("sink/back/1")
@@ -53,4 +53,4 @@ def test_each_is_asked_about_once(dsn: str) -> None:
 
 def test_a_database_that_is_away_is_waited_for() -> None:
     with pytest.raises(RetriableError):
-        Feeders("host=127.0.0.1 port=1 connect_timeout=1", OURS)("sink/back/0")
+        EchoGuard("host=127.0.0.1 port=1 connect_timeout=1", OURS)("sink/back/0")

@@ -66,7 +66,7 @@ def test_the_secret_outlives_the_key_that_encrypts_it(made):
 
 
 def prepared(encryptor: Encryptor, connection: psycopg.Connection) -> None:
-    KeyText(shown=False, encryptor=encryptor).prepare(connection)
+    KeyText(unmasked=False, encryptor=encryptor).prepare(connection)
 
 
 def test_secret_is_not_in_database_in_clear(made):

@@ -235,7 +235,7 @@ class TestDepartures:
         source, target = "smart_citizen.public.t", "north.public.hashed"
         made = written(DDL, source=source, target=target, needs_before_image=True)
         session = made.scratch.session()
-        writer = made.another(session, source_key_shown=False)
+        writer = made.another(session, source_key_unmasked=False)
         with session.transaction():
             writer.write(session, [made.gone(1, action=Review())], NOW)
         query = "SELECT record_id FROM sink.conflict WHERE table_name = 'hashed'"

@@ -19,7 +19,7 @@ from sink_runner.plugin import Column, Derived, TableMapping, first_of, source_w
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.runtime.builder import RuntimeContext
 from sink_runner.transform.before_image import columns_before
-from sink_runner.transform.compiled_mapping import _is_key_shown, compile_mapping
+from sink_runner.transform.compiled_mapping import _is_key_unmasked, compile_mapping
 from sink_runner.transform.event_source import EventSource
 from sink_runner.writer.encryption import build_encryptor
 
@@ -96,7 +96,7 @@ def test_source_key_is_shown_unless_it_is_personal(
     columns = frozenset(
         c.name for c in MAPPING.columns if not {*personal, *masked} & {c.name, *c.sources}
     )
-    assert _is_key_shown(MAPPING, policies, columns, key) is shown
+    assert _is_key_unmasked(MAPPING, policies, columns, key) is shown
 
 
 LEAVES = """

@@ -513,9 +513,10 @@ def test_changes_keep_the_order_of_their_events(make: Make) -> None:
 )
 def test_changes_stand_in_the_order_of_commits(make: Make, code: str, declared: str) -> None:
     sink = make(code, declared)
-    messages = sink.messages(create(**ROW).at(NOW, 150))
-    sink._decoded = [it._replace(sequence='["260","150"]', order=3) for it in sink._decoded]
-    (change,) = sink.prepare(messages).changes
+    messages = sink._samples.messages(create(**ROW).at(NOW, 150))
+    (decoded,) = sink._samples.decode(messages)
+    event = decoded._replace(sequence='["260","150"]', order=3)
+    (change,) = sink.parts.route.apply([(messages[0], event)]).changes
     assert change.position == (260, 3)
 
 
