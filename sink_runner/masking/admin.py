@@ -1,7 +1,7 @@
 """Ranger Admin's REST API, by the HTTP layer of Ranger's own Python client.
 
 The client's models drop fields that they do not know, among them some that decide; so what is
-sent and received here is the JSON as it stands.
+sent and received here is the JSON, unchanged.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ class Admin:
         self._session: _Session | None = None
 
     def download(self, known_version: int = -1) -> Content | None:
-        """The service's policies as plugins get them; None if those of `known_version` hold."""
-        asked = {"lastKnownVersion": known_version, "pluginId": "sink-runner"}
+        """Return the service's policies as plugins get them; None if `known_version` is current."""
+        params = {"lastKnownVersion": known_version, "pluginId": "sink-runner"}
         path = _SECURE_DOWNLOAD if self._settings.kerberos else _DOWNLOAD
         path = f"{path}/{self.service}"
-        return self._call("GET", path, params=asked, empty=HTTPStatus.NOT_MODIFIED)
+        return self._call("GET", path, params=params, empty=HTTPStatus.NOT_MODIFIED)
 
     def policies(self) -> list[Content]:
         found: Any = self._call("GET", f"{_BASE}/service/{self.service}/policy")
         return list(found)
 
     def create(self, policy: Content) -> Content:
-        return self._asked("POST", f"{_BASE}/policy", policy)
+        return self._request("POST", f"{_BASE}/policy", policy)
 
     def update(self, number: int, policy: Content) -> Content:
-        return self._asked("PUT", f"{_BASE}/policy/{number}", policy)
+        return self._request("PUT", f"{_BASE}/policy/{number}", policy)
 
     def delete(self, number: int) -> None:
         self._call("DELETE", f"{_BASE}/policy/{number}", expected=HTTPStatus.NO_CONTENT)
@@ -78,7 +78,7 @@ class Admin:
         )
 
     def create_definition(self, definition: Content) -> Content:
-        return self._asked("POST", f"{_BASE}/servicedef", definition)
+        return self._request("POST", f"{_BASE}/servicedef", definition)
 
     def exists(self) -> bool:
         path = f"{_BASE}/service/name/{self.service}"
@@ -86,9 +86,9 @@ class Admin:
 
     def create_service(self, kind: str) -> Content:
         made = {"name": self.service, "type": kind, "isEnabled": True, "configs": {}}
-        return self._asked("POST", f"{_BASE}/service", made)
+        return self._request("POST", f"{_BASE}/service", made)
 
-    def _asked(self, method: str, path: str, content: Content) -> Content:
+    def _request(self, method: str, path: str, content: Content) -> Content:
         found = self._call(method, path, content=content)
         assert found is not None
         return found
@@ -103,7 +103,7 @@ class Admin:
         expected: HTTPStatus = HTTPStatus.OK,
         empty: HTTPStatus | None = None,
     ) -> Content | None:
-        """None for an answer of status `empty`.
+        """Return the answer's JSON; None for an answer of status `empty`.
 
         Raises PolicyError where Ranger refuses the request, AccessError where it refuses the client
         or its certificate is not trusted, RetriableError for an outage.
@@ -113,7 +113,7 @@ class Admin:
             HttpMethod,
         )
 
-        def judge(response: Any, **_: Any) -> None:
+        def check_status(response: Any, **_: Any) -> None:
             if response.status_code == empty:
                 raise _EmptyError
             if response.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
@@ -122,13 +122,15 @@ class Admin:
                 raise _refusal(method, path, response)
 
         def send() -> Content | None:
-            return self._send(API(path, HttpMethod[method], expected), params, content, judge)
+            return self._send(
+                API(path, HttpMethod[method], expected), params, content, check_status
+            )
 
         try:
             try:
                 return send()
             except AccessError:
-                self._session = None  # what is read anew may be accepted
+                self._session = None  # credentials that are read again may be accepted
                 return send()
         except _EmptyError:
             return None
@@ -138,13 +140,13 @@ class Admin:
         api: Any,
         params: Mapping[str, Any] | None,
         content: Content | None,
-        judge: Callable[..., None],
+        check_status: Callable[..., None],
     ) -> Content | None:
         from requests import RequestException  # noqa: PLC0415
 
         self._session = session = self._session or self._signed_in()
-        # Left to itself, the client prints what failed, and says None to what it did not find.
-        session.http.session.hooks["response"] = [judge]
+        # Without this hook the client prints failures, and returns None for what it did not find.
+        session.http.session.hooks["response"] = [check_status]
         try:
             found: Content | None = session.http.call_api(api, params, content)
         except RequestException as fault:
@@ -200,7 +202,7 @@ class _EmptyError(Exception):
 
 
 def connect(settings: RangerAdmin, service: str) -> Admin:
-    """Make a client; nothing is asked yet.  ConfigError where the extra is not installed."""
+    """Make a client without a request.  Raises ConfigError where the extra is not installed."""
     if not settings.admin:
         raise ConfigError("policies.admin is not set: the URL of Ranger Admin")
     if find_spec("apache_ranger") is None:

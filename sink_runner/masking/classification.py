@@ -20,11 +20,11 @@ class Classification:
 
     tags: Mapping[Name, frozenset[str]] = field(default_factory=dict)
     not_personal: frozenset[Name] = frozenset()
-    """Columns that look personal and are not, as somebody has decided."""
+    """Columns that look personal and were declared not to be."""
 
 
 def read_classification(content: dict[str, Any]) -> Classification:
-    """Check the file's object; a column that stands in it twice is refused."""
+    """Check the file's object; a column that is in it twice is refused."""
     where = CLASSIFICATION
     fields = {"tags", "columns", "not_personal"}
     check_fields(content, where, fields, {"version", "description"}, set())

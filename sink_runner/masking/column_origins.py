@@ -1,4 +1,4 @@
-"""Which column of which table each column of a query's result is, as PostgreSQL tells it.
+"""Find the table's column behind each column of a query's result, by PostgreSQL's metadata.
 
 PostgreSQL follows subqueries, joins and common table expressions down to the column of a table or
 a view, whatever it is called on the way.  An expression, a UNION and a function's result have no
@@ -54,29 +54,29 @@ def result_columns(
     connection: psycopg.Connection[Any], database: str, result: PGresult
 ) -> list[ResultColumn]:
     """Return the columns of a result, in their order."""
-    told = [
-        [tell(at) for at in range(result.nfields)]
-        for tell in (result.ftable, result.ftablecol, result.ftype, result.fmod)
+    described = [
+        [describe(at) for at in range(result.nfields)]
+        for describe in (result.ftable, result.ftablecol, result.ftype, result.fmod)
     ]
     found = []
-    rows = connection.execute(_COLUMNS, told).fetchall()
+    rows = connection.execute(_COLUMNS, described).fetchall()
     for at, (schema, table, column, type_, view) in enumerate(rows):
         path = () if column is None else (ColumnName(database, schema, table, column),)
         is_table = column is not None and view is None
         if view is not None:
-            shown = _prepared(connection, database, view)
-            if shown is not None:  # else the role may not look behind the view
-                behind = shown[result.ftablecol(at) - 1]
-                path, is_table = (*path, *behind.path), behind.is_table
+            columns = _describe_query(connection, database, view)
+            if columns is not None:  # None: the role may not read the view's own tables
+                origin = columns[result.ftablecol(at) - 1]
+                path, is_table = (*path, *origin.path), origin.is_table
         name = result.fname(at) or b""
         found.append(ResultColumn(name.decode(), path, type_, is_table))
     return found
 
 
-def _prepared(
+def _describe_query(
     connection: psycopg.Connection[Any], database: str, query: str
 ) -> list[ResultColumn] | None:
-    """The columns of a query that is not run; None if it cannot be prepared."""
+    """Return the columns of a query without running it; None if it cannot be prepared."""
     session = connection.pgconn
     if session.prepare(b"", query.encode()).status != ExecStatus.COMMAND_OK:
         return None
@@ -86,33 +86,33 @@ def _prepared(
 def read_origins(
     mapping: TableMapping, dsns: Mapping[str, Dsn | str], *, strict: bool = True
 ) -> Origins:
-    """Ask the databases where a mapping's values come from; `dsns` are those of the readers.
+    """Read from the databases where a mapping's values come from; `dsns` are the readers'.
 
     Without `strict` a column of the source that is not classified is let through; what a lookup
     finds is refused all the same, since no other check warns of it.
     Raises ConfigError for a query that does not run and RetriableError where a database does not
     answer.
     """
-    with _asking(dsns) as asking:
-        columns = asking.source(mapping)
+    with _origin_reader(dsns) as reader:
+        columns = reader.source(mapping)
         return Origins(
             sources={
                 name: [replace(origin, strict=strict) for origin in found]
-                for name, found in asking.source_origins(mapping, columns).items()
+                for name, found in reader.source_origins(mapping, columns).items()
             },
-            lookups=asking.lookups(mapping),
+            lookups=reader.lookups(mapping),
             types={column.name: column.type for column in columns},
         )
 
 
 def lookup_origins(mapping: TableMapping, dsns: Mapping[str, Dsn | str]) -> dict[str, list[Origin]]:
     """Return the origins of what each lookup column finds; as `read_origins`."""
-    with _asking(dsns) as asking:
-        return asking.lookups(mapping)
+    with _origin_reader(dsns) as reader:
+        return reader.lookups(mapping)
 
 
 @contextmanager
-def _asking(dsns: Mapping[str, Dsn | str]) -> Iterator[_Asking]:
+def _origin_reader(dsns: Mapping[str, Dsn | str]) -> Iterator[_OriginReader]:
     with ExitStack() as stack:
 
         @cache
@@ -121,13 +121,13 @@ def _asking(dsns: Mapping[str, Dsn | str]) -> Iterator[_Asking]:
             return stack.enter_context(connect(dsn, "sink-runner origins"))
 
         try:
-            yield _Asking(session)
+            yield _OriginReader(session)
         except psycopg.Error as fault:
             raise classify_error(fault) from fault
 
 
-class _Asking(NamedTuple):
-    """Asks by sessions of the readers, which are opened as they are needed."""
+class _OriginReader(NamedTuple):
+    """Reads origins by the sessions of the readers, which are opened as they are needed."""
 
     session: Callable[[str], Connection]
 
@@ -138,7 +138,7 @@ class _Asking(NamedTuple):
         if query is not None:
             text = query.select.replace("{changed}", "true")
             text = text.replace("{since}", "'-infinity'::timestamp")
-        found = _prepared(self.session(table.database), table.database, text)
+        found = _describe_query(self.session(table.database), table.database, text)
         if found is None:
             raise ConfigError(f"source {mapping.source} or the mapping's query cannot be read")
         return found
@@ -185,7 +185,7 @@ class _Asking(NamedTuple):
 
     def _found(self, lookup: Lookup, nothing: Sequence[Any]) -> list[ResultColumn]:
         connection = self.session(lookup.database)
-        text = f"SELECT * FROM (\n{lookup.query.strip().rstrip(';')}\n) asked LIMIT 0"
+        text = f"SELECT * FROM (\n{lookup.query.strip().rstrip(';')}\n) found LIMIT 0"
         result = connection.execute(text.encode(), nothing).pgresult
         assert result is not None
         return result_columns(connection, lookup.database, result)
@@ -193,7 +193,7 @@ class _Asking(NamedTuple):
     def _origins(
         self, found: ResultColumn, made_of: Sequence[str], computed: str, way: str
     ) -> list[Origin]:
-        """The origin that the database tells, else those that the mapping declares."""
+        """Return the origin that the database knows, otherwise those that the mapping declares."""
         if found.is_table:
             return [Origin(path=found.path, type=found.type)]
         if made_of:
@@ -211,12 +211,14 @@ class _Asking(NamedTuple):
         except ValueError:
             raise ConfigError(f"made_of: {text!r} is not database.schema.table.column") from None
         query = f"SELECT {quoted(column)} FROM {qualified(name.schema, name.name)}"
-        told = _prepared(self.session(name.database), name.database, query)
-        if told is None:
+        known = _describe_query(self.session(name.database), name.database, query)
+        if known is None:
             raise ConfigError(f"made_of: column {text} does not exist; correct it in the plugin")
-        (known,) = told
+        (column_origin,) = known
         return Origin(
-            path=(*found.path, *known.path),
-            type=known.type,
-            computed="" if known.is_table else f"made_of: {text} is itself computed by a view",
+            path=(*found.path, *column_origin.path),
+            type=column_origin.type,
+            computed=""
+            if column_origin.is_table
+            else f"made_of: {text} is itself computed by a view",
         )

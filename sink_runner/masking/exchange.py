@@ -21,7 +21,7 @@ from .policy_watch import FILES
 
 Content = dict[str, Any]
 
-# What Ranger Admin sets by itself, and what it fills in where nothing was said.
+# What Ranger Admin sets automatically, and what it fills in as a default.
 _OWNED = {
     "id", "guid", "version", "createTime", "updateTime", "createdBy", "updatedBy",
     "resourceSignature", "service", "serviceType",

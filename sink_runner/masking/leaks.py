@@ -66,7 +66,7 @@ def refuse_leaks(hidden: Hidden, given: Iterable[Mapping[str, Any]], row: Row) -
                 continue
             looked_for = _looked_for(clear)
             for name in written.keys() - own:
-                # A text that shows a masked value's name is no value of the column either.
+                # A MaskedValue that was written as text has its column's name.
                 if f"<masked {source}>" in written[name][0] or any(
                     any(map(_stands_in, forms, written[name], shortest))
                     for forms, shortest in looked_for
@@ -116,7 +116,7 @@ def _text(value: Any) -> str:
 
 @cache
 def _plain(char: str) -> str:
-    """A digit of any script as ASCII's, a letter, or nothing."""
+    """Return a digit of any script as ASCII's, a letter or digit unchanged, otherwise ''."""
     number = numeric(char, -1)
     if number in range(10):
         return str(int(number))

@@ -14,13 +14,13 @@ from .principals import Reader, group_reader
 
 HIDDEN = "hidden"
 Known = Mapping[str, Origins]
-"""The origins of those mappings whose databases were asked."""
+"""The origins of the mappings whose databases were read."""
 NOTHING_KNOWN: Known = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A source column on its way to a column of a target, or to somebody who reads it."""
+    """A source column on its way to a target's column or to a reader."""
 
     mapping: str
     source: ColumnName
@@ -30,11 +30,11 @@ class Line:
     mask: Mask | None = None
     fault: str = ""
     named: bool = False
-    """Some policy speaks of it."""
+    """Whether any policy names the column."""
 
     @property
     def concerns(self) -> bool:
-        """Is it personal, or spoken of?"""
+        """Whether it is personal or named by a policy."""
         return self.named or bool(self.tags)
 
     @property
@@ -77,7 +77,7 @@ def carried(mapping: TableMapping, column: Column, origins: Origins) -> Sequence
 def undecided(
     mappings: Mapping[str, TableMapping], policies: Policies, origins: Known = NOTHING_KNOWN
 ) -> Iterator[ColumnName]:
-    """The columns of both sides that look personal and that nobody has classified."""
+    """Yield the unclassified columns of both sides that look personal."""
     seen = set()
     for mapping_name, mapping in mappings.items():
         source, target = mapping.source_table, mapping.target_table

@@ -1,8 +1,8 @@
 """Masks: pure functions that make a column's value safe to show.
 
 Every mask takes a value and returns what may be stored instead. They never raise on a value,
-keep NULL as NULL (but for `constant`, which hides that there was none), read a value that is no
-text by its text, and change nothing when applied a second time. A mask shows at most half of a
+keep NULL as NULL (but for `constant`, which hides that there was none), read any other value
+by its text, and change nothing when applied a second time. A mask shows at most half of a
 value and hides a shorter one whole. A factory is called once per column, its mask per value.
 """
 
@@ -55,8 +55,8 @@ def _check_shown(count: int) -> None:
         raise PolicyError(f"a mask shows 1 to {_MOST_SHOWN} characters, not {count}")
 
 
-def _letters(text: str) -> int:
-    """How many characters a reader sees: signs upon others, spaces and the invisible are none."""
+def _count_visible(text: str) -> int:
+    """Count the characters without combining marks, spaces and invisible ones."""
     if text.isascii() and text.isprintable():
         return len(text) - text.count(" ")
     return sum(unicodedata.category(char) not in _UNCOUNTED for char in text)
@@ -75,13 +75,13 @@ def show_last(count: int, prefix: str) -> MaskFunction:
         text = (value if value.__class__ is str else str(value)).strip()
         if prefix[0] in "*#" and text.startswith(prefix) and len(text) == len(hidden):
             return text  # this mask's own work, which a short prefix leaves short
-        return prefix + text[-count:] if _letters(text) >= 2 * count else hidden
+        return prefix + text[-count:] if _count_visible(text) >= 2 * count else hidden
 
     return mask
 
 
 def show_email(value: Any) -> str | None:
-    """Show the first character and the domain: `u***@example.com`; what is no e-mail, not at all.
+    """Show the first character and the domain: `u***@example.com`; any other text is hidden.
 
     A local part of one character is hidden, since its first character would be all of it, and so is
     a domain that holds a number of ten digits or more.
@@ -93,13 +93,13 @@ def show_email(value: Any) -> str | None:
     local = local.strip()
     if not local or not _DOMAIN.fullmatch(domain) or scrub_contacts(domain) != domain:
         return "***@***"
-    # A star is no letter, so a hidden local part stays as it is the second time.
-    first = local[0] if _letters(local) > 1 and local[0].isalnum() else ""
+    # A star is not alphanumeric, so a second pass leaves a hidden local part as it is.
+    first = local[0] if _count_visible(local) > 1 and local[0].isalnum() else ""
     return f"{first}***@{domain}"
 
 
 def constant(text: str) -> MaskFunction:
-    """Replace every value by `text`, NULL too: a NULL would tell that there is nothing to hide."""
+    """Replace every value by `text`, NULL too: a NULL would show that there is no value."""
     if not text:
         raise PolicyError("a constant mask needs a text; use MASK_NULL to write NULL")
 
@@ -112,7 +112,7 @@ def constant(text: str) -> MaskFunction:
 def redact() -> MaskFunction:
     """Replace capitals by X, other letters by x, digits by 0; ASCII punctuation stays.
 
-    Unlike Hive's, it leaves no letter or sign of any script: what is not ASCII becomes X, x or 0.
+    Unlike Hive's, it covers every script: what is not ASCII becomes X, x or 0.
     """
     table = _RedactTable({code: _redacted(chr(code)) for code in range(128)})
 
@@ -133,7 +133,7 @@ def show_edge(count: int, *, last: bool) -> MaskFunction:
         if value is None:
             return None
         text = str(value).strip()
-        if _letters(text) < 2 * count:
+        if _count_visible(text) < 2 * count:
             return "x" * len(text)
         covered = "x" * (len(text) - count)
         return covered + text[-count:] if last else text[:count] + covered

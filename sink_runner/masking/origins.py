@@ -1,8 +1,8 @@
 """Where the values of a mapping come from, and what the policies decide on them.
 
-A policy speaks of columns of tables.  A value that a query returns under any name comes from one
+A policy covers columns of tables.  A value that a query returns under any name comes from one
 too, and its policy goes with it.  What a query computes comes from no column that the database
-could name: nobody has decided on it until the mapping declares what it is made of.
+could name: no policy covers it until the mapping declares what it is made of.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ class Origin:
         return None
 
     def undecided(self, policies: Policies) -> bool:
-        """Whether the column may hold personal data and nobody has classified it."""
+        """Whether the column is unclassified and may hold personal data."""
         return self.type is not None and policies.undecided(self.name, self.type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origins:
-    """The origins of a mapping's values, as its databases tell them."""
+    """The origins of a mapping's values, read from its databases."""
 
     sources: Mapping[str, Sequence[Origin]] = field(default_factory=dict)
     """By source column, where the source is a query or a view."""
     lookups: Mapping[str, Sequence[Origin]] = field(default_factory=dict)
-    """By target column, of what its last lookup finds; empty where no database was asked."""
+    """By target column, of what its last lookup finds; empty where no database was read."""
 
     types: Mapping[str, str] = field(default_factory=dict)
     """Of the source columns, as PostgreSQL writes them."""
@@ -77,4 +77,4 @@ class Origins:
 
 
 NOT_READ = Origins()
-"""Of a mapping whose databases were not asked."""
+"""The origins of a mapping whose databases were not read."""

@@ -1,4 +1,4 @@
-"""Which columns look personal: a guess by name and type, for what nobody has classified yet.
+"""Guess by name and type whether an unclassified column is personal.
 
 JSON, XML, hstore, text of any length and links look personal whatever their names are: anything
 may stand in them.
@@ -78,7 +78,7 @@ _COMPOUNDS = re.compile(
     r"a+dha+r|aada+r|bhamashah|mobile|phone|e_?mail|birth|pincode|income|address|nameof",
     re.IGNORECASE,
 )
-# Whoever names a column in Hindi names what people are asked for; no list of ours tells more.
+# A column with a Hindi name is most likely of a form; there is no list of Hindi words here.
 _DEVANAGARI = re.compile(r"[\u0900-\u097f\ua8e0-\ua8ff]")
 # Two words in one: `fathername`, `panno`, `voterid`.
 _GLUED = re.compile(
@@ -88,7 +88,7 @@ _GLUED = re.compile(
 
 
 def looks_personal(column: str, type_: str) -> bool:
-    """Tell whether a column may hold what is a person's; `type_` as PostgreSQL writes it.
+    """Return whether a column may hold personal data; `type_` as PostgreSQL writes it.
 
     Text in which anything may stand counts as personal.  "" is a type that is not known.
     """
@@ -98,8 +98,8 @@ def looks_personal(column: str, type_: str) -> bool:
     if _COMPOUNDS.search(column) or _WORDS.intersection(_singular(words)) or _numbered(words):
         return not _is_flag(words, type_)
     if _NAME.intersection(words):
-        alone = _NAME.issuperset({*words} - _LANGUAGES)
-        return alone or bool(_NAMES.intersection(_singular(words)))
+        is_only_name = _NAME.issuperset({*words} - _LANGUAGES)
+        return is_only_name or bool(_NAMES.intersection(_singular(words)))
     if "uid" in words:  # the Aadhaar's other name, or short for a surrogate
         return not type_.lower().startswith("uuid")
     if words[-1:] == ["id"] and _IDS.intersection(words):
@@ -123,5 +123,5 @@ def _numbered(words: list[str]) -> bool:
 
 
 def _is_flag(words: list[str], type_: str) -> bool:
-    """A yes or no about an e-mail address is none."""
+    """Whether the column says yes or no about a personal value, and does not hold it."""
     return type_.lower().startswith("bool") and not {"disabled", "disability"}.intersection(words)

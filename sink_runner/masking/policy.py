@@ -55,7 +55,7 @@ class Policies:
 
     @property
     def digest(self) -> str:
-        """Changes whenever a file does, even if nobody raised the version."""
+        """Return a hash of the files: it changes with any of them, whatever the version."""
         return self.files.digest
 
     def mask_for(
@@ -68,13 +68,13 @@ class Policies:
         *,
         user: str | None = None,
     ) -> Mask | None:
-        """Return what Ranger would decide for one reader; None if no policy speaks to it."""
+        """Return what Ranger would decide for one reader; None if no policy matches."""
         return self.decide(
             ColumnName(database, schema, table, column), Reader(user, frozenset({group}))
         )
 
     def decide(self, name: ColumnName, reader: Reader) -> Mask | None:
-        """The same for a reader of any groups; where its groups disagree, a PolicyError."""
+        """Return the mask for a reader; raise PolicyError where policies of its groups disagree."""
         found: tuple[Policy, MaskItem] | None = None
         for policy in self._matching(name):
             item = policy.item_for(reader)
@@ -94,7 +94,7 @@ class Policies:
         )
 
     def person(self, user: str) -> Reader:
-        """The reader that a person at the command line is, with the groups of `users.json`."""
+        """Return the reader for a user, with the groups of `users.json`."""
         return reader_for_person(self.files.people, user)
 
     def classified(self, database: str, schema: str, table: str, column: str) -> frozenset[str]:
@@ -103,35 +103,35 @@ class Policies:
         return self.files.classification.tags.get(name, frozenset())
 
     def hides(self, name: ColumnName) -> bool:
-        """Tell whether the column is personal: classified, or masked for whomever."""
+        """Whether the column is personal: classified, or masked for some reader."""
         masked = (item.kind for policy in self._matching(name) for item in policy.items)
         return bool(self.classified(*name)) or any(kind is not MaskKind.NONE for kind in masked)
 
     def is_classified(self, name: ColumnName) -> bool:
-        """Tell whether somebody has said that a column is personal, or that it is not."""
+        """Whether the column is declared personal or not personal."""
         known = self.files.classification
         key = tuple(part.lower() for part in name)
         return key in known.tags or key in known.not_personal
 
     def undecided(self, name: ColumnName, type_: str) -> bool:
-        """Tell whether a column looks personal and nobody has said that it is, or is not."""
+        """Whether the column is unclassified and looks personal."""
         return not self.is_classified(name) and looks_personal(name.column, type_)
 
     def named(self, name: ColumnName) -> bool:
-        """Tell whether any policy speaks of the column, to whomever."""
+        """Whether any policy names the column, for any reader."""
         return any(True for _ in self._matching(name))
 
     def mask_for_target(
         self, database: str, schema: str, table: str, column: str, group: str
     ) -> Mask | None:
-        """Return the mask of a source column on its way to `group`; None if nobody need care.
+        """Return the mask of a source column on its way to `group`; None if it is not personal.
 
         A personal column that nothing allows or masks for the group is a PolicyError.
         """
         return self.decide_closed(ColumnName(database, schema, table, column), group_reader(group))
 
     def decide_closed(self, name: ColumnName, reader: Reader) -> Mask | None:
-        """The same for any reader: None only where the column is nobody's, and unnamed."""
+        """Return the mask for any reader; None only for a column without tag and policy."""
         mask = self.decide(name, reader)
         if mask is None:
             tags = self.classified(*name)
@@ -156,7 +156,7 @@ def load_policies(directory: Path, key: str = "") -> Policies:
 
 
 def _refuse_ambiguity(one: Policy, other: Policy, people: Mapping[str, frozenset[str]]) -> None:
-    """Ranger lets the broader policy win, which surprises everybody: make the author choose."""
+    """Refuse what Ranger resolves in favour of the broader policy, against most expectations."""
     if one.priority != other.priority or not one.resource.meets(other.resource):
         return
     for reader in _readers((*one.items, *other.items), people):
@@ -169,7 +169,7 @@ def _refuse_ambiguity(one: Policy, other: Policy, people: Mapping[str, frozenset
 
 
 def _readers(items: Iterable[MaskItem], people: Mapping[str, frozenset[str]]) -> Iterable[Reader]:
-    """Every reader whom the items could tell apart: each group alone, and people with theirs."""
+    """Yield the readers for which the items may differ: each group, and users with theirs."""
     items = tuple(items)
     users = {user for item in items for user in item.users}
     groups = [frozenset[str](), *(frozenset({name}) for item in items for name in item.groups)]

@@ -37,7 +37,7 @@ class Renewal:
         self._directory = directory
         self._admin = admin
         self._key = key
-        self._known = -1  # the first answer tells whether the folder is what Ranger has
+        self._known = -1  # unknown until the first answer
         self._given: Content | None = None
 
     def __call__(self) -> None:
@@ -53,7 +53,7 @@ class Renewal:
         _note_confirmed(self._directory)
 
     def _here(self) -> Content | None:
-        """The folder's policies; a file that nobody can read is put right like any other."""
+        """Return the folder's policies; an unreadable file is replaced like any other."""
         try:
             return local_policies(self._directory)
         except PolicyError:
@@ -61,7 +61,7 @@ class Renewal:
 
 
 def _note_confirmed(directory: Path) -> None:
-    """Write down that Ranger has just confirmed the folder, for the next start without Ranger."""
+    """Record that Ranger has just confirmed the folder, for a later start without Ranger."""
     with suppress(OSError):  # a folder that cannot be written is trusted by its own time
         note, digest = directory / CONFIRMED, _digest(directory)
         if not note.exists() or note.read_text() != digest:
@@ -84,7 +84,7 @@ def _digest(directory: Path) -> str:
 
 
 def watch_policies(settings: Settings) -> PolicyWatch:
-    """Watch the folder's policies; where there is a Ranger Admin, it has been asked once.
+    """Watch the folder's policies, after one download from Ranger Admin where there is one.
 
     Raises PolicyError where the folder cannot be used, ConfigError for the settings.
     """
@@ -123,6 +123,6 @@ def renewal(settings: Settings) -> Callable[[], None] | None:
 
 
 def admin_of(settings: Settings) -> Admin:
-    """The Admin of the folder's service; ConfigError where either is not said."""
+    """Return the Admin of the folder's service; raise ConfigError where either is not set."""
     service = value_of(local_policies(settings.directory), "serviceName", str, POLICIES)
     return connect(settings, service)

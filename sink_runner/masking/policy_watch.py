@@ -1,7 +1,6 @@
-"""Policies that change while the runner works: good ones are taken up, bad ones are told and left.
+"""Reload policies while the runner works: valid ones are used, invalid ones are logged.
 
-A thread of its own looks at the folder, and at Ranger Admin where there is one, so that no mapping
-waits for either.
+A thread reads the folder, and Ranger Admin where there is one, so that no mapping waits for either.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class PolicyWatch:
     def current(self) -> Policies:
         """Return the last good policies; the same object until there are others.
 
-        Raises StalePoliciesError where nobody has confirmed them for `max_age` seconds.
+        Raises StalePoliciesError where they were not confirmed for `max_age` seconds.
         """
         if self.age_seconds > self._max_age:
             raise StalePoliciesError(
@@ -74,16 +73,16 @@ class PolicyWatch:
 
     @property
     def last_good(self) -> Policies:
-        """The last good policies, however old: no row may be masked by them."""
+        """Return the last valid policies, however old: no row may be masked by them."""
         return self._policies
 
     @property
     def age_seconds(self) -> float:
-        """How long ago these policies were last known to be those that should hold."""
+        """Return the seconds since these policies were last confirmed."""
         return self._clock() - self._confirmed
 
     def show(self, health: Health) -> None:
-        """Have version and age among the runner's figures."""
+        """Register the metrics of version and age."""
         version = health.gauge("sink_policy_version", "policyVersion of the policies that hold.")
         version.set_function(lambda: self._policies.version)
         age = health.gauge(
@@ -92,14 +91,14 @@ class PolicyWatch:
         age.set_function(lambda: self.age_seconds)
 
     def look(self) -> None:
-        """Take up what has changed; a fault is logged once, and the last good ones stay."""
+        """Load changed policies; log a fault once, and keep the last valid ones."""
         try:
             if self._download is not None:
                 self._download()
             self._read()
         except SinkError as fault:
             self._failed(str(fault))
-        except Exception as fault:  # noqa: BLE001 - or nobody would look any more
+        except Exception as fault:  # noqa: BLE001 - the thread has to go on
             self._failed(f"unexpected {type(fault).__name__}")
         else:
             self._fault = ""
@@ -122,7 +121,7 @@ class PolicyWatch:
 
     @contextmanager
     def watching(self, seconds: float) -> Iterator[None]:
-        """Look every so many seconds while the block runs; 0 never looks."""
+        """Reload every `seconds` while the block runs; 0: never."""
         stop = threading.Event()
 
         def watch() -> None:
@@ -141,7 +140,7 @@ class PolicyWatch:
 
 
 def _stamp(directory: Path) -> Stamp:
-    """What changes whenever a file is written or replaced."""
+    """Return a value that changes when a file is written or replaced."""
 
     def of(path: Path) -> tuple[int, int, int] | None:
         try:

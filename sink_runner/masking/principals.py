@@ -26,7 +26,7 @@ _NOTES = {
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Whoever is about to see a value."""
+    """The user and groups for which a value is masked."""
 
     user: str | None = None
     groups: frozenset[str] = frozenset()
@@ -34,16 +34,16 @@ class Reader:
     def __str__(self) -> str:
         named = f"user {self.user!r}" if self.user else ""
         groups = " and ".join(f"group {name!r}" for name in sorted(self.groups))
-        return " of ".join(part for part in (named, groups) if part) or "everybody"
+        return " of ".join(part for part in (named, groups) if part) or "every reader"
 
 
 def group_reader(group: str) -> Reader:
-    """The reader of a target, or a caller of the API."""
+    """Return the reader for a target's group or an API client's."""
     return Reader(groups=frozenset({group}))
 
 
 def read_people(content: bytes | None) -> dict[str, frozenset[str]]:
-    """The groups of each user in a `users.json`; nobody has any where there is no such file."""
+    """Return the groups of each user in a `users.json`; none without the file."""
     if content is None:
         return {}
     found = parse_object(content, USERS)
@@ -52,7 +52,7 @@ def read_people(content: bytes | None) -> dict[str, frozenset[str]]:
     people = {}
     for user, groups in mapping.items():
         if not user or "{" in user:
-            raise PolicyError(f"{USERS}: {user!r} is no user's name")
+            raise PolicyError(f"{USERS}: {user!r} must be a user's name")
         people[user] = frozenset(texts_of(mapping, user, USERS)) if groups else frozenset[str]()
     return people
 
@@ -68,5 +68,5 @@ def read_users_file(directory: Path) -> bytes | None:
 
 
 def reader_for_person(people: Mapping[str, frozenset[str]], user: str) -> Reader:
-    """The reader that a person is; one whom `users.json` does not list belongs to no group."""
+    """Return the reader for a user; one that `users.json` does not list has no group."""
     return Reader(user, people.get(user, frozenset()))

@@ -1,7 +1,7 @@
 """No masked value takes the place of a real one.
 
 It must not come back to the table that it was made from.  The guard against echoes is not enough
-for that: whoever edits the masked row by hand sends all of its columns back.  Nor may it be a key,
+for that: an edit of the masked row by hand sends all of its columns back.  Nor may it be a key,
 which two people would then have in common, or decide which row is newer, or replace what the
 target's own people wrote.
 """
@@ -27,14 +27,14 @@ def refuse_returns(
     policies: Policies,
     origins: Origins = NOT_READ,
 ) -> None:
-    """Raise PolicyError if a mapping is part of such a way, however many mappings it takes."""
+    """Raise PolicyError if a mapping is part of a masked round trip over any mappings."""
     known = {mapping: origins}
     ways = [
         way
         for way in returns(mappings, policies, known)
         if any(it.mapping == mapping for it in way)
     ]
-    found = [*spoils({mapping: mappings[mapping]}, policies, known), *map(told, ways)]
+    found = [*spoils({mapping: mappings[mapping]}, policies, known), *map(describe, ways)]
     if found:
         raise PolicyError("\n".join(found))
 
@@ -42,20 +42,20 @@ def refuse_returns(
 def faults(
     mappings: Mapping[str, TableMapping], policies: Policies, origins: Known = NOTHING_KNOWN
 ) -> list[str]:
-    """All that the policies forbid in these mappings: columns left bare, and ways back."""
-    bare = [line for line in lines(mappings, policies, origins=origins) if line.fault]
-    found = [f"mapping {line.mapping!r}: {line.fault}" for line in bare]
+    """Return all faults: unmasked columns, useless masks and masked round trips."""
+    unmasked = [line for line in lines(mappings, policies, origins=origins) if line.fault]
+    found = [f"mapping {line.mapping!r}: {line.fault}" for line in unmasked]
     return [
         *found,
         *spoils(mappings, policies, origins),
-        *map(told, returns(mappings, policies, origins)),
+        *map(describe, returns(mappings, policies, origins)),
     ]
 
 
 def spoils(
     mappings: Mapping[str, TableMapping], policies: Policies, origins: Known = NOTHING_KNOWN
 ) -> Iterator[str]:
-    """The masks that make a column useless for what its mapping needs it for."""
+    """Yield the masks that make a column useless to its mapping."""
     for line in lines(mappings, policies, origins=origins):
         if line.mask is not None and line.mask.function is not None:
             why = _spoilt(mappings[line.mapping], line.target.column, line.mask.kind)
@@ -84,7 +84,7 @@ def _spoilt(mapping: TableMapping, column: str, kind: MaskKind) -> str:
 def returns(
     mappings: Mapping[str, TableMapping], policies: Policies, origins: Known = NOTHING_KNOWN
 ) -> Iterator[Way]:
-    """The ways of masked columns back to their own table, over columns that are declared."""
+    """Yield the ways of masked columns back to their own table, over declared columns."""
     found = lines(mappings, policies, origins=origins)
     after: dict[ColumnName, list[Line]] = defaultdict(list)
     for line in found:
@@ -94,8 +94,8 @@ def returns(
             yield from _back((line,), after)
 
 
-def told(way: Sequence[Line]) -> str:
-    """What is wrong with a way, for a person."""
+def describe(way: Sequence[Line]) -> str:
+    """Return the message for a masked round trip."""
     first, *others = way
     names = ", then ".join(f"{line.mapping!r} to {line.target}" for line in others)
     return (

@@ -19,13 +19,13 @@ _REACH = 5  # words from a level to the word "income" that it belongs to
 # ASCII's, dashes are one dash, blanks but the end of a line are one blank, and what cannot be seen
 # (zero width, variation, accents) is this:
 _UNSEEN = "\u200b"
-# Anything but letters may stand between the digits of a number, and but a rupee sign, which begins
+# Between the digits of a number may be anything but word characters and a rupee sign, which begins
 # the next amount.
 _BETWEEN = r"(?:[^\w\u20b9]|_)"
 _DAY, _MONTH, _YEAR = "(?:0[1-9]|[12][0-9]|3[01])", "(?:0[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
 _TIME = r"""(?<![0-9]:)(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?
     (?:[ ]?[+-][01][0-9]:?[0-5][0-9])?(?!:[0-9])"""
-# A name-based identifier may hold a person's number as its last group, so that needs a letter.
+# A name-based identifier may hold a person's number as its last group, so that needs one of a to f.
 _UUID = r"""(?<![\w-])[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}(?=[0-9]*+[a-fA-F])[0-9a-fA-F]{12}
     (?![\w-])"""
 # Dates, times of day, an application's number (APP-20260131-000042) and UUIDs look like numbers of

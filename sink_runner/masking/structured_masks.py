@@ -123,13 +123,13 @@ def show_link(value: Any) -> str | None:
     if found is None:
         return None
     scheme, host, path = found[1], found[2].rpartition("@")[2], found[3] or ""
-    if bool(scheme) != bool(host) or path.startswith("//") or _tells(host):
+    if bool(scheme) != bool(host) or path.startswith("//") or _has_contact(host):
         return None
     start = f"{scheme}://{host}" if scheme else ""
-    return start + ("/" if _tells(start + path) else path) or None
+    return start + ("/" if _has_contact(start + path) else path) or None
 
 
-def _tells(text: str) -> bool:
+def _has_contact(text: str) -> bool:
     plain = _UUID.sub("", unquote(unquote(text)))
     return "@" in plain or scrub_contacts(plain) != plain
 
@@ -140,7 +140,7 @@ def show_code(other: str) -> MaskFunction:
     Anything else becomes `other`.
     """
     if not _is_code(other):
-        raise PolicyError(f"show_code: {other!r} is no code itself: write capitals and underscores")
+        raise PolicyError(f"show_code: {other!r} must be capitals and underscores")
 
     def mask(value: Any) -> str | None:
         if value is None:

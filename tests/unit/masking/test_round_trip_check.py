@@ -10,7 +10,7 @@ from sink_runner.errors import PolicyError
 from sink_runner.loading import discovery
 from sink_runner.masking.origins import NOT_READ
 from sink_runner.masking.policy import load_policies
-from sink_runner.masking.round_trip_check import faults, refuse_returns, returns, told
+from sink_runner.masking.round_trip_check import describe, faults, refuse_returns, returns
 from sink_runner.plugin import (
     Column,
     ConflictDetection,
@@ -142,7 +142,7 @@ def test_no_pair_that_we_ship_does_it():
         discovery.load(plugins[name])
     shipped = mappings_of(plugins[name] for name in names)
     assert len(shipped) == 12
-    assert [told(way) for way in returns(shipped, load_policies(OWN))] == []
+    assert [describe(way) for way in returns(shipped, load_policies(OWN))] == []
 
 
 def of(**declared):

@@ -165,5 +165,5 @@ def test_alert_type_is_a_code(code: str | None, shown: str | None) -> None:
 
 
 def test_other_word_must_be_a_code() -> None:
-    with pytest.raises(PolicyError, match="no code itself"):
+    with pytest.raises(PolicyError, match="must be capitals"):
         mask("show_code({col}, 'not a code')")
