@@ -394,10 +394,9 @@ class TestRead:
 
     def test_batch_beside_a_live_event_makes_one(self, warehouse: TargetHarness) -> None:
         """Both were routed before either was written; the second finds what the first wrote."""
-        harness = warehouse.harness
         touched = self.REJECTED | {"updated_at": LATER}
-        first = harness.prepare(harness.messages(becomes("REJECTED").at(NOW, 2)))
-        second = harness.prepare(harness.messages(snapshot(**touched).at(NOW, 3)))
+        first = warehouse.batch(becomes("REJECTED").at(NOW, 2))
+        second = warehouse.batch(snapshot(**touched).at(NOW, 3))
         for batch in (first, second):
             warehouse.waiting.hold(batch)
             warehouse.apply(batch)

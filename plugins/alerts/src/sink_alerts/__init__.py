@@ -2,8 +2,8 @@
 
 from sink_runner.plugin import Column, Ignore, Lookup, TableMapping, hookimpl, insert_once
 
-# The family's head, else the verified member who came first. A head may have no family id: its
-# own record is the family.
+# The head of the family, else the verified member who was created first.  A head may have no
+# family id; then its own record is the family.
 _CITIZEN = Lookup(
     """
     SELECT DISTINCT ON (f.family) f.family, c.id
@@ -25,7 +25,7 @@ def sink_mapping() -> TableMapping:
         target="smart_citizen.public.ml_alerts",
         key=("alert_id",),
         conflict=insert_once(),
-        on_delete=Ignore(),  # an outbox is emptied; what was told stays told
+        on_delete=Ignore(),  # the owner of an outbox empties it
         on_remove=Ignore(),
         columns=(
             Column("alert_id", required=True),
@@ -36,7 +36,7 @@ def sink_mapping() -> TableMapping:
                 required=True,
                 one_of=frozenset({"LOW", "MEDIUM", "HIGH", "CRITICAL"}),
             ),
-            Column("message", required=True),  # the policies scrub it
+            Column("message", required=True),  # masked by policy
             Column("action_url"),
             Column("created_at", required=True),
         ),

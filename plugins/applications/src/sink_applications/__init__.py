@@ -1,7 +1,6 @@
 """smart_citizen.public.service_applications -> smart_warehouse.decision.application_events.
 
-A row of the target is not an image of a row of the source: it says that an application came to
-a status, and when.
+A row of the target is an event: an application got a status, at a time.
 """
 
 from datetime import datetime
@@ -45,22 +44,22 @@ _KNOWN_CODE = Lookup(
     "SELECT scheme_code, scheme_code FROM public.scheme_master WHERE scheme_code = ANY (%s)",
     database="smart_warehouse",
 )
-# A row that was read tells a status but not since when: if the application's last event has the
-# same type, it is that one.  Likewise an event that is older than such a row: if the next event in
-# time has the same type, it is that one.  The query reads the mapping's own target, so it runs in
-# the write transaction.
+# A row of a snapshot or a batch run has a status, but not the time since when: if the last event of
+# its application has the same type, the row is that event.  A row of the log may be older than such
+# an event: if the next event in time has the same type, the row is that event.  The query reads the
+# mapping's own target, so it runs in the transaction that writes.
 _SINCE = Lookup(
     """
-    SELECT asked.id, asked.type, asked.at, asked.unsure, coalesce(known.at, asked.at::timestamp)
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS asked (id, type, at, unsure)
+    SELECT e.id, e.type, e.at, e.estimated, coalesce(known.at, e.at::timestamp)
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS e (id, type, at, estimated)
     LEFT JOIN LATERAL (
       SELECT event_type AS type, event_timestamp AS at
       FROM decision.application_events
-      WHERE application_id = asked.id::uuid
-        AND (asked.unsure::boolean OR event_timestamp >= asked.at::timestamp)
-      ORDER BY CASE WHEN asked.unsure::boolean THEN event_timestamp END DESC,
-        event_timestamp, event_type = asked.type DESC LIMIT 1
-    ) known ON known.type = asked.type
+      WHERE application_id = e.id::uuid
+        AND (e.estimated::boolean OR event_timestamp >= e.at::timestamp)
+      ORDER BY CASE WHEN e.estimated::boolean THEN event_timestamp END DESC,
+        event_timestamp, event_type = e.type DESC LIMIT 1
+    ) known ON known.type = e.type
     """,
     database="smart_warehouse",
     made_of=(
@@ -75,20 +74,20 @@ def _event_type(status: str) -> str | None:
     return _EVENTS.get(status.upper())
 
 
-def _is(status: str | None, wanted: str) -> bool:
-    return (status or "").upper() == wanted
+def _is(status: str | None, expected: str) -> bool:
+    return (status or "").upper() == expected
 
 
 def _approved(row: tuple[str | None, _Time, _Time]) -> _Time:
-    """When the application was approved; the change of the status where nothing else is known."""
+    """Return when the application was approved, or else when its row changed."""
     status, approved, updated = row
     return (approved or updated) if _is(status, "APPROVED") else None
 
 
 def _changed(row: tuple[str | None, _Time, _Time]) -> _Time:
-    """When the application was submitted, or when its status changed.
+    """Return when the application was submitted, or when its status changed.
 
-    `approved_at` is not that time: it may stay what it was when an application is approved again.
+    `approved_at` is not used: it may keep its value when an application is approved again.
     """
     status, submitted, updated = row
     return submitted if _is(status, "SUBMITTED") else updated
@@ -128,7 +127,7 @@ def sink_mapping() -> TableMapping:
 
 @hookimpl
 def sink_filter(event: Event) -> FilterResult:
-    """Only what brings an application to a status that has an event."""
+    """Pass changes to a status that has an event."""
     status = (event.row["status"] or "").upper()
     before = event.before
     same = before is not None and (before["status"] or "").upper() == status
@@ -137,15 +136,18 @@ def sink_filter(event: Event) -> FilterResult:
 
 @hookimpl
 def sink_map(event: Event, row: Row) -> Row:
-    """Name the event for the lookup, and whether its time is a guess."""
+    """Give the lookup the event, and whether its time is an estimate."""
     at, status = row["event_timestamp"], event.row["status"]
-    read = event.op is Op.READ
     if at is None and not _is(status, "SUBMITTED"):
         at = event.committed_at
         if _is(status, "APPROVED") and row["approval_timestamp"] is None:
             row["approval_timestamp"] = at
     if at is not None:
-        unsure = read and not _is(status, "SUBMITTED")
-        asked = (event.row["id"], row["event_type"], at.isoformat(), str(unsure))
-        row["event_timestamp"] = asked
+        estimated = event.op is Op.READ and not _is(status, "SUBMITTED")
+        row["event_timestamp"] = (
+            event.row["id"],
+            row["event_type"],
+            at.isoformat(),
+            str(estimated),
+        )
     return row

@@ -7,7 +7,7 @@ from sink_runner.plugin import Column, Rule, TableMapping, hookimpl, newest_wins
 
 
 def _is_array(row: Mapping[str, Any]) -> bool:
-    projections = row["projections"]  # JSON is text here; NULL is for `required` to judge
+    projections = row["projections"]  # JSON is text here; `required` refuses NULL
     return projections is None or projections.lstrip().startswith("[")
 
 
@@ -25,7 +25,7 @@ def sink_mapping() -> TableMapping:
             Column("horizon_months", required=True, minimum=1),
             Column("total_annual_value", minimum=0),
             Column("scheme_count", minimum=0),
-            Column("projections", required=True),  # JSON; the policies keep some of its members
+            Column("projections", required=True),  # masked by policy
             Column("generated_at", required=True),
         ),
     )

@@ -1,4 +1,4 @@
-"""HTTP routes: callbacks that publish forecasts and alerts, masked reads of smart_warehouse."""
+"""HTTP routes: callbacks for forecasts and alerts, masked reads of smart_warehouse."""
 
 from sink_runner.plugin import HttpApi, hookimpl
 

@@ -7,9 +7,9 @@ from pydantic import ConfigDict, FailFast, Field, StrictFloat, StrictInt
 from sink_runner.plugin import CapturedColumn, EventRoute
 from sink_runner.plugin.field_types import WHOLE, EventModel, Int, Json, Moment, Text, Uuid
 
-_INT = 2**31 - 1
-_MONEY = 9_999_999_999_999.99
-_MOST_PROJECTIONS = 1000
+_MAX_INT = 2**31 - 1
+_MAX_RUPEES = 9_999_999_999_999.99
+_MAX_PROJECTIONS = 1000
 
 
 class Forecast(EventModel):
@@ -47,16 +47,16 @@ class Forecast(EventModel):
         description="Its number; a later forecast under the same number replaces it."
     )
     family_id: Uuid = Field(description="The family that it is for.")
-    horizon_months: Annotated[StrictInt, Field(ge=1, le=_INT), WHOLE] = Field(
+    horizon_months: Annotated[StrictInt, Field(ge=1, le=_MAX_INT), WHOLE] = Field(
         description="How many months it looks ahead."
     )
-    total_annual_value: Annotated[StrictFloat, Field(ge=0, le=_MONEY, allow_inf_nan=False)] = Field(
-        description="Rupees a year, rounded half up to two decimals."
+    total_annual_value: Annotated[StrictFloat, Field(ge=0, le=_MAX_RUPEES, allow_inf_nan=False)] = (
+        Field(description="Rupees a year, rounded half up to two decimals.")
     )
-    scheme_count: Annotated[StrictInt, Field(ge=0, le=_INT), WHOLE] = Field(
+    scheme_count: Annotated[StrictInt, Field(ge=0, le=_MAX_INT), WHOLE] = Field(
         description="How many schemes it counts."
     )
-    projections: Annotated[list[Json], FailFast(), Field(max_length=_MOST_PROJECTIONS)] = Field(
+    projections: Annotated[list[Json], FailFast(), Field(max_length=_MAX_PROJECTIONS)] = Field(
         description="One object for each projection; the masking policies choose its members."
     )
     generated_at: Moment = Field(
@@ -87,7 +87,7 @@ class Alert(EventModel):
     )
 
     alert_id: Uuid = Field(description="Its id; an alert is delivered once.")
-    family_id: Uuid = Field(description="The family whose citizen is told.")
+    family_id: Uuid = Field(description="The family whose citizen gets the alert.")
     alert_type: Annotated[Text, Field(min_length=1, max_length=50)] = Field(
         description="What kind of alert it is, as a code; the masking policies replace other text."
     )

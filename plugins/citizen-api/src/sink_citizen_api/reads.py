@@ -1,4 +1,4 @@
-"""The reads: eligibility and forecast of a family, profile of a person."""
+"""The masked reads: eligibility and forecast of a family, profile of a person."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -17,7 +17,9 @@ class SchemeEligibility(BaseModel):
     """The best evaluation that a family has for one scheme."""
 
     scheme_code: str | None
-    member_id: str | None = Field(description="Whom it is about; null: the whole family.")
+    member_id: str | None = Field(
+        description="The member that it is about; null: the whole family."
+    )
     evaluation_status: str | None = Field(
         description="RULE_ELIGIBLE, POSSIBLE_ELIGIBLE, UNCERTAIN or NOT_ELIGIBLE."
     )

@@ -17,8 +17,8 @@ from sink_runner.plugin import (
     not_before,
 )
 
-# Spellings differ in case, blanks and wording; an alias wins over the district's own name, of
-# which there are two for one district.
+# Names differ in case, blanks and wording.  An alias wins over a name, because one district is in
+# the table twice, under two names.
 _DISTRICT = Lookup(
     """
     SELECT DISTINCT ON (name) name, district_id FROM (
@@ -52,7 +52,7 @@ def sink_mapping() -> TableMapping:
         extra_columns=("verification_status", "status"),
         rules=(not_before("updated_at", "created_at"),),
         on_delete=Review("deletion_conflict"),
-        # Most golden records are of nobody in the portal, so that a batch misses one says nothing.
+        # Most golden records have no citizen in the portal, so a batch run removes none.
         on_remove=Ignore(),
         on_key_change=SetColumns(
             {"review_required": True, "review_reason": "Aadhaar corrected in the portal"}
@@ -61,7 +61,7 @@ def sink_mapping() -> TableMapping:
             Column("jan_aadhaar", "aadhaar_number", required=True),
             Column("full_name"),
             Column("date_of_birth"),
-            Column("gender", convert=str.capitalize),  # MALE here, Male there
+            Column("gender", convert=str.capitalize),  # MALE in the portal, Male in the warehouse
             Column("mobile_number"),
             Column("email"),
             Column("city_village", "city"),
@@ -77,7 +77,7 @@ def sink_mapping() -> TableMapping:
 
 @hookimpl
 def sink_filter(event: Event) -> FilterResult:
-    """Only verified, active citizens with a number ever touch a golden record."""
+    """Pass verified, active citizens with an Aadhaar number."""
     row = event.row
     verified = (row["verification_status"] or "").upper() == "VERIFIED"
     active = (row["status"] or "").upper() in {"ACTIVE", "VERIFIED"}

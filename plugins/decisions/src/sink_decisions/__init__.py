@@ -1,7 +1,7 @@
 """smart_warehouse.decision.applications -> smart_citizen.public.application_decisions.
 
-A decision names its application by id or by number, so two of them can meet on one
-application: the newer stands, and when it goes, the other one again.
+A decision refers to its application by id or by number, so an application may have two decisions.
+The newer one is in the target; when it is deleted, the older one replaces it.
 """
 
 from collections.abc import Mapping
@@ -23,15 +23,15 @@ from sink_runner.plugin import (
 
 _APPLICATION = Lookup(
     """
-    SELECT asked.id, asked.number, coalesce(same.id, named.id)
-    FROM unnest(%s::text[], %s::text[]) AS asked (id, number)
-    LEFT JOIN public.service_applications same ON same.id = asked.id::uuid
-    LEFT JOIN public.service_applications named ON named.application_number = asked.number
+    SELECT d.id, d.number, coalesce(by_id.id, by_number.id)
+    FROM unnest(%s::text[], %s::text[]) AS d (id, number)
+    LEFT JOIN public.service_applications by_id ON by_id.id = d.id::uuid
+    LEFT JOIN public.service_applications by_number ON by_number.application_number = d.number
     """,
     database="smart_citizen",
     made_of=("smart_citizen.public.service_applications.id",),
 )
-# A deleted application took its decision along: the join keeps it from coming back alone.
+# The portal deletes a decision with its application; the join does not bring it back.
 _NEWEST = """
 SELECT DISTINCT ON (application_id)
        application_id, decision_status, risk_score, confidence, decision_date, decision_reasons
@@ -48,10 +48,10 @@ _DECISIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What ``[plugins.decisions]`` may say."""
+    """The settings of ``[plugins.decisions]``."""
 
     statuses: Mapping[str, str] = field(default_factory=dict)
-    """The portal's word for a decision; what is not listed keeps its own."""
+    """Translations of a decision for the portal; a decision that is not listed stays as it is."""
 
 
 @hookimpl
@@ -60,7 +60,7 @@ def sink_config() -> type[Decisions]:
 
 
 def _is_known(row: Mapping[str, Any]) -> bool:
-    return row["decision"] is None or row["decision"] in _DECISIONS  # NULL is for `required`
+    return row["decision"] is None or row["decision"] in _DECISIONS  # `required` refuses NULL
 
 
 def _is_array(row: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """smart_warehouse.eligibility.eligibility_snapshots -> smart_citizen.public.eligibility_hints.
 
-Every evaluation is a row of its own, so a hint is not the image of one row: it is one of the
-five best schemes of a family, each by its best member, each member by its latest evaluation.
+A hint is derived from several rows.  It is one of the five best schemes of a family: of each member
+and scheme the latest evaluation counts, and of each scheme the best member.
 """
 
 from datetime import timedelta
@@ -15,27 +15,27 @@ WITH latest AS (
   ORDER BY family_id, member_id, scheme_code, evaluation_timestamp DESC,
            evaluation_version DESC NULLS LAST, snapshot_id DESC
 ), eligible AS (
-  SELECT *, coalesce(eligibility_score, 0) AS score, coalesce(confidence_score, 0) AS sureness
+  SELECT *, coalesce(eligibility_score, 0) AS score, coalesce(confidence_score, 0) AS confidence
   FROM latest
   WHERE evaluation_status IN ('RULE_ELIGIBLE', 'POSSIBLE_ELIGIBLE')
     AND evaluation_timestamp >= {now} - interval '30 days'
 ), best AS (
   SELECT DISTINCT ON (family_id, scheme_code) *
   FROM eligible
-  ORDER BY family_id, scheme_code, score DESC, sureness DESC, evaluation_timestamp DESC,
+  ORDER BY family_id, scheme_code, score DESC, confidence DESC, evaluation_timestamp DESC,
            snapshot_id DESC
 ), ranked AS (
   SELECT *, row_number() OVER (
     PARTITION BY family_id
-    ORDER BY score DESC, sureness DESC, evaluation_timestamp DESC, scheme_code
-  ) AS place
+    ORDER BY score DESC, confidence DESC, evaluation_timestamp DESC, scheme_code
+  ) AS rank
   FROM best
 )
 SELECT family_id, scheme_code, evaluation_status AS eligibility_status,
-       round(score, 2) AS eligibility_score, round(sureness, 2) AS confidence,
+       round(score, 2) AS eligibility_score, round(confidence, 2) AS confidence,
        coalesce(explanation, 'No explanation available') AS explanation,
        evaluation_timestamp AS updated_at
-FROM ranked WHERE place <= 5
+FROM ranked WHERE rank <= 5
 """
 _STATUSES = frozenset({"RULE_ELIGIBLE", "POSSIBLE_ELIGIBLE", "NOT_ELIGIBLE", "UNCERTAIN", "ERROR"})
 _UNEXPLAINED = "No explanation available"
@@ -47,7 +47,7 @@ def sink_mapping() -> TableMapping:
         source="smart_warehouse.eligibility.eligibility_snapshots",
         target="smart_citizen.public.eligibility_hints",
         key=("family_id", "scheme_code"),
-        conflict=source_wins(),  # among candidates the log decides; among hints _TOP_FIVE does
+        conflict=source_wins(),  # for candidates; _TOP_FIVE chooses the hints
         derived=Derived(
             key=("snapshot_id",),
             group=("family_id",),

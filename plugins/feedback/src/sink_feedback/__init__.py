@@ -37,7 +37,7 @@ _SCHEME_CODE = Lookup(
 
 
 def _is_known(row: Mapping[str, Any]) -> bool:
-    return row["type"] is None or row["type"].upper() in _TYPES  # NULL is for `required`
+    return row["type"] is None or row["type"].upper() in _TYPES  # `required` refuses NULL
 
 
 @hookimpl
@@ -60,7 +60,7 @@ def sink_mapping() -> TableMapping:
             Column("citizen_id", lookup=(_AADHAAR, _CITIZEN_ID)),
             Column("feedback_type", "type", required=True),
             Column("rating", minimum=1, maximum=5),
-            Column("comment", "message"),  # the policies scrub it
+            Column("comment", "message"),  # masked by policy
             Column("scheme_code", "application_id", lookup=_SCHEME_CODE),
             Column("created_at", required=True),
             Column("synced_at", SyncTime()),

@@ -29,8 +29,8 @@ def sink_mapping() -> TableMapping:
         rules=(not_before("updated_at", "created_at"),),
         columns=(
             Column("record_id", "gr_id", required=True),
-            Column("family_id", first_of("family_id", "gr_id")),  # heads have no family_id
-            Column("jan_aadhaar"),  # the policies mask it, as they do the next two
+            Column("family_id", first_of("family_id", "gr_id")),  # NULL for the head of a family
+            Column("jan_aadhaar"),  # this column and the next two are masked by policy
             Column("mobile_number"),
             Column("email"),
             Column("full_name"),

@@ -1,6 +1,6 @@
 """smart_warehouse.public.profile_360 -> smart_citizen.public.profile_summary.
 
-Each member of a family has a profile, the family one summary: that of the latest.
+A family has one summary: that of the latest profile among its members.
 """
 
 from datetime import timedelta
@@ -32,7 +32,7 @@ def sink_mapping() -> TableMapping:
         source="smart_warehouse.public.profile_360",
         target="smart_citizen.public.profile_summary",
         key=("family_id",),
-        conflict=newest_wins("source_updated_at"),  # among one profile's versions
+        conflict=newest_wins("source_updated_at"),  # between versions of one profile
         derived=Derived(key=("profile_id",), group=("family_id",), select=_LATEST),
         schedules=(
             Schedule("0 * * * *", expected=timedelta(minutes=10)),
@@ -44,7 +44,7 @@ def sink_mapping() -> TableMapping:
             Column("family_id", first_of("family_id", "gr_id"), type="uuid", required=True),
             Column("vulnerability", "vulnerability_level", type="text", one_of=_LEVELS),
             Column("under_coverage", "under_coverage_indicator", type="boolean"),
-            # The policies hide it before it is remembered, and a NULL as well.
+            # Masked by policy before it is stored, also where it is NULL.
             Column("income_category", "inferred_income_band", type="text"),
             Column("region", "cluster_id", type="text"),
             Column("source_updated_at", "updated_at", type="timestamp", required=True),

@@ -17,11 +17,11 @@ from sink_runner.plugin import (
 
 _CATEGORIES = frozenset({"HEALTH", "FOOD", "EDUCATION", "HOUSING", "SOCIAL_SECURITY", "LIVELIHOOD"})
 # Applications refer to schemes, so a scheme is never deleted.
-_SWITCHED_OFF = SetColumns({"status": "INACTIVE"})
+_INACTIVE = SetColumns({"status": "INACTIVE"})
 
 
 def _id(code: str) -> UUID:
-    """The same in every run, and never the warehouse's number."""
+    """Return an id that is the same in every run."""
     return uuid5(NAMESPACE_OID, code)
 
 
@@ -34,9 +34,9 @@ def sink_mapping() -> TableMapping:
         conflict=source_wins(),
         streaming=False,
         schedules=(Schedule("0 0 * * *", full=True, expected=timedelta(minutes=5)),),
-        shared_target=True,  # the portal has schemes of its own
-        on_delete=_SWITCHED_OFF,
-        on_remove=_SWITCHED_OFF,
+        shared_target=True,  # the portal has schemes that the warehouse lacks
+        on_delete=_INACTIVE,
+        on_remove=_INACTIVE,
         rules=(not_before("updated_at", "created_at"),),
         columns=(
             Column("id", "scheme_code", convert=_id, insert_only=True),
@@ -56,5 +56,5 @@ def sink_mapping() -> TableMapping:
 
 @hookimpl
 def sink_filter(event: Event) -> FilterResult:
-    active = (event.row["status"] or "").upper() == "ACTIVE"
-    return FilterResult.PASS if active else FilterResult.REMOVE
+    is_active = (event.row["status"] or "").upper() == "ACTIVE"
+    return FilterResult.PASS if is_active else FilterResult.REMOVE

@@ -1,6 +1,6 @@
 """smart_citizen.public.user_behavior_events -> smart_warehouse.analytics.user_behavior.
 
-Counted in the source: what leaves it are rows by citizen, type of event and day, never an event.
+The source database counts the events by citizen, type and day; single events are never read.
 """
 
 from datetime import timedelta
@@ -22,8 +22,8 @@ _TYPES = frozenset(
         *("APPLICATION_COMPLETE", "DOCUMENT_UPLOAD", "SEARCH_QUERY"),
     }
 )
-# Days that are over, UTC: those that the last run found running or yet to come, and those that
-# have got an event since, however late. An hour more, because a run does not begin in one moment.
+# UTC days that are over: those that had not ended at the last run, and those with a new event since
+# then.  One hour is added, because a run does not read all days at its start.
 _DAYS = """
 WITH day AS (
   SELECT DISTINCT occurred_at::date AS day

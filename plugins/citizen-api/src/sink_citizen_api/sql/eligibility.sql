@@ -1,5 +1,5 @@
--- The latest evaluation of each member and scheme, then the best of each scheme's members.  An
--- evaluation that failed says nothing, so it takes its member out.
+-- The latest evaluation of each member and scheme, then the best member of each scheme.  A failed
+-- evaluation leaves its member out.
 SELECT family_id, scheme_code, member_id, evaluation_status, eligibility_score,
        confidence_score, explanation, evaluation_timestamp
 FROM (

@@ -1,4 +1,4 @@
--- A record that was merged or given up is nobody's profile any more.
+-- A merged or inactive record is not the profile of a person.
 SELECT g.gr_id, g.family_id, g.jan_aadhaar, g.full_name, g.date_of_birth, g.gender, g.district_id,
        g.city_village, g.mobile_number, g.email, p.inferred_income_band, p.vulnerability_level,
        p.under_coverage_indicator, p.cluster_id, g.updated_at
