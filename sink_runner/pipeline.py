@@ -37,8 +37,8 @@ from .plugin import Event, TableMapping
 from .postgres.catalog import TableCatalog
 from .transform.compiled_mapping import CompiledMapping, compile_mapping, remask
 from .transform.event_source import EventSource
+from .transform.lookup_step import Resolver
 from .transform.lookups import Lookups
-from .transform.route import Resolver
 from .transform.steps import Chain
 from .transform.tombstones import TOMBSTONE
 from .writer.audit import Trail, trail

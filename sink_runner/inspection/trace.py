@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..errors import class_name
 from ..plugin import FilterResult
 from ..transform.hook_calls import Step
-from ..transform.route import Resolver
+from ..transform.lookup_step import Resolver
 from ..transform.steps import Chain
 
 

@@ -136,7 +136,7 @@ def _inside_function(fault: psycopg.Error) -> bool:
 
 _OWN_BUGS = (TypeError, AttributeError, LookupError, NameError, AssertionError)
 _MACHINERY = frozenset(
-    {"route", "incoming", "row", "before_image", "steps", "changes", "superseding"}
+    {"route", "incoming", "lookup_step", "row", "before_image", "steps", "changes", "superseding"}
 )
 """Modules that move events and look at no value, so that no row can make them fail."""
 

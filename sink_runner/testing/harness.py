@@ -16,7 +16,7 @@ from sink_runner.model.changes import Change, Removal, Write
 from sink_runner.plugin import Action, TableMapping
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.transform.compiled_mapping import compile_mapping
-from sink_runner.transform.route import Resolver
+from sink_runner.transform.lookup_step import Resolver
 
 from .events import Sample
 from .samples import Samples

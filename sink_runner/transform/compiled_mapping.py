@@ -22,7 +22,8 @@ from ..postgres.declared_types import declared_type
 from ..postgres.target_column import Converter, TargetColumn, staged
 from .event_source import EventSource
 from .key_identity import KeyIdentity
-from .route import Resolver, Route
+from .lookup_step import Resolver
+from .route import Route
 from .steps import Chain
 from .target_lookups import ResolveInTarget, TargetLookups
 

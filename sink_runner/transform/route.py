@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..errors import EventError, WaitingError, lookup_failed, source_truncated
+from ..errors import EventError, source_truncated
 from ..model.batch import Batch, Masking
 from ..model.changes import READ, Change, Key, Removal, Write
 from ..model.dead_letter import DeadLetter
@@ -25,17 +25,13 @@ from ..plugin import (
 )
 from ..postgres.error_classes import event_error
 from ..postgres.target_column import TargetColumn
-from .before_image import base_of, looked_up_too
+from .before_image import base_of
 from .hidden_values import HiddenValues
 from .incoming import Incoming, Plans, Shape, position_of
-from .pg_encoding import text_key
-from .row import RowPlan, Values, check_masks, is_same, is_whole, to_found
+from .lookup_step import LookupStep, Resolver
+from .row import RowPlan, Values, check_masks, is_same, is_whole
 from .steps import Chain
 from .target_lookups import Connection, ResolveInTarget, target_lookup_columns, waves
-
-Resolver = Callable[[str, set[Any]], Mapping[Any, Any]]
-"""Finds the values of a lookup column, given its name and what to look up."""
-
 
 DeriveRemoval = Callable[[Message, Sequence[TargetColumn]], Removal | None]
 """Derives what a tombstone removes from its key, given the columns of the target's key."""
@@ -86,6 +82,7 @@ class Route:
         self._stays = any(at in self._key_at for at in self._lookups)
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
         self._mergeable = [i for i, c in enumerate(columns) if self._is_mergeable(c)]
+        self._lookup_step = self._compile_lookups()
         self._plain = not (chain.maps or chain.masks)
         compares = mapping.conflict_detection is not None or (self._merges and self._lookups)
         self._compares = self._plain and bool(compares)
@@ -97,6 +94,7 @@ class Route:
     def remask(self, columns: Sequence[TargetColumn], masking: Masking) -> None:
         """Mask as these columns say from the next batch on; call it between two batches."""
         self._columns, self._masking = columns, masking
+        self._lookup_step = self._compile_lookups()
         self._hidden = HiddenValues(self._mapping, masking.hidden)
         self._plans.clear()
 
@@ -123,7 +121,7 @@ class Route:
             batch.changes = [c._replace(owner=owners[id(c.source)]) for c in batch.changes]
         for at in self._lookups:
             if at not in self._in_target:
-                self._look_up(at, batch, self._resolve)
+                self._lookup_step.apply(at, batch, self._resolve)
         return batch
 
     def event_of(self, message: Message, decoded: Decoded) -> Event | None:
@@ -149,7 +147,9 @@ class Route:
         assert resolve is not None
         batch = Batch(changes=list(changes))
         for at in self._in_target:
-            self._look_up(at, batch, lambda column, values: resolve(column, values, connection))
+            self._lookup_step.apply(
+                at, batch, lambda column, values: resolve(column, values, connection)
+            )
         return batch
 
     def _owners(self, changes: Iterable[Change]) -> dict[int, str | None]:
@@ -363,62 +363,6 @@ class Route:
         self._plans[value[:HEADER]] = plans
         return plans
 
-    # -- lookups -----------------------------------------------------------------------------
-
-    def _look_up(self, at: int, batch: Batch, resolve: Resolver) -> None:
-        """Put what was found in place of what was looked up, for the whole batch at once."""
-        target = self._columns[at]
-        writes = [c for c in batch.changes if isinstance(c, Write) and c.values[at] is not ABSENT]
-        values = [value for c in writes for value in (c.values[at], c.base and c.base[at])]
-        wanted = {text_key(value): value for value in values if value is not None}
-        found = self._found(target, wanted, resolve)
-        failed: dict[int, DeadLetter] = {}
-        changes, batch.changes = batch.changes, []
-        for change in changes:
-            if isinstance(change, Write) and change.values[at] is not ABSENT:
-                answered = self._answered(change, at, found)
-                if isinstance(answered, EventError):
-                    failed[id(change.source)] = DeadLetter(change.source, answered)
-                    continue
-                change = answered  # noqa: PLW2901 - same change
-            batch.changes.append(change)
-        if failed:  # an event is applied as a whole or not at all
-            batch.changes = [c for c in batch.changes if id(c.source) not in failed]
-            batch.dead_letters.extend(failed.values())
-
-    def _answered(self, change: Write, at: int, found: Mapping[Any, Any]) -> Write | EventError:
-        """The change with what was found in it, or why it can't be applied."""
-        value = change.values[at]
-        answer = None if value is None else found.get(text_key(value))
-        if isinstance(answer, EventError):
-            return answer
-        column = self._columns[at].column
-        if answer is None and (column.required or (column.must_resolve and value is not None)):
-            return WaitingError(f"lookup of column {column.name!r} found nothing", column.name)
-        if answer is None and (mask := self._columns[at].mask) is not None:
-            answer = mask(None)  # it may hide that there was nothing to find
-        values = (*change.values[:at], answer, *change.values[at + 1 :])
-        if at not in self._key_at:
-            merges = self._merges and at in self._mergeable
-            return looked_up_too(change._replace(values=values), at, found, merges=merges)
-        if answer is None:
-            return EventError(f"lookup of key column {column.name!r} found nothing")
-        return change._replace(key=self._key(values), values=values)
-
-    def _found(
-        self, target: TargetColumn, wanted: Mapping[Any, Any], resolve: Resolver
-    ) -> dict[Any, Any]:
-        """What stands for each value, by its text; an EventError where the value is at fault."""
-        if not wanted:
-            return {}
-        stage = to_found(target)
-        try:
-            answers = resolve(target.name, set(wanted.values()))
-            return {text_key(value): stage(it) for value, it in answers.items() if it is not None}
-        except (EventError, TypeError, ValueError) as fault:
-            if len(wanted) == 1:
-                return dict.fromkeys(wanted, lookup_failed(target.name, fault))
-        half = len(wanted) // 2
-        parts = list(wanted.items())
-        one, other = dict(parts[:half]), dict(parts[half:])
-        return {**self._found(target, one, resolve), **self._found(target, other, resolve)}
+    def _compile_lookups(self) -> LookupStep:
+        mergeable = self._mergeable if self._merges else ()
+        return LookupStep(self._columns, self._key_at, frozenset(mergeable))
