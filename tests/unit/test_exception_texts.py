@@ -133,7 +133,7 @@ def command_line(fault, capsys):
 
 
 def status_of(fault):
-    """What /readyz and /metrics tell of a mapping whose worker raised it."""
+    """What /readyz and /metrics say of a mapping whose worker raised it."""
     health = Health()
 
     def run():
@@ -145,11 +145,11 @@ def status_of(fault):
     stop.set()
     thread.start()
     thread.join(5)
-    told = [status.as_dict() for status in health.statuses().values()]
-    return json.dumps(told) + generate_latest(health.registry).decode()
+    texts = [status.as_dict() for status in health.statuses().values()]
+    return json.dumps(texts) + generate_latest(health.registry).decode()
 
 
-def judged(fault):
+def classified(fault):
     """What the route makes of it, as a dead letter or as a reason to pause."""
     try:
         return event_error(fault)
@@ -163,28 +163,28 @@ every = given(
 
 
 @every
-def test_no_part_of_an_exception_is_told(kind, parts):
+def test_no_part_of_an_exception_is_shown(kind, parts):
     fault = caught(kind, parts)
-    for one in (fault, judged(fault)):
-        told = [
+    for one in (fault, classified(fault)):
+        texts = [
             describe(one),
             text_of(one),
             raised(one),
             errors.own_text(one),
         ]
-        told += [*trace(one), *map(str, described(one))]
+        texts += [*trace(one), *map(str, described(one))]
         report = Report(mapping="m", mode="full", dry_run=False)
         hooks = SimpleNamespace(failed=lambda *_: None)
         report.note_failures([DeadLetter(Message("t", 0, 1, None, b""), one)], hooks)
-        told += [report.json(), *report.lines()]
-        assert [text for text in told if CANARY in text] == []
+        texts += [report.json(), *report.lines()]
+        assert [text for text in texts if CANARY in text] == []
 
 
 @pytest.mark.parametrize("output", ["json", "console"])
 @every
 def test_no_part_of_an_exception_is_logged(output, kind, parts):
     fault = caught(kind, parts)
-    for one in (fault, judged(fault)):
+    for one in (fault, classified(fault)):
         assert CANARY not in logged(output, one)
     log.configure(Log(format="json", level="critical"), io.StringIO())
 
@@ -198,7 +198,7 @@ def test_no_part_of_exception_is_printed_or_status(kind, part, capsys):
 
 
 @pytest.mark.parametrize("part", ["cause", "context", "group"])
-def test_classes_of_nested_exceptions_are_told(part):
+def test_classes_of_nested_exceptions_are_shown(part):
     """What can be known without a value is."""
     assert "sink_runner.errors." in "\n".join(trace(caught(ValueError, {part})))
 

@@ -1,4 +1,4 @@
-"""Where a query's values come from, as PostgreSQL tells it."""
+"""Where a query's values come from, as PostgreSQL reports it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -94,22 +94,22 @@ def view(scratch: Any, columns: str, name: str = "v", of: str = "t") -> None:
     scratch.admin.execute(f"GRANT SELECT ON {scratch.schema}.{name} TO sink_writer")
 
 
-THROUGH_VIEW = "SELECT id::text, shown FROM {s}.v WHERE id = ANY (%s)"
+THROUGH_VIEW = "SELECT id::text, copied FROM {s}.v WHERE id = ANY (%s)"
 
 
 def test_column_of_view_is_what_view_shows(origin: Any, table: Any) -> None:
     view(table, "id, mobile AS inner_name", "inner_view")
-    view(table, "id, inner_name AS shown", of="inner_view")
+    view(table, "id, inner_name AS copied", of="inner_view")
     found = origin(THROUGH_VIEW)
-    places = [("v", "shown"), ("inner_view", "inner_name"), ("t", "mobile")]
+    places = [("v", "copied"), ("inner_view", "inner_name"), ("t", "mobile")]
     assert found.path == tuple(("north", table.schema, *place) for place in places)
     assert found.computed == ""
 
 
 def test_expression_of_a_view_is_computed(origin: Any, table: Any) -> None:
-    view(table, "id, mobile || '' AS shown")
+    view(table, "id, mobile || '' AS copied")
     found = origin(THROUGH_VIEW)
-    assert found.path == (("north", table.schema, "v", "shown"),)
+    assert found.path == (("north", table.schema, "v", "copied"),)
     assert "made_of=" in found.computed
 
 
@@ -118,11 +118,11 @@ def test_view_over_a_closed_schema_is_computed(origin: Any, table: Any) -> None:
     table.admin.execute(f"CREATE SCHEMA {table.schema}_closed")
     table.admin.execute(f"CREATE TABLE {table.schema}_closed.t (id int, mobile text)")
     table.admin.execute(
-        f"CREATE VIEW {table.schema}.v AS SELECT id, mobile AS shown FROM {table.schema}_closed.t"
+        f"CREATE VIEW {table.schema}.v AS SELECT id, mobile AS copied FROM {table.schema}_closed.t"
     )
     table.admin.execute(f"GRANT SELECT ON {table.schema}.v TO sink_writer")
     found = origin(THROUGH_VIEW)
-    assert found.path == (("north", table.schema, "v", "shown"),)
+    assert found.path == (("north", table.schema, "v", "copied"),)
     assert found.computed
 
 
@@ -146,7 +146,7 @@ def test_declared_column_must_exist(origin: Any, table: Any, text: str) -> None:
 def sources(scratch: Any, **declared: Any) -> Any:
     mapping = TableMapping(
         **{"source": f"north.{scratch.schema}.t", "target": "south.public.t", "key": ("id",)}
-        | {"conflict": source_wins(), "columns": (Column("id"), Column("shown"))}
+        | {"conflict": source_wins(), "columns": (Column("id"), Column("copied"))}
         | declared
     )
     return read_origins(mapping, {"north": scratch.dsn}).sources
@@ -157,17 +157,17 @@ def test_table_column_is_its_own_origin(table: Any) -> None:
 
 
 def test_view_as_source_is_followed(table: Any) -> None:
-    view(table, "id, mobile AS shown")
-    (shown,) = sources(table, source=f"north.{table.schema}.v")["shown"]
-    assert [name.column for name in shown.path] == ["shown", "mobile"]
+    view(table, "id, mobile AS copied")
+    (copied,) = sources(table, source=f"north.{table.schema}.v")["copied"]
+    assert [name.column for name in copied.path] == ["copied", "mobile"]
 
 
 def test_batch_query_is_followed(table: Any) -> None:
-    select = f"SELECT id, mobile AS shown, count(*) AS n FROM {table.schema}.t GROUP BY 1, 2"
+    select = f"SELECT id, mobile AS copied, count(*) AS n FROM {table.schema}.t GROUP BY 1, 2"
     query = Query(select=select, made_of={"n": (f"north.{table.schema}.t.id",)})
     found = sources(table, query=query, streaming=False)
     names = {name: [str(it.name.column) for it in origins] for name, origins in found.items()}
-    assert names == {"id": ["id"], "shown": ["mobile"], "n": ["id"]}
+    assert names == {"id": ["id"], "copied": ["mobile"], "n": ["id"]}
     assert not any(it.computed for origins in found.values() for it in origins)
     (bare,) = sources(table, query=Query(select=select), streaming=False)["n"]
     assert "column 'n' of the mapping's query is computed" in bare.computed

@@ -9,7 +9,7 @@ from sink_runner.model.partition import Topic
 from sink_runner.plugin import Column, Derived, TableMapping, newest_wins, source_wins
 from sink_runner.recovery.positions import behind, compares, forget, missing, offsets
 
-LETTER = """
+DEAD_LETTER = """
 INSERT INTO sink.dead_letter (flow, partition, "offset", error_class, error_message, stack_trace,
                       source_data, key_id, plugin_version, status)
 VALUES (%s, %s, 1, 'E', 'm', 't', 'x', 'k', '1', %s) RETURNING dlq_id
@@ -46,7 +46,7 @@ def test_positions_decide_where_no_time_does() -> None:
 class TestForget:
     @pytest.fixture
     def connection(self, scratch: Any) -> Any:
-        """A session whose work is rolled back: the tables are everybody's."""
+        """A session whose work is rolled back: other tests use the same tables."""
         session = scratch.session()
         with session.transaction(force_rollback=True):
             yield session
@@ -64,9 +64,9 @@ class TestForget:
         assert connection.execute(left).fetchall() == [("other",)]
 
     def test_older_events_expire_where_positions_decide(self, connection: Any) -> None:
-        """A full run brings their rows anew; a row of a batch has no such position."""
+        """A full run reads their rows again; a row of a batch has no such position."""
         ids = [
-            connection.execute(LETTER, given).fetchone()[0]
+            connection.execute(DEAD_LETTER, given).fetchone()[0]
             for given in (("lost", 0, "OPEN"), ("lost", 1, "PARKED"), ("lost", None, "OPEN"))
         ]
         forgotten = forget(connection, "lost", mapping())
@@ -76,11 +76,11 @@ class TestForget:
         assert found == ["DISCARDED", "DISCARDED", "OPEN"]
 
     def test_where_time_decides_they_wait_on(self, connection: Any) -> None:
-        connection.execute(LETTER, ("lost", 0, "PARKED"))
+        connection.execute(DEAD_LETTER, ("lost", 0, "PARKED"))
         forgotten = forget(connection, "lost", mapping(conflict=newest_wins("at")))
         assert (forgotten.dead_letters, forgotten.left) == (0, 1)
 
-    def test_candidates_begin_anew(self, connection: Any) -> None:
+    def test_candidates_start_over(self, connection: Any) -> None:
         connection.execute(
             "CREATE TABLE sink.candidates_lost (id int, _position bigint NOT NULL, "
             "_ordinal bigint NOT NULL DEFAULT 0)"

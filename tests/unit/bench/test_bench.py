@@ -35,8 +35,8 @@ def test_changes_of_first_commit_do_not_count() -> None:
 def test_cpu_is_read_between_two_samples(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as process:
         samples = [(0.0, 1.0), (1.0, 2.0), (2.0, 4.0)]
-        watched = Watched(process=process, log=tmp_path, samples=samples)
-    assert watched.cpu_between(0.5, 1.5) == 1.5
+        measured_process = Watched(process=process, log=tmp_path, samples=samples)
+    assert measured_process.cpu_between(0.5, 1.5) == 1.5
 
 
 def test_failed_program_is_reported_with_output(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_report_is_json_all_through(report: Report) -> None:
     assert json.loads(json.dumps(report.as_json()))["latency_ms"]["p50"] == 51
 
 
-def test_table_tells_ratios_and_rows_that_differ(report: Report) -> None:
+def test_table_has_ratios_and_rows_that_differ(report: Report) -> None:
     text = io.StringIO()
     report.print(Console(file=text))
     line = next(line for line in text.getvalue().splitlines() if "other" in line)
@@ -73,6 +73,6 @@ def test_report_has_batch_beside_plain_copy(report: Report) -> None:
         "again": 25_000,
         "copy": 100_000,
     }
-    shown = io.StringIO()
-    report.print(Console(file=shown))
-    assert "20,000 rows/s (5.0 s)" in shown.getvalue()
+    output = io.StringIO()
+    report.print(Console(file=output))
+    assert "20,000 rows/s (5.0 s)" in output.getvalue()

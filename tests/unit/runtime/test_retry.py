@@ -142,7 +142,7 @@ def test_policy_with_an_end_raises_after_its_steps() -> None:
     assert runner.retry(runner.work(5)) == "done"
 
 
-def test_policy_with_an_end_raises_the_error_when_stopped() -> None:
+def test_policy_with_an_end_raises_when_stopped() -> None:
     runner = Runner(forever=False)
     runner.stop.set()
     with pytest.raises(RetriableError):

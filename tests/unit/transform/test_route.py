@@ -107,14 +107,14 @@ class TestFilterResults:
         batch = sink.apply(create(**ROW | {"result": "DROP"}))
         assert (batch.changes, batch.dead_letters, batch.counts) == ([], [], {"dropped": 1})
 
-    def test_retire_takes_the_row_away(self, sink: Harness) -> None:
+    def test_removal_deletes_the_row(self, sink: Harness) -> None:
         assert sink.send(update(ROW, result="REMOVE")).leaves == [(("1",), Delete())]
 
-    def test_retire_under_new_key_takes_old_one_away(self, sink: Harness) -> None:
+    def test_removal_under_new_key_deletes_old_one(self, sink: Harness) -> None:
         changed = update(ROW, id="2", result="REMOVE")
         assert sink.send(changed).leaves == [(("1",), Delete())]
 
-    def test_retire_asks_for_the_key_only(self, make: Make) -> None:
+    def test_removal_needs_the_key_only(self, make: Make) -> None:
         columns = 'Column("id"), Column("name", required=True, convert=int)'
         sink = make(FILTER, FILTERED, columns)
         gone = update(ROW, name="no number", result="REMOVE")
@@ -138,13 +138,13 @@ class TestFilterResults:
 
 
 class TestKeys:
-    def test_new_key_is_departure_and_row(self, make: Make) -> None:
+    def test_new_key_is_removal_and_row(self, make: Make) -> None:
         key_change = 'on_key_change=SetColumns({"name": "x"}),'
         sink = make(declared="conflict=source_wins(), needs_before_image=True, " + key_change)
         left, written = sink.changes(update(ROW, id="2"))
         assert (left.key, left.action, written.key) == (("1",), SetColumns({"name": "x"}), ("2",))
 
-    def test_without_rule_of_its_own_it_is_retirement(self, make: Make) -> None:
+    def test_new_key_without_rule_removes_old_one(self, make: Make) -> None:
         sink = make(declared="conflict=source_wins(), needs_before_image=True, on_remove=Ignore(),")
         left, _ = sink.changes(update(ROW, id="2"))
         assert type(left.action).__name__ == "Ignore"
@@ -195,7 +195,7 @@ class TestMerge:
         (write,) = sink.changes(update(ROW, city="Jaipur", at="6"))
         assert write.keep == 1 << 1  # the name; never the key or the version
 
-    def test_nothing_mapped_changed_is_no_change(self, sink: Harness) -> None:
+    def test_unmapped_change_writes_nothing(self, sink: Harness) -> None:
         batch = sink.apply(update(ROW, at="6"))
         assert (batch.changes, batch.counts) == ([], {"unchanged": 1})
 
@@ -380,20 +380,20 @@ class TestLookups:
     def columns(self, more: str = "") -> str:
         return f'Column("id"), Column("name", lookup={self.LOOKUP}{more}), Column("city")'
 
-    def test_they_are_asked_once_a_batch(self, make: Make) -> None:
-        asked = []
+    def test_lookups_run_once_a_batch(self, make: Make) -> None:
+        lookups = []
 
         def resolve(column: str, values: set[Any]) -> dict[Any, Any]:
-            asked.append((column, values))
+            lookups.append((column, values))
             return {"a": "A", "b": None}
 
         sink = make(columns=self.columns(), resolve=resolve)
         names = ["a", "b", "c", None, "a"]
         batch = sink.apply(*(create(**ROW | {"name": name}) for name in names))
-        assert asked == [("name", {"a", "b", "c"})]
+        assert lookups == [("name", {"a", "b", "c"})]
         assert [c.values[1] for c in batch.changes] == ["A", None, None, None, "A"]
 
-    def test_nothing_to_ask_is_not_asked(self, make: Make) -> None:
+    def test_batch_without_keys_runs_no_lookup(self, make: Make) -> None:
         sink = make(columns=self.columns(), resolve=None, found={"name": {None: "wrong"}})
         assert sink.send(create(**ROW | {"name": None})).row["name"] is None
         assert sink.send(delete(**ROW)).leaves
@@ -474,7 +474,7 @@ class TestKeysThatAreLookedUp:
         assert type(error) is kind
         assert "column 'id' found nothing" in str(error)
 
-    def test_no_departure_ever_has_half_a_key(self, make: Make) -> None:
+    def test_removal_always_has_the_whole_key(self, make: Make) -> None:
         sink = self.sink(make, declared=self.DECLARED + "needs_before_image=True,")
         moved = sink.apply(update(ROW, id="2"), delete(**ROW))
         assert [(type(change), change.key) for change in moved.changes] == [(Write, ("A",))]

@@ -1,4 +1,4 @@
-"""What breaks a rule is never written, and no error tells what it was."""
+"""What breaks a rule is never written, and no error shows its value."""
 
 import math
 from collections.abc import Callable
@@ -84,7 +84,7 @@ class TestColumns:
         assert outcome(plan(SCORE, NUMERIC, "numeric"), value) == found
 
     @pytest.mark.parametrize("value", [math.nan, 1.5, -0.1])
-    def test_double_that_is_no_number_breaks_bound(self, value: float) -> None:
+    def test_double_nan_breaks_bound(self, value: float) -> None:
         assert isinstance(outcome(plan(SCORE, (Kind.DOUBLE, None)), value), tuple)
 
     @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ class TestColumns:
         made = plan(Column("a", first_of("a", "b"), maximum=1), NUMERIC)
         assert [outcome(made, *row) for row in (("1", "9"), (None, "9"))] == ["1", ("maximum", "a")]
 
-    def test_column_that_event_lacks_is_not_judged(self) -> None:
+    def test_rule_of_column_missing_in_event_is_skipped(self) -> None:
         made = plan(Column("a", maximum=1, required=True), NUMERIC)
         assert came_to(made.partial, ABSENT) is ABSENT
 
@@ -163,7 +163,7 @@ class TestColumns:
 
 
 class TestDefaults:
-    def told(self, column: Column, way: int, *rows: str | None) -> list[str]:
+    def findings(self, column: Column, way: int, *rows: str | None) -> list[str]:
         found: list[str] = []
         made = ways(plan(column, defaulted=found.append))[way]
         for value in rows:
@@ -172,9 +172,9 @@ class TestDefaults:
 
     @pytest.mark.parametrize("way", range(4))
     @pytest.mark.parametrize("more", [{}, {"one_of": frozenset("dx")}, {"convert": str}])
-    def test_each_use_is_told_once(self, way: int, more: dict[str, Any]) -> None:
+    def test_each_use_is_reported_once(self, way: int, more: dict[str, Any]) -> None:
         column = Column("a", default="d", **more)
-        assert self.told(column, way, None, "x", None) == ["a", "a"]
+        assert self.findings(column, way, None, "x", None) == ["a", "a"]
 
 
 VALUES = st.one_of(
@@ -203,16 +203,16 @@ class TestWhateverTheValue:
         assert found == (value if value in allowed else ("one_of", "a"))
 
     @given(value=st.text("qwz#§", min_size=4) | st.lists(st.just(SECRET), min_size=1))
-    def test_no_error_tells_it(self, value: Any) -> None:
+    def test_no_error_shows_it(self, value: Any) -> None:
         kind = (Kind.ARRAY if isinstance(value, list) else Kind.STRING, None)
-        shown = SECRET if isinstance(value, list) else value
+        visible = SECRET if isinstance(value, list) else value
         for column in (LEVEL, SCORE, Column("a", maximum="#")):
             for way in ways(plan(column, kind)):
                 with pytest.raises(QualityError) as caught:
                     way((value,))
                 error = caught.value
-                assert shown not in "".join([str(error), text_of(error), repr(error.args)])
-                assert not any(shown in line for line in trace(error))
+                assert visible not in "".join([str(error), text_of(error), repr(error.args)])
+                assert not any(visible in line for line in trace(error))
 
 
 class TestRows:
@@ -321,17 +321,17 @@ class TestInTheChain:
         assert sink.send(delete(**gone)).leaves == [(("1",), Delete())]
         assert sink.send(delete(**gone | {"id": None})).error is None
 
-    def test_row_that_was_bad_before_can_be_mended(self, make: Callable) -> None:
+    def test_row_that_was_bad_can_be_repaired(self, make: Callable) -> None:
         sink = make(declared=MERGED)
-        mended = sink.send(update(ANNA | {"score": -1, "at": None}, score=2, at="6"))
-        assert mended.row["score"] == "2"
+        repaired = sink.send(update(ANNA | {"score": -1, "at": None}, score=2, at="6"))
+        assert repaired.row["score"] == "2"
         assert sink.send(update(ANNA, score=-1)).rule == "minimum"
 
     def test_default_of_row_before_is_not_counted(self, make: Callable) -> None:
         sink = make(declared=MERGED)
         assert sink.send(update(ANNA | {"score": None}, score=2, at="6")).defaults == ()
 
-    def test_a_default_is_told_with_its_event(self, make: Callable) -> None:
+    def test_default_is_reported_with_its_event(self, make: Callable) -> None:
         sink = make()
         one, two = create(**ANNA | {"score": None}), create(**ANNA | {"id": "2"})
         assert [sink.send(one).defaults, sink.send(two).defaults] == [("score",), ()]

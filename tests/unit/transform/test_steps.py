@@ -90,20 +90,20 @@ class TestArguments:
 
 class TestAnswers:
     def test_the_first_that_is_not_pass_holds(self) -> None:
-        asked = []
+        results = []
 
         def made(result: FilterResult) -> Any:
             def sink_filter(event: Any) -> FilterResult:
-                asked.append(result)
+                results.append(result)
                 return result
 
             return plugin(sink_filter)
 
         frozen = chain(made(FilterResult.REMOVE), made(FilterResult.DROP), made(FilterResult.PASS))
         assert frozen.filter(None) is FilterResult.DROP
-        assert asked == [FilterResult.PASS, FilterResult.DROP]
+        assert results == [FilterResult.PASS, FilterResult.DROP]
 
-    def test_nobody_means_pass_and_the_incoming_row(self) -> None:
+    def test_no_plugin_means_pass_and_incoming_row(self) -> None:
         assert chain().filter(None) is FilterResult.PASS
         assert chain().resolve({"a": 1}, {"a": 2}) == {"a": 1}
 
