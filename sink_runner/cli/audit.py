@@ -37,11 +37,11 @@ def audit(*, mapping: str | None, since: date | None, most: int, wide: bool, as_
     An entry of `sink-runner batch` has the number of the run. If it wrote many rows, it has the
     range of keys that were read from the source (source_keys), and names the rows outside of it.
 
-    Or it says what a person did with up to 100 dead letters: read_masked, read_clear, replay or
-    discard. The log holds no value of a row.
+    Other entries record what a person did with up to 100 dead letters: read_masked, read_clear,
+    replay or discard. The log holds no value of a row.
 
-    The entries are in sink.audit_log of each target database. The runner adds to it and changes
-    nothing.
+    The entries are in sink.audit_log of each target database. The runner adds to it, and never
+    changes an entry.
 
     examples:
       sink-runner audit

@@ -17,7 +17,7 @@ from .configuration import find_plugin, read_config, read_plugins
 
 @click.command(cls=Command)
 @click.argument("name")
-@flag("--full", help="Read every row, and remove from the target what the source has not.")
+@flag("--full", help="Read every row, and remove target rows that the source no longer has.")
 @click.option(
     "--since",
     metavar="T",
@@ -62,7 +62,7 @@ def batch(
     a second one names the first and exits with 75.
 
     A row that fails is kept as a dead letter, and the run continues. SIGTERM and Ctrl-C finish the
-    rows at hand; the next run continues there. The exit code is 1 if more rows failed than
+    current rows; the next run continues after them. The exit code is 1 if more rows failed than
     --tolerate allows, if the counts do not add up, if rows were written and none of them could be
     compared with the source, or if the run was stopped.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import click
@@ -56,8 +57,9 @@ class Command(click.Command):
             formatter.write_paragraph()
             if "\n " in paragraph or paragraph.startswith(" "):
                 formatter.write(f"{paragraph}\n")
-            else:
-                formatter.write_text(paragraph)
+            else:  # click would break a line within a file's name
+                text = " ".join(paragraph.split())
+                formatter.write(fill(text, formatter.width, break_on_hyphens=False) + "\n")
 
     def _paragraphs(self) -> list[str]:
         return inspect.cleandoc(self.help or "").split("\n\n")
@@ -95,5 +97,5 @@ def _config_option() -> click.Option:
         type=click.Path(path_type=Path),
         expose_value=False,
         callback=remember,
-        help="The configuration; otherwise $SINK_CONFIG, or sink-runner.toml here or in a parent.",
+        help="The configuration. Default: $SINK_CONFIG, else sink-runner.toml here or in a parent.",
     )

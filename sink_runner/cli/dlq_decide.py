@@ -48,14 +48,15 @@ def replay(
     timeout: float,
     as_json: bool,
 ) -> int:
-    """Have dead letters tried again, in order.
+    """Try dead letters again, in order.
 
     Open dead letters become PARKED. The running `sink-runner run` applies them with the present
-    plugins and policies, and then what was deferred because of them, in order. The stored event is
-    the original one, so nothing is masked twice. One that fails again is open again, with one more
-    try. One of a batch's row is tried by the next `sink-runner batch` of its mapping.
+    plugins and policies, then the events that were deferred because of them, in order. The stored
+    event is the original one, so nothing is masked twice. A dead letter that fails again is open
+    again, with one more try. Those of a batch run are tried by the mapping's next
+    `sink-runner batch`.
 
-    The exit code is 1 if, with --wait, one has failed again or is not applied yet.
+    With --wait the exit code is 1 if one has failed again or is not applied yet.
 
     examples:
       sink-runner dlq replay south/12 --wait
@@ -92,9 +93,9 @@ def replay(
 def discard(*, selection: Selection, dry_run: bool, yes: bool, reason: str, as_json: bool) -> int:
     """Give dead letters up.
 
-    The events are not applied, and those that were deferred because of them are. The dead letters
-    stay; who gave them up, when and why is in the audit log. Write no personal value into the
-    reason.
+    Their events are never applied; events that were deferred because of them are applied next. The
+    dead letters stay, and the audit log records who gave them up, when and why. Write no personal
+    value into the reason.
 
     examples:
       sink-runner dlq discard south/12 --reason 'test data of the migration'

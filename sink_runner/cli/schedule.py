@@ -36,9 +36,10 @@ def schedule(*, once: bool, as_list: bool, wide: bool, as_json: bool) -> int:
     """Run each mapping's batch when it is due.
 
     Runs `sink-runner batch` for every schedule of the mappings that are on, until SIGTERM or
-    Ctrl-C. A run that fails is tried again. Runs that were missed, by maintenance or because this
-    program was stopped, are made up for by one. [schedule] in sink-runner.toml has the settings;
-    `sink-runner config` explains them. If Apache Airflow runs the batches, do not run this as well.
+    Ctrl-C. A run that fails is tried again. If runs were missed, by maintenance or because this
+    program was stopped, one run makes up for all of them. [schedule] in sink-runner.toml has the
+    settings; `sink-runner config` explains them. If Apache Airflow runs the batches, do not run
+    this as well.
 
     --json prints the schedules instead of running them; with --list, their runs, too.
 
