@@ -84,7 +84,7 @@ def replay(
     PARKED,
     ALL,
     default=None,
-    status_help="ALL is both others. Otherwise ALL of the ids you give, or OPEN.",
+    status_help="ALL is both of the others. Default: ALL of the ids you give, else OPEN.",
 )
 @dry_run_option
 @yes_option

@@ -144,7 +144,7 @@ class TestWithDatabases:
 
     def test_list_tells_last_run_and_next(self, runner):
         runner.plugin()
-        head, line = runner.call("--list").stdout.splitlines()
+        head, line = runner.call("--list", "--wide").stdout.splitlines()
         assert head.split("  ")[0] == "NAME"
         assert line.split()[:8] == ["crates", "0", "0", "*", "*", "*", "changed", "-"]
         runner.call("--once")
