@@ -1,8 +1,8 @@
 """Build the pipeline of a mapping: from the messages of a source of events to its target.
 
 `runtime` builds one for a topic, `batch` for the rows of a run, `inspection` to try a dead letter
-again, and `testing` for the samples of a test.  They differ in the source of the events, in what
-fences the writes, and in who is told; all else is the same.
+again, and `testing` for the samples of a test.  They differ in the source of the events and in what
+fences the writes; all else is the same.
 
 The way of an event: `Pipeline.decode`, `Pipeline.transform`, `RetryQueue.hold`, `Applier.apply`,
 `RetryQueue.record_committed`.

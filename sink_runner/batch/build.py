@@ -1,4 +1,4 @@
-"""Build the pipeline of a mapping's batch run; Kafka is no part of it."""
+"""Build the pipeline of a mapping's batch run, which needs no Kafka."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from .snapshot import open_source
 from .source import Source, row_source
 
 # A row is tried again by the next run, of which there may be one a day or one a month: a limit in
-# hours cannot tell whether it has waited for too long.
+# hours does not fit both.
 _NEVER = timedelta(days=36_500)
 
 

@@ -1,8 +1,8 @@
 """Decide what a batch run removes from the target because it did not find it in the source.
 
 A row that no longer qualified, or was missing, when the run read it may be back by now, and the
-event that brought it back may have been applied.  So the source is asked once more, while no event
-of the mapping can be applied; only what is still gone is removed.
+event that brought it back may have been applied.  So the run queries the source once more,
+while no event of the mapping can be applied, and removes only what is still gone.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Deletions:
     def read_again(self, writes: Sequence[Write]) -> list[Write]:
         """Return the writes of the same source rows as they are now."""
         if not writes or not self._source.format.key:
-            return list(writes)  # a query is not asked for single rows
+            return list(writes)  # a mapping's query cannot select single rows
         changes = self._changes_now([write.source for write in writes])
         return [change for change in changes if isinstance(change, Write)]
 
@@ -86,7 +86,7 @@ class Deletions:
 
     @property
     def find_missing(self) -> Callable[[Sequence[Key]], list[Key]] | None:
-        """What returns the keys that the source lacks; None where it cannot be asked by key."""
+        """What returns the keys that the source lacks; None where it cannot be queried by key."""
         columns = self.keys.source_columns
         if columns is None or self._mapping.query is not None:
             return None

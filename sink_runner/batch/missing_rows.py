@@ -48,7 +48,7 @@ class MissingRows:
         mapping, beside = self._batch.mapping, self._batch.beside
         if beside and (full or mapping.query):
             self._report.notes.append(
-                f"nothing is retired, since {', '.join(beside)} may have written it: declare "
+                f"no missing row is removed: {', '.join(beside)} may have written it; declare "
                 f"shared_target=True in each mapping of {mapping.target}"
             )
             return
@@ -70,7 +70,7 @@ class MissingRows:
             return None
         if mapping.query is not None:
             if report.counts["failed"]:
-                report.notes.append("nothing is retired, since rows failed that may belong there")
+                report.notes.append("no missing row is removed: rows that failed may belong there")
                 return None
             groups = None if full else seen.groups
             return (seen.missing, groups) if full or groups else None
@@ -80,7 +80,7 @@ class MissingRows:
         if find_missing is not None and self._keys_are_kept():
             return find_missing, None
         report.notes.append(
-            "nothing is retired: the target's key is not made of source columns as they are"
+            "no missing row is removed: the target's key is not made of unchanged source columns"
         )
         return None
 
@@ -90,7 +90,7 @@ class MissingRows:
         if not (counts["failed"] or counts["parked"]):
             return False
         self._report.notes.append(
-            "what comes from no candidate is left, since rows failed that may belong there"
+            "rows without a candidate are kept: rows that failed or are deferred may belong there"
         )
         return True
 

@@ -51,7 +51,7 @@ class BatchPipeline:
     source_dsn: Dsn
     deletions: Deletions
     beside: Sequence[str]
-    """Other mappings that write the target, whose rows this one cannot tell from its own."""
+    """Other mappings that write the target, whose rows this one cannot distinguish from its own."""
     touch_orphans: str | None
     """SQL that notes the target's groups that come from no candidate."""
     run_store: RunStore
@@ -87,8 +87,8 @@ class BatchPipeline:
     @property
     def is_key_shown(self) -> bool:
         """Whether the mapping carries the key that rows are read by, and it is not personal."""
-        shown = self.pipeline.compiled.unmasked
-        columns = [column for column in self.mapping.columns if column.name in shown]
+        unmasked = self.pipeline.compiled.unmasked
+        columns = [column for column in self.mapping.columns if column.name in unmasked]
         return {name for column in columns for name in column.sources}.issuperset(
             self.source.format.key
         )
@@ -101,7 +101,7 @@ class BatchPipeline:
 
     @property
     def has_ties(self) -> bool:
-        """Whether nothing in the target tells which of two rows of one version is newer."""
+        """Whether two rows of one version cannot be ordered by what the target holds."""
         return (
             self.mapping.streaming
             and self.mapping.conflict.strategy is Strategy.NEWEST_WINS

@@ -23,8 +23,8 @@ _OUTCOMES = ("carried", "dropped", "retired", "parked", "failed")
 class Report:
     """Counts of rows, by outcome.
 
-    Each row that was read is carried, dropped, retired, deferred or failed; `written` counts the
-    rows of the target that changed, `removed` those that left it or were marked there.
+    Each row that was read is carried, dropped, removed, deferred or failed.  `written` counts the
+    rows of the target that changed, `removed` those that were deleted or marked there.
     """
 
     mapping: str

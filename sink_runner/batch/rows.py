@@ -131,8 +131,8 @@ class RowFormat:
     @cached_property
     def select(self) -> str:
         """The list of expressions to select from a row named ``r``."""
-        asked = [_form(pg).ask.format(f"r.{quoted(name)}") for name, pg in self.types.items()]
-        return ", ".join([*asked, *(f"r.{quoted(name)}" for name in self.key)])
+        values = [_form(pg).ask.format(f"r.{quoted(name)}") for name, pg in self.types.items()]
+        return ", ".join([*values, *(f"r.{quoted(name)}" for name in self.key)])
 
     @cached_property
     def number(self) -> int:

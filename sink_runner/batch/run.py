@@ -295,11 +295,11 @@ def _count_outcomes(
     }
     failed = {id(dead_letter.message) for dead_letter in dead_letters} - waiting
     carried = _sources(chunk.changes, Write) - failed - waiting
-    retired = _sources(chunk.changes, Removal) - carried - failed - waiting
+    removed = _sources(chunk.changes, Removal) - carried - failed - waiting
     return {
         "read": len(messages),
         "carried": len(carried),
-        "retired": len(retired),
+        "retired": len(removed),
         "parked": len(waiting),
         "failed": len(failed),
         "dropped": chunk.counts["dropped"] + chunk.counts["unchanged"] + chunk.counts["echo"],

@@ -12,7 +12,7 @@ from .. import log
 from ..config.database import find_database
 from ..loading import discovery
 from ..recovery.positions import Forgotten
-from ..recovery.recover import Finding, forget_positions, look
+from ..recovery.recover import Finding, find_mappings, forget_positions
 from .arguments import flag, json_option, plugin_options
 from .command import FAILURE, OK, Command
 from .configuration import read_config, read_plugins
@@ -48,7 +48,7 @@ def recover(*, database: str, dry_run: bool, as_json: bool) -> int:
     log.configure(config.log)
     find_database(config.databases, database)
     chosen = [*discovery.usable(read_plugins(file).values())]
-    findings = list(look(database, chosen, config))
+    findings = list(find_mappings(database, chosen, config))
     blocked = any(finding.blocks for finding in findings)
     forgotten: Mapping[str, Forgotten] = {}
     if not blocked and not dry_run:
@@ -86,11 +86,11 @@ def _lines(findings: Sequence[Finding], forgotten: Mapping[str, Forgotten]) -> I
 
 def _state(one: Finding, forgotten: Forgotten | None) -> str:
     if one.blocks:
-        return f"{one.behind:,} events from before the restore are not applied yet"
+        return f"{one.unapplied:,} events from before the restore are not applied yet"
     if one.missing:
         return f"Kafka no longer has {one.missing:,} events that are missing here"
     if one.writes:
-        return f"{one.behind:,} events to apply again"
+        return f"{one.unapplied:,} events to apply again"
     if forgotten is None:
         return "all events from before the restore are applied"
     text = f"{forgotten.positions:,} positions forgotten"

@@ -1,7 +1,7 @@
-"""Positions of a log that is no more: forgotten, or what comes after would pass for older.
+"""Forget the log positions of a database that was restored from a backup.
 
-A restored database's log begins where its backup ended.  What was remembered of the log that was
-lost is further on, so every new change would be refused until the new log has grown past it.
+Its log begins where the backup ended.  The stored positions of the lost log are greater, so every
+new change would be rejected as older until the new log has grown past them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FORGET = "DELETE FROM sink.row_version WHERE mapping = %s"
 _FORGET_CLUSTER = "DELETE FROM sink.source_cluster WHERE mapping = %s"
 _FORGET_TRUNCATION = "DELETE FROM sink.truncation WHERE mapping = %s"
 _KNOWN = "SELECT to_regclass(%s) IS NOT NULL"
-# A full batch run brings their rows anew, as they are now.
+# A full batch run reads their current rows.
 _OF_EVENTS = "flow = %s AND partition IS NOT NULL AND status IN ('OPEN', 'PARKED')"
 _DISCARD = f"UPDATE sink.dead_letter SET status = 'DISCARDED' WHERE {_OF_EVENTS}"
 _LEFT = f"SELECT count(*) FROM sink.dead_letter WHERE {_OF_EVENTS}"
@@ -40,43 +40,45 @@ class Forgotten:
 
     positions: int
     dead_letters: int
-    """Dead letters and deferred events with a position of before, which were discarded."""
+    """Dead letters and deferred events with a position of the lost log, which were discarded."""
     left: int
-    """Those that a person has to decide on, for no batch would bring their rows anew."""
+    """Those that are left for a decision, since no batch run reads their rows."""
 
 
 def offsets(connection: Connection, mapping: str, topic: Topic) -> Mapping[int, int | None]:
-    """How far the target is, by partition."""
+    """Return the next offset to apply, by partition."""
     place = (mapping, topic.cluster_id, topic.name, topic.topic_id)
     return dict(connection.execute(_OFFSETS, place).fetchall())
 
 
-def behind(applied: Mapping[int, int | None], held: Mapping[int, Bounds]) -> int:
-    """How many records of the topic are still to be applied."""
+def count_unapplied(applied: Mapping[int, int | None], held: Mapping[int, Bounds]) -> int:
+    """Return how many records of the topic are still to be applied."""
     return sum(
         max(0, bound.end - (applied.get(partition) or bound.first))
         for partition, bound in held.items()
     )
 
 
-def missing(applied: Mapping[int, int | None], held: Mapping[int, Bounds]) -> int:
-    """How many records Kafka has deleted that the target has not seen."""
+def count_missing(applied: Mapping[int, int | None], held: Mapping[int, Bounds]) -> int:
+    """Return how many records Kafka has deleted before the target applied them."""
     return sum(
         max(0, bound.first - (applied.get(partition) or 0)) for partition, bound in held.items()
     )
 
 
-def compares(mapping: TableMapping) -> bool:
-    """Does a position decide which of two rows stays, time set aside?"""
+def compares_positions(mapping: TableMapping) -> bool:
+    """Return whether the log position, and no version column, decides which row is newer."""
     return mapping.derived is not None or mapping.conflict.strategy is Strategy.SOURCE_WINS
 
 
 def forget(connection: Connection, name: str, mapping: TableMapping) -> Forgotten:
-    """In the caller's transaction: the next event of every row is the newer one."""
+    """In the caller's transaction, make the next event of every row the newer one."""
     positions = connection.execute(_FORGET, (name,)).rowcount
     connection.execute(_FORGET_TRUNCATION, (name,))
     connection.execute(_FORGET_CLUSTER, (name,))
-    dead_letters = connection.execute(_DISCARD, (name,)).rowcount if compares(mapping) else 0
+    dead_letters = (
+        connection.execute(_DISCARD, (name,)).rowcount if compares_positions(mapping) else 0
+    )
     (left,) = connection.execute(_LEFT, (name,)).fetchone() or (0,)
     if mapping.derived is not None:
         table = candidate_table(name)

@@ -1,4 +1,4 @@
-"""Every mapping that reads or writes a restored database, and what becomes of it."""
+"""Find the mappings that read or write a restored database, and what each needs."""
 
 from __future__ import annotations
 
@@ -17,44 +17,51 @@ from ..plugin import Ignore, TableMapping
 from ..postgres.error_classes import classify_error
 from ..postgres.migrations import migrate
 from ..postgres.session import connect
-from .positions import Forgotten, behind, compares, forget, missing, offsets
+from .positions import (
+    Forgotten,
+    compares_positions,
+    count_missing,
+    count_unapplied,
+    forget,
+    offsets,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one mapping has to do with the restored database."""
+    """What one mapping needs after the restore."""
 
     mapping: str
     writes: bool
-    """It writes the database; else it reads it."""
-    behind: int = 0
-    """Records that are to be applied from where the target stands."""
+    """Whether it writes the restored database; otherwise it reads it."""
+    unapplied: int = 0
+    """Records of the topic that are still to be applied."""
     missing: int = 0
-    """Records that Kafka no longer holds and the target has not seen."""
+    """Records that Kafka has deleted before the target applied them."""
     batch: bool = False
-    """Only a full batch run tells which rows are gone, or as they were before."""
+    """Whether only a full batch run finds which rows are gone or restored."""
 
     @property
     def blocks(self) -> bool:
-        """Events of the log that was lost come first: applied later, they would seem newer."""
-        return not self.writes and self.behind > 0
+        """Whether events of the lost log have to be applied first: later they would seem newer."""
+        return not self.writes and self.unapplied > 0
 
 
-def look(database: str, plugins: Iterable[Plugin], config: Config) -> Iterator[Finding]:
-    """What there is to do, and nothing is done yet."""
+def find_mappings(database: str, plugins: Iterable[Plugin], config: Config) -> Iterator[Finding]:
+    """Yield what each mapping needs; nothing is changed."""
     for name, mapping, writes in _concerned(database, plugins):
         left, lost = _records(name, mapping, config) if mapping.streaming else (0, 0)
-        batch = lost > 0 or (not writes and _follows(mapping))
-        yield Finding(mapping=name, writes=writes, behind=left, missing=lost, batch=batch)
+        batch = lost > 0 or (not writes and _needs_batch(mapping))
+        yield Finding(mapping=name, writes=writes, unapplied=left, missing=lost, batch=batch)
 
 
 def forget_positions(
     database: str, plugins: Iterable[Plugin], config: Config
 ) -> dict[str, Forgotten]:
-    """Forget the positions of the lost log, wherever they are remembered."""
+    """Forget the positions of the lost log in all target databases."""
     found = {}
     for name, mapping, writes in _concerned(database, plugins):
-        if writes or not mapping.streaming:  # a batch notices by itself
+        if writes or not mapping.streaming:  # a batch run detects the restore
             continue
         dsn = find_database(config.databases, mapping.target_table.database).dsn
         try:
@@ -78,10 +85,10 @@ def _concerned(
             yield plugin.name, mapping, False
 
 
-def _follows(mapping: TableMapping) -> bool:
-    """Does the target go back to what the source says now, without an event?"""
-    leaves = not isinstance(mapping.on_remove, Ignore)
-    return not mapping.streaming or leaves or compares(mapping)
+def _needs_batch(mapping: TableMapping) -> bool:
+    """Return whether the restored rows reach the target only by a batch run."""
+    removes = not isinstance(mapping.on_remove, Ignore)
+    return not mapping.streaming or removes or compares_positions(mapping)
 
 
 def _records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int]:
@@ -94,4 +101,4 @@ def _records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int
             applied = offsets(connection, name, topic)
     except psycopg.Error as fault:
         raise classify_error(fault) from fault
-    return behind(applied, held), missing(applied, held)
+    return count_unapplied(applied, held), count_missing(applied, held)

@@ -1,4 +1,4 @@
-"""How the interpreter is set up to carry events: two busy threads, and rows by the million."""
+"""Tune the interpreter for two busy threads and batches of many objects."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Seconds until a thread that computes makes way for one that wants to.  A batch takes a dozen
-# answers of the database, each sooner there than the 5 ms that its thread would wait for its turn.
+# Seconds until a computing thread yields to a waiting one.  A batch makes a dozen queries, each
+# shorter than the default of 5 ms that its thread would wait.
 _SWITCH = 0.0005
-# New objects until the collector looks for cycles.  Rows make none, and there are more of them in
-# one batch than the default of some hundreds.
+# New objects until the collector searches for cycles.  Rows form none, and one batch has more of
+# them than the default threshold.
 _COLLECT = 100_000
 
 
 @contextmanager
 def tuned() -> Iterator[None]:
-    """Set the interpreter up during the block, and as it was afterwards."""
+    """Tune the interpreter for the block, and restore its settings afterwards."""
     switch, (young, *older) = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(_SWITCH)
     gc.set_threshold(_COLLECT, *older)

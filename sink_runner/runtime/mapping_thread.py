@@ -1,4 +1,4 @@
-"""One mapping's thread: it builds the worker, runs it, and keeps its faults to itself."""
+"""Run one mapping in a thread, so that its errors do not end the others."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..model.status import MappingHealth
 RECHECK_SECONDS = 60.0
 """How long a quarantined mapping waits before it is built again."""
 STALL_SECONDS = 300.0
-"""After so long without a poll Kafka's group gives the partitions to another member."""
+"""After this time without a poll Kafka assigns the partitions to another member of the group."""
 _STALLED = "a step of a plugin, or a write, does not return: the log says where it is"
 
 
 class Work(Protocol):
-    """What the thread runs: a mapping's worker."""
+    """A mapping's worker."""
 
     @property
     def counts(self) -> Any: ...
@@ -38,13 +38,12 @@ class Work(Protocol):
 
 
 class MappingThread(threading.Thread):
-    """Builds a mapping's worker and runs it until it is told to stop.
+    """Builds a mapping's worker and runs it until `stop` is set.
 
     A ConfigError, at the start or later, quarantines the mapping: the worker is built again every
     `recheck_seconds`, because a GRANT, a topic or an ALTER TABLE removes the cause without a
-    restart; so does an outage that the worker did not wait out.  A FatalError, a DowngradeError,
-    or an exception that no part of the runner expects, stops the mapping until the process is
-    restarted.
+    restart; so does an outage that ends the worker.  A FatalError, a DowngradeError or an
+    unexpected exception stops the mapping until the process is restarted.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class MappingThread(threading.Thread):
         *,
         recheck_seconds: float = RECHECK_SECONDS,
     ) -> None:
-        """`build` returns None if it was told to stop before the worker was complete."""
+        """`build` returns None if `stop` was set before the worker was complete."""
         super().__init__(name=name, daemon=True)
         self._build = build
         self._health = health
@@ -79,7 +78,7 @@ class MappingThread(threading.Thread):
                 return
             except (ConfigError, RetriableError) as fault:
                 self._quarantine(text_of(fault))
-            except BaseException as fault:  # noqa: BLE001 - a thread ends in silence with SystemExit
+            except BaseException as fault:  # noqa: BLE001 - SystemExit would end the thread silently
                 reason = (
                     f"unexpected {class_name(fault)}: this is a bug of the runner or of a "
                     "plugin; the log holds where it was raised"
@@ -98,7 +97,7 @@ class MappingThread(threading.Thread):
             self._work.cancel()
 
     def check_progress(self, stall_seconds: float = STALL_SECONDS) -> None:
-        """Pause the mapping in the eyes of others while one of its steps does not return."""
+        """Report the mapping as paused while one of its steps does not return."""
         work = self._work
         seconds = 0.0 if work is None else time.monotonic() - work.turned
         if seconds <= stall_seconds:
@@ -114,7 +113,7 @@ class MappingThread(threading.Thread):
             )
 
     def _stacks(self) -> list[list[str]]:
-        """Where the mapping's threads are, without a value."""
+        """Return where the mapping's threads are, without values."""
         frames = sys._current_frames()  # noqa: SLF001 - the documented way
         names = (self.name, f"write-{self.name}_0")
         return [

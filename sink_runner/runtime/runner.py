@@ -27,7 +27,7 @@ from .interpreter import tuned
 from .mapping_thread import MappingThread
 from .worker import Worker
 
-_CHECK = 0.2  # seconds between looks at the threads
+_CHECK = 0.2  # seconds between two checks of the threads
 
 
 def run(
@@ -119,7 +119,7 @@ def _builder(
 
 
 def _build_with_retries(plugin: discovery.Plugin, context: RuntimeContext) -> Worker | None:
-    """Build the worker, waiting for databases and Kafka to answer; None if told to stop."""
+    """Build the worker, with retries while a server does not answer; None if `stop` is set."""
     log = structlog.get_logger().bind(mapping=plugin.name)
     health = context.health.mapping(plugin.name)
     retry = Retrier(retry_policy(context.config), context.stop, log, health)
@@ -136,8 +136,8 @@ def _wait(threads: Sequence[MappingThread], stop: threading.Event) -> None:
 
 
 def _finish(threads: Sequence[MappingThread], seconds: float) -> None:
-    """Let each finish its batch; in the last third of the time, roll back what still runs."""
-    # What the library says of connections that are being closed is of no use to anybody.
+    """Let each finish its batch; roll back what still runs in the last third of the time."""
+    # The library logs every connection that is closed.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     deadline = time.monotonic() + seconds
     for thread in threads:

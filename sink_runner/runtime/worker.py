@@ -1,8 +1,8 @@
-"""One mapping's loop: poll, decode, route, hand over to be written, and again.
+"""Run one mapping's loop: poll, decode, transform, and hand over to the thread that writes.
 
-While one batch is being written by a second thread, the next one is decoded: the database's
-time is ours to use.  At most these two batches are in memory, each of bounded size in bytes, and
-what the client has polled and fetched ahead; so a slow target slows the polling and nothing else.
+While that thread waits for the database, the next batch is decoded.  At most these two batches are
+in memory, each of bounded size in bytes, beside what the client has fetched ahead; so a slow target
+slows the polling and nothing else.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from ..writer.dead_letters import report
 
 T = TypeVar("T")
 
-_POLL = 0.2  # seconds; how soon an idle worker sees that it should stop
+_POLL = 0.2  # seconds until an idle worker notices that it should stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,23 +95,23 @@ class Worker:
             pipeline.name,
             topics=topics,
             bounds=self._bounds,
-            retry=self._patiently,
+            retry=self._retry,
             log=self._log,
         )
         self._health = health
-        # One for each thread: each waits by itself.
-        self._retry, self._retry_writing = (
+        # One for each thread: they wait independently.
+        self._retrier, self._writing_retrier = (
             Retrier(settings.retry, stop, self._log, health) for _ in range(2)
         )
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"write-{pipeline.name}")
         self._feed: Feed
         self.counts: Counter[str] = Counter()
-        """What became of the events so far, by outcome."""
+        """How many events had which outcome."""
         self.turned = time.monotonic()
         """When the last turn began."""
 
     def run(self) -> None:
-        """Work until told to stop.  Raises FatalError; everything else is waited out."""
+        """Work until `stop` is set.  Raises FatalError or ConfigError."""
         try:
             self._hooks.startup()
             with suppress(StoppedError):
@@ -124,7 +124,7 @@ class Worker:
             self._hooks.shutdown()
 
     def _work(self) -> None:
-        self._feed = self._patiently(self._open_feed)
+        self._feed = self._retry(self._open_feed)
         try:
             while not self._stop.is_set():
                 self._turn()
@@ -138,12 +138,12 @@ class Worker:
 
     def _turn(self) -> None:
         self.turned = time.monotonic()
-        polled = self._patiently(self._gather)
+        polled = self._retry(self._gather)
         # After the poll: what came while it waited is masked by the policies of this moment.
-        self._patiently(self._follow_policies)
+        self._retry(self._follow_policies)
         try:
             self._checks.check_when_due()
-            # What was polled before the seek is from wherever Kafka thought we were.
+            # Records polled before the seek are from the position that Kafka assumed.
             stale = self._take_over()
             records = {
                 partition: part
@@ -195,7 +195,7 @@ class Worker:
             self._feed.keep_alive()
 
     def _has_room(self, found: Mapping[int, Sequence[Message]]) -> bool:
-        """Whether a batch of these records may get more."""
+        """Return whether a batch of these records may get more."""
         parts, settings = found.values(), self._settings
         return sum(map(len, parts)) < settings.max_batch_rows and (
             sum(byte_size(message) for part in parts for message in part) < settings.max_bytes
@@ -204,7 +204,10 @@ class Worker:
     # -- ownership ---------------------------------------------------------------------------
 
     def _take_over(self) -> set[int]:
-        """Claim what the group newly gave us and go where the target stands; drop what it took."""
+        """Claim newly assigned partitions and seek to the target's offsets; drop lost partitions.
+
+        Returns the new partitions.
+        """
         new = self._feed.assignment() - self._claims.keys()
         self._drop_lost()
         if not new:
@@ -212,7 +215,7 @@ class Worker:
         self._collect()
         self._claims.update(self._in_background(lambda: self._committer.claim(new)))
         self._in_background(lambda: self._retry_queue.load(new))
-        self._drop_lost()  # while we waited, the group may have moved on
+        self._drop_lost()  # the group may have rebalanced meanwhile
         self._tombstones.forget(new)
         for partition in new & self._claims.keys():
             self._checks.check_claim(partition, self._claims[partition])
@@ -229,7 +232,7 @@ class Worker:
         self._sought[partition] = offset
 
     def _is_next(self, partition: int, offset: int) -> bool:
-        """Are these the records that follow what the target holds?  If not, seek to those."""
+        """Return whether these records follow what the target holds; if not, seek to those."""
         claim = self._claims.get(partition)
         if claim is None:
             return False
@@ -238,7 +241,7 @@ class Worker:
         if offset == expected:
             return True
         if sought == -1:
-            self._checks.check_topic()  # nothing of ours made the offset jump
+            self._checks.check_topic()  # the offset changed without a seek of this worker
         if expected is not None and offset < expected:
             self._checks.check_log(partition, expected, claim.leader_epoch)
         elif sought == expected and self._checks.passes(partition, expected, offset):
@@ -275,15 +278,15 @@ class Worker:
         )
 
     def _prepare(self, messages: Sequence[Message], *, polled: bool = False) -> Batch:
-        decoded = self._patiently(partial(self._pipeline.decode, messages))
+        decoded = self._retry(partial(self._pipeline.decode, messages))
         for watch in self._watches if polled else ():
-            self._patiently(partial(watch.observe, decoded.events))
-        return self._patiently(partial(self._pipeline.transform, decoded))
+            self._retry(partial(watch.observe, decoded.events))
+        return self._retry(partial(self._pipeline.transform, decoded))
 
     def _write(self, batch: Batch, steps: Sequence[Advance]) -> int:
-        """In the writing thread: try until it is done, fenced off, or we are told to stop."""
+        """In the writing thread, write the batch, with retries until `stop` is set."""
         started = time.monotonic()
-        written = self._retry_writing(
+        written = self._writing_retrier(
             lambda again: self._committer.apply(batch, steps, again=again)
         )
         if deferred := self._retry_queue.record_committed(batch.dead_letters, batch.superseding):
@@ -315,7 +318,9 @@ class Worker:
     def _maintain(self) -> None:
         self._collect()
         self._maintained = time.monotonic()
-        with noting(self._log, "maintenance_failed", EventError):  # of a row: no event waits for it
+        with noting(
+            self._log, "maintenance_failed", EventError
+        ):  # an error of a row holds up no event
             self._in_background(
                 lambda: self._committer.maintain(self._settings.tombstone_retention)
             )
@@ -323,7 +328,7 @@ class Worker:
             watch.maintain()
 
     def _retry_deferred(self) -> None:
-        """Try again what waits, while nothing is on its way that could overtake it."""
+        """Try deferred events again, while no batch is being written that could overtake them."""
         self._collect()
         started, claims = time.monotonic(), dict(self._claims)
         done = self._in_background(lambda: self._retry_queue.retry(claims, self._prepare))
@@ -334,10 +339,10 @@ class Worker:
     # -- retrying ---------------------------------------------------------------
 
     def _in_background(self, work: Callable[[], T]) -> T:
-        return self._await(self._writer.submit(self._retry_writing, lambda _again: work()))
+        return self._await(self._writer.submit(self._writing_retrier, lambda _again: work()))
 
     def _await(self, future: Future[T]) -> T:
-        """Wait for the writing thread and stay a member of the group meanwhile."""
+        """Wait for the writing thread; stay a member of the group meanwhile."""
         while True:
             try:
                 return future.result(timeout=_POLL)
@@ -346,5 +351,5 @@ class Worker:
                     return future.result()
                 self._stay_member()
 
-    def _patiently(self, work: Callable[[], T]) -> T:
-        return self._retry(lambda _again: work())
+    def _retry(self, work: Callable[[], T]) -> T:
+        return self._retrier(lambda _again: work())

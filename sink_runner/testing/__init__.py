@@ -1,4 +1,4 @@
-"""Everything a plugin's author needs to test a plugin: no Kafka, no database."""
+"""Test a plugin: sample events, harnesses without Kafka, and the contract of every mapping."""
 
 from __future__ import annotations
 

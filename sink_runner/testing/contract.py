@@ -1,4 +1,4 @@
-"""The tests that every mapping plugin passes, whatever it maps."""
+"""The tests that every mapping plugin has to pass."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sink_runner.model.changes import Write
 from .events import Sample
 from .harness import Harness
 
-_TELLING = 4
-"""So many characters are not part of a longer text by chance."""
+_MIN_LENGTH = 4
+"""A text of at least this many characters is not part of a longer one by chance."""
 
 
 class MappingContract:
-    """Subclass it, name the plugin, give a few sample events; pytest does the rest."""
+    """Subclass it with the plugin's name and a few sample events; pytest collects the tests."""
 
     plugin: ClassVar[str]
     samples: ClassVar[Sequence[Sample]]
@@ -28,7 +28,7 @@ class MappingContract:
     """The folder of the masking policies; without one nothing is masked by policy."""
     config: ClassVar[Mapping[str, Any] | None] = None
     personal: ClassVar[frozenset[str]] = frozenset()
-    """Source columns whose clear values must not be in any target row."""
+    """Source columns whose unmasked values must not be in any target row."""
 
     @pytest.fixture
     def sink(self) -> Harness:
@@ -46,7 +46,7 @@ class MappingContract:
         return rows
 
     def test_no_sample_is_a_fault(self, sink: Harness) -> None:
-        """What a plugin's author gives as a sample is what the plugin can do."""
+        """Every sample event is transformed without an error."""
         assert [sink.send(sample).error for sample in self.samples] == [None] * len(self.samples)
 
     def test_what_breaks_a_rule_is_refused_by_its_name(self, sink: Harness) -> None:
@@ -56,7 +56,7 @@ class MappingContract:
         assert not any(outcome.rows or outcome.leaves for outcome in outcomes)
 
     def test_rows_carry_their_key(self, rows: Sequence[Write]) -> None:
-        """A row without its key could never be found again."""
+        """A row without its key could not be updated later."""
         assert all(part is not None for row in rows for part in row.key)
 
     def test_the_same_event_gives_the_same_change(self, sink: Harness) -> None:
@@ -66,7 +66,7 @@ class MappingContract:
             assert (once.rows, once.leaves) == (again.rows, again.leaves)
 
     def test_personal_values_are_not_in_clear(self, sink: Harness, rows: Sequence[Write]) -> None:
-        """No clear value of a personal column is in any column of any row."""
+        """No unmasked value of a personal column is in any column of any row."""
         del sink
         clear = {
             str(row[column])
@@ -75,13 +75,13 @@ class MappingContract:
             for column in self.personal
             if row.get(column) is not None
         }
-        shown = {str(value) for row in rows for value in row.values}
-        long = {value for value in clear if len(value) >= _TELLING}
-        assert not clear & shown
-        assert not {value for value in long if any(value in text for text in shown)}
+        written = {str(value) for row in rows for value in row.values}
+        long = {value for value in clear if len(value) >= _MIN_LENGTH}
+        assert not clear & written
+        assert not {value for value in long if any(value in text for text in written)}
 
     def test_masking_does_not_depend_on_the_batch(self, sink: Harness) -> None:
-        """Alone or together, an event comes to the same rows."""
-        alone = [change[1] for s in self.samples for change in sink.apply(s).changes]
+        """An event gives the same rows in a batch of its own and beside others."""
+        single = [change[1] for s in self.samples for change in sink.apply(s).changes]
         together = [change[1] for change in sink.apply(*self.samples).changes]
-        assert alone == together
+        assert single == together

@@ -1,7 +1,7 @@
-"""Make change events the way Debezium does.
+"""Make sample change events.
 
-Columns take Python values: date, datetime, Decimal and so on; text that looks like a UUID or
-JSON is just text.
+Columns take Python values: date, datetime, Decimal and so on.  Text that looks like a UUID or JSON
+stays text.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 from sink_runner.model.envelope import Kind
 
-NOW = datetime(2026, 1, 15, 12, 0)  # noqa: DTZ001 - as the databases hold it: naive, UTC
+NOW = datetime(2026, 1, 15, 12, 0)  # noqa: DTZ001 - naive UTC, as the databases hold it
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An event to be; `before` is sent only where Debezium would send it."""
+    """A change event; its before image is sent only where Debezium would send it."""
 
     op: str
     after: Mapping[str, Any] | None
@@ -29,15 +29,15 @@ class Sample:
     origin: str | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     moved: bool = False
-    """A delete that is half of a change of the primary key."""
+    """Whether a delete is the first half of a change of the primary key."""
 
     def at(self, committed_at: datetime, position: int | None = None) -> Sample:
-        """The same event at another time, and another place in the log."""
+        """Return the same event at another time and position in the log."""
         place = self.position + 1 if position is None else position
         return replace(self, committed_at=committed_at, position=place)
 
     def by(self, origin: str) -> Sample:
-        """The same event, written by a session with this replication origin."""
+        """Return the same event, written by a session with this replication origin."""
         return replace(self, origin=origin)
 
 
@@ -58,7 +58,7 @@ def delete(**before: Any) -> Sample:
 
 
 def truncate() -> Sample:
-    """The source table was truncated."""
+    """Return the TRUNCATE of the source table."""
     return Sample("t", None)
 
 
@@ -72,14 +72,14 @@ _KINDS: Mapping[type, Kind] = {
 
 
 def kind_of(value: Any) -> Kind:
-    """The kind that Debezium would announce for a Python value."""
+    """Return the kind that Debezium's schema would have for a Python value."""
     if isinstance(value, datetime):
         return Kind.TIMESTAMP_TZ if value.tzinfo else Kind.TIMESTAMP
     return _KINDS.get(type(value), Kind.STRING)
 
 
 def spelled(value: Any) -> Any:
-    """A Python value as Debezium writes it."""
+    """Return a Python value as Debezium writes it."""
     match value:
         case datetime():
             moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value

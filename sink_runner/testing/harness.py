@@ -1,4 +1,4 @@
-"""Run one plugin's chain by itself, through the registry and the route of production."""
+"""Transform sample events with an installed plugin, without Kafka or a database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .samples import Samples
 
 
 class Outcome(NamedTuple):
-    """What one event came to: rows to write, keys that leave, or a fault."""
+    """The result of one event: rows to write, keys to remove, or an error."""
 
     rows: list[dict[str, Any]]
     """Target rows as they would be staged: text, numbers, booleans, None."""
@@ -87,7 +87,7 @@ class Harness:
             read_policies(policies),
             self._samples.source,
             origins=origins,
-            resolve=resolve or (lambda column, _asked: answers.get(column, {})),
+            resolve=resolve or (lambda column, _values: answers.get(column, {})),
         )
 
     def send(self, sample: Sample) -> Outcome:

@@ -1,4 +1,4 @@
-"""Run one plugin's chain into a real PostgreSQL, without Kafka."""
+"""Write sample events to a real PostgreSQL with an installed plugin, without Kafka."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from .samples import Samples
 class TargetHarness:
     """The installed plugin `name` writing where `dsn` points, as in production.
 
-    `now` is the clock, to be set by the test.  Rows are read back with `admin_dsn`; lookups ask
-    `reader_dsns`, by the database's name, and else the target by way of `admin_dsn`.
+    `now` is the clock, to be set by the test.  Rows are read back with `admin_dsn`; lookups query
+    `reader_dsns`, by the database's name, or else the target with `admin_dsn`.
     """
 
     encryptor: ClassVar = Encryptor(bytes(32), "test")
@@ -87,7 +87,7 @@ class TargetHarness:
         return self.apply(batch)
 
     def batch(self, *samples: Sample) -> Batch:
-        """Return what the events come to, with nothing written."""
+        """Transform the events, and write nothing."""
         return self.prepare(self.messages(*samples))
 
     def retry(self) -> int:

@@ -106,7 +106,7 @@ def test_nothing_leaves_where_a_plugin_changes_keys(pair, site) -> None:
     pair.warehouse.execute(PEOPLE, (1, 9))
     site.plugin("swapper", SWAPPER)
     report = pair.run("golden-records", "swapper", full=True)
-    assert any("nothing is retired" in note for note in report.notes)
+    assert any("no missing row is removed" in note for note in report.notes)
     assert len(people(pair)) == 9
     # Without a row at hand it can't be told.
     pair.warehouse.execute("DELETE FROM golden_records")
@@ -197,7 +197,7 @@ def test_older_event_never_restores_row_removed_by_run(pair) -> None:
 
 
 def test_deleted_snapshot_removes_hints_of_family(pair) -> None:
-    """The candidates are what is retired; what was derived from them is derived anew."""
+    """The candidates are removed; what was derived from them is derived again."""
     pair.warehouse.execute(
         "INSERT INTO scheme_master (scheme_code, scheme_name, category) VALUES "
         "('A', 'A', 'HEALTH'), ('B', 'B', 'HEALTH')"
@@ -255,4 +255,4 @@ def test_rows_of_another_mapping_stay(pair, site) -> None:
     pair.warehouse.execute("DELETE FROM golden_records WHERE full_name = 'Person 3'")
     report = pair.run("golden-records", "neighbour", full=True)
     assert (report.counts["gone"], len(people(pair))) == (0, 3)
-    assert "since neighbour may have written it" in report.notes[-1]
+    assert ": neighbour may have written it" in report.notes[-1]

@@ -7,7 +7,13 @@ import pytest
 from sink_runner.kafka.feed import Bounds
 from sink_runner.model.partition import Topic
 from sink_runner.plugin import Column, Derived, TableMapping, newest_wins, source_wins
-from sink_runner.recovery.positions import behind, compares, forget, missing, offsets
+from sink_runner.recovery.positions import (
+    compares_positions,
+    count_missing,
+    count_unapplied,
+    forget,
+    offsets,
+)
 
 DEAD_LETTER = """
 INSERT INTO sink.dead_letter (flow, partition, "offset", error_class, error_message, stack_trace,
@@ -24,22 +30,22 @@ def mapping(**declared: Any) -> TableMapping:
 
 def test_lag_is_counted_from_target_offset() -> None:
     held = {0: Bounds(0, 10), 1: Bounds(5, 7), 2: Bounds(3, 3)}
-    assert behind({0: 4, 1: None}, held) == 6 + 2
-    assert behind({0: 10, 1: 7, 2: 3}, held) == 0
+    assert count_unapplied({0: 4, 1: None}, held) == 6 + 2
+    assert count_unapplied({0: 10, 1: 7, 2: 3}, held) == 0
 
 
 def test_records_deleted_before_applied_are_missing() -> None:
     held = {0: Bounds(8, 10), 1: Bounds(0, 7)}
-    assert missing({0: 5, 1: 0}, held) == 3
-    assert missing({0: 8, 1: 7}, held) == 0
-    assert missing({}, held) == 8
+    assert count_missing({0: 5, 1: 0}, held) == 3
+    assert count_missing({0: 8, 1: 7}, held) == 0
+    assert count_missing({}, held) == 8
 
 
 def test_positions_decide_where_no_time_does() -> None:
-    assert compares(mapping())
-    assert not compares(mapping(conflict=newest_wins("at")))
+    assert compares_positions(mapping())
+    assert not compares_positions(mapping(conflict=newest_wins("at")))
     candidates = Derived(key=("id",), group=("family",), select="SELECT 1")
-    assert compares(mapping(conflict=newest_wins("at"), derived=candidates))
+    assert compares_positions(mapping(conflict=newest_wins("at"), derived=candidates))
 
 
 @pytest.mark.postgres
