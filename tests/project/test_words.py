@@ -26,7 +26,7 @@ def test_repository_has_no_private_words() -> None:
     [
         ("a.py", "told = read()", "told"),
         ("a.py", "def _letters_of(batch): ...", "letters"),
-        ("a.py", "class PostgresRunHistory: ...", "Ledger"),
+        ("a.py", "class PostgresLedger: ...", "Ledger"),
         ("a.py", "raise ValueError('nobody can be asked')", "nobody"),
         ("a.py", "# It goes on by itself.", "by itself"),
         ("a.py", "def run(around: Context) -> None: ...", "around"),
