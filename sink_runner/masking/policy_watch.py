@@ -72,11 +72,6 @@ class PolicyWatch:
         return self._policies
 
     @property
-    def last_good(self) -> Policies:
-        """Return the last valid policies, however old: no row may be masked by them."""
-        return self._policies
-
-    @property
     def age_seconds(self) -> float:
         """Return the seconds since these policies were last confirmed."""
         return self._clock() - self._confirmed
