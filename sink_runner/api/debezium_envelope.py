@@ -1,8 +1,8 @@
 """Encodes an event as Debezium encodes a captured row: Confluent's framing, Avro, envelope.
 
 The schemas are character for character those of Debezium for the same table, so the registry gives
-them the same ids.  The key depends on it: its bytes include the id and
-decide the partition, and all changes of a row must be in one partition.
+them the same ids.  The key depends on that: its bytes include the id and decide the partition, and
+all changes of a row must be in one partition.
 """
 
 from __future__ import annotations

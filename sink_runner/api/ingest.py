@@ -1,4 +1,4 @@
-"""Accepts events: encodes all of a request, publishes them, returns their places in Kafka."""
+"""Accepts events: encodes all of a request, publishes them, returns where they are in Kafka."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class EventIngest:
         ]
         self._check_times(route, rows, pointer)
         records = self._encode(route, rows)
-        places = self._publisher.publish(topic, records)
-        if None in places:
-            done = [at for at, place in enumerate(places) if place is not None]
-            raise unavailable("Kafka", published=done)
+        metadata = self._publisher.publish(topic, records)
+        if None in metadata:
+            published = [number for number, one in enumerate(metadata) if one is not None]
+            raise unavailable("Kafka", published=published)
         return [
-            Accepted(topic=topic, partition=place.partition, offset=place.offset)
-            for place in places
-            if place is not None
+            Accepted(topic=topic, partition=one.partition, offset=one.offset)
+            for one in metadata
+            if one is not None
         ]
 
     def _encode(self, route: EventRoute, rows: Sequence[Row]) -> list[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""The operations of the routes: what each takes, what it answers, which scope it needs."""
+"""Makes the operations of FastAPI from the routes of the plugins."""
 
 from collections.abc import Callable, Sequence
 from inspect import Parameter, Signature

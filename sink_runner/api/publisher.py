@@ -22,7 +22,7 @@ _PAUSE_SECONDS = 1.0
 """Pause between two attempts to connect: a thread that waits for Kafka serves no query."""
 
 
-class Place(NamedTuple):
+class RecordMetadata(NamedTuple):
     """Partition and offset of a record."""
 
     partition: int
@@ -43,7 +43,9 @@ class Publisher:
         self._reason = ""
         self._lock = threading.Lock()
 
-    def publish(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> list[Place | None]:
+    def publish(
+        self, topic: str, records: Sequence[tuple[bytes, bytes]]
+    ) -> list[RecordMetadata | None]:
         """Write (key, value) records in order; return None for each that was not confirmed.
 
         An unconfirmed record may still be in Kafka, so sending it again must do no harm.
@@ -58,10 +60,10 @@ class Publisher:
             # A refused send() has waited for its whole timeout, and the next would wait as long.
             is_stuck = bool(futures) and futures[-1] is None
             futures.append(None if is_stuck else _send(producer, topic, *record))
-        places = [_wait_for(future, deadline) for future in futures]
-        if None in places:
+        metadata = [_wait_for(future, deadline) for future in futures]
+        if None in metadata:
             self._discard(producer)
-        return places
+        return metadata
 
     def answers(self) -> bool:
         """Whether a broker answers now; the producer notices an outage only by a failed send."""
@@ -138,11 +140,11 @@ def _send(producer: Any, topic: str, key: bytes, value: bytes) -> Any:
         return None
 
 
-def _wait_for(future: Any, deadline: float) -> Place | None:
+def _wait_for(future: Any, deadline: float) -> RecordMetadata | None:
     if future is None:
         return None
     try:
         found = future.get(timeout=max(0.0, deadline - time.monotonic()))
     except KafkaError:
         return None
-    return Place(found.partition, found.offset)
+    return RecordMetadata(found.partition, found.offset)

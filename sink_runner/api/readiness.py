@@ -1,4 +1,4 @@
-"""Checks whether the dependencies answer, at most once a second and in a thread of its own."""
+"""Checks the dependencies, at most once a second and in a thread of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a callback is answered."""
+"""Bodies of the responses to accepted events."""
 
 from __future__ import annotations
 

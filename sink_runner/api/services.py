@@ -110,7 +110,7 @@ def assemble(config: Config, routes: Routes, policies: Callable[[], Policies]) -
         parts={
             "kafka": publisher.answers,
             "registry": subjects.answers,
-            "database": lambda: _answers(reading),
+            "database": lambda: _is_up(reading),
             "policies": lambda: _are_current(policies),
         },
         pools=(reading, control),
@@ -165,7 +165,7 @@ def _are_current(policies: Callable[[], Policies]) -> bool:
     return True
 
 
-def _answers(pool: Pool) -> bool:
+def _is_up(pool: Pool) -> bool:
     try:
         with pool.connection() as connection:
             connection.execute("SELECT 1")

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from sink_runner.api.app import create_app
 from sink_runner.api.ingest import EventIngest
 from sink_runner.api.keys import hash_key, new_key
-from sink_runner.api.publisher import Place
+from sink_runner.api.publisher import RecordMetadata
 from sink_runner.api.routes import collect_routes
 from sink_runner.api.services import Services, assemble
 from sink_runner.config import load
@@ -145,7 +145,7 @@ class Topics:
                 places.append(None)
                 continue
             self.records.append((topic, key, value))
-            places.append(Place(0, len(self.records) - 1))
+            places.append(RecordMetadata(0, len(self.records) - 1))
         return places
 
     def answers(self) -> bool:
