@@ -52,7 +52,7 @@ def _constraint(exc: BaseException, *, ours: bool) -> Any:
 
 
 @contextmanager
-def noting(log: Any, event: str, *kinds: type[Exception]) -> Iterator[None]:
+def log_errors(log: Any, event: str, *kinds: type[Exception]) -> Iterator[None]:
     """Log an exception of these kinds as this event, and continue after the block."""
     try:
         yield

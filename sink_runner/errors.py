@@ -93,7 +93,7 @@ class MaskedColumnError(AttributeError):
         self.column = column
 
 
-def raised(fault: BaseException) -> str:
+def describe_raised(fault: BaseException) -> str:
     """Return which exception a function of a mapping raised, without a value of the row.
 
     The text of an exception may quote a value, unless it only names a column.

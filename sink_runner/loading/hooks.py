@@ -8,7 +8,14 @@ from contextlib import suppress
 import pluggy
 import structlog
 
-from ..errors import ConfigError, EventError, FatalError, RetriableError, class_name, raised
+from ..errors import (
+    ConfigError,
+    EventError,
+    FatalError,
+    RetriableError,
+    class_name,
+    describe_raised,
+)
 from ..plugin import Context, Event
 
 
@@ -34,8 +41,8 @@ class Hooks:
                 raise
             except BaseException as fault:
                 raise ConfigError(
-                    f"sink_startup of plugin {impl.plugin_name!r} {raised(fault)}: remove the "
-                    "cause, or turn the plugin off"
+                    f"sink_startup of plugin {impl.plugin_name!r} {describe_raised(fault)}: remove "
+                    "the cause, or turn the plugin off"
                 ) from fault
 
     def shutdown(self) -> None:

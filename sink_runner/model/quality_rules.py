@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from ..errors import ExpiredError, QualityError, SinkError, StepError, raised
+from ..errors import ExpiredError, QualityError, SinkError, StepError, describe_raised
 from ..plugin import ABSENT, Column, Rule
 
 REQUIRED = "required"
@@ -79,6 +79,6 @@ def check_row(rules: Iterable[Rule], row: Mapping[str, Any]) -> None:
         except SinkError:
             raise
         except Exception as fault:
-            raise StepError("mapping", f"rule {rule.name!r}", raised(fault)) from fault
+            raise StepError("mapping", f"rule {rule.name!r}", describe_raised(fault)) from fault
         if not sound:
             raise QualityError(rule.name)

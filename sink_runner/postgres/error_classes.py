@@ -30,7 +30,7 @@ from ..errors import (
     WaitingError,
     WriteError,
     class_name,
-    raised,
+    describe_raised,
 )
 from ..plugin import Table
 from .missing_grant import missing_grant
@@ -166,7 +166,7 @@ def event_error(fault: BaseException) -> EventError:
                 f"unexpected {class_name(fault)} in {where}: this is a bug of sink-runner; the "
                 "mapping stops with its offsets where they are. Report it with the log"
             ) from fault
-        step_error = StepError("mapping", "columns", raised(fault))
+        step_error = StepError("mapping", "columns", describe_raised(fault))
         step_error.__cause__ = fault
         return step_error
     error = classify_error(fault)

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import structlog
 
-from ..error_text import noting, text_of
+from ..error_text import log_errors, text_of
 from ..errors import AccessError, BatchDroppedError, EventError, RetriableError, StoppedError
 from ..kafka.feed import Bounds, Feed
 from ..kafka.liveness import BrokerLiveness
@@ -318,9 +318,8 @@ class Worker:
     def _maintain(self) -> None:
         self._collect()
         self._maintained = time.monotonic()
-        with noting(
-            self._log, "maintenance_failed", EventError
-        ):  # an error of a row holds up no event
+        # An error of a row holds up no event.
+        with log_errors(self._log, "maintenance_failed", EventError):
             self._in_background(
                 lambda: self._committer.maintain(self._settings.tombstone_retention)
             )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import pluggy
 import psycopg
 
-from ..errors import PluginError, RetriableError, SinkError, StepError, class_name, raised
+from ..errors import PluginError, RetriableError, SinkError, StepError, class_name, describe_raised
 from ..plugin import Context, Row
 from ..postgres.error_classes import is_transient
 
@@ -68,7 +68,7 @@ def call(step: Step, name: str, *arguments: Any) -> Any:
         if is_transient(fault):
             reason = f"{name} of plugin {step.plugin!r} raised {class_name(fault)}"
             raise RetriableError(reason) from fault
-        raise StepError(step.plugin, name, raised(fault)) from fault
+        raise StepError(step.plugin, name, describe_raised(fault)) from fault
 
 
 def checked_row(row: Row | None, step: Step, name: str, given: Row) -> Row:

@@ -33,7 +33,7 @@ from sink_runner.errors import (
     UnreadColumnError,
     WaitingError,
     WriteError,
-    raised,
+    describe_raised,
 )
 from sink_runner.model.dead_letter import DeadLetter
 from sink_runner.model.message import Message
@@ -169,7 +169,7 @@ def test_no_part_of_an_exception_is_shown(kind, parts):
         texts = [
             describe(one),
             text_of(one),
-            raised(one),
+            describe_raised(one),
             errors.own_text(one),
         ]
         texts += [*trace(one), *map(str, described(one))]
