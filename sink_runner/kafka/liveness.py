@@ -13,7 +13,7 @@ from ..model.status import MappingHealth
 from .feed import Feed
 
 SILENCE_SECONDS = 10.0
-"""How long no record may come before Kafka is asked whether it answers."""
+"""How long no record may come before the broker is pinged."""
 
 
 class BrokerLiveness:

@@ -26,7 +26,7 @@ class Refresh:
         self._mask_by = mask_by
 
     def __call__(self) -> bool:
-        """Tell whether the policies are others.
+        """Return whether the policies have changed.
 
         Raises StalePoliciesError while they are too old, FatalError where they leave a personal
         column without a mask.

@@ -39,8 +39,8 @@ def words(param: click.Parameter) -> Iterator[str]:
     yield "repeatable" if param.multiple or param.nargs == -1 else ""
     yield "required" if param.required else ""
     default = "$USER" if param.default is user_name else param.default
-    shown = default and isinstance(default, str | int | float | Path) and default is not True
-    yield f"default {default}" if shown else ""
+    is_shown = default and isinstance(default, str | int | float | Path) and default is not True
+    yield f"default {default}" if is_shown else ""
 
 
 def value_name(param: click.Parameter) -> str:
@@ -81,8 +81,8 @@ def help_of(name: str, command: click.Command) -> str:
 
 def test_list_of_commands_says_what_their_help_says() -> None:
     ctx = click.Context(program.program)
-    told = {
+    found = {
         name: program.program.get_command(ctx, name).help.partition("\n")[0]
         for name in program.COMMANDS
     }
-    assert told == program.COMMANDS
+    assert found == program.COMMANDS

@@ -36,14 +36,14 @@ WITHOUT_A_STACK = (
     "sink-runner policies show --group smart_citizen",
 )
 
-_SHOWN = re.compile(
+_COMMAND = re.compile(
     r"(?:`|^\$ )((?:sink-runner|sink-stack) [a-z][^`\n]*?)(?:`|\s*[&|]|\s+#|$)", re.MULTILINE
 )
 
 
-def shown() -> list[str]:
+def documented_commands() -> list[str]:
     """The commands in the documentation, but for those that are abridged."""
-    found = {one for page in PAGES for one in _SHOWN.findall(page.read_text(encoding="utf-8"))}
+    found = {one for page in PAGES for one in _COMMAND.findall(page.read_text(encoding="utf-8"))}
     return sorted(one for one in found if not re.search(r"\[|…|\.\.\.", one))
 
 
@@ -86,22 +86,22 @@ def test_every_command_that_prints_a_state_offers_json(commands):
 @pytest.mark.parametrize("command", WITHOUT_A_STACK)
 def test_json_is_valid_without_a_stack(commands, command):
     assert any(command.startswith(name) for name in commands)
-    told = run(f"{command} --json")
-    assert json.loads(told.stdout), told.stderr
+    result = run(f"{command} --json")
+    assert json.loads(result.stdout), result.stderr
 
 
 def test_json_of_configuration_hides_secrets_and_names_sources(monkeypatch):
     monkeypatch.setenv("SINK_API_SECRET", "s3cr3t-of-the-api")
-    told = run("sink-runner config --json")
-    assert "s3cr3t-of-the-api" not in told.stdout
-    keys = {one["key"]: one for one in json.loads(told.stdout)}
+    result = run("sink-runner config --json")
+    assert "s3cr3t-of-the-api" not in result.stdout
+    keys = {one["key"]: one for one in json.loads(result.stdout)}
     assert keys["api.secret"]["values"] == [
         {"key": "api.secret", "value": "***", "source": "from env SINK_API_SECRET"}
     ]
     assert keys["kafka.bootstrap"]["required"]
 
 
-@pytest.mark.parametrize("command", shown())
+@pytest.mark.parametrize("command", documented_commands())
 def test_documented_command_is_one(command):
     """A command that is only named may lack what it requires."""
     program, *arguments = shlex.split(re.sub(r"\bID\b", "1", command))
@@ -131,14 +131,14 @@ def test_bash_completes_commands_and_options():
         f'{function} sink-runner; echo "${{COMPREPLY[*]}}"\n'
         for words, last in (("sch", 1), ("plugins --ch", 2), ("dlq re", 2))
     ]
-    told = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", script + "\n" + "".join(lines)],
         capture_output=True,
         text=True,
         check=True,
         env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
-    assert [set(line.split()) for line in told.stdout.splitlines()] == [
+    assert [set(line.split()) for line in result.stdout.splitlines()] == [
         {"schedule", "schema"},
         {"--chain"},
         {"replay", "rekey"},

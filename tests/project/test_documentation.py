@@ -46,8 +46,8 @@ def metadata() -> dict[str, str]:
 def settings() -> set[str]:
     """Every key of the configuration."""
     command = [Path(sys.executable).with_name("sink-runner"), "config", "--json"]
-    told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    return {one["key"] for one in json.loads(told.stdout)}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    return {one["key"] for one in json.loads(result.stdout)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

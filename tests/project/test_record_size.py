@@ -78,11 +78,11 @@ def test_events_of_the_api_fit_their_topic() -> None:
     assert 2 * default <= limits.STORED_BYTES  # the publisher leaves room for the envelope
 
 
-def test_readme_tells_the_limits_that_hold() -> None:
+def test_readme_has_the_current_limits() -> None:
     text = (ROOT / "debezium-config" / "README.md").read_text()
     table = text.split("## Large rows", 1)[1].split("\n## ", 1)[0]
-    told = [int(number) for number in re.findall(r"\| (\d{8,9}) \|", table)]
-    assert told == [
+    documented = [int(number) for number in re.findall(r"\| (\d{8,9}) \|", table)]
+    assert documented == [
         limits.PRODUCED_BYTES,
         limits.STORED_BYTES,
         limits.STORED_BYTES,

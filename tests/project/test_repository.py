@@ -85,7 +85,7 @@ class TestEveryPlugin:
         assert (folder / "src" / module / "py.typed").exists()
 
     def test_imports_nothing_but_the_author_s_api(self, folder: Path) -> None:
-        """What our own plugins need, everybody else's can have."""
+        """What our own plugins need, other plugins can have."""
         for path in folder.glob("src/*/*.py"):
             ours = {name for name in imports(path) if name.startswith("sink_runner")}
             assert ours <= {"sink_runner.plugin", "sink_runner.plugin.field_types"}
@@ -97,12 +97,12 @@ class TestEveryPlugin:
 @pytest.mark.parametrize("folder", MAPPINGS, ids=lambda folder: folder.name)
 class TestEveryMapping:
     def test_has_tests_that_hold_its_contract(self, folder: Path) -> None:
-        """Every mapping passes the tests that any mapping can be asked to pass."""
+        """Every mapping passes the generic contract tests."""
         tests = "".join(path.read_text() for path in folder.glob("tests/test_*.py"))
         assert "(MappingContract):" in tests
 
     def test_says_what_it_does(self, folder: Path) -> None:
-        """The README tells an operator what to expect of the mapping."""
+        """The README says what an operator can expect of the mapping."""
         text = (folder / "README.md").read_text()
         for row in ("trigger", "schedule", "latency", "masks", "conflict rule", "a delete"):
             assert f"| {row} |" in text

@@ -36,7 +36,7 @@ class TestCrashes:
         assert left.dead_letters("status", "attempts") == expected
         assert not left.target.waiting.due()
 
-    def test_whoever_lost_the_partition_replays_nothing(self, shop: Any) -> None:
+    def test_runner_without_the_partition_replays_nothing(self, shop: Any) -> None:
         shop.send(order(1, "a"))
         shop.customer("Anna")
         other = shop.another()
@@ -45,7 +45,7 @@ class TestCrashes:
         assert (shop.notes(), shop.statuses()) == ({}, ["PARKED"])
         assert other.retry() == 1
 
-    def test_whoever_takes_over_knows_what_waits(self, shop: Any) -> None:
+    def test_new_owner_knows_deferred_events(self, shop: Any) -> None:
         shop.send(order(1, "a"))
         other = shop.another()
         shop.customer("Anna")

@@ -103,7 +103,7 @@ class TestFailures:
         assert text == "gave up: lookup of column 'customer' found nothing"
 
     def test_event_expires_only_after_tries_of_process(self, shop: Any) -> None:
-        """Nobody ran for two days; what it waits for comes with what has piled up."""
+        """No runner ran for two days; the row that it needs is in the backlog."""
         shop.send(order(1, "a"), order(2, "b", "Maya"))
         shop.target.now += timedelta(days=2)
         shop.retry()

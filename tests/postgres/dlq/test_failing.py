@@ -21,7 +21,7 @@ def shop(shop: Any) -> Any:
 
 
 def decide(shop: Any, status: str, nth: int = 1) -> None:
-    """As `sink-runner dlq` does: it changes a letter's status and nothing else."""
+    """As `sink-runner dlq` does: it changes a status and nothing else."""
     shop.target.admin.execute(
         "UPDATE sink.dead_letter SET status = %s WHERE dlq_id = "
         "(SELECT dlq_id FROM sink.dead_letter ORDER BY dlq_id OFFSET %s LIMIT 1)",
@@ -29,7 +29,7 @@ def decide(shop: Any, status: str, nth: int = 1) -> None:
     )
 
 
-def mend(shop: Any) -> None:
+def drop_check(shop: Any) -> None:
     shop.target.admin.execute("ALTER TABLE orders DROP CONSTRAINT orders_note_check")
 
 
@@ -47,7 +47,7 @@ class TestHolding:
         shop.send(order(1, bad), order(1, bad), order(1, "c"))
         assert shop.statuses() == ["OPEN", "PARKED", "PARKED"]
 
-    def test_nothing_is_tried_again_before_somebody_has_decided(self, shop: Any, bad: str) -> None:
+    def test_nothing_is_tried_again_before_a_decision(self, shop: Any, bad: str) -> None:
         shop.send(order(1, bad), order(1, "b"))
         for _ in range(3):
             assert shop.retry() == 0
@@ -99,10 +99,10 @@ class TestHolding:
 
 
 class TestReplaying:
-    def test_what_has_been_mended_is_applied_in_order(self, shop: Any) -> None:
+    def test_events_are_applied_in_order_after_fix(self, shop: Any) -> None:
         shop.send(order(1, "a"), order(1, "bad"), order(1, "c"), order(1, "bad"))
         shop.send(order(1, "e"))
-        mend(shop)
+        drop_check(shop)
         decide(shop, "PARKED")
         assert shop.retry() == 4
         written = shop.target.admin.execute("SELECT note FROM written ORDER BY n").fetchall()
@@ -120,7 +120,7 @@ class TestReplaying:
         assert shop.statuses() == ["REPLAYED", "OPEN", "PARKED", "PARKED"]
 
     def test_many_keys_keep_their_turns_after_reload(self, shop: Any) -> None:
-        """Whoever began with the first each time would never come to the last."""
+        """A retry that always began with the first key would never reach the last."""
         prepare, tried = shop.target.prepare, set[int]()
 
         def seen(messages: Any) -> Any:
@@ -144,7 +144,7 @@ class TestReplaying:
     def test_a_deleted_row_does_not_come_back(self, shop: Any) -> None:
         shop.send(order(1, "bad").at(NOW, position=1))
         shop.send(delete(id=1, note="bad", customer="Anna").at(NOW, position=2))
-        mend(shop)
+        drop_check(shop)
         decide(shop, "PARKED")
         shop.retry()
         assert (shop.notes(), shop.statuses()) == ({}, ["REPLAYED", "REPLAYED"])

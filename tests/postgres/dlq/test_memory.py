@@ -22,16 +22,16 @@ class Portions:
     def __init__(self, shop: Any, room: int = ROOM) -> None:
         self.sizes: list[int] = []
         self._prepare = shop.target.prepare
-        shop.target.prepare = self._watched
+        shop.target.prepare = self._prepare_and_record
         shop.target.waiting._deferred.most_bytes = room
 
-    def _watched(self, messages: Any) -> Any:
+    def _prepare_and_record(self, messages: Any) -> Any:
         self.sizes.append(sum(len(one.value) for one in messages))
         return self._prepare(messages)
 
 
 def pad(shop: Any, size: int) -> None:
-    """Let each event from now on be so many bytes long."""
+    """Make each later event this many bytes long."""
     messages = shop.target.messages
 
     def padded(*samples: Sample) -> Any:

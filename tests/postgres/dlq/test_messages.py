@@ -168,7 +168,7 @@ class TestOwnCode:
         assert things.dead() == []
 
     @pytest.mark.parametrize("kind", [TypeError, AttributeError, KeyError])
-    def test_fault_of_the_writer_is_no_dead_letter(
+    def test_fault_of_the_writer_makes_no_dead_letter(
         self, things: TargetHarness, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
     ) -> None:
         def fail(*_: Any, **__: Any) -> int:

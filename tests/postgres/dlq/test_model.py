@@ -69,7 +69,7 @@ class Ending(NamedTuple):
 
 
 class Story:
-    """What was sent and what arrived, told to a shop whose runners come and go."""
+    """What was sent to and what arrived in a shop whose runners come and go."""
 
     def __init__(self, shop: Any) -> None:
         self.shop = shop.another()

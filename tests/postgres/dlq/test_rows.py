@@ -1,4 +1,4 @@
-"""Rows of a batch, and events without a key: who waits for whom."""
+"""Rows of a batch, and events without a key: which waits for which."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ class TestRowsWithoutKeys:
         tombstone = message._replace(value=None)
         assert shop.target.waiting.split([tombstone]) == ([], [tombstone])
 
-    def test_rows_of_a_batch_wait_by_themselves(self, shop: Any) -> None:
+    def test_rows_of_a_batch_wait_separately(self, shop: Any) -> None:
         shop.customer("Maya")
         self.nameless(shop, ROWS, order(1, "a"), order(2, "b", "Maya"), order(3, "c"))
         assert shop.notes() == {2: "b"}

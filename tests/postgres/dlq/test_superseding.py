@@ -96,7 +96,7 @@ class TestNewerRow:
         assert (shop.notes(), shop.statuses()) == ({}, ["SUPERSEDED"])
 
     def test_is_never_overwritten_by_replay_of_older(self, shop: Any, bad: str) -> None:
-        """The replay is asked for while the newer row is on its way."""
+        """The replay is requested while the newer row is in flight."""
         shop.send(order(1, bad, 1))
         allow_bad_notes(shop)
         decide(shop, "PARKED")
@@ -259,7 +259,7 @@ class TestWhichMappings:
         assert identifies(b"\0\0\0\0\1xyz")
         assert not identifies(b"\0\0\0\0\2xyz")
 
-    def test_key_is_asked_again_after_registry_fails(self) -> None:
+    def test_key_is_resolved_again_after_registry_fails(self) -> None:
         faults: list[Exception] = [RetriableError("away"), DecodeError("no record")]
 
         def columns_of(_key: bytes) -> tuple[str, ...]:

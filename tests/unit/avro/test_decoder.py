@@ -20,14 +20,14 @@ EVERYTHING = frozenset(("lsn", "ts_ms", "origin", "snapshot", "tx_id", "sequence
 
 
 class Schemas:
-    """A registry that holds some schemas, and counts how often it is asked."""
+    """A registry that holds some schemas, and records the requests."""
 
     def __init__(self, schemas):
         self.schemas = schemas
-        self.asked = []
+        self.requests = []
 
     def schema(self, schema_id):
-        self.asked.append(schema_id)
+        self.requests.append(schema_id)
         if schema_id not in self.schemas:
             raise DecodeError(f"the schema registry does not know schema {schema_id}")
         return self.schemas[schema_id]
@@ -212,7 +212,7 @@ def test_placeholder_counts_only_where_toast_can_be():
     assert event.after == (1, row["a"], row["b"])
 
 
-TOLD = {"connect.parameters": {"unavailable.value.placeholder": "hex:00756e"}}
+STATED = {"connect.parameters": {"unavailable.value.placeholder": "hex:00756e"}}
 
 
 @pytest.mark.parametrize(
@@ -227,14 +227,14 @@ TOLD = {"connect.parameters": {"unavailable.value.placeholder": "hex:00756e"}}
 )
 def test_placeholder_of_the_schema_is_the_only_one(kind, value):
     """Events of capture's transform: the default placeholder is what a person typed."""
-    schema = envelope(field("id", "int"), field("a", ["null", kind])) | TOLD
+    schema = envelope(field("id", "int"), field("a", ["null", kind])) | STATED
     row = {"id": 1, "a": value}
     update = both_ways(schema, encoded(schema, row, row, op="u"), after=("id", "a"))
     assert (update.after, update.partial) == ((1, value), False)
 
 
 def test_placeholder_of_the_schema_is_absent():
-    schema = envelope(field("id", "int"), field("a", "string"), field("b", "string")) | TOLD
+    schema = envelope(field("id", "int"), field("a", "string"), field("b", "string")) | STATED
     row = {"id": 1, "a": "\0un", "b": "__debezium_unavailable_value"}
     update = both_ways(schema, encoded(schema, row, row, op="u"), after=("id", "a", "b"))
     assert (update.after, update.partial) == ((1, ABSENT, row["b"]), True)
@@ -266,12 +266,12 @@ def test_other_record_is_decode_error(name):
         assert "is not a Debezium envelope" in str(fault)
 
 
-def test_a_schema_is_asked_for_once():
+def test_schema_is_requested_once():
     schemas, messages = recorded("explicit-null")
     decoder = EnvelopeDecoder(schemas)
     decoder.decode_many(values(messages) * 3)
     decoder.decode_many(values(messages))
-    assert schemas.asked == [8]
+    assert schemas.requests == [8]
 
 
 def test_bad_message_fails_alone():
@@ -296,7 +296,7 @@ def test_unknown_schema_is_fetched_once_a_batch():
     message = encoded(envelope(field("a", "int")), {"a": 1}, None, 9)
     decoder = EnvelopeDecoder(schemas)
     assert "schema 9" in str(decoder.decode_many([message] * 5)[4])
-    assert schemas.asked == [9]
+    assert schemas.requests == [9]
     schemas.schemas[9] = envelope(field("a", "int"))
     assert decoder.decode(message).op == "u"
 
@@ -385,7 +385,7 @@ def test_too_deep_schema_is_left_to_fastavro():
     assert decoder.decode(encoded(schema, {"a": deep})).after == (deep,)
 
 
-def test_schema_that_is_no_avro_is_message_fault():
+def test_schema_that_is_not_avro_is_message_fault():
     for schema in ({"type": "nonsense"}, {"type": "record", "fields": []}, "Unknown", 7, {}):
         with pytest.raises(DecodeError):
             EnvelopeDecoder(Schemas({1: schema})).decode(b"\0\0\0\0\1")
@@ -432,7 +432,7 @@ def test_a_key_gives_its_columns_by_name():
     decoder = KeyDecoder(schemas, ["id"])
     keys = [decoder.decode(base64.b64decode(message["key"])) for message in messages]
     assert keys == [(1,), (2,), (2,), (1,), (1,)]
-    assert schemas.asked == [7]
+    assert schemas.requests == [7]
 
 
 def test_key_that_cannot_be_read_is_error():

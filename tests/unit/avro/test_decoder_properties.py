@@ -1,4 +1,4 @@
-"""The compiled decoder against fastavro, on schemas, rows and damage nobody thought of."""
+"""The compiled decoder against fastavro, on schemas, rows and damage made by Hypothesis."""
 
 import math
 import struct
@@ -37,7 +37,7 @@ WIDE = PRIMITIVES.filter(lambda pair: pair[0] != "null")
 
 
 class Names:
-    """Named types must not repeat in a schema; each example starts to count anew."""
+    """Named types must not repeat in a schema; each example counts from zero."""
 
     def __init__(self):
         self.count = 0
@@ -310,7 +310,7 @@ def test_damage_gives_error_or_result_of_fastavro(case):
     try:
         truth = by_fastavro(schema, message)
     except UnicodeDecodeError:
-        # A text that nobody wants is stepped over, not checked.
+        # A text that is not wanted is skipped, not checked.
         assert isinstance(result, Decoded | DecodeError)
     except ANYTHING:
         assert isinstance(result, DecodeError)

@@ -42,7 +42,7 @@ def test_name_is_written_as_the_transform_does(name: str, written: str) -> None:
     assert (adjust_name(name), restore_name(written)) == (written, name)
 
 
-def test_name_that_nobody_has_adjusted_stays() -> None:
+def test_name_that_was_not_adjusted_stays() -> None:
     assert restore_name("a_ud83d") == "a_ud83d"  # half of a pair
 
 
@@ -74,7 +74,7 @@ def message(schema_id: int, schema: object, value: object) -> bytes:
     return b"\0" + schema_id.to_bytes(4, "big") + body.getvalue()
 
 
-def test_columns_that_only_minus_tells_apart_are_two() -> None:
+def test_columns_that_differ_by_minus_are_two() -> None:
     row = {adjust_name(name): f"of {name}" for name in COLUMNS}
     event = {"before": None, "after": row, "source": {"lsn": 1}, "op": "c"}
     found = EnvelopeDecoder(Schemas(), after=COLUMNS).decode(message(1, ENVELOPE, event))
@@ -123,7 +123,7 @@ def test_text_of_a_table_is_read_back(database: str, schema: str, name: str) -> 
 
 
 @pytest.mark.parametrize("text", ["", "a.b", "a.b.c.d", "a..c", 'a.b."c', 'a."b"c.d', 'a.b.""'])
-def test_text_that_is_no_table_is_refused(text: str) -> None:
+def test_text_that_is_not_a_table_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not of the form database\.schema\.table"):
         Table.parse(text)
 

@@ -17,24 +17,24 @@ UNKNOWN = (404, {"error_code": 40403, "message": "Schema not found"})
 
 
 class Server:
-    """Answers paths as a test lays down, and remembers what was asked."""
+    """Answers paths as a test lays down, and records the requests."""
 
     def __init__(self):
         self.answers = {}
-        self.asked = []
+        self.requests = []
         self.delay = 0.0
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                server.asked.append(self.path)
+                server.requests.append(self.path)
                 time.sleep(server.delay)
                 status, body = server.answers.get(self.path, (404, {"error_code": 404}))
                 text = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
-                with suppress(BrokenPipeError):  # whoever asked did not wait
+                with suppress(BrokenPipeError):  # the client did not wait
                     self.wfile.write(text)
 
             def log_message(self, *_):
@@ -82,7 +82,7 @@ def test_a_schema_is_fetched_once(server, registry):
     server.holds("/schemas/ids/7", schema)
     assert registry.schema(7) == schema
     assert registry.schema(7) is registry.schema(7)
-    assert server.asked == ["/schemas/ids/7"]
+    assert server.requests == ["/schemas/ids/7"]
 
 
 def test_references_are_put_in_place_of_their_names(server, registry):
@@ -126,7 +126,7 @@ def test_a_shared_reference_is_fetched_once(server, registry):
     server.holds("/subjects/twig/versions/1", record("a.Twig", ("l", "a.Leaf")), references=[leaf])
     server.holds("/subjects/leaf/versions/1", record("a.Leaf", ("n", "int")))
     fastavro.parse_schema(registry.schema(1))
-    assert server.asked.count("/subjects/leaf/versions/1") == 1
+    assert server.requests.count("/subjects/leaf/versions/1") == 1
 
 
 def test_unknown_schema_id_is_data_error(server, registry):
@@ -190,7 +190,7 @@ def test_schema_of_another_language_is_message_fault(server, registry):
         registry.schema(1)
 
 
-def test_nobody_listening_is_to_be_tried_again(server):
+def test_closed_port_is_transient_error(server):
     registry = SchemaRegistry(Registry(url=server.url))
     server.stop()
     with pytest.raises(RetriableError, match="does not answer"):

@@ -1,4 +1,4 @@
-"""Every package that is installed is pinned with its hashes, whoever installs it."""
+"""Every package that is installed is pinned with its hashes, by every installer."""
 
 import re
 from collections.abc import Iterator
