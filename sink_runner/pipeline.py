@@ -4,7 +4,7 @@
 again, and `testing` for the samples of a test.  They differ in the source of the events and in what
 fences the writes; all else is the same.
 
-The way of an event: `Pipeline.decode`, `Pipeline.transform`, `RetryQueue.hold`, `Applier.apply`,
+The way of an event: `Pipeline.decode`, `Pipeline.transform`, `RetryQueue.hold`, `Committer.apply`,
 `RetryQueue.record_committed`.
 """
 
@@ -44,12 +44,13 @@ from .transform.tombstones import TOMBSTONE
 from .writer.audit import Trail, trail
 from .writer.budget import Budget
 from .writer.callback_rows import CallbackRows
-from .writer.committer import Applier
+from .writer.committer import Committer
 from .writer.dead_letters import DeadLetters
 from .writer.encryption import Encryptor, build_encryptor
 from .writer.offsets import OffsetStore
 from .writer.refused_column import RefusedColumn
 from .writer.resolve import RowWriter
+from .writer.session import TargetSession
 from .writer.truncation import truncation
 from .writer.writers import make_writer
 
@@ -135,7 +136,7 @@ class Pipeline:
     source: EventSource
     compiled: CompiledMapping
     writer: RowWriter
-    committer: Applier
+    committer: Committer
     retry_queue: RetryQueue
     lookups: Lookups
 
@@ -168,7 +169,7 @@ class Pipeline:
         return self.compiled.route.event_of(message, decoded)
 
     def close(self) -> None:
-        self.committer.close()
+        self.committer.session.close()
         self.lookups.close()
 
 
@@ -238,21 +239,21 @@ def _build_committer(
     *,
     budget: Budget | None,
     policy_digest: Callable[[], str] | None,
-) -> Applier:
+) -> Committer:
     name, mapping = setup.plugin.name, setup.mapping
     types = {name: column.pg for name, column in setup.target.columns.items()}
-    return Applier(
+    return Committer(
         name,
-        dsn=setup.target_dsn,
+        session=TargetSession(
+            name, setup.target_dsn, writer, timeout=setup.timeout, table=mapping.target_table
+        ),
         writer=writer,
         offsets=offsets,
         dead_letters=DeadLetters(name, setup.plugin.version, setup.encryptor),
         clock=setup.clock,
         trail=audit_trail,
         budget=budget,
-        timeout=setup.timeout,
         policies=policy_digest,
-        table=mapping.target_table,
         lookups=compiled.target_lookups,
         callbacks=CallbackRows(name, mapping, compiled.columns),
         refused=RefusedColumn(compiled.columns, types),
@@ -264,7 +265,7 @@ def _build_retry_queue(
     setup: MappingSetup,
     source: EventSource,
     compiled: CompiledMapping,
-    committer: Applier,
+    committer: Committer,
     report_counts: ReportCounts,
 ) -> RetryQueue:
     return RetryQueue(

@@ -12,7 +12,7 @@ from ..config.dsn import Dsn
 from ..pipeline import Pipeline
 from ..plugin import Strategy, TableMapping
 from ..retry import Retrier
-from ..writer.committer import Applier, Connection
+from ..writer.committer import Committer, Connection
 from .deletions import Deletions
 from .progress import Progress
 from .report import Report
@@ -72,7 +72,7 @@ class BatchPipeline:
         return self.pipeline.mapping
 
     @property
-    def committer(self) -> Applier:
+    def committer(self) -> Committer:
         return self.pipeline.committer
 
     @property

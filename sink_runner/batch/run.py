@@ -59,7 +59,7 @@ class BatchRun:
         except psycopg.Error as fault:
             raise classify_error(fault) from fault
         finally:
-            self._committer.close()
+            self._committer.session.close()
             hooks.shutdown()
         self._report.seconds = time.monotonic() - began
         return self._report

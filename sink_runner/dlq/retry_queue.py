@@ -27,7 +27,7 @@ from ..model.dead_letter import DeadLetter, blocked_error, holds, waits
 from ..model.message import ROWS, Message
 from ..model.partition import Advance, Claim
 from ..model.portions import DEFAULT_BYTES
-from ..writer.committer import Applier
+from ..writer.committer import Committer
 from ..writer.encryption import Encryptor
 from . import superseding as rules
 from .deferred_events import Connection, Counts, DeferredEvent, DeferredEvents, Taken
@@ -58,7 +58,7 @@ class RetryQueue:
         self,
         mapping: str,
         *,
-        applier: Applier,
+        applier: Committer,
         encryptor: Encryptor,
         retry: timedelta,
         give_up: timedelta,

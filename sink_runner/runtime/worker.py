@@ -134,7 +134,7 @@ class Worker:
 
     def cancel(self) -> None:
         """Roll back what is being written, from another thread, after `stop` was set."""
-        self._committer.cancel()
+        self._committer.session.cancel()
 
     def _turn(self) -> None:
         self.turned = time.monotonic()

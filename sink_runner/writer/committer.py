@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,23 +10,15 @@ from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 
-from ..config.dsn import Dsn
 from ..errors import (
-    EventError,
     FatalError,
     PoliciesChangedError,
-    RetriableError,
-    SinkError,
     WaitingError,
 )
 from ..model.batch import Batch, Superseding
 from ..model.changes import Change, Key
 from ..model.dead_letter import DeadLetter
 from ..model.partition import Advance, Claim
-from ..model.time_limit import TimeLimit
-from ..plugin import Table
-from ..postgres.error_classes import classify_error, transaction_fault
-from ..postgres.session import connect, renew_commit_time, use_origin
 from ..quality.counts import add_counts
 from ..transform.target_lookups import TargetLookups
 from .audit import Trail
@@ -38,6 +29,7 @@ from .isolation import Isolation
 from .offsets import OffsetStore
 from .refused_column import RefusedColumn
 from .resolve import RowWriter
+from .session import TargetSession
 from .truncation import Truncation
 
 Connection = psycopg.Connection[Any]
@@ -57,7 +49,7 @@ class Written(NamedTuple):
     """The changes with all that was looked up."""
 
 
-class Applier:
+class Committer:
     """Applies batches exactly once.
 
     It is used by one thread at a time.  Every call may raise RetriableError; the next call then
@@ -68,23 +60,21 @@ class Applier:
         self,
         mapping: str,
         *,
-        dsn: Dsn,
+        session: TargetSession,
         writer: RowWriter,
         offsets: OffsetStore,
         dead_letters: DeadLetters,
         clock: Callable[[], datetime],
         trail: Trail | None = None,
         budget: Budget | None = None,
-        timeout: float = 60.0,
         policies: Callable[[], str] | None = None,
-        table: Table | None = None,
         lookups: TargetLookups | None = None,
         callbacks: CallbackRows | None = None,
         refused: RefusedColumn | None = None,
         truncation: Truncation | None = None,
     ) -> None:
-        """`policies` is the digest of those that hold now; `table` is named in messages; `lookups`
-        finish changes in the write transaction with what the target itself holds."""
+        """`policies` is the digest of those that hold now; `lookups` finish changes in the write transaction with what the target itself holds."""
+        self.session = session
         self._lookups = lookups
         self._refused = refused
         self._truncation = truncation
@@ -92,27 +82,20 @@ class Applier:
         """The rows of callbacks; None where batch runs do not need them."""
         self._mapping = mapping
         self._trail = trail
-        self._dsn = dsn
-        self._table = table
         self._writer = writer
         self._offsets = offsets
         self._dead_letters = dead_letters
         self._clock = clock
         self._budget = budget
         self._policies = policies
-        self._connection: Connection | None = None
-        self._role: str | None = None
         self._last_dead_letters: list[DeadLetter] = []
         """Of the last attempt that came as far as its commit, until another batch is applied."""
-        self.limit = TimeLimit(timeout)
         self.stale = 0
         """How many changes of the last write were left out, since something newer was there."""
-        self.immediate = False
-        """Check at once what the target would only check at the commit, where no row is at hand."""
 
     def claim(self, partitions: Iterable[int]) -> Mapping[int, Claim]:
         """Claim the partitions, so that no other process can write their events."""
-        with Session(self) as connection, connection.transaction():
+        with self.session as connection, connection.transaction():
             claims = self._offsets.claim(connection, partitions)
             self._find_tombstones(connection)
             if self.callbacks:
@@ -121,12 +104,12 @@ class Applier:
 
     def ask(self, work: Callable[[Connection], T]) -> T:
         """Call `work` in a transaction of the session."""
-        with Session(self) as connection, connection.transaction():
+        with self.session as connection, connection.transaction():
             return work(connection)
 
     def transact(self, work: Callable[[Connection], T], *, dry: bool = False) -> T:
         """Do the work of a batch run in one transaction; `dry` rolls it back."""
-        with Session(self) as connection, connection.transaction() as transaction:
+        with self.session as connection, connection.transaction() as transaction:
             self._begin(connection, ())
             if self.callbacks:
                 self.callbacks.load(connection)
@@ -157,7 +140,7 @@ class Applier:
         dead_letters = list(batch.dead_letters)
         if not again:
             self._last_dead_letters = []
-        with Session(self) as connection, connection.transaction():
+        with self.session as connection, connection.transaction():
             if again and self._offsets.applied(connection, steps):
                 batch.dead_letters = self._last_dead_letters
                 return 0
@@ -228,7 +211,7 @@ class Applier:
     def _begin(self, connection: Connection, steps: Sequence[Advance]) -> None:
         self._offsets.advance(connection, steps)
         self._find_tombstones(connection)
-        if self.immediate:
+        if self.session.immediate:
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     def _empty(self, connection: Connection, batch: Batch) -> int:
@@ -242,27 +225,9 @@ class Applier:
     def maintain(self, remember: timedelta) -> int:
         """Delete expired candidates, and tombstones older than `remember`."""
         now = self._clock()
-        with Session(self) as connection, connection.transaction():
+        with self.session as connection, connection.transaction():
             connection.execute(_FORGET, (self._mapping, remember))
             return self._writer.expire(connection, now)
-
-    def cancel(self) -> None:
-        """Stop the statement that is running, from another thread."""
-        connection = self._connection
-        if connection is not None:
-            with suppress(psycopg.Error):  # it has ended already
-                connection.cancel_safe(timeout=2.0)
-
-    def classify(self, fault: psycopg.Error) -> SinkError:
-        """Translate what the session raised; the next statement gets more time if it was late."""
-        if ended := transaction_fault(fault, self._mapping):
-            return ended
-        return self.limit.record_failure(classify_error(fault, role=self._role, table=self._table))
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def _find_tombstones(self, connection: Connection) -> None:
         """Set `has_tombstones`; another process may have deleted a row."""
@@ -327,42 +292,3 @@ class Applier:
             rows += isolation.apply(found.changes)
             written += found.changes
         return Written(rows, written)
-
-    def open(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            connection = connect(self._dsn, f"sink-runner {self._mapping}", self.limit.seconds)
-            try:
-                use_origin(connection, self._mapping)
-                self._writer.prepare(connection)
-                self._writer.unique.load(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection, self._role = connection, connection.info.user
-        renew_commit_time(self._connection)
-        return self._connection
-
-
-class Session:
-    """Opens the connection if needed; closes it and classifies the error if it fails."""
-
-    def __init__(self, applier: Applier) -> None:
-        self._applier = applier
-
-    def __enter__(self) -> Connection:
-        try:
-            return self._applier.open()
-        except psycopg.Error as fault:
-            self._applier.close()
-            raise self._applier.classify(fault) from fault
-
-    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
-        if isinstance(fault, psycopg.Error):
-            self._applier.close()
-            error = self._applier.classify(fault)
-            if isinstance(error, EventError) and not self._applier.immediate:
-                self._applier.immediate = True
-                error = RetriableError("the target refused a row at the commit: once more")
-            raise error from fault
-        if fault is None:
-            self._applier.limit.record_success()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import RetriableError
-from sink_runner.writer.committer import Applier
+from sink_runner.writer.committer import Committer
 
 pytestmark = pytest.mark.postgres
 PEOPLE = """
@@ -22,17 +22,17 @@ BROKEN = "SELECT sum(rows) FROM sink.quality_count WHERE rule LIKE '%not before%
 @pytest.fixture
 def once(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
     """Let the first transaction that writes rows come to this instead."""
-    real = Applier.transact
+    real = Committer.transact
     asked: list[int] = []
 
     def install(instead: Callable[..., Any]) -> None:
-        def transact(self: Applier, work: Any, *, dry: bool = False) -> Any:
+        def transact(self: Committer, work: Any, *, dry: bool = False) -> Any:
             asked.append(1)
             if len(asked) == 1:
                 return instead(lambda: real(self, work, dry=dry))
             return real(self, work, dry=dry)
 
-        monkeypatch.setattr(Applier, "transact", transact)
+        monkeypatch.setattr(Committer, "transact", transact)
 
     return install
 

@@ -93,7 +93,7 @@ class Shop:
         setattr(owner, name, dies)
 
     def _kill(self) -> None:
-        pid = self.target.applier.open().info.backend_pid
+        pid = self.target.applier.session.open().info.backend_pid
         self.target.admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
 
 

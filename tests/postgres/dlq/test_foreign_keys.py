@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from sink_runner.testing import NOW, Sample, create, delete
-from sink_runner.writer.committer import Applier
+from sink_runner.writer.committer import Committer
 from sink_runner.writer.offsets import MappingLock
+from sink_runner.writer.session import TargetSession
 
 pytestmark = pytest.mark.postgres
 
@@ -108,9 +109,9 @@ def test_many_children_arrive_before_their_parents(shop: Any) -> None:
 def test_batch_checks_deferred_constraints_at_once(shop: Any) -> None:
     """A chunk that fails at its commit is tried again, by the same session's rules."""
     target = shop.target
-    applier = Applier(
+    applier = Committer(
         "orders",
-        dsn=target.applier._dsn,
+        session=TargetSession("orders", target.applier.session._dsn, target.applier._writer),
         writer=target.applier._writer,
         offsets=MappingLock("orders"),
         dead_letters=target.applier._dead_letters,
@@ -127,7 +128,7 @@ def test_batch_checks_deferred_constraints_at_once(shop: Any) -> None:
         written = applier.transact(chunk)
     except Exception:  # noqa: BLE001 - whatever it is, the second attempt must get through
         written = applier.transact(chunk)
-    applier.close()
+    applier.session.close()
     assert (written, [dead_letter.status for dead_letter in dead_letters]) == (1, ["PARKED"])
     assert shop.notes() == {2: "b"}
 

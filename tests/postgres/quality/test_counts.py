@@ -200,7 +200,7 @@ def test_two_runners_of_mapping_lose_nothing(make: Callable[..., Sink], scratch)
     sink.send(person(1, score=None))
     with psycopg.connect(scratch.dsn) as other:
         other.execute(add, (sink.name,))
-        sink.applier.open().execute("SET lock_timeout = '100ms'")
+        sink.applier.session.open().execute("SET lock_timeout = '100ms'")
         with pytest.raises(RetriableError, match="55P03"):
             sink.send(person(2, score=None))
     sink.send(person(2, score=None))

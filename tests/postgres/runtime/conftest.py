@@ -35,10 +35,11 @@ from sink_runner.transform.lookups import Lookups
 from sink_runner.transform.route import Route
 from sink_runner.transform.row import SourceColumn
 from sink_runner.transform.steps import Chain
-from sink_runner.writer.committer import Applier
+from sink_runner.writer.committer import Committer
 from sink_runner.writer.dead_letters import DeadLetters
 from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.offsets import Offsets
+from sink_runner.writer.session import TargetSession
 
 ENCRYPTOR = Encryptor(b"k" * 32, "k")
 HEADER = b"\0\0\0\0\1"
@@ -277,7 +278,7 @@ class Stage:
     def offsets(self, owner: str) -> Offsets:
         return Offsets("staged", Topic("c", "topic", self.schema), owner)
 
-    def applier(self, name: str, before: Callable = lambda _: None) -> Applier:
+    def applier(self, name: str, before: Callable = lambda _: None) -> Committer:
         kinds = {"id": Kind.INT, "need": Kind.STRING}
         shape = [SourceColumn(name, kinds[name]) for name in self.columns]
         made = self.made
@@ -290,10 +291,11 @@ class Stage:
             subject=lambda _: "",
             removal=lambda message, _: Removal((int(message.key),), Delete(), None, message),
         )
-        return Applier(
+        writer = Unlucky(self._writer(), before)
+        return Committer(
             "staged",
-            dsn=made.scratch.dsn,
-            writer=Unlucky(self._writer(), before),
+            session=TargetSession("staged", made.scratch.dsn, writer),
+            writer=writer,
             offsets=self.offsets(name),
             dead_letters=DeadLetters("staged", "1", ENCRYPTOR),
             clock=lambda: NOW,
@@ -325,7 +327,7 @@ class Stage:
         )
         return worker, consumer, stop
 
-    def pipeline(self, committer: Applier, hooks: Hooks) -> Pipeline:
+    def pipeline(self, committer: Committer, hooks: Hooks) -> Pipeline:
         return Pipeline(
             name="staged",
             mapping=self.made.mapping,

@@ -9,10 +9,11 @@ from sink_runner.model.batch import Batch
 from sink_runner.model.message import Message
 from sink_runner.model.partition import Advance, Topic
 from sink_runner.testing import NOW
-from sink_runner.writer.committer import Applier
+from sink_runner.writer.committer import Committer
 from sink_runner.writer.dead_letters import DeadLetters
 from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.offsets import Offsets
+from sink_runner.writer.session import TargetSession
 
 SECRET = "Zarathustra-17"
 DDL = "id int PRIMARY KEY, v varchar(5) NOT NULL CHECK (v <> 'bad')"
@@ -34,17 +35,17 @@ class Bench:
         self.now = NOW
         self.topic = self.made.scratch.schema
         self.encryptor = Encryptor(b"k" * 32, "k")
-        self.open: list[Applier] = []
+        self.open: list[Committer] = []
         self.applier = self.another()
         self.at: int | None = None
         self.epoch = self.applier.claim([0])[0].epoch
 
-    def another(self, **options: Any) -> Applier:
+    def another(self, *, timeout: float = 60.0, **options: Any) -> Committer:
         with self.made.scratch.session() as session:
             writer = self.made.another(session)
-        made = Applier(
+        made = Committer(
             self.name,
-            dsn=self.made.scratch.dsn,
+            session=TargetSession(self.name, self.made.scratch.dsn, writer, timeout=timeout),
             writer=writer,
             offsets=Offsets(self.name, Topic("c", self.topic, "t"), "me"),
             dead_letters=DeadLetters(self.name, "1", self.encryptor),
@@ -92,4 +93,4 @@ def bench(written: Callable[..., Any]) -> Iterator[Bench]:
     made = Bench(written)
     yield made
     for applier in made.open:
-        applier.close()
+        applier.session.close()

@@ -8,7 +8,7 @@ import pytest
 
 from sink_runner.errors import ConfigError, RetriableError, TimedOutError
 from sink_runner.postgres.error_classes import classify_error
-from sink_runner.writer.committer import Applier
+from sink_runner.writer.committer import Committer
 
 from .conftest import Bench
 
@@ -22,7 +22,7 @@ def bench(written: Callable[..., Any]) -> Iterator[Bench]:
     made = Bench(written, DDL)
     yield made
     for applier in made.open:
-        applier.close()
+        applier.session.close()
 
 
 def trigger(bench: Bench, body: str) -> None:
@@ -211,7 +211,7 @@ def test_plan_of_an_altered_table_is_transient(bench: Bench) -> None:
 
 def test_bug_of_the_runner_is_no_dead_letter(bench: Bench) -> None:
     """Only what is raised while a value is sent can be the value's fault."""
-    applier: Applier = bench.applier
+    applier: Committer = bench.applier
 
     def broken(*_: Any) -> int:
         raise TypeError

@@ -62,7 +62,7 @@ class TestBadRows:
         alike = {"key": ("1.0",), "values": ("1.0", "b")}
         bench.apply(Batch(changes=[bench.change(1, "a"), bench.change(2, "b")._replace(**alike)]))
         assert bench.made.rows("v") == [("b",)]
-        bench.applier.close()
+        bench.applier.session.close()
 
     def test_key_that_no_index_holds_is_rows_fault(self, written: Callable[..., Any]) -> None:
         bench = Bench(written, "id text PRIMARY KEY, v text")
@@ -72,7 +72,7 @@ class TestBadRows:
         )
         assert bench.apply(batch) == 1
         assert bench.dead_letters() == [1]
-        bench.applier.close()
+        bench.applier.session.close()
 
     def test_unexpected_type_is_data_error(self, bench: Bench) -> None:
         batch = bench.batch("ok", "ok")
@@ -182,20 +182,20 @@ class TestSplitting:
         assert bench.nothing_happened()
         assert bench.apply(bench.batch(0, 1, 5), again=True) == 2
         assert (bench.ids(), bench.dead_letters()) == ([0, 1], [2])
-        bench.applier.close()
+        bench.applier.session.close()
 
     @pytest.mark.parametrize("timing", ["", "DEFERRABLE", "DEFERRABLE INITIALLY DEFERRED"])
     def test_first_row_keeps_a_unique_value(self, written: Callable[..., Any], timing: str) -> None:
         bench = Bench(written, f"id int PRIMARY KEY, v int UNIQUE {timing}")
         assert bench.apply(bench.batch(5, 6, 5)) == 2
         assert (bench.ids(), bench.dead_letters()) == ([0, 1], [2])
-        bench.applier.close()
+        bench.applier.session.close()
 
 
 class TestTheBudget:
     def bench(self, written: Callable[..., Any], share: float | None = None) -> Bench:
         bench = Bench(written, name=None)
-        bench.applier.close()
+        bench.applier.session.close()
         bench.applier = bench.another(budget=Budget(bench.name, 3, share))
         return bench
 
@@ -213,39 +213,39 @@ class TestTheBudget:
         assert "more than 3" in told
         assert f"sink-runner dlq list --mapping {bench.name}" in told
         assert bench.apply(bench.batch("ok", "bad", "bad", "bad")) == 1
-        bench.applier.close()
+        bench.applier.session.close()
 
     def test_open_dead_letters_of_earlier_runs_count(self, written: Callable[..., Any]) -> None:
         bench = self.bench(written)
         bench.apply(bench.batch("bad", "bad", "bad"))
         bench.at = 100
-        bench.applier.close()
+        bench.applier.session.close()
         bench.applier = bench.another(budget=Budget(bench.name, 3))
         self.stopped(bench, "bad")
         of = f"WHERE flow = '{bench.name}'"
         bench.made.scratch.admin.execute(f"UPDATE sink.dead_letter SET status = 'DISCARDED' {of}")
         assert bench.applier.apply(bench.batch("bad", "ok"), bench.step(200)) == 1
-        bench.applier.close()
+        bench.applier.session.close()
 
     def test_deferred_events_and_batch_rows_do_not_count(self, written: Callable[..., Any]) -> None:
         bench = self.bench(written)
         same = [bench.change(i, "bad", b"k") for i in range(6)]
         rows = [change._replace(source=change.source._replace(partition=ROWS)) for change in same]
         bench.applier.apply(Batch(changes=[*same, *rows]), bench.step(100))
-        assert bench.applier._budget.open(bench.applier.open()) == 1
-        bench.applier.close()
+        assert bench.applier._budget.open(bench.applier.session.open()) == 1
+        bench.applier.session.close()
 
     def test_share_of_batch_stops_it_as_well(self, written: Callable[..., Any]) -> None:
         bench = self.bench(written, share=0.01)
         told = self.stopped(bench, *["bad"] * 2, *["ok"] * 98)
         assert "2 of 100 events failed, more than 1%" in told
         bench.apply(bench.batch(*["bad"], *["ok"] * 99))
-        bench.applier.close()
+        bench.applier.session.close()
 
     def test_of_few_events_a_share_says_nothing(self, written: Callable[..., Any]) -> None:
         bench = self.bench(written, share=0.01)
         assert bench.apply(bench.batch(*["bad"] * 3, *["ok"] * 90)) == 90
-        bench.applier.close()
+        bench.applier.session.close()
 
 
 def test_programming_error_is_no_dead_letter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ class TestDeletions:
         made.at = 1
         yield made
         for applier in made.open:
-            applier.close()
+            applier.session.close()
 
     def later(self, bench: Bench) -> int:
         """Another life of the runner gets an event that is older than the deletion."""
@@ -120,4 +120,4 @@ def test_what_another_process_deletes_meanwhile_is_heeded(written: Callable[...,
     bench.at = 100
     assert bench.applier.apply(bench.batch("old"), bench.step(101)) == 0
     for applier in bench.open:
-        applier.close()
+        applier.session.close()

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.postgres
 
 class TestTooLate:
     def test_held_lock_gets_more_time(self, bench: Bench) -> None:
-        bench.applier.close()
+        bench.applier.session.close()
         bench.applier = bench.another(timeout=0.4)
         seconds = []
         with bench.made.connection.transaction():
@@ -30,13 +30,13 @@ class TestTooLate:
             for _ in range(2):
                 with pytest.raises(TimedOutError, match="55P03"):
                     bench.apply(bench.batch("ok", "ok"))
-                seconds.append(bench.applier.limit.seconds)
+                seconds.append(bench.applier.session.limit.seconds)
         assert seconds == [0.8, 1.6]
         assert bench.apply(bench.batch("ok", "ok")) == 2
         assert bench.dead_letters() == []
 
     def test_a_statement_that_takes_long_gets_more_time(self, bench: Bench) -> None:
-        bench.applier.close()
+        bench.applier.session.close()
         bench.applier = bench.another(timeout=0.3)
         write = bench.applier._writer.write
 
@@ -77,14 +77,16 @@ class TestTheWorld:
         assert batch.dead_letters == []
 
     def test_and_the_next_attempt_opens_another(self, bench: Bench) -> None:
-        bench.sql(f"SELECT pg_terminate_backend({bench.applier.open().info.backend_pid}, 5000)")
+        bench.sql(
+            f"SELECT pg_terminate_backend({bench.applier.session.open().info.backend_pid}, 5000)"
+        )
         with pytest.raises(RetriableError):
             bench.apply(bench.batch("ok", "too long"))
         assert bench.apply(bench.batch("ok", "too long"), again=True) == 1
         assert (bench.ids(), bench.dead_letters()) == ([0], [1])
 
     def test_a_row_that_someone_holds_is_waited_for(self, bench: Bench) -> None:
-        bench.applier.open().execute("SET lock_timeout = '100ms'")
+        bench.applier.session.open().execute("SET lock_timeout = '100ms'")
         with bench.made.connection.transaction():
             bench.made.writer.write(bench.made.connection, [bench.made.row(0, "mine")], NOW)
             with pytest.raises(RetriableError, match="55P03"):
@@ -97,7 +99,7 @@ class TestTheWorld:
         )
         table = bench.made.table.table
         grant = f"INSERT, UPDATE, DELETE ON TABLE {table.schema}.{table.name} TO sink_writer"
-        bench.applier.close()
+        bench.applier.session.close()
         bench.applier = bench.another(table=table)
         with pytest.raises(ConfigError, match=grant):
             bench.apply(bench.batch("ok"))
@@ -110,7 +112,7 @@ class TestTheWorld:
 
     def test_a_statement_is_cancelled_from_outside(self, bench: Bench) -> None:
         self.failing(bench, lambda connection: connection.execute("SELECT pg_sleep(30)"))
-        threading.Timer(0.5, bench.applier.cancel).start()
+        threading.Timer(0.5, bench.applier.session.cancel).start()
         started = time.monotonic()
         with pytest.raises(RetriableError, match="57014"):
             bench.apply(bench.batch("ok"))
@@ -118,13 +120,13 @@ class TestTheWorld:
         assert bench.nothing_happened()
 
     def test_cancelling_what_has_ended_is_no_fault(self, bench: Bench) -> None:
-        bench.applier.open().close()
-        bench.applier.cancel()
-        bench.applier.close()
-        bench.applier.cancel()
+        bench.applier.session.open().close()
+        bench.applier.session.cancel()
+        bench.applier.session.close()
+        bench.applier.session.cancel()
 
     def test_session_that_cannot_be_made_ready_is_closed(self, bench: Bench) -> None:
-        bench.applier.close()
+        bench.applier.session.close()
         bench.applier._writer.prepare = lambda connection: connection.execute("SELECT 1/0")
         for _ in range(3):
             with pytest.raises(EventError):
