@@ -32,7 +32,7 @@ from ..schema_check.checker import Sources, check
 from ..schema_check.schema_findings import refused
 from ..writer.candidates import candidate_table
 from ..writer.derivation import Derivation
-from ..writer.offsets import MappingLock
+from ..writer.mapping_lock import MappingLock
 from .deletions import Deletions
 from .keys import TargetKeys
 from .plan import BatchPipeline

@@ -20,7 +20,7 @@ from ..postgres.catalog import read_table
 from ..postgres.error_classes import classify_error
 from ..postgres.session import connect
 from ..transform.event_source import EventSource, topic_source
-from ..writer.offsets import MappingLock
+from ..writer.mapping_lock import MappingLock
 from .service import DlqService
 from .trace import Trace
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -25,28 +25,16 @@ from .audit import Trail
 from .budget import Budget
 from .callback_rows import CallbackRows
 from .dead_letters import DeadLetters
-from .isolation import Isolation
+from .isolation import Isolation, Written
 from .offsets import OffsetStore
 from .refused_column import RefusedColumn
 from .resolve import RowWriter
+from .row_version import forget_tombstones, has_tombstones
 from .session import TargetSession
 from .truncation import Truncation
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
-
-_HAS_TOMBSTONES = "SELECT EXISTS (SELECT FROM sink.row_version WHERE mapping = %s)"
-# By the clock that has set deleted_at: the runner's may be any time off.
-_FORGET = "DELETE FROM sink.row_version WHERE mapping = %s AND deleted_at < now() - %s"
-
-
-class Written(NamedTuple):
-    """The result of a write."""
-
-    rows: int
-    """How many rows of the target changed."""
-    changes: Sequence[Change]
-    """The changes with all that was looked up."""
 
 
 class Committer:
@@ -73,7 +61,8 @@ class Committer:
         refused: RefusedColumn | None = None,
         truncation: Truncation | None = None,
     ) -> None:
-        """`policies` is the digest of those that hold now; `lookups` finish changes in the write transaction with what the target itself holds."""
+        """`policies` returns the digest of those in force; `lookups` complete changes in the write
+        transaction with what the target holds."""
         self.session = session
         self._lookups = lookups
         self._refused = refused
@@ -226,14 +215,13 @@ class Committer:
         """Delete expired candidates, and tombstones older than `remember`."""
         now = self._clock()
         with self.session as connection, connection.transaction():
-            connection.execute(_FORGET, (self._mapping, remember))
+            forget_tombstones(connection, self._mapping, older_than=remember)
             return self._writer.expire(connection, now)
 
     def _find_tombstones(self, connection: Connection) -> None:
         """Set `has_tombstones`; another process may have deleted a row."""
         if not self._writer.has_tombstones:
-            found = connection.execute(_HAS_TOMBSTONES, (self._mapping,)).fetchone()
-            self._writer.has_tombstones = found == (True,)
+            self._writer.has_tombstones = has_tombstones(connection, self._mapping)
 
     def write(
         self,
@@ -274,21 +262,6 @@ class Committer:
         if self._lookups is None:
             done = Written(isolation.apply(changes), changes)
         else:
-            done = self._look_up_and_write(self._lookups, connection, changes, isolation)
+            done = isolation.look_up_and_apply(changes, self._lookups)
         isolation.check_unclear()
         return done
-
-    @staticmethod
-    def _look_up_and_write(
-        lookups: TargetLookups,
-        connection: Connection,
-        changes: Sequence[Change],
-        isolation: Isolation,
-    ) -> Written:
-        rows, written = 0, list[Change]()
-        for wave in lookups.target_waves(changes):
-            found = lookups.look_up_in_target(isolation.free(wave), connection)
-            isolation.fail(found.dead_letters)
-            rows += isolation.apply(found.changes)
-            written += found.changes
-        return Written(rows, written)

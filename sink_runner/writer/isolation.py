@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -22,9 +22,19 @@ from ..model.changes import Change, Key
 from ..model.dead_letter import DeadLetter, blocked_error, ordering_key
 from ..postgres.error_classes import ROW_FAULTS, classify_error, error_kind, is_taken
 from ..postgres.sqlstates import ErrorKind
+from ..transform.target_lookups import TargetLookups
 from .refused_column import RefusedColumn
 
 Connection = psycopg.Connection[Any]
+
+
+class Written(NamedTuple):
+    """The result of a write."""
+
+    rows: int
+    """How many rows of the target changed."""
+    changes: Sequence[Change]
+    """The changes with all that was looked up."""
 
 
 class Isolation:
@@ -87,6 +97,16 @@ class Isolation:
         self._give_up(self._later, self._taken)
         self._forget_later()
         return written
+
+    def look_up_and_apply(self, changes: Sequence[Change], lookups: TargetLookups) -> Written:
+        """Complete the changes by what the target holds, in waves, and apply each wave."""
+        rows, written = 0, list[Change]()
+        for wave in lookups.target_waves(changes):
+            found = lookups.look_up_in_target(self.free(wave), self._connection)
+            self.fail(found.dead_letters)
+            rows += self.apply(found.changes)
+            written += found.changes
+        return Written(rows, written)
 
     def _apply(self, changes: Sequence[Change]) -> int:
         """As `apply`, but what has to be tried again is left for later."""

@@ -42,9 +42,6 @@ WHERE (p.mapping, p.cluster_id, p.topic, p.topic_id) = (%s, %s, %s, %s)
 """
 
 
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('sink/' || %s, 0))"
-
-
 class OffsetStore(Protocol):
     """Fences the writes of a mapping, in the transaction that makes them."""
 
@@ -53,31 +50,6 @@ class OffsetStore(Protocol):
     def advance(self, connection: Connection, steps: Iterable[Advance]) -> None: ...
 
     def applied(self, connection: Connection, steps: Iterable[Advance]) -> bool: ...
-
-
-class MappingLock:
-    """Keeps the events of a mapping out while a batch run, which has no offsets, writes.
-
-    So what a transaction of the run finds in the target still holds when it commits.
-    """
-
-    def __init__(self, mapping: str) -> None:
-        self._mapping = mapping
-
-    def claim(self, connection: Connection, partitions: Iterable[int]) -> Mapping[int, Claim]:
-        """Claim nothing: a batch run has no partitions."""
-        del connection, partitions
-        return {}
-
-    def advance(self, connection: Connection, steps: Iterable[Advance]) -> None:
-        """Wait for transactions that apply events; later ones wait for this transaction."""
-        del steps
-        connection.execute(_LOCK, (self._mapping,))
-
-    def applied(self, connection: Connection, steps: Iterable[Advance]) -> bool:
-        """Return False: there are no offsets that show whether rows of a batch were written."""
-        del connection, steps
-        return False
 
 
 class Offsets:

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
+from typing import Any
+
+import psycopg
 
 from ..postgres.catalog import quoted
 from ..postgres.comparison import as_base, stored
 from .log_position import EXCLUDED, REMEMBERED, REPLACE_UNLESS_NULL, STAGED, TARGET
 from .statements import Statements
+
+Connection = psycopg.Connection[Any]
+
+_HAS_TOMBSTONES = "SELECT EXISTS (SELECT FROM sink.row_version WHERE mapping = %s)"
+# By the clock that has set deleted_at: the runner's may differ.
+_FORGET_TOMBSTONES = "DELETE FROM sink.row_version WHERE mapping = %s AND deleted_at < now() - %s"
+
+
+def has_tombstones(connection: Connection, mapping: str) -> bool:
+    """Return whether anything is remembered of the mapping's keys."""
+    found = connection.execute(_HAS_TOMBSTONES, (mapping,)).fetchone()
+    return found == (True,)
+
+
+def forget_tombstones(connection: Connection, mapping: str, *, older_than: timedelta) -> None:
+    connection.execute(_FORGET_TOMBSTONES, (mapping, older_than))
 
 
 @dataclass(frozen=True)
