@@ -40,12 +40,14 @@ class Bench:
         self.at: int | None = None
         self.epoch = self.applier.claim([0])[0].epoch
 
-    def another(self, *, timeout: float = 60.0, **options: Any) -> Committer:
+    def another(self, *, timeout: float = 60.0, table: Any = None, **options: Any) -> Committer:
         with self.made.scratch.session() as session:
             writer = self.made.another(session)
         made = Committer(
             self.name,
-            session=TargetSession(self.name, self.made.scratch.dsn, writer, timeout=timeout),
+            session=TargetSession(
+                self.name, self.made.scratch.dsn, writer, timeout=timeout, table=table
+            ),
             writer=writer,
             offsets=Offsets(self.name, Topic("c", self.topic, "t"), "me"),
             dead_letters=DeadLetters(self.name, "1", self.encryptor),

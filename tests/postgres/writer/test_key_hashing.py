@@ -80,6 +80,6 @@ def test_policies_of_key_keep_remembered_rows(made):
     """It may be classified today and not tomorrow, and two runners may not know it at once."""
     made.write(made.row(NUMBER, "one", position=5), made.gone(NUMBER, position=9))
     connection = made.scratch.session()
-    made.writer = made.another(connection, shown={"id", "name"})
+    made.writer = made.another(connection, unmasked={"id", "name"})
     made.connection, made.writer.has_tombstones = connection, True
     assert made.write(made.row(NUMBER, "older", position=7)) == 0

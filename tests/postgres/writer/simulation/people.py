@@ -98,17 +98,17 @@ class Process:
 
     def send(self, events: Sequence[tuple[int, Sample]]) -> None:
         """Apply events, each of a partition, as one batch."""
-        waiting, harness, before = self.target.waiting, self.target.harness, dict(self._claims)
+        waiting, before = self.target.waiting, dict(self._claims)
         messages = []
         for (partition, _), message in zip(
-            events, harness.messages(*(sample for _, sample in events)), strict=True
+            events, self.target.messages(*(sample for _, sample in events)), strict=True
         ):
             claim = self._claims[partition]
             at = claim.next_offset or 0
             messages.append(message._replace(partition=partition, offset=at))
             self._claims[partition] = claim._replace(next_offset=at + 1)
         free, held = waiting.split(messages)
-        batch = harness.prepare(free)
+        batch = self.target.prepare(free)
         waiting.hold(batch, held)
         steps = [
             Advance(p, claim.epoch, before[p].next_offset, claim.next_offset)
