@@ -6,15 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import FatalError
+from ..model.partition import Topic
 from .feed import Bounds
 
 
 class Gaps:
     """The gaps in the offsets of one worker's partitions."""
 
-    def __init__(self, mapping: str, bounds: Callable[[int], Bounds], log: Any) -> None:
+    def __init__(
+        self, mapping: str, topic: Topic, bounds: Callable[[int], Bounds], log: Any
+    ) -> None:
         """`bounds` returns a partition's offsets in Kafka, and retries until Kafka answers."""
-        self._mapping = mapping
+        self._mapping, self._topic = mapping, topic
         self._bounds = bounds
         self._log = log
         self._seen: dict[int, tuple[int, int]] = {}
@@ -63,6 +66,7 @@ class Gaps:
                 f"Kafka no longer holds partition {partition} from offset {expected} (its first is "
                 f"{first}): raise the topic's retention, run `sink-runner batch {self._mapping} "
                 "--full`, then UPDATE sink.partition_offset SET next_offset = "
-                f"{first} WHERE mapping = '{self._mapping}' AND partition = {partition} AND "
+                f"{first} WHERE (mapping, topic_id, partition) = "
+                f"('{self._mapping}', '{self._topic.topic_id}', {partition}) AND "
                 f"next_offset = {expected} in the target, and start the runner again"
             )

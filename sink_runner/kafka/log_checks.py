@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 from ..model.message import Message
-from ..model.partition import Claim
+from ..model.partition import Claim, Topic
 from .feed import Bounds
 from .gaps import Gaps
 from .topic_identity import TopicWatch
@@ -29,15 +29,17 @@ class LogChecks:
         self,
         mapping: str,
         *,
+        topic: Topic,
         topics: TopicWatch | None,
         bounds: Callable[[int], Bounds],
         retry: Retry,
         log: Any,
     ) -> None:
-        """`topics` is None where topics of one name cannot be distinguished."""
+        """`topic` is the one of the offsets; `topics` is None where it cannot be distinguished from
+        others of its name."""
         self.topics = topics
         self._retry = retry
-        self._gaps = Gaps(mapping, lambda at: retry(partial(bounds, at)), log)
+        self._gaps = Gaps(mapping, topic, lambda at: retry(partial(bounds, at)), log)
 
     def check_when_due(self) -> None:
         """Check that the topic is the one of the offsets, if the last check was long enough ago."""

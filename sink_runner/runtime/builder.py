@@ -85,6 +85,7 @@ def build_worker(plugin: discovery.Plugin, context: RuntimeContext) -> Worker:
     health = context.health.mapping(plugin.name)
     return Worker(
         pipeline,
+        topic=topic,
         feed=schemas.before(_feed(config, plugin.name, topic_name)),
         liveness=BrokerLiveness(health),
         refresh=follow_policies(setup, pipeline, context.policies),

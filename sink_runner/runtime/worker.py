@@ -29,7 +29,7 @@ from ..kafka.topic_identity import TopicWatch
 from ..model.batch import Batch
 from ..model.dead_letter import fails
 from ..model.message import Message
-from ..model.partition import Advance, Claim
+from ..model.partition import Advance, Claim, Topic
 from ..model.portions import DEFAULT_BYTES, byte_size, record_portions
 from ..model.status import MappingHealth
 from ..pipeline import Pipeline
@@ -66,6 +66,7 @@ class Worker:
         self,
         pipeline: Pipeline,
         *,
+        topic: Topic,
         feed: Callable[[], Feed],
         liveness: BrokerLiveness,
         refresh: Callable[[], object],
@@ -93,6 +94,7 @@ class Worker:
         self._tombstones = TombstoneFilter()
         self._checks = LogChecks(
             pipeline.name,
+            topic=topic,
             topics=topics,
             bounds=self._bounds,
             retry=self._retry,

@@ -247,6 +247,7 @@ class Stage:
         """What the lookup of `need` finds."""
         self.now = NOW
         self.schema = self.made.scratch.schema
+        self.topic = Topic("c", "topic", self.schema)
         self.made.scratch.admin.execute(AUDIT.format(schema=self.schema))
         self.broker = Broker()
         self.broker.share(one={0})
@@ -276,7 +277,7 @@ class Stage:
         return Running(worker, stop)
 
     def offsets(self, owner: str) -> Offsets:
-        return Offsets("staged", Topic("c", "topic", self.schema), owner)
+        return Offsets("staged", self.topic, owner)
 
     def applier(self, name: str, before: Callable = lambda _: None) -> Committer:
         kinds = {"id": Kind.INT, "need": Kind.STRING}
@@ -318,6 +319,7 @@ class Stage:
         manager.register(self.watcher, "watcher")
         worker = Worker(
             self.pipeline(applier, Hooks(manager, defaultdict(lambda: None))),
+            topic=self.topic,
             feed=lambda: consumer,
             liveness=BrokerLiveness(self.health.mapping("staged"), self.silence),
             refresh=refresh,

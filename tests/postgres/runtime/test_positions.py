@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from sink_runner.errors import FatalError
+from sink_runner.model.partition import Advance, Topic
+from sink_runner.writer.offsets import Offsets
 
 pytestmark = pytest.mark.postgres
 
@@ -102,6 +104,10 @@ class TestPositions:
         stage.broker.send(0, 0)
         with stage.running():
             stage.until([0])
+        earlier = Offsets("staged", Topic("c", "topic", f"{stage.schema} before"), "one")
+        with stage.made.connection.transaction():
+            epoch = earlier.claim(stage.made.connection, [0])[0].epoch
+            earlier.advance(stage.made.connection, [Advance(0, epoch, None, 1)])
         stage.broker.logs[0].clear()
         stage.broker.starts[0] = 9
         if sent:
