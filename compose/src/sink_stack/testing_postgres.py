@@ -10,6 +10,7 @@ own:
 import itertools
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -44,7 +45,9 @@ _ORIGINS_APART = 18
 # Each of thousands of sessions hashes its password as often as the role's is hashed.
 _FAST_PASSWORDS, _VERSION_WITH_ITERATIONS = "SET scram_iterations = 1", 160000
 # A file is made for each table of each database: in memory that takes a third of the time.
-_MEMORY, _MEMORY_BYTES = Path("/dev/shm"), 4 << 30  # noqa: S108 - mkdtemp makes the name
+# Databases that a run has dropped and made again and again were seen to take 2.4 GB.
+_MEMORY, _MEMORY_BYTES = Path("/dev/shm"), 3 << 30  # noqa: S108 - mkdtemp makes the name
+_PREFIX, _ABANDONED_SECONDS = "sink-postgres-", 24 * 3600
 # No crash has to be survived, so nothing is synced. Slots bound the origins ever used, too.
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -133,7 +136,7 @@ def postgres() -> Iterator[Postgres]:
 @contextmanager
 def running(programs: Path) -> Iterator[Postgres]:
     """Start the server whose programs lie in a folder, load our SQL, and end it afterwards."""
-    home = Path(tempfile.mkdtemp(prefix="sink-postgres-", dir=_folder()))
+    home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_folder()))
     passwords: dict[Role, str] = {role: secrets.token_hex(16) for role in ("admin", *_ROLES)}
     try:
         _own(home)
@@ -149,10 +152,27 @@ def running(programs: Path) -> Iterator[Postgres]:
 
 
 def _folder() -> Path | None:
-    """Where servers have their data: in memory if there is plenty, else among temporary files."""
-    if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _MEMORY_BYTES:
-        return _MEMORY
-    return None
+    """Where servers have their data: in memory if it is enough for each process of the run."""
+    if not _MEMORY.is_dir():
+        return None
+    _remove_abandoned(_MEMORY)
+    free = min(shutil.disk_usage(_MEMORY).free, _available_memory())
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return _MEMORY if free >= processes * _MEMORY_BYTES else None
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the data of runs that were killed, which would hold memory until the next boot."""
+    oldest = time.time() - _ABANDONED_SECONDS
+    for home in folder.glob(f"{_PREFIX}*"):
+        if home.stat().st_mtime < oldest:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def _available_memory() -> int:
+    """Bytes that programs can take without swapping."""
+    found = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())
+    return int(found[1]) * 1024 if found else 0
 
 
 def _fetched(environ: Mapping[str, str]) -> Path:
