@@ -33,6 +33,7 @@ class Begun:
     told_family: str
     waiting_family: str
     early_application: str
+    withdrawn_application: str
     decided: list[str]
 
 
@@ -46,10 +47,15 @@ def first(cast: Cast) -> Begun:
     schemes(cast)
     head, member = golden_records(cast)
     profiles(cast, head, member)
-    forecasts = [cast.forecast(head, generated_at=ago(minutes=place)) for place in range(4)]
+    # Stored out of line: the update in `second` leaves it alone, and its event does not have it.
+    large = {"projections": [{"scheme_code": cast.people.uuid()} for _ in range(500)]}
+    forecasts = [
+        cast.forecast(head, generated_at=ago(minutes=place), **large if place == 0 else {})
+        for place in range(4)
+    ]
     told, waiting = cast.people.uuid(), cast.people.uuid()
     alerts(cast, told, waiting)
-    early, decided = decisions(cast)
+    early, withdrawn, decided = decisions(cast)
     return Begun(
         head=head,
         member=member,
@@ -58,6 +64,7 @@ def first(cast: Cast) -> Begun:
         told_family=told,
         waiting_family=waiting,
         early_application=early,
+        withdrawn_application=withdrawn,
         decided=decided,
     )
 
@@ -106,7 +113,15 @@ def snapshots(cast: Cast, head: str, member: str) -> list[int]:
         cast.snapshot(head, code, f"0.{place + 3}", evaluation_timestamp=ago(hours=1))
         for place, code in enumerate(SCHEME_CODES)
     ]
-    cast.snapshot(head, "NREGA", "0.995", member_id=member, explanation="x" * 600)
+    large = "".join(cast.people.uuid() for _ in range(500))
+    explained = cast.snapshot(
+        head, "NREGA", "0.99", member_id=member, explanation=large,
+        evaluation_timestamp=ago(minutes=2),
+    )  # fmt: skip
+    cast.update(
+        SNAPSHOTS, ("snapshot_id", explained), eligibility_score="0.995",
+        evaluation_timestamp=ago(minutes=1),
+    )  # fmt: skip
     cast.snapshot(head, "KISAN_CREDIT", "0.1", evaluation_status="ERROR")
     cast.snapshot(head, "VISHESH_LABH", "1.5")  # breaks a rule
     cast.snapshot(head, "VISHESH_LABH", "0.9", evaluation_status="SPLENDID")  # another
@@ -115,9 +130,10 @@ def snapshots(cast: Cast, head: str, member: str) -> list[int]:
     return made
 
 
-def decisions(cast: Cast) -> tuple[str, list[str]]:
-    """A decision before its application; and three on applications that are there."""
-    early = cast.people.uuid()
+def decisions(cast: Cast) -> tuple[str, str, list[str]]:
+    """Two decisions before their applications; and three on applications that are there."""
+    early, withdrawn = cast.people.uuid(), cast.people.uuid()
+    cast.decide(withdrawn, decision="AUTO_APPROVE", decision_timestamp=ago(minutes=2))
     cast.decide(early, decision="AUTO_APPROVE", decision_timestamp=ago(minutes=2))
     cast.update(DECISIONS, ("application_id", early), decision="OFFICER_APPROVED",
                 decision_timestamp=ago(minutes=1))  # fmt: skip
@@ -132,7 +148,7 @@ def decisions(cast: Cast) -> tuple[str, list[str]]:
     cast.decide(cast.people.uuid(), application_number=number[0], decision="ROUTE_TO_FRAUD")
     cast.update(DECISIONS, ("application_id", decided[1]), family_id=early)  # carries nothing
     cast.update(DECISIONS, ("application_id", decided[1]), reasons={}, decision_timestamp=ago())
-    return early, decided
+    return early, withdrawn, decided
 
 
 def alerts(cast: Cast, family: str, waiting: str) -> None:
@@ -151,6 +167,8 @@ def second(cast: Cast, begun: Begun) -> None:
     cast.insert(SCHEMES, scheme_code=WAITED_FOR, status="inactive")
     cast.update(SCHEMES, ("scheme_code", "STORY_OFF"), status="active")
     cast.apply(cast.person(), id=begun.early_application)
+    cast.delete(DECISIONS, ("application_id", begun.withdrawn_application))
+    cast.apply(cast.person(), id=begun.withdrawn_application)
     cast.member(begun.waiting_family, is_family_head=True)
     head = cast.person()
     cast.insert(
