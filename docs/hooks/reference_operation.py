@@ -52,11 +52,11 @@ def _labels(call: ast.Call) -> str:
 def log_events() -> dict[str, tuple[set[str], set[str]]]:
     """Return the levels and the fields of each log event."""
     found: dict[str, tuple[set[str], set[str]]] = {}
-    for _, call, level in method_calls((*_LEVELS, "noting")):
+    for _, call, level in method_calls((*_LEVELS, "log_errors")):
         match call.args:
             case [ast.Constant(value=str(event)), *_] | [_, ast.Constant(value=str(event)), *_]:
                 levels, fields = found.setdefault(event, (set(), set()))
-                levels.add({"exception": "error", "noting": "error"}.get(level, level))
+                levels.add({"exception": "error", "log_errors": "error"}.get(level, level))
                 fields |= {one.arg for one in call.keywords if one.arg}
     return found
 

@@ -28,7 +28,7 @@ COMMAND_LINE = (ROOT / "tests/project/command_line.txt").read_text(encoding="utf
 ALERTS = yaml.safe_load(files("sink_runner.health").joinpath("alerts.yml").read_text())
 RUNBOOKS = sorted(path for path in ROOT.glob("docs/runbooks/*.md") if path.stem != "README")
 _LOGGED = re.compile(r"\b(?:debug|info|warning|error|exception|critical)\(\s*\"([a-z_]+)\"")
-_NOTED = re.compile(r"\bnoting\([\w.]+, \"([a-z_]+)\"")
+_NOTED = re.compile(r"\blog_errors\([\w.]+, \"([a-z_]+)\"")
 
 
 @pytest.fixture(scope="module")
