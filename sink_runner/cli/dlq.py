@@ -111,7 +111,7 @@ def show(*, dead_letter_id: str, user: str, clear: bool, as_json: bool) -> int:
         else:
             record_reading(service, database, dead_letter)
         record = service.readable(database, dead_letter, clear=clear)
-        print_result(record, lambda: "\n".join(tables.shown_lines(record)), as_json=as_json)
+        print_result(record, lambda: "\n".join(tables.dead_letter_lines(record)), as_json=as_json)
     return OK
 
 

@@ -35,7 +35,7 @@ def databases(config: Config) -> list[str]:
 
 
 def by_database(config: Config, ids: list[str]) -> Mapping[str, list[int] | None]:
-    """Sort the dead letters that are asked for; None is all of a database.
+    """Sort the dead letters that are requested; None is all of a database.
 
     Every database counts its own, so ``south/12`` is one dead letter and ``12`` is only where
     there is one database.
@@ -58,5 +58,7 @@ def _parsed(text: str, known: list[str]) -> tuple[str, int]:
         database = known[0]
     if not number.isdecimal() or database not in known:
         example = f"{known[0] if known else 'DATABASE'}/12"
-        raise ConfigError(f"{text!r} is no letter's id; write it as `dlq list` does: {example}")
+        raise ConfigError(
+            f"{text!r} is not the id of a dead letter; write it as `dlq list` prints it: {example}"
+        )
     return database, int(number)

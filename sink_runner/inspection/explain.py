@@ -1,4 +1,4 @@
-"""Send a letter's event through the chain of today and tell of each step; nothing is written."""
+"""Send the event of a dead letter through the current chain and report each step, in a dry run."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _HOOKS = {"sink_filter": "filter", "sink_map": "map", "sink_mask": "mask", "colu
 
 
 class Step(NamedTuple):
-    """One step, what it came to and why."""
+    """One step, its state and the reason."""
 
     name: str
     state: str
-    told: str
+    detail: str
 
 
 @dataclass(slots=True)
@@ -58,8 +58,8 @@ class Explained:
     def over(self) -> bool:
         return any(step.state != OK for step in self.steps)
 
-    def add(self, name: str, state: str, told: str) -> None:
-        self.steps.append(Step(name, state, told))
+    def add(self, name: str, state: str, detail: str) -> None:
+        self.steps.append(Step(name, state, detail))
 
     def record(self) -> dict[str, Any]:
         steps = [step._asdict() for step in self.steps]
@@ -72,7 +72,7 @@ class Explained:
         }
 
 
-_NO_EVENT = DecodeError("the record is no change event")
+_NO_EVENT = DecodeError("the record is not a change event")
 _SETTLED = {
     REPLAYED: "replayed: it was applied, and its payload deleted",
     DISCARDED: "discarded: it was given up, and its payload deleted",
@@ -81,16 +81,16 @@ _SETTLED = {
 
 
 def explain(bench: DlqService, database: str, dead_letter: StoredDeadLetter) -> Explained:
-    """Tell what would become of the dead letter if it were tried now."""
-    told = Explained(f"{database}/{dead_letter.dlq_id}", dead_letter.flow)
+    """Return what would happen to the dead letter if it were replayed now."""
+    explained = Explained(f"{database}/{dead_letter.dlq_id}", dead_letter.flow)
     plugin = bench.plugins.get(dead_letter.flow)
     if plugin is None or plugin.mapping is None:
         raise ConfigError(f"mapping {dead_letter.flow!r} is not on: there is no chain to try")
     if dead_letter.status in _SETTLED:
-        told.add("status", STOPPED, _SETTLED[dead_letter.status])
-        return told
+        explained.add("status", STOPPED, _SETTLED[dead_letter.status])
+        return explained
     message = bench.payloads.message(dead_letter)
-    told.add(
+    explained.add(
         "open", OK, f"encrypted with key {dead_letter.key_id!r}, {len(message.value or b'')} bytes"
     )
     trace = Trace()
@@ -98,39 +98,39 @@ def explain(bench: DlqService, database: str, dead_letter: StoredDeadLetter) -> 
         decoded = pipeline.decode([message])
         if decoded.dead_letters or message.value is None:
             error = decoded.dead_letters[0].error if decoded.dead_letters else _NO_EVENT
-            told.add("decode", FAILED, text_of(error))
-            return told
+            explained.add("decode", FAILED, text_of(error))
+            return explained
         ((_, event),) = decoded.events
-        told.add("decode", OK, f"operation {event.op!r}{_origin(event.origin)}")
+        explained.add("decode", OK, f"operation {event.op!r}{_origin(event.origin)}")
         batch = pipeline.transform(decoded)
-        _chain(told, pipeline, trace, batch)
-        told.rows = [_shown(bench, pipeline, change) for change in batch.changes]
-        if not told.over:
-            _write(told, pipeline, trace, batch)
-    return told
+        _chain(explained, pipeline, trace, batch)
+        explained.rows = [_redact(bench, pipeline, change) for change in batch.changes]
+        if not explained.over:
+            _write(explained, pipeline, trace, batch)
+    return explained
 
 
 def _origin(origin: str | None) -> str:
     return f", written by {origin}" if origin else ""
 
 
-def _chain(told: Explained, pipeline: Pipeline, trace: Trace, batch: Batch) -> None:
+def _chain(explained: Explained, pipeline: Pipeline, trace: Trace, batch: Batch) -> None:
     """From the filter to the lookups."""
     error = batch.dead_letters[0].error if batch.dead_letters else None
     at = None if error is None else _step_of(error, trace)
     for name, text in _steps(pipeline, trace, batch):
         if name == at and error is not None:
-            told.add(name, FAILED, _why(error))
+            explained.add(name, FAILED, _why(error))
             return
         if name == "origin" and batch.counts["echo"]:
-            told.add(name, STOPPED, "it would only go back to where it came from")
+            explained.add(name, STOPPED, "it would only go back to where it came from")
             return
-        told.add(name, OK, text)
+        explained.add(name, OK, text)
         if name == "filter" and batch.counts["dropped"]:
-            told.add(name, STOPPED, "dropped: it changes nothing in the target")
+            explained.add(name, STOPPED, "dropped: it changes nothing in the target")
             return
         if name == "map" and batch.counts["unchanged"]:
-            told.add(name, STOPPED, "no mapped column has changed")
+            explained.add(name, STOPPED, "no mapped column has changed")
             return
 
 
@@ -164,20 +164,20 @@ def _step_of(error: EventError, trace: Trace) -> str:
     return "map"
 
 
-def _write(told: Explained, pipeline: Pipeline, trace: Trace, batch: Batch) -> None:
+def _write(explained: Explained, pipeline: Pipeline, trace: Trace, batch: Batch) -> None:
     try:
         written, error = write_and_roll_back(pipeline, batch)
     except SinkError as fault:  # transient, or of the configuration
-        told.add("write", FAILED, f"the mapping would wait or stop: {text_of(fault)}")
+        explained.add("write", FAILED, f"the mapping would wait or stop: {text_of(fault)}")
         return
     if resolved := _answers(trace, "sink_resolve_conflict"):
-        told.add("resolve", OK, resolved)
+        explained.add("resolve", OK, resolved)
     if error is not None:
-        told.add("write", FAILED, _why(error))
+        explained.add("write", FAILED, _why(error))
     elif written:
-        told.add("write", OK, f"would change {written} rows; rolled back")
+        explained.add("write", OK, f"would change {written} rows; rolled back")
     else:
-        told.add("write", OK, "would change nothing: the target holds this, or what is newer")
+        explained.add("write", OK, "would change nothing: the target holds this, or what is newer")
 
 
 def _why(error: EventError) -> str:
@@ -190,8 +190,8 @@ def _answers(trace: Trace, hook: str) -> str:
     return ", ".join(f"{answer.plugin}: {answer.answer}" for answer in trace.of(hook))
 
 
-def _shown(bench: DlqService, pipeline: Pipeline, change: Change) -> dict[str, Any]:
-    """A target row as this person may see it; what comes from a personal column is personal."""
+def _redact(bench: DlqService, pipeline: Pipeline, change: Change) -> dict[str, Any]:
+    """Return the target row as the reader may see it; values of personal columns are hidden."""
     keyed = pipeline.mapping.derived or pipeline.mapping
     if isinstance(change, Write):
         names: Sequence[str] = [column.name for column in pipeline.compiled.columns]
@@ -202,7 +202,7 @@ def _shown(bench: DlqService, pipeline: Pipeline, change: Change) -> dict[str, A
         name: value for name, value in zip(names, values, strict=True) if value is not ABSENT
     }
     redactor = bench.access.redactor(pipeline.mapping.target_table, row)
-    shown = redactor.row(row, clear=False) or {}
+    visible = redactor.row(row, clear=False) or {}
     known = pipeline.compiled.unmasked | redactor.masks.keys()
-    hidden = [name for name in shown if name not in known]
-    return {"does": does, "row": shown | dict.fromkeys(hidden, HIDDEN)}
+    hidden = [name for name in visible if name not in known]
+    return {"does": does, "row": visible | dict.fromkeys(hidden, HIDDEN)}

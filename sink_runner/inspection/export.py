@@ -1,4 +1,4 @@
-"""Dead letters for other programs: JSON lines or CSV, masked like everything else that is shown."""
+"""Dead letters for other programs: JSON lines or CSV, masked like all other output."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Exported:
 
     dead_letters: int = 0
     without: dict[str, str] = field(default_factory=dict)
-    """Dead letters that were asked for in clear and can't be read, and why."""
+    """Dead letters that were requested unmasked and cannot be read, with the reason."""
     unaudited: set[str] = field(default_factory=set)
     """Databases in which it could not be written down."""
 
@@ -134,7 +134,7 @@ def _is_formula(text: str) -> bool:
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """The file, which nobody else may read; standard output is the caller's own.
+    """The file, which only its owner may read; standard output is the caller's own.
 
     It is a new file, put into its place when it is whole: an older one may be open to others, and
     stays what it is if the export is broken off.
@@ -144,13 +144,13 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
         return
     if output.is_symlink() and output.is_file():  # /dev/stdout, too, may be a link to one
         output = output.resolve()
-    with _told(output):
+    with _file_errors(output):
         descriptor, fresh = _created(output)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             yield file
         if fresh:
-            with _told(output):
+            with _file_errors(output):
                 Path(fresh).replace(output)
     except BaseException:
         if fresh:
@@ -166,7 +166,7 @@ def _created(output: Path) -> tuple[int, str | None]:
 
 
 @contextmanager
-def _told(output: Path) -> Iterator[None]:
+def _file_errors(output: Path) -> Iterator[None]:
     try:
         yield
     except OSError as fault:

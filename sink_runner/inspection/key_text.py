@@ -41,7 +41,7 @@ def fingerprints(
 
 
 def encoded(text: str, schema_id: int, schema: Any) -> bytes | None:
-    """The key as Debezium writes it; None if it is no key of this schema."""
+    """The key as Debezium writes it; None if it is not a key of this schema."""
     columns = [restore_name(field["name"]) for field in schema.get("fields", ())]
     given = _given(text)
     if not isinstance(given, dict):
@@ -66,7 +66,7 @@ def _given(text: str) -> Any:
 
 
 def _parts(text: str) -> Iterable[bytes]:
-    """The key of a batch's row: one of a batch is no JSON."""
+    """The key of a row of a batch run, which is not JSON."""
     given = _given(text)
     if isinstance(given, dict):
         yield "\t".join(str(given[name]) for name in sorted(given)).encode()

@@ -45,7 +45,7 @@ class Payload(NamedTuple):
 class Payloads:
     """Opens and reads dead letters.
 
-    `row_format` is asked for what the rows of a mapping's batches look like, and `placeholder` is
+    `row_format` returns what the rows of a mapping's batches look like, and `placeholder` is
     the setting of capture.
     """
 
@@ -85,7 +85,7 @@ class Payloads:
         decoder, names = self._decoder(message.value or b"")
         event = decoder.decode(message.value)
         if not isinstance(event, Decoded):
-            raise DecodeError("the record is no change event")
+            raise DecodeError("the record is not a change event")
         return _payload(event, names, self._key(message))
 
     def table(self, dead_letter: StoredDeadLetter) -> Table:

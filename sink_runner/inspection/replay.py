@@ -1,7 +1,8 @@
-"""What a person decides about dead letters: to have them tried again, or to give them up.
+"""Replay or discard dead letters on request.
 
-Either is one statement for each database, written down in the same transaction.  The runner that
-owns a letter's partition notices by itself, and applies it and those that wait behind it in order.
+Either is one statement for each database, audited in the same transaction.  The runner that owns
+the partition of a dead letter finds the request, and applies it and those that wait behind it in
+order.
 """
 
 from __future__ import annotations
@@ -72,24 +73,24 @@ def replay(connection: Connection, ids: Sequence[int], *, user: str) -> list[Dec
 
 def discard(connection: Connection, ids: Sequence[int], *, user: str, reason: str) -> list[Decided]:
     """Give dead letters up; what waits behind them goes on."""
-    told = scrub_contacts(reason)
-    return _decide(connection, _DISCARD, ids, user=user, action="discard", reason=told)
+    scrubbed = scrub_contacts(reason)
+    return _decide(connection, _DISCARD, ids, user=user, action="discard", reason=scrubbed)
 
 
 def outcomes(connection: Connection, ids: Sequence[int]) -> list[Outcome]:
-    """How they stand now; a dead letter that somebody has deleted is not among them."""
+    """Return their current states; deleted dead letters are left out."""
     return [Outcome(*row) for row in connection.execute(_STATUSES, (list(ids),)).fetchall()]
 
 
 def wait(
-    ask: Callable[[], Mapping[str, list[Outcome]]], seconds: float, told: Callable[[int], None]
+    ask: Callable[[], Mapping[str, list[Outcome]]], seconds: float, report: Callable[[int], None]
 ) -> Mapping[str, list[Outcome]]:
-    """Ask until all are settled or the time is up; `told` is how many are."""
+    """Ask until all are settled or the time is up; `report` is called with their number."""
     bound = time.monotonic() + seconds
     while True:
         found = ask()
         every = [outcome for part in found.values() for outcome in part]
-        told(sum(outcome.settled for outcome in every))
+        report(sum(outcome.settled for outcome in every))
         if all(outcome.settled for outcome in every) or time.monotonic() > bound:
             return found
         time.sleep(0.2)
@@ -110,7 +111,7 @@ def _decide(
 def write_down(
     connection: Connection, dead_letters: Sequence[Any], *, user: str, **details: Any
 ) -> None:
-    """Audit what somebody did with dead letters of one mapping, each named, in the caller's
+    """Audit what a user did with dead letters of one mapping, each named, in the caller's
     transaction."""
     first = dead_letters[0]
     mapping = getattr(first, "mapping", None) or first.flow

@@ -68,7 +68,7 @@ class DlqService:
 
     @cached_property
     def policies(self) -> Policies:
-        """The masking policies; Ranger Admin, where there is one, was asked for newer ones."""
+        """The masking policies; Ranger Admin, where there is one, was queried for newer ones."""
         return renewed_policies(self.config.policies)
 
     @cached_property
@@ -80,7 +80,7 @@ class DlqService:
     def search(
         self, wanted: Wanted, ids: Sequence[str] = (), key: str | None = None
     ) -> Iterator[tuple[str, Connection, Wanted]]:
-        """Each database that is asked, a session with it and what to look for there."""
+        """Each database that is queried, a session with it and what to look for there."""
         for database, numbers in by_database(self.config, list(ids)).items():
             for number in numbers or ():
                 if number > _LAST:
@@ -136,13 +136,13 @@ class DlqService:
         self, database: str, dead_letter: StoredDeadLetter, *, clear: bool = False
     ) -> dict[str, Any]:
         """All that this person may know of a dead letter; `clear` only after `allow_clear`."""
-        told = dead_letter.as_json(database)
+        fields = dead_letter.as_json(database)
         try:
             payload = self.payloads.read(dead_letter)
         except SinkError as fault:
-            return told | {"unreadable": str(fault)}
+            return fields | {"unreadable": str(fault)}
         table = self.payloads.table(dead_letter)
-        return told | self.access.payload(table, payload, clear=clear)
+        return fields | self.access.payload(table, payload, clear=clear)
 
     def faults(self, dead_letters: Sequence[StoredDeadLetter]) -> dict[int, str]:
         """Why some of them can't be read, by their numbers.

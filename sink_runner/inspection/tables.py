@@ -52,25 +52,25 @@ def summary_table(found: Iterable[tuple[str, Count]]) -> Table:
     return table
 
 
-def shown_lines(shown: Mapping[str, Any]) -> Iterator[str]:
-    """A dead letter that is shown, headers first, its row and its trace after them."""
+def dead_letter_lines(fields: Mapping[str, Any]) -> Iterator[str]:
+    """A dead letter, headers first, its row and its trace after them."""
     rows = {"key", "before", "after"}
     last = rows | {"stack_trace"}
-    for name, value in shown.items():
+    for name, value in fields.items():
         if name not in last and value is not None:
             yield f"{name:16} {value}"
     for name in ("key", "before", "after"):
-        if shown.get(name) is not None:
+        if fields.get(name) is not None:
             yield f"{name}:"
-            yield from (f"  {column:24} {value}" for column, value in shown[name].items())
+            yield from (f"  {column:24} {value}" for column, value in fields[name].items())
     yield "trace:"
-    yield from (f"  {line}" for line in shown["stack_trace"].splitlines())
+    yield from (f"  {line}" for line in fields["stack_trace"].splitlines())
 
 
 def explained_table(found: Explained) -> str:
     """A line for each step, then the rows that it came to."""
     lines = [f"{found.id} of {found.mapping}, through the chain of today; nothing is written"]
-    lines += [f"  {step.name:8} {step.state:8} {step.told}" for step in found.steps]
+    lines += [f"  {step.name:8} {step.state:8} {step.detail}" for step in found.steps]
     for row in found.rows:
         lines.append(f"{row['does']}:")
         lines += [f"  {column:24} {value}" for column, value in row["row"].items()]
@@ -78,7 +78,7 @@ def explained_table(found: Explained) -> str:
 
 
 def progress() -> Progress:
-    """A bar where somebody looks, and nothing elsewhere."""
+    """A progress bar on a terminal, and nothing elsewhere."""
     console = Console(stderr=True)
     return Progress(console=console, transient=True, disable=not console.is_terminal)
 

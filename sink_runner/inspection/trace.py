@@ -60,9 +60,11 @@ class Trace:
     def _all(
         self, hook: str, steps: Collection[Step], describe: Callable[[Any, tuple[Any, ...]], str]
     ) -> tuple[Step, ...]:
-        return tuple(Step(self._watched(hook, step, describe), step.plugin) for step in steps)
+        return tuple(
+            Step(self._record_answers(hook, step, describe), step.plugin) for step in steps
+        )
 
-    def _watched(
+    def _record_answers(
         self, hook: str, step: Step, describe: Callable[[Any, tuple[Any, ...]], str]
     ) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:

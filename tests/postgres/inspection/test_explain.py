@@ -12,7 +12,7 @@ SECRET = "Zarathustra Sevenstein"
 def steps(office: Any, at: int = 0) -> dict[str, tuple[str, str]]:
     found = office.json("explain", office.id(at))
     assert SECRET not in json.dumps(found)
-    return {step["name"]: (step["state"], step["told"]) for step in found["steps"]}
+    return {step["name"]: (step["state"], step["detail"]) for step in found["steps"]}
 
 
 def test_a_write_that_is_refused(office: Any) -> None:

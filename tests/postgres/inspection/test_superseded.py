@@ -35,7 +35,7 @@ def test_explain_says_that_they_are_not_replayed(superseded: Any) -> None:
     found = superseded.json("explain", superseded.id())
     (step,) = found["steps"]
     assert (step["name"], step["state"]) == ("status", "stopped")
-    assert "superseded" in step["told"]
+    assert "superseded" in step["detail"]
 
 
 @pytest.mark.parametrize("action", [("replay",), ("discard", "--reason", "test")])
