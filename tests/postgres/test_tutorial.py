@@ -39,7 +39,13 @@ def environment(postgres, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def dropped(postgres) -> Iterator[None]:
+    """No database has the names of the page: other tests of the server use them, too."""
+    drop_databases(postgres)
     yield
+    drop_databases(postgres)
+
+
+def drop_databases(postgres) -> None:
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as admin:
         for name in ("north", "south"):
             admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())

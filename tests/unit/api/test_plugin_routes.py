@@ -17,7 +17,7 @@ from sink_runner.plugin import CapturedColumn, EventRoute, HttpApi, PathParamete
 from sink_runner.plugin.field_types import EventModel, Uuid
 
 from ...support.api_service import ROOT
-from ..commands.test_api import WHOLE
+from ..cli.test_api import WHOLE
 from .test_callbacks import problem
 
 ORDER = {
