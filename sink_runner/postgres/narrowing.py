@@ -26,7 +26,6 @@ _EXACT_DIGITS = {"float4": 6, "float8": 15}
 """The number of decimal digits that each type keeps."""
 _WHOLE_DIGITS = {"int2": 5, "int4": 10, "int8": 19}
 _NAME_BYTES = 63
-_DATED = ("timestamp", "timestamptz", "date")
 _MICROSECONDS = 6
 _ALL_FIELDS = 0x7FFF
 _UNSIGNED = {"oid": 32, "xid": 32, "cid": 32, "xid8": 64}
