@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
-import psycopg
 import structlog
 
 from ..config import Config
@@ -23,7 +22,7 @@ from ..masking.policy_watch import PolicyWatch
 from ..pipeline import MappingSetup, Pipeline, build_pipeline, follow_policies
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog, read_table
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from ..postgres.migrations import migrate_database
 from ..postgres.session import Connection
 from ..preflight.checklist import check_mapping, log_warnings
@@ -61,10 +60,8 @@ def open_pipeline(
     assert mapping is not None
     target, connection = _connect(plugin.name, mapping, config)
     with closing(connection):
-        try:
+        with classified_errors():
             source = Source.of(mapping, read_table(connection, mapping.source_table), connection)
-        except psycopg.Error as fault:
-            raise classify_error(fault) from fault
         watch = watch_policies(config.policies)
         policies = watch.current()
         _refuse_harm(plugin.name, mapping, config, policies)
@@ -82,15 +79,13 @@ def open_pipeline(
 
 def _connect(name: str, mapping: TableMapping, config: Config) -> tuple[TableCatalog, Connection]:
     """Return the target's catalog and a session with the source."""
-    try:
+    with classified_errors():
         migrate_database(find_database(config.databases, mapping.target_table.database).dsn)
         preflight = check_mapping(name, mapping, config)
         log_warnings(preflight.findings)
         _, target = preflight.catalogs(batch=True)
         reader = find_database(config.databases, mapping.source_table.database).reader_dsn
         return target, open_source(reader, name)
-    except psycopg.Error as fault:
-        raise classify_error(fault) from fault
 
 
 def _refuse_harm(name: str, mapping: TableMapping, config: Config, policies: Policies) -> None:

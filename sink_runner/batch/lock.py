@@ -11,7 +11,7 @@ import psycopg
 
 from ..config.dsn import Dsn
 from ..errors import FatalError, SinkError
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from ..postgres.session import Connection, connect
 
 _CLASS = 0x51_4E_4B  # keeps the lock apart from other applications' advisory locks
@@ -51,10 +51,8 @@ def locked(
     dsn: Dsn, mapping: str, target: str, *, wait: bool, stop: threading.Event
 ) -> Iterator[TargetLock]:
     """Hold the table's lock for the block.  Raises BusyError, which names the holder."""
-    try:
+    with classified_errors():
         connection = connect(dsn, f"sink-runner batch {mapping}")
-    except psycopg.Error as fault:
-        raise classify_error(fault) from fault
     with connection:
         while not _taken(connection, target):
             if not wait or stop.is_set():

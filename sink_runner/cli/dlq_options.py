@@ -12,12 +12,11 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import click
-import psycopg
 
 from .. import log
 from ..dlq.stored_dead_letters import STATUSES, StoredDeadLetter, Wanted
 from ..inspection.service import DlqService
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from .arguments import moment, user_name
 from .configuration import read_config, read_plugins
 
@@ -109,10 +108,8 @@ def dlq_service(user: str | None = None) -> Iterator[DlqService]:
     log.configure(config.log)
     service = DlqService(config, plugins, user or user_name())
     _ = service.policies  # raises before the first row is read
-    try:
+    with classified_errors():
         yield service
-    except psycopg.Error as fault:
-        raise classify_error(fault) from fault
 
 
 def print_result(record: Any, render: Callable[[], str], *, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from ..config.dsn import Dsn
 from ..errors import ConfigError
 from ..model.message import ROWS
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from ..postgres.session import connect
 from ..writer import key_hashing
 from ..writer.encryption import Encryptor
@@ -123,12 +123,9 @@ def _some(connection: Connection, query: str, parameters: Sequence[Any]) -> list
 
 def check_fingerprints(dsn: Dsn, mapping: str, encryptor: Encryptor) -> None:
     """Refuse keys that did not make the fingerprints of the deferred dead letters."""
-    try:
-        with connect(dsn, "sink-runner start") as connection:
-            parameters = mapping, list(encryptor.key_ids), mapping, list(encryptor.key_ids)
-            row = connection.execute(_SAMPLE.encode(), parameters).fetchone()
-    except psycopg.Error as fault:
-        raise classify_error(fault) from fault
+    with classified_errors(), connect(dsn, "sink-runner start") as connection:
+        parameters = mapping, list(encryptor.key_ids), mapping, list(encryptor.key_ids)
+        row = connection.execute(_SAMPLE.encode(), parameters).fetchone()
     if row is None:
         return
     *encrypted, key_id, mark = row

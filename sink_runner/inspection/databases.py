@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import psycopg
-
 from ..config import Config
 from ..errors import ConfigError
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from ..postgres.migrations import has_tables
 from ..postgres.session import Connection, connect
 
@@ -17,11 +15,11 @@ from ..postgres.session import Connection, connect
 @contextmanager
 def dlq_session(config: Config, database: str) -> Iterator[Connection]:
     """A session in which a refusal of the database says whose fault it is."""
-    try:
-        with connect(config.databases[database].dsn, "sink-runner dlq") as connection:
-            yield connection
-    except psycopg.Error as fault:
-        raise classify_error(fault) from fault
+    with (
+        classified_errors(),
+        connect(config.databases[database].dsn, "sink-runner dlq") as connection,
+    ):
+        yield connection
 
 
 def databases(config: Config) -> list[str]:

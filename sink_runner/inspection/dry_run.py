@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-import psycopg
-
 from ..batch.source import Source, row_source
 from ..config.database import find_database
 from ..errors import EventError
@@ -17,7 +15,7 @@ from ..model.dead_letter import DeadLetter
 from ..pipeline import MappingSetup, Pipeline, build_pipeline
 from ..plugin import TableMapping
 from ..postgres.catalog import read_table
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from ..postgres.session import connect
 from ..transform.event_source import EventSource, topic_source
 from ..writer.mapping_lock import MappingLock
@@ -33,12 +31,10 @@ def open_pipeline(
     mapping, config = plugin.mapping, bench.config
     assert mapping is not None
     target_dsn = find_database(config.databases, mapping.target_table.database).dsn
-    try:
+    with classified_errors():
         with connect(target_dsn, "sink-runner dlq") as connection:
             target = read_table(connection, mapping.target_table)
         source = _event_source(bench, mapping, of_batch=of_batch)
-    except psycopg.Error as fault:
-        raise classify_error(fault) from fault
     plugins = require_usable(plugin, bench.plugins.values())
     setup = MappingSetup.of_config(plugin, plugins, config, bench.policies, target)
     with closing(build_pipeline(setup, source, MappingLock(plugin.name), tracer=trace)) as pipeline:

@@ -22,7 +22,7 @@ from ..config.dsn import Dsn
 from ..errors import ConfigError
 from ..plugin import Lookup, Table, TableMapping
 from ..postgres.catalog import qualified, quoted
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from ..postgres.session import Connection, connect
 from .origins import Origin, Origins
 from .policy import ColumnName
@@ -120,10 +120,8 @@ def _origin_reader(dsns: Mapping[str, Dsn | str]) -> Iterator[_OriginReader]:
             dsn = find_database(dsns, database)
             return stack.enter_context(connect(dsn, "sink-runner origins"))
 
-        try:
+        with classified_errors():
             yield _OriginReader(session)
-        except psycopg.Error as fault:
-            raise classify_error(fault) from fault
 
 
 class _OriginReader(NamedTuple):

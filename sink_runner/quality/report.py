@@ -12,7 +12,7 @@ from ..config.dsn import Dsn
 from ..model.quality_rules import DEFAULT
 from ..plugin import TableMapping
 from ..postgres.catalog import quoted, read_table
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from ..postgres.migrations import has_tables
 from ..postgres.session import connect
 
@@ -81,22 +81,17 @@ def read_report(
 
     Raises ConfigError for a missing target table, RetriableError for a database that is down.
     """
-    try:
-        with connect(dsn, "sink-runner quality") as connection:
-            written = has_tables(connection)
-            dead_letters = (
-                connection.execute(_DEAD_LETTERS, (name,)).fetchone() if written else None
-            )
-            return Report(
-                mapping=name,
-                target=mapping.target,
-                counts=_counts(connection, name, days) if written else (),
-                open_dead_letters=dead_letters[0] if dead_letters else 0,
-                waiting=dead_letters[1] if dead_letters else 0,
-                stale=_stale(connection, mapping, stale_after),
-            )
-    except psycopg.Error as fault:
-        raise classify_error(fault) from fault
+    with classified_errors(), connect(dsn, "sink-runner quality") as connection:
+        written = has_tables(connection)
+        dead_letters = connection.execute(_DEAD_LETTERS, (name,)).fetchone() if written else None
+        return Report(
+            mapping=name,
+            target=mapping.target,
+            counts=_counts(connection, name, days) if written else (),
+            open_dead_letters=dead_letters[0] if dead_letters else 0,
+            waiting=dead_letters[1] if dead_letters else 0,
+            stale=_stale(connection, mapping, stale_after),
+        )
 
 
 def _counts(connection: Connection, name: str, days: int) -> tuple[Count, ...]:

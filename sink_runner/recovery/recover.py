@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import psycopg
-
 from ..config import Config
 from ..config.database import find_database
 from ..kafka.connection import KafkaConnection
@@ -14,7 +12,7 @@ from ..kafka.offset_queries import topic_bounds
 from ..kafka.topic_identity import identify
 from ..loading.discovery import Plugin
 from ..plugin import Ignore, TableMapping
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from ..postgres.migrations import migrate
 from ..postgres.session import connect
 from .positions import (
@@ -64,11 +62,12 @@ def forget_positions(
         if writes or not mapping.streaming:  # a batch run detects the restore
             continue
         dsn = find_database(config.databases, mapping.target_table.database).dsn
-        try:
-            with connect(dsn, "sink-runner recover") as connection, connection.transaction():
-                found[name] = forget(connection, name, mapping)
-        except psycopg.Error as fault:
-            raise classify_error(fault) from fault
+        with (
+            classified_errors(),
+            connect(dsn, "sink-runner recover") as connection,
+            connection.transaction(),
+        ):
+            found[name] = forget(connection, name, mapping)
     return found
 
 
@@ -95,10 +94,7 @@ def _records(name: str, mapping: TableMapping, config: Config) -> tuple[int, int
     kafka, topic_name = KafkaConnection.of(config.kafka), mapping.source_table.topic
     topic, held = identify(kafka, topic_name), topic_bounds(kafka, topic_name)
     dsn = find_database(config.databases, mapping.target_table.database).dsn
-    try:
-        with connect(dsn, "sink-runner recover") as connection:
-            migrate(connection)
-            applied = offsets(connection, name, topic)
-    except psycopg.Error as fault:
-        raise classify_error(fault) from fault
+    with classified_errors(), connect(dsn, "sink-runner recover") as connection:
+        migrate(connection)
+        applied = offsets(connection, name, topic)
     return count_unapplied(applied, held), count_missing(applied, held)

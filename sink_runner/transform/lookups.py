@@ -11,7 +11,7 @@ from ..config.dsn import Dsn
 from ..errors import ConfigError, FatalError, ValueRefusedError
 from ..model.time_limit import TimeLimit
 from ..plugin import Column, Lookup, TableMapping
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors, classify_error
 from ..postgres.loaders import load_as_stored
 from ..postgres.session import connect
 from .pg_encoding import text_key
@@ -99,11 +99,8 @@ class Lookups:
         lookup: Lookup, arrays: Sequence[Any], target: psycopg.Connection[Any]
     ) -> list[Any]:
         """Ask in a subtransaction: a value that the query refuses must not end the write."""
-        try:
-            with target.transaction():
-                return _rows(target, lookup, arrays)
-        except psycopg.Error as fault:
-            raise classify_error(fault) from fault
+        with classified_errors(), target.transaction():
+            return _rows(target, lookup, arrays)
 
     def close(self) -> None:
         for connection in self._connections.values():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import psycopg
-
 from ..config.dsn import Dsn
-from ..postgres.error_classes import classify_error
+from ..postgres.error_classes import classified_errors
 from ..postgres.session import connect
 
 _HAS_OFFSETS = "SELECT to_regclass('sink.partition_offset') IS NOT NULL"
@@ -36,11 +34,8 @@ class EchoGuard:
         return self._known[parts[1]]
 
     def _reads_target(self, mapping: str) -> bool:
-        try:
-            with connect(self._dsn, "sink-runner echo guard") as connection:
-                if connection.execute(_HAS_OFFSETS).fetchone() != (True,):
-                    return False
-                found = connection.execute(_READS, (mapping, self._target)).fetchone()
-        except psycopg.Error as fault:
-            raise classify_error(fault) from fault
+        with classified_errors(), connect(self._dsn, "sink-runner echo guard") as connection:
+            if connection.execute(_HAS_OFFSETS).fetchone() != (True,):
+                return False
+            found = connection.execute(_READS, (mapping, self._target)).fetchone()
         return found == (True,)

@@ -22,7 +22,7 @@ from psycopg import errors
 from ...config.dsn import Dsn
 from ...errors import ConfigError, DowngradeError
 from ..catalog import quoted
-from ..error_classes import classify_error
+from ..error_classes import classified_errors
 from ..session import Connection, connect, creating
 
 _CREATE = """
@@ -117,11 +117,8 @@ def migrate(connection: Connection) -> list[Migration]:
 
 def migrate_database(dsn: Dsn | str, application: str = "sink-runner start") -> list[Migration]:
     """As `migrate`, in a session of its own; also raises RetriableError."""
-    try:
-        with connect(dsn, application) as connection:
-            return migrate(connection)
-    except psycopg.Error as fault:
-        raise classify_error(fault) from fault
+    with classified_errors(), connect(dsn, application) as connection:
+        return migrate(connection)
 
 
 def add_audit_partitions(connection: Connection) -> None:
