@@ -1,4 +1,4 @@
-"""The option ``--completion``, for the command line of any program."""
+"""The option ``--completion`` of `sink-runner` and `sink-stack`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _print_script(ctx: click.Context, _: click.Parameter, shell: Any) -> None:
     found = get_completion_class(shell)
     assert found is not None
     program = ctx.info_name or ""
-    # The variable that click's `main` looks for.
+    # `main` of click reads this environment variable.
     variable = f"_{program.replace('-', '_')}_COMPLETE".upper()
     click.echo(found(ctx.command, {}, program, variable).source())
     ctx.exit()

@@ -20,9 +20,9 @@ RAISING = ("exec_stmt_raise", "PLy_")
 
 
 def describe(exc: BaseException, *, nested: bool = False) -> str:
-    """Name the exception's class, SQLSTATE and constraint; its text only if it is our own.
+    """Return the exception's class, SQLSTATE and constraint, and its text if it is the runner's.
 
-    `nested`: it was found as a cause or in a group.
+    `nested` says that it was found as a cause or in a group.
     """
     ours = is_ours(exc, nested=nested)
     parts = [_class(exc)]
@@ -36,13 +36,13 @@ def describe(exc: BaseException, *, nested: bool = False) -> str:
 
 
 def sqlstate_of(exc: BaseException) -> str | None:
-    """Return the SQLSTATE of an exception of PostgreSQL or of ours, else None."""
+    """Return the SQLSTATE of an exception of psycopg or of the runner, else None."""
     state = getattr(exc, "sqlstate", None)
     return state if isinstance(state, str) and _SQLSTATE.fullmatch(state) else None
 
 
 def _constraint(exc: BaseException, *, ours: bool) -> Any:
-    """Return the name that the server gave; a database function may put any text there."""
+    """Return the name of the violated constraint; None if a database function may have set it."""
     if ours:
         return getattr(exc, "constraint", None)
     diag = getattr(exc, "diag", None) if class_of(exc).__module__ == "psycopg.errors" else None
@@ -53,7 +53,7 @@ def _constraint(exc: BaseException, *, ours: bool) -> Any:
 
 @contextmanager
 def log_errors(log: Any, event: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Log an exception of these kinds as this event, and continue after the block."""
+    """Log an exception of these classes as the log event `event`, and continue after the block."""
     try:
         yield
     except kinds as error:
@@ -61,7 +61,7 @@ def log_errors(log: Any, event: str, *kinds: type[Exception]) -> Iterator[None]:
 
 
 def text_of(exc: BaseException) -> str:
-    """Return the text of an exception of ours, else its class and where it was raised."""
+    """Return the text of an exception of the runner, else its class and where it was raised."""
     if is_ours(exc):
         return str(exc)
     *_, at = "nowhere", *frames(exc.__traceback__)
@@ -69,7 +69,7 @@ def text_of(exc: BaseException) -> str:
 
 
 def trace(exc: BaseException, *, nested: bool = False) -> list[str]:
-    """Return the exception and its causes, each with its frames, a line for each."""
+    """Return one line for the exception, for each of its frames, and so for each of its causes."""
     lines: list[str] = []
     seen: set[int] = set()
     current: BaseException | None = exc

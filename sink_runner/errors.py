@@ -1,4 +1,4 @@
-"""Every exception the runner raises or understands, named for what it does next.
+"""The exceptions of the runner and its plugins: the class decides what the runner does next.
 
 SinkError
 |__ConfigError           quarantine this mapping until its configuration is corrected
@@ -7,17 +7,17 @@ SinkError
 |  |__DowngradeError      stop it: a newer version has migrated the database
 |__PluginError           leave this plugin out: it cannot be loaded or is malformed
 |__EventError            this event cannot be applied: dead-letter it, go on
-|  |__DecodeError        ... because its bytes are not what their schema says
+|  |__DecodeError        ... because its bytes do not match their schema
 |  |__ValueRefusedError  ... because a value does not fit its column in the target unchanged
 |  |__QualityError       ... because it breaks a rule of its mapping; knows rule and column
-|  |  |__ExpiredError    ... because the row it needs did not come in time
+|  |  |__ExpiredError    ... because a row that it needs did not arrive in time
 |  |__StepError          ... because a plugin's step failed; knows the plugin and the step
-|  |__WaitingError       ... yet: a row that it needs is missing, so it is deferred
+|  |__WaitingError       ... yet: a row that it needs is missing, so defer it
 |  |__WriteError         ... because the target refused the row; knows the SQLSTATE
 |__RetriableError        a dependency is unavailable: pause the mapping, try again
-|  |__TimedOutError      ... because it took too long: give it longer the next time
+|  |__TimedOutError      ... because it took too long: allow more time at the next attempt
 |  |__StalePoliciesError  ... because the masking policies were not confirmed for too long
-|  |__SchemaError         ... because the source table has become one that would harm rows
+|  |__SchemaError         ... because a change of the source table would corrupt target rows
 |__BatchDroppedError     roll this batch back; read it again if its partitions are still ours
 |  |__FencedError         ... because another runner owns the partition
 |  |__PoliciesChangedError ... because it was masked by policies that were replaced
@@ -47,13 +47,13 @@ class PolicyError(ConfigError):
 class AccessError(ConfigError):
     """A server refuses this client, or this client does not trust the server's certificate.
 
-    Like after every ConfigError, the mapping is built again later and reads credentials and files
-    again, so no restart is needed after a rotation or a new ACL.
+    As after every ConfigError, the mapping is built again later and rereads credentials and files,
+    so no restart is needed after a rotation or a new ACL.
     """
 
 
 class DowngradeError(ConfigError):
-    """A newer version has migrated the database, so only another program can use it."""
+    """A newer version of the runner has migrated the database, so this version cannot use it."""
 
 
 class PluginError(SinkError):
@@ -70,10 +70,10 @@ class EventError(SinkError):
 
 
 class UnreadColumnError(KeyError):
-    """A function of a mapping asks for a source column that the mapping does not read."""
+    """A function of a mapping uses a source column that the mapping does not read."""
 
     def __init__(self, column: str | None) -> None:
-        """`column` is None where the name may have been computed from a value of the row."""
+        """`column` is None if its name may have been computed from a value of the row."""
         super().__init__(column)
         self.column = column
 
@@ -83,7 +83,7 @@ class UnreadColumnError(KeyError):
 
 
 class MaskedColumnError(AttributeError):
-    """A hook uses a value that is masked for the target for more than a comparison."""
+    """A hook does more than compare a value that is masked for the target."""
 
     def __init__(self, column: str) -> None:
         super().__init__(
@@ -94,9 +94,9 @@ class MaskedColumnError(AttributeError):
 
 
 def describe_raised(fault: BaseException) -> str:
-    """Return which exception a function of a mapping raised, without a value of the row.
+    """Return the class of an exception that a function of a mapping raised.
 
-    The text of an exception may quote a value, unless it only names a column.
+    Its text is added only where it names a column: any other text may quote a value of the row.
     """
     known = isinstance(fault, UnreadColumnError | MaskedColumnError) and is_ours(fault)
     name = "KeyError" if isinstance(fault, UnreadColumnError) else class_name(fault)
@@ -107,11 +107,11 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def is_ours(fault: BaseException, *, nested: bool = False) -> bool:
-    """Return whether the runner itself made the exception, so that its text quotes no row.
+    """Return whether the runner itself created the exception, so that its text quotes no row.
 
     A plugin may raise the classes of this module, or subclasses with a text of their own, so the
-    module that raised it decides.  One that was never raised is the runner's, unless it is a cause
-    or part of a group (`nested`), where a plugin can put it.
+    module that raised the exception decides.  An exception that was never raised is the runner's,
+    unless it is a cause or part of a group (`nested`): a plugin can put one there.
     """
     if type(fault).__module__.partition(".")[0] != _PACKAGE:
         return False
@@ -123,7 +123,7 @@ def is_ours(fault: BaseException, *, nested: bool = False) -> bool:
 
 
 def raised_in(fault: BaseException) -> str:
-    """Return the module that raised the exception; "" if none did."""
+    """Return the module that raised the exception; "" if it was not raised."""
     traceback = fault.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
@@ -131,11 +131,11 @@ def raised_in(fault: BaseException) -> str:
 
 
 def class_of(fault: BaseException) -> type[BaseException]:
-    """Return the exception's class, or the nearest base that is found under its name.
+    """Return the exception's class, or its nearest base that its module defines under its name.
 
-    The name of a class that was made while running may hold a value.
+    The name of a class that was created with `type(name, ...)` may contain a value of a row.
     """
-    return next(kind for kind in type(fault).__mro__ if _is_found(kind))
+    return next(kind for kind in type(fault).__mro__ if _has_literal_name(kind))
 
 
 def class_name(fault: BaseException) -> str:
@@ -143,8 +143,8 @@ def class_name(fault: BaseException) -> str:
     return class_of(fault).__name__
 
 
-def _is_found(kind: type) -> bool:
-    if "<locals>" in kind.__qualname__:  # by a class statement, whose name is a literal
+def _has_literal_name(kind: type) -> bool:
+    if "<locals>" in kind.__qualname__:  # only a class statement sets it
         return True
     found: object = sys.modules.get(kind.__module__)
     for name in kind.__qualname__.split("."):
@@ -158,7 +158,7 @@ def own_text(fault: BaseException) -> str:
 
 
 class DecodeError(EventError):
-    """The message's bytes cannot be read with the schema that they name."""
+    """The bytes of the message do not match the schema that they name."""
 
 
 class ValueRefusedError(EventError):
@@ -166,7 +166,7 @@ class ValueRefusedError(EventError):
 
 
 class QualityError(EventError):
-    """A row breaks a rule of its mapping; `column` is "" where the rule is about the row."""
+    """A row breaks a rule of its mapping; `column` is "" for a rule about the whole row."""
 
     def __init__(self, rule: str, column: str = "") -> None:
         what = f"column {column!r}" if column else "the row"
@@ -191,8 +191,8 @@ class StepError(EventError):
 class WaitingError(EventError):
     """A row that the event needs is missing; it is deferred, and with it later events of its key.
 
-    `column` is "" where it waits for an earlier event of its key.  `sqlstate` and `constraint` are
-    those of a foreign key or unique constraint that the target refused it for.
+    `column` is "" if it waits for an earlier event of its key.  `sqlstate` and `constraint` name
+    the foreign key or unique constraint that the row violated.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class WaitingError(EventError):
 
 
 class ExpiredError(QualityError):
-    """The row that the event needs did not come before its time was over."""
+    """A row that the event needs did not arrive in time."""
 
     rule = "found"
 
@@ -239,11 +239,11 @@ class WriteError(EventError):
 class RetriableError(SinkError):
     """Raise from a plugin or the writer to pause this mapping and retry the batch.
 
-    `retry_after` is the shortest wait in seconds; the settings may say longer.
+    `retry_after` is the shortest wait in seconds; the settings may demand a longer one.
     """
 
     lasting = False
-    """Only a person can remove the cause: the mapping is reported as paused at once."""
+    """Whether only a person can remove the cause: the mapping is reported as paused at once."""
 
     def __init__(self, reason: str, *, retry_after: float = 0.0) -> None:
         super().__init__(reason)
@@ -251,17 +251,17 @@ class RetriableError(SinkError):
 
 
 class TimedOutError(RetriableError):
-    """A statement or a lock took longer than it may; the next attempt has more time."""
+    """A statement or a lock took longer than permitted; the next attempt has more time."""
 
 
 class StalePoliciesError(RetriableError):
-    """The masking policies may have been replaced; nothing is masked until they are confirmed."""
+    """The masking policies may be out of date; no event is masked until they are confirmed."""
 
     lasting = True
 
 
 class SchemaError(RetriableError):
-    """The source's schema does not fit the mapping; the text says what to do."""
+    """The schema of the source does not fit the mapping; the message says what to do."""
 
     lasting = True
 
@@ -279,11 +279,11 @@ class PoliciesChangedError(BatchDroppedError):
 
 
 class StoppedError(BatchDroppedError):
-    """The runner was told to stop while it waited for a dependency."""
+    """The runner stops, and was waiting for a dependency."""
 
 
 class FatalError(SinkError):
-    """Stop this mapping without committing; what it has not written stays in Kafka."""
+    """Stop this mapping without committing; the events that it has not written stay in Kafka."""
 
 
 def lookup_failed(column: str, fault: Exception) -> EventError:
@@ -295,10 +295,10 @@ def lookup_failed(column: str, fault: Exception) -> EventError:
 
 
 def source_truncated(source: str, target: str) -> FatalError:
-    """Return the error that stops a mapping whose source was truncated, with the ways out."""
+    """Return the error that stops a mapping whose source was truncated, with what to do next."""
     return FatalError(
         f"{source} was truncated, and the mapping does not say what becomes of {target}. It stops "
         "with its offsets before the TRUNCATE. Declare on_truncate=OnTruncate.EMPTY to empty the "
-        "target as well, or on_truncate=OnTruncate.KEEP to leave its rows, and start the runner "
+        "target as well, or on_truncate=OnTruncate.KEEP to keep its rows, and start the runner "
         "again"
     )

@@ -1,8 +1,8 @@
-"""The hooks a plugin may implement.
+"""The hooks that a plugin may implement.
 
-Every hook is optional, is a function of a module or a method, and takes any subset of its
-parameters.  A hook cannot be a pluggy wrapper.  The event hooks run once per event in the worker's
-loop, so they must be pure and must not block.
+Every hook is optional.  It is a function of a module or a method of an object, declares any subset
+of the parameters below, and cannot be a pluggy wrapper.  The event hooks run once per event in the
+worker's loop, so they must be pure and must not block.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def sink_api() -> HttpApi:
 
 @hookspec
 def sink_config() -> type[Any]:
-    """Return a frozen dataclass: the settings that ``[plugins.<name>]`` has for the plugin."""
+    """Return a frozen dataclass whose fields are the settings of ``[plugins.<name>]``."""
     raise NotImplementedError
 
 
@@ -51,8 +51,8 @@ def sink_config() -> type[Any]:
 def sink_filter(event: Event, ctx: Context) -> FilterResult:
     """Return whether the row belongs in the target.
 
-    The first result that is not PASS applies.  Called for a delete only where the mapping declares
-    `Review`: then the result says whether the deleted row belonged in the target.
+    The first result that is not PASS applies.  For a delete, the hook is called only if the mapping
+    declares `Review`; its result says whether the deleted row belonged in the target.
     """
     raise NotImplementedError
 
@@ -61,9 +61,10 @@ def sink_filter(event: Event, ctx: Context) -> FilterResult:
 def sink_map(event: Event, row: Row, ctx: Context) -> Row:
     """Return the target row.
 
-    `row` holds the declared columns, mapped but not yet masked; change values, not names.  A value
-    that the policies mask for the target is a `MaskedValue` in `row` and in the event, unless
-    `reads_unmasked` of the mapping lists its source column.
+    `row` holds the declared columns, converted but not yet masked.  Change values, and neither add
+    nor remove columns.  A value that the policies mask for the target is a `MaskedValue` in `row`
+    and in the event, unless `reads_unmasked` of the mapping lists its source column.
+
     The next plugin gets the returned row.  The quality rules of the columns are checked before the
     first plugin and after the last.
     """
@@ -80,10 +81,11 @@ def sink_mask(row: Row, ctx: Context) -> Row:
 def sink_resolve_conflict(incoming: Row, current: Row, ctx: Context) -> Row | None:
     """Choose between the incoming row and the current row of the target.
 
-    Called when both exist and differ.  Return one of them or a merged row; `current` skips the
-    write, and None asks the next plugin.  The result must not depend on which row is the incoming
-    one, or the databases do not converge.
-    Use a strategy of `Conflict` where one fits: with this hook, every batch first reads and locks
+    Called if both exist and differ.  Return one of them or a merged row: `current` skips the write,
+    None lets the next plugin choose.  The result must not depend on which of the two rows is the
+    incoming one, or the databases do not converge.
+
+    Prefer a strategy of `Conflict` if one fits: with this hook, every batch first reads and locks
     the rows of its keys.
     """
 
@@ -95,22 +97,23 @@ def sink_resolve_conflict(incoming: Row, current: Row, ctx: Context) -> Row | No
 def sink_write(changes: Changes, connection: psycopg.Connection[Any], ctx: Context) -> int | None:
     """Write the batch inside the open transaction and return the number of rows written.
 
-    None leaves the batch to the next plugin, and at last to the built-in writer.  Never commit.
-    After a data error the transaction is rolled back, and the batch is written again in parts.
+    None leaves the batch to the next plugin, and after the last plugin to the built-in writer.
+    Never commit.  After a data error the transaction is rolled back, and the batch is written again
+    in parts.
     """
 
 
 @hookspec
 def sink_batch_committed(changes: int, ctx: Context) -> None:
-    """Called after a commit with the number of changes that are durable, with their offsets."""
+    """Called after a commit with the number of changes that it made durable."""
 
 
 @hookspec
 def sink_event_failed(event: Event | None, error: EventError, ctx: Context) -> None:
-    """Called when an event became a dead letter; `event` is None if it could not be decoded.
+    """Called when an event has become a dead letter; `event` is None if it could not be decoded.
 
-    Not called for a deferred event, which waits for a row that it refers to.  An exception of this
-    hook is logged and otherwise ignored.
+    Not called for a deferred event, which waits for a row that it refers to.  An exception that
+    this hook raises is logged and otherwise ignored.
     """
 
 
@@ -119,7 +122,7 @@ def sink_event_failed(event: Event | None, error: EventError, ctx: Context) -> N
 
 @hookspec
 def sink_startup(ctx: Context) -> None:
-    """Acquire resources.  An exception quarantines the mapping; it is retried after a minute."""
+    """Acquire resources.  An exception quarantines the mapping, which is retried after a minute."""
 
 
 @hookspec

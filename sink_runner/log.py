@@ -1,4 +1,4 @@
-"""Logging: structlog, JSON or console, in UTC, and never with a value of a row.
+"""Logging by structlog, as JSON or for a console, in UTC, and never with a value of a row.
 
 An exception is logged with its class, SQLSTATE, constraint and frames; `error_text` says why.
 """
@@ -18,7 +18,7 @@ from .config.sections import Log
 from .error_text import describe, trace
 from .masking.scrub import scrub_contacts
 
-# Libraries whose messages are about connections and never quote a record.
+# The messages of these libraries are about connections and never quote a record.
 _TRUSTED = ("kafka",)
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -92,7 +92,7 @@ def _console(*, colors: bool) -> Processor:
 
 
 class _Forward(logging.Handler):
-    """Logs the warnings of libraries; those of an untrusted one without their arguments."""
+    """Forwards warnings of libraries to structlog, without their arguments unless trusted."""
 
     def emit(self, record: logging.LogRecord) -> None:
         trusted = record.name.partition(".")[0] in _TRUSTED

@@ -1,11 +1,11 @@
 """Build the pipeline of a mapping: from the messages of a source of events to its target.
 
-`runtime` builds one for a topic, `batch` for the rows of a run, `inspection` to try a dead letter
-again, and `testing` for the samples of a test.  They differ in the source of the events and in what
-fences the writes; all else is the same.
+`runtime` builds one for a topic, `batch` for the rows of a run, `inspection` for the dry run of a
+dead letter, and `testing` for the samples of a test.  They differ only in the source of the events
+and in what fences the writes.
 
-The way of an event: `Pipeline.decode`, `Pipeline.transform`, `RetryQueue.hold`, `Committer.apply`,
-`RetryQueue.record_committed`.
+An event passes `Pipeline.decode`, `Pipeline.transform`, `RetryQueue.hold`, `Committer.apply` and
+`RetryQueue.record_committed`, in this order.
 """
 
 from __future__ import annotations
@@ -57,27 +57,27 @@ from .writer.writers import make_writer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingSetup:
-    """A mapping with all that its pipeline needs, whatever the source of the events."""
+    """A mapping with what its pipeline needs besides the source of the events."""
 
     plugin: discovery.Plugin
     plugins: Sequence[discovery.Plugin]
-    """Those that run together, `plugin` among them."""
+    """All plugins that are on, `plugin` among them."""
     policies: Policies
     origins: Origins
     target: TableCatalog
     target_dsn: Dsn
     readers: Mapping[str, Dsn]
-    """Where lookups are answered, by database."""
+    """The connection of each database that lookups read, by the name of the database."""
     encryptor: Encryptor
     clock: Callable[[], datetime] = clock
     timeout: float = 60.0
     """Seconds that a statement may take."""
     retry: timedelta = timedelta(0)
-    """How long a deferred event waits before it is tried again."""
+    """How long a deferred event waits before it is retried."""
     give_up: timedelta = timedelta(days=1)
-    """How long a deferred event is tried before a person has to decide."""
+    """How long a deferred event is retried before it becomes a dead letter."""
     max_bytes: int = DEFAULT_BYTES
-    """Bytes of deferred events that are tried again at once."""
+    """Bytes of deferred events that are retried in one batch."""
 
     @property
     def mapping(self) -> TableMapping:
@@ -93,7 +93,7 @@ class MappingSetup:
         policies: Policies,
         target: TableCatalog,
     ) -> MappingSetup:
-        """Take everything else from the settings, and the origins from the databases."""
+        """Read the remaining fields from the settings, and the origins from the databases."""
         mapping = plugin.mapping
         assert mapping is not None
         return cls(
@@ -113,7 +113,7 @@ class MappingSetup:
 
 
 class Tracer(Protocol):
-    """Notes what the steps of a pipeline answer."""
+    """Records the results of a pipeline's steps."""
 
     def trace_steps(self, chain: Chain) -> Chain: ...
 
@@ -129,7 +129,7 @@ class DecodedMessages(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """Takes the messages of one source of events to the target of one mapping."""
+    """Applies the messages of one source of events to the target of one mapping."""
 
     name: str
     mapping: TableMapping
@@ -162,7 +162,7 @@ class Pipeline:
         return self.transform(self.decode(messages))
 
     def event_of(self, message: Message) -> Event | None:
-        """Return the event of a dead letter for hooks; None for one that cannot be decoded."""
+        """Return the event that hooks get for a message; None if it cannot be decoded."""
         (decoded,) = self.source.decode([message])
         if not isinstance(decoded, Decoded):
             return None
@@ -186,10 +186,10 @@ def build_pipeline(
 ) -> Pipeline:
     """Connect a mapping to a source of events; nothing is read or written yet.
 
-    `offsets` fence the writes.  `budget` limits how many events may fail.  `policy_digest` names
-    the policies that are in force: a batch that was masked by others is refused.  `is_echo` gets a
-    replication origin of a process elsewhere.  `report_counts` gets the numbers of dead letters
-    whenever they are counted.
+    `offsets` fences the writes.  `budget` limits how many events may fail.  `policy_digest` returns
+    the digest of the policies in force; a batch that was masked by other policies is refused.
+    `is_echo` gets the replication origin of another process and returns whether it writes echoes.
+    `report_counts` gets the numbers of dead letters whenever they are counted.
     """
     lookups = Lookups(setup.mapping.columns, setup.readers, setup.timeout, mapping=setup.mapping)
     compiled = compile_mapping(
@@ -224,7 +224,7 @@ def build_pipeline(
 def follow_policies(
     setup: MappingSetup, pipeline: Pipeline, current: Callable[[], Policies]
 ) -> Refresh:
-    """Return what masks by the current policies, to be called between two batches."""
+    """Return a function to call between two batches: it makes `pipeline` use current policies."""
     columns = setup.target.columns
     mask_by = partial(remask, pipeline.compiled, setup.plugin, setup.plugins, columns)
     return Refresh(setup.policies, current, mask_by)

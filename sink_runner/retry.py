@@ -18,7 +18,7 @@ _JITTER = 0.2
 
 
 def jittered(seconds: float) -> float:
-    """Return `seconds` ± 20 %, so that mappings that failed together do not all return together."""
+    """Return `seconds` ± 20 %, so that mappings that failed together do not retry together."""
     return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
 
 
@@ -36,8 +36,8 @@ class RetryPolicy:
 class Retrier:
     """Repeats a piece of work while it raises RetriableError.
 
-    At the last step of a policy that retries forever the mapping is paused: that is logged once as
-    an error, and the runner is not ready.
+    From the last step of its policy, or at once if `lasting`, the mapping is reported as paused:
+    one log event says so, and the runner is not ready.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Retrier:
         log: Any,
         health: MappingHealth | None = None,
     ) -> None:
-        """`health` is told of the pause; None for a process that reports no state."""
+        """`health` reports the pause; None in a process that has no health endpoint."""
         self._policy = policy
         self._stop = stop
         self._log = log
@@ -55,10 +55,10 @@ class Retrier:
         self._paused = False
 
     def __call__(self, work: Callable[[bool], T]) -> T:
-        """Return the result of `work`, which gets whether this is a repetition.
+        """Return the result of `work`, whose argument says whether this is a repetition.
 
-        Raises StoppedError when the process stops meanwhile.  A policy that does not retry forever
-        makes it raise the RetriableError, when the process stops or after the last step.
+        Raises StoppedError if the process stops meanwhile.  With a policy that does not retry
+        forever, raises the last RetriableError instead, as it does after the last step.
         """
         again = False
         for step, is_last in self._steps():

@@ -19,7 +19,10 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def scaffold(
     root: Path, name: str, *, source: str, target: str, key: Sequence[str], version: str
 ) -> Path:
-    """Create ``root/name`` and return it; raise ValueError for a name that cannot be used."""
+    """Create the folder ``root/name`` and return its path.
+
+    Raises ValueError for a name that cannot be used, and SinkError if the folder exists.
+    """
     if not _NAME.fullmatch(name) or name in RESERVED:
         raise ValueError(f"{name!r} is not a plugin name: write kebab-case, as in golden-records")
     _check_tables(source, target)
@@ -74,7 +77,7 @@ def _check_tables(source: str, target: str) -> None:
 
 def _check_columns(key: Sequence[str], version: str) -> None:
     if not key or len(set(key)) < len(key):
-        raise ValueError("the key needs at least one column, and each of them once")
+        raise ValueError("the key must name at least one column, and none twice")
     if version in key:
         raise ValueError(f"version {version!r} is part of the key: name a column that changes")
     for column in (*key, version):

@@ -1,4 +1,4 @@
-"""Turns SIGTERM and Ctrl-C into an event that loops check."""
+"""Set an event at SIGTERM and SIGINT, for loops to check."""
 
 from __future__ import annotations
 

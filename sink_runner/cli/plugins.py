@@ -124,15 +124,6 @@ def _table(plugins: Sequence[discovery.Plugin], states: Mapping[str, Reported]) 
             yield f"    {reported}"
 
 
-def _way(plugin: discovery.Plugin) -> str:
-    if plugin.mapping is not None:
-        route = f"{plugin.mapping.source} -> {plugin.mapping.target}"
-        return route if plugin.mapping.streaming else f"{route} (batch only)"
-    if plugin.http_api is not None:
-        return f"HTTP API: {', '.join(plugin.http_api.operations)}"
-    return "every mapping" if plugin.status is discovery.Status.ON else ""
-
-
 def _route(plugin: discovery.Plugin) -> str:
     if plugin.mapping is not None:
         route = f"{plugin.mapping.source} -> {plugin.mapping.target}"

@@ -87,7 +87,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path):
         ({"target": 'a.b."c d"'}, "is not a plain SQL name"),
         ({"target": ORDERS["source"]}, "the same table"),
         ({"key": ()}, "at least one column"),
-        ({"key": ("a", "a")}, "each of them once"),
+        ({"key": ("a", "a")}, "none twice"),
         ({"version": "order_id"}, "part of the key"),
         ({"version": 'x")'}, "is not a plain SQL name"),
     ],
