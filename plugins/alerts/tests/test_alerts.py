@@ -1,4 +1,4 @@
-"""Flow 7: what the models have to tell reaches a citizen of the family."""
+"""Flow 7: each alert for a family reaches one citizen of the family."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -55,9 +55,9 @@ def sink() -> Harness:
     return Harness("alerts", policies=POLICIES, found={"citizen_id": {FAMILY: HEAD}})
 
 
-class TestText:
+class TestMessage:
     @pytest.mark.parametrize(
-        ("text", "shown"),
+        ("text", "masked"),
         [
             ("Two records carry 987612341234.", "Two records carry ***MASKED***."),
             ("Call 9876545678 now", "Call ***MASKED*** now"),
@@ -69,15 +69,15 @@ class TestText:
             ("A benefit of 12000 rupees ends on 2026-03-31", None),
         ],
     )
-    def test_it_is_scrubbed_by_the_policies(
-        self, sink: Harness, text: str, shown: str | None
+    def test_message_is_scrubbed_by_policies(
+        self, sink: Harness, text: str, masked: str | None
     ) -> None:
-        assert sink.send(alert(message=text)).row["message"] == (shown or text)
+        assert sink.send(alert(message=text)).row["message"] == (masked or text)
 
 
 class TestQuality:
     @pytest.mark.parametrize("severity", ["LOW", "MEDIUM", "HIGH", "CRITICAL"])
-    def test_a_known_severity_passes(self, sink: Harness, severity: str) -> None:
+    def test_known_severity_passes(self, sink: Harness, severity: str) -> None:
         assert sink.send(alert(severity=severity)).row["severity"] == severity
 
     @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ class TestQuality:
             ({"created_at": None}, "required"),
         ],
     )
-    def test_row_that_breaks_rule_is_refused_by_name(
+    def test_error_names_column_and_rule(
         self, sink: Harness, changed: dict[str, Any], rule: str
     ) -> None:
         error = str(sink.send(alert(**changed)).error)
@@ -100,7 +100,7 @@ class TestQuality:
         assert "URGENT" not in error
 
 
-def test_alert_that_is_gone_from_outbox_stays(sink: Harness) -> None:
+def test_alert_stays_after_outbox_deletion(sink: Harness) -> None:
     assert [action for _, action in sink.send(delete(**ALERT)).leaves] == [Ignore()]
     assert sink.mapping.on_remove == Ignore()
 
@@ -119,91 +119,92 @@ def portal(postgres) -> Iterator[TargetHarness]:
     harness.close()
 
 
-def citizen(
+def insert_citizen(
     portal: TargetHarness,
     id_: str,
     verification: str = "VERIFIED",
     created: datetime = NOW,
     **identity: Any,
 ) -> None:
-    """A citizen whom the identity map knows as `identity` says."""
+    """Insert a citizen and their row of the identity map, with `identity` as its columns."""
     portal.admin.execute(
         "INSERT INTO citizens (id, full_name, mobile_number, verification_status, created_at) "
         "VALUES (%s, 'Ravi', '0123455678', %s, %s)",
         (id_, verification, created),
     )
-    known = {"citizen_id": id_, "family_id": FAMILY, **identity}
-    names, marks = ", ".join(known), ", ".join("%s" for _ in known)
+    row = {"citizen_id": id_, "family_id": FAMILY, **identity}
+    names, marks = ", ".join(row), ", ".join("%s" for _ in row)
     query = f"INSERT INTO citizen_identity_map ({names}) VALUES ({marks})"
-    portal.admin.execute(query.encode(), list(known.values()))
+    portal.admin.execute(query.encode(), list(row.values()))
 
 
-def told(portal: TargetHarness) -> list[str]:
-    """Who the alerts are for."""
+def read_recipients(portal: TargetHarness) -> list[str]:
     return [str(row["citizen_id"]) for row in portal.rows("citizen_id", order="alert_id")]
 
 
-def waits(portal: TargetHarness, sample: Sample) -> bool:
+def is_deferred(portal: TargetHarness, sample: Sample) -> bool:
     dead_letters = portal.batch(sample).dead_letters
     return len(dead_letters) == 1 and isinstance(dead_letters[0].error, WaitingError)
 
 
 @pytest.mark.postgres
-class TestWhoIsTold:
-    def test_the_head_of_the_family(self, portal: TargetHarness) -> None:
-        citizen(portal, ANNA, created=NOW - timedelta(days=9))
-        citizen(portal, HEAD, is_family_head=True)
+class TestRecipient:
+    def test_alert_goes_to_head_of_family(self, portal: TargetHarness) -> None:
+        insert_citizen(portal, ANNA, created=NOW - timedelta(days=9))
+        insert_citizen(portal, HEAD, is_family_head=True)
         portal.send(alert())
-        assert told(portal) == [HEAD]
+        assert read_recipients(portal) == [HEAD]
 
-    def test_head_without_family_id_is_its_own_family(self, portal: TargetHarness) -> None:
-        citizen(portal, ANNA)
-        citizen(portal, HEAD, is_family_head=True, family_id=None, gr_id=FAMILY)
+    def test_head_without_family_id_receives_alert(self, portal: TargetHarness) -> None:
+        insert_citizen(portal, ANNA)
+        insert_citizen(portal, HEAD, is_family_head=True, family_id=None, gr_id=FAMILY)
         portal.send(alert())
-        assert told(portal) == [HEAD]
+        assert read_recipients(portal) == [HEAD]
 
-    def test_head_who_is_not_verified_is_head(self, portal: TargetHarness) -> None:
-        citizen(portal, ANNA)
-        citizen(portal, HEAD, "PENDING", is_family_head=True)
+    def test_unverified_head_receives_alert(self, portal: TargetHarness) -> None:
+        insert_citizen(portal, ANNA)
+        insert_citizen(portal, HEAD, "PENDING", is_family_head=True)
         portal.send(alert())
-        assert told(portal) == [HEAD]
+        assert read_recipients(portal) == [HEAD]
 
-    def test_else_the_verified_member_who_came_first(self, portal: TargetHarness) -> None:
-        citizen(portal, HEAD, "PENDING", NOW - timedelta(days=9))
-        citizen(portal, ANNA, "VERIFIED", NOW - timedelta(days=1))
-        citizen(portal, BERT, "verified", NOW - timedelta(days=2))
+    def test_oldest_verified_member_replaces_missing_head(self, portal: TargetHarness) -> None:
+        insert_citizen(portal, HEAD, "PENDING", NOW - timedelta(days=9))
+        insert_citizen(portal, ANNA, "VERIFIED", NOW - timedelta(days=1))
+        insert_citizen(portal, BERT, "verified", NOW - timedelta(days=2))
         portal.send(alert())
-        assert told(portal) == [BERT]
+        assert read_recipients(portal) == [BERT]
 
-    def test_of_two_who_came_together_always_the_same(self, portal: TargetHarness) -> None:
-        for one in (BERT, ANNA):
-            citizen(portal, one)
+    def test_lower_id_decides_between_equally_old_members(self, portal: TargetHarness) -> None:
+        for member in (BERT, ANNA):
+            insert_citizen(portal, member)
         portal.send(alert())
-        assert told(portal) == [ANNA]
+        assert read_recipients(portal) == [ANNA]
 
-    def test_each_family_has_its_own(self, portal: TargetHarness) -> None:
-        citizen(portal, ANNA)
-        citizen(portal, BERT, family_id=OTHER)
+    def test_each_family_has_own_recipient(self, portal: TargetHarness) -> None:
+        insert_citizen(portal, ANNA)
+        insert_citizen(portal, BERT, family_id=OTHER)
         second = ALERT["alert_id"].replace("a1", "a2")
         portal.send(alert(), alert(alert_id=second, family_id=OTHER))
-        assert told(portal) == [ANNA, BERT]
+        assert read_recipients(portal) == [ANNA, BERT]
 
     @pytest.mark.parametrize("status", ["PENDING", "REJECTED", None])
-    def test_for_nobody_it_waits(self, portal: TargetHarness, status: str | None) -> None:
-        assert waits(portal, alert())
-        citizen(portal, ANNA, status)
-        assert waits(portal, alert())
-        citizen(portal, BERT, family_id=OTHER)
-        assert waits(portal, alert())
+    def test_alert_is_deferred_without_recipient(
+        self, portal: TargetHarness, status: str | None
+    ) -> None:
+        assert is_deferred(portal, alert())
+        insert_citizen(portal, ANNA, status)
+        assert is_deferred(portal, alert())
+        insert_citizen(portal, BERT, family_id=OTHER)
+        assert is_deferred(portal, alert())
 
 
 @pytest.mark.postgres
-class TestOnce:
+class TestInsertedOnce:
     @pytest.fixture(autouse=True)
     def family(self, portal: TargetHarness) -> None:
-        citizen(portal, ANNA)
+        insert_citizen(portal, ANNA)
 
-    def test_an_alert_arrives(self, portal: TargetHarness) -> None:
+    def test_alert_is_inserted_with_masked_message(self, portal: TargetHarness) -> None:
         assert portal.send(alert(message="Call 9876545678")) == 1
         (row,) = portal.rows()
         direct = ("alert_type", "severity", "action_url", "created_at")
@@ -212,18 +213,18 @@ class TestOnce:
         assert row["message"] == "Call ***MASKED***"
         assert portal.dead() == []
 
-    def test_it_is_told_once(self, portal: TargetHarness) -> None:
+    def test_changed_alert_is_not_written_again(self, portal: TargetHarness) -> None:
         portal.send(alert(), alert(severity="LOW"))
         assert portal.send(update(ALERT, message="Other").at(NOW, 5)) == 0
         assert [row["severity"] for row in portal.rows()] == ["HIGH"]
 
-    def test_a_new_head_does_not_take_it_over(self, portal: TargetHarness) -> None:
+    def test_new_head_does_not_take_over_alert(self, portal: TargetHarness) -> None:
         portal.send(alert())
-        citizen(portal, HEAD, is_family_head=True)
+        insert_citizen(portal, HEAD, is_family_head=True)
         assert portal.send(alert()) == 0
-        assert told(portal) == [ANNA]
+        assert read_recipients(portal) == [ANNA]
 
-    def test_an_emptied_outbox_takes_nothing_away(self, portal: TargetHarness) -> None:
+    def test_deletion_from_outbox_keeps_alert(self, portal: TargetHarness) -> None:
         portal.send(alert())
         assert portal.send(delete(**ALERT).at(NOW, 5)) == 0
-        assert told(portal) == [ANNA]
+        assert read_recipients(portal) == [ANNA]

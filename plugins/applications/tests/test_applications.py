@@ -1,4 +1,4 @@
-"""Flow 9: to which status an application came, and when."""
+"""Flow 9: each status that an application reaches is an event with a time."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ RAVI, STRANGER = "00000000-0000-4000-8000-0000000000c1", "00000000-0000-4000-800
 NREGA, OTHER = "00000000-0000-4000-8000-00000000005c", "00000000-0000-4000-8000-00000000005d"
 SUBMITTED, APPROVED = NOW - timedelta(days=2), NOW - timedelta(minutes=1)
 LATER = NOW + timedelta(minutes=5)
-FORM = {
+ROW = {
     "id": APPLICATION,
     "citizen_id": RAVI,
     "scheme_id": NREGA,
@@ -39,26 +39,35 @@ FORM = {
     "updated_at": SUBMITTED,
 }
 FOUND = {"citizen_id": {RAVI: "RJ00000001"}, "scheme_code": {NREGA: "NREGA"}}
-SILENT = ["UNDER_REVIEW", "COMPLETED", "PENDING_DOCS", "DRAFT", "draft", "", "SUBMITTED ", None]
+STATUSES_WITHOUT_EVENT = [
+    "UNDER_REVIEW",
+    "COMPLETED",
+    "PENDING_DOCS",
+    "DRAFT",
+    "draft",
+    "",
+    "SUBMITTED ",
+    None,
+]
 
 
-def form(**changed: Any) -> Sample:
-    return create(**FORM | changed)
+def application(**changed: Any) -> Sample:
+    return create(**ROW | changed)
 
 
-def becomes(status: str | None, was: str | None = "UNDER_REVIEW", **changed: Any) -> Sample:
-    """The status changes, now."""
-    return update(FORM | {"status": was}, status=status, updated_at=NOW, **changed)
+def change_status(status: str | None, was: str | None = "UNDER_REVIEW", **changed: Any) -> Sample:
+    """Return an update at NOW from one status to another."""
+    return update(ROW | {"status": was}, status=status, updated_at=NOW, **changed)
 
 
-def resolve(column: str, asked: set[Any]) -> Mapping[Any, Any]:
-    """As the databases do, where the target has no event yet."""
+def resolve(column: str, values: set[Any]) -> Mapping[Any, Any]:
+    """Look values up as the databases do while the target has no event."""
     if column == "event_timestamp":
-        return {event: event[2] for event in asked}
+        return {event: event[2] for event in values}
     return FOUND[column]
 
 
-def told(outcome: Outcome) -> tuple[str, str]:
+def type_and_time(outcome: Outcome) -> tuple[str, str]:
     return outcome.row["event_type"], outcome.row["event_timestamp"]
 
 
@@ -71,17 +80,17 @@ class TestContract(MappingContract):
     plugin = "applications"
     policies = POLICIES
     samples = (
-        form(),
-        form(citizen_id=STRANGER, scheme_id=None),
-        form(status="draft", submission_date=None),
-        becomes("APPROVED", approved_at=APPROVED),
-        becomes("UNDER_REVIEW", was="SUBMITTED"),
-        snapshot(**FORM),
-        delete(**FORM),
+        application(),
+        application(citizen_id=STRANGER, scheme_id=None),
+        application(status="draft", submission_date=None),
+        change_status("APPROVED", approved_at=APPROVED),
+        change_status("UNDER_REVIEW", was="SUBMITTED"),
+        snapshot(**ROW),
+        delete(**ROW),
     )
     broken = (
-        (form(submission_date=None), "required"),
-        (form(created_at=NOW, updated_at=SUBMITTED), "updated_at not before created_at"),
+        (application(submission_date=None), "required"),
+        (application(created_at=NOW, updated_at=SUBMITTED), "updated_at not before created_at"),
     )
 
     @pytest.fixture
@@ -89,7 +98,7 @@ class TestContract(MappingContract):
         return Harness("applications", policies=POLICIES, resolve=resolve)
 
 
-class TestType:
+class TestEventType:
     @pytest.mark.parametrize(
         ("status", "event_type"),
         [
@@ -101,95 +110,98 @@ class TestType:
         ],
     )
     @pytest.mark.parametrize("case", [str.upper, str.lower, str.capitalize])
-    def test_a_status_in_any_case_has_its_event(
+    def test_status_in_any_case_has_its_event(
         self, sink: Harness, status: str, event_type: str, case: Any
     ) -> None:
         for event in (
-            form(status=case(status)),
-            snapshot(**FORM | {"status": case(status)}),
-            becomes(case(status)),
+            application(status=case(status)),
+            snapshot(**ROW | {"status": case(status)}),
+            change_status(case(status)),
         ):
             assert sink.send(event).row["event_type"] == event_type
 
-    @pytest.mark.parametrize("status", SILENT)
-    def test_any_other_has_none(self, sink: Harness, status: str | None) -> None:
-        assert sink.apply(form(status=status)).counts == {"dropped": 1}
-        assert sink.apply(snapshot(**FORM | {"status": status})).counts == {"dropped": 1}
-        assert sink.apply(becomes(status, was="SUBMITTED")).counts == {"dropped": 1}
+    @pytest.mark.parametrize("status", STATUSES_WITHOUT_EVENT)
+    def test_other_status_has_no_event(self, sink: Harness, status: str | None) -> None:
+        assert sink.apply(application(status=status)).counts == {"dropped": 1}
+        assert sink.apply(snapshot(**ROW | {"status": status})).counts == {"dropped": 1}
+        assert sink.apply(change_status(status, was="SUBMITTED")).counts == {"dropped": 1}
 
     @pytest.mark.parametrize(
         ("was", "status"), [("REJECTED", "REJECTED"), ("Approved", "APPROVED")]
     )
-    def test_an_update_that_leaves_the_status_has_none(
+    def test_update_that_keeps_status_has_no_event(
         self, sink: Harness, was: str, status: str
     ) -> None:
-        outcome = sink.send(becomes(status, was=was, approved_at=LATER))
+        outcome = sink.send(change_status(status, was=was, approved_at=LATER))
         assert (outcome.rows, outcome.error) == ([], None)
 
-    @pytest.mark.parametrize("was", [*SILENT, "APPROVED", "rejected"])
-    def test_whatever_the_status_was(self, sink: Harness, was: str | None) -> None:
-        assert sink.send(becomes("WITHDRAWN", was=was)).row["event_type"] == "APPLICATION_WITHDRAWN"
+    @pytest.mark.parametrize("was", [*STATUSES_WITHOUT_EVENT, "APPROVED", "rejected"])
+    def test_previous_status_does_not_matter(self, sink: Harness, was: str | None) -> None:
+        assert (
+            sink.send(change_status("WITHDRAWN", was=was)).row["event_type"]
+            == "APPLICATION_WITHDRAWN"
+        )
 
 
-class TestTime:
-    def test_submission_has_its_own(self, sink: Harness) -> None:
-        later = becomes("SUBMITTED", was="DRAFT", submission_date=APPROVED)
-        assert told(sink.send(later)) == ("APPLICATION_SUBMITTED", APPROVED.isoformat())
+class TestEventTime:
+    def test_submission_has_time_of_submission_date(self, sink: Harness) -> None:
+        later = change_status("SUBMITTED", was="DRAFT", submission_date=APPROVED)
+        assert type_and_time(sink.send(later)) == ("APPLICATION_SUBMITTED", APPROVED.isoformat())
 
     @pytest.mark.parametrize("status", ["REJECTED", "WITHDRAWN", "cancelled"])
-    def test_others_have_that_of_the_change(self, sink: Harness, status: str) -> None:
-        event = sink.send(becomes(status, approved_at=APPROVED)).row
+    def test_other_event_has_time_of_change(self, sink: Harness, status: str) -> None:
+        event = sink.send(change_status(status, approved_at=APPROVED)).row
         assert event["event_timestamp"] == NOW.isoformat()
         assert event["approval_timestamp"] is None
 
     @pytest.mark.parametrize("status", ["APPROVED", "approved"])
-    @pytest.mark.parametrize(("given", "time"), [(APPROVED, APPROVED), (None, NOW)])
-    def test_approval_has_its_own_or_that_of_change(
-        self, sink: Harness, status: str, given: datetime | None, time: datetime
+    @pytest.mark.parametrize(("approved_at", "expected"), [(APPROVED, APPROVED), (None, NOW)])
+    def test_approval_time_defaults_to_time_of_change(
+        self, sink: Harness, status: str, approved_at: datetime | None, expected: datetime
     ) -> None:
-        event = sink.send(becomes(status, approved_at=given)).row
+        event = sink.send(change_status(status, approved_at=approved_at)).row
         assert event["event_timestamp"] == NOW.isoformat()
-        assert event["approval_timestamp"] == time.isoformat()
+        assert event["approval_timestamp"] == expected.isoformat()
 
     @pytest.mark.parametrize(
         ("status", "approval"), [("REJECTED", None), ("APPROVED", NOW.isoformat())]
     )
-    def test_commit_stands_for_a_missing_time(
+    def test_commit_time_replaces_missing_update_time(
         self, sink: Harness, status: str, approval: str | None
     ) -> None:
-        bare = FORM | {"updated_at": None, "status": "UNDER_REVIEW"}
-        event = sink.send(update(bare, status=status).at(NOW, 2)).row
+        untimed = ROW | {"updated_at": None, "status": "UNDER_REVIEW"}
+        event = sink.send(update(untimed, status=status).at(NOW, 2)).row
         assert (event["event_timestamp"], event["approval_timestamp"]) == (
             NOW.isoformat(),
             approval,
         )
 
-    def test_a_submission_has_no_approval(self, sink: Harness) -> None:
-        assert sink.send(form(approved_at=APPROVED)).row["approval_timestamp"] is None
+    def test_submission_has_no_approval_time(self, sink: Harness) -> None:
+        assert sink.send(application(approved_at=APPROVED)).row["approval_timestamp"] is None
 
 
-class TestConsistency:
-    def test_an_application_for_no_scheme_has_no_code(self, sink: Harness) -> None:
-        assert sink.send(form(scheme_id=None)).row["scheme_code"] is None
+class TestLookups:
+    def test_application_without_scheme_has_no_code(self, sink: Harness) -> None:
+        assert sink.send(application(scheme_id=None)).row["scheme_code"] is None
 
-    def test_one_for_an_unknown_scheme_waits(self, sink: Harness) -> None:
-        outcome = sink.send(form(scheme_id=OTHER))
+    def test_application_for_unknown_scheme_is_deferred(self, sink: Harness) -> None:
+        outcome = sink.send(application(scheme_id=OTHER))
         assert outcome.waiting
         assert outcome.rows == []
 
     @pytest.mark.parametrize("citizen", [STRANGER, None])
-    def test_an_unknown_citizen_is_null(self, sink: Harness, citizen: str | None) -> None:
-        assert sink.send(form(citizen_id=citizen)).row["citizen_id"] is None
+    def test_unknown_citizen_is_null(self, sink: Harness, citizen: str | None) -> None:
+        assert sink.send(application(citizen_id=citizen)).row["citizen_id"] is None
 
 
-def test_an_application_s_text_is_not_even_read(sink: Harness) -> None:
+def test_texts_of_application_are_not_read(sink: Harness) -> None:
     texts = {"subject", "description", "application_data"}
     assert not texts & set(sink.mapping.source_columns)
 
 
 @pytest.fixture
 def portal(postgres) -> str:
-    """A copy of the portal with two citizens and two schemes; one of each is only its own."""
+    """Copy the portal, with two citizens and two schemes; the warehouse knows one of each."""
     name: str = postgres.fresh_database(like="smart_citizen")
     with psycopg.connect(postgres.dsn(name)) as connection:
         connection.execute(
@@ -220,19 +232,19 @@ def warehouse(postgres, portal: str) -> Iterator[TargetHarness]:
     harness.admin.execute(
         "INSERT INTO golden_records (jan_aadhaar, citizen_id) VALUES ('010000000001', 'RJ00000001')"
     )
-    known(harness, "NREGA")
+    insert_scheme(harness, "NREGA")
     yield harness
     harness.close()
 
 
-def known(warehouse: TargetHarness, code: str) -> None:
+def insert_scheme(warehouse: TargetHarness, code: str) -> None:
     warehouse.admin.execute(
         "INSERT INTO scheme_master (scheme_code, scheme_name, category) VALUES (%s, 'S', 'HEALTH')",
         (code,),
     )
 
 
-def events(warehouse: TargetHarness) -> list[tuple[str, datetime]]:
+def read_events(warehouse: TargetHarness) -> list[tuple[str, datetime]]:
     rows = warehouse.rows("event_type", "event_timestamp", order="event_timestamp, event_type")
     return [
         (row["event_type"].removeprefix("APPLICATION_"), row["event_timestamp"]) for row in rows
@@ -240,9 +252,9 @@ def events(warehouse: TargetHarness) -> list[tuple[str, datetime]]:
 
 
 @pytest.mark.postgres
-class TestInTheDatabase:
-    def test_an_event_has_the_warehouse_s_names(self, warehouse: TargetHarness) -> None:
-        assert warehouse.send(form()) == 1
+class TestWrittenEvents:
+    def test_event_has_columns_of_warehouse(self, warehouse: TargetHarness) -> None:
+        assert warehouse.send(application()) == 1
         (row,) = warehouse.rows()
         assert row["application_id"] == UUID(APPLICATION)
         assert (row["citizen_id"], row["scheme_code"]) == ("RJ00000001", "NREGA")
@@ -251,21 +263,21 @@ class TestInTheDatabase:
         assert warehouse.dead() == []
 
     @pytest.mark.parametrize("together", [True, False])
-    def test_a_life_is_a_row_for_each_step(
+    def test_each_reached_status_is_a_row(
         self, warehouse: TargetHarness, *, together: bool
     ) -> None:
-        again = FORM | {"status": "approved", "updated_at": NOW}
+        again = ROW | {"status": "approved", "updated_at": NOW}
         steps = [
-            form(status="DRAFT", submission_date=None),
-            becomes("SUBMITTED", was="DRAFT").at(NOW, 2),
-            becomes("UNDER_REVIEW", was="SUBMITTED").at(NOW, 3),
-            becomes("approved").at(NOW, 4),
+            application(status="DRAFT", submission_date=None),
+            change_status("SUBMITTED", was="DRAFT").at(NOW, 2),
+            change_status("UNDER_REVIEW", was="SUBMITTED").at(NOW, 3),
+            change_status("approved").at(NOW, 4),
             update(again, status="APPROVED", updated_at=LATER).at(NOW, 5),
             update(again, status="WITHDRAWN", updated_at=LATER).at(NOW, 6),
         ]
         for batch in [steps] if together else [[step] for step in steps]:
             warehouse.send(*batch)
-        assert events(warehouse) == [
+        assert read_events(warehouse) == [
             ("SUBMITTED", SUBMITTED),
             ("APPROVED", NOW),
             ("WITHDRAWN", LATER),
@@ -273,144 +285,148 @@ class TestInTheDatabase:
         approvals = [row["approval_timestamp"] for row in warehouse.rows(order="event_timestamp")]
         assert approvals == [None, NOW, None]
 
-    def test_the_same_event_is_written_once(self, warehouse: TargetHarness) -> None:
-        assert warehouse.send(form(), form(scheme_id=None).at(NOW)) == 1
-        assert warehouse.send(snapshot(**FORM).at(NOW, 3)) == 0
+    def test_same_event_is_written_once(self, warehouse: TargetHarness) -> None:
+        assert warehouse.send(application(), application(scheme_id=None).at(NOW)) == 1
+        assert warehouse.send(snapshot(**ROW).at(NOW, 3)) == 0
         assert [row["scheme_code"] for row in warehouse.rows()] == ["NREGA"]
 
-    def test_a_second_rejection_is_another_event(self, warehouse: TargetHarness) -> None:
-        warehouse.send(becomes("REJECTED").at(NOW, 2))
-        again = FORM | {"status": "PENDING_DOCS"}
+    def test_second_rejection_is_another_event(self, warehouse: TargetHarness) -> None:
+        warehouse.send(change_status("REJECTED").at(NOW, 2))
+        again = ROW | {"status": "PENDING_DOCS"}
         warehouse.send(update(again, status="REJECTED", updated_at=LATER).at(NOW, 3))
-        assert events(warehouse) == [("REJECTED", NOW), ("REJECTED", LATER)]
+        assert read_events(warehouse) == [("REJECTED", NOW), ("REJECTED", LATER)]
 
-    def test_a_delete_keeps_the_events(self, warehouse: TargetHarness) -> None:
-        warehouse.send(form(), delete(**FORM).at(NOW))
-        assert events(warehouse) == [("SUBMITTED", SUBMITTED)]
-        assert warehouse.send(delete(**FORM | {"status": None}).at(NOW, 3)) == 0
+    def test_deletion_keeps_events(self, warehouse: TargetHarness) -> None:
+        warehouse.send(application(), delete(**ROW).at(NOW))
+        assert read_events(warehouse) == [("SUBMITTED", SUBMITTED)]
+        assert warehouse.send(delete(**ROW | {"status": None}).at(NOW, 3)) == 0
         assert warehouse.dead() == []
 
     @pytest.mark.parametrize("citizen", [STRANGER, APPLICATION, None])
-    def test_citizen_whom_warehouse_does_not_know_is_null(
+    def test_citizen_unknown_to_warehouse_is_null(
         self, warehouse: TargetHarness, citizen: str | None
     ) -> None:
-        warehouse.send(form(citizen_id=citizen))
+        warehouse.send(application(citizen_id=citizen))
         assert [row["citizen_id"] for row in warehouse.rows()] == [None]
         assert warehouse.dead() == []
 
 
 @pytest.mark.postgres
 class TestUnknownScheme:
-    """The portal's own code, and one that the warehouse only gets later."""
+    """The warehouse gets a scheme of the portal only after its applications."""
 
-    def test_the_application_waits_for_it_in_order(self, warehouse: TargetHarness) -> None:
-        own = FORM | {"scheme_id": OTHER}
-        warehouse.send(create(**own))
-        warehouse.send(update(own, status="REJECTED", updated_at=NOW).at(NOW))
+    def test_deferred_events_are_applied_in_order(self, warehouse: TargetHarness) -> None:
+        unknown = ROW | {"scheme_id": OTHER}
+        warehouse.send(create(**unknown))
+        warehouse.send(update(unknown, status="REJECTED", updated_at=NOW).at(NOW))
         assert warehouse.rows() == []
         assert [dead_letter["status"] for dead_letter in warehouse.dead()] == ["PARKED", "PARKED"]
-        known(warehouse, "OWN")
+        insert_scheme(warehouse, "OWN")
         warehouse.retry()
-        assert events(warehouse) == [("SUBMITTED", SUBMITTED), ("REJECTED", NOW)]
+        assert read_events(warehouse) == [("SUBMITTED", SUBMITTED), ("REJECTED", NOW)]
         assert {row["scheme_code"] for row in warehouse.rows()} == {"OWN"}
 
-    def test_other_applications_go_on(self, warehouse: TargetHarness) -> None:
-        warehouse.send(form(scheme_id=OTHER), form(id=STRANGER))
+    def test_other_applications_are_not_deferred(self, warehouse: TargetHarness) -> None:
+        warehouse.send(application(scheme_id=OTHER), application(id=STRANGER))
         assert [str(row["application_id"]) for row in warehouse.rows()] == [STRANGER]
 
 
 @pytest.mark.postgres
-class TestRead:
-    """A snapshot or a batch tells a status, and not since when."""
+class TestSnapshot:
+    """A row of a snapshot or batch has a status, but not the time when it was reached."""
 
-    REJECTED = FORM | {"status": "REJECTED", "updated_at": NOW}
+    REJECTED = ROW | {"status": "REJECTED", "updated_at": NOW}
 
-    def test_it_is_an_event_where_there_is_none(self, warehouse: TargetHarness) -> None:
-        warehouse.send(form())
+    def test_status_without_event_is_new_event(self, warehouse: TargetHarness) -> None:
+        warehouse.send(application())
         assert warehouse.send(snapshot(**self.REJECTED).at(NOW, 2)) == 1
-        assert events(warehouse) == [("SUBMITTED", SUBMITTED), ("REJECTED", NOW)]
+        assert read_events(warehouse) == [("SUBMITTED", SUBMITTED), ("REJECTED", NOW)]
 
     @pytest.mark.parametrize("status", ["REJECTED", "CANCELLED", "APPROVED"])
-    def test_it_is_none_where_last_one_says_same(
+    def test_status_of_last_event_is_not_repeated(
         self, warehouse: TargetHarness, status: str
     ) -> None:
-        warehouse.send(form(), becomes(status).at(NOW, 2))
-        before = events(warehouse)
-        touched = FORM | {"status": status.lower(), "updated_at": LATER}
+        warehouse.send(application(), change_status(status).at(NOW, 2))
+        before = read_events(warehouse)
+        touched = ROW | {"status": status.lower(), "updated_at": LATER}
         assert warehouse.send(snapshot(**touched).at(NOW, 3)) == 0
-        assert events(warehouse) == before
+        assert read_events(warehouse) == before
 
-    def test_time_of_approval_is_not_that_of_event(self, warehouse: TargetHarness) -> None:
-        warehouse.send(becomes("APPROVED", approved_at=APPROVED))
-        again = FORM | {"status": "APPROVED", "approved_at": APPROVED, "updated_at": LATER}
+    def test_approval_time_does_not_make_another_event(self, warehouse: TargetHarness) -> None:
+        warehouse.send(change_status("APPROVED", approved_at=APPROVED))
+        again = ROW | {"status": "APPROVED", "approved_at": APPROVED, "updated_at": LATER}
         assert warehouse.send(snapshot(**again).at(NOW, 3)) == 0
-        assert events(warehouse) == [("APPROVED", NOW)]
+        assert read_events(warehouse) == [("APPROVED", NOW)]
 
-    def test_only_the_last_event_counts(self, warehouse: TargetHarness) -> None:
-        warehouse.send(becomes("REJECTED").at(NOW, 2))
-        rejected = FORM | {"status": "REJECTED"}
+    def test_status_is_compared_with_last_event_only(self, warehouse: TargetHarness) -> None:
+        warehouse.send(change_status("REJECTED").at(NOW, 2))
+        rejected = ROW | {"status": "REJECTED"}
         warehouse.send(update(rejected, status="WITHDRAWN", updated_at=LATER).at(NOW, 3))
         latest = LATER + timedelta(days=1)
         warehouse.send(snapshot(**rejected | {"updated_at": latest}).at(NOW, 4))
-        assert events(warehouse) == [("REJECTED", NOW), ("WITHDRAWN", LATER), ("REJECTED", latest)]
+        assert read_events(warehouse) == [
+            ("REJECTED", NOW),
+            ("WITHDRAWN", LATER),
+            ("REJECTED", latest),
+        ]
 
-    def test_event_that_comes_after_it_is_same_one(self, warehouse: TargetHarness) -> None:
-        """The capture lags: the batch has read the row after another change of it."""
-        warehouse.send(form())
-        touched = FORM | {"status": "REJECTED", "updated_at": LATER}
+    def test_late_change_event_is_not_repeated(self, warehouse: TargetHarness) -> None:
+        """The batch reads a later version of the row before the first change is captured."""
+        warehouse.send(application())
+        touched = ROW | {"status": "REJECTED", "updated_at": LATER}
         warehouse.send(snapshot(**touched).at(NOW, 4))
-        assert warehouse.send(becomes("REJECTED").at(NOW, 2)) == 0
-        assert events(warehouse) == [("SUBMITTED", SUBMITTED), ("REJECTED", LATER)]
+        assert warehouse.send(change_status("REJECTED").at(NOW, 2)) == 0
+        assert read_events(warehouse) == [("SUBMITTED", SUBMITTED), ("REJECTED", LATER)]
 
-    def test_event_before_another_type_is_separate(self, warehouse: TargetHarness) -> None:
-        withdrawn = FORM | {"status": "WITHDRAWN", "updated_at": LATER}
+    def test_late_event_of_another_type_is_written(self, warehouse: TargetHarness) -> None:
+        withdrawn = ROW | {"status": "WITHDRAWN", "updated_at": LATER}
         warehouse.send(snapshot(**withdrawn).at(NOW, 4))
-        assert warehouse.send(becomes("REJECTED").at(NOW, 2)) == 1
-        assert events(warehouse) == [("REJECTED", NOW), ("WITHDRAWN", LATER)]
+        assert warehouse.send(change_status("REJECTED").at(NOW, 2)) == 1
+        assert read_events(warehouse) == [("REJECTED", NOW), ("WITHDRAWN", LATER)]
 
-    def test_replay_of_several_of_one_type_makes_none(self, warehouse: TargetHarness) -> None:
+    def test_replayed_events_are_not_repeated(self, warehouse: TargetHarness) -> None:
         history = (
-            becomes("REJECTED").at(NOW, 2),
-            update(FORM | {"status": "UNDER_REVIEW"}, status="REJECTED", updated_at=LATER).at(
+            change_status("REJECTED").at(NOW, 2),
+            update(ROW | {"status": "UNDER_REVIEW"}, status="REJECTED", updated_at=LATER).at(
                 NOW, 3
             ),
         )
         for event in history:
             warehouse.send(event)
-        before = events(warehouse)
+        before = read_events(warehouse)
         assert len(before) == 2
         assert [warehouse.send(event) for event in history] == [0, 0]
-        assert events(warehouse) == before
+        assert read_events(warehouse) == before
 
-    def test_two_reads_in_one_poll_are_one_event(self, warehouse: TargetHarness) -> None:
+    def test_two_snapshots_in_one_batch_are_one_event(self, warehouse: TargetHarness) -> None:
         touched = self.REJECTED | {"updated_at": LATER}
         warehouse.send(snapshot(**self.REJECTED).at(NOW, 2), snapshot(**touched).at(NOW, 3))
-        assert events(warehouse) == [("REJECTED", NOW)]
+        assert read_events(warehouse) == [("REJECTED", NOW)]
 
-    def test_read_and_event_of_one_poll_are_one(self, warehouse: TargetHarness) -> None:
+    def test_snapshot_and_change_in_one_batch_are_one(self, warehouse: TargetHarness) -> None:
         touched = self.REJECTED | {"updated_at": LATER}
-        warehouse.send(becomes("REJECTED").at(NOW, 2), snapshot(**touched).at(NOW, 3))
-        assert events(warehouse) == [("REJECTED", NOW)]
+        warehouse.send(change_status("REJECTED").at(NOW, 2), snapshot(**touched).at(NOW, 3))
+        assert read_events(warehouse) == [("REJECTED", NOW)]
 
-    def test_batch_beside_a_live_event_makes_one(self, warehouse: TargetHarness) -> None:
-        """Both were routed before either was written; the second finds what the first wrote."""
+    def test_concurrent_snapshot_and_change_are_one_event(self, warehouse: TargetHarness) -> None:
+        """Both are routed before one is written: the second write finds the event of the first."""
         touched = self.REJECTED | {"updated_at": LATER}
-        first = warehouse.batch(becomes("REJECTED").at(NOW, 2))
+        first = warehouse.batch(change_status("REJECTED").at(NOW, 2))
         second = warehouse.batch(snapshot(**touched).at(NOW, 3))
         for batch in (first, second):
             warehouse.waiting.hold(batch)
             warehouse.apply(batch)
-        assert events(warehouse) == [("REJECTED", NOW)]
+        assert read_events(warehouse) == [("REJECTED", NOW)]
 
 
 @pytest.mark.postgres
-class TestAgain:
-    """An application that comes to a status a second time."""
+class TestRepeatedStatus:
+    """An application reaches the same status a second time."""
 
     @pytest.mark.parametrize("together", [True, False])
     @pytest.mark.parametrize("between", ["UNDER_REVIEW", "REJECTED"])
     @pytest.mark.parametrize("approved", [SUBMITTED, APPROVED, None])
-    def test_second_approval_is_not_lost(
+    def test_second_approval_is_written(
         self,
         warehouse: TargetHarness,
         between: str,
@@ -418,18 +434,18 @@ class TestAgain:
         *,
         together: bool,
     ) -> None:
-        """`approved_at` keeps an earlier value, or goes back to one."""
+        """`approved_at` of the second approval is older, equal or missing."""
         middle = NOW + timedelta(minutes=1)
-        was = FORM | {"status": "APPROVED", "approved_at": APPROVED, "updated_at": NOW}
+        was = ROW | {"status": "APPROVED", "approved_at": APPROVED, "updated_at": NOW}
         other = was | {"status": between, "updated_at": middle}
         steps = [
-            becomes("APPROVED", approved_at=APPROVED).at(NOW, 2),
+            change_status("APPROVED", approved_at=APPROVED).at(NOW, 2),
             update(was, status=between, updated_at=middle).at(middle, 3),
             update(other, status="APPROVED", approved_at=approved, updated_at=LATER).at(LATER, 4),
         ]
         for batch in [steps] if together else [[step] for step in steps]:
             warehouse.send(*batch)
-        found = [event for event in events(warehouse) if event[0] == "APPROVED"]
-        assert found == [("APPROVED", NOW), ("APPROVED", LATER)]
+        approvals = [event for event in read_events(warehouse) if event[0] == "APPROVED"]
+        assert approvals == [("APPROVED", NOW), ("APPROVED", LATER)]
         times = [row["approval_timestamp"] for row in warehouse.rows(order="event_timestamp")]
         assert (times[0], times[-1]) == (APPROVED, approved or LATER)

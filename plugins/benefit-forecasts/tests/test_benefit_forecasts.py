@@ -1,4 +1,4 @@
-"""Flow 5: what a family can expect, as the forecast service last computed it."""
+"""Flow 5: the latest benefit forecasts of a family."""
 
 import json
 from collections.abc import Iterator
@@ -25,12 +25,13 @@ from sink_runner.testing import (
 POLICIES = Path(__file__).parents[3] / "ranger-policies"
 FAMILY = "00000000-0000-4000-8000-00000000000a"
 LATER, EARLIER = NOW + timedelta(minutes=1), NOW - timedelta(minutes=1)
-# Numbers that a float would change, a script of its own, and order of keys.
-KEPT = (
+# The JSON of the target: numbers that a float would change, text that is not ASCII, and the
+# order of the keys must be kept.
+EXPECTED = (
     '[{"scheme_code":"NREGA","benefit_amount":123456789.01234567890123456789,'
     '"probability":0.1000,"scheme_name":"वर्षा","benefit_count":null}]'
 )
-PROJECTIONS = KEPT.replace(
+PROJECTIONS = EXPECTED.replace(
     "}]", ',"assumptions": ["वर्षा", null, true], "metadata": {"b": {"a": []}, "a": 1e-7}}]'
 )
 FORECAST = {
@@ -65,12 +66,12 @@ def sink() -> Harness:
     return Harness("benefit-forecasts", policies=POLICIES, types=types)
 
 
-def test_all_seven_columns_are_direct(sink: Harness) -> None:
+def test_all_columns_are_mapped_directly(sink: Harness) -> None:
     assert [column.sources for column in sink.mapping.columns] == [(name,) for name in FORECAST]
-    assert sink.send(forecast()).row["projections"] == KEPT
+    assert sink.send(forecast()).row["projections"] == EXPECTED
 
 
-def test_a_deleted_forecast_leaves(sink: Harness) -> None:
+def test_deleted_forecast_is_removed(sink: Harness) -> None:
     assert sink.send(delete(**FORECAST)).leaves == [(("7",), Delete())]
 
 
@@ -88,7 +89,7 @@ class TestQuality:
             ({"generated_at": None}, "required"),
         ],
     )
-    def test_row_that_breaks_rule_is_refused_by_name(
+    def test_error_names_column_and_rule(
         self, sink: Harness, changed: dict[str, Any], rule: str
     ) -> None:
         error = str(sink.send(forecast(**changed)).error)
@@ -96,9 +97,9 @@ class TestQuality:
         assert next(iter(changed)) in error
         assert "0.01" not in error
 
-    def test_what_is_just_within_passes(self, sink: Harness) -> None:
-        least = {"horizon_months": 1, "total_annual_value": Decimal(0), "scheme_count": 0}
-        assert sink.send(forecast(**least)).row["horizon_months"] == 1
+    def test_smallest_permitted_values_pass(self, sink: Harness) -> None:
+        smallest = {"horizon_months": 1, "total_annual_value": Decimal(0), "scheme_count": 0}
+        assert sink.send(forecast(**smallest)).row["horizon_months"] == 1
 
 
 @pytest.fixture
@@ -115,8 +116,8 @@ def portal(postgres) -> Iterator[TargetHarness]:
 
 
 @pytest.mark.postgres
-class TestInTheDatabase:
-    def test_a_forecast_arrives(self, portal: TargetHarness) -> None:
+class TestWrittenRows:
+    def test_forecast_is_inserted(self, portal: TargetHarness) -> None:
         assert portal.send(forecast()) == 1
         (row,) = portal.rows()
         assert (row["forecast_id"], row["family_id"]) == (7, UUID(FAMILY))
@@ -125,15 +126,15 @@ class TestInTheDatabase:
         assert row["generated_at"] == NOW
         assert portal.dead() == []
 
-    def test_projections_are_intact_to_the_last_digit(self, portal: TargetHarness) -> None:
+    def test_projections_keep_every_digit(self, portal: TargetHarness) -> None:
         portal.send(forecast())
         query = "SELECT projections::text AS found, %s::jsonb::text AS sent FROM benefit_forecasts"
-        (row,) = portal.admin.execute(query, (KEPT,)).fetchall()
+        (row,) = portal.admin.execute(query, (EXPECTED,)).fetchall()
         assert row["found"] == row["sent"]
         exact = json.loads(row["found"], parse_float=Decimal)
-        assert exact == json.loads(KEPT, parse_float=Decimal)
+        assert exact == json.loads(EXPECTED, parse_float=Decimal)
 
-    def test_a_recomputed_forecast_takes_the_place(self, portal: TargetHarness) -> None:
+    def test_newer_forecast_replaces_older_one(self, portal: TargetHarness) -> None:
         portal.send(forecast())
         newer = {"projections": "[]", "total_annual_value": None, "generated_at": LATER}
         assert portal.send(update(FORECAST, **newer)) == 1
@@ -141,7 +142,7 @@ class TestInTheDatabase:
         assert (row["projections"], row["total_annual_value"]) == ([], None)
 
     @pytest.mark.parametrize("together", [True, False])
-    def test_an_older_one_changes_nothing(self, portal: TargetHarness, *, together: bool) -> None:
+    def test_older_forecast_changes_nothing(self, portal: TargetHarness, *, together: bool) -> None:
         older = forecast(scheme_count=9, generated_at=EARLIER)
         for batch in [[forecast(), older]] if together else [[forecast()], [older]]:
             portal.send(*batch)
@@ -152,21 +153,21 @@ class TestInTheDatabase:
         portal.send(forecast(scheme_count=4).at(NOW, 3))
         assert portal.rows("scheme_count") == [{"scheme_count": 4}]
 
-    def test_the_same_again_writes_nothing(self, portal: TargetHarness) -> None:
+    def test_equal_json_writes_nothing(self, portal: TargetHarness) -> None:
         portal.send(forecast())
         spaced = PROJECTIONS.replace(", ", ",")  # the same JSON
         assert portal.send(update(FORECAST, projections=spaced)) == 0
 
-    def test_a_deleted_forecast_stays_away(self, portal: TargetHarness) -> None:
+    def test_older_event_never_restores_deleted_forecast(self, portal: TargetHarness) -> None:
         portal.send(forecast(), delete(**FORECAST).at(NOW, 9))
         assert portal.send(forecast(generated_at=LATER).at(NOW, 5)) == 0
         assert portal.rows() == []
 
-    def test_a_family_may_have_several(self, portal: TargetHarness) -> None:
+    def test_family_may_have_several_forecasts(self, portal: TargetHarness) -> None:
         portal.send(forecast(), forecast(forecast_id=8))
         assert [row["forecast_id"] for row in portal.rows(order="forecast_id")] == [7, 8]
 
-    def test_large_projections_that_an_update_left_alone_stay(self, portal: TargetHarness) -> None:
+    def test_unchanged_toast_value_is_kept(self, portal: TargetHarness) -> None:
         portal.send(forecast())
         changed = FORECAST | {"projections": ABSENT, "generated_at": LATER, "scheme_count": 3}
         assert portal.send(update(FORECAST, **changed)) == 1

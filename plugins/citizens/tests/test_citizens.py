@@ -1,4 +1,4 @@
-"""Flow 8: what a citizen changes in the portal, in the golden record."""
+"""Flow 8: a citizen's changes in the portal reach the golden record."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -65,7 +65,7 @@ def sink() -> Harness:
     )
 
 
-class TestWhoCounts:
+class TestFilter:
     @pytest.mark.parametrize(
         "changed",
         [
@@ -79,7 +79,7 @@ class TestWhoCounts:
             {"aadhaar_number": ""},
         ],
     )
-    def test_others_never_touch_a_golden_record(
+    def test_unverified_or_inactive_citizen_changes_nothing(
         self, sink: Harness, changed: dict[str, Any]
     ) -> None:
         outcome = sink.send(create(**RAVI | changed))
@@ -89,7 +89,7 @@ class TestWhoCounts:
         "changed",
         [{"verification_status": "verified"}, {"status": "active"}, {"status": "VERIFIED"}],
     )
-    def test_case_does_not_matter(self, sink: Harness, changed: dict[str, Any]) -> None:
+    def test_case_of_status_does_not_matter(self, sink: Harness, changed: dict[str, Any]) -> None:
         assert sink.send(create(**RAVI | changed)).row["full_name"] == "Ravi Kumar"
 
     def test_deleted_verified_citizen_is_a_conflict(self, sink: Harness) -> None:
@@ -97,30 +97,30 @@ class TestWhoCounts:
             (("012345671234",), Review("deletion_conflict"))
         ]
 
-    def test_one_who_gets_another_id_is_not_deleted(self, sink: Harness) -> None:
+    def test_change_of_key_is_not_a_deletion(self, sink: Harness) -> None:
         assert sink.send(replace(delete(**RAVI), moved=True)).leaves == []
 
-    def test_an_unverified_one_is_not(self, sink: Harness) -> None:
+    def test_deleted_unverified_citizen_is_not_a_conflict(self, sink: Harness) -> None:
         assert sink.send(delete(**RAVI | {"verification_status": "PENDING"})).leaves == []
 
 
 class TestColumns:
-    def test_values_take_the_warehouse_s_form(self, sink: Harness) -> None:
+    def test_values_have_format_of_warehouse(self, sink: Harness) -> None:
         row = sink.send(create(**RAVI)).row
         assert row["gender"] == "Male"
         assert row["district_id"] == 7
         assert row["updated_by"] == "citizen_portal"
         assert row["jan_aadhaar"] == "012345671234"
 
-    def test_a_login_changes_nothing(self, sink: Harness) -> None:
+    def test_login_changes_nothing(self, sink: Harness) -> None:
         assert sink.send(update(RAVI, updated_at=LATER)).rows == []
 
-    def test_a_change_of_case_alone_changes_nothing(self, sink: Harness) -> None:
+    def test_change_of_case_changes_nothing(self, sink: Harness) -> None:
         assert sink.send(update(RAVI, gender="Male", district=" JAIPUR ")).rows == []
 
-    def test_becoming_verified_carries_everything(self, sink: Harness) -> None:
-        before = RAVI | {"verification_status": "PENDING"}
-        assert sink.send(update(before, verification_status="VERIFIED")).row["city_village"]
+    def test_verification_copies_all_columns(self, sink: Harness) -> None:
+        pending = RAVI | {"verification_status": "PENDING"}
+        assert sink.send(update(pending, verification_status="VERIFIED")).row["city_village"]
 
     def test_a_corrected_number_flags_the_old_record(self, sink: Harness) -> None:
         outcome = sink.send(update(RAVI, aadhaar_number="012345670000"))
@@ -130,9 +130,9 @@ class TestColumns:
         assert outcome.row["jan_aadhaar"] == "012345670000"
 
     def test_corrected_number_of_unverified_citizen_flags_nothing(self, sink: Harness) -> None:
-        before = RAVI | {"verification_status": "PENDING"}
+        pending = RAVI | {"verification_status": "PENDING"}
         changed = {"aadhaar_number": "012345670000", "verification_status": "VERIFIED"}
-        assert sink.send(update(before, **changed)).leaves == []
+        assert sink.send(update(pending, **changed)).leaves == []
 
 
 @pytest.fixture
@@ -154,47 +154,47 @@ def warehouse(postgres) -> Iterator[TargetHarness]:
     harness.close()
 
 
-def known(warehouse: TargetHarness, **columns: Any) -> None:
-    """The warehouse has a golden record with Ravi's number."""
+def insert_golden_record(warehouse: TargetHarness, **columns: Any) -> None:
+    """Insert a golden record with Ravi's number."""
     row = {"jan_aadhaar": RAVI["aadhaar_number"], "full_name": "Ravi", "district_id": 9, **columns}
     names, marks = ", ".join(row), ", ".join("%s" for _ in row)
     query = f"INSERT INTO golden_records ({names}) VALUES ({marks})"
     warehouse.admin.execute(query.encode(), list(row.values()))
 
 
-def record(warehouse: TargetHarness) -> dict[str, Any]:
+def read_record(warehouse: TargetHarness) -> dict[str, Any]:
     (row,) = warehouse.rows()
     return dict(row)
 
 
 @pytest.mark.postgres
 class TestMatching:
-    def test_a_known_number_updates_its_record(self, warehouse: TargetHarness) -> None:
-        known(warehouse)
+    def test_known_number_updates_golden_record(self, warehouse: TargetHarness) -> None:
+        insert_golden_record(warehouse)
         warehouse.send(create(**RAVI))
-        row = record(warehouse)
+        row = read_record(warehouse)
         assert row["full_name"] == "Ravi Kumar"
         assert row["district_id"] == 7
         assert row["source_updated_at"] == NOW
         assert row["updated_by"] == "citizen_portal"
         assert row["review_required"] is False
 
-    def test_an_unknown_number_makes_a_record_to_review(self, warehouse: TargetHarness) -> None:
+    def test_unknown_number_inserts_record_for_review(self, warehouse: TargetHarness) -> None:
         warehouse.send(create(**RAVI))
-        row = record(warehouse)
+        row = read_record(warehouse)
         assert row["review_required"] is True
         assert row["review_reason"]
         assert row["citizen_id"] is None
         assert row["family_id"] is None
 
-    def test_review_of_record_is_not_opened_again(self, warehouse: TargetHarness) -> None:
+    def test_finished_review_is_not_reopened(self, warehouse: TargetHarness) -> None:
         warehouse.send(create(**RAVI))
         warehouse.admin.execute("UPDATE golden_records SET review_required = false")
         warehouse.send(update(RAVI, city="Jaipur", updated_at=LATER))
-        assert record(warehouse)["review_required"] is False
+        assert read_record(warehouse)["review_required"] is False
 
     def test_a_corrected_number_flags_the_old_record(self, warehouse: TargetHarness) -> None:
-        known(warehouse)
+        insert_golden_record(warehouse)
         warehouse.send(update(RAVI, aadhaar_number="012345670000", updated_at=LATER))
         old, new = warehouse.rows("review_required", "source_updated_at", order="jan_aadhaar DESC")
         assert old["review_required"] is True
@@ -203,101 +203,101 @@ class TestMatching:
 
 @pytest.mark.postgres
 class TestConflicts:
-    def test_the_latest_change_of_the_portal_stays(self, warehouse: TargetHarness) -> None:
-        known(warehouse, source_updated_at=LATER)
+    def test_older_change_of_portal_is_ignored(self, warehouse: TargetHarness) -> None:
+        insert_golden_record(warehouse, source_updated_at=LATER)
         assert warehouse.send(create(**RAVI)) == 0
-        assert record(warehouse)["full_name"] == "Ravi"
+        assert read_record(warehouse)["full_name"] == "Ravi"
 
-    def test_the_warehouse_s_own_clock_does_not_decide(self, warehouse: TargetHarness) -> None:
-        known(warehouse)  # updated_at is now, years after NOW
-        assert record(warehouse)["updated_at"] > NOW
+    def test_updated_at_of_warehouse_does_not_decide(self, warehouse: TargetHarness) -> None:
+        insert_golden_record(warehouse)  # updated_at is the current time, long after NOW
+        assert read_record(warehouse)["updated_at"] > NOW
         warehouse.send(snapshot(**RAVI))
-        assert record(warehouse)["full_name"] == "Ravi Kumar"
+        assert read_record(warehouse)["full_name"] == "Ravi Kumar"
 
-    def test_at_the_same_time_the_portal_wins(self, warehouse: TargetHarness) -> None:
-        known(warehouse, source_updated_at=NOW)
+    def test_portal_wins_at_equal_times(self, warehouse: TargetHarness) -> None:
+        insert_golden_record(warehouse, source_updated_at=NOW)
         warehouse.send(create(**RAVI))
-        assert record(warehouse)["full_name"] == "Ravi Kumar"
+        assert read_record(warehouse)["full_name"] == "Ravi Kumar"
 
-    def test_read_keeps_newer_changes_of_warehouse(self, warehouse: TargetHarness) -> None:
-        known(warehouse, source_updated_at=NOW, full_name="Corrected")
+    def test_snapshot_keeps_newer_values_of_warehouse(self, warehouse: TargetHarness) -> None:
+        insert_golden_record(warehouse, source_updated_at=NOW, full_name="Corrected")
         assert warehouse.send(snapshot(**RAVI)) == 0
-        assert record(warehouse)["full_name"] == "Corrected"
+        assert read_record(warehouse)["full_name"] == "Corrected"
         warehouse.send(snapshot(**RAVI | {"updated_at": LATER}))
-        assert record(warehouse)["full_name"] == "Ravi Kumar"
+        assert read_record(warehouse)["full_name"] == "Ravi Kumar"
 
-    def test_null_never_overwrites(self, warehouse: TargetHarness) -> None:
-        known(warehouse, email="r@example.in")
+    def test_null_does_not_overwrite_value(self, warehouse: TargetHarness) -> None:
+        insert_golden_record(warehouse, email="r@example.in")
         warehouse.send(create(**RAVI | {"email": None}))
-        assert record(warehouse)["email"] == "r@example.in"
+        assert read_record(warehouse)["email"] == "r@example.in"
 
-    def test_another_unknown_district_is_no_change(self, warehouse: TargetHarness) -> None:
-        known(warehouse, source_updated_at=NOW)
+    def test_removed_unknown_district_changes_nothing(self, warehouse: TargetHarness) -> None:
+        insert_golden_record(warehouse, source_updated_at=NOW)
         nowhere = RAVI | {"district": "Nowhere"}
         assert warehouse.send(update(nowhere, district=None, updated_at=LATER)) == 0
-        assert record(warehouse)["source_updated_at"] == NOW
+        assert read_record(warehouse)["source_updated_at"] == NOW
 
-    def test_what_portal_did_not_change_is_left_alone(self, warehouse: TargetHarness) -> None:
-        known(warehouse, pincode="999999")
+    def test_unchanged_columns_keep_value_of_warehouse(self, warehouse: TargetHarness) -> None:
+        insert_golden_record(warehouse, pincode="999999")
         warehouse.send(update(RAVI, city="Jaipur", updated_at=LATER))
-        row = record(warehouse)
+        row = read_record(warehouse)
         assert row["city_village"] == "Jaipur"
         assert row["full_name"] == "Ravi"
         assert row["pincode"] == "999999"
         assert row["source_updated_at"] == LATER
 
-    def test_changes_of_one_batch_add_up(self, warehouse: TargetHarness) -> None:
-        known(warehouse)
+    def test_changes_of_one_batch_are_merged(self, warehouse: TargetHarness) -> None:
+        insert_golden_record(warehouse)
         moved = RAVI | {"city": "Jaipur", "updated_at": LATER}
         warehouse.send(update(RAVI, **moved), update(moved, full_name="R. Kumar").at(NOW, 2))
-        row = record(warehouse)
+        row = read_record(warehouse)
         assert (row["city_village"], row["full_name"]) == ("Jaipur", "R. Kumar")
 
-    def test_warehouse_clock_is_left_to_warehouse(self, warehouse: TargetHarness) -> None:
-        before = datetime.now(UTC).replace(tzinfo=None)
+    def test_warehouse_sets_its_own_updated_at(self, warehouse: TargetHarness) -> None:
+        start = datetime.now(UTC).replace(tzinfo=None)
         warehouse.send(create(**RAVI))
-        assert abs(record(warehouse)["updated_at"] - before) < timedelta(minutes=5)
+        assert abs(read_record(warehouse)["updated_at"] - start) < timedelta(minutes=5)
 
 
 @pytest.mark.postgres
 class TestDistricts:
     @pytest.mark.parametrize(
-        ("spelling", "found"),
+        ("spelling", "expected"),
         [("jaipur", 7), ("  JAIPUR", 7), ("Ganganagar", 8), ("Sri  Ganganagar", 8)],
     )
-    def test_a_district_is_found_by_name_or_alias(
-        self, warehouse: TargetHarness, spelling: str, found: int
+    def test_district_is_found_by_name_or_alias(
+        self, warehouse: TargetHarness, spelling: str, expected: int
     ) -> None:
         warehouse.send(create(**RAVI | {"district": spelling}))
-        assert record(warehouse)["district_id"] == found
+        assert read_record(warehouse)["district_id"] == expected
 
-    @pytest.mark.parametrize(("spelling", "found"), [("Sri  Ganganagar", 9), ("Jaipur", 7)])
-    def test_another_spelling_of_district_is_no_change(
-        self, warehouse: TargetHarness, spelling: str, found: int
+    @pytest.mark.parametrize(("spelling", "expected"), [("Sri  Ganganagar", 9), ("Jaipur", 7)])
+    def test_other_spelling_does_not_stop_other_columns(
+        self, warehouse: TargetHarness, spelling: str, expected: int
     ) -> None:
-        known(warehouse)
-        old = RAVI | {"district": "Ganganagar"}
-        warehouse.send(update(old, district=spelling, city="Jaipur", updated_at=LATER))
-        assert record(warehouse)["city_village"] == "Jaipur"
-        assert record(warehouse)["district_id"] == found
+        insert_golden_record(warehouse)
+        before = RAVI | {"district": "Ganganagar"}
+        warehouse.send(update(before, district=spelling, city="Jaipur", updated_at=LATER))
+        assert read_record(warehouse)["city_village"] == "Jaipur"
+        assert read_record(warehouse)["district_id"] == expected
 
-    def test_and_changes_nothing_by_itself(self, warehouse: TargetHarness) -> None:
-        known(warehouse, source_updated_at=NOW)
-        old = RAVI | {"district": "Ganganagar"}
-        assert warehouse.send(update(old, district="Sri Ganganagar", updated_at=LATER)) == 0
-        assert record(warehouse)["source_updated_at"] == NOW
+    def test_other_spelling_of_district_changes_nothing(self, warehouse: TargetHarness) -> None:
+        insert_golden_record(warehouse, source_updated_at=NOW)
+        before = RAVI | {"district": "Ganganagar"}
+        assert warehouse.send(update(before, district="Sri Ganganagar", updated_at=LATER)) == 0
+        assert read_record(warehouse)["source_updated_at"] == NOW
 
-    def test_an_unknown_district_keeps_the_known_one(self, warehouse: TargetHarness) -> None:
-        known(warehouse)
+    def test_unknown_district_keeps_known_one(self, warehouse: TargetHarness) -> None:
+        insert_golden_record(warehouse)
         warehouse.send(create(**RAVI | {"district": "Unknown"}))
-        assert record(warehouse)["district_id"] == 9
+        assert read_record(warehouse)["district_id"] == 9
 
 
 @pytest.mark.postgres
-def test_deleted_citizen_leaves_conflict_and_record(warehouse: TargetHarness) -> None:
-    known(warehouse)
+def test_deleted_citizen_is_conflict_and_keeps_record(warehouse: TargetHarness) -> None:
+    insert_golden_record(warehouse)
     warehouse.send(delete(**RAVI))
-    assert record(warehouse)["full_name"] == "Ravi"
+    assert read_record(warehouse)["full_name"] == "Ravi"
     (conflict,) = warehouse.admin.execute("SELECT * FROM sink.conflict").fetchall()
     assert conflict["conflict_type"] == "deletion_conflict"
     assert conflict["resolution_action"] == "manual_review"
@@ -307,10 +307,10 @@ def test_deleted_citizen_leaves_conflict_and_record(warehouse: TargetHarness) ->
 
 
 @pytest.mark.postgres
-def test_our_writes_carry_our_origin(warehouse: TargetHarness) -> None:
+def test_writes_carry_replication_origin(warehouse: TargetHarness) -> None:
     warehouse.send(create(**RAVI))
-    found = warehouse.admin.execute(
+    origins = warehouse.admin.execute(
         "SELECT external_id FROM pg_replication_origin_status "
         "WHERE external_id LIKE 'sink/citizens/%%'"
     ).fetchall()
-    assert found
+    assert origins

@@ -1,4 +1,4 @@
-"""Flow 10: which papers a citizen has handed in, and nothing of what is in them."""
+"""Flow 10: the metadata of a citizen's documents, without their contents."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -37,8 +37,8 @@ CARD = {
     "updated_at": NOW,
 }
 FOUND = {"citizen_id": {RAVI: "RJ00000001"}}
-GONE = delete(id=DOCUMENT)
-"""The table keeps its default replica identity: a delete names the key and nothing else."""
+# The table has the default replica identity: the before image of a deletion is only the key.
+DELETION = delete(id=DOCUMENT)
 
 
 def document(**changed: Any) -> Sample:
@@ -53,7 +53,7 @@ class TestContract(MappingContract):
         document(citizen_id=None, document_name=None, file_size=None, verification_status=None),
         update(CARD, verification_status="VERIFIED"),
         snapshot(**CARD),
-        GONE,
+        DELETION,
     )
     broken = (
         (document(file_size=-1), "minimum"),
@@ -74,34 +74,34 @@ def sink() -> Harness:
 
 
 @pytest.mark.parametrize("column", ["file_path", "file_hash", "verification_notes"])
-def test_what_leads_to_content_is_not_even_read(sink: Harness, column: str) -> None:
+def test_columns_about_contents_are_not_read(sink: Harness, column: str) -> None:
     assert column not in sink.mapping.source_columns
 
 
-def test_a_size_of_zero_is_one(sink: Harness) -> None:
+def test_empty_file_passes(sink: Harness) -> None:
     assert sink.send(document(file_size=0)).row["file_size"] == "0"
 
 
 @pytest.mark.parametrize("status", ["VERIFIED", "verified", "Expired", "REJECTED", None])
-def test_a_status_keeps_its_case(sink: Harness, status: str | None) -> None:
+def test_status_keeps_its_case(sink: Harness, status: str | None) -> None:
     assert sink.send(document(verification_status=status)).row["verification_status"] == status
 
 
-def test_a_delete_marks(sink: Harness) -> None:
-    marked = SetColumns({"is_deleted": True})
-    assert sink.send(GONE).leaves == [((DOCUMENT,), marked)]
-    assert sink.mapping.on_remove == marked
+def test_deletion_sets_is_deleted(sink: Harness) -> None:
+    action = SetColumns({"is_deleted": True})
+    assert sink.send(DELETION).leaves == [((DOCUMENT,), action)]
+    assert sink.mapping.on_remove == action
 
 
 @pytest.fixture
 def portal(postgres) -> str:
-    """A copy of the portal with two citizens; only one of them is known to the warehouse."""
     name: str = postgres.fresh_database(like="smart_citizen")
     return name
 
 
 @pytest.fixture
 def warehouse(postgres, portal: str) -> Iterator[TargetHarness]:
+    """Two citizens are in the portal; only one of them is known to the warehouse."""
     name = postgres.fresh_database(like="smart_warehouse")
     harness = TargetHarness(
         "documents",
@@ -127,8 +127,8 @@ def warehouse(postgres, portal: str) -> Iterator[TargetHarness]:
 
 
 @pytest.mark.postgres
-class TestInTheDatabase:
-    def test_a_document_s_metadata_arrives(self, warehouse: TargetHarness) -> None:
+class TestWrittenRows:
+    def test_metadata_of_document_is_inserted(self, warehouse: TargetHarness) -> None:
         assert warehouse.send(document()) == 1
         (row,) = warehouse.rows()
         assert row["document_id"] == UUID(DOCUMENT)
@@ -140,19 +140,17 @@ class TestInTheDatabase:
         assert row["synced_at"] is not None
         assert warehouse.dead() == []
 
-    def test_an_update_overwrites(self, warehouse: TargetHarness) -> None:
+    def test_update_overwrites_row(self, warehouse: TargetHarness) -> None:
         warehouse.send(document())
         warehouse.send(update(CARD, verification_status="VERIFIED").at(NOW))
         assert [row["verification_status"] for row in warehouse.rows()] == ["VERIFIED"]
 
-    def test_an_update_that_changes_nothing_mapped_writes_nothing(
-        self, warehouse: TargetHarness
-    ) -> None:
+    def test_change_of_unmapped_columns_writes_nothing(self, warehouse: TargetHarness) -> None:
         warehouse.send(document())
         assert warehouse.send(update(CARD, updated_at=NOW + timedelta(days=1)).at(NOW)) == 0
 
     @pytest.mark.parametrize("citizen", [STRANGER, DOCUMENT, None])
-    def test_citizen_whom_warehouse_does_not_know_is_null(
+    def test_citizen_unknown_to_warehouse_is_null(
         self, warehouse: TargetHarness, citizen: str | None
     ) -> None:
         warehouse.send(document(citizen_id=citizen))
@@ -160,20 +158,22 @@ class TestInTheDatabase:
         assert warehouse.dead() == []
 
     @pytest.mark.parametrize("together", [True, False])
-    def test_a_deleted_document_is_marked_and_kept(
+    def test_deleted_document_keeps_its_row(
         self, warehouse: TargetHarness, *, together: bool
     ) -> None:
-        for batch in [[document(), GONE.at(NOW)]] if together else [[document()], [GONE.at(NOW)]]:
+        for batch in (
+            [[document(), DELETION.at(NOW)]] if together else [[document()], [DELETION.at(NOW)]]
+        ):
             warehouse.send(*batch)
         (row,) = warehouse.rows()
         assert (row["is_deleted"], row["file_name"]) == (True, "income.pdf")
 
-    def test_a_document_that_never_came_leaves_no_row(self, warehouse: TargetHarness) -> None:
-        warehouse.send(GONE)
+    def test_deletion_of_unknown_document_inserts_nothing(self, warehouse: TargetHarness) -> None:
+        warehouse.send(DELETION)
         assert warehouse.rows() == []
 
-    def test_one_that_is_uploaded_again_is_there_again(self, warehouse: TargetHarness) -> None:
-        warehouse.send(document(), GONE.at(NOW, 2), document(file_size=1).at(NOW, 3))
+    def test_second_upload_clears_is_deleted(self, warehouse: TargetHarness) -> None:
+        warehouse.send(document(), DELETION.at(NOW, 2), document(file_size=1).at(NOW, 3))
         assert [(r["is_deleted"], r["file_size"]) for r in warehouse.rows()] == [(False, 1)]
 
 
@@ -190,6 +190,6 @@ class TestCorrection:
     def test_deletion_supersedes_broken_document(self, warehouse: TargetHarness) -> None:
         warehouse.send(document().at(NOW, 1))
         warehouse.send(update(CARD, file_size=-1).at(NOW, 2))
-        warehouse.send(GONE.at(NOW, 3))
+        warehouse.send(DELETION.at(NOW, 3))
         assert [row["is_deleted"] for row in warehouse.rows()] == [True]
         assert [dead_letter["status"] for dead_letter in warehouse.dead()] == ["SUPERSEDED"]

@@ -1,4 +1,4 @@
-"""Flow 12: what citizens say, to be analysed."""
+"""Flow 12: citizens' feedback in the warehouse, with scrubbed comments."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -26,8 +26,8 @@ COMPLAINT = {
 FOUND = {"citizen_id": {RAVI: "RJ00000001"}, "scheme_code": {APPLICATION: "NREGA"}}
 
 
-def said(**changed: Any) -> Sample:
-    """A row as a batch reads it."""
+def feedback(**changed: Any) -> Sample:
+    """Return a row as a batch reads it."""
     return snapshot(**COMPLAINT | changed)
 
 
@@ -35,14 +35,18 @@ class TestContract(MappingContract):
     plugin = "feedback"
     policies = POLICIES
     personal = frozenset({"message"})
-    samples = (said(), said(rating=None, application_id=None, citizen_id=None), delete(**COMPLAINT))
+    samples = (
+        feedback(),
+        feedback(rating=None, application_id=None, citizen_id=None),
+        delete(**COMPLAINT),
+    )
     broken = (
-        (said(rating=0), "minimum"),
-        (said(rating=6), "maximum"),
-        (said(type="PRAISE"), "type is known"),
-        (said(type=None), "required"),
-        (said(created_at=None), "required"),
-        (said(created_at=NOW + timedelta(seconds=1)), "updated_at not before created_at"),
+        (feedback(rating=0), "minimum"),
+        (feedback(rating=6), "maximum"),
+        (feedback(type="PRAISE"), "type is known"),
+        (feedback(type=None), "required"),
+        (feedback(created_at=None), "required"),
+        (feedback(created_at=NOW + timedelta(seconds=1)), "updated_at not before created_at"),
     )
 
 
@@ -51,44 +55,44 @@ def sink() -> Harness:
     return Harness("feedback", policies=POLICIES, found=FOUND)
 
 
-def test_it_is_the_batch_of_half_past_two(sink: Harness) -> None:
+def test_schedule_is_incremental_batch_at_half_past_two(sink: Harness) -> None:
     assert not sink.mapping.streaming
     (schedule,) = sink.mapping.schedules
     assert (schedule.cron, schedule.full) == ("30 2 * * *", False)
 
 
-def test_columns_have_the_warehouse_s_names(sink: Harness) -> None:
-    row = sink.send(said()).row
+def test_row_has_columns_of_warehouse(sink: Harness) -> None:
+    row = sink.send(feedback()).row
     assert (row["feedback_id"], row["feedback_type"]) == (COMPLAINT["id"], "COMPLAINT")
     assert (row["citizen_id"], row["scheme_code"]) == ("RJ00000001", "NREGA")
 
 
 def test_numbers_and_emails_are_scrubbed_from_text(sink: Harness) -> None:
-    hidden = "***MASKED***"
-    expected = f"My number is {hidden}, or {hidden}, or {hidden}. It takes 45 days."
-    assert sink.send(said()).row["comment"] == expected
+    mask = "***MASKED***"
+    expected = f"My number is {mask}, or {mask}, or {mask}. It takes 45 days."
+    assert sink.send(feedback()).row["comment"] == expected
 
 
 @pytest.mark.parametrize("rating", [1, 5])
-def test_the_ends_of_the_scale_pass(sink: Harness, rating: int) -> None:
-    assert sink.send(said(rating=rating)).error is None
+def test_lowest_and_highest_rating_pass(sink: Harness, rating: int) -> None:
+    assert sink.send(feedback(rating=rating)).error is None
 
 
 @pytest.mark.parametrize("kind", ["FEEDBACK", "complaint", "Suggestion", "RATING"])
-def test_a_type_keeps_its_case(sink: Harness, kind: str) -> None:
-    assert sink.send(said(type=kind)).row["feedback_type"] == kind
+def test_type_keeps_its_case(sink: Harness, kind: str) -> None:
+    assert sink.send(feedback(type=kind)).row["feedback_type"] == kind
 
 
-def test_who_and_what_for_may_be_unknown(sink: Harness) -> None:
-    strange = said(citizen_id=APPLICATION, application_id=RAVI)
-    assert [sink.send(strange).row[name] for name in ("citizen_id", "scheme_code")] == [None, None]
+def test_unknown_citizen_and_application_are_null(sink: Harness) -> None:
+    unknown = feedback(citizen_id=APPLICATION, application_id=RAVI)
+    assert [sink.send(unknown).row[name] for name in ("citizen_id", "scheme_code")] == [None, None]
 
 
-def test_what_was_said_stays_said(sink: Harness) -> None:
+def test_feedback_is_never_updated_or_removed(sink: Harness) -> None:
     assert sink.mapping.conflict == insert_once()
     assert sink.mapping.on_delete == sink.mapping.on_remove == Ignore()
 
 
 @pytest.mark.parametrize("column", ["subject", "status", "resolution"])
-def test_how_it_was_handled_is_not_even_read(sink: Harness, column: str) -> None:
+def test_columns_about_handling_are_not_read(sink: Harness, column: str) -> None:
     assert column not in sink.mapping.source_columns

@@ -1,4 +1,4 @@
-"""Flow 2: what a golden record looks like to the portal."""
+"""Flow 2: golden records in the portal, with masked personal columns."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -51,39 +51,39 @@ def sink() -> Harness:
     return Harness("golden-records", policies=POLICIES)
 
 
-def test_personal_columns_are_masked_as_the_policies_say(sink: Harness) -> None:
+def test_policies_mask_personal_columns(sink: Harness) -> None:
     row = sink.send(create(**ASHA)).row
     assert row["jan_aadhaar"] == "****-****-1234"
     assert row["mobile_number"] == "******5678"
     assert row["email"] == "a***@example.in"
 
 
-def test_a_head_is_its_own_family(sink: Harness) -> None:
+def test_head_belongs_to_its_own_family(sink: Harness) -> None:
     assert sink.send(create(**ASHA | {"family_id": None})).row["family_id"] == MEMBER
 
 
-def test_an_unknown_gender_is_said(sink: Harness) -> None:
+def test_missing_gender_gets_default(sink: Harness) -> None:
     outcome = sink.send(create(**ASHA | {"gender": None}))
     assert (outcome.row["gender"], outcome.defaults) == ("UNKNOWN", ("gender",))
 
 
 @pytest.mark.parametrize("status", ["inactive", "Inactive", "MERGED", "merged"])
-def test_a_record_that_is_no_longer_active_leaves(sink: Harness, status: str) -> None:
+def test_inactive_record_is_removed(sink: Harness, status: str) -> None:
     assert sink.send(update(ASHA, status=status)).leaves == [((MEMBER,), Delete())]
 
 
 @pytest.mark.parametrize("status", ["active", "ACTIVE", None])
-def test_an_active_record_stays(sink: Harness, status: str | None) -> None:
+def test_active_record_is_kept(sink: Harness, status: str | None) -> None:
     assert sink.send(update(ASHA, status=status)).row["record_id"] == MEMBER
 
 
-def test_old_change_is_left_to_daily_run(sink: Harness) -> None:
+def test_change_older_than_30_days_is_dropped(sink: Harness) -> None:
     old = NOW - timedelta(days=30, seconds=1)
-    assert sink.send(create(**ASHA | {"updated_at": old})).rows == []
+    assert sink.send(create(**ASHA | {"updated_at": old})).rows == []  # the daily batch run has it
     assert sink.send(create(**ASHA | {"updated_at": NOW - timedelta(days=30)})).rows
 
 
-def test_record_without_time_is_dead_letter(sink: Harness) -> None:
+def test_record_without_updated_at_is_dead_letter(sink: Harness) -> None:
     assert "source_updated_at" in str(sink.send(create(**ASHA | {"updated_at": None})).error)
 
 
@@ -101,8 +101,8 @@ def portal(postgres) -> Iterator[TargetHarness]:
 
 
 @pytest.mark.postgres
-class TestInTheDatabase:
-    def test_a_record_arrives_masked(self, portal: TargetHarness) -> None:
+class TestWrittenRows:
+    def test_inserted_record_is_masked(self, portal: TargetHarness) -> None:
         assert portal.send(create(**ASHA)) == 1
         (row,) = portal.rows()
         assert row["record_id"] == UUID(MEMBER)
@@ -111,31 +111,31 @@ class TestInTheDatabase:
         assert row["source_updated_at"] == NOW
         assert portal.dead() == []
 
-    def test_an_older_version_changes_nothing(self, portal: TargetHarness) -> None:
+    def test_older_version_changes_nothing(self, portal: TargetHarness) -> None:
         portal.send(create(**ASHA))
         older = ASHA | {"full_name": "Old", "updated_at": NOW - timedelta(seconds=1)}
         assert portal.send(update(ASHA, **older)) == 0
         assert portal.rows("full_name") == [{"full_name": "Asha Devi"}]
 
-    def test_later_version_in_log_wins_equal_times(self, portal: TargetHarness) -> None:
+    def test_later_position_wins_at_equal_times(self, portal: TargetHarness) -> None:
         first, second = update(ASHA, full_name="One"), update(ASHA, full_name="Two")
         portal.send(first, second)
         assert portal.rows("full_name") == [{"full_name": "Two"}]
         portal.send(update(ASHA, full_name="Three"))
         assert portal.rows("full_name") == [{"full_name": "Three"}]
 
-    def test_what_changes_nothing_writes_nothing(self, portal: TargetHarness) -> None:
+    def test_change_of_unmapped_columns_writes_nothing(self, portal: TargetHarness) -> None:
         portal.send(create(**ASHA))
         assert portal.send(update(ASHA, status="ACTIVE")) == 0
 
-    def test_a_record_leaves_and_comes_back(self, portal: TargetHarness) -> None:
+    def test_removed_record_can_return(self, portal: TargetHarness) -> None:
         portal.send(create(**ASHA))
         portal.send(update(ASHA, status="inactive").at(NOW))
         assert portal.rows() == []
         portal.send(update(ASHA, status="active").at(NOW, 3))
         assert len(portal.rows()) == 1
 
-    def test_leaving_and_coming_back_within_a_batch(self, portal: TargetHarness) -> None:
+    def test_removal_and_return_within_one_batch(self, portal: TargetHarness) -> None:
         portal.send(
             create(**ASHA),
             update(ASHA, status="merged").at(NOW, 2),
@@ -149,7 +149,7 @@ class TestInTheDatabase:
         assert portal.rows() == []
         assert portal.send(create(**ASHA).at(NOW, 10)) == 1
 
-    def test_bad_row_is_dead_letter_and_others_arrive(self, portal: TargetHarness) -> None:
+    def test_bad_row_does_not_block_others(self, portal: TargetHarness) -> None:
         others = [
             create(**ASHA | {"gr_id": f"{i:08d}-0000-4000-8000-000000000000"}) for i in range(9)
         ]

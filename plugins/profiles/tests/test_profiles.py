@@ -1,4 +1,4 @@
-"""Flow 3: one summary for a family, from the latest of its members' profiles."""
+"""Flow 3: one summary of each family, from the latest profile of a member."""
 
 import itertools
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ BANDS = ("VERY_LOW", "LOW", "MEDIUM", "HIGH", "UNCERTAIN")
 
 
 def values(number: int = 1, **changed: Any) -> dict[str, Any]:
-    """The profile of a member of HEAD's family."""
+    """Return the profile of a member of HEAD's family."""
     return {
         "profile_id": number,
         "gr_id": f"00000000-0000-4000-8000-0000000001{number:02}",
@@ -67,18 +67,18 @@ def sink() -> Harness:
     return Harness("profiles", policies=POLICIES)
 
 
-def test_it_runs_hourly_and_whole_once_a_day(sink: Harness) -> None:
-    found = [(schedule.cron, schedule.full) for schedule in sink.mapping.schedules]
-    assert found == [("0 * * * *", False), ("30 0 * * *", True)]
+def test_schedule_is_hourly_and_full_once_daily(sink: Harness) -> None:
+    schedules = [(schedule.cron, schedule.full) for schedule in sink.mapping.schedules]
+    assert schedules == [("0 * * * *", False), ("30 0 * * *", True)]
 
 
 @pytest.mark.parametrize("band", [*BANDS, None])
-def test_a_band_is_confidential_and_so_is_none(sink: Harness, band: str | None) -> None:
+def test_every_band_and_null_are_confidential(sink: Harness, band: str | None) -> None:
     row = sink.send(profile(inferred_income_band=band)).row
     assert row["income_category"] == "CONFIDENTIAL"
 
 
-def test_nothing_of_the_models_is_read(sink: Harness) -> None:
+def test_internal_columns_of_models_are_not_read(sink: Harness) -> None:
     hidden = {"profile_data", "income_band_confidence", "risk_flags", "cluster_type"}
     assert not hidden & set(sink.mapping.source_columns)
 
@@ -92,7 +92,7 @@ class TestQuality:
             ({"created_at": LATER}, "updated_at not before created_at"),
         ],
     )
-    def test_row_that_breaks_rule_is_refused_by_name(
+    def test_error_names_rule_and_not_value(
         self, sink: Harness, changed: dict[str, Any], rule: str
     ) -> None:
         error = str(sink.send(profile(**changed)).error)
@@ -100,7 +100,7 @@ class TestQuality:
         assert "SEVERE" not in error
 
     @pytest.mark.parametrize("level", ["VERY_HIGH", "HIGH", "MEDIUM", "LOW", "VERY_LOW", None])
-    def test_a_known_vulnerability_passes(self, sink: Harness, level: str | None) -> None:
+    def test_known_vulnerability_passes(self, sink: Harness, level: str | None) -> None:
         assert sink.send(profile(vulnerability_level=level)).row["vulnerability"] == level
 
 
@@ -117,13 +117,13 @@ def portal(postgres) -> Iterator[TargetHarness]:
     harness.close()
 
 
-def regions(portal: TargetHarness) -> list[str]:
+def read_regions(portal: TargetHarness) -> list[str]:
     return [row["region"] for row in portal.rows("region", order="family_id")]
 
 
 @pytest.mark.postgres
-class TestFamily:
-    def test_a_summary_has_what_the_portal_may_know(self, portal: TargetHarness) -> None:
+class TestSummary:
+    def test_summary_has_only_permitted_columns(self, portal: TargetHarness) -> None:
         assert portal.send(profile()) == 1
         (row,) = portal.rows()
         assert row["family_id"] == UUID(HEAD)
@@ -133,120 +133,120 @@ class TestFamily:
         assert row["synced_at"] is not None
         assert portal.dead() == []
 
-    def test_it_tells_when_it_was_last_written(self, portal: TargetHarness) -> None:
+    def test_synced_at_is_time_of_last_write(self, portal: TargetHarness) -> None:
         portal.send(profile())
         (first,) = portal.rows("synced_at")
         portal.send(update(values(), cluster_id="new").at(NOW, 2))
         (second,) = portal.rows("synced_at")
         assert first["synced_at"] < second["synced_at"]
 
-    def test_a_head_is_of_its_own_family(self, portal: TargetHarness) -> None:
+    def test_head_belongs_to_its_own_family(self, portal: TargetHarness) -> None:
         portal.send(profile(1, updated_at=LATER, cluster_id="member"))
         portal.send(profile(2, gr_id=HEAD, family_id=None, cluster_id="head"))
-        assert regions(portal) == ["member"]
+        assert read_regions(portal) == ["member"]
         portal.send(profile(2, gr_id=HEAD, family_id=None, cluster_id="head", updated_at=LATER))
         assert [row["family_id"] for row in portal.rows()] == [UUID(HEAD)]
-        assert regions(portal) == ["head"]
+        assert read_regions(portal) == ["head"]
 
-    def test_the_latest_profile_speaks_for_the_family(self, portal: TargetHarness) -> None:
+    def test_latest_profile_represents_family(self, portal: TargetHarness) -> None:
         portal.send(profile(1, cluster_id="old"), profile(2, cluster_id="new", updated_at=LATER))
         portal.send(profile(3, cluster_id="older", updated_at=NOW - timedelta(days=1)))
-        assert regions(portal) == ["new"]
+        assert read_regions(portal) == ["new"]
 
     def test_later_position_decides_at_equal_times(self, portal: TargetHarness) -> None:
-        places = ((9, 3), (10, 1), (8, 2))
-        rows = [profile(number, cluster_id=f"C{number}").at(NOW, at) for number, at in places]
+        positions = {9: 3, 10: 1, 8: 2}
+        rows = [profile(n, cluster_id=f"C{n}").at(NOW, at) for n, at in positions.items()]
         for order in itertools.permutations(rows):
             portal.send(*order)
-            assert regions(portal) == ["C9"]
+            assert read_regions(portal) == ["C9"]
 
     def test_higher_number_decides_at_equal_batch_times(self, portal: TargetHarness) -> None:
         rows = [snapshot(**values(n, cluster_id=f"C{n}")).at(NOW, 5) for n in (9, 10, 8)]
         for order in itertools.permutations(rows):
             portal.send(*order)
-            assert regions(portal) == ["C10"]
+            assert read_regions(portal) == ["C10"]
 
-    def test_other_families_are_other_rows(self, portal: TargetHarness) -> None:
+    def test_each_family_has_a_row(self, portal: TargetHarness) -> None:
         portal.send(profile(1, cluster_id="a"), profile(2, cluster_id="b", family_id=OTHER))
-        assert regions(portal) == ["a", "b"]
+        assert read_regions(portal) == ["a", "b"]
 
 
 @pytest.mark.postgres
-class TestRunnerUp:
+class TestSecondBest:
     @pytest.fixture(autouse=True)
-    def two(self, portal: TargetHarness) -> None:
-        portal.send(profile(1, cluster_id="up", under_coverage_indicator=None))
+    def two_profiles(self, portal: TargetHarness) -> None:
+        portal.send(profile(1, cluster_id="second", under_coverage_indicator=None))
         portal.send(profile(2, cluster_id="best", updated_at=LATER))
 
     def best(self) -> dict[str, Any]:
         return values(2, cluster_id="best", updated_at=LATER)
 
-    def test_it_returns_when_the_winner_is_deleted(self, portal: TargetHarness) -> None:
+    def test_second_best_returns_when_best_is_deleted(self, portal: TargetHarness) -> None:
         portal.send(delete(**self.best()).at(NOW, 5))
         (row,) = portal.rows()
-        assert (row["region"], row["under_coverage"]) == ("up", None)
+        assert (row["region"], row["under_coverage"]) == ("second", None)
         assert row["source_updated_at"] == NOW
 
-    def test_it_returns_when_winner_moves_to_another_family(self, portal: TargetHarness) -> None:
+    def test_second_best_returns_when_best_changes_family(self, portal: TargetHarness) -> None:
         portal.send(update(self.best(), family_id=OTHER).at(NOW, 5))
-        assert regions(portal) == ["up", "best"]
+        assert read_regions(portal) == ["second", "best"]
 
-    def test_it_returns_when_the_winner_turns_head(self, portal: TargetHarness) -> None:
+    def test_second_best_returns_when_best_becomes_head(self, portal: TargetHarness) -> None:
         portal.send(update(self.best(), family_id=None).at(NOW, 5))
         rows = portal.rows("family_id", "region", order="family_id")
         found = [(str(row["family_id"]), row["region"]) for row in rows]
-        assert found == [(HEAD, "up"), (self.best()["gr_id"], "best")]
+        assert found == [(HEAD, "second"), (self.best()["gr_id"], "best")]
 
-    def test_a_version_whose_own_time_went_backwards_loses(self, portal: TargetHarness) -> None:
+    def test_version_with_older_updated_at_is_ignored(self, portal: TargetHarness) -> None:
         older = {"updated_at": NOW - timedelta(days=1), "cluster_id": "older", "family_id": OTHER}
         assert portal.send(update(self.best(), **older).at(NOW, 5)) == 0
-        assert regions(portal) == ["best"]
+        assert read_regions(portal) == ["best"]
 
-    def test_the_last_one_takes_the_family_with_it(self, portal: TargetHarness) -> None:
+    def test_summary_is_removed_with_last_profile(self, portal: TargetHarness) -> None:
         portal.send(delete(**self.best()).at(NOW, 5), delete(**values(1)).at(NOW, 6))
         assert portal.rows() == []
 
-    def test_a_loser_s_change_writes_nothing(self, portal: TargetHarness) -> None:
+    def test_change_of_second_best_writes_nothing(self, portal: TargetHarness) -> None:
         assert portal.send(update(values(1), cluster_id="other").at(NOW, 5)) == 0
-        assert regions(portal) == ["best"]
+        assert read_regions(portal) == ["best"]
 
     def test_older_event_never_restores_deleted_profile(self, portal: TargetHarness) -> None:
         portal.send(delete(**self.best()).at(NOW, 9))
         assert portal.send(create(**self.best()).at(NOW, 5)) == 0
-        assert regions(portal) == ["up"]
+        assert read_regions(portal) == ["second"]
 
 
 @pytest.mark.postgres
-class TestHybrid:
-    def test_the_batch_after_the_event_writes_nothing(self, portal: TargetHarness) -> None:
+class TestBatchAndEvents:
+    def test_batch_after_event_writes_nothing(self, portal: TargetHarness) -> None:
         portal.send(profile().at(NOW, 5))
         assert portal.send(snapshot(**values()).at(NOW, 9)) == 0
 
-    def test_event_that_batch_saw_already_writes_nothing(self, portal: TargetHarness) -> None:
+    def test_event_after_newer_batch_writes_nothing(self, portal: TargetHarness) -> None:
         portal.send(snapshot(**values(cluster_id="new", updated_at=LATER)).at(NOW, 9))
         assert portal.send(profile().at(NOW, 5)) == 0
-        assert regions(portal) == ["new"]
+        assert read_regions(portal) == ["new"]
 
-    def test_whichever_comes_first(self, portal: TargetHarness) -> None:
+    def test_newer_event_after_batch_is_written(self, portal: TargetHarness) -> None:
         portal.send(snapshot(**values()).at(NOW, 5))
         portal.send(update(values(), cluster_id="event", updated_at=LATER).at(NOW, 9))
-        assert regions(portal) == ["event"]
+        assert read_regions(portal) == ["event"]
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("band", BANDS)
-def test_no_table_of_the_portal_holds_a_band(portal: TargetHarness, band: str) -> None:
-    """Not the summary, not the candidates, not a dead letter."""
+def test_no_table_of_portal_contains_income_band(portal: TargetHarness, band: str) -> None:
+    """Neither the summary nor its candidates nor the dead letters contain it."""
     others = {"vulnerability_level": None, "inferred_income_band": band}
     bad = profile(3, **others, under_coverage_indicator=Decimal("0.5"))
     portal.send(profile(1, **others), profile(2, **others, updated_at=LATER), bad)
     assert len(portal.dead()) == 1
-    assert "CONFIDENTIAL" in everything(portal)
-    assert band not in everything(portal).replace("profiles", "")
+    assert "CONFIDENTIAL" in dump_tables(portal)
+    assert band not in dump_tables(portal).replace("profiles", "")
 
 
-def everything(portal: TargetHarness) -> str:
-    """Every row of every table, as text."""
+def dump_tables(portal: TargetHarness) -> str:
+    """Return every row of every table as text."""
     tables = portal.admin.execute(
         "SELECT format('%I.%I', table_schema, table_name) AS name FROM information_schema.tables "
         "WHERE table_schema IN ('public', 'sink') AND table_type = 'BASE TABLE'"

@@ -1,4 +1,4 @@
-"""Flow 1: the warehouse's schemes in the portal, which has more to say of them."""
+"""Flow 1: the warehouse's schemes in the portal, which has columns of its own."""
 
 import json
 from collections.abc import Iterator
@@ -34,11 +34,11 @@ PENSION = {
     "created_at": NOW - timedelta(days=900),
     "updated_at": NOW,
 }
-SWITCHED_OFF = SetColumns({"status": "INACTIVE"})
+DEACTIVATED = SetColumns({"status": "INACTIVE"})
 
 
 def scheme(**changed: Any) -> Sample:
-    """A row as a batch reads it."""
+    """Return a row as a batch reads it."""
     return snapshot(**PENSION | changed)
 
 
@@ -53,7 +53,7 @@ def sink() -> Harness:
     return Harness("schemes", policies=POLICIES)
 
 
-def test_it_is_the_batch_of_every_midnight(sink: Harness) -> None:
+def test_schedule_is_full_batch_at_midnight(sink: Harness) -> None:
     assert not sink.mapping.streaming
     (schedule,) = sink.mapping.schedules
     assert (schedule.cron, schedule.full) == ("0 0 * * *", True)
@@ -61,29 +61,29 @@ def test_it_is_the_batch_of_every_midnight(sink: Harness) -> None:
 
 class TestStatus:
     @pytest.mark.parametrize("status", ["active", "ACTIVE", "Active"])
-    def test_an_active_scheme_is_written_in_upper_case(self, sink: Harness, status: str) -> None:
+    def test_status_of_active_scheme_is_upper_case(self, sink: Harness, status: str) -> None:
         assert sink.send(scheme(status=status)).row["status"] == "ACTIVE"
 
     @pytest.mark.parametrize("status", ["inactive", "ARCHIVED", "closed", "", None])
-    def test_any_other_is_switched_off(self, sink: Harness, status: str | None) -> None:
+    def test_other_status_deactivates_scheme(self, sink: Harness, status: str | None) -> None:
         outcome = sink.send(scheme(status=status))
-        assert outcome.leaves == [(("OLD_AGE_PENSION",), SWITCHED_OFF)]
+        assert outcome.leaves == [(("OLD_AGE_PENSION",), DEACTIVATED)]
 
-    def test_one_that_is_gone_is_switched_off(self, sink: Harness) -> None:
+    def test_missing_or_deleted_scheme_is_deactivated(self, sink: Harness) -> None:
         assert sink.mapping.shared_target
-        assert sink.mapping.on_remove == SWITCHED_OFF
-        assert sink.send(delete(**PENSION)).leaves == [(("OLD_AGE_PENSION",), SWITCHED_OFF)]
+        assert sink.mapping.on_remove == DEACTIVATED
+        assert sink.send(delete(**PENSION)).leaves == [(("OLD_AGE_PENSION",), DEACTIVATED)]
 
 
 class TestId:
-    def test_a_code_always_has_the_same(self, sink: Harness) -> None:
-        once, again = (sink.send(scheme(description=text)).row["id"] for text in "ab")
-        assert once == again == str(uuid5(NAMESPACE_OID, "OLD_AGE_PENSION"))
+    def test_id_is_derived_from_code(self, sink: Harness) -> None:
+        first, second = (sink.send(scheme(description=text)).row["id"] for text in "ab")
+        assert first == second == str(uuid5(NAMESPACE_OID, "OLD_AGE_PENSION"))
 
-    def test_two_codes_have_two(self, sink: Harness) -> None:
+    def test_different_codes_have_different_ids(self, sink: Harness) -> None:
         assert sink.send(scheme()).row["id"] != sink.send(scheme(scheme_code="NREGA")).row["id"]
 
-    def test_the_warehouse_s_number_is_not_even_read(self, sink: Harness) -> None:
+    def test_id_of_warehouse_is_not_read(self, sink: Harness) -> None:
         assert "scheme_id" not in sink.mapping.source_columns
 
 
@@ -100,8 +100,8 @@ def portal(postgres) -> Iterator[TargetHarness]:
     harness.close()
 
 
-def known(portal: TargetHarness, **columns: Any) -> UUID:
-    """The portal has the scheme already, and says more of it than the warehouse knows."""
+def insert_scheme(portal: TargetHarness, **columns: Any) -> UUID:
+    """Insert the scheme into the portal with columns that the warehouse does not have."""
     row = {
         "id": uuid4(),
         "code": "OLD_AGE_PENSION",
@@ -118,16 +118,16 @@ def known(portal: TargetHarness, **columns: Any) -> UUID:
     return UUID(str(row["id"]))
 
 
-def found(portal: TargetHarness) -> dict[str, Any]:
+def read_scheme(portal: TargetHarness) -> dict[str, Any]:
     (row,) = portal.rows()
     return dict(row)
 
 
 @pytest.mark.postgres
-class TestInTheDatabase:
-    def test_a_new_scheme_arrives_whole(self, portal: TargetHarness) -> None:
+class TestWrittenRows:
+    def test_new_scheme_is_inserted(self, portal: TargetHarness) -> None:
         assert portal.send(scheme()) == 1
-        row = found(portal)
+        row = read_scheme(portal)
         assert row["id"] == uuid5(NAMESPACE_OID, "OLD_AGE_PENSION")
         assert (row["code"], row["name"]) == ("OLD_AGE_PENSION", "Old Age Pension")
         assert (row["category"], row["department"]) == ("SOCIAL_SECURITY", "Social Justice")
@@ -142,49 +142,51 @@ class TestInTheDatabase:
             ("documents_required", "documents_required_json"),
         ],
     )
-    def test_json_stays_what_it_is(self, portal: TargetHarness, target: str, source: str) -> None:
+    def test_json_values_are_unchanged(
+        self, portal: TargetHarness, target: str, source: str
+    ) -> None:
         portal.send(scheme())
-        assert found(portal)[target] == json.loads(PENSION[source])
+        assert read_scheme(portal)[target] == json.loads(PENSION[source])
         portal.send(scheme(**{source: None}))
-        assert found(portal)[target] is None
+        assert read_scheme(portal)[target] is None
 
-    def test_a_known_scheme_keeps_its_id(self, portal: TargetHarness) -> None:
-        own = known(portal)
+    def test_existing_scheme_keeps_its_id(self, portal: TargetHarness) -> None:
+        own = insert_scheme(portal)
         portal.send(scheme())
-        assert (found(portal)["id"], found(portal)["name"]) == (own, "Old Age Pension")
+        assert (read_scheme(portal)["id"], read_scheme(portal)["name"]) == (own, "Old Age Pension")
 
-    def test_what_only_the_portal_knows_survives(self, portal: TargetHarness) -> None:
-        known(portal)
-        portals = ("name_hindi", "description_hindi", "start_date", "end_date", "created_at")
-        before = [found(portal)[name] for name in portals]
+    def test_columns_of_portal_are_kept(self, portal: TargetHarness) -> None:
+        insert_scheme(portal)
+        columns = ("name_hindi", "description_hindi", "start_date", "end_date", "created_at")
+        before = [read_scheme(portal)[name] for name in columns]
         portal.send(scheme())
         portal.send(scheme(status="inactive"))
         portal.send(scheme(description="New"))
-        assert [found(portal)[name] for name in portals] == before
+        assert [read_scheme(portal)[name] for name in columns] == before
         assert None not in before
 
-    def test_the_warehouse_wins_whatever_the_time(self, portal: TargetHarness) -> None:
-        known(portal, last_updated=NOW + timedelta(days=1))
+    def test_warehouse_wins_at_any_time(self, portal: TargetHarness) -> None:
+        insert_scheme(portal, last_updated=NOW + timedelta(days=1))
         portal.send(scheme())
-        assert found(portal)["name"] == "Old Age Pension"
+        assert read_scheme(portal)["name"] == "Old Age Pension"
 
-    def test_inactive_scheme_is_switched_off_and_on_again(self, portal: TargetHarness) -> None:
+    def test_deactivated_scheme_can_become_active_again(self, portal: TargetHarness) -> None:
         portal.send(scheme())
         portal.send(scheme(status="Inactive"))
-        assert found(portal)["status"] == "INACTIVE"
+        assert read_scheme(portal)["status"] == "INACTIVE"
         portal.send(scheme(status="ACTIVE"))
-        assert found(portal)["status"] == "ACTIVE"
+        assert read_scheme(portal)["status"] == "ACTIVE"
 
-    def test_scheme_of_portal_alone_is_switched_off(self, portal: TargetHarness) -> None:
-        known(portal, status="ACTIVE")
+    def test_scheme_inserted_by_portal_is_deactivated(self, portal: TargetHarness) -> None:
+        insert_scheme(portal, status="ACTIVE")
         portal.send(scheme(status="inactive"))
-        assert found(portal)["status"] == "INACTIVE"
+        assert read_scheme(portal)["status"] == "INACTIVE"
 
-    def test_inactive_one_that_portal_lacks_is_not_made(self, portal: TargetHarness) -> None:
+    def test_inactive_scheme_is_not_inserted(self, portal: TargetHarness) -> None:
         portal.send(scheme(status="inactive"))
         assert portal.rows() == []
 
-    def test_an_application_keeps_its_scheme(self, portal: TargetHarness) -> None:
+    def test_deleted_scheme_with_applications_is_deactivated(self, portal: TargetHarness) -> None:
         portal.send(scheme())
         portal.admin.execute(
             "WITH c AS (INSERT INTO citizens (full_name, mobile_number) VALUES ('R', '0123455678') "
@@ -192,12 +194,12 @@ class TestInTheDatabase:
             "SELECT c.id, s.id, 'SCHEME' FROM c, schemes s"
         )
         portal.send(delete(**PENSION))
-        assert found(portal)["status"] == "INACTIVE"
+        assert read_scheme(portal)["status"] == "INACTIVE"
         assert portal.dead() == []
 
-    def test_the_same_again_writes_nothing(self, portal: TargetHarness) -> None:
+    def test_equal_row_writes_nothing(self, portal: TargetHarness) -> None:
         portal.send(scheme(), scheme(scheme_code="OFF", status="inactive"))
-        known(portal, code="OFF", status="ACTIVE")
+        insert_scheme(portal, code="OFF", status="ACTIVE")
         assert portal.send(scheme(scheme_code="OFF", status="inactive")) == 1
         assert portal.send(scheme(), scheme(scheme_code="OFF", status="inactive")) == 0
 
@@ -211,7 +213,7 @@ class TestQuality:
             ({"created_at": NOW + timedelta(seconds=1)}, "updated_at not before created_at"),
         ],
     )
-    def test_row_that_breaks_rule_is_refused_by_name(
+    def test_error_names_rule_and_not_value(
         self, sink: Harness, changed: dict[str, Any], rule: str
     ) -> None:
         error = str(sink.send(scheme(**changed)).error)

@@ -1,4 +1,4 @@
-"""Flow 11: what citizens do in the portal, by type and day."""
+"""Flow 11: counts of what citizens do in the portal, by type and day."""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -27,20 +27,20 @@ TYPES = (
 )
 
 
-def day(**changed: Any) -> Sample:
-    """A row as the query makes it."""
+def daily_count(**changed: Any) -> Sample:
+    """Return a row as the query of the batch returns it."""
     return snapshot(**VIEWS | changed)
 
 
 class TestContract(MappingContract):
     plugin = "user-behavior"
     policies = POLICIES
-    samples = (day(), day(event_type="SEARCH_QUERY", event_count=1))
+    samples = (daily_count(), daily_count(event_type="SEARCH_QUERY", event_count=1))
     broken = (
-        (day(event_type="LOGIN"), "one_of"),
-        (day(event_count=0), "minimum"),
+        (daily_count(event_type="LOGIN"), "one_of"),
+        (daily_count(event_count=0), "minimum"),
         (
-            day(last_event_at=NOW - timedelta(days=2)),
+            daily_count(last_event_at=NOW - timedelta(days=2)),
             "last_event_at not before first_event_at",
         ),
     )
@@ -55,28 +55,28 @@ def sink() -> Harness:
     return Harness("user-behavior", policies=POLICIES, found=FOUND)
 
 
-def test_it_is_batch_of_two_in_night(sink: Harness) -> None:
+def test_schedule_is_incremental_batch_at_two(sink: Harness) -> None:
     assert not sink.mapping.streaming
     (schedule,) = sink.mapping.schedules
     assert (schedule.cron, schedule.full) == ("0 2 * * *", False)
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_every_type_of_the_portal_passes(sink: Harness, kind: str) -> None:
-    assert sink.send(day(event_type=kind)).row["event_type"] == kind
+def test_every_event_type_passes(sink: Harness, kind: str) -> None:
+    assert sink.send(daily_count(event_type=kind)).row["event_type"] == kind
 
 
-def test_a_citizen_has_the_warehouse_s_id(sink: Harness) -> None:
-    assert sink.send(day()).row["citizen_id"] == "RJ00000001"
+def test_citizen_has_id_of_warehouse(sink: Harness) -> None:
+    assert sink.send(daily_count()).row["citizen_id"] == "RJ00000001"
 
 
-def test_one_without_such_an_id_waits(sink: Harness) -> None:
-    outcome = sink.send(day(citizen_id=STRANGER))
+def test_unknown_citizen_is_deferred(sink: Harness) -> None:
+    outcome = sink.send(daily_count(citizen_id=STRANGER))
     assert outcome.waiting
     assert outcome.rows == []
 
 
-def test_no_text_of_a_search_is_ever_read(sink: Harness) -> None:
+def test_search_texts_are_not_read(sink: Harness) -> None:
     assert sink.mapping.query is not None
     assert "properties" not in sink.mapping.query.select
     assert "properties" not in sink.mapping.source_columns
