@@ -28,7 +28,9 @@ NOT_RUN = {
     ("docs/guide/kafka-security.md", "the broker is a placeholder"),
     ("docs/tutorial.md", "the tests run in this environment"),
 }
-BLOCKS = [(str(page.relative_to(ROOT)), block) for page in PAGES for block in console.blocks(page)]
+BLOCKS = [
+    (str(page.relative_to(ROOT)), block) for page in PAGES for block in console.console_blocks(page)
+]
 
 
 def test_only_the_listed_blocks_are_not_run() -> None:

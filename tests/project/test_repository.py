@@ -13,7 +13,7 @@ from sink_runner import hookspecs
 from sink_runner.loading import discovery
 from sink_runner.plugin import TableMapping
 
-from ..support.shipped import MAPPINGS, PLUGINS
+from ..support.plugin_folders import MAPPINGS, PLUGINS
 
 ROOT = Path(__file__).parents[2]
 # What an event that is applied passes between a poll and its commit, in the order in which it

@@ -1,4 +1,4 @@
-"""The service behind a real port, in this process."""
+"""Serves the API application on a TCP port, in this process."""
 
 import contextlib
 import socket
@@ -14,8 +14,8 @@ from sink_runner.config.api import Api
 
 
 @contextlib.contextmanager
-def served(app: FastAPI, api: Api) -> Iterator[str]:
-    """Serve `app` on a free port of the loopback and give its URL."""
+def serve_on_port(app: FastAPI, api: Api) -> Iterator[str]:
+    """Serve `app` on a free loopback port and yield its URL."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         config = configure(app, api, shutdown_seconds=5)

@@ -1,4 +1,4 @@
-"""The real service behind its ASGI interface, with parts that a test can take away."""
+"""The API service in this process, with stand-ins for Kafka and the schema registry."""
 
 import contextlib
 import dataclasses
@@ -26,8 +26,8 @@ from sink_runner.config import load
 from sink_runner.masking.policy import load_policies
 
 ROOT = Path(__file__).parents[2]
-SECRET = "of these tests alone, and 32 characters long"
-NOWHERE = "postgresql://127.0.0.1:1/nowhere?connect_timeout=1"
+SECRET = "a secret for these tests, 32 characters or more"
+UNREACHABLE_DSN = "postgresql://127.0.0.1:1/unreachable?connect_timeout=1"
 FAMILY = "6f1c1e2a-6d0b-4f57-9a55-0d6c1c1f0a11"
 FORECAST = {
     "forecast_id": 4711,
@@ -73,44 +73,43 @@ schema_seconds = 0
 
 
 class Registry:
-    """A schema registry as far as a writer needs one, over real HTTP."""
+    """A schema registry on loopback with the two endpoints that a producer calls."""
 
     def __init__(self) -> None:
         self.subjects: dict[str, list[tuple[int, str]]] = {}
-        self.forestalled: dict[str, str] = {}
-        """Schemas by subject that somebody registers at the same moment as the first of ours."""
-        self.refuses = False
-        """Whether it demands a login."""
+        self.concurrent_schemas: dict[str, str] = {}
+        """By subject: a schema that another client registers at the moment of our first request."""
+        self.requires_login = False
         self._ids: dict[str, int] = {}
-        self._numbers = itertools.count(1)
+        self._next_ids = itertools.count(1)
         registry = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 found = registry.subjects.get(self.path.split("/")[2])
-                if registry.refuses:
-                    self.tell(401, {})
+                if registry.requires_login:
+                    self.respond(401, {})
                 elif found:
-                    self.tell(200, {"id": found[-1][0], "schema": found[-1][1]})
+                    self.respond(200, {"id": found[-1][0], "schema": found[-1][1]})
                 else:
-                    self.tell(404, {"error_code": 40401})
+                    self.respond(404, {"error_code": 40401})
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 subject = self.path.split("/")[2]
-                other = registry.forestalled.pop(subject, None)
+                other = registry.concurrent_schemas.pop(subject, None)
                 if other is None:
-                    self.tell(200, {"id": registry.add(subject, body["schema"])})
-                else:  # as Apicurio answers two that make one subject at once
+                    self.respond(200, {"id": registry.add(subject, body["schema"])})
+                else:  # Apicurio's answer to the second of two clients that create one subject
                     registry.add(subject, other)
-                    self.tell(409, {"error_code": 409})
+                    self.respond(409, {"error_code": 409})
 
-            def tell(self, status: int, answer: object) -> None:
-                told = json.dumps(answer).encode()
+            def respond(self, status: int, content: object) -> None:
+                body = json.dumps(content).encode()
                 self.send_response(status)
-                self.send_header("Content-Length", str(len(told)))
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(told)
+                self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -120,33 +119,33 @@ class Registry:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def add(self, subject: str, schema: str) -> int:
-        """The same text has the same id, whatever the subject, as Apicurio's content has."""
-        number = self._ids.setdefault(schema, 0) or next(self._numbers)
-        self._ids[schema] = number
-        self.subjects.setdefault(subject, []).append((number, schema))
-        return number
+        """Register a schema; equal texts share one id across subjects, as in Apicurio."""
+        schema_id = self._ids.setdefault(schema, 0) or next(self._next_ids)
+        self._ids[schema] = schema_id
+        self.subjects.setdefault(subject, []).append((schema_id, schema))
+        return schema_id
 
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
 
 
-class Topics:
-    """Kafka in memory; it can fail, wholly or from the nth record on."""
+class InMemoryPublisher:
+    """Keeps published records in memory; fails every record from index `fails_from` on."""
 
     def __init__(self) -> None:
         self.records: list[tuple[str, bytes, bytes]] = []
         self.fails_from: int | None = None
 
     def publish(self, topic, records):
-        places = []
-        for at, (key, value) in enumerate(records):
-            if self.fails_from is not None and at >= self.fails_from:
-                places.append(None)
+        published = []
+        for index, (key, value) in enumerate(records):
+            if self.fails_from is not None and index >= self.fails_from:
+                published.append(None)
                 continue
             self.records.append((topic, key, value))
-            places.append(RecordMetadata(0, len(self.records) - 1))
-        return places
+            published.append(RecordMetadata(0, len(self.records) - 1))
+        return published
 
     def answers(self) -> bool:
         return self.fails_from is None
@@ -156,7 +155,7 @@ class Topics:
 
 
 class Client:
-    """A real HTTP client that speaks ASGI to the service, from a test that is not async."""
+    """A synchronous HTTP client that calls the service through ASGI."""
 
     def __init__(self, app: FastAPI, portal: BlockingPortal) -> None:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -176,20 +175,20 @@ class Client:
 
 @dataclasses.dataclass
 class Service:
-    """A running service and what is around it."""
+    """A started service with its client, its stand-ins and its API keys."""
 
     app: FastAPI
     services: Services
     client: Client
-    topics: Topics
+    publisher: InMemoryPublisher
     registry: Registry
     keys: dict[str, str]
 
     def post(self, path="/v1/forecasts", body=None, *, key="all", **headers):
-        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if key:
-            told["X-API-Key"] = self.keys.get(key, key)
-        return self.client.post(path, json=FORECAST if body is None else body, headers=told)
+            sent["X-API-Key"] = self.keys.get(key, key)
+        return self.client.post(path, json=FORECAST if body is None else body, headers=sent)
 
     def get(self, path, *, key="all"):
         return self.client.get(path, headers={"X-API-Key": self.keys[key]})
@@ -197,21 +196,21 @@ class Service:
 
 @pytest.fixture
 def registry() -> Iterator[Registry]:
-    made = Registry()
-    yield made
-    made.close()
+    server = Registry()
+    yield server
+    server.close()
 
 
 @pytest.fixture
 def serve(tmp_path, registry):
-    """Start a service; its callers are `all` (every scope), `none` and `groupless`."""
+    """Start services whose clients are `all` (every scope), `none` and `groupless` (no group)."""
     with contextlib.ExitStack() as stack:
 
         def start(
-            more="",
+            extra_config="",
             *,
-            dsn=NOWHERE,
-            reader_dsn=NOWHERE,
+            dsn=UNREACHABLE_DSN,
+            reader_dsn=UNREACHABLE_DSN,
             policies=ROOT / "ranger-policies",
             limits=LIMITS,
             seconds=0.5,
@@ -236,22 +235,23 @@ def serve(tmp_path, registry):
                 text += f'[api.clients.{name}]\nkey_hash = "{hash_key(SECRET, keys[name])}"\n'
                 text += f'scopes = {granted}\ngroup = "{group}"\nsubject = "subject-{name}"\n'
             path = tmp_path / "sink-runner.toml"
-            path.write_text(text + more)
+            path.write_text(text + extra_config)
             config = load(path, {}).config()
             policies = functools.partial(load_policies, config.policies.directory)
             routes = collect_routes(apis, config.api)
-            made, topics = assemble(config, routes, policies), Topics()
-            made = dataclasses.replace(
-                made,
-                publisher=topics,
-                ingest=EventIngest(made.api, made.subjects, topics),
-                parts={**made.parts, "kafka": topics.answers},
+            publisher = InMemoryPublisher()
+            services = assemble(config, routes, policies)
+            services = dataclasses.replace(
+                services,
+                publisher=publisher,
+                ingest=EventIngest(services.api, services.subjects, publisher),
+                parts={**services.parts, "kafka": publisher.answers},
             )
-            app = create_app(made)
+            app = create_app(services)
             portal = stack.enter_context(start_blocking_portal())
             lifespan = portal.wrap_async_context_manager(app.router.lifespan_context(app))
             stack.enter_context(lifespan)
-            return Service(app, made, Client(app, portal), topics, registry, keys)
+            return Service(app, services, Client(app, portal), publisher, registry, keys)
 
         yield start
 

@@ -1,4 +1,4 @@
-"""A certificate authority for tests, and what it signs."""
+"""A certificate authority for tests."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -15,31 +15,31 @@ def _name(common: str) -> x509.Name:
 
 
 class Authority:
-    """Signs certificates for 127.0.0.1; all files lie in `folder`."""
+    """Issues certificates for 127.0.0.1; all files are in `folder`."""
 
     def __init__(self, folder: Path, name: str = "ca") -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._issuer = _name(name)
         self.file = folder / f"{name}.pem"
-        self.file.write_bytes(_pem(self._signed(self._issuer, self._key.public_key(), ca=True)))
+        self.file.write_bytes(_pem(self._sign(self._issuer, self._key.public_key(), ca=True)))
 
     def issue(self, name: str, *, host: str = "127.0.0.1", password: str = "") -> tuple[Path, Path]:
-        """Return the files of a certificate and of its key, encrypted if there is a password."""
+        """Return the files of a certificate and its key; a password encrypts the key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._signed(_name(name), key.public_key(), host=host)
+        certificate = self._sign(_name(name), key.public_key(), host=host)
         files = self._folder / f"{name}.crt", self._folder / f"{name}.key"
         files[0].write_bytes(_pem(certificate))
-        hidden = serialization.NoEncryption()
+        encryption = serialization.NoEncryption()
         if password:
-            hidden = serialization.BestAvailableEncryption(password.encode())
-        form = serialization.PrivateFormat.PKCS8
-        files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, form, hidden))
+            encryption = serialization.BestAvailableEncryption(password.encode())
+        key_format = serialization.PrivateFormat.PKCS8
+        files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, key_format, encryption))
         return files
 
-    def _signed(self, subject, key, *, host: str = "", ca: bool = False) -> x509.Certificate:
+    def _sign(self, subject, key, *, host: str = "", ca: bool = False) -> x509.Certificate:
         now = datetime.now(UTC)
-        made = (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._issuer)
@@ -51,8 +51,8 @@ class Authority:
         )
         if host:
             names = [x509.IPAddress(ipaddress.ip_address(host))]
-            made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return made.sign(self._key, hashes.SHA256())
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

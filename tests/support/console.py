@@ -1,4 +1,4 @@
-"""The console blocks of the documentation: which a test runs, and running them."""
+"""Finds and runs the console blocks of the documentation."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _MARK = "-- end of command"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A console block, and the reason if it is not to be run."""
+    """A console block, and the reason if it must not be run."""
 
     text: str
     reason: str | None
@@ -30,24 +30,26 @@ class Block:
             yield "".join(lines[:end]), "".join(lines[end:])
 
 
-def blocks(page: Path) -> list[Block]:
+def console_blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     return [Block(found["text"], found["reason"]) for found in _BLOCK.finditer(text)]
 
 
 def code_blocks(page: Path) -> list[tuple[str, str]]:
-    """The language and the text of each block of a page."""
+    """Return the language and the text of each code block of a page."""
     return re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
 
 
 def files(page: Path) -> dict[str, str]:
-    """The files that a page asks for, by name."""
+    """Return the files that a page has its reader create: text by name."""
     return dict(_FILE.findall(page.read_text(encoding="utf-8")))
 
 
 def run(page: Path, folder: Path, environment: Mapping[str, str]) -> None:
-    """Run a page's blocks in one shell; a command that fails, or prints something else, fails."""
-    steps = [step for block in blocks(page) if not block.reason for step in block.commands()]
+    """Run a page's commands in one shell; assert that each succeeds with the page's output."""
+    steps = [
+        step for block in console_blocks(page) if not block.reason for step in block.commands()
+    ]
     script = "".join(f"{command}echo '{_MARK}'\n" for command, _ in steps)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
@@ -65,6 +67,6 @@ def run(page: Path, folder: Path, environment: Mapping[str, str]) -> None:
 
 
 def matches(expected: str, output: str) -> bool:
-    """Whether an output is the one of the page: an ellipsis is any text, and no line any output."""
+    """Whether the output is as expected: "…" stands for any text, and so does an empty block."""
     pattern = ".*".join(re.escape(part.strip()) for part in expected.split("…"))
     return not expected or re.fullmatch(pattern, output.strip(), re.DOTALL) is not None

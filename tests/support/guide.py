@@ -1,4 +1,4 @@
-"""The example of docs/guide/databases.md and of the front page, for the tests that run it."""
+"""Reads the example of README.md and docs/guide/databases.md, for the tests that run it."""
 
 import re
 from pathlib import Path
@@ -12,19 +12,19 @@ _CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
 def files() -> dict[str, str]:
-    """The files that the example asks for, by name."""
+    """Return the files that the example has its reader create: text by name."""
     (plugin,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     return {"orders.py": plugin, **dict(_FILE.findall(PAGE))}
 
 
 def script() -> str:
-    """Every command of the example, in order, as one shell script."""
+    """Return the example's commands, in order, as one shell script."""
     lines = "".join(_CONSOLE.findall(PAGE)).splitlines(keepends=True)
     return "".join(line.removeprefix("$ ") for line in lines)
 
 
 def variables() -> set[str]:
-    """The environment that the example asks for."""
+    """Return the names of the environment variables that the example needs."""
     table = PAGE[PAGE.index("| variable |") : PAGE.index("The tables, in")]
     cells = [line.split("|")[1] for line in table.splitlines()[2:] if line]
     return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}

@@ -1,4 +1,4 @@
-"""The Markdown pages of the repository, for the tests that read them."""
+"""The Markdown pages of the repository."""
 
 from pathlib import Path
 

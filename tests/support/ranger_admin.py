@@ -1,7 +1,7 @@
-"""A stand-in for Ranger Admin on loopback: the calls that its clients make, answered as it does.
+"""A stand-in for Ranger Admin on loopback, with the endpoints that its clients call.
 
-Ranger Admin itself is a war that wants a database; what it answers was taken from its sources,
-and Ranger's own RangerAdminRESTClient believes this one (`test_poll.py`).
+Ranger Admin itself is a web application that needs a database. The responses follow its source,
+and `test_poll.py` checks them with Ranger's own client, RangerAdminRESTClient.
 """
 
 import base64
@@ -25,23 +25,24 @@ _TIME = 1767225600000
 
 
 class Admin:
-    """What the Admin holds, and what it was asked."""
+    """The state of the Admin, and the requests that it has received."""
 
     def __init__(self) -> None:
         self.definitions: dict[str, Any] = {}
         self.services: dict[str, dict[str, Any]] = {}
         self.policies: list[dict[str, Any]] = []
         self.version = 1
-        self.asked: list[str] = []
-        self.down = 0
-        """A status that it answers to everything."""
+        self.requests: list[str] = []
+        """Method and path of each request."""
+        self.failure_status = 0
+        """The status of every response, unless 0."""
         self.url = ""
         self.password = PASSWORD
         self.authorizations: list[str | None] = []
-        """What the requests were signed with."""
+        """The Authorization header of each request."""
 
     def add_service(self, name: str, definition: dict[str, Any]) -> None:
-        """A service begins with a policy of access, made for its owner."""
+        """Create a service; as in Ranger, it starts with an access policy for its owner."""
         self.definitions[definition["name"]] = definition
         self.services[name] = {"id": 1, "name": name, "type": definition["name"]}
         levels = [level["name"] for level in definition["resources"]]
@@ -58,12 +59,12 @@ class Admin:
 
     def add(self, policy: dict[str, Any]) -> dict[str, Any]:
         number = max([0, *(known["id"] for known in self.policies)]) + 1
-        made = {**_filled(policy), "id": number, "guid": f"guid-{number}", "version": 1}
-        self.policies.append(made)
+        stored = {**_with_defaults(policy), "id": number, "guid": f"guid-{number}", "version": 1}
+        self.policies.append(stored)
         self.version += 1
-        return made
+        return stored
 
-    def downloaded(self, service: str) -> dict[str, Any]:
+    def download(self, service: str) -> dict[str, Any]:
         kind = self.services[service]["type"]
         return {
             "serviceName": service,
@@ -76,8 +77,8 @@ class Admin:
         }
 
 
-def _filled(policy: dict[str, Any]) -> dict[str, Any]:
-    """What the Admin adds by itself."""
+def _with_defaults(policy: dict[str, Any]) -> dict[str, Any]:
+    """The policy with the fields that Ranger Admin adds when it stores one."""
     return {
         "isEnabled": True,
         "policyPriority": 0,
@@ -103,8 +104,8 @@ def _filled(policy: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def signed_in(url: str, **changes: Any) -> RangerAdmin:
-    """Read `[policies]` with the admin's login over plain http, but for what is given."""
+def admin_settings(url: str, **changes: Any) -> RangerAdmin:
+    """Return `[policies]` with the admin's login over plain HTTP; None removes a setting."""
     table = {"admin": url, "user": USER, "password": PASSWORD, "allow_plaintext_credentials": True}
     merged = {key: value for key, value in (table | changes).items() if value is not None}
     return Reader().read(RangerAdmin, merged, "policies")
@@ -112,21 +113,21 @@ def signed_in(url: str, **changes: Any) -> RangerAdmin:
 
 @contextmanager
 def admin(context: ssl.SSLContext | None = None) -> Iterator[Admin]:
-    """Serve an Admin; with a context, by https."""
-    made = Admin()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"made": made}))
+    """Serve an Admin over HTTP, or over HTTPS if there is a context."""
+    state = Admin()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"state": state}))
     server.daemon_threads = True
-    server.handle_error = lambda *_: None  # of a client that ends a handshake
-    made.url = f"http://127.0.0.1:{server.server_port}"
+    server.handle_error = lambda *_: None  # clients of the TLS tests break off handshakes
+    state.url = f"http://127.0.0.1:{server.server_port}"
     if context is not None:
         server.socket = context.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False
         )
-        made.url = made.url.replace("http:", "https:")
+        state.url = state.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield made
+        yield state
     finally:
         server.shutdown()
         server.server_close()
@@ -134,33 +135,33 @@ def admin(context: ssl.SSLContext | None = None) -> Iterator[Admin]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    made: Admin
+    state: Admin
 
-    def _go(self) -> None:
-        found = urlparse(self.path)
+    def _handle(self) -> None:
+        url = urlparse(self.path)
         size = int(self.headers.get("Content-Length") or 0)
         content = json.loads(self.rfile.read(size)) if size else None
-        self.made.asked.append(f"{self.command} {found.path}")
-        self.made.authorizations.append(self.headers.get("Authorization"))
-        if self.made.down:
-            return self._answer(self.made.down, None)
-        path = unquote(found.path)
-        # Plugins without Kerberos download unasked; people sign in.
-        if path.startswith("/service/public/") and not _is_known(self.made, self.headers):
+        self.state.requests.append(f"{self.command} {url.path}")
+        self.state.authorizations.append(self.headers.get("Authorization"))
+        if self.state.failure_status:
+            return self._answer(self.state.failure_status, None)
+        path = unquote(url.path)
+        # As in Ranger without Kerberos, downloads by plugins need no login; the public API does.
+        if path.startswith("/service/public/") and not _is_authenticated(self.state, self.headers):
             return self._answer(401, {"statusCode": 1, "msgDesc": "Authentication Failed"})
-        return self._answer(*answer(self.made, self.command, path, parse_qs(found.query), content))
+        return self._answer(*respond(self.state, self.command, path, parse_qs(url.query), content))
 
     def do_GET(self) -> None:
-        self._go()
+        self._handle()
 
     def do_POST(self) -> None:
-        self._go()
+        self._handle()
 
     def do_PUT(self) -> None:
-        self._go()
+        self._handle()
 
     def do_DELETE(self) -> None:
-        self._go()
+        self._handle()
 
     def _answer(self, status: int, content: Any) -> None:
         body = content.encode() if isinstance(content, str) else json.dumps(content).encode()
@@ -177,69 +178,73 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _is_known(made: Admin, headers: Any) -> bool:
-    token = base64.b64encode(f"{USER}:{made.password}".encode()).decode()
+def _is_authenticated(state: Admin, headers: Any) -> bool:
+    token = base64.b64encode(f"{USER}:{state.password}".encode()).decode()
     return headers.get("Authorization") == f"Basic {token}"
 
 
-def answer(
-    made: Admin, method: str, path: str, query: dict[str, list[str]], content: Any
+def respond(
+    state: Admin, method: str, path: str, query: dict[str, list[str]], content: Any
 ) -> tuple[int, Any]:
-    """The status and content of an answer."""
+    """Return the status and content of the response."""
     if found := re.fullmatch(
         r"/service/(?:plugins/(?:secure/)?policies|roles)/download/(.+)", path
     ):
-        return _download(made, path, found[1], query)
+        return _download(state, path, found[1], query)
     rest = path.removeprefix(_API)
     if method == "POST":
-        return _create(made, rest, content)
+        return _create(state, rest, content)
     if found := re.fullmatch(r"/service/(.+)/policy", rest):
-        return (200, made.policies) if found[1] in made.services else (404, None)
+        return (200, state.policies) if found[1] in state.services else (404, None)
     if found := re.fullmatch(r"/policy/(\d+)", rest):
-        return _policy(made, method, int(found[1]), content)
-    for kind, known in (("service", made.services), ("servicedef", made.definitions)):
+        return _policy(state, method, int(found[1]), content)
+    for kind, known in (("service", state.services), ("servicedef", state.definitions)):
         name = rest.removeprefix(f"/{kind}/name/")
         if name in known:
             return 200, known[name]
-    return 404, _said("Data not found")
+    return 404, _message("Data not found")
 
 
-def _download(made: Admin, path: str, service: str, query: dict[str, list[str]]) -> tuple[int, Any]:
-    if service not in made.services:
+def _download(
+    state: Admin, path: str, service: str, query: dict[str, list[str]]
+) -> tuple[int, Any]:
+    if service not in state.services:
         return 404, f'"RANGER_ERROR_SERVICE_NOT_FOUND: ServiceName={service}"'
     if "/roles/" in path:
         return 304, None
     known = int(query.get("lastKnownVersion", ["-1"])[0])
-    return (304, None) if known >= made.version else (200, made.downloaded(service))
+    return (304, None) if known >= state.version else (200, state.download(service))
 
 
-def _create(made: Admin, what: str, content: Any) -> tuple[int, Any]:
-    if what == "/servicedef":
-        made.definitions[content["name"]] = content
+def _create(state: Admin, kind: str, content: Any) -> tuple[int, Any]:
+    if kind == "/servicedef":
+        state.definitions[content["name"]] = content
         return 200, content
-    if what == "/service":
-        made.add_service(content["name"], made.definitions[content["type"]])
-        return 200, made.services[content["name"]]
-    if any(policy["name"] == content["name"] for policy in made.policies):
-        return 400, _said(f"(0) Another policy already exists for this name: [{content['name']}]")
-    return 200, made.add(content)
+    if kind == "/service":
+        state.add_service(content["name"], state.definitions[content["type"]])
+        return 200, state.services[content["name"]]
+    if any(policy["name"] == content["name"] for policy in state.policies):
+        return 400, _message(
+            f"(0) Another policy already exists for this name: [{content['name']}]"
+        )
+    return 200, state.add(content)
 
 
-def _policy(made: Admin, method: str, number: int, content: Any) -> tuple[int, Any]:
-    known = next((policy for policy in made.policies if policy["id"] == number), None)
+def _policy(state: Admin, method: str, number: int, content: Any) -> tuple[int, Any]:
+    known = next((policy for policy in state.policies if policy["id"] == number), None)
     if known is None:
-        return 404, _said("Data not found")
+        return 404, _message("Data not found")
     if method == "DELETE":
-        made.policies.remove(known)
-        made.version += 1
+        state.policies.remove(known)
+        state.version += 1
         return 204, None
     if method == "PUT":
         version = known["version"] + 1
         kept = {"id": number, "guid": known["guid"], "version": version}
-        made.policies[made.policies.index(known)] = known = {**_filled(content), **kept}
-        made.version += 1
+        state.policies[state.policies.index(known)] = known = {**_with_defaults(content), **kept}
+        state.version += 1
     return 200, known
 
 
-def _said(text: str) -> dict[str, Any]:
+def _message(text: str) -> dict[str, Any]:
     return {"statusCode": 1, "msgDesc": text}

@@ -1,4 +1,4 @@
-"""What a column is made of a type: the type itself, arrays of it, and domains over it."""
+"""Column types derived from a base type: the type itself, its arrays, and domains over both."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .type_values import TypeValues
 
 
 class Shape(enum.StrEnum):
-    """The shape of a column of the matrices."""
+    """How a column's type is derived from a base type."""
 
     SCALAR = "scalar"
     ARRAY = "array"
@@ -24,7 +24,7 @@ class Shape(enum.StrEnum):
 
 
 def domains(values: TypeValues) -> list[str]:
-    """The statements that create the domains of a type, in the current schema."""
+    """Return the statements that create a type's domains in the current schema."""
     name = values.name
     return [
         f"CREATE DOMAIN d_{name} AS {values.sql}",
@@ -34,7 +34,7 @@ def domains(values: TypeValues) -> list[str]:
 
 
 def type_sql(values: TypeValues, shape: Shape) -> str:
-    """The type of a column of that shape as DDL has it; `domains` must be there."""
+    """Return the column type for DDL; the domains of `domains` must exist."""
     name = values.name
     return {
         Shape.SCALAR: values.sql,
@@ -48,7 +48,7 @@ def type_sql(values: TypeValues, shape: Shape) -> str:
 
 
 def shaped_literal(values: TypeValues, shape: Shape, literal: str, other: str) -> str:
-    """The literal of a value that holds `literal`; an array also holds NULL and `other`."""
+    """Return a literal of this shape that contains `literal`; an array also contains `other`."""
     one, two = _element(literal), _element(other)
     comma = values.delimiter
     if shape is Shape.ARRAY_2D:
@@ -59,18 +59,18 @@ def shaped_literal(values: TypeValues, shape: Shape, literal: str, other: str) -
 
 
 def bounded_literals(values: TypeValues, shape: Shape) -> list[str]:
-    """Arrays whose lower bound is not 1."""
+    """Return array literals whose lower bound is not 1."""
     first = _element(values.literals[0])
     return [f"[0:1]={{{first}{values.delimiter}{first}}}"] if shape.is_array else []
 
 
 def empty_literals(shape: Shape) -> list[str]:
-    """Arrays without elements."""
+    """Return array literals without elements."""
     return ["{}"] if shape.is_array else []
 
 
 def literal_sql(text: str) -> str:
-    """A literal as an SQL string constant."""
+    """Return the literal as an SQL string constant."""
     return "E'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 

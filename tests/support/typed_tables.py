@@ -1,4 +1,4 @@
-"""Tables of the real stack that hold every type and value of `type_values`, one for each group."""
+"""Tables with a column of every type and shape and rows with every value, one table a group."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sink_stack.settings import Settings
 from sink_stack.stack import Options
 from sink_stack.topics import Topic
 
-from . import type_values as listed
+from . import type_values
 from .type_shapes import (
     Shape,
     domains,
@@ -23,20 +23,20 @@ from .type_shapes import (
 from .type_values import EXTENSION_NAMES, TypeValues
 
 SCHEMA = "typed"
-# PostgreSQL 17, which the stack runs, has infinite intervals; the unit tests' server may not.
-_NEWER = {"interval": ("infinity", "-infinity")}
+# Infinite intervals need PostgreSQL 17, which the stack runs; tests/postgres may run an older one.
+_SINCE_17 = {"interval": ("infinity", "-infinity")}
+# BINARY is a reserved word; the recordings under tests/fixtures have the table `made`.
+_TABLES = {"BINARY": "binaries", "USER_DEFINED": "made"}
 
 
-_TABLES = {"BINARY": "binaries"}  # the word is reserved
-
-
-def _newer(values: TypeValues) -> TypeValues:
-    more = _NEWER.get(values.name, ())
-    return replace(values, literals=(*values.literals, *more))
+def _with_new_literals(values: TypeValues) -> TypeValues:
+    return replace(values, literals=(*values.literals, *_SINCE_17.get(values.name, ())))
 
 
 GROUPS: Mapping[str, tuple[TypeValues, ...]] = {
-    _TABLES.get(name, name.lower()): tuple(_newer(values) for values in getattr(listed, name))
+    _TABLES.get(name, name.lower()): tuple(
+        _with_new_literals(values) for values in getattr(type_values, name)
+    )
     for name in (
         "NUMBERS",
         "TEXTS",
@@ -48,14 +48,14 @@ GROUPS: Mapping[str, tuple[TypeValues, ...]] = {
         "RANGES",
         "SYSTEM",
         "EXTENSIONS",
-        "MADE",
+        "USER_DEFINED",
     )
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One column: a type in a shape."""
+class TypedColumn:
+    """A column: a type and its shape."""
 
     values: TypeValues
     shape: Shape
@@ -69,39 +69,39 @@ class Cell:
         return type_sql(self.values, self.shape)
 
     def literals(self) -> list[str]:
-        """The literals of this column, one a row."""
-        all_ = self.values.all_literals()
+        """Return the literals of this column, one for each row."""
+        literals = self.values.all_literals()
         shaped = [
-            shaped_literal(self.values, self.shape, one, all_[(number + 1) % len(all_)])
-            for number, one in enumerate(all_)
+            shaped_literal(self.values, self.shape, one, literals[(number + 1) % len(literals)])
+            for number, one in enumerate(literals)
         ]
         return [*shaped, *empty_literals(self.shape)]
 
 
-def cells(group: str) -> list[Cell]:
-    """The columns of a group's table."""
-    return [Cell(values, shape) for values in GROUPS[group] for shape in Shape]
+def columns(group: str) -> list[TypedColumn]:
+    """Return the columns of a group's table."""
+    return [TypedColumn(values, shape) for values in GROUPS[group] for shape in Shape]
 
 
 def rows(group: str) -> Iterator[dict[str, str]]:
-    """For each row the literals of its columns; a column that has no more of them is left out."""
-    lists = {cell.name: cell.literals() for cell in cells(group)}
+    """Yield the literals of each row by column, without the columns that have fewer literals."""
+    lists = {column.name: column.literals() for column in columns(group)}
     for number in range(max(map(len, lists.values()))):
         yield {name: found[number] for name, found in lists.items() if number < len(found)}
 
 
 def insert(group: str, number: int, row: Mapping[str, str]) -> str:
-    """The statement that inserts one row of literals."""
-    columns = ", ".join(f'"{name}"' for name in row)
+    """Return the statement that inserts one row of literals."""
+    names = ", ".join(f'"{name}"' for name in row)
     literals = ", ".join(map(literal_sql, row.values()))
-    return f"INSERT INTO {SCHEMA}.{group} (id, {columns}) VALUES ({number}, {literals})"
+    return f"INSERT INTO {SCHEMA}.{group} (id, {names}) VALUES ({number}, {literals})"
 
 
 def texts(connection: psycopg.Connection[Any], group: str) -> dict[int, dict[str, str | None]]:
-    """What a table holds, as PostgreSQL prints it."""
-    names = [cell.name for cell in cells(group)]
-    listed_ = ", ".join(f'"{name}"::text' for name in names)
-    query = f"SELECT id, {listed_} FROM {SCHEMA}.{group} ORDER BY id"
+    """Return the rows of a table by id, each value as PostgreSQL prints it."""
+    names = [column.name for column in columns(group)]
+    outputs = ", ".join(f'"{name}"::text' for name in names)
+    query = f"SELECT id, {outputs} FROM {SCHEMA}.{group} ORDER BY id"
     return {
         number: dict(zip(names, found, strict=True))
         for number, *found in connection.execute(query.encode()).fetchall()
@@ -109,7 +109,7 @@ def texts(connection: psycopg.Connection[Any], group: str) -> dict[int, dict[str
 
 
 def create(connection: psycopg.Connection[Any]) -> None:
-    """The types, the domains and the tables, in a schema of their own."""
+    """Create the types, the domains and the tables in the schema `typed`."""
     connection.execute(f"CREATE SCHEMA {SCHEMA}".encode())
     connection.execute(b"CREATE SCHEMA IF NOT EXISTS extras")
     connection.execute(f"SET search_path = {SCHEMA}, extras".encode())
@@ -120,13 +120,13 @@ def create(connection: psycopg.Connection[Any]) -> None:
             for statement in (values.setup, *domains(values)):
                 if statement:
                     connection.execute(statement.encode())
-        columns = ", ".join(f'"{cell.name}" {cell.type_sql}' for cell in cells(group))
-        connection.execute(f"CREATE TABLE {group} (id int PRIMARY KEY, {columns})".encode())
+        definitions = ", ".join(f'"{one.name}" {one.type_sql}' for one in columns(group))
+        connection.execute(f"CREATE TABLE {group} (id int PRIMARY KEY, {definitions})".encode())
     connection.execute(b"SET search_path = public")
 
 
 def capture(prepare: Callable[[Settings], None], *, partitions: int = 1) -> Options:
-    """What the stack has to know of these tables."""
+    """Return the stack's options that capture these tables."""
     tables = [f"{SCHEMA}.{group}" for group in GROUPS]
     return Options(
         extra_tables={"warehouse": tables},

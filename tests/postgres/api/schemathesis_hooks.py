@@ -1,4 +1,7 @@
-"""What the description cannot say: times are past, and an Idempotency-Key is used once."""
+"""Constraints that the OpenAPI description cannot express.
+
+Times are in the past, and each request has an Idempotency-Key of its own.
+"""
 
 import re
 from datetime import datetime
@@ -19,7 +22,7 @@ schemathesis.openapi.format(
 
 @schemathesis.hook
 def map_headers(_context, headers):
-    """Make a good key a new one; what is no key stays what it is."""
+    """Replace a valid Idempotency-Key by a new one; an invalid one stays, to be refused."""
     if headers and re.fullmatch(r"[\x21-\x7e]{1,200}", str(headers.get(KEY, ""))):
         headers[KEY] = uuid4().hex
     return headers

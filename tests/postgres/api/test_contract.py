@@ -1,4 +1,4 @@
-"""The service does what its own OpenAPI description says, as schemathesis finds by trying."""
+"""schemathesis finds no difference between the service and its OpenAPI description."""
 
 import os
 import subprocess
@@ -8,13 +8,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ...support.api_live import served
+from ...support.api_live import serve_on_port
 
 pytestmark = pytest.mark.postgres
 EXAMPLES = 10
 FAMILY = "6f1c1e2a-6d0b-4f57-9a55-0d6c1c1f0a11"
 RECORD = "0b7c9d54-4a58-4d0e-8a39-8f3f1f0d2c55"
-FAMILY_OF_THE_EXAMPLES = """
+EXAMPLE_ROWS = """
 INSERT INTO golden_records (gr_id, full_name, jan_aadhaar) VALUES (%(record)s, 'A', '123412341234');
 INSERT INTO scheme_master (scheme_code, scheme_name, category) VALUES ('S', 'S', 'X');
 INSERT INTO eligibility.eligibility_snapshots (family_id, scheme_code, evaluation_status)
@@ -23,17 +23,17 @@ INSERT INTO forecast.benefit_forecasts (forecast_id, family_id) VALUES (1, %(fam
 """
 
 
-def test_the_service_keeps_its_own_description(serve, postgres, tmp_path):
+def test_service_conforms_to_its_openapi_description(serve, postgres, tmp_path):
     database = postgres.fresh_database("smart_warehouse")
     with psycopg.connect(postgres.dsn(database)) as admin:
-        for statement in FAMILY_OF_THE_EXAMPLES.strip().split(";\n"):
+        for statement in EXAMPLE_ROWS.strip().split(";\n"):
             admin.execute(statement, {"family": FAMILY, "record": RECORD})
     service = serve(
         dsn=postgres.dsn(database, "sink_writer"),
         reader_dsn=postgres.dsn(database, "sink_reader"),
         limits="requests_per_second = 100000\nburst = 100000",
     )
-    with served(service.app, service.services.api) as url:
+    with serve_on_port(service.app, service.services.api) as url:
         command = [
             str(Path(sys.executable).with_name("schemathesis")),
             "run",
@@ -42,7 +42,7 @@ def test_the_service_keeps_its_own_description(serve, postgres, tmp_path):
             *("--header", f"X-API-Key: {service.keys['all']}"),
             *("--generation-allow-x00", "false", "--no-color"),
         ]
-        told = subprocess.run(
+        run = subprocess.run(
             command,
             cwd=tmp_path,
             env={
@@ -54,6 +54,6 @@ def test_the_service_keeps_its_own_description(serve, postgres, tmp_path):
             text=True,
             check=False,
         )
-    (tmp_path / "told.txt").write_text(told.stdout)
-    assert told.returncode == 0, (told.stdout + told.stderr)[-4000:]
-    assert len(service.topics.records) > EXAMPLES
+    (tmp_path / "schemathesis.txt").write_text(run.stdout)
+    assert run.returncode == 0, (run.stdout + run.stderr)[-4000:]
+    assert len(service.publisher.records) > EXAMPLES

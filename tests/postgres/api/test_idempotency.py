@@ -1,4 +1,4 @@
-"""A request under an Idempotency-Key is done once, whatever happens in between."""
+"""A request with an Idempotency-Key is executed once, despite failures and concurrency."""
 
 import threading
 
@@ -31,58 +31,58 @@ def test_repeated_request_is_published_once(service):
     answers = [service.post(Idempotency_Key="k-1") for _ in range(3)]
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.text for answer in answers}) == 1
-    assert len(service.topics.records) == 1
+    assert len(service.publisher.records) == 1
 
 
-def test_bulk_requests_are_remembered_too(service):
+def test_repeated_bulk_request_is_published_once(service):
     body = {"items": [ALERT, ALERT]}
     first = service.post("/v1/alerts/bulk", body, Idempotency_Key="k-1")
     assert service.post("/v1/alerts/bulk", body, Idempotency_Key="k-1").json() == first.json()
-    assert len(service.topics.records) == 2
+    assert len(service.publisher.records) == 2
 
 
-def test_another_body_under_the_same_key_is_refused(service):
+def test_another_body_with_same_key_is_refused(service):
     service.post(Idempotency_Key="k-1")
     changed = service.post(body=FORECAST | {"scheme_count": 9}, Idempotency_Key="k-1")
     problem(changed, 422, "idempotency-key-reused")
-    assert len(service.topics.records) == 1
+    assert len(service.publisher.records) == 1
 
 
-def test_key_is_caller_own_and_operation(service):
+def test_key_is_scoped_to_caller_and_operation(service):
     service.post(Idempotency_Key="k-1")
     assert service.post(key="groupless", Idempotency_Key="k-1").status_code == 202
     assert service.post("/v1/alerts", ALERT, Idempotency_Key="k-1").status_code == 202
-    assert len(service.topics.records) == 3
+    assert len(service.publisher.records) == 3
 
 
-def test_failed_request_is_done_when_repeated(service):
-    service.topics.fails_from = 0
+def test_failed_request_is_executed_when_repeated(service):
+    service.publisher.fails_from = 0
     problem(service.post(Idempotency_Key="k-1"), 503, "unavailable")
-    service.topics.fails_from = None
+    service.publisher.fails_from = None
     assert service.post(Idempotency_Key="k-1").status_code == 202
-    assert len(service.topics.records) == 1
+    assert len(service.publisher.records) == 1
 
 
-def test_request_in_progress_is_not_done_twice(service, monkeypatch):
-    begun, go_on, publish = threading.Event(), threading.Event(), service.topics.publish
+def test_request_in_progress_is_not_executed_twice(service, monkeypatch):
+    started, proceed, publish = threading.Event(), threading.Event(), service.publisher.publish
 
     def slowly(topic, records):
-        begun.set()
-        assert go_on.wait(10)
+        started.set()
+        assert proceed.wait(10)
         return publish(topic, records)
 
-    monkeypatch.setattr(service.topics, "publish", slowly)
+    monkeypatch.setattr(service.publisher, "publish", slowly)
     first = threading.Thread(target=service.post, kwargs={"Idempotency_Key": "k-1"})
     first.start()
-    assert begun.wait(10)
+    assert started.wait(10)
     problem(service.post(Idempotency_Key="k-1"), 409, "in-progress")
-    go_on.set()
+    proceed.set()
     first.join()
     assert service.post(Idempotency_Key="k-1").status_code == 202
-    assert len(service.topics.records) == 1
+    assert len(service.publisher.records) == 1
 
 
-def test_claim_of_process_that_died_is_taken_over(service, admin):
+def test_request_of_dead_process_is_executed_again(service, admin):
     service.post(Idempotency_Key="k-1")
     admin.execute("UPDATE sink.api_request SET places = NULL")
     problem(service.post(Idempotency_Key="k-1"), 409, "in-progress")
@@ -90,14 +90,14 @@ def test_claim_of_process_that_died_is_taken_over(service, admin):
     assert service.post(Idempotency_Key="k-1").status_code == 202
 
 
-def test_key_is_free_after_its_time(service, admin):
+def test_expired_key_can_be_reused(service, admin):
     service.post(Idempotency_Key="k-1")
     admin.execute("UPDATE sink.api_request SET claimed_at = now() - interval '25 hours'")
     changed = service.post(body=FORECAST | {"scheme_count": 9}, Idempotency_Key="k-1")
     assert changed.status_code == 202
 
 
-def test_old_answers_are_purged(service, admin):
+def test_expired_responses_are_purged(service, admin):
     service.post(Idempotency_Key="k-1")
     admin.execute("UPDATE sink.api_request SET claimed_at = now() - interval '25 hours'")
     service.services.idempotency._purged = -1e9
@@ -105,7 +105,7 @@ def test_old_answers_are_purged(service, admin):
     assert admin.execute("SELECT count(*) FROM sink.api_request").fetchone() == (1,)
 
 
-def test_nothing_of_request_is_stored_but_keyed_hashes(service, admin):
+def test_only_keyed_hashes_of_request_are_stored(service, admin):
     service.post(Idempotency_Key="98765432101")
     (row,) = admin.execute("SELECT r::text FROM sink.api_request r").fetchall()
     assert "98765432101" not in row[0]
@@ -114,16 +114,16 @@ def test_nothing_of_request_is_stored_but_keyed_hashes(service, admin):
     assert columns.fetchall() == [(32, 32, [[0, 0]])]
 
 
-def test_key_is_refused_without_its_table(serve):
-    """The database is needed for the keys alone."""
+def test_key_is_refused_without_database(serve):
+    """Requests without a key need no database."""
     service = serve()
     problem(service.post(Idempotency_Key="k-1"), 503, "unavailable")
-    assert service.topics.records == []
+    assert service.publisher.records == []
     assert service.post().status_code == 202
 
 
 @pytest.mark.parametrize("key", ["", "with blank", "x" * 201, "ü"])
-def test_a_key_that_is_none_is_refused(service, key):
+def test_invalid_key_is_refused(service, key):
     answer = service.client.post(
         "/v1/forecasts",
         json=FORECAST,

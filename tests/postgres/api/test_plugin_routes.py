@@ -1,4 +1,4 @@
-"""The example of the documentation publishes an event and answers a query."""
+"""The example plugin of sink_runner/api/README.md publishes an event and answers a query."""
 
 import re
 import uuid

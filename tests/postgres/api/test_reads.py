@@ -1,4 +1,4 @@
-"""Reads of the warehouse: the newest, the best, and only what the caller's group may see."""
+"""Masked reads of the warehouse: which row they return, and what the caller's group may see."""
 
 import json
 import shutil
@@ -96,11 +96,11 @@ def eligibility(service, family):
 
 def test_profile_is_masked_for_caller_group(service, person):
     answer = service.get(f"/v1/profiles/{person.upper()}")
-    told = answer.json()
+    profile = answer.json()
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
-    told.pop("updated_at")
-    assert told == {
+    profile.pop("updated_at")
+    assert profile == {
         "gr_id": person,
         "family_id": None,
         "jan_aadhaar": "****-****-1234",
@@ -121,7 +121,7 @@ def test_profile_is_masked_for_caller_group(service, person):
 
 
 def test_a_missing_income_band_looks_like_any_other(service, admin, person):
-    """A NULL would tell of a missing consent."""
+    """A NULL would disclose that the consent is missing."""
     admin.execute("UPDATE profile_360 SET inferred_income_band = NULL")
     assert service.get(f"/v1/profiles/{person}").json()["inferred_income_band"] == "CONFIDENTIAL"
     admin.execute("DELETE FROM profile_360")
@@ -129,29 +129,29 @@ def test_a_missing_income_band_looks_like_any_other(service, admin, person):
 
 
 @pytest.mark.parametrize("status", ["merged", "INACTIVE"])
-def test_record_that_was_given_up_is_not_shown(service, admin, person, status):
+def test_inactive_record_is_not_found(service, admin, person, status):
     admin.execute("UPDATE golden_records SET status = %s", (status,))
     problem(service.get(f"/v1/profiles/{person}"), 404, "not-found")
 
 
-def test_a_caller_without_a_group_sees_nothing(service, person):
+def test_caller_without_group_is_forbidden(service, person):
     problem(service.get(f"/v1/profiles/{person}", key="groupless"), 403, "forbidden")
 
 
 def test_personal_column_without_policy_refuses_whole_answer(serve, tmp_path, reader_dsn, person):
-    """It fails closed: for want of a mask nothing is shown, not even the other columns."""
+    """The read fails closed: without a mask for one column, no column is returned."""
     folder = tmp_path / "policies"
     shutil.copytree(POLICIES, folder)
-    told = json.loads((folder / "policies.json").read_text())
-    told["policies"] = [one for one in told["policies"] if "e-mail" not in one["name"]]
-    (folder / "policies.json").write_text(json.dumps(told))
+    content = json.loads((folder / "policies.json").read_text())
+    content["policies"] = [one for one in content["policies"] if "e-mail" not in one["name"]]
+    (folder / "policies.json").write_text(json.dumps(content))
     service = serve(reader_dsn=reader_dsn, policies=folder)
     answer = service.get(f"/v1/profiles/{person}")
     problem(answer, 403, "forbidden")
     assert "Asha" not in answer.text
 
 
-def test_policy_of_another_group_is_none_of_caller(serve, tmp_path, reader_dsn, person):
+def test_policy_of_another_group_does_not_apply(serve, tmp_path, reader_dsn, person):
     folder = tmp_path / "policies"
     shutil.copytree(POLICIES, folder)
     text = (folder / "policies.json").read_text()
@@ -161,7 +161,7 @@ def test_policy_of_another_group_is_none_of_caller(serve, tmp_path, reader_dsn, 
 
 
 def test_alias_of_column_keeps_its_origin(reader_dsn, person):
-    """The origin is PostgreSQL's word, through aliases and subqueries alike."""
+    """PostgreSQL reports a column's origin through aliases and subqueries."""
     pool = _pool(Dsn.of(reader_dsn), 5, 1)
     pool.open(wait=True)
     sql = (
@@ -177,8 +177,8 @@ def test_alias_of_column_keeps_its_origin(reader_dsn, person):
     pool.close()
 
 
-def test_other_policies_hold_from_the_next_request_on(reader_dsn, person, tmp_path):
-    """Also where they no longer say anything of a personal column: then nothing is shown."""
+def test_changed_policies_apply_from_next_request(reader_dsn, person, tmp_path):
+    """A personal column that the new policies no longer cover makes the request fail."""
     folder = tmp_path / "policies"
     shutil.copytree(POLICIES, folder)
     watch, pool = PolicyWatch(folder), _pool(Dsn.of(reader_dsn), 5, 1)
@@ -196,7 +196,7 @@ def test_other_policies_hold_from_the_next_request_on(reader_dsn, person, tmp_pa
     pool.close()
 
 
-def test_outdated_policies_show_nothing(reader_dsn, person):
+def test_outdated_policies_refuse_queries(reader_dsn, person):
     watch, pool = PolicyWatch(POLICIES, age=11, max_age=10), _pool(Dsn.of(reader_dsn), 5, 1)
     pool.open(wait=True)
     query = MaskedQuery(AADHAAR_OF, "smart_warehouse", watch.current, pool)
@@ -215,7 +215,7 @@ def test_the_latest_evaluation_of_a_member_counts(service, evaluate):
     assert eligibility(service, family) == [("PENSION", member, "NOT_ELIGIBLE", 0.1)]
 
 
-def test_of_scheme_best_member_evaluation_is_told(service, evaluate):
+def test_best_member_evaluation_of_scheme_is_returned(service, evaluate):
     family, one, other = (str(uuid.uuid4()) for _ in range(3))
     evaluate(family, "PENSION", one, "POSSIBLE_ELIGIBLE", "0.99", 1)
     evaluate(family, "PENSION", other, "RULE_ELIGIBLE", "0.5", 9)
@@ -227,14 +227,14 @@ def test_of_scheme_best_member_evaluation_is_told(service, evaluate):
     ]
 
 
-def test_an_evaluation_that_failed_takes_its_member_out(service, evaluate):
+def test_member_with_failed_evaluation_is_left_out(service, evaluate):
     family, member = str(uuid.uuid4()), str(uuid.uuid4())
     evaluate(family, "PENSION", member, "RULE_ELIGIBLE", "0.9", 5)
     evaluate(family, "PENSION", member, "ERROR", None, 1)
     problem(service.get(f"/v1/families/{family}/eligibility"), 404, "not-found")
 
 
-def test_the_newest_forecast_is_told(service, admin):
+def test_newest_forecast_is_returned(service, admin):
     family = str(uuid.uuid4())
     for number, day in ((1, "2026-01-01"), (2, "2026-03-01"), (3, "2026-02-01")):
         admin.execute(
@@ -255,23 +255,23 @@ def test_the_newest_forecast_is_told(service, admin):
     }
 
 
-def test_nothing_known_is_not_found(service, admin):
+def test_unknown_family_and_profile_are_not_found(service, admin):
     for path in ("families/{}/eligibility", "families/{}/forecast", "profiles/{}"):
         problem(service.get("/v1/" + path.format(uuid.uuid4())), 404, "not-found")
 
 
-def test_query_that_takes_too_long_is_given_up(service, admin, person):
+def test_slow_query_is_cancelled(service, admin, person):
     with admin.transaction():
         admin.execute("LOCK golden_records")
         problem(service.get(f"/v1/profiles/{person}"), 503, "unavailable")
 
 
-def test_a_database_that_is_down_is_told(serve, person):
+def test_unreachable_database_is_reported_unavailable(serve, person):
     problem(serve().get(f"/v1/profiles/{person}"), 503, "unavailable")
 
 
 def test_waiting_reads_leave_threads_for_callbacks(serve):
-    """Everybody's threads are forty: an outage must not take them all."""
+    """All requests share forty threads; reads of an unreachable database must not take all."""
     service = serve(seconds=4)
     with ThreadPoolExecutor(60) as pool:
         waiting = [pool.submit(service.get, f"/v1/profiles/{uuid.uuid4()}") for _ in range(60)]

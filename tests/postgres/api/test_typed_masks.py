@@ -1,4 +1,4 @@
-"""A mask on a column of any type: the answer has the column's type or null, and is never a 500."""
+"""Masks on columns of every type: the response has the column's type or null, never a 500."""
 
 import json
 import shutil
@@ -83,13 +83,13 @@ def reader(postgres, database):
 
 @pytest.fixture
 def policies(tmp_path):
-    """Give policies that mask every column of a table by one mask."""
+    """Return a function that writes policies with one mask for every column of a table."""
 
-    def of(mask, table):
+    def write(mask, table):
         folder = tmp_path / "policies"
         shutil.copytree(ROOT / "ranger-policies", folder, dirs_exist_ok=True)
-        told = json.loads((folder / "policies.json").read_text())
-        example = json.loads(json.dumps(told["policies"][0]))
+        content = json.loads((folder / "policies.json").read_text())
+        example = json.loads(json.dumps(content["policies"][0]))
         levels = {"database": "smart_warehouse", "schema": "public", "table": table, "column": "*"}
         example |= {
             "id": 9999,
@@ -98,11 +98,11 @@ def policies(tmp_path):
             "resources": {level: {"values": [value]} for level, value in levels.items()},
         }
         example["dataMaskPolicyItems"][0]["dataMaskInfo"] = MASKS[mask]
-        told["policies"].append(example)
-        (folder / "policies.json").write_text(json.dumps(told))
+        content["policies"].append(example)
+        (folder / "policies.json").write_text(json.dumps(content))
         return folder
 
-    return of
+    return write
 
 
 def load(folder):
@@ -115,14 +115,14 @@ def test_masked_value_has_column_type_or_is_null(reader, policies, kind, mask):
     answers = rows(reader, policies(mask, "typed"), kind)
     json.dumps(answers, allow_nan=False)
     if mask in ("MASK", "LAST", "FIRST", "HASH", "NULL", "CONSTANT", "EMAIL", "SCRUB"):
-        allowed = {str} if kind == "jsonb" else set()  # JSON's own texts
+        allowed = {str} if kind == "jsonb" else set()  # a JSON string
         assert {type(one) for one in answers} <= {type(None), *allowed}
     if mask == "NONE" and kind not in ("numeric", "double precision", "jsonb"):
         assert sum(one is not None for one in answers) == len(VALUES[kind])
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-def test_masks_of_texts_are_shown(reader, policies, kind):
+def test_text_columns_return_masked_text(reader, policies, kind):
     assert "HIDDEN" in rows(reader, policies("CONSTANT", "typed"), kind)
     assert "xxxx" in str(rows(reader, policies("MASK", "typed"), kind))
 
@@ -133,7 +133,7 @@ def test_year_of_a_date_stays_a_date(reader, policies):
     assert "2026-01-01T00:00:00Z" in rows(reader, folder, "timestamp")
 
 
-def test_values_in_clear_are_json_of_their_kind(reader, policies):
+def test_unmasked_values_become_matching_json_types(reader, policies):
     folder = policies("NONE", "typed")
     assert {"a": [1, "x"]} in rows(reader, folder, "jsonb")
     assert ["a", "b", None] in rows(reader, folder, "text[]")
@@ -149,9 +149,9 @@ def rows(reader, folder, kind):
     return [row["value"] for row in found]
 
 
-@pytest.mark.parametrize("mask", [mask for mask in MASKS if mask != "HASH"])  # has no key here
+@pytest.mark.parametrize("mask", [mask for mask in MASKS if mask != "HASH"])  # needs a key
 @pytest.mark.parametrize("table", ["golden_records", "profile_360"])
-def test_no_mask_makes_the_service_fail(postgres, serve, policies, table, mask):
+def test_profile_is_served_with_any_mask(postgres, serve, policies, table, mask):
     record = str(uuid.uuid4())
     with psycopg.connect(postgres.dsn("smart_warehouse"), autocommit=True) as admin:
         admin.execute(

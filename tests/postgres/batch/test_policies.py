@@ -103,11 +103,11 @@ def test_batch_asks_ranger_before_its_first_row(pair: Any, folder: Path, ranger:
     pair.citizen.execute("ALTER TABLE profile_data DROP CONSTRAINT profile_data_jan_aadhaar_check")
     pair.policies = Policies(directory=folder, admin=ranger.url)
     pair.warehouse.execute(PERSON, (1, 5))
-    ranger.down = 503
+    ranger.failure_status = 503
     with pytest.raises(StalePoliciesError, match="max_age_seconds"):
         pair.run("golden-records", full=True)
     assert pair.citizen.execute("SELECT count(*) FROM profile_data").fetchone() == (0,)
-    ranger.down = 0
+    ranger.failure_status = 0
     pair.run("golden-records", full=True)
     shown = pair.citizen.execute("SELECT DISTINCT left(jan_aadhaar, 10) FROM profile_data")
     assert shown.fetchall() == [("####-####-",)]

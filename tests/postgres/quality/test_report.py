@@ -13,7 +13,7 @@ from sink_runner.loading import discovery
 from sink_runner.quality.report import read_report
 from sink_runner.testing import TargetHarness, create
 
-from ...support.shipped import MAPPINGS
+from ...support.plugin_folders import MAPPINGS
 
 pytestmark = pytest.mark.postgres
 CODE = """

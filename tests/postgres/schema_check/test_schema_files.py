@@ -13,7 +13,7 @@ from sink_runner.schema_check.catalog_schema import key_schema, read_shape, valu
 from sink_runner.schema_check.checker import Sources, check
 from sink_runner.schema_check.schema_files import Recorded, write
 
-from ...support.shipped import MAPPINGS
+from ...support.plugin_folders import MAPPINGS
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "tests" / "fixtures" / "schemas"

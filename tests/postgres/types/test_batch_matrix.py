@@ -147,7 +147,7 @@ class Table:
         literals = self.literals(column)
         found = dict(zip(literals, [*literals[1:], literals[0]], strict=True))
         first = values.all_literals()[0]
-        for pair in values.respelled:
+        for pair in values.equal_pairs:
             one, other = (shaped_literal(values, shape, literal, first) for literal in pair)
             found |= {one: other, other: one}
         return found

@@ -67,10 +67,10 @@ def test_every_literal_is_accepted_in_every_shape(database, values: TypeValues) 
 
 
 @pytest.mark.parametrize(
-    "values", [values for values in TYPES if values.respelled], ids=lambda values: values.name
+    "values", [values for values in TYPES if values.equal_pairs], ids=lambda values: values.name
 )
-def test_respelled_literals_are_stored_differently(database, values: TypeValues) -> None:
-    for one, other in values.respelled:
+def test_equal_literals_are_stored_differently(database, values: TypeValues) -> None:
+    for one, other in values.equal_pairs:
         first, second = (f"{literal_sql(text)}::{values.sql}" for text in (one, other))
         query = f"SELECT ROW({first})::record *<> ROW({second})::record"
         assert database.execute(query.encode()).fetchone() == (True,), (one, other)

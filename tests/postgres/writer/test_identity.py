@@ -27,7 +27,7 @@ from ...support.type_values import TYPES, TypeValues
 pytestmark = pytest.mark.postgres
 
 Make = Callable[..., Any]
-PAIRS = [values for values in TYPES if values.respelled and not values.extension]
+PAIRS = [values for values in TYPES if values.equal_pairs and not values.extension]
 UNEQUAL_TYPES = [
     ("numeric(10,2)", "1.5", "1.50"),
     ("numeric(10,2)[]", "{1.5}", "{1.50}"),
@@ -72,7 +72,7 @@ def pair(request, written: Make) -> Callable[..., Any]:
 @pytest.mark.parametrize("values", PAIRS, ids=case_id)
 def test_another_spelling_is_written(pair, values: TypeValues) -> None:
     made, write = pair(values.sql)
-    for version, literal in enumerate([text for both in values.respelled for text in both], 1):
+    for version, literal in enumerate([text for both in values.equal_pairs for text in both], 1):
         assert write(literal, version) == 1
         query = f"SELECT v::text, %s::{values.sql}::text FROM {made.table.sql_name}"
         stored, wanted = made.scratch.admin.execute(query.encode(), (literal,)).fetchone()
@@ -102,7 +102,7 @@ def test_patch_refuses_too_long_value(written: Make) -> None:
 @pytest.mark.parametrize("values", PAIRS, ids=case_id)
 def test_a_mark_of_another_spelling_is_written(written: Make, values: TypeValues) -> None:
     made = written(f"id int PRIMARY KEY, v {values.sql}")
-    ((one, other), *_) = values.respelled
+    ((one, other), *_) = values.equal_pairs
     made.write(made.row(1, one))
     assert made.write(made.gone(1, action=SetColumns({"v": other}), position=2)) == 1
     assert made.write(made.gone(1, action=SetColumns({"v": other}), position=3)) == 0
@@ -117,7 +117,7 @@ def test_a_derived_row_of_another_spelling_is_written(written: Make, values: Typ
         name=f"c_{values.name}",
         derived=Derived(key=("id",), group=("id",), select="SELECT id, v FROM {candidates} c"),
     )
-    ((one, other), *_) = values.respelled
+    ((one, other), *_) = values.equal_pairs
     assert [made.write(made.row(1, text, position=at)) for at, text in enumerate([one, other])] == [
         1,
         1,

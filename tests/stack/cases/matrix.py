@@ -1,4 +1,4 @@
-"""Every type, shape and value as cases: one table for at most sixty columns of a group."""
+"""Cases with every type, shape and value: one table for at most sixty columns of a group."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Iterator, Sequence
 
 from ...support import typed_tables as typed
 from ...support.type_shapes import domains, literal_sql, shaped_literal
-from ...support.typed_tables import Cell
+from ...support.typed_tables import TypedColumn
 from .model import Case, mapping
 from .order import SIGNAL
 
 SCHEMA = "matrix"
 _MOST = 60
-_RESPELLED = 1000
-"""The first id of the rows that are updated to an equal value with another spelling."""
+_FIRST_EQUAL_ID = 1000
+"""The first id of the rows that are updated to an equal value with another representation."""
 
 
 def matrix() -> Iterator[Case]:
     for group in typed.GROUPS:
-        cells = typed.cells(group)
-        parts = [cells[at : at + _MOST] for at in range(0, len(cells), _MOST)]
+        columns = typed.columns(group)
+        parts = [columns[at : at + _MOST] for at in range(0, len(columns), _MOST)]
         for number, part in enumerate(parts):
             yield _case(group, number, part)
 
 
-def _case(group: str, number: int, cells: Sequence[Cell]) -> Case:
+def _case(group: str, number: int, columns: Sequence[TypedColumn]) -> Case:
     table = f"{group}_{number}"
     name = f"{SCHEMA}.{table}"
-    names = [cell.name for cell in cells]
-    columns = ", ".join(f'"{cell.name}" {cell.type_sql}' for cell in cells)
-    made = [f"SET search_path = {SCHEMA}, extras", *(_types(group) if number == 0 else ())]
-    ddl = [*made, f"CREATE TABLE {name} (id int PRIMARY KEY, {columns})", "RESET search_path"]
+    names = [column.name for column in columns]
+    definitions = ", ".join(f'"{column.name}" {column.type_sql}' for column in columns)
+    types = [f"SET search_path = {SCHEMA}, extras", *(_types(group) if number == 0 else ())]
+    ddl = [*types, f"CREATE TABLE {name} (id int PRIMARY KEY, {definitions})", "RESET search_path"]
     selected = ", ".join(f'"{one}"::text' for one in names)
     return Case(
         name=table.replace("_", "-"),
@@ -42,8 +42,8 @@ def _case(group: str, number: int, cells: Sequence[Cell]) -> Case:
             table.replace("_", "-"): mapping(table, ("id", *names), schema=SCHEMA),
         },
         steps=[
-            [*_inserts(name, cells), *_respelled_inserts(name, cells)],
-            [*_respelled_updates(name, cells), f"DELETE FROM {name} WHERE id = 0"],
+            [*_inserts(name, columns), *_equal_value_inserts(name, columns)],
+            [*_equal_value_updates(name, columns), f"DELETE FROM {name} WHERE id = 0"],
             [SIGNAL.format(table=name)],
         ],
         between={
@@ -63,42 +63,42 @@ def _types(group: str) -> Iterator[str]:
         yield from domains(values)
 
 
-def _inserts(table: str, cells: Sequence[Cell]) -> Iterator[str]:
-    """A row for each literal; a column that has no more of them is NULL."""
-    lists = {cell.name: cell.literals() for cell in cells}
+def _inserts(table: str, columns: Sequence[TypedColumn]) -> Iterator[str]:
+    """A row for each literal; columns with fewer literals are NULL in the last rows."""
+    lists = {column.name: column.literals() for column in columns}
     for number in range(max(map(len, lists.values()))):
         row = {name: found[number] for name, found in lists.items() if number < len(found)}
         yield _insert(table, number, row)
 
 
-def _respelled_inserts(table: str, cells: Sequence[Cell]) -> Iterator[str]:
-    for number, pairs in enumerate(_pairs(cells)):
+def _equal_value_inserts(table: str, columns: Sequence[TypedColumn]) -> Iterator[str]:
+    for number, pairs in enumerate(_pairs(columns)):
         row = {name: one for name, (one, _) in pairs.items()}
-        yield _insert(table, _RESPELLED + number, row)
+        yield _insert(table, _FIRST_EQUAL_ID + number, row)
 
 
-def _respelled_updates(table: str, cells: Sequence[Cell]) -> Iterator[str]:
-    for number, pairs in enumerate(_pairs(cells)):
+def _equal_value_updates(table: str, columns: Sequence[TypedColumn]) -> Iterator[str]:
+    for number, pairs in enumerate(_pairs(columns)):
         for name, (_, other) in pairs.items():
             yield (
                 f'UPDATE {table} SET "{name}" = {literal_sql(other)} '
-                f"WHERE id = {_RESPELLED + number}"
+                f"WHERE id = {_FIRST_EQUAL_ID + number}"
             )
 
 
-def _pairs(cells: Sequence[Cell]) -> list[dict[str, tuple[str, str]]]:
-    """For each row the two spellings of each column that has such a pair."""
+def _pairs(columns: Sequence[TypedColumn]) -> list[dict[str, tuple[str, str]]]:
+    """For each row, the two equal values of each column that has such a pair."""
     found: list[dict[str, tuple[str, str]]] = []
-    for cell in cells:
-        for number, (one, other) in enumerate(cell.values.respelled):
+    for column in columns:
+        for number, (one, other) in enumerate(column.values.equal_pairs):
             while len(found) <= number:
                 found.append({})
-            found[number][cell.name] = (_shaped(cell, one), _shaped(cell, other))
+            found[number][column.name] = (_shaped(column, one), _shaped(column, other))
     return found
 
 
-def _shaped(cell: Cell, literal: str) -> str:
-    return shaped_literal(cell.values, cell.shape, literal, literal)
+def _shaped(column: TypedColumn, literal: str) -> str:
+    return shaped_literal(column.values, column.shape, literal, literal)
 
 
 def _insert(table: str, number: int, row: dict[str, str]) -> str:

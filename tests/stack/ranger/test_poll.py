@@ -7,7 +7,7 @@ import pytest
 
 from sink_runner.masking.admin import connect
 
-from ...support.ranger_admin import admin, signed_in
+from ...support.ranger_admin import admin, admin_settings
 from ...unit.masking.test_exchange import OURS, SERVICE
 from .cases import DEFINITION
 from .engine import SECONDS, Ranger
@@ -19,7 +19,7 @@ def test_ranger_s_plugin_takes_up_what_we_pushed(ranger: Ranger, tmp_path):
     """It polls, and decides by the policy as it was pushed."""
     with admin() as made:
         made.add_service(SERVICE, DEFINITION)
-        client = connect(signed_in(made.url), SERVICE)
+        client = connect(admin_settings(made.url), SERVICE)
         policy = OURS["policies"][1]
         stored = client.create(policy)
         column = "smart_warehouse.public.golden_records.mobile_number"

@@ -10,7 +10,7 @@ import pytest
 
 from sink_runner.api import problems
 
-from ...support.api_live import served
+from ...support.api_live import serve_on_port
 from ...support.api_service import FORECAST, LIMITS
 from .test_callbacks import problem
 
@@ -111,7 +111,7 @@ class TestReadiness:
             return True
 
         service.services.parts["kafka"] = slow
-        with served(service.app, service.services.api) as url:
+        with serve_on_port(service.app, service.services.api) as url:
             yield service, url, calls
 
     def test_calls_do_not_slow_a_callback(self, asked):
@@ -123,7 +123,7 @@ class TestReadiness:
 
     def test_answer_follows_the_parts_within_a_second(self, service):
         assert service.client.get("/readyz").json()["kafka"] == "ok"
-        service.topics.fails_from = 0
+        service.publisher.fails_from = 0
         time.sleep(1.1)
         assert service.client.get("/readyz").json()["kafka"] == "down"
 
@@ -134,7 +134,7 @@ def test_tokens_of_strangers_do_not_slow_a_callback(serve, monkeypatch):
     monkeypatch.setattr(service.services.callers, "by_token", lambda _token: time.sleep(3))
     request = b"GET /v1/profiles/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n"
     with (
-        served(service.app, service.services.api) as url,
+        serve_on_port(service.app, service.services.api) as url,
         flooded(url, request),
     ):
         assert seconds_of_a_callback(service, url) < 2
@@ -147,7 +147,10 @@ class TestConnections:
 
     @pytest.fixture
     def connect(self, service):
-        with served(service.app, service.services.api) as url, contextlib.ExitStack() as stack:
+        with (
+            serve_on_port(service.app, service.services.api) as url,
+            contextlib.ExitStack() as stack,
+        ):
             port = int(url.rsplit(":", 1)[1])
 
             def open_connection():
@@ -206,7 +209,7 @@ class TestConnections:
 
     def test_slow_operation_is_not_cut(self, service, connect):
         """Only what a client sends is timed, not what the service does."""
-        service.topics.publish = slowly(service.topics.publish, 2 * SLOW_SECONDS)
+        service.publisher.publish = slowly(service.publisher.publish, 2 * SLOW_SECONDS)
         body, connection = json.dumps(FORECAST).encode(), connect()
         connection.sendall(
             b"POST /v1/forecasts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -11,7 +11,7 @@ from .test_callbacks import problem
 
 
 def test_the_process_lives_whatever_is_down(service):
-    service.topics.fails_from = 0
+    service.publisher.fails_from = 0
     assert service.client.get("/healthz").json() == {"status": "ok"}
 
 

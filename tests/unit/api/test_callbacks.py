@@ -56,7 +56,7 @@ def published(service):
     schemas = {
         number: text for versions in service.registry.subjects.values() for number, text in versions
     }
-    for topic, key, value in service.topics.records:
+    for topic, key, value in service.publisher.records:
         told = []
         for raw in (key, value):
             assert raw[0] == 0
@@ -131,7 +131,7 @@ def test_faulty_forecast_is_refused_where_it_is_wrong(service, change, pointer):
     assert {error["pointer"].removesuffix("/int").removesuffix("/float") for error in errors} == {
         pointer
     }
-    assert service.topics.records == []
+    assert service.publisher.records == []
 
 
 @pytest.mark.parametrize("missing", FORECAST)
@@ -155,7 +155,7 @@ def test_one_faulty_item_refuses_the_whole_request(service):
     late = [FORECAST, FORECAST | {"generated_at": "2999-01-01T00:00:00Z"}]
     told = problem(service.post(BULK, {"items": late}), 422, "invalid")
     assert [error["pointer"] for error in told["errors"]] == ["/body/items/1/generated_at"]
-    assert service.topics.records == []
+    assert service.publisher.records == []
 
 
 def test_no_error_repeats_what_was_sent(service):
@@ -213,32 +213,32 @@ def test_too_large_event_publishes_nothing(service):
     text = json.dumps({"items": [FORECAST, long]}).replace("1000000000000000.0", "1E15")
     headers = {"X-API-Key": service.keys["all"], "Content-Type": "application/json"}
     problem(service.client.post(BULK, content=text, headers=headers), 413, "too-large")
-    assert service.topics.records == []
+    assert service.publisher.records == []
 
 
 def test_kafka_outage_answers_with_retry_after(service):
-    service.topics.fails_from = 0
+    service.publisher.fails_from = 0
     answer = service.post()
     assert problem(answer, 503, "unavailable")["published"] == []
     assert int(answer.headers["retry-after"]) >= 1
 
 
 def test_partial_bulk_answer_lists_accepted_items(service):
-    service.topics.fails_from = 2
+    service.publisher.fails_from = 2
     answer = service.post(BULK, {"items": [FORECAST] * 3})
     assert problem(answer, 503, "unavailable")["published"] == [0, 1]
 
 
 def test_refusal_by_registry_publishes_nothing(service):
-    service.registry.refuses = True
+    service.registry.requires_login = True
     problem(service.post(), 503, "unavailable")
-    assert service.topics.records == []
+    assert service.publisher.records == []
 
 
 def test_registry_down_is_told_and_nothing_is_published(service):
     service.registry.close()
     problem(service.post(), 503, "unavailable")
-    assert service.topics.records == []
+    assert service.publisher.records == []
 
 
 def test_newest_key_schema_is_used_whoever_registered_it(service):
@@ -250,7 +250,7 @@ def test_newest_key_schema_is_used_whoever_registered_it(service):
 
 def test_subject_registered_concurrently_is_found(service):
     """Apicurio refuses the later of two: what stands there now is what is wanted."""
-    service.registry.forestalled = {
+    service.registry.concurrent_schemas = {
         f"{FORECASTS}-key": DEBEZIUM_KEY,
         f"{FORECASTS}-value": json.dumps("string"),
     }
@@ -260,14 +260,14 @@ def test_subject_registered_concurrently_is_found(service):
 
 
 def key_id(service):
-    return int.from_bytes(service.topics.records[0][1][1:5], "big")
+    return int.from_bytes(service.publisher.records[0][1][1:5], "big")
 
 
 def test_an_unexpected_failure_says_nothing_of_its_own(service, monkeypatch):
     def fails(*_):
         raise RuntimeError("row 98765432101")
 
-    monkeypatch.setattr(service.topics, "publish", fails)
+    monkeypatch.setattr(service.publisher, "publish", fails)
     answer = service.post()
     problem(answer, 500, "internal")
     assert "98765432101" not in answer.text

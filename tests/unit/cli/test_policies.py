@@ -204,7 +204,7 @@ def test_pull_returns_versions_after_push(policies, ranger, folder):
     code, out, _ = policies("pull", "--yes")
     assert code == 0
     assert out.startswith("no policy says anything else") or "all - database" in out
-    assert json.loads((folder / "policies.json").read_text()) == ranger.downloaded("sink_prod")
+    assert json.loads((folder / "policies.json").read_text()) == ranger.download("sink_prod")
     assert policies("check")[0] == 0
     assert policies("push")[1] == "Ranger's masking policies say the same\n"
 
@@ -212,7 +212,7 @@ def test_pull_returns_versions_after_push(policies, ranger, folder):
 def test_push_shows_and_asks_before_it_sends(policies, ranger, folder):
     policies("push", "--yes")
     edit(folder, lambda content: content["policies"][0].update(description="other words"))
-    asked = len(ranger.asked)
+    asked = len(ranger.requests)
     code, out, _ = policies("push", "--dry-run")
     assert code == 0
     assert "update policy 'golden record: Jan Aadhaar'" in out
@@ -220,7 +220,7 @@ def test_push_shows_and_asks_before_it_sends(policies, ranger, folder):
     code, _, err = policies("push")  # nobody is at the keyboard
     assert code == 78
     assert "--yes" in err
-    assert {line.split()[0] for line in ranger.asked[asked:]} == {"GET"}
+    assert {line.split()[0] for line in ranger.requests[asked:]} == {"GET"}
     assert policies("push", "--yes")[0] == 0
     (changed,) = [policy for policy in ranger.policies if policy["version"] == 2]
     assert changed["description"] == "other words"
@@ -240,7 +240,7 @@ def test_push_sends_no_unusable_policy(policies, ranger, folder):
     code, _, err = policies("push", "--yes")
     assert code == 78
     assert "polcyPriority" in err
-    assert ranger.asked == []
+    assert ranger.requests == []
 
 
 @pytest.mark.parametrize("spoil", ["denied", "bare", "away"])
@@ -255,7 +255,7 @@ def test_pull_replaces_nothing_by_what_cannot_be_used(policies, ranger, folder, 
                 it for it in ranger.policies if it["name"] != "golden record: identity"
             ]
         case "away":
-            ranger.down = 503
+            ranger.failure_status = 503
     code, out, err = policies("pull", "--yes")
     assert code in (1, 78)
     assert "replaced" not in out
@@ -303,7 +303,7 @@ def test_pull_mends_a_folder_that_is_no_good(policies, ranger, folder, content):
     (folder / "policies.json").write_text(json.dumps({"serviceName": "sink_prod", **content}))
     code, _, err = policies("pull", "--yes")
     assert (code, err) == (0, "")
-    assert json.loads((folder / "policies.json").read_text()) == ranger.downloaded("sink_prod")
+    assert json.loads((folder / "policies.json").read_text()) == ranger.download("sink_prod")
 
 
 @pytest.mark.parametrize("content", [{}, {"serviceName": 7}, {"serviceName": ""}], ids=str)

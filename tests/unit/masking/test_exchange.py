@@ -14,7 +14,7 @@ from sink_runner.masking.policy_renewal import Renewal
 from sink_runner.masking.policy_watch import PolicyWatch
 
 from ...stack.ranger.cases import DEFINITION, OWN
-from ...support.ranger_admin import admin, signed_in
+from ...support.ranger_admin import admin, admin_settings
 
 SERVICE = "sink_prod"
 OURS = json.loads((OWN / "policies.json").read_text())
@@ -28,7 +28,7 @@ def ranger():
 
 @pytest.fixture
 def client(ranger):
-    return connect(signed_in(ranger.url), SERVICE)
+    return connect(admin_settings(ranger.url), SERVICE)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_what_is_known_is_not_sent_again(served, client):
 @pytest.mark.parametrize("status", [400, 404, 500, 302])
 def test_refusal_is_an_error_with_status(served, client, status, capsys):
     """To the client, 404 and 503 and 304 are all None, and it prints what it cannot parse."""
-    served.down = status
+    served.failure_status = status
     for call in (client.download, client.policies):
         with pytest.raises(PolicyError, match=f"Ranger Admin answered {status} to GET"):
             call()
@@ -98,24 +98,24 @@ def test_refusal_is_an_error_with_status(served, client, status, capsys):
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_client_is_told_with_its_status(served, client, status, capsys):
-    served.down = status
+    served.failure_status = status
     with pytest.raises(AccessError, match=rf"refuses user 'admin' \(status {status}\): check pol"):
         client.download()
     assert capsys.readouterr().out == ""
 
 
 def test_an_admin_that_is_away_may_come_back(served, client):
-    served.down = 503
+    served.failure_status = 503
     with pytest.raises(RetriableError, match="unavailable"):
         client.download()
-    nobody = connect(signed_in("http://127.0.0.1:9"), SERVICE)
+    nobody = connect(admin_settings("http://127.0.0.1:9"), SERVICE)
     with pytest.raises(RetriableError, match="does not answer: ConnectionError"):
         nobody.download()
 
 
 def test_a_wrong_password_is_refused(served):
     with pytest.raises(AccessError, match=r"refuses user 'admin' .*401.*Authentication Failed"):
-        connect(signed_in(served.url, password="guess"), SERVICE).policies()
+        connect(admin_settings(served.url, password="guess"), SERVICE).policies()
 
 
 def test_unknown_service_is_refusal_and_no_empty_set(ranger, client):
@@ -125,7 +125,7 @@ def test_unknown_service_is_refusal_and_no_empty_set(ranger, client):
 
 def test_no_url_is_fault_of_set_up():
     with pytest.raises(ConfigError, match=r"policies\.admin is not set"):
-        connect(signed_in(""), SERVICE)
+        connect(admin_settings(""), SERVICE)
 
 
 # -- comparing ---------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_folder_that_changes_by_itself_is_put_right(served, client, folder, spoi
     renew()
     spoil(folder)
     renew()
-    assert json.loads((folder / "policies.json").read_text()) == served.downloaded(SERVICE)
+    assert json.loads((folder / "policies.json").read_text()) == served.download(SERVICE)
 
 
 def test_policies_that_hold_are_ranger_whatever_folder_becomes(served, client, folder):
@@ -240,9 +240,9 @@ def test_folder_is_not_used_while_ranger_is_away(served, client, folder):
     watch.look()
     held = watch.current().digest
     drifted(folder)
-    served.down = 503
+    served.failure_status = 503
     watch.look()
     assert watch.current().digest == held
-    served.down = 0
+    served.failure_status = 0
     watch.look()
-    assert json.loads((folder / "policies.json").read_text()) == served.downloaded(SERVICE)
+    assert json.loads((folder / "policies.json").read_text()) == served.download(SERVICE)

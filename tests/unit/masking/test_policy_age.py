@@ -71,7 +71,7 @@ class TestFirstUse:
         assert renewed_policies(settings()).version == ranger.version
 
     def test_fresh_folder_is_used_while_ranger_is_away(self, settings, ranger, folder):
-        ranger.down = 503
+        ranger.failure_status = 503
         deployed(folder, hours=0.9)
         with capture_logs() as logs:
             assert renewed_policies(settings()).version == 3
@@ -81,14 +81,14 @@ class TestFirstUse:
 
     @pytest.mark.parametrize("status", [503, 401, 500])
     def test_old_folder_is_refused_while_ranger_is_away(self, settings, ranger, status):
-        ranger.down = status
+        ranger.failure_status = status
         with pytest.raises(StalePoliciesError, match=r"3600 seconds .*Ranger Admin.*max_age_sec"):
             renewed_policies(settings())
         assert renewed_policies(settings(max_age_seconds=10 * 3600)).version == 3
 
     def test_a_confirmation_is_remembered_by_the_folder(self, settings, ranger, folder):
         renewed_policies(settings())
-        ranger.down = 503
+        ranger.failure_status = 503
         deployed(folder, hours=9)
         assert renewed_policies(settings()).version == ranger.version
         confirmed = time.time() - 2 * 3600
@@ -101,7 +101,7 @@ class TestFirstUse:
         renewed_policies(settings())
         (folder / "policies.json").write_text(json.dumps({**OURS, "policyVersion": 2}))
         deployed(folder, hours=9)
-        ranger.down = 503
+        ranger.failure_status = 503
         with pytest.raises(StalePoliciesError):
             renewed_policies(settings())
 
@@ -116,12 +116,12 @@ class TestFirstUse:
 
 
 def test_old_policies_return_once_ranger_answers(settings, ranger):
-    ranger.down = 503
+    ranger.failure_status = 503
     watch = watch_policies(settings())
     for _ in range(2):
         with pytest.raises(StalePoliciesError, match="unavailable"):
             watch.current()
-    ranger.down = 0
+    ranger.failure_status = 0
     watch.look()
     assert watch.current().version == ranger.version
 
@@ -129,7 +129,7 @@ def test_old_policies_return_once_ranger_answers(settings, ranger):
 def test_policies_grow_old_while_the_runner_works(settings, ranger):
     watch = watch_policies(settings(max_age_seconds=10))
     assert watch.current().version == ranger.version
-    ranger.down = 503
+    ranger.failure_status = 503
     watch._clock = lambda: time.monotonic() + 11
     watch.look()
     with pytest.raises(StalePoliciesError):
@@ -161,7 +161,7 @@ def test_each_command_of_the_dlq_asks_ranger_first(command, ranger, folder, argv
 
 @pytest.mark.parametrize("argv", ACTIONS, ids=" ".join)
 def test_each_command_of_the_dlq_refuses_old_policies(command, ranger, argv):
-    ranger.down = 503
+    ranger.failure_status = 503
     code, out, told = command(*argv)
     assert code == 1
     assert "Ranger Admin does not answer" in told

@@ -27,7 +27,7 @@ from sink_runner.testing import Harness, update
 from sink_runner.transform.compiled_mapping import compile_mapping, mappings_of
 from sink_runner.transform.event_source import EventSource
 
-from ...support.shipped import MAPPINGS
+from ...support.plugin_folders import MAPPINGS
 
 ROOT = Path(__file__).parents[3]
 OWN = ROOT / "ranger-policies"

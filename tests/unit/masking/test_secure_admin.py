@@ -17,7 +17,7 @@ from sink_runner.masking.admin import connect
 
 from ...stack.ranger.cases import DEFINITION
 from ...support.certificates import Authority
-from ...support.ranger_admin import PASSWORD, Admin, admin, signed_in
+from ...support.ranger_admin import PASSWORD, Admin, admin, admin_settings
 
 SERVICE = "sink_prod"
 SECRET = "hunter2"
@@ -48,7 +48,7 @@ def serve(authority: Authority) -> Iterator[Callable[..., Admin]]:
 
 def over_tls(made: Admin, authority: Authority, **changes: Any) -> RangerAdmin:
     known = {"ca_file": str(authority.file), "allow_plaintext_credentials": None}
-    return signed_in(made.url, **known | changes)
+    return admin_settings(made.url, **known | changes)
 
 
 def test_policies_come_over_tls(serve, authority: Authority) -> None:
@@ -66,7 +66,7 @@ def test_no_other_authority_counts(
     settings = over_tls(made, authority, ca_file=str(other.file))
     with pytest.raises(AccessError, match=r"not trusted \(.*\): check policies\.ca_file"):
         connect(settings, SERVICE).download()
-    assert made.asked == []
+    assert made.requests == []
 
 
 def test_host_name_is_checked_unless_it_must_not(serve, authority: Authority) -> None:
@@ -93,7 +93,7 @@ def test_client_certificate_is_shown(serve, authority: Authority, tmp_path: Path
 
 def test_wrong_scheme_is_named(serve, authority: Authority) -> None:
     made = serve()
-    plain = signed_in(made.url.replace("https:", "http:"))
+    plain = admin_settings(made.url.replace("https:", "http:"))
     with pytest.raises(AccessError, match=r"expects TLS: write policies\.admin with https://"):
         connect(plain, SERVICE).download()
     with admin() as bare:
@@ -104,7 +104,7 @@ def test_wrong_scheme_is_named(serve, authority: Authority) -> None:
 
 
 def test_admin_that_is_away_is_an_outage(authority: Authority) -> None:
-    settings = signed_in("https://127.0.0.1:9", ca_file=str(authority.file))
+    settings = admin_settings("https://127.0.0.1:9", ca_file=str(authority.file))
     with pytest.raises(RetriableError, match="does not answer: ConnectionError"):
         connect(settings, SERVICE).download()
 
@@ -173,7 +173,7 @@ def test_kerberos_signs_requests_to_the_secure_download(
     settings = over_tls(made, authority, user=None, password=None, kerberos=True)
     client = connect(settings, SERVICE)
     assert client.download()
-    assert made.asked == [f"GET /service/plugins/secure/policies/download/{SERVICE}"]
+    assert made.requests == [f"GET /service/plugins/secure/policies/download/{SERVICE}"]
     assert made.authorizations == ["Negotiate dGlja2V0"]
     with pytest.raises(AccessError, match=r"refuses the Kerberos ticket .*klist"):
         client.policies()

@@ -22,7 +22,7 @@ from sink_runner.plugin import (
 )
 from sink_runner.testing import NOW
 
-from ....support.shipped import MAPPINGS
+from ....support.plugin_folders import MAPPINGS
 
 pytestmark = pytest.mark.postgres
 KEYS = (1, 2, 3)

@@ -1,4 +1,4 @@
-"""The folders under plugins/."""
+"""The folders of the plugins, and of those that define a mapping."""
 
 from pathlib import Path
 
