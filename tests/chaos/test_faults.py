@@ -10,7 +10,7 @@ from .ground import Ground
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos]
 
-_TOO_MANY = ("row too many", "conflict row without a deletion")
+_TOO_MANY = ("extra row", "conflict row without a deletion")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
@@ -26,7 +26,7 @@ def test_nothing_is_lost_and_nothing_doubled(ground: Ground, board: Board, fault
     ground.runner()
     seconds = ground.seconds_to_rest()
     left = ground.differences()
-    doubled = sum(one.what in _TOO_MANY for one in left)
+    doubled = sum(one.problem in _TOO_MANY for one in left)
     outcome = Outcome(
         fault=fault.name,
         times=ground.rounds,

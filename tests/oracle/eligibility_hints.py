@@ -1,14 +1,14 @@
-"""Flow 4: what smart_citizen.eligibility_hints holds after a history of eligibility snapshots.
+"""Flow 4: the rows of smart_citizen.eligibility_hints after a history of eligibility snapshots.
 
-Written from the specification alone. Readings of what it leaves open:
+The specification leaves these points open; the oracle reads them as follows:
 
-- A snapshot that is updated in place counts only with a newer `evaluation_timestamp` (004: "only if
-  the source's is greater"; further decisions: only flow 4 is strict about time).
-- `member_id` NULL, the family as a whole, is one more member.
-- The best member of a scheme is found by the order that also ranks the schemes.
+- An update of a snapshot is applied only if its `evaluation_timestamp` is greater. In the other
+  flows a version with an equal time is applied, too.
+- `member_id` NULL means the whole family, and is treated like one more member.
+- The best member for a scheme is found by the same order as the best schemes of a family.
 - A NULL confidence counts as 0, as a NULL score does.
-- A version with a score or a confidence outside 0 to 1, or a status that is not listed, breaks a
-  rule and is set aside: the one before it stays.
+- A version with a score or confidence outside 0 to 1, or with an unknown status, becomes a dead
+  letter: the version before it stays.
 """
 
 from collections.abc import Iterable
@@ -16,99 +16,99 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from .history import Change, Row, apart, moment
+from .history import Change, Row, parse_time, split_key_changes
 
 WINDOW = timedelta(days=30)
-TOP = 5
-_ELIGIBLE = frozenset({"RULE_ELIGIBLE", "POSSIBLE_ELIGIBLE"})
-_STATES = _ELIGIBLE | {"NOT_ELIGIBLE", "UNCERTAIN", "ERROR"}
-_LONGEST = 500
+MAX_SCHEMES = 5
+_ELIGIBLE_STATES = frozenset({"RULE_ELIGIBLE", "POSSIBLE_ELIGIBLE"})
+_STATES = _ELIGIBLE_STATES | {"NOT_ELIGIBLE", "UNCERTAIN", "ERROR"}
+_MAX_CHARACTERS = 500
 _HUNDREDTH = Decimal("0.01")
-_SOME_TIME = moment("2000-01-01")
+_EPOCH = parse_time("2000-01-01")
 
 Key = tuple[str, str]
 
 
-def eligibility_hints(changes: Iterable[Change], now: datetime) -> dict[Key, Row]:
-    """The expected rows by (family_id, scheme_code), as seen at `now`."""
+def compute_hints(changes: Iterable[Change], now: datetime) -> dict[Key, Row]:
+    """Return the expected rows at time `now` by (family_id, scheme_code)."""
     latest: dict[tuple[str, str | None, str], Row] = {}
-    for row in snapshots(changes).values():
-        candidate = (row["family_id"], row["member_id"], row["scheme_code"])
-        if candidate not in latest or _age(row) > _age(latest[candidate]):
-            latest[candidate] = row
+    for row in current_snapshots(changes).values():
+        evaluated = (row["family_id"], row["member_id"], row["scheme_code"])
+        if evaluated not in latest or _recency(row) > _recency(latest[evaluated]):
+            latest[evaluated] = row
     best: dict[Key, Row] = {}
     for row in latest.values():
         key = (row["family_id"], row["scheme_code"])
-        if _counts(row, now) and (key not in best or _rank(row) < _rank(best[key])):
+        if _is_eligible(row, now) and (key not in best or _sort_key(row) < _sort_key(best[key])):
             best[key] = row
     families: dict[str, list[Row]] = {}
     for (family, _), row in best.items():
         families.setdefault(family, []).append(row)
     return {
-        (row["family_id"], row["scheme_code"]): columns(row)
-        for members in families.values()
-        for row in sorted(members, key=_rank)[:TOP]
+        (row["family_id"], row["scheme_code"]): map_columns(row)
+        for schemes in families.values()
+        for row in sorted(schemes, key=_sort_key)[:MAX_SCHEMES]
     }
 
 
-def snapshots(changes: Iterable[Change]) -> dict[int, Row]:
-    """The snapshots that count, each in the version with the newest evaluation."""
+def current_snapshots(changes: Iterable[Change]) -> dict[int, Row]:
+    """Return the existing snapshots by id, each in its version with the newest evaluation."""
     found: dict[int, Row] = {}
-    for change in apart(changes, "snapshot_id"):
+    for change in split_key_changes(changes, "snapshot_id"):
         if change.new is not None:
-            if not _keeps_the_rules(change.new):
+            if not _is_valid(change.new):
                 continue
-            known = found.get(change.new["snapshot_id"])
-            if known is None or _evaluated(change.new) > _evaluated(known):
+            previous = found.get(change.new["snapshot_id"])
+            if previous is None or _evaluation_time(change.new) > _evaluation_time(previous):
                 found[change.new["snapshot_id"]] = change.new
         elif change.old is not None:
             found.pop(change.old["snapshot_id"], None)
     return found
 
 
-def columns(row: Row) -> dict[str, Any]:
+def map_columns(row: Row) -> dict[str, Any]:
     explanation = row["explanation"]
     return {
         "family_id": row["family_id"],
         "scheme_code": row["scheme_code"],
         "eligibility_status": row["evaluation_status"],
-        "eligibility_score": _two_places(row["eligibility_score"]),
-        "confidence": _two_places(row["confidence_score"]),
+        "eligibility_score": _round_half_up(row["eligibility_score"]),
+        "confidence": _round_half_up(row["confidence_score"]),
         "explanation": (
-            "No explanation available" if explanation is None else explanation[:_LONGEST]
+            "No explanation available" if explanation is None else explanation[:_MAX_CHARACTERS]
         ),
         "updated_at": row["evaluation_timestamp"],
     }
 
 
-def _counts(row: Row, now: datetime) -> bool:
-    return row["evaluation_status"] in _ELIGIBLE and _evaluated(row) >= now - WINDOW
+def _is_eligible(row: Row, now: datetime) -> bool:
+    return row["evaluation_status"] in _ELIGIBLE_STATES and _evaluation_time(row) >= now - WINDOW
 
 
-def _keeps_the_rules(row: Row) -> bool:
+def _is_valid(row: Row) -> bool:
     scores = (row["eligibility_score"], row["confidence_score"])
     in_range = all(0 <= Decimal(score or 0) <= 1 for score in scores)
     return in_range and row["evaluation_status"] in _STATES
 
 
-def _evaluated(row: Row) -> datetime:
-    return moment(row["evaluation_timestamp"])
+def _evaluation_time(row: Row) -> datetime:
+    return parse_time(row["evaluation_timestamp"])
 
 
-def _age(row: Row) -> tuple[datetime, int, int]:
-    return _evaluated(row), row["evaluation_version"] or 0, row["snapshot_id"]
+def _recency(row: Row) -> tuple[datetime, int, int]:
+    return _evaluation_time(row), row["evaluation_version"] or 0, row["snapshot_id"]
 
 
-def _rank(row: Row) -> tuple[Decimal, Decimal, timedelta, str]:
-    """The smallest is the best: score, confidence, newest, scheme code."""
+def _sort_key(row: Row) -> tuple[Decimal, Decimal, timedelta, str]:
+    """Sort the best first: by score, confidence, evaluation time and scheme code."""
     score, confidence = row["eligibility_score"], row["confidence_score"]
     return (
         -Decimal(score or 0),
         -Decimal(confidence or 0),
-        _SOME_TIME - _evaluated(row),
+        _EPOCH - _evaluation_time(row),
         row["scheme_code"],
     )
 
 
-def _two_places(value: Any) -> Decimal:
+def _round_half_up(value: Any) -> Decimal:
     return Decimal(value or 0).quantize(_HUNDREDTH, ROUND_HALF_UP)

@@ -1,4 +1,4 @@
-"""What happened to the source tables, recorded by triggers of their own databases."""
+"""The changes of the source tables, recorded by triggers in their databases."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ import psycopg
 from psycopg.types.json import set_json_loads
 
 Row = Mapping[str, Any]
-"""A row as PostgreSQL's to_jsonb spells it: UUIDs, dates and times are text, numbers are exact."""
+"""A row as PostgreSQL's to_jsonb formats it: UUIDs, dates and times as text, numbers exact."""
 
 SINK = "sink_writer"
 
@@ -37,30 +37,30 @@ class Change:
 
 
 def install(connection: psycopg.Connection, database: str) -> None:
-    """Record every change from now on; what is there already becomes the beginning."""
+    """Create the triggers of a database and record its existing rows as the initial state."""
     here = Path(__file__).parent
     with connection.transaction():
         for name in ("history.sql", f"history_{database}.sql"):
             connection.execute((here / name).read_bytes())
 
 
-def read(connection: psycopg.Connection, relation: str) -> list[Change]:
-    """All changes of one table, in order."""
-    return [Change(**row) for row in rows(connection, _CHANGES, (relation,))]
+def read_changes(connection: psycopg.Connection, relation: str) -> list[Change]:
+    """Return all changes of one table, in commit order."""
+    return [Change(**row) for row in fetch_rows(connection, _CHANGES, (relation,))]
 
 
-def rows(
+def fetch_rows(
     connection: psycopg.Connection, query: LiteralString, parameters: tuple[Any, ...] = ()
 ) -> list[dict[str, Any]]:
-    """Rows as to_jsonb spells them, numbers exact."""
+    """Return the rows of a query as to_jsonb formats them, with exact numbers."""
     wrapped: LiteralString = "SELECT to_jsonb(t) FROM (" + query + ") AS t"
     with connection.cursor() as cursor:
         set_json_loads(partial(json.loads, parse_float=Decimal), cursor)
         return [row for (row,) in cursor.execute(wrapped, parameters)]
 
 
-def apart(changes: Iterable[Change], key: str) -> Iterator[Change]:
-    """The same changes, with an update of the key as what it is: one row gone, another come."""
+def split_key_changes(changes: Iterable[Change], key: str) -> Iterator[Change]:
+    """Yield the changes with each update of the key as a deletion and an insertion."""
     for change in changes:
         old, new = change.old, change.new
         if old is None or new is None or old[key] == new[key]:
@@ -70,10 +70,10 @@ def apart(changes: Iterable[Change], key: str) -> Iterator[Change]:
             yield replace(change, old=None)
 
 
-def final(changes: Iterable[Change], key: str) -> dict[Any, Row]:
-    """The table that a history ends in."""
+def replay(changes: Iterable[Change], key: str) -> dict[Any, Row]:
+    """Return the final rows by key."""
     table: dict[Any, Row] = {}
-    for change in apart(changes, key):
+    for change in split_key_changes(changes, key):
         if change.new is not None:
             table[change.new[key]] = change.new
         elif change.old is not None:
@@ -81,6 +81,6 @@ def final(changes: Iterable[Change], key: str) -> dict[Any, Row]:
     return table
 
 
-def moment(text: str) -> datetime:
-    """A time without zone; all of them mean UTC."""
+def parse_time(text: str) -> datetime:
+    """Parse a time without zone, which is in UTC."""
     return datetime.fromisoformat(text)

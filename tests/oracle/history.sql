@@ -1,6 +1,6 @@
--- Every change of a few tables, as the sources themselves saw it. Only tests create this.
+-- Records every change of the tables that the oracle reads. Only tests create this schema.
 CREATE SCHEMA history;
--- seq is drawn while the row is locked, so one row's changes stand in the order they were committed in.
+-- seq is assigned while the row is locked, so the changes of one row are in commit order.
 CREATE TABLE history.change (
   seq BIGSERIAL PRIMARY KEY,
   at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
@@ -11,7 +11,7 @@ CREATE TABLE history.change (
   old JSONB,
   new JSONB
 );
--- Whoever writes a table needs no right on its history.
+-- SECURITY DEFINER: the roles that write the tables need no privileges on the history.
 CREATE FUNCTION history.record() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
   INSERT INTO history.change (relation, op, old, new)

@@ -1,15 +1,17 @@
-"""Flow 2: what smart_citizen.profile_data holds after a history of golden records.
+"""Flow 2: the rows of smart_citizen.profile_data after a history of golden records.
 
-Written from the specification alone. Readings of what it leaves open:
+The specification leaves these points open; the oracle reads them as follows:
 
-- A version loses if its own `updated_at` is older than one that was there before (further
-  decisions, ties in time); of two with the same time the later in the log wins. A deleted row
-  takes its time with it: a row that is inserted again begins anew.
-- The window of 30 days is that of the version itself. It keeps a version out; it removes nothing.
-- Whether a version that changes no mapped column moves `source_updated_at` is open, so both are
-  allowed: the time of the last version, or of any since the mapped columns became what they are.
-- A value too short for its mask is one of four characters or fewer: all of it would show. An
-  e-mail address without an @ has no domain to show, and is hidden whole in the form of one.
+- A version loses if its `updated_at` is older than that of a version before it; of two versions
+  with the same time the later in the log wins. A deletion discards the time: a row that is inserted
+  again is compared with no earlier version.
+- The window of 30 days applies to the `updated_at` of a version. An older version is ignored; a row
+  that is already in the target is not removed when it gets older than the window.
+- Whether a version that changes no mapped column updates `source_updated_at` is open. Both are
+  accepted: the time of the last version, and that of any version since the mapped columns got their
+  current values.
+- A value of at most four characters would be shown whole by its mask, and is masked completely. An
+  e-mail address without an @ has no domain to show and becomes `***@***`.
 """
 
 from collections.abc import Iterable
@@ -17,85 +19,92 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from .history import Change, Row, apart, moment
+from .history import Change, Row, parse_time, split_key_changes
 
 WINDOW = timedelta(days=30)
-_SHOWN = 4
-_GONE = frozenset({"INACTIVE", "MERGED"})
+_UNMASKED_DIGITS = 4
+_INACTIVE_STATES = frozenset({"INACTIVE", "MERGED"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A row that must be there, and the times that it may carry."""
+    """An expected row of profile_data."""
 
     columns: Row
-    times: frozenset[str]
+    allowed_times: frozenset[str]
+    """The values that `source_updated_at` may have."""
 
 
 @dataclass(slots=True)
-class _Record:
-    """One golden record on its way through its versions."""
+class _RecordState:
+    """The newest time and the profile of one golden record, after the versions applied so far."""
 
     newest: datetime | None = None
     profile: Profile | None = None
 
-    def see(self, row: Row, oldest: datetime) -> None:
-        version = moment(row["updated_at"])
-        if self.newest is not None and version < self.newest:
+    def apply(self, row: Row, oldest: datetime) -> None:
+        time = parse_time(row["updated_at"])
+        if self.newest is not None and time < self.newest:
             return
-        self.newest = version
-        if version < oldest:
+        self.newest = time
+        if time < oldest:
             return
-        self.profile = _profile(row, self.profile) if belongs(row) else None
+        self.profile = _make_profile(row, self.profile) if is_active(row) else None
 
 
-def profile_data(
+def compute_profiles(
     changes: Iterable[Change], now: datetime, window: timedelta | None = WINDOW
 ) -> dict[str, Profile]:
-    """The expected rows by record_id; a batch knows no window."""
+    """Return the expected rows by record_id.
+
+    Pass `window=None` for a batch run, which reads versions of any age.
+    """
     oldest = datetime.min if window is None else now - window  # noqa: DTZ901 - times without zone
-    records: dict[str, _Record] = {}
-    for change in apart(changes, "gr_id"):
+    records: dict[str, _RecordState] = {}
+    for change in split_key_changes(changes, "gr_id"):
         if change.new is not None:
-            records.setdefault(change.new["gr_id"], _Record()).see(change.new, oldest)
+            records.setdefault(change.new["gr_id"], _RecordState()).apply(change.new, oldest)
         elif change.old is not None:
             records.pop(change.old["gr_id"], None)
     return {key: record.profile for key, record in records.items() if record.profile is not None}
 
 
-def belongs(row: Row) -> bool:
-    """Inactive and merged records do not, in any case of letters; a NULL status is active."""
-    return (row["status"] or "active").upper() not in _GONE
+def is_active(row: Row) -> bool:
+    """Whether a record is neither inactive nor merged, in any case; NULL means active."""
+    return (row["status"] or "active").upper() not in _INACTIVE_STATES
 
 
-def columns(row: Row) -> dict[str, Any]:
+def map_columns(row: Row) -> dict[str, Any]:
     return {
         "record_id": row["gr_id"],
         "family_id": row["family_id"] or row["gr_id"],
-        "jan_aadhaar": _last_four("****-****-", row["jan_aadhaar"]),
+        "jan_aadhaar": _mask_all_but_last("****-****-", row["jan_aadhaar"]),
         "full_name": row["full_name"],
         "date_of_birth": row["date_of_birth"],
         "gender": "UNKNOWN" if row["gender"] is None else row["gender"],
         "district_id": row["district_id"],
         "city": row["city_village"],
-        "mobile_number": _last_four("******", row["mobile_number"]),
-        "email": _email(row["email"]),
+        "mobile_number": _mask_all_but_last("******", row["mobile_number"]),
+        "email": _mask_email(row["email"]),
     }
 
 
-def _profile(row: Row, before: Profile | None) -> Profile:
-    made, time = columns(row), frozenset({row["updated_at"]})
-    kept = before.times if before is not None and before.columns == made else frozenset[str]()
-    return Profile(columns=made, times=kept | time)
+def _make_profile(row: Row, previous: Profile | None) -> Profile:
+    columns, times = map_columns(row), {row["updated_at"]}
+    if previous is not None and previous.columns == columns:
+        times |= previous.allowed_times
+    return Profile(columns=columns, allowed_times=frozenset(times))
 
 
-def _last_four(hidden: str, value: str | None) -> str | None:
+def _mask_all_but_last(mask: str, value: str | None) -> str | None:
     if value is None:
         return None
-    return hidden + (value[-_SHOWN:] if len(value) > _SHOWN else "*" * _SHOWN)
+    if len(value) <= _UNMASKED_DIGITS:
+        return mask + "*" * _UNMASKED_DIGITS
+    return mask + value[-_UNMASKED_DIGITS:]
 
 
-def _email(value: str | None) -> str | None:
+def _mask_email(value: str | None) -> str | None:
     if value is None:
         return None
     local, at, domain = value.rpartition("@")

@@ -17,7 +17,7 @@ from sink_stack import health, ports
 from sink_stack.stack import sink_runner
 
 from ..oracle.comparison import Difference
-from ..oracle.twelve import event_differences
+from ..oracle.targets import find_event_differences
 
 TOPICS = (
     "smart_warehouse.public.golden_records",
@@ -138,7 +138,7 @@ class Arena:
         ]
 
     def differences(self) -> list[Difference]:
-        return list(event_differences(self.warehouse, self.citizen, self.runs))
+        return list(find_event_differences(self.warehouse, self.citizen, self.runs))
 
     def settle(self, seconds: float) -> list[Difference]:
         """The differences that are left once every change is applied, or the time is over.

@@ -16,7 +16,7 @@ from rich.table import Table
 from sink_stack.stack import sink_runner
 
 from ..oracle.comparison import Difference
-from ..oracle.twelve import all_differences
+from ..oracle.targets import find_all_differences
 from . import latency
 from .arena import Arena
 from .cast import Cast
@@ -106,7 +106,7 @@ class Scene:
         return sum(connection.execute(_BEHIND).fetchone()[0] for connection in places)
 
     def differences(self) -> list[Difference]:
-        return list(all_differences(self.arena.warehouse, self.arena.citizen, self.runs))
+        return list(find_all_differences(self.arena.warehouse, self.arena.citizen, self.runs))
 
     def counted(self) -> Counter[str]:
         """How often a rule was broken, by mapping; what a default was put for is no fault."""

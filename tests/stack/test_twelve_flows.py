@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from ..oracle import history
-from ..oracle.twelve import TARGETS
+from ..oracle.targets import TARGETS
 from . import fresh, latency, story_portal, story_warehouse
 from .arena import told
 from .cast import Cast
@@ -127,7 +127,10 @@ def targets(scene: Scene) -> dict[str, list[dict[str, object]]]:
     queries["golden_records"] = "SELECT * FROM public.golden_records", False
     return {
         name: sorted(
-            ({**row, "synced_at": None} for row in history.rows(scene.place(in_portal), query)),
+            (
+                {**row, "synced_at": None}
+                for row in history.fetch_rows(scene.place(in_portal), query)
+            ),
             key=str,
         )
         for name, (query, in_portal) in queries.items()

@@ -1,6 +1,6 @@
--- Flow 9. One event for each change of status, in upper or lower case, to one that has an event type.
--- Its time is that of the change (a submission keeps its own); when an approval was given is a column.
--- An application for a scheme that the warehouse does not have waits.
+-- Flow 9: one event for each change to a status that has an event type; the status is compared in upper case.
+-- The event's time is the submission date of a submission, otherwise the time of the change. The time of an approval
+-- is a column of its own. The event of an application for a scheme that the warehouse does not have is deferred.
 WITH status_change AS (
   SELECT id, seq, at, data,
     CASE upper(data ->> 'status')
@@ -10,7 +10,7 @@ WITH status_change AS (
       WHEN 'WITHDRAWN' THEN 'APPLICATION_WITHDRAWN'
       WHEN 'CANCELLED' THEN 'APPLICATION_WITHDRAWN'
     END AS event_type
-  FROM step
+  FROM row_change
   WHERE relation = 'public.service_applications' AND data IS NOT NULL
     AND (old IS NULL OR upper(old ->> 'status') IS DISTINCT FROM upper(data ->> 'status'))
 ),
@@ -24,13 +24,15 @@ event AS (
     END::timestamp AS approval_timestamp
   FROM status_change WHERE event_type IS NOT NULL
 )
-SELECT DISTINCT ON (key) concat_ws(' ', event.id, event.event_type, to_jsonb(event.event_timestamp) #>> '{}') AS key, jsonb_build_object(
-    'citizen_id', CASE WHEN is_.application_id IS NULL THEN pg_temp.warehouse_id(data ->> 'citizen_id', at)
-      ELSE pg_temp.found_id(data ->> 'citizen_id', at, is_.citizen_id) END, 'scheme_code', scheme.code,
+SELECT DISTINCT ON (key)
+  concat_ws(' ', event.id, event.event_type, to_jsonb(event.event_timestamp) #>> '{}') AS key, jsonb_build_object(
+    'citizen_id', CASE WHEN stored.application_id IS NULL THEN pg_temp.warehouse_id(data ->> 'citizen_id', at)
+      ELSE pg_temp.id_at_or_after(data ->> 'citizen_id', at, stored.citizen_id) END, 'scheme_code', scheme.code,
     'approval_timestamp', event.approval_timestamp) AS columns
 FROM event LEFT JOIN portal_schemes AS scheme ON scheme.id::text = data ->> 'scheme_id'
-LEFT JOIN decision.application_events AS is_ ON is_.application_id::text = event.id
-  AND is_.event_type = event.event_type AND is_.event_timestamp = event.event_timestamp
+LEFT JOIN decision.application_events AS stored ON stored.application_id::text = event.id
+  AND stored.event_type = event.event_type AND stored.event_timestamp = event.event_timestamp
 WHERE event.event_timestamp IS NOT NULL
-  AND (scheme.code IS NULL OR EXISTS (SELECT FROM public.scheme_master AS known WHERE known.scheme_code = scheme.code))
+  AND (scheme.code IS NULL OR EXISTS (
+    SELECT FROM public.scheme_master AS master WHERE master.scheme_code = scheme.code))
 ORDER BY key, seq

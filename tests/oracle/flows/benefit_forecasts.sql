@@ -1,6 +1,6 @@
--- Flow 5. The version that was generated last; of two of one time the later one. Of a projection the
--- specification's columns alone, and of those what is no object or array.
-WITH shown AS (
+-- Flow 5: the version that was generated last; of two with the same time the later in the log. A projection keeps the
+-- specification's columns only, and of these only values that are neither an object nor an array.
+WITH forecast AS (
   SELECT version.*, (
     SELECT coalesce(jsonb_agg((
       SELECT coalesce(jsonb_object_agg(name, value), '{}')
@@ -9,8 +9,8 @@ WITH shown AS (
         'projection_id', 'projection_type', 'scheme_code', 'scheme_name', 'period_start',
         'period_end', 'period_type', 'benefit_amount', 'benefit_count', 'benefit_frequency',
         'probability', 'confidence_level', 'eligibility_based_on', 'life_stage_event', 'event_date')
-    ) ORDER BY place), '[]')
-    FROM jsonb_array_elements(data -> 'projections') WITH ORDINALITY AS array_item (item, place)
+    ) ORDER BY position), '[]')
+    FROM jsonb_array_elements(data -> 'projections') WITH ORDINALITY AS array_item (item, position)
     WHERE jsonb_typeof(item) = 'object'
   ) AS projections
   FROM version
@@ -20,5 +20,5 @@ SELECT DISTINCT ON (id) id AS key, jsonb_build_object(
     'family_id', data -> 'family_id', 'horizon_months', data -> 'horizon_months',
     'total_annual_value', data -> 'total_annual_value', 'scheme_count', data -> 'scheme_count',
     'projections', projections, 'generated_at', data -> 'generated_at') AS columns
-FROM shown
+FROM forecast
 ORDER BY id, (data ->> 'generated_at')::timestamp DESC, seq DESC

@@ -1,4 +1,4 @@
--- Flow 3. Of each profile its newest version, of each family its newest profile.
+-- Flow 3: the newest profile of each family, each profile in its newest version.
 WITH profile AS (
   SELECT DISTINCT ON (id) id, seq, data, (data ->> 'updated_at')::timestamp AS updated_at
   FROM version

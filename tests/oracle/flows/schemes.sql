@@ -1,32 +1,33 @@
--- Flow 1. Switched on as the warehouse lists them, off where it has or had the code and does not list it as active.
--- The portal's own columns are as the portal last wrote them.
-WITH listed AS (
+-- Flow 1: a scheme that is active in the warehouse is ACTIVE and has the warehouse's columns. Any other scheme whose
+-- code the warehouse has or ever had is INACTIVE. The portal's own columns keep what the portal last wrote.
+WITH active AS (
   SELECT * FROM public.scheme_master WHERE upper(status) = 'ACTIVE'
 ),
-known AS (
-  SELECT DISTINCT data ->> 'scheme_code' AS code FROM step WHERE relation = 'public.scheme_master' AND data IS NOT NULL
+warehouse_code AS (
+  SELECT DISTINCT data ->> 'scheme_code' AS code FROM row_change
+  WHERE relation = 'public.scheme_master' AND data IS NOT NULL
 ),
-own AS (
+portal_scheme AS (
   SELECT DISTINCT ON (id) data ->> 'code' AS code, data, writer <> 'sink_writer' AS by_portal
   FROM version WHERE relation = 'public.schemes'
   ORDER BY id, writer <> 'sink_writer' DESC, seq DESC
 )
-SELECT coalesce(listed.scheme_code, own.code) AS key,
+SELECT coalesce(active.scheme_code, portal_scheme.code) AS key,
   CASE
-    WHEN listed.scheme_code IS NOT NULL THEN jsonb_build_object(
-      'name', listed.scheme_name, 'description', listed.description, 'category', listed.category,
-      'department', listed.department_name, 'eligibility_criteria', listed.eligibility_criteria_json,
-      'benefits', listed.benefits_json, 'documents_required', listed.documents_required_json,
-      'status', 'ACTIVE', 'last_updated', listed.updated_at)
-    WHEN known.code IS NOT NULL THEN jsonb_build_object('status', 'INACTIVE')
-    ELSE own.data
+    WHEN active.scheme_code IS NOT NULL THEN jsonb_build_object(
+      'name', active.scheme_name, 'description', active.description, 'category', active.category,
+      'department', active.department_name, 'eligibility_criteria', active.eligibility_criteria_json,
+      'benefits', active.benefits_json, 'documents_required', active.documents_required_json,
+      'status', 'ACTIVE', 'last_updated', active.updated_at)
+    WHEN warehouse_code.code IS NOT NULL THEN jsonb_build_object('status', 'INACTIVE')
+    ELSE portal_scheme.data
   END
-  || CASE WHEN own.by_portal THEN jsonb_build_object('id', own.data ->> 'id') ELSE '{}' END
+  || CASE WHEN portal_scheme.by_portal THEN jsonb_build_object('id', portal_scheme.data ->> 'id') ELSE '{}' END
   || jsonb_build_object(
-    'name_hindi', CASE WHEN own.by_portal THEN own.data -> 'name_hindi' END,
-    'description_hindi', CASE WHEN own.by_portal THEN own.data -> 'description_hindi' END,
-    'start_date', CASE WHEN own.by_portal THEN own.data -> 'start_date' END,
-    'end_date', CASE WHEN own.by_portal THEN own.data -> 'end_date' END) AS columns
-FROM own
-FULL JOIN listed ON listed.scheme_code = own.code
-LEFT JOIN known ON known.code = own.code
+    'name_hindi', CASE WHEN portal_scheme.by_portal THEN portal_scheme.data -> 'name_hindi' END,
+    'description_hindi', CASE WHEN portal_scheme.by_portal THEN portal_scheme.data -> 'description_hindi' END,
+    'start_date', CASE WHEN portal_scheme.by_portal THEN portal_scheme.data -> 'start_date' END,
+    'end_date', CASE WHEN portal_scheme.by_portal THEN portal_scheme.data -> 'end_date' END) AS columns
+FROM portal_scheme
+FULL JOIN active ON active.scheme_code = portal_scheme.code
+LEFT JOIN warehouse_code ON warehouse_code.code = portal_scheme.code

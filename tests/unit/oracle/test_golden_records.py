@@ -1,47 +1,47 @@
-"""What the oracle says about flow 8, on histories small enough to check by eye."""
+"""Expected rows of flow 8, for histories small enough to check by hand."""
 
 import pytest
 
-from ...oracle.citizens import Asked, Districts, asked
-from ...oracle.golden_records import golden_records
+from ...oracle.citizen_updates import CitizenUpdates, Districts, collect_updates
+from ...oracle.golden_records import compute_golden_records
 from ...oracle.history import SINK
-from ...oracle.story import CITIZEN, Story, citizens, golden
+from ...oracle.history_builder import CITIZEN, HistoryBuilder, citizen_history, golden_history
 
 NUMBER = CITIZEN["aadhaar_number"]
 DISTRICTS = Districts(aliases={"ganganagar": 31}, names={"jaipur": 17, "sri ganganagar": 31})
-ALL = {"full_name", "date_of_birth", "mobile_number", "email"} | {
+ALL_COLUMNS = {"full_name", "date_of_birth", "mobile_number", "email"} | {
     "city_village", "pincode", "gender", "district_id"
 }  # fmt: skip
 LATER = "2026-03-02T00:00:00"
 
 
-def wanted(story: Story) -> Asked:
-    return asked(story.changes, DISTRICTS)
+def updates_of(history: HistoryBuilder) -> CitizenUpdates:
+    return collect_updates(history.changes, DISTRICTS)
 
 
-def changed(story: Story, number=NUMBER):
-    """What each version asks for."""
-    return [one.values for one in wanted(story).assignments.get(number, [])]
+def updated_values(history: HistoryBuilder, number=NUMBER):
+    """Return the columns that each version of a citizen sets."""
+    return [update.values for update in updates_of(history).by_number.get(number, [])]
 
 
-def record(warehouse: Story, portal: Story, key="a"):
-    return golden_records(warehouse.changes, wanted(portal))[key].columns
+def record_columns(warehouse: HistoryBuilder, portal: HistoryBuilder, key="a"):
+    return compute_golden_records(warehouse.changes, updates_of(portal))[key].columns
 
 
-def times(warehouse: Story, portal: Story, key="a"):
-    return golden_records(warehouse.changes, wanted(portal))[key].times
+def allowed_times(warehouse: HistoryBuilder, portal: HistoryBuilder, key="a"):
+    return compute_golden_records(warehouse.changes, updates_of(portal))[key].allowed_times
 
 
-def matched(**columns) -> Story:
-    return golden().insert("a", jan_aadhaar=NUMBER, **columns)
+def matching_record(**columns) -> HistoryBuilder:
+    return golden_history().insert("a", jan_aadhaar=NUMBER, **columns)
 
 
-def test_new_verified_citizen_brings_every_column():
-    (values,) = changed(citizens().insert("c"))
-    assert set(values) == ALL
+def test_new_verified_citizen_sets_every_column():
+    (values,) = updated_values(citizen_history().insert("c"))
+    assert set(values) == ALL_COLUMNS
     assert (values["gender"], values["district_id"]) == ("Female", 17)
-    (values,) = changed(citizens().insert("c", email=None, district="Unknown"))
-    assert set(values) == ALL - {"email", "district_id"}
+    (values,) = updated_values(citizen_history().insert("c", email=None, district="Unknown"))
+    assert set(values) == ALL_COLUMNS - {"email", "district_id"}
 
 
 @pytest.mark.parametrize(
@@ -55,22 +55,22 @@ def test_new_verified_citizen_brings_every_column():
     ],
 )
 def test_ineligible_citizen_changes_nothing(columns):
-    story = citizens().insert("c", **columns)
-    assert wanted(story) == Asked()
-    assert not wanted(story.delete("c")).deletions
+    history = citizen_history().insert("c", **columns)
+    assert updates_of(history) == CitizenUpdates()
+    assert not updates_of(history.delete("c")).deletions
 
 
 @pytest.mark.parametrize(
     "columns",
     [{"verification_status": "verified"}, {"status": "active"}, {"status": "Verified"}],
 )
-def test_states_are_read_in_any_case(columns):
-    assert changed(citizens().insert("c", **columns))
+def test_statuses_are_compared_in_any_case(columns):
+    assert updated_values(citizen_history().insert("c", **columns))
 
 
-def test_only_what_changed_is_asked_for():
-    story = citizens().insert("c").update("c", full_name="Asha", updated_at=LATER)
-    assert changed(story)[1:] == [{"full_name": "Asha"}]
+def test_update_sets_only_changed_columns():
+    history = citizen_history().insert("c").update("c", full_name="Asha", updated_at=LATER)
+    assert updated_values(history)[1:] == [{"full_name": "Asha"}]
 
 
 @pytest.mark.parametrize(
@@ -81,55 +81,62 @@ def test_only_what_changed_is_asked_for():
         {"district": " JAIPUR"},
     ],
 )
-def test_update_that_changes_nothing_mapped_asks_for_nothing(columns):
-    assert len(changed(citizens().insert("c").update("c", updated_at=LATER, **columns))) == 1
+def test_update_without_mapped_change_is_ignored(columns):
+    assert (
+        len(updated_values(citizen_history().insert("c").update("c", updated_at=LATER, **columns)))
+        == 1
+    )
 
 
 @pytest.mark.parametrize("columns", [{"email": None}, {"district": "Unknown"}])
-def test_value_that_is_gone_is_not_asked_for(columns):
-    story = citizens().insert("c").update("c", updated_at=LATER, **columns)
-    assert changed(story)[1:] == [{}]
-    assert times(matched(), story) == {"2026-03-01T10:00:00", LATER}
-    assert record(matched(), story)["email"] == "asha@example.in"
+def test_removed_value_is_not_written(columns):
+    history = citizen_history().insert("c").update("c", updated_at=LATER, **columns)
+    assert updated_values(history)[1:] == [{}]
+    assert allowed_times(matching_record(), history) == {"2026-03-01T10:00:00", LATER}
+    assert record_columns(matching_record(), history)["email"] == "asha@example.in"
 
 
-def test_an_alias_is_the_same_district():
-    story = citizens().insert("c", district="Ganganagar")
-    assert len(changed(story.update("c", district="Sri  Ganganagar"))) == 1
+def test_alias_is_same_district():
+    history = citizen_history().insert("c", district="Ganganagar")
+    assert len(updated_values(history.update("c", district="Sri  Ganganagar"))) == 1
 
 
-def test_a_citizen_verified_later_brings_everything():
-    story = citizens().insert("c", verification_status="PENDING")
-    (values,) = changed(story.update("c", verification_status="VERIFIED"))
-    assert set(values) == ALL
+def test_citizen_verified_later_sets_every_column():
+    history = citizen_history().insert("c", verification_status="PENDING")
+    (values,) = updated_values(history.update("c", verification_status="VERIFIED"))
+    assert set(values) == ALL_COLUMNS
 
 
-def test_change_of_unverified_citizen_is_kept():
-    story = citizens().insert("c").update("c", verification_status="PENDING")
-    story.update("c", full_name="Asha").update("c", verification_status="VERIFIED")
-    assert len(changed(story)) == 2
-    assert changed(story)[-1]["full_name"] == "Asha"
+def test_change_before_verification_is_written_after_it():
+    history = citizen_history().insert("c").update("c", verification_status="PENDING")
+    history.update("c", full_name="Asha").update("c", verification_status="VERIFIED")
+    assert len(updated_values(history)) == 2
+    assert updated_values(history)[-1]["full_name"] == "Asha"
 
 
-def test_corrected_number_is_new_match_and_abandons_old():
-    story = citizens().insert("c").update("c", aadhaar_number="1")
-    assert set(changed(story, "1")[0]) == ALL
-    assert wanted(story).abandoned == {NUMBER}
+def test_corrected_number_abandons_old_number():
+    history = citizen_history().insert("c").update("c", aadhaar_number="1")
+    assert set(updated_values(history, "1")[0]) == ALL_COLUMNS
+    assert updates_of(history).abandoned_numbers == {NUMBER}
 
 
-def test_a_number_corrected_before_verification_abandons_nothing():
-    story = citizens().insert("c", verification_status="PENDING").update("c", aadhaar_number="1")
-    story.update("c", verification_status="VERIFIED")
-    assert not wanted(story).abandoned
-    assert set(wanted(story).assignments) == {"1"}
+def test_number_corrected_before_verification_abandons_nothing():
+    history = (
+        citizen_history().insert("c", verification_status="PENDING").update("c", aadhaar_number="1")
+    )
+    history.update("c", verification_status="VERIFIED")
+    assert not updates_of(history).abandoned_numbers
+    assert set(updates_of(history).by_number) == {"1"}
 
 
-def test_a_deleted_verified_citizen_is_a_conflict():
-    assert wanted(citizens().insert("c").delete("c")).deletions == [("c", NUMBER)]
+def test_deletion_of_verified_citizen_is_collected():
+    assert updates_of(citizen_history().insert("c").delete("c")).deletions == [("c", NUMBER)]
 
 
-def test_match_takes_values_and_portals_time():
-    columns = record(matched(full_name="A. Devi", email="old@example.in"), citizens().insert("c"))
+def test_matching_record_takes_citizen_values():
+    columns = record_columns(
+        matching_record(full_name="A. Devi", email="old@example.in"), citizen_history().insert("c")
+    )
     assert columns == {
         "full_name": "Asha Devi",
         "date_of_birth": "1980-02-29",
@@ -144,92 +151,94 @@ def test_match_takes_values_and_portals_time():
     }
 
 
-def test_null_never_replaces_a_value():
-    portal = citizens().insert("c", email=None, district="Unknown", gender=None)
-    columns = record(matched(email="old@example.in", district_id=3), portal)
+def test_null_never_replaces_value():
+    portal = citizen_history().insert("c", email=None, district="Unknown", gender=None)
+    columns = record_columns(matching_record(email="old@example.in", district_id=3), portal)
     assert (columns["email"], columns["district_id"], columns["gender"]) == (
         "old@example.in", 3, "Female"
     )  # fmt: skip
 
 
-def test_unmatched_record_stays():
-    warehouse = golden().insert("a", jan_aadhaar="9").update("a", full_name="Other")
-    columns = record(warehouse, citizens().insert("c"))
+def test_unmatched_record_is_unchanged():
+    warehouse = golden_history().insert("a", jan_aadhaar="9").update("a", full_name="Other")
+    columns = record_columns(warehouse, citizen_history().insert("c"))
     assert (columns["full_name"], columns["updated_by"]) == ("Other", None)
 
 
 @pytest.mark.parametrize(
-    ("known", "name"),
+    ("initial_time", "name"),
     [
         (None, "Asha Devi"),
         ("2026-03-01T09:59:59", "Asha Devi"),
-        ("2026-03-01T10:00:00", "Asha Devi"),  # the portal wins ties
+        ("2026-03-01T10:00:00", "Asha Devi"),  # The portal wins ties.
         ("2026-03-01T10:00:00.000001", "A. Devi"),
     ],
 )
-def test_the_latest_wins(known, name):
+def test_latest_version_wins(initial_time, name):
     warehouse, portal = (
-        matched(full_name="A. Devi", source_updated_at=known),
-        citizens().insert("c"),
+        matching_record(full_name="A. Devi", source_updated_at=initial_time),
+        citizen_history().insert("c"),
     )
-    assert record(warehouse, portal)["full_name"] == name
-    assert times(warehouse, portal) == {max(known or "", "2026-03-01T10:00:00")}
+    assert record_columns(warehouse, portal)["full_name"] == name
+    assert allowed_times(warehouse, portal) == {max(initial_time or "", "2026-03-01T10:00:00")}
 
 
-def test_writer_of_time_only_change_is_open():
-    warehouse = matched(source_updated_at="2026-03-01T10:00:01")
-    portal = citizens().insert("c")
-    assert record(warehouse, portal)["updated_by"] is None
+def test_time_only_update_leaves_updated_by_open():
+    warehouse = matching_record(source_updated_at="2026-03-01T10:00:01")
+    portal = citizen_history().insert("c")
+    assert record_columns(warehouse, portal)["updated_by"] is None
     portal.update("c", email=None, updated_at=LATER)
-    assert "updated_by" not in record(warehouse, portal)
+    assert "updated_by" not in record_columns(warehouse, portal)
     portal.update("c", email="b@example.in", updated_at=LATER)
-    assert record(warehouse, portal)["updated_by"] == "citizen_portal"
+    assert record_columns(warehouse, portal)["updated_by"] == "citizen_portal"
 
 
-def test_an_unmatched_citizen_makes_a_record_for_review():
-    (made,) = golden_records([], wanted(citizens().insert("c"))).values()
-    assert (made.gr_id, made.citizen) == (None, "c")
-    assert made.columns["review_required"] is True
-    assert made.columns["full_name"] == "Asha Devi"
+def test_unmatched_citizen_makes_record_for_review():
+    (record,) = compute_golden_records([], updates_of(citizen_history().insert("c"))).values()
+    assert (record.gr_id, record.citizen_id) == (None, "c")
+    assert record.columns["review_required"] is True
+    assert record.columns["full_name"] == "Asha Devi"
 
 
-def test_corrected_number_flags_old_record_and_no_more():
-    warehouse = matched(full_name="A. Devi", source_updated_at="2026-03-09T00:00:00")
-    portal = citizens().insert("c").update("c", aadhaar_number="1")
-    expected = golden_records(warehouse.changes, wanted(portal))
+def test_corrected_number_only_flags_old_record():
+    warehouse = matching_record(full_name="A. Devi", source_updated_at="2026-03-09T00:00:00")
+    portal = citizen_history().insert("c").update("c", aadhaar_number="1")
+    expected = compute_golden_records(warehouse.changes, updates_of(portal))
     assert expected["a"].columns["review_required"] is True
     assert expected["a"].columns["full_name"] == "A. Devi"
     assert expected["1"].gr_id is None
 
 
-def test_later_of_two_writers_of_column_wins():
-    portal = citizens().insert("c")
+def test_later_writer_of_column_wins():
+    portal = citizen_history().insert("c")
     sink = {"writer": SINK, "source_updated_at": "2026-03-01T10:00:00"}
-    before = matched().update("a", full_name="Operator").update("a", **sink)
-    after = matched().update("a", **sink).update("a", full_name="Operator")
-    assert record(before, portal)["full_name"] == "Asha Devi"
-    assert record(after, portal)["full_name"] == "Operator"
+    before = matching_record().update("a", full_name="Operator").update("a", **sink)
+    after = matching_record().update("a", **sink).update("a", full_name="Operator")
+    assert record_columns(before, portal)["full_name"] == "Asha Devi"
+    assert record_columns(after, portal)["full_name"] == "Operator"
 
 
-def test_version_may_be_written_together_with_next():
-    portal = citizens().insert("c").update("c", email="new@example.in", updated_at=LATER)
-    warehouse = matched().update("a", SINK, source_updated_at=LATER)
+def test_versions_may_be_written_in_one_update():
+    portal = citizen_history().insert("c").update("c", email="new@example.in", updated_at=LATER)
+    warehouse = matching_record().update("a", SINK, source_updated_at=LATER)
     warehouse.update("a", full_name="Operator")
-    columns = record(warehouse, portal)
+    columns = record_columns(warehouse, portal)
     assert (columns["full_name"], columns["email"]) == ("Operator", "new@example.in")
 
 
-def test_what_the_sink_wrote_is_not_believed():
-    warehouse = matched().update(
+def test_values_written_by_sink_are_ignored():
+    warehouse = matching_record().update(
         "a", SINK, full_name="Wrong", source_updated_at="2026-03-01T10:00:00"
     )
-    assert record(warehouse, citizens().insert("c"))["full_name"] == "Asha Devi"
+    assert record_columns(warehouse, citizen_history().insert("c"))["full_name"] == "Asha Devi"
 
 
-def test_unrequested_record_of_sink_is_unexpected():
-    warehouse = golden().insert("a", SINK, jan_aadhaar="7")
-    assert not golden_records(warehouse.changes, Asked())
+def test_record_inserted_without_citizen_is_not_expected():
+    warehouse = golden_history().insert("a", SINK, jan_aadhaar="7")
+    assert not compute_golden_records(warehouse.changes, CitizenUpdates())
 
 
-def test_a_deleted_record_is_not_expected():
-    assert not golden_records(golden().insert("a").delete("a").changes, Asked())
+def test_deleted_record_is_not_expected():
+    assert not compute_golden_records(
+        golden_history().insert("a").delete("a").changes, CitizenUpdates()
+    )

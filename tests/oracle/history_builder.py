@@ -1,4 +1,4 @@
-"""Small histories, told by hand."""
+"""Build small histories of one table for tests."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,26 +56,28 @@ CITIZEN: dict[str, Any] = {
 
 
 @dataclass(slots=True)
-class Story:
-    """The changes of one table; rows start from `like` and are named by `key`."""
+class HistoryBuilder:
+    """Collects the changes of one table; `defaults` are the columns of an inserted row."""
 
     key: str
-    like: dict[str, Any]
+    defaults: dict[str, Any]
     changes: list[Change] = field(default_factory=list)
     rows: dict[Any, dict[str, Any]] = field(default_factory=dict)
 
-    def insert(self, key: Any, writer: str = "warehouse", **columns: Any) -> "Story":
-        new = {**self.like, self.key: key, **columns}
-        return self._tell(None, new, writer)
+    def insert(self, key: Any, writer: str = "warehouse", **columns: Any) -> "HistoryBuilder":
+        new = {**self.defaults, self.key: key, **columns}
+        return self._record(None, new, writer)
 
-    def update(self, key: Any, writer: str = "warehouse", **columns: Any) -> "Story":
+    def update(self, key: Any, writer: str = "warehouse", **columns: Any) -> "HistoryBuilder":
         old = self.rows.pop(key)
-        return self._tell(old, {**old, **columns}, writer)
+        return self._record(old, {**old, **columns}, writer)
 
-    def delete(self, key: Any) -> "Story":
-        return self._tell(self.rows.pop(key), None, "warehouse")
+    def delete(self, key: Any) -> "HistoryBuilder":
+        return self._record(self.rows.pop(key), None, "warehouse")
 
-    def _tell(self, old: dict[str, Any] | None, new: dict[str, Any] | None, writer: str) -> "Story":
+    def _record(
+        self, old: dict[str, Any] | None, new: dict[str, Any] | None, writer: str
+    ) -> "HistoryBuilder":
         if new is not None:
             self.rows[new[self.key]] = new
         seq = len(self.changes) + 1
@@ -83,13 +85,13 @@ class Story:
         return self
 
 
-def golden() -> Story:
-    return Story("gr_id", GOLDEN)
+def golden_history() -> HistoryBuilder:
+    return HistoryBuilder("gr_id", GOLDEN)
 
 
-def snapshots() -> Story:
-    return Story("snapshot_id", SNAPSHOT)
+def snapshot_history() -> HistoryBuilder:
+    return HistoryBuilder("snapshot_id", SNAPSHOT)
 
 
-def citizens() -> Story:
-    return Story("id", CITIZEN)
+def citizen_history() -> HistoryBuilder:
+    return HistoryBuilder("id", CITIZEN)

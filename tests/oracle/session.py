@@ -1,4 +1,4 @@
-"""One session that sees both databases, and what the flows should have made of them."""
+"""Compute what the flows must have written, in one session that sees both databases."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,9 +13,7 @@ from . import history
 from .history import Row
 
 _HERE = Path(__file__).parent
-FLOWS = tuple(sorted(path.stem for path in (_HERE / "flows").glob("*.sql")))
-"""Each named after its target table."""
-_PORTAL = {
+_PORTAL_TABLES = {
     "portal_change": "history.change",
     "portal_citizens": "public.citizens",
     "portal_schemes": "public.schemes",
@@ -27,34 +25,34 @@ _COLUMNS: LiteralString = """SELECT attname, format_type(atttypid, atttypmod) FR
 
 
 @contextmanager
-def both(
+def open_session(
     warehouse: psycopg.Connection,
     citizen: psycopg.Connection,
     runs: Iterable[tuple[str, datetime]] = (),
 ) -> Iterator[psycopg.Connection]:
-    """The session of the warehouse in a transaction that is undone.
+    """Yield the warehouse's session with copies of the portal's tables; roll it back at the end.
 
-    `runs` tell when batches looked: the target, and the moment.
+    `runs` are the batch runs: the name of the flow and the time at which the run read its source.
     """
     with warehouse.transaction(force_rollback=True):
-        for name, table in _PORTAL.items():
-            _copy(citizen, table, warehouse, name)
-        warehouse.execute("CREATE TEMP TABLE run (flow text, at timestamptz)")
+        for name, table in _PORTAL_TABLES.items():
+            _copy_table(citizen, table, warehouse, name)
+        warehouse.execute("CREATE TEMP TABLE batch_run (flow text, at timestamptz)")
         for run in runs:
-            warehouse.execute("INSERT INTO run VALUES (%s, %s)", run)
-        warehouse.execute((_HERE / "both.sql").read_bytes())
+            warehouse.execute("INSERT INTO batch_run VALUES (%s, %s)", run)
+        warehouse.execute((_HERE / "session.sql").read_bytes())
         yield warehouse
 
 
-def expected(session: psycopg.Connection, flow: str) -> dict[str, Row]:
-    """The rows of a target by their key, with the columns that they must have."""
+def compute_rows(session: psycopg.Connection, flow: str) -> dict[str, Row]:
+    """Return the expected rows of a flow's target by key, with the columns that are checked."""
     query = (_HERE / "flows" / f"{flow}.sql").read_text(encoding="utf-8")
-    # The statements are files of this folder.
-    found = history.rows(session, query)  # type: ignore[arg-type]
+    # The type checker requires a literal string; the text comes from a file of this folder.
+    found = history.fetch_rows(session, query)  # type: ignore[arg-type]
     return {row["key"]: row["columns"] for row in found}
 
 
-def _copy(
+def _copy_table(
     source: psycopg.Connection, table: str, target: psycopg.Connection, name: LiteralString
 ) -> None:
     columns = source.execute(_COLUMNS, [table]).fetchall()
