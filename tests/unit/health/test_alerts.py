@@ -1,4 +1,4 @@
-"""The alert rules fire on the runner's own figures when it is in trouble, and only then."""
+"""The alert rules fire on the metrics of a runner with failures, and not on a healthy one."""
 
 import operator
 import shutil
@@ -21,48 +21,48 @@ ROOT = Path(__file__).parents[3]
 GROUPS = yaml.safe_load(files("sink_runner.health").joinpath("alerts.yml").read_text())["groups"]
 RULES = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}
 NOW = 1_800_000_000.0
-_COMPARED = {"==": operator.eq, ">": operator.gt, "<": operator.lt}
-_OF_PROMETHEUS = {"SinkRunnerDown"}
+_COMPARISONS = {"==": operator.eq, ">": operator.gt, "<": operator.lt}
+_WITHOUT_OWN_METRIC = {"SinkRunnerDown"}
 
 
 class Runner:
-    """The figures of a runner with one mapping."""
+    """The metrics of a runner with two mappings."""
 
     def __init__(self, policies: Path) -> None:
         self.health = Health(clock=lambda: NOW)
-        self.mapping = self.health.mapping("one")
-        self.other = self.health.mapping("other")
+        self.first = self.health.mapping("first")
+        self.second = self.health.mapping("second")
         self.seconds = 0.0
-        self.untold = unpublished_gauge(self.health).labels("smart_citizen", "smart_warehouse")
+        self.unpublished = unpublished_gauge(self.health).labels("smart_citizen", "smart_warehouse")
         PolicyWatch(policies, clock=lambda: self.seconds).show(self.health)
 
-    def well(self) -> None:
-        self.mapping.running()
-        self.other.running()
-        self.mapping.dead_letters(0, 3, 1000)
-        self.mapping.committed({}, 0.1, int(NOW * 1000) - 20)
-        self.untold.set(0)
+    def set_healthy(self) -> None:
+        self.first.running()
+        self.second.running()
+        self.first.dead_letters(0, 3, 1000)
+        self.first.committed({}, 0.1, int(NOW * 1000) - 20)
+        self.unpublished.set(0)
 
-    def in_trouble(self) -> None:
-        self.mapping.paused("the disk is full")
-        self.other.quarantined("its topic does not exist")
-        self.mapping.dead_letters(950, 20_000, 50)
-        self.mapping.committed({}, 0.1, int(NOW * 1000) - 600_000)
-        self.untold.set(3)
+    def set_failing(self) -> None:
+        self.first.paused("the disk is full")
+        self.second.quarantined("its topic does not exist")
+        self.first.dead_letters(950, 20_000, 50)
+        self.first.committed({}, 0.1, int(NOW * 1000) - 600_000)
+        self.unpublished.set(3)
         self.seconds = 4000.0
 
-    def fires(self, rule: str) -> bool:
-        """Whether a comparison of one figure with a number holds for any of its series."""
-        asked = promql.parse(RULES[rule]["expr"])
-        compare, bound = _COMPARED[str(asked.op)], asked.rhs.val
-        found = list(self._series(asked.lhs))
-        assert found, f"nobody tells {asked.lhs}"
-        return any(compare(value, bound) for value in found)
+    def is_firing(self, rule: str) -> bool:
+        """Compare each series of the rule's metric with the rule's number."""
+        expression = promql.parse(RULES[rule]["expr"])
+        compare, bound = _COMPARISONS[str(expression.op)], expression.rhs.val
+        values = list(self._series(expression.lhs))
+        assert values, f"no metric matches {expression.lhs}"
+        return any(compare(value, bound) for value in values)
 
     def _series(self, selector: Any) -> Iterator[float]:
-        labels = {(one.name, one.value) for one in selector.matchers.matchers}
-        page = generate_latest(self.health.registry).decode()
-        for family in text_string_to_metric_families(page):
+        labels = {(label.name, label.value) for label in selector.matchers.matchers}
+        exposition = generate_latest(self.health.registry).decode()
+        for family in text_string_to_metric_families(exposition):
             for sample in family.samples:
                 if sample.name == selector.name and labels <= set(sample.labels.items()):
                     yield sample.value
@@ -75,12 +75,12 @@ def runner(tmp_path: Path) -> Runner:
     return Runner(policies)
 
 
-@pytest.mark.parametrize("rule", sorted(RULES.keys() - _OF_PROMETHEUS))
-def test_it_fires_in_trouble_and_only_then(runner: Runner, rule: str) -> None:
-    runner.well()
-    assert not runner.fires(rule)
-    runner.in_trouble()
-    assert runner.fires(rule)
+@pytest.mark.parametrize("rule", sorted(RULES.keys() - _WITHOUT_OWN_METRIC))
+def test_alert_fires_only_on_failure(runner: Runner, rule: str) -> None:
+    runner.set_healthy()
+    assert not runner.is_firing(rule)
+    runner.set_failing()
+    assert runner.is_firing(rule)
 
 
 def test_every_alert_rule_parses_with_summary() -> None:

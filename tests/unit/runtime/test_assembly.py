@@ -1,4 +1,4 @@
-"""What is checked before any row moves, and what the parts are made of."""
+"""How a mapping's pipeline is assembled, and the checks before it starts."""
 
 import base64
 from collections.abc import Callable
@@ -33,25 +33,25 @@ MAPPING = TableMapping(
 
 
 class TestColumnsBefore:
-    def test_the_keys_sources_and_no_more(self) -> None:
+    def test_only_sources_of_key_are_read(self) -> None:
         columns = (Column("id", first_of("a", "b")), Column("name", "a"))
         assert columns_before(replace(MAPPING, columns=columns)) == ("a", "b")
 
-    def test_everything_if_the_old_row_is_asked_for(self) -> None:
+    def test_all_columns_are_read_if_before_image_needed(self) -> None:
         assert columns_before(replace(MAPPING, needs_before_image=True, extra_columns=("x",))) == (
             "id",
             "title",
             "x",
         )
 
-    def test_of_candidates_it_is_their_key(self) -> None:
+    def test_key_of_candidates_is_read(self) -> None:
         candidates = Derived(key=("name",), group=("id",), select="{candidates}")
         assert columns_before(replace(MAPPING, derived=candidates)) == ("title",)
 
 
 @pytest.fixture
-def parts(site) -> Callable[..., Any]:
-    """Assemble the plugin `one`, with the others that are installed."""
+def compiled(site) -> Callable[..., Any]:
+    """Return a function that compiles the plugin `one` beside the other named plugins."""
 
     def build(*others: str, columns: int = 0) -> Any:
         plugins = discovery.installed()
@@ -59,8 +59,8 @@ def parts(site) -> Callable[..., Any]:
             discovery.load(plugins[name])
         usable = [plugins[name] for name in ("one", *others)]
         if columns:
-            many = tuple(Column(f"c{number}") for number in range(columns))
-            usable[0].mapping = replace(usable[0].mapping, columns=(Column("id"), *many))
+            extra = tuple(Column(f"c{number}") for number in range(columns))
+            usable[0].mapping = replace(usable[0].mapping, columns=(Column("id"), *extra))
         names = [column.name for column in usable[0].mapping.columns]
         return compile_mapping(
             usable[0],
@@ -76,7 +76,7 @@ def parts(site) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize(
-    ("key", "personal", "masked", "shown"),
+    ("key", "personal", "masked", "unmasked"),
     [
         (("id",), (), (), True),
         (("id", "unmapped"), (), (), True),
@@ -88,18 +88,18 @@ def parts(site) -> Callable[..., Any]:
         (("id",), ("name",), ("name",), True),
     ],
 )
-def test_source_key_is_shown_unless_it_is_personal(
-    key: tuple[str, ...], personal: tuple[str, ...], masked: tuple[str, ...], *, shown: bool
+def test_source_key_is_unmasked_unless_personal(
+    key: tuple[str, ...], personal: tuple[str, ...], masked: tuple[str, ...], *, unmasked: bool
 ) -> None:
-    """By classification or since a policy masks it for whomever, be it mapped or not."""
+    """A column is personal by its classification or by any policy, mapped or not."""
     policies = SimpleNamespace(hides=lambda name: name.column in {*personal, *masked})
     columns = frozenset(
         c.name for c in MAPPING.columns if not {*personal, *masked} & {c.name, *c.sources}
     )
-    assert _is_key_unmasked(MAPPING, policies, columns, key) is shown
+    assert _is_key_unmasked(MAPPING, policies, columns, key) is unmasked
 
 
-LEAVES = """
+WITH_ON_DELETE = """
 from dataclasses import replace
 from sink_runner.plugin import Delete, Ignore, SetColumns
 
@@ -111,50 +111,50 @@ def sink_mapping():
 """
 
 
-class TestParts:
-    def test_only_the_opposite_mappings_writes_are_echoes(
-        self, site, parts: Callable[..., Any]
+class TestOppositeMappings:
+    def test_only_writes_of_opposite_mapping_are_echoes(
+        self, site, compiled: Callable[..., Any]
     ) -> None:
-        site.mapping("one", "north.public.t", "south.public.t", LEAVES.format("Ignore()"))
+        site.mapping("one", "north.public.t", "south.public.t", WITH_ON_DELETE.format("Ignore()"))
         site.mapping("back", "south.public.t", "north.public.t")
         site.mapping("onward", "south.public.t", "west.public.t")
-        assert parts("back", "onward").route._echoes == ("sink/back/",)
+        assert compiled("back", "onward").route._echoes == ("sink/back/",)
 
     @pytest.mark.parametrize("action", ["Delete()", "SetColumns({'gone': True})"])
-    def test_a_pair_that_feeds_itself_does_not_delete(
-        self, site, parts: Callable[..., Any], action: str
+    def test_opposite_mappings_may_not_delete(
+        self, site, compiled: Callable[..., Any], action: str
     ) -> None:
-        site.mapping("one", "north.public.t", "south.public.t", LEAVES.format(action))
+        site.mapping("one", "north.public.t", "south.public.t", WITH_ON_DELETE.format(action))
         site.mapping("back", "south.public.t", "north.public.t")
         with pytest.raises(ConfigError, match=r"'one' and 'back' feed each other.*Review\(\)"):
-            parts("back")
-        parts()
+            compiled("back")
+        compiled()
 
 
-def test_readers_are_the_roles_that_may_only_read() -> None:
+def test_readers_are_the_reader_dsns() -> None:
     databases = {
         name: Database(dsn=Dsn.of(f"w {name}"), reader_dsn=Dsn.of(f"r {name}"))
         for name in ("n", "s")
     }
     config = Config(kafka=None, registry=None, databases=databases, dead_letters=None)
-    found = {name: dsn.read() for name, dsn in config.readers.items()}
-    assert found == {"n": "r n", "s": "r s"}
+    readers = {name: dsn.read() for name, dsn in config.readers.items()}
+    assert readers == {"n": "r n", "s": "r s"}
 
 
 class TestEncryptor:
-    def test_a_key_in_base64(self) -> None:
+    def test_key_is_base64(self) -> None:
         key = base64.b64encode(b"k" * 32).decode()
         config = SimpleNamespace(dead_letters=DeadLetters(key=key, key_id="one"))
         assert build_encryptor(config).key == b"k" * 32
 
     @pytest.mark.parametrize("key", ["no base64", "AAAA", ""])
-    def test_anything_else_is_refused_and_not_told(self, key: str) -> None:
+    def test_invalid_key_is_refused_and_not_printed(self, key: str) -> None:
         with pytest.raises(ConfigError) as caught:
             build_encryptor(SimpleNamespace(dead_letters=DeadLetters(key=key, key_id="one")))
         assert not key or key not in str(caught.value)
 
 
-def test_a_database_that_is_not_configured_is_named() -> None:
+def test_unknown_database_is_named() -> None:
     context = RuntimeContext(
         config=SimpleNamespace(databases={"north": None}),
         policies=None,

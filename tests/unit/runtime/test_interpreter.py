@@ -1,4 +1,4 @@
-"""The interpreter's settings while events are carried."""
+"""The interpreter's settings while a runner runs."""
 
 import gc
 import sys
@@ -13,12 +13,12 @@ def test_interpreter_switches_threads_within_a_millisecond():
         assert sys.getswitchinterval() < 0.001
 
 
-def test_the_collector_lets_several_batches_pass():
+def test_garbage_collection_is_rare():
     with tuned():
         assert gc.get_threshold()[0] > 50_000
 
 
-def test_settings_are_as_before_even_after_fault():
+def test_settings_are_restored_after_error():
     before = (sys.getswitchinterval(), gc.get_threshold())
     with pytest.raises(ValueError, match="now"), tuned():
         raise ValueError("now")

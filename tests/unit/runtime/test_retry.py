@@ -1,4 +1,4 @@
-"""Retrying: how long, how loud, and until when."""
+"""Waits, reports and the end of retries."""
 
 import threading
 from collections.abc import Callable
@@ -19,18 +19,18 @@ SECRET = "Zarathustra-17"
 
 
 class Stop(threading.Event):
-    """Time passes at once, and is written down with how things stand then."""
+    """A stop event whose waits return at once; it records them and the state of the mapping."""
 
     def __init__(self, health: Health) -> None:
         super().__init__()
         self.health = health
         self.waited: list[float] = []
-        self.stood: list[State] = []
+        self.states: list[State] = []
 
     def wait(self, timeout: float | None = None) -> bool:
         assert timeout is not None
         self.waited.append(timeout)
-        self.stood.append(self.health.statuses()["m"].state)
+        self.states.append(self.health.statuses()["m"].state)
         return self.is_set()
 
 
@@ -39,20 +39,20 @@ class Runner:
         self, jitter: Callable[[float], float] = lambda seconds: seconds, *, forever: bool = True
     ) -> None:
         self.health = Health()
-        told = self.health.mapping("m")
-        told.running()
+        mapping = self.health.mapping("m")
+        mapping.running()
         self.stop = Stop(self.health)
         policy = RetryPolicy(steps=STEPS, forever=forever, jitter=jitter)
-        self.retry = Retrier(policy, self.stop, structlog.get_logger(), told)
+        self.retry = Retrier(policy, self.stop, structlog.get_logger(), mapping)
 
-    def work(self, failures: int, fault: Exception | None = None) -> Callable[[object], str]:
-        left = [fault or RetriableError("not now")] * failures
-        self.again: list[object] = []
+    def work(self, failures: int, error: Exception | None = None) -> Callable[[object], str]:
+        errors = [error or RetriableError("not now")] * failures
+        self.retries: list[object] = []
 
-        def work(again: object) -> str:
-            self.again.append(again)
-            if left:
-                raise left.pop()
+        def work(is_retry: object) -> str:
+            self.retries.append(is_retry)
+            if errors:
+                raise errors.pop()
             return "done"
 
         return work
@@ -62,36 +62,36 @@ def test_backoff_grows_to_the_longest_step() -> None:
     runner = Runner()
     assert runner.retry(runner.work(8)) == "done"
     assert runner.stop.waited == [*STEPS, 16, 16, 16]
-    assert runner.again == [False] + [True] * 8
+    assert runner.retries == [False] + [True] * 8
 
 
 def test_pause_is_reported_once_after_longest_step() -> None:
     runner = Runner()
     with capture_logs() as logs:
         runner.retry(runner.work(8))
-    assert runner.stop.stood == [State.RUNNING] * 4 + [State.PAUSED] * 4
+    assert runner.stop.states == [State.RUNNING] * 4 + [State.PAUSED] * 4
     assert runner.health.ready()
-    told = [(line["log_level"], line["event"]) for line in logs if line["event"] != "waiting"]
-    assert told == [("error", "mapping_paused"), ("info", "mapping_resumed")]
+    reports = [(line["log_level"], line["event"]) for line in logs if line["event"] != "waiting"]
+    assert reports == [("error", "mapping_paused"), ("info", "mapping_resumed")]
 
 
-def test_a_short_absence_alarms_nobody() -> None:
+def test_short_outage_is_not_reported() -> None:
     runner = Runner()
     with capture_logs() as logs:
         runner.retry(runner.work(4))
-    assert runner.stop.stood == [State.RUNNING] * 4
+    assert runner.stop.states == [State.RUNNING] * 4
     assert {line["event"] for line in logs} == {"waiting"}
 
 
-def test_each_fault_begins_with_the_first_step() -> None:
+def test_each_failure_begins_with_first_step() -> None:
     runner = Runner()
     for _ in range(3):
         runner.retry(runner.work(2))
     assert runner.stop.waited == [1, 2] * 3
 
 
-def test_our_own_reason_is_told() -> None:
-    def work(_again: object) -> None:
+def test_reason_of_the_runner_is_logged() -> None:
+    def work(_is_retry: object) -> None:
         if len(runner.stop.waited) < 5:
             with kafka_errors(KafkaConnection("127.0.0.1:1")):
                 raise KafkaTimeoutError
@@ -103,7 +103,7 @@ def test_our_own_reason_is_told() -> None:
     assert reasons == {"Kafka does not answer: KafkaTimeoutError"}
 
 
-def test_text_of_plugin_error_is_not_shown() -> None:
+def test_text_of_plugin_error_is_not_logged() -> None:
     runner = Runner()
     with capture_logs() as logs:
         runner.retry(runner.work(5, RetriableError(SECRET)))
@@ -111,38 +111,38 @@ def test_text_of_plugin_error_is_not_shown() -> None:
     assert SECRET not in str(logs)
 
 
-def test_a_plugin_may_ask_for_more_time() -> None:
+def test_retry_after_replaces_step() -> None:
     runner = Runner()
     runner.retry(runner.work(2, RetriableError("full", retry_after=5.0)))
     assert runner.stop.waited == [5, 5]
 
 
-def test_what_only_person_ends_is_pause_at_once() -> None:
+def test_lasting_error_pauses_at_once() -> None:
     class LastingError(RetriableError):
         lasting = True
 
     runner = Runner()
     runner.retry(runner.work(1, LastingError("schema")))
-    assert runner.stop.stood == [State.PAUSED]
+    assert runner.stop.states == [State.PAUSED]
 
 
-def test_told_to_stop_it_stops() -> None:
+def test_stop_ends_retries() -> None:
     runner = Runner()
     runner.stop.set()
     with pytest.raises(StoppedError):
         runner.retry(runner.work(1))
 
 
-def test_policy_with_an_end_raises_after_its_steps() -> None:
+def test_finite_policy_raises_after_its_steps() -> None:
     runner = Runner(forever=False)
     with pytest.raises(RetriableError):
         runner.retry(runner.work(6))
     assert runner.stop.waited == [*STEPS]
-    assert runner.again == [False] + [True] * 5
+    assert runner.retries == [False] + [True] * 5
     assert runner.retry(runner.work(5)) == "done"
 
 
-def test_policy_with_an_end_raises_when_stopped() -> None:
+def test_finite_policy_raises_when_stopped() -> None:
     runner = Runner(forever=False)
     runner.stop.set()
     with pytest.raises(RetriableError):
@@ -150,13 +150,13 @@ def test_policy_with_an_end_raises_when_stopped() -> None:
     assert len(runner.stop.waited) == 1
 
 
-def test_the_waits_scatter_around_their_step() -> None:
-    found = [jittered(10) for _ in range(1_000)]
-    assert 8 <= min(found) < 9
-    assert 11 < max(found) <= 12
+def test_jitter_is_at_most_twenty_percent() -> None:
+    waits = [jittered(10) for _ in range(1_000)]
+    assert 8 <= min(waits) < 9
+    assert 11 < max(waits) <= 12
 
 
-def test_the_scatter_is_what_is_waited() -> None:
+def test_wait_includes_jitter() -> None:
     runner = Runner(jitter=lambda seconds: seconds * 1.1)
     runner.retry(runner.work(2))
     assert runner.stop.waited == [1.1, 2.2]

@@ -1,4 +1,4 @@
-"""A thread a mapping, from the start to the signal that ends them."""
+"""The runner: one thread for each mapping, from the start to the signal that stops them."""
 
 import os
 import signal
@@ -29,19 +29,19 @@ from sink_runner.runtime import mapping_thread, runner
 from sink_runner.runtime.mapping_thread import MappingThread
 
 ROOT = Path(__file__).parents[3]
-NOWHERE = "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"
-FILE = f"""
+UNREACHABLE = "postgresql://user@127.0.0.1:1/none?connect_timeout=1"
+SETTINGS = f"""
 retry_steps = [0.05]
 [kafka]
 bootstrap = "127.0.0.1:1"
 [registry]
 url = "http://127.0.0.1:1"
 [databases.north]
-dsn = "{NOWHERE}"
-reader_dsn = "{NOWHERE}"
+dsn = "{UNREACHABLE}"
+reader_dsn = "{UNREACHABLE}"
 [databases.south]
-dsn = "{NOWHERE}"
-reader_dsn = "{NOWHERE}"
+dsn = "{UNREACHABLE}"
+reader_dsn = "{UNREACHABLE}"
 [policies]
 directory = "{ROOT / "ranger-policies"}"
 [dead_letters]
@@ -50,20 +50,20 @@ key_id = "one"
 """
 
 
-class Work:
-    """Stands where a worker stands: runs until it is told, or fails."""
+class FakeWorker:
+    """A worker that fails, or runs until it is stopped (or cancelled if it ignores that)."""
 
-    def __init__(self, fault: BaseException | None = None, *, deaf: bool = False) -> None:
-        self.fault, self.deaf = fault, deaf
+    def __init__(self, error: BaseException | None = None, *, ignores_stop: bool = False) -> None:
+        self.error, self.ignores_stop = error, ignores_stop
         self.counts = Counter(written=1)
         self.turned = inf
-        self.told = threading.Event()
+        self.stopped = threading.Event()
         self.cancelled = threading.Event()
 
     def run(self) -> None:
-        if self.fault is not None:
-            raise self.fault
-        (self.cancelled if self.deaf else self.told).wait(20)
+        if self.error is not None:
+            raise self.error
+        (self.cancelled if self.ignores_stop else self.stopped).wait(20)
 
     def cancel(self) -> None:
         self.cancelled.set()
@@ -72,32 +72,32 @@ class Work:
 @pytest.fixture
 def settings(tmp_path: Path) -> Any:
     path = tmp_path / config.FILE
-    path.write_text(FILE)
+    path.write_text(SETTINGS)
     return config.load(path, {}).config()
 
 
 @pytest.fixture
 def run(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run these in place of workers; a signal comes as soon as they do."""
+    """Return a function that runs the workers, and sends this process a signal meanwhile."""
 
-    def run(*works: Work, signalled: int | None = None) -> int:
+    def run(*workers: FakeWorker, send_signal: int | None = None) -> int:
         def threads(context: Any, *, strict: bool) -> list[MappingThread]:
-            def tell() -> None:
+            def stop_workers() -> None:
                 context.stop.wait(20)
-                for work in works:
-                    work.told.set()
+                for worker in workers:
+                    worker.stopped.set()
 
-            threading.Thread(target=tell).start()
-            if signalled is not None:
-                threading.Timer(0.3, os.kill, (os.getpid(), signalled)).start()
+            threading.Thread(target=stop_workers).start()
+            if send_signal is not None:
+                threading.Timer(0.3, os.kill, (os.getpid(), send_signal)).start()
             return [
                 MappingThread(
                     f"w{number}",
-                    lambda work=work: work,
+                    lambda worker=worker: worker,
                     context.health.mapping(f"w{number}"),
                     context.stop,
                 )
-                for number, work in enumerate(works)
+                for number, worker in enumerate(workers)
             ]
 
         monkeypatch.setattr(runner, "_threads", threads)
@@ -107,42 +107,38 @@ def run(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_well(run: Callable[..., int], number: int) -> None:
+def test_signal_ends_run_successfully(run: Callable[..., int], number: int) -> None:
     before = signal.getsignal(number)
-    assert run(Work(), Work(), signalled=number) == 0
+    assert run(FakeWorker(), FakeWorker(), send_signal=number) == 0
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.parametrize("fault", [FatalError("why"), RuntimeError("secret"), SystemExit(0)])
-def test_failed_mapping_stops_no_other(
-    run: Callable[..., int], fault: BaseException, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("error", [FatalError("why"), RuntimeError("secret"), SystemExit(0)])
+def test_failed_mapping_does_not_stop_others(
+    run: Callable[..., int], error: BaseException, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = Work()
+    other = FakeWorker()
     started = time.monotonic()
-    assert run(Work(fault), other, signalled=signal.SIGTERM) == 1
+    assert run(FakeWorker(error), other, send_signal=signal.SIGTERM) == 1
     assert time.monotonic() - started >= 0.3
     assert "mapping_stopped" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("fault", [FatalError("why"), DowngradeError("why"), SystemExit(0)])
-def test_when_all_have_failed_it_ends_by_itself(
-    run: Callable[..., int], fault: BaseException
-) -> None:
-    assert run(Work(fault)) == 1
+@pytest.mark.parametrize("error", [FatalError("why"), DowngradeError("why"), SystemExit(0)])
+def test_run_ends_when_all_mappings_failed(run: Callable[..., int], error: BaseException) -> None:
+    assert run(FakeWorker(error)) == 1
 
 
-def test_whoever_does_not_finish_in_time_is_cancelled(
-    run: Callable[..., int], settings: Any
-) -> None:
+def test_worker_that_ignores_stop_is_cancelled(run: Callable[..., int], settings: Any) -> None:
     object.__setattr__(settings, "shutdown_seconds", 0.6)
-    deaf = Work(deaf=True)
+    worker = FakeWorker(ignores_stop=True)
     started = time.monotonic()
-    assert run(deaf, signalled=signal.SIGTERM) == 0
-    assert deaf.cancelled.is_set()
+    assert run(worker, send_signal=signal.SIGTERM) == 0
+    assert worker.cancelled.is_set()
     assert time.monotonic() - started < 5
 
 
-def test_stop_works_while_database_is_silent(site, settings: Any) -> None:
+def test_signal_ends_retries_of_unreachable_database(site, settings: Any) -> None:
     site.mapping("waits")
     plugins = discovery.installed()
     discovery.load(plugins["waits"])
@@ -152,19 +148,19 @@ def test_stop_works_while_database_is_silent(site, settings: Any) -> None:
     assert 0.5 <= time.monotonic() - started < 10
 
 
-_RUNNER = {"__name__": "sink_runner.made_by_a_test"}
-exec("def raise_as_the_runner(fault): raise fault", _RUNNER)
+# The reason is published only if a module of the runner raised the error.
+_RUNNER = {"__name__": "sink_runner.module_of_this_test"}
+exec("def raise_as_the_runner(error): raise error", _RUNNER)
 raise_as_the_runner: Callable[[Exception], None] = _RUNNER["raise_as_the_runner"]
-"""Only a text that the runner itself raised is told."""
 
 
-class Built:
-    """Stands where `build_worker` stands: what it does for each mapping is set by the test."""
+class WorkerBuilder:
+    """Replaces `build_worker`: the test says which errors it raises for each mapping."""
 
     def __init__(self, site, monkeypatch: pytest.MonkeyPatch) -> None:
         self._site = site
-        self.faults: dict[str, list[Exception]] = {}
-        """What the next builds of a mapping raise."""
+        self.errors: dict[str, list[Exception]] = {}
+        """What the next calls for a mapping raise, one error for each call."""
         self.built: list[str] = []
         self.ran: list[str] = []
         self.health: Any = None
@@ -173,14 +169,14 @@ class Built:
     def __call__(self, plugin: Any, context: Any) -> Any:
         self.health = context.health
         self.built.append(plugin.name)
-        if faults := self.faults.get(plugin.name):
-            raise_as_the_runner(faults.pop(0))
+        if errors := self.errors.get(plugin.name):
+            raise_as_the_runner(errors.pop(0))
 
-        def work() -> None:
+        def run() -> None:
             self.ran.append(plugin.name)
             context.stop.wait(20)
 
-        return SimpleNamespace(run=work, counts={}, cancel=lambda: None, turned=inf)
+        return SimpleNamespace(run=run, counts={}, cancel=lambda: None, turned=inf)
 
     def plugins(self, *names: str) -> list[Any]:
         for name in names:
@@ -190,12 +186,12 @@ class Built:
             discovery.load(installed[name])
         return [installed[name] for name in names]
 
-    def until(self, holds: Callable[[], bool]) -> None:
-        """Signal the end of the run once `holds`, or after some seconds."""
+    def stop_when(self, condition: Callable[[], bool]) -> None:
+        """Stop the run by a signal once the condition holds, or after 10 seconds."""
 
         def watch() -> None:
             bound = time.monotonic() + 10
-            while not holds() and time.monotonic() < bound:
+            while not condition() and time.monotonic() < bound:
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -206,87 +202,91 @@ class Built:
 
 
 @pytest.fixture
-def built(site, monkeypatch: pytest.MonkeyPatch) -> Built:
-    return Built(site, monkeypatch)
+def builder(site, monkeypatch: pytest.MonkeyPatch) -> WorkerBuilder:
+    return WorkerBuilder(site, monkeypatch)
 
 
-def test_mapping_that_cannot_start_is_quarantined(built: Built, settings: Any) -> None:
-    built.faults["bad"] = [ConfigError("topic 'bad' does not exist")]
-    plugins = built.plugins("bad", "good")
-    built.until(lambda: built.ran == ["good"] and built.state("bad").state is State.QUARANTINED)
+def test_mapping_that_cannot_start_is_quarantined(builder: WorkerBuilder, settings: Any) -> None:
+    builder.errors["bad"] = [ConfigError("topic 'bad' does not exist")]
+    plugins = builder.plugins("bad", "good")
+    builder.stop_when(
+        lambda: builder.ran == ["good"] and builder.state("bad").state is State.QUARANTINED
+    )
     with capture_logs() as logs:
         assert runner.run(settings, plugins) == 1
-    assert built.ran == ["good"]
-    assert built.state("bad").reason == "topic 'bad' does not exist"
-    (told,) = [one for one in logs if one["event"] == "mapping_quarantined"]
-    assert (told["mapping"], told["reason"]) == ("bad", "topic 'bad' does not exist")
-    assert told["log_level"] == "error"
+    assert builder.ran == ["good"]
+    assert builder.state("bad").reason == "topic 'bad' does not exist"
+    (line,) = [line for line in logs if line["event"] == "mapping_quarantined"]
+    assert (line["mapping"], line["reason"]) == ("bad", "topic 'bad' does not exist")
+    assert line["log_level"] == "error"
 
 
-def test_policy_fault_quarantines_only_its_mapping(
-    site, built: Built, settings: Any, tmp_path: Path
+def test_policy_error_quarantines_only_its_mapping(
+    site, builder: WorkerBuilder, settings: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(PolicyError) as caught:
         load_policies(tmp_path / "nothing")
-    built.faults["bare"] = [caught.value]
-    plugins = built.plugins("bare", "decent")
-    built.until(lambda: built.ran == ["decent"] and built.state("bare").state is State.QUARANTINED)
+    builder.errors["unmasked"] = [caught.value]
+    plugins = builder.plugins("unmasked", "masked")
+    builder.stop_when(
+        lambda: builder.ran == ["masked"] and builder.state("unmasked").state is State.QUARANTINED
+    )
     assert runner.run(settings, plugins) == 1
-    assert "without policies" in built.state("bare").reason
+    assert "without policies" in builder.state("unmasked").reason
 
 
-def test_quarantined_mapping_starts_once_the_cause_is_gone(
-    built: Built, settings: Any, monkeypatch: pytest.MonkeyPatch
+def test_quarantined_mapping_starts_after_repair(
+    builder: WorkerBuilder, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         mapping_thread.MappingThread.__init__, "__kwdefaults__", {"recheck_seconds": 0.05}
     )
-    built.faults["late"] = [ConfigError("GRANT SELECT"), ConfigError("GRANT SELECT")]
-    plugins = built.plugins("late")
-    built.until(lambda: built.ran == ["late"])
+    builder.errors["late"] = [ConfigError("GRANT SELECT"), ConfigError("GRANT SELECT")]
+    plugins = builder.plugins("late")
+    builder.stop_when(lambda: builder.ran == ["late"])
     with capture_logs() as logs:
         assert runner.run(settings, plugins) == 0
-    assert built.built == ["late"] * 3
-    events = [one["event"] for one in logs if one.get("mapping") == "late"]
+    assert builder.built == ["late"] * 3
+    events = [line["event"] for line in logs if line.get("mapping") == "late"]
     assert events == [
         *("mapping_quarantined", "mapping_released", "mapping_started", "mapping_finished")
     ]
 
 
-def test_all_quarantined_stays_up_and_not_ready(built: Built, settings: Any) -> None:
-    built.faults["one"] = [ConfigError("wrong")]
-    plugins = built.plugins("one")
-    seen = []
-    built.until(
+def test_runner_without_usable_mapping_is_not_ready(builder: WorkerBuilder, settings: Any) -> None:
+    builder.errors["one"] = [ConfigError("wrong")]
+    plugins = builder.plugins("one")
+    readiness = []
+    builder.stop_when(
         lambda: (
-            bool(seen)
+            bool(readiness)
             or (
-                built.health is not None
-                and "one" in built.health.statuses()
-                and built.state("one").state is State.QUARANTINED
-                and seen.append(built.health.ready()) is None
+                builder.health is not None
+                and "one" in builder.health.statuses()
+                and builder.state("one").state is State.QUARANTINED
+                and readiness.append(builder.health.ready()) is None
             )
         )
     )
     started = time.monotonic()
     assert runner.run(settings, plugins) == 1
-    assert seen == [False]
+    assert readiness == [False]
     assert time.monotonic() - started < 8
 
 
-def test_outage_of_one_mapping_delays_no_other(built: Built, settings: Any) -> None:
-    built.faults["away"] = [RetriableError("no connection")] * 1000
-    plugins = built.plugins("away", "here")
-    built.until(lambda: built.ran == ["here"])
+def test_outage_does_not_delay_other_mappings(builder: WorkerBuilder, settings: Any) -> None:
+    builder.errors["unreachable"] = [RetriableError("no connection")] * 1000
+    plugins = builder.plugins("unreachable", "reachable")
+    builder.stop_when(lambda: builder.ran == ["reachable"])
     started = time.monotonic()
     assert runner.run(settings, plugins) == 0
-    assert built.ran == ["here"]
+    assert builder.ran == ["reachable"]
     assert time.monotonic() - started < 8
 
 
 @pytest.mark.parametrize("kind", [ConfigError, RetriableError])
-def test_config_fault_while_running_quarantines(kind: type[Exception]) -> None:
-    """An outage, too, where no part of the worker waits: it passes without a restart."""
+def test_error_while_running_quarantines(kind: type[Exception]) -> None:
+    """So does a transient error that the worker does not retry: the mapping starts again later."""
 
     def fail() -> None:
         raise_as_the_runner(kind("GRANT INSERT ON TABLE t TO sink_writer"))
@@ -304,77 +304,83 @@ def test_config_fault_while_running_quarantines(kind: type[Exception]) -> None:
     assert thread.failed
 
 
-def test_quarantined_plugins_are_reported_and_fail_the_run(built: Built, settings: Any) -> None:
-    plugins = built.plugins("good")
-    built.until(lambda: built.ran == ["good"])
+def test_quarantined_plugins_are_reported_and_fail_the_run(
+    builder: WorkerBuilder, settings: Any
+) -> None:
+    plugins = builder.plugins("good")
+    builder.stop_when(lambda: builder.ran == ["good"])
     with capture_logs() as logs:
         assert runner.run(settings, plugins, {"bad": "SyntaxError: line 3"}) == 1
-    assert built.state("bad").state is State.QUARANTINED
+    assert builder.state("bad").state is State.QUARANTINED
     assert (
-        built.health.registry.get_sample_value("sink_mapping_quarantined", {"mapping": "bad"}) == 1
+        builder.health.registry.get_sample_value("sink_mapping_quarantined", {"mapping": "bad"})
+        == 1
     )
-    assert [one["mapping"] for one in logs if one["event"] == "mapping_quarantined"] == ["bad"]
+    assert [line["mapping"] for line in logs if line["event"] == "mapping_quarantined"] == ["bad"]
 
 
-def test_strict_run_refuses_and_names_every_fault(built: Built, settings: Any) -> None:
+def test_strict_run_reports_every_configuration_error(
+    builder: WorkerBuilder, settings: Any
+) -> None:
     for name in ("one", "two"):
-        built.faults[name] = [RetriableError("not now"), ConfigError("wrong")]
-    plugins = built.plugins("one", "two", "good")
+        builder.errors[name] = [RetriableError("not now"), ConfigError("wrong")]
+    plugins = builder.plugins("one", "two", "good")
     with pytest.raises(ConfigError) as caught:
         runner.run(settings, plugins, strict=True)
     assert str(caught.value) == "mapping 'one': wrong\nmapping 'two': wrong"
-    assert built.ran == []
+    assert builder.ran == []
 
 
-def test_strict_run_builds_each_mapping_once(built: Built, settings: Any) -> None:
-    plugins = built.plugins("one")
-    built.until(lambda: built.ran == ["one"])
+def test_strict_run_builds_each_mapping_once(builder: WorkerBuilder, settings: Any) -> None:
+    plugins = builder.plugins("one")
+    builder.stop_when(lambda: builder.ran == ["one"])
     assert runner.run(settings, plugins, strict=True) == 0
-    assert built.built == ["one"]
+    assert builder.built == ["one"]
 
 
 def test_mapping_without_events_gets_no_thread(
-    site, built: Built, settings: Any, monkeypatch: pytest.MonkeyPatch
+    site, builder: WorkerBuilder, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (one,) = built.plugins("one")
+    (streaming,) = builder.plugins("one")
     site.nightly("two")
-    two = discovery.installed()["two"]
-    discovery.load(two)
-    built.until(lambda: built.ran == ["one"])
-    assert runner.run(settings, [one, two]) == 0
-    assert built.built == ["one"]
+    batch_only = discovery.installed()["two"]
+    discovery.load(batch_only)
+    builder.stop_when(lambda: builder.ran == ["one"])
+    assert runner.run(settings, [streaming, batch_only]) == 0
+    assert builder.built == ["one"]
 
 
 def test_mapping_that_does_not_return_is_paused() -> None:
-    """Nothing tells it from an idle one but that it does not begin another turn."""
-    work, health, stop = Work(), Health(), threading.Event()
-    thread = MappingThread("one", lambda: work, health.mapping("one"), stop)
+    """A stalled worker differs from an idle one only in that it begins no other turn."""
+    worker, health, stop = FakeWorker(), Health(), threading.Event()
+    thread = MappingThread("one", lambda: worker, health.mapping("one"), stop)
     with capture_logs() as logs:
         thread.start()
         while not health.mapping("one").is_running():
             time.sleep(0.01)
         for turned, state in ((-1e6, State.PAUSED), (-1e6, State.PAUSED), (inf, State.RUNNING)):
-            work.turned = turned
+            worker.turned = turned
             thread.check_progress()
             assert health.statuses()["one"].state is state
-        work.told.set()
+        worker.stopped.set()
         thread.join(5)
-    (told,) = [one for one in logs if one["event"] == "mapping_stalled"]
-    assert told["mapping"] == "one"
-    assert any(at.endswith(":run") and __file__ in at for stack in told["stacks"] for at in stack)
+    (line,) = [line for line in logs if line["event"] == "mapping_stalled"]
+    assert line["mapping"] == "one"
+    frames = [frame for stack in line["stacks"] for frame in stack]
+    assert any(frame.endswith(":run") and __file__ in frame for frame in frames)
 
 
 def test_mapping_that_ends_after_a_stall_stays_stopped() -> None:
-    work, health = Work(FatalError("why")), Health()
-    told, run = threading.Event(), work.run
-    work.run = lambda: (told.wait(20), run())
-    thread = MappingThread("one", lambda: work, health.mapping("one"), threading.Event())
+    worker, health = FakeWorker(FatalError("why")), Health()
+    fail, run = threading.Event(), worker.run
+    worker.run = lambda: (fail.wait(20), run())
+    thread = MappingThread("one", lambda: worker, health.mapping("one"), threading.Event())
     thread.start()
     while not health.mapping("one").is_running():
         time.sleep(0.01)
-    work.turned = -1e6
+    worker.turned = -1e6
     thread.check_progress()
-    told.set()
+    fail.set()
     thread.join(5)
     thread.check_progress()
     assert health.statuses()["one"].state is State.STOPPED

@@ -1,4 +1,4 @@
-"""Other commands as processes of their own."""
+"""Batch commands as child processes."""
 
 import time
 
@@ -7,7 +7,7 @@ import pytest
 from sink_runner.schedule.child import Child
 
 
-def ended(child: Child) -> int:
+def wait_for_exit(child: Child) -> int:
     bound = time.monotonic() + 30
     while (code := child.poll()) is None:
         assert time.monotonic() < bound
@@ -15,20 +15,20 @@ def ended(child: Child) -> int:
     return code
 
 
-def test_the_exit_code_is_the_command_s(configured, capfd):
+def test_exit_code_is_that_of_command(configured, capfd):
     path = configured()
-    assert ended(Child(("config",), path)) == 0
+    assert wait_for_exit(Child(("config",), path)) == 0
     assert f"# {path}" in capfd.readouterr().out
-    assert ended(Child(("confg",), path)) == 2
+    assert wait_for_exit(Child(("confg",), path)) == 2
 
 
-@pytest.mark.parametrize(("end", "code"), [("terminate", 0), ("kill", 137)])
-def test_it_ends_when_it_is_told_to(configured, capfd, end, code):
-    """A scheduler without schedules waits for ever."""
+@pytest.mark.parametrize(("method", "code"), [("terminate", 0), ("kill", 137)])
+def test_child_can_be_terminated_or_killed(configured, capfd, method, code):
+    # A scheduler without schedules runs until it is stopped.
     child = Child(("schedule",), configured())
     while "schedule_started" not in capfd.readouterr().err:
         assert child.poll() is None
         time.sleep(0.02)
-    getattr(child, end)()
-    assert ended(child) == code
-    getattr(child, end)()  # once more is no error
+    getattr(child, method)()
+    assert wait_for_exit(child) == code
+    getattr(child, method)()  # does nothing once the child has exited
