@@ -18,7 +18,7 @@ BESIDE := .pytest_cache/beside.log
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up airflow down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos bench bench-api bench-batch bench-peers lock audit docs
+.PHONY: help up airflow monitoring down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos bench bench-api bench-batch bench-peers lock audit docs
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -31,6 +31,9 @@ up: ## install what is missing, start everything, show one change of each direct
 
 airflow: runtime ## let Apache Airflow run the schedules, in an environment of its own
 	@$(BIN)/sink-stack airflow
+
+monitoring: runtime ## Prometheus and Alertmanager with the alert rules; in containers Grafana as well
+	@$(BIN)/sink-stack monitoring
 
 down: runtime ## stop everything; data stays
 	@$(BIN)/sink-stack down
@@ -72,7 +75,7 @@ test: lint types ## rules, types, then every test; those without the stack run b
 		wait $$beside; beside=$$?; cat $(BESIDE); exit $$((real | beside))
 
 test-unit: venv ## the tests that need nothing but Python
-	@$(PARALLEL) -m 'not postgres and not ($(REAL))'
+	@$(PARALLEL) -m 'not postgres and not prometheus and not ($(REAL))'
 
 test-postgres: venv ## the tests that need PostgreSQL
 	@$(PARALLEL) -m 'postgres and not ($(REAL))'

@@ -69,6 +69,9 @@ def test_compose_file_is_valid_and_holds_every_part(project):
         "api",
         "schedule",
         "airflow",
+        "prometheus",
+        "alertmanager",
+        "grafana",
     }
 
 
@@ -103,6 +106,9 @@ def test_every_image_version_comes_from_versions_env(project):
     assert images["postgres"] == f"postgres:{versions['POSTGRES_VERSION']}"
     assert images["kafka"] == f"apache/kafka:{versions['KAFKA_VERSION']}"
     assert images["registry"] == f"apicurio/apicurio-registry:{versions['APICURIO_VERSION']}"
+    assert images["prometheus"] == f"prom/prometheus:v{versions['PROMETHEUS_VERSION']}"
+    assert images["alertmanager"] == f"prom/alertmanager:v{versions['ALERTMANAGER_VERSION']}"
+    assert images["grafana"] == f"grafana/grafana:{versions['GRAFANA_VERSION']}"
     built = project["services"]["warehouse"]["build"]["args"]
     assert built["DEBEZIUM_VERSION"] == versions["DEBEZIUM_VERSION"]
     assert built["AVRO_VERSION"] == versions["AVRO_VERSION"]

@@ -18,7 +18,7 @@ def test_secrets_are_generated_once_and_kept(home):
     first = prepare(home).values
     second = prepare(home).values
     names = [name for name in first if "PASSWORD" in name or "KEY" in name]
-    assert len({first[name] for name in names}) == len(names) == 8
+    assert len({first[name] for name in names}) == len(names) == 9
     assert {name: first[name] for name in names} == {name: second[name] for name in names}
 
 

@@ -26,7 +26,7 @@ ACTING = {
     *("sink-stack up", "sink-stack airflow", "sink-stack down", "sink-stack logs"),
     *("sink-stack stop", "sink-stack start", "sink-stack restart", "sink-stack psql"),
     *("sink-stack backup", "sink-stack restore", "sink-stack clean", "sink-stack init"),
-    "sink-stack debezium",
+    *("sink-stack debezium", "sink-stack monitoring"),
 }
 WITHOUT_A_STACK = (
     "sink-runner plugins",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-SERVERS = ("postgres", "stack", "airflow", "ranger")
+SERVERS = ("postgres", "stack", "airflow", "ranger", "prometheus")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -75,12 +75,22 @@ def _airflow() -> None:
         stack.up_airflow()
 
 
+@program.command("monitoring")
+def _monitoring() -> None:
+    """Start Prometheus and Alertmanager; Grafana as well in containers."""
+    stack = _stack()
+    if compose := _compose(stack):
+        compose.run("--profile", "monitoring", "up", "--detach", "--wait", *engine.MONITORING)
+    else:
+        stack.up_monitoring()
+
+
 @program.command("down")
 def _down() -> None:
     """Stop what `up` started; data stays."""
     stack = _stack()
     if compose := _compose(stack):
-        compose.run("down")
+        compose.run("--profile", "*", "down")
     else:
         stack.down()
 
@@ -201,7 +211,7 @@ def _clean() -> None:
         return  # never a folder that no stack made
     stack = Stack(where, os.environ)
     if compose := _compose(stack):
-        compose.run("down", "--volumes")
+        compose.run("--profile", "*", "down", "--volumes")
     stack.clean()
 
 

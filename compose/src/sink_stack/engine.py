@@ -9,6 +9,8 @@ from .errors import StackError
 from .layout import Layout
 
 WAYS = ("native", "compose")
+MONITORING = ("prometheus", "alertmanager", "grafana")
+"""Grafana is not in Debian's packages: the native stack does without it."""
 
 
 def chosen(layout: Layout, environ: Mapping[str, str]) -> str:
@@ -76,7 +78,7 @@ class Compose:
         command = ["docker", "compose", *self.files(), *arguments]
         code = subprocess.run(command, env={**os.environ}, check=False).returncode
         if code:
-            raise StackError(f"docker compose {arguments[0]} ended with {code}")
+            raise StackError(f"docker compose {' '.join(arguments)} ended with {code}")
 
     def files(self) -> list[str]:
         """The compose file with the pinned versions and this home's settings."""

@@ -18,6 +18,9 @@ PREFERRED = {
     "api": 28093,
     "health": 28094,
     "airflow": 28080,
+    "prometheus": 28095,
+    "alertmanager": 28096,
+    "grafana": 28097,
 }
 _LISTENING = "0A"
 # Below the ports that Linux gives to outgoing connections (net.ipv4.ip_local_port_range), as every

@@ -93,7 +93,7 @@ class Installer:
             return programs
         self._layout.programs.mkdir(parents=True, exist_ok=True)
         self._maven.repository.mkdir(parents=True, exist_ok=True)
-        with _locked(self._layout.cache / "install.lock"):
+        with locked(self._layout.cache / "install.lock"):
             if missing := self._missing(programs):
                 self._fetch(missing, programs, reporter)
         return programs
@@ -118,7 +118,7 @@ class Installer:
             if java:
                 java.result()
         if "transform" in missing:
-            _fill(programs.transform.parent, self._compile)
+            fill_folder(programs.transform.parent, self._compile)
             reporter.step("compiled debezium-config/transforms")
 
     def _fetch_java(self, reporter: Reporter) -> None:
@@ -136,7 +136,7 @@ class Installer:
         """Avro first: it brings Maven's own plugins, which a second Maven would race."""
         apt.ensure_installed("mvn", "maven", self._layout.log("install"))
         steps: dict[str, Callable[[], object]] = {
-            name: partial(_fill, getattr(programs, name), step)
+            name: partial(fill_folder, getattr(programs, name), step)
             for name, step in (
                 ("avro", self._avro),
                 ("debezium", self._debezium),
@@ -241,7 +241,7 @@ def postgres_binaries(machine: str) -> str:
     )
 
 
-def _fill(target: Path, step: Callable[[Path], None]) -> None:
+def fill_folder(target: Path, step: Callable[[Path], None]) -> None:
     """Fill a folder beside its place and move it there: half a program is never found."""
     fresh = target.with_name(target.name + ".part")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -257,7 +257,7 @@ def _unpack(archive: Path, target: Path, *, strip: int) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Two stacks that start at once must not unpack the same program."""
     with path.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)

@@ -17,7 +17,7 @@ _SHARED = (
     "SINK_API_LOCAL_KEY",
     "SINK_API_LOCAL_KEY_HASH",
 )
-_SECRETS = ("ADMIN", "CAPTURE", "WRITER", "READER")
+_SECRETS = ("ADMIN", "CAPTURE", "WRITER", "READER", "GRAFANA")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import airflow, envfile, health, ports, recovery, runner, settings, topics
+from . import (
+    airflow,
+    envfile,
+    health,
+    monitoring,
+    ports,
+    recovery,
+    runner,
+    settings,
+    topics,
+)
 from .debezium import Debezium, write_properties
 from .errors import PartDiedError, StackError
 from .kafka import Kafka
@@ -27,7 +37,7 @@ _PORTS_OF = {
 }
 # What reads goes before what it reads from; the last three need nothing of each other any more.
 _STOP_ORDER = (
-    (*airflow.PARTS, "schedule", "api"),
+    (*monitoring.PARTS, *airflow.PARTS, "schedule", "api"),
     ("runner",),
     ("warehouse", "citizen"),
     ("registry", "kafka", "postgres", *recovery.PARTS),
@@ -197,6 +207,19 @@ class Stack:
         made.up(self.supervisor, self._reporter)
         self.supervisor.stop("schedule")
         return made
+
+    def up_monitoring(self) -> None:
+        """Start Prometheus and Alertmanager, whether or not the rest of the stack runs."""
+        self.layout.make()
+        programs = monitoring.install(self.layout, self.versions, self._reporter)
+        made = monitoring.Monitoring(
+            layout=self.layout,
+            settings=settings.prepare(self.layout, self._environ, self._port_is_ours),
+            programs=programs,
+            rules=self.layout.root / monitoring.RULES,
+            alertmanager=self.layout.root / monitoring.FOLDER / "alertmanager.yml",
+        )
+        made.up(self.supervisor, self._reporter)
 
     def environment(self) -> dict[str, str]:
         return settings.exported(self.layout, self.settings)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from . import airflow, health, ports, topics
+from . import airflow, health, monitoring, ports, topics
 from .health import MappingState
 from .processes import memory
 from .settings import DATABASES, Settings
@@ -29,6 +29,7 @@ _VERSIONS = {
     "registry": "APICURIO_VERSION",
     "warehouse": "DEBEZIUM_VERSION",
     "citizen": "DEBEZIUM_VERSION",
+    **monitoring.VERSIONS,
 }
 _SLOT_LAG = """
 SELECT slot_name, pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint
@@ -52,9 +53,13 @@ class Part:
 
 
 def parts(stack: Stack, settings: Settings) -> list[Part]:
-    """The parts that ought to run; one of Airflow and `sink-runner schedule` does."""
+    """The parts that ought to run; one of Airflow and `sink-runner schedule` does.
+
+    Prometheus and Alertmanager are among them from `monitoring` until `down`.
+    """
     scheduled = any(stack.supervisor.running(name) for name in airflow.PARTS)
-    names = (*PARTS, *(airflow.PARTS if scheduled else ("schedule",)))
+    monitored = [name for name in monitoring.PARTS if name in stack.supervisor.names()]
+    names = (*PARTS, *(airflow.PARTS if scheduled else ("schedule",)), *monitored)
     return [_part(stack, settings, name) for name in names]
 
 
