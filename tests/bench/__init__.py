@@ -1,1 +1,1 @@
-"""Benchmarks: how fast changes get from Kafka into committed rows, and from commit to commit."""
+"""Benchmarks: throughput from Kafka to committed rows, and latency from commit to commit."""

@@ -1,7 +1,8 @@
-"""`make bench-api`: reads and callbacks at an even pace, as a portal and a model send them.
+"""Measure the API under reads and callbacks at a constant rate (`make bench-api`).
 
-An open loop: a request is sent when its time has come, whatever became of those before it, and
-its time counts from then.  A slow service cannot make its own figures better by being asked less.
+The load is an open loop: each request is sent at its scheduled time, whether or not the requests
+before it have been answered, and its latency counts from that time. A slow service therefore
+cannot lower its measured latency by receiving fewer requests.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from rich.table import Table
 from sink_stack import ports
 from sink_stack.stack import sink_runner
 
-from . import home as homes
-from .home import SOURCE, Home
-from .process import running
+from . import stack
+from .process import start_process
+from .stack import SOURCE, BenchStack
 
 FAMILIES = 20_000
 WARM_UP_SECONDS = 3
 _ROOT = Path(__file__).parents[2]
-_FILLED = "SELECT count(*) FROM public.golden_records WHERE city_village = 'bench-api'"
-_FILL = """
+_COUNT = "SELECT count(*) FROM public.golden_records WHERE city_village = 'bench-api'"
+_INSERT_FAMILIES = """
 WITH person AS (
   INSERT INTO public.golden_records (gr_id, full_name, jan_aadhaar, mobile_number, city_village)
   SELECT md5('bench-api' || n)::uuid, 'Asha ' || n, lpad(n::text, 12, '0'), lpad(n::text, 10, '0'),
@@ -53,7 +54,7 @@ WITH person AS (
 )
 SELECT 1
 """
-_EVALUATE = """
+_INSERT_SNAPSHOTS = """
 INSERT INTO eligibility.eligibility_snapshots
   (family_id, member_id, scheme_code, evaluation_status, eligibility_score, explanation)
 SELECT md5('bench-api' || n)::uuid, md5('member' || m || n)::uuid, 'BENCH-' || s, 'RULE_ELIGIBLE',
@@ -64,94 +65,96 @@ Send = Callable[[int], Awaitable[httpx.Response]]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Milliseconds from when a request was due to when it was answered."""
+class Latencies:
+    """Milliseconds from the scheduled time of each request to its response."""
 
     name: str
     rate: float
-    taken: Sequence[float]
+    milliseconds: Sequence[float]
     failed: int
 
-    def at(self, share: float) -> float:
-        return sorted(self.taken)[min(len(self.taken) - 1, int(len(self.taken) * share))]
+    def quantile(self, share: float) -> float:
+        last = len(self.milliseconds) - 1
+        return sorted(self.milliseconds)[min(last, int(len(self.milliseconds) * share))]
 
 
 def main() -> int:
-    args = _arguments()
-    with homes.opened() as home:
-        _fill(home)
-        home.stop_capture()
-        with _serving(home) as (url, key):
-            figures = asyncio.run(_measure(url, key, args.rate, args.seconds))
-    _print(figures)
-    return 1 if any(one.failed for one in figures) else 0
+    args = _parse_arguments()
+    with stack.open_stack() as bench:
+        _insert_families(bench)
+        bench.stop_capture()
+        with _start_api(bench) as (url, key):
+            latencies = asyncio.run(_measure(url, key, args.rate, args.seconds))
+    _print_table(latencies)
+    return 1 if any(kind.failed for kind in latencies) else 0
 
 
-async def _measure(url: str, key: str, rate: float, seconds: float) -> list[Figures]:
+async def _measure(url: str, key: str, rate: float, seconds: float) -> list[Latencies]:
     headers = {"X-API-Key": key}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
         kinds: dict[str, Send] = {
-            "eligibility": lambda n: client.get(f"/v1/families/{_family(n)}/eligibility"),
-            "forecast": lambda n: client.get(f"/v1/families/{_family(n)}/forecast"),
-            "profile": lambda n: client.get(f"/v1/profiles/{_family(n)}"),
+            "eligibility": lambda n: client.get(f"/v1/families/{_family_id(n)}/eligibility"),
+            "forecast": lambda n: client.get(f"/v1/families/{_family_id(n)}/forecast"),
+            "profile": lambda n: client.get(f"/v1/profiles/{_family_id(n)}"),
             "all three reads": lambda n: kinds[("eligibility", "forecast", "profile")[n % 3]](n),
-            "forecast callback": lambda n: client.post("/v1/forecasts", json=_forecast(n)),
+            "forecast callback": lambda n: client.post("/v1/forecasts", json=_make_forecast(n)),
         }
-        figures = []
+        latencies = []
         for name, send in kinds.items():
-            await _paced("warm-up", send, rate, WARM_UP_SECONDS)
-            figures.append(await _paced(name, send, rate, seconds))
-        return figures
+            await _send_at_rate("warm-up", send, rate, WARM_UP_SECONDS)
+            latencies.append(await _send_at_rate(name, send, rate, seconds))
+        return latencies
 
 
-async def _paced(name: str, send: Send, rate: float, seconds: float) -> Figures:
-    random, began = Random(1), time.perf_counter()
-    waiting = []
+async def _send_at_rate(name: str, send: Send, rate: float, seconds: float) -> Latencies:
+    random, start = Random(1), time.perf_counter()
+    requests = []
     for number in range(int(rate * seconds)):
-        due = began + number / rate
+        due = start + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        waiting.append(asyncio.create_task(_timed(send, random.randint(1, FAMILIES), due)))
-    told = await asyncio.gather(*waiting)
-    return Figures(name, rate, [taken for taken, _ in told], sum(not good for _, good in told))
+        requests.append(asyncio.create_task(_time_request(send, random.randint(1, FAMILIES), due)))
+    results = await asyncio.gather(*requests)
+    milliseconds = [latency for latency, _ in results]
+    return Latencies(name, rate, milliseconds, sum(not success for _, success in results))
 
 
-async def _timed(send: Send, number: int, due: float) -> tuple[float, bool]:
-    answer = await send(number)
-    return (time.perf_counter() - due) * 1000, answer.is_success
+async def _time_request(send: Send, number: int, due: float) -> tuple[float, bool]:
+    response = await send(number)
+    return (time.perf_counter() - due) * 1000, response.is_success
 
 
 @contextmanager
-def _serving(home: Home) -> Iterator[tuple[str, str]]:
-    """The service as `sink-runner api` starts it, on a port of its own."""
+def _start_api(bench: BenchStack) -> Iterator[tuple[str, str]]:
+    """Run `sink-runner api` on a free port; yield its URL and an API key."""
     port = str(ports.any_free(frozenset()))
     command = sink_runner("api", "--config", str(_ROOT / "sink-runner.toml"))
-    environ = {**home.env, "SINK_API_PORT": port}
-    with running(command, env=environ, log=home.folder / "api.log") as watched:
+    environ = {**bench.env, "SINK_API_PORT": port}
+    with start_process(command, env=environ, log=bench.folder / "api.log") as process:
         while not ports.answers(int(port)):
-            watched.check()
+            process.check()
             time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}", home.env["SINK_API_LOCAL_KEY"]
+        yield f"http://127.0.0.1:{port}", bench.env["SINK_API_LOCAL_KEY"]
 
 
-def _fill(home: Home) -> None:
-    with home.admin(SOURCE) as connection:
-        if connection.execute(_FILLED).fetchone() != (0,):
+def _insert_families(bench: BenchStack) -> None:
+    with bench.connect_admin(SOURCE) as connection:
+        if connection.execute(_COUNT).fetchone() != (0,):
             return
-        home.reporter.step(f"making {FAMILIES:,} families")
-        connection.execute(_FILL, {"n": FAMILIES})
-        connection.execute(_EVALUATE, {"n": FAMILIES})
+        bench.reporter.step(f"inserting {FAMILIES:,} families")
+        connection.execute(_INSERT_FAMILIES, {"n": FAMILIES})
+        connection.execute(_INSERT_SNAPSHOTS, {"n": FAMILIES})
         connection.execute("VACUUM ANALYZE")
 
 
-def _family(number: int) -> uuid.UUID:
-    """As PostgreSQL's md5(...)::uuid makes it."""
+def _family_id(number: int) -> uuid.UUID:
+    """Return the UUID that the SQL above computes as md5(...)::uuid."""
     return uuid.UUID(md5(f"bench-api{number}".encode(), usedforsecurity=False).hexdigest())
 
 
-def _forecast(number: int) -> dict[str, object]:
+def _make_forecast(number: int) -> dict[str, object]:
     return {
         "forecast_id": number,
-        "family_id": str(_family(number)),
+        "family_id": str(_family_id(number)),
         "horizon_months": 12,
         "total_annual_value": 1200,
         "scheme_count": 1,
@@ -160,19 +163,29 @@ def _forecast(number: int) -> dict[str, object]:
     }
 
 
-def _print(figures: Sequence[Figures]) -> None:
-    table = Table("requests", "a second", "p50 ms", "p99 ms", "worst ms", "failed")
-    for one in figures:
-        numbers = (one.rate, one.at(0.5), one.at(0.99), one.at(1.0))
-        table.add_row(one.name, *(f"{number:.1f}" for number in numbers), str(one.failed))
+def _print_table(latencies: Sequence[Latencies]) -> None:
+    table = Table("requests", "per second", "p50 ms", "p99 ms", "max ms", "failed")
+    for kind in latencies:
+        numbers = (kind.rate, kind.quantile(0.5), kind.quantile(0.99), kind.quantile(1.0))
+        table.add_row(kind.name, *(f"{number:.1f}" for number in numbers), str(kind.failed))
     Console().print(table)
-    print(json.dumps({one.name: {"p50": one.at(0.5), "p99": one.at(0.99)} for one in figures}))
+    quantiles = {"p50": 0.5, "p99": 0.99}
+    print(
+        json.dumps(
+            {
+                kind.name: {name: kind.quantile(share) for name, share in quantiles.items()}
+                for kind in latencies
+            }
+        )
+    )
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.api", description=__doc__)
-    parser.add_argument("--rate", type=float, default=50, help="requests a second (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=20, help="for each kind (%(default)s)")
+    parser.add_argument("--rate", type=float, default=50, help="requests per second (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=20, help="duration for each kind of request (%(default)s)"
+    )
     return parser.parse_args()
 
 

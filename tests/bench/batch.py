@@ -1,6 +1,6 @@
-"""The batch form beside the least that any copy costs: a plain COPY of the same rows.
+"""Compare a full batch run with a plain COPY of the same rows, the fastest way to copy them.
 
-Also a command, ``python -m tests.bench.batch``: it needs PostgreSQL and nothing else of the stack.
+``python -m tests.bench.batch`` runs this alone; it needs only PostgreSQL.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from rich.console import Console
 from sink_stack.stack import sink_runner
 from sink_stack.testing_postgres import Postgres, installed, running
 
-from .home import HERE, SOURCE, TARGET
+from .stack import HERE, SOURCE, TARGET
 
 ROWS = 100_000
-_FILL = """
+_INSERT = """
 INSERT INTO golden_records (gr_id, citizen_id, jan_aadhaar, full_name, date_of_birth, gender,
   district_id, city_village, status, mobile_number, email, created_at, updated_at)
 SELECT gen_random_uuid(), 'RJ' || n, lpad(n::text, 12, '0'), 'Person number ' || n,
@@ -35,8 +35,8 @@ _COLUMNS = """
 gr_id, coalesce(family_id, gr_id), jan_aadhaar, full_name, date_of_birth, gender, district_id,
 city_village, mobile_number, email, updated_at
 """
-_PLAIN = """
-CREATE TABLE plain (record_id uuid PRIMARY KEY, family_id uuid NOT NULL, jan_aadhaar text,
+_CREATE_COPY_TARGET = """
+CREATE TABLE copy_target (record_id uuid PRIMARY KEY, family_id uuid NOT NULL, jan_aadhaar text,
   full_name text, date_of_birth date, gender text, district_id int, city text,
   mobile_number text, email text, source_updated_at timestamp)
 """
@@ -60,53 +60,55 @@ key_id = "bench"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batches:
-    """Rows a second of full runs, and of the copy, all of the same rows."""
+class BatchRates:
+    """Rows per second of two full batch runs and of a COPY, all with the same rows."""
 
     rows: int
-    first: float
-    """Into an empty table."""
-    again: float
-    """Where nothing has changed."""
+    first_run: float
+    """The target is empty."""
+    second_run: float
+    """No row has changed."""
     copy: float
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         return (
-            f"batch of {self.rows:,} profiles, masked and merged: {self.first:,.0f} rows/s "
-            f"({self.rows / self.first:.1f} s), unchanged {self.again:,.0f} rows/s; "
-            f"plain COPY of them {self.copy:,.0f} rows/s"
+            f"batch run of {self.rows:,} profiles, masked and merged: "
+            f"{self.first_run:,.0f} rows/s ({self.rows / self.first_run:.1f} s), "
+            f"unchanged {self.second_run:,.0f} rows/s; plain COPY {self.copy:,.0f} rows/s"
         )
 
 
-def measure(rows: int = ROWS) -> Batches:
-    """Start a PostgreSQL of its own, fill it, copy, and run the command twice."""
+def measure(rows: int = ROWS) -> BatchRates:
+    """Start a PostgreSQL server, insert and copy the rows, and run the batch command twice."""
     with running(installed(os.environ)[0]) as postgres, tempfile.TemporaryDirectory() as folder:
         with psycopg.connect(postgres.dsn(SOURCE), autocommit=True) as source:
-            source.execute(_FILL, (rows,))
+            source.execute(_INSERT, (rows,))
             source.execute("VACUUM ANALYZE golden_records")
             with psycopg.connect(postgres.dsn(TARGET), autocommit=True) as target:
-                copied = _copy(source, target)
+                copy_seconds = _time_copy(source, target)
         config = Path(folder) / "sink-runner.toml"
-        config.write_text(_config(postgres))
-        first, again = (_run(config, rows) for _ in range(2))
-    return Batches(rows=rows, first=rows / first, again=rows / again, copy=rows / copied)
+        config.write_text(_make_config(postgres))
+        first, second = (_time_run(config, rows) for _ in range(2))
+    return BatchRates(
+        rows=rows, first_run=rows / first, second_run=rows / second, copy=rows / copy_seconds
+    )
 
 
-def _copy(source: psycopg.Connection, target: psycopg.Connection) -> float:
-    """Seconds of a COPY out of one database and into the other."""
-    target.execute(_PLAIN)
-    began = time.perf_counter()
+def _time_copy(source: psycopg.Connection, target: psycopg.Connection) -> float:
+    """Return the seconds of a COPY from one database into the other."""
+    target.execute(_CREATE_COPY_TARGET)
+    start = time.perf_counter()
     query = f"COPY (SELECT {_COLUMNS} FROM golden_records ORDER BY gr_id) TO STDOUT".encode()
     with (
         source.cursor().copy(query) as lines,
-        target.cursor().copy("COPY plain FROM STDIN") as copy,
+        target.cursor().copy("COPY copy_target FROM STDIN") as copy,
     ):
         for line in lines:
             copy.write(line)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-def _config(postgres: Postgres) -> str:
+def _make_config(postgres: Postgres) -> str:
     return _CONFIG.format(
         warehouse=postgres.dsn(SOURCE, "sink_reader"),
         citizen=postgres.dsn(TARGET, "sink_writer"),
@@ -115,16 +117,16 @@ def _config(postgres: Postgres) -> str:
     )
 
 
-def _run(config: Path, rows: int) -> float:
-    """Seconds that a full run took, by its own report."""
+def _time_run(config: Path, rows: int) -> float:
+    """Return the seconds of a full batch run as the command reports them."""
     argv = sink_runner("batch", "golden-records", "--full", "--json", "--config", str(config))
     env = {**os.environ, "SINK_PLUGINS": "golden-records"}
-    done = subprocess.run(argv, env=env, check=True, capture_output=True, text=True)
-    report = json.loads(done.stdout)
+    result = subprocess.run(argv, env=env, check=True, capture_output=True, text=True)
+    report = json.loads(result.stdout)
     if report["counts"]["carried"] != rows:
-        raise AssertionError("the batch did not carry every row")
+        raise AssertionError(f"the batch run wrote {report['counts']['carried']} of {rows} rows")
     return float(report["seconds"])
 
 
 if __name__ == "__main__":
-    Console(highlight=False).print(measure().text(), soft_wrap=True)
+    Console(highlight=False).print(str(measure()), soft_wrap=True)

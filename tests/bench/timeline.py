@@ -1,14 +1,15 @@
-"""When rows were committed, told by the database itself: nothing is asked while they arrive.
+"""Read the commit times of a sink's transactions from the rows that it wrote.
 
-`track_commit_timestamp` keeps the time of every commit, and a row names the transaction that
-wrote it.  So the pace of any writer is read off its rows afterwards, ours and others' alike.
+PostgreSQL records the time of each commit (`track_commit_timestamp`), and the `xmin` of a row is
+the transaction that wrote it. The rate of any sink can therefore be computed after the pass,
+without querying the target while it writes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .home import Connection
+from .stack import Connection
 
 _COMMITS = """
 SELECT extract(epoch FROM pg_xact_commit_timestamp(writer))::float8, last
@@ -21,26 +22,26 @@ ORDER BY 1
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The first and the last commit, as seconds since 1970, and what lies between."""
+    """The times of the first and the last commit, in seconds since 1970, and their revisions."""
 
     began: float
     ended: float
-    first: int
-    """Changes that the first commit brought."""
-    last: int
+    first_revision: int
+    """The last revision of the first commit."""
+    last_revision: int
+    """The last revision of all commits."""
 
     @property
     def rate(self) -> float:
-        """Changes a second, counted from the first commit on to the last."""
-        return (self.last - self.first) / (self.ended - self.began)
+        """Return the changes per second, those of the first commit excluded."""
+        return (self.last_revision - self.first_revision) / (self.ended - self.began)
 
 
-def read(connection: Connection) -> Timeline:
-    """Read the commits off the target's rows."""
+def read_timeline(connection: Connection) -> Timeline:
     commits = connection.execute(_COMMITS).fetchall()
     return Timeline(
         began=commits[0][0],
         ended=commits[-1][0],
-        first=commits[0][1],
-        last=max(last for _, last in commits),
+        first_revision=commits[0][1],
+        last_revision=max(last for _, last in commits),
     )

@@ -1,22 +1,22 @@
-"""Other sinks on the same topic and table, each as fast as we could make it."""
+"""Measure other sinks on the same topic and table, each with its fastest settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from ..home import Home
-from ..measured import Pass
+from ..passes import PassResult
 from ..recording import Recording
 from ..report import Report
+from ..stack import BenchStack
 from . import jdbc, quix
 
 
 @contextmanager
-def ready(
-    home: Home, recording: Recording, report: Report
-) -> Iterator[Mapping[str, Callable[[], Pass]]]:
-    """Find each one's best settings, and give what makes a pass of it, by name."""
-    streams = quix.ready(home, recording, report)
-    with jdbc.ready(home, recording, report) as sink:
-        yield {jdbc.NAME: sink, quix.NAME: streams}
+def prepare(
+    bench: BenchStack, recording: Recording, report: Report
+) -> Iterator[Mapping[str, Callable[[], PassResult]]]:
+    """Find the fastest settings of each sink; yield a function per sink that runs a pass."""
+    run_quix = quix.prepare(bench, recording, report)
+    with jdbc.prepare(bench, recording, report) as run_jdbc:
+        yield {jdbc.NAME: run_jdbc, quix.NAME: run_quix}

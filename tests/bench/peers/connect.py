@@ -1,4 +1,4 @@
-"""Kafka Connect as one standalone worker, told by REST what to run."""
+"""Run a standalone Kafka Connect worker and start its connectors over REST."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sink_stack import ports
 from sink_stack.maven import Artifact, Maven
 from sink_stack.programs import Installer
 
-from ..home import Home
-from ..process import Watched, running
+from ..process import MeasuredProcess, start_process
+from ..stack import BenchStack
 
-CONVERTER = "2.6.13.Final"  # of Apicurio, which still speaks the registry's second API
-_START_SECONDS = 120
-_CAUSE_LENGTH = 160
-# As the prior measurements: twice the memory of all our parts, and the collector for throughput.
+CONVERTER = "2.6.13.Final"  # the last Apicurio converter for version 2 of the registry's API
+_START_TIMEOUT_SECONDS = 120
+_MAX_CAUSE_CHARACTERS = 160
+# The settings of earlier measurements: twice the memory of the whole stack, and the G1 collector.
 _JVM = ("-Xms1g", "-Xmx2g", "-XX:+UseG1GC")
-# The worker has these itself; a second copy inside a plugin would not be the same classes.
+# The worker provides these; classes loaded from a second copy in a plugin are not compatible.
 _PROVIDED = (
     *("*/connect-*.jar", "*/kafka-clients-*.jar", "*/slf4j-api-*.jar"),
     *(f"debezium-*/jackson-{part}-*.jar" for part in ("annotations", "core", "databind")),
@@ -31,58 +31,58 @@ _PROVIDED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connect:
-    """A running worker."""
-
-    url: str
-    watched: Watched
+class ConnectWorker:
+    connectors_url: str
+    jvm: MeasuredProcess
 
     @contextmanager
-    def connector(self, name: str, config: Mapping[str, str]) -> Iterator[Watched]:
-        """Run a connector during the block, in the JVM that stays."""
-        answer = urllib3.request("POST", self.url, json={"name": name, "config": dict(config)})
-        if answer.status >= 400:
-            raise RuntimeError(f"Connect refused {name}: {answer.data.decode()}")
-        self.watched.health = lambda: self._check(name)
+    def run_connector(self, name: str, config: Mapping[str, str]) -> Iterator[MeasuredProcess]:
+        """Run a connector during the block; the worker's JVM stays warm for the next one."""
+        response = urllib3.request(
+            "POST", self.connectors_url, json={"name": name, "config": dict(config)}
+        )
+        if response.status >= 400:
+            raise RuntimeError(f"Kafka Connect refused connector {name}: {response.data.decode()}")
+        self.jvm.check_health = lambda: self._check_tasks(name)
         try:
-            yield self.watched
+            yield self.jvm
         finally:
-            self.watched.health = None
-            urllib3.request("DELETE", f"{self.url}/{name}")
+            self.jvm.check_health = None
+            urllib3.request("DELETE", f"{self.connectors_url}/{name}")
 
-    def _check(self, name: str) -> None:
-        status = self._status(name)
+    def _check_tasks(self, name: str) -> None:
+        status = self._fetch_status(name)
         for task in status.get("tasks", ()):
             if task["state"] == "FAILED":
-                raise RuntimeError(f"connector {name} failed: {_cause(task['trace'])}")
+                raise RuntimeError(f"connector {name} failed: {_innermost_cause(task['trace'])}")
 
-    def _status(self, name: str) -> dict[str, Any]:
-        answer = urllib3.request("GET", f"{self.url}/{name}/status")
-        status: dict[str, Any] = json.loads(answer.data)
+    def _fetch_status(self, name: str) -> dict[str, Any]:
+        response = urllib3.request("GET", f"{self.connectors_url}/{name}/status")
+        status: dict[str, Any] = json.loads(response.data)
         return status
 
 
 @contextmanager
-def worker(home: Home, plugin: Artifact, driver: Artifact) -> Iterator[Connect]:
-    """Start a worker that has one connector plugin, its driver and the Avro converter."""
-    plugins = _installed(home, plugin, driver)
-    folder = home.folder / "connect"
+def start_worker(bench: BenchStack, plugin: Artifact, driver: Artifact) -> Iterator[ConnectWorker]:
+    """Start a worker with one connector plugin, its driver and the Avro converter."""
+    plugins = _install(bench, plugin, driver)
+    folder = bench.folder / "connect"
     folder.mkdir(exist_ok=True)
     url = f"http://127.0.0.1:{ports.any_free(frozenset())}"
     settings = folder / "worker.properties"
-    settings.write_text(_properties(home, folder, plugins, url), encoding="utf-8")
-    programs = Installer(home.stack.layout, home.stack.versions, {}).programs()
-    argv = [str(programs.java), *_JVM, f"-Dlog4j2.configurationFile={_logging(home)}"]
+    settings.write_text(_make_properties(bench, folder, plugins, url), encoding="utf-8")
+    programs = Installer(bench.stack.layout, bench.stack.versions, {}).programs()
+    argv = [str(programs.java), *_JVM, f"-Dlog4j2.configurationFile={_log_config(bench)}"]
     argv += ["-cp", f"{programs.kafka}/*", "org.apache.kafka.connect.cli.ConnectStandalone"]
     argv.append(str(settings))
-    with running(argv, env={}, log=home.stack.layout.log("bench-connect")) as watched:
-        _await(url, watched)
-        yield Connect(url=f"{url}/connectors", watched=watched)
+    with start_process(argv, env={}, log=bench.stack.layout.log("bench-connect")) as process:
+        _wait_until_up(url, process)
+        yield ConnectWorker(connectors_url=f"{url}/connectors", jvm=process)
 
 
-def _installed(home: Home, plugin: Artifact, driver: Artifact) -> Path:
-    """The plugin folder, fetched once into the cache that all stacks share."""
-    layout, versions = home.stack.layout, home.stack.versions
+def _install(bench: BenchStack, plugin: Artifact, driver: Artifact) -> Path:
+    """Return the plugin folder; download it into the cache of all stacks if it is missing."""
+    layout, versions = bench.stack.layout, bench.stack.versions
     target = layout.programs / f"connect-{plugin.name}-{plugin.version}"
     if not target.exists():
         maven = Maven(
@@ -92,30 +92,30 @@ def _installed(home: Home, plugin: Artifact, driver: Artifact) -> Path:
             log=layout.log("install"),
         )
         converter = "apicurio-registry-utils-converter"
-        fresh = target.with_name(target.name + ".part")
-        with home.reporter.downloading(f"fetching {plugin.name}", maven.repository):
-            maven.copy_with_dependencies([plugin, driver], fresh / plugin.name)
+        partial = target.with_name(target.name + ".part")
+        with bench.reporter.downloading(f"fetching {plugin.name}", maven.repository):
+            maven.copy_with_dependencies([plugin, driver], partial / plugin.name)
             maven.copy_with_dependencies(
-                [Artifact("io.apicurio", converter, CONVERTER)], fresh / converter
+                [Artifact("io.apicurio", converter, CONVERTER)], partial / converter
             )
         for pattern in _PROVIDED:
-            for jar in fresh.glob(pattern):
+            for jar in partial.glob(pattern):
                 jar.unlink()
-        fresh.rename(target)
+        partial.rename(target)
     return target
 
 
-def _properties(home: Home, folder: Path, plugins: Path, url: str) -> str:
+def _make_properties(bench: BenchStack, folder: Path, plugins: Path, url: str) -> str:
     lines = {
-        "bootstrap.servers": home.env["SINK_KAFKA"],
+        "bootstrap.servers": bench.env["SINK_KAFKA"],
         "listeners": url,
         "plugin.path": str(plugins),
-        "plugin.discovery": "hybrid_warn",  # the converter has no manifest
+        "plugin.discovery": "hybrid_warn",  # The converter has no service manifest.
         "offset.storage.file.filename": str(folder / "offsets"),
         "offset.flush.interval.ms": "10000",
         "connector.client.config.override.policy": "All",
     }
-    registry = f"{home.stack.settings.registry}/apis/registry/v2"
+    registry = f"{bench.stack.settings.registry}/apis/registry/v2"
     for part in ("key", "value"):
         prefix = f"{part}.converter"
         lines |= {
@@ -127,14 +127,14 @@ def _properties(home: Home, folder: Path, plugins: Path, url: str) -> str:
     return "".join(f"{key}={value}\n" for key, value in lines.items())
 
 
-def _logging(home: Home) -> Path:
-    return home.stack.layout.conf / "kafka-log4j2.properties"
+def _log_config(bench: BenchStack) -> Path:
+    return bench.stack.layout.conf / "kafka-log4j2.properties"
 
 
-def _await(url: str, watched: Watched) -> None:
-    bound = time.monotonic() + _START_SECONDS
+def _wait_until_up(url: str, process: MeasuredProcess) -> None:
+    bound = time.monotonic() + _START_TIMEOUT_SECONDS
     while True:
-        watched.check()
+        process.check()
         try:
             urllib3.request("GET", url, retries=False)
         except urllib3.exceptions.HTTPError:
@@ -145,7 +145,10 @@ def _await(url: str, watched: Watched) -> None:
             return
 
 
-def _cause(trace: str) -> str:
-    """The innermost reason of a Java stack trace; what it quotes of a row is the benchmark's."""
+def _innermost_cause(trace: str) -> str:
+    """Return the innermost cause of a Java stack trace.
+
+    It may quote values of a row, which are generated ones here.
+    """
     lines = [line for line in trace.splitlines() if not line.startswith("\t")]
-    return lines[-1][:_CAUSE_LENGTH]
+    return lines[-1][:_MAX_CAUSE_CHARACTERS]

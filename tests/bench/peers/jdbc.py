@@ -1,8 +1,8 @@
-"""Debezium's JDBC sink in Kafka Connect: swept, and measured with what did best.
+"""Measure Debezium's JDBC sink in Kafka Connect with the fastest of several settings.
 
-It writes the topic's dates, timestamps and decimals as the strings that they are there, with
-`stringtype=unspecified`, so PostgreSQL reads them just as it reads ours.  It masks nothing,
-guards nothing and keeps its offsets in Kafka, after the fact.
+With `stringtype=unspecified` the sink passes the topic's dates, timestamps and decimals to
+PostgreSQL as strings, as the runner does. It masks no values, does not compare versions, and
+commits its offsets to Kafka after it has written the rows.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from sink_stack.maven import Artifact
 
-from .. import measured
-from ..home import TARGET, Home
-from ..measured import Pass
+from .. import passes
+from ..passes import PassResult
 from ..recording import TOPIC, Recording
 from ..report import Report
-from .connect import Connect, worker
+from ..stack import TARGET, BenchStack
+from .connect import ConnectWorker, start_worker
 
 VERSION = "3.5.0.Final"
 NAME = f"Debezium JDBC sink {VERSION}"
@@ -29,21 +29,21 @@ _DRIVER = Artifact("org.postgresql", "postgresql", "42.7.8")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the sweep varies."""
+    """The options that the sweep varies."""
 
-    batch: int
+    batch_size: int
     reduce: bool = True
-    """Write one row of several with the same key."""
+    """Write only the last of several rows with the same key."""
     rewrite: bool = True
-    """Let the driver make one INSERT of many; fails where a key occurs twice in it."""
+    """Let the driver combine INSERTs into one, which fails if a key occurs twice in it."""
     unnest: bool = False
 
     def __str__(self) -> str:
         names = [name for name in ("reduce", "rewrite", "unnest") if getattr(self, name)]
-        return " ".join([str(self.batch), *names])
+        return " ".join([str(self.batch_size), *names])
 
 
-SWEPT = (
+SWEEP = (
     Setting(500),
     Setting(1000),
     Setting(2000),
@@ -56,58 +56,60 @@ SWEPT = (
 
 
 @contextmanager
-def ready(home: Home, recording: Recording, report: Report) -> Iterator[Callable[[], Pass]]:
-    """Warm a JVM up, sweep, and give what makes a pass with the best setting."""
-    with worker(home, _PLUGIN, _DRIVER) as connect:
-        bench = _Bench(home, recording, connect)
-        bench.run(SWEPT[1])
-        home.reporter.step("JDBC sink: warmed up")
-        best = _best(home, bench, report)
-        yield lambda: bench.run(best)
+def prepare(
+    bench: BenchStack, recording: Recording, report: Report
+) -> Iterator[Callable[[], PassResult]]:
+    """Warm up a JVM and find the fastest setting; yield a function that runs a pass with it."""
+    with start_worker(bench, _PLUGIN, _DRIVER) as worker:
+        sink = _JdbcSink(bench, recording, worker)
+        sink.run_pass(SWEEP[1])
+        bench.reporter.step("JDBC sink: warmed up")
+        fastest = _find_fastest(bench, sink, report)
+        yield lambda: sink.run_pass(fastest)
 
 
-class _Bench:
-    """Passes of one warm JVM, each by a new connector with a group of its own."""
+class _JdbcSink:
+    """Runs passes in one warm JVM, each with a new connector and so a new consumer group."""
 
-    def __init__(self, home: Home, recording: Recording, connect: Connect) -> None:
-        self._home = home
+    def __init__(self, bench: BenchStack, recording: Recording, worker: ConnectWorker) -> None:
+        self._bench = bench
         self._recording = recording
-        self._connect = connect
+        self._worker = worker
         self._numbers = itertools.count()
 
-    def run(self, setting: Setting) -> Pass:
-        name = f"bench-{self._connect.watched.process.pid}-{next(self._numbers)}"
-        connector = self._connect.connector(name, _config(self._home, setting))
-        return measured.run(self._home, self._recording, connector)
+    def run_pass(self, setting: Setting) -> PassResult:
+        name = f"bench-{self._worker.jvm.process.pid}-{next(self._numbers)}"
+        connector = self._worker.run_connector(name, _make_config(self._bench, setting))
+        return passes.run_pass(self._bench, self._recording, connector)
 
 
-def _best(home: Home, bench: _Bench, report: Report) -> Setting:
-    """Try every setting once; what a setting cannot do is told and passed over."""
+def _find_fastest(bench: BenchStack, sink: _JdbcSink, report: Report) -> Setting:
+    """Run a pass with each setting; note the error of a setting that fails and skip it."""
     rates: dict[Setting, float] = {}
-    for setting in SWEPT:
+    for setting in SWEEP:
         try:
-            rates[setting] = bench.run(setting).rate
-        except RuntimeError as fault:
-            report.notes.append(f"JDBC sink, {setting}: {fault}")
+            rates[setting] = sink.run_pass(setting).rate
+        except RuntimeError as error:
+            report.notes.append(f"JDBC sink, {setting}: {error}")
             continue
-        home.reporter.step(f"JDBC sink, {setting}: {rates[setting]:,.0f}/s")
-    best = max(rates, key=lambda setting: rates[setting])
-    told = ", ".join(f"{setting}: {rate:,.0f}" for setting, rate in rates.items())
+        bench.reporter.step(f"JDBC sink, {setting}: {rates[setting]:,.0f}/s")
+    fastest = max(rates, key=lambda setting: rates[setting])
+    summary = ", ".join(f"{setting}: {rate:,.0f}" for setting, rate in rates.items())
     report.notes.append(
-        f"{NAME}: JVM warm; swept by batch.size, events/s: {told}; measured with {best}; no masks, "
-        "no guard, offsets in Kafka; dates and decimals written as strings, like ours"
+        f"{NAME}: warm JVM; events/s by batch.size: {summary}; measured with {fastest}; no masks, "
+        "no version check, offsets in Kafka; writes dates and decimals as strings, as the runner"
     )
-    return best
+    return fastest
 
 
-def _config(home: Home, setting: Setting) -> dict[str, str]:
-    settings = home.stack.settings
+def _make_config(bench: BenchStack, setting: Setting) -> dict[str, str]:
+    settings = bench.stack.settings
     address = f"127.0.0.1:{settings.port('postgres')}/{TARGET}"
     options = f"reWriteBatchedInserts={str(setting.rewrite).lower()}&stringtype=unspecified"
     return {
         "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector",
         "tasks.max": "1",
-        # Debezium Server's headers; what the default makes of them has no schema, and fails.
+        # The default converter gives Debezium Server's headers no schema, and the sink then fails.
         "header.converter": "org.apache.kafka.connect.storage.StringConverter",
         "topics": TOPIC,
         "connection.url": f"jdbc:postgresql://{address}?{options}",
@@ -117,11 +119,11 @@ def _config(home: Home, setting: Setting) -> dict[str, str]:
         "primary.key.mode": "record_key",
         "schema.evolution": "none",
         "collection.name.format": "bench.account",
-        "batch.size": str(setting.batch),
+        "batch.size": str(setting.batch_size),
         "use.reduction.buffer": str(setting.reduce).lower(),
         "dialect.postgres.unnest.insert.enabled": str(setting.unnest).lower(),
         "consumer.override.auto.offset.reset": "earliest",
-        "consumer.override.max.poll.records": str(setting.batch),
+        "consumer.override.max.poll.records": str(setting.batch_size),
         "consumer.override.fetch.min.bytes": "100000",
         "consumer.override.max.partition.fetch.bytes": "8388608",
     }

@@ -1,6 +1,6 @@
-"""A Quix Streams application: the topic into the table.  Runs in Quix's own environment."""
+"""Write the topic into the table with Quix Streams; runs in the environment of quix.txt."""
 
-# Quix is not installed where types are checked.
+# Quix Streams is not installed in the environment that checks types.
 # mypy: disable-error-code="import-not-found, misc"
 
 import io
@@ -16,11 +16,11 @@ from quixstreams import Application
 from quixstreams.models.serializers import Deserializer
 from quixstreams.sinks.community.postgresql import PostgreSQLSink
 
-HEADER = 5  # bytes that name the writer's schema
+HEADER_BYTES = 5  # the magic byte and the id of the writer's schema
 
 
-class Envelopes(Deserializer):
-    """Debezium's envelopes as dicts; asks the registry once for each schema."""
+class EnvelopeDeserializer(Deserializer):
+    """Decodes Debezium envelopes; fetches each schema once from the registry."""
 
     split_values = False
 
@@ -30,16 +30,16 @@ class Envelopes(Deserializer):
         self._schemas: dict[bytes, Any] = {}
 
     def __call__(self, value: bytes, ctx: Any) -> Any:
-        head = value[:HEADER]
-        schema = self._schemas.get(head) or self._fetch(head)
-        return fastavro.schemaless_reader(io.BytesIO(value[HEADER:]), schema)
+        header = value[:HEADER_BYTES]
+        schema = self._schemas.get(header) or self._fetch_schema(header)
+        return fastavro.schemaless_reader(io.BytesIO(value[HEADER_BYTES:]), schema)
 
-    def _fetch(self, head: bytes) -> Any:
-        number = int.from_bytes(head[1:], "big")
-        with urllib.request.urlopen(f"{self._registry}/schemas/ids/{number}") as answer:
-            schema = json.loads(json.load(answer)["schema"])
-        self._schemas[head] = fastavro.parse_schema(schema)
-        return self._schemas[head]
+    def _fetch_schema(self, header: bytes) -> Any:
+        schema_id = int.from_bytes(header[1:], "big")
+        with urllib.request.urlopen(f"{self._registry}/schemas/ids/{schema_id}") as response:
+            schema = json.loads(json.load(response)["schema"])
+        self._schemas[header] = fastavro.parse_schema(schema)
+        return self._schemas[header]
 
 
 def main(env: Mapping[str, str]) -> None:
@@ -56,7 +56,7 @@ def main(env: Mapping[str, str]) -> None:
     topic = app.topic(
         env["QUIX_TOPIC"],
         key_deserializer="bytes",
-        value_deserializer=Envelopes(env["QUIX_REGISTRY"]),
+        value_deserializer=EnvelopeDeserializer(env["QUIX_REGISTRY"]),
     )
     rows = app.dataframe(topic).apply(lambda envelope: envelope["after"])
     rows.sink(

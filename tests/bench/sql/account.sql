@@ -1,5 +1,5 @@
--- One person's record, in both databases alike.
--- revision numbers the recorded changes, so a row says which of them it holds; 0 is none.
+-- A table of accounts, the same in both databases.
+-- revision is the number of the last change of the row, 0 before any change.
 CREATE SCHEMA bench;
 CREATE TABLE bench.account (
   id BIGINT PRIMARY KEY,
@@ -23,5 +23,5 @@ CREATE TABLE bench.account (
   updated_at TIMESTAMP NOT NULL,
   revision INT NOT NULL
 );
--- Its changes are timed one by one; those of account are recorded and read again.
+-- The changes of bench.account are recorded and read by every pass; those of bench.live are timed one by one.
 CREATE TABLE bench.live (LIKE bench.account INCLUDING ALL);

@@ -1,4 +1,4 @@
--- Changes of single rows picked at random, twenty in a transaction, as many small writers make them.
+-- Changes random rows, twenty per transaction, as many small writers would, and records each row in bench.history.
 CREATE OR REPLACE PROCEDURE bench.change (first INT, last INT, accounts INT) LANGUAGE plpgsql AS $$
 DECLARE
   picked BIGINT;

@@ -1,10 +1,8 @@
-"""smart_warehouse.bench.account -> smart_citizen.bench.account."""
-
 from sink_runner.plugin import TableMapping, hookimpl
 
-from . import mapping
+from . import make_mapping
 
 
 @hookimpl
 def sink_mapping() -> TableMapping:
-    return mapping("account")
+    return make_mapping("account")

@@ -1,10 +1,8 @@
-"""smart_warehouse.bench.live -> smart_citizen.bench.live."""
-
 from sink_runner.plugin import TableMapping, hookimpl
 
-from . import mapping
+from . import make_mapping
 
 
 @hookimpl
 def sink_mapping() -> TableMapping:
-    return mapping("live")
+    return make_mapping("live")

@@ -1,4 +1,4 @@
--- Accounts as they are before any change.
+-- Inserts accounts in their initial state.
 INSERT INTO {table}
 SELECT
   id,
