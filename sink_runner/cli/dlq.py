@@ -19,7 +19,7 @@ from .dlq_options import (
     ALL,
     Selection,
     dlq_service,
-    print_result,
+    print_record,
     record_reading,
     selection_options,
     warn_unaudited,
@@ -111,7 +111,7 @@ def show(*, dead_letter_id: str, user: str, clear: bool, as_json: bool) -> int:
         else:
             record_reading(service, database, dead_letter)
         record = service.readable(database, dead_letter, clear=clear)
-        print_result(record, lambda: "\n".join(tables.dead_letter_lines(record)), as_json=as_json)
+        print_record(record, tables.dead_letter_lines(record), as_json=as_json)
     return OK
 
 
@@ -134,7 +134,7 @@ def explain(*, dead_letter_id: str, user: str, as_json: bool) -> int:
         database, dead_letter = service.one(dead_letter_id)
         record_reading(service, database, dead_letter)
         found = explain_dead_letter(service, database, dead_letter)
-        print_result(found.record(), lambda: tables.explained_table(found), as_json=as_json)
+        print_record(found.record(), tables.explained_lines(found), as_json=as_json)
     return OK if found.good else FAILURE
 
 

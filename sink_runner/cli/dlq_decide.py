@@ -21,7 +21,7 @@ from ..inspection.replay import Decided, Outcome
 from ..inspection.service import DlqService
 from .arguments import flag, json_option, seconds
 from .command import FAILURE, OK, Command
-from .dlq_options import ALL, Selection, dlq_service, print_result, selection_options
+from .dlq_options import ALL, Selection, dlq_service, print_record, selection_options
 
 Ids = dict[str, list[int]]
 """Numbers of dead letters by database."""
@@ -156,7 +156,7 @@ def rotate_keys(*, fingerprints: bool, as_json: bool) -> int:
                 found[database] = work(connection, service.encryptor, partial(bar.update, task))
     records = [{"database": name, **done._asdict()} for name, done in found.items()]
     lines = [f"{name}: {done}" for name, done in found.items()]
-    print_result(records, lambda: "\n".join(lines), as_json=as_json)
+    print_record(records, lines, as_json=as_json)
     return FAILURE if any(done.unopened for done in found.values()) else OK
 
 
@@ -215,7 +215,7 @@ def _wait(
         for one in part
     ]
     lines = [f"{one['id']}: {one['outcome']} ({one['tries']} tries)" for one in records]
-    print_result(records, lambda: "\n".join(lines), as_json=as_json)
+    print_record(records, lines, as_json=as_json)
     return OK if all(one["outcome"] == "replayed" for one in records) else FAILURE
 
 
@@ -242,4 +242,4 @@ def _print_decided(
         for mapping, count in replaying.by_mapping(part).items()
     ]
     nothing = "nothing to do: another process has decided about them"
-    print_result(records, lambda: "\n".join(lines) or nothing, as_json=as_json)
+    print_record(records, lines or [nothing], as_json=as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -19,10 +19,13 @@ from ..inspection.service import DlqService
 from ..postgres.error_classes import classified_errors
 from .arguments import moment, user_name
 from .configuration import read_config, read_plugins
+from .tables import print_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 ALL = "ALL"
+_VALUE_COLUMN = 17
+"""Characters before a value of `dlq show` and before a detail of `dlq explain`, at least."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,12 @@ def dlq_service(user: str | None = None) -> Iterator[DlqService]:
         yield service
 
 
-def print_result(record: Any, render: Callable[[], str], *, as_json: bool) -> None:
-    """Print the record as JSON, or the text that `render` makes for people."""
-    # Not by rich: a value may look like markup.
-    print(json.dumps(record, indent=2, ensure_ascii=False, default=str) if as_json else render())
+def print_record(record: Any, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print a record as JSON, or its lines for people."""
+    if as_json:
+        print(json.dumps(record, indent=2, ensure_ascii=False, default=str))
+    else:
+        print_lines(lines, indent=_VALUE_COLUMN)
 
 
 def record_reading(service: DlqService, database: str, dead_letter: StoredDeadLetter) -> None:

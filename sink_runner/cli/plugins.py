@@ -18,10 +18,11 @@ from ..loading import discovery
 from ..loading.quarantine import select_usable
 from ..model.quality_rules import value_checks
 from ..plugin import TableMapping
-from .arguments import json_option, plugin_options
+from .arguments import json_option, plugin_options, wide_option
 from .command import EX_CONFIG, OK, Command
 from .config import HIDDEN, describe
 from .configuration import find_config, find_plugin, read_plugins
+from .tables import aligned, print_lines
 
 _DECLARING = ("sink_mapping", "sink_config", "sink_api")
 """Hooks that declare what a plugin is, and take no part in the processing of an event."""
@@ -29,12 +30,19 @@ _STILL_ON = "on in the running runner, which was started with other settings: re
 _NOT_YET_ON = "off in the running runner, which was started with other settings: restart it"
 
 
-@click.command(cls=Command, exclusive=("--json", "--chain", "--config-of"))
+HEADS = ("NAME", "STATUS", "TARGET")
+WIDE_HEADS = ("NAME", "STATUS", "VERSION", "TARGET", "HOOKS", "SOURCE")
+_STEP_COLUMN = 30
+"""Characters before the text of a step of --chain."""
+
+
+@click.command(cls=Command, exclusive=("--json", "--chain", "--config-of", "--wide"))
 @plugin_options
+@wide_option
 @json_option
 @click.option("--chain", metavar="NAME", help="Print each step of one mapping, in order.")
 @click.option("--config-of", metavar="NAME", help="Print the settings of [plugins.NAME].")
-def plugins(*, as_json: bool, chain: str | None, config_of: str | None) -> int:
+def plugins(*, wide: bool, as_json: bool, chain: str | None, config_of: str | None) -> int:
     """List the installed plugins: on, off, broken and why.
 
     A plugin is off unless [plugins] in sink-runner.toml, SINK_PLUGINS or --only turns it on, and
@@ -48,6 +56,7 @@ def plugins(*, as_json: bool, chain: str | None, config_of: str | None) -> int:
 
     examples:
       sink-runner plugins
+      sink-runner plugins --wide
       sink-runner plugins --json
       sink-runner plugins --chain golden-records
       sink-runner plugins --config-of golden-records
@@ -55,18 +64,18 @@ def plugins(*, as_json: bool, chain: str | None, config_of: str | None) -> int:
     path = find_config()
     file = load(path) if path else ConfigFile(reader=Reader(os.environ))
     installed = read_plugins(file)
-    if chain:
-        lines: Iterable[str] = _chain(find_plugin(chain, installed), installed.values())
-    elif config_of:
-        lines = _config_of(find_plugin(config_of, installed))
-    elif as_json:
+    if as_json:
         states = _states(installed, file)
         records = [_record(plugin, states.get(plugin.name)) for plugin in installed.values()]
-        lines = [json.dumps(records, indent=2)]
+        print(json.dumps(records, indent=2))
+    elif chain:
+        steps = _chain(find_plugin(chain, installed), installed.values())
+        print_lines(steps, indent=_STEP_COLUMN)
+    elif config_of:
+        print_lines(_config_of(find_plugin(config_of, installed)))
     else:
-        lines = _table([*installed.values()], _states(installed, file))
-    for line in lines:
-        print(line)
+        lines = _table([*installed.values()], _states(installed, file), wide=wide)
+        print_lines(lines, wide=wide)
     return EX_CONFIG if any(plugin.errors for plugin in installed.values()) else OK
 
 
@@ -107,30 +116,46 @@ def _record(plugin: discovery.Plugin, reported: Reported | None) -> dict[str, ob
     }
 
 
-def _table(plugins: Sequence[discovery.Plugin], states: Mapping[str, Reported]) -> Iterator[str]:
+def _table(
+    plugins: Sequence[discovery.Plugin], states: Mapping[str, Reported], *, wide: bool
+) -> Iterator[str]:
     if not plugins:
         yield "no plugin is installed; `sink-runner new` writes one"
-    heads = [(plugin.name, str(plugin.status), plugin.version) for plugin in plugins]
-    widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
-    for plugin, head in zip(plugins, heads, strict=True):
-        cells = [cell.ljust(width) for cell, width in zip(head, widths, strict=True)]
-        yield "  ".join([*cells, _route(plugin)]).rstrip()
-        own = [hook for hook in plugin.hooks if hook not in _DECLARING]
-        if own:
-            yield f"    hooks: {', '.join(own)}"
-        yield from (f"    fault: {error}" for error in plugin.errors)
-        reported = states.get(plugin.name)
-        if reported and (reported.state != "running" or reported.reason) and not plugin.errors:
-            yield f"    {reported}"
+        return
+    cells = _wide_cells if wide else _cells
+    head, *lines = aligned([WIDE_HEADS if wide else HEADS, *map(cells, plugins)])
+    yield head
+    for plugin, line in zip(plugins, lines, strict=True):
+        yield line
+        yield from (f"    {note}" for note in _notes(plugin, states.get(plugin.name)))
 
 
-def _route(plugin: discovery.Plugin) -> str:
+def _cells(plugin: discovery.Plugin) -> tuple[str, ...]:
+    return plugin.name, plugin.status, _tables(plugin)[1]
+
+
+def _wide_cells(plugin: discovery.Plugin) -> tuple[str, ...]:
+    hooks = [hook for hook in plugin.hooks if hook not in _DECLARING]
+    source, target = _tables(plugin)
+    return plugin.name, plugin.status, plugin.version, target, ", ".join(hooks), source
+
+
+def _tables(plugin: discovery.Plugin) -> tuple[str, str]:
+    """Return what the plugin reads, and what it writes or serves."""
     if plugin.mapping is not None:
-        route = f"{plugin.mapping.source} -> {plugin.mapping.target}"
-        return route if plugin.mapping.streaming else f"{route} (batch only)"
+        return str(plugin.mapping.source), str(plugin.mapping.target)
     if plugin.http_api is not None:
-        return f"HTTP API: {', '.join(plugin.http_api.operations)}"
-    return "every mapping" if plugin.status is discovery.Status.ON else ""
+        return ", ".join(plugin.http_api.operations), "HTTP API"
+    return "", "every mapping" if plugin.status is discovery.Status.ON else ""
+
+
+def _notes(plugin: discovery.Plugin, reported: Reported | None) -> Iterator[str]:
+    if plugin.mapping is not None and not plugin.mapping.streaming:
+        yield "batch only"
+    if plugin.errors:
+        yield from (f"fault: {error}" for error in plugin.errors)
+    elif reported and (reported.state != "running" or reported.reason):
+        yield str(reported)
 
 
 def _chain(owner: discovery.Plugin, installed: Iterable[discovery.Plugin]) -> Iterator[str]:
@@ -141,7 +166,9 @@ def _chain(owner: discovery.Plugin, installed: Iterable[discovery.Plugin]) -> It
         )
     on = [plugin for plugin in installed if plugin.status is discovery.Status.ON]
     manager = discovery.manager_for(owner, on)
-    yield f"{owner.name}: {owner.mapping.source} -> {owner.mapping.target}"
+    yield f"{owner.name}:"
+    yield f"    {owner.mapping.source} ->"
+    yield f"    {owner.mapping.target}"
     for step, (does, hook) in enumerate(_steps(owner.mapping), start=1):
         if hook is None:
             yield f"{step:3}  {'(built in)':24} {does}"

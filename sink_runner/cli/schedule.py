@@ -23,6 +23,7 @@ from ..schedule.run_history import read_states
 from .arguments import flag, json_option, wide_option
 from .command import EX_CONFIG, OK, Command
 from .configuration import mappings_of, read_config, read_plugins
+from .tables import aligned, print_lines
 
 HEADS = ("NAME", "CRON", "MODE", "LAST RUN", "OUTCOME", "NEXT RUN")
 
@@ -94,7 +95,7 @@ def _print(
     if as_json:
         print(json.dumps([_record(row) for row in rows], indent=2))
     else:
-        print("\n".join(_lines(rows, wide=wide)))
+        print_lines(_lines(rows, wide=wide), wide=wide)
 
 
 def _lines(rows: Sequence[tuple[str, ...]], *, wide: bool) -> Iterator[str]:
@@ -105,10 +106,7 @@ def _lines(rows: Sequence[tuple[str, ...]], *, wide: bool) -> Iterator[str]:
     rows = [HEADS, *rows]
     if not wide:
         rows = [(name, *rest) for name, _, *rest in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        yield "  ".join(cells).rstrip()
+    yield from aligned(rows)
 
 
 def _row(

@@ -120,7 +120,7 @@ def check(
 
 def _table(found: Mapping[str, list[Finding]]) -> Table:
     made = Table(title="schemas", title_justify="left")
-    for head in ("mapping", "result", "what was found, and what to do"):
+    for head in ("mapping", "result", "finding"):
         made.add_column(head, overflow="fold")
     for name, findings in found.items():
         if not findings:

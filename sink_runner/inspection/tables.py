@@ -16,7 +16,7 @@ from .explain import Explained
 
 
 def dead_letters_table(found: Iterable[tuple[str, StoredDeadLetter]]) -> Table:
-    """A line for each dead letter."""
+    """Return a table with a line for each dead letter."""
     table = _table("dead letters, the oldest first", "id", "mapping", "status", "failed", "error")
     table.add_column("tries", justify="right")
     for head in ("why", "from"):
@@ -38,7 +38,7 @@ def dead_letters_table(found: Iterable[tuple[str, StoredDeadLetter]]) -> Table:
 
 
 def summary_table(found: Iterable[tuple[str, Count]]) -> Table:
-    """A line for each mapping, error and status."""
+    """Return a table with a line for each mapping, error and status."""
     table = _table("dead letters", "database", "mapping", "status", "error")
     table.add_column("count", justify="right")
     for head in ("first", "last"):
@@ -53,7 +53,7 @@ def summary_table(found: Iterable[tuple[str, Count]]) -> Table:
 
 
 def dead_letter_lines(fields: Mapping[str, Any]) -> Iterator[str]:
-    """A dead letter, headers first, its row and its trace after them."""
+    """Yield the fields of a dead letter, then its row and its trace."""
     rows = {"key", "before", "after"}
     last = rows | {"stack_trace"}
     for name, value in fields.items():
@@ -67,18 +67,18 @@ def dead_letter_lines(fields: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  {line}" for line in fields["stack_trace"].splitlines())
 
 
-def explained_table(found: Explained) -> str:
-    """A line for each step, then the rows that it came to."""
-    lines = [f"{found.id} of {found.mapping}, through the chain of today; nothing is written"]
-    lines += [f"  {step.name:8} {step.state:8} {step.detail}" for step in found.steps]
+def explained_lines(found: Explained) -> Iterator[str]:
+    """Yield a line for each step, then the rows that would be written."""
+    yield f"{found.id} of {found.mapping}, through the current pipeline; nothing is written"
+    for step in found.steps:
+        yield f"  {step.name:8} {step.state:8} {step.detail}"
     for row in found.rows:
-        lines.append(f"{row['does']}:")
-        lines += [f"  {column:24} {value}" for column, value in row["row"].items()]
-    return "\n".join(lines)
+        yield f"{row['does']}:"
+        yield from (f"  {column:24} {value}" for column, value in row["row"].items())
 
 
 def progress() -> Progress:
-    """A progress bar on a terminal, and nothing elsewhere."""
+    """Return a progress bar, which shows nothing if stderr is not a terminal."""
     console = Console(stderr=True)
     return Progress(console=console, transient=True, disable=not console.is_terminal)
 

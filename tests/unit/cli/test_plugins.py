@@ -94,7 +94,7 @@ def test_mappings_that_running_runner_has_otherwise_are_named(site, call, config
     site.mapping("pears")
     path = configured("apples", "pears")
     path.write_text(f"{path.read_text()}\n[health]\nport = {runner}\n")
-    code, out, _ = call("plugins", "--without", "pears")
+    code, out, _ = call("plugins", "--wide", "--without", "pears")
     assert code == 0
     lines = [line.strip() for line in out.splitlines()]
     after = {line.split()[0]: lines[n + 1 :][:1] for n, line in enumerate(lines) if line}
@@ -148,7 +148,7 @@ def test_plugin_that_is_off_may_be_beyond_import(site, call, configured):
     site.plugin("pears", "raise RuntimeError")
     configured("*", disabled=("pears",))
     _, out, _ = call("plugins")
-    assert ordering_key("pears", out).split() == ["pears", "off", "1.5"]
+    assert ordering_key("pears", out).split() == ["pears", "off"]
     assert not site.was_imported("pears")
 
 
@@ -160,9 +160,7 @@ def test_broken_enabled_plugin_exits_with_78(site, call, configured):
     assert code == 78
     assert ordering_key("pears", out).split()[:2] == ["pears", "broken"]
     assert "    fault: ModuleNotFoundError: No module named 'nope_nope'" in out
-    assert ordering_key("apples", out).split() == [
-        *("apples", "on", "1.5", "north.public.apples", "->", "south.public.apples")
-    ]
+    assert ordering_key("apples", out).split() == [*("apples", "on", "south.public.apples")]
 
 
 def test_incompatible_plugin_fails_only_if_enabled(site, call, configured):
@@ -224,9 +222,9 @@ def test_chain_is_printed_in_order_of_its_steps(site, call, configured):
     configured("apples", "zebra", "ant")
     code, out, _ = call("plugins", "--chain", "apples")
     assert code == 0
-    head, *steps = [line.split(maxsplit=1)[1] for line in out.splitlines()]
-    assert head == "north.public.apples -> south.public.apples"
-    named = [" ".join(step.split()) for step in steps]
+    *head, steps = out.split("\n", 3)
+    assert head == ["apples:", "    north.public.apples ->", "    south.public.apples"]
+    named = [" ".join(step.split()[1:]) for step in steps.splitlines()]
     assert named[:6] == [
         "(built in) drop echoes of the runner's own writes",
         "sink_filter ant",
@@ -299,5 +297,5 @@ def test_mapping_whose_topic_is_not_read_says_so(site, call, configured):
     site.nightly("nightly")
     configured("apples", "nightly")
     _, out, _ = call("plugins")
-    assert ordering_key("nightly", out).endswith("south.public.nightly (batch only)")
-    assert ordering_key("apples", out).endswith("south.public.apples")
+    assert out.count("\n    batch only") == 1
+    assert ordering_key("nightly", out) + "\n    batch only" in out

@@ -1,7 +1,9 @@
 """Tables on terminals of each width: no word is cut."""
 
 import io
-from datetime import UTC, datetime
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,10 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 import sink_runner
-from sink_runner.cli import audit, conflicts, dlq, quality, schedule
-from sink_runner.cli.tables import print_table
+from sink_runner.cli import audit, conflicts, dlq, plugins, policies, quality, schedule, schema
+from sink_runner.cli.tables import print_lines, print_table
 from sink_runner.inspection import tables
-from sink_runner.quality.report import Report, Stale
+from sink_runner.masking.lineage import Line
+from sink_runner.masking.policy import ColumnName
+from sink_runner.masking.principals import Reader
+from sink_runner.quality.report import Count, Report, Stale
+from sink_runner.schema_check.schema_findings import Change, Finding, Severity
 from sink_runner.writer.audit import Entry
 from sink_runner.writer.conflict_store import Conflict
 
@@ -69,12 +75,22 @@ def test_every_table_of_the_runner_is_printed_so() -> None:
     assert printing == {"cli/tables.py"}
 
 
+def test_long_text_of_a_paragraph_is_wrapped() -> None:
+    lines = printed(60, ("citizens", "the column is missing " * 5, *ROW[2:])).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert lines[3:5] == [
+        "source column  the column is missing the column is missing",
+        "               the column is missing the column is missing",
+    ]
+
+
 @pytest.mark.parametrize("cell", ["[redacted]", "two\nlines", "", "[/b]"])
 def test_cell_is_printed_as_it_is(cell: str) -> None:
     text = printed(60, (cell, *ROW[1:]))
     assert "mapping        " + cell.replace("\n", "\n" + " " * 15) in text
 
 
+DAY = date(2026, 3, 1)
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ENTRY = Entry(
     at=AT,
@@ -135,6 +151,32 @@ COUNT = SimpleNamespace(
     first=AT,
     last=AT,
 )
+FINDING = Finding(
+    mapping="eligibility-snapshots",
+    change=Change.REMOVED,
+    severity=Severity.REFUSED,
+    problem="column smart_citizen.public.service_applications.citizen_id is missing",
+    advice="add it to the source table, or remove it from the mapping, and start the runner again",
+    origin="schema 12 of the registry",
+)
+POLICY_LINE = Line(
+    mapping="eligibility-snapshots",
+    source=ColumnName("smart_warehouse", "eligibility", "eligibility_snapshots", "evaluated_at"),
+    target=ColumnName("smart_citizen", "public", "eligibility_hints", "applicable_schemes"),
+    reader=Reader(groups=frozenset({"smart_citizen"})),
+    tags=frozenset({"PII"}),
+    fault="column evaluated_at is personal and has no policy",
+)
+LOADED = SimpleNamespace(version=12)
+SIDES = replace(
+    CONFLICT,
+    source_value={"full_name": "A made-up name of some length", "district_id": 12},
+    target_value={"full_name": "Another name that is a bit longer", "district_id": 7},
+    notes="the citizen called and said which name is right",
+)
+COUNTED = replace(
+    REPORT, counts=(Count(rule="updated_at not before created_at", column="", rows=12, last=DAY),)
+)
 TABLES = {
     "audit": (lambda: audit._table([ENTRY]), audit.EXTRA),
     "conflicts": (lambda: conflicts._table([("smart_warehouse", CONFLICT)]), conflicts.EXTRA),
@@ -181,3 +223,69 @@ def test_schedules_fit_80_columns_without_cron() -> None:
         ["NAME", "MODE"],
         ["NAME", "CRON"],
     ]
+
+
+OTHERS = {
+    "conflicts show": lambda: conflicts._sides("smart_warehouse", SIDES),
+    "policies show": lambda: policies._table([POLICY_LINE], LOADED),
+    "quality, by rule": lambda: quality._rules([COUNTED]),
+    "schema check": lambda: schema._table({"eligibility-snapshots": [FINDING]}),
+}
+
+
+@pytest.mark.parametrize("command", OTHERS)
+def test_other_table_has_whole_words_in_80_columns(command: str) -> None:
+    file = io.StringIO()
+    print_table(OTHERS[command](), Console(file=file, width=80))
+    text = file.getvalue()
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    for column in OTHERS[command]().columns:
+        for word in " ".join(map(str, column.cells)).split():
+            assert word in text, word
+
+
+def test_every_function_that_makes_a_table_is_tested() -> None:
+    package, source = Path(sink_runner.__file__).parent, Path(__file__).read_text()
+    made = {
+        f"{path.stem}.{name}("
+        for folder in ("cli", "inspection")
+        for path in (package / folder).glob("*.py")
+        if "from rich.table import Table" in path.read_text()
+        for name in re.findall(r"def (\w+)\([^)]*\) -> Table:", path.read_text())
+    }
+    helpers = {f"{tables.__name__.rpartition('.')[2]}._table("}
+    assert {call for call in made if call not in source} == helpers
+
+
+PLUGIN = SimpleNamespace(
+    name="eligibility-snapshots",
+    status="broken",
+    version="1.0",
+    mapping=SimpleNamespace(
+        source="smart_warehouse.eligibility.eligibility_snapshots",
+        target="smart_warehouse.analytics.feedback_analytics",
+        streaming=False,
+    ),
+    hooks=["sink_mapping", "sink_filter"],
+    errors=["the target column applicable_schemes is jsonb, and the mapping declares it as text[]"],
+)
+
+
+def test_plugins_have_whole_words_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    print_lines(plugins._table([PLUGIN], {}, wide=False))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "NAME                   STATUS  TARGET",
+        "eligibility-snapshots  broken  smart_warehouse.analytics.feedback_analytics",
+        "    batch only",
+        "    fault: the target column applicable_schemes is jsonb, and the mapping",
+        "        declares it as text[]",
+    ]
+
+
+def test_wide_plugins_have_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    print_lines(plugins._table([PLUGIN], {}, wide=True), wide=True)
+    head, line, *notes = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "STATUS", "VERSION", "TARGET", "HOOKS", "SOURCE"]
+    assert line.split()[2:] == ["1.0", PLUGIN.mapping.target, "sink_filter", PLUGIN.mapping.source]
+    assert notes == ["    batch only", f"    fault: {PLUGIN.errors[0]}"]
