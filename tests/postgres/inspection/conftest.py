@@ -1,4 +1,4 @@
-"""People on their way to a database, as Avro and by the real parts; and somebody with a shell."""
+"""The pipeline of a mapping `people`, fed with Avro messages, and the commands on its DLQ."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.offsets import Offsets
 
 OWN = Path(__file__).parents[3] / "ranger-policies"
-KEYS = {name: bytes([at]) * 32 for at, name in enumerate(("old", "one", "two"))}
+KEYS = {name: bytes([number]) * 32 for number, name in enumerate(("old", "one", "two"))}
 TABLES = """
 CREATE DOMAIN word varchar(200);
 CREATE TABLE person (id int PRIMARY KEY, full_name word, town word, note word, district word);
@@ -74,15 +74,14 @@ def sink_filter(event):
 COLUMNS = ("id", "full_name", "town", "note", "district")
 
 
-def schema(database: str) -> dict[str, Any]:
-    """Debezium's envelope of a person."""
+def envelope_schema(database: str) -> dict[str, Any]:
+    """Return the schema of Debezium's envelope of the table `person`."""
     text = ["null", "string"]
     fields = [{"name": name, "type": "int" if name == "id" else text} for name in COLUMNS]
-    origin = ["null", "string"]
     source = [
         {"name": "lsn", "type": ["null", "long"]},
         {"name": "ts_ms", "type": "long"},
-        {"name": "origin", "type": origin},
+        {"name": "origin", "type": text},
     ]
     return {
         "type": "record",
@@ -103,19 +102,19 @@ def schema(database: str) -> dict[str, Any]:
 KEY = {"type": "record", "name": "Key", "fields": [{"name": "id", "type": "int"}]}
 
 
-def packed(schema_id: int, avro: Any, value: Any) -> bytes:
+def encode(schema_id: int, avro: Any, value: Any) -> bytes:
     body = BytesIO(b"")
     fastavro.schemaless_writer(body, fastavro.parse_schema(avro), value)
     return b"\0" + schema_id.to_bytes(4) + body.getvalue()
 
 
 class SchemaServer:
-    """A registry that really listens and knows two schemas."""
+    """A schema registry on loopback with the schemas of the key and of the envelope."""
 
     def __init__(self, database: str) -> None:
-        answers = {
+        contents = {
             "/schemas/ids/1": {"schema": json.dumps(KEY)},
-            "/schemas/ids/2": {"schema": json.dumps(schema(database))},
+            "/schemas/ids/2": {"schema": json.dumps(envelope_schema(database))},
             "/subjects": ["any"],
             f"/subjects/{database}.public.person-key/versions/latest": {
                 "id": 1,
@@ -125,7 +124,7 @@ class SchemaServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                body = answers.get(self.path)
+                body = contents.get(self.path)
                 text = json.dumps(body or {"error_code": 40403}).encode()
                 self.send_response(200 if body else 404)
                 self.send_header("Content-Length", str(len(text)))
@@ -133,7 +132,7 @@ class SchemaServer:
                 self.wfile.write(text)
 
             def log_message(self, *_: Any) -> None:
-                """Keep quiet."""
+                """Suppress the access log."""
 
         self.http = HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
@@ -146,18 +145,18 @@ class SchemaServer:
         self.http.server_close()
 
 
-def policies_in(folder: Path, database: str) -> Path:
-    """The name is masked for the target, nobody but the auditors sees it; a town is nobody's."""
+def write_policies(folder: Path, database: str) -> Path:
+    """Write policies that mask `full_name`, the only personal column, for all but `auditors`."""
     folder.mkdir(exist_ok=True)
     shutil.copy(OWN / "servicedef-sink.json", folder)
     tables = {
         f"{database}.public.{name}": {"full_name": ["NAME"]} for name in ("person", "profile")
     }
-    free = {
+    not_personal = {
         f"{database}.public.{name}": {"note": "made up", "town": "made up"}
         for name in ("person", "profile")
     }
-    content = {"tags": {"NAME": "a name"}, "columns": tables, "not_personal": free}
+    content = {"tags": {"NAME": "a name"}, "columns": tables, "not_personal": not_personal}
     (folder / "classification.json").write_text(json.dumps(content))
 
     def item(group: str, kind: str) -> dict[str, Any]:
@@ -175,13 +174,13 @@ def policies_in(folder: Path, database: str) -> Path:
     }
     content = {"serviceName": "s", "policyVersion": 1, "policies": [policy]}
     (folder / "policies.json").write_text(json.dumps(content))
-    people = {"userGroupMapping": {"judge": ["auditors"], "clerk": [database]}}
-    (folder / "users.json").write_text(json.dumps(people))
+    users = {"userGroupMapping": {"auditor": ["auditors"], "clerk": [database]}}
+    (folder / "users.json").write_text(json.dumps(users))
     return folder
 
 
-class Office:
-    """A mapping at work, but for Kafka; and what an operator may do beside it."""
+class Harness:
+    """The pipeline of a mapping without Kafka, and the commands that an operator runs beside it."""
 
     def __init__(self, postgres: Any, database: str, url: str, policies: Path, call: Any) -> None:
         self.database, self.call, self.url = database, call, url
@@ -193,14 +192,14 @@ class Office:
         self.offset = 0
         self.encryptor = Encryptor(KEYS["one"], "one")
         self.identifies_row: Any = None
-        """None: every event waits behind the older ones of its row."""
+        """None: every event waits for the older events of its row."""
         plugin = discovery.installed()["people"]
         discovery.load(plugin)
         (self.plugin,) = discovery.usable([plugin])
         self.start()
 
     def start(self) -> None:
-        """Begin to run, with the keys that there are now."""
+        """Build the pipeline with the current keys and claim the partition."""
         mapping = self.plugin.mapping
         assert mapping is not None
         with connect(self.dsn, "start") as connection:
@@ -225,11 +224,11 @@ class Office:
         )
         offsets = Offsets("people", Topic("c", self.topic, "t"), "me")
         self.pipeline = build_pipeline(setup, events, offsets)
-        self.applier, self.waiting = self.pipeline.committer, self.pipeline.retry_queue
-        self.waiting._identifies_row = self.identifies_row
+        self.committer, self.retry_queue = self.pipeline.committer, self.pipeline.retry_queue
+        self.retry_queue._identifies_row = self.identifies_row
         self.prepare = self.pipeline.prepare
-        (self.claim,) = self.applier.claim([0]).values()
-        self.waiting.load({0})
+        (self.claim,) = self.committer.claim([0]).values()
+        self.retry_queue.load({0})
 
     def stop(self) -> None:
         self.pipeline.close()
@@ -250,34 +249,34 @@ class Office:
         self.offset += 1
         source = {"lsn": self.offset, "ts_ms": 1_800_000_000_000, "origin": None}
         envelope = {"op": "c", "before": None, "after": after, "source": source}
-        value = packed(2, schema(self.database), envelope)
-        return Message(self.topic, 0, self.offset, packed(1, KEY, {"id": identity}), value)
+        value = encode(2, envelope_schema(self.database), envelope)
+        return Message(self.topic, 0, self.offset, encode(1, KEY, {"id": identity}), value)
 
     def send(self, *messages: Message) -> int:
-        free, held = self.waiting.split(messages)
-        batch = self.prepare(free)
-        self.waiting.hold(batch, held)
-        at = self.claim.next_offset
-        step = Advance(0, self.claim.epoch, at, (at or 0) + 1)
-        self.claim = Claim(self.claim.epoch, (at or 0) + 1)
-        written = self.applier.apply(batch, [step])
-        self.waiting.record_committed(batch.dead_letters, batch.superseding)
+        ready, held = self.retry_queue.split(messages)
+        batch = self.prepare(ready)
+        self.retry_queue.hold(batch, held)
+        offset = self.claim.next_offset
+        step = Advance(0, self.claim.epoch, offset, (offset or 0) + 1)
+        self.claim = Claim(self.claim.epoch, (offset or 0) + 1)
+        written = self.committer.apply(batch, [step])
+        self.retry_queue.record_committed(batch.dead_letters, batch.superseding)
         return written
 
     def retry(self) -> None:
-        """Look for what somebody decided, and try it, until nothing goes on."""
+        """Load the retry queue and retry its events until no test has another one to apply."""
         for _ in range(5):
-            self.waiting.load({0})
-            self.waiting.retry({0: self.claim}, self.prepare)
+            self.retry_queue.load({0})
+            self.retry_queue.retry({0: self.claim}, self.prepare)
 
-    # -- what there is -----------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------------
 
     def rows(self) -> dict[int, Any]:
         found = self.admin.execute("SELECT id, full_name, town, note FROM profile ORDER BY id")
         return {row[0]: row[1:] for row in found}
 
-    def order(self, identity: int) -> list[str]:
-        """The notes in the order in which they were written."""
+    def written_notes(self, identity: int) -> list[str]:
+        """Return the notes of a row in the order in which they were written."""
         found = self.admin.execute("SELECT note FROM written WHERE id = %s ORDER BY n", (identity,))
         return [row[0] for row in found]
 
@@ -287,13 +286,13 @@ class Office:
         )
         return [row[0] if len(columns) == 1 else row for row in found]
 
-    def audited(self, action: str) -> list[dict[str, Any]]:
-        asked = """SELECT details || jsonb_build_object('user', user_id) FROM sink.audit_log
+    def audit_details(self, action: str) -> list[dict[str, Any]]:
+        query = """SELECT details || jsonb_build_object('user', user_id) FROM sink.audit_log
                    WHERE details->>'action' = %s ORDER BY audit_id"""
-        return [row[0] for row in self.admin.execute(asked, (action,))]
+        return [row[0] for row in self.admin.execute(query, (action,))]
 
     def multiply(self, copies: int) -> None:
-        """Let there be so many more of the first dead letter."""
+        """Insert this number of copies of the first dead letter."""
         names = """flow, topic, partition, "offset", event_key_hash, error_class, sqlstate,
           error_message, stack_trace, source_data, key_id, plugin_version, status"""
         self.admin.execute(
@@ -303,8 +302,8 @@ class Office:
             (copies,),
         )
 
-    def id(self, at: int = 0) -> str:
-        return f"{self.database}/{self.dead_letters('dlq_id')[at]}"
+    def id(self, index: int = 0) -> str:
+        return f"{self.database}/{self.dead_letters('dlq_id')[index]}"
 
     def dlq(self, *arguments: str) -> tuple[int, str, str]:
         code, out, err = self.call("dlq", *arguments)
@@ -317,55 +316,55 @@ class Office:
 
 
 @pytest.fixture
-def office(
+def harness(
     postgres: Any, site: Any, configured: Any, call: Any, tmp_path: Path
-) -> Iterator[Office]:
+) -> Iterator[Harness]:
     database = postgres.fresh_database(like="smart_citizen")
     with psycopg.connect(postgres.dsn(database), autocommit=True) as admin:
         admin.execute(TABLES)
         admin.execute("INSERT INTO district VALUES ('Kota', 7)")
     site.plugin("people", MAPPING.format(database=database))
     server = SchemaServer(database)
-    folder = policies_in(tmp_path / "policies", database)
-    made = Office(postgres, database, server.url, folder, call)
-    made.configure = partial(_configure, configured("people"), made)
-    made.configure()
-    yield made
-    made.close()
+    policies = write_policies(tmp_path / "policies", database)
+    created = Harness(postgres, database, server.url, policies, call)
+    created.configure = partial(_configure, configured("people"), created)
+    created.configure()
+    yield created
+    created.close()
     server.stop()
 
 
 @pytest.fixture
-def replacing(office: Office) -> Office:
-    """The same office, whose newer rows supersede older dead letters of their row."""
-    office.stop()
-    office.identifies_row = lambda _key: True
-    office.start()
-    return office
+def superseding(harness: Harness) -> Harness:
+    """A harness in which a newer event of a row supersedes the row's dead letters."""
+    harness.stop()
+    harness.identifies_row = lambda _key: True
+    harness.start()
+    return harness
 
 
-def _configure(path: Path, office: Office, key: str = "one", *old: str) -> None:
-    """Write the configuration with these keys and give them to the office."""
+def _configure(path: Path, harness: Harness, key: str = "one", *old_keys: str) -> None:
+    """Write a configuration with these keys, and use them in the harness."""
 
-    def text(name: str) -> str:
+    def encoded(name: str) -> str:
         return base64.b64encode(KEYS[name]).decode()
 
-    lines = ", ".join(f'{name} = "{text(name)}"' for name in old)
+    old = ", ".join(f'{name} = "{encoded(name)}"' for name in old_keys)
     path.write_text(f"""
 [kafka]
 bootstrap = "127.0.0.1:9"
 [registry]
-url = "{office.url}"
-[databases.{office.database}]
-dsn = "{office.dsn}"
-reader_dsn = "{office.reader_dsn}"
+url = "{harness.url}"
+[databases.{harness.database}]
+dsn = "{harness.dsn}"
+reader_dsn = "{harness.reader_dsn}"
 [policies]
-directory = "{office.policies}"
+directory = "{harness.policies}"
 [dead_letters]
-key = "{text(key)}"
+key = "{encoded(key)}"
 key_id = "{key}"
-old_keys = {{ {lines} }}
+old_keys = {{ {old} }}
 [plugins]
 enabled = ["people"]
 """)
-    office.encryptor = Encryptor(KEYS[key], key, {name: KEYS[name] for name in old})
+    harness.encryptor = Encryptor(KEYS[key], key, {name: KEYS[name] for name in old_keys})

@@ -1,4 +1,4 @@
-"""Dead letters are read in portions of bounded size, whatever works through them."""
+"""The outbox, the export and the key rotation read dead letters in batches of bounded size."""
 
 from typing import Any
 
@@ -18,16 +18,16 @@ COUNT = 6
 
 
 @pytest.fixture
-def wide(office: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Open dead letters of which two may be held at once."""
+def large_rows(harness: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Open dead letters, of which at most two fit into a batch."""
     monkeypatch.setattr(dead_letters, "DEFAULT_BYTES", 2 * LARGE + LARGE // 2)
-    office.send(*(office.event(number, "bad", town="x" * LARGE) for number in range(COUNT)))
-    assert len(office.dead_letters("status")) == COUNT
-    return office
+    harness.send(*(harness.event(number, "bad", town="x" * LARGE) for number in range(COUNT)))
+    assert len(harness.dead_letters("status")) == COUNT
+    return harness
 
 
-class Log:
-    """A Kafka that notes how many records are sent at once."""
+class RecordingProducer:
+    """A producer that records the size of each batch."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -36,49 +36,49 @@ class Log:
         self.sizes.append(len(records))
 
     def close(self) -> None:
-        """Nothing is open."""
+        """There is nothing to close."""
 
 
-def test_outbox_sends_bounded_portions(wide: Any) -> None:
-    log = Log()
-    outbox = Outbox(wide.database, wide.dsn, log, unpublished_gauge(Health()))
+def test_outbox_sends_bounded_batches(large_rows: Any) -> None:
+    producer = RecordingProducer()
+    outbox = Outbox(large_rows.database, large_rows.dsn, producer, unpublished_gauge(Health()))
     assert outbox.publish() == COUNT
-    assert log.sizes == [2, 2, 2]
+    assert producer.sizes == [2, 2, 2]
     outbox.close()
 
 
-def test_export_reads_bounded_portions(wide: Any) -> None:
+def test_export_reads_bounded_batches(large_rows: Any) -> None:
     after, sizes = 0, []
-    while page := find_after(wide.admin, Wanted(), after):
+    while page := find_after(large_rows.admin, Wanted(), after):
         after = page[-1].dlq_id
         sizes.append(len(page))
     assert sizes == [2, 2, 2]
-    assert len(wide.dlq("export")[1].splitlines()) == COUNT
+    assert len(large_rows.dlq("export")[1].splitlines()) == COUNT
 
 
-def test_key_rotation_reads_bounded_portions(wide: Any, monkeypatch: Any) -> None:
-    sizes, some = [], key_rotation._some
+def test_key_rotation_reads_bounded_batches(large_rows: Any, monkeypatch: Any) -> None:
+    sizes, original = [], key_rotation._some
 
-    def watched(*args: Any) -> Any:
-        rows = some(*args)
+    def record_size(*args: Any) -> Any:
+        rows = original(*args)
         sizes.append(len(rows))
         return rows
 
-    monkeypatch.setattr(key_rotation, "_some", watched)
-    wide.stop()
-    wide.configure("two", "one")
-    (record,) = wide.json("rekey")
-    assert record == {"database": wide.database, "changed": COUNT, "unopened": 0}
+    monkeypatch.setattr(key_rotation, "_some", record_size)
+    large_rows.stop()
+    large_rows.configure("two", "one")
+    (record,) = large_rows.json("rekey")
+    assert record == {"database": large_rows.database, "changed": COUNT, "unopened": 0}
     assert sizes == [2, 2, 2, 0]
 
 
-def test_list_reads_no_payload(wide: Any, monkeypatch: Any) -> None:
+def test_list_reads_no_payload(large_rows: Any, monkeypatch: Any) -> None:
     found, find = [], DlqService.find
 
-    def watched(*args: Any, **options: Any) -> Any:
+    def record_found(*args: Any, **options: Any) -> Any:
         found.extend(find(*args, **options))
         return found
 
-    monkeypatch.setattr(DlqService, "find", watched)
-    assert len(wide.json("list")) == COUNT
+    monkeypatch.setattr(DlqService, "find", record_found)
+    assert len(large_rows.json("list")) == COUNT
     assert {dead_letter.source_data for _, dead_letter in found} == {b""}

@@ -1,4 +1,4 @@
-"""The topics of the dead letters: every one is told of, none in clear, whatever dies."""
+"""The outbox publishes every dead letter to its topic, encrypted, despite failures."""
 
 import threading
 import time
@@ -24,36 +24,36 @@ pytestmark = pytest.mark.postgres
 SECRET = "Zarathustra Sevenstein"
 
 
-class Log:
-    """A Kafka that keeps what it takes, and takes nothing of some topics."""
+class FakeProducer:
+    """A producer that keeps the records it is sent, and rejects those of some topics."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-        self.refuses: set[str] = set()
-        self.refusal: Exception = RetriableError("not now")
+        self.rejected_topics: set[str] = set()
+        self.rejection: Exception = RetriableError("not now")
         self.dies_after_sending = False
 
     def send(self, records: Sequence[Record]) -> None:
-        if self.refuses.intersection(record.topic for record in records):
-            raise self.refusal
+        if self.rejected_topics.intersection(record.topic for record in records):
+            raise self.rejection
         self.records += records
         if self.dies_after_sending:
             raise RuntimeError("the process ends here")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """There is nothing to close."""
 
-    def ids(self) -> list[tuple[int, int]]:
-        """The letters' numbers and tries."""
-        heads = [dict(record.headers) for record in self.records]
+    def attempts(self) -> list[tuple[int, int]]:
+        """Return the id and the number of attempts of each record's dead letter."""
+        headers = [dict(record.headers) for record in self.records]
         return [
-            (int(head["sink.dlq-id"].split(b"/")[1]), int(head["sink.attempts"])) for head in heads
+            (int(one["sink.dlq-id"].split(b"/")[1]), int(one["sink.attempts"])) for one in headers
         ]
 
 
 @pytest.fixture
-def log() -> Log:
-    return Log()
+def producer() -> FakeProducer:
+    return FakeProducer()
 
 
 @pytest.fixture
@@ -62,27 +62,29 @@ def health() -> Health:
 
 
 @pytest.fixture
-def outbox(office: Any, log: Log, health: Health) -> Iterator[Outbox]:
-    gauge = health.gauge("unpublished", "Letters.", ("database", "source"))
-    made = Outbox(office.database, office.dsn, log, gauge)
-    yield made
-    made.close()
+def outbox(harness: Any, producer: FakeProducer, health: Health) -> Iterator[Outbox]:
+    gauge = health.gauge("unpublished", "Dead letters.", ("database", "source"))
+    opened = Outbox(harness.database, harness.dsn, producer, gauge)
+    yield opened
+    opened.close()
 
 
-def left(health: Health, office: Any) -> float | None:
-    labels = {"database": office.database, "source": office.database}
+def unpublished(health: Health, harness: Any) -> float | None:
+    labels = {"database": harness.database, "source": harness.database}
     return health.registry.get_sample_value("unpublished", labels)
 
 
-def test_dead_letter_is_published_once_with_metadata(office: Any, outbox: Outbox, log: Log) -> None:
-    office.send(office.event(1, "bad", full_name=SECRET))
+def test_dead_letter_is_published_once_with_metadata(
+    harness: Any, outbox: Outbox, producer: FakeProducer
+) -> None:
+    harness.send(harness.event(1, "bad", full_name=SECRET))
     assert [outbox.publish(), outbox.publish()] == [1, 0]
-    (record,) = log.records
-    heads = {name: value.decode() for name, value in record.headers}
-    assert record.topic == f"sink.dead-letters.{office.database}-to-{office.database}"
-    assert heads.pop("__connect.errors.exception.stacktrace").startswith("sink_runner.errors.")
-    assert heads == {
-        "__connect.errors.topic": office.topic,
+    (record,) = producer.records
+    headers = {name: value.decode() for name, value in record.headers}
+    assert record.topic == f"sink.dead-letters.{harness.database}-to-{harness.database}"
+    assert headers.pop("__connect.errors.exception.stacktrace").startswith("sink_runner.errors.")
+    assert headers == {
+        "__connect.errors.topic": harness.topic,
         "__connect.errors.partition": "0",
         "__connect.errors.offset": "1",
         "__connect.errors.connector.name": "sink.people",
@@ -90,11 +92,11 @@ def test_dead_letter_is_published_once_with_metadata(office: Any, outbox: Outbox
         "__connect.errors.stage": "TASK_PUT",
         "__connect.errors.class.name": "sink_runner.writer.writer.Writer",
         "__connect.errors.exception.class.name": "sink_runner.errors.WriteError",
-        "__connect.errors.exception.message": office.dead_letters("error_message")[0],
+        "__connect.errors.exception.message": harness.dead_letters("error_message")[0],
         "sink.mapping": "people",
         "sink.plugin-version": "1.5",
         "sink.key-id": "one",
-        "sink.dlq-id": office.id(),
+        "sink.dlq-id": harness.id(),
         "sink.sqlstate": "23514",
         "sink.attempts": "0",
         "sink.status": "OPEN",
@@ -102,164 +104,183 @@ def test_dead_letter_is_published_once_with_metadata(office: Any, outbox: Outbox
 
 
 def test_published_payload_is_decrypted_by_its_headers(
-    office: Any, outbox: Outbox, log: Log
+    harness: Any, outbox: Outbox, producer: FakeProducer
 ) -> None:
-    event = office.event(1, "bad", full_name=SECRET)
-    office.send(event)
+    event = harness.event(1, "bad", full_name=SECRET)
+    harness.send(event)
     outbox.publish()
-    (record,) = log.records
+    (record,) = producer.records
     assert SECRET.encode() not in record.value + record.key
-    heads = dict(record.headers)
-    place = [
-        heads[f"__connect.errors.{name}"].decode() for name in ("topic", "partition", "offset")
+    headers = dict(record.headers)
+    position = [
+        headers[f"__connect.errors.{name}"].decode() for name in ("topic", "partition", "offset")
     ]
-    opened = office.encryptor.decrypt(record.value, place[0], int(place[1]), int(place[2]))
-    assert opened.value == event.value
-    assert record.key == office.encryptor.fingerprint(event.key)
+    topic, partition, offset = position[0], int(position[1]), int(position[2])
+    decrypted = harness.encryptor.decrypt(record.value, topic, partition, offset)
+    assert decrypted.value == event.value
+    assert record.key == harness.encryptor.fingerprint(event.key)
 
 
-def test_what_only_waits_is_no_dead_letter(office: Any, outbox: Outbox) -> None:
-    office.send(office.event(1, district="Nowhere"))
-    office.send(office.event(1))
-    assert office.dead_letters("status") == ["PARKED", "PARKED"]
+def test_deferred_event_is_not_published(harness: Any, outbox: Outbox) -> None:
+    harness.send(harness.event(1, district="Nowhere"))
+    harness.send(harness.event(1))
+    assert harness.dead_letters("status") == ["PARKED", "PARKED"]
     assert outbox.publish() == 0
 
 
-def test_failure_after_replay_is_published_again(office: Any, outbox: Outbox, log: Log) -> None:
-    office.send(office.event(1, "bad"))
+def test_failure_after_replay_is_published_again(
+    harness: Any, outbox: Outbox, producer: FakeProducer
+) -> None:
+    harness.send(harness.event(1, "bad"))
     outbox.publish()
-    office.dlq("replay", office.id())
-    office.retry()
+    harness.dlq("replay", harness.id())
+    harness.retry()
     outbox.publish()
-    office.admin.execute("ALTER TABLE profile DROP CONSTRAINT profile_note_check")
-    office.dlq("replay", office.id())
-    office.retry()
-    assert office.dead_letters("status") == ["REPLAYED"]
+    harness.admin.execute("ALTER TABLE profile DROP CONSTRAINT profile_note_check")
+    harness.dlq("replay", harness.id())
+    harness.retry()
+    assert harness.dead_letters("status") == ["REPLAYED"]
     outbox.publish()
-    (number,) = office.dead_letters("dlq_id")
-    assert log.ids() == [(number, 0), (number, 1)]
+    (number,) = harness.dead_letters("dlq_id")
+    assert producer.attempts() == [(number, 0), (number, 1)]
 
 
-def test_one_that_is_superseded_is_told_once_more(replacing: Any, outbox: Outbox, log: Log) -> None:
-    replacing.send(replacing.event(1, "bad"))
+def test_superseded_dead_letter_is_published_again(
+    superseding: Any, outbox: Outbox, producer: FakeProducer
+) -> None:
+    superseding.send(superseding.event(1, "bad"))
     outbox.publish()
-    replacing.send(replacing.event(1, "b"))
+    superseding.send(superseding.event(1, "b"))
     assert [outbox.publish(), outbox.publish()] == [1, 0]
-    assert [dict(record.headers)["sink.status"] for record in log.records] == [
+    assert [dict(record.headers)["sink.status"] for record in producer.records] == [
         b"OPEN",
         b"SUPERSEDED",
     ]
 
 
-def test_waiting_one_that_is_superseded_is_not_told(replacing: Any, outbox: Outbox) -> None:
-    replacing.send(replacing.event(1, district="Nowhere"))
-    replacing.send(replacing.event(1, "b"))
-    assert replacing.dead_letters("status") == ["SUPERSEDED"]
+def test_superseded_deferred_event_is_not_published(superseding: Any, outbox: Outbox) -> None:
+    superseding.send(superseding.event(1, district="Nowhere"))
+    superseding.send(superseding.event(1, "b"))
+    assert superseding.dead_letters("status") == ["SUPERSEDED"]
     assert outbox.publish() == 0
 
 
-def test_settled_dead_letter_is_published_too(office: Any, outbox: Outbox, log: Log) -> None:
-    office.send(office.event(1, "bad"))
-    office.dlq("discard", office.id(), "--reason", "made up")
+def test_discarded_dead_letter_is_published_too(
+    harness: Any, outbox: Outbox, producer: FakeProducer
+) -> None:
+    harness.send(harness.event(1, "bad"))
+    harness.dlq("discard", harness.id(), "--reason", "made up")
     assert outbox.publish() == 1
 
 
-def test_an_outage_only_delays(office: Any, outbox: Outbox, log: Log, health: Health) -> None:
-    topic = f"sink.dead-letters.{office.database}-to-{office.database}"
-    log.refuses = {topic}
-    office.send(office.event(1, "bad"))
+def test_outage_only_delays_publication(
+    harness: Any, outbox: Outbox, producer: FakeProducer, health: Health
+) -> None:
+    topic = f"sink.dead-letters.{harness.database}-to-{harness.database}"
+    producer.rejected_topics = {topic}
+    harness.send(harness.event(1, "bad"))
     with pytest.raises(RetriableError):
         outbox.publish()
-    assert left(health, office) == 1
-    log.refuses = set()
+    assert unpublished(health, harness) == 1
+    producer.rejected_topics = set()
     assert outbox.publish() == 1
-    assert left(health, office) == 0
+    assert unpublished(health, harness) == 0
 
 
 @pytest.mark.parametrize("kind", [RetriableError, AccessError])
-def test_missing_topic_delays_no_other(
-    office: Any, outbox: Outbox, log: Log, kind: type[Exception]
+def test_missing_topic_does_not_delay_others(
+    harness: Any, outbox: Outbox, producer: FakeProducer, kind: type[Exception]
 ) -> None:
-    log.refusal = kind("not now")
-    office.send(office.event(1, "bad"))
-    office.send(office.event(2, "bad"))
-    office.admin.execute("UPDATE sink.dead_letter SET topic = 'elsewhere.a.b' WHERE \"offset\" = 1")
-    log.refuses = {f"sink.dead-letters.elsewhere-to-{office.database}"}
+    producer.rejection = kind("not now")
+    harness.send(harness.event(1, "bad"))
+    harness.send(harness.event(2, "bad"))
+    harness.admin.execute(
+        "UPDATE sink.dead_letter SET topic = 'elsewhere.a.b' WHERE \"offset\" = 1"
+    )
+    producer.rejected_topics = {f"sink.dead-letters.elsewhere-to-{harness.database}"}
     with pytest.raises(kind):
         outbox.publish()
-    assert len(log.records) == 1
+    assert len(producer.records) == 1
 
 
-def test_whoever_dies_after_sending_sends_again(office: Any, outbox: Outbox, log: Log) -> None:
-    office.send(office.event(1, "bad"))
-    log.dies_after_sending = True
+def test_crash_after_sending_publishes_again(
+    harness: Any, outbox: Outbox, producer: FakeProducer
+) -> None:
+    harness.send(harness.event(1, "bad"))
+    producer.dies_after_sending = True
     with pytest.raises(RuntimeError):
         outbox.publish()
-    log.dies_after_sending = False
+    producer.dies_after_sending = False
     assert outbox.publish() == 1
-    assert log.ids()[0] == log.ids()[1]
+    assert producer.attempts()[0] == producer.attempts()[1]
 
 
-def test_two_runners_send_each_dead_letter_once(office: Any, log: Log, health: Health) -> None:
+def test_two_runners_send_each_dead_letter_once(
+    harness: Any, producer: FakeProducer, health: Health
+) -> None:
     for number in range(250):
-        office.send(office.event(number, "bad"))
-    gauge = health.gauge("unpublished", "Letters.", ("database", "source"))
-    boxes = [Outbox(office.database, office.dsn, log, gauge) for _ in range(3)]
-    threads = [threading.Thread(target=box.publish) for box in boxes]
+        harness.send(harness.event(number, "bad"))
+    gauge = health.gauge("unpublished", "Dead letters.", ("database", "source"))
+    outboxes = [Outbox(harness.database, harness.dsn, producer, gauge) for _ in range(3)]
+    threads = [threading.Thread(target=outbox.publish) for outbox in outboxes]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    boxes[0].publish()
-    for box in boxes:
-        box.close()
-    assert sorted(log.ids()) == [(number, 0) for number in sorted(office.dead_letters("dlq_id"))]
+    outboxes[0].publish()
+    for outbox in outboxes:
+        outbox.close()
+    assert sorted(producer.attempts()) == [
+        (number, 0) for number in sorted(harness.dead_letters("dlq_id"))
+    ]
 
 
-class Refusing:
-    """A producer whose topic refuses records that have a value, as too large."""
+class RejectingProducer:
+    """A kafka-python producer that rejects records with a value as too large."""
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
 
     def send(self, topic: str, *, key: Any, value: Any, headers: Any) -> Any:
         self.sent.append((topic, value))
-        refused = MessageSizeTooLargeError() if value else None
+        error = MessageSizeTooLargeError() if value else None
 
         def get(timeout: float) -> None:
-            if refused:
-                raise refused
+            if error:
+                raise error
 
         return SimpleNamespace(get=get)
 
 
-def test_refused_dead_letter_is_sent_without_value(office: Any) -> None:
+def test_rejected_dead_letter_is_sent_without_value(harness: Any) -> None:
     producer = Producer(KafkaConnection("127.0.0.1:1"))
-    producer._producer = refusing = Refusing()
+    producer._producer = rejecting = RejectingProducer()
     producer.send([Record("sink.dead-letters.a-to-b", b"k", b"value", [("sink.dlq-id", b"1")])])
-    assert refusing.sent == [
+    assert rejecting.sent == [
         ("sink.dead-letters.a-to-b", b"value"),
         ("sink.dead-letters.a-to-b", None),
     ]
 
 
 def test_settings_of_producer_are_known_to_client(monkeypatch: Any) -> None:
-    """The client refuses a setting that it does not know."""
-    given: dict[str, Any] = {}
+    """kafka-python raises an error for an unknown setting."""
+    passed: dict[str, Any] = {}
     monkeypatch.setattr(producer_module, "is_reachable", lambda *_: True)
-    monkeypatch.setattr(producer_module, "KafkaProducer", lambda **settings: given.update(settings))
+    monkeypatch.setattr(
+        producer_module, "KafkaProducer", lambda **settings: passed.update(settings)
+    )
     Producer(KafkaConnection("127.0.0.1:1")).send([])
-    assert given
-    assert given.keys() <= KafkaProducer.DEFAULT_CONFIG.keys()
+    assert passed
+    assert passed.keys() <= KafkaProducer.DEFAULT_CONFIG.keys()
 
 
-def test_too_large_value_is_left_out(office: Any) -> None:
-    office.send(office.event(1, "bad"))
-    with psycopg.connect(office.dsn, autocommit=True) as connection:
+def test_too_large_value_is_left_out(harness: Any) -> None:
+    harness.send(harness.event(1, "bad"))
+    with psycopg.connect(harness.dsn, autocommit=True) as connection:
         (dead_letter,) = find(connection, Wanted(), most=1)
-    told = record_of(dead_letter, "t").without_value()
-    assert told.value is None
-    assert ("sink.too-large", b"true") in told.headers
+    record = record_of(dead_letter, "t").without_value()
+    assert record.value is None
+    assert ("sink.too-large", b"true") in record.headers
 
 
 def test_unavailable_kafka_is_reported_soon() -> None:

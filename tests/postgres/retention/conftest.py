@@ -1,3 +1,3 @@
-"""The office of the dead letters, whose tables are purged and searched."""
+"""The harness of the dead-letter tests, whose tables `purge` and `erase` change."""
 
-from ..inspection.conftest import office  # noqa: F401
+from ..inspection.conftest import harness  # noqa: F401

@@ -1,4 +1,4 @@
-"""What is past its retention goes, and nothing that the sink reads later."""
+"""`purge` deletes rows past their retention, and none that the sink still reads."""
 
 import threading
 import time
@@ -43,186 +43,188 @@ SCHEDULE = "INSERT INTO sink.schedule (mapping, mode, cron, done_until) VALUES (
 VERSION = "INSERT INTO sink.row_version (mapping, key, position, deleted_at) VALUES (%s, %s, 1, %s)"
 
 
-def purged(office: Any, *arguments: str) -> dict[str, int]:
-    """Run the command; return how many rows each table lost."""
-    code, out, err = office.call("purge", *arguments)
+def run_purge(harness: Any, *arguments: str) -> dict[str, int]:
+    """Run the command and return the number of rows deleted from each table."""
+    code, out, err = harness.call("purge", *arguments)
     assert (code, err) == (0, "")
     found = {}
     for line in out.splitlines():
-        database, table, told = line.split(": ")
-        assert database == office.database
-        found[table] = int(told.split()[0])
+        database, table, count = line.split(": ")
+        assert database == harness.database
+        found[table] = int(count.split()[0])
     return found
 
 
-def age_dead_letters(office: Any, days: int) -> None:
-    office.admin.execute(
+def age_dead_letters(harness: Any, days: int) -> None:
+    harness.admin.execute(
         "UPDATE sink.dead_letter SET settled_at = settled_at - %(age)s, "
         "created_at = created_at - %(age)s",
         {"age": timedelta(days=days)},
     )
 
 
-def settle(office: Any, identity: int) -> None:
-    """Let there be one discarded dead letter."""
-    office.send(office.event(identity, "bad"))
-    office.dlq("discard", office.id(-1), "--reason", "test")
-    office.admin.execute("UPDATE sink.dead_letter SET published_attempts = attempts")
+def add_discarded(harness: Any, identity: int) -> None:
+    """Add a discarded dead letter."""
+    harness.send(harness.event(identity, "bad"))
+    harness.dlq("discard", harness.id(-1), "--reason", "test")
+    harness.admin.execute("UPDATE sink.dead_letter SET published_attempts = attempts")
 
 
 class TestDeadLetters:
-    def test_settled_ones_go_after_their_days(self, office: Any) -> None:
-        settle(office, 1)
-        assert purged(office)["sink.dead_letter"] == 0
-        age_dead_letters(office, 91)
-        assert purged(office, "--dry-run")["sink.dead_letter"] == 1
-        assert office.dead_letters("status") == ["DISCARDED"]
-        assert purged(office)["sink.dead_letter"] == 1
-        assert office.dead_letters("status") == []
+    def test_settled_are_deleted_after_retention(self, harness: Any) -> None:
+        add_discarded(harness, 1)
+        assert run_purge(harness)["sink.dead_letter"] == 0
+        age_dead_letters(harness, 91)
+        assert run_purge(harness, "--dry-run")["sink.dead_letter"] == 1
+        assert harness.dead_letters("status") == ["DISCARDED"]
+        assert run_purge(harness)["sink.dead_letter"] == 1
+        assert harness.dead_letters("status") == []
 
-    def test_open_and_deferred_ones_stay(self, office: Any) -> None:
-        office.send(office.event(1, "bad"), office.event(2, district="Nowhere"))
-        age_dead_letters(office, 10_000)
-        assert purged(office)["sink.dead_letter"] == 0
-        assert sorted(office.dead_letters("status")) == ["OPEN", "PARKED"]
+    def test_open_and_deferred_are_kept(self, harness: Any) -> None:
+        harness.send(harness.event(1, "bad"), harness.event(2, district="Nowhere"))
+        age_dead_letters(harness, 10_000)
+        assert run_purge(harness)["sink.dead_letter"] == 0
+        assert sorted(harness.dead_letters("status")) == ["OPEN", "PARKED"]
 
-    def test_dead_letter_stays_until_its_topic_is_told(self, office: Any) -> None:
-        settle(office, 1)
-        age_dead_letters(office, 91)
-        office.admin.execute("UPDATE sink.dead_letter SET published_attempts = NULL")
-        assert purged(office)["sink.dead_letter"] == 0
+    def test_unpublished_dead_letter_is_kept(self, harness: Any) -> None:
+        add_discarded(harness, 1)
+        age_dead_letters(harness, 91)
+        harness.admin.execute("UPDATE sink.dead_letter SET published_attempts = NULL")
+        assert run_purge(harness)["sink.dead_letter"] == 0
         write_retention(publish=0)
-        assert purged(office)["sink.dead_letter"] == 1
+        assert run_purge(harness)["sink.dead_letter"] == 1
 
-    def test_zero_days_keep_them(self, office: Any) -> None:
-        settle(office, 1)
-        age_dead_letters(office, 10_000)
+    def test_zero_days_keep_dead_letters(self, harness: Any) -> None:
+        add_discarded(harness, 1)
+        age_dead_letters(harness, 10_000)
         write_retention("dead_letters_days = 0")
-        assert "sink.dead_letter" not in purged(office)
-        assert office.dead_letters("status") == ["DISCARDED"]
+        assert "sink.dead_letter" not in run_purge(harness)
+        assert harness.dead_letters("status") == ["DISCARDED"]
 
-    def test_more_rows_than_one_transaction_go(
-        self, office: Any, monkeypatch: pytest.MonkeyPatch
+    def test_rows_are_deleted_in_several_transactions(
+        self, harness: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(purge, "_DELETE", purge._DELETE.replace("5000", "3"))
-        settle(office, 1)
-        office.multiply(10)
-        office.admin.execute("UPDATE sink.dead_letter SET published_attempts = attempts")
-        age_dead_letters(office, 91)
-        assert purged(office)["sink.dead_letter"] == 11
+        add_discarded(harness, 1)
+        harness.multiply(10)
+        harness.admin.execute("UPDATE sink.dead_letter SET published_attempts = attempts")
+        age_dead_letters(harness, 91)
+        assert run_purge(harness)["sink.dead_letter"] == 11
 
 
 class TestOtherTables:
-    def test_tombstones_go_and_versions_of_rows_stay(self, office: Any) -> None:
-        with office.admin.cursor() as cursor:
+    def test_tombstones_are_deleted_and_row_versions_kept(self, harness: Any) -> None:
+        with harness.admin.cursor() as cursor:
             for name, day in (("old", 31), ("new", 29), ("row", None)):
                 cursor.execute(VERSION, ("gone", name, day and NOW - timedelta(days=day)))
-        assert purged(office)["sink.row_version"] == 1
-        kept = office.admin.execute("SELECT key FROM sink.row_version ORDER BY key").fetchall()
+        assert run_purge(harness)["sink.row_version"] == 1
+        kept = harness.admin.execute("SELECT key FROM sink.row_version ORDER BY key").fetchall()
         assert kept == [("new",), ("row",)]
 
-    def test_resolved_conflicts_go_and_open_ones_stay(self, office: Any) -> None:
+    def test_resolved_conflicts_are_deleted_and_open_kept(self, harness: Any) -> None:
         for days, action in ((91, "merged"), (89, "merged"), (10_000, None), (9_999, REVIEW)):
-            office.admin.execute(CONFLICT, {"age": timedelta(days=days), "action": action})
-        assert purged(office, "--dry-run")["sink.conflict"] == 1
-        assert purged(office)["sink.conflict"] == 1
-        kept = office.admin.execute("SELECT resolution_notes FROM sink.conflict ORDER BY 1")
+            harness.admin.execute(CONFLICT, {"age": timedelta(days=days), "action": action})
+        assert run_purge(harness, "--dry-run")["sink.conflict"] == 1
+        assert run_purge(harness)["sink.conflict"] == 1
+        kept = harness.admin.execute("SELECT resolution_notes FROM sink.conflict ORDER BY 1")
         assert [notes for (notes,) in kept] == ["10000 days", "89 days", "9999 days"]
-        (allowed,) = office.admin.execute(MAY_DELETE).fetchone()
-        assert not allowed  # the history is append-only but for the purge
+        (allowed,) = harness.admin.execute(MAY_DELETE).fetchone()
+        assert not allowed  # only the purge may delete from the history
         write_retention("conflicts_days = 0")
-        assert "sink.conflict" not in purged(office)
+        assert "sink.conflict" not in run_purge(harness)
 
-    def test_yearly_schedule_survives(self, office: Any) -> None:
-        """A first time of it that nobody dealt with lies just behind, its last one a year ago."""
+    def test_progress_of_yearly_schedule_is_kept(self, harness: Any) -> None:
+        """Its last run is a year ago and the next one is two days overdue."""
         due = (NOW - timedelta(days=2)).replace(second=0, microsecond=0)
         yearly = f"{due.minute} {due.hour} {due.day} {due.month} *"
-        office.admin.execute(SCHEDULE, ("a", "full", yearly, due - timedelta(days=365)))
-        office.admin.execute(SCHEDULE, ("b", "full", yearly, due - timedelta(days=3 * 365)))
-        office.admin.execute(SCHEDULE, ("c", "full", "0 0 * * *", NOW - timedelta(days=92)))
-        office.admin.execute(SCHEDULE, ("d", "full", "0 0 * * *", NOW - timedelta(days=89)))
-        assert purged(office, "--dry-run")["sink.schedule"] == 2
-        assert purged(office)["sink.schedule"] == 2
-        kept = office.admin.execute("SELECT mapping FROM sink.schedule ORDER BY 1").fetchall()
+        harness.admin.execute(SCHEDULE, ("a", "full", yearly, due - timedelta(days=365)))
+        harness.admin.execute(SCHEDULE, ("b", "full", yearly, due - timedelta(days=3 * 365)))
+        harness.admin.execute(SCHEDULE, ("c", "full", "0 0 * * *", NOW - timedelta(days=92)))
+        harness.admin.execute(SCHEDULE, ("d", "full", "0 0 * * *", NOW - timedelta(days=89)))
+        assert run_purge(harness, "--dry-run")["sink.schedule"] == 2
+        assert run_purge(harness)["sink.schedule"] == 2
+        kept = harness.admin.execute("SELECT mapping FROM sink.schedule ORDER BY 1").fetchall()
         assert kept == [("a",), ("d",)]
 
-    def test_declared_schedule_survives_a_long_pause(self, office: Any) -> None:
+    def test_declared_schedule_is_kept_after_long_pause(self, harness: Any) -> None:
         write_retention(more='[schedule.mappings.people]\nfull = ["0 0 * * *"]\n')
-        office.admin.execute(SCHEDULE, ("people", "full", "0 0 * * *", NOW - timedelta(days=900)))
-        assert purged(office)["sink.schedule"] == 0
+        harness.admin.execute(SCHEDULE, ("people", "full", "0 0 * * *", NOW - timedelta(days=900)))
+        assert run_purge(harness)["sink.schedule"] == 0
 
-    def test_idempotency_keys_go_by_settings_of_api(self, office: Any) -> None:
-        office.admin.execute(
+    def test_idempotency_keys_are_deleted_by_api_settings(self, harness: Any) -> None:
+        harness.admin.execute(
             "INSERT INTO sink.api_request (request, content, claimed_at) "
             "VALUES ('a', 'a', now() - interval '25 hours'), ('b', 'b', now())"
         )
-        assert "sink.api_request" not in purged(office)
+        assert "sink.api_request" not in run_purge(harness)
         write_retention(
-            more=f'[api]\ndatabase = "{office.database}"\n'
+            more=f'[api]\ndatabase = "{harness.database}"\n'
             '[api.tables]\nforecasts = "a.b.c"\nalerts = "a.b.d"\n'
         )
-        assert purged(office)["sink.api_request"] == 1
+        assert run_purge(harness)["sink.api_request"] == 1
 
-    def test_audit_log_goes_by_whole_months(self, office: Any) -> None:
-        office.send(office.event(1))
-        kept = NOW - timedelta(days=1095)
-        last = kept.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    def test_audit_log_is_deleted_by_whole_months(self, harness: Any) -> None:
+        harness.send(harness.event(1))
+        limit = NOW - timedelta(days=1095)
+        last = limit.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         for moment in (datetime(2019, 1, 2), last - timedelta(seconds=1), last):  # noqa: DTZ001
-            office.admin.execute(
+            harness.admin.execute(
                 """INSERT INTO sink.audit_log (event_type, "timestamp") VALUES ('sync', %s)""",
                 (moment.replace(tzinfo=None),),
             )
-        assert purged(office, "--dry-run")["sink.audit_log"] == 2
-        assert purged(office)["sink.audit_log"] == 2
-        left = office.admin.execute('SELECT min("timestamp") FROM sink.audit_log').fetchone()
-        assert left == (last.replace(tzinfo=None),)
-        parts = office.admin.execute("SELECT to_regclass('sink.audit_log_2019_01')").fetchone()
-        assert parts == (None,)
+        assert run_purge(harness, "--dry-run")["sink.audit_log"] == 2
+        assert run_purge(harness)["sink.audit_log"] == 2
+        oldest = harness.admin.execute('SELECT min("timestamp") FROM sink.audit_log').fetchone()
+        assert oldest == (last.replace(tzinfo=None),)
+        partition = harness.admin.execute("SELECT to_regclass('sink.audit_log_2019_01')").fetchone()
+        assert partition == (None,)
 
 
 class TestProcesses:
-    def test_one_process_purges_at_a_time(self, office: Any) -> None:
-        with connect(office.dsn, "t") as other:
+    def test_only_one_process_purges(self, harness: Any) -> None:
+        with connect(harness.dsn, "t") as other:
             other.execute(purge._TRY_LOCK, (purge._LOCK,))
-            code, _, err = office.call("purge")
+            code, _, err = harness.call("purge")
             assert (code, "another process is purging" in err) == (1, True)
             assert daily.purge_all(load(Path("sink-runner.toml")).config(), [])
-        assert office.call("purge")[0] == 0
+        assert harness.call("purge")[0] == 0
 
-    def test_runner_purges_meanwhile(self, office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_runner_purges_in_background(
+        self, harness: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(daily, "_FIRST_SECONDS", 0.01)
-        settle(office, 1)
-        age_dead_letters(office, 91)
-        with daily.purging(load(Path("sink-runner.toml")).config(), [office.plugin]):
-            until(lambda: office.dead_letters("status") == [])
+        add_discarded(harness, 1)
+        age_dead_letters(harness, 91)
+        with daily.purging(load(Path("sink-runner.toml")).config(), [harness.plugin]):
+            until(lambda: harness.dead_letters("status") == [])
 
-    def test_database_that_does_not_answer_keeps_no_other(self, office: Any) -> None:
-        settle(office, 1)
-        age_dead_letters(office, 91)
+    def test_unreachable_database_does_not_stop_others(self, harness: Any) -> None:
+        add_discarded(harness, 1)
+        age_dead_letters(harness, 91)
         config = load(Path("sink-runner.toml")).config()
         (database,) = config.databases.values()
-        gone = SimpleNamespace(dsn="host=127.0.0.1 port=1 connect_timeout=1")
-        both = {"gone": gone, office.database: database}
+        unreachable = SimpleNamespace(dsn="host=127.0.0.1 port=1 connect_timeout=1")
+        both = {"unreachable": unreachable, harness.database: database}
         with capture_logs() as logs:
-            assert not daily.purge_all(replaced(config, both), [])
+            assert not daily.purge_all(config_with(config, both), [])
         assert [(one["event"], one["database"]) for one in logs] == [
-            ("purge_failed", "gone"),
-            ("rows_purged", office.database),
+            ("purge_failed", "unreachable"),
+            ("rows_purged", harness.database),
         ]
 
-    def test_it_can_be_turned_off(self, office: Any) -> None:
+    def test_background_purge_can_be_turned_off(self, harness: Any) -> None:
         write_retention("purge_hours = 0")
         with daily.purging(load(Path("sink-runner.toml")).config(), []):
             assert not [one for one in threading.enumerate() if one.name == "purge"]
 
-    def test_unknown_database_is_named(self, office: Any) -> None:
-        code, _, err = office.call("purge", "--database", office.database + "x")
-        assert (code, f"did you mean {office.database!r}" in err) == (78, True)
+    def test_unknown_database_is_named(self, harness: Any) -> None:
+        code, _, err = harness.call("purge", "--database", harness.database + "x")
+        assert (code, f"did you mean {harness.database!r}" in err) == (78, True)
 
 
-def purge_now(office: Any, connection: psycopg.Connection) -> None:
+def purge_now(harness: Any, connection: psycopg.Connection) -> None:
     config = load(Path("sink-runner.toml")).config()
-    for _ in Purge(config, office.database, [office.plugin]).run(connection):
+    for _ in Purge(config, harness.database, [harness.plugin]).run(connection):
         pass
 
 
@@ -247,29 +249,29 @@ RUNS = st.lists(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(runs=RUNS, later=st.sampled_from([0, 99, 100]))
-def test_purged_runs_change_nothing_for_later_ones(
-    office: Any, runs: list[dict[str, Any]], later: int
+def test_purge_keeps_runs_that_are_read_later(
+    harness: Any, runs: list[dict[str, Any]], later: int
 ) -> None:
-    """A batch run, the scheduler and its listing read the same as before.
+    """Batch runs and the scheduler read the same before and after the purge.
 
-    `later` runs of another mapping keep older ones out of the hundred that are kept anyway.
+    The last hundred runs are always kept; `later` newer runs displace the random ones.
     """
-    office.admin.execute("DELETE FROM sink.batch_run")
+    harness.admin.execute("DELETE FROM sink.batch_run")
     for run in runs:
-        office.admin.execute(RUN, run)
+        harness.admin.execute(RUN, run)
     for cluster in ("x/1", "y/1"):
         values = {"mapping": "c", "mode": "range", "outcome": "done", "cluster": cluster}
         values |= {"age": timedelta(days=200), "place": 6}
-        with office.admin.cursor() as cursor:
+        with harness.admin.cursor() as cursor:
             cursor.executemany(RUN, [values] * later)
-    with connect(office.dsn, "t") as connection:
-        before = read_runs(office, connection)
-        purge_now(office, connection)
-        assert read_runs(office, connection) == before
+    with connect(harness.dsn, "t") as connection:
+        before = read_runs(harness, connection)
+        purge_now(harness, connection)
+        assert read_runs(harness, connection) == before
 
 
-def read_runs(office: Any, connection: psycopg.Connection) -> list[Any]:
-    """Return all that later runs and the scheduler look up, without changing it."""
+def read_runs(harness: Any, connection: psycopg.Connection) -> list[Any]:
+    """Return everything that later runs and the scheduler read; change nothing."""
     found: list[Any] = []
     for name in ("a", "b"):
         store = RunStore(name, "t")
@@ -277,18 +279,18 @@ def read_runs(office: Any, connection: psycopg.Connection) -> list[Any]:
             found += [store.finished(connection), store.interrupted(connection)]
         for full in (True, False):
             found += read_states(
-                [plan(office, name, full=full)], {office.database: office.dsn}
+                [plan(harness, name, full=full)], {harness.database: harness.dsn}
             ).items()
     for cluster in ("x/1", "y/1"):
         found.append(sorted(RunStore("a", "t").log_places(cluster, connection)))
     return found
 
 
-def plan(office: Any, name: str, *, full: bool) -> Plan:
+def plan(harness: Any, name: str, *, full: bool) -> Plan:
     return Plan(
         mapping=name,
         source="north.public.t",
-        target=f"{office.database}.public.t",
+        target=f"{harness.database}.public.t",
         cron=Cron("0 0 1 1 *"),
         full=full,
         expected=timedelta(hours=1),
@@ -296,16 +298,15 @@ def plan(office: Any, name: str, *, full: bool) -> Plan:
     )
 
 
-def test_scheduler_goes_on_where_it_was(office: Any) -> None:
-    """The progress of a schedule that is read is the same after a purge."""
-    known = plan(office, "a", full=True)
+def test_scheduler_continues_after_purge(harness: Any) -> None:
+    schedule = plan(harness, "a", full=True)
     done = datetime(NOW.year, 1, 1, tzinfo=UTC)
-    office.admin.execute(SCHEDULE, ("a", "full", "0 0 1 1 *", done))
-    with connect(office.dsn, "t") as connection:
-        purge_now(office, connection)
-    history = PostgresRunHistory({office.database: office.dsn})
+    harness.admin.execute(SCHEDULE, ("a", "full", "0 0 1 1 *", done))
+    with connect(harness.dsn, "t") as connection:
+        purge_now(harness, connection)
+    history = PostgresRunHistory({harness.database: harness.dsn})
     try:
-        assert history.read([known], NOW) == {known: Progress(done_until=done)}
+        assert history.read([schedule], NOW) == {schedule: Progress(done_until=done)}
     finally:
         history.close()
 
@@ -330,50 +331,49 @@ STEPS = st.lists(
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-def test_purging_at_any_time_changes_nothing(office: Any, steps: list[Any]) -> None:
-    """The same steps, once without the purges: rows and unsettled dead letters are the same."""
-    plain = outcome(office, [step for step in steps if step[0] != "purge"])
-    assert outcome(office, steps) == plain
+def test_purges_between_steps_change_no_outcome(harness: Any, steps: list[Any]) -> None:
+    """The steps end with the same rows and unsettled dead letters with and without the purges."""
+    expected = outcome(harness, [step for step in steps if step[0] != "purge"])
+    assert outcome(harness, steps) == expected
 
 
-def outcome(office: Any, steps: list[Any]) -> tuple[Any, Any]:
-    """Begin anew, take the steps, and return the target's rows and the dead letters that count."""
-    office.stop()
-    office.admin.execute("TRUNCATE sink.dead_letter, profile, sink.row_version")
-    office.start()
-    with connect(office.dsn, "t") as connection:
+def outcome(harness: Any, steps: list[Any]) -> tuple[Any, Any]:
+    """Take the steps from empty tables; return the target's rows and the unsettled dead letters."""
+    harness.stop()
+    harness.admin.execute("TRUNCATE sink.dead_letter, profile, sink.row_version")
+    harness.start()
+    with connect(harness.dsn, "t") as connection:
         for step in steps:
-            take(office, connection, *step)
-    dead_letters = office.admin.execute(
+            take_step(harness, connection, *step)
+    dead_letters = harness.admin.execute(
         "SELECT status, event_key_hash, attempts, error_class FROM sink.dead_letter "
         "WHERE status IN ('OPEN', 'PARKED') ORDER BY dlq_id"
     )
-    return office.rows(), dead_letters.fetchall()
+    return harness.rows(), dead_letters.fetchall()
 
 
-def take(office: Any, connection: psycopg.Connection, kind: str, *given: Any) -> None:
+def take_step(harness: Any, connection: psycopg.Connection, kind: str, *arguments: Any) -> None:
     match kind:
         case "send":
-            identity, note, district = given
-            office.send(office.event(identity, note, district=district))
+            identity, note, district = arguments
+            harness.send(harness.event(identity, note, district=district))
         case "discard" | "replay":
-            open_ = office.admin.execute(
+            open_ids = harness.admin.execute(
                 "SELECT dlq_id FROM sink.dead_letter WHERE status = 'OPEN' ORDER BY 1"
             ).fetchall()
-            if given[0] < len(open_):
+            if arguments[0] < len(open_ids):
                 reason = ["--reason", "test"] if kind == "discard" else []
-                office.dlq(kind, f"{office.database}/{open_[given[0]][0]}", *reason)
+                harness.dlq(kind, f"{harness.database}/{open_ids[arguments[0]][0]}", *reason)
         case "retry":
-            office.retry()
+            harness.retry()
         case "age":
-            age_dead_letters(office, given[0])
-            office.admin.execute("UPDATE sink.dead_letter SET published_attempts = attempts")
+            age_dead_letters(harness, arguments[0])
+            harness.admin.execute("UPDATE sink.dead_letter SET published_attempts = attempts")
         case "purge":
-            purge_now(office, connection)
+            purge_now(harness, connection)
 
 
 def write_retention(line: str = "", *, publish: float = 1, more: str = "") -> None:
-    """Add settings to the configuration."""
     path = Path("sink-runner.toml")
     text = path.read_text().replace(
         "[dead_letters]\n", f"[dead_letters]\npublish_seconds = {publish}\n"
@@ -381,7 +381,7 @@ def write_retention(line: str = "", *, publish: float = 1, more: str = "") -> No
     path.write_text(f"{text}\n[retention]\n{line}\n{more}")
 
 
-def replaced(config: Any, databases: Any) -> Any:
+def config_with(config: Any, databases: Any) -> Any:
     return SimpleNamespace(
         databases=databases,
         retention=config.retention,

@@ -1,4 +1,4 @@
-"""``sink-runner dlq`` and dead letters that a newer row of their source row superseded."""
+"""``sink-runner dlq`` with dead letters superseded by a newer event of their row."""
 
 from typing import Any
 
@@ -12,26 +12,26 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def superseded(replacing: Any) -> Any:
-    replacing.send(replacing.event(1, "bad"), replacing.event(2, "bad"))
-    replacing.send(replacing.event(1, "b"))
-    assert replacing.dead_letters("status") == ["SUPERSEDED", "OPEN"]
-    return replacing
+def superseded(superseding: Any) -> Any:
+    superseding.send(superseding.event(1, "bad"), superseding.event(2, "bad"))
+    superseding.send(superseding.event(1, "b"))
+    assert superseding.dead_letters("status") == ["SUPERSEDED", "OPEN"]
+    return superseding
 
 
-def test_list_shows_them_by_status(superseded: Any) -> None:
+def test_list_shows_superseded_by_status(superseded: Any) -> None:
     assert [one["status"] for one in superseded.json("list")] == ["OPEN"]
     found = superseded.json("list", "--status", "SUPERSEDED")
     assert [one["id"] for one in found] == [superseded.id()]
     assert superseded.json("show", superseded.id())["status"] == "SUPERSEDED"
 
 
-def test_summary_counts_them_apart(superseded: Any) -> None:
+def test_summary_counts_superseded_separately(superseded: Any) -> None:
     found = superseded.json("list", "--summary", "--status", "ALL")
     assert {one["status"]: one["dead_letters"] for one in found} == {"OPEN": 1, "SUPERSEDED": 1}
 
 
-def test_explain_says_that_they_are_not_replayed(superseded: Any) -> None:
+def test_explain_stops_at_status_of_superseded(superseded: Any) -> None:
     found = superseded.json("explain", superseded.id())
     (step,) = found["steps"]
     assert (step["name"], step["state"]) == ("status", "stopped")
@@ -39,16 +39,18 @@ def test_explain_says_that_they_are_not_replayed(superseded: Any) -> None:
 
 
 @pytest.mark.parametrize("action", [("replay",), ("discard", "--reason", "test")])
-def test_nothing_can_be_decided_about_them(superseded: Any, action: tuple[str, ...]) -> None:
+def test_superseded_cannot_be_replayed_or_discarded(
+    superseded: Any, action: tuple[str, ...]
+) -> None:
     name, *options = action
     code, _, _ = superseded.dlq(name, superseded.id(), *options)
     assert code == 1
     superseded.retry()
     assert superseded.dead_letters("status") == ["SUPERSEDED", "OPEN"]
-    assert superseded.order(1) == ["b"]
+    assert superseded.written_notes(1) == ["b"]
 
 
-def test_budget_does_not_count_them(superseded: Any) -> None:
+def test_budget_does_not_count_superseded(superseded: Any) -> None:
     message = superseded.event(3, "bad")
     dead_letter = DeadLetter(message, QualityError("maximum", "note"))
     budget = Budget("people", 1, 0.0)
