@@ -9,7 +9,7 @@ import pytest
 from sink_runner.loading import discovery
 
 from ...support.api_service import ROOT
-from ...unit.api.test_callbacks import problem, published
+from ...unit.api.test_callbacks import problem, read_records
 
 pytestmark = pytest.mark.postgres
 ORDER = {
@@ -35,7 +35,7 @@ def test_event_is_published_once_for_a_key(serve, shop, postgres):
     service = serve(apis=[shop], dsn=postgres.dsn(database, "sink_writer"))
     answers = [service.post("/v1/orders", ORDER, Idempotency_Key="k") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 202]
-    ((topic, key, value),) = published(service)
+    ((topic, key, value),) = read_records(service)
     assert (topic, key) == ("shop.public.orders", {"order_id": ORDER["order_id"]})
     assert value["after"] == {
         **ORDER,

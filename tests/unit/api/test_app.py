@@ -1,4 +1,4 @@
-"""Around the operations: health, the page, the description, and requests that fit nothing."""
+"""Health, the documentation page, the OpenAPI document, and unknown paths."""
 
 import re
 from typing import get_args
@@ -10,12 +10,12 @@ from sink_runner.plugin.http_api import Kind
 from .test_callbacks import problem
 
 
-def test_the_process_lives_whatever_is_down(service):
+def test_service_is_alive_during_outages(service):
     service.publisher.fails_from = 0
     assert service.client.get("/healthz").json() == {"status": "ok"}
 
 
-def test_readiness_names_what_is_down(service):
+def test_readiness_names_unavailable_dependency(service):
     answer = service.client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {
@@ -26,7 +26,7 @@ def test_readiness_names_what_is_down(service):
     }
 
 
-def test_the_page_shows_every_operation_and_fetches_nothing(service):
+def test_page_lists_operations_and_loads_nothing_external(service):
     openapi = service.client.get("/openapi.json").json()
     page = service.client.get("/docs").text
     for path in openapi["paths"]:
@@ -48,7 +48,7 @@ def test_operations_describe_requirements_and_errors(service):
                 assert list(answer["content"]) == [media]
 
 
-def test_the_examples_of_the_description_are_accepted(service):
+def test_examples_of_openapi_document_are_accepted(service):
     schemas = service.client.get("/openapi.json").json()["components"]["schemas"]
     for path, name in (("forecasts", "Forecast"), ("alerts", "Alert")):
         assert service.post(f"/v1/{path}", schemas[name]["examples"][0]).status_code == 202
@@ -56,7 +56,7 @@ def test_the_examples_of_the_description_are_accepted(service):
         assert service.post(f"/v1/{path}/bulk", bulk).status_code == 202
 
 
-def test_what_is_not_there_is_a_problem_too(service):
+def test_unknown_path_or_method_is_a_problem(service):
     problem(service.get("/v1/nothing"), 404, "not-found")
     problem(service.client.get("/nothing"), 404, "not-found")
     answer = service.get("/v1/forecasts")
@@ -64,7 +64,7 @@ def test_what_is_not_there_is_a_problem_too(service):
     assert answer.headers["allow"] == "POST"
 
 
-def test_a_path_cannot_be_spelled_past_the_gate(service):
+def test_no_spelling_of_path_skips_authentication(service):
     for path in (
         "/v1/forecasts",
         "/v1//forecasts",
@@ -78,5 +78,5 @@ def test_a_path_cannot_be_spelled_past_the_gate(service):
         assert answer.status_code in (401, 404), path
 
 
-def test_every_kind_of_column_can_be_written():
+def test_every_kind_of_column_can_be_encoded():
     assert KINDS.keys() == set(get_args(Kind))

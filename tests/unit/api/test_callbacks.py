@@ -1,4 +1,4 @@
-"""A callback becomes the event that Debezium would have written, or a problem that says why not."""
+"""A callback is published as the event that Debezium would write, or refused with a problem."""
 
 import io
 import json
@@ -19,7 +19,7 @@ DEBEZIUM_KEY = json.dumps(
     }
 )
 ALERTS = "smart_warehouse.alerts.ml_alert_outbox"
-FAULTY = [
+INVALID_FORECASTS = [
     ({"forecast_id": "4711"}, "/body/forecast_id"),
     ({"forecast_id": True}, "/body/forecast_id"),
     ({"forecast_id": 2**31}, "/body/forecast_id"),
@@ -41,7 +41,7 @@ FAULTY = [
     ({"status": "FAILED"}, "/body/status"),
     ({"ifsc_code": "x"}, "/body/*"),
 ]
-FAULTY_ALERTS = [
+INVALID_ALERTS = [
     ({"severity": "high"}, "/body/severity"),
     ({"message": ""}, "/body/message"),
     ({"message": "\0"}, "/body/message"),
@@ -51,35 +51,35 @@ FAULTY_ALERTS = [
 ]
 
 
-def published(service):
-    """The records of a service, decoded as the runner decodes them: by the id in the bytes."""
+def read_records(service):
+    """Yield topic, key and value of each record, decoded by the schema ids in the bytes."""
     schemas = {
         number: text for versions in service.registry.subjects.values() for number, text in versions
     }
     for topic, key, value in service.publisher.records:
-        told = []
+        decoded = []
         for raw in (key, value):
             assert raw[0] == 0
             schema = fastavro.parse_schema(json.loads(schemas[int.from_bytes(raw[1:5], "big")]))
-            told.append(fastavro.schemaless_reader(io.BytesIO(raw[5:]), schema, None))
-        yield topic, *told
+            decoded.append(fastavro.schemaless_reader(io.BytesIO(raw[5:]), schema, None))
+        yield topic, *decoded
 
 
-def problem(answer, status, kind):
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    told = answer.json()
-    assert (told["type"], told["status"]) == (f"urn:sink-runner:problem:{kind}", status)
-    return told
+def problem(response, status, kind):
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert (body["type"], body["status"]) == (f"urn:sink-runner:problem:{kind}", status)
+    return body
 
 
-def test_forecast_is_published_as_creation_of_its_row(service):
-    answer = service.post(body=FORECAST | {"status": "COMPLETED"})
-    assert (answer.status_code, answer.json()) == (
+def test_forecast_is_published_as_created_row(service):
+    response = service.post(body=FORECAST | {"status": "COMPLETED"})
+    assert (response.status_code, response.json()) == (
         202,
         {"topic": FORECASTS, "partition": 0, "offset": 0},
     )
-    ((topic, key, value),) = published(service)
+    ((topic, key, value),) = read_records(service)
     assert (topic, key) == (FORECASTS, {"forecast_id": 4711})
     assert (value["op"], value["before"]) == ("c", None)
     assert value["after"] == {
@@ -98,36 +98,36 @@ def test_forecast_is_published_as_creation_of_its_row(service):
     assert value["ts_ms"] == source["ts_ms"] > 1_700_000_000_000
 
 
-def test_alert_id_is_spelled_as_by_postgresql(service):
+def test_alert_id_is_lower_case_as_in_postgresql(service):
     assert service.post("/v1/alerts", ALERT).status_code == 202
-    ((topic, key, value),) = published(service)
+    ((topic, key, value),) = read_records(service)
     assert (topic, key) == (ALERTS, {"alert_id": ALERT["alert_id"].lower()})
     assert value["after"]["message"] == ALERT["message"]
     assert value["after"]["action_url"] is None
 
 
-def test_a_bulk_request_is_published_in_its_order(service):
+def test_bulk_items_are_published_in_order(service):
     items = [FORECAST | {"forecast_id": number} for number in (3, 1, 2)]
-    answer = service.post(BULK, {"items": items})
-    assert answer.status_code == 202
-    assert [one["offset"] for one in answer.json()["accepted"]] == [0, 1, 2]
-    assert [key["forecast_id"] for _, key, _ in published(service)] == [3, 1, 2]
+    response = service.post(BULK, {"items": items})
+    assert response.status_code == 202
+    assert [record["offset"] for record in response.json()["accepted"]] == [0, 1, 2]
+    assert [key["forecast_id"] for _, key, _ in read_records(service)] == [3, 1, 2]
 
 
-def test_money_is_rounded_half_up_as_database_rounds(service):
+def test_amounts_are_rounded_half_up(service):
     service.post(body=FORECAST | {"total_annual_value": 0.125})
-    assert next(published(service))[2]["after"]["total_annual_value"] == "0.13"
+    assert next(read_records(service))[2]["after"]["total_annual_value"] == "0.13"
 
 
-@pytest.mark.parametrize(("change", "pointer"), FAULTY, ids=lambda part: str(part)[:40])
-def test_faulty_forecast_is_refused_where_it_is_wrong(service, change, pointer):
+@pytest.mark.parametrize(("change", "pointer"), INVALID_FORECASTS, ids=lambda part: str(part)[:40])
+def test_error_points_to_invalid_field_of_forecast(service, change, pointer):
     body = json.dumps(FORECAST | change)
-    answer = service.client.post(
+    response = service.client.post(
         "/v1/forecasts",
         content=body,
         headers={"X-API-Key": service.keys["all"], "Content-Type": "application/json"},
     )
-    errors = problem(answer, 422, "invalid")["errors"]
+    errors = problem(response, 422, "invalid")["errors"]
     assert {error["pointer"].removesuffix("/int").removesuffix("/float") for error in errors} == {
         pointer
     }
@@ -135,35 +135,35 @@ def test_faulty_forecast_is_refused_where_it_is_wrong(service, change, pointer):
 
 
 @pytest.mark.parametrize("missing", FORECAST)
-def test_every_column_of_a_forecast_is_required(service, missing):
+def test_every_column_of_forecast_is_required(service, missing):
     body = {name: value for name, value in FORECAST.items() if name != missing}
     (error,) = problem(service.post(body=body), 422, "invalid")["errors"]
     assert error["pointer"] == f"/body/{missing}"
 
 
-@pytest.mark.parametrize(("change", "pointer"), FAULTY_ALERTS)
-def test_faulty_alert_is_refused_where_it_is_wrong(service, change, pointer):
-    told = problem(service.post("/v1/alerts", ALERT | change), 422, "invalid")
-    assert [error["pointer"] for error in told["errors"]] == [pointer]
+@pytest.mark.parametrize(("change", "pointer"), INVALID_ALERTS)
+def test_error_points_to_invalid_field_of_alert(service, change, pointer):
+    body = problem(service.post("/v1/alerts", ALERT | change), 422, "invalid")
+    assert [error["pointer"] for error in body["errors"]] == [pointer]
 
 
-def test_one_faulty_item_refuses_the_whole_request(service):
+def test_one_invalid_item_refuses_whole_request(service):
     items = [FORECAST, FORECAST | {"status": "FAILED"}, FORECAST | {"generated_at": "2999"}]
-    told = problem(service.post(BULK, {"items": items}), 422, "invalid")
-    pointers = [error["pointer"] for error in told["errors"]]
+    body = problem(service.post(BULK, {"items": items}), 422, "invalid")
+    pointers = [error["pointer"] for error in body["errors"]]
     assert pointers == ["/body/items/1/status", "/body/items/2/generated_at"]
     late = [FORECAST, FORECAST | {"generated_at": "2999-01-01T00:00:00Z"}]
-    told = problem(service.post(BULK, {"items": late}), 422, "invalid")
-    assert [error["pointer"] for error in told["errors"]] == ["/body/items/1/generated_at"]
+    body = problem(service.post(BULK, {"items": late}), 422, "invalid")
+    assert [error["pointer"] for error in body["errors"]] == ["/body/items/1/generated_at"]
     assert service.publisher.records == []
 
 
-def test_no_error_repeats_what_was_sent(service):
-    """Neither a value nor a name that the caller made up."""
+def test_errors_never_repeat_the_request(service):
+    """Neither a value nor the name of an unknown field."""
     canary = "98765432101"
     body = dict.fromkeys(FORECAST, canary) | {canary: canary, "status": canary}
     body["projections"] = [canary]
-    for answer in (
+    for response in (
         service.post(body=body),
         service.post(BULK, {"items": [body]}),
         service.get(f"/v1/profiles/{canary}"),
@@ -174,41 +174,40 @@ def test_no_error_repeats_what_was_sent(service):
             headers={"X-API-Key": service.keys["all"], "Content-Type": "application/json"},
         ),
     ):
-        assert answer.status_code == 422
-        assert canary not in answer.text
+        assert response.status_code == 422
+        assert canary not in response.text
 
 
 @pytest.mark.parametrize("body", ["{", "", "[" * 5000, '{"a": NaN}', "1" * 6000])
-def test_what_is_no_json_is_refused(service, body):
+def test_invalid_json_is_refused(service, body):
     headers = {"X-API-Key": service.keys["all"], "Content-Type": "application/json"}
-    answer = service.client.post("/v1/forecasts", content=body, headers=headers)
-    assert answer.status_code in (400, 422)
-    assert answer.headers["content-type"] == "application/problem+json"
+    response = service.client.post("/v1/forecasts", content=body, headers=headers)
+    assert response.status_code in (400, 422)
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 def test_too_many_items_are_refused(service):
-    told = problem(service.post(BULK, {"items": [FORECAST] * 4}), 422, "invalid")
-    assert told["errors"][0]["pointer"] == "/body/items"
+    body = problem(service.post(BULK, {"items": [FORECAST] * 4}), 422, "invalid")
+    assert body["errors"][0]["pointer"] == "/body/items"
 
 
-def test_body_beyond_limit_is_refused_by_its_length(service):
+def test_too_large_body_is_refused_by_its_length(service):
     problem(service.post(body={"padding": "x" * 20_000}), 413, "too-large")
 
 
 def test_too_large_body_without_length_is_refused(service):
-
     async def chunks():
         for _ in range(100):
             yield b"x" * 1000
 
-    answer = service.client.post(
+    response = service.client.post(
         "/v1/forecasts", content=chunks(), headers={"X-API-Key": service.keys["all"]}
     )
-    problem(answer, 413, "too-large")
+    problem(response, 413, "too-large")
 
 
 def test_too_large_event_publishes_nothing(service):
-    """Numbers grow when they are written out: 1E15 takes 18 characters."""
+    """Numbers are longer in the event than in the request: 1E15 takes 18 characters."""
     long = FORECAST | {"projections": [{"a": [1e15] * 1000}]}
     text = json.dumps({"items": [FORECAST, long]}).replace("1000000000000000.0", "1E15")
     headers = {"X-API-Key": service.keys["all"], "Content-Type": "application/json"}
@@ -218,38 +217,38 @@ def test_too_large_event_publishes_nothing(service):
 
 def test_kafka_outage_answers_with_retry_after(service):
     service.publisher.fails_from = 0
-    answer = service.post()
-    assert problem(answer, 503, "unavailable")["published"] == []
-    assert int(answer.headers["retry-after"]) >= 1
+    response = service.post()
+    assert problem(response, 503, "unavailable")["published"] == []
+    assert int(response.headers["retry-after"]) >= 1
 
 
 def test_partial_bulk_answer_lists_accepted_items(service):
     service.publisher.fails_from = 2
-    answer = service.post(BULK, {"items": [FORECAST] * 3})
-    assert problem(answer, 503, "unavailable")["published"] == [0, 1]
+    response = service.post(BULK, {"items": [FORECAST] * 3})
+    assert problem(response, 503, "unavailable")["published"] == [0, 1]
 
 
-def test_refusal_by_registry_publishes_nothing(service):
+def test_schema_refused_by_registry_publishes_nothing(service):
     service.registry.requires_login = True
     problem(service.post(), 503, "unavailable")
     assert service.publisher.records == []
 
 
-def test_registry_down_is_told_and_nothing_is_published(service):
+def test_unavailable_registry_publishes_nothing(service):
     service.registry.close()
     problem(service.post(), 503, "unavailable")
     assert service.publisher.records == []
 
 
-def test_newest_key_schema_is_used_whoever_registered_it(service):
-    """Its id is in the key's bytes, and they decide the partition."""
+def test_key_uses_newest_schema_of_any_producer(service):
+    """The schema's id is in the key's bytes, which decide the partition."""
     number = service.registry.add(f"{FORECASTS}-key", DEBEZIUM_KEY)
     service.post()
     assert key_id(service) == number
 
 
 def test_subject_registered_concurrently_is_found(service):
-    """Apicurio refuses the later of two: what stands there now is what is wanted."""
+    """Apicurio refuses the second registration; the service then uses the first one's schema."""
     service.registry.concurrent_schemas = {
         f"{FORECASTS}-key": DEBEZIUM_KEY,
         f"{FORECASTS}-value": json.dumps("string"),
@@ -263,11 +262,11 @@ def key_id(service):
     return int.from_bytes(service.publisher.records[0][1][1:5], "big")
 
 
-def test_an_unexpected_failure_says_nothing_of_its_own(service, monkeypatch):
-    def fails(*_):
+def test_text_of_unexpected_error_is_not_sent(service, monkeypatch):
+    def fail(*_):
         raise RuntimeError("row 98765432101")
 
-    monkeypatch.setattr(service.publisher, "publish", fails)
-    answer = service.post()
-    problem(answer, 500, "internal")
-    assert "98765432101" not in answer.text
+    monkeypatch.setattr(service.publisher, "publish", fail)
+    response = service.post()
+    problem(response, 500, "internal")
+    assert "98765432101" not in response.text

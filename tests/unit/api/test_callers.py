@@ -1,4 +1,4 @@
-"""Who gets in, who does not, and how often."""
+"""Authentication by API key or token, scopes, and rate limits."""
 
 import hmac
 import json
@@ -38,8 +38,8 @@ def jwks(tmp_path, key):
 
 
 @pytest.fixture
-def trusting(serve, jwks):
-    """A service that believes the issuer's tokens."""
+def oauth_service(serve, jwks):
+    """A service that accepts the issuer's tokens."""
     return serve(
         f'[api.oauth]\nissuer = "{ISSUER}"\naudience = "{AUDIENCE}"\njwks_file = "{jwks}"\n'
         "leeway_seconds = 5\n"
@@ -57,19 +57,19 @@ def token(key, *, algorithm="RS256", kid="one", typ="at+jwt", **changed):
         "iat": now,
     }
     claims |= changed
-    told = {name: value for name, value in claims.items() if value is not None}
+    claims = {name: value for name, value in claims.items() if value is not None}
     header = {"alg": algorithm, "kid": kid} | ({"typ": typ} if typ else {})
-    return jwt.encode(header, told, key, algorithms=[algorithm], default_type=None)
+    return jwt.encode(header, claims, key, algorithms=[algorithm], default_type=None)
 
 
-def with_token(service, text):
+def post_with_token(service, text):
     return service.post(key=None, Authorization=f"Bearer {text}")
 
 
-def test_nobody_gets_in_without_credentials(service):
-    answer = service.post(key=None)
-    problem(answer, 401, "unauthorized")
-    assert answer.headers["www-authenticate"].startswith("Bearer")
+def test_request_without_credentials_is_refused(service):
+    response = service.post(key=None)
+    problem(response, 401, "unauthorized")
+    assert response.headers["www-authenticate"].startswith("Bearer")
 
 
 def test_unknown_key_is_refused_before_body(service):
@@ -80,31 +80,31 @@ def test_two_credentials_are_refused(service):
     problem(service.post(Authorization="Bearer x"), 401, "unauthorized")
 
 
-def test_a_caller_without_the_scope_is_refused(service):
+def test_client_without_scope_is_refused(service):
     problem(service.post(key="none"), 403, "forbidden")
     problem(service.get(f"/v1/profiles/{FAMILY}", key="none"), 403, "forbidden")
 
 
-def test_the_stored_hash_is_no_key(service):
+def test_stored_hash_is_not_accepted_as_key(service):
     stored = service.services.api.clients["all"].key_hash
     problem(service.post(key=stored), 401, "unauthorized")
 
 
-def test_a_valid_token_gets_in(trusting, key):
-    assert with_token(trusting, token(key)).status_code == 202
+def test_valid_token_is_accepted(oauth_service, key):
+    assert post_with_token(oauth_service, token(key)).status_code == 202
 
 
-def test_token_has_no_more_scopes_than_it_says(trusting, key):
-    problem(with_token(trusting, token(key, scope="profiles:read")), 403, "forbidden")
-    problem(with_token(trusting, token(key, scope=None)), 403, "forbidden")
+def test_token_without_scope_is_refused(oauth_service, key):
+    problem(post_with_token(oauth_service, token(key, scope="profiles:read")), 403, "forbidden")
+    problem(post_with_token(oauth_service, token(key, scope=None)), 403, "forbidden")
 
 
-def test_token_has_no_more_scopes_than_its_client(trusting, key):
-    problem(with_token(trusting, token(key, sub="subject-none")), 403, "forbidden")
+def test_token_of_client_without_scope_is_refused(oauth_service, key):
+    problem(post_with_token(oauth_service, token(key, sub="subject-none")), 403, "forbidden")
 
 
-def test_a_token_of_somebody_unknown_is_refused(trusting, key):
-    problem(with_token(trusting, token(key, sub="stranger")), 403, "forbidden")
+def test_token_of_unknown_client_is_refused(oauth_service, key):
+    problem(post_with_token(oauth_service, token(key, sub="stranger")), 403, "forbidden")
 
 
 @pytest.mark.parametrize(
@@ -138,33 +138,33 @@ def test_a_token_of_somebody_unknown_is_refused(trusting, key):
     ],
     ids=lambda changed: next(iter(changed)),  # the times are not the same in two processes
 )
-def test_a_token_with_a_wrong_claim_is_refused(trusting, key, changed):
+def test_token_with_invalid_claim_is_refused(oauth_service, key, changed):
     changed = {name.rstrip("_"): value for name, value in changed.items()}
-    problem(with_token(trusting, token(key, **changed)), 401, "unauthorized")
+    problem(post_with_token(oauth_service, token(key, **changed)), 401, "unauthorized")
 
 
 @pytest.mark.parametrize("typ", ["JWT", None, "id_token+jwt", "logout+jwt", "dpop+jwt", ""])
-def test_a_token_of_another_type_is_refused(trusting, key, typ):
-    """RFC 9068, section 4: an ID token is signed by the same key, and any client may have it."""
-    answer = with_token(trusting, token(key, typ=typ))
-    problem(answer, 401, "unauthorized")
-    assert "api.oauth.token_types" in answer.json()["detail"]
+def test_token_of_another_type_is_refused(oauth_service, key, typ):
+    """RFC 9068, section 4: the same key signs ID tokens, which any client may have."""
+    response = post_with_token(oauth_service, token(key, typ=typ))
+    problem(response, 401, "unauthorized")
+    assert "api.oauth.token_types" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt"])
-def test_an_access_token_is_told_by_its_type(trusting, key, typ):
-    assert with_token(trusting, token(key, typ=typ)).status_code == 202
+def test_access_token_is_recognized_by_its_type(oauth_service, key, typ):
+    assert post_with_token(oauth_service, token(key, typ=typ)).status_code == 202
 
 
-def test_an_issuer_without_that_type_can_be_believed(serve, jwks, key):
-    old = serve(
+def test_other_token_types_can_be_configured(serve, jwks, key):
+    service = serve(
         f'[api.oauth]\nissuer = "{ISSUER}"\naudience = "{AUDIENCE}"\njwks_file = "{jwks}"\n'
         'token_types = ["at+jwt", "JWT"]\n'
     )
     for typ in ("JWT", None, "at+jwt"):
-        assert with_token(old, token(key, typ=typ)).status_code == 202
+        assert post_with_token(service, token(key, typ=typ)).status_code == 202
     for claim in ({"nonce": "x"}, {"at_hash": "x"}, {"token_use": "id"}):
-        problem(with_token(old, token(key, typ="JWT", **claim)), 401, "unauthorized")
+        problem(post_with_token(service, token(key, typ="JWT", **claim)), 401, "unauthorized")
 
 
 @pytest.mark.parametrize(
@@ -177,67 +177,67 @@ def test_an_issuer_without_that_type_can_be_believed(serve, jwks, key):
     ],
     ids=["list", "scp-list", "scp-text", "mixed"],
 )
-def test_scopes_may_be_a_list(trusting, key, claims):
-    assert with_token(trusting, token(key, **claims)).status_code == 202
+def test_scopes_may_be_a_list(oauth_service, key, claims):
+    assert post_with_token(oauth_service, token(key, **claims)).status_code == 202
 
 
 @pytest.mark.parametrize(
     "scope", [1, {"forecasts:write": 1}, "forecasts:writes", ["x"], [[]], True]
 )
-def test_scopes_of_another_form_are_none(trusting, key, scope):
-    problem(with_token(trusting, token(key, scope=scope)), 403, "forbidden")
+def test_scopes_of_invalid_form_are_ignored(oauth_service, key, scope):
+    problem(post_with_token(oauth_service, token(key, scope=scope)), 403, "forbidden")
 
 
 @pytest.mark.filterwarnings("ignore:Key size")
-def test_a_short_rsa_key_is_not_believed(trusting, jwks, key):
+def test_short_rsa_key_is_refused(oauth_service, jwks, key):
     weak = RSAKey.import_key(rsa.generate_private_key(65537, 1024), {"kid": "weak"})
     jwks.write_text(json.dumps(KeySet([key, weak]).as_dict(private=False)))
     os.utime(jwks, ns=(1, 1))
-    problem(with_token(trusting, token(weak, kid="weak")), 401, "unauthorized")
-    assert with_token(trusting, token(key)).status_code == 202
+    problem(post_with_token(oauth_service, token(weak, kid="weak")), 401, "unauthorized")
+    assert post_with_token(oauth_service, token(key)).status_code == 202
 
 
-def test_a_token_signed_by_another_key_is_refused(trusting):
+def test_token_signed_by_another_key_is_refused(oauth_service):
     other = RSAKey.generate_key(2048, {"kid": "one"})
-    problem(with_token(trusting, token(other)), 401, "unauthorized")
-    problem(with_token(trusting, token(other, kid="two")), 401, "unauthorized")
+    problem(post_with_token(oauth_service, token(other)), 401, "unauthorized")
+    problem(post_with_token(oauth_service, token(other, kid="two")), 401, "unauthorized")
 
 
-def test_token_signed_with_public_key_is_refused(trusting, key):
-    """The oldest trick: the verifier is made to take a public key for a shared secret."""
+def test_token_signed_with_public_key_is_refused(oauth_service, key):
+    """Algorithm confusion: the verifier must not use a public key as a shared secret."""
     header, payload = '{"alg":"HS256","kid":"one"}', token(key).split(".")[1]
     signed = f"{urlsafe_b64encode(header.encode()).decode().rstrip('=')}.{payload}"
     signature = hmac.digest(key.as_pem(private=False), signed.encode(), "sha256")
     text = f"{signed}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
-    problem(with_token(trusting, text), 401, "unauthorized")
+    problem(post_with_token(oauth_service, text), 401, "unauthorized")
 
 
-def test_a_token_without_signature_is_refused(trusting, key):
+def test_token_without_signature_is_refused(oauth_service, key):
     header, payload, _ = token(key).split(".")
     none = "eyJhbGciOiJub25lIn0"  # {"alg":"none"}
     for text in (f"{none}.{payload}.", f"{header}.{payload}.", "a.b.c", "", "x" * 5000):
-        problem(with_token(trusting, text), 401, "unauthorized")
+        problem(post_with_token(oauth_service, text), 401, "unauthorized")
 
 
-def test_unlisted_signature_algorithm_is_refused(trusting, key):
-    problem(with_token(trusting, token(key, algorithm="PS256")), 401, "unauthorized")
+def test_unlisted_signature_algorithm_is_refused(oauth_service, key):
+    problem(post_with_token(oauth_service, token(key, algorithm="PS256")), 401, "unauthorized")
 
 
 def test_tokens_are_refused_without_issuer(service, key):
-    problem(with_token(service, token(key)), 401, "unauthorized")
+    problem(post_with_token(service, token(key)), 401, "unauthorized")
 
 
-def test_a_new_key_in_the_file_is_seen(trusting, jwks):
+def test_changed_key_file_is_read_again(oauth_service, jwks):
     new = RSAKey.generate_key(2048, {"kid": "two"})
-    problem(with_token(trusting, token(new, kid="two")), 401, "unauthorized")
+    problem(post_with_token(oauth_service, token(new, kid="two")), 401, "unauthorized")
     jwks.write_text(json.dumps(KeySet([new]).as_dict(private=False)))
     os.utime(jwks, ns=(1, 1))
-    assert with_token(trusting, token(new, kid="two")).status_code == 202
+    assert post_with_token(oauth_service, token(new, kid="two")).status_code == 202
 
 
-def test_missing_key_file_is_server_error(trusting, key, jwks):
+def test_missing_key_file_is_server_error(oauth_service, key, jwks):
     jwks.unlink()
-    problem(with_token(trusting, token(key)), 503, "unavailable")
+    problem(post_with_token(oauth_service, token(key)), 503, "unavailable")
 
 
 @pytest.mark.parametrize(
@@ -265,20 +265,20 @@ def test_uncheckable_issuer_is_configuration_error(settings):
         Reader().read(TokenIssuer, table, "api.oauth")
 
 
-class TestKeysBehindAUrl:
+class TestKeyUrl:
     @pytest.fixture
     def issuer(self, key):
-        """A server of keys that counts how often it is asked, and can fail."""
-        state = {"asked": 0, "status": 200, "keys": KeySet([key]).as_dict(private=False)}
+        """A key server that counts its requests and can fail."""
+        state = {"requests": 0, "status": 200, "keys": KeySet([key]).as_dict(private=False)}
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                state["asked"] += 1
-                told = json.dumps(state["keys"]).encode()
+                state["requests"] += 1
+                body = json.dumps(state["keys"]).encode()
                 self.send_response(state["status"])
-                self.send_header("Content-Length", str(len(told)))
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(told)
+                self.wfile.write(body)
 
             def log_message(self, *_):
                 pass
@@ -305,23 +305,23 @@ class TestKeysBehindAUrl:
     def test_keys_are_fetched_again_when_old(self, issuer, source):
         for self.now in (0.0, 100.0, 299.0):
             source.keys(refresh=False)
-        assert issuer["asked"] == 1
+        assert issuer["requests"] == 1
         self.now = 301.0
         source.keys(refresh=False)
-        assert issuer["asked"] == 2
+        assert issuer["requests"] == 2
 
     def test_unknown_key_ids_cause_limited_fetches(self, issuer, source):
         source.keys(refresh=False)
         for self.now in (1.0, 5.0, 11.0, 12.0, 13.0):
             source.keys(refresh=True)
-        assert issuer["asked"] == 2
+        assert issuer["requests"] == 2
 
-    def test_serve_on_while_the_issuer_is_down(self, issuer, source):
+    def test_old_keys_are_used_while_issuer_is_unavailable(self, issuer, source):
         assert [key.kid for key in source.keys(refresh=False)] == ["one"]
         issuer["status"], self.now = 500, 400.0
         assert [key.kid for key in source.keys(refresh=False)] == ["one"]
 
-    def test_that_never_came_are_our_fault(self, issuer, source):
+    def test_keys_never_fetched_are_server_error(self, issuer, source):
         issuer["status"] = 500
         with pytest.raises(ProblemError) as caught:
             source.keys(refresh=False)
@@ -332,31 +332,31 @@ class TestKeysBehindAUrl:
 
 
 def test_rate_limit_answers_with_retry_after(serve):
-    slow = serve("")
-    slow.services.rates._burst, slow.services.rates._rate = 2, 0.5
-    assert [slow.post().status_code for _ in range(2)] == [202, 202]
-    answer = slow.post()
-    problem(answer, 429, "too-many-requests")
-    assert answer.headers["retry-after"] == "2"
-    assert slow.post(key="groupless").status_code == 202
+    service = serve("")
+    service.services.rates._burst, service.services.rates._rate = 2, 0.5
+    assert [service.post().status_code for _ in range(2)] == [202, 202]
+    response = service.post()
+    problem(response, 429, "too-many-requests")
+    assert response.headers["retry-after"] == "2"
+    assert service.post(key="groupless").status_code == 202
 
 
 def test_bucket_refills_up_to_its_size():
     now = [0.0]
     limit = RateLimit(rate=1, burst=2, clock=lambda: now[0])
 
-    def passed(count):
-        done = 0
-        for _ in range(count):
+    def count_accepted(requests):
+        accepted = 0
+        for _ in range(requests):
             try:
                 limit.take("caller")
             except ProblemError:
                 continue
-            done += 1
-        return done
+            accepted += 1
+        return accepted
 
-    assert passed(5) == 2
+    assert count_accepted(5) == 2
     now[0] = 1.0
-    assert passed(5) == 1
+    assert count_accepted(5) == 1
     now[0] = 100.0
-    assert passed(5) == 2
+    assert count_accepted(5) == 2

@@ -1,4 +1,4 @@
-"""What a plugin declares with `sink_api` is served, and what is wrong with it is reported."""
+"""Routes that plugins declare with `sink_api`: served, or refused with the reason."""
 
 import json
 import re
@@ -70,19 +70,19 @@ def settings(**changed):
     return Api(database="shop", **changed)
 
 
-def selected(*names):
-    plugins = {name: one for name, one in discovery.installed().items() if name in names}
+def load_plugins(*names):
+    plugins = {name: plugin for name, plugin in discovery.installed().items() if name in names}
     discovery.load_selected(plugins, names, {}, Reader())
     return plugins
 
 
-class TestExampleOfTheDocumentation:
+class TestExampleOfReadme:
     @pytest.fixture
     def shop(self, site):
         text = (ROOT / "sink_runner/api/README.md").read_text()
         (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         site.plugin("shop", code)
-        plugins = selected("shop")
+        plugins = load_plugins("shop")
         discovery.usable(plugins.values())
         return plugins["shop"].http_api
 
@@ -101,7 +101,7 @@ class TestExampleOfTheDocumentation:
         assert [*document["paths"]] == ["/v1/orders", "/v1/orders/bulk", "/v1/orders/{order_id}"]
         assert document["info"]["description"].startswith("Every call needs")
 
-    def test_it_is_listed(self, shop, site, call, configured):
+    def test_routes_are_listed(self, shop, site, call, configured):
         configured("shop")
         code, out, _ = call("plugins")
         assert code == 0
@@ -118,18 +118,18 @@ class TestWithoutRoutes:
         assert service.client.get("/openapi.json").json()["paths"] == {}
 
     @pytest.mark.parametrize(("option", "missing"), [("--without", True), ("--only", False)])
-    def test_start_reports_it(self, call, configured, monkeypatch, option, missing):
+    def test_missing_routes_are_logged(self, call, configured, monkeypatch, option, missing):
         policies = f'[policies]\ndirectory = "{ROOT / "ranger-policies"}"\n'
         configured("*", more=WHOLE + policies)
         monkeypatch.setattr(server._Server, "run", lambda _: None)
         _, out, err = call("api", option, "citizen-api")
         events = [json.loads(line) for line in (out + err).splitlines() if line.startswith("{")]
-        assert any(one["event"] == "api_started" for one in events)
-        assert any(one["event"] == "api_routes_missing" for one in events) == missing
+        assert any(event["event"] == "api_started" for event in events)
+        assert any(event["event"] == "api_routes_missing" for event in events) == missing
 
 
 class TestSettings:
-    def test_table_of_a_route_is_replaced(self):
+    def test_setting_replaces_table_of_route(self):
         tables = {"items": "shop.public.other"}
         (route,) = collect_routes(
             [HttpApi(routes=(event_route(),))], settings(tables=tables)
@@ -147,7 +147,7 @@ class TestSettings:
             ),
         ],
     )
-    def test_misspelt_name_is_refused(self, changed, message):
+    def test_misspelt_setting_is_refused(self, changed, message):
         with pytest.raises(ConfigError, match=message):
             collect_routes([HttpApi(routes=(event_route(),))], settings(**changed))
 
@@ -166,17 +166,17 @@ class TestDeclaration:
             ({"columns": (CapturedColumn("a", "integer"),)}, "unknown kind 'integer'"),
         ],
     )
-    def test_faulty_event_route_is_refused(self, changed, message):
+    def test_invalid_event_route_is_refused(self, changed, message):
         with pytest.raises(ValueError, match=message):
             event_route(**changed)
 
     @pytest.mark.parametrize("path", ["/items", "/items/{id}", "/items/{item_id}/{part}"])
-    def test_parameters_are_those_of_the_path(self, path):
+    def test_parameters_must_be_those_of_path(self, path):
         with pytest.raises(ValueError, match="parameters must be those in"):
             query_route(path=path)
 
     @pytest.mark.parametrize(
-        ("code", "fault"),
+        ("code", "message"),
         [
             (API.replace("return HttpApi", "return dict"), "sink_api must return an HttpApi"),
             (API.replace("return", "pass #"), "sink_api must return an HttpApi"),
@@ -184,41 +184,41 @@ class TestDeclaration:
             (API + "@hookimpl\ndef sink_startup(ctx): ...\n", "cannot have sink_startup"),
         ],
     )
-    def test_malformed_plugin_says_why(self, site, code, fault):
+    def test_error_says_why_plugin_is_invalid(self, site, code, message):
         site.plugin("tea", code)
-        assert fault in selected("tea")["tea"].errors[0]
+        assert message in load_plugins("tea")["tea"].errors[0]
 
     def test_same_operation_of_two_plugins_is_refused(self, site):
         site.plugin("tea", API)
         site.plugin("tee", API)
-        for plugin in selected("tea", "tee").values():
+        for plugin in load_plugins("tea", "tee").values():
             assert plugin.errors == ["GET /v1/tea is declared by tea, tee"]
 
 
 class TestQuarantine:
     @pytest.mark.parametrize("code", ["import nope_nope\n" + API, API.replace("/tea", "/{tea}")])
-    def test_broken_routes_leave_the_mappings(self, site, code):
+    def test_invalid_routes_do_not_disable_mappings(self, site, code):
         site.mapping("apples")
         site.plugin("tea", code)
-        found = select_usable(selected("apples", "tea").values())
-        assert [plugin.name for plugin in found.usable] == ["apples"]
-        assert [*found.quarantined] == ["tea"]
+        selection = select_usable(load_plugins("apples", "tea").values())
+        assert [plugin.name for plugin in selection.usable] == ["apples"]
+        assert [*selection.quarantined] == ["tea"]
 
     @pytest.mark.parametrize("code", ["import nope_nope\n" + API + MASK, API + MASK])
     def test_broken_plugin_that_may_mask_is_global(self, site, code):
         site.plugin("tea", code)
-        assert may_be_global(selected("tea")["tea"])
+        assert may_be_global(load_plugins("tea")["tea"])
 
-    def test_routes_join_no_mapping(self, site):
+    def test_hooks_of_routes_are_not_in_mappings(self, site):
         site.mapping("apples")
         site.plugin("tea", API)
-        plugins = selected("apples", "tea")
+        plugins = load_plugins("apples", "tea")
         manager = discovery.manager_for(plugins["apples"], plugins.values())
         assert [name for name, _ in manager.list_name_plugin()] == ["apples"]
 
 
 @pytest.mark.parametrize(
-    ("value", "scale", "written"),
+    ("value", "scale", "encoded"),
     [
         (0.125, 2, "0.13"),
         (0.135, 2, "0.14"),
@@ -227,5 +227,5 @@ class TestQuarantine:
         (2.5, 0, "3"),
     ],
 )
-def test_decimal_is_rounded_as_postgresql_does(value, scale, written):
-    assert encode_value(CapturedColumn("v", "decimal", scale=scale), value) == written
+def test_decimal_is_rounded_as_by_postgresql(value, scale, encoded):
+    assert encode_value(CapturedColumn("v", "decimal", scale=scale), value) == encoded
