@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from configparser import ConfigParser
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import psycopg.errors
 from reference_text import ROOT, docstring_after, method_calls, page, sentence, table
 
 from sink_runner import errors
+from sink_runner.model.outcome import Outcome
 from sink_runner.postgres import migrations, sqlstates
 
 _DESCRIPTIONS = tomllib.loads(
@@ -36,6 +38,10 @@ def metrics_page() -> str:
         "`/metrics` of `sink-runner run` has these, at the address in `[health]`. Alert rules: "
         "[runbooks](../runbooks/README.md).",
         table(("metric", "type", "labels", "meaning"), (rows[name] for name in sorted(rows))),
+        "## Outcomes of events",
+        "Each event that is read has exactly one outcome in `sink_events_total`. A deferred event "
+        "is counted once more, in `sink_dead_letters_settled_total`, when it is settled.",
+        "\n".join(f"- `{one.value}`: {_documented(one)}" for one in Outcome),
     )
 
 
@@ -128,12 +134,12 @@ def _error_link(kind: type[errors.SinkError]) -> str:
     return f"[{name}](../runbooks/{kind.__name__}.md)" if runbook.exists() else name
 
 
-def _documented(kind: sqlstates.ErrorKind) -> str:
-    (body,) = ast.parse(inspect.getsource(sqlstates.ErrorKind)).body
+def _documented(member: Enum) -> str:
+    (body,) = ast.parse(inspect.getsource(type(member))).body
     assert isinstance(body, ast.ClassDef)
     for node, after in zip(body.body, [*body.body[1:], None], strict=True):
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)]) if name == kind.name:
+            case ast.Assign(targets=[ast.Name(id=name)]) if name == member.name:
                 return docstring_after(after)
     return ""
 

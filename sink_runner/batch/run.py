@@ -17,6 +17,7 @@ from ..model.batch import Batch
 from ..model.changes import Change, Removal, Write
 from ..model.dead_letter import DeadLetter
 from ..model.message import ROWS, Message
+from ..model.outcome import Outcome
 from ..model.portions import first_portion, portions
 from ..postgres.error_classes import classify_error
 from ..writer.committer import Connection
@@ -162,9 +163,9 @@ class BatchRun:
         removals = deletions.confirm(connection, removals, writes)
         writes = self._current(connection, writes)
         removed = committer.write(connection, removals, dead_letters).rows
-        stale = committer.stale
+        stale = committer.outcomes[Outcome.STALE]
         written, made = committer.write(connection, writes, dead_letters)
-        stale += committer.stale
+        stale += committer.outcomes[Outcome.STALE]
         changes: list[Change] = [*removals, *made]
         read = self._key_range(messages)
         committer.store(
@@ -302,7 +303,7 @@ def _count_outcomes(
         "retired": len(removed),
         "parked": len(waiting),
         "failed": len(failed),
-        "dropped": chunk.counts["dropped"] + chunk.counts["unchanged"] + chunk.counts["echo"],
+        "dropped": chunk.counts.total(),
     }
 
 

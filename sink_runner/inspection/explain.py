@@ -21,6 +21,7 @@ from ..errors import (
 from ..masking.scrub import HIDDEN
 from ..model.batch import Batch
 from ..model.changes import Change, Write
+from ..model.outcome import Outcome
 from ..pipeline import Pipeline
 from ..plugin import ABSENT
 from .dry_run import open_pipeline, write_and_roll_back
@@ -122,14 +123,14 @@ def _chain(explained: Explained, pipeline: Pipeline, trace: Trace, batch: Batch)
         if name == at and error is not None:
             explained.add(name, FAILED, _why(error))
             return
-        if name == "origin" and batch.counts["echo"]:
+        if name == "origin" and batch.counts[Outcome.ECHO]:
             explained.add(name, STOPPED, "it would only go back to where it came from")
             return
         explained.add(name, OK, text)
-        if name == "filter" and batch.counts["dropped"]:
+        if name == "filter" and batch.counts[Outcome.FILTERED]:
             explained.add(name, STOPPED, "dropped: it changes nothing in the target")
             return
-        if name == "map" and batch.counts["unchanged"]:
+        if name == "map" and batch.counts[Outcome.UNCHANGED]:
             explained.add(name, STOPPED, "no mapped column has changed")
             return
 

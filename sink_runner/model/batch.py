@@ -63,6 +63,9 @@ class Batch:
     changes: list[Change] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    """How many events had an outcome that leads to no change."""
+    applied: Counter[str] = field(default_factory=Counter)
+    """How many had which outcome in the target; set by the commit."""
     defaults: list[tuple[Message, str]] = field(default_factory=list)
     """Where a column's default was used."""
     masking: Masking | None = None

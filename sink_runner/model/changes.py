@@ -73,6 +73,8 @@ class Removal(NamedTuple):
     """The source row's key as text, by which a person finds the row."""
     owner: str | None = None
     """As in `Write`."""
+    moved: bool = False
+    """Whether its event also writes the row, under another key: that change has the outcome."""
 
 
 Change: TypeAlias = Write | Removal
@@ -86,9 +88,16 @@ class Wave:
     removals: dict[Key, Removal] = field(default_factory=dict)
     outdated: int = 0
     """How many rows were left out because an earlier one of their key stays."""
+    superseded: int = 0
+    """How many events were left out because a later one of their key replaces them."""
 
     def __contains__(self, key: Key) -> bool:
         return key in self.writes or key in self.removals
+
+
+def count_events(changes: Iterable[Change]) -> int:
+    """Return how many events have their outcome from these changes."""
+    return sum(not (isinstance(change, Removal) and change.moved) for change in changes)
 
 
 def without_reviews(removals: Iterable[Removal]) -> list[Removal]:
@@ -162,6 +171,7 @@ def _fold(into: Wave, change: Change, fold: Fold | None, *, versioned: bool) -> 
             return False
         if fold(before.values, change.values):
             into.writes[change.key] = change
+            into.superseded += 1
         else:
             into.outdated += 1
         return True
@@ -170,4 +180,5 @@ def _fold(into: Wave, change: Change, fold: Fold | None, *, versioned: bool) -> 
         return False
     into.writes.pop(change.key, None)
     into.removals[change.key] = change
+    into.superseded += count_events([before])
     return True

@@ -112,7 +112,13 @@ class MappingHealth:
         self.name = name
         mapping = ("mapping",)
         self._events = health.counter(
-            "sink_events", "Events by what became of them.", ("mapping", "outcome")
+            "sink_events", "Events that were read, each by its one outcome.", ("mapping", "outcome")
+        )
+        self._settled = health.counter(
+            "sink_dead_letters_settled",
+            "Deferred events that were replayed or became dead letters, and dead letters and "
+            "deferred events that a newer row superseded.",
+            ("mapping", "outcome"),
         )
         self._batch = health.histogram(
             "sink_batch_seconds", "Time to write a batch, waits and retries included.", mapping
@@ -178,6 +184,11 @@ class MappingHealth:
         if last_ms:
             self._last.set(last_ms / 1000)
             self._lag.set(max(0.0, self._health.clock() - last_ms / 1000))
+
+    def settled(self, counts: Mapping[str, int]) -> None:
+        """Stored dead letters got these outcomes."""
+        for outcome, count in counts.items():
+            self._settled.labels(self.name, outcome).inc(count)
 
     def dead_letters(self, waiting: int, deferred: int, budget_left: int) -> None:
         """Set the number of OPEN dead letters, of PARKED ones, and what the budget has left."""

@@ -27,8 +27,8 @@ from ..kafka.liveness import BrokerLiveness
 from ..kafka.log_checks import LogChecks
 from ..kafka.topic_identity import TopicWatch
 from ..model.batch import Batch
-from ..model.dead_letter import fails
 from ..model.message import Message
+from ..model.outcome import Outcome
 from ..model.partition import Advance, Claim, Topic
 from ..model.portions import DEFAULT_BYTES, byte_size, record_portions
 from ..model.status import MappingHealth
@@ -36,7 +36,7 @@ from ..pipeline import Pipeline
 from ..preflight.source_watch import Watch
 from ..retry import Retrier, RetryPolicy
 from ..transform.tombstones import TombstoneFilter
-from ..writer.dead_letters import report
+from .reporter import Reporter
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ class Worker:
         self._watches = watches
         self._claims: dict[int, Claim] = {}
         self._sought: dict[int, int | None] = {}
-        self._pending: Future[int] | None = None
+        self._pending: Future[None] | None = None
         self._maintained = time.monotonic()
         self._log = structlog.get_logger().bind(mapping=pipeline.name)
         self._tombstones = TombstoneFilter()
@@ -100,17 +100,19 @@ class Worker:
             retry=self._retry,
             log=self._log,
         )
-        self._health = health
         # One for each thread: they wait independently.
         self._retrier, self._writing_retrier = (
             Retrier(settings.retry, stop, self._log, health) for _ in range(2)
         )
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"write-{pipeline.name}")
         self._feed: Feed
-        self.counts: Counter[str] = Counter()
-        """How many events had which outcome."""
+        self._reporter = Reporter(pipeline, health, self._log)
         self.turned = time.monotonic()
         """When the last turn began."""
+
+    @property
+    def counts(self) -> Counter[str]:
+        return self._reporter.counts
 
     def run(self) -> None:
         """Work until `stop` is set.  Raises FatalError or ConfigError."""
@@ -268,8 +270,10 @@ class Worker:
         batch = self._prepare(free, polled=True)
         self._collect()
         self._retry_queue.hold(batch, held)
+        read = sum(map(len, records.values()))
+        batch.counts[Outcome.TOMBSTONE] += read - len(messages)
         steps = [self._step(partition, part[-1]) for partition, part in records.items()]
-        self._pending = self._writer.submit(self._write, batch, steps)
+        self._pending = self._writer.submit(self._write, batch, steps, read)
 
     def _step(self, partition: int, last: Message) -> Advance:
         claim = self._claims[partition]
@@ -285,28 +289,12 @@ class Worker:
             self._retry(partial(watch.observe, decoded.events))
         return self._retry(partial(self._pipeline.transform, decoded))
 
-    def _write(self, batch: Batch, steps: Sequence[Advance]) -> int:
+    def _write(self, batch: Batch, steps: Sequence[Advance], read: int) -> None:
         """In the writing thread, write the batch, with retries until `stop` is set."""
         started = time.monotonic()
-        written = self._writing_retrier(
-            lambda again: self._committer.apply(batch, steps, again=again)
-        )
-        if deferred := self._retry_queue.record_committed(batch.dead_letters, batch.superseding):
-            batch.counts["parked"] = deferred
-            self._log.info("events_deferred", count=deferred)
-        self._report(batch, written, started)
-        return written
-
-    def _report(self, batch: Batch, written: int, started: float) -> None:
-        failed = [dead_letter for dead_letter in batch.dead_letters if fails(dead_letter)]
-        if superseded := batch.superseded:
-            batch.counts["superseded"] = superseded
-            self._log.info("dead_letters_superseded", count=superseded)
-        counts = batch.counts + Counter(written=written, dead=len(failed))
-        self.counts.update(counts)
-        self._health.committed(counts, time.monotonic() - started, batch.last_ms)
-        report(failed, self._log, self._hooks, self._pipeline.event_of)
-        self._hooks.committed(len(batch.changes))
+        self._writing_retrier(lambda again: self._committer.apply(batch, steps, again=again))
+        deferred = self._retry_queue.record_committed(batch.dead_letters, batch.superseding)
+        self._reporter.committed(batch, read=read, deferred=deferred, started=started)
 
     def _collect(self) -> None:
         """Wait for the batch that is being written."""
@@ -331,11 +319,9 @@ class Worker:
     def _retry_deferred(self) -> None:
         """Try deferred events again, while no batch is being written that could overtake them."""
         self._collect()
-        started, claims = time.monotonic(), dict(self._claims)
-        done = self._in_background(lambda: self._retry_queue.retry(claims, self._prepare))
-        if replayed := done[0].counts["replayed"]:
-            self._log.info("events_replayed", count=replayed)
-        self._report(*done, started)
+        claims = dict(self._claims)
+        batch, _ = self._in_background(lambda: self._retry_queue.retry(claims, self._prepare))
+        self._reporter.retried(batch)
 
     # -- retrying ---------------------------------------------------------------
 

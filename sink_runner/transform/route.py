@@ -11,6 +11,7 @@ from ..model.changes import READ, Change, Key, Removal, Write
 from ..model.dead_letter import DeadLetter
 from ..model.envelope import Decoded
 from ..model.message import Message, is_moved
+from ..model.outcome import Outcome
 from ..model.quality_rules import check_row
 from ..plugin import (
     ABSENT,
@@ -166,7 +167,7 @@ class Route:
             return
         origin = decoded.origin
         if origin is not None and (origin.startswith(self._echoes) or self._feeds(origin)):
-            batch.counts["echo"] += 1
+            batch.counts[Outcome.ECHO] += 1
             return
         if decoded.op == Op.TRUNCATE:
             self._truncated(decoded, batch)
@@ -195,8 +196,9 @@ class Route:
         match self._mapping.on_truncate:
             case OnTruncate.EMPTY if position is not None:
                 batch.truncated = max(batch.truncated or position, position)
+                batch.counts[Outcome.REMOVED] += 1
             case OnTruncate.KEEP:
-                batch.counts["dropped"] += 1
+                batch.counts[Outcome.FILTERED] += 1
             case _:
                 raise source_truncated(self._mapping.source, self._mapping.target)
 
@@ -205,7 +207,7 @@ class Route:
         columns = [self._columns[at] for at in self._key_at]
         leave = self._removal(message, columns) if self._removal and not self._stays else None
         if leave is None:
-            batch.counts["dropped"] += 1
+            batch.counts[Outcome.TOMBSTONE] += 1
         else:
             batch.changes.append(leave)
 
@@ -217,7 +219,7 @@ class Route:
         if isinstance(action, Review) and (
             is_moved(incoming.message) or not self._belonged(incoming, before)
         ):
-            batch.counts["dropped"] += 1
+            batch.counts[Outcome.FILTERED] += 1
             return
         self._leave(incoming, incoming.plans.key.flat(before), action, batch)
 
@@ -236,7 +238,7 @@ class Route:
         key = self._whole_key(values)
         keep = self._against_before(incoming, values, key, batch)
         if keep is None:
-            batch.counts["unchanged"] += 1
+            batch.counts[Outcome.UNCHANGED] += 1
             return
         if partial:
             keep |= sum(1 << i for i, value in enumerate(values) if value is ABSENT)
@@ -262,7 +264,7 @@ class Route:
         self, incoming: Incoming, after: Sequence[Any], result: FilterResult, batch: Batch
     ) -> None:
         if result is FilterResult.DROP:
-            batch.counts["dropped"] += 1
+            batch.counts[Outcome.FILTERED] += 1
             return
         key = incoming.plans.leaving.partial(after)
         before = incoming.decoded.before
@@ -270,7 +272,9 @@ class Route:
             key = incoming.plans.key.flat(before)  # under this one it was written
         self._leave(incoming, key, self._mapping.on_remove, batch)
 
-    def _leave(self, incoming: Incoming, key: Key, action: Action, batch: Batch) -> None:
+    def _leave(
+        self, incoming: Incoming, key: Key, action: Action, batch: Batch, *, moved: bool = False
+    ) -> None:
         if ABSENT in key:
             raise EventError(
                 f"key column {self._lacking(key, ABSENT)} is not in the event: give the source "
@@ -278,11 +282,12 @@ class Route:
             )
         # A row without the target's key was never written; where the key is looked up, rows stay.
         if None in key or self._stays:
-            batch.counts["dropped"] += 1
+            if not moved:
+                batch.counts[Outcome.FILTERED] += 1
             return
         subject = self._subject(incoming.message) if isinstance(action, Review) else ""
         position = incoming.position
-        batch.changes.append(Removal(key, action, position, incoming.message, subject))
+        batch.changes.append(Removal(key, action, position, incoming.message, subject, moved=moved))
 
     def _key(self, values: Values) -> Key:
         return tuple([values[at] for at in self._key_at])
@@ -299,7 +304,7 @@ class Route:
         old_key = incoming.plans.key.flat(before)
         if old_key != key:
             action = self._mapping.on_key_change or self._mapping.on_remove
-            self._leave(incoming, old_key, action, batch)
+            self._leave(incoming, old_key, action, batch, moved=True)
             return 0
         if not self._merges:
             return 0

@@ -8,6 +8,7 @@ rows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -66,8 +67,8 @@ class CandidateWriter:
         self._writer.has_tombstones = value
 
     @property
-    def stale(self) -> int:
-        return self._writer.stale
+    def outcomes(self) -> Counter[str]:
+        return self._writer.outcomes
 
     def prepare(self, connection: Connection) -> None:
         """Create the candidate table and the session's temporary tables."""

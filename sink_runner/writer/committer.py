@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,8 +17,9 @@ from ..errors import (
     WaitingError,
 )
 from ..model.batch import Batch, Superseding
-from ..model.changes import Change, Key
+from ..model.changes import Change, Key, count_events
 from ..model.dead_letter import DeadLetter
+from ..model.outcome import Outcome
 from ..model.partition import Advance, Claim
 from ..quality.counts import add_counts
 from ..transform.target_lookups import TargetLookups
@@ -79,8 +81,8 @@ class Committer:
         self._policies = policies
         self._last_dead_letters: list[DeadLetter] = []
         """Of the last attempt that came as far as its commit, until another batch is applied."""
-        self.stale = 0
-        """How many changes of the last write were left out, since something newer was there."""
+        self.outcomes: Counter[str] = Counter()
+        """How many events the last write gave which outcome."""
 
     def claim(self, partitions: Iterable[int]) -> Mapping[int, Claim]:
         """Claim the partitions, so that no other process can write their events."""
@@ -131,7 +133,7 @@ class Committer:
             self._last_dead_letters = []
         with self.session as connection, connection.transaction():
             if again and self._offsets.applied(connection, steps):
-                batch.dead_letters = self._last_dead_letters
+                batch.dead_letters, batch.applied = self._last_dead_letters, self.outcomes
                 return 0
             if self._policies and batch.masking and batch.masking.digest != self._policies():
                 raise PoliciesChangedError("the masking policies have changed since it was masked")
@@ -141,8 +143,6 @@ class Committer:
                 connection, batch.changes, dead_letters, batch.superseding
             )
             written += emptied
-            if self.stale:
-                batch.counts["stale"] = self.stale
             if batch.superseding:
                 dead_letters = batch.superseding.settle(
                     connection, self._mapping, batch.changes, dead_letters
@@ -159,7 +159,8 @@ class Committer:
                 connection, batch, changes, dead_letters, written=written, steps=steps
             )
             self._last_dead_letters = dead_letters
-        batch.dead_letters = dead_letters  # after the commit only: another attempt finds them again
+        # After the commit only: another attempt finds them again.
+        batch.dead_letters, batch.applied = dead_letters, self.outcomes
         return written
 
     def store(
@@ -231,11 +232,11 @@ class Committer:
         superseding: Superseding | None = None,
     ) -> Written:
         """Write the changes; add events that fail, and those behind them, to `dead_letters`."""
-        now, self.stale = self._clock(), 0
+        now, self.outcomes = self._clock(), Counter()
         if self._truncation:
             self._truncation.load(connection)
             given, changes = changes, self._truncation.newer(changes)
-            self.stale = len(given) - len(changes)
+            self.outcomes[Outcome.STALE] = count_events(given) - count_events(changes)
 
         unique = self._writer.unique
 
@@ -243,7 +244,7 @@ class Committer:
             unique.defer(connection)
             written = self._writer.write(connection, part, now)
             unique.check(connection)
-            self.stale += self._writer.stale  # not of a part that failed
+            self.outcomes.update(self._writer.outcomes)  # not of a part that failed
             return written
 
         def violating(part: Sequence[Change], error: WaitingError) -> Collection[Key]:

@@ -28,12 +28,14 @@ and a person always decides it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import psycopg
 
 from ..model.changes import Key, Wave, Write, without_reviews
+from ..model.outcome import Outcome
 from ..plugin import ConflictDetection, Tie
 from .conflicts import REVIEW, SOURCE_WINS, TARGET_WINS, Found
 from .parameters import run
@@ -74,9 +76,10 @@ class ContestedWriter(VersionedWriter):
         whole = [write for write in writes if not write.partial]
         lost = self._settle(connection, whole, seen) if whole else set()
         removals = without_reviews(wave.removals.values())
-        late = self._compare(connection, self._versions.stale, removals)
-        self.stale += len(late)
-        kept = Wave(without(wave.writes, lost), without(wave.removals, late), wave.outdated)
+        late = self._leave_stale(connection, removals)
+        kept = replace(
+            wave, writes=without(wave.writes, lost), removals=without(wave.removals, late)
+        )
         written = Writer.write_wave(self, connection, kept)
         # A read has the place of its whole snapshot, and may have left an event's change to it.
         self._remember(connection, [w for w in writes if w.keep >= 0 and w.key not in seen])
@@ -93,6 +96,7 @@ class ContestedWriter(VersionedWriter):
             stays, action = self._outcome(kind)
             if stays:
                 lost.add(met.write.key)
+                self.outcomes[Outcome.CONFLICT] += 1
             names = [self._names[i] for i in self._differing(met)]
             found.append(
                 Found(

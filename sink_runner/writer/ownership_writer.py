@@ -14,10 +14,12 @@ the log alone, in whatever order the partitions arrive:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from ..model.changes import Change, Position, Removal, Wave, Write
+from ..model.outcome import Outcome
 from ..plugin import ABSENT, Delete, Ignore, Review, Strategy
 from .key_ownership import KeyState, OwnershipStatements
 from .parameters import key_arrays, position_arrays, run
@@ -64,10 +66,10 @@ class OwnershipWriter(VersionedWriter):
         replaced = [write.key for write, state in writes if self._replaces(write, state)]
         if replaced:
             run(connection, self._sql.delete, key_arrays(replaced))
-        kept = Wave(
+        kept = replace(
+            wave,
             writes={write.key: write for write, _ in writes},
             removals={removal.key: removal for removal in removals},
-            outdated=wave.outdated,
         )
         written = Writer.write_wave(self, connection, kept)
         updates = [one for one in removals if not isinstance(one.action, Delete | Ignore | Review)]
@@ -81,6 +83,7 @@ class OwnershipWriter(VersionedWriter):
         deleted = dict(run(connection, self._sql.delete, keys).fetchall())
         run(connection, self._owners.release, self._parameters(ordered))
         self._give_up(connection, ordered, [deleted.get(at) for at in range(len(ordered))])
+        self.count_removed(ordered[at] for at in deleted)
         return len(deleted)
 
     def _discard_deleted(self, connection: Connection) -> None:
@@ -95,7 +98,7 @@ class OwnershipWriter(VersionedWriter):
             if isinstance(removal.action, Review):
                 valid.append(removal)
                 continue
-            self.stale += state.later
+            self.outcomes[Outcome.STALE] += state.later and not removal.moved
             (given_up if state.foreign or state.later else valid).append(removal)
         deletions = [removal for removal in given_up if isinstance(removal.action, Delete)]
         self._give_up(connection, deletions, [None] * len(deletions))
@@ -110,7 +113,7 @@ class OwnershipWriter(VersionedWriter):
             if not self._is_stale(write, state)
         ]
         fresh = self._without_ties(connection, fresh)
-        self.stale += len(writes) - len(fresh)
+        self.outcomes[Outcome.STALE] += len(writes) - len(fresh)
         return fresh
 
     def _states(

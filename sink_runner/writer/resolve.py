@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
@@ -9,7 +10,8 @@ from typing import Any, Protocol
 import psycopg
 
 from ..errors import ValueRefusedError, own_text
-from ..model.changes import Change, Position, Write
+from ..model.changes import Change, Position, Write, count_events
+from ..model.outcome import Outcome
 from ..plugin import Change as PublicChange
 from ..plugin import Row
 from ..postgres.loaders import load_any_moment
@@ -33,8 +35,8 @@ class RowWriter(Protocol):
     """Those of the target besides the mapping's key."""
 
     @property
-    def stale(self) -> int:
-        """How many changes the last call of `write` left out because the target had newer ones."""
+    def outcomes(self) -> Counter[str]:
+        """How many events the last call of `write` gave which outcome; the others needed none."""
 
     def prepare(self, connection: Connection) -> None:
         """Create what the session needs; outside any transaction."""
@@ -122,6 +124,8 @@ class PluginWriter:
         self._chain = chain
         self._names = names
         self._builtin = builtin
+        self._written: Counter[str] | None = None
+        """The outcomes of what a plugin has written; None after a call of the built-in writer."""
 
     @property
     def has_tombstones(self) -> bool:
@@ -132,8 +136,8 @@ class PluginWriter:
         self._builtin.has_tombstones = value
 
     @property
-    def stale(self) -> int:
-        return self._builtin.stale
+    def outcomes(self) -> Counter[str]:
+        return self._builtin.outcomes if self._written is None else self._written
 
     @property
     def keeps_positions(self) -> bool:
@@ -150,7 +154,11 @@ class PluginWriter:
 
     def write(self, connection: Connection, changes: Sequence[Change], now: datetime) -> int:
         written = self._chain.write(list(self._public(changes)), connection)
-        return self._builtin.write(connection, changes, now) if written is None else written
+        if written is None:
+            self._written = None
+            return self._builtin.write(connection, changes, now)
+        self._written = Counter({Outcome.WRITTEN: min(written, count_events(changes))})
+        return written
 
     def _public(self, changes: Iterable[Change]) -> Iterable[PublicChange]:
         for change in changes:

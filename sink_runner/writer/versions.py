@@ -7,9 +7,11 @@ an older snapshot.  Only a mapping with the strategy `source_wins` needs these p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from ..model.changes import Change, Key, Wave, without_reviews
+from ..model.changes import Change, Key, Wave, count_events, without_reviews
+from ..model.outcome import Outcome
 from ..plugin import Delete
 from .parameters import key_arrays, position_arrays, run
 from .writer import Connection, Writer
@@ -26,13 +28,21 @@ class VersionedWriter(Writer):
 
     def write_wave(self, connection: Connection, wave: Wave) -> int:
         removals = without_reviews(wave.removals.values())
-        stale = self._compare(connection, self._versions.stale, [*removals, *wave.writes.values()])
-        self.stale += len(stale)
-        fresh = Wave(without(wave.writes, stale), without(wave.removals, stale), wave.outdated)
+        changes: list[Change] = [*removals, *wave.writes.values()]
+        stale = self._leave_stale(connection, changes)
+        fresh = replace(
+            wave, writes=without(wave.writes, stale), removals=without(wave.removals, stale)
+        )
         written = super().write_wave(connection, fresh)
         kept = [one for one in fresh.removals.values() if not isinstance(one.action, Delete)]
         self._remember(connection, [*kept, *fresh.writes.values()])
         return written
+
+    def _leave_stale(self, connection: Connection, changes: Sequence[Change]) -> set[Key]:
+        """Count the changes that are older than the last one of their key; return the keys."""
+        stale = self._compare(connection, self._versions.stale, changes)
+        self.outcomes[Outcome.STALE] += count_events(one for one in changes if one.key in stale)
+        return stale
 
     def _compare(self, connection: Connection, query: str, changes: Sequence[Change]) -> set[Key]:
         """Return the keys of the changes whose numbers the query returns."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,18 @@ from typing import Any
 import psycopg
 
 from ..errors import WriteError
-from ..model.changes import Change, Fold, Position, Removal, Wave, Write, keep_words, split_waves
+from ..model.changes import (
+    Change,
+    Fold,
+    Position,
+    Removal,
+    Wave,
+    Write,
+    count_events,
+    keep_words,
+    split_waves,
+)
+from ..model.outcome import Outcome
 from ..plugin import ABSENT, Delete, SetColumns, Strategy, TableMapping
 from ..postgres.error_classes import VALUE_FAULTS, classify_error
 from .conflicts import ConflictLog, review_conflicts
@@ -46,8 +58,8 @@ class Writer:
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
         self.has_tombstones = False
         """Rows may be older than a deletion; set when the partitions are claimed."""
-        self.stale = 0
-        """How many changes the last call of `write` left out because the target had newer ones."""
+        self.outcomes: Counter[str] = Counter()
+        """How many events the last call of `write` gave which outcome; the others needed none."""
 
     def prepare(self, connection: Connection) -> None:
         """Create the session's staging table and prepare the session for hashes of keys."""
@@ -80,7 +92,7 @@ class Writer:
     def begin(self, connection: Connection) -> None:
         """Prepare for the changes of one call of `write`."""
         del connection
-        self.stale = 0
+        self.outcomes = Counter()
 
     def waves(self, connection: Connection, changes: Iterable[Change]) -> list[Wave]:
         """Split changes into waves, which have to be written in their order."""
@@ -96,16 +108,17 @@ class Writer:
 
     def write_wave(self, connection: Connection, wave: Wave) -> int:
         """Write one wave and return how many rows the target changed."""
+        self.outcomes[Outcome.SUPERSEDED] += wave.superseded
         if self._sql.conflict.version is not None:
-            self.stale += wave.outdated
-        written = self._remove(connection, list(wave.removals.values()))
+            self.outcomes[Outcome.STALE] += wave.outdated
+        removed = self._remove(connection, list(wave.removals.values()))
         whole = [w for w in wave.writes.values() if not w.partial]
         partial = [w for w in wave.writes.values() if w.partial]
-        if whole:
-            written += self._write_whole(connection, whole)
+        written = self._write_whole(connection, whole) if whole else 0
         if partial:
             written += self._write_partial(connection, partial)
-        return written
+        self.outcomes[Outcome.WRITTEN] += written
+        return removed + written
 
     # -- rows --------------------------------------------------------------------------------
 
@@ -146,13 +159,13 @@ class Writer:
         """Leave out the staged rows that are older than the tombstone of their key."""
         if self.has_tombstones:
             discarded = run(connection, self._versions.discard_deleted, [self._sql.mapping])
-            self.stale += discarded.rowcount
+            self.outcomes[Outcome.STALE] += discarded.rowcount
 
     def _count_outdated(self, connection: Connection) -> None:
         """Count the rows that lost to a newer version; the others were already there."""
         if self._sql.conflict.version is not None:
             ((outdated,),) = run(connection, self._sql.outdated).fetchall()
-            self.stale += outdated
+            self.outcomes[Outcome.STALE] += outdated
 
     def _stage(self, connection: Connection, writes: Sequence[Write]) -> None:
         controlled = (
@@ -180,9 +193,17 @@ class Writer:
         written = self.delete(connection, deletions) if deletions else 0
         for removal in removals:
             if isinstance(removal.action, SetColumns):
-                written += self._set_columns(connection, removal, removal.action.values)
+                changed = self._set_columns(connection, removal, removal.action.values)
+                self.count_removed([removal] * changed)
+                written += changed
         found = review_conflicts(removals, self._conflicts.source_record)
-        return written + self._conflicts.add(connection, found)
+        recorded = self._conflicts.add(connection, found)
+        self.outcomes[Outcome.CONFLICT] += min(recorded, count_events(removals))
+        return written + recorded
+
+    def count_removed(self, removals: Iterable[Removal]) -> None:
+        """Count the events that removed a row."""
+        self.outcomes[Outcome.REMOVED] += count_events(removals)
 
     def delete(self, connection: Connection, removals: Sequence[Removal]) -> int:
         """Delete rows, locking them in key order; leave tombstones if older events may come."""
@@ -194,6 +215,7 @@ class Writer:
             parameters = [self._sql.mapping, *keys, *position_arrays(ordered), versions]
             run(connection, self._versions.remember_deleted, parameters)
             self.has_tombstones = True
+        self.count_removed(ordered[at] for at in deleted)
         return len(deleted)
 
     def _set_columns(

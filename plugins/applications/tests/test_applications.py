@@ -122,9 +122,9 @@ class TestEventType:
 
     @pytest.mark.parametrize("status", STATUSES_WITHOUT_EVENT)
     def test_other_status_has_no_event(self, sink: Harness, status: str | None) -> None:
-        assert sink.apply(application(status=status)).counts == {"dropped": 1}
-        assert sink.apply(snapshot(**ROW | {"status": status})).counts == {"dropped": 1}
-        assert sink.apply(change_status(status, was="SUBMITTED")).counts == {"dropped": 1}
+        assert sink.apply(application(status=status)).counts == {"filtered": 1}
+        assert sink.apply(snapshot(**ROW | {"status": status})).counts == {"filtered": 1}
+        assert sink.apply(change_status(status, was="SUBMITTED")).counts == {"filtered": 1}
 
     @pytest.mark.parametrize(
         ("was", "status"), [("REJECTED", "REJECTED"), ("Approved", "APPROVED")]

@@ -172,8 +172,11 @@ class Unlucky:
     def __init__(self, writer: Any, before: Callable[[list[Change]], None]) -> None:
         self.writer, self.before = writer, before
         self.has_tombstones = False
-        self.stale = 0
         self.unique = writer.unique
+
+    @property
+    def outcomes(self) -> Any:
+        return self.writer.outcomes
 
     def prepare(self, connection: Any) -> None:
         self.writer.prepare(connection)

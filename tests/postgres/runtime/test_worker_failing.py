@@ -49,10 +49,10 @@ def stage(stage: Any) -> Any:
 
 def test_failing_key_stands_still_and_others_go_on(stage: Any) -> None:
     with stage.running(before=Refusing(4)) as running:
-        eventually(lambda: running.worker.counts["parked"] == 2)
+        eventually(lambda: running.worker.counts["deferred"] == 2)
         stage.until([0, 1, 2, 3, 5, 7, 9])
         # Counted after the commit that `until` has seen.
-        eventually(lambda: running.worker.counts == {"written": 7, "dead": 1, "parked": 2})
+        eventually(lambda: running.worker.counts == {"written": 7, "dead": 1, "deferred": 2})
     assert stage.watcher.failed == ["WriteError"]
     (event,) = stage.watcher.events
     assert (event.offset, event.row["id"], event.op) == (4, 4, "c")
@@ -61,7 +61,7 @@ def test_failing_key_stands_still_and_others_go_on(stage: Any) -> None:
 @pytest.mark.parametrize("known", [True, False], ids=["after a restart", "while it runs"])
 def test_what_a_person_discards_lets_it_go_on(stage: Any, known: object) -> None:
     with stage.running(before=Refusing(4)) as running:
-        eventually(lambda: running.worker.counts["parked"] == 2)
+        eventually(lambda: running.worker.counts["deferred"] == 2)
         if not known:
             decide(stage, "DISCARDED")
             stage.until([0, 1, 2, 3, 5, 6, 7, 8, 9])
@@ -75,7 +75,7 @@ def test_what_a_person_discards_lets_it_go_on(stage: Any, known: object) -> None
 def test_what_is_replayed_is_written_in_its_place(stage: Any) -> None:
     refusing = Refusing(4)
     with stage.running(before=refusing) as running:
-        eventually(lambda: running.worker.counts["parked"] == 2)
+        eventually(lambda: running.worker.counts["deferred"] == 2)
         refusing.bad.clear()
         decide(stage, "PARKED")
         stage.until(list(range(10)))
@@ -91,7 +91,7 @@ def test_undecodable_record_blocks_its_key(stage: Any) -> None:
     stage.broker.send(0, 12, key=b"even")
     with stage.running() as running:
         stage.until([*range(10), 11])
-        eventually(lambda: running.worker.counts["parked"] == 1)
+        eventually(lambda: running.worker.counts["deferred"] == 1)
     assert stage.watcher.failed == ["DecodeError"]
     assert stage.watcher.events == [None]
 
@@ -158,7 +158,47 @@ def test_health_tells_what_became_of_the_events(stage: Any) -> None:
         labels = {"mapping": "staged", "outcome": outcome}
         return stage.health.registry.get_sample_value("sink_events_total", labels)
 
-    assert (told("written"), told("dead"), told("parked")) == (7, 1, 2)
+    assert (told("written"), told("dead"), told("deferred")) == (7, 1, 2)
+
+
+def test_outcomes_add_up_to_events_read(needy: Any) -> None:
+    """Superseded, unchanged, deferred, dead, of tombstones and of batches that are tried again."""
+    needy.known = {"a"}
+    for _ in range(2):
+        for number in range(12):
+            need = "b" if number == 7 else "a"
+            needy.broker.send(0, number % 8, need=need, key=b"%d" % (number % 8))
+        needy.broker.send(0, 0, key=b"3")
+        needy.broker.logs[0][-1] = needy.broker.logs[0][-1]._replace(value=None)
+        needy.broker.send(0, b"no event", key=b"99")
+    read, faults = len(needy.broker.logs[0]), [True] * 3
+
+    def fail(_: Any) -> None:
+        if faults:
+            faults.pop()
+            raise RetriableError("not now")
+
+    def total() -> float:
+        metrics = needy.health.registry.collect()
+        events = next(one for one in metrics if one.name == "sink_events").samples
+        return sum(one.value for one in events if one.name == "sink_events_total")
+
+    with needy.running(before=fail, most=5):
+        eventually(lambda: total() >= read)
+        needy.known = {"a", "b"}
+        eventually(lambda: sum(settled(needy).values()) == 2)
+    assert total() == read == 28
+    assert settled(needy) == {"replayed": 2}
+
+
+def settled(stage: Any) -> dict[str, float]:
+    metrics = stage.health.registry.collect()
+    found = next(one for one in metrics if one.name == "sink_dead_letters_settled").samples
+    return {
+        one.labels["outcome"]: one.value
+        for one in found
+        if one.name == "sink_dead_letters_settled_total" and one.value
+    }
 
 
 def test_worker_pauses_in_outage_and_loses_nothing(stage: Any) -> None:
@@ -173,7 +213,7 @@ def test_worker_pauses_in_outage_and_loses_nothing(stage: Any) -> None:
         return stage.health.statuses()["staged"].state.value
 
     with capture_logs() as logs, stage.running(before=refuse) as running:
-        running.worker._health.running()
+        stage.health.mapping("staged").running()
         eventually(lambda: state() == "paused")
         time.sleep(0.3)
         assert stage.audit() == []

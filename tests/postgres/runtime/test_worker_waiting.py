@@ -27,7 +27,7 @@ def test_deferred_events_follow_in_order(needy: Any) -> None:
         needy.broker.send(0, number, key=b"two" if number % 2 else b"one", need="a")
     with needy.running(most=2, before=lambda _: time.sleep(0.02)) as running:
         needy.until([1, 3, 5, 7])
-        eventually(lambda: running.worker.counts["parked"] == 5)
+        eventually(lambda: running.worker.counts["deferred"] == 5)
         time.sleep(0.1)
         assert needy.audit() == [1, 3, 5, 7]
         needy.known |= {"b"}
@@ -36,14 +36,14 @@ def test_deferred_events_follow_in_order(needy: Any) -> None:
         needy.broker.send(0, 9, key=b"one", need="a")
         needy.until(list(range(10)))
     assert needy.written() == [1, 3, 5, 7, 0, 2, 4, 6, 8, 9]
-    assert running.worker.counts == {"written": 10, "parked": 5, "replayed": 5}
+    assert running.worker.counts == {"written": 5, "deferred": 5, "replayed": 5}
     assert needy.watcher.failed == []
 
 
 def test_replayed_event_keeps_the_stored_leader_epoch(needy: Any) -> None:
     needy.broker.send(0, 0, key=b"one", need="a", leader_epoch=3)
     with needy.running() as running:
-        eventually(lambda: running.worker.counts["parked"] == 1)
+        eventually(lambda: running.worker.counts["deferred"] == 1)
         needy.known = {"a"}
         needy.until([0])
         eventually(lambda: running.worker.counts["replayed"] == 1)
@@ -55,7 +55,7 @@ def test_replayed_event_keeps_the_stored_leader_epoch(needy: Any) -> None:
 def test_restarted_runner_applies_deferred_events(needy: Any) -> None:
     needy.broker.send(0, 0, key=b"one", need="a")
     with needy.running() as first:
-        eventually(lambda: first.worker.counts["parked"] == 1)
+        eventually(lambda: first.worker.counts["deferred"] == 1)
     needy.known = {"a", "b"}
     needy.broker.send(0, 1, key=b"one", need="b")
     with needy.running("one"):
@@ -68,7 +68,7 @@ def test_what_waits_moves_with_its_partition(needy: Any) -> None:
     for number in range(4):
         needy.broker.send(number % 2, number, key=b"one", need="a")
     with needy.running("one") as one, needy.running("two") as two:
-        eventually(lambda: one.worker.counts["parked"] == 4)
+        eventually(lambda: one.worker.counts["deferred"] == 4)
         needy.broker.share(one={0}, two={1})
         eventually(lambda: 1 in two.worker._claims)
         needy.known = {"a"}
@@ -80,7 +80,7 @@ def test_what_waits_moves_with_its_partition(needy: Any) -> None:
 def test_expired_event_is_reported_once(needy: Any) -> None:
     needy.broker.send(0, 0, key=b"one", need=SECRET)
     with capture_logs() as logs, needy.running() as running:
-        eventually(lambda: running.worker.counts["parked"] == 1)
+        eventually(lambda: running.worker.counts["deferred"] == 1)
         time.sleep(0.2)
         assert needy.watcher.failed == []
         needy.now = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=25)

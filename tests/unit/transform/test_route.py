@@ -105,7 +105,7 @@ class TestFilterResults:
 
     def test_drop_changes_nothing_and_is_counted(self, sink: Harness) -> None:
         batch = sink.apply(create(**ROW | {"result": "DROP"}))
-        assert (batch.changes, batch.dead_letters, batch.counts) == ([], [], {"dropped": 1})
+        assert (batch.changes, batch.dead_letters, batch.counts) == ([], [], {"filtered": 1})
 
     def test_removal_deletes_the_row(self, sink: Harness) -> None:
         assert sink.send(update(ROW, result="REMOVE")).leaves == [(("1",), Delete())]
@@ -478,7 +478,7 @@ class TestKeysThatAreLookedUp:
         sink = self.sink(make, declared=self.DECLARED + "needs_before_image=True,")
         moved = sink.apply(update(ROW, id="2"), delete(**ROW))
         assert [(type(change), change.key) for change in moved.changes] == [(Write, ("A",))]
-        assert moved.counts == {"dropped": 2}
+        assert moved.counts == {"filtered": 1}, "the update's outcome is that of its row"
 
     def test_an_unchanged_large_value_leaves_the_key_alone(self, make: Make) -> None:
         sink = self.sink(make, declared=self.DECLARED + "needs_before_image=True,")
