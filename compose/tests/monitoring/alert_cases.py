@@ -1,0 +1,115 @@
+"""The series on which each alert fires, and those just below its threshold on which it does not.
+
+Values are in promtool's notation: `0+5x60` is 60 steps of 5 from 0, `1x60` is 1 and 60 times the
+same.  A sample comes every minute.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Series = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One alert; `after` is when it has to fire, in promtool's notation."""
+
+    fires: Series
+    quiet: Series
+    after: str
+    also: Series = field(default_factory=dict)
+    """Series that both have."""
+
+
+def _gauge(series: str, fires: float, quiet: float, minutes: int = 20) -> Case:
+    """A gauge that exceeds its threshold from the first minute on, or never."""
+    return Case(
+        fires={series: f"{quiet}x1 {fires}x{minutes}"},
+        quiet={series: f"{quiet}x{minutes}"},
+        after=f"{minutes}m",
+    )
+
+
+def _events(outcome: str, per_minute: float, minutes: int) -> Series:
+    series = f'sink_events_total{{mapping="one",outcome="{outcome}"}}'
+    return {series: f"0+{per_minute}x{minutes}"}
+
+
+def _failing(share: float, minutes: int) -> Series:
+    return _events("dead", 1000 * share, minutes) | _events("written", 1000 * (1 - share), minutes)
+
+
+_DAY = 24 * 60
+_VOLUME = 'sink_events_total{mapping="one",outcome="written"}'
+
+CASES = {
+    "SinkRunnerDown": Case(
+        fires={'up{job="sink-runner",instance="a"}': "1 0x5"},
+        quiet={'up{job="sink-runner",instance="a"}': "1 0 1x4"},
+        after="5m",
+    ),
+    "SinkMappingPaused": Case(
+        fires={'sink_paused{mapping="one"}': "0 1x5"},
+        quiet={'sink_paused{mapping="one"}': "0 1 0x4"},
+        after="5m",
+    ),
+    "SinkMappingQuarantined": Case(
+        fires={'sink_mapping_quarantined{mapping="one"}': "0 1x5"},
+        quiet={'sink_mapping_quarantined{mapping="one"}': "0 1 0x4"},
+        after="5m",
+    ),
+    "SinkDeadLetters": _gauge('sink_dead_letters{mapping="one",status="open"}', 1, 0),
+    "SinkDeadLetterQueueLarge": Case(
+        fires={'sink_dead_letters{mapping="one",status="open",instance="a"}': "501x5"},
+        quiet={'sink_dead_letters{mapping="one",status="open",instance="a"}': "500x5"},
+        # A second runner exports the same number for the same mapping: it counts once.
+        also={
+            'sink_dead_letters{mapping="one",status="open",instance="b"}': "500x5",
+            'sink_dead_letters{mapping="two",status="open",instance="a"}': "500x5",
+        },
+        after="5m",
+    ),
+    "SinkManyWaiting": _gauge('sink_dead_letters{mapping="one",status="parked"}', 10001, 10000),
+    "SinkBudgetNearlySpent": _gauge('sink_failure_budget_left{mapping="one"}', 99, 100),
+    "SinkDeadLettersUnpublished": _gauge('sink_dead_letters_unpublished{database="d"}', 1, 0),
+    "SinkLate": _gauge('sink_lag_seconds{mapping="one"}', 61, 60),
+    "SinkVeryLate": _gauge('sink_lag_seconds{mapping="one"}', 301, 300),
+    "SinkPoliciesOld": _gauge("sink_policy_age_seconds", 3601, 3600),
+    "SinkFailureRate": Case(fires=_failing(0.011, 70), quiet=_failing(0.009, 70), after="70m"),
+    "SinkFailureRateElevated": Case(
+        fires=_failing(0.0031, 400), quiet=_failing(0.0029, 400), after="400m"
+    ),
+    "SinkVolumeDrop": Case(
+        fires={_VOLUME: f"0+10x{_DAY - 1} {10 * _DAY}+4.9x120"},
+        quiet={_VOLUME: f"0+10x{_DAY - 1} {10 * _DAY}+5.1x120"},
+        after=f"{_DAY + 90}m",
+    ),
+}
+
+# What else must or must not fire, by what the case is about.
+FIRES = {
+    ("SinkVolumeDrop", "a mapping without an event since the runner's start"): Case(
+        fires={_VOLUME: f"0+1.8x{_DAY - 1} _x120"}, quiet={}, after=f"{_DAY + 90}m"
+    ),
+}
+QUIET = {
+    ("SinkVolumeDrop", "too few events a day before to compare with"): Case(
+        quiet={_VOLUME: f"0+1.6x{_DAY - 1} _x120"}, fires={}, after=f"{_DAY + 90}m"
+    ),
+    ("SinkFailureRate", "failures that ended a while ago"): Case(
+        quiet={
+            'sink_events_total{mapping="one",outcome="dead"}': "0+100x60 6000x10",
+            'sink_events_total{mapping="one",outcome="written"}': "0+1000x70",
+        },
+        fires={},
+        after="70m",
+    ),
+    ("SinkFailureRate", "failures that have only just begun"): Case(
+        quiet={
+            'sink_events_total{mapping="one",outcome="dead"}': "0x65 0+20x5",
+            'sink_events_total{mapping="one",outcome="written"}': "0+1000x70",
+        },
+        fires={},
+        after="70m",
+    ),
+}
