@@ -1,4 +1,4 @@
-"""People whose values no policy lets through, and all that may go wrong with their rows."""
+"""Persons with unique values, and failures of every kind in processing their rows."""
 
 import re
 import shutil
@@ -18,36 +18,36 @@ from sink_stack.stack import sink_runner
 
 from ..stack.arena import until
 from ..stack.writes import delete, insert, update
-from .ground import Ground
+from .harness import Harness
 
-BAND = "ZQ7CANARYBAND"
+INCOME_BAND = "ZQ7CANARYBAND"
 TOPIC = "smart_warehouse.public.golden_records"
-_NAMES = UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
-_SECONDS = 20
-_SCHEDULED_SECONDS = 120
-_ENDED = re.compile("batch_(?:finished|failed)")
-_FAILING = 3
-_CHECK, _RAISE, _UNIQUE = "999901", "999902", "999903"
-# What is refused for a value that another row has waits until that row gives it up.
-_LETTERS = """
+_NAMESPACE = UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
+_TIMEOUT_SECONDS = 20
+_SCHEDULE_SECONDS = 120
+_BATCH_ENDED = re.compile("batch_(?:finished|failed)")
+_EXPECTED_DEAD_LETTERS = 3
+_CHECK_PINCODE, _RAISE_PINCODE, _UNIQUE_PINCODE = "999901", "999902", "999903"
+# A unique violation is deferred until the other row has another value.
+_COUNT_DEAD_LETTERS = """
 SELECT count(*) FROM sink.dead_letter WHERE partition IS NOT NULL
 AND (status = 'OPEN' OR status = 'PARKED' AND error_message LIKE '%unique constraint%')
 """
-_GOLDEN = "SELECT 1 FROM golden_records WHERE jan_aadhaar = %s"
-_REFUSE = f"""
-ALTER TABLE golden_records ADD CONSTRAINT canary CHECK (pincode <> '{_CHECK}') NOT VALID;
-CREATE UNIQUE INDEX canary_once ON golden_records (email) WHERE pincode = '{_UNIQUE}';
+_GOLDEN_RECORD = "SELECT 1 FROM golden_records WHERE jan_aadhaar = %s"
+_ADD_REJECTIONS = f"""
+ALTER TABLE golden_records ADD CONSTRAINT canary CHECK (pincode <> '{_CHECK_PINCODE}') NOT VALID;
+CREATE UNIQUE INDEX canary_once ON golden_records (email) WHERE pincode = '{_UNIQUE_PINCODE}';
 CREATE FUNCTION canary() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN RAISE EXCEPTION 'refused: %', NEW USING DETAIL = NEW::text, HINT = NEW.email; END $$;
 CREATE TRIGGER canary BEFORE INSERT OR UPDATE ON golden_records
-  FOR EACH ROW WHEN (NEW.pincode = '{_RAISE}') EXECUTE FUNCTION canary();
+  FOR EACH ROW WHEN (NEW.pincode = '{_RAISE_PINCODE}') EXECUTE FUNCTION canary();
 """
-_ADMIT = """
+_DROP_REJECTIONS = """
 DROP FUNCTION canary() CASCADE;
 DROP INDEX canary_once;
 ALTER TABLE golden_records DROP CONSTRAINT canary;
 """
-_TALKATIVE = """
+_VERBOSE_CONFIG = """
 [log]
 level = "debug"
 [schedule.mappings.golden-records]
@@ -56,7 +56,7 @@ changed = ["* * * * *"]
 changed = ["* * * * *"]
 """
 _PLUGIN = '''
-"""Fails on some rows, and quotes them."""
+"""Fails on some rows and quotes them in the error messages."""
 from sink_runner.errors import EventError
 from sink_runner.plugin import FilterResult, hookimpl
 
@@ -71,9 +71,9 @@ def sink_filter(event):
         case "Cause":
             try:
                 raise KeyError(row["jan_aadhaar"])
-            except KeyError as fault:
-                fault.add_note(str(row))
-                raise RuntimeError(str(row)) from fault
+            except KeyError as error:
+                error.add_note(str(row))
+                raise RuntimeError(str(row)) from error
     return FilterResult.PASS
 
 @hookimpl
@@ -84,13 +84,13 @@ def sink_event_failed(event, error):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody whom every search knows."""
+    """A person whose values are unique, so that a search for them has no false findings."""
 
     number: int
 
     @property
     def key(self) -> str:
-        return str(uuid5(_NAMES, str(self.number)))
+        return str(uuid5(_NAMESPACE, str(self.number)))
 
     @property
     def aadhaar(self) -> str:
@@ -109,163 +109,175 @@ class Person:
         return f"Zqname{self.number:02}x"
 
     @property
-    def born(self) -> date:
+    def birth_date(self) -> date:
         return date(1900 + self.number, 2, 17)
 
     @property
     def street(self) -> str:
         return f"{self.number:02} Zqcanary Marg"
 
-    def masked(self) -> dict[str, str]:
-        """What no target gets to see but the warehouse, which matches by it."""
-        return self._of(
+    def masked_values(self) -> dict[str, str]:
+        """Return the values that the policies mask in every target but golden_records."""
+        return self._label(
             {"Aadhaar": self.aadhaar, "mobile": self.mobile, "e-mail": self.email.split("@")[0]}
         )
 
-    def named(self) -> dict[str, str]:
-        """What the policies let into both databases, and nowhere else."""
-        return self._of(
-            {"name": self.name, "birth": self.born.isoformat(), "birth in Python": repr(self.born)}
+    def name_values(self) -> dict[str, str]:
+        """Return the values that the policies permit in both databases and nowhere else."""
+        return self._label(
+            {
+                "name": self.name,
+                "birth": self.birth_date.isoformat(),
+                "birth in Python": repr(self.birth_date),
+            }
         )
 
-    def at_home(self) -> dict[str, str]:
-        """What never leaves the portal."""
-        return self._of({"street": self.street})
+    def portal_values(self) -> dict[str, str]:
+        """Return the values that never leave the portal's database."""
+        return self._label({"street": self.street})
 
-    def _of(self, values: Mapping[str, str]) -> dict[str, str]:
-        return {f"{what} of person {self.number}": value for what, value in values.items()}
+    def _label(self, values: Mapping[str, str]) -> dict[str, str]:
+        return {f"{kind} of person {self.number}": value for kind, value in values.items()}
 
-    def told(self) -> str:
-        """As somebody may write it into a free text, from which numbers and e-mails are taken."""
+    def free_text(self) -> str:
+        """Return a free text with values that the runner redacts."""
         return f"Of {self.aadhaar}: call {self.mobile} or {self.email}."
 
-    def whole(self) -> str:
-        return f"{self.name}, born {self.born}, {self.street}. {self.told()}"
+    def describe(self) -> str:
+        return f"{self.name}, born {self.birth_date}, {self.street}. {self.free_text()}"
 
 
 WAREHOUSE = [Person(number) for number in range(10)]
 PORTAL = [Person(number) for number in range(10, 20)]
-Kind = Callable[[Person], dict[str, str]]
+ValueKind = Callable[[Person], dict[str, str]]
 
 
-def of(people: list[Person], *kinds: Kind) -> dict[str, str]:
-    """The values of these kinds, or of all, by names of their own."""
-    chosen = kinds or (Person.masked, Person.named, Person.at_home)
-    return {name: value for one in people for kind in chosen for name, value in kind(one).items()}
+def values_of(people: list[Person], *kinds: ValueKind) -> dict[str, str]:
+    """Return the values of these kinds, or of all kinds, by a name that can be reported."""
+    chosen = kinds or (Person.masked_values, Person.name_values, Person.portal_values)
+    return {
+        name: value for person in people for kind in chosen for name, value in kind(person).items()
+    }
 
 
-def write(ground: Ground) -> None:
-    """Rows of both sides that go the whole way, and rows that fail on it while `refusing`."""
-    warehouse, citizen = ground.arena.warehouse, ground.arena.citizen
+def write_rows(harness: Harness) -> None:
+    """Insert rows of both sides that are applied, and rows that fail inside `reject_rows`."""
+    warehouse, citizen = harness.arena.warehouse, harness.arena.citizen
     for person, city in zip(WAREHOUSE, ("Kota", "Value", "Ours", "Cause"), strict=False):
         golden = {"gr_id": person.key, "jan_aadhaar": person.aadhaar, "full_name": person.name}
-        values = {"date_of_birth": person.born, "city_village": city}
+        values = {"date_of_birth": person.birth_date, "city_village": city}
         values |= {"mobile_number": person.mobile, "email": person.email}
         insert(warehouse, "public.golden_records", {**golden, **values})
         profile = {"gr_id": person.key, "family_id": person.key, "profile_data": "{}"}
-        insert(warehouse, "public.profile_360", {**profile, "inferred_income_band": BAND})
-    pincodes = ("302001", _CHECK, _RAISE, _UNIQUE, _UNIQUE)
+        insert(warehouse, "public.profile_360", {**profile, "inferred_income_band": INCOME_BAND})
+    pincodes = ("302001", _CHECK_PINCODE, _RAISE_PINCODE, _UNIQUE_PINCODE, _UNIQUE_PINCODE)
     for person, pincode in zip(PORTAL, pincodes, strict=False):
         _register(citizen, person, pincode)
-    _wait_for_dead_letters(ground)
+    _wait_for_dead_letters(harness)
     family = {"citizen_id": PORTAL[0].key, "family_id": WAREHOUSE[0].key, "is_family_head": True}
     insert(citizen, "public.citizen_identity_map", family)
     alert = {"alert_id": PORTAL[0].key, "family_id": WAREHOUSE[0].key, "alert_type": "NUDGE"}
     insert(
         warehouse,
         "alerts.ml_alert_outbox",
-        {**alert, "severity": "LOW", "message": WAREHOUSE[0].told()},
+        {**alert, "severity": "LOW", "message": WAREHOUSE[0].free_text()},
     )
-    _contend(ground)
-    feedback = {"citizen_id": PORTAL[0].key, "type": "COMPLAINT", "message": PORTAL[0].told()}
+    _make_conflicts(harness)
+    feedback = {"citizen_id": PORTAL[0].key, "type": "COMPLAINT", "message": PORTAL[0].free_text()}
     insert(citizen, "public.feedback", feedback)
 
 
-def _contend(ground: Ground) -> None:
-    """Both sides change the name of one person, the warehouse last; another one is deleted."""
-    warehouse, citizen = ground.arena.warehouse, ground.arena.citizen
+def _make_conflicts(harness: Harness) -> None:
+    """Change a person's name on both sides, and delete another person."""
+    warehouse, citizen = harness.arena.warehouse, harness.arena.citizen
     changed, deleted = PORTAL[7:9]
     for person in (changed, deleted):
         _register(citizen, person, "302001")
-        assert until(partial(_is_golden, warehouse, person), _SECONDS), ground.arena.tail()
+        assert until(partial(_has_golden_record, warehouse, person), _TIMEOUT_SECONDS), (
+            harness.arena.tail()
+        )
     with citizen.transaction():
-        portal_s = {"full_name": f"{changed.name} of the portal"}
-        update(citizen, "public.citizens", ("id", changed.key), portal_s)
-        warehouse_s = {"full_name": f"{changed.name} of the warehouse"}
-        update(warehouse, "golden_records", ("jan_aadhaar", changed.aadhaar), warehouse_s)
+        by_portal = {"full_name": f"{changed.name} of the portal"}
+        update(citizen, "public.citizens", ("id", changed.key), by_portal)
+        by_warehouse = {"full_name": f"{changed.name} of the warehouse"}
+        update(warehouse, "golden_records", ("jan_aadhaar", changed.aadhaar), by_warehouse)
     delete(citizen, "public.citizens", ("id", deleted.key))
 
 
-def _is_golden(warehouse: psycopg.Connection, person: Person) -> bool:
-    return warehouse.execute(_GOLDEN, (person.aadhaar,)).fetchone() is not None
+def _has_golden_record(warehouse: psycopg.Connection, person: Person) -> bool:
+    return warehouse.execute(_GOLDEN_RECORD, (person.aadhaar,)).fetchone() is not None
 
 
 def _register(citizen: psycopg.Connection, person: Person, pincode: str) -> None:
-    shared = PORTAL[3].email if pincode == _UNIQUE else person.email
-    row = {"id": person.key, "aadhaar_number": person.aadhaar, "mobile_number": person.mobile}
-    more = {"email": shared, "full_name": person.name, "verification_status": "VERIFIED"}
-    home = {"date_of_birth": person.born, "address_line1": person.street, "pincode": pincode}
-    insert(citizen, "public.citizens", {**row, **more, **home})
+    email = PORTAL[3].email if pincode == _UNIQUE_PINCODE else person.email
+    identity = {"id": person.key, "aadhaar_number": person.aadhaar, "mobile_number": person.mobile}
+    account = {"email": email, "full_name": person.name, "verification_status": "VERIFIED"}
+    address = {
+        "date_of_birth": person.birth_date,
+        "address_line1": person.street,
+        "pincode": pincode,
+    }
+    insert(citizen, "public.citizens", {**identity, **account, **address})
 
 
 @contextmanager
-def refusing(ground: Ground) -> Iterator[None]:
-    ground.arena.warehouse.execute(_REFUSE)
+def reject_rows(harness: Harness) -> Iterator[None]:
+    """Let a constraint, an index and a trigger of golden_records reject rows during the block."""
+    harness.arena.warehouse.execute(_ADD_REJECTIONS)
     try:
         yield
     finally:
-        ground.arena.warehouse.execute(_ADMIT)
+        harness.arena.warehouse.execute(_DROP_REJECTIONS)
 
 
 @contextmanager
-def scheduling(ground: Ground, more: Mapping[str, str]) -> Iterator[None]:
-    """A schedule beside the runner that has run both batches when the block is left.
+def run_schedule(harness: Harness, variables: Mapping[str, str]) -> Iterator[None]:
+    """Run `sink-runner schedule` during the block, and wait until it has run both batches.
 
-    Its log lies beside the runner's.
+    It logs to schedule.log in the folder of the runner's log.
     """
-    log = ground.arena.log.with_name("schedule.log")
+    log = harness.arena.log.with_name("schedule.log")
     with log.open("wb") as stream:
         process = subprocess.Popen(
             sink_runner("schedule"),
-            cwd=ground.arena.root,
-            env={**ground.arena.environment, **more},
+            cwd=harness.arena.root,
+            env={**harness.arena.environment, **variables},
             stdout=stream,
             stderr=stream,
         )
     try:
         yield
-        ended = until(lambda: len(_ENDED.findall(log.read_text())) > 1, _SCHEDULED_SECONDS)
+        ended = until(lambda: len(_BATCH_ENDED.findall(log.read_text())) > 1, _SCHEDULE_SECONDS)
         assert ended, log.read_text()
     finally:
         process.terminate()
-        process.wait(_SCHEDULED_SECONDS)
+        process.wait(_SCHEDULE_SECONDS)
 
 
-def _wait_for_dead_letters(ground: Ground) -> None:
-    """Three from the portal's rows, three from the plugin."""
-    for connection in (ground.arena.warehouse, ground.arena.citizen):
-        found = until(partial(_has_dead_letters, connection), _SECONDS)
-        assert found, "\n".join([connection.info.dbname, *ground.arena.describe_dead_letters()])
+def _wait_for_dead_letters(harness: Harness) -> None:
+    for connection in (harness.arena.warehouse, harness.arena.citizen):
+        complete = until(partial(_has_dead_letters, connection), _TIMEOUT_SECONDS)
+        assert complete, "\n".join([connection.info.dbname, *harness.arena.describe_dead_letters()])
 
 
 def _has_dead_letters(connection: psycopg.Connection) -> bool:
-    ((count,),) = connection.execute(_LETTERS).fetchall()
-    return bool(count >= _FAILING)
+    ((count,),) = connection.execute(_COUNT_DEAD_LETTERS).fetchall()
+    return bool(count >= _EXPECTED_DEAD_LETTERS)
 
 
-def spoil(ground: Ground) -> None:
-    """Messages that nobody can read, with a canary in them."""
-    value = _message(ground, WAREHOUSE[0].aadhaar.encode())
-    producer = Producer({"bootstrap.servers": ground.stack.kafka})
+def send_undecodable(harness: Harness) -> None:
+    """Send messages with a person's values that cannot be decoded."""
+    value = _read_message(harness, WAREHOUSE[0].aadhaar.encode())
+    producer = Producer({"bootstrap.servers": harness.stack.kafka})
     unknown = value[:1] + (0x7FFF_0002).to_bytes(4, "big") + value[5:]
-    for spoilt in (value[:-9], unknown, WAREHOUSE[0].whole().encode()):
-        producer.produce(TOPIC, key=WAREHOUSE[0].aadhaar.encode(), value=spoilt)
-    assert producer.flush(_SECONDS) == 0
+    for undecodable in (value[:-9], unknown, WAREHOUSE[0].describe().encode()):
+        producer.produce(TOPIC, key=WAREHOUSE[0].aadhaar.encode(), value=undecodable)
+    assert producer.flush(_TIMEOUT_SECONDS) == 0
 
 
-def _message(ground: Ground, holding: bytes) -> bytes:
+def _read_message(harness: Harness, content: bytes) -> bytes:
     consumer = KafkaConsumer(
-        TOPIC, bootstrap_servers=ground.stack.kafka, auto_offset_reset="earliest"
+        TOPIC, bootstrap_servers=harness.stack.kafka, auto_offset_reset="earliest"
     )
     try:
         return next(
@@ -273,17 +285,17 @@ def _message(ground: Ground, holding: bytes) -> bytes:
             for polled in iter(lambda: consumer.poll(timeout_ms=500), None)
             for records in polled.values()
             for record in records
-            if record.value and holding in record.value
+            if record.value and content in record.value
         )
     finally:
         consumer.close()
 
 
-def talkative(root: Path, folder: Path) -> Mapping[str, str]:
-    """The environment of a runner that says all it can, with a plugin that quotes rows."""
+def write_verbose_config(root: Path, folder: Path) -> Mapping[str, str]:
+    """Configure a runner at level debug, with a plugin that quotes rows; return its variables."""
     text = (root / "sink-runner.toml").read_text(encoding="utf-8")
     config = folder / "sink-runner.toml"
-    config.write_text(text + _TALKATIVE, encoding="utf-8")
+    config.write_text(text + _VERBOSE_CONFIG, encoding="utf-8")
     shutil.copytree(root / "ranger-policies", folder / "ranger-policies")
     site = folder / "site"
     info = site / "sink_quoting-1.0.dist-info"

@@ -1,4 +1,4 @@
-"""A process whose clock is wrong: a library that is loaded before all others shifts the time."""
+"""Shift the clock of a process with a preloaded library that overrides clock_gettime."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_SHIFT = "CHAOS_CLOCK_SHIFT"
+_VARIABLE = "CHAOS_CLOCK_SHIFT"
 _SOURCE = """
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -17,21 +17,21 @@ _SOURCE = """
 #include <sys/syscall.h>
 
 int clock_gettime(clockid_t id, struct timespec *at) {
-    int told = syscall(SYS_clock_gettime, id, at);
+    int result = syscall(SYS_clock_gettime, id, at);
     const char *shift = getenv("CHAOS_CLOCK_SHIFT");
-    if (told == 0 && id == CLOCK_REALTIME && shift) at->tv_sec += atol(shift);
-    return told;
+    if (result == 0 && id == CLOCK_REALTIME && shift) at->tv_sec += atol(shift);
+    return result;
 }
 """
 
 
 @contextmanager
-def shifted(seconds: int) -> Iterator[dict[str, str]]:
-    """The environment of a process that is so far ahead, or behind."""
+def shift_clock(seconds: int) -> Iterator[dict[str, str]]:
+    """Yield the environment variables of a process whose clock is ahead by `seconds`."""
     compiler = shutil.which("cc")
-    assert compiler, "a C compiler is needed to make a clock go wrong"
+    assert compiler, "the clock fault needs a C compiler: no cc on the PATH"
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "clock.so"
         command = [compiler, "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
         subprocess.run(command, input=_SOURCE.encode(), check=True)
-        yield {"LD_PRELOAD": str(library), _SHIFT: str(seconds), "PATH": os.environ["PATH"]}
+        yield {"LD_PRELOAD": str(library), _VARIABLE: str(seconds), "PATH": os.environ["PATH"]}

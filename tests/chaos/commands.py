@@ -1,4 +1,4 @@
-"""What the commands print after a run, searched for what they must not tell."""
+"""Run the commands after a run and search their output for secrets."""
 
 import json
 import subprocess
@@ -9,18 +9,18 @@ from typing import Any
 
 from sink_stack.stack import sink_runner
 
-from .search import Find, Search
+from .search import Finding, Search
 
-_AT_ONCE = 3
-_CONFLICTS = 4
-_DONE = (0, 1)
-_WORKING = (
+_WORKERS = 3
+_MAX_CONFLICTS = 4
+_EXPECTED_EXIT_CODES = (0, 1)
+_WRITING_COMMANDS = (
     "batch golden-records --full",
     "batch profiles --full",
     "batch feedback --full",
     "batch citizens --full",
 )
-_LOOKING = (
+_READING_COMMANDS = (
     "plugins",
     "config",
     "quality",
@@ -46,53 +46,72 @@ _LOOKING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
-    """Someone with a shell; each command has to do what it is for, and to tell no value."""
+    """Runs each command, checks that it works, and searches its output."""
 
     environment: Mapping[str, str]
     search: Search
 
-    def work(self) -> list[Find]:
-        """One after the other: they write."""
-        return [find for command in _WORKING for find in self._searched(command)]
+    def run_writing(self) -> list[Finding]:
+        """Run the commands that write, one after the other."""
+        return [
+            finding for command in _WRITING_COMMANDS for finding in self._search_output(command)
+        ]
 
-    def look(self) -> list[Find]:
-        return self._all([*_LOOKING, *self._conflicts()])
+    def run_reading(self) -> list[Finding]:
+        return self._run_all([*_READING_COMMANDS, *self._list_conflict_commands()])
 
-    def dead_letters(self, since: str) -> list[Find]:
-        """Each dead letter since then: shown, and sent through the chain once more."""
-        found = self._records(f"dlq list --status ALL --since {since} --json")
-        faults = {(one["flow"], one["error_class"]) for one in found}
-        print(f"letters: {sorted(faults)}")
-        assert {flow for flow, _ in faults} >= {"golden-records", "citizens"}
-        return self._all(
-            f"dlq {action} {one['id']}" for one in found for action in ("show", "explain")
+    def inspect_dead_letters(self, since: str) -> list[Finding]:
+        """Run `dlq show` and `dlq explain` for each dead letter since a time."""
+        dead_letters = self._read_json(f"dlq list --status ALL --since {since} --json")
+        classes = {
+            (dead_letter["flow"], dead_letter["error_class"]) for dead_letter in dead_letters
+        }
+        print(f"dead letters: {sorted(classes)}")
+        assert {flow for flow, _ in classes} >= {"golden-records", "citizens"}
+        return self._run_all(
+            f"dlq {action} {dead_letter['id']}"
+            for dead_letter in dead_letters
+            for action in ("show", "explain")
         )
 
-    def _conflicts(self) -> list[str]:
-        """The newest ones: of each kind that the run has made."""
-        found = self._records(f"conflicts list --all --most {_CONFLICTS} --json")
-        assert {one["type"] for one in found} >= {"deletion_conflict", "timestamp_conflict"}
-        return [f"conflicts show {one['id']} --database {one['database']}" for one in found]
+    def _list_conflict_commands(self) -> list[str]:
+        """Return a command for each of the newest conflicts, which have both types."""
+        conflicts = self._read_json(f"conflicts list --all --most {_MAX_CONFLICTS} --json")
+        assert {conflict["type"] for conflict in conflicts} >= {
+            "deletion_conflict",
+            "timestamp_conflict",
+        }
+        return [
+            f"conflicts show {conflict['id']} --database {conflict['database']}"
+            for conflict in conflicts
+        ]
 
-    def _all(self, commands: Iterable[str]) -> list[Find]:
-        with ThreadPoolExecutor(_AT_ONCE) as several:
-            return [find for found in several.map(self._searched, commands) for find in found]
+    def _run_all(self, commands: Iterable[str]) -> list[Finding]:
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            return [
+                finding
+                for findings in pool.map(self._search_output, commands)
+                for finding in findings
+            ]
 
-    def _searched(self, command: str) -> list[Find]:
-        told = self._told(command)
-        return self.search.in_bytes(f"the command {command}", told.stdout + told.stderr)
+    def _search_output(self, command: str) -> list[Finding]:
+        result = self._run(command)
+        return self.search.find_in_bytes(f"the command {command}", result.stdout + result.stderr)
 
-    def _records(self, command: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self._told(command).stdout)
-        return found
+    def _read_json(self, command: str) -> list[dict[str, Any]]:
+        records: list[dict[str, Any]] = json.loads(self._run(command).stdout)
+        return records
 
-    def _told(self, command: str) -> subprocess.CompletedProcess[bytes]:
-        told = subprocess.run(
+    def _run(self, command: str) -> subprocess.CompletedProcess[bytes]:
+        result = subprocess.run(
             sink_runner(*command.split()), env=self.environment, capture_output=True, check=False
         )
-        said = f"{command}: {told.returncode}, {len(told.stdout)} bytes, {told.stderr.decode()}"
-        print(said)
-        assert told.returncode in _DONE, said
-        assert told.stdout, said
-        assert b"Traceback" not in told.stderr, said
-        return told
+        summary = (
+            f"{command}: exit code {result.returncode}, {len(result.stdout)} bytes, "
+            f"{result.stderr.decode()}"
+        )
+        print(summary)
+        assert result.returncode in _EXPECTED_EXIT_CODES, summary
+        assert result.stdout, summary
+        assert b"Traceback" not in result.stderr, summary
+        return result

@@ -1,6 +1,7 @@
-"""The faults' common ground, and the table of what they came to.
+"""Fixtures of the chaos tests, and the table of outcomes at the end of the session.
 
-SEED chooses the moments and the load, ROUNDS how often each fault strikes.
+The variable SEED seeds the load and the times of the faults; ROUNDS is the number of injections of
+each fault.
 """
 
 import os
@@ -9,31 +10,31 @@ from collections.abc import Iterator
 import pytest
 from sink_stack.testing_stack import StackUnderTest
 
-from .board import Board
-from .ground import Ground, prepared
+from .harness import Harness, open_harness
+from .report import FaultReport
 
 SEED, ROUNDS = "SEED", "ROUNDS"
-_BOARD = pytest.StashKey[Board]()
-_USUAL = 20
+_REPORT = pytest.StashKey[FaultReport]()
+_DEFAULT_SEED = 20
 
 
 def pytest_report_header() -> str:
-    return f"faults: SEED={os.environ.get(SEED) or _USUAL}"
+    return f"faults: SEED={os.environ.get(SEED) or _DEFAULT_SEED}"
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    board = config.stash.get(_BOARD, None)
-    if board is not None and board.outcomes:
+    fault_report = config.stash.get(_REPORT, None)
+    if fault_report is not None and fault_report.outcomes:
         terminalreporter.section("faults")
-        for line in board.lines():
+        for line in fault_report.format_lines():
             terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
 def seed() -> int:
-    return int(os.environ.get(SEED) or _USUAL)
+    return int(os.environ.get(SEED) or _DEFAULT_SEED)
 
 
 @pytest.fixture(scope="session")
@@ -42,14 +43,14 @@ def rounds() -> int:
 
 
 @pytest.fixture(scope="session")
-def board(pytestconfig: pytest.Config, seed: int) -> Board:
-    return pytestconfig.stash.setdefault(_BOARD, Board(seed))
+def fault_report(pytestconfig: pytest.Config, seed: int) -> FaultReport:
+    return pytestconfig.stash.setdefault(_REPORT, FaultReport(seed))
 
 
 @pytest.fixture(scope="session")
-def ground(
+def harness(
     stack: StackUnderTest, tmp_path_factory: pytest.TempPathFactory, seed: int, rounds: int
-) -> Iterator[Ground]:
+) -> Iterator[Harness]:
     log = tmp_path_factory.mktemp("chaos") / "runner.log"
-    with prepared(stack, log, seed=seed, rounds=rounds) as made:
-        yield made
+    with open_harness(stack, log, seed=seed, rounds=rounds) as harness:
+        yield harness

@@ -1,4 +1,4 @@
-"""What may break, each as a function that breaks it for a while and puts it right again."""
+"""The faults: each is a function that breaks a part for a while and restores it."""
 
 import re
 import time
@@ -8,81 +8,80 @@ from datetime import UTC, datetime
 
 from ..stack.arena import until
 from . import kafka_faults, network_faults, target_faults
-from .clock import shifted
-from .ground import Ground
+from .clock import shift_clock
+from .harness import Harness
 
-_NOTICED_SECONDS = 30
+_EFFECT_SECONDS = 30
 _HOUR = 3600
 _TIMESTAMP = re.compile(r'"timestamp": "([^"]+)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One way in which the world may fail; `dead_letters` are those of a single time."""
-
     name: str
-    strike: Callable[[Ground], None]
+    inject: Callable[[Harness], None]
     dead_letters: int = 0
+    """Number of dead letters that one injection causes."""
 
 
-def kill(part: str) -> Callable[[Ground], None]:
-    def strike(ground: Ground) -> None:
-        ground.stack.kill(part)
-        ground.pause(0.2, 1.5)
-        ground.stack.revive()
+def kill_process(name: str) -> Callable[[Harness], None]:
+    def inject(harness: Harness) -> None:
+        harness.stack.kill(name)
+        harness.pause(0.2, 1.5)
+        harness.stack.revive()
 
-    return strike
-
-
-def kill_registry(ground: Ground) -> None:
-    """A runner that was just started knows no schema yet."""
-    ground.stack.kill("registry")
-    ground.restart_runner()
-    ground.pause(1, 3)
-    ground.stack.revive()
+    return inject
 
 
-def wrong_clock(ground: Ground) -> None:
-    """The runner's clock is an hour ahead, then an hour behind; its log tells what time it has."""
+def kill_registry(harness: Harness) -> None:
+    """Restart the runner, too: a new runner has no schema in its cache."""
+    harness.stack.kill("registry")
+    harness.restart_runner()
+    harness.pause(1, 3)
+    harness.stack.revive()
+
+
+def skew_clock(harness: Harness) -> None:
+    """Run the runner with a clock an hour ahead, then an hour behind; its log proves the skew."""
     for seconds in (_HOUR, -_HOUR):
-        ground.kill_runner()
-        said = ground.listen()
-        with shifted(seconds) as environment:
-            ground.runner(**environment)
-            before = ground.arena.progress()
-            assert until(lambda at=before: ground.arena.progress() > at, _NOTICED_SECONDS)
+        harness.kill_runner()
+        read_log = harness.capture_log()
+        with shift_clock(seconds) as environment:
+            harness.ensure_runner(**environment)
+            before = harness.arena.progress()
+            assert until(lambda at=before: harness.arena.progress() > at, _EFFECT_SECONDS)
             time.sleep(1)
-            ground.kill_runner()
-        off = {round(skew / seconds, 1) for skew in _skews(said())}
-        assert off == {1.0}, f"the runner's clock was off by {off} of {seconds} s"
-    ground.runner()
+            harness.kill_runner()
+        ratios = {round(skew / seconds, 1) for skew in _read_skews(read_log())}
+        assert ratios == {1.0}, f"expected a skew of {seconds} s, got {ratios} times that"
+    harness.ensure_runner()
 
 
-def _skews(said: str) -> Iterator[float]:
-    """By how many seconds each line that was just written is not of now."""
-    for told in _TIMESTAMP.findall(said):
-        yield (datetime.fromisoformat(told) - datetime.now(UTC)).total_seconds()
+def _read_skews(log: str) -> Iterator[float]:
+    """Yield the seconds by which each timestamp of the log differs from the current time."""
+    for timestamp in _TIMESTAMP.findall(log):
+        yield (datetime.fromisoformat(timestamp) - datetime.now(UTC)).total_seconds()
 
 
 FAULTS = (
-    Fault(name="runner killed", strike=Ground.restart_runner),
-    Fault(name="PostgreSQL killed", strike=kill("postgres")),
-    Fault(name="Kafka killed", strike=kill("kafka")),
-    Fault(name="registry killed", strike=kill_registry),
-    Fault(name="Debezium of the warehouse killed", strike=kill("warehouse")),
-    Fault(name="Debezium of the portal killed", strike=kill("citizen")),
-    Fault(name="network cut: PostgreSQL", strike=network_faults.cut("postgres")),
-    Fault(name="network cut: Kafka", strike=network_faults.cut("kafka")),
-    Fault(name="network cut: registry", strike=network_faults.cut_registry),
-    Fault(name="network stalled: PostgreSQL", strike=network_faults.stall("postgres")),
-    Fault(name="network stalled: Kafka", strike=network_faults.stall("kafka")),
-    Fault(name="network slow: all", strike=network_faults.slow),
-    Fault(name="disk full on the target", strike=target_faults.fill_disk),
-    Fault(name="lock held on the target", strike=target_faults.hold_lock),
-    Fault(name="target answers slowly", strike=target_faults.answer_slowly),
-    Fault(name="poisoned message", strike=kafka_faults.poison, dead_letters=2),
-    Fault(name="corrupt schema id", strike=kafka_faults.corrupt_schema_ids, dead_letters=3),
-    Fault(name="gap in the topic", strike=kafka_faults.leave_gap),
-    Fault(name="records deleted behind the offset", strike=kafka_faults.delete_behind),
-    Fault(name="clock skew", strike=wrong_clock),
+    Fault(name="runner killed", inject=Harness.restart_runner),
+    Fault(name="PostgreSQL killed", inject=kill_process("postgres")),
+    Fault(name="Kafka killed", inject=kill_process("kafka")),
+    Fault(name="registry killed", inject=kill_registry),
+    Fault(name="Debezium of the warehouse killed", inject=kill_process("warehouse")),
+    Fault(name="Debezium of the portal killed", inject=kill_process("citizen")),
+    Fault(name="network cut: PostgreSQL", inject=network_faults.cut_connections("postgres")),
+    Fault(name="network cut: Kafka", inject=network_faults.cut_connections("kafka")),
+    Fault(name="network cut: registry", inject=network_faults.cut_registry),
+    Fault(name="network stalled: PostgreSQL", inject=network_faults.stall_connections("postgres")),
+    Fault(name="network stalled: Kafka", inject=network_faults.stall_connections("kafka")),
+    Fault(name="network slow: all", inject=network_faults.delay_all),
+    Fault(name="disk full on the target", inject=target_faults.fill_disk),
+    Fault(name="lock held on the target", inject=target_faults.hold_lock),
+    Fault(name="slow statements on the target", inject=target_faults.slow_down_statements),
+    Fault(name="undecodable message", inject=kafka_faults.send_undecodable, dead_letters=2),
+    Fault(name="wrong schema id", inject=kafka_faults.send_wrong_schema_ids, dead_letters=3),
+    Fault(name="gap in the topic", inject=kafka_faults.leave_offset_gap),
+    Fault(name="applied records deleted", inject=kafka_faults.delete_applied_records),
+    Fault(name="clock skew", inject=skew_clock),
 )

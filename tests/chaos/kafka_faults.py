@@ -1,4 +1,4 @@
-"""What may be wrong with a topic: messages that nobody can read, and offsets without a record."""
+"""Faults of a topic: messages that cannot be decoded, and offsets without a record."""
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -8,118 +8,122 @@ from confluent_kafka import Producer
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from ..stack.arena import until
-from .ground import Ground
+from .harness import Harness
 
 _TOPIC, _OTHER = "smart_warehouse.public.golden_records", "smart_warehouse.public.profile_360"
-# A decision about a dead letter is noticed after half a minute where nothing waited before.
-_SECONDS = 60
-_HEADER = 5
-_NOBODY_S = bytes(1) + (0x7FFF_0001).to_bytes(4, "big")
-_UNREADABLE = """SELECT count(*) FROM sink.dead_letter
+# A runner without deferred events polls for discarded dead letters every 30 seconds.
+_TIMEOUT_SECONDS = 60
+_HEADER_BYTES = 5
+_UNKNOWN_SCHEMA = bytes(1) + (0x7FFF_0001).to_bytes(4, "big")
+_COUNT_UNDECODABLE = """SELECT count(*) FROM sink.dead_letter
 WHERE status = ANY (%s) AND error_class = 'DecodeError'"""
-_SETTLED = ("DISCARDED", "SUPERSEDED")
+_RESOLVED = ("DISCARDED", "SUPERSEDED")
 _DISCARD = "UPDATE sink.dead_letter SET status = 'DISCARDED' WHERE status = 'OPEN'"
-_TRANSACTIONS = itertools.count()
+_TRANSACTION_NUMBERS = itertools.count()
 
 
-def poison(ground: Ground) -> None:
-    """Under the key of a real row: no Avro at all, and an envelope that is cut off."""
-    _spoil(ground, lambda _, value: [b"\xff\xfe poison", value[: len(value) // 2]])
+def send_undecodable(harness: Harness) -> None:
+    """Send bytes that are not Avro, and a truncated envelope, with the key of an existing row."""
+    _send_corrupted(harness, lambda _, value: [b"\xff\xfe poison", value[: len(value) // 2]])
 
 
-def corrupt_schema_ids(ground: Ground) -> None:
-    """The id has become one that nobody knows, the key's own, and that of another table's rows."""
-    _, other, _ = _record(ground, _OTHER)
-    _spoil(
-        ground,
-        lambda key, value: [_with_schema_of(one, value) for one in (_NOBODY_S, key, other)],
+def send_wrong_schema_ids(harness: Harness) -> None:
+    """Send a value with an unknown schema id, with its key's, and with another table's."""
+    _, other, _ = _read_record(harness, _OTHER)
+    _send_corrupted(
+        harness,
+        lambda key, value: [
+            _with_schema_of(message, value) for message in (_UNKNOWN_SCHEMA, key, other)
+        ],
     )
 
 
 def _with_schema_of(other: bytes, value: bytes) -> bytes:
-    assert other[:_HEADER] != value[:_HEADER]
-    return other[:_HEADER] + value[_HEADER:]
+    assert other[:_HEADER_BYTES] != value[:_HEADER_BYTES]
+    return other[:_HEADER_BYTES] + value[_HEADER_BYTES:]
 
 
-def _spoil(ground: Ground, made: Callable[[bytes, bytes], list[bytes]]) -> None:
-    """Send what `made` makes of a record; discard the dead letters that come of it, one by one.
+def _send_corrupted(harness: Harness, corrupt: Callable[[bytes, bytes], list[bytes]]) -> None:
+    """Send the values that `corrupt` makes of a record, and discard their dead letters.
 
-    Real changes of the same key are whole rows: they do not wait, and supersede a dead letter.
+    A later change of the same key is a whole row: it supersedes a dead letter instead of waiting.
     """
-    citizen, (key, value, partition) = ground.arena.citizen, _record(ground)
-    spoilt, before, said = made(key, value), _unreadable(citizen, *_SETTLED), ground.listen()
-    last = _send(ground, key, spoilt, partition)
-    ground.touch()
-    beyond = until(lambda: ground.arena.partitions()[_TOPIC, partition] > last + 1, _SECONDS)
-    assert beyond, "the good rows behind it did not go on"
-    assert _unreadable(citizen, "OPEN", *_SETTLED) == before + len(spoilt)
+    citizen, (key, value, partition) = harness.arena.citizen, _read_record(harness)
+    corrupted, before = corrupt(key, value), _count_undecodable(citizen, *_RESOLVED)
+    read_log = harness.capture_log()
+    last = _send(harness, key, corrupted, partition)
+    harness.update_golden_records()
+    passed = until(
+        lambda: harness.arena.partitions()[_TOPIC, partition] > last + 1, _TIMEOUT_SECONDS
+    )
+    assert passed, "the valid rows after the corrupted ones were not applied"
+    assert _count_undecodable(citizen, "OPEN", *_RESOLVED) == before + len(corrupted)
 
-    def all_settled() -> bool:
+    def discard_all() -> bool:
         citizen.execute(_DISCARD)
-        return _unreadable(citizen, *_SETTLED) == before + len(spoilt)
+        return _count_undecodable(citizen, *_RESOLVED) == before + len(corrupted)
 
-    assert until(all_settled, _SECONDS), "no dead letter"
-    paused = [line for line in said().splitlines() if '"event": "mapping_paused"' in line]
+    assert until(discard_all, _TIMEOUT_SECONDS), "not every corrupted message became a dead letter"
+    paused = [line for line in read_log().splitlines() if '"event": "mapping_paused"' in line]
     assert not [line for line in paused if '"mapping": "golden-records"' in line]
 
 
-def _unreadable(connection: psycopg.Connection, *statuses: str) -> int:
-    """How many dead letters of messages that can't be decoded."""
-    ((count,),) = connection.execute(_UNREADABLE, (list(statuses),)).fetchall()
+def _count_undecodable(connection: psycopg.Connection, *statuses: str) -> int:
+    ((count,),) = connection.execute(_COUNT_UNDECODABLE, (list(statuses),)).fetchall()
     return int(count)
 
 
-def leave_gap(ground: Ground) -> None:
-    """Records of a transaction that is rolled back: nobody reads them, and offsets are missing.
+def leave_offset_gap(harness: Harness) -> None:
+    """Abort a transaction: consumers skip its records, so their offsets are missing.
 
-    Two runners after each other meet it: one with each client of Kafka.
+    Repeat this with a new runner, which uses the other Kafka client.
     """
     for _ in range(2):
-        _roll_back(ground)
-        ground.touch()
-        assert until(lambda: ground.arena.waiting() == 0, _SECONDS)
-        ground.kill_runner()
-        ground.runner()
+        _abort_transactions(harness)
+        harness.update_golden_records()
+        assert until(lambda: harness.arena.waiting() == 0, _TIMEOUT_SECONDS)
+        harness.kill_runner()
+        harness.ensure_runner()
 
 
-def _roll_back(ground: Ground) -> None:
-    key, value, _ = _record(ground)
-    name = f"chaos-{next(_TRANSACTIONS)}"
-    producer = Producer({"bootstrap.servers": ground.stack.kafka, "transactional.id": name})
-    producer.init_transactions(_SECONDS)
-    for partition in sorted(_partitions(ground)):
+def _abort_transactions(harness: Harness) -> None:
+    key, value, _ = _read_record(harness)
+    name = f"chaos-{next(_TRANSACTION_NUMBERS)}"
+    producer = Producer({"bootstrap.servers": harness.stack.kafka, "transactional.id": name})
+    producer.init_transactions(_TIMEOUT_SECONDS)
+    for partition in sorted(_find_partitions(harness)):
         producer.begin_transaction()
         for _ in range(3):
             producer.produce(_TOPIC, value=value[:-1], key=key, partition=partition)
-        producer.flush(_SECONDS)
-        producer.abort_transaction(_SECONDS)
+        producer.flush(_TIMEOUT_SECONDS)
+        producer.abort_transaction(_TIMEOUT_SECONDS)
 
 
-def delete_behind(ground: Ground) -> None:
-    """What every target has applied already is deleted from the topic."""
+def delete_applied_records(harness: Harness) -> None:
+    """Delete the records that have been applied from the topic, then restart the runner."""
     applied = {
         TopicPartition(topic, partition): offset
-        for (topic, partition), offset in ground.arena.partitions().items()
+        for (topic, partition), offset in harness.arena.partitions().items()
         if topic == _TOPIC
     }
     assert applied
-    admin = KafkaAdminClient(bootstrap_servers=ground.stack.kafka)
+    admin = KafkaAdminClient(bootstrap_servers=harness.stack.kafka)
     try:
         admin.delete_records(applied)
     finally:
         admin.close()
-    ground.kill_runner()
-    ground.runner()
+    harness.kill_runner()
+    harness.ensure_runner()
 
 
-def _record(ground: Ground, topic: str = _TOPIC) -> tuple[bytes, bytes, int]:
-    """The key and value of a real change, and its partition."""
-    ground.touch()
+def _read_record(harness: Harness, topic: str = _TOPIC) -> tuple[bytes, bytes, int]:
+    """Return key, value and partition of an event that Debezium published."""
+    harness.update_golden_records()
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=ground.stack.kafka, auto_offset_reset="earliest"
+        topic, bootstrap_servers=harness.stack.kafka, auto_offset_reset="earliest"
     )
     try:
-        found = next(
+        event = next(
             (record.key, record.value, record.partition)
             for polled in iter(lambda: consumer.poll(timeout_ms=500), None)
             for records in polled.values()
@@ -128,20 +132,20 @@ def _record(ground: Ground, topic: str = _TOPIC) -> tuple[bytes, bytes, int]:
         )
     finally:
         consumer.close()
-    return found
+    return event
 
 
-def _partitions(ground: Ground) -> set[int]:
-    consumer = KafkaConsumer(bootstrap_servers=ground.stack.kafka)
+def _find_partitions(harness: Harness) -> set[int]:
+    consumer = KafkaConsumer(bootstrap_servers=harness.stack.kafka)
     try:
         return set(consumer.partitions_for_topic(_TOPIC) or ())
     finally:
         consumer.close()
 
 
-def _send(ground: Ground, key: bytes, values: Iterable[bytes], partition: int) -> int:
-    """Returns the offset of the last one."""
-    producer, offsets = Producer({"bootstrap.servers": ground.stack.kafka}), []
+def _send(harness: Harness, key: bytes, values: Iterable[bytes], partition: int) -> int:
+    """Send the values with this key and return the last offset."""
+    producer, offsets = Producer({"bootstrap.servers": harness.stack.kafka}), []
     for value in values:
         producer.produce(
             _TOPIC,
@@ -150,5 +154,5 @@ def _send(ground: Ground, key: bytes, values: Iterable[bytes], partition: int) -
             partition=partition,
             on_delivery=lambda _, message: offsets.append(message.offset()),
         )
-    assert producer.flush(_SECONDS) == 0
+    assert producer.flush(_TIMEOUT_SECONDS) == 0
     return max(offsets)

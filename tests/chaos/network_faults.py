@@ -1,4 +1,4 @@
-"""A network that is cut, stalled or slow, each time proved to be the runner's own."""
+"""Faults of the network: connections are cut, stalled or slow, which the proxy verifies."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,96 +6,106 @@ from contextlib import contextmanager
 from functools import partial
 
 from ..stack.arena import until
-from .ground import Ground
+from .harness import Harness
 from .proxy import Proxy
 
-_NOTICED_SECONDS = 30
-_ON_ITS_WAY_SECONDS = 0.5
+_EFFECT_SECONDS = 30
+_IN_FLIGHT_SECONDS = 0.5
 
 
-def cut(part: str) -> Callable[[Ground], None]:
-    def strike(ground: Ground) -> None:
-        link = _in_use(ground, part)
-        with _healed(link):
-            before = link.done.reset
-            link.cut()
-            assert link.done.reset > before, f"{part} had no connection"
-            _nothing_passes(ground, part, 1.5, 3.5)
+def cut_connections(server: str) -> Callable[[Harness], None]:
+    def inject(harness: Harness) -> None:
+        proxy = _wait_for_traffic(harness, server)
+        with _restore_after(proxy):
+            before = proxy.stats.reset_connections
+            proxy.cut()
+            assert proxy.stats.reset_connections > before, (
+                f"the runner had no connection to {server}"
+            )
+            _check_no_traffic(harness, server, 1.5, 3.5)
 
-    return strike
-
-
-def cut_registry(ground: Ground) -> None:
-    """A runner that was just started knows no schema yet, and asks in vain."""
-    link = _in_use(ground, "registry")
-    ground.kill_runner()
-    with _healed(link):
-        link.cut()
-        before = link.done.reset
-        ground.runner()
-        assert _soon(lambda: link.done.reset > before), "nobody asked the registry"
-        _nothing_passes(ground, "registry", 0.5, 2.5)
+    return inject
 
 
-def stall(part: str) -> Callable[[Ground], None]:
-    def strike(ground: Ground) -> None:
-        link = _in_use(ground, part)
-        with _healed(link):
-            before = link.done.held
-            link.stall()
-            assert _soon(lambda: link.done.held > before), f"nothing came for {part}"
-            _nothing_passes(ground, part, 1.5, 7.5)
-
-    return strike
-
-
-def slow(ground: Ground) -> None:
-    """All of it: the registry from the start of a runner on, which asks nothing of it later."""
-    links, slowly = dict(ground.links), partial(ground.random.uniform, 0.05, 0.2)
-    registry = links.pop("registry")
-    with _healed(registry, *links.values()):
-        registry.slow(slowly())
-        _delayed("registry", registry, ground.restart_runner)
-        for part, link in links.items():
-            _delayed(part, link, lambda one=link: one.slow(slowly()))
-        ground.pause(2, 4)
+def cut_registry(harness: Harness) -> None:
+    """Restart the runner, too: it needs the registry only while it has no schema in its cache."""
+    proxy = _wait_for_traffic(harness, "registry")
+    harness.kill_runner()
+    with _restore_after(proxy):
+        proxy.cut()
+        before = proxy.stats.reset_connections
+        harness.ensure_runner()
+        assert _wait_for(lambda: proxy.stats.reset_connections > before), (
+            "the runner did not connect to the registry"
+        )
+        _check_no_traffic(harness, "registry", 0.5, 2.5)
 
 
-def _delayed(part: str, link: Proxy, act: Callable[[], object]) -> None:
-    before = link.done.delayed
+def stall_connections(server: str) -> Callable[[Harness], None]:
+    def inject(harness: Harness) -> None:
+        proxy = _wait_for_traffic(harness, server)
+        with _restore_after(proxy):
+            before = proxy.stats.stalled_bytes
+            proxy.stall()
+            assert _wait_for(lambda: proxy.stats.stalled_bytes > before), (
+                f"the runner sent nothing to {server}"
+            )
+            _check_no_traffic(harness, server, 1.5, 7.5)
+
+    return inject
+
+
+def delay_all(harness: Harness) -> None:
+    """Delay all servers; restart the runner for the registry, which it uses only at its start."""
+    proxies, draw_seconds = dict(harness.proxies), partial(harness.random.uniform, 0.05, 0.2)
+    registry = proxies.pop("registry")
+    with _restore_after(registry, *proxies.values()):
+        registry.delay(draw_seconds())
+        _check_delay("registry", registry, harness.restart_runner)
+        for server, proxy in proxies.items():
+            _check_delay(server, proxy, lambda proxy=proxy: proxy.delay(draw_seconds()))
+        harness.pause(2, 4)
+
+
+def _check_delay(server: str, proxy: Proxy, act: Callable[[], object]) -> None:
+    before = proxy.stats.delayed_bytes
     act()
-    assert _soon(lambda: link.done.delayed > before), f"{part} was not slow"
-
-
-def _in_use(ground: Ground, part: str) -> Proxy:
-    """The relay, once the runner's bytes were seen in it; the registry is asked at a start only."""
-    link = ground.links[part]
-    before = 0 if part == "registry" else link.done.carried
-    assert _soon(lambda: link.done.carried > before), (
-        f"the runner does not reach {part} by its relay"
+    assert _wait_for(lambda: proxy.stats.delayed_bytes > before), (
+        f"no byte to or from {server} was delayed"
     )
-    return link
 
 
-def _nothing_passes(ground: Ground, part: str, least: float, most: float) -> None:
-    """For so long not a byte; without the target nothing is applied either."""
-    time.sleep(_ON_ITS_WAY_SECONDS)
-    carried, applied = ground.links[part].done.carried, ground.arena.progress()
-    ground.pause(least, most)
-    assert ground.links[part].done.carried == carried, f"{part} was reached"
-    if part == "postgres":
-        assert ground.arena.progress() == applied, "the target was reached past its relay"
+def _wait_for_traffic(harness: Harness, server: str) -> Proxy:
+    """Return the proxy of a server once the runner's bytes have passed it.
+
+    For the registry, bytes that passed earlier are enough: the runner uses it only at its start.
+    """
+    proxy = harness.proxies[server]
+    before = 0 if server == "registry" else proxy.stats.forwarded_bytes
+    assert _wait_for(lambda: proxy.stats.forwarded_bytes > before), (
+        f"the runner does not use the proxy of {server}"
+    )
+    return proxy
+
+
+def _check_no_traffic(harness: Harness, server: str, least: float, most: float) -> None:
+    """Check that no byte passes for a while; for postgres, also that no change is applied."""
+    time.sleep(_IN_FLIGHT_SECONDS)
+    forwarded, applied = harness.proxies[server].stats.forwarded_bytes, harness.arena.progress()
+    harness.pause(least, most)
+    assert harness.proxies[server].stats.forwarded_bytes == forwarded, f"{server} was reached"
+    if server == "postgres":
+        assert harness.arena.progress() == applied, "the runner bypassed the proxy of postgres"
 
 
 @contextmanager
-def _healed(*links: Proxy) -> Iterator[None]:
-    """In the end, whatever was found."""
+def _restore_after(*proxies: Proxy) -> Iterator[None]:
     try:
         yield
     finally:
-        for link in links:
-            link.heal()
+        for proxy in proxies:
+            proxy.restore()
 
 
-def _soon(fact: Callable[[], bool]) -> bool:
-    return until(fact, _NOTICED_SECONDS)
+def _wait_for(condition: Callable[[], bool]) -> bool:
+    return until(condition, _EFFECT_SECONDS)

@@ -1,6 +1,7 @@
-"""A network that can be broken: a relay on loopback before one server.
+"""A TCP proxy in front of one server, which can cut, stall or delay the connections.
 
-Kafka tells its clients where it is, so its answers are rewritten: they name the relay's port.
+A Kafka broker advertises its address to its clients, so the proxy replaces the broker's port with
+its own in the responses.
 """
 
 import contextlib
@@ -11,68 +12,64 @@ import time
 from dataclasses import dataclass, replace
 
 _HOST = "127.0.0.1"
-_CHUNK = 65536
-_LOOK = 0.02
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST, as a broken link ends
+_CHUNK_BYTES = 65536
+_POLL_SECONDS = 0.02
+_LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0: close with RST, as a broken network
 
 
 @dataclass(slots=True)
-class Done:
-    """What a relay has done so far."""
-
-    carried: int = 0
-    """Bytes that it passed on."""
-    reset: int = 0
-    """Connections that it ended because it was cut, and those that it refused."""
-    held: int = 0
-    """Bytes that came while it was stalled."""
-    delayed: int = 0
-    """Bytes that it passed on late."""
+class ProxyStats:
+    forwarded_bytes: int = 0
+    reset_connections: int = 0
+    """Connections that a cut ended or refused."""
+    stalled_bytes: int = 0
+    """Bytes that arrived during a stall."""
+    delayed_bytes: int = 0
 
 
 class Proxy:
-    """Passes bytes on until it is told to cut, to stall or to be slow; counts what it did."""
+    """Forwards bytes between clients and one server on loopback, and counts them."""
 
     def __init__(self, server: int, *, kafka: bool = False) -> None:
         self._server = server
         self._listener = socket.create_server((_HOST, 0))
         self.port: int = self._listener.getsockname()[1]
-        self._names = (_address(server), _address(self.port)) if kafka else None
+        self._addresses = (_encode_address(server), _encode_address(self.port)) if kafka else None
         self._open: set[tuple[socket.socket, socket.socket]] = set()
-        self._done = Done()
+        self._stats = ProxyStats()
         self._lock = threading.Lock()
         self._cut = False
         self._stalled = False
-        self._delay = 0.0
+        self._delay_seconds = 0.0
         self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
-    def done(self) -> Done:
-        """As it is now: it does not change any more."""
+    def stats(self) -> ProxyStats:
+        """Return a copy of the current counts."""
         with self._lock:
-            return replace(self._done)
+            return replace(self._stats)
 
     def cut(self) -> None:
         """End every connection and refuse new ones."""
         with self._lock:
             self._cut = True
-            self._done.reset += len(self._open)
+            self._stats.reset_connections += len(self._open)
             for pair in self._open:
-                for one in pair:
-                    _reset(one)
+                for end in pair:
+                    _reset(end)
 
     def stall(self) -> None:
-        """Keep the connections, and let nothing through, as a dead switch does."""
+        """Keep the connections open and forward nothing, as a failed switch would."""
         self._stalled = True
 
-    def slow(self, seconds: float) -> None:
-        """Every piece takes so much longer."""
-        self._delay = seconds
+    def delay(self, seconds: float) -> None:
+        """Forward every chunk this much later."""
+        self._delay_seconds = seconds
 
-    def heal(self) -> None:
+    def restore(self) -> None:
         self._cut = self._stalled = False
-        self._delay = 0.0
+        self._delay_seconds = 0.0
 
     def close(self) -> None:
         self._closed = True
@@ -95,73 +92,80 @@ class Proxy:
             return
         server.settimeout(None)
         pair = (client, server)
-        for one in pair:
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not self._admitted(pair):
-            for one in pair:
-                _drop(one)
+        for end in pair:
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not self._register(pair):
+            for end in pair:
+                _drop(end)
             return
-        back = threading.Thread(target=self._pump, args=(server, client, self._names), daemon=True)
+        back = threading.Thread(
+            target=self._pump, args=(server, client, self._addresses), daemon=True
+        )
         back.start()
         self._pump(client, server, None)
         back.join()
         with self._lock:
             self._open.discard(pair)
-        for one in pair:
-            one.close()
+        for end in pair:
+            end.close()
 
-    def _admitted(self, pair: tuple[socket.socket, socket.socket]) -> bool:
-        """Whether the two may speak; a cut that comes now comes before or after this."""
+    def _register(self, pair: tuple[socket.socket, socket.socket]) -> bool:
+        """Add the connection unless a cut is active; the lock orders this with `cut`."""
         with self._lock:
             if self._cut:
-                self._done.reset += 1
+                self._stats.reset_connections += 1
             else:
                 self._open.add(pair)
             return not self._cut
 
     def _pump(
-        self, source: socket.socket, sink: socket.socket, names: tuple[bytes, bytes] | None
+        self, source: socket.socket, sink: socket.socket, addresses: tuple[bytes, bytes] | None
     ) -> None:
-        """One direction; the other ends with it."""
+        """Forward one direction; when it ends, end the other one, too."""
         with contextlib.suppress(OSError):
-            while piece := (_frame(source, names) if names else source.recv(_CHUNK)):
-                self._wait(len(piece))
-                sink.sendall(piece)
-                self._count(carried=len(piece))
-        for one in (source, sink):
-            _reset(one) if self._cut else _end(one)
+            while chunk := (
+                _read_response(source, addresses) if addresses else source.recv(_CHUNK_BYTES)
+            ):
+                self._wait(len(chunk))
+                sink.sendall(chunk)
+                self._count(forwarded=len(chunk))
+        for end in (source, sink):
+            _reset(end) if self._cut else _shut_down(end)
 
     def _wait(self, size: int) -> None:
-        """As long as so many bytes have to; some wait twice."""
-        if delay := self._delay:
+        """Wait out the delay and the stall, and count the `size` bytes that wait."""
+        if delay := self._delay_seconds:
             time.sleep(delay)
             self._count(delayed=size)
         if self._stalled:
-            self._count(held=size)
+            self._count(stalled=size)
         while self._stalled and not self._cut:
-            time.sleep(_LOOK)
+            time.sleep(_POLL_SECONDS)
 
-    def _count(self, *, carried: int = 0, held: int = 0, delayed: int = 0) -> None:
+    def _count(self, *, forwarded: int = 0, stalled: int = 0, delayed: int = 0) -> None:
         with self._lock:
-            self._done.carried += carried
-            self._done.held += held
-            self._done.delayed += delayed
+            self._stats.forwarded_bytes += forwarded
+            self._stats.stalled_bytes += stalled
+            self._stats.delayed_bytes += delayed
 
 
-def _address(port: int) -> bytes:
-    """A broker's host and port as Kafka's answers hold them, whatever their version."""
+def _encode_address(port: int) -> bytes:
+    """Return a broker's host and port as every version of Kafka's protocol encodes them."""
     return _HOST.encode() + struct.pack(">i", port)
 
 
-def _frame(source: socket.socket, names: tuple[bytes, bytes]) -> bytes:
-    head = _exactly(source, 4)
-    return head + _exactly(source, struct.unpack(">i", head)[0]).replace(*names) if head else b""
+def _read_response(source: socket.socket, addresses: tuple[bytes, bytes]) -> bytes:
+    """Read one Kafka response with the broker's address replaced; empty at the end."""
+    size = _read_exactly(source, 4)
+    if not size:
+        return b""
+    return size + _read_exactly(source, struct.unpack(">i", size)[0]).replace(*addresses)
 
 
-def _exactly(source: socket.socket, size: int) -> bytes:
+def _read_exactly(source: socket.socket, size: int) -> bytes:
     parts, left = [], size
     while left:
-        part = source.recv(min(left, _CHUNK))
+        part = source.recv(min(left, _CHUNK_BYTES))
         if not part:
             return b""
         parts.append(part)
@@ -169,17 +173,17 @@ def _exactly(source: socket.socket, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _drop(one: socket.socket) -> None:
-    _reset(one)
-    one.close()
+def _drop(end: socket.socket) -> None:
+    _reset(end)
+    end.close()
 
 
-def _end(one: socket.socket) -> None:
+def _shut_down(end: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
+        end.shutdown(socket.SHUT_RDWR)
 
 
-def _reset(one: socket.socket) -> None:
+def _reset(end: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    _end(one)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+    _shut_down(end)

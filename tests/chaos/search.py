@@ -1,4 +1,4 @@
-"""Looks for values in all that a run has produced, as they are and as a program may write them."""
+"""Search everything that a run has produced for values, in plain text and in common encodings."""
 
 import base64
 import hashlib
@@ -14,49 +14,51 @@ _TABLES = """SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON 
              WHERE relkind IN ('r', 'm') AND nspname NOT IN ('pg_catalog', 'information_schema')
                AND relpersistence <> 't' ORDER BY 1, 2"""
 _DIGESTS = ("md5", "sha1", "sha256", "sha512")
-_THREES = 3
+_BASE64_BYTES = 3  # base64 encodes groups of three bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Find:
-    """A value that is where it must not be; says which and how, and never the value."""
+class Finding:
+    """A place that contains a secret, by the secret's name; never the secret itself."""
 
-    where: str
+    place: str
     name: str
-    form: str
+    encoding: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.name} ({self.form})"
+        return f"{self.place}: {self.name} ({self.encoding})"
 
 
 class Search:
-    """Knows the secrets by names of their own."""
+    """Finds secrets, which have names so that a finding can be reported."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._needles = [
-            (name, form, needle)
+            (name, encoding, needle)
             for name, value in secrets.items()
-            for needle, form in _plainest(forms(value)).items()
+            for needle, encoding in _names_by_needle(encode(value)).items()
         ]
 
-    def in_bytes(self, where: str, content: bytes) -> list[Find]:
+    def find_in_bytes(self, place: str, content: bytes) -> list[Finding]:
         return [
-            Find(where, name, form) for name, form, needle in self._needles if needle in content
+            Finding(place, name, encoding)
+            for name, encoding, needle in self._needles
+            if needle in content
         ]
 
-    def in_files(self, folder: Path, without: Collection[str] = ()) -> Iterator[Find]:
-        """Every file below; `without` are folders, by their place in it."""
+    def find_in_files(self, folder: Path, excluded: Collection[str] = ()) -> Iterator[Finding]:
+        """Search every file below a folder but those in `excluded`, which are relative paths."""
         for path in sorted(folder.rglob("*")):
             place = path.relative_to(folder)
-            left_out = {str(one) for one in (place, *place.parents)} & set(without)
-            if path.is_file() and not left_out:
-                # Kafka's indexes are made at their full size; one zero may end a text in UTF-16.
-                yield from self.in_bytes(str(place), path.read_bytes().rstrip(b"\0") + b"\0")
+            is_excluded = {str(part) for part in (place, *place.parents)} & set(excluded)
+            if path.is_file() and not is_excluded:
+                # Kafka preallocates its index files with zeros.  Keep one: it may belong to UTF-16.
+                yield from self.find_in_bytes(str(place), path.read_bytes().rstrip(b"\0") + b"\0")
 
-    def in_database(
+    def find_in_database(
         self, connection: psycopg.Connection, allowed: Collection[str] = ()
-    ) -> Iterator[Find]:
-        """Every column of every row of every table, but those where the values belong."""
+    ) -> Iterator[Finding]:
+        """Search every column of every table but the `allowed` ones, where the secrets belong."""
         for schema, table in connection.execute(_TABLES).fetchall():
             name = f"{schema}.{table}"
             if name in allowed:
@@ -64,42 +66,45 @@ class Search:
             query = sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(schema, table))
             with connection.cursor().copy(query) as rows:
                 content = b"".join(bytes(row) for row in rows)
-            yield from self.in_bytes(f"{connection.info.dbname} {name}", content)
+            yield from self.find_in_bytes(f"{connection.info.dbname} {name}", content)
 
 
-def forms(value: str) -> dict[str, bytes]:
-    """The ways in which a value is still told: some are no mask, and some only look like one."""
+def encode(value: str) -> dict[str, bytes]:
+    """Return the encodings by name that reveal a value, digests included."""
     raw = value.encode()
-    found = {
+    encodings = {
         "plain": raw,
-        "backwards": raw[::-1],
+        "reversed": raw[::-1],
         "UTF-16": value.encode("utf-16-le"),
-        "UTF-16 big": value.encode("utf-16-be"),
+        "UTF-16 big-endian": value.encode("utf-16-be"),
         "hex": raw.hex().encode(),
         "HEX": raw.hex().upper().encode(),
-        "in groups by -": _grouped(value, "-"),
-        "in groups by blanks": _grouped(value, " "),
-        "as a URL": quote(value, safe="").encode(),
+        "groups joined by -": _group(value, "-"),
+        "groups joined by blanks": _group(value, " "),
+        "URL": quote(value, safe="").encode(),
     }
     for name in _DIGESTS:
-        found[name] = hashlib.new(name, raw).hexdigest().encode()
-    for at in range(_THREES):
-        found[f"base64 at {at}"] = _inside_base64(raw, at)
-    return found
+        encodings[name] = hashlib.new(name, raw).hexdigest().encode()
+    for offset in range(_BASE64_BYTES):
+        encodings[f"base64 at {offset}"] = _encode_inside_base64(raw, offset)
+    return encodings
 
 
-def _plainest(found: Mapping[str, bytes]) -> dict[bytes, str]:
-    """What each text is called; of two forms that look alike the first."""
-    return {text: form for form, text in reversed(found.items())}
+def _names_by_needle(encodings: Mapping[str, bytes]) -> dict[bytes, str]:
+    """Return the name of each encoded text; of two equal texts the first name."""
+    return {text: name for name, text in reversed(encodings.items())}
 
 
-def _grouped(value: str, by: str) -> bytes:
-    return by.join(value[at : at + 4] for at in range(0, len(value), 4)).encode()
+def _group(value: str, separator: str) -> bytes:
+    return separator.join(value[at : at + 4] for at in range(0, len(value), 4)).encode()
 
 
-def _inside_base64(raw: bytes, at: int) -> bytes:
-    """What of it is the same whatever stands before and after."""
-    first = -(-at * 8 // 6) if at else 0
-    encoded = base64.b64encode(bytes(at) + raw)
-    whole = (at + len(raw)) * 8 // 6
-    return encoded[first + (1 if at else 0) : whole]
+def _encode_inside_base64(raw: bytes, offset: int) -> bytes:
+    """Return the base64 characters that do not depend on the bytes before and after.
+
+    `offset` is the position of the value in its group of three bytes.
+    """
+    first = -(-offset * 8 // 6) if offset else 0
+    encoded = base64.b64encode(bytes(offset) + raw)
+    end = (offset + len(raw)) * 8 // 6
+    return encoded[first + (1 if offset else 0) : end]

@@ -1,4 +1,4 @@
-"""A target that is full, locked or slow."""
+"""Faults of the target: its disk is full, a table is locked, or statements are slow."""
 
 import os
 import subprocess
@@ -10,58 +10,59 @@ from pathlib import Path
 from sink_stack import postgres
 
 from ..stack.arena import until
-from .ground import TIMEOUT_SECONDS, Ground
+from .harness import TIMEOUT_SECONDS, Harness
 
-_NOTICED_SECONDS = 60
+_EFFECT_SECONDS = 60
 _TABLE = "public.profile_data"
-_FULL, _LOCKED, _TIMED_OUT = (f"SQLSTATE {state}" for state in ("53100", "55P03", "57014"))
-_WAITING = f"""SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+_DISK_FULL, _LOCK_TIMEOUT, _QUERY_CANCELED = (
+    f"SQLSTATE {state}" for state in ("53100", "55P03", "57014")
+)
+_WAITS_FOR_LOCK = f"""SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE NOT granted AND relation = '{_TABLE}'::regclass
     AND application_name LIKE 'sink-runner%')"""
-_SIZE = 16 * 1024 * 1024
+_FILE_SYSTEM_BYTES = 16 * 1024 * 1024
 
 
-def fill_disk(ground: Ground) -> None:
-    """The table lies on a file system of its own, which has no byte left."""
-    citizen, folder = ground.arena.citizen, _cramped_folder(ground)
-    with _file_system(folder) as place:
-        citizen.execute(f"CREATE TABLESPACE cramped LOCATION '{place}'".encode())
+def fill_disk(harness: Harness) -> None:
+    """Move the table to a small file system and fill that up."""
+    citizen, folder = harness.arena.citizen, _find_mount_point(harness)
+    with _mount_small_file_system(folder) as tablespace:
+        citizen.execute(f"CREATE TABLESPACE small LOCATION '{tablespace}'".encode())
         try:
-            citizen.execute(f"ALTER TABLE {_TABLE} SET TABLESPACE cramped".encode())
-            citizen.execute(f"VACUUM (FULL) {_TABLE}".encode())  # no page has room any more
-            said = ground.listen()
-            rest = _fill(folder / "rest")
-            assert until(lambda: _FULL in said(), _NOTICED_SECONDS), "never full"
-            ground.pause(1, 4)
-            rest.unlink()
+            citizen.execute(f"ALTER TABLE {_TABLE} SET TABLESPACE small".encode())
+            citizen.execute(f"VACUUM (FULL) {_TABLE}".encode())  # Leave no free space in its pages.
+            read_log = harness.capture_log()
+            filler = _write_until_full(folder / "filler")
+            assert until(lambda: _DISK_FULL in read_log(), _EFFECT_SECONDS), "no disk-full error"
+            harness.pause(1, 4)
+            filler.unlink()
         finally:
             citizen.execute(f"ALTER TABLE {_TABLE} SET TABLESPACE pg_default".encode())
-            citizen.execute("DROP TABLESPACE cramped")
+            citizen.execute("DROP TABLESPACE small")
 
 
-def hold_lock(ground: Ground) -> None:
-    """Longer than a lock is waited for; in the long form for a minute."""
-    said = ground.listen()
-    with ground.stack.admin("smart_citizen") as connection, connection.transaction():
+def hold_lock(harness: Harness) -> None:
+    """Lock the table for longer than the runner's lock timeout."""
+    read_log = harness.capture_log()
+    with harness.stack.admin("smart_citizen") as connection, connection.transaction():
         connection.execute(f"LOCK TABLE {_TABLE} IN ACCESS EXCLUSIVE MODE".encode())
-        ground.touch()
-        released = time.monotonic() + ground.lock_seconds
-        assert until(lambda: _waits(ground), ground.lock_seconds), "the runner waits for no lock"
+        harness.update_golden_records()
+        released = time.monotonic() + harness.lock_seconds
+        assert until(lambda: _waits_for_lock(harness), harness.lock_seconds), "nothing waits for it"
         time.sleep(max(0.0, released - time.monotonic()))
-    assert until(lambda: _LOCKED in said(), _NOTICED_SECONDS), "the runner waited without end"
+    assert until(lambda: _LOCK_TIMEOUT in read_log(), _EFFECT_SECONDS), "no lock timeout"
 
 
-def _waits(ground: Ground) -> bool:
-    """Whether a session of the runner's waits for the table."""
-    return ground.arena.citizen.execute(_WAITING.encode()).fetchone() == (True,)
+def _waits_for_lock(harness: Harness) -> bool:
+    return harness.arena.citizen.execute(_WAITS_FOR_LOCK.encode()).fetchone() == (True,)
 
 
-def answer_slowly(ground: Ground) -> None:
-    """Every statement that writes the table takes longer than it may."""
-    seconds, citizen = TIMEOUT_SECONDS * ground.random.uniform(1.2, 1.8), ground.arena.citizen
-    ground.kill_runner()  # one that has waited for a long lock gives every statement more time
-    ground.runner()
-    said = ground.listen()
+def slow_down_statements(harness: Harness) -> None:
+    """Make every statement that writes the table exceed the runner's statement timeout."""
+    seconds, citizen = TIMEOUT_SECONDS * harness.random.uniform(1.2, 1.8), harness.arena.citizen
+    harness.kill_runner()  # A runner that met a long lock has raised its statement timeout.
+    harness.ensure_runner()
+    read_log = harness.capture_log()
     citizen.execute(
         f"""CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$;
@@ -69,36 +70,36 @@ def answer_slowly(ground: Ground) -> None:
             FOR EACH STATEMENT EXECUTE FUNCTION public.slow()""".encode()
     )
     try:
-        ground.touch()
-        assert until(lambda: _TIMED_OUT in said(), _NOTICED_SECONDS), "never too slow"
-        ground.pause(1, 4)
+        harness.update_golden_records()
+        assert until(lambda: _QUERY_CANCELED in read_log(), _EFFECT_SECONDS), "no statement timeout"
+        harness.pause(1, 4)
     finally:
         citizen.execute("DROP FUNCTION public.slow() CASCADE")
 
 
-def _cramped_folder(ground: Ground) -> Path:
-    layout, settings = ground.stack.stack.layout, ground.stack.settings
-    return postgres.data_folder(layout, settings, postgres.user()).parent / "cramped"
+def _find_mount_point(harness: Harness) -> Path:
+    layout, settings = harness.stack.stack.layout, harness.stack.settings
+    return postgres.data_folder(layout, settings, postgres.user()).parent / "small-disk"
 
 
 @contextmanager
-def _file_system(folder: Path) -> Iterator[Path]:
-    """A small one in memory; only root may mount it."""
+def _mount_small_file_system(folder: Path) -> Iterator[Path]:
+    """Mount a tmpfs, which only root may do, and yield a folder in it for a tablespace."""
     folder.mkdir(exist_ok=True)
-    size = f"size={_SIZE},mode=755"
+    size = f"size={_FILE_SYSTEM_BYTES},mode=755"
     subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True)
     try:
-        place = folder / "tablespace"
-        place.mkdir()
+        tablespace = folder / "tablespace"
+        tablespace.mkdir()
         if user := postgres.user():
-            subprocess.run(["chown", user, place], check=True)
-        yield place
+            subprocess.run(["chown", user, tablespace], check=True)
+        yield tablespace
     finally:
         subprocess.run(["umount", folder], check=True)
         folder.rmdir()
 
 
-def _fill(path: Path) -> Path:
+def _write_until_full(path: Path) -> Path:
     with path.open("wb", buffering=0) as file:
         try:
             while True:

@@ -1,4 +1,4 @@
-"""docs/guide/disaster-recovery.md, run: the portal's database comes back from a backup."""
+"""Restore the portal's database from a backup by docs/guide/disaster-recovery.md."""
 
 import os
 import re
@@ -14,52 +14,54 @@ import pytest
 from psycopg import errors
 
 from ..stack import load
-from ..stack.arena import told
+from ..stack.arena import describe_differences
 from ..stack.people import People
 from ..stack.writes import delete, insert, update
-from .ground import Ground
+from .harness import Harness
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos]
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = ROOT / "docs" / "guide" / "disaster-recovery.md"
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
-_SECONDS = 240
-_DOCUMENTS = "sink-runner batch documents --full"
+_TIMEOUT_SECONDS = 240
+_DOCUMENTS_BATCH = "sink-runner batch documents --full"
 _CHANGES = 60
 _RATE = 15.0
 _SEED = 77_090
-# More than the new log will write: what it says is then older, as far as positions go.
-_GROW = (
+# More WAL than the restored database will write, so that its positions are lower at first.
+_WRITE_WAL = (
     "SELECT pg_logical_emit_message(false, 'x', repeat('x', 1000000)) FROM generate_series(1, 64)"
 )
-_SLOT = "SELECT pg_drop_replication_slot('sink_citizen')"
-_HERE = "SELECT (pg_current_wal_lsn() - '0/0')::bigint"
-_HIGHEST = "SELECT max(position) FROM sink.row_version WHERE mapping = 'documents'"
-_KNOWN = "SELECT verification_status, is_deleted FROM document_metadata WHERE document_id = %s"
-_GOLDEN = "SELECT gr_id::text, city_village FROM golden_records WHERE jan_aadhaar = %s"
+_DROP_SLOT = "SELECT pg_drop_replication_slot('sink_citizen')"
+_CURRENT_POSITION = "SELECT (pg_current_wal_lsn() - '0/0')::bigint"
+_HIGHEST_POSITION = "SELECT max(position) FROM sink.row_version WHERE mapping = 'documents'"
+_DOCUMENT = "SELECT verification_status, is_deleted FROM document_metadata WHERE document_id = %s"
+_GOLDEN_RECORD = "SELECT gr_id::text, city_village FROM golden_records WHERE jan_aadhaar = %s"
 
 
-def commands() -> list[str]:
-    """Every command of the runbook, in its order."""
+def read_commands() -> list[str]:
+    """Return the commands of the runbook in their order."""
     blocks = _BLOCK.findall(RUNBOOK.read_text(encoding="utf-8"))
     lines = [line for block in blocks for line in block.splitlines()]
-    assert all(line.startswith("$ ") for line in lines), "the runbook shows commands alone"
+    assert all(line.startswith("$ ") for line in lines), (
+        "a console block of the runbook contains other lines than commands"
+    )
     return [line.removeprefix("$ ") for line in lines]
 
 
 class Operator:
-    """Types what the runbook says."""
+    """Runs commands of the runbook on the stack of the test."""
 
-    def __init__(self, ground: Ground, folder: Path) -> None:
-        layout = ground.stack.stack.layout
+    def __init__(self, harness: Harness, folder: Path) -> None:
+        layout = harness.stack.stack.layout
         text = (ROOT / "sink-runner.toml").read_text(encoding="utf-8")
         config = folder / "sink-runner.toml"
         config.write_text(text.replace(".stack/stack.env", str(layout.settings)))
         (folder / "ranger-policies").symlink_to(ROOT / "ranger-policies")
-        ours = {name for name in os.environ if name.startswith(("SINK_", "STACK_"))}
+        stack_variables = {name for name in os.environ if name.startswith(("SINK_", "STACK_"))}
         self._environment = {
-            **{name: text for name, text in os.environ.items() if name not in ours},
+            **{name: text for name, text in os.environ.items() if name not in stack_variables},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "STACK": "native",
             "SINK_STACK_HOME": str(layout.home),
@@ -68,8 +70,8 @@ class Operator:
             "BACKUP": str(folder / "backup"),
         }
 
-    def types(self, command: str) -> None:
-        ended = subprocess.run(
+    def run(self, command: str) -> None:
+        result = subprocess.run(
             ["bash", "-c", command],
             cwd=ROOT,
             env=self._environment,
@@ -77,22 +79,25 @@ class Operator:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
         )
-        print(f"$ {command}\n{ended.stdout}")
-        assert ended.returncode == 0, f"{command}\n{ended.stdout}"
+        print(f"$ {command}\n{result.stdout}")
+        assert result.returncode == 0, f"{command}\n{result.stdout}"
 
 
 @pytest.fixture
-def operator(ground: Ground, tmp_path: Path) -> Iterator[Operator]:
-    """In the end nobody runs beside the ground's own runner."""
-    made = Operator(ground, tmp_path)
-    yield made
-    made.types("sink-stack stop schedule api runner")
+def operator(harness: Harness, tmp_path: Path) -> Iterator[Operator]:
+    """Stop the services that the runbook starts at the end of the test."""
+    operator = Operator(harness, tmp_path)
+    yield operator
+    operator.run("sink-stack stop schedule api runner")
 
 
-class Portal:
-    """A citizen of the portal and three documents, one for each thing that may befall it."""
+class PortalRows:
+    """A citizen with documents that are changed, added or deleted after the backup.
+
+    Another citizen registers after the backup, so the restored database does not have that row.
+    """
 
     def __init__(self, people: People) -> None:
         self.citizen, self.number = people.uuid(), people.number()
@@ -100,12 +105,12 @@ class Portal:
         self.changed, self.new, self.deleted = (people.uuid() for _ in range(3))
         self._people = people
 
-    def before(self, citizen: psycopg.Connection) -> None:
+    def write_before_backup(self, citizen: psycopg.Connection) -> None:
         self._register(citizen, self.citizen, self.number)
         for key in (self.changed, self.deleted):
             self._upload(citizen, key)
 
-    def in_the_lost_hour(self, citizen: psycopg.Connection) -> None:
+    def write_after_backup(self, citizen: psycopg.Connection) -> None:
         update(
             citizen, "public.documents", ("id", self.changed), {"verification_status": "REJECTED"}
         )
@@ -114,7 +119,7 @@ class Portal:
         self._upload(citizen, self.new)
         self._register(citizen, self.late, self.late_number)
 
-    def afterwards(self, citizen: psycopg.Connection) -> None:
+    def write_after_restore(self, citizen: psycopg.Connection) -> None:
         for key in (self.changed, self.deleted):
             update(citizen, "public.documents", ("id", key), {"verification_status": "VERIFIED"})
         update(citizen, "public.citizens", ("id", self.citizen), {"city": "Found"})
@@ -128,100 +133,108 @@ class Portal:
         insert(citizen, "public.documents", {**row, "document_type": "PHOTO"})
 
 
-def test_restored_database_catches_up_by_the_runbook(ground: Ground, operator: Operator) -> None:
-    backup, *recovery = commands()
-    assert _DOCUMENTS in recovery
-    ground.runner()
-    acting, dead_letters = prepared(ground), ground.arena.dead_letters()
-    portal = Portal(People(_SEED + 1))
-    portal.before(ground.arena.citizen)
-    assert ground.seconds_to_rest() is not None
-    operator.types(backup)
-    remembered = lose_an_hour(ground, acting, portal)
+def test_runbook_restores_database_from_backup(harness: Harness, operator: Operator) -> None:
+    backup, *recovery = read_commands()
+    assert _DOCUMENTS_BATCH in recovery
+    harness.ensure_runner()
+    generator, dead_letters = prepare_load(harness), harness.arena.dead_letters()
+    portal = PortalRows(People(_SEED + 1))
+    portal.write_before_backup(harness.arena.citizen)
+    assert harness.seconds_to_rest() is not None
+    operator.run(backup)
+    highest_position = lose_database(harness, generator, portal)
     for command in recovery:
-        if command == _DOCUMENTS:
-            ground.arena.runs.append(("document_metadata", datetime.now(UTC)))
-        operator.types(command)
-    ground.reconnect()
-    assert number(ground.arena.citizen, _HERE) < remembered, "the positions did not rewind"
-    portal.afterwards(ground.arena.citizen)
-    assert ground.seconds_to_rest() is not None
-    late = known_of(ground.arena.warehouse, portal)
-    with ground.loaded():
-        ground.pause(4, 6)
-    assert ground.seconds_to_rest() is not None
-    left = [one for one in ground.differences() if one.key not in {portal.new, late}]
-    assert not left, told(left)
-    assert ground.arena.dead_letters() == dead_letters
+        if command == _DOCUMENTS_BATCH:
+            harness.arena.runs.append(("document_metadata", datetime.now(UTC)))
+        operator.run(command)
+    harness.reconnect()
+    assert fetch_number(harness.arena.citizen, _CURRENT_POSITION) < highest_position, (
+        "the positions are not lower"
+    )
+    portal.write_after_restore(harness.arena.citizen)
+    assert harness.seconds_to_rest() is not None
+    late = check_target(harness.arena.warehouse, portal)
+    with harness.run_load():
+        harness.pause(4, 6)
+    assert harness.seconds_to_rest() is not None
+    # The warehouse keeps what the restored database does not have.
+    unexpected = [
+        difference
+        for difference in harness.find_differences()
+        if difference.key not in {portal.new, late}
+    ]
+    assert not unexpected, describe_differences(unexpected)
+    assert harness.arena.dead_letters() == dead_letters
 
 
-def prepared(ground: Ground) -> load.Load:
-    """A load that knows both sides; some of it is done."""
-    acting = load.Load(
-        warehouse=ground.arena.warehouse,
-        citizen=ground.arena.citizen,
+def prepare_load(harness: Harness) -> load.Load:
+    """Return a load generator after its first changes."""
+    generator = load.Load(
+        warehouse=harness.arena.warehouse,
+        citizen=harness.arena.citizen,
         people=People(_SEED),
         rate=_RATE,
     )
-    acting.look()
+    generator.look()
     for _ in range(_CHANGES):
-        acting.act()
-    return acting
+        generator.act()
+    return generator
 
 
-def lose_an_hour(ground: Ground, acting: load.Load, portal: Portal) -> int:
-    """What is written after the backup, all of it applied; then the database is gone.
+def lose_database(harness: Harness, generator: load.Load, portal: PortalRows) -> int:
+    """Write rows after the backup, some of them not applied yet, and drop the database.
 
-    Returns the highest position that the other side remembers of it.
+    Return the highest WAL position of the database that the warehouse has stored.
     """
-    ground.arena.citizen.execute(_GROW)
+    harness.arena.citizen.execute(_WRITE_WAL)
     for _ in range(_CHANGES):
-        warehouse_acts(acting)
-    portal.in_the_lost_hour(ground.arena.citizen)
-    assert ground.seconds_to_rest() is not None
-    assert not ground.differences()
+        change_warehouse(generator)
+    portal.write_after_backup(harness.arena.citizen)
+    assert harness.seconds_to_rest() is not None
+    assert not harness.find_differences()
+    # Some of these changes have not been applied when the database is lost.
     for _ in range(_CHANGES):
-        warehouse_acts(acting)  # some of it is on its way when it happens
-    ground.kill_runner()
-    ground.stack.kill("citizen")
-    ground.arena.citizen.close()
-    with ground.stack.admin("smart_warehouse") as server:
+        change_warehouse(generator)
+    harness.kill_runner()
+    harness.stack.kill("citizen")
+    harness.arena.citizen.close()
+    with harness.stack.admin("smart_warehouse") as server:
         server.execute("ALTER DATABASE smart_citizen ALLOW_CONNECTIONS false")
         server.execute("SELECT pg_sleep(0.5)")
-        server.execute(_SLOT)
+        server.execute(_DROP_SLOT)
         server.execute("DROP DATABASE smart_citizen WITH (FORCE)")
-    return number(ground.arena.warehouse, _HIGHEST)
+    return fetch_number(harness.arena.warehouse, _HIGHEST_POSITION)
 
 
-def warehouse_acts(acting: load.Load) -> None:
-    """One of the actions that write to the warehouse alone."""
-    ours: Mapping[str, Callable[..., object]] = {
+def change_warehouse(generator: load.Load) -> None:
+    """Run one of the load's actions that write only to the warehouse."""
+    actions: Mapping[str, Callable[..., object]] = {
         action.__qualname__: action
-        for action in acting.actions
+        for action in generator.actions
         if action.__qualname__.startswith(("GoldenLoad", "SnapshotLoad", "ModelLoad"))
     }
-    action, remember = ours[acting.people.random.choice(sorted(ours))], None
-    with suppress(errors.IntegrityError), acting.warehouse.transaction():
-        remember = action(acting.warehouse)
+    action, remember = actions[generator.people.random.choice(sorted(actions))], None
+    with suppress(errors.IntegrityError), generator.warehouse.transaction():
+        remember = action(generator.warehouse)
     if callable(remember):
         remember()
 
 
-def known_of(warehouse: psycopg.Connection, portal: Portal) -> str:
-    """What the portal says now is what holds, and what it forgot is no more, but for a citizen.
+def check_target(warehouse: psycopg.Connection, portal: PortalRows) -> str:
+    """Check that the warehouse follows the restored database: changes, deletions, no lost rows.
 
-    Returns the golden record of the one who registered in the lost hour.
+    Return the key of the golden record of the citizen that the restored database does not have.
     """
-    assert warehouse.execute(_KNOWN, (portal.changed,)).fetchone() == ("VERIFIED", False)
-    assert warehouse.execute(_KNOWN, (portal.deleted,)).fetchone() == ("VERIFIED", False)
-    ((_, gone),) = warehouse.execute(_KNOWN, (portal.new,)).fetchall()
-    assert gone, "a document that nobody has is still there"
-    ((_, city),) = warehouse.execute(_GOLDEN, (portal.number,)).fetchall()
+    assert warehouse.execute(_DOCUMENT, (portal.changed,)).fetchone() == ("VERIFIED", False)
+    assert warehouse.execute(_DOCUMENT, (portal.deleted,)).fetchone() == ("VERIFIED", False)
+    ((_, is_deleted),) = warehouse.execute(_DOCUMENT, (portal.new,)).fetchall()
+    assert is_deleted, "a document that the portal does not have is not marked as deleted"
+    ((_, city),) = warehouse.execute(_GOLDEN_RECORD, (portal.number,)).fetchall()
     assert city == "Found"
-    ((late, _),) = warehouse.execute(_GOLDEN, (portal.late_number,)).fetchall()
+    ((late, _),) = warehouse.execute(_GOLDEN_RECORD, (portal.late_number,)).fetchall()
     return str(late)
 
 
-def number(connection: psycopg.Connection, query: str) -> int:
-    ((found,),) = connection.execute(query.encode()).fetchall()
-    return int(found)
+def fetch_number(connection: psycopg.Connection, query: str) -> int:
+    ((value,),) = connection.execute(query.encode()).fetchall()
+    return int(value)

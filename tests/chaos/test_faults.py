@@ -1,48 +1,55 @@
-"""Each fault strikes the real stack under load, and everything is as if it had not."""
+"""Each fault is injected into the real stack under load, and no change is lost or duplicated."""
 
 import pytest
 
 from ..oracle.comparison import Difference
-from ..stack.arena import told
-from .board import Board, Outcome
+from ..stack.arena import describe_differences
 from .faults import FAULTS, Fault
-from .ground import Ground
+from .harness import Harness
+from .report import FaultReport, Outcome
 
 pytestmark = [pytest.mark.stack, pytest.mark.chaos]
 
-_TOO_MANY = ("extra row", "conflict row without a deletion")
+_DUPLICATES = ("extra row", "conflict row without a deletion")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
-def test_nothing_is_lost_and_nothing_doubled(ground: Ground, board: Board, fault: Fault) -> None:
-    board.file = ground.stack.stack.layout.home / "faults.txt"
-    dead_letters, changes = ground.arena.dead_letters(), ground.changes
-    for _ in range(ground.rounds):
-        ground.runner()
-        with ground.loaded():
-            ground.pause(0.3, 2)
-            fault.strike(ground)
-            ground.pause(0.3, 1)
-    ground.runner()
-    seconds = ground.seconds_to_rest()
-    left = ground.differences()
-    doubled = sum(one.problem in _TOO_MANY for one in left)
+def test_fault_loses_and_duplicates_nothing(
+    harness: Harness, fault_report: FaultReport, fault: Fault
+) -> None:
+    fault_report.file = harness.stack.stack.layout.home / "faults.txt"
+    dead_letters, changes = harness.arena.dead_letters(), harness.changes
+    for _ in range(harness.rounds):
+        harness.ensure_runner()
+        with harness.run_load():
+            harness.pause(0.3, 2)
+            fault.inject(harness)
+            harness.pause(0.3, 1)
+    harness.ensure_runner()
+    lag_seconds = harness.seconds_to_rest()
+    differences = harness.find_differences()
+    duplicates = sum(difference.problem in _DUPLICATES for difference in differences)
     outcome = Outcome(
         fault=fault.name,
-        times=ground.rounds,
-        changes=ground.changes - changes,
-        lost=len(left) - doubled,
-        doubled=doubled,
-        dead_letters=ground.arena.dead_letters() - dead_letters,
-        expected=fault.dead_letters * ground.rounds,
-        seconds=seconds,
+        times=harness.rounds,
+        changes=harness.changes - changes,
+        lost=len(differences) - duplicates,
+        duplicates=duplicates,
+        dead_letters=harness.arena.dead_letters() - dead_letters,
+        expected_dead_letters=fault.dead_letters * harness.rounds,
+        lag_seconds=lag_seconds,
     )
-    board.add(outcome)
-    assert outcome.held, described(outcome, left, ground)
-    assert ground.arena.numbers_in_the_log() == 0
+    fault_report.add(outcome)
+    assert outcome.passed, describe(outcome, differences, harness)
+    assert harness.arena.numbers_in_the_log() == 0
 
 
-def described(outcome: Outcome, left: list[Difference], ground: Ground) -> str:
+def describe(outcome: Outcome, differences: list[Difference], harness: Harness) -> str:
     return "\n".join(
-        [str(outcome), told(left), *ground.arena.describe_dead_letters(), ground.arena.tail()]
+        [
+            str(outcome),
+            describe_differences(differences),
+            *harness.arena.describe_dead_letters(),
+            harness.arena.tail(),
+        ]
     )

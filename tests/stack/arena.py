@@ -290,7 +290,7 @@ def until(fact: Callable[[], bool], seconds: float) -> bool:
     return true
 
 
-def told(left: list[Difference]) -> str:
+def describe_differences(left: list[Difference]) -> str:
     """Differences for a failed test: which rows and columns, no values."""
     lines = [f"{len(left)} differences", *map(str, left[:_SHOWN])]
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from sink_stack.stack import sink_runner
 
 from . import fresh, load
 from . import next_version as upgrade
-from .arena import told, until
+from .arena import describe_differences, until
 
 pytestmark = pytest.mark.stack
 
@@ -39,7 +39,7 @@ def arena(stack, tmp_path_factory):
         # applications have to be there before the load changes numbers.
         with made.runner():
             left = made.settle(SETTLE_SECONDS)
-        assert not left, told(left)
+        assert not left, describe_differences(left)
         yield made
 
 
@@ -82,7 +82,7 @@ def test_twenty_kills_under_load_leave_what_specification_says(arena):
     assert sum(life > 0 for life in lives) >= KILLS - len(EARLY)
     with arena.runner():
         left = arena.settle(SETTLE_SECONDS)
-    assert not left, told(left)
+    assert not left, describe_differences(left)
 
 
 def test_second_runner_takes_over_when_first_is_killed(arena):
@@ -99,7 +99,7 @@ def test_second_runner_takes_over_when_first_is_killed(arena):
             assert second.running
     with arena.runner():
         left = arena.settle(SETTLE_SECONDS)
-    assert not left, told(left)
+    assert not left, describe_differences(left)
 
 
 def test_two_runners_restarted_into_next_version_go_on(arena, next_version):
@@ -117,7 +117,7 @@ def test_two_runners_restarted_into_next_version_go_on(arena, next_version):
             go_on(arena, third, fourth)
         left = arena.settle(SETTLE_SECONDS)
         assert [one.terminate(STOP_SECONDS) for one in (third, fourth)] == [0, 0]
-    assert not left, told(left)
+    assert not left, describe_differences(left)
 
 
 def test_runner_of_older_version_is_refused_afterwards(arena, next_version, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from ..oracle import history
 from ..oracle.targets import TARGETS
 from . import fresh, latency, story_portal, story_warehouse
-from .arena import told
+from .arena import describe_differences
 from .cast import Cast
 from .people import People
 from .scene import Scene
@@ -89,7 +89,7 @@ def test_changes_that_carry_nothing_write_nothing(scene, begun):
         story_portal.idle(scene.cast, portal)
         story_warehouse.idle(scene.cast, warehouse)
         left = scene.settle()
-    assert not left, told(left)
+    assert not left, describe_differences(left)
     assert scene.writers() == before
 
 
@@ -102,12 +102,12 @@ def test_batches_stand_in_for_capture_that_is_down(scene, begun, stack):
     for name in EVENTS:
         scene.batch(name, "--full", tolerate=BROKEN[name])
     left = scene.differences()
-    assert not left, told(left)
+    assert not left, describe_differences(left)
     before = targets(scene)
     stack.revive()
     with scene.arena.runner():
         left = scene.settle()
-    assert not left, told(left)
+    assert not left, describe_differences(left)
     assert targets(scene) == before
 
 
@@ -116,7 +116,7 @@ def agrees(scene: Scene, after: str, *, full: tuple[str, ...] = ("schemes",)) ->
     for name in BATCHES:
         scene.batch(name, *["--full"] * (name in full), tolerate=BROKEN[name])
     left = scene.settle()
-    assert not left, f"after {after}: {told(left)}"
+    assert not left, f"after {after}: {describe_differences(left)}"
 
 
 def targets(scene: Scene) -> dict[str, list[dict[str, object]]]:

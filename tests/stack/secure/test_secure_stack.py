@@ -49,9 +49,9 @@ def test_no_log_or_process_list_holds_secrets(stack: SecureStack, agreed: Scene)
     secrets = {f"password of {name}": text for name, text in stack.doors.passwords.items()}
     secrets |= {f"password of {role}": settings.password(role) for role in ("writer", "reader")}
     search = Search(secrets)
-    found = [*search.in_files(home / "logs"), *search.in_files(agreed.arena.log.parent)]
+    found = [*search.find_in_files(home / "logs"), *search.find_in_files(agreed.arena.log.parent)]
     for part in ("kafka", "registry", "postgres", "warehouse", "citizen"):
         running = stack.stack.supervisor.running(part)
         assert running is not None
-        found += search.in_bytes(part, Path(f"/proc/{running.pid}/cmdline").read_bytes())
+        found += search.find_in_bytes(part, Path(f"/proc/{running.pid}/cmdline").read_bytes())
     assert not found, "\n".join(map(str, found))

@@ -1,4 +1,4 @@
-"""The relay breaks what goes through it, and nothing that is there before or after."""
+"""The proxy forwards, cuts, stalls and delays connections, and counts what it does."""
 
 import socket
 import threading
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from ...chaos.proxy import Done, Proxy
+from ...chaos.proxy import Proxy, ProxyStats
 from ...stack.arena import until
 
 
 @pytest.fixture
 def echo() -> Iterator[int]:
-    """A server that sends back what it gets."""
+    """Run a server that sends back what it receives; yield its port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -23,8 +23,8 @@ def echo() -> Iterator[int]:
             except OSError:
                 return
             with client:
-                while piece := client.recv(100):
-                    client.sendall(piece)
+                while chunk := client.recv(100):
+                    client.sendall(chunk)
 
     threading.Thread(target=serve, daemon=True).start()
     yield listener.getsockname()[1]
@@ -33,90 +33,90 @@ def echo() -> Iterator[int]:
 
 
 @pytest.fixture
-def relay(echo: int) -> Iterator[Proxy]:
-    made = Proxy(echo)
-    yield made
-    made.close()
+def proxy(echo: int) -> Iterator[Proxy]:
+    proxy = Proxy(echo)
+    yield proxy
+    proxy.close()
 
 
-def client(relay: Proxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", relay.port), timeout=2)
+def connect(proxy: Proxy) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=2)
 
 
-def test_intact_relay_counts_what_it_carries(relay: Proxy) -> None:
-    assert relay.done == Done()
-    with client(relay) as one:
-        one.sendall(b"three")
-        assert one.recv(10) == b"three"
-        assert until(lambda: relay.done == Done(carried=10), 2)
+def test_proxy_counts_forwarded_bytes(proxy: Proxy) -> None:
+    assert proxy.stats == ProxyStats()
+    with connect(proxy) as connection:
+        connection.sendall(b"three")
+        assert connection.recv(10) == b"three"
+        assert until(lambda: proxy.stats == ProxyStats(forwarded_bytes=10), 2)
 
 
-def test_cut_connections_end_until_healed(relay: Proxy) -> None:
-    with client(relay) as before:
+def test_cut_ends_connections_until_restored(proxy: Proxy) -> None:
+    with connect(proxy) as before:
         before.sendall(b"one")
         assert before.recv(10) == b"one"
-        relay.cut()
-        assert ended(before)
-    assert relay.done.reset == 1
-    assert refused(relay)
-    assert until(lambda: relay.done.reset == 2, 2)
-    relay.heal()
-    with client(relay) as after:
+        proxy.cut()
+        assert has_ended(before)
+    assert proxy.stats.reset_connections == 1
+    assert is_refused(proxy)
+    assert until(lambda: proxy.stats.reset_connections == 2, 2)
+    proxy.restore()
+    with connect(proxy) as after:
         after.sendall(b"two")
         assert after.recv(10) == b"two"
-    assert relay.done.reset == 2
+    assert proxy.stats.reset_connections == 2
 
 
-def refused(relay: Proxy) -> bool:
-    """The reset may come so soon that it is the connection itself that fails."""
+def is_refused(proxy: Proxy) -> bool:
+    """Whether the proxy ends a new connection, which may also fail at once."""
     try:
-        one = client(relay)
+        connection = connect(proxy)
     except OSError:
         return True
-    with one:
-        return ended(one)
+    with connection:
+        return has_ended(connection)
 
 
-def ended(one: socket.socket) -> bool:
+def has_ended(connection: socket.socket) -> bool:
     try:
-        return one.recv(10) == b""
+        return connection.recv(10) == b""
     except ConnectionResetError:
         return True
 
 
-def test_what_is_stalled_comes_late_and_whole(relay: Proxy) -> None:
-    with client(relay) as one:
-        relay.stall()
-        one.sendall(b"late")
-        one.settimeout(0.3)
+def test_stalled_bytes_arrive_after_restore(proxy: Proxy) -> None:
+    with connect(proxy) as connection:
+        proxy.stall()
+        connection.sendall(b"late")
+        connection.settimeout(0.3)
         with pytest.raises(TimeoutError):
-            one.recv(10)
-        assert relay.done == Done(held=4)
-        one.settimeout(2)
-        relay.heal()
-        assert one.recv(10) == b"late"
-        assert until(lambda: relay.done == Done(held=4, carried=8), 2)
+            connection.recv(10)
+        assert proxy.stats == ProxyStats(stalled_bytes=4)
+        connection.settimeout(2)
+        proxy.restore()
+        assert connection.recv(10) == b"late"
+        assert until(lambda: proxy.stats == ProxyStats(stalled_bytes=4, forwarded_bytes=8), 2)
 
 
-def test_what_is_slow_takes_its_time(relay: Proxy) -> None:
-    with client(relay) as one:
-        relay.slow(0.1)
+def test_delayed_bytes_arrive_late(proxy: Proxy) -> None:
+    with connect(proxy) as connection:
+        proxy.delay(0.1)
         began = time.monotonic()
-        one.sendall(b"slow")
-        assert one.recv(10) == b"slow"
+        connection.sendall(b"slow")
+        assert connection.recv(10) == b"slow"
         assert time.monotonic() - began >= 0.2
-        assert relay.done.delayed == 8
+        assert proxy.stats.delayed_bytes == 8
 
 
-def test_kafka_is_announced_at_the_relay(echo: int) -> None:
-    """A broker's answer holds its address; the length of the answer stays."""
-    relay = Proxy(echo, kafka=True)
-    here = b"127.0.0.1" + echo.to_bytes(4, "big")
-    body = b"a" + here + b"b" * 200 + here
-    with client(relay) as one:
-        one.sendall(len(body).to_bytes(4, "big") + body)
+def test_kafka_address_is_replaced_by_proxy(echo: int) -> None:
+    """The response of a broker contains its address; its length must not change."""
+    proxy = Proxy(echo, kafka=True)
+    address = b"127.0.0.1" + echo.to_bytes(4, "big")
+    body = b"a" + address + b"b" * 200 + address
+    with connect(proxy) as connection:
+        connection.sendall(len(body).to_bytes(4, "big") + body)
         found = b""
         while len(found) < len(body) + 4:
-            found += one.recv(100)
-    relay.close()
-    assert found[4:] == body.replace(here, b"127.0.0.1" + relay.port.to_bytes(4, "big"))
+            found += connection.recv(100)
+    proxy.close()
+    assert found[4:] == body.replace(address, b"127.0.0.1" + proxy.port.to_bytes(4, "big"))

@@ -1,4 +1,4 @@
-"""The search finds what is there: each form, in each kind of place."""
+"""The search finds each encoding of a secret, in bytes and in files."""
 
 import base64
 import hashlib
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ...chaos.search import Search, forms
+from ...chaos.search import Search, encode
 
 SECRET = "991122334455"
 
@@ -18,9 +18,9 @@ def search() -> Search:
 
 @pytest.mark.parametrize("before", [b"", b"a", b"ab", b"abc"])
 @pytest.mark.parametrize("after", [b"", b"y", b"yz"])
-def test_a_value_inside_of_base64_is_found(search: Search, before: bytes, after: bytes) -> None:
+def test_value_inside_base64_is_found(search: Search, before: bytes, after: bytes) -> None:
     encoded = base64.b64encode(before + SECRET.encode() + after)
-    assert search.in_bytes("here", encoded)
+    assert search.find_in_bytes("here", encoded)
 
 
 @pytest.mark.parametrize(
@@ -34,17 +34,17 @@ def test_a_value_inside_of_base64_is_found(search: Search, before: bytes, after:
         hashlib.sha256(SECRET.encode()).hexdigest().encode(),
     ],
 )
-def test_each_form_is_found(search: Search, content: bytes) -> None:
-    assert search.in_bytes("here", content)
+def test_each_encoding_is_found(search: Search, content: bytes) -> None:
+    assert search.find_in_bytes("here", content)
 
 
-def test_a_masked_value_is_none(search: Search) -> None:
-    assert not search.in_bytes("here", b"****-****-4455 and 99112233")
+def test_masked_value_is_not_found(search: Search) -> None:
+    assert not search.find_in_bytes("here", b"****-****-4455 and 99112233")
 
 
-def test_no_form_is_empty_or_short() -> None:
-    """A short needle would be found anywhere."""
-    assert min(map(len, forms(SECRET).values())) >= len(SECRET)
+def test_encodings_are_at_least_as_long() -> None:
+    """A short text would be found by chance."""
+    assert min(map(len, encode(SECRET).values())) >= len(SECRET)
 
 
 def test_planted_file_is_found_unless_excluded(search: Search, tmp_path: Path) -> None:
@@ -52,4 +52,6 @@ def test_planted_file_is_found_unless_excluded(search: Search, tmp_path: Path) -
         path = tmp_path / name
         path.parent.mkdir()
         path.write_text(f"x{SECRET}x")
-    assert [one.where for one in search.in_files(tmp_path, without=["data"])] == ["logs/a.log"]
+    assert [finding.place for finding in search.find_in_files(tmp_path, excluded=["data"])] == [
+        "logs/a.log"
+    ]

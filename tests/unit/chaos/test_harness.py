@@ -1,11 +1,11 @@
-"""The runner's addresses lead to the relays, all of them or it is an error."""
+"""All addresses of the runner's environment are replaced by those of the proxies."""
 
 import pytest
 
-from ...chaos.ground import relayed
+from ...chaos.harness import redirect_to_proxies
 
-_RELAYS = {5001: 6001, 5002: 6002}
-_GOOD = {
+_PROXIES = {5001: 6001, 5002: 6002}
+_ENVIRONMENT = {
     "SINK_A_DSN": "postgresql://sink@127.0.0.1:5001/a",
     "SINK_B_DSN": "postgresql://sink@127.0.0.1:5001/b",
     "SINK_KAFKA": "127.0.0.1:5002",
@@ -14,8 +14,8 @@ _GOOD = {
 }
 
 
-def test_every_address_of_sink_is_relay() -> None:
-    assert relayed(_GOOD, _RELAYS) == {
+def test_every_sink_address_is_redirected() -> None:
+    assert redirect_to_proxies(_ENVIRONMENT, _PROXIES) == {
         "SINK_A_DSN": "postgresql://sink@127.0.0.1:6001/a",
         "SINK_B_DSN": "postgresql://sink@127.0.0.1:6001/b",
         "SINK_KAFKA": "127.0.0.1:6002",
@@ -28,9 +28,9 @@ def test_every_address_of_sink_is_relay() -> None:
     [
         ("SINK_KAFKA", "localhost:5002", "no address has port 5002"),
         ("SINK_KAFKA", "", "no address has port 5002"),
-        ("SINK_B_DSN", "postgresql://sink@localhost:5001/b", "'SINK_B_DSN'. lead past"),
+        ("SINK_B_DSN", "postgresql://sink@localhost:5001/b", "'SINK_B_DSN'. bypass"),
     ],
 )
-def test_address_that_no_relay_stands_before_is_error(name: str, text: str, message: str) -> None:
+def test_address_without_proxy_is_error(name: str, text: str, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
-        relayed({**_GOOD, name: text}, _RELAYS)
+        redirect_to_proxies({**_ENVIRONMENT, name: text}, _PROXIES)
