@@ -21,7 +21,7 @@ from ..masking.column_origins import result_columns
 from ..masking.masks import MaskFunction, MaskKind, to_null
 from ..masking.origins import Origin
 from ..masking.policy import Mask, Policies
-from ..masking.principals import group_reader
+from ..masking.principals import group_principal
 from ..postgres.loaders import load_any_moment
 from .problems import forbidden, unavailable
 
@@ -79,9 +79,9 @@ class MaskedQuery:
                 self._categories = _categories(connection, cursor)
                 self._columns = _origins(connection, cursor, self._database)
         try:
-            reader = group_reader(group)
+            principal = group_principal(group)
             decided = [
-                (name, origin.decide(policies, reader)) for name, origin in self._columns.items()
+                (name, origin.decide(policies, principal)) for name, origin in self._columns.items()
             ]
         except PolicyError:
             raise forbidden("a masking policy is missing for the caller's group") from None

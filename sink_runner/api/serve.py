@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from ..config import Config
 from ..config.api import Api
-from ..masking.policy_renewal import watch_policies
+from ..masking.ranger.renewal import watch_policies
 from .app import create_app
 from .protocol import LimitedProtocol
 from .routes import Routes

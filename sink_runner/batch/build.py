@@ -17,8 +17,8 @@ from ..errors import ConfigError
 from ..loading import discovery
 from ..masking.origins import UNDECIDED
 from ..masking.policy import Policies
-from ..masking.policy_renewal import watch_policies
 from ..masking.policy_watch import PolicyWatch
+from ..masking.ranger.renewal import watch_policies
 from ..pipeline import MappingSetup, Pipeline, build_pipeline, follow_policies
 from ..plugin import TableMapping
 from ..postgres.catalog import TableCatalog, read_table

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..config import Config, ConfigFile
-from ..config.reader import Reader, SettingError, to_toml, type_name
+from ..config.reader import SettingError, SettingsReader, to_toml, type_name
 from ..config.reference import Key, keys
 from .arguments import json_option
 from .command import OK, Command
@@ -101,7 +101,7 @@ def _present(key: Key, table: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return places
 
 
-def _value(key: Key, raw: Any, path: str, reader: Reader) -> tuple[str, str]:
+def _value(key: Key, raw: Any, path: str, reader: SettingsReader) -> tuple[str, str]:
     source = ""
     if isinstance(raw, dict) and raw.keys() & {"env", "file", "command"}:
         source = "from " + " ".join(f"{how} {raw[how]}" for how in ("env", "file") if how in raw)

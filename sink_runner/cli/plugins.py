@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..config import ConfigFile, load
-from ..config.reader import Reader, to_toml
+from ..config.reader import SettingsReader, to_toml
 from ..config.reference import keys
 from ..errors import ConfigError
 from ..health.client import Reported, read_states
@@ -62,7 +62,7 @@ def plugins(*, wide: bool, as_json: bool, chain: str | None, config_of: str | No
       sink-runner plugins --config-of golden-records
     """
     path = find_config()
-    file = load(path) if path else ConfigFile(reader=Reader(os.environ))
+    file = load(path) if path else ConfigFile(reader=SettingsReader(os.environ))
     installed = read_plugins(file)
     if as_json:
         states = _states(installed, file)

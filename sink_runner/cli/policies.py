@@ -14,13 +14,16 @@ from rich.text import Text
 from ..errors import ConfigError
 from ..masking.lineage import Line, lines, undecided
 from ..masking.policy import Policies, load_policies
-from ..masking.principals import Reader
+from ..masking.principals import group_principal
 from ..masking.round_trip_check import faults
 from .arguments import flag, json_option, plugin_options, wide_option
 from .command import FAILURE, OK, Command, Group
 from .configuration import loaded_plugins, mappings_of, read_config, read_plugins
 from .policies_admin import known_origins, pull, push
 from .tables import print_table
+
+EXTRA = ("source column", "principal", "policy")
+"""Columns that --wide adds."""
 
 
 @click.group(cls=Group)
@@ -125,16 +128,16 @@ def show(
     origins, warnings = known_origins(file, chosen)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    reader = loaded.person(user) if user else Reader(groups=frozenset({group})) if group else None
+    principal = group_principal(group) if group else loaded.person(user) if user else None
     found = [
         line
-        for line in lines(chosen, loaded, reader, origins=origins)
+        for line in lines(chosen, loaded, principal, origins=origins)
         if (with_public or line.concerns) and _matches(line, column)
     ]
     if as_json:
         print(json.dumps([_record(line) for line in found], indent=2))
     else:
-        print_table(_table(found, loaded), extra=("source column", "reader", "policy"), wide=wide)
+        print_table(_table(found, loaded), extra=EXTRA, wide=wide)
     return OK
 
 
@@ -144,8 +147,8 @@ def _record(line: Line) -> dict[str, object]:
         "mapping": line.mapping,
         "source": str(line.source),
         "target": str(line.target),
-        "user": line.reader.user,
-        "groups": sorted(line.reader.groups),
+        "user": line.principal.user,
+        "groups": sorted(line.principal.groups),
         "tags": sorted(line.tags),
         "seen": line.seen,
         "mask": mask.kind.value if mask else None,
@@ -158,14 +161,14 @@ def _record(line: Line) -> dict[str, object]:
 
 def _table(found: Iterable[Line], loaded: Policies) -> Table:
     table = Table(title=f"policies, version {loaded.version}", title_justify="left")
-    for head in ("mapping", "source column", "target column", "reader", "sees", "policy"):
+    for head in ("mapping", "source column", "target column", "principal", "sees", "policy"):
         table.add_column(head, overflow="fold")
     for line in found:
         mask = line.mask
         policy = f"{mask.policy_id} v{mask.policy_version}" if mask else "-"
         source = ".".join(line.source[2:])
         target = ".".join(line.target[2:])
-        cells = (line.mapping, source, target, str(line.reader), line.seen, policy)
+        cells = (line.mapping, source, target, str(line.principal), line.seen, policy)
         table.add_row(*map(Text, cells))  # a constant such as [redacted] looks like markup
     return table
 

@@ -9,14 +9,22 @@ import click
 
 from ..config import ConfigFile
 from ..errors import ConfigError, SinkError
-from ..masking.admin import Admin
 from ..masking.column_origins import read_origins
-from ..masking.exchange import Action, Content, Step, changes, local_policies, plan, put, tried
 from ..masking.origins import Origins
 from ..masking.policy import load_policies
 from ..masking.policy_file import SERVICE_DEFINITION
 from ..masking.policy_json import parse_object, read_file
-from ..masking.policy_renewal import admin_of
+from ..masking.ranger.admin import Admin, Content
+from ..masking.ranger.renewal import admin_of
+from ..masking.ranger.sync import (
+    Action,
+    Step,
+    describe_changes,
+    load_with,
+    local_policies,
+    plan,
+    replace_policies,
+)
 from ..masking.round_trip_check import faults
 from ..plugin import TableMapping
 from .arguments import flag, plugin_options
@@ -46,7 +54,7 @@ def pull(*, dry_run: bool, yes: bool) -> int:
     settings = file.policies()
     ours, found = local_policies(settings.directory), admin_of(settings).download()
     assert found is not None  # any version was requested
-    policies = tried(settings.directory, found, settings.key)
+    policies = load_with(settings.directory, found, settings.key)
     mappings = mappings_of(loaded_plugins(read_plugins(file).values()))
     origins, warnings = known_origins(file, mappings)
     for warning in warnings:
@@ -57,13 +65,13 @@ def pull(*, dry_run: bool, yes: bool) -> int:
     if bad:
         print("nothing is replaced", file=sys.stderr)
         return FAILURE
-    print("\n".join(changes(ours, found)) or "the policies have the same content")
+    print("\n".join(describe_changes(ours, found)) or "the policies have the same content")
     print(f"version {ours.get('policyVersion')} here, {policies.version} in Ranger")
     if found == ours or dry_run:
         return OK
     if not _confirm(f"replace the policies of {settings.directory}?", yes=yes):
         return FAILURE
-    put(settings.directory, found)
+    replace_policies(settings.directory, found)
     print("replaced")
     return OK
 

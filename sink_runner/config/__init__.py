@@ -20,7 +20,7 @@ from .database import Database
 from .dsn import Dsn
 from .kafka import Kafka
 from .policies import Policies
-from .reader import Duration, Minimum, Reader, section
+from .reader import Duration, Minimum, SettingsReader, section
 from .registry import Registry
 from .sections import (
     Batch,
@@ -91,7 +91,7 @@ class ConfigFile:
     """Without the plugins' tables."""
     plugin_tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     """``[plugins.<name>]``, by name."""
-    reader: Reader = field(default_factory=Reader)
+    reader: SettingsReader = field(default_factory=SettingsReader)
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -141,11 +141,13 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> ConfigFile:
         raise ConfigError(f"{path}: {exc}") from None
     folder = path.resolve().parent
     if "env_file" in table:
-        env_file = Reader(environ, folder).value(Path, table["env_file"], "env_file")
+        env_file = SettingsReader(environ, folder).value(Path, table["env_file"], "env_file")
         environ = _read_env_file(env_file) | dict(environ)
     plugins = table.get("plugins")
     tables = _take_plugin_tables(plugins) if isinstance(plugins, dict) else {}
-    return ConfigFile(path=path, table=table, plugin_tables=tables, reader=Reader(environ, folder))
+    return ConfigFile(
+        path=path, table=table, plugin_tables=tables, reader=SettingsReader(environ, folder)
+    )
 
 
 def _take_plugin_tables(plugins: dict[str, Any]) -> dict[str, dict[str, Any]]:

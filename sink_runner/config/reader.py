@@ -89,7 +89,7 @@ class SettingError(ConfigError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class SettingsReader:
     """Reads tables, and the environment variables, files and commands that their values name."""
 
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)

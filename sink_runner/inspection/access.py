@@ -1,6 +1,6 @@
-"""Redact the rows of dead letters as the policies say for the reader.
+"""Redact the rows of dead letters as the policies say for a user.
 
-A personal value is shown unmasked only on request, and only if a policy permits it for the reader;
+A personal value is shown unmasked only on request, and only if a policy permits it for the user;
 the audit log gets an entry before the value is shown.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..errors import PolicyError, SinkError
 from ..masking.policy import ColumnName, Policies
-from ..masking.principals import Reader
+from ..masking.principals import Principal
 from ..masking.redaction import masks_for
 from ..masking.scrub import HIDDEN
 from ..plugin import Table
@@ -19,15 +19,15 @@ from .payload import Payload
 
 
 class RefusedError(SinkError):
-    """No policy shows this reader any personal column unmasked."""
+    """No policy shows this principal any personal column unmasked."""
 
 
 class RowRedactor(NamedTuple):
-    """The masks of one table's columns for one reader."""
+    """The masks of one table's columns for one principal."""
 
     masks: Mapping[str, Any]
     cleared: Collection[str]
-    """Personal columns that a policy shows the reader unmasked; they are hidden until requested."""
+    """Personal columns that the principal may see unmasked; they are hidden until requested."""
 
     def row(self, row: Mapping[str, Any] | None, *, clear: bool) -> dict[str, Any] | None:
         """Return the row, masked; with `clear`, the columns of `cleared` unmasked."""
@@ -53,12 +53,12 @@ class ReaderAccess:
     def __init__(self, policies: Policies, user: str) -> None:
         self.user = user
         self._policies = policies
-        self._reader: Reader = policies.person(user)
+        self._principal: Principal = policies.person(user)
 
     def redactor(self, table: Table, columns: Iterable[str]) -> RowRedactor:
-        """Return the masks of a table's columns for the reader."""
+        """Return the masks of a table's columns for the principal."""
         columns = list(columns)
-        masks = dict(masks_for(self._policies, table, columns, self._reader))
+        masks = dict(masks_for(self._policies, table, columns, self._principal))
         names = {c: ColumnName(table.database, table.schema, table.name, c) for c in columns}
         open_ = [column for column in columns if column not in masks]
         cleared = [c for c in open_ if self._personal(names[c]) and self._decided(names[c])]
@@ -77,18 +77,18 @@ class ReaderAccess:
         }
 
     def check_clear(self, table: Table, columns: Iterable[str]) -> Collection[str]:
-        """Return the columns that the reader may see unmasked; raise RefusedError for none."""
+        """Return the columns that the principal may see unmasked; raise RefusedError for none."""
         found = self.redactor(table, columns).cleared
         if not found:
             raise RefusedError(
-                f"no policy shows {self._reader} a personal column of {table} in clear: "
+                f"no policy shows {self._principal} a personal column of {table} in clear: "
                 "add an item with MASK_NONE to policies.json, or use another account"
             )
         return found
 
     def _decided(self, name: ColumnName) -> bool:
         try:
-            return self._policies.decide(name, self._reader) is not None
+            return self._policies.decide(name, self._principal) is not None
         except PolicyError:
             return False
 

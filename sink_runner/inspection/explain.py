@@ -192,7 +192,7 @@ def _answers(trace: Trace, hook: str) -> str:
 
 
 def _redact(bench: DlqService, pipeline: Pipeline, change: Change) -> dict[str, Any]:
-    """Return the target row as the reader may see it; values of personal columns are hidden."""
+    """Return the target row as the principal may see it; values of personal columns are hidden."""
     keyed = pipeline.mapping.derived or pipeline.mapping
     if isinstance(change, Write):
         names: Sequence[str] = [column.name for column in pipeline.compiled.columns]

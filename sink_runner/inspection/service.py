@@ -21,7 +21,7 @@ from ..dlq.stored_dead_letters import Connection, Count, StoredDeadLetter, Wante
 from ..errors import AccessError, ConfigError, RetriableError, SinkError
 from ..loading import discovery
 from ..masking.policy import Policies
-from ..masking.policy_renewal import renewed_policies
+from ..masking.ranger.renewal import renewed_policies
 from ..postgres.catalog import read_table
 from ..postgres.session import connect
 from ..writer.encryption import Encryptor, build_encryptor

@@ -20,7 +20,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from .. import hookspecs
-from ..config.reader import Reader, hint
+from ..config.reader import SettingsReader, hint
 from ..errors import ConfigError, PluginError
 from ..plugin import PROJECT, HttpApi, TableMapping
 from .mapping_checks import mapping_cycles, mapping_faults, name_faults, shared_candidates
@@ -129,7 +129,7 @@ def select(names: Iterable[str], enabled: Iterable[str], disabled: Iterable[str]
 
 
 def load(
-    plugin: Plugin, table: Mapping[str, Any] | None = None, reader: Reader | None = None
+    plugin: Plugin, table: Mapping[str, Any] | None = None, reader: SettingsReader | None = None
 ) -> None:
     """Import and check one plugin, recording every fault on it instead of raising.
 
@@ -143,7 +143,7 @@ def load(
         plugin.mapping = _mapping(plugin, pm)
         plugin.http_api = _http_api(plugin, pm)
         plugin.config_class = _config_class(plugin, pm)
-        plugin.config = _config(plugin, table, reader or Reader())
+        plugin.config = _config(plugin, table, reader or SettingsReader())
     except PluginError as exc:
         plugin.fail(exc.reason)
     except ConfigError as exc:
@@ -161,7 +161,7 @@ def load_selected(
     plugins: Mapping[str, Plugin],
     names: Iterable[str],
     tables: Mapping[str, Mapping[str, Any]],
-    reader: Reader,
+    reader: SettingsReader,
 ) -> None:
     """Load the named plugins, then check each against the others."""
     for name in sorted(tables.keys() - plugins.keys()):
@@ -334,7 +334,7 @@ def _frozen(cls: Any) -> bool:
     return bool(cls.__dataclass_params__.frozen)
 
 
-def _config(plugin: Plugin, table: Mapping[str, Any] | None, reader: Reader) -> Any:
+def _config(plugin: Plugin, table: Mapping[str, Any] | None, reader: SettingsReader) -> Any:
     where = f"plugins.{plugin.name}"
     if plugin.config_class is not None:
         return reader.read(plugin.config_class, table or {}, where)

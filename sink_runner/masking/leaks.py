@@ -22,7 +22,7 @@ from ..plugin import ABSENT, Row, TableMapping
 from .identifiers import normalize_identifier
 from .origins import Origin, Origins
 from .policy import Policies
-from .principals import group_reader
+from .principals import group_principal
 
 _JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|[bfnrt])")
 _Forms = tuple[str, str, str]
@@ -44,9 +44,9 @@ def hidden_sources(mapping: TableMapping, policies: Policies, origins: Origins) 
 
 
 def _hidden(mapping: TableMapping, policies: Policies, origins: Iterable[Origin]) -> bool:
-    reader = group_reader(mapping.target_table.database)
+    principal = group_principal(mapping.target_table.database)
     try:
-        masks = [origin.decide(policies, reader) for origin in origins]
+        masks = [origin.decide(policies, principal) for origin in origins]
     except PolicyError:
         return True
     return any(mask is not None and mask.function is not None for mask in masks)

@@ -1,4 +1,4 @@
-"""Where personal columns go: each column of each mapping, its reader and what that one sees."""
+"""Trace personal columns: each column of each mapping, its principal and what it sees."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import PolicyError
 from ..plugin import Column, TableMapping
 from .origins import NOT_READ, Origin, Origins
 from .policy import ColumnName, Mask, Policies
-from .principals import Reader, group_reader
+from .principals import Principal, group_principal
 
 HIDDEN = "hidden"
 Known = Mapping[str, Origins]
@@ -20,12 +20,12 @@ NOTHING_KNOWN: Known = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A source column on its way to a target's column or to a reader."""
+    """A source column, the target column that it fills, and what a principal sees of it."""
 
     mapping: str
     source: ColumnName
     target: ColumnName
-    reader: Reader
+    principal: Principal
     tags: frozenset[str]
     mask: Mask | None = None
     fault: str = ""
@@ -39,7 +39,7 @@ class Line:
 
     @property
     def seen(self) -> str:
-        """What the reader sees: the mask, with its expression."""
+        """What the principal sees: the mask, with its expression."""
         if self.fault:
             return HIDDEN
         if self.mask is None:
@@ -50,15 +50,15 @@ class Line:
 def lines(
     mappings: Mapping[str, TableMapping],
     policies: Policies,
-    reader: Reader | None = None,
+    principal: Principal | None = None,
     *,
     origins: Known = NOTHING_KNOWN,
 ) -> list[Line]:
-    """Every column that is carried over, for the target's group or for `reader`.
+    """Every column that is carried over, for the target's group or for `principal`.
 
     What is only looked up by does not reach the target, and is left out.
     """
-    making = _Making(policies, reader)
+    making = _Making(policies, principal)
     return [
         making.line(name, mapping, column, origin)
         for name, mapping in mappings.items()
@@ -96,21 +96,21 @@ def undecided(
 @dataclass(frozen=True, slots=True)
 class _Making:
     policies: Policies
-    reader: Reader | None
+    principal: Principal | None
 
     def line(self, name: str, mapping: TableMapping, column: Column, origin: Origin) -> Line:
         goes = mapping.target_table
-        reader = self.reader or group_reader(goes.database)
+        principal = self.principal or group_principal(goes.database)
         mask, fault = None, ""
         try:
-            mask = origin.decide(self.policies, reader)
+            mask = origin.decide(self.policies, principal)
         except PolicyError as exc:
             fault = str(exc)
         return Line(
             mapping=name,
             source=origin.name,
             target=ColumnName(goes.database, goes.schema, goes.name, column.name),
-            reader=reader,
+            principal=principal,
             tags=self.policies.classified(*origin.name),
             mask=mask,
             fault=fault,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ..errors import PolicyError
 from ..plugin import TableMapping
 from .policy import ColumnName, Mask, Policies
-from .principals import Reader
+from .principals import Principal
 
 UNDECIDED = (
     "may hold personal data and is not classified; give it a tag in classification.json, or list "
@@ -38,14 +38,14 @@ class Origin:
     def name(self) -> ColumnName:
         return self.path[-1] if self.path else ColumnName("", "", "(computed)", "(computed)")
 
-    def decide(self, policies: Policies, reader: Reader) -> Mask | None:
+    def decide(self, policies: Policies, principal: Principal) -> Mask | None:
         """Return the mask of the first column of the path that has been decided on.
 
-        Raises PolicyError where there is none, or where it has no policy for the reader.
+        Raises PolicyError where there is none, or where it has no policy for the principal.
         """
         for name in self.path:
             if policies.named(name) or policies.is_classified(name):
-                return policies.decide_closed(name, reader)
+                return policies.decide_closed(name, principal)
         if self.computed:
             raise PolicyError(self.computed)
         if self.strict and self.undecided(policies):

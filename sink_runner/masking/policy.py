@@ -1,4 +1,4 @@
-"""Masking policies: how a group of readers may see a column, decided as Apache Ranger does.
+"""Masking policies: how a principal may see a column, decided as Apache Ranger does.
 
 A column that is classified, or that any policy speaks of, is never written in clear by omission:
 the group that it reaches needs a policy, be it an explicit MASK_NONE.
@@ -16,7 +16,7 @@ from ..errors import PolicyError
 from .masks import MaskFunction, MaskKind
 from .pii_heuristics import looks_personal
 from .policy_file import MaskItem, Policy, PolicyFiles, read_directory
-from .principals import Reader, group_reader, reader_for_person
+from .principals import Principal, user_principal
 
 
 class ColumnName(NamedTuple):
@@ -58,30 +58,15 @@ class Policies:
         """Return a hash of the files: it changes with any of them, whatever the version."""
         return self.files.digest
 
-    def mask_for(
-        self,
-        database: str,
-        schema: str,
-        table: str,
-        column: str,
-        group: str,
-        *,
-        user: str | None = None,
-    ) -> Mask | None:
-        """Return what Ranger would decide for one reader; None if no policy matches."""
-        return self.decide(
-            ColumnName(database, schema, table, column), Reader(user, frozenset({group}))
-        )
-
-    def decide(self, name: ColumnName, reader: Reader) -> Mask | None:
-        """Return the mask for a reader; raise PolicyError where policies of its groups disagree."""
+    def decide(self, name: ColumnName, principal: Principal) -> Mask | None:
+        """Return the mask for a principal; raise PolicyError if policies of its groups disagree."""
         found: tuple[Policy, MaskItem] | None = None
         for policy in self._matching(name):
-            item = policy.item_for(reader)
+            item = policy.item_for(principal)
             if item and found is None:
                 found = policy, item
             elif item and found and policy.priority == found[0].priority:
-                _check_agreed(name, reader, found, (policy, item))
+                _check_agreed(name, principal, found, (policy, item))
         if found is None:
             return None
         policy, item = found
@@ -93,9 +78,9 @@ class Policies:
             policy_version=policy.version,
         )
 
-    def person(self, user: str) -> Reader:
-        """Return the reader for a user, with the groups of `users.json`."""
-        return reader_for_person(self.files.people, user)
+    def person(self, user: str) -> Principal:
+        """Return the principal for a user, with the groups of `users.json`."""
+        return user_principal(self.files.people, user)
 
     def classified(self, database: str, schema: str, table: str, column: str) -> frozenset[str]:
         """Return the tags of a column; none for a column that is not personal."""
@@ -103,7 +88,7 @@ class Policies:
         return self.files.classification.tags.get(name, frozenset())
 
     def hides(self, name: ColumnName) -> bool:
-        """Whether the column is personal: classified, or masked for some reader."""
+        """Whether the column is personal: classified, or masked for some principal."""
         masked = (item.kind for policy in self._matching(name) for item in policy.items)
         return bool(self.classified(*name)) or any(kind is not MaskKind.NONE for kind in masked)
 
@@ -118,28 +103,22 @@ class Policies:
         return not self.is_classified(name) and looks_personal(name.column, type_)
 
     def named(self, name: ColumnName) -> bool:
-        """Whether any policy names the column, for any reader."""
+        """Whether any policy names the column, for any principal."""
         return any(True for _ in self._matching(name))
 
-    def mask_for_target(
-        self, database: str, schema: str, table: str, column: str, group: str
-    ) -> Mask | None:
-        """Return the mask of a source column on its way to `group`; None if it is not personal.
+    def decide_closed(self, name: ColumnName, principal: Principal) -> Mask | None:
+        """Return the mask for a principal; None only for a column that is not personal.
 
-        A personal column that nothing allows or masks for the group is a PolicyError.
+        Raises PolicyError for a personal column that no policy masks or permits.
         """
-        return self.decide_closed(ColumnName(database, schema, table, column), group_reader(group))
-
-    def decide_closed(self, name: ColumnName, reader: Reader) -> Mask | None:
-        """Return the mask for any reader; None only for a column without tag and policy."""
-        mask = self.decide(name, reader)
+        mask = self.decide(name, principal)
         if mask is None:
             tags = self.classified(*name)
             if tags:
                 why = f"is classified {', '.join(sorted(tags))}"
-                raise PolicyError(_missing(name, reader, why))
+                raise PolicyError(_missing(name, principal, why))
             for policy in self._matching(name):
-                raise PolicyError(_missing(name, reader, f"is named by policy {policy.id}"))
+                raise PolicyError(_missing(name, principal, f"is named by policy {policy.id}"))
         return mask
 
     def _matching(self, name: ColumnName) -> Iterable[Policy]:
@@ -159,39 +138,41 @@ def _refuse_ambiguity(one: Policy, other: Policy, people: Mapping[str, frozenset
     """Refuse what Ranger resolves in favour of the broader policy, against most expectations."""
     if one.priority != other.priority or not one.resource.meets(other.resource):
         return
-    for reader in _readers((*one.items, *other.items), people):
-        mine, theirs = one.item_for(reader), other.item_for(reader)
+    for principal in _principals((*one.items, *other.items), people):
+        mine, theirs = one.item_for(principal), other.item_for(principal)
         if mine and theirs and mine.outcome != theirs.outcome:
             raise PolicyError(
                 f"policies {one.id} ({one.name}) and {other.id} ({other.name}) decide differently "
-                f"for {reader} on the same column; narrow one, or give it policyPriority 1"
+                f"for {principal} on the same column; narrow one, or give it policyPriority 1"
             )
 
 
-def _readers(items: Iterable[MaskItem], people: Mapping[str, frozenset[str]]) -> Iterable[Reader]:
-    """Yield the readers for which the items may differ: each group, and users with theirs."""
+def _principals(
+    items: Iterable[MaskItem], people: Mapping[str, frozenset[str]]
+) -> Iterable[Principal]:
+    """Yield the principals for which the items may differ: each group, and users with theirs."""
     items = tuple(items)
     users = {user for item in items for user in item.users}
     groups = [frozenset[str](), *(frozenset({name}) for item in items for name in item.groups)]
-    yield from (Reader(user, group) for user, group in product([None, *sorted(users)], groups))
-    yield from (Reader(user, mine) for user, mine in people.items())
+    yield from (Principal(user, group) for user, group in product([None, *sorted(users)], groups))
+    yield from (Principal(user, mine) for user, mine in people.items())
 
 
 def _check_agreed(
     name: ColumnName,
-    reader: Reader,
+    principal: Principal,
     one: tuple[Policy, MaskItem],
     other: tuple[Policy, MaskItem],
 ) -> None:
     if one[1].outcome != other[1].outcome:
         raise PolicyError(
-            f"policies {one[0].id} and {other[0].id} decide differently on {name} for {reader}; "
+            f"policies {one[0].id} and {other[0].id} decide differently on {name} for {principal}; "
             "list the user in users.json, and the check at start names both"
         )
 
 
-def _missing(name: ColumnName, reader: Reader, why: str) -> str:
+def _missing(name: ColumnName, principal: Principal, why: str) -> str:
     return (
-        f"{name} {why} and reaches {reader} without a masking policy; add an item for the "
+        f"{name} {why} and reaches {principal} without a masking policy; add an item for the "
         "group to policies.json: a mask, or MASK_NONE to show the column on purpose"
     )

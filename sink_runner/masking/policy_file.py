@@ -26,7 +26,7 @@ from .policy_json import (
 )
 from .policy_order import breadth
 from .policy_resource import LEVELS, Pattern, Resource
-from .principals import PUBLIC_GROUP, Reader, read_people, read_users_file
+from .principals import PUBLIC_GROUP, Principal, read_people, read_users_file
 
 SERVICE_DEFINITION = "servicedef-sink.json"
 POLICIES = "policies.json"
@@ -69,9 +69,9 @@ class MaskItem:
     expression: str | None
     function: MaskFunction | None
 
-    def applies_to(self, reader: Reader) -> bool:
-        groups = {*reader.groups, PUBLIC_GROUP}
-        return reader.user in self.users or not self.groups.isdisjoint(groups)
+    def applies_to(self, principal: Principal) -> bool:
+        groups = {*principal.groups, PUBLIC_GROUP}
+        return principal.user in self.users or not self.groups.isdisjoint(groups)
 
     @property
     def outcome(self) -> tuple[MaskKind, str | None]:
@@ -96,9 +96,9 @@ class Policy:
         groups = frozenset[str]().union(*(item.groups for item in self.items))
         return -self.priority, -breadth(self.resource.patterns, users, groups), self.name
 
-    def item_for(self, reader: Reader) -> MaskItem | None:
-        """Return the first item that applies to the reader, as Ranger does."""
-        return next((item for item in self.items if item.applies_to(reader)), None)
+    def item_for(self, principal: Principal) -> MaskItem | None:
+        """Return the first item that applies to the principal, as Ranger does."""
+        return next((item for item in self.items if item.applies_to(principal)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Readers as Ranger knows them: a user's name and the groups that it belongs to.
+"""Principals as Ranger knows them: a user and the groups that the user belongs to.
 
 What reaches a target is read by the group that is named like its database; a caller of the API
 belongs to the group of its table; a person at the command line to those of `users.json`.
@@ -25,7 +25,7 @@ _NOTES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class Principal:
     """The user and groups for which a value is masked."""
 
     user: str | None = None
@@ -34,12 +34,12 @@ class Reader:
     def __str__(self) -> str:
         named = f"user {self.user!r}" if self.user else ""
         groups = " and ".join(f"group {name!r}" for name in sorted(self.groups))
-        return " of ".join(part for part in (named, groups) if part) or "every reader"
+        return " of ".join(part for part in (named, groups) if part) or "every principal"
 
 
-def group_reader(group: str) -> Reader:
-    """Return the reader for a target's group or an API client's."""
-    return Reader(groups=frozenset({group}))
+def group_principal(group: str) -> Principal:
+    """Return the principal for the group of a target or of a client of the API."""
+    return Principal(groups=frozenset({group}))
 
 
 def read_people(content: bytes | None) -> dict[str, frozenset[str]]:
@@ -67,6 +67,6 @@ def read_users_file(directory: Path) -> bytes | None:
         raise PolicyError(f"cannot read {directory / USERS}: {fault.strerror}") from fault
 
 
-def reader_for_person(people: Mapping[str, frozenset[str]], user: str) -> Reader:
-    """Return the reader for a user; one that `users.json` does not list has no group."""
-    return Reader(user, people.get(user, frozenset()))
+def user_principal(people: Mapping[str, frozenset[str]], user: str) -> Principal:
+    """Return the principal for a user; one that `users.json` does not list has no group."""
+    return Principal(user, people.get(user, frozenset()))

@@ -1,4 +1,4 @@
-"""Return the masks of a table's columns for one reader."""
+"""Return the masks of a table's columns for one principal."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 from ..errors import PolicyError
 from ..plugin import Table
 from .policy import ColumnName, Policies
-from .principals import Reader
+from .principals import Principal
 from .scrub import HIDDEN
 
 Mask = Callable[[Any], Any]
 
 
 def masks_for(
-    policies: Policies, table: Table, columns: Iterable[str], reader: Reader
+    policies: Policies, table: Table, columns: Iterable[str], principal: Principal
 ) -> dict[str, Mask]:
-    """Return the mask of each column that the reader may not see unmasked.
+    """Return the mask of each column that the principal may not see unmasked.
 
-    A personal column that no policy shows to the reader is hidden, a NULL in it as well.
+    A personal column that no policy shows to the principal is hidden, a NULL in it as well.
     """
     found = {}
     for column in columns:
         name = ColumnName(table.database, table.schema, table.name, column)
-        mask = _mask(policies, name, reader)
+        mask = _mask(policies, name, principal)
         if mask is not None:
             found[column] = mask
     return found
 
 
-def _mask(policies: Policies, name: ColumnName, reader: Reader) -> Mask | None:
+def _mask(policies: Policies, name: ColumnName, principal: Principal) -> Mask | None:
     try:
-        decision = policies.decide_closed(name, reader)
+        decision = policies.decide_closed(name, principal)
     except PolicyError:
         return _hide
     return decision.function if decision else None

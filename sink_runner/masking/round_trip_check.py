@@ -62,7 +62,7 @@ def spoils(
             if why:
                 yield (
                     f"mapping {line.mapping!r} masks {line.source} by {line.seen}, and "
-                    f"{line.target} {why}; give {line.reader} MASK_NONE, or leave the column out"
+                    f"{line.target} {why}; give {line.principal} MASK_NONE, or leave the column out"
                 )
 
 

@@ -17,7 +17,7 @@ from ..error_text import text_of
 from ..errors import ConfigError, StoppedError
 from ..health.server import serving
 from ..loading import discovery
-from ..masking.policy_renewal import watch_policies
+from ..masking.ranger.renewal import watch_policies
 from ..model.status import Health
 from ..retention.daily import purging
 from ..retry import Retrier

@@ -13,7 +13,7 @@ from ..masking.leaks import hidden_sources
 from ..masking.lineage import carried
 from ..masking.origins import NOT_READ, Origins
 from ..masking.policy import ColumnName, Policies
-from ..masking.principals import group_reader
+from ..masking.principals import group_principal
 from ..masking.round_trip_check import refuse_returns
 from ..model.batch import Masking
 from ..plugin import Column, Context, Delete, SetColumns, Table, TableMapping
@@ -178,8 +178,8 @@ def _mask(
 
     The group that reads a target is named like its database.
     """
-    reader = group_reader(mapping.target_table.database)
-    masks = [origin.decide(policies, reader) for origin in carried(mapping, column, origins)]
+    principal = group_principal(mapping.target_table.database)
+    masks = [origin.decide(policies, principal) for origin in carried(mapping, column, origins)]
     found = {
         (mask.kind, mask.expression): mask.function
         for mask in masks

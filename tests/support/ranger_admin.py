@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 from sink_runner.config.policies import RangerAdmin
-from sink_runner.config.reader import Reader
+from sink_runner.config.reader import SettingsReader
 
 USER, PASSWORD = "admin", "rangerR0cks!"
 _API = "/service/public/v2/api"
@@ -108,7 +108,7 @@ def admin_settings(url: str, **changes: Any) -> RangerAdmin:
     """Return `[policies]` with the admin's login over plain HTTP; None removes a setting."""
     table = {"admin": url, "user": USER, "password": PASSWORD, "allow_plaintext_credentials": True}
     merged = {key: value for key, value in (table | changes).items() if value is not None}
-    return Reader().read(RangerAdmin, merged, "policies")
+    return SettingsReader().read(RangerAdmin, merged, "policies")
 
 
 @contextmanager

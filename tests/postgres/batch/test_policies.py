@@ -12,7 +12,7 @@ import pytest
 
 from sink_runner.config import Policies
 from sink_runner.errors import StalePoliciesError
-from sink_runner.masking import policy_renewal
+from sink_runner.masking.ranger import renewal
 
 from ...stack.ranger.cases import DEFINITION
 from ...support.ranger_admin import admin
@@ -64,7 +64,7 @@ def test_run_ends_once_its_policies_are_too_old(
 ) -> None:
     """The rows that are written stay, and the next run goes on from there."""
     pair.policies = Policies(directory=folder, refresh_seconds=0.5, max_age_seconds=1)
-    original = policy_renewal.watch_policies
+    original = renewal.watch_policies
 
     def watch(settings: Policies) -> Any:
         made = original(settings)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from sink_runner.config.database import Database
-from sink_runner.config.reader import Reader
+from sink_runner.config.reader import SettingsReader
 from sink_runner.postgres.migrations import migrate
 
 from .server import SecureServer, secured
@@ -52,6 +52,6 @@ def configured_database(
             "password": {"file": str(password)},
         }
         merged = {key: value for key, value in (table | changes).items() if value is not None}
-        return Reader().read(Database, merged, "databases.north")
+        return SettingsReader().read(Database, merged, "databases.north")
 
     return read

@@ -17,7 +17,7 @@ from kafka.admin import (
 )
 
 from sink_runner.config.kafka import Security
-from sink_runner.config.reader import Reader
+from sink_runner.config.reader import SettingsReader
 from sink_runner.kafka.connection import KafkaConnection
 
 from .broker import PASSWORD, USER, Broker, running
@@ -72,7 +72,7 @@ def connect(broker: Broker) -> Connect:
     """Make a connection as [kafka.security] would, with a short wait for the first broker."""
 
     def make(bootstrap: str, **table: Any) -> KafkaConnection:
-        security = Reader().read(Security, table, "kafka.security")
+        security = SettingsReader().read(Security, table, "kafka.security")
         return KafkaConnection(
             bootstrap, security, {"kafka-python": {"bootstrap_timeout_ms": 2000}}
         )

@@ -10,7 +10,7 @@ import pytest
 
 from sink_runner.errors import PolicyError
 from sink_runner.masking.policy import ColumnName, Policies, load_policies
-from sink_runner.masking.principals import Reader
+from sink_runner.masking.principals import Principal
 
 from .cases import DEFINITION, LEVELS, OWN, common, policy_sets, requests
 from .engine import Decision, Ranger, Request, Suite
@@ -38,7 +38,7 @@ def read(tmp_path):
 
 
 def ours(policies: Policies, asked: Request) -> Decision:
-    mask = policies.decide(ColumnName(*asked.resource), Reader(asked.user, asked.groups))
+    mask = policies.decide(ColumnName(*asked.resource), Principal(asked.user, asked.groups))
     if mask is None:
         return Decision()
     return Decision(mask.kind.value, mask.expression, mask.policy_id, mask.policy_version)
@@ -135,8 +135,10 @@ def catalog() -> list[ColumnName]:
 def test_shipped_policies_decide_as_ranger_does(ranger, tmp_path):
     policies = load_policies(OWN)
     people = policies.files.people
-    readers = [Reader(groups=frozenset({g})) for g in ("smart_citizen", "smart_warehouse", "else")]
-    readers += [Reader(user, groups) for user, groups in people.items()]
+    readers = [
+        Principal(groups=frozenset({g})) for g in ("smart_citizen", "smart_warehouse", "else")
+    ]
+    readers += [Principal(user, groups) for user, groups in people.items()]
     columns = catalog()
     assert len(columns) > 180
     asked = [Request(tuple(name), who.user, who.groups) for name in columns for who in readers]

@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from sink_runner.masking.admin import connect
+from sink_runner.masking.ranger.admin import connect
 
 from ...support.ranger_admin import admin, admin_settings
-from ...unit.masking.test_exchange import OURS, SERVICE
+from ...unit.masking.ranger.test_sync import OURS, SERVICE
 from .cases import DEFINITION
 from .engine import SECONDS, Ranger
 

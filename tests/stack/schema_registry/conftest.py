@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.config.reader import Reader
+from sink_runner.config.reader import SettingsReader
 from sink_runner.config.registry import Registry
 from sink_runner.schema_registry.client import RegistryClient
 
@@ -34,7 +34,7 @@ def _read(server: Server, **table: Any) -> Registry:
     """Read [registry] as from a file, with the server's authority."""
     if str(table["url"]).startswith("https"):
         table = {"ca_file": str(server.authority.file)} | table
-    return Reader(folder=server.authority.file.parent).read(Registry, table, "registry")
+    return SettingsReader(folder=server.authority.file.parent).read(Registry, table, "registry")
 
 
 @pytest.fixture

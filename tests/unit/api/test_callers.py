@@ -17,7 +17,7 @@ from sink_runner.api.limits import RateLimit
 from sink_runner.api.problems import ProblemError
 from sink_runner.api.tokens import KeyUrl
 from sink_runner.config.api import TokenIssuer
-from sink_runner.config.reader import Reader, SettingError
+from sink_runner.config.reader import SettingError, SettingsReader
 
 from ...support.api_service import FAMILY
 from .test_callbacks import problem
@@ -262,7 +262,7 @@ def test_missing_key_file_is_server_error(oauth_service, key, jwks):
 def test_uncheckable_issuer_is_configuration_error(settings):
     table = {"issuer": ISSUER, "audience": AUDIENCE, **settings}
     with pytest.raises(SettingError):
-        Reader().read(TokenIssuer, table, "api.oauth")
+        SettingsReader().read(TokenIssuer, table, "api.oauth")
 
 
 class TestKeyUrl:

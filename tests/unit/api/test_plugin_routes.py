@@ -9,7 +9,7 @@ from sink_runner.api import serve as server
 from sink_runner.api.debezium_envelope import encode_value
 from sink_runner.api.routes import collect_routes
 from sink_runner.config.api import Api, Client
-from sink_runner.config.reader import Reader
+from sink_runner.config.reader import SettingsReader
 from sink_runner.errors import ConfigError
 from sink_runner.loading import discovery
 from sink_runner.loading.quarantine import may_be_global, select_usable
@@ -72,7 +72,7 @@ def settings(**changed):
 
 def load_plugins(*names):
     plugins = {name: plugin for name, plugin in discovery.installed().items() if name in names}
-    discovery.load_selected(plugins, names, {}, Reader())
+    discovery.load_selected(plugins, names, {}, SettingsReader())
     return plugins
 
 

@@ -20,13 +20,13 @@ from sink_runner.cli.tables import print_lines, print_table
 from sink_runner.inspection import tables
 from sink_runner.masking.lineage import Line
 from sink_runner.masking.policy import ColumnName
-from sink_runner.masking.principals import Reader
+from sink_runner.masking.principals import Principal
 from sink_runner.quality.report import Count, Report, Stale
 from sink_runner.schema_check.schema_findings import Change, Finding, Severity
 from sink_runner.writer.audit import Entry
 from sink_runner.writer.conflict_store import Conflict
 
-HEADS = ("mapping", "source column", "target column", "reader", "sees")
+HEADS = ("mapping", "source column", "target column", "principal", "sees")
 ROW = (
     "golden-records",
     "golden_records.jan_aadhaar_number",
@@ -163,7 +163,7 @@ POLICY_LINE = Line(
     mapping="eligibility-snapshots",
     source=ColumnName("smart_warehouse", "eligibility", "eligibility_snapshots", "evaluated_at"),
     target=ColumnName("smart_citizen", "public", "eligibility_hints", "applicable_schemes"),
-    reader=Reader(groups=frozenset({"smart_citizen"})),
+    principal=Principal(groups=frozenset({"smart_citizen"})),
     tags=frozenset({"PII"}),
     fault="column evaluated_at is personal and has no policy",
 )

@@ -11,7 +11,7 @@ import pytest
 from sink_runner import config
 from sink_runner.config import Config, load
 from sink_runner.config import reader as settings
-from sink_runner.config.reader import Count, Reader, Secret, to_toml
+from sink_runner.config.reader import Count, Secret, SettingsReader, to_toml
 from sink_runner.config.reference import keys
 from sink_runner.config.sections import PluginSelection
 from sink_runner.config.tls import Tls
@@ -195,7 +195,7 @@ class Everything:
     ],
 )
 def test_text_from_environment_becomes_what_key_needs(key, text, value):
-    reader = Reader({"NAME": text}, Path("/base"))
+    reader = SettingsReader({"NAME": text}, Path("/base"))
     assert getattr(reader.read(Everything, {key: {"env": "NAME"}}), key) == value
 
 
@@ -204,25 +204,25 @@ def test_text_from_environment_becomes_what_key_needs(key, text, value):
 )
 def test_text_that_cannot_become_it_is_fault(key, text):
     with pytest.raises(ConfigError, match=rf"^{key} must be"):
-        Reader({"NAME": text}).read(Everything, {key: {"env": "NAME"}})
+        SettingsReader({"NAME": text}).read(Everything, {key: {"env": "NAME"}})
 
 
 def test_default_of_environment_variable_has_key_type():
     table: dict[str, Any] = {"whole": {"env": "NAME", "default": 5}}
-    assert Reader().read(Everything, table).whole == 5
+    assert SettingsReader().read(Everything, table).whole == 5
     table["whole"]["default"] = "5"
     with pytest.raises(ConfigError, match="whole must be an integer, not str"):
-        Reader().read(Everything, table)
+        SettingsReader().read(Everything, table)
 
 
 def test_named_tables_are_checked_too():
-    assert Reader().read(Everything, {"named": {"a": 1}}).named == {"a": 1}
+    assert SettingsReader().read(Everything, {"named": {"a": 1}}).named == {"a": 1}
     with pytest.raises(ConfigError, match=r"named\.a must be an integer"):
-        Reader().read(Everything, {"named": {"a": "x"}})
+        SettingsReader().read(Everything, {"named": {"a": "x"}})
 
 
 def test_a_default_path_starts_where_the_file_is():
-    assert Reader(folder=Path("/base")).read(Everything, {}).folder == Path("/base/default")
+    assert SettingsReader(folder=Path("/base")).read(Everything, {}).folder == Path("/base/default")
 
 
 # -- the env file ------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def test_environment_alone_secures_connections(tmp_path: Path) -> None:
 
 
 def test_empty_variable_leaves_an_optional_key_out() -> None:
-    reader = Reader({"EMPTY": ""})
+    reader = SettingsReader({"EMPTY": ""})
     for raw in ({"env": "EMPTY"}, {"env": "NONE", "default": ""}):
         assert reader.read(Tls, {"ca_file": raw, "key_password": raw}) == Tls()
 
@@ -369,16 +369,16 @@ def test_description_is_the_docstring_below_a_field():
 
 def test_minimum_holds_for_values_of_the_environment():
     table = {"limit": {"env": "NAME"}}
-    assert Reader({"NAME": "1"}).read(Documented, table).limit == 1
+    assert SettingsReader({"NAME": "1"}).read(Documented, table).limit == 1
     with pytest.raises(ConfigError, match=r"^limit is less than 1$"):
-        Reader({"NAME": "0"}).read(Documented, table)
+        SettingsReader({"NAME": "0"}).read(Documented, table)
 
 
 # -- values of commands ------------------------------------------------------------------------
 
 
 def test_output_of_a_command_is_a_value(tmp_path: Path) -> None:
-    reader = Reader({"NAME": "7"}, tmp_path)
+    reader = SettingsReader({"NAME": "7"}, tmp_path)
     argv = [sys.executable, "-c", "import os; print(os.environ['NAME'])"]
     assert reader.read(Everything, {"whole": {"command": argv}}).whole == 7
 
@@ -394,13 +394,13 @@ def test_output_of_a_command_is_a_value(tmp_path: Path) -> None:
 def test_failed_command_shows_no_output(monkeypatch, code, seconds, fault):
     monkeypatch.setattr(settings, "_COMMAND_SECONDS", seconds)
     with pytest.raises(ConfigError, match=rf"^whole: command .* {fault}") as caught:
-        Reader().read(Everything, {"whole": {"command": [sys.executable, "-c", code]}})
+        SettingsReader().read(Everything, {"whole": {"command": [sys.executable, "-c", code]}})
     assert SECRET not in str(caught.value)
 
 
 def test_missing_command_names_its_key(tmp_path):
     with pytest.raises(ConfigError, match=r"^whole: command 'none-such': No such file"):
-        Reader({}, tmp_path).read(Everything, {"whole": {"command": ["none-such", SECRET]}})
+        SettingsReader({}, tmp_path).read(Everything, {"whole": {"command": ["none-such", SECRET]}})
 
 
 @dataclass(frozen=True)
@@ -410,7 +410,7 @@ class Guarded:
 
 def test_secret_is_read_again_each_time(tmp_path):
     (tmp_path / "password").write_text("first\n")
-    found = Reader({}, tmp_path).read(Guarded, {"password": {"file": "password"}})
+    found = SettingsReader({}, tmp_path).read(Guarded, {"password": {"file": "password"}})
     assert found.password is not None
     assert found.password.read() == "first"
     (tmp_path / "password").write_text("second\n")
@@ -420,4 +420,4 @@ def test_secret_is_read_again_each_time(tmp_path):
 
 def test_empty_secret_counts_as_absent():
     table = {"password": {"env": "NAME", "default": ""}}
-    assert Reader().read(Guarded, table).password is None
+    assert SettingsReader().read(Guarded, table).password is None

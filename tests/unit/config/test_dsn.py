@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 import sink_runner
 from sink_runner.config.database import Database
 from sink_runner.config.dsn import Dsn
-from sink_runner.config.reader import Reader
+from sink_runner.config.reader import SettingsReader
 from sink_runner.errors import ConfigError
 
 REMOTE = "host=db.example user=sink dbname=north"
@@ -27,7 +27,7 @@ def given(dsn: Dsn) -> dict[str, Any]:
 
 
 def database(**table: Any) -> Database:
-    return Reader().read(Database, {"dsn": "", "reader_dsn": ""} | table, "databases.north")
+    return SettingsReader().read(Database, {"dsn": "", "reader_dsn": ""} | table, "databases.north")
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from sink_runner.config.reader import Reader, SettingError
+from sink_runner.config.reader import SettingError, SettingsReader
 from sink_runner.config.registry import Registry
 
 SECRET = "hunter2"
 
 
 def read(**table: Any) -> Registry:
-    return Reader().read(Registry, table, "registry")
+    return SettingsReader().read(Registry, table, "registry")
 
 
 def test_url_alone_is_enough() -> None:

@@ -10,7 +10,7 @@ from kafka.errors import KafkaTimeoutError
 
 from sink_runner.config import Kafka
 from sink_runner.config.kafka import OAuth
-from sink_runner.config.reader import Reader, Secret
+from sink_runner.config.reader import Secret, SettingsReader
 from sink_runner.errors import AccessError, ConfigError
 from sink_runner.kafka.connection import KafkaConnection, open_client
 from sink_runner.kafka.oauth import TokenSource
@@ -23,7 +23,7 @@ LOGIN = {"mechanism": "PLAIN", "username": "sink", "password": SECRET}
 
 def kafka(folder: Path = Path(), options: Any = None, **security: Any) -> Kafka:
     table = {"bootstrap": "b:9092", "security": security, "options": options or {}}
-    return Reader({}, folder).read(Kafka, table, "kafka")
+    return SettingsReader({}, folder).read(Kafka, table, "kafka")
 
 
 @pytest.mark.parametrize(

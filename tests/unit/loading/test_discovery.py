@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sink_runner.config.reader import Reader
+from sink_runner.config.reader import SettingsReader
 from sink_runner.errors import ConfigError
 from sink_runner.loading import discovery
 from sink_runner.loading.discovery import Plugin, Status, runner_fault
@@ -16,7 +16,7 @@ HOOKS = "from sink_runner.plugin import hookimpl\n"
 
 def loaded(name: str, table: dict[str, Any] | None = None) -> Plugin:
     plugin = discovery.installed()[name]
-    discovery.load(plugin, table, Reader({"PIN": "4711"}))
+    discovery.load(plugin, table, SettingsReader({"PIN": "4711"}))
     return plugin
 
 
@@ -203,13 +203,13 @@ def test_settings_for_plugin_that_takes_none_break_it(site):
 def test_settings_of_misspelt_plugin_are_refused(site):
     site.mapping("apples")
     with pytest.raises(ConfigError, match="did you mean 'apples'"):
-        discovery.load_selected(discovery.installed(), [], {"aples": {}}, Reader())
+        discovery.load_selected(discovery.installed(), [], {"aples": {}}, SettingsReader())
 
 
 def test_settings_of_disabled_plugin_are_ignored(site):
     site.mapping("apples")
     plugins = discovery.installed()
-    discovery.load_selected(plugins, [], {"apples": {"any": 1}, "unheard-of": {}}, Reader())
+    discovery.load_selected(plugins, [], {"apples": {"any": 1}, "unheard-of": {}}, SettingsReader())
     assert plugins["apples"].errors == []
 
 
@@ -263,7 +263,7 @@ def together(site, *ways: tuple[str, str, str]) -> dict[str, Plugin]:
         site.mapping(name, f"{source}.public.t", f"{target}.public.t")
     names = [name for name, _, _ in ways]
     plugins = {name: plugin for name, plugin in discovery.installed().items() if name in names}
-    discovery.load_selected(plugins, names, {}, Reader())
+    discovery.load_selected(plugins, names, {}, SettingsReader())
     return plugins
 
 
@@ -297,7 +297,7 @@ def test_disabled_plugin_causes_no_clash(site):
     for name in ("apples", "pears"):
         site.mapping(name, "a.b.c", "d.e.f")
     plugins = discovery.installed()
-    discovery.load_selected(plugins, ["apples"], {}, Reader())
+    discovery.load_selected(plugins, ["apples"], {}, SettingsReader())
     assert plugins["apples"].errors == []
 
 

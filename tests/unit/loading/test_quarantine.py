@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sink_runner.config.reader import Reader
+from sink_runner.config.reader import SettingsReader
 from sink_runner.errors import ConfigError
 from sink_runner.loading import discovery
 from sink_runner.loading.quarantine import may_be_global, require_usable, select_usable
@@ -38,7 +38,7 @@ BROKEN = {
 
 def selected(*names: str):
     plugins = {name: one for name, one in discovery.installed().items() if name in names}
-    discovery.load_selected(plugins, names, {}, Reader())
+    discovery.load_selected(plugins, names, {}, SettingsReader())
     return plugins
 
 

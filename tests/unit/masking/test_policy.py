@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from sink_runner.errors import PolicyError
 from sink_runner.masking.policy import ColumnName, load_policies
 from sink_runner.masking.policy_resource import Pattern
+from sink_runner.masking.principals import Principal, group_principal
 
 OWN = Path(__file__).parents[3] / "ranger-policies"
 KEY = "0123456789abcdef0123456789abcdef"
 JAN_AADHAAR = ColumnName("w", "public", "people", "jan_aadhaar")
+PORTAL = group_principal("portal")
 
 
 def an_item(kind="MASK", expression=None, **changes):
@@ -66,8 +68,8 @@ def load(directory):
     return load
 
 
-def kind_for(policies, group="portal", name=JAN_AADHAAR, **reader):
-    mask = policies.mask_for(*name, group, **reader)
+def kind_for(policies, group="portal", name=JAN_AADHAAR, user=None):
+    mask = policies.decide(name, Principal(user, frozenset({group})))
     return mask and str(mask.kind)
 
 
@@ -76,13 +78,13 @@ def kind_for(policies, group="portal", name=JAN_AADHAAR, **reader):
 
 def test_a_mask_knows_its_policy_and_masks(load):
     policies = load(a_policy(3, an_item("CUSTOM", "show_last({col}, 4, '****-****-')")))
-    mask = policies.mask_for(*JAN_AADHAAR, "portal")
+    mask = policies.decide(JAN_AADHAAR, PORTAL)
     assert (mask.kind, mask.policy_id, mask.policy_version) == ("CUSTOM", 3, 7)
     assert mask.function("987612341234") == "****-****-1234"
 
 
 def test_mask_none_is_a_decision_without_function(load):
-    mask = load(a_policy(1, an_item("MASK_NONE"))).mask_for(*JAN_AADHAAR, "portal")
+    mask = load(a_policy(1, an_item("MASK_NONE"))).decide(JAN_AADHAAR, PORTAL)
     assert mask.kind == "MASK_NONE"
     assert mask.function is None
 
@@ -130,7 +132,7 @@ def test_user_is_named_as_well_as_group(load):
 
 def test_a_disabled_policy_is_not_looked_at(load):
     policies = load(a_policy(1, isEnabled=False, validitySchedules=[{}]), a_policy(2, name="b"))
-    assert policies.mask_for(*JAN_AADHAAR, "portal").policy_id == 2
+    assert policies.decide(JAN_AADHAAR, PORTAL).policy_id == 2
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -246,7 +248,7 @@ def test_overlapping_exclusions_are_detected(left, right, name, data):
 def test_classified_column_without_policy_is_refused(load):
     policies = load(a_policy(1, an_item(groups=["other"])))
     with pytest.raises(PolicyError) as error:
-        policies.mask_for_target(*JAN_AADHAAR, "portal")
+        policies.decide_closed(JAN_AADHAAR, PORTAL)
     for part in ("w.public.people.jan_aadhaar", "'portal'", "ID", "policies.json", "MASK_NONE"):
         assert part in str(error.value)
 
@@ -255,7 +257,7 @@ def test_classification_does_not_count_case(load):
     policies = load(a_policy(1, an_item(groups=["other"])))
     assert policies.classified("W", "Public", "People", "JAN_AADHAAR") == {"ID"}
     with pytest.raises(PolicyError):
-        policies.mask_for_target("W", "Public", "People", "JAN_AADHAAR", "portal")
+        policies.decide_closed(ColumnName("W", "Public", "People", "JAN_AADHAAR"), PORTAL)
 
 
 def test_column_masked_for_others_is_refused(load, directory):
@@ -263,15 +265,17 @@ def test_column_masked_for_others_is_refused(load, directory):
     classify(directory, {})
     policies = load(a_policy(1, an_item(groups=["portl"])))
     with pytest.raises(PolicyError, match="named by policy 1 and reaches group 'portal'"):
-        policies.mask_for_target(*JAN_AADHAAR, "portal")
+        policies.decide_closed(JAN_AADHAAR, PORTAL)
 
 
 def test_an_explicit_mask_none_opens_a_classified_column(load):
     policies = load(a_policy(1, an_item("MASK_NONE")))
-    assert policies.mask_for_target(*JAN_AADHAAR, "portal").kind == "MASK_NONE"
+    assert policies.decide_closed(JAN_AADHAAR, PORTAL).kind == "MASK_NONE"
 
 
-def test_a_column_that_nobody_names_passes(load):
+def test_a_column_without_policy_passes(load):
     policies = load(a_policy())
-    assert policies.mask_for_target("w", "public", "people", "district_id", "portal") is None
+    assert (
+        policies.decide_closed(ColumnName("w", "public", "people", "district_id"), PORTAL) is None
+    )
     assert policies.classified("w", "public", "people", "district_id") == frozenset()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sink_runner.errors import PolicyError
-from sink_runner.masking.policy import load_policies
+from sink_runner.masking.policy import ColumnName, load_policies
+from sink_runner.masking.principals import group_principal
 
 OWN = Path(__file__).parents[3] / "ranger-policies"
 KEY = "0123456789abcdef0123456789abcdef"
@@ -297,7 +298,12 @@ def test_fields_added_by_ranger_admin_are_accepted(load, directory):
     item = {"users": [], "roles": [], "conditions": [], "delegateAdmin": True}
     policy = a_policy(1, item, isEnabled=True, policyPriority=0, **notes, **empty)
     policies = load(policy, serviceDef=definition, serviceId=1)
-    assert policies.mask_for("w", "public", "people", "jan_aadhaar", "portal").kind == "MASK"
+    assert (
+        policies.decide(
+            ColumnName("w", "public", "people", "jan_aadhaar"), group_principal("portal")
+        ).kind
+        == "MASK"
+    )
 
 
 def test_access_policy_without_denial_is_ignored(load):

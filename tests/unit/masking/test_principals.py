@@ -1,4 +1,4 @@
-"""Readers: a target, a caller and a person each see what the policies let them."""
+"""Principals: a target, a caller and a person each see what the policies let them."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ import pytest
 
 from sink_runner.errors import PolicyError
 from sink_runner.masking.policy import ColumnName, load_policies
-from sink_runner.masking.principals import Reader
+from sink_runner.masking.principals import Principal
 from sink_runner.masking.redaction import masks_for
 from sink_runner.plugin import Table
 
@@ -55,14 +55,14 @@ def load(tmp_path):
     return load
 
 
-def shown_row(policies, table, row, reader):
-    masks = masks_for(policies, table, row, reader)
+def shown_row(policies, table, row, principal):
+    masks = masks_for(policies, table, row, principal)
     return {name: masks.get(name, lambda value: value)(value) for name, value in row.items()}
 
 
 def test_a_person_sees_what_its_groups_see(load):
     policies = load(a_policy(1, "MASK_NULL", groups=["north"]), people={"asha": ["north", "east"]})
-    assert policies.person("asha") == Reader("asha", frozenset({"north", "east"}))
+    assert policies.person("asha") == Principal("asha", frozenset({"north", "east"}))
     assert policies.decide(NUMBER, policies.person("asha")).kind == "MASK_NULL"
     assert policies.decide(NUMBER, policies.person("ravi")) is None
 
@@ -87,7 +87,7 @@ def test_reader_of_contradicting_groups_is_refused(load):
     """Nobody could know of it at the load, and Ranger would let the broader policy win."""
     policies = load(a_policy(1, "MASK", groups=["n"]), a_policy(2, "MASK_NONE", groups=["e"]))
     with pytest.raises(PolicyError, match="1 and 2 decide differently"):
-        policies.decide(NUMBER, Reader("asha", frozenset({"n", "e"})))
+        policies.decide(NUMBER, Principal("asha", frozenset({"n", "e"})))
 
 
 def test_override_decides_for_person_of_several_groups(load):
@@ -127,5 +127,5 @@ def test_a_stranger_sees_nothing_personal(load):
 
 def test_person_whose_groups_disagree_sees_nothing_of_column(load):
     policies = load(a_policy(1, "MASK", groups=["n"]), a_policy(2, "MASK_NONE", groups=["e"]))
-    reader = Reader("asha", frozenset({"n", "e"}))
-    assert shown_row(policies, PEOPLE, {"number": "1"}, reader) == {"number": "***MASKED***"}
+    principal = Principal("asha", frozenset({"n", "e"}))
+    assert shown_row(policies, PEOPLE, {"number": "1"}, principal) == {"number": "***MASKED***"}

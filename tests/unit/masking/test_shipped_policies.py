@@ -10,6 +10,7 @@ from sink_runner.errors import PolicyError
 from sink_runner.masking.masks import FUNCTIONS, MaskKind
 from sink_runner.masking.pii_heuristics import looks_personal
 from sink_runner.masking.policy import ColumnName, load_policies
+from sink_runner.masking.principals import group_principal
 
 ROOT = Path(__file__).parents[3]
 DIRECTORY = ROOT / "ranger-policies"
@@ -145,17 +146,23 @@ def test_readers_are_the_two_databases():
     ],
 )
 def test_what_the_portal_sees_of_the_warehouse(source, value, shown):
-    mask = POLICIES.mask_for_target(WAREHOUSE, *source.split("."), CITIZEN)
+    mask = POLICIES.decide_closed(
+        ColumnName(WAREHOUSE, *source.split(".")), group_principal(CITIZEN)
+    )
     assert mask.function(value) == shown
 
 
 def test_what_the_warehouse_sees_of_free_text():
-    mask = POLICIES.mask_for_target(CITIZEN, "public", "feedback", "message", WAREHOUSE)
+    mask = POLICIES.decide_closed(
+        ColumnName(CITIZEN, "public", "feedback", "message"), group_principal(WAREHOUSE)
+    )
     assert mask.function(f"{AADHAAR} {EMAIL} thanks") == "***MASKED*** ***MASKED*** thanks"
 
 
 def test_aadhaar_is_hidden_from_portal_readers():
-    mask = POLICIES.mask_for_target(CITIZEN, "public", "citizens", "aadhaar_number", CITIZEN)
+    mask = POLICIES.decide_closed(
+        ColumnName(CITIZEN, "public", "citizens", "aadhaar_number"), group_principal(CITIZEN)
+    )
     assert mask.function(AADHAAR) == "***MASKED***"
 
 
@@ -181,7 +188,9 @@ def test_aadhaar_is_hidden_from_portal_readers():
 )
 def test_what_flows_send_unmasked_is_opened_on_purpose(database, table, columns, group):
     for column in columns.split():
-        mask = POLICIES.mask_for_target(database, *table.split("."), column, group)
+        mask = POLICIES.decide_closed(
+            ColumnName(database, *table.split("."), column), group_principal(group)
+        )
         assert mask.kind is MaskKind.NONE
 
 
@@ -210,7 +219,9 @@ def test_what_flows_send_unmasked_is_opened_on_purpose(database, table, columns,
 def test_what_must_not_leave_has_no_way_out(database, table, columns, group):
     for column in columns.split():
         with pytest.raises(PolicyError, match=column):
-            POLICIES.mask_for_target(database, *table.split("."), column, group)
+            POLICIES.decide_closed(
+                ColumnName(database, *table.split("."), column), group_principal(group)
+            )
 
 
 def test_the_readme_lists_every_function_and_mask_type():

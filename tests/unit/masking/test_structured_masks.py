@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sink_runner.errors import PolicyError
 from sink_runner.masking.masks import MaskKind, compile_mask
-from sink_runner.masking.policy import load_policies
+from sink_runner.masking.policy import ColumnName, load_policies
+from sink_runner.masking.principals import group_principal
 
 SHIPPED = load_policies(Path(__file__).parents[3] / "ranger-policies")
 NUMBER, EMAIL = "9876543210", "asha@example.com"
@@ -24,7 +25,9 @@ def mask(expression: str) -> Any:
 
 
 def shipped(table: str, column: str) -> Any:
-    found = SHIPPED.mask_for_target("smart_warehouse", *table.split("."), column, "smart_citizen")
+    found = SHIPPED.decide_closed(
+        ColumnName("smart_warehouse", *table.split("."), column), group_principal("smart_citizen")
+    )
     assert found is not None
     assert found.function is not None
     return found.function

@@ -1,7 +1,7 @@
-"""Ranger Admin's REST API, by the HTTP layer of Ranger's own Python client.
+"""Call the REST API of Ranger Admin, by the HTTP layer of Ranger's own Python client.
 
-The client's models drop fields that they do not know, among them some that decide; so what is
-sent and received here is the JSON, unchanged.
+The models of that client drop fields that they do not know, even some that decide.  So the JSON is
+sent and received unchanged.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from http import HTTPStatus
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from ..config.policies import RangerAdmin
-from ..config.tls import Refusal, check_tls
-from ..errors import AccessError, ConfigError, PolicyError, RetriableError
+from ...config.policies import RangerAdmin
+from ...config.tls import Refusal, check_tls
+from ...errors import AccessError, ConfigError, PolicyError, RetriableError
 
 Content = dict[str, Any]
-_SECONDS = 20  # to connect, and between two parts of an answer
-_MOST = 300  # characters of what Ranger says is wrong
+_SECONDS = 20  # to connect, and between two parts of a response
+_REASON_LENGTH = 300
 _BASE = "service/public/v2/api"
 _DOWNLOAD = "service/plugins/policies/download"
 _SECURE_DOWNLOAD = "service/plugins/secure/policies/download"
-"""As Ranger's plugins ask with Kerberos."""
+"""The path that Ranger's own plugins use with Kerberos."""
 
 
 _ADVICE: Mapping[Refusal, str] = {
@@ -40,7 +40,7 @@ class _Session(NamedTuple):
 
 
 class Admin:
-    """One service of one Ranger Admin.
+    """The client of one service of a Ranger Admin.
 
     Secrets and files are read for the first request, and again when Ranger Admin refuses them, so a
     rotation needs no restart.
@@ -72,7 +72,7 @@ class Admin:
         self._call("DELETE", f"{_BASE}/policy/{number}", expected=HTTPStatus.NO_CONTENT)
 
     def definition(self, name: str) -> Content | None:
-        """The service definition; None if Ranger has none of this name."""
+        """Return the service definition of this name; None if Ranger has none."""
         return self._call(
             "GET", f"{_BASE}/servicedef/name/{name}", params=None, empty=HTTPStatus.NOT_FOUND
         )
@@ -103,10 +103,10 @@ class Admin:
         expected: HTTPStatus = HTTPStatus.OK,
         empty: HTTPStatus | None = None,
     ) -> Content | None:
-        """Return the answer's JSON; None for an answer of status `empty`.
+        """Return the JSON of the response; None for a response of status `empty`.
 
-        Raises PolicyError where Ranger refuses the request, AccessError where it refuses the client
-        or its certificate is not trusted, RetriableError for an outage.
+        Raises PolicyError if Ranger refuses the request, AccessError if it refuses the client or
+        its certificate is not trusted, RetriableError for an outage.
         """
         from apache_ranger.client.ranger_client import (  # noqa: PLC0415 - an extra
             API,
@@ -144,7 +144,7 @@ class Admin:
     ) -> Content | None:
         from requests import RequestException  # noqa: PLC0415
 
-        self._session = session = self._session or self._signed_in()
+        self._session = session = self._session or self._sign_in()
         # Without this hook the client prints failures, and returns None for what it did not find.
         session.http.session.hooks["response"] = [check_status]
         try:
@@ -155,7 +155,7 @@ class Admin:
             raise RetriableError(f"Ranger Admin does not answer: {why}") from fault
         return found
 
-    def _signed_in(self) -> _Session:
+    def _sign_in(self) -> _Session:
         from apache_ranger.client.ranger_client import RangerClientHttp  # noqa: PLC0415
 
         settings = self._settings
@@ -169,7 +169,7 @@ class Admin:
         return _Session(http, context)
 
     def _login(self) -> Any:
-        """What requests is to sign in with."""
+        """Return the credentials, in the form that requests expects."""
         settings = self._settings
         if settings.kerberos:
             try:
@@ -198,11 +198,14 @@ class Admin:
 
 
 class _EmptyError(Exception):
-    """There is nothing, and that is an answer."""
+    """The response has the status that the caller expects for a missing object."""
 
 
 def connect(settings: RangerAdmin, service: str) -> Admin:
-    """Make a client without a request.  Raises ConfigError where the extra is not installed."""
+    """Return a client, which sends its first request later.
+
+    Raises ConfigError if the extra `ranger` is not installed.
+    """
     if not settings.admin:
         raise ConfigError("policies.admin is not set: the URL of Ranger Admin")
     if find_spec("apache_ranger") is None:
@@ -211,7 +214,7 @@ def connect(settings: RangerAdmin, service: str) -> Admin:
 
 
 def _adapter(tls: dict[str, Any]) -> Any:
-    """Make an adapter of requests that gives up in time and trusts the context's authorities."""
+    """Return an adapter of requests that has a time limit and trusts the context's authorities."""
     from requests.adapters import HTTPAdapter  # noqa: PLC0415
 
     class Adapter(HTTPAdapter):
@@ -239,9 +242,9 @@ def _refusal(method: str, path: str, response: Any) -> Exception:
 
 
 def _reason(response: Any) -> str:
-    """What Ranger says is wrong, after a colon; "" where it says nothing."""
+    """Return a colon and the reason that Ranger gives; "" if it gives none."""
     try:
         reason = " ".join(str(response.json()["msgDesc"]).split())
     except (ValueError, KeyError, TypeError):
         return ""
-    return f": {reason[:_MOST]}" if reason else ""
+    return f": {reason[:_REASON_LENGTH]}" if reason else ""

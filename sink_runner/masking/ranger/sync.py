@@ -1,4 +1,4 @@
-"""What passes between the folder of policies and Ranger Admin, and how both are compared."""
+"""Compare the folder's policies with those of Ranger Admin, and replace either by the other."""
 
 from __future__ import annotations
 
@@ -13,26 +13,25 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ..errors import PolicyError
-from .policy import Policies, load_policies
-from .policy_file import POLICIES
-from .policy_json import parse_object, read_file
-from .policy_watch import FILES
+from ...errors import PolicyError
+from ..policy import Policies, load_policies
+from ..policy_file import POLICIES
+from ..policy_json import parse_object, read_file
+from ..policy_watch import FILES
+from .admin import Content
 
-Content = dict[str, Any]
-
-# What Ranger Admin sets automatically, and what it fills in as a default.
-_OWNED = {
+# Fields that Ranger Admin sets, and its defaults.
+_SET_BY_RANGER = {
     "id", "guid", "version", "createTime", "updateTime", "createdBy", "updatedBy",
     "resourceSignature", "service", "serviceType",
 }  # fmt: skip
 _DEFAULTS: Mapping[str, Any] = {"isEnabled": True, "isAuditEnabled": True, "policyPriority": 0}
-_FALSE = {"isExcludes", "isRecursive", "isDenyAllElse", "delegateAdmin"}
+_FALSE_BY_DEFAULT = {"isExcludes", "isRecursive", "isDenyAllElse", "delegateAdmin"}
 _MASK_POLICY = 1
 
 
 class Action(StrEnum):
-    """What a push would do with one policy."""
+    """How a push changes one policy of Ranger."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -41,7 +40,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One policy that differs."""
+    """One policy that differs, and what a push does with it."""
 
     action: Action
     name: str
@@ -60,20 +59,20 @@ class Step:
 
     @property
     def sent(self) -> Content:
-        """Our policy with the identity that Ranger gave it."""
+        """Our policy with the identity that it has in Ranger."""
         assert self.ours is not None
         if self.theirs is None:
             return {key: value for key, value in self.ours.items() if key not in ("id", "version")}
-        given: Content = {
+        identity = {
             key: self.theirs[key] for key in ("id", "guid", "version") if key in self.theirs
         }
-        return {**self.ours, **given}
+        return self.ours | identity
 
 
 def plan(ours: Iterable[Content], theirs: Iterable[Content]) -> list[Step]:
-    """What makes Ranger's masking policies ours; policies are recognised by their names.
+    """Return the steps that make Ranger's masking policies equal to ours, by their names.
 
-    Policies of access are Ranger's own affair, unless we have one of that name.
+    Access policies of Ranger stay as they are, unless one of ours has the same name.
     """
     local = {policy["name"]: policy for policy in ours}
     remote = {policy["name"]: policy for policy in theirs}
@@ -82,35 +81,35 @@ def plan(ours: Iterable[Content], theirs: Iterable[Content]) -> list[Step]:
         mine, other = local.get(name), remote.get(name)
         if mine is None and (other or {}).get("policyType") != _MASK_POLICY:
             continue
-        if mine is not None and other is not None and meant(mine) == meant(other):
+        if mine is not None and other is not None and normalized(mine) == normalized(other):
             continue
         action = Action.UPDATE if mine and other else Action.CREATE if mine else Action.DELETE
         steps.append(Step(action=action, name=name, ours=mine, theirs=other))
     return steps
 
 
-def meant(content: Any, *, top: bool = True) -> Any:
-    """What a policy says: without what Ranger owns, and what is as it would be unsaid."""
+def normalized(content: Any, *, top: bool = True) -> Any:
+    """Return a policy without the fields that Ranger sets and those that have their default."""
     if isinstance(content, dict):
         kept = {
-            key: meant(value, top=False)
+            key: normalized(value, top=False)
             for key, value in content.items()
-            if not (top and (key in _OWNED or _DEFAULTS.get(key, ...) == value))
+            if not (top and (key in _SET_BY_RANGER or _DEFAULTS.get(key, ...) == value))
         }
-        return {key: value for key, value in kept.items() if _is_said(key, value)}
+        return {key: value for key, value in kept.items() if not _is_default(key, value)}
     if isinstance(content, list):
-        return [meant(value, top=False) for value in content]
+        return [normalized(value, top=False) for value in content]
     return content
 
 
-def _is_said(key: str, value: Any) -> bool:
+def _is_default(key: str, value: Any) -> bool:
     if value is False:
-        return key not in _FALSE
-    return value is not None and value not in ("", [], {})
+        return key in _FALSE_BY_DEFAULT
+    return value is None or value in ("", [], {})
 
 
 def difference(old: Any, new: Any, name: str) -> list[str]:
-    """A unified diff of two policies, or of two lists of them; nothing if they say the same."""
+    """Return a unified diff of two policies, or of two lists of them; [] if they mean the same."""
     before, after = (_lines(content) for content in (old, new))
     found = difflib.unified_diff(before, after, f"{name} (before)", f"{name} (after)", lineterm="")
     return list(found)
@@ -119,16 +118,18 @@ def difference(old: Any, new: Any, name: str) -> list[str]:
 def _lines(content: Any) -> list[str]:
     if content is None:
         return []
-    return json.dumps(meant(content), indent=2, ensure_ascii=False, sort_keys=True).splitlines()
+    return json.dumps(
+        normalized(content), indent=2, ensure_ascii=False, sort_keys=True
+    ).splitlines()
 
 
 def local_policies(directory: Path) -> Content:
-    """The folder's policies as the JSON that they are."""
+    """Return the content of the folder's `policies.json`."""
     return parse_object(read_file(directory / POLICIES), POLICIES)
 
 
-def changes(old: Content, new: Content) -> Iterator[str]:
-    """How two sets of policies differ, policy by policy; the old may be no good."""
+def describe_changes(old: Content, new: Content) -> Iterator[str]:
+    """Yield the lines in which two sets of policies differ; the old one may be malformed."""
     before, after = _by_name(old), _by_name(new)
     for name in sorted(before.keys() | after.keys()):
         yield from difference(before.get(name), after.get(name), name)
@@ -140,23 +141,26 @@ def _by_name(content: Content) -> dict[str, Content]:
     return {str(one.get("name")): one for one in named}
 
 
-def tried(directory: Path, content: Content, key: str = "") -> Policies:
-    """Load the folder as it would be with other policies; PolicyError if it would be refused."""
+def load_with(directory: Path, content: Content, key: str = "") -> Policies:
+    """Return the folder's policies as they would be with this content.
+
+    Raises PolicyError if the folder could not be used with it.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file in FILES:
             if file != POLICIES and (directory / file).exists():
                 shutil.copyfile(directory / file, folder / file)
-        (folder / POLICIES).write_bytes(spelled(content))
+        (folder / POLICIES).write_bytes(to_json(content))
         return load_policies(folder, key)
 
 
-def put(directory: Path, content: Content) -> None:
-    """Replace the folder's policies in one step: a reader finds the old ones or the new."""
+def replace_policies(directory: Path, content: Content) -> None:
+    """Replace the folder's `policies.json` atomically."""
     target = directory / POLICIES
     try:
         with tempfile.NamedTemporaryFile(dir=directory, prefix=".policies-", delete=False) as file:
-            file.write(spelled(content))
+            file.write(to_json(content))
             file.flush()
             os.fsync(file.fileno())
         fresh = Path(file.name)
@@ -166,6 +170,6 @@ def put(directory: Path, content: Content) -> None:
         raise PolicyError(f"cannot write {target}: {fault.strerror}") from fault
 
 
-def spelled(content: Content) -> bytes:
-    """JSON as a person reads it; nothing is left out and the order stays."""
+def to_json(content: Content) -> bytes:
+    """Return indented JSON with every field, in its order."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from sink_runner.config.policies import RangerAdmin
-from sink_runner.config.reader import Reader, SettingError
+from sink_runner.config.reader import SettingError, SettingsReader
 from sink_runner.errors import AccessError, ConfigError, RetriableError
-from sink_runner.masking.admin import connect
+from sink_runner.masking.ranger.admin import connect
 
-from ...stack.ranger.cases import DEFINITION
-from ...support.certificates import Authority
-from ...support.ranger_admin import PASSWORD, Admin, admin, admin_settings
+from ....stack.ranger.cases import DEFINITION
+from ....support.certificates import Authority
+from ....support.ranger_admin import PASSWORD, Admin, admin, admin_settings
 
 SERVICE = "sink_prod"
 SECRET = "hunter2"
@@ -204,7 +204,7 @@ def test_kerberos_signs_requests_to_the_secure_download(
 )
 def test_impossible_settings_are_refused(table: dict[str, Any], fault: str) -> None:
     with pytest.raises(SettingError) as found:
-        Reader().read(RangerAdmin, table, "policies")
+        SettingsReader().read(RangerAdmin, table, "policies")
     assert fault in str(found.value)
     assert SECRET not in str(found.value)
 

@@ -7,14 +7,15 @@ import shutil
 import pytest
 
 from sink_runner.errors import AccessError, ConfigError, PolicyError, RetriableError
-from sink_runner.masking.admin import connect
-from sink_runner.masking.exchange import Action, meant, plan, put, tried
-from sink_runner.masking.policy import load_policies
-from sink_runner.masking.policy_renewal import Renewal
+from sink_runner.masking.policy import ColumnName, load_policies
 from sink_runner.masking.policy_watch import PolicyWatch
+from sink_runner.masking.principals import group_principal
+from sink_runner.masking.ranger.admin import connect
+from sink_runner.masking.ranger.renewal import Renewal
+from sink_runner.masking.ranger.sync import Action, load_with, normalized, plan, replace_policies
 
-from ...stack.ranger.cases import DEFINITION, OWN
-from ...support.ranger_admin import admin, admin_settings
+from ....stack.ranger.cases import DEFINITION, OWN
+from ....support.ranger_admin import admin, admin_settings
 
 SERVICE = "sink_prod"
 OURS = json.loads((OWN / "policies.json").read_text())
@@ -97,7 +98,7 @@ def test_refusal_is_an_error_with_status(served, client, status, capsys):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_refused_client_is_told_with_its_status(served, client, status, capsys):
+def test_refused_client_is_named_with_status(served, client, status, capsys):
     served.failure_status = status
     with pytest.raises(AccessError, match=rf"refuses user 'admin' \(status {status}\): check pol"):
         client.download()
@@ -108,9 +109,9 @@ def test_an_admin_that_is_away_may_come_back(served, client):
     served.failure_status = 503
     with pytest.raises(RetriableError, match="unavailable"):
         client.download()
-    nobody = connect(admin_settings("http://127.0.0.1:9"), SERVICE)
+    closed = connect(admin_settings("http://127.0.0.1:9"), SERVICE)
     with pytest.raises(RetriableError, match="does not answer: ConnectionError"):
-        nobody.download()
+        closed.download()
 
 
 def test_a_wrong_password_is_refused(served):
@@ -131,7 +132,7 @@ def test_no_url_is_fault_of_set_up():
 # -- comparing ---------------------------------------------------------------------------------
 
 
-def test_what_ranger_fills_in_is_no_difference(served, client):
+def test_defaults_of_ranger_do_not_differ(served, client):
     assert plan(OURS["policies"], client.policies()) == []
 
 
@@ -157,9 +158,9 @@ def test_what_was_changed_is_found(served, client, change):
 
 
 def test_denied_access_is_not_exported_as_allowed():
-    assert meant([{"isAllowed": False}]) != meant([{}])
-    assert meant([{"level": 0}]) != meant([{}])
-    assert meant({"isExcludes": False, "zoneName": "", "options": {}}) == {}
+    assert normalized([{"isAllowed": False}]) != normalized([{}])
+    assert normalized([{"level": 0}]) != normalized([{}])
+    assert normalized({"isExcludes": False, "zoneName": "", "options": {}}) == {}
 
 
 def test_one_sided_policies_are_created_or_kept(served, client):
@@ -186,8 +187,9 @@ def test_the_folder_follows_what_ranger_says(served, client, folder):
     changed["dataMaskPolicyItems"][0]["dataMaskInfo"] = {"dataMaskType": "MASK_NULL"}
     client.update(number, changed)
     renew()
-    mask = load_policies(folder).mask_for(
-        "smart_warehouse", "public", "golden_records", "mobile_number", "smart_citizen"
+    mask = load_policies(folder).decide(
+        ColumnName("smart_warehouse", "public", "golden_records", "mobile_number"),
+        group_principal("smart_citizen"),
     )
     assert (mask.kind, mask.policy_version) == ("MASK_NULL", 2)
 
@@ -202,9 +204,9 @@ def test_invalid_policies_of_ranger_keep_the_folder(served, client, folder):
 
 
 def test_policies_are_validated_before_use(folder):
-    assert tried(folder, OURS | {"policyVersion": 77}).version == 77
+    assert load_with(folder, OURS | {"policyVersion": 77}).version == 77
     assert load_policies(folder).version == OURS["policyVersion"]
-    put(folder, OURS | {"policyVersion": 77})
+    replace_policies(folder, OURS | {"policyVersion": 77})
     assert load_policies(folder).version == 77
     assert (folder / "policies.json").stat().st_mode & 0o777 == 0o644
 
@@ -217,8 +219,8 @@ def drifted(folder):
 
 
 @pytest.mark.parametrize("spoil", [drifted, lambda folder: (folder / "policies.json").unlink()])
-def test_folder_that_changes_by_itself_is_put_right(served, client, folder, spoil):
-    """Ranger answers that nothing is newer, which is no word on what the folder has."""
+def test_changed_folder_is_written_again(served, client, folder, spoil):
+    """Ranger answers that nothing is newer, which says nothing about the folder."""
     renew = Renewal(folder, client)
     renew()
     spoil(folder)

@@ -13,11 +13,11 @@ from sink_runner.api.routes import Routes
 from sink_runner.config import Policies
 from sink_runner.errors import ConfigError, StalePoliciesError
 from sink_runner.masking.policy import load_policies
-from sink_runner.masking.policy_renewal import CONFIRMED, renewed_policies, watch_policies
+from sink_runner.masking.ranger.renewal import CONFIRMED, renewed_policies, watch_policies
 from sink_runner.runtime import runner
 
-from ...stack.ranger.cases import DEFINITION, OWN
-from ...support.ranger_admin import PASSWORD, USER, admin
+from ....stack.ranger.cases import DEFINITION, OWN
+from ....support.ranger_admin import PASSWORD, USER, admin
 
 OURS = json.loads((OWN / "policies.json").read_text())
 SERVICE = OURS["serviceName"]
@@ -65,7 +65,7 @@ def settings(folder, ranger):
 
 
 class TestFirstUse:
-    def test_ranger_is_asked_before_the_first_use(self, settings, ranger, folder):
+    def test_ranger_confirms_before_the_first_use(self, settings, ranger, folder):
         assert load_policies(folder).version == 3
         assert watch_policies(settings()).current().version == ranger.version
         assert renewed_policies(settings()).version == ranger.version
@@ -162,10 +162,10 @@ def test_each_command_of_the_dlq_asks_ranger_first(command, ranger, folder, argv
 @pytest.mark.parametrize("argv", ACTIONS, ids=" ".join)
 def test_each_command_of_the_dlq_refuses_old_policies(command, ranger, argv):
     ranger.failure_status = 503
-    code, out, told = command(*argv)
+    code, out, err = command(*argv)
     assert code == 1
-    assert "Ranger Admin does not answer" in told
-    assert "max_age_seconds" in told
+    assert "Ranger Admin does not answer" in err
+    assert "max_age_seconds" in err
     assert out == ""
 
 

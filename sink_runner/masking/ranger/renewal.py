@@ -1,4 +1,4 @@
-"""The folder's policies follow Ranger Admin's, where there is one."""
+"""Keep the folder's policies equal to those of Ranger Admin, if one is configured."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError, PolicyError
-from .admin import Admin, connect
-from .exchange import Content, local_policies, put, tried
-from .policy import Policies
-from .policy_file import POLICIES
-from .policy_json import value_of
-from .policy_watch import PolicyWatch
+from ...errors import ConfigError, PolicyError
+from ..policy import Policies
+from ..policy_file import POLICIES
+from ..policy_json import value_of
+from ..policy_watch import PolicyWatch
+from .admin import Admin, Content, connect
+from .sync import load_with, local_policies, replace_policies
 
 if TYPE_CHECKING:
-    from ..config.policies import Policies as Settings
+    from ...config.policies import Policies as Settings
 
 CONFIRMED = ".ranger-confirmed"
-"""Holds the digest of the policies that Ranger confirmed last; its time says when."""
+"""A file with the digest of the policies that Ranger confirmed last, at its modification time."""
 
 
 class Renewal:
-    """Called now and then; asks for what is newer than the last that it was given.
+    """Called periodically; downloads policies that are newer than those of the last download.
 
-    What it was given holds until Ranger says otherwise: where the folder has become another since,
-    as by a deploy that brings an old copy, it is put there again.
+    The last download stays in force until Ranger has newer policies: if the folder changes in
+    between, as by a deployment of an old copy, it is written there again.
     """
 
     def __init__(self, directory: Path, admin: Admin, key: str = "") -> None:
@@ -38,21 +38,21 @@ class Renewal:
         self._admin = admin
         self._key = key
         self._known = -1  # unknown until the first answer
-        self._given: Content | None = None
+        self._last: Content | None = None
 
     def __call__(self) -> None:
-        """Raise PolicyError or RetriableError where the folder stays as it is."""
+        """Raise PolicyError or RetriableError if the folder could not be renewed."""
         newer = self._admin.download(self._known)
-        found = self._given if newer is None else newer
+        found = self._last if newer is None else newer
         if found is None:
             return
-        if found != self._here():
-            tried(self._directory, found, self._key)
-            put(self._directory, found)
-        self._given, self._known = found, value_of(found, "policyVersion", int, "Ranger Admin")
+        if found != self._in_folder():
+            load_with(self._directory, found, self._key)
+            replace_policies(self._directory, found)
+        self._last, self._known = found, value_of(found, "policyVersion", int, "Ranger Admin")
         _note_confirmed(self._directory)
 
-    def _here(self) -> Content | None:
+    def _in_folder(self) -> Content | None:
         """Return the folder's policies; an unreadable file is replaced like any other."""
         try:
             return local_policies(self._directory)
@@ -84,11 +84,11 @@ def _digest(directory: Path) -> str:
 
 
 def watch_policies(settings: Settings) -> PolicyWatch:
-    """Watch the folder's policies, after one download from Ranger Admin where there is one.
+    """Watch the folder's policies, after one download if a Ranger Admin is configured.
 
-    Raises PolicyError where the folder cannot be used, ConfigError for the settings.
+    Raises PolicyError if the folder cannot be used, ConfigError for a wrong setting.
     """
-    download = renewal(settings)
+    download = build_renewal(settings)
     watch = PolicyWatch(
         settings.directory,
         settings.key,
@@ -101,16 +101,19 @@ def watch_policies(settings: Settings) -> PolicyWatch:
 
 
 def renewed_policies(settings: Settings) -> Policies:
-    """Return the policies for one command, confirmed by Ranger Admin where there is one.
+    """Return the policies for one command, confirmed by Ranger Admin if one is configured.
 
-    While it does not answer, those of the folder are returned; StalePoliciesError if they were
+    If it does not answer, returns those of the folder.  Raises StalePoliciesError if they were
     confirmed too long ago.
     """
     return watch_policies(settings).current()
 
 
-def renewal(settings: Settings) -> Callable[[], None] | None:
-    """None without an Admin; ConfigError where its client is not installed."""
+def build_renewal(settings: Settings) -> Callable[[], None] | None:
+    """Return what renews the folder; None if no Ranger Admin is configured.
+
+    Raises ConfigError if the client of Ranger is not installed.
+    """
     if not settings.admin:
         return None
     if not 0 < settings.refresh_seconds <= settings.max_age_seconds:
@@ -123,6 +126,6 @@ def renewal(settings: Settings) -> Callable[[], None] | None:
 
 
 def admin_of(settings: Settings) -> Admin:
-    """Return the Admin of the folder's service; raise ConfigError where either is not set."""
+    """Return the client for the folder's service; raise ConfigError if [policies] has no admin."""
     service = value_of(local_policies(settings.directory), "serviceName", str, POLICIES)
     return connect(settings, service)
