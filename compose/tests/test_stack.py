@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -15,8 +16,9 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 from rich.console import Console
 
-from sink_stack import logs, show, status
+from sink_stack import java, logs, show, status
 from sink_stack.errors import StackError
+from sink_stack.programs import Installer
 
 pytestmark = pytest.mark.stack
 VIEWS = (
@@ -36,6 +38,20 @@ def test_second_up_is_quick_and_restarts_nothing(stack):
     stack.revive()
     assert time.monotonic() - began < 3
     assert pids(stack) == before
+
+
+def test_programs_start_from_kept_classes(stack, tmp_path):
+    """The first process that ends writes the archive that the next one reads."""
+    layout, versions = stack.stack.layout, stack.stack.versions
+    programs = Installer(layout, versions, os.environ).programs()
+    command = [programs.java, *java.keep_classes(tmp_path / "kafka"), "-Xlog:class+load"]
+    command += ["-cp", f"{programs.kafka}/*", "kafka.tools.StorageTool", "random-uuid"]
+    first, second = (subprocess.check_output(command, text=True) for _ in range(2))
+    kept = "kafka.tools.StorageTool source: shared objects file (top)"
+    assert (kept in first, kept in second) == (False, True)
+    for part in ("kafka", "registry", "warehouse"):
+        running = stack.stack.supervisor.running(part)
+        assert b"-XX:+AutoCreateSharedArchive" in Path(f"/proc/{running.pid}/cmdline").read_bytes()
 
 
 def test_views_of_the_specification_answer_before_a_runner(stack):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 
+from . import java
 from .errors import StackError
 from .layout import Layout
 from .processes import Command
@@ -79,7 +80,8 @@ class Debezium:
 def server_argv(programs: Programs, files: Sequence[Path]) -> list[str]:
     """The command of a Debezium Server with these properties; a later file replaces a line."""
     locations = ",".join(path.absolute().as_uri() for path in files)  # a path may hold a blank
-    argv = [str(programs.java), *_JVM, f"-Dquarkus.config.locations={locations}"]
+    argv = [str(programs.java), *_JVM, *java.keep_classes(programs.transform.parent)]
+    argv += [f"-Dquarkus.config.locations={locations}"]
     return [*argv, "-cp", _class_path(programs), "io.debezium.server.Main"]
 
 

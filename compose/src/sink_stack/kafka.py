@@ -5,7 +5,7 @@ import secrets
 import subprocess
 from pathlib import Path
 
-from . import ports
+from . import java, ports
 from .errors import StackError
 from .layout import Layout
 from .processes import Command
@@ -67,7 +67,7 @@ class Kafka:
         self._configure()
         return Command(
             name="kafka",
-            argv=[*self._jvm(), "kafka.Kafka", str(self._server)],
+            argv=[*self._jvm(*java.keep_classes(self._program)), "kafka.Kafka", str(self._server)],
             cwd=self._layout.home,
             watched_files=(self._server, self._logging),
             stop_seconds=30,
@@ -101,9 +101,10 @@ class Kafka:
         )
         self._logging.write_text(_LOGGING, encoding="utf-8")
 
-    def _jvm(self) -> list[str]:
+    def _jvm(self, *options: str) -> list[str]:
         return [
             str(self._java),
+            *options,
             "-Xms192m",
             "-Xmx512m",
             "-XX:+UseSerialGC",

@@ -5,6 +5,7 @@ import urllib.request
 from http import HTTPStatus
 from pathlib import Path
 
+from . import java
 from .layout import Layout
 from .processes import Command
 from .settings import Settings
@@ -25,6 +26,7 @@ class Registry:
 
     def command(self) -> Command:
         argv = [str(self._java), "-Xms64m", "-Xmx256m", "-XX:+UseSerialGC"]
+        argv += java.keep_classes(self._program)
         argv += ["-XX:TieredStopAtLevel=1", "-jar", str(self._program / "quarkus-run.jar")]
         return Command(name="registry", argv=argv, cwd=self._layout.home, env=self._env())
 
