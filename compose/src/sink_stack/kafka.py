@@ -13,6 +13,9 @@ from .settings import Settings
 
 _SERVER = """process.roles=broker,controller
 node.id=1
+# One that was killed registers again once its session is over.
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
 controller.quorum.voters=1@127.0.0.1:{controller}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
