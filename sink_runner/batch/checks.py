@@ -12,14 +12,12 @@ import psycopg
 from ..errors import EventError
 from ..model.changes import Write
 from ..model.portions import DEFAULT_BYTES, byte_size
-from ..plugin import Strategy, TableMapping
+from ..plugin import TableMapping
 from ..postgres.catalog import quoted
-from ..postgres.comparison import as_base, differ, stored
 from ..postgres.error_classes import classify_error
-from ..postgres.target_column import TargetColumn
-from ..postgres.types import PgType
 from ..writer.committer import Connection
 from .keys import TargetKeys
+from .row_differences import RowDifferences
 
 SAMPLE = 100  # rows
 _PAUSE = 1.0  # seconds; an event of a recent change of the source may be on its way
@@ -58,9 +56,8 @@ class FieldCheck:
     """Compares rows in the columns that the mapping's conflict rule keeps equal."""
 
     def __init__(self, mapping: TableMapping, keys: TargetKeys) -> None:
-        self._mapping = mapping
         self._keys = keys
-        self._compared = [c for c in keys.columns if self._is_compared(c)]
+        self._sql = RowDifferences(mapping, keys)
 
     def run(
         self,
@@ -76,7 +73,7 @@ class FieldCheck:
 
     def _once(self, writes: Sequence[Write], ask: Callable[..., Any]) -> dict[str, Any]:
         rows = ask(lambda connection: self._compare(connection, writes)) if writes else []
-        names = [column.name for column in self._compared]
+        names = [column.name for column in self._sql.compared]
         wrong = {name for _, *row in rows for name, it in zip(names, row, strict=True) if it}
         return {
             "compared": len(rows),
@@ -109,34 +106,10 @@ class FieldCheck:
         ]
         given = ", ".join("%s::text[]" for _ in columns)
         names = ", ".join(quoted(column.name) for column in columns)
-        same = " AND ".join(f"t.{quoted(n)} = {self._new(n)}" for n in self._keys.names)
-        there = f"t.{quoted(self._keys.names[0])} IS NOT NULL"
-        differ = ", ".join([there, *map(self._differs, self._compared)])
-        table = self._keys.table
-        query = f"SELECT {differ} FROM unnest({given}) s({names}) LEFT JOIN {table} t ON {same}"
+        sql = self._sql
+        differs = [f"({sql.differs(c)} AND NOT {sql.is_superseded})" for c in sql.compared]
+        query = (
+            f"SELECT {', '.join([sql.exists, *differs])} FROM unnest({given}) s({names}) "
+            f"LEFT JOIN {self._keys.table} t ON {sql.same_key}"
+        )
         return connection.execute(query.encode(), arrays).fetchall()
-
-    def _differs(self, column: TargetColumn) -> str:
-        """Return SQL for whether the stored value differs from what the mapping would write."""
-        there, old = f"t.{quoted(self._keys.names[0])} IS NOT NULL", f"t.{quoted(column.name)}"
-        new = stored(self._new(column.name), column.pg)
-        conditions = [there, differ([as_base(old, column.pg)], [new])]
-        version = self._mapping.conflict.version
-        if version is not None and self._mapping.derived is None:
-            latest = stored(self._new(version), self._type(version))
-            conditions.append(f"coalesce(t.{quoted(version)} <= {latest}, true)")
-        if self._mapping.conflict.strategy is Strategy.MERGE_CHANGED:
-            conditions.append(f"{new} IS NOT NULL")
-        return f"({' AND '.join(conditions)})"
-
-    def _new(self, name: str) -> str:
-        return self._type(name).read(f"s.{quoted(name)}")
-
-    def _type(self, name: str) -> PgType:
-        return next(column.pg for column in self._keys.columns if column.name == name)
-
-    def _is_compared(self, column: TargetColumn) -> bool:
-        """Return False for a column that is written only once: it may hold an older value."""
-        once = self._mapping.conflict.strategy is Strategy.INSERT_ONCE
-        is_key = column.name in self._keys.names and column.pg.is_exact
-        return not (once or column.column.insert_only or is_key)

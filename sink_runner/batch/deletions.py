@@ -54,11 +54,11 @@ class Deletions:
         removals = [removals[at] for at in sorted(found)]
         if not removals:
             return removals
-        changes = self._changes_now([removal.source for removal in removals])
+        changes = self.changes_now([removal.source for removal in removals])
         still = {change.key for change in changes if isinstance(change, Removal)}
         return [removal for removal in removals if removal.key in still]
 
-    def _changes_now(self, messages: Sequence[Message]) -> Sequence[Change]:
+    def changes_now(self, messages: Sequence[Message]) -> Sequence[Change]:
         """Read the source rows of these messages again, and return their changes."""
         rows = self._source.format
         value = messages[0].value
@@ -72,7 +72,7 @@ class Deletions:
         """Return the writes of the same source rows as they are now."""
         if not writes or not self._source.format.key:
             return list(writes)  # a mapping's query cannot select single rows
-        changes = self._changes_now([write.source for write in writes])
+        changes = self.changes_now([write.source for write in writes])
         return [change for change in changes if isinstance(change, Write)]
 
     def note_written(self, connection: Connection, changes: Sequence[Change]) -> None:

@@ -118,13 +118,13 @@ class TargetKeys:
     def format_keys(self, connection: Connection, keys: Sequence[Key]) -> list[Key]:
         """Return the keys that the table has, in its format: 1 of a numeric(10,2) as 1.00."""
         texts = ", ".join(f"t.{quoted(name)}::text" for name in self.names)
-        query = f"SELECT {texts} FROM {self._keys_as_rows} JOIN {self.table} t ON {self._same}"
-        return connection.execute(query.encode(), self._arrays(keys)).fetchall()
+        query = f"SELECT {texts} FROM {self.joined}"
+        return connection.execute(query.encode(), self.arrays(keys)).fetchall()
 
     def present(self, connection: Connection, keys: Sequence[Key]) -> set[int]:
         """Return the positions of the keys that the table has."""
-        query = f"SELECT s._n - 1 FROM {self._keys_as_rows} JOIN {self.table} t ON {self._same}"
-        return {n for (n,) in connection.execute(query.encode(), self._arrays(keys)).fetchall()}
+        query = f"SELECT s._n - 1 FROM {self.joined}"
+        return {n for (n,) in connection.execute(query.encode(), self.arrays(keys)).fetchall()}
 
     def remember(self, connection: Connection, keys: Sequence[Key]) -> None:
         """Store these as the mapping's keys."""
@@ -132,7 +132,7 @@ class TargetKeys:
             f"INSERT INTO sink.batch_key SELECT %s, {self._json} FROM {self._keys_as_rows} "
             "ON CONFLICT DO NOTHING"
         )
-        connection.execute(query.encode(), [self.mapping, *self._arrays(keys)])
+        connection.execute(query.encode(), [self.mapping, *self.arrays(keys)])
 
     def forget(self, connection: Connection, keys: Sequence[Key]) -> None:
         """Forget removed keys: a later row under one may be another mapping's."""
@@ -140,7 +140,12 @@ class TargetKeys:
             f"DELETE FROM sink.batch_key WHERE mapping = %s AND key IN "
             f"(SELECT {self._json} FROM {self._keys_as_rows})"
         )
-        connection.execute(query.encode(), [self.mapping, *self._arrays(keys)])
+        connection.execute(query.encode(), [self.mapping, *self.arrays(keys)])
+
+    @cached_property
+    def joined(self) -> str:
+        """SQL of keys, which are `arrays`, as `s` with a number `_n` from 1, and their rows `t`."""
+        return f"{self._keys_as_rows} JOIN {self.table} t ON {self._same}"
 
     @cached_property
     def _same(self) -> str:
@@ -166,5 +171,5 @@ class TargetKeys:
         return next(column.pg for column in self.columns if column.name == name)
 
     @staticmethod
-    def _arrays(keys: Sequence[Key]) -> list[list[str]]:
+    def arrays(keys: Sequence[Key]) -> list[list[str]]:
         return [list(map(str, column)) for column in zip(*keys, strict=True)]

@@ -113,10 +113,14 @@ class MissingRows:
             missing = find_missing(page) if page else []
             if missing:
                 before_each()
-                remove = partial(self._remove, missing, find_missing)
-                self._count(*self._committer.transact(remove, dry=self._report.dry_run))
+                self.remove_keys(missing, find_missing)
             if last is None:
                 return
+
+    def remove_keys(self, keys: Sequence[Key], find_missing: FindMissing) -> None:
+        """Remove keys in a transaction, and count them in the report."""
+        remove = partial(self._remove, keys, find_missing)
+        self._count(*self._committer.transact(remove, dry=self._report.dry_run))
 
     def _remove(
         self, keys: Sequence[Key], find_missing: FindMissing, connection: Connection

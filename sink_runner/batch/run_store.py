@@ -94,6 +94,36 @@ class Run:
     counts: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class KeyCipher:
+    """Encrypts the last key of a run, which may be personal; not without an encryptor."""
+
+    place: str
+    """What the encryption binds the key to, beside the run."""
+    encryptor: Encryptor | None
+
+    def hide(self, run: int, key: list[str]) -> list[str]:
+        if self.encryptor is None:
+            return key
+        message = self._message(run)._replace(value=json.dumps(key).encode())
+        return [ENCRYPTED + base64.b64encode(self.encryptor.encrypt(message)).decode()]
+
+    def read(self, run: int, key: list[str] | None) -> list[str] | None:
+        """Decrypt a key; None where its encryption key is gone, so that the run is not resumed."""
+        if self.encryptor is None or not key or not key[0].startswith(ENCRYPTED):
+            return key
+        try:
+            encrypted = base64.b64decode(key[0].removeprefix(ENCRYPTED))
+            value = self.encryptor.decrypt(encrypted, *self._message(run)[:3]).value
+        except (ValueError, InvalidTag):
+            return None
+        found: list[str] = json.loads(value or b"null")
+        return found
+
+    def _message(self, run: int) -> Message:
+        return Message(self.place, ROWS, run, None, None)
+
+
 class RunStore:
     """The runs of one mapping.  Each call runs in the caller's transaction."""
 
@@ -101,7 +131,7 @@ class RunStore:
         """`encryptor` hides the last key of a run; None where the source's key is not personal."""
         self._mapping = mapping
         self._target = target
-        self._encryptor = encryptor
+        self._keys = KeyCipher(f"sink.batch_run/{mapping}", encryptor)
 
     def interrupted(self, connection: Connection) -> Run | None:
         """Return the last run if it did not reach its end.
@@ -137,19 +167,14 @@ class RunStore:
     def progress(
         self, connection: Connection, run: int, last_key: Sequence[str], counts: Mapping[str, int]
     ) -> None:
-        key = list(last_key)
-        if self._encryptor is not None:
-            encrypted = self._encryptor.encrypt(
-                self._place(run)._replace(value=json.dumps(key).encode())
-            )
-            key = [ENCRYPTED + base64.b64encode(encrypted).decode()]
+        key = self._keys.hide(run, list(last_key))
         connection.execute(_PROGRESS, (key, json.dumps(counts), run))
 
     def reached(self, connection: Connection, run: int) -> tuple[list[str] | None, dict[str, int]]:
         """Return the last key that was committed, and the counts up to it."""
         row = connection.execute(_REACHED, (run,)).fetchone()
         assert row is not None
-        return self._opened(run, row[0]), row[1]
+        return self._keys.read(run, row[0]), row[1]
 
     def finish(
         self,
@@ -160,7 +185,7 @@ class RunStore:
         checks: Mapping[str, Any],
     ) -> None:
         connection.execute(_FINISH, (outcome, json.dumps(counts), json.dumps(checks), run))
-        if self._encryptor is not None:
+        if self._keys.encryptor is not None:
             connection.execute(_HIDE.encode(), (self._mapping,))
 
     def forget_positions(self, connection: Connection) -> None:
@@ -177,19 +202,4 @@ class RunStore:
     def _find(self, connection: Connection, query: str) -> Run | None:
         with connection.cursor(row_factory=class_row(Run)) as cursor:
             run = cursor.execute(query.encode(), (self._mapping,)).fetchone()
-        return run and replace(run, last_key=self._opened(run.run, run.last_key))
-
-    def _opened(self, run: int, key: list[str] | None) -> list[str] | None:
-        """Decrypt a key; None where its encryption key is gone, so that the run is not resumed."""
-        if self._encryptor is None or not key or not key[0].startswith(ENCRYPTED):
-            return key
-        try:
-            encrypted = base64.b64decode(key[0].removeprefix(ENCRYPTED))
-            value = self._encryptor.decrypt(encrypted, *self._place(run)[:3]).value
-        except (ValueError, InvalidTag):
-            return None
-        opened: list[str] = json.loads(value or b"null")
-        return opened
-
-    def _place(self, run: int) -> Message:
-        return Message(f"sink.batch_run/{self._mapping}", ROWS, run, None, None)
+        return run and replace(run, last_key=self._keys.read(run.run, run.last_key))

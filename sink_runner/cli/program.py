@@ -37,6 +37,7 @@ COMMANDS = {
     "plugins": "List the installed plugins: on, off, broken and why.",
     "run": "Apply change events to the target databases.",
     "batch": "Copy a source table to its target: all rows or the changed ones.",
+    "reconcile": "Compare source and target through the mapping, and repair.",
     "schedule": "Run each mapping's batch when it is due.",
     "api": "Serve callbacks and masked reads over HTTP.",
     "api-key": "Make keys for the callers of the API.",

@@ -36,6 +36,11 @@ _RUNS = """
 UPDATE sink.batch_run SET last_key = NULL
 WHERE mapping = %(mapping)s AND array_to_string(last_key, ',') = ANY (%(texts)s)
 """
+_RECONCILED = _RUNS.replace("batch_run", "reconcile_run")
+_FINDINGS = """
+DELETE FROM sink.reconcile_finding f USING sink.reconcile_run r
+WHERE r.run = f.run AND r.mapping = %(mapping)s AND f.key_hash = ANY (%(fingerprints)s)
+"""
 _VALUES = " OR ".join(
     f"EXISTS (SELECT FROM jsonb_each_text({column}) v WHERE {mentions_sql('v.value')})"
     for column in ("source_value", "target_value")
@@ -163,6 +168,8 @@ class Eraser:
             ("callback_row", _CALLBACKS),
             ("batch_key", _BATCH_KEYS),
             ("batch_run", _RUNS),
+            ("reconcile_run", _RECONCILED),
+            ("reconcile_finding", _FINDINGS),
             ("conflict", _CONFLICTS),
             ("audit_log", _AUDIT_KEYS),
             ("audit_log", _AUDIT_REASONS),

@@ -43,6 +43,7 @@ AND t.run NOT IN (
   UNION ALL
   SELECT run FROM (SELECT run, row_number() OVER (PARTITION BY cluster ORDER BY run DESC) AS place
     FROM sink.batch_run) r WHERE place <= 100)"""
+_RECONCILED = "t.outcome NOT IN ('running', 'interrupted') AND t.finished < now() - %(age)s"
 _RESOLVED = "t.resolved_at < now() AT TIME ZONE 'UTC' - %(age)s"
 _TOMBSTONES = "t.deleted_at < now() - %(age)s"
 _EXPIRED_REQUESTS = "t.claimed_at < now() - %(age)s"
@@ -124,6 +125,7 @@ class Purge:
         rules = [
             Rule("dead_letter", settled, timedelta(days=days.dead_letters_days)),
             Rule("batch_run", _RUNS, timedelta(days=days.runs_days)),
+            Rule("reconcile_run", _RECONCILED, timedelta(days=days.runs_days)),
             Rule("conflict", _RESOLVED, timedelta(days=days.conflicts_days), append_only=True),
         ]
         self._rules = [rule for rule in rules if rule.age]

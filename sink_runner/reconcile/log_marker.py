@@ -1,0 +1,155 @@
+"""Wait until a mapping has applied every change that the source's log has now.
+
+The marker is a position in the source's log. It is applied when Debezium has confirmed it to the
+replication slot, which it does only after Kafka has stored all events before it, and when the
+target's offsets have reached the end that the topic has then. The position is the one up to which
+records are inserted: a row that was just read may be of a commit that is not flushed yet
+(synchronous_commit = off), and Debezium sees only what is flushed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from ..config import Config
+from ..errors import SinkError
+from ..kafka.connection import KafkaConnection
+from ..kafka.feed import Bounds
+from ..kafka.offset_queries import topic_bounds
+from ..plugin import TableMapping
+from ..postgres.session import Connection
+from .suspect import Suspect
+
+_INSERTED = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
+# Without an active slot nothing will be captured; an idle one of another program is not waited for.
+_CONFIRMED = """
+SELECT pg_wal_lsn_diff(min(confirmed_flush_lsn), '0/0')::int8 FROM pg_replication_slots
+WHERE slot_type = 'logical' AND active AND database = current_database()
+"""
+_OFFSETS = """
+SELECT DISTINCT ON (partition) partition, coalesce(next_offset, 0) FROM sink.partition_offset
+WHERE mapping = %s AND topic = %s ORDER BY partition, updated_at DESC
+"""
+_CAPTURE_SECONDS = 30.0
+"""Debezium confirms its position after the next heartbeat."""
+_STALLED_SECONDS = 15.0
+_PAUSE = 0.2
+
+
+class Marker(Protocol):
+    """Says whether the target has what the source has."""
+
+    def wait(self) -> str | None:
+        """Wait until all changes so far are applied; return the reason if they are not."""
+
+    def unread(self, suspects: Sequence[Suspect]) -> list[Suspect]:
+        """Return those whose source row changed after what writes the target has read it."""
+
+
+class LogMarker:
+    """Waits for the events of one mapping."""
+
+    def __init__(
+        self,
+        name: str,
+        mapping: TableMapping,
+        *,
+        source: Connection,
+        target: Connection,
+        bounds: Callable[[], Mapping[int, Bounds]],
+        stop: threading.Event,
+    ) -> None:
+        """`bounds` returns the offsets that Kafka holds of the topic, by partition."""
+        self._name = name
+        self._mapping = mapping
+        self._source = source
+        self._target = target
+        self._bounds = bounds
+        self._stop = stop
+
+    @classmethod
+    def of_config(
+        cls,
+        name: str,
+        mapping: TableMapping,
+        config: Config,
+        sessions: tuple[Connection, Connection],
+        stop: threading.Event,
+    ) -> LogMarker:
+        """`sessions` are with the source and with the target."""
+        kafka, topic = KafkaConnection.of(config.kafka), mapping.source_table.topic
+        source, target = sessions
+        return cls(
+            name,
+            mapping,
+            source=source,
+            target=target,
+            bounds=lambda: topic_bounds(kafka, topic),
+            stop=stop,
+        )
+
+    def wait(self) -> str | None:
+        marker = _number(self._source, _INSERTED) or 0
+        if reason := self._wait_for_capture(marker):
+            return reason
+        try:
+            ends = {partition: bound.end for partition, bound in self._bounds().items()}
+        except SinkError:
+            return "Kafka does not answer, so it is not known which events are still to be applied"
+        return self._wait_for_offsets(ends)
+
+    def unread(self, suspects: Sequence[Suspect]) -> list[Suspect]:
+        """Return none: all events up to the marker are applied."""
+        del suspects
+        return []
+
+    def _wait_for_capture(self, marker: int) -> str | None:
+        database = self._mapping.source_table.database
+        deadline = time.monotonic() + _CAPTURE_SECONDS
+        while True:
+            confirmed = _number(self._source, _CONFIRMED)
+            if confirmed is None:
+                return (
+                    f"no replication slot of database {database!r} is in use: Debezium does not "
+                    "capture it. Start Debezium"
+                )
+            if confirmed >= marker:
+                return None
+            if self._is_over(deadline):
+                return (
+                    f"Debezium has not confirmed the log of database {database!r} within "
+                    f"{_CAPTURE_SECONDS:.0f} s: see its log, and its heartbeat"
+                )
+
+    def _wait_for_offsets(self, ends: Mapping[int, int]) -> str | None:
+        """Wait as long as the offsets move."""
+        last, deadline = dict[int, int](), 0.0
+        while True:
+            offsets = self._offsets()
+            left = {p: end - offsets.get(p, 0) for p, end in ends.items() if end}
+            unapplied = sum(count for count in left.values() if count > 0)
+            if not unapplied:
+                return None
+            if offsets != last:
+                last, deadline = offsets, time.monotonic() + _STALLED_SECONDS
+            if self._is_over(deadline):
+                return (
+                    f"{unapplied:,} events of mapping {self._name!r} are not applied, and none was "
+                    f"within {_STALLED_SECONDS:.0f} s: no runner runs, or the mapping is paused. "
+                    "Start `sink-runner run`, or see its log"
+                )
+
+    def _offsets(self) -> dict[int, int]:
+        parameters = (self._name, self._mapping.source_table.topic)
+        return dict(self._target.execute(_OFFSETS, parameters).fetchall())
+
+    def _is_over(self, deadline: float) -> bool:
+        return self._stop.wait(_PAUSE) or time.monotonic() > deadline
+
+
+def _number(connection: Connection, query: str) -> int | None:
+    row = connection.execute(query.encode()).fetchone()
+    return row[0] if row else None

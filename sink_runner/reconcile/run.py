@@ -1,0 +1,343 @@
+"""Reconcile one mapping: walk over its source, then over the keys of its target."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import psycopg
+
+from ..batch.deletions import SeenKeys
+from ..batch.missing_rows import FindMissing
+from ..batch.plan import BatchPipeline
+from ..batch.progress import Progress
+from ..batch.snapshot import Snapshot, changed_since, take_snapshot
+from ..errors import WaitingError
+from ..model.changes import Removal, Write
+from ..model.message import Message
+from ..plugin import Ignore, Review
+from ..postgres.catalog import quoted
+from ..postgres.error_classes import classify_error
+from ..postgres.session import Connection
+from .chunks import ChunkSize, read_chunks
+from .comparison import Comparison
+from .repair import Repair
+from .report import Report
+from .settlement import Settlement, without
+from .store import ReconcileStore, Run
+from .suspect import Kind, Suspect, total_size
+
+_MOST_SUSPECTS = 5_000
+_OLDEST_SUSPECT = 60.0
+_PROGRESS_SECONDS = 1.0
+_HASHES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of a reconciliation."""
+
+    full: bool = False
+    since: datetime | None = None
+    """Naive, UTC."""
+    sample: float | None = None
+    """Per cent of the source's rows."""
+    repair: bool = False
+    dry_run: bool = False
+
+    @property
+    def mode(self) -> str:
+        if self.sample is not None:
+            return f"sample of {self.sample:g} %"
+        if self.since is not None:
+            return f"since {self.since}"
+        return "full" if self.full else "changed"
+
+    @property
+    def is_resumable(self) -> bool:
+        return self.sample is None and self.since is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a reconciliation is made of."""
+
+    batch: BatchPipeline
+    reader: Connection
+    target: Connection
+    comparison: Comparison
+    settlement: Settlement
+    repair: Repair | None
+    store: ReconcileStore
+
+
+class Reconciliation:
+    """Runs once.  Raises RetriableError, after which another run resumes where this one stopped."""
+
+    def __init__(self, parts: Parts, options: Options, progress: Progress) -> None:
+        self._parts = parts
+        self._batch = parts.batch
+        self._options = options
+        self._progress = progress
+        self._report = Report(
+            mapping=parts.batch.name,
+            mode=options.mode,
+            repair=options.repair,
+            dry_run=options.dry_run,
+        )
+        self._size = ChunkSize(parts.batch.chunk_rows)
+        self._suspects: list[Suspect] = []
+        self._oldest = self._stored = 0.0
+        self._run = 0
+        self._seen = SeenKeys(parts.batch.deletions.keys)
+        self._keys_kept = True
+
+    def run(self) -> Report:
+        hooks, began = self._batch.pipeline.compiled.hooks, time.monotonic()
+        try:
+            hooks.startup()
+            self._work()
+        except psycopg.Error as fault:
+            raise classify_error(fault) from fault
+        finally:
+            self._batch.committer.session.close()
+            hooks.shutdown()
+        self._report.seconds = time.monotonic() - began
+        return self._report
+
+    def _work(self) -> None:
+        snapshot = self._take_snapshot()
+        resumed = self._resumable(snapshot)
+        condition, since, covers = self._condition(snapshot)
+        store, number = self._parts.store, self._batch.source.format.number
+        if resumed is None:
+            self._run = store.begin(self._options.mode, number, snapshot)
+        else:
+            self._run = store.resume(resumed)
+        phase, after = (resumed.phase, resumed.last_key) if resumed else ("source", None)
+        if phase == "source":
+            self._walk_source(condition, since, after or ())
+        self._walk_target(after if phase == "target" else None)
+        self._settle()
+        self._report.interrupted = self._batch.stop.is_set()
+        if covers and self._report.is_equal:
+            self._report.verified_through = store.advance(self._run)
+        store.finish(self._run, self._report)
+
+    # -- what is read ----------------------------------------------------------------------------
+
+    def _take_snapshot(self) -> Snapshot:
+        """Note where the run begins; its chunks are read in snapshots of their own."""
+        batch, reader = self._batch, self._parts.reader
+        snapshot = take_snapshot(
+            reader,
+            settle_seconds=batch.settle_seconds,
+            earlier=lambda _cluster: (),
+            stopped=batch.stop.is_set,
+        )
+        reader.execute("COMMIT")
+        return snapshot
+
+    def _resumable(self, snapshot: Snapshot) -> Run | None:
+        """Return the interrupted run if it had the same mode and rows, with its counts."""
+        run = self._parts.store.interrupted()
+        if run is None or not run.last_key or not self._options.is_resumable:
+            return None
+        same = (run.mode, run.cluster, run.columns)
+        if same != (self._options.mode, snapshot.cluster, self._batch.source.format.number):
+            return None
+        if run.phase == "source" and not self._batch.source.format.key:
+            return None
+        self._report.note("resumes an interrupted run of the same mode")
+        self._report.counts.update(run.counts)
+        self._report.columns.update(run.columns_differing)
+        return run
+
+    def _condition(self, snapshot: Snapshot) -> tuple[str, str, bool]:
+        """Return the condition on a row, since when, and whether a clean run verifies all."""
+        options, source = self._options, self._batch.source
+        condition, since, covers = "true", "-infinity", options.is_resumable
+        if options.sample is not None:
+            condition = self._sample(options.sample)
+        elif options.since is not None:
+            condition, since = source.between(options.since, None), str(options.since)
+        elif not options.full:
+            verified = self._parts.store.verified()
+            changed = verified and changed_since(verified.seen_before, snapshot)
+            same = (snapshot.cluster, source.format.number)
+            if (
+                verified
+                and changed
+                and source.numbered
+                and same
+                == (
+                    verified.cluster,
+                    verified.columns,
+                )
+            ):
+                condition = changed
+                since = str(verified.verified_through.replace(tzinfo=None))
+            else:
+                self._report.note("no verified run to continue from: reads all rows")
+        self._progress.expect(source.estimate(self._parts.reader, condition, since))
+        return condition, since, covers
+
+    def _sample(self, percent: float) -> str:
+        """Return the condition that a row is in the sample, another one for each run."""
+        key = self._batch.source.format.key
+        texts = ", ".join(f"r.{name}::text" for name in map(quoted, key)) or "r::text"
+        seed = time.time_ns() % 2**31
+        bound = round(percent / 100 * _HASHES)
+        return (
+            f"(hashtextextended(concat_ws(E'\\t', {texts}), {seed}) & 9223372036854775807) "
+            f"% {_HASHES} < {bound}"
+        )
+
+    # -- the source ------------------------------------------------------------------------------
+
+    def _walk_source(self, condition: str, since: str, after: Sequence[str]) -> None:
+        batch, reader = self._batch, self._parts.reader
+        self._size.restart()
+        for messages in read_chunks(batch, reader, condition, since, after, size=self._size):
+            self._compare(messages)
+            self._progress.advance(len(messages))
+            if messages[-1].key is not None:
+                self._proceed("source", batch.source.format.key_of(messages[-1]))
+            if batch.stop.is_set():
+                return
+            self._size.adapt()
+
+    def _compare(self, messages: Sequence[Message]) -> None:
+        """Stage what a chunk of rows results in, and keep what the target has otherwise."""
+        if self._batch.refresh():
+            self._report.note(
+                "the masking policies changed during the run: rows before were compared by the "
+                "earlier ones"
+            )
+        chunk = self._batch.pipeline.prepare(messages)
+        counts = self._report.counts
+        waiting = sum(isinstance(one.error, WaitingError) for one in chunk.dead_letters)
+        counts["read"] += len(messages)
+        counts["deferred"] += waiting
+        counts["failed"] += len(chunk.dead_letters) - waiting
+        counts["dropped"] += chunk.counts["dropped"]
+        writes = [change for change in chunk.changes if isinstance(change, Write)]
+        self._note_keys(writes)
+        self._suspect(self._parts.comparison.compare(writes))
+        self._suspect(self._unremoved(chunk.changes, {write.key for write in writes}))
+
+    def _note_keys(self, writes: Sequence[Write]) -> None:
+        batch = self._batch
+        if batch.mapping.query is not None:
+            self._seen.add(self._parts.target, writes)
+        elif batch.may_change_keys and self._keys_kept:
+            self._keys_kept = batch.deletions.finds(writes)
+
+    def _unremoved(self, changes: Sequence[object], written: set[object]) -> list[Suspect]:
+        """Return rows that the mapping removes and that the target has."""
+        if isinstance(self._batch.mapping.on_remove, Ignore | Review):
+            return []
+        removals = [
+            Suspect(kind=Kind.EXTRA, key=change.key, change=change)
+            for change in changes
+            # A key of several source rows may be another row's.
+            if isinstance(change, Removal) and change.owner is None and change.key not in written
+        ]
+        return self._parts.settlement.unremoved(removals)
+
+    # -- the target ------------------------------------------------------------------------------
+
+    def _walk_target(self, after: Sequence[str] | None) -> None:
+        """Look for keys of the target that the source does not have."""
+        find_missing = None if self._batch.stop.is_set() else self._search()
+        if find_missing is None:
+            return
+        keys, last = self._batch.deletions.keys, tuple(after) if after else None
+        self._size.restart()
+        while not self._batch.stop.is_set():
+            page, last = keys.page(last, self._size.rows, None, self._parts.target)
+            self._report.counts["keys"] += len(page)
+            missing = find_missing(page) if page else []
+            extra = [Suspect(kind=Kind.EXTRA, key=key) for key in missing]
+            self._suspect(self._parts.settlement.unremoved(extra))
+            if last is None:
+                return
+            self._proceed("target", last)
+            self._size.adapt()
+
+    def _search(self) -> FindMissing | None:
+        """Return what finds keys that the source lacks; None where that cannot be decided."""
+        batch, mapping, note = self._batch, self._batch.mapping, self._report.note
+        reason = ""
+        if self._options.mode != "full":
+            reason = "only a full run reads the keys of the target"
+        elif batch.beside:
+            reason = (
+                f"{', '.join(batch.beside)} may have written them; declare shared_target=True in "
+                f"each mapping of {mapping.target}"
+            )
+        elif isinstance(mapping.on_delete, Ignore | Review) or isinstance(
+            mapping.on_remove, Ignore | Review
+        ):
+            reason = "the mapping leaves rows in the target when the source deletes theirs"
+        elif mapping.query is not None:
+            return self._seen.missing
+        elif batch.deletions.find_missing is None or not self._keys_kept:
+            reason = "the target's key is not made of unchanged source columns"
+        else:
+            return batch.deletions.find_missing
+        note(f"extra rows were not looked for: {reason}")
+        return None
+
+    # -- suspects --------------------------------------------------------------------------------
+
+    def _suspect(self, suspects: Sequence[Suspect]) -> None:
+        if suspects and not self._suspects:
+            self._oldest = time.monotonic()
+        self._suspects += suspects
+        is_large = (
+            len(self._suspects) >= _MOST_SUSPECTS
+            or total_size(self._suspects) > self._batch.chunk_bytes
+        )
+        # A query's rows are read in one go, by a statement that is still running.
+        if is_large and self._batch.mapping.query is None:
+            self._settle()
+
+    def _proceed(self, phase: str, last_key: Sequence[str]) -> None:
+        """Store how far the run has come, if all before is settled."""
+        now = time.monotonic()
+        if self._suspects and now - self._oldest > _OLDEST_SUSPECT:
+            self._settle()
+        if not self._suspects and (
+            now - self._stored > _PROGRESS_SECONDS or self._batch.stop.is_set()
+        ):
+            self._stored = now
+            self._parts.store.progress(self._run, phase, last_key, self._report)
+
+    def _settle(self) -> None:
+        """Compare the suspects again after a marker; count, store and repair what differs."""
+        suspects, self._suspects = self._suspects, []
+        if not suspects or self._batch.stop.is_set():  # the next run reads them again
+            return
+        settled = self._parts.settlement.settle(suspects)
+        self._report.add_found(settled.found)
+        self._report.counts["pending"] += len(settled.pending)
+        if settled.reason:
+            self._report.note(f"not yet applied: {settled.reason}")
+        repaired = self._repair(settled.found)
+        left = without(settled.found, repaired)
+        store = partial(self._parts.store.add_found, self._run)
+        store(left, repaired=False)
+        store(repaired, repaired=not self._options.dry_run)
+
+    def _repair(self, found: Sequence[Suspect]) -> list[Suspect]:
+        if self._parts.repair is None or not found:
+            return []
+        repaired = self._parts.repair.repair(found)
+        self._report.counts["repaired"] += len(repaired)
+        for note in self._parts.repair.notes:
+            self._report.note(note)
+        return repaired

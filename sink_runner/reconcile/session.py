@@ -1,0 +1,141 @@
+"""Reconcile a mapping from the command line: sessions, locks, signals, progress bar."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from functools import partial
+
+from rich.console import Console
+
+from ..batch.build import open_pipeline
+from ..batch.keys import Key
+from ..batch.lock import BusyError, locked
+from ..batch.plan import BatchPipeline
+from ..batch.progress import Progress
+from ..batch.snapshot import open_source
+from ..config import Config
+from ..config.database import find_database
+from ..config.dsn import Dsn
+from ..loading import discovery
+from ..postgres.session import Connection, connect
+from ..writer.encryption import build_encryptor
+from .batch_marker import BatchMarker
+from .comparison import Comparison, open_target
+from .log_marker import LogMarker, Marker
+from .repair import Repair
+from .report import Report
+from .run import Options, Parts, Reconciliation
+from .settlement import Settlement
+from .store import ReconcileStore
+
+__all__ = ["Options", "Report", "run"]
+
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('sink/reconcile/' || %s, 0))"
+
+MakeMarker = Callable[[BatchPipeline, Config, tuple[Connection, Connection]], Marker]
+"""Makes what waits for changes; gets sessions with the source and with the target."""
+
+
+def make_marker(
+    batch: BatchPipeline, config: Config, sessions: tuple[Connection, Connection]
+) -> Marker:
+    """Return what waits for changes to be applied; `sessions` are with source and target."""
+    if batch.mapping.streaming:
+        return LogMarker.of_config(batch.name, batch.mapping, config, sessions, batch.stop)
+    return BatchMarker(batch, *sessions)
+
+
+def run(
+    plugin: discovery.Plugin,
+    plugins: Sequence[discovery.Plugin],
+    config: Config,
+    options: Options,
+    *,
+    stop: threading.Event,
+) -> Report:
+    """Reconcile the mapping.  Raises BusyError while another process does so or writes its table.
+
+    A run that repairs, or whose mapping only batch runs write, keeps batch runs out.
+    """
+    mapping = plugin.mapping
+    assert mapping is not None
+    dsn = find_database(config.databases, mapping.target_table.database).dsn
+    excludes = options.repair or not mapping.streaming
+    lock = locked(dsn, plugin.name, mapping.target, wait=False, stop=stop)
+    with (
+        lock if excludes else nullcontext(),
+        open_parts(plugin, plugins, config, options, stop=stop) as parts,
+        Progress(plugin.name, Console(stderr=True)) as progress,
+    ):
+        return Reconciliation(parts, options, progress).run()
+
+
+@contextmanager
+def open_parts(
+    plugin: discovery.Plugin,
+    plugins: Sequence[discovery.Plugin],
+    config: Config,
+    options: Options,
+    *,
+    stop: threading.Event,
+    make_marker: MakeMarker = make_marker,
+) -> Iterator[Parts]:
+    """Connect one mapping, and lock out another reconciliation of it."""
+    assert plugin.mapping is not None
+    dsn = find_database(config.databases, plugin.mapping.target_table.database).dsn
+    with (
+        open_pipeline(plugin, plugins, config, stop) as batch,
+        closing(connect(dsn, f"sink-runner reconcile {plugin.name}")) as control,
+        closing(open_source(batch.source_dsn, plugin.name)) as reader,
+        _target(batch, config, dsn) as target,
+    ):
+        _lock(control, plugin.name)
+        marker = make_marker(batch, config, (reader, control))
+        yield _parts(batch, config, options, (reader, target, control), marker)
+
+
+@contextmanager
+def _target(batch: BatchPipeline, config: Config, dsn: Dsn) -> Iterator[Connection]:
+    keys = batch.deletions.keys
+    with open_target(dsn, batch.name, keys.columns, build_encryptor(config)) as connection:
+        yield connection
+
+
+def _lock(control: Connection, name: str) -> None:
+    if control.execute(_LOCK, (name,)).fetchone() != (True,):
+        raise BusyError(f"mapping {name!r} is being reconciled by another process")
+
+
+def _parts(
+    batch: BatchPipeline,
+    config: Config,
+    options: Options,
+    sessions: tuple[Connection, Connection, Connection],
+    marker: Marker,
+) -> Parts:
+    reader, target, control = sessions
+    comparison = Comparison(target, batch.mapping, batch.deletions.keys)
+    settlement = Settlement(
+        batch.mapping, comparison, batch.deletions, marker, partial(_callbacks, batch, target)
+    )
+    compiled = batch.pipeline.compiled
+    unmasked = compiled.source_key_unmasked and {*batch.deletions.keys.names} <= set(
+        compiled.unmasked
+    )
+    return Parts(
+        batch=batch,
+        reader=reader,
+        target=target,
+        comparison=comparison,
+        settlement=settlement,
+        repair=Repair(batch, settlement, dry_run=options.dry_run) if options.repair else None,
+        store=ReconcileStore(control, batch.name, build_encryptor(config), unmasked=unmasked),
+    )
+
+
+def _callbacks(batch: BatchPipeline, target: Connection, keys: Sequence[Key]) -> set[int]:
+    """Return the positions of keys whose rows came by a callback of the API."""
+    rows = batch.committer.callbacks
+    return rows.among(target, keys) if rows else set()

@@ -1,0 +1,86 @@
+"""The two databases of the batch tests, and the reconciliation between them."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sink_runner.batch.progress import Progress
+from sink_runner.config import Config
+from sink_runner.config.sections import Schema
+from sink_runner.loading import discovery
+from sink_runner.reconcile import session
+from sink_runner.reconcile.report import Report
+from sink_runner.reconcile.run import Options, Parts, Reconciliation
+from sink_runner.reconcile.suspect import Suspect
+
+from ..batch.conftest import Pair
+
+
+class EverythingApplied:
+    """In place of Debezium, Kafka and a runner: `meanwhile` is what they do until the marker."""
+
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.meanwhile = meanwhile
+        self.waits = 0
+
+    def wait(self) -> str | None:
+        self.waits += 1
+        self.meanwhile()
+        return None
+
+    def unread(self, suspects: list[Suspect]) -> list[Suspect]:
+        return []
+
+
+class Reconciled(Pair):
+    """Runs batches and reconciles; columns of a test's own tables need no classification."""
+
+    def config(self, **batch: Any) -> Config:
+        return replace(super().config(**batch), schema=Schema(strict=False))
+
+    @contextmanager
+    def parts(
+        self,
+        name: str,
+        *also: str,
+        applied: Any = None,
+        stop: threading.Event | None = None,
+        **options: Any,
+    ) -> Iterator[tuple[Parts, Options]]:
+        """Connect a mapping, `also` with these plugins in its chain; in full by default."""
+        installed = discovery.installed()
+        for one in (name, *also):
+            discovery.load(installed[one])
+        plugins = discovery.usable([installed[one] for one in (name, *also)])
+        waits = applied or EverythingApplied()
+        is_full = not {"since", "sample", "full"} & options.keys()
+        chosen = Options(**{"full": is_full} | options)
+        with session.open_parts(
+            plugins[0],
+            plugins,
+            self.config(),
+            chosen,
+            stop=stop or threading.Event(),
+            make_marker=waits if callable(waits) else lambda *_: waits,
+        ) as parts:
+            yield parts, chosen
+
+    def reconcile(self, name: str, *also: str, **options: Any) -> Report:
+        with self.parts(name, *also, **options) as (parts, chosen):
+            return reconcile(parts, chosen)
+
+
+def reconcile(parts: Parts, options: Options) -> Report:
+    return Reconciliation(parts, options, Progress("", Console(quiet=True))).run()
+
+
+@pytest.fixture
+def pair(postgres) -> Iterator[Reconciled]:
+    made = Reconciled(postgres)
+    yield made
+    made.close()

@@ -1,0 +1,86 @@
+"""Repairs write the damaged rows and no other, and leave what the mapping does not own."""
+
+import pytest
+
+from .test_comparing import found, people
+
+pytestmark = pytest.mark.postgres
+__all__ = ["people"]
+
+ROWS = "SELECT record_id, xmin::text FROM profile_data"
+EXTRA = """
+INSERT INTO profile_data (record_id, family_id, full_name, source_updated_at)
+VALUES (gen_random_uuid(), gen_random_uuid(), 'Stranger', '2020-01-01')
+"""
+
+
+def damage(pair) -> None:
+    pair.citizen.execute("DELETE FROM profile_data WHERE full_name = 'Person 3'")
+    pair.citizen.execute("UPDATE profile_data SET city = 'Elsewhere' WHERE full_name = 'Person 7'")
+    pair.citizen.execute(EXTRA)
+
+
+def rows(pair) -> dict:
+    return dict(pair.citizen.execute(ROWS).fetchall())
+
+
+def test_repair_touches_damaged_rows_only(people) -> None:
+    before = rows(people)
+    damage(people)
+    report = people.reconcile("golden-records", repair=True)
+    assert found(report) == {"missing": 1, "different": 1, "extra": 1}
+    assert (report.outcome, report.counts["repaired"]) == ("equal", 3)
+    after = rows(people)
+    assert after.keys() == before.keys()
+    changed = {key for key in after if after[key] != before[key]}
+    assert len(changed) == 2
+    again = people.reconcile("golden-records")
+    assert (again.outcome, found(again)) == ("equal", {})
+    masked = people.citizen.execute("SELECT jan_aadhaar FROM profile_data").fetchall()
+    assert all(number.startswith("****-****-") for (number,) in masked)
+
+
+def test_repair_is_audited_and_marked(people) -> None:
+    damage(people)
+    count = "SELECT count(*) FROM sink.audit_log"
+    (before,) = people.citizen.execute(count).fetchone()
+    people.reconcile("golden-records", repair=True)
+    (after,) = people.citizen.execute(count).fetchone()
+    assert after == before + 2
+
+
+def test_dry_run_writes_nothing(people) -> None:
+    damage(people)
+    before = rows(people)
+    report = people.reconcile("golden-records", repair=True, dry_run=True)
+    assert (report.outcome, report.counts["repaired"]) == ("different", 3)
+    assert rows(people) == before
+    assert "would be repaired 3" in "\n".join(report.lines())
+    assert people.reconcile("golden-records").differences == 3
+
+
+def test_reconciliation_without_repair_writes_nothing(people) -> None:
+    damage(people)
+    before = rows(people)
+    assert people.reconcile("golden-records").differences == 3
+    assert rows(people) == before
+
+
+def test_newer_target_row_is_left_to_the_guard(people) -> None:
+    """The conflict rule lets the later version stay, so a repair cannot bring the source's."""
+    people.citizen.execute(
+        "UPDATE profile_data SET city = 'Elsewhere', source_updated_at = '2030-01-01' "
+        "WHERE full_name = 'Person 7'"
+    )
+    report = people.reconcile("golden-records", repair=True)
+    assert (report.outcome, report.counts["repaired"]) == ("different", 0)
+    assert any("later version" in note for note in report.notes)
+
+
+def test_row_that_filter_removes_is_removed(people) -> None:
+    people.warehouse.execute(
+        "UPDATE golden_records SET status = 'merged' WHERE full_name = 'Person 7'"
+    )
+    report = people.reconcile("golden-records", repair=True)
+    assert (report.counts["extra"], report.outcome) == (1, "equal")
+    assert len(rows(people)) == 29
