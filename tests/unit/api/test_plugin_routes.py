@@ -17,7 +17,7 @@ from sink_runner.plugin import CapturedColumn, EventRoute, HttpApi, PathParamete
 from sink_runner.plugin.field_types import EventModel, Uuid
 
 from ...support.api_service import ROOT
-from ..cli.test_api import WHOLE
+from ..cli.test_api import COMPLETE
 from .test_callbacks import problem
 
 ORDER = {
@@ -103,9 +103,11 @@ class TestExampleOfReadme:
 
     def test_routes_are_listed(self, shop, site, call, configured):
         configured("shop")
-        code, out, _ = call("plugins")
+        code, out, _ = call("plugins", "--wide")
         assert code == 0
-        assert "HTTP API: POST /v1/orders, POST /v1/orders/bulk, GET /v1/orders/{order_id}" in out
+        (line,) = [line for line in out.splitlines() if line.split()[:1] == ["shop"]]
+        assert "HTTP API" in line
+        assert line.endswith("POST /v1/orders, POST /v1/orders/bulk, GET /v1/orders/{order_id}")
 
 
 class TestWithoutRoutes:
@@ -120,7 +122,7 @@ class TestWithoutRoutes:
     @pytest.mark.parametrize(("option", "missing"), [("--without", True), ("--only", False)])
     def test_missing_routes_are_logged(self, call, configured, monkeypatch, option, missing):
         policies = f'[policies]\ndirectory = "{ROOT / "ranger-policies"}"\n'
-        configured("*", more=WHOLE + policies)
+        configured("*", more=COMPLETE + policies)
         monkeypatch.setattr(server._Server, "run", lambda _: None)
         _, out, err = call("api", option, "citizen-api")
         events = [json.loads(line) for line in (out + err).splitlines() if line.startswith("{")]

@@ -1,4 +1,4 @@
-"""`sink-runner api` and `sink-runner api-key`: what they print, and what they refuse."""
+"""`sink-runner api` and `sink-runner api-key`: their output and their errors."""
 
 import re
 import tomllib
@@ -19,18 +19,18 @@ secret = "{secret}"
 forecasts = "north.public.forecasts"
 alerts = "north.public.alerts"
 """
-WHOLE = API.format(secret=SECRET)
+COMPLETE = API.format(secret=SECRET)
 
 
 @pytest.fixture
 def configure(configured):
     def write(more=None):
-        return configured("*", more=WHOLE if more is None else more)
+        return configured("*", more=COMPLETE if more is None else more)
 
     return write
 
 
-def test_new_key_is_shown_once_with_settings(call, configure):
+def test_new_key_is_printed_once_with_settings(call, configure):
     path = configure()
     code, out, err = call(
         "api-key", "new", "portal", "--scope", "profiles:read", "--group", "smart_citizen"
@@ -41,22 +41,22 @@ def test_new_key_is_shown_once_with_settings(call, configure):
     client = load(path, {}).config().api.clients["portal"]
     assert client.key_hash == hash_key(SECRET, key)
     assert (client.scopes, client.group) == (("profiles:read",), "smart_citizen")
-    assert key not in out  # a redirect stores it
+    assert key not in out  # stdout may be redirected to a file
 
 
-def test_two_keys_are_never_the_same(call, configure):
+def test_new_keys_differ(call, configure):
     configure()
-    told = [call("api-key", "new", "a", "--scope", "alerts:write")[1] for _ in range(2)]
-    assert told[0] != told[1]
+    outputs = [call("api-key", "new", "a", "--scope", "alerts:write")[1] for _ in range(2)]
+    assert outputs[0] != outputs[1]
 
 
-def test_any_name_makes_readable_settings(call, configure):
+def test_any_client_name_gives_valid_toml(call, configure):
     configure()
     _, out, _ = call("api-key", "new", 'a "b".c', "--scope", "alerts:write")
     assert set(tomllib.loads(out)["api"]["clients"]) == {'a "b".c'}
 
 
-def test_an_unknown_scope_is_refused(call, configure):
+def test_unknown_scope_is_refused(call, configure):
     configure()
     code, _, err = call("api-key", "new", "a", "--scope", "everything")
     assert code == 2
@@ -65,48 +65,48 @@ def test_an_unknown_scope_is_refused(call, configure):
 
 @pytest.mark.parametrize("command", [("api",), ("api-key", "new", "a", "--scope", "alerts:write")])
 @pytest.mark.parametrize(
-    ("more", "words"),
+    ("more", "message"),
     [
         ("", "[api] is missing"),
         (API.format(secret=""), "api.secret has less than 32 characters"),
         (API.format(secret="short"), "api.secret has less than 32 characters"),
         (
-            WHOLE.replace("north.public.alerts", "alerts"),
+            COMPLETE.replace("north.public.alerts", "alerts"),
             "api.tables.alerts: 'alerts' is not of the form",
         ),
         (API.replace("alerts =", "alarms =").format(secret=SECRET), "api.tables.alarms is unknown"),
     ],
 )
-def test_what_is_wrong_with_set_up_is_told(call, configure, command, more, words):
+def test_configuration_error_is_reported(call, configure, command, more, message):
     configure(more)
     code, _, err = call(*command)
     assert code == 78
-    assert words in err
+    assert message in err
     assert "short" not in err.replace("api.secret", "")
 
 
-def test_a_database_that_nobody_configured_is_refused(call, configure):
+def test_unknown_database_is_refused(call, configure):
     policies = f'[policies]\ndirectory = "{ROOT / "ranger-policies"}"\n'
-    configure(WHOLE.replace('"north"', '"south"') + policies)
+    configure(COMPLETE.replace('"north"', '"south"') + policies)
     code, _, err = call("api")
     assert code == 78
     assert "api.database: unknown database 'south'" in err
 
 
 def test_unknown_scope_of_client_is_refused(call, configure):
-    configure(WHOLE + '[api.clients.a]\nscopes = ["forecasts:all"]\n')
+    configure(COMPLETE + '[api.clients.a]\nscopes = ["forecasts:all"]\n')
     code, _, err = call("api")
     assert code == 78
     assert "api.clients.a.scopes[0]" in err
 
 
-def test_the_secret_is_never_shown(call, configure):
+def test_secret_is_never_printed(call, configure):
     configure()
     assert SECRET not in call("config")[1]
 
 
 @pytest.mark.parametrize("command", [("api",), ("api-key",), ("api-key", "new")])
-def test_help_teaches(call, command):
+def test_help_has_examples(call, command):
     code, out, _ = call(*command, "--help")
     assert code == 0
     assert command == ("api-key", "new") or "examples:" in out

@@ -1,4 +1,4 @@
-"""``sink-runner plugins``: what is on, off, broken, incompatible, and why."""
+"""`sink-runner plugins`: the status of each plugin and the reason for it."""
 
 import json
 import re
@@ -29,32 +29,32 @@ def sink_filter(event):
 HOOKS = "from sink_runner.plugin import hookimpl\n"
 
 
-def ordering_key(name: str, text: str) -> str:
+def line_of(name: str, text: str) -> str:
     (line,) = [line for line in text.splitlines() if line.split()[:1] == [name]]
     return line
 
 
-# -- plugins: on and off -----------------------------------------------------------------------
+# -- status ------------------------------------------------------------------------------------
 
 
-def states(call, *argv: str) -> dict[str, str]:
+def read_statuses(call, *argv: str) -> dict[str, str]:
     code, out, err = call("plugins", "--json", *argv)
     assert (code, err) == (0, "")
-    known = [record for record in json.loads(out) if record["name"] in ("apples", "pears")]
-    return {record["name"]: record["status"] for record in known}
+    records = [record for record in json.loads(out) if record["name"] in ("apples", "pears")]
+    return {record["name"]: record["status"] for record in records}
 
 
-def test_each_of_three_ways_turns_plugin_off(site, call, configured, monkeypatch):
+def test_plugin_can_be_disabled_in_three_ways(site, call, configured, monkeypatch):
     site.mapping("apples")
     site.mapping("pears")
     configured("apples", "pears")
-    assert states(call) == {"apples": "on", "pears": "on"}
-    assert states(call, "--without", "pears") == {"apples": "on", "pears": "off"}
+    assert read_statuses(call) == {"apples": "on", "pears": "on"}
+    assert read_statuses(call, "--without", "pears") == {"apples": "on", "pears": "off"}
     monkeypatch.setenv("SINK_PLUGINS_OFF", "apples")
-    assert states(call) == {"apples": "off", "pears": "on"}
+    assert read_statuses(call) == {"apples": "off", "pears": "on"}
     monkeypatch.delenv("SINK_PLUGINS_OFF")
     configured("apples", "pears", disabled=("apples",))
-    assert states(call) == {"apples": "off", "pears": "on"}
+    assert read_statuses(call) == {"apples": "off", "pears": "on"}
 
 
 def test_command_line_overrides_environment_overrides_file(site, call, configured, monkeypatch):
@@ -62,15 +62,15 @@ def test_command_line_overrides_environment_overrides_file(site, call, configure
     site.mapping("pears")
     configured("apples")
     monkeypatch.setenv("SINK_PLUGINS", "pears")
-    assert states(call) == {"apples": "off", "pears": "on"}
-    assert states(call, "--only", "apples") == {"apples": "on", "pears": "off"}
+    assert read_statuses(call) == {"apples": "off", "pears": "on"}
+    assert read_statuses(call, "--only", "apples") == {"apples": "on", "pears": "off"}
 
 
 @pytest.fixture
 def runner():
-    """A runner's /readyz, with the mapping pears running."""
+    """The port of a runner's health server, which reports the mapping pears as running."""
 
-    class Answer(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
             self.end_headers()
@@ -80,7 +80,7 @@ def runner():
         def log_message(self, *_):
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Answer)
+    server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server.server_port
@@ -89,7 +89,7 @@ def runner():
     thread.join()
 
 
-def test_mappings_that_running_runner_has_otherwise_are_named(site, call, configured, runner):
+def test_differences_to_running_runner_are_reported(site, call, configured, runner):
     site.mapping("apples")
     site.mapping("pears")
     path = configured("apples", "pears")
@@ -108,47 +108,47 @@ def test_mappings_that_running_runner_has_otherwise_are_named(site, call, config
     assert "other settings" not in out
 
 
-def test_environment_turns_plugins_on_and_off_without_file(site, call, tmp_path, monkeypatch):
+def test_environment_selects_plugins_without_file(site, call, tmp_path, monkeypatch):
     site.mapping("pears")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SINK_CONFIG", raising=False)
     monkeypatch.setenv("SINK_PLUGINS", "pears")
-    assert states(call)["pears"] == "on"
+    assert read_statuses(call)["pears"] == "on"
     monkeypatch.setenv("SINK_PLUGINS_OFF", "pears")
-    assert states(call)["pears"] == "off"
+    assert read_statuses(call)["pears"] == "off"
 
 
-def test_off_beats_on_at_every_level(site, call, configured):
+def test_disabled_takes_precedence_over_enabled(site, call, configured):
     site.mapping("apples")
     site.mapping("pears")
     configured("pears", disabled=("apples",))
-    assert states(call, "--only", "apples,pears") == {"apples": "off", "pears": "on"}
+    assert read_statuses(call, "--only", "apples,pears") == {"apples": "off", "pears": "on"}
 
 
-def test_env_file_turns_plugins_on_and_off(site, call, configured, tmp_path):
+def test_env_file_selects_plugins(site, call, configured, tmp_path):
     site.mapping("apples")
     site.mapping("pears")
     path = configured("apples", "pears")
     path.write_text('env_file = "stack.env"\n' + path.read_text())
     (tmp_path / "stack.env").write_text("SINK_PLUGINS_OFF=apples\n")
-    assert states(call) == {"apples": "off", "pears": "on"}
+    assert read_statuses(call) == {"apples": "off", "pears": "on"}
 
 
-@pytest.mark.parametrize("how", ["only", "without"])
-def test_misspelt_name_is_reported_with_nearest(site, call, how):
+@pytest.mark.parametrize("option", ["only", "without"])
+def test_misspelt_name_is_reported_with_nearest(site, call, option):
     site.mapping("apples")
-    code, out, err = call("plugins", f"--{how}", "aples")
+    code, out, err = call("plugins", f"--{option}", "aples")
     assert (code, out) == (78, "")
     assert re.fullmatch(
         r"sink-runner: \w+ plugin 'aples' is not installed; did you mean 'apples'\?\n", err
     )
 
 
-def test_plugin_that_is_off_may_be_beyond_import(site, call, configured):
+def test_disabled_plugin_is_not_imported(site, call, configured):
     site.plugin("pears", "raise RuntimeError")
     configured("*", disabled=("pears",))
     _, out, _ = call("plugins")
-    assert ordering_key("pears", out).split() == ["pears", "off"]
+    assert line_of("pears", out).split() == ["pears", "off"]
     assert not site.was_imported("pears")
 
 
@@ -158,23 +158,23 @@ def test_broken_enabled_plugin_exits_with_78(site, call, configured):
     configured("apples", "pears")
     code, out, _ = call("plugins")
     assert code == 78
-    assert ordering_key("pears", out).split()[:2] == ["pears", "broken"]
+    assert line_of("pears", out).split()[:2] == ["pears", "broken"]
     assert "    fault: ModuleNotFoundError: No module named 'nope_nope'" in out
-    assert ordering_key("apples", out).split() == [*("apples", "on", "south.public.apples")]
+    assert line_of("apples", out).split() == [*("apples", "on", "south.public.apples")]
 
 
 def test_incompatible_plugin_fails_only_if_enabled(site, call, configured):
     site.plugin("pears", "raise RuntimeError", group="sink_runner.v2")
     code, out, _ = call("plugins")
     assert code == 0
-    assert ordering_key("pears", out).split()[:2] == ["pears", "incompatible"]
+    assert line_of("pears", out).split()[:2] == ["pears", "incompatible"]
     configured("pears")
     code, out, _ = call("plugins")
     assert code == 78
     assert "fault: is made for sink_runner.v2" in out
 
 
-def test_two_distributions_with_one_name_end_with_78(site, call, configured):
+def test_two_distributions_of_plugin_exit_with_78(site, call, configured):
     site.mapping("pears")
     site.plugin("pears", "", dist="other-pears")
     configured("pears")
@@ -183,7 +183,7 @@ def test_two_distributions_with_one_name_end_with_78(site, call, configured):
     assert "two distributions provide it, other-pears 1.5 and sink-pears 1.5" in out
 
 
-def test_json_has_everything_a_program_may_want(site, call, configured):
+def test_json_has_all_fields(site, call, configured):
     site.mapping("apples")
     configured("apples")
     _, out, _ = call("plugins", "--json")
@@ -203,19 +203,19 @@ def test_json_has_everything_a_program_may_want(site, call, configured):
     }
 
 
-def test_plugins_are_listed_where_there_is_no_configuration(site, call, configured, monkeypatch):
+def test_plugins_are_listed_without_configuration_file(site, call, configured, monkeypatch):
     site.mapping("apples")
     configured().unlink()
     monkeypatch.setenv("SINK_PLUGINS", "apples")
     code, out, _ = call("plugins")
     assert code == 0
-    assert ordering_key("apples", out).split()[1] == "on"
+    assert line_of("apples", out).split()[1] == "on"
 
 
-# -- plugins: chain and configuration ----------------------------------------------------------
+# -- chain and settings ------------------------------------------------------------------------
 
 
-def test_chain_is_printed_in_order_of_its_steps(site, call, configured):
+def test_chain_is_printed_in_order_of_steps(site, call, configured):
     site.mapping("apples", code="\n@hookimpl\ndef sink_map(row): return row")
     site.plugin("zebra", HOOKS + "@hookimpl(tryfirst=True)\ndef sink_map(row): return row")
     site.plugin("ant", HOOKS + "@hookimpl\ndef sink_filter(event): ...")
@@ -224,8 +224,8 @@ def test_chain_is_printed_in_order_of_its_steps(site, call, configured):
     assert code == 0
     *head, steps = out.split("\n", 3)
     assert head == ["apples:", "    north.public.apples ->", "    south.public.apples"]
-    named = [" ".join(step.split()[1:]) for step in steps.splitlines()]
-    assert named[:6] == [
+    printed = [" ".join(step.split()[1:]) for step in steps.splitlines()]
+    assert printed[:6] == [
         "(built in) drop echoes of the runner's own writes",
         "sink_filter ant",
         "(built in) read 1 declared columns: source, convert, default",
@@ -233,24 +233,24 @@ def test_chain_is_printed_in_order_of_its_steps(site, call, configured):
         "(built in) mask by policy, cut to max_length",
         "sink_mask -",
     ]
-    assert "(built in) write, source wins" in named
+    assert "(built in) write, source wins" in printed
 
 
 RULES = """
 from dataclasses import replace
 from sink_runner.plugin import Rule
 
-def ruled(mapping):
+def add_rules(mapping):
     columns = (Column("id", minimum=1), Column("size"))
     rules = (Rule("even", lambda row: row["size"] % 2 == 0, ("size",)),)
-    made = replace(mapping(), columns=columns, rules=rules)
-    return hookimpl(lambda: made, specname="sink_mapping")
+    declared = replace(mapping(), columns=columns, rules=rules)
+    return hookimpl(lambda: declared, specname="sink_mapping")
 
-sink_mapping = ruled(sink_mapping)
+sink_mapping = add_rules(sink_mapping)
 """
 
 
-def test_chain_names_what_quality_rules_look_at(site, call, configured):
+def test_chain_names_columns_of_rules(site, call, configured):
     site.mapping("apples", code=RULES)
     configured("apples")
     _, out, _ = call("plugins", "--chain", "apples")
@@ -269,7 +269,7 @@ def test_chain_names_what_quality_rules_look_at(site, call, configured):
         ("bad", "plugin 'bad': implements no hook: decorate a function with @hookimpl"),
     ],
 )
-def test_chain_needs_an_enabled_mapping(site, call, configured, name, message):
+def test_chain_needs_enabled_mapping(site, call, configured, name, message):
     site.mapping("apples")
     site.mapping("pears")
     site.plugin("ant", HOOKS + "@hookimpl\ndef sink_filter(event): ...")
@@ -292,10 +292,10 @@ def test_settings_of_plugin_are_printed_without_secrets(site, call, configured):
     ]
 
 
-def test_mapping_whose_topic_is_not_read_says_so(site, call, configured):
+def test_batch_only_mapping_is_marked(site, call, configured):
     site.mapping("apples")
     site.nightly("nightly")
     configured("apples", "nightly")
     _, out, _ = call("plugins")
     assert out.count("\n    batch only") == 1
-    assert ordering_key("nightly", out) + "\n    batch only" in out
+    assert line_of("nightly", out) + "\n    batch only" in out

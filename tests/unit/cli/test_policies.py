@@ -1,4 +1,4 @@
-"""`sink-runner policies`: check, show, pull and push, as a person types them."""
+"""`sink-runner policies`: check, show, pull and push."""
 
 import json
 import shutil
@@ -30,13 +30,13 @@ def folder(tmp_path):
 
 @pytest.fixture
 def ranger():
-    with admin() as made:
-        yield made
+    with admin() as ranger:
+        yield ranger
 
 
 @pytest.fixture
 def policies(call, configured, folder, ranger, site):
-    """Call the command with one mapping, whose columns are given."""
+    """Return a function that runs the command with one mapping of the given columns."""
 
     def run(*argv, columns=MASKED, url=None, more=""):
         if not (site.folder / "sink_people_people_for_tests.py").exists():
@@ -52,7 +52,7 @@ def policies(call, configured, folder, ranger, site):
     return run
 
 
-def edit(folder, change):
+def edit_policies(folder, change):
     path = folder / "policies.json"
     content = json.loads(path.read_text())
     change(content)
@@ -62,14 +62,14 @@ def edit(folder, change):
 # -- check -------------------------------------------------------------------------------------
 
 
-def test_check_says_that_all_holds(policies):
+def test_check_reports_no_faults(policies):
     code, out, _ = policies("check")
     assert code == 0
     assert out.startswith("version 1 (")
     assert out.endswith("17 policies, 1 mappings, 0 faults, 0 warnings\n")
 
 
-def test_check_names_a_personal_column_without_policy(policies):
+def test_check_names_personal_column_without_policy(policies):
     code, out, _ = policies("check", columns='Column("age")')
     assert code == 1
     assert "mapping 'people': smart_warehouse.public.golden_records.age is classified BIRTH" in out
@@ -85,28 +85,28 @@ def test_check_warns_of_personal_columns_unless_strict(policies):
     assert len(json.loads(out)["warnings"]) == 2  # the source's column and the target's
 
 
-def test_check_refuses_what_is_ambiguous(policies, folder):
+def test_check_refuses_ambiguous_policies(policies, folder):
     def copy_first(content):
         first = content["policies"][0]
         item = first["dataMaskPolicyItems"][0] | {"dataMaskInfo": {"dataMaskType": "MASK_NONE"}}
-        both = {**first, "id": 99, "name": "other", "dataMaskPolicyItems": [item]}
-        content["policies"].append(both)
+        copy = {**first, "id": 99, "name": "other", "dataMaskPolicyItems": [item]}
+        content["policies"].append(copy)
 
-    edit(folder, copy_first)
+    edit_policies(folder, copy_first)
     code, _, err = policies("check")
     assert code == 78
     assert "policies 1 (golden record: Jan Aadhaar) and 99 (other) decide differently" in err
 
 
 def test_check_takes_key_of_hash_from_configuration(policies, folder):
-    """As the runner does, wherever the file says that it is."""
+    """The key may be in another file, as for the runner."""
 
-    def hashed(content):
+    def use_hash(content):
         content["policies"][0]["dataMaskPolicyItems"][0]["dataMaskInfo"] = {
             "dataMaskType": "MASK_HASH"
         }
 
-    edit(folder, hashed)
+    edit_policies(folder, use_hash)
     code, _, err = policies("check")
     assert code == 78
     assert "policies.key" in err
@@ -139,14 +139,14 @@ def test_show_lists_personal_columns_with_mask_and_policy(policies):
     assert (city["seen"], city["policy_id"]) == ("MASK_NONE", 4)
 
 
-def test_show_all_lists_what_is_nobody_as_well(policies):
+def test_show_all_lists_columns_that_are_not_personal(policies):
     code, out, _ = policies("show", "--all", "--json", "people")
     assert [line["seen"] for line in json.loads(out)][::3] == ["as it is", "as it is"]
     assert code == 0
 
 
 @pytest.mark.parametrize(
-    ("whom", "seen"),
+    ("option", "seen"),
     [
         (("--user", "portal-operator"), ["show_last({col}, 4, '****-****-')", "MASK_NONE"]),
         (("--user", "stranger"), ["hidden", "hidden"]),
@@ -154,18 +154,18 @@ def test_show_all_lists_what_is_nobody_as_well(policies):
         (("--group", "analysts"), ["hidden", "hidden"]),
     ],
 )
-def test_show_tells_what_somebody_else_would_see(policies, whom, seen):
-    _, out, _ = policies("show", "--json", *whom)
+def test_show_accepts_another_user_or_group(policies, option, seen):
+    _, out, _ = policies("show", "--json", *option)
     assert [line["seen"] for line in json.loads(out)] == seen
 
 
 @pytest.mark.parametrize(("text", "found"), [("aadhaar", 1), ("CITY*", 1), ("x", 0), ("c*y", 1)])
-def test_show_finds_columns_by_their_name(policies, text, found):
+def test_show_finds_columns_by_name(policies, text, found):
     _, out, _ = policies("show", "--json", "--column", text)
     assert len(json.loads(out)) == found
 
 
-def test_show_is_a_table_for_people(policies):
+def test_show_prints_table(policies):
     code, out, _ = policies("show", "--wide")
     assert code == 0
     for word in ("mapping", "sees", "policy", "people", "1 v1"):
@@ -173,18 +173,18 @@ def test_show_is_a_table_for_people(policies):
 
 
 @pytest.mark.parametrize("constant", ["[redacted]", "[/]", "[b]x[/b]", ":cat:"])
-def test_show_tells_a_constant_as_it_is(policies, folder, constant):
+def test_show_prints_constant_literally(policies, folder, constant):
     def hide_all(content):
         mask = {"dataMaskType": "CUSTOM", "valueExpr": f"'{constant}'"}
         content["policies"][0]["dataMaskPolicyItems"][0]["dataMaskInfo"] = mask
 
-    edit(folder, hide_all)
+    edit_policies(folder, hide_all)
     code, out, err = policies("show", "--column", "aadhaar")
     assert (code, err) == (0, "")
     assert constant in out
 
 
-def test_show_refuses_a_name_that_is_not_on(policies):
+def test_show_refuses_disabled_mapping(policies):
     code, _, err = policies("show", "peple")
     assert code == 78
     assert "'peple' is off" in err
@@ -209,73 +209,76 @@ def test_pull_returns_versions_after_push(policies, ranger, folder):
     assert policies("push")[1] == "Ranger's masking policies say the same\n"
 
 
-def test_push_shows_and_asks_before_it_sends(policies, ranger, folder):
+def test_push_needs_confirmation_after_preview(policies, ranger, folder):
     policies("push", "--yes")
-    edit(folder, lambda content: content["policies"][0].update(description="other words"))
-    asked = len(ranger.requests)
+    edit_policies(folder, lambda content: content["policies"][0].update(description="other words"))
+    before = len(ranger.requests)
     code, out, _ = policies("push", "--dry-run")
     assert code == 0
     assert "update policy 'golden record: Jan Aadhaar'" in out
     assert '+  "description": "other words",' in out.splitlines()
-    code, _, err = policies("push")  # nobody is at the keyboard
+    code, _, err = policies("push")  # stdin is not a terminal
     assert code == 78
     assert "--yes" in err
-    assert {line.split()[0] for line in ranger.requests[asked:]} == {"GET"}
+    assert {line.split()[0] for line in ranger.requests[before:]} == {"GET"}
     assert policies("push", "--yes")[0] == 0
     (changed,) = [policy for policy in ranger.policies if policy["version"] == 2]
     assert changed["description"] == "other words"
 
 
-def test_push_deletes_only_when_asked(policies, ranger, folder):
+def test_push_deletes_only_with_option(policies, ranger, folder):
     policies("push", "--yes")
-    edit(folder, lambda content: content["policies"].pop())
+    edit_policies(folder, lambda content: content["policies"].pop())
     assert "only in Ranger, and left there: 'forecast: projections" in policies("push", "--yes")[1]
     assert len(ranger.policies) == 1 + 17
     assert policies("push", "--yes", "--delete")[0] == 0
     assert len(ranger.policies) == 1 + 16
 
 
-def test_push_sends_no_unusable_policy(policies, ranger, folder):
-    edit(folder, lambda content: content["policies"][0].update(polcyPriority=1))
+def test_push_sends_no_invalid_policy(policies, ranger, folder):
+    edit_policies(folder, lambda content: content["policies"][0].update(polcyPriority=1))
     code, _, err = policies("push", "--yes")
     assert code == 78
     assert "polcyPriority" in err
     assert ranger.requests == []
 
 
-@pytest.mark.parametrize("spoil", ["denied", "bare", "away"])
-def test_pull_replaces_nothing_by_what_cannot_be_used(policies, ranger, folder, spoil):
+@pytest.mark.parametrize("spoil", ["denied", "incomplete", "unavailable"])
+def test_pull_keeps_folder_if_download_is_unusable(policies, ranger, folder, spoil):
     policies("push", "--yes")
     before = (folder / "policies.json").read_bytes()
     match spoil:
         case "denied":
             ranger.policies[0]["denyPolicyItems"] = [{"users": ["x"]}]
-        case "bare":  # a good set, but one that leaves a column of ours without policy
+        case "incomplete":  # valid, but without a policy of a column of the mapping
             ranger.policies = [
-                it for it in ranger.policies if it["name"] != "golden record: identity"
+                policy for policy in ranger.policies if policy["name"] != "golden record: identity"
             ]
-        case "away":
+        case "unavailable":
             ranger.failure_status = 503
     code, out, err = policies("pull", "--yes")
     assert code in (1, 78)
     assert "replaced" not in out
-    assert {"denied": "denyPolicyItems", "bare": "city_village", "away": "unavailable"}[
-        spoil
-    ] in err
+    expected = {
+        "denied": "denyPolicyItems",
+        "incomplete": "city_village",
+        "unavailable": "unavailable",
+    }
+    assert expected[spoil] in err
     assert (folder / "policies.json").read_bytes() == before
 
 
-def test_pull_can_only_show(policies, ranger, folder):
+def test_pull_with_dry_run_changes_nothing(policies, ranger, folder):
     policies("push", "--yes")
     before = (folder / "policies.json").read_bytes()
-    ranger.policies[1]["description"] = "said in Ranger"
+    ranger.policies[1]["description"] = "changed in Ranger"
     code, out, _ = policies("pull", "--dry-run")
     assert code == 0
-    assert "said in Ranger" in out
+    assert "changed in Ranger" in out
     assert (folder / "policies.json").read_bytes() == before
 
 
-def test_without_url_there_is_nothing_to_exchange_with(policies):
+def test_pull_and_push_need_url(policies):
     for command in ("pull", "push"):
         code, _, err = policies(command, url="")
         assert code == 78
@@ -283,7 +286,7 @@ def test_without_url_there_is_nothing_to_exchange_with(policies):
 
 
 @pytest.mark.parametrize("command", ["check", "show", "pull", "push"])
-def test_every_command_teaches(call, command):
+def test_help_has_examples(call, command):
     code, out, _ = call("policies", command, "--help")
     assert code == 0
     assert f"  sink-runner policies {command}" in out.split("examples:")[1]
@@ -298,7 +301,7 @@ def test_every_command_teaches(call, command):
     ],
     ids=str,
 )
-def test_pull_mends_a_folder_that_is_no_good(policies, ranger, folder, content):
+def test_pull_repairs_invalid_folder(policies, ranger, folder, content):
     policies("push", "--yes")
     (folder / "policies.json").write_text(json.dumps({"serviceName": "sink_prod", **content}))
     code, _, err = policies("pull", "--yes")
@@ -307,7 +310,7 @@ def test_pull_mends_a_folder_that_is_no_good(policies, ranger, folder, content):
 
 
 @pytest.mark.parametrize("content", [{}, {"serviceName": 7}, {"serviceName": ""}], ids=str)
-def test_without_service_name_nothing_can_be_asked(policies, folder, content):
+def test_pull_needs_service_name(policies, folder, content):
     (folder / "policies.json").write_text(json.dumps(content))
     code, _, err = policies("pull", "--yes")
     assert code == 78
@@ -315,7 +318,7 @@ def test_without_service_name_nothing_can_be_asked(policies, folder, content):
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "nonsense", "http://", "http://x:99999"])
-def test_what_is_no_url_is_told(policies, url):
+def test_invalid_url_is_reported(policies, url):
     code, _, err = policies("pull", "--yes", url=url)
     assert code == 78
     assert "policies: admin: expected http://host:port" in err

@@ -1,4 +1,4 @@
-"""Tables on terminals of each width: no word is cut."""
+"""Printed tables never cut a word, at any width of the terminal."""
 
 import io
 import re
@@ -26,7 +26,7 @@ from sink_runner.schema_check.schema_findings import Change, Finding, Severity
 from sink_runner.writer.audit import Entry
 from sink_runner.writer.conflict_store import Conflict
 
-HEADS = ("mapping", "source column", "target column", "principal", "sees")
+HEADERS = ("mapping", "source column", "target column", "reader", "sees")
 ROW = (
     "golden-records",
     "golden_records.jan_aadhaar_number",
@@ -36,10 +36,10 @@ ROW = (
 )
 
 
-def printed(width: int, *rows: tuple[str, ...]) -> str:
+def render(width: int, *rows: tuple[str, ...]) -> str:
     table = Table(title="[b]policies[/b]", title_justify="left")
-    for head in HEADS:
-        table.add_column(head, overflow="fold")
+    for header in HEADERS:
+        table.add_column(header, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     file = io.StringIO()
@@ -48,24 +48,24 @@ def printed(width: int, *rows: tuple[str, ...]) -> str:
 
 
 @given(width=st.integers(20, 200))
-def test_words_are_whole_at_each_width(width: int) -> None:
-    text = printed(width, ROW)
-    for word in {word for cell in (*HEADS, *ROW) for word in cell.split()}:
+def test_no_word_is_cut_at_any_width(width: int) -> None:
+    text = render(width, ROW)
+    for word in {word for cell in (*HEADERS, *ROW) for word in cell.split()}:
         assert word in text, word
 
 
 def test_wide_terminal_has_a_table() -> None:
-    assert "┃" in printed(200, ROW)
+    assert "┃" in render(200, ROW)
 
 
 def test_narrow_terminal_has_a_paragraph_for_each_row() -> None:
-    lines = printed(80, ROW, ROW).splitlines()
+    lines = render(80, ROW, ROW).splitlines()
     assert lines[:3] == ["policies", "", "mapping        golden-records"]
     assert lines[4] == "target column  profile_data.jan_aadhaar_number"
-    assert len(lines) == 1 + 2 * (1 + len(HEADS))
+    assert len(lines) == 1 + 2 * (1 + len(HEADERS))
 
 
-def test_every_table_of_the_runner_is_printed_so() -> None:
+def test_all_tables_use_print_table() -> None:
     package = Path(sink_runner.__file__).parent
     printing = {
         path.relative_to(package).as_posix()
@@ -76,7 +76,7 @@ def test_every_table_of_the_runner_is_printed_so() -> None:
 
 
 def test_long_text_of_a_paragraph_is_wrapped() -> None:
-    lines = printed(60, ("citizens", "the column is missing " * 5, *ROW[2:])).splitlines()
+    lines = render(60, ("citizens", "the column is missing " * 5, *ROW[2:])).splitlines()
     assert max(map(len, lines)) <= 60
     assert lines[3:5] == [
         "source column  the column is missing the column is missing",
@@ -85,8 +85,8 @@ def test_long_text_of_a_paragraph_is_wrapped() -> None:
 
 
 @pytest.mark.parametrize("cell", ["[redacted]", "two\nlines", "", "[/b]"])
-def test_cell_is_printed_as_it_is(cell: str) -> None:
-    text = printed(60, (cell, *ROW[1:]))
+def test_cell_is_printed_literally(cell: str) -> None:
+    text = render(60, (cell, *ROW[1:]))
     assert "mapping        " + cell.replace("\n", "\n" + " " * 15) in text
 
 
@@ -167,14 +167,14 @@ POLICY_LINE = Line(
     tags=frozenset({"PII"}),
     fault="column evaluated_at is personal and has no policy",
 )
-LOADED = SimpleNamespace(version=12)
+POLICIES = SimpleNamespace(version=12)
 SIDES = replace(
     CONFLICT,
     source_value={"full_name": "A made-up name of some length", "district_id": 12},
     target_value={"full_name": "Another name that is a bit longer", "district_id": 7},
     notes="the citizen called and said which name is right",
 )
-COUNTED = replace(
+REPORT_WITH_COUNTS = replace(
     REPORT, counts=(Count(rule="updated_at not before created_at", column="", rows=12, last=DAY),)
 )
 TABLES = {
@@ -193,7 +193,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("command", TABLES)
-def test_table_of_a_command_fits_80_columns(command: str) -> None:
+def test_table_of_command_fits_80_columns(command: str) -> None:
     make, extra = TABLES[command]
     file = io.StringIO()
     print_table(make(), Console(file=file, width=80), extra=extra)
@@ -208,9 +208,9 @@ def test_wide_table_has_all_columns(command: str) -> None:
     make, extra = TABLES[command]
     file = io.StringIO()
     print_table(make(), Console(file=file, width=300), extra=extra, wide=True)
-    heads = [head.strip() for head in file.getvalue().splitlines()[2].split("┃")[1:-1]]
-    assert heads == [column.header for column in make().columns]
-    assert {*extra} < {*heads}
+    headers = [header.strip() for header in file.getvalue().splitlines()[2].split("┃")[1:-1]]
+    assert headers == [column.header for column in make().columns]
+    assert {*extra} < {*headers}
 
 
 def test_schedules_fit_80_columns_without_cron() -> None:
@@ -225,28 +225,28 @@ def test_schedules_fit_80_columns_without_cron() -> None:
     ]
 
 
-OTHERS = {
+OTHER_TABLES = {
     "conflicts show": lambda: conflicts._sides("smart_warehouse", SIDES),
-    "policies show": lambda: policies._table([POLICY_LINE], LOADED),
-    "quality, by rule": lambda: quality._rules([COUNTED]),
+    "policies show": lambda: policies._table([POLICY_LINE], POLICIES),
+    "quality, by rule": lambda: quality._rules([REPORT_WITH_COUNTS]),
     "schema check": lambda: schema._table({"eligibility-snapshots": [FINDING]}),
 }
 
 
-@pytest.mark.parametrize("command", OTHERS)
-def test_other_table_has_whole_words_in_80_columns(command: str) -> None:
+@pytest.mark.parametrize("command", OTHER_TABLES)
+def test_other_table_cuts_no_word_at_80_columns(command: str) -> None:
     file = io.StringIO()
-    print_table(OTHERS[command](), Console(file=file, width=80))
+    print_table(OTHER_TABLES[command](), Console(file=file, width=80))
     text = file.getvalue()
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
-    for column in OTHERS[command]().columns:
+    for column in OTHER_TABLES[command]().columns:
         for word in " ".join(map(str, column.cells)).split():
             assert word in text, word
 
 
-def test_every_function_that_makes_a_table_is_tested() -> None:
+def test_every_function_that_returns_table_is_tested() -> None:
     package, source = Path(sink_runner.__file__).parent, Path(__file__).read_text()
-    made = {
+    functions = {
         f"{path.stem}.{name}("
         for folder in ("cli", "inspection")
         for path in (package / folder).glob("*.py")
@@ -254,7 +254,7 @@ def test_every_function_that_makes_a_table_is_tested() -> None:
         for name in re.findall(r"def (\w+)\([^)]*\) -> Table:", path.read_text())
     }
     helpers = {f"{tables.__name__.rpartition('.')[2]}._table("}
-    assert {call for call in made if call not in source} == helpers
+    assert {call for call in functions if call not in source} == helpers
 
 
 PLUGIN = SimpleNamespace(
@@ -271,7 +271,7 @@ PLUGIN = SimpleNamespace(
 )
 
 
-def test_plugins_have_whole_words_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_of_plugins_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     print_lines(plugins._table([PLUGIN], {}, wide=False))
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
@@ -283,9 +283,9 @@ def test_plugins_have_whole_words_in_80_columns(capsys: pytest.CaptureFixture[st
     ]
 
 
-def test_wide_plugins_have_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wide_list_has_one_line_for_each_plugin(capsys: pytest.CaptureFixture[str]) -> None:
     print_lines(plugins._table([PLUGIN], {}, wide=True), wide=True)
-    head, line, *notes = capsys.readouterr().out.splitlines()
-    assert head.split() == ["NAME", "STATUS", "VERSION", "TARGET", "HOOKS", "SOURCE"]
+    header, line, *notes = capsys.readouterr().out.splitlines()
+    assert header.split() == ["NAME", "STATUS", "VERSION", "TARGET", "HOOKS", "SOURCE"]
     assert line.split()[2:] == ["1.0", PLUGIN.mapping.target, "sink_filter", PLUGIN.mapping.source]
     assert notes == ["    batch only", f"    fault: {PLUGIN.errors[0]}"]

@@ -1,4 +1,4 @@
-"""What hooks may do with a column that policy masks, and what they may not carry elsewhere."""
+"""Hooks may compare a masked value, but not read it or copy it to another column."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from sink_runner.plugin.masked_value import reveal
 from sink_runner.testing import Harness, Outcome, create, update
 
 OWN = Path(__file__).parents[3] / "ranger-policies"
-CLEAR = "9876543210"
+UNMASKED = "9876543210"
 PLUGIN = """
 from sink_runner.plugin import *
 
@@ -46,7 +46,7 @@ def sink_map(event, row):
 
 @pytest.fixture
 def send(site: Any, tmp_path: Path) -> Callable[..., Outcome]:
-    """Send a person through hooks; policy masks `phone` and `secret`."""
+    """Return a function that sends a row through hooks; a policy masks `phone` and `secret`."""
     policies = tmp_path / "policies"
     shutil.copytree(OWN, policies)
     content = json.loads((policies / "policies.json").read_text())
@@ -62,7 +62,7 @@ def send(site: Any, tmp_path: Path) -> Callable[..., Outcome]:
     ) -> Outcome:
         site.plugin("people", PLUGIN.format(declared=declared) + "".join(hooks))
         sink = Harness("people", policies=policies)
-        values = {"id": "1", "phone": CLEAR, "secret": "Zarathustra", "city": "Bagru"} | row
+        values = {"id": "1", "phone": UNMASKED, "secret": "Zarathustra", "city": "Bagru"} | row
         return sink.send(update(values | before) if before else create(**values))
 
     return run
@@ -82,7 +82,7 @@ MASKED = "****-****-3210"
         'event.row["phone"] == event.row["phone"]',
     ],
 )
-def test_hook_may_compare_a_masked_value(send: Any, test: str) -> None:
+def test_hook_may_compare_masked_value(send: Any, test: str) -> None:
     assert send(FILTER.format(test)).row["phone"] == MASKED
 
 
@@ -94,26 +94,28 @@ def test_hook_may_compare_a_masked_value(send: Any, test: str) -> None:
         *('int(event.row["phone"])', '"".join(event.row["phone"])', '[*event.row["phone"]]'),
     ],
 )
-def test_hook_reading_masked_value_gets_advice(send: Any, use: str) -> None:
+def test_error_of_reading_hook_has_advice(send: Any, use: str) -> None:
     outcome = send(FILTER.format(use))
     assert isinstance(outcome.error, StepError)
-    told = "column 'phone' is masked for this target: compare it only, or add it to reads_unmasked"
-    assert told in str(outcome.error)
+    advice = (
+        "column 'phone' is masked for this target: compare it only, or add it to reads_unmasked"
+    )
+    assert advice in str(outcome.error)
 
 
-def test_declared_need_gives_the_value(send: Any) -> None:
+def test_reads_unmasked_gives_hook_the_value(send: Any) -> None:
     declared = 'reads_unmasked=("phone",),'
     hook = MAP.format("phone", 'row["phone"].strip() + "1"')
     row = send(FILTER.format('event.row["phone"][0] == "9"'), hook, declared=declared).row
     assert row["phone"] == "****-****-2101"
 
 
-def test_undeclared_name_of_a_need_is_refused(send: Any) -> None:
+def test_reads_unmasked_of_unknown_column_is_refused(send: Any) -> None:
     with pytest.raises(Exception, match="reads_unmasked column 'fone' is not declared"):
         send(declared='reads_unmasked=("fone",),')
 
 
-def test_untouched_masked_value_arrives_masked(send: Any) -> None:
+def test_unchanged_value_is_masked_in_target(send: Any) -> None:
     assert send(MAP.format("city", '"Jaipur"')).row == {
         "id": "1",
         "phone": MASKED,
@@ -121,7 +123,7 @@ def test_untouched_masked_value_arrives_masked(send: Any) -> None:
     }
 
 
-def test_null_is_no_masked_value(send: Any) -> None:
+def test_null_is_readable(send: Any) -> None:
     assert send(MAP.format("city", 'str(row["phone"])'), phone=None).row["city"] == "None"
 
 
@@ -135,30 +137,30 @@ def test_null_is_no_masked_value(send: Any) -> None:
         ("city", '{"a": (event.row["phone"],)}'),
     ],
 )
-def test_masked_value_in_another_column_is_refused(send: Any, column: str, value: str) -> None:
+def test_masked_value_copied_to_column_is_refused(send: Any, column: str, value: str) -> None:
     outcome = send(MAP.format(column, value))
     assert "unmasked" in str(outcome.error)
-    assert CLEAR not in str(outcome.error)
+    assert UNMASKED not in str(outcome.error)
 
 
-def test_row_before_the_change_is_masked_too(send: Any) -> None:
+def test_before_image_is_masked(send: Any) -> None:
     hook = FILTER.format('event.before is None or event.before["phone"].strip()')
     assert send(hook, before={"phone": "1"}).error is not None
 
 
-def test_rule_sees_the_value(send: Any) -> None:
+def test_rule_reads_unmasked_value(send: Any) -> None:
     rule = 'Rule("nine", lambda row: row["phone"].startswith("9"), reads=("phone",))'
     assert send(declared=f"rules=({rule},),").row["phone"] == MASKED
 
 
-def test_masked_value_of_a_collection_is_found() -> None:
+def test_masked_value_within_collection_is_revealed() -> None:
     value = MaskedValue("x", "phone", frozenset({"phone"}))
     assert reveal([{"a": (value, 1)}], "phone") == [{"a": ("x", 1)}]
     with pytest.raises(MaskedColumnError):
         reveal([{"a": (value, 1)}], "city")
 
 
-# -- the guard over what a step that may read a hidden value wrote ----------------------------
+# -- copies of a value that a step may read ----------------------------------------------------
 
 _ZEROS = "0\N{ARABIC-INDIC DIGIT ZERO}\N{DEVANAGARI DIGIT ZERO}\N{FULLWIDTH DIGIT ZERO}"
 _SEPARATORS = st.text("\t\n -./_:,;()[]|*+=#'\"\u200b\u00a0\u2009\u2013\u00ad", max_size=6)
@@ -175,16 +177,16 @@ def _in_script(text: str, zero: str) -> str:
 
 @given(st.data())
 @settings(max_examples=300)
-def test_hidden_value_is_found_in_any_spelling(data: st.DataObject) -> None:
+def test_copy_is_found_in_any_spelling(data: st.DataObject) -> None:
     hidden = data.draw(_HIDDEN)
-    carried = _in_script(hidden, data.draw(st.sampled_from(_ZEROS)))
-    carried = data.draw(st.sampled_from([str, str.upper, str.lower, str.swapcase]))(carried)
+    copied = _in_script(hidden, data.draw(st.sampled_from(_ZEROS)))
+    copied = data.draw(st.sampled_from([str, str.upper, str.lower, str.swapcase]))(copied)
     if data.draw(st.booleans()):
-        carried = carried[::-1]
+        copied = copied[::-1]
     separator = data.draw(_SEPARATORS)
-    carried = separator.join(carried)
-    carried = data.draw(st.sampled_from([str, quote]))(carried)
-    text = data.draw(st.text("xyz ", max_size=8)) + carried + data.draw(st.text("xyz ", max_size=8))
+    copied = separator.join(copied)
+    copied = data.draw(st.sampled_from([str, quote]))(copied)
+    text = data.draw(st.text("xyz ", max_size=8)) + copied + data.draw(st.text("xyz ", max_size=8))
     value = data.draw(st.sampled_from([text, [text], {"key": text}]))
     own = {"phone": frozenset({"phone"})}
     with pytest.raises(StepError, match="carries 'phone' to column 'city' unmasked"):
@@ -193,16 +195,16 @@ def test_hidden_value_is_found_in_any_spelling(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hidden", "carried"),
+    ("hidden", "copied"),
     [
-        (CLEAR, "9876 543 210"),
-        (CLEAR, "\uff19\uff18\uff17\uff16\uff15\uff14\uff13\uff12\uff11\uff10"),
-        (CLEAR, "98a76b54c32d10"),
-        (CLEAR, 9876543210),
+        (UNMASKED, "9876 543 210"),
+        (UNMASKED, "\uff19\uff18\uff17\uff16\uff15\uff14\uff13\uff12\uff11\uff10"),
+        (UNMASKED, "98a76b54c32d10"),
+        (UNMASKED, 9876543210),
         (9876543210, "tel. 98765-43210"),
-        (CLEAR, "&#57;876543210"),
-        (CLEAR, '["\\u00398765\\n43210"]'),
-        (CLEAR, "九八七六五四三二一〇"),
+        (UNMASKED, "&#57;876543210"),
+        (UNMASKED, '["\\u00398765\\n43210"]'),
+        (UNMASKED, "九八七六五四三二一〇"),
         (date(1990, 1, 31), "13-10-0991"),
         ("Zarathustra", "ARTSUHTARAZ"),
         *((f"{prefix}9876543210", "9876543210") for prefix in ("+91", "0091 ", "0", "91-")),
@@ -210,13 +212,13 @@ def test_hidden_value_is_found_in_any_spelling(data: st.DataObject) -> None:
         (datetime(1990, 1, 31, 7, 5, tzinfo=UTC), "born 31.01.1990"),
     ],
 )
-def test_known_spellings_are_found(hidden: Any, carried: Any) -> None:
+def test_copy_in_known_spelling_is_found(hidden: Any, copied: Any) -> None:
     with pytest.raises(StepError):
-        refuse_leaks({"h": frozenset()}, [{"h": hidden}], {"city": carried})
+        refuse_leaks({"h": frozenset()}, [{"h": hidden}], {"city": copied})
 
 
 @pytest.mark.parametrize(
-    ("hidden", "carried"),
+    ("hidden", "copied"),
     [
         ("302001", date(2024, 3, 2)),
         (date(1990, 1, 31), "31/01/1991"),
@@ -226,5 +228,5 @@ def test_known_spellings_are_found(hidden: Any, carried: Any) -> None:
         (None, "x"),
     ],
 )
-def test_what_only_looks_alike_passes(hidden: Any, carried: Any) -> None:
-    refuse_leaks({"h": frozenset()}, [{"h": hidden}], {"city": carried})
+def test_similar_value_passes(hidden: Any, copied: Any) -> None:
+    refuse_leaks({"h": frozenset()}, [{"h": hidden}], {"city": copied})

@@ -1,4 +1,4 @@
-"""Equal identifiers have one pseudonym, however they are spelled; others have their own."""
+"""All spellings of an identifier have the same pseudonym; other values have other ones."""
 
 import hmac
 from decimal import Decimal
@@ -22,7 +22,7 @@ texts = st.one_of(
 
 
 def pseudonym(value):
-    """The pseudonym of exactly this spelling, as each was made before spellings were joined."""
+    """Return the pseudonym of exactly this spelling, without normalization."""
     digest = hmac.digest(KEY, value.encode(), "sha256")[:24]
     return (digest + hmac.digest(KEY, b"\0seal\0" + digest, "sha256")[:8]).hex()
 
@@ -66,7 +66,7 @@ def pseudonym(value):
         ),
     ],
 )
-def test_equal_identifiers_have_one_pseudonym(canonical, spellings):
+def test_spellings_of_identifier_have_same_pseudonym(canonical, spellings):
     for value in (canonical, *spellings):
         assert MASK(value) == pseudonym(canonical)
 
@@ -83,7 +83,7 @@ def test_equal_identifiers_have_one_pseudonym(canonical, spellings):
         *("tel:112", "mailto:asha"),
     ],
 )
-def test_pseudonym_of_another_value_is_of_its_spelling(value):
+def test_other_values_are_not_normalized(value):
     assert MASK(value) == pseudonym(value)
 
 
@@ -96,7 +96,7 @@ PREFIXES = ["", "0", "91", "+91", "0091", "091", "+91 (0)", "+91-", "0-", "91 "]
     gaps=st.lists(st.sampled_from(["", " ", "-", "\u200b", "\u00a0", ") ", "/", ","]), min_size=9),
     zero=st.sampled_from("0\u0966\u0660\uff10\U0001d7ce"),
 )
-def test_prefix_grouping_and_script_keep_a_mobiles_pseudonym(digits, prefix, gaps, zero):
+def test_mobile_number_has_one_pseudonym(digits, prefix, gaps, zero):
     grouped = digits[0] + "".join(gap + digit for gap, digit in zip(gaps, digits[1:], strict=False))
     script = {ord("0") + digit: ord(zero) + digit for digit in range(10)}
     spelled = (prefix + grouped).translate(script)
@@ -104,7 +104,7 @@ def test_prefix_grouping_and_script_keep_a_mobiles_pseudonym(digits, prefix, gap
 
 
 @given(one=texts, other=texts)
-def test_equal_pseudonyms_are_of_equal_identifiers(one, other):
+def test_equal_pseudonyms_mean_equal_identifiers(one, other):
     if MASK(one) == MASK(other):
         assert normalize_identifier(one) == normalize_identifier(other)
     assert normalize_identifier(normalize_identifier(one)) == normalize_identifier(one)

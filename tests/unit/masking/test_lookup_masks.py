@@ -1,4 +1,4 @@
-"""What a lookup finds is masked by the policy of the column that it comes from."""
+"""The policy of a looked-up value's source column masks it."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from sink_runner.transform.compiled_mapping import target_columns
 
 OWN = Path(__file__).parents[3] / "ranger-policies"
 PHONE = ColumnName("north", "private", "phones", "phone")
-CLEAR = "9876543210"
+UNMASKED = "9876543210"
 PLUGIN = """
 from sink_runner.plugin import *
 
@@ -35,7 +35,7 @@ def sink_mapping():
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., Path]:
-    """A folder whose one policy speaks of `PHONE`, with its classification."""
+    """Return a function that writes a folder with one policy and classification, for `PHONE`."""
 
     def write(kind: str | None, expression: str = "", *, tagged: bool = True) -> Path:
         path = tmp_path / "policies"
@@ -68,9 +68,9 @@ def harness(site: Any) -> Callable[..., Harness]:
         found: dict[str, Any] | None = None,
     ) -> Harness:
         site.plugin("people", PLUGIN.format(options=options))
-        answers = {"1": CLEAR} if found is None else found
-        known = Origins(lookups={"found": origins or (Origin(path=(PHONE,), type="text"),)})
-        return Harness("people", policies=policies, found={"found": answers}, origins=known)
+        answers = {"1": UNMASKED} if found is None else found
+        fixed = Origins(lookups={"found": origins or (Origin(path=(PHONE,), type="text"),)})
+        return Harness("people", policies=policies, found={"found": answers}, origins=fixed)
 
     return build
 
@@ -81,36 +81,36 @@ MASKS: dict[tuple[str, str], str | None] = {
     (MaskKind.SHOW_LAST_4, ""): "xxxxxx3210",
     (MaskKind.SHOW_FIRST_4, ""): "9876xxxxxx",
     (MaskKind.DATE_SHOW_YEAR, ""): None,
-    (MaskKind.NONE, ""): CLEAR,
+    (MaskKind.NONE, ""): UNMASKED,
     (MaskKind.CUSTOM, "'hidden'"): "hidden",
     (MaskKind.CUSTOM, "scrub_contacts({col})"): "***MASKED***",
 }
 
 
 @pytest.mark.parametrize(("kind", "expression"), MASKS)
-def test_found_value_has_its_column_s_mask(
+def test_value_has_mask_of_its_column(
     harness: Any, folder: Any, kind: str, expression: str
 ) -> None:
     outcome = harness(folder(kind, expression)).send(create(id="1"))
     assert outcome.row["found"] == MASKS[kind, expression]
 
 
-def test_constant_hides_that_nothing_was_found(harness: Any, folder: Any) -> None:
+def test_constant_replaces_missing_value(harness: Any, folder: Any) -> None:
     sink = harness(folder("CUSTOM", "'hidden'"), found={})
     assert sink.send(create(id="1")).row["found"] == "hidden"
 
 
-def test_unmasked_only_by_an_explicit_policy(harness: Any, folder: Any) -> None:
+def test_classified_column_without_policy_is_refused(harness: Any, folder: Any) -> None:
     with pytest.raises(PolicyError, match=r"phones\.phone is classified CONTACT"):
         harness(folder(None))
 
 
-def test_undecided_column_is_refused(harness: Any, folder: Any) -> None:
+def test_unclassified_column_without_policy_is_refused(harness: Any, folder: Any) -> None:
     with pytest.raises(PolicyError, match=r"phones\.phone may hold personal data"):
         harness(folder(None, tagged=False))
 
 
-def test_every_column_without_a_policy_is_named(folder: Any) -> None:
+def test_error_names_every_column_without_policy(folder: Any) -> None:
     mapping = TableMapping(
         source="north.private.phones",
         target="south.public.people",
@@ -126,9 +126,9 @@ def test_every_column_without_a_policy_is_named(folder: Any) -> None:
     origins = Origins(lookups={"found": [Origin(computed="the lookup is computed")]})
     with pytest.raises(PolicyError) as refused:
         target_columns(mapping, catalog, load_policies(folder(None)), origins)
-    told = str(refused.value).splitlines()
-    assert told[0].startswith("north.private.phones.phone is classified CONTACT")
-    assert told[1:] == ["the lookup is computed"]
+    lines = str(refused.value).splitlines()
+    assert lines[0].startswith("north.private.phones.phone is classified CONTACT")
+    assert lines[1:] == ["the lookup is computed"]
 
 
 def test_computed_value_is_refused(harness: Any, folder: Any) -> None:
@@ -136,18 +136,18 @@ def test_computed_value_is_refused(harness: Any, folder: Any) -> None:
         harness(folder("MASK_NULL"), Origin(computed="computed: declare made_of"))
 
 
-def test_policy_of_a_view_s_column_decides(harness: Any, folder: Any) -> None:
+def test_policy_of_view_column_decides(harness: Any, folder: Any) -> None:
     unknown = PHONE._replace(table="unknown")
     origin = Origin(path=(PHONE, unknown), computed="nothing behind it")
     assert harness(folder("MASK_NULL"), origin).send(create(id="1")).row["found"] is None
 
 
-def test_policy_behind_a_view_decides_else(harness: Any, folder: Any) -> None:
-    origin = Origin(path=(PHONE._replace(table="shown"), PHONE), type="text")
+def test_policy_of_column_behind_view_decides(harness: Any, folder: Any) -> None:
+    origin = Origin(path=(PHONE._replace(table="view"), PHONE), type="text")
     assert harness(folder("MASK_NULL"), origin).send(create(id="1")).row["found"] is None
 
 
-def test_required_column_can_t_be_masked_as_null(harness: Any, folder: Any) -> None:
+def test_required_column_cannot_be_masked_as_null(harness: Any, folder: Any) -> None:
     with pytest.raises(ConfigError, match="is required: no row could be written"):
         harness(folder("MASK_NULL"), options="required=True, ")
 

@@ -1,4 +1,4 @@
-"""Masks: what they show, what they hide, and that no value slips through."""
+"""Masks: what they keep and hide, for examples and for generated values."""
 
 import re
 import unicodedata
@@ -19,7 +19,7 @@ JAN_AADHAAR = "show_last({col}, 4, '****-****-')"
 MOBILE = "show_last({col}, 4, '******')"
 EMAIL = "show_email({col})"
 
-UNSEEN = {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf"}
+INVISIBLE = {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf"}
 
 ALL = {
     **{kind.value: compile_mask(kind, key=KEY) for kind in MaskKind if kind != "CUSTOM"},
@@ -52,14 +52,14 @@ texts = st.one_of(st.text(max_size=40), devanagari, digits, emails, near_masked,
 values = st.one_of(texts, st.integers(), st.decimals(), st.dates(), st.datetimes(), st.booleans())
 
 
-def letters(text):
-    """What a reader counts."""
-    seen = [char for char in text if char not in UNSEEN and not char.isspace()]
-    return sum(unicodedata.category(char) not in ("Mn", "Mc", "Me", "Cc") for char in seen)
+def count_characters(text):
+    """Count the characters that a reader sees: without marks, blanks and format characters."""
+    visible = [char for char in text if char not in INVISIBLE and not char.isspace()]
+    return sum(unicodedata.category(char) not in ("Mn", "Mc", "Me", "Cc") for char in visible)
 
 
 @pytest.mark.parametrize(
-    ("expression", "value", "shown"),
+    ("expression", "value", "masked"),
     [
         (JAN_AADHAAR, "987612341234", "****-****-1234"),
         (MOBILE, "9876545678", "******5678"),
@@ -68,8 +68,8 @@ def letters(text):
         ("'***MASKED***'", "987612341234", "***MASKED***"),
     ],
 )
-def test_the_masks_of_the_specification_are_exact(expression, value, shown):
-    assert compile_mask(MaskKind.CUSTOM, expression)(value) == shown
+def test_masks_of_specification_are_exact(expression, value, masked):
+    assert compile_mask(MaskKind.CUSTOM, expression)(value) == masked
 
 
 @every_mask
@@ -81,7 +81,7 @@ def test_masking_twice_changes_nothing(mask, value):
 
 @every_mask
 @given(value=values)
-def test_masking_gives_text_or_a_date_or_null(mask, value):
+def test_masked_value_is_text_date_or_null(mask, value):
     assert isinstance(mask(value), (str, date, type(None)))
 
 
@@ -99,42 +99,42 @@ def test_null_stays_null(name):
     ids=ascii,
 )
 def test_invisible_characters_do_not_lengthen_values(value):
-    """Else four digits behind a character of no width would be shown as they are."""
+    """Otherwise a mask would keep all of four digits behind a zero-width character."""
     for name in (JAN_AADHAAR, MOBILE, "MASK_SHOW_LAST_4", "MASK_SHOW_FIRST_4"):
         assert not {*value} & {*ALL[name](value)}
     assert ALL[EMAIL](f"{value[:1]}\u200b@x.in") == "***@x.in"
 
 
-# No sign of them stands in a mask's own text.
-unlike_masks = st.text("123456789abdefgकखगअइउ १२३४५\u093f\u200b", min_size=1, max_size=14)
+# None of these characters is in the text that a mask adds.
+texts_unlike_masks = st.text("123456789abdefgकखगअइउ १२३४५\u093f\u200b", min_size=1, max_size=14)
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if not name.startswith("scrub")])
-@given(value=unlike_masks)
-def test_masks_show_at_most_four_characters(name, value):
-    """But free text, of which names and short numbers stay."""
-    shown = ALL[name](value) or ""
+@given(value=texts_unlike_masks)
+def test_masks_keep_at_most_four_characters(name, value):
+    """Except scrubbed text, which keeps names and short numbers."""
+    masked = ALL[name](value) or ""
     if name == "MASK_HASH":
-        assert re.fullmatch("[0-9a-f]{64}", shown)
+        assert re.fullmatch("[0-9a-f]{64}", masked)
         return
-    kept = [char for char in shown if char in value and char != " "]
+    kept = [char for char in masked if char in value and char != " "]
     assert len(kept) <= 4
-    assert letters("".join(kept)) < max(letters(value.replace(" ", "")), 1)
+    assert count_characters("".join(kept)) < max(count_characters(value.replace(" ", "")), 1)
 
 
-def test_constant_hides_that_there_is_nothing_to_hide():
+def test_constant_replaces_null():
     assert ALL["'CONFIDENTIAL'"](None) == "CONFIDENTIAL"
 
 
 @given(text=texts)
-def test_show_last_shows_prefix_and_four_characters(text):
-    tail = text.strip()[-4:] if letters(text.strip()) >= 8 else "****"
+def test_show_last_keeps_four_characters(text):
+    tail = text.strip()[-4:] if count_characters(text.strip()) >= 8 else "****"
     assert jan_aadhaar(text) == "****-****-" + tail
     assert mobile(text) == "******" + tail
 
 
 @given(text=st.text("0123456789अआइ", min_size=5, max_size=14))
-def test_a_longer_value_never_comes_back_whole(text):
+def test_long_value_is_never_kept_whole(text):
     for name in (JAN_AADHAAR, MOBILE, EMAIL, "MASK_SHOW_LAST_4", "MASK_SHOW_FIRST_4", "MASK_HASH"):
         assert text not in ALL[name](text)
 
@@ -143,7 +143,7 @@ def test_a_longer_value_never_comes_back_whole(text):
     "short",
     ["", "1", "1234", " 1234 ", "कखगघ", 1234, Decimal("12.5"), True, "12345", "1234567", 12345],
 )
-def test_a_short_value_is_hidden_whole(short):
+def test_short_value_is_hidden_completely(short):
     assert jan_aadhaar(short) == "****-****-****"
     assert mobile(short) == "**********"
     for name in ("MASK_SHOW_LAST_4", "MASK_SHOW_FIRST_4"):
@@ -152,15 +152,15 @@ def test_a_short_value_is_hidden_whole(short):
 
 @pytest.mark.parametrize("prefix", ["*", "#", "x", "X-", "***"])
 @given(text=st.text("0123456789", max_size=14))
-def test_show_last_shows_at_most_half(prefix, text):
+def test_show_last_keeps_at_most_half(prefix, text):
     mask = masks.show_last(4, prefix)
-    shown = mask(text)
-    assert shown == prefix + (text[-4:] if len(text) >= 8 else "****")
-    assert mask(shown) in (shown, prefix + "****")
+    masked = mask(text)
+    assert masked == prefix + (text[-4:] if len(text) >= 8 else "****")
+    assert mask(masked) in (masked, prefix + "****")
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "masked"),
     [
         (987612341234, "****-****-1234"),
         (Decimal(987612341234), "****-****-1234"),
@@ -168,12 +168,12 @@ def test_show_last_shows_at_most_half(prefix, text):
         ("९८७६१२३४१२३४", "****-****-१२३४"),
     ],
 )
-def test_show_last_reads_other_values_by_their_text(value, shown):
-    assert jan_aadhaar(value) == shown
+def test_show_last_converts_other_types_to_text(value, masked):
+    assert jan_aadhaar(value) == masked
 
 
 @given(value=values)
-def test_checks_of_target_tables_hold_for_every_value(value):
+def test_masked_values_satisfy_checks_of_target_tables(value):
     """`.` of PostgreSQL matches a line feed too."""
     assert re.fullmatch(r"\*{4}-\*{4}-.{4}", jan_aadhaar(value), re.DOTALL)
     assert re.fullmatch(r"\*{6}.{4}", mobile(value), re.DOTALL)
@@ -181,7 +181,7 @@ def test_checks_of_target_tables_hold_for_every_value(value):
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "masked"),
     [
         ("u@x.in", "***@x.in"),
         (" u @x.in", "***@x.in"),
@@ -203,49 +203,49 @@ def test_checks_of_target_tables_hold_for_every_value(value):
         (9876543210, "***@***"),
     ],
 )
-def test_show_email_hides_short_and_invalid_addresses(value, shown):
-    assert masks.show_email(value) == shown
+def test_show_email_hides_short_and_invalid_addresses(value, masked):
+    assert masks.show_email(value) == masked
 
 
 @given(text=texts)
-def test_show_email_shows_one_character_before_the_at(text):
-    shown = masks.show_email(text)
-    local, _, domain = shown.rpartition("@")
+def test_show_email_keeps_one_character_of_local_part(text):
+    masked = masks.show_email(text)
+    local, _, domain = masked.rpartition("@")
     before = text.strip().rpartition("@")[0].strip()
     assert domain == "***" or text.strip().endswith("@" + domain)
-    assert local == "***" or (local == before[0] + "***" and letters(before) > 1)
+    assert local == "***" or (local == before[0] + "***" and count_characters(before) > 1)
 
 
 @given(text=st.one_of(texts, devanagari))
-def test_redact_leaves_no_alphanumeric_of_any_script(text):
-    shown = ALL["MASK"](text)
-    assert len(shown) == len(text)
-    assert set(re.sub(r"[^\w]", "", shown)) <= set("Xx0_")
-    assert shown.isascii()
+def test_redact_replaces_alphanumerics_of_every_script(text):
+    masked = ALL["MASK"](text)
+    assert len(masked) == len(text)
+    assert set(re.sub(r"[^\w]", "", masked)) <= set("Xx0_")
+    assert masked.isascii()
 
 
-def test_redact_keeps_the_shape():
+def test_redact_keeps_case_and_punctuation():
     assert ALL["MASK"]("Ravi-कु 42, Éa") == "Xxxx-xx 00, Xx"
 
 
 @given(text=texts)
-def test_show_edge_hides_short_values(text):
-    bare = text.strip()
+def test_show_first_and_last_hide_short_values(text):
+    stripped = text.strip()
     last, first = ALL["MASK_SHOW_LAST_4"](text), ALL["MASK_SHOW_FIRST_4"](text)
-    hidden = "x" * (len(bare) - 4) if letters(bare) >= 8 else ""
-    assert last == (hidden + bare[-4:] if hidden else "x" * len(bare))
-    assert first == (bare[:4] + hidden if hidden else "x" * len(bare))
+    hidden = "x" * (len(stripped) - 4) if count_characters(stripped) >= 8 else ""
+    assert last == (hidden + stripped[-4:] if hidden else "x" * len(stripped))
+    assert first == (stripped[:4] + hidden if hidden else "x" * len(stripped))
 
 
 def test_hash_depends_on_value_and_key():
-    shown = ALL["MASK_HASH"]("987612341234")
-    assert re.fullmatch("[0-9a-f]{64}", shown)
-    assert shown != ALL["MASK_HASH"]("987612341235")
-    assert shown != masks.keyed_hash(KEY[::-1])("987612341234")
+    masked = ALL["MASK_HASH"]("987612341234")
+    assert re.fullmatch("[0-9a-f]{64}", masked)
+    assert masked != ALL["MASK_HASH"]("987612341235")
+    assert masked != masks.keyed_hash(KEY[::-1])("987612341234")
 
 
 @given(text=st.text("0123456789abcdef", min_size=64, max_size=64))
-def test_value_that_looks_like_hash_is_hashed(text):
+def test_value_in_form_of_hash_is_hashed(text):
     assert ALL["MASK_HASH"](text) != text
 
 
@@ -257,7 +257,7 @@ def test_hash_with_missing_or_short_key_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "masked"),
     [
         (date(1980, 5, 17), date(1980, 1, 1)),
         (datetime(1980, 5, 17, 3, tzinfo=UTC), datetime(1980, 1, 1, tzinfo=UTC)),
@@ -271,12 +271,15 @@ def test_hash_with_missing_or_short_key_is_refused():
         ("0044-03-15T12:30:45Z BC", "0044-01-01 BC"),
     ],
 )
-def test_show_year_keeps_only_the_year(value, shown):
-    assert ALL["MASK_DATE_SHOW_YEAR"](value) == shown
+def test_show_year_keeps_only_the_year(value, masked):
+    assert ALL["MASK_DATE_SHOW_YEAR"](value) == masked
 
 
-def test_none_is_no_function_and_null_gives_null():
+def test_mask_none_has_no_function():
     assert compile_mask(MaskKind.NONE) is None
+
+
+def test_mask_null_returns_null():
     assert ALL["MASK_NULL"]("987612341234") is None
 
 
@@ -318,11 +321,11 @@ def test_none_is_no_function_and_null_gives_null():
         "show_email({col}",
     ],
 )
-def test_any_other_expression_is_refused(expression):
+def test_unsupported_expression_is_refused(expression):
     with pytest.raises(PolicyError):
         compile_mask(MaskKind.CUSTOM, expression)
 
 
-def test_expression_beside_type_that_takes_none_is_refused():
+def test_expression_of_type_without_expression_is_refused():
     with pytest.raises(PolicyError, match="takes no valueExpr"):
         compile_mask(MaskKind.MASK, EMAIL)

@@ -1,4 +1,4 @@
-"""What looks personal by its name and type, and what does not."""
+"""Columns that look personal by name and type, and others."""
 
 import pytest
 
@@ -34,7 +34,7 @@ from sink_runner.masking.pii_heuristics import looks_personal
         "comment",
         "verification_notes",
         "application_data",
-        # as those spell who name columns here
+        # spellings that are common in the region
         "adhaar",
         "adhar_no",
         "aadharno",
@@ -68,7 +68,7 @@ from sink_runner.masking.pii_heuristics import looks_personal
         "col_नाम",
     ],
 )
-def test_a_personal_name_looks_personal(column):
+def test_column_with_personal_name_looks_personal(column):
     assert looks_personal(column, "character varying(50)")
 
 
@@ -81,21 +81,21 @@ def test_a_personal_name_looks_personal(column):
         ("scheme_code", "varchar(50)"),
         ("status", "varchar(50)"),
         ("updated_at", "timestamp without time zone"),
-        ("company", "varchar(50)"),  # holds "pan", but not as a word
-        ("page_count", "integer"),  # holds "age"
+        ("company", "varchar(50)"),  # contains "pan", but not as a word
+        ("page_count", "integer"),  # contains "age"
         ("package", "varchar(50)"),
         ("family_id", "uuid"),
         ("citizen_id", "uuid"),  # a surrogate
-        ("comment", "integer"),  # no text, so nothing can stand in it
+        ("comment", "integer"),  # a number cannot contain a comment
         ("email_verified", "boolean"),
         ("risk_score", "numeric"),
         ("scheme_count", "integer"),
         ("uid", "uuid"),
-        ("scheme_name_en", "varchar(50)"),  # a thing's, in a language
+        ("scheme_name_en", "varchar(50)"),  # the name of a thing, in English
         ("schemename", "varchar(50)"),
         ("fileno", "varchar(50)"),
         ("casino", "varchar(50)"),
-        ("acid", "varchar(50)"),  # no account
+        ("acid", "varchar(50)"),  # not an account
         ("radar_no", "varchar(50)"),
         ("cell_count", "integer"),
         ("vehicle_type", "varchar(50)"),
@@ -105,7 +105,7 @@ def test_a_personal_name_looks_personal(column):
         ("national_holiday", "boolean"),
     ],
 )
-def test_other_columns_do_not(column, type_):
+def test_other_columns_do_not_look_personal(column, type_):
     assert not looks_personal(column, type_)
 
 
@@ -125,17 +125,17 @@ text TEXT text[] _text citext json jsonb JSONB xml hstore varchar VARCHAR varcha
 
 
 @pytest.mark.parametrize("column", KINDS.split())
-def test_name_of_a_kind_looks_personal(column):
+def test_further_kinds_of_columns_look_personal(column):
     assert looks_personal(column, "character varying(50)")
 
 
 @pytest.mark.parametrize("type_", [*UNBOUNDED.split(), "character varying", "character varying[]"])
-def test_anything_may_stand_in_a_type_without_bounds(type_):
+def test_type_without_length_limit_looks_personal(type_):
     assert looks_personal("kind", type_)
 
 
 @pytest.mark.parametrize(
     "type_", ["varchar(20)", "character varying(20)", "char(3)", "string", "integer", "date", ""]
 )
-def test_bounded_type_says_nothing(type_):
+def test_type_with_length_limit_does_not(type_):
     assert not looks_personal("kind", type_)

@@ -1,4 +1,4 @@
-"""Policy files: everything that would not be decided as it reads is refused, by name."""
+"""Policy files: fields that this project would interpret otherwise than Ranger are refused."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ from sink_runner.masking.principals import group_principal
 
 OWN = Path(__file__).parents[3] / "ranger-policies"
 KEY = "0123456789abcdef0123456789abcdef"
-GOOD_ITEM = {
+ITEM = {
     "accesses": [{"type": "select", "isAllowed": True}],
     "groups": ["portal"],
     "dataMaskInfo": {"dataMaskType": "MASK"},
@@ -26,20 +26,20 @@ def resources(**levels):
     return {level: {"values": [name]} for level, name in names.items()} | levels
 
 
-def a_policy(number=1, item=None, **changes):
+def make_policy(number=1, item=None, **changes):
     return {
         "id": number,
         "version": 7,
         "name": f"policy {number}",
         "policyType": 1,
         "resources": resources(),
-        "dataMaskPolicyItems": [GOOD_ITEM | (item or {})],
+        "dataMaskPolicyItems": [ITEM | (item or {})],
     } | changes
 
 
 @pytest.fixture
 def directory(tmp_path):
-    """A policy directory to spoil: the service definition is the real one."""
+    """A policy directory with the real service definition and one classified column."""
     shutil.copy(OWN / "servicedef-sink.json", tmp_path)
     classify(tmp_path, {"w.public.people": {"jan_aadhaar": ["ID"]}})
     return tmp_path
@@ -61,8 +61,8 @@ def load(directory):
 
 
 @pytest.mark.parametrize("name", ["servicedef-sink.json", "policies.json", "classification.json"])
-def test_a_missing_unreadable_or_broken_file_is_refused(load, directory, name):
-    load(a_policy())
+def test_missing_or_invalid_file_is_refused(load, directory, name):
+    load(make_policy())
     good = (directory / name).read_bytes()
     for content in (b"", b"{", b"[]", b"\xff", b'{"a": 1, "a": 2}', good[:-9]):
         (directory / name).write_bytes(content)
@@ -76,7 +76,7 @@ def test_a_missing_unreadable_or_broken_file_is_refused(load, directory, name):
         load_policies(directory, KEY)
 
 
-def test_a_missing_directory_is_refused(tmp_path):
+def test_missing_directory_is_refused(tmp_path):
     with pytest.raises(PolicyError, match="nothing may be written"):
         load_policies(tmp_path / "none", KEY)
 
@@ -130,7 +130,7 @@ def test_a_missing_directory_is_refused(tmp_path):
 )
 def test_policy_that_ranger_reads_differently_is_refused(load, changes):
     with pytest.raises(PolicyError, match="policy"):
-        load(a_policy() | changes)
+        load(make_policy() | changes)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_policy_that_ranger_reads_differently_is_refused(load, changes):
 )
 def test_ambiguous_mask_item_is_refused(load, changes):
     with pytest.raises(PolicyError, match=r"policy 1 \(policy 1\)"):
-        load(a_policy(1, changes))
+        load(make_policy(1, changes))
 
 
 @pytest.mark.parametrize(
@@ -185,12 +185,12 @@ def test_ambiguous_mask_item_is_refused(load, changes):
 )
 def test_file_that_ranger_reads_differently_is_refused(load, changes):
     with pytest.raises(PolicyError, match=r"policies\.json"):
-        load(a_policy(), **changes)
+        load(make_policy(), **changes)
 
 
 def test_duplicate_field_is_refused(load, directory):
-    """Most readers of JSON would take the last: half of a policy lost without a word."""
-    load(a_policy())
+    """Most JSON parsers keep only the last value, so a part of the policy would be lost."""
+    load(make_policy())
     path = directory / "policies.json"
     path.write_text(path.read_text().replace('"isAllowed"', '"type": "select", "isAllowed"'))
     with pytest.raises(PolicyError, match="used twice"):
@@ -199,14 +199,14 @@ def test_duplicate_field_is_refused(load, directory):
 
 def test_ids_and_names_are_unique(load):
     with pytest.raises(PolicyError, match="id used twice: 1"):
-        load(a_policy(1), a_policy(1, name="other"))
+        load(make_policy(1), make_policy(1, name="other"))
     with pytest.raises(PolicyError, match="name used twice: same"):
-        load(a_policy(1, name="same"), a_policy(2, name="same"))
+        load(make_policy(1, name="same"), make_policy(2, name="same"))
 
 
 def test_hash_key_is_needed_only_when_used(load):
-    load(a_policy(), key="")
-    hashed = a_policy(1, HASH)
+    load(make_policy(), key="")
+    hashed = make_policy(1, HASH)
     load(hashed)
     with pytest.raises(PolicyError, match=r"policy 1.*policies\.key"):
         load(hashed, key="")
@@ -218,7 +218,7 @@ def test_hash_key_is_needed_only_when_used(load):
     "columns",
     [
         {"public.people": {"name": ["ID"]}},
-        {"w.public.people": {"name": ["NOBODY"]}},
+        {"w.public.people": {"name": ["UNKNOWN"]}},
         {"w.public.people": {"name": []}},
         {"w.public.people": {"name": "ID"}},
         {"w.public.people": ["name"]},
@@ -229,13 +229,13 @@ def test_hash_key_is_needed_only_when_used(load):
 def test_classification_without_column_or_tag_is_refused(load, directory, columns):
     classify(directory, columns)
     with pytest.raises(PolicyError, match=r"classification\.json"):
-        load(a_policy())
+        load(make_policy())
 
 
-def test_an_unknown_field_of_the_classification_is_refused(load, directory):
+def test_unknown_field_of_classification_is_refused(load, directory):
     classify(directory, {}, colums={})
     with pytest.raises(PolicyError, match="colums"):
-        load(a_policy())
+        load(make_policy())
 
 
 @pytest.mark.parametrize(
@@ -253,12 +253,12 @@ def test_an_unknown_field_of_the_classification_is_refused(load, directory):
 def test_not_personal_list_without_columns_is_refused(load, directory, columns):
     classify(directory, {"w.public.people": {"jan_aadhaar": ["ID"]}}, not_personal=columns)
     with pytest.raises(PolicyError, match=r"classification\.json"):
-        load(a_policy())
+        load(make_policy())
 
 
-def spoiled_definitions():
-    good = json.loads((OWN / "servicedef-sink.json").read_text())
-    for spoil in (
+def changed_definitions():
+    original = json.loads((OWN / "servicedef-sink.json").read_text())
+    for change in (
         lambda d: d["resources"].pop(1),
         lambda d: d["resources"][2].pop("matcherOptions"),
         lambda d: d["resources"][2]["matcherOptions"].update(ignoreCase="false"),
@@ -269,16 +269,16 @@ def spoiled_definitions():
         lambda d: d["dataMaskDef"].pop("maskTypes"),
         lambda d: d.pop("dataMaskDef"),
     ):
-        definition = copy.deepcopy(good)
-        spoil(definition)
+        definition = copy.deepcopy(original)
+        change(definition)
         yield definition
 
 
-@pytest.mark.parametrize("definition", list(spoiled_definitions()), ids=lambda _: "")
-def test_service_definition_that_promises_something_else_is_refused(load, directory, definition):
+@pytest.mark.parametrize("definition", list(changed_definitions()), ids=lambda _: "")
+def test_unsupported_service_definition_is_refused(load, directory, definition):
     (directory / "servicedef-sink.json").write_text(json.dumps(definition))
     with pytest.raises(PolicyError, match=r"servicedef-sink\.json"):
-        load(a_policy())
+        load(make_policy())
 
 
 def test_unlisted_mask_type_is_refused(load, directory):
@@ -288,7 +288,7 @@ def test_unlisted_mask_type_is_refused(load, directory):
     definition["dataMaskDef"]["maskTypes"] = [kind for kind in kinds if kind["name"] != "MASK"]
     path.write_text(json.dumps(definition))
     with pytest.raises(PolicyError, match=r"policy 1.*no mask type 'MASK'"):
-        load(a_policy())
+        load(make_policy())
 
 
 def test_fields_added_by_ranger_admin_are_accepted(load, directory):
@@ -296,7 +296,7 @@ def test_fields_added_by_ranger_admin_are_accepted(load, directory):
     notes = {"guid": "g", "description": "d", "isAuditEnabled": True, "createTime": 1}
     empty = {"policyItems": [], "isDenyAllElse": False, "options": {}, "zoneName": ""}
     item = {"users": [], "roles": [], "conditions": [], "delegateAdmin": True}
-    policy = a_policy(1, item, isEnabled=True, policyPriority=0, **notes, **empty)
+    policy = make_policy(1, item, isEnabled=True, policyPriority=0, **notes, **empty)
     policies = load(policy, serviceDef=definition, serviceId=1)
     assert (
         policies.decide(
@@ -307,29 +307,29 @@ def test_fields_added_by_ranger_admin_are_accepted(load, directory):
 
 
 def test_access_policy_without_denial_is_ignored(load):
-    """Ranger Admin makes such policies for every service; masks do not look at access."""
+    """Ranger Admin creates access policies for every service; masking does not use them."""
     access = {"policyType": 0, "dataMaskPolicyItems": [], "policyItems": [{"accesses": []}]}
-    policies = load(a_policy(1), a_policy(2, **access))
+    policies = load(make_policy(1), make_policy(2, **access))
     assert [policy.id for policy in policies.files.policies] == [1]
     for denial in ("denyPolicyItems", "denyExceptions", "validitySchedules"):
         with pytest.raises(PolicyError, match="policy 2"):
-            load(a_policy(1), a_policy(2, **access, **{denial: [{}]}))
+            load(make_policy(1), make_policy(2, **access, **{denial: [{}]}))
     with pytest.raises(PolicyError, match="policy 2"):
-        load(a_policy(1), a_policy(2, **access, isDenyAllElse=True))
+        load(make_policy(1), make_policy(2, **access, isDenyAllElse=True))
 
 
 def test_definition_of_ranger_admin_may_add_fields(load, directory):
     definition = json.loads((directory / "servicedef-sink.json").read_text())
-    load(a_policy(), serviceDef=definition | {"guid": "g", "createTime": 1, "version": 3})
+    load(make_policy(), serviceDef=definition | {"guid": "g", "createTime": 1, "version": 3})
     definition["dataMaskDef"]["maskTypes"].pop()
     with pytest.raises(PolicyError, match="differs from servicedef-sink"):
-        load(a_policy(), serviceDef=definition)
+        load(make_policy(), serviceDef=definition)
 
 
 def test_digest_reflects_every_change(load, directory):
-    before = load(a_policy())
+    before = load(make_policy())
     assert before.version == 42
-    assert load(a_policy()).digest == before.digest
-    assert load(a_policy(description="x")).digest != before.digest
+    assert load(make_policy()).digest == before.digest
+    assert load(make_policy(description="x")).digest != before.digest
     classify(directory, {})
-    assert load(a_policy()).digest != before.digest
+    assert load(make_policy()).digest != before.digest

@@ -1,4 +1,4 @@
-"""Policies that change while the runner works."""
+"""Policies that change while the runner runs."""
 
 import json
 import os
@@ -30,19 +30,19 @@ def folder(tmp_path):
 
 
 def rewrite(folder, version, *, name="policies.json"):
-    """As an editor does that writes a file anew in one step."""
+    """Replace the file by one with another version, in one step as an editor does."""
     content = json.loads((folder / "policies.json").read_text()) | {"policyVersion": version}
-    fresh = folder / "fresh"
-    fresh.write_text(json.dumps(content))
-    fresh.rename(folder / name)
+    new = folder / "new"
+    new.write_text(json.dumps(content))
+    new.rename(folder / name)
 
 
-def test_policies_that_cannot_be_read_refuse_to_start(tmp_path):
+def test_unreadable_policies_refuse_start(tmp_path):
     with pytest.raises(PolicyError):
         PolicyWatch(tmp_path)
 
 
-def test_new_policies_are_taken_up_and_told(folder):
+def test_new_policies_are_used_and_logged(folder):
     watch = PolicyWatch(folder)
     before = watch.current()
     rewrite(folder, 7)
@@ -53,8 +53,8 @@ def test_new_policies_are_taken_up_and_told(folder):
     assert [line["event"] for line in logs] == ["policies_refreshed"]
 
 
-def test_the_same_policies_stay_the_same_object(folder):
-    """A mapping's masks are made anew for other policies only."""
+def test_unchanged_policies_stay_the_same_object(folder):
+    """A mapping compiles its masks again only for another object."""
     watch = PolicyWatch(folder)
     before = watch.current()
     watch.look()
@@ -99,7 +99,7 @@ def test_reload_keeps_the_hash_key(folder):
     assert watch.current().version == 7
 
 
-def test_a_file_that_is_gone_opens_nothing(folder):
+def test_deleted_file_keeps_last_good_policies(folder):
     watch = PolicyWatch(folder)
     before = watch.current()
     (folder / "policies.json").unlink()
@@ -107,7 +107,7 @@ def test_a_file_that_is_gone_opens_nothing(folder):
     assert watch.current() is before
 
 
-def test_age_is_that_of_last_good_look(folder):
+def test_age_counts_from_last_successful_check(folder):
     clock = Clock()
     watch = PolicyWatch(folder, clock=clock)
     clock.now += 4
@@ -116,7 +116,7 @@ def test_age_is_that_of_last_good_look(folder):
     assert watch.age_seconds == 0
 
 
-def test_version_and_age_are_among_runner_figures(folder):
+def test_version_and_age_are_metrics(folder):
     clock, health = Clock(), Health()
     watch = PolicyWatch(folder, clock=clock)
     watch.show(health)
@@ -127,7 +127,7 @@ def test_version_and_age_are_among_runner_figures(folder):
     assert health.registry.get_sample_value("sink_policy_age_seconds") == 3
 
 
-def test_silent_ranger_admin_keeps_policies(folder):
+def test_unavailable_ranger_admin_keeps_policies(folder):
     def fail():
         raise PolicyError("Ranger Admin does not answer")
 
@@ -141,7 +141,7 @@ def test_silent_ranger_admin_keeps_policies(folder):
     assert watch.age_seconds == 9
 
 
-def test_fault_that_nobody_foresaw_does_not_end_watch(folder):
+def test_unexpected_error_does_not_end_watch(folder):
     watch = PolicyWatch(folder, download=lambda: {}["nothing"])
     with capture_logs() as logs:
         watch.look()
@@ -149,7 +149,7 @@ def test_fault_that_nobody_foresaw_does_not_end_watch(folder):
     assert [line["reason"] for line in logs] == ["unexpected KeyError"]
 
 
-def test_a_thread_looks_while_the_runner_works(folder):
+def test_thread_reloads_policies_until_stopped(folder):
     watch = PolicyWatch(folder)
     with watch.watching(0.01):
         rewrite(folder, 9)
@@ -162,7 +162,7 @@ def test_a_thread_looks_while_the_runner_works(folder):
     assert watch.current().version == 9
 
 
-def test_zero_seconds_never_look(folder):
+def test_interval_of_zero_never_reloads(folder):
     watch = PolicyWatch(folder)
     with watch.watching(0):
         rewrite(folder, 9)

@@ -1,4 +1,4 @@
-"""Principals: a target, a caller and a person each see what the policies let them."""
+"""Policies decide what a principal sees by its user name and groups."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ PEOPLE = Table("w", "public", "people")
 NUMBER = ColumnName("w", "public", "people", "number")
 
 
-def a_policy(number, kind, *, column="number", priority=0, **who):
+def make_policy(number, kind, *, column="number", priority=0, **principals):
     levels = {"database": "w", "schema": "public", "table": "people", "column": column}
     return {
         "id": number,
@@ -30,7 +30,7 @@ def a_policy(number, kind, *, column="number", priority=0, **who):
             {
                 "accesses": [{"type": "select", "isAllowed": True}],
                 "dataMaskInfo": {"dataMaskType": kind},
-                **who,
+                **principals,
             }
         ],
     }
@@ -38,12 +38,12 @@ def a_policy(number, kind, *, column="number", priority=0, **who):
 
 @pytest.fixture
 def load(tmp_path):
-    """A directory of policies; `people` is its users.json, None for none."""
+    """Return a function that loads policies; `people` is the users.json, None for no file."""
 
     def load(*policies, people=None):
         shutil.copy(OWN / "servicedef-sink.json", tmp_path)
-        tagged = {"w.public.people": {"number": ["ID"], "name": ["ID"]}}
-        classification = {"tags": {"ID": "what it means"}, "columns": tagged}
+        columns = {"w.public.people": {"number": ["ID"], "name": ["ID"]}}
+        classification = {"tags": {"ID": "what it means"}, "columns": columns}
         (tmp_path / "classification.json").write_text(json.dumps(classification))
         content = {"serviceName": "s", "policyVersion": 1, "policies": list(policies)}
         (tmp_path / "policies.json").write_text(json.dumps(content))
@@ -55,43 +55,48 @@ def load(tmp_path):
     return load
 
 
-def shown_row(policies, table, row, principal):
+def mask_row(policies, table, row, principal):
     masks = masks_for(policies, table, row, principal)
     return {name: masks.get(name, lambda value: value)(value) for name, value in row.items()}
 
 
-def test_a_person_sees_what_its_groups_see(load):
-    policies = load(a_policy(1, "MASK_NULL", groups=["north"]), people={"asha": ["north", "east"]})
+def test_user_has_masks_of_its_groups(load):
+    policies = load(
+        make_policy(1, "MASK_NULL", groups=["north"]), people={"asha": ["north", "east"]}
+    )
     assert policies.person("asha") == Principal("asha", frozenset({"north", "east"}))
     assert policies.decide(NUMBER, policies.person("asha")).kind == "MASK_NULL"
     assert policies.decide(NUMBER, policies.person("ravi")) is None
 
 
-def test_a_person_is_named_by_a_policy_too(load):
-    policies = load(a_policy(1, "MASK_NONE", users=["asha"]), people={})
+def test_policy_may_name_user(load):
+    policies = load(make_policy(1, "MASK_NONE", users=["asha"]), people={})
     assert policies.decide(NUMBER, policies.person("asha")).kind == "MASK_NONE"
 
 
-def test_without_a_users_file_nobody_has_a_group(load):
-    assert load(a_policy(1, "MASK", groups=["north"])).person("asha").groups == frozenset()
+def test_user_has_no_groups_without_users_file(load):
+    assert load(make_policy(1, "MASK", groups=["north"])).person("asha").groups == frozenset()
 
 
-def test_person_whose_groups_disagree_is_refused_at_load(load):
-    rules = a_policy(1, "MASK", groups=["north"]), a_policy(2, "MASK_NONE", groups=["east"])
+def test_contradicting_groups_of_user_refuse_loading(load):
+    rules = make_policy(1, "MASK", groups=["north"]), make_policy(2, "MASK_NONE", groups=["east"])
     load(*rules, people={"asha": ["north"], "ravi": ["east"]})
     with pytest.raises(PolicyError, match=r"1 \(policy 1\) and 2 .*'asha' of group 'east' and"):
         load(*rules, people={"asha": ["north", "east"]})
 
 
 def test_reader_of_contradicting_groups_is_refused(load):
-    """Nobody could know of it at the load, and Ranger would let the broader policy win."""
-    policies = load(a_policy(1, "MASK", groups=["n"]), a_policy(2, "MASK_NONE", groups=["e"]))
+    """The groups are not known when policies are loaded; Ranger would prefer the broader policy."""
+    policies = load(make_policy(1, "MASK", groups=["n"]), make_policy(2, "MASK_NONE", groups=["e"]))
     with pytest.raises(PolicyError, match="1 and 2 decide differently"):
         policies.decide(NUMBER, Principal("asha", frozenset({"n", "e"})))
 
 
-def test_override_decides_for_person_of_several_groups(load):
-    rules = a_policy(1, "MASK", groups=["n"], priority=1), a_policy(2, "MASK_NONE", groups=["e"])
+def test_override_decides_for_user_of_several_groups(load):
+    rules = (
+        make_policy(1, "MASK", groups=["n"], priority=1),
+        make_policy(2, "MASK_NONE", groups=["e"]),
+    )
     policies = load(*rules, people={"asha": ["n", "e"]})
     assert policies.decide(NUMBER, policies.person("asha")).policy_id == 1
 
@@ -101,31 +106,31 @@ def test_override_decides_for_person_of_several_groups(load):
     [{"": ["a"]}, {"{USER}": ["a"]}, {"asha": "north"}, {"asha": [""]}, {"asha": [1]}, ["asha"]],
     ids=str,
 )
-def test_users_file_that_says_something_else_is_refused(load, people):
+def test_invalid_users_file_is_refused(load, people):
     with pytest.raises(PolicyError, match=r"users\.json"):
-        load(a_policy(1, "MASK", groups=["n"]), people=people)
+        load(make_policy(1, "MASK", groups=["n"]), people=people)
 
 
-def test_the_digest_knows_the_people(load):
-    rule = a_policy(1, "MASK", groups=["n"])
+def test_digest_includes_users_file(load):
+    rule = make_policy(1, "MASK", groups=["n"])
     assert load(rule, people={"asha": ["n"]}).digest != load(rule, people={}).digest
 
 
-def test_row_is_shown_as_reader_may_see_it(load):
-    policies = load(a_policy(1, "MASK_SHOW_LAST_4", groups=["n"]), people={"asha": ["n"]})
+def test_row_is_masked_for_reader(load):
+    policies = load(make_policy(1, "MASK_SHOW_LAST_4", groups=["n"]), people={"asha": ["n"]})
     row = {"number": "987612341234", "name": None, "state": "new"}
-    seen = shown_row(policies, PEOPLE, row, policies.person("asha"))
-    assert seen == {"number": "xxxxxxxx1234", "name": "***MASKED***", "state": "new"}
+    masked = mask_row(policies, PEOPLE, row, policies.person("asha"))
+    assert masked == {"number": "xxxxxxxx1234", "name": "***MASKED***", "state": "new"}
 
 
-def test_a_stranger_sees_nothing_personal(load):
-    """Nor a column that a policy names for others, classified or not."""
-    policies = load(a_policy(1, "MASK_NONE", column="x", groups=["n"]))
-    seen = shown_row(policies, PEOPLE, {"number": "1", "x": "2"}, policies.person("eve"))
-    assert seen == {"number": "***MASKED***", "x": "***MASKED***"}
+def test_unknown_user_sees_no_personal_column(load):
+    """Nor any column that a policy names for others, classified or not."""
+    policies = load(make_policy(1, "MASK_NONE", column="x", groups=["n"]))
+    masked = mask_row(policies, PEOPLE, {"number": "1", "x": "2"}, policies.person("eve"))
+    assert masked == {"number": "***MASKED***", "x": "***MASKED***"}
 
 
-def test_person_whose_groups_disagree_sees_nothing_of_column(load):
-    policies = load(a_policy(1, "MASK", groups=["n"]), a_policy(2, "MASK_NONE", groups=["e"]))
+def test_contradicting_groups_mask_column_completely(load):
+    policies = load(make_policy(1, "MASK", groups=["n"]), make_policy(2, "MASK_NONE", groups=["e"]))
     principal = Principal("asha", frozenset({"n", "e"}))
-    assert shown_row(policies, PEOPLE, {"number": "1"}, principal) == {"number": "***MASKED***"}
+    assert mask_row(policies, PEOPLE, {"number": "1"}, principal) == {"number": "***MASKED***"}

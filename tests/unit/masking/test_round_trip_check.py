@@ -43,7 +43,7 @@ def mapping(source, target, *columns):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Nobody outside the north sees a name of its people, nor is any other column personal."""
+    """Policies that mask the column `name` of NORTH for other databases, and nothing else."""
     folder = tmp_path / "policies"
     shutil.copytree(OWN, folder)
     content = json.loads((folder / "policies.json").read_text())
@@ -63,14 +63,14 @@ def policies(folder):
     return load_policies(folder)
 
 
-OUT = mapping(NORTH, SOUTH, Column("name"))
+FORWARD = mapping(NORTH, SOUTH, Column("name"))
 
 
 @pytest.mark.parametrize(
-    "back",
+    "column",
     [
         Column("name"),
-        Column("title", "name"),  # another column of the table holds real values, too
+        Column("title", "name"),  # a masked value in another column of the table
         Column("title", first_of("city", "name")),
         Column("title", all_of("city", "name")),
         Column("name", convert=str.upper),
@@ -78,82 +78,82 @@ OUT = mapping(NORTH, SOUTH, Column("name"))
     ],
     ids=repr,
 )
-def test_pair_that_brings_masked_column_home_is_refused(policies, back):
-    pair = {"out": OUT, "back": mapping(SOUTH, NORTH, back)}
+def test_masked_round_trip_of_pair_is_refused(policies, column):
+    pair = {"forward": FORWARD, "backward": mapping(SOUTH, NORTH, column)}
     for name in pair:
         with pytest.raises(PolicyError) as error:
             refuse_returns(name, pair, policies)
-        for part in ("'out' masks north.public.people.name", "'back' to north", "real one"):
+        for part in ("'forward' masks north.public.people.name", "'backward' to north", "real one"):
             assert part in str(error.value)
 
 
 @pytest.mark.parametrize(
-    "back",
+    "column",
     [
         Column("city"),
         Column("name", "city"),
-        Column("city", "name", lookup=Lookup("SELECT %s", "north")),  # what it finds is no mask's
+        Column("city", "name", lookup=Lookup("SELECT %s", "north")),  # not the masked value
     ],
     ids=repr,
 )
-def test_pair_that_leaves_masked_column_out_is_not(policies, back):
-    pair = {"out": OUT, "back": mapping(SOUTH, NORTH, back)}
+def test_pair_without_masked_column_is_accepted(policies, column):
+    pair = {"forward": FORWARD, "backward": mapping(SOUTH, NORTH, column)}
     for name in pair:
         refuse_returns(name, pair, policies)
 
 
 def test_longer_masked_round_trip_is_refused(policies):
-    around = {
-        "out": OUT,
-        "on": mapping(SOUTH, WEST, Column("label", "name")),
-        "home": mapping(WEST, NORTH, Column("name", "label")),
+    mappings = {
+        "forward": FORWARD,
+        "onward": mapping(SOUTH, WEST, Column("label", "name")),
+        "return": mapping(WEST, NORTH, Column("name", "label")),
         "aside": mapping(SOUTH, "west.public.other", Column("name")),
     }
-    for name in ("out", "on", "home"):
-        with pytest.raises(PolicyError, match=r"'on' to west.* then 'home' to north"):
-            refuse_returns(name, around, policies)
-    refuse_returns("aside", around, policies)
+    for name in ("forward", "onward", "return"):
+        with pytest.raises(PolicyError, match=r"'onward' to west.* then 'return' to north"):
+            refuse_returns(name, mappings, policies)
+    refuse_returns("aside", mappings, policies)
 
 
 def test_cycle_without_round_trip_ends_search(policies):
-    loop = {
-        "out": OUT,
+    cycle = {
+        "forward": FORWARD,
         "there": mapping(SOUTH, WEST, Column("name")),
         "again": mapping(WEST, SOUTH, Column("name")),
     }
-    assert list(returns(loop, policies)) == []
+    assert list(returns(cycle, policies)) == []
 
 
-def test_what_is_shown_in_clear_may_come_home(folder):
+def test_unmasked_column_may_return(folder):
     path = folder / "policies.json"
     path.write_text(
         path.read_text()
         .replace('"CUSTOM"', '"MASK_NONE"')
         .replace(', "valueExpr": "show_last({col}, 4, \'****-****-\')"', "")
     )
-    pair = {"out": OUT, "back": mapping(SOUTH, NORTH, Column("name"))}
+    pair = {"forward": FORWARD, "backward": mapping(SOUTH, NORTH, Column("name"))}
     assert list(returns(pair, load_policies(folder))) == []
 
 
-def test_no_pair_that_we_ship_does_it():
+def test_shipped_mappings_have_no_masked_round_trip():
     plugins = discovery.installed()
     names = [folder.name for folder in MAPPINGS]
     for name in names:
         discovery.load(plugins[name])
     shipped = mappings_of(plugins[name] for name in names)
     assert len(shipped) == 12
-    assert [describe(way) for way in returns(shipped, load_policies(OWN))] == []
+    assert [describe(trip) for trip in returns(shipped, load_policies(OWN))] == []
 
 
-def of(**declared):
-    made = {
+def declare(**changed):
+    declared = {
         "source": NORTH,
         "target": SOUTH,
         "key": ("id",),
         "conflict": source_wins(),
         "columns": (Column("id"), Column("name")),
     }
-    return TableMapping(**made | declared)
+    return TableMapping(**declared | changed)
 
 
 PICK = Derived(key=("name",), group=("id",), select="SELECT 1")
@@ -161,13 +161,13 @@ TIMED = (Column("id"), Column("name"), Column("at"))
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "why"),
+    ("mapping", "reason"),
     [
-        (of(key=("name",)), "two rows would become one"),
-        (of(derived=PICK), "two rows would become one"),
-        (of(conflict=newest_wins("name")), "decides which row is newer"),
+        (declare(key=("name",)), "two rows would become one"),
+        (declare(derived=PICK), "two rows would become one"),
+        (declare(conflict=newest_wins("name")), "decides which row is newer"),
         (
-            of(
+            declare(
                 columns=TIMED,
                 conflict=newest_wins("at"),
                 conflict_detection=ConflictDetection(),
@@ -178,24 +178,24 @@ TIMED = (Column("id"), Column("name"), Column("at"))
     ],
     ids=["key", "key of candidates", "version", "contested"],
 )
-def test_mask_where_value_is_needed_is_refused(policies, spoilt, why):
-    with pytest.raises(PolicyError, match=rf"'out' masks north.public.people.name .*{why}"):
-        refuse_returns("out", {"out": spoilt}, policies)
-    assert len(faults({"out": spoilt}, policies)) == 1
+def test_mask_of_needed_value_is_refused(policies, mapping, reason):
+    with pytest.raises(PolicyError, match=rf"'forward' masks north.public.people.name .*{reason}"):
+        refuse_returns("forward", {"forward": mapping}, policies)
+    assert len(faults({"forward": mapping}, policies)) == 1
 
 
-def test_elsewhere_it_is_not(policies):
-    assert faults({"out": of()}, policies) == []
+def test_mask_of_other_column_is_accepted(policies):
+    assert faults({"forward": declare()}, policies) == []
 
 
-def test_a_key_may_be_hashed(folder):
-    """Two people stay two."""
+def test_key_may_be_hashed(folder):
+    """Different keys have different hashes, so each row stays a row."""
     content = json.loads((folder / "policies.json").read_text())
     for item in content["policies"][0]["dataMaskPolicyItems"]:
         item["dataMaskInfo"] = {"dataMaskType": "MASK_HASH"}
     (folder / "policies.json").write_text(json.dumps(content))
     policies = load_policies(folder, "k" * 43)
-    assert faults({"out": of(key=("name",))}, policies) == []
+    assert faults({"forward": declare(key=("name",))}, policies) == []
 
 
 CODE = """
@@ -210,8 +210,7 @@ def sink_mapping():
 """
 
 
-def put_together(name, plugins, policies):
-    """As the runner and a batch do."""
+def compile_plugin(name, plugins, policies):
     catalog = {column: CatalogColumn(column, "text", nullable=True) for column in ("id", "name")}
     (plugin,) = [plugin for plugin in plugins if plugin.name == name]
     return compile_mapping(
@@ -225,27 +224,27 @@ def put_together(name, plugins, policies):
     )
 
 
-def test_the_mappings_do_not_start(site, policies):
-    for name, (source, target) in {"out": (NORTH, SOUTH), "back": (SOUTH, NORTH)}.items():
+def test_mappings_of_masked_round_trip_do_not_start(site, policies):
+    for name, (source, target) in {"forward": (NORTH, SOUTH), "backward": (SOUTH, NORTH)}.items():
         site.plugin(name, CODE.format(source=source, target=target))
     installed = discovery.installed()
-    plugins = [installed["out"], installed["back"]]
+    plugins = [installed["forward"], installed["backward"]]
     for plugin in plugins:
         discovery.load(plugin)
     for plugin in plugins:
-        assert put_together(plugin.name, [plugin], policies).columns  # alone it may
+        assert compile_plugin(plugin.name, [plugin], policies).columns  # accepted without the other
         with pytest.raises(PolicyError, match="a masked value would overwrite a real one"):
-            put_together(plugin.name, plugins, policies)
+            compile_plugin(plugin.name, plugins, policies)
 
 
 def test_edited_masked_row_would_round_trip(site, folder):
-    """The runner's own writes are echoes and go nowhere; anybody else's carry the mask home."""
-    for name, (source, target) in {"out": (NORTH, SOUTH), "back": (SOUTH, NORTH)}.items():
+    """The loop guard drops only the runner's own writes; other writes return the masked value."""
+    for name, (source, target) in {"forward": (NORTH, SOUTH), "backward": (SOUTH, NORTH)}.items():
         site.plugin(name, CODE.format(source=source, target=target))
-    out, back = Harness("out", policies=folder), Harness("back", policies=folder)
-    back.parts.route._echoes = ("sink/out/",)
-    masked = out.send(update({"id": "1", "name": "Anna Rao"}, name="Anna Devi")).row
+    forward, backward = Harness("forward", policies=folder), Harness("backward", policies=folder)
+    backward.parts.route._echoes = ("sink/forward/",)
+    masked = forward.send(update({"id": "1", "name": "Anna Rao"}, name="Anna Devi")).row
     assert masked["name"] == "****-****-Devi"
     event = update({"id": "1", "name": "****-****- Rao"}, **masked)
-    assert back.apply(event.by("sink/out/0")).changes == []
-    assert back.send(event).row["name"] == "****-****-Devi"
+    assert backward.apply(event.by("sink/forward/0")).changes == []
+    assert backward.send(event).row["name"] == "****-****-Devi"

@@ -1,4 +1,4 @@
-"""Scrubbing: what is taken out of free text, and what stays."""
+"""Scrubbing: personal data that is removed from free text, and text that is kept."""
 
 import base64
 import html
@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from sink_runner.masking.scrub import scrub_contacts, scrub_contacts_and_income
 
 
-def styled(zero, text):
-    """The text with digits of another style, of which `zero` is the first."""
+def translate_digits(zero, text):
+    """Replace the digits of the text by those of another script, whose zero is given."""
     return "".join(chr(zero + int(char)) if char in "0123456789" else char for char in text)
 
 
@@ -37,7 +37,7 @@ def styled(zero, text):
         "ravi.kumar@example.co.in",
         "रवि@example.in",
         "a@@b",
-        # taken apart
+        # with separators
         "9876  1234   1234",
         "9876 - 1234 - 1234",
         "9 8 7 6 5 4 3 2 1 0",
@@ -84,19 +84,19 @@ def styled(zero, text):
         "ravi&#64;example&#46;in",
         r"ravi\u0040example.in",
         "cmF2aUBleGFtcGxlLmlu",
-        # other digits
+        # in digits of other scripts
         "九八七六五四三二一〇",
         "玖捌柒陸伍肆參貳壹零",
         "९८७६ १२३४ १२३४",
-        styled(0xFF10, "9876543210"),
-        styled(0xFF10, "9876\uff0d1234\uff0d1234"),
+        translate_digits(0xFF10, "9876543210"),
+        translate_digits(0xFF10, "9876\uff0d1234\uff0d1234"),
         "98\u096d\u096c54\u0969\u096810",
         "٩٨٧٦٥٤٣٢١٠",
-        styled(0x1D7CE, "9876543210"),
+        translate_digits(0x1D7CE, "9876543210"),
         "⁹⁸⁷⁶⁵⁴³²¹⁰",
         "⑨⑧⑦⑥⑤④③②①⓪",
         "9️⃣8️⃣7️⃣6️⃣5️⃣4️⃣3️⃣2️⃣1️⃣0️⃣",
-        # what nobody sees
+        # with invisible characters
         "98765\u200b43210",
         "9\u200d8\u200c7\u20606\ufeff5\u00ad43210",
         "98765" + "\u200b" * 50 + "43210",
@@ -118,7 +118,7 @@ def styled(zero, text):
         "ravi at example dot co dot in",
         "ravi at the rate example.in",
         "रवि(at)उदाहरण.भारत",
-        # by blanks that are no space, and by the end of a line
+        # with other blanks and line breaks
         "ravi at\tgmail dot com",
         "ravi\tat\tgmail\tdot\tcom",
         "ravi@\texample.com",
@@ -140,14 +140,14 @@ def styled(zero, text):
         "ravi at gmail com",
     ],
 )
-def test_scrubbing_hides_numbers_and_emails_anywhere_in_text(secret):
+def test_numbers_and_emails_are_scrubbed_anywhere_in_text(secret):
     for text in (secret, f"call: {secret}, please", f"<{secret}>", f"नाम:{secret}।"):
-        shown = scrub_contacts(text)
-        assert shown.count("***MASKED***") == 1
-        left = unicodedata.normalize("NFKC", shown)
-        assert not re.search(r"\d{3}|@|ravi|रवि|exam", left)
-        assert sum(char.isdigit() for char in left) < 3
-        assert scrub_contacts(shown) == shown
+        scrubbed = scrub_contacts(text)
+        assert scrubbed.count("***MASKED***") == 1
+        normalized = unicodedata.normalize("NFKC", scrubbed)
+        assert not re.search(r"\d{3}|@|ravi|रवि|exam", normalized)
+        assert sum(char.isdigit() for char in normalized) < 3
+        assert scrub_contacts(scrubbed) == scrubbed
 
 
 @pytest.mark.parametrize(
@@ -173,18 +173,18 @@ def test_scrubbing_hides_numbers_and_emails_anywhere_in_text(secret):
         "Look at the com port. https://example.in/documents/aadhaarcardscan/list",
     ],
 )
-def test_scrubbing_leaves_other_text_alone(text):
+def test_other_text_is_unchanged(text):
     assert scrub_contacts_and_income(text) == text
 
 
-def test_the_sentence_behind_an_e_mail_stays():
+def test_sentence_after_email_is_kept():
     text = "Ask ravi@example.in. Then wait.\nOr ask ravi@example.in\nand wait."
-    shown = "Ask ***MASKED***. Then wait.\nOr ask ***MASKED***\nand wait."
-    assert scrub_contacts(text) == shown
+    scrubbed = "Ask ***MASKED***. Then wait.\nOr ask ***MASKED***\nand wait."
+    assert scrub_contacts(text) == scrubbed
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "scrubbed"),
     [
         ("Band VERY_LOW", "Band CONFIDENTIAL"),
         ("band is very low", "band is CONFIDENTIAL"),
@@ -196,13 +196,13 @@ def test_the_sentence_behind_an_e_mail_stays():
         ("income known; HIGH priority", "income known; HIGH priority"),
     ],
 )
-def test_levels_are_scrubbed_only_beside_income(text, shown):
-    assert scrub_contacts_and_income(text) == shown
+def test_levels_are_scrubbed_only_beside_income(text, scrubbed):
+    assert scrub_contacts_and_income(text) == scrubbed
 
 
-def test_scrubbing_a_long_text_takes_no_quadratic_time():
-    """The runner would stand still on it; linear, all of it takes a fraction of a second."""
-    begin = time.process_time()
+def test_scrubbing_takes_linear_time():
+    """Quadratic time would stall the runner; linear time is a fraction of a second."""
+    start = time.process_time()
     units = (
         "a",
         "@",
@@ -237,10 +237,10 @@ def test_scrubbing_a_long_text_takes_no_quadratic_time():
     units += ("\n", "a\n", "a\nat\n", "a@b\n", "a@ b. ", "a@b.\n", "1234:", "1234 ;", "\t", "a@\t")
     for unit in units:
         scrub_contacts_and_income(unit * 20_000)
-    assert time.process_time() - begin < 5
+    assert time.process_time() - start < 5
 
 
-# -- a known number and a known e-mail, however they are written ---------------------------------
+# -- every script, separator and encoding --------------------------------------------------------
 
 ZEROS = [
     code
@@ -294,14 +294,14 @@ ENCODINGS = {
 }
 GROUPS = ([4, 4, 4], [5, 5], [3, 3, 4], [2, 8], [12], [10], [1] * 10, [2] * 5, [2] * 6)
 encodings = st.sampled_from(sorted(ENCODINGS))
-surroundings = st.tuples(
+contexts = st.tuples(
     st.sampled_from(["", "call ", "नाम ", "x:", "(", '{"a": "', "a=b&c=", "<b>", "ward 7, "]),
     st.sampled_from(["", " now", "।", ".", ")", '"}', "&d=e", "</b>"]),
 )
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=ascii)
-def test_a_known_number_is_gone_in_each_script(script):
+def test_number_is_scrubbed_in_each_script(script):
     for number in ("987612341234", "9876543210"):
         text = "".join(script[int(digit)] for digit in number)
         for encoded in {encode(text) for encode in ENCODINGS.values()}:
@@ -309,7 +309,7 @@ def test_a_known_number_is_gone_in_each_script(script):
 
 
 @pytest.mark.parametrize("groups", GROUPS, ids=str)
-def test_a_known_number_is_gone_with_each_separator(groups):
+def test_number_is_scrubbed_with_each_separator(groups):
     for separator in SEPARATORS:
         digits = iter("987612341234")
         text = separator.join("".join(itertools.islice(digits, count)) for count in groups)
@@ -323,10 +323,10 @@ def test_a_known_number_is_gone_with_each_separator(groups):
     script=st.sampled_from(SCRIPTS),
     separator=st.sampled_from(SEPARATORS),
     encoding=encodings,
-    around=surroundings,
+    context=contexts,
 )
-def test_known_number_is_gone_however_it_is_written(
-    *, number, groups, script, separator, encoding, around
+def test_number_is_scrubbed_in_any_spelling(
+    *, number, groups, script, separator, encoding, context
 ):
     digits = iter(number)
     parts = ["".join(itertools.islice(digits, count)) for count in groups]
@@ -334,11 +334,11 @@ def test_known_number_is_gone_however_it_is_written(
     assume(not _reads_as_a_date_or_time(separator.join(parts)))
     text = separator.join(parts)
     text = "".join(script[int(char)] if char in "0123456789" else char for char in text)
-    shown = scrub_contacts(around[0] + ENCODINGS[encoding](text) + around[1])
-    seen = unicodedata.normalize("NFKC", html.unescape(unquote(shown)))
-    assert sum(char.isdigit() for char in seen) < 2  # that of "ward 7"
-    assert "***MASKED***" in shown
-    assert scrub_contacts(shown) == shown
+    scrubbed = scrub_contacts(context[0] + ENCODINGS[encoding](text) + context[1])
+    decoded = unicodedata.normalize("NFKC", html.unescape(unquote(scrubbed)))
+    assert sum(char.isdigit() for char in decoded) < 2  # the digit of "ward 7"
+    assert "***MASKED***" in scrubbed
+    assert scrub_contacts(scrubbed) == scrubbed
 
 
 def _reads_as_a_date_or_time(text):
@@ -351,25 +351,25 @@ def _reads_as_a_date_or_time(text):
     at=st.sampled_from(["@", " @ ", "(at)", " [at] ", "{ AT }", "\uff20", "\u200b@\u200b"]),
     dot=st.sampled_from([".", " . ", "(dot)", " [dot] ", " dot ", "\u3002", "\uff0e", " "]),
     encoding=encodings,
-    around=surroundings,
+    context=contexts,
 )
-def test_known_email_is_scrubbed_in_any_spelling(local, at, dot, encoding, around):
+def test_email_is_scrubbed_in_any_spelling(local, at, dot, encoding, context):
     text = f"{local}{at}quxmail{dot}org"
-    shown = scrub_contacts(around[0] + ENCODINGS[encoding](text) + around[1])
-    assert "qu" not in html.unescape(unquote(shown))
-    assert "***MASKED***" in shown
-    assert scrub_contacts(shown) == shown
+    scrubbed = scrub_contacts(context[0] + ENCODINGS[encoding](text) + context[1])
+    assert "qu" not in html.unescape(unquote(scrubbed))
+    assert "***MASKED***" in scrubbed
+    assert scrub_contacts(scrubbed) == scrubbed
 
 
 @given(value=st.uuids(version=4), at=st.datetimes(min_value=datetime(1990, 1, 1)))  # noqa: DTZ001
-def test_identifiers_and_times_stay(value, at):
+def test_uuids_and_times_are_kept(value, at):
     assume(not str(value)[-12:].isdecimal())
     text = f"event {value} at {at.isoformat()}, {at:%Y-%m-%d %H:%M:%S}, {at:%d/%m/%Y %H:%M}."
     assume(1990 <= at.year < 2100)
     assert scrub_contacts(text) == text
 
 
-def test_number_in_identifier_made_of_it_is_hidden():
+def test_number_within_uuid_is_scrubbed():
     assert "1234" not in scrub_contacts("id 00000000-0000-4000-8000-987612341234")
 
 
@@ -381,8 +381,8 @@ gaps = st.text("   -\u2013._/()\u200b\u200d\ufeff\u00a0", max_size=4)
     parts=st.lists(st.tuples(st.integers(0, 9), zeros, gaps), min_size=10, max_size=16),
     before=st.sampled_from(["", "call ", "नाम ", "x:"]),
 )
-def test_number_is_hidden_in_any_grouping(parts, before):
-    """But for what reads as a time stamp or an application's number: those begin with a year."""
+def test_number_is_scrubbed_in_any_grouping(parts, before):
+    """Except what looks like a time stamp or an application number: they begin with a year."""
     assume(parts[0][0] not in (1, 2))
     text = before + "".join(chr(zero + digit) + gap for digit, zero, gap in parts)
     assert not any(char.isdigit() for char in scrub_contacts(text))
@@ -393,6 +393,6 @@ def test_number_is_hidden_in_any_grouping(parts, before):
     at=st.sampled_from(["@", " @ ", "(at)", " [at] ", "{ AT }", "\uff20", "\u200b@\u200b"]),
     dot=st.sampled_from([".", " . ", "(dot)", " [dot] ", " dot ", "\u3002", "\uff0e"]),
 )
-def test_e_mail_is_hidden_however_it_is_spelled(local, at, dot):
-    shown = scrub_contacts(f"write to {local}{at}quxmail{dot}org now")
-    assert shown == "write to ***MASKED*** now"
+def test_email_is_scrubbed_exactly(local, at, dot):
+    scrubbed = scrub_contacts(f"write to {local}{at}quxmail{dot}org now")
+    assert scrubbed == "write to ***MASKED*** now"

@@ -1,4 +1,4 @@
-"""The policies that we ship speak of columns that exist, and leave out none that is personal."""
+"""The shipped policies name existing columns and cover every personal one."""
 
 import json
 import re
@@ -17,23 +17,23 @@ DIRECTORY = ROOT / "ranger-policies"
 README = (DIRECTORY / "README.md").read_text()
 POLICIES = load_policies(DIRECTORY)
 RULES = json.loads((DIRECTORY / "policies.json").read_text())["policies"]
-TAGGED = json.loads((DIRECTORY / "classification.json").read_text())
+CLASSIFICATION = json.loads((DIRECTORY / "classification.json").read_text())
 
 WAREHOUSE, CITIZEN = "smart_warehouse", "smart_citizen"
 
-# 12 digits, 10 digits, an e-mail: what must never be read in what a mask leaves.
+# Values that must not be readable after masking.
 AADHAAR, MOBILE, EMAIL = "987612341234", "9876545678", "user@example.com"
 
 
 def columns_of(database):
-    """The columns of one database, as its DDL creates them."""
+    """Yield name and type of each column that the DDL of a database creates."""
     sql = (ROOT / "compose" / "sql" / database / "10-tables.sql").read_text()
     sql = re.sub(r"--[^\n]*", "", sql)
-    for found in re.finditer(r"CREATE TABLE (?:(\w+)\.)?(\w+) \((.*?)\n?\);", sql, re.DOTALL):
-        for part in split_outside_brackets(found[3]):
+    for table in re.finditer(r"CREATE TABLE (?:(\w+)\.)?(\w+) \((.*?)\n?\);", sql, re.DOTALL):
+        for part in split_outside_brackets(table[3]):
             word = part.split()[0].strip('"')
             if word.upper() not in {"CHECK", "UNIQUE", "PRIMARY", "FOREIGN", "CONSTRAINT"}:
-                name = ColumnName(database, found[1] or "public", found[2], word)
+                name = ColumnName(database, table[1] or "public", table[2], word)
                 yield name, part.split()[1]
 
 
@@ -62,19 +62,19 @@ def named_by_policies():
 
 
 def classified():
-    for table, columns in TAGGED["columns"].items():
+    for table, columns in CLASSIFICATION["columns"].items():
         for column in columns:
             yield ColumnName(*f"{table}.{column}".split("."))
 
 
-def test_the_ddl_is_read():
-    """Else the tests below would hold for nothing."""
+def test_ddl_is_read():
+    """Otherwise the tests below would pass without checking a column."""
     assert len(EXISTING) > 150
     assert ColumnName(WAREHOUSE, "public", "golden_records", "jan_aadhaar") in EXISTING
     assert ColumnName(CITIZEN, "public", "feedback", "updated_at") in EXISTING
 
 
-def test_every_column_that_a_policy_names_exists():
+def test_every_column_of_policies_exists():
     assert set(named_by_policies()) <= EXISTING
 
 
@@ -82,18 +82,18 @@ def test_every_classified_column_exists():
     assert set(classified()) <= EXISTING
 
 
-def test_every_column_that_a_policy_names_is_classified():
+def test_every_column_of_policies_is_classified():
     assert set(named_by_policies()) <= set(classified())
 
 
 def listed_as_not_personal():
-    for table, columns in TAGGED["not_personal"].items():
+    for table, columns in CLASSIFICATION["not_personal"].items():
         for column in columns:
             yield ColumnName(*f"{table}.{column}".split("."))
 
 
 def test_every_personal_looking_column_is_classified():
-    """Both catalogs, sources and targets alike; the guess is by name and type."""
+    """In both databases; the heuristics use name and type."""
     looks = {name for name, type_ in TYPES.items() if looks_personal(name.column, type_)}
     assert len(looks) > 60
     assert looks <= set(classified()) | set(listed_as_not_personal())
@@ -101,16 +101,19 @@ def test_every_personal_looking_column_is_classified():
     assert not [name for name, type_ in TYPES.items() if POLICIES.undecided(name, type_)]
 
 
-def test_a_new_column_that_looks_personal_is_undecided():
+def test_new_column_that_looks_personal_is_undecided():
     new = ColumnName(WAREHOUSE, "public", "golden_records", "alternate_mobile")
     assert POLICIES.undecided(new, "varchar(10)")
 
 
 def test_every_tag_is_used():
     used = {
-        tag for columns in TAGGED["columns"].values() for tags in columns.values() for tag in tags
+        tag
+        for columns in CLASSIFICATION["columns"].values()
+        for tags in columns.values()
+        for tag in tags
     }
-    assert used == set(TAGGED["tags"])
+    assert used == set(CLASSIFICATION["tags"])
 
 
 def test_readers_are_the_two_databases():
@@ -119,7 +122,7 @@ def test_readers_are_the_two_databases():
 
 
 @pytest.mark.parametrize(
-    ("source", "value", "shown"),
+    ("source", "value", "masked"),
     [
         ("public.golden_records.jan_aadhaar", AADHAAR, "****-****-1234"),
         ("public.golden_records.mobile_number", MOBILE, "******5678"),
@@ -145,14 +148,14 @@ def test_readers_are_the_two_databases():
         ),
     ],
 )
-def test_what_the_portal_sees_of_the_warehouse(source, value, shown):
+def test_portal_sees_masked_values_of_warehouse(source, value, masked):
     mask = POLICIES.decide_closed(
         ColumnName(WAREHOUSE, *source.split(".")), group_principal(CITIZEN)
     )
-    assert mask.function(value) == shown
+    assert mask.function(value) == masked
 
 
-def test_what_the_warehouse_sees_of_free_text():
+def test_warehouse_sees_scrubbed_text():
     mask = POLICIES.decide_closed(
         ColumnName(CITIZEN, "public", "feedback", "message"), group_principal(WAREHOUSE)
     )
@@ -186,7 +189,7 @@ def test_aadhaar_is_hidden_from_portal_readers():
         (CITIZEN, "public.documents", "document_name", WAREHOUSE),
     ],
 )
-def test_what_flows_send_unmasked_is_opened_on_purpose(database, table, columns, group):
+def test_unmasked_columns_have_explicit_policy(database, table, columns, group):
     for column in columns.split():
         mask = POLICIES.decide_closed(
             ColumnName(database, *table.split("."), column), group_principal(group)
@@ -216,7 +219,7 @@ def test_what_flows_send_unmasked_is_opened_on_purpose(database, table, columns,
         (CITIZEN, "public.feedback", "subject resolution", WAREHOUSE),
     ],
 )
-def test_what_must_not_leave_has_no_way_out(database, table, columns, group):
+def test_columns_without_policy_are_refused(database, table, columns, group):
     for column in columns.split():
         with pytest.raises(PolicyError, match=column):
             POLICIES.decide_closed(
@@ -224,16 +227,16 @@ def test_what_must_not_leave_has_no_way_out(database, table, columns, group):
             )
 
 
-def test_the_readme_lists_every_function_and_mask_type():
+def test_readme_lists_every_function_and_mask_type():
     for name in [*FUNCTIONS, *MaskKind]:
         assert f"`{name}" in README
 
 
-def test_the_service_definition_lists_every_mask_type():
+def test_service_definition_lists_every_mask_type():
     definition = json.loads((DIRECTORY / "servicedef-sink.json").read_text())
     assert {kind["name"] for kind in definition["dataMaskDef"]["maskTypes"]} == set(MaskKind)
 
 
-def test_the_readmes_policy_is_our_first():
+def test_example_in_readme_is_first_policy():
     example = json.loads(re.search(r"```json\n(.*?)```", README, re.DOTALL)[1])
     assert example == {name: RULES[0][name] for name in example}

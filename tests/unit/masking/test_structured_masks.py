@@ -1,4 +1,4 @@
-"""JSON by path, links and codes: what is kept, and that nothing else gets through."""
+"""Masks of JSON, links and codes keep the permitted parts and nothing else."""
 
 import json
 from pathlib import Path
@@ -15,22 +15,22 @@ from sink_runner.masking.principals import group_principal
 
 SHIPPED = load_policies(Path(__file__).parents[3] / "ranger-policies")
 NUMBER, EMAIL = "9876543210", "asha@example.com"
-WIDE = "\uff19\uff18\uff17\uff16\uff15\uff14\uff13\uff12\uff11\uff10"
+FULLWIDTH = "\uff19\uff18\uff17\uff16\uff15\uff14\uff13\uff12\uff11\uff10"
 
 
 def mask(expression: str) -> Any:
-    made = compile_mask(MaskKind.CUSTOM, expression)
-    assert made is not None
-    return made
+    function = compile_mask(MaskKind.CUSTOM, expression)
+    assert function is not None
+    return function
 
 
-def shipped(table: str, column: str) -> Any:
-    found = SHIPPED.decide_closed(
+def shipped_mask(table: str, column: str) -> Any:
+    shipped = SHIPPED.decide_closed(
         ColumnName("smart_warehouse", *table.split("."), column), group_principal("smart_citizen")
     )
-    assert found is not None
-    assert found.function is not None
-    return found.function
+    assert shipped is not None
+    assert shipped.function is not None
+    return shipped.function
 
 
 # -- JSON -------------------------------------------------------------------------------------
@@ -60,14 +60,14 @@ PATHS = "mask_json({col}, '$.a.b', '$[*].c', '$.list[*]', '$[\\'odd key\\']', \"
         (None, None),
     ],
 )
-def test_json_keeps_its_paths_alone(value: str | None, kept: str | None) -> None:
-    found = mask(PATHS)(value)
-    assert found == (kept if kept is None else kept.replace(": ", ":"))
-    assert mask(PATHS)(found) == found
+def test_json_keeps_only_listed_paths(value: str | None, kept: str | None) -> None:
+    masked = mask(PATHS)(value)
+    assert masked == (kept if kept is None else kept.replace(": ", ":"))
+    assert mask(PATHS)(masked) == masked
 
 
-def test_json_that_is_no_text_stays() -> None:
-    """The API gets it from the database as objects."""
+def test_decoded_json_stays_decoded() -> None:
+    """The API reads JSON from the database as objects."""
     assert mask(PATHS)([{"c": 1.5, "x": 2}]) == [{"c": 1.5}]
     assert mask(PATHS)({"x": NUMBER}) == {}
 
@@ -83,7 +83,7 @@ def test_json_that_is_no_text_stays() -> None:
         "mask_json({col}, '$[0]')",
     ],
 )
-def test_broken_json_rule_is_refused(expression: str) -> None:
+def test_invalid_json_mask_is_refused(expression: str) -> None:
     with pytest.raises(PolicyError):
         mask(expression)
 
@@ -99,33 +99,33 @@ _JSON = st.recursive(
 )
 
 
-def _planted(value: Any, secret: Any, data: st.DataObject) -> Any:
-    """The value with the secret somewhere in it: as a scalar, a part of one or a key."""
+def _insert(value: Any, secret: Any, data: st.DataObject) -> Any:
+    """Insert the secret into the value as a scalar, a part of one or a key."""
     if isinstance(value, list) and value:
         at = data.draw(st.integers(0, len(value) - 1))
-        return [*value[:at], _planted(value[at], secret, data), *value[at + 1 :]]
+        return [*value[:at], _insert(value[at], secret, data), *value[at + 1 :]]
     if isinstance(value, dict) and value:
         name = data.draw(st.sampled_from(sorted(value)))
-        return value | {name: _planted(value[name], secret, data)}
+        return value | {name: _insert(value[name], secret, data)}
     return data.draw(st.sampled_from([secret, f"of {secret}.", {str(secret): 1}, [secret]]))
 
 
-@given(_JSON, st.sampled_from([NUMBER, int(NUMBER), "1234 5678 9012", EMAIL, WIDE]), st.data())
-def test_planted_number_never_passes_projections(
+@given(_JSON, st.sampled_from([NUMBER, int(NUMBER), "1234 5678 9012", EMAIL, FULLWIDTH]), st.data())
+def test_projections_never_contain_inserted_secret(
     value: Any, secret: Any, data: st.DataObject
 ) -> None:
-    shown = shipped("forecast.benefit_forecasts", "projections")
-    planted = _planted([value, {"scheme_code": value}], secret, data)
-    found = shown(json.dumps(planted)) or ""
-    assert str(secret) not in found
-    assert str(secret) not in json.dumps(shown(planted), ensure_ascii=False)
+    mask_projections = shipped_mask("forecast.benefit_forecasts", "projections")
+    projections = _insert([value, {"scheme_code": value}], secret, data)
+    assert str(secret) not in (mask_projections(json.dumps(projections)) or "")
+    masked = mask_projections(projections)
+    assert str(secret) not in json.dumps(masked, ensure_ascii=False)
 
 
 # -- links and codes --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("link", "shown"),
+    ("link", "masked"),
     [
         ("/schemes/OLD_AGE_PENSION", "/schemes/OLD_AGE_PENSION"),
         (f"/apply?mobile={NUMBER}", "/apply"),
@@ -135,7 +135,7 @@ def test_planted_number_never_passes_projections(
         (f"https://portal.example/c/{EMAIL}", "https://portal.example/"),
         ("https://portal.example/c/98765%2043210", "https://portal.example/"),
         ("/c/9876%2535432%25310", "/"),
-        (f"/c/{WIDE}", "/"),
+        (f"/c/{FULLWIDTH}", "/"),
         (f"https://{NUMBER}.example/", None),
         ("https://portal.example:98765/43210", "https://portal.example:98765/"),
         ("/a/3f2b8c1e-1234-4123-8123-123456789012",) * 2,
@@ -147,26 +147,26 @@ def test_planted_number_never_passes_projections(
         (None, None),
     ],
 )
-def test_link_shows_where_it_leads_alone(link: str | None, shown: str | None) -> None:
-    show = shipped("alerts.ml_alert_outbox", "action_url")
-    assert show(link) == shown
-    assert show(shown) == shown
+def test_link_keeps_host_and_path_only(link: str | None, masked: str | None) -> None:
+    mask_link = shipped_mask("alerts.ml_alert_outbox", "action_url")
+    assert mask_link(link) == masked
+    assert mask_link(masked) == masked
 
 
 @pytest.mark.parametrize(
-    ("code", "shown"),
+    ("code", "masked"),
     [
         ("BENEFIT_EXPIRY", "BENEFIT_EXPIRY"),
         ("AI_PLATFORM_07", "AI_PLATFORM_07"),
         *((text, "OTHER") for text in (f"Call {NUMBER}", "Asha Sharma", "asha", "", "A" * 51)),
-        *((text, "OTHER") for text in ("A_9876543210", "A_98_76_54_32_10", f"A{WIDE}", "A-B")),
+        *((text, "OTHER") for text in ("A_9876543210", "A_98_76_54_32_10", f"A{FULLWIDTH}", "A-B")),
         (None, None),
     ],
 )
-def test_alert_type_is_a_code(code: str | None, shown: str | None) -> None:
-    assert shipped("alerts.ml_alert_outbox", "alert_type")(code) == shown
+def test_alert_type_keeps_only_codes(code: str | None, masked: str | None) -> None:
+    assert shipped_mask("alerts.ml_alert_outbox", "alert_type")(code) == masked
 
 
-def test_other_word_must_be_a_code() -> None:
+def test_replacement_of_code_must_be_code() -> None:
     with pytest.raises(PolicyError, match="must be capitals"):
         mask("show_code({col}, 'not a code')")

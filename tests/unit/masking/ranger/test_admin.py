@@ -30,7 +30,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def serve(authority: Authority) -> Iterator[Callable[..., Admin]]:
-    """Run an Admin behind TLS, which may ask for a client certificate."""
+    """Return a function that starts a Ranger Admin with TLS, or with mutual TLS."""
     with ExitStack() as stack:
 
         def start(*, mutual: bool = False) -> Admin:
@@ -39,71 +39,71 @@ def serve(authority: Authority) -> Iterator[Callable[..., Admin]]:
             if mutual:
                 context.load_verify_locations(authority.file)
                 context.verify_mode = ssl.CERT_REQUIRED
-            made = stack.enter_context(admin(context))
-            made.add_service(SERVICE, DEFINITION)
-            return made
+            ranger = stack.enter_context(admin(context))
+            ranger.add_service(SERVICE, DEFINITION)
+            return ranger
 
         yield start
 
 
-def over_tls(made: Admin, authority: Authority, **changes: Any) -> RangerAdmin:
-    known = {"ca_file": str(authority.file), "allow_plaintext_credentials": None}
-    return admin_settings(made.url, **known | changes)
+def over_tls(ranger: Admin, authority: Authority, **changes: Any) -> RangerAdmin:
+    settings = {"ca_file": str(authority.file), "allow_plaintext_credentials": None}
+    return admin_settings(ranger.url, **settings | changes)
 
 
-def test_policies_come_over_tls(serve, authority: Authority) -> None:
-    made = serve()
-    client = connect(over_tls(made, authority), SERVICE)
+def test_policies_are_downloaded_over_tls(serve, authority: Authority) -> None:
+    ranger = serve()
+    client = connect(over_tls(ranger, authority), SERVICE)
     assert client.download()["serviceName"] == SERVICE
     assert len(client.policies()) == 1
 
 
-def test_no_other_authority_counts(
+def test_only_configured_authority_is_trusted(
     serve, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, other = serve(), Authority(tmp_path, "other")
+    ranger, other = serve(), Authority(tmp_path, "other")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.file))
-    settings = over_tls(made, authority, ca_file=str(other.file))
+    settings = over_tls(ranger, authority, ca_file=str(other.file))
     with pytest.raises(AccessError, match=r"not trusted \(.*\): check policies\.ca_file"):
         connect(settings, SERVICE).download()
-    assert made.requests == []
+    assert ranger.requests == []
 
 
-def test_host_name_is_checked_unless_it_must_not(serve, authority: Authority) -> None:
-    made = serve()
-    made.url = made.url.replace("127.0.0.1", "localhost")
+def test_host_name_is_checked_unless_switched_off(serve, authority: Authority) -> None:
+    ranger = serve()
+    ranger.url = ranger.url.replace("127.0.0.1", "localhost")
     with pytest.raises(AccessError, match=r"localhost.*policies\.admin for its host name"):
-        connect(over_tls(made, authority), SERVICE).download()
-    settings = over_tls(made, authority, check_hostname=False)
+        connect(over_tls(ranger, authority), SERVICE).download()
+    settings = over_tls(ranger, authority, check_hostname=False)
     assert connect(settings, SERVICE).download()
 
 
-def test_client_certificate_is_shown(serve, authority: Authority, tmp_path: Path) -> None:
-    made = serve(mutual=True)
+def test_client_certificate_is_presented(serve, authority: Authority, tmp_path: Path) -> None:
+    ranger = serve(mutual=True)
     with pytest.raises(AccessError, match=r"refuses the client certificate .*certificate_file"):
-        connect(over_tls(made, authority), SERVICE).download()
+        connect(over_tls(ranger, authority), SERVICE).download()
     certificate, key = authority.issue("sink", password=SECRET)
     files = {"certificate_file": str(certificate), "key_file": str(key), "key_password": SECRET}
-    assert connect(over_tls(made, authority, **files), SERVICE).download()
+    assert connect(over_tls(ranger, authority, **files), SERVICE).download()
     stranger, key = Authority(tmp_path, "other").issue("stranger")
     files = {"certificate_file": str(stranger), "key_file": str(key)}
     with pytest.raises(AccessError, match="refuses the client certificate"):
-        connect(over_tls(made, authority, **files), SERVICE).download()
+        connect(over_tls(ranger, authority, **files), SERVICE).download()
 
 
 def test_wrong_scheme_is_named(serve, authority: Authority) -> None:
-    made = serve()
-    plain = admin_settings(made.url.replace("https:", "http:"))
+    ranger = serve()
+    plain = admin_settings(ranger.url.replace("https:", "http:"))
     with pytest.raises(AccessError, match=r"expects TLS: write policies\.admin with https://"):
         connect(plain, SERVICE).download()
-    with admin() as bare:
-        bare.url = bare.url.replace("http:", "https:")
-        client = connect(over_tls(bare, authority), SERVICE)
+    with admin() as without_tls:
+        without_tls.url = without_tls.url.replace("http:", "https:")
+        client = connect(over_tls(without_tls, authority), SERVICE)
         with pytest.raises(AccessError, match="does not speak TLS: check policies"):
             client.download()
 
 
-def test_admin_that_is_away_is_an_outage(authority: Authority) -> None:
+def test_unreachable_admin_is_transient_error(authority: Authority) -> None:
     settings = admin_settings("https://127.0.0.1:9", ca_file=str(authority.file))
     with pytest.raises(RetriableError, match="does not answer: ConnectionError"):
         connect(settings, SERVICE).download()
@@ -112,24 +112,24 @@ def test_admin_that_is_away_is_an_outage(authority: Authority) -> None:
 def test_rotated_password_is_read_after_refusal(
     serve, authority: Authority, tmp_path: Path
 ) -> None:
-    made, path = serve(), tmp_path / "password"
+    ranger, path = serve(), tmp_path / "password"
     path.write_text(PASSWORD)
-    client = connect(over_tls(made, authority, password={"file": str(path)}), SERVICE)
+    client = connect(over_tls(ranger, authority, password={"file": str(path)}), SERVICE)
     client.policies()
-    made.password = "पासवर्ड"
+    ranger.password = "पासवर्ड"
     with pytest.raises(AccessError, match=r"refuses user 'admin' .*policies\.password") as caught:
         client.policies()
     assert PASSWORD not in str(caught.value)
-    path.write_text(made.password)
+    path.write_text(ranger.password)
     assert client.policies()
 
 
-def test_rotated_authority_is_read_when_certificate_is_refused(
+def test_rotated_authority_is_read_after_refusal(
     serve, authority: Authority, tmp_path: Path
 ) -> None:
-    made, path = serve(), tmp_path / "current.pem"
+    ranger, path = serve(), tmp_path / "current.pem"
     path.write_bytes(Authority(tmp_path, "old").file.read_bytes())
-    client = connect(over_tls(made, authority, ca_file=str(path)), SERVICE)
+    client = connect(over_tls(ranger, authority, ca_file=str(path)), SERVICE)
     with pytest.raises(AccessError, match="not trusted"):
         client.download()
     path.write_bytes(authority.file.read_bytes())
@@ -139,19 +139,19 @@ def test_rotated_authority_is_read_when_certificate_is_refused(
 def test_client_without_credentials_sends_none(
     serve, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even those that requests finds in ~/.netrc."""
+    """Not even those in ~/.netrc, which the library requests would send."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login admin password hunter2\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    made = serve()
-    settings = over_tls(made, authority, user=None, password=None)
+    ranger = serve()
+    settings = over_tls(ranger, authority, user=None, password=None)
     assert connect(settings, SERVICE).download()
-    assert made.authorizations == [None]
+    assert ranger.authorizations == [None]
 
 
 # -- Kerberos ----------------------------------------------------------------------------------
 
 
-def test_kerberos_without_its_library_says_what_to_install(serve, authority: Authority) -> None:
+def test_error_names_missing_kerberos_library(serve, authority: Authority) -> None:
     settings = over_tls(serve(), authority, user=None, password=None, kerberos=True)
     with pytest.raises(ConfigError, match="pip install requests-kerberos"):
         connect(settings, SERVICE).download()
@@ -160,7 +160,7 @@ def test_kerberos_without_its_library_says_what_to_install(serve, authority: Aut
 def test_kerberos_signs_requests_to_the_secure_download(
     serve, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The library is a stand-in that signs as it would: there is no ticket to be had here."""
+    """A fake library signs the requests, because there is no Kerberos ticket in a unit test."""
     library = ModuleType("requests_kerberos")
 
     def sign(request: Any) -> Any:
@@ -169,12 +169,12 @@ def test_kerberos_signs_requests_to_the_secure_download(
 
     library.HTTPKerberosAuth = lambda: sign
     monkeypatch.setitem(sys.modules, "requests_kerberos", library)
-    made = serve()
-    settings = over_tls(made, authority, user=None, password=None, kerberos=True)
+    ranger = serve()
+    settings = over_tls(ranger, authority, user=None, password=None, kerberos=True)
     client = connect(settings, SERVICE)
     assert client.download()
-    assert made.requests == [f"GET /service/plugins/secure/policies/download/{SERVICE}"]
-    assert made.authorizations == ["Negotiate dGlja2V0"]
+    assert ranger.requests == [f"GET /service/plugins/secure/policies/download/{SERVICE}"]
+    assert ranger.authorizations == ["Negotiate dGlja2V0"]
     with pytest.raises(AccessError, match=r"refuses the Kerberos ticket .*klist"):
         client.policies()
 
@@ -183,7 +183,7 @@ def test_kerberos_signs_requests_to_the_secure_download(
 
 
 @pytest.mark.parametrize(
-    ("table", "fault"),
+    ("table", "message"),
     [
         ({"admin": "ranger:6080"}, "policies: admin: expected http://host:port/path"),
         ({"admin": f"https://sink:{SECRET}@ranger"}, "set policies.user and policies.password"),
@@ -202,11 +202,11 @@ def test_kerberos_signs_requests_to_the_secure_download(
         ({"admin": "https://ranger", "ca_file": "/no/ca.pem"}, "ca_file: /no/ca.pem: No such file"),
     ],
 )
-def test_impossible_settings_are_refused(table: dict[str, Any], fault: str) -> None:
-    with pytest.raises(SettingError) as found:
+def test_contradicting_settings_are_refused(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError) as caught:
         SettingsReader().read(RangerAdmin, table, "policies")
-    assert fault in str(found.value)
-    assert SECRET not in str(found.value)
+    assert message in str(caught.value)
+    assert SECRET not in str(caught.value)
 
 
 def test_config_prints_no_credentials(configured, call) -> None:

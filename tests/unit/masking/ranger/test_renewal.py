@@ -1,4 +1,4 @@
-"""Policies are confirmed before the first row, and used no longer than they may be."""
+"""Ranger confirms policies before they are first used; unconfirmed ones expire."""
 
 import json
 import os
@@ -34,26 +34,26 @@ ACTIONS = [
 
 @pytest.fixture
 def ranger():
-    with admin() as made:
-        made.add_service(SERVICE, DEFINITION)
+    with admin() as ranger:
+        ranger.add_service(SERVICE, DEFINITION)
         for policy in OURS["policies"]:
-            made.add(policy)
-        yield made
+            ranger.add(policy)
+        yield ranger
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Of a deploy some time ago, with other policies than Ranger's."""
+    """A folder that was deployed nine hours ago, with other policies than Ranger's."""
     shutil.copytree(OWN, tmp_path / "policies")
-    made = tmp_path / "policies"
-    (made / "policies.json").write_text(json.dumps({**OURS, "policyVersion": 3}))
-    deployed(made, hours=9)
-    return made
+    folder = tmp_path / "policies"
+    (folder / "policies.json").write_text(json.dumps({**OURS, "policyVersion": 3}))
+    set_age(folder, hours=9)
+    return folder
 
 
-def deployed(folder, *, hours):
-    at = time.time() - hours * 3600
-    os.utime(folder / "policies.json", (at, at))
+def set_age(folder, *, hours):
+    modified = time.time() - hours * 3600
+    os.utime(folder / "policies.json", (modified, modified))
 
 
 @pytest.fixture
@@ -70,52 +70,52 @@ class TestFirstUse:
         assert watch_policies(settings()).current().version == ranger.version
         assert renewed_policies(settings()).version == ranger.version
 
-    def test_fresh_folder_is_used_while_ranger_is_away(self, settings, ranger, folder):
+    def test_recent_folder_is_used_during_outage(self, settings, ranger, folder):
         ranger.failure_status = 503
-        deployed(folder, hours=0.9)
+        set_age(folder, hours=0.9)
         with capture_logs() as logs:
             assert renewed_policies(settings()).version == 3
-        assert [(one["event"], one["log_level"]) for one in logs] == [
+        assert [(line["event"], line["log_level"]) for line in logs] == [
             ("policies_not_refreshed", "error")
         ]
 
     @pytest.mark.parametrize("status", [503, 401, 500])
-    def test_old_folder_is_refused_while_ranger_is_away(self, settings, ranger, status):
+    def test_old_folder_is_refused_during_outage(self, settings, ranger, status):
         ranger.failure_status = status
         with pytest.raises(StalePoliciesError, match=r"3600 seconds .*Ranger Admin.*max_age_sec"):
             renewed_policies(settings())
         assert renewed_policies(settings(max_age_seconds=10 * 3600)).version == 3
 
-    def test_a_confirmation_is_remembered_by_the_folder(self, settings, ranger, folder):
+    def test_folder_stores_time_of_confirmation(self, settings, ranger, folder):
         renewed_policies(settings())
         ranger.failure_status = 503
-        deployed(folder, hours=9)
+        set_age(folder, hours=9)
         assert renewed_policies(settings()).version == ranger.version
         confirmed = time.time() - 2 * 3600
         os.utime(folder / CONFIRMED, (confirmed, confirmed))
         with pytest.raises(StalePoliciesError):
             renewed_policies(settings())
 
-    def test_a_confirmation_is_not_of_other_policies(self, settings, ranger, folder):
-        """An old copy that a deploy brings with its own time is not what Ranger confirmed."""
+    def test_confirmation_is_valid_for_same_policies_only(self, settings, ranger, folder):
+        """A deployment may restore an old copy, which Ranger has not confirmed."""
         renewed_policies(settings())
         (folder / "policies.json").write_text(json.dumps({**OURS, "policyVersion": 2}))
-        deployed(folder, hours=9)
+        set_age(folder, hours=9)
         ranger.failure_status = 503
         with pytest.raises(StalePoliciesError):
             renewed_policies(settings())
 
-    def test_a_folder_without_ranger_has_no_age(self, folder):
+    def test_folder_without_ranger_does_not_expire(self, folder):
         assert renewed_policies(Policies(directory=folder)).version == 3
         assert not (folder / CONFIRMED).exists()
 
-    def test_refresh_that_never_comes_in_time_is_refused(self, settings):
+    def test_refresh_interval_beyond_maximum_age_is_refused(self, settings):
         for more in ({"refresh_seconds": 0}, {"refresh_seconds": 9, "max_age_seconds": 8}):
             with pytest.raises(ConfigError, match=r"policies\.refresh_seconds must be more than 0"):
                 renewed_policies(settings(**more))
 
 
-def test_old_policies_return_once_ranger_answers(settings, ranger):
+def test_expired_policies_are_usable_after_confirmation(settings, ranger):
     ranger.failure_status = 503
     watch = watch_policies(settings())
     for _ in range(2):
@@ -126,7 +126,7 @@ def test_old_policies_return_once_ranger_answers(settings, ranger):
     assert watch.current().version == ranger.version
 
 
-def test_policies_grow_old_while_the_runner_works(settings, ranger):
+def test_policies_expire_while_runner_runs(settings, ranger):
     watch = watch_policies(settings(max_age_seconds=10))
     assert watch.current().version == ranger.version
     ranger.failure_status = 503
@@ -154,13 +154,13 @@ def command(call, configured, folder, ranger, site):
 
 
 @pytest.mark.parametrize("argv", ACTIONS, ids=" ".join)
-def test_each_command_of_the_dlq_asks_ranger_first(command, ranger, folder, argv):
+def test_dlq_commands_download_policies_first(command, ranger, folder, argv):
     command(*argv)
     assert load_policies(folder).version == ranger.version
 
 
 @pytest.mark.parametrize("argv", ACTIONS, ids=" ".join)
-def test_each_command_of_the_dlq_refuses_old_policies(command, ranger, argv):
+def test_dlq_commands_refuse_expired_policies(command, ranger, argv):
     ranger.failure_status = 503
     code, out, err = command(*argv)
     assert code == 1
@@ -169,22 +169,22 @@ def test_each_command_of_the_dlq_refuses_old_policies(command, ranger, argv):
     assert out == ""
 
 
-def test_run_and_api_ask_ranger_first(settings, ranger, folder, monkeypatch):
-    """Before any mapping is put together, or any request is taken."""
-    seen = []
+def test_run_and_api_download_policies_first(settings, ranger, folder, monkeypatch):
+    """Before a mapping is compiled or a request is accepted."""
+    versions = []
 
-    def stop_here(*args, **_):
-        seen.append(load_policies(folder).version)
+    def record_version(*args, **_):
+        versions.append(load_policies(folder).version)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "RuntimeContext", stop_here)
-    monkeypatch.setattr(api_server, "assemble", stop_here)
+    monkeypatch.setattr(runner, "RuntimeContext", record_version)
+    monkeypatch.setattr(api_server, "assemble", record_version)
     config = _config(settings())
     for start in (lambda: runner.run(config, []), lambda: api_server.serve(config, Routes())):
         shutil.copy(OWN / "policies.json", folder)
         with pytest.raises(KeyboardInterrupt):
             start()
-    assert seen == [ranger.version] * 2
+    assert versions == [ranger.version] * 2
 
 
 def _config(policies):

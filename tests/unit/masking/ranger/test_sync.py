@@ -1,4 +1,4 @@
-"""Policies go to Ranger Admin and come back whole, through Ranger's own client."""
+"""Policies are exchanged with Ranger Admin without loss, through Ranger's own client."""
 
 import copy
 import json
@@ -23,8 +23,8 @@ OURS = json.loads((OWN / "policies.json").read_text())
 
 @pytest.fixture
 def ranger():
-    with admin() as made:
-        yield made
+    with admin() as ranger:
+        yield ranger
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def client(ranger):
 
 @pytest.fixture
 def served(ranger):
-    """An Admin that has our service and our policies."""
+    """A Ranger Admin with this project's service and policies."""
     ranger.add_service(SERVICE, DEFINITION)
     for policy in OURS["policies"]:
         ranger.add(policy)
@@ -47,8 +47,8 @@ def folder(tmp_path):
     return tmp_path / "policies"
 
 
-# What the client's own models would drop, or turn into something else.
-RICH = {
+# Fields that the models of Ranger's client drop or change.
+EXTRA_FIELDS = {
     "validitySchedules": [
         {"timeZone": "UTC", "recurrences": [{"schedule": {"hour": "9"}, "interval": {"hours": 8}}]}
     ],
@@ -60,27 +60,33 @@ RICH = {
 }
 
 
-def test_nothing_is_dropped_on_way_there_and_back(served, client):
-    """The JSON is the truth: the client's models know neither these fields nor their order."""
-    sent = {**OURS["policies"][0], "name": "rich", "isEnabled": False, "service": SERVICE, **RICH}
+def test_no_field_is_lost_in_exchange(served, client):
+    """The client exchanges plain JSON: its models know neither these fields nor their order."""
+    sent = {
+        **OURS["policies"][0],
+        "name": "extra",
+        "isEnabled": False,
+        "service": SERVICE,
+        **EXTRA_FIELDS,
+    }
     stored = client.create(sent)
-    for found in (stored, client.policies()[-1], client.download()["policies"][-1]):
-        assert {name: found[name] for name in RICH} == RICH
+    for policy in (stored, client.policies()[-1], client.download()["policies"][-1]):
+        assert {name: policy[name] for name in EXTRA_FIELDS} == EXTRA_FIELDS
     changed = {**stored, "description": "other"}
-    assert client.update(stored["id"], changed)["somethingNew"] == RICH["somethingNew"]
+    assert client.update(stored["id"], changed)["somethingNew"] == EXTRA_FIELDS["somethingNew"]
 
 
-def test_client_models_would_have_dropped_some_of_it():
-    """Why they are not used; if this fails, they have learnt."""
+def test_models_of_ranger_client_lose_fields():
+    """The reason why they are not used; if this test fails, they can be."""
     from apache_ranger.model.ranger_policy import RangerPolicy  # noqa: PLC0415
     from apache_ranger.utils import type_coerce  # noqa: PLC0415
 
-    modelled = json.loads(json.dumps(type_coerce(copy.deepcopy(RICH), RangerPolicy)))
+    modelled = json.loads(json.dumps(type_coerce(copy.deepcopy(EXTRA_FIELDS), RangerPolicy)))
     assert "somethingNew" not in modelled
     assert "recurrences" not in str(modelled)
 
 
-def test_what_is_known_is_not_sent_again(served, client):
+def test_current_version_is_not_downloaded_again(served, client):
     version = client.download()["policyVersion"]
     assert client.download(version) is None
     served.add({**OURS["policies"][0], "name": "another"})
@@ -88,8 +94,8 @@ def test_what_is_known_is_not_sent_again(served, client):
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 302])
-def test_refusal_is_an_error_with_status(served, client, status, capsys):
-    """To the client, 404 and 503 and 304 are all None, and it prints what it cannot parse."""
+def test_error_contains_status_of_refusal(served, client, status, capsys):
+    """Ranger's client returns None for 404, 503 and 304, and prints what it cannot parse."""
     served.failure_status = status
     for call in (client.download, client.policies):
         with pytest.raises(PolicyError, match=f"Ranger Admin answered {status} to GET"):
@@ -105,7 +111,7 @@ def test_refused_client_is_named_with_status(served, client, status, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_an_admin_that_is_away_may_come_back(served, client):
+def test_unavailable_admin_is_transient_error(served, client):
     served.failure_status = 503
     with pytest.raises(RetriableError, match="unavailable"):
         client.download()
@@ -114,17 +120,17 @@ def test_an_admin_that_is_away_may_come_back(served, client):
         closed.download()
 
 
-def test_a_wrong_password_is_refused(served):
+def test_wrong_password_is_refused(served):
     with pytest.raises(AccessError, match=r"refuses user 'admin' .*401.*Authentication Failed"):
         connect(admin_settings(served.url, password="guess"), SERVICE).policies()
 
 
-def test_unknown_service_is_refusal_and_no_empty_set(ranger, client):
+def test_unknown_service_is_an_error(ranger, client):
     with pytest.raises(PolicyError, match="404"):
         client.download()
 
 
-def test_no_url_is_fault_of_set_up():
+def test_missing_url_is_configuration_error():
     with pytest.raises(ConfigError, match=r"policies\.admin is not set"):
         connect(admin_settings(""), SERVICE)
 
@@ -148,7 +154,7 @@ def test_defaults_of_ranger_do_not_differ(served, client):
     ],
     ids=str,
 )
-def test_what_was_changed_is_found(served, client, change):
+def test_change_is_an_update(served, client, change):
     theirs = client.policies()
     mine = [{**OURS["policies"][0], **change}, *OURS["policies"][1:]]
     (step,) = plan(mine, theirs)
@@ -157,7 +163,7 @@ def test_what_was_changed_is_found(served, client, change):
     assert step.sent["guid"] == theirs[1]["guid"]
 
 
-def test_denied_access_is_not_exported_as_allowed():
+def test_only_default_values_are_ignored():
     assert normalized([{"isAllowed": False}]) != normalized([{}])
     assert normalized([{"level": 0}]) != normalized([{}])
     assert normalized({"isExcludes": False, "zoneName": "", "options": {}}) == {}
@@ -167,17 +173,16 @@ def test_one_sided_policies_are_created_or_kept(served, client):
     theirs = client.policies()
     created, kept = plan([{**OURS["policies"][0], "name": "new"}], theirs[:2])
     assert (created.action, kept.action) == (Action.DELETE, Action.CREATE)
-    assert "all - " not in created.name + kept.name  # the access policy is Ranger's own affair
+    assert "all - " not in created.name + kept.name  # the access policy is not exchanged
 
 
-# -- following ---------------------------------------------------------------------------------
+# -- renewal of the folder ---------------------------------------------------------------------
 
 
-def test_the_folder_follows_what_ranger_says(served, client, folder):
+def test_folder_follows_ranger(served, client, folder):
     renew = Renewal(folder, client)
     renew()
-    found = json.loads((folder / "policies.json").read_text())
-    assert found == client.download()
+    assert json.loads((folder / "policies.json").read_text()) == client.download()
     assert load_policies(folder).version == served.version
     before = (folder / "policies.json").stat().st_mtime_ns
     renew()
@@ -194,7 +199,7 @@ def test_the_folder_follows_what_ranger_says(served, client, folder):
     assert (mask.kind, mask.policy_version) == ("MASK_NULL", 2)
 
 
-def test_invalid_policies_of_ranger_keep_the_folder(served, client, folder):
+def test_invalid_policies_of_ranger_are_not_stored(served, client, folder):
     before = (folder / "policies.json").read_bytes()
     served.add({**OURS["policies"][0], "name": "x", "denyPolicyItems": [{}], "policyType": 0})
     with pytest.raises(PolicyError, match=r"\(x\)"):
@@ -211,14 +216,16 @@ def test_policies_are_validated_before_use(folder):
     assert (folder / "policies.json").stat().st_mode & 0o777 == 0o644
 
 
-def drifted(folder):
-    """As a deploy does that puts another set in place."""
+def remove_policy(folder):
+    """Change the folder, as a deployment with other policies does."""
     mine = json.loads((folder / "policies.json").read_text())
     mine["policies"] = mine["policies"][1:]
     (folder / "policies.json").write_text(json.dumps(mine))
 
 
-@pytest.mark.parametrize("spoil", [drifted, lambda folder: (folder / "policies.json").unlink()])
+@pytest.mark.parametrize(
+    "spoil", [remove_policy, lambda folder: (folder / "policies.json").unlink()]
+)
 def test_changed_folder_is_written_again(served, client, folder, spoil):
     """Ranger answers that nothing is newer, which says nothing about the folder."""
     renew = Renewal(folder, client)
@@ -228,23 +235,23 @@ def test_changed_folder_is_written_again(served, client, folder, spoil):
     assert json.loads((folder / "policies.json").read_text()) == served.download(SERVICE)
 
 
-def test_policies_that_hold_are_ranger_whatever_folder_becomes(served, client, folder):
+def test_policies_in_use_ignore_changed_folder(served, client, folder):
     watch = PolicyWatch(folder, download=Renewal(folder, client))
     watch.look()
-    held = watch.current().digest
-    drifted(folder)
+    digest = watch.current().digest
+    remove_policy(folder)
     watch.look()
-    assert watch.current().digest == held
+    assert watch.current().digest == digest
 
 
-def test_folder_is_not_used_while_ranger_is_away(served, client, folder):
+def test_changed_folder_is_not_used_during_outage(served, client, folder):
     watch = PolicyWatch(folder, download=Renewal(folder, client))
     watch.look()
-    held = watch.current().digest
-    drifted(folder)
+    digest = watch.current().digest
+    remove_policy(folder)
     served.failure_status = 503
     watch.look()
-    assert watch.current().digest == held
+    assert watch.current().digest == digest
     served.failure_status = 0
     watch.look()
     assert json.loads((folder / "policies.json").read_text()) == served.download(SERVICE)
