@@ -10,6 +10,7 @@ An event passes `Pipeline.decode`, `Pipeline.transform`, `RetryQueue.hold`, `Com
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +28,7 @@ from .masking.column_origins import read_origins
 from .masking.origins import Origins
 from .masking.policy import Policies
 from .masking.policy_reload import Refresh
-from .model.batch import Batch
+from .model.batch import Batch, Oldest
 from .model.clock import clock
 from .model.dead_letter import DeadLetter
 from .model.envelope import Decoded
@@ -125,6 +126,18 @@ class DecodedMessages(NamedTuple):
 
     events: list[tuple[Message, Decoded]]
     dead_letters: list[DeadLetter]
+    started: float
+    """When the decoding began, by the monotonic clock."""
+    ended: float = 0.0
+
+    def date(self, batch: Batch) -> None:
+        """Note when the source committed the oldest and the last event."""
+        times = [decoded.ts_ms for _, decoded in self.events if decoded.ts_ms]
+        if not times:
+            return
+        batch.last_ms, first = max(times), min(times)
+        message = next(message for message, decoded in self.events if decoded.ts_ms == first)
+        batch.oldest = Oldest(first, message.timestamp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,19 +155,24 @@ class Pipeline:
 
     def decode(self, messages: Sequence[Message]) -> DecodedMessages:
         """Decode messages; a tombstone becomes a deletion."""
-        found = DecodedMessages([], [])
+        found = DecodedMessages([], [], time.monotonic())
         for message, decoded in zip(messages, self.source.decode(messages), strict=True):
             if isinstance(decoded, DecodeError):
                 found.dead_letters.append(DeadLetter(message, decoded))
             else:
                 found.events.append((message, decoded or TOMBSTONE))
-        return found
+        return found._replace(ended=time.monotonic())
 
     def transform(self, decoded: DecodedMessages) -> Batch:
         """Filter, map, look up and mask events."""
+        started = time.monotonic()
         batch = self.compiled.route.apply(decoded.events)
         batch.dead_letters.extend(decoded.dead_letters)
-        batch.last_ms = decoded.events[-1][1].ts_ms if decoded.events else None
+        decoded.date(batch)
+        batch.seconds = {
+            "decode": decoded.ended - decoded.started,
+            "transform": time.monotonic() - started,
+        }
         return batch
 
     def prepare(self, messages: Sequence[Message]) -> Batch:

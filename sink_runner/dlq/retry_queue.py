@@ -257,7 +257,6 @@ class RetryQueue:
         for event in (*done, *gone):
             self._tried.pop(event.dlq_id, None)
         batch.counts = Counter(replayed=len(done) - len(batch.dead_letters))
-        batch.last_ms = None  # the age of deferred events is not the lag
         self._rotate(_Tried(taken, [*done, *gone], _failed(done, batch.dead_letters)))
         self._due = time.monotonic() + (0 if done else self._retry)
         return batch, written

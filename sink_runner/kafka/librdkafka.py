@@ -157,7 +157,8 @@ class LibrdkafkaFeed:
             place = (self._topic, partition, record.offset())
             epoch = record.leader_epoch()  # 0.1 µs
             epoch = NO_LEADER_EPOCH if epoch is None else epoch
-            message = Message(*place, record.key(), record.value(), headers, epoch)
+            stamp = record.timestamp()[1]
+            message = Message(*place, record.key(), record.value(), headers, epoch, stamp)
             found.setdefault(partition, []).append(message)
         return found
 

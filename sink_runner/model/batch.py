@@ -56,6 +56,13 @@ class Superseding(Protocol):
         """Return the events that need not wait for earlier ones, by their messages' identity."""
 
 
+class Oldest(NamedTuple):
+    """When an event was committed, and when its record was made, in milliseconds since 1970."""
+
+    committed_ms: int
+    record_ms: int
+
+
 @dataclass(slots=True)
 class Batch:
     """The changes and dead letters of a poll's events."""
@@ -69,8 +76,16 @@ class Batch:
     defaults: list[tuple[Message, str]] = field(default_factory=list)
     """Where a column's default was used."""
     masking: Masking | None = None
+    oldest: Oldest | None = None
+    """The event that the source committed first."""
+    read: int = 0
+    """How many events were read, those included that left nothing else in the batch."""
+    taken: float | None = None
+    """When they were taken from Kafka: Unix time."""
     last_ms: int | None = None
     """When the source committed the last of the events."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each step took, by the steps of `sink_batch_step_seconds`."""
     callbacks: set[int] = field(default_factory=set)
     """The events that no table's log has, by the identity of their messages."""
     truncated: Position | None = None

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 NO_LEADER_EPOCH = -1
 """What Kafka says where no leader epoch is known."""
+NO_TIMESTAMP = -1
+"""What Kafka says where a record has no timestamp."""
 ROWS = -1
 """The partition of what a batch read from the table itself."""
 
@@ -22,6 +24,8 @@ class Message(NamedTuple):
     headers: Sequence[tuple[str, bytes]] = ()
     leader_epoch: int = NO_LEADER_EPOCH
     """Of the leader that appended the record."""
+    timestamp: int = NO_TIMESTAMP
+    """When the record was made, in milliseconds since 1970, as Kafka stores it."""
 
 
 def is_moved(message: Message) -> bool:

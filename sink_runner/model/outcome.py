@@ -42,13 +42,13 @@ _OF_STATUS = {
 }
 
 
-def count_outcomes(batch: Batch, read: int) -> Counter[str]:
-    """Return how many of the `read` events of a committed batch had which outcome.
+def count_outcomes(batch: Batch) -> Counter[str]:
+    """Return how many of the events of a committed batch had which outcome.
 
     The target says which rows it changed and which were newer; what is left needed no change.
     """
     statuses = {id(one.message): one.status for one in batch.dead_letters}
     counts = batch.counts + batch.applied
     counts.update(_OF_STATUS[status] for status in statuses.values())
-    counts[Outcome.UNCHANGED] += read - counts.total()
+    counts[Outcome.UNCHANGED] += batch.read - counts.total()
     return +counts

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,9 +16,14 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from .batch import Batch
+from .lag import Lag
+from .message import NO_TIMESTAMP
+
 M = TypeVar("M", bound=MetricWrapperBase)
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_ROWS = (1, 5, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 
 
 class State(StrEnum):
@@ -54,6 +59,7 @@ class Health:
         self.clock = clock
         self._metrics: dict[str, MetricWrapperBase] = {}
         self._statuses: dict[str, MappingStatus] = {}
+        self._lags: dict[str, Lag] = {}
         self._lock = threading.Lock()
 
     # -- metrics -----------------------------------------------------------------------------
@@ -66,9 +72,15 @@ class Health:
         """Return the counter of this name, which is created once."""
         return self._metric(Counter, name, meaning, labels)
 
-    def histogram(self, name: str, meaning: str, labels: Collection[str] = ()) -> Histogram:
-        """Return the histogram of this name, in seconds, which is created once."""
-        return self._metric(Histogram, name, meaning, labels, buckets=_SECONDS)
+    def histogram(
+        self,
+        name: str,
+        meaning: str,
+        labels: Collection[str] = (),
+        buckets: Sequence[float] = _SECONDS,
+    ) -> Histogram:
+        """Return the histogram of this name, in seconds by default, which is created once."""
+        return self._metric(Histogram, name, meaning, labels, buckets=buckets)
 
     def _metric(
         self, kind: type[M], name: str, meaning: str, labels: Collection[str], **options: Any
@@ -86,6 +98,11 @@ class Health:
     def mapping(self, name: str) -> MappingHealth:
         """Return the health of a mapping, which is STARTING until it is set."""
         return MappingHealth(self, name)
+
+    def lag(self, name: str) -> Lag:
+        """Return the lag of a mapping, which is created once."""
+        with self._lock:
+            return self._lags.setdefault(name, Lag(self.clock))
 
     def set_state(self, name: str, state: State, reason: str = "") -> None:
         """Set the state of a mapping; an unchanged one keeps its time."""
@@ -123,11 +140,35 @@ class MappingHealth:
         self._batch = health.histogram(
             "sink_batch_seconds", "Time to write a batch, waits and retries included.", mapping
         ).labels(name)
-        self._lag = health.gauge(
-            "sink_lag_seconds", "From the source's commit of the last event to ours.", mapping
+        self._size = health.histogram(
+            "sink_batch_events", "Events of a batch.", mapping, buckets=_ROWS
         ).labels(name)
+        self._steps = health.histogram(
+            "sink_batch_step_seconds",
+            "Time of a batch by step: fetch (waiting for records included), decode, transform, "
+            "write (retries included), commit.",
+            ("mapping", "step"),
+        )
+        self._latency = health.histogram(
+            "sink_event_latency_seconds",
+            "Time of the oldest event of each batch by stage: capture (the source's commit to the "
+            "Kafka record), queue (to the poll), apply (to our commit), total.",
+            ("mapping", "stage"),
+        )
+        self.lag = health.lag(name)
+        health.gauge(
+            "sink_lag_seconds",
+            "Age of the oldest event in the topic that is not applied, by its commit, or since "
+            "when it is known of; 0 if all are applied.",
+            mapping,
+        ).labels(name).set_function(lambda: self.lag.seconds)
+        health.gauge(
+            "sink_lag_events", "Offsets between what is applied and the topic's end.", mapping
+        ).labels(name).set_function(lambda: self.lag.events)
         self._last = health.gauge(
-            "sink_last_event_timestamp_seconds", "When the source committed it.", mapping
+            "sink_applied_commit_timestamp_seconds",
+            "When the source committed the last event that was applied.",
+            mapping,
         ).labels(name)
         self._dead_letters = health.gauge(
             "sink_dead_letters", "Dead letters by status.", ("mapping", "status")
@@ -181,9 +222,29 @@ class MappingHealth:
         for outcome, count in counts.items():
             self._events.labels(self.name, outcome).inc(count)
         self._batch.observe(seconds)
+        self._size.observe(sum(counts.values()))
         if last_ms:
             self._last.set(last_ms / 1000)
-            self._lag.set(max(0.0, self._health.clock() - last_ms / 1000))
+
+    def now(self) -> float:
+        return self._health.clock()
+
+    def time_steps(self, seconds: Mapping[str, float]) -> None:
+        """Observe how long each of these steps of a batch took."""
+        for step, value in seconds.items():
+            self._steps.labels(self.name, step).observe(value)
+
+    def time_events(self, batch: Batch) -> None:
+        """Observe the stages of the oldest event of a batch that was committed now."""
+        if batch.oldest is None or batch.taken is None:
+            return
+        now, start, recorded = self.now(), *(ms / 1000 for ms in batch.oldest)
+        stages = {"apply": now - batch.taken, "total": now - start}
+        if batch.oldest.record_ms != NO_TIMESTAMP:
+            stages |= {"capture": recorded - start, "queue": batch.taken - recorded}
+        for stage, value in stages.items():
+            # The clocks of source, Kafka and runner may differ.
+            self._latency.labels(self.name, stage).observe(max(0.0, value))
 
     def settled(self, counts: Mapping[str, int]) -> None:
         """Stored dead letters got these outcomes."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..model.batch import Batch
 from ..model.dead_letter import fails
-from ..model.outcome import count_outcomes
+from ..model.message import Message
+from ..model.outcome import Outcome, count_outcomes
+from ..model.partition import Advance, Claim
 from ..model.status import MappingHealth
 from ..pipeline import Pipeline
 from ..writer.dead_letters import report
@@ -21,16 +24,52 @@ class Reporter:
         self._pipeline = pipeline
         self._health = health
         self._log = log
+        self._taken = 0.0
+        self._fetch: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
         """How many events had which outcome, and how many deferred ones were replayed."""
 
-    def committed(self, batch: Batch, *, read: int, deferred: int, started: float) -> None:
-        """Report a batch of `read` events whose write `started` at that monotonic time."""
+    # -- in the thread that reads ----------------------------------------------------------------
+
+    def claimed(self, claims: Mapping[int, Claim]) -> None:
+        """Report partitions that are applied from their next offset on."""
+        self._health.lag.restart({at: claim.next_offset or 0 for at, claim in claims.items()})
+
+    def fetched(self, records: Collection[int], started: float) -> None:
+        """Note a poll that `started` at that monotonic time, if it returned records."""
+        if records:
+            self._taken = self._health.now()
+            self._fetch = {"fetch": time.monotonic() - started}
+
+    def submitted(
+        self, batch: Batch, records: Mapping[int, Sequence[Message]], decoded: int
+    ) -> None:
+        """Report a batch that is about to be written; `decoded` of its records are not left out."""
+        batch.seconds |= self._fetch
+        self._fetch = {}  # the other batches of the poll cost no more
+        batch.taken, batch.read = self._taken, sum(map(len, records.values()))
+        batch.counts[Outcome.TOMBSTONE] += batch.read - decoded
+        committed = batch.oldest.committed_ms / 1000 if batch.oldest else None
+        ends = {partition: part[-1].offset + 1 for partition, part in records.items()}
+        self._health.lag.note_read(ends, committed)
+
+    # -- in the thread that writes ---------------------------------------------------------------
+
+    def committed(
+        self, batch: Batch, steps: Sequence[Advance], *, deferred: int, started: float
+    ) -> None:
+        """Report a batch whose write `started` at that monotonic time."""
+        seconds = time.monotonic() - started
         if deferred:
             self._log.info("events_deferred", count=deferred)
-        counts = count_outcomes(batch, read)
+        counts = count_outcomes(batch)
         self.counts.update(counts)
-        self._health.committed(counts, time.monotonic() - started, batch.last_ms)
+        ends = {step.partition: step.next_offset for step in steps}
+        self._health.lag.note_applied({at: end for at, end in ends.items() if end is not None})
+        self._health.committed(counts, seconds, batch.last_ms)
+        batch.seconds["write"] = seconds - batch.seconds.get("commit", 0.0)
+        self._health.time_steps(batch.seconds)
+        self._health.time_events(batch)
         self._report(batch)
 
     def retried(self, batch: Batch) -> None:

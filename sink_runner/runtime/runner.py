@@ -19,11 +19,13 @@ from ..health.server import serving
 from ..loading import discovery
 from ..masking.ranger.renewal import watch_policies
 from ..model.status import Health
+from ..plugin import TableMapping
 from ..retention.daily import purging
 from ..retry import Retrier
 from ..signals import stopped_by_signals
 from .builder import RuntimeContext, build_worker, retry_policy
 from .interpreter import tuned
+from .lag_watch import watching_lag
 from .mapping_thread import MappingThread
 from .worker import Worker
 
@@ -55,6 +57,7 @@ def run(
         policies.watching(config.policies.refresh_seconds),
         publishing(config, selected, health),
         purging(config, selected),
+        watching_lag(config, _streaming(selected), health),
     ):
         context = RuntimeContext(
             config=config,
@@ -79,12 +82,16 @@ def _report_quarantined(quarantined: Mapping[str, str], health: Health) -> None:
         structlog.get_logger().error("mapping_quarantined", mapping=name, reason=reason)
 
 
+def _streaming(plugins: Iterable[discovery.Plugin]) -> dict[str, TableMapping]:
+    """Return the mappings that read events, by their plugins' names."""
+    return {one.name: one.mapping for one in plugins if one.mapping and one.mapping.streaming}
+
+
 def _threads(context: RuntimeContext, *, strict: bool) -> list[MappingThread]:
     """Make a thread for each mapping that reads events; with `strict`, build its worker first."""
-    streaming = [
-        one for one in context.plugins if one.mapping is not None and one.mapping.streaming
-    ]
-    healths = {one.name: context.health.mapping(one.name) for one in streaming}
+    names = _streaming(context.plugins)
+    streaming = [one for one in context.plugins if one.name in names]
+    healths = {name: context.health.mapping(name) for name in names}
     built = _build_all(streaming, context) if strict else {}
     return [
         MappingThread(

@@ -28,7 +28,6 @@ from ..kafka.log_checks import LogChecks
 from ..kafka.topic_identity import TopicWatch
 from ..model.batch import Batch
 from ..model.message import Message
-from ..model.outcome import Outcome
 from ..model.partition import Advance, Claim, Topic
 from ..model.portions import DEFAULT_BYTES, byte_size, record_portions
 from ..model.status import MappingHealth
@@ -143,6 +142,7 @@ class Worker:
     def _turn(self) -> None:
         self.turned = time.monotonic()
         polled = self._retry(self._gather)
+        self._reporter.fetched(polled, self.turned)
         # After the poll: what came while it waited is masked by the policies of this moment.
         self._retry(self._follow_policies)
         try:
@@ -219,6 +219,7 @@ class Worker:
         self._collect()
         self._claims.update(self._in_background(lambda: self._committer.claim(new)))
         self._in_background(lambda: self._retry_queue.load(new))
+        self._reporter.claimed({p: self._claims[p] for p in new})
         self._drop_lost()  # the group may have rebalanced meanwhile
         self._tombstones.forget(new)
         for partition in new & self._claims.keys():
@@ -270,10 +271,9 @@ class Worker:
         batch = self._prepare(free, polled=True)
         self._collect()
         self._retry_queue.hold(batch, held)
-        read = sum(map(len, records.values()))
-        batch.counts[Outcome.TOMBSTONE] += read - len(messages)
         steps = [self._step(partition, part[-1]) for partition, part in records.items()]
-        self._pending = self._writer.submit(self._write, batch, steps, read)
+        self._reporter.submitted(batch, records, len(messages))
+        self._pending = self._writer.submit(self._write, batch, steps)
 
     def _step(self, partition: int, last: Message) -> Advance:
         claim = self._claims[partition]
@@ -289,12 +289,12 @@ class Worker:
             self._retry(partial(watch.observe, decoded.events))
         return self._retry(partial(self._pipeline.transform, decoded))
 
-    def _write(self, batch: Batch, steps: Sequence[Advance], read: int) -> None:
+    def _write(self, batch: Batch, steps: Sequence[Advance]) -> None:
         """In the writing thread, write the batch, with retries until `stop` is set."""
         started = time.monotonic()
         self._writing_retrier(lambda again: self._committer.apply(batch, steps, again=again))
         deferred = self._retry_queue.record_committed(batch.dead_letters, batch.superseding)
-        self._reporter.committed(batch, read=read, deferred=deferred, started=started)
+        self._reporter.committed(batch, steps, deferred=deferred, started=started)
 
     def _collect(self) -> None:
         """Wait for the batch that is being written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -158,7 +159,8 @@ class Committer:
             self._account_for(
                 connection, batch, changes, dead_letters, written=written, steps=steps
             )
-            self._last_dead_letters = dead_letters
+            self._last_dead_letters, written_at = dead_letters, time.monotonic()
+        batch.seconds["commit"] = time.monotonic() - written_at
         # After the commit only: another attempt finds them again.
         batch.dead_letters, batch.applied = dead_letters, self.outcomes
         return written

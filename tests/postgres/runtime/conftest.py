@@ -151,8 +151,8 @@ class Consumer:
 class Decoder:
     """Reads the messages of these tests."""
 
-    def __init__(self, columns: list[str]) -> None:
-        self.columns = columns
+    def __init__(self, columns: list[str], committed_ms: int) -> None:
+        self.columns, self.committed_ms = columns, committed_ms
 
     def decode(self, messages: list[Message]) -> list[Decoded | DecodeError | None]:
         return [None if one.value is None else self._decode(one.value) for one in messages]
@@ -163,7 +163,7 @@ class Decoder:
             row = tuple(found[name] for name in self.columns)
         except ValueError:
             return DecodeError("not one of ours")
-        return Decoded("c", row, None, 1, 0, None, None)
+        return Decoded("c", row, None, 1, self.committed_ms, None, None)
 
 
 class Unlucky:
@@ -246,6 +246,8 @@ class Stage:
     ) -> None:
         self.made = written(ddl, *columns)
         self.columns = [column.name for column in self.made.columns]
+        self.committed_ms = 0
+        """When the source committed the events; 0 if they do not say."""
         self.known: set[str] = set()
         """What the lookup of `need` finds."""
         self.now = NOW
@@ -336,7 +338,9 @@ class Stage:
         return Pipeline(
             name="staged",
             mapping=self.made.mapping,
-            source=EventSource(decode=Decoder(self.columns).decode, shape_of=None, subject=None),
+            source=EventSource(
+                decode=Decoder(self.columns, self.committed_ms).decode, shape_of=None, subject=None
+            ),
             compiled=CompiledMapping(self.made.columns, Chain(), self.route, hooks),
             writer=None,
             committer=committer,

@@ -146,8 +146,32 @@ def test_deferred_events_do_not_count_as_lag(needy: Any) -> None:
         needy.broker.send(0, 2, need="b", key=b"2")
         needy.until([2])
         time.sleep(0.2)
-    found = needy.health.registry.get_sample_value("sink_lag_seconds", {"mapping": "staged"})
-    assert found == 1.0
+    value = needy.health.registry.get_sample_value
+    labels = {"mapping": "staged"}
+    assert value("sink_lag_seconds", labels) == 0
+    assert value("sink_applied_commit_timestamp_seconds", labels) == 9_999.0
+
+
+def test_lag_rises_while_target_is_away(stage: Any) -> None:
+    """The batch in flight has the age of its oldest event's commit."""
+    now, down = [10_000.0], [True]
+    stage.health.clock = lambda: now[0]
+    stage.committed_ms = 9_990_000
+
+    def refuse(_: Any) -> None:
+        if down:
+            raise RetriableError("not now")
+
+    def lag() -> float | None:
+        return stage.health.registry.get_sample_value("sink_lag_seconds", {"mapping": "staged"})
+
+    with stage.running(before=refuse):
+        eventually(lambda: lag() == 10)
+        now[0] += 120
+        assert lag() == 130
+        down.clear()
+        eventually(lambda: lag() == 0)
+    assert stage.health.registry.get_sample_value("sink_lag_events", {"mapping": "staged"}) == 0
 
 
 def test_health_tells_what_became_of_the_events(stage: Any) -> None:
@@ -159,6 +183,31 @@ def test_health_tells_what_became_of_the_events(stage: Any) -> None:
         return stage.health.registry.get_sample_value("sink_events_total", labels)
 
     assert (told("written"), told("dead"), told("deferred")) == (7, 1, 2)
+
+
+def test_latency_is_split_by_stage(stage: Any) -> None:
+    now = [10_000.0]
+    stage.health.clock = lambda: now[0]
+    stage.committed_ms = 9_990_000
+    log = stage.broker.logs[0]
+    log[:] = [message._replace(timestamp=9_992_000) for message in log]
+
+    def write(_: Any) -> None:
+        now[0] = 10_003.0
+
+    value = stage.health.registry.get_sample_value
+    with stage.running(before=write, most=10):
+        eventually(lambda: value("sink_batch_seconds_count", {"mapping": "staged"}))
+
+    def spent(stage_name: str) -> float | None:
+        labels = {"mapping": "staged", "stage": stage_name}
+        return value("sink_event_latency_seconds_sum", labels)
+
+    assert [spent(one) for one in ("capture", "queue", "apply", "total")] == [2, 8, 3, 13]
+    assert value("sink_batch_events_sum", {"mapping": "staged"}) == 10
+    for step in ("fetch", "decode", "transform", "write", "commit"):
+        labels = {"mapping": "staged", "step": step}
+        assert value("sink_batch_step_seconds_count", labels) == 1, step
 
 
 def test_outcomes_add_up_to_events_read(needy: Any) -> None:

@@ -10,9 +10,10 @@ from sink_stack.testing_stack import StackUnderTest
 from sink_stack.topics import Topic, create
 
 from sink_runner.kafka.connection import KafkaConnection
-from sink_runner.kafka.feed import Feed
+from sink_runner.kafka.feed import Bounds, Feed
 from sink_runner.kafka.kafka_python import KafkaPythonFeed
 from sink_runner.kafka.limits import PARTITION_FETCH_BYTES, PRODUCED_BYTES, QUEUED_BYTES
+from sink_runner.kafka.log_ends import LogEnds
 from sink_runner.kafka.offset_queries import epoch_end
 from sink_runner.model.message import Message
 
@@ -193,3 +194,23 @@ def test_largest_record_reaches_each_client(make: Make, stack: StackUnderTest, t
     feed.seek(0, COUNT - 1)
     found = read(feed, 4)
     assert [len(message.value or b"") for message in found] == [2, size, 1, 1]
+
+
+def test_record_has_time_of_its_producer(make: Make) -> None:
+    before = time.time() * 1000
+    feed = assigned(make())
+    bound = time.monotonic() + 30
+    found: list[Message] = []
+    while not found and time.monotonic() < bound:
+        found += feed.poll(0.1).get(0, ())
+    assert 0 < found[0].timestamp <= time.time() * 1000
+    assert found[0].timestamp > before - 3_600_000
+
+
+def test_log_ends_are_known_without_group(stack: StackUnderTest, topic: str) -> None:
+    ends = LogEnds(KafkaConnection(stack.kafka))
+    assert ends.bounds([topic]) == {topic: {0: Bounds(0, COUNT)}}
+    send(stack, topic, range(2))
+    missing = f"{topic}.missing"
+    assert ends.bounds([topic, missing]) == {topic: {0: Bounds(0, COUNT + 2)}, missing: {}}
+    ends.close()

@@ -54,7 +54,7 @@ class Runner:
         self.first.paused("the disk is full")
         self.second.quarantined("its topic does not exist")
         self.first.dead_letters(950, 20_000, 50)
-        self.first.committed({}, 0.1, int(NOW * 1000) - 600_000)
+        self.first.lag.note_read({0: 1}, NOW - 600)
         self.unpublished.set(3)
         self.seconds = 4000.0
 

@@ -105,7 +105,8 @@ class TestMetrics:
         assert metrics[("sink_events_total", "one", "written")] == 5
         assert metrics[("sink_events_total", "one", "dead")] == 1
         assert metrics[("sink_batch_seconds_count", "one")] == 2
-        assert metrics[("sink_lag_seconds", "one")] == 10
+        assert metrics[("sink_applied_commit_timestamp_seconds", "one")] == 1_799_999_990
+        assert metrics[("sink_lag_seconds", "one")] == 0, "what was applied is not behind"
 
     def test_unknown_failure_budget_is_not_exported(
         self, client: httpx.Client, health: Health

@@ -51,6 +51,7 @@ class Consumer:
     def _record(self, partition: int) -> Any:
         self.offset += 1
         values = {"partition": partition, "offset": self.offset, "key": b"k", "value": b"v"}
+        values["timestamp"] = (1, 1_000 + self.offset)
         values["leader_epoch"] = None if self.offset % 2 else 0
         return SimpleNamespace(
             error=lambda: None, headers=lambda: None, **{n: _answer(v) for n, v in values.items()}

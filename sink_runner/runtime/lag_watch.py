@@ -1,0 +1,127 @@
+"""Observe the lag of every mapping, also of those whose worker is paused or stopped."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol
+
+import structlog
+
+from ..config import Config
+from ..config.database import find_database
+from ..config.dsn import Dsn
+from ..error_text import describe
+from ..kafka.connection import KafkaConnection
+from ..kafka.feed import Bounds
+from ..kafka.log_ends import LogEnds
+from ..model.status import Health
+from ..plugin import TableMapping
+from ..postgres.migrations import has_tables
+from ..postgres.session import connect
+
+SECONDS = 5.0
+_STATEMENT_SECONDS = 5.0
+# A topic that was created again has new rows; those of the old one are not moved any more.
+_APPLIED = """
+SELECT DISTINCT ON (mapping, topic, partition) mapping, topic, partition, next_offset
+FROM sink.partition_offset WHERE mapping = ANY (%s)
+ORDER BY mapping, topic, partition, updated_at DESC
+"""
+Applied = Mapping[tuple[str, str], Mapping[int, int | None]]
+"""The next offset to apply of each partition, by mapping and topic."""
+
+
+class Ends(Protocol):
+    """Knows where the logs of topics end."""
+
+    def bounds(self, topics: Collection[str]) -> Mapping[str, Mapping[int, Bounds]]: ...
+
+    def close(self) -> None: ...
+
+
+class LagWatch:
+    """Compares the ends of the topics' logs with what the target databases have applied."""
+
+    def __init__(
+        self, mappings: Mapping[str, TableMapping], targets: Mapping[str, Dsn], health: Health
+    ) -> None:
+        """`targets` are the databases that the mappings write to, by name."""
+        self._topics = {name: one.source_table.topic for name, one in mappings.items()}
+        self._of_database: dict[str, list[str]] = defaultdict(list)
+        for name, mapping in mappings.items():
+            self._of_database[mapping.target_table.database].append(name)
+        self._targets = targets
+        self._health = health
+        self._log = structlog.get_logger()
+        self._reasons: dict[str, str] = {}
+
+    def observe(self, ends: Ends) -> None:
+        """Look once; what does not answer is logged, and its last values stay."""
+        try:
+            bounds = ends.bounds(sorted({*self._topics.values()}))
+        except Exception as fault:  # noqa: BLE001 - the mappings report what they need of Kafka
+            self._report("kafka", describe(fault))
+            bounds = {}
+        else:
+            self._report("kafka", "")
+        for database, names in self._of_database.items():
+            try:
+                applied = _read_applied(self._targets[database], names)
+            except Exception as fault:  # noqa: BLE001 - as above
+                self._report(database, describe(fault))
+                applied = {}
+            else:
+                self._report(database, "")
+            for name in names:
+                self._note(name, bounds.get(self._topics[name], {}), applied)
+
+    def _note(self, name: str, bounds: Mapping[int, Bounds], applied: Applied) -> None:
+        lag = self._health.lag(name)
+        known = applied.get((name, self._topics[name]), {})
+        first = {partition: one.first for partition, one in bounds.items()}
+        lag.note_applied(first | {at: offset for at, offset in known.items() if offset is not None})
+        lag.note_ends({partition: one.end for partition, one in bounds.items()})
+
+    def _report(self, what: str, reason: str) -> None:
+        if reason and reason != self._reasons.get(what):
+            self._log.warning("lag_read_failed", server=what, reason=reason)
+        self._reasons[what] = reason
+
+
+def _read_applied(dsn: Dsn, mappings: Collection[str]) -> Applied:
+    found: dict[tuple[str, str], dict[int, int | None]] = defaultdict(dict)
+    with connect(dsn, "sink-runner lag", _STATEMENT_SECONDS) as connection:
+        if has_tables(connection):
+            for mapping, topic, partition, offset in connection.execute(
+                _APPLIED, (list(mappings),)
+            ):
+                found[mapping, topic][partition] = offset
+    return found
+
+
+@contextmanager
+def watching_lag(
+    config: Config, mappings: Mapping[str, TableMapping], health: Health
+) -> Iterator[None]:
+    """Observe the lag of these mappings during the block, in a thread."""
+    names = {mapping.target_table.database for mapping in mappings.values()}
+    targets = {name: find_database(config.databases, name).dsn for name in names}
+    watch, stop = LagWatch(mappings, targets, health), threading.Event()
+    ends = LogEnds(KafkaConnection.of(config.kafka))
+
+    def loop() -> None:
+        while mappings and not stop.is_set():
+            watch.observe(ends)
+            stop.wait(SECONDS)
+        ends.close()
+
+    thread = threading.Thread(target=loop, name="lag", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(2.0)
