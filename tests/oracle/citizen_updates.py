@@ -1,6 +1,7 @@
 """Flow 8, source side: the updates of golden records that a history of citizens requires.
 
-The specification leaves these points open; the oracle reads them as follows:
+The rules come from the specification alone, not from the runner's code. Where the specification
+leaves a point open, the oracle reads it as follows:
 
 - A column has changed if its value differs in the warehouse's spelling. Another spelling of the
   same district or gender is not a change, and an update without a changed column writes nothing,

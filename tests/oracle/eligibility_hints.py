@@ -1,9 +1,10 @@
 """Flow 4: the rows of smart_citizen.eligibility_hints after a history of eligibility snapshots.
 
-The specification leaves these points open; the oracle reads them as follows:
+The rules come from the specification alone, not from the runner's code. Where the specification
+leaves a point open, the oracle reads it as follows:
 
-- An update of a snapshot is applied only if its `evaluation_timestamp` is greater. In the other
-  flows a version with an equal time is applied, too.
+- An update of a snapshot is applied only if its `evaluation_timestamp` is greater (specification
+  004). In the other flows a version with an equal time is applied, too (further decisions).
 - `member_id` NULL means the whole family, and is treated like one more member.
 - The best member for a scheme is found by the same order as the best schemes of a family.
 - A NULL confidence counts as 0, as a NULL score does.
@@ -33,9 +34,9 @@ def compute_hints(changes: Iterable[Change], now: datetime) -> dict[Key, Row]:
     """Return the expected rows at time `now` by (family_id, scheme_code)."""
     latest: dict[tuple[str, str | None, str], Row] = {}
     for row in current_snapshots(changes).values():
-        evaluated = (row["family_id"], row["member_id"], row["scheme_code"])
-        if evaluated not in latest or _recency(row) > _recency(latest[evaluated]):
-            latest[evaluated] = row
+        member_and_scheme = (row["family_id"], row["member_id"], row["scheme_code"])
+        if member_and_scheme not in latest or _recency(row) > _recency(latest[member_and_scheme]):
+            latest[member_and_scheme] = row
     best: dict[Key, Row] = {}
     for row in latest.values():
         key = (row["family_id"], row["scheme_code"])
@@ -53,17 +54,17 @@ def compute_hints(changes: Iterable[Change], now: datetime) -> dict[Key, Row]:
 
 def current_snapshots(changes: Iterable[Change]) -> dict[int, Row]:
     """Return the existing snapshots by id, each in its version with the newest evaluation."""
-    found: dict[int, Row] = {}
+    current: dict[int, Row] = {}
     for change in split_key_changes(changes, "snapshot_id"):
         if change.new is not None:
             if not _is_valid(change.new):
                 continue
-            previous = found.get(change.new["snapshot_id"])
+            previous = current.get(change.new["snapshot_id"])
             if previous is None or _evaluation_time(change.new) > _evaluation_time(previous):
-                found[change.new["snapshot_id"]] = change.new
+                current[change.new["snapshot_id"]] = change.new
         elif change.old is not None:
-            found.pop(change.old["snapshot_id"], None)
-    return found
+            current.pop(change.old["snapshot_id"], None)
+    return current
 
 
 def map_columns(row: Row) -> dict[str, Any]:

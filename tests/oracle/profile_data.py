@@ -1,10 +1,11 @@
 """Flow 2: the rows of smart_citizen.profile_data after a history of golden records.
 
-The specification leaves these points open; the oracle reads them as follows:
+The rules come from the specification alone, not from the runner's code. Where the specification
+leaves a point open, the oracle reads it as follows:
 
 - A version loses if its `updated_at` is older than that of a version before it; of two versions
-  with the same time the later in the log wins. A deletion discards the time: a row that is inserted
-  again is compared with no earlier version.
+  with the same time the later in the log wins (further decisions). A deletion discards the time: a
+  row that is inserted again is compared with no earlier version.
 - The window of 30 days applies to the `updated_at` of a version. An older version is ignored; a row
   that is already in the target is not removed when it gets older than the window.
 - Whether a version that changes no mapped column updates `source_updated_at` is open. Both are

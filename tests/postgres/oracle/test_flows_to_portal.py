@@ -159,7 +159,7 @@ class TestApplicationDecisions:
         self.insert_decision(databases, "other", EARLIER, application_number="N1")
         assert self.decisions(databases) == {uuid_of("app"): "AUTO_APPROVE"}
 
-    def test_decision_waits_for_its_application(self, databases):
+    def test_decision_is_deferred_until_application_exists(self, databases):
         self.insert_decision(databases, "new", EARLIER)
         assert not self.decisions(databases)
         databases.insert(APPLICATIONS, id=uuid_of("new"), citizen_id=uuid_of("c"))
@@ -224,7 +224,7 @@ class TestAlerts:
         self.insert_alert(databases)
         assert self.recipients(databases) == {uuid_of("alert"): uuid_of("first")}
 
-    def test_alert_waits_for_recipient_and_keeps_it(self, databases):
+    def test_deferred_alert_keeps_its_first_recipient(self, databases):
         self.insert_alert(databases)
         assert not self.recipients(databases)
         self.insert_member(databases, "member", LATER)

@@ -97,7 +97,7 @@ class TestApplicationEvents:
         (row,) = databases.compute_rows("application_events").values()
         assert row["citizen_id"] is None
 
-    def test_event_waits_for_scheme_in_warehouse(self, databases):
+    def test_event_is_deferred_until_scheme_exists(self, databases):
         databases.insert(SCHEMES, id=uuid_of("OWN"), code="OWN")
         self.submit(databases, status="SUBMITTED", scheme_id=uuid_of("OWN"))
         assert not self.event_types(databases)
@@ -188,7 +188,7 @@ class TestUserBehavior:
         self.insert_event(databases, "2199-01-01")
         assert not self.rows(databases)
 
-    def test_events_wait_for_citizen_id(self, databases):
+    def test_events_are_deferred_without_citizen_id(self, databases):
         databases.insert(CITIZENS, id=uuid_of("d"), aadhaar_number="1")
         self.insert_event(databases, "2026-03-01", citizen="d")
         assert not self.rows(databases)
