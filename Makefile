@@ -66,7 +66,7 @@ lint: venv ## ruff: rules and format; import-linter: the layers of packages; pri
 	@$(BIN)/python -m tests.project.words
 
 types: venv ## mypy, strict
-	@$(BIN)/mypy sink_runner compose/src $(wildcard plugins/*/src)
+	@$(BIN)/mypy sink_runner compose/src docs/hooks $(wildcard plugins/*/src)
 
 test: lint types ## rules, types, then every test; those without the stack run beside those on it
 	@mkdir -p $(dir $(BESIDE))

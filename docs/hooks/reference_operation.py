@@ -210,6 +210,42 @@ def tables_page() -> str:
             )
             for name, columns in sorted(tables().items())
         ),
+        "## Views of the specification",
+        "The databases of the local stack also have these views in schema `public`, under the "
+        "names of the specification. `compose/sql/common/80-specification.sql` creates them.",
+        *(
+            f"### `public.{view.name}`\n\n{_DESCRIPTIONS['views'].get(view.name, '')} It reads "
+            f"`sink.{view.table}`.\n\n"
+            + table(("column", "type"), ((f"`{one}`", f"`{kind}`") for one, kind in view.columns))
+            for view in views()
+        ),
+    )
+
+
+# -- views ----------------------------------------------------------------------------------------
+
+
+class View(NamedTuple):
+    name: str
+    table: str
+    """The control table that it reads."""
+    columns: list[tuple[str, str]]
+
+
+_VIEWS = ROOT / "compose" / "sql" / "common" / "80-specification.sql"
+_VIEW = re.compile(
+    r"^CREATE OR REPLACE FUNCTION public\.(\w+)\(\) RETURNS TABLE \((.*?)\)\s+LANGUAGE"
+    r".*?FROM sink\.(\w+).*?^CREATE OR REPLACE VIEW public\.\1 ",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def views() -> list[View]:
+    """Return the views of the specification, in the order of their names."""
+    found = _VIEW.findall(_VIEWS.read_text(encoding="utf-8"))
+    return sorted(
+        View(name, source, re.findall(r'"?(\w+)"? ([A-Z]+(?: \[\])?)(?:,|\s*$)', columns))
+        for name, columns, source in found
     )
 
 

@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from reference_interface import settings
-from reference_operation import tables
+from reference_operation import tables, views
 
 from sink_runner import errors, hookspecs, plugin
 from sink_runner.dlq.outbox import unpublished_gauge
@@ -115,6 +115,18 @@ def test_errors_are_in_the_reference(pages) -> None:
 def test_tables_are_described() -> None:
     assert DESCRIPTIONS["tables"].keys() == tables().keys()
     assert all(DESCRIPTIONS["tables"].values())
+
+
+def test_views_are_in_the_reference(pages) -> None:
+    sql = (ROOT / "compose/sql/common/80-specification.sql").read_text(encoding="utf-8")
+    created = set(re.findall(r"^CREATE OR REPLACE VIEW public\.(\w+)", sql, re.MULTILINE))
+    assert DESCRIPTIONS["views"].keys() == created
+    assert created == {view.name for view in views()}
+    for view in views():
+        assert f"### `public.{view.name}`" in pages["tables"]
+        (declared,) = re.findall(rf"{view.name}\(\) RETURNS TABLE \(([^)]*)\)", sql)
+        assert len(view.columns) == declared.count(",") + 1
+        assert all(f"| `{name}` | `{kind}` |" in pages["tables"] for name, kind in view.columns)
 
 
 def test_make_targets_are_in_the_reference(pages) -> None:
