@@ -265,7 +265,6 @@ def _build_committer(
         session=TargetSession(
             name, setup.target_dsn, writer, timeout=setup.timeout, table=mapping.target_table
         ),
-        writer=writer,
         offsets=offsets,
         dead_letters=DeadLetters(name, setup.plugin.version, setup.encryptor),
         clock=setup.clock,
@@ -288,7 +287,7 @@ def _build_retry_queue(
 ) -> RetryQueue:
     return RetryQueue(
         setup.plugin.name,
-        applier=committer,
+        committer=committer,
         encryptor=setup.encryptor,
         retry=setup.retry,
         give_up=setup.give_up,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +15,7 @@ from fastapi import FastAPI
 from ..config import Config
 from ..config.api import Api
 from ..masking.ranger.renewal import watch_policies
+from ..signals import handled_signals
 from .app import create_app
 from .protocol import LimitedProtocol
 from .routes import Routes
@@ -29,16 +29,12 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        def stop(_number: int, _frame: Any) -> None:
-            self.force_exit = self.should_exit  # a second signal does not wait for requests
-            self.should_exit = True
-
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
+        with handled_signals(self._stop):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+
+    def _stop(self) -> None:
+        self.force_exit = self.should_exit  # a second signal does not wait for requests
+        self.should_exit = True
 
 
 def serve(config: Config, routes: Routes) -> int:

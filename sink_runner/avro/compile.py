@@ -83,8 +83,8 @@ def transaction_of(field: Field) -> Record | None:
 
 def compile_envelope(
     envelope: Record, wanted: Wanted, placeholder: Placeholder
-) -> tuple[Callable[[bytes], Decoded], str]:
-    """Give the function that decodes whole messages, and its source."""
+) -> Callable[[bytes], Decoded]:
+    """Return the function that decodes whole messages."""
     source = Source()
     source.names |= {
         "ABSENT": ABSENT,
@@ -105,11 +105,11 @@ def compile_envelope(
             source.line("whole = after", "after = without_placeholder(whole, may_lack)")
             source.line("partial = after is not whole")
         source.line(f"return new(Decoded, ({', '.join(Decoded._fields)}))")
-    return _function(source, "decode"), str(source)
+    return _function(source, "decode")
 
 
 def compile_row(row: Record, columns: Sequence[str]) -> Callable[[bytes], tuple[Any, ...]]:
-    """Give the function that decodes some columns of a bare record, such as a key."""
+    """Return the function that decodes some columns of a bare record, such as a key."""
     source = Source()
     source.names["ABSENT"] = ABSENT
     with source.block("def decode(buf):"):

@@ -38,12 +38,6 @@ class Plan:
     """The compiled decoder; None where there is only fastavro."""
     parsed: Any
     placeholder: Placeholder
-    missing: tuple[str, ...] = ()
-    """Wanted columns that the writer does not have; they are ABSENT in every row."""
-    extra: tuple[str, ...] = ()
-    """The writer's columns that the mapping does not read."""
-    source: str = ""
-    """Source of the compiled decoder."""
 
 
 class EnvelopeDecoder:
@@ -70,11 +64,6 @@ class EnvelopeDecoder:
         self._wanted = Wanted(tuple(after), tuple(before), source, toastable)
         self._plans: dict[int, Plan] = {}
         self._quick: dict[bytes, Callable[[bytes], Decoded]] = {}
-
-    @property
-    def plans(self) -> dict[int, Plan]:
-        """The schemas met so far, by id."""
-        return dict(self._plans)
 
     def plan(self, schema_id: int) -> Plan:
         """Prepare for a schema, as the first record that names it would."""
@@ -146,14 +135,12 @@ class EnvelopeDecoder:
         record = row_of(kind, "after")
         assert record is not None
         row = row_schema(record)
-        gaps = row.missing(self._wanted.after), row.unwanted(self._wanted.after)
         placeholder = self._placeholder_of(raw)
         try:
-            quick, source = compile_envelope(kind, self._wanted, placeholder)
+            quick = compile_envelope(kind, self._wanted, placeholder)
         except DecodeError:
-            # Too deep for Python's compiler, not for fastavro.
-            return Plan(schema_id, row, None, parsed, placeholder, *gaps)
-        return Plan(schema_id, row, quick, parsed, placeholder, *gaps, source)
+            quick = None  # too deep for Python's compiler, not for fastavro
+        return Plan(schema_id, row, quick, parsed, placeholder)
 
     def _placeholder_of(self, raw: Any) -> Placeholder:
         """Return the placeholder that the schema states, otherwise that of the setting."""

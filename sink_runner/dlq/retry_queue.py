@@ -58,7 +58,7 @@ class RetryQueue:
         self,
         mapping: str,
         *,
-        applier: Committer,
+        committer: Committer,
         encryptor: Encryptor,
         retry: timedelta,
         give_up: timedelta,
@@ -72,7 +72,7 @@ class RetryQueue:
         None: newer whole rows do not supersede older dead letters of their row, and every event
         waits behind the older ones of its key.
         """
-        self._applier = applier
+        self._committer = committer
         self._encryptor = encryptor
         self._log = structlog.get_logger().bind(mapping=mapping)
         self._identifies_row = identifies_row
@@ -102,7 +102,7 @@ class RetryQueue:
     def load(self, partitions: Collection[int]) -> None:
         """Read the blocked keys of these partitions, of which no batch may be in flight."""
         started = time.monotonic()
-        found, self._contending, counts = self._applier.ask(partial(self._ask, partitions))
+        found, self._contending, counts = self._committer.ask(partial(self._ask, partitions))
         self._held = {key for key in self._held if key[0] not in partitions} | found.keys()
         # Keys that were already queued keep their turn.
         stay = [key for key in self._retriable if key[0] not in partitions or found.get(key)]
@@ -230,7 +230,7 @@ class RetryQueue:
         if not self._retriable.keys().isdisjoint(self._contending):
             keys = list(dict.fromkeys([*keys, *self._contending]))
         oldest = self._clock() - self._give_up
-        taken = self._applier.ask(self._take(keys, oldest))
+        taken = self._committer.ask(self._take(keys, oldest))
         self.tried = len(taken.reached)
         events = self._with_grace(taken.events, claims)
         batch = prepare([event.message for event in events if event.fault is None])
@@ -244,7 +244,7 @@ class RetryQueue:
                 if at in partitions
             ]
             settle = partial(self._settle, ended)
-            written = self._applier.apply(batch, steps, record=settle)
+            written = self._committer.apply(batch, steps, record=settle)
         settled = batch.superseding.settled if batch.superseding else ()
         gone = [event for event in obsolete if event.key in settled]
         still = {

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 from ..model.message import Message
-from ..model.partition import Claim, Topic
+from ..model.partition import Claim
 from .feed import Bounds
 from .gaps import Gaps
 from .topic_identity import TopicWatch
@@ -23,33 +23,28 @@ class Retry(Protocol):
 
 
 class LogChecks:
-    """What one worker checks of its partitions.  Each check raises FatalError where it fails."""
+    """The checks of one worker's partitions; each raises FatalError if it fails."""
 
     def __init__(
         self,
         mapping: str,
         *,
-        topic: Topic,
-        topics: TopicWatch | None,
+        watch: TopicWatch,
         bounds: Callable[[int], Bounds],
         retry: Retry,
         log: Any,
     ) -> None:
-        """`topic` is the one of the offsets; `topics` is None where it cannot be distinguished from
-        others of its name."""
-        self.topics = topics
+        self.watch = watch
         self._retry = retry
-        self._gaps = Gaps(mapping, topic, lambda at: retry(partial(bounds, at)), log)
+        self._gaps = Gaps(mapping, watch.topic, lambda at: retry(partial(bounds, at)), log)
 
     def check_when_due(self) -> None:
         """Check that the topic is the one of the offsets, if the last check was long enough ago."""
-        if self.topics is not None:
-            self._retry(self.topics.check_when_due)
+        self._retry(self.watch.check_when_due)
 
     def check_topic(self) -> None:
         """Check that the topic is the one of the offsets."""
-        if self.topics is not None:
-            self._retry(self.topics.check)
+        self._retry(self.watch.check)
 
     def check_claim(self, partition: int, claim: Claim) -> None:
         """Check that Kafka holds all before the claimed offset, and the first record from there."""
@@ -57,9 +52,9 @@ class LogChecks:
         self._gaps.check_first(partition, claim.next_offset)
 
     def check_log(self, partition: int, applied: int | None, leader_epoch: int) -> None:
-        """Check that Kafka lost no record before offset `applied`, whatever replaced it."""
-        if applied is not None and self.topics is not None:
-            self._retry(partial(self.topics.check_log, partition, applied, leader_epoch))
+        """Check that Kafka lost no record before offset `applied`."""
+        if applied is not None:
+            self._retry(partial(self.watch.check_log, partition, applied, leader_epoch))
         self._gaps.check_end(partition, applied)
 
     def check_epochs(self, partition: int, claim: Claim, part: Sequence[Message]) -> None:

@@ -44,17 +44,17 @@ class TopicWatch:
         self,
         mapping: str,
         topic: Topic,
-        ask: Callable[[], Topic],
+        identify: Callable[[], Topic],
         epoch_end: Callable[[int, int], EpochEnd],
         *,
         seconds: float = WATCH_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`topic` is the one that the offsets are of, `ask` identifies the current one,
-        `epoch_end` returns where a leader epoch of a partition ends."""
+        """`topic` is the topic of the offsets, `identify` returns the current one, `epoch_end`
+        the offset at which a leader epoch of a partition ends."""
         self._mapping = mapping
-        self._topic = topic
-        self._ask = ask
+        self.topic = topic
+        self._identify = identify
         self._epoch_end = epoch_end
         self._seconds = seconds
         self._clock = clock
@@ -71,21 +71,21 @@ class TopicWatch:
         Raises AccessError and RetriableError where Kafka does not answer.
         """
         try:
-            now = self._ask()
+            now = self._identify()
         except AccessError:
             raise
         except ConfigError as fault:
-            raise FatalError(f"topic {self._topic.name!r} was deleted: {self._remedy}") from fault
+            raise FatalError(f"topic {self.topic.name!r} was deleted: {self._remedy}") from fault
         self._checked = self._clock()
-        if now.cluster_id != self._topic.cluster_id:
+        if now.cluster_id != self.topic.cluster_id:
             raise FatalError(
                 f"topic {now.name!r} is on Kafka cluster {now.cluster_id}, and the offsets are of "
-                f"cluster {self._topic.cluster_id}: {self._remedy}"
+                f"cluster {self.topic.cluster_id}: {self._remedy}"
             )
-        if now.topic_id != self._topic.topic_id:
+        if now.topic_id != self.topic.topic_id:
             raise FatalError(
                 f"topic {now.name!r} was deleted and created again (its id was "
-                f"{self._topic.topic_id} and is {now.topic_id}): {self._remedy}"
+                f"{self.topic.topic_id} and is {now.topic_id}): {self._remedy}"
             )
 
     def check_log(self, partition: int, applied: int, leader_epoch: int) -> None:
@@ -105,13 +105,13 @@ class TopicWatch:
         if epoch == leader_epoch:
             found, restart = f"ends that epoch at offset {end}", str(end)
         raise FatalError(
-            f"Kafka lost records of topic {self._topic.name!r} that were applied: the target has "
+            f"Kafka lost records of topic {self.topic.name!r} that were applied: the target has "
             f"applied partition {partition} up to offset {applied}, lastly of leader epoch "
             f"{leader_epoch}, and Kafka's log {found}.  Other records may have taken their "
             "offsets.  Run in the target database: UPDATE sink.partition_offset "
             f"SET next_offset = {restart}, leader_epoch = {NO_LEADER_EPOCH} "
             f"WHERE (mapping, topic_id, partition) = "
-            f"('{self._mapping}', '{self._topic.topic_id}', {partition}); then run "
+            f"('{self._mapping}', '{self.topic.topic_id}', {partition}); then run "
             f"`sink-runner batch {self._mapping} --full` for what Kafka lost, and start the "
             "runner again"
         )

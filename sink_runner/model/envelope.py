@@ -101,10 +101,6 @@ class RowSchema:
         """Return the wanted columns that the writer does not have."""
         return tuple(name for name in wanted if name not in self.columns)
 
-    def unwanted(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the writer's columns that are not wanted."""
-        return tuple(name for name in self.columns if name not in set(wanted))
-
 
 # -- unchanged TOAST -----------------------------------------------------------------------
 

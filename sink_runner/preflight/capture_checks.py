@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..kafka.capture import CaptureSettings
 from ..model.findings import Fault
 from ..postgres.catalog import quoted
 from .subject import Subject
@@ -62,11 +63,11 @@ def check_capture(subject: Subject) -> Iterator[Fault]:
 
 def check_capture_role(subject: Subject) -> Iterator[Fault]:
     """A role of capture that may not replicate, or not read the source for a snapshot."""
-    capture, source = subject.capture, subject.source
+    capture = subject.capture
     if capture is None or capture.user is None or not subject.mapping.streaming:
         return
-    role, session = capture.user, subject.reading
-    found = session.execute(_ROLE, (role,)).fetchone()
+    role = capture.user
+    found = subject.reading.execute(_ROLE, (role,)).fetchone()
     if found is None:
         yield Fault(
             f"role {role} of capture does not exist",
@@ -82,6 +83,20 @@ def check_capture_role(subject: Subject) -> Iterator[Fault]:
             f"ALTER ROLE {quoted(role)} REPLICATION",
             refused=False,
         )
+    yield from _snapshot_faults(subject, capture, role)
+    if subject.source.row_security and not found[1]:
+        yield Fault(
+            f"row-level security of {subject.source.table} may hide rows from role {role} of "
+            "capture: a snapshot would leave them out",
+            "a role that sees every row",
+            f"ALTER ROLE {quoted(role)} BYPASSRLS",
+            refused=False,
+        )
+
+
+def _snapshot_faults(subject: Subject, capture: CaptureSettings, role: str) -> Iterator[Fault]:
+    """Privileges that a snapshot of the source table needs and the role does not have."""
+    source, session = subject.source, subject.reading
     if session.execute(_USAGE, (role, source.table.schema)).fetchone() != (True,):
         yield Fault(
             f"role {role} of capture may not use schema {source.table.schema}",
@@ -98,13 +113,5 @@ def check_capture_role(subject: Subject) -> Iterator[Fault]:
             "stop the capture of its database",
             "SELECT on every column that is captured",
             f"GRANT SELECT ({lacking}) ON {source.sql_name} TO {quoted(role)}",
-            refused=False,
-        )
-    if source.row_security and not found[1]:
-        yield Fault(
-            f"row-level security of {source.table} may hide rows from role {role} of capture: a "
-            "snapshot would leave them out",
-            "a role that sees every row",
-            f"ALTER ROLE {quoted(role)} BYPASSRLS",
             refused=False,
         )

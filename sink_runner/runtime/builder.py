@@ -85,7 +85,12 @@ def build_worker(plugin: discovery.Plugin, context: RuntimeContext) -> Worker:
     health = context.health.mapping(plugin.name)
     return Worker(
         pipeline,
-        topic=topic,
+        topic_watch=TopicWatch(
+            plugin.name,
+            topic,
+            partial(identify, kafka, topic_name),
+            partial(epoch_end, kafka, topic_name),
+        ),
         feed=schemas.before(_feed(config, plugin.name, topic_name)),
         liveness=BrokerLiveness(health),
         refresh=follow_policies(setup, pipeline, context.policies),
@@ -93,12 +98,6 @@ def build_worker(plugin: discovery.Plugin, context: RuntimeContext) -> Worker:
         health=health,
         stop=context.stop,
         watches=(clusters, source_watch),
-        topics=TopicWatch(
-            plugin.name,
-            topic,
-            partial(identify, kafka, topic_name),
-            partial(epoch_end, kafka, topic_name),
-        ),
     )
 
 

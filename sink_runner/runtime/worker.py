@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -28,7 +27,7 @@ from ..kafka.log_checks import LogChecks
 from ..kafka.topic_identity import TopicWatch
 from ..model.batch import Batch
 from ..model.message import Message
-from ..model.partition import Advance, Claim, Topic
+from ..model.partition import Advance, Claim
 from ..model.portions import DEFAULT_BYTES, byte_size, record_portions
 from ..model.status import MappingHealth
 from ..pipeline import Pipeline
@@ -65,7 +64,7 @@ class Worker:
         self,
         pipeline: Pipeline,
         *,
-        topic: Topic,
+        topic_watch: TopicWatch,
         feed: Callable[[], Feed],
         liveness: BrokerLiveness,
         refresh: Callable[[], object],
@@ -73,7 +72,6 @@ class Worker:
         health: MappingHealth,
         stop: threading.Event,
         watches: Sequence[Watch] = (),
-        topics: TopicWatch | None = None,
     ) -> None:
         self._open_feed = feed
         self._pipeline = pipeline
@@ -93,8 +91,7 @@ class Worker:
         self._tombstones = TombstoneFilter()
         self._checks = LogChecks(
             pipeline.name,
-            topic=topic,
-            topics=topics,
+            watch=topic_watch,
             bounds=self._bounds,
             retry=self._retry,
             log=self._log,
@@ -106,12 +103,9 @@ class Worker:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"write-{pipeline.name}")
         self._feed: Feed
         self._reporter = Reporter(pipeline, health, self._log)
+        self.counts = self._reporter.counts
         self.turned = time.monotonic()
         """When the last turn began."""
-
-    @property
-    def counts(self) -> Counter[str]:
-        return self._reporter.counts
 
     def run(self) -> None:
         """Work until `stop` is set.  Raises FatalError or ConfigError."""

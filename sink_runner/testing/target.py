@@ -72,9 +72,9 @@ class TargetHarness:
         topic = Topic("test", mapping.source_table.topic, "test")
         self.pipeline = build_pipeline(setup, self.samples.source, Offsets(name, topic, "test"))
         self.messages, self.prepare = self.samples.messages, self.pipeline.prepare
-        self.applier, self.waiting = self.pipeline.committer, self.pipeline.retry_queue
+        self.committer, self.waiting = self.pipeline.committer, self.pipeline.retry_queue
         self._table = mapping.target_table
-        (claim,) = self.applier.claim([0]).values()
+        (claim,) = self.committer.claim([0]).values()
         self.waiting.load({0})
         self.epoch = claim.epoch
         self.at = claim.next_offset
@@ -100,7 +100,7 @@ class TargetHarness:
 
     def apply(self, batch: Batch) -> int:
         next_offset = (self.at or 0) + len(batch.changes) + len(batch.dead_letters) + 1
-        written = self.applier.apply(batch, [Advance(0, self.epoch, self.at, next_offset)])
+        written = self.committer.apply(batch, [Advance(0, self.epoch, self.at, next_offset)])
         self.at = next_offset
         self.waiting.record_committed(batch.dead_letters, batch.superseding)
         return written

@@ -1,4 +1,4 @@
-"""Replaces the values of a lookup column by what was found for them, for a whole batch at once."""
+"""Replace the values of a lookup column by the values found, for a whole batch at once."""
 
 from __future__ import annotations
 
@@ -82,7 +82,6 @@ class LookupStep:
         except (EventError, TypeError, ValueError) as fault:
             if len(wanted) == 1:
                 return dict.fromkeys(wanted, lookup_failed(target.name, fault))
-        half = len(wanted) // 2
-        parts = list(wanted.items())
-        one, other = dict(parts[:half]), dict(parts[half:])
-        return {**self._found(target, one, resolve), **self._found(target, other, resolve)}
+        pairs, half = list(wanted.items()), len(wanted) // 2
+        halves = dict(pairs[:half]), dict(pairs[half:])
+        return {k: v for part in halves for k, v in self._found(target, part, resolve).items()}

@@ -1,4 +1,4 @@
-"""Values found in a database by other values: one query a column and batch, never one a row."""
+"""Find values in a database by other values, with one query for a column and batch."""
 
 from __future__ import annotations
 
@@ -39,30 +39,23 @@ class Lookups:
     def resolve(
         self, column: str, values: set[Any], target: psycopg.Connection[Any] | None = None
     ) -> Mapping[Any, Any]:
-        """What stands for each value, by its text; a value not found is missing or None.
+        """Return what was found for each value; a value not found is missing or None.
 
         `target` is the session of a write transaction: lookups that read the mapping's own target
         run in it.
         """
+        first, *others = self._lookups[column]
         try:
-            return self._resolve(column, values, target)
+            found = self._query(first, values, target)
+            for lookup in others:
+                found = {value: it for value, it in found.items() if it is not None}
+                next_ = self._query(lookup, {*found.values()}, target)
+                found = {value: next_.get(text_key(it)) for value, it in found.items()}
         except (ConfigError, FatalError) as fault:
             raise type(fault)(f"lookup of column {column!r}: {fault}") from fault
-
-    def _resolve(
-        self, column: str, values: set[Any], target: psycopg.Connection[Any] | None
-    ) -> Mapping[Any, Any]:
-        first, *others = self._lookups[column]
-        found = self._ask(first, values, target)
-        for lookup in others:
-            wanted = {value for value in found.values() if value is not None}
-            next_ = self._ask(lookup, wanted, target)
-            found = {
-                value: next_.get(text_key(it)) for value, it in found.items() if it is not None
-            }
         return found
 
-    def _ask(
+    def _query(
         self, lookup: Lookup, values: set[Any], target: psycopg.Connection[Any] | None
     ) -> dict[Any, Any]:
         if not values:
@@ -71,9 +64,9 @@ class Lookups:
         several = isinstance(ordered[0], tuple)
         arrays = [list(part) for part in zip(*ordered, strict=True)] if several else [ordered]
         if target is not None and self._mapping and reads_target(self._mapping, lookup):
-            rows = self._ask_target(lookup, arrays, target)
+            rows = self._query_target(lookup, arrays, target)
         else:
-            rows = self._ask_reader(lookup, arrays)
+            rows = self._query_reader(lookup, arrays)
         found = {row[:-1] if several else row[0]: row[-1] for row in rows}
         returned, wanted = set(map(text_key, found)), set(map(text_key, values))
         if returned - wanted and wanted - returned:
@@ -83,7 +76,7 @@ class Lookups:
             )
         return found
 
-    def _ask_reader(self, lookup: Lookup, arrays: Sequence[Any]) -> list[Any]:
+    def _query_reader(self, lookup: Lookup, arrays: Sequence[Any]) -> list[Any]:
         try:
             rows = _rows(self._connection(lookup.database), lookup, arrays)
         except psycopg.Error as fault:
@@ -95,10 +88,10 @@ class Lookups:
         return rows
 
     @staticmethod
-    def _ask_target(
+    def _query_target(
         lookup: Lookup, arrays: Sequence[Any], target: psycopg.Connection[Any]
     ) -> list[Any]:
-        """Ask in a subtransaction: a value that the query refuses must not end the write."""
+        """Query in a subtransaction: a value that the query refuses must not end the write."""
         with classified_errors(), target.transaction():
             return _rows(target, lookup, arrays)
 

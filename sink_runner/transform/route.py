@@ -118,8 +118,7 @@ class Route:
             del batch.changes[start:], defaulted[:]
             batch.dead_letters.append(DeadLetter(message, fault))
         if self._owner_of is not None:
-            owners = self._owners(batch.changes)
-            batch.changes = [c._replace(owner=owners[id(c.source)]) for c in batch.changes]
+            batch.changes = [c._replace(owner=self._owner_of(c.source)) for c in batch.changes]
         for at in self._lookups:
             if at not in self._in_target:
                 self._lookup_step.apply(at, batch, self._resolve)
@@ -152,12 +151,6 @@ class Route:
                 at, batch, lambda column, values: resolve(column, values, connection)
             )
         return batch
-
-    def _owners(self, changes: Iterable[Change]) -> dict[int, str | None]:
-        """The source rows of the changes, by the identity of their messages."""
-        assert self._owner_of is not None
-        messages = {id(change.source): change.source for change in changes}
-        return {number: self._owner_of(message) for number, message in messages.items()}
 
     # -- one event ---------------------------------------------------------------------------
 
@@ -250,7 +243,7 @@ class Route:
         batch.changes.append(Write(key, values, keep, partial, position, incoming.message, base))
 
     def _whole_key(self, values: Values) -> Key:
-        key = self._key(values)
+        key = tuple([values[at] for at in self._key_at])
         if None in key or ABSENT in key:
             raise EventError(f"key column {self._lacking(key, None, ABSENT)} is NULL or missing")
         return key
@@ -288,9 +281,6 @@ class Route:
         subject = self._subject(incoming.message) if isinstance(action, Review) else ""
         position = incoming.position
         batch.changes.append(Removal(key, action, position, incoming.message, subject, moved=moved))
-
-    def _key(self, values: Values) -> Key:
-        return tuple([values[at] for at in self._key_at])
 
     # -- the old row -------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ rows.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -40,6 +39,7 @@ class CandidateWriter:
     """Writes candidates and the rows derived from them."""
 
     unique: UniqueConstraints
+    keeps_positions = True  # each candidate has its own
 
     def __init__(
         self, mapping: TableMapping, statements: Statements, target: TableCatalog, writer: Writer
@@ -57,18 +57,7 @@ class CandidateWriter:
             target=target,
         )
         self._derive = ""
-
-    @property
-    def has_tombstones(self) -> bool:
-        return self._writer.has_tombstones
-
-    @has_tombstones.setter
-    def has_tombstones(self, value: bool) -> None:
-        self._writer.has_tombstones = value
-
-    @property
-    def outcomes(self) -> Counter[str]:
-        return self._writer.outcomes
+        self.state = writer.state
 
     def prepare(self, connection: Connection) -> None:
         """Create the candidate table and the session's temporary tables."""
@@ -78,10 +67,6 @@ class CandidateWriter:
         self._writer.prepare(connection)
         run(connection, self._derivation.create_touched)
         self._derive = self._derivation.derive(connection)
-
-    @property
-    def keeps_positions(self) -> bool:
-        return True  # each candidate has its own
 
     def truncate(self, connection: Connection, position: Position, now: datetime) -> int:
         """Delete the candidates that are not newer, and derive their groups."""

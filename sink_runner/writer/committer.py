@@ -12,11 +12,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from ..errors import (
-    FatalError,
-    PoliciesChangedError,
-    WaitingError,
-)
+from ..errors import FatalError, PoliciesChangedError, WaitingError
 from ..model.batch import Batch, Superseding
 from ..model.changes import Change, Key, count_events
 from ..model.dead_letter import DeadLetter
@@ -31,7 +27,6 @@ from .dead_letters import DeadLetters
 from .isolation import Isolation, Written
 from .offsets import OffsetStore
 from .refused_column import RefusedColumn
-from .resolve import RowWriter
 from .row_version import forget_tombstones, has_tombstones
 from .session import TargetSession
 from .truncation import Truncation
@@ -52,7 +47,6 @@ class Committer:
         mapping: str,
         *,
         session: TargetSession,
-        writer: RowWriter,
         offsets: OffsetStore,
         dead_letters: DeadLetters,
         clock: Callable[[], datetime],
@@ -74,7 +68,7 @@ class Committer:
         """The rows of callbacks; None where batch runs do not need them."""
         self._mapping = mapping
         self._trail = trail
-        self._writer = writer
+        self._writer = session.writer
         self._offsets = offsets
         self._dead_letters = dead_letters
         self._clock = clock
@@ -140,30 +134,38 @@ class Committer:
                 raise PoliciesChangedError("the masking policies have changed since it was masked")
             self._begin(connection, steps)
             emptied = self._empty(connection, batch)
-            written, changes = self.write(
-                connection, batch.changes, dead_letters, batch.superseding
-            )
-            written += emptied
-            if batch.superseding:
-                dead_letters = batch.superseding.settle(
-                    connection, self._mapping, batch.changes, dead_letters
-                )
-            if self.callbacks:
-                self.callbacks.note(connection, batch.callbacks, changes, dead_letters)
-            if dead_letters and self._budget:
-                self._budget.check(
-                    connection, dead_letters, len(batch.changes) + len(batch.dead_letters)
-                )
+            rows, changes = self.write(connection, batch.changes, dead_letters, batch.superseding)
+            dead_letters = self._settle(connection, batch, changes, dead_letters)
             if dead_letters or record:
                 (record or self._dead_letters.write)(connection, dead_letters)
+            written = emptied + rows
             self._account_for(
                 connection, batch, changes, dead_letters, written=written, steps=steps
             )
             self._last_dead_letters, written_at = dead_letters, time.monotonic()
         batch.seconds["commit"] = time.monotonic() - written_at
-        # After the commit only: another attempt finds them again.
+        # Only after the commit: another attempt finds them again.
         batch.dead_letters, batch.applied = dead_letters, self.outcomes
         return written
+
+    def _settle(
+        self,
+        connection: Connection,
+        batch: Batch,
+        changes: Sequence[Change],
+        dead_letters: list[DeadLetter],
+    ) -> list[DeadLetter]:
+        """Return the dead letters that newer rows do not supersede; check the failure budget."""
+        if batch.superseding:
+            dead_letters = batch.superseding.settle(
+                connection, self._mapping, batch.changes, dead_letters
+            )
+        if self.callbacks:
+            self.callbacks.note(connection, batch.callbacks, changes, dead_letters)
+        if dead_letters and self._budget:
+            events = len(batch.changes) + len(batch.dead_letters)
+            self._budget.check(connection, dead_letters, events)
+        return dead_letters
 
     def store(
         self,
@@ -214,6 +216,15 @@ class Committer:
             raise FatalError("the batch has a TRUNCATE, and nothing follows it here")
         return self._truncation.empty(connection, batch.truncated, self._clock())
 
+    def _leave_truncated(
+        self, connection: Connection, changes: Sequence[Change], truncation: Truncation
+    ) -> Sequence[Change]:
+        """Return the changes that are newer than the last TRUNCATE; count the others as stale."""
+        truncation.load(connection)
+        newer = truncation.newer(changes)
+        self.outcomes[Outcome.STALE] = count_events(changes) - count_events(newer)
+        return newer
+
     def maintain(self, remember: timedelta) -> int:
         """Delete expired candidates, and tombstones older than `remember`."""
         now = self._clock()
@@ -223,8 +234,8 @@ class Committer:
 
     def _find_tombstones(self, connection: Connection) -> None:
         """Set `has_tombstones`; another process may have deleted a row."""
-        if not self._writer.has_tombstones:
-            self._writer.has_tombstones = has_tombstones(connection, self._mapping)
+        state = self._writer.state
+        state.has_tombstones = state.has_tombstones or has_tombstones(connection, self._mapping)
 
     def write(
         self,
@@ -236,17 +247,14 @@ class Committer:
         """Write the changes; add events that fail, and those behind them, to `dead_letters`."""
         now, self.outcomes = self._clock(), Counter()
         if self._truncation:
-            self._truncation.load(connection)
-            given, changes = changes, self._truncation.newer(changes)
-            self.outcomes[Outcome.STALE] = count_events(given) - count_events(changes)
-
+            changes = self._leave_truncated(connection, changes, self._truncation)
         unique = self._writer.unique
 
         def write(part: Sequence[Change]) -> int:
             unique.defer(connection)
             written = self._writer.write(connection, part, now)
             unique.check(connection)
-            self.outcomes.update(self._writer.outcomes)  # not of a part that failed
+            self.outcomes.update(self._writer.state.outcomes)  # not of a part that failed
             return written
 
         def violating(part: Sequence[Change], error: WaitingError) -> Collection[Key]:

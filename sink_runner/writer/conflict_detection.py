@@ -96,7 +96,7 @@ class ContestedWriter(VersionedWriter):
             stays, action = self._outcome(kind)
             if stays:
                 lost.add(met.write.key)
-                self.outcomes[Outcome.CONFLICT] += 1
+                self.state.outcomes[Outcome.CONFLICT] += 1
             names = [self._names[i] for i in self._differing(met)]
             found.append(
                 Found(

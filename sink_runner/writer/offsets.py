@@ -6,7 +6,7 @@ later write by an earlier owner finds that its epoch is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import psycopg
@@ -29,17 +29,18 @@ UPDATE sink.partition_offset p
 SET next_offset = s.next_offset, leader_epoch = s.leader_epoch, updated_at = now()
 FROM (SELECT pg_advisory_xact_lock_shared(hashtextextended('sink/' || %s, 0)) OFFSET 0) together,
   unnest(%s::int[], %s::int8[], %s::int8[], %s::int8[], %s::int[])
-  AS s (partition, next_offset, epoch, expected, leader_epoch)
+  AS s (partition, epoch, expected, next_offset, leader_epoch)
 WHERE (p.mapping, p.cluster_id, p.topic, p.topic_id) = (%s, %s, %s, %s)
   AND p.partition = s.partition AND p.epoch = s.epoch
   AND p.next_offset IS NOT DISTINCT FROM s.expected
 """
 _APPLIED = """
 SELECT count(*) FROM sink.partition_offset p
-JOIN unnest(%s::int[], %s::int8[], %s::int8[]) AS s (partition, next_offset, epoch)
+JOIN unnest(%s::int[], %s::int8[], %s::int8[]) AS s (partition, epoch, next_offset)
   ON p.partition = s.partition AND p.epoch = s.epoch AND p.next_offset = s.next_offset
 WHERE (p.mapping, p.cluster_id, p.topic, p.topic_id) = (%s, %s, %s, %s)
 """
+_NO_STEPS: Sequence[list[Any]] = [[]] * len(Advance._fields)
 
 
 class OffsetStore(Protocol):
@@ -71,32 +72,19 @@ class Offsets:
 
     def advance(self, connection: Connection, steps: Iterable[Advance]) -> None:
         """Move the partitions on, or raise FencedError if one is no longer ours."""
-        ordered = sorted(steps)
-        moved = connection.execute(
-            _ADVANCE,
-            (
-                self._identity[0],
-                [step.partition for step in ordered],
-                [step.next_offset for step in ordered],
-                [step.epoch for step in ordered],
-                [step.expected for step in ordered],
-                [step.leader_epoch for step in ordered],
-                *self._identity,
-            ),
-        ).rowcount
-        if moved != len(ordered):
-            raise FencedError(f"{len(ordered) - moved} of {len(ordered)} partitions moved on")
+        partitions, *others = _columns(steps)
+        parameters = (self._identity[0], partitions, *others, *self._identity)
+        missing = len(partitions) - connection.execute(_ADVANCE, parameters).rowcount
+        if missing:
+            raise FencedError(f"{missing} of {len(partitions)} partitions moved on")
 
     def applied(self, connection: Connection, steps: Iterable[Advance]) -> bool:
-        """Return whether these steps were committed, in case the answer of a commit was lost."""
-        ordered = sorted(steps)
-        found = connection.execute(
-            _APPLIED,
-            (
-                [step.partition for step in ordered],
-                [step.next_offset for step in ordered],
-                [step.epoch for step in ordered],
-                *self._identity,
-            ),
-        ).fetchone()
-        return found is not None and found[0] == len(ordered)
+        """Return whether these steps were committed, if the response to a commit was lost."""
+        partitions, epochs, _, next_offsets, _ = _columns(steps)
+        parameters = (partitions, epochs, next_offsets, *self._identity)
+        return connection.execute(_APPLIED, parameters).fetchone() == (len(partitions),)
+
+
+def _columns(steps: Iterable[Advance]) -> Sequence[list[Any]]:
+    """Return an array of each field of the steps."""
+    return [list(column) for column in zip(*sorted(steps), strict=True)] or _NO_STEPS

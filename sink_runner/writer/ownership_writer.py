@@ -98,7 +98,7 @@ class OwnershipWriter(VersionedWriter):
             if isinstance(removal.action, Review):
                 valid.append(removal)
                 continue
-            self.outcomes[Outcome.STALE] += state.later and not removal.moved
+            self.state.outcomes[Outcome.STALE] += state.later and not removal.moved
             (given_up if state.foreign or state.later else valid).append(removal)
         deletions = [removal for removal in given_up if isinstance(removal.action, Delete)]
         self._give_up(connection, deletions, [None] * len(deletions))
@@ -113,7 +113,7 @@ class OwnershipWriter(VersionedWriter):
             if not self._is_stale(write, state)
         ]
         fresh = self._without_ties(connection, fresh)
-        self.outcomes[Outcome.STALE] += len(writes) - len(fresh)
+        self.state.outcomes[Outcome.STALE] += len(writes) - len(fresh)
         return fresh
 
     def _states(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -26,27 +27,30 @@ from .uniqueness import UniqueConstraints
 Connection = psycopg.Connection[Any]
 
 
+@dataclass(slots=True)
+class WriterState:
+    """What a writer shares with the writer that it wraps."""
+
+    has_tombstones: bool = False
+    """Whether rows may be older than a deletion; set when the partitions are claimed."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """How many events the last call of `write` gave which outcome; the others needed none."""
+
+
 class RowWriter(Protocol):
-    """What writes a batch's changes: to the table itself, or by way of candidates."""
+    """Writes the changes of a batch: to the table itself, or by way of candidates."""
 
-    has_tombstones: bool
-    """Rows may be older than a deletion; set when the partitions are claimed."""
+    state: WriterState
     unique: UniqueConstraints
-    """Those of the target besides the mapping's key."""
-
-    @property
-    def outcomes(self) -> Counter[str]:
-        """How many events the last call of `write` gave which outcome; the others needed none."""
+    """The unique constraints of the target besides the mapping's key."""
+    keeps_positions: bool
+    """Whether the log position of each row of the target is remembered."""
 
     def prepare(self, connection: Connection) -> None:
         """Create what the session needs; outside any transaction."""
 
     def write(self, connection: Connection, changes: Sequence[Change], now: datetime) -> int:
         """Write the changes in their order and return how many rows the target changed."""
-
-    @property
-    def keeps_positions(self) -> bool:
-        """Whether the log position of each row of the target is remembered."""
 
     def truncate(self, connection: Connection, position: Position, now: datetime) -> int:
         """Delete the source table's rows that are not newer than `position`; return how many."""
@@ -124,24 +128,7 @@ class PluginWriter:
         self._chain = chain
         self._names = names
         self._builtin = builtin
-        self._written: Counter[str] | None = None
-        """The outcomes of what a plugin has written; None after a call of the built-in writer."""
-
-    @property
-    def has_tombstones(self) -> bool:
-        return self._builtin.has_tombstones
-
-    @has_tombstones.setter
-    def has_tombstones(self, value: bool) -> None:
-        self._builtin.has_tombstones = value
-
-    @property
-    def outcomes(self) -> Counter[str]:
-        return self._builtin.outcomes if self._written is None else self._written
-
-    @property
-    def keeps_positions(self) -> bool:
-        return self._builtin.keeps_positions
+        self.state, self.keeps_positions = builtin.state, builtin.keeps_positions
 
     def truncate(self, connection: Connection, position: Position, now: datetime) -> int:
         return self._builtin.truncate(connection, position, now)
@@ -155,9 +142,8 @@ class PluginWriter:
     def write(self, connection: Connection, changes: Sequence[Change], now: datetime) -> int:
         written = self._chain.write(list(self._public(changes)), connection)
         if written is None:
-            self._written = None
             return self._builtin.write(connection, changes, now)
-        self._written = Counter({Outcome.WRITTEN: min(written, count_events(changes))})
+        self.state.outcomes = Counter({Outcome.WRITTEN: min(written, count_events(changes))})
         return written
 
     def _public(self, changes: Iterable[Change]) -> Iterable[PublicChange]:

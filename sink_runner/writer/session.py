@@ -34,7 +34,7 @@ class TargetSession:
         """`table` is named in messages."""
         self._mapping = mapping
         self._dsn = dsn
-        self._writer = writer
+        self.writer = writer
         self._table = table
         self._connection: Connection | None = None
         self._role: str | None = None
@@ -66,8 +66,8 @@ class TargetSession:
             connection = connect(self._dsn, f"sink-runner {self._mapping}", self.limit.seconds)
             try:
                 use_origin(connection, self._mapping)
-                self._writer.prepare(connection)
-                self._writer.unique.load(connection)
+                self.writer.prepare(connection)
+                self.writer.unique.load(connection)
             except BaseException:
                 connection.close()
                 raise

@@ -22,9 +22,7 @@ T = TypeVar("T")
 class VersionedWriter(Writer):
     """Leaves out the changes that are older than the last one of their key."""
 
-    @property
-    def keeps_positions(self) -> bool:
-        return True
+    keeps_positions = True
 
     def write_wave(self, connection: Connection, wave: Wave) -> int:
         removals = without_reviews(wave.removals.values())
@@ -41,7 +39,9 @@ class VersionedWriter(Writer):
     def _leave_stale(self, connection: Connection, changes: Sequence[Change]) -> set[Key]:
         """Count the changes that are older than the last one of their key; return the keys."""
         stale = self._compare(connection, self._versions.stale, changes)
-        self.outcomes[Outcome.STALE] += count_events(one for one in changes if one.key in stale)
+        self.state.outcomes[Outcome.STALE] += count_events(
+            one for one in changes if one.key in stale
+        )
         return stale
 
     def _compare(self, connection: Connection, query: str, changes: Sequence[Change]) -> set[Key]:

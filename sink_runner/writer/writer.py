@@ -27,7 +27,7 @@ from ..postgres.error_classes import VALUE_FAULTS, classify_error
 from .conflicts import ConflictLog, review_conflicts
 from .equal_keys import number_keys
 from .parameters import key_arrays, key_texts, position_arrays, run
-from .resolve import Resolver
+from .resolve import Resolver, WriterState
 from .row_version import RowVersionStatements
 from .statements import Statements
 from .uniqueness import UniqueConstraints
@@ -39,6 +39,7 @@ class Writer:
     """Writes sets of rows: staged by COPY, merged in one statement, deleted in one."""
 
     unique: UniqueConstraints
+    keeps_positions = False
 
     def __init__(
         self,
@@ -56,10 +57,7 @@ class Writer:
         self._conflicts = conflicts
         self._resolver = resolver
         self._merges = mapping.conflict.strategy is Strategy.MERGE_CHANGED
-        self.has_tombstones = False
-        """Rows may be older than a deletion; set when the partitions are claimed."""
-        self.outcomes: Counter[str] = Counter()
-        """How many events the last call of `write` gave which outcome; the others needed none."""
+        self.state = WriterState()
 
     def prepare(self, connection: Connection) -> None:
         """Create the session's staging table and prepare the session for hashes of keys."""
@@ -70,11 +68,6 @@ class Writer:
         """Do nothing: rows of a target do not expire."""
         del connection, now
         return 0
-
-    @property
-    def keeps_positions(self) -> bool:
-        """Whether the log position of each row of the target is remembered."""
-        return False
 
     def truncate(self, connection: Connection, position: Position, now: datetime) -> int:
         """Delete the source table's rows that are not newer than `position`; return how many."""
@@ -92,7 +85,7 @@ class Writer:
     def begin(self, connection: Connection) -> None:
         """Prepare for the changes of one call of `write`."""
         del connection
-        self.outcomes = Counter()
+        self.state.outcomes = Counter()
 
     def waves(self, connection: Connection, changes: Iterable[Change]) -> list[Wave]:
         """Split changes into waves, which have to be written in their order."""
@@ -108,16 +101,16 @@ class Writer:
 
     def write_wave(self, connection: Connection, wave: Wave) -> int:
         """Write one wave and return how many rows the target changed."""
-        self.outcomes[Outcome.SUPERSEDED] += wave.superseded
+        self.state.outcomes[Outcome.SUPERSEDED] += wave.superseded
         if self._sql.conflict.version is not None:
-            self.outcomes[Outcome.STALE] += wave.outdated
+            self.state.outcomes[Outcome.STALE] += wave.outdated
         removed = self._remove(connection, list(wave.removals.values()))
         whole = [w for w in wave.writes.values() if not w.partial]
         partial = [w for w in wave.writes.values() if w.partial]
         written = self._write_whole(connection, whole) if whole else 0
         if partial:
             written += self._write_partial(connection, partial)
-        self.outcomes[Outcome.WRITTEN] += written
+        self.state.outcomes[Outcome.WRITTEN] += written
         return removed + written
 
     # -- rows --------------------------------------------------------------------------------
@@ -157,21 +150,21 @@ class Writer:
 
     def _discard_deleted(self, connection: Connection) -> None:
         """Leave out the staged rows that are older than the tombstone of their key."""
-        if self.has_tombstones:
+        if self.state.has_tombstones:
             discarded = run(connection, self._versions.discard_deleted, [self._sql.mapping])
-            self.outcomes[Outcome.STALE] += discarded.rowcount
+            self.state.outcomes[Outcome.STALE] += discarded.rowcount
 
     def _count_outdated(self, connection: Connection) -> None:
         """Count the rows that lost to a newer version; the others were already there."""
         if self._sql.conflict.version is not None:
             ((outdated,),) = run(connection, self._sql.outdated).fetchall()
-            self.outcomes[Outcome.STALE] += outdated
+            self.state.outcomes[Outcome.STALE] += outdated
 
     def _stage(self, connection: Connection, writes: Sequence[Write]) -> None:
         controlled = (
             self._merges
             or self._sql.positioned
-            or self.has_tombstones
+            or self.state.has_tombstones
             or any(write.partial for write in writes)
         )
         words = len(self._sql.keeps)
@@ -198,12 +191,12 @@ class Writer:
                 written += changed
         found = review_conflicts(removals, self._conflicts.source_record)
         recorded = self._conflicts.add(connection, found)
-        self.outcomes[Outcome.CONFLICT] += min(recorded, count_events(removals))
+        self.state.outcomes[Outcome.CONFLICT] += min(recorded, count_events(removals))
         return written + recorded
 
     def count_removed(self, removals: Iterable[Removal]) -> None:
         """Count the events that removed a row."""
-        self.outcomes[Outcome.REMOVED] += count_events(removals)
+        self.state.outcomes[Outcome.REMOVED] += count_events(removals)
 
     def delete(self, connection: Connection, removals: Sequence[Removal]) -> int:
         """Delete rows, locking them in key order; leave tombstones if older events may come."""
@@ -214,7 +207,7 @@ class Writer:
             versions = [deleted.get(at) for at in range(len(ordered))]
             parameters = [self._sql.mapping, *keys, *position_arrays(ordered), versions]
             run(connection, self._versions.remember_deleted, parameters)
-            self.has_tombstones = True
+            self.state.has_tombstones = True
         self.count_removed(ordered[at] for at in deleted)
         return len(deleted)
 

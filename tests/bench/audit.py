@@ -29,10 +29,10 @@ def measure(postgres: Postgres, rows: int) -> tuple[float, float]:
     name = postgres.fresh_database(like="smart_citizen")
     dsn, admin = postgres.dsn(name, "sink_writer"), postgres.dsn(name)
     portal = TargetHarness("golden-records", dsn=dsn, admin_dsn=admin, policies=_POLICIES)
-    trail = portal.applier._trail
+    trail = portal.committer._trail
     plain, audited = list[float](), list[float]()
     for version in range(2 * _PAIRS):
-        portal.applier._trail = trail if version % 2 else None
+        portal.committer._trail = trail if version % 2 else None
         messages = portal.messages(*(_make_sample(n, version) for n in range(rows)))
         start = time.perf_counter()
         portal.apply(portal.prepare(messages))

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 # and SQL once, at start, and what only an event meets that fails or waits.
 HOT_PATH = (
     *("runtime/worker", "kafka/kafka_python", "avro/decoder"),
-    *("transform/route", "transform/incoming", "transform/steps", "transform/lookups"),
+    *("transform/route", "transform/incoming", "transform/steps"),
+    *("transform/lookups", "transform/lookup_step"),
     *("model/changes", "model/partition", "quality/counts"),
     *("writer/committer", "writer/writer", "writer/versions", "writer/candidates"),
     *("writer/resolve", "writer/offsets"),

@@ -41,9 +41,9 @@ def test_new_plugin_installs_loads_and_passes_its_tests(tmp_path, capsys, key):
     ):
         run(environ, "-m", *map(str, command))
     code = "import sys; from sink_runner.cli import main; sys.exit(main(sys.argv[1:]))"
-    listed = run(environ, "-c", code, "plugins")
-    way = [ORDERS["source"], "->", ORDERS["target"]]
-    assert ["late-orders", "on", "0.1", *way] in [line.split() for line in listed.splitlines()]
+    listed = run(environ, "-c", code, "plugins", "--wide")
+    facts = ["late-orders", "on", "0.1", ORDERS["target"], ORDERS["source"]]
+    assert facts in [line.split() for line in listed.splitlines()]
 
 
 def run(environ: dict[str, str], *command: str) -> str:

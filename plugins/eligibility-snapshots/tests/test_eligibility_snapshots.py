@@ -197,7 +197,7 @@ class TestChanges:
     def test_hint_is_removed_when_evaluation_expires(self, portal: TargetHarness) -> None:
         portal.send(evaluation(1, "OLD"), evaluation(2, "NEW", evaluation_timestamp=NOW))
         portal.now = NOW + timedelta(days=29, hours=1)
-        portal.applier.maintain(remember=timedelta(days=30))
+        portal.committer.maintain(remember=timedelta(days=30))
         assert read_schemes(portal) == ["NEW"]
 
     def test_expired_evaluation_makes_no_hint(self, portal: TargetHarness) -> None:

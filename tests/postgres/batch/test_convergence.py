@@ -119,7 +119,7 @@ class Model:
         )
         insert = f"INSERT INTO model.{self.name} VALUES (-1, 'still', 1), (0, 'still', 1)"
         self.pair.warehouse.execute(insert.encode())
-        self.writer.has_tombstones = False
+        self.writer.state.has_tombstones = False
 
     def happen(self, op: Op, version: int) -> list[Write | Removal]:
         """Change the source; what the change's event, if there is one, will come to."""

@@ -72,13 +72,13 @@ class Shop:
 
     def crash(self, point: str) -> None:
         """Let the session that writes die at a point of what is done next."""
-        applier, deferred = self.target.applier, self.target.waiting._deferred
+        committer, deferred = self.target.committer, self.target.waiting._deferred
         owner, name = {
             "taken": (deferred, "take"),
-            "written": (applier._writer, "write"),
-            "recorded": (applier._dead_letters, "write"),
+            "written": (committer._writer, "write"),
+            "recorded": (committer._dead_letters, "write"),
             "settled": (deferred, "settle"),
-            "committed": (applier, "apply"),
+            "committed": (committer, "apply"),
         }[point]
         original = getattr(owner, name)
 
@@ -93,7 +93,7 @@ class Shop:
         setattr(owner, name, dies)
 
     def _kill(self) -> None:
-        pid = self.target.applier.session.open().info.backend_pid
+        pid = self.target.committer.session.open().info.backend_pid
         self.target.admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
 
 

@@ -109,12 +109,11 @@ def test_many_children_arrive_before_their_parents(shop: Any) -> None:
 def test_batch_checks_deferred_constraints_at_once(shop: Any) -> None:
     """A chunk that fails at its commit is tried again, by the same session's rules."""
     target = shop.target
-    applier = Committer(
+    committer = Committer(
         "orders",
-        session=TargetSession("orders", target.applier.session._dsn, target.applier._writer),
-        writer=target.applier._writer,
+        session=TargetSession("orders", target.committer.session._dsn, target.committer._writer),
         offsets=MappingLock("orders"),
-        dead_letters=target.applier._dead_letters,
+        dead_letters=target.committer._dead_letters,
         clock=lambda: target.now,
     )
     batch = target.prepare(target.messages(order(1, "a"), order(2, "b", 2, "Maya")))
@@ -122,13 +121,13 @@ def test_batch_checks_deferred_constraints_at_once(shop: Any) -> None:
 
     def chunk(connection: Any) -> int:
         dead_letters.clear()
-        return applier.write(connection, batch.changes, dead_letters).rows
+        return committer.write(connection, batch.changes, dead_letters).rows
 
     try:
-        written = applier.transact(chunk)
+        written = committer.transact(chunk)
     except Exception:  # noqa: BLE001 - whatever it is, the second attempt must get through
-        written = applier.transact(chunk)
-    applier.session.close()
+        written = committer.transact(chunk)
+    committer.session.close()
     assert (written, [dead_letter.status for dead_letter in dead_letters]) == (1, ["PARKED"])
     assert shop.notes() == {2: "b"}
 

@@ -174,7 +174,7 @@ class TestOwnCode:
         def fail(*_: Any, **__: Any) -> int:
             raise kind(SECRET)
 
-        monkeypatch.setattr(things.applier._writer, "write", fail)
+        monkeypatch.setattr(things.committer._writer, "write", fail)
         with pytest.raises(kind):
             things.send(thing())
         assert (things.dead(), things.rows()) == ([], [])

@@ -124,7 +124,7 @@ def test_newer_row_of_another_partition_stays(make: Make, strategy: str) -> None
 
 def test_several_partitions_need_positions(make: Make) -> None:
     target = make("newest wins")
-    target.applier.claim([1])
+    target.committer.claim([1])
     with pytest.raises(FatalError, match="several partitions"):
         target.send(emptied(9))
 

@@ -53,7 +53,7 @@ class Sink(TargetHarness):
     def attempt(self, *samples: Sample, again: bool = False, to: int = 100) -> int:
         """Write without noting how far that came, as if the answer had been lost."""
         batch = self.batch(*samples)
-        return self.applier.apply(batch, [Advance(0, self.epoch, self.at, to)], again=again)
+        return self.committer.apply(batch, [Advance(0, self.epoch, self.at, to)], again=again)
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ class TestOnce:
         sink = make()
         batch = sink.batch(person(1, score=None), person(2, score=99))
         steps = [Advance(0, sink.epoch, sink.at, 5)]
-        write = sink.applier._dead_letters.write
+        write = sink.committer._dead_letters.write
 
         def broken(connection: Any, dead_letters: Any) -> None:
             write(connection, dead_letters)
@@ -164,12 +164,12 @@ class TestOnce:
                 "SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid]
             )
 
-        sink.applier._dead_letters.write = broken
+        sink.committer._dead_letters.write = broken
         with pytest.raises(RetriableError):
-            sink.applier.apply(batch, steps)
+            sink.committer.apply(batch, steps)
         assert sink.counts() == {}
-        sink.applier._dead_letters.write = write
-        sink.applier.apply(batch, steps, again=True)
+        sink.committer._dead_letters.write = write
+        sink.committer.apply(batch, steps, again=True)
         assert sink.counts() == {("default", "score"): 1, ("maximum", "score"): 1}
 
     def test_commit_that_fails_takes_counts_with_it(
@@ -188,7 +188,7 @@ class TestOnce:
 
     def test_one_who_lost_the_partition_counts_nothing(self, make: Callable[..., Sink]) -> None:
         sink = make()
-        sink.applier.claim([0])
+        sink.committer.claim([0])
         with pytest.raises(FencedError):
             sink.attempt(person(1, score=None), person(2, score=99))
         assert sink.counts() == {}
@@ -200,7 +200,7 @@ def test_two_runners_of_mapping_lose_nothing(make: Callable[..., Sink], scratch)
     sink.send(person(1, score=None))
     with psycopg.connect(scratch.dsn) as other:
         other.execute(add, (sink.name,))
-        sink.applier.session.open().execute("SET lock_timeout = '100ms'")
+        sink.committer.session.open().execute("SET lock_timeout = '100ms'")
         with pytest.raises(RetriableError, match="55P03"):
             sink.send(person(2, score=None))
     sink.send(person(2, score=None))

@@ -16,6 +16,8 @@ from sink_runner.dlq.retry_queue import RetryQueue
 from sink_runner.errors import DecodeError, EventError, RetriableError
 from sink_runner.kafka.feed import Bounds
 from sink_runner.kafka.liveness import BrokerLiveness
+from sink_runner.kafka.offset_queries import EpochEnd
+from sink_runner.kafka.topic_identity import TopicWatch
 from sink_runner.loading.discovery import new_manager
 from sink_runner.loading.hooks import Hooks
 from sink_runner.model.changes import Change, Removal
@@ -166,17 +168,17 @@ class Decoder:
         return Decoded("c", row, None, 1, self.committed_ms, None, None)
 
 
+def epoch_goes_on(_partition: int, leader_epoch: int) -> EpochEnd:
+    """Answer that Kafka lost no record of any leader epoch."""
+    return EpochEnd(leader_epoch, 1 << 62)
+
+
 class Unlucky:
     """The real writer, but for what `before` does first."""
 
     def __init__(self, writer: Any, before: Callable[[list[Change]], None]) -> None:
         self.writer, self.before = writer, before
-        self.has_tombstones = False
-        self.unique = writer.unique
-
-    @property
-    def outcomes(self) -> Any:
-        return self.writer.outcomes
+        self.state, self.unique = writer.state, writer.unique
 
     def prepare(self, connection: Any) -> None:
         self.writer.prepare(connection)
@@ -284,7 +286,7 @@ class Stage:
     def offsets(self, owner: str) -> Offsets:
         return Offsets("staged", self.topic, owner)
 
-    def applier(self, name: str, before: Callable = lambda _: None) -> Committer:
+    def committer(self, name: str, before: Callable = lambda _: None) -> Committer:
         kinds = {"id": Kind.INT, "need": Kind.STRING}
         shape = [SourceColumn(name, kinds[name]) for name in self.columns]
         made = self.made
@@ -301,7 +303,6 @@ class Stage:
         return Committer(
             "staged",
             session=TargetSession("staged", made.scratch.dsn, writer),
-            writer=writer,
             offsets=self.offsets(name),
             dead_letters=DeadLetters("staged", "1", ENCRYPTOR),
             clock=lambda: NOW,
@@ -318,13 +319,13 @@ class Stage:
         most: int = 3,
         refresh: Callable = lambda: None,
     ) -> tuple[Worker, Consumer, threading.Event]:
-        applier = self.applier(name, before)
+        committer = self.committer(name, before)
         consumer, stop = Consumer(self.broker, name, most), threading.Event()
         manager = new_manager()
         manager.register(self.watcher, "watcher")
         worker = Worker(
-            self.pipeline(applier, Hooks(manager, defaultdict(lambda: None))),
-            topic=self.topic,
+            self.pipeline(committer, Hooks(manager, defaultdict(lambda: None))),
+            topic_watch=TopicWatch("staged", self.topic, lambda: self.topic, epoch_goes_on),
             feed=lambda: consumer,
             liveness=BrokerLiveness(self.health.mapping("staged"), self.silence),
             refresh=refresh,
@@ -346,7 +347,7 @@ class Stage:
             committer=committer,
             retry_queue=RetryQueue(
                 "staged",
-                applier=committer,
+                committer=committer,
                 encryptor=ENCRYPTOR,
                 retry=timedelta(seconds=0.02),
                 give_up=timedelta(hours=24),

@@ -30,7 +30,7 @@ def watched(stage: Any, asked: list[Any], seconds: float, ends: Any = ends_nowhe
         return found
 
     made = stage.worker(most=100)
-    made[0]._checks.topics = TopicWatch("staged", OLD, ask, ends, seconds=seconds)
+    made[0]._checks.watch = TopicWatch("staged", OLD, ask, ends, seconds=seconds)
     return made
 
 

@@ -1,4 +1,4 @@
-"""An applier on a table of its own."""
+"""A committer on a table of its own."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ DDL = "id int PRIMARY KEY, v varchar(5) NOT NULL CHECK (v <> 'bad')"
 
 
 class Bench:
-    """A table, an applier for it, and the partition that both go by."""
+    """A table, a committer for it, and the partition that both go by."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class Bench:
         self.topic = self.made.scratch.schema
         self.encryptor = Encryptor(b"k" * 32, "k")
         self.open: list[Committer] = []
-        self.applier = self.another()
+        self.committer = self.another()
         self.at: int | None = None
-        self.epoch = self.applier.claim([0])[0].epoch
+        self.epoch = self.committer.claim([0])[0].epoch
 
     def another(self, *, timeout: float = 60.0, table: Any = None, **options: Any) -> Committer:
         with self.made.scratch.session() as session:
@@ -48,7 +48,6 @@ class Bench:
             session=TargetSession(
                 self.name, self.made.scratch.dsn, writer, timeout=timeout, table=table
             ),
-            writer=writer,
             offsets=Offsets(self.name, Topic("c", self.topic, "t"), "me"),
             dead_letters=DeadLetters(self.name, "1", self.encryptor),
             clock=lambda: self.now,
@@ -68,7 +67,7 @@ class Bench:
         return [Advance(0, self.epoch, self.at, to)]
 
     def apply(self, batch: Batch, *, again: bool = False) -> int:
-        return self.applier.apply(batch, self.step(100), again=again)
+        return self.committer.apply(batch, self.step(100), again=again)
 
     def ids(self) -> list[int]:
         return [row[0] for row in self.made.rows("id")]
@@ -94,5 +93,5 @@ class Bench:
 def bench(written: Callable[..., Any]) -> Iterator[Bench]:
     made = Bench(written)
     yield made
-    for applier in made.open:
-        applier.session.close()
+    for committer in made.open:
+        committer.session.close()

@@ -21,8 +21,8 @@ DDL = "id int PRIMARY KEY, v text"
 def bench(written: Callable[..., Any]) -> Iterator[Bench]:
     made = Bench(written, DDL)
     yield made
-    for applier in made.open:
-        applier.session.close()
+    for committer in made.open:
+        committer.session.close()
 
 
 def trigger(bench: Bench, body: str) -> None:
@@ -211,12 +211,12 @@ def test_plan_of_an_altered_table_is_transient(bench: Bench) -> None:
 
 def test_bug_of_the_runner_is_no_dead_letter(bench: Bench) -> None:
     """Only what is raised while a value is sent can be the value's fault."""
-    applier: Committer = bench.applier
+    committer: Committer = bench.committer
 
     def broken(*_: Any) -> int:
         raise TypeError
 
-    applier._writer._write_whole = broken
+    committer._writer._write_whole = broken
     with pytest.raises(TypeError):
         bench.apply(bench.batch("ok"))
     assert bench.nothing_happened()

@@ -153,11 +153,11 @@ class TestBatches:
         assert applied["details"]["rows"] == 1
 
     def test_it_goes_with_its_batch(self, portal: TargetHarness) -> None:
-        portal.applier._writer.write, write = lambda *_: 1 / 0, portal.applier._writer.write
+        portal.committer._writer.write, write = lambda *_: 1 / 0, portal.committer._writer.write
         with pytest.raises(ZeroDivisionError):
             portal.send(create(**ASHA))
         assert log(portal) == []
-        portal.applier._writer.write = write
+        portal.committer._writer.write = write
         portal.send(create(**ASHA))
         assert len(log(portal)) == 1
 

@@ -62,7 +62,7 @@ class TestBadRows:
         alike = {"key": ("1.0",), "values": ("1.0", "b")}
         bench.apply(Batch(changes=[bench.change(1, "a"), bench.change(2, "b")._replace(**alike)]))
         assert bench.made.rows("v") == [("b",)]
-        bench.applier.session.close()
+        bench.committer.session.close()
 
     def test_key_that_no_index_holds_is_rows_fault(self, written: Callable[..., Any]) -> None:
         bench = Bench(written, "id text PRIMARY KEY, v text")
@@ -72,7 +72,7 @@ class TestBadRows:
         )
         assert bench.apply(batch) == 1
         assert bench.dead_letters() == [1]
-        bench.applier.session.close()
+        bench.committer.session.close()
 
     def test_unexpected_type_is_data_error(self, bench: Bench) -> None:
         batch = bench.batch("ok", "ok")
@@ -91,13 +91,13 @@ class TestSplitting:
     def attempts(self, bench: Bench) -> list[int]:
         """How many changes each attempt to write has."""
         found: list[int] = []
-        write = bench.applier._writer.write
+        write = bench.committer._writer.write
 
         def counted(connection: Any, changes: Any, now: Any) -> int:
             found.append(len(changes))
             return write(connection, changes, now)
 
-        bench.applier._writer.write = counted
+        bench.committer._writer.write = counted
         return found
 
     @pytest.mark.parametrize("at", [0, 2_500, 3_333, 4_999])
@@ -140,7 +140,7 @@ class TestSplitting:
         gone = bench.made.gone(0, position=9)._replace(source=moved.source)
         before = [bench.change(20 + i, "ok") for i in range(others)]
         batch = Batch(changes=[*before, gone, moved, bench.change(30, "ok")])
-        bench.applier.apply(batch, bench.step(200))
+        bench.committer.apply(batch, bench.step(200))
         assert bench.ids() == [0, *range(20, 20 + others), 30]
         assert bench.dead_letters() == [9]
 
@@ -165,8 +165,8 @@ class TestSplitting:
         bench.apply(bench.batch("ok", "bad"))
         held, bench.at = [], 100
         batch, step = bench.batch("ok"), bench.step(200)
-        bench.applier.apply(
-            batch, step, record=lambda *_: held.append(bench.applier._last_dead_letters)
+        bench.committer.apply(
+            batch, step, record=lambda *_: held.append(bench.committer._last_dead_letters)
         )
         assert held == [[]]
 
@@ -182,27 +182,27 @@ class TestSplitting:
         assert bench.nothing_happened()
         assert bench.apply(bench.batch(0, 1, 5), again=True) == 2
         assert (bench.ids(), bench.dead_letters()) == ([0, 1], [2])
-        bench.applier.session.close()
+        bench.committer.session.close()
 
     @pytest.mark.parametrize("timing", ["", "DEFERRABLE", "DEFERRABLE INITIALLY DEFERRED"])
     def test_first_row_keeps_a_unique_value(self, written: Callable[..., Any], timing: str) -> None:
         bench = Bench(written, f"id int PRIMARY KEY, v int UNIQUE {timing}")
         assert bench.apply(bench.batch(5, 6, 5)) == 2
         assert (bench.ids(), bench.dead_letters()) == ([0, 1], [2])
-        bench.applier.session.close()
+        bench.committer.session.close()
 
 
 class TestTheBudget:
     def bench(self, written: Callable[..., Any], share: float | None = None) -> Bench:
         bench = Bench(written, name=None)
-        bench.applier.session.close()
-        bench.applier = bench.another(budget=Budget(bench.name, 3, share))
+        bench.committer.session.close()
+        bench.committer = bench.another(budget=Budget(bench.name, 3, share))
         return bench
 
     def stopped(self, bench: Bench, *values: str) -> str:
         before = bench.ids(), bench.dead_letters(), bench.offset()
         with pytest.raises(FatalError) as caught:
-            bench.applier.apply(bench.batch(*values), bench.step((bench.at or 0) + 100))
+            bench.committer.apply(bench.batch(*values), bench.step((bench.at or 0) + 100))
         assert (bench.ids(), bench.dead_letters(), bench.offset()) == before
         return str(caught.value)
 
@@ -213,39 +213,39 @@ class TestTheBudget:
         assert "more than 3" in told
         assert f"sink-runner dlq list --mapping {bench.name}" in told
         assert bench.apply(bench.batch("ok", "bad", "bad", "bad")) == 1
-        bench.applier.session.close()
+        bench.committer.session.close()
 
     def test_open_dead_letters_of_earlier_runs_count(self, written: Callable[..., Any]) -> None:
         bench = self.bench(written)
         bench.apply(bench.batch("bad", "bad", "bad"))
         bench.at = 100
-        bench.applier.session.close()
-        bench.applier = bench.another(budget=Budget(bench.name, 3))
+        bench.committer.session.close()
+        bench.committer = bench.another(budget=Budget(bench.name, 3))
         self.stopped(bench, "bad")
         of = f"WHERE flow = '{bench.name}'"
         bench.made.scratch.admin.execute(f"UPDATE sink.dead_letter SET status = 'DISCARDED' {of}")
-        assert bench.applier.apply(bench.batch("bad", "ok"), bench.step(200)) == 1
-        bench.applier.session.close()
+        assert bench.committer.apply(bench.batch("bad", "ok"), bench.step(200)) == 1
+        bench.committer.session.close()
 
     def test_deferred_events_and_batch_rows_do_not_count(self, written: Callable[..., Any]) -> None:
         bench = self.bench(written)
         same = [bench.change(i, "bad", b"k") for i in range(6)]
         rows = [change._replace(source=change.source._replace(partition=ROWS)) for change in same]
-        bench.applier.apply(Batch(changes=[*same, *rows]), bench.step(100))
-        assert bench.applier._budget.open(bench.applier.session.open()) == 1
-        bench.applier.session.close()
+        bench.committer.apply(Batch(changes=[*same, *rows]), bench.step(100))
+        assert bench.committer._budget.open(bench.committer.session.open()) == 1
+        bench.committer.session.close()
 
     def test_share_of_batch_stops_it_as_well(self, written: Callable[..., Any]) -> None:
         bench = self.bench(written, share=0.01)
         told = self.stopped(bench, *["bad"] * 2, *["ok"] * 98)
         assert "2 of 100 events failed, more than 1%" in told
         bench.apply(bench.batch(*["bad"], *["ok"] * 99))
-        bench.applier.session.close()
+        bench.committer.session.close()
 
     def test_of_few_events_a_share_says_nothing(self, written: Callable[..., Any]) -> None:
         bench = self.bench(written, share=0.01)
         assert bench.apply(bench.batch(*["bad"] * 3, *["ok"] * 90)) == 90
-        bench.applier.session.close()
+        bench.committer.session.close()
 
 
 def test_programming_error_is_no_dead_letter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def test_not_by_replay_that_ends_before_deletion(made: Any) -> None:
     """Another life of the runner, that has asked whether there is anything to heed."""
     made.connection = made.scratch.session()
     made.writer = made.another(made.connection)
-    made.writer.has_tombstones = True
+    made.writer.state.has_tombstones = True
     made.write(made.row(1, "was", NOW, position=5), made.row(1, "then", LATER, position=6))
     assert made.rows() == []
 

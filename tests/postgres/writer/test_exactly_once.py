@@ -36,8 +36,8 @@ class TestOnce:
 
     def test_rows_of_old_policies_are_rejected(self, bench: Bench) -> None:
         held = "old"
-        bench.applier = bench.another(policies=lambda: held)
-        bench.epoch = bench.applier.claim([0])[0].epoch
+        bench.committer = bench.another(policies=lambda: held)
+        bench.epoch = bench.committer.claim([0])[0].epoch
         batch = bench.batch("ok")
         batch.masking = Masking(1, "old", ("v",))
         held = "new"
@@ -64,7 +64,7 @@ class TestOnce:
         claims: list[Any] = []
         other = bench.another()
         thread = threading.Thread(target=lambda: claims.append(other.claim([0])[0]))
-        write = bench.applier._writer.write
+        write = bench.committer._writer.write
 
         def slow(*given: Any) -> int:
             thread.start()
@@ -72,7 +72,7 @@ class TestOnce:
             assert claims == []
             return write(*given)
 
-        bench.applier._writer.write = slow
+        bench.committer._writer.write = slow
         assert bench.apply(bench.batch("ok")) == 1
         thread.join(10)
         assert [claim.next_offset for claim in claims] == [100]
@@ -84,11 +84,11 @@ class TestDeletions:
     @pytest.fixture
     def bench(self, written: Callable[..., Any]) -> Iterator[Bench]:
         made = Bench(written, name=None)
-        made.applier.apply(Batch(changes=[made.made.gone(0, position=9)]), made.step(1))
+        made.committer.apply(Batch(changes=[made.made.gone(0, position=9)]), made.step(1))
         made.at = 1
         yield made
-        for applier in made.open:
-            applier.session.close()
+        for committer in made.open:
+            committer.session.close()
 
     def later(self, bench: Bench) -> int:
         """Another life of the runner gets an event that is older than the deletion."""
@@ -105,7 +105,7 @@ class TestDeletions:
             "UPDATE sink.row_version SET deleted_at = deleted_at - make_interval(days => %s)",
             (days,),
         )
-        bench.applier.maintain(timedelta(days=7))
+        bench.committer.maintain(timedelta(days=7))
         assert self.later(bench) == count
 
 
@@ -118,6 +118,6 @@ def test_what_another_process_deletes_meanwhile_is_heeded(written: Callable[...,
     gone = Batch(changes=[bench.made.gone(0, position=9)])
     other.apply(gone, [Advance(1, 1, None, 1)])
     bench.at = 100
-    assert bench.applier.apply(bench.batch("old"), bench.step(101)) == 0
-    for applier in bench.open:
-        applier.session.close()
+    assert bench.committer.apply(bench.batch("old"), bench.step(101)) == 0
+    for committer in bench.open:
+        committer.session.close()

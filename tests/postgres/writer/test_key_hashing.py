@@ -81,5 +81,5 @@ def test_policies_of_key_keep_remembered_rows(made):
     made.write(made.row(NUMBER, "one", position=5), made.gone(NUMBER, position=9))
     connection = made.scratch.session()
     made.writer = made.another(connection, unmasked={"id", "name"})
-    made.connection, made.writer.has_tombstones = connection, True
+    made.connection, made.writer.state.has_tombstones = connection, True
     assert made.write(made.row(NUMBER, "older", position=7)) == 0

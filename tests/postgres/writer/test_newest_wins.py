@@ -172,7 +172,7 @@ def test_late_review_is_recorded_all_the_same(contested: Any) -> None:
     made.write(made.row(1, "new", None, T1, position=9))
     review = made.gone(1, action=Review("deletion_conflict"), position=5)
     assert made.write(review._replace(subject="one that is late")) == 1
-    assert made.writer.outcomes["stale"] == 0
+    assert made.writer.state.outcomes["stale"] == 0
 
 
 def test_late_delete_leaves_the_newer_row(contested: Any) -> None:
@@ -180,6 +180,6 @@ def test_late_delete_leaves_the_newer_row(contested: Any) -> None:
     made = contested(Tie.TARGET)
     made.write(made.row(1, "new", None, T1, position=9))
     assert made.write(made.gone(1, position=5)) == 0
-    assert made.writer.outcomes["stale"] == 1
+    assert made.writer.state.outcomes["stale"] == 1
     assert made.rows("v") == [("new",)]
     assert made.write(made.gone(1, position=12)) == 1

@@ -107,7 +107,7 @@ def test_target_says_outcome_of_each_event(made: tuple[str, Any], batches: list[
                 else table.row(id_, *value, position=position)
             )
         table.write(*changes)
-        found = Counter(table.writer.outcomes)
+        found = Counter(table.writer.state.outcomes)
         found[Outcome.UNCHANGED] += len(events) - found.total()
         assert +found == expected.apply(events)
 
@@ -116,7 +116,7 @@ def test_older_row_of_other_partition_is_stale(written: Callable[..., Any]) -> N
     table = written("id int PRIMARY KEY, v text", conflict=source_wins())
     table.write(table.row(1, "new", position=9))
     table.write(table.row(1, "old", position=4), table.gone(1, position=5))
-    assert +table.writer.outcomes == {"stale": 1, "superseded": 1}
+    assert +table.writer.state.outcomes == {"stale": 1, "superseded": 1}
 
 
 ORDERS = """
@@ -204,5 +204,5 @@ def test_lost_answer_keeps_outcomes(orders: TargetHarness) -> None:
     orders.apply(batch)
     batch.applied, batch.read = Counter(), 2
     steps = [Advance(0, orders.epoch, None, orders.at)]
-    assert orders.applier.apply(batch, steps, again=True) == 0
+    assert orders.committer.apply(batch, steps, again=True) == 0
     assert count_outcomes(batch) == {"written": 2}

@@ -39,25 +39,25 @@ class TestWholeRows:
         assert made.write(made.row(1, "a", later), made.row(2, "a", earlier)) == 2
         rows = [made.row(1, "b", earlier), made.row(2, "b", later), made.row(3, "b", later)]
         assert made.write(*rows) == 2
-        assert made.writer.outcomes["stale"] == 1
+        assert made.writer.state.outcomes["stale"] == 1
         assert made.rows("v") == [("a",), ("b",), ("b",)]
 
     def test_a_row_without_a_version_is_older(self, made: Any, versions) -> None:
         made.write(made.row(1, "a", versions[1]))
         assert made.write(made.row(1, "b", None)) == 0
-        assert made.writer.outcomes["stale"] == 1
+        assert made.writer.state.outcomes["stale"] == 1
 
     def test_the_same_row_is_not_counted(self, made: Any, versions) -> None:
         made.write(made.row(1, "a", versions[1]), made.row(2, "a", None))
         assert made.write(made.row(1, "a", versions[1]), made.row(2, "a", None)) == 0
-        assert made.writer.outcomes["stale"] == 0
+        assert made.writer.state.outcomes["stale"] == 0
 
     def test_older_row_of_same_batch_is_counted(self, made: Any, versions) -> None:
         _, later, earlier = versions
         made.write(made.row(1, "a", later), made.row(1, "b", earlier))
-        assert (made.writer.outcomes["stale"], made.rows("v")) == (1, [("a",)])
+        assert (made.writer.state.outcomes["stale"], made.rows("v")) == (1, [("a",)])
         made.write(made.row(2, "a", earlier), made.row(2, "b", later))
-        assert made.writer.outcomes["stale"] == 0
+        assert made.writer.state.outcomes["stale"] == 0
 
 
 def test_an_older_patch_is_counted(written: Make, versions) -> None:
@@ -65,9 +65,9 @@ def test_an_older_patch_is_counted(written: Make, versions) -> None:
     made = written(f"id int PRIMARY KEY, v text, big text, at {type_}", conflict=newest_wins("at"))
     made.write(made.row(1, "a", "large", later))
     assert made.write(made.row(1, "b", ABSENT, earlier, keep=1 << 2)) == 0
-    assert made.writer.outcomes["stale"] == 1
+    assert made.writer.state.outcomes["stale"] == 1
     assert made.write(made.row(1, "c", ABSENT, later, keep=1 << 2)) == 1
-    assert made.writer.outcomes["stale"] == 0
+    assert made.writer.state.outcomes["stale"] == 0
 
 
 def test_an_older_candidate_is_counted(written: Make, versions) -> None:
@@ -82,7 +82,7 @@ def test_an_older_candidate_is_counted(written: Make, versions) -> None:
     )
     made.write(made.row(1, "a", later, position=2))
     made.write(made.row(1, "b", earlier, position=3))
-    assert made.writer.outcomes["stale"] == 1
+    assert made.writer.state.outcomes["stale"] == 1
     assert made.rows("v") == [("a",)]
 
 

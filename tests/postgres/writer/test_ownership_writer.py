@@ -42,7 +42,7 @@ def test_late_delete_leaves_the_new_row(written, conflict: Any) -> None:
     made.write(row(made, 1, "old", 10))
     made.write(row(made, 2, "new", 20))
     assert made.write(gone(made, 1, 15)) == 0
-    assert made.writer.outcomes["stale"] == 1
+    assert made.writer.state.outcomes["stale"] == 1
     assert made.rows("id, v") == [(2, "new")]
 
 
@@ -52,7 +52,7 @@ def test_late_row_of_the_old_owner_is_stale(written, conflict: Any) -> None:
     made = table(written, conflict)
     made.write(row(made, 2, "new", 20))
     assert made.write(row(made, 1, "old", 10, at=LATER)) == 0
-    assert made.writer.outcomes["stale"] == 1
+    assert made.writer.state.outcomes["stale"] == 1
 
 
 def test_late_mark_leaves_the_new_row(written) -> None:
@@ -71,7 +71,7 @@ def test_late_review_is_recorded_all_the_same(written, identity: KeyIdentity) ->
     made.write(row(made, 2, "new", 20))
     review = gone(made, 1, 15, action=Review("deletion_conflict"))
     assert made.write(review._replace(subject=identity.name)) == 1
-    assert made.writer.outcomes["stale"] == 0
+    assert made.writer.state.outcomes["stale"] == 0
     assert made.rows("v") == [("new",)]
 
 

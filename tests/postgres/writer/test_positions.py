@@ -73,7 +73,7 @@ def test_older_delete_after_mark_is_stale(written) -> None:
     made.write(made.row(1, "was", NOW, position=(5, 1)))
     made.write(made.gone(1, action=MARK, position=(9, 2)))
     assert made.write(made.gone(1, position=(9, 1))) == 0
-    assert made.writer.outcomes["stale"] == 1
+    assert made.writer.state.outcomes["stale"] == 1
     assert made.rows("v") == [("gone",)]
 
 
@@ -123,13 +123,13 @@ class TestVersioned:
     def test_newer_than_tombstone_is_applied(self, written, conflict: Any) -> None:
         made = self.deleted(written, conflict)
         assert made.write(made.row(1, "back", LATER, position=None)) == 1
-        assert made.writer.outcomes["stale"] == 0
+        assert made.writer.state.outcomes["stale"] == 0
 
     @pytest.mark.parametrize("at", [NOW, EARLIER])
     def test_older_than_tombstone_is_stale(self, written, conflict: Any, at: Any) -> None:
         made = self.deleted(written, conflict)
         assert made.write(made.row(1, "back", at, position=None)) == 0
-        assert made.writer.outcomes["stale"] == 1
+        assert made.writer.state.outcomes["stale"] == 1
         assert made.rows() == []
 
     def test_tombstone_keeps_the_latest_version(self, written, conflict: Any) -> None:
@@ -188,13 +188,13 @@ def test_row_older_than_tombstone_counts_as_stale(written, conflict: Any) -> Non
     made = written(DDL, *COLUMNS, conflict=conflict)
     made.write(made.row(1, "was", NOW, position=5), made.gone(1, position=7))
     made.write(made.row(1, "was", LATER, position=6), made.row(2, "new", NOW, position=8))
-    assert made.writer.outcomes["stale"] == 1
+    assert made.writer.state.outcomes["stale"] == 1
     made.write(made.row(3, "new", NOW, position=9))
-    assert made.writer.outcomes["stale"] == 0
+    assert made.writer.state.outcomes["stale"] == 0
 
 
 def test_older_row_counts_as_stale(written) -> None:
     made = written(DDL, Column("id"), Column("v"), Column("at", Constant(None)))
     made.write(made.row(1, "new", None, position=9))
     made.write(made.row(1, "old", None, position=5))
-    assert made.writer.outcomes["stale"] == 1
+    assert made.writer.state.outcomes["stale"] == 1

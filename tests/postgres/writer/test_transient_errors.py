@@ -22,29 +22,29 @@ pytestmark = pytest.mark.postgres
 
 class TestTooLate:
     def test_held_lock_gets_more_time(self, bench: Bench) -> None:
-        bench.applier.session.close()
-        bench.applier = bench.another(timeout=0.4)
+        bench.committer.session.close()
+        bench.committer = bench.another(timeout=0.4)
         seconds = []
         with bench.made.connection.transaction():
             bench.made.writer.write(bench.made.connection, [bench.made.row(0, "mine")], NOW)
             for _ in range(2):
                 with pytest.raises(TimedOutError, match="55P03"):
                     bench.apply(bench.batch("ok", "ok"))
-                seconds.append(bench.applier.session.limit.seconds)
+                seconds.append(bench.committer.session.limit.seconds)
         assert seconds == [0.8, 1.6]
         assert bench.apply(bench.batch("ok", "ok")) == 2
         assert bench.dead_letters() == []
 
     def test_a_statement_that_takes_long_gets_more_time(self, bench: Bench) -> None:
-        bench.applier.session.close()
-        bench.applier = bench.another(timeout=0.3)
-        write = bench.applier._writer.write
+        bench.committer.session.close()
+        bench.committer = bench.another(timeout=0.3)
+        write = bench.committer._writer.write
 
         def slow(connection: Any, *given: Any) -> int:
             connection.execute("SELECT pg_sleep(0.4)")
             return write(connection, *given)
 
-        bench.applier._writer.write = slow
+        bench.committer._writer.write = slow
         with pytest.raises(TimedOutError, match="57014"):
             bench.apply(bench.batch("ok"))
         assert bench.apply(bench.batch("ok")) == 1
@@ -53,7 +53,7 @@ class TestTooLate:
 class TestTheWorld:
     def failing(self, bench: Bench, how: Callable[[Any], None], when: str = "write") -> None:
         """Have something happen to the session between the write and the commit."""
-        target = bench.applier._writer if when == "write" else bench.applier._dead_letters
+        target = bench.committer._writer if when == "write" else bench.committer._dead_letters
         write = target.write
 
         def wrapped(connection: Any, *rest: Any) -> Any:
@@ -78,7 +78,7 @@ class TestTheWorld:
 
     def test_and_the_next_attempt_opens_another(self, bench: Bench) -> None:
         bench.sql(
-            f"SELECT pg_terminate_backend({bench.applier.session.open().info.backend_pid}, 5000)"
+            f"SELECT pg_terminate_backend({bench.committer.session.open().info.backend_pid}, 5000)"
         )
         with pytest.raises(RetriableError):
             bench.apply(bench.batch("ok", "too long"))
@@ -86,7 +86,7 @@ class TestTheWorld:
         assert (bench.ids(), bench.dead_letters()) == ([0], [1])
 
     def test_a_row_that_someone_holds_is_waited_for(self, bench: Bench) -> None:
-        bench.applier.session.open().execute("SET lock_timeout = '100ms'")
+        bench.committer.session.open().execute("SET lock_timeout = '100ms'")
         with bench.made.connection.transaction():
             bench.made.writer.write(bench.made.connection, [bench.made.row(0, "mine")], NOW)
             with pytest.raises(RetriableError, match="55P03"):
@@ -99,8 +99,8 @@ class TestTheWorld:
         )
         table = bench.made.table.table
         grant = f"INSERT, UPDATE, DELETE ON TABLE {table.schema}.{table.name} TO sink_writer"
-        bench.applier.session.close()
-        bench.applier = bench.another(table=table)
+        bench.committer.session.close()
+        bench.committer = bench.another(table=table)
         with pytest.raises(ConfigError, match=grant):
             bench.apply(bench.batch("ok"))
         assert bench.nothing_happened()
@@ -112,7 +112,7 @@ class TestTheWorld:
 
     def test_a_statement_is_cancelled_from_outside(self, bench: Bench) -> None:
         self.failing(bench, lambda connection: connection.execute("SELECT pg_sleep(30)"))
-        threading.Timer(0.5, bench.applier.session.cancel).start()
+        threading.Timer(0.5, bench.committer.session.cancel).start()
         started = time.monotonic()
         with pytest.raises(RetriableError, match="57014"):
             bench.apply(bench.batch("ok"))
@@ -120,14 +120,14 @@ class TestTheWorld:
         assert bench.nothing_happened()
 
     def test_cancelling_what_has_ended_is_no_fault(self, bench: Bench) -> None:
-        bench.applier.session.open().close()
-        bench.applier.session.cancel()
-        bench.applier.session.close()
-        bench.applier.session.cancel()
+        bench.committer.session.open().close()
+        bench.committer.session.cancel()
+        bench.committer.session.close()
+        bench.committer.session.cancel()
 
     def test_session_that_cannot_be_made_ready_is_closed(self, bench: Bench) -> None:
-        bench.applier.session.close()
-        bench.applier._writer.prepare = lambda connection: connection.execute("SELECT 1/0")
+        bench.committer.session.close()
+        bench.committer._writer.prepare = lambda connection: connection.execute("SELECT 1/0")
         for _ in range(3):
             with pytest.raises(EventError):
                 bench.apply(bench.batch("ok"))

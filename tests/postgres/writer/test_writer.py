@@ -62,7 +62,7 @@ class TestNewestWins:
             made.write(row)
         one_by_one = made.rows()
         made.write(made.gone(1))
-        made.writer.has_tombstones = False
+        made.writer.state.has_tombstones = False
         made.write(*rows)
         assert [row[1] for row in one_by_one] == [stays]
         assert made.rows() == one_by_one

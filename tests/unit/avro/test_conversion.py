@@ -179,9 +179,8 @@ def test_placeholder_in_hexadecimal_digits_is_its_bytes():
         Placeholder.of_text("hex:0g")
 
 
-def test_row_schema_lists_missing_and_unused():
+def test_row_schema_lists_missing_columns():
     text = ColumnType(Kind.STRING)
     schema = RowSchema({"a": text, "b": text})
     assert schema.names == ("a", "b")
     assert schema.missing(("b", "c")) == ("c",)
-    assert schema.unwanted(("b", "c")) == ("a",)

@@ -93,7 +93,7 @@ class Process:
         self.claim()
 
     def claim(self) -> None:
-        self._claims = dict(self.target.applier.claim(self._partitions))
+        self._claims = dict(self.target.committer.claim(self._partitions))
         self.target.waiting.load(self._partitions)
 
     def send(self, events: Sequence[tuple[int, Sample]]) -> None:
@@ -115,7 +115,7 @@ class Process:
             for p, claim in self._claims.items()
             if claim != before[p]
         ]
-        self.target.applier.apply(batch, steps)
+        self.target.committer.apply(batch, steps)
         waiting.record_committed(batch.dead_letters, batch.superseding)
 
     def retry(self) -> None:

@@ -119,7 +119,7 @@ class Model:
         if self.derived:
             tables.append(f'sink."candidates_{self.made.name.replace("-", "_")}"')
         self.made.scratch.admin.execute(f"TRUNCATE {', '.join(tables)}".encode())
-        self.made.writer.has_tombstones = False
+        self.made.writer.state.has_tombstones = False
 
     def changes(self, ops: Sequence[Op]) -> dict[int, list[Any]]:
         """What the events of each row come to, in the order of the log."""
@@ -140,7 +140,7 @@ class Model:
         changes, at = self.changes(ops), dict.fromkeys(KEYS, 0)
         for batch in [*batches, [Turn(key, len(ops), 0) for key in KEYS]]:
             if any(turn.back for turn in batch):
-                self.made.writer.has_tombstones = True  # another life of the runner has asked
+                self.made.writer.state.has_tombstones = True  # another life of the runner has asked
             told = []
             for turn in batch:
                 start = max(0, at[turn.key] - turn.back)

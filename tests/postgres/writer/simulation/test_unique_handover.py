@@ -275,14 +275,14 @@ def test_moved_row_is_not_written_by_other_runner(sink: Callable[..., Sink]) -> 
     for id_, sample in (*source.first, one, other):
         made.send(id_, sample)
     process = made.owner(other[0] % 2 + 1)
-    apply = process.target.applier.apply
+    apply = process.target.committer.apply
 
     def apply_late(*given: Any, **options: Any) -> int:
-        process.target.applier.apply = apply  # type: ignore[method-assign]
+        process.target.committer.apply = apply  # type: ignore[method-assign]
         made.send(*moved)
         return apply(*given, **options)
 
-    process.target.applier.apply = apply_late  # type: ignore[method-assign]
+    process.target.committer.apply = apply_late  # type: ignore[method-assign]
     process.retry()
     assert made.rows() == [(1, "e", 6), (2, "b", 2), (3, "c", 3)]
     made.drain()

@@ -110,22 +110,22 @@ class Direction:
         steps = [Advance(0, sink.epoch, self._at or sink.at, ends)]
         match fate:
             case "dies before its commit":
-                write = sink.applier._writer.write
-                sink.applier._writer.write = _dying(write)
+                write = sink.committer._writer.write
+                sink.committer._writer.write = _dying(write)
                 try:
-                    sink.applier.apply(batch, steps)
+                    sink.committer.apply(batch, steps)
                 except RetriableError:
                     self.restart()
                     return len(samples)
-                sink.applier._writer.write = write  # nothing was to be written
+                sink.committer._writer.write = write  # nothing was to be written
             case "misses the answer to its commit":
-                sink.applier.apply(batch, steps)
-                assert sink.applier.apply(batch, steps, again=True) == 0
+                sink.committer.apply(batch, steps)
+                assert sink.committer.apply(batch, steps, again=True) == 0
             case "dies after its commit":
-                sink.applier.apply(batch, steps)
+                sink.committer.apply(batch, steps)
                 self.restart()
             case _:
-                sink.applier.apply(batch, steps)
+                sink.committer.apply(batch, steps)
         sink.at = self._at = ends
         return len(samples)
 
