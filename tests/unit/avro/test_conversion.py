@@ -1,4 +1,4 @@
-"""Debezium's spellings, as recorded, in PostgreSQL's text and in Python's types."""
+"""Values in Debezium's notation, converted to PostgreSQL's text and to Python's types."""
 
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -57,7 +57,7 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize(
-    ("kind", "type_", "value", "spelled"),
+    ("kind", "type_", "value", "converted"),
     [
         (Kind.DATE, "date", "2024-02-29Z", "2024-02-29Z"),
         (Kind.DATE, "date", "-0043-03-15Z", "0044-03-15Z BC"),
@@ -68,21 +68,21 @@ SPELLINGS = [
         (Kind.STRING, "bytea", "AP8=", "\\x00ff"),
     ],
 )
-def test_a_spelling_that_postgresql_refuses_is_replaced(kind, type_, value, spelled):
-    assert to_postgres(kind, declared_type(type_))(value) == spelled
+def test_notation_that_postgresql_refuses_is_converted(kind, type_, value, converted):
+    assert to_postgres(kind, declared_type(type_))(value) == converted
 
 
 @pytest.mark.parametrize(
     "kind", [Kind.STRING, Kind.UUID, Kind.JSON, Kind.TIME, Kind.INTERVAL, Kind.LONG, Kind.BYTES]
 )
-def test_native_spelling_needs_no_converter(kind):
+def test_common_notation_needs_no_converter(kind):
     assert to_postgres(kind, declared_type("text")) is None
 
 
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        # Seen for both signs.
+        # Debezium writes this for infinity and for -infinity.
         (Kind.DATE, "-5877611-06-22Z"),
         (Kind.DATE, "+5881580-07-11Z"),
         (Kind.DATE, "yesterday"),
@@ -94,7 +94,7 @@ def test_native_spelling_needs_no_converter(kind):
         (Kind.BASE64, "no base64!"),
     ],
 )
-def test_uncertain_value_is_refused_without_quoting(kind, value):
+def test_ambiguous_value_is_refused_without_quoting(kind, value):
     for convert in (to_postgres(kind), to_python(kind)):
         with pytest.raises(DecodeError) as caught:
             convert(value)
@@ -130,11 +130,11 @@ def test_uncertain_value_is_refused_without_quoting(kind, value):
         (Kind.BASE64, "AP8=", b"\x00\xff"),
     ],
 )
-def test_python_values_are_of_python_s_types(kind, value, expected):
-    found = to_python(kind)(value)
-    assert found == expected
-    assert isinstance(found, type(expected))
-    assert getattr(found, "tzinfo", None) == getattr(expected, "tzinfo", None)
+def test_value_is_converted_to_python_type(kind, value, expected):
+    converted = to_python(kind)(value)
+    assert converted == expected
+    assert isinstance(converted, type(expected))
+    assert getattr(converted, "tzinfo", None) == getattr(expected, "tzinfo", None)
 
 
 def test_numeric_nan_stays_nan_in_python():
@@ -157,7 +157,7 @@ def test_native_python_value_needs_no_converter(kind):
         (Kind.DECIMAL, "twelve"),
     ],
 )
-def test_value_that_python_cannot_hold_is_error(kind, value):
+def test_value_out_of_range_in_python_is_error(kind, value):
     with pytest.raises(DecodeError):
         to_python(kind)(value)
 
@@ -172,7 +172,7 @@ def test_only_placeholder_in_row_is_replaced():
     assert placeholder.without(None, ()) is None
 
 
-def test_placeholder_in_hexadecimal_digits_is_its_bytes():
+def test_hexadecimal_placeholder_is_its_bytes():
     assert Placeholder.of_debezium("hex:00616263").marks == (b"\0abc", b"AGFiYw==")
     assert Placeholder.of_text("hex:00616263").forms == ("\0abc",)
     with pytest.raises(ValueError, match="expected hexadecimal digits after 'hex:'"):

@@ -1,4 +1,4 @@
-"""The compiled decoder against fastavro, on schemas, rows and damage made by Hypothesis."""
+"""The compiled decoder against fastavro, on generated schemas, rows and damaged messages."""
 
 import math
 import struct
@@ -18,8 +18,8 @@ from sink_runner.plugin import ABSENT
 
 HEADER = b"\0\0\0\0\1"
 LONGS = st.integers(-(2**63), 2**63 - 1) | st.integers(-200, 200)
-# What the fastavro of a test may raise; the same list as the product's would hide a gap in it.
-ANYTHING = Exception
+# Errors of fastavro in a test.  The product's own list would hide an error that it lacks.
+ANY_ERROR = Exception
 
 PRIMITIVES = st.sampled_from(
     [
@@ -33,11 +33,11 @@ PRIMITIVES = st.sampled_from(
         ("bytes", st.binary(max_size=80)),
     ]
 )
-WIDE = PRIMITIVES.filter(lambda pair: pair[0] != "null")
+PRIMITIVES_WITH_WIDTH = PRIMITIVES.filter(lambda pair: pair[0] != "null")
 
 
 class Names:
-    """Named types must not repeat in a schema; each example counts from zero."""
+    """Returns unique names for the types of one schema."""
 
     def __init__(self):
         self.count = 0
@@ -48,7 +48,7 @@ class Names:
 
 
 def types(names, depth=2):
-    """An Avro type with a strategy of its values."""
+    """Return a strategy of pairs: an Avro type and a strategy of its values."""
     simple = st.one_of(PRIMITIVES, annotated(), optional(), enums(names), fixeds(names))
     if not depth:
         return simple
@@ -75,13 +75,15 @@ def types(names, depth=2):
 
 
 def annotated():
-    return WIDE.map(lambda pair: ({"type": pair[0], "connect.name": "x.Y"}, pair[1]))
+    return PRIMITIVES_WITH_WIDTH.map(
+        lambda pair: ({"type": pair[0], "connect.name": "x.Y"}, pair[1])
+    )
 
 
 def optional():
     return st.one_of(
-        WIDE.map(lambda pair: (["null", pair[0]], st.none() | pair[1])),
-        WIDE.map(lambda pair: ([{"type": pair[0]}, "null"], st.none() | pair[1])),
+        PRIMITIVES_WITH_WIDTH.map(lambda pair: (["null", pair[0]], st.none() | pair[1])),
+        PRIMITIVES_WITH_WIDTH.map(lambda pair: ([{"type": pair[0]}, "null"], st.none() | pair[1])),
     )
 
 
@@ -117,7 +119,7 @@ def records(draw, names, depth):
 
 @st.composite
 def events(draw):
-    """A schema in the form of Debezium's envelope, one message of it, and wanted columns."""
+    """Draw a schema of a Debezium envelope, a message and the requested columns."""
     names = Names()
     columns = draw(st.lists(types(names), min_size=1, max_size=6))
     row = {
@@ -312,7 +314,7 @@ def test_damage_gives_error_or_result_of_fastavro(case):
     except UnicodeDecodeError:
         # A text that is not wanted is skipped, not checked.
         assert isinstance(result, Decoded | DecodeError)
-    except ANYTHING:
+    except ANY_ERROR:
         assert isinstance(result, DecodeError)
     else:
         assert same(result, expected(truth, after, before))

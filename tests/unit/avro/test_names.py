@@ -1,4 +1,4 @@
-"""Names that Avro or Kafka do not allow: of columns in schemas, of tables as topics."""
+"""Names of columns and tables that Avro or Kafka do not permit."""
 
 import json
 import re
@@ -19,14 +19,14 @@ LIKE_CODES = st.text("_u0123456789abcdef-", min_size=1)
 
 
 @given(st.one_of(NAMES, LIKE_CODES))
-def test_every_name_comes_back(name: str) -> None:
-    written = adjust_name(name)
-    assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", written)
-    assert restore_name(written) == name
+def test_adjusted_name_can_be_restored(name: str) -> None:
+    adjusted = adjust_name(name)
+    assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", adjusted)
+    assert restore_name(adjusted) == name
 
 
 @pytest.mark.parametrize(
-    ("name", "written"),
+    ("name", "adjusted"),
     [
         ("gr_id", "gr_id"),
         ("_hidden", "_hidden"),
@@ -38,17 +38,17 @@ def test_every_name_comes_back(name: str) -> None:
         ("a_u002db", "a_u005fu002db"),
     ],
 )
-def test_name_is_written_as_the_transform_does(name: str, written: str) -> None:
-    assert (adjust_name(name), restore_name(written)) == (written, name)
+def test_name_is_adjusted_as_by_the_transform(name: str, adjusted: str) -> None:
+    assert (adjust_name(name), restore_name(adjusted)) == (adjusted, name)
 
 
-def test_name_that_was_not_adjusted_stays() -> None:
-    assert restore_name("a_ud83d") == "a_ud83d"  # half of a pair
+def test_unadjusted_name_is_unchanged() -> None:
+    assert restore_name("a_ud83d") == "a_ud83d"  # half of a surrogate pair
 
 
 def record(name: str, *fields: tuple[str, object]) -> dict[str, object]:
-    made = [{"name": field, "type": kind} for field, kind in fields]
-    return {"type": "record", "name": name, "fields": made}
+    declared = [{"name": field, "type": kind} for field, kind in fields]
+    return {"type": "record", "name": name, "fields": declared}
 
 
 COLUMNS = ("id", "a-b", "a_b", "Order No", "1st")
@@ -63,7 +63,7 @@ ENVELOPE = record(
 KEY = record("Key", (adjust_name("Order No"), "string"))
 
 
-class Schemas:
+class FakeRegistry:
     def schema(self, schema_id: int) -> object:
         return json.loads(json.dumps(KEY if schema_id == 2 else ENVELOPE))
 
@@ -74,20 +74,20 @@ def message(schema_id: int, schema: object, value: object) -> bytes:
     return b"\0" + schema_id.to_bytes(4, "big") + body.getvalue()
 
 
-def test_columns_that_differ_by_minus_are_two() -> None:
+def test_columns_that_differ_by_hyphen_stay_separate() -> None:
     row = {adjust_name(name): f"of {name}" for name in COLUMNS}
     event = {"before": None, "after": row, "source": {"lsn": 1}, "op": "c"}
-    found = EnvelopeDecoder(Schemas(), after=COLUMNS).decode(message(1, ENVELOPE, event))
-    assert found is not None
-    assert found.after == tuple(f"of {name}" for name in COLUMNS)
+    decoded = EnvelopeDecoder(FakeRegistry(), after=COLUMNS).decode(message(1, ENVELOPE, event))
+    assert decoded is not None
+    assert decoded.after == tuple(f"of {name}" for name in COLUMNS)
 
 
-def test_key_has_the_names_of_its_columns() -> None:
+def test_key_decoder_restores_names() -> None:
     raw = message(2, KEY, {adjust_name("Order No"): "n-1"})
-    assert KeyDecoder(Schemas(), ["Order No"]).decode(raw) == ("n-1",)
+    assert KeyDecoder(FakeRegistry(), ["Order No"]).decode(raw) == ("n-1",)
 
 
-def test_schema_check_sees_the_names_of_the_columns() -> None:
+def test_schema_check_restores_names() -> None:
     shape = row_of(ENVELOPE, key=KEY)
     assert shape is not None
     assert tuple(shape.columns) == COLUMNS
@@ -108,7 +108,7 @@ def test_schema_check_sees_the_names_of_the_columns() -> None:
         ("db.rw." + "x" * 300, ("db", "rw", "x" * 300), "db.rw." + "x" * 243),
     ],
 )
-def test_table_is_named_as_it_is(text: str, parts: tuple[str, ...], topic: str) -> None:
+def test_text_of_table_is_parsed(text: str, parts: tuple[str, ...], topic: str) -> None:
     table = Table.parse(text)
     assert (table.database, table.schema, table.name) == parts
     assert table.topic == topic
@@ -116,7 +116,7 @@ def test_table_is_named_as_it_is(text: str, parts: tuple[str, ...], topic: str) 
 
 
 @given(NAMES, NAMES, NAMES)
-def test_text_of_a_table_is_read_back(database: str, schema: str, name: str) -> None:
+def test_parsed_table_equals_its_text(database: str, schema: str, name: str) -> None:
     table = Table(database, schema, name)
     assert Table.parse(str(table)) == table
     assert re.fullmatch(r"[A-Za-z0-9._-]+", table.topic)
@@ -128,12 +128,12 @@ def test_text_that_is_not_a_table_is_refused(text: str) -> None:
         Table.parse(text)
 
 
-def test_mapping_writes_its_tables_in_one_way() -> None:
-    made = TableMapping(
+def test_mapping_normalizes_names_of_tables() -> None:
+    mapping = TableMapping(
         source='db."rw"."t 1"',
         target="other.rw.t",
         key=("id",),
         conflict=source_wins(),
         columns=(Column("id"),),
     )
-    assert made.source == "db.rw.t 1"
+    assert mapping.source == "db.rw.t 1"

@@ -1,4 +1,4 @@
-"""The client against a small registry that really listens."""
+"""The client of the schema registry against a local HTTP server."""
 
 import json
 import threading
@@ -17,10 +17,10 @@ UNKNOWN = (404, {"error_code": 40403, "message": "Schema not found"})
 
 
 class Server:
-    """Answers paths as a test lays down, and records the requests."""
+    """Answers each path with the response that a test sets, and records the requests."""
 
     def __init__(self):
-        self.answers = {}
+        self.responses = {}
         self.requests = []
         self.delay = 0.0
         server = self
@@ -29,7 +29,7 @@ class Server:
             def do_GET(self):
                 server.requests.append(self.path)
                 time.sleep(server.delay)
-                status, body = server.answers.get(self.path, (404, {"error_code": 404}))
+                status, body = server.responses.get(self.path, (404, {"error_code": 404}))
                 text = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
@@ -38,15 +38,15 @@ class Server:
                     self.wfile.write(text)
 
             def log_message(self, *_):
-                """Keep quiet."""
+                pass
 
         self._http = HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
         self._thread.start()
 
-    def holds(self, path, schema, **others):
-        self.answers[path] = (200, {"schema": json.dumps(schema), **others})
+    def add_schema(self, path, schema, **others):
+        self.responses[path] = (200, {"schema": json.dumps(schema), **others})
 
     def stop(self):
         self._http.shutdown()
@@ -77,22 +77,22 @@ def record(name, *fields, **others):
     }
 
 
-def test_a_schema_is_fetched_once(server, registry):
+def test_schema_is_fetched_once(server, registry):
     schema = record("Key", ("id", "long"))
-    server.holds("/schemas/ids/7", schema)
+    server.add_schema("/schemas/ids/7", schema)
     assert registry.schema(7) == schema
     assert registry.schema(7) is registry.schema(7)
     assert server.requests == ["/schemas/ids/7"]
 
 
-def test_references_are_put_in_place_of_their_names(server, registry):
+def test_references_replace_their_names(server, registry):
     ids = {"name": "a.Id", "subject": "a/Id", "version": 3}
     values = {"name": "a.Value", "subject": "a.Value", "version": 1}
     row = record("Value", ("id", "Id"), ("other", ["null", "a.Id"]), namespace="a")
     envelope = record("Envelope", ("before", ["null", "Value"]), ("after", ["null", "Value"]))
-    server.holds("/schemas/ids/1", {**envelope, "namespace": "a"}, references=[values])
-    server.holds("/subjects/a.Value/versions/1", row, references=[ids])
-    server.holds("/subjects/a%2FId/versions/3", {"type": "fixed", "name": "a.Id", "size": 4})
+    server.add_schema("/schemas/ids/1", {**envelope, "namespace": "a"}, references=[values])
+    server.add_schema("/subjects/a.Value/versions/1", row, references=[ids])
+    server.add_schema("/subjects/a%2FId/versions/3", {"type": "fixed", "name": "a.Id", "size": 4})
     schema = registry.schema(1)
     before, after = (field["type"][1] for field in schema["fields"])
     assert before["fields"][0]["type"]["size"] == 4
@@ -101,59 +101,61 @@ def test_references_are_put_in_place_of_their_names(server, registry):
     fastavro.parse_schema(schema)
 
 
-def test_a_referenced_type_without_a_namespace_keeps_none(server, registry):
+def test_referenced_type_keeps_empty_namespace(server, registry):
     point = {"name": "Point", "subject": "Point", "version": 1}
     places = {"type": "array", "items": "Point"}
     outer = record(
         "Row", ("at", "Point"), ("more", places), ("all", {"type": "map", "values": "Point"})
     )
-    server.holds("/schemas/ids/1", outer, references=[point])
-    server.holds("/subjects/Point/versions/1", record("Point", ("x", "double")))
+    server.add_schema("/schemas/ids/1", outer, references=[point])
+    server.add_schema("/subjects/Point/versions/1", record("Point", ("x", "double")))
     schema = registry.schema(1)
     assert schema["fields"][0]["type"]["namespace"] == ""
     assert schema["fields"][1]["type"]["items"] == "Point"
     fastavro.parse_schema(schema)
 
 
-def test_a_shared_reference_is_fetched_once(server, registry):
+def test_shared_reference_is_fetched_once(server, registry):
     leaf = {"name": "a.Leaf", "subject": "leaf", "version": 1}
     twig = {"name": "a.Twig", "subject": "twig", "version": 1}
-    server.holds(
+    server.add_schema(
         "/schemas/ids/1",
         record("a.Tree", ("t", "a.Twig"), ("l", "a.Leaf")),
         references=[twig, leaf],
     )
-    server.holds("/subjects/twig/versions/1", record("a.Twig", ("l", "a.Leaf")), references=[leaf])
-    server.holds("/subjects/leaf/versions/1", record("a.Leaf", ("n", "int")))
+    server.add_schema(
+        "/subjects/twig/versions/1", record("a.Twig", ("l", "a.Leaf")), references=[leaf]
+    )
+    server.add_schema("/subjects/leaf/versions/1", record("a.Leaf", ("n", "int")))
     fastavro.parse_schema(registry.schema(1))
     assert server.requests.count("/subjects/leaf/versions/1") == 1
 
 
 def test_unknown_schema_id_is_data_error(server, registry):
-    server.answers["/schemas/ids/9"] = UNKNOWN
-    server.answers["/subjects"] = (200, ["some-value"])
+    server.responses["/schemas/ids/9"] = UNKNOWN
+    server.responses["/subjects"] = (200, ["some-value"])
     with pytest.raises(DecodeError, match="schema 9"):
         registry.schema(9)
 
 
-def test_an_unknown_id_may_be_known_later(server, registry):
-    server.answers["/schemas/ids/9"] = UNKNOWN
-    server.answers["/subjects"] = (200, ["some-value"])
+def test_unknown_id_is_requested_again(server, registry):
+    server.responses["/schemas/ids/9"] = UNKNOWN
+    server.responses["/subjects"] = (200, ["some-value"])
     with pytest.raises(DecodeError):
         registry.schema(9)
-    server.holds("/schemas/ids/9", "string")
+    server.add_schema("/schemas/ids/9", "string")
     assert registry.schema(9) == "string"
 
 
-def test_a_registry_that_lost_everything_is_not_believed(server, registry):
-    server.answers["/schemas/ids/9"] = UNKNOWN
-    server.answers["/subjects"] = (200, [])
+def test_empty_registry_is_transient_error(server, registry):
+    server.responses["/schemas/ids/9"] = UNKNOWN
+    server.responses["/subjects"] = (200, [])
     with pytest.raises(RetriableError, match="empty"):
         registry.schema(9)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         (404, b"<html>no such page</html>"),
         (404, {"error_code": 404, "message": "HTTP 404 Not Found"}),
@@ -167,25 +169,25 @@ def test_a_registry_that_lost_everything_is_not_believed(server, registry):
     ],
     ids=str,
 )
-def test_any_other_answer_is_to_be_tried_again(server, registry, answer):
-    server.answers["/schemas/ids/1"] = answer
+def test_other_response_is_transient_error(server, registry, response):
+    server.responses["/schemas/ids/1"] = response
     with pytest.raises(RetriableError):
         registry.schema(1)
-    server.holds("/schemas/ids/1", "long")
+    server.add_schema("/schemas/ids/1", "long")
     assert registry.schema(1) == "long"
 
 
-def test_a_missing_reference_is_the_registry_s_fault(server, registry):
+def test_missing_reference_is_transient_error(server, registry):
     leaf = {"name": "a.Leaf", "subject": "leaf", "version": 1}
-    server.holds("/schemas/ids/1", record("a.Tree", ("l", "a.Leaf")), references=[leaf])
-    for answer in (UNKNOWN, (404, {"error_code": 40401})):
-        server.answers["/subjects/leaf/versions/1"] = answer
+    server.add_schema("/schemas/ids/1", record("a.Tree", ("l", "a.Leaf")), references=[leaf])
+    for response in (UNKNOWN, (404, {"error_code": 40401})):
+        server.responses["/subjects/leaf/versions/1"] = response
         with pytest.raises(RetriableError):
             registry.schema(1)
 
 
-def test_schema_of_another_language_is_message_fault(server, registry):
-    server.holds("/schemas/ids/1", {"type": "object"}, schemaType="JSON")
+def test_schema_of_another_language_is_data_error(server, registry):
+    server.add_schema("/schemas/ids/1", {"type": "object"}, schemaType="JSON")
     with pytest.raises(DecodeError, match="not an Avro schema"):
         registry.schema(1)
 
@@ -198,7 +200,7 @@ def test_closed_port_is_transient_error(server):
     server._http.server_close()
 
 
-def test_silence_is_to_be_tried_again(server):
+def test_timeout_is_transient_error(server):
     registry = SchemaRegistry(Registry(url=server.url), timeout=0.05)
     slow = threading.Event()
 
@@ -207,16 +209,16 @@ def test_silence_is_to_be_tried_again(server):
             slow.wait(5)
             return 200, {}
 
-    server.answers = Slow()
+    server.responses = Slow()
     with pytest.raises(RetriableError, match="Timeout"):
         registry.schema(1)
     slow.set()
     registry.close()
 
 
-def test_one_that_needs_longer_gets_longer_next_time(server):
+def test_timeout_is_longer_for_next_request(server):
     schema = record("Key", ("id", "long"))
-    server.holds("/schemas/ids/7", schema)
+    server.add_schema("/schemas/ids/7", schema)
     server.delay = 0.6
     registry = SchemaRegistry(Registry(url=server.url), timeout=0.5)
     with pytest.raises(TimedOutError):

@@ -1,20 +1,12 @@
-"""The configuration file, its values from elsewhere, and what turns plugins on and off."""
+"""The configuration file: defaults, errors, the env file and the selection of plugins."""
 
-import sys
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
 
 import pytest
 
 from sink_runner import config
-from sink_runner.config import Config, load
-from sink_runner.config import reader as settings
-from sink_runner.config.reader import Count, Secret, SettingsReader, to_toml
-from sink_runner.config.reference import keys
+from sink_runner.config import load
 from sink_runner.config.sections import PluginSelection
-from sink_runner.config.tls import Tls
 from sink_runner.errors import ConfigError
 
 from ...support.certificates import Authority
@@ -22,7 +14,7 @@ from ...support.certificates import Authority
 ROOT = Path(__file__).parents[3]
 SECRET = "s3cret-value"
 
-WHOLE = """
+COMPLETE = """
 [kafka]
 bootstrap = "127.0.0.1:9092"
 [registry]
@@ -38,10 +30,10 @@ key_id = "one"
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a configuration file and the files it speaks of."""
+    """Return a function that writes the configuration file; the key file exists already."""
     (tmp_path / "key.txt").write_text(f"{SECRET}\n")
 
-    def write(text: str = WHOLE) -> Path:
+    def write(text: str = COMPLETE) -> Path:
         path = tmp_path / config.FILE
         path.write_text(text)
         return path
@@ -49,7 +41,7 @@ def write(tmp_path):
     return write
 
 
-def faults(path: Path, environ: dict[str, str] | None = None) -> list[str]:
+def load_errors(path: Path, environ: dict[str, str] | None = None) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load(path, environ or {"NORTH": SECRET}).config()
     return str(caught.value).splitlines()
@@ -58,22 +50,22 @@ def faults(path: Path, environ: dict[str, str] | None = None) -> list[str]:
 # -- the file ----------------------------------------------------------------------------------
 
 
-def test_a_short_file_is_filled_up_with_defaults(write, tmp_path):
-    read = load(write(), {"NORTH": SECRET}).config()
-    assert read.kafka.bootstrap == "127.0.0.1:9092"
-    assert read.policies.directory == tmp_path / "ranger-policies"
-    assert read.batch.max_rows == 5000
-    assert read.retry_steps == (1, 2, 4, 8, 16)
-    assert (read.shutdown_seconds, read.maintenance_seconds) == (10, 60)
-    assert read.remember_deletes_days == 30
-    assert (read.log.format, read.log.level) == ("auto", "info")
-    assert read.plugins == PluginSelection(enabled=("*",), disabled=())
+def test_missing_settings_have_defaults(write, tmp_path):
+    loaded = load(write(), {"NORTH": SECRET}).config()
+    assert loaded.kafka.bootstrap == "127.0.0.1:9092"
+    assert loaded.policies.directory == tmp_path / "ranger-policies"
+    assert loaded.batch.max_rows == 5000
+    assert loaded.retry_steps == (1, 2, 4, 8, 16)
+    assert (loaded.shutdown_seconds, loaded.maintenance_seconds) == (10, 60)
+    assert loaded.remember_deletes_days == 30
+    assert (loaded.log.format, loaded.log.level) == ("auto", "info")
+    assert loaded.plugins == PluginSelection(enabled=("*",), disabled=())
 
 
-def test_secrets_come_from_the_environment_and_from_files(write):
-    read = load(write(), {"NORTH": SECRET}).config()
-    assert read.databases["north"].dsn.read() == SECRET
-    assert read.dead_letters.key == SECRET
+def test_secrets_are_read_from_environment_and_files(write):
+    loaded = load(write(), {"NORTH": SECRET}).config()
+    assert loaded.databases["north"].dsn.read() == SECRET
+    assert loaded.dead_letters.key == SECRET
 
 
 def test_secrets_are_in_no_repr(write):
@@ -82,10 +74,10 @@ def test_secrets_are_in_no_repr(write):
     assert SECRET not in repr(file.config())
 
 
-def test_all_faults_are_reported_without_values(write):
-    wrong = WHOLE.replace("bootstrap", "bootstrp").replace('"one"', "[1]")
-    found = faults(write(f'retry_steps = ["{SECRET}"]\n{wrong}'), {"OTHER": ""})
-    assert found == [
+def test_all_errors_are_reported_without_values(write):
+    wrong = COMPLETE.replace("bootstrap", "bootstrp").replace('"one"', "[1]")
+    errors = load_errors(write(f'retry_steps = ["{SECRET}"]\n{wrong}'), {"OTHER": ""})
+    assert errors == [
         "databases.north.dsn: environment variable NORTH is not set",
         "dead_letters.key_id must be a string, not list",
         "kafka.bootstrap is missing",
@@ -94,8 +86,8 @@ def test_all_faults_are_reported_without_values(write):
     ]
 
 
-def test_empty_file_lacks_every_required_key(write):
-    assert faults(write("")) == [
+def test_empty_file_lacks_required_settings(write):
+    assert load_errors(write("")) == [
         "databases is missing",
         "dead_letters.key is missing",
         "dead_letters.key_id is missing",
@@ -105,7 +97,7 @@ def test_empty_file_lacks_every_required_key(write):
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
+    ("line", "message"),
     [
         ("kafak = 1", "kafak is unknown; did you mean 'kafka'?"),
         ("shutdown_seconds = -1", "shutdown_seconds is less than 0"),
@@ -124,19 +116,19 @@ def test_empty_file_lacks_every_required_key(write):
         ('shutdown_seconds = { file = "none" }', "none: No such file or directory"),
     ],
 )
-def test_fault_names_its_key(write, line, fault):
-    (only,) = faults(write(f"{line}\n{WHOLE}"))
-    assert fault in only
-    assert SECRET not in only
+def test_error_names_setting(write, line, message):
+    (error,) = load_errors(write(f"{line}\n{COMPLETE}"))
+    assert message in error
+    assert SECRET not in error
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "message"),
     [("kafka = ", "Invalid value"), ("[kafka]\n[kafka]", "Cannot declare")],
 )
-def test_invalid_toml_is_reported_with_file(write, text, fault):
+def test_invalid_toml_is_reported_with_file(write, text, message):
     path = write(text)
-    with pytest.raises(ConfigError, match=fault) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         load(path, {})
     assert str(path) in str(caught.value)
 
@@ -146,99 +138,32 @@ def test_missing_file_is_reported(tmp_path):
         load(tmp_path / "none.toml", {})
 
 
-def test_tables_of_plugins_are_kept_apart(write):
-    file = load(write(f"{WHOLE}[plugins]\ndisabled = []\n[plugins.apples]\nx = 1"), {"NORTH": ""})
+def test_tables_of_plugins_are_separate(write):
+    file = load(
+        write(f"{COMPLETE}[plugins]\ndisabled = []\n[plugins.apples]\nx = 1"), {"NORTH": ""}
+    )
     assert file.plugin_tables == {"apples": {"x": 1}}
     assert file.config().plugins == PluginSelection()
 
 
-def test_choice_of_plugins_needs_nothing_else_of_file(write):
+def test_plugin_selection_is_readable_from_incomplete_file(write):
     assert load(write('[plugins]\nenabled = ["a"]'), {}).plugins().enabled == ("a",)
-
-
-# -- values from elsewhere ---------------------------------------------------------------------
-
-
-class Size(StrEnum):
-    SMALL = "small"
-    LARGE = "large"
-
-
-@dataclass(frozen=True)
-class Everything:
-    whole: int = 0
-    number: float = 0.0
-    flag: bool = False
-    folder: Path = Path("default")
-    either: Literal["a", "b"] = "a"
-    size: Size = Size.SMALL
-    several: tuple[int, ...] = ()
-    bag: frozenset[str] = frozenset()
-    named: dict[str, int] = field(default_factory=dict)
-    maybe: int | None = None
-
-
-@pytest.mark.parametrize(
-    ("key", "text", "value"),
-    [
-        ("whole", "7", 7),
-        ("number", "1.5", 1.5),
-        ("flag", "TRUE", True),
-        ("flag", "no", False),
-        ("folder", "x", Path("/base/x")),
-        ("folder", "/x", Path("/x")),
-        ("either", "b", "b"),
-        ("size", "large", Size.LARGE),
-        ("several", "1, 2,", (1, 2)),
-        ("bag", "a,b", frozenset("ab")),
-        ("maybe", "3", 3),
-    ],
-)
-def test_text_from_environment_becomes_what_key_needs(key, text, value):
-    reader = SettingsReader({"NAME": text}, Path("/base"))
-    assert getattr(reader.read(Everything, {key: {"env": "NAME"}}), key) == value
-
-
-@pytest.mark.parametrize(
-    ("key", "text"), [("whole", "x"), ("number", ""), ("flag", "maybe"), ("several", "1,x")]
-)
-def test_text_that_cannot_become_it_is_fault(key, text):
-    with pytest.raises(ConfigError, match=rf"^{key} must be"):
-        SettingsReader({"NAME": text}).read(Everything, {key: {"env": "NAME"}})
-
-
-def test_default_of_environment_variable_has_key_type():
-    table: dict[str, Any] = {"whole": {"env": "NAME", "default": 5}}
-    assert SettingsReader().read(Everything, table).whole == 5
-    table["whole"]["default"] = "5"
-    with pytest.raises(ConfigError, match="whole must be an integer, not str"):
-        SettingsReader().read(Everything, table)
-
-
-def test_named_tables_are_checked_too():
-    assert SettingsReader().read(Everything, {"named": {"a": 1}}).named == {"a": 1}
-    with pytest.raises(ConfigError, match=r"named\.a must be an integer"):
-        SettingsReader().read(Everything, {"named": {"a": "x"}})
-
-
-def test_a_default_path_starts_where_the_file_is():
-    assert SettingsReader(folder=Path("/base")).read(Everything, {}).folder == Path("/base/default")
 
 
 # -- the env file ------------------------------------------------------------------------------
 
 
-def test_env_file_fills_in_and_real_environment_wins(write, tmp_path):
+def test_environment_overrides_env_file(write, tmp_path):
     (tmp_path / "stack.env").write_text("# ports\n\nNORTH=file\nexport OTHER='a b'\nEMPTY=\n")
-    path = write(f'env_file = "stack.env"\n{WHOLE}')
+    path = write(f'env_file = "stack.env"\n{COMPLETE}')
     assert load(path, {}).config().databases["north"].dsn.read() == "file"
     assert load(path, {"NORTH": "real"}).config().databases["north"].dsn.read() == "real"
     assert load(path, {}).environ["OTHER"] == "a b"
     assert load(path, {}).environ["EMPTY"] == ""
 
 
-def test_an_env_file_may_be_missing(write):
-    path = write(f'env_file = ".stack/none.env"\n{WHOLE}')
+def test_env_file_may_be_missing(write):
+    path = write(f'env_file = ".stack/none.env"\n{COMPLETE}')
     assert load(path, {"NORTH": "real"}).config().databases["north"].dsn.read() == "real"
 
 
@@ -253,18 +178,20 @@ def test_invalid_env_file_line_is_not_quoted(write, tmp_path):
 # -- finding the file --------------------------------------------------------------------------
 
 
-def test_file_is_found_by_folder_or_environment(write, tmp_path):
+def test_file_is_found_in_parents_or_environment(write, tmp_path):
     path = write()
-    below = tmp_path / "a" / "b"
-    below.mkdir(parents=True)
+    subfolder = tmp_path / "a" / "b"
+    subfolder.mkdir(parents=True)
     assert config.find_file(tmp_path, {}) == path
-    assert config.find_file(below, {}) == path
-    assert config.find_file(below, {"SINK_CONFIG": "/else/where.toml"}) == Path("/else/where.toml")
+    assert config.find_file(subfolder, {}) == path
+    assert config.find_file(subfolder, {"SINK_CONFIG": "/other/file.toml"}) == Path(
+        "/other/file.toml"
+    )
 
 
-# -- on and off --------------------------------------------------------------------------------
+# -- selection of plugins ----------------------------------------------------------------------
 
-FILE = PluginSelection(enabled=("a", "b"), disabled=("x",))
+IN_FILE = PluginSelection(enabled=("a", "b"), disabled=("x",))
 
 
 @pytest.mark.parametrize(
@@ -278,13 +205,13 @@ FILE = PluginSelection(enabled=("a", "b"), disabled=("x",))
         ({"SINK_PLUGINS_OFF": "c"}, [], ["d", "e,f"], ("a", "b"), ("x", "c", "d", "e", "f")),
     ],
 )
-def test_last_list_wins_and_disabled_adds_up(environ, only, without, enabled, disabled):
-    assert FILE.override(environ, only, without) == PluginSelection(
+def test_last_enabled_list_wins_and_disabled_accumulates(environ, only, without, enabled, disabled):
+    assert IN_FILE.override(environ, only, without) == PluginSelection(
         enabled=enabled, disabled=disabled
     )
 
 
-# -- the repository's own file -----------------------------------------------------------------
+# -- the repository's file ---------------------------------------------------------------------
 
 STACK = (
     "SINK_KAFKA",
@@ -298,15 +225,15 @@ STACK = (
 )
 
 
-def test_repository_file_needs_what_local_stack_sets():
+def test_repository_file_needs_variables_of_local_stack():
     environ = dict.fromkeys(STACK, SECRET) | {"SINK_REGISTRY": "http://127.0.0.1:8081"}
-    read = load(ROOT / config.FILE, environ).config()
-    assert sorted(read.databases) == ["smart_citizen", "smart_warehouse"]
-    assert read.policies.directory == ROOT / "ranger-policies"
-    assert read.plugins == PluginSelection(enabled=("*",), disabled=())
+    loaded = load(ROOT / config.FILE, environ).config()
+    assert sorted(loaded.databases) == ["smart_citizen", "smart_warehouse"]
+    assert loaded.policies.directory == ROOT / "ranger-policies"
+    assert loaded.plugins == PluginSelection(enabled=("*",), disabled=())
 
 
-def test_environment_alone_secures_connections(tmp_path: Path) -> None:
+def test_environment_configures_tls_of_connections(tmp_path: Path) -> None:
     authority = str(Authority(tmp_path).file)
     environ = dict.fromkeys(STACK, SECRET) | {
         "SINK_REGISTRY": "https://127.0.0.1:8081",
@@ -319,105 +246,7 @@ def test_environment_alone_secures_connections(tmp_path: Path) -> None:
         "SINK_KAFKA_USERNAME": "sink",
         "SINK_KAFKA_PASSWORD": SECRET,
     }
-    read = load(ROOT / config.FILE, environ).config()
-    assert read.kafka.security.password is not None
-    assert read.registry.password is not None
-    assert read.registry.password.read() == SECRET
-
-
-def test_empty_variable_leaves_an_optional_key_out() -> None:
-    reader = SettingsReader({"EMPTY": ""})
-    for raw in ({"env": "EMPTY"}, {"env": "NONE", "default": ""}):
-        assert reader.read(Tls, {"ca_file": raw, "key_password": raw}) == Tls()
-
-
-def test_every_key_is_documented():
-    assert [key.path for key in keys(Config) if not key.doc.endswith(".")] == []
-
-
-def test_the_reference_knows_types_defaults_and_secrets():
-    found = {key.path: key for key in keys(Config)}
-    assert found["databases.<name>.dsn"].secret
-    assert found["databases.<name>.dsn"].required
-    assert found["batch.max_rows"].default == 5000
-    assert to_toml(found["plugins.enabled"].default) == '["*"]'
-
-
-@dataclass(frozen=True)
-class Documented:
-    limit: Count = 5
-    """How many
-    at most."""
-    plain: int = field(default=1, metadata={"doc": "From metadata."})
-    bare: int = 2
-
-
-@dataclass(frozen=True)
-class Inherited(Documented):
-    own: str = ""
-    """Its own."""
-
-
-def test_description_is_the_docstring_below_a_field():
-    assert {key.path: key.doc for key in keys(Inherited, "x")} == {
-        "x.limit": "How many at most.",
-        "x.plain": "From metadata.",
-        "x.bare": "",
-        "x.own": "Its own.",
-    }
-
-
-def test_minimum_holds_for_values_of_the_environment():
-    table = {"limit": {"env": "NAME"}}
-    assert SettingsReader({"NAME": "1"}).read(Documented, table).limit == 1
-    with pytest.raises(ConfigError, match=r"^limit is less than 1$"):
-        SettingsReader({"NAME": "0"}).read(Documented, table)
-
-
-# -- values of commands ------------------------------------------------------------------------
-
-
-def test_output_of_a_command_is_a_value(tmp_path: Path) -> None:
-    reader = SettingsReader({"NAME": "7"}, tmp_path)
-    argv = [sys.executable, "-c", "import os; print(os.environ['NAME'])"]
-    assert reader.read(Everything, {"whole": {"command": argv}}).whole == 7
-
-
-@pytest.mark.parametrize(
-    ("code", "seconds", "fault"),
-    [
-        (f"print('{SECRET}'); raise SystemExit(3)", 30, "exited with code 3"),
-        (f"print('{SECRET}', flush=True); import time; time.sleep(60)", 0.5, "did not end within"),
-        ("import os; os.write(1, b'\\xff')", 30, "must be text"),
-    ],
-)
-def test_failed_command_shows_no_output(monkeypatch, code, seconds, fault):
-    monkeypatch.setattr(settings, "_COMMAND_SECONDS", seconds)
-    with pytest.raises(ConfigError, match=rf"^whole: command .* {fault}") as caught:
-        SettingsReader().read(Everything, {"whole": {"command": [sys.executable, "-c", code]}})
-    assert SECRET not in str(caught.value)
-
-
-def test_missing_command_names_its_key(tmp_path):
-    with pytest.raises(ConfigError, match=r"^whole: command 'none-such': No such file"):
-        SettingsReader({}, tmp_path).read(Everything, {"whole": {"command": ["none-such", SECRET]}})
-
-
-@dataclass(frozen=True)
-class Guarded:
-    password: Secret | None = None
-
-
-def test_secret_is_read_again_each_time(tmp_path):
-    (tmp_path / "password").write_text("first\n")
-    found = SettingsReader({}, tmp_path).read(Guarded, {"password": {"file": "password"}})
-    assert found.password is not None
-    assert found.password.read() == "first"
-    (tmp_path / "password").write_text("second\n")
-    assert found.password.read() == "second"
-    assert "second" not in repr(found)
-
-
-def test_empty_secret_counts_as_absent():
-    table = {"password": {"env": "NAME", "default": ""}}
-    assert SettingsReader().read(Guarded, table).password is None
+    loaded = load(ROOT / config.FILE, environ).config()
+    assert loaded.kafka.security.password is not None
+    assert loaded.registry.password is not None
+    assert loaded.registry.password.read() == SECRET

@@ -1,4 +1,4 @@
-"""What libpq is given, and the connection strings that are refused before it connects."""
+"""Connection strings: what libpq gets, and what is refused before it connects."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def given(dsn: Dsn) -> dict[str, Any]:
+def conninfo(dsn: Dsn) -> dict[str, Any]:
     return conninfo_to_dict(dsn.conninfo())
 
 
@@ -50,7 +50,7 @@ def test_plaintext_to_another_host_is_refused(dsn: str) -> None:
     with pytest.raises(ConfigError) as caught:
         database(dsn=dsn).dsn.conninfo()
     assert "hunter2" not in str(caught.value)
-    assert given(database(dsn=dsn, allow_plaintext_credentials=True).dsn)
+    assert conninfo(database(dsn=dsn, allow_plaintext_credentials=True).dsn)
 
 
 @pytest.mark.parametrize(
@@ -67,19 +67,21 @@ def test_plaintext_to_another_host_is_refused(dsn: str) -> None:
     ],
 )
 def test_local_or_encrypted_connections_are_accepted(dsn: str) -> None:
-    assert given(database(dsn=dsn).dsn)["sslpassword"]
+    assert conninfo(database(dsn=dsn).dsn)["sslpassword"]
 
 
-def test_environment_decides_with_the_connection_string(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_adds_to_connection_string(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "db.example")
     with pytest.raises(ConfigError, match=r"at db\.example:5432 as .*sslmode=prefer"):
         Dsn.of("").conninfo()
     monkeypatch.setenv("PGSSLMODE", "verify-full")
-    assert given(Dsn.of(""))["host"] == "db.example"
+    assert conninfo(Dsn.of(""))["host"] == "db.example"
 
 
-def test_service_decides_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its hosts become part of the connection string, and its password does not."""
+def test_service_file_adds_to_connection_string(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Except the password, which libpq reads itself."""
     service = tmp_path / "services.conf"
     lines = ["host=db1.example,db2.example", "user=sink", "dbname=north", "password=hunter2"]
     service.write_text("\n".join(["[north]", *lines]))
@@ -87,19 +89,19 @@ def test_service_decides_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigError, match=r"north at db1\.example,db2\.example:5432 as sink"):
         Dsn.of("service=north").conninfo()
     service.write_text("\n".join(["[north]", *lines, "sslmode=verify-full"]))
-    found = given(Dsn.of("service=north"))
-    assert (found["host"], found["user"]) == ("db1.example,db2.example", "sink")
-    assert "password" not in found
+    parameters = conninfo(Dsn.of("service=north"))
+    assert (parameters["host"], parameters["user"]) == ("db1.example,db2.example", "sink")
+    assert "password" not in parameters
 
 
 def test_password_is_read_for_every_connection(tmp_path: Path) -> None:
     path = tmp_path / "password"
     path.write_text("first\n")
-    known = {"password": {"file": str(path)}, "dsn": "password=replaced"}
-    dsn = database(**known).dsn
-    assert given(dsn)["password"] == "first"
+    table = {"password": {"file": str(path)}, "dsn": "password=replaced"}
+    dsn = database(**table).dsn
+    assert conninfo(dsn)["password"] == "first"
     path.write_text("second\n")
-    assert given(dsn)["password"] == "second"
+    assert conninfo(dsn)["password"] == "second"
     path.unlink()
     with pytest.raises(ConfigError, match=r"databases\.north\.password: .*No such file"):
         dsn.conninfo()
@@ -110,7 +112,7 @@ def test_connection_string_is_read_for_every_connection(tmp_path: Path) -> None:
     path.write_text("user=first\n")
     dsn = database(reader_dsn={"file": str(path)}).reader_dsn
     path.write_text("user=second\n")
-    assert given(dsn)["user"] == "second"
+    assert conninfo(dsn)["user"] == "second"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_connection_string_is_read_for_every_connection(tmp_path: Path) -> None:
         ("service=nowhere password=hunter2", 'cannot be used: definition of service "nowhere" not'),
     ],
 )
-def test_unusable_connection_string_names_its_key(dsn: str, reason: str) -> None:
+def test_error_of_connection_string_names_setting(dsn: str, reason: str) -> None:
     with pytest.raises(
         ConfigError, match=f"^reader_dsn of .databases. {reason}|{reason}"
     ) as caught:
@@ -136,17 +138,19 @@ def test_unusable_connection_string_names_its_key(dsn: str, reason: str) -> None
     assert "hunter2" not in str(caught.value)
 
 
-def test_no_secret_is_part_of_what_is_printed() -> None:
-    made = database(dsn="password=hunter2", password="hunter2", reader_dsn="sslpassword=hunter2")
-    assert "hunter2" not in repr(made) + repr(made.dsn)
+def test_repr_contains_no_secret() -> None:
+    settings = database(
+        dsn="password=hunter2", password="hunter2", reader_dsn="sslpassword=hunter2"
+    )
+    assert "hunter2" not in repr(settings) + repr(settings.dsn)
 
 
 def test_all_connections_are_made_by_dsn() -> None:
-    """Elsewhere a password would not be read again, nor plaintext be refused."""
+    """Another function would neither read the password again nor refuse plaintext."""
     package = Path(sink_runner.__file__).parent
-    found = {
+    modules = {
         str(path.relative_to(package))
         for path in package.rglob("*.py")
         if re.search(r"(psycopg|Connection)\.connect\(", path.read_text())
     }
-    assert found == {"config/dsn.py", "testing/target.py"}
+    assert modules == {"config/dsn.py", "testing/target.py"}

@@ -1,4 +1,4 @@
-"""What [registry] accepts, and what it refuses when it is read."""
+"""Settings of the schema registry, and those that are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_urls_are_separated_by_commas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "fault"),
+    ("table", "message"),
     [
         ({"url": ""}, "url: expected http://host:port/path"),
         ({"url": "registry:8081"}, "url: expected http://host:port/path"),
@@ -61,11 +61,11 @@ def test_urls_are_separated_by_commas() -> None:
         ({"url": "https://one", "user": "sink"}, "registry.user is unknown"),
     ],
 )
-def test_impossible_settings_are_refused(table: dict[str, Any], fault: str) -> None:
-    with pytest.raises(SettingError) as found:
+def test_invalid_settings_are_refused(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError) as caught:
         read(**table)
-    assert fault in str(found.value)
-    assert SECRET not in str(found.value)
+    assert message in str(caught.value)
+    assert SECRET not in str(caught.value)
 
 
 def test_plaintext_credentials_need_permission() -> None:

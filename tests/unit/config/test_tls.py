@@ -1,4 +1,4 @@
-"""Refusals of TLS, and a server that goes away, which is not one."""
+"""A server that ends its connection has not refused TLS."""
 
 import socket
 import ssl
@@ -15,8 +15,8 @@ ADVICE: dict[Refusal, str] = dict.fromkeys(
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 
 
-def ended_connection() -> socket.socket:
-    """A client's socket whose server has ended the connection and then reset it."""
+def connect_and_reset() -> socket.socket:
+    """Return a client socket whose server has ended and then reset the connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = socket.create_connection(server.getsockname(), 5)
         accepted, _ = server.accept()
@@ -33,6 +33,6 @@ def ended_connection() -> socket.socket:
 
 
 @pytest.mark.parametrize("context", [None, ssl.create_default_context()], ids=["plain", "tls"])
-def test_ended_connection_is_not_refused(context: ssl.SSLContext | None) -> None:
-    with ended_connection() as client:
+def test_ended_connection_is_not_a_refusal(context: ssl.SSLContext | None) -> None:
+    with connect_and_reset() as client:
         assert refusal(client, "127.0.0.1", context, ADVICE) is None

@@ -1,4 +1,4 @@
-"""[kafka.security] and [kafka.options]: what is refused, and what the clients get."""
+"""Settings of the Kafka clients: security, options and brokers."""
 
 import threading
 from pathlib import Path
@@ -27,7 +27,7 @@ def kafka(folder: Path = Path(), options: Any = None, **security: Any) -> Kafka:
 
 
 @pytest.mark.parametrize(
-    ("security", "fault"),
+    ("security", "message"),
     [
         ({"protocol": "SSSL"}, "kafka.security.protocol must be"),
         (LOGIN, "kafka.security: mechanism needs protocol SASL_SSL, not PLAINTEXT"),
@@ -102,24 +102,24 @@ def kafka(folder: Path = Path(), options: Any = None, **security: Any) -> Kafka:
         ),
     ],
 )
-def test_impossible_security_names_its_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, security: dict[str, Any], fault: str
+def test_error_of_security_names_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, security: dict[str, Any], message: str
 ) -> None:
     (tmp_path / "empty.pem").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
         kafka(**security)
-    assert fault in str(caught.value)
+    assert message in str(caught.value)
     assert SECRET not in str(caught.value)
 
 
 def test_plaintext_credentials_may_be_permitted() -> None:
-    found = kafka(protocol="SASL_PLAINTEXT", **LOGIN, allow_plaintext_credentials=True)
-    python = KafkaConnection.of(found).for_kafka_python("admin", {})
+    settings = kafka(protocol="SASL_PLAINTEXT", **LOGIN, allow_plaintext_credentials=True)
+    python = KafkaConnection.of(settings).for_kafka_python("admin", {})
     assert python["security_protocol"] == "SASL_PLAINTEXT"
     assert python["sasl_plain_password"] == SECRET
-    assert KafkaConnection.of(found).for_librdkafka({})["sasl.password"] == SECRET
-    assert SECRET not in f"{found}{KafkaConnection.of(found)}{python}"
+    assert KafkaConnection.of(settings).for_librdkafka({})["sasl.password"] == SECRET
+    assert SECRET not in f"{settings}{KafkaConnection.of(settings)}{python}"
 
 
 def test_plain_connection_sets_no_security() -> None:
@@ -129,21 +129,21 @@ def test_plain_connection_sets_no_security() -> None:
     assert connection.for_librdkafka({}) == properties
 
 
-def test_removed_password_file_is_a_configuration_error(tmp_path: Path) -> None:
+def test_missing_password_file_is_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("x")
     login = LOGIN | {"password": {"file": "password"}}
     settings = kafka(tmp_path, protocol="SASL_PLAINTEXT", **login, allow_plaintext_credentials=True)
-    found = KafkaConnection.of(settings)
+    connection = KafkaConnection.of(settings)
     (tmp_path / "password").unlink()
     with pytest.raises(ConfigError, match=r"^kafka.security.password: password: No such file"):
-        found.for_kafka_python("admin", {})
+        connection.for_kafka_python("admin", {})
 
 
 # -- options -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("options", "fault"),
+    ("options", "message"),
     [
         ({"kafka-pyton": {}}, "options.kafka-pyton is unknown; did you mean 'kafka-python'?"),
         ({"kafka-python": {"sesion_timeout_ms": 1}}, "did you mean 'session_timeout_ms'?"),
@@ -154,14 +154,14 @@ def test_removed_password_file_is_a_configuration_error(tmp_path: Path) -> None:
         ({"librdkafka": {"error_cb": "x"}}, "error_cb is set by the runner"),
     ],
 )
-def test_option_that_the_runner_relies_on_is_refused(options: Any, fault: str) -> None:
+def test_reserved_or_unknown_option_is_refused(options: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         kafka(options=options)
-    assert fault in str(caught.value)
+    assert message in str(caught.value)
     assert SECRET not in str(caught.value)
 
 
-def test_options_replace_the_runners_numbers() -> None:
+def test_options_override_defaults_of_runner() -> None:
     options = {
         "kafka-python": {"session_timeout_ms": 30_000, "request_timeout_ms": 9_000},
         "librdkafka": {"session.timeout.ms": 30_000},
@@ -169,7 +169,9 @@ def test_options_replace_the_runners_numbers() -> None:
     connection = KafkaConnection.of(kafka(options=options))
     settings = connection.for_kafka_python("consumer", {"session_timeout_ms": 6_000})
     assert settings["session_timeout_ms"] == 30_000
-    assert "session_timeout_ms" not in connection.for_kafka_python("producer", {}), "has none"
+    assert "session_timeout_ms" not in connection.for_kafka_python("producer", {}), (
+        "it does not have the option"
+    )
     assert connection.for_kafka_python("producer", {})["request_timeout_ms"] == 9_000
     assert connection.for_librdkafka({"session.timeout.ms": 6_000})["session.timeout.ms"] == 30_000
 
@@ -188,7 +190,7 @@ def test_failed_client_leaves_no_thread() -> None:
     settings = KafkaConnection("127.0.0.1:1").for_kafka_python("admin", {})
     with pytest.raises(KafkaTimeoutError):
         open_client(KafkaAdminClient, {**settings, "bootstrap_timeout_ms": 100})
-    assert not [one for one in threading.enumerate() if one.name.startswith("kafka-io")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("kafka-io")]
 
 
 # -- brokers -----------------------------------------------------------------------------------
@@ -205,30 +207,30 @@ def test_brokers_have_default_port_and_may_be_ipv6() -> None:
     ]
 
 
-def test_broker_with_a_wrong_port_is_named() -> None:
+def test_broker_with_invalid_port_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^kafka.bootstrap: 'one:x' is not of the form"):
         KafkaConnection("one:x").for_kafka_python("admin", {})
 
 
-# -- what follows ------------------------------------------------------------------------------
+# -- topics and tokens -------------------------------------------------------------------------
 
 
 def test_refused_access_is_not_a_deleted_topic() -> None:
-    def ask() -> Topic:
+    def describe() -> Topic:
         raise AccessError("Kafka denies access")
 
     topic = Topic(cluster_id="c", name="t", topic_id="i")
-    watch = TopicWatch("m", topic, ask, lambda *_: pytest.fail("not called"))
+    watch = TopicWatch("m", topic, describe, lambda *_: pytest.fail("not called"))
     with pytest.raises(AccessError):
         watch.check()
 
 
 def test_token_is_renewed_before_it_expires() -> None:
-    now, read = [1000.0], list[str]()
+    now, tokens = [1000.0], list[str]()
 
     def token() -> str:
-        read.append(f"token-{len(read)}")
-        return read[-1]
+        tokens.append(f"token-{len(tokens)}")
+        return tokens[-1]
 
     source = TokenSource(OAuth(token=Secret(token)), clock=lambda: now[0])
     assert source.current() == ("token-0", 1300.0)

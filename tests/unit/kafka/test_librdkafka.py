@@ -1,4 +1,4 @@
-"""The feed by librdkafka while a writer retries: the partitions are paused."""
+"""The feed by librdkafka pauses its partitions while a writer retries."""
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from sink_runner.kafka.connection import KafkaConnection
 
 
 class Clock:
-    """The monotonic clock, which a test moves."""
+    """A monotonic clock that a test sets."""
 
     now = 100.0
 
@@ -21,32 +21,32 @@ class Clock:
         return self.now
 
 
-class Consumer:
-    """As much of librdkafka as the feed uses: two partitions without an end."""
+class FakeConsumer:
+    """A consumer of librdkafka with two endless partitions."""
 
     def __init__(self, _settings: Any) -> None:
         self.partitions = {0, 1}
         self.paused: set[int] = set()
         self.offset = 0
-        self.taken = 0
+        self.consumed = 0
 
     def subscribe(self, _topics: Sequence[str]) -> None:
-        """Every partition is assigned from the beginning."""
+        """Do nothing: both partitions are assigned at the start."""
 
     def assignment(self) -> list[Any]:
-        return [SimpleNamespace(partition=one) for one in sorted(self.partitions)]
+        return [SimpleNamespace(partition=partition) for partition in sorted(self.partitions)]
 
     def pause(self, partitions: Sequence[Any]) -> None:
-        self.paused |= {one.partition for one in partitions}
+        self.paused |= {partition.partition for partition in partitions}
 
     def resume(self, partitions: Sequence[Any]) -> None:
-        self.paused -= {one.partition for one in partitions}
+        self.paused -= {partition.partition for partition in partitions}
 
     def consume(self, most: int, _seconds: float) -> list[Any]:
-        free = sorted(self.partitions - self.paused)
-        found = [self._record(free[0]) for _ in range(min(most, 3))] if free else []
-        self.taken += len(found)
-        return found
+        active = sorted(self.partitions - self.paused)
+        records = [self._record(active[0]) for _ in range(min(most, 3))] if active else []
+        self.consumed += len(records)
+        return records
 
     def _record(self, partition: int) -> Any:
         self.offset += 1
@@ -54,46 +54,46 @@ class Consumer:
         values["timestamp"] = (1, 1_000 + self.offset)
         values["leader_epoch"] = None if self.offset % 2 else 0
         return SimpleNamespace(
-            error=lambda: None, headers=lambda: None, **{n: _answer(v) for n, v in values.items()}
+            error=lambda: None, headers=lambda: None, **{n: _method(v) for n, v in values.items()}
         )
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
-def _answer(value: Any) -> Callable[[], Any]:
+def _method(value: Any) -> Callable[[], Any]:
     return lambda: value
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(librdkafka, "Consumer", Consumer)
-    monkeypatch.setattr(librdkafka, "time", SimpleNamespace(monotonic=made, sleep=lambda _: None))
-    return made
+    clock = Clock()
+    monkeypatch.setattr(librdkafka, "Consumer", FakeConsumer)
+    monkeypatch.setattr(librdkafka, "time", SimpleNamespace(monotonic=clock, sleep=lambda _: None))
+    return clock
 
 
-def test_partitions_pause_while_a_writer_retries(clock: Clock) -> None:
+def test_partitions_are_paused_while_writer_retries(clock: Clock) -> None:
     feed = librdkafka.LibrdkafkaFeed(KafkaConnection("b"), "g", "t", max_records=10)
     consumer: Any = feed._consumer
     feed.poll(0.1)
-    taken = consumer.taken
+    consumed = consumer.consumed
     for _ in range(1_000):
         clock.now += 0.2
         feed.keep_alive()
     assert consumer.paused == {0, 1}
-    assert consumer.taken == taken
+    assert consumer.consumed == consumed
     assert feed._held == []
     assert feed.poll(0.1)
     assert consumer.paused == set()
 
 
-def test_unknown_leader_epoch_is_kafkas_number(clock: Clock) -> None:
+def test_unknown_leader_epoch_is_minus_one(clock: Clock) -> None:
     feed = librdkafka.LibrdkafkaFeed(KafkaConnection("b"), "g", "t", max_records=2)
-    assert [one.leader_epoch for one in feed.poll(0.1)[0][:2]] == [-1, 0]
+    assert [record.leader_epoch for record in feed.poll(0.1)[0][:2]] == [-1, 0]
 
 
-def test_usual_write_pauses_nothing(clock: Clock) -> None:
+def test_short_write_does_not_pause(clock: Clock) -> None:
     feed = librdkafka.LibrdkafkaFeed(KafkaConnection("b"), "g", "t", max_records=10)
     consumer: Any = feed._consumer
     for _ in range(20):
@@ -104,7 +104,7 @@ def test_usual_write_pauses_nothing(clock: Clock) -> None:
         assert consumer.paused == set()
 
 
-def test_partition_assigned_meanwhile_is_paused_too(clock: Clock) -> None:
+def test_newly_assigned_partition_is_paused(clock: Clock) -> None:
     feed = librdkafka.LibrdkafkaFeed(KafkaConnection("b"), "g", "t", max_records=10)
     consumer: Any = feed._consumer
     feed.poll(0.1)

@@ -1,4 +1,4 @@
-"""Finding plugins, choosing among them, loading them."""
+"""Plugins are found, selected and loaded."""
 
 from importlib.metadata import PathDistribution
 from pathlib import Path
@@ -14,14 +14,14 @@ from sink_runner.loading.discovery import Plugin, Status, runner_fault
 HOOKS = "from sink_runner.plugin import hookimpl\n"
 
 
-def loaded(name: str, table: dict[str, Any] | None = None) -> Plugin:
+def load_plugin(name: str, table: dict[str, Any] | None = None) -> Plugin:
     plugin = discovery.installed()[name]
     discovery.load(plugin, table, SettingsReader({"PIN": "4711"}))
     return plugin
 
 
-def faults(name: str, table: dict[str, Any] | None = None) -> str:
-    plugin = loaded(name, table)
+def load_errors(name: str, table: dict[str, Any] | None = None) -> str:
+    plugin = load_plugin(name, table)
     assert plugin.module is None
     assert plugin.status is Status.BROKEN
     return "\n".join(plugin.errors)
@@ -38,9 +38,9 @@ def test_installed_plugins_are_listed_by_name_without_import(site):
     assert not any(map(site.was_imported, names))
 
 
-def test_loaded_plugin_knows_its_distribution_mapping_and_hooks(site):
+def test_loaded_plugin_has_distribution_mapping_and_hooks(site):
     site.mapping("apples")
-    plugin = loaded("apples")
+    plugin = load_plugin("apples")
     assert (plugin.status, plugin.errors) == (Status.ON, [])
     assert (plugin.distribution, plugin.version) == ("sink-apples", "1.5")
     assert plugin.mapping is not None
@@ -50,7 +50,7 @@ def test_loaded_plugin_knows_its_distribution_mapping_and_hooks(site):
 
 def test_plugin_of_other_api_version_is_incompatible(site):
     site.plugin("apples", "raise RuntimeError", group="sink_runner.v2")
-    plugin = loaded("apples")
+    plugin = load_plugin("apples")
     assert plugin.status is Status.INCOMPATIBLE
     assert (
         "made for sink_runner.v2, and this runner has plugin API sink_runner.v1" in plugin.errors[0]
@@ -61,13 +61,13 @@ def test_plugin_of_other_api_version_is_incompatible(site):
 def test_plugin_of_two_api_versions_is_loaded(site):
     site.mapping("apples")
     site.plugin("apples", "raise RuntimeError", group="sink_runner.v2", dist="sink-next")
-    assert loaded("apples").status is Status.ON
+    assert load_plugin("apples").status is Status.ON
 
 
-def test_distributions_sharing_a_name_are_refused(site):
+def test_plugin_of_two_distributions_is_refused(site):
     site.mapping("apples")
     site.plugin("apples", "", dist="other-apples")
-    assert faults("apples") == (
+    assert load_errors("apples") == (
         "two distributions provide it, other-apples 1.5 and sink-apples 1.5: uninstall one"
     )
 
@@ -78,7 +78,7 @@ KNOWN = ("apples", "pears")
 
 
 @pytest.mark.parametrize(
-    ("enabled", "disabled", "on"),
+    ("enabled", "disabled", "selected"),
     [
         (["*"], [], {"apples", "pears"}),
         (["*"], ["pears"], {"apples"}),
@@ -89,8 +89,8 @@ KNOWN = ("apples", "pears")
         (["*"], ["something-else"], {"apples", "pears"}),
     ],
 )
-def test_off_beats_on(enabled, disabled, on):
-    assert discovery.select(KNOWN, enabled, disabled) == on
+def test_disabled_takes_precedence_over_enabled(enabled, disabled, selected):
+    assert discovery.select(KNOWN, enabled, disabled) == selected
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_off_beats_on(enabled, disabled, on):
         (["*"], ["pear"], "disabled plugin 'pear' is not installed; did you mean 'pears'?"),
     ],
 )
-def test_name_that_is_not_installed_refuses_to_start(enabled, disabled, message):
+def test_unknown_plugin_refuses_start(enabled, disabled, message):
     with pytest.raises(ConfigError) as caught:
         discovery.select(KNOWN, enabled, disabled)
     assert str(caught.value) == message
 
 
-def test_all_wrong_names_are_reported_at_once():
+def test_all_unknown_plugins_are_reported_together():
     with pytest.raises(ConfigError) as caught:
         discovery.select(KNOWN, ["aples"], ["pear"])
     assert len(str(caught.value).splitlines()) == 2
@@ -117,7 +117,7 @@ def test_all_wrong_names_are_reported_at_once():
 
 
 @pytest.mark.parametrize(
-    ("code", "fault"),
+    ("code", "message"),
     [
         ("import nope_nope", "ModuleNotFoundError: No module named 'nope_nope'"),
         ("", "implements no hook: decorate a function with @hookimpl"),
@@ -132,31 +132,31 @@ def test_all_wrong_names_are_reported_at_once():
         ("@hookimpl\ndef sink_config(): ...", "must return a frozen dataclass"),
     ],
 )
-def test_a_malformed_plugin_is_broken_and_says_why(site, code, fault):
+def test_invalid_plugin_is_broken_with_reason(site, code, message):
     site.plugin("apples", HOOKS + code)
-    assert fault in faults("apples")
+    assert message in load_errors("apples")
 
 
-def test_class_is_refused_and_instance_is_fine(site):
+def test_entry_point_must_not_be_class(site):
     code = f"{HOOKS}\nclass P:\n @hookimpl\n def sink_startup(self): ...\nplugin = P()"
     site.plugin("apples", code, attribute="P")
     site.plugin("pears", code, attribute="plugin")
-    assert "the entry point is a class" in faults("apples")
-    assert loaded("pears").hooks == ("sink_startup",)
+    assert "the entry point is a class" in load_errors("apples")
+    assert load_plugin("pears").hooks == ("sink_startup",)
 
 
-def test_all_faults_of_mapping_are_reported(site):
+def test_all_errors_of_mapping_are_reported(site):
     site.mapping("apples", source="apples", target="pears")
-    assert len(faults("apples").splitlines()) == 2
+    assert len(load_errors("apples").splitlines()) == 2
 
 
 @pytest.mark.parametrize("name", ["enabled", "disabled"])
-def test_plugin_cannot_be_named_like_key_of_configuration(site, name):
+def test_plugin_cannot_have_name_of_setting(site, name):
     site.mapping(name)
-    assert "choose another" in faults(name)
+    assert "choose another" in load_errors(name)
 
 
-# -- its configuration -------------------------------------------------------------------------
+# -- settings ----------------------------------------------------------------------------------
 
 CONFIGURED = """
 from dataclasses import dataclass, field
@@ -173,9 +173,9 @@ def sink_config():
 """
 
 
-def test_plugin_gets_its_table_as_its_own_dataclass(site):
+def test_plugin_gets_its_settings_as_dataclass(site):
     site.plugin("apples", CONFIGURED)
-    plugin = loaded("apples", {"districts": [1, 12], "pin": {"env": "PIN"}})
+    plugin = load_plugin("apples", {"districts": [1, 12], "pin": {"env": "PIN"}})
     assert plugin.config.districts == (1, 12)
     assert plugin.config.pin == "4711"
     assert "4711" not in repr(plugin.config)
@@ -183,21 +183,23 @@ def test_plugin_gets_its_table_as_its_own_dataclass(site):
 
 def test_wrong_plugin_settings_are_reported_together(site):
     site.plugin("apples", CONFIGURED)
-    assert faults("apples", {"distrits": 1, "districts": ["secret"], "pin": 99}).splitlines() == [
+    assert load_errors(
+        "apples", {"distrits": 1, "districts": ["secret"], "pin": 99}
+    ).splitlines() == [
         "plugins.apples.districts[0] must be an integer, not str",
         "plugins.apples.distrits is unknown; did you mean 'districts'?",
         "plugins.apples.pin must be a string, not int",
     ]
 
 
-def test_a_missing_setting_breaks_the_plugin(site):
+def test_missing_setting_breaks_plugin(site):
     site.plugin("apples", CONFIGURED)
-    assert faults("apples") == "plugins.apples.districts is missing"
+    assert load_errors("apples") == "plugins.apples.districts is missing"
 
 
-def test_settings_for_plugin_that_takes_none_break_it(site):
+def test_settings_of_plugin_without_settings_break_it(site):
     site.mapping("apples")
-    assert "takes no configuration" in faults("apples", {})
+    assert "takes no configuration" in load_errors("apples", {})
 
 
 def test_settings_of_misspelt_plugin_are_refused(site):
@@ -239,7 +241,7 @@ def test_settings_of_disabled_plugin_are_ignored(site):
         ("sink-runner>=one", False),
     ],
 )
-def test_runner_is_held_against_what_plugin_requires(site, requires, met):
+def test_required_version_of_runner_is_checked(site, requires, met):
     site.distribution("sink-runner", "1.4")
     site.distribution("sink-apples", "1.0", requires=requires)
     dist = PathDistribution(Path(site.folder / "sink_apples-1.0.dist-info"))
@@ -249,7 +251,7 @@ def test_runner_is_held_against_what_plugin_requires(site, requires, met):
 def test_plugin_of_other_runner_is_not_imported(site):
     site.distribution("sink-runner", "1.4")
     site.plugin("apples", "raise RuntimeError", requires="sink-runner>=2,<3")
-    assert faults("apples") == (
+    assert load_errors("apples") == (
         "requires sink-runner>=2,<3, and this is sink-runner 1.4: install a version of the plugin "
         "for it"
     )
@@ -258,17 +260,17 @@ def test_plugin_of_other_runner_is_not_imported(site):
 # -- several plugins ---------------------------------------------------------------------------
 
 
-def together(site, *ways: tuple[str, str, str]) -> dict[str, Plugin]:
-    for name, source, target in ways:
+def load_mappings(site, *directions: tuple[str, str, str]) -> dict[str, Plugin]:
+    for name, source, target in directions:
         site.mapping(name, f"{source}.public.t", f"{target}.public.t")
-    names = [name for name, _, _ in ways]
+    names = [name for name, _, _ in directions]
     plugins = {name: plugin for name, plugin in discovery.installed().items() if name in names}
     discovery.load_selected(plugins, names, {}, SettingsReader())
     return plugins
 
 
 def test_equal_source_and_target_are_refused(site):
-    plugins = together(site, ("apples", "a", "b"), ("pears", "a", "b"))
+    plugins = load_mappings(site, ("apples", "a", "b"), ("pears", "a", "b"))
     with pytest.raises(ConfigError) as caught:
         discovery.usable(plugins.values())
     assert str(caught.value).splitlines() == [
@@ -278,22 +280,22 @@ def test_equal_source_and_target_are_refused(site):
 
 
 def test_one_source_may_have_several_targets(site):
-    plugins = together(site, ("apples", "a", "b"), ("pears", "a", "c"))
+    plugins = load_mappings(site, ("apples", "a", "b"), ("pears", "a", "c"))
     assert [plugin.name for plugin in discovery.usable(plugins.values())] == ["apples", "pears"]
 
 
 def test_two_mappings_may_oppose_each_other(site):
-    plugins = together(site, ("apples", "a", "b"), ("pears", "b", "a"), ("plums", "b", "c"))
+    plugins = load_mappings(site, ("apples", "a", "b"), ("pears", "b", "a"), ("plums", "b", "c"))
     assert len(discovery.usable(plugins.values())) == 3
 
 
 def test_cycle_of_three_mappings_is_refused_and_named(site):
-    plugins = together(site, ("apples", "a", "b"), ("pears", "b", "c"), ("plums", "c", "a"))
+    plugins = load_mappings(site, ("apples", "a", "b"), ("pears", "b", "c"), ("plums", "c", "a"))
     assert all(plugin.status is Status.BROKEN for plugin in plugins.values())
     assert "the mappings apples, pears, plums form a cycle" in plugins["pears"].errors[0]
 
 
-def test_disabled_plugin_causes_no_clash(site):
+def test_disabled_plugin_causes_no_conflict(site):
     for name in ("apples", "pears"):
         site.mapping(name, "a.b.c", "d.e.f")
     plugins = discovery.installed()
@@ -303,17 +305,17 @@ def test_disabled_plugin_causes_no_clash(site):
 
 # -- managers ----------------------------------------------------------------------------------
 
-FILTER = "\n@hookimpl{how}\ndef sink_filter(event): return '{name}'"
+FILTER = "\n@hookimpl{options}\ndef sink_filter(event): return '{name}'"
 
 
 def test_chain_calls_owner_then_globals_then_builtins(site):
-    site.mapping("apples", code=FILTER.format(how="", name="apples"))
-    site.mapping("other", code=FILTER.format(how="", name="other"))
-    for name, how in (("zebra", "(tryfirst=True)"), ("yak", ""), ("ant", "")):
-        site.plugin(name, HOOKS + FILTER.format(how=how, name=name))
-    site.plugin("built-in", HOOKS + FILTER.format(how="", name="built-in"))
-    plugins = {name: loaded(name) for name in ("apples", "other", "zebra", "yak", "ant")}
-    builtin = loaded("built-in")
+    site.mapping("apples", code=FILTER.format(options="", name="apples"))
+    site.mapping("other", code=FILTER.format(options="", name="other"))
+    for name, options in (("zebra", "(tryfirst=True)"), ("yak", ""), ("ant", "")):
+        site.plugin(name, HOOKS + FILTER.format(options=options, name=name))
+    site.plugin("built-in", HOOKS + FILTER.format(options="", name="built-in"))
+    plugins = {name: load_plugin(name) for name in ("apples", "other", "zebra", "yak", "ant")}
+    builtin = load_plugin("built-in")
     manager = discovery.manager_for(
         plugins["apples"], plugins.values(), [("built-in", builtin.module)]
     )

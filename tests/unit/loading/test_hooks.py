@@ -1,4 +1,4 @@
-"""What runs once a batch or once a worker."""
+"""Hooks that run once for a batch or once for a worker."""
 
 from collections import defaultdict
 from typing import Any, cast
@@ -15,43 +15,43 @@ class Plugin:
     def __init__(
         self,
         name: str,
-        seen: list[Any],
+        calls: list[Any],
         fails: str = "",
         kind: type[BaseException] = ValueError,
     ) -> None:
-        self.name, self.seen, self.fails, self.kind = name, seen, fails, kind
+        self.name, self.calls, self.fails, self.kind = name, calls, fails, kind
 
-    def saw(self, what: str, *more: Any) -> None:
-        self.seen.append((self.name, what, *more))
-        if what == self.fails:
+    def record(self, hook: str, *arguments: Any) -> None:
+        self.calls.append((self.name, hook, *arguments))
+        if hook == self.fails:
             raise self.kind("secret")
 
     @hookimpl
     def sink_startup(self, ctx: Any) -> None:
-        self.saw("startup", ctx)
+        self.record("startup", ctx)
 
     @hookimpl
     def sink_shutdown(self) -> None:
-        self.saw("shutdown")
+        self.record("shutdown")
 
     @hookimpl
     def sink_batch_committed(self, changes: int) -> None:
-        self.saw("committed", changes)
+        self.record("committed", changes)
 
     @hookimpl
     def sink_event_failed(self, event: Any, error: EventError) -> None:
-        self.saw("failed", event, str(error))
+        self.record("failed", event, str(error))
 
 
-class Late:
-    """Has nothing to start, yet something to end."""
+class ShutdownOnly:
+    """A plugin with sink_shutdown and without sink_startup."""
 
-    def __init__(self, seen: list[Any]) -> None:
-        self.seen = seen
+    def __init__(self, calls: list[Any]) -> None:
+        self.calls = calls
 
     @hookimpl
     def sink_shutdown(self) -> None:
-        self.seen.append(("late", "shutdown"))
+        self.calls.append(("shutdown only", "shutdown"))
 
 
 def hooks(*plugins: Any) -> Hooks:
@@ -62,17 +62,17 @@ def hooks(*plugins: Any) -> Hooks:
 
 
 @pytest.fixture
-def seen() -> list[Any]:
+def calls() -> list[Any]:
     return []
 
 
-def test_each_is_called_with_what_it_takes(seen: list[Any]) -> None:
-    made = hooks(Plugin("a", seen))
-    made.startup()
-    made.committed(7)
-    made.failed(EventError("why"), lambda: cast("Event", "an event"))
-    made.shutdown()
-    assert seen == [
+def test_hooks_get_arguments_that_they_name(calls: list[Any]) -> None:
+    chain = hooks(Plugin("a", calls))
+    chain.startup()
+    chain.committed(7)
+    chain.failed(EventError("why"), lambda: cast("Event", "an event"))
+    chain.shutdown()
+    assert calls == [
         ("a", "startup", "ctx"),
         ("a", "committed", 7),
         ("a", "failed", "an event", "why"),
@@ -81,42 +81,44 @@ def test_each_is_called_with_what_it_takes(seen: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("fails", ["committed", "failed", "shutdown"])
-def test_fault_after_commit_is_logged_without_text(
-    seen: list[Any], fails: str, capsys: pytest.CaptureFixture[str]
+def test_error_after_commit_is_logged_without_text(
+    calls: list[Any], fails: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = hooks(Plugin("a", seen, fails), Plugin("b", seen))
-    made.startup()
-    made.committed(1)
-    made.failed(EventError("why"), lambda: None)
-    made.shutdown()
-    assert [name for name, what, *_ in seen if what == fails] == ["a", "b"]
+    chain = hooks(Plugin("a", calls, fails), Plugin("b", calls))
+    chain.startup()
+    chain.committed(1)
+    chain.failed(EventError("why"), lambda: None)
+    chain.shutdown()
+    assert [name for name, hook, *_ in calls if hook == fails] == ["a", "b"]
     out = capsys.readouterr().out
     assert "hook_failed" in out
     assert "secret" not in out
 
 
-def test_a_fault_at_startup_is_raised(seen: list[Any]) -> None:
+def test_error_at_startup_is_raised(calls: list[Any]) -> None:
     message = "sink_startup of plugin 'p0' raised ValueError"
     with pytest.raises(ConfigError, match=message) as caught:
-        hooks(Plugin("a", seen, "startup")).startup()
+        hooks(Plugin("a", calls, "startup")).startup()
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("hook", ["committed", "shutdown"])
-def test_exit_of_a_late_hook_is_logged_only(
-    seen: list[Any], hook: str, capsys: pytest.CaptureFixture[str]
+def test_exit_of_hook_after_commit_is_logged(
+    calls: list[Any], hook: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = hooks(Plugin("a", seen, hook, SystemExit), Plugin("b", seen))
-    made.committed(1)
-    made.shutdown()
-    assert ("b", "shutdown") in seen
+    chain = hooks(Plugin("a", calls, hook, SystemExit), Plugin("b", calls))
+    chain.committed(1)
+    chain.shutdown()
+    assert ("b", "shutdown") in calls
     assert "hook_failed" in capsys.readouterr().out
 
 
-def test_only_what_was_started_is_shut_down(seen: list[Any]) -> None:
-    made = hooks(Plugin("a", seen), Plugin("b", seen, "startup"), Plugin("c", seen), Late(seen))
+def test_only_started_plugins_are_shut_down(calls: list[Any]) -> None:
+    chain = hooks(
+        Plugin("a", calls), Plugin("b", calls, "startup"), Plugin("c", calls), ShutdownOnly(calls)
+    )
     with pytest.raises(ConfigError):
-        made.startup()
-    made.shutdown()
-    ended = [name for name, what, *_ in seen if what == "shutdown"]
-    assert ended == ["a", "b", "late"]
+        chain.startup()
+    chain.shutdown()
+    stopped = [name for name, hook, *_ in calls if hook == "shutdown"]
+    assert stopped == ["a", "b", "shutdown only"]

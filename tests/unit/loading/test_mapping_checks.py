@@ -1,4 +1,4 @@
-"""What a declared mapping can be found wrong in."""
+"""Checks of a declared mapping."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -36,7 +36,7 @@ from sink_runner.plugin import (
     source_wins,
 )
 
-GOOD = TableMapping(
+VALID = TableMapping(
     source="north.public.apples",
     target="south.public.apples",
     key=("id",),
@@ -44,7 +44,7 @@ GOOD = TableMapping(
     columns=(Column("id", required=True), Column("changed"), Column("seen", SyncTime())),
 )
 GROUPED = replace(
-    GOOD,
+    VALID,
     columns=(Column("id", type="int8"), Column("family", type="text")),
     conflict=source_wins(),
     key=("family", "rank"),
@@ -52,13 +52,13 @@ GROUPED = replace(
 )
 WRONG: list[Any] = ["id"]
 TEXT: Any = "ab"
-SOUND: Any = Rule("sound", lambda row: row["id"] is not None, ("id",))
+RULE: Any = Rule("has id", lambda row: row["id"] is not None, ("id",))
 DAILY = (Schedule("0 0 * * *"),)
 
 
-TOGETHER = Column("a", all_of("b", "c"), lookup=Lookup("SELECT %s, %s", "north"))
+TWO_SOURCES = Column("a", all_of("b", "c"), lookup=Lookup("SELECT %s, %s", "north"))
 LOOKED_UP = replace(
-    GOOD,
+    VALID,
     columns=(Column("id", lookup=Lookup("SELECT %s", "north")), Column("changed")),
     on_delete=Ignore(),
     on_remove=Ignore(),
@@ -66,25 +66,25 @@ LOOKED_UP = replace(
 
 
 def with_column(*columns: Column) -> TableMapping:
-    return replace(GOOD, columns=(*GOOD.columns, *columns))
+    return replace(VALID, columns=(*VALID.columns, *columns))
 
 
 @pytest.mark.parametrize(
     "mapping",
     [
-        GOOD,
+        VALID,
         GROUPED,
         replace(
-            GOOD, schedules=(Schedule("*/5 1-3 * * mon,fri"), Schedule("0 0 * * *", full=True))
+            VALID, schedules=(Schedule("*/5 1-3 * * mon,fri"), Schedule("0 0 * * *", full=True))
         ),
-        replace(GOOD, schedules=DAILY, streaming=False, query=Query(select="SELECT 1")),
-        replace(GOOD, on_delete=Review(), needs_before_image=True),
-        replace(GOOD, on_delete=SetColumns({"gone": True})),
-        replace(GOOD, conflict=merge_changed("changed"), needs_before_image=True),
+        replace(VALID, schedules=DAILY, streaming=False, query=Query(select="SELECT 1")),
+        replace(VALID, on_delete=Review(), needs_before_image=True),
+        replace(VALID, on_delete=SetColumns({"gone": True})),
+        replace(VALID, conflict=merge_changed("changed"), needs_before_image=True),
         with_column(Column("a", lookup=Lookup("SELECT %s", "north"))),
-        with_column(TOGETHER),
+        with_column(TWO_SOURCES),
         with_column(Column("a", all_of("b", "c"), convert=" ".join)),
-        with_column(replace(TOGETHER, convert=" ".join, lookup=Lookup("SELECT %s", "north"))),
+        with_column(replace(TWO_SOURCES, convert=" ".join, lookup=Lookup("SELECT %s", "north"))),
         LOOKED_UP,
         replace(LOOKED_UP, needs_before_image=True, on_key_change=Ignore()),
         replace(
@@ -94,40 +94,42 @@ def with_column(*columns: Column) -> TableMapping:
             streaming=False,
             query=Query(select="SELECT 1"),
         ),
-        replace(GROUPED, columns=(GROUPED.columns[0], replace(TOGETHER, name="family", type="a"))),
+        replace(
+            GROUPED, columns=(GROUPED.columns[0], replace(TWO_SOURCES, name="family", type="a"))
+        ),
         with_column(Column("a", minimum=1, maximum=1, default=1)),
         with_column(Column("a", one_of=frozenset({"x"}), default="x", required=False)),
-        replace(GOOD, rules=(SOUND, not_before("changed", "made"))),
+        replace(VALID, rules=(RULE, not_before("changed", "made"))),
     ],
 )
-def test_a_sound_mapping_has_no_fault(mapping):
+def test_valid_mapping_has_no_errors(mapping):
     assert mapping_faults(mapping) == []
 
 
 @pytest.mark.parametrize(
-    ("mapping", "fault"),
+    ("mapping", "message"),
     [
-        (replace(GOOD, source="apples"), "source: 'apples' is not of the form"),
-        (replace(GOOD, target="a.b.c.d"), "target: 'a.b.c.d' is not of the form"),
-        (replace(GOOD, target=GOOD.source), "source and target are the same table"),
-        (replace(GOOD, key=WRONG), "key must be a tuple"),
-        (replace(GOOD, key=()), "key is empty"),
-        (replace(GOOD, columns=()), "columns is empty"),
-        (replace(GOOD, columns=tuple(WRONG)), "columns must hold Column values only"),
-        (replace(GOOD, key=("nr",)), "key column 'nr' is not declared"),
-        (replace(GOOD, key=("id", "id")), "key names column 'id' twice"),
-        (replace(GOOD, key=("seen",)), "key column 'seen' would differ with every write"),
+        (replace(VALID, source="apples"), "source: 'apples' is not of the form"),
+        (replace(VALID, target="a.b.c.d"), "target: 'a.b.c.d' is not of the form"),
+        (replace(VALID, target=VALID.source), "source and target are the same table"),
+        (replace(VALID, key=WRONG), "key must be a tuple"),
+        (replace(VALID, key=()), "key is empty"),
+        (replace(VALID, columns=()), "columns is empty"),
+        (replace(VALID, columns=tuple(WRONG)), "columns must hold Column values only"),
+        (replace(VALID, key=("nr",)), "key column 'nr' is not declared"),
+        (replace(VALID, key=("id", "id")), "key names column 'id' twice"),
+        (replace(VALID, key=("seen",)), "key column 'seen' would differ with every write"),
         (with_column(Column("id", "other")), "column 'id' is declared twice"),
         (with_column(Column("a", first_of())), "first_of() needs a column"),
         (with_column(Column("a", all_of(), convert=str)), "all_of() needs a column"),
         (with_column(Column("a", must_resolve=True)), "must_resolve needs a lookup"),
         (with_column(Column("a", all_of("b", "c"))), "it needs a lookup"),
         (
-            with_column(replace(TOGETHER, lookup=Lookup("SELECT %s", "north"))),
+            with_column(replace(TWO_SOURCES, lookup=Lookup("SELECT %s", "north"))),
             "takes 1 arrays and is given 2",
         ),
         (
-            with_column(replace(TOGETHER, lookup=(TOGETHER.lookup,) * 2)),
+            with_column(replace(TWO_SOURCES, lookup=(TWO_SOURCES.lookup,) * 2)),
             "takes 2 arrays and is given 1",
         ),
         (replace(LOOKED_UP, on_delete=Delete()), "on_delete=Delete() needs the target's key"),
@@ -151,42 +153,42 @@ def test_a_sound_mapping_has_no_fault(mapping):
         (with_column(Column("a", one_of=frozenset("x"), default="y")), "breaks rule 'one_of'"),
         (with_column(Column("a", Constant(1), minimum=0)), "need a source column"),
         (with_column(Column("a", SyncTime(), one_of=frozenset("x"))), "need a source column"),
-        (with_column(replace(TOGETHER, maximum=0)), "need a source column"),
-        (replace(GOOD, rules=(replace(SOUND, name=" "),)), "a rule has no name"),
-        (replace(GOOD, rules=(SOUND, SOUND)), "rule 'sound' is declared twice"),
+        (with_column(replace(TWO_SOURCES, maximum=0)), "need a source column"),
+        (replace(VALID, rules=(replace(RULE, name=" "),)), "a rule has no name"),
+        (replace(VALID, rules=(RULE, RULE)), "rule 'has id' is declared twice"),
         (
-            replace(GOOD, rules=(replace(SOUND, name="minimum"),)),
+            replace(VALID, rules=(replace(RULE, name="minimum"),)),
             "has the name of a rule of columns",
         ),
-        (replace(GOOD, rules=(replace(SOUND, reads=TEXT),)), "reads must be a tuple"),
-        (replace(GOOD, rules=(replace(SOUND, reads=()),)), "reads must be a tuple"),
-        (replace(GOOD, rules=SOUND), "rules must be a tuple"),
-        (replace(GOOD, rules=(len,)), "rules must hold Rule values only"),
+        (replace(VALID, rules=(replace(RULE, reads=TEXT),)), "reads must be a tuple"),
+        (replace(VALID, rules=(replace(RULE, reads=()),)), "reads must be a tuple"),
+        (replace(VALID, rules=RULE), "rules must be a tuple"),
+        (replace(VALID, rules=(len,)), "rules must hold Rule values only"),
         (with_column(Column("a", type="text")), "type is for candidates only"),
         (with_column(Column("a", lookup=Lookup("%s", "east"))), "lookup in 'east'"),
         (with_column(Column("a", lookup=Lookup("SELECT 1", "north"))), "query has no %s"),
-        (replace(GOOD, conflict=newest_wins("moved")), "version column 'moved' is not declared"),
-        (replace(GOOD, conflict=newest_wins("id")), "part of the key"),
-        (replace(GOOD, conflict=newest_wins("seen")), "every write would win"),
+        (replace(VALID, conflict=newest_wins("moved")), "version column 'moved' is not declared"),
+        (replace(VALID, conflict=newest_wins("id")), "part of the key"),
+        (replace(VALID, conflict=newest_wins("seen")), "every write would win"),
         (
             replace(with_column(Column("v", insert_only=True)), conflict=newest_wins("v")),
             "it never changes",
         ),
-        (replace(GOOD, conflict=merge_changed("changed")), "merge_changed compares"),
-        (replace(GOOD, on_delete=Review()), "on_delete=Review() asks"),
-        (replace(GOOD, on_key_change=Review()), "on_key_change=Review() asks"),
-        (replace(GOOD, on_remove=SetColumns({})), "on_remove=SetColumns() sets no column"),
+        (replace(VALID, conflict=merge_changed("changed")), "merge_changed compares"),
+        (replace(VALID, on_delete=Review()), "on_delete=Review() asks"),
+        (replace(VALID, on_key_change=Review()), "on_key_change=Review() asks"),
+        (replace(VALID, on_remove=SetColumns({})), "on_remove=SetColumns() sets no column"),
         (
-            replace(GOOD, on_remove=SetColumns({"id": 1})),
+            replace(VALID, on_remove=SetColumns({"id": 1})),
             "on_remove=SetColumns() sets a key column",
         ),
-        (replace(GOOD, schedules=(Schedule("daily"),)), "is not a cron expression"),
-        (replace(GOOD, schedules=(Schedule("0 1 * *"),)), "is not a cron expression"),
-        (replace(GOOD, streaming=False), "without events and batches"),
-        (replace(GOOD, query=Query(select="SELECT 1")), "needs streaming=False"),
+        (replace(VALID, schedules=(Schedule("daily"),)), "is not a cron expression"),
+        (replace(VALID, schedules=(Schedule("0 1 * *"),)), "is not a cron expression"),
+        (replace(VALID, streaming=False), "without events and batches"),
+        (replace(VALID, query=Query(select="SELECT 1")), "needs streaming=False"),
         (
             replace(
-                GOOD,
+                VALID,
                 schedules=DAILY,
                 streaming=False,
                 query=Query(select="SELECT 1", replaces=("day",)),
@@ -196,13 +198,13 @@ def test_a_sound_mapping_has_no_fault(mapping):
         (replace(GROUPED, columns=(*GROUPED.columns, Column("a"))), "needs a type"),
     ],
 )
-def test_an_unsound_mapping_says_what_is_wrong(mapping, fault):
-    (only,) = mapping_faults(mapping)
-    assert fault in only
+def test_error_of_invalid_mapping_names_cause(mapping, message):
+    (error,) = mapping_faults(mapping)
+    assert message in error
 
 
 @pytest.mark.parametrize(
-    ("change", "fault"),
+    ("change", "message"),
     [
         ({"key": ("nr",)}, "derived.key column 'nr' is not declared"),
         ({"group": ("nr",)}, "derived.group column 'nr' is not declared"),
@@ -215,10 +217,10 @@ def test_an_unsound_mapping_says_what_is_wrong(mapping, fault):
         ({"select": "SELECT 1"}, "does not read {candidates}"),
     ],
 )
-def test_unsound_candidates_say_what_is_wrong(change, fault):
+def test_error_of_invalid_candidates_names_cause(change, message):
     assert GROUPED.derived is not None
-    (only,) = mapping_faults(replace(GROUPED, derived=replace(GROUPED.derived, **change)))
-    assert fault in only
+    (error,) = mapping_faults(replace(GROUPED, derived=replace(GROUPED.derived, **change)))
+    assert message in error
 
 
 @pytest.mark.parametrize(
@@ -233,30 +235,30 @@ def test_unsound_candidates_say_what_is_wrong(change, fault):
         ),
     ],
 )
-def test_cycles_longer_than_pair_are_found_once_each(edges, cycles):
+def test_cycle_of_three_or_more_is_found_once(edges, cycles):
     assert mapping_cycles(edges) == cycles
 
 
-def test_name_too_long_for_an_origin_is_refused() -> None:
+def test_name_too_long_for_replication_origin_is_refused() -> None:
     assert list(name_faults("ñ" * 100)) == []
-    (fault,) = name_faults("ñ" * 101)
-    assert "has 202 bytes, expected at most 200" in fault
+    (error,) = name_faults("ñ" * 101)
+    assert "has 202 bytes, expected at most 200" in error
 
 
-def test_long_names_have_candidate_tables_of_their_own() -> None:
-    """PostgreSQL cuts an identifier at 63 bytes, and would give both one table."""
-    one, other = (candidate_name("ñ" * 40 + end) for end in ("-a", "-b"))
-    assert one != other
-    assert all(len(name.encode()) <= 63 for name in (one, other))
+def test_long_names_have_different_candidate_tables() -> None:
+    """PostgreSQL cuts identifiers at 63 bytes, which would give both the same table."""
+    first, second = (candidate_name("ñ" * 40 + end) for end in ("-a", "-b"))
+    assert first != second
+    assert all(len(name.encode()) <= 63 for name in (first, second))
     assert candidate_name("top-hints") == "candidates_top_hints"
 
 
-def test_names_sharing_a_candidate_table_are_found() -> None:
-    mappings = {"a-b": GROUPED, "a_b": GROUPED, "c": GROUPED, "a-c": GOOD, "a_c": GROUPED}
+def test_shared_candidate_table_is_found() -> None:
+    mappings = {"a-b": GROUPED, "a_b": GROUPED, "c": GROUPED, "a-c": VALID, "a_c": GROUPED}
     assert list(shared_candidates(mappings)) == [("candidates_a_b", ["a-b", "a_b"])]
 
 
-def test_plugins_that_would_share_candidate_table_are_broken() -> None:
+def test_plugins_sharing_candidate_table_are_broken() -> None:
     plugins = [
         Plugin(name=name, entry_points=(), mapping=replace(GROUPED, source=f"north.public.{at}"))
         for at, name in enumerate(("a-b", "a_b"))

@@ -1,4 +1,4 @@
-"""A plugin that cannot be loaded is left out; the others, and the commands, go on without it."""
+"""A plugin that cannot be loaded is quarantined; other plugins and commands work without it."""
 
 import json
 from pathlib import Path
@@ -36,22 +36,22 @@ BROKEN = {
 }
 
 
-def selected(*names: str):
-    plugins = {name: one for name, one in discovery.installed().items() if name in names}
+def load_plugins(*names: str):
+    plugins = {name: plugin for name, plugin in discovery.installed().items() if name in names}
     discovery.load_selected(plugins, names, {}, SettingsReader())
     return plugins
 
 
-@pytest.mark.parametrize("how", BROKEN)
-def test_broken_mapping_plugin_leaves_the_others(site, how):
+@pytest.mark.parametrize("cause", BROKEN)
+def test_broken_mapping_does_not_affect_others(site, cause):
     site.mapping("apples")
     site.plugin("ant", MASK)
-    site.plugin("pears", BROKEN[how])
-    plugins = selected("apples", "ant", "pears")
-    found = select_usable(plugins.values())
-    assert [plugin.name for plugin in found.usable] == ["ant", "apples"]
-    assert [*found.quarantined] == ["pears"]
-    assert found.quarantined["pears"]
+    site.plugin("pears", BROKEN[cause])
+    plugins = load_plugins("apples", "ant", "pears")
+    selection = select_usable(plugins.values())
+    assert [plugin.name for plugin in selection.usable] == ["ant", "apples"]
+    assert [*selection.quarantined] == ["pears"]
+    assert selection.quarantined["pears"]
 
 
 @pytest.mark.parametrize(
@@ -65,20 +65,20 @@ def test_broken_mapping_plugin_leaves_the_others(site, how):
 def test_broken_global_plugin_quarantines_every_mapping(site, code):
     site.mapping("apples")
     site.plugin("ant", code)
-    plugins = selected("apples", "ant")
-    found = select_usable(plugins.values())
-    assert found.usable == []
-    assert "takes part in every mapping" in found.quarantined["apples"]
-    assert "'ant'" in found.quarantined["apples"]
+    plugins = load_plugins("apples", "ant")
+    selection = select_usable(plugins.values())
+    assert selection.usable == []
+    assert "takes part in every mapping" in selection.quarantined["apples"]
+    assert "'ant'" in selection.quarantined["apples"]
     with pytest.raises(ConfigError, match="plugin 'apples': global plugin 'ant' cannot be loaded"):
         require_usable(plugins["apples"], plugins.values())
 
 
 def test_plugin_without_source_may_be_global(site):
-    site.distribution("sink-gone", "1.0", "[sink_runner.v1]\ngone = sink_gone_for_good\n")
-    plugins = selected("gone")
-    assert plugins["gone"].errors
-    assert may_be_global(plugins["gone"])
+    site.distribution("sink-missing", "1.0", "[sink_runner.v1]\nmissing = sink_missing\n")
+    plugins = load_plugins("missing")
+    assert plugins["missing"].errors
+    assert may_be_global(plugins["missing"])
 
 
 @pytest.mark.parametrize(
@@ -86,19 +86,19 @@ def test_plugin_without_source_may_be_global(site):
     [
         "def sink_mapping(): ...",
         "    def sink_mapping(self): ...",
-        "sink_mapping = hookimpl(made)",
+        "sink_mapping = hookimpl(mapping)",
         "from .mapping import sink_mapping",
         "from .mapping import (\n    other,\n    sink_mapping,\n)",
-        '@hookimpl(specname="sink_mapping")\ndef made(): ...',
+        '@hookimpl(specname="sink_mapping")\ndef mapping(): ...',
     ],
 )
-def test_mapping_is_recognised_without_an_import(site, line):
+def test_mapping_is_recognised_without_import(site, line):
     site.plugin("pears", f"import nope_nope\n{line}\n")
-    (plugin,) = selected("pears").values()
+    (plugin,) = load_plugins("pears").values()
     assert not may_be_global(plugin)
 
 
-def test_mapping_in_another_module_of_its_package(site):
+def test_mapping_in_module_of_package_is_recognised(site):
     package = site.folder / "sink_packed"
     package.mkdir()
     (package / "__init__.py").write_text("import nope_nope\nfrom .hooks import *\n")
@@ -106,7 +106,7 @@ def test_mapping_in_another_module_of_its_package(site):
     (package / "masks.py").write_text("import nope_nope\n" + MASK)
     points = "[sink_runner.v1]\npacked = sink_packed\nmasks = sink_packed.masks\n"
     site.distribution("sink-packed", "1.0", points)
-    plugins = selected("packed", "masks")
+    plugins = load_plugins("packed", "masks")
     assert not may_be_global(plugins["packed"])
     assert may_be_global(plugins["masks"])
 
@@ -115,22 +115,22 @@ def test_mapping_in_another_module_of_its_package(site):
 
 
 @pytest.fixture
-def one_broken(site, configured):
+def broken_plugin(site, configured):
     site.mapping("apples")
     site.nightly("nightly")
     site.plugin("pears", BROKEN["import"])
     configured("apples", "pears", "nightly")
 
 
-def test_plugins_reports_the_state_and_the_reason(one_broken, call):
+def test_plugins_command_reports_quarantine_with_reason(broken_plugin, call):
     code, out, _ = call("plugins", "--json")
-    (found,) = [one for one in json.loads(out) if one["name"] == "pears"]
+    (record,) = [record for record in json.loads(out) if record["name"] == "pears"]
     assert code == 78
-    assert (found["status"], found["state"]) == ("broken", "quarantined")
-    assert found["reason"] == "ModuleNotFoundError: No module named 'nope_nope'"
+    assert (record["status"], record["state"]) == ("broken", "quarantined")
+    assert record["reason"] == "ModuleNotFoundError: No module named 'nope_nope'"
 
 
-def test_plugins_shows_what_a_global_fault_blocks(site, configured, call):
+def test_plugins_command_reports_broken_global_plugin(site, configured, call):
     site.mapping("apples")
     site.plugin("ant", "import nope_nope\n" + MASK)
     configured("apples", "ant")
@@ -138,13 +138,13 @@ def test_plugins_shows_what_a_global_fault_blocks(site, configured, call):
     assert "    quarantined: global plugin 'ant' cannot be loaded" in out
 
 
-def test_schedules_of_the_others_are_listed(one_broken, call):
+def test_schedules_of_other_plugins_are_listed(broken_plugin, call):
     code, out, _ = call("schedule", "--json")
-    assert [one["mapping"] for one in json.loads(out)["schedules"]] == ["nightly"]
+    assert [schedule["mapping"] for schedule in json.loads(out)["schedules"]] == ["nightly"]
     assert code == 78
 
 
-def test_policies_works_without_the_broken_plugin(site, configured, call):
+def test_policies_command_works_without_broken_plugin(site, configured, call):
     site.mapping("apples")
     site.plugin("pears", BROKEN["import"])
     configured("apples", "pears", more=f'[policies]\ndirectory = "{ROOT / "ranger-policies"}"\n')
@@ -158,15 +158,15 @@ def test_policies_works_without_the_broken_plugin(site, configured, call):
 @pytest.mark.parametrize(
     "command", [("quality",), ("batch", "apples"), ("schema", "check"), ("schedule", "--list")]
 )
-def test_command_goes_on_to_its_databases(one_broken, call, command):
-    """The test's databases cannot be reached: the command fails there, and not at the plugin."""
+def test_command_continues_without_broken_plugin(broken_plugin, call, command):
+    """It fails at the databases, which are unreachable, and not at the plugin."""
     _, _, err = call(*command)
-    said = [line for line in err.splitlines() if "plugin 'pears' is left out" not in line]
-    assert said
-    assert not [line for line in said if "nope_nope" in line]
+    errors = [line for line in err.splitlines() if "plugin 'pears' is left out" not in line]
+    assert errors
+    assert not [line for line in errors if "nope_nope" in line]
 
 
-def test_run_refuses_if_no_mapping_can_be_loaded(site, configured, call):
+def test_run_needs_a_loadable_mapping(site, configured, call):
     site.plugin("pears", BROKEN["import"])
     configured("pears")
     code, _, err = call("run")
@@ -174,13 +174,13 @@ def test_run_refuses_if_no_mapping_can_be_loaded(site, configured, call):
     assert "plugin 'pears': ModuleNotFoundError" in err
 
 
-def test_strict_run_refuses_a_broken_plugin(one_broken, call):
+def test_strict_run_refuses_broken_plugin(broken_plugin, call):
     code, out, err = call("run", "--strict")
     assert (code, out) == (78, "")
     assert err == "sink-runner: plugin 'pears': ModuleNotFoundError: No module named 'nope_nope'\n"
 
 
-def test_broken_mapping_itself_cannot_be_named(one_broken, call):
+def test_command_for_broken_mapping_fails(broken_plugin, call):
     for command in (
         ("batch", "pears"),
         ("quality", "pears"),
@@ -191,7 +191,7 @@ def test_broken_mapping_itself_cannot_be_named(one_broken, call):
         assert "nope_nope" in err
 
 
-def test_check_reports_quarantine_without_starting(one_broken, call):
+def test_check_reports_quarantine_without_starting(broken_plugin, call):
     code, out, _ = call("run", "--check", "--without", "nightly")
     assert code == 0
     assert out == (

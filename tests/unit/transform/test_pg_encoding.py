@@ -1,4 +1,4 @@
-"""Values as they travel to PostgreSQL."""
+"""Values encoded as PostgreSQL's text."""
 
 from datetime import date, time
 from decimal import Decimal
@@ -23,11 +23,11 @@ from sink_runner.transform.pg_encoding import array_text, text_key, to_text
         (5, "5"),
     ],
 )
-def test_text_as_postgresql_reads_it(value: Any, text: str) -> None:
+def test_value_is_encoded_as_postgresql_text(value: Any, text: str) -> None:
     assert to_text(value) == text
 
 
-def test_arrays_nest_and_quote() -> None:
+def test_nested_array_is_quoted() -> None:
     assert array_text([[1, None], ["\\", True]]) == '{{"1",NULL},{"\\\\","true"}}'
     assert array_text("{1}") == "{1}"
 
@@ -42,11 +42,11 @@ class TestTextKey:
             ((None, "None"), (None, "None")),
         ],
     )
-    def test_values_are_found_by_their_text(self, value: Any, key: Any) -> None:
+    def test_lookup_key_is_text_of_value(self, value: Any, key: Any) -> None:
         assert text_key(value) == key
 
     @given(
         *(st.tuples(*(st.none() | st.text('",[]\\ab', max_size=3),) * 2),) * 2,
     )
-    def test_no_two_tuples_are_found_alike(self, one: tuple, other: tuple) -> None:
-        assert (text_key(one) == text_key(other)) == (one == other)
+    def test_different_tuples_have_different_keys(self, first: tuple, second: tuple) -> None:
+        assert (text_key(first) == text_key(second)) == (first == second)

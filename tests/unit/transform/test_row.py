@@ -1,4 +1,4 @@
-"""The compiled step from a source row to a target row."""
+"""Compiled plans that convert a source row to a target row."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def target(column: Column, type_: str = "text", mask: Callable | None = None) ->
 
 
 def plan(*columns: TargetColumn, **kinds: Kind | tuple[Kind, str]) -> RowPlan:
-    """A plan over source columns a, b, ... of these kinds, text where none is given."""
+    """Return a plan whose source columns have the given kinds; text is the default."""
     names = dict.fromkeys(name for column in columns for name in column.column.sources)
     source = []
     for name in names:
@@ -34,20 +34,20 @@ def plan(*columns: TargetColumn, **kinds: Kind | tuple[Kind, str]) -> RowPlan:
     return RowPlan(columns, source)
 
 
-def both(made: RowPlan, *values: Any) -> Any:
-    """The one value that `flat` gives, and `typed` and `finish` give as well."""
-    (flat,) = made.flat(values)
-    (halves,) = made.finish(made.typed(values))
-    assert (flat, type(flat)) == (halves, type(halves)) or flat != flat  # noqa: PLR0124 - NaN
+def convert(row_plan: RowPlan, *values: Any) -> Any:
+    """Convert a row of one column by `flat`, and check that `typed` and `finish` agree."""
+    (flat,) = row_plan.flat(values)
+    (finished,) = row_plan.finish(row_plan.typed(values))
+    assert (flat, type(flat)) == (finished, type(finished)) or flat != flat  # noqa: PLR0124 - NaN
     return flat
 
 
 class TestSteps:
-    def test_a_source_of_another_name(self) -> None:
-        assert both(plan(target(Column("a", "b"))), "x") == "x"
+    def test_source_column_may_have_another_name(self) -> None:
+        assert convert(plan(target(Column("a", "b"))), "x") == "x"
 
     @pytest.mark.parametrize(
-        ("values", "found"),
+        ("values", "expected"),
         [
             (("x", "y", "z"), "x"),
             ((None, "y", "z"), "y"),
@@ -55,11 +55,11 @@ class TestSteps:
             (("",) * 3, ""),
         ],
     )
-    def test_the_first_that_is_not_null(self, values: tuple, found: str | None) -> None:
-        assert both(plan(target(Column("a", first_of("a", "b", "c")))), *values) == found
+    def test_first_of_takes_first_value_not_null(self, values: tuple, expected: str | None) -> None:
+        assert convert(plan(target(Column("a", first_of("a", "b", "c")))), *values) == expected
 
     @pytest.mark.parametrize(
-        ("values", "found"),
+        ("values", "expected"),
         [
             (("5", "x"), (5, "x")),
             (("5", None), (5, None)),
@@ -67,79 +67,79 @@ class TestSteps:
             ((None, None), None),
         ],
     )
-    def test_several_columns_are_a_python_tuple(self, values: tuple, found: tuple | None) -> None:
+    def test_all_of_is_tuple_of_python_values(self, values: tuple, expected: tuple | None) -> None:
         column = Column("a", all_of("a", "b"), lookup=Lookup("%s %s", "n"))
-        made = plan(target(column), a=(Kind.STRING, "numeric"))
-        assert both(made, *values) == found
-        assert made.partial((ABSENT, "x")) == (ABSENT,)
+        row_plan = plan(target(column), a=(Kind.STRING, "numeric"))
+        assert convert(row_plan, *values) == expected
+        assert row_plan.partial((ABSENT, "x")) == (ABSENT,)
 
-    def test_a_converter_has_the_tuple(self) -> None:
+    def test_converter_of_all_of_gets_tuple(self) -> None:
         column = Column("a", all_of("a", "b"), convert=" ".join)
-        assert both(plan(target(column)), "x", "y") == "x y"
+        assert convert(plan(target(column)), "x", "y") == "x y"
 
     @pytest.mark.parametrize(
-        ("value", "type_", "found"),
+        ("value", "type_", "expected"),
         [("x", "text", "x"), (True, "text", "true"), (7, "integer", 7), (None, "text", None)],
     )
-    def test_a_constant(self, value: Any, type_: str, found: Any) -> None:
-        assert both(plan(target(Column("a", Constant(value)), type_))) == found
+    def test_constant_is_encoded_for_its_type(self, value: Any, type_: str, expected: Any) -> None:
+        assert convert(plan(target(Column("a", Constant(value)), type_))) == expected
 
-    def test_a_default_stands_for_null_only(self) -> None:
-        made = plan(target(Column("a", default="d")))
-        assert [both(made, value) for value in (None, "", "x")] == ["d", "", "x"]
+    def test_default_replaces_null_only(self) -> None:
+        row_plan = plan(target(Column("a", default="d")))
+        assert [convert(row_plan, value) for value in (None, "", "x")] == ["d", "", "x"]
 
     def test_convert_gets_python_value_never_null(self) -> None:
-        made = plan(target(Column("a", convert=lambda day: day.year)), a=Kind.DATE)
-        assert [both(made, value) for value in ("2026-01-15Z", None)] == ["2026", None]
+        row_plan = plan(target(Column("a", convert=lambda day: day.year)), a=Kind.DATE)
+        assert [convert(row_plan, value) for value in ("2026-01-15Z", None)] == ["2026", None]
 
-    def test_default_comes_after_convert_and_is_not_converted(self) -> None:
-        made = plan(target(Column("a", convert=lambda _: None, default="d")))
-        assert both(made, "x") == "d"
-        made = plan(target(Column("a", convert=str.upper, default="d")))
-        assert both(made, None) == "d"
+    def test_default_is_applied_after_convert(self) -> None:
+        row_plan = plan(target(Column("a", convert=lambda _: None, default="d")))
+        assert convert(row_plan, "x") == "d"
+        row_plan = plan(target(Column("a", convert=str.upper, default="d")))
+        assert convert(row_plan, None) == "d"
 
     def test_mask_comes_after_default_and_before_cut(self) -> None:
         column = Column("a", default="secret", max_length=4)
-        made = plan(target(column, mask=lambda text: f"<{text}>" if text else None))
-        assert both(made, None) == "<sec"
+        row_plan = plan(target(column, mask=lambda text: f"<{text}>" if text else None))
+        assert convert(row_plan, None) == "<sec"
 
     def test_length_is_counted_in_characters(self) -> None:
-        made = plan(target(Column("a", max_length=2)))
-        assert [both(made, value) for value in ("अआइ", "x", None)] == ["अआ", "x", None]
+        row_plan = plan(target(Column("a", max_length=2)))
+        assert [convert(row_plan, value) for value in ("अआइ", "x", None)] == ["अआ", "x", None]
 
-    def test_null_is_refused_where_it_is_required(self) -> None:
-        made = plan(target(Column("a", required=True)))
-        assert both(made, "x") == "x"
-        for function in (made.flat, made.finish):
+    def test_null_of_required_column_is_refused(self) -> None:
+        row_plan = plan(target(Column("a", required=True)))
+        assert convert(row_plan, "x") == "x"
+        for function in (row_plan.flat, row_plan.finish):
             with pytest.raises(EventError, match="'a'"):
                 function((None,))
 
-    def test_what_a_mask_makes_null_is_null(self) -> None:
-        made = plan(target(Column("a", required=True), mask=lambda _: None))
+    def test_required_column_masked_as_null_is_refused(self) -> None:
+        row_plan = plan(target(Column("a", required=True), mask=lambda _: None))
         with pytest.raises(EventError, match="'a'"):
-            made.flat(("x",))
+            row_plan.flat(("x",))
 
-    def test_lookup_takes_converted_value_as_it_is(self) -> None:
+    def test_lookup_key_is_the_converted_value(self) -> None:
         column = Column("a", convert=str.lower, default="d", lookup=Lookup("%s", "n"))
-        made = plan(target(column, "integer"))
-        assert [both(made, value) for value in ("X", None)] == ["x", "d"]
+        row_plan = plan(target(column, "integer"))
+        assert [convert(row_plan, value) for value in ("X", None)] == ["x", "d"]
 
-    def test_the_time_of_the_write_does_not_travel(self) -> None:
+    def test_sync_time_is_not_staged(self) -> None:
         assert staged([Column("a"), Column("b", SyncTime())]) == (Column("a"),)
 
     @given(st.lists(st.none() | st.text(max_size=5), min_size=3, max_size=3))
-    def test_flat_is_its_two_halves(self, values: list[str | None]) -> None:
-        made = plan(
+    def test_flat_equals_typed_and_finish(self, values: list[str | None]) -> None:
+        row_plan = plan(
             target(Column("a", default="x", max_length=3)),
             target(Column("b", first_of("b", "c"), convert=str.upper)),
             target(Column("c"), mask=lambda text: None if text is None else text[::-1]),
         )
-        assert made.flat(values) == made.finish(made.typed(values))
+        assert row_plan.flat(values) == row_plan.finish(row_plan.typed(values))
 
 
 class TestPartial:
     @pytest.fixture
-    def made(self) -> RowPlan:
+    def row_plan(self) -> RowPlan:
         return plan(
             target(Column("a", required=True), mask=lambda text: f"<{text}>"),
             target(Column("b", first_of("b", "c"))),
@@ -147,20 +147,24 @@ class TestPartial:
             target(Column("d", Constant("k"))),
         )
 
-    def test_what_needs_an_absent_value_is_absent(self, made: RowPlan) -> None:
-        assert made.partial(("x", "y", ABSENT)) == ("<x>", ABSENT, ABSENT, "k")
-        assert made.partial((ABSENT, "y", None)) == (ABSENT, "y", "d", "k")
+    def test_column_of_absent_source_is_absent(self, row_plan: RowPlan) -> None:
+        assert row_plan.partial(("x", "y", ABSENT)) == ("<x>", ABSENT, ABSENT, "k")
+        assert row_plan.partial((ABSENT, "y", None)) == (ABSENT, "y", "d", "k")
 
     @pytest.mark.parametrize(
         "values", [("x", "y", ABSENT), (ABSENT, None, "z"), (ABSENT,) * 3, ("x", "y", "z")]
     )
-    def test_its_two_halves_come_to_the_same(self, made: RowPlan, values: tuple) -> None:
+    def test_partial_equals_partial_typed_and_finish(
+        self, row_plan: RowPlan, values: tuple
+    ) -> None:
         for _ in range(2):
-            assert made.partial(values) == made.partial_finish(made.partial_typed(values))
+            assert row_plan.partial(values) == row_plan.partial_finish(
+                row_plan.partial_typed(values)
+            )
 
 
 NUMERIC = (Kind.STRING, "numeric")
-FITS = [
+CONVERSIONS = [
     (Kind.STRING, "text", "x", "x"),
     (Kind.INT, "text", 5, "5"),
     (Kind.INT, "integer", 5, 5),
@@ -195,11 +199,13 @@ FITS = [
 
 
 class TestTypes:
-    @pytest.mark.parametrize(("kind", "type_", "value", "found"), FITS)
-    def test_a_value_fits_its_column(self, kind: Any, type_: str, value: Any, found: Any) -> None:
-        made = plan(target(Column("a"), type_), a=kind)
-        assert repr(both(made, value)) == repr(found)
-        assert both(made, None) is None
+    @pytest.mark.parametrize(("kind", "type_", "value", "expected"), CONVERSIONS)
+    def test_value_is_converted_to_column_type(
+        self, kind: Any, type_: str, value: Any, expected: Any
+    ) -> None:
+        row_plan = plan(target(Column("a"), type_), a=kind)
+        assert repr(convert(row_plan, value)) == repr(expected)
+        assert convert(row_plan, None) is None
 
     @pytest.mark.parametrize(
         ("kind", "type_", "value"),
@@ -212,19 +218,19 @@ class TestTypes:
             (Kind.STRING, "double precision", "x"),
         ],
     )
-    def test_value_that_does_not_fit_is_refused(self, kind: Any, type_: str, value: Any) -> None:
-        made = plan(target(Column("a"), type_), a=kind)
-        for function in (made.flat, lambda v: made.finish(made.typed(v))):
+    def test_value_of_another_type_is_refused(self, kind: Any, type_: str, value: Any) -> None:
+        row_plan = plan(target(Column("a"), type_), a=kind)
+        for function in (row_plan.flat, lambda v: row_plan.finish(row_plan.typed(v))):
             with pytest.raises(ValueRefusedError, match=r"column 'a': .*(whole|boolean|float)"):
                 function((value,))
 
-    def test_form_that_debezium_should_not_use_is_refused(self) -> None:
+    def test_unsupported_debezium_type_is_refused(self) -> None:
         for type_ in ("text", "integer"):
             with pytest.raises(DecodeError):
                 plan(target(Column("a"), type_), a=Kind.OPAQUE).flat((5,))
 
     @pytest.mark.parametrize(
-        ("kind", "value", "found"),
+        ("kind", "value", "expected"),
         [
             (Kind.DATE, "2026-01-15Z", date(2026, 1, 15)),
             (Kind.TIMESTAMP, "2026-01-15T12:00:00Z", datetime(2026, 1, 15, 12)),  # noqa: DTZ001
@@ -234,29 +240,29 @@ class TestTypes:
             (NUMERIC, "1.50", Decimal("1.50")),
         ],
     )
-    def test_hooks_get_python_values(self, kind: Any, value: str, found: Any) -> None:
+    def test_hooks_get_python_values(self, kind: Any, value: str, expected: Any) -> None:
         (typed,) = plan(target(Column("a")), a=kind).typed((value,))
-        assert repr(typed) == repr(found)
+        assert repr(typed) == repr(expected)
 
     @pytest.mark.parametrize(
-        ("kind", "value", "found"),
+        ("kind", "value", "expected"),
         [
             (Kind.DATE, "infinity", date.max),
             (Kind.TIMESTAMP, "-infinity", datetime.min),  # noqa: DTZ901 - a column without zone
             (Kind.TIMESTAMP_TZ, "infinity", datetime.max.replace(tzinfo=UTC)),
         ],
     )
-    def test_infinity_passes_a_hook_unchanged(self, kind: Any, value: str, found: Any) -> None:
-        """The last day of Python's calendar is another value, and is written as itself."""
-        made = plan(target(Column("a"), kind), a=kind)
-        assert made.typed((value,)) == (found,)
-        assert made.finish(made.typed((value,))) == (value,)
-        assert made.finish((found,)) == (found.isoformat(),)
+    def test_infinity_passes_hook_unchanged(self, kind: Any, value: str, expected: Any) -> None:
+        """The last day of Python's calendar without infinity stays that day."""
+        row_plan = plan(target(Column("a"), kind), a=kind)
+        assert row_plan.typed((value,)) == (expected,)
+        assert row_plan.finish(row_plan.typed((value,))) == (value,)
+        assert row_plan.finish((expected,)) == (expected.isoformat(),)
 
 
-def test_refused_value_keeps_its_text_in_the_log() -> None:
-    """The function that raises it is made at start, and is still one of ours."""
-    made = plan(target(Column("a"), "integer"), a=Kind.LONG)
+def test_text_of_refused_value_error_is_kept() -> None:
+    """The function that raises it is compiled at start, and counts as code of the runner."""
+    row_plan = plan(target(Column("a"), "integer"), a=Kind.LONG)
     with pytest.raises(ValueRefusedError) as caught:
-        made.flat((3_000_000_000,))
+        row_plan.flat((3_000_000_000,))
     assert text_of(caught.value).startswith("column 'a': ")

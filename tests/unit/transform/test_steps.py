@@ -1,4 +1,4 @@
-"""Frozen steps against pluggy, which they stand for."""
+"""Chains of hooks, which replace pluggy's calls, behave as pluggy does."""
 
 import random
 from collections import defaultdict
@@ -18,25 +18,25 @@ CONTEXTS = defaultdict(lambda: "ctx")
 
 
 def plugin(call: Any, **options: bool) -> SimpleNamespace:
-    """A plugin whose hook is named like the function."""
+    """Return a plugin with one hook, which has the name of the function."""
     return SimpleNamespace(**{call.__name__: hookimpl(call, **options)})
 
 
 def chain(*plugins: Any) -> Chain:
     manager = new_manager()
-    for number, made in enumerate(plugins):
-        manager.register(made, f"p{number}")
+    for number, plugin_ in enumerate(plugins):
+        manager.register(plugin_, f"p{number}")
     return Chain.from_manager(manager, CONTEXTS)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_order_is_pluggys_own(seed: int) -> None:
+def test_order_is_that_of_pluggy(seed: int) -> None:
     rng = random.Random(seed)
-    called: list[int] = []
+    order: list[int] = []
 
-    def made(number: int) -> Any:
+    def create_plugin(number: int) -> Any:
         def sink_filter(event: Any) -> FilterResult:
-            called.append(number)
+            order.append(number)
             return FilterResult.PASS
 
         first, last = rng.choice([(False, False), (True, False), (False, True)])
@@ -44,39 +44,37 @@ def test_the_order_is_pluggys_own(seed: int) -> None:
 
     manager = new_manager()
     for number in range(8):
-        manager.register(made(number), f"p{number}")
+        manager.register(create_plugin(number), f"p{number}")
     manager.hook.sink_filter(event=None, ctx=None)
-    pluggys, called = called, []
-    for step in Chain.from_manager(manager, CONTEXTS).filters:
-        called.append(int(step.plugin[1:]))
-    assert called == pluggys
+    chained = Chain.from_manager(manager, CONTEXTS).filters
+    assert [int(step.plugin[1:]) for step in chained] == order
 
 
 class TestArguments:
-    def test_hook_gets_columns_in_named_order(self) -> None:
-        seen = []
+    def test_hook_gets_arguments_that_it_names(self) -> None:
+        arguments = []
 
-        def none() -> FilterResult:
+        def without() -> FilterResult:
             return FilterResult.PASS
 
-        def one(event: Any) -> FilterResult:
-            seen.append(event)
+        def with_event(event: Any) -> FilterResult:
+            arguments.append(event)
             return FilterResult.PASS
 
-        def context(ctx: Context) -> FilterResult:
-            seen.append(ctx)
+        def with_context(ctx: Context) -> FilterResult:
+            arguments.append(ctx)
             return FilterResult.PASS
 
-        def turned(ctx: Context, event: Any) -> FilterResult:
-            seen.append((ctx, event))
+        def with_both(ctx: Context, event: Any) -> FilterResult:
+            arguments.append((ctx, event))
             return FilterResult.PASS
 
-        for function in (none, one, context, turned):
+        for function in (without, with_event, with_context, with_both):
             function.__name__ = "sink_filter"
             chain(plugin(function)).filter("event")
-        assert seen == ["event", "ctx", ("ctx", "event")]
+        assert arguments == ["event", "ctx", ("ctx", "event")]
 
-    def test_each_gets_what_the_one_before_returned(self) -> None:
+    def test_hook_gets_row_of_previous_hook(self) -> None:
         def sink_map(event: Any, row: dict) -> dict:
             return row | {"n": row["n"] + [event]}
 
@@ -88,45 +86,47 @@ class TestArguments:
         assert row == {"n": ["ctx", "event"]}
 
 
-class TestAnswers:
-    def test_the_first_that_is_not_pass_holds(self) -> None:
+class TestResults:
+    def test_first_result_except_pass_wins(self) -> None:
         results = []
 
-        def made(result: FilterResult) -> Any:
+        def create_plugin(result: FilterResult) -> Any:
             def sink_filter(event: Any) -> FilterResult:
                 results.append(result)
                 return result
 
             return plugin(sink_filter)
 
-        frozen = chain(made(FilterResult.REMOVE), made(FilterResult.DROP), made(FilterResult.PASS))
-        assert frozen.filter(None) is FilterResult.DROP
+        filters = chain(
+            *map(create_plugin, (FilterResult.REMOVE, FilterResult.DROP, FilterResult.PASS))
+        )
+        assert filters.filter(None) is FilterResult.DROP
         assert results == [FilterResult.PASS, FilterResult.DROP]
 
-    def test_no_plugin_means_pass_and_incoming_row(self) -> None:
+    def test_chain_without_plugins_passes_row(self) -> None:
         assert chain().filter(None) is FilterResult.PASS
         assert chain().resolve({"a": 1}, {"a": 2}) == {"a": 1}
 
-    @pytest.mark.parametrize("answer", [True, False, None, 1, "PASS"])
-    def test_filter_without_a_result_is_at_fault(self, answer: Any) -> None:
+    @pytest.mark.parametrize("result", [True, False, None, 1, "PASS"])
+    def test_filter_must_return_filter_result(self, result: Any) -> None:
         def sink_filter(event: Any) -> Any:
-            return answer
+            return result
 
         with pytest.raises(StepError, match="'p0' did not return a FilterResult"):
             chain(plugin(sink_filter)).filter(None)
 
-    @pytest.mark.parametrize("answer", [None, True, [("a", 1)], "row"])
-    def test_map_gives_row_or_it_is_at_fault(self, answer: Any) -> None:
+    @pytest.mark.parametrize("result", [None, True, [("a", 1)], "row"])
+    def test_map_must_return_row(self, result: Any) -> None:
         def sink_map(event: Any, row: dict) -> Any:
-            return answer
+            return result
 
         with pytest.raises(StepError, match="'p0' returned"):
             chain(plugin(sink_map)).map(None, {})
 
 
-class TestFaults:
+class TestErrors:
     @pytest.mark.parametrize("kind", [EventError, RetriableError, FatalError])
-    def test_the_runners_own_pass(self, kind: type[Exception]) -> None:
+    def test_errors_of_runner_pass_unchanged(self, kind: type[Exception]) -> None:
         def sink_filter(event: Any) -> FilterResult:
             raise kind("why")
 
@@ -134,7 +134,7 @@ class TestFaults:
             chain(plugin(sink_filter)).filter(None)
 
     @pytest.mark.parametrize("kind", [ConnectionError, TimeoutError, OSError, MemoryError])
-    def test_error_of_no_row_is_retried(self, kind: type[Exception]) -> None:
+    def test_error_of_environment_is_transient(self, kind: type[Exception]) -> None:
         def sink_map(event: Any, row: Any) -> Any:
             raise kind("secret")
 
@@ -143,7 +143,7 @@ class TestFaults:
         assert str(caught.value) == f"sink_map of plugin 'p0' raised {kind.__name__}"
 
     @pytest.mark.parametrize("row", [{"at": 2**62}, {"file": "nowhere"}], ids=str)
-    def test_os_error_may_be_row_own(self, row: Any) -> None:
+    def test_os_error_may_be_data_error(self, row: Any) -> None:
         def sink_map(event: Any, row: Any) -> Any:
             return (
                 datetime.fromtimestamp(row["at"], UTC)
@@ -154,7 +154,7 @@ class TestFaults:
         with pytest.raises(StepError):
             chain(plugin(sink_map)).map(None, row)
 
-    def test_any_other_is_named_without_its_words(self) -> None:
+    def test_other_error_is_named_without_its_text(self) -> None:
         def sink_filter(event: Any) -> FilterResult:
             raise LookupError("secret")
 
@@ -163,7 +163,7 @@ class TestFaults:
         assert str(caught.value) == "sink_filter of plugin 'p0' raised LookupError"
         assert isinstance(caught.value.__cause__, LookupError)
 
-    def test_a_wrapper_is_refused(self) -> None:
+    def test_wrapper_is_refused(self) -> None:
         def sink_filter(event: Any) -> Any:
             return (yield)
 

@@ -11,14 +11,14 @@ from sink_runner.transform.target_lookups import reads_target, waves
 
 
 def mapping(target: str = "south.decision.events", **declared: Any) -> TableMapping:
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "source": "north.public.t",
         "target": target,
         "key": ("id",),
         "conflict": insert_once(),
         "columns": (Column("id"),),
     }
-    return TableMapping(**given | declared)
+    return TableMapping(**defaults | declared)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def mapping(target: str = "south.decision.events", **declared: Any) -> TableMapp
         ("SELECT a, b FROM decision.events_archive", "south", False),
     ],
 )
-def test_query_that_names_the_target_reads_it(query: str, database: str, *, expected: bool) -> None:
+def test_query_that_names_target_reads_it(query: str, database: str, *, expected: bool) -> None:
     assert reads_target(mapping(), Lookup(query, database)) is expected
 
 
@@ -44,25 +44,25 @@ class TestWaves:
     def messages(self, *keys: bytes | None) -> list[Message]:
         return [Message("t", 0, at, key, b"") for at, key in enumerate(keys)]
 
-    def test_events_of_one_row_follow_each_other(self) -> None:
-        one, two, three = self.messages(b"a", b"b", b"a")
-        changes = [change((at,), m) for at, m in enumerate((one, two, three))]
+    def test_events_of_one_row_are_in_separate_waves(self) -> None:
+        first, second, third = self.messages(b"a", b"b", b"a")
+        changes = [change((at,), m) for at, m in enumerate((first, second, third))]
         assert waves(changes, [0]) == [changes[:2], changes[2:]]
 
-    def test_events_of_one_target_key_follow_each_other(self) -> None:
-        """Whatever stands in the columns that are looked up."""
-        one, two, three = self.messages(b"a", b"b", b"c")
+    def test_events_of_one_target_key_are_separate(self) -> None:
+        """Columns that are looked up do not count as part of the key."""
+        first, second, third = self.messages(b"a", b"b", b"c")
         keys = [("x", 1), ("y", 1), ("x", 2)]
-        changes = [change(key, m) for key, m in zip(keys, (one, two, three), strict=True)]
+        changes = [change(key, m) for key, m in zip(keys, (first, second, third), strict=True)]
         assert waves(changes, [0]) == [changes[:2], changes[2:]]
 
-    def test_changes_of_one_event_stay_together(self) -> None:
-        (one,) = self.messages(b"a")
-        changes = [Removal(("x",), Delete(), 1, one), change(("y",), one)]
+    def test_changes_of_one_event_are_in_one_wave(self) -> None:
+        (message,) = self.messages(b"a")
+        changes = [Removal(("x",), Delete(), 1, message), change(("y",), message)]
         assert waves(changes, [0]) == [changes]
 
-    def test_events_without_key_follow_their_target_key_only(self) -> None:
-        one, two = self.messages(None, None)
-        changes = [change(("x",), one), change(("y",), two)]
+    def test_events_without_key_are_separated_by_target_key(self) -> None:
+        first, second = self.messages(None, None)
+        changes = [change(("x",), first), change(("y",), second)]
         assert waves(changes, [0]) == [changes]
         assert waves(changes, []) == [changes]
