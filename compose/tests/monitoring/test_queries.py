@@ -5,12 +5,15 @@ import pytest
 from .queries import exported_metrics, find_unknown
 from .test_alert_rules import ALERTS
 
-EXPORTED = exported_metrics()
+
+@pytest.fixture(scope="module")
+def exported():
+    return exported_metrics()
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_alert_names_only_exported_metrics(alert):
-    assert find_unknown(ALERTS[alert]["expr"], EXPORTED) == []
+def test_alert_names_only_exported_metrics(alert, exported):
+    assert find_unknown(ALERTS[alert]["expr"], exported) == []
 
 
 @pytest.mark.parametrize(
@@ -27,5 +30,5 @@ def test_alert_names_only_exported_metrics(alert):
         ),
     ],
 )
-def test_unknown_metric_or_label_is_found(expression, expected):
-    assert find_unknown(expression, EXPORTED) == expected
+def test_unknown_metric_or_label_is_found(expression, expected, exported):
+    assert find_unknown(expression, exported) == expected
