@@ -9,11 +9,13 @@ LOCKED := requirements.txt requirements-dev.txt
 AUDITED := $(LOCKED) compose/airflow/requirements.txt
 TOOLS := .tools
 PYTEST := $(BIN)/python -m pytest
-# One process: these share a stack, or fetch and run JVMs. The others wait more than they compute.
+# One process: these share a stack, or fetch and run JVMs. Faults have a stack of their own.
+# The others wait more than they compute.
 REAL := stack or airflow or ranger
 PARALLEL := $(PYTEST) -n 4 --dist worksteal --durations=20
-# Where the tests that need no stack report until those on the stack are done.
+# Where the tests beside those on the stack report until these are done.
 BESIDE := .pytest_cache/beside.log
+CHAOS := .pytest_cache/chaos.log
 # Wheels alone: what is built from its source runs a build backend that nothing here pins.
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
@@ -68,11 +70,13 @@ lint: venv ## ruff: rules and format; import-linter: the layers of packages; pri
 types: venv ## mypy, strict
 	@$(BIN)/mypy sink_runner compose/src docs/hooks $(wildcard plugins/*/src)
 
-test: lint types ## rules, types, then every test; those without the stack run beside those on it
+test: lint types ## rules, types, then every test: on a stack, with faults on another one, and without, side by side
 	@mkdir -p $(dir $(BESIDE))
-	@nice $(PARALLEL) -m 'not ($(REAL))' > $(BESIDE) 2>&1 & beside=$$!; trap "kill $$beside" INT TERM; \
-		$(PYTEST) -m '$(REAL)' --durations=20; real=$$?; \
-		wait $$beside; beside=$$?; cat $(BESIDE); exit $$((real | beside))
+	@nice $(PARALLEL) -m 'not ($(REAL))' > $(BESIDE) 2>&1 & beside=$$!; \
+		nice -n 5 $(PYTEST) -m chaos --durations=20 > $(CHAOS) 2>&1 & chaos=$$!; trap "kill $$beside $$chaos" INT TERM; \
+		$(PYTEST) -m '($(REAL)) and not chaos' --durations=20; real=$$?; \
+		wait $$chaos; chaos=$$?; cat $(CHAOS); wait $$beside; beside=$$?; cat $(BESIDE); \
+		exit $$((real | chaos | beside))
 
 test-unit: venv ## the tests that need nothing but Python
 	@$(PARALLEL) -m 'not postgres and not prometheus and not ($(REAL))'
