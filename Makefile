@@ -8,6 +8,8 @@ INSTALL := python3 compose/install.py
 LOCKED := requirements.txt requirements-dev.txt
 AUDITED := $(LOCKED) compose/airflow/requirements.txt
 TOOLS := .tools
+# Each of the processes of a run would compile every test again.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
 # One process: these share a stack, or fetch and run JVMs. Faults have a stack of their own.
 # The others wait more than they compute.
