@@ -21,7 +21,7 @@ _DESCRIPTIONS = tomllib.loads(
     Path(__file__).with_name("descriptions.toml").read_text(encoding="utf-8")
 )
 _LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
-_METRICS = ("counter", "gauge", "histogram")
+_METRICS = ("counter", "gauge", "gauge_table", "histogram")
 
 # -- operation ------------------------------------------------------------------------------------
 
@@ -32,7 +32,12 @@ def metrics_page() -> str:
         name, meaning, *_ = (one.value for one in call.args[:2] if isinstance(one, ast.Constant))
         assert isinstance(name, str)
         suffix = "_total" if kind == "counter" else ""
-        rows[name] = (f"`{name}{suffix}`", kind, _labels(call), str(meaning))
+        rows[name] = (
+            f"`{name}{suffix}`",
+            kind.removesuffix("_table"),
+            _labels(call),
+            str(meaning),
+        )
     return page(
         "Metrics",
         "`/metrics` of `sink-runner run` has these, at the address in `[health]`. Alert rules: "

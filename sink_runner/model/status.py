@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from .batch import Batch
+from .gauge_table import GaugeTable
 from .lag import Lag
 from .message import NO_TIMESTAMP
 
@@ -58,6 +59,7 @@ class Health:
         self.registry = CollectorRegistry()
         self.clock = clock
         self._metrics: dict[str, MetricWrapperBase] = {}
+        self._tables: dict[str, GaugeTable] = {}
         self._statuses: dict[str, MappingStatus] = {}
         self._lags: dict[str, Lag] = {}
         self._lock = threading.Lock()
@@ -81,6 +83,15 @@ class Health:
     ) -> Histogram:
         """Return the histogram of this name, in seconds by default, which is created once."""
         return self._metric(Histogram, name, meaning, labels, buckets=buckets)
+
+    def gauge_table(self, name: str, meaning: str, labels: Collection[str]) -> GaugeTable:
+        """Return the gauge of this name, whose series are reported as a whole."""
+        with self._lock:
+            known = self._tables.get(name)
+            if known is None:
+                known = self._tables[name] = GaugeTable(name, meaning, labels)
+                self.registry.register(known)
+            return known
 
     def _metric(
         self, kind: type[M], name: str, meaning: str, labels: Collection[str], **options: Any

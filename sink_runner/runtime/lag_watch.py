@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -21,6 +21,7 @@ from ..model.status import Health
 from ..plugin import TableMapping
 from ..postgres.migrations import has_tables
 from ..postgres.session import connect
+from .periodic import repeating
 
 SECONDS = 5.0
 _STATEMENT_SECONDS = 5.0
@@ -109,19 +110,9 @@ def watching_lag(
     """Observe the lag of these mappings during the block, in a thread."""
     names = {mapping.target_table.database for mapping in mappings.values()}
     targets = {name: find_database(config.databases, name).dsn for name in names}
-    watch, stop = LagWatch(mappings, targets, health), threading.Event()
-    ends = LogEnds(KafkaConnection.of(config.kafka))
-
-    def loop() -> None:
-        while mappings and not stop.is_set():
-            watch.observe(ends)
-            stop.wait(SECONDS)
-        ends.close()
-
-    thread = threading.Thread(target=loop, name="lag", daemon=True)
-    thread.start()
-    try:
+    watch = LagWatch(mappings, targets, health)
+    with (
+        closing(LogEnds(KafkaConnection.of(config.kafka))) as ends,
+        repeating("lag", partial(watch.observe, ends), SECONDS) if mappings else nullcontext(),
+    ):
         yield
-    finally:
-        stop.set()
-        thread.join(2.0)

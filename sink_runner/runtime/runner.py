@@ -24,9 +24,13 @@ from ..retention.daily import purging
 from ..retry import Retrier
 from ..signals import stopped_by_signals
 from .builder import RuntimeContext, build_worker, retry_policy
+from .database_metrics import SECONDS as READ_SECONDS
+from .database_metrics import DatabaseMetrics
 from .interpreter import tuned
 from .lag_watch import watching_lag
 from .mapping_thread import MappingThread
+from .periodic import repeating
+from .versions import show_versions
 from .worker import Worker
 
 _CHECK = 0.2  # seconds between two checks of the threads
@@ -50,6 +54,7 @@ def run(
     stop, health = threading.Event(), Health()
     policies = watch_policies(config.policies)
     policies.show(health)
+    show_versions(health, selected)
     with (
         stopped_by_signals(stop),
         serving(config.health, health),
@@ -58,6 +63,7 @@ def run(
         publishing(config, selected, health),
         purging(config, selected),
         watching_lag(config, _streaming(selected), health),
+        repeating("metrics", DatabaseMetrics(config.databases, health).observe, READ_SECONDS),
     ):
         context = RuntimeContext(
             config=config,

@@ -20,6 +20,8 @@ from sink_runner.dlq.outbox import unpublished_gauge
 from sink_runner.masking.policy_watch import PolicyWatch
 from sink_runner.model.status import Health
 from sink_runner.postgres import sqlstates
+from sink_runner.runtime.database_metrics import DatabaseMetrics
+from sink_runner.runtime.versions import show_versions
 
 from ..support.pages import ROOT
 
@@ -84,6 +86,8 @@ def test_metrics_are_in_the_reference(pages, tmp_path: Path) -> None:
     unpublished_gauge(health)
     (tmp_path / "policies.json").write_bytes((ROOT / "ranger-policies/policies.json").read_bytes())
     PolicyWatch(ROOT / "ranger-policies").show(health)
+    DatabaseMetrics({}, health)
+    show_versions(health, ())
     exported = generate_latest(health.registry).decode()
     names = {family.name for family in text_string_to_metric_families(exported)}
     names = {name for name in names if not name.endswith("_created")}

@@ -1,0 +1,194 @@
+"""Metrics of what other processes leave in the databases: batch runs, conflicts, slots and more.
+
+They are read at an interval and not at a scrape, so that a slow database delays no scrape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+
+from ..config.database import Database
+from ..config.dsn import Dsn
+from ..error_text import describe
+from ..model.gauge_table import GaugeTable
+from ..model.status import Health
+from ..postgres.migrations import has_tables
+from ..postgres.session import Connection, connect
+
+SECONDS = 15.0
+_STATEMENT_SECONDS = 5.0
+# The mode of a run over a range of time has its times.
+_RUN = """
+SELECT DISTINCT ON (mapping, kind) mapping, kind, started, finished, outcome, counts
+FROM sink.batch_run, LATERAL (
+  SELECT CASE WHEN mode IN ('full', 'changed') THEN mode ELSE 'range' END) AS named (kind)
+ORDER BY mapping, kind, run DESC
+"""
+_SLOT = """
+SELECT slot_name, active::int AS active, pg_wal_lsn_diff(now, confirmed_flush_lsn) AS lag,
+  pg_wal_lsn_diff(now, restart_lsn) AS held
+FROM pg_replication_slots, LATERAL (
+  SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
+) AS log (now)
+WHERE database = current_database() AND slot_type = 'logical' AND NOT temporary
+"""
+
+
+class Query(NamedTuple):
+    """A gauge and the query of its series; a row without a number has none."""
+
+    gauge: GaugeTable
+    sql: str
+
+
+def target_queries(health: Health) -> Sequence[Query]:
+    """Return what is read of a database that mappings write to."""
+    return (
+        Query(
+            health.gauge_table(
+                "sink_dead_letters_by_class",
+                "Dead letters and deferred events by the class of their error.",
+                ("mapping", "status", "error_class"),
+            ),
+            "SELECT flow, lower(status), error_class, count(*) FROM sink.dead_letter "
+            "WHERE status IN ('OPEN', 'PARKED') GROUP BY 1, 2, 3",
+        ),
+        Query(
+            health.gauge_table(
+                "sink_conflicts",
+                "Recorded conflicts; the action is how each was or will be resolved.",
+                ("database", "table", "type", "action", "status"),
+            ),
+            "SELECT target_database, table_name, conflict_type, coalesce(resolution_action, ''), "
+            "CASE WHEN resolved_at IS NULL THEN 'open' ELSE 'resolved' END, count(*) "
+            "FROM sink.conflict GROUP BY 1, 2, 3, 4, 5",
+        ),
+        Query(
+            health.gauge_table(
+                "sink_quality_hits",
+                "Rows since midnight UTC that broke a rule, or were given a default.",
+                ("mapping", "rule", "column"),
+            ),
+            "SELECT mapping, rule, column_name, rows FROM sink.quality_count "
+            "WHERE day = (now() AT TIME ZONE 'UTC')::date",
+        ),
+        Query(
+            health.gauge_table(
+                "sink_batch_run_start_timestamp_seconds",
+                "When the last batch run started.",
+                ("mapping", "mode"),
+            ),
+            f"SELECT mapping, kind, extract(epoch FROM started) FROM ({_RUN}) AS last",
+        ),
+        Query(
+            health.gauge_table(
+                "sink_batch_run_end_timestamp_seconds",
+                "When the last batch run ended; absent while it runs.",
+                ("mapping", "mode"),
+            ),
+            f"SELECT mapping, kind, extract(epoch FROM finished) FROM ({_RUN}) AS last",
+        ),
+        Query(
+            health.gauge_table(
+                "sink_batch_run_outcome",
+                "1 for the outcome of the last batch run: running, done, interrupted, abandoned.",
+                ("mapping", "mode", "outcome"),
+            ),
+            f"SELECT mapping, kind, outcome, 1 FROM ({_RUN}) AS last",
+        ),
+        Query(
+            health.gauge_table(
+                "sink_batch_run_rows",
+                "Rows of the last batch run, by what its report counts.",
+                ("mapping", "mode", "count"),
+            ),
+            "SELECT mapping, kind, counted.key, counted.value::bigint "
+            f"FROM ({_RUN}) AS last, jsonb_each_text(counts) AS counted",
+        ),
+        Query(
+            health.gauge_table(
+                "sink_schedule_due_timestamp_seconds",
+                "Since when a scheduled batch run is due; absent if none is.",
+                ("mapping", "mode"),
+            ),
+            "SELECT mapping, mode, extract(epoch FROM min(due)) FROM sink.schedule GROUP BY 1, 2",
+        ),
+        Query(
+            health.gauge_table(
+                "sink_schedule_failures",
+                "Failures in a row of a scheduled batch run.",
+                ("mapping", "mode"),
+            ),
+            "SELECT mapping, mode, max(failures) FROM sink.schedule GROUP BY 1, 2",
+        ),
+    )
+
+
+def source_queries(health: Health) -> Sequence[Query]:
+    """Return what is read of a database whose log is captured."""
+    return (
+        Query(
+            health.gauge_table(
+                "sink_replication_slot_active",
+                "1 while a client reads the slot.",
+                ("database", "slot"),
+            ),
+            f"SELECT %(database)s::text, slot_name, active FROM ({_SLOT}) AS slot",
+        ),
+        Query(
+            health.gauge_table(
+                "sink_replication_slot_lag_bytes",
+                "WAL that the slot's client has not confirmed.",
+                ("database", "slot"),
+            ),
+            f"SELECT %(database)s::text, slot_name, lag FROM ({_SLOT}) AS slot",
+        ),
+        Query(
+            health.gauge_table(
+                "sink_replication_slot_wal_held_bytes",
+                "WAL that the server keeps because of the slot.",
+                ("database", "slot"),
+            ),
+            f"SELECT %(database)s::text, slot_name, held FROM ({_SLOT}) AS slot",
+        ),
+    )
+
+
+class DatabaseMetrics:
+    """Reads the metrics of all configured databases."""
+
+    def __init__(self, databases: Mapping[str, Database], health: Health) -> None:
+        self._databases = databases
+        self._target, self._source = target_queries(health), source_queries(health)
+        self._log = structlog.get_logger()
+        self._reasons: dict[tuple[str, Sequence[Query]], str] = {}
+
+    def observe(self) -> None:
+        """Read once; what cannot be read is logged, and its series are absent."""
+        for name, database in self._databases.items():
+            self._read(name, database.dsn, self._target, has_tables)
+            self._read(name, database.reader_dsn, self._source, lambda _: True)
+
+    def _read(
+        self, name: str, dsn: Dsn, queries: Sequence[Query], exist: Callable[[Connection], bool]
+    ) -> None:
+        reason, found = "", list[list[Any]]()
+        try:
+            with connect(dsn, "sink-runner metrics", _STATEMENT_SECONDS) as connection:
+                if exist(connection):
+                    found = [_rows(connection, query, name) for query in queries]
+        except Exception as fault:  # noqa: BLE001 - nothing else of the runner may end with it
+            reason = describe(fault)
+        for at, query in enumerate(queries):
+            query.gauge.report(name, found[at] if found else ())
+        if reason and reason != self._reasons.get((name, queries)):
+            self._log.warning("metrics_read_failed", database=name, reason=reason)
+        self._reasons[name, queries] = reason
+
+
+def _rows(connection: Connection, query: Query, database: str) -> list[Any]:
+    rows = connection.execute(query.sql.encode(), {"database": database}).fetchall()
+    return [row for row in rows if row[-1] is not None]
