@@ -51,7 +51,7 @@ from .writer.encryption import Encryptor, build_encryptor
 from .writer.offsets import OffsetStore
 from .writer.refused_column import RefusedColumn
 from .writer.resolve import RowWriter
-from .writer.session import TargetSession
+from .writer.target_session import TargetSession
 from .writer.truncation import truncation
 from .writer.writers import make_writer
 

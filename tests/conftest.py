@@ -28,7 +28,7 @@ from sink_runner.postgres.session import connect
 from sink_runner.testing import NOW
 from sink_runner.transform.compiled_mapping import CompiledMapping, target_columns
 from sink_runner.transform.key_identity import KeyIdentity
-from sink_runner.transform.row import to_stage
+from sink_runner.transform.row_plan import to_stage
 from sink_runner.transform.steps import Chain
 from sink_runner.writer.audit import trail
 from sink_runner.writer.encryption import Encryptor

@@ -4,7 +4,7 @@ import base64
 import stat
 
 import pytest
-from sink_runner.api.keys import hash_key
+from sink_runner.api.api_keys import hash_key
 
 from sink_stack import envfile, settings
 from sink_stack.errors import StackError

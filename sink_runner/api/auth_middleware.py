@@ -10,8 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .callers import Caller, Callers
-from .limits import RateLimit
 from .problems import ProblemError, too_large, unauthorized
+from .rate_limits import RateLimit
 
 PROTECTED = "/v1/"
 _TOKEN_THREADS = 4

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..config.api import Api, Client
-from .keys import hash_key
+from .api_keys import hash_key
 from .problems import forbidden, unauthorized
 from .tokens import Tokens
 

@@ -15,7 +15,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ..postgres.migrations import migrate
-from .keys import digest
+from .api_keys import digest
 from .problems import ProblemError, unavailable
 from .responses import Accepted
 

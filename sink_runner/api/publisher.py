@@ -14,7 +14,7 @@ from kafka.errors import KafkaConnectionError, KafkaError
 
 from ..error_text import text_of
 from ..errors import SinkError
-from ..kafka.access import client_error, is_reachable
+from ..kafka.broker_check import client_error, is_reachable
 from ..kafka.connection import KafkaConnection, open_client
 
 _CONNECT_SECONDS = 2.0

@@ -20,13 +20,13 @@ from ..kafka.capture import read_capture
 from ..kafka.connection import KafkaConnection
 from ..masking.policy import Policies
 from ..postgres.session import configure
+from .api_keys import check_secret
 from .callers import Callers
 from .idempotency import IdempotencyStore
 from .ingest import EventIngest
-from .keys import check_secret
-from .limits import RateLimit
 from .masked_query import MaskedQuery
 from .publisher import Publisher
+from .rate_limits import RateLimit
 from .routes import Routes
 from .subjects import Subjects
 from .tokens import Tokens

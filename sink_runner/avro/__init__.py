@@ -25,7 +25,7 @@ fastavro stays as the reference: it reads whatever the compiled decoder gives up
 last word on whether a message can be read at all.
 """
 
-from .decoder import EnvelopeDecoder, Plan, Registry, schema_id_of
-from .keys import KeyDecoder
+from .decoder import EnvelopeDecoder, Plan, SchemaSource, schema_id_of
+from .key_decoder import KeyDecoder
 
-__all__ = ["EnvelopeDecoder", "KeyDecoder", "Plan", "Registry", "schema_id_of"]
+__all__ = ["EnvelopeDecoder", "KeyDecoder", "Plan", "SchemaSource", "schema_id_of"]

@@ -9,8 +9,8 @@ from typing import Any
 from ..errors import DecodeError
 from ..model.envelope import Decoded, Placeholder
 from ..plugin import ABSENT
+from .code_writer import CodeWriter
 from .schema import Array, Field, Primitive, Record, Type, Union, nullable
-from .source import Source
 
 HEADER = 5
 """Bytes before the Avro body: Confluent's magic byte and the schema's id."""
@@ -85,7 +85,7 @@ def compile_envelope(
     envelope: Record, wanted: Wanted, placeholder: Placeholder
 ) -> Callable[[bytes], Decoded]:
     """Return the function that decodes whole messages."""
-    source = Source()
+    source = CodeWriter()
     source.names |= {
         "ABSENT": ABSENT,
         "Decoded": Decoded,
@@ -110,7 +110,7 @@ def compile_envelope(
 
 def compile_row(row: Record, columns: Sequence[str]) -> Callable[[bytes], tuple[Any, ...]]:
     """Return the function that decodes some columns of a bare record, such as a key."""
-    source = Source()
+    source = CodeWriter()
     source.names["ABSENT"] = ABSENT
     with source.block("def decode(buf):"):
         source.line(f"p = {HEADER}")
@@ -120,7 +120,7 @@ def compile_row(row: Record, columns: Sequence[str]) -> Callable[[bytes], tuple[
     return _function(source, "decode")
 
 
-def _fields(source: Source, envelope: Record, wanted: Wanted) -> None:
+def _fields(source: CodeWriter, envelope: Record, wanted: Wanted) -> None:
     steps: list[tuple[Type, str | None]] = []
     for field in envelope.fields:
         if field.name in ("before", "after"):
@@ -145,7 +145,7 @@ def _target(name: str, wanted: Wanted) -> str | None:
     return target if target in wanted.source else None
 
 
-def _side(source: Source, kind: Type, columns: Sequence[str], target: str) -> None:
+def _side(source: CodeWriter, kind: Type, columns: Sequence[str], target: str) -> None:
     assert isinstance(kind, Union)
     source.line("u = buf[p]", "p += 1")
     word = "if"
@@ -160,7 +160,7 @@ def _side(source: Source, kind: Type, columns: Sequence[str], target: str) -> No
         source.line("raise Malformed")
 
 
-def _transaction(source: Source, kind: Type, block: Record) -> None:
+def _transaction(source: CodeWriter, kind: Type, block: Record) -> None:
     parts = [(part.type, "order" if part.name == ORDER else None) for part in block.fields]
     if not isinstance(kind, Union):
         source.sequence(parts)
@@ -178,7 +178,7 @@ def _transaction(source: Source, kind: Type, block: Record) -> None:
         source.line("raise Malformed")
 
 
-def _row(source: Source, row: Record, columns: Sequence[str], target: str) -> None:
+def _row(source: CodeWriter, row: Record, columns: Sequence[str], target: str) -> None:
     variables = {name: f"{target}_{i}" for i, name in enumerate(dict.fromkeys(columns))}
     source.sequence([(field.type, variables.get(field.name)) for field in row.fields])
     present = {field.name for field in row.fields}
@@ -202,7 +202,7 @@ def _may_hold_placeholder(envelope: Record, wanted: Wanted, marks: int) -> str:
     return " or ".join(f"MARK{i} in buf" for i in range(marks))
 
 
-def _function(source: Source, name: str) -> Callable[[bytes], Any]:
+def _function(source: CodeWriter, name: str) -> Callable[[bytes], Any]:
     names = dict(source.names)
     try:
         code = compile(str(source), "<generated Avro decoder>", "exec")

@@ -1,4 +1,4 @@
-"""Decoders of Kafka records: find the writer's schema, compile once, decode many."""
+"""Decode Kafka records: compile a decoder for each writer's schema, and fall back to fastavro."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Protocol
 
 from ..errors import DecodeError
 from ..model.envelope import DEFAULT_PLACEHOLDER, PLACEHOLDER, Decoded, Placeholder, RowSchema
-from . import reference
+from . import fastavro_decoder
+from .code_writer import MalformedError
 from .compile import HEADER, Wanted, compile_envelope, is_envelope, row_of
-from .row import row_schema
+from .row_schema import row_schema
 from .schema import Record, parse
-from .source import MalformedError
 
 DEFAULT_SOURCE = frozenset(("lsn", "ts_ms", "origin", "snapshot", "sequence", "order"))
 
 # What a compiled decoder may fail with; fastavro then has the last word.
-FAULTS = (*reference.BAD_BYTES, MalformedError)
+FAULTS = (*fastavro_decoder.BAD_BYTES, MalformedError)
 
 
-class Registry(Protocol):
-    """Where schemas come from."""
+class SchemaSource(Protocol):
+    """Returns schemas by their ids."""
 
     def schema(self, schema_id: int) -> Any:
         """Return a writer's schema as parsed JSON, references inlined."""
@@ -51,7 +51,7 @@ class EnvelopeDecoder:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: SchemaSource,
         *,
         after: Sequence[str] = (),
         before: Sequence[str] = (),
@@ -110,7 +110,9 @@ class EnvelopeDecoder:
         """Decode with fastavro.  `unknown` has the schemas that the batch did not find."""
         try:
             plan = self._plan_of(value, unknown)
-            return reference.decode_envelope(value, plan.parsed, self._wanted, plan.placeholder)
+            return fastavro_decoder.decode_envelope(
+                value, plan.parsed, self._wanted, plan.placeholder
+            )
         except DecodeError as exc:
             # A traceback would keep the batch alive, and its rows.
             return exc.with_traceback(None)

@@ -23,7 +23,7 @@ from ..model.envelope import Decoded, Kind
 from ..model.message import ROWS, Message
 from ..postgres.catalog import quoted
 from ..postgres.types import PgType
-from ..transform.row import SourceColumn
+from ..transform.row_plan import SourceColumn
 
 MAGIC = 1
 """The first byte of a batch row's value; a record of Kafka begins with 0."""

@@ -7,7 +7,7 @@ import importlib.util
 import click
 
 from .. import log
-from ..api.keys import check_secret
+from ..api.api_keys import check_secret
 from ..api.routes import Routes, collect_routes
 from ..config import Config, ConfigFile
 from ..config.api import Api

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from ..api.keys import hash_key, new_key
+from ..api.api_keys import hash_key, new_key
 from .api import api_settings, declared_routes
 from .command import OK, Group
 from .configuration import read_config

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from ..avro.schema_registry import SchemaRegistry
+from ..avro.schema_cache import SchemaCache
 from ..config import ConfigFile
 from ..loading import discovery
 from ..masking.policy import load_policies
@@ -141,7 +141,7 @@ def _sources(
         policies=load_policies(settings.directory, settings.key),
         strict=file.schema().strict,
         config=config,
-        registry=SchemaRegistry(config.registry) if config is not None and ask else None,
+        registry=SchemaCache(config.registry) if config is not None and ask else None,
         recorded=Recorded(folder=schemas) if schemas else None,
         against=Recorded(folder=against) if against else None,
     )
@@ -165,7 +165,7 @@ def pull(*, names: tuple[str, ...], folder: Path, from_catalog: bool) -> int:
     """
     file = read_config()
     config = file.config()
-    schemas = SchemaRegistry(config.registry)
+    schemas = SchemaCache(config.registry)
     silent = []
     chosen = chosen_mappings(names, read_plugins(file))
     for mapping in _progress("pulling", chosen.values()):

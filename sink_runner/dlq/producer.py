@@ -14,9 +14,9 @@ from kafka.errors import (
     RecordListTooLargeError,
 )
 
-from ..kafka.access import client_error, is_reachable
+from ..kafka.broker_check import client_error, is_reachable
 from ..kafka.connection import KafkaConnection, open_client
-from ..kafka.limits import PRODUCED_BYTES
+from ..kafka.record_size import PRODUCED_BYTES
 from .record import Record
 
 _SECONDS = 5.0

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from cryptography.exceptions import InvalidTag
 
 from ..avro import EnvelopeDecoder
-from ..avro.decoder import Registry, schema_id_of
-from ..avro.keys import KeyDecoder
+from ..avro.decoder import SchemaSource, schema_id_of
+from ..avro.key_decoder import KeyDecoder
 from ..batch.rows import RowFormat
 from ..dlq.stored_dead_letters import StoredDeadLetter
 from ..errors import DecodeError, SinkError
@@ -52,7 +52,7 @@ class Payloads:
     def __init__(
         self,
         encryptor: Encryptor,
-        schemas: Registry,
+        schemas: SchemaSource,
         row_format: Callable[[str], RowFormat],
         placeholder: str,
     ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import errors
 
-from ..avro.schema_registry import SchemaRegistry
+from ..avro.schema_cache import SchemaCache
 from ..batch.rows import RowFormat
 from ..config import Config
 from ..config.database import find_database
@@ -54,8 +54,8 @@ class DlqService:
         return build_encryptor(self.config)
 
     @cached_property
-    def schemas(self) -> SchemaRegistry:
-        return SchemaRegistry(self.config.registry)
+    def schemas(self) -> SchemaCache:
+        return SchemaCache(self.config.registry)
 
     @cached_property
     def payloads(self) -> Payloads:

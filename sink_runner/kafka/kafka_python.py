@@ -12,11 +12,11 @@ from kafka.structs import OffsetAndMetadata
 
 from ..errors import RetriableError, SinkError
 from ..model.message import Message
-from .access import check_access, is_reachable
+from .broker_check import check_access, is_reachable
 from .connection import KafkaConnection, open_client
 from .feed import PING_SECONDS, Bounds
-from .limits import FETCHED_BYTES, PARTITION_FETCH_BYTES
 from .offset_queries import kafka_errors, partition_bounds
+from .record_size import FETCHED_BYTES, PARTITION_FETCH_BYTES
 
 # kafka-python's numbers, where the default is not ours.
 _SETTINGS: Mapping[str, Any] = {

@@ -22,10 +22,10 @@ from confluent_kafka import (
 
 from ..errors import AccessError, ConfigError, SinkError
 from ..model.message import NO_LEADER_EPOCH, Message
-from .access import acl_error, login_error, outage_error
+from .broker_check import acl_error, login_error, outage_error
 from .connection import KafkaConnection
 from .feed import PING_SECONDS, Bounds
-from .limits import (
+from .record_size import (
     FETCHED_BYTES,
     PARTITION_FETCH_BYTES,
     QUEUED_BYTES,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from kafka import KafkaConsumer, TopicPartition
 
 from ..errors import RetriableError
-from .access import is_reachable
+from .broker_check import is_reachable
 from .connection import KafkaConnection, open_client
 from .feed import PING_SECONDS, Bounds
 from .offset_queries import kafka_errors, partition_bounds

@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import AuthorizationError, KafkaError, LeaderNotAvailableError, for_code
 from kafka.protocol.consumer import OffsetForLeaderEpochRequest
 
-from .access import client_error
+from .broker_check import client_error
 from .connection import KafkaConnection, open_client
 from .feed import Bounds
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
 
-from ..avro.schema_registry import SchemaRegistry
+from ..avro.schema_cache import SchemaCache
 from ..config import Config
 from ..config.database import Database, find_database
 from ..dlq.deferred_events import Counts
@@ -52,7 +52,7 @@ class RuntimeContext:
     config: Config
     policies: Callable[[], Policies]
     """Returns the policies that are in force."""
-    schemas: SchemaRegistry
+    schemas: SchemaCache
     plugins: Sequence[discovery.Plugin]
     stop: threading.Event
     health: Health = field(default_factory=Health)

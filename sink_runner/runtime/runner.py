@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import structlog
 
-from ..avro.schema_registry import SchemaRegistry
+from ..avro.schema_cache import SchemaCache
 from ..config import Config
 from ..dlq.outbox import publishing
 from ..error_text import text_of
@@ -68,7 +68,7 @@ def run(
         context = RuntimeContext(
             config=config,
             policies=policies.current,
-            schemas=SchemaRegistry(config.registry),
+            schemas=SchemaCache(config.registry),
             plugins=selected,
             stop=stop,
             health=health,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..avro.schema_registry import SchemaRegistry
+from ..avro.schema_cache import SchemaCache
 from ..config import Config
 from ..errors import ConfigError
 from ..masking.policy import Policies
@@ -74,7 +74,7 @@ def _audit(
 
 
 def _registered(config: Config, schema_id: int, source: str) -> RowShape:
-    schema = SchemaRegistry(config.registry).schema(schema_id)
+    schema = SchemaCache(config.registry).schema(schema_id)
     row = row_of(schema, schema_id=schema_id)
     if row is None:
         raise ConfigError(f"schema {schema_id} is not a Debezium envelope")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..avro.schema_registry import SchemaRegistry
+from ..avro.schema_cache import SchemaCache
 from ..config import Config
 from ..errors import AccessError, RetriableError
 from ..masking.policy import Policies
@@ -29,7 +29,7 @@ class Sources:
     policies: Policies
     strict: bool
     config: Config | None = None
-    registry: SchemaRegistry | None = None
+    registry: SchemaCache | None = None
     recorded: Recorded | None = None
     against: Recorded | None = None
     """The schemas to compare with, in place of the mapping's stored contract."""
@@ -135,7 +135,7 @@ def _of_files(
 def _of_registry(
     rules: Rules,
     mapping: TableMapping,
-    registry: SchemaRegistry,
+    registry: SchemaCache,
     contract: Contract | None,
     current: list[Finding],
 ) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ..avro import SchemaSource
 from ..config import Config
 from ..config.database import find_database
 from ..config.dsn import Dsn
@@ -12,7 +13,7 @@ from ..plugin import Table, TableMapping
 from .catalog_schema import key_schema, read_current_shape, value_schema
 from .contract import Contracts
 from .rules import Rules
-from .schema_watch import Registry, SchemaWatch
+from .schema_watch import SchemaWatch
 from .shape import ColumnShape, RowShape, row_of
 
 
@@ -49,7 +50,7 @@ def watch(
     mapping: TableMapping,
     config: Config,
     policies: Callable[[], Policies],
-    registry: Registry,
+    registry: SchemaSource,
 ) -> SchemaWatch:
     """Return the mapping's watch; it gets the policies for each check, as they may be corrected."""
     return SchemaWatch(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..avro.schema_registry import SchemaRegistry
+from ..avro.schema_cache import SchemaCache
 from ..config import Config
 from ..config.database import find_database
 from ..errors import ConfigError, DecodeError
@@ -19,7 +19,7 @@ from .shape import RowShape, as_text, key_of, row_of
 T = TypeVar("T")
 
 
-def of_registry(registry: SchemaRegistry, table: Table) -> dict[str, Any]:
+def of_registry(registry: SchemaCache, table: Table) -> dict[str, Any]:
     """Return the latest schemas of a table's topic, by subject; none if no row was captured yet."""
     subjects = (f"{table.topic}-value", f"{table.topic}-key")
     found = {subject: registry.latest(subject) for subject in subjects}

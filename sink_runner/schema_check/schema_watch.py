@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from ..avro import SchemaSource
 from ..errors import DecodeError, SchemaError
 from .contract import Contract
 from .renames import old_names, with_names, with_nulls
@@ -20,13 +21,6 @@ from .schema_findings import Change, Finding, Severity, passes, refused
 from .shape import RowShape, avro_name, row_of, source_of
 
 T = TypeVar("T")
-
-
-class Registry(Protocol):
-    """Returns schemas."""
-
-    def schema(self, schema_id: int) -> Any:
-        """Return a writer's schema as parsed JSON, references inlined."""
 
 
 class Store(Protocol):
@@ -43,7 +37,7 @@ class SchemaWatch:
     def __init__(
         self,
         name: str,
-        registry: Registry,
+        registry: SchemaSource,
         *,
         rules: Callable[[], Rules],
         present: Callable[[], RowShape],

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..avro.conversion import effective_kind
 from ..avro.names import adjust_name, restore_name
-from ..avro.row import row_schema
+from ..avro.row_schema import row_schema
 from ..avro.schema import Record, parse
 from ..errors import DecodeError
 from ..model.envelope import ColumnType, Kind

@@ -12,7 +12,7 @@ from sink_runner.plugin import ABSENT, TableMapping
 from sink_runner.transform.before_image import columns_before
 from sink_runner.transform.event_source import EventSource
 from sink_runner.transform.incoming import Shape
-from sink_runner.transform.row import SourceColumn
+from sink_runner.transform.row_plan import SourceColumn
 
 from .events import Sample, kind_of, spelled
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from ..avro import EnvelopeDecoder, KeyDecoder, Registry
+from ..avro import EnvelopeDecoder, KeyDecoder, SchemaSource
 from ..errors import DecodeError
 from ..model.envelope import Decoded, Kind
 from ..model.message import Message
@@ -18,7 +18,7 @@ from .before_image import columns_before
 from .incoming import Shape
 from .key_identity import Ownership, own_by_events
 from .route import HEADER, DeriveRemoval
-from .row import SourceColumn
+from .row_plan import SourceColumn
 from .steps import Chain
 from .tombstones import TombstoneRemovals
 
@@ -52,8 +52,8 @@ def topic_source(
     mapping: TableMapping,
     source: TableCatalog,
     *,
-    values: Registry,
-    keys: Registry,
+    values: SchemaSource,
+    keys: SchemaSource,
     placeholder: str,
 ) -> EventSource:
     """Read the Debezium records of a mapping's topic.

@@ -13,7 +13,7 @@ from ..model.envelope import Decoded
 from ..model.message import Message
 from ..plugin import ABSENT, Event, Op
 from .hidden_values import Columns
-from .row import RowPlan, SourceColumn
+from .row_plan import RowPlan, SourceColumn
 
 
 class Shape(NamedTuple):

@@ -14,7 +14,7 @@ from ..plugin import ABSENT
 from ..postgres.target_column import TargetColumn
 from .before_image import looked_up_too
 from .pg_encoding import text_key
-from .row import to_found
+from .row_plan import to_found
 
 Resolver = Callable[[str, set[Any]], Mapping[Any, Any]]
 """Finds the values of a lookup column, given its name and the values to look up."""

@@ -30,7 +30,7 @@ from .before_image import base_of
 from .hidden_values import HiddenValues
 from .incoming import Incoming, Plans, Shape, position_of
 from .lookup_step import LookupStep, Resolver
-from .row import RowPlan, Values, check_masks, is_same, is_whole
+from .row_plan import RowPlan, Values, check_masks, is_same, is_whole
 from .steps import Chain
 from .target_lookups import Connection, ResolveInTarget, target_lookup_columns, waves
 

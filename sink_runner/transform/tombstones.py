@@ -16,7 +16,7 @@ from ..model.message import Message
 from ..plugin import Op, Review, TableMapping
 from ..postgres.catalog import TableCatalog
 from ..postgres.target_column import TargetColumn
-from .row import RowPlan, SourceColumn
+from .row_plan import RowPlan, SourceColumn
 
 TOMBSTONE = Decoded(Op.DELETE, None, None, None, None, None, None)
 """What a record without a value decodes to: nothing of it is known but its key."""

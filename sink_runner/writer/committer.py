@@ -28,7 +28,7 @@ from .isolation import Isolation, Written
 from .offsets import OffsetStore
 from .refused_column import RefusedColumn
 from .row_version import forget_tombstones, has_tombstones
-from .session import TargetSession
+from .target_session import TargetSession
 from .truncation import Truncation
 
 Connection = psycopg.Connection[Any]

@@ -18,7 +18,7 @@ from ..plugin import Row
 from ..postgres.loaders import load_any_moment
 from ..postgres.target_column import TargetColumn
 from ..transform.hook_calls import own_copy
-from ..transform.row import to_stage
+from ..transform.row_plan import to_stage
 from ..transform.steps import Chain
 from .row_comparison import RowComparison
 from .statements import Statements

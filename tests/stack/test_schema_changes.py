@@ -17,7 +17,7 @@ from sink_stack import ports
 from sink_stack.stack import sink_runner
 from sink_stack.testing_stack import StackUnderTest
 
-from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.avro.schema_cache import SchemaCache
 from sink_runner.config.registry import Registry
 from sink_runner.plugin import Table
 from sink_runner.schema_check.catalog_schema import key_schema, read_shape, value_schema
@@ -254,7 +254,7 @@ def test_a_narrowed_one_is_accepted_by_a_person(scene: Scene) -> None:
 
 def test_what_the_catalog_says_is_what_debezium_writes(stack: StackUnderTest) -> None:
     """A check without a registry is worth as much as one with it."""
-    registry = SchemaRegistry(Registry(url=stack.registry))
+    registry = SchemaCache(Registry(url=stack.registry))
     table = Table.parse("smart_warehouse.trap.shapes")
     with stack.admin("smart_warehouse") as connection:
         connection.execute("INSERT INTO trap.shapes (id, part, flag) VALUES (1, 1, true)")

@@ -16,9 +16,9 @@ import sink_citizen_api
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 
+from sink_runner.api.api_keys import hash_key, new_key
 from sink_runner.api.app import create_app
 from sink_runner.api.ingest import EventIngest
-from sink_runner.api.keys import hash_key, new_key
 from sink_runner.api.publisher import RecordMetadata
 from sink_runner.api.routes import collect_routes
 from sink_runner.api.services import Services, assemble

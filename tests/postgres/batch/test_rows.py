@@ -20,7 +20,7 @@ from sink_runner.plugin import Column, TableMapping, source_wins
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.postgres.declared_types import declared_type
 from sink_runner.postgres.target_column import TargetColumn
-from sink_runner.transform.row import RowPlan, SourceColumn
+from sink_runner.transform.row_plan import RowPlan, SourceColumn
 
 RECORDED = Path(__file__).parents[2] / "fixtures/debezium/kinds.json"
 # As the recording's table and rows were made.

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.avro.schema_cache import SchemaCache
 from sink_runner.plugin import Table
 from sink_runner.postgres.migrations import migrate
 from sink_runner.schema_check.catalog_schema import read_shape, value_schema
@@ -238,7 +238,7 @@ class TestAcceptedById:
     NARROW = COLUMNS | {"amount": "integer"}
 
     def accepted(self, monkeypatch, call, schema):
-        monkeypatch.setattr(SchemaRegistry, "schema", lambda _self, _schema_id: schema)
+        monkeypatch.setattr(SchemaCache, "schema", lambda _self, _schema_id: schema)
         return call("schema", "accept", "one", "--id", "57")
 
     @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from sink_runner.testing import NOW, Sample, create, delete
 from sink_runner.writer.committer import Committer
 from sink_runner.writer.mapping_lock import MappingLock
-from sink_runner.writer.session import TargetSession
+from sink_runner.writer.target_session import TargetSession
 
 pytestmark = pytest.mark.postgres
 

@@ -16,7 +16,7 @@ import fastavro
 import psycopg
 import pytest
 
-from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.avro.schema_cache import SchemaCache
 from sink_runner.config import Capture
 from sink_runner.config.registry import Registry
 from sink_runner.loading import discovery
@@ -207,7 +207,7 @@ class Harness:
             target = read_table(connection, mapping.target_table)
         with connect(self.reader_dsn, "start") as connection:
             source = read_table(connection, mapping.source_table)
-        schemas = SchemaRegistry(Registry(url=self.url))
+        schemas = SchemaCache(Registry(url=self.url))
         events = topic_source(
             mapping, source, values=schemas, keys=schemas, placeholder=Capture().placeholder
         )

@@ -11,7 +11,7 @@ from sink_runner.postgres.catalog import stage_type
 from sink_runner.postgres.declared_types import declared_type
 from sink_runner.postgres.narrowing import narrowing
 from sink_runner.postgres.target_column import TargetColumn
-from sink_runner.transform.row import RowPlan, SourceColumn
+from sink_runner.transform.row_plan import RowPlan, SourceColumn
 
 KINDS = {
     "int2": Kind.INT, "int4": Kind.INT, "int8": Kind.LONG, "float8": Kind.DOUBLE,

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.avro.schema_cache import SchemaCache
 from sink_runner.config import Config, Database, DeadLetters, Kafka, Policies, Registry, Schema
 from sink_runner.config.dsn import Dsn
 from sink_runner.errors import ConfigError
@@ -117,7 +117,7 @@ class Bench:
         context = RuntimeContext(
             config=self.config,
             policies=lambda: policies,
-            schemas=SchemaRegistry(Registry(url="http://127.0.0.1:1")),
+            schemas=SchemaCache(Registry(url="http://127.0.0.1:1")),
             plugins=self.plugins or [plugin],
             stop=threading.Event(),
         )

@@ -35,13 +35,13 @@ from sink_runner.transform.event_source import EventSource
 from sink_runner.transform.incoming import Shape
 from sink_runner.transform.lookups import Lookups
 from sink_runner.transform.route import Route
-from sink_runner.transform.row import SourceColumn
+from sink_runner.transform.row_plan import SourceColumn
 from sink_runner.transform.steps import Chain
 from sink_runner.writer.committer import Committer
 from sink_runner.writer.dead_letters import DeadLetters
 from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.offsets import Offsets
-from sink_runner.writer.session import TargetSession
+from sink_runner.writer.target_session import TargetSession
 
 ENCRYPTOR = Encryptor(b"k" * 32, "k")
 HEADER = b"\0\0\0\0\1"

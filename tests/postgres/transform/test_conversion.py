@@ -12,7 +12,7 @@ from sink_runner.plugin import Column
 from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.postgres.text import parse_hstore
 from sink_runner.transform.pg_encoding import to_text
-from sink_runner.transform.row import RowPlan, SourceColumn
+from sink_runner.transform.row_plan import RowPlan, SourceColumn
 
 
 def base64_text(raw: bytes) -> str:

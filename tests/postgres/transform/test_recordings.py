@@ -16,7 +16,7 @@ from sink_runner.plugin import Column, Table
 from sink_runner.postgres.catalog import CatalogColumn, read_table
 from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.transform.pg_encoding import to_text
-from sink_runner.transform.row import RowPlan, SourceColumn
+from sink_runner.transform.row_plan import RowPlan, SourceColumn
 
 from ...support import typed_tables as typed
 

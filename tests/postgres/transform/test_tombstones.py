@@ -24,7 +24,7 @@ from sink_runner.plugin import (
 from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.transform.incoming import Shape
 from sink_runner.transform.route import Route
-from sink_runner.transform.row import SourceColumn
+from sink_runner.transform.row_plan import SourceColumn
 from sink_runner.transform.steps import Chain
 from sink_runner.transform.tombstones import TOMBSTONE, TombstoneFilter, TombstoneRemovals
 from sink_runner.writer.encryption import Encryptor

@@ -16,7 +16,7 @@ from sink_runner.errors import EventError
 from sink_runner.plugin import Column
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.postgres.target_column import TargetColumn
-from sink_runner.transform.row import RowPlan, SourceColumn
+from sink_runner.transform.row_plan import RowPlan, SourceColumn
 
 from ...support import typed_tables as typed
 from ..transform.test_recordings import Recording, is_known, typed_columns

@@ -13,7 +13,7 @@ from sink_runner.writer.committer import Committer
 from sink_runner.writer.dead_letters import DeadLetters
 from sink_runner.writer.encryption import Encryptor
 from sink_runner.writer.offsets import Offsets
-from sink_runner.writer.session import TargetSession
+from sink_runner.writer.target_session import TargetSession
 
 SECRET = "Zarathustra-17"
 DDL = "id int PRIMARY KEY, v varchar(5) NOT NULL CHECK (v <> 'bad')"

@@ -12,9 +12,9 @@ from sink_stack.topics import Topic, create
 from sink_runner.kafka.connection import KafkaConnection
 from sink_runner.kafka.feed import Bounds, Feed
 from sink_runner.kafka.kafka_python import KafkaPythonFeed
-from sink_runner.kafka.limits import PARTITION_FETCH_BYTES, PRODUCED_BYTES, QUEUED_BYTES
 from sink_runner.kafka.log_ends import LogEnds
 from sink_runner.kafka.offset_queries import epoch_end
+from sink_runner.kafka.record_size import PARTITION_FETCH_BYTES, PRODUCED_BYTES, QUEUED_BYTES
 from sink_runner.model.message import Message
 
 pytestmark = pytest.mark.stack

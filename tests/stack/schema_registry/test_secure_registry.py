@@ -10,7 +10,7 @@ from sink_stack import ports
 from structlog.testing import capture_logs
 
 from sink_runner.api.subjects import Subjects
-from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.avro.schema_cache import SchemaCache
 from sink_runner.config.registry import Registry
 from sink_runner.errors import AccessError, ConfigError, RetriableError
 
@@ -25,11 +25,11 @@ KEY_PASSWORD = "key horse"
 
 
 @pytest.fixture
-def reader() -> Iterator[Callable[[Registry], SchemaRegistry]]:
-    made: list[SchemaRegistry] = []
+def reader() -> Iterator[Callable[[Registry], SchemaCache]]:
+    made: list[SchemaCache] = []
 
-    def open_(settings: Registry) -> SchemaRegistry:
-        made.append(SchemaRegistry(settings))
+    def open_(settings: Registry) -> SchemaCache:
+        made.append(SchemaCache(settings))
         return made[-1]
 
     yield open_
@@ -37,7 +37,7 @@ def reader() -> Iterator[Callable[[Registry], SchemaRegistry]]:
         one.close()
 
 
-Reading = Callable[[Registry], SchemaRegistry]
+Reading = Callable[[Registry], SchemaCache]
 Gateways = Callable[..., Gateway]
 
 

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 
-from sink_runner.api.limits import RateLimit
 from sink_runner.api.problems import ProblemError
+from sink_runner.api.rate_limits import RateLimit
 from sink_runner.api.tokens import KeyUrl
 from sink_runner.config.api import TokenIssuer
 from sink_runner.config.reader import SettingError, SettingsReader

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sink_runner.avro import EnvelopeDecoder
+from sink_runner.avro.code_writer import pattern
 from sink_runner.avro.schema import parse
-from sink_runner.avro.source import pattern
 from sink_runner.errors import DecodeError
 from sink_runner.model.envelope import Decoded
 from sink_runner.plugin import ABSENT

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from sink_runner.api.keys import hash_key
+from sink_runner.api.api_keys import hash_key
 from sink_runner.config import load
 
 from ...support.api_service import ROOT

@@ -20,7 +20,7 @@ from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.testing import Harness, create, delete, update
 from sink_runner.transform.incoming import SourceRow
-from sink_runner.transform.row import RowPlan, SourceColumn
+from sink_runner.transform.row_plan import RowPlan, SourceColumn
 
 NUMERIC = (Kind.STRING, "numeric")
 SECRET = "Zarathustra-17"

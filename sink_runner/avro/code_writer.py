@@ -1,4 +1,4 @@
-"""A writer of Python source that reads Avro: one method a type, once to read and once to skip.
+"""Write Python source that reads Avro, with a method for each type: one reads, one skips.
 
 The code it writes has two variables: `buf`, the message, and `p`, the position in it.  It checks
 no bounds.  A position only ever grows, so a read past the end either finds no byte to index
@@ -102,8 +102,8 @@ def _concatenated(kinds: Sequence[Type]) -> bytes | None:
     return b"".join(found) if len(found) == len(parts) else None
 
 
-class Source:
-    """Source under construction, and the names that it refers to."""
+class CodeWriter:
+    """Python source under construction, and the names that it refers to."""
 
     def __init__(self) -> None:
         self.names: dict[str, Any] = {

@@ -16,7 +16,7 @@ from sink_runner.model.envelope import Kind
 from sink_runner.plugin import ABSENT, Column, Constant, Lookup, SyncTime, all_of, first_of
 from sink_runner.postgres.catalog import CatalogColumn
 from sink_runner.postgres.target_column import TargetColumn, staged
-from sink_runner.transform.row import RowPlan, SourceColumn
+from sink_runner.transform.row_plan import RowPlan, SourceColumn
 
 
 def target(column: Column, type_: str = "text", mask: Callable | None = None) -> TargetColumn:

@@ -7,17 +7,17 @@ from typing import Any
 
 from ..errors import DecodeError
 from ..model.envelope import ColumnType
-from . import reference
+from . import fastavro_decoder
 from .compile import HEADER, compile_row
-from .decoder import FAULTS, Registry, schema_id_of
-from .row import row_schema
+from .decoder import FAULTS, SchemaSource, schema_id_of
+from .row_schema import row_schema
 from .schema import Record, parse
 
 
 class KeyDecoder:
     """Decodes a record's key to the wanted columns.  One thread at a time."""
 
-    def __init__(self, registry: Registry, columns: Sequence[str]) -> None:
+    def __init__(self, registry: SchemaSource, columns: Sequence[str]) -> None:
         self._registry = registry
         self._columns = tuple(columns)
         self._plans: dict[bytes, tuple[Callable[[bytes], tuple[Any, ...]], Any]] = {}
@@ -33,7 +33,7 @@ class KeyDecoder:
         try:
             return quick(key)
         except FAULTS:
-            row = reference.project(reference.read(key, parsed), self._columns)
+            row = fastavro_decoder.project(fastavro_decoder.read(key, parsed), self._columns)
             assert row is not None
             return row
 

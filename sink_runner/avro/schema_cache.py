@@ -1,4 +1,4 @@
-"""Client of a schema registry that speaks Confluent's API."""
+"""Schemas of a registry that speaks Confluent's API, kept by their ids."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from ..schema_registry.client import RegistryClient, parse_json
 from .schema import NAMED, PRIMITIVES
 
 
-class SchemaRegistry:
-    """Gives schemas by id and remembers them for ever, as an id never changes its schema.
+class SchemaCache:
+    """Returns schemas by id and keeps them, since the schema of an id never changes.
 
-    Whatever keeps the registry from answering is a RetriableError, and a refusal an AccessError.
-    Only an id that the registry itself says it does not know is a DecodeError, the message's own
-    fault, for otherwise one forged id would stop a mapping.  A registry that has lost its schemas
-    would condemn every message that way, so one that knows no subject at all is not believed: that
-    too is retriable.
+    An outage of the registry is a RetriableError, a refusal of the client an AccessError.  An id
+    that the registry does not know is a DecodeError: otherwise one forged id would stop a mapping.
+    But a registry that has lost its schemas knows no id, and every message would become a dead
+    letter.  So if it knows no subject at all, that is a RetriableError as well.
     """
 
     def __init__(self, settings: Registry, *, timeout: float = 5.0) -> None:
@@ -28,7 +27,7 @@ class SchemaRegistry:
         self._schemas: dict[int, Any] = {}
 
     def schema(self, schema_id: int) -> Any:
-        """Give a schema as parsed JSON, with its references put in place of their names."""
+        """Return a schema as parsed JSON, with its references inlined."""
         if schema_id not in self._schemas:
             found = self._get(f"/schemas/ids/{schema_id}")
             if found is None:
@@ -37,7 +36,7 @@ class SchemaRegistry:
         return self._schemas[schema_id]
 
     def latest(self, subject: str) -> tuple[int, Any] | None:
-        """Give the id and the schema that were registered last; None for an unknown subject."""
+        """Return the id and the schema that were registered last; None for an unknown subject."""
         found = self._get(f"/subjects/{quote(subject, safe='')}/versions/latest")
         return None if found is None else (found["id"], self._resolved(found))
 
@@ -51,7 +50,7 @@ class SchemaRegistry:
         raise DecodeError(f"the schema registry does not know schema {schema_id}")
 
     def _get(self, path: str) -> Any:
-        """Give an answer's JSON; None if the registry says that there is no such schema."""
+        """Return the JSON of a response; None if the registry has no such schema."""
         try:
             found = self._client.ask(path, seconds=self._limit.seconds)
         except TimedOutError as fault:

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import fastavro
 import pytest
 
-from sink_runner.avro.schema_registry import SchemaRegistry
+from sink_runner.avro.schema_cache import SchemaCache
 from sink_runner.config.registry import Registry
 from sink_runner.errors import DecodeError, RetriableError, TimedOutError
 
@@ -63,7 +63,7 @@ def server():
 
 @pytest.fixture
 def registry(server):
-    registry = SchemaRegistry(Registry(url=server.url + "/"), timeout=2.0)
+    registry = SchemaCache(Registry(url=server.url + "/"), timeout=2.0)
     yield registry
     registry.close()
 
@@ -193,7 +193,7 @@ def test_schema_of_another_language_is_data_error(server, registry):
 
 
 def test_closed_port_is_transient_error(server):
-    registry = SchemaRegistry(Registry(url=server.url))
+    registry = SchemaCache(Registry(url=server.url))
     server.stop()
     with pytest.raises(RetriableError, match="does not answer"):
         registry.schema(1)
@@ -201,7 +201,7 @@ def test_closed_port_is_transient_error(server):
 
 
 def test_timeout_is_transient_error(server):
-    registry = SchemaRegistry(Registry(url=server.url), timeout=0.05)
+    registry = SchemaCache(Registry(url=server.url), timeout=0.05)
     slow = threading.Event()
 
     class Slow(dict):
@@ -220,7 +220,7 @@ def test_timeout_is_longer_for_next_request(server):
     schema = record("Key", ("id", "long"))
     server.add_schema("/schemas/ids/7", schema)
     server.delay = 0.6
-    registry = SchemaRegistry(Registry(url=server.url), timeout=0.5)
+    registry = SchemaCache(Registry(url=server.url), timeout=0.5)
     with pytest.raises(TimedOutError):
         registry.schema(7)
     assert registry.schema(7) == schema
