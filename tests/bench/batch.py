@@ -82,16 +82,25 @@ def measure(rows: int = ROWS) -> BatchRates:
     """Start a PostgreSQL server, insert and copy the rows, and run the batch command twice."""
     with running(installed(os.environ)[0]) as postgres, tempfile.TemporaryDirectory() as folder:
         with psycopg.connect(postgres.dsn(SOURCE), autocommit=True) as source:
-            source.execute(_INSERT, (rows,))
-            source.execute("VACUUM ANALYZE golden_records")
+            insert_people(source, rows)
             with psycopg.connect(postgres.dsn(TARGET), autocommit=True) as target:
                 copy_seconds = _time_copy(source, target)
-        config = Path(folder) / "sink-runner.toml"
-        config.write_text(_make_config(postgres))
+        config = write_config(Path(folder), postgres)
         first, second = (_time_run(config, rows) for _ in range(2))
     return BatchRates(
         rows=rows, first_run=rows / first, second_run=rows / second, copy=rows / copy_seconds
     )
+
+
+def insert_people(source: psycopg.Connection, rows: int) -> None:
+    source.execute(_INSERT, (rows,))
+    source.execute("VACUUM ANALYZE golden_records")
+
+
+def write_config(folder: Path, postgres: Postgres) -> Path:
+    config = folder / "sink-runner.toml"
+    config.write_text(_make_config(postgres))
+    return config
 
 
 def _time_copy(source: psycopg.Connection, target: psycopg.Connection) -> float:

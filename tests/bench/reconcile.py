@@ -1,0 +1,54 @@
+"""Reconcile a million equal rows, masked, with real databases.
+
+``python -m tests.bench.reconcile`` runs this; it needs only PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+from sink_stack.stack import sink_runner
+from sink_stack.testing_postgres import installed, running
+
+from .batch import insert_people, write_config
+from .stack import SOURCE, TARGET
+
+ROWS = 1_000_000
+
+
+def measure(rows: int = ROWS, runs: int = 2) -> str:
+    """Return the seconds of some full runs over the same rows, and the memory of the largest."""
+    with running(installed(os.environ)[0]) as postgres, tempfile.TemporaryDirectory() as folder:
+        with psycopg.connect(postgres.dsn(SOURCE), autocommit=True) as source:
+            insert_people(source, rows)
+        config = write_config(Path(folder), postgres)
+        call(config, "batch")
+        with psycopg.connect(postgres.dsn(TARGET), autocommit=True) as target:
+            target.execute("VACUUM ANALYZE profile_data")
+        seconds = [call(config, "reconcile") for _ in range(runs)]
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    times = ", ".join(f"{found:.1f} s" for found in seconds)
+    return f"reconciliation of {rows:,} equal profiles: {times}; at most {memory} MB"
+
+
+def call(config: Path, command: str) -> float:
+    began = time.perf_counter()
+    words = sink_runner(command, "golden-records", "--full", "--json", "--config", str(config))
+    env = {**os.environ, "SINK_PLUGINS": "golden-records"}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report.get("outcome", "equal") == "equal", report
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    print(measure(*map(int, sys.argv[1:])))
