@@ -22,7 +22,7 @@ CHAOS := .pytest_cache/chaos.log
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up airflow monitoring down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos bench bench-api bench-batch bench-peers lock audit docs
+.PHONY: help up airflow monitoring down status restart psql logs clean runtime venv lint types test test-unit test-postgres check scenario chaos bench bench-api bench-batch bench-reconcile bench-peers lock audit docs
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -102,6 +102,9 @@ bench-api: venv ## the API at 50 requests a second: milliseconds to the answer
 
 bench-batch: venv ## 100,000 rows by the batch form, beside a plain COPY
 	@$(BIN)/python -m tests.bench.batch
+
+bench-reconcile: venv ## a million equal rows, compared one by one and by digests
+	@$(BIN)/python -m tests.bench.reconcile
 
 bench-peers: venv ## the same beside Debezium's JDBC sink and Quix Streams
 	@$(BIN)/python -m tests.bench --peers

@@ -115,6 +115,10 @@ class Source:
             order += f" LIMIT {most:d}"
         return self._copy(connection, self._relation(condition, since), where, order)
 
+    def up_to(self, key: Sequence[str]) -> str:
+        """Return the condition that a row's key is not after this one."""
+        return f"({self._key}) <= ({self._key_literals(key)})"
+
     def read_keys(
         self, connection: Connection, keys: Sequence[Sequence[str]]
     ) -> Generator[bytes, None, None]:

@@ -21,7 +21,7 @@ from .configuration import find_plugin, loaded_plugins, read_config, read_plugin
 @click.command(cls=Command, exclusive=("--full", "--since", "--sample"))
 @click.argument("name", required=False)
 @flag("--all", "every", help="Reconcile every mapping, one after the other.")
-@flag("--full", help="Compare every row, and look for target rows that the source does not have.")
+@flag("--full", help="Compare every row, and all keys of the target.")
 @click.option(
     "--sample",
     metavar="P",
@@ -54,10 +54,11 @@ def reconcile(
     masked as by `sink-runner batch`, and compared with the target's row in the target database. The
     report counts rows that are missing, extra or different and names the columns, never a value.
 
-    Without an option it compares what the source has changed since the last run that found no
-    difference; the first run compares all rows. A row counts only if it still differs after all
-    changes so far were applied: the command waits for Debezium and for the runner. If these make no
-    progress, the rows are reported as not yet applied.
+    Without an option it reads only the ranges of keys whose digests, on either side, are not those
+    that were found equal; of a mapping with lookups, or without a key that both sides sort alike,
+    it reads what the source has changed since the last run without a difference. A row counts only
+    if it still differs after all changes so far were applied: the command waits for Debezium and
+    for the runner. If these make no progress, the rows are reported as not yet applied.
 
     Nothing is written but the report, unless you add --repair. That reads the source rows again and
     writes them as a batch run does: the conflict rule, the loop guard and the audit log apply.

@@ -9,15 +9,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from typing import NamedTuple
 
 from ..batch.plan import BatchPipeline
 from ..batch.snapshot import Connection
 from ..model.clock import clock
 from ..model.message import Message
 from ..model.portions import first_portion, portions
+from .digests import Bound, Digests
 
 _SECONDS = 0.5
 _FEWEST, _MOST = 100, 20_000
+
+
+class RangeRows(NamedTuple):
+    """The rows of a range and their digest, of one moment."""
+
+    messages: list[Message]
+    after: Bound
+    until: Bound
+    digest: str
 
 
 class ChunkSize:
@@ -66,3 +77,31 @@ def read_chunks(
         messages = [rows.message(head, line, n) for n, line in enumerate(chunk)]
         after = rows.key_of(messages[-1])
         yield messages
+
+
+def read_range(
+    batch: BatchPipeline,
+    reader: Connection,
+    digests: Digests,
+    after: Bound,
+    until: Bound,
+    *,
+    size: ChunkSize,
+) -> Iterator[RangeRows]:
+    """Yield the rows of a range in smaller ones, which cover it without a gap."""
+    source, rows, is_last = batch.source, batch.source.format, False
+    condition = source.up_to(until) if until else "true"
+    head = rows.head(0, clock())
+    while not is_last:
+        with reader.transaction():
+            reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            lines = source.lines(reader, condition, after=after or (), most=size.rows)
+            with closing(lines):
+                parts = portions(lines, len, batch.chunk_bytes)
+                chunk, rest = next(parts, []), next(parts, None)
+            is_last = rest is None and len(chunk) < size.rows
+            messages = [rows.message(head, line, n) for n, line in enumerate(chunk)]
+            end = until if is_last else rows.key_of(messages[-1])
+            _, digest = digests.source.digest(reader, after, end)
+        yield RangeRows(messages, after, end, digest)
+        after = end

@@ -81,6 +81,7 @@ class Comparison:
         return [self._suspect(writes[number], *row) for number, *row in found]
 
     def _stage(self, writes: Sequence[Write]) -> None:
+        self._connection.execute(f"DELETE FROM {_STAGE}".encode())  # of an outer transaction
         with (
             self._connection.cursor() as cursor,
             cursor.copy(f"COPY {_STAGE} FROM STDIN".encode()) as copy,

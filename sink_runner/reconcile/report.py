@@ -89,6 +89,8 @@ class Report:
             f"different {counts[Kind.DIFFERENT]:,}  refused {counts[Kind.REFUSED]:,}  "
             f"not yet applied {counts['pending']:,}"
         )
+        if counts["unchanged"]:
+            yield f"  unchanged by their digests since they were equal {counts['unchanged']:,}"
         if self.columns:
             named = ", ".join(f"{name} {rows:,}" for name, rows in self.columns.most_common())
             yield f"  columns that differ: {named}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 import psycopg
@@ -22,8 +21,10 @@ from ..plugin import Ignore, Review
 from ..postgres.catalog import quoted
 from ..postgres.error_classes import classify_error
 from ..postgres.session import Connection
-from .chunks import ChunkSize, read_chunks
+from .chunks import ChunkSize, RangeRows, read_chunks, read_range
 from .comparison import Comparison
+from .digests import Bound, Digests, Range
+from .options import Options
 from .repair import Repair
 from .report import Report
 from .settlement import Settlement, without
@@ -37,31 +38,6 @@ _HASHES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The options of a reconciliation."""
-
-    full: bool = False
-    since: datetime | None = None
-    """Naive, UTC."""
-    sample: float | None = None
-    """Per cent of the source's rows."""
-    repair: bool = False
-    dry_run: bool = False
-
-    @property
-    def mode(self) -> str:
-        if self.sample is not None:
-            return f"sample of {self.sample:g} %"
-        if self.since is not None:
-            return f"since {self.since}"
-        return "full" if self.full else "changed"
-
-    @property
-    def is_resumable(self) -> bool:
-        return self.sample is None and self.since is None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What a reconciliation is made of."""
 
@@ -72,6 +48,9 @@ class Parts:
     settlement: Settlement
     repair: Repair | None
     store: ReconcileStore
+    control: Connection
+    digests: Digests | None
+    """Those of ranges that were equal; None where they would not show every change."""
 
 
 class Reconciliation:
@@ -94,6 +73,9 @@ class Reconciliation:
         self._run = 0
         self._seen = SeenKeys(parts.batch.deletions.keys)
         self._keys_kept = True
+        self._has_surplus = self._is_resumed = False
+        """Whether ranges of the target have more rows than the source produces for them."""
+        self._digests = parts.digests if options.covers_all else None
 
     def run(self) -> Report:
         hooks, began = self._batch.pipeline.compiled.hooks, time.monotonic()
@@ -111,19 +93,22 @@ class Reconciliation:
     def _work(self) -> None:
         snapshot = self._take_snapshot()
         resumed = self._resumable(snapshot)
-        condition, since, covers = self._condition(snapshot)
+        condition, since = self._condition(snapshot)
         store, number = self._parts.store, self._batch.source.format.number
+        self._is_resumed = resumed is not None
         if resumed is None:
             self._run = store.begin(self._options.mode, number, snapshot)
         else:
             self._run = store.resume(resumed)
         phase, after = (resumed.phase, resumed.last_key) if resumed else ("source", None)
-        if phase == "source":
+        if phase == "source" and self._digests and resumed is None:
+            self._walk_ranges(self._digests)
+        elif phase == "source":
             self._walk_source(condition, since, after or ())
         self._walk_target(after if phase == "target" else None)
         self._settle()
         self._report.interrupted = self._batch.stop.is_set()
-        if covers and self._report.is_equal:
+        if self._options.covers_all and self._report.is_equal:
             self._report.verified_through = store.advance(self._run)
         store.finish(self._run, self._report)
 
@@ -144,7 +129,9 @@ class Reconciliation:
     def _resumable(self, snapshot: Snapshot) -> Run | None:
         """Return the interrupted run if it had the same mode and rows, with its counts."""
         run = self._parts.store.interrupted()
-        if run is None or not run.last_key or not self._options.is_resumable:
+        if self._digests and not self._options.full:
+            return None  # the ranges that it has compared are stored with their digests
+        if run is None or not run.last_key or not self._options.covers_all:
             return None
         same = (run.mode, run.cluster, run.columns)
         if same != (self._options.mode, snapshot.cluster, self._batch.source.format.number):
@@ -156,15 +143,15 @@ class Reconciliation:
         self._report.columns.update(run.columns_differing)
         return run
 
-    def _condition(self, snapshot: Snapshot) -> tuple[str, str, bool]:
-        """Return the condition on a row, since when, and whether a clean run verifies all."""
+    def _condition(self, snapshot: Snapshot) -> tuple[str, str]:
+        """Return the condition on a row, and since when it may have changed."""
         options, source = self._options, self._batch.source
-        condition, since, covers = "true", "-infinity", options.is_resumable
+        condition, since = "true", "-infinity"
         if options.sample is not None:
             condition = self._sample(options.sample)
         elif options.since is not None:
             condition, since = source.between(options.since, None), str(options.since)
-        elif not options.full:
+        elif not options.full and self._digests is None:
             verified = self._parts.store.verified()
             changed = verified and changed_since(verified.seen_before, snapshot)
             same = (snapshot.cluster, source.format.number)
@@ -183,7 +170,7 @@ class Reconciliation:
             else:
                 self._report.note("no verified run to continue from: reads all rows")
         self._progress.expect(source.estimate(self._parts.reader, condition, since))
-        return condition, since, covers
+        return condition, since
 
     def _sample(self, percent: float) -> str:
         """Return the condition that a row is in the sample, another one for each run."""
@@ -202,7 +189,7 @@ class Reconciliation:
         batch, reader = self._batch, self._parts.reader
         self._size.restart()
         for messages in read_chunks(batch, reader, condition, since, after, size=self._size):
-            self._compare(messages)
+            self._suspect(self._compare(messages)[0])
             self._progress.advance(len(messages))
             if messages[-1].key is not None:
                 self._proceed("source", batch.source.format.key_of(messages[-1]))
@@ -210,8 +197,58 @@ class Reconciliation:
                 return
             self._size.adapt()
 
-    def _compare(self, messages: Sequence[Message]) -> None:
-        """Stage what a chunk of rows results in, and keep what the target has otherwise."""
+    def _walk_ranges(self, digests: Digests) -> None:
+        """Compare the ranges whose digests are not those that were equal, and note the others."""
+        control, batch = self._parts.control, self._batch
+        stored = [Range(None)] if self._options.full else digests.load(control)
+        walked, after = list[Range](), None
+        self._size.restart()
+        for place, one in enumerate(stored):
+            if self._is_unchanged(digests, after, one):
+                self._report.counts["unchanged"] += one.rows
+                self._progress.advance(one.rows)
+                walked.append(one)
+            else:
+                for rows in read_range(
+                    batch, self._parts.reader, digests, after, one.until, size=self._size
+                ):
+                    walked.append(self._compare_range(digests, rows))
+                    if batch.stop.is_set():
+                        digests.save(control, [*walked, Range(one.until), *stored[place + 1 :]])
+                        return
+                    self._size.adapt()
+            after = one.until
+        digests.save(control, walked)
+
+    def _is_unchanged(self, digests: Digests, after: Bound, one: Range) -> bool:
+        if one.source is None:
+            return False
+        reader, target = self._parts.reader, self._parts.target
+        return (
+            digests.source.digest(reader, after, one.until)[1] == one.source
+            and digests.target.digest(target, after, one.until)[1] == one.target
+        )
+
+    def _compare_range(self, digests: Digests, rows: RangeRows) -> Range:
+        """Compare a range; return it with its digests if both sides are equal."""
+        target = self._parts.target
+        with target.transaction():
+            target.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            suspects, writes = self._compare(rows.messages)
+            held, digest = digests.target.digest(target, rows.after, rows.until)
+        missing = sum(suspect.kind is Kind.MISSING for suspect in suspects)
+        self._has_surplus = self._has_surplus or held > writes - missing
+        self._report.counts["keys"] += held
+        self._suspect(suspects)
+        self._progress.advance(len(rows.messages))
+        if rows.messages:
+            self._proceed("source", self._batch.source.format.key_of(rows.messages[-1]))
+        if suspects or held != writes:
+            return Range(rows.until)
+        return Range(rows.until, held, rows.digest, digest)
+
+    def _compare(self, messages: Sequence[Message]) -> tuple[list[Suspect], int]:
+        """Stage what rows result in; return what the target has otherwise, and their number."""
         if self._batch.refresh():
             self._report.note(
                 "the masking policies changed during the run: rows before were compared by the "
@@ -226,8 +263,9 @@ class Reconciliation:
         counts["dropped"] += chunk.counts["dropped"]
         writes = [change for change in chunk.changes if isinstance(change, Write)]
         self._note_keys(writes)
-        self._suspect(self._parts.comparison.compare(writes))
-        self._suspect(self._unremoved(chunk.changes, {write.key for write in writes}))
+        suspects = self._parts.comparison.compare(writes)
+        suspects += self._unremoved(chunk.changes, {write.key for write in writes})
+        return suspects, len(writes)
 
     def _note_keys(self, writes: Sequence[Write]) -> None:
         batch = self._batch
@@ -256,6 +294,8 @@ class Reconciliation:
         if find_missing is None:
             return
         keys, last = self._batch.deletions.keys, tuple(after) if after else None
+        if last is None:
+            self._report.counts["keys"] = 0
         self._size.restart()
         while not self._batch.stop.is_set():
             page, last = keys.page(last, self._size.rows, None, self._parts.target)
@@ -272,7 +312,9 @@ class Reconciliation:
         """Return what finds keys that the source lacks; None where that cannot be decided."""
         batch, mapping, note = self._batch, self._batch.mapping, self._report.note
         reason = ""
-        if self._options.mode != "full":
+        if self._digests and not (self._has_surplus or self._is_resumed):
+            return None  # the number of the target's rows says that there are none
+        if self._options.mode != "full" and self._digests is None:
             reason = "only a full run reads the keys of the target"
         elif batch.beside:
             reason = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from ..batch.keys import Key
 from ..batch.lock import BusyError, locked
 from ..batch.plan import BatchPipeline
 from ..batch.progress import Progress
+from ..batch.run_store import KeyCipher
 from ..batch.snapshot import open_source
 from ..config import Config
 from ..config.database import find_database
@@ -23,10 +25,12 @@ from ..postgres.session import Connection, connect
 from ..writer.encryption import build_encryptor
 from .batch_marker import BatchMarker
 from .comparison import Comparison, open_target
+from .digests import make_digests
 from .log_marker import LogMarker, Marker
+from .options import Options
 from .repair import Repair
 from .report import Report
-from .run import Options, Parts, Reconciliation
+from .run import Parts, Reconciliation
 from .settlement import Settlement
 from .store import ReconcileStore
 
@@ -93,7 +97,9 @@ def open_parts(
     ):
         _lock(control, plugin.name)
         marker = make_marker(batch, config, (reader, control))
-        yield _parts(batch, config, options, (reader, target, control), marker)
+        parts = _parts(batch, config, options, (reader, target, control), marker)
+        cipher = KeyCipher(f"sink.reconcile_digest/{plugin.name}", parts.store.key_encryptor)
+        yield replace(parts, digests=make_digests(batch, plugins, cipher))
 
 
 @contextmanager
@@ -131,6 +137,8 @@ def _parts(
         comparison=comparison,
         settlement=settlement,
         repair=Repair(batch, settlement, dry_run=options.dry_run) if options.repair else None,
+        control=control,
+        digests=None,
         store=ReconcileStore(control, batch.name, build_encryptor(config), unmasked=unmasked),
     )
 

@@ -107,7 +107,8 @@ class ReconcileStore:
         self._mapping = mapping
         self._encryptor = encryptor
         place = f"sink.reconcile_run/{mapping}"
-        self._keys = KeyCipher(place, None if unmasked else encryptor)
+        self.key_encryptor = None if unmasked else encryptor
+        self._keys = KeyCipher(place, self.key_encryptor)
         self._findings = 0
 
     def interrupted(self) -> Run | None:

@@ -20,7 +20,7 @@ INSERT INTO golden_records (gr_id, jan_aadhaar, full_name)
 SELECT gen_random_uuid(), lpad((n + 51000)::text, 12, '8'), 'Reconciled ' || n
 FROM generate_series(1, 40) n
 """
-COUNT = "SELECT count(*) FROM profile_data WHERE full_name LIKE 'Reconciled %'"
+COUNT = "SELECT count(*) FROM profile_data WHERE full_name LIKE 'Reconciled %%'"
 
 
 def call(stack: StackUnderTest, *arguments: str) -> tuple[int, dict[str, Any]]:

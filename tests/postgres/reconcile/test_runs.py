@@ -10,7 +10,7 @@ from sink_runner.reconcile import chunks
 from sink_runner.reconcile import run as run_module
 
 from .conftest import EverythingApplied, reconcile
-from .test_comparing import PEOPLE, found, people
+from .test_comparing import found, people
 
 pytestmark = pytest.mark.postgres
 __all__ = ["people"]
@@ -46,17 +46,6 @@ def test_verified_through_stays_at_a_difference(people) -> None:
     assert verified(people) == first
     people.reconcile("golden-records", repair=True)
     assert verified(people) > first
-
-
-def test_changed_run_reads_what_changed(people) -> None:
-    """A run with a difference in between leaves no gap."""
-    assert people.reconcile("golden-records", full=False).counts["read"] == 30
-    people.warehouse.execute(PEOPLE, (31, 31))
-    assert found(people.reconcile("golden-records", full=False)) == {"missing": 1}
-    people.warehouse.execute(PEOPLE, (32, 32))
-    report = people.reconcile("golden-records", full=False, repair=True)
-    assert (report.counts["read"], report.outcome) == (2, "equal")
-    assert people.reconcile("golden-records", full=False).counts["read"] == 0
 
 
 def test_time_and_sample_leave_verification_alone(people) -> None:
