@@ -46,7 +46,8 @@ def _with_schema_of(other: bytes, value: bytes) -> bytes:
 def _send_corrupted(harness: Harness, corrupt: Callable[[bytes, bytes], list[bytes]]) -> None:
     """Send the values that `corrupt` makes of a record, and discard their dead letters.
 
-    A later change of the same key is a whole row: it supersedes a dead letter instead of waiting.
+    A later change of the same key has the whole row: it supersedes the dead letter and is not
+    deferred behind it.
     """
     citizen, (key, value, partition) = harness.arena.citizen, _read_record(harness)
     corrupted, before = corrupt(key, value), _count_undecodable(citizen, *_RESOLVED)

@@ -6,8 +6,8 @@ leaves a point open, the oracle reads it as follows:
 - A column has changed if its value differs in the warehouse's spelling. Another spelling of the
   same district or gender is not a change, and an update without a changed column writes nothing,
   not even a time.
-- If values only became NULL, or a district only became an unknown one, no column may be
-  overwritten. Whether the record takes the time of this version is open: both are accepted.
+- If an update only sets values to NULL, or the district to an unknown name, no column may be
+  overwritten. Whether the record takes the time of that version is open: both are accepted.
 - If the previous version was not verified, not active, or had no or another Aadhaar number, every
   column counts as changed.
 - A corrected number flags the old number's record only if the citizen was verified and active both

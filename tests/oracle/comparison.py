@@ -56,12 +56,12 @@ def find_differences(
         history.read_changes(citizen, "public.citizens"), load_districts(warehouse)
     )
     profiles = profile_data.compute_profiles(filter(_is_valid, golden), now, window)
-    found = list(compare_profiles(profiles, history.fetch_rows(citizen, _PROFILES)))
-    found += compare_hints(compute_hints(snapshots, now), history.fetch_rows(citizen, _HINTS))
+    differences = list(compare_profiles(profiles, history.fetch_rows(citizen, _PROFILES)))
+    differences += compare_hints(compute_hints(snapshots, now), history.fetch_rows(citizen, _HINTS))
     records = history.fetch_rows(warehouse, _GOLDEN)
-    found += compare_golden_records(compute_golden_records(golden, updates), records)
-    found += compare_conflicts(updates, records, history.fetch_rows(warehouse, _CONFLICTS))
-    return found
+    differences += compare_golden_records(compute_golden_records(golden, updates), records)
+    differences += compare_conflicts(updates, records, history.fetch_rows(warehouse, _CONFLICTS))
+    return differences
 
 
 def _is_valid(change: history.Change) -> bool:

@@ -24,11 +24,13 @@ COMMENT_VALUES = re.compile(_PERSONAL)
 ALERT_VALUES = re.compile(f"{_PERSONAL}|{_INCOME_CODES}")
 
 
-def is_redaction(original: str | None, found: str | None, forbidden: re.Pattern[str]) -> bool:
-    """Whether `found` is `original` without its forbidden values and otherwise unchanged."""
-    if original is None or found is None:
-        return original is found
+def is_redaction(original: str | None, redacted: str | None, forbidden: re.Pattern[str]) -> bool:
+    """Whether `redacted` is `original` without its forbidden values and otherwise unchanged."""
+    if original is None or redacted is None:
+        return original is redacted
     levels = _LEVEL if "income" in original.lower() else "(?!)"
     removable = re.compile(rf"(?:{forbidden.pattern})[.,;:!?]?|{levels}")
     kept = map(re.escape, removable.split(original))
-    return not forbidden.search(found) and bool(re.fullmatch(".*?".join(kept), found, re.DOTALL))
+    return not forbidden.search(redacted) and bool(
+        re.fullmatch(".*?".join(kept), redacted, re.DOTALL)
+    )

@@ -48,8 +48,8 @@ def compute_rows(session: psycopg.Connection, flow: str) -> dict[str, Row]:
     """Return the expected rows of a flow's target by key, with the columns that are checked."""
     query = (_HERE / "flows" / f"{flow}.sql").read_text(encoding="utf-8")
     # The type checker requires a literal string; the text comes from a file of this folder.
-    found = history.fetch_rows(session, query)  # type: ignore[arg-type]
-    return {row["key"]: row["columns"] for row in found}
+    rows = history.fetch_rows(session, query)  # type: ignore[arg-type]
+    return {row["key"]: row["columns"] for row in rows}
 
 
 def _copy_table(

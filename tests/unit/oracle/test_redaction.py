@@ -6,7 +6,7 @@ from ...oracle.redaction import ALERT_VALUES, COMMENT_VALUES, is_redaction
 
 
 @pytest.mark.parametrize(
-    ("original", "found"),
+    ("original", "redacted"),
     [
         ("Two records carry 012345678901.", "Two records carry ***."),
         ("call 0123456789 or a.b@example.in", "call  or [e-mail]"),
@@ -20,12 +20,12 @@ from ...oracle.redaction import ALERT_VALUES, COMMENT_VALUES, is_redaction
         (None, None),
     ],
 )
-def test_redacted_text_is_accepted(original, found):
-    assert is_redaction(original, found, ALERT_VALUES)
+def test_redacted_text_is_accepted(original, redacted):
+    assert is_redaction(original, redacted, ALERT_VALUES)
 
 
 @pytest.mark.parametrize(
-    ("original", "found"),
+    ("original", "redacted"),
     [
         ("Two records carry 012345678901.", "Two records carry 012345678901."),
         ("Two records carry 012345678901.", "Two records ***."),
@@ -35,8 +35,8 @@ def test_redacted_text_is_accepted(original, found):
         ("a text", None),
     ],
 )
-def test_kept_value_or_missing_text_is_refused(original, found):
-    assert not is_redaction(original, found, ALERT_VALUES)
+def test_kept_value_or_missing_text_is_refused(original, redacted):
+    assert not is_redaction(original, redacted, ALERT_VALUES)
 
 
 def test_comment_keeps_income_codes():
