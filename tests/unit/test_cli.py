@@ -1,4 +1,4 @@
-"""The command line: what is printed, where, and with which exit code."""
+"""The command line: output, errors and exit codes."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("configured")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_teaches_with_an_example(call, command):
+def test_help_of_command_has_example(call, command):
     code, out, _ = call(command, "--help")
     assert code == 0
     assert re.search(rf"examples?:\n(.*\n)*?  sink-runner {command}", out)
@@ -27,7 +27,7 @@ def test_help_lists_the_commands(call):
 
 
 @pytest.mark.parametrize(
-    ("argv", "way_out"),
+    ("argv", "advice"),
     [
         ([], "Commands:"),
         (["plugin"], "Did you mean 'plugins'?"),
@@ -41,13 +41,13 @@ def test_help_lists_the_commands(call):
         (["dlq", "replay", "--timeout", "nan"], "expected a non-negative number of seconds"),
     ],
 )
-def test_wrong_usage_names_the_way_out(call, argv, way_out):
+def test_usage_error_contains_advice(call, argv, advice):
     code, out, err = call(*argv)
     assert (code, out) == (2, "")
-    assert way_out in err
+    assert advice in err
 
 
-LISTING = """
+LIST_MODULES = """
 import sys
 from sink_runner.cli import main
 main(sys.argv[1:])
@@ -56,19 +56,19 @@ print(*sorted(name for name in sys.modules if name.startswith("sink_runner.") or
 
 
 def test_help_imports_no_command():
-    """`demo` of sink-stack, whose summary is printed as well, needs the arguments."""
-    done = subprocess.run(
-        [sys.executable, "-c", LISTING, "--help"], capture_output=True, text=True, check=True
+    """Except what the command `demo` of sink-stack imports for its summary."""
+    result = subprocess.run(
+        [sys.executable, "-c", LIST_MODULES, "--help"], capture_output=True, text=True, check=True
     )
-    light = ("cli", "cli.arguments", "cli.command", "cli.program", "completion", "error_text")
-    expected = {f"sink_runner.{name}" for name in (*light, "errors")}
-    assert set(done.stdout.splitlines()[-1].split()) == expected
+    modules = ("cli", "cli.arguments", "cli.command", "cli.program", "completion", "error_text")
+    expected = {f"sink_runner.{name}" for name in (*modules, "errors")}
+    assert set(result.stdout.splitlines()[-1].split()) == expected
 
 
 # -- config ------------------------------------------------------------------------------------
 
 
-def test_config_prints_every_key_and_no_secret(call, tmp_path):
+def test_config_prints_every_setting_and_no_secret(call, tmp_path):
     code, out, _ = call("config")
     assert code == 0
     assert out.startswith(f"# {tmp_path / 'sink-runner.toml'}\n")
@@ -78,7 +78,7 @@ def test_config_prints_every_key_and_no_secret(call, tmp_path):
     assert "hunter2" not in out
 
 
-def test_config_hides_the_arguments_of_a_command(call, configured):
+def test_config_hides_arguments_of_command(call, configured):
     path = configured()
     path.write_text(
         path.read_text().replace('"dbname=north"', '{ command = ["echo", "dbname=hunter2"] }')
@@ -117,12 +117,12 @@ def test_config_prints_valid_part_and_errors(call, configured):
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_file_may_be_named_before_and_after_command(call, configured, tmp_path, before):
-    named = configured().rename(tmp_path / "other.toml")
-    option = ("--config", str(named))
+def test_config_option_may_precede_or_follow_command(call, configured, tmp_path, before):
+    path = configured().rename(tmp_path / "other.toml")
+    option = ("--config", str(path))
     code, out, _ = call(*option, "config") if before else call("config", *option)
     assert code == 0
-    assert out.startswith(f"# {named}")
+    assert out.startswith(f"# {path}")
 
 
 def test_missing_configuration_is_reported(call, configured, monkeypatch):
@@ -136,7 +136,7 @@ def test_missing_configuration_is_reported(call, configured, monkeypatch):
 # -- run ---------------------------------------------------------------------------------------
 
 
-def test_run_reports_all_plugin_faults_before_start(site, call, configured):
+def test_run_reports_all_broken_plugins_before_start(site, call, configured):
     site.mapping("apples", source="nowhere")
     site.plugin("pears", "import nope_nope")
     configured("apples", "pears")
@@ -148,7 +148,7 @@ def test_run_reports_all_plugin_faults_before_start(site, call, configured):
     ]
 
 
-def test_run_without_any_mapping_is_refused(site, call, configured):
+def test_run_needs_a_mapping(site, call, configured):
     site.mapping("apples")
     configured("apples")
     code, _, err = call("run", "--without", "apples")
@@ -164,7 +164,7 @@ def test_run_reports_mappings_without_events(site, call, configured):
     assert "no mapping that is on reads events: `sink-runner batch`" in err
 
 
-def test_run_reports_faults_of_configuration(call, configured):
+def test_run_reports_configuration_errors(call, configured):
     configured(more="[batch]\nmax_rows = 0")
     assert call("run")[::2] == (78, "sink-runner: batch.max_rows is less than 1\n")
 
@@ -190,17 +190,17 @@ def greet():
 """
 
 
-def command(site, code: str, name: str = "greet") -> None:
+def install_command(site, code: str, name: str = "greet") -> None:
     site.plugin(name, code, group="sink_runner.commands", attribute="greet")
 
 
-def test_another_distribution_may_bring_a_command(site, call):
-    command(site, GREET)
+def test_distribution_can_add_command(site, call):
+    install_command(site, GREET)
     assert call("greet") == (3, "hello\n", "")
 
 
 def test_help_lists_commands_of_other_distributions(site, call):
-    command(site, GREET)
+    install_command(site, GREET)
     assert "  greet      Say hello." in call("--help")[1].splitlines()
 
 
@@ -209,38 +209,38 @@ def test_help_lists_commands_of_other_distributions(site, call):
     [("import nope_nope", "greet"), ("greet = print", "greet"), (GREET, "run")],
 )
 def test_help_says_why_command_is_missing(site, call, code, name):
-    command(site, code, name)
+    install_command(site, code, name)
     status, out, err = call("--help")
     assert (status, "hello" in out) == (0, False)
     assert err.startswith(f"sink-runner: command {name!r} of sink-{name} 1.5 is left out: ")
     assert len(err.splitlines()) == 1
 
 
-def test_broken_command_ends_with_78(site, call):
-    command(site, "import nope_nope")
+def test_broken_command_exits_with_78(site, call):
+    install_command(site, "import nope_nope")
     code, out, err = call("greet")
     assert (code, out) == (78, "")
     assert err.startswith("sink-runner: command 'greet' of sink-greet 1.5 is left out: ")
 
 
-def test_other_commands_do_not_load_a_broken_one(site, call):
-    command(site, "import nope_nope")
+def test_broken_command_does_not_affect_others(site, call):
+    install_command(site, "import nope_nope")
     assert call("plugins")[::2] == (0, "")
 
 
 def test_error_is_one_line_with_exit_1(site, call):
-    command(site, RAISE.format(what="SinkError('the disk is full')"))
+    install_command(site, RAISE.format(what="SinkError('the disk is full')"))
     assert call("greet") == (1, "", "sink-runner: the disk is full\n")
 
 
-def test_statements_of_an_error_can_be_pasted(site, call):
-    command(site, RAISE.format(what=r"SinkError('run this:\n  ALTER TABLE a OWNER TO b;')"))
+def test_statements_in_error_are_on_own_lines(site, call):
+    install_command(site, RAISE.format(what=r"SinkError('run this:\n  ALTER TABLE a OWNER TO b;')"))
     assert call("greet") == (1, "", "sink-runner: run this:\n  ALTER TABLE a OWNER TO b;\n")
 
 
 @pytest.mark.parametrize("what", ["EventError('9829012345')", "ValueError('9829012345')"])
-def test_error_that_may_quote_shows_class(site, call, what):
-    command(site, RAISE.format(what=what))
+def test_error_that_may_contain_values_prints_class(site, call, what):
+    install_command(site, RAISE.format(what=what))
     code, out, err = call("greet")
     assert (code, out) == (1, "")
     assert what.split("(", maxsplit=1)[0] in err
@@ -248,8 +248,8 @@ def test_error_that_may_quote_shows_class(site, call, what):
     assert "Traceback" not in err
 
 
-def test_an_interrupted_command_ends_with_130(site, call):
-    command(site, RAISE.format(what="KeyboardInterrupt"))
+def test_interrupted_command_exits_with_130(site, call):
+    install_command(site, RAISE.format(what="KeyboardInterrupt"))
     assert call("greet")[0] == 130
 
 

@@ -1,4 +1,4 @@
-"""Whatever an exception of a plugin or of a database holds, no value leaves the process with it."""
+"""No value in an exception of a plugin or database reaches logs, output, state or metrics."""
 
 import io
 import json
@@ -44,7 +44,7 @@ from sink_runner.writer.dead_letters import described, report
 
 CANARY = "Zq7canary"
 PARTS = ("args", "notes", "cause", "context", "group", "attributes", "text", "class", "kind")
-OURS = (
+RUNNER_ERRORS = (
     EventError,
     RetriableError,
     ConfigError,
@@ -55,89 +55,89 @@ OURS = (
     SinkError,
 )
 KINDS = (
-    *OURS,
+    *RUNNER_ERRORS,
     *(ValueError, KeyError, OSError, UnicodeError, StopIteration, UnreadColumnError, psycopg.Error),
     *(psycopg.errors.UniqueViolation, psycopg.errors.RaiseException),
 )
 
 
-class LoudError(EventError):
-    """A plugin's own, whose text is made of what it was given."""
+class PluginOwnError(EventError):
+    """An error of a plugin, whose text contains its arguments."""
 
     def __str__(self):
         return f"of {self.args}"
 
 
-def made(kind, parts):
-    """An exception of this kind that holds the canary in these parts of it."""
+def create_error(kind, parts):
+    """Return an exception of this class that contains the canary in these parts."""
     if "kind" in parts:
         kind = type(kind.__name__, (kind,), {"__str__": lambda _: CANARY, "__module__": __name__})
     if "class" in parts:
         kind = type(CANARY, (kind,), {"__module__": CANARY})
     text = CANARY if "args" in parts else "no"
-    fault = kind(text)
+    error = kind(text)
     if "text" in parts:
-        fault = LoudError(CANARY)
+        error = PluginOwnError(CANARY)
     if "notes" in parts:
-        fault.add_note(CANARY)
+        error.add_note(CANARY)
     if "attributes" in parts:
         for name in ("sqlstate", "constraint", "column", "rule", "reason", "plugin", "step"):
-            set_attribute(fault, name)
+            set_attribute(error, name)
         diag = SimpleNamespace(constraint_name=CANARY, source_function="exec_stmt_raise")
-        set_attribute(fault, "diag", diag)
+        set_attribute(error, "diag", diag)
     if "group" in parts:
-        fault = ExceptionGroup(CANARY, [fault, EventError(CANARY), KeyError(CANARY)])
-    return fault
+        error = ExceptionGroup(CANARY, [error, EventError(CANARY), KeyError(CANARY)])
+    return error
 
 
-def set_attribute(fault, name, value=CANARY):
-    with suppress(AttributeError):  # PostgreSQL's are read-only
-        setattr(fault, name, value)
+def set_attribute(error, name, value=CANARY):
+    with suppress(AttributeError):  # those of psycopg's errors are read-only
+        setattr(error, name, value)
 
 
-def plugin_raises(kind, parts):
-    """Raise it as a plugin does, with what it was caused by."""
-    fault = made(kind, parts)
+def raise_in_plugin(kind, parts):
+    """Raise the exception as a plugin does, with its cause or context."""
+    error = create_error(kind, parts)
     if "cause" in parts:
-        raise fault from EventError(CANARY)
+        raise error from EventError(CANARY)
     if "context" in parts:
         try:
             raise WriteError(CANARY, sqlstate=CANARY, constraint=CANARY)
         except WriteError:
-            raise fault  # noqa: B904 - the context is what is tried
-    raise fault
+            raise error  # noqa: B904 - the context is what the test needs
+    raise error
 
 
-def caught(kind, parts):
+def catch_error(kind, parts):
     try:
-        plugin_raises(kind, parts)
-    except BaseException as fault:  # noqa: BLE001 - whatever it is
-        return fault
+        raise_in_plugin(kind, parts)
+    except BaseException as error:  # noqa: BLE001 - any exception
+        return error
     raise AssertionError
 
 
-def logged(output, fault):
+def log_error(output, error):
     stream = io.StringIO()
     log.configure(Log(format=output, level="info"), stream)
-    structlog.get_logger().error("failed", exc_info=fault, error=fault, seen=[{"e": fault}])
-    dead_letter = DeadLetter(Message("t", 0, 1, None, b""), fault)
+    structlog.get_logger().error("failed", exc_info=error, error=error, seen=[{"e": error}])
+    dead_letter = DeadLetter(Message("t", 0, 1, None, b""), error)
     hooks = SimpleNamespace(failed=lambda *_: None)
     report([dead_letter], structlog.get_logger(), hooks, lambda _: None)
     return stream.getvalue()
 
 
-def command_line(fault, capsys):
-    program.report(fault, "sink_runner.cli.batch")
+def print_error(error, capsys):
+    program.report(error, "sink_runner.cli.batch")
     captured = capsys.readouterr()
     return captured.out + captured.err
 
 
-def status_of(fault):
-    """What /readyz and /metrics say of a mapping whose worker raised it."""
+def status_of(error):
+    """Return the state and the metrics of a mapping whose worker raised the error."""
     health = Health()
 
     def run():
-        raise fault
+        raise error
 
     worker = SimpleNamespace(run=run, counts={}, cancel=lambda: None)
     stop = threading.Event()
@@ -149,12 +149,12 @@ def status_of(fault):
     return json.dumps(texts) + generate_latest(health.registry).decode()
 
 
-def classified(fault):
-    """What the route makes of it, as a dead letter or as a reason to pause."""
+def classify(error):
+    """Return the error of the dead letter, or the one that pauses or stops the mapping."""
     try:
-        return event_error(fault)
-    except BaseException as found:  # noqa: BLE001 - a pause, or a stop
-        return found
+        return event_error(error)
+    except BaseException as raised:  # noqa: BLE001 - any exception
+        return raised
 
 
 every = given(
@@ -163,48 +163,48 @@ every = given(
 
 
 @every
-def test_no_part_of_an_exception_is_shown(kind, parts):
-    fault = caught(kind, parts)
-    for one in (fault, classified(fault)):
+def test_no_part_of_exception_is_in_texts(kind, parts):
+    error = catch_error(kind, parts)
+    for exception in (error, classify(error)):
         texts = [
-            describe(one),
-            text_of(one),
-            describe_raised(one),
-            errors.own_text(one),
+            describe(exception),
+            text_of(exception),
+            describe_raised(exception),
+            errors.own_text(exception),
         ]
-        texts += [*trace(one), *map(str, described(one))]
+        texts += [*trace(exception), *map(str, described(exception))]
         report = Report(mapping="m", mode="full", dry_run=False)
         hooks = SimpleNamespace(failed=lambda *_: None)
-        report.note_failures([DeadLetter(Message("t", 0, 1, None, b""), one)], hooks)
+        report.note_failures([DeadLetter(Message("t", 0, 1, None, b""), exception)], hooks)
         texts += [report.json(), *report.lines()]
         assert [text for text in texts if CANARY in text] == []
 
 
 @pytest.mark.parametrize("output", ["json", "console"])
 @every
-def test_no_part_of_an_exception_is_logged(output, kind, parts):
-    fault = caught(kind, parts)
-    for one in (fault, classified(fault)):
-        assert CANARY not in logged(output, one)
+def test_no_part_of_exception_is_logged(output, kind, parts):
+    error = catch_error(kind, parts)
+    for exception in (error, classify(error)):
+        assert CANARY not in log_error(output, exception)
     log.configure(Log(format="json", level="critical"), io.StringIO())
 
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_no_part_of_exception_is_printed_or_status(kind, part, capsys):
-    fault = caught(kind, {part, "args"})
-    assert CANARY not in command_line(fault, capsys)
-    assert CANARY not in status_of(fault)
+def test_no_part_of_exception_is_printed_or_published(kind, part, capsys):
+    error = catch_error(kind, {part, "args"})
+    assert CANARY not in print_error(error, capsys)
+    assert CANARY not in status_of(error)
 
 
 @pytest.mark.parametrize("part", ["cause", "context", "group"])
-def test_classes_of_nested_exceptions_are_shown(part):
-    """What can be known without a value is."""
-    assert "sink_runner.errors." in "\n".join(trace(caught(ValueError, {part})))
+def test_trace_names_classes_of_nested_exceptions(part):
+    """The class of an exception contains no value."""
+    assert "sink_runner.errors." in "\n".join(trace(catch_error(ValueError, {part})))
 
 
 @pytest.mark.parametrize(
-    "fault",
+    "error",
     [
         QualityError("rule", "column"),
         StepError("plugin", "sink_map", "raised ValueError"),
@@ -212,13 +212,13 @@ def test_classes_of_nested_exceptions_are_shown(part):
         ExpiredError.of(WaitingError("lookup of column 'x' found nothing", "x")),
         classify_error(psycopg.errors.DataError("no")),
     ],
-    ids=lambda fault: type(fault).__name__,
+    ids=lambda error: type(error).__name__,
 )
-def test_unraised_error_of_runner_keeps_text(fault):
-    assert text_of(fault) == str(fault)
-    assert str(fault) in describe(fault)
+def test_unraised_error_of_runner_keeps_text(error):
+    assert text_of(error) == str(error)
+    assert str(error) in describe(error)
 
 
-def test_an_error_that_gave_up_quotes_no_plugin():
-    error = caught(WaitingError, {"args"})
+def test_expired_error_contains_no_text_of_plugin():
+    error = catch_error(WaitingError, {"args"})
     assert CANARY not in str(ExpiredError.of(error))

@@ -54,7 +54,7 @@ def run(environ: dict[str, str], *command: str) -> str:
     return done.stdout
 
 
-def test_a_new_plugin_has_what_every_plugin_has(tmp_path):
+def test_new_plugin_has_files_of_every_plugin(tmp_path):
     folder = scaffold(tmp_path, "late-orders", **ORDERS)
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert files == [
@@ -69,7 +69,7 @@ def test_a_new_plugin_has_what_every_plugin_has(tmp_path):
     assert project["name"] == "sink-late-orders"
 
 
-def test_a_folder_that_exists_is_left_alone(tmp_path):
+def test_existing_folder_is_not_changed(tmp_path):
     (tmp_path / "orders").mkdir()
     with pytest.raises(SinkError, match="orders exists"):
         scaffold(tmp_path, "orders", **ORDERS)
@@ -77,7 +77,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "fault"),
+    ("change", "message"),
     [
         ({"name": "Orders"}, "not a plugin name"),
         ({"name": "late_orders"}, "not a plugin name"),
@@ -92,13 +92,13 @@ def test_a_folder_that_exists_is_left_alone(tmp_path):
         ({"version": 'x")'}, "is not a plain SQL name"),
     ],
 )
-def test_invalid_name_writes_nothing(tmp_path, change, fault):
-    with pytest.raises(ValueError, match=fault):
+def test_invalid_name_writes_nothing(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
         scaffold(tmp_path, **({"name": "orders"} | ORDERS | change))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_name_on_command_line_is_wrong_usage(tmp_path, capsys):
+def test_invalid_name_exits_with_2(tmp_path, capsys):
     argv = ["new", "Orders", "--root", str(tmp_path), "--key", "id", "--version", "at"]
     assert main([*argv, "--source", "a.b.c", "--target", "d.e.f"]) == 2
     assert "kebab-case" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Which keys of the target are queried in a source."""
+"""Keys of the target that can be looked up in the source."""
 
 import pytest
 
@@ -38,5 +38,5 @@ def test_computed_key_is_not_queried(column) -> None:
 
 
 def test_masked_key_is_not_queried() -> None:
-    """The source has no row by a mask, so every row of the target would pass for gone."""
+    """The source has no row with a masked key, so every row of the target would be removed."""
     assert source_columns(Column("code"), mask=lambda _: "***") is None

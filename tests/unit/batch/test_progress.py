@@ -9,7 +9,7 @@ from sink_runner.batch.progress import Progress
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_progress_is_shown_on_terminals_only(terminal) -> None:
+def test_progress_is_printed_on_terminals_only(terminal) -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=terminal, width=120, _environ={})
     with Progress("apples", console) as progress:
@@ -19,7 +19,7 @@ def test_progress_is_shown_on_terminals_only(terminal) -> None:
     assert terminal or not output.getvalue()
 
 
-def test_progress_never_exceeds_all() -> None:
+def test_progress_never_exceeds_total() -> None:
     output = io.StringIO()
     with Progress("apples", Console(file=output, force_terminal=True, width=120)) as progress:
         progress.expect(10)

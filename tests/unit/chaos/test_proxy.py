@@ -68,7 +68,7 @@ def test_cut_ends_connections_until_restored(proxy: Proxy) -> None:
 
 
 def is_refused(proxy: Proxy) -> bool:
-    """Whether the proxy ends a new connection, which may also fail at once."""
+    """Return whether the proxy ends a new connection, which may also fail at once."""
     try:
         connection = connect(proxy)
     except OSError:
@@ -101,10 +101,10 @@ def test_stalled_bytes_arrive_after_restore(proxy: Proxy) -> None:
 def test_delayed_bytes_arrive_late(proxy: Proxy) -> None:
     with connect(proxy) as connection:
         proxy.delay(0.1)
-        began = time.monotonic()
+        start = time.monotonic()
         connection.sendall(b"slow")
         assert connection.recv(10) == b"slow"
-        assert time.monotonic() - began >= 0.2
+        assert time.monotonic() - start >= 0.2
         assert proxy.stats.delayed_bytes == 8
 
 
@@ -115,8 +115,8 @@ def test_kafka_address_is_replaced_by_proxy(echo: int) -> None:
     body = b"a" + address + b"b" * 200 + address
     with connect(proxy) as connection:
         connection.sendall(len(body).to_bytes(4, "big") + body)
-        found = b""
-        while len(found) < len(body) + 4:
-            found += connection.recv(100)
+        response = b""
+        while len(response) < len(body) + 4:
+            response += connection.recv(100)
     proxy.close()
-    assert found[4:] == body.replace(address, b"127.0.0.1" + proxy.port.to_bytes(4, "big"))
+    assert response[4:] == body.replace(address, b"127.0.0.1" + proxy.port.to_bytes(4, "big"))

@@ -1,4 +1,4 @@
-"""A CSV export is opened with a spreadsheet, and its texts are from strangers."""
+"""A CSV export contains no text that a spreadsheet would execute as a formula."""
 
 import csv
 import io
@@ -25,16 +25,16 @@ def cells(record: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("text", FORMULAS, ids=ascii)
-def test_text_that_a_spreadsheet_computes_is_quoted(text: str) -> None:
+def test_formula_is_quoted(text: str) -> None:
     assert cells({"error_message": text})["error_message"] == "'" + text
 
 
 @pytest.mark.parametrize("text", HARMLESS, ids=ascii)
-def test_other_texts_stay_as_they_are(text: str) -> None:
+def test_other_text_is_unchanged(text: str) -> None:
     assert cells({"error_message": text})["error_message"] == text
 
 
-def test_numbers_and_rows_are_no_formulas() -> None:
+def test_numbers_and_rows_are_unchanged() -> None:
     row = cells({"offset": -5, "after": {"a": "=1+1"}})
     assert row["offset"] == "-5"
     assert json.loads(row["after"]) == {"a": "=1+1"}

@@ -1,4 +1,4 @@
-"""When schedules come, and the hours in which nothing starts."""
+"""Due times of cron expressions, and maintenance windows."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -18,14 +18,14 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def test_minute_itself_is_latest_and_not_next():
+def test_due_minute_is_latest_and_not_next():
     hourly = Cron("0 * * * *")
     assert hourly.latest(utc("2026-11-21 06:00")) == utc("2026-11-21 06:00")
     assert hourly.latest(utc("2026-11-21 05:59:59.999")) == utc("2026-11-21 05:00")
     assert hourly.after(utc("2026-11-21 06:00")) == utc("2026-11-21 07:00")
 
 
-def test_expression_is_about_utc_wherever_clock_stands():
+def test_expression_is_in_utc_for_any_time_zone():
     india = timezone(timedelta(hours=5, minutes=30))
     assert Cron("0 1 * * *").after(utc("2026-11-21 00:59").astimezone(india)) == utc(
         "2026-11-21 01:00"
@@ -33,12 +33,13 @@ def test_expression_is_about_utc_wherever_clock_stands():
 
 
 @given(TIMES, TIMES)
-def test_between_leaves_none_out_and_none_twice(one, other):
-    after, until = min(one, other), min(max(one, other), min(one, other) + timedelta(days=9))
-    found = list(Cron("30 */5 * * *").between(after, until))
+def test_between_returns_each_due_time_once(first, second):
+    after = min(first, second)
+    until = min(max(first, second), after + timedelta(days=9))
+    times = list(Cron("30 */5 * * *").between(after, until))
     minute = after.replace(second=0, microsecond=0)
     every = (minute + timedelta(minutes=n) for n in range(9 * 24 * 60 + 1))
-    assert found == [
+    assert times == [
         time for time in every if after < time <= until and time.minute == 30 and time.hour % 5 == 0
     ]
 
@@ -46,7 +47,7 @@ def test_between_leaves_none_out_and_none_twice(one, other):
 @pytest.mark.parametrize(
     "text", ["", "daily", "0 1 * *", "0 0 1 1 * *", "60 * * * *", "0 0 30 2 *"]
 )
-def test_impossible_or_invalid_expression_is_refused(text):
+def test_invalid_or_impossible_expression_is_refused(text):
     with pytest.raises(ValueError, match="cron expression"):
         Cron(text)
 
@@ -68,7 +69,7 @@ def test_maintenance_is_first_sunday_from_two_to_four(time, end):
 
 
 @pytest.mark.parametrize(
-    "none", [Maintenance("", timedelta(hours=2)), Maintenance("* * * * *", timedelta())]
+    "maintenance", [Maintenance("", timedelta(hours=2)), Maintenance("* * * * *", timedelta())]
 )
-def test_there_need_be_no_maintenance(none):
-    assert none.end(utc("2026-11-01 03:00")) is None
+def test_maintenance_can_be_disabled(maintenance):
+    assert maintenance.end(utc("2026-11-01 03:00")) is None

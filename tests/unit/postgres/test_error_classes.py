@@ -1,4 +1,4 @@
-"""Whose fault a fault is: each class and each state of PostgreSQL's, decided on purpose."""
+"""Classification of errors: every SQLSTATE of PostgreSQL, and errors without one."""
 
 import struct
 from typing import Any
@@ -57,14 +57,14 @@ TRANSIENT = {
     "HV",
     "XX",
 }
-NEXT = {
+ERROR_TYPES = {
     ErrorKind.ROW: WriteError,
     ErrorKind.TRANSIENT: RetriableError,
     ErrorKind.TIMEOUT: TimedOutError,
     ErrorKind.CONFIGURATION: ConfigError,
 }
-# What the issue names, and where a whole class would be wrong.
-CERTAIN = {
+# States that other code relies on, and exceptions from their class.
+LISTED = {
     "53100": ErrorKind.TRANSIENT,  # disk full
     "53200": ErrorKind.TRANSIENT,  # out of memory
     "53300": ErrorKind.TRANSIENT,  # too many connections
@@ -87,7 +87,7 @@ CERTAIN = {
     "22001": ErrorKind.ROW,  # string too long
     "40002": ErrorKind.ROW,  # integrity constraint at commit
     "54000": ErrorKind.ROW,  # a key too long for its index
-    "P0001": ErrorKind.ROW,  # a trigger's own
+    "P0001": ErrorKind.ROW,  # raised by a trigger
     "42P01": ErrorKind.CONFIGURATION,  # no such table
     "42703": ErrorKind.CONFIGURATION,  # no such column
     "54011": ErrorKind.CONFIGURATION,  # too many columns
@@ -99,8 +99,8 @@ def subclasses(kind: type) -> set[type]:
     return {kind}.union(*map(subclasses, kind.__subclasses__()))
 
 
-class TestByState:
-    def test_every_class_of_postgresql_is_decided(self) -> None:
+class TestStates:
+    def test_every_class_of_postgresql_is_classified(self) -> None:
         assert len(KNOWN) > 200
         assert {state[:2] for state in KNOWN} <= CLASSES.keys()
         assert CLASSES.keys() == ROW | CONFIGURATION | TRANSIENT
@@ -115,20 +115,20 @@ class TestByState:
             if group in CONFIGURATION
             else ErrorKind.TRANSIENT
         )
-        expected = CERTAIN.get(state, by_class)
+        expected = LISTED.get(state, by_class)
         assert classify_state(state) is expected
         classified = classify_error(errors.lookup(state)("SECRET"))
         assert type(classified) is (
-            WaitingError if state in FOREIGN_KEY | TAKEN else NEXT[expected]
+            WaitingError if state in FOREIGN_KEY | TAKEN else ERROR_TYPES[expected]
         )
         assert "SECRET" not in str(classified)
         assert state in (getattr(classified, "sqlstate", "") or str(classified))
 
-    def test_every_exception_is_named_here(self) -> None:
-        assert STATES.items() <= CERTAIN.items()
+    def test_every_exception_from_class_is_listed(self) -> None:
+        assert STATES.items() <= LISTED.items()
 
-    @pytest.mark.parametrize(("state", "expected"), CERTAIN.items())
-    def test_what_the_rest_relies_on(self, state: str, expected: ErrorKind) -> None:
+    @pytest.mark.parametrize(("state", "expected"), LISTED.items())
+    def test_listed_state_has_its_class(self, state: str, expected: ErrorKind) -> None:
         assert classify_state(state) is expected
 
     def test_unknown_state_is_transient_error(self) -> None:
@@ -136,7 +136,7 @@ class TestByState:
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"),
+    ("error", "kind"),
     [
         (psycopg.OperationalError("SECRET"), RetriableError),
         (psycopg.InterfaceError("SECRET"), RetriableError),
@@ -151,9 +151,9 @@ class TestByState:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_error_without_sqlstate_is_classified_by_type(fault: Any, kind: type) -> None:
-    assert isinstance(fault, ROW_FAULTS + VALUE_FAULTS)
-    classified = classify_error(fault)
+def test_error_without_sqlstate_is_classified_by_type(error: Any, kind: type) -> None:
+    assert isinstance(error, ROW_FAULTS + VALUE_FAULTS)
+    classified = classify_error(error)
     assert type(classified) is kind
     assert "SECRET" not in str(classified)
 
@@ -161,9 +161,9 @@ def test_error_without_sqlstate_is_classified_by_type(fault: Any, kind: type) ->
 @pytest.mark.parametrize(
     "kind", [EventError, FatalError, RetriableError, FencedError, PoliciesChangedError]
 )
-def test_our_own_faults_stay_what_they_are(kind: type[Exception]) -> None:
-    fault = kind("why")
-    assert classify_error(fault) is fault
+def test_errors_of_runner_are_unchanged(kind: type[Exception]) -> None:
+    error = kind("why")
+    assert classify_error(error) is error
 
 
 @pytest.mark.parametrize(
@@ -182,13 +182,13 @@ def test_error_of_kafka_is_transient_or_denies_access(kind: type[Exception]) -> 
 
 class TestTimeLimit:
     def timeouts(self, limit: TimeLimit, count: int) -> list[float]:
-        found = []
+        limits = []
         for _ in range(count):
             limit.record_failure(TimedOutError("late"))
-            found.append(limit.seconds)
-        return found
+            limits.append(limit.seconds)
+        return limits
 
-    def test_it_doubles_up_to_a_bound(self) -> None:
+    def test_timeout_doubles_up_to_limit(self) -> None:
         assert self.timeouts(TimeLimit(60), 6) == [120, 240, 480, 960, 960, 960]
 
     def test_success_resets_it(self) -> None:
@@ -197,37 +197,37 @@ class TestTimeLimit:
         limit.record_success()
         assert self.timeouts(limit, 2) == [120, 240]
 
-    def test_another_fault_needs_no_more_time(self) -> None:
+    def test_other_error_resets_timeout(self) -> None:
         limit = TimeLimit(60)
         self.timeouts(limit, 3)
-        fault = RetriableError("gone")
-        assert limit.record_failure(fault) is fault
+        error = RetriableError("gone")
+        assert limit.record_failure(error) is error
         assert limit.seconds == 60
 
 
-class TestOwnFault:
-    """What a mapping's own functions raise."""
+class TestErrorsOfMapping:
+    """Errors that functions of a mapping raise."""
 
     @pytest.mark.parametrize(
-        "world", [psycopg.OperationalError("secret"), OSError("secret"), MemoryError("secret")]
+        "raised", [psycopg.OperationalError("secret"), OSError("secret"), MemoryError("secret")]
     )
-    def test_transient_error_is_raised_without_its_text(self, world: Exception) -> None:
+    def test_transient_error_is_raised_without_its_text(self, raised: Exception) -> None:
         with pytest.raises(RetriableError) as caught:
-            event_error(world)
+            event_error(raised)
         assert "secret" not in str(caught.value)
-        assert caught.value.__cause__ is world
+        assert caught.value.__cause__ is raised
 
-    def test_the_runners_own_are_what_they_say(self) -> None:
+    def test_errors_of_runner_keep_their_class(self) -> None:
         broken, later = EventError("broken"), RetriableError("later")
         assert event_error(broken) is broken
         with pytest.raises(RetriableError) as caught:
             event_error(later)
         assert caught.value is later
 
-    def test_any_other_is_the_events_own(self) -> None:
-        fault = LookupError("secret")
-        error = event_error(fault)
+    def test_other_error_is_data_error(self) -> None:
+        raised = LookupError("secret")
+        error = event_error(raised)
         assert isinstance(error, StepError)
         assert "secret" not in str(error)
-        assert error.__cause__ is fault
+        assert error.__cause__ is raised
         assert isinstance(event_error(errors.NumericValueOutOfRange("secret")), WriteError)

@@ -1,4 +1,4 @@
-"""The checks before a start ask Kafka for the name that Debezium gives a topic."""
+"""Preflight requests topics from Kafka by the names that Debezium gives them."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +10,7 @@ from sink_runner.plugin import Column, TableMapping, source_wins
 from sink_runner.preflight import checklist
 
 
-def test_check_topic_asks_for_debezium_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_topic_requests_debezium_name(monkeypatch: pytest.MonkeyPatch) -> None:
     requested: list[str] = []
     monkeypatch.setattr(checklist, "read_topic", lambda _connection, name: requested.append(name))
     monkeypatch.setattr(checklist, "topic_faults", lambda _connection, name, _topic: [name])

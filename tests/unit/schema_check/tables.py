@@ -1,4 +1,4 @@
-"""Tables as schemas have them, small enough to read."""
+"""Small tables, their schemas and rules, for the tests of the schema check."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,27 +31,27 @@ MAPPING = TableMapping(
 
 
 def shape(key: tuple[str, ...] = ("id",), **columns: str) -> TableShape:
-    """A table; a type with an exclamation mark is NOT NULL."""
-    made = [
+    """Return a table; a type that ends with an exclamation mark is NOT NULL."""
+    declared = [
         TableColumn(name, type_.removesuffix("!"), not type_.endswith("!"))
         for name, type_ in columns.items()
     ]
-    return TableShape(made, key)
+    return TableShape(declared, key)
 
 
 def row(key: tuple[str, ...] = ("id",), *, with_types: bool = True, **columns: str) -> RowShape:
-    """The row of a table; without `with_types` as in a registry, which has no lengths."""
+    """Return the row of a table; without `with_types` as the registry has it, without lengths."""
     table = shape(key, **columns)
-    made = row_of(
+    shape_of_row = row_of(
         value_schema(TABLE, table, with_source_types=with_types),
         key=key_schema(TABLE, table) if with_types else None,
     )
-    assert made is not None
-    return made
+    assert shape_of_row is not None
+    return shape_of_row
 
 
 def envelope(*, with_types: bool = False, **columns: str) -> dict[str, Any]:
-    """The schema of the events of a table."""
+    """Return the schema of the events of a table."""
     record = value_schema(TABLE, shape(**columns), with_source_types=with_types)
     source = [
         ("ts_ms", "long"),
@@ -79,17 +79,17 @@ def envelope(*, with_types: bool = False, **columns: str) -> dict[str, Any]:
 
 
 def policies(*tagged: str, not_personal: tuple[str, ...] = ()) -> Policies:
-    """Policies that classify some columns of the table; its own ones are decided."""
+    """Return policies that classify these columns; the usual columns are not personal."""
     not_personal += tuple({"title", "amount", "label", "other"} - {*tagged, *not_personal})
-    known = Classification(
+    classification = Classification(
         tags={("north", "public", "t", name): frozenset({"NAME"}) for name in tagged},
         not_personal=frozenset(("north", "public", "t", name) for name in not_personal),
     )
-    return Policies(PolicyFiles(version=0, digest="", policies=(), classification=known))
+    return Policies(PolicyFiles(version=0, digest="", policies=(), classification=classification))
 
 
 def rules(*, strict: bool = True, target: Any = None, known: Any = None, **declared: Any) -> Rules:
-    """The rules of a mapping of `id`, `title` and `amount`; `declared` changes the mapping."""
+    """Return the rules of a mapping of `id`, `title` and `amount`, changed by `declared`."""
     return Rules(
         name="one",
         mapping=replace(MAPPING, **declared),
@@ -99,35 +99,35 @@ def rules(*, strict: bool = True, target: Any = None, known: Any = None, **decla
     )
 
 
+# The contract with which the mapping was planned.
 PLANNED = Contract(row=row(**COLUMNS))
-"""What the mapping was planned with."""
 
 
-class Schemas:
-    """A registry that holds some schemas."""
+class FakeRegistry:
+    """A schema registry with fixed schemas, which records the requests."""
 
     def __init__(self) -> None:
-        self.held: dict[int, Any] = {}
+        self.schemas: dict[int, Any] = {}
         self.requested: list[int] = []
 
     def schema(self, schema_id: int) -> Any:
         self.requested.append(schema_id)
-        if schema_id not in self.held:
+        if schema_id not in self.schemas:
             raise DecodeError("no such schema")
-        return self.held[schema_id]
+        return self.schemas[schema_id]
 
 
-class Memory:
-    """Keeps contracts for as long as a test runs."""
+class MemoryStore:
+    """A store of contracts in memory, which counts its updates."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Contract] = {}
-        self.saved = 0
+        self.contracts: dict[str, Contract] = {}
+        self.updates = 0
 
     def load(self, mapping: str) -> Contract | None:
-        return self.kept.get(mapping)
+        return self.contracts.get(mapping)
 
     def update(self, mapping: str, change: Callable[[Contract | None], Contract]) -> Contract:
-        self.kept[mapping] = change(self.kept.get(mapping))
-        self.saved += 1
-        return self.kept[mapping]
+        self.contracts[mapping] = change(self.contracts.get(mapping))
+        self.updates += 1
+        return self.contracts[mapping]

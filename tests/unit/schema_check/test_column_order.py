@@ -1,4 +1,4 @@
-"""A name that another column has taken: the mask of the one would be the other's."""
+"""A column that got another column's name would get its mask, and is refused."""
 
 from dataclasses import replace
 
@@ -10,34 +10,34 @@ from sink_runner.schema_check.schema_findings import Change, refused
 
 from .tables import row, rules
 
-THEN = {"id": "integer!", "title": "text", "other": "text", "amount": "bigint"}
-ENDING = {"id": "integer!", "amount": "bigint", "title": "text"}
+BEFORE = {"id": "integer!", "title": "text", "other": "text", "amount": "bigint"}
+LAST_TITLE = {"id": "integer!", "amount": "bigint", "title": "text"}
 
 
-def harm(then, now, *, with_types=True, schema_id=None, later=None):
-    """What is refused of a mapping that names all that the two have in common."""
-    held = rules(strict=False, columns=tuple(Column(name) for name in then if name in now))
-    seen = replace(row(with_types=with_types, **now), schema_id=schema_id)
-    found = refused(held.check(seen, Contract(row=row(**then)), later=later))
-    return {(finding.column, finding.change): finding for finding in found}
+def refusals(before, after, *, with_types=True, schema_id=None, later=None):
+    """Return what is refused of a mapping of all columns that both tables have."""
+    checked = rules(strict=False, columns=tuple(Column(name) for name in before if name in after))
+    current = replace(row(with_types=with_types, **after), schema_id=schema_id)
+    findings = refused(checked.check(current, Contract(row=row(**before)), later=later))
+    return {(finding.column, finding.change): finding for finding in findings}
 
 
 def columns(*names, **types):
-    """Columns in this order, of the types that they had, or have now."""
-    return {name: (THEN | types)[name] for name in names}
+    """Return the columns in this order, with their types: the given ones, or the former."""
+    return {name: (BEFORE | types)[name] for name in names}
 
 
 @pytest.mark.parametrize(
-    ("then", "now"),
+    ("before", "after"),
     [
-        (THEN, columns("id", "other", "title", "amount")),
-        (THEN, columns("id", "x", "title", "amount", x="text")),
-        (THEN, columns("id", "title_old", "other", "amount", "title", title_old="text")),
-        (ENDING, columns("id", "amount", "old", "title", old="text")),
-        (THEN, columns("id", "other", "title")),
-        (THEN, columns("id", "other", "title", "x", x="date")),
-        (THEN, columns("id", "other", "title", "amount", "x", x="date")),
-        (THEN, columns("id", "x", "title", "amount", "y", x="text", y="date")),
+        (BEFORE, columns("id", "other", "title", "amount")),
+        (BEFORE, columns("id", "x", "title", "amount", x="text")),
+        (BEFORE, columns("id", "title_old", "other", "amount", "title", title_old="text")),
+        (LAST_TITLE, columns("id", "amount", "old", "title", old="text")),
+        (BEFORE, columns("id", "other", "title")),
+        (BEFORE, columns("id", "other", "title", "x", x="date")),
+        (BEFORE, columns("id", "other", "title", "amount", "x", x="date")),
+        (BEFORE, columns("id", "x", "title", "amount", "y", x="text", y="date")),
     ],
     ids=[
         "swapped",
@@ -51,30 +51,30 @@ def columns(*names, **types):
     ],
 )
 @pytest.mark.parametrize("with_types", [True, False], ids=["catalog", "registry"])
-def test_name_that_another_column_has_taken_is_refused(then, now, with_types):
-    found = harm(then, now, with_types=with_types, schema_id=9, later=True)
-    assert ("title", Change.RENAMED) in found
-    assert "sink-runner schema accept one" in found["title", Change.RENAMED].text
+def test_reused_name_is_refused(before, after, with_types):
+    findings = refusals(before, after, with_types=with_types, schema_id=9, later=True)
+    assert ("title", Change.RENAMED) in findings
+    assert "sink-runner schema accept one" in findings["title", Change.RENAMED].text
 
 
 def test_two_swapped_columns_are_reported():
-    found = harm(THEN, columns("id", "other", "title", "amount"))
-    assert {column for column, _ in found} == {"title", "other"}
-    assert "the column that had it is probably other now" in found["title", Change.RENAMED].text
+    findings = refusals(BEFORE, columns("id", "other", "title", "amount"))
+    assert {column for column, _ in findings} == {"title", "other"}
+    assert "the column that had it is probably other now" in findings["title", Change.RENAMED].text
 
 
 @pytest.mark.parametrize(
-    ("then", "now"),
+    ("before", "after"),
     [
-        (THEN, THEN | {"x": "text", "y": "text"}),
-        (THEN, columns("id", "title", "amount")),
-        (THEN, columns("id", "amount", "x", x="text")),
-        (THEN, columns("id", "x", "other", "amount", "y", x="text", y="text")),
-        (THEN, columns("id", "title", "amount", "x", x="text")),
-        (THEN, columns("id", "title", "amount", "other")),
-        (THEN, columns("id", "amount", "y", y="date")),
-        (ENDING, columns("amount", "title", "id")),
-        (THEN, columns("id", "title", "other", "amount", amount="integer!", id="bigint")),
+        (BEFORE, BEFORE | {"x": "text", "y": "text"}),
+        (BEFORE, columns("id", "title", "amount")),
+        (BEFORE, columns("id", "amount", "x", x="text")),
+        (BEFORE, columns("id", "x", "other", "amount", "y", x="text", y="text")),
+        (BEFORE, columns("id", "title", "amount", "x", x="text")),
+        (BEFORE, columns("id", "title", "amount", "other")),
+        (BEFORE, columns("id", "amount", "y", y="date")),
+        (LAST_TITLE, columns("amount", "title", "id")),
+        (BEFORE, columns("id", "title", "other", "amount", amount="integer!", id="bigint")),
         (columns("id", "amount"), columns("id", "title", "amount")),
     ],
     ids=[
@@ -91,22 +91,24 @@ def test_two_swapped_columns_are_reported():
     ],
 )
 @pytest.mark.parametrize("with_types", [True, False], ids=["catalog", "registry"])
-def test_what_places_explain_is_not(then, now, with_types):
-    assert not {change for _, change in harm(then, now, with_types=with_types)} & {Change.RENAMED}
+def test_other_changes_are_not_renames(before, after, with_types):
+    assert not {change for _, change in refusals(before, after, with_types=with_types)} & {
+        Change.RENAMED
+    }
 
 
 def test_schema_before_drop_is_accepted():
-    """A runner that was stopped knows the table without the column, and reads events with it."""
-    then = columns("id", "amount", "title")
-    now = columns("id", "amount", "old", "title", old="text")
-    assert harm(then, now, schema_id=3) == {}
-    assert ("title", Change.RENAMED) in harm(then, now, schema_id=3, later=True)
+    """A runner that was stopped reads events from before the column was dropped."""
+    before = columns("id", "amount", "title")
+    after = columns("id", "amount", "old", "title", old="text")
+    assert refusals(before, after, schema_id=3) == {}
+    assert ("title", Change.RENAMED) in refusals(before, after, schema_id=3, later=True)
 
 
 def test_uncaptured_columns_do_not_matter():
-    """The contract is of events; the table has columns that no event ever had."""
-    then = columns("id", "title", "amount")
-    now = columns("id", "hidden", "title", "also", "amount", hidden="text", also="text")
-    assert harm(then, now) == {}
+    """The contract describes events; the table has columns that no event has."""
+    before = columns("id", "title", "amount")
+    after = columns("id", "hidden", "title", "also", "amount", hidden="text", also="text")
+    assert refusals(before, after) == {}
     swapped = columns("id", "hidden", "other", "also", "title", hidden="text", also="text")
-    assert ("title", Change.RENAMED) in harm(columns("id", "title", "other"), swapped)
+    assert ("title", Change.RENAMED) in refusals(columns("id", "title", "other"), swapped)

@@ -1,4 +1,4 @@
-"""What a change of a source table means for a mapping."""
+"""The effect of a changed source table on a mapping."""
 
 from dataclasses import replace
 
@@ -14,8 +14,8 @@ from sink_runner.schema_check.type_changes import change_of
 from .tables import COLUMNS, PLANNED, envelope, policies, row, rules
 
 
-def only(found):
-    (finding,) = found
+def only(findings):
+    (finding,) = findings
     return finding
 
 
@@ -23,7 +23,7 @@ def changes(found):
     return {(finding.column, finding.change, finding.severity) for finding in found}
 
 
-def test_what_has_not_changed_is_not_mentioned():
+def test_unchanged_table_has_no_findings():
     assert rules().check(row(**COLUMNS), PLANNED) == []
 
 
@@ -32,40 +32,40 @@ def test_registry_without_lengths_gives_same_result():
 
 
 class TestAdded:
-    def test_a_new_column_passes(self):
+    def test_new_column_passes(self):
         found = only(rules().check(row(**COLUMNS, grade="integer"), PLANNED))
         assert (found.change, found.severity) == (Change.ADDED, Severity.OK)
 
     def test_new_required_column_is_accepted(self):
-        """A registry under BACKWARD would refuse it; what is not read does no harm."""
+        """The registry's level BACKWARD refuses it, but a column that is not read is harmless."""
         found = only(rules().check(row(with_types=False, **COLUMNS, grade="integer!"), PLANNED))
         assert found.severity is Severity.OK
 
-    def test_one_that_looks_personal_is_refused(self):
+    def test_column_that_looks_personal_is_refused(self):
         found = rules().check(row(**COLUMNS, mobile_no="character varying(10)"), PLANNED)
         assert ("mobile_no", Change.PERSONAL, Severity.REFUSED) in changes(found)
         (text,) = [finding.text for finding in found if finding.change is Change.PERSONAL]
         assert "mobile_no (character varying(10))" in text
         assert "classification.json" in text
 
-    def test_or_warned_where_strict_is_off(self):
+    def test_personal_column_is_warning_without_strict(self):
         found = rules(strict=False).check(row(**COLUMNS, mobile_no="text"), PLANNED)
         assert ("mobile_no", Change.PERSONAL, Severity.WARNING) in changes(found)
 
     @pytest.mark.parametrize(
         "known", [policies("mobile_no"), policies(not_personal=("mobile_no",))]
     )
-    def test_unless_it_is_decided(self, known):
+    def test_classified_column_passes(self, known):
         found = rules(known=known).check(row(**COLUMNS, mobile_no="text"), PLANNED)
         assert only(found).change is Change.ADDED
 
-    def test_it_is_refused_without_a_past_as_well(self):
+    def test_personal_column_is_refused_at_first_start(self):
         found = rules().check(row(**COLUMNS, mobile_no="text"), None)
         assert only(found).change is Change.PERSONAL
 
 
-class TestGone:
-    def test_a_column_that_the_mapping_names_is_refused(self):
+class TestRemoved:
+    def test_removed_column_of_mapping_is_refused(self):
         found = only(rules().check(row(id="integer!", amount="bigint"), PLANNED, "schema 57"))
         assert (found.column, found.change, found.severity) == (
             "title",
@@ -76,11 +76,11 @@ class TestGone:
         assert "schema 57" in found.text
         assert "sink-runner schema accept one" in found.text
 
-    def test_way_out_names_schema_that_was_met(self):
-        met = replace(row(id="integer!", amount="bigint"), schema_id=57)
-        assert "accept one --id 57" in only(rules().check(met, PLANNED)).text
+    def test_advice_names_id_of_schema(self):
+        current = replace(row(id="integer!", amount="bigint"), schema_id=57)
+        assert "accept one --id 57" in only(rules().check(current, PLANNED)).text
 
-    def test_column_read_by_rule_or_hook_counts(self):
+    def test_removed_column_of_rule_or_hook_is_refused(self):
         columns = (Column("id"),)
         rule = Rule("r", lambda _: True, reads=("title",))
         now = row(id="integer!")
@@ -100,13 +100,13 @@ class TestGone:
         found = only(rules().check(row(id="integer!", amount="bigint"), past))
         assert found.severity is Severity.WARNING
 
-    def test_a_query_s_columns_are_its_own(self):
+    def test_columns_of_query_are_not_checked(self):
         declared = {"query": Query(select="SELECT 1 AS id"), "streaming": False}
         assert rules(**declared).check(row(key=(), day="date!"), None) == []
 
 
 class TestRenamed:
-    def test_column_with_another_name_in_same_place(self):
+    def test_renamed_column_in_same_position_is_refused(self):
         now = row(id="integer!", label="character varying(20)", amount="bigint")
         found = rules().check(now, PLANNED)
         assert changes(found) == {("title", Change.RENAMED, Severity.REFUSED)}
@@ -118,9 +118,9 @@ class TestRenamed:
             {"id": "integer!", "amount": "bigint", "label": "character varying(20)"},
             {"id": "integer!", "label": "date", "amount": "bigint"},
         ],
-        ids=["elsewhere", "another type"],
+        ids=["another position", "another type"],
     )
-    def test_is_not_guessed(self, columns):
+    def test_column_in_another_position_is_not_renamed(self, columns):
         found = rules().check(row(**columns), PLANNED)
         assert ("title", Change.REMOVED, Severity.REFUSED) in changes(found)
 
@@ -156,27 +156,27 @@ TYPES = [
 
 
 class TestType:
-    @pytest.mark.parametrize(("then", "now", "change"), TYPES)
-    def test_a_column_of_another_type(self, then, now, change):
-        past = Contract(row=row(**COLUMNS | {"amount": then}))
-        found = only(rules().check(row(**COLUMNS | {"amount": now}), past))
+    @pytest.mark.parametrize(("before", "after", "change"), TYPES)
+    def test_change_of_type_is_classified(self, before, after, change):
+        past = Contract(row=row(**COLUMNS | {"amount": before}))
+        found = only(rules().check(row(**COLUMNS | {"amount": after}), past))
         assert (found.column, found.change) == ("amount", change)
         harmless = change is Change.WIDENED
         assert found.severity is (Severity.OK if harmless else Severity.REFUSED)
-        assert f"{then} -> {now}" in found.text
+        assert f"{before} -> {after}" in found.text
 
-    @pytest.mark.parametrize(("then", "now", "change"), TYPES)
-    def test_passes_where_it_is_not_named(self, then, now, change):
-        past = Contract(row=row(**COLUMNS, other=then))
-        assert rules().check(row(**COLUMNS, other=now), past) == []
+    @pytest.mark.parametrize(("before", "after", "change"), TYPES)
+    def test_changed_column_outside_mapping_passes(self, before, after, change):
+        past = Contract(row=row(**COLUMNS, other=before))
+        assert rules().check(row(**COLUMNS, other=after), past) == []
 
-    def test_enum_that_capture_takes_for_text_is_one(self):
+    def test_enum_captured_as_text_is_unchanged(self):
         enum = ColumnShape("mood", "string", ColumnType(Kind.ENUM), "mood")
         text = ColumnShape("mood", "string", ColumnType(Kind.STRING))
         assert change_of(enum, text) is Change.NONE
         assert change_of(enum, replace(text, source_type="text")) is Change.MEANING
 
-    def test_json_and_jsonb_are_one(self):
+    def test_json_and_jsonb_are_equal(self):
         past = Contract(row=row(**COLUMNS | {"amount": "json"}))
         assert rules().check(row(**COLUMNS | {"amount": "jsonb"}), past) == []
 
@@ -187,19 +187,19 @@ class TestType:
         now = row(**COLUMNS | {"title": "text"})
         assert rules().check(now, past) == []
 
-    def test_form_that_decoder_does_not_know_is_refused(self):
+    def test_unsupported_type_is_refused(self):
         now = row(**COLUMNS)
-        strange = {"type": "bytes", "connect.name": "org.apache.kafka.connect.data.Decimal"}
-        raw = [{"name": name, "type": it.avro} for name, it in now.columns.items()]
-        raw[2]["type"] = ["null", strange]
+        unsupported = {"type": "bytes", "connect.name": "org.apache.kafka.connect.data.Decimal"}
+        raw = [{"name": name, "type": column.avro} for name, column in now.columns.items()]
+        raw[2]["type"] = ["null", unsupported]
         found = rules().check(row_of({"type": "record", "name": "Value", "fields": raw}), None)
         assert only(found).change is Change.FORM
 
     @pytest.mark.parametrize("items", ["int", ["null", "string"]])
     def test_avro_array_is_refused_as_lossy(self, items):
-        """Debezium writes NULL for inner arrays, and leaves out lower bounds."""
+        """Debezium's arrays lack lower bounds, and have NULL for inner arrays."""
         now = row(**COLUMNS)
-        raw = [{"name": name, "type": it.avro} for name, it in now.columns.items()]
+        raw = [{"name": name, "type": column.avro} for name, column in now.columns.items()]
         raw[2]["type"] = ["null", {"type": "array", "items": items}]
         found = only(
             rules().check(row_of({"type": "record", "name": "Value", "fields": raw}), None)
@@ -210,12 +210,12 @@ class TestType:
 
 
 class TestKey:
-    def test_another_primary_key_is_refused(self):
+    def test_other_primary_key_is_refused(self):
         found = only(rules().check(row(key=("id", "amount"), **COLUMNS), PLANNED))
         assert (found.change, found.severity) == (Change.KEY, Severity.REFUSED)
         assert "was (id) and is (id, amount)" in found.text
 
-    def test_the_order_of_its_columns_is_not(self):
+    def test_order_of_key_columns_does_not_matter(self):
         past = Contract(row=row(key=("amount", "id"), **COLUMNS))
         assert rules().check(row(key=("id", "amount"), **COLUMNS), past) == []
 
@@ -234,25 +234,25 @@ class TestTarget:
         "column",
         [Column("name", "title", max_length=10), Column("name", "title", convert=str.upper)],
     )
-    def test_not_where_the_mapping_sees_to_it(self, column):
+    def test_converted_column_is_not_warned(self, column):
         found = rules(target=self.TARGET, columns=(Column("id"), column)).check(
             row(**COLUMNS), None
         )
         assert found == []
 
-    def test_each_of_several_sources_is_held_against_it(self):
+    def test_each_source_of_column_is_compared(self):
         columns = (Column("id"), Column("name", first_of("title", "id")))
         found = rules(target=self.TARGET, columns=columns).check(row(**COLUMNS), None)
         assert {finding.column for finding in found} == {"title"}
 
-    def test_candidates_have_a_table_of_their_own(self):
+    def test_derived_target_is_not_compared(self):
         candidates = Derived(key=("id",), group=("id",), select="")
         found = rules(target=self.TARGET, derived=candidates).check(row(**COLUMNS), None)
         assert found == []
 
 
-def test_the_row_is_found_in_an_envelope():
-    found = row_of(envelope(**COLUMNS), schema_id=7)
-    assert found is not None
-    assert ([*found.columns], found.schema_id) == ([*COLUMNS], 7)
+def test_row_is_read_from_envelope():
+    shape = row_of(envelope(**COLUMNS), schema_id=7)
+    assert shape is not None
+    assert ([*shape.columns], shape.schema_id) == ([*COLUMNS], 7)
     assert row_of({"type": "record", "name": "Heartbeat", "fields": []}) is None

@@ -1,4 +1,4 @@
-"""What the kit gives a plugin's author; above all, that the contract finds what is wrong."""
+"""The test kit for plugins: the contract finds errors of a plugin."""
 
 import json
 import shutil
@@ -32,14 +32,14 @@ MAP = """
 def sink_map(event, row):
     return row | {}
 """
-RULED = """
+WITH_RULE = """
 from dataclasses import replace
 
-def ruled(mapping):
+def add_rule(mapping):
     rule = Rule("named", lambda row: row["name"] != "Unknown", ("name",))
     return hookimpl(lambda: replace(mapping(), rules=(rule,)), specname="sink_mapping")
 
-sink_mapping = ruled(sink_mapping)
+sink_mapping = add_rule(sink_mapping)
 """
 ROW = {"id": "1", "name": "Anna", "city": "Bagru"}
 CHECKS = sorted(name for name in dir(MappingContract) if name.startswith("test_"))
@@ -47,7 +47,7 @@ CHECKS = sorted(name for name in dir(MappingContract) if name.startswith("test_"
 
 @pytest.fixture
 def failures(site) -> Callable[..., list[str]]:
-    """Run the contract for a plugin; give the names of the tests that fail."""
+    """Return a function that runs the contract for a plugin and returns the failed tests."""
 
     def run(
         code: str,
@@ -70,13 +70,13 @@ def failures(site) -> Callable[..., list[str]]:
         for name in CHECKS:
             contract = kit()
             sink = Harness("kit")
-            given = {"sink": sink}
+            fixtures = {"sink": sink}
             try:
                 if name in {"test_rows_carry_their_key", "test_personal_values_are_not_in_clear"}:
-                    given["rows"] = MappingContract.rows.__wrapped__(contract, sink)
+                    fixtures["rows"] = MappingContract.rows.__wrapped__(contract, sink)
                 if name == "test_rows_carry_their_key":
-                    del given["sink"]
-                getattr(contract, name)(**given)
+                    del fixtures["sink"]
+                getattr(contract, name)(**fixtures)
             except AssertionError:
                 failed.append(name)
         return failed
@@ -85,21 +85,23 @@ def failures(site) -> Callable[..., list[str]]:
 
 
 class TestContract:
-    def test_a_sound_plugin_passes(self, failures: Callable[..., list[str]]) -> None:
+    def test_valid_plugin_passes(self, failures: Callable[..., list[str]]) -> None:
         assert failures(MASK) == []
 
-    def test_a_personal_column_in_clear_is_found(self, failures: Callable[..., list[str]]) -> None:
+    def test_unmasked_personal_column_is_found(self, failures: Callable[..., list[str]]) -> None:
         assert failures("") == ["test_personal_values_are_not_in_clear"]
 
-    def test_in_another_column_too(self, failures: Callable[..., list[str]]) -> None:
+    def test_personal_value_in_other_column_is_found(
+        self, failures: Callable[..., list[str]]
+    ) -> None:
         leak = MAP.format("{'city': row['name']}")
         assert failures(MASK + leak) == ["test_personal_values_are_not_in_clear"]
 
-    def test_and_inside_a_longer_text(self, failures: Callable[..., list[str]]) -> None:
+    def test_personal_value_within_text_is_found(self, failures: Callable[..., list[str]]) -> None:
         leak = MAP.format("{'city': 'of ' + row['name']}")
         assert failures(MASK + leak) == ["test_personal_values_are_not_in_clear"]
 
-    def test_a_hook_that_remembers_is_found(self, failures: Callable[..., list[str]]) -> None:
+    def test_hook_with_state_is_found(self, failures: Callable[..., list[str]]) -> None:
         code = """
 from itertools import count
 NUMBERS = count()
@@ -110,30 +112,26 @@ def sink_map(event, row):
 """
         assert "test_the_same_event_gives_the_same_change" in failures(MASK + code)
 
-    def test_one_that_remembers_within_a_batch_as_well(
-        self, failures: Callable[..., list[str]]
-    ) -> None:
+    def test_hook_that_depends_on_offset_is_found(self, failures: Callable[..., list[str]]) -> None:
         code = """
-SEEN = []
 
 @hookimpl
 def sink_map(event, row):
-    SEEN.append(event.offset)
     return row | {"city": str(event.offset)}
 """
         assert failures(MASK + code) == ["test_masking_does_not_depend_on_the_batch"]
 
-    def test_a_sample_that_fails_is_found(self, failures: Callable[..., list[str]]) -> None:
+    def test_failing_sample_is_found(self, failures: Callable[..., list[str]]) -> None:
         code = MAP.format("{'city': row['city'].upper()}")
         samples = (create(**ROW), create(**ROW | {"id": "2", "city": None}))
         assert failures(MASK + code, *samples) == ["test_no_sample_is_a_fault"]
 
-    def test_samples_without_a_row_prove_nothing(self, failures: Callable[..., list[str]]) -> None:
-        found = failures(MASK, delete(**ROW))
-        assert found == ["test_personal_values_are_not_in_clear", "test_rows_carry_their_key"]
+    def test_samples_without_row_are_not_enough(self, failures: Callable[..., list[str]]) -> None:
+        failed = failures(MASK, delete(**ROW))
+        assert failed == ["test_personal_values_are_not_in_clear", "test_rows_carry_their_key"]
 
     @pytest.mark.parametrize(
-        ("name", "rule", "found"),
+        ("name", "rule", "failed"),
         [
             ("Unknown", "named", []),
             ("Unknown", "another", ["test_what_breaks_a_rule_is_refused_by_its_name"]),
@@ -141,14 +139,14 @@ def sink_map(event, row):
         ],
     )
     def test_contract_finds_rule_that_never_fails(
-        self, failures: Callable[..., list[str]], name: str, rule: str, found: list[str]
+        self, failures: Callable[..., list[str]], name: str, rule: str, failed: list[str]
     ) -> None:
         broken = (create(**ROW | {"name": name}), rule)
-        assert failures(MASK + RULED, broken=(broken,)) == found
+        assert failures(MASK + WITH_RULE, broken=(broken,)) == failed
 
 
 class TestHarness:
-    def test_it_says_what_an_event_came_to(self, site) -> None:
+    def test_outcome_has_row_removal_or_error(self, site) -> None:
         site.plugin("kit", MAPPING)
         sink = Harness("kit")
         assert sink.send(create(**ROW)).row == ROW
@@ -161,16 +159,16 @@ class TestHarness:
         assert change.partial
         assert ABSENT in change.values
 
-    def test_expected_single_row_is_missing(self, site) -> None:
+    def test_missing_row_is_assertion_error(self, site) -> None:
         site.plugin("kit", MAPPING)
         with pytest.raises(AssertionError, match="0 rows"):
             _ = Harness("kit").send(delete(**ROW)).row
 
-    def test_a_plugin_that_is_not_there_is_named(self) -> None:
+    def test_unknown_plugin_is_named(self) -> None:
         with pytest.raises(AssertionError, match="'unknown' is not installed"):
             Harness("unknown")
 
-    def test_policies_are_those_of_production(self, site, tmp_path: Path) -> None:
+    def test_harness_masks_by_policies(self, site, tmp_path: Path) -> None:
         folder = tmp_path / "policies"
         shutil.copytree(Path(__file__).parents[3] / "ranger-policies", folder)
         document = json.loads((folder / "policies.json").read_text())

@@ -1,4 +1,4 @@
-"""What a batch comes to when changes of one key become one."""
+"""Changes of one key are merged, and waves of merged changes equal single changes."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from sink_runner.plugin import Column, Conflict, Delete, Ignore, Review, SetColu
 from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.writer.coalesce import fold_of
 
-KEEPS_SECOND = 1 << 2
+KEEP_SECOND = 1 << 2
 VERSION, FIRST, SECOND = 1, 2, 3
 
 
 def columns(*, insert_only: bool = False) -> list[TargetColumn]:
-    """Columns id, version, a and b of whole numbers."""
-    made = [Column(name) for name in ("id", "version", "a")]
-    made.append(Column("b", insert_only=insert_only))
-    return [TargetColumn(column, "integer", "int4") for column in made]
+    """Return the integer columns id, version, a and b."""
+    declared = [Column(name) for name in ("id", "version", "a")]
+    declared.append(Column("b", insert_only=insert_only))
+    return [TargetColumn(column, "integer", "int4") for column in declared]
 
 
 class Table:
-    """A target in memory: what the writer's SQL does, one change at a time."""
+    """A target in memory that applies one change at a time, as the writer's SQL does."""
 
     def __init__(self, strategy: Strategy, *, insert_only: bool) -> None:
         self.strategy = strategy
@@ -33,7 +33,7 @@ class Table:
     def apply(self, change: Change) -> None:
         row = self.rows.get(change.key)
         if isinstance(change, Removal):
-            self._leave(change, row)
+            self._remove(change, row)
         elif row is None:
             assert not change.partial
             self.rows[change.key] = list(change.values)
@@ -41,7 +41,7 @@ class Table:
             for at in (VERSION, FIRST, SECOND):
                 self._set(change, row, at)
 
-    def _leave(self, change: Removal, row: list[Any] | None) -> None:
+    def _remove(self, change: Removal, row: list[Any] | None) -> None:
         match change.action:
             case Delete():
                 self.rows.pop(change.key, None)
@@ -72,9 +72,9 @@ WRITES = st.builds(
     st.none() | st.integers(1, 3),
     st.none() | st.integers(1, 9),
     st.none() | st.integers(1, 9),
-    st.sampled_from([0, 0, 0, KEEPS_SECOND]),
+    st.sampled_from([0, 0, 0, KEEP_SECOND]),
 )
-LEAVES = st.builds(
+REMOVALS = st.builds(
     lambda key, action: Removal((key,), action, (0, 0), None),
     KEYS,
     st.sampled_from([Delete(), Delete(), SetColumns({"b": 77}), Ignore(), Review()]),
@@ -83,7 +83,7 @@ LEAVES = st.builds(
 
 @pytest.mark.parametrize("insert_only", [False, True])
 @pytest.mark.parametrize("strategy", Strategy)
-@given(changes=st.lists(WRITES | WRITES | LEAVES, max_size=12))
+@given(changes=st.lists(WRITES | WRITES | REMOVALS, max_size=12))
 def test_waves_equal_single_changes(
     changes: list[Change], strategy: Strategy, *, insert_only: bool
 ) -> None:
@@ -91,54 +91,54 @@ def test_waves_equal_single_changes(
     fold = fold_of(Conflict(strategy, "version"), columns(insert_only=insert_only))
     for change in changes:
         plain.apply(change)
-    for part in split_waves(changes, fold):
-        for change in [*part.removals.values(), *part.writes.values()]:
+    for wave in split_waves(changes, fold):
+        for change in [*wave.removals.values(), *wave.writes.values()]:
             folded.apply(change)
     assert folded.rows == plain.rows
 
 
-@given(changes=st.lists(WRITES | WRITES | LEAVES, max_size=12))
-def test_a_key_occurs_once_a_round(changes: list[Change]) -> None:
-    for part in split_waves(changes, None):
-        assert not part.writes.keys() & part.removals.keys()
+@given(changes=st.lists(WRITES | WRITES | REMOVALS, max_size=12))
+def test_key_occurs_once_in_wave(changes: list[Change]) -> None:
+    for wave in split_waves(changes, None):
+        assert not wave.writes.keys() & wave.removals.keys()
 
 
 def write(version: int, *, keep: int = 0, partial: bool = False) -> Write:
     return Write((1,), (1, version, 0, 0), keep, partial, (0, 0), None)
 
 
-@pytest.mark.parametrize("odd", [{"keep": 1}, {"partial": True}])
-def test_rows_that_are_not_whole_never_become_one(odd: dict[str, Any]) -> None:
+@pytest.mark.parametrize("incomplete", [{"keep": 1}, {"partial": True}])
+def test_incomplete_rows_are_never_merged(incomplete: dict[str, Any]) -> None:
     fold = fold_of(Conflict(Strategy.SOURCE_WINS), columns())
-    for pair in ([write(1), write(2, **odd)], [write(1, **odd), write(2)]):
+    for pair in ([write(1), write(2, **incomplete)], [write(1, **incomplete), write(2)]):
         assert len(split_waves(pair, fold)) == 2
 
 
 @pytest.mark.parametrize("strategy", [Strategy.SOURCE_WINS, Strategy.NEWEST_WINS])
-def test_whole_rows_do(strategy: Strategy) -> None:
+def test_complete_rows_are_merged(strategy: Strategy) -> None:
     fold = fold_of(Conflict(strategy, "version"), columns())
-    (only,) = split_waves([write(1), write(2), write(2, keep=0)], fold)
-    assert [row.values[VERSION] for row in only.writes.values()] == [2]
+    (wave,) = split_waves([write(1), write(2), write(2, keep=0)], fold)
+    assert [row.values[VERSION] for row in wave.writes.values()] == [2]
 
 
 def test_deletion_replaces_earlier_changes_of_wave() -> None:
-    (only,) = split_waves([write(1), Removal((1,), Delete(), (7, 0), None)], None)
-    assert (only.writes, list(only.removals)) == ({}, [(1,)])
+    (wave,) = split_waves([write(1), Removal((1,), Delete(), (7, 0), None)], None)
+    assert (wave.writes, list(wave.removals)) == ({}, [(1,)])
 
 
-def test_row_after_its_deletion_waits_for_next_round() -> None:
+def test_row_after_its_deletion_is_in_next_wave() -> None:
     first, second = split_waves([Removal((1,), Delete(), (7, 0), None), write(2)], None)
     assert (list(first.removals), list(second.writes)) == ([(1,)], [(1,)])
 
 
-def test_other_keys_go_on_in_the_first_round() -> None:
+def test_other_keys_stay_in_first_wave() -> None:
     other = write(1)._replace(key=(2,))
     first, second = split_waves([write(1, keep=1), write(2, keep=1), other], None)
     assert list(first.writes) == [(1,), (2,)]
     assert list(second.writes) == [(1,)]
 
 
-def moments(type_: str) -> list[TargetColumn]:
+def version_columns(type_: str) -> list[TargetColumn]:
     return [TargetColumn(Column("at"), type_, "text")]
 
 
@@ -154,10 +154,8 @@ def moments(type_: str) -> list[TargetColumn]:
         ("date", "2024-01-01Z", "2024-01-02Z"),
     ],
 )
-def test_versions_compare_as_the_database_compares_them(
-    type_: str, older: str | None, newer: str
-) -> None:
-    fold = fold_of(Conflict(Strategy.NEWEST_WINS, "at"), moments(type_))
+def test_versions_are_compared_as_by_postgresql(type_: str, older: str | None, newer: str) -> None:
+    fold = fold_of(Conflict(Strategy.NEWEST_WINS, "at"), version_columns(type_))
     assert fold is not None
     assert fold((older,), (newer,))
     assert not fold((newer,), (older,))
@@ -165,4 +163,4 @@ def test_versions_compare_as_the_database_compares_them(
 
 @pytest.mark.parametrize("type_", ["numeric", "text", "uuid"])
 def test_database_compares_versions_of_other_types(type_: str) -> None:
-    assert fold_of(Conflict(Strategy.NEWEST_WINS, "at"), moments(type_)) is None
+    assert fold_of(Conflict(Strategy.NEWEST_WINS, "at"), version_columns(type_)) is None

@@ -1,4 +1,4 @@
-"""What is kept of an event that cannot be applied, and what is not."""
+"""The columns of a dead letter, and the encryption of its message."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from sink_runner.errors import (
     WriteError,
 )
 from sink_runner.model.dead_letter import DeadLetter
-from sink_runner.model.message import NO_LEADER_EPOCH, ROWS, Message
+from sink_runner.model.message import NO_LEADER_EPOCH, NO_TIMESTAMP, ROWS, Message
 from sink_runner.postgres.error_classes import classify_error
 from sink_runner.writer.dead_letters import DeadLetters
 from sink_runner.writer.encryption import Encryptor
@@ -30,42 +30,46 @@ MESSAGES = st.builds(
     st.none() | st.binary(max_size=40),
     st.binary(max_size=200),
     headers=st.lists(st.tuples(st.text(max_size=9), st.binary(max_size=9)), max_size=2).map(tuple),
-    leader_epoch=st.just(NO_LEADER_EPOCH),  # a dead letter moves no offset
+    # A dead letter stores neither of them: it commits no offset and is not part of the lag.
+    leader_epoch=st.just(NO_LEADER_EPOCH),
+    timestamp=st.just(NO_TIMESTAMP),
 )
 MESSAGE = Message("topic", 1, 2, b"key", b"value")
 
 
 class TestEncryption:
     @given(MESSAGES)
-    def test_what_is_encrypted_opens_again(self, message: Message) -> None:
+    def test_encrypted_message_can_be_decrypted(self, message: Message) -> None:
         encrypted = ENCRYPTOR.encrypt(message)
         assert (
             ENCRYPTOR.decrypt(encrypted, message.topic, message.partition, message.offset)
             == message
         )
 
-    def test_not_with_another_key(self) -> None:
+    def test_another_key_does_not_decrypt(self) -> None:
         with pytest.raises(InvalidTag):
             Encryptor(b"x" * 32, "one").decrypt(ENCRYPTOR.encrypt(MESSAGE), "topic", 1, 2)
 
-    @pytest.mark.parametrize("place", [("other", 1, 2), ("topic", 2, 2), ("topic", 1, 3)])
-    def test_nor_in_another_place(self, place: tuple[str, int, int]) -> None:
+    @pytest.mark.parametrize("position", [("other", 1, 2), ("topic", 2, 2), ("topic", 1, 3)])
+    def test_message_of_another_position_does_not_decrypt(
+        self, position: tuple[str, int, int]
+    ) -> None:
         with pytest.raises(InvalidTag):
-            ENCRYPTOR.decrypt(ENCRYPTOR.encrypt(MESSAGE), *place)
+            ENCRYPTOR.decrypt(ENCRYPTOR.encrypt(MESSAGE), *position)
 
-    def test_the_same_message_is_never_encrypted_alike(self) -> None:
+    def test_equal_messages_are_encrypted_differently(self) -> None:
         assert ENCRYPTOR.encrypt(MESSAGE) != ENCRYPTOR.encrypt(MESSAGE)
 
-    def test_nothing_of_it_can_be_read(self) -> None:
+    def test_encrypted_message_is_not_readable(self) -> None:
         long = MESSAGE._replace(value=b"readable" * 4)
         assert b"readable" not in ENCRYPTOR.encrypt(long)
 
     @pytest.mark.parametrize("length", [0, 16, 31, 33])
-    def test_a_key_of_another_length_is_refused(self, length: int) -> None:
+    def test_key_of_another_length_is_refused(self, length: int) -> None:
         with pytest.raises(ConfigError, match="32 bytes"):
             Encryptor(b"k" * length, "one")
 
-    def test_fingerprint_distinguishes_rows_and_needs_key(self) -> None:
+    def test_fingerprint_depends_on_row_and_key(self) -> None:
         assert (
             ENCRYPTOR.fingerprint(b"a")
             == ENCRYPTOR.fingerprint(b"a")
@@ -75,41 +79,39 @@ class TestEncryption:
         assert ENCRYPTOR.fingerprint(None) is None
 
 
-def dead_letter_of(fault: BaseException) -> tuple[Any, ...]:
-    """The columns of the dead letter that a fault of a write or a step leaves."""
-    error = fault if isinstance(fault, EventError) else classify_error(fault)
-    if error is not fault:
-        error.__cause__ = fault
+def dead_letter_of(raised: BaseException) -> tuple[Any, ...]:
+    """Return the columns of the dead letter for an error of a write or a step."""
+    error = raised if isinstance(raised, EventError) else classify_error(raised)
+    if error is not raised:
+        error.__cause__ = raised
     return DeadLetters("m", "1", ENCRYPTOR)._row(DeadLetter(MESSAGE, error))
 
 
-def raised(value: str, how: str) -> BaseException:
-    """A fault that holds the value, raised where a plugin or a write would raise it."""
+def error_with(value: str, kind: str) -> BaseException:
+    """Return an error that contains the value: of a plugin's step, or a ValueError."""
     try:
-        if how == "step":
+        if kind == "step":
             try:
                 int(value + "x")
-            except ValueError as fault:
-                raise StepError("p", "sink_map", f"raised {type(fault).__name__}") from fault
-        if how == "key":
-            {}[value]
+            except ValueError as error:
+                raise StepError("p", "sink_map", f"raised {type(error).__name__}") from error
         return ValueError(value)
-    except Exception as fault:  # noqa: BLE001 - that is what is made here
-        return fault
+    except StepError as error:
+        return error
 
 
 @given(
     st.text("abcdefghijklmnopqrstuvwxyz\n\"'\\{}\u0905", min_size=12, max_size=30),
     st.sampled_from(["step", "value"]),
 )
-def test_no_value_is_in_clear_in_dead_letter(value: str, how: str) -> None:
-    row = dead_letter_of(raised(value, how))
+def test_dead_letter_contains_no_unmasked_value(value: str, kind: str) -> None:
+    row = dead_letter_of(error_with(value, kind))
     assert not [part for part in row if isinstance(part, str) and value in part]
-    assert not [p for p in row if isinstance(p, bytes) and value.encode() in p]
+    assert not [part for part in row if isinstance(part, bytes) and value.encode() in part]
 
 
-def test_trace_has_the_whole_chain() -> None:
-    trace = dead_letter_of(raised("secret", "step"))[8].splitlines()
+def test_trace_contains_causes() -> None:
+    trace = dead_letter_of(error_with("secret", "step"))[8].splitlines()
     classes = [line for line in trace if not line.startswith(" ")]
     assert [line.split(" (")[0].rsplit(".", 1)[-1] for line in classes] == [
         "StepError",
@@ -119,15 +121,15 @@ def test_trace_has_the_whole_chain() -> None:
     assert "secret" not in "".join(trace)
 
 
-def test_text_of_plugin_own_error_is_not_kept() -> None:
-    """An author may write anything into an EventError, a row's value too."""
-    row = dead_letter_of(from_a_plugin(EventError("number 012345678901 is odd")))
+def test_text_of_plugin_error_is_not_stored() -> None:
+    """The author of a plugin may write a value of the row into an EventError."""
+    row = dead_letter_of(raise_in_plugin(EventError("number 012345678901 is odd")))
     assert row[7] == "a plugin raised sink_runner.errors.EventError at <string>:1:<module>"
     assert "012345678901" not in row[8]
 
 
-def from_a_plugin(error: EventError) -> EventError:
-    """The error as it is caught when code outside the runner raised it."""
+def raise_in_plugin(error: EventError) -> EventError:
+    """Raise the error in a module outside the runner, and return it with its traceback."""
     space = {"error": error, "__name__": "sink_people"}
     try:
         exec("raise error", space)
@@ -136,7 +138,7 @@ def from_a_plugin(error: EventError) -> EventError:
     raise AssertionError
 
 
-def test_the_state_of_the_database_is_kept() -> None:
+def test_sqlstate_is_stored() -> None:
     row = DeadLetters("m", "1", ENCRYPTOR)._row(
         DeadLetter(MESSAGE, WriteError("refused", sqlstate="22001"))
     )
@@ -147,10 +149,10 @@ def test_the_state_of_the_database_is_kept() -> None:
 @pytest.mark.parametrize(
     ("error", "status"), [(WaitingError("not yet"), "PARKED"), (ExpiredError("never"), "OPEN")]
 )
-def test_what_only_waits_is_deferred(error: EventError, status: str) -> None:
+def test_waiting_error_makes_deferred_event(error: EventError, status: str) -> None:
     assert DeadLetters("m", "1", ENCRYPTOR)._row(DeadLetter(MESSAGE, error))[-1] == status
 
 
-def test_row_of_batch_is_of_no_partition() -> None:
+def test_row_of_batch_has_no_partition() -> None:
     dead_letter = DeadLetter(MESSAGE._replace(partition=ROWS), EventError("why"))
     assert DeadLetters("m", "1", ENCRYPTOR)._row(dead_letter)[2] is None
