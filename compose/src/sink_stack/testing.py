@@ -26,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark a test that asks for the fixture `postgres`, directly or through another one."""
-    if "postgres" in getattr(item, "fixturenames", ()):
-        item.add_marker("postgres")
+    """Mark a test by the fixtures that it has, directly or through another one."""
+    for fixture, marker in (("postgres", "postgres"), ("monitoring_programs", "prometheus")):
+        if fixture in getattr(item, "fixturenames", ()):
+            item.add_marker(marker)

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from . import layout, ports
+from . import envfile, layout, monitoring, ports
 from .layout import Layout
 from .progress import Reporter
 from .recorder import Recorder
@@ -137,6 +137,15 @@ def stack() -> Iterator[StackUnderTest]:
     """Every part for real, with empty databases; taken down when the session ends."""
     with running(StackUnderTest) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def monitoring_programs() -> monitoring.Programs:
+    """Prometheus and Alertmanager of the pinned versions, fetched once."""
+    found = layout.find(os.environ)
+    found.logs.mkdir(parents=True, exist_ok=True)
+    versions = envfile.load(found.root / "compose" / "versions.env")
+    return monitoring.install(found, versions, Reporter())
 
 
 @contextmanager

@@ -39,6 +39,16 @@ def _failing(share: float, minutes: int) -> Series:
     return _events("dead", 1000 * share, minutes) | _events("written", 1000 * (1 - share), minutes)
 
 
+def _latency(share: float) -> Series:
+    """A histogram where this share of the events takes 10 s to 30 s, and no event longer."""
+    counts = {"10.0": round(1000 * (1 - share)), "30.0": 1000, "+Inf": 1000}
+    name = "sink_event_latency_seconds_bucket"
+    return {
+        f'{name}{{mapping="one",stage="total",le="{bound}"}}': f"0+{count}x20"
+        for bound, count in counts.items()
+    }
+
+
 _DAY = 24 * 60
 _VOLUME = 'sink_events_total{mapping="one",outcome="written"}'
 
@@ -79,6 +89,7 @@ CASES = {
     "SinkFailureRateElevated": Case(
         fires=_failing(0.0031, 400), quiet=_failing(0.0029, 400), after="400m"
     ),
+    "SinkLatencyHigh": Case(fires=_latency(0.06), quiet=_latency(0.04), after="20m"),
     "SinkVolumeDrop": Case(
         fires={_VOLUME: f"0+10x{_DAY - 1} {10 * _DAY}+4.9x120"},
         quiet={_VOLUME: f"0+10x{_DAY - 1} {10 * _DAY}+5.1x120"},

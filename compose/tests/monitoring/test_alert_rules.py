@@ -21,7 +21,7 @@ ALERTS = {
 
 
 @pytest.fixture
-def firing(programs, tmp_path):
+def firing(monitoring_programs, tmp_path):
     """The number of series of an alert that fire at a time."""
 
     def count(alert, series, after):
@@ -48,7 +48,10 @@ def firing(programs, tmp_path):
         }
         tests.write_text(json.dumps(test))
         completed = subprocess.run(
-            [programs.promtool, "test", "rules", tests], capture_output=True, text=True, check=False
+            [monitoring_programs.promtool, "test", "rules", tests],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         output = completed.stdout + completed.stderr
         assert completed.returncode == 0 or "got:" in output, output

@@ -24,10 +24,10 @@ PRODUCTION = FOLDER / "alertmanager-production.yml"
 ANNOTATIONS = {"summary": "mapping one is late", "way_out": "look", "runbook": "docs/x.md"}
 
 
-def amtool(programs, *arguments):
+def amtool(monitoring_programs, *arguments):
     return subprocess.run(
-        [programs.amtool, *arguments],
-        cwd=programs.amtool.parents[2],
+        [monitoring_programs.amtool, *arguments],
+        cwd=monitoring_programs.amtool.parents[2],
         capture_output=True,
         text=True,
         check=False,
@@ -35,22 +35,24 @@ def amtool(programs, *arguments):
 
 
 @pytest.mark.parametrize("name", ["alertmanager.yml", "alertmanager-production.yml"])
-def test_configuration_is_valid(programs, name):
-    completed = amtool(programs, "check-config", FOLDER / name)
+def test_configuration_is_valid(monitoring_programs, name):
+    completed = amtool(monitoring_programs, "check-config", FOLDER / name)
     assert completed.returncode == 0, completed.stderr
 
 
-def test_invalid_configuration_is_refused(programs, tmp_path):
+def test_invalid_configuration_is_refused(monitoring_programs, tmp_path):
     broken = tmp_path / "broken.yml"
     broken.write_text(PRODUCTION.read_text().replace("receiver: pages", "receiver: nowhere"))
-    assert amtool(programs, "check-config", broken).returncode != 0
+    assert amtool(monitoring_programs, "check-config", broken).returncode != 0
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_alert_is_routed_by_its_severity(programs, alert):
+def test_alert_is_routed_by_its_severity(monitoring_programs, alert):
     severity = ALERTS[alert]["labels"]["severity"]
     labels = (f"alertname={alert}", f"severity={severity}")
-    completed = amtool(programs, "config", "routes", "test", "--config.file", PRODUCTION, *labels)
+    completed = amtool(
+        monitoring_programs, "config", "routes", "test", "--config.file", PRODUCTION, *labels
+    )
     assert completed.stdout.split() == [f"{severity}s"]
 
 
@@ -113,7 +115,7 @@ def serve(server: socketserver.BaseServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def alertmanager(programs, supervisor, tmp_path, slack, mail):
+def alertmanager(monitoring_programs, supervisor, tmp_path, slack, mail):
     """The configuration for a deployment with local receivers and no time to wait; its address."""
     secret = tmp_path / "slack_url"
     secret.write_text(f"http://{slack}/hook")
@@ -131,11 +133,11 @@ def alertmanager(programs, supervisor, tmp_path, slack, mail):
     config.write_text(text)
     port = ports.any_free(frozenset())
     argv = [
-        *(programs.alertmanager, f"--config.file={config}", "--cluster.listen-address="),
+        *(monitoring_programs.alertmanager, f"--config.file={config}", "--cluster.listen-address="),
         *(f"--storage.path={tmp_path}", f"--web.listen-address=127.0.0.1:{port}"),
     ]
     command = Command(
-        name="alertmanager", argv=[*map(str, argv)], cwd=programs.alertmanager.parents[2]
+        name="alertmanager", argv=[*map(str, argv)], cwd=monitoring_programs.alertmanager.parents[2]
     )
     supervisor.start(command)
     supervisor.wait_until("alertmanager", lambda: ports.answers(port), 30)

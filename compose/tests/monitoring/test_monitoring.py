@@ -55,8 +55,8 @@ def read(url):
         return json.load(response)["data"]
 
 
-def test_monitoring_runs_from_start_to_clean(home, supervisor, programs, make):
-    made, printed = make(programs), io.StringIO()
+def test_monitoring_runs_from_start_to_clean(home, supervisor, monitoring_programs, make):
+    made, printed = make(monitoring_programs), io.StringIO()
     made.up(supervisor, Reporter(printed))
     assert "prometheus is up at http://127.0.0.1:" in printed.getvalue()
     groups = read(f"{made.url('prometheus')}/api/v1/rules")["groups"]
@@ -77,21 +77,21 @@ def test_monitoring_runs_from_start_to_clean(home, supervisor, programs, make):
     assert not any(supervisor.running(name) for name in monitoring.PARTS)
 
 
-def test_changed_configuration_restarts_prometheus(supervisor, programs, make, tmp_path):
+def test_changed_configuration_restarts_prometheus(supervisor, monitoring_programs, make, tmp_path):
     rules = tmp_path / "rules.yml"
     rules.write_text("groups: []\n")
-    make(programs, rules=rules).up(supervisor, Reporter(io.StringIO()))
+    make(monitoring_programs, rules=rules).up(supervisor, Reporter(io.StringIO()))
     before = supervisor.running("prometheus").pid
     rules.write_text("groups: [{name: one, rules: []}]\n")
-    make(programs, rules=rules).up(supervisor, Reporter(io.StringIO()))
+    make(monitoring_programs, rules=rules).up(supervisor, Reporter(io.StringIO()))
     assert supervisor.running("prometheus").pid != before
 
 
-def test_invalid_rules_stop_the_start(supervisor, programs, make, tmp_path):
+def test_invalid_rules_stop_the_start(supervisor, monitoring_programs, make, tmp_path):
     rules = tmp_path / "rules.yml"
     rules.write_text("groups: [{name: one, rules: [{alert: A, expr: '('}]}]\n")
     with pytest.raises(PartDiedError, match="prometheus ended before it was ready"):
-        make(programs, rules=rules).up(supervisor, Reporter(io.StringIO()))
+        make(monitoring_programs, rules=rules).up(supervisor, Reporter(io.StringIO()))
     assert not any(supervisor.running(name) for name in monitoring.PARTS)
 
 

@@ -28,6 +28,7 @@ _OF_PROMETHEUS = {
     "SinkDeadLetterQueueLarge",
     "SinkFailureRate",
     "SinkFailureRateElevated",
+    "SinkLatencyHigh",
     "SinkVolumeDrop",
 }
 
