@@ -1,4 +1,4 @@
-"""Two databases of a real PostgreSQL with a mapping between them, for the checks before a start."""
+"""A mapping between tables of two real databases, for the checks before it starts."""
 
 import base64
 import itertools
@@ -29,24 +29,24 @@ TABLE = "(id int PRIMARY KEY, v text)"
 _NUMBERS = itertools.count()
 
 
-class _ReachedKafkaError(Exception):
-    """Every check of the databases has passed."""
+class _ChecksPassedError(Exception):
+    """Raised in place of the worker: every check of the databases has passed."""
 
 
 def _topic(_connection: Any, name: str) -> Topic:
     return Topic("cluster", name, "topic")
 
 
-def _reached(*_arguments: Any, **_options: Any) -> None:
-    raise _ReachedKafkaError
+def _raise_checks_passed(*_arguments: Any, **_options: Any) -> None:
+    raise _ChecksPassedError
 
 
-class Bench:
-    """A mapping from table t of the source to table t of the target, in schema `schema`."""
+class MappedTables:
+    """A mapping from table t of the source to table t of the target, both in schema `schema`."""
 
     def __init__(self, postgres: Any, databases: tuple[str, str]) -> None:
         self.postgres, self.databases = postgres, databases
-        self.schema = f"bench_{next(_NUMBERS)}"
+        self.schema = f"mapped_{next(_NUMBERS)}"
         self.plugins: list[Plugin] = []
         self.source, self.target = (
             psycopg.connect(postgres.dsn(name), autocommit=True) for name in databases
@@ -66,8 +66,8 @@ class Bench:
         for statement in filter(str.strip, ddl.replace("{s}", self.schema).split(";")):
             admin.execute(statement.encode())
 
-    def tables(self, source: str = "", target: str = "", *, publish: bool = True) -> None:
-        """Create both tables by what DDL says, `t` with a key and `v` where it says nothing."""
+    def create(self, source: str = "", target: str = "", *, publish: bool = True) -> None:
+        """Run the DDL of each side, and create `t` with columns id and v where it does not."""
         for admin, ddl in ((self.source, source), (self.target, target)):
             if "{s}.t " not in ddl:
                 self.run(admin, f"CREATE TABLE {{s}}.t {TABLE}")
@@ -84,7 +84,7 @@ class Bench:
 
     @property
     def config(self) -> Config:
-        reach = {
+        databases = {
             name: Database(
                 dsn=Dsn.of(self.postgres.dsn(actual, "sink_writer")),
                 reader_dsn=Dsn.of(self.postgres.dsn(actual, "sink_reader")),
@@ -94,7 +94,7 @@ class Bench:
         return Config(
             kafka=Kafka(bootstrap="127.0.0.1:1"),
             registry=Registry(url="http://127.0.0.1:1"),
-            databases=reach,
+            databases=databases,
             dead_letters=DeadLetters(key=KEY, key_id="test"),
             policies=Policies(directory=POLICIES),
             schema=Schema(strict=False),
@@ -103,15 +103,15 @@ class Bench:
     def preflight(self) -> Preflight:
         return check_mapping("bench", self.mapping, self.config)
 
-    def texts(self) -> list[str]:
-        """What forbids a start."""
+    def refusals(self) -> list[str]:
+        """Return the findings that prevent a start."""
         return [finding.text for finding in self.preflight().findings if finding.refused]
 
     def warnings(self) -> list[str]:
         return [finding.text for finding in self.preflight().findings if not finding.refused]
 
     def start(self) -> str:
-        """What `run` refuses with; "" where it comes as far as Kafka."""
+        """Return the error with which `run` refuses the mapping; "" if every check passes."""
         policies = load_policies(POLICIES, "")
         plugin = Plugin(name="bench", entry_points=(), status=Status.ON, mapping=self.mapping)
         context = RuntimeContext(
@@ -124,22 +124,24 @@ class Bench:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("sink_runner.runtime.builder.check_topic", lambda *_: [])
             patch.setattr("sink_runner.runtime.builder.identify", _topic)
-            patch.setattr("sink_runner.runtime.builder.Worker", _reached)
+            patch.setattr("sink_runner.runtime.builder.Worker", _raise_checks_passed)
             try:
                 build_worker(plugin, context)
-            except ConfigError as fault:
-                return str(fault)
-            except _ReachedKafkaError:
+            except ConfigError as error:
+                return str(error)
+            except _ChecksPassedError:
                 return ""
         raise AssertionError
 
-    def schema_check(self, beside: Mapping[str, TableMapping] | None = None) -> list[Finding]:
+    def schema_check(
+        self, other_mappings: Mapping[str, TableMapping] | None = None
+    ) -> list[Finding]:
         policies = load_policies(POLICIES, "")
         return check_start(
             "bench",
             self.mapping,
             Sources(policies=policies, strict=False, config=self.config),
-            beside,
+            other_mappings,
         )
 
     def close(self) -> None:
@@ -148,13 +150,13 @@ class Bench:
 
 
 @pytest.fixture(scope="session")
-def bench_databases(postgres) -> tuple[str, str]:
+def table_databases(postgres) -> tuple[str, str]:
     return postgres.fresh_database("smart_warehouse"), postgres.fresh_database("smart_citizen")
 
 
 @pytest.fixture
-def bench(postgres, bench_databases: tuple[str, str]) -> Iterator[Bench]:
-    made = Bench(postgres, bench_databases)
-    yield made
-    made.run(made.source, "DROP SCHEMA {s} CASCADE")
-    made.close()
+def tables(postgres, table_databases: tuple[str, str]) -> Iterator[MappedTables]:
+    created = MappedTables(postgres, table_databases)
+    yield created
+    created.run(created.source, "DROP SCHEMA {s} CASCADE")
+    created.close()

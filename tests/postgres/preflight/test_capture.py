@@ -1,4 +1,4 @@
-"""What Debezium's properties leave out is told before a mapping starts."""
+"""Preflight compares a mapping with Debezium's properties: table, columns, placeholder, role."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,43 +33,43 @@ debezium.source.column.exclude.list={excluded}
 
 
 @pytest.fixture
-def findings(bench, tmp_path):
-    """Give what is found of the bench where Debezium has these properties."""
+def findings(tables, tmp_path):
+    """Return a function that checks the mapping against these properties of Debezium."""
 
-    def look(
+    def check(
         included: str = r"{s}\.t",
         excluded: str = "",
         common: str = COMMON,
         placeholder: str = DEFAULT_PLACEHOLDER,
     ) -> Sequence[Finding]:
         lists = {"included": included, "excluded": excluded}
-        lists = {name: text.replace("{s}", bench.schema) for name, text in lists.items()}
+        lists = {name: text.replace("{s}", tables.schema) for name, text in lists.items()}
         (tmp_path / "common.properties").write_text(common)
         (tmp_path / "north.properties").write_text(NORTH.format(**lists))
         capture = Capture(directory=tmp_path, placeholder=placeholder)
-        config = replace(bench.config, capture=capture)
-        return check_mapping("bench", bench.mapping, config).findings
+        config = replace(tables.config, capture=capture)
+        return check_mapping("bench", tables.mapping, config).findings
 
-    bench.tables()
-    return look
+    tables.create()
+    return check
 
 
 @pytest.fixture
-def told(findings):
-    """The same as texts."""
+def texts(findings):
+    """Return a function like `findings` that returns only the texts."""
     return lambda *args, **more: [one.text for one in findings(*args, **more)]
 
 
-def test_captured_table_is_sound(told) -> None:
-    assert told() == []
+def test_captured_table_has_no_finding(texts) -> None:
+    assert texts() == []
 
 
 @pytest.mark.parametrize("included", ["{s}.tt", "{s}.", "t"])
-def test_table_outside_the_include_list_is_refused(findings, bench, included) -> None:
-    """Debezium compares a pattern with the whole name."""
+def test_table_outside_the_include_list_is_refused(findings, tables, included) -> None:
+    """Debezium matches a pattern against the whole name."""
     (found,) = findings(included)
     assert "is not in table.include.list of north.properties" in found.text
-    assert f"add {bench.schema}.t to debezium.source.table.include.list" in found.text
+    assert f"add {tables.schema}.t to debezium.source.table.include.list" in found.text
     assert found.refused
 
 
@@ -91,41 +91,41 @@ def test_excluded_column_is_refused(findings) -> None:
         (IN_SOURCE + IN_TRANSFORM.format("hex:0062"), DEFAULT_PLACEHOLDER, True),
     ],
 )
-def test_placeholder_that_runner_does_not_know_is_refused(told, lines, setting, refused) -> None:
+def test_placeholder_unknown_to_runner_is_refused(texts, lines, setting, refused) -> None:
     """A transform that writes the placeholder into the schema makes the setting unnecessary."""
-    texts = told(common=COMMON + lines, placeholder=setting)
-    assert [("in [capture] of sink-runner.toml" in one) for one in texts] == [True] * refused
+    problems = texts(common=COMMON + lines, placeholder=setting)
+    assert [("in [capture] of sink-runner.toml" in one) for one in problems] == [True] * refused
 
 
-def test_another_publication_is_asked_for(told) -> None:
-    (text,) = told(common=COMMON.replace("sink_publication", "other"))
+def test_missing_publication_is_reported(texts) -> None:
+    (text,) = texts(common=COMMON.replace("sink_publication", "other"))
     assert 'CREATE PUBLICATION "other"' in text
 
 
-def test_capture_role_without_a_grant_is_told(told, bench) -> None:
-    bench.run(bench.source, "REVOKE SELECT ON {s}.t FROM sink_capture")
-    bench.run(bench.source, "REVOKE USAGE ON SCHEMA {s} FROM sink_capture")
-    usage, select = told()
-    assert f'GRANT USAGE ON SCHEMA "{bench.schema}" TO "sink_capture"' in usage
-    assert f'GRANT SELECT ("id", "v") ON "{bench.schema}"."t" TO "sink_capture"' in select
+def test_capture_role_without_grant_is_reported(texts, tables) -> None:
+    tables.run(tables.source, "REVOKE SELECT ON {s}.t FROM sink_capture")
+    tables.run(tables.source, "REVOKE USAGE ON SCHEMA {s} FROM sink_capture")
+    usage, select = texts()
+    assert f'GRANT USAGE ON SCHEMA "{tables.schema}" TO "sink_capture"' in usage
+    assert f'GRANT SELECT ("id", "v") ON "{tables.schema}"."t" TO "sink_capture"' in select
 
 
-def test_capture_role_that_may_not_replicate_is_told(told) -> None:
-    (text, *_) = told(common=COMMON.replace("sink_capture", "sink_reader"))
+def test_capture_role_without_replication_is_reported(texts) -> None:
+    (text, *_) = texts(common=COMMON.replace("sink_capture", "sink_reader"))
     assert 'ALTER ROLE "sink_reader" REPLICATION' in text
 
 
-def test_folder_without_properties_is_told(bench, tmp_path) -> None:
-    """It keeps no mapping from starting: the publications are checked all the same."""
-    bench.tables()
-    config = replace(bench.config, capture=Capture(directory=tmp_path / "nowhere"))
-    (found,) = check_mapping("bench", bench.mapping, config).findings
+def test_missing_properties_folder_is_reported(tables, tmp_path) -> None:
+    """This is a warning only: the publications are checked nevertheless."""
+    tables.create()
+    config = replace(tables.config, capture=Capture(directory=tmp_path / "missing"))
+    (found,) = check_mapping("bench", tables.mapping, config).findings
     assert "setting capture.directory" in found.text
     assert "topic.prefix=north" in found.text
     assert not found.refused
 
 
-def test_properties_of_the_repository_capture_the_twelve_sources() -> None:
+def test_repository_properties_capture_only_listed_tables() -> None:
     found = read_capture(ROOT / "debezium-config", "smart_citizen")
     assert found is not None
     assert (found.publication, found.user) == ("sink_publication", "sink_capture")

@@ -1,4 +1,4 @@
-"""A real PgBouncer: the runner works with pool_mode session and refuses the other modes."""
+"""A real PgBouncer: the runner works in pool_mode session and refuses the other modes."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -17,8 +17,8 @@ from sink_runner.errors import ConfigError
 from sink_runner.loading.discovery import Plugin, Status
 from sink_runner.postgres.session import connect, renew_commit_time, use_origin
 
-from ..runtime.conftest import Stage
-from .conftest import Bench
+from ..runtime.conftest import WorkerHarness
+from .conftest import MappedTables
 
 pytestmark = pytest.mark.postgres
 
@@ -26,8 +26,8 @@ ORIGIN = "SELECT pg_replication_origin_session_is_setup(), pg_backend_pid()"
 REFUSED = r"session of role sink_\w+ in database \w+ at 127.0.0.1:\d+: .*pool_mode = session"
 
 
-class PooledBench(Bench):
-    """A mapping whose databases are reached through a pooler."""
+class PooledTables(MappedTables):
+    """A mapping whose databases are reached through PgBouncer."""
 
     def __init__(self, postgres: Any, databases: tuple[str, str], through: Any) -> None:
         super().__init__(postgres, databases)
@@ -35,12 +35,12 @@ class PooledBench(Bench):
 
     @property
     def config(self) -> Config:
-        made = super().config
-        for reach in made.databases.values():
+        config = super().config
+        for database in config.databases.values():
             for name in ("dsn", "reader_dsn"):
-                through = self._through(getattr(reach, name).read())
-                object.__setattr__(reach, name, Dsn.of(through))
-        return made
+                through = self._through(getattr(database, name).read())
+                object.__setattr__(database, name, Dsn.of(through))
+        return config
 
 
 @pytest.fixture(scope="module")
@@ -55,31 +55,31 @@ def shared_mode(postgres, request) -> Iterator[Any]:
         yield through
 
 
-def bench(postgres: Any, databases: tuple[str, str], through: Any) -> PooledBench:
-    made = PooledBench(postgres, databases, through)
-    made.tables()
-    return made
+def pooled_tables(postgres: Any, databases: tuple[str, str], through: Any) -> PooledTables:
+    pooled = PooledTables(postgres, databases, through)
+    pooled.create()
+    return pooled
 
 
-def test_mapping_starts_through_session_mode(postgres, bench_databases, session_mode) -> None:
-    pooled = bench(postgres, bench_databases, session_mode)
-    assert pooled.texts() == []
+def test_mapping_starts_through_session_mode(postgres, table_databases, session_mode) -> None:
+    pooled = pooled_tables(postgres, table_databases, session_mode)
+    assert pooled.refusals() == []
     assert pooled.start() == ""
     pooled.close()
 
 
-def test_shared_sessions_refuse_the_start(postgres, bench_databases, shared_mode) -> None:
-    pooled = bench(postgres, bench_databases, shared_mode)
+def test_mapping_refuses_shared_sessions(postgres, table_databases, shared_mode) -> None:
+    pooled = pooled_tables(postgres, table_databases, shared_mode)
     with pytest.raises(ConfigError, match=REFUSED):
         pooled.preflight()
     assert "pool_mode = session" in pooled.start()
     pooled.close()
 
 
-def test_shared_sessions_are_noticed_among_other_clients(
+def test_shared_sessions_are_detected_among_other_clients(
     postgres, scratch_database, shared_mode
 ) -> None:
-    """Idle sessions that others have left do not hide that they are shared."""
+    """Idle server sessions of other clients do not hide that sessions are shared."""
     dsn = shared_mode(postgres.dsn(scratch_database, "sink_writer"))
     others = [psycopg.connect(dsn, autocommit=True) for _ in range(5)]
     cursors = [other.cursor() for other in others]
@@ -91,17 +91,17 @@ def test_shared_sessions_are_noticed_among_other_clients(
         other.close()
 
 
-def test_session_begins_without_the_last_clients_origin(
+def test_session_starts_without_origin_of_previous_client(
     postgres, scratch_database, session_mode
 ) -> None:
-    """PgBouncer's DISCARD ALL leaves the origin, and a client's writes would pass for echoes."""
+    """PgBouncer's DISCARD ALL keeps the origin: a client's writes would look like echoes."""
     dsn = session_mode(postgres.dsn(scratch_database, "sink_writer"))
     with closing(connect(dsn, "first")) as first:
         use_origin(first, "first")
         _, pid = first.execute(ORIGIN).fetchone()
-    with ExitStack() as held:
-        for _ in range(10):  # which idle process a client gets is the pooler's choice
-            second = held.enter_context(closing(connect(dsn, "second")))
+    with ExitStack() as sessions:
+        for _ in range(10):  # PgBouncer chooses which idle server process a client gets
+            second = sessions.enter_context(closing(connect(dsn, "second")))
             if second.execute(ORIGIN).fetchone() == (False, pid):
                 break
         else:
@@ -111,22 +111,22 @@ def test_session_begins_without_the_last_clients_origin(
 
 
 def test_worker_streams_through_session_mode(written, session_mode) -> None:
-    stage = Stage(written)
-    stage.made.scratch.dsn = session_mode(stage.made.scratch.dsn)
-    stage.log(2)
+    harness = WorkerHarness(written)
+    harness.target.scratch.dsn = session_mode(harness.target.scratch.dsn)
+    harness.use_partitions(2)
     for number in range(20):
-        stage.broker.send(number % 2, number)
-    with stage.running("one") as one, stage.running("two") as two:
-        stage.until(list(range(20)))
+        harness.broker.send(number % 2, number)
+    with harness.running("one") as one, harness.running("two") as two:
+        harness.wait_for(list(range(20)))
         for number in range(20, 40):
-            stage.broker.send(number % 2, number)
-        stage.broker.share(one={0}, two={1})
-        stage.until(list(range(40)))
-    assert (one.fault, two.fault) == (None, None)
+            harness.broker.send(number % 2, number)
+        harness.broker.assign(one={0}, two={1})
+        harness.wait_for(list(range(40)))
+    assert (one.error, two.error) == (None, None)
 
 
-def test_batch_runs_through_session_mode(postgres, bench_databases, session_mode) -> None:
-    pooled = bench(postgres, bench_databases, session_mode)
+def test_batch_runs_through_session_mode(postgres, table_databases, session_mode) -> None:
+    pooled = pooled_tables(postgres, table_databases, session_mode)
     pooled.run(pooled.source, "INSERT INTO {s}.t SELECT n, 'v' || n FROM generate_series(1, 20) n")
     entry_point = EntryPoint("bench", "bench", "sink_runner.v1")
     plugin = Plugin(

@@ -1,4 +1,4 @@
-"""The checks before a mapping starts: each fault is refused, by name and with the way out."""
+"""The checks before a mapping starts: each refusal names the problem and its remedy."""
 
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -45,42 +45,42 @@ ALL_OPERATIONS = "ALTER PUBLICATION sink_publication SET (publish = 'insert, upd
 
 @dataclass(frozen=True)
 class Case:
-    """A fault: the DDL of both sides, the mapping, the check that finds it and what it says."""
+    """DDL of both sides and a mapping; the check that refuses it, and parts of its message."""
 
     check: str
-    says: tuple[str, ...]
+    message: tuple[str, ...]
     source: str = ""
     target: str = ""
     mapping: dict[str, Any] = field(default_factory=dict)
-    later: str = ""
-    """What the source's owner does after the table is published."""
+    after_publish: str = ""
+    """DDL of the source after the table is published."""
     undo: str = ""
-    target_later: str = ""
-    """What the target's owner does after the grants."""
+    after_grants: str = ""
+    """DDL of the target after the grants."""
     target_undo: str = ""
     publish: bool = True
 
 
-PASSED_ON = {
+MOVED_KEY = {
     "key": ("v",),
     "columns": (Column("id"), Column("v"), Column("at")),
     "conflict": newest_wins("at"),
     "conflict_detection": ConflictDetection(),
     "needs_before_image": True,
 }
-PASSED_ON_TABLES = {
+MOVED_KEY_TABLES = {
     "source": "CREATE TABLE {s}.t (id int PRIMARY KEY, v text UNIQUE, at timestamp);"
     "ALTER TABLE {s}.t REPLICA IDENTITY FULL",
     "target": "CREATE TABLE {s}.t (id int, v text PRIMARY KEY, at timestamp)",
 }
-FAULTS = {
+INVALID = {
     "one-topic-for-two-tables": Case(
         "topic",
         ("one topic, north.{s}.a_b", "rename one of the tables"),
         source="CREATE TABLE {s}.t (id int PRIMARY KEY, v text);"
         'CREATE TABLE {s}."a b" (id int PRIMARY KEY, v text);'
         "CREATE TABLE {s}.a_b (id int PRIMARY KEY, v text)",
-        later='ALTER PUBLICATION sink_publication ADD TABLE {s}."a b", {s}.a_b',
+        after_publish='ALTER PUBLICATION sink_publication ADD TABLE {s}."a b", {s}.a_b',
         mapping={"source": "north.{s}.a b"},
     ),
     "array-into-a-scalar": Case(
@@ -146,7 +146,7 @@ FAULTS = {
         source=PARTS + "ALTER TABLE {s}.high REPLICA IDENTITY NOTHING;" + VIA_ROOT,
         undo=VIA_ROOT.replace("true", "false"),
     ),
-    "old-row": Case(
+    "before-image-without-full-identity": Case(
         "replica_identity",
         ("needs the whole row", 'ALTER TABLE "{s}"."t" REPLICA IDENTITY FULL'),
         mapping={"needs_before_image": True},
@@ -189,19 +189,19 @@ FAULTS = {
     "publishes-inserts": Case(
         "publication",
         ("does not publish delete, update", "SET (publish = "),
-        later="ALTER PUBLICATION sink_publication SET (publish = 'insert')",
+        after_publish="ALTER PUBLICATION sink_publication SET (publish = 'insert')",
         undo=ALL_OPERATIONS,
     ),
     "column-list": Case(
         "publication",
         ("leaves out v", "DROP TABLE"),
-        later="ALTER PUBLICATION sink_publication DROP TABLE {s}.t;"
+        after_publish="ALTER PUBLICATION sink_publication DROP TABLE {s}.t;"
         "ALTER PUBLICATION sink_publication ADD TABLE {s}.t (id)",
     ),
     "row-filter": Case(
         "publication",
         ("has a row filter",),
-        later="ALTER PUBLICATION sink_publication DROP TABLE {s}.t;"
+        after_publish="ALTER PUBLICATION sink_publication DROP TABLE {s}.t;"
         "ALTER PUBLICATION sink_publication ADD TABLE {s}.t WHERE (id > 5)",
     ),
     "source-view": Case(
@@ -261,9 +261,9 @@ FAULTS = {
     "target-rule": Case(
         "target_kind",
         ("rewrite rule nothing", "without an error", 'DROP RULE "nothing" ON "{s}"."t"'),
-        target_later="CREATE RULE nothing AS ON INSERT TO {s}.t DO INSTEAD NOTHING",
+        after_grants="CREATE RULE nothing AS ON INSERT TO {s}.t DO INSTEAD NOTHING",
     ),
-    "target-column-of-the-stage": Case(
+    "target-column-of-staging-table": Case(
         "target_columns",
         ("column _keep of south.{s}.t", "staging table", 'RENAME COLUMN "_keep" TO'),
         target="CREATE TABLE {s}.t (id int PRIMARY KEY, _keep text)",
@@ -337,7 +337,7 @@ FAULTS = {
     "no-usage-of-the-source": Case(
         "tables",
         ("role sink_reader may not use schema {s}", 'GRANT USAGE ON SCHEMA "{s}" TO "sink_reader"'),
-        later="REVOKE USAGE ON SCHEMA {s} FROM sink_reader",
+        after_publish="REVOKE USAGE ON SCHEMA {s} FROM sink_reader",
     ),
     "target-row-security-admits-nothing": Case(
         "target_row_security",
@@ -354,16 +354,16 @@ FAULTS = {
 }
 
 
-def looked_up(query: str) -> dict[str, Any]:
+def with_lookup(query: str) -> dict[str, Any]:
     return {"columns": (Column("id"), Column("v", lookup=Lookup(query, "north")))}
 
 
-def computed(query: str) -> dict[str, Any]:
+def with_query(query: str) -> dict[str, Any]:
     nightly = (Schedule("0 0 * * *"),)
     return {"query": Query(select=query), "streaming": False, "schedules": nightly}
 
 
-def derived(select: str) -> dict[str, Any]:
+def with_derivation(select: str) -> dict[str, Any]:
     typed = (Column("id", type="int"), Column("v", type="text"))
     candidates = Derived(key=("id",), group=("id",), select=select)
     return {"columns": typed, "derived": candidates}
@@ -371,46 +371,47 @@ def derived(select: str) -> dict[str, Any]:
 
 NIGHTLY = {"schedules": (Schedule("0 0 * * *"),)}
 ORIGIN = "EXECUTE ON FUNCTION pg_replication_origin_create(text)"
-FAULTS |= {
+INVALID |= {
     "writer-insert": Case(
         "writer_privileges",
         ("lacks INSERT on v", 'GRANT INSERT ("v") ON "{s}"."t" TO "sink_writer"'),
-        target_later="REVOKE INSERT ON {s}.t FROM sink_writer;"
+        after_grants="REVOKE INSERT ON {s}.t FROM sink_writer;"
         "GRANT INSERT (id) ON {s}.t TO sink_writer",
     ),
     "writer-update": Case(
         "writer_privileges",
         ('GRANT UPDATE ("v") ON "{s}"."t" TO "sink_writer"',),
-        target_later="REVOKE UPDATE ON {s}.t FROM sink_writer",
+        after_grants="REVOKE UPDATE ON {s}.t FROM sink_writer",
     ),
     "writer-select": Case(
         "writer_privileges",
         ('GRANT SELECT ("id", "v") ON "{s}"."t" TO "sink_writer"',),
-        target_later="REVOKE SELECT ON {s}.t FROM sink_writer",
+        after_grants="REVOKE SELECT ON {s}.t FROM sink_writer",
     ),
     "writer-delete": Case(
         "writer_privileges",
         ('GRANT DELETE ON "{s}"."t" TO "sink_writer"',),
-        target_later="REVOKE DELETE ON {s}.t FROM sink_writer",
+        after_grants="REVOKE DELETE ON {s}.t FROM sink_writer",
     ),
     "writer-mark": Case(
         "writer_privileges",
         ('GRANT UPDATE ("w") ON "{s}"."t" TO "sink_writer"',),
         target="CREATE TABLE {s}.t (id int PRIMARY KEY, v text, w bool)",
-        target_later="REVOKE UPDATE ON {s}.t FROM sink_writer;"
+        after_grants="REVOKE UPDATE ON {s}.t FROM sink_writer;"
         "GRANT UPDATE (v) ON {s}.t TO sink_writer",
         mapping={"on_delete": SetColumns({"w": True})},
     ),
     "writer-origin": Case(
         "control",
         ("replication origin", "GRANT " + ORIGIN),
-        target_later=f"REVOKE {ORIGIN} FROM sink_writer",
+        after_grants=f"REVOKE {ORIGIN} FROM sink_writer",
         target_undo=f"GRANT {ORIGIN} TO sink_writer",
     ),
     "reader-of-a-batch": Case(
         "reader_privileges",
         ('GRANT SELECT ("v", "xmin") ON "{s}"."t" TO "sink_reader"',),
-        later="REVOKE SELECT ON {s}.t FROM sink_reader; GRANT SELECT (id) ON {s}.t TO sink_reader",
+        after_publish="REVOKE SELECT ON {s}.t FROM sink_reader;"
+        "GRANT SELECT (id) ON {s}.t TO sink_reader",
         mapping=NIGHTLY,
     ),
     "cast-of-a-date": Case(
@@ -426,11 +427,11 @@ FAULTS |= {
         "CREATE TABLE {s}.t (id int PRIMARY KEY, v {s}.when)",
         target="CREATE TABLE {s}.t (id int PRIMARY KEY, v uuid)",
     ),
-    "contested-key-that-is-passed-on": Case(
+    "contested-key-that-moves-to-another-row": Case(
         "contested",
         ("deleted by (v)", "another row of north.{s}.t", "declare SetColumns(...)"),
-        mapping=PASSED_ON,
-        **PASSED_ON_TABLES,
+        mapping=MOVED_KEY,
+        **MOVED_KEY_TABLES,
     ),
     "constant-of-another-type": Case(
         "constants",
@@ -444,7 +445,7 @@ FAULTS |= {
         target="CREATE TABLE {s}.t (id int PRIMARY KEY, v numeric(6,2))",
         mapping={"columns": (Column("id"), Column("v", Constant(Decimal("1.005"))))},
     ),
-    "default-that-is-no-label": Case(
+    "default-outside-the-enum": Case(
         "constants",
         ("the default of column v", "PostgreSQL does not parse it"),
         target="CREATE TYPE {s}.mood AS ENUM ('sad');"
@@ -454,54 +455,54 @@ FAULTS |= {
     "lookup-of-no-table": Case(
         "lookups",
         ("lookup of column v in database north", 'relation "public.nowhere" does not exist'),
-        mapping=looked_up("SELECT k, x FROM public.nowhere WHERE k = ANY (%s)"),
+        mapping=with_lookup("SELECT k, x FROM public.nowhere WHERE k = ANY (%s)"),
     ),
     "lookup-without-a-grant": Case(
         "lookups",
         ('GRANT SELECT ON pg_catalog.pg_authid TO "sink_reader"',),
-        mapping=looked_up(
+        mapping=with_lookup(
             "SELECT rolname::text, 1 FROM pg_catalog.pg_authid WHERE rolname = ANY (%s)"
         ),
     ),
     "lookup-by-a-number": Case(
         "lookups",
         ("returns oid as oid", "oid::text"),
-        mapping=looked_up("SELECT oid, relname FROM pg_class WHERE oid = ANY (%s::oid[])"),
+        mapping=with_lookup("SELECT oid, relname FROM pg_class WHERE oid = ANY (%s::oid[])"),
     ),
     "lookup-of-one-column": Case(
-        "lookups", ("returns 1 columns",), mapping=looked_up("SELECT 'a' WHERE 'a' = ANY (%s)")
+        "lookups", ("returns 1 columns",), mapping=with_lookup("SELECT 'a' WHERE 'a' = ANY (%s)")
     ),
     "query-that-fails": Case(
-        "query", ('relation "nowhere" does not exist',), mapping=computed("SELECT * FROM nowhere")
+        "query", ('relation "nowhere" does not exist',), mapping=with_query("SELECT * FROM nowhere")
     ),
     "query-without-a-column": Case(
-        "query", ("does not return v",), mapping=computed("SELECT 1 AS id")
+        "query", ("does not return v",), mapping=with_query("SELECT 1 AS id")
     ),
     "derivation-that-fails": Case(
         "derivation",
         ('column "w" does not exist',),
-        mapping=derived("SELECT id, w FROM {candidates} c"),
+        mapping=with_derivation("SELECT id, w FROM {candidates} c"),
     ),
     "derivation-of-another-column": Case(
         "derivation",
         ("unknown to the target, w",),
-        mapping=derived("SELECT id, v AS w FROM {candidates} c"),
+        mapping=with_derivation("SELECT id, v AS w FROM {candidates} c"),
     ),
 }
 
-SOUND = {
+VALID = {
     "contested-key-whose-rows-stay": Case(
         "",
         (),
-        mapping=PASSED_ON | {"on_delete": Review("gone"), "on_remove": Ignore()},
-        **PASSED_ON_TABLES,
+        mapping=MOVED_KEY | {"on_delete": Review("gone"), "on_remove": Ignore()},
+        **MOVED_KEY_TABLES,
     ),
     "table-with-a-blank-and-a-dot": Case(
         "",
         (),
         source="CREATE TABLE {s}.t (id int PRIMARY KEY, v text);"
         'CREATE TABLE {s}."Order.s 1" (id int PRIMARY KEY, v text)',
-        later='ALTER PUBLICATION sink_publication ADD TABLE {s}."Order.s 1"',
+        after_publish='ALTER PUBLICATION sink_publication ADD TABLE {s}."Order.s 1"',
         mapping={"source": 'north.{s}."Order.s 1"'},
     ),
     "plain": Case("", ()),
@@ -545,11 +546,11 @@ SOUND = {
         target="CREATE TABLE {s}.t (id int PRIMARY KEY, v int GENERATED ALWAYS AS IDENTITY)",
         mapping={"columns": (Column("id"), Column("v", insert_only=True))},
     ),
-    "inserts-alone": Case(
+    "only-inserts": Case(
         "",
         (),
         source=KEYED + "; ALTER TABLE {s}.t REPLICA IDENTITY NOTHING",
-        later="ALTER PUBLICATION sink_publication SET (publish = 'insert')",
+        after_publish="ALTER PUBLICATION sink_publication SET (publish = 'insert')",
         undo=ALL_OPERATIONS,
         mapping={"conflict": insert_once(), "on_delete": Ignore(), "on_remove": Ignore()},
     ),
@@ -562,111 +563,111 @@ SOUND = {
 }
 
 
-FOLDING = (
+NOCASE = (
     "CREATE COLLATION {s}.nocase "
     "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
 )
 
 
-def prepared(bench: Any, case: Case) -> None:
-    """Set both databases up as the case says."""
-    bench.tables(case.source, case.target, publish=case.publish)
-    bench.run(bench.source, case.later)
-    bench.run(bench.target, case.target_later)
+def set_up(tables: Any, case: Case) -> None:
+    """Set up both databases and the mapping of the case."""
+    tables.create(case.source, case.target, publish=case.publish)
+    tables.run(tables.source, case.after_publish)
+    tables.run(tables.target, case.after_grants)
     declared = {
-        name: value.replace("{s}", bench.schema) if isinstance(value, str) else value
+        name: value.replace("{s}", tables.schema) if isinstance(value, str) else value
         for name, value in case.mapping.items()
     }
-    bench.mapping = replace(bench.mapping, **declared)
+    tables.mapping = replace(tables.mapping, **declared)
 
 
 @pytest.fixture
-def prepare(bench):
-    undo = []
+def prepare(tables):
+    prepared = []
 
     def make(case: Case) -> Any:
-        undo.append(case)
-        prepared(bench, case)
-        return bench
+        prepared.append(case)
+        set_up(tables, case)
+        return tables
 
     yield make
-    for case in undo:
-        bench.run(bench.source, case.undo)
-        bench.run(bench.target, case.target_undo)
+    for case in prepared:
+        tables.run(tables.source, case.undo)
+        tables.run(tables.target, case.target_undo)
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_every_command_refuses_a_fault_alike(prepare, name) -> None:
-    """`run`, `batch` and `schema check` refuse with the same text, which names the way out."""
-    case = FAULTS[name]
-    bench = prepare(case)
-    found = [one for one in bench.preflight().findings if one.refused]
+@pytest.mark.parametrize("name", INVALID)
+def test_every_command_refuses_with_same_text(prepare, name) -> None:
+    """`run`, `batch` and `schema check` refuse with the same text, which names the remedy."""
+    case = INVALID[name]
+    tables = prepare(case)
+    found = [one for one in tables.preflight().findings if one.refused]
     assert {one.check for one in found} == {case.check}
     texts = [one.text for one in found]
-    for part in case.says:
-        assert any(part.replace("{s}", bench.schema) in text for text in texts), texts
-    assert bench.start().splitlines() == texts
-    told = [
-        one for one in bench.schema_check() if one.change == "setup" and one.severity == "refused"
+    for part in case.message:
+        assert any(part.replace("{s}", tables.schema) in text for text in texts), texts
+    assert tables.start().splitlines() == texts
+    checked = [
+        one for one in tables.schema_check() if one.change == "setup" and one.severity == "refused"
     ]
-    assert [one.text.replace(f" ({one.origin})", "") for one in told] == texts
+    assert [one.text.replace(f" ({one.origin})", "") for one in checked] == texts
     with pytest.raises(ConfigError) as refusal:
-        batch(bench)
+        batch(tables)
     assert str(refusal.value).splitlines() == texts
 
 
-def batch(bench: Any) -> None:
-    plugin = Plugin(name="bench", entry_points=(), status=Status.ON, mapping=bench.mapping)
-    session.run(plugin, [plugin], bench.config, session.Options(), wait=False)
+def batch(tables: Any) -> None:
+    plugin = Plugin(name="bench", entry_points=(), status=Status.ON, mapping=tables.mapping)
+    session.run(plugin, [plugin], tables.config, session.Options(), wait=False)
 
 
-@pytest.mark.parametrize("name", SOUND)
-def test_what_is_sound_is_not_refused(prepare, name) -> None:
-    bench = prepare(SOUND[name])
-    assert bench.texts() == []
-    assert bench.start() == ""
+@pytest.mark.parametrize("name", VALID)
+def test_valid_mapping_is_not_refused(prepare, name) -> None:
+    tables = prepare(VALID[name])
+    assert tables.refusals() == []
+    assert tables.start() == ""
 
 
-def test_source_without_an_encoding_is_warned(bench) -> None:
-    bench.tables()
-    bench.source.execute(
+def test_source_without_encoding_is_warned(tables) -> None:
+    tables.create()
+    tables.source.execute(
         b"CREATE DATABASE of_bytes ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'"
     )
-    dsn = make_conninfo(bench.config.databases["north"].reader_dsn.read(), dbname="of_bytes")
+    dsn = make_conninfo(tables.config.databases["north"].reader_dsn.read(), dbname="of_bytes")
     with psycopg.connect(dsn) as reading:
-        subject = SimpleNamespace(reading=reading, mapping=bench.mapping)
-        (fault,) = check_encoding(subject)
-        assert "SQL_ASCII" in fault.problem
-        assert not fault.refused
+        subject = SimpleNamespace(reading=reading, mapping=tables.mapping)
+        (finding,) = check_encoding(subject)
+        assert "SQL_ASCII" in finding.problem
+        assert not finding.refused
 
 
-def test_keys_that_become_one_are_warned(bench) -> None:
-    bench.run(bench.target, FOLDING)
-    bench.tables(
+def test_keys_equal_in_target_are_warned(tables) -> None:
+    tables.run(tables.target, NOCASE)
+    tables.create(
         "CREATE TABLE {s}.t (id text PRIMARY KEY, v text)",
         "CREATE TABLE {s}.t (id text COLLATE {s}.nocase PRIMARY KEY, v text)",
     )
-    (finding,) = check_mapping("t", bench.mapping, bench.config).findings
+    (finding,) = check_mapping("t", tables.mapping, tables.config).findings
     assert not finding.refused
     assert "rows whose keys differ in the source only" in finding.fault.problem
 
 
-def test_reader_of_events_alone_is_warned(bench) -> None:
-    """Events need no right to read the table; a batch, which is refused, does."""
-    bench.tables()
-    bench.run(bench.source, "REVOKE SELECT ON {s}.t FROM sink_reader")
-    assert bench.texts() == []
-    assert any("GRANT SELECT" in text for text in bench.warnings())
+def test_missing_select_for_batch_is_warned(tables) -> None:
+    """Streaming needs no SELECT on the source table; a batch does, and is refused."""
+    tables.create()
+    tables.run(tables.source, "REVOKE SELECT ON {s}.t FROM sink_reader")
+    assert tables.refusals() == []
+    assert any("GRANT SELECT" in text for text in tables.warnings())
     with pytest.raises(ConfigError, match="GRANT SELECT"):
-        batch(bench)
+        batch(tables)
 
 
-def test_text_into_a_number_is_told(bench) -> None:
-    """It may be meant, and a row whose text is no number will be a dead letter."""
-    bench.tables(target="CREATE TABLE {s}.t (id int PRIMARY KEY, v int)")
-    assert bench.texts() == []
+def test_text_into_number_is_warned(tables) -> None:
+    """It may be intended; a row whose text is not a number becomes a dead letter."""
+    tables.create(target="CREATE TABLE {s}.t (id int PRIMARY KEY, v int)")
+    assert tables.refusals() == []
     assert any(
-        "column v (text)" in text and "into v (integer)" in text for text in bench.warnings()
+        "column v (text)" in text and "into v (integer)" in text for text in tables.warnings()
     )
 
 
@@ -674,42 +675,40 @@ def test_text_into_a_number_is_told(bench) -> None:
     ("source", "target", "warnings"),
     [("DEFERRABLE", "", 1), ("", "", 0), ("DEFERRABLE", "DEFERRABLE", 0)],
 )
-def test_swap_that_the_target_refuses_is_told(
-    bench, source: str, target: str, warnings: int
-) -> None:
+def test_swap_refused_by_target_is_warned(tables, source: str, target: str, warnings: int) -> None:
     ddl = "CREATE TABLE {{s}}.t (id int PRIMARY KEY, v text CONSTRAINT vs UNIQUE {})"
-    bench.tables(ddl.format(source), ddl.format(target))
-    assert bench.texts() == []
-    way_out = 'DROP CONSTRAINT "vs", ADD CONSTRAINT "vs" UNIQUE ("v") DEFERRABLE'
-    assert [way_out in text for text in bench.warnings()] == [True] * warnings
+    tables.create(ddl.format(source), ddl.format(target))
+    assert tables.refusals() == []
+    remedy = 'DROP CONSTRAINT "vs", ADD CONSTRAINT "vs" UNIQUE ("v") DEFERRABLE'
+    assert [remedy in text for text in tables.warnings()] == [True] * warnings
 
 
-def test_all_faults_are_told_at_once(bench) -> None:
-    bench.tables(target="CREATE TABLE {s}.t (id int, v text)", publish=False)
-    checks = {one.check for one in bench.preflight().findings}
+def test_all_findings_are_reported_together(tables) -> None:
+    tables.create(target="CREATE TABLE {s}.t (id int, v text)", publish=False)
+    checks = {one.check for one in tables.preflight().findings}
     assert checks == {"publication", "target_key"}
 
 
-def test_row_security_of_the_target_is_told(bench) -> None:
-    bench.tables(
+def test_row_security_of_target_is_warned(tables) -> None:
+    tables.create(
         target=KEYED + "; ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY;"
         "CREATE POLICY own ON {s}.t USING (id = 1) WITH CHECK (id = 1)"
     )
-    assert bench.texts() == []
-    assert any("become dead letters" in text for text in bench.warnings())
+    assert tables.refusals() == []
+    assert any("become dead letters" in text for text in tables.warnings())
 
 
-def test_twelve_mappings_pass_every_check(postgres, bench) -> None:
-    """The databases that compose/sql makes are what the twelve mappings need."""
+def test_twelve_mappings_pass_every_check(postgres, tables) -> None:
+    """The databases that compose/sql creates fit the twelve mappings."""
     databases = {
         name: replace(
-            bench.config.databases["north"],
+            tables.config.databases["north"],
             dsn=postgres.dsn(name, "sink_writer"),
             reader_dsn=postgres.dsn(name, "sink_reader"),
         )
         for name in ("smart_warehouse", "smart_citizen")
     }
-    config = replace(bench.config, databases=databases)
+    config = replace(tables.config, databases=databases)
     installed = discovery.installed()
     for plugin in installed.values():
         discovery.load(plugin)
@@ -723,14 +722,14 @@ def test_twelve_mappings_pass_every_check(postgres, bench) -> None:
     assert found == []
 
 
-def test_topic_is_asked_for_by_its_own_name(bench, monkeypatch) -> None:
-    """Kafka knows fewer characters than PostgreSQL, so a topic is not always named as its table."""
-    asked = []
+def test_topic_is_checked_by_kafka_name(tables, monkeypatch) -> None:
+    """Kafka allows fewer characters than PostgreSQL, so a topic may differ from its table."""
+    queried = []
     monkeypatch.setattr(
-        "sink_runner.preflight.checklist.read_topic", lambda _, name: asked.append(name)
+        "sink_runner.preflight.checklist.read_topic", lambda _, name: queried.append(name)
     )
-    mapping = replace(bench.mapping, source="north.public.two words")
-    (found,) = check_topic("bench", mapping, bench.config)
-    assert asked == [mapping.source_table.topic] == ["north.public.two_words"]
+    mapping = replace(tables.mapping, source="north.public.two words")
+    (found,) = check_topic("bench", mapping, tables.config)
+    assert queried == [mapping.source_table.topic] == ["north.public.two_words"]
     assert "--create --topic north.public.two_words" in found.text
-    assert check_topic("bench", replace(mapping, streaming=False), bench.config) == ()
+    assert check_topic("bench", replace(mapping, streaming=False), tables.config) == ()

@@ -1,4 +1,4 @@
-"""Log positions are compared within one cluster only; a change of the cluster is noticed."""
+"""Log positions are compared only within one PostgreSQL cluster; another cluster is detected."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -19,36 +19,38 @@ pytestmark = pytest.mark.postgres
 
 
 def event(partition: int, lsn: int | None, committed: int = 0) -> tuple[Any, Any]:
-    """A change whose transaction began after the commit at `committed`."""
-    told = {"sequence": f'["{committed}","{lsn}"]', "order": 1}
-    return SimpleNamespace(partition=partition), Decoded("c", (), None, lsn, 0, None, None, **told)
+    """Return a change whose transaction began after the commit at position `committed`."""
+    position = {"sequence": f'["{committed}","{lsn}"]', "order": 1}
+    return SimpleNamespace(partition=partition), Decoded(
+        "c", (), None, lsn, 0, None, None, **position
+    )
 
 
 @pytest.fixture
-def watch(bench):
-    """Give watches of the bench's mapping, as one runner after the other would make them."""
-    bench.tables()
-    with psycopg.connect(bench.config.databases["south"].dsn.read(), autocommit=True) as writer:
+def watch(tables):
+    """Return a function that makes a new watch of the mapping, as each start of a runner does."""
+    tables.create()
+    with psycopg.connect(tables.config.databases["south"].dsn.read(), autocommit=True) as writer:
         migrate(writer)
         writer.execute("DELETE FROM sink.source_cluster")
 
     def make() -> ClusterWatch:
-        reach = bench.config.databases
+        databases = tables.config.databases
         return ClusterWatch(
-            "bench", "north", source=reach["north"].reader_dsn, target=reach["south"].dsn
+            "bench", "north", source=databases["north"].reader_dsn, target=databases["south"].dsn
         )
 
     return make
 
 
-def change(bench: Any, settings: str) -> None:
-    bench.target.execute(f"UPDATE sink.source_cluster SET {settings}".encode())
+def change_stored_cluster(tables: Any, settings: str) -> None:
+    tables.target.execute(f"UPDATE sink.source_cluster SET {settings}".encode())
 
 
-def test_first_look_remembers_the_cluster(bench, watch) -> None:
+def test_first_check_stores_cluster(tables, watch) -> None:
     assert watch().check() is None
-    found = stored_cluster(bench.target, "bench")
-    (identifier,) = bench.source.execute(
+    found = stored_cluster(tables.target, "bench")
+    (identifier,) = tables.source.execute(
         "SELECT system_identifier::text FROM pg_control_system()"
     ).fetchone()
     assert found is not None
@@ -57,71 +59,71 @@ def test_first_look_remembers_the_cluster(bench, watch) -> None:
     assert found.position > 0
 
 
-def test_event_of_another_cluster_stops_the_mapping(bench, watch) -> None:
-    """Without the check it would be dropped as older than what was applied."""
+def test_event_of_another_cluster_stops_mapping(tables, watch) -> None:
+    """Without the check, the event would be skipped as older than the applied ones."""
     one = watch()
     one.check()
     one.observe([event(0, 500), event(1, 90), event(0, 600)])
-    change(bench, "system_identifier = '1'")
+    change_stored_cluster(tables, "system_identifier = '1'")
     one.observe([event(0, 700), event(1, 100)])
     with pytest.raises(FatalError, match=r"of cluster 1.*sink-runner recover north"):
         one.observe([event(1, 99)])
 
 
-def test_positions_outlive_a_restart(bench, watch) -> None:
+def test_positions_are_stored_for_next_start(tables, watch) -> None:
     first = watch()
     first.check()
     first.observe([event(0, 500)])
     first.maintain()
-    change(bench, "system_identifier = '1'")
+    change_stored_cluster(tables, "system_identifier = '1'")
     second = watch()
     second.observe([event(0, 500)])
     with pytest.raises(FatalError, match="of cluster 1"):
         watch().observe([event(0, 499)])
 
 
-def test_capture_that_sends_again_is_no_other_cluster(watch) -> None:
+def test_repeated_events_are_accepted(watch) -> None:
     one = watch()
     one.check()
     one.observe([event(0, 500)])
     one.observe([event(0, 400), event(0, None)])
 
 
-def test_transaction_that_began_first_does_not_go_back(bench, watch) -> None:
-    """Each look costs two connections, and transactions overlap all the time."""
+def test_overlapping_transactions_cause_no_check(tables, watch) -> None:
+    """A check opens two connections, and overlapping transactions are frequent."""
     one = watch()
     one.check()
     one.observe([event(0, 500)])
-    change(bench, "system_identifier = '1'")
+    change_stored_cluster(tables, "system_identifier = '1'")
     one.observe([event(0, 400, committed=600)])
     with pytest.raises(FatalError, match="of cluster 1"):
         one.observe([event(0, 450, committed=599)])
 
 
-def test_log_that_is_shorter_is_another_one(bench, watch) -> None:
+def test_shorter_log_is_reported_as_restored(tables, watch) -> None:
     one = watch()
     one.check()
-    change(bench, "position = position + 1000000000000")
+    change_stored_cluster(tables, "position = position + 1000000000000")
     assert "restored" in one.check().problem
     one.observe([event(0, 500)])
     with pytest.raises(FatalError, match="restored"):
         one.observe([event(0, 400)])
 
 
-def test_promoted_standby_goes_on(bench, watch) -> None:
+def test_promoted_standby_is_accepted(tables, watch) -> None:
     one = watch()
     one.check()
-    change(bench, "timeline = 7, position = position - 5")
+    change_stored_cluster(tables, "timeline = 7, position = position - 5")
     assert one.check() is None
-    assert stored_cluster(bench.target, "bench").timeline == 1
+    assert stored_cluster(tables.target, "bench").timeline == 1
 
 
-def test_unanswered_question_is_asked_again(bench, watch) -> None:
-    """While the cluster can't be asked no event that lies before another is applied."""
+def test_failed_cluster_check_is_repeated(tables, watch) -> None:
+    """Until the source answers, no event with a lower position than an earlier one is applied."""
     one = watch()
     one.check()
     one.observe([event(0, 500)])
-    change(bench, "system_identifier = '1'")
+    change_stored_cluster(tables, "system_identifier = '1'")
     dsn, one._source = one._source, "host=127.0.0.1 port=1 connect_timeout=1"
     one.maintain()
     for _ in range(2):
@@ -132,31 +134,31 @@ def test_unanswered_question_is_asked_again(bench, watch) -> None:
         one.observe([event(0, 400)])
 
 
-def test_start_warns_and_batch_refuses(bench, watch) -> None:
-    """The runner has to apply what is left of the old log; a batch would come in between."""
+def test_start_warns_and_batch_refuses(tables, watch) -> None:
+    """The runner must still apply the rest of the old log, before a batch reads the new cluster."""
     watch().check()
-    change(bench, "system_identifier = '1'")
-    assert bench.texts() == []
-    assert any("of cluster 1" in text for text in bench.warnings())
-    assert bench.start() == ""
+    change_stored_cluster(tables, "system_identifier = '1'")
+    assert tables.refusals() == []
+    assert any("of cluster 1" in text for text in tables.warnings())
+    assert tables.start() == ""
     with pytest.raises(ConfigError, match="of cluster 1"):
-        batch(bench)
+        batch(tables)
 
 
-def test_recover_forgets_the_cluster(bench, watch) -> None:
+def test_recover_deletes_stored_cluster(tables, watch) -> None:
     watch().check()
-    change(bench, "system_identifier = '1'")
-    with psycopg.connect(bench.config.databases["south"].dsn.read()) as writer:
-        forget(writer, "bench", bench.mapping)
-    assert bench.mapping.conflict == source_wins()
+    change_stored_cluster(tables, "system_identifier = '1'")
+    with psycopg.connect(tables.config.databases["south"].dsn.read()) as writer:
+        forget(writer, "bench", tables.mapping)
+    assert tables.mapping.conflict == source_wins()
     assert watch().check() is None
 
 
-def test_reader_without_right_to_ask_is_told_grant(bench, watch) -> None:
+def test_missing_function_privilege_is_reported_with_grant(tables, watch) -> None:
     functions = "FUNCTION pg_control_system(), pg_control_checkpoint()"
-    bench.run(bench.source, f"REVOKE EXECUTE ON {functions} FROM PUBLIC")
+    tables.run(tables.source, f"REVOKE EXECUTE ON {functions} FROM PUBLIC")
     try:
-        (text,) = bench.texts()
+        (text,) = tables.refusals()
     finally:
-        bench.run(bench.source, f"GRANT EXECUTE ON {functions} TO PUBLIC")
+        tables.run(tables.source, f"GRANT EXECUTE ON {functions} TO PUBLIC")
     assert f"GRANT EXECUTE ON {functions} TO sink_reader" in text

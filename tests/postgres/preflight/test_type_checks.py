@@ -1,4 +1,4 @@
-"""Types whose values can't be cast are refused, and only those."""
+"""Pairs of types without a possible cast are refused, and only those."""
 
 import psycopg
 import pytest
@@ -15,12 +15,12 @@ BUILT_IN = [values for values in TYPES if not values.extension and not values.se
 
 @pytest.fixture(scope="module")
 def samples(postgres):
-    """Each built-in type with the texts that PostgreSQL prints of its values, scalar and array."""
+    """Each built-in type, as scalar and array, with its values as PostgreSQL prints them."""
     with psycopg.connect(postgres.dsn("smart_citizen"), autocommit=True) as admin:
         admin.execute("CREATE SCHEMA casts")
         found = []
-        for at, values in enumerate(BUILT_IN):
-            table = f'"casts"."t{at}"'
+        for number, values in enumerate(BUILT_IN):
+            table = f'"casts"."t{number}"'
             admin.execute(f"CREATE TABLE {table} (s {values.sql}, a {values.sql}[])".encode())
             types = read_types(admin, table)
             texts = []
@@ -33,23 +33,23 @@ def samples(postgres):
         yield admin, found
 
 
-def test_what_never_fits_is_never_cast(samples) -> None:
-    """Of each pair that is refused PostgreSQL refuses every text."""
+def test_types_that_never_fit_cannot_be_cast(samples) -> None:
+    """For each refused pair, PostgreSQL rejects every value."""
     admin, found = samples
-    tried, cast = 0, []
+    attempts, cast = 0, []
     for source, texts in found:
         for target, _ in found:
             for text in texts if never_fits(source, target) else ():
                 if "infinity" in text:
-                    continue  # a word that numbers and times share
-                tried += 1
+                    continue  # a value of both numbers and times
+                attempts += 1
                 try:
                     admin.execute(f"SELECT %s::text::{target.cast}".encode(), (text,))
                 except errors.DataError:
                     continue
                 cast.append((source.declared, text, target.declared))
     assert cast == []
-    assert tried > 1000
+    assert attempts > 1000
 
 
 def test_own_type_always_fits(samples) -> None:

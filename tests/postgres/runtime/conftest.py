@@ -1,4 +1,4 @@
-"""A log, a group and a database for workers, none of them well behaved."""
+"""Workers on a real database and a simulated Kafka, with failures that a test injects."""
 
 import json
 import threading
@@ -45,7 +45,7 @@ from sink_runner.writer.target_session import TargetSession
 
 ENCRYPTOR = Encryptor(b"k" * 32, "k")
 HEADER = b"\0\0\0\0\1"
-# Each attempt to write a row leaves a line, even one that would change nothing.
+# Every attempt to write a row adds an audit row, even if the write changes nothing.
 AUDIT = """
 CREATE TABLE {schema}.audit (id int);
 CREATE FUNCTION {schema}.audit() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$
@@ -55,23 +55,22 @@ FOR EACH ROW EXECUTE FUNCTION {schema}.audit();
 """
 
 
-def exactly(seconds: float) -> float:
-    """Wait as long as it says."""
+def no_jitter(seconds: float) -> float:
     return seconds
 
 
 class Broker:
-    """A partitioned log and a group that shares it out anew whenever it is told to."""
+    """A simulated Kafka: a partitioned log, and a consumer group that `assign` rebalances."""
 
     def __init__(self, partitions: int = 1) -> None:
         self.logs: dict[int, list[Message]] = {p: [] for p in range(partitions)}
         self.committed: dict[int, int] = {}
-        self.starts: dict[int, int] = {}
-        """Where a log begins, if that is before its first record."""
-        self.shares: dict[str, set[int]] = defaultdict(set)
+        self.log_starts: dict[int, int] = {}
+        """The first offset of a partition, where its log starts before its first record."""
+        self.assignments: dict[str, set[int]] = defaultdict(set)
         self.generation = 0
-        self.polled = 0
-        self.away = False
+        self.polls_with_records = 0
+        self.is_down = False
 
     def send(
         self,
@@ -84,40 +83,42 @@ class Broker:
         leader_epoch: int = NO_LEADER_EPOCH,
     ) -> None:
         log = self.logs[partition]
-        at = offset if offset is not None else (log[-1].offset + 1 if log else 0)
+        next_offset = offset if offset is not None else (log[-1].offset + 1 if log else 0)
         row = {"id": value, "need": need} if isinstance(value, int) else None
         body = HEADER + json.dumps(row).encode() if row else value
-        log.append(Message("topic", partition, at, key, body, (), leader_epoch))
+        log.append(Message("topic", partition, next_offset, key, body, (), leader_epoch))
 
-    def share(self, **shares: set[int]) -> None:
-        self.shares = defaultdict(set, shares)
+    def assign(self, **assignments: set[int]) -> None:
+        self.assignments = defaultdict(set, assignments)
         self.generation += 1
 
 
 class Consumer:
-    """One member of the group, as the worker knows it."""
+    """A member of the consumer group, with the interface of a feed."""
 
-    def __init__(self, broker: Broker, name: str, most: int) -> None:
-        self.broker, self.name, self.most = broker, name, most
+    def __init__(self, broker: Broker, name: str, max_records: int) -> None:
+        self.broker, self.name, self.max_records = broker, name, max_records
         self.generation = -1
         self.positions: dict[int, int] = {}
-        self.sought: list[tuple[int, int | None]] = []
+        self.seeks: list[tuple[int, int | None]] = []
 
     def _join(self) -> None:
         if self.generation != self.broker.generation:
             self.generation = self.broker.generation
             committed = self.broker.committed
-            self.positions = {p: committed.get(p, 0) for p in self.broker.shares[self.name]}
+            self.positions = {p: committed.get(p, 0) for p in self.broker.assignments[self.name]}
 
     def poll(self, seconds: float) -> dict[int, list[Message]]:
         self._join()
         found = {}
         for partition, position in self.positions.items():
-            part = [m for m in self.broker.logs[partition] if m.offset >= position][: self.most]
+            part = [m for m in self.broker.logs[partition] if m.offset >= position][
+                : self.max_records
+            ]
             if part:
                 found[partition] = part
                 self.positions[partition] = part[-1].offset + 1
-        self.broker.polled += bool(found)
+        self.broker.polls_with_records += bool(found)
         if not found:
             time.sleep(min(seconds, 0.01))
         return found
@@ -131,16 +132,16 @@ class Consumer:
     def seek(self, partition: int, offset: int | None) -> None:
         if partition not in self.positions:
             raise ValueError("Unassigned partition")
-        self.sought.append((partition, offset))
+        self.seeks.append((partition, offset))
         self.positions[partition] = self.bounds(partition).first if offset is None else offset
 
     def bounds(self, partition: int) -> Bounds:
         log = self.broker.logs[partition]
-        first = self.broker.starts.get(partition, log[0].offset if log else 0)
+        first = self.broker.log_starts.get(partition, log[0].offset if log else 0)
         return Bounds(first, log[-1].offset + 1 if log else first)
 
     def ping(self) -> None:
-        if self.broker.away:
+        if self.broker.is_down:
             raise RetriableError("Kafka does not answer")
 
     def mirror(self, offsets: dict[int, int]) -> None:
@@ -151,7 +152,7 @@ class Consumer:
 
 
 class Decoder:
-    """Reads the messages of these tests."""
+    """Decodes the JSON messages of these tests."""
 
     def __init__(self, columns: list[str], committed_ms: int) -> None:
         self.columns, self.committed_ms = columns, committed_ms
@@ -164,20 +165,20 @@ class Decoder:
             found = json.loads(value[5:])
             row = tuple(found[name] for name in self.columns)
         except ValueError:
-            return DecodeError("not one of ours")
+            return DecodeError("not a message of these tests")
         return Decoded("c", row, None, 1, self.committed_ms, None, None)
 
 
-def epoch_goes_on(_partition: int, leader_epoch: int) -> EpochEnd:
-    """Answer that Kafka lost no record of any leader epoch."""
+def unbounded_epoch(_partition: int, leader_epoch: int) -> EpochEnd:
+    """Return that no leader epoch has ended, so that no record was lost."""
     return EpochEnd(leader_epoch, 1 << 62)
 
 
-class Unlucky:
-    """The real writer, but for what `before` does first."""
+class HookedWriter:
+    """The real writer, which calls `before_commit` after each write; it may raise an error."""
 
-    def __init__(self, writer: Any, before: Callable[[list[Change]], None]) -> None:
-        self.writer, self.before = writer, before
+    def __init__(self, writer: Any, before_commit: Callable[[list[Change]], None]) -> None:
+        self.writer, self.before_commit = writer, before_commit
         self.state, self.unique = writer.state, writer.unique
 
     def prepare(self, connection: Any) -> None:
@@ -188,23 +189,23 @@ class Unlucky:
 
     def write(self, connection: Any, changes: list[Change], now: Any) -> int:
         written = self.writer.write(connection, changes, now)
-        self.before(changes)
+        self.before_commit(changes)
         return written
 
 
-class Watcher:
+class HookRecorder:
     def __init__(self) -> None:
-        self.seen: list[str] = []
+        self.calls: list[str] = []
         self.failed: list[str] = []
         self.events: list[Event | None] = []
 
     @hookimpl
     def sink_startup(self) -> None:
-        self.seen.append("startup")
+        self.calls.append("startup")
 
     @hookimpl
     def sink_shutdown(self) -> None:
-        self.seen.append("shutdown")
+        self.calls.append("shutdown")
 
     @hookimpl
     def sink_event_failed(self, event: Event | None, error: EventError) -> None:
@@ -213,22 +214,22 @@ class Watcher:
 
     @hookimpl
     def sink_batch_committed(self, changes: int) -> None:
-        self.seen.append(f"committed {changes}")
+        self.calls.append(f"committed {changes}")
 
 
-class Running(threading.Thread):
-    """A worker at work; leaving tells it to stop, and `fault` is what it ended with."""
+class RunningWorker(threading.Thread):
+    """A worker in a thread, stopped when the block is left; `error` is what it ended with."""
 
     def __init__(self, worker: Worker, stop: threading.Event) -> None:
         super().__init__()
         self.worker, self.stop = worker, stop
-        self.fault: BaseException | None = None
+        self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
             self.worker.run()
-        except Exception as fault:  # noqa: BLE001 - whatever it is, a test asks for it
-            self.fault = fault
+        except Exception as error:  # noqa: BLE001 - a test checks it
+            self.error = error
 
     def __enter__(self) -> Self:
         self.start()
@@ -240,94 +241,94 @@ class Running(threading.Thread):
         assert not self.is_alive()
 
 
-class Stage:
-    """A broker, a database and the workers between them."""
+class WorkerHarness:
+    """A simulated Kafka, a target table, and the workers that write from one to the other."""
 
     def __init__(
         self, written: Callable[..., Any], ddl: str = "id int PRIMARY KEY", *columns: Column
     ) -> None:
-        self.made = written(ddl, *columns)
-        self.columns = [column.name for column in self.made.columns]
+        self.target = written(ddl, *columns)
+        self.columns = [column.name for column in self.target.columns]
         self.committed_ms = 0
-        """When the source committed the events; 0 if they do not say."""
+        """The commit time of all events in the source; 0 if they have none."""
         self.known: set[str] = set()
-        """What the lookup of `need` finds."""
+        """The values of `need` that its lookup finds."""
         self.now = NOW
-        self.schema = self.made.scratch.schema
+        self.schema = self.target.scratch.schema
         self.topic = Topic("c", "topic", self.schema)
-        self.made.scratch.admin.execute(AUDIT.format(schema=self.schema))
+        self.target.scratch.admin.execute(AUDIT.format(schema=self.schema))
         self.broker = Broker()
-        self.broker.share(one={0})
-        self.watcher = Watcher()
+        self.broker.assign(one={0})
+        self.hooks = HookRecorder()
         self.settings = WorkerSettings(
-            retry=RetryPolicy(steps=(0.01, 0.02), forever=True, jitter=exactly),
+            retry=RetryPolicy(steps=(0.01, 0.02), forever=True, jitter=no_jitter),
             maintenance_seconds=0.05,
             tombstone_retention=timedelta(days=1),
         )
         self.health = Health()
-        self.silence = 60.0
+        self.silence_seconds = 60.0
 
     def retry_after(self, *steps: float) -> None:
         self.settings = replace(self.settings, retry=replace(self.settings.retry, steps=steps))
 
-    def log(self, partitions: int) -> None:
-        """Have so many partitions instead of one, all of them the first worker's."""
+    def use_partitions(self, partitions: int) -> None:
+        """Replace the topic by one with this number of partitions, all assigned to worker `one`."""
         self.broker = Broker(partitions)
-        self.broker.share(one=set(range(partitions)))
+        self.broker.assign(one=set(range(partitions)))
 
-    def run(self, worker: Worker, stop: threading.Event) -> Running:
-        return Running(worker, stop)
+    def run(self, worker: Worker, stop: threading.Event) -> RunningWorker:
+        return RunningWorker(worker, stop)
 
-    def running(self, name: str = "one", **options: Any) -> Running:
-        """A worker that runs until the block is left."""
+    def running(self, name: str = "one", **options: Any) -> RunningWorker:
+        """Return a worker that runs until the block is left."""
         worker, _, stop = self.worker(name, **options)
-        return Running(worker, stop)
+        return RunningWorker(worker, stop)
 
     def offsets(self, owner: str) -> Offsets:
         return Offsets("staged", self.topic, owner)
 
-    def committer(self, name: str, before: Callable = lambda _: None) -> Committer:
+    def committer(self, name: str, before_commit: Callable = lambda _: None) -> Committer:
         kinds = {"id": Kind.INT, "need": Kind.STRING}
         shape = [SourceColumn(name, kinds[name]) for name in self.columns]
-        made = self.made
+        target = self.target
         self.route = Route(
-            made.mapping,
-            made.columns,
+            target.mapping,
+            target.columns,
             Chain(),
             shape_of=lambda _: Shape(shape, shape),
-            resolve=lambda _, asked: {need: need for need in asked & self.known},
+            resolve=lambda _, needs: {need: need for need in needs & self.known},
             subject=lambda _: "",
             removal=lambda message, _: Removal((int(message.key),), Delete(), None, message),
         )
-        writer = Unlucky(self._writer(), before)
+        writer = HookedWriter(self._writer(), before_commit)
         return Committer(
             "staged",
-            session=TargetSession("staged", made.scratch.dsn, writer),
+            session=TargetSession("staged", target.scratch.dsn, writer),
             offsets=self.offsets(name),
             dead_letters=DeadLetters("staged", "1", ENCRYPTOR),
             clock=lambda: NOW,
         )
 
     def _writer(self) -> Any:
-        with self.made.scratch.session() as session:
-            return self.made.another(session)
+        with self.target.scratch.session() as session:
+            return self.target.another(session)
 
     def worker(
         self,
         name: str = "one",
-        before: Callable = lambda _: None,
-        most: int = 3,
+        before_commit: Callable = lambda _: None,
+        max_records: int = 3,
         refresh: Callable = lambda: None,
     ) -> tuple[Worker, Consumer, threading.Event]:
-        committer = self.committer(name, before)
-        consumer, stop = Consumer(self.broker, name, most), threading.Event()
+        committer = self.committer(name, before_commit)
+        consumer, stop = Consumer(self.broker, name, max_records), threading.Event()
         manager = new_manager()
-        manager.register(self.watcher, "watcher")
+        manager.register(self.hooks, "recorder")
         worker = Worker(
             self.pipeline(committer, Hooks(manager, defaultdict(lambda: None))),
-            topic_watch=TopicWatch("staged", self.topic, lambda: self.topic, epoch_goes_on),
+            topic_watch=TopicWatch("staged", self.topic, lambda: self.topic, unbounded_epoch),
             feed=lambda: consumer,
-            liveness=BrokerLiveness(self.health.mapping("staged"), self.silence),
+            liveness=BrokerLiveness(self.health.mapping("staged"), self.silence_seconds),
             refresh=refresh,
             settings=self.settings,
             health=self.health.mapping("staged"),
@@ -338,11 +339,11 @@ class Stage:
     def pipeline(self, committer: Committer, hooks: Hooks) -> Pipeline:
         return Pipeline(
             name="staged",
-            mapping=self.made.mapping,
+            mapping=self.target.mapping,
             source=EventSource(
                 decode=Decoder(self.columns, self.committed_ms).decode, shape_of=None, subject=None
             ),
-            compiled=CompiledMapping(self.made.columns, Chain(), self.route, hooks),
+            compiled=CompiledMapping(self.target.columns, Chain(), self.route, hooks),
             writer=None,
             committer=committer,
             retry_queue=RetryQueue(
@@ -356,42 +357,44 @@ class Stage:
             lookups=Lookups((), {}),
         )
 
-    def audit(self) -> list[int]:
-        return sorted(self.written())
+    def written_ids(self) -> list[int]:
+        return sorted(self.write_order())
 
-    def written(self) -> list[int]:
-        """The rows in the order in which they were written."""
-        rows = self.made.scratch.admin.execute(f"SELECT id FROM {self.schema}.audit ORDER BY ctid")
+    def write_order(self) -> list[int]:
+        """Return the ids of the rows in the order in which they were written."""
+        rows = self.target.scratch.admin.execute(
+            f"SELECT id FROM {self.schema}.audit ORDER BY ctid"
+        )
         return [row[0] for row in rows]
 
-    def until(self, expected: list[int], seconds: float = 20) -> None:
-        """Wait until each of these was written, and no other and none twice."""
+    def wait_for(self, expected: list[int], seconds: float = 20) -> None:
+        """Wait until exactly these rows are written, each of them once."""
         deadline = time.monotonic() + seconds
-        while len(self.audit()) < len(expected) and time.monotonic() < deadline:
+        while len(self.written_ids()) < len(expected) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert self.audit() == expected
+        assert self.written_ids() == expected
 
 
 @pytest.fixture(autouse=True)
-def quick_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read the keys of deferred events more often than once a second."""
+def frequent_reload(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reload the keys of deferred events every 20 ms instead of every second."""
     monkeypatch.setattr(retry_queue, "_RELOAD_SECONDS", 0.02)
 
 
 @pytest.fixture
-def stage(written: Callable[..., Any]) -> Stage:
-    return Stage(written)
+def harness(written: Callable[..., Any]) -> WorkerHarness:
+    return WorkerHarness(written)
 
 
 @pytest.fixture
-def wide(written: Callable[..., Any]) -> Stage:
-    """A stage whose rows have a text of any length, `need`."""
-    return Stage(written, "id int PRIMARY KEY, need text", Column("id"), Column("need"))
+def text_harness(written: Callable[..., Any]) -> WorkerHarness:
+    """A harness whose table also has a text column, `need`."""
+    return WorkerHarness(written, "id int PRIMARY KEY, need text", Column("id"), Column("need"))
 
 
 @pytest.fixture
-def needy(written: Callable[..., Any]) -> Stage:
-    """A stage whose rows need something that has to be `known`."""
+def lookup_harness(written: Callable[..., Any]) -> WorkerHarness:
+    """A harness whose rows are deferred until their `need` is in `known`."""
     lookup = Lookup("SELECT %s", "north")
     columns = Column("id"), Column("need", required=True, lookup=lookup)
-    return Stage(written, "id int PRIMARY KEY, need text", *columns)
+    return WorkerHarness(written, "id int PRIMARY KEY, need text", *columns)

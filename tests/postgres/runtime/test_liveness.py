@@ -1,4 +1,4 @@
-"""An outage of Kafka is noticed, though a poll tells nothing of it."""
+"""A worker detects an outage of Kafka, although a poll looks the same as without records."""
 
 import time
 from collections.abc import Callable
@@ -13,84 +13,86 @@ from sink_runner.model.status import Health
 
 
 class Kafka:
-    """A feed that brings what it is told, answers or not, and counts how often it is asked."""
+    """A feed with a clock, whose polls and pings a test controls; it counts the pings."""
 
-    now, asked, away, brings = 0.0, 0, False, False
+    now, pings, is_down, has_records = 0.0, 0, False, False
 
     def clock(self) -> float:
         return self.now
 
     def poll(self, seconds: float) -> bool:
-        """Let time pass, and have what the poll brought observed."""
+        """Advance the clock, and let the liveness check observe the poll."""
         self.now += seconds
-        self.liveness.observe(self, received=self.brings)  # type: ignore[arg-type]
-        return self.brings
+        self.liveness.observe(self, received=self.has_records)  # type: ignore[arg-type]
+        return self.has_records
 
     def ping(self) -> None:
-        self.asked += 1
-        if self.away:
+        self.pings += 1
+        if self.is_down:
             raise RetriableError("Kafka does not answer")
 
-    def listened_to(self, health: Health) -> Any:
+    def attach_to(self, health: Health) -> Any:
         health.mapping("one").running()
         self.liveness = BrokerLiveness(health.mapping("one"), 10, clock=self.clock)
         return self
 
 
-def eventually(what: Callable[[], Any], seconds: float = 20) -> None:
+def eventually(condition: Callable[[], Any], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
-    while not what() and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert what()
+    assert condition()
 
 
 def test_silence_makes_worker_ping_kafka() -> None:
     kafka = Kafka()
-    feed = kafka.listened_to(Health())
-    kafka.brings = True
+    feed = kafka.attach_to(Health())
+    kafka.has_records = True
     assert all(feed.poll(1) for _ in range(100))
-    assert kafka.asked == 0
-    kafka.brings = False
+    assert kafka.pings == 0
+    kafka.has_records = False
     assert not any(feed.poll(1) for _ in range(35))
-    assert kafka.asked == 3
+    assert kafka.pings == 3
 
 
-@pytest.mark.parametrize("brings", [True, False])
-def test_outage_of_kafka_is_logged_once(brings: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("has_records", [True, False])
+def test_outage_of_kafka_is_logged_once(has_records: bool) -> None:  # noqa: FBT001
     kafka, health = Kafka(), Health()
-    feed = kafka.listened_to(health)
-    kafka.away = True
+    feed = kafka.attach_to(health)
+    kafka.is_down = True
     with capture_logs() as logs:
         for _ in range(3):
             assert not feed.poll(11)
             assert not health.ready()
-        kafka.away, kafka.brings = False, brings
+        kafka.is_down, kafka.has_records = False, has_records
         feed.poll(11)
     assert health.ready()
     assert [line["event"] for line in logs] == ["mapping_paused", "mapping_resumed"]
-    assert "RetriableError" in logs[0]["reason"]  # raised by a test, it is not quoted
+    assert (
+        "RetriableError" in logs[0]["reason"]
+    )  # only the class: the text of an unknown error may be personal
 
 
-def test_who_is_paused_for_another_reason_stays_so() -> None:
+def test_mapping_paused_for_other_reason_stays_paused() -> None:
     kafka, health = Kafka(), Health()
-    feed = kafka.listened_to(health)
+    feed = kafka.attach_to(health)
     health.mapping("one").paused("the disk is full")
     feed.poll(11)
-    assert kafka.asked == 1
+    assert kafka.pings == 1
     assert not health.ready()
 
 
 @pytest.mark.postgres
-def test_mapping_is_paused_while_kafka_is_away(stage: Any) -> None:
-    stage.silence = 0.05
-    with stage.running():
-        stage.broker.send(0, 1)
-        stage.until([1])
-        stage.health.mapping("staged").running()
-        assert stage.health.ready()
-        stage.broker.away = True
-        eventually(lambda: not stage.health.ready())
-        stage.broker.away = False
-        eventually(stage.health.ready)
-        stage.broker.send(0, 2)
-        stage.until([1, 2])
+def test_mapping_is_paused_while_kafka_is_down(harness: Any) -> None:
+    harness.silence_seconds = 0.05
+    with harness.running():
+        harness.broker.send(0, 1)
+        harness.wait_for([1])
+        harness.health.mapping("staged").running()
+        assert harness.health.ready()
+        harness.broker.is_down = True
+        eventually(lambda: not harness.health.ready())
+        harness.broker.is_down = False
+        eventually(harness.health.ready)
+        harness.broker.send(0, 2)
+        harness.wait_for([1, 2])

@@ -1,4 +1,4 @@
-"""A change of the policies: other masks from the next batch on, or that mapping stops."""
+"""A policy change while a worker runs: new masks from the next batch on, a pause or a stop."""
 
 import json
 import shutil
@@ -32,8 +32,8 @@ def sink_mapping():
 """
 
 
-class Folder:
-    """A folder of policies: what is personal, and how `south` sees people's names."""
+class PolicyFolder:
+    """A policy folder: which columns are personal, and the mask of `name` for group `south`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class Folder:
         self.policy = self.policies["policies"][0]
         self.policy["resources"] = {level: {"values": [name]} for level, name in NAMES.items()}
 
-    def say(self, kind: str, *, group: str = "south", personal: tuple[str, ...] = ()) -> Policies:
+    def write(self, kind: str, *, group: str = "south", personal: tuple[str, ...] = ()) -> Policies:
         item = {"accesses": [{"type": "select", "isAllowed": True}], "groups": [group]}
         self.policy["dataMaskPolicyItems"] = [item | {"dataMaskInfo": {"dataMaskType": kind}}]
         self._write("policies.json", {**self.policies, "policies": [self.policy]})
@@ -55,154 +55,156 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    made = Folder(tmp_path / "policies")
-    made.say("MASK_NULL")
-    return made
+def folder(tmp_path: Path) -> PolicyFolder:
+    created = PolicyFolder(tmp_path / "policies")
+    created.write("MASK_NULL")
+    return created
 
 
 @pytest.fixture
-def sink(site: Any, folder: Folder) -> Harness:
+def mapping(site: Any, folder: PolicyFolder) -> Harness:
     site.plugin("people", PLUGIN)
     return Harness("people", policies=folder.path)
 
 
 @pytest.fixture
-def change(sink: Harness) -> Any:
-    """Give the mapping other policies."""
+def change(mapping: Harness) -> Any:
+    """Return a function that applies other policies to the mapping."""
     catalog = {name: CatalogColumn(name, "text", nullable=True) for name in ("id", "name", "city")}
     plugin = discovery.installed()["people"]
     discovery.load(plugin)
-    return lambda policies: remask(sink.parts, plugin, [plugin], catalog, policies)
+    return lambda policies: remask(mapping.parts, plugin, [plugin], catalog, policies)
 
 
-def test_next_batch_uses_the_new_policies(sink: Harness, folder: Folder, change: Any) -> None:
+def test_next_batch_uses_the_new_policies(
+    mapping: Harness, folder: PolicyFolder, change: Any
+) -> None:
     row = create(id="1", name="Anna Raman", city="Bagru")
-    assert sink.send(row).row["name"] is None
-    found = folder.say("MASK_SHOW_LAST_4")
+    assert mapping.send(row).row["name"] is None
+    found = folder.write("MASK_SHOW_LAST_4")
     change(found)
-    assert sink.send(row).row["name"] == "xxxxxxaman"
-    stamp = sink.apply(row).masking
+    assert mapping.send(row).row["name"] == "xxxxxxaman"
+    stamp = mapping.apply(row).masking
     assert (stamp.version, stamp.digest, stamp.columns) == (found.version, found.digest, ("name",))
-    change(folder.say("MASK_NONE"))
-    assert sink.send(row).row["name"] == "Anna Raman"
+    change(folder.write("MASK_NONE"))
+    assert mapping.send(row).row["name"] == "Anna Raman"
 
 
 def test_unmasked_personal_column_keeps_old_masks(
-    sink: Harness, folder: Folder, change: Any
+    mapping: Harness, folder: PolicyFolder, change: Any
 ) -> None:
     with pytest.raises(PolicyError, match=r"north\.public\.people\.name"):
-        change(folder.say("MASK_NONE", group="elsewhere", personal=("name",)))
-    assert sink.send(create(id="1", name="Anna", city="Bagru")).row["name"] is None
+        change(folder.write("MASK_NONE", group="elsewhere", personal=("name",)))
+    assert mapping.send(create(id="1", name="Anna", city="Bagru")).row["name"] is None
 
 
 def test_column_that_becomes_personal_stops_mapping(
-    folder: Folder, request: pytest.FixtureRequest
+    folder: PolicyFolder, request: pytest.FixtureRequest
 ) -> None:
-    """Its values may stand where the audit log tells of keys."""
-    folder.say("MASK_NONE")
+    """The audit log may already contain its values as keys."""
+    folder.write("MASK_NONE")
     change = request.getfixturevalue("change")
     with pytest.raises(ConfigError, match="name; start the runner again"):
-        change(folder.say("MASK_NULL", personal=("name",)))
+        change(folder.write("MASK_NULL", personal=("name",)))
     with pytest.raises(ConfigError, match="name; start the runner again"):
-        change(folder.say("MASK_NULL"))
+        change(folder.write("MASK_NULL"))
 
 
 class TestRefresh:
-    def test_policies_that_are_the_same_change_nothing(self, folder: Folder) -> None:
-        found, told = folder.say("MASK"), []
-        refresh = Refresh(found, lambda: found, told.append)
+    def test_unchanged_policies_are_not_applied(self, folder: PolicyFolder) -> None:
+        found, applied = folder.write("MASK"), []
+        refresh = Refresh(found, lambda: found, applied.append)
         refresh()
-        assert told == []
+        assert applied == []
 
-    def test_others_are_given_to_the_mapping_once(self, folder: Folder) -> None:
-        old, new, told = folder.say("MASK"), folder.say("MASK_NULL"), []
-        refresh = Refresh(old, lambda: new, told.append)
+    def test_changed_policies_are_applied_once(self, folder: PolicyFolder) -> None:
+        old, new, applied = folder.write("MASK"), folder.write("MASK_NULL"), []
+        refresh = Refresh(old, lambda: new, applied.append)
         refresh()
         refresh()
-        assert told == [new]
+        assert applied == [new]
 
-    def test_policies_without_needed_mask_stop_mapping(self, folder: Folder) -> None:
+    def test_policies_without_needed_mask_stop_mapping(self, folder: PolicyFolder) -> None:
         def refuse(_: Policies) -> None:
             raise PolicyError("name has no policy")
 
-        old, new = folder.say("MASK"), folder.say("MASK_NULL")
+        old, new = folder.write("MASK"), folder.write("MASK_NULL")
         with pytest.raises(FatalError, match=r"version 1\): name has no policy"):
             Refresh(old, lambda: new, refuse)()
 
 
 @pytest.mark.postgres
-def test_worker_stops_with_its_offsets_where_they_were(stage: Any) -> None:
-    """What was polled before is written, what comes after is not; another mapping goes on."""
+def test_policy_error_stops_worker_before_next_batch(harness: Any) -> None:
+    """Records polled before the error are written, later ones are not."""
     bad = False
 
     def refresh() -> None:
         if bad:
             raise FatalError("the masking policies have changed")
 
-    worker, _, stop = stage.worker(refresh=refresh)
-    stage.broker.send(0, 1)
-    with stage.run(worker, stop) as running:
-        stage.until([1])
+    worker, _, stop = harness.worker(refresh=refresh)
+    harness.broker.send(0, 1)
+    with harness.run(worker, stop) as running:
+        harness.wait_for([1])
         bad = True
         running.join(20)
-        stage.broker.send(0, 2)
+        harness.broker.send(0, 2)
         time.sleep(0.1)
-        assert isinstance(running.fault, FatalError)
-    assert stage.audit() == [1]
-    with stage.running("two"):  # it, or its successor, goes on exactly there
-        stage.broker.share(two={0})
-        stage.until([1, 2])
+        assert isinstance(running.error, FatalError)
+    assert harness.written_ids() == [1]
+    with harness.running("two"):  # continues at the stored offset
+        harness.broker.assign(two={0})
+        harness.wait_for([1, 2])
 
 
 @pytest.mark.postgres
-def test_worker_pauses_while_the_policies_are_too_old(stage: Any) -> None:
-    """What was polled waits; nothing is written, lost or doubled, and it resumes without help."""
+def test_worker_pauses_while_policies_are_stale(harness: Any) -> None:
+    """The polled records wait, and each is written once after the policies are confirmed."""
     old = True
 
     def refresh() -> None:
         if old:
             raise StalePoliciesError("the masking policies have not been confirmed")
 
-    worker, _, stop = stage.worker(refresh=refresh)
-    stage.broker.send(0, 1)
-    stage.broker.send(0, 2)
-    with stage.run(worker, stop):
+    worker, _, stop = harness.worker(refresh=refresh)
+    harness.broker.send(0, 1)
+    harness.broker.send(0, 2)
+    with harness.run(worker, stop):
         deadline = time.monotonic() + 20
         while (
-            stage.health.statuses()["staged"].state is not State.PAUSED
+            harness.health.statuses()["staged"].state is not State.PAUSED
             and time.monotonic() < deadline
         ):
             time.sleep(0.01)
         time.sleep(0.1)
-        assert stage.audit() == []
-        status = stage.health.statuses()["staged"]
-        assert (status.state, stage.broker.polled) == (State.PAUSED, 1)
+        assert harness.written_ids() == []
+        status = harness.health.statuses()["staged"]
+        assert (status.state, harness.broker.polls_with_records) == (State.PAUSED, 1)
         old = False
-        stage.until([1, 2])
-        assert stage.health.statuses()["staged"].state is State.RUNNING
+        harness.wait_for([1, 2])
+        assert harness.health.statuses()["staged"].state is State.RUNNING
         old = True
-        stage.broker.send(0, 3)
+        harness.broker.send(0, 3)
         time.sleep(0.2)
-        assert stage.audit() == [1, 2]
+        assert harness.written_ids() == [1, 2]
         old = False
-        stage.until([1, 2, 3])
+        harness.wait_for([1, 2, 3])
 
 
 @pytest.mark.postgres
-def test_batch_masked_by_old_policies_is_not_written(stage: Any) -> None:
-    """The policies grew too old after it was masked, while its writer retried."""
-    told = [StalePoliciesError("too old"), StalePoliciesError("too old")]
+def test_batch_masked_by_old_policies_is_not_written(harness: Any) -> None:
+    """The policies became stale after the batch was masked, while its writer retried."""
+    errors = [StalePoliciesError("too old"), StalePoliciesError("too old")]
 
     def digest() -> str:
-        if told:
-            raise told.pop()
+        if errors:
+            raise errors.pop()
         return "one"
 
-    worker, _, stop = stage.worker()
-    stage.route._masking = SimpleNamespace(digest="one", version=1, masked=(), hidden=None)
+    worker, _, stop = harness.worker()
+    harness.route._masking = SimpleNamespace(digest="one", version=1, masked=(), hidden=None)
     worker._committer._policies = digest
-    stage.broker.send(0, 1)
-    with stage.run(worker, stop):
-        stage.until([1])
-    assert told == []
+    harness.broker.send(0, 1)
+    with harness.run(worker, stop):
+        harness.wait_for([1])
+    assert errors == []

@@ -1,4 +1,4 @@
-"""Which records a worker takes, and whose partitions it writes."""
+"""The offsets from which a worker reads, and the partitions that it owns."""
 
 import re
 import time
@@ -16,177 +16,173 @@ pytestmark = pytest.mark.postgres
 
 class TestPositions:
     @pytest.mark.parametrize("committed", [0, 2, 5])
-    def test_only_what_the_database_says_counts(self, stage: Any, committed: int) -> None:
+    def test_offset_in_database_overrides_kafka(self, harness: Any, committed: int) -> None:
         for number in range(3):
-            stage.broker.send(0, number)
-        with stage.running():
-            stage.until([0, 1, 2])
-        stage.broker.committed[0] = committed
+            harness.broker.send(0, number)
+        with harness.running():
+            harness.wait_for([0, 1, 2])
+        harness.broker.committed[0] = committed
         for number in range(3, 6):
-            stage.broker.send(0, number)
-        worker, consumer, stop = stage.worker("one")
-        with stage.run(worker, stop):
-            stage.until([0, 1, 2, 3, 4, 5])
-        assert consumer.sought[0] == (0, 3)
+            harness.broker.send(0, number)
+        worker, consumer, stop = harness.worker("one")
+        with harness.run(worker, stop):
+            harness.wait_for([0, 1, 2, 3, 4, 5])
+        assert consumer.seeks[0] == (0, 3)
 
-    def test_position_that_moves_by_itself_is_put_right(self, stage: Any) -> None:
-        stage.broker.send(0, 0)
-        worker, consumer, stop = stage.worker(most=1)
-        with stage.run(worker, stop):
-            stage.until([0])
+    def test_unexpected_position_is_corrected(self, harness: Any) -> None:
+        harness.broker.send(0, 0)
+        worker, consumer, stop = harness.worker(max_records=1)
+        with harness.run(worker, stop):
+            harness.wait_for([0])
             consumer.positions[0] = 3
             for number in range(1, 6):
-                stage.broker.send(0, number)
-            stage.until(list(range(6)))
+                harness.broker.send(0, number)
+            harness.wait_for(list(range(6)))
 
     @pytest.mark.parametrize("applied", [None, 1])
-    def test_a_rebalance_after_the_seek_skips_nothing(
-        self, stage: Any, applied: int | None
-    ) -> None:
-        """Kafka's own offset may be ahead: the database may have been restored."""
+    def test_rebalance_after_seek_skips_nothing(self, harness: Any, applied: int | None) -> None:
+        """Kafka's committed offset is ahead of the database, as after a restore."""
         for number in range(4):
-            stage.broker.send(0, number)
-        stage.made.connection.execute("SELECT 1")
-        with stage.made.connection.transaction():
-            claim = stage.offsets("x").claim(stage.made.connection, [0])[0]
-        stage.made.connection.execute(
+            harness.broker.send(0, number)
+        harness.target.connection.execute("SELECT 1")
+        with harness.target.connection.transaction():
+            claim = harness.offsets("x").claim(harness.target.connection, [0])[0]
+        harness.target.connection.execute(
             "UPDATE sink.partition_offset SET next_offset = %s WHERE topic_id = %s",
-            (applied, stage.schema),
+            (applied, harness.schema),
         )
         assert claim.next_offset is None
-        stage.broker.committed[0] = 3
-        worker, consumer, stop = stage.worker()
+        harness.broker.committed[0] = 3
+        worker, consumer, stop = harness.worker()
         seek = consumer.seek
 
-        def moved(partition: int, offset: int | None) -> None:
+        def seek_and_rebalance(partition: int, offset: int | None) -> None:
             seek(partition, offset)
-            if len(consumer.sought) == 1:
-                stage.broker.share(one={0})
+            if len(consumer.seeks) == 1:
+                harness.broker.assign(one={0})
 
-        consumer.seek = moved
-        with stage.run(worker, stop):
-            stage.until(list(range(applied or 0, 4)))
+        consumer.seek = seek_and_rebalance
+        with harness.run(worker, stop):
+            harness.wait_for(list(range(applied or 0, 4)))
 
-    def test_rebalance_while_rows_wait_for_company_repeats_nothing(self, stage: Any) -> None:
-        stage.settings = replace(stage.settings, linger=0.2, max_batch_rows=100)
+    def test_rebalance_while_rows_linger_repeats_nothing(self, harness: Any) -> None:
+        harness.settings = replace(harness.settings, linger=0.2, max_batch_rows=100)
         for number in range(4):
-            stage.broker.send(0, number)
-        worker, consumer, stop = stage.worker(most=2)
-        poll, moves = consumer.poll, []
+            harness.broker.send(0, number)
+        worker, consumer, stop = harness.worker(max_records=2)
+        poll, rebalances = consumer.poll, []
 
-        def moved(seconds: float) -> Any:
+        def poll_and_rebalance(seconds: float) -> Any:
             found = poll(seconds)
-            if found and consumer.sought and not moves:
-                moves.append(found)
-                stage.broker.share(one={0})
+            if found and consumer.seeks and not rebalances:
+                rebalances.append(found)
+                harness.broker.assign(one={0})
             return found
 
-        consumer.poll = moved
-        with stage.run(worker, stop) as running:
-            stage.until([0, 1, 2, 3])
-        assert running.fault is None
-        committed = [int(seen.split()[1]) for seen in stage.watcher.seen if " " in seen]
+        consumer.poll = poll_and_rebalance
+        with harness.run(worker, stop) as running:
+            harness.wait_for([0, 1, 2, 3])
+        assert running.error is None
+        committed = [int(call.split()[1]) for call in harness.hooks.calls if " " in call]
         assert sum(committed) == 4
 
     @pytest.mark.parametrize("first", [0, 3])
-    def test_offsets_without_records_are_passed_over(self, stage: Any, first: int) -> None:
-        stage.broker.send(0, 0, offset=first)
-        stage.broker.starts[0] = 0
-        stage.broker.send(0, 1, offset=7)
-        with stage.running(most=1) as running:
-            stage.until([0, 1])
-        assert running.fault is None
+    def test_offsets_without_records_are_skipped(self, harness: Any, first: int) -> None:
+        harness.broker.send(0, 0, offset=first)
+        harness.broker.log_starts[0] = 0
+        harness.broker.send(0, 1, offset=7)
+        with harness.running(max_records=1) as running:
+            harness.wait_for([0, 1])
+        assert running.error is None
 
     @pytest.mark.parametrize("sent", [True, False])
-    def test_records_that_kafka_no_longer_holds_stop_mapping(
-        self, stage: Any, *, sent: bool
-    ) -> None:
-        stage.broker.send(0, 0)
-        with stage.running():
-            stage.until([0])
-        earlier = Offsets("staged", Topic("c", "topic", f"{stage.schema} before"), "one")
-        with stage.made.connection.transaction():
-            epoch = earlier.claim(stage.made.connection, [0])[0].epoch
-            earlier.advance(stage.made.connection, [Advance(0, epoch, None, 1)])
-        stage.broker.logs[0].clear()
-        stage.broker.starts[0] = 9
+    def test_records_deleted_by_retention_stop_mapping(self, harness: Any, *, sent: bool) -> None:
+        harness.broker.send(0, 0)
+        with harness.running():
+            harness.wait_for([0])
+        earlier = Offsets("staged", Topic("c", "topic", f"{harness.schema} before"), "one")
+        with harness.target.connection.transaction():
+            epoch = earlier.claim(harness.target.connection, [0])[0].epoch
+            earlier.advance(harness.target.connection, [Advance(0, epoch, None, 1)])
+        harness.broker.logs[0].clear()
+        harness.broker.log_starts[0] = 9
         if sent:
-            stage.broker.send(0, 9, offset=9)
-        with stage.running() as running:
+            harness.broker.send(0, 9, offset=9)
+        with harness.running() as running:
             running.join(10)
-        assert isinstance(running.fault, FatalError)
-        assert "retention" in str(running.fault)
-        assert "`sink-runner batch staged --full`" in str(running.fault)
-        assert stage.audit() == [0]
-        (way_out,) = re.findall("UPDATE .* = 1(?= in)", str(running.fault))
-        assert stage.made.connection.execute(way_out).rowcount == 1
-        with stage.running() as running:
-            stage.until([0, 9] if sent else [0])
-        assert running.fault is None
+        assert isinstance(running.error, FatalError)
+        assert "retention" in str(running.error)
+        assert "`sink-runner batch staged --full`" in str(running.error)
+        assert harness.written_ids() == [0]
+        (remedy,) = re.findall("UPDATE .* = 1(?= in)", str(running.error))
+        assert harness.target.connection.execute(remedy).rowcount == 1
+        with harness.running() as running:
+            harness.wait_for([0, 9] if sent else [0])
+        assert running.error is None
 
 
 class TestOwnership:
     @pytest.mark.parametrize("sent", [0, 2])
-    def test_log_shorter_than_offset_stops_mapping(self, stage: Any, sent: int) -> None:
-        """Kafka lost its end while nobody looked; new records would be taken for old ones."""
+    def test_log_shorter_than_offset_stops_mapping(self, harness: Any, sent: int) -> None:
+        """Kafka lost the end of the log between two runs; its new records would be skipped."""
         for number in range(5):
-            stage.broker.send(0, number)
-        with stage.running():
-            stage.until([0, 1, 2, 3, 4])
-        del stage.broker.logs[0][1:]
+            harness.broker.send(0, number)
+        with harness.running():
+            harness.wait_for([0, 1, 2, 3, 4])
+        del harness.broker.logs[0][1:]
         for number in range(5, 5 + sent):
-            stage.broker.send(0, number)
-        with stage.running() as running:
+            harness.broker.send(0, number)
+        with harness.running() as running:
             running.join(5)
-        assert isinstance(running.fault, FatalError)
-        assert f"log ends at {1 + sent}" in str(running.fault)
-        assert stage.audit() == [0, 1, 2, 3, 4]
+        assert isinstance(running.error, FatalError)
+        assert f"log ends at {1 + sent}" in str(running.error)
+        assert harness.written_ids() == [0, 1, 2, 3, 4]
 
-    def test_log_truncated_while_read_stops_mapping(self, stage: Any) -> None:
+    def test_log_truncated_while_read_stops_mapping(self, harness: Any) -> None:
         for number in range(5):
-            stage.broker.send(0, number)
-        worker, consumer, stop = stage.worker()
-        with stage.run(worker, stop) as running:
-            stage.until([0, 1, 2, 3, 4])
-            del stage.broker.logs[0][1:]
-            stage.broker.send(0, 5)
-            consumer.positions[0] = 0  # as Kafka has it then
+            harness.broker.send(0, number)
+        worker, consumer, stop = harness.worker()
+        with harness.run(worker, stop) as running:
+            harness.wait_for([0, 1, 2, 3, 4])
+            del harness.broker.logs[0][1:]
+            harness.broker.send(0, 5)
+            consumer.positions[0] = 0  # as Kafka resets it
             running.join(5)
-        assert isinstance(running.fault, FatalError)
+        assert isinstance(running.error, FatalError)
 
-    def test_fenced_worker_claims_again_what_is_its_own(self, stage: Any) -> None:
-        stage.log(2)
-        with stage.running() as running:
+    def test_fenced_worker_reclaims_assigned_partitions(self, harness: Any) -> None:
+        harness.use_partitions(2)
+        with harness.running() as running:
             for number in range(6):
-                stage.broker.send(number % 2, number)
-            stage.until(list(range(6)))
-            stage.broker.share(one={1})
-            with stage.made.connection.transaction():
-                theirs = stage.offsets("two").claim(stage.made.connection, [0, 1])
+                harness.broker.send(number % 2, number)
+            harness.wait_for(list(range(6)))
+            harness.broker.assign(one={1})
+            with harness.target.connection.transaction():
+                other_claims = harness.offsets("two").claim(harness.target.connection, [0, 1])
             for number in range(6, 12):
-                stage.broker.send(number % 2, number)
-            stage.until([*range(6), 7, 9, 11])
-            assert running.fault is None
-        epochs = stage.made.scratch.admin.execute(
+                harness.broker.send(number % 2, number)
+            harness.wait_for([*range(6), 7, 9, 11])
+            assert running.error is None
+        epochs = harness.target.scratch.admin.execute(
             "SELECT partition, epoch FROM sink.partition_offset WHERE topic_id = %s",
-            (stage.schema,),
+            (harness.schema,),
         ).fetchall()
-        assert dict(epochs) == {0: theirs[0].epoch, 1: theirs[1].epoch + 1}
+        assert dict(epochs) == {0: other_claims[0].epoch, 1: other_claims[1].epoch + 1}
 
-    def test_a_partition_may_go_while_it_is_claimed(self, stage: Any) -> None:
-        stage.log(2)
-        stage.broker.send(0, 0)
-        stage.broker.send(1, 1)
-        worker, _, stop = stage.worker()
+    def test_partition_may_be_revoked_during_claim(self, harness: Any) -> None:
+        harness.use_partitions(2)
+        harness.broker.send(0, 0)
+        harness.broker.send(1, 1)
+        worker, _, stop = harness.worker()
         claim = worker._committer.claim
 
         def slow(partitions: set[int]) -> Any:
-            stage.broker.share(one={0})
+            harness.broker.assign(one={0})
             time.sleep(0.5)
             return claim(partitions)
 
         worker._committer.claim = slow
-        with stage.run(worker, stop) as running:
-            stage.until([0])
-        assert running.fault is None
-        assert stage.audit() == [0]
+        with harness.run(worker, stop) as running:
+            harness.wait_for([0])
+        assert running.error is None
+        assert harness.written_ids() == [0]

@@ -1,4 +1,4 @@
-"""One secure server for the session, and what its clients need."""
+"""One server with TLS for the session, and the logins of its clients."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,13 +11,13 @@ from sink_runner.config.database import Database
 from sink_runner.config.reader import SettingsReader
 from sink_runner.postgres.migrations import migrate
 
-from .server import SecureServer, secured
+from .server import SecureServer, run_secure_server
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureServer]:
-    with secured(tmp_path_factory.mktemp("secure-postgres")) as made:
-        yield made
+    with run_secure_server(tmp_path_factory.mktemp("secure-postgres")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def database(server: SecureServer) -> str:
 
 @pytest.fixture
 def password(server: SecureServer, tmp_path: Path) -> Iterator[Path]:
-    """The file with the writer's password, which a test may change in the server as well."""
+    """The file with the writer's password; the server's password is restored afterwards."""
     path = tmp_path / "password"
     path.write_text(server.password + "\n")
     yield path
@@ -43,7 +43,7 @@ def password(server: SecureServer, tmp_path: Path) -> Iterator[Path]:
 def configured_database(
     server: SecureServer, database: str, password: Path
 ) -> Callable[..., Database]:
-    """Read `[databases.north]` with the secure logins, but for what is given."""
+    """Return a function that reads `[databases.north]` with TLS logins and changed settings."""
 
     def read(**changes: Any) -> Database:
         table = {

@@ -1,4 +1,4 @@
-"""A PostgreSQL that accepts TLS connections alone: one role signs in with a certificate."""
+"""A PostgreSQL server that accepts only TLS; one role logs in with a certificate."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ hostssl all sink_writer 127.0.0.1/32 scram-sha-256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecureServer:
-    """A running server, and the authority that signed its certificate and the reader's."""
+    """A running server, and the authority that signed the certificates of server and reader."""
 
     postgres: Postgres
     authority: Authority
@@ -33,11 +33,11 @@ class SecureServer:
     """Certificate and key of role sink_reader."""
 
     def writer(self, database: str, **parameters: Any) -> str:
-        """A connection string, without the password, of the role that signs in with one."""
+        """Return the connection string of sink_writer, without its password."""
         return self._dsn("sink_writer", database, parameters)
 
     def reader(self, database: str, **parameters: Any) -> str:
-        """A connection string of the role that signs in with its certificate."""
+        """Return the connection string of sink_reader, with its certificate."""
         certificate, key = map(str, self.certificate)
         files = {"sslcert": certificate, "sslkey": key}
         return self._dsn("sink_reader", database, files | parameters)
@@ -58,13 +58,18 @@ class SecureServer:
         )
 
     def _dsn(self, user: str, database: str, parameters: dict[str, Any]) -> str:
-        where = {"host": "127.0.0.1", "port": self.postgres.port, "dbname": database, "user": user}
-        trusted = {"sslmode": "verify-full", "sslrootcert": str(self.authority.file)}
-        return make_conninfo("", **{**where, **trusted, **parameters})
+        address = {
+            "host": "127.0.0.1",
+            "port": self.postgres.port,
+            "dbname": database,
+            "user": user,
+        }
+        tls = {"sslmode": "verify-full", "sslrootcert": str(self.authority.file)}
+        return make_conninfo("", **{**address, **tls, **parameters})
 
 
 @contextmanager
-def secured(folder: Path) -> Iterator[SecureServer]:
+def run_secure_server(folder: Path) -> Iterator[SecureServer]:
     """Run a server whose pg_hba.conf has only lines for TLS."""
     authority = Authority(folder)
     reader = authority.issue("sink_reader")
@@ -85,7 +90,7 @@ def secured(folder: Path) -> Iterator[SecureServer]:
             admin.execute("ALTER SYSTEM SET ssl = on")
             admin.execute("ALTER SYSTEM SET ssl_ca_file = 'ca.crt'")
             admin.execute("SELECT pg_reload_conf()")
-        _until_encrypted(server.dsn("postgres", "sink_writer"))
+        _wait_for_tls(server.dsn("postgres", "sink_writer"))
         yield SecureServer(postgres=server, authority=authority, certificate=reader)
 
 
@@ -105,7 +110,7 @@ def standby(primary: SecureServer) -> Iterator[int]:
 
 
 def _back_up(primary: SecureServer, target: Path) -> None:
-    """PostgreSQL's low-level backup, with all that recovery needs of the write-ahead log."""
+    """Take a low-level base backup with the write-ahead log that its recovery needs."""
     with psycopg.connect(primary.postgres.dsn("postgres"), autocommit=True) as admin:
         data = _data(admin)
         admin.execute("SELECT pg_backup_start('standby', true)")
@@ -127,8 +132,8 @@ def _data(admin: psycopg.Connection) -> Path:
     return Path(found[0])
 
 
-def _until_encrypted(dsn: str) -> None:
-    """The server takes its new configuration a moment after the signal."""
+def _wait_for_tls(dsn: str) -> None:
+    """Wait until the server has reloaded its configuration and refuses connections without TLS."""
     while True:
         try:
             psycopg.connect(f"{dsn}?sslmode=disable").close()

@@ -1,4 +1,4 @@
-"""Commands with the secure logins of a configuration file: what they print, and what they hide."""
+"""Commands with TLS logins from a configuration file: what they print, and what they hide."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ Call = Callable[..., tuple[int, str, str]]
 def secure_file(
     server: SecureServer, database: str, password: Path, configured: Callable[..., Path]
 ) -> Path:
-    """A configuration whose database asks for TLS, a password and a certificate."""
+    """A configuration with TLS, a password for one role and a certificate for the other."""
     path = configured(more=f'[policies]\ndirectory = "{POLICIES}"\n')
     text = path.read_text()
     login = f'dsn = "{server.writer(database)}"\npassword = {{ file = "{password}" }}'
@@ -26,11 +26,11 @@ def secure_file(
     return path
 
 
-def test_command_signs_in_by_the_file(call: Call, secure_file: Path) -> None:
+def test_command_uses_login_of_configuration_file(call: Call, secure_file: Path) -> None:
     assert call("dlq", "list")[::2] == (0, "")
 
 
-def test_refused_login_ends_command_with_its_way_out(
+def test_refused_login_ends_command_with_remedy(
     call: Call, secure_file: Path, password: Path, database: str
 ) -> None:
     password.write_text("hunter3")

@@ -1,4 +1,4 @@
-"""Logins of both roles on a server with TLS: what is accepted, what is refused, and why."""
+"""Logins of both roles on a server with TLS: accepted ones, refused ones and outages."""
 
 import socket
 from collections.abc import Callable
@@ -21,26 +21,26 @@ pytestmark = pytest.mark.postgres
 Configured = Callable[..., Database]
 
 
-def role_of(dsn: Dsn) -> tuple[str, bool]:
-    """Who is signed in, and whether the connection is encrypted."""
+def role_and_tls(dsn: Dsn) -> tuple[str, bool]:
+    """Return the role of a session, and whether the connection is encrypted."""
     with closing(connect(dsn, "test")) as session:
         return session.info.user, session.pgconn.ssl_in_use
 
 
-def test_password_and_certificate_sign_in(configured_database: Configured) -> None:
-    made = configured_database()
-    assert role_of(made.dsn) == ("sink_writer", True)
-    assert role_of(made.reader_dsn) == ("sink_reader", True)
+def test_password_and_certificate_are_accepted(configured_database: Configured) -> None:
+    settings = configured_database()
+    assert role_and_tls(settings.dsn) == ("sink_writer", True)
+    assert role_and_tls(settings.reader_dsn) == ("sink_reader", True)
 
 
-def test_channel_binding_may_be_required(
+def test_required_channel_binding_is_accepted(
     configured_database: Configured, server: SecureServer, database: str
 ) -> None:
-    made = configured_database(dsn=server.writer(database, channel_binding="require"))
-    assert role_of(made.dsn) == ("sink_writer", True)
+    settings = configured_database(dsn=server.writer(database, channel_binding="require"))
+    assert role_and_tls(settings.dsn) == ("sink_writer", True)
 
 
-def test_service_and_passfile_sign_in(
+def test_service_and_passfile_are_accepted(
     server: SecureServer, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passfile = tmp_path / "passfile"
@@ -50,13 +50,13 @@ def test_service_and_passfile_sign_in(
     lines = server.writer(database, passfile=str(passfile)).split()
     service.write_text("[north]\n" + "\n".join(lines) + "\n")
     monkeypatch.setenv("PGSERVICEFILE", str(service))
-    assert role_of(Dsn.of("service=north")) == ("sink_writer", True)
+    assert role_and_tls(Dsn.of("service=north")) == ("sink_writer", True)
 
 
-def test_standby_is_passed_over(
+def test_standby_is_skipped_for_writes(
     configured_database: Configured, server: SecureServer, database: str
 ) -> None:
-    """Of two hosts the one that takes writes is used, wherever the list is."""
+    """Of two hosts, target_session_attrs=read-write selects the primary, whatever their order."""
     with standby(server) as port:
         ports = f"{port},{server.postgres.port}"
         hosts = {"host": "127.0.0.1,127.0.0.1", "port": ports}
@@ -69,10 +69,10 @@ def test_standby_is_passed_over(
             assert session.info.port == server.postgres.port
 
 
-def test_service_with_silent_host_goes_on_to_next(
+def test_silent_host_of_service_is_skipped(
     server: SecureServer, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """libpq gives all hosts of a service one time together."""
+    """libpq applies one connect timeout to all hosts of a service together."""
     monkeypatch.setattr("sink_runner.config.dsn._CONNECT_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ports = f"{silent.getsockname()[1]},{server.postgres.port}"
@@ -80,7 +80,7 @@ def test_service_with_silent_host_goes_on_to_next(
         service = tmp_path / "services.conf"
         service.write_text("[north]\n" + "\n".join(dsn.split()) + f"\npassword={server.password}\n")
         monkeypatch.setenv("PGSERVICEFILE", str(service))
-        assert role_of(Dsn.of("service=north")) == ("sink_writer", True)
+        assert role_and_tls(Dsn.of("service=north")) == ("sink_writer", True)
 
 
 REFUSED = {
@@ -114,36 +114,36 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("parameters", "expected"), REFUSED.values(), ids=REFUSED)
-def test_refused_login_names_the_way_out(
+def test_refused_login_error_has_remedy(
     server: SecureServer, database: str, tmp_path: Path, parameters: dict, expected: str
 ) -> None:
     other = Authority(tmp_path, "other").file
-    given = {key: str(value).format(other=other) for key, value in parameters.items()}
-    where = {"host": "127.0.0.1", "user": "sink_writer"} | given
+    changes = {key: str(value).format(other=other) for key, value in parameters.items()}
+    login = {"host": "127.0.0.1", "user": "sink_writer"} | changes
     with pytest.raises(AccessError, match=expected) as caught:
-        connect(Dsn.of(server.writer(database, **given)), "test")
+        connect(Dsn.of(server.writer(database, **changes)), "test")
     text = str(caught.value)
-    address = f"{where['host']}:{server.postgres.port}"
-    assert text.startswith(f"no login to database {database} at {address} as {where['user']} (")
+    address = f"{login['host']}:{server.postgres.port}"
+    assert text.startswith(f"no login to database {database} at {address} as {login['user']} (")
     assert "connection to server" not in text
     assert "hunter2" not in text
 
 
 @pytest.fixture
-def read_by(server: SecureServer, database: str, tmp_path: Path) -> Callable[..., Dsn]:
-    """The reader's login by another certificate."""
-    made = {
+def reader_dsn(server: SecureServer, database: str, tmp_path: Path) -> Callable[..., Dsn]:
+    """Return a function that makes the reader's connection string with another certificate."""
+    certificates = {
         "sink_other": server.authority.issue("sink_other"),
         "stranger": Authority(tmp_path, "other").issue("stranger"),
         "secret": server.authority.issue("secret", password="hunter2"),
     }
-    for _, key in made.values():
+    for _, key in certificates.values():
         key.chmod(0o600)
-    stems = {name: files[0].with_suffix("") for name, files in made.items()}
+    stems = {name: files[0].with_suffix("") for name, files in certificates.items()}
 
     def read(**parameters: str) -> Dsn:
-        given = {key: value.format(**stems) for key, value in parameters.items()}
-        return Dsn.of(server.reader(database, **given))
+        changes = {key: value.format(**stems) for key, value in parameters.items()}
+        return Dsn.of(server.reader(database, **changes))
 
     return read
 
@@ -161,15 +161,15 @@ CERTIFICATES = {
 
 
 @pytest.mark.parametrize(("parameters", "expected"), CERTIFICATES.values(), ids=CERTIFICATES)
-def test_refused_certificate_names_the_way_out(
-    read_by: Callable[..., Dsn],
+def test_refused_certificate_error_has_remedy(
+    reader_dsn: Callable[..., Dsn],
     capfd: pytest.CaptureFixture[str],
     parameters: dict,
     expected: str,
 ) -> None:
     with pytest.raises(AccessError, match=rf"{expected}.*\): check sslcert, sslkey and sslpassw"):
-        connect(read_by(**parameters), "test")
-    assert "pass phrase" not in "".join(capfd.readouterr())  # OpenSSL's question
+        connect(reader_dsn(**parameters), "test")
+    assert "pass phrase" not in "".join(capfd.readouterr())  # OpenSSL must not prompt
 
 
 def test_encrypted_key_is_read_with_its_password(server: SecureServer, database: str) -> None:
@@ -178,7 +178,7 @@ def test_encrypted_key_is_read_with_its_password(server: SecureServer, database:
     files = {"sslcert": str(certificate), "sslkey": str(key)}
     try:
         dsn = Dsn.of(server.reader(database, **files, sslpassword="hunter2"))
-        assert role_of(dsn) == ("sink_reader", True)
+        assert role_and_tls(dsn) == ("sink_reader", True)
     finally:
         server.authority.issue("sink_reader")[1].chmod(0o600)
 
@@ -196,24 +196,24 @@ def test_role_that_may_not_log_in_is_refused(
 
 OUTAGES = {
     "unreachable": ({"port": 1}, "Connection refused"),
-    "unknown host": ({"host": "nowhere.invalid"}, "failed to resolve host"),
+    "unknown host": ({"host": "unknown.invalid"}, "failed to resolve host"),
     "no primary": ({"target_session_attrs": "standby"}, "not in hot standby mode"),
-    "restoring": ({"dbname": "nowhere"}, "does not exist"),
+    "restoring": ({"dbname": "unknown"}, "does not exist"),
 }
 
 
 @pytest.mark.parametrize(("parameters", "expected"), OUTAGES.values(), ids=OUTAGES)
-def test_outage_is_tried_again(
+def test_outage_is_retriable_error(
     server: SecureServer, database: str, parameters: dict, expected: str
 ) -> None:
     dsn = server.writer(database, **parameters, password=server.password)
     with pytest.raises(psycopg.OperationalError, match=expected) as caught:
         connect(Dsn.of(dsn), "test")
-    fault = classify_error(caught.value)
-    assert isinstance(fault, RetriableError)
-    assert not isinstance(fault, ConfigError)
-    assert "as sink_writer" in str(fault)
-    assert server.password not in str(fault)
+    error = classify_error(caught.value)
+    assert isinstance(error, RetriableError)
+    assert not isinstance(error, ConfigError)
+    assert "as sink_writer" in str(error)
+    assert server.password not in str(error)
 
 
 def test_too_many_connections_are_an_outage(

@@ -1,4 +1,4 @@
-"""PgBouncer with TLS on both sides."""
+"""Logins through PgBouncer, with TLS on both sides."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,7 +19,7 @@ Configured = Callable[..., Database]
 
 @pytest.fixture
 def pooled(server: SecureServer, database: str) -> Iterator[Callable[..., str]]:
-    """Make a connection string that leads through a pooler with pool_mode session."""
+    """Return a function that makes a connection string through PgBouncer in session mode."""
     certificate, key = server.authority.issue("pooler")
     settings: dict[str, str | Path] = {
         "client_tls_sslmode": "require",
@@ -33,7 +33,7 @@ def pooled(server: SecureServer, database: str) -> Iterator[Callable[..., str]]:
         yield lambda **more: server.writer(database, port=port, **more)
 
 
-def test_session_passes_a_pooler_over_tls(
+def test_session_through_pooler_uses_tls(
     configured_database: Configured, pooled: Callable[..., str]
 ) -> None:
     with closing(connect(configured_database(dsn=pooled()).dsn, "test")) as session:
@@ -44,7 +44,7 @@ def test_session_passes_a_pooler_over_tls(
         renew_commit_time(session)
 
 
-def test_refusing_pooler_is_distinct_from_outage(
+def test_login_refused_by_pooler_is_access_error(
     configured_database: Configured, pooled: Callable[..., str]
 ) -> None:
     wrong = configured_database(dsn=pooled(), password="hunter2").dsn

@@ -31,8 +31,8 @@ from sink_runner.schedule.run_history import PostgresRunHistory
 from sink_runner.transform.lookups import Lookups
 
 from ...conftest import Scratch, Written
-from ..preflight.conftest import Bench
-from ..runtime.conftest import Stage
+from ..preflight.conftest import MappedTables
+from ..runtime.conftest import WorkerHarness
 from ..schedule.test_run_history import plan
 from .server import SecureServer
 
@@ -41,11 +41,13 @@ Configured = Callable[..., Database]
 
 
 @pytest.fixture
-def stage(server: SecureServer, database: str, configured_database: Configured) -> Iterator[Stage]:
-    """A mapping's worker that writes by the secure login."""
+def harness(
+    server: SecureServer, database: str, configured_database: Configured
+) -> Iterator[WorkerHarness]:
+    """A harness whose workers use the login over TLS."""
     scratch = Scratch(server.postgres, database)
     scratch.dsn = configured_database().dsn
-    yield Stage(partial(Written, scratch))
+    yield WorkerHarness(partial(Written, scratch))
     scratch.close()
 
 
@@ -55,63 +57,63 @@ def rotate(server: SecureServer, new: str) -> None:
     server.end_sessions("sink_writer")
 
 
-def wait_for(state: State, stage: Stage, seconds: float = 20) -> str:
-    """Wait until the mapping is in a state; return why it is."""
+def wait_for(state: State, harness: WorkerHarness, seconds: float = 20) -> str:
+    """Wait until the mapping is in this state; return the reason of the state."""
     deadline = time.monotonic() + seconds
-    while (found := stage.health.statuses()["staged"]).state is not state:
+    while (found := harness.health.statuses()["staged"]).state is not state:
         assert time.monotonic() < deadline, found
         time.sleep(0.01)
     return found.reason
 
 
 def test_rotated_password_is_used_by_the_reconnect(
-    stage: Stage, server: SecureServer, password: Path
+    harness: WorkerHarness, server: SecureServer, password: Path
 ) -> None:
-    with stage.running() as running:
-        stage.broker.send(0, 1)
-        stage.until([1])
+    with harness.running() as running:
+        harness.broker.send(0, 1)
+        harness.wait_for([1])
         password.write_text("rotated\n")
         rotate(server, "rotated")
-        stage.broker.send(0, 2)
-        stage.until([1, 2])
-    assert running.fault is None
+        harness.broker.send(0, 2)
+        harness.wait_for([1, 2])
+    assert running.error is None
 
 
 def test_refused_login_quarantines_until_the_password_is_right(
-    stage: Stage, server: SecureServer, password: Path
+    harness: WorkerHarness, server: SecureServer, password: Path
 ) -> None:
-    """The mapping is built again every so often, and loses and doubles nothing."""
-    ends, stops = threading.Event(), []
+    """The mapping is rebuilt periodically, and no row is lost or written twice."""
+    ended, stops = threading.Event(), []
 
     def build() -> Any:
-        worker, _, stop = stage.worker()
+        worker, _, stop = harness.worker()
         stops.append(stop)
         return worker
 
-    health = stage.health.mapping("staged")
-    thread = MappingThread("staged", build, health, ends, recheck_seconds=0.1)
+    health = harness.health.mapping("staged")
+    thread = MappingThread("staged", build, health, ended, recheck_seconds=0.1)
     thread.start()
-    stage.broker.send(0, 1)
-    stage.until([1])
+    harness.broker.send(0, 1)
+    harness.wait_for([1])
     rotate(server, "rotated")
-    stage.broker.send(0, 2)
-    reason = wait_for(State.QUARANTINED, stage)
+    harness.broker.send(0, 2)
+    reason = wait_for(State.QUARANTINED, harness)
     assert "password authentication failed" in reason
     assert server.password not in reason
-    stage.broker.send(0, 3)
+    harness.broker.send(0, 3)
     password.write_text("rotated\n")
-    stage.until([1, 2, 3])
-    wait_for(State.RUNNING, stage)
-    ends.set()
+    harness.wait_for([1, 2, 3])
+    wait_for(State.RUNNING, harness)
+    ended.set()
     for stop in stops:
         stop.set()
     thread.join(20)
     assert not thread.is_alive()
-    dead_letters = stage.made.scratch.admin.execute("SELECT count(*) FROM sink.dead_letter")
+    dead_letters = harness.target.scratch.admin.execute("SELECT count(*) FROM sink.dead_letter")
     assert dead_letters.fetchone() == (0,)
 
 
-def test_refused_lookup_is_no_events_fault(
+def test_refused_lookup_is_configuration_error(
     configured_database: Configured, server: SecureServer, database: str
 ) -> None:
     known = configured_database(reader_dsn=server.reader(database, sslcert="/none"))
@@ -124,13 +126,13 @@ def test_refused_lookup_is_no_events_fault(
 def test_refused_scheduler_waits_for_the_password(
     configured_database: Configured, server: SecureServer, database: str, password: Path
 ) -> None:
-    """It goes on with the schedules of other databases meanwhile."""
+    """The schedules of other databases run meanwhile."""
     dsns = {"one": configured_database().dsn, "two": configured_database(password="wrong").dsn}
     plans, now = [plan(), plan(database="two")], datetime.now(UTC)
     with closing(PostgresRunHistory(dsns)) as history, capture_logs() as logs:
         assert history.read(plans, now) == {plans[0]: Progress(done_until=now)}
-        (told,) = [log["reason"] for log in logs if log["event"] == "schedule_waiting"]
-        assert "password authentication failed" in told
+        (reason,) = [log["reason"] for log in logs if log["event"] == "schedule_waiting"]
+        assert "password authentication failed" in reason
         rotate(server, "rotated")
         assert history.read(plans[:1], now) == {}
         password.write_text("rotated\n")
@@ -149,7 +151,7 @@ def test_pool_of_the_api_uses_the_rotated_password(
             assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_pool_of_the_api_logs_the_way_out(
+def test_pool_of_the_api_logs_the_remedy(
     configured_database: Configured, caplog: pytest.LogCaptureFixture
 ) -> None:
     refused = configured_database(password="hunter2")
@@ -167,50 +169,50 @@ def test_api_does_not_start_with_a_plaintext_password(configured_database: Confi
     assert "hunter2" not in str(caught.value)
 
 
-class SecureBench(Bench):
-    """A mapping between two databases that are reached by the secure logins."""
+class SecureTables(MappedTables):
+    """A mapping between two databases with logins over TLS."""
 
     server: SecureServer
     password: str
 
     @property
     def config(self) -> Config:
-        made = super().config
-        reach = {
+        config = super().config
+        databases = {
             name: replace(
                 found,
                 dsn=Dsn.of(self.server.writer(actual, password=self.password)),
                 reader_dsn=Dsn.of(self.server.reader(actual)),
             )
-            for (name, found), actual in zip(made.databases.items(), self.databases, strict=True)
+            for (name, found), actual in zip(config.databases.items(), self.databases, strict=True)
         }
-        return replace(made, databases=reach)
+        return replace(config, databases=databases)
 
 
 @pytest.fixture
-def bench(server: SecureServer) -> Iterator[SecureBench]:
+def tables(server: SecureServer) -> Iterator[SecureTables]:
     names = [server.postgres.fresh_database(n) for n in ("smart_warehouse", "smart_citizen")]
-    made = SecureBench(server.postgres, (names[0], names[1]))
-    made.server, made.password = server, server.password
-    made.tables()
-    yield made
-    made.close()
+    secure = SecureTables(server.postgres, (names[0], names[1]))
+    secure.server, secure.password = server, server.password
+    secure.create()
+    yield secure
+    secure.close()
 
 
-def test_mapping_starts_and_runs_its_batch(bench: SecureBench) -> None:
-    assert bench.texts() == []
-    assert bench.start() == ""
-    bench.run(bench.source, "INSERT INTO {s}.t SELECT n, 'v' || n FROM generate_series(1, 20) n")
+def test_mapping_starts_and_runs_its_batch(tables: SecureTables) -> None:
+    assert tables.refusals() == []
+    assert tables.start() == ""
+    tables.run(tables.source, "INSERT INTO {s}.t SELECT n, 'v' || n FROM generate_series(1, 20) n")
     entry_point = EntryPoint("bench", "bench", "sink_runner.v1")
     plugin = Plugin(
-        name="bench", entry_points=(entry_point,), status=Status.ON, mapping=bench.mapping
+        name="bench", entry_points=(entry_point,), status=Status.ON, mapping=tables.mapping
     )
-    report = batch_session.run(plugin, [plugin], bench.config, Options(full=True), wait=False)
+    report = batch_session.run(plugin, [plugin], tables.config, Options(full=True), wait=False)
     assert (report.counts["read"], report.counts["written"]) == (20, 20)
 
 
-def test_mapping_with_refused_login_is_configuration_error(bench: SecureBench) -> None:
-    bench.password = "wrong"
+def test_mapping_with_refused_login_is_configuration_error(tables: SecureTables) -> None:
+    tables.password = "wrong"
     with pytest.raises(AccessError, match=r"no login to database smart_citizen_\d+ at 127.0.0.1:"):
-        bench.preflight()
-    assert "check the password" in bench.start()
+        tables.preflight()
+    assert "check the password" in tables.start()
