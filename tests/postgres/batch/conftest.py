@@ -1,4 +1,4 @@
-"""Two databases of a real PostgreSQL, and the batch form between them."""
+"""Fresh copies of both databases, and batch runs between them."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ KEY = base64.b64encode(bytes(32)).decode()
 
 
 class Pair:
-    """Fresh copies of both databases, which a test changes as their owner."""
+    """Fresh copies of both databases, with connections of the administrator."""
 
     def __init__(self, postgres) -> None:
         self.postgres = postgres
@@ -49,14 +49,14 @@ class Pair:
             retry_steps=(0.05,),
         )
 
-    def run(self, name: str, *also: str, wait: bool = False, **asked: Any) -> Report:
-        """Run a mapping's batch, `also` with these plugins in its chain; its report."""
-        config = self.config(**asked.pop("batch", {}))
+    def run(self, name: str, *others: str, wait: bool = False, **options: Any) -> Report:
+        """Run the batch of a mapping, with the hooks of these other plugins; return its report."""
+        config = self.config(**options.pop("batch", {}))
         installed = discovery.installed()
-        for one in (name, *also):
+        for one in (name, *others):
             discovery.load(installed[one])
-        plugins = discovery.usable([installed[one] for one in (name, *also)])
-        report = session.run(plugins[0], plugins, config, Options(**asked), wait=wait)
+        plugins = discovery.usable([installed[one] for one in (name, *others)])
+        report = session.run(plugins[0], plugins, config, Options(**options), wait=wait)
         assert report is not None
         return report
 
@@ -68,19 +68,19 @@ class Pair:
 STOPPER = """
 import os, signal
 from sink_runner.plugin import hookimpl
-left = [{chunks}]
+remaining = [{chunks}]
 
 @hookimpl
 def sink_batch_committed():
-    left[0] -= 1
-    if not left[0]:
+    remaining[0] -= 1
+    if not remaining[0]:
         os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
 @pytest.fixture
 def stopper(site) -> Callable[[int], str]:
-    """A plugin that ends the process, as an operator would, after so many chunks."""
+    """Return a function that installs a plugin; it sends SIGTERM after this number of chunks."""
 
     def install(chunks: int) -> str:
         site.plugin("stopper", STOPPER.format(chunks=chunks))
@@ -91,12 +91,12 @@ def stopper(site) -> Callable[[int], str]:
 
 @pytest.fixture
 def encryptor() -> Encryptor:
-    """Opens the pair's dead letters."""
+    """Decrypts the dead letters of the pair."""
     return Encryptor(base64.b64decode(KEY), "test")
 
 
 @pytest.fixture
 def pair(postgres) -> Iterator[Pair]:
-    made = Pair(postgres)
-    yield made
-    made.close()
+    databases = Pair(postgres)
+    yield databases
+    databases.close()

@@ -1,4 +1,4 @@
-"""Flows 9 and 10 while the capture is down: their batch form does what the events would."""
+"""Flows 9 and 10 while the capture is down: a batch run writes what the events would."""
 
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ RAVI, FORM, CARD = UUID(int=1), UUID(int=11), UUID(int=21)
 
 @pytest.fixture(autouse=True)
 def people(pair) -> None:
-    """Somebody whom the warehouse knows has applied for something and handed in a document."""
+    """A citizen who is known to the warehouse, with an application and a document."""
     pair.citizen.execute(
         "INSERT INTO citizens (id, aadhaar_number, full_name, mobile_number) "
         "VALUES (%s, '010000000001', 'Ravi', '1')",
@@ -32,8 +32,8 @@ def people(pair) -> None:
     )
 
 
-def run(pair: Any, name: str, **asked: Any) -> None:
-    report = pair.run(name, **asked)
+def run(pair: Any, name: str, **options: Any) -> None:
+    report = pair.run(name, **options)
     assert report.adds_up
     assert (report.counts["failed"], report.counts["parked"]) == (0, 0)
 
@@ -47,7 +47,7 @@ def events(pair: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_each_status_that_run_meets_is_one_event(pair, *, full: bool) -> None:
+def test_each_new_status_becomes_one_event(pair, *, full: bool) -> None:
     expected = ["RJ01 APPLICATION_SUBMITTED"]
     run(pair, "applications", full=full)
     assert events(pair) == expected
@@ -61,14 +61,14 @@ def test_each_status_that_run_meets_is_one_event(pair, *, full: bool) -> None:
     assert events(pair) == expected
 
 
-def test_an_application_that_is_gone_keeps_its_events(pair) -> None:
+def test_deleted_application_keeps_its_events(pair) -> None:
     run(pair, "applications", full=True)
     pair.citizen.execute("DELETE FROM service_applications")
     run(pair, "applications", full=True)
     assert events(pair) == ["RJ01 APPLICATION_SUBMITTED"]
 
 
-def test_a_document_that_is_gone_is_marked(pair) -> None:
+def test_deleted_document_is_marked(pair) -> None:
     query = "SELECT document_id, citizen_id, is_deleted FROM document_metadata"
     run(pair, "documents", full=True)
     assert pair.warehouse.execute(query).fetchall() == [(CARD, "RJ01", False)]

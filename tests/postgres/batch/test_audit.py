@@ -1,4 +1,4 @@
-"""What the audit log says of a batch: of which run, and which rows."""
+"""The audit log's entries for a batch: the run and its rows."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ INSERT INTO citizens (aadhaar_number, full_name, mobile_number, verification_sta
 SELECT lpad(n::text, 12, '0'), 'Person ' || n, '0123456789', 'VERIFIED'
 FROM generate_series(1, %s::int) n
 """
-KNOWN = """
+GOLDEN_RECORDS = """
 INSERT INTO golden_records (jan_aadhaar, citizen_id)
 SELECT lpad(n::text, 12, '0'), 'RJ' || n FROM generate_series(1, %s::int) n
 """
@@ -35,7 +35,7 @@ SELECT id, 'PAGE_VIEW', 1, now() - interval '1 day' FROM citizens
 """
 
 
-def number(n: int) -> str:
+def key(n: int) -> str:
     return str(UUID(f"{n:032}"))
 
 
@@ -52,13 +52,13 @@ def runs(connection: Any, mapping: str) -> list[int]:
 
 
 def test_each_chunk_records_its_range_of_keys(pair) -> None:
-    """They are read in the order of their key: whoever has a key finds its policies."""
+    """Rows are read in the order of their key, so a range shows which policies masked a key."""
     pair.warehouse.execute(PERSON, (2 * MANY,))
     pair.run("golden-records", full=True, batch={"max_rows": MANY})
     first, second = log(pair.citizen, "golden-records")
     assert [first["run"], second["run"]] == runs(pair.citizen, "golden-records") * 2
-    assert first["source_keys"] == [number(1), number(MANY)]
-    assert second["source_keys"] == [number(MANY + 1), number(2 * MANY)]
+    assert first["source_keys"] == [key(1), key(MANY)]
+    assert second["source_keys"] == [key(MANY + 1), key(2 * MANY)]
     policies = load_policies(POLICIES)
     for entry in (first, second):
         assert (entry["what"], entry["rows"], entry["batch"]) == ("mask", MANY, True)
@@ -68,28 +68,28 @@ def test_each_chunk_records_its_range_of_keys(pair) -> None:
         assert len(entry["keys_digest"]) == 64
 
 
-def test_few_rows_are_named_one_by_one(pair) -> None:
+def test_few_rows_are_listed_by_key(pair) -> None:
     pair.warehouse.execute(PERSON, (2,))
     pair.run("golden-records", full=True)
     (entry,) = log(pair.citizen, "golden-records")
     assert [entry["run"]] == runs(pair.citizen, "golden-records")
-    assert entry["keys"] == [number(1), number(2)]
+    assert entry["keys"] == [key(1), key(2)]
 
 
-def test_a_run_that_goes_on_keeps_its_number(pair, stopper) -> None:
+def test_resumed_run_keeps_its_number(pair, stopper) -> None:
     pair.warehouse.execute(PERSON, (2 * MANY,))
     chunks = {"max_rows": MANY}
     assert pair.run("golden-records", stopper(1), full=True, batch=chunks).interrupted
     pair.run("golden-records", full=True, batch=chunks)
     first, second = log(pair.citizen, "golden-records")
     assert [first["run"], second["run"]] == runs(pair.citizen, "golden-records") * 2
-    assert second["source_keys"] == [number(MANY + 1), number(2 * MANY)]
+    assert second["source_keys"] == [key(MANY + 1), key(2 * MANY)]
 
 
 def test_rows_have_fingerprints_instead_of_personal_keys(pair, encryptor) -> None:
-    """Of fingerprints nobody could tell what lies between the first and the last."""
+    """A range of fingerprints would not show which keys it contains."""
     pair.citizen.execute(CITIZENS, (MANY,))
-    pair.warehouse.execute(KNOWN, (MANY,))
+    pair.warehouse.execute(GOLDEN_RECORDS, (MANY,))
     pair.run("citizens", full=True, batch={"max_rows": 100})
     (entry,) = log(pair.warehouse, "citizens")
     assert [entry["run"]] == runs(pair.warehouse, "citizens")
@@ -100,10 +100,10 @@ def test_rows_have_fingerprints_instead_of_personal_keys(pair, encryptor) -> Non
     assert not any(text in json.dumps(entry) for row in found for text in row)
 
 
-def test_of_query_rows_each_has_its_fingerprint(pair) -> None:
-    """It has no key to be read by."""
+def test_query_rows_are_listed_by_fingerprint(pair) -> None:
+    """The rows of a query are not read in the order of a key."""
     pair.citizen.execute(CITIZENS, (MANY,))
-    pair.warehouse.execute(KNOWN, (MANY,))
+    pair.warehouse.execute(GOLDEN_RECORDS, (MANY,))
     pair.citizen.execute(VISITS)
     pair.run("user-behavior", full=True, batch={"max_rows": 100})
     (entry,) = log(pair.warehouse, "user-behavior")
@@ -111,12 +111,12 @@ def test_of_query_rows_each_has_its_fingerprint(pair) -> None:
     assert len(set(entry["keys"])) == entry["rows"] == MANY
 
 
-def test_each_row_that_a_run_retires_is_named(pair) -> None:
-    """What is gone lies between no two rows any more."""
+def test_removed_rows_are_listed_by_key(pair) -> None:
+    """A range of keys would not show which rows were removed from it."""
     pair.warehouse.execute(PERSON, (2 * MANY,))
     pair.run("golden-records", full=True, batch={"max_rows": 100})
     pair.warehouse.execute("DELETE FROM golden_records WHERE right(jan_aadhaar, 1) < '9'")
-    gone = [number(n) for n in range(1, 2 * MANY + 1) if n % 10 < 9]
+    gone = [key(n) for n in range(1, 2 * MANY + 1) if n % 10 < 9]
     assert len(gone) > MOST_KEYS
     pair.run("golden-records", full=True, batch={"max_rows": 100})
     entry = log(pair.citizen, "golden-records")[-1]
@@ -125,20 +125,20 @@ def test_each_row_that_a_run_retires_is_named(pair) -> None:
     assert entry["keys"] == gone
 
 
-def test_retried_rows_name_run_that_retried(pair) -> None:
-    """They come from earlier runs, wherever they stood there."""
+def test_retried_rows_have_number_of_retrying_run(pair) -> None:
+    """They come from earlier runs, so no range of keys describes them."""
     pair.citizen.execute(CITIZENS, (MANY,))
     pair.citizen.execute(VISITS)
     pair.run("user-behavior", full=True, batch={"max_rows": 100})
     assert log(pair.warehouse, "user-behavior") == []
-    pair.warehouse.execute(KNOWN, (MANY,))
+    pair.warehouse.execute(GOLDEN_RECORDS, (MANY,))
     pair.run("user-behavior", batch={"max_rows": 100})
     entry = log(pair.warehouse, "user-behavior")[0]
     assert len(set(entry["keys"])) == entry["rows"] == MANY
     assert entry["run"] == runs(pair.warehouse, "user-behavior")[-1]
 
 
-def test_what_failed_names_its_run(pair) -> None:
+def test_failed_row_has_number_of_its_run(pair) -> None:
     pair.warehouse.execute(PERSON, (2,))
     pair.citizen.execute("ALTER TABLE profile_data ADD CHECK (full_name <> 'Person 1')")
     pair.run("golden-records", full=True)
@@ -147,7 +147,7 @@ def test_what_failed_names_its_run(pair) -> None:
     assert [error["run"]] == runs(pair.citizen, "golden-records")
 
 
-def test_a_dry_run_leaves_no_trace(pair) -> None:
+def test_dry_run_writes_no_entry(pair) -> None:
     pair.warehouse.execute(PERSON, (MANY,))
     pair.run("golden-records", full=True, dry_run=True)
     assert log(pair.citizen, "golden-records") == []

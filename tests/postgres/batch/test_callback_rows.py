@@ -1,4 +1,4 @@
-"""A full batch leaves the rows that came by a callback of the API, not from the source table."""
+"""A full batch keeps rows that a callback of the API created, not the source table."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -34,7 +34,7 @@ def row(number: int, **changed: Any) -> dict[str, Any]:
 
 
 def callback(number: int, **changed: Any) -> Sample:
-    """As the API publishes it: a creation that is in no log."""
+    """Return a creation as the API publishes it: without a position in a write-ahead log."""
     return replace(create(**row(number, **changed)), position=None)
 
 
@@ -51,62 +51,62 @@ def portal(pair) -> Iterator[TargetHarness]:
     harness.close()
 
 
-def in_table(pair: Any, number: int) -> None:
+def insert_forecast(pair: Any, number: int) -> None:
     pair.warehouse.execute(COLUMNS, (number, FAMILY, NOW))
 
 
-def there(pair: Any) -> list[int]:
+def target_ids(pair: Any) -> list[int]:
     query = "SELECT forecast_id FROM benefit_forecasts ORDER BY 1"
     return [number for (number,) in pair.citizen.execute(query)]
 
 
-def test_callback_row_stays(pair: Any, portal: TargetHarness) -> None:
-    in_table(pair, 1)
+def test_callback_row_is_kept(pair: Any, portal: TargetHarness) -> None:
+    insert_forecast(pair, 1)
     portal.send(callback(7), create(**row(8)).at(NOW, 5))
     report = pair.run(NAME, full=True)
     assert report.counts["gone"] == 1
-    assert there(pair) == [1, 7]
+    assert target_ids(pair) == [1, 7]
 
 
-def test_incremental_snapshot_is_no_callback(pair: Any, portal: TargetHarness) -> None:
+def test_incremental_snapshot_is_not_a_callback(pair: Any, portal: TargetHarness) -> None:
     portal.send(replace(snapshot(**row(7)), position=None))
     pair.run(NAME, full=True)
-    assert there(pair) == []
+    assert target_ids(pair) == []
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_row_that_the_table_takes_over_is_removed(
+def test_callback_row_with_later_event_is_removed(
     pair: Any, portal: TargetHarness, *, together: bool
 ) -> None:
     later = create(**row(7, generated_at=NOW + timedelta(days=1))).at(NOW, 9)
     for batch in [[callback(7), later]] if together else [[callback(7)], [later]]:
         portal.send(*batch)
     pair.run(NAME, full=True)
-    assert there(pair) == []
+    assert target_ids(pair) == []
 
 
-def test_row_that_a_batch_reads_is_the_tables(pair: Any, portal: TargetHarness) -> None:
+def test_callback_row_read_by_batch_is_removed_later(pair: Any, portal: TargetHarness) -> None:
     portal.send(callback(7))
-    in_table(pair, 7)
+    insert_forecast(pair, 7)
     pair.run(NAME, full=True)
     pair.warehouse.execute("DELETE FROM forecast.benefit_forecasts")
     pair.run(NAME, full=True)
-    assert there(pair) == []
+    assert target_ids(pair) == []
 
 
-def test_deletion_forgets_the_callback(pair: Any, portal: TargetHarness) -> None:
+def test_deletion_ends_protection_of_callback_row(pair: Any, portal: TargetHarness) -> None:
     portal.send(callback(7))
     portal.send(delete(**row(7)).at(NOW, 9))
-    assert there(pair) == []
+    assert target_ids(pair) == []
     assert portal.admin.execute("SELECT FROM sink.callback_row").fetchall() == []
 
 
-def test_callback_that_fails_is_not_remembered(pair: Any, portal: TargetHarness) -> None:
+def test_failed_callback_is_not_recorded(pair: Any, portal: TargetHarness) -> None:
     portal.send(callback(7, horizon_months=-1))
     assert portal.admin.execute("SELECT FROM sink.callback_row").fetchall() == []
 
 
-def test_no_key_is_kept_in_clear(pair: Any, portal: TargetHarness) -> None:
+def test_callback_key_is_stored_hashed(pair: Any, portal: TargetHarness) -> None:
     portal.send(callback(987_654))
     (kept,) = portal.admin.execute("SELECT * FROM sink.callback_row").fetchall()
     assert "987654" not in kept["key"]

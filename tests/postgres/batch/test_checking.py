@@ -1,4 +1,4 @@
-"""The check after a run: what it compares, and what it says when it could compare nothing."""
+"""The comparison of source and target after a run, and a run that could compare nothing."""
 
 from collections import Counter
 from typing import Any
@@ -27,8 +27,8 @@ def sink_mapping():
 GRANT = "GRANT SELECT, INSERT, UPDATE, DELETE ON counted TO sink_writer, sink_reader"
 
 
-def counted(pair, site, source: str, target: str, key: str = "id") -> None:
-    """Install a mapping of a table in both databases, made as the two definitions say."""
+def install_counted(pair, site, source: str, target: str, key: str = "id") -> None:
+    """Install a mapping between tables `counted` with these column definitions."""
     for database, columns in ((pair.warehouse, source), (pair.citizen, target)):
         database.execute(f"CREATE TABLE counted ({columns})".encode())
         database.execute(GRANT.encode())
@@ -37,10 +37,10 @@ def counted(pair, site, source: str, target: str, key: str = "id") -> None:
 
 
 @pytest.mark.postgres
-def test_run_failed_by_its_check_checks_again(pair, monkeypatch) -> None:
-    """The next run has nothing left to read, and must not pass for checked because of that."""
+def test_run_after_failed_check_checks_again(pair, monkeypatch) -> None:
+    """The next run has nothing left to read, but must still compare the rows."""
     pair.warehouse.execute(PEOPLE, (1, 20))
-    genuine = FieldCheck.run
+    original = FieldCheck.run
 
     def fail(*_: Any) -> Any:
         raise RetriableError("the target went away")
@@ -48,7 +48,7 @@ def test_run_failed_by_its_check_checks_again(pair, monkeypatch) -> None:
     monkeypatch.setattr(FieldCheck, "run", fail)
     with pytest.raises(RetriableError):
         pair.run("golden-records", full=True)
-    monkeypatch.setattr(FieldCheck, "run", genuine)
+    monkeypatch.setattr(FieldCheck, "run", original)
     pair.citizen.execute("ALTER TABLE profile_data DISABLE TRIGGER USER")
     pair.citizen.execute("UPDATE profile_data SET full_name = 'Another'")
     report = pair.run("golden-records", full=True)
@@ -66,7 +66,7 @@ def test_run_failed_by_its_check_checks_again(pair, monkeypatch) -> None:
     ],
     ids=["compared nothing", "nothing to compare", "compared", "a plugin decides"],
 )
-def test_a_check_that_compared_nothing_fails_the_run(fields, carried: int, is_good: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_run_fails_if_check_compared_nothing(fields, carried: int, is_good: bool) -> None:  # noqa: FBT001 - a parameter of the test
     checks = {} if fields is None else {"fields": fields}
     counts = Counter(read=carried, carried=carried)
     report = Report(mapping="m", mode="full", dry_run=False, counts=counts, checks=checks)
@@ -77,7 +77,7 @@ def test_a_check_that_compared_nothing_fails_the_run(fields, carried: int, is_go
 @pytest.mark.postgres
 def test_row_refused_at_commit_is_dead_letter(pair, site) -> None:
     target = "id int PRIMARY KEY, n int UNIQUE DEFERRABLE INITIALLY DEFERRED"
-    counted(pair, site, "id int PRIMARY KEY, n int", target)
+    install_counted(pair, site, "id int PRIMARY KEY, n int", target)
     pair.warehouse.execute("INSERT INTO counted SELECT n, n % 9 FROM generate_series(1, 10) n")
     for _ in range(2):
         report = pair.run("counted", full=True)
@@ -90,9 +90,9 @@ def test_row_refused_at_commit_is_dead_letter(pair, site) -> None:
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("rows", [6, 7, 8, 30, 120])
-def test_every_row_that_is_gone_is_removed(pair, site, rows: int) -> None:
-    """The keys are read in pages, in the order of the numbers and not of their texts."""
-    counted(pair, site, "id int PRIMARY KEY, n int", "id int PRIMARY KEY, n int")
+def test_every_deleted_row_is_removed(pair, site, rows: int) -> None:
+    """Keys are read in pages in numeric order, not in the order of their text."""
+    install_counted(pair, site, "id int PRIMARY KEY, n int", "id int PRIMARY KEY, n int")
     pair.warehouse.execute("INSERT INTO counted SELECT n, n FROM generate_series(1, %s) n", (rows,))
     pair.run("counted", full=True)
     pair.warehouse.execute("DELETE FROM counted WHERE id > 1")
@@ -103,11 +103,11 @@ def test_every_row_that_is_gone_is_removed(pair, site, rows: int) -> None:
 @pytest.mark.postgres
 def test_rows_are_read_in_order_of_index(pair, site) -> None:
     """ORDER BY (n, id) cannot use an index on (id, n) backwards: it would sort the table."""
-    counted(pair, site, "n int, id int, PRIMARY KEY (n, id)", "id int PRIMARY KEY, n int")
+    install_counted(pair, site, "n int, id int, PRIMARY KEY (n, id)", "id int PRIMARY KEY, n int")
     pair.warehouse.execute(
         "INSERT INTO counted (id, n) SELECT n, 1000 - n FROM generate_series(1, 30) n"
     )
     report = pair.run("counted", full=True)
     assert report.counts["written"] == 30
-    seen = pair.citizen.execute("SELECT last_key FROM sink.batch_run").fetchall()
-    assert seen == [(["999", "1"],)]
+    last_keys = pair.citizen.execute("SELECT last_key FROM sink.batch_run").fetchall()
+    assert last_keys == [(["999", "1"],)]

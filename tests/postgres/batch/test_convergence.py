@@ -1,4 +1,4 @@
-"""A full batch in the midst of the events: the target ends as by the events alone."""
+"""A full batch between events leaves the target as the events alone would."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -55,30 +55,30 @@ RULES = {
     "marks": f"conflict=source_wins(), columns=({COLUMNS}{STATE}), "
     f"on_delete={GONE}, on_remove={GONE}",
 }
-# Does what it is told to after the first chunk of a run.
+# Runs the callbacks of `pending` after the first chunk of a run.
 BETWEEN = """
 from sink_runner.plugin import hookimpl
-told = []
+pending = []
 
 @hookimpl
 def sink_batch_committed():
-    while told:
-        told.pop()()
+    while pending:
+        pending.pop()()
 """
 ORPHAN = 9
-STILL = {-1: ("still", "there"), 0: ("still", "there")}  # so that they fill the first chunk
+UNCHANGED = {-1: ("still", "there"), 0: ("still", "there")}  # they fill the first chunk
 POSITION = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8"
 
 
 class Op(NamedTuple):
-    """A change of the source: a row's new name, or None where it is deleted."""
+    """A change of a source row: its new name, or None for a deletion."""
 
     key: int
     name: str | None
 
 
 class Model:
-    """A pair of tables, the batch between them and a worker that is told what to apply."""
+    """Two tables, the batch between them, and a writer that applies events on request."""
 
     def __init__(self, pair: Any, site: Any, name: str) -> None:
         self.pair, self.name = pair, name
@@ -96,16 +96,16 @@ class Model:
             admin.execute(DDL.format(name, more).encode())
             admin.execute(f"GRANT USAGE ON SCHEMA model TO {role}".encode())
             admin.execute(f"GRANT ALL ON model.{name} TO {role}".encode())
-        published = f"ALTER PUBLICATION sink_publication ADD TABLE model.{name}"
-        pair.warehouse.execute(published.encode())
+        publish = f"ALTER PUBLICATION sink_publication ADD TABLE model.{name}"
+        pair.warehouse.execute(publish.encode())
         self.session = connect(pair.config().databases["smart_citizen"].dsn, "model")
         migrate(self.session)
         catalog = read_table(self.session, Table.parse(self.mapping.target))
-        nothing = Policies(PolicyFiles(version=0, digest="", policies=()))
-        columns = target_columns(self.mapping, catalog.columns, nothing)
-        parts = CompiledMapping(columns, Chain(), None, None)
-        audited = trail(name, self.mapping, parts, Encryptor(bytes(32), "test"))
-        self.writer = make_writer(name, self.mapping, parts, catalog, audited)
+        no_policies = Policies(PolicyFiles(version=0, digest="", policies=()))
+        columns = target_columns(self.mapping, catalog.columns, no_policies)
+        compiled = CompiledMapping(columns, Chain(), None, None)
+        audit_trail = trail(name, self.mapping, compiled, Encryptor(bytes(32), "test"))
+        self.writer = make_writer(name, self.mapping, compiled, catalog, audit_trail)
         self.writer.prepare(self.session)
         self.offsets = Offsets(name, Topic("model", name, "model"), "model")
 
@@ -121,8 +121,8 @@ class Model:
         self.pair.warehouse.execute(insert.encode())
         self.writer.state.has_tombstones = False
 
-    def happen(self, op: Op, version: int) -> list[Write | Removal]:
-        """Change the source; what the change's event, if there is one, will come to."""
+    def change_source(self, op: Op, version: int) -> list[Write | Removal]:
+        """Change the source; return the target change of its event, or nothing if there is none."""
         version = 1 if self.name == "tied" else version
         (position,) = self.pair.warehouse.execute(POSITION).fetchone()
         table = f"model.{self.name}"
@@ -143,9 +143,9 @@ class Model:
         return [Write((op.key,), values, 0, partial=False, position=(position, 0), source=None)]
 
     def batch(self, meanwhile: Callable[[], None]) -> None:
-        """Run it in full, and do this after its first chunk."""
+        """Run the batch in full, and call `meanwhile` after its first chunk."""
         discovery.load(discovery.installed()["between"])
-        sys.modules[self._between].told.append(meanwhile)
+        sys.modules[self._between].pending.append(meanwhile)
         report = self.pair.run(self.name, "between", full=True, batch={"max_rows": 2})
         assert report.is_good(0), list(report.lines())
 
@@ -159,8 +159,8 @@ class Model:
         return {key: (name, state) for key, name, state in self.pair.citizen.execute(query)}
 
     def expected(self, ops: list[Op]) -> dict[int, tuple[str, str]]:
-        """What the events alone would leave, and of what never was in the source."""
-        rows = {ORPHAN: ("orphan", "there"), **STILL}
+        """Return the rows that the events alone would leave, without the orphan."""
+        rows = {ORPHAN: ("orphan", "there"), **UNCHANGED}
         for op in [*ops, Op(ORPHAN, None)]:
             if op.name is not None and op.name != "x":
                 rows[op.key] = (op.name, "there")
@@ -173,9 +173,9 @@ class Model:
 
 @pytest.fixture(params=RULES)
 def model(request, pair, site) -> Iterator[Model]:
-    made = Model(pair, site, request.param)
-    yield made
-    made.session.close()
+    created = Model(pair, site, request.param)
+    yield created
+    created.session.close()
 
 
 OPS = st.lists(
@@ -183,8 +183,8 @@ OPS = st.lists(
 )
 
 
-def test_whatever_lags_the_end_is_the_same(model: Model) -> None:
-    """Events of before the snapshot come after it; others overtake the rows that it has read."""
+def test_batch_converges_with_events_at_any_time(model: Model) -> None:
+    """Some events precede the snapshot and are applied later; others overtake rows of the run."""
 
     @settings(max_examples=8, database=None)
     @example(ops=[Op(1, "a"), Op(1, "b")], cuts=[1, 1, 2])
@@ -196,24 +196,24 @@ def test_whatever_lags_the_end_is_the_same(model: Model) -> None:
         early, read, overtaking = cuts
         events: list[Write | Removal] = []
 
-        def happen(first: int, last: int) -> None:
+        def change(first: int, last: int) -> None:
             for version, op in enumerate(ops[first:last], start=first + 2):
-                events.extend(model.happen(op, version))
+                events.extend(model.change_source(op, version))
 
         def apply() -> None:
             model.apply(events)
             events.clear()
 
         def meanwhile() -> None:
-            happen(read, overtaking)
+            change(read, overtaking)
             if overtaking > read:
                 apply()
 
-        happen(0, early)
+        change(0, early)
         apply()
-        happen(early, read)
+        change(early, read)
         model.batch(meanwhile)
-        happen(overtaking, len(ops))
+        change(overtaking, len(ops))
         apply()
         assert model.rows() == model.expected(ops)
 

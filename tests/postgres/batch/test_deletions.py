@@ -1,4 +1,4 @@
-"""What a full run takes out of the target, what it leaves there, and what it marks."""
+"""Which target rows a full run removes, keeps or marks."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ INSERT INTO golden_records (gr_id, full_name, status, created_at, updated_at)
 SELECT md5(n::text)::uuid, 'Person ' || n, 'active', date '2020-01-01', date '2020-01-01' + n
 FROM generate_series(%s::int, %s::int) n
 """
-# A plugin that does something in the source when a row passes that is called so.
+# A plugin that runs a statement in each database after each chunk.
 MEANWHILE = """
 import psycopg
 from sink_runner.plugin import hookimpl
@@ -25,13 +25,12 @@ from sink_runner.plugin import hookimpl
 @hookimpl
 def sink_batch_committed(changes):
     with psycopg.connect({dsn!r}, autocommit=True) as source, \\
-         psycopg.connect({other!r}, autocommit=True) as target:
-        source.execute({there!r})
-        target.execute({here!r})
+         psycopg.connect({target_dsn!r}, autocommit=True) as target:
+        source.execute({source_sql!r})
+        target.execute({target_sql!r})
 """
 
-
-# A plugin that gives rows other keys.
+# A plugin that changes the keys of rows.
 SWAPPER = """
 from uuid import UUID
 from sink_runner.plugin import hookimpl
@@ -49,13 +48,13 @@ def people(pair) -> set[str]:
 
 
 def last_person(pair) -> str:
-    """The one that a run reads last."""
+    """Return the name of the row that a run reads last."""
     query = "SELECT full_name FROM golden_records ORDER BY gr_id DESC LIMIT 1"
     (name,) = pair.warehouse.execute(query).fetchone()
     return name
 
 
-def remembered(pair) -> int:
+def tombstones(pair) -> int:
     query = "SELECT count(*) FROM sink.row_version WHERE deleted_at IS NOT NULL"
     (count,) = pair.citizen.execute(query).fetchone()
     return count
@@ -69,11 +68,11 @@ def test_missing_rows_are_removed_and_new_stay(pair) -> None:
     report = pair.run("golden-records", full=True)
     assert (report.counts["gone"], report.counts["removed"]) == (2, 2)
     assert people(pair) == {f"Person {n}" for n in range(1, 21)} - {"Person 3", "Person 9"}
-    assert remembered(pair) == 2
+    assert tombstones(pair) == 2
 
 
-def test_run_stopped_during_removals_is_not_done(pair) -> None:
-    """What it left behind leaves with the next one, which goes on there."""
+def test_run_stopped_during_removals_is_resumed(pair) -> None:
+    """The next run continues there and removes the other rows."""
     pair.warehouse.execute(PEOPLE, (1, 20))
     pair.run("golden-records", full=True)
     pair.warehouse.execute("DELETE FROM golden_records WHERE full_name <> 'Person 1'")
@@ -90,7 +89,7 @@ def test_run_stopped_during_removals_is_not_done(pair) -> None:
 
 
 def stop_once_blocked(pair, holder) -> None:
-    """Tell the process to stop as soon as somebody waits for the holder's rows; then let go."""
+    """Send SIGTERM once a session waits for the holder's row locks; then release them."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
     deadline = time.monotonic() + 30
     while pair.warehouse.execute(query, (holder.info.backend_pid,)).fetchone() == (0,):
@@ -101,20 +100,20 @@ def stop_once_blocked(pair, holder) -> None:
     holder.rollback()
 
 
-def test_nothing_leaves_where_a_plugin_changes_keys(pair, site) -> None:
-    """The source knows nobody by such a key: that one is missing says nothing."""
+def test_nothing_is_removed_if_plugin_changes_keys(pair, site) -> None:
+    """Changed keys are not in the source, so a missing key does not mean a deleted row."""
     pair.warehouse.execute(PEOPLE, (1, 9))
     site.plugin("swapper", SWAPPER)
     report = pair.run("golden-records", "swapper", full=True)
     assert any("no missing row is removed" in note for note in report.notes)
     assert len(people(pair)) == 9
-    # Without a row at hand it can't be told.
+    # Without rows, the run cannot see that the plugin changes keys.
     pair.warehouse.execute("DELETE FROM golden_records")
     assert pair.run("golden-records", "swapper", full=True).counts["removed"] == 0
     assert len(people(pair)) == 9
 
 
-def test_what_the_filter_retires_leaves(pair) -> None:
+def test_row_removed_by_filter_leaves_target(pair) -> None:
     pair.warehouse.execute(PEOPLE, (1, 5))
     pair.run("golden-records")
     pair.warehouse.execute(CHANGE.format("status", "merged", "Person 3"))
@@ -123,7 +122,7 @@ def test_what_the_filter_retires_leaves(pair) -> None:
     assert "Person 3" not in people(pair)
 
 
-def test_a_dry_run_says_so_and_does_nothing(pair) -> None:
+def test_dry_run_reports_and_changes_nothing(pair) -> None:
     pair.warehouse.execute(PEOPLE, (1, 5))
     pair.run("golden-records")
     pair.warehouse.execute("DELETE FROM golden_records WHERE full_name = 'Person 3'")
@@ -134,57 +133,57 @@ def test_a_dry_run_says_so_and_does_nothing(pair) -> None:
     counts = report.counts
     assert (counts["written"], counts["gone"], counts["removed"]) == (2, 1, 2)
     assert people(pair) == {f"Person {n}" for n in range(1, 6)}
-    assert remembered(pair) == 0
+    assert tombstones(pair) == 0
     (runs,) = pair.citizen.execute("SELECT count(*) FROM sink.batch_run").fetchone()
     assert runs == 1
     assert "would be written 2" in "\n".join(report.lines())
 
 
-def test_a_row_that_came_after_the_snapshot_stays(pair, site) -> None:
-    """It is in the target, by an event, and the run did not see it."""
+def test_row_written_after_snapshot_is_kept(pair, site) -> None:
+    """An event has written it to the target, and the run's snapshot does not contain it."""
     pair.warehouse.execute(PEOPLE, (1, 5))
-    there = "INSERT INTO golden_records (gr_id, full_name) VALUES (md5('x')::uuid, 'Late')"
-    here = (
+    source_sql = "INSERT INTO golden_records (gr_id, full_name) VALUES (md5('x')::uuid, 'Late')"
+    target_sql = (
         "INSERT INTO profile_data (record_id, family_id, full_name, source_updated_at) "
         "VALUES (md5('x')::uuid, md5('x')::uuid, 'Late', now())"
     )
-    meanwhile(pair, site, there, here)
+    meanwhile(pair, site, source_sql, target_sql)
     report = pair.run("golden-records", "meanwhile", full=True)
     assert report.counts["gone"] == 0
     assert "Late" in people(pair)
 
 
-@pytest.mark.parametrize(("status", "stays"), [("active", True), ("merged", False)])
-def test_row_that_returns_after_read_stays(pair, site, status, stays) -> None:
-    """The chunk with the inactive row comes after the event that made it active again."""
+@pytest.mark.parametrize(("status", "is_kept"), [("active", True), ("merged", False)])
+def test_row_active_again_after_snapshot_is_kept(pair, site, status, is_kept) -> None:
+    """The run reads the inactive version after the event that activated the row again."""
     pair.warehouse.execute(PEOPLE, (1, 14))
     pair.run("golden-records")
     last = last_person(pair)
     pair.warehouse.execute(CHANGE.format("status", "merged", last))
     meanwhile(pair, site, CHANGE.format("status", status, last))
     pair.run("golden-records", "meanwhile", full=True)
-    assert (last in people(pair)) == stays
+    assert (last in people(pair)) == is_kept
 
 
 def test_older_read_never_restores_deleted_row(pair, site, encryptor) -> None:
-    """The event of the deletion is applied between the snapshot and the row's chunk."""
-    pair.run("golden-records")  # makes the runner's own tables
+    """The delete event is applied between the snapshot and the row's chunk."""
+    pair.run("golden-records")  # creates the runner's own tables
     pair.warehouse.execute(PEOPLE, (1, 14))
     last = last_person(pair)
     KeyText(unmasked=False, encryptor=encryptor).prepare(pair.citizen)
     key = KeyText.sql(f"jsonb_build_array(md5(substr('{last}', 8))::uuid)")
     (hashed,) = pair.citizen.execute(f"SELECT {key}".encode()).fetchone()
-    here = (
+    target_sql = (
         "INSERT INTO sink.row_version "
         f"VALUES ('golden-records', '{hashed}', 9000000000000000, now()) ON CONFLICT DO NOTHING"
     )
-    meanwhile(pair, site, f"DELETE FROM golden_records WHERE full_name = '{last}'", here)
+    meanwhile(pair, site, f"DELETE FROM golden_records WHERE full_name = '{last}'", target_sql)
     pair.run("golden-records", "meanwhile")
     assert people(pair) == {f"Person {n}" for n in range(1, 15)} - {last}
 
 
 def test_older_event_never_restores_row_removed_by_run(pair) -> None:
-    """What is remembered of it is the run's place in the log."""
+    """The tombstone has the log position of the run's snapshot."""
     pair.warehouse.execute(PEOPLE, (1, 3))
     pair.run("golden-records", full=True)
     pair.warehouse.execute("DELETE FROM golden_records WHERE full_name = 'Person 3'")
@@ -197,7 +196,7 @@ def test_older_event_never_restores_row_removed_by_run(pair) -> None:
 
 
 def test_deleted_snapshot_removes_hints_of_family(pair) -> None:
-    """The candidates are removed; what was derived from them is derived again."""
+    """The candidates are removed, and their derived rows are derived again."""
     pair.warehouse.execute(
         "INSERT INTO scheme_master (scheme_code, scheme_name, category) VALUES "
         "('A', 'A', 'HEALTH'), ('B', 'B', 'HEALTH')"
@@ -208,10 +207,10 @@ def test_deleted_snapshot_removes_hints_of_family(pair) -> None:
         "SELECT md5(f::text)::uuid, code, 'RULE_ELIGIBLE', 0.5, now() AT TIME ZONE 'UTC' "
         "FROM generate_series(1, 9) f, unnest(ARRAY['A', 'B']) code"
     )
-    # A hint that comes from no snapshot at all: left there by hand, or by a restored target.
+    # A hint without a snapshot, as after a manual insert or in a restored target.
     pair.citizen.execute(
         "INSERT INTO eligibility_hints (family_id, scheme_code, eligibility_status, updated_at) "
-        "VALUES (md5('nobody')::uuid, 'A', 'RULE_ELIGIBLE', now())"
+        "VALUES (md5('none')::uuid, 'A', 'RULE_ELIGIBLE', now())"
     )
     pair.run("eligibility-snapshots", full=True)
     hints = "SELECT count(*), count(DISTINCT family_id) FROM eligibility_hints"
@@ -223,17 +222,18 @@ def test_deleted_snapshot_removes_hints_of_family(pair) -> None:
     report = pair.run("eligibility-snapshots", full=True)
     assert report.counts["gone"] == 10
     assert pair.citizen.execute(hints).fetchone() == (8, 8)
-    (left,) = pair.citizen.execute(
+    (remaining,) = pair.citizen.execute(
         "SELECT count(*) FROM sink.candidates_eligibility_snapshots"
     ).fetchone()
-    assert left == 8
+    assert remaining == 8
 
 
-def meanwhile(pair, site, there: str, here: str = "SELECT 1") -> None:
-    """Do this in the source and that in the target after the first chunk of the next run."""
+def meanwhile(pair, site, source_sql: str, target_sql: str = "SELECT 1") -> None:
+    """Install a plugin that runs these statements after each chunk of the next run."""
     databases = pair.names["smart_warehouse"], pair.names["smart_citizen"]
-    dsn, other = (pair.postgres.dsn(name) for name in databases)
-    site.plugin("meanwhile", MEANWHILE.format(dsn=dsn, other=other, there=there, here=here))
+    dsn, target_dsn = (pair.postgres.dsn(name) for name in databases)
+    statements = {"source_sql": source_sql, "target_sql": target_sql}
+    site.plugin("meanwhile", MEANWHILE.format(dsn=dsn, target_dsn=target_dsn, **statements))
 
 
 NEIGHBOUR = """
@@ -247,8 +247,8 @@ def sink_mapping():
 """
 
 
-def test_rows_of_another_mapping_stay(pair, site) -> None:
-    """Nothing tells them from rows that are gone from the source."""
+def test_rows_of_another_mapping_are_kept(pair, site) -> None:
+    """They look the same as rows that were deleted from the source."""
     site.plugin("neighbour", NEIGHBOUR)
     pair.warehouse.execute(PEOPLE, (1, 3))
     pair.run("golden-records", full=True)

@@ -1,4 +1,4 @@
-"""The demo data through the batch form of both directions' flows."""
+"""Batch runs over the demo data, in both directions."""
 
 import pytest
 from sink_stack.demo.load import load
@@ -23,8 +23,8 @@ IN_WAREHOUSE = {
 }
 
 
-def test_no_row_is_refused(pair) -> None:
-    """What the demo shows is sound; only who is unknown on the other side may wait."""
+def test_demo_data_has_no_failed_row(pair) -> None:
+    """Only rows of a person unknown to the other side may be deferred."""
     dsns = {name: pair.postgres.dsn(actual) for name, actual in pair.names.items()}
     plan = Plan(families=150, seed=1, as_of=NOW)
     load(dsns, plan, if_empty=False, advance=lambda _families: None)

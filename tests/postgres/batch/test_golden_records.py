@@ -1,4 +1,4 @@
-"""The batch form of golden-records, between real databases."""
+"""Batch runs of golden-records between real databases."""
 
 import pytest
 
@@ -13,8 +13,8 @@ FROM generate_series(%s::int, %s::int) n
 COPIED = "SELECT record_id, jan_aadhaar, full_name FROM profile_data ORDER BY full_name"
 
 
-def test_a_full_run_brings_every_row_masked(pair) -> None:
-    """Rows far older than the events' 30 days come, and nobody's number does."""
+def test_full_run_copies_every_row_masked(pair) -> None:
+    """The run also copies rows older than the 30 days of the topic; every number is masked."""
     pair.warehouse.execute(PERSON, (1, 20))
     report = pair.run("golden-records", full=True)
     assert report.counts["read"] == report.counts["written"] == 20
@@ -24,7 +24,7 @@ def test_a_full_run_brings_every_row_masked(pair) -> None:
     assert all(row[1].startswith("****-****-") for row in rows)
 
 
-def test_a_run_that_finds_nothing_new_writes_nothing(pair) -> None:
+def test_run_over_unchanged_source_writes_nothing(pair) -> None:
     pair.warehouse.execute(PERSON, (1, 20))
     pair.run("golden-records", full=True)
     again = pair.run("golden-records", full=True)

@@ -1,4 +1,4 @@
-"""Whole tables are read by an index: with a sort, each page of a large one would read all of it."""
+"""Whole tables are read by an index: with a sort, each page would read the whole table."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,8 +25,8 @@ MAPPING = TableMapping(
 )
 
 
-class Explained:
-    """A session in which a query is explained and not run."""
+class ExplainingSession:
+    """A session that explains a query instead of running it."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
@@ -50,7 +50,7 @@ class Explained:
 
 @pytest.fixture
 def calls(postgres: Any) -> Iterator[psycopg.Connection[Any]]:
-    """A table whose primary key is ordered otherwise than the alphabet and the mapping's key."""
+    """A table whose primary key has another column order than the mapping's key."""
     with connect(postgres.dsn(postgres.fresh_database("smart_citizen")), "test") as session:
         session.execute(
             "CREATE TABLE calls (area int, number int, minutes int, PRIMARY KEY (number, area))"
@@ -63,19 +63,19 @@ def calls(postgres: Any) -> Iterator[psycopg.Connection[Any]]:
 @pytest.mark.parametrize("after", [(), ("500", "3")])
 def test_source_is_read_in_order_of_its_index(calls: Any, after: tuple[str, ...]) -> None:
     source = Source.of(MAPPING, read_table(calls, MAPPING.source_table), calls)
-    explained = Explained(calls)
-    list(source.lines(explained, "true", after=after, most=1000))
-    assert "Index Scan" in explained.plan or "Index Only Scan" in explained.plan
-    assert "Sort" not in explained.plan
+    explaining = ExplainingSession(calls)
+    list(source.lines(explaining, "true", after=after, most=1000))
+    assert "Index Scan" in explaining.plan or "Index Only Scan" in explaining.plan
+    assert "Sort" not in explaining.plan
 
 
 @pytest.mark.parametrize("last", [None, ("3", "500")])
 def test_target_keys_are_read_in_order_of_index(calls: Any, last: Any) -> None:
     keys = target_keys(calls)
-    explained = Explained(calls)
-    keys.page(last, 1000, None, explained)
-    assert "Index Only Scan" in explained.plan
-    assert "Sort" not in explained.plan
+    explaining = ExplainingSession(calls)
+    keys.page(last, 1000, None, explaining)
+    assert "Index Only Scan" in explaining.plan
+    assert "Sort" not in explaining.plan
 
 
 def test_pages_of_target_keys_have_every_key_once(calls: Any) -> None:

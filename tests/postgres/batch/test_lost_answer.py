@@ -1,4 +1,4 @@
-"""The answer to a chunk's commit is lost: the chunk is not done twice."""
+"""A chunk whose commit is not confirmed is not applied twice."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,21 +15,21 @@ SELECT md5(n::text)::uuid, 'Person ' || n,
   CASE WHEN n % 5 = 0 THEN timestamp '2999-01-01' ELSE timestamp '2026-01-01' END, '2026-01-02'
 FROM generate_series(1, 14) n
 """
-LETTERS = "SELECT count(*) FROM sink.dead_letter WHERE flow = 'golden-records'"
-BROKEN = "SELECT sum(rows) FROM sink.quality_count WHERE rule LIKE '%not before%'"
+DEAD_LETTERS = "SELECT count(*) FROM sink.dead_letter WHERE flow = 'golden-records'"
+COUNTED = "SELECT sum(rows) FROM sink.quality_count WHERE rule LIKE '%not before%'"
 
 
 @pytest.fixture
-def once(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
-    """Let the first transaction that writes rows come to this instead."""
+def replace_first_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
+    """Return a function that replaces the first transaction that writes rows."""
     real = Committer.transact
-    asked: list[int] = []
+    calls: list[int] = []
 
-    def install(instead: Callable[..., Any]) -> None:
+    def install(replacement: Callable[..., Any]) -> None:
         def transact(self: Committer, work: Any, *, dry: bool = False) -> Any:
-            asked.append(1)
-            if len(asked) == 1:
-                return instead(lambda: real(self, work, dry=dry))
+            calls.append(1)
+            if len(calls) == 1:
+                return replacement(lambda: real(self, work, dry=dry))
             return real(self, work, dry=dry)
 
         monkeypatch.setattr(Committer, "transact", transact)
@@ -37,23 +37,25 @@ def once(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None
     return install
 
 
-def lost(commit: Callable[[], Any]) -> None:
+def commit_without_answer(commit: Callable[[], Any]) -> None:
     commit()
     raise RetriableError("the connection is gone")
 
 
-def refused(commit: Callable[[], Any]) -> None:
+def fail_before_commit(commit: Callable[[], Any]) -> None:
     del commit
     raise RetriableError("the connection is gone")
 
 
-@pytest.mark.parametrize("first", [lost, refused])
-def test_every_row_counts_once(pair: Any, once: Any, first: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("first", [commit_without_answer, fail_before_commit])
+def test_every_row_counts_once(
+    pair: Any, replace_first_commit: Any, first: Callable[..., Any]
+) -> None:
     pair.warehouse.execute(PEOPLE)
-    once(first)
+    replace_first_commit(first)
     report = pair.run("golden-records", full=True)
     assert report.adds_up
     assert (report.counts["read"], report.counts["written"], report.counts["failed"]) == (14, 12, 2)
     assert pair.citizen.execute("SELECT count(*) FROM profile_data").fetchone() == (12,)
-    assert pair.citizen.execute(LETTERS).fetchone() == (2,)
-    assert pair.citizen.execute(BROKEN).fetchone() == (2,)
+    assert pair.citizen.execute(DEAD_LETTERS).fetchone() == (2,)
+    assert pair.citizen.execute(COUNTED).fetchone() == (2,)

@@ -1,4 +1,4 @@
-"""A batch run holds a bounded number of bytes, whatever the rows' size."""
+"""A batch run keeps a bounded number of bytes in memory, whatever the size of its rows."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ FROM generate_series(1, %s) n
 
 
 @pytest.fixture
-def wide(pair: Any) -> Any:
-    """Both tables take names of any length."""
+def text_pair(pair: Any) -> Any:
+    """The pair, with names of any length in both tables."""
     for database, table in ((pair.warehouse, "golden_records"), (pair.citizen, "profile_data")):
         database.execute(f"ALTER TABLE {table} ALTER full_name TYPE text")
     return pair
@@ -28,24 +28,24 @@ def wide(pair: Any) -> Any:
 
 @pytest.fixture
 def chunks(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The sizes of the rows of each chunk that is written."""
-    seen = list[list[int]]()
+    """For each written chunk, the sizes of its rows."""
+    sizes = list[list[int]]()
     write = BatchRun._write
 
-    def watched(self: Any, batch: Any, messages: Any, connection: Any) -> Any:
-        seen.append([byte_size(message) for message in messages])
+    def record_sizes(self: Any, batch: Any, messages: Any, connection: Any) -> Any:
+        sizes.append([byte_size(message) for message in messages])
         sample = sum(byte_size(one.source) for one in self._sample.writes)
         assert sample <= self._batch.chunk_bytes or len(self._sample.writes) == 1
         return write(self, batch, messages, connection)
 
-    monkeypatch.setattr(BatchRun, "_write", watched)
-    return seen
+    monkeypatch.setattr(BatchRun, "_write", record_sizes)
+    return sizes
 
 
 @pytest.mark.postgres
-def test_chunks_of_large_rows_are_split_by_bytes(wide: Any, chunks: list[list[int]]) -> None:
-    wide.warehouse.execute(PEOPLE, (3 * MIB, 12))
-    report = wide.run("golden-records", batch={"max_rows": 5000, "max_bytes": 7 * MIB})
+def test_chunks_of_large_rows_are_split_by_bytes(text_pair: Any, chunks: list[list[int]]) -> None:
+    text_pair.warehouse.execute(PEOPLE, (3 * MIB, 12))
+    report = text_pair.run("golden-records", batch={"max_rows": 5000, "max_bytes": 7 * MIB})
     assert [len(chunk) for chunk in chunks] == [2] * 6
     assert max(map(sum, chunks)) <= 7 * MIB
     assert report.counts["written"] == 12
@@ -53,9 +53,9 @@ def test_chunks_of_large_rows_are_split_by_bytes(wide: Any, chunks: list[list[in
 
 
 @pytest.mark.postgres
-def test_row_larger_than_bound_is_its_own_chunk(wide: Any, chunks: list[list[int]]) -> None:
-    wide.warehouse.execute(PEOPLE, (3 * MIB, 3))
-    report = wide.run("golden-records", batch={"max_rows": 5000, "max_bytes": MIB})
+def test_row_larger_than_limit_is_own_chunk(text_pair: Any, chunks: list[list[int]]) -> None:
+    text_pair.warehouse.execute(PEOPLE, (3 * MIB, 3))
+    report = text_pair.run("golden-records", batch={"max_rows": 5000, "max_bytes": MIB})
     assert [len(chunk) for chunk in chunks] == [1, 1, 1]
     assert (report.counts["written"], report.checks["fields"]["different"]) == (3, 0)
 
@@ -66,10 +66,10 @@ def write(number: int, size: int) -> Write:
 
 
 @pytest.mark.parametrize(("size", "kept"), [(1, 100), (1_000, 10), (50_000, 1)])
-def test_sample_shrinks_to_the_bytes_it_may_hold(size: int, kept: int) -> None:
+def test_sample_shrinks_to_its_byte_limit(size: int, kept: int) -> None:
     sample = Sample(max_bytes=10_000)
     for number in range(0, 2_000, 500):
-        sample.add([write(number + at, size) for at in range(500)])
+        sample.add([write(number + n, size) for n in range(500)])
     assert len(sample.writes) == kept
     assert len({one.key for one in sample.writes}) == kept
 

@@ -1,4 +1,4 @@
-"""How a run ends: what it reports, what it keeps, its exit code, and who may run beside it."""
+"""How a run ends: its report, its record in the database, its exit code, and its lock."""
 
 import json
 import threading
@@ -19,8 +19,8 @@ INSERT INTO golden_records (gr_id, full_name, status, created_at, updated_at)
 SELECT md5(n::text)::uuid, 'Person ' || n, 'active', date '2020-01-01', date '2020-01-01' + n
 FROM generate_series(%s::int, %s::int) n
 """
-# Too old to be true; the rule that times must be in order refuses it.
-WRONG = """
+# updated_at before created_at breaks a rule of the mapping.
+INVALID = """
 INSERT INTO golden_records (gr_id, created_at, updated_at) VALUES (%s, '2020-01-01', '2019-01-01')
 """
 CONFIG = """
@@ -46,24 +46,24 @@ enabled = ["golden-records"]
 
 @pytest.fixture
 def batch(pair, call, tmp_path) -> Callable[..., tuple[int, str, str]]:
-    """The command, with a configuration for the pair of databases."""
+    """Return a function that runs `sink-runner batch` on the pair of databases."""
     path = tmp_path / "sink-runner.toml"
-    known = pair.config()
-    warehouse, citizen = (known.databases[n] for n in ("smart_warehouse", "smart_citizen"))
+    config = pair.config()
+    warehouse, citizen = (config.databases[n] for n in ("smart_warehouse", "smart_citizen"))
     path.write_text(
         CONFIG.format(
             warehouse=warehouse.dsn.read(),
             reader=warehouse.reader_dsn.read(),
             citizen=citizen.dsn.read(),
-            policies=known.policies.directory,
+            policies=config.policies.directory,
         )
     )
     return lambda *argv: call("batch", "golden-records", "--config", str(path), *argv)
 
 
-def wrong(pair, rows: int) -> None:
+def add_invalid(pair, rows: int) -> None:
     for number in range(rows):
-        pair.warehouse.execute(WRONG, (f"00000000-0000-0000-0000-{number:012}",))
+        pair.warehouse.execute(INVALID, (f"00000000-0000-0000-0000-{number:012}",))
 
 
 def runs(pair) -> list[Any]:
@@ -71,9 +71,9 @@ def runs(pair) -> list[Any]:
     return pair.citizen.execute(query).fetchall()
 
 
-def test_failed_rows_stop_no_others_and_are_listed(pair, batch) -> None:
+def test_failed_rows_do_not_stop_others(pair, batch) -> None:
     pair.warehouse.execute(PEOPLE, (1, 5))
-    wrong(pair, 2)
+    add_invalid(pair, 2)
     code, out, err = batch()
     assert (code, err) == (1, "")
     assert "written 5" in out
@@ -85,29 +85,29 @@ def test_failed_rows_stop_no_others_and_are_listed(pair, batch) -> None:
     assert dead_letters == 2
 
 
-def test_hooks_get_the_row_that_failed(pair, batch, monkeypatch) -> None:
-    seen, failed = [], Hooks.failed
+def test_failure_hook_receives_failed_row(pair, batch, monkeypatch) -> None:
+    events, failed = [], Hooks.failed
 
-    def watched(hooks: Hooks, error: EventError, event_of: Callable[[], Event | None]) -> None:
-        seen.append(event_of())
+    def record_event(hooks: Hooks, error: EventError, event_of: Callable[[], Event | None]) -> None:
+        events.append(event_of())
         failed(hooks, error, event_of)
 
-    monkeypatch.setattr(Hooks, "failed", watched)
-    wrong(pair, 1)
+    monkeypatch.setattr(Hooks, "failed", record_event)
+    add_invalid(pair, 1)
     assert batch()[0] == 1
-    (event,) = seen
+    (event,) = events
     assert event.op == "r"
     assert str(event.row["gr_id"]).endswith("000000000000")
 
 
 @pytest.mark.parametrize(("tolerated", "code"), [("1", 1), ("2", 0)])
-def test_so_many_may_fail(pair, batch, tolerated: str, code: int) -> None:
-    wrong(pair, 2)
+def test_tolerate_limits_failed_rows(pair, batch, tolerated: str, code: int) -> None:
+    add_invalid(pair, 2)
     assert batch("--tolerate", tolerated)[0] == code
 
 
-def test_dead_letter_of_batch_can_be_read_again(pair, encryptor) -> None:
-    wrong(pair, 1)
+def test_dead_letter_of_batch_can_be_decrypted(pair, encryptor) -> None:
+    add_invalid(pair, 1)
     report = pair.run("golden-records")
     assert report.counts["failed"] == 1
     row = pair.citizen.execute(
@@ -121,7 +121,7 @@ def test_dead_letter_of_batch_can_be_read_again(pair, encryptor) -> None:
     assert b"2019-01-01" in message.value
 
 
-def test_the_report_is_for_programs_too(pair, batch) -> None:
+def test_report_can_be_printed_as_json(pair, batch) -> None:
     pair.warehouse.execute(PEOPLE, (1, 3))
     code, out, _ = batch("--full", "--json")
     report = json.loads(out)
@@ -130,7 +130,7 @@ def test_the_report_is_for_programs_too(pair, batch) -> None:
     assert report["counts"]["written"] == 3
 
 
-def test_what_was_done_is_kept(pair) -> None:
+def test_run_is_recorded_with_counts_and_checks(pair) -> None:
     pair.warehouse.execute(PEOPLE, (1, 3))
     pair.run("golden-records", full=True)
     ((mode, outcome, counts, checks, finished),) = runs(pair)
@@ -142,14 +142,14 @@ def test_what_was_done_is_kept(pair) -> None:
     assert flow == "golden-records"
 
 
-def test_wrong_column_is_named(pair) -> None:
+def test_differing_column_is_reported(pair) -> None:
     pair.citizen.execute(
-        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$"
-        "BEGIN new.city := 'elsewhere'; RETURN new; END $$"
+        "CREATE FUNCTION change_city() RETURNS trigger LANGUAGE plpgsql AS $$"
+        "BEGIN new.city := 'other city'; RETURN new; END $$"
     )
     pair.citizen.execute(
-        "CREATE TRIGGER spoil BEFORE INSERT OR UPDATE ON profile_data FOR EACH ROW "
-        "EXECUTE FUNCTION spoil()"
+        "CREATE TRIGGER change_city BEFORE INSERT OR UPDATE ON profile_data FOR EACH ROW "
+        "EXECUTE FUNCTION change_city()"
     )
     pair.warehouse.execute(PEOPLE, (1, 3))
     report = pair.run("golden-records", full=True)
@@ -157,24 +157,24 @@ def test_wrong_column_is_named(pair) -> None:
     assert "3 rows compared, 3 differ in city" in "\n".join(report.lines())
 
 
-def test_second_run_names_first_and_ends(pair, batch) -> None:
-    with holding(pair):
+def test_second_run_reports_first_and_ends(pair, batch) -> None:
+    with hold_lock(pair):
         code, out, err = batch()
     assert (code, out) == (75, "")
     assert "smart_citizen.public.profile_data is being written by 'sink-runner batch other'" in err
     assert batch()[0] == 0
 
 
-def test_a_second_run_may_wait(pair, batch) -> None:
+def test_second_run_waits_with_option_wait(pair, batch) -> None:
     pair.warehouse.execute(PEOPLE, (1, 3))
-    holder = holding(pair)
+    holder = hold_lock(pair)
     threading.Timer(1.0, holder.close).start()
     code, out, _ = batch("--wait")
     assert code == 0
     assert "written 3" in out
 
 
-def test_a_run_that_was_stopped_is_no_success(pair, batch, stopper, monkeypatch) -> None:
+def test_interrupted_run_exits_with_one(pair, batch, stopper, monkeypatch) -> None:
     pair.warehouse.execute(PEOPLE, (1, 3))
     monkeypatch.setenv("SINK_PLUGINS", f"golden-records,{stopper(1)}")
     code, out, _ = batch()
@@ -183,36 +183,36 @@ def test_a_run_that_was_stopped_is_no_success(pair, batch, stopper, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("argv", "fault"),
+    ("argv", "message"),
     [
         (("--full", "--since", "2026-01-01"), "goes with neither --since nor --until"),
-        (("--config", "nowhere.toml"), "nowhere.toml"),
+        (("--config", "missing.toml"), "missing.toml"),
     ],
 )
-def test_what_makes_no_sense_ends_with_78(batch, argv: tuple[str, ...], fault: str) -> None:
+def test_invalid_arguments_exit_with_78(batch, argv: tuple[str, ...], message: str) -> None:
     code, _, err = batch(*argv)
     assert code == 78
-    assert fault in err
+    assert message in err
 
 
-def test_times_with_a_zone_are_turned_into_utc(pair, batch) -> None:
+def test_times_with_zone_are_converted_to_utc(pair, batch) -> None:
     pair.warehouse.execute(PEOPLE, (1, 3))
     _, out, _ = batch("--since", "2020-01-03T05:30+05:30")
     assert "2 rows read" in out
 
 
-def holding(pair) -> psycopg.Connection:
-    """Another run of something that writes the same table."""
+def hold_lock(pair) -> psycopg.Connection:
+    """Take the lock of another run that writes the same table."""
     dsn = pair.config().databases["smart_citizen"].dsn.read()
-    held = psycopg.connect(dsn, autocommit=True, application_name="sink-runner batch other")
-    held.execute(
+    holder = psycopg.connect(dsn, autocommit=True, application_name="sink-runner batch other")
+    holder.execute(
         "SELECT pg_advisory_lock(%s, hashtext('smart_citizen.public.profile_data'))", (0x514E4B,)
     )
-    return held
+    return holder
 
 
-def test_table_that_would_harm_people_is_not_read(pair, batch) -> None:
-    """What pauses the mapping's events must not come by its batch instead."""
+def test_table_with_unclassified_column_is_not_read(pair, batch) -> None:
+    """A batch refuses the schema change that pauses the streaming mapping."""
     pair.warehouse.execute(PEOPLE, (1, 3))
     pair.warehouse.execute("ALTER TABLE golden_records ADD mothers_mobile_number text")
     code, _, err = batch()

@@ -1,4 +1,4 @@
-"""A source whose key is a person's number: it stands nowhere but in the source, and hashed."""
+"""A source whose key is a person's number: outside the source it is stored only hashed."""
 
 import base64
 import json
@@ -68,17 +68,17 @@ STATES = ("good", "checked", "raises", "fails", "left", "quoted", "good", "zzz",
 ROWS = 40
 
 
-def number(at: int) -> str:
-    return f"99117722{at:02}55"
+def number(n: int) -> str:
+    return f"99117722{n:02}55"
 
 
 def canaries() -> list[str]:
-    """As text, and as PostgreSQL and `repr` show bytes."""
-    numbers = [number(at) for at in range(ROWS)]
+    """Return the numbers as text, and as PostgreSQL prints bytes."""
+    numbers = [number(n) for n in range(ROWS)]
     return numbers + [one.encode().hex() for one in numbers]
 
 
-def refuse_canaries(text: str) -> None:
+def assert_no_canary(text: str) -> None:
     assert [one for one in canaries() if one in text] == []
 
 
@@ -87,12 +87,12 @@ def policies(tmp_path: Path) -> Path:
     folder = tmp_path / "policies"
     shutil.copytree(OWN, folder)
     columns = {"smart_citizen.public.people": {"aadhaar": ["ID"]}}
-    free = {
+    not_personal = {
         f"{name}.public.people": dict.fromkeys(("state", "mail", "place", "person"), "made up")
         for name in (SOURCE, TARGET)
     }
-    free["smart_citizen.public.places"] = {"name": "made up"}
-    content = {"tags": {"ID": "a number"}, "columns": columns, "not_personal": free}
+    not_personal["smart_citizen.public.places"] = {"name": "made up"}
+    content = {"tags": {"ID": "a number"}, "columns": columns, "not_personal": not_personal}
     (folder / "classification.json").write_text(json.dumps(content))
     names = {"database": SOURCE, "schema": "public", "table": "people", "column": "aadhaar"}
     item = {
@@ -114,14 +114,14 @@ def policies(tmp_path: Path) -> Path:
 
 
 class Shell:
-    """The commands, against both databases; what they print is searched."""
+    """Runs commands on both databases and asserts that their output has no canary."""
 
     def __init__(self, pair: Any, call: Any, path: Path) -> None:
         self.pair, self._call, self._path = pair, call, path
 
     def __call__(self, command: str, *argv: str) -> tuple[int, str]:
         code, out, err = self._call(command, "--config", str(self._path), *argv)
-        refuse_canaries(out + err)
+        assert_no_canary(out + err)
         return code, out + err
 
     def last_keys(self) -> list[Any]:
@@ -143,19 +143,19 @@ def shell(
     for name, connection in ((SOURCE, pair.citizen), (TARGET, pair.warehouse)):
         connection.execute(TABLES[name])
     rows = [
-        (number(at), STATES[at % len(STATES)], f"m{at % 35}", "Kota" if at % 11 else "nowhere")
-        for at in range(ROWS)
+        (number(n), STATES[n % len(STATES)], f"m{n % 35}", "Kota" if n % 11 else "unknown")
+        for n in range(ROWS)
     ]
     with pair.citizen.cursor() as cursor:
         cursor.executemany("INSERT INTO people VALUES (%s, %s, %s, %s)", rows)
-    known = pair.config().databases
+    databases = pair.config().databases
     lines = [
         "retry_steps = [0.05]",
         '[kafka]\nbootstrap = "127.0.0.1:1"',
         '[registry]\nurl = "http://127.0.0.1:1"',
         *(
             f'[databases.{name}]\ndsn = "{one.dsn.read()}"\nreader_dsn = "{reader}"'
-            for name, one in known.items()
+            for name, one in databases.items()
             for reader in [one.reader_dsn.read()]
         ),
         f'[policies]\ndirectory = "{policies}"\nkey = "{"k" * 40}"',
@@ -168,8 +168,8 @@ def shell(
     return Shell(pair, call, path)
 
 
-def everything(connection: psycopg.Connection) -> Iterator[tuple[str, str]]:
-    """Each row of each table but the mapping's own, as text."""
+def stored_rows(connection: psycopg.Connection) -> Iterator[tuple[str, str]]:
+    """Yield each row of each table as text, with the name of its table."""
     tables = connection.execute(
         "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
         "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
@@ -179,7 +179,7 @@ def everything(connection: psycopg.Connection) -> Iterator[tuple[str, str]]:
             yield table, row
 
 
-def test_personal_key_is_stored_and_shown_nowhere(
+def test_personal_key_is_never_stored_or_printed(
     shell: Shell, pair: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SINK_PLUGINS", "people,stopper")
@@ -189,15 +189,17 @@ def test_personal_key_is_stored_and_shown_nowhere(
     monkeypatch.setenv("SINK_PLUGINS", "people")
     code, out = shell("batch", "people", "--full", "--json")
     counts = json.loads(out[out.index("{") :])["counts"]
-    assert counts["read"] == ROWS, "it went on behind the encrypted key, and nothing was read twice"
+    assert counts["read"] == ROWS, (
+        "the run must resume after the encrypted key and read no row twice"
+    )
     ((outcome, _),) = shell.last_keys()
     assert outcome == "done"
 
-    for at in (pair.citizen, pair.warehouse):
-        own = {"public.people"} if at is pair.citizen else set()
-        for table, row in everything(at):
-            if table not in own:
-                refuse_canaries(row)
+    for connection in (pair.citizen, pair.warehouse):
+        source = {"public.people"} if connection is pair.citizen else set()
+        for table, row in stored_rows(connection):
+            if table not in source:
+                assert_no_canary(row)
 
     code, out = shell("dlq", "list", "--status", "ALL", "--json", "--most", "500")
     found = json.loads(out)
@@ -223,11 +225,11 @@ def test_personal_key_is_stored_and_shown_nowhere(
     numbers = [int(one["id"].rpartition("/")[2]) for one in found]
     for dead_letter in found_dead_letters.read(pair.warehouse, numbers):
         record = record_of(dead_letter, TARGET)
-        refuse_canaries(repr(record))
-        refuse_canaries((record.key or b"").hex() + (record.value or b"").hex())
+        assert_no_canary(repr(record))
+        assert_no_canary((record.key or b"").hex() + (record.value or b"").hex())
 
 
-def test_clear_key_of_an_earlier_version_is_removed(shell: Shell, pair: Any) -> None:
+def test_unmasked_key_of_earlier_version_is_removed(shell: Shell, pair: Any) -> None:
     shell("batch", "people", "--full")
     pair.warehouse.execute("UPDATE sink.batch_run SET last_key = %s", ([number(3)],))
     shell("batch", "people", "--full")
@@ -235,10 +237,10 @@ def test_clear_key_of_an_earlier_version_is_removed(shell: Shell, pair: Any) -> 
     assert len(shell.last_keys()) == 2
 
 
-def test_run_restarts_without_key_of_its_position(
+def test_run_restarts_if_position_cannot_be_decrypted(
     shell: Shell, pair: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a key rotation that did not wait for it; rows that are written stay as they are."""
+    """The key was rotated while the run was interrupted; its written rows are kept."""
     monkeypatch.setenv("SINK_PLUGINS", "people,stopper")
     shell("batch", "people", "--full")
     other = base64.b64encode(os.urandom(80)).decode()

@@ -1,4 +1,4 @@
-"""A run may take longer than the policies hold that it began with."""
+"""Policies that change or become stale while a batch runs, or before it starts."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from .test_golden_records import PERSON
 
 pytestmark = pytest.mark.postgres
 OWN = Path(__file__).parents[3] / "ranger-policies"
-CHANGER = """
+POLICY_CHANGE = """
 import json, pathlib, time
 from sink_runner.plugin import hookimpl
 path = pathlib.Path({path!r})
@@ -30,7 +30,7 @@ def sink_batch_committed():
     path.write_text(path.read_text().replace("'****-****-'", "'####-####-'"))
     time.sleep(0.3)
 """
-ENDER = """
+SLOW_CHUNKS = """
 import time
 from sink_runner.plugin import hookimpl
 
@@ -46,36 +46,36 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "policies"
 
 
-def test_run_masks_by_the_policies_of_now(pair: Any, site: Any, folder: Path) -> None:
+def test_run_masks_by_current_policies(pair: Any, site: Any, folder: Path) -> None:
     pair.citizen.execute("ALTER TABLE profile_data DROP CONSTRAINT profile_data_jan_aadhaar_check")
     pair.policies = Policies(directory=folder, refresh_seconds=0.02)
-    site.plugin("changer", CHANGER.format(path=str(folder / "policies.json")))
+    site.plugin("policy_change", POLICY_CHANGE.format(path=str(folder / "policies.json")))
     pair.warehouse.execute(PERSON, (1, 20))
-    report = pair.run("golden-records", "changer", full=True)
-    shown = "SELECT left(jan_aadhaar, 10), count(*) FROM profile_data GROUP BY 1"
-    rows = pair.citizen.execute(shown).fetchall()
+    report = pair.run("golden-records", "policy_change", full=True)
+    query = "SELECT left(jan_aadhaar, 10), count(*) FROM profile_data GROUP BY 1"
+    rows = pair.citizen.execute(query).fetchall()
     assert dict(rows) == {"****-****-"[:10]: 7, "####-####-"[:10]: 13}
     assert report.is_good(0)
     assert any("policies changed during the run" in note for note in report.notes)
 
 
-def test_run_ends_once_its_policies_are_too_old(
+def test_run_ends_when_policies_become_stale(
     pair: Any, site: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rows that are written stay, and the next run goes on from there."""
+    """The written rows are kept, and the next run continues after them."""
     pair.policies = Policies(directory=folder, refresh_seconds=0.5, max_age_seconds=1)
     original = renewal.watch_policies
 
     def watch(settings: Policies) -> Any:
-        made = original(settings)
-        made.look = lambda: None
-        return made
+        policies = original(settings)
+        policies.look = lambda: None
+        return policies
 
     monkeypatch.setattr("sink_runner.batch.build.watch_policies", watch)
-    site.plugin("ender", ENDER)
+    site.plugin("slow_chunks", SLOW_CHUNKS)
     pair.warehouse.execute(PERSON, (1, 20))
     with pytest.raises(StalePoliciesError, match="max_age_seconds"):
-        pair.run("golden-records", "ender", full=True)
+        pair.run("golden-records", "slow_chunks", full=True)
     assert pair.citizen.execute("SELECT count(*) FROM profile_data").fetchone() == (7,)
     monkeypatch.undo()
     pair.policies = Policies(directory=folder)
@@ -86,20 +86,20 @@ def test_run_ends_once_its_policies_are_too_old(
 
 @pytest.fixture
 def ranger(folder: Path) -> Iterator[Any]:
-    """A Ranger Admin with another mask than a folder that was confirmed nine hours ago."""
+    """A Ranger Admin with another mask than the folder, which was confirmed nine hours ago."""
     ours = json.loads((folder / "policies.json").read_text())
     text = json.dumps(ours["policies"]).replace("'****-****-'", "'####-####-'")
     (folder / "policies.json").write_text(json.dumps({**ours, "policyVersion": 3}))
-    at = time.time() - 9 * 3600
-    os.utime(folder / "policies.json", (at, at))
-    with admin() as made:
-        made.add_service(ours["serviceName"], DEFINITION)
+    confirmed = time.time() - 9 * 3600
+    os.utime(folder / "policies.json", (confirmed, confirmed))
+    with admin() as server:
+        server.add_service(ours["serviceName"], DEFINITION)
         for policy in json.loads(text):
-            made.add(policy)
-        yield made
+            server.add(policy)
+        yield server
 
 
-def test_batch_asks_ranger_before_its_first_row(pair: Any, folder: Path, ranger: Any) -> None:
+def test_batch_queries_ranger_before_first_row(pair: Any, folder: Path, ranger: Any) -> None:
     pair.citizen.execute("ALTER TABLE profile_data DROP CONSTRAINT profile_data_jan_aadhaar_check")
     pair.policies = Policies(directory=folder, admin=ranger.url)
     pair.warehouse.execute(PERSON, (1, 5))
@@ -109,5 +109,5 @@ def test_batch_asks_ranger_before_its_first_row(pair: Any, folder: Path, ranger:
     assert pair.citizen.execute("SELECT count(*) FROM profile_data").fetchone() == (0,)
     ranger.failure_status = 0
     pair.run("golden-records", full=True)
-    shown = pair.citizen.execute("SELECT DISTINCT left(jan_aadhaar, 10) FROM profile_data")
-    assert shown.fetchall() == [("####-####-",)]
+    prefixes = pair.citizen.execute("SELECT DISTINCT left(jan_aadhaar, 10) FROM profile_data")
+    assert prefixes.fetchall() == [("####-####-",)]

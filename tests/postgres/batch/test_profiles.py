@@ -1,4 +1,4 @@
-"""Flow 3 as it runs by the hour and by the day: the family's latest profile, from the table."""
+"""Flow 3 as a batch: each family's latest profile, by hourly and by full runs."""
 
 from typing import Any
 from uuid import uuid4
@@ -11,7 +11,7 @@ SUMMARY = "SELECT family_id::text, region, income_category FROM profile_summary"
 
 
 def person(pair: Any, family: str | None, region: str, day: int) -> str:
-    """Somebody with a profile; a head is somebody without a family."""
+    """Insert a golden record with a profile; the head of a family has no family_id."""
     record = str(uuid4())
     pair.warehouse.execute("INSERT INTO golden_records (gr_id) VALUES (%s)", (record,))
     pair.warehouse.execute(
@@ -29,7 +29,7 @@ def summaries(pair: Any) -> dict[str, str]:
     return {family: region for family, region, _ in rows}
 
 
-def test_a_full_run_brings_one_summary_a_family(pair) -> None:
+def test_full_run_writes_one_summary_per_family(pair) -> None:
     one, two = (person(pair, None, "head", 1) for _ in range(2))
     for day in (3, 2):
         person(pair, one, f"member {day}", day)
@@ -37,7 +37,7 @@ def test_a_full_run_brings_one_summary_a_family(pair) -> None:
     assert summaries(pair) == {one: "member 3", two: "head"}
 
 
-def test_an_hourly_run_brings_what_has_changed(pair) -> None:
+def test_incremental_run_writes_changed_families(pair) -> None:
     family = person(pair, None, "head", 1)
     pair.run("profiles", full=True)
     person(pair, family, "member", 2)
@@ -46,7 +46,7 @@ def test_an_hourly_run_brings_what_has_changed(pair) -> None:
     assert summaries(pair) == {family: "member"}
 
 
-def test_a_full_run_lets_the_runner_up_return(pair) -> None:
+def test_full_run_restores_next_best_profile(pair) -> None:
     family = person(pair, None, "head", 1)
     member, other = person(pair, family, "member", 2), person(pair, None, "other", 1)
     pair.run("profiles", full=True)
@@ -56,7 +56,7 @@ def test_a_full_run_lets_the_runner_up_return(pair) -> None:
     assert summaries(pair) == {family: "head"}
 
 
-def test_nothing_that_runs_keep_has_a_band(pair) -> None:
+def test_no_table_stores_income_band(pair) -> None:
     person(pair, None, "head", 1)
     pair.run("profiles", full=True)
     tables = pair.citizen.execute(
@@ -69,7 +69,7 @@ def test_nothing_that_runs_keep_has_a_band(pair) -> None:
 
 
 def test_summary_stays_while_a_profile_is_unreadable(pair) -> None:
-    """Even where the candidates were lost: it comes from one that only failed to become one."""
+    """The candidates are lost and one profile fails; its family keeps the earlier summary."""
     pair.warehouse.execute(
         "INSERT INTO golden_records (gr_id) SELECT md5(n::text)::uuid FROM generate_series(1, 3) n"
     )

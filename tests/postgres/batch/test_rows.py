@@ -1,4 +1,4 @@
-"""A row of a batch is the row of an event: the same values, whichever way it came."""
+"""A batch row has the same values as the event of that row."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ from sink_runner.postgres.target_column import TargetColumn
 from sink_runner.transform.row_plan import RowPlan, SourceColumn
 
 RECORDED = Path(__file__).parents[2] / "fixtures/debezium/kinds.json"
-# As the recording's table and rows were made.
+# The table and the rows of the recording.
 DDL = """
 id INT PRIMARY KEY, at TIMESTAMP, zoned TIMESTAMPTZ, day DATE, clock TIME, amount NUMERIC(12,2),
 free NUMERIC, ratio DOUBLE PRECISION, flag BOOLEAN, document JSONB, code UUID, raw BYTEA,
@@ -39,8 +39,8 @@ ROWS = (
     "(5, '0044-03-15 00:00:00 BC', '0044-03-15 00:00:00+00 BC', '0044-03-15 BC')",
     "(6, '2024-02-29 00:00:00', '2024-02-29 00:00:00+00', '0001-01-01', '00:00:00')",
 )
-# Each type with values that its text form, COPY's or Python's, could spoil.
-TRICKY = {
+# Types with values that the text format of COPY, or Python, could change.
+SPECIAL_VALUES = {
     "smallint": ["-32768", "0"],
     "bigint": ["9223372036854775807"],
     "real": ["1.1", "NaN", "-Infinity"],
@@ -81,7 +81,7 @@ TRICKY = {
 
 
 class Table:
-    """A table in a database of its own, and what the batch form reads of it."""
+    """A table, and the rows that a batch reads from it."""
 
     def __init__(self, postgres: Any, scratch: Any, columns: str, rows: tuple[str, ...]) -> None:
         self.catalog = scratch.table(columns)
@@ -151,7 +151,7 @@ class Schemas:
 
 
 def python(columns: list[SourceColumn], row: tuple[Any, ...]) -> list[Any]:
-    """What hooks are given; the fault where a value can't be told."""
+    """Return the values that hooks receive; DecodeError where a value has no Python form."""
     return [_converted(column, value) for column, value in zip(columns, row, strict=True)]
 
 
@@ -166,33 +166,33 @@ def _converted(column: SourceColumn, value: Any) -> Any:
 
 
 @pytest.mark.postgres
-def test_hooks_see_what_they_see_of_events(table) -> None:
+def test_hooks_receive_same_values_as_from_events(table) -> None:
     made = table(DDL, *ROWS)
     events, kinds = recorded(made)
     rows = made.decoded()
     assert len(rows) == len(events) == len(ROWS)
     for row, event in zip(rows, events, strict=True):
         ours = python(made.source.format.columns, row.after)
-        theirs = python(kinds, event.after)
-        for name, mine, its in zip(made.catalog.columns, ours, theirs, strict=True):
-            if its is DecodeError or name == "span":  # the database knows what can't be told there
+        expected = python(kinds, event.after)
+        for name, value, other in zip(made.catalog.columns, ours, expected, strict=True):
+            if other is DecodeError or name == "span":  # compared in the database by the next test
                 continue
-            assert type(mine) is type(its), name
-            assert mine == its or mine != mine, name  # noqa: PLR0124 - NaN
+            assert type(value) is type(other), name
+            assert value == other or value != value, name  # noqa: PLR0124 - NaN
 
 
 @pytest.mark.postgres
-def test_the_target_gets_what_it_gets_by_events(table) -> None:
+def test_target_receives_same_values_as_from_events(table) -> None:
     made = table(DDL, *ROWS)
     events, kinds = recorded(made)
     by_rows, by_events = made.plan(made.source.format.columns), made.plan(kinds)
     day = list(made.catalog.columns).index("day")
     for row, event in zip(made.decoded(), events, strict=True):
         # Debezium's infinite dates are ambiguous; a batch's are not.
-        its = list(event.after)
-        if its[0] in {3, 4}:
-            its[day] = None
-        staged = zip(by_rows.flat(row.after), by_events.flat(its), strict=True)
+        after = list(event.after)
+        if after[0] in {3, 4}:
+            after[day] = None
+        staged = zip(by_rows.flat(row.after), by_events.flat(after), strict=True)
         for column, (ours, theirs) in zip(made.catalog.columns.values(), staged, strict=True):
             if column.name == "day" and theirs is None:
                 continue
@@ -203,7 +203,7 @@ def test_the_target_gets_what_it_gets_by_events(table) -> None:
 
 @pytest.mark.postgres
 def test_time_with_zone_is_same_moment_in_utc(table) -> None:
-    """As Debezium writes it."""
+    """Debezium also converts it to UTC."""
     made = table("id int PRIMARY KEY, v timetz", "(1, '12:30:00+05:30')")
     (row,) = made.decoded()
     assert python(made.source.format.columns, row.after)[1] == time(7, tzinfo=UTC)
@@ -214,10 +214,10 @@ def _text(value: Any) -> str | None:
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("type_", TRICKY)
-def test_every_value_arrives_as_it_was(table, type_: str) -> None:
+@pytest.mark.parametrize("type_", SPECIAL_VALUES)
+def test_every_value_is_copied_unchanged(table, type_: str) -> None:
     made = table(f"id int PRIMARY KEY, v {type_}")
-    for number, value in enumerate([None, *TRICKY[type_]]):
+    for number, value in enumerate([None, *SPECIAL_VALUES[type_]]):
         text = "NULL" if value is None else f"E'{value.replace(chr(39), chr(39) * 2)}'"
         made.admin.execute(f"INSERT INTO {made.name} VALUES ({number}, {text})".encode())
     plan = made.plan(made.source.format.columns)
@@ -225,16 +225,16 @@ def test_every_value_arrives_as_it_was(table, type_: str) -> None:
     unbound = "bpchar" if declared == "character" else declared
     for row in made.decoded():
         number, staged = plan.flat(row.after)
-        (there, same) = made.admin.execute(
+        (stored, same) = made.admin.execute(
             f"SELECT v::text, v::text IS NOT DISTINCT FROM %s::text::{unbound}::text "
             f"FROM {made.name} WHERE id = %s".encode(),
             (_text(staged), number),
         ).fetchone()
-        assert same, (there, staged)
+        assert same, (stored, staged)
 
 
 @pytest.mark.postgres
-def test_hooks_get_python_s_types(table) -> None:
+def test_hooks_receive_python_types(table) -> None:
     made = table(
         "id int PRIMARY KEY, a numeric, b date, c timestamp, d timestamptz, e time, f bytea, "
         "g int[], h bool, i real",
@@ -257,7 +257,7 @@ def test_hooks_get_python_s_types(table) -> None:
 
 
 @pytest.mark.postgres
-def test_a_row_knows_its_place_and_time(table) -> None:
+def test_row_has_position_and_time(table) -> None:
     made = table("id int PRIMARY KEY", "(1)")
     (row,) = made.decoded()
     assert (row.op, row.lsn, row.before, row.origin) == ("r", 77, None, None)
@@ -265,7 +265,7 @@ def test_a_row_knows_its_place_and_time(table) -> None:
 
 
 @pytest.mark.postgres
-def test_keys_can_be_asked_for_again(table) -> None:
+def test_rows_can_be_read_by_key(table) -> None:
     made = table("id text PRIMARY KEY, v int", "(E'a\\tb\\\\c', 1)", "('d', 2)")
     form = made.source.format
     lines = list(made.source.lines(made.reader, "true"))
@@ -279,25 +279,25 @@ def test_keys_can_be_asked_for_again(table) -> None:
 FORM = RowFormat("north.public.t", {"a": declared_type("text")}, ("a",))
 
 
-def test_a_row_of_other_columns_is_not_read() -> None:
+def test_row_of_other_columns_is_refused() -> None:
     other = RowFormat("north.public.t", {"a": declared_type("integer")})
     with pytest.raises(DecodeError, match="other columns"):
         FORM.decode(other.head(1, datetime(2024, 1, 1)) + b"1")  # noqa: DTZ001
 
 
-def test_a_row_that_is_not_utf8_is_refused() -> None:
-    """A "char" holds any byte, and a database with the encoding SQL_ASCII holds any text."""
+def test_row_that_is_not_utf8_is_refused() -> None:
+    """A value of type "char", or any text in a database with SQL_ASCII, may be invalid UTF-8."""
     with pytest.raises(DecodeError, match="not UTF-8"):
         FORM.decode(FORM.head(1, datetime(2024, 1, 1)) + b"\xff")  # noqa: DTZ001
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\x01", b"\0" * 40])
-def test_what_is_no_row_is_not_read(value: bytes | None) -> None:
+def test_invalid_row_is_refused(value: bytes | None) -> None:
     with pytest.raises(DecodeError, match="does not contain a row"):
         FORM.decode(value)
 
 
-def test_a_row_is_told_from_a_record() -> None:
+def test_batch_row_is_distinguished_from_record() -> None:
     assert is_batch_row(FORM.head(1, datetime(2024, 1, 1)))  # noqa: DTZ001
     assert not is_batch_row(b"\0\0\0\0\1")
     assert not is_batch_row(None)

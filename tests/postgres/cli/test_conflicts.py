@@ -1,4 +1,4 @@
-"""``sink-runner conflicts`` and ``sink-runner audit``, as a person calls them."""
+"""The commands ``sink-runner conflicts`` and ``sink-runner audit``."""
 
 import json
 from collections.abc import Callable
@@ -37,8 +37,8 @@ RETURNING conflict_id
 """
 
 
-class Office:
-    """Both databases with conflicts, and the command."""
+class Conflicts:
+    """Both databases with an open and a resolved conflict, and the commands on them."""
 
     def __init__(self, postgres: Any, folder: Path, call: Callable) -> None:
         names = {like: postgres.fresh_database(like=f"smart_{like}") for like in self.LIKE}
@@ -52,14 +52,14 @@ class Office:
                 migrate(connection)
         (folder / "sink-runner.toml").write_text(CONFIG.format(**dsns))
         self._call = call
-        self.deletion = self.add("warehouse", "deletion_conflict", "manual_review")
-        self.decided = self.add("warehouse", "timestamp_conflict", "source_wins", "2026-01-01")
+        self.open_id = self.add("warehouse", "deletion_conflict", "manual_review")
+        self.resolved_id = self.add("warehouse", "timestamp_conflict", "source_wins", "2026-01-01")
 
     LIKE = ("warehouse", "citizen")
 
     def add(self, like: str, kind: str, action: str, resolved: str | None = None) -> int:
-        given = ("golden_records", "some-record", kind, action, resolved)
-        (number,) = self.admin[like].execute(INSERT, given).fetchone()
+        values = ("golden_records", "some-record", kind, action, resolved)
+        (number,) = self.admin[like].execute(INSERT, values).fetchone()
         return int(number)
 
     def call(self, *argv: str) -> tuple[int, str, str]:
@@ -72,8 +72,8 @@ class Office:
         return json.loads(out)
 
     def resolve(self, number: int, action: str, *options: str) -> tuple[int, str, str]:
-        given = ("--action", action, "--notes", "call 9876543210 back", "--as", "asha")
-        return self.call("conflicts", "resolve", str(number), *given, *options)
+        arguments = ("--action", action, "--notes", "call 9876543210 back", "--as", "asha")
+        return self.call("conflicts", "resolve", str(number), *arguments, *options)
 
     def row(self, number: int) -> tuple:
         query = """SELECT resolution_action, resolved_by, resolved_at IS NOT NULL, resolution_notes
@@ -82,71 +82,74 @@ class Office:
 
 
 @pytest.fixture
-def office(postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable) -> Any:
+def conflicts(postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable) -> Any:
     monkeypatch.delenv("SINK_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    made = Office(postgres, tmp_path, call)
-    yield made
-    for connection in made.admin.values():
+    created = Conflicts(postgres, tmp_path, call)
+    yield created
+    for connection in created.admin.values():
         connection.close()
 
 
-def test_the_open_ones_are_listed(office: Office) -> None:
-    assert [one["id"] for one in office.list()] == [office.deletion]
-    assert "deletion_conflict" in office.call("conflicts", "list")[1]
+def test_open_conflicts_are_listed(conflicts: Conflicts) -> None:
+    assert [one["id"] for one in conflicts.list()] == [conflicts.open_id]
+    assert "deletion_conflict" in conflicts.call("conflicts", "list")[1]
 
 
-def test_filters_narrow_the_list(office: Office) -> None:
-    assert {one["id"] for one in office.list("--all")} == {office.deletion, office.decided}
-    assert [one["id"] for one in office.list("--all", "--type", "timestamp_conflict")] == [
-        office.decided
+def test_filters_narrow_the_list(conflicts: Conflicts) -> None:
+    assert {one["id"] for one in conflicts.list("--all")} == {
+        conflicts.open_id,
+        conflicts.resolved_id,
+    }
+    assert [one["id"] for one in conflicts.list("--all", "--type", "timestamp_conflict")] == [
+        conflicts.resolved_id
     ]
-    assert office.list("--table", "another") == []
-    assert office.list("--since", "2999-01-01") == []
-    assert office.list("--database", "smart_citizen") == []
+    assert conflicts.list("--table", "another") == []
+    assert conflicts.list("--since", "2999-01-01") == []
+    assert conflicts.list("--database", "smart_citizen") == []
 
 
-def test_one_is_shown_with_both_sides(office: Office) -> None:
-    code, out, _ = office.call("conflicts", "show", str(office.deletion), "--json")
+def test_show_prints_source_value(conflicts: Conflicts) -> None:
+    code, out, _ = conflicts.call("conflicts", "show", str(conflicts.open_id), "--json")
     assert code == 0
     assert json.loads(out)["source_value"] == {"city_village": "***MASKED***"}
-    assert "city_village" in office.call("conflicts", "show", str(office.deletion))[1]
+    assert "city_village" in conflicts.call("conflicts", "show", str(conflicts.open_id))[1]
 
 
 @pytest.mark.parametrize("action", ["target_wins", "source_wins", "merged"])
-def test_what_was_decided_is_written_down(office: Office, action: str) -> None:
-    assert office.resolve(office.deletion, action)[0] == 0
-    assert office.row(office.deletion) == (action, "asha", True, "call ***MASKED*** back")
-    code, out, _ = office.call("audit", "--json")
+def test_resolution_is_stored_and_audited(conflicts: Conflicts, action: str) -> None:
+    assert conflicts.resolve(conflicts.open_id, action)[0] == 0
+    assert conflicts.row(conflicts.open_id) == (action, "asha", True, "call ***MASKED*** back")
+    code, out, _ = conflicts.call("audit", "--json")
     assert code == 0
     (entry,) = json.loads(out)
     assert (entry["event_type"], entry["user"]) == ("conflict", "asha")
     assert entry["details"]["action"] == action
 
 
-def test_one_that_is_not_decided_stays_open(office: Office) -> None:
-    assert office.resolve(office.deletion, "manual_review")[0] == 0
-    assert office.row(office.deletion)[:3] == ("manual_review", "asha", False)
-    assert office.list() != []
+def test_conflict_under_review_stays_open(conflicts: Conflicts) -> None:
+    assert conflicts.resolve(conflicts.open_id, "manual_review")[0] == 0
+    assert conflicts.row(conflicts.open_id)[:3] == ("manual_review", "asha", False)
+    assert conflicts.list() != []
 
 
-def test_what_is_decided_is_not_decided_again(office: Office) -> None:
-    code, out, _ = office.resolve(office.decided, "merged")
+def test_resolved_conflict_is_not_resolved_again(conflicts: Conflicts) -> None:
+    code, out, _ = conflicts.resolve(conflicts.resolved_id, "merged")
     assert (code, "resolved already" in out) == (1, True)
-    assert office.row(office.decided)[0] == "source_wins"
+    assert conflicts.row(conflicts.resolved_id)[0] == "source_wins"
 
 
-def test_a_number_of_two_databases_needs_the_database(office: Office) -> None:
-    other = office.add("citizen", "deletion_conflict", "manual_review")
-    assert other == office.deletion
-    code, _, err = office.call("conflicts", "show", str(other))
+def test_ambiguous_id_needs_database(conflicts: Conflicts) -> None:
+    other = conflicts.add("citizen", "deletion_conflict", "manual_review")
+    assert other == conflicts.open_id
+    code, _, err = conflicts.call("conflicts", "show", str(other))
     assert (code, "--database" in err) == (78, True)
-    assert office.call("conflicts", "show", str(other), "--database", "smart_citizen")[0] == 0
+    assert conflicts.call("conflicts", "show", str(other), "--database", "smart_citizen")[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (("show", "999"), "no conflict 999"),
         (("list", "--database", "smart_citizn"), "smart_citizen"),
@@ -156,42 +159,44 @@ def test_a_number_of_two_databases_needs_the_database(office: Office) -> None:
         (("resolve", "1", "--action", "merged", "--notes", " \n"), "--notes is empty"),
     ],
 )
-def test_what_is_wrong_is_told(office: Office, argv: tuple[str, ...], said: str) -> None:
-    code, _, err = office.call("conflicts", *argv)
-    assert (code, said in err) == (78, True)
+def test_invalid_arguments_are_explained(
+    conflicts: Conflicts, argv: tuple[str, ...], message: str
+) -> None:
+    code, _, err = conflicts.call("conflicts", *argv)
+    assert (code, message in err) == (78, True)
 
 
-def test_the_log_is_told_in_a_table(office: Office) -> None:
-    office.resolve(office.deletion, "merged")
-    assert "golden_records" in office.call("audit", "--wide")[1]
+def test_audit_prints_table(conflicts: Conflicts) -> None:
+    conflicts.resolve(conflicts.open_id, "merged")
+    assert "golden_records" in conflicts.call("audit", "--wide")[1]
 
 
-def test_help_says_what_resolving_does_to_rows(call: Callable) -> None:
+def test_help_explains_effect_on_rows(call: Callable) -> None:
     code, out, _ = call("conflicts", "resolve", "--help")
     assert (code, "changes no other" in out) == (0, True)
 
 
-# -- what looks like markup, and what nobody expects -----------------------------------------------
+# -- markup, and unusual values ------------------------------------------------------------------
 
 MARKUP = ("[/ops]", "[redacted]", "[b]x[/b]", ":cat:")
 
 
 @pytest.mark.parametrize("text", MARKUP)
-def test_what_was_written_is_shown_as_it_is(office: Office, text: str) -> None:
-    """One person's note must not keep the others from the list."""
-    given = ("--action", "merged", "--notes", f"see {text}", "--as", text)
-    assert office.call("conflicts", "resolve", str(office.deletion), *given)[0] == 0
+def test_markup_in_values_is_printed_as_text(conflicts: Conflicts, text: str) -> None:
+    """Invalid markup in one conflict must not make the list fail."""
+    arguments = ("--action", "merged", "--notes", f"see {text}", "--as", text)
+    assert conflicts.call("conflicts", "resolve", str(conflicts.open_id), *arguments)[0] == 0
     values = json.dumps({text: text})
-    office.admin["warehouse"].execute(
+    conflicts.admin["warehouse"].execute(
         """UPDATE sink.conflict SET table_name = %s, record_id = %s,
            target_value = %s""",
         (text, text, values),
     )
-    code, out, err = office.call("conflicts", "show", str(office.deletion))
+    code, out, err = conflicts.call("conflicts", "show", str(conflicts.open_id))
     assert (code, err, out.count(text)) == (0, "", 6)
-    code, out, err = office.call("conflicts", "list", "--all", "--wide")
+    code, out, err = conflicts.call("conflicts", "list", "--all", "--wide")
     assert (code, err, out.count(text)) == (0, "", 5)
-    code, out, err = office.call("audit", "--wide")
+    code, out, err = conflicts.call("audit", "--wide")
     assert (code, err, text in out) == (0, "", True)
 
 
@@ -207,10 +212,10 @@ def test_what_was_written_is_shown_as_it_is(office: Office, text: str) -> None:
         ("audit", "--most", "99999999999999999999"),
     ],
 )
-def test_what_can_not_be_meant_is_refused(office: Office, argv: tuple[str, ...]) -> None:
-    code, _, err = office.call(*argv)
+def test_out_of_range_options_are_usage_errors(conflicts: Conflicts, argv: tuple[str, ...]) -> None:
+    code, _, err = conflicts.call(*argv)
     assert (code, "Usage:" in err) == (2, True)
-    assert office.row(office.deletion)[1] is None
+    assert conflicts.row(conflicts.open_id)[1] is None
 
 
 @pytest.mark.parametrize(
@@ -221,23 +226,23 @@ def test_what_can_not_be_meant_is_refused(office: Office, argv: tuple[str, ...])
         ("audit", "--mapping", "a\0b"),
     ],
 )
-def test_what_postgresql_can_not_take_is_a_sentence(office: Office, argv: tuple[str, ...]) -> None:
-    code, _, err = office.call(*argv)
+def test_nul_character_is_one_line_error(conflicts: Conflicts, argv: tuple[str, ...]) -> None:
+    code, _, err = conflicts.call(*argv)
     assert (code, len(err.splitlines())) == (1, 1)
     assert "can't be sent to database 'smart_" in err
 
 
-def test_a_refusal_names_its_database(office: Office) -> None:
-    office.admin["warehouse"].execute(
+def test_missing_privilege_names_database(conflicts: Conflicts) -> None:
+    conflicts.admin["warehouse"].execute(
         "REVOKE UPDATE (resolution_notes) ON sink.conflict FROM sink_writer"
     )
-    code, _, err = office.resolve(office.deletion, "merged")
+    code, _, err = conflicts.resolve(conflicts.open_id, "merged")
     assert (code, len(err.splitlines())) == (78, 1)
     assert "database 'smart_warehouse' refuses: InsufficientPrivilege, SQLSTATE 42501" in err
 
 
 @pytest.mark.parametrize("argv", [("conflicts", "list"), ("audit",)])
-def test_a_database_that_is_down_is_named(office: Office, argv: tuple[str, ...]) -> None:
+def test_unreachable_database_is_named(conflicts: Conflicts, argv: tuple[str, ...]) -> None:
     path = Path("sink-runner.toml")
     text = path.read_text()
     text = text[: text.index("[databases.smart_citizen]")]
@@ -251,18 +256,20 @@ key = "x"
 key_id = "one"
 """
     )
-    code, _, err = office.call(*argv)
+    code, _, err = conflicts.call(*argv)
     assert (code, len(err.splitlines())) == (1, 1)
     assert "no connection to database 'smart_citizen'" in err
 
 
-def test_who_has_no_name_here_is_unknown(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container whose user is a number only."""
+def test_user_without_account_name_is_unknown(
+    conflicts: Conflicts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container, the user id may have no entry in /etc/passwd."""
 
     def fail() -> str:
         raise KeyError("getpwuid(): uid not found: 12345")
 
     monkeypatch.setattr("getpass.getuser", fail)
-    given = ("--action", "merged", "--notes", "both")
-    assert office.call("conflicts", "resolve", str(office.deletion), *given)[0] == 0
-    assert office.row(office.deletion)[1] == "unknown"
+    arguments = ("--action", "merged", "--notes", "both")
+    assert conflicts.call("conflicts", "resolve", str(conflicts.open_id), *arguments)[0] == 0
+    assert conflicts.row(conflicts.open_id)[1] == "unknown"

@@ -1,4 +1,4 @@
-"""``sink-runner migrate``: the tables of the configured databases, and what it says."""
+"""``sink-runner migrate``: which databases it migrates, and its output."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ enabled = {enabled}
 
 @pytest.fixture
 def configured_at(postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Write a configuration; return the database's connection string for the administrator."""
+    """Return a function that writes a configuration and returns the administrator's DSN."""
     name = postgres.fresh_database("smart_citizen")
 
     def write(*enabled: str) -> str:

@@ -1,4 +1,4 @@
-"""`policies check` asks the databases what lookups find."""
+"""`policies check` reads from the databases which columns a lookup returns."""
 
 import json
 import shutil
@@ -27,15 +27,15 @@ def sink_mapping():
 def check(
     call: Any, configured: Any, site: Any, scratch: Any, tmp_path: Path
 ) -> Callable[..., tuple[int, str, str]]:
-    """Check one mapping whose lookup finds `phone`, which is personal, by a query."""
+    """Return a function that runs `policies` on a mapping with this lookup query."""
     scratch.table("id int PRIMARY KEY, phone varchar(10), city varchar(20)")
 
     def run(query: str, *argv: str, reachable: bool = True) -> tuple[int, str, str]:
         folder = tmp_path / "policies"
         shutil.copytree(OWN, folder)
-        known = {f"north.{scratch.schema}.t": {"phone": ["CONTACT"], "city": ["CONTACT"]}}
+        columns = {f"north.{scratch.schema}.t": {"phone": ["CONTACT"], "city": ["CONTACT"]}}
         (folder / "classification.json").write_text(
-            json.dumps({"tags": {"CONTACT": "a number"}, "columns": known})
+            json.dumps({"tags": {"CONTACT": "a number"}, "columns": columns})
         )
         text = query.replace("TABLE", f"{scratch.schema}.t")
         site.plugin("people", PLUGIN.format(schema=scratch.schema, query=text))
@@ -47,28 +47,28 @@ def check(
     return run
 
 
-FOUND = "SELECT id::text, phone FROM TABLE WHERE id = ANY (%s)"
+LOOKUP = "SELECT id::text, phone FROM TABLE WHERE id = ANY (%s)"
 
 
-def test_unmasked_lookup_is_a_fault(check: Any) -> None:
-    code, out, err = check(FOUND, "check")
+def test_unmasked_lookup_is_reported(check: Any) -> None:
+    code, out, err = check(LOOKUP, "check")
     assert code == 1, err
     assert "phone is classified CONTACT and reaches group 'south' without a masking policy" in out
 
 
-def test_computed_lookup_is_a_fault(check: Any) -> None:
-    code, out, _ = check(FOUND.replace(" phone", " phone || ''"), "check")
+def test_computed_lookup_is_reported(check: Any) -> None:
+    code, out, _ = check(LOOKUP.replace(" phone", " phone || ''"), "check")
     assert code == 1
     assert "what the lookup of column 'found' finds in database north is computed" in out
 
 
-def test_lookup_is_shown(check: Any) -> None:
-    code, out, _ = check(FOUND, "show", "--json")
+def test_show_lists_lookup_column(check: Any) -> None:
+    code, out, _ = check(LOOKUP, "show", "--json")
     (line,) = json.loads(out)
     assert (code, line["source"].rpartition(".")[2], line["seen"]) == (0, "phone", "hidden")
 
 
-def test_database_that_does_not_answer_is_a_warning(check: Any) -> None:
-    code, out, _ = check(FOUND, "check", "--strict", reachable=False)
+def test_unreachable_database_is_a_warning(check: Any) -> None:
+    code, out, _ = check(LOOKUP, "check", "--strict", reachable=False)
     assert code == 1
     assert "warning: mapping 'people': what its lookups or query find was not checked" in out

@@ -1,4 +1,4 @@
-"""`sink-runner schedule`, as a process with real databases and real batches."""
+"""`sink-scheduler schedule` as a process, with real databases and real batches."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 ROOT = Path(__file__).parents[3]
-RUNNER = [sys.executable, "-m", "sink_runner"]
+PROGRAM = [sys.executable, "-m", "sink_runner"]
 DATABASES = ("smart_warehouse", "smart_citizen")
 CODE = """
 from sink_runner.plugin import Column, Query, Schedule, TableMapping, hookimpl, source_wins
@@ -32,15 +32,15 @@ def sink_mapping():
     )
 """
 SLOW = 'streaming=False, query=Query(select="SELECT id FROM crates, pg_sleep(60) WHERE {changed}"),'
-BEHIND = "UPDATE sink.schedule SET done_until = now() - interval '2 days'"
+MISS_TWO_DAYS = "UPDATE sink.schedule SET done_until = now() - interval '2 days'"
 
 
-class Runner:
-    """A plugin, its two tables, and the configuration that names them."""
+class Scheduler:
+    """Runs the scheduler with a plugin, its two tables and a configuration."""
 
     def __init__(self, postgres, site, folder: Path) -> None:
         self.site = site
-        self.config = folder / "sink-runner.toml"
+        self.config = folder / "sink-scheduler.toml"
         self.environ = {**os.environ, "PYTHONPATH": str(site.folder), "SINK_PLUGINS": "crates"}
         self.names = {name: postgres.fresh_database(name) for name in DATABASES}
         self.admins = {name: postgres.dsn(self.names[name]) for name in DATABASES}
@@ -73,13 +73,13 @@ class Runner:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
-    def behind(self) -> None:
-        """The schedule has missed two nights."""
-        self.sql("smart_citizen", BEHIND)
+    def miss_runs(self) -> None:
+        """Set the progress of the schedule back by two days."""
+        self.sql("smart_citizen", MISS_TWO_DAYS)
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*RUNNER, "schedule", "--config", self.config, *arguments],
+            [*PROGRAM, "schedule", "--config", self.config, *arguments],
             env=self.environ,
             capture_output=True,
             text=True,
@@ -88,10 +88,10 @@ class Runner:
         )
 
     @contextmanager
-    def started(self) -> Iterator[subprocess.Popen[str]]:
-        """The scheduler, told to end at the latest when the block does."""
+    def running(self) -> Iterator[subprocess.Popen[str]]:
+        """Start the scheduler; kill it at the end of the block if it still runs."""
         child = subprocess.Popen(
-            [*RUNNER, "schedule", "--config", self.config],
+            [*PROGRAM, "schedule", "--config", self.config],
             env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -105,12 +105,12 @@ class Runner:
 
 
 @pytest.fixture
-def runner(postgres, site, tmp_path) -> Runner:
-    return Runner(postgres, site, tmp_path)
+def scheduler(postgres, site, tmp_path) -> Scheduler:
+    return Scheduler(postgres, site, tmp_path)
 
 
-def events(told: str) -> list[dict]:
-    return [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+def events(output: str) -> list[dict]:
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
 
 
 def until(ready, seconds: float = 30) -> None:
@@ -122,16 +122,16 @@ def until(ready, seconds: float = 30) -> None:
 
 @pytest.mark.postgres
 class TestWithDatabases:
-    def test_once_runs_what_is_due_and_ends(self, runner):
-        runner.plugin()
-        first = runner.call("--once")
+    def test_once_runs_what_is_due_and_ends(self, scheduler):
+        scheduler.plugin()
+        first = scheduler.call("--once")
         assert first.returncode == 0, first.stderr
-        assert runner.sql("smart_citizen", "SELECT * FROM public.crates") == []
-        runner.behind()
-        told = runner.call("--once")
-        assert told.returncode == 0, told.stderr
-        assert runner.sql("smart_citizen", "SELECT * FROM public.crates") == [(1,), (2,)]
-        names = [event["event"] for event in events(told.stderr)]
+        assert scheduler.sql("smart_citizen", "SELECT * FROM public.crates") == []
+        scheduler.miss_runs()
+        run = scheduler.call("--once")
+        assert run.returncode == 0, run.stderr
+        assert scheduler.sql("smart_citizen", "SELECT * FROM public.crates") == [(1,), (2,)]
+        names = [event["event"] for event in events(run.stderr)]
         assert names == [
             "schedule_started",
             "batch_late",
@@ -139,73 +139,73 @@ class TestWithDatabases:
             "batch_finished",
             "schedule_stopped",
         ]
-        again = runner.call("--once")
+        again = scheduler.call("--once")
         assert "batch_started" not in again.stderr
 
-    def test_list_tells_last_run_and_next(self, runner):
-        runner.plugin()
-        head, line = runner.call("--list", "--wide").stdout.splitlines()
+    def test_list_shows_last_and_next_run(self, scheduler):
+        scheduler.plugin()
+        head, line = scheduler.call("--list", "--wide").stdout.splitlines()
         assert head.split("  ")[0] == "NAME"
         assert line.split()[:8] == ["crates", "0", "0", "*", "*", "*", "changed", "-"]
-        runner.call("--once")
-        runner.behind()
-        runner.call("--once")
-        _, line = runner.call("--list").stdout.splitlines()
+        scheduler.call("--once")
+        scheduler.miss_runs()
+        scheduler.call("--once")
+        _, line = scheduler.call("--list").stdout.splitlines()
         assert line.split()[-3] == "ok"
         assert line.endswith("00:00")
 
-    def test_a_failed_run_ends_once_with_1(self, runner):
-        runner.plugin()
-        runner.call("--once")
-        runner.behind()
-        runner.sql("smart_citizen", "ALTER TABLE public.crates ADD CHECK (id > 5)")
-        runner.config.write_text(runner.config.read_text() + "tolerated_rows = 1\n")
-        told = runner.call("--once")
-        assert told.returncode == 1
-        (failed,) = [event for event in events(told.stderr) if event["event"] == "batch_failed"]
+    def test_once_exits_with_1_after_failed_run(self, scheduler):
+        scheduler.plugin()
+        scheduler.call("--once")
+        scheduler.miss_runs()
+        scheduler.sql("smart_citizen", "ALTER TABLE public.crates ADD CHECK (id > 5)")
+        scheduler.config.write_text(scheduler.config.read_text() + "tolerated_rows = 1\n")
+        run = scheduler.call("--once")
+        assert run.returncode == 1
+        (failed,) = [event for event in events(run.stderr) if event["event"] == "batch_failed"]
         assert (failed["exit_code"], failed["gave_up"]) == (1, False)
 
-    def test_sigterm_ends_running_batch_and_then_scheduler(self, runner):
-        runner.plugin(SLOW)
-        runner.call("--once")
-        runner.behind()
-        with runner.started() as child:
-            until(lambda: runner.sql("smart_warehouse", SLEEPING) == [(1,)])
+    def test_sigterm_ends_running_batch_and_then_scheduler(self, scheduler):
+        scheduler.plugin(SLOW)
+        scheduler.call("--once")
+        scheduler.miss_runs()
+        with scheduler.running() as child:
+            until(lambda: scheduler.sql("smart_warehouse", SLEEPING) == [(1,)])
             began = time.monotonic()
             child.send_signal(signal.SIGTERM)
             out, _ = child.communicate(timeout=15)
             assert child.returncode == 0
             assert time.monotonic() - began < 10
         assert "batch_interrupted" in out
-        until(lambda: runner.sql("smart_citizen", LOCKS) == [(0,)])
-        assert runner.sql("smart_citizen", "SELECT outcome, failures FROM sink.schedule") == [
+        until(lambda: scheduler.sql("smart_citizen", LOCKS) == [(0,)])
+        assert scheduler.sql("smart_citizen", "SELECT outcome, failures FROM sink.schedule") == [
             ("interrupted", 0)
         ]
 
-    def test_failed_scheduler_leaves_no_batch_running(self, runner):
-        runner.plugin(SLOW, 'Schedule("0 0 * * *"), Schedule("0 0 1 1 *", full=True)')
-        runner.call("--once")
-        runner.sql("smart_citizen", f"{BEHIND} WHERE mode = 'changed'")
-        with runner.started() as child:
-            until(lambda: runner.sql("smart_warehouse", SLEEPING) == [(1,)])
-            runner.sql("smart_citizen", "ALTER TABLE sink.schedule RENAME TO gone")
+    def test_failed_scheduler_leaves_no_batch_running(self, scheduler):
+        scheduler.plugin(SLOW, 'Schedule("0 0 * * *"), Schedule("0 0 1 1 *", full=True)')
+        scheduler.call("--once")
+        scheduler.sql("smart_citizen", f"{MISS_TWO_DAYS} WHERE mode = 'changed'")
+        with scheduler.running() as child:
+            until(lambda: scheduler.sql("smart_warehouse", SLEEPING) == [(1,)])
+            scheduler.sql("smart_citizen", "ALTER TABLE sink.schedule RENAME TO gone")
             out, _ = child.communicate(timeout=30)
         assert child.returncode == 78
         assert "UndefinedTable" in out
-        until(lambda: runner.sql("smart_citizen", LOCKS) == [(0,)])
+        until(lambda: scheduler.sql("smart_citizen", LOCKS) == [(0,)])
 
-    def test_two_schedulers_run_a_batch_once(self, runner):
-        runner.plugin()
-        runner.call("--once")
-        runner.behind()
-        with runner.started(), runner.started():
+    def test_two_schedulers_run_a_batch_once(self, scheduler):
+        scheduler.plugin()
+        scheduler.call("--once")
+        scheduler.miss_runs()
+        with scheduler.running(), scheduler.running():
             until(
                 lambda: (
-                    runner.sql("smart_citizen", "SELECT outcome FROM sink.schedule") == [("ok",)]
+                    scheduler.sql("smart_citizen", "SELECT outcome FROM sink.schedule") == [("ok",)]
                 )
             )
             time.sleep(2)
-        assert runner.sql("smart_citizen", "SELECT count(*) FROM sink.batch_run") == [(1,)]
+        assert scheduler.sql("smart_citizen", "SELECT count(*) FROM sink.batch_run") == [(1,)]
 
 
 SLEEPING = (
@@ -218,7 +218,7 @@ LOCKS = (
     " WHERE locktype = 'advisory' AND datname = current_database()"
 )
 
-# -- what needs no database --------------------------------------------------------------------
+# -- without databases --------------------------------------------------------------------
 
 DAILY = """
 from sink_runner.plugin import Schedule
@@ -230,33 +230,33 @@ def sink_mapping():
 """
 
 
-def test_the_schedules_for_programs(site, call, configured):
+def test_schedules_are_printed_as_json(site, call, configured):
     site.mapping("apples", code=DAILY)
     path = configured("apples", more="[schedule]\nretries = 7\n")
     code, out, err = call("schedule", "--json")
     assert (code, err) == (0, "")
-    told = json.loads(out)
-    (one,) = told["schedules"]
+    printed = json.loads(out)
+    (one,) = printed["schedules"]
     assert (one["mapping"], one["mode"], one["cron"]) == ("apples", "changed", "0 1 * * *")
     assert one["arguments"] == ["batch", "apples", "--wait", "--tolerate", "100"]
     assert one["expected_seconds"] == 3600
-    assert told["rules"]["retries"] == 7
-    assert {str(path), str(site.folder)} <= set(told["depends_on"])
-    assert any("apples_for_tests.py" in file for file in told["depends_on"])
+    assert printed["rules"]["retries"] == 7
+    assert {str(path), str(site.folder)} <= set(printed["depends_on"])
+    assert any("apples_for_tests.py" in file for file in printed["depends_on"])
 
 
-def test_broken_plugin_is_told_among_schedules_of_others(site, call, configured):
+def test_broken_plugin_does_not_hide_other_schedules(site, call, configured):
     site.mapping("apples", code=DAILY)
-    site.plugin("pears", "import nope_nope")
+    site.plugin("pears", "import missing_module")
     configured("apples", "pears")
     code, out, _ = call("schedule", "--json")
-    told = json.loads(out)
+    printed = json.loads(out)
     assert code == 78
-    assert [one["mapping"] for one in told["schedules"]] == ["apples"]
-    assert "nope_nope" in told["errors"][0]
+    assert [one["mapping"] for one in printed["schedules"]] == ["apples"]
+    assert "missing_module" in printed["errors"][0]
 
 
-def test_other_times_of_an_unknown_mapping_are_refused(site, call, configured):
+def test_schedule_of_unknown_mapping_is_refused(site, call, configured):
     site.mapping("apples", code=DAILY)
     configured("apples", more='[schedule.mappings.aples]\nfull = ["0 5 * * *"]\n')
     code, _, err = call("schedule", "--json")
@@ -264,14 +264,14 @@ def test_other_times_of_an_unknown_mapping_are_refused(site, call, configured):
     assert "did you mean 'apples'" in err
 
 
-def test_schedule_that_is_no_cron_expression_is_refused(call, configured):
+def test_invalid_cron_expression_is_refused(call, configured):
     configured(more='[schedule]\nmaintenance = "sunday"\n')
     code, _, err = call("schedule", "--json")
     assert code == 78
     assert "cron expression" in err
 
 
-def test_nothing_is_scheduled(site, call, configured):
+def test_list_without_schedules_says_so(site, call, configured):
     site.mapping("apples")
     configured("apples")
     assert call("schedule", "--list")[:2] == (0, "no mapping that is on has a schedule\n")

@@ -1,4 +1,4 @@
-"""How far the schedules have come, kept in a real database."""
+"""The progress of schedules, stored in a real database."""
 
 import time
 from collections.abc import Iterator
@@ -46,17 +46,17 @@ def dsns(postgres) -> dict[str, str]:
 
 @pytest.fixture
 def history(dsns) -> Iterator[PostgresRunHistory]:
-    made = PostgresRunHistory(dsns)
-    yield made
-    made.close()
+    opened = PostgresRunHistory(dsns)
+    yield opened
+    opened.close()
 
 
-def test_new_schedule_starts_as_done(history, dsns):
+def test_new_schedule_starts_without_missed_runs(history, dsns):
     assert history.read([plan()], NOW) == {plan(): Progress(done_until=NOW)}
     assert history.read([plan()], NOW + timedelta(days=1)) == {plan(): Progress(done_until=NOW)}
 
 
-def test_what_is_written_is_read_by_next_scheduler(history, dsns):
+def test_progress_is_read_by_next_scheduler(history, dsns):
     history.read([plan()], NOW)
     progress = Progress(
         done_until=NOW,
@@ -70,14 +70,14 @@ def test_what_is_written_is_read_by_next_scheduler(history, dsns):
     history.close()
     following = PostgresRunHistory(dsns)
     try:
-        assert until_read(following) == {plan(): progress}
+        assert read_when_unlocked(following) == {plan(): progress}
     finally:
         following.close()
-    told = PlanState(progress=progress, started_at=NOW, outcome="failed")
-    assert read_states([plan()], dsns) == {plan(): told}
+    state = PlanState(progress=progress, started_at=NOW, outcome="failed")
+    assert read_states([plan()], dsns) == {plan(): state}
 
 
-def test_run_that_another_started_is_last_one_too(history, dsns, postgres):
+def test_last_run_includes_manual_runs(history, dsns, postgres):
     history.read([plan()], NOW)
     with psycopg.connect(dsns["one"]) as connection:
         migrate(connection)
@@ -87,7 +87,7 @@ def test_run_that_another_started_is_last_one_too(history, dsns, postgres):
     assert found[plan(full=True)].started_at is None
 
 
-def test_schedules_of_one_mapping_are_kept_apart(history):
+def test_schedules_of_one_mapping_have_separate_progress(history):
     plans = [plan(), plan(full=True), plan("5 * * * *"), plan(name="pears")]
     history.read(plans, NOW)
     later = Progress(done_until=NOW + timedelta(hours=1))
@@ -96,29 +96,29 @@ def test_schedules_of_one_mapping_are_kept_apart(history):
     assert [found[one].done_until for one in plans] == [later.done_until, NOW, NOW, NOW]
 
 
-def test_second_scheduler_waits_until_first_is_gone(history, dsns):
+def test_second_scheduler_waits_until_first_ends(history, dsns):
     history.read([plan()], NOW)
     second = PostgresRunHistory(dsns)
     try:
-        with capture_logs() as told:
+        with capture_logs() as logs:
             assert second.read([plan()], NOW) == {}
             assert second.read([plan()], NOW) == {}
-        assert [line["event"] for line in told] == ["schedule_waiting"]
+        assert [line["event"] for line in logs] == ["schedule_waiting"]
         history.close()
-        assert until_read(second) == {plan(): Progress(done_until=NOW)}
+        assert read_when_unlocked(second) == {plan(): Progress(done_until=NOW)}
     finally:
         second.close()
 
 
-def until_read(history: PostgresRunHistory) -> dict[Plan, Progress]:
-    """The server lets go of a closed session's lock a moment later."""
+def read_when_unlocked(history: PostgresRunHistory) -> dict[Plan, Progress]:
+    """Read until the server has released the lock of a session that was just closed."""
     bound = time.monotonic() + 10
     while not (found := history.read([plan()], NOW)) and time.monotonic() < bound:
         time.sleep(0.02)
     return found
 
 
-def test_a_lost_session_is_opened_again(history, dsns, postgres):
+def test_lost_session_is_reopened(history, dsns, postgres):
     history.read([plan()], NOW)
     name = psycopg.conninfo.conninfo_to_dict(dsns["one"])["dbname"]
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as admin:
@@ -127,46 +127,46 @@ def test_a_lost_session_is_opened_again(history, dsns, postgres):
             " WHERE datname = %s AND application_name = 'sink-runner schedule'",
             (name,),
         )
-    with capture_logs() as told:
+    with capture_logs() as logs:
         assert not history.write(plan(), Progress(done_until=NOW))
-    assert [line["event"] for line in told] == ["schedule_waiting"]
-    assert until_read(history) == {plan(): Progress(done_until=NOW)}
+    assert [line["event"] for line in logs] == ["schedule_waiting"]
+    assert read_when_unlocked(history) == {plan(): Progress(done_until=NOW)}
 
 
-def test_silent_database_is_logged_once(history, dsns):
-    away = {**dsns, "two": "host=127.0.0.1 port=1 dbname=x"}
-    both = PostgresRunHistory(away)
+def test_unreachable_database_is_logged_once(history, dsns):
+    with_unreachable = {**dsns, "two": "host=127.0.0.1 port=1 dbname=x"}
+    both = PostgresRunHistory(with_unreachable)
     plans = [plan(), plan(database="two")]
     try:
-        with capture_logs() as told:
+        with capture_logs() as logs:
             assert list(both.read(plans, NOW)) == [plan()]
             assert list(both.read(plans, NOW)) == [plan()]
-        assert [line["database"] for line in told] == ["two"]
+        assert [line["database"] for line in logs] == ["two"]
     finally:
         both.close()
-    assert list(read_states(plans, away)) == [plan()]
+    assert list(read_states(plans, with_unreachable)) == [plan()]
 
 
-def test_a_database_that_is_not_configured_is_named(history):
-    with pytest.raises(ConfigError, match=r"databases\.nowhere"):
-        history.read([plan(database="nowhere")], NOW)
+def test_unconfigured_database_is_named(history):
+    with pytest.raises(ConfigError, match=r"databases\.unknown"):
+        history.read([plan(database="unknown")], NOW)
 
 
-def test_looking_changes_nothing(dsns, history):
-    nothing = PlanState(progress=None, started_at=None, outcome="")
-    assert read_states([plan()], dsns) == {plan(): nothing}
+def test_reading_states_creates_nothing(dsns, history):
+    no_state = PlanState(progress=None, started_at=None, outcome="")
+    assert read_states([plan()], dsns) == {plan(): no_state}
     with psycopg.connect(dsns["one"]) as connection:
         assert connection.execute("SELECT to_regclass('sink.schedule')").fetchone() == (None,)
 
 
-def test_what_a_person_must_mend_ends_the_scheduler(dsns, postgres, history):
+def test_missing_schema_ends_the_scheduler(dsns, postgres, history):
     with psycopg.connect(dsns["one"], autocommit=True) as owner:
         owner.execute("DROP SCHEMA sink CASCADE")
     with pytest.raises(SinkError):
         history.read([plan()], NOW)
 
 
-def test_progress_is_kept_to_the_microsecond(history):
+def test_progress_is_stored_to_the_microsecond(history):
     exact = replace(Progress(done_until=NOW), due=NOW.replace(microsecond=123456))
     history.read([plan()], NOW)
     history.write(plan(), exact)
